@@ -1,0 +1,44 @@
+# Every target makes its own .venv first, so a fresh clone needs only make and Python 3.11 or 3.12.
+# PYTHON=/path/to/python chooses the interpreter that .venv is made from.
+
+# The first of these that really starts (a version manager's shim may not), is a version we support and can make a .venv.
+FITS = import sys, venv, ensurepip; ok = (3, 11) <= sys.version_info[:2] < (3, 13); ok and print(sys.executable); sys.exit(not ok)
+ifndef PYTHON
+PYTHON = $(shell for python in python3.12 python3.11 python3; do $$python -c '$(FITS)' 2>/dev/null && break; done)
+endif
+PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt
+RUN = .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench clean
+
+help: ## show these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+install: .venv/.installed ## make .venv with all that the other targets need
+
+.venv/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "propensity: no Python 3.11 or 3.12 with venv on the PATH; give one as make PYTHON=/path/to/python" >&2; exit 2; }
+	test -x .venv/bin/python || "$(PYTHON)" -m venv .venv
+	$(PIP_INSTALL) -e '.[demo,test]'
+	@touch $@
+
+demo: .venv/.installed ## raw transactions to runs/demo/report.html, on real data
+	$(RUN) scripts/prepare.py out=data/complete_journey
+	$(RUN) scripts/train.py experiment=demo out=runs/demo
+	$(RUN) scripts/evaluate.py run=runs/demo
+
+test: .venv/.installed ## the tests that take seconds; slow ones: .venv/bin/pytest -m slow
+	$(RUN) -m pytest
+
+lint: .venv/.installed ## style, format and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+bench: .venv/.installed ## our kernels against their rivals in one process
+	$(RUN) benchmarks/run.py
+
+clean: ## remove caches; data/, runs/ and .venv/ stay
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,79 @@
+"""Personal frequency: how often the customer buys the offer, old purchases fading; what many shops run on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from propensity.baseline import scores_of
+from propensity.baseline.table import by_block, usual_amount
+from propensity.data.preparation import Examples, Occasion
+from propensity.kernel.pair import pair_columns, pair_windows
+from propensity.scores import Scores
+
+
+@dataclass
+class Frequency:
+    """Expected purchases in the horizon from a decayed personal rate, drawn to the customer's activity x the market's.
+
+    half_lives, priors: the candidates (days; days of exposure), chosen by log loss on the last `dates` training dates,
+    as are the two numbers that turn log expected purchases into log-odds.
+    """
+
+    half_lives: tuple[int, ...] = (14, 30, 60, 90, 120, 180)
+    priors: tuple[int, ...] = (10, 30, 90)
+    dates: int = 2
+    name: str = "frequency"
+
+    def fit(self, examples: Examples, seed: int) -> None:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.metrics import log_loss
+
+        recent = examples.occasions[-self.dates :]
+        bought = np.concatenate(
+            [np.asarray(o.features.outcomes(o.snapshot.cutoff, o.customer).bought).ravel() for o in recent]
+        )
+        best = np.inf
+        for half_life in self.half_lives:
+            decayed = [_decayed(o, half_life) for o in recent]
+            for prior in self.priors:
+                x = np.concatenate(
+                    [_log_expected(o, d, half_life, prior).ravel() for o, d in zip(recent, decayed, strict=True)]
+                )[:, None]
+                link = LogisticRegression(C=1e6).fit(x, bought)
+                loss = log_loss(bought, link.predict_proba(x)[:, 1])
+                if loss < best:
+                    best = loss
+                    self.chosen = (half_life, prior)
+                    self.link = (float(link.coef_[0, 0]), float(link.intercept_[0]))
+
+    def predict(self, occasion: Occasion) -> Scores:
+        half_life, prior = self.chosen
+        x = _log_expected(occasion, _decayed(occasion, half_life), half_life, prior)
+        probability = 1 / (1 + np.exp(-(self.link[0] * x + self.link[1])))
+        amount = np.concatenate([usual_amount(occasion, inputs) for _, inputs in by_block(occasion)])
+        return scores_of(occasion, self.name, probability, amount)
+
+
+def _decayed(occasion: Occasion, half_life: int) -> np.ndarray:
+    """Purchase days of each pair, halved every `half_life` days: (N, M)."""
+    (features, snapshot, customer), log = occasion, occasion.features.log
+    names = pair_columns((1,), (half_life,))
+    out = np.empty((customer.size, len(features.offers), len(names)), np.float32)
+    pair_windows(
+        log.offsets, log.day, log.item, log.kind, log.order, log.quantity, log.revenue, log.discount,
+        features.offers.item_offsets, features.offers.item_offer, customer, snapshot.cutoff.day,
+        np.zeros(customer.size, np.int64), np.full(customer.size, -1), np.array([1]), np.array([half_life]), out,
+    )  # fmt: skip
+    return out[:, :, names.index(f"decayed_{half_life}")].copy()
+
+
+def _log_expected(occasion: Occasion, decayed: np.ndarray, half_life: int, prior: int) -> np.ndarray:
+    """Log of the purchases expected in the horizon: (N, M)."""
+    snapshot, log = occasion.snapshot, occasion.features.log
+    seen = min(snapshot.cutoff.day - log.first_day, 8 * half_life)
+    exposure = half_life / np.log(2) * (1 - 0.5 ** (seen / half_life))
+    activity = (decayed.sum(1) + 1) / (decayed.sum(1).mean() + 1)
+    rate = (decayed + prior * snapshot.rate * activity[:, None]) / (exposure + prior)
+    return np.log(rate * snapshot.cutoff.horizon + 1e-6)

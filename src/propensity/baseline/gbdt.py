@@ -1,0 +1,74 @@
+"""LightGBM on the network's own columns: the incumbent to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from propensity.baseline import scores_of
+from propensity.baseline.table import by_block, column_names, rows_of, training_table
+from propensity.data.preparation import Examples, Occasion
+from propensity.scores import Scores
+
+
+@dataclass
+class Gbdt:
+    """Boosted trees for the purchase, and boosted trees with a gamma loss for a buyer's amount.
+
+    dates: how many of the last training dates; rows: pairs kept of them, about; trees, leaves, rate, minimum: LightGBM's
+    num_iterations, num_leaves, learning_rate, min_data_in_leaf.
+    """
+
+    dates: int = 8
+    rows: int = 1_000_000
+    trees: int = 300
+    leaves: int = 63
+    rate: float = 0.04
+    minimum: int = 300
+    amount_trees: int = 100
+    threads: int = 2
+    name: str = "lightgbm"
+
+    def fit(self, examples: Examples, seed: int) -> None:
+        table = training_table(examples, self.dates, self.rows, seed)
+        names = column_names(examples)
+        self.purchase = self._boost(table.x, table.bought, table.weight, names, "binary", self.trees, seed)
+        paid = table.revenue > 0
+        self.amount = self._boost(
+            table.x[paid], table.revenue[paid], table.weight[paid], names, "gamma", self.amount_trees, seed
+        )
+
+    def predict(self, occasion: Occasion) -> Scores:
+        probability = np.empty((occasion.customer.size, len(occasion.features.offers)), np.float32)
+        amount = np.empty_like(probability)
+        for block, inputs in by_block(occasion):
+            rows, shape = rows_of(inputs), inputs.pair.shape[:2]
+            probability[block] = self.purchase.predict(rows, num_threads=self.threads).reshape(shape)
+            amount[block] = self.amount.predict(rows, num_threads=self.threads).reshape(shape)
+        return scores_of(occasion, self.name, probability, amount)
+
+    def _boost(
+        self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, names: list[str], objective: str, trees: int, seed: int
+    ) -> Any:
+        import lightgbm
+
+        settings = {
+            "objective": objective,
+            "num_leaves": self.leaves,
+            "learning_rate": self.rate,
+            "min_data_in_leaf": min(self.minimum, max(len(y) // 20, 1)),
+            "feature_fraction": 0.5,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "lambda_l2": 10.0,
+            "max_bin": 127,
+            "seed": seed,
+            "deterministic": True,
+            "force_col_wise": True,
+            "num_threads": self.threads,
+            "verbose": -1,
+        }
+        data = lightgbm.Dataset(x, y, weight=weight, feature_name=names, params={"verbose": -1, "max_bin": 127})
+        return lightgbm.train(settings, data, num_boost_round=trees)

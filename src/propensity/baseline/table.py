@@ -1,0 +1,84 @@
+"""Pairs as rows of a plain table, which is what linear models and trees eat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from propensity.data.preparation import Examples, Occasion
+from propensity.data.snapshot import CONTEXT
+
+BLOCK = 512
+PRIOR_PURCHASES = 2.0  # weight of the offer's mean spend against the customer's own
+
+
+class Table(NamedTuple):
+    """x (K, columns) float32 with NaN, bought (K,), revenue (K,), weight (K,)."""
+
+    x: np.ndarray
+    bought: np.ndarray
+    revenue: np.ndarray
+    weight: np.ndarray
+
+
+def rows_of(inputs: Any) -> np.ndarray:
+    """Pair, customer and context columns of every pair: (B M, P + F + C), customer by customer."""
+    b, m, _ = inputs.pair.shape
+    customer = np.broadcast_to(inputs.customer[:, None], (b, m, inputs.customer.shape[1]))
+    context = np.broadcast_to(inputs.context, (b, m, inputs.context.shape[1]))
+    return np.concatenate([inputs.pair, customer, context], axis=2).reshape(b * m, -1)
+
+
+def column_names(examples: Examples) -> list[str]:
+    """Names of the columns of `rows_of`; the block leads each, since windows recur."""
+    rule = examples.features.rule
+    blocks = {"pair": rule.pair, "customer": rule.customer, "context": CONTEXT}
+    return [f"{block}_{name}" for block, names in blocks.items() for name in names]
+
+
+def training_table(examples: Examples, dates: int, rows: int, seed: int) -> Table:
+    """At most about `rows` pairs of the last `dates` training dates.
+
+    Every purchase is kept; pairs without one are drawn, those of an offer never bought at a quarter of the rate of
+    the rest, and weighted so that their number stands for all.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = list(zip(examples.occasions, examples.weights, strict=True))[-dates:]
+    pairs = sum(occasion.customer.size for occasion, _ in chosen) * len(examples.features.offers)
+    rate = min(1.0, rows / max(pairs, 1) * 2.0)
+    parts = [
+        _draw(occasion, weight, occasion.customer[start : start + BLOCK], rate, rng)
+        for occasion, weight in chosen
+        for start in range(0, occasion.customer.size, BLOCK)
+    ]
+    return Table(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _draw(occasion: Occasion, weight: np.ndarray, customer: np.ndarray, rate: float, rng: np.random.Generator) -> Table:
+    inputs = occasion.features.inputs(occasion.snapshot, customer)
+    outcomes = occasion.features.outcomes(occasion.snapshot.cutoff, customer)
+    bought, revenue = np.asarray(outcomes.bought).ravel(), np.asarray(outcomes.revenue).ravel()
+    known = np.asarray(inputs.pair)[:, :, occasion.features.rule.pair.index("days_bought")].ravel() > 0
+    chance = np.where(bought > 0, 1.0, np.where(known, rate, rate / 4))
+    kept = np.flatnonzero(rng.random(chance.size) < chance)
+    row_weight = np.broadcast_to(weight, (customer.size, weight.size)).ravel()[kept] / chance[kept]
+    return Table(rows_of(inputs)[kept], bought[kept], revenue[kept], row_weight.astype(np.float32))
+
+
+def usual_amount(occasion: Occasion, inputs: Any) -> np.ndarray:
+    """What a buyer is expected to spend, (B, M): the customer's own mean per purchase day, drawn to the offer's price."""
+    names = occasion.features.rule.pair
+    days = inputs.pair[:, :, names.index("days_bought")]
+    own = np.nan_to_num(inputs.pair[:, :, names.index("spend_mean")])
+    price = occasion.snapshot.context[:, CONTEXT.index("price")]
+    return (own * days + price * PRIOR_PURCHASES) / (days + PRIOR_PURCHASES)
+
+
+def by_block(occasion: Occasion) -> Iterator[tuple[slice, Any]]:
+    """Slices of the occasion's customers, and their inputs."""
+    features, snapshot, customer = occasion
+    for start in range(0, customer.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        yield block, features.inputs(snapshot, customer[block])

@@ -1,0 +1,203 @@
+"""The schema of every script's configuration, and the decorator that makes a function a script.
+
+Hydra composes conf/<name>.yaml, checks it against the schema of the same name, and hands it to the function. A mistake
+of the caller ends in one line on stderr and an exit code (errors.py); a bug keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from propensity.errors import ConfigurationError, PropensityError
+from propensity.mistake import one_line, sentence
+
+TABLE_SUFFIXES = {".csv", ".html", ".json", ".parquet"}
+
+
+@dataclass
+class PrepareConfig:
+    data: Any = MISSING  # source, offers, dates
+    out: str | None = None  # folder of the event log; None: data/<source>
+
+
+@dataclass
+class TrainConfig:
+    data: Any = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    training: Any = MISSING
+    out: str = MISSING  # folder of the run
+    seed: int = 17  # every random stream of the run derives from it
+
+
+@dataclass
+class EvaluateConfig:
+    run: str = MISSING  # folder that train.py wrote
+    cutoffs: list[str] = MISSING  # send dates to judge at
+    baseline: Any = MISSING  # the incumbents, by name
+    baselines: list[str] | None = None  # which of them; None: all
+    resamples: int = 200  # of customers, for intervals
+    seed: int = 17
+
+
+@dataclass
+class BacktestConfig(TrainConfig):
+    cutoffs: list[str] = MISSING  # one model each, trained on what ends at or before it
+    baseline: Any = MISSING  # the incumbents, by name
+    baselines: list[str] | None = None  # which of them; None: all; []: none
+    resamples: int = 200
+
+
+@dataclass
+class ScoreConfig:
+    run: str = MISSING
+    cutoff: str = MISSING  # send date, as 2017-12-04
+    out: str = "scores.parquet"
+
+
+@dataclass
+class TuneConfig(TrainConfig):
+    trials: int = 20
+    space: Any = MISSING  # key -> range or list of choices
+
+
+for schema in (PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, ScoreConfig, TuneConfig):
+    ConfigStore.instance().store(name=schema.__name__.removesuffix("Config").lower() + "_schema", node=schema)
+
+
+def conf_folder() -> Path:
+    """$PROPENSITY_CONF, else the nearest conf/ above this file (an editable install keeps it beside src/)."""
+    given = os.environ.get("PROPENSITY_CONF")
+    above = (parent / "conf" for parent in Path(__file__).resolve().parents)
+    folder = Path(given).resolve() if given else next((path for path in above if path.is_dir()), None)
+    if folder is None or not folder.is_dir():
+        raise ConfigurationError(
+            f"no folder of YAML at {given or 'conf/'}; set PROPENSITY_CONF to the repository's conf/"
+        )
+    return folder
+
+
+def entry(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[..., None]]:
+    """Makes a function of a configuration the script `name`, which reads conf/`name`.yaml and the command line.
+
+    Called with a configuration instead, the script is that function and nothing more.
+    """
+
+    def decorate(function: Callable[[DictConfig], None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def job(cfg: DictConfig) -> None:
+            # Hydra reports a failed job in words of its own before it raises: the last word is said here, inside it.
+            with mistakes_in_one_line(name):
+                function(checked(cfg))
+
+        @functools.wraps(function)
+        def script(cfg: DictConfig | None = None) -> None:
+            if cfg is not None:
+                return function(cfg)
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed by Hydra
+            with mistakes_in_one_line(name):
+                refuse_unknown_flags(sys.argv[1:])
+                hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(job)()
+
+        return script
+
+    return decorate
+
+
+@contextmanager
+def mistakes_in_one_line(name: str) -> Iterator[None]:
+    """Ends the process with one line and an exit code when the caller is at fault; lets bugs through."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        leave("interrupted", 130)
+    except PropensityError as error:
+        leave(str(error), error.exit_code)
+    except (HydraException, OmegaConfBaseException) as error:
+        if (ours := own_cause(error)) is not None:
+            leave(str(ours), ours.exit_code)
+        message = sentence(error, conf_folder(), name, sys.argv[1:])
+        if message is None:
+            raise
+        leave(message, ConfigurationError.exit_code)
+
+
+def leave(message: str, code: int) -> None:
+    print(f"propensity: {one_line(message)}", file=sys.stderr)
+    raise SystemExit(code) from None
+
+
+def own_cause(error: BaseException) -> PropensityError | None:
+    """The error of ours that Hydra wrapped while it built an object, if there is one."""
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, PropensityError):
+        cause = cause.__cause__
+    return cause
+
+
+def refuse_unknown_flags(arguments: list[str]) -> None:
+    """Settings wear no dashes and stand side by side; Hydra's own words on this fill a screen."""
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    for argument in arguments:
+        if argument.startswith("--") and "=" in argument and not argument.startswith("--config-"):
+            raise ConfigurationError(f"{argument} is not an option; write {argument.lstrip('-')}")
+    try:
+        unknown = parser.parse_known_args(arguments)[1]
+    except argparse.ArgumentError as error:
+        raise ConfigurationError(str(error)) from error
+    if unknown and unknown[0].startswith("-"):
+        raise ConfigurationError(f"{unknown[0]} is not an option; --help lists them, and settings are key=value")
+    if unknown:
+        raise ConfigurationError(f"{unknown[0]} stands apart from the other settings; put all key=value side by side")
+
+
+def checked(cfg: DictConfig) -> DictConfig:
+    """The job's own configuration: nothing left open, no part replaced by a word, no output shared with a sibling."""
+    running = HydraConfig.get()
+    for setting in OverridesParser.create().parse_overrides(list(running.overrides.task)):
+        group, value = setting.key_or_group.replace(".", "/"), setting.value()
+        if "." in setting.key_or_group and group in running.runtime.choices and isinstance(value, str):
+            raise ConfigurationError(
+                f"{setting.input_line} would replace a part by a word; did you mean {group}={value}?"
+            )
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise ConfigurationError(f"{', '.join(missing)} not given; add {' '.join(f'{key}=...' for key in missing)}")
+    if running.mode == RunMode.MULTIRUN and isinstance(cfg.get("out"), str) and swept(sys.argv[1:]) != {"out"}:
+        cfg.out = numbered(Path(cfg.out), running.job.num)
+    return cfg
+
+
+def swept(arguments: list[str]) -> set[str]:
+    """The keys that this command gives several values."""
+    settings = OverridesParser.create().parse_overrides([a for a in arguments if "=" in a and not a.startswith("-")])
+    return {setting.key_or_group for setting in settings if setting.is_sweep_override()}
+
+
+def numbered(out: Path, job: int) -> str:
+    """Where job number `job` of a sweep writes what one run would write to `out`.
+
+    >>> numbered(Path("runs/seeds"), 3), numbered(Path("scores.parquet"), 3)
+    ('runs/seeds/3', 'scores/3.parquet')
+    """
+    if out.suffix in TABLE_SUFFIXES:
+        return (out.with_suffix("") / f"{job}{out.suffix}").as_posix()
+    return (out / str(job)).as_posix()

@@ -1,0 +1,59 @@
+"""What travels from the log to the model. A batch is one send date: its offers, context and season are shared by all.
+
+B customers, L events kept, M offers, P pair columns, F customer columns, C context columns, A attributes, K item
+attributes, S season terms. `NamedTuple`s: the loader pins them, Lightning moves them, export flattens them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Inputs(NamedTuple):
+    """Everything visible at the cutoff."""
+
+    token: Tensor  # (B, L, K) int32, attribute codes of the items of the last events, oldest first
+    kind: Tensor  # (B, L) int32, event kind
+    channel: Tensor  # (B, L) int32, channel code, 0 for none
+    gap: Tensor  # (B, L) float32, days before the cutoff
+    amount: Tensor  # (B, L) float32, revenue of the event
+    length: Tensor  # (B,) int64, events that are real
+    pair: Tensor  # (B, M, P) float32, customer x offer; NaN where undefined
+    customer: Tensor  # (B, F) float32; NaN where undefined
+    context: Tensor  # (M, C) float32, the offer's market at that date; NaN where undefined
+    season: Tensor  # (S,) float32, the send date
+    offer: Tensor  # (M,) int64, offer code, 0 for one the model does not know by name
+    attribute: Tensor  # (M, A) float32
+
+
+class Outcomes(NamedTuple):
+    """What happened in the horizon."""
+
+    bought: Tensor  # (B, M) float32, 0 or 1
+    revenue: Tensor  # (B, M) float32, net of returns
+    visit: Tensor  # (B,) float32, 1 if anything was bought
+
+
+class Batch(NamedTuple):
+    """One training batch; weight (M,) of the send date for each offer."""
+
+    inputs: Inputs
+    outcomes: Outcomes
+    weight: Tensor
+
+
+class Sizes(NamedTuple):
+    """What is known only after preparation, and fixes the shapes of a model's parameters."""
+
+    tokens: tuple[int, ...]  # codes of each item attribute
+    kinds: int
+    channels: int
+    pair: tuple[str, ...]  # column names
+    customer: tuple[str, ...]
+    context: tuple[str, ...]
+    season: int
+    offers: int  # offer codes, the unknown included
+    attributes: int

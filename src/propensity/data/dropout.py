@@ -1,0 +1,50 @@
+"""History dropout: cold customers made out of warm ones, so that the network has met them before they matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+EVERYTHING = 100_000  # days; more history than any log holds
+
+
+class Hidden(NamedTuple):
+    """What is hidden from each of B customers: their last `days` (B,) days (0: nothing), their past with `offer` (B,)."""
+
+    days: np.ndarray
+    offer: np.ndarray
+
+    @classmethod
+    def nothing(cls, customers: int) -> Hidden:
+        return cls(np.zeros(customers, np.int64), np.full(customers, -1))
+
+
+@dataclass
+class KeepAll:
+    """No history is hidden."""
+
+    def draw(self, rng: np.random.Generator, customers: int, offers: int) -> Hidden:
+        return Hidden.nothing(customers)
+
+
+@dataclass
+class HistoryDropout:
+    """Hides from a share of the training customers one offer's past, the last weeks, or everything.
+
+    offer, recent, everything: shares in [0, 1]; shortest, longest: bounds of the hidden days of a `recent` draw.
+    """
+
+    offer: float = 0.05
+    recent: float = 0.05
+    everything: float = 0.01
+    shortest: int = 28
+    longest: int = 90
+
+    def draw(self, rng: np.random.Generator, customers: int, offers: int) -> Hidden:
+        """Independent draws for each of `customers`."""
+        lot = rng.random((3, customers))
+        days = np.where(lot[1] < self.recent, rng.integers(self.shortest, self.longest + 1, customers), 0)
+        days = np.where(lot[2] < self.everything, EVERYTHING, days)
+        return Hidden(days, np.where(lot[0] < self.offer, rng.integers(0, offers, customers), -1))

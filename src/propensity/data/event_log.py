@@ -1,0 +1,189 @@
+"""The event log: columns sorted by customer and day, memory-mapped, immutable; and its folder on disk.
+
+A log is a folder with one `.npy` per column, `customers.parquet` and `items.parquet` (row n describes code n, with the
+original id), and `meta.json`, written last. A folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from propensity.errors import ConfigurationError, DataError
+from propensity.kernel.event import PURCHASE
+
+FORMAT = 1
+COLUMNS = {
+    "day": np.int32,
+    "item": np.int32,
+    "kind": np.int8,
+    "channel": np.int8,
+    "order": np.int32,
+    "quantity": np.float32,
+    "revenue": np.float32,
+    "discount": np.float32,
+}
+EPOCH = date(1970, 1, 1)
+
+
+def to_day(value: date | str) -> int:
+    """Days since 1970-01-01 of a date or an ISO string; a sentence for anything else."""
+    if isinstance(value, date):
+        return (value - EPOCH).days
+    try:
+        return (date.fromisoformat(str(value)) - EPOCH).days
+    except ValueError:
+        raise ConfigurationError(f"{value!r} is not a date; write it as YYYY-MM-DD") from None
+
+
+def to_date(day: int) -> date:
+    """The calendar date of a day number."""
+    return EPOCH + timedelta(days=int(day))
+
+
+@dataclass(frozen=True)
+class EventLog:
+    """Columnar CSR history: customer n owns events `offsets[n]:offsets[n + 1]`, ascending in day, file order in a day.
+
+    offsets (N+1,) int64; the columns of `COLUMNS`, each (E,): item -1 for an event without one, order the number of the
+    order within the customer by first appearance (-1 where it is no purchase). item_known (I,) int32: the day after
+    which an item is known (its first event, or always for items from a table of their own).
+    """
+
+    offsets: np.ndarray
+    day: np.ndarray
+    item: np.ndarray
+    kind: np.ndarray
+    channel: np.ndarray
+    order: np.ndarray
+    quantity: np.ndarray
+    revenue: np.ndarray
+    discount: np.ndarray
+    item_known: np.ndarray
+    customers: pl.DataFrame
+    items: pl.DataFrame
+    meta: dict[str, Any]
+
+    def __len__(self) -> int:
+        return self.offsets.size - 1
+
+    @property
+    def first_day(self) -> int:
+        return int(self.meta["first_day"])
+
+    @property
+    def last_day(self) -> int:
+        return int(self.meta["last_day"])
+
+    @property
+    def customer_id(self) -> np.ndarray:
+        return self.customers["customer"].to_numpy()
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.meta["fingerprint"])
+
+    def before(self, day: int) -> EventLog:
+        """What was known on the morning of `day`: events dated before it, and the customers seen by then.
+
+        Everything that is fitted works on such a log, so nothing later can reach it.
+        """
+        seen = self.day < day
+        counts = np.add.reduceat(np.append(seen, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
+        kept = counts > 0
+        offsets = np.concatenate([[0], np.cumsum(counts[kept])]).astype(np.int64)
+        columns = {name: np.ascontiguousarray(getattr(self, name)[seen]) for name in COLUMNS}
+        last = int(columns["day"].max()) if columns["day"].size else self.first_day
+        meta = self.meta | {"last_day": min(last, self.last_day)}
+        return replace(self, offsets=offsets, customers=self.customers.filter(pl.Series(kept)), meta=meta, **columns)
+
+    def purchasers(self, day: int) -> np.ndarray:
+        """Rows of the customers with at least one purchase before `day`, ascending."""
+        bought = (self.kind == PURCHASE) & (self.day < day)
+        total = np.concatenate([[0], np.cumsum(bought)])
+        return np.flatnonzero(np.diff(total[self.offsets]))
+
+    @classmethod
+    def open(cls, folder: str | Path) -> EventLog:
+        """Memory-maps a log; ConfigurationError if there is none, DataError if it is damaged."""
+        folder = Path(folder)
+        if not (folder / "meta.json").is_file():
+            raise ConfigurationError(f"no event log at {folder}; make one with scripts/prepare.py out={folder}")
+        try:
+            meta = json.loads((folder / "meta.json").read_text())
+            if meta["format"] != FORMAT:
+                raise DataError(
+                    f"the event log at {folder} has format {meta['format']}, this version reads {FORMAT}; prepare it again"
+                )
+            arrays = {name: cls._column(folder, name, spec) for name, spec in meta["columns"].items()}
+            frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("customers", "items")}
+        except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(f"the event log at {folder} is damaged ({reason}); prepare it again") from None
+        if frames["customers"].height != arrays["offsets"].size - 1 or arrays["offsets"][-1] != arrays["day"].size:
+            raise DataError(f"the event log at {folder} is damaged (its tables disagree in length); prepare it again")
+        return cls(**arrays, **frames, meta=meta)
+
+    @staticmethod
+    def _column(folder: Path, name: str, spec: dict[str, Any]) -> np.ndarray:
+        array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        if list(array.shape) != spec["shape"] or str(array.dtype) != spec["dtype"]:
+            raise ValueError(f"{name}.npy is {array.dtype}{list(array.shape)}, expected {spec['dtype']}{spec['shape']}")
+        return array
+
+    def save(self, folder: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:
+        """Writes the log to `folder`, replacing what is there in one rename; returns it memory-mapped."""
+        with whole_folder(folder) as draft:
+            for name, text in (notes or {}).items():
+                (draft / name).write_text(text)
+            arrays = {name: getattr(self, name) for name in ("offsets", *COLUMNS, "item_known")}
+            for name, array in arrays.items():
+                np.save(draft / f"{name}.npy", array, allow_pickle=False)
+            self.customers.write_parquet(draft / "customers.parquet")
+            self.items.write_parquet(draft / "items.parquet")
+            columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in arrays.items()}
+            meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self)}
+            (draft / "meta.json").write_text(json.dumps(meta, indent=1))
+        return EventLog.open(folder)
+
+
+def fingerprint(log: EventLog) -> str:
+    """16 hex digits that change with any event, customer or item of the log."""
+    digest = hashlib.sha256()
+    for name in ("offsets", *COLUMNS, "item_known"):
+        digest.update(np.ascontiguousarray(getattr(log, name)).view(np.uint8))
+    for frame in (log.customers, log.items):
+        digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).view(np.uint8))
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def whole_folder(folder: str | Path) -> Iterator[Path]:
+    """A draft folder beside `folder` that takes its place on success, and leaves nothing behind on failure."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    os.chmod(draft, 0o755)
+    try:
+        yield draft
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+            os.rename(folder, old / "log")
+            os.rename(draft, folder)
+            shutil.rmtree(old)
+        else:
+            os.rename(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,166 @@
+"""Inputs of a send date: computed from the log by kernels for the customers asked for, never stored.
+
+What a feature may know is bounded by construction: kernels stop at the cutoff, and the snapshot they look into was
+made from what was visible then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from propensity.data.batch import Inputs, Outcomes, Sizes
+from propensity.data.calendar import SEASON, season
+from propensity.data.cutoff import Cutoff
+from propensity.data.dropout import Hidden
+from propensity.data.event_log import EventLog
+from propensity.data.offer import Offers
+from propensity.data.snapshot import CONTEXT, TASTE, Snapshot, hazard_cell, tenure_month
+from propensity.data.vocabulary import Vocabulary
+from propensity.errors import ConfigurationError
+from propensity.kernel.customer import customer_columns, customer_windows
+from propensity.kernel.event import KINDS
+from propensity.kernel.history import last_events
+from propensity.kernel.outcome import outcomes
+from propensity.kernel.pair import pair_columns, pair_windows
+
+PRIOR_DAYS = 91  # weight of the market's rate, in days of exposure, against the customer's own
+RATE_WINDOW = 182
+
+
+@dataclass
+class FeatureRule:
+    """Which windows (days), half-lives (days) and how many of the last events a model sees."""
+
+    windows: tuple[int, ...] = (7, 14, 28, 56, 91, 182, 364)
+    half_lives: tuple[int, ...] = (10, 30, 90)
+    history: int = 128
+
+    def __post_init__(self) -> None:
+        self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
+        if RATE_WINDOW not in self.windows or TASTE not in self.half_lives:
+            raise ConfigurationError(f"features need the window {RATE_WINDOW} and the half-life {TASTE}; add them to data.feature")
+
+    @property
+    def pair(self) -> tuple[str, ...]:
+        return (*pair_columns(self.windows, self.half_lives), "expected", "hazard", "similar", "follow")
+
+    @property
+    def customer(self) -> tuple[str, ...]:
+        return (*customer_columns(self.windows, self.half_lives), "trend", "cohort_spend", "cohort_orders")
+
+    def sizes(self, vocabulary: Vocabulary) -> Sizes:
+        """Shapes that follow from the rule and the vocabulary."""
+        return Sizes(
+            tokens=vocabulary.token_sizes,
+            kinds=len(KINDS),
+            channels=len(vocabulary.channels) + 1,
+            pair=self.pair,
+            customer=self.customer,
+            context=CONTEXT,
+            season=len(SEASON),
+            offers=len(vocabulary.offers) + 1,
+            attributes=vocabulary.attribute_size,
+        )
+
+
+class Features:
+    """Inputs and outcomes of one log and list of offers, in NumPy; the fields of `Inputs` hold arrays here."""
+
+    def __init__(self, log: EventLog, offers: Offers, vocabulary: Vocabulary, rule: FeatureRule) -> None:
+        self.log, self.offers, self.rule = log, offers, rule
+        self.offer_code = vocabulary.offer_codes(offers)
+        self.attribute = vocabulary.offer_attributes(log, offers)
+        self.item_code = vocabulary.item_codes(log)
+        self.channel_code = self._channel_codes(vocabulary)
+        self.windows, self.half_lives = np.array(rule.windows), np.array(rule.half_lives)
+
+    def inputs(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden | None = None) -> Inputs:
+        """What is visible of `customer (B,)`, rows of the log, at the snapshot's date."""
+        hidden = Hidden.nothing(customer.size) if hidden is None else hidden
+        person = self._customer(snapshot, customer, hidden)
+        item, kind, channel, gap, amount, length = self._history(snapshot.cutoff, customer, hidden)
+        return _filled(
+            token=self.item_code[item],
+            kind=kind,
+            channel=self.channel_code[channel],
+            gap=gap,
+            amount=amount,
+            length=length,
+            pair=self._pair(snapshot, customer, hidden, person),
+            customer=person,
+            context=snapshot.context,
+            season=season(snapshot.cutoff.day, snapshot.cutoff.horizon),
+            offer=self.offer_code,
+            attribute=self.attribute,
+        )
+
+    def outcomes(self, cutoff: Cutoff, customer: np.ndarray) -> Outcomes:
+        """What `customer (B,)` did in the horizon, as float32 arrays."""
+        log, offers = self.log, self.offers
+        bought = np.empty((customer.size, len(offers)), bool)
+        money, visit = np.empty(bought.shape, np.float32), np.empty(customer.size, bool)
+        outcomes(
+            log.offsets, log.day, log.item, log.kind, log.revenue, offers.item_offsets, offers.item_offer,
+            customer, cutoff.day, cutoff.horizon, bought, money, visit,
+        )  # fmt: skip
+        arrays: Any = (bought.astype(np.float32), money, visit.astype(np.float32))
+        return Outcomes(*arrays)
+
+    def _pair(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden, person: np.ndarray) -> np.ndarray:
+        log, offers, names = self.log, self.offers, self.rule.pair
+        out = np.empty((customer.size, len(offers), len(names)), np.float32)
+        own = out[:, :, : len(names) - 4]
+        pair_windows(
+            log.offsets, log.day, log.item, log.kind, log.order, log.quantity, log.revenue, log.discount,
+            offers.item_offsets, offers.item_offer, customer, snapshot.cutoff.day, hidden.days, hidden.offer,
+            self.windows, self.half_lives, own,
+        )  # fmt: skip
+        column = {name: out[:, :, k] for k, name in enumerate(names)}
+        exposure = np.minimum(person[:, self.rule.customer.index("tenure")], RATE_WINDOW)[:, None]
+        rate = (column[f"days_{RATE_WINDOW}"] + PRIOR_DAYS * snapshot.rate) / (exposure + PRIOR_DAYS)
+        column["expected"][:] = rate * snapshot.cutoff.horizon
+        cell = hazard_cell(column["recency"], column["days_bought"])
+        column["hazard"][:] = snapshot.hazard[np.arange(len(offers)), cell]
+        taste = np.log1p(column[f"decayed_{TASTE}"])
+        column["similar"][:] = taste @ snapshot.similar
+        column["follow"][:] = taste @ snapshot.follow[:-1] + snapshot.follow[-1]
+        return out
+
+    def _customer(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden) -> np.ndarray:
+        log, offers, names = self.log, self.offers, self.rule.customer
+        out = np.empty((customer.size, len(names)), np.float32)
+        cutoff = snapshot.cutoff
+        customer_windows(
+            log.offsets, log.day, log.item, log.kind, log.order, log.revenue, log.discount, offers.item_offsets,
+            offers.item_offer, len(offers), customer, cutoff.day, cutoff.horizon, hidden.days, self.windows,
+            self.half_lives, out[:, :-3],
+        )  # fmt: skip
+        column = {name: out[:, k] for k, name in enumerate(names)}
+        column["trend"][:] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
+        cohort = snapshot.cohort[tenure_month(column["tenure"])]
+        column["cohort_spend"][:] = np.log1p(np.maximum(column["spend_91"], 0)) - cohort[:, 0]
+        column["cohort_orders"][:] = np.log1p(column["orders_91"]) - cohort[:, 1]
+        return out
+
+    def _history(self, cutoff: Cutoff, customer: np.ndarray, hidden: Hidden) -> tuple[np.ndarray, ...]:
+        log, offers = self.log, self.offers
+        shape = (customer.size, self.rule.history)
+        kinds = (np.int32, np.int32, np.int32, np.float32, np.float32)
+        out = (*(np.empty(shape, dtype) for dtype in kinds), np.empty(customer.size, np.int64))
+        last_events(
+            log.offsets, log.day, log.item, log.kind, log.channel, log.revenue, offers.item_offsets,
+            offers.item_offer, customer, cutoff.day, hidden.days, hidden.offer, out,
+        )  # fmt: skip
+        return out
+
+    def _channel_codes(self, vocabulary: Vocabulary) -> np.ndarray:
+        """Channel number in the log (-1 for none, the last entry) -> code in the vocabulary."""
+        position = {name: k + 1 for k, name in enumerate(vocabulary.channels)}
+        return np.array([position.get(name, 0) for name in self.log.meta["channels"]] + [0], np.int32)
+
+
+def _filled(**arrays: Any) -> Inputs:
+    return Inputs(**arrays)

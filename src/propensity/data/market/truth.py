@@ -1,0 +1,101 @@
+"""What to expect of the market, exactly: a forward recursion over the states a customer may be in.
+
+Shapes: n customers, M categories, H days of the horizon.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from propensity.data.market.receipt import MEAN_PAID
+from propensity.data.market.settings import Settings
+from propensity.data.market.shopper import Shoppers, rhythm, visit_chance
+from propensity.data.market.stock import Floats, Ints, Stock, mean_price, season
+from propensity.data.market.walk import NEWSLETTERS, State
+
+
+class Propensity(NamedTuple):
+    """The truth at a cutoff, for N customers and M categories, given everything simulated before it.
+
+    probability: of at least one purchase in the horizon. expected_revenue: of all purchases in it, gross of returns.
+    visit: (N,) probability of at least one visit. known: (N,) joined before the cutoff; the others have no past.
+    """
+
+    customer: Ints
+    category: list[str]
+    probability: Floats
+    expected_revenue: Floats
+    visit: Floats
+    known: NDArray[np.bool_]
+
+
+def forecast(
+    settings: Settings, stock: Stock, who: Shoppers, state: State, cutoff: int, horizon: int
+) -> tuple[Floats, Floats, Floats]:
+    """Purchase probability (n, M), expected revenue (n, M) and visit probability (n,) from the state at the cutoff.
+
+    `mass[f, g, j]` (n, M) is the probability that the trigger was bought at the last visit (f), that a message about
+    the category is in force (g), and that its last purchase was before the cutoff (j = 0) or on day j - 1 of the
+    horizon. Given the state, days are independent, so one pass over them is exact.
+    """
+    mass = initial_mass(stock, who, state, horizon)
+    factor = np.outer([1.0, 1.0 + settings.order_effect], [1.0, 1.0 + settings.message_effect])
+    price = mean_price(stock, cutoff + np.arange(horizon))
+    value, stays_away = np.zeros_like(who.taste), np.ones(who.rate.size)
+    for h, t in enumerate(range(cutoff, cutoff + horizon)):
+        held = mass[:, :, : h + 1]
+        renew_messages(settings, stock, who, held, t)
+        wish = who.taste * season(stock, settings.epoch_day(t))
+        urge = wish * rhythm(stock, days_since(state, t, h), who.gap)
+        buys = held * -np.expm1(-factor[:, :, None, None, None] * urge)
+        comes = visit_chance(who, t, settings.epoch_day(t))[:, None]
+        bought, passed = comes * buys.sum(axis=(0, 2)), comes * (held - buys).sum(axis=0)
+        value += bought.sum(axis=0) * price[h]
+        stays_away *= 1.0 - comes[:, 0]
+        spark = trigger_chance(stock, wish)
+        held *= 1.0 - comes
+        for f, share in enumerate((1.0 - spark, spark)):
+            held[f] += share * passed
+            mass[f, :, h + 1] = share * bought
+    probability = 1.0 - mass[:, :, 0].sum(axis=(0, 1))
+    return np.clip(probability, 0.0, 1.0), value * (1.0 + who.size[:, None]) * MEAN_PAID, 1.0 - stays_away
+
+
+def initial_mass(stock: Stock, who: Shoppers, state: State, horizon: int) -> Floats:
+    """(2, 2, H + 1, n, M): all of it on the known state."""
+    n, categories = who.taste.shape
+    primed = np.zeros((n, categories), np.int64)
+    primed[:, stock.target] = state.primed
+    told = (state.topic[:, None] == np.arange(categories)).astype(np.int64)
+    mass = np.zeros((2, 2, horizon + 1, n, categories))
+    mass[primed, told, 0, np.arange(n)[:, None], np.arange(categories)] = 1.0
+    return mass
+
+
+def renew_messages(settings: Settings, stock: Stock, who: Shoppers, held: Floats, t: int) -> None:
+    """In place: customers whose weekly slot is today lose the message in force, and may be sent another."""
+    due = np.flatnonzero(who.slot == t % 7)
+    chance = np.zeros((due.size, stock.gap.size))
+    chance[:, stock.advertised] = settings.messages * (1.0 - NEWSLETTERS) / stock.advertised.size
+    chance[who.joined[due] > t] = 0.0
+    both = held[..., due, :].sum(axis=1)
+    held[:, 0, :, due] = np.moveaxis(both * (1.0 - chance), 2, 0)
+    held[:, 1, :, due] = np.moveaxis(both * chance, 2, 0)
+
+
+def days_since(state: State, t: int, h: int) -> Ints:
+    """(h + 1, n, M): days since the last purchase, for each day of the horizon it may have been on; -1 for never."""
+    since = np.empty((h + 1, *state.last.shape), np.int64)
+    since[0] = np.where(state.last < 0, -1, t - state.last)
+    since[1:] = np.arange(h, 0, -1)[:, None, None]
+    return since
+
+
+def trigger_chance(stock: Stock, wish: Floats) -> Floats:
+    """(n, M): chance that a visit today buys the trigger of each category; zero where it has none."""
+    chance = np.zeros_like(wish)
+    chance[:, stock.target] = -np.expm1(-wish[:, stock.trigger])
+    return chance

@@ -1,0 +1,135 @@
+"""Offers: named sets of items, from the values of a column or from filters, and which of them are on sale at a date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import polars as pl
+
+from propensity.data.cutoff import Cutoff
+from propensity.data.event_log import EventLog
+from propensity.errors import ConfigurationError
+from propensity.kernel.context import offer_context
+
+
+class Offers(NamedTuple):
+    """M sets of items: names (M,), and CSR item -> offers `item_offsets (I + 1,)`, `item_offer`.
+
+    An item may belong to several offers, or to none; an offer may have no item that was ever bought.
+    """
+
+    name: tuple[str, ...]
+    item_offsets: np.ndarray
+    item_offer: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    def take(self, kept: np.ndarray) -> Offers:
+        """The offers at the ascending positions `kept`, renumbered."""
+        number = np.full(len(self), -1)
+        number[kept] = np.arange(kept.size)
+        item = np.repeat(np.arange(self.item_offsets.size - 1), np.diff(self.item_offsets))
+        offer = number[self.item_offer]
+        counts = np.bincount(item[offer >= 0], minlength=self.item_offsets.size - 1)
+        names = tuple(self.name[k] for k in kept)
+        return Offers(names, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), offer[offer >= 0].astype(np.int32))
+
+
+class OfferRule(Protocol):
+    """How a market is cut into offers; `min_buyers` distinct buyers in the last `window` days put an offer on the list."""
+
+    min_buyers: int
+    window: int
+
+    def all(self, log: EventLog) -> Offers: ...
+
+
+@dataclass
+class ColumnOffers:
+    """One offer per value of an item column; an item without a value belongs to none."""
+
+    column: str
+    min_buyers: int = 50
+    window: int = 91
+
+    def all(self, log: EventLog) -> Offers:
+        """Every value of the column, sorted; ConfigurationError if there is no such column or it is empty."""
+        if self.column not in log.items.columns:
+            found = ", ".join(name for name in log.items.columns if name != "item")
+            raise ConfigurationError(f"items have no column {self.column!r}; give data.offer.column one of: {found}")
+        values = log.items[self.column].cast(pl.String)
+        names = values.drop_nulls().unique().sort().to_list()
+        if not names:
+            raise ConfigurationError(f"item column {self.column!r} has no values; give another data.offer.column")
+        code = values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int32).to_numpy()
+        offsets = np.concatenate([[0], np.cumsum(code >= 0)]).astype(np.int64)
+        return Offers(tuple(names), offsets, code[code >= 0].astype(np.int32))
+
+
+@dataclass
+class FilterOffers:
+    """Named filters over item columns, in SQL: `{private_grocery: "department = 'GROCERY' and brand = 'Private'"}`."""
+
+    filters: dict[str, str] = field(default_factory=dict)
+    min_buyers: int = 0
+    window: int = 91
+
+    def all(self, log: EventLog) -> Offers:
+        """The offers in the order given; ConfigurationError for a filter that fails or matches no item."""
+        if not self.filters:
+            raise ConfigurationError("data.offer.filters is empty; name at least one filter")
+        masks = np.stack([self._match(log.items, name, rule) for name, rule in self.filters.items()], axis=1)
+        item, offer = np.nonzero(masks)
+        counts = np.bincount(item, minlength=masks.shape[0])
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return Offers(tuple(self.filters), offsets, offer.astype(np.int32))
+
+    @staticmethod
+    def _match(items: pl.DataFrame, name: str, rule: str) -> np.ndarray:
+        try:
+            mask = items.select(pl.sql_expr(rule).cast(pl.Boolean).fill_null(False)).to_series().to_numpy()
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigurationError(f"offer filter {name!r} ({rule}) cannot be applied: {reason}") from None
+        if not mask.any():
+            raise ConfigurationError(f"offer filter {name!r} ({rule}) matches none of {items.height} items; check its values")
+        return mask
+
+
+def offers_before(log: EventLog, rule: OfferRule, day: int) -> Offers:
+    """All offers of the rule, holding only the items known before `day`; offers left empty stay on the list."""
+    offers = rule.all(log)
+    known = np.repeat(log.item_known < day, np.diff(offers.item_offsets))
+    counts = np.bincount(
+        np.repeat(np.arange(log.item_known.size), np.diff(offers.item_offsets))[known], minlength=log.item_known.size
+    )
+    return Offers(offers.name, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), offers.item_offer[known])
+
+
+def on_sale(log: EventLog, rule: OfferRule, cutoff: Cutoff) -> Offers:
+    """The offers to score at a cutoff: known items, and at least `min_buyers` distinct buyers in `[day - window, day)`."""
+    offers = offers_before(log, rule, cutoff.day)
+    holding = np.bincount(offers.item_offer, minlength=len(offers)) > 0
+    if rule.min_buyers > 0:
+        holding &= buyers(log, offers, cutoff.day, rule.window) >= rule.min_buyers
+    kept = np.flatnonzero(holding)
+    if kept.size == 0:
+        raise ConfigurationError(
+            f"no offer has {rule.min_buyers} buyers in the {rule.window} days before {cutoff}; lower data.offer.min_buyers"
+        )
+    return offers.take(kept)
+
+
+def buyers(log: EventLog, offers: Offers, day: int, window: int) -> np.ndarray:
+    """Distinct customers who bought each offer in `[day - window, day)`: (M,)."""
+    out = np.empty((len(offers), 9))
+    everyone = np.arange(len(log))
+    windows = np.array([window])
+    offer_context(
+        log.offsets, log.day, log.item, log.kind, log.revenue, offers.item_offsets, offers.item_offer,
+        everyone, day, 1, windows, out,
+    )  # fmt: skip
+    return out[:, 0].astype(np.int64)

@@ -1,0 +1,156 @@
+"""How raw tables become examples: one object that names every choice made on the way, built from `conf/data`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from propensity.data.cutoff import Cutoff, TrainingCutoffs
+from propensity.data.dropout import Hidden, KeepAll
+from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.feature import FeatureRule, Features
+from propensity.data.ingest import prepare
+from propensity.data.offer import OfferRule, offers_before, on_sale
+from propensity.data.snapshot import Snapshot, SnapshotBuilder, SnapshotRule
+from propensity.data.source import Source
+from propensity.data.vocabulary import Vocabulary
+from propensity.data.weight import Even
+from propensity.errors import ConfigurationError
+
+Track = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+def untracked(items: Iterable[Any], label: str) -> Iterable[Any]:
+    """No progress bar."""
+    return items
+
+
+class Occasion(NamedTuple):
+    """One send date, ready to be asked: features of the offers on the list, the snapshot, and the customers (N,)."""
+
+    features: Features
+    snapshot: Snapshot
+    customer: np.ndarray  # rows of features.log
+
+    @property
+    def customer_id(self) -> np.ndarray:
+        return self.features.log.customer_id[self.customer]
+
+
+class Examples(NamedTuple):
+    """Training occasions that share one list of offers, oldest first, with a weight (M,) for each."""
+
+    occasions: list[Occasion]
+    weights: list[np.ndarray]
+    vocabulary: Vocabulary
+
+    @property
+    def features(self) -> Features:
+        return self.occasions[0].features
+
+
+@dataclass
+class Preparation:
+    """Source, offers, horizon, training dates and features.
+
+    source: where raw tables come from; log: folder of the event log (None: `data/<source>`); horizon in days; offer,
+    split, weight, dropout, feature, snapshot: the rules of the same names; end: no training label reaches this date
+    (None: the end of the log).
+    """
+
+    source: Source
+    offer: OfferRule
+    log: str | None = None
+    horizon: int = 14
+    end: str | None = None
+    split: TrainingCutoffs = field(default_factory=TrainingCutoffs)
+    weight: Any = field(default_factory=Even)
+    dropout: Any = field(default_factory=KeepAll)
+    feature: FeatureRule = field(default_factory=FeatureRule)
+    snapshot: SnapshotRule = field(default_factory=SnapshotRule)
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1:
+            raise ConfigurationError(f"a horizon of {self.horizon} days predicts nothing; give data.horizon=1 or more")
+
+    def open(self) -> EventLog:
+        """The event log: as given by `log`, or prepared from the source where that was not done or is out of date."""
+        if self.log is not None:
+            return EventLog.open(self.log)
+        folder = Path(self.default_log)
+        if (folder / "origin.json").is_file() and (folder / "origin.json").read_text() == origin(self.source):
+            return EventLog.open(folder)
+        return self.prepare(folder)
+
+    def prepare(self, out: str | Path) -> EventLog:
+        """Reads the source and leaves its log at `out`, with a note of what it was made from."""
+        return prepare(self.source, out, {"origin.json": origin(self.source)})
+
+    @property
+    def default_log(self) -> str:
+        """`data/<source>`, with a digest of the source's settings where they are not its defaults."""
+        name = type(self.source).__module__.rsplit(".", 1)[-1]
+        settings = _settings(self.source, changed_only=True)
+        return f"data/{name}" + (f"-{_digest(settings)}" if settings else "")
+
+    def end_day(self, log: EventLog) -> int:
+        """The day by which training labels must have closed (exclusive)."""
+        return log.last_day + 1 if self.end is None else to_day(self.end)
+
+    def examples(self, log: EventLog, track: Track = untracked) -> Examples:
+        """Everything training may see: only events before `end`, only label windows that closed by then."""
+        end = self.end_day(log)
+        cutoffs = self.split.before(log, end, self.horizon)
+        past = log.before(end)
+        vocabulary = Vocabulary.fit(past, self.offer, end)
+        if not vocabulary.offers:
+            raise ConfigurationError(
+                f"no offer has {self.offer.min_buyers} buyers before {to_date(end)}; lower data.offer.min_buyers"
+            )
+        every = offers_before(past, self.offer, end)
+        offers = every.take(np.flatnonzero(np.isin(every.name, vocabulary.offers)))
+        features = Features(past, offers, vocabulary, self.feature)
+        builder = SnapshotBuilder(past, offers, self.horizon, self.snapshot)
+        occasions = [
+            Occasion(features, builder.at(cutoff), past.purchasers(cutoff.day)) for cutoff in track(cutoffs, "snapshots")
+        ]
+        newest = occasions[-1].snapshot
+        weights = [self.weight(newest.cutoff.day - o.snapshot.cutoff.day, newest.gap) for o in occasions]
+        return Examples(occasions, weights, vocabulary)
+
+    def occasion(self, log: EventLog, cutoff: Cutoff, vocabulary: Vocabulary) -> Occasion:
+        """A send date to score: everybody with a purchase before it, every offer on the list, nothing later than it."""
+        past = log.before(cutoff.day)
+        offers = on_sale(past, self.offer, cutoff)
+        customer = past.purchasers(cutoff.day)
+        if customer.size == 0:
+            raise ConfigurationError(f"nobody bought anything before {cutoff}; give a later cutoff")
+        snapshot = SnapshotBuilder(past, offers, self.horizon, self.snapshot).at(cutoff)
+        return Occasion(Features(past, offers, vocabulary, self.feature), snapshot, customer)
+
+    def draw_hidden(self, rng: np.random.Generator, customers: int, offers: int) -> Hidden:
+        """History dropout of one training batch."""
+        return self.dropout.draw(rng, customers, offers)
+
+
+def origin(source: Source) -> str:
+    """What a log was made from: the source's class and settings, and size and time of the files it reads."""
+    files = getattr(source, "files", list)()
+    stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.is_file()}
+    return json.dumps({"source": type(source).__qualname__, "settings": _settings(source), "files": stamps}, indent=1)
+
+
+def _settings(source: Any, changed_only: bool = False) -> dict[str, str]:
+    found = {f.name: (getattr(source, f.name), f.default) for f in dataclasses.fields(source)}
+    return {name: str(value) for name, (value, default) in found.items() if not changed_only or value != default}
+
+
+def _digest(settings: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,234 @@
+"""The market as of a date: tables that a feature may look into, built from what was visible then.
+
+Notable: everything derived from outcomes (hazards, ridge affinity) uses label windows that closed by the date; sums of
+one reference date serve all later cutoffs, so weekly cutoffs cost one pass each. With more than `sample` customers the
+tables come from a sample chosen by a hash of the id, so the choice knows nothing of behaviour or file order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from propensity.data.cutoff import Cutoff
+from propensity.data.event_log import EventLog
+from propensity.data.offer import Offers
+from propensity.kernel.context import context_columns, offer_context
+from propensity.kernel.customer import customer_columns, customer_windows
+from propensity.kernel.outcome import outcomes
+from propensity.kernel.pair import pair_columns, pair_windows
+
+RECENCY_EDGES = np.array([4, 8, 15, 22, 29, 43, 64, 92, 137, 183, 274])  # days; a hazard is flat between two of them
+COUNT_EDGES = np.array([2, 3, 5, 9, 17])  # purchase days
+CELLS = 1 + (RECENCY_EDGES.size + 1) * (COUNT_EDGES.size + 1)  # cell 0: never bought
+TENURES = 13  # months since the first purchase, the last open
+CONTEXT_WINDOWS = np.array([7, 28, 91, 364])
+TASTE = 90  # half-life in days of the tastes that affinity is computed from
+BLOCK = 4096
+
+CONTEXT = (
+    *(f"reach_{w}" for w in CONTEXT_WINDOWS),
+    "trend_7",
+    "trend_28",
+    "intensity",
+    "novelty",
+    "gap_mean",
+    "age",
+    "price",
+    "price_trend",
+    "last_year",
+)
+
+
+class Snapshot(NamedTuple):
+    """One date's tables. M offers.
+
+    context (M, C) float32, columns `CONTEXT`; gap (M,) mean days between purchases; rate (M,) purchase days per
+    customer and day; hazard (M, CELLS) share of pairs in a recency x count cell that bought within the horizon,
+    shrunk to the cell's share over all offers; similar (M, M) and follow (M + 1, M) affinity weights: what is bought
+    together, and what is bought next (the last row is the intercept); cohort (TENURES, 2) mean log spend and log orders
+    of 91 days by months since the first purchase.
+    """
+
+    cutoff: Cutoff
+    context: np.ndarray
+    gap: np.ndarray
+    rate: np.ndarray
+    hazard: np.ndarray
+    similar: np.ndarray
+    follow: np.ndarray
+    cohort: np.ndarray
+
+
+class Moments(NamedTuple):
+    """Sums over customers at a reference date: taste x taste, taste x what followed, and hazard trials and hits."""
+
+    taste: np.ndarray  # (M + 1, M + 1)
+    follow: np.ndarray  # (M + 1, M)
+    trials: np.ndarray  # (M, CELLS)
+    hits: np.ndarray  # (M, CELLS)
+
+
+@dataclass
+class SnapshotRule:
+    """How snapshots are made: `references` past label windows, `step` days apart, of at most `sample` customers."""
+
+    references: int = 8
+    step: int = 7
+    sample: int = 50_000
+    shrink: float = 40.0
+    ridge: float = 0.02
+
+
+class SnapshotBuilder:
+    """Builds snapshots of one log and list of offers, remembering the sums of reference dates between cutoffs."""
+
+    def __init__(self, log: EventLog, offers: Offers, horizon: int, rule: SnapshotRule) -> None:
+        self.log, self.offers, self.horizon, self.rule = log, offers, horizon, rule
+        ids = log.customers["customer"]
+        self.chosen = np.sort(ids.cast(pl.String).hash(seed=0).arg_sort().to_numpy()[: rule.sample].astype(np.int64))
+        self.remembered: dict[int, Moments] = {}
+
+    def at(self, cutoff: Cutoff) -> Snapshot:
+        """The snapshot of a date; reads nothing dated at or after it."""
+        population = np.intersect1d(self.log.purchasers(cutoff.day), self.chosen)
+        labelled = [cutoff.day - self.horizon - k * self.rule.step for k in range(self.rule.references)]
+        past = [self._moments(day) for day in labelled if day > self.log.first_day]
+        raw = np.empty((len(self.offers), len(context_columns(tuple(CONTEXT_WINDOWS)))))
+        log, offers = self.log, self.offers
+        offer_context(
+            log.offsets, log.day, log.item, log.kind, log.revenue, offers.item_offsets, offers.item_offer,
+            population, cutoff.day, self.horizon, CONTEXT_WINDOWS, raw,
+        )  # fmt: skip
+        exposure = min(cutoff.day - log.first_day, int(CONTEXT_WINDOWS[2]))
+        return Snapshot(
+            cutoff=cutoff,
+            context=_context(raw, population.size),
+            gap=raw[:, 14],
+            rate=raw[:, 6] / max(population.size * exposure, 1),
+            hazard=self._hazard(past),
+            similar=self._similar(self._moments(cutoff.day)),
+            follow=self._follow(past),
+            cohort=self._cohort(population, cutoff),
+        )
+
+    def _moments(self, day: int) -> Moments:
+        """Sums at a reference date; `follow` and `hits` look `horizon` days past it, so a caller needs them closed."""
+        if day not in self.remembered:
+            self.remembered[day] = self._count(day)
+        return self.remembered[day]
+
+    def _count(self, day: int) -> Moments:
+        m = len(self.offers)
+        sums = Moments(np.zeros((m + 1, m + 1)), np.zeros((m + 1, m)), np.zeros((m, CELLS)), np.zeros((m, CELLS)))
+        population = np.intersect1d(self.log.purchasers(day), self.chosen)
+        for start in range(0, population.size, BLOCK):
+            rows = population[start : start + BLOCK]
+            taste, cell = self._state(rows, day)
+            bought = self._bought(rows, day)
+            sums.taste[:] += taste.T @ taste
+            sums.follow[:] += taste.T @ bought
+            slot = (cell + CELLS * np.arange(m)).ravel()
+            sums.trials[:] += np.bincount(slot, minlength=m * CELLS).reshape(m, CELLS)
+            sums.hits[:] += np.bincount(slot, bought.ravel(), minlength=m * CELLS).reshape(m, CELLS)
+        return sums
+
+    def _state(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tastes (B, M + 1), with a column of ones, and hazard cells (B, M)."""
+        log, offers = self.log, self.offers
+        names = pair_columns((1,), (TASTE,))
+        pair = np.empty((rows.size, len(offers), len(names)), np.float32)
+        pair_windows(
+            log.offsets, log.day, log.item, log.kind, log.order, log.quantity, log.revenue, log.discount,
+            offers.item_offsets, offers.item_offer, rows, day, np.zeros(rows.size, np.int64), np.full(rows.size, -1),
+            np.array([1]), np.array([TASTE]), pair,
+        )  # fmt: skip
+        column = {name: pair[:, :, k] for k, name in enumerate(names)}
+        taste = np.ones((rows.size, len(offers) + 1))
+        taste[:, :-1] = np.log1p(column[f"decayed_{TASTE}"])
+        return taste, hazard_cell(column["recency"], column["days_bought"])
+
+    def _bought(self, rows: np.ndarray, day: int) -> np.ndarray:
+        log, offers = self.log, self.offers
+        bought = np.empty((rows.size, len(offers)), bool)
+        money, visit = np.empty(bought.shape, np.float32), np.empty(rows.size, bool)
+        outcomes(
+            log.offsets, log.day, log.item, log.kind, log.revenue, offers.item_offsets, offers.item_offer,
+            rows, day, self.horizon, bought, money, visit,
+        )  # fmt: skip
+        return bought.astype(np.float64)
+
+    def _hazard(self, past: list[Moments]) -> np.ndarray:
+        m = len(self.offers)
+        trials = sum((p.trials for p in past), np.zeros((m, CELLS)))
+        hits = sum((p.hits for p in past), np.zeros((m, CELLS)))
+        overall = (hits.sum(0) + 0.5) / (trials.sum(0) + 10.0)
+        return (hits + self.rule.shrink * overall) / (trials + self.rule.shrink)
+
+    def _similar(self, now: Moments) -> np.ndarray:
+        """Each offer predicted from all others at the same moment (EASE): (M, M) with a zero diagonal."""
+        gram = now.taste[:-1, :-1]
+        precision = np.linalg.inv(gram + self._penalty(gram) * np.eye(len(gram)))
+        weight = -precision / np.diag(precision)
+        np.fill_diagonal(weight, 0.0)
+        return weight.astype(np.float32)
+
+    def _follow(self, past: list[Moments]) -> np.ndarray:
+        """What is bought next, predicted from all tastes by ridge regression: (M + 1, M)."""
+        if not past:
+            return np.zeros((len(self.offers) + 1, len(self.offers)), np.float32)
+        gram = sum(p.taste for p in past)
+        penalty = self._penalty(gram[:-1, :-1]) * np.eye(len(gram))
+        penalty[-1, -1] = 1e-6 * max(gram[-1, -1], 1.0)
+        return np.linalg.solve(gram + penalty, sum(p.follow for p in past)).astype(np.float32)
+
+    def _penalty(self, gram: np.ndarray) -> float:
+        return self.rule.ridge * float(np.trace(gram)) / max(len(gram), 1) + 1e-3
+
+    def _cohort(self, population: np.ndarray, cutoff: Cutoff) -> np.ndarray:
+        log, offers = self.log, self.offers
+        names = customer_columns((91,), ())
+        rows = np.empty((population.size, len(names)), np.float32)
+        customer_windows(
+            log.offsets, log.day, log.item, log.kind, log.order, log.revenue, log.discount, offers.item_offsets,
+            offers.item_offer, len(offers), population, cutoff.day, self.horizon, np.zeros(population.size, np.int64),
+            np.array([91]), np.zeros(0, np.int64), rows,
+        )  # fmt: skip
+        month = tenure_month(rows[:, names.index("tenure")])
+        size = np.bincount(month, minlength=TENURES) + 1e-9
+        logs = [np.log1p(np.maximum(rows[:, names.index(name)], 0)) for name in ("spend_91", "orders_91")]
+        return np.stack([np.bincount(month, values, minlength=TENURES) / size for values in logs], axis=1)
+
+
+def hazard_cell(recency: np.ndarray, days_bought: np.ndarray) -> np.ndarray:
+    """Cell of a pair by days since its last purchase and number of purchase days, any shape; 0 for never bought."""
+    row = np.digitize(np.nan_to_num(recency), RECENCY_EDGES)
+    column = np.digitize(days_bought, COUNT_EDGES)
+    return np.where(days_bought > 0, 1 + row * (COUNT_EDGES.size + 1) + column, 0)
+
+
+def tenure_month(tenure: np.ndarray) -> np.ndarray:
+    """Months since the first purchase, the last class open."""
+    return np.minimum(tenure // 30, TENURES - 1).astype(np.int64)
+
+
+def _context(raw: np.ndarray, customers: int) -> np.ndarray:
+    """Scale-free columns `CONTEXT` out of the totals of `offer_context`."""
+    buyers, days, spend = raw[:, 0:4], raw[:, 4:8], raw[:, 8:12]
+    price = spend[:, 2] / np.maximum(days[:, 2], 1)
+    columns = [
+        *np.log((buyers + 0.5) / (customers + 1)).T,
+        np.log((4 * days[:, 0] + 4) / (days[:, 1] + 4)),
+        np.log((3.25 * days[:, 1] + 4) / (days[:, 2] + 4)),
+        days[:, 2] / np.maximum(buyers[:, 2], 1),
+        raw[:, 13] / np.maximum(buyers[:, 1], 1),
+        raw[:, 14],
+        np.minimum(raw[:, 15], 182),
+        price,
+        np.log((spend[:, 1] / np.maximum(days[:, 1], 1) + 0.1) / (price + 0.1)),
+        np.log((raw[:, 16] + 5) / (raw[:, 17] + 5)),
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)

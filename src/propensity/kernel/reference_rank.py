@@ -1,0 +1,48 @@
+"""What the ranking kernels mean, in plain NumPy: one weight vector at a time, every pair of customers compared."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def auc_reference(score: np.ndarray, bought: np.ndarray, weight: np.ndarray) -> float:
+    """Chance that a buyer outranks a non-buyer, ties counting one half; customers drawn by weight."""
+    buyer, other = np.where(bought, weight, 0.0), np.where(bought, 0.0, weight)
+    wins = (score[:, None] > score[None, :]) + 0.5 * (score[:, None] == score[None, :])
+    return float(divide(buyer @ wins @ other, buyer.sum() * other.sum()))
+
+
+def average_precision_reference(score: np.ndarray, bought: np.ndarray, weight: np.ndarray) -> float:
+    """Precision at every distinct score, averaged over the recall gained there."""
+    buyer = np.where(bought, weight, 0.0)
+    total, recalled = 0.0, 0.0
+    for threshold in np.unique(score)[::-1]:
+        reached = score >= threshold
+        found = buyer[reached].sum()
+        if weight[reached].sum() > 0:
+            total += (found - recalled) * found / weight[reached].sum()
+        recalled = found
+    return float(divide(total, buyer.sum()))
+
+
+def kept_reference(score: np.ndarray, weight: np.ndarray, fraction: float) -> np.ndarray:
+    """Share of each customer among the best `fraction` of weight; the tie group at the cut is kept in part."""
+    above = (score[None, :] > score[:, None]) @ weight
+    tied = (score[None, :] == score[:, None]) @ weight
+    return np.clip((fraction * weight.sum() - above) / np.where(tied > 0, tied, 1.0), 0.0, 1.0)
+
+
+def lift_reference(score: np.ndarray, bought: np.ndarray, weight: np.ndarray, fraction: float) -> float:
+    """Share of the buyers kept, in multiples of the share of customers kept."""
+    buyer = np.where(bought, weight, 0.0)
+    return float(divide((buyer * kept_reference(score, weight, fraction)).sum(), buyer.sum() * fraction))
+
+
+def capture_reference(score: np.ndarray, revenue: np.ndarray, weight: np.ndarray, fraction: float) -> float:
+    """Share of the revenue kept."""
+    held = revenue * weight
+    return float(divide((held * kept_reference(score, weight, fraction)).sum(), held.sum()))
+
+
+def divide(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else np.nan

@@ -1,0 +1,67 @@
+"""How sure a metric is: customers drawn again, and the band the metric moves in.
+
+The band covers the sampling of customers, not of weeks: read the sign at every cutoff as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from propensity.errors import DataError
+
+LOWER_IS_BETTER = frozenset({"logloss", "ece"})
+
+
+class Interval(NamedTuple):
+    value: float
+    low: float
+    high: float
+
+
+def resample_weights(customers: Sequence[np.ndarray], resamples: int, seed: int) -> list[np.ndarray]:
+    """Weights (N, 1 + resamples) of each cutoff's customers: a column of ones, then how often each draw took the customer.
+
+    Draws are multinomial over the union of all cutoffs' customers, so that a customer weighs the same at every cutoff, and two
+    models judged with these weights are compared in pairs. Source: Efron, Annals of Statistics 1979.
+    """
+    if resamples < 0:
+        raise DataError(f"resamples is {resamples}; ask for 0 or more")
+    union = np.unique(np.concatenate([np.asarray(ids) for ids in customers]))
+    random = np.random.default_rng(seed)
+    weight = np.ones((union.size, 1 + resamples), dtype=np.uint8)  # a draw of mean 1 never comes near 256
+    chance = np.full(union.size, 1.0 / union.size)
+    for column in range(1, 1 + resamples):
+        weight[:, column] = random.multinomial(union.size, chance)
+    return [weight[np.searchsorted(union, ids)] for ids in customers]
+
+
+def band(values: np.ndarray, level: float = 0.95) -> Interval:
+    """Point estimate and the percentiles of the resamples, recentred on it: (1 + resamples,) -> Interval.
+
+    A draw holds some customers twice, which biases some metrics (average precision and calibration error upwards); recentring
+    keeps the spread and drops the bias. Resamples that are not finite are left out; with none left the ends are NaN.
+    >>> band(np.array([10., 1., 2., 3.]), level=0.5)
+    Interval(value=10.0, low=9.5, high=10.5)
+    """
+    value, drawn = float(values[0]), values[1:][np.isfinite(values[1:])]
+    if drawn.size == 0:
+        return Interval(value, float("nan"), float("nan"))
+    tail = 50.0 * (1.0 - level)
+    low, high = np.percentile(drawn - drawn.mean() + value, [tail, 100.0 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def verdict(difference: Interval, lower_is_better: bool = False) -> str:
+    """`win` or `loss` where the whole band of (ours - theirs) lies on one side of zero, else `tie`.
+
+    >>> verdict(Interval(.2, .1, .3)), verdict(Interval(.2, .1, .3), lower_is_better=True), verdict(Interval(.2, -.1, .5))
+    ('win', 'loss', 'tie')
+    """
+    if difference.low > 0.0:
+        return "loss" if lower_is_better else "win"
+    if difference.high < 0.0:
+        return "win" if lower_is_better else "loss"
+    return "tie"

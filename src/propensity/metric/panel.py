@@ -1,0 +1,125 @@
+"""Every metric of one model at one cutoff, by slice, for the full sample and for every resample of its customers.
+
+Legend: N customers, M offers, S scored offers, W weight columns (column 0 is the full sample).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from propensity.kernel.rank import purchase_ranking, revenue_ranking
+from propensity.metric.calibration import is_probability, pair_loss, resampled_calibration_error
+from propensity.metric.ranking import descending
+from propensity.metric.truth import Prediction, Truth
+
+BUYERS, SLICE_BUYERS = 10, 5  # an offer is scored from this many buyers on; in a slice, from this many
+Panel = dict[str, dict[str, np.ndarray]]  # slice -> metric -> (W,)
+
+
+class Yardstick(NamedTuple):
+    """What all models are measured against at one cutoff: arrays lie offer by offer, and the ceiling is known."""
+
+    truth: Truth
+    weight: np.ndarray  # (N,W) u8
+    fraction: float
+    bought: np.ndarray  # (M,N)
+    revenue: np.ndarray  # (M,N)
+    slices: dict[str, np.ndarray]  # (M,N)
+    scored: dict[str, np.ndarray]  # (M,) bool
+    ceiling: dict[str, np.ndarray]  # (W,) mean capture of a ranking by what was really spent
+
+
+def yardstick(truth: Truth, weight: np.ndarray, fraction: float) -> Yardstick:
+    by_offer = {name: np.ascontiguousarray(mask.T) for name, mask in truth.slices.items()}
+    bought, revenue = np.ascontiguousarray(truth.bought.T), np.ascontiguousarray(truth.revenue.T)
+    scored = {name: _scored(bought, mask, needed_buyers(name)) for name, mask in by_offer.items()}
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in by_offer}
+    for m in range(truth.offer.size):
+        order = descending(revenue[m])
+        for name in (name for name in by_offer if scored[name][m]):
+            kept = order[by_offer[name][m][order]]
+            rows[name].append(revenue_ranking(kept, revenue[m], revenue[m], weight, fraction))
+    ceiling = {name: finite_mean(np.array(made).reshape(-1, weight.shape[1])) for name, made in rows.items()}
+    return Yardstick(truth, weight, fraction, bought, revenue, by_offer, scored, ceiling)
+
+
+def panel(yard: Yardstick, prediction: Prediction) -> Panel:
+    """Metrics of every slice, NaN where undefined; calibration error and the pooled AUC for all pairs only."""
+    ranked = _ranked(yard, prediction)
+    columns = yard.weight.shape[1]
+    result: Panel = {}
+    for name, rows in ranked.items():
+        auc, ap, lift, capture = (finite_mean(row) for row in np.array(rows).reshape(-1, 4, columns).swapaxes(0, 1))
+        ceiling = yard.ceiling[name]
+        result[name] = {"auc": auc, "ap": ap, "lift": lift, "capture": capture, "capture_oracle": ceiling}
+        result[name] |= {"capture_ratio": quotient(capture, ceiling), "revenue_lift": capture / yard.fraction}
+    return _with_probability_metrics(result, yard, prediction)
+
+
+def offer_points(yard: Yardstick, prediction: Prediction) -> np.ndarray:
+    """AUC, average precision, lift and capture of each offer among all customers: (M,4), NaN where undefined."""
+    points = np.full((yard.truth.offer.size, 4), np.nan)
+    for m in range(len(points)):
+        orders = descending(prediction.probability[:, m]), descending(prediction.value[:, m])
+        points[m] = _offer_rows(yard, prediction, m, orders, yard.weight[:, :1])[:, 0]
+    return points
+
+
+def needed_buyers(name: str) -> int:
+    return BUYERS if name == "all" else SLICE_BUYERS
+
+
+def finite_mean(rows: np.ndarray) -> np.ndarray:
+    """Mean of the defined rows in each column: (S,W) -> (W,); NaN where none is defined."""
+    defined = np.isfinite(rows)
+    return quotient(np.where(defined, rows, 0.0).sum(axis=0), defined.sum(axis=0))
+
+
+def quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, NaN where whole is not above zero."""
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
+
+
+def _scored(bought: np.ndarray, mask: np.ndarray, needed: int) -> np.ndarray:
+    buyers, customers = (bought & mask).sum(axis=1), mask.sum(axis=1)
+    return (buyers >= needed) & (buyers < customers)
+
+
+def _ranked(yard: Yardstick, prediction: Prediction) -> dict[str, list[np.ndarray]]:
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in yard.slices}
+    for m in range(yard.truth.offer.size):
+        orders = descending(prediction.probability[:, m]), descending(prediction.value[:, m])
+        for name in (name for name in yard.slices if yard.scored[name][m]):
+            inside = yard.slices[name][m]
+            kept = orders[0][inside[orders[0]]], orders[1][inside[orders[1]]]
+            rows[name].append(_offer_rows(yard, prediction, m, kept, yard.weight))
+    return rows
+
+
+def _offer_rows(
+    yard: Yardstick, prediction: Prediction, m: int, orders: tuple[np.ndarray, np.ndarray], weight: np.ndarray
+) -> np.ndarray:
+    chance, value = np.ascontiguousarray(prediction.probability[:, m]), np.ascontiguousarray(prediction.value[:, m])
+    purchases = purchase_ranking(orders[0], chance, yard.bought[m], weight, yard.fraction)
+    capture = revenue_ranking(orders[1], value, yard.revenue[m], weight, yard.fraction)
+    return np.vstack([purchases, capture])
+
+
+def _with_probability_metrics(result: Panel, yard: Yardstick, prediction: Prediction) -> Panel:
+    truth, undefined = yard.truth, np.full(yard.weight.shape[1], np.nan)
+    valid = is_probability(prediction.probability)
+    loss = pair_loss(prediction.probability, truth.bought)
+    columns = yard.weight.T.astype(np.float64)
+    for name, mask in truth.slices.items():
+        lost, pairs = columns @ np.where(mask, loss, 0.0).sum(axis=1), columns @ mask.sum(axis=1)
+        result[name]["logloss"] = quotient(lost, pairs) if valid else undefined
+    error = resampled_calibration_error(prediction.probability, truth.bought, yard.weight) if valid else undefined
+    result["all"] |= {"ece": error, "micro_auc": _pooled_auc(prediction.probability, truth.bought)}
+    return result
+
+
+def _pooled_auc(probability: np.ndarray, bought: np.ndarray) -> np.ndarray:
+    score, ones = probability.ravel(), np.ones((probability.size, 1), np.uint8)
+    return purchase_ranking(descending(score), score, bought.ravel(), ones, 0.5)[0]

@@ -1,0 +1,19 @@
+"""What taste says about an offer never bought: customer and offer meet in one space, with the affinity columns beside."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Explore(nn.Module):
+    """state . offer, the offer's base rate, and a linear reading of the pair's columns."""
+
+    def __init__(self, pair: int, width: int) -> None:
+        super().__init__()
+        self.taste = nn.Linear(width, width)
+        self.base = nn.Linear(width, 1)
+        self.pair = nn.Linear(pair, 1, bias=False)
+
+    def forward(self, pair_BMP: Tensor, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
+        match_BM = self.taste(state_BD) @ offer_MD.T / offer_MD.shape[1] ** 0.5
+        return match_BM + self.base(offer_MD).squeeze(-1) + self.pair(pair_BMP).squeeze(-1)

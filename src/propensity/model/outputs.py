@@ -1,0 +1,29 @@
+"""What a network answers; always complete, the loss decides what learns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SIGMA_MAX = 2.0  # of log revenue; beyond it the mean of a log-normal is a matter of its tail
+
+
+class Outputs(NamedTuple):
+    """purchase (B, M) logit of buying in the horizon; value (B, M, 2) location and scale of the log revenue of a buyer;
+    visit (B,) logit of buying anything; state (B, D) of the customer."""
+
+    purchase: Tensor
+    value: Tensor
+    visit: Tensor
+    state: Tensor
+
+    def probability(self) -> Tensor:
+        """(B, M) chance to buy within the horizon."""
+        return self.purchase.sigmoid()
+
+    def expected_revenue(self) -> Tensor:
+        """(B, M) in the log's currency: the chance to buy times the mean of the log-normal (ZILN)."""
+        location, sigma = self.value[..., 0], self.value[..., 1]
+        return self.probability() * torch.exp(location + 0.5 * sigma * sigma)

@@ -1,0 +1,82 @@
+"""`Scores`: what every model says about every customer and offer at a date; where research and production meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from propensity.errors import ConfigurationError, DataError
+
+COLUMNS = ("cutoff", "customer_id", "offer_id", "score", "expected_revenue")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """customer (N,) original ids; offer (M,) names; probability (N, M) float32 of buying within the horizon; revenue
+    (N, M) float32 expected in it, in the log's currency; cutoff as YYYY-MM-DD; model: whose answer it is."""
+
+    customer: np.ndarray
+    offer: tuple[str, ...]
+    probability: np.ndarray
+    revenue: np.ndarray
+    cutoff: str
+    model: str
+
+    def frame(self) -> pl.DataFrame:
+        """One row per pair: `COLUMNS`."""
+        n, m = self.probability.shape
+        return pl.DataFrame(
+            {
+                "customer_id": np.repeat(self.customer, m),
+                "offer_id": pl.Series(list(self.offer), dtype=pl.String).gather(np.tile(np.arange(m), n)),
+                "score": self.probability.ravel(),
+                "expected_revenue": self.revenue.ravel(),
+            }
+        ).select(pl.lit(self.cutoff).str.to_date().alias("cutoff"), *COLUMNS[1:])
+
+
+def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
+    """Writes scores of several cutoffs into one Parquet file, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        pl.concat([one.frame() for one in scores]).write_parquet(draft, compression="zstd")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:
+    """Scores by cutoff, ascending; pairs that the file leaves out count as 0.
+
+    Raises: ConfigurationError if there is no such file, DataError for one that is no table of scores.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigurationError(f"no scores at {path}; write them with scripts/score.py out={path}")
+    try:
+        table = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again") from None
+    if missing := [name for name in COLUMNS if name not in table.columns]:
+        raise DataError(f"{path} has no column {missing[0]}; scores hold {', '.join(COLUMNS)}")
+    return [_grid(part, model) for _, part in sorted(table.group_by("cutoff"), key=lambda group: str(group[0][0]))]
+
+
+def _grid(part: pl.DataFrame, model: str) -> Scores:
+    customer = part["customer_id"].unique().sort()
+    offer = part["offer_id"].unique().sort()
+    row = customer.search_sorted(part["customer_id"]).to_numpy()
+    column = offer.search_sorted(part["offer_id"]).to_numpy()
+    grids = []
+    for name in ("score", "expected_revenue"):
+        grid = np.zeros((customer.len(), offer.len()), np.float32)
+        grid[row, column] = part[name].to_numpy()
+        grids.append(grid)
+    return Scores(customer.to_numpy(), tuple(offer), grids[0], grids[1], str(part["cutoff"][0]), model)

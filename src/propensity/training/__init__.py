@@ -1,0 +1,1 @@
+"""Fitting a network: loader, Lightning module, run folder, checkpoint, evaluation."""

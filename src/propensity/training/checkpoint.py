@@ -1,0 +1,87 @@
+"""What a run leaves for others: weights, vocabulary and configuration in plain containers, read with `weights_only`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from torch import nn
+
+from propensity.data.preparation import Preparation
+from propensity.data.vocabulary import Vocabulary
+from propensity.errors import ConfigurationError, DataError, IntegrityError
+
+FORMAT = 1
+FILE = "model.ckpt"
+ALLOWED = ("propensity.", "torch.optim.")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with everything needed to ask it: the preparation of its inputs, its vocabulary, and `about`, the
+    run's configuration (`config`), data fingerprint, first day after the last training label (`end`) and seed."""
+
+    model: nn.Module
+    preparation: Preparation
+    vocabulary: Vocabulary
+    about: dict[str, Any]
+
+
+def save_trained(folder: str | Path, model: nn.Module, vocabulary: Vocabulary, about: dict[str, Any]) -> Path:
+    """Writes `folder/model.ckpt`, whole or not at all."""
+    path = Path(folder) / FILE
+    draft = path.with_name(f".{FILE}.{os.getpid()}")
+    content = {"format": FORMAT, "state": model.state_dict(), "vocabulary": vocabulary.state(), "about": about}
+    try:
+        torch.save(content, draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def load_trained(folder: str | Path) -> Trained:
+    """Reads a run folder back; nothing outside `propensity.` and `torch.optim.` is ever called.
+
+    Raises: ConfigurationError if there is no checkpoint, DataError if it is cut short, IntegrityError if it holds
+    anything but plain data or names a foreign target.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise ConfigurationError(f"no checkpoint at {path}; train one with scripts/train.py out={folder}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise IntegrityError(f"{path} holds more than plain data and was not opened; train again") from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); train again") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(f"{path} is no checkpoint of format {FORMAT}; train again")
+    config = content["about"]["config"]
+    for target in targets(config):
+        if not target.startswith(ALLOWED):
+            raise IntegrityError(f"{path} asks for {target}, which is not ours to call; train again")
+    preparation = instantiate(config["data"], _convert_="all")
+    vocabulary = Vocabulary.of(content["vocabulary"])
+    model = instantiate(config["model"], sizes=preparation.feature.sizes(vocabulary))
+    model.load_state_dict(content["state"])
+    return Trained(model.eval(), preparation, vocabulary, content["about"])
+
+
+def targets(config: Any) -> Iterator[str]:
+    """Every `_target_` in nested containers."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            if key == "_target_":
+                yield str(value)
+            else:
+                yield from targets(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from targets(value)

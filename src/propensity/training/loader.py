@@ -1,0 +1,102 @@
+"""Batches straight from the log: a batch is a draw of customers at one send date, computed by kernels when asked for.
+
+Notable: there is no per-sample Python and nothing is cached on disk; what an epoch sees follows from (seed, epoch) alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from propensity.data.batch import Batch, Inputs, Outcomes
+from propensity.data.preparation import Examples, Preparation
+
+Fields = TypeVar("Fields", Inputs, Outcomes)
+
+
+def to_tensors(fields: Fields) -> Fields:
+    """The same fields as tensors that share memory with the arrays."""
+    return type(fields)(*(torch.from_numpy(np.ascontiguousarray(array)) for array in fields))
+
+
+class Draw(NamedTuple):
+    """Which customers of which training date, and the seed of what is hidden from them."""
+
+    date: int
+    rows: np.ndarray
+    seed: int
+
+
+class ExampleBatches(Dataset[Batch]):
+    """Draw -> Batch."""
+
+    def __init__(self, examples: Examples, preparation: Preparation) -> None:
+        self.examples, self.preparation = examples, preparation
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        features, snapshot, customer = self.examples.occasions[draw.date]
+        rows = customer[draw.rows]
+        rng = np.random.default_rng(draw.seed)
+        hidden = self.preparation.draw_hidden(rng, rows.size, len(features.offers))
+        inputs = to_tensors(features.inputs(snapshot, rows, hidden))
+        outcomes = to_tensors(features.outcomes(snapshot.cutoff, rows))
+        return Batch(inputs, outcomes, torch.from_numpy(self.examples.weights[draw.date]))
+
+
+class DateSampler(Sampler[Draw]):
+    """Shuffles customers within each date and batches over all dates; every process gets as many batches as the others.
+
+    Args: sizes, customers at each date; batch, customers per draw; rank and world of a distributed run.
+    """
+
+    def __init__(self, sizes: list[int], batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.sizes, self.batch, self.seed, self.rank, self.world = sizes, batch, seed, rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch, so a resumed run draws what an uninterrupted one would have."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return max(sum(-(-size // self.batch) for size in self.sizes) // self.world, 1)
+
+    def __iter__(self) -> Iterator[Draw]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        draws = []
+        for date, size in enumerate(self.sizes):
+            parts = np.array_split(rng.permutation(size), -(-size // self.batch))
+            draws += [Draw(date, rows, int(rng.integers(2**31))) for rows in parts]
+        order = rng.permutation(len(draws))[self.rank :: self.world][: len(self)]
+        return (draws[k] for k in order)
+
+
+class ExampleLoader(pl.LightningDataModule):
+    """Feeds training examples; `pairs` customer x offer pairs make a batch."""
+
+    def __init__(self, examples: Examples, preparation: Preparation, pairs: int, seed: int) -> None:
+        super().__init__()
+        self.examples, self.preparation, self.seed = examples, preparation, seed
+        self.batch = max(pairs // len(examples.features.offers), 1)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sizes = [occasion.customer.size for occasion in self.examples.occasions]
+        sampler = DateSampler(sizes, self.batch, self.seed, rank, world)
+        pin = torch.cuda.is_available()
+        return DataLoader(ExampleBatches(self.examples, self.preparation), sampler=sampler, batch_size=None, pin_memory=pin)  # type: ignore[arg-type]
+
+    def sample(self, batches: int = 20) -> Inputs:
+        """Inputs of a few batches spread over the dates, joined; history, offers and season are those of the first."""
+        sizes = [occasion.customer.size for occasion in self.examples.occasions]
+        draws = list(DateSampler(sizes, self.batch, self.seed))
+        dataset = ExampleBatches(self.examples, self.preparation)
+        found = [dataset[draw].inputs for draw in draws[:batches]]
+        pair, customer, context = (
+            torch.cat([getattr(f, name) for f in found]) for name in ("pair", "customer", "context")
+        )
+        return found[0]._replace(pair=pair, customer=customer, context=context)

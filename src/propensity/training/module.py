@@ -1,0 +1,51 @@
+"""The Lightning module: joins a network, a loss and an optimizer, and knows no data set, metric or decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+
+from propensity.data.batch import Batch
+from propensity.errors import GateError
+
+Loss = Callable[..., Any]
+
+
+class PropensityModule(pl.LightningModule):
+    """Fits `model` to `loss`; the learning rate rises, then falls to zero over the run."""
+
+    def __init__(self, model: nn.Module, loss: Loss, optimizer: Callable[[Iterable[Any]], Optimizer], warmup: float = 0.1):
+        super().__init__()
+        self.model, self.loss, self.optimizer, self.warmup = model, loss, optimizer, warmup
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        terms = self.loss(self.model(batch.inputs), batch.outcomes, batch.weight)
+        if not torch.isfinite(terms.total):
+            raise GateError(
+                f"the loss is {terms.total.item()} at batch {batch_idx} of epoch {self.current_epoch}; "
+                "lower training.optimizer.lr or look at that batch's amounts"
+            )
+        size = batch.outcomes.visit.shape[0]
+        self.log("train/loss", terms.total, batch_size=size, prog_bar=True)
+        self.log_dict({f"train/{name}": part for name, part in terms.parts.items()}, batch_size=size)
+        return terms.total
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(parameter_groups(self.model))
+        steps = int(self.trainer.estimated_stepping_batches)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        schedule = OneCycleLR(optimizer, rates, total_steps=max(steps, 2), pct_start=self.warmup, cycle_momentum=False)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Weights decay; biases and embeddings of names do not shrink toward a meaning that zero lacks."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    return [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]

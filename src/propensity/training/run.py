@@ -1,0 +1,167 @@
+"""One training run: from a configuration to a folder that holds the network and how it was made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from rich.progress import track
+from torch.optim import Optimizer
+
+from propensity.data.event_log import EventLog, to_date
+from propensity.data.preparation import Examples, Preparation
+from propensity.errors import DataError
+from propensity.model.offer_net import OfferNet
+from propensity.training.checkpoint import save_trained
+from propensity.training.loader import ExampleLoader
+from propensity.training.module import Loss, PropensityModule
+
+PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
+
+
+@dataclass
+class Fit:
+    """How a network is fitted: length, batches, optimizer, hardware. `steps` ends a run early (-1: it does not)."""
+
+    optimizer: Callable[[Iterable[Any]], Optimizer]
+    logger: Callable[..., Any] | None = None
+    epochs: int = 6
+    pairs: int = 65_536
+    average: float | None = 0.995
+    warmup: float = 0.1
+    clip: float = 1.0
+    accelerator: str = "cpu"
+    devices: Any = 1
+    strategy: str = "auto"
+    precision: Any = "32-true"
+    compile: bool = False
+    steps: int = -1
+    progress: bool = True
+
+    def __call__(self, model: OfferNet, loss: Loss, loader: ExampleLoader, out: Path, resume: str | None) -> None:
+        """Fits `model` in place; leaves logs and the state to resume from under `out`."""
+        trainer = self.trainer(out)
+        module = PropensityModule(model, loss, self.optimizer, self.warmup)
+        if self.compile:
+            model.compile(dynamic=True)
+        with warnings.catch_warnings():
+            # Batches are made by kernels in this process: loader workers would only copy them.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
+            trainer.fit(module, datamodule=loader, ckpt_path=resume, weights_only=True)
+
+    def trainer(self, out: Path) -> pl.Trainer:
+        callbacks: list[Callback] = [
+            ModelCheckpoint(out / PROGRESS, filename="last", every_n_epochs=1, enable_version_counter=False)
+        ]
+        if self.average:
+            callbacks.append(EMAWeightAveraging(decay=self.average, use_buffers=False))
+        if self.progress:
+            callbacks.append(TQDMProgressBar(refresh_rate=10))
+        return pl.Trainer(
+            max_epochs=self.epochs,
+            max_steps=self.steps,
+            accelerator=self.accelerator,
+            devices=self.devices,
+            strategy=self.strategy,
+            precision=self.precision,
+            gradient_clip_val=self.clip,
+            logger=self.logger(save_dir=out) if self.logger else False,
+            callbacks=callbacks,
+            enable_progress_bar=self.progress,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            log_every_n_steps=20,
+            default_root_dir=out,
+        )
+
+
+def train(cfg: DictConfig, out: str | Path | None = None) -> tuple[OfferNet, Preparation, Examples, EventLog]:
+    """Prepares, fits and saves; the seed and the data decide everything.
+
+    An interrupted run of the same configuration and data goes on from its last whole epoch.
+    """
+    folder = Path(out or cfg.out)
+    config = OmegaConf.to_container(cfg, resolve=True)
+    pl.seed_everything(cfg.seed, verbose=False)
+    preparation: Preparation = instantiate(cfg.data, _convert_="all")
+    log = preparation.open()
+    bar = track if cfg.training.progress else (lambda items, label: items)
+    examples = preparation.examples(log, bar)
+    model: OfferNet = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
+    fit: Fit = instantiate(cfg.training, _convert_="all")
+    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed)
+    model.fit_scales(loader.sample())
+    about = describe(config, log, preparation, examples)
+    resume = unfinished(folder, about)
+    fit(model, instantiate(cfg.loss), loader, folder, resume)
+    finish(folder, model, examples, about, cfg)
+    return model, preparation, examples, log
+
+
+def describe(config: Any, log: EventLog, preparation: Preparation, examples: Examples) -> dict[str, Any]:
+    """What a run was: configuration, data, dates, code and library versions, in plain containers."""
+    dates = [str(occasion.snapshot.cutoff) for occasion in examples.occasions]
+    libraries = {name: version(name) for name in ("propensity", "torch", "lightning", "numpy", "polars", "numba")}
+    return {
+        "config": config,
+        "data": log.fingerprint,
+        "end": to_date(preparation.end_day(log)).isoformat(),
+        "cutoffs": dates,
+        "examples": int(sum(occasion.customer.size for occasion in examples.occasions)),
+        "offers": len(examples.features.offers),
+        "commit": commit(),
+        "libraries": libraries,
+    }
+
+
+def commit() -> str | None:
+    """The commit of the code, or None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def unfinished(folder: Path, about: dict[str, Any]) -> str | None:
+    """The state to resume from, if `folder` holds an interrupted run of the very same kind; else a clean start."""
+    progress = folder / PROGRESS
+    note, last = progress / "about.json", progress / "last.ckpt"
+    if note.is_file() and last.is_file() and json.loads(note.read_text()) == about:
+        return str(last)
+    begin(progress, json.dumps(about))
+    return None
+
+
+@rank_zero_only
+def begin(progress: Path, note: str) -> None:
+    shutil.rmtree(progress, ignore_errors=True)
+    progress.mkdir(parents=True)
+    (progress / "about.json").write_text(note)
+
+
+@rank_zero_only
+def finish(folder: Path, model: OfferNet, examples: Examples, about: dict[str, Any], cfg: DictConfig) -> None:
+    """Leaves the checkpoint and the resolved configuration, and takes the unfinished state away."""
+    if not all(torch.isfinite(p).all() for p in model.parameters()):
+        raise DataError("training left weights that are not finite; lower training.optimizer.lr")
+    save_trained(folder, model, examples.vocabulary, about)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
+    shutil.rmtree(folder / PROGRESS, ignore_errors=True)
+
+

@@ -1,0 +1,197 @@
+"""The report: every number has its definition, and what is undefined says why."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from propensity.errors import DataError
+from propensity.kernel.reference_rank import auc_reference, capture_reference
+from propensity.metric.calibration import calibration_error, log_loss
+from propensity.metric.evaluation import Prediction, Truth, evaluate
+
+RANKING = {"auc", "ap", "lift", "capture", "capture_oracle", "capture_ratio", "revenue_lift", "logloss"}
+
+
+def random_market(seed: int, cutoff: str = "2024-03-04", customers: int = 90, offers: int = 5):
+    """Offer 0 has no buyer, offer 1 seven, and offer 2 is bought by everybody."""
+    random = np.random.default_rng(seed)
+    chance = random.beta(1.0, 3.0, (customers, offers))
+    bought = random.random((customers, offers)) < chance
+    bought[:, 0], bought[:, 1], bought[:, 2] = False, np.arange(customers) % 13 == 0, True
+    revenue = np.where(bought, np.round(random.gamma(2.0, 4.0, chance.shape), 2), 0.0)
+    inside = np.broadcast_to(random.random((customers, 1)) < 0.5, chance.shape)
+    masks = {"all": np.ones_like(bought), "light": inside, "empty": np.zeros_like(bought)}
+    names = np.array([f"offer {m}" for m in range(offers)])
+    truth = Truth(cutoff, np.arange(customers) + seed, names, bought, revenue, masks)
+    return truth, Prediction(np.round(chance, 2).astype(np.float32), np.round(5 * chance, 1))
+
+
+def shuffled(truth, prediction, seed=0):
+    mixed = np.random.default_rng(seed).permutation(truth.customer.size)
+    masks = {name: mask[mixed] for name, mask in truth.slices.items()}
+    moved = truth._replace(
+        customer=truth.customer[mixed], bought=truth.bought[mixed], revenue=truth.revenue[mixed], slices=masks
+    )
+    return moved, Prediction(prediction.probability[mixed], prediction.revenue[mixed])
+
+
+def numbers(report) -> np.ndarray:
+    """All numbers of a report, in order."""
+    if isinstance(report, dict):
+        return np.concatenate([numbers(value) for value in report.values()] or [np.zeros(0)])
+    if isinstance(report, list):
+        return np.concatenate([numbers(value) for value in report] or [np.zeros(0)])
+    return np.array([report] if isinstance(report, int | float) else [], dtype=float)
+
+
+@pytest.fixture(scope="module")
+def report():
+    markets = [random_market(1, "2024-03-04"), random_market(2, "2024-04-01")]
+    truths, ours = zip(*markets, strict=True)
+    flat = [Prediction(np.full_like(each.probability, 0.25)) for each in ours]
+    return evaluate(truths, {"ours": ours, "flat": flat}, reference="ours", resamples=60)
+
+
+def test_a_report_is_json(report):
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert list(report) == ["models", "differences", "counts", "curves", "calibration", "offers"]
+    assert list(report["models"]["ours"]) == ["mean", "2024-03-04", "2024-04-01"]
+    assert set(report["models"]["ours"]["mean"]["light"]) == RANKING
+    assert set(report["models"]["ours"]["mean"]["all"]) == RANKING | {"ece", "micro_auc"}
+
+
+def test_points_are_their_definitions_over_the_scored_offers():
+    truth, ours = random_market(1)
+    made = evaluate([truth], {"ours": [ours]}, reference="ours", resamples=0)["models"]["ours"]["mean"]
+    for name, scored in {"all": (3, 4), "light": (3, 4)}.items():
+        inside, ones = truth.slices[name][:, 0], np.ones(int(truth.slices[name][:, 0].sum()))
+        chance, value = ours.probability[inside], ours.revenue[inside]
+        bought, spent = truth.bought[inside], truth.revenue[inside]
+        auc = np.mean([auc_reference(chance[:, m], bought[:, m], ones) for m in scored])
+        capture = np.mean([capture_reference(value[:, m], spent[:, m], ones, 0.1) for m in scored])
+        oracle = np.mean([capture_reference(spent[:, m], spent[:, m], ones, 0.1) for m in scored])
+        assert made[name]["auc"]["value"] == pytest.approx(auc, abs=1e-12)
+        assert made[name]["capture_ratio"]["value"] == pytest.approx(capture / oracle, abs=1e-12)
+        assert made[name]["revenue_lift"]["value"] == pytest.approx(capture / 0.1, abs=1e-12)
+        assert made[name]["logloss"]["value"] == pytest.approx(log_loss(chance, bought))
+    assert made["all"]["ece"]["value"] == pytest.approx(calibration_error(ours.probability, truth.bought))
+
+
+def test_the_mean_is_the_plain_mean_of_the_cutoffs(report):
+    cells = report["models"]["ours"]
+    both = [cells[cutoff]["all"]["ap"]["value"] for cutoff in ("2024-03-04", "2024-04-01")]
+    assert cells["mean"]["all"]["ap"]["value"] == pytest.approx(sum(both) / 2)
+
+
+def test_a_band_holds_its_point(report):
+    for slices in report["models"]["ours"].values():
+        for cell in (cell for metrics in slices.values() for cell in metrics.values() if cell["low"] is not None):
+            assert cell["low"] <= cell["value"] <= cell["high"]
+
+
+def test_knowledge_beats_a_constant_and_less_loss_is_a_win(report):
+    cells = report["differences"]["flat"]["mean"]["all"]
+    assert cells["auc"]["verdict"] == cells["capture"]["verdict"] == "win"
+    assert cells["logloss"]["value"] < 0 and cells["logloss"]["verdict"] == "win"
+    assert cells["capture_oracle"] == {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "tie"}
+    assert cells["micro_auc"]["low"] is None and cells["micro_auc"]["verdict"] is None
+
+
+def test_constant_scores_are_a_random_ranking(report):
+    cells = report["models"]["flat"]["mean"]["all"]
+    assert cells["auc"]["value"] == 0.5 and cells["micro_auc"]["value"] == 0.5
+    assert cells["lift"]["value"] == pytest.approx(1.0) and cells["revenue_lift"]["value"] == pytest.approx(1.0)
+
+
+def test_what_is_undefined_says_why(report):
+    cell = report["models"]["ours"]["mean"]["empty"]["auc"]
+    assert cell == {"value": None, "low": None, "high": None, "reason": "no pair lies in slice 'empty' at 2024-03-04"}
+    assert report["models"]["ours"]["mean"]["empty"]["logloss"]["value"] is None
+
+
+def test_scores_that_are_no_probabilities_are_ranked_but_not_calibrated():
+    truth, ours = random_market(1)
+    doubled = Prediction(ours.probability * 4 - 1)
+    made = evaluate([truth], {"ours": [ours], "raw": [doubled]}, reference="ours", resamples=5)
+    raw, cells = made["models"]["raw"]["mean"]["all"], made["models"]["ours"]["mean"]["all"]
+    assert raw["auc"] == cells["auc"]
+    assert raw["ece"]["value"] is None and "calibrate them into [0, 1]" in raw["logloss"]["reason"]
+    difference = made["differences"]["raw"]["mean"]["all"]["logloss"]
+    assert difference["value"] is None and difference["verdict"] is None and "2024-03-04" in difference["reason"]
+    assert made["calibration"]["raw"]["bins"] == []
+
+
+def test_the_macro_curve_passes_through_the_capture(report):
+    curves = report["curves"]
+    assert curves["ours"]["macro"][10] == pytest.approx(report["models"]["ours"]["mean"]["all"]["capture"]["value"])
+    assert curves["flat"]["revenue"] == pytest.approx(curves["flat"]["share"], abs=1e-9)
+    assert all(best >= ours - 1e-12 for best, ours in zip(curves["oracle"]["revenue"], curves["ours"]["revenue"], strict=True))
+
+
+def test_counts_and_offers_add_up(report):
+    counts, offers = report["counts"]["2024-03-04"], report["offers"]["2024-03-04"]
+    assert counts["pairs"] == 450 and counts["slices"]["all"]["offers"] == 2
+    assert sum(row["buyers"] for row in offers) == counts["positives"]
+    assert sum(row["revenue"] for row in offers) == pytest.approx(counts["revenue"])
+    assert offers[0]["auc"] is None and offers[1]["auc"] is not None and offers[2]["auc"] is None
+    assert sum(row["pairs"] for row in report["calibration"]["ours"]["bins"]) == 900
+
+
+def test_the_order_of_customers_does_not_matter():
+    truth, ours = random_market(3)
+    moved, again = shuffled(truth, ours)
+    before = evaluate([truth], {"ours": [ours]}, reference="ours", resamples=20)
+    after = evaluate([moved], {"ours": [again]}, reference="ours", resamples=20)
+    np.testing.assert_allclose(numbers(before), numbers(after), rtol=1e-9, atol=1e-12)
+
+
+def test_the_same_model_ties_with_itself():
+    truth, ours = random_market(4)
+    made = evaluate([truth], {"a": [ours], "b": [ours]}, reference="a", resamples=10)["differences"]["b"]["mean"]
+    cells = [cell for metrics in made.values() for cell in metrics.values() if cell["verdict"]]
+    assert cells and all(cell["value"] == 0.0 and cell["verdict"] == "tie" for cell in cells)
+
+
+def test_progress_hears_of_every_model_and_cutoff():
+    truth, ours = random_market(5)
+    heard: list[str] = []
+    evaluate([truth], {"a": [ours], "b": [ours]}, reference="a", resamples=2, progress=heard.append)
+    assert heard == ["evaluating a at 2024-03-04", "evaluating b at 2024-03-04"]
+
+
+def broken(**changes):
+    truth, ours = random_market(6)
+    return truth._replace(**{k: v for k, v in changes.items() if k in Truth._fields}), ours
+
+
+@pytest.mark.parametrize(
+    ("truth", "made", "words"),
+    [
+        (broken()[0], [], "ours predicts 0 cutoffs of 1"),
+        (broken()[0], [Prediction(np.zeros((90, 4)))], r"probability of ours at 2024-03-04 has shape \(90, 4\); it must hold 90 "),
+        (broken()[0], [Prediction(np.full((90, 5), math.inf))], "holds 450 values that are not finite; fill them"),
+        (broken()[0], [broken()[1]._replace(revenue=np.zeros((1, 5)))], "expected revenue of ours at 2024-03-04 has shape"),
+        (broken(customer=np.arange(90) // 2)[0], [broken()[1]], "customer 0 appears twice in the truth at 2024-03-04"),
+        (broken(slices={})[0], [broken()[1]], "add the slice 'all'"),
+        (broken(revenue=np.full((90, 5), np.nan))[0], [broken()[1]], "revenue in the truth at 2024-03-04 holds 450 values"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(truth, made, words):
+    with pytest.raises(DataError, match=words):
+        evaluate([truth], {"ours": made}, reference="ours", resamples=0)
+
+
+def test_the_arguments_are_checked():
+    truth, ours = random_market(7)
+    with pytest.raises(DataError, match="no cutoff to evaluate"):
+        evaluate([], {"ours": []}, reference="ours")
+    with pytest.raises(DataError, match=r"the reference model 'best' made no predictions; choose one of \['ours'\]"):
+        evaluate([truth], {"ours": [ours]}, reference="best")
+    with pytest.raises(DataError, match="cutoff 2024-03-04 appears twice in the evaluation"):
+        evaluate([truth, truth], {"ours": [ours, ours]}, reference="ours")
+    with pytest.raises(DataError, match="fraction is 2.0"):
+        evaluate([truth], {"ours": [ours]}, reference="ours", fraction=2.0)

@@ -1,0 +1,65 @@
+"""Resamples, bands and verdicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from propensity.errors import DataError
+from propensity.metric.interval import Interval, band, resample_weights, verdict
+
+
+def test_every_draw_takes_as_many_customers_as_there_are():
+    (weight,) = resample_weights([np.arange(50)], resamples=20, seed=1)
+    assert weight.shape == (50, 21)
+    assert (weight[:, 0] == 1).all() and (weight.sum(axis=0) == 50).all()
+
+
+def test_a_customer_weighs_the_same_at_every_cutoff():
+    early, late = np.array(["b", "a", "d"]), np.array(["d", "c", "b"])
+    first, second = resample_weights([early, late], resamples=30, seed=2)
+    np.testing.assert_array_equal(first[0], second[2])
+    np.testing.assert_array_equal(first[2], second[0])
+
+
+def test_a_seed_names_the_draws():
+    draw = [resample_weights([np.arange(40)], 5, seed)[0] for seed in (3, 3, 4)]
+    assert (draw[0] == draw[1]).all() and (draw[0] != draw[2]).any()
+
+
+def test_a_band_is_recentred_on_the_point():
+    drawn = np.random.default_rng(5).normal(7.0, 1.0, 4000)  # biased by two
+    value, low, high = band(np.append(5.0, drawn))
+    assert value == 5.0
+    assert (low, high) == pytest.approx((5 - 1.96, 5 + 1.96), abs=0.12)
+
+
+def test_the_band_of_the_mean_holds_its_standard_error():
+    spend = np.random.default_rng(6).gamma(2.0, 3.0, 400)
+    (weight,) = resample_weights([np.arange(400)], 1000, seed=6)
+    _, low, high = band(spend @ weight / 400)
+    assert (high - low) / 3.92 == pytest.approx(spend.std() / 20, rel=0.1)
+
+
+def test_undefined_resamples_are_left_out():
+    assert band(np.array([1.0, np.nan, 1.0, 1.0])) == Interval(1.0, 1.0, 1.0)
+    assert np.isnan(band(np.array([1.0]))[1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("interval", "higher", "lower"),
+    [
+        (Interval(2, 1, 3), "win", "loss"),
+        (Interval(-2, -3, -1), "loss", "win"),
+        (Interval(1, 0, 2), "tie", "tie"),
+        (Interval(1, -1, 3), "tie", "tie"),
+    ],
+)
+def test_a_verdict_needs_the_whole_band_on_one_side(interval, higher, lower):
+    assert verdict(interval) == higher
+    assert verdict(interval, lower_is_better=True) == lower
+
+
+def test_a_negative_number_of_resamples_is_refused():
+    with pytest.raises(DataError, match="resamples is -1; ask for 0 or more"):
+        resample_weights([np.arange(3)], -1, 0)
