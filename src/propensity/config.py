@@ -71,11 +71,13 @@ class ScoreConfig:
     run: str = MISSING
     cutoff: str = MISSING  # send date, as 2017-12-04
     out: str = "scores.parquet"
+    log: str | None = None  # folder of the event log; None: the run's own
 
 
 @dataclass
 class TuneConfig(TrainConfig):
-    trials: int = 20
+    trials: int = 20  # in all; a search in `out` goes on where it stopped
+    metric: str = "logloss"
     space: Any = MISSING  # key -> range or list of choices
 
 

@@ -20,6 +20,7 @@ def random_market(seed: int, cutoff: str = "2024-03-04", customers: int = 90, of
     """Offer 0 has no buyer, offer 1 seven, and offer 2 is bought by everybody."""
     random = np.random.default_rng(seed)
     chance = random.beta(1.0, 3.0, (customers, offers))
+    chance[:, 0], chance[:, 2] = chance[:, 0] / 10, 1 - chance[:, 2] / 10
     bought = random.random((customers, offers)) < chance
     bought[:, 0], bought[:, 1], bought[:, 2] = False, np.arange(customers) % 13 == 0, True
     revenue = np.where(bought, np.round(random.gamma(2.0, 4.0, chance.shape), 2), 0.0)
@@ -67,7 +68,7 @@ def test_a_report_is_json(report):
 def test_points_are_their_definitions_over_the_scored_offers():
     truth, ours = random_market(1)
     made = evaluate([truth], {"ours": [ours]}, reference="ours", resamples=0)["models"]["ours"]["mean"]
-    for name, scored in {"all": (3, 4), "light": (3, 4)}.items():
+    for name, scored in {"all": (3, 4), "light": (1, 3, 4)}.items():  # offer 1 has seven buyers, five of them light
         inside, ones = truth.slices[name][:, 0], np.ones(int(truth.slices[name][:, 0].sum()))
         chance, value = ours.probability[inside], ours.revenue[inside]
         bought, spent = truth.bought[inside], truth.revenue[inside]
@@ -129,7 +130,7 @@ def test_the_macro_curve_passes_through_the_capture(report):
     curves = report["curves"]
     assert curves["ours"]["macro"][10] == pytest.approx(report["models"]["ours"]["mean"]["all"]["capture"]["value"])
     assert curves["flat"]["revenue"] == pytest.approx(curves["flat"]["share"], abs=1e-9)
-    assert all(best >= ours - 1e-12 for best, ours in zip(curves["oracle"]["revenue"], curves["ours"]["revenue"], strict=True))
+    assert (np.array(curves["oracle"]["revenue"]) >= np.array(curves["ours"]["revenue"]) - 1e-12).all()
 
 
 def test_counts_and_offers_add_up(report):
@@ -172,12 +173,12 @@ def broken(**changes):
     ("truth", "made", "words"),
     [
         (broken()[0], [], "ours predicts 0 cutoffs of 1"),
-        (broken()[0], [Prediction(np.zeros((90, 4)))], r"probability of ours at 2024-03-04 has shape \(90, 4\); it must hold 90 "),
+        (broken()[0], [Prediction(np.zeros((90, 4)))], r"ours at 2024-03-04 has shape \(90, 4\); it must hold 90 c"),
         (broken()[0], [Prediction(np.full((90, 5), math.inf))], "holds 450 values that are not finite; fill them"),
-        (broken()[0], [broken()[1]._replace(revenue=np.zeros((1, 5)))], "expected revenue of ours at 2024-03-04 has shape"),
+        (broken()[0], [broken()[1]._replace(revenue=np.zeros((1, 5)))], "expected revenue of ours at 2024-03-04"),
         (broken(customer=np.arange(90) // 2)[0], [broken()[1]], "customer 0 appears twice in the truth at 2024-03-04"),
         (broken(slices={})[0], [broken()[1]], "add the slice 'all'"),
-        (broken(revenue=np.full((90, 5), np.nan))[0], [broken()[1]], "revenue in the truth at 2024-03-04 holds 450 values"),
+        (broken(revenue=np.full((90, 5), np.nan))[0], [broken()[1]], "revenue in the truth at 2024-03-04"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(truth, made, words):

@@ -20,7 +20,7 @@ def test_a_market_of_five():
     assert list(made) == ["all", "new", "lapsed", "repeat", "dormant", "light"]
     assert made["lapsed"].tolist() == [[0, 0], [1, 0], [0, 0], [1, 0], [0, 1]]
     assert made["dormant"][:, 0].tolist() == [0, 0, 1, 1, 0]
-    assert made["light"][:, 0].tolist() == [0, 0, 1, 1, 0]  # floor(5 / 2); of three with three orders, 20 is the smallest id
+    assert made["light"][:, 0].tolist() == [0, 0, 1, 1, 0]  # two of five; at three orders, 20 is the smallest id
 
 
 def test_new_and_repeat_part_the_pairs_and_lapsed_lies_in_repeat():

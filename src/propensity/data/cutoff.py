@@ -26,12 +26,12 @@ class Cutoff(NamedTuple):
 
 
 def cutoff_of(log: EventLog, value: date | str, horizon: int) -> Cutoff:
-    """A date to score at: anything after the first event, also past the end of the log."""
+    """A date to score at: anything after the first purchase, also past the end of the log."""
     day = to_day(value)
     if horizon < 1:
         raise ConfigurationError(f"a horizon of {horizon} days predicts nothing; give data.horizon=1 or more")
     if day <= log.first_day:
-        raise ConfigurationError(f"cutoff {value} is not after the first event ({to_date(log.first_day)}); give a later one")
+        raise ConfigurationError(f"cutoff {value} is not after the first purchase ({to_date(log.first_day)}); give a later one")
     return Cutoff(day, horizon)
 
 

@@ -81,10 +81,12 @@ class EventLog:
 
     @property
     def first_day(self) -> int:
+        """Day of the first purchase; contacts may be older."""
         return int(self.meta["first_day"])
 
     @property
     def last_day(self) -> int:
+        """Day of the last purchase."""
         return int(self.meta["last_day"])
 
     @property
@@ -105,8 +107,8 @@ class EventLog:
         kept = counts > 0
         offsets = np.concatenate([[0], np.cumsum(counts[kept])]).astype(np.int64)
         columns = {name: np.ascontiguousarray(getattr(self, name)[seen]) for name in COLUMNS}
-        last = int(columns["day"].max()) if columns["day"].size else self.first_day
-        meta = self.meta | {"last_day": min(last, self.last_day)}
+        sold = columns["day"][columns["kind"] == PURCHASE]
+        meta = self.meta | {"last_day": int(sold.max()) if sold.size else self.first_day}
         return replace(self, offsets=offsets, customers=self.customers.filter(pl.Series(kept)), meta=meta, **columns)
 
     def purchasers(self, day: int) -> np.ndarray:

@@ -70,7 +70,7 @@ class Features:
     """Inputs and outcomes of one log and list of offers, in NumPy; the fields of `Inputs` hold arrays here."""
 
     def __init__(self, log: EventLog, offers: Offers, vocabulary: Vocabulary, rule: FeatureRule) -> None:
-        self.log, self.offers, self.rule = log, offers, rule
+        self.log, self.offers, self.vocabulary, self.rule = log, offers, vocabulary, rule
         self.offer_code = vocabulary.offer_codes(offers)
         self.attribute = vocabulary.offer_attributes(log, offers)
         self.item_code = vocabulary.item_codes(log)

@@ -12,7 +12,7 @@ import polars as pl
 from propensity.data.event_log import COLUMNS, EPOCH, EventLog, fingerprint
 from propensity.data.source import Source, Tables
 from propensity.errors import DataError
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import KINDS, PURCHASE
 
 ALWAYS = np.iinfo(np.int32).min
 OPTIONAL = {
@@ -47,11 +47,14 @@ def build_log(tables: Tables) -> EventLog:
     coded = _encode(events, customers, items, channels)
     counts = np.bincount(coded["customer"].to_numpy(), minlength=customers.height)
     columns = {name: coded[name].to_numpy().astype(dtype) for name, dtype in COLUMNS.items()}
+    sold = columns["day"][columns["kind"] == PURCHASE]
+    if sold.size == 0:
+        raise DataError(f"none of {events.height} events is a purchase; map data.source.columns.kind or leave it out")
     meta: dict[str, Any] = {
         "rows": {"in": tables.read, "used": events.height, "dropped": tables.dropped},
         "channels": channels,
-        "first_day": int(columns["day"].min()),
-        "last_day": int(columns["day"].max()),
+        "first_day": int(sold.min()),
+        "last_day": int(sold.max()),
     }
     log = EventLog(
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),

@@ -29,9 +29,7 @@ def context_columns(windows: tuple[int, ...]) -> tuple[str, ...]:
 
 
 @njit(cache=True, nogil=True)
-def offer_context(
-    offsets, day, item, kind, revenue, item_offsets, item_offer, customer, cutoff, horizon, windows, out
-):
+def offer_context(offsets, day, item, kind, revenue, item_offsets, item_offer, customer, cutoff, horizon, windows, out):
     """Totals over `customer (B,)` of what each offer saw before `cutoff`: out (M, 3 W + 6) float64, overwritten.
 
     buyers_w counts customers with a purchase in the window, days_w their purchase days, spend_w their spend.

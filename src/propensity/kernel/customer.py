@@ -1,4 +1,4 @@
-"""What a customer did overall, in trailing windows: visits, money, rhythm, baskets, exploration, response to contacts."""
+"""What a customer did overall, in trailing windows: visits, money, rhythm, exploration, reaction to contacts."""
 
 from __future__ import annotations
 
@@ -91,7 +91,6 @@ def customer_windows(
         lines, lines_recent, orders_recent, weekend, n_touched = 0, 0, 0, 0, 0
         money_recent, saved_recent, last_year = 0.0, 0.0, 0.0
         n_returns, messages_28, messages_182, redemptions, views, answered = 0, 0, 0, 0, 0, 0
-        last_message = NEVER
         for e in range(start, end):
             age = cutoff - day[e]
             if kind[e] != PURCHASE:
@@ -99,18 +98,17 @@ def customer_windows(
                     n_returns += 1
                 elif kind[e] == MESSAGE:
                     messages_28 += age <= 28
-                    if age <= 182:
-                        messages_182 += 1
-                        last_message = day[e]
+                    messages_182 += age <= 182
                 elif kind[e] == REDEMPTION:
                     redemptions += age <= RECENT
                 elif kind[e] == VIEW:
                     views += age <= 28
                 continue
             lines += 1
-            if last_message != NEVER and day[e] - last_message <= RESPONSE:
-                answered += 1
-                last_message = NEVER
+            asked = e - 1  # back to the purchase before, which answered everything older
+            while asked >= start and kind[asked] != PURCHASE and day[e] - day[asked] <= RESPONSE:
+                answered += kind[asked] == MESSAGE and cutoff - day[asked] <= 182
+                asked -= 1
             bucket = bucket_of_age[age] if age < bucket_of_age.size else -1
             if day[e] != last:
                 if last != NEVER:

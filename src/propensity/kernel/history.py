@@ -11,7 +11,7 @@ from propensity.kernel.pair import visible_end
 def last_events(
     offsets, day, item, kind, channel, revenue, item_offsets, item_offer, customer, cutoff, hide_days, hide_offer, out
 ):
-    """Fills `out = (item, kind, channel, gap, amount (B, L), length (B,))` with the newest visible events, oldest first.
+    """Fills `out = (item, kind, channel, gap, amount (B, L), length (B,))` with the last visible events, oldest first.
 
     gap is the age in days at the cutoff (1 or more), amount the event's revenue; slots past `length` hold item -1 and
     zeros. Events in the last `hide_days` of a customer, and those of its `hide_offer`, are left out.

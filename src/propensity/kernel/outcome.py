@@ -10,7 +10,9 @@ from propensity.kernel.pair import visible_end
 
 
 @njit(cache=True, nogil=True)
-def outcomes(offsets, day, item, kind, revenue, item_offsets, item_offer, customer, cutoff, horizon, bought, money, visit):
+def outcomes(
+    offsets, day, item, kind, revenue, item_offsets, item_offer, customer, cutoff, horizon, bought, money, visit
+):
     """Fills bought (B, M) bool, money (B, M) float32 net of returns and never below 0, visit (B,) bool: any purchase.
 
     Args: the log's columns, `item_offsets (I+1,)` and `item_offer` as in `pair_windows`; customer (B,), cutoff day,

@@ -12,7 +12,7 @@ from numba import njit
 
 from propensity.kernel.event import PURCHASE, RETURN, VIEW
 
-NEVER = -1
+NEVER = -(2**31)  # before every day and every order number
 RHYTHM = (
     "recency",  # days since the last purchase day
     "since_first",  # days since the first purchase day
@@ -66,6 +66,17 @@ def age_table(windows: np.ndarray) -> np.ndarray:
             w += 1
         table[age] = w
     return table
+
+
+@njit(cache=True, nogil=True)
+def held_before(start, event, offer, item, kind, order, item_offsets, item_offer):
+    """Whether a line before `event` of the same order holds `offer`; asked only where orders interleave."""
+    for e in range(event - 1, start - 1, -1):
+        if kind[e] == PURCHASE and order[e] == order[event] and item[e] >= 0:
+            for k in range(item_offsets[item[e]], item_offsets[item[e] + 1]):
+                if item_offer[k] == offer:
+                    return True
+    return False
 
 
 @njit(cache=True, nogil=True)
@@ -157,9 +168,14 @@ def pair_windows(
                     if bucket >= 0:
                         days[m, bucket] += 1
                     for h in range(n_decays):
-                        decayed[m, h] += decay[h, min(age, 2047)]
+                        decayed[m, h] += decay[h, age] if age < 2048 else 0.5 ** (age / half_lives[h])
                 if order[e] > order_last[m]:
                     order_last[m] = order[e]
+                    orders_with[m] += 1
+                elif order[e] < order_last[m] and not held_before(
+                    start, e, m, item, kind, order, item_offsets, item_offer
+                ):
+                    order_first[m] = min(order_first[m], order[e])
                     orders_with[m] += 1
                 if bucket >= 0:
                     spend[m, bucket] += revenue[e]

@@ -1,6 +1,6 @@
 """Exact, tie-aware ranking metrics of one offer for many customer weights at once: sorted once, swept once.
 
-Legend: K customers ranked (a subset of N, best first), W weight columns (column 0 usually all ones, the rest resamples).
+Legend: K customers ranked (a subset of N, best first), W weight columns (often one of ones, then resamples).
 Customers with equal scores form one tie group; nothing depends on their order within it. Undefined values are NaN.
 """
 
@@ -11,7 +11,7 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def group_end(score, order, start):
+def group_end(score: np.ndarray, order: np.ndarray, start: int) -> int:
     """One past the last position that shares the score at position `start`."""
     stop = start + 1
     while stop < order.size and score[order[stop]] == score[order[start]]:
@@ -20,7 +20,7 @@ def group_end(score, order, start):
 
 
 @njit(cache=True, nogil=True)
-def add_weights(total, weight, order, start, stop):
+def add_weights(total: np.ndarray, weight: np.ndarray, order: np.ndarray, start: int, stop: int) -> None:
     """Add the weight rows of the customers at positions [start, stop) to total (W,) in place."""
     for i in range(start, stop):
         row = weight[order[i]]
@@ -29,7 +29,9 @@ def add_weights(total, weight, order, start, stop):
 
 
 @njit(cache=True, nogil=True)
-def add_held(held, weight, order, amount, start, stop):
+def add_held(
+    held: np.ndarray, weight: np.ndarray, order: np.ndarray, amount: np.ndarray, start: int, stop: int
+) -> None:
     """Add weight times amount of those customers to held (W,) in place; amount (N,) is money, or True for a buyer."""
     for i in range(start, stop):
         if amount[order[i]]:
@@ -39,15 +41,16 @@ def add_held(held, weight, order, amount, start, stop):
 
 
 @njit(cache=True, nogil=True)
-def any_held(order, amount, start, stop):
+def buyers(order: np.ndarray, amount: np.ndarray, start: int, stop: int) -> int:
+    """How many of those customers hold any amount."""
+    count = 0
     for i in range(start, stop):
-        if amount[order[i]]:
-            return True
-    return False
+        count += amount[order[i]] != 0
+    return count
 
 
 @njit(cache=True, nogil=True)
-def kept_share(cut, above, tied):
+def kept_share(cut: float, above: float, tied: float) -> float:
     """Share of a tie group kept when the best `cut` of weight is kept and `above` of it ranks higher."""
     if tied <= 0.0:
         return 0.0
@@ -55,12 +58,12 @@ def kept_share(cut, above, tied):
 
 
 @njit(cache=True, nogil=True)
-def ratio(part, whole):
+def ratio(part: float, whole: float) -> float:
     return part / whole if whole > 0.0 else np.nan
 
 
 @njit(cache=True, nogil=True)
-def total_weight(order, weight):
+def total_weight(order: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weight of all ranked customers, by column: (W,) int32."""
     total = np.zeros(weight.shape[1], np.int32)
     add_weights(total, weight, order, 0, order.size)
@@ -68,11 +71,13 @@ def total_weight(order, weight):
 
 
 @njit(cache=True, nogil=True)
-def purchase_ranking(order, score, bought, weight, fraction):
+def purchase_ranking(
+    order: np.ndarray, score: np.ndarray, bought: np.ndarray, weight: np.ndarray, fraction: float
+) -> np.ndarray:
     """AUC, average precision and lift of one ranking: (K,), (N,), (N,) bool, (N,W) unsigned, float -> (3,W) float64.
 
-    `order` holds row numbers, best score first. Ties count one half in the AUC, form one threshold in the average precision,
-    and are kept in part at the cut, which lies at exactly `fraction` of the total weight (below 2^31).
+    `order` holds row numbers, best score first. Ties count one half in the AUC, form one threshold in the average
+    precision, and are kept in part at the cut, which lies at exactly `fraction` of the total weight (below 2^31).
     """
     total = total_weight(order, weight)
     seen, tied = np.zeros_like(total), np.zeros_like(total)
@@ -80,7 +85,7 @@ def purchase_ranking(order, score, bought, weight, fraction):
     start = 0
     while start < order.size:
         stop = group_end(score, order, start)
-        if any_held(order, bought, start, stop):
+        if buyers(order, bought, start, stop):
             tied[:], hits[:] = 0, 0.0
             add_weights(tied, weight, order, start, stop)
             add_held(hits, weight, order, bought, start, stop)
@@ -102,8 +107,10 @@ def purchase_ranking(order, score, bought, weight, fraction):
 
 
 @njit(cache=True, nogil=True)
-def revenue_ranking(order, score, revenue, weight, fraction):
-    """Share of the revenue held by the best `fraction` of weight: (K,), (N,), (N,), (N,W) unsigned, float -> (W,) float64.
+def revenue_ranking(
+    order: np.ndarray, score: np.ndarray, revenue: np.ndarray, weight: np.ndarray, fraction: float
+) -> np.ndarray:
+    """Share of the revenue held by the best `fraction` of weight: (K,), (N,), (N,), (N,W) unsigned, float -> (W,).
 
     Ranking by the revenue itself gives the most that any ranking can capture.
     """
@@ -113,7 +120,7 @@ def revenue_ranking(order, score, revenue, weight, fraction):
     start = 0
     while start < order.size:
         stop = group_end(score, order, start)
-        if any_held(order, revenue, start, stop):
+        if buyers(order, revenue, start, stop):
             tied[:], held[:] = 0, 0.0
             add_weights(tied, weight, order, start, stop)
             add_held(held, weight, order, revenue, start, stop)

@@ -29,7 +29,8 @@ def kept_reference(score: np.ndarray, weight: np.ndarray, fraction: float) -> np
     """Share of each customer among the best `fraction` of weight; the tie group at the cut is kept in part."""
     above = (score[None, :] > score[:, None]) @ weight
     tied = (score[None, :] == score[:, None]) @ weight
-    return np.clip((fraction * weight.sum() - above) / np.where(tied > 0, tied, 1.0), 0.0, 1.0)
+    kept: np.ndarray = np.clip((fraction * weight.sum() - above) / np.where(tied > 0, tied, 1.0), 0.0, 1.0)
+    return kept
 
 
 def lift_reference(score: np.ndarray, bought: np.ndarray, weight: np.ndarray, fraction: float) -> float:

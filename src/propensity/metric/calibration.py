@@ -86,7 +86,9 @@ def resampled_calibration_error(
     cell = (np.arange(customers)[:, None] * bins + number).ravel()
     excess = np.bincount(cell, weights=(probability.astype(np.float64) - bought).ravel(), minlength=customers * bins)
     columns = weight.T.astype(np.float64)
-    return np.abs(columns @ excess.reshape(customers, bins)).sum(axis=1) / (columns.sum(axis=1) * offers)
+    distance = np.abs(columns @ excess.reshape(customers, bins)).sum(axis=1)
+    error: np.ndarray = distance / (columns.sum(axis=1) * offers)
+    return error
 
 
 def is_probability(values: np.ndarray) -> bool:
@@ -96,7 +98,8 @@ def is_probability(values: np.ndarray) -> bool:
 def _probability_and_outcome(probability: np.ndarray, bought: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     probability, bought = np.asarray(probability), np.asarray(bought).astype(bool)
     if probability.shape != bought.shape or probability.size == 0:
-        raise DataError(f"probabilities {probability.shape} and outcomes {bought.shape} must share one shape that is not empty")
+        shapes = f"probabilities {probability.shape} and outcomes {bought.shape}"
+        raise DataError(f"{shapes} must share one shape that is not empty")
     if not is_probability(probability):
         low, high = probability.min(), probability.max()
         raise DataError(f"probabilities reach from {low} to {high}; calibrate them into [0, 1] first")

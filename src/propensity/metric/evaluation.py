@@ -41,8 +41,9 @@ def evaluate(
 
     Args: truths, one per cutoff; predictions, model -> one per truth, in the same order; resamples of customers (0: no
     intervals); fraction kept by lift and capture, in (0, 1]; progress hears a sentence before each model and cutoff.
-    Returns: models, differences, counts, curves, calibration and offers, as plain Python values. What is undefined is None and
-    carries a `reason`. Ranking metrics are means over offers with 10 buyers or more (5 inside a slice) that not everybody bought.
+    Returns: models, differences, counts, curves, calibration and offers, as plain Python values. What is undefined is
+    None and carries a `reason`. Ranking metrics are means over the offers that 10 customers or more bought (5 inside a
+    slice), but not everybody.
     Raises: DataError where inputs do not fit together.
     """
     if not 0.0 < fraction <= 1.0:
@@ -51,14 +52,15 @@ def evaluate(
     weights = resample_weights([truth.customer for truth in truths], resamples, seed)
     yards = [yardstick(truth, weight, fraction) for truth, weight in zip(truths, weights, strict=True)]
     judged = {name: _judged(name, yards, each, progress) for name, each in made.items()}
-    ours, rivals = judged[reference], {name: each for name, each in judged.items() if name != reference}
+    ours, our_predictions = judged[reference], zip(yards, made[reference], strict=True)
+    rivals = {name: each for name, each in judged.items() if name != reference}
     return {
         "models": {name: _model_cells(each) for name, each in judged.items()},
         "differences": {rival: _difference_cells(ours, each) for rival, each in rivals.items()},
         "counts": {yard.truth.cutoff: counts(yard) for yard in yards},
         "curves": curves(yards, made),
         "calibration": {name: calibration_table(truths, each) for name, each in made.items()},
-        "offers": {yard.truth.cutoff: offer_table(yard, each) for yard, each in zip(yards, made[reference], strict=True)},
+        "offers": {yard.truth.cutoff: offer_table(yard, each) for yard, each in our_predictions},
     }
 
 
@@ -121,12 +123,14 @@ def _cell(values: np.ndarray, reason: Callable[[], str]) -> dict[str, Any]:
 def _reason(judged: Judged, cutoff: str, name: str, metric: str) -> str:
     """Why a metric is undefined there; for the mean, why it is at the first cutoff where it is."""
     if cutoff == "mean":
-        cutoff = next(each for each in judged.panels if each != cutoff and np.isnan(judged.panels[each][name][metric][0]))
+        single = (yard.truth.cutoff for yard in judged.yards)
+        cutoff = next(each for each in single if np.isnan(judged.panels[each][name][metric][0]))
     place = next(place for place, yard in enumerate(judged.yards) if yard.truth.cutoff == cutoff)
     yard, probability = judged.yards[place], judged.predictions[place].probability
     where = f"in slice {name!r} at {cutoff}"
     if metric in LOWER_IS_BETTER and not is_probability(probability):
-        return f"probabilities reach from {probability.min():g} to {probability.max():g} at {cutoff}; calibrate them into [0, 1]"
+        reach = f"from {probability.min():g} to {probability.max():g}"
+        return f"probabilities reach {reach} at {cutoff}; calibrate them into [0, 1]"
     if not yard.truth.slices[name].any():
         return f"no pair lies {where}"
     if metric == "micro_auc":

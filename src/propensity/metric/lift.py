@@ -16,7 +16,8 @@ def revenue_capture(
 ) -> float:
     """Share of the revenue that came from the best-ranked customers.
 
-    Args: expected (n,), any monotone scale; realised (n,), currency in the horizon; fraction kept, in (0, 1]; weight (n,).
+    Args: expected (n,), any monotone scale; realised (n,), currency in the horizon; fraction kept, in (0, 1]; weight
+    (n,), whole numbers.
     Returns: a share in [0, 1]; the tie group at the cut is kept in part, so equal scores capture exactly `fraction`.
     Raises: DataError if nothing was sold, or the arrays do not fit.
     >>> revenue_capture(np.array([.9, .8, .3, .1]), np.array([40., 0., 10., 0.]), fraction=0.25)
@@ -52,7 +53,7 @@ def revenue_lift(expected: np.ndarray, realised: np.ndarray, fraction: float = 0
 
 
 def revenue_curve(expected: np.ndarray, realised: np.ndarray) -> np.ndarray:
-    """Share of the revenue held by the best share of customers, at `SHARES`: (n,), (n,) -> (101,), straight within ties.
+    """Share of the revenue held by the best share of customers, at `SHARES`: (n,), (n,) -> (101,); straight in ties.
 
     >>> revenue_curve(np.array([2., 1.]), np.array([30., 10.]))[[0, 25, 50, 100]].tolist()
     [0.0, 0.375, 0.75, 1.0]
@@ -65,18 +66,20 @@ def revenue_curve(expected: np.ndarray, realised: np.ndarray) -> np.ndarray:
     ranked = expected[order]
     ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, ranked.size)
     captured = np.cumsum(realised[order])[ends - 1]
-    return np.interp(SHARES, np.append(0, ends) / ranked.size, np.append(0.0, captured) / captured[-1])
+    curve: np.ndarray = np.interp(SHARES, np.append(0, ends) / ranked.size, np.append(0.0, captured) / captured[-1])
+    return curve
 
 
 def mean_curves(expected: np.ndarray, realised: np.ndarray, scored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The curve over all offers, by revenue, and its plain mean over the scored ones: (N,M), (N,M), (M,) bool -> two (101,).
+    """The curve over all offers, by revenue, and its plain mean over the scored ones: (N,M), (N,M), (M,) -> two (101,).
 
     Offers without revenue are left out; where none is left the curve is NaN.
     """
     revenue = realised.sum(axis=0)
     sold = np.flatnonzero(revenue > 0)
+    undefined = np.full(SHARES.size, np.nan)
     if sold.size == 0:
-        return np.full(SHARES.size, np.nan), np.full(SHARES.size, np.nan)
+        return undefined, undefined
     curves = np.stack([revenue_curve(expected[:, m], realised[:, m]) for m in sold])
     plain = curves[scored[sold]]
-    return revenue[sold] @ curves / revenue[sold].sum(), plain.mean(axis=0) if len(plain) else np.full(SHARES.size, np.nan)
+    return revenue[sold] @ curves / revenue[sold].sum(), plain.mean(axis=0) if len(plain) else undefined

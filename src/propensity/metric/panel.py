@@ -79,12 +79,14 @@ def finite_mean(rows: np.ndarray) -> np.ndarray:
 
 def quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """part / whole, NaN where whole is not above zero."""
-    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
+    share: np.ndarray = np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
+    return share
 
 
 def _scored(bought: np.ndarray, mask: np.ndarray, needed: int) -> np.ndarray:
     buyers, customers = (bought & mask).sum(axis=1), mask.sum(axis=1)
-    return (buyers >= needed) & (buyers < customers)
+    scored: np.ndarray = (buyers >= needed) & (buyers < customers)
+    return scored
 
 
 def _ranked(yard: Yardstick, prediction: Prediction) -> dict[str, list[np.ndarray]]:
@@ -122,4 +124,5 @@ def _with_probability_metrics(result: Panel, yard: Yardstick, prediction: Predic
 
 def _pooled_auc(probability: np.ndarray, bought: np.ndarray) -> np.ndarray:
     score, ones = probability.ravel(), np.ones((probability.size, 1), np.uint8)
-    return purchase_ranking(descending(score), score, bought.ravel(), ones, 0.5)[0]
+    made: np.ndarray = purchase_ranking(descending(score), score, bought.ravel(), ones, 0.5)[0]
+    return made

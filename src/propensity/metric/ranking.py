@@ -11,7 +11,7 @@ from propensity.kernel.rank import purchase_ranking
 def auc(score: np.ndarray, bought: np.ndarray, weight: np.ndarray | None = None) -> float:
     """Chance that a buyer is ranked above a customer who did not buy; ties count one half.
 
-    Args: score (n,), any monotone scale; bought (n,) bool; weight (n,), whole numbers: n customers standing for their sum.
+    Args: score (n,), any monotone scale; bought (n,) bool; weight (n,), whole numbers: rows each stands for.
     Raises: DataError if all bought or none did, or the arrays do not fit. Source: Hanley & McNeil, Radiology 1982.
     >>> auc(np.array([.9, .8, .8, .1]), np.array([True, True, False, False]))
     0.875
@@ -57,7 +57,7 @@ def check_ranking(score: np.ndarray, outcome: np.ndarray, fraction: float) -> No
     if score.ndim != 1 or score.shape != outcome.shape:
         raise DataError(f"scores {score.shape} and outcomes {outcome.shape} must be two lists of equal length")
     if not np.isfinite(score).all() or not np.isfinite(outcome).all():
-        raise DataError(f"{score.size} customers hold a score or outcome that is not finite; fill or drop it before ranking")
+        raise DataError(f"a score or outcome of {score.size} customers is not finite; fill it before ranking")
     if not 0.0 < fraction <= 1.0:
         raise DataError(f"fraction is {fraction}; keep a share of the customers in (0, 1]")
 
@@ -80,5 +80,7 @@ def _ranking(
     bought, column = bought.astype(bool), weight_column(weight, score.size)
     buyers, others = int(column[bought].sum()), int(column[~bought].sum())
     if buyers == 0 or (contrast and others == 0):
-        raise DataError(f"a ranking needs customers who bought and who did not: {buyers} did, {others} did not; widen data.horizon")
-    return purchase_ranking(descending(score), score, bought, column, fraction)[:, 0]
+        counted = f"{buyers} did, {others} did not"
+        raise DataError(f"a ranking needs customers who bought and who did not: {counted}; widen data.horizon")
+    made: np.ndarray = purchase_ranking(descending(score), score, bought, column, fraction)[:, 0]
+    return made

@@ -12,10 +12,10 @@ def slices(
 ) -> dict[str, np.ndarray]:
     """Masks (N,M) of the pairs in each slice, all known before the cutoff.
 
-    Args: ever (N,M) bool, bought the offer before; recent91 (N,M) bool, within the last 91 days; live28 (N,) bool, bought
-    anything within the last 28 days; orders (N,), distinct orders before the cutoff; customer (N,) ids.
-    Returns: `all`; `new` never bought the offer; `repeat` did; `lapsed` did, but not recently; `dormant` customers who are
-    not live; `light` the floor(N/2) customers with fewest orders, ties by smaller id.
+    Args: ever (N,M) bool, bought the offer before; recent91 (N,M) bool, within the last 91 days; live28 (N,) bool,
+    bought anything within the last 28 days; orders (N,), distinct orders before the cutoff; customer (N,) ids.
+    Returns: `all`; `new` never bought the offer; `repeat` did; `lapsed` did, but not recently; `dormant` customers who
+    are not live; `light` the floor(N/2) customers with fewest orders, ties by smaller id.
     Raises: DataError if the shapes do not fit.
     """
     ever, recent91, live28 = (np.asarray(mask).astype(bool) for mask in (ever, recent91, live28))

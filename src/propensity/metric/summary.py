@@ -43,7 +43,7 @@ def counts(yard: Yardstick) -> dict[str, Any]:
 def curves(yards: Sequence[Yardstick], predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, Any]:
     """Share of revenue against share of customers: each model, and `oracle`, who knows what will be spent.
 
-    `revenue` averages the offers by their revenue, `macro` takes the plain mean of the scored ones; both are means over cutoffs.
+    `revenue` averages the offers by their revenue, `macro` is the plain mean of the scored ones; both average cutoffs.
     """
     values = {name: [prediction.value for prediction in made] for name, made in predictions.items()}
     values["oracle"] = [yard.truth.revenue for yard in yards]

@@ -52,7 +52,8 @@ def checked(
     ready = [_truth(truth) for truth in truths]
     for truth in ready:
         if set(truth.slices) != set(ready[0].slices):
-            raise DataError(f"slices at {truth.cutoff} are {sorted(truth.slices)}; give {sorted(ready[0].slices)} as at the first")
+            given, first = sorted(truth.slices), sorted(ready[0].slices)
+            raise DataError(f"slices at {truth.cutoff} are {given}; give {first}, as at the first cutoff")
     for name, made in predictions.items():
         if len(made) != len(ready):
             raise DataError(f"{name} predicts {len(made)} cutoffs of {len(ready)}; give one prediction for each")
@@ -61,7 +62,8 @@ def checked(
 
 
 def _truth(truth: Truth) -> Truth:
-    customer, offer, revenue = np.asarray(truth.customer), np.asarray(truth.offer), np.asarray(truth.revenue, np.float64)
+    customer, offer = np.asarray(truth.customer), np.asarray(truth.offer)
+    revenue = np.asarray(truth.revenue, np.float64)
     place = f"the truth at {truth.cutoff}"
     _refuse_repeats("customer", customer, place)
     _refuse_repeats("offer", offer, place)

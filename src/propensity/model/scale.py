@@ -41,8 +41,8 @@ class Scale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         missing = torch.isnan(x)
-        scaled = (signed_log(x) - self.mean) / self.deviation
-        scaled = torch.where(missing, 0.0, scaled).clamp(-6.0, 6.0)
+        scaled = (signed_log(x) - self.mean) * (1.0 / self.deviation)
+        scaled = scaled.clamp(-6.0, 6.0).masked_fill(missing, 0.0)
         if self.flagged.numel() == 0:
             return scaled
         return torch.cat([scaled, missing.index_select(-1, self.flagged).to(scaled.dtype)], dim=-1)

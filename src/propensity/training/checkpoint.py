@@ -64,7 +64,7 @@ def load_trained(folder: str | Path) -> Trained:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path} is no checkpoint of format {FORMAT}; train again")
     config = content["about"]["config"]
-    for target in targets(config):
+    for target in targets([config["data"], config["model"]]):
         if not target.startswith(ALLOWED):
             raise IntegrityError(f"{path} asks for {target}, which is not ours to call; train again")
     preparation = instantiate(config["data"], _convert_="all")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
@@ -62,6 +64,7 @@ class Fit:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
             warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of an older name of torch's
             trainer.fit(module, datamodule=loader, ckpt_path=resume, weights_only=True)
 
     def trainer(self, out: Path) -> pl.Trainer:
@@ -70,8 +73,11 @@ class Fit:
         ]
         if self.average:
             callbacks.append(EMAWeightAveraging(decay=self.average, use_buffers=False))
-        if self.progress:
-            callbacks.append(TQDMProgressBar(refresh_rate=10))
+        watched = self.progress and sys.stderr.isatty()
+        if watched:
+            callbacks.append(RichProgressBar(refresh_rate=5))
+        elif self.progress:
+            callbacks.append(EpochLines())
         return pl.Trainer(
             max_epochs=self.epochs,
             max_steps=self.steps,
@@ -82,12 +88,25 @@ class Fit:
             gradient_clip_val=self.clip,
             logger=self.logger(save_dir=out) if self.logger else False,
             callbacks=callbacks,
-            enable_progress_bar=self.progress,
+            enable_progress_bar=watched,
             enable_model_summary=False,
             use_distributed_sampler=False,
             log_every_n_steps=20,
             default_root_dir=out,
         )
+
+
+class EpochLines(Callback):
+    """A line an epoch, for logs and pipes, where a bar would fill pages."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            loss, seconds = float(trainer.callback_metrics["train/loss"]), time.perf_counter() - self.began
+            epoch = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+            print(f"{epoch}: loss {loss:.4f} in {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 def train(cfg: DictConfig, out: str | Path | None = None) -> tuple[OfferNet, Preparation, Examples, EventLog]:

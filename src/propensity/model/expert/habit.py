@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -9,7 +10,7 @@ class Habit(nn.Module):
     """Two hidden layers over the pair's columns, the customer's state and the offer's vector.
 
     Notable: the first layer of the concatenation is taken apart, so state and offer cost O(B + M), not O(B M); the last
-    layer has a share of its own for each offer.
+    layer is made from the offer's vector, so each offer reads the hidden units in its own way.
     """
 
     def __init__(self, pair: int, width: int, hidden: int = 64, dropout: float = 0.1) -> None:
@@ -18,14 +19,14 @@ class Habit(nn.Module):
         self.from_state = nn.Linear(width, hidden, bias=False)
         self.from_offer = nn.Linear(width, hidden, bias=False)
         self.second = nn.Linear(hidden, hidden)
-        self.answer = nn.Linear(hidden, 1)
-        self.own_answer = nn.Linear(width, hidden)
+        self.answer = nn.Linear(width, hidden)
+        self.base = nn.Linear(width, 1)
         self.dropout = nn.Dropout(dropout)
-        nn.init.zeros_(self.own_answer.weight)
-        nn.init.zeros_(self.own_answer.bias)
+        nn.init.normal_(self.answer.weight, std=0.01)
 
     def forward(self, pair_BMP: Tensor, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
         first = self.from_pair(pair_BMP) + self.from_state(state_BD)[:, None] + self.from_offer(offer_MD)
-        hidden_BMH = self.dropout(self.second(first.relu()).relu())
-        own_BM = (hidden_BMH * self.own_answer(offer_MD)).sum(-1)
-        return self.answer(hidden_BMH).squeeze(-1) + own_BM
+        hidden_BMH = self.second(first.relu_()).relu_()
+        kept_BH = self.dropout(torch.ones_like(first[:, 0]))  # one mask for all offers of a customer: cheap, and enough
+        answer_BMH = self.answer(offer_MD) * kept_BH[:, None]
+        return (hidden_BMH * answer_BMH).sum(-1) + self.base(offer_MD).squeeze(-1)

@@ -1,0 +1,20 @@
+"""Trains and judges one model per send date: `python scripts/backtest.py --help`."""
+
+from omegaconf import DictConfig
+
+from propensity.config import entry
+
+
+@entry("backtest")
+def main(cfg: DictConfig) -> None:
+    from propensity.report.page import write_page
+    from propensity.report.table import say, show_metrics
+    from propensity.training.backtest import backtest
+
+    metrics = backtest(cfg, say)
+    write_page(metrics, f"{cfg.out}/report.html")
+    show_metrics(metrics, cfg.out)
+
+
+if __name__ == "__main__":
+    main()

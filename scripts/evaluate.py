@@ -1,0 +1,21 @@
+"""Judges a run against the incumbents: `python scripts/evaluate.py --help`."""
+
+from omegaconf import DictConfig
+
+from propensity.config import entry
+
+
+@entry("evaluate")
+def main(cfg: DictConfig) -> None:
+    from propensity.report.page import write_page
+    from propensity.report.table import show_metrics, working
+    from propensity.training.evaluate import evaluate_run
+
+    with working("evaluating") as say:
+        metrics = evaluate_run(cfg, say)
+    write_page(metrics, f"{cfg.run}/report.html")
+    show_metrics(metrics, cfg.run)
+
+
+if __name__ == "__main__":
+    main()

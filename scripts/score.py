@@ -1,0 +1,17 @@
+"""Scores every customer for every offer at a send date: `python scripts/score.py --help`."""
+
+from omegaconf import DictConfig
+
+from propensity.config import entry
+
+
+@entry("score")
+def main(cfg: DictConfig) -> None:
+    from propensity.report.table import say, show_scores
+    from propensity.serving.score import score
+
+    show_scores(score(cfg.run, cfg.cutoff, cfg.out, cfg.log, say), cfg.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""What the kernels mean, in plain NumPy: one customer and one offer at a time, columns by name.
+
+`log` maps `offsets` (N+1,) and the names of the log's columns (E,) to arrays; `belongs` (I, M) bool says which offers
+an item belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from propensity.kernel.context import context_columns
+from propensity.kernel.customer import customer_columns
+from propensity.kernel.event import MESSAGE, PURCHASE, REDEMPTION, RETURN, VIEW
+from propensity.kernel.pair import pair_columns
+
+Columns = Mapping[str, np.ndarray]
+LONG_AGO = np.iinfo(np.int64).min
+
+
+def between(log: Columns, customer: int, start: int, end: int) -> dict[str, np.ndarray]:
+    """One customer's events in `start <= day < end`, in the log's order."""
+    own = slice(log["offsets"][customer], log["offsets"][customer + 1])
+    events = {name: values[own] for name, values in log.items() if name != "offsets"}
+    return where(events, (events["day"] >= start) & (events["day"] < end))
+
+
+def where(events: Columns, mask: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[mask] for name, values in events.items()}
+
+
+def of_kind(events: Columns, kind: int) -> dict[str, np.ndarray]:
+    return where(events, events["kind"] == kind)
+
+
+def of_offer(events: Columns, belongs: np.ndarray, offer: int) -> dict[str, np.ndarray]:
+    return where(events, (events["item"] >= 0) & belongs[events["item"], offer])
+
+
+def total(amounts: np.ndarray) -> float:
+    return float(amounts.sum(dtype=np.float64))
+
+
+def rhythm(shopping: np.ndarray, cutoff: int) -> dict[str, float]:
+    """Of the distinct days of something, ascending: how long ago, how often, how regular."""
+    gaps = np.diff(shopping)
+    return {
+        "recency": cutoff - shopping[-1] if shopping.size else np.nan,
+        "gap_mean": gaps.mean() if gaps.size else np.nan,
+        "gap_std": gaps.std() if gaps.size else np.nan,
+        "gap_last": gaps[-1] if gaps.size else np.nan,
+        "due": (cutoff - shopping[-1]) / gaps.mean() if gaps.size else np.nan,
+    }
+
+
+def trailing(name: str, age: np.ndarray, amount: np.ndarray, windows: Sequence[int]) -> dict[str, float]:
+    """Sums of `amount` over the events of at most w days of age."""
+    return {f"{name}_{w}": total(amount[age <= w]) for w in windows}
+
+
+def decayed(age: np.ndarray, half_lives: Sequence[int]) -> dict[str, float]:
+    return {f"decayed_{h}": total(0.5 ** (age / h)) for h in half_lives}
+
+
+def pair_reference(
+    log: Columns,
+    belongs: np.ndarray,
+    customer: np.ndarray,
+    cutoff: int,
+    hide_days: np.ndarray,
+    hide_offer: np.ndarray,
+    windows: Sequence[int],
+    half_lives: Sequence[int],
+) -> np.ndarray:
+    """`pair_windows`: (B, M, P)."""
+    names = pair_columns(tuple(windows), tuple(half_lives))
+    out = np.empty((customer.size, belongs.shape[1], len(names)))
+    for b, n in enumerate(customer):
+        seen = between(log, n, LONG_AGO, cutoff - hide_days[b])
+        for m in range(belongs.shape[1]):
+            hidden = hide_offer[b] == m
+            own = where(seen, np.zeros(seen["day"].size, bool)) if hidden else of_offer(seen, belongs, m)
+            row = pair_row(seen, own, cutoff, windows, half_lives)
+            row["hidden"] = hidden or hide_days[b] > 0
+            out[b, m] = [row[name] for name in names]
+    return out
+
+
+def pair_row(
+    seen: Columns, own: Columns, cutoff: int, windows: Sequence[int], half_lives: Sequence[int]
+) -> dict[str, float]:
+    """One pair, from what is seen of the customer and, of that, what belongs to the offer."""
+    bought = of_kind(own, PURCHASE)
+    shopping = np.unique(bought["day"])
+    age, days_ago = cutoff - bought["day"], cutoff - shopping
+    orders, orders_with = np.unique(of_kind(seen, PURCHASE)["order"]), np.unique(bought["order"])
+    spend, saved, n = total(bought["revenue"]), total(bought["discount"]), shopping.size
+    return {
+        **trailing("days", days_ago, np.ones(n), windows),
+        **trailing("spend", age, bought["revenue"], windows),
+        **decayed(days_ago, half_lives),
+        **rhythm(shopping, cutoff),
+        "since_first": days_ago[0] if n else np.nan,
+        "days_bought": n,
+        "orders_since": (orders > orders_with[-1]).sum() if n else np.nan,
+        "order_share": orders_with.size / (orders >= orders_with[0]).sum() if n else np.nan,
+        "spend_mean": spend / n if n else np.nan,
+        "spend_last": total(bought["revenue"][bought["day"] == shopping[-1]]) if n else np.nan,
+        "units_mean": total(bought["quantity"]) / n if n else np.nan,
+        "discount_share": (saved / (spend + saved) if spend + saved > 0 else 0.0) if n else np.nan,
+        "returns": (own["kind"] == RETURN).sum(),
+        "views": ((own["kind"] == VIEW) & (cutoff - own["day"] <= 28)).sum(),
+    }
+
+
+def customer_reference(
+    log: Columns,
+    belongs: np.ndarray,
+    customer: np.ndarray,
+    cutoff: int,
+    horizon: int,
+    hide_days: np.ndarray,
+    windows: Sequence[int],
+    half_lives: Sequence[int],
+) -> np.ndarray:
+    """`customer_windows`: (B, F)."""
+    names = customer_columns(tuple(windows), tuple(half_lives))
+    out = np.empty((customer.size, len(names)))
+    for b, n in enumerate(customer):
+        seen = between(log, n, LONG_AGO, cutoff - hide_days[b])
+        bought = of_kind(seen, PURCHASE)
+        row = {
+            **money_row(bought, cutoff, horizon, windows, half_lives),
+            **basket_row(bought, belongs, cutoff),
+            **contact_row(seen, cutoff),
+            "hidden": hide_days[b],
+        }
+        out[b] = [row[name] for name in names]
+    return out
+
+
+def money_row(
+    bought: Columns, cutoff: int, horizon: int, windows: Sequence[int], half_lives: Sequence[int]
+) -> dict[str, float]:
+    """Orders, which happen on the day of their first line, money and rhythm."""
+    shopping, age = np.unique(bought["day"]), cutoff - bought["day"]
+    order_age = age[np.unique(bought["order"], return_index=True)[1]]
+    return {
+        **trailing("orders", order_age, np.ones(order_age.size), windows),
+        **trailing("spend", age, bought["revenue"], windows),
+        **decayed(order_age, half_lives),
+        **rhythm(shopping, cutoff),
+        "tenure": min(cutoff - shopping[0], 364) if shopping.size else 0.0,
+        "last_year_spend": total(bought["revenue"][(age <= 364) & (age > 364 - horizon)]),
+    }
+
+
+def basket_row(bought: Columns, belongs: np.ndarray, cutoff: int) -> dict[str, float]:
+    """What the orders of the last 91 days hold, and how much of it is new."""
+    recent = where(bought, cutoff - bought["day"] <= 91)
+    earlier = where(bought, cutoff - bought["day"] > 91)
+    first_line = np.unique(bought["order"], return_index=True)[1]
+    order_day = bought["day"][first_line][cutoff - bought["day"][first_line] <= 91]
+    now, before = (belongs[e["item"][e["item"] >= 0]].any(axis=0) for e in (recent, earlier))
+    spend, saved, orders = total(recent["revenue"]), total(recent["discount"]), max(order_day.size, 1)
+    return {
+        "order_lines": recent["day"].size / orders,
+        "order_spend": spend / orders,
+        "order_offers": now.sum() / orders,
+        "penetration": (now | before).sum() / max(now.size, 1),
+        "exploration": (now & ~before).sum() / max(now.sum(), 1),
+        "discount_share": saved / (spend + saved) if spend + saved > 0 else 0.0,
+        "weekend_share": (np.isin(order_day % 7, (2, 3))).sum() / orders,  # day 0 was a Thursday
+    }
+
+
+def contact_row(seen: Columns, cutoff: int) -> dict[str, float]:
+    """What was sent to the customer, and how it was met."""
+    kind, day, age = seen["kind"], seen["day"], cutoff - seen["day"]
+    sent = np.flatnonzero((kind == MESSAGE) & (age <= 182))
+    answered = [((kind == PURCHASE) & (day <= day[s] + 7))[s + 1 :].any() for s in sent]
+    return {
+        "return_rate": (kind == RETURN).sum() / max((kind == PURCHASE).sum(), 1),
+        "messages_28": ((kind == MESSAGE) & (age <= 28)).sum(),
+        "messages_182": sent.size,
+        "response": np.sum(answered) / max(sent.size, 1),
+        "redemptions_91": ((kind == REDEMPTION) & (age <= 91)).sum(),
+        "views_28": ((kind == VIEW) & (age <= 28)).sum(),
+    }
+
+
+def context_reference(
+    log: Columns, belongs: np.ndarray, customer: np.ndarray, cutoff: int, horizon: int, windows: Sequence[int]
+) -> np.ndarray:
+    """`offer_context`: (M, C)."""
+    names = context_columns(tuple(windows))
+    bought = [of_kind(between(log, n, LONG_AGO, cutoff), PURCHASE) for n in customer]
+    rows = [
+        offer_row([of_offer(b, belongs, m) for b in bought], cutoff, horizon, windows) for m in range(belongs.shape[1])
+    ]
+    return np.array([[row[name] for name in names] for row in rows])
+
+
+def offer_row(bought: Sequence[Columns], cutoff: int, horizon: int, windows: Sequence[int]) -> dict[str, float]:
+    """One offer, from its purchases by each customer."""
+    shopping = [np.unique(b["day"]) for b in bought if b["day"].size]  # of each buyer
+    days_ago = cutoff - np.concatenate([np.zeros(0, np.int64), *shopping])
+    gaps = np.concatenate([np.zeros(0, np.int64), *(np.diff(days) for days in shopping)])
+    age = cutoff - np.concatenate([np.zeros(0, np.int64), *(b["day"] for b in bought)])
+    revenue = np.concatenate([np.zeros(0), *(b["revenue"] for b in bought)])
+    last_year = 364 - horizon / 2  # the middle of the horizon's weeks, a year ago
+    return {
+        **{f"buyers_{w}": sum(cutoff - days[-1] <= w for days in shopping) for w in windows},
+        **trailing("days", days_ago, np.ones(days_ago.size), windows),
+        **trailing("spend", age, revenue, windows),
+        "repeat_buyers": sum(days.size > 1 for days in shopping),
+        "first_buyers_28": sum(cutoff - days[0] <= 28 for days in shopping),
+        "gap_mean": gaps.mean() if gaps.size else np.nan,
+        "age": days_ago.max() if days_ago.size else np.nan,
+        "last_year_days": ((days_ago > 364 - horizon) & (days_ago <= 364)).sum(),
+        "last_year_around": ((days_ago > last_year - 45.5) & (days_ago <= last_year + 45.5)).sum() * horizon / 91,
+    }
+
+
+def outcomes_reference(
+    log: Columns, belongs: np.ndarray, customer: np.ndarray, cutoff: int, horizon: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`outcomes`: bought (B, M), money (B, M), visit (B,)."""
+    bought = np.zeros((customer.size, belongs.shape[1]), bool)
+    money, visit = np.zeros(bought.shape), np.zeros(customer.size, bool)
+    for b, n in enumerate(customer):
+        future = between(log, n, cutoff, cutoff + horizon)
+        visit[b] = (future["kind"] == PURCHASE).any()
+        for m in range(belongs.shape[1]):
+            own = of_offer(future, belongs, m)
+            paid = own["revenue"][np.isin(own["kind"], (PURCHASE, RETURN))]
+            bought[b, m] = (own["kind"] == PURCHASE).any()
+            money[b, m] = max(total(paid), 0.0) if bought[b, m] else 0.0
+    return bought, money, visit
+
+
+def last_events_reference(
+    log: Columns,
+    belongs: np.ndarray,
+    customer: np.ndarray,
+    cutoff: int,
+    hide_days: np.ndarray,
+    hide_offer: np.ndarray,
+    width: int,
+) -> tuple[np.ndarray, ...]:
+    """`last_events`: item, kind, channel, gap, amount, each (B, L), and length (B,)."""
+    item = np.full((customer.size, width), -1)
+    kind, channel, gap, amount = (np.zeros(item.shape) for _ in range(4))
+    length = np.zeros(customer.size, np.int64)
+    for b, n in enumerate(customer):
+        seen = between(log, n, LONG_AGO, cutoff - hide_days[b])
+        hidden = (seen["item"] >= 0) & (hide_offer[b] >= 0) & belongs[seen["item"], hide_offer[b]]
+        newest = {name: values[-width:] for name, values in where(seen, ~hidden).items()}
+        length[b] = newest["day"].size
+        filled = (b, slice(0, length[b]))
+        item[filled], kind[filled], channel[filled] = newest["item"], newest["kind"], newest["channel"]
+        gap[filled], amount[filled] = cutoff - newest["day"], newest["revenue"]
+    return item, kind, channel, gap, amount, length

@@ -1,0 +1,1 @@
+"""Results as people read them: tables on the screen, one HTML page. Knows metrics and scores, never a model."""

@@ -1,0 +1,168 @@
+"""Small drawings as SVG text: axes that map numbers into a frame, and marks that differ in shape, dash and colour.
+
+Coordinates are units of a 520-wide drawing; the page scales it. Text passes through `Markup`, which escapes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+WIDTH = 520
+Point = tuple[float, float]
+
+
+class Look(NamedTuple):
+    """How one model is drawn; shape and dash say the same as the colour."""
+
+    colour: str
+    dash: str
+    shape: str
+    width: float = 2.0
+
+
+class Axis(NamedTuple):
+    """A stretch of numbers laid over a stretch of the drawing."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        """Where a number lies; what is outside lies on the edge.
+
+        >>> Axis(0, 10, 100, 200).at(5), Axis(1, 100, 0, 50, log=True).at(10), Axis(0, 1, 0, 9).at(7)
+        (150.0, 25.0, 9.0)
+        """
+        low, high, here = (math.log10(max(n, 1e-300)) if self.log else n for n in (self.low, self.high, value))
+        share = min(max((here - low) / (high - low), 0.0), 1.0)
+        return round(self.start + share * (self.end - self.start), 1)
+
+    def ticks(self, most: int = 6) -> list[float]:
+        """Round numbers inside the axis."""
+        return _decades(self.low, self.high) if self.log else _steps(self.low, self.high, most)
+
+
+class Frame(NamedTuple):
+    x: Axis
+    y: Axis
+    height: int
+
+    def at(self, point: Point) -> Point:
+        return self.x.at(point[0]), self.y.at(point[1])
+
+
+def frame(
+    x: Point, y: Point, height: int = 360, left: int = 62, right: int = 16, log: tuple[bool, bool] = (False, False)
+) -> Frame:
+    """A drawing whose x and y reach over the given stretches."""
+    return Frame(Axis(*x, left, WIDTH - right, log[0]), Axis(*y, height - 52, 14, log[1]), height)
+
+
+def stretch(values: Iterable[float], log: bool = False, room: float = 0.06) -> Point:
+    """The lowest and highest number with some room around; 0 to 1 where there is none (0.1 to 1 on a log axis)."""
+    known = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
+    if not known:
+        return (0.1, 1.0) if log else (0.0, 1.0)
+    low, high = min(known), max(known)
+    if log:
+        factor = max((high / low) ** room, 1.15)
+        return low / factor, high * factor
+    width = (high - low) * room or abs(high) * room or 1.0
+    return low - width, high + width
+
+
+def drawing(label: str, height: float, *parts: Markup) -> Markup:
+    opened = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, height, label)
+    return opened + Markup("\n").join(parts) + Markup("</svg>")
+
+
+def axes(
+    box: Frame, titles: tuple[str, str], write: tuple[Callable[[float], str], Callable[[float], str]], rows: bool = True
+) -> Markup:
+    """Grid lines, numbers beside them and a title for each axis; without `rows`, the upright lines only."""
+    left, right, bottom, top = box.x.start, box.x.end, box.y.start, box.y.end
+    parts = [_rule(box.x.at(t), bottom, box.x.at(t), top) for t in box.x.ticks()]
+    parts += [words(box.x.at(t), bottom + 19, write[0](t), "middle", "tick") for t in box.x.ticks()]
+    if rows:
+        parts += [_rule(left, box.y.at(t), right, box.y.at(t)) for t in box.y.ticks()]
+        parts += [words(left - 7, box.y.at(t) + 4, write[1](t), "end", "tick") for t in box.y.ticks()]
+        turned = Markup('<text class="name" text-anchor="middle" transform="translate(15 {}) rotate(-90)">{}</text>')
+        parts.append(turned.format(round((bottom + top) / 2, 1), titles[1]))
+    parts.append(words((left + right) / 2, box.height - 7, titles[0], "middle", "name"))
+    return Markup("").join(parts)
+
+
+def words(x: float, y: float, text: str, anchor: str = "start", kind: str = "tick") -> Markup:
+    made = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>')
+    return made.format(kind, round(x, 1), round(y, 1), anchor, text)
+
+
+def path(box: Frame, points: Sequence[Point], look: Look, title: str = "") -> Markup:
+    """A line through the points, in the frame."""
+    if len(points) < 2:
+        return Markup("")
+    steps = " ".join(f"{x:g},{y:g}" for x, y in map(box.at, points))
+    made = Markup(
+        '<polyline points="{}" fill="none" stroke="{}" stroke-width="{}" stroke-dasharray="{}" stroke-linejoin="round">'
+        "<title>{}</title></polyline>"
+    )
+    return made.format(steps, look.colour, look.width, look.dash, title)
+
+
+def mark(x: float, y: float, look: Look, title: str = "", size: float = 5.0, faint: bool = False) -> Markup:
+    """A dot in the model's own shape, at a place of the drawing."""
+    made = Markup('<path d="{}" fill="{}" fill-opacity="{}" stroke="{}"><title>{}</title></path>')
+    outline = " ".join(f"{part:g}" if isinstance(part, int | float) else part for part in _outline(x, y, size, look.shape))
+    return made.format(outline, look.colour, 0.45 if faint else 1, look.colour, title)
+
+
+def whisker(x1: float, x2: float, y: float, look: Look) -> Markup:
+    made = Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="{}" stroke-width="2"/>')
+    return made.format(x1, y, x2, y, look.colour)
+
+
+def swatch(look: Look, dot: bool = False) -> Markup:
+    """The key of a legend: a piece of the line, or the dot."""
+    line = Markup('<line x1="1" y1="7" x2="33" y2="7" stroke="{}" stroke-width="{}" stroke-dasharray="{}"/>')
+    inside = mark(17, 7, look) if dot else line.format(look.colour, look.width, look.dash)
+    return Markup('<svg class="swatch" viewBox="0 0 34 14" aria-hidden="true">{}</svg>').format(inside)
+
+
+def _rule(x1: float, y1: float, x2: float, y2: float) -> Markup:
+    return Markup('<line class="grid" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(x1, y1, x2, y2)
+
+
+def _outline(x: float, y: float, r: float, shape: str) -> list[str | float]:
+    if shape == "circle":
+        return ["M", x - r, y, "a", r, r, "0 1 0", 2 * r, 0.0, "a", r, r, "0 1 0", -2 * r, 0.0, "z"]
+    corners = {
+        "square": [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+        "triangle": [(0.0, -1.2), (1.1, 0.8), (-1.1, 0.8)],
+        "diamond": [(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)],
+        "wedge": [(0.0, 1.2), (1.1, -0.8), (-1.1, -0.8)],
+    }[shape]
+    steps: list[str | float] = []
+    for letter, (dx, dy) in zip("MLLL", corners, strict=False):
+        steps += [letter, round(x + dx * r, 1), round(y + dy * r, 1)]
+    return [*steps, "z"]
+
+
+def _steps(low: float, high: float, most: int) -> list[float]:
+    rough = (high - low) / most
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * n for n in (1, 2, 2.5, 5, 10) if size * n >= rough * 0.999)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(n * step, 12) for n in range(first, last + 1)]
+
+
+def _decades(low: float, high: float) -> list[float]:
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    within = (1,) if last - first > 3 else (1, 3) if last - first > 1 else (1, 2, 5)
+    found = [n * 10.0**power for power in range(first, last + 1) for n in within]
+    return [value for value in found if low * 0.999 <= value <= high * 1.001]

@@ -1,0 +1,89 @@
+"""How a number is written for a reader: points, times, intervals, and a dash with its reason where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+DASH, GAP = "–", "\u00a0"  # a number and its unit stay on one line
+Cell = Mapping[str, Any]  # value, low, high, reason, and a verdict where it is a difference
+
+
+class Metric(NamedTuple):
+    """A metric as the page shows it: `scale` times the value, with so many digits, and a unit."""
+
+    key: str
+    title: str
+    meaning: str
+    digits: int
+    scale: float = 1.0
+    unit: str = ""
+    change: str = ""  # the unit of a difference
+
+    def written(self, value: float, signed: bool = False) -> str:
+        return decimal(value * self.scale, self.digits, signed)
+
+    def value(self, cell: Cell) -> str:
+        return DASH if cell.get("value") is None else self.written(cell["value"]) + self.unit
+
+    def difference(self, cell: Cell) -> str:
+        return DASH if cell.get("value") is None else self.written(cell["value"], signed=True) + self.change
+
+    def band(self, cell: Cell, signed: bool = False) -> str:
+        """The 95 % interval in brackets; nothing where there is none."""
+        if cell.get("low") is None or cell.get("high") is None:
+            return ""
+        return f"[{self.written(cell['low'], signed)}, {self.written(cell['high'], signed)}]"
+
+
+def metrics_of(fraction: float) -> dict[str, Metric]:
+    """Every metric of the page, in its order; `fraction` of the customers is mailed."""
+    best = f"best {percent(fraction, 0)}"
+    points = f"{GAP}points"
+    listed = (
+        Metric("capture", f"Revenue in the {best}", f"share of an offer's revenue that the {best} of customers bring",
+               1, 100, f"{GAP}%", points),
+        Metric("revenue_lift", "Times random", f"revenue per customer in the {best}, in multiples of the average customer",
+               2, 1, f"{GAP}×"),
+        Metric("capture_ratio", "Of the possible", "revenue reached, as a share of what perfect foresight would reach",
+               1, 100, f"{GAP}%", points),
+        Metric("auc", "AUC", "chance that a buyer is ranked above a customer who does not buy", 4),
+        Metric("lift", "Buyers lift", f"buyers in the {best}, in multiples of a random choice", 2, 1, f"{GAP}×"),
+        Metric("ap", "Average precision", "share of buyers among the mailed, averaged over all lengths of the list", 4),
+        Metric("micro_auc", "Pooled AUC", "AUC over all customers and offers at once; offers compete with each other", 4),
+        Metric("logloss", "Log loss", "how surprised the probabilities were by what happened; less is better", 4),
+        Metric("ece", "Calibration error", "mean distance between probability and share that bought; less is better", 4),
+    )  # fmt: skip
+    return {metric.key: metric for metric in listed}
+
+
+def decimal(value: float, digits: int, signed: bool = False) -> str:
+    """A number with thousands separated and a true minus; nothing is ever minus zero.
+
+    >>> decimal(1234.5, 1), decimal(0.25, 1, signed=True), decimal(-0.001, 2)
+    ('1,234.5', '+0.2', '0.00')
+    """
+    text = f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
+    if not text.strip("+-0.,"):
+        return text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def percent(share: float, digits: int = 1) -> str:
+    return f"{decimal(100 * share, digits)}{GAP}%"
+
+
+def short(value: float) -> str:
+    """Three digits at most, for axes and cards.
+
+    >>> short(1250000), short(48200), short(0.002), short(0)
+    ('1.25M', '48.2k', '0.002', '0')
+    """
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}".replace("-", "−")
+    return f"{value:.3g}".replace("-", "−")
+
+
+def optional(value: float | None, digits: int) -> str:
+    return DASH if value is None else decimal(value, digits)

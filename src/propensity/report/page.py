@@ -1,0 +1,125 @@
+"""One HTML file that tells what a run is worth: needs no network and no other file, on a screen, a phone or paper."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from propensity.report import section
+from propensity.report.number import Metric, decimal, metrics_of, percent
+from propensity.report.offer import offers, over_dates
+from propensity.report.verdict import REFERENCE, called, incumbent_of, name_of, verdict_of
+
+TEMPLATE, STYLE = "page.html.j2", "page.css"
+
+
+def write_page(metrics: Mapping[str, Any], path: str | Path) -> None:
+    """Writes the page of `metrics`, what `evaluate` returned plus `run`; the file is whole, or not there at all."""
+    path = Path(path)
+    text = page(metrics)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def page(metrics: Mapping[str, Any]) -> str:
+    """The page as text. Every name and number goes through the template, which escapes it."""
+    metrics = {**metrics, "run": metrics.get("run") or {}}
+    fraction = kept_fraction(metrics)
+    shown = metrics_of(fraction)
+    environment = Environment(
+        loader=FunctionLoader(_part), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    incumbent = incumbent_of(metrics)
+    return environment.get_template(TEMPLATE).render(
+        style=Markup(_part(STYLE)),
+        verdict=verdict_of(metrics, shown, fraction),
+        cards=cards(metrics, shown, fraction),
+        best=percent(fraction, 0),
+        curves=section.curves(metrics, shown, fraction),
+        models=section.models(metrics, shown),
+        differences=section.differences(metrics, shown),
+        dates=section.dates(metrics, shown),
+        slices=section.slices(metrics, shown),
+        calibration=section.calibration(metrics),
+        offers=offers(metrics),
+        data=section.data(metrics),
+        glossary=list(shown.values()),
+        incumbent=name_of(incumbent) if incumbent else "",
+        days=list(metrics["counts"]),
+        early=in_sample(metrics),
+        run=metrics["run"],
+        settings="\n".join(settings(metrics["run"].get("config") or {})),
+    )
+
+
+def kept_fraction(metrics: Mapping[str, Any]) -> float:
+    """The share of customers mailed, which revenue and its lift give away; a tenth where both are undefined.
+
+    >>> cells = {"capture": {"value": .3}, "revenue_lift": {"value": 1.5}}
+    >>> kept_fraction({"models": {"network": {"mean": {"all": cells}}}})
+    0.2
+    """
+    cells = metrics["models"][REFERENCE]["mean"]["all"]
+    capture, lift = cells["capture"]["value"], cells["revenue_lift"]["value"]
+    return round(capture / lift, 6) if capture and lift else 0.1
+
+
+def cards(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> list[dict[str, str]]:
+    """The figures to remember: title, figure, and what to know about it."""
+    cells, incumbent = metrics["models"][REFERENCE]["mean"]["all"], incumbent_of(metrics)
+
+    def card(key: str, title: str, about: str) -> dict[str, str]:
+        cell, metric = cells[key], shown[key]
+        about = cell["reason"] if cell["value"] is None else f"{metric.band(cell)} {about}"
+        return {"title": title, "figure": metric.value(cell), "about": about}
+
+    found = [card("capture", f"of revenue reached with {percent(fraction, 0)} of the mailing", "of each offer, on average")]
+    if incumbent:
+        cell, metric = metrics["differences"][incumbent]["mean"]["all"]["capture"], shown["capture"]
+        about = cell["reason"] if cell["value"] is None else f"{metric.band(cell, signed=True)} {called(cell)}"
+        found.append({"title": f"of revenue against {name_of(incumbent)}", "figure": metric.difference(cell), "about": about})
+    found.append(card("revenue_lift", "the revenue of a random mailing", "for the same number of letters"))
+    return [*found, _forecast(metrics)]
+
+
+def in_sample(metrics: Mapping[str, Any]) -> list[str]:
+    """Send dates that lie before the end of the training labels: there the network had seen the answers."""
+    end = metrics["run"].get("end")
+    return [day for day in metrics["counts"] if end and day < str(end)[:10]]
+
+
+def settings(config: Any, prefix: str = "") -> Iterator[str]:
+    """A configuration as the overrides that make it, a line each.
+
+    >>> list(settings({"data": {"horizon": 14}, "seed": 17}))
+    ['data.horizon=14', 'seed=17']
+    """
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from settings(value, f"{prefix}.{key}" if prefix else str(key))
+    elif prefix:
+        yield f"{prefix}={config if isinstance(config, str) else json.dumps(config, default=str)}"
+
+
+def _forecast(metrics: Mapping[str, Any]) -> dict[str, str]:
+    rows = over_dates(list(metrics["offers"].values()))
+    given, came = [row["expected_buyers"] for row in rows], sum(row["buyers"] for row in rows)
+    if None in given or not came:
+        return {"title": "purchases forecast for 100 made", "figure": "–", "about": "the scores are no probabilities"}
+    about = f"{decimal(sum(given), 0)} forecast, {decimal(came, 0)} made"
+    return {"title": "purchases forecast for 100 made", "figure": decimal(100 * sum(given) / came, 0), "about": about}
+
+
+def _part(name: str) -> str:
+    return files("propensity.report").joinpath(name).read_text(encoding="utf-8")

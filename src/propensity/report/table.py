@@ -1,0 +1,138 @@
+"""What the scripts print: one table at the end, and a line on stderr while something takes its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from propensity.data.event_log import EventLog, to_date
+from propensity.scores import Scores
+
+SCREEN, NOTES = Console(), Console(stderr=True)
+METRICS = {
+    "auc": "AUC",
+    "ap": "AP",
+    "lift": "lift@10 %",
+    "capture": "revenue in 10 %",
+    "capture_ratio": "of the possible",
+    "revenue_lift": "revenue lift",
+    "logloss": "log loss",
+    "ece": "calibration error",
+}
+SLICES = ("new", "lapsed", "repeat", "dormant", "light")
+
+
+def say(text: str) -> None:
+    """A line for whoever watches, on stderr."""
+    NOTES.print(f"[dim]{text}[/dim]", highlight=False)
+
+
+@contextmanager
+def working(label: str) -> Iterator[Callable[[str], None]]:
+    """A spinner that shows what is being done; on a plain terminal, lines."""
+    with NOTES.status(label) as status:
+
+        def tell(text: str) -> None:
+            status.update(text) if NOTES.is_terminal else say(text)
+
+        yield tell
+
+
+def show_log(log: EventLog, out: str) -> None:
+    """Where every raw row went, and what the log holds."""
+    table = Table(title=f"event log at {out}", title_justify="left")
+    table.add_column("rows")
+    table.add_column("number", justify="right")
+    rows = log.meta["rows"]
+    lines = {"read": rows["in"], "used": rows["used"]} | {f"left out: {k}": v for k, v in rows["dropped"].items()}
+    for name, number in lines.items():
+        table.add_row(name, f"{number:,}")
+    SCREEN.print(table)
+    SCREEN.print(
+        f"{len(log):,} customers, {log.items.height:,} items, {log.day.size:,} events from {to_date(log.first_day)} to "
+        f"{to_date(log.last_day)}; fingerprint {log.fingerprint}"
+    )
+
+
+def show_run(out: str) -> None:
+    """What training left behind."""
+    files = ", ".join(sorted(path.name for path in Path(out).iterdir()))
+    SCREEN.print(f"run at {out}: {files}")
+
+
+def show_scores(scores: Scores, out: str) -> None:
+    """How many pairs were scored, and the strongest offers."""
+    table = Table(title=f"scores at {out}: send date {scores.cutoff}", title_justify="left")
+    for name in ("offer", "expected buyers", "expected revenue"):
+        table.add_column(name, justify="left" if name == "offer" else "right")
+    buyers, revenue = scores.probability.sum(0, dtype=float), scores.revenue.sum(0, dtype=float)
+    for m in (-revenue).argsort()[:10]:
+        table.add_row(scores.offer[m], f"{buyers[m]:,.1f}", f"{revenue[m]:,.2f}")
+    SCREEN.print(table)
+    n, m = scores.probability.shape
+    SCREEN.print(f"{n:,} customers x {m:,} offers = {n * m:,} pairs; the ten strongest offers are shown")
+
+
+def show_metrics(metrics: dict[str, Any], folder: str) -> None:
+    """All models side by side, mean over the dates; then the network against each, with intervals and verdicts."""
+    SCREEN.print(_models(metrics))
+    SCREEN.print(_slices(metrics))
+    if metrics["differences"]:
+        SCREEN.print(_differences(metrics))
+    SCREEN.print(f"the whole story: {folder}/report.html, {folder}/metrics.json")
+
+
+def _models(metrics: dict[str, Any]) -> Table:
+    dates = ", ".join(metrics["counts"])
+    table = Table(title=f"mean over {dates}", title_justify="left")
+    table.add_column("model")
+    for title in METRICS.values():
+        table.add_column(title, justify="right")
+    for name, cells in metrics["models"].items():
+        table.add_row(name, *(_number(cells["mean"]["all"].get(metric)) for metric in METRICS))
+    return table
+
+
+def _slices(metrics: dict[str, Any]) -> Table:
+    table = Table(title="AUC by slice, mean over the dates", title_justify="left")
+    table.add_column("model")
+    for name in SLICES:
+        table.add_column(name, justify="right")
+    for name, cells in metrics["models"].items():
+        table.add_row(name, *(_number(cells["mean"].get(slice_, {}).get("auc")) for slice_ in SLICES))
+    return table
+
+
+def _differences(metrics: dict[str, Any]) -> Table:
+    table = Table(title="network minus rival, 95 % interval over customers", title_justify="left")
+    for name in ("rival", "metric", "difference", "interval", "verdict"):
+        table.add_column(name, justify="right" if name == "difference" else "left")
+    for rival, cells in metrics["differences"].items():
+        for metric in ("auc", "ap", "capture_ratio", "logloss"):
+            cell = cells["mean"]["all"].get(metric, {})
+            if cell.get("value") is None:
+                continue
+            interval = "" if cell.get("low") is None else f"[{cell['low']:+.4f}, {cell['high']:+.4f}]"
+            table.add_row(rival, METRICS[metric], f"{cell['value']:+.4f}", interval, cell.get("verdict") or "")
+    return table
+
+
+def _number(cell: dict[str, Any] | None) -> str:
+    return "-" if cell is None or cell.get("value") is None else f"{cell['value']:.4f}"
+
+
+def show_trials(study: Any, out: str) -> None:
+    """The best trials of a search, best first."""
+    table = Table(title=f"search at {out}", title_justify="left")
+    for name in ("trial", "value", "settings"):
+        table.add_column(name)
+    done = [trial for trial in study.trials if trial.value is not None]
+    sign = -1 if study.direction.name == "MAXIMIZE" else 1
+    for trial in sorted(done, key=lambda trial: sign * trial.value)[:10]:
+        table.add_row(str(trial.number), f"{trial.value:.5f}", " ".join(f"{k}={v}" for k, v in trial.params.items()))
+    SCREEN.print(table)

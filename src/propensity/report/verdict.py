@@ -1,0 +1,133 @@
+"""What the comparison comes to, in plain words: a tie is called a tie, and a missing interval is no verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from propensity.report.number import Cell, Metric, percent
+
+REFERENCE = "network"
+NAMES = {
+    "network": "Network",
+    "lightgbm": "LightGBM",
+    "frequency": "Personal frequency",
+    "logistic": "Logistic regression",
+    "popularity": "Popularity",
+    "oracle": "Perfect foresight",
+}
+ACTS = {"win": "wins against", "tie": "ties with", "loss": "loses to"}
+CALLED = {"win": "a win", "tie": "a tie", "loss": "a loss"}
+
+
+class Verdict(NamedTuple):
+    """`kind` is win, tie or loss where both revenue and AUC say so, mixed where they differ, none without a verdict."""
+
+    kind: str
+    headline: str
+    sentences: list[str]
+
+
+def name_of(model: str) -> str:
+    return NAMES.get(model, model)
+
+
+def rivals_of(metrics: Mapping[str, Any]) -> list[str]:
+    """Every model but the network, strongest first; those without an AUC last."""
+    auc = {name: cells["mean"]["all"]["auc"]["value"] for name, cells in metrics["models"].items() if name != REFERENCE}
+    return sorted(auc, key=lambda name: -1.0 if auc[name] is None else -auc[name])
+
+
+def incumbent_of(metrics: Mapping[str, Any]) -> str | None:
+    """LightGBM where it was asked, else the strongest rival by AUC; None without rivals."""
+    rivals = rivals_of(metrics)
+    return "lightgbm" if "lightgbm" in rivals else next(iter(rivals), None)
+
+
+def chosen_three(metrics: Mapping[str, Any]) -> list[str]:
+    """The network, the incumbent and personal frequency, as far as they are there."""
+    wanted = [REFERENCE, incumbent_of(metrics), "frequency"]
+    return [name for name in dict.fromkeys(wanted) if name in metrics["models"]]
+
+
+def verdict_of(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> Verdict:
+    """The headline, and the sentences under it."""
+    incumbent = incumbent_of(metrics)
+    first = " ".join(filter(None, [_reach(metrics, shown, fraction), _rivals_reach(metrics, shown)]))
+    if incumbent is None:
+        return Verdict("none", "No other model was asked, so there is nothing to compare with.", [first])
+    cells = metrics["differences"][incumbent]["mean"]["all"]
+    found = cells["capture"].get("verdict"), cells["auc"].get("verdict")
+    said = [first, _ranking(metrics, shown, incumbent), _dates(metrics, incumbent)]
+    return Verdict(_kind(*found), _headline(name_of(incumbent), *found), [sentence for sentence in said if sentence])
+
+
+def called(cell: Cell) -> str:
+    """`a win`, `a tie`, `a loss`, or that there is none."""
+    return CALLED.get(cell.get("verdict") or "", "no interval, so no verdict")
+
+
+def _kind(revenue: str | None, ranking: str | None) -> str:
+    if revenue is None or ranking is None:
+        return revenue or ranking or "none"
+    return revenue if revenue == ranking else "mixed"
+
+
+def _headline(rival: str, revenue: str | None, ranking: str | None) -> str:
+    if revenue is None and ranking is None:
+        return f"There is no verdict against {rival}: the difference has no interval."
+    if revenue == ranking:
+        return f"The network {ACTS[str(revenue)]} {rival}, both on revenue and on ranking buyers."
+    parts = []
+    for kind, topic in ((revenue, "revenue"), (ranking, "ranking buyers")):
+        parts.append(f"{ACTS[kind]} {rival} on {topic}" if kind else f"has no verdict against {rival} on {topic}")
+    return f"The network {parts[0]}, and {parts[1]}."
+
+
+def _reach(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> str:
+    cells = metrics["models"][REFERENCE]["mean"]["all"]
+    capture, lift = shown["capture"], shown["revenue_lift"]
+    if cells["capture"]["value"] is None:
+        return f"Revenue reached cannot be given: {cells['capture']['reason']}."
+    share = f"{capture.value(cells['capture'])} {capture.band(cells['capture'])}".strip()
+    times = f"{lift.written(cells['revenue_lift']['value'])} times a random mailing"
+    return f"Mail the best {percent(fraction, 0)} of customers for each offer and you reach {share} of its revenue, {times}."
+
+
+def _rivals_reach(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
+    parts = []
+    for rival in chosen_three(metrics)[1:]:
+        cell = metrics["models"][rival]["mean"]["all"]["capture"]
+        difference = metrics["differences"][rival]["mean"]["all"]["capture"]
+        if cell["value"] is not None and difference["value"] is not None:
+            reaches = f"{name_of(rival)} reaches {shown['capture'].value(cell)}"
+            parts.append(f"{reaches} (difference {_against(shown['capture'], difference)})")
+    return "; ".join(parts) + "." if parts else ""
+
+
+def _ranking(metrics: Mapping[str, Any], shown: Mapping[str, Metric], incumbent: str) -> str:
+    ours, theirs = (metrics["models"][name]["mean"]["all"]["auc"] for name in (REFERENCE, incumbent))
+    difference, auc = metrics["differences"][incumbent]["mean"]["all"]["auc"], shown["auc"]
+    if difference["value"] is None:
+        return f"Ranking cannot be compared: {difference['reason']}."
+    level = f"{auc.value(ours)} against {auc.value(theirs)}"
+    return f"At ranking buyers (AUC) it stands at {level} (difference {_against(auc, difference)})."
+
+
+def _dates(metrics: Mapping[str, Any], incumbent: str) -> str:
+    """The interval covers customers, not weeks: so the sign at every date."""
+    days = list(metrics["counts"])
+    ahead = [_ahead(metrics, incumbent, days, metric) for metric in ("capture", "auc")]
+    if len(days) < 2 or None in ahead:
+        return ""
+    return f"Of {len(days)} send dates it is ahead on revenue at {ahead[0]}, on AUC at {ahead[1]}."
+
+
+def _ahead(metrics: Mapping[str, Any], incumbent: str, days: Sequence[str], metric: str) -> int | None:
+    values = [metrics["differences"][incumbent][day]["all"][metric]["value"] for day in days]
+    return None if None in values else sum(value > 0 for value in values)
+
+
+def _against(metric: Metric, difference: Cell) -> str:
+    band = metric.band(difference, signed=True)
+    return f"{metric.difference(difference)}{' ' + band if band else ''}: {called(difference)}"

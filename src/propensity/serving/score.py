@@ -1,0 +1,33 @@
+"""Scoring a send date with a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from propensity.data.cutoff import cutoff_of
+from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.scores import Scores, save_scores
+from propensity.training.checkpoint import load_trained
+from propensity.training.predict import predict
+
+
+def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: Callable[[str], None]) -> Scores:
+    """Writes to `out` the scores of everybody with a purchase before `cutoff` for every offer on the list then.
+
+    Args: run folder; cutoff, any date after the first event, also past the end of the log; log, a folder (None: the
+    run's own); say hears what a reader of the scores should know: a stale log, or a cutoff that is in-sample.
+    Raises: ConfigurationError for a missing run or a cutoff before the first event, DataError for damaged files.
+    """
+    trained = load_trained(run)
+    events = trained.preparation.open() if log is None else EventLog.open(log)
+    date = cutoff_of(events, cutoff, trained.preparation.horizon)
+    if date.day > events.last_day + 1:
+        say(
+            f"the log is stale: it ends on {to_date(events.last_day)}, {date.day - events.last_day - 1} days before the cutoff"
+        )
+    if date.day < to_day(trained.about["end"]):
+        say(f"cutoff {date} lies before the last training label ({trained.about['end']}): these scores are in-sample")
+    scores = predict(trained.model, trained.preparation.occasion(events, date, trained.vocabulary))
+    save_scores([scores], out)
+    return scores

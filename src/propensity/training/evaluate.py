@@ -1,0 +1,137 @@
+"""Judging a run: the network and the incumbents at dates that none of them saw, by the same metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from propensity.baseline import Baseline
+from propensity.data.cutoff import cutoff_of, labelled
+from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.feature import Features
+from propensity.data.preparation import Examples, Occasion
+from propensity.errors import ConfigurationError
+from propensity.metric.evaluation import evaluate as compare
+from propensity.metric.slice import slices
+from propensity.metric.truth import Prediction, Truth
+from propensity.scores import Scores, save_scores
+from propensity.training.checkpoint import Trained, load_trained
+from propensity.training.predict import predict
+
+NETWORK = "network"
+Say = Callable[[str], None]
+Answers = dict[str, list[Scores]]
+
+
+def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
+    """Judges `cfg.run` at `cfg.cutoffs` against the incumbents, which are fitted on the run's own training dates.
+
+    Leaves metrics.json, scores.parquet, a Parquet file per incumbent, and customers.parquet in the run.
+    """
+    trained = load_trained(cfg.run)
+    log = trained.preparation.open()
+    occasions = [occasion_of(trained, log, day) for day in judged(cfg.cutoffs, log, trained.preparation.horizon)]
+    for occasion in occasions:
+        if occasion.snapshot.cutoff.day < to_day(trained.about["end"]):
+            say(f"cutoff {occasion.snapshot.cutoff} lies before the last training label: its figures are in-sample")
+    answers = {NETWORK: [predict(trained.model, occasion, NETWORK) for occasion in occasions]}
+    baselines = chosen(cfg)
+    if baselines:
+        say("preparing the incumbents' training dates")
+        answers |= incumbents(baselines, trained.preparation.examples(log), occasions, cfg.seed, say)
+    return judge(log, occasions, answers, trained.about, Path(cfg.run), cfg.resamples, say)
+
+
+def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
+    """The cutoffs to judge at, as ISO dates, each with complete labels; ConfigurationError otherwise."""
+    if not cutoffs:
+        raise ConfigurationError("no cutoff to judge at; give cutoffs=[YYYY-MM-DD,...]")
+    return [str(labelled(log, cutoff_of(log, day, horizon))) for day in cutoffs]
+
+
+def occasion_of(trained: Trained, log: EventLog, day: str) -> Occasion:
+    """A send date as the trained network sees it."""
+    return trained.preparation.occasion(log, cutoff_of(log, day, trained.preparation.horizon), trained.vocabulary)
+
+
+def chosen(cfg: DictConfig) -> dict[str, Baseline]:
+    """The incumbents named in `cfg.baselines` (None: all), built."""
+    names = list(cfg.baseline) if cfg.baselines is None else list(cfg.baselines)
+    if unknown := [name for name in names if name not in cfg.baseline]:
+        raise ConfigurationError(f"no incumbent {unknown[0]!r}; baselines holds {', '.join(cfg.baseline)}")
+    return {name: instantiate(cfg.baseline[name], _convert_="all") for name in names}
+
+
+def incumbents(
+    baselines: Mapping[str, Baseline], examples: Examples, occasions: list[Occasion], seed: int, say: Say
+) -> Answers:
+    """Fits each incumbent on the examples and asks it at every occasion."""
+    answers: Answers = {}
+    for name, baseline in baselines.items():
+        say(f"fitting {name}")
+        baseline.fit(examples, seed)
+        answers[name] = [baseline.predict(occasion) for occasion in occasions]
+    return answers
+
+
+def judge(
+    log: EventLog, occasions: list[Occasion], answers: Answers, about: dict[str, Any], out: Path, resamples: int, say: Say
+) -> dict[str, Any]:
+    """Compares the answers, and leaves scores, customers and metrics in `out`."""
+    truths = [truth(log, occasion) for occasion in occasions]
+    predictions = {name: [Prediction(s.probability, s.revenue) for s in found] for name, found in answers.items()}
+    metrics = compare(truths, predictions, reference=NETWORK, resamples=resamples, progress=say)
+    metrics["run"] = about | {"horizon": occasions[0].snapshot.cutoff.horizon, "rows": log.meta["rows"]}
+    for name, found in answers.items():
+        save_scores(found, out / ("scores.parquet" if name == NETWORK else f"{name}.parquet"))
+    customers(occasions[-1]).write_parquet(out / "customers.parquet")
+    write_whole(out / "metrics.json", json.dumps(metrics, indent=1))
+    return metrics
+
+
+def truth(log: EventLog, occasion: Occasion) -> Truth:
+    """What the occasion's customers did in the horizon, and the slices they belonged to before it."""
+    features, snapshot, customer = occasion
+    past = features.log
+    rows = np.searchsorted(log.customer_id, past.customer_id[customer])
+    later = Features(log, features.offers, features.vocabulary, features.rule).outcomes(snapshot.cutoff, rows)
+    known = [features.inputs(snapshot, customer[k : k + 512]) for k in range(0, customer.size, 512)]
+    pair, person = features.rule.pair, features.rule.customer
+    ever = np.concatenate([np.asarray(i.pair)[:, :, pair.index("days_bought")] for i in known]) > 0
+    recent = np.concatenate([np.asarray(i.pair)[:, :, pair.index("days_91")] for i in known]) > 0
+    live = np.concatenate([np.asarray(i.customer)[:, person.index("orders_28")] for i in known]) > 0
+    orders = np.maximum.reduceat(past.order, past.offsets[:-1])[customer] + 1
+    ids = occasion.customer_id
+    masks = slices(ever, recent, live, orders, ids)
+    bought = np.asarray(later.bought) > 0
+    return Truth(str(snapshot.cutoff), ids, np.array(features.offers.name), bought, np.asarray(later.revenue), masks)
+
+
+def customers(occasion: Occasion) -> pl.DataFrame:
+    """Attributes and activity of every customer as of the occasion, one row each."""
+    features, snapshot, customer = occasion
+    log = features.log
+    blocks = [features.inputs(snapshot, customer[k : k + 512]) for k in range(0, customer.size, 512)]
+    columns = np.concatenate([np.asarray(block.customer) for block in blocks])
+    activity = pl.DataFrame(columns, schema=list(features.rule.customer)).drop("hidden").fill_nan(None)
+    attributes = log.customers[customer].rename({"customer": "customer_id"})
+    cutoff = pl.lit(to_date(snapshot.cutoff.day)).alias("cutoff")
+    return pl.concat([attributes, activity], how="horizontal").with_columns(cutoff)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file aside and renames it into place."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,137 @@
+"""Laws of the customer kernel: what each customer did overall before a cutoff."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from propensity.data.event_log import EventLog
+from propensity.data.ingest import build_log
+from propensity.data.offer import Offers
+from propensity.kernel.customer import customer_columns, customer_windows
+from propensity.kernel.event import MESSAGE, PURCHASE, VIEW
+from propensity.kernel.reference import customer_reference
+from random_log import (
+    BUSY,
+    NOBODY,
+    around_1970,
+    around_events,
+    columns,
+    cut,
+    membership,
+    random_log,
+    random_offers,
+    random_tables,
+)
+
+WINDOWS, HALF_LIVES, HORIZON = (7, 28, 91, 364), (10, 90, 3000), 14
+NAMES = customer_columns(WINDOWS, HALF_LIVES)
+
+
+def people(log: EventLog, offers: Offers, cutoff: int, customer=None, hide_days=None, horizon=HORIZON) -> np.ndarray:
+    customer = np.arange(len(log)) if customer is None else customer
+    hide_days = np.zeros(customer.size, np.int64) if hide_days is None else hide_days
+    out = np.full((customer.size, len(NAMES)), 7.7, np.float32)  # what a reused buffer may hold
+    customer_windows(
+        log.offsets, log.day, log.item, log.kind, log.order, log.revenue, log.discount, offers.item_offsets,
+        offers.item_offer, len(offers), customer, cutoff, horizon, hide_days, np.array(WINDOWS),
+        np.array(HALF_LIVES), out,
+    )  # fmt: skip
+    return out
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_kernel_equals_its_definition(seed):
+    log = random_log(seed, customers=25, days=450 + 300 * (seed % 2))
+    offers, random = random_offers(seed, log.items.height), np.random.default_rng(seed)
+    customer = random.permutation(len(log))
+    hide_days = random.choice([0, 0, 1, 30, 100_000], customer.size)
+    horizon = int(random.integers(1, 60))
+    for cutoff in around_events(log, seed):
+        want = customer_reference(
+            columns(log), membership(offers), customer, cutoff, horizon, hide_days, WINDOWS, HALF_LIVES
+        )
+        have = people(log, offers, cutoff, customer, hide_days, horizon)
+        np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5, err_msg=str(NAMES))
+
+
+def story(kinds: list[int], days: list[int]) -> EventLog:
+    """One customer's events of item 0, each purchase an order of its own."""
+    log, n = random_log(0), len(days)
+    kind, order = np.array(kinds, np.int8), np.cumsum(np.array(kinds) == PURCHASE) - 1
+    short = {name: values[:n] for name, values in columns(log).items()}
+    mine = {"offsets": np.array([0, n]), "day": np.array(days, np.int32), "kind": kind, "item": np.zeros(n, np.int32)}
+    return EventLog(**(vars(log) | short | mine | {"order": order.astype(np.int32)}))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "days", "share"),
+    [
+        ([MESSAGE, PURCHASE], [50, 57], 1.0),  # on the seventh day
+        ([MESSAGE, PURCHASE], [50, 58], 0.0),
+        ([PURCHASE, MESSAGE], [50, 50], 0.0),  # the purchase came first
+        ([MESSAGE, MESSAGE, PURCHASE], [50, 51, 52], 1.0),  # one purchase follows both
+        ([MESSAGE, MESSAGE, VIEW, PURCHASE, PURCHASE], [40, 51, 52, 53, 54], 0.5),
+    ],
+)
+def test_response_is_the_share_of_messages_that_a_purchase_follows_within_a_week(kinds, days, share):
+    row = people(story(kinds, days), random_offers(0, 14), 60, np.array([0]))[0]
+    assert row[NAMES.index("response")] == share
+
+
+def test_days_before_1970_are_days_like_any_other():
+    log = random_log(3)
+    old, shift = around_1970(log)
+    offers = random_offers(3, log.items.height)
+    for cutoff in (*range(-3, 4), 100, 300):
+        np.testing.assert_array_equal(people(old, offers, cutoff), people(log, offers, cutoff + shift))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_at_or_after_the_cutoff_matters(seed):
+    log = random_log(seed)
+    offers, random = random_offers(seed, log.items.height), np.random.default_rng(seed)
+    for cutoff in around_events(log, seed):
+        later = np.flatnonzero(log.day >= cutoff)
+        changed = {name: values.copy() for name, values in columns(log).items()}
+        for name in ("item", "kind", "order", "revenue", "discount"):
+            changed[name][later] = changed[name][random.permutation(later)]
+        changed["revenue"][later] += 1e6
+        altered = EventLog(**(vars(log) | changed))
+        np.testing.assert_array_equal(people(altered, offers, cutoff), people(log, offers, cutoff))
+
+
+@pytest.mark.parametrize("hidden", [1, 28, 90, 100_000])
+def test_hiding_days_equals_a_log_that_ends_so_many_days_before_the_cutoff(hidden):
+    tables = random_tables(5)
+    log = build_log(tables)
+    offers, cutoff = random_offers(5, log.items.height), log.last_day + 1
+    have = people(log, offers, cutoff, hide_days=np.full(len(log), hidden))
+    assert (have[:, -1] == hidden).all()
+    if cutoff - hidden > log.first_day:
+        earlier = build_log(cut(tables, cutoff - hidden))
+        np.testing.assert_array_equal(have[:, :-1], people(earlier, offers, cutoff)[:, :-1])
+    else:
+        nothing = np.broadcast_to(people(log, offers, log.first_day), have.shape)
+        np.testing.assert_array_equal(have[:, :-1], nothing[:, :-1])
+
+
+@pytest.mark.parametrize("hidden", [28, 90])
+def test_hiding_days_equals_an_earlier_cutoff_but_for_what_is_measured_from_the_cutoff(hidden):
+    """The mean, spread and last gap, what was ever bought and returned stay; recency grows by the days hidden."""
+    log = random_log(6)
+    offers, cutoff = random_offers(6, log.items.height), log.last_day + 1
+    have = people(log, offers, cutoff, hide_days=np.full(len(log), hidden))
+    early = people(log, offers, cutoff - hidden)
+    for name in ("gap_mean", "gap_std", "gap_last", "penetration", "return_rate"):
+        np.testing.assert_array_equal(have[:, NAMES.index(name)], early[:, NAMES.index(name)], err_msg=name)
+    recency = NAMES.index("recency")
+    np.testing.assert_array_equal(have[:, recency], early[:, recency] + hidden)
+
+
+def test_a_customer_has_the_same_row_in_any_block():
+    log = random_log(8)
+    offers, cutoff = random_offers(8, log.items.height), log.last_day - 20
+    everyone = people(log, offers, cutoff)
+    for block in (np.array([BUSY]), np.array([NOBODY, BUSY, NOBODY]), np.random.default_rng(8).permutation(len(log))):
+        np.testing.assert_array_equal(people(log, offers, cutoff, block), everyone[block])
