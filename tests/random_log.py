@@ -23,7 +23,7 @@ def random_tables(seed: int, customers: int = 50, items: int = 14, days: int = 4
     """Raw tables. The rows of a day keep their order, in which orders interleave; customer ids are numbers.
 
     Every customer shops on few days, so that a day holds several orders, some without an id, some over two visits.
-    Item 0 is never met; the first and the last day of the log have an event.
+    Item 0 is never met; the first and the last day of the log have a purchase.
     """
     random = np.random.default_rng(seed)
     size = random.poisson(30, customers)
@@ -34,6 +34,7 @@ def random_tables(seed: int, customers: int = 50, items: int = 14, days: int = 4
     visit_day[BUSY, :2] = 0, days - 1
     visit[np.flatnonzero(who == BUSY)[:12]] = np.arange(12)
     kind = random.choice(np.array(KINDS), who.size, p=[0.6, 0.14, 0.12, 0.05, 0.09])
+    kind[np.flatnonzero(who == BUSY)[:12]] = "purchase"
     item = np.minimum(random.geometric(0.15, who.size), items - 1)
     order = np.where(random.random(who.size) < 0.1, visit // 2, 10 + 2 * visit + random.integers(0, 2, who.size))
     sign = np.where(kind == "return", -1.0, 1.0)

@@ -17,8 +17,8 @@ from propensity.scores import Scores
 class Gbdt:
     """Boosted trees for the purchase, and boosted trees with a gamma loss for a buyer's amount.
 
-    dates: how many of the last training dates; rows: pairs kept of them, about; trees, leaves, rate, minimum: LightGBM's
-    num_iterations, num_leaves, learning_rate, min_data_in_leaf.
+    dates: how many of the last training dates; rows: pairs kept of them, about; trees, leaves, rate, minimum: what
+    LightGBM calls num_iterations, num_leaves, learning_rate and min_data_in_leaf.
     """
 
     dates: int = 8

@@ -68,7 +68,7 @@ def _draw(occasion: Occasion, weight: np.ndarray, customer: np.ndarray, rate: fl
 
 
 def usual_amount(occasion: Occasion, inputs: Any) -> np.ndarray:
-    """What a buyer is expected to spend, (B, M): the customer's own mean per purchase day, drawn to the offer's price."""
+    """What a buyer is expected to spend, (B, M): the customer's mean per purchase day, drawn to the offer's price."""
     names = occasion.features.rule.pair
     days = inputs.pair[:, :, names.index("days_bought")]
     own = np.nan_to_num(inputs.pair[:, :, names.index("spend_mean")])

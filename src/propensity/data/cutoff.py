@@ -31,7 +31,9 @@ def cutoff_of(log: EventLog, value: date | str, horizon: int) -> Cutoff:
     if horizon < 1:
         raise ConfigurationError(f"a horizon of {horizon} days predicts nothing; give data.horizon=1 or more")
     if day <= log.first_day:
-        raise ConfigurationError(f"cutoff {value} is not after the first purchase ({to_date(log.first_day)}); give a later one")
+        raise ConfigurationError(
+            f"cutoff {value} is not after the first purchase ({to_date(log.first_day)}); give a later one"
+        )
     return Cutoff(day, horizon)
 
 

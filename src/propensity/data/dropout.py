@@ -11,7 +11,7 @@ EVERYTHING = 100_000  # days; more history than any log holds
 
 
 class Hidden(NamedTuple):
-    """What is hidden from each of B customers: their last `days` (B,) days (0: nothing), their past with `offer` (B,)."""
+    """What is hidden of B customers: their last `days` (B,) days (0: none), their past with `offer` (B,) (-1: none)."""
 
     days: np.ndarray
     offer: np.ndarray

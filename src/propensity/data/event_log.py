@@ -35,7 +35,12 @@ COLUMNS = {
     "revenue": np.float32,
     "discount": np.float32,
 }
+ARRAYS = ("offsets", *COLUMNS, "item_known")
 EPOCH = date(1970, 1, 1)
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError),
+    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+)
 
 
 def to_day(value: date | str) -> int:
@@ -127,11 +132,11 @@ class EventLog:
             meta = json.loads((folder / "meta.json").read_text())
             if meta["format"] != FORMAT:
                 raise DataError(
-                    f"the event log at {folder} has format {meta['format']}, this version reads {FORMAT}; prepare it again"
+                    f"the event log at {folder} has format {meta['format']}, not {FORMAT}; prepare it again"
                 )
-            arrays = {name: cls._column(folder, name, spec) for name, spec in meta["columns"].items()}
-            frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("customers", "items")}
-        except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+            arrays: dict[str, Any] = {name: cls._column(folder, name, meta["columns"][name]) for name in ARRAYS}
+            frames: dict[str, Any] = {n: pl.read_parquet(folder / f"{n}.parquet") for n in ("customers", "items")}
+        except UNREADABLE as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"the event log at {folder} is damaged ({reason}); prepare it again") from None
         if frames["customers"].height != arrays["offsets"].size - 1 or arrays["offsets"][-1] != arrays["day"].size:
@@ -146,11 +151,16 @@ class EventLog:
         return array
 
     def save(self, folder: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:
-        """Writes the log to `folder`, replacing what is there in one rename; returns it memory-mapped."""
+        """Writes the log to `folder`, replacing the log that is there; returns it memory-mapped.
+
+        ConfigurationError if the folder holds something else, which is then left alone.
+        """
+        if other := _no_log(Path(folder)):
+            raise ConfigurationError(f"{folder} {other}; give another folder for the event log")
         with whole_folder(folder) as draft:
             for name, text in (notes or {}).items():
                 (draft / name).write_text(text)
-            arrays = {name: getattr(self, name) for name in ("offsets", *COLUMNS, "item_known")}
+            arrays = {name: getattr(self, name) for name in ARRAYS}
             for name, array in arrays.items():
                 np.save(draft / f"{name}.npy", array, allow_pickle=False)
             self.customers.write_parquet(draft / "customers.parquet")
@@ -161,13 +171,21 @@ class EventLog:
         return EventLog.open(folder)
 
 
+def _no_log(folder: Path) -> str | None:
+    """Why an event log may not take the place of what is at `folder`."""
+    if folder.exists() and not folder.is_dir():
+        return "is a file"
+    found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    return "holds something else than an event log" if found and not found & {"meta.json", "offsets.npy"} else None
+
+
 def fingerprint(log: EventLog) -> str:
     """16 hex digits that change with any event, customer or item of the log."""
     digest = hashlib.sha256()
-    for name in ("offsets", *COLUMNS, "item_known"):
-        digest.update(np.ascontiguousarray(getattr(log, name)).view(np.uint8))
+    for name in ARRAYS:
+        digest.update(np.ascontiguousarray(getattr(log, name)).view(np.uint8).data)
     for frame in (log.customers, log.items):
-        digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).view(np.uint8))
+        digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).view(np.uint8).data)
     return digest.hexdigest()[:16]
 
 
@@ -183,8 +201,13 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
             os.rename(folder, old / "log")
-            os.rename(draft, folder)
-            shutil.rmtree(old)
+            try:
+                os.rename(draft, folder)
+            except BaseException:
+                os.rename(old / "log", folder)
+                raise
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
         else:
             os.rename(draft, folder)
     finally:

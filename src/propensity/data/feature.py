@@ -41,7 +41,9 @@ class FeatureRule:
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
         if RATE_WINDOW not in self.windows or TASTE not in self.half_lives:
-            raise ConfigurationError(f"features need the window {RATE_WINDOW} and the half-life {TASTE}; add them to data.feature")
+            raise ConfigurationError(
+                f"features need the window {RATE_WINDOW} and the half-life {TASTE}; add them to data.feature"
+            )
 
     @property
     def pair(self) -> tuple[str, ...]:
@@ -149,7 +151,7 @@ class Features:
         log, offers = self.log, self.offers
         shape = (customer.size, self.rule.history)
         kinds = (np.int32, np.int32, np.int32, np.float32, np.float32)
-        out = (*(np.empty(shape, dtype) for dtype in kinds), np.empty(customer.size, np.int64))
+        out = tuple(np.empty(shape, dtype) for dtype in kinds) + (np.empty(customer.size, np.int64),)
         last_events(
             log.offsets, log.day, log.item, log.kind, log.channel, log.revenue, offers.item_offsets,
             offers.item_offer, customer, cutoff.day, hidden.days, hidden.offer, out,

@@ -14,7 +14,8 @@ from propensity.data.source import Source, Tables
 from propensity.errors import DataError
 from propensity.kernel.event import KINDS, PURCHASE
 
-ALWAYS = np.iinfo(np.int32).min
+ALWAYS, NEVER = np.iinfo(np.int32).min, np.iinfo(np.int32).max
+MOST_CHANNELS = 127  # a channel is one byte
 OPTIONAL = {
     "kind": pl.lit("purchase"),
     "channel": pl.lit(None, pl.String),
@@ -25,7 +26,7 @@ OPTIONAL = {
 
 
 def prepare(source: Source, out: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:
-    """Loads `source` and leaves its event log at `out`, whole or not at all, with `notes` (file name -> text) beside it."""
+    """Loads `source` and leaves its log at `out`, whole or not at all, with `notes` (file name -> text) beside it."""
     return build_log(source.load()).save(out, notes or {})
 
 
@@ -44,6 +45,10 @@ def build_log(tables: Tables) -> EventLog:
     if events.height == 0:
         raise DataError(f"no usable event among {tables.read} rows (left out: {tables.dropped}); check the columns")
     channels = sorted(events["channel"].drop_nulls().unique().to_list())
+    if len(channels) > MOST_CHANNELS:
+        raise DataError(
+            f"the events name {len(channels)} channels, at most {MOST_CHANNELS} fit; map channel to a coarser column"
+        )
     coded = _encode(events, customers, items, channels)
     counts = np.bincount(coded["customer"].to_numpy(), minlength=customers.height)
     columns = {name: coded[name].to_numpy().astype(dtype) for name, dtype in COLUMNS.items()}
@@ -72,9 +77,12 @@ def _events(tables: Tables) -> pl.DataFrame:
     have = set(tables.events.collect_schema().names())
     absent = [value.alias(name) for name, value in OPTIONAL.items() if name not in have]
     events = tables.events.with_columns(*absent).collect()
-    unknown = sorted(set(events["kind"].unique()) - set(KINDS))
+    unknown = sorted(set(events["kind"].unique()) - set(KINDS), key=str)
     if unknown:
         raise DataError(f"unknown event kind {unknown[0]!r}; map it to one of {', '.join(KINDS)}")
+    nameless = events.filter(pl.col("customer").is_null() | pl.col("day").is_null()).height
+    if nameless:
+        raise DataError(f"{nameless} of {events.height} events have no customer or no day; a source leaves those out")
     return events.with_columns(
         pl.col("quantity").fill_null(1.0), pl.col("revenue").fill_null(0.0), pl.col("discount").fill_null(0.0)
     )
@@ -85,22 +93,26 @@ def _vocabulary(events: pl.DataFrame, table: pl.LazyFrame | None, key: str) -> p
     ids = events.select(pl.col(key).drop_nulls().unique())
     if table is None:
         return ids.sort(key)
-    attributes = table.unique(key, keep="last", maintain_order=True).collect().with_columns(pl.col(key).cast(ids.schema[key]))
-    return pl.concat([ids, attributes.select(key)]).unique().sort(key).join(attributes, on=key, how="left")
+    attributes = (
+        table.drop_nulls(key)
+        .unique(key, keep="last", maintain_order=True)
+        .collect()
+        .with_columns(pl.col(key).cast(ids.schema[key]))
+    )
+    every = pl.concat([ids, attributes.select(key)]).unique().sort(key)
+    return every.join(attributes, on=key, how="left", maintain_order="left")
 
 
 def _items(events: pl.DataFrame, table: pl.LazyFrame | None) -> pl.DataFrame:
-    """The item vocabulary with `known`, the day after which an item may be spoken of."""
-    items = _vocabulary(events, table, "item").with_columns(pl.lit(None, pl.Date).alias("first"))
-    first = events.filter(pl.col("item").is_not_null()).group_by("item").agg(pl.col("day").min().alias("first"))
-    items = items.drop("first").join(first, on="item", how="left", maintain_order="left")
-    own = pl.lit(False) if table is None or "known" in items.columns else pl.col("item").is_in(_ids(table).implode())
-    day = pl.col("first").cast(pl.Int32).fill_null(ALWAYS)
-    return items.with_columns(pl.when(own).then(ALWAYS).otherwise(day).alias("known")).drop("first")
-
-
-def _ids(table: pl.LazyFrame) -> pl.Series:
-    return table.select("item").collect()["item"]
+    """The item vocabulary with `known`, the day after which an item may be spoken of: its first event, or always."""
+    items = _vocabulary(events, table, "item")
+    met = events.drop_nulls("item").group_by("item").agg(first=pl.col("day").cast(pl.Date).min().to_physical())
+    first = items.select("item").join(met, on="item", how="left", maintain_order="left")["first"]
+    known = first.fill_null(NEVER).to_numpy()
+    if table is not None and "known" not in items.columns:
+        delivered = table.select(pl.col("item").cast(items.schema["item"])).collect()["item"]
+        known = np.where(items["item"].is_in(delivered.implode()).to_numpy(), ALWAYS, known)
+    return items.with_columns(known=pl.Series(known, dtype=pl.Int32))
 
 
 def _encode(events: pl.DataFrame, customers: pl.DataFrame, items: pl.DataFrame, channels: list[str]) -> pl.DataFrame:

@@ -27,19 +27,28 @@ class Offers(NamedTuple):
     def __len__(self) -> int:
         return len(self.name)
 
+    @property
+    def item(self) -> np.ndarray:
+        """The item of each entry of `item_offer`."""
+        return np.repeat(np.arange(self.item_offsets.size - 1), np.diff(self.item_offsets))
+
     def take(self, kept: np.ndarray) -> Offers:
         """The offers at the ascending positions `kept`, renumbered."""
         number = np.full(len(self), -1)
         number[kept] = np.arange(kept.size)
-        item = np.repeat(np.arange(self.item_offsets.size - 1), np.diff(self.item_offsets))
         offer = number[self.item_offer]
-        counts = np.bincount(item[offer >= 0], minlength=self.item_offsets.size - 1)
         names = tuple(self.name[k] for k in kept)
-        return Offers(names, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), offer[offer >= 0].astype(np.int32))
+        return sets_of(names, self.item[offer >= 0], offer[offer >= 0], self.item_offsets.size - 1)
+
+
+def sets_of(name: tuple[str, ...], item: np.ndarray, offer: np.ndarray, items: int) -> Offers:
+    """Offers out of (item, offer) entries, ascending in item; `items` is the size of the item vocabulary."""
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=items))])
+    return Offers(name, offsets.astype(np.int64), offer.astype(np.int32))
 
 
 class OfferRule(Protocol):
-    """How a market is cut into offers; `min_buyers` distinct buyers in the last `window` days put an offer on the list."""
+    """How a market is cut into offers; `min_buyers` distinct buyers in `window` days put an offer on the list."""
 
     min_buyers: int
     window: int
@@ -65,8 +74,7 @@ class ColumnOffers:
         if not names:
             raise ConfigurationError(f"item column {self.column!r} has no values; give another data.offer.column")
         code = values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int32).to_numpy()
-        offsets = np.concatenate([[0], np.cumsum(code >= 0)]).astype(np.int64)
-        return Offers(tuple(names), offsets, code[code >= 0].astype(np.int32))
+        return sets_of(tuple(names), np.flatnonzero(code >= 0), code[code >= 0], code.size)
 
 
 @dataclass
@@ -82,10 +90,7 @@ class FilterOffers:
         if not self.filters:
             raise ConfigurationError("data.offer.filters is empty; name at least one filter")
         masks = np.stack([self._match(log.items, name, rule) for name, rule in self.filters.items()], axis=1)
-        item, offer = np.nonzero(masks)
-        counts = np.bincount(item, minlength=masks.shape[0])
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return Offers(tuple(self.filters), offsets, offer.astype(np.int32))
+        return sets_of(tuple(self.filters), *np.nonzero(masks), items=masks.shape[0])
 
     @staticmethod
     def _match(items: pl.DataFrame, name: str, rule: str) -> np.ndarray:
@@ -95,22 +100,21 @@ class FilterOffers:
             reason = str(error).splitlines()[0]
             raise ConfigurationError(f"offer filter {name!r} ({rule}) cannot be applied: {reason}") from None
         if not mask.any():
-            raise ConfigurationError(f"offer filter {name!r} ({rule}) matches none of {items.height} items; check its values")
+            raise ConfigurationError(
+                f"offer filter {name!r} ({rule}) matches none of {items.height} items; check its values"
+            )
         return mask
 
 
 def offers_before(log: EventLog, rule: OfferRule, day: int) -> Offers:
-    """All offers of the rule, holding only the items known before `day`; offers left empty stay on the list."""
+    """All offers of the rule, holding only the items known before `day`; offers left empty stay."""
     offers = rule.all(log)
-    known = np.repeat(log.item_known < day, np.diff(offers.item_offsets))
-    counts = np.bincount(
-        np.repeat(np.arange(log.item_known.size), np.diff(offers.item_offsets))[known], minlength=log.item_known.size
-    )
-    return Offers(offers.name, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), offers.item_offer[known])
+    known = (log.item_known < day)[offers.item]
+    return sets_of(offers.name, offers.item[known], offers.item_offer[known], log.item_known.size)
 
 
 def on_sale(log: EventLog, rule: OfferRule, cutoff: Cutoff) -> Offers:
-    """The offers to score at a cutoff: known items, and at least `min_buyers` distinct buyers in `[day - window, day)`."""
+    """The offers to score at a cutoff: known items, and `min_buyers` distinct buyers or more in `[day - window, day)`."""
     offers = offers_before(log, rule, cutoff.day)
     holding = np.bincount(offers.item_offer, minlength=len(offers)) > 0
     if rule.min_buyers > 0:
@@ -118,7 +122,8 @@ def on_sale(log: EventLog, rule: OfferRule, cutoff: Cutoff) -> Offers:
     kept = np.flatnonzero(holding)
     if kept.size == 0:
         raise ConfigurationError(
-            f"no offer has {rule.min_buyers} buyers in the {rule.window} days before {cutoff}; lower data.offer.min_buyers"
+            f"no offer has {rule.min_buyers} buyers in the {rule.window} days before {cutoff}; "
+            "lower data.offer.min_buyers"
         )
     return offers.take(kept)
 

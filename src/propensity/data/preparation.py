@@ -119,7 +119,8 @@ class Preparation:
         features = Features(past, offers, vocabulary, self.feature)
         builder = SnapshotBuilder(past, offers, self.horizon, self.snapshot)
         occasions = [
-            Occasion(features, builder.at(cutoff), past.purchasers(cutoff.day)) for cutoff in track(cutoffs, "snapshots")
+            Occasion(features, builder.at(cutoff), past.purchasers(cutoff.day))
+            for cutoff in track(cutoffs, "snapshots")
         ]
         newest = occasions[-1].snapshot
         weights = [self.weight(newest.cutoff.day - o.snapshot.cutoff.day, newest.gap) for o in occasions]
@@ -142,7 +143,7 @@ class Preparation:
 
 def origin(source: Source) -> str:
     """What a log was made from: the source's class and settings, and size and time of the files it reads."""
-    files = getattr(source, "files", list)()
+    files: list[Path] = getattr(source, "files", list)()
     stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.is_file()}
     return json.dumps({"source": type(source).__qualname__, "settings": _settings(source), "files": stamps}, indent=1)
 

@@ -89,12 +89,12 @@ class SnapshotBuilder:
     def __init__(self, log: EventLog, offers: Offers, horizon: int, rule: SnapshotRule) -> None:
         self.log, self.offers, self.horizon, self.rule = log, offers, horizon, rule
         ids = log.customers["customer"]
-        self.chosen = np.sort(ids.cast(pl.String).hash(seed=0).arg_sort().to_numpy()[: rule.sample].astype(np.int64))
+        self.lot = ids.cast(pl.String).hash(seed=0).to_numpy()
         self.remembered: dict[int, Moments] = {}
 
     def at(self, cutoff: Cutoff) -> Snapshot:
         """The snapshot of a date; reads nothing dated at or after it."""
-        population = np.intersect1d(self.log.purchasers(cutoff.day), self.chosen)
+        population = self._population(cutoff.day)
         labelled = [cutoff.day - self.horizon - k * self.rule.step for k in range(self.rule.references)]
         past = [self._moments(day) for day in labelled if day > self.log.first_day]
         raw = np.empty((len(self.offers), len(context_columns(tuple(CONTEXT_WINDOWS)))))
@@ -115,6 +115,13 @@ class SnapshotBuilder:
             cohort=self._cohort(population, cutoff),
         )
 
+    def _population(self, day: int) -> np.ndarray:
+        """Rows of the purchasers before `day`, of at most `sample` of them."""
+        rows = self.log.purchasers(day)
+        if rows.size <= self.rule.sample:
+            return rows
+        return np.sort(rows[np.argpartition(self.lot[rows], self.rule.sample)[: self.rule.sample]])
+
     def _moments(self, day: int) -> Moments:
         """Sums at a reference date; `follow` and `hits` look `horizon` days past it, so a caller needs them closed."""
         if day not in self.remembered:
@@ -124,7 +131,7 @@ class SnapshotBuilder:
     def _count(self, day: int) -> Moments:
         m = len(self.offers)
         sums = Moments(np.zeros((m + 1, m + 1)), np.zeros((m + 1, m)), np.zeros((m, CELLS)), np.zeros((m, CELLS)))
-        population = np.intersect1d(self.log.purchasers(day), self.chosen)
+        population = self._population(day)
         for start in range(0, population.size, BLOCK):
             rows = population[start : start + BLOCK]
             taste, cell = self._state(rows, day)
@@ -180,10 +187,10 @@ class SnapshotBuilder:
         """What is bought next, predicted from all tastes by ridge regression: (M + 1, M)."""
         if not past:
             return np.zeros((len(self.offers) + 1, len(self.offers)), np.float32)
-        gram = sum(p.taste for p in past)
+        gram = np.sum([p.taste for p in past], axis=0)
         penalty = self._penalty(gram[:-1, :-1]) * np.eye(len(gram))
         penalty[-1, -1] = 1e-6 * max(gram[-1, -1], 1.0)
-        return np.linalg.solve(gram + penalty, sum(p.follow for p in past)).astype(np.float32)
+        return np.linalg.solve(gram + penalty, np.sum([p.follow for p in past], axis=0)).astype(np.float32)
 
     def _penalty(self, gram: np.ndarray) -> float:
         return self.rule.ridge * float(np.trace(gram)) / max(len(gram), 1) + 1e-3

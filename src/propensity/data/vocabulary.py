@@ -39,7 +39,7 @@ class Vocabulary:
             offers=tuple(name for name, kept in zip(offers.name, enough, strict=True) if kept),
             items={name: found for name, found in values.items() if 1 < len(found) <= TOKEN_VALUES},
             shares={n: found for n, found in values.items() if 1 < len(found) <= SHARE_VALUES and n != column},
-            channels=tuple(log.meta["channels"]),
+            channels=tuple(log.meta["channels"][k] for k in np.unique(log.channel[log.day < day]) if k >= 0),
         )
 
     def state(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Vocabulary:
 
     def item_codes(self, log: EventLog) -> np.ndarray:
         """(I + 1, max(A, 1)) int32 codes of the attributes of every item; the last row, item -1, is none of them."""
-        columns = [_encode(log.items[name], found) for name, found in self.items.items() if name in log.items.columns]
+        columns = [_encode(log.items, name, found) for name, found in self.items.items()]
         codes = np.stack(columns or [np.zeros(log.items.height)], axis=1).astype(np.int32)
         return np.vstack([codes, np.zeros((1, codes.shape[1]), np.int32)])
 
@@ -69,12 +69,11 @@ class Vocabulary:
 
     def offer_attributes(self, log: EventLog, offers: Offers) -> np.ndarray:
         """(M, A) float32: the share of an offer's items with each attribute value, and the log of their number."""
-        item = np.repeat(np.arange(offers.item_offsets.size - 1), np.diff(offers.item_offsets))
         size = np.bincount(offers.item_offer, minlength=len(offers))
         blocks = [np.log1p(size)[:, None]]
         for name, found in self.shares.items():
             share = np.zeros((len(offers), len(found) + 1))
-            np.add.at(share, (offers.item_offer, _encode(log.items[name], found)[item]), 1.0)
+            np.add.at(share, (offers.item_offer, _encode(log.items, name, found)[offers.item]), 1.0)
             blocks.append(share[:, 1:] / np.maximum(size, 1)[:, None])
         return np.concatenate(blocks, axis=1).astype(np.float32)
 
@@ -90,8 +89,12 @@ def _values(items: pl.DataFrame, name: str) -> tuple[str, ...]:
     return tuple(items[name].cast(pl.String).drop_nulls().unique().sort().to_list())
 
 
-def _encode(values: pl.Series, found: tuple[str, ...]) -> np.ndarray:
-    codes = values.cast(pl.String).replace_strict(
-        list(found), range(1, len(found) + 1), default=0, return_dtype=pl.Int32
+def _encode(items: pl.DataFrame, name: str, found: tuple[str, ...]) -> np.ndarray:
+    if name not in items.columns:
+        return np.zeros(items.height, np.int32)
+    codes = (
+        items[name]
+        .cast(pl.String)
+        .replace_strict(list(found), range(1, len(found) + 1), default=0, return_dtype=pl.Int32)
     )
     return codes.fill_null(0).to_numpy()

@@ -13,8 +13,8 @@ def last_events(
 ):
     """Fills `out = (item, kind, channel, gap, amount (B, L), length (B,))` with the last visible events, oldest first.
 
-    gap is the age in days at the cutoff (1 or more), amount the event's revenue; slots past `length` hold item -1 and
-    zeros. Events in the last `hide_days` of a customer, and those of its `hide_offer`, are left out.
+    gap is the age in days at the cutoff (1 or more), amount the event's revenue; slots past `length` hold item and
+    channel -1, and zeros. Events in the last `hide_days` of a customer, and those of its `hide_offer`, are left out.
     """
     to_item, to_kind, to_channel, to_gap, to_amount, length = out
     width = to_item.shape[1]
@@ -48,7 +48,7 @@ def last_events(
         for j in range(kept, width):
             to_item[b, j] = -1
             to_kind[b, j] = 0
-            to_channel[b, j] = 0
+            to_channel[b, j] = -1
             to_gap[b, j] = 0
             to_amount[b, j] = 0.0
         length[b] = kept

@@ -250,8 +250,8 @@ def last_events_reference(
     width: int,
 ) -> tuple[np.ndarray, ...]:
     """`last_events`: item, kind, channel, gap, amount, each (B, L), and length (B,)."""
-    item = np.full((customer.size, width), -1)
-    kind, channel, gap, amount = (np.zeros(item.shape) for _ in range(4))
+    item, channel = (np.full((customer.size, width), -1) for _ in range(2))
+    kind, gap, amount = (np.zeros(item.shape) for _ in range(3))
     length = np.zeros(customer.size, np.int64)
     for b, n in enumerate(customer):
         seen = between(log, n, LONG_AGO, cutoff - hide_days[b])

@@ -12,6 +12,12 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 WIDTH = 520
+CORNERS = {
+    "square": [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+    "triangle": [(0.0, -1.2), (1.1, 0.8), (-1.1, 0.8)],
+    "diamond": [(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)],
+    "wedge": [(0.0, 1.2), (1.1, -0.8), (-1.1, -0.8)],
+}
 Point = tuple[float, float]
 
 
@@ -58,7 +64,7 @@ class Frame(NamedTuple):
 
 
 def frame(
-    x: Point, y: Point, height: int = 360, left: int = 62, right: int = 16, log: tuple[bool, bool] = (False, False)
+    x: Point, y: Point, height: int = 360, left: int = 78, right: int = 26, log: tuple[bool, bool] = (False, False)
 ) -> Frame:
     """A drawing whose x and y reach over the given stretches."""
     return Frame(Axis(*x, left, WIDTH - right, log[0]), Axis(*y, height - 52, 14, log[1]), height)
@@ -92,7 +98,7 @@ def axes(
     if rows:
         parts += [_rule(left, box.y.at(t), right, box.y.at(t)) for t in box.y.ticks()]
         parts += [words(left - 7, box.y.at(t) + 4, write[1](t), "end", "tick") for t in box.y.ticks()]
-        turned = Markup('<text class="name" text-anchor="middle" transform="translate(15 {}) rotate(-90)">{}</text>')
+        turned = Markup('<text class="name" text-anchor="middle" transform="translate(14 {}) rotate(-90)">{}</text>')
         parts.append(turned.format(round((bottom + top) / 2, 1), titles[1]))
     parts.append(words((left + right) / 2, box.height - 7, titles[0], "middle", "name"))
     return Markup("").join(parts)
@@ -118,8 +124,7 @@ def path(box: Frame, points: Sequence[Point], look: Look, title: str = "") -> Ma
 def mark(x: float, y: float, look: Look, title: str = "", size: float = 5.0, faint: bool = False) -> Markup:
     """A dot in the model's own shape, at a place of the drawing."""
     made = Markup('<path d="{}" fill="{}" fill-opacity="{}" stroke="{}"><title>{}</title></path>')
-    outline = " ".join(f"{part:g}" if isinstance(part, int | float) else part for part in _outline(x, y, size, look.shape))
-    return made.format(outline, look.colour, 0.45 if faint else 1, look.colour, title)
+    return made.format(_outline(x, y, size, look.shape), look.colour, 0.45 if faint else 1, look.colour, title)
 
 
 def whisker(x1: float, x2: float, y: float, look: Look) -> Markup:
@@ -138,19 +143,12 @@ def _rule(x1: float, y1: float, x2: float, y2: float) -> Markup:
     return Markup('<line class="grid" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(x1, y1, x2, y2)
 
 
-def _outline(x: float, y: float, r: float, shape: str) -> list[str | float]:
+def _outline(x: float, y: float, size: float, shape: str) -> str:
     if shape == "circle":
-        return ["M", x - r, y, "a", r, r, "0 1 0", 2 * r, 0.0, "a", r, r, "0 1 0", -2 * r, 0.0, "z"]
-    corners = {
-        "square": [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
-        "triangle": [(0.0, -1.2), (1.1, 0.8), (-1.1, 0.8)],
-        "diamond": [(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)],
-        "wedge": [(0.0, 1.2), (1.1, -0.8), (-1.1, -0.8)],
-    }[shape]
-    steps: list[str | float] = []
-    for letter, (dx, dy) in zip("MLLL", corners, strict=False):
-        steps += [letter, round(x + dx * r, 1), round(y + dy * r, 1)]
-    return [*steps, "z"]
+        half = f"a {size:g} {size:g} 0 1 0"
+        return f"M {x - size:g} {y:g} {half} {2 * size:g} 0 {half} {-2 * size:g} 0 z"
+    places = (f"{x + dx * size:.5g} {y + dy * size:.5g}" for dx, dy in CORNERS[shape])
+    return f"M {' L '.join(places)} z"
 
 
 def _steps(low: float, high: float, most: int) -> list[float]:
@@ -163,6 +161,6 @@ def _steps(low: float, high: float, most: int) -> list[float]:
 
 def _decades(low: float, high: float) -> list[float]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    within = (1,) if last - first > 3 else (1, 3) if last - first > 1 else (1, 2, 5)
+    within = (1,) if last - first > 3 else (1, 3) if last - first > 2 else (1, 2, 5)
     found = [n * 10.0**power for power in range(first, last + 1) for n in within]
     return [value for value in found if low * 0.999 <= value <= high * 1.001]

@@ -1,4 +1,4 @@
-"""The five drawings of the page: revenue curves, intervals in rows, reliability, and offers expected against realised."""
+"""The drawings of the page: revenue curves, intervals in rows, reliability, offers expected against realised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from propensity.report.number import Cell, Metric, percent, short
 
 # Okabe and Ito's colours, told apart by colour-blind readers; dash and shape repeat what they say.
 LOOKS = {
-    "network": Look("#0072B2", "", "circle", 3.0),
+    "network": Look("#0072B2", "", "circle", 3.6),
     "lightgbm": Look("#D55E00", "9 4", "square"),
     "frequency": Look("#009E73", "2 3", "triangle", 2.4),
     "logistic": Look("#CC79A7", "9 3 2 3", "diamond"),
@@ -21,6 +21,8 @@ LOOKS = {
     "oracle": Look("#222222", "1 4", "diamond", 1.8),
 }
 SPARE = (Look("#56B4E9", "6 2", "diamond"), Look("#000000", "4 4", "square"))
+CUT = Look("#444444", "3 3", "circle", 1.0)
+ZERO = Look("#444444", "", "circle", 1.4)
 PLAIN = Look("#8a8f98", "", "circle", 1.2)
 
 
@@ -36,10 +38,10 @@ def revenue_curves(curves: Mapping[str, Any], named: Mapping[str, str], mailed: 
     box = frame((0.0, reach), (0.0, min(top * 1.02, 1.0)))
     parts = [axes(box, ("customers mailed, best first", "revenue reached"), (_share, _share))]
     if mailed <= reach:
-        parts.append(path(box, [(mailed, 0.0), (mailed, box.y.high)], Look("#444", "3 3", "circle", 1.0), "the mailing"))
+        parts.append(path(box, [(mailed, 0.0), (mailed, box.y.high)], CUT, "the mailing"))
     parts.append(path(box, [(0.0, 0.0), (reach, reach)], PLAIN, "random mailing"))
-    # The network is drawn last, on top of the rest.
-    for name in sorted(lines, key=lambda name: name == "network"):
+    # The network's full line lies below, so that the dashes of a model at its heels still show.
+    for name in sorted(lines, key=lambda name: name != "network"):
         parts.append(path(box, lines[name], look(name), named[name]))
     return drawing("Share of revenue reached against share of customers mailed", box.height, *parts)
 
@@ -61,7 +63,7 @@ def dot_rows(rows: Sequence[Row], named: Mapping[str, str], metric: Metric, titl
     box = frame((low * metric.scale, high * metric.scale), (0.0, 1.0), height, left=112, right=24)
     parts = [axes(box, (title, ""), (_tick_of(box.x), short), rows=False)]
     if difference:
-        parts.append(path(box, [(0.0, 0.0), (0.0, 1.0)], Look("#444", "", "circle", 1.4), "no difference"))
+        parts.append(path(box, [(0.0, 0.0), (0.0, 1.0)], ZERO, "no difference"))
     for number, row in enumerate(rows):
         middle = 14 + step * (number + 0.5)
         parts.append(words(box.x.start - 10, middle + 4, row.label, "end", "name"))
@@ -71,29 +73,28 @@ def dot_rows(rows: Sequence[Row], named: Mapping[str, str], metric: Metric, titl
 
 def reliability(bins: Mapping[str, Sequence[Mapping[str, float]]], named: Mapping[str, str]) -> Markup:
     """Share that bought against the probability given, both on log scales; the diagonal is a promise kept."""
-    points = {
-        name: [(row["predicted"], row["observed"]) for row in bins[name] if row["predicted"] > 0 and row["observed"] > 0]
-        for name in named
-    }
+    points = {name: [(row["predicted"], row["observed"]) for row in bins[name]] for name in named}
+    points = {name: [point for point in line if min(point) > 0] for name, line in points.items()}
     low, high = stretch([n for line in points.values() for point in line for n in point], log=True)
     box = frame((low, min(high, 1.0)), (low, min(high, 1.0)), 400, log=(True, True))
     parts = [axes(box, ("probability given", "share that bought"), (_chance, _chance))]
     parts.append(path(box, [(low, low), (box.x.high, box.x.high)], PLAIN, "kept to the letter"))
-    for name in sorted(points, key=lambda name: name == "network"):
+    for name in sorted(points, key=lambda name: name != "network"):
         style = look(name)
         parts.append(path(box, points[name], style, named[name]))
         said = [f"{named[name]}: {_chance(p)} given, {_chance(o)} bought" for p, o in points[name]]
         marks = zip(points[name], said, strict=True)
-        parts += [mark(*box.at(point), style, title, 4.0) for point, title in marks]
+        parts += [mark(*box.at(point), style, title, 6.0 if name == "network" else 3.6) for point, title in marks]
     return drawing("Share that bought against the probability given", box.height, *parts)
 
 
 def expected_and_realised(offers: Sequence[Mapping[str, Any]]) -> Markup:
     """A dot per offer: revenue realised against revenue expected, on log scales."""
     sold = [row for row in offers if (row["expected_revenue"] or 0) > 0 and row["revenue"] > 0]
-    both = stretch([row[k] for row in sold for k in ("expected_revenue", "revenue")], log=True)
-    box = frame(both, both, 400, log=(True, True))
-    parts = [axes(box, ("revenue expected", "revenue realised"), (short, short)), path(box, [both[:1] * 2, both[1:] * 2], PLAIN)]
+    low, high = stretch([row[k] for row in sold for k in ("expected_revenue", "revenue")], log=True)
+    box = frame((low, high), (low, high), 400, log=(True, True))
+    parts = [axes(box, ("revenue expected", "revenue realised"), (short, short))]
+    parts.append(path(box, [(low, low), (high, high)], PLAIN, "forecast met"))
     for row in sold:
         title = f"{row['offer']}: expected {short(row['expected_revenue'])}, realised {short(row['revenue'])}"
         parts.append(mark(*box.at((row["expected_revenue"], row["revenue"])), LOOKS["network"], title, 4.0, faint=True))

@@ -43,16 +43,16 @@ def metrics_of(fraction: float) -> dict[str, Metric]:
     listed = (
         Metric("capture", f"Revenue in the {best}", f"share of an offer's revenue that the {best} of customers bring",
                1, 100, f"{GAP}%", points),
-        Metric("revenue_lift", "Times random", f"revenue per customer in the {best}, in multiples of the average customer",
+        Metric("revenue_lift", "Times random", f"revenue of the {best}, in multiples of as many chosen blindly",
                2, 1, f"{GAP}×"),
         Metric("capture_ratio", "Of the possible", "revenue reached, as a share of what perfect foresight would reach",
                1, 100, f"{GAP}%", points),
         Metric("auc", "AUC", "chance that a buyer is ranked above a customer who does not buy", 4),
         Metric("lift", "Buyers lift", f"buyers in the {best}, in multiples of a random choice", 2, 1, f"{GAP}×"),
-        Metric("ap", "Average precision", "share of buyers among the mailed, averaged over all lengths of the list", 4),
-        Metric("micro_auc", "Pooled AUC", "AUC over all customers and offers at once; offers compete with each other", 4),
+        Metric("ap", "Average precision", "share of buyers in the list, averaged over its possible lengths", 4),
+        Metric("micro_auc", "Pooled AUC", "AUC over all pairs of customer and offer at once", 4),
         Metric("logloss", "Log loss", "how surprised the probabilities were by what happened; less is better", 4),
-        Metric("ece", "Calibration error", "mean distance between probability and share that bought; less is better", 4),
+        Metric("ece", "Calibration error", "distance between probability and share that bought; less is better", 4),
     )  # fmt: skip
     return {metric.key: metric for metric in listed}
 

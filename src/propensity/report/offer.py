@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from propensity.report.figure import expected_and_realised
+from propensity.report.grid import Item, Table
 from propensity.report.number import optional
-from propensity.report.section import Item, Table
 
 FEW, MANY = 8, 300  # offers in the short tables; in the long one
 SUMS = ("buyers", "revenue", "expected_buyers", "expected_revenue")
@@ -50,8 +52,14 @@ def over_dates(tables: Sequence[Sequence[Mapping[str, Any]]], buyers: int = 10) 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     head = ["Offer", "Lift", "AUC", "Buyers", "forecast", "Revenue", "forecast"]
     digits = {"lift": 2, "auc": 3, "buyers": 0, "expected_buyers": 0, "revenue": 0, "expected_revenue": 0}
-    made = [[Item(row["offer"]), *(Item(optional(row[key], n)) for key, n in digits.items())] for row in rows]
+    figures = [[Item(optional(row[key], n)) for key, n in digits.items()] for row in rows]
+    made = [[Item(_breakable(row["offer"])), *line] for row, line in zip(rows, figures, strict=True)]
     return Table(head, made, [])
+
+
+def _breakable(name: str) -> Markup:
+    """An offer's name, escaped, that a narrow column may break after a slash."""
+    return escape(name).replace("/", Markup("/<wbr>"))
 
 
 def _sum(values: Sequence[float | None]) -> float | None:

@@ -13,11 +13,12 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from propensity.report import section
-from propensity.report.number import Metric, decimal, metrics_of, percent
+from propensity.report.number import DASH, Cell, Metric, decimal, metrics_of, percent
 from propensity.report.offer import offers, over_dates
 from propensity.report.verdict import REFERENCE, called, incumbent_of, name_of, verdict_of
 
 TEMPLATE, STYLE = "page.html.j2", "page.css"
+OPTIONAL = ("config", "data", "end", "cutoffs", "examples", "commit", "libraries", "seed", "horizon", "rows")
 
 
 def write_page(metrics: Mapping[str, Any], path: str | Path) -> None:
@@ -34,7 +35,7 @@ def write_page(metrics: Mapping[str, Any], path: str | Path) -> None:
 
 def page(metrics: Mapping[str, Any]) -> str:
     """The page as text. Every name and number goes through the template, which escapes it."""
-    metrics = {**metrics, "run": metrics.get("run") or {}}
+    metrics = {**metrics, "run": dict.fromkeys(OPTIONAL) | (metrics.get("run") or {})}
     fraction = kept_fraction(metrics)
     shown = metrics_of(fraction)
     environment = Environment(
@@ -76,21 +77,24 @@ def kept_fraction(metrics: Mapping[str, Any]) -> float:
 
 
 def cards(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> list[dict[str, str]]:
-    """The figures to remember: title, figure, and what to know about it."""
+    """The figures to remember: figure, title, and what to know about it."""
     cells, incumbent = metrics["models"][REFERENCE]["mean"]["all"], incumbent_of(metrics)
-
-    def card(key: str, title: str, about: str) -> dict[str, str]:
-        cell, metric = cells[key], shown[key]
-        about = cell["reason"] if cell["value"] is None else f"{metric.band(cell)} {about}"
-        return {"title": title, "figure": metric.value(cell), "about": about}
-
-    found = [card("capture", f"of revenue reached with {percent(fraction, 0)} of the mailing", "of each offer, on average")]
+    share, lift, possible = shown["capture"], shown["revenue_lift"], shown["capture_ratio"]
+    each, mailing = "for each offer, on average", f"of revenue reached with {percent(fraction, 0)} of the mailing"
     if incumbent:
-        cell, metric = metrics["differences"][incumbent]["mean"]["all"]["capture"], shown["capture"]
-        about = cell["reason"] if cell["value"] is None else f"{metric.band(cell, signed=True)} {called(cell)}"
-        found.append({"title": f"of revenue against {name_of(incumbent)}", "figure": metric.difference(cell), "about": about})
-    found.append(card("revenue_lift", "the revenue of a random mailing", "for the same number of letters"))
-    return [*found, _forecast(metrics)]
+        cell = metrics["differences"][incumbent]["mean"]["all"]["capture"]
+        title = f"of revenue against {name_of(incumbent)}"
+        second = _card(cell, share.difference(cell), title, share.band(cell, signed=True), called(cell))
+    else:
+        cell, title = cells["capture_ratio"], "of what perfect foresight would reach"
+        second = _card(cell, possible.value(cell), title, possible.band(cell), each)
+    reach, times = cells["capture"], cells["revenue_lift"]
+    return [
+        _card(reach, share.value(reach), mailing, share.band(reach), each),
+        second,
+        _card(times, lift.value(times), "the revenue of a random mailing", lift.band(times), "for as many letters"),
+        _forecast(metrics),
+    ]
 
 
 def in_sample(metrics: Mapping[str, Any]) -> list[str]:
@@ -112,11 +116,16 @@ def settings(config: Any, prefix: str = "") -> Iterator[str]:
         yield f"{prefix}={config if isinstance(config, str) else json.dumps(config, default=str)}"
 
 
+def _card(cell: Cell, figure: str, title: str, band: str, about: str) -> dict[str, str]:
+    below = cell["reason"] if cell["value"] is None else f"{band} {about}".strip()
+    return {"figure": figure, "title": title, "about": below}
+
+
 def _forecast(metrics: Mapping[str, Any]) -> dict[str, str]:
     rows = over_dates(list(metrics["offers"].values()))
     given, came = [row["expected_buyers"] for row in rows], sum(row["buyers"] for row in rows)
     if None in given or not came:
-        return {"title": "purchases forecast for 100 made", "figure": "–", "about": "the scores are no probabilities"}
+        return {"title": "purchases forecast for 100 made", "figure": DASH, "about": "the scores are no probabilities"}
     about = f"{decimal(sum(given), 0)} forecast, {decimal(came, 0)} made"
     return {"title": "purchases forecast for 100 made", "figure": decimal(100 * sum(given) / came, 0), "about": about}
 

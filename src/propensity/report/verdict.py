@@ -21,9 +21,13 @@ CALLED = {"win": "a win", "tie": "a tie", "loss": "a loss"}
 
 
 class Verdict(NamedTuple):
-    """`kind` is win, tie or loss where both revenue and AUC say so, mixed where they differ, none without a verdict."""
+    """What a mailing reaches, how the network compares, and the figures behind both.
+
+    `kind` is win, tie or loss where revenue and AUC agree, mixed where they differ, none where neither has a verdict.
+    """
 
     kind: str
+    reach: str
     headline: str
     sentences: list[str]
 
@@ -46,20 +50,20 @@ def incumbent_of(metrics: Mapping[str, Any]) -> str | None:
 
 def chosen_three(metrics: Mapping[str, Any]) -> list[str]:
     """The network, the incumbent and personal frequency, as far as they are there."""
-    wanted = [REFERENCE, incumbent_of(metrics), "frequency"]
+    wanted = [REFERENCE, incumbent_of(metrics) or REFERENCE, "frequency"]
     return [name for name in dict.fromkeys(wanted) if name in metrics["models"]]
 
 
 def verdict_of(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> Verdict:
     """The headline, and the sentences under it."""
-    incumbent = incumbent_of(metrics)
-    first = " ".join(filter(None, [_reach(metrics, shown, fraction), _rivals_reach(metrics, shown)]))
+    incumbent, reach = incumbent_of(metrics), _reach(metrics, shown, fraction)
     if incumbent is None:
-        return Verdict("none", "No other model was asked, so there is nothing to compare with.", [first])
+        alone = "No other model was asked, so there is nothing to compare with."
+        return Verdict("none", reach, alone, _filled(_shares(metrics, shown)))
     cells = metrics["differences"][incumbent]["mean"]["all"]
     found = cells["capture"].get("verdict"), cells["auc"].get("verdict")
-    said = [first, _ranking(metrics, shown, incumbent), _dates(metrics, incumbent)]
-    return Verdict(_kind(*found), _headline(name_of(incumbent), *found), [sentence for sentence in said if sentence])
+    said = _filled(_shares(metrics, shown), _ranking(metrics, shown, incumbent), _dates(metrics, incumbent))
+    return Verdict(_kind(*found), reach, _headline(name_of(incumbent), *found), said)
 
 
 def called(cell: Cell) -> str:
@@ -84,25 +88,33 @@ def _headline(rival: str, revenue: str | None, ranking: str | None) -> str:
     return f"The network {parts[0]}, and {parts[1]}."
 
 
+def _filled(*sentences: str) -> list[str]:
+    return [sentence for sentence in sentences if sentence]
+
+
 def _reach(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> str:
     cells = metrics["models"][REFERENCE]["mean"]["all"]
     capture, lift = shown["capture"], shown["revenue_lift"]
     if cells["capture"]["value"] is None:
-        return f"Revenue reached cannot be given: {cells['capture']['reason']}."
-    share = f"{capture.value(cells['capture'])} {capture.band(cells['capture'])}".strip()
+        return f"What a mailing reaches cannot be said: {cells['capture']['reason']}."
     times = f"{lift.written(cells['revenue_lift']['value'])} times a random mailing"
-    return f"Mail the best {percent(fraction, 0)} of customers for each offer and you reach {share} of its revenue, {times}."
+    best = percent(fraction, 0)
+    reached = f"{capture.value(cells['capture'])} of its revenue, {times}"
+    return f"Mail the best {best} of customers for each offer and you reach {reached}."
 
 
-def _rivals_reach(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
-    parts = []
+def _shares(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
+    """Revenue reached by the network, with its interval, and by the rivals that matter, against it."""
+    ours, capture = metrics["models"][REFERENCE]["mean"]["all"]["capture"], shown["capture"]
+    if ours["value"] is None:
+        return ""
+    parts = [f"The network reaches {capture.value(ours)} {capture.band(ours)}".strip()]
     for rival in chosen_three(metrics)[1:]:
         cell = metrics["models"][rival]["mean"]["all"]["capture"]
         difference = metrics["differences"][rival]["mean"]["all"]["capture"]
         if cell["value"] is not None and difference["value"] is not None:
-            reaches = f"{name_of(rival)} reaches {shown['capture'].value(cell)}"
-            parts.append(f"{reaches} (difference {_against(shown['capture'], difference)})")
-    return "; ".join(parts) + "." if parts else ""
+            parts.append(f"{name_of(rival)} {capture.value(cell)} (difference {_against(capture, difference)})")
+    return "; ".join(parts) + "."
 
 
 def _ranking(metrics: Mapping[str, Any], shown: Mapping[str, Metric], incumbent: str) -> str:
@@ -110,8 +122,8 @@ def _ranking(metrics: Mapping[str, Any], shown: Mapping[str, Metric], incumbent:
     difference, auc = metrics["differences"][incumbent]["mean"]["all"]["auc"], shown["auc"]
     if difference["value"] is None:
         return f"Ranking cannot be compared: {difference['reason']}."
-    level = f"{auc.value(ours)} against {auc.value(theirs)}"
-    return f"At ranking buyers (AUC) it stands at {level} (difference {_against(auc, difference)})."
+    level = f"{auc.value(ours)} against {auc.value(theirs)} of {name_of(incumbent)}"
+    return f"Its AUC, how well buyers are ranked, is {level} (difference {_against(auc, difference)})."
 
 
 def _dates(metrics: Mapping[str, Any], incumbent: str) -> str:
@@ -120,7 +132,8 @@ def _dates(metrics: Mapping[str, Any], incumbent: str) -> str:
     ahead = [_ahead(metrics, incumbent, days, metric) for metric in ("capture", "auc")]
     if len(days) < 2 or None in ahead:
         return ""
-    return f"Of {len(days)} send dates it is ahead on revenue at {ahead[0]}, on AUC at {ahead[1]}."
+    revenue, auc = (f"{count} of {len(days)} send dates" for count in ahead)
+    return f"Against {name_of(incumbent)} it is ahead on revenue at {revenue}, on AUC at {auc}."
 
 
 def _ahead(metrics: Mapping[str, Any], incumbent: str, days: Sequence[str], metric: str) -> int | None:

@@ -23,9 +23,8 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
     events = trained.preparation.open() if log is None else EventLog.open(log)
     date = cutoff_of(events, cutoff, trained.preparation.horizon)
     if date.day > events.last_day + 1:
-        say(
-            f"the log is stale: it ends on {to_date(events.last_day)}, {date.day - events.last_day - 1} days before the cutoff"
-        )
+        gap = date.day - events.last_day - 1
+        say(f"the log is stale: it ends on {to_date(events.last_day)}, {gap} days before the cutoff")
     if date.day < to_day(trained.about["end"]):
         say(f"cutoff {date} lies before the last training label ({trained.about['end']}): these scores are in-sample")
     scores = predict(trained.model, trained.preparation.occasion(events, date, trained.vocabulary))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +57,14 @@ def load_trained(folder: str | Path) -> Trained:
     if not path.is_file():
         raise ConfigurationError(f"no checkpoint at {path}; train one with scripts/train.py out={folder}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # a foreign file; refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise IntegrityError(f"{path} holds more than plain data and was not opened; train again") from None
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); train again") from None
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path} cannot be read ({reason}); train again") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path} is no checkpoint of format {FORMAT}; train again")
     config = content["about"]["config"]

@@ -83,7 +83,13 @@ def incumbents(
 
 
 def judge(
-    log: EventLog, occasions: list[Occasion], answers: Answers, about: dict[str, Any], out: Path, resamples: int, say: Say
+    log: EventLog,
+    occasions: list[Occasion],
+    answers: Answers,
+    about: dict[str, Any],
+    out: Path,
+    resamples: int,
+    say: Say,
 ) -> dict[str, Any]:
     """Compares the answers, and leaves scores, customers and metrics in `out`."""
     truths = [truth(log, occasion) for occasion in occasions]

@@ -1,4 +1,4 @@
-"""Batches straight from the log: a batch is a draw of customers at one send date, computed by kernels when asked for.
+"""Batches straight from the log: a draw of customers at one send date, computed by kernels when asked for.
 
 Notable: there is no per-sample Python and nothing is cached on disk; what an epoch sees follows from (seed, epoch) alone.
 """
@@ -66,13 +66,14 @@ class DateSampler(Sampler[Draw]):
         return max(sum(-(-size // self.batch) for size in self.sizes) // self.world, 1)
 
     def __iter__(self) -> Iterator[Draw]:
+        # A generator: a resumed run learns its epoch after the loader asked for an iterator, before its first draw.
         rng = np.random.default_rng((self.seed, self.epoch))
         draws = []
         for date, size in enumerate(self.sizes):
             parts = np.array_split(rng.permutation(size), -(-size // self.batch))
             draws += [Draw(date, rows, int(rng.integers(2**31))) for rows in parts]
         order = rng.permutation(len(draws))[self.rank :: self.world][: len(self)]
-        return (draws[k] for k in order)
+        yield from (draws[k] for k in order)
 
 
 class ExampleLoader(pl.LightningDataModule):
@@ -88,7 +89,9 @@ class ExampleLoader(pl.LightningDataModule):
         sizes = [occasion.customer.size for occasion in self.examples.occasions]
         sampler = DateSampler(sizes, self.batch, self.seed, rank, world)
         pin = torch.cuda.is_available()
-        return DataLoader(ExampleBatches(self.examples, self.preparation), sampler=sampler, batch_size=None, pin_memory=pin)  # type: ignore[arg-type]
+        return DataLoader(
+            ExampleBatches(self.examples, self.preparation), sampler=sampler, batch_size=None, pin_memory=pin
+        )
 
     def sample(self, batches: int = 20) -> Inputs:
         """Inputs of a few batches spread over the dates, joined; history, offers and season are those of the first."""

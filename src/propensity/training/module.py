@@ -15,16 +15,20 @@ from propensity.data.batch import Batch
 from propensity.errors import GateError
 
 Loss = Callable[..., Any]
+MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
 
 
 class PropensityModule(pl.LightningModule):
     """Fits `model` to `loss`; the learning rate rises, then falls to zero over the run."""
 
-    def __init__(self, model: nn.Module, loss: Loss, optimizer: Callable[[Iterable[Any]], Optimizer], warmup: float = 0.1):
+    def __init__(self, model: nn.Module, loss: Loss, optimizer: MakeOptimizer, warmup: float = 0.1, seed: int = 17):
         super().__init__()
-        self.model, self.loss, self.optimizer, self.warmup = model, loss, optimizer, warmup
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.warmup, self.seed = warmup, seed
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if batch_idx == 0:  # chance starts anew with each epoch: a resumed run draws what an uninterrupted one would have
+            torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + 7919 * self.global_rank)
         terms = self.loss(self.model(batch.inputs), batch.outcomes, batch.weight)
         if not torch.isfinite(terms.total):
             raise GateError(

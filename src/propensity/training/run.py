@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,6 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheck
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
-from torch.optim import Optimizer
 
 from propensity.data.event_log import EventLog, to_date
 from propensity.data.preparation import Examples, Preparation
@@ -29,7 +29,7 @@ from propensity.errors import DataError
 from propensity.model.offer_net import OfferNet
 from propensity.training.checkpoint import save_trained
 from propensity.training.loader import ExampleLoader
-from propensity.training.module import Loss, PropensityModule
+from propensity.training.module import Loss, MakeOptimizer, PropensityModule
 
 PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
 
@@ -38,7 +38,7 @@ PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
 class Fit:
     """How a network is fitted: length, batches, optimizer, hardware. `steps` ends a run early (-1: it does not)."""
 
-    optimizer: Callable[[Iterable[Any]], Optimizer]
+    optimizer: MakeOptimizer
     logger: Callable[..., Any] | None = None
     epochs: int = 6
     pairs: int = 65_536
@@ -56,15 +56,16 @@ class Fit:
     def __call__(self, model: OfferNet, loss: Loss, loader: ExampleLoader, out: Path, resume: str | None) -> None:
         """Fits `model` in place; leaves logs and the state to resume from under `out`."""
         trainer = self.trainer(out)
-        module = PropensityModule(model, loss, self.optimizer, self.warmup)
+        module = PropensityModule(model, loss, self.optimizer, self.warmup, loader.seed)
         if self.compile:
             model.compile(dynamic=True)
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         with warnings.catch_warnings():
             # Batches are made by kernels in this process: loader workers would only copy them.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-            warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of an older name of torch's
+            warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # an older name of torch's, in Lightning
             trainer.fit(module, datamodule=loader, ckpt_path=resume, weights_only=True)
 
     def trainer(self, out: Path) -> pl.Trainer:
@@ -182,5 +183,3 @@ def finish(folder: Path, model: OfferNet, examples: Examples, about: dict[str, A
     save_trained(folder, model, examples.vocabulary, about)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
     shutil.rmtree(folder / PROGRESS, ignore_errors=True)
-
-

@@ -34,7 +34,9 @@ def tune(cfg: DictConfig, say: Say) -> Study:
     import optuna
 
     if cfg.metric not in (*HIGHER, "logloss", "ece"):
-        raise ConfigurationError(f"metric={cfg.metric} cannot be searched for; give one of {', '.join(HIGHER)}, logloss")
+        raise ConfigurationError(
+            f"metric={cfg.metric} cannot be searched for; give one of {', '.join(HIGHER)}, logloss"
+        )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out = Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where raw history comes from. A source is a dataclass with `load() -> Tables`, built by Hydra from `conf/data/source`."""
+"""Where raw history comes from: a source is a dataclass with `load() -> Tables`, built from `conf/data/source`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ class Tables(NamedTuple):
 
     events: customer, day (Date), item (null for a message), kind (see `propensity.kernel.event.KINDS`), channel, order
     (null: a day is an order), quantity, revenue (the line's total), discount. Row order is the order inside a day.
-    items: item and its attributes, known from the start; None where items are whatever the events mention.
+    items: item and its attributes, known from the start; None where items are whatever the events mention. A column
+    `known` means that the items were taken from the events: each is then known from its first event, and without one
+    never, so that nothing about it is used earlier. The column itself is no attribute.
     customers: customer and its attributes, or None. read: raw event rows. dropped: rule -> rows left out.
     """
 

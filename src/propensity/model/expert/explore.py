@@ -1,4 +1,4 @@
-"""What taste says about an offer never bought: customer and offer meet in one space, with the affinity columns beside."""
+"""What taste says about an offer never bought: customer and offer meet in one space, beside the affinity columns."""
 
 from __future__ import annotations
 

@@ -1,0 +1,75 @@
+"""Every incumbent in conf/baseline answers for every pair, from the training dates alone, the same every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from propensity.baseline.table import column_names, rows_of, training_table
+from propensity.config import conf_folder
+from propensity.metric.ranking import auc
+from propensity.scores import Scores
+
+NAMES = sorted(OmegaConf.load(conf_folder() / "baseline/default.yaml"))
+
+
+def answer(world: dict[str, Any], composed: Callable[..., DictConfig], name: str) -> Scores:
+    cfg = composed("evaluate", "run=nowhere", "+baseline.lightgbm.amount_trees=5", "baseline.lightgbm.trees=20")
+    baseline = instantiate(cfg.baseline[name], _convert_="all")
+    baseline.fit(world["examples"], 3)
+    return baseline.predict(world["examples"].occasions[-1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_incumbent_fills_the_same_scores_twice(
+    name: str, small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    occasion = small_world["examples"].occasions[-1]
+    scores = answer(small_world, composed, name)
+    again = answer(small_world, composed, name)
+    assert scores.model == name and scores.offer == occasion.features.offers.name
+    assert scores.probability.shape == scores.revenue.shape == (occasion.customer.size, len(scores.offer))
+    assert ((scores.probability >= 0) & (scores.probability <= 1)).all()
+    assert (scores.revenue >= 0).all() and np.isfinite(scores.revenue).all()
+    np.testing.assert_array_equal(scores.probability, again.probability)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "popularity"])
+def test_an_incumbent_ranks_its_own_training_buyers_first(
+    name: str, small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    occasion = small_world["examples"].occasions[-1]
+    bought = np.asarray(occasion.features.outcomes(occasion.snapshot.cutoff, occasion.customer).bought)
+    scores = answer(small_world, composed, name)
+    assert auc(scores.probability.ravel(), bought.ravel() > 0) > 0.6
+
+
+def test_popularity_says_the_same_of_everybody(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    probability = answer(small_world, composed, "popularity").probability
+    assert (probability == probability[0]).all() and np.unique(probability[0]).size > 1
+
+
+def test_a_drawn_table_stands_for_all_pairs(small_world: dict[str, Any]) -> None:
+    examples = small_world["examples"]
+    whole = training_table(examples, dates=3, rows=10**9, seed=1)
+    assert (whole.weight >= 1).all()
+    pairs = sum(o.customer.size for o in examples.occasions[-3:]) * len(examples.features.offers)
+    drawn = training_table(examples, dates=3, rows=pairs // 4, seed=1)
+    assert drawn.bought.sum() == whole.bought.sum(), "every purchase is kept"
+    assert abs(drawn.weight.sum() / pairs - 1) < 0.1
+    assert whole.x.shape[1] == len(column_names(examples)) == len(set(column_names(examples)))
+
+
+def test_a_row_holds_pair_customer_and_context(small_world: dict[str, Any]) -> None:
+    features, snapshot, customer = small_world["examples"].occasions[0]
+    inputs = features.inputs(snapshot, customer[:3])
+    rows = rows_of(inputs).reshape(3, len(features.offers), -1)
+    expected = np.concatenate([inputs.pair[2, 1], inputs.customer[2], inputs.context[1]])
+    np.testing.assert_array_equal(rows[2, 1], expected)

@@ -1,0 +1,57 @@
+"""Shared small things: configurations composed from the real conf/, shrunk to seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+import propensity.config  # noqa: F401  (registers the schemas)
+from propensity.config import conf_folder
+
+SMALL = (
+    "data/source=synthetic",
+    "data.source.customers=240",
+    "data.source.items=60",
+    "data.source.categories=8",
+    "data.source.days=200",
+    "data.offer.column=category",
+    "data.offer.min_buyers=3",
+    "data.split.count=4",
+    "data.feature.history=24",
+    "data.snapshot.references=3",
+)
+QUICK = ("training.steps=2", "training.epochs=1", "training.pairs=1024", "training.progress=false", "model.width=8")
+
+
+@pytest.fixture
+def composed() -> Callable[..., DictConfig]:
+    """Composes a primary configuration with overrides, as the command line would."""
+
+    def compose_one(name: str, *overrides: str) -> DictConfig:
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            return compose(name, overrides=list(overrides))
+
+    return compose_one
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A prepared synthetic log: its folder, configuration, preparation, log and training examples."""
+    from hydra.utils import instantiate
+
+    folder = tmp_path_factory.mktemp("world") / "log"
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        cfg = compose("train", overrides=[*SMALL])
+    preparation = instantiate(cfg.data, _convert_="all")
+    log = preparation.prepare(folder)
+    return {"folder": folder, "preparation": preparation, "log": log, "examples": preparation.examples(log)}
+
+
+@pytest.fixture
+def repository() -> Path:
+    return conf_folder().parent

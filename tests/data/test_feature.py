@@ -1,0 +1,260 @@
+"""Laws of features: they know the past, all of it is defined, and nobody's depend on anybody else's company."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from propensity.data.batch import Inputs
+from propensity.data.cutoff import Cutoff, TrainingCutoffs
+from propensity.data.dropout import EVERYTHING, Hidden
+from propensity.data.event_log import EventLog
+from propensity.data.feature import FeatureRule, Features
+from propensity.data.ingest import build_log
+from propensity.data.offer import ColumnOffers, FilterOffers, OfferRule, on_sale
+from propensity.data.preparation import Occasion, Preparation
+from propensity.data.snapshot import CONTEXT, SnapshotBuilder, SnapshotRule
+from propensity.data.source import Tables
+from propensity.data.vocabulary import Vocabulary
+from propensity.data.weight import HalfLife
+from propensity.errors import ConfigurationError
+from random_log import NOBODY, date_of, random_log, random_tables, rewritten
+
+RULE = FeatureRule(history=32)
+BY_CATEGORY = ColumnOffers("category", min_buyers=2)
+
+
+@dataclass
+class Delivered:
+    """A source that has its tables already."""
+
+    tables: Tables
+
+    def load(self) -> Tables:
+        return self.tables
+
+
+def preparation(tables: Tables, offer: OfferRule = BY_CATEGORY, end: str | None = None) -> Preparation:
+    return Preparation(
+        Delivered(tables), offer, end=end, split=TrainingCutoffs(step=14, count=3), weight=HalfLife(rhythm=10.0),
+        feature=RULE, snapshot=SnapshotRule(references=3, sample=40),
+    )  # fmt: skip
+
+
+def inputs(occasion: Occasion, customer: np.ndarray | None = None, hidden: Hidden | None = None) -> Inputs:
+    return occasion.features.inputs(occasion.snapshot, occasion.customer if customer is None else customer, hidden)
+
+
+def occasion_of(
+    log: EventLog, day: int, vocabulary: Vocabulary | None = None, offer: OfferRule = BY_CATEGORY
+) -> Occasion:
+    cutoff, data = Cutoff(day, 14), preparation(random_tables(0), offer)
+    vocabulary = Vocabulary.fit(log.before(day), offer, day) if vocabulary is None else vocabulary
+    return data.occasion(log, cutoff, vocabulary)
+
+
+def assert_same(one: tuple, other: tuple) -> None:
+    for name, mine, theirs in zip(one._fields, one, other, strict=True):  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(mine, theirs, err_msg=name)
+
+
+def from_events(tables: Tables) -> Tables:
+    """The same items, taken from the events: not known before their first."""
+    assert tables.items is not None
+    return tables._replace(items=tables.items.with_columns(known=pl.lit(None, pl.Date)))
+
+
+@pytest.mark.parametrize("how", ["shuffled", "altered", "deleted"])
+@pytest.mark.parametrize("known", ["always", "from events"])
+@pytest.mark.parametrize("seed", range(3))
+def test_scoring_knows_nothing_at_or_after_the_cutoff(how: str, known: str, seed: int) -> None:
+    tables = random_tables(seed) if known == "always" else from_events(random_tables(seed, items=40))
+    log = build_log(tables)
+    for day in (log.first_day + 20, log.first_day + 200, log.last_day):
+        want, have = (occasion_of(each, day) for each in (log, build_log(rewritten(tables, day, seed, how))))
+        np.testing.assert_array_equal(have.customer_id, want.customer_id)
+        assert have.features.offers.name == want.features.offers.name
+        assert have.features.vocabulary == want.features.vocabulary
+        assert_same(have.snapshot, want.snapshot)
+        assert_same(inputs(have), inputs(want))
+
+
+@pytest.mark.parametrize("how", ["shuffled", "altered", "deleted"])
+@pytest.mark.parametrize("known", ["always", "from events"])
+def test_training_knows_nothing_at_or_after_the_end(how: str, known: str) -> None:
+    tables = random_tables(0) if known == "always" else from_events(random_tables(0, items=40))
+    log = build_log(tables)
+    end = int(np.unique(log.day[log.kind == 0])[-40]) + 1  # the day before holds a purchase in any case
+    data = preparation(tables, end=date_of(end).isoformat())
+    want, have = (data.examples(each) for each in (log, build_log(rewritten(tables, end, 1, how))))
+    assert have.vocabulary == want.vocabulary and len(have.occasions) == len(want.occasions) == 3
+    assert have.features.offers.name == want.features.offers.name
+    for mine, theirs in zip(have.occasions, want.occasions, strict=True):
+        assert theirs.snapshot.cutoff.end <= end
+        np.testing.assert_array_equal(mine.customer_id, theirs.customer_id)
+        assert_same(mine.snapshot, theirs.snapshot)
+        assert_same(inputs(mine), inputs(theirs))
+        outcomes = [each.features.outcomes(each.snapshot.cutoff, each.customer) for each in (mine, theirs)]
+        assert_same(outcomes[0], outcomes[1])
+    np.testing.assert_array_equal(have.weights, want.weights)
+
+
+def test_training_and_scoring_see_the_same_customer_alike() -> None:
+    """Where both speak of the same offers and items, a training example is what scoring that day would have seen."""
+    tables = random_tables(5)
+    log = build_log(tables)
+    examples = preparation(tables, ColumnOffers("category", min_buyers=1, window=400)).examples(log)
+    for then in examples.occasions:
+        now = preparation(tables, ColumnOffers("category", min_buyers=1, window=400)).occasion(
+            log, then.snapshot.cutoff, examples.vocabulary
+        )
+        assert now.features.offers.name == then.features.offers.name
+        np.testing.assert_array_equal(now.customer_id, then.customer_id)
+        for name, one, other in zip(Inputs._fields, inputs(now), inputs(then), strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_inputs_do_not_depend_on_who_else_is_in_the_block(seed: int) -> None:
+    """To the bit, but for the two matrix products, whose sums a block's size may order otherwise."""
+    log = random_log(seed)
+    occasion = occasion_of(log, log.last_day)
+    everyone, random = inputs(occasion), np.random.default_rng(seed)
+    products = [RULE.pair.index(name) for name in ("similar", "follow")]
+    for size in (1, 7, occasion.customer.size):
+        place = random.permutation(occasion.customer.size)[:size]
+        block = inputs(occasion, occasion.customer[place])
+        for name in ("token", "kind", "channel", "gap", "amount", "length", "customer"):
+            np.testing.assert_array_equal(getattr(block, name), getattr(everyone, name)[place], err_msg=name)
+        one, other = np.array(block.pair), np.array(everyone.pair)[place]
+        np.testing.assert_allclose(one[:, :, products], other[:, :, products], rtol=1e-4, atol=1e-5)
+        one[:, :, products] = other[:, :, products] = 0.0
+        np.testing.assert_array_equal(one, other)
+        for name in ("context", "season", "offer", "attribute"):
+            np.testing.assert_array_equal(getattr(block, name), getattr(everyone, name), err_msg=name)
+
+
+ONE_DAY = {
+    "recency",
+    "since_first",
+    "orders_since",
+    "order_share",
+    "spend_mean",
+    "spend_last",
+    "units_mean",
+    "discount_share",
+}
+TWO_DAYS = {"gap_mean", "gap_std", "gap_last", "due"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_inputs_are_missing_only_where_they_mean_nothing(seed: int) -> None:
+    log = random_log(seed)
+    for day in (log.first_day + 10, log.last_day):
+        occasion = occasion_of(log, day, offer=FilterOffers({"own": "brand = 'own'", "never met": "item = 'item 000'"}))
+        everybody = np.arange(len(occasion.features.log))
+        have = inputs(occasion, everybody)
+        pair, person = np.asarray(have.pair), np.asarray(have.customer)
+        bought = pair[:, :, RULE.pair.index("days_bought")]
+        for k, name in enumerate(RULE.pair):
+            missing = bought < 1 if name in ONE_DAY else (bought < 2) & (name in TWO_DAYS)
+            np.testing.assert_array_equal(np.isnan(pair[:, :, k]), missing, err_msg=name)
+        shopped, gap = np.isin(everybody, occasion.customer), ~np.isnan(person[:, RULE.customer.index("gap_mean")])
+        assert (shopped | ~gap).all()
+        for k, name in enumerate(RULE.customer):
+            missing = ~shopped if name == "recency" else ~gap & (name in TWO_DAYS)
+            np.testing.assert_array_equal(np.isnan(person[:, k]), missing, err_msg=name)
+        undefined = {CONTEXT[c] for c in np.flatnonzero(np.isnan(have.context).any(axis=0))}
+        assert undefined <= {"gap_mean", "age"}
+        for name in set(Inputs._fields) - {"pair", "customer", "context"}:
+            assert np.isfinite(getattr(have, name)).all(), name
+        assert not np.isinf(pair).any() and not np.isinf(person).any()
+
+
+def test_shapes_are_the_sizes_promised() -> None:
+    log = random_log(1)
+    occasion = occasion_of(log, log.last_day)
+    have, n, m = inputs(occasion), occasion.customer.size, len(occasion.features.offers)
+    sizes = RULE.sizes(occasion.features.vocabulary)
+    assert have.token.shape == (n, 32, len(sizes.tokens)) and have.pair.shape == (n, m, len(sizes.pair))
+    assert have.customer.shape == (n, len(sizes.customer)) and have.context.shape == (m, len(sizes.context))
+    assert have.season.shape == (sizes.season,) and have.attribute.shape == (m, sizes.attributes)
+    assert (np.asarray(have.token).max(axis=(0, 1)) < sizes.tokens).all()
+    assert np.asarray(have.channel).max() < sizes.channels and np.asarray(have.offer).max() < sizes.offers
+
+
+def test_slots_without_an_event_say_so() -> None:
+    log = random_log(1)
+    have = inputs(occasion_of(log, log.first_day + 100))
+    empty = np.arange(32) >= np.asarray(have.length)[:, None]
+    assert empty.any() and not empty.all()
+    for name in ("token", "kind", "channel", "gap", "amount"):
+        assert (getattr(have, name)[empty] == 0).all(), name
+
+
+def test_names_that_the_vocabulary_does_not_know_are_code_0() -> None:
+    log = random_log(2)
+    few = Vocabulary(("category 1", "gone"), {"brand": ("own",), "shelf": ("a", "b")}, {"brand": ("own",)}, ("app",))
+    have = inputs(occasion_of(log, log.last_day, few))
+    assert have.offer.tolist() == [0, 1, 0, 0]
+    assert np.unique(have.token[:, :, 0]).tolist() == [0, 1] and (have.token[:, :, 1] == 0).all()
+    assert np.unique(have.channel).tolist() == [0, 1]
+    assert have.attribute.shape == (4, few.attribute_size)
+
+
+def test_new_customers_items_and_offers_have_inputs() -> None:
+    """What a model fitted in spring is asked in summer: all of them met for the first time after the fit."""
+    tables = random_tables(3)
+    fitted = build_log(tables).first_day + 100
+    late = rewritten(tables, fitted, 3, "altered")
+    assert late.items is not None
+    stock = pl.concat([late.items.collect(), pl.DataFrame({"item": "another item", "category": "new"})], how="diagonal")
+    log = build_log(late._replace(items=stock.lazy()))
+    spring = Vocabulary.fit(log.before(fitted), BY_CATEGORY, fitted)
+    summer = occasion_of(log, fitted + 40, spring)
+    assert "new" not in spring.offers and "another channel" not in spring.channels
+    place = summer.features.offers.name.index("new")
+    new = np.flatnonzero(~np.isin(summer.customer_id, log.before(fitted).customer_id))
+    have = inputs(summer)
+    assert have.offer[place] == 0 and (np.delete(have.offer, place) > 0).all()
+    assert new.size > 5 and (have.length[new] > 0).all()
+    assert np.isfinite(have.pair[:, place, RULE.pair.index("hazard") :]).all()
+    assert (have.pair[:, place, RULE.pair.index("days_bought")] > 0).any()
+
+
+def test_a_customer_whose_everything_is_hidden_looks_like_one_without_a_past() -> None:
+    log = random_log(4)
+    cutoff, offers = Cutoff(log.last_day, 14), on_sale(log, BY_CATEGORY, Cutoff(log.last_day, 14))
+    features = Features(log, offers, Vocabulary.fit(log, BY_CATEGORY, cutoff.day), RULE)
+    snapshot = SnapshotBuilder(log, offers, 14, SnapshotRule(references=2)).at(cutoff)
+    everybody = np.arange(len(log))
+    hidden = features.inputs(snapshot, everybody, Hidden(np.full(len(log), EVERYTHING), np.full(len(log), -1)))
+    nobody = features.inputs(snapshot, np.full(len(log), NOBODY))
+    pair, person = RULE.pair.index("hidden"), RULE.customer.index("hidden")
+    assert (hidden.pair[:, :, pair] == 1).all() and (hidden.customer[:, person] == EVERYTHING).all()
+    hidden.pair[:, :, pair], hidden.customer[:, person] = 0, 0
+    assert_same(hidden, nobody)
+
+
+def test_a_vocabulary_travels_as_plain_containers() -> None:
+    log = random_log(5)
+    fitted = Vocabulary.fit(log, BY_CATEGORY, log.last_day)
+    assert fitted.channels == ("app", "store") and set(fitted.items) == {"category", "brand"}
+    assert Vocabulary.of(json.loads(json.dumps(fitted.state()))) == fitted
+
+
+def test_features_need_the_window_and_half_life_that_rates_and_tastes_are_made_of() -> None:
+    for rule in ({"windows": (7, 28)}, {"half_lives": (10,)}):
+        with pytest.raises(ConfigurationError, match="features need the window 182 and the half-life 90; add them to"):
+            replace(RULE, **rule)
+    assert FeatureRule(windows=(364, 7, 182)).windows == (7, 182, 364)
+
+
+def test_nobody_to_score_is_a_configuration_error() -> None:
+    log = random_log(6)
+    with pytest.raises(ConfigurationError, match="(nobody bought anything|no offer has 2 buyers .*) before"):
+        occasion_of(log, log.first_day)

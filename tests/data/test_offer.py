@@ -1,0 +1,128 @@
+"""Laws of offers: sets of items by column or filter, renumbered when some are taken, on sale when enough buy them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from propensity.data.cutoff import Cutoff
+from propensity.data.event_log import EventLog
+from propensity.data.offer import ColumnOffers, FilterOffers, OfferRule, buyers, offers_before, on_sale
+from propensity.errors import ConfigurationError
+from propensity.kernel.event import PURCHASE
+from random_log import membership, random_log, random_offers
+
+OVERLAPPING = {"own": "brand = 'own'", "dear": "price > 5", "own and dear": "brand = 'own' and price > 5"}
+
+
+def test_a_column_makes_one_offer_of_each_value_and_leaves_items_without_one() -> None:
+    log = random_log(0)
+    offers = ColumnOffers("category").all(log)
+    assert offers.name == ("category 0", "category 1", "category 2", "category 3")
+    want = np.stack([(log.items["category"] == name).fill_null(False).to_numpy() for name in offers.name], axis=1)
+    np.testing.assert_array_equal(membership(offers), want)
+    assert (want.sum(axis=1) == 0).any()
+
+
+def test_filters_make_offers_in_their_order_and_may_overlap() -> None:
+    log = random_log(0)
+    offers = FilterOffers(OVERLAPPING).all(log)
+    assert offers.name == ("own", "dear", "own and dear")
+    own, dear = (log.items["brand"] == "own").to_numpy(), (log.items["price"] > 5).to_numpy()
+    np.testing.assert_array_equal(membership(offers), np.stack([own, dear, own & dear], axis=1))
+
+
+def test_a_filter_that_meets_a_missing_value_leaves_the_item_out() -> None:
+    log = random_log(0)
+    offers = FilterOffers({"not first": "category <> 'category 0'"}).all(log)
+    want = (log.items["category"] != "category 0").fill_null(False).to_numpy()
+    np.testing.assert_array_equal(membership(offers)[:, 0], want)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (ColumnOffers("shelf"), "items have no column 'shelf'; give data.offer.column one of: category, brand, price"),
+        (ColumnOffers("empty"), "item column 'empty' has no values; give another data.offer.column"),
+        (FilterOffers({}), "data.offer.filters is empty; name at least one filter"),
+        (FilterOffers({"odd": "shelf = 1"}), r"offer filter 'odd' \(shelf = 1\) cannot be applied: .*shelf"),
+        (FilterOffers({"odd": "brand is"}), r"offer filter 'odd' \(brand is\) cannot be applied: "),
+        (FilterOffers({"odd": "brand > 3"}), r"offer filter 'odd' \(brand > 3\) (cannot be applied|matches none)"),
+        (FilterOffers({"dear": "price > 99"}), r"offer filter 'dear' \(price > 99\) matches none of 14 items; check"),
+    ],
+)
+def test_a_rule_that_makes_no_offer_is_a_configuration_error(rule: OfferRule, words: str) -> None:
+    log = random_log(0)
+    if "empty" in words:
+        log = replace(log, items=log.items.with_columns(empty=pl.lit(None, pl.String)))
+    with pytest.raises(ConfigurationError, match=words) as raised:
+        rule.all(log)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kept", [[], [3], [0, 2, 5], [1, 2, 3, 4, 5]])
+def test_taken_offers_are_renumbered_and_keep_their_items(kept: list[int]) -> None:
+    offers = random_offers(1, 20)
+    taken = offers.take(np.array(kept, np.int64))
+    assert taken.name == tuple(offers.name[k] for k in kept)
+    np.testing.assert_array_equal(membership(taken), membership(offers)[:, kept])
+    assert taken.item_offsets.dtype == np.int64 and taken.item_offer.dtype == np.int32
+
+
+def test_an_offer_holds_the_items_known_before_the_day() -> None:
+    log, rule = random_log(0), ColumnOffers("category")
+    dated = replace(log, item_known=np.arange(log.items.height, dtype=np.int32) + log.first_day)
+    for day in range(log.first_day, log.first_day + log.items.height + 2):
+        offers = offers_before(dated, rule, day)
+        want = membership(rule.all(log)) & (dated.item_known < day)[:, None]
+        assert offers.name == rule.all(log).name
+        np.testing.assert_array_equal(membership(offers), want)
+
+
+def distinct_buyers(log: EventLog, belongs: np.ndarray, start: int, end: int) -> list[int]:
+    owner = np.repeat(np.arange(len(log)), np.diff(log.offsets))
+    sold = (log.kind == PURCHASE) & (log.item >= 0) & (log.day >= start) & (log.day < end)
+    return [np.unique(owner[sold & belongs[log.item, m]]).size for m in range(belongs.shape[1])]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_buyers_are_distinct_customers_from_day_less_window_to_the_day_before(seed: int) -> None:
+    log, random = random_log(seed), np.random.default_rng(seed)
+    offers = random_offers(seed, log.items.height)
+    for window in (1, 7, 91):
+        day = (
+            int(random.choice(log.day)) + int(random.integers(0, 2)) * window
+        )  # the window opens or closes on an event
+        want = distinct_buyers(log, membership(offers), day - window, day)
+        assert buyers(log, offers, day, window).tolist() == want
+
+
+def test_on_sale_are_the_offers_with_enough_buyers_in_the_window() -> None:
+    log = random_log(4)
+    for day in (log.first_day + 40, log.last_day):
+        counts = distinct_buyers(log, membership(ColumnOffers("category").all(log)), day - 30, day)
+        for enough in sorted({1, *counts}):
+            rule = ColumnOffers("category", min_buyers=enough, window=30)
+            kept = [m for m, count in enumerate(counts) if count >= enough]
+            offers = on_sale(log, rule, Cutoff(day, 14))
+            assert offers.name == tuple(rule.all(log).name[m] for m in kept)
+            np.testing.assert_array_equal(membership(offers), membership(rule.all(log))[:, kept])
+
+
+def test_an_offer_nobody_has_bought_is_on_sale_where_no_buyers_are_asked_for() -> None:
+    log = random_log(0)
+    never = FilterOffers({"never met": "item = 'item 000'", "own": "brand = 'own'"})
+    assert (log.item > 0).sum() + (log.item < 0).sum() == log.day.size
+    assert on_sale(log, never, Cutoff(log.last_day, 14)).name == ("never met", "own")
+    unknown = replace(log, item_known=np.where(np.arange(14) == 0, log.last_day, log.item_known))
+    assert on_sale(unknown, never, Cutoff(log.last_day, 14)).name == ("own",)
+
+
+def test_no_offer_on_sale_is_a_configuration_error() -> None:
+    log = random_log(0)
+    words = "no offer has 999 buyers in the 30 days before 2023-06-01; lower data.offer.min_buyers"
+    with pytest.raises(ConfigurationError, match=words):
+        on_sale(log, ColumnOffers("category", min_buyers=999, window=30), Cutoff(log.first_day + 150, 14))

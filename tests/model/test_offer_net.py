@@ -1,0 +1,113 @@
+"""The network's laws, on inputs from the synthetic log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from propensity.data.batch import Inputs
+from propensity.model.offer_net import OfferNet, within_visit
+from propensity.model.scale import Scale, signed_log
+from propensity.training.loader import to_tensors
+
+PARTS = ["model/season=fourier", "model/visit=none", "model/habit=none", "model/explore=none", "model/encoder=none"]
+
+
+def network(world: dict[str, Any], cfg: DictConfig) -> OfferNet:
+    torch.manual_seed(3)
+    sizes = world["preparation"].feature.sizes(world["examples"].vocabulary)
+    model: OfferNet = instantiate(cfg.model, sizes=sizes)
+    model.fit_scales(inputs_of(world, slice(0, 64)))
+    return model.eval()
+
+
+def inputs_of(world: dict[str, Any], rows: slice) -> Inputs:
+    occasion = world["examples"].occasions[-1]
+    return to_tensors(occasion.features.inputs(occasion.snapshot, occasion.customer[rows]))
+
+
+@pytest.mark.parametrize("override", ["model.width=8", *PARTS])
+def test_every_composition_answers_for_every_pair(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig], override: str
+) -> None:
+    inputs = inputs_of(small_world, slice(0, 5))
+    outputs = network(small_world, composed("train", "model.width=8", override))(inputs)
+    pairs = inputs.pair.shape[:2]
+    assert outputs.purchase.shape == pairs and outputs.value.shape == (*pairs, 2)
+    assert outputs.visit.shape == pairs[:1] and outputs.state.shape == (pairs[0], 8)
+    assert all(torch.isfinite(part).all() for part in outputs)
+    assert ((outputs.probability() > 0) & (outputs.probability() < 1)).all()
+    assert (outputs.expected_revenue() > 0).all()
+
+
+def test_a_score_does_not_depend_on_the_rest_of_the_batch(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    model = network(small_world, composed("train", "model.width=8"))
+    together = model(inputs_of(small_world, slice(0, 7)))
+    alone = model(inputs_of(small_world, slice(3, 4)))
+    torch.testing.assert_close(alone.purchase[0], together.purchase[3], rtol=1e-4, atol=1e-5)
+
+
+def test_an_offer_does_not_depend_on_which_others_are_asked_for(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    model = network(small_world, composed("train", "model.width=8"))
+    inputs = inputs_of(small_world, slice(0, 4))
+    kept = torch.tensor([2, 0])
+    fewer = inputs._replace(
+        pair=inputs.pair[:, kept],
+        context=inputs.context[kept],
+        offer=inputs.offer[kept],
+        attribute=inputs.attribute[kept],
+    )
+    torch.testing.assert_close(model(fewer).purchase, model(inputs).purchase[:, kept], rtol=1e-4, atol=1e-5)
+
+
+def test_an_offer_without_a_name_is_answered_for_from_its_attributes(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    model = network(small_world, composed("train", "model.width=8"))
+    inputs = inputs_of(small_world, slice(0, 4))
+    unnamed = inputs._replace(offer=torch.zeros_like(inputs.offer))
+    other = unnamed._replace(attribute=unnamed.attribute + 1)
+    assert torch.isfinite(model(unnamed).purchase).all()
+    assert not torch.equal(model(unnamed).purchase, model(other).purchase)
+
+
+def test_a_network_without_an_opinion_is_refused(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    from hydra.errors import InstantiationException
+
+    with pytest.raises(InstantiationException, match="keep model.habit or model.explore"):
+        network(small_world, composed("train", "model/habit=none", "model/explore=none"))
+
+
+def test_a_visit_joins_a_purchase_as_a_product_of_probabilities() -> None:
+    visit, given = torch.linspace(-30, 30, 61)[:, None], torch.linspace(-30, 30, 61)
+    expected = torch.sigmoid(visit.double()) * torch.sigmoid(given.double())
+    found = torch.sigmoid(within_visit(visit, given).double())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=2e-6)
+    assert torch.isfinite(within_visit(visit * 10, given * 10)).all()
+
+
+def test_scales_standardise_what_is_present_and_flag_what_is_missing() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.lognormal(size=(500, 3)))
+    x[::3, 1] = torch.nan
+    x[:, 2] = 4.0
+    scale = Scale(3, optional=(1,))
+    scale.fit(x)
+    y = scale(x)
+    logs = signed_log(x[:, 0])
+    torch.testing.assert_close(y[:, 0], (logs - logs.mean()) / logs.std(correction=0), rtol=1e-5, atol=1e-5)
+    assert (y[::3, 1] == 0).all() and abs(float(y[:, 1].mean())) < 1e-5
+    assert (y[:, 2].abs() < 1e-6).all(), "a constant column says nothing"
+    assert torch.equal(y[:, 3].bool(), torch.isnan(x[:, 1]))

@@ -1,0 +1,222 @@
+"""The page: it stands alone, says what the metrics say, and is whole or not there."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from propensity.metric.evaluation import Prediction, Truth, evaluate
+from propensity.metric.slice import slices
+from propensity.report.number import metrics_of
+from propensity.report.page import in_sample, kept_fraction, page, write_page
+from propensity.report.verdict import NAMES, incumbent_of, verdict_of
+
+HOSTILE = '</td><script src="http://evil.example/x.js">alert("1")</script>'
+RIVALS = ("popularity", "frequency", "logistic", "lightgbm")
+RUN = {
+    "config": {"data": {"horizon": 14}, "out": "runs/<b>demo</b>", "seed": 17},
+    "cutoffs": ["2023-12-04", "2023-12-11"],
+    "data": "c0ffee",
+    "end": "2024-01-01",
+    "examples": 1234,
+    "commit": "abc1234",
+    "libraries": {"numpy": "2.0"},
+    "horizon": 14,
+    "rows": {"in": 1000, "used": 990, "dropped": {"quantity not above zero": 10}},
+}
+VOID = {"meta", "wbr", "line", "path", "polyline", "br"}
+
+
+class Reader(HTMLParser):
+    """Checks that what is opened is closed, and keeps attributes and words."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def market(seed: int, cutoff: str, customers: int = 120, offers: int = 6):
+    random = np.random.default_rng(seed)
+    chance = random.beta(1.0, 4.0, (customers, offers))
+    bought = random.random((customers, offers)) < chance
+    revenue = np.where(bought, np.round(random.gamma(2.0, 4.0, chance.shape), 2), 0.0)
+    ids = np.arange(customers)
+    masks = slices(chance > 0.1, chance > 0.2, ids % 5 > 0, random.integers(1, 30, customers), ids)
+    names = np.array([HOSTILE, *(f"offer {m}" for m in range(1, offers))])
+    return Truth(cutoff, ids, names, bought, revenue, masks), Prediction(chance, 8 * chance)
+
+
+def evaluated(
+    rivals: tuple[str, ...] = RIVALS, resamples: int = 30, days: int = 2, same: bool = False
+) -> dict[str, Any]:
+    """The network knows the truth; each rival guesses, or with `same` answers like it."""
+    markets = [market(seed, f"2024-0{seed + 1}-08") for seed in range(days)]
+    made = {"network": [ours for _, ours in markets]}
+    for place, name in enumerate(rivals):
+        random = np.random.default_rng(place)
+        made[name] = [ours if same else Prediction(random.permuted(ours.probability)) for ours in made["network"]]
+    metrics = evaluate([truth for truth, _ in markets], made, reference="network", resamples=resamples)
+    return json.loads(json.dumps(metrics | {"run": RUN}))
+
+
+@pytest.fixture(scope="module")
+def metrics() -> dict[str, Any]:
+    return evaluated()
+
+
+def headline(metrics: dict[str, Any]) -> str:
+    return verdict_of(metrics, metrics_of(0.1), 0.1).headline
+
+
+def with_difference(metrics: dict[str, Any], metric: str, low: float, high: float, word: str | None) -> dict[str, Any]:
+    changed = copy.deepcopy(metrics)
+    cell = {"value": (low + high) / 2, "low": low, "high": high, "verdict": word}
+    changed["differences"]["lightgbm"]["mean"]["all"][metric] = cell
+    return changed
+
+
+def without_values(node: Any) -> Any:
+    """The same metrics, with every value undefined."""
+    if isinstance(node, dict) and "value" in node:
+        gone = {"value": None, "low": None, "high": None, "reason": "no revenue at all"}
+        return gone | ({"verdict": None} if "verdict" in node else {})
+    return {key: without_values(value) for key, value in node.items()} if isinstance(node, dict) else node
+
+
+def test_the_page_is_well_formed_and_stands_alone(metrics):
+    read = Reader(page(metrics))
+    assert read.open == []
+    outward = [value for _, name, value in read.attributes if name in {"src", "href", "srcset", "action", "data"}]
+    assert outward == []
+    assert not {tag for tag, _, _ in read.attributes} & {"script", "link", "iframe", "img", "object"}
+    assert "url(" not in page(metrics) and "@import" not in page(metrics)
+
+
+def test_an_offer_is_a_name_and_never_markup(metrics):
+    made = page(metrics)
+    assert "<script" not in made and "<b>demo" not in made
+    assert "".join(Reader(made).words).count(HOSTILE) >= 1
+
+
+def test_every_model_slice_date_and_row_is_named(metrics):
+    text = Reader(page(metrics)).text
+    for name in (*(NAMES[model] for model in metrics["models"]), "New", "Lapsed", "Repeat", "Dormant", "Light"):
+        assert name in text
+    for word in (*metrics["counts"], "c0ffee", "abc1234", "numpy 2.0", "data.horizon=14", "quantity not above zero"):
+        assert word in text
+
+
+def test_the_headline_repeats_the_verdicts(metrics):
+    assert incumbent_of(metrics) == "lightgbm"
+    win, loss, tie = (0.01, 0.03, "win"), (-0.03, -0.01, "loss"), (-0.02, 0.03, "tie")
+    said = {"win": "wins against LightGBM", "loss": "loses to LightGBM", "tie": "ties with LightGBM"}
+    for revenue in (win, loss, tie):
+        for ranking in (win, loss, tie):
+            changed = with_difference(with_difference(metrics, "capture", *revenue), "auc", *ranking)
+            words = headline(changed)
+            assert said[revenue[2]] in words and said[ranking[2]] in words
+            assert all((phrase in words) == (word in (revenue[2], ranking[2])) for word, phrase in said.items())
+            assert words in Reader(page(changed)).text
+
+
+def test_equal_models_tie():
+    metrics = evaluated(("frequency",), same=True)
+    text = Reader(page(metrics)).text
+    assert headline(metrics) == "The network ties with Personal frequency, both on revenue and on ranking buyers."
+    assert "▲ win" not in text and "▼ loss" not in text
+    assert "Against Personal frequency it is ahead on revenue at 0 of 2 send dates" in text
+
+
+def test_the_strongest_rival_stands_in_for_lightgbm(metrics):
+    rest = evaluated(("popularity", "logistic"))
+    auc = {name: rest["models"][name]["mean"]["all"]["auc"]["value"] for name in ("popularity", "logistic")}
+    assert incumbent_of(rest) == max(auc, key=lambda name: auc[name])
+
+
+def test_figures_are_those_of_the_metrics(metrics):
+    cells, text = metrics["models"]["network"]["mean"]["all"], Reader(page(metrics)).text
+    reach = cells["capture"]
+    assert f"you reach {100 * reach['value']:.1f} % of its revenue, {cells['revenue_lift']['value']:.2f} times" in text
+    assert f"{100 * reach['value']:.1f} % [{100 * reach['low']:.1f}, {100 * reach['high']:.1f}]" in text
+    assert f"{cells['auc']['value']:.4f} against" in text
+    assert kept_fraction(metrics) == 0.1
+
+
+def test_a_network_alone_is_not_compared():
+    text = Reader(page(evaluated(()))).text
+    assert "No other model was asked" in text and "Of the possible" in text
+    assert "The network minus each rival" not in text
+
+
+def test_without_resamples_nothing_is_won():
+    text = Reader(page(evaluated(resamples=0))).text
+    assert "There is no verdict against LightGBM" in text and "no interval, so no verdict" in text
+    assert "▲ win" not in text and "None" not in text and "nan" not in text
+
+
+def test_what_is_undefined_is_a_dash_with_its_reason(metrics):
+    for case in (metrics, evaluated((), days=1)):
+        empty = copy.deepcopy(case)
+        empty["models"], empty["differences"] = without_values(case["models"]), without_values(case["differences"])
+        for curve in empty["curves"].values():
+            curve["macro"] = [None] * len(curve["macro"])
+        for table in empty["calibration"].values():
+            table |= {"bins": [], "reason": "scores are no probabilities"}
+        for row in (row for rows in empty["offers"].values() for row in rows):
+            row |= dict.fromkeys(("expected_buyers", "expected_revenue", "auc", "lift", "capture"))
+        read = Reader(page(empty))
+        assert "no revenue at all" in read.text and "scores are no probabilities" in read.text
+        assert "–" in read.text and "None" not in read.text and "nan" not in read.text
+
+
+def test_a_short_account_of_the_run_is_enough(metrics):
+    run = {key: RUN[key] for key in ("config", "cutoffs", "data", "horizon", "rows")}
+    assert "anew for each send date" in Reader(page(metrics | {"run": run})).text
+    bare = {key: value for key, value in metrics.items() if key != "run"}
+    assert Reader(page(bare)).open == []
+
+
+def test_dates_whose_answers_were_seen_are_pointed_out(metrics):
+    late = metrics | {"run": RUN | {"end": "2024-02-01"}}
+    assert in_sample(metrics) == [] and in_sample(late) == ["2024-01-08"]
+    assert "Not a fair test at 2024-01-08" in Reader(page(late)).text
+
+
+def test_the_file_is_whole_or_not_there(metrics, tmp_path):
+    path = tmp_path / "report.html"
+    broken = {key: value for key, value in metrics.items() if key != "curves"}
+    with pytest.raises(KeyError, match="curves"):
+        write_page(broken, path)
+    assert list(tmp_path.iterdir()) == []
+    write_page(metrics, path)
+    assert path.read_text(encoding="utf-8") == page(metrics)
+    with pytest.raises(KeyError):
+        write_page(broken, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    assert path.read_text(encoding="utf-8") == page(metrics)

@@ -1,0 +1,61 @@
+"""Every option of every group composes, and what composes can be built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from propensity.config import conf_folder
+
+Compose = Callable[..., DictConfig]
+NESTED = ("data", "model", "training")
+OPTIONS = sorted(
+    (f"{group.name}/{part.name}", option.stem)
+    for group in conf_folder().iterdir()
+    if group.name in NESTED
+    for part in group.iterdir()
+    if part.is_dir()
+    for option in part.glob("*.yaml")
+)
+
+
+def primaries() -> list[str]:
+    return sorted(path.stem for path in conf_folder().glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", primaries())
+def test_every_primary_composes_and_has_its_script(name: str, composed: Compose, repository: Path) -> None:
+    assert composed(name) is not None
+    script = repository / "scripts" / f"{name}.py"
+    assert len(script.read_text().splitlines()) < 30
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_builds(group: str, option: str, composed: Compose) -> None:
+    cfg = composed("train", f"{group}={option}")
+    part: Any = cfg
+    for key in group.split("/"):
+        part = part[key]
+    if option == "none" and "_target_" not in (part or {}):
+        assert part is None
+        return
+    if option in ("table", "ta_feng"):
+        pytest.skip("a table of one's own has settings that only its owner knows")
+    assert instantiate(part, _convert_="all") is not None
+
+
+@pytest.mark.parametrize("option", sorted(path.stem for path in (conf_folder() / "experiment").glob("*.yaml")))
+def test_every_experiment_composes(option: str, composed: Compose) -> None:
+    assert composed("train", f"experiment={option}").data.horizon == 14
+
+
+@pytest.mark.parametrize("path", sorted(conf_folder().rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_yaml_opens_with_a_command_or_a_word_on_itself(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    first = next(line for line in lines if not line.startswith("# @package"))
+    assert first.startswith("# ")

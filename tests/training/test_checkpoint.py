@@ -1,0 +1,82 @@
+"""A checkpoint gives back the same network, and nothing that could harm whoever opens it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from propensity.errors import ConfigurationError, DataError, IntegrityError
+from propensity.training.checkpoint import FILE, load_trained, targets
+from propensity.training.predict import predict
+from propensity.training.run import train
+from conftest import QUICK, SMALL
+
+
+@pytest.fixture
+def run(small_world: dict[str, Any], composed: Callable[..., DictConfig], tmp_path: Path) -> Path:
+    cfg = composed("train", *SMALL, *QUICK, f"data.log={small_world['folder']}", f"out={tmp_path / 'run'}")
+    train(cfg)
+    return tmp_path / "run"
+
+
+def test_a_loaded_network_gives_the_same_scores_in_any_block(small_world: dict[str, Any], run: Path) -> None:
+    trained = load_trained(run)
+    occasion = small_world["examples"].occasions[-1]
+    whole = predict(trained.model, occasion)
+    pieces = predict(load_trained(run).model, occasion, pairs=50)
+    np.testing.assert_allclose(whole.probability, pieces.probability, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(whole.revenue, pieces.revenue, rtol=1e-4, atol=1e-6)
+    assert trained.vocabulary == small_world["examples"].vocabulary
+    assert (run / "config.yaml").is_file() and not (run / "progress").exists()
+
+
+def test_a_checkpoint_holds_plain_containers(run: Path) -> None:
+    content = torch.load(run / FILE, weights_only=True)
+    assert type(content["about"]["config"]) is dict
+    assert content["about"]["cutoffs"] == sorted(content["about"]["cutoffs"])
+
+
+def test_a_pickle_in_its_place_is_not_opened(tmp_path: Path) -> None:
+    class Harm:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "harmed",))
+
+    torch.save({"format": 1, "state": Harm()}, tmp_path / FILE)
+    with pytest.raises(IntegrityError, match="more than plain data"):
+        load_trained(tmp_path)
+    (tmp_path / FILE).write_bytes(pickle.dumps(Harm()))
+    with pytest.raises((IntegrityError, DataError)):
+        load_trained(tmp_path)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_a_foreign_target_is_not_called(run: Path) -> None:
+    content = torch.load(run / FILE, weights_only=True)
+    content["about"]["config"]["model"]["_target_"] = "os.system"
+    torch.save(content, run / FILE)
+    with pytest.raises(IntegrityError, match="asks for os.system"):
+        load_trained(run)
+
+
+def test_what_is_missing_or_cut_short_is_said(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no checkpoint at .*; train one with scripts/train.py"):
+        load_trained(tmp_path / "nowhere")
+    whole = (run / FILE).read_bytes()
+    for size in (0, 10, len(whole) // 2):
+        (run / FILE).write_bytes(whole[:size])
+        with pytest.raises((DataError, IntegrityError), match="train again"):
+            load_trained(run)
+    torch.save({"format": 99}, run / FILE)
+    with pytest.raises(DataError, match="no checkpoint of format 1"):
+        load_trained(run)
+
+
+def test_targets_are_found_at_any_depth() -> None:
+    assert list(targets({"_target_": "a", "b": [{"c": {"_target_": "d"}}, 3]})) == ["a", "d"]

@@ -1,0 +1,92 @@
+"""Draws and batches: everybody once an epoch, the same after a resume, shared fairly, and hiding what dropout says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from propensity.data.dropout import EVERYTHING, Hidden, HistoryDropout, KeepAll
+from propensity.data.weight import Even, HalfLife
+from propensity.training.loader import DateSampler, ExampleBatches, ExampleLoader, to_tensors
+
+
+def seen(sampler: DateSampler) -> list[tuple[int, int]]:
+    return sorted((draw.date, int(row)) for draw in sampler for row in draw.rows)
+
+
+def test_an_epoch_draws_every_customer_of_every_date_once() -> None:
+    sampler = DateSampler([7, 1, 10], batch=3, seed=5)
+    assert seen(sampler) == [(d, r) for d, n in enumerate([7, 1, 10]) for r in range(n)]
+    assert len(list(sampler)) == len(sampler)
+
+
+def test_what_an_epoch_draws_follows_from_seed_and_epoch_alone() -> None:
+    def draws(seed: int, epoch: int) -> list[Any]:
+        sampler = DateSampler([40, 30], batch=8, seed=seed)
+        sampler.set_epoch(epoch)
+        return [(d.date, d.rows.tolist(), d.seed) for d in sampler]
+
+    assert draws(1, 2) == draws(1, 2)
+    assert draws(1, 2) != draws(1, 3) and draws(1, 2) != draws(2, 2)
+
+
+def test_processes_share_an_epoch_without_overlap_in_equal_numbers() -> None:
+    parts = [DateSampler([40, 31], batch=8, seed=1, rank=rank, world=2) for rank in range(2)]
+    assert len(list(parts[0])) == len(list(parts[1])) == len(parts[0])
+    assert not set(seen(parts[0])) & set(seen(parts[1]))
+
+
+def test_a_batch_holds_what_the_features_say(small_world: dict[str, Any]) -> None:
+    examples = small_world["examples"]
+    batches = ExampleBatches(examples, small_world["preparation"])
+    batches.preparation.dropout = KeepAll()
+    draw = next(iter(DateSampler([o.customer.size for o in examples.occasions], 16, seed=2)))
+    batch = batches[draw]
+    features, snapshot, customer = examples.occasions[draw.date]
+    expected = to_tensors(features.inputs(snapshot, customer[draw.rows]))
+    for name, found, wanted in zip(expected._fields, batch.inputs, expected, strict=True):
+        torch.testing.assert_close(found, wanted, equal_nan=True, msg=name)
+    assert batch.outcomes.bought.shape == batch.inputs.pair.shape[:2]
+    assert (batch.outcomes.visit >= batch.outcomes.bought.amax(1)).all()
+    assert batch.weight.shape == (batch.inputs.pair.shape[1],)
+
+
+def test_batches_hold_about_as_many_pairs_as_asked_for(small_world: dict[str, Any]) -> None:
+    loader = ExampleLoader(small_world["examples"], small_world["preparation"], pairs=100, seed=1)
+    offers = len(small_world["examples"].features.offers)
+    assert loader.batch == 100 // offers
+    assert ExampleLoader(small_world["examples"], small_world["preparation"], pairs=1, seed=1).batch == 1
+
+
+def test_hiding_everything_makes_a_customer_without_history_who_is_marked(small_world: dict[str, Any]) -> None:
+    features, snapshot, customer = small_world["examples"].occasions[-1]
+    hidden = Hidden(np.full(4, EVERYTHING), np.full(4, -1))
+    inputs = features.inputs(snapshot, customer[:4], hidden)
+    names = features.rule.pair
+    assert (inputs.length == 0).all()
+    assert (inputs.pair[:, :, names.index("days_bought")] == 0).all()
+    assert (inputs.pair[:, :, names.index("hidden")] == 1).all()
+    assert (inputs.customer[:, features.rule.customer.index("hidden")] > 0).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_history_dropout_draws_its_shares(seed: int) -> None:
+    rule = HistoryDropout(offer=0.2, recent=0.3, everything=0.1, shortest=10, longest=20)
+    hidden = rule.draw(np.random.default_rng(seed), 20_000, 5)
+    recent = (hidden.days > 0) & (hidden.days < EVERYTHING)
+    assert abs((hidden.offer >= 0).mean() - 0.2) < 0.015
+    assert abs((hidden.days == EVERYTHING).mean() - 0.1) < 0.015
+    assert abs(recent.mean() - 0.3 * 0.9) < 0.015
+    assert hidden.days[recent].min() == 10 and hidden.days[recent].max() == 20
+    assert set(np.unique(hidden.offer)) == {-1, 0, 1, 2, 3, 4}
+
+
+def test_weights_halve_every_half_life_in_the_offer_s_own_rhythm() -> None:
+    gap = np.array([10.0, 50.0, np.nan, 1000.0])
+    assert (Even()(70, gap) == 1).all()
+    np.testing.assert_allclose(HalfLife(days=70)(70, gap), 0.5)
+    own = HalfLife(days=120, rhythm=2, shortest=60, longest=720)(60, gap)
+    np.testing.assert_allclose(own, 0.5 ** (60 / np.array([60, 100, 120, 720])), rtol=1e-6)
