@@ -23,9 +23,7 @@ def test_a_cutoff_reads_a_date_and_writes_it_back() -> None:
 
 def test_a_cutoff_needs_a_purchase_before_it_and_a_day_after_it() -> None:
     assert cutoff_of(LOG, START + timedelta(days=1), 1).day == LOG.first_day + 1
-    with pytest.raises(
-        ConfigurationError, match="cutoff 2023-01-02 is not after the first .*; give a later"
-    ):
+    with pytest.raises(ConfigurationError, match="cutoff 2023-01-02 is not after the first .*; give a later"):
         cutoff_of(LOG, START, 14)
     with pytest.raises(ConfigurationError, match="a horizon of 0 days predicts nothing; give data.horizon=1 or more"):
         cutoff_of(LOG, LAST, 0)
@@ -60,7 +58,5 @@ def test_training_needs_complete_labels_and_enough_history() -> None:
     with pytest.raises(ConfigurationError, match=words):
         rule.before(LOG, LOG.last_day + 2, 14)
     assert len(rule.before(LOG, LOG.first_day + 56 + 14, 14)) == 1
-    with pytest.raises(
-        ConfigurationError, match="no training cutoff fits: .* 56 days .*; lower data.split"
-    ):
+    with pytest.raises(ConfigurationError, match="no training cutoff fits: .* 56 days .*; lower data.split"):
         rule.before(LOG, LOG.first_day + 56 + 13, 14)

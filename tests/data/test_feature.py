@@ -148,7 +148,7 @@ ONE_DAY = {
     "units_mean",
     "discount_share",
 }
-TWO_DAYS = {"gap_mean", "gap_std", "gap_last", "due"}
+TWO_DAYS = {"gap_mean", "gap_std", "gap_last", "due"}  # ... and from two
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -42,7 +42,7 @@ def test_shares_are_shares_and_an_offer_is_not_evidence_for_itself(seed: int) ->
             assert np.isfinite(table).all()
 
 
-@pytest.mark.parametrize("how", ["shuffled", "altered", "deleted"])
+@pytest.mark.parametrize("how", ["shuffled", "deleted"])
 @pytest.mark.parametrize("sample", [50_000, 12])
 def test_nothing_at_or_after_the_date_matters(how: str, sample: int) -> None:
     """Also not for which customers are sampled, though the whole log has more of them."""
@@ -53,9 +53,7 @@ def test_nothing_at_or_after_the_date_matters(how: str, sample: int) -> None:
         want = snapshot(log.before(day), day, rule)
         assert_same(snapshot(log, day, rule), want)
         other = build_log(rewritten(tables, day, 3, how))
-        if other.items.height == log.items.height:
-            assert_same(snapshot(other, day, rule), want)
-        assert_same(snapshot(other.before(day), day, rule), want) if how != "altered" else None
+        assert_same(snapshot(other, day, rule), want)
 
 
 def test_a_builder_that_has_seen_other_dates_gives_the_same_snapshot() -> None:

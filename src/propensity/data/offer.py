@@ -114,18 +114,25 @@ def offers_before(log: EventLog, rule: OfferRule, day: int) -> Offers:
 
 
 def on_sale(log: EventLog, rule: OfferRule, cutoff: Cutoff) -> Offers:
-    """The offers to score at a cutoff: known items, and `min_buyers` distinct buyers or more in `[day - window, day)`."""
+    """The offers to score at a cutoff: known items, and `min_buyers` distinct buyers or more in `[day - window, day)`.
+
+    Where no offer has them, because the log ended long before or has only begun, those that had them when the log ended;
+    else whatever was ever bought. ConfigurationError if nothing was.
+    """
     offers = offers_before(log, rule, cutoff.day)
-    holding = np.bincount(offers.item_offer, minlength=len(offers)) > 0
-    if rule.min_buyers > 0:
-        holding &= buyers(log, offers, cutoff.day, rule.window) >= rule.min_buyers
-    kept = np.flatnonzero(holding)
-    if kept.size == 0:
-        raise ConfigurationError(
-            f"no offer has {rule.min_buyers} buyers in the {rule.window} days before {cutoff}; "
-            "lower data.offer.min_buyers"
-        )
-    return offers.take(kept)
+    stocked = np.bincount(offers.item_offer, minlength=len(offers)) > 0
+    if rule.min_buyers <= 0 and stocked.any():
+        return offers.take(np.flatnonzero(stocked))
+    end = min(log.last_day + 1, cutoff.day)
+    for day, window, least in (
+        (cutoff.day, rule.window, rule.min_buyers),
+        (end, rule.window, rule.min_buyers),
+        (end, end - log.first_day, 1),
+    ):
+        kept = np.flatnonzero(buyers(log, offers, day, window) >= least)
+        if kept.size:
+            return offers.take(kept)
+    raise ConfigurationError(f"no offer was ever bought before {cutoff}; give a later cutoff or other data.offer settings")
 
 
 def buyers(log: EventLog, offers: Offers, day: int, window: int) -> np.ndarray:

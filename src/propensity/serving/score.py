@@ -7,6 +7,7 @@ from pathlib import Path
 
 from propensity.data.cutoff import cutoff_of
 from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.offer import buyers
 from propensity.scores import Scores, save_scores
 from propensity.training.checkpoint import load_trained
 from propensity.training.predict import predict
@@ -27,6 +28,10 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
         say(f"the log is stale: it ends on {to_date(events.last_day)}, {gap} days before the cutoff")
     if date.day < to_day(trained.about["end"]):
         say(f"cutoff {date} lies before the last training label ({trained.about['end']}): these scores are in-sample")
-    scores = predict(trained.model, trained.preparation.occasion(events, date, trained.vocabulary))
+    occasion = trained.preparation.occasion(events, date, trained.vocabulary)
+    rule, (features, _, _) = trained.preparation.offer, occasion
+    if rule.min_buyers > buyers(features.log, features.offers, date.day, rule.window).max():
+        say(f"no offer has {rule.min_buyers} buyers in the {rule.window} days before {date}: all that sold are scored")
+    scores = predict(trained.model, occasion)
     save_scores([scores], out)
     return scores

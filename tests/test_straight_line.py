@@ -1,0 +1,126 @@
+"""The straight line, whole: raw tables -> log -> network and incumbents -> scores -> revenue lift, by the scripts."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from omegaconf import DictConfig
+
+from conftest import QUICK, SMALL
+from propensity.config import conf_folder
+from propensity.data.event_log import to_date
+from propensity.errors import ConfigurationError
+from propensity.scores import COLUMNS, load_scores
+
+Compose = Callable[..., DictConfig]
+LIGHT = ("baseline.lightgbm.trees=5", "resamples=5")
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, conf_folder().parent / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def line(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A trained run whose labels close 60 days before the log ends, and two dates after that."""
+    log = small_world["log"]
+    days = {name: to_date(log.last_day + 1 - back).isoformat() for name, back in (("end", 60), ("a", 60), ("b", 30))}
+    return small_world | days | {"run": tmp_path_factory.mktemp("line") / "run"}
+
+
+def given(line: dict[str, Any]) -> list[str]:
+    return [*SMALL, f"data.log={line['folder']}"]
+
+
+def test_prepare_leaves_a_log_with_every_row_accounted_for(line: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
+    script("prepare").main(composed("prepare", *SMALL, f"out={tmp_path / 'log'}"))
+    meta = json.loads((tmp_path / "log/meta.json").read_text())
+    assert meta["rows"]["in"] == meta["rows"]["used"] + sum(meta["rows"]["dropped"].values()) > 1000
+    assert meta["fingerprint"] == line["log"].fingerprint
+
+
+def test_train_leaves_a_run(line: dict[str, Any], composed: Compose) -> None:
+    script("train").main(composed("train", *given(line), *QUICK, f"data.end={line['end']}", f"out={line['run']}"))
+    assert {path.name for path in line["run"].iterdir()} == {"config.yaml", "log", "model.ckpt"}
+
+
+def test_evaluate_judges_every_model_on_the_same_pairs(line: dict[str, Any], composed: Compose) -> None:
+    cutoffs = f"cutoffs=[{line['a']},{line['b']}]"
+    script("evaluate").main(composed("evaluate", f"run={line['run']}", cutoffs, *LIGHT))
+    metrics = json.loads((line["run"] / "metrics.json").read_text())
+    assert set(metrics["models"]) == {"network", "popularity", "frequency", "logistic", "lightgbm"}
+    assert set(metrics["counts"]) == {line["a"], line["b"]}
+    assert (line["run"] / "report.html").read_text().startswith("<!doctype html>")
+    keys = None
+    for name in ("scores", "frequency", "lightgbm"):
+        table = pl.read_parquet(line["run"] / f"{name}.parquet").select(COLUMNS[:3])
+        assert keys is None or table.equals(keys)
+        keys = table
+    customers = pl.read_parquet(line["run"] / "customers.parquet")
+    assert customers["cutoff"].unique().to_list() == [to_date(line["log"].last_day + 1 - 30)]
+    assert customers["customer_id"].n_unique() == customers.height
+
+
+def test_score_gives_what_evaluate_gave(line: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
+    out = tmp_path / "scores.parquet"
+    script("score").main(composed("score", f"run={line['run']}", f"cutoff={line['b']}", f"out={out}"))
+    found, judged = load_scores(out)[0], load_scores(line["run"] / "scores.parquet")[1]
+    assert found.cutoff == judged.cutoff == line["b"]
+    np.testing.assert_array_equal(found.probability, judged.probability)
+    bought = line["log"].purchasers(line["log"].last_day + 1 - 30)
+    np.testing.assert_array_equal(found.customer, line["log"].customer_id[bought])
+
+
+def test_score_says_what_a_reader_should_know(
+    line: dict[str, Any], composed: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stale, early = to_date(line["log"].last_day + 20).isoformat(), to_date(line["log"].first_day + 90).isoformat()
+    sentences = {
+        stale: "the log is stale: it ends on",
+        early: "before the last training label",
+        "2031-01-01": "no offer has 3 buyers in the 91 days before 2031-01-01: all that sold are scored",
+    }
+    for day, sentence in sentences.items():
+        script("score").main(composed("score", f"run={line['run']}", f"cutoff={day}", f"out={tmp_path / day}"))
+        assert sentence in " ".join(capsys.readouterr().err.split())
+        assert load_scores(tmp_path / day)[0].cutoff == day
+
+
+def test_score_refuses_dates_without_a_past(line: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
+    first = to_date(line["log"].first_day).isoformat()
+    with pytest.raises(ConfigurationError, match="is not after the first purchase"):
+        script("score").main(composed("score", f"run={line['run']}", f"cutoff={first}", f"out={tmp_path / 's'}"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_backtest_trains_a_model_for_every_date(line: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
+    options = [f"cutoffs=[{line['a']},{line['b']}]", "baselines=[frequency]", f"out={tmp_path}", "resamples=5"]
+    script("backtest").main(composed("backtest", *given(line), *QUICK, *options))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(metrics["models"]) == {"network", "frequency"}
+    assert [s.cutoff for s in load_scores(tmp_path / "scores.parquet")] == [line["a"], line["b"]]
+    assert (tmp_path / "frequency.parquet").is_file() and (tmp_path / "report.html").is_file()
+    assert sorted(path.name for path in (tmp_path / "folds").iterdir()) == [line["a"], line["b"]]
+
+
+def test_judging_needs_complete_labels_and_known_names(line: dict[str, Any], composed: Compose) -> None:
+    late = to_date(line["log"].last_day - 3).isoformat()
+    evaluate = script("evaluate").main
+    with pytest.raises(ConfigurationError, match=f"labels of cutoff {late} need data up to"):
+        evaluate(composed("evaluate", f"run={line['run']}", f"cutoffs=[{late}]"))
+    with pytest.raises(ConfigurationError, match="no incumbent 'lightgmb'; baselines holds popularity"):
+        evaluate(composed("evaluate", f"run={line['run']}", f"cutoffs=[{line['a']}]", "baselines=[lightgmb]"))
+    with pytest.raises(ConfigurationError, match="no cutoff to judge at"):
+        evaluate(composed("evaluate", f"run={line['run']}", "cutoffs=[]"))
