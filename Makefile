@@ -1,10 +1,10 @@
-# Every target makes its own .venv first, so a fresh clone needs only make and Python 3.11 or 3.12.
+# Every target makes its own .venv first, so a fresh clone needs only make and Python 3.11 or newer.
 # PYTHON=/path/to/python chooses the interpreter that .venv is made from.
 
-# The first of these that really starts (a version manager's shim may not), is a version we support and can make a .venv.
-FITS = import sys, venv, ensurepip; ok = (3, 11) <= sys.version_info[:2] < (3, 13); ok and print(sys.executable); sys.exit(not ok)
+# The first of these that really starts (a version manager's shim may not), is new enough and can make a .venv.
+FITS = import sys, venv, ensurepip; ok = sys.version_info[:2] >= (3, 11); ok and print(sys.executable); sys.exit(not ok)
 ifndef PYTHON
-PYTHON = $(shell for python in python3.12 python3.11 python3; do $$python -c '$(FITS)' 2>/dev/null && break; done)
+PYTHON = $(shell for python in python3.12 python3.11 python3 python3.13 python3.14; do $$python -c '$(FITS)' 2>/dev/null && break; done)
 endif
 PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt
 RUN = .venv/bin/python
@@ -18,7 +18,7 @@ help: ## show these targets
 install: .venv/.installed ## make .venv with all that the other targets need
 
 .venv/.installed: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "propensity: no Python 3.11 or 3.12 with venv on the PATH; give one as make PYTHON=/path/to/python" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "propensity: no Python 3.11 or newer with venv on the PATH; give one as make PYTHON=/path/to/python" >&2; exit 2; }
 	test -x .venv/bin/python || "$(PYTHON)" -m venv .venv
 	$(PIP_INSTALL) -e '.[demo,test]'
 	@touch $@

@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 
 LADDER = (
-    {"kernel", "errors"},
+    {"kernel", "errors", "atomic"},
     {"data", "mistake"},
     {"model", "scores", "metric", "config"},
     {"loss", "decision", "baseline"},
@@ -22,7 +22,7 @@ LADDER = (
 )
 RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
 BESIDE = {("metric", "scores")}  # siblings that may see each other
-WITHOUT_TORCH = ("kernel", "errors", "mistake", "config", "data", "metric", "scores", "decision", "report")
+WITHOUT_TORCH = ("kernel", "errors", "atomic", "mistake", "config", "data", "metric", "scores", "decision", "report")
 HEAVY = ("torch", "lightning", "torchmetrics")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from propensity.atomic import whole_file
 from propensity.errors import ConfigurationError, DataError
 
 COLUMNS = ("cutoff", "customer_id", "offer_id", "score", "expected_revenue")
@@ -42,14 +42,8 @@ class Scores:
 
 def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
     """Writes scores of several cutoffs into one Parquet file, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as draft:
         pl.concat([one.frame() for one in scores]).write_parquet(draft, compression="zstd")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:

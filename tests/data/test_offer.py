@@ -121,8 +121,25 @@ def test_an_offer_nobody_has_bought_is_on_sale_where_no_buyers_are_asked_for() -
     assert on_sale(unknown, never, Cutoff(log.last_day, 14)).name == ("own",)
 
 
-def test_no_offer_on_sale_is_a_configuration_error() -> None:
+def test_long_after_the_log_ended_the_offers_are_those_on_sale_when_it_did() -> None:
+    log = random_log(4)
+    counts = distinct_buyers(log, membership(ColumnOffers("category").all(log)), log.last_day - 29, log.last_day + 1)
+    rule = ColumnOffers("category", min_buyers=max(counts), window=30)
+    offers = on_sale(log, rule, Cutoff(log.last_day + 400, 14))
+    assert offers.name == on_sale(log, rule, Cutoff(log.last_day + 1, 14)).name
+    assert len(offers) == counts.count(max(counts)) < len(counts)
+
+
+def test_where_no_offer_has_enough_buyers_it_is_whatever_was_ever_bought() -> None:
+    log, asked = random_log(0), {"never met": "item = 'item 000'", "own": "brand = 'own'"}
+    rule = FilterOffers(asked, min_buyers=999, window=30)
+    assert on_sale(log, rule, Cutoff(log.first_day + 150, 14)).name == ("own",)
+
+
+@pytest.mark.parametrize("enough", [0, 1])
+def test_no_offer_on_sale_is_a_configuration_error(enough: int) -> None:
     log = random_log(0)
-    words = "no offer has 999 buyers in the 30 days before 2023-06-01; lower data.offer.min_buyers"
-    with pytest.raises(ConfigurationError, match=words):
-        on_sale(log, ColumnOffers("category", min_buyers=999, window=30), Cutoff(log.first_day + 150, 14))
+    unknown = replace(log, item_known=np.full(14, log.last_day, np.int32))
+    rule = ColumnOffers("category", min_buyers=enough)
+    with pytest.raises(ConfigurationError, match="no offer was ever bought before 2023-01-12; give a later cutoff"):
+        on_sale(unknown, rule, Cutoff(log.first_day + 10, 14))

@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,6 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from propensity.atomic import whole_folder
 from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.event import PURCHASE
 
@@ -111,7 +108,7 @@ class EventLog:
         counts = np.add.reduceat(np.append(seen, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
         kept = counts > 0
         offsets = np.concatenate([[0], np.cumsum(counts[kept])]).astype(np.int64)
-        columns = {name: np.ascontiguousarray(getattr(self, name)[seen]) for name in COLUMNS}
+        columns: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[seen]) for name in COLUMNS}
         sold = columns["day"][columns["kind"] == PURCHASE]
         meta = self.meta | {"last_day": int(sold.max()) if sold.size else self.first_day}
         return replace(self, offsets=offsets, customers=self.customers.filter(pl.Series(kept)), meta=meta, **columns)
@@ -187,28 +184,3 @@ def fingerprint(log: EventLog) -> str:
     for frame in (log.customers, log.items):
         digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).view(np.uint8).data)
     return digest.hexdigest()[:16]
-
-
-@contextmanager
-def whole_folder(folder: str | Path) -> Iterator[Path]:
-    """A draft folder beside `folder` that takes its place on success, and leaves nothing behind on failure."""
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    os.chmod(draft, 0o755)
-    try:
-        yield draft
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-            os.rename(folder, old / "log")
-            try:
-                os.rename(draft, folder)
-            except BaseException:
-                os.rename(old / "log", folder)
-                raise
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.rename(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

@@ -40,7 +40,7 @@ def build_log(tables: Tables) -> EventLog:
         events = _events(tables)
         customers = _vocabulary(events, tables.customers, "customer")
         items = _items(events, tables.items)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise DataError(f"the raw tables cannot be read ({str(error).splitlines()[0]}); deliver them again") from None
     if events.height == 0:
         raise DataError(f"no usable event among {tables.read} rows (left out: {tables.dropped}); check the columns")

@@ -90,7 +90,8 @@ class FilterOffers:
         if not self.filters:
             raise ConfigurationError("data.offer.filters is empty; name at least one filter")
         masks = np.stack([self._match(log.items, name, rule) for name, rule in self.filters.items()], axis=1)
-        return sets_of(tuple(self.filters), *np.nonzero(masks), items=masks.shape[0])
+        item, offer = np.nonzero(masks)
+        return sets_of(tuple(self.filters), item, offer, masks.shape[0])
 
     @staticmethod
     def _match(items: pl.DataFrame, name: str, rule: str) -> np.ndarray:
@@ -114,9 +115,9 @@ def offers_before(log: EventLog, rule: OfferRule, day: int) -> Offers:
 
 
 def on_sale(log: EventLog, rule: OfferRule, cutoff: Cutoff) -> Offers:
-    """The offers to score at a cutoff: known items, and `min_buyers` distinct buyers or more in `[day - window, day)`.
+    """The offers to score at a cutoff: known items, and at least `min_buyers` buyers in `[day - window, day)`.
 
-    Where no offer has them, because the log ended long before or has only begun, those that had them when the log ended;
+    Where no offer has them, because the log ended long before or has only begun, those that had them when it ended;
     else whatever was ever bought. ConfigurationError if nothing was.
     """
     offers = offers_before(log, rule, cutoff.day)
@@ -129,10 +130,12 @@ def on_sale(log: EventLog, rule: OfferRule, cutoff: Cutoff) -> Offers:
         (end, rule.window, rule.min_buyers),
         (end, end - log.first_day, 1),
     ):
-        kept = np.flatnonzero(buyers(log, offers, day, window) >= least)
+        kept = np.flatnonzero(buyers(log, offers, day, window) >= max(least, 1))
         if kept.size:
             return offers.take(kept)
-    raise ConfigurationError(f"no offer was ever bought before {cutoff}; give a later cutoff or other data.offer settings")
+    raise ConfigurationError(
+        f"no offer was ever bought before {cutoff}; give a later cutoff or other data.offer settings"
+    )
 
 
 def buyers(log: EventLog, offers: Offers, day: int, window: int) -> np.ndarray:

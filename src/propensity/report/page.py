@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from propensity.atomic import whole_file
 from propensity.report import section
 from propensity.report.number import DASH, Cell, Metric, decimal, metrics_of, percent
 from propensity.report.offer import offers, over_dates
@@ -23,14 +23,8 @@ OPTIONAL = ("config", "data", "end", "cutoffs", "examples", "commit", "libraries
 
 def write_page(metrics: Mapping[str, Any], path: str | Path) -> None:
     """Writes the page of `metrics`, what `evaluate` returned plus `run`; the file is whole, or not there at all."""
-    path = Path(path)
-    text = page(metrics)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path) as draft:
+        draft.write_text(page(metrics), encoding="utf-8")
 
 
 def page(metrics: Mapping[str, Any]) -> str:

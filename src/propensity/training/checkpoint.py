@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import warnings
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
+from propensity.atomic import whole_file
 from propensity.data.preparation import Preparation
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
@@ -37,13 +37,9 @@ class Trained:
 def save_trained(folder: str | Path, model: nn.Module, vocabulary: Vocabulary, about: dict[str, Any]) -> Path:
     """Writes `folder/model.ckpt`, whole or not at all."""
     path = Path(folder) / FILE
-    draft = path.with_name(f".{FILE}.{os.getpid()}")
     content = {"format": FORMAT, "state": model.state_dict(), "vocabulary": vocabulary.state(), "about": about}
-    try:
+    with whole_file(path) as draft:
         torch.save(content, draft)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
     return path
 
 

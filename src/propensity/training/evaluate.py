@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import polars as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from propensity.atomic import whole_file
 from propensity.baseline import Baseline
 from propensity.data.cutoff import cutoff_of, labelled
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -98,8 +98,10 @@ def judge(
     metrics["run"] = about | {"horizon": occasions[0].snapshot.cutoff.horizon, "rows": log.meta["rows"]}
     for name, found in answers.items():
         save_scores(found, out / ("scores.parquet" if name == NETWORK else f"{name}.parquet"))
-    customers(occasions[-1]).write_parquet(out / "customers.parquet")
-    write_whole(out / "metrics.json", json.dumps(metrics, indent=1))
+    with whole_file(out / "customers.parquet") as draft:
+        customers(occasions[-1]).write_parquet(draft)
+    with whole_file(out / "metrics.json") as draft:
+        draft.write_text(json.dumps(metrics, indent=1))
     return metrics
 
 
@@ -131,13 +133,3 @@ def customers(occasion: Occasion) -> pl.DataFrame:
     attributes = log.customers[customer].rename({"customer": "customer_id"})
     cutoff = pl.lit(to_date(snapshot.cutoff.day)).alias("cutoff")
     return pl.concat([attributes, activity], how="horizontal").with_columns(cutoff)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file aside and renames it into place."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -11,8 +11,20 @@ import polars as pl
 from propensity.data.source import Tables
 from propensity.errors import ConfigurationError, DataError
 
-TABLES = ("transactions", "products", "demographics", "campaigns", "campaign_descriptions", "coupon_redemptions")
 DEMOGRAPHICS = ("age", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count")
+TABLES = {  # the columns that are read of each
+    "transactions": (
+        "household_id", "basket_id", "product_id", "quantity", "sales_value", "retail_disc", "coupon_disc",
+        "coupon_match_disc", "transaction_timestamp",
+    ),
+    "products": ("product_id", "manufacturer_id", "department", "brand", "product_category", "product_type"),
+    "demographics": ("household_id", *DEMOGRAPHICS),
+    "campaigns": ("campaign_id", "household_id"),
+    "campaign_descriptions": ("campaign_id", "start_date"),
+    "coupon_redemptions": ("household_id", "coupon_upc", "redemption_date"),
+}  # fmt: skip
+
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 @dataclass
@@ -31,6 +43,14 @@ class CompleteJourney:
         return [self._folder() / f"{table}.parquet" for table in TABLES]
 
     def load(self) -> Tables:
+        """Scans of the tables; ConfigurationError for a file that is not there, DataError for one that is no use."""
+        try:
+            return self._load()
+        except UNREADABLE as error:  # a page inside a file; its footer was fine
+            reason = str(error).splitlines()[0]
+            raise DataError(f"a table in {self._folder()} is damaged ({reason}); deliver it again") from None
+
+    def _load(self) -> Tables:
         lines = self._scan("transactions")
         products = self._scan("products")
         categorised = products.filter(pl.col("product_category").is_not_null())
@@ -80,11 +100,14 @@ class CompleteJourney:
             raise ConfigurationError(f"no {file.name} in {file.parent}; give data.source.path=<folder with the tables>")
         try:
             frame = pl.scan_parquet(file)
-            frame.collect_schema()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(
-                f"{file} cannot be read as Parquet ({str(error).splitlines()[0]}); deliver it again"
-            ) from None
+            have, rows = frame.collect_schema().names(), self._count(frame)
+        except UNREADABLE as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{file} cannot be read as Parquet ({reason}); deliver it again") from None
+        if missing := [name for name in TABLES[table] if name not in have]:
+            raise DataError(f"{file} has no column {missing[0]}, only {', '.join(have)}; deliver it again")
+        if rows == 0 and table in ("transactions", "products"):
+            raise DataError(f"{file} holds no rows; deliver it again")
         return frame
 
     def _folder(self) -> Path:
