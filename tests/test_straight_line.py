@@ -44,7 +44,9 @@ def given(line: dict[str, Any]) -> list[str]:
     return [*SMALL, f"data.log={line['folder']}"]
 
 
-def test_prepare_leaves_a_log_with_every_row_accounted_for(line: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
+def test_prepare_leaves_a_log_with_every_row_accounted_for(
+    line: dict[str, Any], composed: Compose, tmp_path: Path
+) -> None:
     script("prepare").main(composed("prepare", *SMALL, f"out={tmp_path / 'log'}"))
     meta = json.loads((tmp_path / "log/meta.json").read_text())
     assert meta["rows"]["in"] == meta["rows"]["used"] + sum(meta["rows"]["dropped"].values()) > 1000

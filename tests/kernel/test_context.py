@@ -18,10 +18,7 @@ NAMES = context_columns(WINDOWS)
 def market(log: EventLog, offers: Offers, cutoff: int, customer=None, horizon: int = 14) -> np.ndarray:
     customer = np.arange(len(log)) if customer is None else customer
     out = np.full((len(offers), len(NAMES)), 7.7)  # what a reused buffer may hold
-    offer_context(
-        log.offsets, log.day, log.item, log.kind, log.revenue, offers.item_offsets, offers.item_offer,
-        customer, cutoff, horizon, np.array(WINDOWS), out,
-    )  # fmt: skip
+    offer_context(log.events, offers.sets, customer, cutoff, horizon, np.array(WINDOWS), out)
     return out
 
 

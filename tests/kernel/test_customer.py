@@ -33,10 +33,9 @@ def people(log: EventLog, offers: Offers, cutoff: int, customer=None, hide_days=
     hide_days = np.zeros(customer.size, np.int64) if hide_days is None else hide_days
     out = np.full((customer.size, len(NAMES)), 7.7, np.float32)  # what a reused buffer may hold
     customer_windows(
-        log.offsets, log.day, log.item, log.kind, log.order, log.revenue, log.discount, offers.item_offsets,
-        offers.item_offer, len(offers), customer, cutoff, horizon, hide_days, np.array(WINDOWS),
-        np.array(HALF_LIVES), out,
-    )  # fmt: skip
+        *(log.events, offers.sets, len(offers), customer, cutoff, horizon, hide_days),
+        *(np.array(WINDOWS), np.array(HALF_LIVES), out),
+    )
     return out
 
 

@@ -35,10 +35,7 @@ def events(
     hide_offer = np.full(customer.size, -1) if hide_offer is None else hide_offer
     kinds = (np.int32, np.int32, np.int32, np.float32, np.float32)  # of a reused buffer that holds something
     out = (*(np.full((customer.size, width), 7, kind) for kind in kinds), np.full(customer.size, 7))
-    last_events(
-        log.offsets, log.day, log.item, log.kind, log.channel, log.revenue, offers.item_offsets,
-        offers.item_offer, customer, cutoff, hide_days, hide_offer, out,
-    )  # fmt: skip
+    last_events(log.events, offers.sets, customer, cutoff, hide_days, hide_offer, out)
     return out
 
 

@@ -16,10 +16,7 @@ def labels(log: EventLog, offers: Offers, cutoff: int, horizon: int, customer=No
     customer = np.arange(len(log)) if customer is None else customer
     bought = np.ones((customer.size, len(offers)), bool)  # what a reused buffer may hold
     money, visit = np.full(bought.shape, 7.7, np.float32), np.ones(customer.size, bool)
-    outcomes(
-        log.offsets, log.day, log.item, log.kind, log.revenue, offers.item_offsets, offers.item_offer,
-        customer, cutoff, horizon, bought, money, visit,
-    )  # fmt: skip
+    outcomes(log.events, offers.sets, customer, cutoff, horizon, bought, money, visit)
     return bought, money, visit
 
 

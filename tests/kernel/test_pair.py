@@ -33,11 +33,8 @@ def pairs(log: EventLog, offers: Offers, cutoff: int, customer=None, hide_days=N
     hide_days = np.zeros(customer.size, np.int64) if hide_days is None else hide_days
     hide_offer = np.full(customer.size, -1) if hide_offer is None else hide_offer
     out = np.full((customer.size, len(offers), len(NAMES)), 7.7, np.float32)  # what a reused buffer may hold
-    pair_windows(
-        log.offsets, log.day, log.item, log.kind, log.order, log.quantity, log.revenue, log.discount,
-        offers.item_offsets, offers.item_offer, customer, cutoff, hide_days, hide_offer,
-        np.array(WINDOWS), np.array(HALF_LIVES), out,
-    )  # fmt: skip
+    windows, half_lives = np.array(WINDOWS), np.array(HALF_LIVES)
+    pair_windows(log.events, offers.sets, customer, cutoff, hide_days, hide_offer, windows, half_lives, out)
     return out
 
 

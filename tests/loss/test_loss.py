@@ -29,6 +29,7 @@ def test_every_loss_is_finite_and_teaches(name: str, composed: Callable[..., Dic
     purchase = outputs.purchase.requires_grad_()
     terms = instantiate(composed("train", f"loss={name}").loss)(outputs, outcomes, weight)
     terms.total.backward()
+    assert purchase.grad is not None
     assert torch.isfinite(terms.total) and purchase.grad.abs().min() > 0
     assert "purchase" in terms.parts
 

@@ -56,6 +56,7 @@ def test_every_real_event_counts(encoder: nn.Module, events: tuple[Tensor, Tenso
     event, length = events
     event = event.clone().requires_grad_()
     encoder(event, length).square().sum().backward()
+    assert event.grad is not None
     moved = event.grad.abs().sum(-1) > 0
     assert (moved == (torch.arange(7) < length[:, None])).all()
 

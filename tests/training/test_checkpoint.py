@@ -12,11 +12,11 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from conftest import QUICK, SMALL
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.training.checkpoint import FILE, load_trained, targets
 from propensity.training.predict import predict
 from propensity.training.run import train
-from conftest import QUICK, SMALL
 
 
 @pytest.fixture

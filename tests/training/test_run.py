@@ -13,12 +13,12 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from conftest import QUICK, SMALL
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, GateError
 from propensity.training.checkpoint import load_trained
 from propensity.training.module import PropensityModule
 from propensity.training.run import train
-from conftest import QUICK, SMALL
 
 Compose = Callable[..., DictConfig]
 
@@ -130,6 +130,15 @@ def test_labels_that_are_not_complete_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_said(small_world: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
+    options = [o for o in QUICK if "pairs" not in o]
+    with pytest.raises(ConfigurationError, match="training wants a GPU and torch sees none; use training=cpu"):
+        train(
+            composed("train", *SMALL, "training=gpu", *options, f"data.log={small_world['folder']}", f"out={tmp_path}")
+        )
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_network(small_world: dict[str, Any], tmp_path: Path, repository: Path) -> None:
     command = [sys.executable, "scripts/train.py", "training=ddp", "training.accelerator=cpu", "training.devices=2"]
@@ -139,5 +148,5 @@ def test_two_processes_train_one_network(small_world: dict[str, Any], tmp_path: 
         cwd=repository, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "2 processes" in done.stderr
+    assert "MEMBER: 2/2" in done.stderr
     assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())

@@ -8,6 +8,7 @@ import numpy as np
 
 from propensity.baseline import scores_of
 from propensity.baseline.table import by_block, usual_amount
+from propensity.data.dropout import Hidden
 from propensity.data.preparation import Examples, Occasion
 from propensity.kernel.pair import pair_columns, pair_windows
 from propensity.scores import Scores
@@ -58,14 +59,14 @@ class Frequency:
 
 def _decayed(occasion: Occasion, half_life: int) -> np.ndarray:
     """Purchase days of each pair, halved every `half_life` days: (N, M)."""
-    (features, snapshot, customer), log = occasion, occasion.features.log
+    features, snapshot, customer = occasion
     names = pair_columns((1,), (half_life,))
     out = np.empty((customer.size, len(features.offers), len(names)), np.float32)
+    hidden = Hidden.nothing(customer.size)
     pair_windows(
-        log.offsets, log.day, log.item, log.kind, log.order, log.quantity, log.revenue, log.discount,
-        features.offers.item_offsets, features.offers.item_offer, customer, snapshot.cutoff.day,
-        np.zeros(customer.size, np.int64), np.full(customer.size, -1), np.array([1]), np.array([half_life]), out,
-    )  # fmt: skip
+        *(features.events, features.sets, customer, snapshot.cutoff.day, hidden.days, hidden.offer),
+        *(np.array([1]), np.array([half_life]), out),
+    )
     return out[:, :, names.index(f"decayed_{half_life}")].copy()
 
 

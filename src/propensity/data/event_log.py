@@ -19,7 +19,7 @@ import polars as pl
 
 from propensity.atomic import whole_folder
 from propensity.errors import ConfigurationError, DataError
-from propensity.kernel.event import PURCHASE
+from propensity.kernel.event import PURCHASE, Events, fixed
 
 FORMAT = 1
 COLUMNS = {
@@ -94,6 +94,11 @@ class EventLog:
     @property
     def customer_id(self) -> np.ndarray:
         return self.customers["customer"].to_numpy()
+
+    @property
+    def events(self) -> Events:
+        """The columns, as kernels take them."""
+        return Events(*(fixed(getattr(self, name)) for name in Events._fields))
 
     @property
     def fingerprint(self) -> str:

@@ -73,6 +73,7 @@ class Features:
 
     def __init__(self, log: EventLog, offers: Offers, vocabulary: Vocabulary, rule: FeatureRule) -> None:
         self.log, self.offers, self.vocabulary, self.rule = log, offers, vocabulary, rule
+        self.events, self.sets = log.events, offers.sets
         self.offer_code = vocabulary.offer_codes(offers)
         self.attribute = vocabulary.offer_attributes(log, offers)
         self.item_code = vocabulary.item_codes(log)
@@ -101,45 +102,37 @@ class Features:
 
     def outcomes(self, cutoff: Cutoff, customer: np.ndarray) -> Outcomes:
         """What `customer (B,)` did in the horizon, as float32 arrays."""
-        log, offers = self.log, self.offers
-        bought = np.empty((customer.size, len(offers)), bool)
+        bought = np.empty((customer.size, len(self.offers)), bool)
         money, visit = np.empty(bought.shape, np.float32), np.empty(customer.size, bool)
-        outcomes(
-            log.offsets, log.day, log.item, log.kind, log.revenue, offers.item_offsets, offers.item_offer,
-            customer, cutoff.day, cutoff.horizon, bought, money, visit,
-        )  # fmt: skip
+        outcomes(self.events, self.sets, customer, cutoff.day, cutoff.horizon, bought, money, visit)
         arrays: Any = (bought.astype(np.float32), money, visit.astype(np.float32))
         return Outcomes(*arrays)
 
     def _pair(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden, person: np.ndarray) -> np.ndarray:
-        log, offers, names = self.log, self.offers, self.rule.pair
-        out = np.empty((customer.size, len(offers), len(names)), np.float32)
-        own = out[:, :, : len(names) - 4]
+        names = self.rule.pair
+        out = np.empty((customer.size, len(self.offers), len(names)), np.float32)
         pair_windows(
-            log.offsets, log.day, log.item, log.kind, log.order, log.quantity, log.revenue, log.discount,
-            offers.item_offsets, offers.item_offer, customer, snapshot.cutoff.day, hidden.days, hidden.offer,
-            self.windows, self.half_lives, own,
-        )  # fmt: skip
+            *(self.events, self.sets, customer, snapshot.cutoff.day, hidden.days, hidden.offer),
+            *(self.windows, self.half_lives, out),
+        )
         column = {name: out[:, :, k] for k, name in enumerate(names)}
         exposure = np.minimum(person[:, self.rule.customer.index("tenure")], RATE_WINDOW)[:, None]
         rate = (column[f"days_{RATE_WINDOW}"] + PRIOR_DAYS * snapshot.rate) / (exposure + PRIOR_DAYS)
         column["expected"][:] = rate * snapshot.cutoff.horizon
         cell = hazard_cell(column["recency"], column["days_bought"])
-        column["hazard"][:] = snapshot.hazard[np.arange(len(offers)), cell]
+        column["hazard"][:] = snapshot.hazard[np.arange(len(self.offers)), cell]
         taste = np.log1p(column[f"decayed_{TASTE}"])
         column["similar"][:] = taste @ snapshot.similar
         column["follow"][:] = taste @ snapshot.follow[:-1] + snapshot.follow[-1]
         return out
 
     def _customer(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden) -> np.ndarray:
-        log, offers, names = self.log, self.offers, self.rule.customer
+        names, cutoff = self.rule.customer, snapshot.cutoff
         out = np.empty((customer.size, len(names)), np.float32)
-        cutoff = snapshot.cutoff
         customer_windows(
-            log.offsets, log.day, log.item, log.kind, log.order, log.revenue, log.discount, offers.item_offsets,
-            offers.item_offer, len(offers), customer, cutoff.day, cutoff.horizon, hidden.days, self.windows,
-            self.half_lives, out[:, :-3],
-        )  # fmt: skip
+            *(self.events, self.sets, len(self.offers), customer, cutoff.day, cutoff.horizon),
+            *(hidden.days, self.windows, self.half_lives, out),
+        )
         column = {name: out[:, k] for k, name in enumerate(names)}
         column["trend"][:] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
         cohort = snapshot.cohort[tenure_month(column["tenure"])]
@@ -148,14 +141,10 @@ class Features:
         return out
 
     def _history(self, cutoff: Cutoff, customer: np.ndarray, hidden: Hidden) -> tuple[np.ndarray, ...]:
-        log, offers = self.log, self.offers
         shape = (customer.size, self.rule.history)
         kinds = (np.int32, np.int32, np.int32, np.float32, np.float32)
         out = tuple(np.empty(shape, dtype) for dtype in kinds) + (np.empty(customer.size, np.int64),)
-        last_events(
-            log.offsets, log.day, log.item, log.kind, log.channel, log.revenue, offers.item_offsets,
-            offers.item_offer, customer, cutoff.day, hidden.days, hidden.offer, out,
-        )  # fmt: skip
+        last_events(self.events, self.sets, customer, cutoff.day, hidden.days, hidden.offer, out)
         return out
 
     def _channel_codes(self, vocabulary: Vocabulary) -> np.ndarray:

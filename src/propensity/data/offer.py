@@ -12,6 +12,7 @@ from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 from propensity.kernel.context import offer_context
+from propensity.kernel.event import Sets, fixed
 
 
 class Offers(NamedTuple):
@@ -26,6 +27,11 @@ class Offers(NamedTuple):
 
     def __len__(self) -> int:
         return len(self.name)
+
+    @property
+    def sets(self) -> Sets:
+        """Item -> offers, as kernels take it."""
+        return Sets(fixed(self.item_offsets), fixed(self.item_offer))
 
     @property
     def item(self) -> np.ndarray:
@@ -141,10 +147,5 @@ def on_sale(log: EventLog, rule: OfferRule, cutoff: Cutoff) -> Offers:
 def buyers(log: EventLog, offers: Offers, day: int, window: int) -> np.ndarray:
     """Distinct customers who bought each offer in `[day - window, day)`: (M,)."""
     out = np.empty((len(offers), 9))
-    everyone = np.arange(len(log))
-    windows = np.array([window])
-    offer_context(
-        log.offsets, log.day, log.item, log.kind, log.revenue, offers.item_offsets, offers.item_offer,
-        everyone, day, 1, windows, out,
-    )  # fmt: skip
+    offer_context(log.events, offers.sets, np.arange(len(log)), day, 1, np.array([window]), out)
     return out[:, 0].astype(np.int64)

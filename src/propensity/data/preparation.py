@@ -149,7 +149,8 @@ def origin(source: Source) -> str:
 
 
 def _settings(source: Any, changed_only: bool = False) -> dict[str, str]:
-    found = {f.name: (getattr(source, f.name), f.default) for f in dataclasses.fields(source)}
+    """The source's fields as text; those that do not compare are no settings."""
+    found = {f.name: (getattr(source, f.name), f.default) for f in dataclasses.fields(source) if f.compare}
     return {name: str(value) for name, (value, default) in found.items() if not changed_only or value != default}
 
 

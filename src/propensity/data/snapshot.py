@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.cutoff import Cutoff
+from propensity.data.dropout import Hidden
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.kernel.context import context_columns, offer_context
@@ -88,6 +89,7 @@ class SnapshotBuilder:
 
     def __init__(self, log: EventLog, offers: Offers, horizon: int, rule: SnapshotRule) -> None:
         self.log, self.offers, self.horizon, self.rule = log, offers, horizon, rule
+        self.events, self.sets = log.events, offers.sets
         ids = log.customers["customer"]
         self.lot = ids.cast(pl.String).hash(seed=0).to_numpy()
         self.remembered: dict[int, Moments] = {}
@@ -98,12 +100,8 @@ class SnapshotBuilder:
         labelled = [cutoff.day - self.horizon - k * self.rule.step for k in range(self.rule.references)]
         past = [self._moments(day) for day in labelled if day > self.log.first_day]
         raw = np.empty((len(self.offers), len(context_columns(tuple(CONTEXT_WINDOWS)))))
-        log, offers = self.log, self.offers
-        offer_context(
-            log.offsets, log.day, log.item, log.kind, log.revenue, offers.item_offsets, offers.item_offer,
-            population, cutoff.day, self.horizon, CONTEXT_WINDOWS, raw,
-        )  # fmt: skip
-        exposure = min(cutoff.day - log.first_day, int(CONTEXT_WINDOWS[2]))
+        offer_context(self.events, self.sets, population, cutoff.day, self.horizon, CONTEXT_WINDOWS, raw)
+        exposure = min(cutoff.day - self.log.first_day, int(CONTEXT_WINDOWS[2]))
         return Snapshot(
             cutoff=cutoff,
             context=_context(raw, population.size),
@@ -145,27 +143,20 @@ class SnapshotBuilder:
 
     def _state(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, np.ndarray]:
         """Tastes (B, M + 1), with a column of ones, and hazard cells (B, M)."""
-        log, offers = self.log, self.offers
         names = pair_columns((1,), (TASTE,))
-        pair = np.empty((rows.size, len(offers), len(names)), np.float32)
-        pair_windows(
-            log.offsets, log.day, log.item, log.kind, log.order, log.quantity, log.revenue, log.discount,
-            offers.item_offsets, offers.item_offer, rows, day, np.zeros(rows.size, np.int64), np.full(rows.size, -1),
-            np.array([1]), np.array([TASTE]), pair,
-        )  # fmt: skip
+        pair = np.empty((rows.size, len(self.offers), len(names)), np.float32)
+        hidden = Hidden.nothing(rows.size)
+        window, half_life = np.array([1]), np.array([TASTE])
+        pair_windows(self.events, self.sets, rows, day, hidden.days, hidden.offer, window, half_life, pair)
         column = {name: pair[:, :, k] for k, name in enumerate(names)}
-        taste = np.ones((rows.size, len(offers) + 1))
+        taste = np.ones((rows.size, len(self.offers) + 1))
         taste[:, :-1] = np.log1p(column[f"decayed_{TASTE}"])
         return taste, hazard_cell(column["recency"], column["days_bought"])
 
     def _bought(self, rows: np.ndarray, day: int) -> np.ndarray:
-        log, offers = self.log, self.offers
-        bought = np.empty((rows.size, len(offers)), bool)
+        bought = np.empty((rows.size, len(self.offers)), bool)
         money, visit = np.empty(bought.shape, np.float32), np.empty(rows.size, bool)
-        outcomes(
-            log.offsets, log.day, log.item, log.kind, log.revenue, offers.item_offsets, offers.item_offer,
-            rows, day, self.horizon, bought, money, visit,
-        )  # fmt: skip
+        outcomes(self.events, self.sets, rows, day, self.horizon, bought, money, visit)
         return bought.astype(np.float64)
 
     def _hazard(self, past: list[Moments]) -> np.ndarray:
@@ -196,14 +187,12 @@ class SnapshotBuilder:
         return self.rule.ridge * float(np.trace(gram)) / max(len(gram), 1) + 1e-3
 
     def _cohort(self, population: np.ndarray, cutoff: Cutoff) -> np.ndarray:
-        log, offers = self.log, self.offers
         names = customer_columns((91,), ())
         rows = np.empty((population.size, len(names)), np.float32)
         customer_windows(
-            log.offsets, log.day, log.item, log.kind, log.order, log.revenue, log.discount, offers.item_offsets,
-            offers.item_offer, len(offers), population, cutoff.day, self.horizon, np.zeros(population.size, np.int64),
-            np.array([91]), np.zeros(0, np.int64), rows,
-        )  # fmt: skip
+            *(self.events, self.sets, len(self.offers), population, cutoff.day, self.horizon),
+            *(np.zeros(population.size, np.int64), np.array([91]), np.zeros(0, np.int64), rows),
+        )
         month = tenure_month(rows[:, names.index("tenure")])
         size = np.bincount(month, minlength=TENURES) + 1e-9
         logs = [np.log1p(np.maximum(rows[:, names.index(name)], 0)) for name in ("spend_91", "orders_91")]

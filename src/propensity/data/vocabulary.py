@@ -83,8 +83,8 @@ class Vocabulary:
 
 
 def _values(items: pl.DataFrame, name: str) -> tuple[str, ...]:
-    """Sorted distinct values of a text column; numbers are measurements, not names."""
-    if items.schema[name] not in (pl.String, pl.Categorical, pl.Boolean):
+    """Sorted distinct values of a column of text or whole numbers; fractions are measurements, not names."""
+    if not (items.schema[name].is_integer() or items.schema[name] in (pl.String, pl.Categorical, pl.Boolean)):
         return ()
     return tuple(items[name].cast(pl.String).drop_nulls().unique().sort().to_list())
 

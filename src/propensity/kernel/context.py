@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from propensity.kernel.event import PURCHASE
-from propensity.kernel.pair import NEVER, age_table, visible_end
+from propensity.kernel.event import PURCHASE, Events, Sets
+from propensity.kernel.window import NEVER, first_at, window_of, window_table
 
 LIFE = (
     "repeat_buyers",  # customers with two purchase days or more
@@ -29,60 +29,102 @@ def context_columns(windows: tuple[int, ...]) -> tuple[str, ...]:
 
 
 @njit(cache=True, nogil=True)
-def offer_context(offsets, day, item, kind, revenue, item_offsets, item_offer, customer, cutoff, horizon, windows, out):
+def offer_context(
+    events: Events, sets: Sets, customer: np.ndarray, cutoff: int, horizon: int, windows: np.ndarray, out: np.ndarray
+) -> np.ndarray:
     """Totals over `customer (B,)` of what each offer saw before `cutoff`: out (M, 3 W + 6) float64, overwritten.
 
     buyers_w counts customers with a purchase in the window, days_w their purchase days, spend_w their spend.
     """
-    n_windows, n_offers = windows.size, out.shape[0]
-    bucket_of_age = age_table(windows)
+    n_offers, table = out.shape[0], window_table(windows)
     out[:] = 0.0
-    at = 3 * n_windows
-    gaps, gap_days = np.zeros(n_offers), np.zeros(n_offers)
-    oldest = np.full(n_offers, cutoff)
-    first, last = np.full(n_offers, NEVER), np.full(n_offers, NEVER)
-    touched = np.empty(n_offers, np.int64)
+    gaps, oldest = np.zeros((n_offers, 2)), np.full(n_offers, cutoff)
+    met, touched = np.full((n_offers, 2), NEVER), np.empty(n_offers, np.int64)
     for b in range(customer.size):
-        start, stop = offsets[customer[b]], offsets[customer[b] + 1]
-        n_touched = 0
-        for e in range(start, visible_end(day, start, stop, cutoff)):
-            if kind[e] != PURCHASE or item[e] < 0:
-                continue
-            age = cutoff - day[e]
-            bucket = bucket_of_age[age] if age < bucket_of_age.size else -1
-            for k in range(item_offsets[item[e]], item_offsets[item[e] + 1]):
-                m = item_offer[k]
-                if bucket >= 0:
-                    out[m, 2 * n_windows + bucket] += revenue[e]
-                if day[e] == last[m]:
-                    continue
-                if first[m] == NEVER:
-                    first[m] = day[e]
-                    touched[n_touched] = m
-                    n_touched += 1
-                    oldest[m] = min(oldest[m], day[e])
-                last[m] = day[e]
-                gaps[m] += 1
-                if bucket >= 0:
-                    out[m, n_windows + bucket] += 1
-                if 364 - horizon < age <= 364:
-                    out[m, at + 4] += 1
-                if 364 - horizon / 2 - 45.5 < age <= 364 - horizon / 2 + 45.5:
-                    out[m, at + 5] += horizon / 91
+        start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff)
+        n_touched = add_purchases(events, sets, start, end, cutoff, horizon, table, met, touched, gaps, out)
         for t in range(n_touched):
             m = touched[t]
-            age = cutoff - last[m]
-            if age < bucket_of_age.size:
-                out[m, bucket_of_age[age]] += 1
-            out[m, at] += last[m] > first[m]
-            out[m, at + 1] += cutoff - first[m] <= 28
-            gaps[m] -= 1
-            gap_days[m] += last[m] - first[m]
-            first[m], last[m] = NEVER, NEVER
+            add_buyer(out, m, cutoff, met[m, 0], met[m, 1], table, gaps)
+            oldest[m] = min(oldest[m], met[m, 0])
+            met[m, :] = NEVER
     for m in range(n_offers):
-        for w in range(1, n_windows):
-            for block in range(3):
-                out[m, block * n_windows + w] += out[m, block * n_windows + w - 1]
-        out[m, at + 2] = gap_days[m] / gaps[m] if gaps[m] > 0 else np.nan
-        out[m, at + 3] = cutoff - oldest[m] if oldest[m] < cutoff else np.nan
+        finish(out[m], windows.size, gaps[m], cutoff - oldest[m])
     return out
+
+
+@njit(cache=True, nogil=True)
+def add_purchases(
+    events: Events,
+    sets: Sets,
+    start: int,
+    end: int,
+    cutoff: int,
+    horizon: int,
+    table: np.ndarray,
+    met: np.ndarray,
+    touched: np.ndarray,
+    gaps: np.ndarray,
+    out: np.ndarray,
+) -> int:
+    """Adds one customer's days and spend; fills met (M, 2), first and last day, of the offers listed in touched (M,).
+
+    Returns: number of offers met.
+    """
+    day, item, kind, revenue = events.day, events.item, events.kind, events.revenue
+    set_of, offer = sets
+    n_windows, n_touched = (out.shape[1] - len(LIFE)) // 3, 0
+    for e in range(start, end):
+        if kind[e] != PURCHASE or item[e] < 0:
+            continue
+        window = window_of(table, cutoff - day[e])
+        for k in range(set_of[item[e]], set_of[item[e] + 1]):
+            m = offer[k]
+            if window >= 0:
+                out[m, 2 * n_windows + window] += revenue[e]
+            if day[e] == met[m, 1]:
+                continue
+            if met[m, 0] == NEVER:
+                met[m, 0] = day[e]
+                touched[n_touched] = m
+                n_touched += 1
+            met[m, 1] = day[e]
+            gaps[m, 0] += 1
+            if window >= 0:
+                out[m, n_windows + window] += 1
+            add_last_year(out, m, cutoff - day[e], horizon)
+    return n_touched
+
+
+@njit(cache=True, nogil=True)
+def add_last_year(out: np.ndarray, m: int, age: int, horizon: int) -> None:
+    """A purchase day in, or around, the weeks of last year that the horizon covers."""
+    at = out.shape[1] - len(LIFE)
+    if 364 - horizon < age <= 364:
+        out[m, at + 4] += 1
+    if 364 - horizon / 2 - 45.5 < age <= 364 - horizon / 2 + 45.5:
+        out[m, at + 5] += horizon / 91
+
+
+@njit(cache=True, nogil=True)
+def add_buyer(out: np.ndarray, m: int, cutoff: int, first: int, last: int, table: np.ndarray, gaps: np.ndarray) -> None:
+    """One customer who bought from day `first` to day `last`: one gap less than purchase days."""
+    at = out.shape[1] - len(LIFE)
+    window = window_of(table, cutoff - last)
+    if window >= 0:
+        out[m, window] += 1
+    out[m, at] += last > first
+    out[m, at + 1] += cutoff - first <= 28
+    gaps[m, 0] -= 1
+    gaps[m, 1] += last - first
+
+
+@njit(cache=True, nogil=True)
+def finish(row: np.ndarray, n_windows: int, gaps: np.ndarray, age: int) -> None:
+    """Lets each window hold the smaller ones; gaps: their number and their days; age 0: never sold."""
+    at = 3 * n_windows
+    for w in range(1, n_windows):
+        for block in range(0, at, n_windows):
+            row[block + w] += row[block + w - 1]
+    row[at + 2] = gaps[1] / gaps[0] if gaps[0] > 0 else np.nan
+    row[at + 3] = age if age > 0 else np.nan

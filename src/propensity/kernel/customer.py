@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from propensity.kernel.event import MESSAGE, PURCHASE, REDEMPTION, RETURN, VIEW
-from propensity.kernel.pair import NEVER, age_table, visible_end
+from propensity.kernel.behaviour import last_year_spend, write_basket, write_breadth, write_contacts
+from propensity.kernel.event import PURCHASE, Events, Sets
+from propensity.kernel.window import NEVER, decay_of, decay_table, first_at, window_of, window_table
 
-RECENT = 91  # days that "recent" shares and sizes look back
 TENURE_CAP = 364  # a column that grows with the calendar drifts: cap it
-RESPONSE = 7  # days within which a purchase counts as an answer to a message
 
 BEHAVIOUR = (
     "recency",  # days since the last purchase
@@ -49,144 +48,101 @@ def customer_columns(windows: tuple[int, ...], half_lives: tuple[int, ...]) -> t
 
 @njit(cache=True, nogil=True)
 def customer_windows(
-    offsets,
-    day,
-    item,
-    kind,
-    order,
-    revenue,
-    discount,
-    item_offsets,
-    item_offer,
-    n_offers,
-    customer,
-    cutoff,
-    horizon,
-    hide_days,
-    windows,
-    half_lives,
-    out,
-):
+    events: Events,
+    sets: Sets,
+    n_offers: int,
+    customer: np.ndarray,
+    cutoff: int,
+    horizon: int,
+    hide_days: np.ndarray,
+    windows: np.ndarray,
+    half_lives: np.ndarray,
+    out: np.ndarray,
+) -> np.ndarray:
     """Trailing windows and behaviour of each customer at one cutoff.
 
-    Args: the log's columns and `item_offsets`, `item_offer` as in `pair_windows`; customer (B,), cutoff day, horizon
-    days; hide_days (B,) most recent days hidden; windows (W,), half_lives (H,) days; out (B, W + W + H + 21) float32,
+    Args: customer (B,) rows of the log, cutoff day, horizon days; hide_days (B,) most recent days hidden; windows (W,)
+    ascending, half_lives (H,) days; out (B, W + W + H + 21 or more) float32, whose columns `customer_columns` are
     overwritten. Missing values (no purchase, one shopping day only) are NaN.
     """
-    n_windows, n_decays = windows.size, half_lives.size
-    bucket_of_age = age_table(windows)
-    first_bought = np.full(n_offers, NEVER)
-    last_bought = np.full(n_offers, NEVER)
+    at, table, decay = 2 * windows.size + half_lives.size, window_table(windows), decay_table(half_lives)
+    sums = np.zeros(at)
+    met = np.full((n_offers, 2), NEVER)
     touched = np.empty(n_offers, np.int64)
-    orders, spend = np.zeros(n_windows), np.zeros(n_windows)
-    decayed = np.zeros(n_decays)
     for b in range(customer.size):
-        start, stop = offsets[customer[b]], offsets[customer[b] + 1]
-        end = visible_end(day, start, stop, cutoff - hide_days[b])
-        orders[:] = 0.0
-        spend[:] = 0.0
-        decayed[:] = 0.0
-        first, last, newest_order = NEVER, NEVER, NEVER
-        shopping_days, gap_sq, gap_last = 0, 0.0, 0.0
-        lines, lines_recent, orders_recent, weekend, n_touched = 0, 0, 0, 0, 0
-        money_recent, saved_recent, last_year = 0.0, 0.0, 0.0
-        n_returns, messages_28, messages_182, redemptions, views, answered = 0, 0, 0, 0, 0, 0
-        for e in range(start, end):
-            age = cutoff - day[e]
-            if kind[e] != PURCHASE:
-                if kind[e] == RETURN:
-                    n_returns += 1
-                elif kind[e] == MESSAGE:
-                    messages_28 += age <= 28
-                    messages_182 += age <= 182
-                elif kind[e] == REDEMPTION:
-                    redemptions += age <= RECENT
-                elif kind[e] == VIEW:
-                    views += age <= 28
-                continue
-            lines += 1
-            asked = e - 1  # back to the purchase before, which answered everything older
-            while asked >= start and kind[asked] != PURCHASE and day[e] - day[asked] <= RESPONSE:
-                answered += kind[asked] == MESSAGE and cutoff - day[asked] <= 182
-                asked -= 1
-            bucket = bucket_of_age[age] if age < bucket_of_age.size else -1
-            if day[e] != last:
-                if last != NEVER:
-                    gap_last = day[e] - last
-                    gap_sq += gap_last * gap_last
-                else:
-                    first = day[e]
-                last = day[e]
-                shopping_days += 1
-            if order[e] > newest_order:
-                newest_order = order[e]
-                if bucket >= 0:
-                    orders[bucket] += 1
-                for h in range(n_decays):
-                    decayed[h] += 0.5 ** (age / half_lives[h])
-                if age <= RECENT:
-                    orders_recent += 1
-                    weekend += (day[e] + 3) % 7 >= 5  # day 0 was a Thursday
-            if bucket >= 0:
-                spend[bucket] += revenue[e]
-            if age <= RECENT:
-                lines_recent += 1
-                money_recent += revenue[e]
-                saved_recent += discount[e]
-            if 364 - horizon < age <= 364:
-                last_year += revenue[e]
-            if item[e] < 0:
-                continue
-            for k in range(item_offsets[item[e]], item_offsets[item[e] + 1]):
-                m = item_offer[k]
-                if first_bought[m] == NEVER:
-                    first_bought[m] = day[e]
-                    touched[n_touched] = m
-                    n_touched += 1
-                last_bought[m] = day[e]
-        recent_offers, explored = 0, 0
-        for t in range(n_touched):
-            m = touched[t]
-            if cutoff - last_bought[m] <= RECENT:
-                recent_offers += 1
-                explored += cutoff - first_bought[m] <= RECENT
-            first_bought[m], last_bought[m] = NEVER, NEVER
+        start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - hide_days[b])
         row = out[b]
-        n, money = 0.0, 0.0
-        for w in range(n_windows):
-            n += orders[w]
-            money += spend[w]
-            row[w] = n
-            row[n_windows + w] = money
-        for h in range(n_decays):
-            row[2 * n_windows + h] = decayed[h]
-        at = 2 * n_windows + n_decays
-        row[at : at + 5] = np.nan
-        row[at + 5] = 0.0
-        if shopping_days > 0:
-            row[at] = cutoff - last
-            row[at + 5] = min(cutoff - first, TENURE_CAP)
-        if shopping_days > 1:
-            mean = (last - first) / (shopping_days - 1)
-            row[at + 1] = mean
-            row[at + 2] = np.sqrt(max(gap_sq / (shopping_days - 1) - mean * mean, 0.0))
-            row[at + 3] = gap_last
-            row[at + 4] = (cutoff - last) / mean
-        per_order = 1.0 / max(orders_recent, 1)
-        row[at + 6] = lines_recent * per_order
-        row[at + 7] = money_recent * per_order
-        row[at + 8] = recent_offers * per_order
-        row[at + 9] = n_touched / max(n_offers, 1)
-        row[at + 10] = explored / max(recent_offers, 1)
-        gross = money_recent + saved_recent
-        row[at + 11] = saved_recent / gross if gross > 0 else 0.0
-        row[at + 12] = n_returns / max(lines, 1)
-        row[at + 13] = weekend * per_order
-        row[at + 14] = messages_28
-        row[at + 15] = messages_182
-        row[at + 16] = answered / max(messages_182, 1)
-        row[at + 17] = redemptions
-        row[at + 18] = views
-        row[at + 19] = last_year
+        write_windows(events, start, end, cutoff, table, decay, half_lives, sums, row)
+        write_rhythm(events, start, end, cutoff, row[at : at + 6])
+        orders = write_basket(events, start, end, cutoff, row[at + 6 : at + 14])
+        write_breadth(events, sets, start, end, cutoff, orders, met, touched, row[at + 8 : at + 11])
+        write_contacts(events, start, end, cutoff, row[at + 14 : at + 19])
+        row[at + 19] = last_year_spend(events, start, end, cutoff, horizon)
         row[at + 20] = hide_days[b]
     return out
+
+
+@njit(cache=True, nogil=True)
+def write_windows(
+    events: Events,
+    start: int,
+    end: int,
+    cutoff: int,
+    table: np.ndarray,
+    decay: np.ndarray,
+    half_lives: np.ndarray,
+    sums: np.ndarray,
+    row: np.ndarray,
+) -> None:
+    """Orders and spend by window, and decayed orders; an order happens on the day of its first line."""
+    day, kind, order, revenue = events.day, events.kind, events.order, events.revenue
+    n_windows, newest = (sums.size - half_lives.size) // 2, NEVER
+    sums[:] = 0.0
+    for e in range(start, end):
+        if kind[e] != PURCHASE:
+            continue
+        age = cutoff - day[e]
+        window = window_of(table, age)
+        if order[e] > newest:
+            newest = order[e]
+            for h in range(half_lives.size):
+                sums[2 * n_windows + h] += decay_of(decay, half_lives, age, h)
+            if window >= 0:
+                sums[window] += 1
+        if window >= 0:
+            sums[n_windows + window] += revenue[e]
+    orders, spend = 0.0, 0.0
+    for w in range(n_windows):
+        orders += sums[w]
+        spend += sums[n_windows + w]
+        row[w] = orders
+        row[n_windows + w] = spend
+    for p in range(2 * n_windows, sums.size):
+        row[p] = sums[p]
+
+
+@njit(cache=True, nogil=True)
+def write_rhythm(events: Events, start: int, end: int, cutoff: int, row: np.ndarray) -> None:
+    """recency, gap_mean, gap_std, gap_last, due and tenure."""
+    day, kind = events.day, events.kind
+    first, last, days, gap_sq, gap_last = NEVER, NEVER, 0, 0.0, 0.0
+    for e in range(start, end):
+        if kind[e] != PURCHASE or day[e] == last:
+            continue
+        if days == 0:
+            first = day[e]
+        else:
+            gap_last = day[e] - last
+            gap_sq += gap_last * gap_last
+        last = day[e]
+        days += 1
+    row[:5] = np.nan
+    row[5] = min(cutoff - first, TENURE_CAP) if days > 0 else 0.0
+    if days > 0:
+        row[0] = cutoff - last
+    if days > 1:
+        gap = (last - first) / (days - 1)
+        row[1] = gap
+        row[2] = np.sqrt(max(gap_sq / (days - 1) - gap * gap, 0.0))
+        row[3] = gap_last
+        row[4] = (cutoff - last) / gap

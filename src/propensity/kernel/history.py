@@ -2,53 +2,59 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
-from propensity.kernel.pair import visible_end
+from propensity.kernel.event import Events, Sets
+from propensity.kernel.window import first_at
 
 
 @njit(cache=True, nogil=True)
 def last_events(
-    offsets, day, item, kind, channel, revenue, item_offsets, item_offer, customer, cutoff, hide_days, hide_offer, out
-):
+    events: Events,
+    sets: Sets,
+    customer: np.ndarray,
+    cutoff: int,
+    hide_days: np.ndarray,
+    hide_offer: np.ndarray,
+    out: tuple[np.ndarray, ...],
+) -> None:
     """Fills `out = (item, kind, channel, gap, amount (B, L), length (B,))` with the last visible events, oldest first.
 
     gap is the age in days at the cutoff (1 or more), amount the event's revenue; slots past `length` hold item and
     channel -1, and zeros. Events in the last `hide_days` of a customer, and those of its `hide_offer`, are left out.
     """
-    to_item, to_kind, to_channel, to_gap, to_amount, length = out
-    width = to_item.shape[1]
+    item, kind, channel, gap, amount, length = out
+    kept = np.empty(item.shape[1], np.int64)
     for b in range(customer.size):
-        start, stop = offsets[customer[b]], offsets[customer[b] + 1]
-        end = visible_end(day, start, stop, cutoff - hide_days[b])
-        kept = 0
-        slot = width
-        for e in range(end - 1, start - 1, -1):  # newest first into the right end, then shifted left
-            if kept == width:
-                break
-            hidden = False
-            if hide_offer[b] >= 0 and item[e] >= 0:
-                for k in range(item_offsets[item[e]], item_offsets[item[e] + 1]):
-                    hidden = hidden or item_offer[k] == hide_offer[b]
-            if hidden:
-                continue
-            slot -= 1
-            kept += 1
-            to_item[b, slot] = item[e]
-            to_kind[b, slot] = kind[e]
-            to_channel[b, slot] = channel[e]
-            to_gap[b, slot] = cutoff - day[e]
-            to_amount[b, slot] = revenue[e]
-        for j in range(kept):
-            to_item[b, j] = to_item[b, slot + j]
-            to_kind[b, j] = to_kind[b, slot + j]
-            to_channel[b, j] = to_channel[b, slot + j]
-            to_gap[b, j] = to_gap[b, slot + j]
-            to_amount[b, j] = to_amount[b, slot + j]
-        for j in range(kept, width):
-            to_item[b, j] = -1
-            to_kind[b, j] = 0
-            to_channel[b, j] = -1
-            to_gap[b, j] = 0
-            to_amount[b, j] = 0.0
-        length[b] = kept
+        end = first_at(events, customer[b], cutoff - hide_days[b])
+        count = newest(events, sets, events.offsets[customer[b]], end, hide_offer[b], kept)
+        for j in range(count):
+            e = kept[count - 1 - j]
+            item[b, j], kind[b, j], channel[b, j] = events.item[e], events.kind[e], events.channel[e]
+            gap[b, j], amount[b, j] = cutoff - events.day[e], events.revenue[e]
+        item[b, count:], kind[b, count:], channel[b, count:] = -1, 0, -1
+        gap[b, count:], amount[b, count:] = 0, 0.0
+        length[b] = count
+
+
+@njit(cache=True, nogil=True)
+def newest(events: Events, sets: Sets, start: int, end: int, hide_offer: int, kept: np.ndarray) -> int:
+    """Writes to kept (L,) the newest events of [start, end) outside the hidden offer, newest first; their number."""
+    count, e = 0, end - 1
+    while e >= start and count < kept.size:
+        if hide_offer < 0 or not belongs(sets, events.item[e], hide_offer):
+            kept[count] = e
+            count += 1
+        e -= 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def belongs(sets: Sets, item: int, offer: int) -> bool:
+    """Whether the item (-1: none) is in the offer."""
+    found = False
+    if item >= 0:
+        for k in range(sets.offsets[item], sets.offsets[item + 1]):
+            found = found or sets.offer[k] == offer
+    return found

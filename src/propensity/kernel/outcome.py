@@ -5,37 +5,49 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from propensity.kernel.event import PURCHASE, RETURN
-from propensity.kernel.pair import visible_end
+from propensity.kernel.event import PURCHASE, RETURN, Events, Sets
+from propensity.kernel.window import first_at
 
 
 @njit(cache=True, nogil=True)
 def outcomes(
-    offsets, day, item, kind, revenue, item_offsets, item_offer, customer, cutoff, horizon, bought, money, visit
-):
+    events: Events,
+    sets: Sets,
+    customer: np.ndarray,
+    cutoff: int,
+    horizon: int,
+    bought: np.ndarray,
+    money: np.ndarray,
+    visit: np.ndarray,
+) -> None:
     """Fills bought (B, M) bool, money (B, M) float32 net of returns and never below 0, visit (B,) bool: any purchase.
 
-    Args: the log's columns, `item_offsets (I+1,)` and `item_offer` as in `pair_windows`; customer (B,), cutoff day,
-    horizon in days.
+    Args: customer (B,) rows of the log, cutoff day, horizon in days.
     """
-    n_offers = bought.shape[1]
-    total = np.zeros(n_offers)
+    total = np.zeros(bought.shape[1])
     for b in range(customer.size):
         bought[b, :] = False
         total[:] = 0.0
-        visit[b] = False
-        start, stop = offsets[customer[b]], offsets[customer[b] + 1]
-        for e in range(visible_end(day, start, stop, cutoff), stop):
-            if day[e] >= cutoff + horizon:
-                break
-            if kind[e] != PURCHASE and kind[e] != RETURN:
-                continue
-            visit[b] = visit[b] or kind[e] == PURCHASE
-            if item[e] < 0:
-                continue
-            for k in range(item_offsets[item[e]], item_offsets[item[e] + 1]):
-                total[item_offer[k]] += revenue[e]
-                if kind[e] == PURCHASE:
-                    bought[b, item_offer[k]] = True
-        for m in range(n_offers):
+        start, end = first_at(events, customer[b], cutoff), first_at(events, customer[b], cutoff + horizon)
+        visit[b] = add_future(events, sets, start, end, bought[b], total)
+        for m in range(total.size):
             money[b, m] = max(total[m], 0.0) if bought[b, m] else 0.0
+
+
+@njit(cache=True, nogil=True)
+def add_future(events: Events, sets: Sets, start: int, end: int, bought: np.ndarray, total: np.ndarray) -> bool:
+    """Adds events [start, end) of one customer to bought (M,) and total (M,); whether anything was bought."""
+    kind, item, revenue = events.kind, events.item, events.revenue
+    set_of, offer = sets
+    visit = False
+    for e in range(start, end):
+        if kind[e] != PURCHASE and kind[e] != RETURN:
+            continue
+        visit = visit or kind[e] == PURCHASE
+        if item[e] < 0:
+            continue
+        for k in range(set_of[item[e]], set_of[item[e] + 1]):
+            total[offer[k]] += revenue[e]
+            if kind[e] == PURCHASE:
+                bought[offer[k]] = True
+    return visit

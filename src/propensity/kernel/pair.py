@@ -1,8 +1,7 @@
 """What a customer did with each offer, in trailing windows: one pass over the customer's visible events.
 
 Notable: a day's events of an offer count once (a purchase *day*), windows are prefix sums of a small age histogram, and
-decays come from a table by age. The rows of offers never touched are written from a template. Single-threaded and
-`nogil`, so that loader threads can overlap it with training.
+decays come from a table by age. Single-threaded and `nogil`, so that loader threads can overlap it with training.
 """
 
 from __future__ import annotations
@@ -10,9 +9,28 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from propensity.kernel.event import PURCHASE, RETURN, VIEW
+from propensity.kernel.event import Events, Sets
+from propensity.kernel.tally import (
+    DAYS,
+    FIRST,
+    GAP_LAST,
+    GAP_SQ,
+    LAST,
+    ORDER_FIRST,
+    ORDER_LAST,
+    ORDERS,
+    RETURNS,
+    SAVED,
+    SPEND,
+    SPEND_LAST,
+    TOUCHED,
+    UNITS,
+    VIEWS,
+    forget,
+    tally_events,
+)
+from propensity.kernel.window import decay_table, first_at, window_table
 
-NEVER = -(2**31)  # before every day and every order number
 RHYTHM = (
     "recency",  # days since the last purchase day
     "since_first",  # days since the first purchase day
@@ -44,196 +62,97 @@ def pair_columns(windows: tuple[int, ...], half_lives: tuple[int, ...]) -> tuple
 
 
 @njit(cache=True, nogil=True)
-def visible_end(day: np.ndarray, start: int, stop: int, bound: int) -> int:
-    """First event in [start, stop) dated at or after `bound`; days ascend."""
-    lo, hi = start, stop
-    while lo < hi:
-        mid = (lo + hi) // 2
-        if day[mid] < bound:
-            lo = mid + 1
-        else:
-            hi = mid
-    return lo
-
-
-@njit(cache=True, nogil=True)
-def age_table(windows: np.ndarray) -> np.ndarray:
-    """(W,) ascending windows in days -> (largest + 1,) index of the smallest window that holds an age of 1.. days."""
-    table = np.empty(windows[-1] + 1, np.int64)
-    w = 0
-    for age in range(table.size):
-        while age > windows[w]:
-            w += 1
-        table[age] = w
-    return table
-
-
-@njit(cache=True, nogil=True)
-def held_before(start, event, offer, item, kind, order, item_offsets, item_offer):
-    """Whether a line before `event` of the same order holds `offer`; asked only where orders interleave."""
-    for e in range(event - 1, start - 1, -1):
-        if kind[e] == PURCHASE and order[e] == order[event] and item[e] >= 0:
-            for k in range(item_offsets[item[e]], item_offsets[item[e] + 1]):
-                if item_offer[k] == offer:
-                    return True
-    return False
-
-
-@njit(cache=True, nogil=True)
 def pair_windows(
-    offsets,
-    day,
-    item,
-    kind,
-    order,
-    quantity,
-    revenue,
-    discount,
-    item_offsets,
-    item_offer,
-    customer,
-    cutoff,
-    hide_days,
-    hide_offer,
-    windows,
-    half_lives,
-    out,
-):
+    events: Events,
+    sets: Sets,
+    customer: np.ndarray,
+    cutoff: int,
+    hide_days: np.ndarray,
+    hide_offer: np.ndarray,
+    windows: np.ndarray,
+    half_lives: np.ndarray,
+    out: np.ndarray,
+) -> np.ndarray:
     """Trailing windows, rhythm and money of each (customer, offer) pair at one cutoff.
 
-    Args: offsets (N+1,), day, item, kind, order, quantity, revenue, discount (E,) the log; item_offsets (I+1,),
-    item_offer the offers of each item; customer (B,) rows of the log; cutoff day; hide_days (B,) most recent days that
-    history dropout hides (0: none); hide_offer (B,) offer it hides (-1: none); windows (W,) ascending days;
-    half_lives (H,) days; out (B, M, W + W + H + 16) float32, overwritten. Missing values are NaN.
+    Args: customer (B,) rows of the log; cutoff day; hide_days (B,) most recent days that history dropout hides
+    (0: none); hide_offer (B,) offer it hides (-1: none); windows (W,) ascending days; half_lives (H,) days; out
+    (B, M, W + W + H + 16 or more) float32, whose columns `pair_columns` are overwritten. Missing values are NaN.
     """
-    n_windows, n_decays, n_offers = windows.size, half_lives.size, out.shape[1]
-    bucket_of_age = age_table(windows)
-    decay = np.empty((n_decays, 2048))
-    for h in range(n_decays):
-        for age in range(2048):
-            decay[h, age] = 0.5 ** (age / half_lives[h])
-    days = np.zeros((n_offers, n_windows))
-    spend = np.zeros((n_offers, n_windows))
-    decayed = np.zeros((n_offers, n_decays))
-    first, last = np.full(n_offers, NEVER), np.full(n_offers, NEVER)
-    seen = np.zeros(n_offers, np.int64)
-    gap_sq, gap_last = np.zeros(n_offers), np.zeros(n_offers)
-    total, total_last, units = np.zeros(n_offers), np.zeros(n_offers), np.zeros(n_offers)
-    saved, returns, views = np.zeros(n_offers), np.zeros(n_offers), np.zeros(n_offers)
-    orders_with = np.zeros(n_offers, np.int64)
-    order_first, order_last = np.zeros(n_offers, np.int64), np.full(n_offers, NEVER)
-    touched = np.zeros(n_offers, np.bool_)
-    touched_list = np.empty(n_offers, np.int64)
-    at = 2 * n_windows + n_decays
+    n_offers, n_windows, at = out.shape[1], windows.size, 2 * windows.size + half_lives.size
+    table, decay = window_table(windows), decay_table(half_lives)
+    sums, tally = np.zeros((n_offers, at)), np.zeros((n_offers, TOUCHED + 1))
+    touched, nothing = np.empty(n_offers, np.int64), row_of_nothing(at)
+    for m in range(n_offers):
+        forget(sums, tally, m)
     for b in range(customer.size):
-        start, stop = offsets[customer[b]], offsets[customer[b] + 1]
-        end = visible_end(day, start, stop, cutoff - hide_days[b])
-        n_touched, newest_order = 0, NEVER
-        for e in range(start, end):
-            is_purchase = kind[e] == PURCHASE
-            if is_purchase and order[e] > newest_order:
-                newest_order = order[e]
-            if item[e] < 0:
-                continue
-            age = cutoff - day[e]
-            for k in range(item_offsets[item[e]], item_offsets[item[e] + 1]):
-                m = item_offer[k]
-                if m == hide_offer[b]:
-                    continue
-                if not touched[m]:
-                    touched[m] = True
-                    touched_list[n_touched] = m
-                    n_touched += 1
-                if kind[e] == VIEW:
-                    if age <= 28:
-                        views[m] += 1
-                    continue
-                if kind[e] == RETURN:
-                    returns[m] += 1
-                    continue
-                if not is_purchase:
-                    continue
-                bucket = bucket_of_age[age] if age < bucket_of_age.size else -1
-                if day[e] != last[m]:
-                    if seen[m] > 0:
-                        gap = day[e] - last[m]
-                        gap_sq[m] += gap * gap
-                        gap_last[m] = gap
-                    else:
-                        first[m] = day[e]
-                        order_first[m] = order[e]
-                    last[m] = day[e]
-                    seen[m] += 1
-                    total_last[m] = 0.0
-                    if bucket >= 0:
-                        days[m, bucket] += 1
-                    for h in range(n_decays):
-                        decayed[m, h] += decay[h, age] if age < 2048 else 0.5 ** (age / half_lives[h])
-                if order[e] > order_last[m]:
-                    order_last[m] = order[e]
-                    orders_with[m] += 1
-                elif order[e] < order_last[m] and not held_before(
-                    start, e, m, item, kind, order, item_offsets, item_offer
-                ):
-                    order_first[m] = min(order_first[m], order[e])
-                    orders_with[m] += 1
-                if bucket >= 0:
-                    spend[m, bucket] += revenue[e]
-                total[m] += revenue[e]
-                total_last[m] += revenue[e]
-                units[m] += quantity[e]
-                saved[m] += discount[e]
-        row = out[b]
-        hidden_all = 1.0 if hide_days[b] > 0 else 0.0
+        start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - hide_days[b])
+        n_touched, newest = tally_events(
+            events, sets, start, end, cutoff, hide_offer[b], table, decay, half_lives, sums, tally, touched
+        )
+        hidden = 1.0 if hide_days[b] > 0 else 0.0
+        nothing[-1] = hidden
         for m in range(n_offers):
-            if not touched[m]:
-                for p in range(row.shape[1]):
-                    row[m, p] = 0.0
-                for p in range(at, at + 13):
-                    row[m, p] = np.nan
-                row[m, at + 2] = 0.0
-                row[m, at + 15] = hidden_all
+            if tally[m, TOUCHED] == 0.0:
+                for p in range(nothing.size):
+                    out[b, m, p] = nothing[p]
         for t in range(n_touched):
-            m = touched_list[t]
-            n, money = 0.0, 0.0
-            for w in range(n_windows):
-                n += days[m, w]
-                money += spend[m, w]
-                row[m, w] = n
-                row[m, n_windows + w] = money
-            for h in range(n_decays):
-                row[m, 2 * n_windows + h] = decayed[m, h]
-            for p in range(at, at + 13):
-                row[m, p] = np.nan
-            row[m, at + 2] = seen[m]
-            if seen[m] > 0:
-                recency = cutoff - last[m]
-                row[m, at] = recency
-                row[m, at + 1] = cutoff - first[m]
-                if seen[m] > 1:
-                    mean = (last[m] - first[m]) / (seen[m] - 1)
-                    row[m, at + 3] = mean
-                    row[m, at + 4] = np.sqrt(max(gap_sq[m] / (seen[m] - 1) - mean * mean, 0.0))
-                    row[m, at + 5] = gap_last[m]
-                    row[m, at + 6] = recency / mean
-                row[m, at + 7] = newest_order - order_last[m]
-                row[m, at + 8] = orders_with[m] / max(newest_order - order_first[m] + 1, 1)
-                row[m, at + 9] = total[m] / seen[m]
-                row[m, at + 10] = total_last[m]
-                row[m, at + 11] = units[m] / seen[m]
-                gross = total[m] + saved[m]
-                row[m, at + 12] = saved[m] / gross if gross > 0 else 0.0
-            row[m, at + 13] = returns[m]
-            row[m, at + 14] = views[m]
-            row[m, at + 15] = hidden_all
-            days[m, :] = 0.0
-            spend[m, :] = 0.0
-            decayed[m, :] = 0.0
-            first[m], last[m], order_last[m] = NEVER, NEVER, NEVER
-            seen[m], orders_with[m] = 0, 0
-            gap_sq[m], gap_last[m], total[m], total_last[m] = 0.0, 0.0, 0.0, 0.0
-            units[m], saved[m], returns[m], views[m] = 0.0, 0.0, 0.0, 0.0
-            touched[m] = False
+            m = touched[t]
+            write_sums(out, b, m, sums, n_windows)
+            write_rhythm(out, b, m, at, tally, cutoff, newest)
+            out[b, m, at + 15] = hidden
+            forget(sums, tally, m)
         if hide_offer[b] >= 0:
-            row[hide_offer[b], at + 15] = 1.0
+            out[b, hide_offer[b], at + 15] = 1.0
     return out
+
+
+@njit(cache=True, nogil=True)
+def row_of_nothing(at: int) -> np.ndarray:
+    """The row of an offer that the customer never met."""
+    row = np.zeros(at + len(RHYTHM), np.float32)
+    row[at : at + 13] = np.nan
+    row[at + 2] = 0.0
+    return row
+
+
+@njit(cache=True, nogil=True)
+def write_sums(out: np.ndarray, b: int, m: int, sums: np.ndarray, n_windows: int) -> None:
+    """Days and spend of each window, the smaller ones included, and decays."""
+    days, spend = 0.0, 0.0
+    for w in range(n_windows):
+        days += sums[m, w]
+        spend += sums[m, n_windows + w]
+        out[b, m, w] = days
+        out[b, m, n_windows + w] = spend
+    for p in range(2 * n_windows, sums.shape[1]):
+        out[b, m, p] = sums[m, p]
+
+
+@njit(cache=True, nogil=True)
+def write_rhythm(out: np.ndarray, b: int, m: int, at: int, tally: np.ndarray, cutoff: int, newest: int) -> None:
+    """The columns `RHYTHM` but the last, from `at` on."""
+    for p in range(at, at + 13):
+        out[b, m, p] = np.nan
+    days = tally[m, DAYS]
+    out[b, m, at + 2] = days
+    out[b, m, at + 13] = tally[m, RETURNS]
+    out[b, m, at + 14] = tally[m, VIEWS]
+    if days == 0:
+        return
+    recency = cutoff - tally[m, LAST]
+    out[b, m, at] = recency
+    out[b, m, at + 1] = cutoff - tally[m, FIRST]
+    if days > 1:
+        gap = (tally[m, LAST] - tally[m, FIRST]) / (days - 1)
+        out[b, m, at + 3] = gap
+        out[b, m, at + 4] = np.sqrt(max(tally[m, GAP_SQ] / (days - 1) - gap * gap, 0.0))
+        out[b, m, at + 5] = tally[m, GAP_LAST]
+        out[b, m, at + 6] = recency / gap
+    out[b, m, at + 7] = newest - tally[m, ORDER_LAST]
+    out[b, m, at + 8] = tally[m, ORDERS] / max(newest - tally[m, ORDER_FIRST] + 1, 1.0)
+    out[b, m, at + 9] = tally[m, SPEND] / days
+    out[b, m, at + 10] = tally[m, SPEND_LAST]
+    out[b, m, at + 11] = tally[m, UNITS] / days
+    gross = tally[m, SPEND] + tally[m, SAVED]
+    out[b, m, at + 12] = tally[m, SAVED] / gross if gross > 0 else 0.0

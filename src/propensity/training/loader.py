@@ -1,6 +1,6 @@
 """Batches straight from the log: a draw of customers at one send date, computed by kernels when asked for.
 
-Notable: there is no per-sample Python and nothing is cached on disk; what an epoch sees follows from (seed, epoch) alone.
+Notable: no per-sample Python, nothing cached on disk, and what an epoch sees follows from (seed, epoch) alone.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from propensity.errors import GateError
 
 Loss = Callable[..., Any]
 MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
+WATCH = 10  # batches between two looks at the loss on a GPU; a NaN stays once it is there
 
 
 class PropensityModule(pl.LightningModule):
@@ -27,10 +28,11 @@ class PropensityModule(pl.LightningModule):
         self.warmup, self.seed = warmup, seed
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        if batch_idx == 0:  # chance starts anew with each epoch: a resumed run draws what an uninterrupted one would have
+        if batch_idx == 0:  # chance starts anew with each epoch: a resumed run draws what a whole one would have
             torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + 7919 * self.global_rank)
         terms = self.loss(self.model(batch.inputs), batch.outcomes, batch.weight)
-        if not torch.isfinite(terms.total):
+        watched = not terms.total.is_cuda or batch_idx % WATCH == 0  # looking at a number makes the GPU wait
+        if watched and not torch.isfinite(terms.total):
             raise GateError(
                 f"the loss is {terms.total.item()} at batch {batch_idx} of epoch {self.current_epoch}; "
                 "lower training.optimizer.lr or look at that batch's amounts"

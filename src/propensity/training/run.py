@@ -25,7 +25,7 @@ from rich.progress import track
 
 from propensity.data.event_log import EventLog, to_date
 from propensity.data.preparation import Examples, Preparation
-from propensity.errors import DataError
+from propensity.errors import ConfigurationError, GateError
 from propensity.model.offer_net import OfferNet
 from propensity.training.checkpoint import save_trained
 from propensity.training.loader import ExampleLoader
@@ -40,8 +40,8 @@ class Fit:
 
     optimizer: MakeOptimizer
     logger: Callable[..., Any] | None = None
-    epochs: int = 6
-    pairs: int = 65_536
+    epochs: int = 4
+    pairs: int = 32_768
     average: float | None = 0.995
     warmup: float = 0.1
     clip: float = 1.0
@@ -69,6 +69,9 @@ class Fit:
             trainer.fit(module, datamodule=loader, ckpt_path=resume, weights_only=True)
 
     def trainer(self, out: Path) -> pl.Trainer:
+        """Lightning's trainer; ConfigurationError if it would need a GPU that is not there."""
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            raise ConfigurationError("training wants a GPU and torch sees none; use training=cpu")
         callbacks: list[Callback] = [
             ModelCheckpoint(out / PROGRESS, filename="last", every_n_epochs=1, enable_version_counter=False)
         ]
@@ -92,7 +95,7 @@ class Fit:
             enable_progress_bar=watched,
             enable_model_summary=False,
             use_distributed_sampler=False,
-            log_every_n_steps=20,
+            log_every_n_steps=10,
             default_root_dir=out,
         )
 
@@ -179,7 +182,7 @@ def begin(progress: Path, note: str) -> None:
 def finish(folder: Path, model: OfferNet, examples: Examples, about: dict[str, Any], cfg: DictConfig) -> None:
     """Leaves the checkpoint and the resolved configuration, and takes the unfinished state away."""
     if not all(torch.isfinite(p).all() for p in model.parameters()):
-        raise DataError("training left weights that are not finite; lower training.optimizer.lr")
+        raise GateError("training left weights that are not finite; lower training.optimizer.lr")
     save_trained(folder, model, examples.vocabulary, about)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
     shutil.rmtree(folder / PROGRESS, ignore_errors=True)

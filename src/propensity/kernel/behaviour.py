@@ -1,0 +1,121 @@
+"""Parts of a customer's row, each one pass over the visible events [start, end): baskets, breadth, contacts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from propensity.kernel.event import MESSAGE, PURCHASE, REDEMPTION, RETURN, VIEW, Events, Sets
+from propensity.kernel.window import NEVER
+
+RECENT = 91  # days that "recent" shares and sizes look back
+RESPONSE = 7  # days within which a purchase counts as an answer to a message
+
+
+@njit(cache=True, nogil=True)
+def write_basket(events: Events, start: int, end: int, cutoff: int, row: np.ndarray) -> int:
+    """order_lines, order_spend, discount_share, return_rate and weekend_share, in slots 0, 1, 5, 6 and 7.
+
+    Returns: the number of recent orders.
+    """
+    day, kind, order, revenue, discount = events.day, events.kind, events.order, events.revenue, events.discount
+    newest, lines, returns, recent, orders, weekend, spend, saved = NEVER, 0, 0, 0, 0, 0, 0.0, 0.0
+    for e in range(start, end):
+        returns += kind[e] == RETURN
+        if kind[e] != PURCHASE:
+            continue
+        lines += 1
+        if cutoff - day[e] <= RECENT:
+            recent += 1
+            spend += revenue[e]
+            saved += discount[e]
+            if order[e] > newest:
+                orders += 1
+                weekend += (day[e] + 3) % 7 >= 5  # day 0 was a Thursday
+        newest = max(newest, order[e])
+    per_order = 1.0 / max(orders, 1)
+    row[0] = recent * per_order
+    row[1] = spend * per_order
+    row[5] = saved / (spend + saved) if spend + saved > 0 else 0.0
+    row[6] = returns / max(lines, 1)
+    row[7] = weekend * per_order
+    return orders
+
+
+@njit(cache=True, nogil=True)
+def write_breadth(
+    events: Events,
+    sets: Sets,
+    start: int,
+    end: int,
+    cutoff: int,
+    orders: int,
+    met: np.ndarray,
+    touched: np.ndarray,
+    row: np.ndarray,
+) -> None:
+    """order_offers, penetration and exploration; met (M, 2), the first and last day of an offer, is left at NEVER."""
+    day, item, kind = events.day, events.item, events.kind
+    set_of, offer = sets
+    n_touched = 0
+    for e in range(start, end):
+        if kind[e] != PURCHASE or item[e] < 0:
+            continue
+        for k in range(set_of[item[e]], set_of[item[e] + 1]):
+            m = offer[k]
+            if met[m, 0] == NEVER:
+                met[m, 0] = day[e]
+                touched[n_touched] = m
+                n_touched += 1
+            met[m, 1] = day[e]
+    recent, explored = 0, 0
+    for t in range(n_touched):
+        m = touched[t]
+        if cutoff - met[m, 1] <= RECENT:
+            recent += 1
+            explored += cutoff - met[m, 0] <= RECENT
+        met[m, :] = NEVER
+    row[0] = recent * (1.0 / max(orders, 1))
+    row[1] = n_touched / max(touched.size, 1)
+    row[2] = explored / max(recent, 1)
+
+
+@njit(cache=True, nogil=True)
+def write_contacts(events: Events, start: int, end: int, cutoff: int, row: np.ndarray) -> None:
+    """messages_28, messages_182, response, redemptions_91 and views_28."""
+    day, kind = events.day, events.kind
+    row[:] = 0.0
+    answered = 0
+    for e in range(start, end):
+        age = cutoff - day[e]
+        if kind[e] == PURCHASE:
+            answered += answers(events, start, e, cutoff)
+        elif kind[e] == MESSAGE:
+            row[0] += age <= 28
+            row[1] += age <= 182
+        elif kind[e] == REDEMPTION:
+            row[3] += age <= RECENT
+        elif kind[e] == VIEW:
+            row[4] += age <= 28
+    row[2] = answered / max(row[1], 1.0)
+
+
+@njit(cache=True, nogil=True)
+def answers(events: Events, start: int, purchase: int, cutoff: int) -> int:
+    """Messages of the last 182 days that a purchase follows within a week; those before the purchase before had it."""
+    found, e = 0, purchase - 1
+    while e >= start and events.kind[e] != PURCHASE and events.day[purchase] - events.day[e] <= RESPONSE:
+        found += events.kind[e] == MESSAGE and cutoff - events.day[e] <= 182
+        e -= 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def last_year_spend(events: Events, start: int, end: int, cutoff: int, horizon: int) -> float:
+    """Spend in the weeks of last year that the horizon covers."""
+    day, kind, revenue = events.day, events.kind, events.revenue
+    spend = 0.0
+    for e in range(start, end):
+        if kind[e] == PURCHASE and 364 - horizon < cutoff - day[e] <= 364:
+            spend += revenue[e]
+    return spend

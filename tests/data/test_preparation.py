@@ -1,0 +1,74 @@
+"""Logs are prepared when they are missing or out of date, never mixed up, and never prepared twice for nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from propensity.data.offer import ColumnOffers
+from propensity.data.preparation import Preparation
+from propensity.data.source import Tables
+from propensity.errors import ConfigurationError
+
+
+@dataclass
+class Shop:
+    """A source with one file, which counts how often it is read."""
+
+    file: str
+    factor: float = 1.0
+    reads: list[int] = field(default_factory=list, compare=False)
+
+    def files(self) -> list[Path]:
+        return [Path(self.file)]
+
+    def load(self) -> Tables:
+        self.reads.append(1)
+        amount = float(Path(self.file).read_text()) * self.factor
+        events = pl.DataFrame({"customer": [1], "day": [date(2024, 1, 1)], "item": ["a"], "revenue": [amount]})
+        items = pl.DataFrame({"item": ["a"], "category": ["x"]})
+        return Tables(events.lazy(), items.lazy(), None, {}, 1)
+
+
+def preparation(source: Shop, **settings: object) -> Preparation:
+    return Preparation(source, ColumnOffers("category"), **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sales.txt").write_text("5")
+    return Shop("sales.txt")
+
+
+def test_a_log_is_prepared_once_and_again_when_its_file_changes(shop: Shop, tmp_path: Path) -> None:
+    assert preparation(shop).open().revenue[0] == 5
+    preparation(shop).open()
+    assert len(shop.reads) == 1
+    (tmp_path / "sales.txt").write_text("7.5")
+    assert preparation(shop).open().revenue[0] == 7.5
+    assert len(shop.reads) == 2
+
+
+def test_sources_with_other_settings_have_logs_of_their_own(shop: Shop) -> None:
+    plain, doubled = preparation(shop), preparation(Shop("sales.txt", factor=2.0))
+    assert plain.default_log != doubled.default_log
+    assert (plain.open().revenue[0], doubled.open().revenue[0], plain.open().revenue[0]) == (5, 10, 5)
+    assert len(shop.reads) == 1
+
+
+def test_a_log_that_is_named_is_taken_as_it_is(shop: Shop) -> None:
+    preparation(shop).prepare("named")
+    Path("sales.txt").write_text("9")
+    assert preparation(shop, log="named").open().revenue[0] == 5
+    with pytest.raises(ConfigurationError, match="no event log at elsewhere; make one with scripts/prepare.py"):
+        preparation(shop, log="elsewhere").open()
+
+
+def test_a_horizon_without_days_is_refused(shop: Shop) -> None:
+    with pytest.raises(ConfigurationError, match="a horizon of 0 days predicts nothing"):
+        preparation(shop, horizon=0)
