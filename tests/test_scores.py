@@ -42,6 +42,12 @@ def test_pairs_left_out_count_as_zero_in_any_row_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.probability.ravel()[1:], scores.probability.ravel()[1:])
 
 
+def test_scores_do_not_take_the_place_of_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is a folder; give the name of a file, such as .*/scores.parquet"):
+        save_scores([random_scores(0, "2024-02-01", np.array([3]))], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_no_table_of_scores_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no scores at .*; write them with scripts/score.py"):
         load_scores(tmp_path / "none.parquet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,10 +16,14 @@ import pytest
 from omegaconf import DictConfig
 
 from conftest import QUICK, SMALL
+from propensity.baseline.popularity import Popularity
 from propensity.config import conf_folder
 from propensity.data.event_log import to_date
+from propensity.data.feature import Features
 from propensity.errors import ConfigurationError
 from propensity.scores import COLUMNS, load_scores
+from propensity.training.evaluate import customers
+from propensity.training.run import train
 
 Compose = Callable[..., DictConfig]
 LIGHT = ("baseline.lightgbm.trees=5", "resamples=5")
@@ -59,7 +64,7 @@ def test_train_leaves_a_run(line: dict[str, Any], composed: Compose) -> None:
 
 
 def test_evaluate_judges_every_model_on_the_same_pairs(line: dict[str, Any], composed: Compose) -> None:
-    cutoffs = f"cutoffs=[{line['a']},{line['b']}]"
+    cutoffs = f"cutoffs=[{line['b']},{line['a']}]"
     script("evaluate").main(composed("evaluate", f"run={line['run']}", cutoffs, *LIGHT))
     metrics = json.loads((line["run"] / "metrics.json").read_text())
     assert set(metrics["models"]) == {"network", "popularity", "frequency", "logistic", "lightgbm"}
@@ -107,6 +112,36 @@ def test_score_refuses_dates_without_a_past(line: dict[str, Any], composed: Comp
     assert not list(tmp_path.iterdir())
 
 
+def test_customers_keep_attributes_that_are_called_like_a_column_of_ours(line: dict[str, Any]) -> None:
+    occasion = line["examples"].occasions[-1]
+    log = replace(occasion.features.log, customers=occasion.features.log.customers.with_columns(tenure=pl.lit("x")))
+    features = Features(log, occasion.features.offers, occasion.features.vocabulary, occasion.features.rule)
+    table = customers(occasion._replace(features=features))
+    assert (table["given_tenure"] == "x").all() and table["tenure"].dtype == pl.Float32
+
+
+def test_incumbents_see_the_run_s_own_dates_though_the_log_has_grown(
+    line: dict[str, Any],
+    composed: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    day, log = line["log"].last_day - 59, tmp_path / "log"
+    line["log"].before(day).save(log)
+    cfg = composed("train", *SMALL, *QUICK, f"data.log={log}", f"out={tmp_path / 'run'}")
+    end = train(cfg)[3].last_day + 1
+    line["log"].save(log)
+    closed: list[int] = []
+    monkeypatch.setattr(
+        Popularity, "fit", lambda _, examples, seed: closed.append(examples.occasions[-1].snapshot[0].end)
+    )
+    options = [f"cutoffs=[{line['b']}]", "baselines=[popularity]", "resamples=0"]
+    script("evaluate").main(composed("evaluate", f"run={tmp_path / 'run'}", *options))
+    assert closed == [end]
+    assert "the event log is not the one the run was trained on" in " ".join(capsys.readouterr().err.split())
+
+
 def test_backtest_trains_a_model_for_every_date(line: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
     options = [f"cutoffs=[{line['a']},{line['b']}]", "baselines=[frequency]", f"out={tmp_path}", "resamples=5"]
     script("backtest").main(composed("backtest", *given(line), *QUICK, *options))
@@ -124,5 +159,7 @@ def test_judging_needs_complete_labels_and_known_names(line: dict[str, Any], com
         evaluate(composed("evaluate", f"run={line['run']}", f"cutoffs=[{late}]"))
     with pytest.raises(ConfigurationError, match="no incumbent 'lightgmb'; baselines holds popularity"):
         evaluate(composed("evaluate", f"run={line['run']}", f"cutoffs=[{line['a']}]", "baselines=[lightgmb]"))
+    with pytest.raises(ConfigurationError, match=f"cutoffs names a date twice: {line['a']}, {line['a']}; give each"):
+        evaluate(composed("evaluate", f"run={line['run']}", f"cutoffs=[{line['a']},{line['a']}]"))
     with pytest.raises(ConfigurationError, match="no cutoff to judge at"):
         evaluate(composed("evaluate", f"run={line['run']}", "cutoffs=[]"))

@@ -41,7 +41,9 @@ class Scores:
 
 
 def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
-    """Writes scores of several cutoffs into one Parquet file, whole or not at all."""
+    """Writes scores of several cutoffs into one Parquet file, whole or not at all; ConfigurationError for a folder."""
+    if Path(path).is_dir():
+        raise ConfigurationError(f"{path} is a folder; give the name of a file, such as {path}/scores.parquet")
     with whole_file(path) as draft:
         pl.concat([one.frame() for one in scores]).write_parquet(draft, compression="zstd")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from propensity.baseline.table import column_names, rows_of, training_table
+from propensity.baseline.table import column_names, refuse_one_sided, rows_of, training_table
 from propensity.config import conf_folder
+from propensity.errors import ConfigurationError
 from propensity.metric.ranking import auc
 from propensity.scores import Scores
 
@@ -49,11 +51,25 @@ def test_an_incumbent_ranks_its_own_training_buyers_first(
     assert auc(scores.probability.ravel(), bought.ravel() > 0) > 0.6
 
 
+def test_lightgbm_expects_no_revenue_of_a_log_without_prices(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    log = replace(small_world["log"], revenue=np.zeros_like(small_world["log"].revenue))
+    world = {"examples": small_world["preparation"].examples(log)}
+    assert (answer(world, composed, "lightgbm").revenue == 0).all()
+
+
 def test_popularity_says_the_same_of_everybody(
     small_world: dict[str, Any], composed: Callable[..., DictConfig]
 ) -> None:
     probability = answer(small_world, composed, "popularity").probability
     assert (probability == probability[0]).all() and np.unique(probability[0]).size > 1
+
+
+@pytest.mark.parametrize(("value", "word"), [(0.0, "nobody bought anything"), (1.0, "everybody bought everything")])
+def test_windows_that_teach_nothing_are_refused(value: float, word: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{word} in the last training windows; raise data.horizon"):
+        refuse_one_sided(np.full(7, value))
 
 
 def test_a_drawn_table_stands_for_all_pairs(small_world: dict[str, Any]) -> None:

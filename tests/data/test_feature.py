@@ -248,10 +248,10 @@ def test_a_vocabulary_travels_as_plain_containers() -> None:
 
 
 def test_features_need_the_window_and_half_life_that_rates_and_tastes_are_made_of() -> None:
-    for rule in ({"windows": (7, 28)}, {"half_lives": (10,)}):
-        with pytest.raises(ConfigurationError, match="features need the window 182 and the half-life 90; add them to"):
+    for rule in ({"windows": (7, 28)}, {"windows": (7, 182)}, {"half_lives": (10,)}):
+        with pytest.raises(ConfigurationError, match="features need the windows 28, 91, 182 and the half-life 90; add"):
             replace(RULE, **rule)
-    assert FeatureRule(windows=(364, 7, 182)).windows == (7, 182, 364)
+    assert FeatureRule(windows=(364, 28, 182, 91)).windows == (28, 91, 182, 364)
 
 
 def test_nobody_to_score_is_a_configuration_error() -> None:

@@ -45,7 +45,10 @@ def test_a_filter_that_meets_a_missing_value_leaves_the_item_out() -> None:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (ColumnOffers("shelf"), "items have no column 'shelf'; give data.offer.column one of: category, brand, price"),
+        (
+            ColumnOffers("shelf"),
+            "items have no column 'shelf'; give data.offer.column one of: category, brand, price, item",
+        ),
         (ColumnOffers("empty"), "item column 'empty' has no values; give another data.offer.column"),
         (FilterOffers({}), "data.offer.filters is empty; name at least one filter"),
         (FilterOffers({"odd": "shelf = 1"}), r"offer filter 'odd' \(shelf = 1\) cannot be applied: .*shelf"),

@@ -12,6 +12,7 @@ import pytest
 from propensity.data.offer import ColumnOffers
 from propensity.data.preparation import Preparation
 from propensity.data.source import Tables
+from propensity.data.source.table import Table
 from propensity.errors import ConfigurationError
 
 
@@ -72,3 +73,14 @@ def test_a_log_that_is_named_is_taken_as_it_is(shop: Shop) -> None:
 def test_a_horizon_without_days_is_refused(shop: Shop) -> None:
     with pytest.raises(ConfigurationError, match="a horizon of 0 days predicts nothing"):
         preparation(shop, horizon=0)
+
+
+def test_a_log_of_delivered_tables_is_out_of_date_when_another_is_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns: dict[str, str | None] = {"customer": "who", "day": "on", "item": "sku", "revenue": "paid"}
+    source = Table("sales-*.csv", columns, item_columns=["aisle"])
+    for k, sold in enumerate((1, 2)):
+        (tmp_path / f"sales-{k}.csv").write_text(f"who,on,sku,paid,aisle\n{k},2024-01-0{k + 1},milk,3,dairy\n")
+        assert Preparation(source, ColumnOffers("aisle")).open().day.size == sold

@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from propensity.config import conf_folder
+from propensity.errors import ConfigurationError
+from propensity.model.encoder.transformer import Transformer
 
 WIDTH = 8
 NAMES = sorted(path.stem for path in (conf_folder() / "model/encoder").glob("*.yaml") if path.stem != "none")
@@ -59,6 +61,11 @@ def test_every_real_event_counts(encoder: nn.Module, events: tuple[Tensor, Tenso
     assert event.grad is not None
     moved = event.grad.abs().sum(-1) > 0
     assert (moved == (torch.arange(7) < length[:, None])).all()
+
+
+def test_a_width_that_heads_cannot_share_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="a width of 30 cannot be shared by 4 heads"):
+        Transformer(width=30, heads=4)
 
 
 def test_weights_learn(encoder: nn.Module, events: tuple[Tensor, Tensor]) -> None:

@@ -11,7 +11,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from propensity.config import own_cause
 from propensity.data.batch import Inputs
+from propensity.errors import ConfigurationError
 from propensity.model.offer_net import OfferNet, within_visit
 from propensity.model.scale import Scale, signed_log
 from propensity.training.loader import to_tensors
@@ -86,8 +88,9 @@ def test_a_network_without_an_opinion_is_refused(
 ) -> None:
     from hydra.errors import InstantiationException
 
-    with pytest.raises(InstantiationException, match="keep model.habit or model.explore"):
+    with pytest.raises(InstantiationException, match="keep model.habit or model.explore") as caught:
         network(small_world, composed("train", "model/habit=none", "model/explore=none"))
+    assert isinstance(own_cause(caught.value), ConfigurationError)
 
 
 def test_a_visit_joins_a_purchase_as_a_product_of_probabilities() -> None:

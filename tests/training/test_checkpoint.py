@@ -57,11 +57,22 @@ def test_a_pickle_in_its_place_is_not_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "harmed").exists()
 
 
-def test_a_foreign_target_is_not_called(run: Path) -> None:
+@pytest.mark.parametrize(
+    "target", ["os.system", "propensity.data.event_log.np.load", "propensity.training.run.train", "propensity.nowhere"]
+)
+def test_a_foreign_target_is_not_called(run: Path, target: str) -> None:
     content = torch.load(run / FILE, weights_only=True)
-    content["about"]["config"]["model"]["_target_"] = "os.system"
+    content["about"]["config"]["model"]["_target_"] = target
     torch.save(content, run / FILE)
-    with pytest.raises(IntegrityError, match="asks for os.system"):
+    with pytest.raises(IntegrityError, match=f"asks for {target}, which is not ours to call; train again"):
+        load_trained(run)
+
+
+def test_weights_of_another_shape_are_refused(run: Path) -> None:
+    content = torch.load(run / FILE, weights_only=True)
+    content["about"]["config"]["model"]["width"] = 16
+    torch.save(content, run / FILE)
+    with pytest.raises(DataError, match="holds weights of another shape of network, by other code; train again"):
         load_trained(run)
 
 

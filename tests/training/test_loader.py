@@ -10,6 +10,7 @@ import torch
 
 from propensity.data.dropout import EVERYTHING, Hidden, HistoryDropout, KeepAll
 from propensity.data.weight import Even, HalfLife
+from propensity.errors import ConfigurationError
 from propensity.training.loader import DateSampler, ExampleBatches, ExampleLoader, to_tensors
 
 
@@ -37,6 +38,11 @@ def test_processes_share_an_epoch_without_overlap_in_equal_numbers() -> None:
     parts = [DateSampler([40, 31], batch=8, seed=1, rank=rank, world=2) for rank in range(2)]
     assert len(list(parts[0])) == len(list(parts[1])) == len(parts[0])
     assert not set(seen(parts[0])) & set(seen(parts[1]))
+
+
+def test_more_processes_than_batches_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="2 batches cannot be shared by 3 processes; lower training.pairs"):
+        DateSampler([8, 8], batch=8, seed=1, rank=0, world=3)
 
 
 def test_a_batch_holds_what_the_features_say(small_world: dict[str, Any]) -> None:

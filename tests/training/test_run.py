@@ -93,7 +93,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(
 ) -> None:
     cfg = config(composed, small_world, tmp_path, "training.optimizer.lr=1e30", "training.warmup=0.5")
     cfg.training.update(steps=30, epochs=9)
-    with pytest.raises(GateError, match=r"the loss is (nan|inf) at batch \d+ of epoch \d+; lower training"):
+    with pytest.raises(GateError, match=r"the loss is (nan|inf) by batch \d+ of epoch \d+; lower training"):
         train(cfg)
     assert not (tmp_path / "model.ckpt").exists()
 
@@ -127,7 +127,21 @@ def test_labels_that_are_not_complete_are_refused(
         train(config(composed, small_world, tmp_path, f"data.end={to_date(small_world['log'].first_day + 20)}"))
     with pytest.raises(ConfigurationError, match="'soon' is not a date; write it as YYYY-MM-DD"):
         train(config(composed, small_world, tmp_path, "data.end=soon"))
+    with pytest.raises(
+        ConfigurationError, match=r"no offer has the buyers it needs before .* \(9999\); lower data.offer"
+    ):
+        train(config(composed, small_world, tmp_path, "data.offer.min_buyers=9999"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_run_is_left_alone(
+    small_world: dict[str, Any], composed: Compose, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    for out in (tmp_path / "taken", tmp_path / "taken" / "run"):
+        with pytest.raises(ConfigurationError, match="taken is a file; give another folder as out"):
+            train(config(composed, small_world, out))
+    assert (tmp_path / "taken").read_text() == "mine"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

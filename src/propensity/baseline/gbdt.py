@@ -36,17 +36,20 @@ class Gbdt:
         names = column_names(examples)
         self.purchase = self._boost(table.x, table.bought, table.weight, names, "binary", self.trees, seed)
         paid = table.revenue > 0
-        self.amount = self._boost(
-            table.x[paid], table.revenue[paid], table.weight[paid], names, "gamma", self.amount_trees, seed
-        )
+        self.amount = None
+        if paid.any():
+            self.amount = self._boost(
+                table.x[paid], table.revenue[paid], table.weight[paid], names, "gamma", self.amount_trees, seed
+            )
 
     def predict(self, occasion: Occasion) -> Scores:
         probability = np.empty((occasion.customer.size, len(occasion.features.offers)), np.float32)
-        amount = np.empty_like(probability)
+        amount = np.zeros_like(probability)  # of a log without prices
         for block, inputs in by_block(occasion):
             rows, shape = rows_of(inputs), inputs.pair.shape[:2]
             probability[block] = self.purchase.predict(rows, num_threads=self.threads).reshape(shape)
-            amount[block] = self.amount.predict(rows, num_threads=self.threads).reshape(shape)
+            if self.amount is not None:
+                amount[block] = self.amount.predict(rows, num_threads=self.threads).reshape(shape)
         return scores_of(occasion, self.name, probability, amount)
 
     def _boost(

@@ -9,6 +9,7 @@ import numpy as np
 
 from propensity.data.preparation import Examples, Occasion
 from propensity.data.snapshot import CONTEXT
+from propensity.errors import ConfigurationError
 
 BLOCK = 512
 PRIOR_PURCHASES = 2.0  # weight of the offer's mean spend against the customer's own
@@ -53,7 +54,18 @@ def training_table(examples: Examples, dates: int, rows: int, seed: int) -> Tabl
         for occasion, weight in chosen
         for start in range(0, occasion.customer.size, BLOCK)
     ]
-    return Table(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    table = Table(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    refuse_one_sided(table.bought)
+    return table
+
+
+def refuse_one_sided(bought: np.ndarray) -> None:
+    """ConfigurationError where nobody bought, or everybody everything: there is nothing to tell apart."""
+    if bought.min() == bought.max():
+        word = "nobody bought anything" if bought.max() == 0 else "everybody bought everything"
+        raise ConfigurationError(
+            f"{word} in the last training windows; raise data.horizon or lower data.offer.min_buyers"
+        )
 
 
 def _draw(occasion: Occasion, weight: np.ndarray, customer: np.ndarray, rate: float, rng: np.random.Generator) -> Table:

@@ -58,6 +58,11 @@ class TrainingCutoffs:
     count: int = 20
     minimum_history: int = 56
 
+    def __post_init__(self) -> None:
+        for name in ("step", "count", "minimum_history"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"data.split.{name}={getattr(self, name)} makes no send dates; give 1 or more")
+
     def before(self, log: EventLog, end: int, horizon: int) -> list[Cutoff]:
         """Cutoffs, ascending, whose label windows close by `end` (exclusive)."""
         if end > log.last_day + 1:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from propensity.data.batch import Inputs, Outcomes, Sizes
 from propensity.data.calendar import SEASON, season
@@ -28,6 +29,8 @@ from propensity.kernel.pair import pair_columns, pair_windows
 
 PRIOR_DAYS = 91  # weight of the market's rate, in days of exposure, against the customer's own
 RATE_WINDOW = 182
+BLAS = ThreadpoolController()  # small products beside a network's own threads: a second thread would mostly wait
+NEEDED = (28, 91, RATE_WINDOW)  # windows that other columns, and the slices of an evaluation, are made from
 
 
 @dataclass
@@ -40,9 +43,10 @@ class FeatureRule:
 
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
-        if RATE_WINDOW not in self.windows or TASTE not in self.half_lives:
+        if not set(NEEDED) <= set(self.windows) or TASTE not in self.half_lives:
+            needed = ", ".join(map(str, NEEDED))
             raise ConfigurationError(
-                f"features need the window {RATE_WINDOW} and the half-life {TASTE}; add them to data.feature"
+                f"features need the windows {needed} and the half-life {TASTE}; add them to data.feature"
             )
 
     @property
@@ -122,8 +126,9 @@ class Features:
         cell = hazard_cell(column["recency"], column["days_bought"])
         column["hazard"][:] = snapshot.hazard[np.arange(len(self.offers)), cell]
         taste = np.log1p(column[f"decayed_{TASTE}"])
-        column["similar"][:] = taste @ snapshot.similar
-        column["follow"][:] = taste @ snapshot.follow[:-1] + snapshot.follow[-1]
+        with BLAS.limit(limits=1, user_api="blas"):
+            column["similar"][:] = taste @ snapshot.similar
+            column["follow"][:] = taste @ snapshot.follow[:-1] + snapshot.follow[-1]
         return out
 
     def _customer(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden) -> np.ndarray:

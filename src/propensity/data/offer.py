@@ -73,7 +73,7 @@ class ColumnOffers:
     def all(self, log: EventLog) -> Offers:
         """Every value of the column, sorted; ConfigurationError if there is no such column or it is empty."""
         if self.column not in log.items.columns:
-            found = ", ".join(name for name in log.items.columns if name != "item")
+            found = ", ".join(sorted(log.items.columns, key=lambda name: name == "item"))
             raise ConfigurationError(f"items have no column {self.column!r}; give data.offer.column one of: {found}")
         values = log.items[self.column].cast(pl.String)
         names = values.drop_nulls().unique().sort().to_list()

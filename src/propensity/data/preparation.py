@@ -112,7 +112,8 @@ class Preparation:
         vocabulary = Vocabulary.fit(past, self.offer, end)
         if not vocabulary.offers:
             raise ConfigurationError(
-                f"no offer has {self.offer.min_buyers} buyers before {to_date(end)}; lower data.offer.min_buyers"
+                f"no offer has the buyers it needs before {to_date(end)} ({max(self.offer.min_buyers, 1)}); "
+                "lower data.offer.min_buyers or give other data.offer settings"
             )
         every = offers_before(past, self.offer, end)
         offers = every.take(np.flatnonzero(np.isin(every.name, vocabulary.offers)))

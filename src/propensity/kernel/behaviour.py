@@ -89,7 +89,8 @@ def write_contacts(events: Events, start: int, end: int, cutoff: int, row: np.nd
     for e in range(start, end):
         age = cutoff - day[e]
         if kind[e] == PURCHASE:
-            answered += answers(events, start, e, cutoff)
+            if e > start and kind[e - 1] != PURCHASE:
+                answered += answers(events, start, e, cutoff)
         elif kind[e] == MESSAGE:
             row[0] += age <= 28
             row[1] += age <= 182

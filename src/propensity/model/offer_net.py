@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from propensity.data.batch import Inputs, Sizes
+from propensity.errors import ConfigurationError
 from propensity.model.embed import EventEmbedding, OfferEmbedding
 from propensity.model.head import ValueHead
 from propensity.model.outputs import Outputs
@@ -43,7 +44,7 @@ class OfferNet(nn.Module):
     ) -> None:
         super().__init__()
         if habit is None and explore is None:
-            raise ValueError("a network needs an opinion on pairs; keep model.habit or model.explore")
+            raise ConfigurationError("a network needs an opinion on pairs; keep model.habit or model.explore")
         self.scale_pair = Scale(len(sizes.pair), tuple(sizes.pair.index(name) for name in OPTIONAL_PAIR))
         self.scale_customer = Scale(
             len(sizes.customer), tuple(sizes.customer.index(name) for name in OPTIONAL_CUSTOMER)

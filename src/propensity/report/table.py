@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from propensity.data.event_log import EventLog, to_date
@@ -17,35 +20,51 @@ SCREEN, NOTES = Console(), Console(stderr=True)
 METRICS = {
     "auc": "AUC",
     "ap": "AP",
-    "lift": "lift@10 %",
-    "capture": "revenue in 10 %",
-    "capture_ratio": "of the possible",
-    "revenue_lift": "revenue lift",
+    "lift": "lift",
+    "capture": "revenue",
+    "capture_ratio": "of best",
+    "revenue_lift": "rev lift",
     "logloss": "log loss",
-    "ece": "calibration error",
+    "ece": "ECE",
 }
+LEGEND = (
+    "the best 10 % of customers of each offer: lift of their purchases, share of the revenue, the same over the most "
+    "anybody could have had (of best), and in multiples of a random mailing (rev lift); ECE is the calibration error"
+)
 SLICES = ("new", "lapsed", "repeat", "dormant", "light")
 
 
 def say(text: str) -> None:
     """A line for whoever watches, on stderr."""
-    NOTES.print(f"[dim]{text}[/dim]", highlight=False)
+    NOTES.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def working(label: str) -> Iterator[Callable[[str], None]]:
-    """A spinner that shows what is being done; on a plain terminal, lines."""
-    with NOTES.status(label) as status:
+    """A bar that shows what is being done and for how long; where stderr is no terminal, lines."""
+    if not NOTES.is_terminal:
+        yield say
+        return
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=NOTES
+    ) as progress:
+        task = progress.add_task(label, total=None)
 
         def tell(text: str) -> None:
-            status.update(text) if NOTES.is_terminal else say(text)
+            progress.update(task, description=text)
 
         yield tell
 
 
+def plain_table(title: str) -> Table:
+    """A table that fits a terminal of 80 columns, its title printed above it in full."""
+    SCREEN.print(f"\n[bold]{escape(title)}[/bold]", highlight=False, soft_wrap=True)
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+
+
 def show_log(log: EventLog, out: str) -> None:
     """Where every raw row went, and what the log holds."""
-    table = Table(title=f"event log at {out}", title_justify="left")
+    table = plain_table(f"event log at {out}")
     table.add_column("rows")
     table.add_column("number", justify="right")
     rows = log.meta["rows"]
@@ -67,7 +86,7 @@ def show_run(out: str) -> None:
 
 def show_scores(scores: Scores, out: str) -> None:
     """How many pairs were scored, and the strongest offers."""
-    table = Table(title=f"scores at {out}: send date {scores.cutoff}", title_justify="left")
+    table = plain_table(f"scores at {out}: send date {scores.cutoff}")
     for name in ("offer", "expected buyers", "expected revenue"):
         table.add_column(name, justify="left" if name == "offer" else "right")
     buyers, revenue = scores.probability.sum(0, dtype=float), scores.revenue.sum(0, dtype=float)
@@ -81,6 +100,7 @@ def show_scores(scores: Scores, out: str) -> None:
 def show_metrics(metrics: dict[str, Any], folder: str) -> None:
     """All models side by side, mean over the dates; then the network against each, with intervals and verdicts."""
     SCREEN.print(_models(metrics))
+    SCREEN.print(LEGEND, style="dim", highlight=False)
     SCREEN.print(_slices(metrics))
     if metrics["differences"]:
         SCREEN.print(_differences(metrics))
@@ -89,18 +109,18 @@ def show_metrics(metrics: dict[str, Any], folder: str) -> None:
 
 def _models(metrics: dict[str, Any]) -> Table:
     dates = ", ".join(metrics["counts"])
-    table = Table(title=f"mean over {dates}", title_justify="left")
-    table.add_column("model")
+    table = plain_table(f"mean over {dates}")
+    table.add_column("model", no_wrap=True)
     for title in METRICS.values():
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for name, cells in metrics["models"].items():
         table.add_row(name, *(_number(cells["mean"]["all"].get(metric)) for metric in METRICS))
     return table
 
 
 def _slices(metrics: dict[str, Any]) -> Table:
-    table = Table(title="AUC by slice, mean over the dates", title_justify="left")
-    table.add_column("model")
+    table = plain_table("AUC by slice, mean over the dates")
+    table.add_column("model", no_wrap=True)
     for name in SLICES:
         table.add_column(name, justify="right")
     for name, cells in metrics["models"].items():
@@ -109,7 +129,7 @@ def _slices(metrics: dict[str, Any]) -> Table:
 
 
 def _differences(metrics: dict[str, Any]) -> Table:
-    table = Table(title="network minus rival, 95 % interval over customers", title_justify="left")
+    table = plain_table("network minus rival, 95 % interval over customers")
     for name in ("rival", "metric", "difference", "interval", "verdict"):
         table.add_column(name, justify="right" if name == "difference" else "left")
     for rival, cells in metrics["differences"].items():
@@ -123,12 +143,15 @@ def _differences(metrics: dict[str, Any]) -> Table:
 
 
 def _number(cell: dict[str, Any] | None) -> str:
-    return "-" if cell is None or cell.get("value") is None else f"{cell['value']:.4f}"
+    """Four decimals of what is below one, three digits of multiples."""
+    if cell is None or cell.get("value") is None:
+        return "-"
+    return f"{cell['value']:.4f}" if abs(cell["value"]) < 1 else f"{cell['value']:.2f}"
 
 
 def show_trials(study: Any, out: str) -> None:
     """The best trials of a search, best first."""
-    table = Table(title=f"search at {out}", title_justify="left")
+    table = plain_table(f"search at {out}")
     for name in ("trial", "value", "settings"):
         table.add_column(name)
     done = [trial for trial in study.trials if trial.value is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import warnings
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from torch import nn
 
 from propensity.atomic import whole_file
@@ -65,13 +66,27 @@ def load_trained(folder: str | Path) -> Trained:
         raise DataError(f"{path} is no checkpoint of format {FORMAT}; train again")
     config = content["about"]["config"]
     for target in targets([config["data"], config["model"]]):
-        if not target.startswith(ALLOWED):
+        if not ours(target):
             raise IntegrityError(f"{path} asks for {target}, which is not ours to call; train again")
     preparation = instantiate(config["data"], _convert_="all")
     vocabulary = Vocabulary.of(content["vocabulary"])
     model = instantiate(config["model"], sizes=preparation.feature.sizes(vocabulary))
-    model.load_state_dict(content["state"])
+    try:
+        model.load_state_dict(content["state"])
+    except RuntimeError:
+        raise DataError(f"{path} holds weights of another shape of network, by other code; train again") from None
     return Trained(model.eval(), preparation, vocabulary, content["about"])
+
+
+def ours(target: str) -> bool:
+    """Whether a target is a class of ours or an optimizer, and not something that a module of ours only imports."""
+    if not target.startswith(ALLOWED):
+        return False
+    try:
+        found = get_object(target)
+    except (ImportError, AttributeError, ValueError):
+        return False
+    return inspect.isclass(found) and found.__module__.startswith(ALLOWED)
 
 
 def targets(config: Any) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
     """
     trained = load_trained(cfg.run)
     log = trained.preparation.open()
+    if log.fingerprint != trained.about["data"]:
+        say(
+            f"the event log is not the one the run was trained on ({log.fingerprint} now, {trained.about['data']} then)"
+        )
     occasions = [occasion_of(trained, log, day) for day in judged(cfg.cutoffs, log, trained.preparation.horizon)]
     for occasion in occasions:
         if occasion.snapshot.cutoff.day < to_day(trained.about["end"]):
@@ -46,15 +51,19 @@ def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
     baselines = chosen(cfg)
     if baselines:
         say("preparing the incumbents' training dates")
-        answers |= incumbents(baselines, trained.preparation.examples(log), occasions, cfg.seed, say)
-    return judge(log, occasions, answers, trained.about, Path(cfg.run), cfg.resamples, say)
+        dated = replace(trained.preparation, end=trained.about["end"])  # the log may have grown since
+        answers |= incumbents(baselines, dated.examples(log), occasions, cfg.seed, say)
+    return judge(log, occasions, answers, trained.about, Path(cfg.run), cfg.resamples, cfg.seed, say)
 
 
 def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
-    """The cutoffs to judge at, as ISO dates, each with complete labels; ConfigurationError otherwise."""
+    """The cutoffs to judge at, as ISO dates, oldest first, each once and with complete labels; else a sentence."""
     if not cutoffs:
         raise ConfigurationError("no cutoff to judge at; give cutoffs=[YYYY-MM-DD,...]")
-    return [str(labelled(log, cutoff_of(log, day, horizon))) for day in cutoffs]
+    days = sorted(str(labelled(log, cutoff_of(log, day, horizon))) for day in cutoffs)
+    if len(set(days)) < len(days):
+        raise ConfigurationError(f"cutoffs names a date twice: {', '.join(days)}; give each once")
+    return days
 
 
 def occasion_of(trained: Trained, log: EventLog, day: str) -> Occasion:
@@ -89,12 +98,13 @@ def judge(
     about: dict[str, Any],
     out: Path,
     resamples: int,
+    seed: int,
     say: Say,
 ) -> dict[str, Any]:
     """Compares the answers, and leaves scores, customers and metrics in `out`."""
     truths = [truth(log, occasion) for occasion in occasions]
     predictions = {name: [Prediction(s.probability, s.revenue) for s in found] for name, found in answers.items()}
-    metrics = compare(truths, predictions, reference=NETWORK, resamples=resamples, progress=say)
+    metrics = compare(truths, predictions, reference=NETWORK, resamples=resamples, seed=seed, progress=say)
     metrics["run"] = about | {"horizon": occasions[0].snapshot.cutoff.horizon, "rows": log.meta["rows"]}
     for name, found in answers.items():
         save_scores(found, out / ("scores.parquet" if name == NETWORK else f"{name}.parquet"))
@@ -124,12 +134,17 @@ def truth(log: EventLog, occasion: Occasion) -> Truth:
 
 
 def customers(occasion: Occasion) -> pl.DataFrame:
-    """Attributes and activity of every customer as of the occasion, one row each."""
+    """Attributes and activity of every customer as of the occasion, one row each.
+
+    An attribute that is called like a column of ours goes by `given_<name>`.
+    """
     features, snapshot, customer = occasion
     log = features.log
     blocks = [features.inputs(snapshot, customer[k : k + 512]) for k in range(0, customer.size, 512)]
     columns = np.concatenate([np.asarray(block.customer) for block in blocks])
     activity = pl.DataFrame(columns, schema=list(features.rule.customer)).drop("hidden").fill_nan(None)
-    attributes = log.customers[customer].rename({"customer": "customer_id"})
+    taken = {"customer_id", "cutoff", *activity.columns}
+    attributes = log.customers[customer].rename(lambda name: f"given_{name}" if name in taken else name)
     cutoff = pl.lit(to_date(snapshot.cutoff.day)).alias("cutoff")
-    return pl.concat([attributes, activity], how="horizontal").with_columns(cutoff)
+    named = attributes.rename({"customer": "customer_id"})
+    return pl.concat([named, activity], how="horizontal").with_columns(cutoff)

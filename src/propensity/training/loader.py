@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from propensity.data.batch import Batch, Inputs, Outcomes
 from propensity.data.preparation import Examples, Preparation
+from propensity.errors import ConfigurationError
 
 Fields = TypeVar("Fields", Inputs, Outcomes)
 
@@ -56,6 +57,8 @@ class DateSampler(Sampler[Draw]):
 
     def __init__(self, sizes: list[int], batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self.sizes, self.batch, self.seed, self.rank, self.world = sizes, batch, seed, rank, world
+        if (batches := sum(-(-size // batch) for size in sizes)) < world:
+            raise ConfigurationError(f"{batches} batches cannot be shared by {world} processes; lower training.pairs")
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -63,7 +66,7 @@ class DateSampler(Sampler[Draw]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return max(sum(-(-size // self.batch) for size in self.sizes) // self.world, 1)
+        return sum(-(-size // self.batch) for size in self.sizes) // self.world
 
     def __iter__(self) -> Iterator[Draw]:
         # A generator: a resumed run learns its epoch after the loader asked for an iterator, before its first draw.

@@ -34,7 +34,7 @@ class PropensityModule(pl.LightningModule):
         watched = not terms.total.is_cuda or batch_idx % WATCH == 0  # looking at a number makes the GPU wait
         if watched and not torch.isfinite(terms.total):
             raise GateError(
-                f"the loss is {terms.total.item()} at batch {batch_idx} of epoch {self.current_epoch}; "
+                f"the loss is {terms.total.item()} by batch {batch_idx} of epoch {self.current_epoch}; "
                 "lower training.optimizer.lr or look at that batch's amounts"
             )
         size = batch.outcomes.visit.shape[0]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -23,14 +23,16 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 
+from propensity.atomic import whole_file
 from propensity.data.event_log import EventLog, to_date
 from propensity.data.preparation import Examples, Preparation
 from propensity.errors import ConfigurationError, GateError
 from propensity.model.offer_net import OfferNet
-from propensity.training.checkpoint import save_trained
+from propensity.training.checkpoint import FILE, load_trained, save_trained
 from propensity.training.loader import ExampleLoader
 from propensity.training.module import Loss, MakeOptimizer, PropensityModule
 
+JUDGEMENTS = ("metrics.json", "report.html", "scores.parquet", "customers.parquet")
 PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
 
 
@@ -59,7 +61,6 @@ class Fit:
         module = PropensityModule(model, loss, self.optimizer, self.warmup, loader.seed)
         if self.compile:
             model.compile(dynamic=True)
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         with warnings.catch_warnings():
             # Batches are made by kernels in this process: loader workers would only copy them.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -72,6 +73,7 @@ class Fit:
         """Lightning's trainer; ConfigurationError if it would need a GPU that is not there."""
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise ConfigurationError("training wants a GPU and torch sees none; use training=cpu")
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         callbacks: list[Callback] = [
             ModelCheckpoint(out / PROGRESS, filename="last", every_n_epochs=1, enable_version_counter=False)
         ]
@@ -113,23 +115,30 @@ class EpochLines(Callback):
             print(f"{epoch}: loss {loss:.4f} in {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
-def train(cfg: DictConfig, out: str | Path | None = None) -> tuple[OfferNet, Preparation, Examples, EventLog]:
+def train(
+    cfg: DictConfig, out: str | Path | None = None, reuse: bool = False
+) -> tuple[OfferNet, Preparation, Examples, EventLog]:
     """Prepares, fits and saves; the seed and the data decide everything.
 
-    An interrupted run of the same configuration and data goes on from its last whole epoch.
+    An interrupted run of the same configuration and data goes on from its last whole epoch; with `reuse`, one that
+    was finished with the very same code, configuration and data is read back instead.
     """
     folder = Path(out or cfg.out)
+    if taken := next((place for place in (folder, *folder.parents) if place.is_file()), None):
+        raise ConfigurationError(f"{taken} is a file; give another folder as out")
     config = OmegaConf.to_container(cfg, resolve=True)
     pl.seed_everything(cfg.seed, verbose=False)
     preparation: Preparation = instantiate(cfg.data, _convert_="all")
     log = preparation.open()
     bar = track if cfg.training.progress else (lambda items, label: items)
     examples = preparation.examples(log, bar)
+    about = describe(config, log, preparation, examples)
+    if reuse and (done := finished(folder, about)):
+        return done, preparation, examples, log
     model: OfferNet = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
     fit: Fit = instantiate(cfg.training, _convert_="all")
     loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed)
     model.fit_scales(loader.sample())
-    about = describe(config, log, preparation, examples)
     resume = unfinished(folder, about)
     fit(model, instantiate(cfg.loss), loader, folder, resume)
     finish(folder, model, examples, about, cfg)
@@ -161,6 +170,14 @@ def commit() -> str | None:
         return None
 
 
+def finished(folder: Path, about: dict[str, Any]) -> OfferNet | None:
+    """The network in `folder`, if it came of the same code (no dirty checkout), configuration and data."""
+    if not (folder / FILE).is_file() or about["commit"] is None or about["commit"].endswith("-dirty"):
+        return None
+    trained = load_trained(folder)
+    return cast(OfferNet, trained.model) if trained.about == about else None
+
+
 def unfinished(folder: Path, about: dict[str, Any]) -> str | None:
     """The state to resume from, if `folder` holds an interrupted run of the very same kind; else a clean start."""
     progress = folder / PROGRESS
@@ -183,6 +200,9 @@ def finish(folder: Path, model: OfferNet, examples: Examples, about: dict[str, A
     """Leaves the checkpoint and the resolved configuration, and takes the unfinished state away."""
     if not all(torch.isfinite(p).all() for p in model.parameters()):
         raise GateError("training left weights that are not finite; lower training.optimizer.lr")
+    for judgement in JUDGEMENTS:  # of the network that is being replaced
+        (folder / judgement).unlink(missing_ok=True)
     save_trained(folder, model, examples.vocabulary, about)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
+    with whole_file(folder / "config.yaml") as draft:
+        draft.write_text(OmegaConf.to_yaml(cfg, resolve=True))
     shutil.rmtree(folder / PROGRESS, ignore_errors=True)

@@ -22,7 +22,7 @@ from propensity.training.run import train
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-HIGHER = ("auc", "ap", "lift", "capture_ratio", "revenue_lift")
+HIGHER, LOWER = ("auc", "ap", "lift", "capture_ratio", "revenue_lift"), ("logloss", "ece")
 OWN = ("trials", "metric", "space", "out")  # settings of the search itself, not of a trial
 
 
@@ -33,10 +33,9 @@ def tune(cfg: DictConfig, say: Say) -> Study:
     """
     import optuna
 
-    if cfg.metric not in (*HIGHER, "logloss", "ece"):
-        raise ConfigurationError(
-            f"metric={cfg.metric} cannot be searched for; give one of {', '.join(HIGHER)}, logloss"
-        )
+    if cfg.metric not in (*HIGHER, *LOWER):
+        found = ", ".join((*HIGHER, *LOWER))
+        raise ConfigurationError(f"metric={cfg.metric} cannot be searched for; give one of {found}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out = Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
 
 import polars as pl
 
@@ -62,6 +64,13 @@ class Table:
                 raise ConfigurationError(
                     f"data.source.{table}_columns={list(names)} and data.source.{table}s describe the same; drop one"
                 )
+
+    def files(self) -> list[Path]:
+        """What is read, so that a log can be told out of date."""
+        given = (self.events, self.items, self.customers)
+        return [
+            Path(name) for path in given if path for name in sorted(glob(str(Path(path).expanduser()), recursive=True))
+        ]
 
     def load(self) -> Tables:
         """Scans; one pass over the events counts what is left out."""
@@ -122,7 +131,10 @@ class Table:
         return pl.lit(absent) if column is None else pl.col(column).cast(pl.Float64, strict=False)
 
     def _described(self, kept: pl.LazyFrame, key: str, id_type: pl.DataType) -> pl.LazyFrame | None:
-        """The table of items or customers: the one delivered, or what the events say of them, earliest first."""
+        """The table of items or customers: the one delivered, or what the events of their first day say of them.
+
+        Later events say nothing: what is known of an item may not depend on its future.
+        """
         path, columns = getattr(self, f"{key}s"), getattr(self, f"{key}_columns")
         if path is not None:
             setting = f"data.source.{key}s"
@@ -135,7 +147,8 @@ class Table:
         if not columns:
             return None
         first = [
-            pl.col(f"{key}.{c}").sort_by("day", maintain_order=True).drop_nulls().first().alias(c) for c in columns
+            pl.col(f"{key}.{c}").filter(pl.col("day") == pl.col("day").min()).drop_nulls().first().alias(c)
+            for c in columns
         ]
         known = [pl.col("day").min().alias("known")] if key == "item" else []
         return kept.filter(pl.col(key).is_not_null()).group_by(key).agg(*first, *known).sort(key)

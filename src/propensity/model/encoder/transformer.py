@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from propensity.errors import ConfigurationError
+
 
 class Transformer(nn.Module):
     """A pre-norm transformer; the answer is the state of a summary token, which sees all real events.
@@ -14,6 +16,10 @@ class Transformer(nn.Module):
 
     def __init__(self, width: int, layers: int = 2, heads: int = 4, dropout: float = 0.1) -> None:
         super().__init__()
+        if width % heads:
+            raise ConfigurationError(
+                f"a width of {width} cannot be shared by {heads} heads; change model.encoder.heads"
+            )
         self.summary = nn.Parameter(torch.randn(width) * 0.1)
         layer = nn.TransformerEncoderLayer(
             width, heads, dim_feedforward=2 * width, dropout=dropout, batch_first=True, norm_first=True

@@ -1,0 +1,57 @@
+"""The benchmarks run, compare equal things, and leave numbers that a program can read; how fast is not asked here."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROW: dict[str, Any] = {"name": str, "rival": str, "ratio": float, "gate": (int, float), "met": bool, "why": str}
+SECONDS: dict[str, Any] = {"ours_cpu_s": float, "rival_cpu_s": float}
+
+
+@pytest.fixture
+def benchmark(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module of benchmarks/ by name."""
+    monkeypatch.syspath_prepend(str(repository))
+    return lambda name: importlib.import_module(f"benchmarks.{name}")
+
+
+def test_the_smallest_form_finds_equal_results_and_says_what_it_measured(benchmark, tmp_path):
+    benchmark("run").main(["--smallest", "--rounds=1", f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert {"machine", "commit", "command", "rows"} <= set(found)
+    assert len({row["name"] for row in found["rows"]}) == len(found["rows"]) == 6
+    for row in found["rows"]:
+        assert set(row) == {*ROW, *SECONDS}
+        assert all(isinstance(row[name], kind) for name, kind in (ROW | SECONDS).items()), row
+        assert row["met"] == (row["ratio"] >= row["gate"]) == (not row["why"])
+        assert row["name"] in (tmp_path / "results.md").read_text()
+
+
+def test_contenders_that_disagree_are_not_timed(benchmark):
+    race = benchmark("race")
+    unlike = race.Race("sums", "other sums", 1.0, lambda: 1.0, lambda: 1.1, np.testing.assert_allclose, str)
+    with pytest.raises(AssertionError, match="Not equal"):
+        race.run(unlike, rounds=1)
+
+
+@pytest.mark.parametrize("whose", ["customer", "pair"])
+def test_one_purchase_at_another_price_is_noticed(benchmark, whose):
+    windows, market = benchmark("windows"), benchmark("market")
+    made = market.market(benchmark("run").sizes("smallest"))
+    (day,), found = windows.cutoffs(made, 1), market.frame(made)
+    newest = int(found["day"].set(found["day"] >= day, 0).arg_max())
+    race = windows.customer_race(made, 1, 1.0) if whose == "customer" else windows.pair_race(made, 1.0)
+    query = windows.customer_query if whose == "customer" else windows.pair_query
+    for dearer in (0.0, 1.0):
+        found[newest, "revenue"] += dearer
+        theirs = query(found.lazy(), day).collect()
+        check = pytest.raises(AssertionError, match="Not equal") if dearer else nullcontext()
+        with check:
+            race.same(race.ours(), [theirs] if whose == "customer" else theirs)
