@@ -9,11 +9,13 @@ from propensity.config import entry
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
-    from propensity.report.table import show_log
+    from propensity.report.table import show_log, working
 
     preparation = instantiate(cfg.data, _convert_="all")
     out = cfg.out or preparation.default_log
-    show_log(preparation.prepare(out), out)
+    with working(f"preparing {out}"):
+        log = preparation.prepare(out)
+    show_log(log, out)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from propensity.config import entry
 
 @entry("score")
 def main(cfg: DictConfig) -> None:
-    from propensity.report.table import say, show_scores
+    from propensity.report.table import show_scores, working
     from propensity.serving.score import score
 
-    show_scores(score(cfg.run, cfg.cutoff, cfg.out, cfg.log, say), cfg.out)
+    with working("scoring") as say:
+        scores = score(cfg.run, cfg.cutoff, cfg.out, cfg.log, say)
+    show_scores(scores, cfg.out)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from propensity.data.event_log import to_date
 from propensity.data.feature import Features
 from propensity.errors import ConfigurationError
 from propensity.scores import COLUMNS, load_scores
+from propensity.training import run
 from propensity.training.evaluate import customers
 from propensity.training.run import train
 
@@ -150,6 +151,27 @@ def test_backtest_trains_a_model_for_every_date(line: dict[str, Any], composed: 
     assert [s.cutoff for s in load_scores(tmp_path / "scores.parquet")] == [line["a"], line["b"]]
     assert (tmp_path / "frequency.parquet").is_file() and (tmp_path / "report.html").is_file()
     assert sorted(path.name for path in (tmp_path / "folds").iterdir()) == [line["a"], line["b"]]
+
+
+def test_a_finished_fold_is_not_trained_again(
+    line: dict[str, Any], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [f"cutoffs=[{line['a']}]", "baselines=[]", f"out={tmp_path}", "resamples=0"]
+    fitted: list[int] = []
+
+    def again(commit: str | None, *more: str) -> int:
+        monkeypatch.setattr(run, "commit", lambda: commit)
+        monkeypatch.setattr(run.Fit, "__call__", lambda self, *_: fitted.append(1))
+        script("backtest").main(composed("backtest", *given(line), *QUICK, *options, *more))
+        return len(fitted)
+
+    assert again("abc") == 1
+    before = load_scores(tmp_path / "scores.parquet")[0]
+    assert again("abc") == 1, "the same code, configuration and data"
+    np.testing.assert_array_equal(load_scores(tmp_path / "scores.parquet")[0].probability, before.probability)
+    assert again("abc", "seed=5") == 2, "another configuration"
+    assert again("abd", "seed=5") == 3, "other code"
+    assert again("abd-dirty", "seed=5") == 4 and again("abd-dirty", "seed=5") == 5, "code that no commit holds"
 
 
 def test_judging_needs_complete_labels_and_known_names(line: dict[str, Any], composed: Compose) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
-from propensity.data.dropout import Hidden, KeepAll
+from propensity.data.dropout import KeepAll
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.feature import FeatureRule, Features
 from propensity.data.ingest import prepare
@@ -136,10 +136,6 @@ class Preparation:
             raise ConfigurationError(f"nobody bought anything before {cutoff}; give a later cutoff")
         snapshot = SnapshotBuilder(past, offers, self.horizon, self.snapshot).at(cutoff)
         return Occasion(Features(past, offers, vocabulary, self.feature), snapshot, customer)
-
-    def draw_hidden(self, rng: np.random.Generator, customers: int, offers: int) -> Hidden:
-        """History dropout of one training batch."""
-        return self.dropout.draw(rng, customers, offers)
 
 
 def origin(source: Source) -> str:

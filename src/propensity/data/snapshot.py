@@ -99,14 +99,16 @@ class SnapshotBuilder:
         population = self._population(cutoff.day)
         labelled = [cutoff.day - self.horizon - k * self.rule.step for k in range(self.rule.references)]
         past = [self._moments(day) for day in labelled if day > self.log.first_day]
-        raw = np.empty((len(self.offers), len(context_columns(tuple(CONTEXT_WINDOWS)))))
-        offer_context(self.events, self.sets, population, cutoff.day, self.horizon, CONTEXT_WINDOWS, raw)
+        names = context_columns(tuple(CONTEXT_WINDOWS))
+        totals = np.empty((len(self.offers), len(names)))
+        offer_context(self.events, self.sets, population, cutoff.day, self.horizon, CONTEXT_WINDOWS, totals)
+        raw = dict(zip(names, totals.T, strict=True))
         exposure = min(cutoff.day - self.log.first_day, int(CONTEXT_WINDOWS[2]))
         return Snapshot(
             cutoff=cutoff,
             context=_context(raw, population.size),
-            gap=raw[:, 14],
-            rate=raw[:, 6] / max(population.size * exposure, 1),
+            gap=raw["gap_mean"],
+            rate=raw["days_91"] / max(population.size * exposure, 1),
             hazard=self._hazard(past),
             similar=self._similar(self._moments(cutoff.day)),
             follow=self._follow(past),
@@ -211,20 +213,19 @@ def tenure_month(tenure: np.ndarray) -> np.ndarray:
     return np.minimum(tenure // 30, TENURES - 1).astype(np.int64)
 
 
-def _context(raw: np.ndarray, customers: int) -> np.ndarray:
+def _context(raw: dict[str, np.ndarray], customers: int) -> np.ndarray:
     """Scale-free columns `CONTEXT` out of the totals of `offer_context`."""
-    buyers, days, spend = raw[:, 0:4], raw[:, 4:8], raw[:, 8:12]
-    price = spend[:, 2] / np.maximum(days[:, 2], 1)
+    price = raw["spend_91"] / np.maximum(raw["days_91"], 1)
     columns = [
-        *np.log((buyers + 0.5) / (customers + 1)).T,
-        np.log((4 * days[:, 0] + 4) / (days[:, 1] + 4)),
-        np.log((3.25 * days[:, 1] + 4) / (days[:, 2] + 4)),
-        days[:, 2] / np.maximum(buyers[:, 2], 1),
-        raw[:, 13] / np.maximum(buyers[:, 1], 1),
-        raw[:, 14],
-        np.minimum(raw[:, 15], 182),
+        *(np.log((raw[f"buyers_{w}"] + 0.5) / (customers + 1)) for w in CONTEXT_WINDOWS),
+        np.log((4 * raw["days_7"] + 4) / (raw["days_28"] + 4)),
+        np.log((3.25 * raw["days_28"] + 4) / (raw["days_91"] + 4)),
+        raw["days_91"] / np.maximum(raw["buyers_91"], 1),
+        raw["first_buyers_28"] / np.maximum(raw["buyers_28"], 1),
+        raw["gap_mean"],
+        np.minimum(raw["age"], 182),
         price,
-        np.log((spend[:, 1] / np.maximum(days[:, 1], 1) + 0.1) / (price + 0.1)),
-        np.log((raw[:, 16] + 5) / (raw[:, 17] + 5)),
+        np.log((raw["spend_28"] / np.maximum(raw["days_28"], 1) + 0.1) / (price + 0.1)),
+        np.log((raw["last_year_days"] + 5) / (raw["last_year_around"] + 5)),
     ]
     return np.stack(columns, axis=1).astype(np.float32)

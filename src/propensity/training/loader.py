@@ -43,7 +43,7 @@ class ExampleBatches(Dataset[Batch]):
         features, snapshot, customer = self.examples.occasions[draw.date]
         rows = customer[draw.rows]
         rng = np.random.default_rng(draw.seed)
-        hidden = self.preparation.draw_hidden(rng, rows.size, len(features.offers))
+        hidden = self.preparation.dropout.draw(rng, rows.size, len(features.offers))
         inputs = to_tensors(features.inputs(snapshot, rows, hidden))
         outcomes = to_tensors(features.outcomes(snapshot.cutoff, rows))
         return Batch(inputs, outcomes, torch.from_numpy(self.examples.weights[draw.date]))
