@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -70,6 +71,14 @@ def test_popularity_says_the_same_of_everybody(
 def test_windows_that_teach_nothing_are_refused(value: float, word: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{word} in the last training windows; raise data.horizon"):
         refuse_one_sided(np.full(7, value))
+
+
+def test_a_library_that_is_not_installed_is_said(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(ConfigurationError, match=r"needs LightGBM; pip install 'propensity\[gbdt\]'"):
+        answer(small_world, composed, "lightgbm")
 
 
 def test_a_drawn_table_stands_for_all_pairs(small_world: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from propensity.baseline import scores_of
 from propensity.baseline.table import by_block, column_names, rows_of, training_table
 from propensity.data.preparation import Examples, Occasion
+from propensity.errors import ConfigurationError
 from propensity.scores import Scores
 
 
@@ -55,7 +56,12 @@ class Gbdt:
     def _boost(
         self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, names: list[str], objective: str, trees: int, seed: int
     ) -> Any:
-        import lightgbm
+        try:
+            import lightgbm
+        except ModuleNotFoundError:
+            raise ConfigurationError(
+                "the incumbent lightgbm needs LightGBM; pip install 'propensity[gbdt]' or name other baselines"
+            ) from None
 
         settings = {
             "objective": objective,
