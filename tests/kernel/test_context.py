@@ -9,7 +9,7 @@ from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.kernel.context import context_columns, offer_context
 from propensity.kernel.reference import context_reference
-from random_log import around_1970, around_events, columns, membership, random_log, random_offers
+from random_log import around_1970, around_events, columns, membership, random_log, random_offers, with_another_future
 
 WINDOWS = (7, 28, 91, 364)
 NAMES = context_columns(WINDOWS)
@@ -47,12 +47,7 @@ def test_nothing_at_or_after_the_cutoff_matters(seed):
     log = random_log(seed)
     offers, random = random_offers(seed, log.items.height), np.random.default_rng(seed)
     for cutoff in around_events(log, seed):
-        later = np.flatnonzero(log.day >= cutoff)
-        changed = {name: values.copy() for name, values in columns(log).items()}
-        for name in ("item", "kind"):
-            changed[name][later] = changed[name][random.permutation(later)]
-        changed["revenue"][later] += 1e6
-        altered = EventLog(**(vars(log) | changed))
+        altered = with_another_future(log, cutoff, random, ("item", "kind"))
         np.testing.assert_array_equal(market(altered, offers, cutoff), market(log, offers, cutoff))
 
 

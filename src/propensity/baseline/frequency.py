@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from propensity.baseline import scores_of
-from propensity.baseline.table import by_block, refuse_one_sided, usual_amount
+from propensity.baseline.table import refuse_one_sided, usual_amount
 from propensity.data.dropout import Hidden
 from propensity.data.preparation import Examples, Occasion
 from propensity.kernel.pair import pair_columns, pair_windows
@@ -55,7 +55,7 @@ class Frequency:
         half_life, prior = self.chosen
         x = _log_expected(occasion, _decayed(occasion, half_life), half_life, prior)
         probability = 1 / (1 + np.exp(-(self.link[0] * x + self.link[1])))
-        amount = np.concatenate([usual_amount(occasion, inputs) for _, inputs in by_block(occasion)])
+        amount = np.concatenate([usual_amount(occasion, inputs) for _, inputs in occasion.blocks()])
         return scores_of(occasion, self.name, probability, amount)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from propensity.baseline import scores_of
-from propensity.baseline.table import by_block, column_names, rows_of, training_table
+from propensity.baseline.table import column_names, rows_of, training_table
 from propensity.data.preparation import Examples, Occasion
 from propensity.errors import ConfigurationError
 from propensity.scores import Scores
@@ -46,7 +46,7 @@ class Gbdt:
     def predict(self, occasion: Occasion) -> Scores:
         probability = np.empty((occasion.customer.size, len(occasion.features.offers)), np.float32)
         amount = np.zeros_like(probability)  # of a log without prices
-        for block, inputs in by_block(occasion):
+        for block, inputs in occasion.blocks():
             rows, shape = rows_of(inputs), inputs.pair.shape[:2]
             probability[block] = self.purchase.predict(rows, num_threads=self.threads).reshape(shape)
             if self.amount is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from propensity.baseline import scores_of
-from propensity.baseline.table import by_block, rows_of, training_table, usual_amount
+from propensity.baseline.table import rows_of, training_table, usual_amount
 from propensity.data.preparation import Examples, Occasion
 from propensity.scores import Scores
 
@@ -34,7 +34,7 @@ class Logistic:
     def predict(self, occasion: Occasion) -> Scores:
         probability = np.empty((occasion.customer.size, len(occasion.features.offers)), np.float32)
         amount = np.empty_like(probability)
-        for block, inputs in by_block(occasion):
+        for block, inputs in occasion.blocks():
             shape = inputs.pair.shape[:2]
             probability[block] = self.model.predict_proba(_flat(rows_of(inputs)))[:, 1].reshape(shape)
             amount[block] = usual_amount(occasion, inputs)

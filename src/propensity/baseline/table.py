@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from propensity.data.preparation import Examples, Occasion
+from propensity.data.preparation import BLOCK, Examples, Occasion
 from propensity.data.snapshot import CONTEXT
 from propensity.errors import ConfigurationError
 
-BLOCK = 512
 PRIOR_PURCHASES = 2.0  # weight of the offer's mean spend against the customer's own
 
 
@@ -86,11 +84,3 @@ def usual_amount(occasion: Occasion, inputs: Any) -> np.ndarray:
     own = np.nan_to_num(inputs.pair[:, :, names.index("spend_mean")])
     price = occasion.snapshot.context[:, CONTEXT.index("price")]
     return (own * days + price * PRIOR_PURCHASES) / (days + PRIOR_PURCHASES)
-
-
-def by_block(occasion: Occasion) -> Iterator[tuple[slice, Any]]:
-    """Slices of the occasion's customers, and their inputs."""
-    features, snapshot, customer = occasion
-    for start in range(0, customer.size, BLOCK):
-        block = slice(start, start + BLOCK)
-        yield block, features.inputs(snapshot, customer[block])

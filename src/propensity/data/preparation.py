@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.dropout import KeepAll
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -24,6 +25,7 @@ from propensity.data.vocabulary import Vocabulary
 from propensity.data.weight import Even
 from propensity.errors import ConfigurationError
 
+BLOCK = 512  # customers whose inputs are held at a time
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
@@ -42,6 +44,12 @@ class Occasion(NamedTuple):
     @property
     def customer_id(self) -> np.ndarray:
         return self.features.log.customer_id[self.customer]
+
+    def blocks(self, size: int = BLOCK) -> Iterator[tuple[slice, Inputs]]:
+        """Slices of at most `size` customers that cover all (N,), each with its inputs as arrays."""
+        for start in range(0, self.customer.size, size):
+            block = slice(start, min(start + size, self.customer.size))
+            yield block, self.features.inputs(self.snapshot, self.customer[block])
 
 
 class Examples(NamedTuple):

@@ -121,11 +121,13 @@ def truth(log: EventLog, occasion: Occasion) -> Truth:
     past = features.log
     rows = np.searchsorted(log.customer_id, past.customer_id[customer])
     later = Features(log, features.offers, features.vocabulary, features.rule).outcomes(snapshot.cutoff, rows)
-    known = [features.inputs(snapshot, customer[k : k + 512]) for k in range(0, customer.size, 512)]
     pair, person = features.rule.pair, features.rule.customer
-    ever = np.concatenate([np.asarray(i.pair)[:, :, pair.index("days_bought")] for i in known]) > 0
-    recent = np.concatenate([np.asarray(i.pair)[:, :, pair.index("days_91")] for i in known]) > 0
-    live = np.concatenate([np.asarray(i.customer)[:, person.index("orders_28")] for i in known]) > 0
+    shape = (customer.size, len(features.offers))
+    ever, recent, live = np.empty(shape, bool), np.empty(shape, bool), np.empty(customer.size, bool)
+    for block, known in occasion.blocks():
+        ever[block] = np.asarray(known.pair)[:, :, pair.index("days_bought")] > 0
+        recent[block] = np.asarray(known.pair)[:, :, pair.index("days_91")] > 0
+        live[block] = np.asarray(known.customer)[:, person.index("orders_28")] > 0
     orders = np.maximum.reduceat(past.order, past.offsets[:-1])[customer] + 1
     ids = occasion.customer_id
     masks = slices(ever, recent, live, orders, ids)
@@ -140,8 +142,7 @@ def customers(occasion: Occasion) -> pl.DataFrame:
     """
     features, snapshot, customer = occasion
     log = features.log
-    blocks = [features.inputs(snapshot, customer[k : k + 512]) for k in range(0, customer.size, 512)]
-    columns = np.concatenate([np.asarray(block.customer) for block in blocks])
+    columns = np.concatenate([np.asarray(known.customer) for _, known in occasion.blocks()])
     activity = pl.DataFrame(columns, schema=list(features.rule.customer)).drop("hidden").fill_nan(None)
     taken = {"customer_id", "cutoff", *activity.columns}
     attributes = log.customers[customer].rename(lambda name: f"given_{name}" if name in taken else name)

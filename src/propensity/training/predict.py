@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import nn
@@ -18,22 +16,17 @@ def predict(model: nn.Module, occasion: Occasion, name: str = "network", pairs: 
 
     A score does not depend on the block it was computed in.
     """
-    features, snapshot, customer = occasion
-    shape = (customer.size, len(features.offers))
+    offer = occasion.features.offers.name
+    shape = (occasion.customer.size, len(offer))
     probability, revenue = np.empty(shape, np.float32), np.empty(shape, np.float32)
     device = next(model.parameters()).device
     training = model.training
     model.eval()
-    for block in blocks(customer.size, max(pairs // max(shape[1], 1), 1)):
-        inputs = to_tensors(features.inputs(snapshot, customer[block]))
+    for block, arrays in occasion.blocks(max(pairs // max(shape[1], 1), 1)):
+        inputs = to_tensors(arrays)
         with torch.inference_mode():
             outputs = model(type(inputs)(*(tensor.to(device) for tensor in inputs)))
             probability[block] = outputs.probability().float().cpu().numpy()
             revenue[block] = outputs.expected_revenue().float().cpu().numpy()
     model.train(training)
-    return Scores(occasion.customer_id, features.offers.name, probability, revenue, str(snapshot.cutoff), name)
-
-
-def blocks(total: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover `range(total)`."""
-    return (slice(start, min(start + size, total)) for start in range(0, total, size))
+    return Scores(occasion.customer_id, offer, probability, revenue, str(occasion.snapshot.cutoff), name)
