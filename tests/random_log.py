@@ -73,11 +73,15 @@ def random_log(seed: int, customers: int = 50, items: int = 14, days: int = 450,
 
 
 def random_offers(seed: int, items: int, offers: int = 6) -> Offers:
-    """Item 1 belongs to no offer, item 2 to all but the last, the others at random; the last offer has no item."""
+    """Item 1 belongs to no offer, item 2 to all but the last, the others at random; the last offer has no item.
+
+    Every second offer is a sibling of the others like it, but the first has none.
+    """
     belongs = np.random.default_rng(seed).random((items, offers)) < 0.3
     belongs[1], belongs[2], belongs[:, -1] = False, True, False
     offsets = np.concatenate([[0], np.cumsum(belongs.sum(axis=1))]).astype(np.int64)
-    return Offers(tuple(f"offer {m}" for m in range(offers)), offsets, np.nonzero(belongs)[1].astype(np.int32))
+    parent = np.where(np.arange(offers) > 0, np.arange(offers) % 2, -1)
+    return Offers(tuple(f"offer {m}" for m in range(offers)), offsets, np.nonzero(belongs)[1].astype(np.int32), parent)
 
 
 def membership(offers: Offers) -> np.ndarray:

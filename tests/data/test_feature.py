@@ -13,7 +13,7 @@ from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.dropout import EVERYTHING, Hidden
 from propensity.data.event_log import EventLog
-from propensity.data.feature import FeatureRule, Features
+from propensity.data.feature import MARKET, SIBLING, FeatureRule, Features
 from propensity.data.ingest import build_log
 from propensity.data.offer import ColumnOffers, FilterOffers, OfferRule, on_sale
 from propensity.data.preparation import Occasion, Preparation
@@ -22,7 +22,7 @@ from propensity.data.source import Tables
 from propensity.data.vocabulary import Vocabulary
 from propensity.data.weight import HalfLife
 from propensity.errors import ConfigurationError
-from random_log import NOBODY, date_of, random_log, random_tables, rewritten
+from random_log import NOBODY, date_of, membership, random_log, random_tables, rewritten
 
 RULE = FeatureRule(history=32)
 BY_CATEGORY = ColumnOffers("category", min_buyers=2)
@@ -124,7 +124,7 @@ def test_inputs_do_not_depend_on_who_else_is_in_the_block(seed: int) -> None:
     log = random_log(seed)
     occasion = occasion_of(log, log.last_day)
     everyone, random = inputs(occasion), np.random.default_rng(seed)
-    products = [RULE.pair.index(name) for name in ("similar", "follow")]
+    products = [RULE.pair.index(name) for name in (*MARKET[2:], *SIBLING)]
     for size in (1, 7, occasion.customer.size):
         place = random.permutation(occasion.customer.size)[:size]
         block = inputs(occasion, occasion.customer[place])
@@ -162,14 +162,16 @@ def test_inputs_are_missing_only_where_they_mean_nothing(seed: int) -> None:
         bought = pair[:, :, RULE.pair.index("days_bought")]
         for k, name in enumerate(RULE.pair):
             missing = bought < 1 if name in ONE_DAY else (bought < 2) & (name in TWO_DAYS)
+            missing |= ~occasion.snapshot.sold & (name in MARKET)
             np.testing.assert_array_equal(np.isnan(pair[:, :, k]), missing, err_msg=name)
         shopped, gap = np.isin(everybody, occasion.customer), ~np.isnan(person[:, RULE.customer.index("gap_mean")])
         assert (shopped | ~gap).all()
         for k, name in enumerate(RULE.customer):
             missing = ~shopped if name == "recency" else ~gap & (name in TWO_DAYS)
             np.testing.assert_array_equal(np.isnan(person[:, k]), missing, err_msg=name)
-        undefined = {CONTEXT[c] for c in np.flatnonzero(np.isnan(have.context).any(axis=0))}
-        assert undefined <= {"gap_mean", "age"}
+        sold = np.asarray(have.context)[occasion.snapshot.sold]
+        assert not sold.size or np.isfinite(np.delete(sold, CONTEXT.index("gap_mean"), axis=1)).all()
+        assert np.isnan(np.asarray(have.context)[~occasion.snapshot.sold]).all()
         for name in set(Inputs._fields) - {"pair", "customer", "context"}:
             assert np.isfinite(getattr(have, name)).all(), name
         assert not np.isinf(pair).any() and not np.isinf(person).any()
@@ -232,12 +234,35 @@ def test_a_customer_whose_everything_is_hidden_looks_like_one_without_a_past() -
     features = Features(log, offers, Vocabulary.fit(log, BY_CATEGORY, cutoff.day), RULE)
     snapshot = SnapshotBuilder(log, offers, 14, SnapshotRule(references=2)).at(cutoff)
     everybody = np.arange(len(log))
-    hidden = features.inputs(snapshot, everybody, Hidden(np.full(len(log), EVERYTHING), np.full(len(log), -1)))
+    everything = Hidden.nothing(len(log))._replace(days=np.full(len(log), EVERYTHING))
+    hidden = features.inputs(snapshot, everybody, everything)
     nobody = features.inputs(snapshot, np.full(len(log), NOBODY))
     pair, person = RULE.pair.index("hidden"), RULE.customer.index("hidden")
     assert (hidden.pair[:, :, pair] == 1).all() and (hidden.customer[:, person] == EVERYTHING).all()
     hidden.pair[:, :, pair], hidden.customer[:, person] = 0, 0
     assert_same(hidden, nobody)
+
+
+def test_an_offer_on_the_day_of_its_launch_looks_like_one_that_nobody_bought() -> None:
+    """What is computed of it with its past hidden is what would be computed had its items never been sold."""
+    log = random_log(4)
+    cutoff, offers = Cutoff(log.last_day, 14), on_sale(log, BY_CATEGORY, Cutoff(log.last_day, 14))
+    vocabulary = Vocabulary.fit(log, BY_CATEGORY, cutoff.day)
+    belongs = np.append(membership(offers)[:, 0], False)
+    unsold = replace(log, item=np.where(belongs[log.item], -1, log.item))
+    got, want = (
+        Features(one, offers, vocabulary, RULE).inputs(
+            SnapshotBuilder(one, offers, 14, SnapshotRule(references=2)).at(cutoff), np.arange(len(log)), hidden
+        )
+        for one, hidden in (
+            (log, Hidden.nothing(len(log))._replace(launched=np.array([0]))),
+            (unsold, None),
+        )
+    )
+    siblings = [k for k, name in enumerate(RULE.pair) if name != "sibling_broad"]  # a regression with one taste less
+    np.testing.assert_allclose(got.pair[:, 0, siblings], want.pair[:, 0, siblings], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(got.context[0], want.context[0])
+    assert got.offer[0] == 0 and np.isfinite(got.pair[:, 0, RULE.pair.index("sibling_broad")]).all()
 
 
 def test_a_vocabulary_travels_as_plain_containers() -> None:
@@ -249,7 +274,7 @@ def test_a_vocabulary_travels_as_plain_containers() -> None:
 
 def test_features_need_the_window_and_half_life_that_rates_and_tastes_are_made_of() -> None:
     for rule in ({"windows": (7, 28)}, {"windows": (7, 182)}, {"half_lives": (10,)}):
-        with pytest.raises(ConfigurationError, match="features need the windows 28, 91, 182 and the half-life 90; add"):
+        with pytest.raises(ConfigurationError, match="features need the windows 28, 91, 182 and the half-lives 30, 90"):
             replace(RULE, **rule)
     assert FeatureRule(windows=(364, 28, 182, 91)).windows == (28, 91, 182, 364)
 

@@ -74,7 +74,7 @@ def test_an_order_counts_once_whatever_the_order_of_its_lines():
         "offsets": np.array([0, 5]), "day": np.full(5, 100, np.int32), "item": item, "kind": np.zeros(5, np.int8),
         "order": np.array([0, 1, 2, 3, 1], np.int32),
     }  # fmt: skip
-    offers = Offers(("it",), (np.arange(15) > 6).astype(np.int64), np.zeros(1, np.int32))
+    offers = Offers(("it",), (np.arange(15) > 6).astype(np.int64), np.zeros(1, np.int32), np.array([-1]))
     short = EventLog(**(vars(log) | {name: log_column[:5] for name, log_column in columns(log).items()} | events))
     row = dict(zip(NAMES, pairs(short, offers, 101, np.array([0]))[0, 0], strict=True))
     assert row["order_share"] == np.float32(2 / 3) and row["orders_since"] == 0.0 and row["days_bought"] == 1.0

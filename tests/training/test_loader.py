@@ -69,7 +69,7 @@ def test_batches_hold_about_as_many_pairs_as_asked_for(small_world: dict[str, An
 
 def test_hiding_everything_makes_a_customer_without_history_who_is_marked(small_world: dict[str, Any]) -> None:
     features, snapshot, customer = small_world["examples"].occasions[-1]
-    hidden = Hidden(np.full(4, EVERYTHING), np.full(4, -1))
+    hidden = Hidden.nothing(4)._replace(days=np.full(4, EVERYTHING))
     inputs = features.inputs(snapshot, customer[:4], hidden)
     names = features.rule.pair
     assert (inputs.length == 0).all()
@@ -88,6 +88,8 @@ def test_history_dropout_draws_its_shares(seed: int) -> None:
     assert abs(recent.mean() - 0.3 * 0.9) < 0.015
     assert hidden.days[recent].min() == 10 and hidden.days[recent].max() == 20
     assert set(np.unique(hidden.offer)) == {-1, 0, 1, 2, 3, 4}
+    launched = HistoryDropout(launched=0.3).draw(np.random.default_rng(seed), 1, 20_000).launched
+    assert abs(launched.size / 20_000 - 0.3) < 0.015 and launched.max() < 20_000
 
 
 def test_weights_halve_every_half_life_in_the_offer_s_own_rhythm() -> None:

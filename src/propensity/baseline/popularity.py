@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from propensity.baseline import scores_of
+from propensity.baseline.table import usual_price
 from propensity.data.preparation import Examples, Occasion
 from propensity.data.snapshot import CONTEXT
 from propensity.scores import Scores
@@ -23,8 +24,8 @@ class Popularity:
 
     def predict(self, occasion: Occasion) -> Scores:
         snapshot = occasion.snapshot
-        reach = np.minimum(np.exp(snapshot.context[:, CONTEXT.index("reach_28")]), 0.999)
+        reach = np.nan_to_num(np.minimum(np.exp(snapshot.context[:, CONTEXT.index("reach_28")]), 0.999))
         chance = 1 - (1 - reach) ** (snapshot.cutoff.horizon / 28)
         shape = (occasion.customer.size, chance.size)
-        price = snapshot.context[:, CONTEXT.index("price")]
-        return scores_of(occasion, self.name, np.broadcast_to(chance, shape), np.broadcast_to(price, shape))
+        price = np.broadcast_to(usual_price(snapshot), shape)
+        return scores_of(occasion, self.name, np.broadcast_to(chance, shape), price)

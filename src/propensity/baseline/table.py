@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from propensity.data.preparation import BLOCK, Examples, Occasion
-from propensity.data.snapshot import CONTEXT
+from propensity.data.snapshot import CONTEXT, Snapshot
 from propensity.errors import ConfigurationError
 
 PRIOR_PURCHASES = 2.0  # weight of the offer's mean spend against the customer's own
@@ -82,5 +82,11 @@ def usual_amount(occasion: Occasion, inputs: Any) -> np.ndarray:
     names = occasion.features.rule.pair
     days = inputs.pair[:, :, names.index("days_bought")]
     own = np.nan_to_num(inputs.pair[:, :, names.index("spend_mean")])
-    price = occasion.snapshot.context[:, CONTEXT.index("price")]
-    return (own * days + price * PRIOR_PURCHASES) / (days + PRIOR_PURCHASES)
+    return (own * days + usual_price(occasion.snapshot) * PRIOR_PURCHASES) / (days + PRIOR_PURCHASES)
+
+
+def usual_price(snapshot: Snapshot) -> np.ndarray:
+    """What a buyer of each offer spends on a day, (M,); the mean of all where nobody bought."""
+    price = snapshot.context[:, CONTEXT.index("price")]
+    known = price[~np.isnan(price)]
+    return np.nan_to_num(price, nan=float(known.mean()) if known.size else 0.0)

@@ -11,14 +11,18 @@ EVERYTHING = 100_000  # days; more history than any log holds
 
 
 class Hidden(NamedTuple):
-    """What is hidden of B customers: their last `days` (B,) days (0: none), their past with `offer` (B,) (-1: none)."""
+    """What is hidden of B customers: their last `days` (B,) days (0: none), their past with `offer` (B,) (-1: none).
+
+    launched (K,): offers that look as on the day of their launch, as if nobody had bought them.
+    """
 
     days: np.ndarray
     offer: np.ndarray
+    launched: np.ndarray
 
     @classmethod
     def nothing(cls, customers: int) -> Hidden:
-        return cls(np.zeros(customers, np.int64), np.full(customers, -1))
+        return cls(np.zeros(customers, np.int64), np.full(customers, -1), np.zeros(0, np.int64))
 
 
 @dataclass
@@ -33,12 +37,14 @@ class KeepAll:
 class HistoryDropout:
     """Hides from a share of the training customers one offer's past, the last weeks, or everything.
 
-    offer, recent, everything: shares in [0, 1]; shortest, longest: bounds of the hidden days of a `recent` draw.
+    offer, recent, everything: shares in [0, 1]; shortest, longest: bounds of the hidden days of a `recent` draw;
+    launched: share of the offers that a batch sees as on the day of their launch.
     """
 
     offer: float = 0.05
     recent: float = 0.05
     everything: float = 0.01
+    launched: float = 0.05
     shortest: int = 28
     longest: int = 90
 
@@ -47,4 +53,5 @@ class HistoryDropout:
         lot = rng.random((3, customers))
         days = np.where(lot[1] < self.recent, rng.integers(self.shortest, self.longest + 1, customers), 0)
         days = np.where(lot[2] < self.everything, EVERYTHING, days)
-        return Hidden(days, np.where(lot[0] < self.offer, rng.integers(0, offers, customers), -1))
+        hidden = np.where(lot[0] < self.offer, rng.integers(0, offers, customers), -1)
+        return Hidden(days, hidden, np.flatnonzero(rng.random(offers) < self.launched))

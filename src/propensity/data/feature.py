@@ -18,18 +18,20 @@ from propensity.data.cutoff import Cutoff
 from propensity.data.dropout import Hidden
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
-from propensity.data.snapshot import CONTEXT, TASTE, Snapshot, hazard_cell, tenure_month
+from propensity.data.snapshot import CONTEXT, TASTES, Snapshot, hazard_cell, tastes, tenure_month
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.kernel.customer import customer_columns, customer_windows
 from propensity.kernel.event import KINDS
 from propensity.kernel.history import last_events
 from propensity.kernel.outcome import outcomes
-from propensity.kernel.pair import pair_columns, pair_windows
+from propensity.kernel.pair import pair_columns, pair_windows, row_of_nothing
 
 PRIOR_DAYS = 91  # weight of the market's rate, in days of exposure, against the customer's own
 RATE_WINDOW = 182
 BLAS = ThreadpoolController()  # small products beside a network's own threads: a second thread would mostly wait
+MARKET = ("expected", "hazard", "similar", "together", "follow", "broad")  # what others' purchases say: none where nobody bought
+SIBLING = ("sibling_short", "sibling_long", "sibling_broad")
 NEEDED = (28, 91, RATE_WINDOW)  # windows that other columns, and the slices of an evaluation, are made from
 
 
@@ -43,15 +45,15 @@ class FeatureRule:
 
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
-        if not set(NEEDED) <= set(self.windows) or TASTE not in self.half_lives:
-            needed = ", ".join(map(str, NEEDED))
+        if not set(NEEDED) <= set(self.windows) or not set(TASTES) <= set(self.half_lives):
+            needed, tastes = (", ".join(map(str, days)) for days in (NEEDED, TASTES))
             raise ConfigurationError(
-                f"features need the windows {needed} and the half-life {TASTE}; add them to data.feature"
+                f"features need the windows {needed} and the half-lives {tastes}; add them to data.feature"
             )
 
     @property
     def pair(self) -> tuple[str, ...]:
-        return (*pair_columns(self.windows, self.half_lives), "expected", "hazard", "similar", "follow")
+        return (*pair_columns(self.windows, self.half_lives), *MARKET, *SIBLING)
 
     @property
     def customer(self) -> tuple[str, ...]:
@@ -89,6 +91,7 @@ class Features:
         hidden = Hidden.nothing(customer.size) if hidden is None else hidden
         person = self._customer(snapshot, customer, hidden)
         item, kind, channel, gap, amount, length = self._history(snapshot.cutoff, customer, hidden)
+        launched = np.isin(np.arange(len(self.offers)), hidden.launched)
         return _filled(
             token=self.item_code[item],
             kind=kind,
@@ -98,9 +101,9 @@ class Features:
             length=length,
             pair=self._pair(snapshot, customer, hidden, person),
             customer=person,
-            context=snapshot.context,
+            context=np.where(launched[:, None], np.nan, snapshot.context),
             season=season(snapshot.cutoff.day, snapshot.cutoff.horizon),
-            offer=self.offer_code,
+            offer=np.where(launched, 0, self.offer_code),
             attribute=self.attribute,
         )
 
@@ -125,11 +128,25 @@ class Features:
         column["expected"][:] = rate * snapshot.cutoff.horizon
         cell = hazard_cell(column["recency"], column["days_bought"])
         column["hazard"][:] = snapshot.hazard[np.arange(len(self.offers)), cell]
-        taste = np.log1p(column[f"decayed_{TASTE}"])
-        with BLAS.limit(limits=1, user_api="blas"):
-            column["similar"][:] = taste @ snapshot.similar
-            column["follow"][:] = taste @ snapshot.follow[:-1] + snapshot.follow[-1]
+        self._affinity(snapshot, column)
+        unsold = np.union1d(np.flatnonzero(~snapshot.sold), hidden.launched)
+        nothing = row_of_nothing(names.index("recency"))
+        out[:, hidden.launched, : nothing.size] = nothing
+        for name in MARKET:
+            column[name][:, unsold] = np.nan
         return out
+
+    def _affinity(self, snapshot: Snapshot, column: dict[str, np.ndarray]) -> None:
+        """Fills what the customer's purchases of other offers say of each."""
+        taste, m = tastes(column), len(self.offers)
+        with BLAS.limit(limits=1, user_api="blas"):
+            column["similar"][:] = taste[:, m:-1] @ snapshot.similar
+            column["together"][:] = (column["days_bought"] > 0).astype(np.float32) @ snapshot.together
+            column["follow"][:] = taste @ snapshot.follow
+            column["broad"][:] = taste @ snapshot.broad
+            column["sibling_short"][:] = taste[:, :m] @ snapshot.sibling
+            column["sibling_long"][:] = taste[:, m:-1] @ snapshot.sibling
+            column["sibling_broad"][:] = column["broad"] @ snapshot.sibling
 
     def _customer(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden) -> np.ndarray:
         names, cutoff = self.rule.customer, snapshot.cutoff

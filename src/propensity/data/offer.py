@@ -14,16 +14,20 @@ from propensity.errors import ConfigurationError
 from propensity.kernel.context import offer_context
 from propensity.kernel.event import Sets, fixed
 
+WHOLE = 0.9  # share of the items that must agree with the rest of their offer for a column to be its parent
+
 
 class Offers(NamedTuple):
     """M sets of items: names (M,), and CSR item -> offers `item_offsets (I + 1,)`, `item_offer`.
 
-    An item may belong to several offers, or to none; an offer may have no item that was ever bought.
+    parent (M,): a number that siblings share, -1 for an offer without any. An item may belong to several offers, or to
+    none; an offer may have no item that was ever bought.
     """
 
     name: tuple[str, ...]
     item_offsets: np.ndarray
     item_offer: np.ndarray
+    parent: np.ndarray
 
     def __len__(self) -> int:
         return len(self.name)
@@ -43,14 +47,17 @@ class Offers(NamedTuple):
         number = np.full(len(self), -1)
         number[kept] = np.arange(kept.size)
         offer = number[self.item_offer]
-        names = tuple(self.name[k] for k in kept)
-        return sets_of(names, self.item[offer >= 0], offer[offer >= 0], self.item_offsets.size - 1)
+        names, items = tuple(self.name[k] for k in kept), self.item_offsets.size - 1
+        return sets_of(names, self.item[offer >= 0], offer[offer >= 0], items, self.parent[kept])
 
 
-def sets_of(name: tuple[str, ...], item: np.ndarray, offer: np.ndarray, items: int) -> Offers:
+def sets_of(
+    name: tuple[str, ...], item: np.ndarray, offer: np.ndarray, items: int, parent: np.ndarray | None = None
+) -> Offers:
     """Offers out of (item, offer) entries, ascending in item; `items` is the size of the item vocabulary."""
     offsets = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=items))])
-    return Offers(name, offsets.astype(np.int64), offer.astype(np.int32))
+    parent = np.full(len(name), -1) if parent is None else parent
+    return Offers(name, offsets.astype(np.int64), offer.astype(np.int32), parent)
 
 
 class OfferRule(Protocol):
@@ -61,26 +68,64 @@ class OfferRule(Protocol):
 
     def all(self, log: EventLog) -> Offers: ...
 
+    def parents(self, items: pl.DataFrame, offers: Offers) -> np.ndarray: ...
+
 
 @dataclass
 class ColumnOffers:
-    """One offer per value of an item column; an item without a value belongs to none."""
+    """One offer per value of an item column; an item without a value belongs to none.
+
+    Offers are siblings when they agree in the column `parent`, or in the first `prefix` characters of their own names,
+    where codes are built that way. With neither, the parent is the item column with most values that still joins whole
+    offers: nine items in ten agree with the rest of their offer.
+    """
 
     column: str
     min_buyers: int = 50
     window: int = 91
+    parent: str | None = None
+    prefix: int | None = None
 
     def all(self, log: EventLog) -> Offers:
         """Every value of the column, sorted; ConfigurationError if there is no such column or it is empty."""
-        if self.column not in log.items.columns:
-            found = ", ".join(sorted(log.items.columns, key=lambda name: name == "item"))
-            raise ConfigurationError(f"items have no column {self.column!r}; give data.offer.column one of: {found}")
+        for setting, column in (("column", self.column), ("parent", self.parent)):
+            if column is not None and column not in log.items.columns:
+                found = ", ".join(sorted(log.items.columns, key=lambda name: name == "item"))
+                raise ConfigurationError(f"items have no column {column!r}; give data.offer.{setting} one of: {found}")
         values = log.items[self.column].cast(pl.String)
         names = values.drop_nulls().unique().sort().to_list()
         if not names:
             raise ConfigurationError(f"item column {self.column!r} has no values; give another data.offer.column")
         code = values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int32).to_numpy()
         return sets_of(tuple(names), np.flatnonzero(code >= 0), code[code >= 0], code.size)
+
+    def parents(self, items: pl.DataFrame, offers: Offers) -> np.ndarray:
+        """(M,) number of each offer's parent, -1 for none, by the items that the offers hold."""
+        if self.prefix is not None:
+            return np.unique([name[: self.prefix] for name in offers.name], return_inverse=True)[1]
+        columns = [self.parent] if self.parent else [c for c in items.columns if c not in ("item", self.column)]
+        best = np.full(len(offers), -1)
+        for values in (items[column] for column in columns if nameable(items.schema[column])):
+            parent, agreeing = majority(values, offers)
+            if self.parent or (agreeing >= WHOLE and best.max() < parent.max() < len(offers) - 1):
+                best = parent
+        return best
+
+
+def nameable(kind: pl.DataType) -> bool:
+    """Whether values of a column's type are names: text or whole numbers; fractions are measurements."""
+    return kind.is_integer() or kind in (pl.String, pl.Categorical, pl.Boolean)
+
+
+def majority(values: pl.Series, offers: Offers) -> tuple[np.ndarray, float]:
+    """The value, as a number, that most items of each offer have (M,), -1 without any; and the share that has it."""
+    code = values.cast(pl.String).rank("dense").fill_null(0).to_numpy().astype(np.int64)[offers.item] - 1
+    entries = pl.DataFrame({"offer": offers.item_offer, "value": code}).filter(pl.col("value") >= 0)
+    sizes = entries.group_by("offer", "value").len().sort("offer", "len", "value", descending=[False, True, False])
+    most = sizes.group_by("offer", maintain_order=True).first()
+    parent = np.full(len(offers), -1)
+    parent[most["offer"].to_numpy()] = np.unique(most["value"].to_numpy(), return_inverse=True)[1]
+    return parent, most["len"].sum() / max(offers.item.size, 1)
 
 
 @dataclass
@@ -98,6 +143,10 @@ class FilterOffers:
         masks = np.stack([self._match(log.items, name, rule) for name, rule in self.filters.items()], axis=1)
         item, offer = np.nonzero(masks)
         return sets_of(tuple(self.filters), item, offer, masks.shape[0])
+
+    def parents(self, items: pl.DataFrame, offers: Offers) -> np.ndarray:
+        """Filters have no parents: (M,) of -1."""
+        return np.full(len(offers), -1)
 
     @staticmethod
     def _match(items: pl.DataFrame, name: str, rule: str) -> np.ndarray:
@@ -117,7 +166,8 @@ def offers_before(log: EventLog, rule: OfferRule, day: int) -> Offers:
     """All offers of the rule, holding only the items known before `day`; offers left empty stay."""
     offers = rule.all(log)
     known = (log.item_known < day)[offers.item]
-    return sets_of(offers.name, offers.item[known], offers.item_offer[known], log.item_known.size)
+    offers = sets_of(offers.name, offers.item[known], offers.item_offer[known], log.item_known.size)
+    return Offers(offers.name, offers.item_offsets, offers.item_offer, rule.parents(log.items, offers))
 
 
 def on_sale(log: EventLog, rule: OfferRule, cutoff: Cutoff) -> Offers:

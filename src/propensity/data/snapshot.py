@@ -27,7 +27,7 @@ COUNT_EDGES = np.array([2, 3, 5, 9, 17])  # purchase days
 CELLS = 1 + (RECENCY_EDGES.size + 1) * (COUNT_EDGES.size + 1)  # cell 0: never bought
 TENURES = 13  # months since the first purchase, the last open
 CONTEXT_WINDOWS = np.array([7, 28, 91, 364])
-TASTE = 90  # half-life in days of the tastes that affinity is computed from
+TASTES = (30, 90)  # half-lives in days of the tastes that affinity is computed from, ascending
 BLOCK = 4096
 
 CONTEXT = (
@@ -47,11 +47,12 @@ CONTEXT = (
 class Snapshot(NamedTuple):
     """One date's tables. M offers.
 
-    context (M, C) float32, columns `CONTEXT`; gap (M,) mean days between purchases; rate (M,) purchase days per
+    context (M, C) float32, columns `CONTEXT`, NaN where nobody bought; gap (M,) mean days between purchases; rate (M,) purchase days per
     customer and day; hazard (M, CELLS) share of pairs in a recency x count cell that bought within the horizon,
-    shrunk to the cell's share over all offers; similar (M, M) and follow (M + 1, M) affinity weights: what is bought
-    together, and what is bought next (the last row is the intercept); cohort (TENURES, 2) mean log spend and log orders
-    of 91 days by months since the first purchase.
+    shrunk to the cell's share over all offers. Affinity weights: similar (M, M) for long tastes and together (M, M) for
+    whatever was ever bought, what goes with what; follow and broad (2 M + 1, M), what is bought next, for short and long
+    tastes (the last row is the intercept), broad with a stronger ridge; sibling (M, M), each other sold offer of the same parent alike. sold (M,) bool:
+    anybody bought it; cohort (TENURES, 2) mean log spend and log orders of 91 days by months since the first purchase.
     """
 
     cutoff: Cutoff
@@ -60,28 +61,40 @@ class Snapshot(NamedTuple):
     rate: np.ndarray
     hazard: np.ndarray
     similar: np.ndarray
+    together: np.ndarray
     follow: np.ndarray
+    broad: np.ndarray
+    sibling: np.ndarray
+    sold: np.ndarray
     cohort: np.ndarray
 
 
 class Moments(NamedTuple):
     """Sums over customers at a reference date: taste x taste, taste x what followed, and hazard trials and hits."""
 
-    taste: np.ndarray  # (M + 1, M + 1)
-    follow: np.ndarray  # (M + 1, M)
+    taste: np.ndarray  # (2 M + 1, 2 M + 1): short tastes, long tastes, ones
+    ever: np.ndarray  # (M, M)
+    follow: np.ndarray  # (2 M + 1, M)
     trials: np.ndarray  # (M, CELLS)
     hits: np.ndarray  # (M, CELLS)
 
 
 @dataclass
 class SnapshotRule:
-    """How snapshots are made: `references` past label windows, `step` days apart, of at most `sample` customers."""
+    """How snapshots are made: `references` past label windows, `step` days apart, of at most `sample` customers.
+
+    shrink: trials that a hazard of all offers counts for; ridge of the affinity weights, in multiples of the mean square
+    of a taste: the stronger, the less is heard of a single taste, and the more of what many agree on.
+    """
 
     references: int = 8
     step: int = 7
     sample: int = 50_000
     shrink: float = 40.0
-    ridge: float = 0.02
+    ridge_similar: float = 0.3
+    ridge_together: float = 0.5
+    ridge_follow: float = 1.0
+    ridge_broad: float = 8.0
 
 
 class SnapshotBuilder:
@@ -104,14 +117,19 @@ class SnapshotBuilder:
         offer_context(self.events, self.sets, population, cutoff.day, self.horizon, CONTEXT_WINDOWS, totals)
         raw = dict(zip(names, totals.T, strict=True))
         exposure = min(cutoff.day - self.log.first_day, int(CONTEXT_WINDOWS[2]))
+        now, sold = self._moments(cutoff.day), ~np.isnan(raw["age"])
         return Snapshot(
             cutoff=cutoff,
-            context=_context(raw, population.size),
+            context=np.where(sold[:, None], _context(raw, population.size), np.nan),
             gap=raw["gap_mean"],
             rate=raw["days_91"] / max(population.size * exposure, 1),
             hazard=self._hazard(past),
-            similar=self._similar(self._moments(cutoff.day)),
-            follow=self._follow(past),
+            similar=regress_on_others(now.taste[len(sold) : -1, len(sold) : -1], self.rule.ridge_similar),
+            together=regress_on_others(now.ever, self.rule.ridge_together),
+            follow=self._follow(past, self.rule.ridge_follow),
+            broad=self._follow(past, self.rule.ridge_broad),
+            sibling=siblings(self.offers.parent, sold),
+            sold=sold,
             cohort=self._cohort(population, cutoff),
         )
 
@@ -129,14 +147,16 @@ class SnapshotBuilder:
         return self.remembered[day]
 
     def _count(self, day: int) -> Moments:
-        m = len(self.offers)
-        sums = Moments(np.zeros((m + 1, m + 1)), np.zeros((m + 1, m)), np.zeros((m, CELLS)), np.zeros((m, CELLS)))
-        population = self._population(day)
+        m, population = len(self.offers), self._population(day)
+        width = len(TASTES) * m + 1
+        shapes = Moments((width, width), (m, m), (width, m), (m, CELLS), (m, CELLS))
+        sums = Moments(*(np.zeros(shape) for shape in shapes))
         for start in range(0, population.size, BLOCK):
             rows = population[start : start + BLOCK]
             taste, cell = self._state(rows, day)
-            bought = self._bought(rows, day)
+            bought, ever = self._bought(rows, day), (cell > 0).astype(np.float32)
             sums.taste[:] += taste.T @ taste
+            sums.ever[:] += ever.T @ ever
             sums.follow[:] += taste.T @ bought
             slot = (cell + CELLS * np.arange(m)).ravel()
             sums.trials[:] += np.bincount(slot, minlength=m * CELLS).reshape(m, CELLS)
@@ -144,22 +164,20 @@ class SnapshotBuilder:
         return sums
 
     def _state(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, np.ndarray]:
-        """Tastes (B, M + 1), with a column of ones, and hazard cells (B, M)."""
-        names = pair_columns((1,), (TASTE,))
+        """Tastes (B, 2 M + 1) float32, with a column of ones, and hazard cells (B, M)."""
+        names = pair_columns((1,), TASTES)
         pair = np.empty((rows.size, len(self.offers), len(names)), np.float32)
         hidden = Hidden.nothing(rows.size)
-        window, half_life = np.array([1]), np.array([TASTE])
+        window, half_life = np.array([1]), np.array(TASTES)
         pair_windows(self.events, self.sets, rows, day, hidden.days, hidden.offer, window, half_life, pair)
         column = {name: pair[:, :, k] for k, name in enumerate(names)}
-        taste = np.ones((rows.size, len(self.offers) + 1))
-        taste[:, :-1] = np.log1p(column[f"decayed_{TASTE}"])
-        return taste, hazard_cell(column["recency"], column["days_bought"])
+        return tastes(column), hazard_cell(column["recency"], column["days_bought"])
 
     def _bought(self, rows: np.ndarray, day: int) -> np.ndarray:
         bought = np.empty((rows.size, len(self.offers)), bool)
         money, visit = np.empty(bought.shape, np.float32), np.empty(rows.size, bool)
         outcomes(self.events, self.sets, rows, day, self.horizon, bought, money, visit)
-        return bought.astype(np.float64)
+        return bought.astype(np.float32)
 
     def _hazard(self, past: list[Moments]) -> np.ndarray:
         m = len(self.offers)
@@ -168,25 +186,15 @@ class SnapshotBuilder:
         overall = (hits.sum(0) + 0.5) / (trials.sum(0) + 10.0)
         return (hits + self.rule.shrink * overall) / (trials + self.rule.shrink)
 
-    def _similar(self, now: Moments) -> np.ndarray:
-        """Each offer predicted from all others at the same moment (EASE): (M, M) with a zero diagonal."""
-        gram = now.taste[:-1, :-1]
-        precision = np.linalg.inv(gram + self._penalty(gram) * np.eye(len(gram)))
-        weight = -precision / np.diag(precision)
-        np.fill_diagonal(weight, 0.0)
-        return weight.astype(np.float32)
-
-    def _follow(self, past: list[Moments]) -> np.ndarray:
-        """What is bought next, predicted from all tastes by ridge regression: (M + 1, M)."""
+    def _follow(self, past: list[Moments], ridge: float) -> np.ndarray:
+        """What is bought next, predicted from all tastes by ridge regression: (2 M + 1, M)."""
+        width = len(TASTES) * len(self.offers) + 1
         if not past:
-            return np.zeros((len(self.offers) + 1, len(self.offers)), np.float32)
+            return np.zeros((width, len(self.offers)), np.float32)
         gram = np.sum([p.taste for p in past], axis=0)
-        penalty = self._penalty(gram[:-1, :-1]) * np.eye(len(gram))
+        penalty = mean_square(gram[:-1, :-1]) * ridge * np.eye(width)
         penalty[-1, -1] = 1e-6 * max(gram[-1, -1], 1.0)
         return np.linalg.solve(gram + penalty, np.sum([p.follow for p in past], axis=0)).astype(np.float32)
-
-    def _penalty(self, gram: np.ndarray) -> float:
-        return self.rule.ridge * float(np.trace(gram)) / max(len(gram), 1) + 1e-3
 
     def _cohort(self, population: np.ndarray, cutoff: Cutoff) -> np.ndarray:
         names = customer_columns((91,), ())
@@ -199,6 +207,38 @@ class SnapshotBuilder:
         size = np.bincount(month, minlength=TENURES) + 1e-9
         logs = [np.log1p(np.maximum(rows[:, names.index(name)], 0)) for name in ("spend_91", "orders_91")]
         return np.stack([np.bincount(month, values, minlength=TENURES) / size for values in logs], axis=1)
+
+
+def tastes(column: dict[str, np.ndarray]) -> np.ndarray:
+    """Log of the decayed purchase days of each half-life in `TASTES`, from columns (B, M), and ones: (B, 2 M + 1)."""
+    logs = [np.log1p(column[f"decayed_{half_life}"]) for half_life in TASTES]
+    return np.concatenate([*logs, np.ones((len(logs[0]), 1), np.float32)], axis=1)
+
+
+def regress_on_others(gram: np.ndarray, ridge: float) -> np.ndarray:
+    """Weights with which all others predict each variable at the same moment, a zero diagonal: (M, M) -> (M, M) float32.
+
+    Source: EASE (Steck, WWW 2019).
+    """
+    precision = np.linalg.inv(gram + ridge * mean_square(gram) * np.eye(len(gram)))
+    weight = -precision / np.diag(precision)
+    np.fill_diagonal(weight, 0.0)
+    return weight.astype(np.float32)
+
+
+def mean_square(gram: np.ndarray) -> float:
+    """Mean of the diagonal, never 0."""
+    return float(np.trace(gram)) / max(len(gram), 1) + 1e-3
+
+
+def siblings(parent: np.ndarray, sold: np.ndarray) -> np.ndarray:
+    """(M, M) float32 whose column m shares 1 among the other sold offers with the parent of m, 0 without any.
+
+    >>> siblings(np.array([4, 4, 4, -1]), np.array([True, True, False, True]))[:, 2]
+    array([0.5, 0.5, 0. , 0. ], dtype=float32)
+    """
+    related = (parent[:, None] == parent) & (parent >= 0) & sold[:, None] & ~np.eye(parent.size, dtype=bool)
+    return (related / np.maximum(related.sum(axis=0), 1)).astype(np.float32)
 
 
 def hazard_cell(recency: np.ndarray, days_bought: np.ndarray) -> np.ndarray:

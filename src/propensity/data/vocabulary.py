@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog
-from propensity.data.offer import OfferRule, Offers, buyers, offers_before
+from propensity.data.offer import OfferRule, Offers, buyers, nameable, offers_before
 
 TOKEN_VALUES = 3000  # an item attribute with more values than this says too little per value
 SHARE_VALUES = 512  # the same for describing offers by the shares of their items
@@ -83,8 +83,8 @@ class Vocabulary:
 
 
 def _values(items: pl.DataFrame, name: str) -> tuple[str, ...]:
-    """Sorted distinct values of a column of text or whole numbers; fractions are measurements, not names."""
-    if not (items.schema[name].is_integer() or items.schema[name] in (pl.String, pl.Categorical, pl.Boolean)):
+    """Sorted distinct values of a column of names."""
+    if not nameable(items.schema[name]):
         return ()
     return tuple(items[name].cast(pl.String).drop_nulls().unique().sort().to_list())
 

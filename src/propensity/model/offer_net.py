@@ -17,8 +17,9 @@ from propensity.model.outputs import Outputs
 from propensity.model.scale import Scale
 
 Part = Callable[..., nn.Module]
-OPTIONAL_PAIR = ("recency", "gap_mean")  # missing: never bought; bought on one day only
+OPTIONAL_PAIR = ("recency", "gap_mean", "expected")  # missing: never bought; on one day only; by nobody
 OPTIONAL_CUSTOMER = ("recency", "gap_mean")
+OPTIONAL_CONTEXT = ("age",)  # missing: bought by nobody
 GATE = ("days_bought", "recency", "hidden")
 
 
@@ -49,7 +50,7 @@ class OfferNet(nn.Module):
         self.scale_customer = Scale(
             len(sizes.customer), tuple(sizes.customer.index(name) for name in OPTIONAL_CUSTOMER)
         )
-        self.scale_context = Scale(len(sizes.context))
+        self.scale_context = Scale(len(sizes.context), tuple(sizes.context.index(name) for name in OPTIONAL_CONTEXT))
         pair = self.scale_pair.size
         self.event = EventEmbedding(sizes, width) if encoder else None
         self.encoder = encoder(width=width) if encoder else None
