@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from propensity.config import own_cause
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
-from propensity.model.offer_net import OfferNet, within_visit
+from propensity.model.member import within_visit
+from propensity.model.offer_net import OfferNet
 from propensity.model.scale import Scale, signed_log
 from propensity.training.loader import to_tensors
 
@@ -42,7 +43,7 @@ def test_every_composition_answers_for_every_pair(
     outputs = network(small_world, composed("train", "model.width=8", override))(inputs)
     pairs = inputs.pair.shape[:2]
     assert outputs.purchase.shape == pairs and outputs.value.shape == (*pairs, 2)
-    assert outputs.visit.shape == pairs[:1] and outputs.state.shape == (pairs[0], 8)
+    assert outputs.visit.shape == pairs[:1] and outputs.state.shape == (pairs[0], 3 * 8)
     assert all(torch.isfinite(part).all() for part in outputs)
     assert ((outputs.probability() > 0) & (outputs.probability() < 1)).all()
     assert (outputs.expected_revenue() > 0).all()
@@ -81,6 +82,27 @@ def test_an_offer_without_a_name_is_answered_for_from_its_attributes(
     other = unnamed._replace(attribute=unnamed.attribute + 1)
     assert torch.isfinite(model(unnamed).purchase).all()
     assert not torch.equal(model(unnamed).purchase, model(other).purchase)
+
+
+def test_a_network_says_what_its_members_say_on_average(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    model = network(small_world, composed("train", "model.width=8", "model.members=4"))
+    inputs = inputs_of(small_world, slice(0, 4))
+    answers = model.answers(inputs)
+    assert len(answers) == 4 and not torch.equal(answers[0].purchase, answers[1].purchase)
+    for name in ("purchase", "value", "visit"):
+        mean = torch.stack([getattr(answer, name) for answer in answers]).mean(0)
+        torch.testing.assert_close(getattr(model(inputs), name), mean, msg=name)
+    alone = network(small_world, composed("train", "model.width=8", "model.members=1"))
+    assert torch.equal(alone(inputs).purchase, alone.answers(inputs)[0].purchase)
+
+
+def test_a_network_without_members_is_refused(small_world: dict[str, Any], composed: Callable[..., DictConfig]) -> None:
+    from hydra.errors import InstantiationException
+
+    with pytest.raises(InstantiationException, match="a network of 0 members has no answer; give model.members=1"):
+        network(small_world, composed("train", "model.members=0"))
 
 
 def test_a_network_without_an_opinion_is_refused(

@@ -27,3 +27,12 @@ class Outputs(NamedTuple):
         """(B, M) in the log's currency: the chance to buy times the mean of the log-normal (ZILN)."""
         location, sigma = self.value[..., 0], self.value[..., 1]
         return self.probability() * torch.exp(location + 0.5 * sigma * sigma)
+
+
+def agreed(answers: list[Outputs]) -> Outputs:
+    """One answer out of several: the mean of their logits and revenue parameters, their states side by side."""
+    if len(answers) == 1:
+        return answers[0]
+    purchase, value, visit, state = zip(*answers, strict=True)
+    means = (torch.stack(each).mean(0) for each in (purchase, value, visit))
+    return Outputs(*means, torch.cat(state, dim=-1))

@@ -13,6 +13,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from propensity.data.batch import Batch
 from propensity.errors import GateError
+from propensity.loss.multitask import Terms
+from propensity.model.offer_net import OfferNet
 
 Loss = Callable[..., Any]
 MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
@@ -22,7 +24,7 @@ WATCH = 10  # batches between two looks at the loss on a GPU; a NaN stays once i
 class PropensityModule(pl.LightningModule):
     """Fits `model` to `loss`; the learning rate rises, then falls to zero over the run."""
 
-    def __init__(self, model: nn.Module, loss: Loss, optimizer: MakeOptimizer, warmup: float = 0.1, seed: int = 17):
+    def __init__(self, model: OfferNet, loss: Loss, optimizer: MakeOptimizer, warmup: float = 0.1, seed: int = 17):
         super().__init__()
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.warmup, self.seed = warmup, seed
@@ -30,7 +32,7 @@ class PropensityModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if batch_idx == 0:  # chance starts anew with each epoch: a resumed run draws what a whole one would have
             torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + 7919 * self.global_rank)
-        terms = self.loss(self.model(batch.inputs), batch.outcomes, batch.weight)
+        terms = mean_of([self.loss(a, batch.outcomes, batch.weight) for a in self.model.answers(batch.inputs)])
         watched = not terms.total.is_cuda or batch_idx % WATCH == 0  # looking at a number makes the GPU wait
         if watched and not torch.isfinite(terms.total):
             raise GateError(
@@ -48,6 +50,12 @@ class PropensityModule(pl.LightningModule):
         rates = [group["lr"] for group in optimizer.param_groups]
         schedule = OneCycleLR(optimizer, rates, total_steps=max(steps, 2), pct_start=self.warmup, cycle_momentum=False)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def mean_of(terms: list[Terms]) -> Terms:
+    """The mean over members of each term."""
+    parts = {name: torch.stack([each.parts[name] for each in terms]).mean() for name in terms[0].parts}
+    return Terms(torch.stack([each.total for each in terms]).mean(), parts)
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:

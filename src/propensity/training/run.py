@@ -60,7 +60,8 @@ class Fit:
         trainer = self.trainer(out)
         module = PropensityModule(model, loss, self.optimizer, self.warmup, loader.seed)
         if self.compile:
-            model.compile(dynamic=True)
+            for member in model.members:
+                member.compile(dynamic=True)
         with warnings.catch_warnings():
             # Batches are made by kernels in this process: loader workers would only copy them.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -1,0 +1,89 @@
+"""One opinion on every pair: experts weighed by a gate, within a visit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from propensity.data.batch import Inputs, Sizes
+from propensity.errors import ConfigurationError
+from propensity.model.embed import EventEmbedding, OfferEmbedding
+from propensity.model.head import ValueHead
+from propensity.model.outputs import Outputs
+
+Part = Callable[..., nn.Module]
+GATE = ("days_bought", "recency", "hidden")
+
+
+class Member(nn.Module):
+    """A whole network on scaled inputs; `OfferNet` averages several of them.
+
+    Args: sizes, known after preparation; pair, customer, context: columns after scaling; the rest as in `OfferNet`.
+    """
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        pair: int,
+        customer: int,
+        context: int,
+        width: int,
+        encoder: Part | None,
+        habit: Part | None,
+        explore: Part | None,
+        visit: Part | None,
+        season: Part | None,
+        customer_hidden: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if habit is None and explore is None:
+            raise ConfigurationError("a network needs an opinion on pairs; keep model.habit or model.explore")
+        self.event = EventEmbedding(sizes, width) if encoder else None
+        self.encoder = encoder(width=width) if encoder else None
+        self.customer = nn.Sequential(
+            nn.Linear(customer, customer_hidden), nn.ReLU(), nn.Linear(customer_hidden, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.offer = OfferEmbedding(sizes, context, width)
+        self.habit = habit(pair=pair, width=width) if habit else None
+        self.explore = explore(pair=pair, width=width) if explore else None
+        self.visit = visit(width=width) if visit else None
+        self.season = season(season=sizes.season, width=width) if season else None
+        self.value = ValueHead(pair, width)
+        self.gate_columns = [sizes.pair.index(name) for name in GATE]
+        self.gate = nn.Linear(len(GATE), 1) if habit and explore else None
+
+    def forward(self, inputs: Inputs, pair_BMP: Tensor, customer_BF: Tensor, context_MC: Tensor) -> Outputs:
+        state_BD = self.customer(customer_BF)
+        if self.encoder is not None and self.event is not None:
+            state_BD = state_BD + self.encoder(self.event(inputs), inputs.length)
+        state_BD = self.dropout(state_BD)
+        offer_MD = self.offer(inputs.offer, inputs.attribute, context_MC)
+        logit_BM = self._opinion(pair_BMP, state_BD, offer_MD)
+        if self.season is not None:
+            logit_BM = logit_BM + self.season(inputs.season, offer_MD)
+        visit_B = torch.zeros_like(state_BD[:, 0])
+        if self.visit is not None:
+            visit_B = self.visit(state_BD)
+            logit_BM = within_visit(visit_B[:, None], logit_BM)
+        return Outputs(logit_BM, self.value(pair_BMP, state_BD, offer_MD), visit_B, state_BD)
+
+    def _opinion(self, pair_BMP: Tensor, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
+        """The experts' logits, weighed pair by pair: (B, M)."""
+        experts = [expert(pair_BMP, state_BD, offer_MD) for expert in (self.habit, self.explore) if expert is not None]
+        if self.gate is None:
+            return experts[0]
+        share_BM = self.gate(pair_BMP[..., self.gate_columns]).sigmoid().squeeze(-1)
+        return share_BM * experts[0] + (1 - share_BM) * experts[1]
+
+
+def within_visit(visit: Tensor, given_visit: Tensor) -> Tensor:
+    """Logit of P(visit) P(offer | visit) from the two logits, in float32 log space."""
+    log_p = (logsigmoid(visit.float()) + logsigmoid(given_visit.float())).clamp(max=-1e-6)
+    log_rest = torch.where(log_p > -math.log(2), torch.log(-torch.expm1(log_p)), torch.log1p(-torch.exp(log_p)))
+    return log_p - log_rest
