@@ -49,9 +49,14 @@ def test_every_option_composes_and_builds(group: str, option: str, composed: Com
     assert instantiate(part, _convert_="all") is not None
 
 
-@pytest.mark.parametrize("option", sorted(path.stem for path in (conf_folder() / "experiment").glob("*.yaml")))
-def test_every_experiment_composes(option: str, composed: Compose) -> None:
-    assert composed("train", f"experiment={option}").data.horizon == 14
+@pytest.mark.parametrize("path", sorted((conf_folder() / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_and_its_variants_compose_with_the_script_it_names(path: Path, composed: Compose) -> None:
+    named = (name for name in primaries() if f"scripts/{name}.py experiment={path.stem}" in path.read_text())
+    script = next(named, "compare")  # what a script in experiments/ takes its settings from
+    cfg = composed(script, f"experiment={path.stem}")
+    assert cfg.data.horizon in (7, 14)
+    for overrides in cfg.get("variants", {}).values():
+        assert composed(script, f"experiment={path.stem}", *overrides).data.horizon == cfg.data.horizon
 
 
 @pytest.mark.parametrize("path", sorted(conf_folder().rglob("*.yaml")), ids=lambda path: path.stem)

@@ -67,6 +67,14 @@ class BacktestConfig(TrainConfig):
 
 
 @dataclass
+class CompareConfig(TrainConfig):
+    cutoffs: list[str] = MISSING  # every variant is trained anew for each
+    variants: Any = MISSING  # name -> list of overrides
+    seeds: list[int] = MISSING  # of the trainings whose answers are averaged
+    resamples: int = 200
+
+
+@dataclass
 class ScoreConfig:
     run: str = MISSING
     cutoff: str = MISSING  # send date, as 2017-12-04
@@ -81,7 +89,7 @@ class TuneConfig(TrainConfig):
     space: Any = MISSING  # key -> range or list of choices
 
 
-for schema in (PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, ScoreConfig, TuneConfig):
+for schema in (PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, CompareConfig, ScoreConfig, TuneConfig):
     ConfigStore.instance().store(name=schema.__name__.removesuffix("Config").lower() + "_schema", node=schema)
 
 

@@ -13,7 +13,7 @@ from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.dropout import EVERYTHING, Hidden
 from propensity.data.event_log import EventLog
-from propensity.data.feature import MARKET, SIBLING, FeatureRule, Features
+from propensity.data.feature import AFFINITY, MARKET, SIBLING, FeatureRule, Features
 from propensity.data.ingest import build_log
 from propensity.data.offer import ColumnOffers, FilterOffers, OfferRule, on_sale
 from propensity.data.preparation import Occasion, Preparation
@@ -124,7 +124,7 @@ def test_inputs_do_not_depend_on_who_else_is_in_the_block(seed: int) -> None:
     log = random_log(seed)
     occasion = occasion_of(log, log.last_day)
     everyone, random = inputs(occasion), np.random.default_rng(seed)
-    products = [RULE.pair.index(name) for name in (*MARKET[2:], *SIBLING)]
+    products = [RULE.pair.index(name) for name in (*AFFINITY, *SIBLING)]
     for size in (1, 7, occasion.customer.size):
         place = random.permutation(occasion.customer.size)[:size]
         block = inputs(occasion, occasion.customer[place])
@@ -259,10 +259,10 @@ def test_an_offer_on_the_day_of_its_launch_looks_like_one_that_nobody_bought() -
             (unsold, None),
         )
     )
-    siblings = [k for k, name in enumerate(RULE.pair) if name != "sibling_broad"]  # a regression with one taste less
+    siblings = [k for k, name in enumerate(RULE.pair) if name != "sibling_follow"]  # a regression with one taste less
     np.testing.assert_allclose(got.pair[:, 0, siblings], want.pair[:, 0, siblings], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(got.context[0], want.context[0])
-    assert got.offer[0] == 0 and np.isfinite(got.pair[:, 0, RULE.pair.index("sibling_broad")]).all()
+    assert got.offer[0] == 0 and np.isfinite(got.pair[:, 0, RULE.pair.index("sibling_follow")]).all()
 
 
 def test_a_vocabulary_travels_as_plain_containers() -> None:

@@ -35,6 +35,50 @@ def test_filters_make_offers_in_their_order_and_may_overlap() -> None:
     np.testing.assert_array_equal(membership(offers), np.stack([own, dear, own & dear], axis=1))
 
 
+SHELVES = pl.DataFrame(
+    {
+        "item": list("abcdefgh"),
+        "kind": ["p1", "p1", "p2", "p2", "q1", "q1", "r1", None],
+        "aisle": ["p", "p", "p", None, "q", "q", "r", "r"],  # joins whole kinds, by a value or another
+        "hall": ["x", "x", "x", "x", "x", "x", "y", "y"],  # joins them too, but more of them
+        "brand": ["own", "dear", "own", "dear", "own", "dear", "own", "own"],  # cuts across kinds
+        "size": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8],  # a measurement
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "siblings"),
+    [
+        (ColumnOffers("kind"), [{0, 1}, {2}, {3}]),  # the aisle: finest of what joins whole kinds
+        (ColumnOffers("kind", parent="hall"), [{0, 1, 2}, {3}]),
+        (ColumnOffers("kind", prefix=1), [{0, 1}, {2}, {3}]),
+        (ColumnOffers("kind", prefix=2), [{0}, {1}, {2}, {3}]),
+    ],
+)
+def test_siblings_share_the_finest_column_that_joins_whole_offers_or_what_is_asked_for(
+    rule: ColumnOffers, siblings: list[set[int]]
+) -> None:
+    log = replace(random_log(0), items=SHELVES.with_columns(aisle=pl.col("aisle").fill_null("p")))
+    parent = rule.parents(log.items, rule.all(log))
+    assert [set(np.flatnonzero(parent == number)) for number in np.unique(parent)] == siblings
+
+
+def test_where_no_column_joins_offers_and_for_filters_there_are_no_siblings() -> None:
+    log = replace(random_log(0), items=SHELVES.select("item", "kind", "brand", "size"))
+    rule = ColumnOffers("kind")
+    assert (rule.parents(log.items, rule.all(log)) == -1).all()
+    own = FilterOffers({"own": "brand = 'own'", "dear": "brand = 'dear'"})
+    assert (own.parents(log.items, own.all(log)) == -1).all()
+
+
+def test_a_value_that_an_item_lacks_counts_against_the_column() -> None:
+    """One of seven items of an offer is on no aisle: fewer than nine in ten agree."""
+    log = replace(random_log(0), items=SHELVES.select("item", "kind", "aisle"))
+    rule = ColumnOffers("kind")
+    assert (rule.parents(log.items, rule.all(log)) == -1).all()
+
+
 def test_a_filter_that_meets_a_missing_value_leaves_the_item_out() -> None:
     log = random_log(0)
     offers = FilterOffers({"not first": "category <> 'category 0'"}).all(log)
@@ -48,6 +92,10 @@ def test_a_filter_that_meets_a_missing_value_leaves_the_item_out() -> None:
         (
             ColumnOffers("shelf"),
             "items have no column 'shelf'; give data.offer.column one of: category, brand, price, item",
+        ),
+        (
+            ColumnOffers("category", parent="shelf"),
+            "items have no column 'shelf'; give data.offer.parent one of: category, brand, price, item",
         ),
         (ColumnOffers("empty"), "item column 'empty' has no values; give another data.offer.column"),
         (FilterOffers({}), "data.offer.filters is empty; name at least one filter"),

@@ -31,15 +31,15 @@ def test_shares_are_shares_and_an_offer_is_not_evidence_for_itself(seed: int) ->
     for day in (log.first_day + 1, log.first_day + 60, log.last_day + 1, log.last_day + 500):
         now = snapshot(log, day)
         assert now.hazard.shape == (6, CELLS) and ((now.hazard > 0) & (now.hazard < 1)).all()
-        for affinity in (now.similar, now.together, now.sibling):
+        for affinity in (*now.similar, *now.together, now.sibling):
             assert affinity.shape == (6, 6) and (np.diag(affinity) == 0).all()
-        assert now.follow.shape == now.broad.shape == (13, 6) and now.cohort.shape == (TENURES, 2)
+        assert now.follow.shape == (2, 13, 6) and now.cohort.shape == (TENURES, 2)
         assert (now.rate >= 0).all() and (now.gap[~np.isnan(now.gap)] >= 1).all()
         assert now.context.shape == (6, len(CONTEXT))
         assert np.isnan(now.context[~now.sold]).all()
         assert np.isfinite(np.delete(now.context[now.sold], CONTEXT.index("gap_mean"), axis=1)).all()
         assert not np.isinf(now.context).any()
-        for table in (now.similar, now.together, now.follow, now.broad, now.sibling, now.cohort, now.rate):
+        for table in (now.similar, now.together, now.follow, now.sibling, now.cohort, now.rate):
             assert np.isfinite(table).all()
 
 
@@ -80,7 +80,7 @@ def test_a_hazard_is_the_share_of_a_cell_that_bought() -> None:
     builder, day = SnapshotBuilder(log, offers, 14, rule), log.last_day + 1
     hazard = builder.at(Cutoff(day, 14)).hazard
     rows = log.purchasers(day - 14)
-    _, cell = builder._state(rows, day - 14)
+    *_, cell = builder._state(rows, day - 14)
     expected = hazard[np.arange(len(offers)), cell].sum(axis=0)
     np.testing.assert_allclose(expected, builder._bought(rows, day - 14).sum(axis=0), atol=1e-3)
 

@@ -16,10 +16,18 @@ from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
 from propensity.model.member import within_visit
 from propensity.model.offer_net import OfferNet
+from propensity.model.season.drift import Drift
 from propensity.model.scale import Scale, signed_log
 from propensity.training.loader import to_tensors
 
-PARTS = ["model/season=fourier", "model/visit=none", "model/habit=none", "model/explore=none", "model/encoder=none"]
+PARTS = [
+    "model/season=fourier",
+    "model/season=drift",
+    "model/visit=none",
+    "model/habit=none",
+    "model/explore=none",
+    "model/encoder=none",
+]
 
 
 def network(world: dict[str, Any], cfg: DictConfig) -> OfferNet:
@@ -121,6 +129,17 @@ def test_a_visit_joins_a_purchase_as_a_product_of_probabilities() -> None:
     found = torch.sigmoid(within_visit(visit, given).double())
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=2e-6)
     assert torch.isfinite(within_visit(visit * 10, given * 10)).all()
+
+
+def test_log_odds_drift_with_the_years_and_stop_with_the_newest_that_training_saw() -> None:
+    drift, offers = Drift(season=3, width=2), torch.eye(2)
+    with torch.no_grad():
+        drift.slope.weight.copy_(torch.tensor([[1.0, -2.0]]))
+    for years in (24.0, 25.0, 23.0):
+        drift.train()(torch.tensor([0.5, 0.5, years]), offers)
+    drift.eval()
+    torch.testing.assert_close(drift(torch.tensor([0.0, 0.0, 24.5]), offers), torch.tensor([24.5, -49.0]))
+    torch.testing.assert_close(drift(torch.tensor([9.0, 9.0, 26.0]), offers), torch.tensor([25.0, -50.0]))
 
 
 def test_scales_standardise_what_is_present_and_flag_what_is_missing() -> None:

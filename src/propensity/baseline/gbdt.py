@@ -19,7 +19,8 @@ class Gbdt:
     """Boosted trees for the purchase, and boosted trees with a gamma loss for a buyer's amount.
 
     dates: how many of the last training dates; rows: pairs kept of them, about; trees, leaves, rate, minimum: what
-    LightGBM calls num_iterations, num_leaves, learning_rate and min_data_in_leaf.
+    LightGBM calls num_iterations, num_leaves, learning_rate and min_data_in_leaf; launched: share of the offers that
+    training sees as on the day of their launch, for a model that is asked about new ones.
     """
 
     dates: int = 8
@@ -29,11 +30,12 @@ class Gbdt:
     rate: float = 0.04
     minimum: int = 300
     amount_trees: int = 100
+    launched: float = 0.0
     threads: int = 2
     name: str = "lightgbm"
 
     def fit(self, examples: Examples, seed: int) -> None:
-        table = training_table(examples, self.dates, self.rows, seed)
+        table = training_table(examples, self.dates, self.rows, seed, self.launched)
         names = column_names(examples)
         self.purchase = self._boost(table.x, table.bought, table.weight, names, "binary", self.trees, seed)
         paid = table.revenue > 0

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from propensity.data.dropout import Hidden
 from propensity.data.preparation import BLOCK, Examples, Occasion
 from propensity.data.snapshot import CONTEXT, Snapshot
 from propensity.errors import ConfigurationError
@@ -37,18 +38,19 @@ def column_names(examples: Examples) -> list[str]:
     return [f"{block}_{name}" for block, names in blocks.items() for name in names]
 
 
-def training_table(examples: Examples, dates: int, rows: int, seed: int) -> Table:
+def training_table(examples: Examples, dates: int, rows: int, seed: int, launched: float = 0.0) -> Table:
     """At most about `rows` pairs of the last `dates` training dates.
 
     Every purchase is kept; pairs without one are drawn, those of an offer never bought at a quarter of the rate of
-    the rest, and weighted so that their number stands for all.
+    the rest, and weighted so that their number stands for all. launched: share of the offers of each block of customers
+    that look as on the day of their launch.
     """
     rng = np.random.default_rng(seed)
     chosen = list(zip(examples.occasions, examples.weights, strict=True))[-dates:]
     pairs = sum(occasion.customer.size for occasion, _ in chosen) * len(examples.features.offers)
     rate = min(1.0, rows / max(pairs, 1) * 2.0)
     parts = [
-        _draw(occasion, weight, occasion.customer[start : start + BLOCK], rate, rng)
+        _draw(occasion, weight, occasion.customer[start : start + BLOCK], rate, rng, launched)
         for occasion, weight in chosen
         for start in range(0, occasion.customer.size, BLOCK)
     ]
@@ -66,8 +68,17 @@ def refuse_one_sided(bought: np.ndarray) -> None:
         )
 
 
-def _draw(occasion: Occasion, weight: np.ndarray, customer: np.ndarray, rate: float, rng: np.random.Generator) -> Table:
-    inputs = occasion.features.inputs(occasion.snapshot, customer)
+def _draw(
+    occasion: Occasion,
+    weight: np.ndarray,
+    customer: np.ndarray,
+    rate: float,
+    rng: np.random.Generator,
+    launched: float,
+) -> Table:
+    new = np.flatnonzero(rng.random(weight.size) < launched)
+    hidden = Hidden.nothing(customer.size)._replace(launched=new)
+    inputs = occasion.features.inputs(occasion.snapshot, customer, hidden)
     outcomes = occasion.features.outcomes(occasion.snapshot.cutoff, customer)
     bought, revenue = np.asarray(outcomes.bought).ravel(), np.asarray(outcomes.revenue).ravel()
     known = np.asarray(inputs.pair)[:, :, occasion.features.rule.pair.index("days_bought")].ravel() > 0

@@ -7,11 +7,13 @@ import numpy as np
 YEAR, MONTH = 365.2425, 30.436875
 HARMONICS = (1, 2, 3)
 
-SEASON = tuple(f"{wave}_year_{k}" for k in HARMONICS for wave in ("sin", "cos")) + ("sin_month", "cos_month")
+SEASON = tuple(f"{wave}_year_{k}" for k in HARMONICS for wave in ("sin", "cos")) + ("sin_month", "cos_month", "years")
 
 
 def season(day: int, horizon: int) -> np.ndarray:
-    """Fourier terms of the year and of the month, averaged over the horizon: (8,) float32, named by `SEASON`."""
+    """Fourier terms of the year and of the month, averaged over the horizon, and the years since 2000: (9,) float32,
+    named by `SEASON`."""
     days = np.arange(day, day + horizon)
     angles = [2 * np.pi * k * days / YEAR for k in HARMONICS] + [2 * np.pi * days / MONTH]
-    return np.array([wave(angle).mean() for angle in angles for wave in (np.sin, np.cos)], np.float32)
+    waves = [wave(angle).mean() for angle in angles for wave in (np.sin, np.cos)]
+    return np.array([*waves, day / YEAR - 30], np.float32)

@@ -41,10 +41,10 @@ class HistoryDropout:
     launched: share of the offers that a batch sees as on the day of their launch.
     """
 
-    offer: float = 0.05
-    recent: float = 0.05
+    offer: float = 0.03
+    recent: float = 0.03
     everything: float = 0.01
-    launched: float = 0.05
+    launched: float = 0.02
     shortest: int = 28
     longest: int = 90
 

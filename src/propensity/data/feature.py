@@ -30,8 +30,9 @@ from propensity.kernel.pair import pair_columns, pair_windows, row_of_nothing
 PRIOR_DAYS = 91  # weight of the market's rate, in days of exposure, against the customer's own
 RATE_WINDOW = 182
 BLAS = ThreadpoolController()  # small products beside a network's own threads: a second thread would mostly wait
-MARKET = ("expected", "hazard", "similar", "together", "follow", "broad")  # what others' purchases say: none where nobody bought
-SIBLING = ("sibling_short", "sibling_long", "sibling_broad")
+AFFINITY = ("similar", "similar_broad", "together", "together_broad", "follow", "follow_broad")
+MARKET = ("expected", "hazard", *AFFINITY)  # what others' purchases say: none where nobody bought
+SIBLING = ("sibling_short", "sibling_long", "sibling_follow")
 NEEDED = (28, 91, RATE_WINDOW)  # windows that other columns, and the slices of an evaluation, are made from
 
 
@@ -140,13 +141,13 @@ class Features:
         """Fills what the customer's purchases of other offers say of each."""
         taste, m = tastes(column), len(self.offers)
         with BLAS.limit(limits=1, user_api="blas"):
-            column["similar"][:] = taste[:, m:-1] @ snapshot.similar
-            column["together"][:] = (column["days_bought"] > 0).astype(np.float32) @ snapshot.together
-            column["follow"][:] = taste @ snapshot.follow
-            column["broad"][:] = taste @ snapshot.broad
+            for k, name in enumerate(("", "_broad")):
+                column[f"similar{name}"][:] = taste[:, m:-1] @ snapshot.similar[k]
+                column[f"together{name}"][:] = np.log1p(column["days_bought"]) @ snapshot.together[k]
+                column[f"follow{name}"][:] = taste @ snapshot.follow[k]
             column["sibling_short"][:] = taste[:, :m] @ snapshot.sibling
             column["sibling_long"][:] = taste[:, m:-1] @ snapshot.sibling
-            column["sibling_broad"][:] = column["broad"] @ snapshot.sibling
+            column["sibling_follow"][:] = column["follow_broad"] @ snapshot.sibling
 
     def _customer(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden) -> np.ndarray:
         names, cutoff = self.rule.customer, snapshot.cutoff

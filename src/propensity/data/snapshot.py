@@ -7,6 +7,7 @@ tables come from a sample chosen by a hash of the id, so the choice knows nothin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,9 +50,9 @@ class Snapshot(NamedTuple):
 
     context (M, C) float32, columns `CONTEXT`, NaN where nobody bought; gap (M,) mean days between purchases; rate (M,) purchase days per
     customer and day; hazard (M, CELLS) share of pairs in a recency x count cell that bought within the horizon,
-    shrunk to the cell's share over all offers. Affinity weights: similar (M, M) for long tastes and together (M, M) for
-    whatever was ever bought, what goes with what; follow and broad (2 M + 1, M), what is bought next, for short and long
-    tastes (the last row is the intercept), broad with a stronger ridge; sibling (M, M), each other sold offer of the same parent alike. sold (M,) bool:
+    shrunk to the cell's share over all offers. Affinity weights, each with a weak and a strong ridge: similar and
+    together (2, M, M), what goes with what, for long tastes and for the whole past; follow (2, 2 M + 1, M), what is bought
+    next, for short and long tastes (the last row is the intercept). sibling (M, M), each other sold offer of the same parent alike. sold (M,) bool:
     anybody bought it; cohort (TENURES, 2) mean log spend and log orders of 91 days by months since the first purchase.
     """
 
@@ -63,7 +64,6 @@ class Snapshot(NamedTuple):
     similar: np.ndarray
     together: np.ndarray
     follow: np.ndarray
-    broad: np.ndarray
     sibling: np.ndarray
     sold: np.ndarray
     cohort: np.ndarray
@@ -73,7 +73,7 @@ class Moments(NamedTuple):
     """Sums over customers at a reference date: taste x taste, taste x what followed, and hazard trials and hits."""
 
     taste: np.ndarray  # (2 M + 1, 2 M + 1): short tastes, long tastes, ones
-    ever: np.ndarray  # (M, M)
+    whole: np.ndarray  # (M, M): log purchase days of the whole past
     follow: np.ndarray  # (2 M + 1, M)
     trials: np.ndarray  # (M, CELLS)
     hits: np.ndarray  # (M, CELLS)
@@ -91,10 +91,8 @@ class SnapshotRule:
     step: int = 7
     sample: int = 50_000
     shrink: float = 40.0
-    ridge_similar: float = 0.3
-    ridge_together: float = 0.5
-    ridge_follow: float = 1.0
-    ridge_broad: float = 8.0
+    ridge_similar: tuple[float, float] = (0.3, 2.0)
+    ridge_follow: tuple[float, float] = (1.0, 8.0)
 
 
 class SnapshotBuilder:
@@ -125,9 +123,8 @@ class SnapshotBuilder:
             rate=raw["days_91"] / max(population.size * exposure, 1),
             hazard=self._hazard(past),
             similar=regress_on_others(now.taste[len(sold) : -1, len(sold) : -1], self.rule.ridge_similar),
-            together=regress_on_others(now.ever, self.rule.ridge_together),
-            follow=self._follow(past, self.rule.ridge_follow),
-            broad=self._follow(past, self.rule.ridge_broad),
+            together=regress_on_others(now.whole, self.rule.ridge_similar),
+            follow=self._follow(past),
             sibling=siblings(self.offers.parent, sold),
             sold=sold,
             cohort=self._cohort(population, cutoff),
@@ -153,25 +150,25 @@ class SnapshotBuilder:
         sums = Moments(*(np.zeros(shape) for shape in shapes))
         for start in range(0, population.size, BLOCK):
             rows = population[start : start + BLOCK]
-            taste, cell = self._state(rows, day)
-            bought, ever = self._bought(rows, day), (cell > 0).astype(np.float32)
+            taste, whole, cell = self._state(rows, day)
+            bought = self._bought(rows, day)
             sums.taste[:] += taste.T @ taste
-            sums.ever[:] += ever.T @ ever
+            sums.whole[:] += whole.T @ whole
             sums.follow[:] += taste.T @ bought
             slot = (cell + CELLS * np.arange(m)).ravel()
             sums.trials[:] += np.bincount(slot, minlength=m * CELLS).reshape(m, CELLS)
             sums.hits[:] += np.bincount(slot, bought.ravel(), minlength=m * CELLS).reshape(m, CELLS)
         return sums
 
-    def _state(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, np.ndarray]:
-        """Tastes (B, 2 M + 1) float32, with a column of ones, and hazard cells (B, M)."""
+    def _state(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tastes (B, 2 M + 1) float32, with a column of ones, log purchase days (B, M), and hazard cells (B, M)."""
         names = pair_columns((1,), TASTES)
         pair = np.empty((rows.size, len(self.offers), len(names)), np.float32)
         hidden = Hidden.nothing(rows.size)
         window, half_life = np.array([1]), np.array(TASTES)
         pair_windows(self.events, self.sets, rows, day, hidden.days, hidden.offer, window, half_life, pair)
         column = {name: pair[:, :, k] for k, name in enumerate(names)}
-        return tastes(column), hazard_cell(column["recency"], column["days_bought"])
+        return tastes(column), np.log1p(column["days_bought"]), hazard_cell(column["recency"], column["days_bought"])
 
     def _bought(self, rows: np.ndarray, day: int) -> np.ndarray:
         bought = np.empty((rows.size, len(self.offers)), bool)
@@ -186,15 +183,18 @@ class SnapshotBuilder:
         overall = (hits.sum(0) + 0.5) / (trials.sum(0) + 10.0)
         return (hits + self.rule.shrink * overall) / (trials + self.rule.shrink)
 
-    def _follow(self, past: list[Moments], ridge: float) -> np.ndarray:
-        """What is bought next, predicted from all tastes by ridge regression: (2 M + 1, M)."""
-        width = len(TASTES) * len(self.offers) + 1
+    def _follow(self, past: list[Moments]) -> np.ndarray:
+        """What is bought next, predicted from all tastes by ridge regression: (2, 2 M + 1, M)."""
+        width, ridges = len(TASTES) * len(self.offers) + 1, self.rule.ridge_follow
         if not past:
-            return np.zeros((width, len(self.offers)), np.float32)
-        gram = np.sum([p.taste for p in past], axis=0)
-        penalty = mean_square(gram[:-1, :-1]) * ridge * np.eye(width)
-        penalty[-1, -1] = 1e-6 * max(gram[-1, -1], 1.0)
-        return np.linalg.solve(gram + penalty, np.sum([p.follow for p in past], axis=0)).astype(np.float32)
+            return np.zeros((len(ridges), width, len(self.offers)), np.float32)
+        gram, target = np.sum([p.taste for p in past], axis=0), np.sum([p.follow for p in past], axis=0)
+        weights = []
+        for ridge in ridges:
+            penalty = np.full(width, ridge * mean_square(gram[:-1, :-1]))
+            penalty[-1] = 1e-6 * max(gram[-1, -1], 1.0)
+            weights.append(np.linalg.solve(gram + np.diag(penalty), target))
+        return np.array(weights, np.float32)
 
     def _cohort(self, population: np.ndarray, cutoff: Cutoff) -> np.ndarray:
         names = customer_columns((91,), ())
@@ -215,15 +215,18 @@ def tastes(column: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([*logs, np.ones((len(logs[0]), 1), np.float32)], axis=1)
 
 
-def regress_on_others(gram: np.ndarray, ridge: float) -> np.ndarray:
-    """Weights with which all others predict each variable at the same moment, a zero diagonal: (M, M) -> (M, M) float32.
+def regress_on_others(gram: np.ndarray, ridges: Sequence[float]) -> np.ndarray:
+    """Weights with which all others predict each variable at the same moment, a zero diagonal: (M, M) -> (R, M, M) float32.
 
     Source: EASE (Steck, WWW 2019).
     """
-    precision = np.linalg.inv(gram + ridge * mean_square(gram) * np.eye(len(gram)))
-    weight = -precision / np.diag(precision)
-    np.fill_diagonal(weight, 0.0)
-    return weight.astype(np.float32)
+    weights = []
+    for ridge in ridges:
+        precision = np.linalg.inv(gram + ridge * mean_square(gram) * np.eye(len(gram)))
+        weight = -precision / np.diag(precision)
+        np.fill_diagonal(weight, 0.0)
+        weights.append(weight)
+    return np.array(weights, np.float32)
 
 
 def mean_square(gram: np.ndarray) -> float:

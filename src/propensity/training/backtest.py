@@ -44,7 +44,7 @@ def closed_by(cfg: DictConfig, day: str) -> DictConfig:
     """The training configuration whose label windows close by `day`."""
     fold = cfg.copy()
     with open_dict(fold):
-        for key in ("cutoffs", "baseline", "baselines", "resamples"):
-            fold.pop(key)
+        for key in ("cutoffs", "baseline", "baselines", "resamples", "variants", "seeds"):
+            fold.pop(key, None)
     fold.data.end = day
     return fold

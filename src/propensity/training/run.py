@@ -42,7 +42,7 @@ class Fit:
 
     optimizer: MakeOptimizer
     logger: Callable[..., Any] | None = None
-    epochs: int = 4
+    epochs: int = 2
     pairs: int = 32_768
     average: float | None = 0.995
     warmup: float = 0.1

@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 
 class Fourier(nn.Module):
-    """The season terms of the send date times coefficients that come from the offer's vector."""
+    """The waves of the send date times coefficients that come from the offer's vector; the last term, years, is none."""
 
     def __init__(self, season: int, width: int) -> None:
         super().__init__()
-        self.coefficient = nn.Linear(width, season)
+        self.coefficient = nn.Linear(width, season - 1)
         nn.init.zeros_(self.coefficient.weight)
         nn.init.zeros_(self.coefficient.bias)
 
     def forward(self, season_S: Tensor, offer_MD: Tensor) -> Tensor:
-        return self.coefficient(offer_MD) @ season_S
+        return self.coefficient(offer_MD) @ season_S[:-1]

@@ -1,0 +1,136 @@
+"""Who will buy what nobody has bought yet? A tenth of the offers is hidden from the log, and asked about all the same.
+
+The network and LightGBM, which has no names of offers, know attributes and what each customer does with siblings; the
+custom they are held against is "buyers of the parent category". Intervals resample customers and offers.
+
+    python experiments/new_offers.py experiment=new_offers
+    python experiments/new_offers.py experiment=new_offers_ta_feng
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from propensity.config import entry
+
+ROWS = ("auc", "ap", "lift")
+
+
+def hide(log: Any, offers: Any, names: np.ndarray) -> Any:
+    """The log as if no item of the named offers had ever been sold: visits stay, what was in the basket does not."""
+    gone = np.zeros(log.items.height + 1, bool)
+    entries = np.isin(offers.item_offer, np.flatnonzero(np.isin(offers.name, names)))
+    gone[offers.item[entries]] = True
+    return replace(log, item=np.where(gone[log.item], -1, log.item).astype(np.int32))
+
+
+def draw(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
+    """One tenth hidden: model -> (offers, 1 + resamples, 3) of AUC, average precision and lift; number of customers."""
+    from propensity.baseline.gbdt import Gbdt
+    from propensity.data.cutoff import cutoff_of
+    from propensity.data.feature import Features
+    from propensity.data.offer import on_sale
+    from propensity.data.preparation import Occasion
+    from propensity.data.snapshot import SnapshotBuilder
+    from propensity.metric.interval import resample_weights
+    from propensity.report.table import say
+    from propensity.training.evaluate import truth
+    from propensity.training.loader import ExampleLoader
+    from propensity.training.predict import predict
+
+    import lightning.pytorch as pl
+
+    preparation = instantiate(cfg.data, _convert_="all")
+    log = preparation.open()
+    cutoff = cutoff_of(log, cfg.cutoffs[0], preparation.horizon)
+    offers = on_sale(log.before(cutoff.day), preparation.offer, cutoff)
+    names = np.random.default_rng((cfg.seed, number)).choice(offers.name, len(offers) // 10, replace=False)
+    hidden = hide(log, preparation.offer.all(log), names)
+    say(f"draw {number + 1}: {names.size} of {len(offers)} offers hidden")
+    pl.seed_everything(cfg.seed + number, verbose=False)
+    preparation.end = cfg.cutoffs[0]
+    examples = preparation.examples(hidden)
+    model = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
+    fit = instantiate(cfg.training, _convert_="all")
+    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed + number)
+    model.fit_scales(loader.sample())
+    fit(model, instantiate(cfg.loss), loader, Path(cfg.out) / str(number), None)
+    past = hidden.before(cutoff.day)
+    known = Features(past, offers, examples.vocabulary, preparation.feature)
+    snapshot = SnapshotBuilder(past, offers, preparation.horizon, preparation.snapshot).at(cutoff)
+    occasion = Occasion(known, snapshot, past.purchasers(cutoff.day))
+    trees = Gbdt(launched=cfg.data.dropout.launched, rows=600_000, trees=200, amount_trees=1)
+    trees.fit(examples, cfg.seed)
+    shown = np.flatnonzero(np.isin(offers.name, names))
+    answers = {
+        "network": predict(model, occasion).probability[:, shown],
+        "lightgbm": trees.predict(occasion).probability[:, shown],
+        "parent": parent_buyers(occasion)[:, shown],
+    }
+    happened = truth(log, occasion)
+    weight = resample_weights([np.asarray(log.customer_id)], cfg.resamples, cfg.seed)[0]
+    weight = weight[np.searchsorted(log.customer_id, occasion.customer_id)]
+    return judged(answers, happened.bought[:, shown], weight), occasion.customer.size
+
+
+def parent_buyers(occasion: Any) -> np.ndarray:
+    """Purchase days of 91 days with the other offers of the same parent: (N, M)."""
+    related = (occasion.snapshot.sibling > 0).astype(np.float32)
+    column = occasion.features.rule.pair.index("days_91")
+    return np.concatenate([np.asarray(i.pair)[:, :, column] @ related for _, i in occasion.blocks()])
+
+
+def judged(answers: dict[str, np.ndarray], bought: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics of the offers with ten buyers or more: model -> (offers, 1 + resamples, 3)."""
+    from propensity.kernel.rank import purchase_ranking
+    from propensity.metric.ranking import descending
+
+    scored = np.flatnonzero(bought.sum(0) >= 10)
+    return {
+        name: np.stack(
+            [
+                purchase_ranking(
+                    descending(score[:, m]), np.ascontiguousarray(score[:, m]), bought[:, m].copy(), weight, 0.1
+                ).T
+                for m in scored
+            ]
+        )
+        for name, score in answers.items()
+    }
+
+
+def interval(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Mean over offers (K, 1 + R) and its 95 % band over resamples of customers and of offers."""
+    means = [rows[rng.integers(0, len(rows), len(rows)), 1 + r].mean() for r in range(rows.shape[1] - 1)]
+    low, high = np.percentile(np.array(means) - np.mean(means) + rows[:, 0].mean(), [2.5, 97.5])
+    return float(rows[:, 0].mean()), float(low), float(high)
+
+
+@entry("compare")
+def main(cfg: DictConfig) -> None:
+    found, customers = zip(*(draw(cfg, number) for number in cfg.seeds), strict=True)
+    rows = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+    print(
+        f"\n{cfg.cutoffs[0]}: {len(rows['network'])} hidden offers with 10 buyers or more in {len(cfg.seeds)} draws, {customers[0]:,} customers\n"
+    )
+    print("| model | " + " | ".join(ROWS) + " |\n|---|" + "---:|" * len(ROWS))
+    for name, each in rows.items():
+        print(f"| {name} | " + " | ".join(f"{value:.4f}" for value in each[:, 0].mean(0)) + " |")
+    for rival in ("lightgbm", "parent"):
+        rng = np.random.default_rng(cfg.seed)
+        cells = [interval((rows["network"] - rows[rival])[..., k], rng) for k in range(len(ROWS))]
+        print(
+            f"| network - {rival} | "
+            + " | ".join(f"{v:+.4f} [{low:+.4f}, {high:+.4f}]" for v, low, high in cells)
+            + " |"
+        )
+
+
+if __name__ == "__main__":
+    main()
