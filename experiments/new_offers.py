@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from propensity.atomic import whole_file
 from propensity.config import entry
 
 ROWS = ("auc", "ap", "lift")
@@ -32,6 +33,8 @@ def hide(log: Any, offers: Any, names: np.ndarray) -> Any:
 
 def draw(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
     """One tenth hidden: model -> (offers, 1 + resamples, 3) of AUC, average precision and lift; number of customers."""
+    import lightning.pytorch as pl
+
     from propensity.baseline.gbdt import Gbdt
     from propensity.data.cutoff import cutoff_of
     from propensity.data.feature import Features
@@ -43,8 +46,6 @@ def draw(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
     from propensity.training.evaluate import truth
     from propensity.training.loader import ExampleLoader
     from propensity.training.predict import predict
-
-    import lightning.pytorch as pl
 
     preparation = instantiate(cfg.data, _convert_="all")
     log = preparation.open()
@@ -116,20 +117,19 @@ def interval(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float, 
 def main(cfg: DictConfig) -> None:
     found, customers = zip(*(draw(cfg, number) for number in cfg.seeds), strict=True)
     rows = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
-    print(
-        f"\n{cfg.cutoffs[0]}: {len(rows['network'])} hidden offers with 10 buyers or more in {len(cfg.seeds)} draws, {customers[0]:,} customers\n"
-    )
-    print("| model | " + " | ".join(ROWS) + " |\n|---|" + "---:|" * len(ROWS))
+    hidden = f"{len(rows['network'])} hidden offers with 10 buyers or more in {len(cfg.seeds)} draws"
+    lines = [f"{cfg.cutoffs[0]}: {hidden}, {customers[0]:,} customers", ""]
+    lines += ["| model | " + " | ".join(ROWS) + " |", "|---|" + "---:|" * len(ROWS)]
     for name, each in rows.items():
-        print(f"| {name} | " + " | ".join(f"{value:.4f}" for value in each[:, 0].mean(0)) + " |")
+        lines.append(f"| {name} | " + " | ".join(f"{value:.4f}" for value in each[:, 0].mean(0)) + " |")
     for rival in ("lightgbm", "parent"):
         rng = np.random.default_rng(cfg.seed)
-        cells = [interval((rows["network"] - rows[rival])[..., k], rng) for k in range(len(ROWS))]
-        print(
-            f"| network - {rival} | "
-            + " | ".join(f"{v:+.4f} [{low:+.4f}, {high:+.4f}]" for v, low, high in cells)
-            + " |"
-        )
+        bands = [interval((rows["network"] - rows[rival])[..., k], rng) for k in range(len(ROWS))]
+        cells = [f"{value:+.4f} [{low:+.4f}, {high:+.4f}]" for value, low, high in bands]
+        lines.append(f"| network - {rival} | " + " | ".join(cells) + " |")
+    with whole_file(Path(cfg.out) / "table.md") as draft:
+        draft.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def section(folder: Path) -> Iterator[str]:
     """One ground: models side by side, then the network minus each rival."""
     metrics = json.loads((folder / "metrics.json").read_text())
     offers = sorted({counts["offers"] for counts in metrics["counts"].values()})
-    yield f"**{TITLES.get(folder.name, folder.name)}**, {', '.join(metrics['counts'])}, {offers[0]} to {offers[-1]} offers:\n"
+    title, dates = TITLES.get(folder.name, folder.name), ", ".join(metrics["counts"])
+    yield f"**{title}**, {dates}, {offers[0]} to {offers[-1]} offers:\n"
     yield "| model | " + " | ".join(COLUMNS) + " |\n|---|" + "---:|" * len(COLUMNS)
     for name, cells in metrics["models"].items():
         yield f"| {name} | " + " | ".join(number(cells["mean"][s][m]) for s, m in COLUMNS.values()) + " |"

@@ -16,8 +16,8 @@ from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
 from propensity.model.member import within_visit
 from propensity.model.offer_net import OfferNet
-from propensity.model.season.drift import Drift
 from propensity.model.scale import Scale, signed_log
+from propensity.model.season.drift import Drift
 from propensity.training.loader import to_tensors
 
 PARTS = [

@@ -125,7 +125,7 @@ def majority(values: pl.Series, offers: Offers) -> tuple[np.ndarray, float]:
     most = sizes.group_by("offer", maintain_order=True).first()
     parent = np.full(len(offers), -1)
     parent[most["offer"].to_numpy()] = np.unique(most["value"].to_numpy(), return_inverse=True)[1]
-    return parent, most["len"].sum() / max(offers.item.size, 1)
+    return parent, float(most["len"].sum()) / max(offers.item.size, 1)
 
 
 @dataclass

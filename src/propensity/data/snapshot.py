@@ -48,12 +48,13 @@ CONTEXT = (
 class Snapshot(NamedTuple):
     """One date's tables. M offers.
 
-    context (M, C) float32, columns `CONTEXT`, NaN where nobody bought; gap (M,) mean days between purchases; rate (M,) purchase days per
-    customer and day; hazard (M, CELLS) share of pairs in a recency x count cell that bought within the horizon,
-    shrunk to the cell's share over all offers. Affinity weights, each with a weak and a strong ridge: similar and
-    together (2, M, M), what goes with what, for long tastes and for the whole past; follow (2, 2 M + 1, M), what is bought
-    next, for short and long tastes (the last row is the intercept). sibling (M, M), each other sold offer of the same parent alike. sold (M,) bool:
-    anybody bought it; cohort (TENURES, 2) mean log spend and log orders of 91 days by months since the first purchase.
+    context (M, C) float32, columns `CONTEXT`, NaN where nobody bought; gap (M,) mean days between purchases; rate (M,)
+    purchase days per customer and day; hazard (M, CELLS) share of pairs in a recency x count cell that bought within
+    the horizon, shrunk to the cell's share over all offers. Affinity weights, each with a weak and a strong ridge:
+    similar and together (2, M, M), what goes with what, for long tastes and for the whole past; follow (2, 2 M + 1, M),
+    what is bought next, for short and long tastes (the last row is the intercept). sibling (M, M), all other sold
+    offers of the same parent alike. sold (M,) bool: anybody bought it; cohort (TENURES, 2) mean log spend and log
+    orders of 91 days by months since the first purchase.
     """
 
     cutoff: Cutoff
@@ -83,8 +84,8 @@ class Moments(NamedTuple):
 class SnapshotRule:
     """How snapshots are made: `references` past label windows, `step` days apart, of at most `sample` customers.
 
-    shrink: trials that a hazard of all offers counts for; ridge of the affinity weights, in multiples of the mean square
-    of a taste: the stronger, the less is heard of a single taste, and the more of what many agree on.
+    shrink: trials that a hazard of all offers counts for; ridges of the affinity weights, in multiples of the mean
+    square of a taste: the stronger, the less is heard of a single taste, and the more of what many agree on.
     """
 
     references: int = 8
@@ -146,7 +147,7 @@ class SnapshotBuilder:
     def _count(self, day: int) -> Moments:
         m, population = len(self.offers), self._population(day)
         width = len(TASTES) * m + 1
-        shapes = Moments((width, width), (m, m), (width, m), (m, CELLS), (m, CELLS))
+        shapes = (width, width), (m, m), (width, m), (m, CELLS), (m, CELLS)
         sums = Moments(*(np.zeros(shape) for shape in shapes))
         for start in range(0, population.size, BLOCK):
             rows = population[start : start + BLOCK]
@@ -216,9 +217,9 @@ def tastes(column: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def regress_on_others(gram: np.ndarray, ridges: Sequence[float]) -> np.ndarray:
-    """Weights with which all others predict each variable at the same moment, a zero diagonal: (M, M) -> (R, M, M) float32.
+    """Weights with which all others predict each variable at the same moment, the diagonal zero.
 
-    Source: EASE (Steck, WWW 2019).
+    (M, M) and R ridges -> (R, M, M) float32. Source: EASE (Steck, WWW 2019).
     """
     weights = []
     for ridge in ridges:

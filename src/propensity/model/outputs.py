@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,5 +35,9 @@ def agreed(answers: list[Outputs]) -> Outputs:
     if len(answers) == 1:
         return answers[0]
     purchase, value, visit, state = zip(*answers, strict=True)
-    means = (torch.stack(each).mean(0) for each in (purchase, value, visit))
-    return Outputs(*means, torch.cat(state, dim=-1))
+    return Outputs(mean_of(purchase), mean_of(value), mean_of(visit), torch.cat(state, dim=-1))
+
+
+def mean_of(parts: Sequence[Tensor]) -> Tensor:
+    """The mean of tensors of one shape."""
+    return torch.stack(list(parts)).mean(0)

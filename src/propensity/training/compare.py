@@ -26,7 +26,7 @@ OWN = ("variants", "out", "cutoffs", "resamples", "seeds")  # settings of the co
 
 
 def compare(cfg: DictConfig, say: Say) -> dict[str, Any]:
-    """Trains every variant for every cutoff and seed, on label windows closed by it, and judges them on the same customers.
+    """Trains each variant for every cutoff and seed, on labels closed by it, and judges all on the same customers.
 
     The answers of several seeds are averaged, so that a difference is not one of luck. Leaves metrics.json, with the
     first variant minus each of the others, and a run folder per training in `cfg.out`, which are not trained again by

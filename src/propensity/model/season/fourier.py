@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Fourier(nn.Module):
-    """The waves of the send date times coefficients that come from the offer's vector; the last term, years, is none."""
+    """The waves of the send date, all terms but the last, times coefficients that come from the offer's vector."""
 
     def __init__(self, season: int, width: int) -> None:
         super().__init__()
