@@ -15,6 +15,8 @@ from propensity.metric.evaluation import Prediction, Truth, evaluate
 
 RANKING = {"auc", "ap", "lift", "capture", "capture_oracle", "capture_ratio", "revenue_lift", "logloss"}
 
+CAPPED = {"capture_winsorised", "revenue_lift_winsorised"}
+
 
 def random_market(seed: int, cutoff: str = "2024-03-04", customers: int = 90, offers: int = 5):
     """Offer 0 has no buyer, offer 1 seven, and offer 2 is bought by everybody."""
@@ -59,10 +61,10 @@ def report():
 
 def test_a_report_is_json(report):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert list(report) == ["models", "differences", "counts", "curves", "calibration", "offers"]
+    assert list(report) == ["verdict", "contest", "models", "differences", "counts", "curves", "calibration", "offers"]
     assert list(report["models"]["ours"]) == ["mean", "2024-03-04", "2024-04-01"]
     assert set(report["models"]["ours"]["mean"]["light"]) == RANKING
-    assert set(report["models"]["ours"]["mean"]["all"]) == RANKING | {"ece", "micro_auc"}
+    assert set(report["models"]["ours"]["mean"]["all"]) == RANKING | CAPPED | {"ece", "micro_auc"}
 
 
 def test_points_are_their_definitions_over_the_scored_offers():
@@ -98,7 +100,8 @@ def test_knowledge_beats_a_constant_and_less_loss_is_a_win(report):
     cells = report["differences"]["flat"]["mean"]["all"]
     assert cells["auc"]["verdict"] == cells["capture"]["verdict"] == "win"
     assert cells["logloss"]["value"] < 0 and cells["logloss"]["verdict"] == "win"
-    assert cells["capture_oracle"] == {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "tie"}
+    same = {"value": 0.0, "low": 0.0, "high": 0.0, "smallest_seen": 0.0, "verdict": "tie"}
+    assert cells["capture_oracle"] == same
     assert cells["micro_auc"]["low"] is None and cells["micro_auc"]["verdict"] is None
 
 

@@ -15,7 +15,7 @@ from propensity.metric.evaluation import Prediction, Truth, evaluate
 from propensity.metric.slice import slices
 from propensity.report.number import metrics_of
 from propensity.report.page import in_sample, kept_fraction, page, write_page
-from propensity.report.verdict import NAMES, incumbent_of, verdict_of
+from propensity.report.verdict import NAMES, incumbent_of, name_of, verdict_line, verdict_of
 
 HOSTILE = '</td><script src="http://evil.example/x.js">alert("1")</script>'
 RIVALS = ("popularity", "frequency", "logistic", "lightgbm")
@@ -97,7 +97,7 @@ def headline(metrics: dict[str, Any]) -> str:
 def with_difference(metrics: dict[str, Any], metric: str, low: float, high: float, word: str | None) -> dict[str, Any]:
     changed = copy.deepcopy(metrics)
     cell = {"value": (low + high) / 2, "low": low, "high": high, "verdict": word}
-    changed["differences"]["lightgbm"]["mean"]["all"][metric] = cell
+    changed["differences"][incumbent_of(metrics)]["mean"]["all"][metric] = cell
     return changed
 
 
@@ -133,9 +133,9 @@ def test_every_model_slice_date_and_row_is_named(metrics):
 
 
 def test_the_headline_repeats_the_verdicts(metrics):
-    assert incumbent_of(metrics) == "lightgbm"
+    rival = name_of(incumbent_of(metrics))
     win, loss, tie = (0.01, 0.03, "win"), (-0.03, -0.01, "loss"), (-0.02, 0.03, "tie")
-    said = {"win": "wins against LightGBM", "loss": "loses to LightGBM", "tie": "ties with LightGBM"}
+    said = {"win": f"wins against {rival}", "loss": f"loses to {rival}", "tie": f"ties with {rival}"}
     for revenue in (win, loss, tie):
         for ranking in (win, loss, tie):
             changed = with_difference(with_difference(metrics, "capture", *revenue), "auc", *ranking)
@@ -143,6 +143,17 @@ def test_the_headline_repeats_the_verdicts(metrics):
             assert said[revenue[2]] in words and said[ranking[2]] in words
             assert all((phrase in words) == (word in (revenue[2], ranking[2])) for word, phrase in said.items())
             assert words in Reader(page(changed)).text
+
+
+def test_the_first_line_is_the_verdict_with_its_interval(metrics):
+    cell, line = metrics["contest"], verdict_line(metrics)
+    band = f"[{cell['low']:+.3f}, {cell['high']:+.3f}]".replace("-", "−")
+    assert line.startswith(
+        f"win against {name_of(cell['incumbent'])}: revenue lift {cell['value']:+.3f} {band}; largest"
+    )
+    first = re.search(r"<body>\s*<header[^>]*><div>\s*<p[^>]*>([^<]*)</p>", page(metrics))
+    assert first is not None and first[1] == line
+    assert verdict_line(evaluated(())) == "no verdict: no other model was asked"
 
 
 def test_equal_models_tie():
@@ -153,7 +164,7 @@ def test_equal_models_tie():
     assert "Against Personal frequency it is ahead on revenue at 0 of 2 send dates" in text
 
 
-def test_the_strongest_rival_stands_in_for_lightgbm(metrics):
+def test_the_incumbent_is_the_strongest_rival():
     rest = evaluated(("popularity", "logistic"))
     auc = {name: rest["models"][name]["mean"]["all"]["auc"]["value"] for name in ("popularity", "logistic")}
     assert incumbent_of(rest) == max(auc, key=lambda name: auc[name])
@@ -175,7 +186,8 @@ def test_a_network_alone_is_not_compared():
 
 
 def test_without_resamples_nothing_is_won():
-    text = Reader(page(evaluated(resamples=0))).text
+    text = Reader(page(evaluated(("lightgbm",), resamples=0))).text
+    assert "no verdict against LightGBM: revenue lift" in text and "underpowered: there is no interval" in text
     assert "There is no verdict against LightGBM" in text and "no interval, so no verdict" in text
     assert "▲ win" not in text and "None" not in text and "nan" not in text
 

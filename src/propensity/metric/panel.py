@@ -11,6 +11,7 @@ import numpy as np
 
 from propensity.kernel.rank import purchase_ranking, revenue_ranking
 from propensity.metric.calibration import is_probability, pair_loss, resampled_calibration_error
+from propensity.metric.lift import winsorised
 from propensity.metric.ranking import descending
 from propensity.metric.truth import Prediction, Truth
 
@@ -26,6 +27,7 @@ class Yardstick(NamedTuple):
     fraction: float
     bought: np.ndarray  # (M,N)
     revenue: np.ndarray  # (M,N)
+    capped: np.ndarray  # (M,N) revenue, winsorised within the offer
     slices: dict[str, np.ndarray]  # (M,N)
     scored: dict[str, np.ndarray]  # (M,) bool
     ceiling: dict[str, np.ndarray]  # (W,) mean capture of a ranking by what was really spent
@@ -42,20 +44,29 @@ def yardstick(truth: Truth, weight: np.ndarray, fraction: float) -> Yardstick:
             kept = order[by_offer[name][m][order]]
             rows[name].append(revenue_ranking(kept, revenue[m], revenue[m], weight, fraction))
     ceiling = {name: finite_mean(np.array(made).reshape(-1, weight.shape[1])) for name, made in rows.items()}
-    return Yardstick(truth, weight, fraction, bought, revenue, by_offer, scored, ceiling)
+    capped = np.ascontiguousarray(winsorised(truth.revenue).T)
+    return Yardstick(truth, weight, fraction, bought, revenue, capped, by_offer, scored, ceiling)
 
 
 def panel(yard: Yardstick, prediction: Prediction) -> Panel:
-    """Metrics of every slice, NaN where undefined; calibration error and the pooled AUC for all pairs only."""
+    """Metrics of every slice, NaN where undefined; for all pairs also of winsorised revenue, calibration and pooled AUC."""
+    return _with_probability_metrics(ranking_panel(yard, prediction), yard, prediction)
+
+
+def ranking_panel(yard: Yardstick, prediction: Prediction) -> Panel:
+    """The metrics of every slice that only ask who is ranked before whom."""
     ranked = _ranked(yard, prediction)
     columns = yard.weight.shape[1]
     result: Panel = {}
     for name, rows in ranked.items():
-        auc, ap, lift, capture = (finite_mean(row) for row in np.array(rows).reshape(-1, 4, columns).swapaxes(0, 1))
+        kept = np.array(rows).reshape(-1, 5, columns).swapaxes(0, 1)
+        auc, ap, lift, capture, capped = (finite_mean(row) for row in kept)
         ceiling = yard.ceiling[name]
         result[name] = {"auc": auc, "ap": ap, "lift": lift, "capture": capture, "capture_oracle": ceiling}
         result[name] |= {"capture_ratio": quotient(capture, ceiling), "revenue_lift": capture / yard.fraction}
-    return _with_probability_metrics(result, yard, prediction)
+        if name == "all":
+            result[name] |= {"capture_winsorised": capped, "revenue_lift_winsorised": capped / yard.fraction}
+    return result
 
 
 def offer_points(yard: Yardstick, prediction: Prediction) -> np.ndarray:
@@ -63,7 +74,7 @@ def offer_points(yard: Yardstick, prediction: Prediction) -> np.ndarray:
     points = np.full((yard.truth.offer.size, 4), np.nan)
     for m in range(len(points)):
         orders = descending(prediction.probability[:, m]), descending(prediction.value[:, m])
-        points[m] = _offer_rows(yard, prediction, m, orders, yard.weight[:, :1])[:, 0]
+        points[m] = _offer_rows(yard, prediction, m, orders, yard.weight[:, :1])[:4, 0]
     return points
 
 
@@ -96,17 +107,26 @@ def _ranked(yard: Yardstick, prediction: Prediction) -> dict[str, list[np.ndarra
         for name in (name for name in yard.slices if yard.scored[name][m]):
             inside = yard.slices[name][m]
             kept = orders[0][inside[orders[0]]], orders[1][inside[orders[1]]]
-            rows[name].append(_offer_rows(yard, prediction, m, kept, yard.weight))
+            rows[name].append(_offer_rows(yard, prediction, m, kept, yard.weight, name == "all"))
     return rows
 
 
 def _offer_rows(
-    yard: Yardstick, prediction: Prediction, m: int, orders: tuple[np.ndarray, np.ndarray], weight: np.ndarray
+    yard: Yardstick,
+    prediction: Prediction,
+    m: int,
+    orders: tuple[np.ndarray, np.ndarray],
+    weight: np.ndarray,
+    robust: bool = False,
 ) -> np.ndarray:
+    """AUC, average precision, lift, capture, and with `robust` capture of winsorised revenue (else NaN): (5,W)."""
     chance, value = np.ascontiguousarray(prediction.probability[:, m]), np.ascontiguousarray(prediction.value[:, m])
     purchases = purchase_ranking(orders[0], chance, yard.bought[m], weight, yard.fraction)
     capture = revenue_ranking(orders[1], value, yard.revenue[m], weight, yard.fraction)
-    return np.vstack([purchases, capture])
+    capped = np.full(weight.shape[1], np.nan)
+    if robust:
+        capped = revenue_ranking(orders[1], value, yard.capped[m], weight, yard.fraction)
+    return np.vstack([purchases, capture, capped])
 
 
 def _with_probability_metrics(result: Panel, yard: Yardstick, prediction: Prediction) -> Panel:

@@ -15,7 +15,7 @@ from propensity.atomic import whole_file
 from propensity.report import section
 from propensity.report.number import DASH, Cell, Metric, decimal, metrics_of, percent
 from propensity.report.offer import offers, over_dates
-from propensity.report.verdict import REFERENCE, called, incumbent_of, name_of, verdict_of
+from propensity.report.verdict import REFERENCE, called, incumbent_of, name_of, verdict_line, verdict_of
 
 TEMPLATE, STYLE = "page.html.j2", "page.css"
 OPTIONAL = ("config", "data", "end", "cutoffs", "examples", "commit", "libraries", "seed", "horizon", "rows")
@@ -38,6 +38,7 @@ def page(metrics: Mapping[str, Any]) -> str:
     incumbent = incumbent_of(metrics)
     return environment.get_template(TEMPLATE).render(
         style=Markup(_part(STYLE)),
+        line=verdict_line(metrics),
         verdict=verdict_of(metrics, shown, fraction),
         cards=cards(metrics, shown, fraction),
         best=percent(fraction, 0),

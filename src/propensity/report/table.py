@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from propensity.data.event_log import EventLog, to_date
+from propensity.report.verdict import verdict_line
 from propensity.scores import Scores
 
 SCREEN, NOTES = Console(), Console(stderr=True)
@@ -98,7 +99,8 @@ def show_scores(scores: Scores, out: str) -> None:
 
 
 def show_metrics(metrics: dict[str, Any], folder: str) -> None:
-    """All models side by side, mean over the dates; then the network against each, with intervals and verdicts."""
+    """The verdict; all models side by side, mean over the dates; the network against each, with intervals."""
+    SCREEN.print(f"[bold]{escape(verdict_line(metrics))}[/bold]", highlight=False, soft_wrap=True)
     SCREEN.print(_models(metrics))
     SCREEN.print(LEGEND, style="dim", highlight=False)
     SCREEN.print(_slices(metrics))
@@ -133,7 +135,7 @@ def _differences(metrics: dict[str, Any]) -> Table:
     for name in ("rival", "metric", "difference", "interval", "verdict"):
         table.add_column(name, justify="right" if name == "difference" else "left")
     for rival, cells in metrics["differences"].items():
-        for metric in ("auc", "ap", "capture_ratio", "logloss"):
+        for metric in ("revenue_lift", "auc", "ap", "capture_ratio", "logloss"):
             cell = cells["mean"]["all"].get(metric, {})
             if cell.get("value") is None:
                 continue
