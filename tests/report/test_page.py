@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from propensity.metric.evaluation import Prediction, Truth, evaluate
-from propensity.metric.slice import slices
+from propensity.metric.slice import CELLS, partition, slices
+from propensity.report.base import added
 from propensity.report.number import metrics_of
 from propensity.report.page import in_sample, kept_fraction, page, write_page
 from propensity.report.verdict import NAMES, incumbent_of, name_of, verdict_line, verdict_of
@@ -68,6 +69,8 @@ def market(seed: int, cutoff: str, customers: int = 120, offers: int = 6):
     revenue = np.where(bought, np.round(random.gamma(2.0, 4.0, chance.shape), 2), 0.0)
     ids = np.arange(customers)
     masks = slices(chance > 0.1, chance > 0.2, ids % 5 > 0, random.integers(1, 30, customers), ids)
+    light = masks["light"].any(axis=1)
+    masks |= partition(20 * (ids % 9), ids % 5 > 0, light, chance > 0.1, chance > 0.2, np.full(offers, 400.0))
     names = np.array([HOSTILE, *(f"offer {m}" for m in range(1, offers))])
     return Truth(cutoff, ids, names, bought, revenue, masks), Prediction(chance, 8 * chance)
 
@@ -130,6 +133,22 @@ def test_every_model_slice_date_and_row_is_named(metrics):
         assert name in text
     for word in (*metrics["counts"], "c0ffee", "abc1234", "numpy 2.0", "data.horizon=14", "quantity not above zero"):
         assert word in text
+
+
+def test_the_cells_of_the_base_add_up_to_the_whole(metrics):
+    whole = {key: sum(added(metrics, cell)[key] for cell in CELLS) for key in ("pairs", "positives", "revenue")}
+    assert whole == pytest.approx(added(metrics, "all"))
+    assert "12 of 24 cells hold no pair" in Reader(page(metrics)).text
+    assert Reader(page(metrics)).text.count("regular / repeat") >= 1
+
+
+def test_promises_are_counted_by_slice_and_date(metrics):
+    table = metrics["calibration"]["network"]
+    for parts in ([table["slices"][cell] for cell in CELLS], list(table["dates"].values())):
+        for key in ("pairs", "buyers", "revenue", "expected_buyers", "expected_revenue"):
+            assert sum(part[key] for part in parts) == pytest.approx(table[key])
+    text = Reader(page(metrics)).text
+    assert "By slice, all dates together" in text and "Over time" in text
 
 
 def test_the_headline_repeats_the_verdicts(metrics):

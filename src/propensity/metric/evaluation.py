@@ -65,7 +65,10 @@ def evaluate(
         "contest": against,
         "models": models,
         "differences": differences,
-        "counts": {yard.truth.cutoff: counts(yard) for yard in yards},
+        "counts": {
+            yard.truth.cutoff: counts(yard, {name: each[place] for name, each in made.items()})
+            for place, yard in enumerate(yards)
+        },
         "curves": curves(yards, made),
         "calibration": {name: calibration_table(truths, each) for name, each in made.items()},
         "offers": {yard.truth.cutoff: offer_table(yard, each) for yard, each in our_predictions},

@@ -5,6 +5,7 @@ Legend: N customers, M offers, S scored offers, W weight columns (column 0 is th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ class Yardstick(NamedTuple):
     slices: dict[str, np.ndarray]  # (M,N)
     scored: dict[str, np.ndarray]  # (M,) bool
     ceiling: dict[str, np.ndarray]  # (W,) mean capture of a ranking by what was really spent
+    pairs: dict[str, np.ndarray]  # (W,) weight of the pairs
 
 
 def yardstick(truth: Truth, weight: np.ndarray, fraction: float) -> Yardstick:
@@ -45,11 +47,12 @@ def yardstick(truth: Truth, weight: np.ndarray, fraction: float) -> Yardstick:
             rows[name].append(revenue_ranking(kept, revenue[m], revenue[m], weight, fraction))
     ceiling = {name: finite_mean(np.array(made).reshape(-1, weight.shape[1])) for name, made in rows.items()}
     capped = np.ascontiguousarray(winsorised(truth.revenue).T)
-    return Yardstick(truth, weight, fraction, bought, revenue, capped, by_offer, scored, ceiling)
+    pairs = dict(zip(truth.slices, _weighed(weight, truth.slices.values()), strict=True))
+    return Yardstick(truth, weight, fraction, bought, revenue, capped, by_offer, scored, ceiling, pairs)
 
 
 def panel(yard: Yardstick, prediction: Prediction) -> Panel:
-    """Metrics of every slice, NaN where undefined; for all pairs also of winsorised revenue, calibration and pooled AUC."""
+    """Metrics of every slice, NaN where undefined; of all pairs also winsorised revenue, calibration and pooled AUC."""
     return _with_probability_metrics(ranking_panel(yard, prediction), yard, prediction)
 
 
@@ -133,13 +136,19 @@ def _with_probability_metrics(result: Panel, yard: Yardstick, prediction: Predic
     truth, undefined = yard.truth, np.full(yard.weight.shape[1], np.nan)
     valid = is_probability(prediction.probability)
     loss = pair_loss(prediction.probability, truth.bought)
-    columns = yard.weight.T.astype(np.float64)
-    for name, mask in truth.slices.items():
-        lost, pairs = columns @ np.where(mask, loss, 0.0).sum(axis=1), columns @ mask.sum(axis=1)
-        result[name]["logloss"] = quotient(lost, pairs) if valid else undefined
+    lost = _weighed(yard.weight, (loss * mask for mask in truth.slices.values()))  # no loss is infinite
+    for name, row in zip(truth.slices, lost, strict=True):
+        result[name]["logloss"] = quotient(row, yard.pairs[name]) if valid else undefined
     error = resampled_calibration_error(prediction.probability, truth.bought, yard.weight) if valid else undefined
     result["all"] |= {"ece": error, "micro_auc": _pooled_auc(prediction.probability, truth.bought)}
     return result
+
+
+def _weighed(weight: np.ndarray, tables: Iterable[np.ndarray]) -> np.ndarray:
+    """Sum of each table (N,M) with its customers weighed by every column of weight (N,W): (tables, W)."""
+    rows = np.stack([table.sum(axis=1, dtype=np.float64) for table in tables])
+    made: np.ndarray = rows @ weight.astype(np.float64)  # one product: many small ones mostly wait for BLAS's threads
+    return made
 
 
 def _pooled_auc(probability: np.ndarray, bought: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from propensity.atomic import whole_file
-from propensity.report import section
+from propensity.report import base, section
 from propensity.report.number import DASH, Cell, Metric, decimal, metrics_of, percent
 from propensity.report.offer import offers, over_dates
 from propensity.report.verdict import REFERENCE, called, incumbent_of, name_of, verdict_line, verdict_of
@@ -47,6 +47,8 @@ def page(metrics: Mapping[str, Any]) -> str:
         differences=section.differences(metrics, shown),
         dates=section.dates(metrics, shown),
         slices=section.slices(metrics, shown),
+        base=base.partition(metrics, shown),
+        promises=base.promises(metrics),
         calibration=section.calibration(metrics),
         offers=offers(metrics),
         data=section.data(metrics),

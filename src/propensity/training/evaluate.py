@@ -19,9 +19,10 @@ from propensity.data.cutoff import cutoff_of, labelled
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.feature import Features
 from propensity.data.preparation import Examples, Occasion
+from propensity.data.snapshot import CONTEXT
 from propensity.errors import ConfigurationError
 from propensity.metric.evaluation import evaluate as compare
-from propensity.metric.slice import slices
+from propensity.metric.slice import partition, slices
 from propensity.metric.truth import Prediction, Truth
 from propensity.scores import Scores, save_scores
 from propensity.training.checkpoint import Trained, load_trained
@@ -124,13 +125,17 @@ def truth(log: EventLog, occasion: Occasion) -> Truth:
     pair, person = features.rule.pair, features.rule.customer
     shape = (customer.size, len(features.offers))
     ever, recent, live = np.empty(shape, bool), np.empty(shape, bool), np.empty(customer.size, bool)
+    tenure = np.empty(customer.size)
     for block, known in occasion.blocks():
         ever[block] = np.asarray(known.pair)[:, :, pair.index("days_bought")] > 0
         recent[block] = np.asarray(known.pair)[:, :, pair.index("days_91")] > 0
         live[block] = np.asarray(known.customer)[:, person.index("orders_28")] > 0
+        tenure[block] = np.asarray(known.customer)[:, person.index("tenure")]
     orders = np.maximum.reduceat(past.order, past.offsets[:-1])[customer] + 1
     ids = occasion.customer_id
     masks = slices(ever, recent, live, orders, ids)
+    age = snapshot.context[:, CONTEXT.index("age")]
+    masks |= partition(tenure, live, masks["light"].any(axis=1), ever, recent, age)
     bought = np.asarray(later.bought) > 0
     return Truth(str(snapshot.cutoff), ids, np.array(features.offers.name), bought, np.asarray(later.revenue), masks)
 
