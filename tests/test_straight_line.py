@@ -20,7 +20,8 @@ from propensity.baseline.popularity import Popularity
 from propensity.config import conf_folder
 from propensity.data.event_log import to_date
 from propensity.data.feature import Features
-from propensity.errors import ConfigurationError
+from propensity.errors import ConfigurationError, DataError
+from propensity.metric.slice import CELLS
 from propensity.scores import COLUMNS, load_scores
 from propensity.training import run
 from propensity.training.evaluate import customers
@@ -79,6 +80,40 @@ def test_evaluate_judges_every_model_on_the_same_pairs(line: dict[str, Any], com
     customers = pl.read_parquet(line["run"] / "customers.parquet")
     assert customers["cutoff"].unique().to_list() == [to_date(line["log"].last_day + 1 - 30)]
     assert customers["customer_id"].n_unique() == customers.height
+
+
+def test_scores_made_elsewhere_are_judged_beside_the_rest(
+    line: dict[str, Any], composed: Compose, tmp_path: Path
+) -> None:
+    frame = pl.read_parquet(line["run"] / "scores.parquet")
+    frame[:-7].sample(fraction=1.0, shuffle=True, seed=1).write_parquet(tmp_path / "mine.parquet")
+    run = [f"run={line['run']}", "baselines=[]", "resamples=0"]
+    both = f"cutoffs=[{line['a']},{line['b']}]"
+
+    def judged(name: str, path: Path, cutoffs: str = both) -> dict[str, Any]:
+        script("evaluate").main(composed("evaluate", *run, cutoffs, f"also={{{name}: {path}}}"))
+        return json.loads((line["run"] / "metrics.json").read_text())
+
+    made = judged("mine", tmp_path / "mine.parquet")
+    assert made["models"]["mine"][line["a"]] == made["models"]["network"][line["a"]]
+    assert any(sentence.startswith("mine left out 7 of") for sentence in made["remarks"])
+    for name in ("network", "customers"):
+        with pytest.raises(ConfigurationError, match=f"also.{name} takes the name of another file of the run"):
+            judged(name, tmp_path / "mine.parquet")
+    with pytest.raises(ConfigurationError, match="mine has no scores at .*, only at"):
+        frame.filter(pl.col("cutoff") == pl.lit(line["a"]).str.to_date()).write_parquet(tmp_path / "one.parquet")
+        judged("mine", tmp_path / "one.parquet")
+    frame.with_columns(customer_id=-1 - pl.int_range(pl.len())).write_parquet(tmp_path / "strangers.parquet")
+    with pytest.raises(DataError, match="mine at .* scores none of the run's pairs; use its customer and offer ids"):
+        judged("mine", tmp_path / "strangers.parquet")
+
+
+def test_the_cells_of_the_base_add_up_to_it(line: dict[str, Any]) -> None:
+    metrics = json.loads((line["run"] / "metrics.json").read_text())
+    for count in metrics["counts"].values():
+        inside = [count["slices"][cell] for cell in CELLS]
+        for key in ("pairs", "positives", "revenue"):
+            assert sum(each[key] for each in inside) == pytest.approx(count[key])
 
 
 def test_score_gives_what_evaluate_gave(line: dict[str, Any], composed: Compose, tmp_path: Path) -> None:

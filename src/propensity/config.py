@@ -54,6 +54,7 @@ class EvaluateConfig:
     cutoffs: list[str] = MISSING  # send dates to judge at
     baseline: Any = MISSING  # the incumbents, by name
     baselines: list[str] | None = None  # which of them; None: all
+    also: Any = None  # models of your own: name -> Parquet of scores
     resamples: int = 200  # of customers, for intervals
     seed: int = 17
 

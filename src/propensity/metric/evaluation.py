@@ -12,6 +12,7 @@ from propensity.metric.calibration import is_probability
 from propensity.metric.contest import contest, effective_customers, strongest
 from propensity.metric.interval import LOWER_IS_BETTER, band, resample_weights, smallest_seen, verdict
 from propensity.metric.panel import Panel, Yardstick, needed_buyers, panel, yardstick
+from propensity.metric.remark import remarks
 from propensity.metric.summary import calibration_table, counts, curves, finite, offer_table
 from propensity.metric.truth import Prediction, Truth, checked
 
@@ -42,9 +43,9 @@ def evaluate(
 
     Args: truths, one per cutoff; predictions, model -> one per truth, in the same order; resamples of customers (0: no
     intervals); fraction kept by lift and capture, in (0, 1]; progress hears a sentence before each model and cutoff.
-    Returns: verdict and contest against the strongest rival, models, differences, counts, curves, calibration and
-    offers, as plain Python values. What is undefined is None and carries a `reason`. Ranking metrics are means over the
-    offers that 10 customers or more bought (5 inside a slice), but not everybody.
+    Returns: verdict and contest against the strongest rival, remarks, models, differences, counts, curves, calibration
+    and offers, as plain Python values. What is undefined is None and carries a `reason`. Ranking metrics are means over
+    the offers that 10 customers or more bought (5 inside a slice), but not everybody.
     Raises: DataError where inputs do not fit together.
     """
     if not 0.0 < fraction <= 1.0:
@@ -63,6 +64,7 @@ def evaluate(
     return {
         "verdict": against["verdict"] if against else None,
         "contest": against,
+        "remarks": remarks(truths, made),
         "models": models,
         "differences": differences,
         "counts": {

@@ -40,6 +40,7 @@ def page(metrics: Mapping[str, Any]) -> str:
         style=Markup(_part(STYLE)),
         line=verdict_line(metrics),
         verdict=verdict_of(metrics, shown, fraction),
+        remarks=metrics.get("remarks", []),
         cards=cards(metrics, shown, fraction),
         best=percent(fraction, 0),
         curves=section.curves(metrics, shown, fraction),

@@ -101,6 +101,8 @@ def show_scores(scores: Scores, out: str) -> None:
 def show_metrics(metrics: dict[str, Any], folder: str) -> None:
     """The verdict; all models side by side, mean over the dates; the network against each, with intervals."""
     SCREEN.print(f"[bold]{escape(verdict_line(metrics))}[/bold]", highlight=False, soft_wrap=True)
+    for remark in metrics.get("remarks", []):
+        say(remark)
     SCREEN.print(_models(metrics))
     SCREEN.print(LEGEND, style="dim", highlight=False)
     SCREEN.print(_slices(metrics))

@@ -20,15 +20,16 @@ from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.feature import Features
 from propensity.data.preparation import Examples, Occasion
 from propensity.data.snapshot import CONTEXT
-from propensity.errors import ConfigurationError
+from propensity.errors import ConfigurationError, DataError
 from propensity.metric.evaluation import evaluate as compare
 from propensity.metric.slice import partition, slices
 from propensity.metric.truth import Prediction, Truth
-from propensity.scores import Scores, save_scores
+from propensity.scores import Scores, aligned, load_scores, save_scores
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.predict import predict
 
 NETWORK = "network"
+RESERVED = ("scores", "customers")  # tables of a run that are no rival's
 Say = Callable[[str], None]
 Answers = dict[str, list[Scores]]
 
@@ -54,7 +55,27 @@ def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
         say("preparing the incumbents' training dates")
         dated = replace(trained.preparation, end=trained.about["end"])  # the log may have grown since
         answers |= incumbents(baselines, dated.examples(log), occasions, cfg.seed, say)
+    for name, path in (cfg.also or {}).items():
+        if name in (*answers, *RESERVED):
+            raise ConfigurationError(f"also.{name} takes the name of another file of the run; give another")
+        answers[name] = foreign(load_scores(path, name), occasions)
     return judge(log, occasions, answers, trained.about, Path(cfg.run), cfg.resamples, cfg.seed, say)
+
+
+def foreign(scores: Sequence[Scores], occasions: Sequence[Occasion]) -> list[Scores]:
+    """Scores made elsewhere, for the customers and offers of each occasion.
+
+    Raises: ConfigurationError for a date without any, DataError where none is about a pair of the occasion.
+    """
+    found = {each.cutoff: each for each in scores}
+    made = []
+    for features, snapshot, customer in occasions:
+        if (day := str(snapshot.cutoff)) not in found:
+            raise ConfigurationError(f"{scores[0].model} has no scores at {day}, only at {', '.join(found)}")
+        made.append(aligned(found[day], features.log.customer_id[customer], features.offers.name))
+        if not np.any(made[-1].given):
+            raise DataError(f"{made[-1].model} at {day} scores none of the run's pairs; use its customer and offer ids")
+    return made
 
 
 def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
@@ -104,7 +125,9 @@ def judge(
 ) -> dict[str, Any]:
     """Compares the answers, and leaves scores, customers and metrics in `out`."""
     truths = [truth(log, occasion) for occasion in occasions]
-    predictions = {name: [Prediction(s.probability, s.revenue) for s in found] for name, found in answers.items()}
+    predictions = {
+        name: [Prediction(s.probability, s.revenue, s.given) for s in found] for name, found in answers.items()
+    }
     metrics = compare(truths, predictions, reference=NETWORK, resamples=resamples, seed=seed, progress=say)
     metrics["run"] = about | {"horizon": occasions[0].snapshot.cutoff.horizon, "rows": log.meta["rows"]}
     for name, found in answers.items():
