@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,24 @@ class TuneConfig(TrainConfig):
     space: Any = MISSING  # key -> range or list of choices
 
 
-for schema in (PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, ScoreConfig, TuneConfig):
+@dataclass
+class Trap:
+    canary: Any = False  # true: plant a column that knows the future; or where: pair, customer, context, noisy, season
+    name: str = "canary"  # what the column is called
+
+
+@dataclass
+class GateConfig:
+    run: str = MISSING
+    checks: list[str] = MISSING
+    evaluate: Trap = field(default_factory=Trap)
+    against: str = "frequency"  # the baseline to beat
+    metric: str = "revenue_lift"  # by which
+    highest_auc: float = 0.98  # of a single column; above it the column is suspect
+    seed: int = 17  # of the rewritten future
+
+
+for schema in (PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, ScoreConfig, TuneConfig, GateConfig):
     ConfigStore.instance().store(name=schema.__name__.removesuffix("Config").lower() + "_schema", node=schema)
 
 

@@ -69,7 +69,7 @@ def market(seed: int, cutoff: str, customers: int = 120, offers: int = 6):
     revenue = np.where(bought, np.round(random.gamma(2.0, 4.0, chance.shape), 2), 0.0)
     ids = np.arange(customers)
     masks = slices(chance > 0.1, chance > 0.2, ids % 5 > 0, random.integers(1, 30, customers), ids)
-    light = masks["light"].any(axis=1)
+    light = masks["light"][:, 0]
     masks |= partition(20 * (ids % 9), ids % 5 > 0, light, chance > 0.1, chance > 0.2, np.full(offers, 400.0))
     names = np.array([HOSTILE, *(f"offer {m}" for m in range(1, offers))])
     return Truth(cutoff, ids, names, bought, revenue, masks), Prediction(chance, 8 * chance)
@@ -152,7 +152,7 @@ def test_promises_are_counted_by_slice_and_date(metrics):
 
 
 def test_the_headline_repeats_the_verdicts(metrics):
-    rival = name_of(incumbent_of(metrics))
+    rival = name_of(str(incumbent_of(metrics)))
     win, loss, tie = (0.01, 0.03, "win"), (-0.03, -0.01, "loss"), (-0.02, 0.03, "tie")
     said = {"win": f"wins against {rival}", "loss": f"loses to {rival}", "tie": f"ties with {rival}"}
     for revenue in (win, loss, tie):

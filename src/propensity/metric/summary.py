@@ -93,7 +93,7 @@ def _promise(parts: Sequence[tuple[Truth, Prediction, np.ndarray]], bins: int) -
         np.concatenate(column)
         for column in zip(*((p.probability[m], t.bought[m], t.revenue[m]) for t, p, m in parts), strict=True)
     )
-    promised = {"pairs": probability.size, "buyers": int(bought.sum()), "revenue": float(revenue.sum())}
+    promised: dict[str, Any] = {"pairs": probability.size, "buyers": int(bought.sum()), "revenue": float(revenue.sum())}
     promised |= {"expected_buyers": float(probability.sum(dtype=np.float64)), "expected_revenue": None}
     if all(p.revenue is not None for _, p, _ in parts):
         expected = (p.revenue[m].sum(dtype=np.float64) for _, p, m in parts if p.revenue is not None)

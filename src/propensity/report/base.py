@@ -96,8 +96,8 @@ def _row(
 def _share(metrics: Metrics, name: str, key: str, notes: Notes) -> Item:
     """The plain mean over the dates that have one: judged purchases, or pairs that the network scored."""
     given = [count["slices"][name][key] for count in metrics["counts"].values()]
-    known = [each.get(REFERENCE) if isinstance(each, Mapping) else each for each in given]
-    known = [each for each in known if each is not None]
+    asked = (each.get(REFERENCE) if isinstance(each, Mapping) else each for each in given)
+    known = [float(each) for each in asked if each is not None]
     if not known:
         return missing("nobody bought anything there" if key == "judged" else "no pair lies there", notes)
     return Item(percent(sum(known) / len(known), 0))

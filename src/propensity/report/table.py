@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,13 @@ def _number(cell: dict[str, Any] | None) -> str:
     if cell is None or cell.get("value") is None:
         return "-"
     return f"{cell['value']:.4f}" if abs(cell["value"]) < 1 else f"{cell['value']:.2f}"
+
+
+def show_findings(findings: Sequence[Any]) -> None:
+    """A line for each check of a gate."""
+    for finding in findings:
+        word = "[green]pass[/green]" if finding.passed else "[red]FAIL[/red]"
+        SCREEN.print(f"{word} {escape(finding.check)}: {escape(finding.sentence)}", highlight=False, soft_wrap=True)
 
 
 def show_trials(study: Any, out: str) -> None:

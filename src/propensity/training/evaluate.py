@@ -158,7 +158,7 @@ def truth(log: EventLog, occasion: Occasion) -> Truth:
     ids = occasion.customer_id
     masks = slices(ever, recent, live, orders, ids)
     age = snapshot.context[:, CONTEXT.index("age")]
-    masks |= partition(tenure, live, masks["light"].any(axis=1), ever, recent, age)
+    masks |= partition(tenure, live, masks["light"][:, 0], ever, recent, age)
     bought = np.asarray(later.bought) > 0
     return Truth(str(snapshot.cutoff), ids, np.array(features.offers.name), bought, np.asarray(later.revenue), masks)
 
