@@ -99,7 +99,16 @@ class GateConfig:
     seed: int = 17  # of the rewritten future
 
 
-for schema in (PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, ScoreConfig, TuneConfig, GateConfig):
+@dataclass
+class ReproduceConfig:
+    run: str = MISSING
+    tolerance: float = 0.005  # between metrics, where the run was not trained on a CPU; there they are identical
+
+
+for schema in (
+    *(PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, ScoreConfig, TuneConfig),
+    *(GateConfig, ReproduceConfig),
+):
     ConfigStore.instance().store(name=schema.__name__.removesuffix("Config").lower() + "_schema", node=schema)
 
 

@@ -160,6 +160,19 @@ def show_findings(findings: Sequence[Any]) -> None:
         SCREEN.print(f"{word} {escape(finding.check)}: {escape(finding.sentence)}", highlight=False, soft_wrap=True)
 
 
+def show_copy(copy: Any, run: str) -> None:
+    """What training again changed; or that it changed nothing."""
+    if not copy.differences:
+        SCREEN.print(f"{run} is reproduced: {copy.compared:,} numbers are the same", highlight=False)
+        return
+    table = plain_table(f"{run} trained again")
+    for name in ("what", "then", "now"):
+        table.add_column(name)
+    for difference in copy.differences[:20]:
+        table.add_row(*map(escape, difference))
+    SCREEN.print(table)
+
+
 def show_trials(study: Any, out: str) -> None:
     """The best trials of a search, best first."""
     table = plain_table(f"search at {out}")

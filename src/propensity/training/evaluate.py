@@ -130,6 +130,7 @@ def judge(
     }
     metrics = compare(truths, predictions, reference=NETWORK, resamples=resamples, seed=seed, progress=say)
     metrics["run"] = about | {"horizon": occasions[0].snapshot.cutoff.horizon, "rows": log.meta["rows"]}
+    metrics["run"]["evaluation"] = {"resamples": resamples, "seed": seed}
     for name, found in answers.items():
         save_scores(found, out / ("scores.parquet" if name == NETWORK else f"{name}.parquet"))
     with whole_file(out / "customers.parquet") as draft:

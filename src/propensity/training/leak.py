@@ -57,10 +57,10 @@ def another_future(log: EventLog, day: int, seed: int, kept: float = 0.7) -> Eve
     known = np.array(log.item_known)
     unknown = np.flatnonzero(known >= day)
     known[unknown] = rng.permutation(known[unknown])
-    moved_on: dict[str, Any] = {name: values[order] for name, values in columns.items()}
-    sold = moved_on["day"][moved_on["kind"] == PURCHASE]
+    dealt: dict[str, Any] = {name: values[order] for name, values in columns.items()}
+    sold = dealt["day"][dealt["kind"] == PURCHASE]
     meta = log.meta | {"last_day": int(sold.max()) if sold.size else log.first_day}
-    return replace(log, offsets=offsets, item_known=known, meta=meta, **moved_on)
+    return replace(log, offsets=offsets, item_known=known, meta=meta, **dealt)
 
 
 def columns_of(occasion: Occasion, customers: int = CUSTOMERS) -> Iterator[Column]:
