@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,11 @@ def test_every_option_composes_and_builds(group: str, option: str, composed: Com
 
 
 @pytest.mark.parametrize("option", sorted(path.stem for path in (conf_folder() / "experiment").glob("*.yaml")))
-def test_every_experiment_composes(option: str, composed: Compose) -> None:
-    assert composed("train", f"experiment={option}").data.horizon == 14
+def test_every_experiment_composes_with_the_script_of_its_command(option: str, composed: Compose) -> None:
+    text = (conf_folder() / "experiment" / f"{option}.yaml").read_text()
+    command = re.search(rf"# python scripts/(\w+)\.py .*experiment={option}\b", text)
+    assert command is not None, "the first comment is the experiment's command"
+    assert composed(command[1], f"experiment={option}").data.horizon == 14
 
 
 @pytest.mark.parametrize("path", sorted(conf_folder().rglob("*.yaml")), ids=lambda path: path.stem)

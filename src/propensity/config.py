@@ -54,6 +54,7 @@ class EvaluateConfig:
     cutoffs: list[str] = MISSING  # send dates to judge at
     baseline: Any = MISSING  # the incumbents, by name
     baselines: list[str] | None = None  # which of them; None: all
+    decay: str | None = "experiments/lift_decay.json"  # a stored lift decay that the page shows if it fits the run
     also: Any = None  # models of your own: name -> Parquet of scores
     resamples: int = 200  # of customers, for intervals
     seed: int = 17
@@ -61,7 +62,10 @@ class EvaluateConfig:
 
 @dataclass
 class BacktestConfig(TrainConfig):
-    cutoffs: list[str] = MISSING  # one model each, trained on what ends at or before it
+    cutoffs: list[str] | None = None  # one model each, trained on what ends at or before it
+    folds: int | None = None  # instead of cutoffs: so many send dates, `step` days apart, up to the end of the log
+    step: int = 28
+    ages: list[int] = field(default_factory=list)  # weeks by which networks are left to grow old, for the lift decay
     baseline: Any = MISSING  # the incumbents, by name
     baselines: list[str] | None = None  # which of them; None: all; []: none
     resamples: int = 200

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from propensity.atomic import whole_file
 from propensity.baseline import Baseline
+from propensity.config import conf_folder
 from propensity.data.cutoff import cutoff_of, labelled
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.feature import Features
@@ -32,6 +33,16 @@ NETWORK = "network"
 RESERVED = ("scores", "customers")  # tables of a run that are no rival's
 Say = Callable[[str], None]
 Answers = dict[str, list[Scores]]
+
+
+class Case(NamedTuple):
+    """What is to be judged: a log that knows what came, the dates, every model's answers; and where to leave it."""
+
+    log: EventLog
+    occasions: list[Occasion]
+    answers: Answers
+    about: dict[str, Any]
+    out: Path
 
 
 def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
@@ -59,7 +70,23 @@ def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
         if name in (*answers, *RESERVED):
             raise ConfigurationError(f"also.{name} takes the name of another file of the run; give another")
         answers[name] = foreign(load_scores(path, name), occasions)
-    return judge(log, occasions, answers, trained.about, Path(cfg.run), cfg.resamples, cfg.seed, say)
+    curve = stored_decay(cfg.decay, trained.about["config"]["data"])
+    case = Case(log, occasions, answers, trained.about, Path(cfg.run))
+    return judge(case, cfg, say, {"decay": curve} if curve else {})
+
+
+def stored_decay(file: str | None, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The lift decay measured by an experiment, if it was on the same source, offers and horizon; else None.
+
+    Args: file, a path that begins where the command does, or beside conf/.
+    """
+    places = [Path(file), conf_folder().parent / file] if file else []
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        return None
+    curve: dict[str, Any] = json.loads(found.read_text())
+    ground = {"source": data["source"]["_target_"], "offer": data["offer"], "horizon": data["horizon"]}
+    return curve if all(curve["about"][key] == value for key, value in ground.items()) else None
 
 
 def foreign(scores: Sequence[Scores], occasions: Sequence[Occasion]) -> list[Scores]:
@@ -113,28 +140,24 @@ def incumbents(
     return answers
 
 
-def judge(
-    log: EventLog,
-    occasions: list[Occasion],
-    answers: Answers,
-    about: dict[str, Any],
-    out: Path,
-    resamples: int,
-    seed: int,
-    say: Say,
-) -> dict[str, Any]:
-    """Compares the answers, and leaves scores, customers and metrics in `out`."""
-    truths = [truth(log, occasion) for occasion in occasions]
+def judge(case: Case, cfg: DictConfig, say: Say, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Compares the answers, and leaves scores, customers and metrics, with what is known `more`, in the case's folder.
+
+    Args: cfg, of which `resamples` and `seed` are read.
+    """
+    truths = [truth(case.log, occasion) for occasion in case.occasions]
+    answers, out = case.answers, case.out
     predictions = {
         name: [Prediction(s.probability, s.revenue, s.given) for s in found] for name, found in answers.items()
     }
-    metrics = compare(truths, predictions, reference=NETWORK, resamples=resamples, seed=seed, progress=say)
-    metrics["run"] = about | {"horizon": occasions[0].snapshot.cutoff.horizon, "rows": log.meta["rows"]}
-    metrics["run"]["evaluation"] = {"resamples": resamples, "seed": seed}
+    settings = {"resamples": cfg.resamples, "seed": cfg.seed}
+    metrics = compare(truths, predictions, reference=NETWORK, progress=say, **settings) | dict(more)
+    horizon, rows = case.occasions[0].snapshot.cutoff.horizon, case.log.meta["rows"]
+    metrics["run"] = case.about | {"horizon": horizon, "rows": rows, "evaluation": settings}
     for name, found in answers.items():
         save_scores(found, out / ("scores.parquet" if name == NETWORK else f"{name}.parquet"))
     with whole_file(out / "customers.parquet") as draft:
-        customers(occasions[-1]).write_parquet(draft)
+        customers(case.occasions[-1]).write_parquet(draft)
     with whole_file(out / "metrics.json") as draft:
         draft.write_text(json.dumps(metrics, indent=1))
     return metrics
