@@ -55,6 +55,7 @@ class EvaluateConfig:
     baseline: Any = MISSING  # the incumbents, by name
     baselines: list[str] | None = None  # which of them; None: all
     decay: str | None = "experiments/lift_decay.json"  # a stored lift decay that the page shows if it fits the run
+    duel: bool = True  # hold the marketer's rule and K-means segments against the network
     also: Any = None  # models of your own: name -> Parquet of scores
     resamples: int = 200  # of customers, for intervals
     seed: int = 17
@@ -68,6 +69,7 @@ class BacktestConfig(TrainConfig):
     ages: list[int] = field(default_factory=list)  # weeks by which networks are left to grow old, for the lift decay
     baseline: Any = MISSING  # the incumbents, by name
     baselines: list[str] | None = None  # which of them; None: all; []: none
+    duel: bool = True  # hold the marketer's rule and K-means segments against the network
     resamples: int = 200
 
 

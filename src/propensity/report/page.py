@@ -14,6 +14,7 @@ from markupsafe import Markup
 from propensity.atomic import whole_file
 from propensity.report import base, section
 from propensity.report.age import decay
+from propensity.report.money import customs
 from propensity.report.number import DASH, Cell, Metric, decimal, metrics_of, percent
 from propensity.report.offer import offers, over_dates
 from propensity.report.verdict import REFERENCE, called, incumbent_of, name_of, verdict_line, verdict_of
@@ -53,6 +54,7 @@ def page(metrics: Mapping[str, Any]) -> str:
         promises=base.promises(metrics),
         calibration=section.calibration(metrics),
         offers=offers(metrics),
+        customs=customs(metrics),
         decay=decay(metrics, shown),
         data=section.data(metrics),
         glossary=list(shown.values()),

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from propensity.data.event_log import EventLog, to_date
+from propensity.report.money import sentence
 from propensity.report.verdict import verdict_line
 from propensity.scores import Scores
 
@@ -108,6 +109,10 @@ def show_metrics(metrics: dict[str, Any], folder: str) -> None:
     SCREEN.print(_slices(metrics))
     if metrics["differences"]:
         SCREEN.print(_differences(metrics))
+    for name, found in (metrics.get("duel") or {}).items():
+        SCREEN.print(sentence(name, found), highlight=False)
+    if metrics.get("decay"):
+        SCREEN.print(f"lift decay: {metrics['decay']['sentence']}", highlight=False)
     SCREEN.print(f"the whole story: {folder}/report.html, {folder}/metrics.json")
 
 

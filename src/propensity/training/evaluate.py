@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from propensity.atomic import whole_file
 from propensity.baseline import Baseline
+from propensity.baseline.custom import segment, six_month_rule
 from propensity.config import conf_folder
 from propensity.data.cutoff import cutoff_of, labelled
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -22,7 +23,9 @@ from propensity.data.feature import Features
 from propensity.data.preparation import Examples, Occasion
 from propensity.data.snapshot import CONTEXT
 from propensity.errors import ConfigurationError, DataError
+from propensity.metric.duel import duel
 from propensity.metric.evaluation import evaluate as compare
+from propensity.metric.interval import resample_weights
 from propensity.metric.slice import partition, slices
 from propensity.metric.truth import Prediction, Truth
 from propensity.scores import Scores, aligned, load_scores, save_scores
@@ -143,7 +146,7 @@ def incumbents(
 def judge(case: Case, cfg: DictConfig, say: Say, more: Mapping[str, Any]) -> dict[str, Any]:
     """Compares the answers, and leaves scores, customers and metrics, with what is known `more`, in the case's folder.
 
-    Args: cfg, of which `resamples` and `seed` are read.
+    Args: cfg, of which `resamples`, `seed` and `duel` are read.
     """
     truths = [truth(case.log, occasion) for occasion in case.occasions]
     answers, out = case.answers, case.out
@@ -152,6 +155,9 @@ def judge(case: Case, cfg: DictConfig, say: Say, more: Mapping[str, Any]) -> dic
     }
     settings = {"resamples": cfg.resamples, "seed": cfg.seed}
     metrics = compare(truths, predictions, reference=NETWORK, progress=say, **settings) | dict(more)
+    if cfg.duel:
+        say("holding the rule and the segments against the network")
+        metrics["duel"] = duels(case.occasions, truths, predictions[NETWORK], cfg)
     horizon, rows = case.occasions[0].snapshot.cutoff.horizon, case.log.meta["rows"]
     metrics["run"] = case.about | {"horizon": horizon, "rows": rows, "evaluation": settings}
     for name, found in answers.items():
@@ -161,6 +167,19 @@ def judge(case: Case, cfg: DictConfig, say: Say, more: Mapping[str, Any]) -> dic
     with whole_file(out / "metrics.json") as draft:
         draft.write_text(json.dumps(metrics, indent=1))
     return metrics
+
+
+def duels(
+    occasions: Sequence[Occasion], truths: Sequence[Truth], ours: Sequence[Prediction], cfg: DictConfig
+) -> dict[str, Any]:
+    """The network against the marketer's rule and against segments, at equal volume: what they leave on the table."""
+    weights = resample_weights([each.customer for each in truths], cfg.resamples, cfg.seed)
+    values = [prediction.value for prediction in ours]
+    audiences = {
+        "rule": [six_month_rule(occasion) for occasion in occasions],
+        "segment": [segment(occasion, cfg.seed) for occasion in occasions],
+    }
+    return {name: duel(truths, values, chosen, weights) for name, chosen in audiences.items()}
 
 
 def truth(log: EventLog, occasion: Occasion) -> Truth:
