@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from propensity.metric.decay import lift_decay
+from propensity.metric.duel import Audience, duel
 from propensity.metric.evaluation import Prediction, Truth, evaluate
+from propensity.metric.interval import resample_weights
 from propensity.metric.slice import CELLS, partition, slices
 from propensity.report.base import added
 from propensity.report.number import metrics_of
@@ -80,11 +83,18 @@ def evaluated(
 ) -> dict[str, Any]:
     """The network knows the truth; each rival guesses, or with `same` answers like it."""
     markets = [market(seed, f"2024-0{seed + 1}-08") for seed in range(days)]
-    made = {"network": [ours for _, ours in markets]}
+    made, random = {"network": [ours for _, ours in markets]}, np.random.default_rng(99)
     for place, name in enumerate(rivals):
-        random = np.random.default_rng(place)
-        made[name] = [ours if same else Prediction(random.permuted(ours.probability)) for ours in made["network"]]
-    metrics = evaluate([truth for truth, _ in markets], made, reference="network", resamples=resamples)
+        guess = np.random.default_rng(place)
+        made[name] = [ours if same else Prediction(guess.permuted(ours.probability)) for ours in made["network"]]
+    truths = [truth for truth, _ in markets]
+    metrics = evaluate(truths, made, reference="network", resamples=resamples)
+    weights = resample_weights([truth.customer for truth in truths], resamples, 1)
+    blind = [Audience(random.random(truth.revenue.shape), np.full(6, 120)) for truth in truths]
+    values = [prediction.value for prediction in made["network"]]
+    metrics["duel"] = {"rule": duel(truths, values, blind, weights)}
+    aged = {0: made["network"], 4: [Prediction(random.permuted(each.probability)) for each in made["network"]]}
+    metrics["decay"] = lift_decay(truths, aged, resamples, 1) | {"about": {"data": "c0ffee", "commit": "abc1234"}}
     return json.loads(json.dumps(metrics | {"run": RUN}))
 
 
@@ -151,6 +161,18 @@ def test_promises_are_counted_by_slice_and_date(metrics):
     assert "By slice, all dates together" in text and "Over time" in text
 
 
+def test_the_customs_and_the_age_are_shown_where_they_were_measured(metrics):
+    text, left = Reader(page(metrics)).text, metrics["duel"]["rule"]["left"]
+    assert "What the usual lists leave on the table" in text and f"{left['value']:,.0f}" in text
+    assert "How fast it grows old" in text and "which are not those of this run" not in text
+    assert metrics["decay"]["sentence"][1:] in text
+    elsewhere = metrics | {"decay": metrics["decay"] | {"about": {"data": "another", "commit": None}}}
+    assert "data with fingerprint another , which are not those of this run" in Reader(page(elsewhere)).text
+    bare = {key: value for key, value in metrics.items() if key not in ("duel", "decay", "remarks", "contest")}
+    text = Reader(page(bare)).text
+    assert "leave on the table" not in text and "grows old" not in text and "no verdict" in text
+
+
 def test_the_headline_repeats_the_verdicts(metrics):
     rival = name_of(str(incumbent_of(metrics)))
     win, loss, tie = (0.01, 0.03, "win"), (-0.03, -0.01, "loss"), (-0.02, 0.03, "tie")
@@ -176,7 +198,7 @@ def test_the_first_line_is_the_verdict_with_its_interval(metrics):
 
 
 def test_equal_models_tie():
-    metrics = evaluated(("frequency",), same=True)
+    metrics = {k: v for k, v in evaluated(("frequency",), same=True).items() if k not in ("duel", "decay")}
     text = Reader(page(metrics)).text
     assert headline(metrics) == "The network ties with Personal frequency, both on revenue and on ranking buyers."
     assert "▲ win" not in text and "▼ loss" not in text

@@ -113,7 +113,7 @@ def show_metrics(metrics: dict[str, Any], folder: str) -> None:
         SCREEN.print(sentence(name, found), highlight=False)
     if metrics.get("decay"):
         SCREEN.print(f"lift decay: {metrics['decay']['sentence']}", highlight=False)
-    SCREEN.print(f"the whole story: {folder}/report.html, {folder}/metrics.json")
+    SCREEN.print(f"the whole story: {folder}/report.html, {folder}/report.md, {folder}/metrics.json")
 
 
 def _models(metrics: dict[str, Any]) -> Table:

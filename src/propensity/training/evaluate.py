@@ -31,6 +31,7 @@ from propensity.metric.truth import Prediction, Truth
 from propensity.scores import Scores, aligned, load_scores, save_scores
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.predict import predict
+from propensity.training.track import log_judgement
 
 NETWORK = "network"
 RESERVED = ("scores", "customers")  # tables of a run that are no rival's
@@ -166,6 +167,7 @@ def judge(case: Case, cfg: DictConfig, say: Say, more: Mapping[str, Any]) -> dic
         customers(case.occasions[-1]).write_parquet(draft)
     with whole_file(out / "metrics.json") as draft:
         draft.write_text(json.dumps(metrics, indent=1))
+    log_judgement(metrics, case.about["config"]["training"]["logger"], out)
     return metrics
 
 

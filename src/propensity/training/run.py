@@ -32,7 +32,7 @@ from propensity.training.checkpoint import FILE, load_trained, save_trained
 from propensity.training.loader import ExampleLoader
 from propensity.training.module import Loss, MakeOptimizer, PropensityModule
 
-JUDGEMENTS = ("metrics.json", "report.html", "scores.parquet", "customers.parquet")
+JUDGEMENTS = ("metrics.json", "report.html", "report.md", "scores.parquet", "customers.parquet")
 PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
 
 
