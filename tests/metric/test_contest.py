@@ -34,6 +34,7 @@ def test_the_verdict_is_that_of_the_revenue_lift_against_the_strongest_rival():
     assert contest["metric"] == "revenue_lift" and {k: contest[k] for k in cell} == cell
     assert contest["winsorised"] == made["differences"]["blurred"]["mean"]["all"]["revenue_lift_winsorised"]
     assert made["verdict"] == contest["verdict"] == "win" and not contest["underpowered"]
+    assert contest["signs"] == {"2024-03-04": "+"}
 
 
 def test_a_network_alone_has_no_verdict():

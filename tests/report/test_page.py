@@ -248,6 +248,13 @@ def test_what_is_undefined_is_a_dash_with_its_reason(metrics):
         assert "–" in read.text and "None" not in read.text and "nan" not in read.text
 
 
+def test_the_command_that_makes_it_again_is_named(metrics):
+    text = Reader(page(metrics)).text
+    assert "python scripts/reproduce.py run=runs/<b>demo</b> trains once more" in text
+    rolled = metrics | {"run": {key: value for key, value in RUN.items() if key != "end"}}
+    assert "python scripts/backtest.py out=runs/<b>demo</b> ... , with the settings below" in Reader(page(rolled)).text
+
+
 def test_a_short_account_of_the_run_is_enough(metrics):
     run = {key: RUN[key] for key in ("config", "cutoffs", "data", "horizon", "rows")}
     assert "anew for each send date" in Reader(page(metrics | {"run": run})).text

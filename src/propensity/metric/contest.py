@@ -18,23 +18,32 @@ HOLDERS = 50  # effective customers below which a few of them decide where the r
 Cells = Mapping[str, Mapping[str, Any]]
 
 
-def contest(ours: Cells, difference: Cells, incumbent: str, fraction: float, holders: float) -> dict[str, Any]:
+def contest(
+    ours: Cells, differences: Mapping[str, Mapping[str, Cells]], incumbent: str, fraction: float, holders: float
+) -> dict[str, Any]:
     """The verdict on mean revenue lift: the difference, the same of winsorised revenue, and how much could be seen.
 
-    Args: ours, the reference's metrics of all pairs, mean over the cutoffs; difference, the same minus the incumbent's;
-    fraction kept; holders, `effective_customers`.
+    Args: ours, the reference's metrics of all pairs, mean over the cutoffs; differences to the incumbent, by cutoff and
+    slice; fraction kept; holders, `effective_customers`.
     """
+    difference = differences["mean"]["all"]
     cell, ceiling = difference[METRIC], ours["capture_oracle"]["value"]
     weak = _weaknesses(cell, ceiling / fraction - 1.0 if ceiling is not None else None, holders)
     return {
         "metric": METRIC,
         "incumbent": incumbent,
         **cell,
+        "signs": {day: sign(cells["all"][METRIC]["value"]) for day, cells in differences.items() if day != "mean"},
         "winsorised": difference[ROBUST],
         "underpowered": bool(weak),
         "weaknesses": weak,
         "effective_customers": holders,
     }
+
+
+def sign(value: float | None) -> str:
+    """Which way a difference points at one cutoff: +, -, 0, or nothing where it is undefined."""
+    return "" if value is None else "+" if value > 0 else "-" if value < 0 else "0"
 
 
 def strongest(models: Mapping[str, Any], reference: str) -> str | None:

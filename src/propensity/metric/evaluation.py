@@ -59,7 +59,7 @@ def evaluate(
     differences = {name: _difference_cells(ours, each) for name, each in judged.items() if name != reference}
     against = None
     if incumbent := strongest(models, reference):
-        cells, change = models[reference]["mean"]["all"], differences[incumbent]["mean"]["all"]
+        cells, change = models[reference]["mean"]["all"], differences[incumbent]
         against = contest(cells, change, incumbent, fraction, effective_customers(truths))
     return {
         "verdict": against["verdict"] if against else None,

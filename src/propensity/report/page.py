@@ -62,6 +62,7 @@ def page(metrics: Mapping[str, Any]) -> str:
         days=list(metrics["counts"]),
         early=in_sample(metrics),
         run=metrics["run"],
+        again=again(metrics["run"]),
         settings="\n".join(settings(metrics["run"].get("config") or {})),
     )
 
@@ -103,6 +104,18 @@ def in_sample(metrics: Mapping[str, Any]) -> list[str]:
     """Send dates that lie before the end of the training labels: there the network had seen the answers."""
     end = metrics["run"].get("end")
     return [day for day in metrics["counts"] if end and day < str(end)[:10]]
+
+
+def again(run: Mapping[str, Any]) -> str:
+    """The command that makes a run once more and compares, or a backtest anew; nothing where its folder is not known.
+
+    >>> again({"config": {"out": "runs/demo"}, "end": "2017-10-16"})
+    'python scripts/reproduce.py run=runs/demo'
+    """
+    out = (run.get("config") or {}).get("out")
+    if not out:
+        return ""
+    return f"python scripts/reproduce.py run={out}" if run.get("end") else f"python scripts/backtest.py out={out} ..."
 
 
 def settings(config: Any, prefix: str = "") -> Iterator[str]:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from propensity.data.event_log import EventLog, to_date
+from propensity.metric.contest import sign
 from propensity.report.money import sentence
 from propensity.report.verdict import verdict_line
 from propensity.scores import Scores
@@ -139,7 +140,7 @@ def _slices(metrics: dict[str, Any]) -> Table:
 
 def _differences(metrics: dict[str, Any]) -> Table:
     table = plain_table("network minus rival, 95 % interval over customers")
-    for name in ("rival", "metric", "difference", "interval", "verdict"):
+    for name in ("rival", "metric", "difference", "interval", "verdict", "by date"):
         table.add_column(name, justify="right" if name == "difference" else "left")
     for rival, cells in metrics["differences"].items():
         for metric in ("revenue_lift", "auc", "ap", "capture_ratio", "logloss"):
@@ -147,7 +148,8 @@ def _differences(metrics: dict[str, Any]) -> Table:
             if cell.get("value") is None:
                 continue
             interval = "" if cell.get("low") is None else f"[{cell['low']:+.4f}, {cell['high']:+.4f}]"
-            table.add_row(rival, METRICS[metric], f"{cell['value']:+.4f}", interval, cell.get("verdict") or "")
+            signs = " ".join(sign(cells[day]["all"][metric]["value"]) for day in cells if day != "mean")
+            table.add_row(rival, METRICS[metric], f"{cell['value']:+.4f}", interval, cell.get("verdict") or "", signs)
     return table
 
 
