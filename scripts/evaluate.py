@@ -7,6 +7,7 @@ from propensity.config import entry
 
 @entry("evaluate")
 def main(cfg: DictConfig) -> None:
+    from propensity.report.markdown import write_summary
     from propensity.report.page import write_page
     from propensity.report.table import show_metrics, working
     from propensity.training.evaluate import evaluate_run
@@ -14,6 +15,7 @@ def main(cfg: DictConfig) -> None:
     with working("evaluating") as say:
         metrics = evaluate_run(cfg, say)
     write_page(metrics, f"{cfg.run}/report.html")
+    write_summary(metrics, f"{cfg.run}/report.md")
     show_metrics(metrics, cfg.run)
 
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from propensity.errors import ConfigurationError, DataError
-from propensity.scores import COLUMNS, Scores, load_scores, save_scores
+from propensity.scores import COLUMNS, Scores, aligned, load_scores, save_scores
 
 
 def random_scores(seed: int, cutoff: str, customer: np.ndarray) -> Scores:
@@ -38,7 +38,8 @@ def test_pairs_left_out_count_as_zero_in_any_row_order(tmp_path: Path) -> None:
     frame = scores.frame()
     frame[1:].sample(fraction=1.0, shuffle=True, seed=1).write_parquet(tmp_path / "s.parquet")
     found = load_scores(tmp_path / "s.parquet")[0]
-    assert found.probability[0, 0] == 0
+    assert found.probability[0, 0] == 0 and found.given is not None
+    assert not found.given[0, 0] and found.given.sum() == 8
     np.testing.assert_array_equal(found.probability.ravel()[1:], scores.probability.ravel()[1:])
 
 
@@ -57,3 +58,25 @@ def test_what_is_no_table_of_scores_is_said(tmp_path: Path) -> None:
     pl.DataFrame({"cutoff": ["x"]}).write_parquet(tmp_path / "other.parquet")
     with pytest.raises(DataError, match="has no column customer_id"):
         load_scores(tmp_path / "other.parquet")
+
+
+def test_a_pair_that_appears_twice_or_is_no_number_is_refused(tmp_path: Path) -> None:
+    frame = random_scores(0, "2024-02-01", np.array([3, 5])).frame()
+    pl.concat([frame, frame[:1]]).write_parquet(tmp_path / "twice.parquet")
+    with pytest.raises(DataError, match="hold customer 3 and offer a twice at 2024-02-01; keep one row"):
+        load_scores(tmp_path / "twice.parquet")
+    for value in (None, float("nan"), float("inf")):
+        bad = frame.with_columns(score=pl.when(pl.col("customer_id") == 3).then(pl.lit(value)).otherwise("score"))
+        bad.write_parquet(tmp_path / "bad.parquet")
+        with pytest.raises(DataError, match="score at 2024-02-01 holds values that are not finite; fill them first"):
+            load_scores(tmp_path / "bad.parquet")
+
+
+def test_aligned_scores_stand_where_they_are_asked_for_and_tell_what_is_missing() -> None:
+    scores = random_scores(0, "2024-02-01", np.array([3, 5, 11]))
+    found = aligned(scores, np.array([11, 4, 3]), ("d", "new", "a"))
+    assert found.customer.tolist() == [11, 4, 3] and found.offer == ("d", "new", "a")
+    assert found.given is not None and found.given.tolist() == [[1, 0, 1], [0, 0, 0], [1, 0, 1]]
+    assert found.probability[0, 0] == scores.probability[2, 2] and found.revenue[2, 2] == scores.revenue[0, 0]
+    assert (found.probability[~found.given] == 0).all()
+    assert aligned(found, np.array([3]), ("new",)).given.tolist() == [[False]]  # type: ignore[union-attr]

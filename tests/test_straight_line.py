@@ -18,12 +18,14 @@ from omegaconf import DictConfig
 from conftest import QUICK, SMALL
 from propensity.baseline.popularity import Popularity
 from propensity.config import conf_folder
-from propensity.data.event_log import to_date
+from propensity.data.event_log import to_date, to_day
 from propensity.data.feature import Features
-from propensity.errors import ConfigurationError
+from propensity.errors import ConfigurationError, DataError
+from propensity.metric.slice import CELLS
 from propensity.scores import COLUMNS, load_scores
 from propensity.training import run
-from propensity.training.evaluate import customers
+from propensity.training.checkpoint import load_trained
+from propensity.training.evaluate import customers, stored_decay
 from propensity.training.run import train
 
 Compose = Callable[..., DictConfig]
@@ -79,6 +81,40 @@ def test_evaluate_judges_every_model_on_the_same_pairs(line: dict[str, Any], com
     customers = pl.read_parquet(line["run"] / "customers.parquet")
     assert customers["cutoff"].unique().to_list() == [to_date(line["log"].last_day + 1 - 30)]
     assert customers["customer_id"].n_unique() == customers.height
+
+
+def test_scores_made_elsewhere_are_judged_beside_the_rest(
+    line: dict[str, Any], composed: Compose, tmp_path: Path
+) -> None:
+    frame = pl.read_parquet(line["run"] / "scores.parquet")
+    frame[:-7].sample(fraction=1.0, shuffle=True, seed=1).write_parquet(tmp_path / "mine.parquet")
+    run = [f"run={line['run']}", "baselines=[]", "resamples=0"]
+    both = f"cutoffs=[{line['a']},{line['b']}]"
+
+    def judged(name: str, path: Path, cutoffs: str = both) -> dict[str, Any]:
+        script("evaluate").main(composed("evaluate", *run, cutoffs, f"also={{{name}: {path}}}"))
+        return json.loads((line["run"] / "metrics.json").read_text())
+
+    made = judged("mine", tmp_path / "mine.parquet")
+    assert made["models"]["mine"][line["a"]] == made["models"]["network"][line["a"]]
+    assert any(sentence.startswith("mine left out 7 of") for sentence in made["remarks"])
+    for name in ("network", "customers"):
+        with pytest.raises(ConfigurationError, match=f"also.{name} takes the name of another file of the run"):
+            judged(name, tmp_path / "mine.parquet")
+    with pytest.raises(ConfigurationError, match="mine has no scores at .*, only at"):
+        frame.filter(pl.col("cutoff") == pl.lit(line["a"]).str.to_date()).write_parquet(tmp_path / "one.parquet")
+        judged("mine", tmp_path / "one.parquet")
+    frame.with_columns(customer_id=-1 - pl.int_range(pl.len())).write_parquet(tmp_path / "strangers.parquet")
+    with pytest.raises(DataError, match="mine at .* scores none of the run's pairs; use its customer and offer ids"):
+        judged("mine", tmp_path / "strangers.parquet")
+
+
+def test_the_cells_of_the_base_add_up_to_it(line: dict[str, Any]) -> None:
+    metrics = json.loads((line["run"] / "metrics.json").read_text())
+    for count in metrics["counts"].values():
+        inside = [count["slices"][cell] for cell in CELLS]
+        for key in ("pairs", "positives", "revenue"):
+            assert sum(each[key] for each in inside) == pytest.approx(count[key])
 
 
 def test_score_gives_what_evaluate_gave(line: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
@@ -151,6 +187,58 @@ def test_backtest_trains_a_model_for_every_date(line: dict[str, Any], composed: 
     assert [s.cutoff for s in load_scores(tmp_path / "scores.parquet")] == [line["a"], line["b"]]
     assert (tmp_path / "frequency.parquet").is_file() and (tmp_path / "report.html").is_file()
     assert sorted(path.name for path in (tmp_path / "folds").iterdir()) == [line["a"], line["b"]]
+
+
+def test_every_fold_is_trained_on_what_closed_a_horizon_before(
+    line: dict[str, Any], composed: Compose, tmp_path: Path
+) -> None:
+    options = ["folds=3", "step=21", "baselines=[]", f"out={tmp_path}", "resamples=0"]
+    script("backtest").main(composed("backtest", *given(line), *QUICK, *options))
+    last = line["log"].last_day + 1 - 14
+    days = [to_date(last - back).isoformat() for back in (42, 21, 0)]
+    assert [s.cutoff for s in load_scores(tmp_path / "scores.parquet")] == days
+    for day in days:
+        seen = load_trained(tmp_path / "folds" / day).about["cutoffs"]
+        assert max(to_day(each) for each in seen) + 14 == to_day(day), "the embargo is the horizon"
+
+
+def test_models_left_to_grow_old_make_a_lift_decay(line: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
+    options = ["folds=2", "step=7", "ages=[1,2]", "baselines=[popularity]", f"out={tmp_path / 'run'}", "resamples=20"]
+    script("backtest").main(composed("backtest", *given(line), *QUICK, *options))
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    decay = metrics["decay"]
+    assert decay == json.loads((tmp_path / "run/decay.json").read_text())
+    assert [point["weeks"] for point in decay["points"]] == [0, 1, 2]
+    assert decay["dates"] == list(metrics["counts"]) and decay["about"]["data"] == line["log"].fingerprint
+    fresh, older = (point["revenue_lift"]["value"] for point in decay["points"][:2])
+    assert decay["points"][1]["lost"]["value"] == pytest.approx(fresh - older)
+    assert fresh == metrics["models"]["network"]["mean"]["all"]["revenue_lift"]["value"]
+    assert len(list((tmp_path / "run/folds").iterdir())) == 4, "dates that ages share are trained once"
+    assert "How fast it grows old" in (tmp_path / "run/report.html").read_text()
+    data = metrics["run"]["config"]["data"]
+    stored = str(tmp_path / "run/decay.json")
+    assert stored_decay(stored, data) == decay
+    assert stored_decay(stored, data | {"horizon": 7}) is None and stored_decay("nowhere.json", data) is None
+    assert stored_decay(None, data) is None
+
+
+def test_send_dates_are_given_or_counted_back(line: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
+    def asked(*options: str) -> None:
+        script("backtest").main(composed("backtest", *given(line), *QUICK, f"out={tmp_path}", *options))
+
+    for options in ((), ("folds=2", f"cutoffs=[{line['a']}]")):
+        with pytest.raises(
+            ConfigurationError, match="give cutoffs=.* or folds=<number> with step=<days>, and not both"
+        ):
+            asked(*options)
+    with pytest.raises(ConfigurationError, match="folds=0 and step=28 make no send dates"):
+        asked("folds=0")
+    with pytest.raises(ConfigurationError, match="ages holds -1; give weeks of 0 or more"):
+        asked("folds=1", "ages=[-1]")
+    with pytest.raises(ConfigurationError, match="labels of cutoff .* need data up to .*, the log ends on"):
+        asked(f"cutoffs=[{line['a']},{to_date(line['log'].last_day).isoformat()}]")
+    with pytest.raises(ConfigurationError, match="no training cutoff fits: labels close by"):
+        asked("folds=6")
 
 
 def test_a_finished_fold_is_not_trained_again(

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +54,22 @@ class EvaluateConfig:
     cutoffs: list[str] = MISSING  # send dates to judge at
     baseline: Any = MISSING  # the incumbents, by name
     baselines: list[str] | None = None  # which of them; None: all
+    decay: str | None = "experiments/lift_decay.json"  # a stored lift decay that the page shows if it fits the run
+    duel: bool = True  # hold the marketer's rule and K-means segments against the network
+    also: Any = None  # models of your own: name -> Parquet of scores
     resamples: int = 200  # of customers, for intervals
     seed: int = 17
 
 
 @dataclass
 class BacktestConfig(TrainConfig):
-    cutoffs: list[str] = MISSING  # one model each, trained on what ends at or before it
+    cutoffs: list[str] | None = None  # one model each, trained on what ends at or before it
+    folds: int | None = None  # instead of cutoffs: so many send dates, `step` days apart, up to the end of the log
+    step: int = 28
+    ages: list[int] = field(default_factory=list)  # weeks by which networks are left to grow old, for the lift decay
     baseline: Any = MISSING  # the incumbents, by name
     baselines: list[str] | None = None  # which of them; None: all; []: none
+    duel: bool = True  # hold the marketer's rule and K-means segments against the network
     resamples: int = 200
 
 
@@ -89,7 +96,33 @@ class TuneConfig(TrainConfig):
     space: Any = MISSING  # key -> range or list of choices
 
 
-for schema in (PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, CompareConfig, ScoreConfig, TuneConfig):
+@dataclass
+class Trap:
+    canary: Any = False  # true: plant a column that knows the future; or where: pair, customer, context, noisy, season
+    name: str = "canary"  # what the column is called
+
+
+@dataclass
+class GateConfig:
+    run: str = MISSING
+    checks: list[str] = MISSING
+    evaluate: Trap = field(default_factory=Trap)
+    against: str = "frequency"  # the baseline to beat
+    metric: str = "revenue_lift"  # by which
+    highest_auc: float = 0.98  # of a single column; above it the column is suspect
+    seed: int = 17  # of the rewritten future
+
+
+@dataclass
+class ReproduceConfig:
+    run: str = MISSING
+    tolerance: float = 0.005  # between metrics, where the run was not trained on a CPU; there they are identical
+
+
+for schema in (
+    *(PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, CompareConfig, ScoreConfig, TuneConfig),
+    *(GateConfig, ReproduceConfig),
+):
     ConfigStore.instance().store(name=schema.__name__.removesuffix("Config").lower() + "_schema", node=schema)
 
 

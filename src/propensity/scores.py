@@ -26,6 +26,7 @@ class Scores:
     revenue: np.ndarray
     cutoff: str
     model: str
+    given: np.ndarray | None = None  # (N, M) bool: pairs that a file held; None: all
 
     def frame(self) -> pl.DataFrame:
         """One row per pair: `COLUMNS`."""
@@ -49,9 +50,10 @@ def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
 
 
 def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:
-    """Scores by cutoff, ascending; pairs that the file leaves out count as 0.
+    """Scores by cutoff, ascending; pairs that the file leaves out count as 0, and `given` tells them.
 
-    Raises: ConfigurationError if there is no such file, DataError for one that is no table of scores.
+    Raises: ConfigurationError if there is no such file, DataError for one that is no table of scores, or holds a pair
+    twice or a value that is not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -70,9 +72,31 @@ def _grid(part: pl.DataFrame, model: str) -> Scores:
     offer = part["offer_id"].unique().sort()
     row = customer.search_sorted(part["customer_id"]).to_numpy()
     column = offer.search_sorted(part["offer_id"]).to_numpy()
+    given = np.zeros((customer.len(), offer.len()), bool)
+    given[row, column] = True
+    if given.sum() < part.height:
+        twice = part.filter(part.select("customer_id", "offer_id").is_duplicated())[0]
+        pair = f"customer {twice['customer_id'][0]} and offer {twice['offer_id'][0]}"
+        raise DataError(f"the scores hold {pair} twice at {part['cutoff'][0]}; keep one row for each pair")
     grids = []
     for name in ("score", "expected_revenue"):
         grid = np.zeros((customer.len(), offer.len()), np.float32)
-        grid[row, column] = part[name].to_numpy()
+        values = part[name].cast(pl.Float64).to_numpy()
+        if not np.isfinite(values).all():
+            raise DataError(f"{name} at {part['cutoff'][0]} holds values that are not finite; fill them first")
+        grid[row, column] = values
         grids.append(grid)
-    return Scores(customer.to_numpy(), tuple(offer), grids[0], grids[1], str(part["cutoff"][0]), model)
+    return Scores(customer.to_numpy(), tuple(offer), grids[0], grids[1], str(part["cutoff"][0]), model, given)
+
+
+def aligned(scores: Scores, customer: np.ndarray, offer: Sequence[str]) -> Scores:
+    """The same scores for the given customers (N,) and offers (M,); what they do not hold counts as 0 in `given`."""
+    rows = {each: place for place, each in enumerate(scores.customer.tolist())}
+    columns = {each: place for place, each in enumerate(scores.offer)}
+    row = np.array([rows.get(each, -1) for each in customer.tolist()], np.int64)[:, None]
+    column = np.array([columns.get(each, -1) for each in offer], np.int64)[None, :]
+    held = (row >= 0) & (column >= 0)
+    if scores.given is not None:
+        held &= scores.given[row, column]
+    probability, revenue = (np.where(held, grid[row, column], 0) for grid in (scores.probability, scores.revenue))
+    return Scores(customer, tuple(offer), probability, revenue, scores.cutoff, scores.model, held)

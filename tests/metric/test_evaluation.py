@@ -15,6 +15,8 @@ from propensity.metric.evaluation import Prediction, Truth, evaluate
 
 RANKING = {"auc", "ap", "lift", "capture", "capture_oracle", "capture_ratio", "revenue_lift", "logloss"}
 
+CAPPED = {"capture_winsorised", "revenue_lift_winsorised"}
+
 
 def random_market(seed: int, cutoff: str = "2024-03-04", customers: int = 90, offers: int = 5):
     """Offer 0 has no buyer, offer 1 seven, and offer 2 is bought by everybody."""
@@ -59,10 +61,20 @@ def report():
 
 def test_a_report_is_json(report):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert list(report) == ["models", "differences", "counts", "curves", "calibration", "offers"]
+    assert list(report) == [
+        "verdict",
+        "contest",
+        "remarks",
+        "models",
+        "differences",
+        "counts",
+        "curves",
+        "calibration",
+        "offers",
+    ]
     assert list(report["models"]["ours"]) == ["mean", "2024-03-04", "2024-04-01"]
     assert set(report["models"]["ours"]["mean"]["light"]) == RANKING
-    assert set(report["models"]["ours"]["mean"]["all"]) == RANKING | {"ece", "micro_auc"}
+    assert set(report["models"]["ours"]["mean"]["all"]) == RANKING | CAPPED | {"ece", "micro_auc"}
 
 
 def test_points_are_their_definitions_over_the_scored_offers():
@@ -98,7 +110,8 @@ def test_knowledge_beats_a_constant_and_less_loss_is_a_win(report):
     cells = report["differences"]["flat"]["mean"]["all"]
     assert cells["auc"]["verdict"] == cells["capture"]["verdict"] == "win"
     assert cells["logloss"]["value"] < 0 and cells["logloss"]["verdict"] == "win"
-    assert cells["capture_oracle"] == {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "tie"}
+    same = {"value": 0.0, "low": 0.0, "high": 0.0, "smallest_seen": 0.0, "verdict": "tie"}
+    assert cells["capture_oracle"] == same
     assert cells["micro_auc"]["low"] is None and cells["micro_auc"]["verdict"] is None
 
 
@@ -140,6 +153,42 @@ def test_counts_and_offers_add_up(report):
     assert sum(row["revenue"] for row in offers) == pytest.approx(counts["revenue"])
     assert offers[0]["auc"] is None and offers[1]["auc"] is not None and offers[2]["auc"] is None
     assert sum(row["pairs"] for row in report["calibration"]["ours"]["bins"]) == 900
+
+
+def test_what_is_odd_is_said(report):
+    day = "2024-03-04"
+    assert f"at {day} nobody bought 1 of 5 offers: they are not judged" in report["remarks"]
+    assert f"at {day} everybody bought 1 of 5 offers: they are not judged" in report["remarks"]
+    assert f"flat gives all customers the same score at {day}: its list is a random one" in report["remarks"]
+    assert not any(sentence.startswith("ours") for sentence in report["remarks"])
+
+
+def test_a_score_that_is_the_same_for_some_offers_is_said():
+    truth, ours = random_market(8)
+    half = Prediction(ours.probability * (np.arange(5) > 1))
+    made = evaluate([truth], {"ours": [ours], "half": [half]}, reference="ours", resamples=0)
+    assert "half gives all customers the same score for 2 of 5 offers at 2024-03-04: there its" in str(made["remarks"])
+
+
+def test_a_window_without_revenue_has_purchases_but_no_lift():
+    truth, ours = random_market(9)
+    made = evaluate([truth._replace(revenue=truth.revenue * 0)], {"ours": [ours]}, reference="ours", resamples=5)
+    cells = made["models"]["ours"]["mean"]["all"]
+    assert "at 2024-03-04 purchases brought no revenue: its lift and capture are undefined" in made["remarks"]
+    assert cells["auc"]["value"] > 0.5 and cells["revenue_lift"]["value"] is None
+    assert cells["revenue_lift"]["reason"] == "no revenue in the scored offers in slice 'all' at 2024-03-04"
+
+
+def test_missing_pairs_count_as_zero_and_are_reported():
+    truth, ours = random_market(10)
+    given = np.random.default_rng(10).random(truth.bought.shape) < 0.8
+    gaps = Prediction(np.where(given, ours.probability, 0), np.where(given, ours.revenue, 0), given)
+    made = evaluate([truth], {"ours": [ours], "gaps": [gaps]}, reference="ours", resamples=0)
+    assert f"gaps left out {(~given).sum()} of 450 pairs at 2024-03-04: they count as 0" in made["remarks"]
+    light = made["counts"]["2024-03-04"]["slices"]["light"]
+    assert light["coverage"]["gaps"] == pytest.approx(given[truth.slices["light"]].mean())
+    assert light["coverage"]["ours"] == 1.0
+    assert made["counts"]["2024-03-04"]["slices"]["empty"]["coverage"] == {"ours": None, "gaps": None}
 
 
 def test_the_order_of_customers_does_not_matter():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from propensity.errors import DataError
-from propensity.metric.interval import Interval, band, resample_weights, verdict
+from propensity.metric.interval import Interval, band, resample_weights, smallest_seen, verdict
 
 
 def test_every_draw_takes_as_many_customers_as_there_are():
@@ -63,3 +63,13 @@ def test_a_verdict_needs_the_whole_band_on_one_side(interval, higher, lower):
 def test_a_negative_number_of_resamples_is_refused():
     with pytest.raises(DataError, match="resamples is -1; ask for 0 or more"):
         resample_weights([np.arange(3)], -1, 0)
+
+
+def test_the_smallest_difference_seen_is_that_of_a_test_with_four_fifths_power():
+    """Of samples whose true difference is that large, four in five have an interval above zero."""
+    random = np.random.default_rng(8)
+    error = smallest_seen(np.append(0.0, random.normal(0, 0.5, 50_000))) / 2.8
+    assert error == pytest.approx(0.5, rel=0.02)
+    estimates = random.normal(2.8 * error, error, 50_000)
+    assert np.mean(estimates - 1.96 * error > 0) == pytest.approx(0.8, abs=0.01)
+    assert np.isnan(smallest_seen(np.array([1.0])))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from propensity.errors import DataError
-from propensity.metric.slice import slices
+from propensity.metric.slice import CELLS, GROUPS, MARGINS, partition, slices
 
 EVER = np.array([[1, 0], [1, 1], [0, 0], [1, 0], [0, 1]], bool)
 RECENT = np.array([[1, 0], [0, 1], [0, 0], [0, 0], [0, 0]], bool)
@@ -46,3 +46,52 @@ def test_shapes_that_do_not_fit_are_refused():
         slices(EVER, RECENT[:, :1], LIVE, ORDERS, CUSTOMER)
     with pytest.raises(DataError, match="must each hold the 5 customers of ever"):
         slices(EVER, RECENT, LIVE, ORDERS[:4], CUSTOMER)
+
+
+TENURE = np.array([89.0, 400.0, 30.0, 90.0, 91.0])
+LIGHT = np.array([False, True, True, True, False])
+AGE = np.array([89.0, np.nan])
+
+
+def parted(rows=slice(None)):
+    return partition(TENURE[rows], LIVE[rows], LIGHT[rows], EVER[rows], RECENT[rows], AGE)
+
+
+def test_every_pair_has_exactly_one_place():
+    made = parted()
+    assert list(made) == [*CELLS, *MARGINS] and len(CELLS) == 24
+    assert (sum(made[name].astype(int) for name in CELLS) == 1).all()
+
+
+def test_the_first_group_that_fits_is_a_customer_s_own():
+    made = parted()
+    where = {group: np.flatnonzero(made[f"{group} / any / any"].all(axis=1)).tolist() for group in GROUPS}
+    assert where == {"new customer": [0, 2], "dormant": [3], "light": [1], "regular": [4]}
+
+
+def test_cells_hold_what_their_names_say():
+    made = parted()
+    assert np.argwhere(made["new customer / repeat / new item"]).tolist() == [[0, 0]]
+    assert np.argwhere(made["light / lapsed / new item"]).tolist() == [[1, 0]]
+    assert np.argwhere(made["regular / lapsed / known item"]).tolist() == [[4, 1]]
+
+
+def test_a_margin_is_the_sum_of_its_cells():
+    made = parted()
+    for name in MARGINS:
+        words = {word for word in name.split(" / ") if word != "any"}
+        cells = [made[cell] for cell in CELLS if words <= set(cell.split(" / "))]
+        np.testing.assert_array_equal(made[name], np.any(cells, axis=0))
+
+
+def test_the_partition_does_not_depend_on_the_order_of_customers():
+    mixed = np.array([3, 1, 4, 0, 2])
+    made, again = parted(), parted(mixed)
+    assert all((again[name] == made[name][mixed]).all() for name in made)
+
+
+def test_a_partition_of_shapes_that_do_not_fit_is_refused():
+    with pytest.raises(DataError, match=r"age \(3,\) must hold the 2 offers of ever"):
+        partition(TENURE, LIVE, LIGHT, EVER, RECENT, np.zeros(3))
+    with pytest.raises(DataError, match="must each hold the 5 customers of ever"):
+        partition(TENURE[:4], LIVE, LIGHT, EVER, RECENT, AGE)

@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from propensity.metric.decay import lift_decay
+from propensity.metric.duel import Audience, duel
 from propensity.metric.evaluation import Prediction, Truth, evaluate
-from propensity.metric.slice import slices
+from propensity.metric.interval import resample_weights
+from propensity.metric.slice import CELLS, partition, slices
+from propensity.report.base import added
 from propensity.report.number import metrics_of
 from propensity.report.page import in_sample, kept_fraction, page, write_page
-from propensity.report.verdict import NAMES, incumbent_of, verdict_of
+from propensity.report.verdict import NAMES, incumbent_of, name_of, verdict_line, verdict_of
 
 HOSTILE = '</td><script src="http://evil.example/x.js">alert("1")</script>'
 RIVALS = ("popularity", "frequency", "logistic", "lightgbm")
@@ -68,6 +72,8 @@ def market(seed: int, cutoff: str, customers: int = 120, offers: int = 6):
     revenue = np.where(bought, np.round(random.gamma(2.0, 4.0, chance.shape), 2), 0.0)
     ids = np.arange(customers)
     masks = slices(chance > 0.1, chance > 0.2, ids % 5 > 0, random.integers(1, 30, customers), ids)
+    light = masks["light"][:, 0]
+    masks |= partition(20 * (ids % 9), ids % 5 > 0, light, chance > 0.1, chance > 0.2, np.full(offers, 400.0))
     names = np.array([HOSTILE, *(f"offer {m}" for m in range(1, offers))])
     return Truth(cutoff, ids, names, bought, revenue, masks), Prediction(chance, 8 * chance)
 
@@ -77,11 +83,18 @@ def evaluated(
 ) -> dict[str, Any]:
     """The network knows the truth; each rival guesses, or with `same` answers like it."""
     markets = [market(seed, f"2024-0{seed + 1}-08") for seed in range(days)]
-    made = {"network": [ours for _, ours in markets]}
+    made, random = {"network": [ours for _, ours in markets]}, np.random.default_rng(99)
     for place, name in enumerate(rivals):
-        random = np.random.default_rng(place)
-        made[name] = [ours if same else Prediction(random.permuted(ours.probability)) for ours in made["network"]]
-    metrics = evaluate([truth for truth, _ in markets], made, reference="network", resamples=resamples)
+        guess = np.random.default_rng(place)
+        made[name] = [ours if same else Prediction(guess.permuted(ours.probability)) for ours in made["network"]]
+    truths = [truth for truth, _ in markets]
+    metrics = evaluate(truths, made, reference="network", resamples=resamples)
+    weights = resample_weights([truth.customer for truth in truths], resamples, 1)
+    blind = [Audience(random.random(truth.revenue.shape), np.full(6, 120)) for truth in truths]
+    values = [prediction.value for prediction in made["network"]]
+    metrics["duel"] = {"rule": duel(truths, values, blind, weights)}
+    aged = {0: made["network"], 4: [Prediction(random.permuted(each.probability)) for each in made["network"]]}
+    metrics["decay"] = lift_decay(truths, aged, resamples, 1) | {"about": {"data": "c0ffee", "commit": "abc1234"}}
     return json.loads(json.dumps(metrics | {"run": RUN}))
 
 
@@ -97,7 +110,7 @@ def headline(metrics: dict[str, Any]) -> str:
 def with_difference(metrics: dict[str, Any], metric: str, low: float, high: float, word: str | None) -> dict[str, Any]:
     changed = copy.deepcopy(metrics)
     cell = {"value": (low + high) / 2, "low": low, "high": high, "verdict": word}
-    changed["differences"]["lightgbm"]["mean"]["all"][metric] = cell
+    changed["differences"][incumbent_of(metrics)]["mean"]["all"][metric] = cell
     return changed
 
 
@@ -132,10 +145,38 @@ def test_every_model_slice_date_and_row_is_named(metrics):
         assert word in text
 
 
+def test_the_cells_of_the_base_add_up_to_the_whole(metrics):
+    whole = {key: sum(added(metrics, cell)[key] for cell in CELLS) for key in ("pairs", "positives", "revenue")}
+    assert whole == pytest.approx(added(metrics, "all"))
+    assert "12 of 24 cells hold no pair" in Reader(page(metrics)).text
+    assert Reader(page(metrics)).text.count("regular / repeat") >= 1
+
+
+def test_promises_are_counted_by_slice_and_date(metrics):
+    table = metrics["calibration"]["network"]
+    for parts in ([table["slices"][cell] for cell in CELLS], list(table["dates"].values())):
+        for key in ("pairs", "buyers", "revenue", "expected_buyers", "expected_revenue"):
+            assert sum(part[key] for part in parts) == pytest.approx(table[key])
+    text = Reader(page(metrics)).text
+    assert "By slice, all dates together" in text and "Over time" in text
+
+
+def test_the_customs_and_the_age_are_shown_where_they_were_measured(metrics):
+    text, left = Reader(page(metrics)).text, metrics["duel"]["rule"]["left"]
+    assert "What the usual lists leave on the table" in text and f"{left['value']:,.0f}" in text
+    assert "How fast it grows old" in text and "which are not those of this run" not in text
+    assert metrics["decay"]["sentence"][1:] in text
+    elsewhere = metrics | {"decay": metrics["decay"] | {"about": {"data": "another", "commit": None}}}
+    assert "data with fingerprint another , which are not those of this run" in Reader(page(elsewhere)).text
+    bare = {key: value for key, value in metrics.items() if key not in ("duel", "decay", "remarks", "contest")}
+    text = Reader(page(bare)).text
+    assert "leave on the table" not in text and "grows old" not in text and "no verdict" in text
+
+
 def test_the_headline_repeats_the_verdicts(metrics):
-    assert incumbent_of(metrics) == "lightgbm"
+    rival = name_of(str(incumbent_of(metrics)))
     win, loss, tie = (0.01, 0.03, "win"), (-0.03, -0.01, "loss"), (-0.02, 0.03, "tie")
-    said = {"win": "wins against LightGBM", "loss": "loses to LightGBM", "tie": "ties with LightGBM"}
+    said = {"win": f"wins against {rival}", "loss": f"loses to {rival}", "tie": f"ties with {rival}"}
     for revenue in (win, loss, tie):
         for ranking in (win, loss, tie):
             changed = with_difference(with_difference(metrics, "capture", *revenue), "auc", *ranking)
@@ -145,15 +186,26 @@ def test_the_headline_repeats_the_verdicts(metrics):
             assert words in Reader(page(changed)).text
 
 
+def test_the_first_line_is_the_verdict_with_its_interval(metrics):
+    cell, line = metrics["contest"], verdict_line(metrics)
+    band = f"[{cell['low']:+.3f}, {cell['high']:+.3f}]".replace("-", "−")
+    assert line.startswith(
+        f"win against {name_of(cell['incumbent'])}: revenue lift {cell['value']:+.3f} {band}; largest"
+    )
+    first = re.search(r"<body>\s*<header[^>]*><div>\s*<p[^>]*>([^<]*)</p>", page(metrics))
+    assert first is not None and first[1] == line
+    assert verdict_line(evaluated(())) == "no verdict: no other model was asked"
+
+
 def test_equal_models_tie():
-    metrics = evaluated(("frequency",), same=True)
+    metrics = {k: v for k, v in evaluated(("frequency",), same=True).items() if k not in ("duel", "decay")}
     text = Reader(page(metrics)).text
     assert headline(metrics) == "The network ties with Personal frequency, both on revenue and on ranking buyers."
     assert "▲ win" not in text and "▼ loss" not in text
     assert "Against Personal frequency it is ahead on revenue at 0 of 2 send dates" in text
 
 
-def test_the_strongest_rival_stands_in_for_lightgbm(metrics):
+def test_the_incumbent_is_the_strongest_rival():
     rest = evaluated(("popularity", "logistic"))
     auc = {name: rest["models"][name]["mean"]["all"]["auc"]["value"] for name in ("popularity", "logistic")}
     assert incumbent_of(rest) == max(auc, key=lambda name: auc[name])
@@ -175,7 +227,8 @@ def test_a_network_alone_is_not_compared():
 
 
 def test_without_resamples_nothing_is_won():
-    text = Reader(page(evaluated(resamples=0))).text
+    text = Reader(page(evaluated(("lightgbm",), resamples=0))).text
+    assert "no verdict against LightGBM: revenue lift" in text and "underpowered: there is no interval" in text
     assert "There is no verdict against LightGBM" in text and "no interval, so no verdict" in text
     assert "▲ win" not in text and "None" not in text and "nan" not in text
 
@@ -193,6 +246,13 @@ def test_what_is_undefined_is_a_dash_with_its_reason(metrics):
         read = Reader(page(empty))
         assert "no revenue at all" in read.text and "scores are no probabilities" in read.text
         assert "–" in read.text and "None" not in read.text and "nan" not in read.text
+
+
+def test_the_command_that_makes_it_again_is_named(metrics):
+    text = Reader(page(metrics)).text
+    assert "python scripts/reproduce.py run=runs/<b>demo</b> trains once more" in text
+    rolled = metrics | {"run": {key: value for key, value in RUN.items() if key != "end"}}
+    assert "python scripts/backtest.py out=runs/<b>demo</b> ... , with the settings below" in Reader(page(rolled)).text
 
 
 def test_a_short_account_of_the_run_is_enough(metrics):

@@ -73,7 +73,11 @@ def calibration_error(probability: np.ndarray, bought: np.ndarray, bins: int = B
     >>> round(calibration_error(np.array([.2, .2, .6, .6]), np.array([False, False, True, False]), bins=2), 4)
     0.15
     """
-    table = reliability(probability, bought, bins)
+    return distance(reliability(probability, bought, bins))
+
+
+def distance(table: Reliability) -> float:
+    """Mean over pairs of their bin's distance between the predicted and the observed share."""
     return float((np.abs(table.predicted - table.observed) * table.pairs).sum() / table.pairs.sum())
 
 

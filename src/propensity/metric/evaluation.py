@@ -9,8 +9,10 @@ import numpy as np
 
 from propensity.errors import DataError
 from propensity.metric.calibration import is_probability
-from propensity.metric.interval import LOWER_IS_BETTER, band, resample_weights, verdict
+from propensity.metric.contest import contest, effective_customers, strongest
+from propensity.metric.interval import LOWER_IS_BETTER, band, resample_weights, smallest_seen, verdict
 from propensity.metric.panel import Panel, Yardstick, needed_buyers, panel, yardstick
+from propensity.metric.remark import remarks
 from propensity.metric.summary import calibration_table, counts, curves, finite, offer_table
 from propensity.metric.truth import Prediction, Truth, checked
 
@@ -41,9 +43,9 @@ def evaluate(
 
     Args: truths, one per cutoff; predictions, model -> one per truth, in the same order; resamples of customers (0: no
     intervals); fraction kept by lift and capture, in (0, 1]; progress hears a sentence before each model and cutoff.
-    Returns: models, differences, counts, curves, calibration and offers, as plain Python values. What is undefined is
-    None and carries a `reason`. Ranking metrics are means over the offers that 10 customers or more bought (5 inside a
-    slice), but not everybody.
+    Returns: verdict and contest against the strongest rival, remarks, models, differences, counts, curves, calibration
+    and offers, as plain Python values. What is undefined is None and carries a `reason`. Ranking metrics are means over
+    the offers that 10 customers or more bought (5 inside a slice), but not everybody.
     Raises: DataError where inputs do not fit together.
     """
     if not 0.0 < fraction <= 1.0:
@@ -53,11 +55,22 @@ def evaluate(
     yards = [yardstick(truth, weight, fraction) for truth, weight in zip(truths, weights, strict=True)]
     judged = {name: _judged(name, yards, each, progress) for name, each in made.items()}
     ours, our_predictions = judged[reference], zip(yards, made[reference], strict=True)
-    rivals = {name: each for name, each in judged.items() if name != reference}
+    models = {name: _model_cells(each) for name, each in judged.items()}
+    differences = {name: _difference_cells(ours, each) for name, each in judged.items() if name != reference}
+    against = None
+    if incumbent := strongest(models, reference):
+        cells, change = models[reference]["mean"]["all"], differences[incumbent]
+        against = contest(cells, change, incumbent, fraction, effective_customers(truths))
     return {
-        "models": {name: _model_cells(each) for name, each in judged.items()},
-        "differences": {rival: _difference_cells(ours, each) for rival, each in rivals.items()},
-        "counts": {yard.truth.cutoff: counts(yard) for yard in yards},
+        "verdict": against["verdict"] if against else None,
+        "contest": against,
+        "remarks": remarks(truths, made),
+        "models": models,
+        "differences": differences,
+        "counts": {
+            yard.truth.cutoff: counts(yard, {name: each[place] for name, each in made.items()})
+            for place, yard in enumerate(yards)
+        },
         "curves": curves(yards, made),
         "calibration": {name: calibration_table(truths, each) for name, each in made.items()},
         "offers": {yard.truth.cutoff: offer_table(yard, each) for yard, each in our_predictions},
@@ -96,7 +109,8 @@ def _difference_cells(ours: Judged, theirs: Judged) -> Cells:
         undefined = ours if np.isnan(values[0]) else theirs
         made = _cell(difference, lambda: _reason(undefined, cutoff, name, metric))
         known = made["low"] is not None
-        return made | {"verdict": verdict(band(difference), metric in LOWER_IS_BETTER) if known else None}
+        called = verdict(band(difference), metric in LOWER_IS_BETTER) if known else None
+        return made | {"smallest_seen": finite(smallest_seen(difference)), "verdict": called}
 
     return _each_cell(ours, cell)
 

@@ -8,6 +8,7 @@ from propensity.errors import DataError
 from propensity.kernel.rank import revenue_ranking
 from propensity.metric.ranking import check_ranking, descending, floating, weight_column
 
+WINSOR = 0.95  # of an offer's buyers spend no more than what larger amounts are brought down to
 SHARES = np.linspace(0.0, 1.0, 101)  # of customers, best first: where a curve is read
 
 
@@ -50,6 +51,21 @@ def revenue_lift(expected: np.ndarray, realised: np.ndarray, fraction: float = 0
     3.2
     """
     return revenue_capture(expected, realised, fraction) / fraction
+
+
+def winsorised(revenue: np.ndarray) -> np.ndarray:
+    """Each offer's revenue (N,M) with amounts above the `WINSOR` quantile of its buyers brought down to it.
+
+    A single huge basket then moves a ranking's revenue no more than a large one. Source: Tukey, Annals of Mathematical
+    Statistics 1962.
+    >>> winsorised(np.array([[0.], [10.], [10.], [110.]]))[:, 0].tolist()
+    [0.0, 10.0, 10.0, 100.0]
+    """
+    capped = revenue.astype(np.float64)
+    for column in capped.T:
+        if (column > 0).any():
+            np.minimum(column, np.quantile(column[column > 0], WINSOR), out=column)
+    return capped
 
 
 def revenue_curve(expected: np.ndarray, realised: np.ndarray) -> np.ndarray:

@@ -1,10 +1,22 @@
-"""The customers and pairs a mean hides: new, lapsed, repeat, dormant and light."""
+"""The customers and pairs a mean hides: slices that overlap, and a partition in which every pair has one place."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from propensity.errors import DataError
+
+NEW_DAYS = 90  # a customer, or an offer, is new until so many days after the first purchase
+GROUPS = ("new customer", "dormant", "light", "regular")  # the first that fits
+HISTORIES = ("never", "lapsed", "repeat")
+ITEMS = ("new item", "known item")
+ANY = "any"
+CELLS = tuple(f"{group} / {history} / {item}" for group in GROUPS for history in HISTORIES for item in ITEMS)
+MARGINS = (
+    *(f"{group} / {ANY} / {ANY}" for group in GROUPS),
+    *(f"{ANY} / {history} / {ANY}" for history in HISTORIES),
+    *(f"{ANY} / {ANY} / {item}" for item in ITEMS),
+)
 
 
 def slices(
@@ -32,6 +44,38 @@ def slices(
         "dormant": everyone & ~live28[:, None],
         "light": everyone & light[:, None],
     }
+
+
+def partition(
+    tenure: np.ndarray, live28: np.ndarray, light: np.ndarray, ever: np.ndarray, recent91: np.ndarray, age: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Masks (N,M) of `CELLS`, of which every pair is in exactly one, and of `MARGINS`, their sums along one axis.
+
+    A customer is new (first purchase less than 90 days ago), else dormant (none in 28 days), else light, else regular.
+    A pair was never bought, lapsed (not in 91 days), or repeats. An offer is new for 90 days from its first sale.
+
+    Args: tenure (N,) days since the first purchase; live28, light (N,) bool; ever, recent91 (N,M) bool; age (M,) days
+    since the offer's first sale, NaN without one. All known before the cutoff.
+    Raises: DataError if the shapes do not fit.
+    """
+    ever, recent91 = np.asarray(ever).astype(bool), np.asarray(recent91).astype(bool)
+    _check_shapes(ever, recent91, np.asarray(live28), np.asarray(light), np.asarray(tenure))
+    if np.shape(age) != (ever.shape[1],):
+        raise DataError(f"age {np.shape(age)} must hold the {ever.shape[1]} offers of ever")
+    group = np.select([np.asarray(tenure) < NEW_DAYS, ~np.asarray(live28), np.asarray(light)], [0, 1, 2], 3)[:, None]
+    history = np.where(ever, np.where(recent91, 2, 1), 0)
+    item = np.where(np.asarray(age) < NEW_DAYS, 0, 1)[None, :]
+    axes = [(group, GROUPS), (history, HISTORIES), (item, ITEMS)]
+    return {name: _inside(name, axes) for name in (*CELLS, *MARGINS)}
+
+
+def _inside(name: str, axes: list[tuple[np.ndarray, tuple[str, ...]]]) -> np.ndarray:
+    """The pairs whose place on each axis is the one that `name` says."""
+    inside = np.ones(axes[1][0].shape, dtype=bool)
+    for word, (place, words) in zip(name.split(" / "), axes, strict=True):
+        if word != ANY:
+            inside &= place == words.index(word)
+    return inside
 
 
 def _check_shapes(

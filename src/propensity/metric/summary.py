@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from propensity.metric.calibration import is_probability, reliability
+from propensity.metric.calibration import BINS, distance, is_probability, reliability
 from propensity.metric.lift import SHARES, mean_curves
 from propensity.metric.panel import Yardstick, offer_points
 from propensity.metric.truth import Prediction, Truth
+
+SLICE_BINS = 8  # of a reliability table of fewer pairs
 
 
 def finite(number: float) -> float | None:
@@ -18,17 +20,13 @@ def finite(number: float) -> float | None:
     return float(number) if np.isfinite(number) else None
 
 
-def counts(yard: Yardstick) -> dict[str, Any]:
-    """How much the metrics of a cutoff rest on."""
+def counts(yard: Yardstick, predictions: Mapping[str, Prediction]) -> dict[str, Any]:
+    """How much the metrics of a cutoff rest on, by slice too; sums over the cells of a partition are the whole.
+
+    `judged` is the share of the slice's purchases that its judged offers hold, `coverage` the share of its pairs that
+    each model answered for; None for a slice without any.
+    """
     truth = yard.truth
-    inside = {
-        name: {
-            "offers": int(yard.scored[name].sum()),
-            "pairs": int(mask.sum()),
-            "positives": int((truth.bought & mask).sum()),
-        }
-        for name, mask in truth.slices.items()
-    }
     customers, offers = truth.bought.shape
     return {
         "customers": customers,
@@ -36,7 +34,22 @@ def counts(yard: Yardstick) -> dict[str, Any]:
         "pairs": customers * offers,
         "positives": int(truth.bought.sum()),
         "revenue": float(truth.revenue.sum()),
-        "slices": inside,
+        "slices": {name: _inside(yard, name, mask, predictions) for name, mask in truth.slices.items()},
+    }
+
+
+def _inside(yard: Yardstick, name: str, mask: np.ndarray, predictions: Mapping[str, Prediction]) -> dict[str, Any]:
+    bought, pairs = yard.truth.bought & mask, int(mask.sum())
+    scored, positives = yard.scored[name], int(bought.sum())
+    given = {model: made.given for model, made in predictions.items() if made.given is not None}
+    return {
+        "customers": int(mask.any(axis=1).sum()),
+        "offers": int(scored.sum()),
+        "pairs": pairs,
+        "positives": positives,
+        "revenue": float(yard.truth.revenue[mask].sum()),
+        "judged": float(bought[:, scored].sum() / positives) if positives else None,
+        "coverage": {model: float(made[mask].mean()) if pairs else None for model, made in given.items()},
     }
 
 
@@ -59,13 +72,40 @@ def _curve(yards: Sequence[Yardstick], values: Sequence[np.ndarray]) -> dict[str
 
 
 def calibration_table(truths: Sequence[Truth], predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """The reliability table of all cutoffs together."""
-    probability = np.concatenate([prediction.probability.ravel() for prediction in predictions])
-    if not is_probability(probability):
+    """Promise and outcome of one model: of all pairs, by slice (all cutoffs together) and by cutoff.
+
+    Each holds buyers and revenue expected and realised, the calibration error, and the reliability table.
+    """
+    pairs = list(zip(truths, predictions, strict=True))
+    if not all(is_probability(prediction.probability) for prediction in predictions):
         return {"bins": [], "reason": "there are scores outside [0, 1], which are no probabilities, or none at all"}
-    table = reliability(probability, np.concatenate([truth.bought.ravel() for truth in truths]))
+    whole = _promise([(truth, prediction, truth.slices["all"]) for truth, prediction in pairs], BINS)
+    names = [name for name in truths[0].slices if name != "all"]
+    return whole | {
+        "slices": {name: _promise([(t, p, t.slices[name]) for t, p in pairs], SLICE_BINS) for name in names},
+        "dates": {t.cutoff: _promise([(t, p, t.slices["all"])], SLICE_BINS) for t, p in pairs},
+    }
+
+
+def _promise(parts: Sequence[tuple[Truth, Prediction, np.ndarray]], bins: int) -> dict[str, Any]:
+    """What was expected of the masked pairs, what came, and how far apart the two lie."""
+    probability, bought, revenue = (
+        np.concatenate(column)
+        for column in zip(*((p.probability[m], t.bought[m], t.revenue[m]) for t, p, m in parts), strict=True)
+    )
+    promised: dict[str, Any] = {"pairs": probability.size, "buyers": int(bought.sum()), "revenue": float(revenue.sum())}
+    promised |= {"expected_buyers": float(probability.sum(dtype=np.float64)), "expected_revenue": None}
+    if all(p.revenue is not None for _, p, _ in parts):
+        expected = (p.revenue[m].sum(dtype=np.float64) for _, p, m in parts if p.revenue is not None)
+        promised["expected_revenue"] = float(sum(expected))
+    if not probability.size:
+        return promised | {"ece": None, "bins": [], "reason": "no pair lies in this slice"}
+    table = reliability(probability, bought, bins)
     rows = zip(table.predicted, table.observed, table.pairs, strict=True)
-    return {"bins": [{"predicted": float(p), "observed": float(o), "pairs": int(n)} for p, o, n in rows]}
+    return promised | {
+        "ece": distance(table),
+        "bins": [{"predicted": float(p), "observed": float(o), "pairs": int(n)} for p, o, n in rows],
+    }
 
 
 def offer_table(yard: Yardstick, prediction: Prediction) -> list[dict[str, Any]]:

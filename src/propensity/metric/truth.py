@@ -30,6 +30,7 @@ class Prediction(NamedTuple):
 
     probability: np.ndarray  # (N,M)
     revenue: np.ndarray | None = None  # (N,M) expected in the horizon
+    given: np.ndarray | None = None  # (N,M) bool, which pairs the model answered for; None: all
 
     @property
     def value(self) -> np.ndarray:
@@ -80,11 +81,13 @@ def _prediction(name: str, truth: Truth, prediction: Prediction) -> Prediction:
     place = f"of {name} at {truth.cutoff}"
     probability = floating(prediction.probability)
     _check_table(f"probability {place}", probability, truth.bought.shape)
+    given = np.ones(probability.shape, bool) if prediction.given is None else np.asarray(prediction.given)
+    _check_table(f"given {place}", given, truth.bought.shape)
     if prediction.revenue is None:
-        return Prediction(probability)
+        return Prediction(probability, None, given)
     revenue = floating(prediction.revenue)
     _check_table(f"expected revenue {place}", revenue, truth.bought.shape)
-    return Prediction(probability, revenue)
+    return Prediction(probability, revenue, given)
 
 
 def _check_table(what: str, table: np.ndarray, shape: tuple[int, ...]) -> None:

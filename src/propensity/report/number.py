@@ -45,6 +45,8 @@ def metrics_of(fraction: float) -> dict[str, Metric]:
                1, 100, f"{GAP}%", points),
         Metric("revenue_lift", "Times random", f"revenue of the {best}, in multiples of as many chosen blindly",
                2, 1, f"{GAP}×"),
+        Metric("revenue_lift_winsorised", "The same, capped", "times random with each offer's largest amounts brought "
+               "down to what 95 % of its buyers stay below, so that no single basket decides", 2, 1, f"{GAP}×"),
         Metric("capture_ratio", "Of the possible", "revenue reached, as a share of what perfect foresight would reach",
                1, 100, f"{GAP}%", points),
         Metric("auc", "AUC", "chance that a buyer is ranked above a customer who does not buy", 4),

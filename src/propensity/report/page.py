@@ -12,10 +12,12 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from propensity.atomic import whole_file
-from propensity.report import section
+from propensity.report import base, section
+from propensity.report.age import decay
+from propensity.report.money import customs
 from propensity.report.number import DASH, Cell, Metric, decimal, metrics_of, percent
 from propensity.report.offer import offers, over_dates
-from propensity.report.verdict import REFERENCE, called, incumbent_of, name_of, verdict_of
+from propensity.report.verdict import REFERENCE, called, incumbent_of, name_of, verdict_line, verdict_of
 
 TEMPLATE, STYLE = "page.html.j2", "page.css"
 OPTIONAL = ("config", "data", "end", "cutoffs", "examples", "commit", "libraries", "seed", "horizon", "rows")
@@ -38,7 +40,9 @@ def page(metrics: Mapping[str, Any]) -> str:
     incumbent = incumbent_of(metrics)
     return environment.get_template(TEMPLATE).render(
         style=Markup(_part(STYLE)),
+        line=verdict_line(metrics),
         verdict=verdict_of(metrics, shown, fraction),
+        remarks=metrics.get("remarks", []),
         cards=cards(metrics, shown, fraction),
         best=percent(fraction, 0),
         curves=section.curves(metrics, shown, fraction),
@@ -46,14 +50,19 @@ def page(metrics: Mapping[str, Any]) -> str:
         differences=section.differences(metrics, shown),
         dates=section.dates(metrics, shown),
         slices=section.slices(metrics, shown),
+        base=base.partition(metrics, shown),
+        promises=base.promises(metrics),
         calibration=section.calibration(metrics),
         offers=offers(metrics),
+        customs=customs(metrics),
+        decay=decay(metrics, shown),
         data=section.data(metrics),
         glossary=list(shown.values()),
         incumbent=name_of(incumbent) if incumbent else "",
         days=list(metrics["counts"]),
         early=in_sample(metrics),
         run=metrics["run"],
+        again=again(metrics["run"]),
         settings="\n".join(settings(metrics["run"].get("config") or {})),
     )
 
@@ -95,6 +104,18 @@ def in_sample(metrics: Mapping[str, Any]) -> list[str]:
     """Send dates that lie before the end of the training labels: there the network had seen the answers."""
     end = metrics["run"].get("end")
     return [day for day in metrics["counts"] if end and day < str(end)[:10]]
+
+
+def again(run: Mapping[str, Any]) -> str:
+    """The command that makes a run once more and compares, or a backtest anew; nothing where its folder is not known.
+
+    >>> again({"config": {"out": "runs/demo"}, "end": "2017-10-16"})
+    'python scripts/reproduce.py run=runs/demo'
+    """
+    out = (run.get("config") or {}).get("out")
+    if not out:
+        return ""
+    return f"python scripts/reproduce.py run={out}" if run.get("end") else f"python scripts/backtest.py out={out} ..."
 
 
 def settings(config: Any, prefix: str = "") -> Iterator[str]:

@@ -97,7 +97,7 @@ def dates(metrics: Metrics, shown: Mapping[str, Metric]) -> dict[str, Any]:
 def slices(metrics: Metrics, shown: Mapping[str, Metric]) -> dict[str, Any]:
     """Where the mean hides something: the network, the incumbent and personal frequency, by slice."""
     notes, names, auc, incumbent = Notes(), chosen_three(metrics), shown["auc"], incumbent_of(metrics)
-    given = [name for name in metrics["models"][REFERENCE]["mean"] if name != "all"]
+    given = [name for name in metrics["models"][REFERENCE]["mean"] if name != "all" and " / " not in name]
     plotted, rows = [], []
     for name in given:
         cells = {model: metrics["models"][model]["mean"][name] for model in names}

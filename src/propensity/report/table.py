@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from propensity.data.event_log import EventLog, to_date
+from propensity.metric.contest import sign
+from propensity.report.money import sentence
+from propensity.report.verdict import verdict_line
 from propensity.scores import Scores
 
 SCREEN, NOTES = Console(), Console(stderr=True)
@@ -98,13 +101,20 @@ def show_scores(scores: Scores, out: str) -> None:
 
 
 def show_metrics(metrics: dict[str, Any], folder: str) -> None:
-    """All models side by side, mean over the dates; then the network against each, with intervals and verdicts."""
+    """The verdict; all models side by side, mean over the dates; the network against each, with intervals."""
+    SCREEN.print(f"[bold]{escape(verdict_line(metrics))}[/bold]", highlight=False, soft_wrap=True)
+    for remark in metrics.get("remarks", []):
+        say(remark)
     SCREEN.print(_models(metrics))
     SCREEN.print(LEGEND, style="dim", highlight=False)
     SCREEN.print(_slices(metrics))
     if metrics["differences"]:
         SCREEN.print(_differences(metrics))
-    SCREEN.print(f"the whole story: {folder}/report.html, {folder}/metrics.json")
+    for name, found in (metrics.get("duel") or {}).items():
+        SCREEN.print(sentence(name, found), highlight=False)
+    if metrics.get("decay"):
+        SCREEN.print(f"lift decay: {metrics['decay']['sentence']}", highlight=False)
+    SCREEN.print(f"the whole story: {folder}/report.html, {folder}/report.md, {folder}/metrics.json")
 
 
 def _models(metrics: dict[str, Any]) -> Table:
@@ -130,15 +140,16 @@ def _slices(metrics: dict[str, Any]) -> Table:
 
 def _differences(metrics: dict[str, Any]) -> Table:
     table = plain_table("network minus rival, 95 % interval over customers")
-    for name in ("rival", "metric", "difference", "interval", "verdict"):
+    for name in ("rival", "metric", "difference", "interval", "verdict", "by date"):
         table.add_column(name, justify="right" if name == "difference" else "left")
     for rival, cells in metrics["differences"].items():
-        for metric in ("auc", "ap", "capture_ratio", "logloss"):
+        for metric in ("revenue_lift", "auc", "ap", "capture_ratio", "logloss"):
             cell = cells["mean"]["all"].get(metric, {})
             if cell.get("value") is None:
                 continue
             interval = "" if cell.get("low") is None else f"[{cell['low']:+.4f}, {cell['high']:+.4f}]"
-            table.add_row(rival, METRICS[metric], f"{cell['value']:+.4f}", interval, cell.get("verdict") or "")
+            signs = " ".join(sign(cells[day]["all"][metric]["value"]) for day in cells if day != "mean")
+            table.add_row(rival, METRICS[metric], f"{cell['value']:+.4f}", interval, cell.get("verdict") or "", signs)
     return table
 
 
@@ -147,6 +158,26 @@ def _number(cell: dict[str, Any] | None) -> str:
     if cell is None or cell.get("value") is None:
         return "-"
     return f"{cell['value']:.4f}" if abs(cell["value"]) < 1 else f"{cell['value']:.2f}"
+
+
+def show_findings(findings: Sequence[Any]) -> None:
+    """A line for each check of a gate."""
+    for finding in findings:
+        word = "[green]pass[/green]" if finding.passed else "[red]FAIL[/red]"
+        SCREEN.print(f"{word} {escape(finding.check)}: {escape(finding.sentence)}", highlight=False, soft_wrap=True)
+
+
+def show_copy(copy: Any, run: str) -> None:
+    """What training again changed; or that it changed nothing."""
+    if not copy.differences:
+        SCREEN.print(f"{run} is reproduced: {copy.compared:,} numbers are the same", highlight=False)
+        return
+    table = plain_table(f"{run} trained again")
+    for name in ("what", "then", "now"):
+        table.add_column(name)
+    for difference in copy.differences[:20]:
+        table.add_row(*map(escape, difference))
+    SCREEN.print(table)
 
 
 def show_trials(study: Any, out: str) -> None:

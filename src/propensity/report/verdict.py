@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from propensity.report.number import Cell, Metric, percent
+from propensity.report.number import Cell, Metric, decimal, percent
 
 REFERENCE = "network"
 NAMES = {
@@ -43,15 +43,38 @@ def rivals_of(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def incumbent_of(metrics: Mapping[str, Any]) -> str | None:
-    """LightGBM where it was asked, else the strongest rival by AUC; None without rivals."""
-    rivals = rivals_of(metrics)
-    return "lightgbm" if "lightgbm" in rivals else next(iter(rivals), None)
+    """The rival that the verdict is about: the strongest by AUC; None without rivals."""
+    contest = metrics.get("contest")
+    return contest["incumbent"] if contest else None
 
 
 def chosen_three(metrics: Mapping[str, Any]) -> list[str]:
     """The network, the incumbent and personal frequency, as far as they are there."""
     wanted = [REFERENCE, incumbent_of(metrics) or REFERENCE, "frequency"]
     return [name for name in dict.fromkeys(wanted) if name in metrics["models"]]
+
+
+def verdict_line(metrics: Mapping[str, Any]) -> str:
+    """The verdict as one line: word, difference in revenue lift with its interval, the same capped, and its power."""
+    contest = metrics.get("contest")
+    if not contest:
+        return "no verdict: no other model was asked"
+    word, rival = contest["verdict"] or "no verdict", name_of(contest["incumbent"])
+    parts = [f"{word} against {rival}"]
+    if contest["value"] is not None:
+        parts[0] += f": revenue lift {_signed(contest)}"
+    if contest["winsorised"]["value"] is not None:
+        parts.append(f"largest amounts capped {_signed(contest['winsorised'])}")
+    if contest["underpowered"]:
+        parts.append(f"underpowered: {'; '.join(contest['weaknesses'])}")
+    elif contest["smallest_seen"] is not None:
+        parts.append(f"a difference of {contest['smallest_seen']:.2f} would have been seen")
+    return "; ".join(parts)
+
+
+def _signed(cell: Cell) -> str:
+    band = f" [{decimal(cell['low'], 3, True)}, {decimal(cell['high'], 3, True)}]" if cell["low"] is not None else ""
+    return decimal(cell["value"], 3, signed=True) + band
 
 
 def verdict_of(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> Verdict:

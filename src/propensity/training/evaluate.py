@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,21 +15,38 @@ from omegaconf import DictConfig
 
 from propensity.atomic import whole_file
 from propensity.baseline import Baseline
+from propensity.baseline.custom import segment, six_month_rule
+from propensity.config import conf_folder
 from propensity.data.cutoff import cutoff_of, labelled
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.feature import Features
 from propensity.data.preparation import Examples, Occasion
-from propensity.errors import ConfigurationError
+from propensity.data.snapshot import CONTEXT
+from propensity.errors import ConfigurationError, DataError
+from propensity.metric.duel import duel
 from propensity.metric.evaluation import evaluate as compare
-from propensity.metric.slice import slices
+from propensity.metric.interval import resample_weights
+from propensity.metric.slice import partition, slices
 from propensity.metric.truth import Prediction, Truth
-from propensity.scores import Scores, save_scores
+from propensity.scores import Scores, aligned, load_scores, save_scores
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.predict import predict
+from propensity.training.track import log_judgement
 
 NETWORK = "network"
+RESERVED = ("scores", "customers")  # tables of a run that are no rival's
 Say = Callable[[str], None]
 Answers = dict[str, list[Scores]]
+
+
+class Case(NamedTuple):
+    """What is to be judged: a log that knows what came, the dates, every model's answers; and where to leave it."""
+
+    log: EventLog
+    occasions: list[Occasion]
+    answers: Answers
+    about: dict[str, Any]
+    out: Path
 
 
 def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
@@ -53,7 +70,43 @@ def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
         say("preparing the incumbents' training dates")
         dated = replace(trained.preparation, end=trained.about["end"])  # the log may have grown since
         answers |= incumbents(baselines, dated.examples(log), occasions, cfg.seed, say)
-    return judge(log, occasions, answers, trained.about, Path(cfg.run), cfg.resamples, cfg.seed, say)
+    for name, path in (cfg.also or {}).items():
+        if name in (*answers, *RESERVED):
+            raise ConfigurationError(f"also.{name} takes the name of another file of the run; give another")
+        answers[name] = foreign(load_scores(path, name), occasions)
+    curve = stored_decay(cfg.decay, trained.about["config"]["data"])
+    case = Case(log, occasions, answers, trained.about, Path(cfg.run))
+    return judge(case, cfg, say, {"decay": curve} if curve else {})
+
+
+def stored_decay(file: str | None, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The lift decay measured by an experiment, if it was on the same source, offers and horizon; else None.
+
+    Args: file, a path that begins where the command does, or beside conf/.
+    """
+    places = [Path(file), conf_folder().parent / file] if file else []
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        return None
+    curve: dict[str, Any] = json.loads(found.read_text())
+    ground = {"source": data["source"]["_target_"], "offer": data["offer"], "horizon": data["horizon"]}
+    return curve if all(curve["about"][key] == value for key, value in ground.items()) else None
+
+
+def foreign(scores: Sequence[Scores], occasions: Sequence[Occasion]) -> list[Scores]:
+    """Scores made elsewhere, for the customers and offers of each occasion.
+
+    Raises: ConfigurationError for a date without any, DataError where none is about a pair of the occasion.
+    """
+    found = {each.cutoff: each for each in scores}
+    made = []
+    for features, snapshot, customer in occasions:
+        if (day := str(snapshot.cutoff)) not in found:
+            raise ConfigurationError(f"{scores[0].model} has no scores at {day}, only at {', '.join(found)}")
+        made.append(aligned(found[day], features.log.customer_id[customer], features.offers.name))
+        if not np.any(made[-1].given):
+            raise DataError(f"{made[-1].model} at {day} scores none of the run's pairs; use its customer and offer ids")
+    return made
 
 
 def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
@@ -91,28 +144,44 @@ def incumbents(
     return answers
 
 
-def judge(
-    log: EventLog,
-    occasions: list[Occasion],
-    answers: Answers,
-    about: dict[str, Any],
-    out: Path,
-    resamples: int,
-    seed: int,
-    say: Say,
-) -> dict[str, Any]:
-    """Compares the answers, and leaves scores, customers and metrics in `out`."""
-    truths = [truth(log, occasion) for occasion in occasions]
-    predictions = {name: [Prediction(s.probability, s.revenue) for s in found] for name, found in answers.items()}
-    metrics = compare(truths, predictions, reference=NETWORK, resamples=resamples, seed=seed, progress=say)
-    metrics["run"] = about | {"horizon": occasions[0].snapshot.cutoff.horizon, "rows": log.meta["rows"]}
+def judge(case: Case, cfg: DictConfig, say: Say, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Compares the answers, and leaves scores, customers and metrics, with what is known `more`, in the case's folder.
+
+    Args: cfg, of which `resamples`, `seed` and `duel` are read.
+    """
+    truths = [truth(case.log, occasion) for occasion in case.occasions]
+    answers, out = case.answers, case.out
+    predictions = {
+        name: [Prediction(s.probability, s.revenue, s.given) for s in found] for name, found in answers.items()
+    }
+    settings = {"resamples": cfg.resamples, "seed": cfg.seed}
+    metrics = compare(truths, predictions, reference=NETWORK, progress=say, **settings) | dict(more)
+    if cfg.duel:
+        say("holding the rule and the segments against the network")
+        metrics["duel"] = duels(case.occasions, truths, predictions[NETWORK], cfg)
+    horizon, rows = case.occasions[0].snapshot.cutoff.horizon, case.log.meta["rows"]
+    metrics["run"] = case.about | {"horizon": horizon, "rows": rows, "evaluation": settings}
     for name, found in answers.items():
         save_scores(found, out / ("scores.parquet" if name == NETWORK else f"{name}.parquet"))
     with whole_file(out / "customers.parquet") as draft:
-        customers(occasions[-1]).write_parquet(draft)
+        customers(case.occasions[-1]).write_parquet(draft)
     with whole_file(out / "metrics.json") as draft:
         draft.write_text(json.dumps(metrics, indent=1))
+    log_judgement(metrics, case.about["config"]["training"]["logger"], out)
     return metrics
+
+
+def duels(
+    occasions: Sequence[Occasion], truths: Sequence[Truth], ours: Sequence[Prediction], cfg: DictConfig
+) -> dict[str, Any]:
+    """The network against the marketer's rule and against segments, at equal volume: what they leave on the table."""
+    weights = resample_weights([each.customer for each in truths], cfg.resamples, cfg.seed)
+    values = [prediction.value for prediction in ours]
+    audiences = {
+        "rule": [six_month_rule(occasion) for occasion in occasions],
+        "segment": [segment(occasion, cfg.seed) for occasion in occasions],
+    }
+    return {name: duel(truths, values, chosen, weights) for name, chosen in audiences.items()}
 
 
 def truth(log: EventLog, occasion: Occasion) -> Truth:
@@ -124,13 +193,17 @@ def truth(log: EventLog, occasion: Occasion) -> Truth:
     pair, person = features.rule.pair, features.rule.customer
     shape = (customer.size, len(features.offers))
     ever, recent, live = np.empty(shape, bool), np.empty(shape, bool), np.empty(customer.size, bool)
+    tenure = np.empty(customer.size)
     for block, known in occasion.blocks():
         ever[block] = np.asarray(known.pair)[:, :, pair.index("days_bought")] > 0
         recent[block] = np.asarray(known.pair)[:, :, pair.index("days_91")] > 0
         live[block] = np.asarray(known.customer)[:, person.index("orders_28")] > 0
+        tenure[block] = np.asarray(known.customer)[:, person.index("tenure")]
     orders = np.maximum.reduceat(past.order, past.offsets[:-1])[customer] + 1
     ids = occasion.customer_id
     masks = slices(ever, recent, live, orders, ids)
+    age = snapshot.context[:, CONTEXT.index("age")]
+    masks |= partition(tenure, live, masks["light"][:, 0], ever, recent, age)
     bought = np.asarray(later.bought) > 0
     return Truth(str(snapshot.cutoff), ids, np.array(features.offers.name), bought, np.asarray(later.revenue), masks)
 

@@ -32,7 +32,7 @@ from propensity.training.checkpoint import FILE, load_trained, save_trained
 from propensity.training.loader import ExampleLoader
 from propensity.training.module import Loss, MakeOptimizer, PropensityModule
 
-JUDGEMENTS = ("metrics.json", "report.html", "scores.parquet", "customers.parquet")
+JUDGEMENTS = ("metrics.json", "report.html", "report.md", "scores.parquet", "customers.parquet")
 PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
 
 
@@ -149,17 +149,22 @@ def train(
 def describe(config: Any, log: EventLog, preparation: Preparation, examples: Examples) -> dict[str, Any]:
     """What a run was: configuration, data, dates, code and library versions, in plain containers."""
     dates = [str(occasion.snapshot.cutoff) for occasion in examples.occasions]
-    libraries = {name: version(name) for name in ("propensity", "torch", "lightning", "numpy", "polars", "numba")}
     return {
         "config": config,
+        "seed": config["seed"],
         "data": log.fingerprint,
         "end": to_date(preparation.end_day(log)).isoformat(),
         "cutoffs": dates,
         "examples": int(sum(occasion.customer.size for occasion in examples.occasions)),
         "offers": len(examples.features.offers),
         "commit": commit(),
-        "libraries": libraries,
+        "libraries": libraries(),
     }
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what a network's weights depend on."""
+    return {name: version(name) for name in ("propensity", "torch", "lightning", "numpy", "polars", "numba")}
 
 
 def commit() -> str | None:

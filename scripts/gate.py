@@ -1,0 +1,22 @@
+"""Puts a run through its checks: `python scripts/gate.py --help`."""
+
+from omegaconf import DictConfig
+
+from propensity.config import entry
+
+
+@entry("gate")
+def main(cfg: DictConfig) -> None:
+    from propensity.errors import GateError
+    from propensity.report.table import show_findings, working
+    from propensity.training.gate import gate
+
+    with working("checking"):
+        findings = gate(cfg)
+    show_findings(findings)
+    if failed := [finding for finding in findings if not finding.passed]:
+        raise GateError(f"{cfg.run} fails " + "; ".join(f"{each.check}: {each.sentence}" for each in failed))
+
+
+if __name__ == "__main__":
+    main()

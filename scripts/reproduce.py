@@ -1,0 +1,22 @@
+"""Trains a run again and compares: `python scripts/reproduce.py --help`."""
+
+from omegaconf import DictConfig
+
+from propensity.config import entry
+
+
+@entry("reproduce")
+def main(cfg: DictConfig) -> None:
+    from propensity.errors import GateError
+    from propensity.report.table import say, show_copy
+    from propensity.training.reproduce import reproduce
+
+    copy = reproduce(cfg, say)
+    show_copy(copy, cfg.run)
+    if copy.differences:
+        more = f", and {len(copy.differences) - 1} more" if len(copy.differences) > 1 else ""
+        raise GateError(f"{cfg.run} is not reproduced: {copy.differences[0]}{more}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Lift decay: what each age loses, and the advice that follows from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from propensity.metric.decay import lift_decay, retraining
+from propensity.metric.evaluation import Prediction, Truth
+
+
+def lost(low: float, high: float) -> dict[str, Any]:
+    word = "win" if low > 0 else "loss" if high < 0 else "tie"
+    return {"value": (low + high) / 2, "low": low, "high": high, "smallest_seen": 0.7 * (high - low), "verdict": word}
+
+
+def points(*bands: tuple[float, float]) -> list[dict[str, Any]]:
+    return [{"weeks": 0}, *({"weeks": 2 * k + 2, "lost": lost(*band)} for k, band in enumerate(bands))]
+
+
+@pytest.mark.parametrize(
+    ("bands", "weeks", "words"),
+    [
+        ([(-1, 1), (-1, 2), (0.5, 2.5), (1, 3)], 4, "from 6 weeks on, revenue lift is lost (1.50 [0.50, 2.50])"),
+        ([(0.1, 1), (0.2, 2)], 1, "train again every week: from 2 weeks on"),
+        ([(0.1, 1), (-1, 2)], 4, "every 4 weeks at least: no older model tried is proven to have lost"),
+        ([(-2, -1), (-1, 1)], 4, "(a loss of 1.40 would have been seen)"),
+    ],
+)
+def test_the_advice_is_the_oldest_age_before_a_loss_that_stays(bands, weeks, words):
+    every, sentence = retraining(points(*bands))
+    assert every == weeks and words in sentence
+
+
+def test_without_intervals_there_is_no_advice():
+    bare: list[dict[str, Any]] = [
+        {"weeks": 0},
+        {"weeks": 1, "lost": {"value": 1.0, "low": None, "high": None, "verdict": None}},
+    ]
+    assert retraining(bare) == (None, "no interval, so no advice on when to train again")
+    assert retraining([{"weeks": 0}])[0] is None
+
+
+def test_a_model_that_forgets_loses_more_with_age():
+    random = np.random.default_rng(3)
+    chance = random.beta(1.0, 4.0, (3000, 6))
+    truths: list[Truth] = []
+    aged: dict[int, list[Prediction]] = {weeks: [] for weeks in (0, 1, 6)}
+    for date in ("2024-03-04", "2024-03-11"):
+        bought = random.random(chance.shape) < chance
+        revenue = np.where(bought, random.gamma(2.0, 3.0, chance.shape), 0.0)
+        names, masks = np.arange(6).astype(str), {"all": np.ones_like(bought), "other": bought}
+        truths.append(Truth(date, np.arange(3000), names, bought, revenue, masks))
+        for weeks, answers in aged.items():
+            answers.append(Prediction(chance + random.normal(0, 0.05 * weeks, chance.shape)))
+    made = lift_decay(truths, aged, resamples=60, seed=1)
+    costs = [point["lost"]["value"] for point in made["points"][1:]]
+    assert 0 < costs[0] < costs[1] and made["points"][2]["lost"]["verdict"] == "win"
+    assert made["dates"] == ["2024-03-04", "2024-03-11"] and "lost" not in made["points"][0]
+    by_date = made["points"][1]["lost_by_date"]
+    assert list(by_date) == made["dates"] and np.mean(list(by_date.values())) == pytest.approx(costs[0])
+    assert made["retrain_every_weeks"] == 1

