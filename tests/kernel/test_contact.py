@@ -59,3 +59,19 @@ def test_a_slot_fits_where_the_caps_are_kept_with_it(seed: int, rolling: bool) -
                 kept = tuple(s for k, s in enumerate(chosen) if k != without)
                 expected = keeps_caps(calendar, used, (*kept, slot))
                 assert fits(calendar, used, picks, 3, without, slot, day) == expected
+
+
+@pytest.mark.parametrize("rolling", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_campaign_on_several_days_is_taken_once_and_the_bound_holds(seed: int, rolling: bool) -> None:
+    calendar, random = random_calendar(seed, rolling, False, slots=10), np.random.default_rng(seed)
+    column = random.integers(0, 3, 10)
+    clash = (column[:, None] == column) & ~np.eye(10, dtype=bool)
+    calendar = calendar._replace(campaign=column, clash=clash)
+    table, picks = desk(calendar), np.empty(10, np.int64)
+    used = np.zeros(calendar.week.size, np.uint8)
+    table.value[:] = random.gamma(1.0, 1.0, 3)[column] * 0.99 ** day_of(calendar)
+    best, _ = choose_reference(calendar, used, table.value)
+    count, bound = choose(calendar, used, -0.5, table, picks)
+    assert keeps_caps(calendar, used, tuple(picks[:count].tolist()))
+    assert table.value[picks[:count]].sum() <= best + 1e-9 <= bound + 2e-9

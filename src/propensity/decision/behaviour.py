@@ -28,9 +28,9 @@ class Standing(NamedTuple):
 def standing(past: Past, shares: Mapping[str, str]) -> Standing:
     """Columns as of the day.
 
-    Of the kernel: orders, spend, recency, tenure (capped at 364) and the rest of `customer_columns`. Of the purchases of
-    the last year: top_share, of spend in the favourite offer; offers, how many were bought; season_share, of spend in
-    the best quarter of the calendar; <name>_share, of spend on items for which the SQL condition `shares[name]` holds;
+    Of the kernel: orders, spend, recency, tenure (capped at 364) and the rest of `customer_columns`. Of the last year's
+    purchases: top_share, of spend in the favourite offer; offers, how many were bought; season_share, of spend in the
+    best quarter of the calendar; <name>_share, of spend on items for which the SQL condition `shares[name]` holds;
     channel_<name>, of purchases through a channel.
     """
     row = past.log.purchasers(past.day)
@@ -91,7 +91,7 @@ def channels(past: Past, lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def matrix(table: pl.DataFrame) -> tuple[np.ndarray, list[str]]:
-    """(n, F) float64 features for distances: long-tailed ones by their logarithm, missing ones at the column's worst."""
+    """(n, F) features for distances: long-tailed ones by their logarithm, missing ones at the column's worst."""
     names = [name for name in (*LOGGED, *PLAIN) if name in table.columns]
     if not names:
         names = [name for name, kind in table.schema.items() if kind.is_numeric() and name != "customer_id"]

@@ -1,8 +1,8 @@
 """K-means for many k at once, and what says which k to take: knee, silhouette, stability over seeds.
 
-Restarts run on a sample of the rows and the best of each k is then run on all of them: where the restarts differ at all,
-they differ on a sample too. The centres of k - 1 and the row farthest from them are one more start, so that inertia
-never rises with k.
+Restarts run on a sample of the rows and the best of each k is then run on all of them: where the restarts differ at
+all, they differ on a sample too. The centres of k - 1 and the row farthest from them are one more start, so that
+inertia never rises with k.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ def silhouette(row: np.ndarray, label: np.ndarray, seed: int) -> float:
     if label.max(initial=0) == 0:
         return float("nan")
     random = np.random.default_rng(seed)
-    few = np.arange(row.shape[0]) if row.shape[0] <= LOOKED_AT else random.choice(row.shape[0], LOOKED_AT, replace=False)
+    few = (
+        np.arange(row.shape[0]) if row.shape[0] <= LOOKED_AT else random.choice(row.shape[0], LOOKED_AT, replace=False)
+    )
     x, own = row[few].astype(np.float64), label[few]
     square = (x**2).sum(axis=1)
     distance = np.sqrt(np.maximum(square[:, None] + square - 2 * x @ x.T, 0.0))

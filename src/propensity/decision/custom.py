@@ -51,12 +51,17 @@ def everybody(asked: Request) -> Custom:
 
 
 def obeying(problem: Problem, row: np.ndarray, slot: np.ndarray) -> Custom:
-    """The contacts in order, each made where the rules still allow it."""
+    """What comes of the contacts in order, each made where the rules still allow it."""
+    return of_picks("", problem, obeying_picks(problem, row, slot))
+
+
+def obeying_picks(problem: Problem, row: np.ndarray, slot: np.ndarray) -> np.ndarray:
+    """The picks (N, P) of the contacts in order, each made where the rules still allow it."""
     picks = np.full((problem.value.shape[0], max(problem.most_contacts, 1)), -1, np.int16)
     held = np.zeros(problem.limits.most.size)
     arguments = row.astype(np.int64), slot.astype(np.int64), problem.used, problem.calendar, problem.limits
     take_in_order(*arguments, picks, held)
-    return of_picks("", problem, picks)
+    return picks
 
 
 def of_picks(name: str, problem: Problem, picks: np.ndarray) -> Custom:
@@ -71,10 +76,14 @@ def of_picks(name: str, problem: Problem, picks: np.ndarray) -> Custom:
 def queue(asked: Request, order: np.ndarray) -> Custom:
     """Campaigns in order of priority (else as listed), each with its best customers whom the caps still allow."""
     row, slot, net = pairs(asked.problem)
-    rank = [(c.priority is None, c.priority or 0, k) for k, c in enumerate(asked.campaigns)]
-    turn = np.argsort(np.argsort([sorted(rank).index(key) for key in rank]))
-    sort = np.lexsort((order[row], -net, turn[asked.problem.calendar.campaign[slot]]))
+    sort = np.lexsort((order[row], -net, turns(asked)[asked.problem.calendar.campaign[slot]]))
     return obeying(asked.problem, row[sort], slot[sort])._replace(name="campaign queue")
+
+
+def turns(asked: Request) -> np.ndarray:
+    """(C,) when each campaign has its turn: by priority, those without one after them, as listed."""
+    rank = [(c.priority is None, c.priority or 0, k) for k, c in enumerate(asked.campaigns)]
+    return np.array([sorted(rank).index(key) for key in rank])
 
 
 def truncation(asked: Request, order: np.ndarray) -> Custom:

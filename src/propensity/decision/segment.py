@@ -184,7 +184,7 @@ def profile(evidence: Evidence, table: pl.DataFrame, row: np.ndarray | None, fit
     money = table["spend_91"].fill_null(0.0).to_numpy() if "spend_91" in table.columns else expected
     for c in range(fit.k):
         inside = fit.label == c
-        found = {
+        found: dict[str, Any] = {
             "segment": c + 1,
             "customers": int(inside.sum()),
             "share": float(inside.mean()),
@@ -217,10 +217,12 @@ def favourites(spent: np.ndarray, inside: np.ndarray, offer: tuple[str, ...]) ->
 
 def sentence(row: Mapping[str, Any]) -> str:
     """A profile in plain terms."""
-    text = f"segment {row['segment']}: {row['customers']:,} customers ({row['share']:.0%}), {row['revenue_share']:.0%} of "
-    text += f"the revenue, {row['revenue_each']:,.0f} each in 91 days"
+    text = f"segment {row['segment']}: {row['customers']:,} customers ({row['share']:.0%}), "
+    text += f"{row['revenue_share']:.0%} of the revenue, {row['revenue_each']:,.0f} each in 91 days"
     if row.get("recency") is not None:
-        text += f"; last bought {row['recency']:,.0f} days ago, {row['orders']:,.0f} orders in 91 days (medians)"
+        text += f"; last bought {row['recency']:,.0f} days ago at the median"
+    if row.get("orders") is not None:
+        text += f", {row['orders']:,.0f} orders in 91 days"
     if row.get("best"):
         text += f"; more than others {', '.join(row['best'])}, less {', '.join(row['worst'])}"
     return text
@@ -341,4 +343,3 @@ def heat(axes: Any, moved: Migration | None) -> None:
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), [short(r) for r in rows])
     axes.set(xlabel=f"segment on {moved.end}", ylabel=f"on {moved.start}", title="Customers who moved")
-

@@ -263,7 +263,10 @@ def write_picks(desk: Desk, picks: np.ndarray) -> int:
 
 @njit(cache=True, nogil=True)
 def branch(calendar: Calendar, used: np.ndarray, floor: float, desk: Desk, picks: np.ndarray) -> tuple[int, float]:
-    """`choose` where taken slots exclude each other: of two that clash, one has to go. Restores `desk.banned`."""
+    """`choose` where taken slots exclude each other: the better of two that clash stays alone, or it goes.
+
+    Depth first, so that the first leaf is a good set. Restores `desk.banned`.
+    """
     before = desk.banned.copy()
     desk.nodes[0] = before
     desk.bounds[0] = np.inf
@@ -274,20 +277,22 @@ def branch(calendar: Calendar, used: np.ndarray, floor: float, desk: Desk, picks
             continue
         solved += 1
         desk.banned[:] = desk.nodes[open_nodes]
-        total = choose_days(calendar, used, floor, desk)
+        total = min(choose_days(calendar, used, floor, desk), one_of_each(calendar, desk))
         if total <= best:
             continue
         first, second = clashing(calendar, desk)
         if first < 0:
             best, count = total, write_picks(desk, picks)
             best_node[:] = desk.banned
-        else:
-            worse, better = (first, second) if desk.value[first] < desk.value[second] else (second, first)
-            for gone in (better, worse):  # the last one in is looked at first
-                desk.nodes[open_nodes] = desk.banned
-                desk.nodes[open_nodes, gone] = True
-                desk.bounds[open_nodes] = total
-                open_nodes += 1
+            continue
+        stays = first if desk.value[first] >= desk.value[second] else second
+        for alone in (False, True):  # the last one in is looked at first
+            node = desk.nodes[open_nodes]
+            node[:] = desk.banned
+            for s in range(node.size):
+                node[s] = node[s] or (calendar.clash[stays, s] if alone else s == stays)
+            desk.bounds[open_nodes] = total
+            open_nodes += 1
     bound = best
     for k in range(open_nodes):
         bound = max(bound, desk.bounds[k])
@@ -297,6 +302,33 @@ def branch(calendar: Calendar, used: np.ndarray, floor: float, desk: Desk, picks
     choose_days(calendar, used, floor, desk)
     desk.banned[:] = before
     return count, bound
+
+
+@njit(cache=True, nogil=True)
+def one_of_each(calendar: Calendar, desk: Desk) -> float:
+    """A bound for campaigns on several days: the best slots of the best campaigns, as many as the weeks can hold."""
+    days, slots = desk.room.size, desk.value.size
+    weeks = -(-days // WEEK) if calendar.rolling else 1 + calendar.week[EDGE + days - 1] - calendar.week[EDGE]
+    best = np.full(calendar.campaign.max() + 1, 0.0)
+    for s in range(slots):
+        if not desk.banned[s] and alone_in_campaign(calendar, s):
+            best[calendar.campaign[s]] = max(best[calendar.campaign[s]], desk.value[s])
+        elif not desk.banned[s]:
+            return np.inf
+    best.sort()
+    total = 0.0
+    for k in range(min(best.size, weeks * calendar.week_cap)):
+        total += best[best.size - 1 - k]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def alone_in_campaign(calendar: Calendar, s: int) -> bool:
+    """Whether a slot excludes all others of its campaign."""
+    alone = True
+    for t in range(calendar.campaign.size):
+        alone = alone and (t == s or calendar.campaign[t] != calendar.campaign[s] or calendar.clash[s, t])
+    return alone
 
 
 @njit(cache=True, nogil=True)
