@@ -267,10 +267,11 @@ def page(found: list[dict[str, Any]], about: dict[str, str]) -> str:
     )
     return f"""{HEADING}
 
-A plan is {CAMPAIGNS} campaigns on {DAYS} days with a least and a most audience, at most one contact a day and three in a
-calendar week. Segments are all k from 1 to {MOST} with {RESTARTS} restarts of {FEATURES} columns; ours restarts on
-20,000 rows and runs the best on all. Every contender runs once at every size in a process of its own, with one thread,
-the data in memory, and {LIMIT} CPU-seconds at most. Value is that of the plan, or the sum of the inertias, against ours.
+A plan is {CAMPAIGNS} campaigns on {DAYS} days with a least and a most audience, at most one contact a day and three
+in a calendar week. Segments are all k from 1 to {MOST} with {RESTARTS} restarts of {FEATURES} columns; ours restarts on
+20,000 rows and runs the best on all. Every contender runs once at every size in a process of its own, with one
+thread, the data in memory, and {LIMIT} CPU-seconds at most. Value is that of the plan, or the sum of the inertias,
+against ours.
 
 `{about["command"]}` · {about["machine"]} · commit {about["commit"]} · {about["date"]} · {about["libraries"]}
 
