@@ -31,8 +31,8 @@ LIMIT = 120  # CPU-seconds of one contender at one size
 CAMPAIGNS, DAYS, FEATURES, MOST, RESTARTS = 50, 14, 32, 15, 10
 SIZES = {
     "plan": {
-        "ours": (2_000, 10_000, 100_000, 1_000_000),
-        "global greedy": (2_000, 10_000, 100_000, 1_000_000),
+        "ours": (500, 2_000, 10_000, 50_000, 1_000_000),
+        "global greedy": (10_000, 1_000_000),
         "OR-tools min-cost flow": (2_000, 10_000, 50_000),
         "HiGHS": (500, 2_000, 10_000),
     },

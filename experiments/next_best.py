@@ -126,9 +126,8 @@ def main() -> None:
             print(f"{plan}: {journey.height:,} messages earn {earned[plan][0]:,.2f} more than none")
     for plan in [plan for plan in earned if plan != "fixed list"]:
         found = band(earned[plan] - earned["fixed list"])
-        print(
-            f"{plan} minus the fixed list: {found.value:+,.2f} [{found.low:+,.2f}, {found.high:+,.2f}], {verdict(found)}"
-        )
+        said = f"{found.value:+,.2f} [{found.low:+,.2f}, {found.high:+,.2f}], {verdict(found)}"
+        print(f"{plan} minus the fixed list: {said}")
 
 
 if __name__ == "__main__":

@@ -26,15 +26,17 @@ from propensity.kernel.plan import (
     serve,
 )
 
-LEVELS = (4096, 65_536)  # customers of the samples on which prices are found first
+LEVELS = (4096, 65_536, 262_144)  # customers of the samples on which prices are found first
 STEPS = 40  # Newton steps on a level, at most
-ROUGH, CALM = 1e-5, 1e-8  # a step that lowers the bound by a smaller share ends a level; of a sample, of all
+ROUGH, CALM = 1e-5, 1e-7  # a step that lowers the bound by a smaller share ends a level; of a sample, of all
+WARM = 0.1  # typical values by which prices of a sample may be wrong
 ROUNDS = 12  # of filling
 NEAR = 0.05  # typical values that a contact which fills a room may lose at prices
 FINE = 1e-9  # share of the bound below which a gain is rounding
 WORK = 4e9  # customers x slots x contacts that the exchanges may cost in all
 SMALL = 5e6  # up to which a plan is always brought to its proof
-CLOSE = 5e-5  # the gap above which a larger one is
+CLOSE = 9e-5  # the gap above which a larger one is
+NOTHING = 3e-6  # share of the bound that idle rooms may cost
 MUCH = 1e5  # typical values that meeting a least by one is worth
 
 
@@ -91,28 +93,45 @@ class Point(NamedTuple):
     slope: np.ndarray
 
 
+@dataclass
+class Wish:
+    """What everybody would take at `price`, and stands to lose: picks (N, P) int16, regret (N,)."""
+
+    picks: np.ndarray
+    regret: np.ndarray
+    price: np.ndarray
+
+
 def solve(problem: Problem, seed: int = 17, price: np.ndarray | None = None) -> Plan:
     """The plan, from scratch or from the prices of a similar one."""
     price = np.zeros(problem.limits.most.size) if price is None else price
-    order = np.random.default_rng(seed).permutation(problem.value.shape[0])
+    order, found = np.random.default_rng(seed).permutation(problem.value.shape[0]), price.any()
     for level in LEVELS:
         if level < order.size // 2:
             price = settle(problem.take(np.sort(order[:level])), price, ROUGH).price
-    point = settle(problem, price, CALM)
-    picks, held = serve_all(problem, point.price)
-    fill(problem, point.price, picks, held)
-    plan = plan_of(problem, picks, point)
+            found = True
+    people = problem.value.shape[0]
+    wish = Wish(np.full((people, problem.most_contacts), -1, np.int16), np.empty(people), np.empty(0))
+    point = settle(problem, price, CALM, WARM if found else 1.0, wish)
+    picks, held = serve_all(problem, point, wish)
     enough = FINE if picks.size * problem.cost.size <= SMALL else CLOSE
+    fill(problem, point, picks, held)
+    plan = plan_of(problem, picks, point)
     return polish(problem, plan) if plan.gap > enough or plan.short.any() else plan
 
 
-def evaluate(problem: Problem, price: np.ndarray, band: float) -> Point:
-    """The bound at prices, the contacts that customers want, and the slope of that within a band of values."""
+def evaluate(problem: Problem, price: np.ndarray, band: float, wish: Wish | None = None) -> Point:
+    """The bound at prices, the contacts that customers want, and the slope of that within a band of values.
+
+    Leaves in `wish` who wants what, if it is given.
+    """
     slots, limits = problem.cost.size, problem.limits
     load, stir = np.empty(slots), np.empty((slots + 1, slots + 1))
+    wish = Wish(np.empty((0, 0), np.int16), np.empty(0), price) if wish is None else wish
+    wish.price = price
     total = demand(
         *(problem.value, problem.used, problem.calendar, slot_prices(problem, price), band, load, stir),
-        *(np.empty((0, 0), np.int16), np.empty(0)),
+        *(wish.picks, wish.regret),
     )
     slope = limits.coefficient @ stir[:-1, :-1] @ limits.coefficient.T / band
     return Point(price, total + rent(limits, price), load, slope)
@@ -137,22 +156,25 @@ def excess(limits: Limits, price: np.ndarray, load: np.ndarray) -> np.ndarray:
     return np.where(price > 0, over, np.where(price < 0, under, free))
 
 
-def settle(problem: Problem, price: np.ndarray, calm: float) -> Point:
-    """The lowest bound that Newton steps find from `price`, within a radius that grows with success."""
+def settle(problem: Problem, price: np.ndarray, calm: float, reach: float = 1.0, wish: Wish | None = None) -> Point:
+    """The lowest bound that Newton steps find from `price`, within a radius that grows with success.
+
+    reach: typical values by which the first step may move a price, at most.
+    """
     scale = typical(problem.value)
-    band, radius, finest = 0.2 * scale, scale, 1e-5 * scale
-    point = evaluate(problem, price, band)
+    band, radius, finest = 0.2 * reach * scale, reach * scale, 1e-5 * scale
+    point = evaluate(problem, price, band, wish)
     for _ in range(STEPS):
         gap = excess(problem.limits, point.price, point.load)
         if not np.abs(gap).max(initial=0.0) > 0.5:
             break
-        better = evaluate(problem, point.price + newton(point, gap, radius), band)
+        better = evaluate(problem, point.price + newton(point, gap, radius), band, wish)
         gained = point.bound - better.bound
-        reach = float(np.abs(better.price - point.price).max(initial=0.0))
-        radius = radius / 4 if gained <= 0 else max(2 * reach, radius / 2)
+        moved = float(np.abs(better.price - point.price).max(initial=0.0))
+        radius = radius / 4 if gained <= 0 else min(max(4 * moved, radius), scale)
         if gained > 0 and gained <= calm * abs(better.bound) or radius <= finest:
             return better if gained > 0 else point
-        band = min(max(2 * reach, finest), 0.2 * scale) if gained > 0 else max(band / 2, finest)
+        band = min(max(2 * moved, finest), 0.2 * scale) if gained > 0 else max(band / 2, finest)
         point = better if gained > 0 else point
     return point
 
@@ -184,14 +206,13 @@ def newton(point: Point, gap: np.ndarray, radius: float) -> np.ndarray:
     return np.where((point.price + step) * point.price < 0, -point.price, step)
 
 
-def serve_all(problem: Problem, price: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def serve_all(problem: Problem, point: Point, wish: Wish) -> tuple[np.ndarray, np.ndarray]:
     """Picks (N, P) and held (R,): everybody's wish, but where a limit is passed those with least to lose come last."""
     slots, people, limits = problem.cost.size, problem.value.shape[0], problem.limits
-    picks = np.full((people, problem.most_contacts), -1, np.int16)
-    load, stir, regret = np.empty(slots), np.empty((slots + 1, slots + 1)), np.empty(people)
-    prices = slot_prices(problem, price)
-    demand(problem.value, problem.used, problem.calendar, prices, 1e-12, load, stir, picks, regret)
-    held = limits.coefficient @ load
+    if wish.price is not point.price:  # the last step was one too many
+        evaluate(problem, point.price, FINE, wish)
+    picks, regret, load = wish.picks, wish.regret, point.load
+    prices, held = slot_prices(problem, point.price), limits.coefficient @ point.load
     if not (held > limits.most).any():
         return picks, held
     last = min(people, max(1000, 20 * int(np.ceil((held - limits.most).max()))))
@@ -207,12 +228,19 @@ def serve_all(problem: Problem, price: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return picks, left
 
 
-def fill(problem: Problem, price: np.ndarray, picks: np.ndarray, held: np.ndarray) -> None:
-    """Lets customers into slots that have room though they have a price, or that lack their least; in place."""
+def fill(problem: Problem, point: Point, picks: np.ndarray, held: np.ndarray) -> None:
+    """Lets customers into slots that have room though they have a price, or that lack their least; in place.
+
+    Stops when the rent of the rooms is next to nothing.
+    """
+    price = point.price
     limits, people = problem.limits, problem.value.shape[0]
     move, gain, near = np.empty((people, 2), np.int64), np.empty(people), NEAR * typical(problem.value)
     for _ in range(ROUNDS):
         needed = slots_of(limits, held < limits.least - 1e-9)
+        idle_rent = np.where(price > 0, price * (limits.most - held), 0.0)
+        if not needed.any() and idle_rent.sum() <= NOTHING * abs(point.bound):
+            return
         idle = slots_of(limits, (price > 0) & (held < limits.most - 0.5))
         wanted = (needed | idle) & ~slots_of(limits, held + 1e-9 >= limits.most)
         if not wanted.any():
