@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LIMIT = 120  # CPU-seconds of one contender at one size
 CAMPAIGNS, DAYS, FEATURES, MOST, RESTARTS = 50, 14, 32, 15, 10
-SIZES = {
+SIZES: dict[str, dict[str, tuple[int, ...]]] = {
     "plan": {
         "ours": (500, 2_000, 10_000, 50_000, 1_000_000),
         "global greedy": (10_000, 1_000_000),
@@ -38,7 +38,9 @@ SIZES = {
     },
     "segments": {"ours": (10_000, 50_000, 1_000_000), "scikit-learn": (10_000, 50_000)},
 }
-SMALLEST = {task: dict.fromkeys(contenders, (200,)) for task, contenders in SIZES.items()}
+SMALLEST: dict[str, dict[str, tuple[int, ...]]] = {
+    task: dict.fromkeys(contenders, (200,)) for task, contenders in SIZES.items()
+}
 HEADING = "## Decisions"
 
 

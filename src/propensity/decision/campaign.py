@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class CampaignPlan:
     day: int = 1
     week: int = 3
     rolling: bool = True
-    capacity: Mapping[str, int] = field(default_factory=dict)
+    capacity: Mapping[str, int] | None = None
     budget: float | None = None
     exclusive: Sequence[Sequence[str]] = ()
     margin: float = 0.3
@@ -53,7 +53,7 @@ class CampaignPlan:
             raise ConfigurationError(f"decision.mode={self.mode} is no way to plan; give {' or '.join(MODES)}")
         if self.count < 1:
             raise ConfigurationError(f"decision.count={self.count} plans nothing; give 1 or more")
-        self.rules = Rules(self.day, self.week, self.rolling, self.capacity, self.budget, self.exclusive)
+        self.rules = Rules(self.day, self.week, self.rolling, self.capacity or {}, self.budget, self.exclusive)
 
     def __call__(self, evidence: Evidence) -> Answer:
         asked = request(evidence, self.wanted(evidence), self.rules, self.margin, self.cost)

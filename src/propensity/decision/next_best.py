@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class NextBest:
     fade: float = 0.99
     margin: float = 0.3
     cost: float = 0.02
-    capacity: Mapping[str, int] = field(default_factory=dict)
+    capacity: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         for name in ("count", "days"):
@@ -48,7 +48,7 @@ class NextBest:
                 raise ConfigurationError(f"decision.{name}={getattr(self, name)} plans nothing; give 1 or more")
         if not 0 < self.fade <= 1:
             raise ConfigurationError(f"decision.fade={self.fade} is no share; give more than 0 and at most 1")
-        self.rules = Rules(self.day, self.week, self.rolling, self.capacity)
+        self.rules = Rules(self.day, self.week, self.rolling, self.capacity or {})
 
     def __call__(self, evidence: Evidence) -> Answer:
         asked = self.journeys(evidence)

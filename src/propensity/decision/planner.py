@@ -105,7 +105,8 @@ class Wish:
 def solve(problem: Problem, seed: int = 17, price: np.ndarray | None = None) -> Plan:
     """The plan, from scratch or from the prices of a similar one."""
     price = np.zeros(problem.limits.most.size) if price is None else price
-    order, found = np.random.default_rng(seed).permutation(problem.value.shape[0]), price.any()
+    order = np.random.default_rng(seed).permutation(problem.value.shape[0])
+    found = bool(price.any())
     for level in LEVELS:
         if level < order.size // 2:
             price = settle(problem.take(np.sort(order[:level])), price, ROUGH).price
