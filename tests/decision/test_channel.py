@@ -13,7 +13,7 @@ from propensity.data.offer import ColumnOffers
 from propensity.decision.channel import Channel, habits
 from propensity.decision.evidence import Evidence
 from propensity.decision.past import Past
-from propensity.errors import ConfigurationError, InfeasibleError
+from propensity.errors import ConfigurationError
 from propensity.scores import Scores
 from random_log import random_log
 
@@ -69,12 +69,13 @@ def test_a_channel_without_consent_is_not_used(known: Evidence) -> None:
     assert set(table["best_channel"].drop_nulls()) == {"store"}
 
 
-def test_without_channels_or_a_log_there_is_one_sentence(known: Evidence) -> None:
+def test_without_channels_all_go_through_any_and_without_a_log_there_is_no_answer(known: Evidence) -> None:
     past = known.past
     assert past is not None
     silent = replace(past.log, channel=np.full_like(past.log.channel, -1))
-    with pytest.raises(InfeasibleError, match="no purchase of the last year names a channel"):
-        Channel()(replace(known, past=replace(past, log=silent)))
+    answer = Channel()(replace(known, past=replace(past, log=silent)))
+    assert set(answer.table["best_channel"].drop_nulls()) == {"any"}
+    assert "no purchase of the last year names a channel" in answer.said[-1]
     with pytest.raises(ConfigurationError, match="habits of channels need the event log"):
         Channel()(replace(known, past=None))
 

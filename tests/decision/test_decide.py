@@ -156,3 +156,12 @@ def test_a_log_that_is_gone_is_said(run: Path, tmp_path: Path) -> None:
     assert "no event log at" in heard[0] and "give log=<folder>" in heard[0]
     with pytest.raises(ConfigurationError, match="no event log at"):
         past_of(tmp_path / "config.yaml", str(tmp_path / "gone"), "2024-03-04", heard.append)
+
+
+def test_pairs_that_the_scores_leave_out_are_worth_nothing(run: Path, tmp_path: Path, composed: Compose) -> None:
+    table = pl.read_parquet(run / "scores.parquet")
+    table.filter(pl.int_range(pl.len()) % 4 > 0).write_parquet(tmp_path / "scores.parquet")
+    settings = f"scores={tmp_path}/scores.parquet", f"out={tmp_path}/answer", "decision.share=1.0"
+    script("decide").main(composed("decide", "decision=audience", *settings))
+    found = pl.read_parquet(tmp_path / "answer" / "audience.parquet")
+    assert found["expected_revenue"].is_sorted(descending=True) and (found["expected_revenue"] == 0).any()

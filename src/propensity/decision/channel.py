@@ -18,7 +18,9 @@ from propensity.decision.behaviour import purchases
 from propensity.decision.evidence import Evidence
 from propensity.decision.past import Past
 from propensity.decision.picture import COLOURS, short
-from propensity.errors import ConfigurationError, InfeasibleError
+from propensity.errors import ConfigurationError
+
+ANY = "any"
 
 
 @dataclass
@@ -94,6 +96,8 @@ class Channel:
             f"the best channel of each customer: expected margin {total:,.2f} over {m} offers; through one alone "
             + ", ".join(f"{name} {amount:,.2f}" for name, amount in one.items())
         ]
+        if names == [ANY]:
+            said.append("no purchase of the last year names a channel; map one with data.source.columns.channel")
         return Answer("channel", table, said, counted, summary, picture(counted, names), {"channels": counted})
 
     def allowed(self, evidence: Evidence, names: list[str]) -> np.ndarray:
@@ -108,16 +112,14 @@ def habits(
 ) -> tuple[list[str], np.ndarray]:
     """Channels that purchases of the last year came through, and the chance of each given a purchase: (N, M, C).
 
-    Raises: InfeasibleError where no purchase has a channel.
+    Where no purchase names a channel, all of them came through one called `ANY`.
     """
     row = past.rows(customer)
     known = np.flatnonzero(row >= 0)
     lines = purchases(past, row[known]).filter(pl.col("channel") >= 0)
     codes = lines["channel"].unique().sort()
     if codes.is_empty():
-        raise InfeasibleError(
-            "no purchase of the last year names a channel; map one with data.source.columns.channel and prepare again"
-        )
+        return [ANY], np.ones((customer.size, len(offers), 1))
     code = codes.search_sorted(lines["channel"]).to_numpy()
     everybody = np.bincount(code, minlength=codes.len())
     place = np.array([past.offers.name.index(name) if name in past.offers.name else -1 for name in offers])
@@ -155,6 +157,6 @@ def picture(counted: pl.DataFrame, names: list[str]) -> Any:
             left += width
         axes.invert_yaxis()
         axes.set(xlabel="customers", title="The best channel of each customer, or none")
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
     return draw
