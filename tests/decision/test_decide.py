@@ -160,7 +160,7 @@ def test_a_log_that_is_gone_is_said(run: Path, tmp_path: Path) -> None:
 
 def test_pairs_that_the_scores_leave_out_are_worth_nothing(run: Path, tmp_path: Path, composed: Compose) -> None:
     table = pl.read_parquet(run / "scores.parquet")
-    table.filter(pl.int_range(pl.len()) % 4 > 0).write_parquet(tmp_path / "scores.parquet")
+    table.filter(pl.int_range(pl.len()) % 5 > 0).write_parquet(tmp_path / "scores.parquet")
     settings = f"scores={tmp_path}/scores.parquet", f"out={tmp_path}/answer", "decision.share=1.0"
     script("decide").main(composed("decide", "decision=audience", *settings))
     found = pl.read_parquet(tmp_path / "answer" / "audience.parquet")
