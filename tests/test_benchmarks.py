@@ -55,3 +55,16 @@ def test_one_purchase_at_another_price_is_noticed(benchmark, whose):
         check = pytest.raises(AssertionError, match="Not equal") if dearer else nullcontext()
         with check:
             race.same(race.ours(), [theirs] if whose == "customer" else theirs)
+
+
+def test_planner_and_segments_race_their_rivals_in_processes_of_their_own(benchmark, tmp_path):
+    (tmp_path / "results.md").write_text("# Speed against rivals\n\nas before\n")
+    benchmark("decision").main(["--smallest", f"--out={tmp_path}"])
+    found = {(row["task"], row["name"]): row for row in json.loads((tmp_path / "decisions.json").read_text())["rows"]}
+    ours, flow = found["plan", "ours"], found["plan", "OR-tools min-cost flow"]
+    assert ours["value"] == pytest.approx(flow["value"], rel=1e-6) == pytest.approx(found["plan", "HiGHS"]["value"])
+    assert found["segments", "ours"]["value"] <= found["segments", "scikit-learn"]["value"] * 1.01
+    written = (tmp_path / "results.md").read_text()
+    assert written.startswith("# Speed against rivals\n\nas before\n\n## Decisions\n")
+    benchmark("decision").main(["--smallest", f"--out={tmp_path}"])
+    assert (tmp_path / "results.md").read_text().count("## Decisions") == 1

@@ -119,9 +119,21 @@ class ReproduceConfig:
     tolerance: float = 0.005  # between metrics, where the run was not trained on a CPU; there they are identical
 
 
+@dataclass
+class DecideConfig:
+    decision: Any = MISSING  # which question is asked
+    scores: str = MISSING  # Parquet that evaluate.py or score.py wrote
+    out: str = MISSING  # folder of the answer
+    cutoff: str | None = None  # of several in the file; None: the last
+    customers: str | None = None  # attributes and consents; None: customers.parquet beside the scores, if it is there
+    contacts: str | None = None  # messages already promised: customer_id, day and, if known, channel
+    log: str | None = None  # folder of the event log; None: the one of the run that the scores lie in, if it is there
+    seed: int = 17
+
+
 for schema in (
     *(PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, CompareConfig, ScoreConfig, TuneConfig),
-    *(GateConfig, ReproduceConfig),
+    *(GateConfig, ReproduceConfig, DecideConfig),
 ):
     ConfigStore.instance().store(name=schema.__name__.removesuffix("Config").lower() + "_schema", node=schema)
 

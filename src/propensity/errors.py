@@ -30,6 +30,12 @@ class GateError(PropensityError):
     exit_code = 4
 
 
+class InfeasibleError(PropensityError):
+    """No answer keeps all the rules that were asked for; the message names those that clash."""
+
+    exit_code = 4
+
+
 class IntegrityError(PropensityError):
     """Something that was written is no longer what its own record says it is."""
 

@@ -1,0 +1,319 @@
+"""The campaign planner and K-means against rivals, each in a process of its own: `python benchmarks/decision.py`.
+
+A contender that needs more than `LIMIT` CPU-seconds at a size is stopped, and its largest size before that counts.
+Leaves decisions.json beside this file, and rows under a heading of results.md; `--smallest` runs in seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from propensity.decision.planner import Problem
+
+LIMIT = 120  # CPU-seconds of one contender at one size
+CAMPAIGNS, DAYS, FEATURES, MOST, RESTARTS = 50, 14, 32, 15, 10
+SIZES: dict[str, dict[str, tuple[int, ...]]] = {
+    "plan": {
+        "ours": (500, 2_000, 10_000, 50_000, 1_000_000),
+        "global greedy": (10_000, 1_000_000),
+        "OR-tools min-cost flow": (2_000, 10_000, 50_000),
+        "HiGHS": (500, 2_000, 10_000),
+    },
+    "segments": {"ours": (10_000, 50_000, 1_000_000), "scikit-learn": (10_000, 50_000)},
+}
+SMALLEST: dict[str, dict[str, tuple[int, ...]]] = {
+    task: dict.fromkeys(contenders, (200,)) for task, contenders in SIZES.items()
+}
+HEADING = "## Decisions"
+
+
+def problem(customers: int) -> Problem:
+    """Campaigns on the days of two weeks, one contact a day and three a calendar week, bounds on audiences."""
+    import numpy as np
+
+    from propensity.decision.planner import Problem
+    from propensity.kernel.contact import EDGE, Calendar
+    from propensity.kernel.plan import Limits
+
+    random = np.random.default_rng(1)
+    day = np.sort(random.integers(0, DAYS, CAMPAIGNS))
+    value = random.gamma(1, 1, (customers, 1)) * random.gamma(1, 1, (1, CAMPAIGNS))
+    value = (value * random.gamma(0.5, 1, (customers, CAMPAIGNS))).astype(np.float32)
+    value[random.random(value.shape) < 0.1] = -np.inf
+    start = np.searchsorted(day, np.arange(DAYS + 1)).astype(np.int64)
+    week = (np.arange(-EDGE, DAYS + EDGE) + 70) // 7
+    clash = np.zeros((0, 0), bool)
+    calendar = Calendar(np.arange(CAMPAIGNS), np.ones(CAMPAIGNS), start, week, clash, 1, 3, False)
+    most = np.floor(random.uniform(0.03, 0.2, CAMPAIGNS) * customers) + 1
+    limits = Limits(np.eye(CAMPAIGNS), np.floor(0.3 * most), most)
+    return Problem(value, np.full(CAMPAIGNS, 0.05), np.zeros((1, DAYS + 2 * EDGE), np.uint8), calendar, limits)
+
+
+def plan_ours(customers: int) -> Callable[[], dict[str, float]]:
+    from propensity.decision.planner import solve
+
+    asked = problem(customers)
+    solve(problem(300))  # compiles
+
+    def run() -> dict[str, float]:
+        plan = solve(asked)
+        return {"value": plan.value, "gap": plan.gap, "short": float(plan.short.sum())}
+
+    return run
+
+
+def plan_greedy(customers: int) -> Callable[[], dict[str, float]]:
+    import numpy as np
+
+    from propensity.decision.custom import greedy
+    from propensity.decision.request import Campaign, Request
+
+    def ask(size: int) -> tuple[Any, Any]:
+        made = problem(size)
+        day = np.repeat(np.arange(DAYS), np.diff(made.calendar.start))
+        return Request(made, [Campaign(str(c)) for c in range(CAMPAIGNS)], day, [], 0), np.arange(size, dtype=np.uint64)
+
+    asked, order = ask(customers)
+    greedy(*ask(300))
+
+    def run() -> dict[str, float]:
+        made = greedy(asked, order)
+        return {"value": made.value, "short": made.short}
+
+    return run
+
+
+def plan_flow(customers: int) -> Callable[[], dict[str, float]]:
+    import numpy as np
+    from ortools.graph.python import min_cost_flow
+
+    asked, scale = problem(customers), 1e6
+    net = asked.value - asked.cost
+    row, slot = np.nonzero(np.isfinite(net))
+    day = np.repeat(np.arange(DAYS), np.diff(asked.calendar.start))
+    people, weeks = np.arange(customers), 2
+    person, week, daily = 2 + people, 2 + customers + np.arange(customers * weeks), 2 + customers * (1 + weeks)
+    campaign = daily + customers * DAYS + np.arange(CAMPAIGNS)
+    needed, total = 1e3 * scale, customers * 6
+
+    def run() -> dict[str, float]:
+        flow = min_cost_flow.SimpleMinCostFlow()
+        add = flow.add_arcs_with_capacity_and_unit_cost
+
+        def arcs(tail: Any, head: Any, capacity: Any, cost: Any) -> Any:
+            same = np.broadcast_arrays(tail, head, capacity, cost)
+            return add(*(np.ascontiguousarray(a, kind) for a, kind in zip(same, KINDS, strict=True)))
+
+        arcs(0, person, 6, 0)
+        arcs(np.repeat(person, weeks), week, 3, 0)
+        both = np.arange(customers * DAYS)
+        arcs(week[(both // DAYS) * weeks + (both % DAYS) // 7], daily + both, 1, 0)
+        chosen = arcs(daily + row * DAYS + day[slot], campaign[slot], 1, -np.round(net[row, slot] * scale))
+        arcs(campaign, 1, asked.limits.least, -needed)
+        arcs(campaign, 1, asked.limits.most - asked.limits.least, 0)
+        arcs(0, 1, total, 0)
+        flow.set_node_supply(0, total)
+        flow.set_node_supply(1, -total)
+        assert flow.solve() == flow.OPTIMAL
+        taken = flow.flows(chosen) > 0
+        load = np.bincount(slot[taken], minlength=CAMPAIGNS)
+        short = float(np.maximum(asked.limits.least - load, 0).sum())
+        return {"value": float(net[row, slot][taken].sum(dtype=np.float64)), "short": short}
+
+    KINDS = (np.int32, np.int32, np.int64, np.int64)
+    return run
+
+
+def plan_highs(customers: int) -> Callable[[], dict[str, float]]:
+    import highspy
+    import numpy as np
+
+    asked = problem(customers)
+    net = asked.value - asked.cost
+    row, slot = np.nonzero(np.isfinite(net))
+    day = np.repeat(np.arange(DAYS), np.diff(asked.calendar.start))[slot]
+    rules = (row * DAYS + day, customers * DAYS + row * 2 + day // 7, customers * (DAYS + 2) + slot)
+    limits = [np.ones(customers * DAYS), np.full(customers * 2, 3.0), asked.limits.most]
+    least = [np.full(customers * (DAYS + 2), -np.inf), asked.limits.least]
+
+    def run() -> dict[str, float]:
+        model = highspy.HighsLp()
+        model.num_col_, model.num_row_ = row.size, sum(part.size for part in limits)
+        model.sense_ = highspy.ObjSense.kMaximize
+        model.col_cost_ = net[row, slot].astype(np.float64)
+        model.col_lower_, model.col_upper_ = np.zeros(row.size), np.ones(row.size)
+        model.row_lower_, model.row_upper_ = np.concatenate(least), np.concatenate(limits)
+        model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        model.a_matrix_.start_ = np.arange(0, 3 * row.size + 1, 3)
+        model.a_matrix_.index_ = np.stack(rules, axis=1).ravel()
+        model.a_matrix_.value_ = np.ones(3 * row.size)
+        solver = highspy.Highs()
+        solver.setOptionValue("output_flag", False)
+        solver.setOptionValue("threads", 1)
+        solver.passModel(model)
+        solver.run()
+        assert solver.getModelStatus() == highspy.HighsModelStatus.kOptimal
+        return {"value": solver.getInfo().objective_function_value, "short": 0.0}
+
+    return run
+
+
+def rows(customers: int) -> np.ndarray:
+    """Overlapping clouds of customers: (N, FEATURES) float32."""
+    import numpy as np
+
+    random = np.random.default_rng(2)
+    centre = random.normal(0, 1.5, (8, FEATURES))
+    made: np.ndarray = (centre[random.integers(0, 8, customers)] + random.normal(0, 1, (customers, FEATURES))).astype(
+        "f4"
+    )
+    return made
+
+
+def segments_ours(customers: int) -> Callable[[], dict[str, float]]:
+    from propensity.decision.centroid import fit_all
+
+    row = rows(customers)
+    fit_all(rows(100), 2, RESTARTS, 0)  # compiles
+    return lambda: {"value": sum(fit.inertia for fit in fit_all(row, MOST, RESTARTS, 0))}
+
+
+def segments_sklearn(customers: int) -> Callable[[], dict[str, float]]:
+    from sklearn.cluster import KMeans
+
+    row = rows(customers)
+
+    def run() -> dict[str, float]:
+        fits = (KMeans(k, n_init=RESTARTS, random_state=0).fit(row) for k in range(1, MOST + 1))
+        return {"value": float(sum(fit.inertia_ for fit in fits))}
+
+    return run
+
+
+CONTENDERS: dict[str, dict[str, Callable[[int], Callable[[], dict[str, float]]]]] = {
+    "plan": {
+        "ours": plan_ours,
+        "global greedy": plan_greedy,
+        "OR-tools min-cost flow": plan_flow,
+        "HiGHS": plan_highs,
+    },
+    "segments": {"ours": segments_ours, "scikit-learn": segments_sklearn},
+}
+
+
+def one(task: str, name: str, customers: int) -> None:
+    """One contender, once, in this process: prints what came of it as JSON. Making the data does not count."""
+    run = CONTENDERS[task][name](customers)
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    used = int(spent.ru_utime + spent.ru_stime)
+    resource.setrlimit(resource.RLIMIT_CPU, (used + LIMIT, used + LIMIT))
+    start = time.process_time()
+    found = run()
+    cpu = time.process_time() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({"cpu_s": cpu, "peak_gb": memory} | found))
+
+
+def measured(sizes: dict[str, dict[str, tuple[int, ...]]]) -> Iterator[dict[str, Any]]:
+    """A row per contender and size, until it is too slow."""
+    for task, contenders in sizes.items():
+        for name, steps in contenders.items():
+            for customers in steps:
+                command = [sys.executable, __file__, "--one", task, name, str(customers)]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode and done.returncode not in (-9, -24, 137, 152):
+                    raise RuntimeError(done.stderr)
+                row: dict[str, Any] = {"task": task, "name": name, "customers": customers, "cpu_s": None}
+                if not done.returncode:
+                    row |= json.loads(done.stdout.splitlines()[-1])
+                print(row, file=sys.stderr)
+                yield row
+                if done.returncode:
+                    break
+
+
+def page(found: list[dict[str, Any]], about: dict[str, str]) -> str:
+    """The rows as Markdown, each beside ours at the same size."""
+    ours = {(r["task"], r["customers"]): r for r in found if r["name"] == "ours"}
+    lines = []
+    for r in found:
+        own = ours.get((r["task"], r["customers"]), {})
+        if r["cpu_s"] is None:
+            numbers = f"more than {LIMIT} | - | - | -"
+        else:
+            beside = f"{r['value'] / own['value'] - 1:+.4%}" if own.get("value") else "-"
+            ratio = f"{r['cpu_s'] / own['cpu_s']:.1f}" if own.get("cpu_s") else "-"
+            numbers = f"{r['cpu_s']:.2f} | {ratio} | {r['peak_gb']:.2f} | {beside}"
+        lines.append(f"| {r['task']} | {r['name']} | {r['customers']:,} | {numbers} |")
+    table = "\n".join(lines)
+    gaps = ", ".join(f"{r['gap']:.1e} ({r['customers']:,})" for r in found if r.get("gap") is not None)
+    missed = ", ".join(
+        f"{r['name']} {r['short']:,.0f} ({r['customers']:,})" for r in found if (r.get("short") or 0) > 0.5
+    )
+    return f"""{HEADING}
+
+A plan is {CAMPAIGNS} campaigns on {DAYS} days with a least and a most audience, at most one contact a day and three
+in a calendar week. Segments are all k from 1 to {MOST} with {RESTARTS} restarts of {FEATURES} columns; ours restarts on
+20,000 rows and runs the best on all. Every contender runs once at every size in a process of its own, with one
+thread, the data in memory, and {LIMIT} CPU-seconds at most. Value is that of the plan, or the sum of the inertias,
+against ours.
+
+`{about["command"]}` · {about["machine"]} · commit {about["commit"]} · {about["date"]} · {about["libraries"]}
+
+| task | contender | customers | CPU-seconds | times ours | peak GB | value against ours |
+|---|---|---:|---:|---:|---:|---:|
+{table}
+
+Certified gaps of our plans: {gaps or "-"}. Contacts lacking of least audiences: {missed or "none"}.
+"""
+
+
+def about(command: str) -> dict[str, str]:
+    from datetime import date
+    from importlib.metadata import version
+
+    from benchmarks.run import commit, machine
+
+    names = ("numba", "numpy", "ortools", "highspy", "scikit-learn")
+    libraries = ", ".join(f"{name} {version(name)}" for name in names)
+    made = {"machine": machine(), "commit": commit(), "date": date.today().isoformat(), "command": command}
+    return made | {"libraries": libraries}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks/decision.py", description=__doc__)
+    parser.add_argument("--one", nargs=3, metavar=("TASK", "NAME", "CUSTOMERS"), help="one contender in this process")
+    parser.add_argument("--smallest", action="store_true", help="seconds, for a test")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of decisions.json and results.md")
+    given = parser.parse_args(arguments)
+    if given.one:
+        return one(given.one[0], given.one[1], int(given.one[2]))
+    command = "python benchmarks/decision.py" + " --smallest" * given.smallest
+    found = list(measured(SMALLEST if given.smallest else SIZES))
+    facts = about(command)
+    (given.out / "decisions.json").write_text(json.dumps(facts | {"rows": found}, indent=1) + "\n")
+    results = given.out / "results.md"
+    before = results.read_text().split(HEADING)[0].rstrip() if results.is_file() else "# Speed against rivals"
+    results.write_text(f"{before}\n\n{page(found, facts)}")
+    print(page(found, facts))
+
+
+if __name__ == "__main__":
+    main()

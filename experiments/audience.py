@@ -1,0 +1,99 @@
+"""The audience of `decision=audience` against the customs at equal volume: `python experiments/audience.py runs/demo`.
+
+For every offer and send date in the run's scores: the customers with the highest expected revenue; those who bought the
+offer in the last six months, the newest first, then the others by lot; and the customers of the K-means segments that
+spent most on it before, a segment's own customers by lot. Each takes a tenth of the customers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from propensity.data.event_log import to_day
+from propensity.decision.behaviour import matrix, standing
+from propensity.decision.centroid import fit_all, knee
+from propensity.decision.evidence import lot
+from propensity.decision.past import Past, past_of
+from propensity.kernel.outcome import outcomes
+from propensity.metric.interval import Interval, band, resample_weights, verdict
+from propensity.scores import Scores, load_scores
+
+SHARE, HALF_YEAR, RESAMPLES, SEED = 0.1, 182, 1000, 17
+
+
+def segments(past: Past, customer: np.ndarray) -> dict[str, np.ndarray]:
+    """(N,) K-means segment of each customer on the morning of the send date, with k at the knee and with 15."""
+    found = standing(past, {})
+    features, _ = matrix(found.table)
+    deviation = features.std(axis=0)
+    scaled = np.clip((features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0), -4, 4)
+    fits = fit_all(scaled.astype(np.float32), 15, 10, SEED)
+    place = {str(c): n for n, c in enumerate(found.table["customer_id"].to_list())}
+    own = [place[str(c)] for c in customer.tolist()]
+    turn = knee(np.array([fit.inertia for fit in fits]))
+    return {f"K-means, {name}": fits[k - 1].label[own] for name, k in (("k at the knee", turn), ("15 segments", 15))}
+
+
+def realised(past: Past, row: np.ndarray, offer: tuple[str, ...]) -> np.ndarray:
+    """(N, M) revenue in the horizon from the send date on."""
+    place = {name: m for m, name in enumerate(past.offers.name)}
+    kept = np.array([place[name] for name in offer])
+    order = np.argsort(kept)
+    shape = (row.size, kept.size)
+    bought, money, visit = np.empty(shape, bool), np.empty(shape, np.float32), np.empty(row.size, bool)
+    outcomes(past.log.events, past.offers.take(kept[order]).sets, row, past.day, past.horizon, bought, money, visit)
+    out = np.empty_like(money)
+    out[:, order] = money
+    return out
+
+
+def audiences(scores: Scores, past: Past) -> dict[str, np.ndarray]:
+    """Masks (N, M) of a tenth of the customers for each offer."""
+    row, order = past.rows(scores.customer), lot(scores.customer)
+    size = round(SHARE * row.size)
+    recency = past.pairs(row, scores.offer, "recency")
+    newest = np.where(recency <= HALF_YEAR, -recency, -np.inf)
+    spent = np.nan_to_num(past.pairs(row, scores.offer, "spend_182"))
+    ranks = {"decision=audience": scores.revenue, "six-month rule": newest}
+    for name, label in segments(past, scores.customer).items():
+        member = label[:, None] == np.arange(label.max() + 1)
+        ranks[name] = ((member.T @ spent) / np.maximum(member.sum(axis=0)[:, None], 1))[label]
+    masks = {}
+    for name, value in ranks.items():
+        masks[name] = np.zeros(value.shape, bool)
+        for m in range(value.shape[1]):
+            masks[name][np.lexsort((order, -value[:, m]))[:size], m] = True
+    return masks
+
+
+def main(run: str, say: Callable[[str], None] = print) -> None:
+    dates = load_scores(Path(run) / "scores.parquet")
+    first = past_of(Path(run) / "config.yaml", None, dates[0].cutoff, say)
+    assert first is not None, "the comparison needs the event log"
+    weights = resample_weights([scores.customer for scores in dates], RESAMPLES, SEED)
+    shares: dict[str, list[np.ndarray]] = {}
+    for scores, weight in zip(dates, weights, strict=True):
+        past = first.at(to_day(scores.cutoff))
+        money = realised(past, past.rows(scores.customer), scores.offer).astype(np.float64)
+        whole = weight.T.astype(np.float64) @ money.sum(axis=1)
+        for name, mask in audiences(scores, past).items():
+            caught = weight.T.astype(np.float64) @ (money * mask).sum(axis=1)
+            shares.setdefault(name, []).append(caught / whole)
+        say(f"{scores.cutoff}: {scores.customer.size:,} customers, {len(scores.offer)} offers")
+    ours = shares.pop("decision=audience")
+    for k, label in enumerate([*(s.cutoff for s in dates), "mean"]):
+        mine = np.mean(ours, axis=0) if label == "mean" else ours[k]
+        say(f"{label}: decision=audience {mine[0]:.2%} of the revenue")
+        for name, values in shares.items():
+            theirs = np.mean(values, axis=0) if label == "mean" else values[k]
+            found: Interval = band(mine - theirs)
+            said = f"{found.value:+.2%} [{found.low:+.2%}, {found.high:+.2%}], {verdict(found)}"
+            say(f"  {name} {theirs[0]:.2%}; ours minus it {said}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "runs/demo")

@@ -1,0 +1,134 @@
+"""Journeys against a fixed list of priorities where the truth is known: `python experiments/next_best.py`.
+
+A made-up market in which a message about a category raises the customer's wish for it for a week. The exact expected
+revenue of every plan of messages is summed over all that may happen, and the revenue without any message taken off.
+The fixed list: birthday (in the horizon), welcome (joined in the last 30 days), cross-sell, and then the other
+campaigns as listed; the journeys choose among the same campaigns, from exact scores or from the market's averages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from propensity.data.market.receipt import MEAN_PAID
+from propensity.data.market.settings import BLOCK
+from propensity.data.market.shopper import Shoppers, rhythm, visit_chance
+from propensity.data.market.stock import Floats, Stock, mean_price, season
+from propensity.data.market.truth import days_since, initial_mass, trigger_chance
+from propensity.data.market.walk import State, walk
+from propensity.data.source.synthetic import Synthetic
+from propensity.decision.evidence import Evidence, lot
+from propensity.decision.next_best import NextBest
+from propensity.metric.interval import band, resample_weights, verdict
+from propensity.scores import Scores
+
+HORIZON, FORCE, MARGIN, COST = 14, 7, 0.3, 0.02
+WORLD = Synthetic(customers=4096, items=120, categories=12, days=420, message_effect=1.0)
+DAY = 400
+
+
+def journey_revenue(world: Synthetic, day: int, planned: np.ndarray) -> Floats:
+    """(N,) exact revenue expected in the horizon; planned (N, HORIZON) category told about on each day, or -1.
+
+    A planned message is in force for a week or until the next; one sent before the horizon until its weekly slot.
+    """
+    stock, parts = world.stock(), []
+    for b, start in enumerate(range(0, world.customers, BLOCK)):
+        who, state, _ = walk(world, stock, b, day)
+        rows = np.full((BLOCK, HORIZON), -1)
+        rows[: planned[start : start + BLOCK].shape[0]] = planned[start : start + BLOCK]
+        parts.append(block_revenue(world, stock, who, state, day, rows))
+    return np.concatenate(parts)[: world.customers]
+
+
+def block_revenue(world: Synthetic, stock: Stock, who: Shoppers, state: State, day: int, planned: np.ndarray) -> Floats:
+    """The recursion of `propensity.data.market.truth.forecast`, with messages sent as planned."""
+    mass = initial_mass(stock, who, state, HORIZON)
+    factor = np.outer([1.0, 1.0 + world.order_effect], [1.0, 1.0 + world.message_effect])
+    price, value = mean_price(stock, day + np.arange(HORIZON)), np.zeros_like(who.taste)
+    told = np.full(who.rate.size, -1)
+    for h, t in enumerate(range(day, day + HORIZON)):
+        held = mass[:, :, : h + 1]
+        ends = np.where(told < 0, who.slot == t % 7, h - told == FORCE)
+        tell(held, np.flatnonzero(ends | (planned[:, h] >= 0)), planned[:, h])
+        told[planned[:, h] >= 0] = h
+        wish = who.taste * season(stock, world.epoch_day(t))
+        urge = wish * rhythm(stock, days_since(state, t, h), who.gap)
+        buys = held * -np.expm1(-factor[:, :, None, None, None] * urge)
+        comes = visit_chance(who, t, world.epoch_day(t))[:, None]
+        bought, passed = comes * buys.sum(axis=(0, 2)), comes * (held - buys).sum(axis=0)
+        value += bought.sum(axis=0) * price[h]
+        spark = trigger_chance(stock, wish)
+        held *= 1.0 - comes
+        for f, share in enumerate((1.0 - spark, spark)):
+            held[f] += share * passed
+            mass[f, :, h + 1] = share * bought
+    revenue: Floats = (value * (1.0 + who.size[:, None]) * MEAN_PAID).sum(axis=1)
+    return revenue
+
+
+def tell(held: Floats, due: np.ndarray, topic: np.ndarray) -> None:
+    """In place: the message in force of the customers due gives way to the one about `topic`, or to none (-1)."""
+    chance = np.zeros((due.size, held.shape[-1]))
+    sent = topic[due] >= 0
+    chance[np.flatnonzero(sent), topic[due][sent]] = 1.0
+    both = held[..., due, :].sum(axis=1)
+    held[:, 0, :, due] = np.moveaxis(both * (1.0 - chance), 2, 0)
+    held[:, 1, :, due] = np.moveaxis(both * chance, 2, 0)
+
+
+def messages(journey: pl.DataFrame, first: date, names: list[str], customers: int) -> np.ndarray:
+    """(N, HORIZON) category of each message, or -1."""
+    planned = np.full((customers, HORIZON), -1)
+    for customer, day, offer in journey.select("customer_id", "day", "offer_id").iter_rows():
+        planned[customer, (day - first).days] = names.index(offer)
+    return planned
+
+
+def main() -> None:
+    quiet = replace(WORLD, messages=0.0)  # what is sent from now on is what is planned
+    first = date.fromisoformat(WORLD.start) + timedelta(days=DAY)
+    truth = quiet.truth(first, HORIZON)
+    who, names = WORLD.shoppers(), truth.category
+    birthday = (lot(truth.customer) % 365).astype(np.int64)
+    customers = pl.DataFrame(
+        {
+            "customer_id": [str(c) for c in truth.customer],
+            "birthday_in": birthday,
+            "joined_ago": DAY - who.joined,
+            "suppressed": ~truth.known,
+        }
+    )
+    flat = np.broadcast_to(truth.expected_revenue[truth.known].mean(axis=0), truth.expected_revenue.shape)
+    best = [names[m] for m in np.argsort(-flat[0])]
+    listed = [
+        {"name": "birthday", "offer": best[0], "where": f"birthday_in < {HORIZON}", "priority": 1},
+        {"name": "welcome", "offer": best[1], "where": "joined_ago BETWEEN 0 AND 30", "priority": 2},
+        {"name": "cross-sell", "offer": best[2], "priority": 3},
+        *({"name": name, "offer": name} for name in best),
+    ]
+    listed = [{**campaign, "days": list(range(HORIZON))} for campaign in listed]
+    weight = resample_weights([truth.customer], 1000, 17)[0].T.astype(np.float64)
+    nothing = journey_revenue(WORLD, DAY, np.full((WORLD.customers, HORIZON), -1))
+    earned = {}
+    for name, money in (("exact scores", truth.expected_revenue), ("the market's averages", flat)):
+        scores = Scores(truth.customer, tuple(names), np.clip(money, 0, 1), money, first.isoformat(), name)
+        answer = NextBest(campaigns=listed, margin=MARGIN, cost=COST)(Evidence(scores, customers=customers))
+        plans = {f"journeys from {name}": answer.more["journey"], "fixed list": answer.more["fixed_list"]}
+        for plan, journey in plans.items():
+            planned = messages(journey, first, list(names), WORLD.customers)
+            more = MARGIN * (journey_revenue(WORLD, DAY, planned) - nothing) - COST * (planned >= 0).sum(axis=1)
+            earned[plan] = weight @ more
+            print(f"{plan}: {journey.height:,} messages earn {earned[plan][0]:,.2f} more than none")
+    for plan in [plan for plan in earned if plan != "fixed list"]:
+        found = band(earned[plan] - earned["fixed list"])
+        said = f"{found.value:+,.2f} [{found.low:+,.2f}, {found.high:+,.2f}], {verdict(found)}"
+        print(f"{plan} minus the fixed list: {said}")
+
+
+if __name__ == "__main__":
+    main()

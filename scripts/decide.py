@@ -1,0 +1,25 @@
+"""From scores to a decision: `python scripts/decide.py --help`."""
+
+from omegaconf import DictConfig
+
+from propensity.config import entry
+
+
+@entry("decide")
+def main(cfg: DictConfig) -> None:
+    from hydra.utils import instantiate
+
+    from propensity.decision.answer import save, show
+    from propensity.decision.evidence import gather
+    from propensity.report.table import working
+
+    decision = instantiate(cfg.decision, _convert_="all")
+    with working("deciding") as say:
+        evidence = gather(cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed, say)
+        answer = decision(evidence)
+        save(answer, cfg.out)
+    show(answer, cfg.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Channels: habits are shares of purchases, the best channel earns most after its cost, and consent is needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from propensity.data.offer import ColumnOffers
+from propensity.decision.channel import Channel, habits
+from propensity.decision.evidence import Evidence
+from propensity.decision.past import Past
+from propensity.errors import ConfigurationError
+from propensity.scores import Scores
+from random_log import random_log
+
+OFFERS = ("category 0", "category 1")
+
+
+@pytest.fixture(scope="module")
+def known() -> Evidence:
+    log = random_log(5, customers=90)
+    past = Past(log, ColumnOffers("category", min_buyers=1), log.last_day - 30)
+    who = log.customer_id[log.purchasers(past.day)]
+    money = np.random.default_rng(0).gamma(1.0, 2.0, (who.size, 2)).astype(np.float32)
+    return Evidence(Scores(who, OFFERS, np.clip(money / 9, 0, 1), money, "2024-03-05", "test"), past=past)
+
+
+def test_a_habit_is_the_customers_own_drawn_to_the_offers(known: Evidence) -> None:
+    past = known.past
+    assert past is not None
+    log = past.log
+    names, share = habits(past, known.scores.customer, OFFERS, own=5.0, shared=50.0)
+    assert names == ["app", "store"]
+    np.testing.assert_allclose(share.sum(axis=2), 1.0)
+    seen = (log.kind == 0) & (log.day < past.day) & (log.day >= past.day - 364) & (log.channel >= 0)
+    category = np.array(log.items["category"].to_list(), dtype=object)[log.item]
+    owner = np.repeat(np.arange(len(log)), np.diff(log.offsets))
+    everybody = np.bincount(log.channel[seen], minlength=2) / seen.sum()
+    for m, offer in enumerate(OFFERS):
+        sold = np.bincount(log.channel[seen & (category == offer)], minlength=2)
+        usual = (sold + 50 * everybody) / (sold.sum() + 50)
+        for n in range(0, known.scores.customer.size, 9):
+            row = past.rows(known.scores.customer[n : n + 1])[0]
+            own = np.bincount(log.channel[seen & (owner == row)], minlength=2)
+            np.testing.assert_allclose(share[n, m], (own + 5 * usual) / (own.sum() + 5))
+
+
+def test_the_best_channel_earns_most_after_its_cost(known: Evidence) -> None:
+    answer = Channel(cost={"store": 0.3}, usual=0.05, margin=0.5)(known)
+    assert known.past is not None
+    _, share = habits(known.past, known.scores.customer, OFFERS, 5.0, 50.0)
+    for row in answer.table.to_dicts()[::7]:
+        n = known.scores.customer.tolist().index(row["customer_id"])
+        m = OFFERS.index(row["offer_id"])
+        worth = 0.5 * known.scores.revenue[n, m] * share[n, m] - np.array([0.05, 0.3])
+        expected = ["app", "store"][int(worth.argmax())] if worth.max() > 0 else None
+        assert row["best_channel"] == expected and row["expected_value"] == pytest.approx(max(worth.max(), 0.0))
+        assert row["score_app"] + row["score_store"] == pytest.approx(known.scores.probability[n, m], rel=1e-5)
+    assert answer.summary["value"] >= max(answer.summary["one_channel"].values())
+
+
+def test_a_channel_without_consent_is_not_used(known: Evidence) -> None:
+    customers = pl.DataFrame({"customer_id": [str(c) for c in known.scores.customer], "consent_app": False})
+    table = Channel()(replace(known, customers=customers)).table
+    assert set(table["best_channel"].drop_nulls()) == {"store"}
+
+
+def test_without_channels_all_go_through_any_and_without_a_log_there_is_no_answer(known: Evidence) -> None:
+    past = known.past
+    assert past is not None
+    silent = replace(past.log, channel=np.full_like(past.log.channel, -1))
+    answer = Channel()(replace(known, past=replace(past, log=silent)))
+    assert set(answer.table["best_channel"].drop_nulls()) == {"any"}
+    assert "no purchase of the last year names a channel" in answer.said[-1]
+    with pytest.raises(ConfigurationError, match="habits of channels need the event log"):
+        Channel()(replace(known, past=None))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"count": 0}, "decision.count=0 answers for nothing"),
+        ({"cost": {"fax": 1.0}}, "decision.cost.fax is no channel of the log; there are app, store"),
+        ({"cost": {"app": -1.0}}, "decision.cost.app=-1.0 is below 0"),
+        ({"own": 0.0}, "decision.own=0.0 must be above 0"),
+        ({"offers": ["category 9"]}, "offer 'category 9' is not among the 2 scored"),
+    ],
+)
+def test_a_bad_request_is_one_sentence(known: Evidence, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        Channel(**settings)(known)

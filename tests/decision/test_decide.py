@@ -1,0 +1,167 @@
+"""The script: scores in, a folder out, whole or not at all; what was read beside the scores, and what was wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from conftest import SMALL
+from propensity.config import conf_folder
+from propensity.data.event_log import to_date
+from propensity.decision.evidence import gather
+from propensity.decision.past import Past, past_of
+from propensity.errors import ConfigurationError, DataError, IntegrityError
+from propensity.scores import Scores, save_scores
+from test_straight_line import script
+
+Compose = Callable[..., DictConfig]
+OPTIONS = sorted(path.stem for path in (conf_folder() / "decision").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def run(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an evaluated run leaves, with made-up scores of two dates."""
+    from hydra import compose, initialize_config_dir
+
+    folder = tmp_path_factory.mktemp("run")
+    log, rule = small_world["log"], small_world["preparation"].offer
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        cfg = compose("train", overrides=[*SMALL, f"data.log={small_world['folder']}"])
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    found = []
+    for back in (60, 30):
+        day = log.last_day + 1 - back
+        who = log.customer_id[log.purchasers(day)]
+        offers = tuple(rule.all(log).name[:6])
+        chance = np.random.default_rng(back).beta(1, 4, (who.size, 6)).astype(np.float32)
+        found.append(Scores(who, offers, chance, chance * 10, to_date(day).isoformat(), "made up"))
+    save_scores(found, folder / "scores.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_decision_runs_with_scores_and_out_alone(
+    option: str, run: Path, composed: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "answer"
+    for _ in range(2):  # an answer takes the place of an answer
+        script("decide").main(composed("decide", f"decision={option}", f"scores={run}/scores.parquet", f"out={out}"))
+    names = {path.name for path in out.iterdir()}
+    assert {"summary.json", f"{option}.parquet", f"{option}.png"} <= names
+    assert json.loads((out / "summary.json").read_text())["decision"] == option
+    assert (out / f"{option}.png").read_bytes().startswith(b"\x89PNG")
+    assert pl.read_parquet(out / f"{option}.parquet").height > 0
+    assert str(out)[-12:] in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_decision_runs_without_a_log_where_it_can(
+    option: str, run: Path, tmp_path: Path, composed: Compose
+) -> None:
+    (tmp_path / "scores.parquet").write_bytes((run / "scores.parquet").read_bytes())
+    evidence = gather(str(tmp_path / "scores.parquet"), None, None, None, None, 1, lambda _: None)
+    assert evidence.past is None and len(evidence.earlier) == 1
+    decision = instantiate(composed("decide", f"decision={option}", "scores=x", "out=y").decision, _convert_="all")
+    if option in ("channel", "segment"):
+        with pytest.raises(ConfigurationError, match="need the event log"):
+            decision(evidence)
+        return
+    assert decision(evidence).table.height > 0
+
+
+def test_the_past_ends_at_the_send_date(run: Path, small_world: dict[str, Any]) -> None:
+    evidence = gather(f"{run}/scores.parquet", None, None, None, None, 1, lambda _: None)
+    past, log = evidence.past, small_world["log"]
+    assert past is not None and to_date(past.day).isoformat() == evidence.scores.cutoff
+    earlier = Past(log.before(past.day), past.rule, past.day, past.horizon)
+    for column in ("recency", "spend_91"):
+        rows = past.rows(evidence.scores.customer), earlier.rows(evidence.scores.customer)
+        found, cut = (p.pairs(r, evidence.scores.offer, column) for p, r in zip((past, earlier), rows, strict=True))
+        np.testing.assert_array_equal(found, cut)
+
+
+def test_a_date_is_chosen_by_name(run: Path) -> None:
+    evidence = gather(f"{run}/scores.parquet", None, None, None, None, 1, lambda _: None)
+    date = evidence.earlier[0].cutoff
+    assert gather(f"{run}/scores.parquet", date, None, None, None, 1, lambda _: None).scores.cutoff == date
+    with pytest.raises(ConfigurationError, match="no scores of 2001-01-01 in .*; it holds"):
+        gather(f"{run}/scores.parquet", "2001-01-01", None, None, None, 1, lambda _: None)
+
+
+def test_tables_beside_the_scores_are_checked(run: Path, tmp_path: Path) -> None:
+    def read(customers: str | None = None, contacts: str | None = None) -> Any:
+        return gather(f"{run}/scores.parquet", None, customers, contacts, None, 1, lambda _: None)
+
+    table = tmp_path / "table.csv"
+    table.write_text("customer,day\n1,2024-01-01\n")
+    with pytest.raises(DataError, match="has no column customer_id, only customer, day; name it so"):
+        read(customers=str(table))
+    with pytest.raises(DataError, match="has no column customer_id; contacts hold customer_id, day"):
+        read(contacts=str(table))
+    table.write_text("customer_id,day\n1,soon\n1,later\n")
+    with pytest.raises(DataError, match="holds customer 1 twice; keep one row each"):
+        read(customers=str(table))
+    with pytest.raises(DataError, match="column day of .* holds something else than dates; write them as YYYY-MM-DD"):
+        read(contacts=str(table))
+    with pytest.raises(ConfigurationError, match="no customers at nowhere.csv; give customers="):
+        read(customers="nowhere.csv")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="cut.parquet cannot be read"):
+        read(contacts=str(tmp_path / "cut.parquet"))
+
+
+def test_scores_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    chance = np.array([[0.5, np.nan]], np.float32)
+    save_scores([Scores(np.array([1]), ("a", "b"), chance, chance, "2024-03-04", "x")], tmp_path / "s.parquet")
+    with pytest.raises(DataError, match="holds 1 values of score that are not finite; score again"):
+        gather(str(tmp_path / "s.parquet"), None, None, None, None, 1, lambda _: None)
+
+
+def test_an_answer_takes_no_other_place(run: Path, composed: Compose, tmp_path: Path) -> None:
+    decide = script("decide").main
+    (tmp_path / "mine.txt").write_text("keep me")
+    with pytest.raises(ConfigurationError, match="holds something else than a decision; give another folder"):
+        decide(composed("decide", f"scores={run}/scores.parquet", f"out={tmp_path}"))
+    with pytest.raises(ConfigurationError, match="is no folder; a decision leaves several files: give out="):
+        decide(composed("decide", f"scores={run}/scores.parquet", f"out={tmp_path}/a.parquet"))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_configuration_that_is_not_ours_is_not_called(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    for target in ("os.system", "propensity.data.event_log.whole_folder", "propensity.data.nowhere.Nothing"):
+        config.write_text(f"data:\n  _target_: {target}\n")
+        with pytest.raises(IntegrityError, match=f"asks for {target}, which is not ours to call"):
+            past_of(config, None, "2024-03-04", lambda _: None)
+    config.write_text("nothing: here\n")
+    with pytest.raises(DataError, match="is no configuration of a run"):
+        past_of(config, None, "2024-03-04", lambda _: None)
+
+
+def test_a_log_that_is_gone_is_said(run: Path, tmp_path: Path) -> None:
+    heard: list[str] = []
+    text = (run / "config.yaml").read_text()
+    config = OmegaConf.create(text)
+    config.data.log = str(tmp_path / "gone")
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(config))
+    assert past_of(tmp_path / "config.yaml", None, "2024-03-04", heard.append) is None
+    assert "no event log at" in heard[0] and "give log=<folder>" in heard[0]
+    with pytest.raises(ConfigurationError, match="no event log at"):
+        past_of(tmp_path / "config.yaml", str(tmp_path / "gone"), "2024-03-04", heard.append)
+
+
+def test_pairs_that_the_scores_leave_out_are_worth_nothing(run: Path, tmp_path: Path, composed: Compose) -> None:
+    table = pl.read_parquet(run / "scores.parquet")
+    table.filter(pl.int_range(pl.len()) % 5 > 0).write_parquet(tmp_path / "scores.parquet")
+    settings = f"scores={tmp_path}/scores.parquet", f"out={tmp_path}/answer", "decision.share=1.0"
+    script("decide").main(composed("decide", "decision=audience", *settings))
+    found = pl.read_parquet(tmp_path / "answer" / "audience.parquet")
+    assert found["expected_revenue"].is_sorted(descending=True) and (found["expected_revenue"] == 0).any()

@@ -1,0 +1,79 @@
+"""Opportunities: demand, concentration and trend by hand; what no best-seller list shows is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from propensity.decision.evidence import Evidence
+from propensity.decision.opportunity import Opportunity
+from propensity.errors import ConfigurationError, InfeasibleError
+from propensity.scores import Scores
+
+OFFERS = ("bread", "caviar", "dust", "milk")
+
+
+def evidence(**changes: Any) -> Evidence:
+    """Twenty customers: everybody wants bread and milk, one of them caviar, nobody dust."""
+    money = np.zeros((20, 4), np.float32)
+    money[:, 0], money[:, 3], money[7, 1] = 5.0, 4.0, 60.0
+    scores = Scores(np.arange(20), OFFERS, np.minimum(money / 60, 1), money, "2024-03-04", "test")
+    customers = pl.DataFrame({"customer_id": [str(n) for n in range(20)], "region": ["north"] * 7 + ["south"] * 13})
+    return replace(Evidence(scores, customers=customers), **changes)
+
+
+def test_demand_and_concentration_are_sums_and_shares() -> None:
+    answer = Opportunity(sellers=2)(evidence())
+    found = {row["offer_id"]: row for row in answer.table.to_dicts()}
+    assert found["bread"]["demand"] == 100.0 and found["bread"]["concentration"] == pytest.approx(5 / 100)
+    assert found["caviar"]["concentration"] == 1.0 and found["caviar"]["group_each"] == 60.0
+    assert found["dust"]["concentration"] is None
+    assert answer.summary["gems"] == ["caviar"], "third by demand, all of it in one of twenty customers"
+
+
+def test_the_trend_is_against_the_scores_before_where_there_is_no_log() -> None:
+    known = evidence()
+    half = replace(known.scores, revenue=known.scores.revenue / 2, cutoff="2024-02-05")
+    answer = Opportunity()(replace(known, earlier=(half,)))
+    assert {row["offer_id"]: row["trend"] for row in answer.table.to_dicts()} == {
+        "bread": 1.0, "caviar": 1.0, "dust": None, "milk": 1.0,
+    }  # fmt: skip
+    assert Opportunity()(known).table["trend"].null_count() == 4
+
+
+def test_groups_are_compared_with_everybody() -> None:
+    heat = Opportunity(groups={"south": "region = 'south'", "odd": "nothing > 2"})(evidence()).more["heat"]
+    index = {row["category"]: row["index"] for row in heat.to_dicts()}
+    assert heat["group"].unique().to_list() == ["south"] and index["bread"] == pytest.approx(1.0)
+    assert index["caviar"] == pytest.approx((60 / 13) / (60 / 20))
+
+
+def test_the_page_needs_no_network_and_escapes_names() -> None:
+    known = evidence()
+    page = Opportunity()(replace(known, scores=replace(known.scores, offer=("<b>", "caviar", "dust", "milk")))).page
+    assert page is not None and "&lt;b&gt;" in page and "http" not in page
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"share": 1.0}, "decision.share=1.0 is no share"),
+        ({"sellers": 0}, "decision.sellers=0 shows nothing"),
+        ({"category": "department"}, "decision.category needs the event log"),
+        ({"groups": {"x": "region ="}}, r"decision.groups.x \(region =\) cannot be applied"),
+    ],
+)
+def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        Opportunity(**settings)(evidence())
+
+
+def test_scores_without_revenue_hold_no_opportunity() -> None:
+    known = evidence()
+    empty = replace(known.scores, revenue=np.zeros_like(known.scores.revenue))
+    with pytest.raises(InfeasibleError, match="the scores expect no revenue of any offer"):
+        Opportunity()(replace(known, scores=empty))

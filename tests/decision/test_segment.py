@@ -1,0 +1,180 @@
+"""Segments: K-means is what it says, k is chosen in the open, customers are followed, names are conditions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from propensity.data.offer import ColumnOffers
+from propensity.decision.behaviour import standing
+from propensity.decision.centroid import adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus, silhouette
+from propensity.decision.evidence import Evidence
+from propensity.decision.past import Past
+from propensity.decision.segment import Segment
+from propensity.errors import ConfigurationError
+from propensity.kernel.centre import assign, padded
+from propensity.scores import Scores
+from random_log import random_log
+
+NAMED = {"new": "tenure < 90", "active": "tenure >= 90 AND recency <= 28", "odd": "no_such_column > 1"}
+
+
+def clouds(seed: int, k: int = 4, rows: int = 400, features: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    own = random.integers(0, k, rows)
+    return (random.normal(0, 9, (k, features))[own] + random.normal(0, 0.3, (rows, features))).astype(np.float32), own
+
+
+@pytest.mark.parametrize("k", [1, 7, 8, 11])
+def test_one_pass_assigns_sums_and_measures_as_defined(k: int) -> None:
+    random = np.random.default_rng(k)
+    row, centre = random.normal(size=(57, 5)).astype(np.float32), random.normal(size=(k, 5)).astype(np.float32)
+    label, total, count = np.empty(57, np.int64), np.empty((k, 5)), np.empty(k, np.int64)
+    inertia = assign(row, padded(centre), label, total, count)
+    square = ((row[:, None] - centre) ** 2).sum(axis=2)
+    np.testing.assert_array_equal(label, square.argmin(axis=1))
+    assert inertia == pytest.approx(square.min(axis=1).sum(), rel=1e-5)
+    np.testing.assert_array_equal(count, np.bincount(label, minlength=k))
+    for c in range(k):
+        np.testing.assert_allclose(total[c], row[label == c].sum(axis=0), atol=1e-4)
+
+
+def test_inertia_never_rises_with_k_and_true_clouds_are_found() -> None:
+    row, own = clouds(3)
+    fits = fit_all(row, most=8, restarts=10, seed=1)
+    inertia = np.array([fit.inertia for fit in fits])
+    assert (np.diff(inertia) <= 1e-6 * inertia[0]).all()
+    assert knee(inertia) == 4
+    assert adjusted_rand(fits[3].label, own) == 1.0 and fits[3].stability > 0.5
+    assert int(np.nanargmax([fit.silhouette for fit in fits])) == 3
+
+
+def test_an_iteration_never_raises_inertia_and_equal_rows_are_no_trouble() -> None:
+    row, _ = clouds(5)
+    start = plus_plus(row, 6, np.random.default_rng(0))
+    steps = [lloyd(row, start, steps)[2] for steps in range(1, 8)]
+    assert all(after <= before * (1 + 1e-6) for before, after in zip(steps, steps[1:], strict=False))
+    same = fit_all(np.ones((40, 3), np.float32), most=3, restarts=10, seed=0)
+    assert [fit.inertia for fit in same] == [0.0, 0.0, 0.0]
+
+
+def test_agreement_and_silhouette_are_those_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    row, own = clouds(2, rows=150)
+    other = np.random.default_rng(1).permutation(own)
+    assert adjusted_rand(own, other) == pytest.approx(metrics.adjusted_rand_score(own, other))
+    mixed = np.where(np.arange(150) % 3 == 0, other, own)
+    assert adjusted_rand(own, mixed) == pytest.approx(metrics.adjusted_rand_score(own, mixed))
+    assert silhouette(row, mixed, 0) == pytest.approx(metrics.silhouette_score(row, mixed), abs=1e-6)
+
+
+def test_fixed_centres_send_a_row_where_a_fit_left_it() -> None:
+    row, _ = clouds(8)
+    centre, label, inertia = lloyd(row, plus_plus(row, 4, np.random.default_rng(0)))
+    again, same = assigned(row, centre)
+    np.testing.assert_array_equal(again, label)
+    assert same == pytest.approx(inertia)
+
+
+@pytest.fixture(scope="module")
+def known() -> Evidence:
+    log = random_log(3, customers=160)
+    past = Past(log, ColumnOffers("category", min_buyers=1), log.last_day - 20)
+    who = log.customer_id[log.purchasers(past.day)]
+    money = np.random.default_rng(0).gamma(1.0, 2.0, (who.size, 2)).astype(np.float32)
+    scores = Scores(who, ("category 0", "category 1"), np.clip(money / 9, 0, 1), money, "2024-03-05", "test")
+    return Evidence(scores, past=past)
+
+
+def decided(known: Evidence, **settings: Any) -> Any:
+    usual: dict[str, Any] = {"most": 5, "named": NAMED, "shares": {"own": "brand = 'own'"}}
+    return Segment(**usual | settings)(known)
+
+
+def test_everybody_belongs_to_one_segment_and_the_profiles_add_up(known: Evidence) -> None:
+    answer = decided(known)
+    assert answer.table["customer_id"].to_list() == known.scores.customer.tolist()
+    profiles = answer.more["profiles"]
+    assert profiles["customers"].sum() == known.scores.customer.size
+    assert profiles["share"].sum() == pytest.approx(1.0) and profiles["revenue_share"].sum() == pytest.approx(1.0)
+    assert profiles["revenue_each"].is_sorted(descending=True), "segments are numbered by what a customer brings"
+    assert decided(known, k=2).table["segment"].n_unique() == 2
+
+
+def test_migration_counts_everybody_once(known: Evidence) -> None:
+    flows = decided(known, k=3).more["migration"]
+    past = known.past
+    assert past is not None
+    then, now = (set(past.log.purchasers(day).tolist()) for day in (past.day - 91, past.day))
+    recent = {
+        day: standing(past.at(day), {}).table.filter(pl.col("recency") <= 364).height
+        for day in (past.day - 91, past.day)
+    }
+    assert flows.filter(pl.col("from") != "new")["customers"].sum() == recent[past.day - 91] <= len(then)
+    assert flows.filter(pl.col("to") != "left")["customers"].sum() == recent[past.day] <= len(now)
+
+
+def test_named_segments_are_their_conditions(known: Evidence) -> None:
+    answer = decided(known)
+    assert known.past is not None
+    table = standing(known.past, {}).table
+    assert answer.table["new"].sum() == (table["tenure"] < 90).sum()
+    assert answer.table["odd"].null_count() == answer.table.height, "a column that there is not here is no condition"
+    assert answer.summary["named"]["odd"] is None
+
+
+def test_behaviour_is_what_the_log_says(known: Evidence) -> None:
+    past = known.past
+    assert past is not None
+    found = standing(past, {"own": "brand = 'own'"})
+    log = past.log
+    for n in range(0, found.row.size, 7):
+        own = slice(log.offsets[found.row[n]], log.offsets[found.row[n] + 1])
+        day, kind, item, paid = (np.asarray(c)[own] for c in (log.day, log.kind, log.item, log.revenue))
+        bought = (kind == 0) & (day < past.day)
+        year = bought & (day >= past.day - 364)
+        assert found.table["recency"][n] == past.day - day[bought].max()
+        brand = np.array(log.items["brand"].to_list())[item]
+        share = paid[year & (brand == "own")].sum() / max(paid[year].sum(), 0.01) if year.any() else None
+        assert found.table["own_share"][n] == (None if share is None else pytest.approx(share, rel=1e-5))
+
+
+def test_states_of_a_model_make_segments_too(known: Evidence, tmp_path: Path) -> None:
+    side = np.arange(known.scores.customer.size) % 2
+    states = pl.DataFrame({"customer_id": known.scores.customer, "a": 5.0 * side, "b": -3.0 * side})
+    states.write_parquet(tmp_path / "states.parquet")
+    answer = decided(known, k=2, states=str(tmp_path / "states.parquet"))
+    assert adjusted_rand(answer.table["segment"].to_numpy(), side) == 1.0
+
+
+def test_without_a_log_the_customers_table_is_segmented_and_migration_unknown() -> None:
+    random = np.random.default_rng(0)
+    money = random.gamma(1.0, 2.0, (60, 2)).astype(np.float32)
+    scores = Scores(np.arange(60), ("a", "b"), np.clip(money / 9, 0, 1), money, "2024-03-05", "test")
+    table = pl.DataFrame(
+        {"customer_id": [str(n) for n in range(60)], "spend_91": random.gamma(1, 9, 60), "recency": random.random(60)}
+    )
+    answer = Segment(most=4)(Evidence(scores, customers=table))
+    assert "migration is unknown without a log" in answer.said
+    with pytest.raises(ConfigurationError, match="segments need the event log or a table of customers"):
+        Segment(most=4)(Evidence(scores))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"k": 0}, "decision.k=0 makes no segments; give 1 or more"),
+        ({"restarts": 3}, "decision.restarts=3 is too few; give 10 or more"),
+        ({"most": 999}, "customers cannot be 999 segments; lower decision.most"),
+        ({"named": {"x": "recency >"}}, r"decision.named.x \(recency >\) cannot be applied"),
+        ({"shares": {"x": "colour = 'red'"}}, r"decision.shares.x \(colour = 'red'\) cannot be applied to items"),
+        ({"states": "nowhere.parquet"}, "no decision.states at nowhere.parquet"),
+    ],
+)
+def test_a_bad_request_is_one_sentence(known: Evidence, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        decided(known, **settings)
