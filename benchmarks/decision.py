@@ -264,6 +264,8 @@ def page(found: list[dict[str, Any]], about: dict[str, str]) -> str:
         lines.append(f"| {r['task']} | {r['name']} | {r['customers']:,} | {numbers} |")
     table = "\n".join(lines)
     gaps = ", ".join(f"{r['gap']:.1e} ({r['customers']:,})" for r in found if r.get("gap") is not None)
+    stopped = any(r["cpu_s"] is None for r in found)
+    limit = "" if stopped else " Nobody reached the limit at the sizes tried."
     missed = ", ".join(
         f"{r['name']} {r['short']:,.0f} ({r['customers']:,})" for r in found if (r.get("short") or 0) > 0.5
     )
@@ -281,7 +283,7 @@ against ours.
 |---|---|---:|---:|---:|---:|---:|
 {table}
 
-Certified gaps of our plans: {gaps or "-"}. Contacts lacking of least audiences: {missed or "none"}.
+Certified gaps of our plans: {gaps or "-"}. Contacts lacking of least audiences: {missed or "none"}.{limit}
 """
 
 
