@@ -38,7 +38,11 @@ PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
 
 @dataclass
 class Fit:
-    """How a network is fitted: length, batches, optimizer, hardware. `steps` ends a run early (-1: it does not)."""
+    """How a network is fitted: length, batches, optimizer, hardware.
+
+    steps: batches after which a run ends (-1: it ends with its epochs). threads: of torch on a CPU, None for its own
+    choice; with more than one, each waits for the others at every layer, and for whoever else wants their cores.
+    """
 
     optimizer: MakeOptimizer
     logger: Callable[..., Any] | None = None
@@ -53,10 +57,13 @@ class Fit:
     precision: Any = "32-true"
     compile: bool = False
     steps: int = -1
+    threads: int | None = 1
     progress: bool = True
 
     def __call__(self, model: OfferNet, loss: Loss, loader: ExampleLoader, out: Path, resume: str | None) -> None:
         """Fits `model` in place; leaves logs and the state to resume from under `out`."""
+        if self.threads is not None and self.accelerator == "cpu":
+            torch.set_num_threads(self.threads)
         trainer = self.trainer(out)
         module = PropensityModule(model, loss, self.optimizer, self.warmup, loader.seed)
         if self.compile:
