@@ -121,7 +121,7 @@ def test_tables_beside_the_scores_are_checked(run: Path, tmp_path: Path) -> None
 def test_scores_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     chance = np.array([[0.5, np.nan]], np.float32)
     save_scores([Scores(np.array([1]), ("a", "b"), chance, chance, "2024-03-04", "x")], tmp_path / "s.parquet")
-    with pytest.raises(DataError, match="holds 1 values of score that are not finite; score again"):
+    with pytest.raises(DataError, match="score at 2024-03-04 holds values that are not finite; fill them first"):
         gather(str(tmp_path / "s.parquet"), None, None, None, None, 1, lambda _: None)
 
 

@@ -88,7 +88,6 @@ def gather(
     if chosen is None:
         dates = ", ".join(s.cutoff for s in found)
         raise ConfigurationError(f"no scores of {cutoff} in {scores}; it holds {dates}")
-    check_finite(chosen, scores)
     beside = Path(scores).parent
     say(f"reading what is known before {chosen.cutoff}")
     table = read(customers, "customers") if customers else read_if(beside / "customers.parquet")
@@ -100,12 +99,6 @@ def gather(
         past=past_of(beside / "config.yaml", log, chosen.cutoff, say),
         seed=seed,
     )
-
-
-def check_finite(scores: Scores, path: str) -> None:
-    for name, grid in (("score", scores.probability), ("expected_revenue", scores.revenue)):
-        if bad := int((~np.isfinite(grid)).sum()):
-            raise DataError(f"{path} holds {bad} values of {name} that are not finite; score again")
 
 
 def read(path: str, what: str) -> pl.DataFrame:
