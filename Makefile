@@ -10,7 +10,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check -c con
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo results test lint bench clean
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ demo: .venv/.installed ## raw transactions to runs/demo/report.html, on real dat
 	$(RUN) scripts/prepare.py out=data/complete_journey
 	$(RUN) scripts/train.py experiment=demo out=runs/demo
 	$(RUN) scripts/evaluate.py run=runs/demo
+
+results: .venv/.installed ## README's tables from the metrics of the demo
+	$(RUN) experiments/results.py runs/demo
 
 test: .venv/.installed ## the tests that take seconds; slow ones: .venv/bin/pytest -m slow
 	$(RUN) -m pytest

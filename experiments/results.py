@@ -1,6 +1,6 @@
-"""Rewrites the tables between the marks of README.md from the metrics of backtests: `make results` runs those first.
+"""Rewrites the tables between the marks of README.md from the metrics of judged runs: `make results`.
 
-python experiments/results.py runs/backtest runs/product_type runs/ta_feng
+    python experiments/results.py runs/demo
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ COMPARED = {
     "log loss": ("all", "logloss"),
 }
 TITLES = {
+    "demo": "Complete Journey, product categories, one network for all dates",
     "backtest": "Complete Journey, product categories",
     "product_type": "Complete Journey, product types",
     "ta_feng": "Ta-Feng, product subclasses",

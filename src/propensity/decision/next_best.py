@@ -150,7 +150,8 @@ def picture(asked: Request, table: pl.DataFrame, ours: float, theirs: float, day
             left.bar(range(days), counts, bottom=bottom, color=colour, hatch=hatch, label=short(campaign.name))
             bottom += counts
         left.set(xlabel="day after the send date", ylabel="messages", title="The journeys, day by day")
-        left.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0.28, 1.0))
+        left.set_ylim(top=1.4 * left.get_ylim()[1])  # room for the names above the bars
+        left.legend(fontsize=7, loc="upper center", ncols=2)
         right.bar(["journeys", "fixed list"], [ours, theirs], color=[BLUE, "#b8bcc4"])
         right.set(ylabel="expected margin", title="Against the fixed list")
 
