@@ -22,7 +22,7 @@ from propensity.data.event_log import to_date, to_day
 from propensity.data.feature import Features
 from propensity.errors import ConfigurationError, DataError
 from propensity.metric.slice import CELLS
-from propensity.scores import COLUMNS, load_scores
+from propensity.scores import COLUMNS, load_scores, load_shares
 from propensity.training import run
 from propensity.training.checkpoint import load_trained
 from propensity.training.evaluate import customers, stored_decay
@@ -98,7 +98,7 @@ def test_scores_made_elsewhere_are_judged_beside_the_rest(
     made = judged("mine", tmp_path / "mine.parquet")
     assert made["models"]["mine"][line["a"]] == made["models"]["network"][line["a"]]
     assert any(sentence.startswith("mine left out 7 of") for sentence in made["remarks"])
-    for name in ("network", "customers"):
+    for name in ("network", "customers", "channels"):
         with pytest.raises(ConfigurationError, match=f"also.{name} takes the name of another file of the run"):
             judged(name, tmp_path / "mine.parquet")
     with pytest.raises(ConfigurationError, match="mine has no scores at .*, only at"):
@@ -123,6 +123,14 @@ def test_score_gives_what_evaluate_gave(line: dict[str, Any], composed: Compose,
     found, judged = load_scores(out)[0], load_scores(line["run"] / "scores.parquet")[1]
     assert found.cutoff == judged.cutoff == line["b"]
     np.testing.assert_array_equal(found.probability, judged.probability)
+    shares, before = (load_shares(f / "channels.parquet", line["b"], found.customer) for f in (tmp_path, line["run"]))
+    assert shares is not None and before is not None and shares.channel == before.channel == ("store", "web")
+    np.testing.assert_array_equal(shares.share, before.share)
+    np.testing.assert_allclose(shares.share.sum(axis=1), 1.0, rtol=1e-6)
+    with pytest.raises(ConfigurationError, match="is where shares of channels go; give out another name"):
+        script("score").main(
+            composed("score", f"run={line['run']}", f"cutoff={line['b']}", f"out={tmp_path / 'channels.parquet'}")
+        )
     bought = line["log"].purchasers(line["log"].last_day + 1 - 30)
     np.testing.assert_array_equal(found.customer, line["log"].customer_id[bought])
 

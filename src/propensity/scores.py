@@ -13,6 +13,8 @@ from propensity.atomic import whole_file
 from propensity.errors import ConfigurationError, DataError
 
 COLUMNS = ("cutoff", "customer_id", "offer_id", "score", "expected_revenue")
+SHARES = ("cutoff", "customer_id", "channel", "share")
+SHARES_FILE = "channels.parquet"  # beside the scores
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,65 @@ class Scores:
                 "expected_revenue": self.revenue.ravel(),
             }
         ).select(pl.lit(self.cutoff).str.to_date().alias("cutoff"), *COLUMNS[1:])
+
+
+@dataclass(frozen=True)
+class ChannelShares:
+    """customer (N,) original ids; channel (K,) names; share (N, K) chance of each channel given a purchase; cutoff."""
+
+    customer: np.ndarray
+    channel: tuple[str, ...]
+    share: np.ndarray
+    cutoff: str
+
+    def frame(self) -> pl.DataFrame:
+        """One row per customer and channel: `SHARES`."""
+        n, k = self.share.shape
+        return pl.DataFrame(
+            {
+                "customer_id": np.repeat(self.customer, k),
+                "channel": pl.Series(list(self.channel) * n, dtype=pl.String),
+                "share": self.share.ravel(),
+            }
+        ).select(pl.lit(self.cutoff).str.to_date().alias("cutoff"), *SHARES[1:])
+
+
+def save_shares(shares: Sequence[ChannelShares], path: str | Path) -> None:
+    """Writes shares of several cutoffs into one Parquet file, whole or not at all."""
+    with whole_file(path) as draft:
+        pl.concat([one.frame() for one in shares]).write_parquet(draft, compression="zstd")
+
+
+def load_shares(path: str | Path, cutoff: str, customer: np.ndarray) -> ChannelShares | None:
+    """Shares of the customers (N,) at a cutoff; None without a file, or where it does not hold the cutoff.
+
+    Ids are compared as text. Raises: DataError for a file that is no table of shares, or lacks a customer.
+    """
+    if not Path(path).is_file():
+        return None
+    try:
+        table = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); score again") from None
+    if missing := [name for name in SHARES if name not in table.columns]:
+        raise DataError(f"{path} has no column {missing[0]}; shares of channels hold {', '.join(SHARES)}")
+    part = table.filter(pl.col("cutoff").cast(pl.String) == cutoff)
+    if part.is_empty():
+        return None
+    if part.select("customer_id", "channel").is_duplicated().any():
+        raise DataError(f"{path} holds a customer and channel twice at {cutoff}; score again")
+    wide = part.with_columns(pl.col("customer_id").cast(pl.String)).pivot(
+        "channel", index="customer_id", values="share"
+    )
+    wanted = pl.DataFrame({"customer_id": pl.Series(customer).cast(pl.String)})
+    found = wanted.join(wide, on="customer_id", how="left", maintain_order="left")
+    names = sorted(wide.columns[1:])
+    grid = found.select(names).cast(pl.Float64).fill_null(np.nan).to_numpy()
+    if (gap := np.flatnonzero(~np.isfinite(grid).all(axis=1))).size:
+        raise DataError(
+            f"{path} lacks a share of customer {wanted['customer_id'][int(gap[0])]} at {cutoff}; score again"
+        )
+    return ChannelShares(customer, tuple(names), grid, cutoff)
 
 
 def save_scores(scores: Sequence[Scores], path: str | Path) -> None:

@@ -270,6 +270,19 @@ def test_a_vocabulary_travels_as_plain_containers() -> None:
     fitted = Vocabulary.fit(log, BY_CATEGORY, log.last_day)
     assert fitted.channels == ("app", "store") and set(fitted.items) == {"category", "brand"}
     assert Vocabulary.of(json.loads(json.dumps(fitted.state()))) == fitted
+    older = {name: kept for name, kept in fitted.state().items() if name != "sold_through"}
+    assert Vocabulary.of(older) == replace(fitted, sold_through=())
+
+
+def test_channels_that_only_messages_used_or_that_came_later_sell_nothing() -> None:
+    log = random_log(5)
+    day = log.last_day - 100
+    paid = (log.kind == 0) & (log.day < day)
+    names = log.meta["channels"]
+    silent = replace(log, channel=np.where(paid & (log.channel == names.index("app")), -1, log.channel))
+    fitted = Vocabulary.fit(silent, BY_CATEGORY, day)
+    assert fitted.channels == ("app", "store") and fitted.sold_through == ("store",)
+    assert RULE.sizes(fitted).sold_through == 1
 
 
 def test_features_need_the_window_and_half_life_that_rates_and_tastes_are_made_of() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from propensity.data.offer import ColumnOffers
 from propensity.decision.channel import Channel, habits
 from propensity.decision.evidence import Evidence
 from propensity.decision.past import Past
-from propensity.errors import ConfigurationError
-from propensity.scores import Scores
+from propensity.errors import ConfigurationError, DataError
+from propensity.scores import ChannelShares, Scores, load_shares, save_shares
 from random_log import random_log
 
 OFFERS = ("category 0", "category 1")
@@ -61,6 +62,44 @@ def test_the_best_channel_earns_most_after_its_cost(known: Evidence) -> None:
         assert row["best_channel"] == expected and row["expected_value"] == pytest.approx(max(worth.max(), 0.0))
         assert row["score_app"] + row["score_store"] == pytest.approx(known.scores.probability[n, m], rel=1e-5)
     assert answer.summary["value"] >= max(answer.summary["one_channel"].values())
+
+
+def test_what_the_network_has_learned_takes_the_place_of_what_is_counted(known: Evidence, tmp_path: Path) -> None:
+    who, path = known.scores.customer, tmp_path / "channels.parquet"
+    assert load_shares(path, "2024-03-05", who) is None
+    share = np.random.default_rng(2).dirichlet([1.0, 1.0, 1.0], who.size)
+    names = ("app", "post", "store")
+    earlier = ChannelShares(who, names, share[::-1], "2024-02-05")
+    save_shares([earlier, ChannelShares(who[::-1], names, share[::-1], "2024-03-05")], path)
+    assert pl.read_parquet(path).columns == ["cutoff", "customer_id", "channel", "share"]
+    assert load_shares(path, "2024-04-05", who) is None
+    learned = load_shares(path, "2024-03-05", who)
+    assert learned is not None and learned.channel == names
+    np.testing.assert_array_equal(learned.share, share)
+    answer = Channel(usual=0.0)(replace(known, shares=learned, past=None))
+    for row in answer.table.to_dicts()[::7]:
+        n, m = who.tolist().index(row["customer_id"]), OFFERS.index(row["offer_id"])
+        assert row["best_channel"] == names[int(share[n].argmax())]
+        assert row["score_post"] == pytest.approx(known.scores.probability[n, m] * share[n, 1])
+    assert answer.said[-1].endswith("app, post, store are the network's, from channels.parquet")
+    assert Channel()(known).said[-1].endswith("app, store are counted from the log's last year")
+
+
+def test_a_file_that_is_no_table_of_shares_is_refused(known: Evidence, tmp_path: Path) -> None:
+    who, path = known.scores.customer, tmp_path / "channels.parquet"
+    few = ChannelShares(who[1:], ("app", "store"), np.full((who.size - 1, 2), 0.5), "2024-03-05")
+    save_shares([few], path)
+    with pytest.raises(DataError, match=f"lacks a share of customer {who[0]} at 2024-03-05; score again"):
+        load_shares(path, "2024-03-05", who)
+    save_shares([few, few], path)
+    with pytest.raises(DataError, match="holds a customer and channel twice at 2024-03-05"):
+        load_shares(path, "2024-03-05", who)
+    few.frame().drop("share").write_parquet(path)
+    with pytest.raises(DataError, match="has no column share; shares of channels hold cutoff, customer_id"):
+        load_shares(path, "2024-03-05", who)
+    path.write_text("not Parquet")
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        load_shares(path, "2024-03-05", who)
 
 
 def test_a_channel_without_consent_is_not_used(known: Evidence) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
-from propensity.kernel.outcome import outcomes
-from propensity.kernel.reference import outcomes_reference
+from propensity.kernel.outcome import outcomes, purchase_channels
+from propensity.kernel.reference import outcomes_reference, purchase_channels_reference
 from random_log import BUSY, NOBODY, around_events, columns, membership, random_log, random_offers
 
 
@@ -71,3 +71,15 @@ def test_a_customer_has_the_same_row_in_any_block():
     for block in (np.array([BUSY]), np.array([NOBODY, BUSY, NOBODY]), np.random.default_rng(8).permutation(len(log))):
         for one, other in zip(labels(log, offers, log.first_day + 200, 60, block), everyone, strict=True):
             np.testing.assert_array_equal(one, other[block])
+
+
+@pytest.mark.parametrize("code", [[0, 1, -1], [-1, 0, -1], [1, 0, 2], [-1, -1, -1]])
+def test_channels_are_those_of_purchase_lines_in_the_horizon(code):
+    log = random_log(6, customers=25)
+    place, channels = np.array(code, np.int32), max(code) + 1
+    customer = np.random.default_rng(6).permutation(len(log))
+    for cutoff in [log.first_day - 3, *around_events(log, 6)]:
+        count = np.full((customer.size, channels), 7.7, np.float32)  # what a reused buffer may hold
+        purchase_channels(log.events, customer, cutoff, 30, place, count)
+        want = purchase_channels_reference(columns(log), customer, cutoff, 30, place, channels)
+        np.testing.assert_array_equal(count, want)

@@ -12,15 +12,19 @@ from omegaconf import DictConfig
 
 from propensity.config import conf_folder
 from propensity.data.batch import Outcomes
-from propensity.loss.multitask import Multitask, value_loss
+from propensity.loss.multitask import Multitask, channel_loss, value_loss
 from propensity.model.outputs import Outputs
 
 
 def answers(seed: int = 0) -> tuple[Outputs, Outcomes, torch.Tensor]:
     torch.manual_seed(seed)
     bought = (torch.rand(6, 4) < 0.3).float()
-    outputs = Outputs(torch.randn(6, 4), torch.rand(6, 4, 2) + 0.1, torch.randn(6), torch.randn(6, 3))
-    return outputs, Outcomes(bought, bought * torch.rand(6, 4) * 20, bought.amax(1)), torch.rand(4) + 0.5
+    outputs = Outputs(
+        torch.randn(6, 4), torch.rand(6, 4, 2) + 0.1, torch.randn(6), torch.randn(6, 3), torch.randn(6, 3)
+    )
+    money, weight = bought * torch.rand(6, 4) * 20, torch.rand(4) + 0.5
+    lines = torch.tensor([[0, 0, 0], [1, 0, 0], [2, 1, 1], [0, 0, 0], [0, 3, 5], [1, 0, 1]]).float()
+    return outputs, Outcomes(bought, money, bought.amax(1), lines), weight
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (conf_folder() / "loss").glob("*.yaml")))
@@ -45,14 +49,29 @@ def test_the_multitask_loss_is_the_sum_of_its_definitions() -> None:
     money = torch.where(paid, outcomes.revenue, 1.0)
     likelihood = -spread.log_prob(money) - money.log()  # of log revenue, not of revenue
     revenue = (likelihood * weight)[paid].sum() / weight.expand(6, 4)[paid].sum()
-    expected = (pairs * weight).mean() + 0.3 * visits.mean() * weight.mean() + 0.2 * revenue
-    torch.testing.assert_close(Multitask(visit=0.3, value=0.2)(outputs, outcomes, weight).total, expected)
+    chance = outputs.channel.softmax(1)
+    buyers = [n for n in range(6) if outcomes.channel[n].sum() > 0]
+    through = [-(outcomes.channel[n] / outcomes.channel[n].sum() * chance[n].log()).sum() for n in buyers]
+    channel = torch.stack(through).mean() * weight.mean()
+    expected = (pairs * weight).mean() + 0.3 * visits.mean() * weight.mean() + 0.2 * revenue + 0.4 * channel
+    torch.testing.assert_close(Multitask(visit=0.3, value=0.2, channel=0.4)(outputs, outcomes, weight).total, expected)
 
 
 def test_a_batch_without_a_buyer_has_no_revenue_to_learn_from() -> None:
     outputs, outcomes, weight = answers()
     nothing = outcomes._replace(revenue=torch.zeros(6, 4))
     assert value_loss(outputs, nothing, weight) == 0
+
+
+def test_without_channels_or_without_a_buyer_there_is_no_channel_to_learn() -> None:
+    outputs, outcomes, weight = answers()
+    unknown = outputs._replace(channel=outputs.channel[:, :0])
+    for lines in (outcomes.channel[:, :0], outcomes.channel[:, :1]):  # a log with none, with one
+        assert channel_loss(unknown, outcomes._replace(channel=lines), weight) == 0
+    logits = outputs.channel.requires_grad_()
+    loss = channel_loss(outputs, outcomes._replace(channel=torch.zeros(6, 3)), weight)
+    loss.backward()
+    assert loss == 0 and logits.grad is not None and (logits.grad == 0).all()
 
 
 def test_more_weight_on_an_offer_counts_its_pairs_more() -> None:

@@ -52,6 +52,7 @@ def test_every_composition_answers_for_every_pair(
     pairs = inputs.pair.shape[:2]
     assert outputs.purchase.shape == pairs and outputs.value.shape == (*pairs, 2)
     assert outputs.visit.shape == pairs[:1] and outputs.state.shape == (pairs[0], 3 * 8)
+    assert outputs.channel.shape == (pairs[0], len(small_world["examples"].vocabulary.sold_through)) == (pairs[0], 2)
     assert all(torch.isfinite(part).all() for part in outputs)
     assert ((outputs.probability() > 0) & (outputs.probability() < 1)).all()
     assert (outputs.expected_revenue() > 0).all()
@@ -99,11 +100,26 @@ def test_a_network_says_what_its_members_say_on_average(
     inputs = inputs_of(small_world, slice(0, 4))
     answers = model.answers(inputs)
     assert len(answers) == 4 and not torch.equal(answers[0].purchase, answers[1].purchase)
-    for name in ("purchase", "value", "visit"):
+    for name in ("purchase", "value", "visit", "channel"):
         mean = torch.stack([getattr(answer, name) for answer in answers]).mean(0)
         torch.testing.assert_close(getattr(model(inputs), name), mean, msg=name)
     alone = network(small_world, composed("train", "model.width=8", "model.members=1"))
     assert torch.equal(alone(inputs).purchase, alone.answers(inputs)[0].purchase)
+
+
+def test_channels_leave_the_rest_of_a_network_as_it_is(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    cfg, vocabulary = composed("train", "model.width=8", "model.members=1"), small_world["examples"].vocabulary
+    inputs = inputs_of(small_world, slice(0, 4))
+    knowing = network(small_world, cfg)
+    fewer = small_world["preparation"].feature.sizes(vocabulary)._replace(sold_through=1)
+    torch.manual_seed(3)
+    plain: OfferNet = instantiate(cfg.model, sizes=fewer)
+    plain.fit_scales(inputs_of(small_world, slice(0, 64)))
+    answer = plain.eval()(inputs)
+    assert answer.channel.shape == (4, 0)
+    assert torch.equal(answer.purchase, knowing(inputs).purchase)
 
 
 def test_a_network_without_members_is_refused(small_world: dict[str, Any], composed: Callable[..., DictConfig]) -> None:

@@ -1,7 +1,8 @@
 """What travels from the log to the model. A batch is one send date: its offers, context and season are shared by all.
 
 B customers, L events kept, M offers, P pair columns, F customer columns, C context columns, A attributes, K item
-attributes, S season terms. `NamedTuple`s: the loader pins them, Lightning moves them, export flattens them.
+attributes, S season terms; for outcomes, K channels that purchases came through. `NamedTuple`s: the loader pins them,
+Lightning moves them, export flattens them.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Outcomes(NamedTuple):
     bought: Tensor  # (B, M) float32, 0 or 1
     revenue: Tensor  # (B, M) float32, net of returns
     visit: Tensor  # (B,) float32, 1 if anything was bought
+    channel: Tensor  # (B, K) float32, purchase lines through each channel
 
 
 class Batch(NamedTuple):
@@ -57,3 +59,4 @@ class Sizes(NamedTuple):
     season: int
     offers: int  # offer codes, the unknown included
     attributes: int
+    sold_through: int  # channels that purchases came through

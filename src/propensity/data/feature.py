@@ -24,7 +24,7 @@ from propensity.errors import ConfigurationError
 from propensity.kernel.customer import customer_columns, customer_windows
 from propensity.kernel.event import KINDS
 from propensity.kernel.history import last_events
-from propensity.kernel.outcome import outcomes
+from propensity.kernel.outcome import outcomes, purchase_channels
 from propensity.kernel.pair import pair_columns, pair_windows, row_of_nothing
 
 PRIOR_DAYS = 91  # weight of the market's rate, in days of exposure, against the customer's own
@@ -72,6 +72,7 @@ class FeatureRule:
             season=len(SEASON),
             offers=len(vocabulary.offers) + 1,
             attributes=vocabulary.attribute_size,
+            sold_through=len(vocabulary.sold_through),
         )
 
 
@@ -84,7 +85,8 @@ class Features:
         self.offer_code = vocabulary.offer_codes(offers)
         self.attribute = vocabulary.offer_attributes(log, offers)
         self.item_code = vocabulary.item_codes(log)
-        self.channel_code = self._channel_codes(vocabulary)
+        self.channel_code = self._channel_codes(vocabulary.channels)
+        self.sold_through = self._channel_codes(vocabulary.sold_through) - 1  # -1: counts for none
         self.windows, self.half_lives = np.array(rule.windows), np.array(rule.half_lives)
 
     def inputs(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden | None = None) -> Inputs:
@@ -113,7 +115,9 @@ class Features:
         bought = np.empty((customer.size, len(self.offers)), bool)
         money, visit = np.empty(bought.shape, np.float32), np.empty(customer.size, bool)
         outcomes(self.events, self.sets, customer, cutoff.day, cutoff.horizon, bought, money, visit)
-        arrays: Any = (bought.astype(np.float32), money, visit.astype(np.float32))
+        channel = np.empty((customer.size, len(self.vocabulary.sold_through)), np.float32)
+        purchase_channels(self.events, customer, cutoff.day, cutoff.horizon, self.sold_through, channel)
+        arrays: Any = (bought.astype(np.float32), money, visit.astype(np.float32), channel)
         return Outcomes(*arrays)
 
     def _pair(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden, person: np.ndarray) -> np.ndarray:
@@ -170,9 +174,9 @@ class Features:
         last_events(self.events, self.sets, customer, cutoff.day, hidden.days, hidden.offer, out)
         return out
 
-    def _channel_codes(self, vocabulary: Vocabulary) -> np.ndarray:
-        """Channel number in the log (-1 for none, the last entry) -> code in the vocabulary."""
-        position = {name: k + 1 for k, name in enumerate(vocabulary.channels)}
+    def _channel_codes(self, names: tuple[str, ...]) -> np.ndarray:
+        """Channel number in the log (-1 for none, the last entry) -> code among the names, 0 for another."""
+        position = {name: k + 1 for k, name in enumerate(names)}
         return np.array([position.get(name, 0) for name in self.log.meta["channels"]] + [0], np.int32)
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from propensity.data.event_log import EventLog
 from propensity.data.offer import OfferRule, Offers, buyers, nameable, offers_before
+from propensity.kernel.event import PURCHASE
 
 TOKEN_VALUES = 3000  # an item attribute with more values than this says too little per value
 SHARE_VALUES = 512  # the same for describing offers by the shares of their items
@@ -20,12 +21,16 @@ SHARE_VALUES = 512  # the same for describing offers by the shares of their item
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Names by position: `offers[k]` has code k + 1, as has `items[column][k]`; `shares` describe offers."""
+    """Names by position: `offers[k]` has code k + 1, as has `items[column][k]`; `shares` describe offers.
+
+    `sold_through` are the channels that purchases came through, a subset of `channels`.
+    """
 
     offers: tuple[str, ...]
     items: dict[str, tuple[str, ...]]
     shares: dict[str, tuple[str, ...]]
     channels: tuple[str, ...]
+    sold_through: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, log: EventLog, rule: OfferRule, day: int) -> Vocabulary:
@@ -35,11 +40,13 @@ class Vocabulary:
         known = log.items.filter(pl.Series(log.item_known < day))
         values = {name: _values(known, name) for name in known.columns if name != "item"}
         column = getattr(rule, "column", None)  # an offer's own column says nothing that its code does not
+        past = log.day < day
         return cls(
             offers=tuple(name for name, kept in zip(offers.name, enough, strict=True) if kept),
             items={name: found for name, found in values.items() if 1 < len(found) <= TOKEN_VALUES},
             shares={n: found for n, found in values.items() if 1 < len(found) <= SHARE_VALUES and n != column},
-            channels=tuple(log.meta["channels"][k] for k in np.unique(log.channel[log.day < day]) if k >= 0),
+            channels=_channels(log, past),
+            sold_through=_channels(log, past & (log.kind == PURCHASE)),
         )
 
     def state(self) -> dict[str, Any]:
@@ -49,7 +56,9 @@ class Vocabulary:
     @classmethod
     def of(cls, state: dict[str, Any]) -> Vocabulary:
         items, shares = ({k: tuple(v) for k, v in state[name].items()} for name in ("items", "shares"))
-        return cls(tuple(state["offers"]), items, shares, tuple(state["channels"]))
+        return cls(
+            tuple(state["offers"]), items, shares, tuple(state["channels"]), tuple(state.get("sold_through", ()))
+        )
 
     def offer_codes(self, offers: Offers) -> np.ndarray:
         """(M,) int64 codes of offers."""
@@ -80,6 +89,11 @@ class Vocabulary:
     @property
     def attribute_size(self) -> int:
         return 1 + sum(len(found) for found in self.shares.values())
+
+
+def _channels(log: EventLog, kept: np.ndarray) -> tuple[str, ...]:
+    """Names of the channels of some events (E,) bool, in the log's order."""
+    return tuple(log.meta["channels"][k] for k in np.unique(log.channel[kept]) if k >= 0)
 
 
 def _values(items: pl.DataFrame, name: str) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Through which channel a customer will buy an offer, and which is worth its cost.
 
-The scores say whether; the channel is the customer's own habit of the last year, drawn to the offer's, which is drawn
-to everybody's. Habits are counted, not learned: the network has no opinion on channels.
+The scores say whether; through which channel is what the network has learned of the customer, the same for every offer.
+Where it has learned of none, it is the customer's own habit of the last year, counted and drawn to the offer's, which
+is drawn to everybody's.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Channel:
     """The best channel of every customer for some offers, or none where no message pays.
 
     offers: None takes the `count` with the highest expected revenue. cost of a message by channel, `usual` for the
-    others. own, shared: purchases that the offer's habit counts beside a customer's, and everybody's beside an offer's.
+    others. own, shared: purchases that the offer's habit counts beside a customer's, and everybody's beside an offer's,
+    where habits are counted.
     A channel for which customers have a column `consent_<channel>` is used with their consent only.
     """
 
@@ -53,11 +55,9 @@ class Channel:
 
     def __call__(self, evidence: Evidence) -> Answer:
         scores = evidence.scores
-        if evidence.past is None:
-            raise ConfigurationError("habits of channels need the event log; give log=<folder>")
         strong = np.argsort(-scores.revenue.sum(axis=0, dtype=float), kind="stable")[: self.count]
         chosen = strong if self.offers is None else np.array([evidence.offer(name) for name in self.offers])
-        names, share = habits(evidence.past, scores.customer, [scores.offer[m] for m in chosen], self.own, self.shared)
+        names, share = self.shares(evidence, [scores.offer[m] for m in chosen])
         cost = self.cost or {}
         if unknown := sorted(set(cost) - set(names)):
             raise ConfigurationError(
@@ -96,9 +96,23 @@ class Channel:
             f"the best channel of each customer: expected margin {total:,.2f} over {m} offers; through one alone "
             + ", ".join(f"{name} {amount:,.2f}" for name, amount in one.items())
         ]
-        if names == [ANY]:
+        if evidence.shares is not None:
+            said.append(f"the customers' shares of {', '.join(names)} are the network's, from channels.parquet")
+        elif names != [ANY]:
+            said.append(f"the customers' shares of {', '.join(names)} are counted from the log's last year")
+        else:
             said.append("no purchase of the last year names a channel; map one with data.source.columns.channel")
         return Answer("channel", table, said, counted, summary, picture(counted, names), {"channels": counted})
+
+    def shares(self, evidence: Evidence, offers: Sequence[str]) -> tuple[list[str], np.ndarray]:
+        """Channels, and the chance of each given a purchase (N, M, C): the network's, else the habits in the log."""
+        learned, scores = evidence.shares, evidence.scores
+        if learned is not None:
+            n, k = learned.share.shape
+            return list(learned.channel), np.broadcast_to(learned.share[:, None, :], (n, len(offers), k))
+        if evidence.past is None:
+            raise ConfigurationError("habits of channels need the event log; give log=<folder>")
+        return habits(evidence.past, scores.customer, offers, self.own, self.shared)
 
     def allowed(self, evidence: Evidence, names: list[str]) -> np.ndarray:
         """(N, C) who may be written to through which channel."""

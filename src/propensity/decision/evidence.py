@@ -12,19 +12,21 @@ import polars as pl
 
 from propensity.decision.past import Past, past_of
 from propensity.errors import ConfigurationError, DataError
-from propensity.scores import Scores, load_scores
+from propensity.scores import SHARES_FILE, ChannelShares, Scores, load_scores, load_shares
 
 
 @dataclass(frozen=True)
 class Evidence:
     """scores of one send date, and of the `earlier` ones in the file; customers, one row per customer of the scores in
-    their order; contacts: customer_id, day (Date), channel; past: the log before the date."""
+    their order; contacts: customer_id, day (Date), channel; past: the log before the date;
+    shares: the channels of the customers' purchases, as the network has learned them."""
 
     scores: Scores
     earlier: tuple[Scores, ...] = ()
     customers: pl.DataFrame | None = None
     contacts: pl.DataFrame | None = None
     past: Past | None = None
+    shares: ChannelShares | None = None
     seed: int = 17
 
     def offer(self, name: str) -> int:
@@ -96,6 +98,7 @@ def gather(
         earlier=tuple(s for s in found if s.cutoff < chosen.cutoff),
         customers=None if table is None else aligned(table, chosen.customer, customers or "customers.parquet"),
         contacts=None if contacts is None else promised(read(contacts, "contacts"), contacts),
+        shares=load_shares(beside / SHARES_FILE, chosen.cutoff, chosen.customer),
         past=past_of(beside / "config.yaml", log, chosen.cutoff, say),
         seed=seed,
     )

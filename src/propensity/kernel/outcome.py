@@ -35,6 +35,24 @@ def outcomes(
 
 
 @njit(cache=True, nogil=True)
+def purchase_channels(
+    events: Events, customer: np.ndarray, cutoff: int, horizon: int, code: np.ndarray, count: np.ndarray
+) -> None:
+    """Fills count (B, K) float32: purchase lines in the horizon through each of K channels.
+
+    Args: customer (B,) rows of the log, cutoff day, horizon in days; code (C + 1,) the place in K of each channel of
+    the log, -1 for those that do not count; the last is that of lines without a channel.
+    """
+    kind, channel = events.kind, events.channel
+    for b in range(customer.size):
+        count[b, :] = 0.0
+        for e in range(first_at(events, customer[b], cutoff), first_at(events, customer[b], cutoff + horizon)):
+            k = code[channel[e]]
+            if kind[e] == PURCHASE and k >= 0:
+                count[b, k] += 1.0
+
+
+@njit(cache=True, nogil=True)
 def add_future(events: Events, sets: Sets, start: int, end: int, bought: np.ndarray, total: np.ndarray) -> bool:
     """Adds events [start, end) of one customer to bought (M,) and total (M,); whether anything was bought."""
     kind, item, revenue = events.kind, events.item, events.revenue

@@ -240,6 +240,14 @@ def outcomes_reference(
     return bought, money, visit
 
 
+def purchase_channels_reference(
+    log: Columns, customer: np.ndarray, cutoff: int, horizon: int, code: np.ndarray, channels: int
+) -> np.ndarray:
+    """`purchase_channels`: (B, K)."""
+    bought = [of_kind(between(log, n, cutoff, cutoff + horizon), PURCHASE)["channel"] for n in customer]
+    return np.array([[(code[through] == k).sum() for k in range(channels)] for through in bought])
+
+
 def last_events_reference(
     log: Columns,
     belongs: np.ndarray,

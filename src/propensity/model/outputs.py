@@ -13,16 +13,22 @@ SIGMA_MAX = 2.0  # of log revenue; beyond it the mean of a log-normal is a matte
 
 class Outputs(NamedTuple):
     """purchase (B, M) logit of buying in the horizon; value (B, M, 2) location and scale of the log revenue of a buyer;
-    visit (B,) logit of buying anything; state (B, D) of the customer."""
+    visit (B,) logit of buying anything; state (B, D) of the customer; channel (B, K) logits of the channel that a
+    purchase goes through, K = 0 where fewer than two are known."""
 
     purchase: Tensor
     value: Tensor
     visit: Tensor
     state: Tensor
+    channel: Tensor
 
     def probability(self) -> Tensor:
         """(B, M) chance to buy within the horizon."""
         return self.purchase.sigmoid()
+
+    def channel_share(self) -> Tensor:
+        """(B, K) chance of each channel, given a purchase."""
+        return self.channel.softmax(dim=-1)
 
     def expected_revenue(self) -> Tensor:
         """(B, M) in the log's currency: the chance to buy times the mean of the log-normal (ZILN)."""
@@ -34,8 +40,9 @@ def agreed(answers: list[Outputs]) -> Outputs:
     """One answer out of several: the mean of their logits and revenue parameters, their states side by side."""
     if len(answers) == 1:
         return answers[0]
-    purchase, value, visit, state = zip(*answers, strict=True)
-    return Outputs(mean_of(purchase), mean_of(value), mean_of(visit), torch.cat(state, dim=-1))
+    purchase, value, visit, state, channel = zip(*answers, strict=True)
+    voices = mean_of(purchase), mean_of(value), mean_of(visit)
+    return Outputs(*voices, torch.cat(state, dim=-1), mean_of(channel))
 
 
 def mean_of(parts: Sequence[Tensor]) -> Tensor:

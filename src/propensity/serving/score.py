@@ -8,18 +8,25 @@ from pathlib import Path
 from propensity.data.cutoff import cutoff_of
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.offer import buyers
-from propensity.scores import Scores, save_scores
+from propensity.errors import ConfigurationError
+from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
 from propensity.training.checkpoint import load_trained
-from propensity.training.predict import predict
+from propensity.training.predict import predict_both
 
 
 def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: Callable[[str], None]) -> Scores:
     """Writes to `out` the scores of everybody with a purchase before `cutoff` for every offer on the list then.
 
+    A network that learned channels also leaves the shares of each customer in channels.parquet beside `out`.
+
     Args: run folder; cutoff, any date after the first event, also past the end of the log; log, a folder (None: the
     run's own); say hears what a reader of the scores should know: a stale log, or a cutoff that is in-sample.
-    Raises: ConfigurationError for a missing run or a cutoff before the first event, DataError for damaged files.
+    Raises: ConfigurationError for a missing run, a cutoff before the first event or an `out` that the shares need,
+    DataError for damaged files.
     """
+    beside = Path(out).with_name(SHARES_FILE)
+    if beside == Path(out):
+        raise ConfigurationError(f"{out} is where shares of channels go; give out another name, such as scores.parquet")
     trained = load_trained(run)
     events = trained.preparation.open() if log is None else EventLog.open(log)
     date = cutoff_of(events, cutoff, trained.preparation.horizon)
@@ -32,6 +39,8 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
     rule, (features, _, _) = trained.preparation.offer, occasion
     if rule.min_buyers > buyers(features.log, features.offers, date.day, rule.window).max():
         say(f"no offer has {rule.min_buyers} buyers in the {rule.window} days before {date}: all that sold are scored")
-    scores = predict(trained.model, occasion)
+    scores, shares = predict_both(trained.model, occasion)
     save_scores([scores], out)
+    if shares is not None:
+        save_shares([shares], beside)
     return scores

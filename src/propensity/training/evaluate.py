@@ -28,13 +28,13 @@ from propensity.metric.evaluation import evaluate as compare
 from propensity.metric.interval import resample_weights
 from propensity.metric.slice import partition, slices
 from propensity.metric.truth import Prediction, Truth
-from propensity.scores import Scores, aligned, load_scores, save_scores
+from propensity.scores import SHARES_FILE, Scores, aligned, load_scores, save_scores, save_shares
 from propensity.training.checkpoint import Trained, load_trained
-from propensity.training.predict import predict
+from propensity.training.predict import predict_both
 from propensity.training.track import log_judgement
 
 NETWORK = "network"
-RESERVED = ("scores", "customers")  # tables of a run that are no rival's
+RESERVED = ("scores", "customers", "channels")  # tables of a run that are no rival's
 Say = Callable[[str], None]
 Answers = dict[str, list[Scores]]
 
@@ -52,7 +52,8 @@ class Case(NamedTuple):
 def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
     """Judges `cfg.run` at `cfg.cutoffs` against the incumbents, which are fitted on the run's own training dates.
 
-    Leaves metrics.json, scores.parquet, a Parquet file per incumbent, and customers.parquet in the run.
+    Leaves metrics.json, scores.parquet, a Parquet file per incumbent, customers.parquet and, where the network learned
+    channels, channels.parquet in the run.
     """
     trained = load_trained(cfg.run)
     log = trained.preparation.open()
@@ -64,7 +65,8 @@ def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
     for occasion in occasions:
         if occasion.snapshot.cutoff.day < to_day(trained.about["end"]):
             say(f"cutoff {occasion.snapshot.cutoff} lies before the last training label: its figures are in-sample")
-    answers = {NETWORK: [predict(trained.model, occasion, NETWORK) for occasion in occasions]}
+    asked = [predict_both(trained.model, occasion, NETWORK) for occasion in occasions]
+    answers = {NETWORK: [scores for scores, _ in asked]}
     baselines = chosen(cfg)
     if baselines:
         say("preparing the incumbents' training dates")
@@ -76,7 +78,10 @@ def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
         answers[name] = foreign(load_scores(path, name), occasions)
     curve = stored_decay(cfg.decay, trained.about["config"]["data"])
     case = Case(log, occasions, answers, trained.about, Path(cfg.run))
-    return judge(case, cfg, say, {"decay": curve} if curve else {})
+    metrics = judge(case, cfg, say, {"decay": curve} if curve else {})
+    if shares := [each for _, each in asked if each is not None]:
+        save_shares(shares, case.out / SHARES_FILE)
+    return metrics
 
 
 def stored_decay(file: str | None, data: Mapping[str, Any]) -> dict[str, Any] | None:

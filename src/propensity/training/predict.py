@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import nn
 
 from propensity.data.preparation import Occasion
-from propensity.scores import Scores
+from propensity.model.outputs import Outputs
+from propensity.scores import ChannelShares, Scores
 from propensity.training.loader import to_tensors
 
 
@@ -16,17 +19,34 @@ def predict(model: nn.Module, occasion: Occasion, name: str = "network", pairs: 
 
     A score does not depend on the block it was computed in.
     """
-    offer = occasion.features.offers.name
+    return predict_both(model, occasion, name, pairs)[0]
+
+
+def predict_both(
+    model: nn.Module, occasion: Occasion, name: str = "network", pairs: int = 131_072
+) -> tuple[Scores, ChannelShares | None]:
+    """Scores as of `predict`, and the channels that purchases will go through; None where fewer than two are known."""
+    offer, channel = occasion.features.offers.name, occasion.features.vocabulary.sold_through
     shape = (occasion.customer.size, len(offer))
     probability, revenue = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    share = np.empty((shape[0], len(channel)), np.float32)
+    for block, outputs in answers(model, occasion, max(pairs // max(shape[1], 1), 1)):
+        probability[block] = outputs.probability().float().cpu().numpy()
+        revenue[block] = outputs.expected_revenue().float().cpu().numpy()
+        if len(channel) > 1:
+            share[block] = outputs.channel_share().float().cpu().numpy()
+    ids, cutoff = occasion.customer_id, str(occasion.snapshot.cutoff)
+    shares = ChannelShares(ids, channel, share, cutoff) if len(channel) > 1 else None
+    return Scores(ids, offer, probability, revenue, cutoff, name), shares
+
+
+def answers(model: nn.Module, occasion: Occasion, size: int) -> Iterator[tuple[slice, Outputs]]:
+    """Blocks of at most `size` customers and what the model, not training, says of them."""
     device = next(model.parameters()).device
     training = model.training
     model.eval()
-    for block, arrays in occasion.blocks(max(pairs // max(shape[1], 1), 1)):
+    for block, arrays in occasion.blocks(size):
         inputs = to_tensors(arrays)
         with torch.inference_mode():
-            outputs = model(type(inputs)(*(tensor.to(device) for tensor in inputs)))
-            probability[block] = outputs.probability().float().cpu().numpy()
-            revenue[block] = outputs.expected_revenue().float().cpu().numpy()
+            yield block, model(type(inputs)(*(tensor.to(device) for tensor in inputs)))
     model.train(training)
-    return Scores(occasion.customer_id, offer, probability, revenue, str(occasion.snapshot.cutoff), name)
