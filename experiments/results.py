@@ -1,6 +1,6 @@
 """Rewrites the tables between the marks of README.md from the metrics of judged runs: `make results`.
 
-    python experiments/results.py runs/demo
+python experiments/results.py runs/demo
 """
 
 from __future__ import annotations

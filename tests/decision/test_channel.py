@@ -76,13 +76,18 @@ def test_what_the_network_has_learned_takes_the_place_of_what_is_counted(known: 
     learned = load_shares(path, "2024-03-05", who)
     assert learned is not None and learned.channel == names
     np.testing.assert_array_equal(learned.share, share)
-    answer = Channel(usual=0.0)(replace(known, shares=learned, past=None))
+    answer = Channel(usual=0.0, learned=True)(replace(known, shares=learned, past=None))
     for row in answer.table.to_dicts()[::7]:
         n, m = who.tolist().index(row["customer_id"]), OFFERS.index(row["offer_id"])
         assert row["best_channel"] == names[int(share[n].argmax())]
         assert row["score_post"] == pytest.approx(known.scores.probability[n, m] * share[n, 1])
     assert answer.said[-1].endswith("app, post, store are the network's, from channels.parquet")
-    assert Channel()(known).said[-1].endswith("app, store are counted from the log's last year")
+    counted = Channel()(replace(known, shares=learned)).said[-1]
+    assert counted.endswith("app, store are counted from the log's last year")
+    with pytest.raises(
+        ConfigurationError, match="no shares of 2024-03-05 in channels.parquet beside the scores; score"
+    ):
+        Channel(learned=True)(known)
 
 
 def test_a_file_that_is_no_table_of_shares_is_refused(known: Evidence, tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """Through which channel a customer will buy an offer, and which is worth its cost.
 
-The scores say whether; through which channel is what the network has learned of the customer, the same for every offer.
-Where it has learned of none, it is the customer's own habit of the last year, counted and drawn to the offer's, which
-is drawn to everybody's.
+The scores say whether; through which channel is the customer's own habit of the last year, counted and drawn to the
+offer's, which is drawn to everybody's; or, where asked for, what the network has learned, the same for every offer.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ class Channel:
     """The best channel of every customer for some offers, or none where no message pays.
 
     offers: None takes the `count` with the highest expected revenue. cost of a message by channel, `usual` for the
-    others. own, shared: purchases that the offer's habit counts beside a customer's, and everybody's beside an offer's,
-    where habits are counted.
-    A channel for which customers have a column `consent_<channel>` is used with their consent only.
+    others. learned: take the shares that the network left beside the scores, instead of counting habits in the log.
+    own, shared: purchases that the offer's habit counts beside a customer's, and everybody's beside an offer's, where
+    habits are counted. A channel for which customers have a column `consent_<channel>` is used with their consent only.
     """
 
     offers: Sequence[str] | None = None
@@ -39,6 +38,7 @@ class Channel:
     cost: Mapping[str, float] | None = None
     usual: float = 0.02
     margin: float = 0.3
+    learned: bool = False
     own: float = 5.0
     shared: float = 50.0
 
@@ -96,7 +96,7 @@ class Channel:
             f"the best channel of each customer: expected margin {total:,.2f} over {m} offers; through one alone "
             + ", ".join(f"{name} {amount:,.2f}" for name, amount in one.items())
         ]
-        if evidence.shares is not None:
+        if self.learned:
             said.append(f"the customers' shares of {', '.join(names)} are the network's, from channels.parquet")
         elif names != [ANY]:
             said.append(f"the customers' shares of {', '.join(names)} are counted from the log's last year")
@@ -105,11 +105,18 @@ class Channel:
         return Answer("channel", table, said, counted, summary, picture(counted, names), {"channels": counted})
 
     def shares(self, evidence: Evidence, offers: Sequence[str]) -> tuple[list[str], np.ndarray]:
-        """Channels, and the chance of each given a purchase (N, M, C): the network's, else the habits in the log."""
-        learned, scores = evidence.shares, evidence.scores
-        if learned is not None:
-            n, k = learned.share.shape
-            return list(learned.channel), np.broadcast_to(learned.share[:, None, :], (n, len(offers), k))
+        """Channels, and the chance of each given a purchase (N, M, C): counted in the log, or learned by the network."""
+        scores = evidence.scores
+        if self.learned:
+            if evidence.shares is None:
+                raise ConfigurationError(
+                    f"no shares of {scores.cutoff} in channels.parquet beside the scores; score again with a network "
+                    "that learned channels, or leave decision.learned out"
+                )
+            n, k = evidence.shares.share.shape
+            return list(evidence.shares.channel), np.broadcast_to(
+                evidence.shares.share[:, None, :], (n, len(offers), k)
+            )
         if evidence.past is None:
             raise ConfigurationError("habits of channels need the event log; give log=<folder>")
         return habits(evidence.past, scores.customer, offers, self.own, self.shared)
