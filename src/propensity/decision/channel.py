@@ -105,7 +105,7 @@ class Channel:
         return Answer("channel", table, said, counted, summary, picture(counted, names), {"channels": counted})
 
     def shares(self, evidence: Evidence, offers: Sequence[str]) -> tuple[list[str], np.ndarray]:
-        """Channels, and the chance of each given a purchase (N, M, C): counted in the log, or as the network learned."""
+        """Channels, and the chance of each given a purchase (N, M, C): counted, or learned by the network."""
         scores = evidence.scores
         if self.learned:
             if evidence.shares is None:
