@@ -25,7 +25,7 @@ def test_the_first_variant_is_held_against_the_others(
     small_world: dict[str, Any], repository: Path, tmp_path: Path
 ) -> None:
     done = run(
-        repository, small_world, tmp_path, "{one: [model.width=8], same: [model.width=8], wide: [model.width=16]}"
+        repository, small_world, tmp_path, "{one: ['model.width=8'], same: ['model.width=8'], wide: ['model.width=16']}"
     )
     assert done.returncode == 0, done.stderr[-2000:]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
