@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from propensity.training.loader import to_tensors
 def predict(model: nn.Module, occasion: Occasion, name: str = "network", pairs: int = 131_072) -> Scores:
     """Scores of every customer of the occasion for every offer; `pairs` at a time, on the device of the model.
 
-    A score does not depend on the block it was computed in.
+    A score depends neither on the block it was computed in nor on how many threads torch may use.
     """
     return predict_both(model, occasion, name, pairs)[0]
 
@@ -30,14 +31,26 @@ def predict_both(
     shape = (occasion.customer.size, len(offer))
     probability, revenue = np.empty(shape, np.float32), np.empty(shape, np.float32)
     share = np.empty((shape[0], len(channel)), np.float32)
-    for block, outputs in answers(model, occasion, max(pairs // max(shape[1], 1), 1)):
-        probability[block] = outputs.probability().float().cpu().numpy()
-        revenue[block] = outputs.expected_revenue().float().cpu().numpy()
-        if len(channel) > 1:
-            share[block] = outputs.channel_share().float().cpu().numpy()
+    with one_thread():
+        for block, outputs in answers(model, occasion, max(pairs // max(shape[1], 1), 1)):
+            probability[block] = outputs.probability().float().cpu().numpy()
+            revenue[block] = outputs.expected_revenue().float().cpu().numpy()
+            if len(channel) > 1:
+                share[block] = outputs.channel_share().float().cpu().numpy()
     ids, cutoff = occasion.customer_id, str(occasion.snapshot.cutoff)
     shares = ChannelShares(ids, channel, share, cutoff) if len(channel) > 1 else None
     return Scores(ids, offer, probability, revenue, cutoff, name), shares
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of torch on the CPU, so that sums are made in one order wherever a score is made."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def answers(model: nn.Module, occasion: Occasion, size: int) -> Iterator[tuple[slice, Outputs]]:

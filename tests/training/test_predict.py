@@ -1,0 +1,35 @@
+"""Scores are the same wherever they are made: no score depends on its block, or on the threads that torch may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from propensity.training.loader import to_tensors
+from propensity.training.predict import predict
+
+
+def test_scores_do_not_depend_on_the_threads_that_torch_may_use(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    occasion = small_world["examples"].occasions[-1]
+    torch.manual_seed(5)
+    sizes = small_world["preparation"].feature.sizes(small_world["examples"].vocabulary)
+    model = instantiate(composed("train", "model.width=16").model, sizes=sizes)
+    model.fit_scales(to_tensors(occasion.features.inputs(occasion.snapshot, occasion.customer)))
+    before, found = torch.get_num_threads(), {}
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found[threads] = predict(model, occasion)
+            assert torch.get_num_threads() == threads, "whoever asked has as many as before"
+    finally:
+        torch.set_num_threads(before)
+    for threads in (2, 3):
+        np.testing.assert_array_equal(found[threads].probability, found[1].probability)
+        np.testing.assert_array_equal(found[threads].revenue, found[1].revenue)
