@@ -55,3 +55,14 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture
 def repository() -> Path:
     return conf_folder().parent
+
+
+def judged_run(log: Path, out: Path, end: str, *asked: str) -> Path:
+    """A short run on the log at `log`, its labels ending at `end`, judged there as `asked`; returns its folder."""
+    from propensity.training.evaluate import evaluate_run
+    from propensity.training.run import train
+
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        train(compose("train", overrides=[*SMALL, *QUICK, f"data.log={log}", f"data.end={end}", f"out={out}"]))
+        evaluate_run(compose("evaluate", overrides=[f"run={out}", f"cutoffs=[{end}]", *asked]), lambda text: None)
+    return out

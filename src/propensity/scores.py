@@ -77,12 +77,7 @@ def load_shares(path: str | Path, cutoff: str, customer: np.ndarray) -> ChannelS
     """
     if not Path(path).is_file():
         return None
-    try:
-        table = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); score again") from None
-    if missing := [name for name in SHARES if name not in table.columns]:
-        raise DataError(f"{path} has no column {missing[0]}; shares of channels hold {', '.join(SHARES)}")
+    table = _table(Path(path), SHARES, "shares of channels")
     part = table.filter(pl.col("cutoff").cast(pl.String) == cutoff)
     if part.is_empty():
         return None
@@ -119,13 +114,19 @@ def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:
     path = Path(path)
     if not path.is_file():
         raise ConfigurationError(f"no scores at {path}; write them with scripts/score.py out={path}")
+    table = _table(path, COLUMNS, "scores")
+    return [_grid(part, model) for _, part in sorted(table.group_by("cutoff"), key=lambda group: str(group[0][0]))]
+
+
+def _table(path: Path, columns: Sequence[str], what: str) -> pl.DataFrame:
+    """A Parquet file that has the columns; DataError for any other."""
     try:
         table = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again") from None
-    if missing := [name for name in COLUMNS if name not in table.columns]:
-        raise DataError(f"{path} has no column {missing[0]}; scores hold {', '.join(COLUMNS)}")
-    return [_grid(part, model) for _, part in sorted(table.group_by("cutoff"), key=lambda group: str(group[0][0]))]
+    if missing := [name for name in columns if name not in table.columns]:
+        raise DataError(f"{path} has no column {missing[0]}; {what} hold {', '.join(columns)}")
+    return table
 
 
 def _grid(part: pl.DataFrame, model: str) -> Scores:

@@ -14,15 +14,14 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from conftest import QUICK, SMALL
+from conftest import judged_run
 from propensity.data.event_log import COLUMNS, to_date
 from propensity.errors import ConfigurationError
 from propensity.training.canary import KINDS, planted
 from propensity.training.checkpoint import load_trained, save_trained
-from propensity.training.evaluate import evaluate_run, occasion_of
+from propensity.training.evaluate import occasion_of
 from propensity.training.gate import Finding, gate
 from propensity.training.leak import another_future, informed, suspects
-from propensity.training.run import train
 
 Compose = Callable[..., DictConfig]
 
@@ -30,18 +29,9 @@ Compose = Callable[..., DictConfig]
 @pytest.fixture(scope="module")
 def judged(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was judged against popularity at the date its labels end."""
-    from hydra import compose, initialize_config_dir
-
-    from propensity.config import conf_folder
-
-    out = tmp_path_factory.mktemp("gate") / "run"
     end = to_date(small_world["log"].last_day + 1 - 40).isoformat()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        given = [*SMALL, *QUICK, f"data.log={small_world['folder']}", f"data.end={end}", f"out={out}"]
-        train(compose("train", overrides=given))
-        asked = [f"run={out}", f"cutoffs=[{end}]", "baselines=[popularity]", "resamples=20"]
-        evaluate_run(compose("evaluate", overrides=asked), lambda text: None)
-    return out
+    out = tmp_path_factory.mktemp("gate") / "run"
+    return judged_run(small_world["folder"], out, end, "baselines=[popularity]", "resamples=20")
 
 
 def copied(judged: Path, tmp_path: Path) -> Path:

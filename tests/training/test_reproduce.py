@@ -12,14 +12,12 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from conftest import QUICK, SMALL
+from conftest import judged_run
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError
 from propensity.training import reproduce as module
 from propensity.training.checkpoint import load_trained, save_trained
-from propensity.training.evaluate import evaluate_run
 from propensity.training.reproduce import Copy, reproduce
-from propensity.training.run import train
 
 Compose = Callable[..., DictConfig]
 
@@ -27,18 +25,10 @@ Compose = Callable[..., DictConfig]
 @pytest.fixture(scope="module")
 def original(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A run with a log of its own, judged where its labels end, and everything heard while it is reproduced."""
-    from hydra import compose, initialize_config_dir
-
-    from propensity.config import conf_folder
-
     base = tmp_path_factory.mktemp("original")
     shutil.copytree(small_world["folder"], base / "log")
     end = to_date(small_world["log"].last_day + 1 - 40).isoformat()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        given = [*SMALL, *QUICK, f"data.log={base / 'log'}", f"data.end={end}", f"out={base / 'run'}"]
-        train(compose("train", overrides=given))
-        asked = [f"run={base / 'run'}", f"cutoffs=[{end}]", "baselines=[]", "resamples=7"]
-        evaluate_run(compose("evaluate", overrides=asked), lambda text: None)
+    judged_run(base / "log", base / "run", end, "baselines=[]", "resamples=7")
     return {"run": base / "run", "log": base / "log", "end": end}
 
 

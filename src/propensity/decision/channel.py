@@ -114,9 +114,8 @@ class Channel:
                     "that learned channels, or leave decision.learned out"
                 )
             n, k = evidence.shares.share.shape
-            return list(evidence.shares.channel), np.broadcast_to(
-                evidence.shares.share[:, None, :], (n, len(offers), k)
-            )
+            share = np.broadcast_to(evidence.shares.share[:, None, :], (n, len(offers), k))
+            return list(evidence.shares.channel), share
         if evidence.past is None:
             raise ConfigurationError("habits of channels need the event log; give log=<folder>")
         return habits(evidence.past, scores.customer, offers, self.own, self.shared)
