@@ -127,6 +127,7 @@ class Preparation:
         offers = every.take(np.flatnonzero(np.isin(every.name, vocabulary.offers)))
         features = Features(past, offers, vocabulary, self.feature)
         builder = SnapshotBuilder(past, offers, self.horizon, self.snapshot)
+        builder.foresee([cutoff.day for cutoff in cutoffs])
         occasions = [
             Occasion(features, builder.at(cutoff), past.purchasers(cutoff.day))
             for cutoff in track(cutoffs, "snapshots")
