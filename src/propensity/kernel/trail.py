@@ -109,7 +109,7 @@ def follow(
     last: np.ndarray,
     decayed: np.ndarray,
 ) -> int:
-    """Fills the running orders and spend before each edge (K,) and the day of the last purchase before each cutoff (D,).
+    """Fills running orders and spend before each edge (K,), and the day of the last purchase before each cutoff (D,).
 
     Adds decayed orders (H D,). Returns: the day of the first purchase. Takes columns: unpacking a tuple would take as
     long as the sums.

@@ -40,14 +40,16 @@ PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
 class Fit:
     """How a network is fitted: length, batches, optimizer, hardware.
 
-    steps: batches after which a run ends (-1: it ends with its epochs). threads: of torch on a CPU, None for its own
-    choice; with more than one, each waits for the others at every layer, and for whoever else wants their cores.
+    steps: batches after which a run ends (-1: it ends with its epochs). bucketed: customers with histories of like
+    length share a batch, so that an encoder of events meets few empty slots. threads: of torch on a CPU, None for its
+    own choice; with more than one, each waits for the others at every layer, and for whoever else wants their cores.
     """
 
     optimizer: MakeOptimizer
     logger: Callable[..., Any] | None = None
     epochs: int = 2
     pairs: int = 32_768
+    bucketed: bool = False
     average: float | None = 0.995
     warmup: float = 0.1
     clip: float = 1.0
@@ -145,7 +147,7 @@ def train(
         return done, preparation, examples, log
     model: OfferNet = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
     fit: Fit = instantiate(cfg.training, _convert_="all")
-    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed)
+    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed, fit.bucketed)
     model.fit_scales(loader.sample())
     resume = unfinished(folder, about)
     fit(model, instantiate(cfg.loss), loader, folder, resume)
