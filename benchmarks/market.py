@@ -53,9 +53,14 @@ class Market(NamedTuple):
 
 
 def market(size: Size, folder: Path, seed: int = 0) -> Market:
-    """A log of about `size.events` events, and offers of twenty items on average, a few of them large."""
-    export(size, folder / "raw", seed)
-    log = prepare(table(folder / "raw"), folder / "log")
+    """A log of about `size.events` events, and offers of twenty items on average, a few of them large.
+
+    What lies in `folder` from an earlier call is used again.
+    """
+    made = (folder / "log" / "meta.json").is_file()
+    if not made:
+        export(size, folder / "raw", seed)
+    log = EventLog.open(folder / "log") if made else prepare(table(folder / "raw"), folder / "log")
     code = log.items["category"].str.slice(-3).cast(pl.Int64).to_numpy()
     names = tuple(f"category {c:03d}" for c in range(size.offers))
     return Market(folder / "raw", log, sets_of(names, np.arange(code.size), code, code.size))

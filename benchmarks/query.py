@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 WINDOWS, HALF_LIVES = (7, 14, 28, 56, 91, 182, 365), (10, 30, 90)
@@ -85,6 +86,12 @@ def duckdb_of(found: pl.DataFrame) -> Any:
     connection.register("given", found.to_arrow())
     connection.execute("CREATE TABLE purchases AS SELECT * FROM given")
     return connection
+
+
+def asked(connection: Any, sql: str) -> pl.DataFrame:
+    """The answer to a query."""
+    found: dict[str, Any] = connection.execute(sql).fetchnumpy()
+    return pl.DataFrame({name: np.asarray(values) for name, values in found.items()})
 
 
 def duckdb_customers(day: int) -> str:

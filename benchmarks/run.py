@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 HERE = Path(__file__).parent
+ORDER = ("customer", "pair", "cost", "memory", "raw", "AUC,", "collation", "training")  # first words of the rows
 sys.path.insert(0, str(HERE.parent))  # so that `benchmarks` is found when this file is run
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ.setdefault(name, "1")  # waiting threads would count as work; before the libraries are imported
@@ -37,14 +38,21 @@ def sizes(name: str) -> Size:
     }[name]
 
 
-def measure(size: Size, rounds: int) -> tuple[list[Row], dict[str, Any]]:
-    """All rows, and what else was measured beside them. AssertionError where ours and a rival disagree."""
+def measure(size: Size, rounds: int, only: str, keep: Path | None) -> tuple[list[Row], dict[str, Any]]:
+    """Rows of one part or of both, and what else was measured beside them. AssertionError where a rival disagrees.
+
+    keep: folder whose market is used again, or left there.
+    """
     from benchmarks.market import market
 
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-        made = market(size, Path(folder))
-        rows = [timed(race, rounds) for race in races(made, size)]
-        return [*rows, memory_row(made)], beside(made)
+    with tempfile.TemporaryDirectory() as folder:
+        made = market(size, keep or Path(folder))
+        rows: list[Row] = []
+        if only in ("", "windows"):
+            rows += [timed(race, rounds) for race in window_races(made)] + [memory_row(made)]
+        if only in ("", "work"):
+            rows += [timed(race, rounds) for race in work_races(made, size)]
+        return rows, {} if only == "work" else beside(made)
 
 
 def timed(race: Race, rounds: int) -> Row:
@@ -55,11 +63,8 @@ def timed(race: Race, rounds: int) -> Row:
     return row
 
 
-def races(made: Market, size: Size) -> Iterator[Race]:
+def window_races(made: Market) -> Iterator[Race]:
     """One at a time, so that the arrays of one are gone when the next begins."""
-    from benchmarks.batch import bucket_race, collation_race
-    from benchmarks.ranking import metric_race
-    from benchmarks.straight import straight_race
     from benchmarks.windows import BEST, DUCKDB, POLARS, Scene, cost_race, customer_race, pair_race
 
     scene = Scene.of(made)
@@ -73,7 +78,14 @@ def races(made: Market, size: Size) -> Iterator[Race]:
     yield pair_race(scene, 1, POLARS, gate=5, aim=12)
     yield pair_race(scene, 1, DUCKDB, gate=7, aim=12)
     yield cost_race(scene, gate=3.5, aim=2.5)
-    del scene
+
+
+def work_races(made: Market, size: Size) -> Iterator[Race]:
+    """The whole way, metrics and batches."""
+    from benchmarks.batch import bucket_race, collation_race
+    from benchmarks.ranking import metric_race
+    from benchmarks.straight import straight_race
+
     yield straight_race(made, gate=5, aim=10)
     yield metric_race(size, gate=300, aim=1000)
     yield collation_race(made, size.batch, gate=25, aim=50)
@@ -161,12 +173,24 @@ def save(rows: list[Row], more: dict[str, Any], command: str, size: Size, rounds
     results.write_text(page(rows, more, about, size, rounds) + heading + after)
 
 
+def joined(rows: list[Row], more: dict[str, Any], folder: Path) -> tuple[list[Row], dict[str, Any]]:
+    """The rows, and those of the other half as they were written last."""
+    from benchmarks.race import Row
+
+    before = json.loads((folder / "results.json").read_text()) if (folder / "results.json").is_file() else {}
+    kept = [Row(**row) for row in before.get("rows", []) if set(row) == set(Row._fields)]
+    new = {(row.name, row.rival) for row in rows}
+    kept = [row for row in kept if (row.name, row.rival) not in new]
+    return sorted([*rows, *kept], key=lambda row: ORDER.index(row.name.split()[0])), more or before.get("beside", {})
+
+
 def page(rows: list[Row], more: dict[str, Any], about: dict[str, str], size: Size, rounds: int) -> str:
     table = "\n".join(f"| {' | '.join(cells(row))} |" for row in rows)
     missed = "\n".join(f"- **{r.name}**, {r.rival}: {r.why}" for r in rows if not r.met)
+    speed = more.get("copy_gb_s", float("nan"))
     traffic = "\n".join(
         f"| {name.replace('_', ' windows, ')} cutoff{'s' * name.endswith('12')} | {t['read_mb']:.0f} "
-        f"| {t['written_mb']:.0f} | {t['gb_s']:.1f} | {t['gb_s'] / more['copy_gb_s']:.0%} |"
+        f"| {t['written_mb']:.0f} | {t['gb_s']:.1f} | {t['gb_s'] / speed:.0%} |"
         for name, t in more.items()
         if name != "copy_gb_s"
     )
@@ -190,7 +214,7 @@ the process grew in one call, output included where it is new.
 
 ### Where the limit is
 
-This machine copies {more["copy_gb_s"]:.1f} GB/s (read and written, one thread, same run).
+This machine copies {speed:.1f} GB/s (read and written, one thread, same run).
 
 | kernel | MB read | MB written | GB/s | of the copy |
 |---|---:|---:|---:|---:|
@@ -227,12 +251,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__)
     parser.add_argument("--quick", action="store_const", const="quick", dest="size", help="under two minutes")
     parser.add_argument("--smallest", action="store_const", const="smallest", dest="size", help="seconds, for a test")
+    parser.add_argument("--only", choices=("windows", "work"), default="", help="half of the rows, the others kept")
+    parser.add_argument("--keep", type=Path, help="folder to make the market in, or to find it in again")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=HERE, help="folder of results.json and results.md")
     given = parser.parse_args(arguments)
     name = given.size or "full"
     command = " ".join(["python benchmarks/run.py", *([f"--{name}"] if given.size else [])])
-    rows, more = measure(sizes(name), given.rounds)
+    rows, more = measure(sizes(name), given.rounds, given.only, given.keep)
+    if given.only:
+        rows, more = joined(rows, more, given.out)
     save(rows, more, command, sizes(name), given.rounds, given.out)
     show(rows)
 

@@ -80,7 +80,7 @@ def customer_race(scene: Scene, dates: int, rival: str, gate: float, aim: float)
 
     def ask(day: int) -> pl.DataFrame:
         if rival == DUCKDB:
-            return pl.from_arrow(scene.duckdb.execute(query.duckdb_customers(day)).to_arrow_table())
+            return query.asked(scene.duckdb, query.duckdb_customers(day))
         return query.customers(asked, day).collect(engine="streaming")
 
     def best() -> list[pl.DataFrame]:
@@ -119,7 +119,7 @@ def pair_race(scene: Scene, dates: int, rival: str, gate: float, aim: float | No
 
     def ask(day: int) -> pl.DataFrame:
         if rival == DUCKDB:
-            return pl.from_arrow(scene.duckdb.execute(query.duckdb_pairs(day)).to_arrow_table())
+            return query.asked(scene.duckdb, query.duckdb_pairs(day))
         lines = asked.filter(pl.col("day") < day)
         return query.pairs(query.pair_days(lines).lazy(), day).collect(engine="streaming")
 
