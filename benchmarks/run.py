@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,7 @@ def beside(made: Market) -> dict[str, Any]:
 
     from benchmarks.query import HALF_LIVES, WINDOWS
     from benchmarks.race import cpu_seconds
-    from benchmarks.windows import our_customers, our_pairs, read_bytes
+    from benchmarks.windows import all_pairs, our_customers, our_pairs, read_bytes
 
     source, target = np.ones(25_000_000), np.zeros(25_000_000)
     seconds = min(cpu_seconds(lambda: np.copyto(target, source)) for _ in range(5))
@@ -132,9 +133,9 @@ def beside(made: Market) -> dict[str, Any]:
         call = our_customers(made, dates)
         call()
         found[f"customer_{dates}"] = _traffic(read_bytes(made)["customer"], written, cpu_seconds(call))
-        kept: list[int] = []
-        took = cpu_seconds(lambda n=dates, kept=kept: kept.extend(out.nbytes for _, _, out in our_pairs(made, n)))
-        found[f"pair_{dates}"] = _traffic(read_bytes(made)["pair"], sum(kept), took)
+        took = cpu_seconds(partial(all_pairs, made, dates))
+        written = sum(out.nbytes for _, _, out in our_pairs(made, dates))
+        found[f"pair_{dates}"] = _traffic(read_bytes(made)["pair"], written, took)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -138,7 +139,7 @@ def pair_race(scene: Scene, dates: int, rival: str, gate: float, aim: float | No
             same_pairs(our_pairs(market, dates), days.index(day), found, len(market.offers))
 
     def why() -> str:
-        whole, one = (median_seconds(lambda n=n: all_pairs(market, n), 3) for n in (dates, 1))
+        whole, one = (median_seconds(partial(all_pairs, market, n), 3) for n in (dates, 1))
         return f"a single cutoff takes {one:.2g} s of our {whole:.2g} s."
 
     title = f"pair windows, {dates} cutoff{'s' * (dates > 1)}"

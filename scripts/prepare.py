@@ -13,8 +13,8 @@ def main(cfg: DictConfig) -> None:
 
     preparation = instantiate(cfg.data, _convert_="all")
     out = cfg.out or preparation.default_log
-    with working(f"preparing {out}"):
-        log = preparation.prepare(out)
+    with working(f"{'adding to' if cfg.append else 'preparing'} {out}"):
+        log = preparation.append(out) if cfg.append else preparation.prepare(out)
     show_log(log, out)
 
 

@@ -36,6 +36,7 @@ TABLE_SUFFIXES = {".csv", ".html", ".json", ".parquet"}
 class PrepareConfig:
     data: Any = MISSING  # source, offers, dates
     out: str | None = None  # folder of the event log; None: data/<source>
+    append: bool = False  # to the log that is at `out`
 
 
 @dataclass

@@ -176,13 +176,12 @@ class Features:
         shape = (customer.size, self.rule.history)
         kinds = (np.int32, np.int32, np.int32, np.float32, np.float32)
         item, kind, channel, gap, amount = (np.empty(shape, dtype) for dtype in kinds)
-        length, token = np.empty(customer.size, np.int64), np.empty((*shape, self.item_code.shape[1]), np.int32)
+        length = np.empty(customer.size, np.int64)
         last_events(
             *(self.events, self.sets, customer, cutoff.day, hidden.days, hidden.offer),
             (item, kind, channel, gap, amount, length),
         )
-        np.take(self.item_code, item, axis=0, out=token, mode="wrap")
-        return token, kind, np.take(self.channel_code, channel, mode="wrap"), gap, amount, length
+        return self.item_code[item], kind, self.channel_code[channel], gap, amount, length
 
     def _channel_codes(self, names: tuple[str, ...]) -> np.ndarray:
         """Channel number in the log (-1 for none, the last entry) -> code among the names, 0 for another."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from propensity.data.append import append
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.dropout import KeepAll
@@ -100,6 +101,10 @@ class Preparation:
     def prepare(self, out: str | Path) -> EventLog:
         """Reads the source and leaves its log at `out`, with a note of what it was made from."""
         return prepare(self.source, out, {"origin.json": origin(self.source)})
+
+    def append(self, out: str | Path) -> EventLog:
+        """Adds the source's events, all later ones, to the log at `out`."""
+        return append(self.source, out)
 
     @property
     def default_log(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -16,13 +18,13 @@ def by_falling_key(key: np.ndarray) -> np.ndarray:
     for shift in range(0, bits, DIGIT):
         place = np.zeros(mask + 2, np.int64)
         for i in range(key.size):
-            place[mask - (np.int64(key[i] >> shift) & mask) + 1] += 1
+            place[mask - (int(key[i] >> shift) & mask) + 1] += 1
         if place.max() == key.size:
             continue  # all share this digit
         for d in range(mask):
             place[d + 1] += place[d]
         for i in order:
-            digit = mask - (np.int64(key[i] >> shift) & mask)
+            digit = mask - (int(key[i] >> shift) & mask)
             other[place[digit]] = i
             place[digit] += 1
         order, other = other, order
@@ -35,9 +37,10 @@ def falling(score: np.ndarray) -> np.ndarray:
     >>> falling(np.array([0.5, -1.0, 2.0, 0.5]))
     array([2, 0, 3, 1])
     """
-    whole = np.uint32 if score.dtype == np.float32 else np.uint64
-    bits = (np.ascontiguousarray(score, score.dtype if whole is np.uint32 else np.float64) + 0.0).view(whole)
-    sign = whole(1) << whole(8 * bits.itemsize - 1)
-    key = np.where(bits & sign, ~bits, bits | sign)  # as integers, in the order of the floats
-    made: np.ndarray = by_falling_key(key)
+    narrow = score.dtype == np.float32
+    kind: Any = np.uint32 if narrow else np.uint64
+    floats = np.ascontiguousarray(score, np.float32 if narrow else np.float64) + 0.0
+    bits: Any = floats.view(kind)
+    sign = kind(1) << kind(8 * bits.itemsize - 1)
+    made: np.ndarray = by_falling_key(np.where(bits & sign, ~bits, bits | sign))  # in the order of the floats
     return made
