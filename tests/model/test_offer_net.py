@@ -113,7 +113,7 @@ def test_channels_leave_the_rest_of_a_network_as_it_is(
     cfg, vocabulary = composed("train", "model.width=8", "model.members=1"), small_world["examples"].vocabulary
     inputs = inputs_of(small_world, slice(0, 4))
     knowing = network(small_world, cfg)
-    fewer = small_world["preparation"].feature.sizes(vocabulary)._replace(sold_through=1)
+    fewer = small_world["preparation"].feature.sizes(vocabulary)._replace(sold_through=(1,))
     torch.manual_seed(3)
     plain: OfferNet = instantiate(cfg.model, sizes=fewer)
     plain.fit_scales(inputs_of(small_world, slice(0, 64)))
