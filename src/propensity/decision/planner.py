@@ -28,7 +28,7 @@ from propensity.kernel.plan import (
 
 LEVELS = (4096, 65_536, 262_144)  # customers of the samples on which prices are found first
 STEPS = 60  # Newton steps on a level, at most
-CALM = 1e-5  # share of the bound that limits not met at their prices may be worth
+CALM = 3e-5  # share of the bound that limits not met at their prices may be worth
 WARM = 0.1  # typical values by which prices of a similar plan may be wrong
 FINEST, WIDEST, FAR = 1e-8, 0.2, 64.0  # typical values: the smallest step and band, the widest band, the largest step
 TIE = 1e-5  # typical values by which ties are told apart

@@ -83,37 +83,58 @@ def demand(
 
 @njit(cache=True, nogil=True)
 def couple(calendar: Calendar, table: Desk, band: np.ndarray, slope: np.ndarray) -> float:
-    """Adds one customer's near choices to slope; returns the smallest loss of giving up a contact (inf: has none)."""
-    nobody, days, least, first = table.value.size, table.room.size, np.inf, 0
+    """Adds one customer's near choices to slope; returns the smallest loss of giving up a contact (inf: has none).
+
+    Every change of mind counts half: at another price of either slot it would be seen from one side only.
+    """
+    days, least, first = table.room.size, np.inf, 0
     while first < days:
         last = first
         while last + 1 < days and (calendar.rolling or same_week(calendar, last + 1, first)):
             last += 1
-        low, low_slot, high, high_slot, taken = np.inf, -1, -np.inf, -1, False
+        low, low_slot, high, high_slot = (
+            np.inf,
+            -1,
+            -np.inf,
+            -1,
+        )  # of the contacts taken, and of those there is room for
         for d in range(first, last + 1):
-            room, take = table.room[d], table.take[d]
-            if take > 0:
-                taken = True
-                held, other = table.top[d, take - 1], table.top[d, take]
-                if take == room and other > -np.inf:
-                    least = min(least, held - max(other, 0.0))
-                    add_pair(slope, table.slot[d, take - 1], table.slot[d, take], held - other, band, 1.0)
-                if held < low:
-                    low, low_slot = held, table.slot[d, take - 1]
-            if take < room and table.top[d, take] > high:
+            take = table.take[d]
+            if take > 0 and table.top[d, take - 1] < low:
+                low, low_slot = table.top[d, take - 1], table.slot[d, take - 1]
+            if take < table.room[d] and table.top[d, take] > high:
                 high, high_slot = table.top[d, take], table.slot[d, take]
-        if taken:
-            least = min(least, low - max(high, 0.0))
-        if high > 0.0:  # the week is full
-            if taken and low >= high:  # in rolling weeks a dearer day may be blocked
-                add_pair(slope, low_slot, high_slot, low - high, band, 1.0)
-        else:
-            if taken:
-                add_pair(slope, low_slot, nobody, low, band, 0.5)
-            if high > -np.inf:
-                add_pair(slope, high_slot, nobody, -high, band, 0.5)
+        for d in range(first, last + 1):
+            least = min(least, couple_day(table, d, low, low_slot, high, high_slot, band, slope))
         first = last + 1
     return least
+
+
+@njit(cache=True, nogil=True)
+def couple_day(
+    table: Desk, d: int, low: float, low_slot: int, high: float, high_slot: int, band: np.ndarray, slope: np.ndarray
+) -> float:
+    """What would take the place of a day's last contact, and what its next would take the place of; the loss of giving
+    the last up. The week is full where `high`, the best that there is room for on its day, is above 0."""
+    room, take, nobody, loss = table.room[d], table.take[d], band.size, np.inf
+    if room == 0:
+        return loss
+    following, next_slot = table.top[d, take], table.slot[d, take]
+    if take > 0:
+        held, held_slot = table.top[d, take - 1], table.slot[d, take - 1]
+        loss = held - max(following, high, 0.0)
+        if max(following, high) <= 0.0:
+            add_pair(slope, held_slot, nobody, held, band)
+        elif high >= following and held_slot != low_slot:
+            add_pair(slope, held_slot, high_slot, held - high, band)
+        if take == room and following > -np.inf:
+            add_pair(slope, next_slot, held_slot, held - following, band)
+    if take < room and following > -np.inf:
+        if high <= 0.0:
+            add_pair(slope, next_slot, nobody, -following, band)
+        elif low_slot >= 0:
+            add_pair(slope, next_slot, low_slot, low - following, band)
+    return loss
 
 
 @njit(cache=True, nogil=True)
@@ -122,14 +143,14 @@ def same_week(calendar: Calendar, d: int, e: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def add_pair(slope: np.ndarray, a: int, b: int, margin: float, band: np.ndarray, weight: float) -> None:
-    """A customer who would go from slot a to slot b for `margin`, if that lies within the band of either."""
+def add_pair(slope: np.ndarray, a: int, b: int, margin: float, band: np.ndarray) -> None:
+    """Half a customer who would go from slot a to slot b for `margin`, if that lies within the band of either."""
     width = band[a] if b == band.size else max(band[a], band[b])
-    if margin < width:
-        slope[a, a] += weight / width
-        slope[b, b] += weight / width
-        slope[a, b] -= weight / width
-        slope[b, a] -= weight / width
+    if 0.0 <= margin < width:  # in rolling weeks a dearer day may be blocked
+        slope[a, a] += 0.5 / width
+        slope[b, b] += 0.5 / width
+        slope[a, b] -= 0.5 / width
+        slope[b, a] -= 0.5 / width
 
 
 @njit(cache=True, nogil=True)
