@@ -131,7 +131,7 @@ def request(evidence: Evidence, campaigns: Sequence[Campaign], rules: Rules, mar
     if rolling and day_cap > LARGEST_RECURSION:
         raise ConfigurationError(
             f"rolling weeks with {rules.week} contacts, {day_cap} of them on one day, are too many to plan; give "
-            f"decision.day={LARGEST_RECURSION} or less, spread the campaigns over more days, or set decision.rolling=false"
+            f"decision.day={LARGEST_RECURSION} or less, spread campaigns over more days, or set decision.rolling=false"
         )
     calendar = Calendar(
         campaign=column,
