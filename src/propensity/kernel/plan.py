@@ -85,56 +85,44 @@ def demand(
 def couple(calendar: Calendar, table: Desk, band: np.ndarray, slope: np.ndarray) -> float:
     """Adds one customer's near choices to slope; returns the smallest loss of giving up a contact (inf: has none).
 
-    Every change of mind counts half: at another price of either slot it would be seen from one side only.
+    A day's last contact gives way to what is next best, and what is next on a day takes the place of the day's last
+    contact or, where the week is full, of the week's. Every change of mind counts half: at another price of either slot
+    it would be seen from one side only. One loop, for a call a day with the desk would take longer than the sums.
     """
-    days, least, first = table.room.size, np.inf, 0
+    rooms, takes, top, slot = table.room, table.take, table.top, table.slot
+    nobody, days, least, first = band.size, rooms.size, np.inf, 0
     while first < days:
         last = first
         while last + 1 < days and (calendar.rolling or same_week(calendar, last + 1, first)):
             last += 1
-        low, low_slot, high, high_slot = (
-            np.inf,
-            -1,
-            -np.inf,
-            -1,
-        )  # of the contacts taken, and of those there is room for
+        low, low_slot, high, high_slot = np.inf, -1, -np.inf, -1  # of what is taken, and of what there is room for
         for d in range(first, last + 1):
-            take = table.take[d]
-            if take > 0 and table.top[d, take - 1] < low:
-                low, low_slot = table.top[d, take - 1], table.slot[d, take - 1]
-            if take < table.room[d] and table.top[d, take] > high:
-                high, high_slot = table.top[d, take], table.slot[d, take]
+            take = takes[d]
+            if take > 0 and top[d, take - 1] < low:
+                low, low_slot = top[d, take - 1], slot[d, take - 1]
+            if take < rooms[d] and top[d, take] > high:
+                high, high_slot = top[d, take], slot[d, take]
         for d in range(first, last + 1):
-            least = min(least, couple_day(table, d, low, low_slot, high, high_slot, band, slope))
+            room, take = rooms[d], takes[d]
+            if room == 0:
+                continue
+            following, next_slot = top[d, take], slot[d, take]
+            if take > 0:
+                held, held_slot = top[d, take - 1], slot[d, take - 1]
+                least = min(least, held - max(following, high, 0.0))
+                if following <= 0.0 and high <= 0.0:
+                    add_pair(slope, held_slot, nobody, held, band)
+                elif high >= following and held_slot != low_slot:
+                    add_pair(slope, held_slot, high_slot, held - high, band)
+                if take == room and following > -np.inf:
+                    add_pair(slope, next_slot, held_slot, held - following, band)
+            if take < room and following > -np.inf:
+                if high <= 0.0:
+                    add_pair(slope, next_slot, nobody, -following, band)
+                elif low_slot >= 0:
+                    add_pair(slope, next_slot, low_slot, low - following, band)
         first = last + 1
     return least
-
-
-@njit(cache=True, nogil=True)
-def couple_day(
-    table: Desk, d: int, low: float, low_slot: int, high: float, high_slot: int, band: np.ndarray, slope: np.ndarray
-) -> float:
-    """What would take the place of a day's last contact, and what its next would take the place of; the loss of giving
-    the last up. The week is full where `high`, the best that there is room for on its day, is above 0."""
-    room, take, nobody, loss = table.room[d], table.take[d], band.size, np.inf
-    if room == 0:
-        return loss
-    following, next_slot = table.top[d, take], table.slot[d, take]
-    if take > 0:
-        held, held_slot = table.top[d, take - 1], table.slot[d, take - 1]
-        loss = held - max(following, high, 0.0)
-        if max(following, high) <= 0.0:
-            add_pair(slope, held_slot, nobody, held, band)
-        elif high >= following and held_slot != low_slot:
-            add_pair(slope, held_slot, high_slot, held - high, band)
-        if take == room and following > -np.inf:
-            add_pair(slope, next_slot, held_slot, held - following, band)
-    if take < room and following > -np.inf:
-        if high <= 0.0:
-            add_pair(slope, next_slot, nobody, -following, band)
-        elif low_slot >= 0:
-            add_pair(slope, next_slot, low_slot, low - following, band)
-    return loss
 
 
 @njit(cache=True, nogil=True)
