@@ -39,8 +39,9 @@ def falling(score: np.ndarray) -> np.ndarray:
     """
     narrow = score.dtype == np.float32
     kind: Any = np.uint32 if narrow else np.uint64
-    floats = np.ascontiguousarray(score, np.float32 if narrow else np.float64) + 0.0
-    bits: Any = floats.view(kind)
+    dtype: Any = np.float32 if narrow else np.float64
+    floats: Any = np.ascontiguousarray(score, dtype)
+    bits: Any = (floats + 0.0).view(kind)
     sign = kind(1) << kind(8 * bits.itemsize - 1)
     made: np.ndarray = by_falling_key(np.where(bits & sign, ~bits, bits | sign))  # in the order of the floats
     return made
