@@ -23,9 +23,9 @@ def by_falling_key(key: np.ndarray) -> np.ndarray:
             continue  # all share this digit
         for d in range(mask):
             place[d + 1] += place[d]
-        for i in order:
-            digit = mask - (int(key[i] >> shift) & mask)
-            other[place[digit]] = i
+        for row in order:
+            digit = mask - (int(key[row] >> shift) & mask)
+            other[place[digit]] = row
             place[digit] += 1
         order, other = other, order
     return order
