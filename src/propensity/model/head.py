@@ -9,7 +9,11 @@ from propensity.model.outputs import SIGMA_MAX
 
 
 class ValueHead(nn.Module):
-    """Linear in the pair's columns, the state and the offer: (B, M, P), (B, D), (M, D) -> (B, M, 2)."""
+    """Linear in the pair's columns, the state and the offer: (B, M, P), (B, D), (M, D) -> (B, M, 2).
+
+    Notable: reads the state as purchases shaped it, and does not shape it: the few amounts of a customer, met again at
+    every date, would be learned by heart.
+    """
 
     def __init__(self, pair: int, width: int) -> None:
         super().__init__()
