@@ -1,5 +1,5 @@
-"""Rewrites the tables between two marks from the metrics of judged runs: of README.md from the demo (`make results`), of
-experiments/<question>.md from every other run folder, which is named like its question.
+"""Rewrites the tables between two marks from the metrics of judged runs: of README.md from the demo (`make results`),
+of experiments/<question>.md from every other run folder, which is named like its question.
 
     python experiments/results.py runs/demo runs/recency
 """

@@ -2,8 +2,8 @@
 
     python experiments/revenue_head.py runs/cold/history/2017-08-21/17 runs/cold/history/2017-09-18/17
 
-Each run is judged at the date by which its training labels closed: chance x the mean of the network's log-normal (ZILN),
-chance x the customer's mean spend per purchase day drawn to the offer's, and the chance alone.
+Each run is judged at the date by which its training labels closed: chance x the mean of the network's log-normal
+(ZILN), chance x the customer's mean spend per purchase day drawn to the offer's, and the chance alone.
 """
 
 from __future__ import annotations
