@@ -90,6 +90,13 @@ class ScoreConfig:
 
 
 @dataclass
+class StatesConfig:
+    run: str = MISSING
+    cutoff: str = MISSING  # send date, as 2017-12-04
+    out: str = "states.parquet"
+
+
+@dataclass
 class TuneConfig(TrainConfig):
     trials: int = 20  # in all; a search in `out` goes on where it stopped
     metric: str = "logloss"
@@ -133,7 +140,7 @@ class DecideConfig:
 
 for schema in (
     *(PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, CompareConfig, ScoreConfig, TuneConfig),
-    *(GateConfig, ReproduceConfig, DecideConfig),
+    *(StatesConfig, GateConfig, ReproduceConfig, DecideConfig),
 ):
     ConfigStore.instance().store(name=schema.__name__.removesuffix("Config").lower() + "_schema", node=schema)
 
