@@ -47,7 +47,7 @@ class Fit:
 
     optimizer: MakeOptimizer
     logger: Callable[..., Any] | None = None
-    epochs: int = 2
+    epochs: int = 3
     pairs: int = 32_768
     bucketed: bool = False
     average: float | None = 0.995
