@@ -61,7 +61,7 @@ def shuffled(tables: Tables, day: int) -> Tables:
     assert sum(map(len, groups)) == later.width
     changed = pl.concat(dealt, how="horizontal").select(events.columns).sample(fraction=0.67, seed=9)
     assert later.height > 100 and not changed.equals(later[: changed.height])
-    return tables._replace(events=pl.concat([changed, events.filter(~future)]).lazy())
+    return tables._replace(events=pl.concat([changed, events.filter(~future)]).lazy(), read=None)
 
 
 def sampled(tables: Tables, customers: int = 400) -> Tables:
@@ -69,7 +69,7 @@ def sampled(tables: Tables, customers: int = 400) -> Tables:
     events = tables.events.collect()
     ids = events["customer"].unique().sort()
     kept = ids.gather_every(max(ids.len() // customers, 1))
-    return tables._replace(events=events.filter(pl.col("customer").is_in(kept.implode())).lazy())
+    return tables._replace(events=events.filter(pl.col("customer").is_in(kept.implode())).lazy(), read=None)
 
 
 def made(preparation: Preparation, tables: Tables, day: int) -> tuple[Examples, Occasion]:
