@@ -233,8 +233,7 @@ def cells(row: Row) -> list[str]:
         row.rival,
         *numbers,
         "yes" if row.met else "no",
-        f"{row.ours_peak_mb:.0f}",
-        f"{row.rival_peak_mb:.0f}",
+        *(f"{peak:.1f}" if peak else "-" for peak in (row.ours_peak_mb, row.rival_peak_mb)),
     ]
 
 
