@@ -36,6 +36,8 @@ TABLE_SUFFIXES = {".csv", ".html", ".json", ".parquet"}
 class PrepareConfig:
     data: Any = MISSING  # source, offers, dates
     out: str | None = None  # folder of the event log; None: data/<source>
+    check: bool = False  # only say where every row would go
+    suggest: str | None = None  # a file or pattern: print a draft of its mapping, and nothing more
 
 
 @dataclass

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.atomic import whole_folder
+from propensity.atomic import full, whole_folder
 from propensity.data.column import ColumnFiles, replace_codes
 from propensity.data.encode import NEVER, Coded, Names, encode
 from propensity.data.event_log import COLUMNS, EventLog, fingerprint, refuse_other
+from propensity.data.rule import codes
 from propensity.data.source import Source, Tables
 from propensity.data.spill import Spill, bounds_of
 from propensity.errors import DataError
@@ -69,6 +70,8 @@ def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventL
     try:
         return _ingest(tables, folder, range_rows)
     except UNREADABLE as error:
+        if full(error):
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"the raw tables cannot be read ({reason}); deliver them again") from None
 
@@ -80,13 +83,14 @@ class Tally:
     rows: int = 0
     passed: int = 0
     nameless: int = 0
-    merged: int = 0
     used: int = 0
     purchases: int = 0
     first: int = NEVER
     last: int = ALWAYS
     kinds: set[str | None] = field(default_factory=set)
-    quarantined: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    merged: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
 
     def passing(self, rows: pl.DataFrame) -> None:
         """Rows that were not refused by themselves."""
@@ -140,7 +144,9 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     replace_codes(folder / "channel.npy", channels.ranks(channel))
     held = pl.DataFrame({"customer": ids, "count": np.concatenate(counts)})
     count = about.select("customer").join(held, on="customer", how="left", maintain_order="left")["count"].fill_null(0)
-    meta = {"rows": rows, "channels": channel.to_list(), "first_day": tally.first, "last_day": tally.last}
+    tally.remarks.update(tables.remarks)
+    meta = {"rows": rows, "remarks": dict(sorted(tally.remarks.items())), "channels": channel.to_list()}
+    meta |= {"first_day": tally.first, "last_day": tally.last}
     columns: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
     return EventLog(
         offsets=np.concatenate([[0], np.cumsum(count.to_numpy())]).astype(np.int64),
@@ -161,8 +167,12 @@ def _share_out(
     for batch in events.collect_batches(engine="streaming"):
         tally.rows += batch.height
         if "reason" in batch.columns:
-            quarantine.add(batch.filter(pl.col("reason").is_not_null()))
-            batch = batch.filter(pl.col("reason").is_null()).drop("reason")
+            refused = batch.filter(pl.col("reason").is_not_null())
+            dropped = pl.col("reason").is_in(codes("drop"))
+            tally.dropped.update(dict(refused.filter(dropped)["reason"].value_counts().iter_rows()))
+            quarantine.add(refused.filter(~dropped))
+            given = [name for name in batch.columns if name.startswith("given.")]
+            batch = batch.filter(pl.col("reason").is_null()).drop("reason", *given)
         tally.passing(batch)
         if not tally.nameless:
             spill.add(batch)
@@ -176,7 +186,8 @@ def _settled(
     """The log's columns range by range, the ranges ascending by customer id."""
     for rows in spill.ranges():
         settled = tables.settle(rows)
-        tally.merged += settled.merged
+        tally.merged.update(settled.merged)
+        tally.remarks.update(settled.remarks)
         quarantine.add(settled.quarantined)
         if settled.accepted.height:
             coded = encode(settled.accepted, items, channels)
@@ -186,24 +197,20 @@ def _settled(
 
 def _account(tables: Tables, tally: Tally, quarantine: Quarantine) -> dict[str, Any]:
     """Where every row went; DataError unless each went somewhere, and some are events."""
-    left = sum(tables.dropped.values())
+    tally.dropped.update(tables.dropped)
+    tally.merged.update(tables.merged)
+    dropped, merged, aside = dict(tally.dropped), dict(tally.merged), dict(quarantine.reasons)
+    left = sum(tables.dropped.values()) + sum(tables.merged.values())
     read = tally.rows + left if tables.read is None else tables.read
-    found = tally.used + tally.merged + sum(quarantine.reasons.values()) + left
-    lost = dict(tables.dropped) | dict(quarantine.reasons)
+    found = tally.used + sum(sum(counts.values()) for counts in (merged, aside, dropped))
     if tally.used == 0:
-        raise DataError(f"no usable event among {read} rows (left out: {lost}); check the columns")
+        raise DataError(f"no usable event among {read} rows (left out: {dropped | aside}); check the columns")
     if tally.purchases == 0:
         raise DataError(f"none of {tally.used} events is a purchase; map data.source.columns.kind or leave it out")
     if read != found:
         raise DataError(f"{read} rows were read and {found} accounted for; a rule of the source loses or repeats rows")
-    reasons = dict(sorted(quarantine.reasons.items()))
-    return {
-        "in": read,
-        "used": tally.used,
-        "merged": tally.merged,
-        "quarantined": reasons,
-        "dropped": tables.dropped,
-    }
+    counts = {"merged": merged, "quarantined": aside, "dropped": dropped}
+    return {"in": read, "used": tally.used} | {name: dict(sorted(each.items())) for name, each in counts.items()}
 
 
 class Quarantine:

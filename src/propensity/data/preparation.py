@@ -17,7 +17,7 @@ from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.dropout import KeepAll
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.feature import FeatureRule, Features
-from propensity.data.ingest import prepare
+from propensity.data.ingest import build_log, prepare
 from propensity.data.offer import OfferRule, offers_before, on_sale
 from propensity.data.snapshot import Snapshot, SnapshotBuilder, SnapshotRule
 from propensity.data.source import Source
@@ -100,6 +100,10 @@ class Preparation:
     def prepare(self, out: str | Path) -> EventLog:
         """Reads the source and leaves its log at `out`, with a note of what it was made from."""
         return prepare(self.source, out, {"origin.json": origin(self.source)})
+
+    def check(self) -> EventLog:
+        """The log that `prepare` would leave, in memory."""
+        return build_log(self.source.load())
 
     @property
     def default_log(self) -> str:

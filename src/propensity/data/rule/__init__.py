@@ -80,6 +80,7 @@ RULES = (
     Rule("personal_masked", "keep", "an e-mail address or phone number in an attribute; it is not stored"),
 )  # fmt: skip
 RULE = {rule.code: rule for rule in RULES}
+WAYS = ("merged", "quarantined", "dropped")  # where a row can go that is not used
 
 
 def codes(*deeds: Deed) -> tuple[str, ...]:

@@ -12,23 +12,23 @@ from propensity.data.rule.identity import identity
 from propensity.data.source.delivery import ROW, Delivery, deliveries, known_keys
 from propensity.errors import ConfigurationError
 
-KEYS = ("table", "on", "left", "right", "columns", "sum")
+KEYS = ("table", "by", "left", "right", "columns", "sum")
 SETTING = "data.source.joins"
 
 
 def joined(events: list[Delivery], joins: Sequence[Mapping[str, Any]], separator: str) -> list[Delivery]:
     """The events with the columns of other tables beside their own.
 
-    Each join names a `table`, the key `on` (or `left` of the events and `right` of the table), and, if not all, the
+    Each join names a `table`, the key `by` (or `left` of the events and `right` of the table), and, if not all, the
     `columns` to take. Of several rows with one key the last counts. A column that the events have too comes as
     `<table>.<column>`.
     """
     for k, join in enumerate(joins):
         setting = f"{SETTING}[{k}]"
         known_keys(join, KEYS, setting)
-        left, right = join.get("left") or join.get("on"), join.get("right") or join.get("on")
+        left, right = join.get("left") or join.get("by"), join.get("right") or join.get("by")
         if not join.get("table") or not left or not right:
-            raise ConfigurationError(f"{setting} needs table and on, or left and right; got {dict(join)}")
+            raise ConfigurationError(f"{setting} needs table and by, or left and right; got {dict(join)}")
         tables = deliveries(join["table"], f"{setting}.table", separator)
         other = pl.concat([_keyed(each, right, join, setting) for each in tables], how="diagonal_relaxed")
         events = [_with(each, other, left, tables[0].file.stem.split(".")[0], setting) for each in events]
@@ -37,7 +37,7 @@ def joined(events: list[Delivery], joins: Sequence[Mapping[str, Any]], separator
 
 def _keyed(table: Delivery, key: str, join: Mapping[str, Any], setting: str) -> pl.LazyFrame:
     """A table under its key as text, one row each."""
-    table.column(key, f"{setting}.on")
+    table.column(key, f"{setting}.by")
     names = join.get("columns") or [name for name in table.schema.names() if name not in (ROW, key)]
     for name in names:
         table.column(name, f"{setting}.columns")
@@ -46,7 +46,7 @@ def _keyed(table: Delivery, key: str, join: Mapping[str, Any], setting: str) -> 
 
 
 def _with(events: Delivery, other: pl.LazyFrame, key: str, name: str, setting: str) -> Delivery:
-    events.column(key, f"{setting}.on")
+    events.column(key, f"{setting}.by")
     taken = set(events.schema.names())
     other = other.rename({column: f"{name}.{column}" for column in other.collect_schema().names() if column in taken})
     keyed = events.frame.with_columns(identity(key, events.schema[key]).alias("?key"))

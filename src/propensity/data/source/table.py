@@ -58,7 +58,8 @@ class Table:
     most_orders: of a customer's day on average, above which it is nobody's household (null: no bound).
     earliest, latest: the first and last day that is believed (null: today). ids, fold_case: how ids are written.
     item_identity: further columns that tell products of one code apart. guests, corrections, orphans, unknown_items:
-    what is done under the rules of these names; see docs/data.md for all of them.
+    what is done under the rules of these names; see docs/data.md for all of them. folder: where all these files are,
+    if not where the command starts.
     Raises: ConfigurationError for a file or column that does not exist, DataError for a file that cannot be read.
     """
 
@@ -97,8 +98,10 @@ class Table:
     unknown_items: str = "keep"
     separator: str = ","
     encoding: str | None = None
+    folder: str | None = None
 
     def __post_init__(self) -> None:
+        self._place()
         known_keys(self.columns, [column.name for column in EVENTS], "data.source.columns")
         for name in mandatory(EVENTS):
             if self.columns.get(name) is None:
@@ -115,6 +118,18 @@ class Table:
                 )
         if wrong := sorted(set(self.kinds.values()) - set(KINDS)):
             raise ConfigurationError(f"data.source.kinds names {wrong[0]!r}; the kinds are {', '.join(KINDS)}")
+
+    def _place(self) -> None:
+        """Puts `folder` before all paths."""
+        if self.folder is None:
+            return
+        home = Path(self.folder)
+        self.events = str(home / self.events)
+        self.items, self.customers = (path and str(home / path) for path in (self.items, self.customers))
+        self.joins = [{**join, "table": str(home / join["table"])} for join in self.joins if join.get("table")]
+        for name in ("identity_map", "consents", "contacts"):
+            if given := getattr(self, name):
+                setattr(self, name, {**given, "path": str(home / given.get("path", ""))})
 
     def files(self) -> list[Path]:
         """What is read, so that a log can be told out of date."""
