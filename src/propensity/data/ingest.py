@@ -145,7 +145,7 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     held = pl.DataFrame({"customer": ids, "count": np.concatenate(counts)})
     count = about.select("customer").join(held, on="customer", how="left", maintain_order="left")["count"].fill_null(0)
     tally.remarks.update(tables.remarks)
-    meta = {"rows": rows, "remarks": dict(sorted(tally.remarks.items())), "channels": channel.to_list()}
+    meta: dict[str, Any] = {"rows": rows, "remarks": dict(sorted(tally.remarks.items())), "channels": channel.to_list()}
     meta |= {"first_day": tally.first, "last_day": tally.last}
     columns: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
     return EventLog(

@@ -1,7 +1,7 @@
 """What is done with data that are not clean: one table of rules, and the modules that carry them out.
 
-`RULES` is the whole list: the documentation prints it, `meta.json` and the quarantine speak its codes, and a test holds a
-fixture against each. A row is counted under the first rule it breaks, in the order of this table.
+`RULES` is the whole list: the documentation prints it, `meta.json` and the quarantine speak its codes, and a test holds
+a fixture against each. A row is counted under the first rule it breaks, in the order of this table.
 """
 
 from __future__ import annotations
@@ -49,10 +49,17 @@ RULES = (
     Rule("day_sentinel", "quarantine", "1900, 1970, 9999 and their like: a stand-in for no date", "earliest"),
     Rule("day_in_future", "quarantine", "dated after the data were delivered", "latest"),
     Rule("item_missing", "quarantine", "a purchase, return or view without an item"),
-    Rule("item_unknown", "quarantine", "an item that its own table does not have, if that is asked for", "unknown_items"),
+    Rule(
+        "item_unknown", "quarantine", "an item that its own table does not have, if that is asked for", "unknown_items"
+    ),
     Rule("quantity_unreadable", "quarantine", "a quantity that is no finite number", "decimal"),
     Rule("currency_without_rate", "quarantine", "an amount in a currency that has no rate", "rates"),
-    Rule("revenue_unreadable", "quarantine", "an amount that is no finite number, or 1,234 where , may be either", "decimal"),
+    Rule(
+        "revenue_unreadable",
+        "quarantine",
+        "an amount that is no finite number, or 1,234 where , may be either",
+        "decimal",
+    ),
     Rule("quantity_zero", "quarantine", "a purchase of nothing, or of less without being a return"),
     Rule("price_negative", "quarantine", "money back for goods that stay: an adjustment, not a sale"),
     Rule("line_in_bulk", "quarantine", "more units in one line than a household buys", "most_units"),
@@ -65,12 +72,24 @@ RULES = (
     Rule("quantity_fraction", "keep", "a weight or length as quantity"),
     Rule("amount_rewritten", "keep", "an amount with a currency sign, decimal comma or thousands"),
     Rule("amount_converted", "keep", "an amount in another currency, at its rate", "rates"),
-    Rule("line_returned", "keep", "goods that came back, by sign, kind or cancellation: netted, never a purchase", "cancelled"),
+    Rule(
+        "line_returned",
+        "keep",
+        "goods that came back, by sign, kind or cancellation: netted, never a purchase",
+        "cancelled",
+    ),
     Rule("line_twice", "keep", "a line that equals another in all that is mapped, without an event id"),
-    Rule("day_late", "keep", "an event that arrived after its day; it counts from when it was there", "columns.available_at"),
+    Rule(
+        "day_late",
+        "keep",
+        "an event that arrived after its day; it counts from when it was there",
+        "columns.available_at",
+    ),
     Rule("item_unlisted", "keep", "an item that its own table does not have; it belongs to no offer", "unknown_items"),
     Rule("item_without_category", "keep", "an item with an empty description; it belongs to no offer"),
-    Rule("item_described_again", "keep", "a second description of an item; the first day's, or the last line's, stands"),
+    Rule(
+        "item_described_again", "keep", "a second description of an item; the first day's, or the last line's, stands"
+    ),
     Rule("item_reused", "keep", "a code whose product changed for good after a pause", "item_identity"),
     Rule("customer_described_again", "keep", "a second description of a customer; the last stands"),
     Rule("identity_cycle", "keep", "ids that stand for each other in a circle; the smallest stands for all"),
@@ -78,7 +97,7 @@ RULES = (
     Rule("consent_withdrawn", "keep", "a consent taken back later; the last word counts"),
     Rule("consent_missing", "keep", "a customer who was never asked: has not consented"),
     Rule("personal_masked", "keep", "an e-mail address or phone number in an attribute; it is not stored"),
-)  # fmt: skip
+)
 RULE = {rule.code: rule for rule in RULES}
 WAYS = ("merged", "quarantined", "dropped")  # where a row can go that is not used
 

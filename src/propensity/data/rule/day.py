@@ -1,4 +1,4 @@
-"""Calendar dates as deliveries write them: dates, timestamps with and without a zone, epochs, and what stands for none."""
+"""Calendar dates as deliveries write them: dates, timestamps with or without a zone, epochs, stand-ins for none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNITS = {(9, 10): 1_000, (12, 13): 1, (15, 16): 1e-3, (18, 19): 1e-6}  # digits 
 
 
 class DayStyle(NamedTuple):
-    """How one column writes its days: a format, if it has one; "day" or "month" first; the zone of the shop's calendar."""
+    """How a column writes its days: a format, if it has one; "day" or "month" first; the zone of the calendar."""
 
     format: str | None = None
     first: str | None = None
@@ -78,7 +78,9 @@ def epoch(text: pl.Expr, zone: str | None) -> pl.Expr:
 
 def zoned(text: pl.Expr, zone: str) -> pl.Expr:
     """The date in `zone` of a timestamp that says its own zone."""
-    offset = text.str.extract(OFFSET, 4).str.replace("^(Z|UTC)$", "+00:00").str.replace(r"^([+-]\d{2})(\d{2})$", "$1:$2")
+    offset = (
+        text.str.extract(OFFSET, 4).str.replace("^(Z|UTC)$", "+00:00").str.replace(r"^([+-]\d{2})(\d{2})$", "$1:$2")
+    )
     seconds = text.str.extract(OFFSET, 3).fill_null(":00")
     moment = text.str.extract(OFFSET, 1) + "T" + text.str.extract(OFFSET, 2) + seconds + offset
     read = moment.str.to_datetime("%Y-%m-%dT%H:%M:%S%:z", strict=False, time_zone="UTC")
@@ -90,5 +92,9 @@ def orders_shown(column: str) -> list[pl.Expr]:
     that could be either, each with a value of it."""
     text = clean(pl.col(column))
     first, second = (text.str.extract(PARTS, group).cast(pl.Int32, strict=False) for group in (1, 2))
-    shown = {"day": (first > 12) & (second <= 12), "month": (second > 12) & (first <= 12), "either": first.is_not_null()}
+    shown = {
+        "day": (first > 12) & (second <= 12),
+        "month": (second > 12) & (first <= 12),
+        "either": first.is_not_null(),
+    }
     return [pl.struct("row", text.alias("text")).filter(found).first().alias(name) for name, found in shown.items()]

@@ -9,7 +9,9 @@ from propensity.data.rule.number import clean
 PADDED = r"^0+\d+$"
 
 
-def identity(column: str, dtype: pl.DataType, numeric: bool = False, padded: bool = True, fold: bool = False) -> pl.Expr:
+def identity(
+    column: str, dtype: pl.DataType, numeric: bool = False, padded: bool = True, fold: bool = False
+) -> pl.Expr:
     """An id: whole numbers stay numbers where `numeric`, all else is text; blanks are null.
 
     padded: zeros in front of a number belong to it. fold: case does not.

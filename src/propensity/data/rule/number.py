@@ -1,4 +1,4 @@
-"""Amounts and quantities as people write them: currency signs, decimal commas, thousands, brackets for less than zero."""
+"""Amounts and quantities as people write them: currency signs, decimal commas, thousands, brackets for minus."""
 
 from __future__ import annotations
 

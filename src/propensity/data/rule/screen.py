@@ -1,4 +1,4 @@
-"""Rules that need one row: each is an expression over the columns of a delivered event, and the first that holds counts.
+"""Rules that need one row: each is an expression over the columns of a delivered event; the first that holds counts.
 
 An event on its way here has customer, day, item, kind, quantity, revenue (null where it could not be read), and a few
 columns that only these rules look at, whose names begin with a question mark.

@@ -40,8 +40,15 @@ def _merging(rows: pl.DataFrame, corrections: Corrections) -> Iterator[tuple[str
         rows = rows.filter(pl.col("event_id").is_null() | pl.col("event_id").is_last_distinct())
         yield "event_again", rows
     if corrections != "never" and "order" in rows.columns:
-        yield "order_again", rows.join(corrected(rows, corrections), on=["customer", "order", *delivery(rows)],
-                                       how="anti", maintain_order="left")  # fmt: skip
+        yield (
+            "order_again",
+            rows.join(
+                corrected(rows, corrections),
+                on=["customer", "order", *delivery(rows)],
+                how="anti",
+                maintain_order="left",
+            ),
+        )
 
 
 def delivery(rows: pl.DataFrame) -> list[str]:

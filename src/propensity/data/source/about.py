@@ -26,7 +26,9 @@ def counted(frame: pl.LazyFrame, key: str) -> dict[str, int]:
     """What a delivered table has to be said of it."""
     others = [c for c in frame.collect_schema().names() if c != key]
     empty = pl.all_horizontal(pl.col(c).is_null() for c in others) if others else pl.lit(False)
-    rows, ids, bare = frame.select(pl.len(), pl.col(key).n_unique().alias("ids"), empty.sum().alias("bare")).collect().row(0)
+    rows, ids, bare = (
+        frame.select(pl.len(), pl.col(key).n_unique().alias("ids"), empty.sum().alias("bare")).collect().row(0)
+    )
     found = {f"{key}_described_again": rows - ids}
     if key == "item":
         found["item_without_category"] = bare

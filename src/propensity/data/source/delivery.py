@@ -1,4 +1,4 @@
-"""Delivered files as scans: where they are, whether they open, in which encoding, and which of their lines are whole."""
+"""Delivered files as scans: where they are, whether they open, in which encoding, which of their lines are whole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LINE = {"line": pl.String}
 
 @dataclass(frozen=True)
 class Delivery:
-    """One file: its scan, with `row_in_file` counting its records from 1; its columns; records with too many or few fields."""
+    """One file: its scan, `row_in_file` counting records from 1; its columns; the records of another length."""
 
     file: Path
     frame: pl.LazyFrame
@@ -72,7 +72,8 @@ def twice(files: list[Path]) -> tuple[list[Path], list[Path]]:
     """The files without those that repeat the bytes of an earlier one, and the latter."""
     sizes = [file.stat().st_size for file in files]
     seen: set[Any] = set()
-    kept, again = [], []
+    kept: list[Path] = []
+    again: list[Path] = []
     for file, size in zip(files, sizes, strict=True):
         key = (size, digest(file)) if sizes.count(size) > 1 and size else file
         (again if key in seen else kept).append(file)
@@ -86,7 +87,7 @@ def digest(file: Path) -> str:
 
 
 def open_file(file: Path, separator: str = ",", encoding: str | None = None) -> Delivery:
-    """A scan whose columns are known; cells of text files are text. A file that does not get that far is a DataError."""
+    """A scan whose columns are known; cells of text files are text. DataError for a file that does not get so far."""
     try:
         if file.stat().st_size == 0:
             raise DataError(f"{file} is empty (0 bytes); deliver it again")
@@ -157,8 +158,9 @@ def ragged_records(file: Path, source: Any, separator: str, fields: int, encodin
 
     A stream counts separators outside quotes; only a file in which a line differs is read again record by record.
     """
-    lines = pl.scan_csv(source, has_header=False, separator="\x1f", quote_char=None, schema=LINE, glob=False,
-                        truncate_ragged_lines=True)  # fmt: skip
+    lines = pl.scan_csv(
+        source, has_header=False, separator="\x1f", quote_char=None, schema=LINE, glob=False, truncate_ragged_lines=True
+    )
     bare = pl.col("line").str.replace_all('"[^"]*"', "").str.strip_chars("\r")
     odd = (bare.str.count_matches(separator, literal=True) != fields - 1) & (bare != "")
     suspect = lines.select((odd | bare.str.contains('"', literal=True)).any()).collect(engine="streaming").item()
@@ -188,8 +190,14 @@ def described(path: str, setting: str, key: str, key_setting: str, separator: st
             continue
         typed = {key: pl.String}
         try:
-            frame = pl.scan_csv(each.file, separator=separator, infer_schema_length=None, schema_overrides=typed,
-                                truncate_ragged_lines=True, glob=False)  # fmt: skip
+            frame = pl.scan_csv(
+                each.file,
+                separator=separator,
+                infer_schema_length=None,
+                schema_overrides=typed,
+                truncate_ragged_lines=True,
+                glob=False,
+            )
             frame.collect_schema()
         except UNREADABLE as error:
             raise unreadable(str(each.file), error) from None

@@ -65,7 +65,11 @@ def for_guests(ids: Ids, column: str, events: Sequence[Delivery]) -> Ids:
 
 def shared_ids(events: pl.LazyFrame, most_orders: float) -> list[object]:
     """Ids with more orders on an average day of theirs than one person has."""
-    busy = events.group_by("customer").agg(rows=pl.len()).filter((pl.col("rows") >= MANY) & pl.col("customer").is_not_null())
+    busy = (
+        events.group_by("customer")
+        .agg(rows=pl.len())
+        .filter((pl.col("rows") >= MANY) & pl.col("customer").is_not_null())
+    )
     names = busy.collect(engine="streaming")["customer"]
     if not names.len():
         return []
@@ -83,7 +87,7 @@ def as_guests(events: pl.LazyFrame, shared: Sequence[object], ordered: bool, wel
     many = customer.is_in(pl.Series(list(shared), dtype=dtype).implode()).fill_null(False) if shared else pl.lit(False)
     events = events.with_columns(many.alias("?shared"))
     nobody, guest = pl.col("?shared") | customer.is_null(), pl.lit(False)
-    own = pl.when(~nobody).then(customer)
+    own: pl.Expr = pl.when(~nobody).then(customer)
     if ordered and welcome and dtype == pl.String:
         guest = nobody & pl.col("order").is_not_null()
         own = pl.when(guest).then(pl.lit(GUEST) + pl.col("order").cast(pl.String)).otherwise(own)

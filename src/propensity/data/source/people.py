@@ -35,10 +35,12 @@ def opened(given: Mapping[str, str], table: tuple[Column, ...], name: str, separ
 def owners_of(files: list[Delivery], given: Mapping[str, str], ids: Ids) -> tuple[pl.DataFrame, dict[str, int]]:
     """Whom each alias stands for; see `rule.identity.owners`."""
     pairs = [
-        collect(f.frame.select(**{key: ids.read(given[key], f.schema[given[key]]) for key in ("alias", "customer")}),
-                str(f.file))
+        collect(
+            f.frame.select(**{key: ids.read(given[key], f.schema[given[key]]) for key in ("alias", "customer")}),
+            str(f.file),
+        )
         for f in files
-    ]  # fmt: skip
+    ]
     return owners(pl.concat(pairs, how="vertical_relaxed"))
 
 
@@ -52,7 +54,9 @@ def renamed(frame: pl.LazyFrame, owned: pl.DataFrame) -> pl.LazyFrame:
     return found.with_columns(customer=pl.coalesce("?owner", "customer")).drop("?owner")
 
 
-def sent(files: list[Delivery], given: Mapping[str, str], ids: Ids, style: DayStyle, names: Sequence[str]) -> list[pl.LazyFrame]:
+def sent(
+    files: list[Delivery], given: Mapping[str, str], ids: Ids, style: DayStyle, names: Sequence[str]
+) -> list[pl.LazyFrame]:
     """Messages that went out, as events of kind message."""
     found = []
     for each in files:

@@ -19,6 +19,7 @@ from propensity.errors import DataError
 
 SAMPLED = 20_000  # rows of a file whose prices are compared
 SHARED_ITEMS = 3
+SMALLEST_DATE = 19_000_000  # as yyyymmdd
 WORDS = {
     "purchase": ("purchase", "purchased", "transaction", "buy", "bought", "order", "sale", "sold", "checkout"),
     "view": ("view", "viewed", "addtocart", "add_to_cart", "add to cart", "cart", "click", "detail", "pageview"),
@@ -58,6 +59,7 @@ class Style:
     decimal: Mapping[str, str | None]
     day: DayStyle
     plain: Mapping[str, bool]
+    currencies: tuple[str, ...] = ()
 
 
 def style_of(delivery: Delivery, mapping: Columns) -> Style:
@@ -71,29 +73,46 @@ def style_of(delivery: Delivery, mapping: Columns) -> Style:
         looks.append((number.is_null() & clean(pl.col(column)).is_not_null()).any().not_().alias(f"{name} plain"))
         looks.append(decimal_mark(pl.col(column)).alias(f"{name} mark"))
     if "revenue" in texts:
-        looks.append(currency_of(pl.col(texts["revenue"])).drop_nulls().unique().sort().implode().alias("currencies"))
+        looks.append(currency_of(pl.col(texts["revenue"])).drop_nulls().unique().sort().implode().alias("signs"))
     if mapping.has("currency"):
         looks.append(currency(mapping).drop_nulls().unique().sort().implode().alias("currencies"))
     ordered = mapping.day_format is None and schema[day] == pl.String
     if ordered:
         looks += orders_shown(day)
+    if schema[day].is_numeric() or schema[day] == pl.String:
+        number = pl.col(day).cast(pl.Float64, strict=False)
+        looks += [number.min().alias("least"), number.max().alias("most")]
     found: dict[str, Any] = {}
     if len(looks) > 1:
         found = collect(delivery.frame.rename({ROW: "row"}).select(looks), str(delivery.file)).row(0, named=True)
-    _refuse_mixed(found.get("currencies") or [], delivery, mapping)
+    _refuse_gaps(found, delivery, mapping)
     first = _first(found, delivery, mapping) if ordered else None
     return Style(
         decimal={name: mapping.decimal or found[f"{name} mark"] for name in texts},
         day=DayStyle(mapping.day_format, first, mapping.timezone),
         plain={name: bool(found[f"{name} plain"]) and mapping.decimal != "," for name in texts},
+        currencies=tuple(found.get("currencies") or found.get("signs") or ()),
     )
 
 
-def _refuse_mixed(currencies: list[str], delivery: Delivery, mapping: Columns) -> None:
+def refuse_mixed(styles: Sequence[Style], delivered: Sequence[Delivery], mapping: Columns) -> None:
+    """DataError for amounts in several currencies without rates between them."""
+    currencies = sorted({currency for style in styles for currency in style.currencies})
     if len(currencies) > 1 and not mapping.rates:
+        file = next(d.file for d, style in zip(delivered, styles, strict=True) if currencies[-1] in style.currencies)
         raise DataError(
-            f"{delivery.file} has amounts in {', '.join(currencies)} and no rates between them; give each its rate, as "
+            f"{file} has amounts in {', '.join(currencies)} and no rates between them; give each its rate, as "
             f"'data.source.rates={{{currencies[0]}: 1, {currencies[1]}: 1.1}}'"
+        )
+
+
+def _refuse_gaps(found: dict[str, Any], delivery: Delivery, mapping: Columns) -> None:
+    """DataError for a day column of numbers too small for any date."""
+    least, most, column = found.get("least"), found.get("most"), mapping.columns["day"]
+    if mapping.day_format is None and most is not None and most < SMALLEST_DATE and least >= 0:
+        raise DataError(
+            f"{delivery.file} column {column} holds numbers from {least:g} to {most:g}: gaps, it seems, and no dates; "
+            "a send date needs calendar dates, so map data.source.columns.day to a column of those"
         )
 
 
@@ -256,7 +275,9 @@ def _attributes(delivery: Delivery, mapping: Columns) -> list[pl.Expr]:
 def _signed(cells: pl.LazyFrame, mapping: Columns) -> pl.LazyFrame:
     """Amounts in the log's currency, a total a line; what came back is a return, below zero."""
     quantity, given = pl.col("quantity"), pl.col("revenue")
-    money = (quantity * given if mapping.unit_price or not mapping.has("revenue") else given) * pl.col("?rate").fill_null(1.0)
+    money = (quantity * given if mapping.unit_price or not mapping.has("revenue") else given) * pl.col(
+        "?rate"
+    ).fill_null(1.0)
     back = (quantity < 0) if mapping.has("quantity") else (given < 0)
     if mapping.cancelled and mapping.has("order"):
         back = back | pl.col("order").cast(pl.String).str.contains(mapping.cancelled)
@@ -268,12 +289,18 @@ def _signed(cells: pl.LazyFrame, mapping: Columns) -> pl.LazyFrame:
     cells = cells.with_columns(kind=kind, revenue=money)
     returned, worth = pl.col("kind") == "return", needs_money()
     day = pl.max_horizontal("day", pl.when(pl.col("day").is_not_null()).then(pl.col("available")))
-    amounts = {name: pl.when(returned).then(-pl.col(name).abs()).otherwise(pl.col(name)) for name in ("quantity", "revenue")}
+    amounts = {
+        name: pl.when(returned).then(-pl.col(name).abs()).otherwise(pl.col(name)) for name in ("quantity", "revenue")
+    }
     return cells.with_columns(
         *(pl.when(worth).then(value).otherwise(finite(value)).alias(name) for name, value in amounts.items()),
-        *([day.alias("day"), (pl.col("available") > pl.col("day")).fill_null(False).alias("?late")] if mapping.has("available_at") else [pl.lit(False).alias("?late")]),
+        *(
+            [day.alias("day"), (pl.col("available") > pl.col("day")).fill_null(False).alias("?late")]
+            if mapping.has("available_at")
+            else [pl.lit(False).alias("?late")]
+        ),
         discount=finite(pl.col("discount")),
-    )  # fmt: skip
+    )
 
 
 def finite(number: pl.Expr) -> pl.Expr:

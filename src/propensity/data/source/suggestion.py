@@ -103,10 +103,14 @@ def remarks(rows: pl.DataFrame, found: dict[str, str], file: str) -> list[str]:
         said.append(f"# a send date needs calendar dates, and {file} has none{also}")
     elif rows.schema[found["day"]] == pl.String:
         text = rows.select(clean(pl.col(found["day"])).str.contains(PARTS).any()).item()
-        said += [f"# {found['day']}: if it is day or month first does not show, add data.source.day_format"] if text else []
+        said += (
+            [f"# {found['day']}: if it is day or month first does not show, add data.source.day_format"] if text else []
+        )
     if "order" in found and rows.schema[found["order"]] == pl.String:
         letters = rows[found["order"]].str.extract(r"^([A-Za-z]+)\d+$").drop_nulls().unique().sort().to_list()
-        said += [f"# orders such as {mark}...: if they cancel, add 'data.source.cancelled=^{mark}'" for mark in letters[:3]]
+        said += [
+            f"# orders such as {mark}...: if they cancel, add 'data.source.cancelled=^{mark}'" for mark in letters[:3]
+        ]
     if "quantity" in found and "revenue" in found and "unit" in found["revenue"].lower():
         said.append(f"# {found['revenue']} sounds like the price of one: add data.source.revenue_is=unit")
     return said

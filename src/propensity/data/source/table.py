@@ -18,13 +18,29 @@ from propensity.data.rule.screen import MOST_UNITS, NOT_PRODUCTS, reason, screen
 from propensity.data.rule.settle import Corrections, settle
 from propensity.data.source import Tables
 from propensity.data.source.about import counted, first_said, sayings, table
-from propensity.data.source.delivery import Delivery, collect, collect_all, find_files, known_keys, open_file, rows_of, twice
+from propensity.data.source.delivery import (
+    Delivery,
+    collect,
+    collect_all,
+    find_files,
+    known_keys,
+    open_file,
+    rows_of,
+    twice,
+)
 from propensity.data.source.ids import Ids, as_guests, for_guests, shared_ids, writing
 from propensity.data.source.join import joined
 from propensity.data.source.people import (
-    consents_of, opened, owners_of, renamed, sent, with_consents, with_guests, with_messages,
-)  # fmt: skip
-from propensity.data.source.reading import Columns, read, refuse_cents, style_of, together
+    consents_of,
+    opened,
+    owners_of,
+    renamed,
+    sent,
+    with_consents,
+    with_guests,
+    with_messages,
+)
+from propensity.data.source.reading import Columns, read, refuse_cents, refuse_mixed, style_of, together
 from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.event import KINDS
 
@@ -48,8 +64,8 @@ class Table:
     joins: tables that hold further columns of the events; see `propensity.data.source.join`.
     items, customers: tables with one row each, and their keys; or item_columns, customer_columns: columns of the
     events that describe them, the earliest day's value counting. identity_map: path, alias and customer, ids that stand
-    for another; consents: path, customer, consent and, if there are, channel and day; contacts: path, customer, day and,
-    if there is one, channel: messages sent.
+    for another; consents: path, customer, consent and, if there are, channel and day; contacts: path, customer, day
+    and, if there is one, channel: messages sent.
     day_format: such as %m/%d/%Y, where dates are neither ISO, timestamps, epochs nor yyyymmdd. timezone: of the shop's
     calendar, for timestamps with a zone. decimal: "." or ",", where the numbers do not show it. rates: currency ->
     what one of it is worth. scale: what revenue is multiplied by, 0.01 for cents, or a pattern of file names -> that.
@@ -111,10 +127,10 @@ class Table:
                 raise ConfigurationError(
                     f"data.source.{name}={getattr(self, name)} is unknown; give {' or '.join(choices)}"
                 )
-        for table, names in (("item", self.item_columns), ("customer", self.customer_columns)):
-            if names and getattr(self, f"{table}s") is not None:
+        for key, names in (("item", self.item_columns), ("customer", self.customer_columns)):
+            if names and getattr(self, f"{key}s") is not None:
                 raise ConfigurationError(
-                    f"data.source.{table}_columns={list(names)} and data.source.{table}s describe the same; drop one"
+                    f"data.source.{key}_columns={list(names)} and data.source.{key}s describe the same; drop one"
                 )
         if wrong := sorted(set(self.kinds.values()) - set(KINDS)):
             raise ConfigurationError(f"data.source.kinds names {wrong[0]!r}; the kinds are {', '.join(KINDS)}")
@@ -184,7 +200,10 @@ class Table:
         refuse_cents(delivered, mapping)
         contacts = [] if self.contacts is None else opened(self.contacts, CONTACTS, "contacts", self.separator)
         names = [str(each.file) for each in (*delivered, *contacts)]
-        events = together([read(each, names, mapping, style_of(each, mapping), ids) for each in delivered])
+        styles = [style_of(each, mapping) for each in delivered]
+        refuse_mixed(styles, delivered, mapping)
+        read_all = [read(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)]
+        events = together(read_all)
         events, remarks = self._identified(events, ids["customer"])
         events = self._marked(events, ids["item"])
         if contacts and self.contacts:
@@ -197,7 +216,7 @@ class Table:
 
     def _wanted(self) -> dict[str, str]:
         """Columns of the events that must be there, and the setting that names each."""
-        wanted = {column: "data.source.leave_out" for column in self.leave_out}
+        wanted = dict.fromkeys(self.leave_out, "data.source.leave_out")
         for name in ("item_columns", "customer_columns", "item_identity"):
             wanted |= dict.fromkeys(getattr(self, name), f"data.source.{name}")
         return wanted | {column: f"data.source.columns.{name}" for name, column in self.columns.items() if column}
