@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ class Case:
     count: int = 1
     head: str = HEAD
     good: str = GOOD
-    columns: dict[str, str | None] = field(default_factory=dict)
+    columns: Mapping[str, str | None] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str | bytes] = field(default_factory=dict)
     name: str = ""
@@ -114,7 +114,8 @@ CASES = [
              columns={"available_at": "loaded"}, count=1),
     Case("item_unlisted", "anna,2024-03-04,tea,1,2\n", settings={"items": "goods.csv"},
          files={"goods.csv": "sku,aisle\nmilk,dairy\nsoap,care\n"}),
-    Case("item_without_category", settings={"items": "goods.csv"}, files={"goods.csv": "sku,aisle\nmilk,dairy\nsoap,\n"}),
+    Case("item_without_category", settings={"items": "goods.csv"},
+         files={"goods.csv": "sku,aisle\nmilk,dairy\nsoap,\n"}),
     Case("item_described_again", settings={"items": "goods.csv"},
          files={"goods.csv": "sku,aisle\nmilk,dairy\nsoap,care\nmilk,cold\n"}),
     extended("item_described_again", "aisle", "dairy", "anna,2024-03-04,milk,1,2,cold\n", name="by events",
@@ -126,7 +127,8 @@ CASES = [
          files={"map.csv": "old,new\nanna,bert\nbert,anna\n"}),
     Case("identity_two_owners", settings={"identity_map": {"path": "map.csv", "alias": "old", "customer": "new"}},
          count=2, files={"map.csv": "old,new\nanna,carl\nanna,dora\n"}),
-    Case("consent_withdrawn", settings={"consents": {"path": "yes.csv", "customer": "who", "consent": "ok", "day": "on"}},
+    Case("consent_withdrawn",
+         settings={"consents": {"path": "yes.csv", "customer": "who", "consent": "ok", "day": "on"}},
          files={"yes.csv": "who,ok,on\nanna,no,2024-02-01\nanna,yes,2024-01-01\nbert,yes,2024-01-01\n"}),
     Case("consent_missing", settings={"consents": {"path": "yes.csv", "customer": "who", "consent": "ok"}},
          files={"yes.csv": "who,ok\nanna,yes\n"}),
@@ -163,17 +165,17 @@ def test_a_row_goes_where_its_rule_says_and_all_rows_go_somewhere(case: Case, tm
     assert conserved(log)
     if does == "quarantine":
         aside = pl.read_parquet(tmp_path / "log/quarantine/*.parquet").filter(pl.col("reason") == case.code)
-        assert aside.height == case.count and aside["row"].min() > case.good.count("\n") - 1
+        assert aside.height == case.count and min(aside["row"].to_list()) >= case.good.count("\n")
         assert set(aside["file"].cast(pl.String)) == {str(tmp_path / "sales.csv")}
 
 
 REJECTED: list[tuple[str, Callable[[Path], Table], str]] = [
     ("file_empty", lambda f: _files(f, {"sales.csv": b""}), r"sales\.csv is empty \(0 bytes\); deliver it again"),
     ("file_without_rows", lambda f: _files(f, {"sales.csv": f"{HEAD}\n".encode()}), "has no rows; deliver it again"),
-    ("file_unreadable", lambda f: _files(f, {"sales.parquet": b"PAR1 and not much more"}), "sales.parquet cannot be read"),
+    ("file_unreadable", lambda f: _files(f, {"sales.parquet": b"PAR1 and no more"}), "sales.parquet cannot be read"),
     ("file_not_text", lambda f: _files(f, {"sales.csv": f"{HEAD}\n{GOOD}a\0".encode()}), "line 4 holds a byte 0"),
     ("day_order_unclear", lambda f: _dated(f, "03/04/2024"), r"03/04/2024 in line 2: day or month first\? give data"),
-    ("day_order_unclear", lambda f: _dated(f, "13/04/2024", "04/13/2024"), "13/04/2024 in line 2 and 04/13/2024 in line 3"),
+    ("day_order_unclear", lambda f: _dated(f, "13/04/2024", "04/13/2024"), "13/04/2024 in line 2 and 04/13/2024 in"),
     ("day_not_a_date", lambda f: _dated(f, "7", "30", "0"), "holds numbers from 0 to 30: gaps, it seems, and no dates"),
     ("currencies_mixed", lambda f: _paid(f, "€ 2", "$ 2"), "has amounts in EUR, USD and no rates between them"),
     ("currencies_mixed", lambda f: _two_currencies(f), "has amounts in EUR, USD and no rates between them"),

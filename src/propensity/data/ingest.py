@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ import polars as pl
 from propensity.atomic import full, whole_folder
 from propensity.data.column import ColumnFiles, replace_codes
 from propensity.data.encode import NEVER, Coded, Names, encode
+from propensity.data.erasure import erased
 from propensity.data.event_log import COLUMNS, EventLog, fingerprint, refuse_other
+from propensity.data.privacy import mask, pseudonymise, refuse_personal_ids, without_contact_data
 from propensity.data.rule import codes
 from propensity.data.source import Source, Tables
 from propensity.data.spill import Spill, bounds_of
@@ -39,16 +42,33 @@ OPTIONAL = {
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
-def prepare(source: Source, out: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:
+def prepare(
+    source: Source, out: str | Path, notes: Mapping[str, str] | None = None, key: bytes | None = None
+) -> EventLog:
     """Loads `source` and leaves its log at `out`, whole or not at all, with `notes` (file name -> text) beside it.
 
-    Rows that were refused lie beside it too, in `quarantine/*.parquet`, with a column `reason`.
+    Rows that were refused lie beside it too, in `quarantine/*.parquet`, with a column `reason`. See `protected` for
+    what is done for persons.
     """
     refuse_other(out)
-    tables = source.load()
+    with readable():
+        tables = protected(source.load(), out, key)
     with whole_folder(out) as draft:
         ingest(tables, draft).seal(draft, notes)
     return EventLog.open(out)
+
+
+def protected(tables: Tables, out: str | Path, key: bytes | None) -> Tables:
+    """The tables without erased customers, addresses and phone numbers, and with ids under `key` if there is one.
+
+    Raises: DataError for ids that are addresses or phone numbers, where there is no key.
+    """
+    tables = erased(tables, out)
+    if key is None:
+        refuse_personal_ids(tables)
+    else:
+        tables = erased(pseudonymise(tables, key), out)
+    return without_contact_data(tables)
 
 
 def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
@@ -67,12 +87,19 @@ def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventL
     range_rows: rows, about, that are held at a time. Codes are ranks of the sorted ids, so they do not depend on the
     order of delivery. Raises: DataError for tables without a usable event, or that a reader cannot decode.
     """
-    try:
+    with readable():
         return _ingest(tables, folder, range_rows)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Says in words that tables, which are only read when they are needed, cannot be read."""
+    try:
+        yield
     except UNREADABLE as error:
         if full(error):
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise DataError(f"the raw tables cannot be read ({reason}); deliver them again") from None
 
 
@@ -225,7 +252,8 @@ class Quarantine:
         """Takes rows with a column `reason`; none is fine."""
         if rows.height:
             self.folder.mkdir(exist_ok=True)
-            rows.write_parquet(self.folder / f"rows-{self.files:05d}.parquet")
+            told = [name for name, kind in rows.schema.items() if name.startswith("given.") and kind == pl.String]
+            rows.with_columns(mask(name) for name in told).write_parquet(self.folder / f"rows-{self.files:05d}.parquet")
             self.files += 1
             self.reasons.update(dict(rows["reason"].value_counts().iter_rows()))
 

@@ -103,6 +103,18 @@ def show_run(out: str) -> None:
     SCREEN.print(f"run at {out}: {files}")
 
 
+def show_forgotten(customer: str, forgotten: Any) -> None:
+    """Where a customer's rows were removed, and which models still remember them."""
+    table = plain_table(f"customer {customer} is forgotten; a search finds them no more")
+    table.add_column("where")
+    table.add_column("rows removed", justify="right")
+    for place, rows in forgotten.removed.items():
+        table.add_row(escape(place), f"{rows:,}")
+    SCREEN.print(table)
+    models = ", ".join(forgotten.models) or "none"
+    SCREEN.print(f"models that were trained with them: {models}", highlight=False, soft_wrap=True)
+
+
 def show_scores(scores: Scores, out: str) -> None:
     """How many pairs were scored, and the strongest offers."""
     table = plain_table(f"scores at {out}: send date {scores.cutoff}")

@@ -45,6 +45,9 @@ class Delivery:
             raise ConfigurationError(
                 f"{setting}={name} is no column of {self.file}; nearest is {near!r} of {len(names)}"
             )
+        kind = self.schema[name]
+        if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration, pl.Time):
+            raise DataError(f"{self.file} column {name} ({setting}) holds {kind}; it must be text, numbers or dates")
         return name
 
 

@@ -109,7 +109,7 @@ def refuse_mixed(styles: Sequence[Style], delivered: Sequence[Delivery], mapping
 def _refuse_gaps(found: dict[str, Any], delivery: Delivery, mapping: Columns) -> None:
     """DataError for a day column of numbers too small for any date."""
     least, most, column = found.get("least"), found.get("most"), mapping.columns["day"]
-    if mapping.day_format is None and most is not None and most < SMALLEST_DATE and least >= 0:
+    if mapping.day_format is None and least is not None and most is not None and 0 <= least <= most < SMALLEST_DATE:
         raise DataError(
             f"{delivery.file} column {column} holds numbers from {least:g} to {most:g}: gaps, it seems, and no dates; "
             "a send date needs calendar dates, so map data.source.columns.day to a column of those"
