@@ -93,7 +93,7 @@ def test_what_passes_keeps_the_contract(rows: list[tuple[str, ...]], tmp_path: P
 
 
 def good(folder: Path, suffix: str) -> bytes:
-    frame = pl.DataFrame({"who": ["a", "b"] * 20, "when": ["2024-03-01"] * 40, "sku": ["m", "n"] * 20, 
+    frame = pl.DataFrame({"who": ["a", "b"] * 20, "when": ["2024-03-01"] * 40, "sku": ["m", "n"] * 20,
                           "units": [1] * 40, "paid": [2.5] * 40, "receipt": ["r"] * 40})  # fmt: skip
     file = folder / f"good{suffix}"
     frame.write_csv(file) if suffix == ".csv" else frame.write_parquet(file)

@@ -142,7 +142,9 @@ class Table:
         home = Path(self.folder)
         self.events = str(home / self.events)
         self.items, self.customers = (path and str(home / path) for path in (self.items, self.customers))
-        self.joins = [{**join, "table": str(home / join["table"])} for join in self.joins if join.get("table")]
+        self.joins = [
+            {key: str(home / value) if key == "table" else value for key, value in join.items()} for join in self.joins
+        ]
         for name in ("identity_map", "consents", "contacts"):
             if given := getattr(self, name):
                 setattr(self, name, {**given, "path": str(home / given.get("path", ""))})
