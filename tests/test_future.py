@@ -41,11 +41,11 @@ def settings(name: str, folder: Path) -> tuple[list[str], str]:
         offer = "data.offer.column=product_subclass"
         return [f"data/source={name}", f"data.source.events={file}", offer, "data.offer.min_buyers=20"], "2001-02-01"
     if name == "olist":
-        tables = Path(__file__).parents[2] / "shared/data/olist_sample"
-        if not tables.is_dir():
+        sample = Path(__file__).parents[2] / "shared/data/olist_sample"
+        if not sample.is_dir():
             pytest.skip("the Olist tables are not beside the repository, in ../shared/data/olist_sample")
         offer = ["data.offer.column=product_category_name", "data.offer.min_buyers=2"]
-        return [f"data/source={name}", f"data.source.folder={tables}", *offer], "2018-06-04"
+        return [f"data/source={name}", f"data.source.folder={sample}", *offer], "2018-06-04"
     assert name == "table", f"say here how a small market of {name} is made"
     tables = random_tables(3, customers=120, days=300)
     about = tables.items

@@ -14,9 +14,9 @@ from propensity.errors import ConfigurationError
 FILE = "audit.jsonl"
 
 
-def record(run: str | Path, log: EventLog, folder: str | Path, about: dict[str, Any]) -> Path:
-    """Adds a line to `audit.jsonl` beside the run: fingerprint, rows and dates of the data, and who trained on them."""
-    path = Path(run).parent / FILE
+def record(beside: Path, run: str | Path, log: EventLog, folder: str | Path, about: dict[str, Any]) -> Path:
+    """Adds a line to `audit.jsonl`: a run, and the fingerprint, rows and dates of the log at `folder` it saw."""
+    path = beside / FILE
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": str(run),

@@ -150,7 +150,7 @@ def train(
     loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed)
     model.fit_scales(loader.sample())
     with only_writer(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
-        keep_record(folder, log, preparation.log or preparation.default_log, about)
+        keep_record(cfg.out, folder, log, preparation.log or preparation.default_log, about)
         resume = unfinished(folder, about)
         fit(model, instantiate(cfg.loss), loader, folder, resume)
         finish(folder, model, examples, about, cfg)
@@ -206,8 +206,8 @@ def unfinished(folder: Path, about: dict[str, Any]) -> str | None:
 
 
 @rank_zero_only
-def keep_record(folder: Path, log: EventLog, place: str, about: dict[str, Any]) -> None:
-    record(folder, log, place, about)
+def keep_record(out: str, folder: Path, log: EventLog, place: str, about: dict[str, Any]) -> None:
+    record(Path(out).parent, folder, log, place, about)
 
 
 @rank_zero_only
