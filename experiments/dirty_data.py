@@ -1,8 +1,8 @@
 """What does revenue lift lose when rows arrive spoilt, and is every spoilt row found?
 
-Each corruption is dealt to a share of the purchases of an eighth of the households of Complete Journey, delivered as text
-under other names. A network of few steps is trained on what the rules leave, and judged by what really happened: the clean
-log. Differences are paired, over draws of customers.
+Each corruption is dealt to a share of the purchases of an eighth of the households of Complete Journey, delivered as
+text under other names. A network of few steps is trained on what the rules leave, and judged by what really happened:
+the clean log. Differences are paired, over draws of customers.
 
     python experiments/dirty_data.py experiment=dirty_data out=runs/dirty_data
 """

@@ -44,8 +44,8 @@ def settings(name: str, folder: Path) -> tuple[list[str], str]:
         sample = Path(__file__).parents[2] / "shared/data/olist_sample"
         if not sample.is_dir():
             pytest.skip("the Olist tables are not beside the repository, in ../shared/data/olist_sample")
-        offer = ["data.offer.column=product_category_name", "data.offer.min_buyers=2"]
-        return [f"data/source={name}", f"data.source.folder={sample}", *offer], "2018-06-04"
+        offers = ["data.offer.column=product_category_name", "data.offer.min_buyers=2"]
+        return [f"data/source={name}", f"data.source.folder={sample}", *offers], "2018-06-04"
     assert name == "table", f"say here how a small market of {name} is made"
     tables = random_tables(3, customers=120, days=300)
     about = tables.items
