@@ -93,6 +93,13 @@ class ScoreConfig:
 
 
 @dataclass
+class StatesConfig:
+    run: str = MISSING
+    cutoff: str = MISSING  # send date, as 2017-12-04
+    out: str = "states.parquet"
+
+
+@dataclass
 class TuneConfig(TrainConfig):
     trials: int = 20  # in all; a search in `out` goes on where it stopped
     metric: str = "logloss"
@@ -154,7 +161,7 @@ def snake(name: str) -> str:
 
 for schema in (
     *(PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, CompareConfig, ScoreConfig, TuneConfig),
-    *(GateConfig, ReproduceConfig, DecideConfig, ForgetConfig, ExportCustomerConfig),
+    *(StatesConfig, GateConfig, ReproduceConfig, DecideConfig, ForgetConfig, ExportCustomerConfig),
 ):
     ConfigStore.instance().store(name=snake(schema.__name__.removesuffix("Config")) + "_schema", node=schema)
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from propensity.config import own_cause
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
+from propensity.model.head import PRIOR, ChannelHead
 from propensity.model.member import within_visit
 from propensity.model.offer_net import OfferNet
 from propensity.model.scale import Scale, signed_log
@@ -113,13 +114,27 @@ def test_channels_leave_the_rest_of_a_network_as_it_is(
     cfg, vocabulary = composed("train", "model.width=8", "model.members=1"), small_world["examples"].vocabulary
     inputs = inputs_of(small_world, slice(0, 4))
     knowing = network(small_world, cfg)
-    fewer = small_world["preparation"].feature.sizes(vocabulary)._replace(sold_through=1)
+    fewer = small_world["preparation"].feature.sizes(vocabulary)._replace(sold_through=(1,))
     torch.manual_seed(3)
     plain: OfferNet = instantiate(cfg.model, sizes=fewer)
     plain.fit_scales(inputs_of(small_world, slice(0, 64)))
     answer = plain.eval()(inputs)
     assert answer.channel.shape == (4, 0)
     assert torch.equal(answer.purchase, knowing(inputs).purchase)
+
+
+def test_the_channel_head_begins_with_the_shares_of_a_customers_last_purchases(small_world: dict[str, Any]) -> None:
+    inputs, width = inputs_of(small_world, slice(0, 40)), 8
+    codes = small_world["preparation"].feature.sizes(small_world["examples"].vocabulary).sold_through
+    head = ChannelHead(codes, width)
+    torch.nn.init.zeros_(head.state.weight)
+    torch.nn.init.zeros_(head.state.bias)
+    share = head(inputs, torch.randn(40, width)).softmax(dim=-1)
+    for b in range(40):
+        events = range(int(inputs.length[b]))
+        count = [sum(int(inputs.channel[b, e]) == c and int(inputs.kind[b, e]) == 0 for e in events) for c in codes]
+        expected = [(n + PRIOR / len(codes)) / (sum(count) + PRIOR) for n in count]
+        assert share[b].tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_network_without_members_is_refused(small_world: dict[str, Any], composed: Callable[..., DictConfig]) -> None:
