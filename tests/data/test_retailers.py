@@ -124,6 +124,15 @@ def test_a_join_that_cannot_be_is_a_configuration_error(joins: list[Any], words:
         log_of(tmp_path, files, columns=columns, joins=joins)
 
 
+def test_purchases_without_items_are_of_one_item_that_is_an_offer(tmp_path: Path) -> None:
+    text = "id,date,units,dollars\n00001,1997-01-01,1,11.77\n00002,1997-01-12,1,12.0\n00002,1997-01-12,5,77.0\n"
+    columns = {"customer": "id", "day": "date", "item": None, "quantity": "units", "revenue": "dollars"}
+    log = log_of(tmp_path, {"purchases.csv": text}, columns=columns)
+    assert log.items.rows() == [("anything", "anything")] and log.meta["rows"]["used"] == 3
+    with pytest.raises(ConfigurationError, match="columns.item is null, so nothing can describe items; name that col"):
+        log_of(tmp_path, {"purchases.csv": text}, columns=columns, item_columns=["units"])
+
+
 def test_a_draft_names_the_columns_and_what_a_person_must_decide(tmp_path: Path) -> None:
     (tmp_path / "retail.csv").write_text(INVOICES)
     said = suggest(str(tmp_path / "retail.csv"))

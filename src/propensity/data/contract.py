@@ -69,7 +69,7 @@ EVENTS = (
         "item",
         "id",
         "what: a product or article",
-        None,
+        "all lines are of one item, `anything`, whose `category` is `anything`",
         ("product", "sku", "article", "stockcode", "itemid", "product_id", "article_id", "ean", "upc"),
     ),
     Column(
@@ -172,7 +172,7 @@ def mandatory(table: Sequence[Column]) -> tuple[str, ...]:
     """The columns that a table needs.
 
     >>> mandatory(EVENTS)
-    ('customer', 'day', 'item')
+    ('customer', 'day')
     """
     return tuple(column.name for column in table if column.absent is None)
 

@@ -19,6 +19,7 @@ from propensity.errors import DataError
 
 SAMPLED = 20_000  # rows of a file whose prices are compared
 SHARED_ITEMS = 3
+ANYTHING = "anything"  # the item of lines that name none
 SMALLEST_DATE = 19_000_000  # as yyyymmdd
 WORDS = {
     "purchase": ("purchase", "purchased", "transaction", "buy", "bought", "order", "sale", "sold", "checkout"),
@@ -165,7 +166,7 @@ def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
 def _names(delivery: Delivery, mapping: Columns, ids: Mapping[str, Ids]) -> list[pl.Expr]:
     """Customer, item, and what else is text."""
     column, schema = mapping.columns, delivery.schema
-    item = ids["item"].read(column["item"], schema[column["item"]])
+    item = ids["item"].read(column["item"], schema[column["item"]]) if mapping.has("item") else pl.lit(ANYTHING)
     if mapping.item_identity:
         item = pl.concat_str(item, *(clean(pl.col(c)) for c in mapping.item_identity), separator="|")
     found = [ids["customer"].read(column["customer"], schema[column["customer"]]).alias("customer"), item.alias("item")]
@@ -217,7 +218,7 @@ def _facts(delivery: Delivery, mapping: Columns, ids: Mapping[str, Ids]) -> list
         "?day_given": clean(pl.col(column["day"])).is_not_null() if text else pl.col(column["day"]).is_not_null(),
         "?rate": _rate(mapping, schema),
         "?rewritten": pl.any_horizontal(
-            _rewritten(column[key], schema[column[key]], ids[key]) for key in ("customer", "item")
+            _rewritten(column[key], schema[column[key]], ids[key]) for key in ("customer", "item") if mapping.has(key)
         ),
         "?formatted": _formatted(mapping, schema),
         "?transcoded": pl.lit(delivery.encoding is not None),
@@ -310,7 +311,7 @@ def finite(number: pl.Expr) -> pl.Expr:
 
 def refuse_cents(delivered: Sequence[Delivery], mapping: Columns) -> None:
     """DataError where one file's prices are whole numbers a hundred times those of the first, for the same items."""
-    if len(delivered) < 2 or not mapping.has("revenue") or mapping.scale != 1.0:
+    if len(delivered) < 2 or not (mapping.has("revenue") and mapping.has("item")) or mapping.scale != 1.0:
         return
     prices = [_prices(each, mapping) for each in delivered]
     for each, other in zip(delivered[1:], prices[1:], strict=True):

@@ -40,7 +40,7 @@ from propensity.data.source.people import (
     with_guests,
     with_messages,
 )
-from propensity.data.source.reading import Columns, read, refuse_cents, refuse_mixed, style_of, together
+from propensity.data.source.reading import ANYTHING, Columns, read, refuse_cents, refuse_mixed, style_of, together
 from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.event import KINDS
 
@@ -58,7 +58,7 @@ CHOICES = {
 class Table:
     """Transactions from `events`, a file or a pattern of files, with optional tables beside them.
 
-    columns: our names to yours; customer, day and item are mandatory, null means that there is no such column; what
+    columns: our names to yours; customer and day are mandatory, null means that there is no such column; what
     each means is declared in `propensity.data.contract`. revenue is the line's total, or with revenue_is="unit" the
     price of one. A missing quantity counts 1 a line, a missing revenue 1 a unit, so that revenue is units.
     joins: tables that hold further columns of the events; see `propensity.data.source.join`.
@@ -127,6 +127,10 @@ class Table:
                 raise ConfigurationError(
                     f"data.source.{name}={getattr(self, name)} is unknown; give {' or '.join(choices)}"
                 )
+        if self.columns.get("item") is None and (self.items or self.item_columns or self.item_identity):
+            raise ConfigurationError(
+                "data.source.columns.item is null, so nothing can describe items; name that column"
+            )
         for key, names in (("item", self.item_columns), ("customer", self.customer_columns)):
             if names and getattr(self, f"{key}s") is not None:
                 raise ConfigurationError(
@@ -187,6 +191,8 @@ class Table:
 
     def _writing(self, key: str, delivered: list[Delivery]) -> Ids:
         """How customers or items are written here and in their own tables."""
+        if self.columns.get(key) is None:
+            return Ids()
         column, beside = str(self.columns[key]), []
         if path := getattr(self, f"{key}s"):
             name = getattr(self, f"{key}_key") or column
@@ -284,6 +290,9 @@ class Table:
             tables[key], remarks = found.lazy(), remarks | counts
         for key in ids.keys() - said.keys():
             tables[key] = None
+            if self.columns.get(key) is None:
+                tables[key] = pl.LazyFrame({"item": [ANYTHING], "category": [ANYTHING]})
+                continue
             if getattr(self, f"{key}s") is not None:
                 frame = self._table(key, passed.collect_schema()[key], ids[key])
                 tables[key], remarks = frame, remarks | counted(frame, key)
