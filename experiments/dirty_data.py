@@ -90,10 +90,11 @@ def found(log: Any, code: str) -> int:
     return int(counts.get(code, 0))
 
 
-def scored(cfg: DictConfig, log: Any, out: Path) -> tuple[list[Any], list[Any]]:
-    """A network of few steps on a log, asked at the cutoffs: scores, and the occasions."""
+def scored(cfg: DictConfig, log: Any, out: Path) -> tuple[dict[str, list[Any]], list[Any]]:
+    """A network of few steps and personal frequency on a log, asked at the cutoffs: scores, and the occasions."""
     import lightning.pytorch as lightning
 
+    from propensity.baseline.frequency import Frequency
     from propensity.data.cutoff import cutoff_of
     from propensity.training.loader import ExampleLoader
     from propensity.training.predict import predict
@@ -109,7 +110,10 @@ def scored(cfg: DictConfig, log: Any, out: Path) -> tuple[list[Any], list[Any]]:
     fit(model, instantiate(cfg.loss), loader, out, None)
     days = [cutoff_of(log, day, preparation.horizon) for day in cfg.cutoffs]
     occasions = [preparation.occasion(log, day, examples.vocabulary) for day in days]
-    return [predict(model.eval(), occasion) for occasion in occasions], occasions
+    frequency = Frequency()
+    frequency.fit(examples, cfg.seed)
+    network = [predict(model.eval(), occasion) for occasion in occasions]
+    return {"network": network, "frequency": [frequency.predict(occasion) for occasion in occasions]}, occasions
 
 
 def predictions(scores: list[Any], truths: list[Any]) -> list[Any]:
@@ -133,7 +137,8 @@ def main(cfg: DictConfig) -> None:
     clean = prepared(rows, out / "clean", out / "items.parquet")
     scores, occasions = scored(cfg, clean, out / "clean")
     truths = [truth(clean, occasion) for occasion in occasions]
-    answers = {"clean": predictions(scores, truths)}
+    answers = {model: {"clean": predictions(each, truths)} for model, each in scores.items()}
+    known = {clean.fingerprint: scores}  # rows that are lost alike leave the same log
     counts: dict[str, tuple[int, int]] = {}
     for code in SPOILS:
         before = found(clean, code)
@@ -142,26 +147,39 @@ def main(cfg: DictConfig) -> None:
             log = prepared(delivery, out / "spoilt", out / "items.parquet")
             name = f"{code} {rate:.0%}"
             counts[name] = injected, found(log, code) - before
-            answers[name] = predictions(scored(cfg, log, out / "spoilt")[0], truths)
+            if log.fingerprint not in known:
+                known[log.fingerprint] = scored(cfg, log, out / "spoilt")[0]
+            for model, each in known[log.fingerprint].items():
+                answers[model][name] = predictions(each, truths)
             say(f"{name}: {counts[name][1]:,} of {injected:,} spoilt rows found")
-    metrics = evaluate(truths, answers, reference="clean", resamples=cfg.resamples, seed=cfg.seed)
+    metrics = {
+        model: evaluate(truths, each, reference="clean", resamples=cfg.resamples, seed=cfg.seed)
+        for model, each in answers.items()
+    }
     table = tabled(metrics, counts, rows.height)
     with whole_file(out / "table.md") as draft:
         draft.write_text(table)
     with whole_file(out / "table.json") as draft:
-        draft.write_text(json.dumps({"counts": counts, "differences": metrics["differences"]}, indent=1))
+        found_all = {model: each["differences"] for model, each in metrics.items()}
+        draft.write_text(json.dumps({"counts": counts, "differences": found_all}, indent=1))
     print(table)
+
+
+def change(metrics: dict[str, Any], name: str) -> str:
+    """Revenue lift of a spoilt delivery minus that of the clean one, with its interval."""
+    cell = metrics["differences"][name]["mean"]["all"]["revenue_lift"]
+    return f"{-cell['value']:+.3f} [{-cell['high']:+.3f}, {-cell['low']:+.3f}]"
 
 
 def tabled(metrics: dict[str, Any], counts: dict[str, tuple[int, int]], rows: int) -> str:
     """Markdown: a line for each corruption and share."""
-    base = metrics["models"]["clean"]["mean"]["all"]["revenue_lift"]["value"]
-    lines = [f"{rows:,} rows; revenue lift of the clean log {base:.3f}", ""]
-    lines += ["| rule and share of the rows | injected | found | change in revenue lift |", "|---|---:|---:|---|"]
+    base = {m: each["models"]["clean"]["mean"]["all"]["revenue_lift"]["value"] for m, each in metrics.items()}
+    lines = [f"{rows:,} rows; revenue lift of the clean log: " + ", ".join(f"{m} {v:.3f}" for m, v in base.items()), ""]
+    lines += ["| rule and share of the rows | injected | found | " + " | ".join(metrics) + " |"]
+    lines += ["|---|---:|---:|" + "---|" * len(metrics)]
     for name, (injected, seen) in counts.items():
-        cell = metrics["differences"][name]["mean"]["all"]["revenue_lift"]
-        band = f"{-cell['value']:+.3f} [{-cell['high']:+.3f}, {-cell['low']:+.3f}]"
-        lines.append(f"| {name} | {injected:,} | {seen:,} | {band} |")
+        bands = " | ".join(change(each, name) for each in metrics.values())
+        lines.append(f"| {name} | {injected:,} | {seen:,} | {bands} |")
     wrong = [name for name, (injected, seen) in counts.items() if injected != seen]
     lines += ["", f"counts that differ: {', '.join(wrong) or 'none'}", ""]
     return "\n".join(lines)
