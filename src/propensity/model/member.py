@@ -74,7 +74,7 @@ class Member(nn.Module):
             visit_B = self.visit(state_BD)
             logit_BM = within_visit(visit_B[:, None], logit_BM)
         channel_BK = state_BD[:, :0] if self.channel is None else self.channel(inputs, state_BD)
-        return Outputs(logit_BM, self.value(pair_BMP, state_BD, offer_MD), visit_B, state_BD, channel_BK)
+        return Outputs(logit_BM, self.value(pair_BMP, state_BD.detach(), offer_MD), visit_B, state_BD, channel_BK)
 
     def _opinion(self, pair_BMP: Tensor, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
         """The experts' logits, weighed pair by pair: (B, M)."""
