@@ -146,4 +146,4 @@ def test_spoilt_bytes_are_accepted_or_refused_in_words(suffix: str, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_many_spoilt_bytes_are_accepted_or_refused_in_words(suffix: str, tmp_path: Path) -> None:
-    assert sum(fuzzed(tmp_path, suffix, 2_000, seed=11).values()) == 2_000
+    assert sum(fuzzed(tmp_path, suffix, 500, seed=11).values()) == 500
