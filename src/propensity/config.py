@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ class PrepareConfig:
     data: Any = MISSING  # source, offers, dates
     out: str | None = None  # folder of the event log; None: data/<source>
     append: bool = False  # to the log that is at `out`
+    check: bool = False  # only say where every row would go
+    suggest: str | None = None  # a file or pattern: print a draft of its mapping, and nothing more
 
 
 @dataclass
@@ -128,6 +131,19 @@ class ReproduceConfig:
 
 
 @dataclass
+class ForgetConfig:
+    customer: str = MISSING
+    log: str = MISSING  # folder of the event log
+    runs: str = "runs"  # where trained networks and scores are
+    pseudonym: str | None = None  # file:<path> or env:<name> of the key, where the log's ids are under one
+
+
+@dataclass
+class ExportCustomerConfig(ForgetConfig):
+    out: str = "customer.json"
+
+
+@dataclass
 class DecideConfig:
     decision: Any = MISSING  # which question is asked
     scores: str = MISSING  # Parquet that evaluate.py or score.py wrote
@@ -139,11 +155,16 @@ class DecideConfig:
     seed: int = 17
 
 
+def snake(name: str) -> str:
+    """ExportCustomer -> export_customer"""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
 for schema in (
     *(PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, CompareConfig, ScoreConfig, TuneConfig),
-    *(StatesConfig, GateConfig, ReproduceConfig, DecideConfig),
+    *(StatesConfig, GateConfig, ReproduceConfig, DecideConfig, ForgetConfig, ExportCustomerConfig),
 ):
-    ConfigStore.instance().store(name=schema.__name__.removesuffix("Config").lower() + "_schema", node=schema)
+    ConfigStore.instance().store(name=snake(schema.__name__.removesuffix("Config")) + "_schema", node=schema)
 
 
 def conf_folder() -> Path:

@@ -122,15 +122,16 @@ class SnapshotBuilder:
         past = [self._moments(day) for day in labelled if day > self.log.first_day]
         names = context_columns(tuple(CONTEXT_WINDOWS))
         totals = np.empty((len(self.offers), len(names)))
-        offer_context(self.events, self.sets, population, cutoff.day, self.horizon, CONTEXT_WINDOWS, totals)
+        everybody = np.concatenate([population, self.log.guests(cutoff.day)])
+        offer_context(self.events, self.sets, everybody, cutoff.day, self.horizon, CONTEXT_WINDOWS, totals)
         raw = dict(zip(names, totals.T, strict=True))
         exposure = min(cutoff.day - self.log.first_day, int(CONTEXT_WINDOWS[2]))
         now, sold = self._moments(cutoff.day), ~np.isnan(raw["age"])
         return Snapshot(
             cutoff=cutoff,
-            context=np.where(sold[:, None], _context(raw, population.size), np.nan),
+            context=np.where(sold[:, None], _context(raw, everybody.size), np.nan),
             gap=raw["gap_mean"],
-            rate=raw["days_91"] / max(population.size * exposure, 1),
+            rate=raw["days_91"] / max(everybody.size * exposure, 1),
             hazard=self._hazard(past),
             similar=regress_on_others(now.taste[len(sold) : -1, len(sold) : -1], self.rule.ridge_similar),
             together=regress_on_others(now.whole, self.rule.ridge_similar),

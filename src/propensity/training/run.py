@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +24,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 
-from propensity.atomic import whole_file
+from propensity.atomic import only_writer, whole_file
 from propensity.data.event_log import EventLog, to_date
 from propensity.data.preparation import Examples, Preparation
 from propensity.errors import ConfigurationError, GateError
 from propensity.model.offer_net import OfferNet
+from propensity.training.audit import record
 from propensity.training.checkpoint import FILE, load_trained, save_trained
 from propensity.training.loader import ExampleLoader
 from propensity.training.module import Loss, MakeOptimizer, PropensityModule
@@ -149,9 +151,11 @@ def train(
     fit: Fit = instantiate(cfg.training, _convert_="all")
     loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed, fit.bucketed)
     model.fit_scales(loader.sample())
-    resume = unfinished(folder, about)
-    fit(model, instantiate(cfg.loss), loader, folder, resume)
-    finish(folder, model, examples, about, cfg)
+    with only_writer(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
+        keep_record(cfg.out, folder, log, preparation.log or preparation.default_log, about)
+        resume = unfinished(folder, about)
+        fit(model, instantiate(cfg.loss), loader, folder, resume)
+        finish(folder, model, examples, about, cfg)
     return model, preparation, examples, log
 
 
@@ -201,6 +205,11 @@ def unfinished(folder: Path, about: dict[str, Any]) -> str | None:
         return str(last)
     begin(progress, json.dumps(about))
     return None
+
+
+@rank_zero_only
+def keep_record(out: str, folder: Path, log: EventLog, place: str, about: dict[str, Any]) -> None:
+    record(Path(out).parent, folder, log, place, about)
 
 
 @rank_zero_only
