@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 from hydra.utils import get_object, instantiate
 from threadpoolctl import threadpool_limits
@@ -21,10 +22,11 @@ from propensity.data.preparation import Occasion, Preparation
 from propensity.data.snapshot import SnapshotBuilder
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
-from propensity.serving import check
-from propensity.serving.market import Market
+from propensity.serving import check, fused
+from propensity.serving.market import Market, nothing
 from propensity.serving.session import session
 
+Pairs = Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]
 CHUNK = 1 << 24  # events whose days are looked at together
 
 
@@ -44,6 +46,18 @@ class Bundle:
 
     def session(self, threads: int = 1) -> ort.InferenceSession:
         return session(self.folder / "model.onnx", threads)
+
+    def pairs(self) -> Pairs:
+        """Prepared inputs to probabilities and expected revenue (B, M): by `fused.py` where the export took the network
+        apart for it, else by the graph. IntegrityError where it does not give the golden outputs."""
+        pairs: Pairs = Graph(self.session())
+        if (self.folder / fused.WEIGHTS).is_file():
+            pairs = fused.Fused(self.folder, nothing(self.preparation.feature))
+        inputs, outputs = (check.arrays(self.folder / f"golden/{name}.npz") for name in ("inputs", "outputs"))
+        for name, found in zip(check.OUTPUTS, pairs(inputs), strict=False):
+            if not (apart := check.difference(found, outputs[name])) <= check.TOLERANCE:
+                raise IntegrityError(f"{self.folder / fused.WEIGHTS} differs by {apart:.2g} from golden/outputs.npz")
+        return pairs
 
     def market(self) -> Market:
         """The tables as of the export."""
@@ -74,6 +88,18 @@ class Bundle:
         with threadpool_limits(1, "blas"):  # sums in one order, whatever the host
             snapshot = SnapshotBuilder(past, offers, cutoff.horizon, rules.snapshot).at(cutoff)
         return Occasion(Features(past, offers, self.vocabulary, rules.feature), snapshot, past.offsets[:-1] * 0)
+
+
+class Graph:
+    """The whole network by ONNX Runtime."""
+
+    def __init__(self, running: ort.InferenceSession) -> None:
+        self.running = running
+
+    def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        names = [each.name for each in self.running.get_inputs()]
+        score, revenue = self.running.run(check.OUTPUTS[:2], {name: inputs[name] for name in names})
+        return score, revenue
 
 
 def newest(log: EventLog) -> int:

@@ -10,23 +10,34 @@ from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from propensity.atomic import whole_folder
 from propensity.data.batch import Inputs
-from propensity.data.cutoff import cutoff_of
+from propensity.data.cutoff import Cutoff, cutoff_of
 from propensity.data.dropout import Hidden
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.preparation import Occasion
+from propensity.data.snapshot import CONTEXT
 from propensity.errors import ConfigurationError
 from propensity.kernel import reference
-from propensity.serving import check, inputs
+from propensity.model.offer_net import OfferNet
+from propensity.serving import check, drift, fused, inputs
 from propensity.serving.golden import golden_customers
-from propensity.serving.market import Market, rule_of, tables_of
-from propensity.serving.network import Answering, ask, traced, write_onnx, write_torch
+from propensity.serving.market import Market, nothing, rule_of, tables_of
+from propensity.serving.network import (
+    Answering,
+    Parts,
+    ask,
+    fusible,
+    pair_weights,
+    traced,
+    write_onnx,
+    write_torch,
+)
 from propensity.serving.parity import Parity, edges, same_best
 from propensity.serving.session import session
 from propensity.training.checkpoint import Trained, load_trained
@@ -35,6 +46,7 @@ from propensity.training.run import commit
 FILES = {"onnx": "model.onnx", "torch_export": "model.pt2"}
 LAUNCHED = 3  # offers that golden rows show as on their first day, so that the row for unknown ones is asked too
 BLOCK = 64
+WINDOW = 20_000  # customers of the training window that are counted
 Say = Callable[[str], None]
 
 
@@ -63,12 +75,14 @@ def export(
     first = next(dates)
     with whole_folder(out) as draft:
         about = write_tables(draft, trained, first, valid_days)
+        about["window"] = write_window(draft, trained, events)
         golden = write_golden(draft, trained, about)
         say("tracing the network")
         torch.manual_seed(0)
-        program = traced(trained.model, golden)
+        program = traced(Answering(trained.model), golden)
         for name in formats:
             {"onnx": write_onnx, "torch_export": write_torch}[name](program, draft / FILES[name])
+        write_parts(draft, trained, golden)
         say("holding the export against the network")
         about["parity"] = asdict(compared(draft, trained, formats, golden, first, dates, rows))
         about["metrics"] = headline(Path(run))
@@ -120,6 +134,16 @@ def write_tables(draft: Path, trained: Trained, occasion: Occasion, valid_days: 
     }
 
 
+def write_window(draft: Path, trained: Trained, log: EventLog) -> dict[str, Any]:
+    """The last training date in counts, for `drift.py`; returns its date and the names of its columns."""
+    end, horizon = to_day(trained.about["end"]), trained.preparation.horizon
+    occasion = trained.preparation.occasion(log, Cutoff(end - horizon, horizon), trained.vocabulary)
+    network = Answering(trained.model).eval()
+    counts = drift.window(occasion, lambda asked: ask(network, Inputs(**asked)), WINDOW, log)
+    np.savez_compressed(draft / drift.FILE, **counts)
+    return {"cutoff": str(occasion.snapshot.cutoff), "context": list(CONTEXT)}
+
+
 def write_golden(draft: Path, trained: Trained, about: dict[str, Any]) -> Inputs:
     """Raw events of made-up customers, the inputs that kernels make of them, and the trained network's answers."""
     tables = check.arrays(draft / "tables.npz")
@@ -136,6 +160,14 @@ def write_golden(draft: Path, trained: Trained, about: dict[str, Any]) -> Inputs
     return golden
 
 
+def write_parts(draft: Path, trained: Trained, golden: Inputs) -> None:
+    """The same network taken apart for `fused.py`, where that knows it."""
+    if fusible(trained.model):
+        model = cast(OfferNet, trained.model)
+        write_onnx(traced(Parts(model), golden), draft / fused.GRAPH, fused.PARTS)
+        np.savez_compressed(draft / fused.WEIGHTS, **pair_weights(model))
+
+
 def compared(
     draft: Path,
     trained: Trained,
@@ -150,6 +182,9 @@ def compared(
     files: dict[str, Any] = {"onnx": partial(check_answer, session(draft / FILES["onnx"]))}
     if "torch_export" in formats:
         files["torch_export"] = partial(ask, torch.export.load(draft / FILES["torch_export"]).module())
+    if (draft / fused.WEIGHTS).is_file():
+        known = fused.Fused(draft, nothing(trained.preparation.feature))
+        files["fused"] = lambda asked: dict(zip(check.OUTPUTS, known(asked._asdict()), strict=False))
     parity = Parity()
     for what, asked in edges(golden):
         parity.meet(network, files, asked, what)

@@ -42,8 +42,6 @@ def tables_of(occasion: Occasion) -> Arrays:
 
 def rule_of(rule: FeatureRule, vocabulary: Vocabulary, horizon: int) -> dict[str, Any]:
     """What `inputs.py` must know besides the tables: columns, windows, channels."""
-    first = rule.pair.index("recency")
-    nothing = row_of_nothing(first)
     return {
         "horizon": horizon,
         "windows": list(rule.windows),
@@ -56,9 +54,17 @@ def rule_of(rule: FeatureRule, vocabulary: Vocabulary, horizon: int) -> dict[str
         "customer": list(rule.customer),
         "market": list(MARKET),
         "sibling": list(SIBLING),
-        "undefined": [rule.pair[k] for k in np.flatnonzero(np.isnan(nothing))],
+        "undefined": [rule.pair[k] for k in np.flatnonzero(np.isnan(nothing(rule)))],
         "channels": list(vocabulary.channels),
     }
+
+
+def nothing(rule: FeatureRule) -> np.ndarray:
+    """(P,) the pair columns of an offer never met, as far as they are the customer's own; the others 0."""
+    row = np.zeros(len(rule.pair), np.float32)
+    own = row_of_nothing(rule.pair.index("recency"))
+    row[: own.size] = own
+    return row
 
 
 class Market(Features):

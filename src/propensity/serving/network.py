@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ from torch import Tensor, nn
 
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
+from propensity.model.expert.explore import Explore
+from propensity.model.expert.habit import Habit
+from propensity.model.member import Member
+from propensity.model.offer_net import OfferNet
+from propensity.model.outputs import SIGMA_MAX
 from propensity.serving.check import OUTPUTS
 from propensity.training.loader import to_tensors
 
@@ -39,8 +45,76 @@ class Answering(nn.Module):
         return answer if outputs.channel.shape[1] else answer[:3]
 
 
-def traced(model: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
-    """The network with open numbers of customers, events and offers; `example` has two or more of each.
+class Parts(nn.Module):
+    """What customers and offers bring to every pair, by the names of `fused.PARTS`, all members side by side."""
+
+    def __init__(self, model: OfferNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        asked = Inputs(*inputs)
+        customer_BF = self.model.scale_customer(asked.customer)
+        context_MC = self.model.scale_context(asked.context)
+        each = [self._member(member, asked, customer_BF, context_MC) for member in self.model.members]
+        return tuple(torch.cat(parts, dim=-1) for parts in zip(*each, strict=True))
+
+    @staticmethod
+    def _member(member: nn.Module, asked: Inputs, customer_BF: Tensor, context_MC: Tensor) -> tuple[Tensor, ...]:
+        assert isinstance(member, Member) and isinstance(member.habit, Habit)
+        state_BD, offer_MD = member.state(asked, customer_BF), member.offer(asked.offer, asked.attribute, context_MC)
+        habit, explore, value = member.habit, member.explore, member.value
+        match_BM = state_BD.new_zeros(state_BD.shape[0], offer_MD.shape[0])
+        if isinstance(explore, Explore):
+            match_BM = explore.match(state_BD, offer_MD)
+        season_M = torch.zeros_like(offer_MD[:, 0])
+        if member.season is not None:
+            season_M = season_M + member.season(asked.season, offer_MD)
+        visit_B = torch.full_like(state_BD[:, 0], torch.inf) if member.visit is None else member.visit(state_BD)
+        return (
+            *(habit.from_state(state_BD), match_BM[..., None], visit_B[:, None], value.state(state_BD)),
+            habit.from_offer(offer_MD) + habit.from_pair.bias,
+            *(habit.answer(offer_MD), habit.base(offer_MD), season_M[:, None]),
+            value.offer(offer_MD) + value.pair.bias,
+        )
+
+
+def fusible(model: nn.Module) -> bool:
+    """Whether `fused.py` computes the same as this network."""
+    return isinstance(model, OfferNet) and all(
+        isinstance(member, Member) and isinstance(member.habit, Habit) and isinstance(member.explore, Explore | None)
+        for member in model.members
+    )
+
+
+def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
+    """What `fused.readings` wants: everything that reads the scaled columns of a pair, and the second layers."""
+    members = [member for member in model.members if isinstance(member, Member)]
+    size, scale = model.scale_pair.size, model.scale_pair
+    none = torch.zeros(size, 1)
+    explore = [m.explore.pair.weight.T if isinstance(m.explore, Explore) else none for m in members]
+    gate = [torch.zeros(size, 1) for _ in members]
+    for row, member in zip(gate, members, strict=True):
+        if member.gate is not None:
+            row[member.gate_columns, 0] = member.gate.weight[0].detach()
+    habits = [m.habit for m in members if isinstance(m.habit, Habit)]
+    reading = [h.from_pair.weight.T for h in habits], explore, gate, [m.value.pair.weight.T for m in members]
+    bias = [torch.inf if m.gate is None else m.gate.bias.item() for m in members]
+    found = {
+        "mean": scale.mean,
+        "deviation": scale.deviation,
+        "flagged": scale.flagged,
+        "weight": torch.cat([part for parts in reading for part in parts], dim=1),
+        "second": torch.stack([h.second.weight.T for h in habits]),
+        "bias": torch.stack([h.second.bias for h in habits]),
+        "gate": torch.tensor(bias),
+        "sigma_max": torch.tensor(SIGMA_MAX),
+    }
+    return {name: tensor.detach().contiguous().numpy() for name, tensor in found.items()}
+
+
+def traced(module: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
+    """A module of inputs with open numbers of customers, events and offers; `example` has two or more of each.
 
     Raises: ConfigurationError for a part that cannot be traced so.
     """
@@ -49,7 +123,7 @@ def traced(model: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.export.export(
-                Answering(model).eval(),
+                module.eval(),
                 tuple(to_tensors(example)),
                 dynamic_shapes=shapes,
                 prefer_deferred_runtime_asserts_over_guards=True,
@@ -59,13 +133,13 @@ def traced(model: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
         raise ConfigurationError(f"this network cannot be exported ({reason}); use another part of conf/model") from error
 
 
-def write_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
-    """One self-contained file."""
+def write_onnx(program: torch.export.ExportedProgram, path: Path, names: Sequence[str] = OUTPUTS) -> None:
+    """One self-contained file, its outputs called `names`."""
     try:
         import onnxscript  # noqa: F401
     except ImportError:
         raise ConfigurationError("an export to ONNX needs onnxscript; pip install 'propensity[export]'") from None
-    names = OUTPUTS[: len(program.graph_signature.user_outputs)]
+    names = names[: len(program.graph_signature.user_outputs)]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -34,7 +34,7 @@ class Parity:
         self.pairs += expected["probability"].size
         for name, answers in formats.items():
             found = answers(inputs)
-            apart = max(difference(found[each], expected[each]) for each in expected)
+            apart = max(difference(found[each], expected[each]) for each in found)
             self.largest[name] = max(self.largest.get(name, 0.0), apart)
             if not apart <= TOLERANCE:
                 raise GateError(

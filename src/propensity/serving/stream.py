@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime as ort
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from propensity.atomic import whole_file
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -19,7 +19,6 @@ from propensity.data.preparation import Occasion
 from propensity.errors import ConfigurationError
 from propensity.kernel.event import PURCHASE
 from propensity.scores import Scores
-from propensity.serving import check
 from propensity.serving.bundle import Bundle, open_bundle
 
 REQUEST, PROGRESS = "request.json", "progress.npz"
@@ -100,7 +99,7 @@ class Scoring:
         self.features, self.snapshot, _ = occasion
         self.how, self.log = how, self.features.log
         self.offers, self.cutoff = self.features.offers.name, self.snapshot.cutoff
-        self.session = bundle.session()
+        self.pairs = bundle.pairs()
         self.block = max(PAIRS // len(self.offers), 1)
         self.parts = range(-(-len(self.log) // how.part))
 
@@ -186,18 +185,11 @@ class Scoring:
         """Blocks of rows (B,), probabilities and expected revenue (B, M), in order."""
         rows = self.purchasers(part)
         blocks = [rows[start : start + self.block] for start in range(0, rows.size, self.block)]
-        with ThreadPoolExecutor(self.how.threads) as pool:
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.how.threads) as pool:
             yield from pool.map(self._answer, blocks)
 
     def _answer(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return rows, *answer(self.session, self.features.inputs(self.snapshot, rows)._asdict())
-
-
-def answer(session: ort.InferenceSession, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and expected revenue (B, M)."""
-    names = {each.name for each in session.get_inputs()}
-    score, revenue = session.run(check.OUTPUTS[:2], {name: inputs[name] for name in names})
-    return score, revenue
+        return rows, *self.pairs(self.features.inputs(self.snapshot, rows)._asdict())
 
 
 def purchasers(log: EventLog, start: int, stop: int, day: int) -> np.ndarray:
