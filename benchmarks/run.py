@@ -85,8 +85,8 @@ def save(rows: list[Row], command: str, size: Size, rounds: int, folder: Path) -
     made: dict[str, Any] = about | {"size": size._asdict(), "rounds": rounds, "rows": [row._asdict() for row in rows]}
     (folder / "results.json").write_text(json.dumps(made, indent=1) + "\n")
     results = folder / "results.md"
-    _, heading, after = (results.read_text() if results.is_file() else "").partition("## Decisions")
-    results.write_text(page(rows, about, size, rounds) + (f"\n{heading}{after}" if heading else ""))
+    _, heading, after = (results.read_text() if results.is_file() else "").partition("\n## ")
+    results.write_text(page(rows, about, size, rounds) + (heading + after if heading else ""))
 
 
 def page(rows: list[Row], about: dict[str, str], size: Size, rounds: int) -> str:

@@ -88,7 +88,9 @@ def test_what_was_compared_is_written_down(exported: Exported) -> None:
     assert {"data", "end", "valid_until", "commit", "versions", "metrics"} <= set(exported.about)
 
 
-def test_a_model_that_disagrees_is_not_written(exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_disagrees_is_not_written(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def tampered(program: torch.export.ExportedProgram, path: Path) -> None:
         name = next(name for name in program.state_dict if name.endswith("offer.name.weight"))
         program.state_dict[name].data.add_(0.01)

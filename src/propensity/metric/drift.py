@@ -29,8 +29,8 @@ def stability_index(before: np.ndarray, now: np.ndarray) -> np.ndarray:
 
     By custom 0.1 is worth a look and 0.25 worth an action. A bin counts as half a row at least, so that an empty one is
     no infinity. Source: Siddiqi, Credit Risk Scorecards, 2006.
-    >>> stability_index(np.array([50, 50]), np.array([500, 500])).round(3), stability_index(np.array([90, 10]), np.array([50, 50])).round(2)
-    (0.0, 0.88)
+    >>> float(stability_index(np.array([90, 10]), np.array([50, 50])))
+    0.88
     """
     shares = []
     for counts in (before, now):

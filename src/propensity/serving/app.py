@@ -27,7 +27,7 @@ TOGETHER = 16  # requests in a block
 BODY = 1 << 20  # bytes of a request
 
 
-class Overloaded(Exception):
+class OverloadError(Exception):
     """More requests wait than may."""
 
 
@@ -45,7 +45,7 @@ class Queue:
 
     async def ask(self, asked: Asked) -> ScoreAnswer:
         if len(self.waiting) >= self.most:
-            raise Overloaded
+            raise OverloadError
         future: asyncio.Future[ScoreAnswer] = asyncio.get_running_loop().create_future()
         self.waiting.append((asked, future))
         self.arrived.set()
@@ -83,14 +83,14 @@ def application(desk: Desk, most: int = 256) -> FastAPI:
         queue.thread.shutdown()
 
     app = FastAPI(title="propensity", version=str(desk.bundle.about["versions"]["propensity"]), lifespan=lifespan)
-    problems: dict[int | str, dict[str, Any]] = {
-        code: {"model": Problem} for code in (400, 413, 422, 429)
-    }
+    problems: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (400, 413, 422, 429)}
 
     @app.middleware("http")
     async def small_enough(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         size = request.headers.get("content-length", "0")
-        if request.method == "POST" and not ("content-length" in request.headers and size.isdigit() and int(size) <= BODY):
+        if request.method == "POST" and not (
+            "content-length" in request.headers and size.isdigit() and int(size) <= BODY
+        ):
             return problem(413, f"a request may have {BODY} bytes, said in content-length; send fewer events")
         return await go_on(request)
 
@@ -104,8 +104,8 @@ def application(desk: Desk, most: int = 256) -> FastAPI:
     async def impossible(request: Request, error: PropensityError) -> Response:
         return problem(400, str(error))
 
-    @app.exception_handler(Overloaded)
-    async def overloaded(request: Request, error: Overloaded) -> Response:
+    @app.exception_handler(OverloadError)
+    async def overloaded(request: Request, error: OverloadError) -> Response:
         return problem(429, f"{most} requests are waiting; try again in a second", {"Retry-After": "1"})
 
     @app.post("/score", responses=problems)

@@ -121,7 +121,7 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
         config = json.loads((folder / "preparation.json").read_text())
         vocabulary = Vocabulary.of(json.loads((folder / "vocabulary.json").read_text()))
         check.replay(folder, session(folder / "model.onnx"))
-    except check.Refused as error:
+    except check.RefusedError as error:
         raise IntegrityError(f"{error}; export again") from None
     except (ValueError, KeyError, TypeError, *runtime_errors()) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

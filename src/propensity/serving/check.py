@@ -24,7 +24,7 @@ TOLERANCE = 1e-5  # of a probability; of an expected revenue, relative to it whe
 OUTPUTS = ("probability", "expected_revenue", "visit", "channel_share")
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A bundle is not what it says it is; the message names the file."""
 
 
@@ -41,26 +41,26 @@ def files(folder: Path) -> Iterator[str]:
 
 
 def manifest(folder: Path, digest: str | None = None) -> dict[str, Any]:
-    """The manifest of an untouched bundle; `Refused` for a missing, changed, added or older part."""
+    """The manifest of an untouched bundle; `RefusedError` for a missing, changed, added or older part."""
     for name in (MANIFEST, SEAL):
         if not (folder / name).is_file():
-            raise Refused(f"{folder / name} is missing")
+            raise RefusedError(f"{folder / name} is missing")
     found = sha256(folder / MANIFEST)
     if found != (folder / SEAL).read_text().strip():
-        raise Refused(f"{folder / MANIFEST} is not the one that was sealed")
+        raise RefusedError(f"{folder / MANIFEST} is not the one that was sealed")
     if digest is not None and found != digest:
-        raise Refused(f"{folder / MANIFEST} has digest {found}, not {digest}: this is another bundle")
+        raise RefusedError(f"{folder / MANIFEST} has digest {found}, not {digest}: this is another bundle")
     about: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
     if about.get("format") != FORMAT:
-        raise Refused(f"{folder / MANIFEST} has format {about.get('format')}, not {FORMAT}; export again")
+        raise RefusedError(f"{folder / MANIFEST} has format {about.get('format')}, not {FORMAT}; export again")
     present = set(files(folder))
     for name, expected in about["files"].items():
         if name not in present:
-            raise Refused(f"{folder / name} is missing")
+            raise RefusedError(f"{folder / name} is missing")
         if sha256(folder / name) != expected:
-            raise Refused(f"{folder / name} was changed")
+            raise RefusedError(f"{folder / name} was changed")
     if added := sorted(present - set(about["files"])):
-        raise Refused(f"{folder / added[0]} does not belong to the bundle")
+        raise RefusedError(f"{folder / added[0]} does not belong to the bundle")
     return about
 
 
@@ -72,7 +72,7 @@ def arrays(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as content:
             return {name: content[name] for name in content.files}
     except (OSError, ValueError, EOFError) as error:
-        raise Refused(f"{path} holds no plain arrays ({str(error).splitlines()[0]})") from None
+        raise RefusedError(f"{path} holds no plain arrays ({str(error).splitlines()[0]})") from None
 
 
 def answer(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def answer(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def difference(found: Any, expected: Any) -> float:
-    """The largest difference of two arrays, relative to values beyond 1; infinite where only one of them is a number."""
+    """The largest difference of two arrays, relative to values beyond 1; infinite where only one is a number."""
     import numpy as np
 
     if found.shape != expected.shape or (np.isnan(found) != np.isnan(expected)).any():
@@ -98,7 +98,7 @@ def replay(folder: Path, session: Any) -> float:
     found = answer(session, inputs)
     worst = max(difference(found[name], outputs[name]) for name in found)
     if not worst <= TOLERANCE:
-        raise Refused(f"{folder / 'model.onnx'} differs by {worst:.2g} from golden/outputs.npz")
+        raise RefusedError(f"{folder / 'model.onnx'} differs by {worst:.2g} from golden/outputs.npz")
     return worst
 
 
@@ -116,7 +116,9 @@ def rebuilt(folder: Path, about: Mapping[str, Any]) -> float:
     apart = {name: difference(made[name], wanted[name]) for name in wanted}
     name = max(apart, key=lambda each: apart[each])
     if not apart[name] <= TOLERANCE:
-        raise Refused(f"{folder / 'golden/inputs.npz'} differs by {apart[name]:.2g} in {name} from golden/events.json")
+        raise RefusedError(
+            f"{folder / 'golden/inputs.npz'} differs by {apart[name]:.2g} in {name} from golden/events.json"
+        )
     return apart[name]
 
 
@@ -128,7 +130,7 @@ def main(folder: Path, digest: str | None) -> int:
         import onnxruntime
 
         outputs = replay(folder, onnxruntime.InferenceSession(folder / "model.onnx"))
-    except Refused as error:
+    except RefusedError as error:
         print(f"propensity: {error}", file=sys.stderr)
         return 5
     shape = f"{about['golden']['customers']} customers x {about['golden']['offers']} offers"

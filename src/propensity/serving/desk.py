@@ -76,7 +76,9 @@ class Desk:
         row = self.row.get(str(request.customer))
         if row is None or self.log is None:
             known = "a log to know ids by" if self.log is None else "that id in its log"
-            raise ConfigurationError(f"customer {request.customer!r} is unknown: the service has not {known}; give events")
+            raise ConfigurationError(
+                f"customer {request.customer!r} is unknown: the service has not {known}; give events"
+            )
         own = slice(self.log.offsets[row], self.log.offsets[row + 1])
         columns = {name: np.array(getattr(self.log, name)[own]) for name in Events._fields if name != "offsets"}
         columns["item"], columns["channel"] = self.items[columns["item"]], self.channels[columns["channel"]]
@@ -93,9 +95,7 @@ class Desk:
                 made[place] = self._answer(asked[place], inputs, row, scores[row], revenues[row])
         return [each for each in made if each is not None]
 
-    def _answer(
-        self, asked: Asked, inputs: Inputs, row: int, score: np.ndarray, revenue: np.ndarray
-    ) -> ScoreAnswer:
+    def _answer(self, asked: Asked, inputs: Inputs, row: int, score: np.ndarray, revenue: np.ndarray) -> ScoreAnswer:
         names = self.market.offers.name
         scores = [
             OfferScore(offer=names[m], probability=float(score[m]), expected_revenue=float(revenue[m]))
@@ -137,4 +137,3 @@ def joined(events: Sequence[dict[str, np.ndarray]]) -> Events:
     }
     sizes = [each["day"].size for each in events]
     return Events(fixed(np.cumsum([0, *sizes]).astype(np.int64)), *(fixed(columns[n]) for n in Events._fields[1:]))
-

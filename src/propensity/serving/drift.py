@@ -111,8 +111,8 @@ def drift(cfg: Any, say: Say) -> Drift:
 
 
 def sample(occasion: Occasion, answers: Answers, customers: int, labels: EventLog | None = None) -> Sample:
-    """At most `customers` purchasers, chosen by a hash of the id; with `labels`, a log that holds the horizon, what they
-    bought is counted too."""
+    """At most `customers` purchasers, chosen by a hash of the id; what they bought in the horizon is counted where
+    `labels`, a log that holds it, is given."""
     features, snapshot, _ = occasion
     rows = purchasers(features.log, 0, len(features.log), snapshot.cutoff.day)
     ids = features.log.customers["customer"].cast(pl.String)

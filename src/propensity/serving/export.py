@@ -65,8 +65,8 @@ def export(
     Args: formats, of `FILES`, onnx among them; log (None: the run's own); cutoff of the bundled tables (None: the end
     of training); rows, real customers at a date that the formats must agree on, fewer where the log has fewer;
     valid_days after the end of training, up to which the bundle scores.
-    Raises: ConfigurationError for an unknown format, an `out` in use or a network that cannot be traced, GateError where
-    a format disagrees with the network.
+    Raises: ConfigurationError for an unknown format, an `out` in use or a network that cannot be traced, GateError
+    where a format disagrees with the network.
     """
     refuse(out, formats)
     trained = load_trained(run)

@@ -4,8 +4,8 @@ B customers, M offers, P pair columns, R members, H hidden units. J = R H + 4 R 
 the first layer of every member, then explore, gate and the two of revenue.
 
 Notable: the columns of most pairs are those of an offer never met, so the readings of such a row are known, and a pair
-adds only the columns in which it differs. Only the second layer is a matrix product. Sums run in another order than in the
-graph, so answers agree to rounding, not to the bit; opening a bundle holds them against the golden outputs.
+adds only the columns in which it differs. Only the second layer is a matrix product. Sums run in another order than in
+the graph, so answers agree to rounding, not to the bit; opening a bundle holds them against the golden outputs.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class Fused:
             own = slice(start, start + step)
             first_customer, match, visit, value_customer = (found[name][own] for name in OF_CUSTOMERS)
             first_layer(inputs["pair"][own], self.readings, first_customer, first_offer, hidden, rest)
-            np.matmul(hidden, self.readings.second, out=second)
+            used = inputs["pair"][own].shape[0] * shape[1]
+            np.matmul(hidden[:, :used], self.readings.second, out=second[:, :used])
             agree(
                 *(second, rest, self.readings, match, answer, base, season, visit, value_customer, value_offer),
                 *(self.sigma_max, probability[own], revenue[own]),
@@ -240,9 +241,7 @@ def agree(
 
 
 @njit(cache=True, nogil=True)
-def changes(
-    column: np.ndarray, log: np.ndarray, count: int, weights: Readings, row: np.ndarray, by: np.ndarray
-) -> int:
+def changes(column: np.ndarray, log: np.ndarray, count: int, weights: Readings, row: np.ndarray, by: np.ndarray) -> int:
     """By how much each differing column, scaled, and its flag differ from those of a pair never met."""
     rows = 0
     for k in range(count):

@@ -26,7 +26,9 @@ Event = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
 
 
-def event_columns(customers: Sequence[Sequence[Event]], item_code: Mapping[str, int], channels: Sequence[str]) -> Arrays:
+def event_columns(
+    customers: Sequence[Sequence[Event]], item_code: Mapping[str, int], channels: Sequence[str]
+) -> Arrays:
     """Customers' raw events, each a list in any order, as the columns of a log: by customer and day, orders numbered.
 
     An event has day (YYYY-MM-DD) and kind; item, channel, order, quantity, revenue and discount are optional. Unknown
@@ -53,7 +55,7 @@ def event_columns(customers: Sequence[Sequence[Event]], item_code: Mapping[str, 
 
 
 def order_numbers(events: Sequence[Event]) -> list[int]:
-    """The number of each purchase's order, by first appearance; without an order id a day is an order; -1: no purchase."""
+    """The number of each purchase's order, by first appearance; without an id, a day is an order; -1: no purchase."""
     number: dict[tuple[str, str], int] = {}
     found = []
     for event in events:
@@ -64,7 +66,7 @@ def order_numbers(events: Sequence[Event]) -> list[int]:
 
 
 def rebuild(log: Arrays, rule: Mapping[str, Any], tables: Mapping[str, np.ndarray], launched: Sequence[int]) -> Arrays:
-    """Inputs, by field, of every customer of `log` at the date of the tables; `launched`: offers as on their first day."""
+    """Inputs, by field, of every customer of `log` at the tables' date; `launched`: offers as on their first day."""
     rows, m = np.arange(log["offsets"].size - 1), tables["offer_code"].size
     belongs = np.zeros((tables["item"].size, m), bool)
     belongs[np.repeat(np.arange(belongs.shape[0]), np.diff(tables["item_offsets"])), tables["item_offer"]] = True

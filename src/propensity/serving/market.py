@@ -85,7 +85,9 @@ class Market(Features):
             **{name: tables[name] for name in Snapshot._fields if name != "cutoff"},
         )
 
-    def asked(self, customers: Sequence[Sequence[Event]], day: int | None = None, hidden: Hidden | None = None) -> Inputs:
+    def asked(
+        self, customers: Sequence[Sequence[Event]], day: int | None = None, hidden: Hidden | None = None
+    ) -> Inputs:
         """Inputs of customers, each a list of raw events, as of `day` (None: the tables' own)."""
         columns = event_columns(customers, self.item_number, self.settings["channels"])
         return self.seen(Events(*(fixed(columns[name]) for name in Events._fields)), day, hidden)

@@ -130,7 +130,9 @@ def traced(module: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
             )
     except (RuntimeError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ConfigurationError(f"this network cannot be exported ({reason}); use another part of conf/model") from error
+        raise ConfigurationError(
+            f"this network cannot be exported ({reason}); use another part of conf/model"
+        ) from error
 
 
 def write_onnx(program: torch.export.ExportedProgram, path: Path, names: Sequence[str] = OUTPUTS) -> None:

@@ -20,14 +20,16 @@ TOP = 1000
 @dataclass
 class Parity:
     """What was compared. rows: customers at a date; largest: difference by format; exchanged: by format, customers
-    among the best `TOP` of an offer by one but not by the other, all of them tied with the last within the tolerance."""
+    among the best `TOP` of an offer by one but not by the other, all tied with the last within the tolerance."""
 
     rows: int = 0
     pairs: int = 0
     largest: dict[str, float] = field(default_factory=dict)
     exchanged: dict[str, int] = field(default_factory=dict)
 
-    def meet(self, network: Answers, formats: Mapping[str, Answers], inputs: Inputs, what: str) -> Mapping[str, np.ndarray]:
+    def meet(
+        self, network: Answers, formats: Mapping[str, Answers], inputs: Inputs, what: str
+    ) -> Mapping[str, np.ndarray]:
         """Asks all of them; GateError, with `what` was asked, where one is further from the network than allowed."""
         expected = network(inputs)
         self.rows += inputs.length.shape[0]

@@ -1,8 +1,9 @@
 """Why a probability is what it is: shares of the columns and events that carried it, which add up to it.
 
 Notable: nothing but forward passes is needed. In a random order, each part of what is known (a group of columns, an
-event) is shown to the network after those before it; what the probability gains at that moment is the part's share in
-this order, and the shares of an order add up exactly. The mean over orders and their reverses is a sampled Shapley value.
+event) is shown to the network after those before it; what the probability gains by that is the part's share in this
+order, and the shares of an order add up exactly. The mean over orders and their reverses is a sampled Shapley value.
+
 Source: Castro, Gomez & Tejada, Computers & Operations Research 2009.
 """
 
@@ -81,7 +82,7 @@ Part = tuple[str, np.ndarray]  # field, and columns or slots of it
 def parts_of(
     known: Inputs, unknown: Inputs, pair: Sequence[str], customer: Sequence[str], events: Sequence[str]
 ) -> list[tuple[str, Part]]:
-    """What is told apart, with its name: columns that differ from those of nobody, windows of one kind together; events."""
+    """What is told apart, with its name: columns unlike nobody's, those of one kind together; events."""
     found: list[tuple[str, Part]] = []
     for field, names, whose in (("pair", pair, "with the offer"), ("customer", customer, "overall")):
         mine, nobody = (getattr(each, field).reshape(-1) for each in (known, unknown))
