@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from propensity.data.event_log import EPOCH, EventLog, to_day
-from propensity.data.ingest import ALWAYS, NEVER, build_log, prepare
-from propensity.data.source import Tables
+from propensity.data.encode import NEVER
+from propensity.data.event_log import EPOCH, EventLog, fingerprint, to_day
+from propensity.data.ingest import ALWAYS, build_log, ingest, prepare
+from propensity.data.source import Settled, Tables
 from propensity.data.source.synthetic import Synthetic
 from propensity.data.source.table import Table
 from propensity.errors import DataError
@@ -90,6 +91,57 @@ def test_every_row_is_used_or_dropped_by_a_named_rule(tmp_path: Path) -> None:
         "item cannot be read",
     }
     assert random_log(0).meta["rows"]["dropped"] == {"damaged": 3}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_log_made_range_by_range_on_disk_is_the_log_made_at_once(seed: int) -> None:
+    tables = random_tables(seed)
+    whole = build_log(tables)
+    for rows in (1, 100, 700):
+        assert build_log(tables, range_rows=rows).fingerprint == whole.fingerprint
+    names = pl.col("customer").cast(pl.String) + " somebody", pl.col("order").cast(pl.String) + " receipt"
+    texts = tables._replace(events=tables.events.with_columns(*names), customers=None)
+    for log in (build_log(texts), build_log(texts, range_rows=100)):
+        assert log.order.tolist() == whole.order.tolist() and log.item.tolist() == whole.item.tolist()
+
+
+def refused(events: pl.LazyFrame) -> pl.LazyFrame:
+    dear, back = pl.col("revenue") > 12, pl.col("kind") == "return"
+    return events.with_columns(reason=pl.when(dear).then(pl.lit("too dear")).when(back).then(pl.lit("no returns")))
+
+
+def corrected(rows: pl.DataFrame) -> Settled:
+    """The last line of a customer's order stands for all; item 3 is refused."""
+    wrong = rows.filter(pl.col("item") == "item 003").with_columns(reason=pl.lit("item 3"))
+    right = rows.filter(pl.col("item").ne_missing("item 003"))
+    last = right.unique(["customer", "order"], keep="last", maintain_order=True)
+    return Settled(last, right.height - last.height, wrong)
+
+
+@pytest.mark.parametrize("range_rows", [100, 10_000])
+def test_a_refused_row_is_kept_with_its_reason_and_every_row_is_counted_once(range_rows: int, tmp_path: Path) -> None:
+    tables = random_tables(1)._replace(read=None)
+    ruled = refused(tables.events).collect()
+    settled = corrected(ruled.filter(pl.col("reason").is_null()).drop("reason"))
+    want = build_log(tables._replace(events=settled.accepted.lazy()))
+    log = ingest(tables._replace(screen=refused, settle=corrected), tmp_path, range_rows)
+    assert fingerprint(log) == want.fingerprint
+    kept = pl.read_parquet(tmp_path / "quarantine" / "*.parquet")
+    both = [ruled.filter(pl.col("reason").is_not_null()), settled.quarantined]
+    assert_frame_equal(kept, pl.concat(both), check_row_order=False)
+    rows = log.meta["rows"]
+    assert rows["quarantined"] == dict(sorted(kept["reason"].value_counts().iter_rows()))
+    assert set(rows["quarantined"]) == {"too dear", "no returns", "item 3"} and rows["merged"] == settled.merged > 0
+    assert rows["in"] == ruled.height + 3 == rows["used"] + rows["merged"] + kept.height + 3
+    assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.name != "quarantine"]
+
+
+def test_rows_that_a_rule_loses_are_a_data_error() -> None:
+    tables = random_tables(1)._replace(settle=lambda rows: Settled(rows[1:], 0, rows.clear()))
+    with pytest.raises(
+        DataError, match=r"\d+ rows were read and \d+ accounted for; a rule of the source loses or repeats"
+    ):
+        build_log(tables)
 
 
 def test_orders_are_numbered_by_their_first_line_and_without_an_id_a_day_is_an_order() -> None:

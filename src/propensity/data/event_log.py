@@ -157,20 +157,31 @@ class EventLog:
 
         ConfigurationError if the folder holds something else, which is then left alone.
         """
-        if other := _no_log(Path(folder)):
-            raise ConfigurationError(f"{folder} {other}; give another folder for the event log")
+        refuse_other(folder)
         with whole_folder(folder) as draft:
-            for name, text in (notes or {}).items():
-                (draft / name).write_text(text)
-            arrays = {name: getattr(self, name) for name in ARRAYS}
-            for name, array in arrays.items():
-                np.save(draft / f"{name}.npy", array, allow_pickle=False)
-            self.customers.write_parquet(draft / "customers.parquet")
-            self.items.write_parquet(draft / "items.parquet")
-            columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in arrays.items()}
-            meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self)}
-            (draft / "meta.json").write_text(json.dumps(meta, indent=1))
+            for name in COLUMNS:
+                np.save(draft / f"{name}.npy", getattr(self, name), allow_pickle=False)
+            self.seal(draft, notes)
         return EventLog.open(folder)
+
+    def seal(self, draft: Path, notes: Mapping[str, str] | None = None) -> None:
+        """Writes all but the columns of `COLUMNS`, which lie in the folder already, `meta.json` last."""
+        for name, text in (notes or {}).items():
+            (draft / name).write_text(text)
+        for name in ("offsets", "item_known"):
+            np.save(draft / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        self.customers.write_parquet(draft / "customers.parquet")
+        self.items.write_parquet(draft / "items.parquet")
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in arrays.items()}
+        meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self)}
+        (draft / "meta.json").write_text(json.dumps(meta, indent=1))
+
+
+def refuse_other(folder: str | Path) -> None:
+    """ConfigurationError if an event log may not take the place of what is at `folder`."""
+    if other := _no_log(Path(folder)):
+        raise ConfigurationError(f"{folder} {other}; give another folder for the event log")
 
 
 def _no_log(folder: Path) -> str | None:

@@ -1,21 +1,33 @@
-"""From raw tables to an event log: codes for ids, events sorted by customer and day, every row accounted for."""
+"""From raw tables to an event log in bounded memory: every row accounted for, ids coded, events by customer and day.
+
+Rows are screened in a stream and shared out by ranges of customer id; range by range they are settled, sorted, encoded
+and appended to the columns on disk. What holds for all rows (ids, names, days, counts) is gathered on the way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from propensity.data.event_log import COLUMNS, EPOCH, EventLog, fingerprint
+from propensity.atomic import whole_folder
+from propensity.data.column import ColumnFiles, replace_codes
+from propensity.data.encode import NEVER, Coded, Names, encode
+from propensity.data.event_log import COLUMNS, EventLog, fingerprint, refuse_other
 from propensity.data.source import Source, Tables
+from propensity.data.spill import Spill, bounds_of
 from propensity.errors import DataError
 from propensity.kernel.event import KINDS, PURCHASE
 
-ALWAYS, NEVER = np.iinfo(np.int32).min, np.iinfo(np.int32).max
+ALWAYS = np.iinfo(np.int32).min
 MOST_CHANNELS = 127  # a channel is one byte
+RANGE_ROWS = 2_000_000  # rows that are sorted at a time
 OPTIONAL = {
     "kind": pl.lit("purchase"),
     "channel": pl.lit(None, pl.String),
@@ -23,134 +35,216 @@ OPTIONAL = {
     "quantity": pl.lit(1.0),
     "discount": pl.lit(0.0),
 }
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 def prepare(source: Source, out: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:
-    """Loads `source` and leaves its log at `out`, whole or not at all, with `notes` (file name -> text) beside it."""
-    return build_log(source.load()).save(out, notes or {})
+    """Loads `source` and leaves its log at `out`, whole or not at all, with `notes` (file name -> text) beside it.
 
-
-def build_log(tables: Tables) -> EventLog:
-    """The event log of raw tables, in memory.
-
-    Codes are ranks of the sorted ids, so they do not depend on the order of delivery. Raises DataError for tables
-    without a usable event, or that a reader cannot decode.
+    Rows that were refused lie beside it too, in `quarantine/*.parquet`, with a column `reason`.
     """
-    try:
-        events = _events(tables)
-        customers = _vocabulary(events, tables.customers, "customer")
-        items = _items(events, tables.items)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise DataError(f"the raw tables cannot be read ({str(error).splitlines()[0]}); deliver them again") from None
-    if events.height == 0:
-        raise DataError(f"no usable event among {tables.read} rows (left out: {tables.dropped}); check the columns")
-    channels = sorted(events["channel"].drop_nulls().unique().to_list())
-    if len(channels) > MOST_CHANNELS:
-        raise DataError(
-            f"the events name {len(channels)} channels, at most {MOST_CHANNELS} fit; map channel to a coarser column"
-        )
-    coded = _encode(events, customers, items, channels)
-    counts = np.bincount(coded["customer"].to_numpy(), minlength=customers.height)
-    columns = {name: coded[name].to_numpy().astype(dtype) for name, dtype in COLUMNS.items()}
-    sold = columns["day"][columns["kind"] == PURCHASE]
-    if sold.size == 0:
-        raise DataError(f"none of {events.height} events is a purchase; map data.source.columns.kind or leave it out")
-    meta: dict[str, Any] = {
-        "rows": {"in": tables.read, "used": events.height, "dropped": tables.dropped},
-        "channels": channels,
-        "first_day": int(sold.min()),
-        "last_day": int(sold.max()),
-    }
-    log = EventLog(
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        item_known=items["known"].to_numpy().astype(np.int32),
-        customers=customers,
-        items=items.drop("known"),
-        meta=meta,
-        **columns,
-    )
-    meta["fingerprint"] = fingerprint(log)
+    refuse_other(out)
+    tables = source.load()
+    with whole_folder(out) as draft:
+        ingest(tables, draft).seal(draft, notes)
+    return EventLog.open(out)
+
+
+def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
+    """The event log of raw tables, in memory; see `ingest`."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = ingest(tables, Path(folder), range_rows)
+        columns: dict[str, Any] = {name: np.array(getattr(log, name)) for name in COLUMNS}
+    log = replace(log, **columns)
+    log.meta["fingerprint"] = fingerprint(log)
     return log
 
 
-def _events(tables: Tables) -> pl.DataFrame:
-    have = set(tables.events.collect_schema().names())
-    absent = [value.alias(name) for name, value in OPTIONAL.items() if name not in have]
-    events = tables.events.with_columns(*absent).collect()
-    unknown = sorted(set(events["kind"].unique()) - set(KINDS), key=str)
-    if unknown:
-        raise DataError(f"unknown event kind {unknown[0]!r}; map it to one of {', '.join(KINDS)}")
-    nameless = events.filter(pl.col("customer").is_null() | pl.col("day").is_null()).height
-    if nameless:
-        raise DataError(f"{nameless} of {events.height} events have no customer or no day; a source leaves those out")
-    return events.with_columns(
-        pl.col("quantity").fill_null(1.0), pl.col("revenue").fill_null(0.0), pl.col("discount").fill_null(0.0)
+def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventLog:
+    """Writes the columns of the log of raw tables to `folder`, which is there; returns the log, not sealed yet.
+
+    range_rows: rows, about, that are held at a time. Codes are ranks of the sorted ids, so they do not depend on the
+    order of delivery. Raises: DataError for tables without a usable event, or that a reader cannot decode.
+    """
+    try:
+        return _ingest(tables, folder, range_rows)
+    except UNREADABLE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"the raw tables cannot be read ({reason}); deliver them again") from None
+
+
+@dataclass
+class Tally:
+    """What is counted as rows go by; `first` and `last` are the days of the first and the last purchase."""
+
+    rows: int = 0
+    passed: int = 0
+    nameless: int = 0
+    merged: int = 0
+    used: int = 0
+    purchases: int = 0
+    first: int = NEVER
+    last: int = ALWAYS
+    kinds: set[str | None] = field(default_factory=set)
+    quarantined: Counter[str] = field(default_factory=Counter)
+
+    def passing(self, rows: pl.DataFrame) -> None:
+        """Rows that were not refused by themselves."""
+        self.passed += rows.height
+        self.nameless += rows.select((pl.col("customer").is_null() | pl.col("day").is_null()).sum()).item()
+        self.kinds |= set(rows["kind"].unique())
+
+    def using(self, kind: np.ndarray, day: np.ndarray) -> None:
+        """Events of the log."""
+        sold = day[kind == PURCHASE]
+        self.used += day.size
+        self.purchases += sold.size
+        if sold.size:
+            self.first, self.last = min(self.first, int(sold.min())), max(self.last, int(sold.max()))
+
+    def check_rows(self) -> None:
+        """Whether what passed can be sorted and encoded."""
+        if unknown := sorted(self.kinds - set(KINDS), key=str):
+            raise DataError(f"unknown event kind {unknown[0]!r}; map it to one of {', '.join(KINDS)}")
+        if self.nameless:
+            raise DataError(
+                f"{self.nameless} of {self.passed} events have no customer or no day; a source leaves those out"
+            )
+
+
+def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
+    tally, quarantine = Tally(), Quarantine(folder / "quarantine")
+    schema = tables.events.collect_schema()
+    absent = [value.alias(name) for name, value in OPTIONAL.items() if name not in schema]
+    events = tables.screen(tables.events.with_columns(*absent))
+    items, channels = Names(schema["item"]), Names(pl.String())
+    customers: list[pl.Series] = [pl.Series(dtype=schema["customer"])]
+    counts: list[np.ndarray] = [np.zeros(0, np.int64)]
+    with tempfile.TemporaryDirectory(dir=folder) as place, ColumnFiles(folder, COLUMNS) as files:
+        spill = _share_out(tables.events, events, Path(place), range_rows, tally, quarantine)
+        for coded in _settled(spill, tables, items, channels, tally, quarantine):
+            customers.append(coded.customer)
+            counts.append(coded.events)
+            files.append(coded.columns)
+    rows = _account(tables, tally, quarantine)
+    if channels.met.height > MOST_CHANNELS:
+        raise DataError(
+            f"the events name {channels.met.height} channels, at most {MOST_CHANNELS} fit; "
+            "map channel to a coarser column"
+        )
+    ids = pl.concat(customers)
+    about = _vocabulary(ids, tables.customers, "customer")
+    stock = _items(items, tables.items)
+    channel = channels.met["name"].sort()
+    replace_codes(folder / "item.npy", items.ranks(stock["item"]))
+    replace_codes(folder / "channel.npy", channels.ranks(channel))
+    held = pl.DataFrame({"customer": ids, "count": np.concatenate(counts)})
+    count = about.select("customer").join(held, on="customer", how="left", maintain_order="left")["count"].fill_null(0)
+    meta = {"rows": rows, "channels": channel.to_list(), "first_day": tally.first, "last_day": tally.last}
+    columns: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
+    return EventLog(
+        offsets=np.concatenate([[0], np.cumsum(count.to_numpy())]).astype(np.int64),
+        item_known=stock["known"].to_numpy().astype(np.int32),
+        customers=about,
+        items=stock.drop("known"),
+        meta=meta,
+        **columns,
     )
 
 
-def _vocabulary(events: pl.DataFrame, table: pl.LazyFrame | None, key: str) -> pl.DataFrame:
+def _share_out(
+    raw: pl.LazyFrame, events: pl.LazyFrame, place: Path, range_rows: int, tally: Tally, quarantine: Quarantine
+) -> Spill:
+    """Spills the rows that pass, by customer, in one pass over the source."""
+    rows = raw.select(pl.len()).collect(engine="streaming").item()
+    spill = Spill(place, bounds_of(events.select("customer"), rows, range_rows), held=range_rows)
+    for batch in events.collect_batches(engine="streaming"):
+        tally.rows += batch.height
+        if "reason" in batch.columns:
+            quarantine.add(batch.filter(pl.col("reason").is_not_null()))
+            batch = batch.filter(pl.col("reason").is_null()).drop("reason")
+        tally.passing(batch)
+        if not tally.nameless:
+            spill.add(batch)
+    tally.check_rows()
+    return spill
+
+
+def _settled(
+    spill: Spill, tables: Tables, items: Names, channels: Names, tally: Tally, quarantine: Quarantine
+) -> Iterator[Coded]:
+    """The log's columns range by range, the ranges ascending by customer id."""
+    for rows in spill.ranges():
+        settled = tables.settle(rows)
+        tally.merged += settled.merged
+        quarantine.add(settled.quarantined)
+        if settled.accepted.height:
+            coded = encode(settled.accepted, items, channels)
+            tally.using(coded.columns["kind"], coded.columns["day"])
+            yield coded
+
+
+def _account(tables: Tables, tally: Tally, quarantine: Quarantine) -> dict[str, Any]:
+    """Where every row went; DataError unless each went somewhere, and some are events."""
+    left = sum(tables.dropped.values())
+    read = tally.rows + left if tables.read is None else tables.read
+    found = tally.used + tally.merged + sum(quarantine.reasons.values()) + left
+    lost = dict(tables.dropped) | dict(quarantine.reasons)
+    if tally.used == 0:
+        raise DataError(f"no usable event among {read} rows (left out: {lost}); check the columns")
+    if tally.purchases == 0:
+        raise DataError(f"none of {tally.used} events is a purchase; map data.source.columns.kind or leave it out")
+    if read != found:
+        raise DataError(f"{read} rows were read and {found} accounted for; a rule of the source loses or repeats rows")
+    reasons = dict(sorted(quarantine.reasons.items()))
+    return {
+        "in": read,
+        "used": tally.used,
+        "merged": tally.merged,
+        "quarantined": reasons,
+        "dropped": tables.dropped,
+    }
+
+
+class Quarantine:
+    """Refused rows as Parquet, a file for each delivery of them, and how many were refused for which `reasons`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reasons: Counter[str] = Counter()
+        self.files = 0
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Takes rows with a column `reason`; none is fine."""
+        if rows.height:
+            self.folder.mkdir(exist_ok=True)
+            rows.write_parquet(self.folder / f"rows-{self.files:05d}.parquet")
+            self.files += 1
+            self.reasons.update(dict(rows["reason"].value_counts().iter_rows()))
+
+
+def _vocabulary(ids: pl.Series, table: pl.LazyFrame | None, key: str) -> pl.DataFrame:
     """Distinct ids of both, sorted, with the table's attributes: row n is code n."""
-    ids = events.select(pl.col(key).drop_nulls().unique())
+    found = ids.alias(key).to_frame()
     if table is None:
-        return ids.sort(key)
+        return found.sort(key)
     attributes = (
         table.drop_nulls(key)
         .unique(key, keep="last", maintain_order=True)
         .collect()
-        .with_columns(pl.col(key).cast(ids.schema[key]))
+        .with_columns(pl.col(key).cast(ids.dtype))
     )
-    every = pl.concat([ids, attributes.select(key)]).unique().sort(key)
+    every = pl.concat([found, attributes.select(key)]).unique().sort(key)
     return every.join(attributes, on=key, how="left", maintain_order="left")
 
 
-def _items(events: pl.DataFrame, table: pl.LazyFrame | None) -> pl.DataFrame:
+def _items(met: Names, table: pl.LazyFrame | None) -> pl.DataFrame:
     """The item vocabulary with `known`, the day after which an item may be spoken of: its first event, or always."""
-    items = _vocabulary(events, table, "item")
-    met = events.drop_nulls("item").group_by("item").agg(first=pl.col("day").cast(pl.Date).min().to_physical())
-    first = items.select("item").join(met, on="item", how="left", maintain_order="left")["first"]
+    items = _vocabulary(met.met["name"], table, "item")
+    seen = met.met.select("first", item="name")
+    first = items.select("item").join(seen, on="item", how="left", maintain_order="left")["first"]
     known = first.fill_null(NEVER).to_numpy()
     if table is not None and "known" not in items.columns:
         delivered = table.select(pl.col("item").cast(items.schema["item"])).collect()["item"]
         known = np.where(items["item"].is_in(delivered.implode()).to_numpy(), ALWAYS, known)
     return items.with_columns(known=pl.Series(known, dtype=pl.Int32))
-
-
-def _encode(events: pl.DataFrame, customers: pl.DataFrame, items: pl.DataFrame, channels: list[str]) -> pl.DataFrame:
-    """Events with codes for ids, sorted by customer and day, orders numbered within their customer."""
-    customer_code = customers.select("customer", customer_code=pl.int_range(pl.len(), dtype=pl.Int32))
-    item_code = items.select("item", item_code=pl.int_range(pl.len(), dtype=pl.Int32))
-    kinds = pl.Enum(list(KINDS))
-    coded = (
-        events.lazy()
-        .join(customer_code.lazy(), on="customer", how="left", maintain_order="left")
-        .join(item_code.lazy(), on="item", how="left", maintain_order="left")
-        .select(
-            customer="customer_code",
-            day=(pl.col("day").cast(pl.Date) - pl.lit(EPOCH)).dt.total_days().cast(pl.Int32),
-            item=pl.col("item_code").fill_null(-1),
-            kind=pl.col("kind").cast(kinds).to_physical().cast(pl.Int8),
-            channel=pl.col("channel").replace_strict(channels, range(len(channels)), default=-1, return_dtype=pl.Int8),
-            order="order",
-            quantity="quantity",
-            revenue="revenue",
-            discount="discount",
-        )
-        .sort("customer", "day", maintain_order=True)
-        .collect()
-    )
-    return coded.with_columns(_order_number(coded))
-
-
-def _order_number(coded: pl.DataFrame) -> pl.Series:
-    """Number of each purchase's order in its customer, by first appearance; without an order id, a day is an order."""
-    purchase = coded["kind"] == KINDS.index("purchase")
-    key = pl.struct("customer", "order", pl.when(pl.col("order").is_null()).then("day"))
-    rows = coded.lazy().with_row_index("row").filter(purchase)
-    first = rows.select("row", "customer", first=pl.col("row").min().over(key)).with_columns(
-        number=(pl.col("first") == pl.col("row")).cum_sum().over("customer").cast(pl.Int32) - 1
-    )
-    starts = first.filter(pl.col("first") == pl.col("row")).select("first", start="number")
-    numbered = first.join(starts, on="first", how="left", maintain_order="left").select("row", "start").collect()
-    order = np.full(coded.height, -1, np.int32)
-    order[numbered["row"].to_numpy()] = numbered["start"].to_numpy()
-    return pl.Series("order", order)

@@ -71,7 +71,9 @@ def show_log(log: EventLog, out: str) -> None:
     table.add_column("rows")
     table.add_column("number", justify="right")
     rows = log.meta["rows"]
-    lines = {"read": rows["in"], "used": rows["used"]} | {f"left out: {k}": v for k, v in rows["dropped"].items()}
+    lines = {"read": rows["in"], "used": rows["used"], "merged into others": rows.get("merged", 0)}
+    lines |= {f"quarantined: {k}": v for k, v in rows.get("quarantined", {}).items()}
+    lines |= {f"left out: {k}": v for k, v in rows["dropped"].items()}
     for name, number in lines.items():
         table.add_row(name, f"{number:,}")
     SCREEN.print(table)

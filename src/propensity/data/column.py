@@ -1,0 +1,64 @@
+"""Columns of a log on their way to disk: appended to, never held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+CHUNK = 1 << 22  # values rewritten at a time
+
+
+class ColumnFiles:
+    """One `.npy` of one dimension per column, of a length that is known in the end.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with ColumnFiles(folder, {"day": np.int32}) as files:
+    ...     for start in (0, 3):
+    ...         files.append({"day": np.arange(start, start + 3)})
+    >>> np.load(folder / "day.npy")
+    array([0, 1, 2, 3, 4, 5], dtype=int32)
+    """
+
+    def __init__(self, folder: Path, dtypes: Mapping[str, type]) -> None:
+        self.folder, self.dtypes = folder, {name: np.dtype(dtype) for name, dtype in dtypes.items()}
+        self.files: dict[str, BinaryIO] = {}
+        self.rows = 0
+
+    def __enter__(self) -> ColumnFiles:
+        for name, dtype in self.dtypes.items():
+            self.files[name] = (self.folder / f"{name}.npy").open("wb")
+            write_header(self.files[name], dtype, 0)
+        return self
+
+    def append(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Adds rows to every column; values are cast to the column's type."""
+        for name, file in self.files.items():
+            file.write(np.ascontiguousarray(columns[name], self.dtypes[name]).data)
+        self.rows += columns[next(iter(self.files))].size
+
+    def __exit__(self, *_: object) -> None:
+        for name, file in self.files.items():
+            file.seek(0)
+            write_header(file, self.dtypes[name], self.rows)
+            file.close()
+
+
+def write_header(file: BinaryIO, dtype: np.dtype, rows: int) -> None:
+    """A header with room for any length, so that it can be written first and corrected last."""
+    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
+    np.lib.format.write_array_header_1_0(file, about)
+
+
+def replace_codes(file: Path, code: np.ndarray) -> None:
+    """Rewrites a column of codes in place: each becomes `code` of itself, -1 stays."""
+    column = np.load(file, mmap_mode="r+")
+    code = np.append(code, -1).astype(column.dtype)
+    for start in range(0, column.size, CHUNK):
+        part = column[start : start + CHUNK]
+        part[:] = code[part]
+    if column.size:
+        column.flush()
