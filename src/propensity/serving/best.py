@@ -36,7 +36,7 @@ class Best:
                 *(self.score, self.revenue, self.row, self.count, self.bar),
             )
             for offer in np.flatnonzero(self.count == 2 * self.kept):
-                self._shrink(offer)
+                self._shrink(int(offer))
 
     def _shrink(self, offer: int) -> None:
         best = self._order(offer)[: self.kept]

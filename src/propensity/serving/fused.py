@@ -195,7 +195,7 @@ def spoken(hidden: np.ndarray, bias: np.ndarray, answer: np.ndarray) -> float:
     total = np.float32(0.0)
     for k in range(hidden.size):
         total += max(hidden[k] + bias[k], np.float32(0.0)) * answer[k]
-    return total
+    return float(total)
 
 
 @njit(cache=True, nogil=True)

@@ -35,12 +35,14 @@ class Gru(nn.Module):
             biases = [getattr(self.gru, f"{name}_l{layer}") for name in ("bias_ih", "bias_hh")]
             gates_LBG = (states_BLD @ weights[0].T + biases[0]).transpose(0, 1).contiguous()
 
-            def step(state: Tensor, gates: Tensor, w: Tensor = weights[1], b: Tensor = biases[1]) -> list[Tensor]:
+            def step(
+                state: Tensor, gates: Tensor, w: Tensor = weights[1], b: Tensor = biases[1]
+            ) -> tuple[Tensor, Tensor]:
                 reset, update, new = gates.chunk(3, -1)
                 reset_by, update_by, new_by = (state @ w.T + b).chunk(3, -1)
                 fresh = (new + (reset + reset_by).sigmoid() * new_by).tanh()
                 state = fresh + (update + update_by).sigmoid() * (state - fresh)
-                return [state, state.clone()]
+                return state, state.clone()
 
             start_BD = torch.zeros_like(states_BLD[:, 0])
             states_BLD = scan(step, start_BD, gates_LBG, dim=0)[1].transpose(0, 1)
