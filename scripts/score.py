@@ -11,15 +11,17 @@ def main(cfg: DictConfig) -> None:
     from propensity.report.table import show_scores, working
     from propensity.serving.score import by_bundle, score
 
-    with working("scoring") as say:
-        if by_bundle(cfg):
-            from propensity.serving.stream import Stream, score_bundle
+    if by_bundle(cfg):
+        from propensity.serving.stream import score_as
 
-            how, out = Stream(cfg.top, cfg.top_per_customer, cfg.part, cfg.threads), cfg.out or "scores"
-            stream = score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, how, say, cfg.digest)
-        else:
-            scores, out = score(cfg.run, cfg.cutoff, cfg.out or "scores.parquet", cfg.log, say), cfg.out
-    show_stream(stream, out) if cfg.bundle else show_scores(scores, cfg.out or "scores.parquet")
+        out = cfg.out or "scores"
+        with working("scoring") as say:
+            stream = score_as(cfg, out, say)
+        return show_stream(stream, out)
+    out = cfg.out or "scores.parquet"
+    with working("scoring") as say:
+        scores = score(cfg.run, cfg.cutoff, out, cfg.log, say)
+    show_scores(scores, out)
 
 
 if __name__ == "__main__":

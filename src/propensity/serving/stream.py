@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -52,6 +52,12 @@ class Scored(NamedTuple):
     rows: int
     files: int
     cutoff: str
+
+
+def score_as(cfg: Any, out: str, say: Say) -> Scored:
+    """`score_bundle` as configured by conf/score.yaml."""
+    how = Stream(cfg.top, cfg.top_per_customer, cfg.part, cfg.threads)
+    return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, how, say, cfg.digest)
 
 
 def score_bundle(
