@@ -72,7 +72,7 @@ def prepared(folder: Path) -> Iterator[dict[str, Any]]:
 
     bundle = open_bundle(folder / "bundle")
     log = EventLog.open(folder / "log")
-    features, snapshot, _ = bundle.occasion(log, bundle.date(log, "2024-01-01"))
+    features, snapshot = bundle.at(log, bundle.date(log, "2024-01-01"))
     rows = np.arange(BLOCK)
     inputs = features.inputs(snapshot, rows)._asdict()
     size = inputs["pair"].shape[0] * inputs["pair"].shape[1]

@@ -18,8 +18,8 @@ from propensity.data.cutoff import Cutoff, cutoff_of
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.feature import Features
 from propensity.data.offer import on_sale
-from propensity.data.preparation import Occasion, Preparation
-from propensity.data.snapshot import SnapshotBuilder
+from propensity.data.preparation import Preparation
+from propensity.data.snapshot import Snapshot, SnapshotBuilder
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.serving import check, fused
@@ -77,8 +77,8 @@ class Bundle:
                 "export, or export with a larger valid_days"
             )
 
-    def occasion(self, log: EventLog, cutoff: Cutoff) -> Occasion:
-        """A send date with fresh tables, and every row of the log: who bought nothing before is left out when scored.
+    def at(self, log: EventLog, cutoff: Cutoff) -> tuple[Features, Snapshot]:
+        """A send date with fresh tables; who of the log has bought before it is for the caller to ask, part by part.
 
         The log is copied only where it holds something dated at or after the cutoff.
         """
@@ -87,7 +87,7 @@ class Bundle:
         offers = on_sale(past, rules.offer, cutoff)
         with threadpool_limits(1, "blas"):  # sums in one order, whatever the host
             snapshot = SnapshotBuilder(past, offers, cutoff.horizon, rules.snapshot).at(cutoff)
-        return Occasion(Features(past, offers, self.vocabulary, rules.feature), snapshot, past.offsets[:-1] * 0)
+        return Features(past, offers, self.vocabulary, rules.feature), snapshot
 
 
 class Graph:

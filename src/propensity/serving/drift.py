@@ -11,7 +11,9 @@ import polars as pl
 
 from propensity.data.cutoff import Cutoff, labelled
 from propensity.data.event_log import EventLog
+from propensity.data.feature import Features
 from propensity.data.preparation import Occasion
+from propensity.data.snapshot import Snapshot
 from propensity.errors import ConfigurationError, GateError
 from propensity.metric.drift import binned, edges_of, stability_index
 from propensity.serving import check
@@ -90,9 +92,9 @@ def drift(cfg: Any, say: Say) -> Drift:
     running = bundle.session()
     then = check.arrays(bundle.folder / FILE)
     say(f"inputs and scores at {date}")
-    now = sample(bundle.occasion(log, date), lambda asked: check.answer(running, asked), cfg.customers)
+    now = sample(*bundle.at(log, date), lambda asked: check.answer(running, asked), cfg.customers)
     say(f"calibration at {closed}")
-    known = sample(bundle.occasion(log, closed), lambda asked: check.answer(running, asked), cfg.customers, log)
+    known = sample(*bundle.at(log, closed), lambda asked: check.answer(running, asked), cfg.customers, log)
     index: dict[str, float] = {}
     for name, values in now.columns.items():
         found = stability_index(then[f"{name}_counts"], binned(values, then[f"{name}_edges"]))
@@ -110,10 +112,11 @@ def drift(cfg: Any, say: Say) -> Drift:
     )
 
 
-def sample(occasion: Occasion, answers: Answers, customers: int, labels: EventLog | None = None) -> Sample:
+def sample(
+    features: Features, snapshot: Snapshot, answers: Answers, customers: int, labels: EventLog | None = None
+) -> Sample:
     """At most `customers` purchasers, chosen by a hash of the id; what they bought in the horizon is counted where
     `labels`, a log that holds it, is given."""
-    features, snapshot, _ = occasion
     rows = purchasers(features.log, 0, len(features.log), snapshot.cutoff.day)
     ids = features.log.customers["customer"].cast(pl.String)
     lot = ids.hash(seed=1).to_numpy()[rows]
@@ -141,7 +144,7 @@ def sample(occasion: Occasion, answers: Answers, customers: int, labels: EventLo
 
 def window(occasion: Occasion, answers: Answers, customers: int, labels: EventLog) -> dict[str, np.ndarray]:
     """The training window in counts, for `FILE`."""
-    found = sample(occasion, answers, customers, labels)
+    found = sample(occasion.features, occasion.snapshot, answers, customers, labels)
     made: dict[str, np.ndarray] = {}
     for name, values in (found.columns | {"score": found.score[:, None]}).items():
         edges = edges_of(values)

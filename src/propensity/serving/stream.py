@@ -15,10 +15,12 @@ from threadpoolctl import threadpool_limits
 
 from propensity.atomic import whole_file
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.data.preparation import Occasion
+from propensity.data.feature import Features
+from propensity.data.snapshot import Snapshot
 from propensity.errors import ConfigurationError
 from propensity.kernel.event import PURCHASE
 from propensity.scores import Scores
+from propensity.serving.best import Best
 from propensity.serving.bundle import Bundle, open_bundle
 
 REQUEST, PROGRESS = "request.json", "progress.npz"
@@ -79,7 +81,7 @@ def score_bundle(
         say(f"cutoff {date} lies before the last training label ({bundle.about['end']}): these scores are in-sample")
     out = begun(Path(out), bundle, events, str(date), how)
     say("tables of the date")
-    scoring = Scoring(bundle, bundle.occasion(events, date), how)
+    scoring = Scoring(bundle, *bundle.at(events, date), how)
     return scoring.best(out, say) if how.top else scoring.everything(out, say)
 
 
@@ -101,8 +103,8 @@ def begun(out: Path, bundle: Bundle, log: EventLog, cutoff: str, how: Stream) ->
 class Scoring:
     """A bundle asked about everybody at a send date."""
 
-    def __init__(self, bundle: Bundle, occasion: Occasion, how: Stream) -> None:
-        self.features, self.snapshot, _ = occasion
+    def __init__(self, bundle: Bundle, features: Features, snapshot: Snapshot, how: Stream) -> None:
+        self.features, self.snapshot = features, snapshot
         self.how, self.log = how, self.features.log
         self.offers, self.cutoff = self.features.offers.name, self.snapshot.cutoff
         self.pairs = bundle.pairs()
@@ -125,8 +127,6 @@ class Scoring:
 
     def best(self, out: Path, say: Say) -> Scored:
         """The best customers of each offer, a file for as many offers as make a part."""
-        from propensity.serving.best import Best
-
         assert self.how.top is not None
         lot = self.log.customers["customer"].cast(pl.String).hash(seed=0).to_numpy()
         best = Best(len(self.offers), min(self.how.top, len(self.log)), lot)
@@ -144,10 +144,7 @@ class Scoring:
         kept = int(np.minimum(best.count, best.kept).sum())
         return Scored(customers, len(self.offers), kept, files, str(self.cutoff))
 
-    def _write_best(self, out: Path, best: object) -> int:
-        from propensity.serving.best import Best
-
-        assert isinstance(best, Best)
+    def _write_best(self, out: Path, best: Best) -> int:
         step = max(self.how.part * len(self.offers) // max(best.kept, 1) // 4, 1)
         starts = range(0, len(self.offers), step)
         for file, start in enumerate(starts):
