@@ -73,10 +73,10 @@ class Queue:
 
 def application(desk: Desk, most: int = 256) -> FastAPI:
     """The web application around a desk."""
-    queue = Queue(desk, most)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.queue = queue = Queue(desk, most)
         task = asyncio.create_task(queue.run())
         yield
         task.cancel()
@@ -111,7 +111,8 @@ def application(desk: Desk, most: int = 256) -> FastAPI:
     @app.post("/score", responses=problems)
     async def score(request: ScoreRequest) -> ScoreAnswer:
         """Probability and expected revenue of a customer for offers at a date."""
-        return await queue.ask(desk.check(request))
+        answered: ScoreAnswer = await app.state.queue.ask(desk.check(request))
+        return answered
 
     @app.get("/health")
     async def health() -> Health:
