@@ -34,7 +34,7 @@ from propensity.serving.stream import Stream, score_bundle
 how = Stream(top=int(sys.argv[4])) if sys.argv[4] != "0" else Stream()
 found = score_bundle(sys.argv[1], sys.argv[2], "2024-01-01", sys.argv[3], how, lambda text: None)
 peak = resource.getrusage(resource.RUSAGE_SELF)
-print(found.customers, found.rows, peak.ru_utime + peak.ru_stime, peak.ru_maxrss)
+print(found.customers, found.offers, found.rows, peak.ru_utime + peak.ru_stime, peak.ru_maxrss)
 """
 
 
@@ -116,9 +116,16 @@ def streamed(folder: Path, customers: int) -> Iterator[dict[str, Any]]:
         command = [sys.executable, "-c", STREAM, str(folder / "bundle"), str(folder / "log"), str(out), str(top)]
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        scored, rows, spent, peak = (float(each) for each in done.stdout.split())
+        scored, offers, rows, spent, peak = (float(each) for each in done.stdout.split())
         what = f"the best {top:,} of each offer" if top else "all scores"
-        found = {"what": what, "customers": int(scored), "rows": int(rows), "cpu_s": spent, "peak_gb": peak / 1e6}
+        found = {
+            "what": what,
+            "customers": int(scored),
+            "offers": int(offers),
+            "rows": int(rows),
+            "cpu_s": spent,
+            "peak_gb": peak / 1e6,
+        }
         yield found | {"wall_s": time.perf_counter() - start}
 
 
@@ -142,7 +149,7 @@ def served(folder: Path) -> Iterator[dict[str, Any]]:
         for clients in CLIENTS:
             asked = ["wrk", "-t1", f"-c{clients}", f"-d{SECONDS}s", "--latency", "-s", str(script)]
             text = subprocess.run([*asked, f"http://127.0.0.1:{PORT}/score"], capture_output=True, text=True).stdout
-            yield {"clients": clients} | read(text)
+            yield {"clients": clients, "load": os.getloadavg()[0]} | read(text)
     finally:
         server.terminate()
         server.wait()
@@ -175,8 +182,8 @@ def page(found: dict[str, Any]) -> str:
     ours = pairs["ours"]
     lines = [f"| {what} | {rate / 1e6:.2f} | {rate / ours:.2f} |" for what, rate in pairs.items()]
     streams = [
-        f"| {r['what']} | {r['customers']:,} | {r['rows']:,} | {r['cpu_s']:.0f} | "
-        f"{r['cpu_s'] / r['customers'] / OFFERS * 1e6:.2f} | {r['peak_gb']:.2f} |"
+        f"| {r['what']} | {r['customers']:,} x {r['offers']} | {r['rows']:,} | {r['cpu_s']:.1f} | "
+        f"{r['cpu_s'] / r['customers'] / r['offers'] * 1e6:.2f} | {r['peak_gb']:.2f} |"
         for r in found["streamed"]
     ]
     http = [
@@ -185,6 +192,7 @@ def page(found: dict[str, Any]) -> str:
         for r in found["served"]
     ]
     newline = "\n"
+    load = max((r["load"] for r in found["served"]), default=0.0)
     return f"""{HEADING}
 
 The network of the demo, three members, from its bundle; a made-up market of {OFFERS} offers, {EVENTS} events a
@@ -196,12 +204,12 @@ customer. Ways to score prepared features took turns in one process, one thread 
 |---|---:|---:|
 {newline.join(lines)}
 
-| from the log to files | customers | rows | CPU-seconds | CPU-microseconds a pair | peak GB |
+| from the log to files, start and tables included | customers x offers | rows | CPU-seconds | CPU-microseconds a pair | peak GB |
 |---|---:|---:|---:|---:|---:|
 {newline.join(streams)}
 
 One customer's 60 events for all {found["offers_served"]} offers of the bundle, by wrk on loopback, {SECONDS} s each,
-the service and wrk on the same two cores:
+the service and wrk on the same two cores, beside other work up to a load of {load:.0f}:
 
 | clients | p50, ms | p99, ms | requests a second | not answered 200 |
 |---:|---:|---:|---:|---:|

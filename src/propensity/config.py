@@ -102,6 +102,7 @@ class ScoreConfig:
     log: str | None = None  # folder of the event log; None: the run's own
     top: int | None = None  # only the best so many customers of each offer
     top_per_customer: int | None = None  # only the best so many offers of each customer
+    reasons: int | None = None  # how many of what carried each score, beside one of these cuts
     part: int = 16_384  # customers in a file
     threads: int = 2  # blocks computed side by side
 

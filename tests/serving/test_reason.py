@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
 
 from propensity.data.event_log import to_date
+from propensity.errors import ConfigurationError
 from propensity.serving.bundle import open_bundle
 from propensity.serving.desk import Desk
+from propensity.serving.market import nobody
 from propensity.serving.reason import EARLIER, EVENTS, reasons
 from propensity.serving.schema import RawEvent, ScoreRequest
+from propensity.serving.stream import Stream, score_bundle
 from serving.exported import Exported
 
 
@@ -47,8 +53,8 @@ def test_nobody_has_no_reasons_but_the_base(desk: Desk) -> None:
 
 def test_every_event_is_told_apart_up_to_a_number(desk: Desk) -> None:
     asked = desk.check(ScoreRequest(events=bought(desk, list(range(1, EVENTS - 8)))))
-    inputs = desk.market.seen(_events(asked), asked.day)
-    found = reasons(desk.session, inputs, 0, 0, desk.market, desk.label(asked))
+    inputs, words = desk.market.seen(_events(asked), asked.day), desk.label(asked)
+    found = reasons(desk.session, inputs, nobody(desk.market, desk.market.snapshot), 0, 0, desk.market.rule, words)
     assert sum(" on " in name for name in found.share) == EVENTS - 9
     assert EARLIER not in found.share
     assert any(name.endswith("with the offer") for name in found.share)
@@ -57,9 +63,23 @@ def test_every_event_is_told_apart_up_to_a_number(desk: Desk) -> None:
 
 def test_the_largest_come_first(desk: Desk) -> None:
     asked = desk.check(ScoreRequest(events=bought(desk, [2, 9, 16])))
-    found = reasons(desk.session, desk.market.seen(_events(asked), asked.day), 0, 0, desk.market, desk.label(asked))
+    inputs, words = desk.market.seen(_events(asked), asked.day), desk.label(asked)
+    found = reasons(desk.session, inputs, nobody(desk.market, desk.market.snapshot), 0, 0, desk.market.rule, words)
     sizes = [abs(value) for _, value in found.largest(100)]
     assert sizes == sorted(sizes, reverse=True) and len(sizes) == len(found.share)
+
+
+def test_reasons_in_files_add_up_too(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="reasons of every pair would take years; give top or"):
+        Stream(reasons=3)
+    how = Stream(top=2, reasons=3)
+    score_bundle(exported.bundle, str(exported.log), exported.cutoff, tmp_path / "out", how, lambda text: None)
+    table = pl.concat([pl.read_parquet(path) for path in (tmp_path / "out").glob("part-*.parquet")])
+    total = table["base"] + table["reasons"].list.eval(pl.element().struct.field("contribution")).list.sum()
+    np.testing.assert_allclose(total, table["score"], atol=2e-6)
+    assert table["reasons"].list.len().max() == 4
+    words = table["reasons"].list.explode().struct.field("about")
+    assert words.str.contains("purchase of .* on 20").any() and "everything else" in words
 
 
 def _events(asked):  # type: ignore[no-untyped-def]

@@ -16,6 +16,8 @@ from propensity.errors import ConfigurationError
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
 from propensity.serving.inputs import Event, event_columns
+from propensity.serving.market import nobody
+from propensity.serving.reason import labels, reasons
 from propensity.serving.schema import Explained, OfferScore, Reason, ScoreAnswer, ScoreRequest
 
 
@@ -105,10 +107,10 @@ class Desk:
         return ScoreAnswer(date=to_date(asked.day), scores=scores, explained=explained)
 
     def _explained(self, asked: Asked, inputs: Inputs, row: int, score: np.ndarray) -> Explained:
-        from propensity.serving.reason import reasons
-
         best = int(asked.offers[np.argmax(score[asked.offers])])
-        found = reasons(self.session, inputs, row, best, self.market, self.label(asked))
+        snapshot = self.market.snapshot
+        unknown = nobody(self.market, snapshot._replace(cutoff=snapshot.cutoff._replace(day=asked.day)))
+        found = reasons(self.session, inputs, unknown, row, best, self.market.rule, self.label(asked))
         told = found.largest(asked.reasons)
         return Explained(
             offer=self.market.offers.name[best],
@@ -119,15 +121,9 @@ class Desk:
 
     def label(self, asked: Asked) -> list[str]:
         """The visible events of a request in words, oldest first."""
-        kinds = ("purchase", "view", "message", "redemption", "return")
         seen = np.flatnonzero(asked.events["day"] < asked.day)
-        items = self.market.tables["item"]
-        words = []
-        for e in seen:
-            item = asked.events["item"][e]
-            what = items[item] if item >= 0 else "an unknown item"
-            words.append(f"{kinds[asked.events['kind'][e]]} of {what} on {to_date(asked.events['day'][e])}")
-        return words
+        names = [str(self.market.tables["item"][k]) if k >= 0 else None for k in asked.events["item"][seen]]
+        return labels(asked.events["day"][seen], asked.events["kind"][seen], names)
 
 
 def joined(events: Sequence[dict[str, np.ndarray]]) -> Events:

@@ -53,7 +53,7 @@ def busy(random: np.random.Generator, items: Sequence[str], channels: Sequence[s
         paid = round(float(random.gamma(2.0, 3.0)), 2) if kind in ("purchase", "return") else 0.0
         sign = -1 if kind == "return" else 1
         visit = int(random.integers(visits.size))
-        extra = {"order": None if visit % 3 == 0 else 2 * visit + int(random.integers(2))}
+        extra: dict[str, Any] = {"order": None if visit % 3 == 0 else 2 * visit + int(random.integers(2))}
         channel = channels[int(random.integers(len(channels)))]
         saved = 0.5 if random.random() < 0.3 else 0.0
         quantity = sign * int(random.integers(1, 4))

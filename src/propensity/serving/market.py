@@ -11,6 +11,7 @@ import numpy as np
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff
 from propensity.data.dropout import Hidden
+from propensity.data.event_log import COLUMNS
 from propensity.data.feature import MARKET, PRIOR_DAYS, RATE_WINDOW, SIBLING, FeatureRule, Features
 from propensity.data.offer import Offers
 from propensity.data.preparation import Occasion
@@ -65,6 +66,14 @@ def nothing(rule: FeatureRule) -> np.ndarray:
     own = row_of_nothing(rule.pair.index("recency"))
     row[: own.size] = own
     return row
+
+
+def nobody(features: Features, snapshot: Snapshot) -> Inputs:
+    """Inputs of one customer about whom nothing is known."""
+    twin = copy.copy(features)
+    columns = {name: np.zeros(0, COLUMNS[name]) for name in Events._fields[1:]}
+    twin.events = Events(fixed(np.zeros(2, np.int64)), *(fixed(column) for column in columns.values()))
+    return twin.inputs(snapshot, np.zeros(1, np.int64))
 
 
 class Market(Features):

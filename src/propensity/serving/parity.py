@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,8 @@ def edges(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
             yield f"golden rows in batches of {size}", of_rows(inputs, np.arange(start, start + size) % customers)
     for length in (each for each in HISTORIES if each < events):
         parts = {name: getattr(inputs, name)[:, :length] for name in ("token", "kind", "channel", "gap", "amount")}
-        shorter = inputs._replace(**parts, length=np.minimum(inputs.length, length))
+        lengths: Any = np.minimum(inputs.length, length)
+        shorter = inputs._replace(**parts, length=lengths)
         yield f"golden rows with {length} events", shorter
 
 

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from propensity.data.batch import Inputs
+from propensity.data.event_log import to_date
+from propensity.data.feature import FeatureRule
 from propensity.serving.check import answer
-from propensity.serving.market import Market
+from propensity.serving.inputs import KINDS
 
 ORDERS = 4  # and as many reverses
 EVENTS = 24  # the newest are told apart, those before them are one part
@@ -42,11 +44,13 @@ class Reasons:
         return sorted(self.share.items(), key=lambda part: -abs(part[1]))[:count]
 
 
-def reasons(session: Any, inputs: Inputs, row: int, offer: int, market: Market, events: Sequence[str]) -> Reasons:
-    """Of customer `row` and `offer`. events: labels of the customer's visible events, oldest first."""
-    known = one_pair(inputs, row, offer)
-    unknown = one_pair(market.asked([[]], inputs_day(market, inputs)), 0, offer)
-    parts = parts_of(known, unknown, market.rule.pair, market.rule.customer, events)
+def reasons(
+    session: Any, inputs: Inputs, nobody: Inputs, row: int, offer: int, rule: FeatureRule, events: Sequence[str]
+) -> Reasons:
+    """Of customer `row` and `offer`. nobody: inputs of one customer about whom nothing is known, at the same date;
+    events: labels of the customer's visible events, oldest first."""
+    known, unknown = one_pair(inputs, row, offer), one_pair(nobody, 0, offer)
+    parts = parts_of(known, unknown, rule.pair, rule.customer, events)
     random = np.random.default_rng(17)
     orders = [random.permutation(len(parts)) for _ in range(ORDERS)]
     orders += [order[::-1] for order in orders]
@@ -61,9 +65,10 @@ def reasons(session: Any, inputs: Inputs, row: int, offer: int, market: Market, 
     return Reasons(float(probability[0, 0]), found)
 
 
-def inputs_day(market: Market, inputs: Inputs) -> int:
-    """The day that inputs were made for: the season tells the years since 2000."""
-    return round((float(inputs.season[-1]) + 30) * 365.2425)
+def labels(day: np.ndarray, kind: np.ndarray, item: Sequence[str | None]) -> list[str]:
+    """Events in words."""
+    told = zip(day, kind, item, strict=True)
+    return [f"{KINDS[k]} of {name or 'an unknown item'} on {to_date(d).isoformat()}" for d, k, name in told]
 
 
 def one_pair(inputs: Inputs, row: int, offer: int) -> Inputs:

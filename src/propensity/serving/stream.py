@@ -14,6 +14,7 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from propensity.atomic import whole_file
+from propensity.data.batch import Inputs
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.feature import Features
 from propensity.data.snapshot import Snapshot
@@ -22,8 +23,12 @@ from propensity.kernel.event import PURCHASE
 from propensity.scores import Scores
 from propensity.serving.best import Best
 from propensity.serving.bundle import Bundle, open_bundle
+from propensity.serving.market import nobody
+from propensity.serving.reason import labels, reasons
 
 REQUEST, PROGRESS = "request.json", "progress.npz"
+REST = "everything else"
+TOLD = pl.List(pl.Struct({"about": pl.String, "contribution": pl.Float64}))
 PAIRS = 24_576  # of a block: what it holds should fit a core's own cache
 Say = Callable[[str], None]
 
@@ -31,16 +36,20 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Stream:
     """What is written. top: only the best so many customers of each offer; top_per_customer: only the best so many
-    offers of each customer; part: customers in a file; threads: blocks computed side by side."""
+    offers of each customer; reasons: how many of what carried each score of such a cut, at a thousand times the
+    work of a score; part: customers in a file; threads: blocks computed side by side."""
 
     top: int | None = None
     top_per_customer: int | None = None
+    reasons: int | None = None
     part: int = 16_384
     threads: int = 2
 
     def __post_init__(self) -> None:
         if self.top is not None and self.top_per_customer is not None:
             raise ConfigurationError("top and top_per_customer are two cuts of the same scores; give one of them")
+        if self.reasons and not (self.top or self.top_per_customer):
+            raise ConfigurationError("reasons of every pair would take years; give top or top_per_customer too")
         for name, value in asdict(self).items():
             if value is not None and value < 1:
                 raise ConfigurationError(f"{name}={value} scores nothing; give 1 or more")
@@ -58,7 +67,7 @@ class Scored(NamedTuple):
 
 def score_as(cfg: Any, out: str, say: Say) -> Scored:
     """`score_bundle` as configured by conf/score.yaml."""
-    how = Stream(cfg.top, cfg.top_per_customer, cfg.part, cfg.threads)
+    how = Stream(cfg.top, cfg.top_per_customer, cfg.reasons, cfg.part, cfg.threads)
     return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, how, say, cfg.digest)
 
 
@@ -108,6 +117,8 @@ class Scoring:
         self.how, self.log = how, self.features.log
         self.offers, self.cutoff = self.features.offers.name, self.snapshot.cutoff
         self.pairs = bundle.pairs()
+        if how.reasons:
+            self.session, self.unknown = bundle.session(), nobody(self.features, self.snapshot)
         self.block = max(PAIRS // len(self.offers), 1)
         self.parts = range(-(-len(self.log) // how.part))
 
@@ -171,7 +182,7 @@ class Scoring:
 
     def _pairs(self, rows: np.ndarray, offer: np.ndarray, score: np.ndarray, revenue: np.ndarray) -> pl.DataFrame:
         """A row for each pair."""
-        return pl.DataFrame(
+        frame = pl.DataFrame(
             {
                 "customer_id": self.log.customers["customer"].gather(rows),
                 "offer_id": pl.Series(list(self.offers), dtype=pl.String).gather(offer),
@@ -179,6 +190,28 @@ class Scoring:
                 "expected_revenue": revenue,
             }
         ).select(pl.lit(str(self.cutoff)).str.to_date().alias("cutoff"), pl.all())
+        return frame.hstack(self._told(rows, offer)) if self.how.reasons else frame
+
+    def _told(self, rows: np.ndarray, offer: np.ndarray) -> pl.DataFrame:
+        """What each score begins with, and what carried it from there; the last of the list is everything else."""
+        told, base, known = [], [], {int(row): self._known(int(row)) for row in np.unique(rows)}
+        for row, m in zip(rows.tolist(), offer.tolist(), strict=True):
+            inputs, words = known[row]
+            found = reasons(self.session, inputs, self.unknown, 0, m, self.features.rule, words)
+            parts = found.largest(self.how.reasons or 0)
+            rest = found.total - sum(value for _, value in parts)
+            told.append([{"about": about, "contribution": value} for about, value in [*parts, (REST, rest)]])
+            base.append(found.base)
+        return pl.DataFrame({"base": pl.Series(base, dtype=pl.Float64), "reasons": pl.Series(told, dtype=TOLD)})
+
+    def _known(self, row: int) -> tuple[Inputs, list[str]]:
+        """A customer's inputs and visible events in words."""
+        own = np.arange(self.log.offsets[row], self.log.offsets[row + 1])
+        own = own[self.log.day[own] < self.cutoff.day]
+        ids = self.log.items["item"]
+        names = [str(ids[int(k)]) if k >= 0 else None for k in self.log.item[own]]
+        inputs = self.features.inputs(self.snapshot, np.array([row]))
+        return inputs, labels(self.log.day[own], self.log.kind[own], names)
 
     def purchasers(self, part: int) -> np.ndarray:
         """Rows of the customers of a part with a purchase before the cutoff."""
