@@ -98,7 +98,7 @@ def prepared(folder: Path) -> Iterator[dict[str, Any]]:
         "the matrix products alone": products,
         "preparing the features": lambda: features.inputs(snapshot, rows),
     }
-    seconds = {name: [] for name in contenders}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(ROUNDS + 1):
         for name, call in contenders.items():
             start = time.process_time()
@@ -204,7 +204,7 @@ customer. Ways to score prepared features took turns in one process, one thread 
 |---|---:|---:|
 {newline.join(lines)}
 
-| from the log to files, start and tables included | customers x offers | rows | CPU-seconds | CPU-microseconds a pair | peak GB |
+| from the log to files, all included | customers x offers | rows | CPU-seconds | CPU-µs a pair | peak GB |
 |---|---:|---:|---:|---:|---:|
 {newline.join(streams)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,20 +38,21 @@ def random_inputs(customers: int, events: int, offers: int) -> Inputs:
     pair[:, ::2, RULE.pair.index("recency")] = np.nan
     length = random.integers(0, events + 1, customers)
     length[0] = 0
-    codes = {name: random.integers(0, 3, (customers, events)).astype(np.int32) for name in ("kind", "channel")}
-    numbers = {name: random.random((customers, events), np.float32) * 90 for name in ("gap", "amount")}
-    return Inputs(
-        token=random.integers(0, 5, (customers, events, 2)).astype(np.int32),
-        length=length,
-        pair=pair,
-        customer=random.random((customers, len(RULE.customer)), np.float32),
-        context=random.random((offers, len(CONTEXT)), np.float32),
-        season=random.random(9, np.float32),
-        offer=random.integers(0, 6, offers),
-        attribute=random.random((offers, 4), np.float32),
-        **codes,
-        **numbers,
-    )
+    codes: dict[str, Any] = {
+        name: random.integers(0, 3, (customers, events)).astype(np.int32) for name in ("kind", "channel")
+    }
+    numbers: dict[str, Any] = {name: random.random((customers, events), np.float32) * 90 for name in ("gap", "amount")}
+    arrays: dict[str, Any] = {
+        "token": random.integers(0, 5, (customers, events, 2)).astype(np.int32),
+        "length": length,
+        "pair": pair,
+        "customer": random.random((customers, len(RULE.customer)), np.float32),
+        "context": random.random((offers, len(CONTEXT)), np.float32),
+        "season": random.random(9, np.float32),
+        "offer": random.integers(0, 6, offers),
+        "attribute": random.random((offers, 4), np.float32),
+    }
+    return Inputs(**arrays, **codes, **numbers)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -80,13 +80,14 @@ def test_a_later_day_moves_what_depends_on_it_alone(world: World) -> None:
 
 def test_unknown_items_and_channels_count_as_none() -> None:
     day = (EPOCH + timedelta(days=100)).isoformat()
-    events = [
+    events: list[dict[str, Any]] = [
         {"day": day, "kind": "purchase", "item": "b", "channel": "web", "order": 7},
         {"day": day, "kind": "purchase", "item": "?", "channel": "?", "order": 8, "quantity": 2.0, "revenue": 3.0},
         {"day": day, "kind": "view"},
         {"day": "1970-01-02", "kind": "purchase", "item": "a"},
     ]
-    found = event_columns([[], events], {"a": 0, "b": 1}, ["store", "web"])
+    nobody: list[dict[str, Any]] = []
+    found = event_columns([nobody, events], {"a": 0, "b": 1}, ["store", "web"])
     np.testing.assert_array_equal(found["offsets"], [0, 0, 4])
     np.testing.assert_array_equal(found["day"], [1, 100, 100, 100])
     np.testing.assert_array_equal(found["item"], [0, 1, -1, -1])

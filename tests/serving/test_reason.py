@@ -10,8 +10,9 @@ import pytest
 
 from propensity.data.event_log import to_date
 from propensity.errors import ConfigurationError
+from propensity.kernel.event import Events
 from propensity.serving.bundle import open_bundle
-from propensity.serving.desk import Desk
+from propensity.serving.desk import Asked, Desk, joined
 from propensity.serving.market import nobody
 from propensity.serving.reason import EARLIER, EVENTS, reasons
 from propensity.serving.schema import RawEvent, ScoreRequest
@@ -82,7 +83,5 @@ def test_reasons_in_files_add_up_too(exported: Exported, tmp_path: Path) -> None
     assert words.str.contains("purchase of .* on 20").any() and "everything else" in words
 
 
-def _events(asked):  # type: ignore[no-untyped-def]
-    from propensity.serving.desk import joined
-
+def _events(asked: Asked) -> Events:
     return joined([asked.events])

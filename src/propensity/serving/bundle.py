@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from hydra.utils import get_object, instantiate
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 from threadpoolctl import threadpool_limits
 
 from propensity.data.cutoff import Cutoff, cutoff_of
@@ -26,6 +27,9 @@ from propensity.serving import check, fused
 from propensity.serving.market import Market, nothing
 from propensity.serving.session import session
 
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    *(state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoSuchFile),
+)  # what ONNX Runtime raises for a file that is no model
 Pairs = Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]
 CHUNK = 1 << 24  # events whose days are looked at together
 
@@ -123,7 +127,7 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
         check.replay(folder, session(folder / "model.onnx"))
     except check.RefusedError as error:
         raise IntegrityError(f"{error}; export again") from None
-    except (ValueError, KeyError, TypeError, *runtime_errors()) as error:
+    except (ValueError, KeyError, TypeError, *RUNTIME_ERRORS) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise IntegrityError(f"the bundle at {folder} cannot be read ({reason}); export again") from None
     for target in targets(config):
@@ -134,13 +138,6 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
     except TypeError as error:
         raise DataError(f"{folder} was made for other settings than ours ({error}); export again") from None
     return Bundle(folder, about, check.sha256(folder / check.MANIFEST), preparation, vocabulary)
-
-
-def runtime_errors() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises for a file that is no model."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    return state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoSuchFile
 
 
 def targets(config: Any) -> Iterator[str]:

@@ -126,7 +126,7 @@ def sample(
     expected, observed = 0.0, 0.0
     for start in range(0, rows.size, BLOCK):
         block = rows[start : start + BLOCK]
-        inputs = features.inputs(snapshot, block)
+        inputs: Any = features.inputs(snapshot, block)
         score = answers(inputs._asdict())["probability"]
         expected += float(score.sum(dtype=np.float64))
         pair = inputs.pair.reshape(-1, inputs.pair.shape[-1])
@@ -137,9 +137,9 @@ def sample(
         known = np.array([place[each] for each in features.log.customers["customer"].gather(rows).to_list()])
         for start in range(0, rows.size, BLOCK):
             observed += float(full.outcomes(snapshot.cutoff, known[start : start + BLOCK]).bought.sum())
-    pair, customer, score = (np.concatenate(each) for each in zip(*parts, strict=True))
-    columns = {"pair": pair, "customer": customer, "context": np.asarray(snapshot.context)}
-    return Sample(columns, score, expected, observed)
+    pairs, people, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
+    columns = {"pair": pairs, "customer": people, "context": np.asarray(snapshot.context)}
+    return Sample(columns, scores, expected, observed)
 
 
 def window(occasion: Occasion, answers: Answers, customers: int, labels: EventLog) -> dict[str, np.ndarray]:

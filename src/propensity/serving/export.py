@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
@@ -112,7 +112,7 @@ def occasions(trained: Trained, log: EventLog, cutoff: str) -> Iterator[Occasion
 def write_tables(draft: Path, trained: Trained, occasion: Occasion, valid_days: int) -> dict[str, Any]:
     """Vocabulary, preparation and the tables of a date; returns the beginning of the manifest."""
     rule, horizon = trained.preparation.feature, trained.preparation.horizon
-    np.savez_compressed(draft / "tables.npz", **tables_of(occasion))
+    write_arrays(draft / "tables.npz", tables_of(occasion))
     data = {key: value for key, value in trained.about["config"]["data"].items() if key != "log"}
     write_json(draft / "vocabulary.json", trained.vocabulary.state())
     write_json(draft / "preparation.json", data)
@@ -140,7 +140,7 @@ def write_window(draft: Path, trained: Trained, log: EventLog) -> dict[str, Any]
     occasion = trained.preparation.occasion(log, Cutoff(end - horizon, horizon), trained.vocabulary)
     network = Answering(trained.model).eval()
     counts = drift.window(occasion, lambda asked: ask(network, Inputs(**asked)), WINDOW, log)
-    np.savez_compressed(draft / drift.FILE, **counts)
+    write_arrays(draft / drift.FILE, counts)
     return {"cutoff": str(occasion.snapshot.cutoff), "context": list(CONTEXT)}
 
 
@@ -154,8 +154,8 @@ def write_golden(draft: Path, trained: Trained, about: dict[str, Any]) -> Inputs
     golden = market.asked(customers, hidden=hidden)
     (draft / "golden").mkdir()
     write_json(draft / "golden/events.json", {"launched": launched.tolist(), "customers": customers})
-    np.savez_compressed(draft / "golden/inputs.npz", **golden._asdict())
-    np.savez_compressed(draft / "golden/outputs.npz", **ask(Answering(trained.model), golden))
+    write_arrays(draft / "golden/inputs.npz", golden._asdict())
+    write_arrays(draft / "golden/outputs.npz", ask(Answering(trained.model), golden))
     about["golden"] = {"customers": len(customers), "offers": len(market.offers)}
     return golden
 
@@ -165,7 +165,7 @@ def write_parts(draft: Path, trained: Trained, golden: Inputs) -> None:
     if fusible(trained.model):
         model = cast(OfferNet, trained.model)
         write_onnx(traced(Parts(model), golden), draft / fused.GRAPH, fused.PARTS)
-        np.savez_compressed(draft / fused.WEIGHTS, **pair_weights(model))
+        write_arrays(draft / fused.WEIGHTS, pair_weights(model))
 
 
 def compared(
@@ -190,7 +190,8 @@ def compared(
         parity.meet(network, files, asked, what)
     parity = Parity(largest=parity.largest)  # rows counts the real ones
     for name, answers in files.items():
-        parity.exchanged[name] = same_best(*probabilities((network, answers), first))
+        one, other = probabilities((network, answers), first)
+        parity.exchanged[name] = same_best(one, other)
     for occasion in (first, *dates) if rows > 0 else ():
         for block, asked in occasion.blocks(BLOCK):
             parity.meet(network, files, asked, f"customers {block.start} to {block.stop} of {occasion.snapshot.cutoff}")
@@ -225,6 +226,11 @@ def seal(draft: Path, about: dict[str, Any]) -> str:
     digest = check.sha256(draft / check.MANIFEST)
     (draft / check.SEAL).write_text(digest + "\n")
     return digest
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    content: dict[str, Any] = dict(arrays)
+    np.savez_compressed(path, **content)
 
 
 def write_json(path: Path, content: Any) -> None:

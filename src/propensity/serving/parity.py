@@ -49,14 +49,14 @@ class Parity:
 
 def edges(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
     """The same customers in batches of 1, 3 and 64, and with shorter histories."""
-    customers, events = inputs.kind.shape
+    customers, most = inputs.kind.shape
     for size in BATCHES:
         for start in range(0, customers, size):
             yield f"golden rows in batches of {size}", of_rows(inputs, np.arange(start, start + size) % customers)
-    for length in (each for each in HISTORIES if each < events):
-        parts = {name: getattr(inputs, name)[:, :length] for name in ("token", "kind", "channel", "gap", "amount")}
-        lengths: Any = np.minimum(inputs.length, length)
-        shorter = inputs._replace(**parts, length=lengths)
+    for length in (each for each in HISTORIES if each < most):
+        events = ("token", "kind", "channel", "gap", "amount")
+        parts: dict[str, Any] = {name: getattr(inputs, name)[:, :length] for name in events}
+        shorter = inputs._replace(**parts | {"length": np.minimum(inputs.length, length)})
         yield f"golden rows with {length} events", shorter
 
 

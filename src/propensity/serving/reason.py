@@ -68,7 +68,7 @@ def reasons(
 def labels(day: np.ndarray, kind: np.ndarray, item: Sequence[str | None]) -> list[str]:
     """Events in words."""
     told = zip(day, kind, item, strict=True)
-    return [f"{KINDS[k]} of {name or 'an unknown item'} on {to_date(d).isoformat()}" for d, k, name in told]
+    return [f"{KINDS[int(k)]} of {name or 'an unknown item'} on {to_date(d).isoformat()}" for d, k, name in told]
 
 
 def one_pair(inputs: Inputs, row: int, offer: int) -> Inputs:
@@ -122,7 +122,6 @@ def asked(
     slots = np.argsort(~keep, axis=1, kind="stable")  # events shown first, oldest first, as padding wants it
     fields = ("token", "kind", "channel", "gap", "amount")
     history = {name: getattr(known, name)[0][slots] for name in fields}
-    batch = known._replace(
-        pair=pair, customer=customer, length=np.minimum(keep.sum(axis=1), length).astype(np.int64), **history
-    )
+    changed: dict[str, Any] = {"pair": pair, "customer": customer}
+    batch = known._replace(**changed, length=np.minimum(keep.sum(axis=1), length).astype(np.int64), **history)
     return answer(session, batch._asdict())["probability"][:, 0].astype(np.float64)

@@ -25,7 +25,7 @@ class RawEvent(Strict):
     kind: Literal["purchase", "view", "message", "redemption", "return"] = "purchase"
     item: Name | None = None
     channel: Name | None = None
-    order: Name | None = Field(None, description="without one, a day's purchases are one order")
+    order: Name | None = Field(default=None, description="without one, a day's purchases are one order")
     quantity: Amount = 1.0
     revenue: Amount = 0.0
     discount: Amount = 0.0
@@ -35,10 +35,12 @@ class ScoreRequest(Strict):
     """Either `customer`, an id of the log that the service was started with, or `events`."""
 
     customer: Name | None = None
-    events: list[RawEvent] | None = Field(None, max_length=MOST_EVENTS)
-    date: datetime.date | None = Field(None, description="send date; without one, that of the bundled tables")
-    offers: list[Name] | None = Field(None, min_length=1, max_length=MOST_OFFERS, description="without any, all")
-    reasons: int = Field(0, ge=0, le=MOST_REASONS, description="how many reasons for the best offer's probability")
+    events: list[RawEvent] | None = Field(default=None, max_length=MOST_EVENTS)
+    date: datetime.date | None = Field(default=None, description="send date; if not the tables' own")
+    offers: list[Name] | None = Field(default=None, min_length=1, max_length=MOST_OFFERS, description="if not all")
+    reasons: int = Field(
+        default=0, ge=0, le=MOST_REASONS, description="how many reasons for the best offer's probability"
+    )
 
 
 class OfferScore(Strict):
