@@ -1,7 +1,8 @@
 """The campaign planner and K-means against rivals, each in a process of its own: `python benchmarks/decision.py`.
 
-A contender that needs more than `LIMIT` CPU-seconds at a size is stopped, and its largest size before that counts.
-Leaves decisions.json beside this file, and rows under a heading of results.md; `--smallest` runs in seconds.
+Sizes double until a contender needs more than `LIMIT` CPU-seconds or `MEMORY` of its own; what stopped it is said. The
+planner also runs on plans of many shapes and seeds (instance.py). Leaves decisions.json beside this file, and rows
+under a heading of results.md; `--smallest` runs in seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import argparse
 import json
 import os
 import resource
+import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -25,48 +28,29 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 if TYPE_CHECKING:
     import numpy as np
 
-    from propensity.decision.planner import Problem
-
-LIMIT = 120  # CPU-seconds of one contender at one size
-CAMPAIGNS, DAYS, FEATURES, MOST, RESTARTS = 50, 14, 32, 15, 10
-SIZES: dict[str, dict[str, tuple[int, ...]]] = {
+LIMIT = 120  # CPU-seconds of one contender at one size, its data made
+MEMORY = 8  # GB
+FEATURES, MOST, RESTARTS = 32, 15, 10
+MILLION = 1_000_000
+# Contenders, the customers they begin with, and the most that are tried.
+SIZES: dict[str, dict[str, tuple[int, int]]] = {
     "plan": {
-        "ours": (500, 2_000, 10_000, 50_000, 1_000_000),
-        "global greedy": (10_000, 1_000_000),
-        "OR-tools min-cost flow": (2_000, 10_000, 50_000),
-        "HiGHS": (500, 2_000, 10_000),
+        "HiGHS": (31_250, MILLION),
+        "OR-tools min-cost flow": (125_000, MILLION),
+        "global greedy": (MILLION, 16 * MILLION),
+        "ours": (31_250, 4 * MILLION),
     },
-    "segments": {"ours": (10_000, 50_000, 1_000_000), "scikit-learn": (10_000, 50_000)},
+    "segments": {"scikit-learn": (125_000, MILLION), "ours": (125_000, 4 * MILLION)},
 }
-SMALLEST: dict[str, dict[str, tuple[int, ...]]] = {
-    task: dict.fromkeys(contenders, (200,)) for task, contenders in SIZES.items()
+SMALLEST: dict[str, dict[str, tuple[int, int]]] = {
+    task: dict.fromkeys(contenders, (200, 200)) for task, contenders in SIZES.items()
 }
+SEEDS = (1, 2, 3, 4, 5)  # of the usual shape; every other shape runs with two
 HEADING = "## Decisions"
 
 
-def problem(customers: int) -> Problem:
-    """Campaigns on the days of two weeks, one contact a day and three a calendar week, bounds on audiences."""
-    import numpy as np
-
-    from propensity.decision.planner import Problem
-    from propensity.kernel.contact import EDGE, Calendar
-    from propensity.kernel.plan import Limits
-
-    random = np.random.default_rng(1)
-    day = np.sort(random.integers(0, DAYS, CAMPAIGNS))
-    value = random.gamma(1, 1, (customers, 1)) * random.gamma(1, 1, (1, CAMPAIGNS))
-    value = (value * random.gamma(0.5, 1, (customers, CAMPAIGNS))).astype(np.float32)
-    value[random.random(value.shape) < 0.1] = -np.inf
-    start = np.searchsorted(day, np.arange(DAYS + 1)).astype(np.int64)
-    week = (np.arange(-EDGE, DAYS + EDGE) + 70) // 7
-    clash = np.zeros((0, 0), bool)
-    calendar = Calendar(np.arange(CAMPAIGNS), np.ones(CAMPAIGNS), start, week, clash, 1, 3, False)
-    most = np.floor(random.uniform(0.03, 0.2, CAMPAIGNS) * customers) + 1
-    limits = Limits(np.eye(CAMPAIGNS), np.floor(0.3 * most), most)
-    return Problem(value, np.full(CAMPAIGNS, 0.05), np.zeros((1, DAYS + 2 * EDGE), np.uint8), calendar, limits)
-
-
 def plan_ours(customers: int) -> Callable[[], dict[str, float]]:
+    from benchmarks.instance import problem
     from propensity.decision.planner import solve
 
     asked = problem(customers)
@@ -82,6 +66,7 @@ def plan_ours(customers: int) -> Callable[[], dict[str, float]]:
 def plan_greedy(customers: int) -> Callable[[], dict[str, float]]:
     import numpy as np
 
+    from benchmarks.instance import CAMPAIGNS, DAYS, problem
     from propensity.decision.custom import greedy
     from propensity.decision.request import Campaign, Request
 
@@ -103,6 +88,8 @@ def plan_greedy(customers: int) -> Callable[[], dict[str, float]]:
 def plan_flow(customers: int) -> Callable[[], dict[str, float]]:
     import numpy as np
     from ortools.graph.python import min_cost_flow
+
+    from benchmarks.instance import CAMPAIGNS, DAYS, problem
 
     asked, scale = problem(customers), 1e6
     net = asked.value - asked.cost
@@ -144,6 +131,8 @@ def plan_flow(customers: int) -> Callable[[], dict[str, float]]:
 def plan_highs(customers: int) -> Callable[[], dict[str, float]]:
     import highspy
     import numpy as np
+
+    from benchmarks.instance import DAYS, problem
 
     asked = problem(customers)
     net = asked.value - asked.cost
@@ -218,9 +207,23 @@ CONTENDERS: dict[str, dict[str, Callable[[int], Callable[[], dict[str, float]]]]
 }
 
 
-def one(task: str, name: str, customers: int) -> None:
+def shape_ours(shape: str, customers: int, seed: int) -> Callable[[], dict[str, float]]:
+    from benchmarks.instance import problem
+    from propensity.decision.planner import solve
+
+    asked = problem(customers, shape, seed)
+    solve(problem(300))  # compiles
+
+    def run() -> dict[str, float]:
+        plan = solve(asked)
+        return {"value": plan.value, "gap": plan.gap, "short": float(plan.short.sum())}
+
+    return run
+
+
+def one(task: str, name: str, customers: int, seed: int) -> None:
     """One contender, once, in this process: prints what came of it as JSON. Making the data does not count."""
-    run = CONTENDERS[task][name](customers)
+    run = shape_ours(name, customers, seed) if task == "shape" else CONTENDERS[task][name](customers)
     spent = resource.getrusage(resource.RUSAGE_SELF)
     used = int(spent.ru_utime + spent.ru_stime)
     resource.setrlimit(resource.RLIMIT_CPU, (used + LIMIT, used + LIMIT))
@@ -231,60 +234,105 @@ def one(task: str, name: str, customers: int) -> None:
     print(json.dumps({"cpu_s": cpu, "peak_gb": memory} | found))
 
 
-def measured(sizes: dict[str, dict[str, tuple[int, ...]]]) -> Iterator[dict[str, Any]]:
-    """A row per contender and size, until it is too slow."""
+def measured(task: str, name: str, customers: int, seed: int = 1) -> dict[str, Any]:
+    """A row of the table: one contender in a process of its own; `stopped` says by what, if it was."""
+    command = [sys.executable, __file__, "--one", task, name, str(customers), str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=bounded)
+    row: dict[str, Any] = {"task": task, "name": name, "customers": customers, "seed": seed, "stopped": None}
+    if not done.returncode:
+        row |= json.loads(done.stdout.splitlines()[-1])
+    elif done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        row["stopped"] = f"{LIMIT} CPU-seconds"
+    elif any(word in done.stderr for word in ("MemoryError", "bad_alloc", "Unable to allocate", "std::length_error")):
+        row["stopped"] = f"{MEMORY} GB"
+    else:
+        raise RuntimeError(f"{name}, {customers} customers: exit {done.returncode}\n{done.stderr}")
+    print(row, file=sys.stderr)
+    return row
+
+
+def bounded() -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY * 2**30, MEMORY * 2**30))
+
+
+def doubled(sizes: dict[str, dict[str, tuple[int, int]]]) -> Iterator[dict[str, Any]]:
+    """Every contender at its first size, then at twice that, until it is stopped."""
     for task, contenders in sizes.items():
-        for name, steps in contenders.items():
-            for customers in steps:
-                command = [sys.executable, __file__, "--one", task, name, str(customers)]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode and done.returncode not in (-9, -24, 137, 152):
-                    raise RuntimeError(done.stderr)
-                row: dict[str, Any] = {"task": task, "name": name, "customers": customers, "cpu_s": None}
-                if not done.returncode:
-                    row |= json.loads(done.stdout.splitlines()[-1])
-                print(row, file=sys.stderr)
+        for name, (customers, most) in contenders.items():
+            while customers <= most:
+                row = measured(task, name, customers)
                 yield row
-                if done.returncode:
+                if row["stopped"]:
                     break
+                customers *= 2
+
+
+def shaped(customers: int, seeds: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+    """Our planner on the usual plan with all seeds, and on every other shape with two."""
+    from benchmarks.instance import SHAPES
+
+    for shape in SHAPES:
+        for seed in seeds if shape == "usual" else seeds[:2]:
+            yield measured("shape", shape, customers, seed)
 
 
 def page(found: list[dict[str, Any]], about: dict[str, str]) -> str:
     """The rows as Markdown, each beside ours at the same size."""
+    from benchmarks.instance import CAMPAIGNS, DAYS
+
     ours = {(r["task"], r["customers"]): r for r in found if r["name"] == "ours"}
     lines = []
-    for r in found:
+    for r in (r for r in found if r["task"] != "shape"):
         own = ours.get((r["task"], r["customers"]), {})
-        if r["cpu_s"] is None:
-            numbers = f"more than {LIMIT} | - | - | -"
+        if r["stopped"]:
+            numbers = f"stopped by {r['stopped']} | - | - | - | - | -"
         else:
             beside = f"{r['value'] / own['value'] - 1:+.4%}" if own.get("value") else "-"
             ratio = f"{r['cpu_s'] / own['cpu_s']:.1f}" if own.get("cpu_s") else "-"
-            numbers = f"{r['cpu_s']:.2f} | {ratio} | {r['peak_gb']:.2f} | {beside}"
+            gap = f"{r['gap']:.4%}" if "gap" in r else "-"
+            short = f"{r['short']:,.0f}" if "short" in r else "-"
+            numbers = f"{r['cpu_s']:.2f} | {ratio} | {r['peak_gb']:.2f} | {beside} | {gap} | {short}"
         lines.append(f"| {r['task']} | {r['name']} | {r['customers']:,} | {numbers} |")
     table = "\n".join(lines)
-    gaps = ", ".join(f"{r['gap']:.1e} ({r['customers']:,})" for r in found if r.get("gap") is not None)
-    stopped = any(r["cpu_s"] is None for r in found)
-    limit = "" if stopped else " Nobody reached the limit at the sizes tried."
-    missed = ", ".join(
-        f"{r['name']} {r['short']:,.0f} ({r['customers']:,})" for r in found if (r.get("short") or 0) > 0.5
-    )
     return f"""{HEADING}
 
 A plan is {CAMPAIGNS} campaigns on {DAYS} days with a least and a most audience, at most one contact a day and three
 in a calendar week. Segments are all k from 1 to {MOST} with {RESTARTS} restarts of {FEATURES} columns; ours restarts on
 20,000 rows and runs the best on all. Every contender runs once at every size in a process of its own, with one
-thread, the data in memory, and {LIMIT} CPU-seconds at most. Value is that of the plan, or the sum of the inertias,
-against ours.
+thread and the data in memory; sizes double until it needs more than {LIMIT} CPU-seconds or {MEMORY} GB. Value is that
+of the plan, or the sum of the inertias, against ours; the gap is certified; short is what a plan lacks of its least
+audiences.
 
 `{about["command"]}` · {about["machine"]} · commit {about["commit"]} · {about["date"]} · {about["libraries"]}
 
-| task | contender | customers | CPU-seconds | times ours | peak GB | value against ours |
-|---|---|---:|---:|---:|---:|---:|
+| task | contender | customers | CPU-seconds | times ours | peak GB | value against ours | gap | short |
+|---|---|---:|---:|---:|---:|---:|---:|---:|
 {table}
 
-Certified gaps of our plans: {gaps or "-"}. Contacts lacking of least audiences: {missed or "none"}.{limit}
+{shapes(found)}
 """
+
+
+def shapes(found: list[dict[str, Any]]) -> str:
+    """Our planner on plans of every shape: from the fastest to the slowest seed."""
+    from benchmarks.instance import CAMPAIGNS, SHAPES
+
+    lines, customers = [], max((r["customers"] for r in found if r["task"] == "shape"), default=0)
+    for shape, made in SHAPES.items():
+        rows = [r for r in found if r["task"] == "shape" and r["name"] == shape]
+        ended = [r for r in rows if not r["stopped"]]
+        if not ended:
+            continue
+        cpu, gap = sorted(r["cpu_s"] for r in ended), max(r["gap"] for r in ended)
+        stopped = f", {len(rows) - len(ended)} stopped" if len(ended) < len(rows) else ""
+        spread = f"{cpu[0]:.1f} to {cpu[-1]:.1f}, median {statistics.median(cpu):.1f}"
+        lines.append(f"| {shape} | {made.about} | {len(rows)}{stopped} | {spread} | {gap:.4%} |")
+    table = "\n".join(lines)
+    return f"""The same planner on made-up plans of {customers:,} customers and {CAMPAIGNS} campaigns:
+
+| shape | what it is like | seeds | CPU-seconds | largest gap |
+|---|---|---:|---:|---:|
+{table}"""
 
 
 def about(command: str) -> dict[str, str]:
@@ -301,14 +349,17 @@ def about(command: str) -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks/decision.py", description=__doc__)
-    parser.add_argument("--one", nargs=3, metavar=("TASK", "NAME", "CUSTOMERS"), help="one contender in this process")
+    parser.add_argument(
+        "--one", nargs=4, metavar=("TASK", "NAME", "CUSTOMERS", "SEED"), help="one contender in this process"
+    )
     parser.add_argument("--smallest", action="store_true", help="seconds, for a test")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of decisions.json and results.md")
     given = parser.parse_args(arguments)
     if given.one:
-        return one(given.one[0], given.one[1], int(given.one[2]))
+        return one(given.one[0], given.one[1], int(given.one[2]), int(given.one[3]))
     command = "python benchmarks/decision.py" + " --smallest" * given.smallest
-    found = list(measured(SMALLEST if given.smallest else SIZES))
+    found = [*shaped(*((300, (1,)) if given.smallest else (MILLION, SEEDS)))]
+    found += doubled(SMALLEST if given.smallest else SIZES)
     facts = about(command)
     (given.out / "decisions.json").write_text(json.dumps(facts | {"rows": found}, indent=1) + "\n")
     results = given.out / "results.md"

@@ -121,6 +121,13 @@ class DriftConfig:
 
 
 @dataclass
+class StatesConfig:
+    run: str = MISSING
+    cutoff: str = MISSING  # send date, as 2017-12-04
+    out: str = "states.parquet"
+
+
+@dataclass
 class TuneConfig(TrainConfig):
     trials: int = 20  # in all; a search in `out` goes on where it stopped
     metric: str = "logloss"
@@ -164,8 +171,7 @@ class DecideConfig:
 
 for schema in (
     *(PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, CompareConfig, ScoreConfig, TuneConfig),
-    *(ExportConfig, DriftConfig),
-    *(GateConfig, ReproduceConfig, DecideConfig),
+    *(ExportConfig, DriftConfig, StatesConfig, GateConfig, ReproduceConfig, DecideConfig),
 ):
     ConfigStore.instance().store(name=schema.__name__.removesuffix("Config").lower() + "_schema", node=schema)
 

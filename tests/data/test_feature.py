@@ -282,7 +282,7 @@ def test_channels_that_only_messages_used_or_that_came_later_sell_nothing() -> N
     silent = replace(log, channel=np.where(paid & (log.channel == names.index("app")), -1, log.channel))
     fitted = Vocabulary.fit(silent, BY_CATEGORY, day)
     assert fitted.channels == ("app", "store") and fitted.sold_through == ("store",)
-    assert RULE.sizes(fitted).sold_through == 1
+    assert RULE.sizes(fitted).sold_through == (2,)
 
 
 def test_features_need_the_window_and_half_life_that_rates_and_tastes_are_made_of() -> None:

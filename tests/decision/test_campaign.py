@@ -216,6 +216,16 @@ def test_when_everybody_has_opted_out_there_is_no_plan() -> None:
         CampaignPlan(count=2)(replace(known, customers=known.customers.with_columns(suppressed=pl.lit(True))))
 
 
+def test_rolling_weeks_take_any_day_cap_that_the_week_or_the_campaigns_make_harmless() -> None:
+    after = pl.DataFrame({"customer_id": ["6"], "day": [SENT + timedelta(days=9)], "channel": [None]})
+    known, one_day = evidence(contacts=after), [{"offer": o, "days": [8]} for o in OFFERS]
+    for campaigns, week in ((one_day, 3), (one_a_day(), 9)):
+        generous, exact = (CampaignPlan(campaigns=campaigns, day=d, week=week)(known) for d in (9, 3))
+        assert generous.summary["value"] == pytest.approx(exact.summary["value"])
+    with pytest.raises(ConfigurationError, match="weeks with 9 contacts, 4 of them on one day, are too many to plan"):
+        CampaignPlan(campaigns=one_day, day=9, week=9)(known)
+
+
 def test_ties_everywhere_give_the_same_full_plan_again() -> None:
     known = evidence()
     flat = replace(known.scores, revenue=np.full_like(known.scores.revenue, 2.0))

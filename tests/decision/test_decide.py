@@ -118,6 +118,28 @@ def test_tables_beside_the_scores_are_checked(run: Path, tmp_path: Path) -> None
         read(contacts=str(tmp_path / "cut.parquet"))
 
 
+def test_what_lies_beside_the_scores_is_read_only_where_it_is_used(
+    run: Path, tmp_path: Path, composed: Compose
+) -> None:
+    (tmp_path / "scores.parquet").write_bytes((run / "scores.parquet").read_bytes())
+    for name in ("customers", "channels"):
+        (tmp_path / f"{name}.parquet").write_bytes(b"PAR1")
+    (tmp_path / "config.yaml").write_text("nothing: here\n")
+    evidence = gather(str(tmp_path / "scores.parquet"), None, None, None, None, 1, lambda _: None)
+
+    def answer(*settings: str) -> Any:
+        cfg = composed("decide", *settings, "scores=x", "out=y")
+        return instantiate(cfg.decision, _convert_="all")(evidence)
+
+    assert answer("decision=overlap").table.height > 0
+    with pytest.raises(DataError, match="is no configuration of a run"):
+        answer("decision=opportunity")
+    with pytest.raises(DataError, match="channels.parquet cannot be read"):
+        answer("decision=channel", "decision.learned=true")
+    with pytest.raises(DataError, match="customers.parquet cannot be read"):
+        _ = evidence.customers
+
+
 def test_scores_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     chance = np.array([[0.5, np.nan]], np.float32)
     save_scores([Scores(np.array([1]), ("a", "b"), chance, chance, "2024-03-04", "x")], tmp_path / "s.parquet")

@@ -15,7 +15,7 @@ from propensity.decision.centroid import adjusted_rand, assigned, fit_all, knee,
 from propensity.decision.evidence import Evidence
 from propensity.decision.past import Past
 from propensity.decision.segment import Segment
-from propensity.errors import ConfigurationError
+from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.centre import assign, padded
 from propensity.scores import Scores
 from random_log import random_log
@@ -149,6 +149,11 @@ def test_states_of_a_model_make_segments_too(known: Evidence, tmp_path: Path) ->
     states.write_parquet(tmp_path / "states.parquet")
     answer = decided(known, k=2, states=str(tmp_path / "states.parquet"))
     assert adjusted_rand(answer.table["segment"].to_numpy(), side) == 1.0
+    assert answer.said[-1] == "migration is told of behaviour only"
+    states[1:].write_parquet(tmp_path / "states.parquet")
+    words = f"states.parquet lacks 1 of {side.size} customers, such as {states['customer_id'][0]}; write it again for"
+    with pytest.raises(DataError, match=words):
+        decided(known, k=2, states=str(tmp_path / "states.parquet"))
 
 
 def test_without_a_log_the_customers_table_is_segmented_and_migration_unknown() -> None:

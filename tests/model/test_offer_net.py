@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -14,9 +13,9 @@ from omegaconf import DictConfig
 from propensity.config import own_cause
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
+from propensity.model.head import PRIOR, ChannelHead
 from propensity.model.member import within_visit
 from propensity.model.offer_net import OfferNet
-from propensity.model.scale import Scale, signed_log
 from propensity.model.season.drift import Drift
 from propensity.training.loader import to_tensors
 
@@ -113,13 +112,27 @@ def test_channels_leave_the_rest_of_a_network_as_it_is(
     cfg, vocabulary = composed("train", "model.width=8", "model.members=1"), small_world["examples"].vocabulary
     inputs = inputs_of(small_world, slice(0, 4))
     knowing = network(small_world, cfg)
-    fewer = small_world["preparation"].feature.sizes(vocabulary)._replace(sold_through=1)
+    fewer = small_world["preparation"].feature.sizes(vocabulary)._replace(sold_through=(1,))
     torch.manual_seed(3)
     plain: OfferNet = instantiate(cfg.model, sizes=fewer)
     plain.fit_scales(inputs_of(small_world, slice(0, 64)))
     answer = plain.eval()(inputs)
     assert answer.channel.shape == (4, 0)
     assert torch.equal(answer.purchase, knowing(inputs).purchase)
+
+
+def test_the_channel_head_begins_with_the_shares_of_a_customers_last_purchases(small_world: dict[str, Any]) -> None:
+    inputs, width = inputs_of(small_world, slice(0, 40)), 8
+    codes = small_world["preparation"].feature.sizes(small_world["examples"].vocabulary).sold_through
+    head = ChannelHead(codes, width)
+    torch.nn.init.zeros_(head.state.weight)
+    torch.nn.init.zeros_(head.state.bias)
+    share = head(inputs, torch.randn(40, width)).softmax(dim=-1)
+    for b in range(40):
+        events = range(int(inputs.length[b]))
+        count = [sum(int(inputs.channel[b, e]) == c and int(inputs.kind[b, e]) == 0 for e in events) for c in codes]
+        expected = [(n + PRIOR / len(codes)) / (sum(count) + PRIOR) for n in count]
+        assert share[b].tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_network_without_members_is_refused(small_world: dict[str, Any], composed: Callable[..., DictConfig]) -> None:
@@ -156,18 +169,3 @@ def test_log_odds_drift_with_the_years_and_stop_with_the_newest_that_training_sa
     drift.eval()
     torch.testing.assert_close(drift(torch.tensor([0.0, 0.0, 24.5]), offers), torch.tensor([24.5, -49.0]))
     torch.testing.assert_close(drift(torch.tensor([9.0, 9.0, 26.0]), offers), torch.tensor([25.0, -50.0]))
-
-
-def test_scales_standardise_what_is_present_and_flag_what_is_missing() -> None:
-    rng = np.random.default_rng(0)
-    x = torch.from_numpy(rng.lognormal(size=(500, 3)))
-    x[::3, 1] = torch.nan
-    x[:, 2] = 4.0
-    scale = Scale(3, optional=(1,))
-    scale.fit(x)
-    y = scale(x)
-    logs = signed_log(x[:, 0])
-    torch.testing.assert_close(y[:, 0], (logs - logs.mean()) / logs.std(correction=0), rtol=1e-5, atol=1e-5)
-    assert (y[::3, 1] == 0).all() and abs(float(y[:, 1].mean())) < 1e-5
-    assert (y[:, 2].abs() < 1e-6).all(), "a constant column says nothing"
-    assert torch.equal(y[:, 3].bool(), torch.isnan(x[:, 1]))

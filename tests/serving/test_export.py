@@ -28,7 +28,7 @@ from serving.exported import Exported
 
 ENCODERS = sorted(path.stem for path in (conf_folder() / "model/encoder").glob("*.yaml"))
 RULE = FeatureRule()
-SIZES = Sizes((5, 7), 5, 3, RULE.pair, RULE.customer, CONTEXT, 9, 6, 4, 2)
+SIZES = Sizes((5, 7), 5, 3, RULE.pair, RULE.customer, CONTEXT, 9, 6, 4, (1, 2))
 
 
 def random_inputs(customers: int, events: int, offers: int) -> Inputs:

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from propensity.training.loader import to_tensors
-from propensity.training.predict import predict
+from propensity.training.predict import predict, states
 
 
 def test_scores_do_not_depend_on_the_threads_that_torch_may_use(
@@ -33,3 +33,19 @@ def test_scores_do_not_depend_on_the_threads_that_torch_may_use(
     for threads in (2, 3):
         np.testing.assert_array_equal(found[threads].probability, found[1].probability)
         np.testing.assert_array_equal(found[threads].revenue, found[1].revenue)
+
+
+def test_a_state_belongs_to_its_customer_whatever_the_block(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+) -> None:
+    occasion = small_world["examples"].occasions[-1]
+    sizes = small_world["preparation"].feature.sizes(small_world["examples"].vocabulary)
+    model = instantiate(composed("train", "model.width=8", "model.members=2").model, sizes=sizes)
+    inputs = to_tensors(occasion.features.inputs(occasion.snapshot, occasion.customer[:5]))
+    model.fit_scales(inputs)
+    table = states(model, occasion, size=7)
+    assert table["customer_id"].to_list() == occasion.customer_id.tolist()
+    with torch.inference_mode():
+        state = model.eval()(inputs).state
+    assert table.width == 1 + 16 == 1 + state.shape[1]
+    np.testing.assert_allclose(table[:5].drop("customer_id").to_numpy(), state.numpy(), atol=1e-5)

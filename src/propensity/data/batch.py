@@ -59,4 +59,4 @@ class Sizes(NamedTuple):
     season: int
     offers: int  # offer codes, the unknown included
     attributes: int
-    sold_through: int  # channels that purchases came through
+    sold_through: tuple[int, ...]  # channel codes that purchases came through

@@ -72,7 +72,7 @@ class FeatureRule:
             season=len(SEASON),
             offers=len(vocabulary.offers) + 1,
             attributes=vocabulary.attribute_size,
-            sold_through=len(vocabulary.sold_through),
+            sold_through=tuple(vocabulary.channels.index(name) + 1 for name in vocabulary.sold_through),
         )
 
 

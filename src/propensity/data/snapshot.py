@@ -181,7 +181,7 @@ class SnapshotBuilder:
         m = len(self.offers)
         trials = sum((p.trials for p in past), np.zeros((m, CELLS)))
         hits = sum((p.hits for p in past), np.zeros((m, CELLS)))
-        overall = (hits.sum(0) + 0.5) / (trials.sum(0) + 10.0)
+        overall = _carried(hits.sum(0), trials.sum(0), self.rule.shrink)
         return (hits + self.rule.shrink * overall) / (trials + self.rule.shrink)
 
     def _follow(self, past: list[Moments]) -> np.ndarray:
@@ -250,6 +250,20 @@ def hazard_cell(recency: np.ndarray, days_bought: np.ndarray) -> np.ndarray:
     row = np.digitize(np.nan_to_num(recency), RECENCY_EDGES)
     column = np.digitize(days_bought, COUNT_EDGES)
     return np.where(days_bought > 0, 1 + row * (COUNT_EDGES.size + 1) + column, 0)
+
+
+def _carried(hits: np.ndarray, trials: np.ndarray, shrink: float) -> np.ndarray:
+    """Share of hits in each cell (CELLS,), drawn to the cell of the same count that is next in recency.
+
+    So cells that nobody was in, such as silences longer than the log had seen, go on where the last known one ended.
+    """
+    share = (hits + 0.5) / (trials + 10.0)
+    rows_hit, rows_tried = (x[1:].reshape(RECENCY_EDGES.size + 1, -1) for x in (hits, trials))
+    prior = (rows_hit.sum(0) + 0.5) / (rows_tried.sum(0) + 10.0)
+    for row in range(RECENCY_EDGES.size + 1):
+        prior = (rows_hit[row] + shrink * prior) / (rows_tried[row] + shrink)
+        share[1 + row * prior.size : 1 + (row + 1) * prior.size] = prior
+    return share
 
 
 def tenure_month(tenure: np.ndarray) -> np.ndarray:

@@ -90,8 +90,8 @@ def truncation(asked: Request, order: np.ndarray) -> Custom:
     """Every customer's best set under the caps; lists that are too long are cut at the lower end, and left so."""
     problem, slots = asked.problem, asked.problem.cost.size
     wish = np.full((problem.value.shape[0], max(problem.most_contacts, 1)), -1, np.int16)
-    load, stir = np.empty(slots), np.empty((slots + 1, slots + 1))
-    demand(problem.value, problem.used, problem.calendar, problem.cost, 1e-12, load, stir, wish, np.empty(0))
+    load, slope, band = np.empty(slots), np.empty((slots + 1, slots + 1)), np.full(slots, 1e-12)
+    demand(problem.value, problem.used, problem.calendar, problem.cost, band, load, slope, wish, np.empty(0), 0.0)
     row, place = np.nonzero(wish >= 0)
     slot = wish[row, place].astype(np.int64)
     net = problem.value[row, problem.calendar.campaign[slot]] * problem.calendar.weight[slot] - problem.cost[slot]

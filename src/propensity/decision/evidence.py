@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,29 @@ import polars as pl
 from propensity.decision.past import Past, past_of
 from propensity.errors import ConfigurationError, DataError
 from propensity.scores import SHARES_FILE, ChannelShares, Scores, load_scores, load_shares
+
+T = TypeVar("T")
+
+
+class Later(Generic[T]):
+    """A field that may also be given as a function: it is called when the field is first read, so that a decision
+    fails on no table that it does not look at."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.place = f"_{name}"
+
+    def __get__(self, evidence: object | None, owner: type | None = None) -> T | None:
+        if evidence is None:
+            return None  # what a field is where it is not given
+        held = getattr(evidence, self.place)
+        if callable(held):
+            held = held()
+            object.__setattr__(evidence, self.place, held)
+        found: T | None = held
+        return found
+
+    def __set__(self, evidence: object, value: T | Callable[[], T | None] | None) -> None:
+        object.__setattr__(evidence, self.place, value)
 
 
 @dataclass(frozen=True)
@@ -23,10 +47,10 @@ class Evidence:
 
     scores: Scores
     earlier: tuple[Scores, ...] = ()
-    customers: pl.DataFrame | None = None
-    contacts: pl.DataFrame | None = None
-    past: Past | None = None
-    shares: ChannelShares | None = None
+    customers: Later[pl.DataFrame] = Later()
+    contacts: Later[pl.DataFrame] = Later()
+    past: Later[Past] = Later()
+    shares: Later[ChannelShares] = Later()
     seed: int = 17
 
     def offer(self, name: str) -> int:
@@ -79,7 +103,8 @@ def gather(
     seed: int,
     say: Callable[[str], None],
 ) -> Evidence:
-    """Reads what a decision may look at; what is not given is looked for in the run that the scores lie in.
+    """Reads what a decision may look at; what is not given is looked for in the run that the scores lie in, when a
+    decision asks for it.
 
     Raises: ConfigurationError for files that are not there, DataError for those that are no use.
     """
@@ -91,15 +116,22 @@ def gather(
         dates = ", ".join(s.cutoff for s in found)
         raise ConfigurationError(f"no scores of {cutoff} in {scores}; it holds {dates}")
     beside = Path(scores).parent
-    say(f"reading what is known before {chosen.cutoff}")
-    table = read(customers, "customers") if customers else read_if(beside / "customers.parquet")
+    known = beside / "customers.parquet"
+
+    def attributes(path: str) -> pl.DataFrame:
+        return aligned(read(path, "customers"), chosen.customer, path)
+
+    def past() -> Past | None:
+        say(f"reading what is known before {chosen.cutoff}")
+        return past_of(beside / "config.yaml", log, chosen.cutoff, say)
+
     return Evidence(
         scores=chosen,
         earlier=tuple(s for s in found if s.cutoff < chosen.cutoff),
-        customers=None if table is None else aligned(table, chosen.customer, customers or "customers.parquet"),
+        customers=attributes(customers) if customers else (lambda: attributes(str(known))) if known.is_file() else None,
         contacts=None if contacts is None else promised(read(contacts, "contacts"), contacts),
-        shares=load_shares(beside / SHARES_FILE, chosen.cutoff, chosen.customer),
-        past=past_of(beside / "config.yaml", log, chosen.cutoff, say),
+        past=past if log is None else past(),
+        shares=lambda: load_shares(beside / SHARES_FILE, chosen.cutoff, chosen.customer),
         seed=seed,
     )
 
@@ -112,10 +144,6 @@ def read(path: str, what: str) -> pl.DataFrame:
         return pl.read_csv(path, try_parse_dates=True) if path.endswith(".csv") else pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); write it again") from None
-
-
-def read_if(path: Path) -> pl.DataFrame | None:
-    return read(str(path), "customers") if path.is_file() else None
 
 
 def aligned(table: pl.DataFrame, customer: np.ndarray, path: str) -> pl.DataFrame:

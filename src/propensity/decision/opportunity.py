@@ -137,8 +137,10 @@ class Opportunity:
 
     def segments(self, evidence: Evidence) -> dict[str, np.ndarray]:
         """Masks (N,) of customers by group; conditions on columns that are not there are left out."""
-        table, everybody = evidence.customers, np.ones(evidence.scores.customer.size, bool)
-        if evidence.past is not None:
+        table, everybody = None, np.ones(evidence.scores.customer.size, bool)
+        if evidence.past is None:
+            table = evidence.customers
+        else:
             found = standing(evidence.past, {}).table.with_columns(pl.col("customer_id").cast(pl.String))
             ids = pl.DataFrame({"customer_id": [str(c) for c in evidence.scores.customer.tolist()]})
             table = ids.join(found, on="customer_id", how="left", maintain_order="left")

@@ -27,9 +27,11 @@ from propensity.kernel.plan import (
 )
 
 LEVELS = (4096, 65_536, 262_144)  # customers of the samples on which prices are found first
-STEPS = 40  # Newton steps on a level, at most
-ROUGH, CALM = 1e-5, 1e-7  # a step that lowers the bound by a smaller share ends a level; of a sample, of all
-WARM = 0.1  # typical values by which prices of a sample may be wrong
+STEPS = 60  # Newton steps on a level, at most
+CALM = 3e-5  # share of the bound that limits not met at their prices may be worth
+WARM = 0.1  # typical values by which prices of a similar plan may be wrong
+FINEST, WIDEST, FAR = 1e-8, 0.2, 64.0  # typical values: the smallest step and band, the widest band, the largest step
+TIE = 1e-5  # typical values by which ties are told apart
 ROUNDS = 12  # of filling
 NEAR = 0.05  # typical values that a contact which fills a room may lose at prices
 FINE = 1e-9  # share of the bound below which a gain is rounding
@@ -42,13 +44,15 @@ MUCH = 1e5  # typical values that meeting a least by one is worth
 
 class Problem(NamedTuple):
     """value (N, C) float32 money of a contact, -inf where not eligible; cost (S,) money of a contact in each slot; used
-    (N or 1, EDGE+D+EDGE) uint8 contacts promised; calendar, limits: see `propensity.kernel`."""
+    (N or 1, EDGE+D+EDGE) uint8 contacts promised; calendar, limits: see `propensity.kernel`; tie: money by which
+    values are told apart, by lot: at a price that many would just pay, demand could not be led to a limit."""
 
     value: np.ndarray
     cost: np.ndarray
     used: np.ndarray
     calendar: Calendar
     limits: Limits
+    tie: float = 0.0
 
     @property
     def most_contacts(self) -> int:
@@ -104,38 +108,49 @@ class Wish:
 
 def solve(problem: Problem, seed: int = 17, price: np.ndarray | None = None) -> Plan:
     """The plan, from scratch or from the prices of a similar one."""
+    people, scale = problem.value.shape[0], typical(problem.value)
+    reach = np.full(problem.limits.most.size, scale if price is None else WARM * scale)
     price = np.zeros(problem.limits.most.size) if price is None else price
-    order = np.random.default_rng(seed).permutation(problem.value.shape[0])
-    found = bool(price.any())
-    for level in LEVELS:
-        if level < order.size // 2:
-            price = settle(problem.take(np.sort(order[:level])), price, ROUGH).price
-            found = True
-    people = problem.value.shape[0]
+    order, ties = np.random.default_rng(seed).permutation(people), ties_of(problem.value, scale)
+    for part in [problem.take(np.sort(order[:level])) for level in LEVELS if level < people // 2] or [problem]:
+        for tie in ties:
+            few = part._replace(tie=tie)
+            point = settle(few, price, CALM, reach, noise=0.5)
+            price, reach = point.price, sampling(few.limits, point, scale)
+        ties = ties[-1:]
+    asked = problem._replace(tie=ties[-1])
     wish = Wish(np.full((people, problem.most_contacts), -1, np.int16), np.empty(people), np.empty(0))
-    point = settle(problem, price, CALM, WARM if found else 1.0, wish)
-    picks, held = serve_all(problem, point, wish)
+    point = settle(asked, price, CALM, reach, wish)
+    picks, held = serve_all(asked, point, wish)
     enough = FINE if picks.size * problem.cost.size <= SMALL else CLOSE
-    fill(problem, point, picks, held)
+    fill(asked, point, picks, held)
+    if asked.tie:
+        point = evaluate(problem, point.price, FINE)
     plan = plan_of(problem, picks, point)
     return polish(problem, plan) if plan.gap > enough or plan.short.any() else plan
 
 
-def evaluate(problem: Problem, price: np.ndarray, band: float, wish: Wish | None = None) -> Point:
-    """The bound at prices, the contacts that customers want, and the slope of that within a band of values.
+def ties_of(value: np.ndarray, scale: float) -> list[float]:
+    """By how much values are told apart, coarsely at first: 0 where few of a sample of the rows are equal."""
+    part = value[:: max(1, value.shape[0] // 2000)]
+    part = part[np.isfinite(part)]
+    return [0.0] if np.unique(part).size > 0.9 * part.size else [TIE * scale * 10.0**k for k in (4, 3, 2, 1, 0)]
+
+
+def evaluate(problem: Problem, price: np.ndarray, band: float | np.ndarray, wish: Wish | None = None) -> Point:
+    """The bound at prices, the contacts that customers want, and the slope of that within a band of values, of each
+    slot (S,) or of all.
 
     Leaves in `wish` who wants what, if it is given.
     """
     slots, limits = problem.cost.size, problem.limits
-    load, stir = np.empty(slots), np.empty((slots + 1, slots + 1))
+    load, slope = np.empty(slots), np.empty((slots + 1, slots + 1))
     wish = Wish(np.empty((0, 0), np.int16), np.empty(0), price) if wish is None else wish
     wish.price = price
-    total = demand(
-        *(problem.value, problem.used, problem.calendar, slot_prices(problem, price), band, load, stir),
-        *(wish.picks, wish.regret),
-    )
-    slope = limits.coefficient @ stir[:-1, :-1] @ limits.coefficient.T / band
-    return Point(price, total + rent(limits, price), load, slope)
+    band = np.broadcast_to(band, slots).astype(np.float64)
+    prices, out = slot_prices(problem, price), (load, slope, wish.picks, wish.regret)
+    total = demand(problem.value, problem.used, problem.calendar, prices, band, *out, problem.tie)
+    return Point(price, total + rent(limits, price), load, limits.coefficient @ slope[:-1, :-1] @ limits.coefficient.T)
 
 
 def slot_prices(problem: Problem, price: np.ndarray) -> np.ndarray:
@@ -157,27 +172,53 @@ def excess(limits: Limits, price: np.ndarray, load: np.ndarray) -> np.ndarray:
     return np.where(price > 0, over, np.where(price < 0, under, free))
 
 
-def settle(problem: Problem, price: np.ndarray, calm: float, reach: float = 1.0, wish: Wish | None = None) -> Point:
-    """The lowest bound that Newton steps find from `price`, within a radius that grows with success.
+def settle(
+    problem: Problem, price: np.ndarray, calm: float, reach: np.ndarray, wish: Wish | None = None, noise: float = 0.0
+) -> Point:
+    """Where Newton steps from `price` end: the lowest bound found, with limits that are met at their prices.
 
-    reach: typical values by which the first step may move a price, at most.
+    A step moves each price within a radius of its own, and slopes are counted within a band as wide; both grow while a
+    price goes one way and shrink where demand overshoots, which the trial that raised the bound tells as well.
+
+    Args: calm: share of the bound that unmet limits may be worth at the end; reach (R,): by how much the first step may
+    move a price; noise: standard deviations of a sample's demand within which limits count as met.
     """
-    scale = typical(problem.value)
-    band, radius, finest = 0.2 * reach * scale, reach * scale, 1e-5 * scale
-    point = evaluate(problem, price, band, wish)
+    limits, scale = problem.limits, typical(problem.value)
+    radius, finest = np.maximum(reach, FINEST * scale), FINEST * scale
+    point = evaluate(problem, price, band_of(limits, 0.2 * radius, scale), wish)
     for _ in range(STEPS):
-        gap = excess(problem.limits, point.price, point.load)
-        if not np.abs(gap).max(initial=0.0) > 0.5:
+        gap = excess(limits, point.price, point.load)
+        worth = np.where(point.price != 0, np.abs(point.price), scale)
+        doubt = noise * np.sqrt(limits.coefficient @ point.load)
+        if worth @ np.maximum(np.abs(gap) - doubt, 0.0) <= calm * abs(point.bound) or radius.max() <= finest:
             break
-        better = evaluate(problem, point.price + newton(point, gap, radius), band, wish)
-        gained = point.bound - better.bound
-        moved = float(np.abs(better.price - point.price).max(initial=0.0))
-        radius = radius / 4 if gained <= 0 else min(max(4 * moved, radius), scale)
-        if gained > 0 and gained <= calm * abs(better.bound) or radius <= finest:
-            return better if gained > 0 else point
-        band = min(max(2 * moved, finest), 0.2 * scale) if gained > 0 else max(band / 2, finest)
-        point = better if gained > 0 else point
+        step = newton(point, gap, radius)
+        size = np.abs(step)
+        band = band_of(limits, np.maximum(2 * size, 0.05 * radius), scale)
+        trial = evaluate(problem, point.price + step, band, wish)
+        after = excess(limits, trial.price, trial.load)
+        passed, part = after * gap < 0, np.abs(gap) / np.maximum(np.abs(gap) + np.abs(after), 1e-9)
+        if trial.bound < point.bound:
+            point, further = trial, np.minimum(np.maximum(4 * size, radius), FAR * scale)
+            radius = np.where(passed, 2 * size * part, further)
+        else:
+            stay = np.where(size > 0, size, radius / 2)
+            radius = np.where(passed, size * np.minimum(part, 0.5), stay)
+        radius = np.maximum(radius, finest)
     return point
+
+
+def band_of(limits: Limits, width: np.ndarray, scale: float) -> np.ndarray:
+    """(S,) the widest of the widths (R,) of a slot's limits, within reason."""
+    widest: np.ndarray = np.where(limits.coefficient > 0, width[:, None], 0.0).max(axis=0, initial=0.0)
+    return np.clip(widest, FINEST * scale, WIDEST * scale)
+
+
+def sampling(limits: Limits, point: Point, scale: float) -> np.ndarray:
+    """(R,) by how much prices of a sample may be wrong: a few standard deviations of its demand, over the slope."""
+    spread = np.sqrt(limits.coefficient @ point.load + 1.0)
+    off: np.ndarray = 3.0 * spread / np.maximum(np.diag(point.slope), 1e-9)
+    return np.clip(off, FINEST * scale, scale)
 
 
 def typical(value: np.ndarray) -> float:
@@ -187,16 +228,16 @@ def typical(value: np.ndarray) -> float:
     return float(part.mean()) if part.size else 1.0
 
 
-def newton(point: Point, gap: np.ndarray, radius: float) -> np.ndarray:
+def newton(point: Point, gap: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """(R,) the change of prices after which demand would meet the active limits, were its slope to stay.
 
-    Damped so that no price moves much further than `radius` (Levenberg, 1944). A price that would change its sign stops
-    at 0, and the others are found anew.
+    Damped so that no price moves much further than its radius (R,) (Levenberg, 1944). A price that would change its
+    sign stops at 0, and the others are found anew.
     """
     step, free = np.zeros(gap.size), (point.price != 0) | (gap != 0)
     for _ in range(6):
         target = gap - point.slope @ np.where(free, 0.0, step)
-        damping = (np.abs(gap[free]) + 1e-6) / radius
+        damping = (np.abs(gap[free]) + 1e-6) / radius[free]
         step[free] = np.linalg.solve(point.slope[np.ix_(free, free)] + np.diag(damping), target[free])
         side = np.where(point.price != 0, point.price, gap)
         stuck = free & ((point.price + step) * side < 0)
@@ -225,7 +266,7 @@ def serve_all(problem: Problem, point: Point, wish: Wish) -> tuple[np.ndarray, n
             break
         last = min(people, 4 * last)
     late = late[np.argsort(-regret[late], kind="stable")]
-    serve(problem.value, problem.used, problem.calendar, limits, prices, late, picks, left)
+    serve(problem.value, problem.used, problem.calendar, limits, prices, late, picks, left, problem.tie)
     return picks, left
 
 

@@ -18,7 +18,7 @@ from propensity.errors import ConfigurationError, InfeasibleError
 from propensity.kernel.contact import EDGE, WEEK, Calendar
 from propensity.kernel.plan import Limits
 
-LARGEST_RECURSION = 3  # contacts a day up to which rolling weeks are planned exactly
+LARGEST_RECURSION = 3  # contacts a day up to which rolling weeks are planned exactly: 4^6 states; 5^6 take minutes
 
 
 @dataclass
@@ -125,15 +125,21 @@ def request(evidence: Evidence, campaigns: Sequence[Campaign], rules: Rules, mar
     rolling = rules.rolling
     if rolling and days <= WEEK and not used.any():
         rolling, week = False, np.zeros_like(week)  # one window holds them all
-    if rolling and rules.day > LARGEST_RECURSION:
-        raise ConfigurationError(f"rolling weeks with {rules.day} contacts a day are too many to plan; give at most 3")
+    start, day_cap = np.searchsorted(day, np.arange(days + 1)).astype(np.int64), rules.day
+    if rolling and day_cap > LARGEST_RECURSION:
+        day_cap = min(day_cap, rules.week, int(np.diff(start).max()))  # a day cannot hold more than that anyway
+    if rolling and day_cap > LARGEST_RECURSION:
+        raise ConfigurationError(
+            f"rolling weeks with {rules.week} contacts, {day_cap} of them on one day, are too many to plan; give "
+            f"decision.day={LARGEST_RECURSION} or less, spread campaigns over more days, or set decision.rolling=false"
+        )
     calendar = Calendar(
         campaign=column,
         weight=np.array([campaigns[c].weight for c in column]),
-        start=np.searchsorted(day, np.arange(days + 1)).astype(np.int64),
+        start=start,
         week=week.astype(np.int64),
         clash=clashes(campaigns, column, rules),
-        day_cap=rules.day,
+        day_cap=day_cap,
         week_cap=rules.week,
         rolling=rolling,
     )

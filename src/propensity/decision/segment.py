@@ -16,7 +16,7 @@ from propensity.decision.centroid import Fit, adjusted_rand, assigned, fit_all, 
 from propensity.decision.evidence import Evidence, aligned, read
 from propensity.decision.past import Past
 from propensity.decision.picture import BLUE, INK, ORANGE, short
-from propensity.errors import ConfigurationError
+from propensity.errors import ConfigurationError, DataError
 
 REACH = 4.0  # standard deviations beyond which a customer is no further away
 FAVOURITES = 3
@@ -95,11 +95,24 @@ class Segment:
         kept = np.isin(found.table["customer_id"].to_numpy(), evidence.scores.customer)
         return found.table.filter(pl.Series(kept)), found.row[kept]
 
+    @property
+    def unmoved(self) -> str:
+        """Why there is no migration."""
+        return "migration is unknown without a log" if self.states is None else "migration is told of behaviour only"
+
     def columns(self, evidence: Evidence, table: pl.DataFrame) -> pl.DataFrame | None:
         """The states of the customers, where a table of them is given."""
         if self.states is None:
             return None
-        return aligned(read(self.states, "decision.states"), table["customer_id"].to_numpy(), self.states)
+        given = read(self.states, "decision.states")
+        found = aligned(given, table["customer_id"].to_numpy(), self.states)
+        lacking = table["customer_id"].cast(pl.String).is_in(given["customer_id"].cast(pl.String).implode()).not_()
+        if lacking.any():
+            raise DataError(
+                f"{self.states} lacks {lacking.sum():,} of {table.height:,} customers, such as "
+                f"{found.filter(lacking)['customer_id'][0]}; write it again for {evidence.scores.cutoff}"
+            )
+        return found
 
     def named_segments(self, table: pl.DataFrame) -> pl.DataFrame:
         """One boolean column per named segment; a condition on a column that there is not here is left out as null."""
@@ -148,13 +161,15 @@ class Segment:
         }
         said = [sentence(row) for row in profiles.to_dicts()]
         said.append("named: " + ", ".join(f"{n} {c:,}" for n, c in sizes.iter_rows() if c is not None))
-        said += ["migration is unknown without a log"] if moved is None else moved.said(self.drift, self.worse)
+        said += [self.unmoved] if moved is None else moved.said(self.drift, self.worse)
         more = {"curve": curve, "profiles": profiles, "named": sizes}
         if moved is not None:
             more["migration"] = moved.table
         columns = ("segment", "customers", "share", "revenue_share", "revenue_each", "recency", "orders")
         shown = profiles.select(c for c in columns if c in profiles.columns)
-        return Answer("segment", lists, said, shown, summary, picture(curve, fit.k, profiles, moved), more)
+        return Answer(
+            "segment", lists, said, shown, summary, picture(curve, fit.k, profiles, moved, self.unmoved), more
+        )
 
 
 CURVE = {"k": pl.Int64, "inertia": pl.Float64, "silhouette": pl.Float64, "stability": pl.Float64}
@@ -298,7 +313,7 @@ def frame_of(table: pl.DataFrame, label: np.ndarray) -> pl.DataFrame:
     return table.select("customer_id", pl.col("spend_91").fill_null(0.0)).with_columns(names)
 
 
-def picture(curve: pl.DataFrame, k: int, profiles: pl.DataFrame, moved: Migration | None) -> Any:
+def picture(curve: pl.DataFrame, k: int, profiles: pl.DataFrame, moved: Migration | None, unmoved: str) -> Any:
     def draw(figure: Any) -> None:
         (first, second), (third, fourth) = figure.subplots(2, 2)
         figure.set_size_inches(9, 7)
@@ -317,16 +332,16 @@ def picture(curve: pl.DataFrame, k: int, profiles: pl.DataFrame, moved: Migratio
         third.set_xticks(place, names)
         third.set(xlabel="segment", title="Who brings the revenue")
         third.legend()
-        heat(fourth, moved)
+        heat(fourth, moved, unmoved)
 
     return draw
 
 
-def heat(axes: Any, moved: Migration | None) -> None:
+def heat(axes: Any, moved: Migration | None, unmoved: str) -> None:
     """Customers from segment to segment, as shares of where they came from."""
     if moved is None:
         axes.axis("off")
-        axes.text(0.5, 0.5, "migration is unknown without a log", ha="center")
+        axes.text(0.5, 0.5, unmoved, ha="center")
         return
     rows = sorted(moved.table["from"].unique(), key=lambda n: (n == "new", n.zfill(3)))
     columns = sorted(moved.table["to"].unique(), key=lambda n: (n == "left", n.zfill(3)))

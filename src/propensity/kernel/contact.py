@@ -82,10 +82,23 @@ def desk(calendar: Calendar) -> Desk:
 
 
 @njit(cache=True, nogil=True)
-def price_slots(calendar: Calendar, row: np.ndarray, price: np.ndarray, desk: Desk) -> None:
-    """Values of the slots to one customer, from row (C,) of campaign values and price (S,)."""
+def price_slots(calendar: Calendar, row: np.ndarray, price: np.ndarray, desk: Desk, tie: float, n: int) -> None:
+    """Values of the slots to one customer, from row (C,) of campaign values and price (S,), and up to `tie` more, drawn
+    by lot from the customer's number n and the campaign."""
     for s in range(price.size):
         desk.value[s] = row[calendar.campaign[s]] * calendar.weight[s] - price[s]
+    if tie > 0.0:
+        for s in range(price.size):
+            desk.value[s] += tie * lot_of(n, calendar.campaign[s])
+
+
+@njit(cache=True, nogil=True)
+def lot_of(n: int, c: int) -> float:
+    """A number in [0, 1) that stands for the pair: the mixed bits of both (Steele, Lea and Flood, 2014)."""
+    bits = np.uint64(n) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(c + 1) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return float((bits ^ (bits >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
 
 
 @njit(cache=True, nogil=True)

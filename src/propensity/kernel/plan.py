@@ -43,32 +43,35 @@ def demand(
     used: np.ndarray,
     calendar: Calendar,
     price: np.ndarray,
-    band: float,
+    band: np.ndarray,
     load: np.ndarray,
-    stir: np.ndarray,
+    slope: np.ndarray,
     picks: np.ndarray,
     regret: np.ndarray,
+    tie: float,
 ) -> float:
     """What all customers take at prices (S,).
 
-    Fills load (S,) contacts by slot; stir (S+1, S+1) how many customers within `band` of it would go from one slot to
-    another (S: to none), as the Laplacian whose quotient by `band` is the slope of demand; picks (N, P); regret (N,),
-    what a customer stands to lose by giving up the contact that means least (both may be of size 0).
+    Fills load (S,) contacts by slot; slope (S+1, S+1) how many customers a unit of price would move from one slot to
+    another (S: to none), as a Laplacian, counted among those within band (S,) of it, the wider of the two slots';
+    picks (N, P); regret (N,), what a customer stands to lose by giving up the contact that means least (both may be of
+    size 0). tie: money by which values are told apart that may be equal.
     Returns: the sum of bounds on the customers' values.
     """
     load[:] = 0.0
-    stir[:] = 0.0
+    slope[:] = 0.0
+    widest = band.max()
     table = desk(calendar)
     own = np.empty(calendar.campaign.size, np.int64)
     total = 0.0
     for n in range(value.shape[0]):
         promised = own_row(used, n)
-        price_slots(calendar, value[n], price, table)
-        count, bound = choose(calendar, promised, -band, table, own)
+        price_slots(calendar, value[n], price, table, tie, n)
+        count, bound = choose(calendar, promised, -widest, table, own)
         total += bound
         for k in range(count):
             load[own[k]] += 1.0
-        least = couple(calendar, table, band, stir)
+        least = couple(calendar, table, band, slope)
         if regret.size:
             regret[n] = least
         if picks.shape[0]:
@@ -79,37 +82,45 @@ def demand(
 
 
 @njit(cache=True, nogil=True)
-def couple(calendar: Calendar, table: Desk, band: float, stir: np.ndarray) -> float:
-    """Adds one customer's near choices to stir; returns the smallest loss of giving up a contact (inf: has none)."""
-    nobody, days, least, first = table.value.size, table.room.size, np.inf, 0
+def couple(calendar: Calendar, table: Desk, band: np.ndarray, slope: np.ndarray) -> float:
+    """Adds one customer's near choices to slope; returns the smallest loss of giving up a contact (inf: has none).
+
+    A day's last contact gives way to what is next best, and what is next on a day takes the place of the day's last
+    contact or, where the week is full, of the week's. Every change of mind counts half: at another price of either slot
+    it would be seen from one side only. One loop, for a call a day with the desk would take longer than the sums.
+    """
+    rooms, takes, top, slot = table.room, table.take, table.top, table.slot
+    nobody, days, least, first = band.size, rooms.size, np.inf, 0
     while first < days:
         last = first
         while last + 1 < days and (calendar.rolling or same_week(calendar, last + 1, first)):
             last += 1
-        low, low_slot, high, high_slot, taken = np.inf, -1, -np.inf, -1, False
+        low, low_slot, high, high_slot = np.inf, -1, -np.inf, -1  # of what is taken, and of what there is room for
         for d in range(first, last + 1):
-            room, take = table.room[d], table.take[d]
+            take = takes[d]
+            if take > 0 and top[d, take - 1] < low:
+                low, low_slot = top[d, take - 1], slot[d, take - 1]
+            if take < rooms[d] and top[d, take] > high:
+                high, high_slot = top[d, take], slot[d, take]
+        for d in range(first, last + 1):
+            room, take = rooms[d], takes[d]
+            if room == 0:
+                continue
+            following, next_slot = top[d, take], slot[d, take]
             if take > 0:
-                taken = True
-                held, other = table.top[d, take - 1], table.top[d, take]
-                if held < low:
-                    low, low_slot = held, table.slot[d, take - 1]
-                if take == room and other > -np.inf:
-                    least = min(least, held - max(other, 0.0))
-                    if held - other < band:
-                        add_pair(stir, table.slot[d, take - 1], table.slot[d, take], 1.0)
-            if take < room and table.top[d, take] > high:
-                high, high_slot = table.top[d, take], table.slot[d, take]
-        if taken:
-            least = min(least, low - max(high, 0.0))
-        if high > 0.0:  # the week is full
-            if taken and 0.0 <= low - high < band:  # in rolling weeks a dearer day may be blocked
-                add_pair(stir, low_slot, high_slot, 1.0)
-        else:
-            if taken and low < band:
-                add_pair(stir, low_slot, nobody, 0.5)
-            if high > -np.inf:
-                add_pair(stir, high_slot, nobody, 0.5)
+                held, held_slot = top[d, take - 1], slot[d, take - 1]
+                least = min(least, held - max(following, high, 0.0))
+                if following <= 0.0 and high <= 0.0:
+                    add_pair(slope, held_slot, nobody, held, band)
+                elif high >= following and held_slot != low_slot:
+                    add_pair(slope, held_slot, high_slot, held - high, band)
+                if take == room and following > -np.inf:
+                    add_pair(slope, next_slot, held_slot, held - following, band)
+            if take < room and following > -np.inf:
+                if high <= 0.0:
+                    add_pair(slope, next_slot, nobody, -following, band)
+                elif low_slot >= 0:
+                    add_pair(slope, next_slot, low_slot, low - following, band)
         first = last + 1
     return least
 
@@ -120,11 +131,14 @@ def same_week(calendar: Calendar, d: int, e: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def add_pair(stir: np.ndarray, a: int, b: int, weight: float) -> None:
-    stir[a, a] += weight
-    stir[b, b] += weight
-    stir[a, b] -= weight
-    stir[b, a] -= weight
+def add_pair(slope: np.ndarray, a: int, b: int, margin: float, band: np.ndarray) -> None:
+    """Half a customer who would go from slot a to slot b for `margin`, if that lies within the band of either."""
+    width = band[a] if b == band.size else max(band[a], band[b])
+    if 0.0 <= margin < width:  # in rolling weeks a dearer day may be blocked
+        slope[a, a] += 0.5 / width
+        slope[b, b] += 0.5 / width
+        slope[a, b] -= 0.5 / width
+        slope[b, a] -= 0.5 / width
 
 
 @njit(cache=True, nogil=True)
@@ -153,6 +167,7 @@ def serve(
     order: np.ndarray,
     picks: np.ndarray,
     held: np.ndarray,
+    tie: float,
 ) -> None:
     """Customers come in `order`, and each takes the best set at `price` (S,) among the slots that still have room.
 
@@ -165,7 +180,7 @@ def serve(
         closed[s] = not has_room(limits, held, s)
     for i in range(order.size):
         n = order[i]
-        price_slots(calendar, value[n], price, table)
+        price_slots(calendar, value[n], price, table, tie, n)
         table.banned[:] = closed
         again = True
         while again:  # two slots of a set may be the last unit of one row

@@ -1,15 +1,23 @@
-"""The revenue head: location and scale of a buyer's log revenue (the LN of ZILN; Wang, Liu & Miao, 2019)."""
+"""Heads for what a purchase is like: its revenue (the LN of ZILN; Wang, Liu & Miao, 2019) and its channel."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from propensity.data.batch import Inputs
+from propensity.kernel.event import PURCHASE
 from propensity.model.outputs import SIGMA_MAX
+
+PRIOR = 5.0  # purchases that the network's own guess of a customer's channels counts to begin with
 
 
 class ValueHead(nn.Module):
-    """Linear in the pair's columns, the state and the offer: (B, M, P), (B, D), (M, D) -> (B, M, 2)."""
+    """Linear in the pair's columns, the state and the offer: (B, M, P), (B, D), (M, D) -> (B, M, 2).
+
+    Notable: reads the state as purchases shaped it, and does not shape it: the few amounts of a customer, met again at
+    every date, would be learned by heart.
+    """
 
     def __init__(self, pair: int, width: int) -> None:
         super().__init__()
@@ -21,3 +29,25 @@ class ValueHead(nn.Module):
         raw = self.pair(pair_BMP) + self.state(state_BD)[:, None] + self.offer(offer_MD)
         sigma = 0.05 + (SIGMA_MAX - 0.05) * raw[..., 1].sigmoid()
         return torch.stack([raw[..., 0], sigma], dim=-1)
+
+
+class ChannelHead(nn.Module):
+    """The channel of a purchase: the customer's own counts, and what the state expects of somebody without any.
+
+    Channels are taken as drawn from a Dirichlet-multinomial: the state gives the mean of the prior and a learned number
+    of purchases its weight, so that counting is where learning begins. channels (K,): codes of the channels.
+    """
+
+    channels: Tensor
+
+    def __init__(self, channels: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.register_buffer("channels", torch.tensor(channels, dtype=torch.int32), persistent=False)
+        self.state = nn.Linear(width, len(channels))
+        self.weight = nn.Parameter(torch.tensor(PRIOR).log())
+
+    def forward(self, inputs: Inputs, state_BD: Tensor) -> Tensor:
+        """(B, K) logits, from the last events and the state."""
+        through_BLK = (inputs.channel[..., None] == self.channels) & (inputs.kind == PURCHASE)[..., None]
+        prior_BK = self.weight.exp() * self.state(state_BD).float().softmax(dim=-1)
+        return (through_BLK.float().sum(dim=1) + prior_BK).log()

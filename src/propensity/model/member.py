@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 from propensity.data.batch import Inputs, Sizes
 from propensity.errors import ConfigurationError
 from propensity.model.embed import EventEmbedding, OfferEmbedding
-from propensity.model.head import ValueHead
+from propensity.model.head import ChannelHead, ValueHead
 from propensity.model.outputs import Outputs
 
 Part = Callable[..., nn.Module]
@@ -58,7 +58,7 @@ class Member(nn.Module):
         self.gate_columns = [sizes.pair.index(name) for name in GATE]
         self.gate = nn.Linear(len(GATE), 1) if habit and explore else None
         # Last, so that the other parts start from the same weights with it and without.
-        self.channel = nn.Linear(width, sizes.sold_through) if sizes.sold_through > 1 else None
+        self.channel = ChannelHead(sizes.sold_through, width) if len(sizes.sold_through) > 1 else None
 
     def forward(self, inputs: Inputs, pair_BMP: Tensor, customer_BF: Tensor, context_MC: Tensor) -> Outputs:
         state_BD = self.state(inputs, customer_BF)
@@ -70,8 +70,8 @@ class Member(nn.Module):
         if self.visit is not None:
             visit_B = self.visit(state_BD)
             logit_BM = within_visit(visit_B[:, None], logit_BM)
-        channel_BK = state_BD[:, :0] if self.channel is None else self.channel(state_BD)
-        return Outputs(logit_BM, self.value(pair_BMP, state_BD, offer_MD), visit_B, state_BD, channel_BK)
+        channel_BK = state_BD[:, :0] if self.channel is None else self.channel(inputs, state_BD)
+        return Outputs(logit_BM, self.value(pair_BMP, state_BD.detach(), offer_MD), visit_B, state_BD, channel_BK)
 
     def state(self, inputs: Inputs, customer_BF: Tensor) -> Tensor:
         """Each customer's columns and events as one vector: (B, D)."""

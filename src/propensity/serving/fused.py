@@ -37,9 +37,17 @@ class Readings(NamedTuple):
     level: np.ndarray  # (P,) its scaled columns
     mean: np.ndarray  # (P,)
     inverse: np.ndarray  # (P,) one over the deviation
+    low: np.ndarray  # (P,) and high: the range met in training, scaled
+    high: np.ndarray
+    ranked: np.ndarray  # (P,) int64 row of `weight` that reads the rank, -1 for none
+    rank: np.ndarray  # (P,) rank of `nothing`
+    knot: np.ndarray  # (P, S) where each step of a rank begins, and slope: one over its width
+    slope: np.ndarray
+    step: float  # of a rank
+    start: float  # the lowest rank
     flag: np.ndarray  # (P,) int64 row of `weight` that tells a missing value, -1 for none
     missing: np.ndarray  # (P,) 1 where the column of `nothing` is missing
-    weight: np.ndarray  # (P + flags, J)
+    weight: np.ndarray  # (P + ranks + flags, J)
     second: np.ndarray  # (R, H, H), from the unit first
     bias: np.ndarray  # (R, H)
     gate: np.ndarray  # (R,) bias of the gate; +inf: habit alone speaks
@@ -51,13 +59,23 @@ def readings(weights: Mapping[str, np.ndarray], nothing: np.ndarray) -> Readings
     inverse = (1.0 / deviation).astype(np.float32)
     missing = np.isnan(nothing)
     logs = np.sign(nothing) * np.log1p(np.abs(nothing))
-    level = np.where(missing, 0.0, np.clip((logs - mean) * inverse, -6.0, 6.0)).astype(np.float32)
-    flag = np.full(nothing.size, -1)
-    flag[flagged] = nothing.size + np.arange(flagged.size)
-    row = np.concatenate([level, missing[flagged].astype(np.float32)])
+    low, high, columns = weights["low"], weights["high"], weights["ranked"]
+    level = np.where(missing, 0.0, np.clip((logs - mean) * inverse, low, high)).astype(np.float32)
+    knots, width = weights["knots"][:-1], np.diff(weights["knots"], axis=0)
+    knot, slope = (np.zeros((nothing.size, len(knots)), np.float32) for _ in range(2))
+    knot[columns] = knots.T
+    slope[columns] = np.where(width > 0, 1.0 / np.maximum(width, np.float32(1e-12)), 0.0).T
+    step, rank = 2.0 * float(weights["spread"]) / max(len(knots), 1), np.zeros(nothing.size, np.float32)
+    passed = np.clip((nothing[columns, None] - knot[columns]) * slope[columns], 0.0, 1.0).sum(axis=1)
+    rank[columns] = np.where(missing[columns], 0.0, passed * step - weights["spread"])
+    ranked, flag = np.full(nothing.size, -1), np.full(nothing.size, -1)
+    ranked[columns] = nothing.size + np.arange(columns.size)
+    flag[flagged] = nothing.size + columns.size + np.arange(flagged.size)
+    row = np.concatenate([level, rank[columns], missing[flagged].astype(np.float32)])
     first = (row.astype(np.float64) @ weights["weight"]).astype(np.float32)
     plain = (np.ascontiguousarray(weights[name]) for name in ("weight", "second", "bias", "gate"))
-    return Readings(nothing.astype(np.float32), first, level, mean, inverse, flag, missing.astype(np.float32), *plain)
+    scaling = level, mean, inverse, low, high, ranked, rank, knot, slope, step, -float(weights["spread"])
+    return Readings(nothing.astype(np.float32), first, *scaling, flag, missing.astype(np.float32), *plain)
 
 
 class Fused:
@@ -167,13 +185,13 @@ def first_layer(
     wide, columns = first_offer.shape[1], weights.nothing.size
     column, value, one = np.empty(columns, np.int64), np.empty(columns, np.float32), np.empty(columns, np.float32)
     bits, log = one.view(np.int32), np.empty(columns, np.float32)
-    row, by = np.empty(2 * columns, np.int64), np.empty(2 * columns, np.float32)
+    row, by = np.empty(3 * columns, np.int64), np.empty(3 * columns, np.float32)
     reading, n = np.empty(weights.first.size, np.float32), 0
     for b in range(pair.shape[0]):
         for m in range(pair.shape[1]):
             count = differing(pair[b, m], weights.nothing, column, value)
             signed_logs(value, count, one, bits, log)
-            rows = changes(column, log, count, weights, row, by)
+            rows = changes(column, value, log, count, weights, row, by)
             reading[:] = weights.first
             add_rows(reading, weights.weight, row, by, rows)
             for r in range(hidden.shape[0]):
@@ -249,13 +267,27 @@ def changes(column: np.ndarray, log: np.ndarray, count: int, weights: Readings, 
         missing = np.isnan(log[k])
         scaled = np.float32(0.0)
         if not missing:
-            scaled = min(max((log[k] - weights.mean[p]) * weights.inverse[p], np.float32(-6.0)), np.float32(6.0))
+            scaled = (log[k] - weights.mean[p]) * weights.inverse[p]
+            scaled = min(max(scaled, weights.low[p]), weights.high[p])
         row[rows], by[rows] = p, scaled - weights.level[p]
         rows += 1
+        if weights.ranked[p] >= 0:
+            rank = 0.0 if missing else place(value[k], weights.knot[p], weights.slope[p]) * weights.step + weights.start
+            row[rows], by[rows] = weights.ranked[p], np.float32(rank) - weights.rank[p]
+            rows += 1
         if weights.flag[p] >= 0 and missing != (weights.missing[p] > 0):
             row[rows], by[rows] = weights.flag[p], np.float32(missing) - weights.missing[p]
             rows += 1
     return rows
+
+
+@njit(cache=True, nogil=True, fastmath=SUMS)
+def place(value: float, knot: np.ndarray, slope: np.ndarray) -> float:
+    """How many steps of a distribution a value has passed, linearly within one."""
+    passed = np.float32(0.0)
+    for k in range(knot.size):
+        passed += min(max((value - knot[k]) * slope[k], np.float32(0.0)), np.float32(1.0))
+    return float(passed)
 
 
 @njit(cache=True, nogil=True)

@@ -19,6 +19,7 @@ from propensity.model.expert.habit import Habit
 from propensity.model.member import Member
 from propensity.model.offer_net import OfferNet
 from propensity.model.outputs import SIGMA_MAX
+from propensity.model.scale import SPREAD
 from propensity.serving.check import OUTPUTS
 from propensity.training.loader import to_tensors
 
@@ -104,6 +105,11 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
         "mean": scale.mean,
         "deviation": scale.deviation,
         "flagged": scale.flagged,
+        "low": scale.low,
+        "high": scale.high,
+        "ranked": scale.ranked,
+        "knots": scale.knots,
+        "spread": torch.tensor(SPREAD),
         "weight": torch.cat([part for parts in reading for part in parts], dim=1),
         "second": torch.stack([h.second.weight.T for h in habits]),
         "bias": torch.stack([h.second.bias for h in habits]),

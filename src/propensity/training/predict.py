@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import polars as pl
 import torch
 from torch import nn
 
@@ -40,6 +41,14 @@ def predict_both(
     ids, cutoff = occasion.customer_id, str(occasion.snapshot.cutoff)
     shares = ChannelShares(ids, channel, share, cutoff) if len(channel) > 1 else None
     return Scores(ids, offer, probability, revenue, cutoff, name), shares
+
+
+def states(model: nn.Module, occasion: Occasion, size: int = 1024) -> pl.DataFrame:
+    """What the model makes of each customer's past: customer_id and state_0 to state_D, `size` customers at a time."""
+    with one_thread():
+        rows = np.concatenate([outputs.state.float().cpu().numpy() for _, outputs in answers(model, occasion, size)])
+    table = pl.DataFrame(rows, schema=[f"state_{k}" for k in range(rows.shape[1])])
+    return table.insert_column(0, pl.Series("customer_id", occasion.customer_id))
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class Fit:
 
     optimizer: MakeOptimizer
     logger: Callable[..., Any] | None = None
-    epochs: int = 2
+    epochs: int = 3
     pairs: int = 32_768
     average: float | None = 0.995
     warmup: float = 0.1

@@ -1,0 +1,70 @@
+"""Made-up campaign plans of many shapes, to time the planner on more than one of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from propensity.decision.planner import Problem
+from propensity.kernel.contact import EDGE, Calendar
+from propensity.kernel.plan import Limits
+
+CAMPAIGNS, DAYS = 50, 14
+
+
+class Shape(NamedTuple):
+    """What a plan looks like. audience: the most of a campaign, as a share of the customers, from .. to; least: share
+    of that; day, week: caps; value: how the worth of a contact is drawn; share of pairs that are eligible."""
+
+    about: str
+    audience: tuple[float, float] = (0.03, 0.2)
+    least: float = 0.3
+    day: int = 1
+    week: int = 3
+    value: str = "gamma"
+    eligible: float = 0.9
+
+
+SHAPES = {
+    "usual": Shape("audiences of 3 to 20 %, 1 a day and 3 a week"),
+    "large": Shape("audiences of 30 to 90 %: the caps bind", audience=(0.3, 0.9), least=0.1),
+    "small": Shape("audiences of 0.1 to 2 %: the limits bind", audience=(0.001, 0.02)),
+    "tight": Shape("1 contact a week, least 80 % of most", audience=(0.01, 0.06), least=0.8, week=1),
+    "loose": Shape("3 a day and 10 a week", day=3, week=10),
+    "heavy": Shape("values with a Pareto tail of index 1.5", value="pareto"),
+    "ties": Shape("values of five levels", value="levels"),
+    "narrow": Shape("a fifth of the pairs is eligible", audience=(0.01, 0.15), eligible=0.2),
+}
+
+
+def problem(customers: int, shape: str = "usual", seed: int = 1) -> Problem:
+    """Campaigns on the days of two weeks, caps by day and calendar week, bounds on audiences; a contact costs 0.05."""
+    random, made = np.random.default_rng(seed), SHAPES[shape]
+    day = np.sort(random.integers(0, DAYS, CAMPAIGNS))
+    value = values(random, made.value, customers)
+    value[random.random(value.shape, np.float32) >= made.eligible] = -np.inf
+    calendar = Calendar(
+        campaign=np.arange(CAMPAIGNS),
+        weight=np.ones(CAMPAIGNS),
+        start=np.searchsorted(day, np.arange(DAYS + 1)).astype(np.int64),
+        week=(np.arange(-EDGE, DAYS + EDGE) + 70) // 7,
+        clash=np.zeros((0, 0), bool),
+        day_cap=made.day,
+        week_cap=made.week,
+        rolling=False,
+    )
+    most = np.floor(random.uniform(*made.audience, CAMPAIGNS) * customers) + 1
+    limits = Limits(np.eye(CAMPAIGNS), np.floor(made.least * most), most)
+    return Problem(value, np.full(CAMPAIGNS, 0.05), np.zeros((1, DAYS + 2 * EDGE), np.uint8), calendar, limits)
+
+
+def values(random: np.random.Generator, kind: str, customers: int) -> np.ndarray:
+    """(N, CAMPAIGNS) float32: customers and campaigns that are better than others, and chance."""
+    person, campaign = random.gamma(1, 1, (customers, 1)), random.gamma(1, 1, (1, CAMPAIGNS))
+    if kind == "pareto":
+        chance = random.pareto(1.5, (customers, CAMPAIGNS)).astype(np.float32)
+    else:
+        chance = random.gamma(0.5, 1, (customers, CAMPAIGNS)).astype(np.float32)
+    made = (person * campaign).astype(np.float32) * chance
+    return np.ceil(np.minimum(made, 1.0) * 5) / np.float32(5) if kind == "levels" else made
