@@ -259,8 +259,16 @@ def agree(
 
 
 @njit(cache=True, nogil=True)
-def changes(column: np.ndarray, log: np.ndarray, count: int, weights: Readings, row: np.ndarray, by: np.ndarray) -> int:
-    """By how much each differing column, scaled, and its flag differ from those of a pair never met."""
+def changes(
+    column: np.ndarray,
+    value: np.ndarray,
+    log: np.ndarray,
+    count: int,
+    weights: Readings,
+    row: np.ndarray,
+    by: np.ndarray,
+) -> int:
+    """By how much each differing column, scaled, its rank and its flag differ from those of a pair never met."""
     rows = 0
     for k in range(count):
         p = column[k]
