@@ -27,9 +27,10 @@ from propensity.serving import check, fused
 from propensity.serving.market import Market, nothing
 from propensity.serving.session import session
 
-RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(ValueError, KeyError, TypeError),
     *(state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoSuchFile),
-)  # what ONNX Runtime raises for a file that is no model
+)
 Pairs = Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]
 CHUNK = 1 << 24  # events whose days are looked at together
 
@@ -127,7 +128,7 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
         check.replay(folder, session(folder / "model.onnx"))
     except check.RefusedError as error:
         raise IntegrityError(f"{error}; export again") from None
-    except (ValueError, KeyError, TypeError, *RUNTIME_ERRORS) as error:
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise IntegrityError(f"the bundle at {folder} cannot be read ({reason}); export again") from None
     for target in targets(config):

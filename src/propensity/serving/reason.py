@@ -94,7 +94,7 @@ def parts_of(
         differs = ~((mine == nobody) | (np.isnan(mine) & np.isnan(nobody)))
         groups: dict[str, list[int]] = {}
         for k in np.flatnonzero(differs):
-            groups.setdefault(re.sub(r"_\d+$", "", names[k]), []).append(int(k))
+            groups.setdefault(re.sub(r"_\d+$", "", names[int(k)]), []).append(int(k))
         found += [(f"{name} {whose}", (field, np.array(columns))) for name, columns in groups.items()]
     length = int(known.length[0])
     first = max(length - EVENTS, 0)
