@@ -14,6 +14,7 @@ import pytest
 import schemathesis
 from fastapi import FastAPI
 from hypothesis import given, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, IntegrityError
@@ -219,7 +220,8 @@ def test_made_up_requests_never_break_the_contract(desk: Desk) -> None:
         @given(case=operation.ok().as_strategy())
         @settings(max_examples=40, deadline=None, derandomize=True, database=None)
         def holds(case: Any) -> None:
-            case.call_and_validate()
+            # A schema cannot tell which ids, offers and dates a bundle knows: those are refused with 400.
+            case.call_and_validate(excluded_checks=[positive_data_acceptance])
             tried.append(case.path)
 
         holds()
