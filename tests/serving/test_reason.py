@@ -73,12 +73,11 @@ def test_the_largest_come_first(desk: Desk) -> None:
 def test_reasons_in_files_add_up_too(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="reasons of every pair would take years; give top or"):
         Stream(reasons=3)
-    how = Stream(top=2, reasons=3)
+    how = Stream(top=2, reasons=200)
     score_bundle(exported.bundle, str(exported.log), exported.cutoff, tmp_path / "out", how, lambda text: None)
     table = pl.concat([pl.read_parquet(path) for path in (tmp_path / "out").glob("part-*.parquet")])
     total = table["base"] + table["reasons"].list.eval(pl.element().struct.field("contribution")).list.sum()
     np.testing.assert_allclose(total, table["score"], atol=2e-6)
-    assert table["reasons"].list.len().max() == 4
     words = table["reasons"].list.explode().struct.field("about")
     assert words.str.contains("purchase of .* on 20").any() and "everything else" in words
 
