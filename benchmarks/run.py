@@ -171,7 +171,7 @@ def save(rows: list[Row], more: dict[str, Any], command: str, size: Size, rounds
     (folder / "results.json").write_text(json.dumps(made | {"beside": more}, indent=1) + "\n")
     results = folder / "results.md"
     _, heading, after = (results.read_text() if results.is_file() else "").partition("\n## ")
-    results.write_text(page(rows, more, about, size, rounds) + heading + after)
+    results.write_text(page(rows, more, about, size, rounds) + (heading + after if heading else ""))
 
 
 def joined(rows: list[Row], more: dict[str, Any], folder: Path) -> tuple[list[Row], dict[str, Any]]:
