@@ -231,3 +231,17 @@ def test_ties_everywhere_give_the_same_full_plan_again() -> None:
     flat = replace(known.scores, revenue=np.full_like(known.scores.revenue, 2.0))
     first, second = (CampaignPlan(campaigns=one_a_day(most=9))(replace(known, scores=flat)) for _ in range(2))
     assert first.table.equals(second.table) and first.table.height == 36
+
+
+def test_equal_customers_are_told_apart_by_their_ids_in_any_order() -> None:
+    known = evidence(customers=400)
+    flat = replace(known.scores, revenue=np.full_like(known.scores.revenue, 2.0))
+    mixed = np.random.default_rng(3).permutation(400)
+    turned = replace(
+        flat, customer=flat.customer[mixed], probability=flat.probability[mixed], revenue=flat.revenue[mixed]
+    )
+    assert known.customers is not None
+    first = CampaignPlan(campaigns=one_a_day(most=90))(replace(known, scores=flat))
+    again = CampaignPlan(campaigns=one_a_day(most=90))(replace(known, scores=turned, customers=known.customers[mixed]))
+    assert first.table.height == 360 and first.table.equals(again.table)
+    assert first.table["customer_id"].cast(pl.Int64).mean() == pytest.approx(200, abs=25)  # not the first in the file

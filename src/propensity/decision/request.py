@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EPOCH, to_date, to_day
-from propensity.decision.evidence import Evidence
+from propensity.decision.evidence import Evidence, lot
 from propensity.decision.planner import Problem
 from propensity.errors import ConfigurationError, InfeasibleError
 from propensity.kernel.contact import EDGE, WEEK, Calendar
@@ -145,7 +145,8 @@ def request(evidence: Evidence, campaigns: Sequence[Campaign], rules: Rules, mar
     )
     costs = np.array([cost if campaigns[c].cost is None else float(campaigns[c].cost or 0.0) for c in column])
     limits, rule = limits_of(campaigns, column, day, first, costs, np.isfinite(value).sum(axis=0), rules)
-    return Request(Problem(value, costs, used, calendar, limits), list(campaigns), day, rule, first)
+    order = np.argsort(lot(evidence.scores.customer), kind="stable")
+    return Request(Problem(value, costs, used, calendar, limits, order=order), list(campaigns), day, rule, first)
 
 
 def check(campaigns: Sequence[Campaign], rules: Rules) -> None:
