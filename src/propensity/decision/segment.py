@@ -357,4 +357,4 @@ def heat(axes: Any, moved: Migration | None, unmoved: str) -> None:
             axes.text(j, i, f"{count[i, j]:,.0f}", ha="center", va="center", color=shade, fontsize=7)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), [short(r) for r in rows])
-    axes.set(xlabel=f"segment on {moved.end}", ylabel=f"on {moved.start}", title="Customers who moved")
+    axes.set(xlabel=f"segment on {moved.end}", ylabel=f"on {moved.start}", title="Customers who moved, dark: most of a row")
