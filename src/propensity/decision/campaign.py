@@ -193,7 +193,7 @@ def answer(
 def _beside(ours: float, rival: Custom) -> str:
     if rival.broken:
         return f"but {rival.broken:,} of its {rival.contacts:,} contacts break a rule"
-    more = f"the plan earns {ours / rival.value - 1:+.1%}" if rival.value > 0 else "it earns nothing"
+    more = f"the plan earns {round(ours / rival.value - 1, 3) + 0.0:+.1%}" if rival.value > 0 else "it earns nothing"
     return more + (f", and it is {rival.short:,.0f} short of a least" if rival.short else "")
 
 
