@@ -312,7 +312,8 @@ in a calendar week. Segments are all k from 1 to {MOST} with {RESTARTS} restarts
 20,000 rows and runs the best on all. Every contender runs once at every size in a process of its own, with one
 thread and the data in memory; sizes double until it needs more than {LIMIT} CPU-seconds or {MEMORY} GB, or to {largest}
 customers ({fewer} of segments). Value is that of the plan, or the sum of the inertias, against ours; the gap is
-certified; short is what a plan lacks of its least audiences. Other work ran on the machine: seconds are of CPU, and a core that is shared is a slower one.
+certified; short is what a plan lacks of its least audiences. Other work ran on the machine: seconds are of CPU, and a
+core that is shared is a slower one.
 
 `{about["command"]}` · {about["machine"]} · {about["date"]} · {about["libraries"]}
 
@@ -332,13 +333,15 @@ def shapes(found: list[dict[str, Any]]) -> str:
     for shape, made in SHAPES.items():
         rows = [r for r in found if r["task"] == "shape" and r["name"] == shape]
         ended = [r for r in rows if not r["stopped"]]
-        if not ended:
+        if not rows:
             continue
-        cpu, gap = sorted(r["cpu_s"] for r in ended), max(r["gap"] for r in ended)
-        stopped = f", {len(rows) - len(ended)} stopped" if len(ended) < len(rows) else ""
-        spread = f"{cpu[0]:.1f} to {cpu[-1]:.1f}, median {statistics.median(cpu):.1f}"
+        cpu, gap = sorted(r["cpu_s"] for r in ended), max((r["gap"] for r in ended), default=None)
+        spread = f"{cpu[0]:.1f} to {cpu[-1]:.1f}, median {statistics.median(cpu):.1f}" if cpu else "-"
+        if len(ended) < len(rows):
+            spread += f"; {len(rows) - len(ended)} stopped by {LIMIT} CPU-seconds"
         commits = ", ".join(dict.fromkeys(r["commit"] for r in rows))
-        lines.append(f"| {shape} | {made.about} | {len(rows)}{stopped} | {spread} | {gap:.4%} | {commits} |")
+        proof = "-" if gap is None else f"{gap:.4%}"
+        lines.append(f"| {shape} | {made.about} | {len(rows)} | {spread} | {proof} | {commits} |")
     table = "\n".join(lines)
     return f"""The same planner on made-up plans of {customers:,} customers and {CAMPAIGNS} campaigns:
 
