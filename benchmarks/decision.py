@@ -375,11 +375,12 @@ def main(arguments: list[str] | None = None) -> None:
         return one(given.one[0], given.one[1], int(given.one[2]), int(given.one[3]))
     command = "python benchmarks/decision.py" + " --smallest" * given.smallest
     stored = given.out / "decisions.json"
-    measure = measurer(json.loads(stored.read_text())["rows"] if given.resume else [])
+    known = json.loads(stored.read_text())["rows"] if given.resume else []
+    measure = measurer(known)
     found: list[dict[str, Any]] = []
     for row in programme(given.smallest, measure):
         found.append(row)
-        write(given.out, found, about(command))
+        write(given.out, found, [r for r in known if r not in found], about(command))
     print(page(found, about(command)))
 
 
@@ -392,9 +393,9 @@ def programme(smallest: bool, measure: Measure) -> Iterator[dict[str, Any]]:
         yield from shaped(customers, SEEDS[1:], measure)
 
 
-def write(out: Path, found: list[dict[str, Any]], facts: dict[str, str]) -> None:
-    """The rows so far, for programs and for people."""
-    (out / "decisions.json").write_text(json.dumps(facts | {"rows": found}, indent=1) + "\n")
+def write(out: Path, found: list[dict[str, Any]], later: list[dict[str, Any]], facts: dict[str, str]) -> None:
+    """The rows so far, for programs and for people; for programs, those too that a later turn will take as known."""
+    (out / "decisions.json").write_text(json.dumps(facts | {"rows": found + later}, indent=1) + "\n")
     results = out / "results.md"
     before = results.read_text().split(HEADING)[0].rstrip() if results.is_file() else "# Speed against rivals"
     results.write_text(f"{before}\n\n{page(found, facts)}")
