@@ -1,153 +1,184 @@
-"""Trailing windows of customers, and of customers and offers, against Polars."""
+"""Trailing windows of customers, and of customers and offers, at many cutoffs against Polars and DuckDB."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
+from itertools import cycle
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from benchmarks import query
 from benchmarks.market import Market, frame
-from benchmarks.race import Race, median_seconds
-from propensity.data.feature import FeatureRule
-from propensity.kernel.customer import customer_columns, customer_windows
-from propensity.kernel.pair import pair_columns, pair_windows
+from benchmarks.query import CUSTOMER, HALF_LIVES, PAIR, WINDOWS
+from benchmarks.race import Call, Race, median_seconds
+from propensity.kernel.pair_trail import pair_trail, pair_trail_columns
+from propensity.kernel.trail import Course, course, customer_trail, trail_columns
 
-RULE = FeatureRule()
-WINDOWS, HALF_LIVES = np.array(RULE.windows), np.array(RULE.half_lives)
-HORIZON, BLOCK = 14, 256
-POLARS = "Polars, lazy, streaming"
-Result = list[np.ndarray]
+HORIZON, ROOM = 14, 1024  # pairs in the buffer that is used again
+POLARS, DUCKDB = "Polars, streaming", "DuckDB"
+BEST = "Polars, streaming, daily totals first"
+
+
+class Scene(NamedTuple):
+    """A market as both sides take it; frame: its purchases."""
+
+    market: Market
+    frame: pl.DataFrame
+    duckdb: Any
+
+    @classmethod
+    def of(cls, market: Market) -> Scene:
+        found = frame(market)
+        return cls(market, found, query.duckdb_of(found))
 
 
 def cutoffs(market: Market, count: int) -> list[int]:
     """Weekly, the last with a whole horizon after it."""
     last = market.log.last_day + 1 - HORIZON
-    return [last - 7 * k for k in range(count)]
+    return [last - 7 * k for k in range(count)][::-1]
 
 
-def windows(name: str, of: str) -> list[str]:
-    return [f"{name}_{w}" for w in WINDOWS] + [f"{of}_{w}" for w in WINDOWS]
+def course_of(market: Market, count: int) -> Course:
+    return course(market.log.first_day, np.array(cutoffs(market, count)), np.array(WINDOWS), np.array(HALF_LIVES))
 
 
-def customer_race(market: Market, dates: int, gate: float) -> Race:
-    """Orders, spend and decayed orders; each call of ours also fills 21 columns that Polars is not asked for."""
-    names = customer_columns(RULE.windows, RULE.half_lives)
-    compared = [*windows("orders", "spend"), *(f"decayed_{h}" for h in HALF_LIVES)]
-    days, found = cutoffs(market, dates), frame(market).lazy()
-    everyone, nothing = np.arange(len(market.log)), np.zeros(len(market.log), np.int64)
-    out = [np.empty((everyone.size, len(names)), np.float32) for _ in days]
+def our_customers(market: Market, dates: int) -> Call:
+    """Windows of everybody into one buffer that is used again: (N, F, D)."""
+    made, everyone = course_of(market, dates), np.arange(len(market.log))
+    events = market.log.events
+    out = np.zeros((everyone.size, len(trail_columns(WINDOWS, HALF_LIVES)), dates), np.float32)
+    return lambda: customer_trail(events, made, everyone, out)
+
+
+def our_pairs(market: Market, dates: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Blocks of owner (R,), offer (R,) and out (R, F, D), each overwritten by the next."""
+    made, everyone, names = (
+        course_of(market, dates),
+        np.arange(len(market.log)),
+        pair_trail_columns(WINDOWS, HALF_LIVES),
+    )
     events, sets, offers = market.log.events, market.offers.sets, len(market.offers)
+    room = max(ROOM, offers)
+    owner, offer = np.zeros(room, np.int64), np.zeros(room, np.int32)
+    out, start = np.zeros((room, len(names), dates), np.float32), 0
+    while start < everyone.size:
+        start, count = pair_trail(events, sets, offers, made, everyone, start, owner, offer, out)
+        yield owner[:count], offer[:count], out[:count]
 
-    def ours() -> Result:
-        for day, rows in zip(days, out, strict=True):
-            customer_windows(events, sets, offers, everyone, day, HORIZON, nothing, WINDOWS, HALF_LIVES, rows)
-        return [rows[:, : len(compared)] for rows in out]
 
-    def rival() -> list[pl.DataFrame]:
-        return [customer_query(found, day).collect(engine="streaming") for day in days]
+def all_pairs(market: Market, dates: int) -> None:
+    for _ in our_pairs(market, dates):
+        pass
 
-    def same(mine: Result, theirs: list[pl.DataFrame]) -> None:
-        for rows, table in zip(mine, theirs, strict=True):
-            want = np.zeros((everyone.size, len(compared)))
-            want[table["customer"].to_numpy()] = table.select(compared).to_numpy()
-            np.testing.assert_allclose(rows, want, rtol=1e-4, atol=1e-3)
 
-    def why() -> str:
-        whole, half = median_seconds(ours), median_seconds(_only_windows(market, days))
-        return (
-            f"the {len(compared)} columns compared are {half:.2g} s of our {whole:.2g} s; the rest fills "
-            f"{len(names) - len(compared)} others, and every cutoff reads the log again."
-        )
+def customer_race(scene: Scene, dates: int, rival: str, gate: float, aim: float) -> Race:
+    """Orders and spend in seven windows, recency, decayed orders of three half-lives."""
+    days, ours = cutoffs(scene.market, dates), our_customers(scene.market, dates)
+    turn, asked = cycle(days), scene.frame.lazy()
+
+    def ask(day: int) -> pl.DataFrame:
+        if rival == DUCKDB:
+            return query.asked(scene.duckdb, query.duckdb_customers(day))
+        return query.customers(asked, day).collect(engine="streaming")
+
+    def best() -> list[pl.DataFrame]:
+        daily = query.daily(asked.filter(pl.col("day") < days[-1])).lazy()
+        return [query.customers_of_days(daily, day).collect(engine="streaming") for day in days]
+
+    def check() -> None:
+        tables = best() if rival == BEST else [ask(day) for day in (days[0], days[-1])]
+        tried = days if rival == BEST else (days[0], days[-1])
+        for day, table in zip(tried, tables, strict=True):
+            same_customers(ours()[:, :, days.index(day)], table)
 
     title = f"customer windows, {dates} cutoff{'s' * (dates > 1)}"
-    return Race(title, POLARS, gate, ours, rival, same, why)
+    whole = best if rival == BEST else lambda: ask(next(turn))
+    scale = 1.0 if rival == BEST else float(dates)
+    return Race(title, rival, gate, ours, whole, check, lambda: why_customers(scene, dates), scale, aim)
 
 
-def customer_query(found: pl.LazyFrame, day: int) -> pl.LazyFrame:
-    """One row per customer with a purchase before `day`."""
-    age = day - pl.col("day")
-    return (
-        found.filter(pl.col("day") < day)
-        .group_by("customer")
-        .agg(
-            *((pl.col("opens") & (age <= w)).sum().alias(f"orders_{w}") for w in RULE.windows),
-            *(pl.col("revenue").filter(age <= w).sum().alias(f"spend_{w}") for w in RULE.windows),
-            *((0.5 ** (age.filter("opens") / h)).sum().alias(f"decayed_{h}") for h in RULE.half_lives),
-        )
-    )
+def same_customers(rows: np.ndarray, table: pl.DataFrame) -> None:
+    names = trail_columns(WINDOWS, HALF_LIVES)
+    want = np.zeros((len(rows), len(CUSTOMER)))
+    want[:, -1] = np.nan
+    want[table["customer"].to_numpy()] = table.select(CUSTOMER).to_numpy()
+    np.testing.assert_allclose(rows[:, [names.index(n) for n in CUSTOMER]], want, rtol=1e-4, atol=1e-3)
 
 
-def _only_windows(market: Market, days: list[int]) -> Callable[[], None]:
-    """Our compared columns alone."""
-    from benchmarks.part import only_windows
-
-    out = np.empty((len(market.log), 2 * WINDOWS.size + HALF_LIVES.size), np.float32)
-
-    def call() -> None:
-        for day in days:
-            only_windows(market.log.events, day, WINDOWS, HALF_LIVES, out)
-
-    call()
-    return call
+def why_customers(scene: Scene, dates: int) -> str:
+    whole, one = median_seconds(our_customers(scene.market, dates)), median_seconds(our_customers(scene.market, 1))
+    return f"a single cutoff takes {one:.2g} s of our {whole:.2g} s: reading every event once is most of the work."
 
 
-def pair_race(market: Market, gate: float) -> Race:
-    """Purchase days and spend of every pair, block by block into one buffer; ours fills 16 more columns and decays."""
-    names, compared = pair_columns(RULE.windows, RULE.half_lives), windows("days", "spend")
-    (day,), found = cutoffs(market, 1), frame(market).lazy()
-    events, sets, m = market.log.events, market.offers.sets, len(market.offers)
-    blocks = np.array_split(np.arange(len(market.log)), -(-len(market.log) // BLOCK))
-    buffer = np.empty((BLOCK, m, len(names)), np.float32)
-    nothing, no_offer = np.zeros(BLOCK, np.int64), np.full(BLOCK, -1)
+def pair_race(scene: Scene, dates: int, rival: str, gate: float, aim: float | None) -> Race:
+    """Purchase days, spend, decays and recency of every pair with a past, block by block into one buffer."""
+    market, days = scene.market, cutoffs(scene.market, dates)
+    turn, asked = cycle(days), scene.frame.lazy()
 
-    def filled(day: int = day) -> Iterator[np.ndarray]:
-        for rows in blocks:
-            yield pair_windows(
-                events, sets, rows, day, nothing, no_offer, WINDOWS, HALF_LIVES, buffer[: rows.size]
-            ).reshape(-1, len(names))
+    def ask(day: int) -> pl.DataFrame:
+        if rival == DUCKDB:
+            return query.asked(scene.duckdb, query.duckdb_pairs(day))
+        lines = asked.filter(pl.col("day") < day)
+        return query.pairs(query.pair_days(lines).lazy(), day).collect(engine="streaming")
 
-    def ours() -> Iterator[np.ndarray]:
-        deque(filled(), maxlen=0)
-        return filled()
+    kept: list[pl.LazyFrame] = []
 
-    def rival() -> pl.DataFrame:
-        return pair_query(found, day).collect(engine="streaming")
+    def share() -> None:
+        kept[:] = [query.pair_days(asked.filter(pl.col("day") < days[-1])).lazy()]
 
-    def same(mine: Iterator[np.ndarray], table: pl.DataFrame) -> None:
-        table = table.with_columns(place=pl.col("customer").cast(pl.Int64) * m + pl.col("offer")).sort("place")
-        place, want, start = table["place"].to_numpy(), table.select(compared).to_numpy(), 0
-        for part in mine:
-            own = slice(*np.searchsorted(place, (start, start + len(part))))
-            dense = np.zeros((len(part), len(compared)))
-            dense[place[own] - start] = want[own]
-            np.testing.assert_allclose(part[:, : len(compared)], dense, rtol=1e-4, atol=1e-3)
-            start += len(part)
-        assert start == len(market.log) * m
+    def one_of_best() -> pl.DataFrame:
+        return query.pairs(kept[0], next(turn)).collect(engine="streaming")
+
+    def check() -> None:
+        share()
+        for day in days[:1]:
+            found = query.pairs(kept[0], day).collect(engine="streaming") if rival == BEST else ask(day)
+            same_pairs(our_pairs(market, dates), days.index(day), found, len(market.offers))
 
     def why() -> str:
-        whole, cells = median_seconds(ours), len(market.log) * m
-        early = median_seconds(lambda: deque(filled(market.log.first_day), maxlen=0))
-        met = rival().height
-        return (
-            f"ours fills {len(names)} columns of all {cells:,} pairs, Polars {len(compared)} of the {met:,} "
-            f"({met / cells:.0%}) ever bought; rows without a past alone take {early:.2g} s of our {whole:.2g} s."
-        )
+        whole, one = (median_seconds(partial(all_pairs, market, n), 3) for n in (dates, 1))
+        return f"a single cutoff takes {one:.2g} s of our {whole:.2g} s."
 
-    return Race("pair windows, 1 cutoff", POLARS, gate, ours, rival, same, why)
+    title = f"pair windows, {dates} cutoff{'s' * (dates > 1)}"
+    asks = one_of_best if rival == BEST else lambda: ask(next(turn))
+    once = share if rival == BEST else None
+    return Race(title, rival, gate, lambda: all_pairs(market, dates), asks, check, why, float(dates), aim, once)
 
 
-def pair_query(found: pl.LazyFrame, day: int) -> pl.LazyFrame:
-    """One row per customer and offer ever bought before `day`; a day counts once."""
-    age = day - pl.col("day")
-    return (
-        found.filter(pl.col("day") < day)
-        .group_by("customer", "offer", "day")
-        .agg(pl.col("revenue").sum())
-        .group_by("customer", "offer")
-        .agg(
-            *((age <= w).sum().alias(f"days_{w}") for w in RULE.windows),
-            *(pl.col("revenue").filter(age <= w).sum().alias(f"spend_{w}") for w in RULE.windows),
-        )
-    )
+def same_pairs(blocks: Iterator[tuple[np.ndarray, ...]], date: int, table: pl.DataFrame, offers: int) -> None:
+    """Every pair of the table is among the blocks, with its values; the others were not bought by then."""
+    names = pair_trail_columns(WINDOWS, HALF_LIVES)
+    columns, days = [names.index(n) for n in PAIR], names.index("days_bought")
+    key = table["customer"].cast(pl.Int64) * offers + table["offer"]
+    order = key.arg_sort().to_numpy()
+    key_sorted, want, met = key.to_numpy()[order], table.select(PAIR).to_numpy(), 0
+    for owner, offer, out in blocks:
+        bought = out[:, days, date] > 0
+        place = np.searchsorted(key_sorted, (owner * offers + offer)[bought])
+        np.testing.assert_array_equal(key_sorted[place], (owner * offers + offer)[bought])
+        np.testing.assert_allclose(out[bought][:, columns, date], want[order[place]], rtol=1e-4, atol=1e-3)
+        met += int(bought.sum())
+    assert met == table.height, f"{met} pairs have a past, the rival finds {table.height}: Not equal"
+
+
+def cost_race(scene: Scene, gate: float, aim: float) -> Race:
+    """Twelve cutoffs against one, of the same kernel."""
+    many, one = our_customers(scene.market, 12), our_customers(scene.market, 1)
+
+    def check() -> None:
+        np.testing.assert_array_equal(many()[:, :, -1], one()[:, :, 0])
+
+    title, why = "cost of 12 cutoffs over 1, customer windows", lambda: why_customers(scene, 12)
+    return Race(title, "itself, 1 cutoff", gate, many, one, check, why, aim=aim, limit=True)
+
+
+def read_bytes(market: Market) -> dict[str, int]:
+    """Bytes of the columns that each kernel reads."""
+    columns = {
+        "customer": ("offsets", "day", "order", "revenue"),
+        "pair": ("offsets", "day", "item", "kind", "revenue"),
+    }
+    return {name: sum(getattr(market.log, c).nbytes for c in used) for name, used in columns.items()}

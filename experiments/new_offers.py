@@ -71,13 +71,24 @@ def draw(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
     shown = np.flatnonzero(np.isin(offers.name, names))
     answers = {
         "network": predict(model, occasion).probability[:, shown],
-        "lightgbm": trees.predict(occasion).probability[:, shown],
+        "lightgbm": chances(trees, occasion, shown),
         "parent": parent_buyers(occasion)[:, shown],
     }
     happened = truth(log, occasion)
     weight = resample_weights([np.asarray(log.customer_id)], cfg.resamples, cfg.seed)[0]
     weight = weight[np.searchsorted(log.customer_id, occasion.customer_id)]
     return judged(answers, happened.bought[:, shown], weight), occasion.customer.size
+
+
+def chances(trees: Any, occasion: Any, shown: np.ndarray) -> np.ndarray:
+    """What LightGBM says of the offers `shown` alone: (N, K)."""
+    from propensity.baseline.table import rows_of
+
+    parts = []
+    for _, inputs in occasion.blocks():
+        few = inputs._replace(pair=inputs.pair[:, shown], context=inputs.context[shown])
+        parts.append(trees.purchase.predict(rows_of(few), num_threads=trees.threads).reshape(-1, shown.size))
+    return np.concatenate(parts)
 
 
 def parent_buyers(occasion: Any) -> np.ndarray:

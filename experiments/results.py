@@ -1,19 +1,20 @@
-"""Rewrites the tables between the marks of README.md from the metrics of judged runs: `make results`.
+"""Rewrites the tables between two marks from the metrics of judged runs: of README.md from the demo (`make results`),
+of experiments/<question>.md from every other run folder, which is named like its question.
 
-python experiments/results.py runs/demo
+    python experiments/results.py runs/demo runs/recency
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from propensity.atomic import whole_file
 
-BEGIN, END = "<!-- results: make results -->", "<!-- /results -->"
+BEGIN, END = "<!-- results", "<!-- /results -->"
 COLUMNS = {
     "AUC": ("all", "auc"),
     "never bought": ("new", "auc"),
@@ -23,6 +24,7 @@ COLUMNS = {
     "log loss": ("all", "logloss"),
     "calibration error": ("all", "ece"),
 }
+SLICES = {"lapsed": ("lapsed", "auc"), "dormant": ("dormant", "auc"), "light": ("light", "auc")}
 COMPARED = {
     "AUC": ("all", "auc"),
     "never bought": ("new", "auc"),
@@ -30,6 +32,7 @@ COMPARED = {
     "of the possible": ("all", "capture_ratio"),
     "log loss": ("all", "logloss"),
 }
+DEMO = "demo"
 TITLES = {
     "demo": "Complete Journey, product categories, one network for all dates",
     "backtest": "Complete Journey, product categories",
@@ -39,18 +42,27 @@ TITLES = {
 
 
 def section(folder: Path) -> Iterator[str]:
-    """One ground: models side by side, then the network minus each rival."""
+    """One ground: models side by side, then the first minus each of the others."""
     metrics = json.loads((folder / "metrics.json").read_text())
+    more = {} if folder.name == DEMO else SLICES
     offers = sorted({counts["offers"] for counts in metrics["counts"].values()})
-    title, dates = TITLES.get(folder.name, folder.name), ", ".join(metrics["counts"])
-    yield f"**{title}**, {dates}, {offers[0]} to {offers[-1]} offers:\n"
-    yield "| model | " + " | ".join(COLUMNS) + " |\n|---|" + "---:|" * len(COLUMNS)
-    for name, cells in metrics["models"].items():
-        yield f"| {name} | " + " | ".join(number(cells["mean"][s][m]) for s, m in COLUMNS.values()) + " |"
-    yield "\n| network minus | " + " | ".join(COMPARED) + " |\n|---|" + "---|" * len(COMPARED)
-    for rival, cells in metrics["differences"].items():
-        yield f"| {rival} | " + " | ".join(difference(cells["mean"][s][m]) for s, m in COMPARED.values()) + " |"
+    title, dates = TITLES.get(folder.name, folder.name.replace("_", " ")), ", ".join(metrics["counts"])
+    listed = f"{offers[0]} to {offers[-1]}" if offers[0] < offers[-1] else str(offers[0])
+    yield f"**{title}**, {dates}, {listed} offers:\n"
+    yield from table("model", COLUMNS | more, metrics["models"], number)
+    first = next(name for name in metrics["models"] if name not in metrics["differences"])
     yield ""
+    yield from table(f"{first} minus", COMPARED | more, metrics["differences"], difference)
+    yield ""
+
+
+def table(
+    corner: str, columns: dict[str, tuple[str, str]], rows: dict[str, Any], write: Callable[[dict[str, Any]], str]
+) -> Iterator[str]:
+    """A Markdown table of the means over dates, a row for each name."""
+    yield f"| {corner} | " + " | ".join(columns) + " |\n|---|" + "---:|" * len(columns)
+    for name, cells in rows.items():
+        yield f"| {name} | " + " | ".join(write(cells["mean"][s][m]) for s, m in columns.values()) + " |"
 
 
 def number(cell: dict[str, Any]) -> str:
@@ -66,12 +78,13 @@ def difference(cell: dict[str, Any]) -> str:
 
 
 def main(folders: list[str]) -> None:
-    readme = Path("README.md")
-    before, _, rest = readme.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    lines = [line for folder in folders for line in section(Path(folder))]
-    with whole_file(readme) as draft:
-        draft.write_text(before + BEGIN + "\n" + "\n".join(lines) + END + after)
+    for folder in map(Path, folders):
+        page = Path("README.md" if folder.name == DEMO else f"experiments/{folder.name}.md")
+        before, mark, rest = page.read_text().partition(BEGIN)
+        opened, _, rest = rest.partition("-->\n")
+        after = rest.partition(END)[2]
+        with whole_file(page) as draft:
+            draft.write_text(before + mark + opened + "-->\n" + "\n".join(section(folder)) + END + after)
 
 
 if __name__ == "__main__":

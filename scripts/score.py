@@ -7,12 +7,21 @@ from propensity.config import entry
 
 @entry("score")
 def main(cfg: DictConfig) -> None:
+    from propensity.report.bundle import show_stream
     from propensity.report.table import show_scores, working
-    from propensity.serving.score import score
+    from propensity.serving.score import by_bundle, score
 
+    if by_bundle(cfg):
+        from propensity.serving.stream import score_as
+
+        out = cfg.out or "scores"
+        with working("scoring") as say:
+            stream = score_as(cfg, out, say)
+        return show_stream(stream, out)
+    out = cfg.out or "scores.parquet"
     with working("scoring") as say:
-        scores = score(cfg.run, cfg.cutoff, cfg.out, cfg.log, say)
-    show_scores(scores, cfg.out)
+        scores = score(cfg.run, cfg.cutoff, out, cfg.log, say)
+    show_scores(scores, out)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ LADDER = (
     {"serving", "report"},
 )
 RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
-BESIDE = {("metric", "scores")}  # siblings that may see each other
+BESIDE = {("metric", "scores"), ("atomic", "errors")}  # siblings that may see each other
 WITHOUT_TORCH = ("kernel", "errors", "atomic", "mistake", "config", "data", "metric", "scores", "decision", "report")
 HEAVY = ("torch", "lightning", "torchmetrics")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,9 @@ TABLE_SUFFIXES = {".csv", ".html", ".json", ".parquet"}
 class PrepareConfig:
     data: Any = MISSING  # source, offers, dates
     out: str | None = None  # folder of the event log; None: data/<source>
+    append: bool = False  # to the log that is at `out`
+    check: bool = False  # only say where every row would go
+    suggest: str | None = None  # a file or pattern: print a draft of its mapping, and nothing more
 
 
 @dataclass
@@ -82,11 +86,42 @@ class CompareConfig(TrainConfig):
 
 
 @dataclass
-class ScoreConfig:
+class ExportConfig:
     run: str = MISSING
-    cutoff: str = MISSING  # send date, as 2017-12-04
-    out: str = "scores.parquet"
+    out: str = MISSING  # folder of the bundle
+    formats: list[str] = MISSING
     log: str | None = None  # folder of the event log; None: the run's own
+    cutoff: str | None = None  # date of the bundled tables; None: the end of training
+    rows: int = 10_000  # real customers at a date that the formats must agree on
+    valid_days: int = 180  # after the end of training, up to which the bundle scores
+
+
+@dataclass
+class ScoreConfig:
+    run: str | None = None  # folder that train.py wrote; or
+    bundle: str | None = None  # folder that export.py wrote
+    digest: str | None = None  # of the bundle, as export.py printed it; None: whatever the bundle says of itself
+    cutoff: str = MISSING  # send date, as 2017-12-04
+    out: str | None = None  # None: scores.parquet of a run, the folder scores of a bundle
+    log: str | None = None  # folder of the event log; None: the run's own
+    top: int | None = None  # only the best so many customers of each offer
+    top_per_customer: int | None = None  # only the best so many offers of each customer
+    reasons: int | None = None  # how many of what carried each score, beside one of these cuts
+    part: int = 16_384  # customers in a file
+    threads: int = 2  # blocks computed side by side
+
+
+@dataclass
+class DriftConfig:
+    bundle: str = MISSING
+    cutoff: str = MISSING
+    out: str = "drift.html"
+    log: str | None = None  # folder of the event log; None: the run's own
+    customers: int = 20_000  # at most, chosen by a hash of the id
+    inputs: float = MISSING  # population stability index of a column, above which it has drifted
+    share: float = MISSING  # of the columns that may
+    scores: float = MISSING  # the same of the scores
+    calibration: float = MISSING  # of expected to observed purchases, as a factor either way
 
 
 @dataclass
@@ -127,6 +162,19 @@ class ReproduceConfig:
 
 
 @dataclass
+class ForgetConfig:
+    customer: str = MISSING
+    log: str = MISSING  # folder of the event log
+    runs: str = "runs"  # where trained networks and scores are
+    pseudonym: str | None = None  # file:<path> or env:<name> of the key, where the log's ids are under one
+
+
+@dataclass
+class ExportCustomerConfig(ForgetConfig):
+    out: str = "customer.json"
+
+
+@dataclass
 class DecideConfig:
     decision: Any = MISSING  # which question is asked
     scores: str = MISSING  # Parquet that evaluate.py or score.py wrote
@@ -138,11 +186,17 @@ class DecideConfig:
     seed: int = 17
 
 
+def snake(name: str) -> str:
+    """ExportCustomer -> export_customer"""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
 for schema in (
     *(PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, CompareConfig, ScoreConfig, TuneConfig),
-    *(StatesConfig, GateConfig, ReproduceConfig, DecideConfig),
+    *(ExportConfig, DriftConfig, StatesConfig, GateConfig, ReproduceConfig, DecideConfig),
+    *(ForgetConfig, ExportCustomerConfig),
 ):
-    ConfigStore.instance().store(name=schema.__name__.removesuffix("Config").lower() + "_schema", node=schema)
+    ConfigStore.instance().store(name=snake(schema.__name__.removesuffix("Config")) + "_schema", node=schema)
 
 
 def conf_folder() -> Path:

@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 from propensity.data.encode import NEVER
 from propensity.data.event_log import EPOCH, EventLog, fingerprint, to_day
 from propensity.data.ingest import ALWAYS, build_log, ingest, prepare
+from propensity.data.rule import WAYS
 from propensity.data.source import Settled, Tables
 from propensity.data.source.synthetic import Synthetic
 from propensity.data.source.table import Table
@@ -79,16 +80,16 @@ def damaged_sales(folder: Path) -> Table:
     return Table(str(folder / "sales.parquet"), columns)
 
 
-def test_every_row_is_used_or_dropped_by_a_named_rule(tmp_path: Path) -> None:
+def test_every_row_is_used_or_counted_under_a_named_rule(tmp_path: Path) -> None:
     made = Synthetic(customers=60, items=10, categories=3, days=60)
     for source, folder in ((damaged_sales(tmp_path), "table"), (made, "synthetic")):
         rows = prepare(source, tmp_path / folder).meta["rows"]
-        assert rows["in"] == rows["used"] + sum(rows["dropped"].values()) > 0
+        assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in WAYS) > 0
         assert rows["used"] == EventLog.open(tmp_path / folder).day.size
-    assert EventLog.open(tmp_path / "table").meta["rows"]["dropped"].keys() == {
-        "day cannot be read",
-        "customer cannot be read",
-        "item cannot be read",
+    assert EventLog.open(tmp_path / "table").meta["rows"]["quarantined"] == {
+        "customer_missing": 1,
+        "day_unreadable": 1,
+        "item_missing": 1,
     }
     assert random_log(0).meta["rows"]["dropped"] == {"damaged": 3}
 
@@ -115,7 +116,7 @@ def corrected(rows: pl.DataFrame) -> Settled:
     wrong = rows.filter(pl.col("item") == "item 003").with_columns(reason=pl.lit("item 3"))
     right = rows.filter(pl.col("item").ne_missing("item 003"))
     last = right.unique(["customer", "order"], keep="last", maintain_order=True)
-    return Settled(last, right.height - last.height, wrong)
+    return Settled(last, {"corrected": right.height - last.height}, wrong)
 
 
 @pytest.mark.parametrize("range_rows", [100, 10_000])
@@ -131,13 +132,13 @@ def test_a_refused_row_is_kept_with_its_reason_and_every_row_is_counted_once(ran
     assert_frame_equal(kept, pl.concat(both), check_row_order=False)
     rows = log.meta["rows"]
     assert rows["quarantined"] == dict(sorted(kept["reason"].value_counts().iter_rows()))
-    assert set(rows["quarantined"]) == {"too dear", "no returns", "item 3"} and rows["merged"] == settled.merged > 0
-    assert rows["in"] == ruled.height + 3 == rows["used"] + rows["merged"] + kept.height + 3
+    assert set(rows["quarantined"]) == {"too dear", "no returns", "item 3"} and rows["merged"] == settled.merged
+    assert rows["in"] == ruled.height + 3 == rows["used"] + rows["merged"]["corrected"] + kept.height + 3 > 3
     assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.name != "quarantine"]
 
 
 def test_rows_that_a_rule_loses_are_a_data_error() -> None:
-    tables = random_tables(1)._replace(settle=lambda rows: Settled(rows[1:], 0, rows.clear()))
+    tables = random_tables(1)._replace(settle=lambda rows: Settled(rows[1:], {}, rows.clear()))
     with pytest.raises(
         DataError, match=r"\d+ rows were read and \d+ accounted for; a rule of the source loses or repeats"
     ):

@@ -10,7 +10,16 @@ import pytest
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.data.ingest import build_log
-from propensity.data.snapshot import CELLS, CONTEXT, TENURES, Snapshot, SnapshotBuilder, SnapshotRule, hazard_cell
+from propensity.data.snapshot import (
+    CELLS,
+    CONTEXT,
+    RECENCY_EDGES,
+    TENURES,
+    Snapshot,
+    SnapshotBuilder,
+    SnapshotRule,
+    hazard_cell,
+)
 from random_log import random_log, random_offers, random_tables, rewritten
 
 RULE = SnapshotRule(references=4, step=14)
@@ -91,3 +100,13 @@ def test_cells_tell_recency_and_count_apart_and_know_the_never_bought() -> None:
     cells = hazard_cell(recency, count)
     assert cells[0] == 0 and cells[1] == cells[2] and len(set(cells)) == 6
     assert cells.max() < CELLS
+
+
+def test_a_cell_that_nobody_was_in_goes_on_from_the_last_that_somebody_was_in() -> None:
+    """A silence longer than the log had seen is no better a sign than the longest it had."""
+    log = random_log(3)
+    first = log.first_day + 60
+    overall = snapshot(log, first, SnapshotRule(2, 7)).hazard.mean(axis=0)[1:].reshape(RECENCY_EDGES.size + 1, -1)
+    unseen = np.concatenate([[0], RECENCY_EDGES]) > 60
+    last = np.flatnonzero(~unseen)[-1]
+    np.testing.assert_allclose(overall[unseen], np.broadcast_to(overall[last], overall[unseen].shape))

@@ -29,7 +29,7 @@ def test_the_kernel_equals_its_definition(seed):
     horizon = int(random.integers(1, 60))
     customer = random.choice(len(log), 18, replace=False)
     for cutoff in around_events(log, seed):
-        want = context_reference(columns(log), membership(offers), customer, cutoff, horizon, WINDOWS)
+        want = context_reference(columns(log), membership(offers), customer, cutoff, horizon, WINDOWS, NAMES)
         have = market(log, offers, cutoff, customer, horizon)
         np.testing.assert_allclose(have, want, rtol=1e-6, atol=1e-6, err_msg=str(NAMES))
 

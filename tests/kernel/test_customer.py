@@ -49,7 +49,7 @@ def test_the_kernel_equals_its_definition(seed):
     horizon = int(random.integers(1, 60))
     for cutoff in around_events(log, seed):
         want = customer_reference(
-            columns(log), membership(offers), customer, cutoff, horizon, hide_days, WINDOWS, HALF_LIVES
+            columns(log), membership(offers), customer, cutoff, horizon, hide_days, WINDOWS, HALF_LIVES, NAMES
         )
         have = people(log, offers, cutoff, customer, hide_days, horizon)
         np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5, err_msg=str(NAMES))

@@ -52,7 +52,7 @@ def test_the_kernel_equals_its_definition(seed):
     hide_days, hide_offer = random_hidden(seed, customer.size, len(offers))
     for cutoff in around_events(log, seed):
         want = pair_reference(
-            columns(log), membership(offers), customer, cutoff, hide_days, hide_offer, WINDOWS, HALF_LIVES
+            columns(log), membership(offers), customer, cutoff, hide_days, hide_offer, WINDOWS, HALF_LIVES, NAMES
         )
         have = pairs(log, offers, cutoff, customer, hide_days, hide_offer)
         np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5, err_msg=str(NAMES))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -17,7 +16,6 @@ from propensity.errors import ConfigurationError
 from propensity.model.head import PRIOR, ChannelHead
 from propensity.model.member import within_visit
 from propensity.model.offer_net import OfferNet
-from propensity.model.scale import Scale, signed_log
 from propensity.model.season.drift import Drift
 from propensity.training.loader import to_tensors
 
@@ -171,18 +169,3 @@ def test_log_odds_drift_with_the_years_and_stop_with_the_newest_that_training_sa
     drift.eval()
     torch.testing.assert_close(drift(torch.tensor([0.0, 0.0, 24.5]), offers), torch.tensor([24.5, -49.0]))
     torch.testing.assert_close(drift(torch.tensor([9.0, 9.0, 26.0]), offers), torch.tensor([25.0, -50.0]))
-
-
-def test_scales_standardise_what_is_present_and_flag_what_is_missing() -> None:
-    rng = np.random.default_rng(0)
-    x = torch.from_numpy(rng.lognormal(size=(500, 3)))
-    x[::3, 1] = torch.nan
-    x[:, 2] = 4.0
-    scale = Scale(3, optional=(1,))
-    scale.fit(x)
-    y = scale(x)
-    logs = signed_log(x[:, 0])
-    torch.testing.assert_close(y[:, 0], (logs - logs.mean()) / logs.std(correction=0), rtol=1e-5, atol=1e-5)
-    assert (y[::3, 1] == 0).all() and abs(float(y[:, 1].mean())) < 1e-5
-    assert (y[:, 2].abs() < 1e-6).all(), "a constant column says nothing"
-    assert torch.equal(y[:, 3].bool(), torch.isnan(x[:, 1]))

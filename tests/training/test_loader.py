@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from propensity.data.dropout import EVERYTHING, Hidden, HistoryDropout, KeepAll
 from propensity.data.weight import Even, HalfLife
 from propensity.errors import ConfigurationError
-from propensity.training.loader import DateSampler, ExampleBatches, ExampleLoader, to_tensors
+from propensity.training.loader import HISTORY, DateSampler, ExampleBatches, ExampleLoader, to_tensors
 
 
 def seen(sampler: DateSampler) -> list[tuple[int, int]]:
@@ -65,6 +66,27 @@ def test_batches_hold_about_as_many_pairs_as_asked_for(small_world: dict[str, An
     offers = len(small_world["examples"].features.offers)
     assert loader.batch == 100 // offers
     assert ExampleLoader(small_world["examples"], small_world["preparation"], pairs=1, seed=1).batch == 1
+
+
+def test_bucketed_batches_hold_like_lengths_and_nothing_but_empty_slots_is_cut(small_world: dict[str, Any]) -> None:
+    examples, preparation = small_world["examples"], small_world["preparation"]
+    loader = ExampleLoader(examples, preparation, pairs=60, seed=3, bucketed=True)
+    lengths, sizes = loader.lengths(), [o.customer.size for o in examples.occasions]
+    plain, cut = (ExampleBatches(examples, preparation, trim) for trim in (False, True))
+    draws = list(DateSampler(sizes, loader.batch, 3, lengths=lengths))
+    for date, size in enumerate(sizes):
+        own = [draw.rows for draw in draws if draw.date == date]
+        assert sorted(np.concatenate(own).tolist()) == list(range(size))
+        spans = sorted((lengths[date][rows].min(), lengths[date][rows].max()) for rows in own)
+        assert all(one[1] <= other[0] for one, other in pairwise(spans))
+    for draw in draws[:6]:
+        whole, short = plain[draw].inputs, cut[draw].inputs
+        width = max(int(whole.length.max()), 1)
+        assert (whole.length <= torch.from_numpy(lengths[draw.date][draw.rows])).all()  # less where history is hidden
+        for name in whole._fields:
+            wanted = getattr(whole, name)[:, :width] if name in HISTORY else getattr(whole, name)
+            torch.testing.assert_close(getattr(short, name), wanted, rtol=0, atol=0, equal_nan=True)
+    assert sum(batch.inputs.kind.shape[0] for batch in loader.train_dataloader()) == sum(sizes)
 
 
 def test_hiding_everything_makes_a_customer_without_history_who_is_marked(small_world: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ class TrainingCutoffs:
     """
 
     step: int = 7
-    count: int = 28
+    count: int = 20
     minimum_history: int = 56
 
     def __post_init__(self) -> None:

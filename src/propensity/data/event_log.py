@@ -119,7 +119,20 @@ class EventLog:
         return replace(self, offsets=offsets, customers=self.customers.filter(pl.Series(kept)), meta=meta, **columns)
 
     def purchasers(self, day: int) -> np.ndarray:
-        """Rows of the customers with at least one purchase before `day`, ascending."""
+        """Rows of the customers with at least one purchase before `day`, ascending; guests are nobody's customers."""
+        return np.setdiff1d(self._buyers(day), self._guests, assume_unique=True)
+
+    def guests(self, day: int) -> np.ndarray:
+        """Rows of the guests with a purchase before `day`: they count for what items sell, and get no message."""
+        return np.intersect1d(self._buyers(day), self._guests, assume_unique=True)
+
+    @property
+    def _guests(self) -> np.ndarray:
+        if "guest" not in self.customers.columns:
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(self.customers["guest"].fill_null(False).to_numpy())
+
+    def _buyers(self, day: int) -> np.ndarray:
         bought = (self.kind == PURCHASE) & (self.day < day)
         total = np.concatenate([[0], np.cumsum(bought)])
         return np.flatnonzero(np.diff(total[self.offsets]))

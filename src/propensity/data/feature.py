@@ -23,7 +23,7 @@ from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.kernel.customer import customer_columns, customer_windows
 from propensity.kernel.event import KINDS
-from propensity.kernel.history import last_events
+from propensity.kernel.history import last_events, visible_events
 from propensity.kernel.outcome import outcomes, purchase_channels
 from propensity.kernel.pair import pair_columns, pair_windows, row_of_nothing
 
@@ -93,12 +93,12 @@ class Features:
         """What is visible of `customer (B,)`, rows of the log, at the snapshot's date."""
         hidden = Hidden.nothing(customer.size) if hidden is None else hidden
         person = self._customer(snapshot, customer, hidden)
-        item, kind, channel, gap, amount, length = self._history(snapshot.cutoff, customer, hidden)
+        token, kind, channel, gap, amount, length = self.histories(snapshot.cutoff, customer, hidden)
         launched = np.isin(np.arange(len(self.offers)), hidden.launched)
         return _filled(
-            token=self.item_code[item],
+            token=token,
             kind=kind,
-            channel=self.channel_code[channel],
+            channel=channel,
             gap=gap,
             amount=amount,
             length=length,
@@ -119,6 +119,10 @@ class Features:
         purchase_channels(self.events, customer, cutoff.day, cutoff.horizon, self.sold_through, channel)
         arrays: Any = (bought.astype(np.float32), money, visit.astype(np.float32), channel)
         return Outcomes(*arrays)
+
+    def lengths(self, cutoff: Cutoff, customer: np.ndarray) -> np.ndarray:
+        """Events of the history of `customer (B,)`, with nothing hidden: (B,) int64."""
+        return visible_events(self.events, customer, cutoff.day, self.rule.history)
 
     def _pair(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden, person: np.ndarray) -> np.ndarray:
         names = self.rule.pair
@@ -167,12 +171,17 @@ class Features:
         column["cohort_orders"][:] = np.log1p(column["orders_91"]) - cohort[:, 1]
         return out
 
-    def _history(self, cutoff: Cutoff, customer: np.ndarray, hidden: Hidden) -> tuple[np.ndarray, ...]:
+    def histories(self, cutoff: Cutoff, customer: np.ndarray, hidden: Hidden) -> tuple[np.ndarray, ...]:
+        """token (B, L, K), kind, channel, gap, amount (B, L) and length (B,) of the last events."""
         shape = (customer.size, self.rule.history)
         kinds = (np.int32, np.int32, np.int32, np.float32, np.float32)
-        out = tuple(np.empty(shape, dtype) for dtype in kinds) + (np.empty(customer.size, np.int64),)
-        last_events(self.events, self.sets, customer, cutoff.day, hidden.days, hidden.offer, out)
-        return out
+        item, kind, channel, gap, amount = (np.empty(shape, dtype) for dtype in kinds)
+        length = np.empty(customer.size, np.int64)
+        last_events(
+            *(self.events, self.sets, customer, cutoff.day, hidden.days, hidden.offer),
+            (item, kind, channel, gap, amount, length),
+        )
+        return self.item_code[item], kind, self.channel_code[channel], gap, amount, length
 
     def _channel_codes(self, names: tuple[str, ...]) -> np.ndarray:
         """Channel number in the log (-1 for none, the last entry) -> code among the names, 0 for another."""

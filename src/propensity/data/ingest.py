@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.atomic import whole_folder
+from propensity.atomic import full, whole_folder
 from propensity.data.column import ColumnFiles, replace_codes
 from propensity.data.encode import NEVER, Coded, Names, encode
+from propensity.data.erasure import erased
 from propensity.data.event_log import COLUMNS, EventLog, fingerprint, refuse_other
+from propensity.data.privacy import mask, pseudonymise, refuse_personal_ids, without_contact_data
+from propensity.data.rule import codes
 from propensity.data.source import Source, Tables
 from propensity.data.spill import Spill, bounds_of
 from propensity.errors import DataError
@@ -38,16 +42,33 @@ OPTIONAL = {
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
-def prepare(source: Source, out: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:
+def prepare(
+    source: Source, out: str | Path, notes: Mapping[str, str] | None = None, key: bytes | None = None
+) -> EventLog:
     """Loads `source` and leaves its log at `out`, whole or not at all, with `notes` (file name -> text) beside it.
 
-    Rows that were refused lie beside it too, in `quarantine/*.parquet`, with a column `reason`.
+    Rows that were refused lie beside it too, in `quarantine/*.parquet`, with a column `reason`. See `protected` for
+    what is done for persons.
     """
     refuse_other(out)
-    tables = source.load()
+    with readable():
+        tables = protected(source.load(), out, key)
     with whole_folder(out) as draft:
         ingest(tables, draft).seal(draft, notes)
     return EventLog.open(out)
+
+
+def protected(tables: Tables, out: str | Path, key: bytes | None) -> Tables:
+    """The tables without erased customers, addresses and phone numbers, and with ids under `key` if there is one.
+
+    Raises: DataError for ids that are addresses or phone numbers, where there is no key.
+    """
+    tables = erased(tables, out)
+    if key is None:
+        refuse_personal_ids(tables)
+    else:
+        tables = erased(pseudonymise(tables, key), out)
+    return without_contact_data(tables)
 
 
 def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
@@ -66,10 +87,19 @@ def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventL
     range_rows: rows, about, that are held at a time. Codes are ranks of the sorted ids, so they do not depend on the
     order of delivery. Raises: DataError for tables without a usable event, or that a reader cannot decode.
     """
-    try:
+    with readable():
         return _ingest(tables, folder, range_rows)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Says in words that tables, which are only read when they are needed, cannot be read."""
+    try:
+        yield
     except UNREADABLE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if full(error):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise DataError(f"the raw tables cannot be read ({reason}); deliver them again") from None
 
 
@@ -80,13 +110,14 @@ class Tally:
     rows: int = 0
     passed: int = 0
     nameless: int = 0
-    merged: int = 0
     used: int = 0
     purchases: int = 0
     first: int = NEVER
     last: int = ALWAYS
     kinds: set[str | None] = field(default_factory=set)
-    quarantined: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    merged: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
 
     def passing(self, rows: pl.DataFrame) -> None:
         """Rows that were not refused by themselves."""
@@ -140,7 +171,9 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     replace_codes(folder / "channel.npy", channels.ranks(channel))
     held = pl.DataFrame({"customer": ids, "count": np.concatenate(counts)})
     count = about.select("customer").join(held, on="customer", how="left", maintain_order="left")["count"].fill_null(0)
-    meta = {"rows": rows, "channels": channel.to_list(), "first_day": tally.first, "last_day": tally.last}
+    tally.remarks.update(tables.remarks)
+    meta: dict[str, Any] = {"rows": rows, "remarks": dict(sorted(tally.remarks.items())), "channels": channel.to_list()}
+    meta |= {"first_day": tally.first, "last_day": tally.last}
     columns: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
     return EventLog(
         offsets=np.concatenate([[0], np.cumsum(count.to_numpy())]).astype(np.int64),
@@ -161,8 +194,12 @@ def _share_out(
     for batch in events.collect_batches(engine="streaming"):
         tally.rows += batch.height
         if "reason" in batch.columns:
-            quarantine.add(batch.filter(pl.col("reason").is_not_null()))
-            batch = batch.filter(pl.col("reason").is_null()).drop("reason")
+            refused = batch.filter(pl.col("reason").is_not_null())
+            dropped = pl.col("reason").is_in(codes("drop"))
+            tally.dropped.update(dict(refused.filter(dropped)["reason"].value_counts().iter_rows()))
+            quarantine.add(refused.filter(~dropped))
+            given = [name for name in batch.columns if name.startswith("given.")]
+            batch = batch.filter(pl.col("reason").is_null()).drop("reason", *given)
         tally.passing(batch)
         if not tally.nameless:
             spill.add(batch)
@@ -176,7 +213,8 @@ def _settled(
     """The log's columns range by range, the ranges ascending by customer id."""
     for rows in spill.ranges():
         settled = tables.settle(rows)
-        tally.merged += settled.merged
+        tally.merged.update(settled.merged)
+        tally.remarks.update(settled.remarks)
         quarantine.add(settled.quarantined)
         if settled.accepted.height:
             coded = encode(settled.accepted, items, channels)
@@ -186,24 +224,20 @@ def _settled(
 
 def _account(tables: Tables, tally: Tally, quarantine: Quarantine) -> dict[str, Any]:
     """Where every row went; DataError unless each went somewhere, and some are events."""
-    left = sum(tables.dropped.values())
+    tally.dropped.update(tables.dropped)
+    tally.merged.update(tables.merged)
+    dropped, merged, aside = dict(tally.dropped), dict(tally.merged), dict(quarantine.reasons)
+    left = sum(tables.dropped.values()) + sum(tables.merged.values())
     read = tally.rows + left if tables.read is None else tables.read
-    found = tally.used + tally.merged + sum(quarantine.reasons.values()) + left
-    lost = dict(tables.dropped) | dict(quarantine.reasons)
+    found = tally.used + sum(sum(counts.values()) for counts in (merged, aside, dropped))
     if tally.used == 0:
-        raise DataError(f"no usable event among {read} rows (left out: {lost}); check the columns")
+        raise DataError(f"no usable event among {read} rows (left out: {dropped | aside}); check the columns")
     if tally.purchases == 0:
         raise DataError(f"none of {tally.used} events is a purchase; map data.source.columns.kind or leave it out")
     if read != found:
         raise DataError(f"{read} rows were read and {found} accounted for; a rule of the source loses or repeats rows")
-    reasons = dict(sorted(quarantine.reasons.items()))
-    return {
-        "in": read,
-        "used": tally.used,
-        "merged": tally.merged,
-        "quarantined": reasons,
-        "dropped": tables.dropped,
-    }
+    counts = {"merged": merged, "quarantined": aside, "dropped": dropped}
+    return {"in": read, "used": tally.used} | {name: dict(sorted(each.items())) for name, each in counts.items()}
 
 
 class Quarantine:
@@ -218,7 +252,8 @@ class Quarantine:
         """Takes rows with a column `reason`; none is fine."""
         if rows.height:
             self.folder.mkdir(exist_ok=True)
-            rows.write_parquet(self.folder / f"rows-{self.files:05d}.parquet")
+            told = [name for name, kind in rows.schema.items() if name.startswith("given.") and kind == pl.String]
+            rows.with_columns(mask(name) for name in told).write_parquet(self.folder / f"rows-{self.files:05d}.parquet")
             self.files += 1
             self.reasons.update(dict(rows["reason"].value_counts().iter_rows()))
 

@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from propensity.data.append import append
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.dropout import KeepAll
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.feature import FeatureRule, Features
-from propensity.data.ingest import prepare
+from propensity.data.ingest import build_log, prepare, protected, readable
 from propensity.data.offer import OfferRule, offers_before, on_sale
+from propensity.data.privacy import secret
 from propensity.data.snapshot import Snapshot, SnapshotBuilder, SnapshotRule
 from propensity.data.source import Source
 from propensity.data.vocabulary import Vocabulary
@@ -68,7 +70,8 @@ class Examples(NamedTuple):
 class Preparation:
     """Source, offers, horizon, training dates and features.
 
-    source: where raw tables come from; log: folder of the event log (None: `data/<source>`); horizon in days; offer,
+    source: where raw tables come from; log: folder of the event log (None: `data/<source>`);
+    pseudonym: the place of a key, `file:<path>` or `env:<name>`, under which ids are stored; horizon in days; offer,
     split, weight, dropout, feature, snapshot: the rules of the same names; end: no training label reaches this date
     (None: the end of the log).
     """
@@ -76,6 +79,7 @@ class Preparation:
     source: Source
     offer: OfferRule
     log: str | None = None
+    pseudonym: str | None = None
     horizon: int = 14
     end: str | None = None
     split: TrainingCutoffs = field(default_factory=TrainingCutoffs)
@@ -99,7 +103,19 @@ class Preparation:
 
     def prepare(self, out: str | Path) -> EventLog:
         """Reads the source and leaves its log at `out`, with a note of what it was made from."""
-        return prepare(self.source, out, {"origin.json": origin(self.source)})
+        key = None if self.pseudonym is None else secret(self.pseudonym)
+        return prepare(self.source, out, {"origin.json": origin(self.source)}, key)
+
+    def check(self) -> EventLog:
+        """The log that `prepare` would leave, in memory."""
+        key = None if self.pseudonym is None else secret(self.pseudonym)
+        with readable():
+            tables = protected(self.source.load(), self.log or self.default_log, key)
+        return build_log(tables)
+
+    def append(self, out: str | Path) -> EventLog:
+        """Adds the source's events, all later ones, to the log at `out`."""
+        return append(self.source, out)
 
     @property
     def default_log(self) -> str:
@@ -127,6 +143,7 @@ class Preparation:
         offers = every.take(np.flatnonzero(np.isin(every.name, vocabulary.offers)))
         features = Features(past, offers, vocabulary, self.feature)
         builder = SnapshotBuilder(past, offers, self.horizon, self.snapshot)
+        builder.foresee([cutoff.day for cutoff in cutoffs])
         occasions = [
             Occasion(features, builder.at(cutoff), past.purchasers(cutoff.day))
             for cutoff in track(cutoffs, "snapshots")

@@ -15,13 +15,14 @@ import numpy as np
 import polars as pl
 
 from propensity.data.cutoff import Cutoff
-from propensity.data.dropout import Hidden
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
+from propensity.data.trail import Asked, customer_trails, pair_trails
 from propensity.kernel.context import context_columns, offer_context
-from propensity.kernel.customer import customer_columns, customer_windows
+from propensity.kernel.customer import TENURE_CAP
 from propensity.kernel.outcome import outcomes
-from propensity.kernel.pair import pair_columns, pair_windows
+from propensity.kernel.pair_trail import pair_trail_columns
+from propensity.kernel.trail import trail_columns
 
 RECENCY_EDGES = np.array([4, 8, 15, 22, 29, 43, 64, 92, 137, 183, 274])  # days; a hazard is flat between two of them
 COUNT_EDGES = np.array([2, 3, 5, 9, 17])  # purchase days
@@ -29,6 +30,7 @@ CELLS = 1 + (RECENCY_EDGES.size + 1) * (COUNT_EDGES.size + 1)  # cell 0: never b
 TENURES = 13  # months since the first purchase, the last open
 CONTEXT_WINDOWS = np.array([7, 28, 91, 364])
 TASTES = (30, 90)  # half-lives in days of the tastes that affinity is computed from, ascending
+COHORT = (91,), ()  # the window, and no half-life, that cohorts are compared by
 BLOCK = 4096
 
 CONTEXT = (
@@ -105,6 +107,13 @@ class SnapshotBuilder:
         ids = log.customers["customer"]
         self.lot = ids.cast(pl.String).hash(seed=0).to_numpy()
         self.remembered: dict[int, Moments] = {}
+        self.foreseen: dict[int, np.ndarray] = {}
+
+    def foresee(self, days: Sequence[int]) -> None:
+        """Goes over the log once for dates that will be asked for, instead of once for each."""
+        everyone = np.arange(len(self.log))
+        made = customer_trails(self.log, Asked(days, *COHORT), everyone)
+        self.foreseen |= {day: made[:, :, d] for d, day in enumerate(sorted(days))}
 
     def at(self, cutoff: Cutoff) -> Snapshot:
         """The snapshot of a date; reads nothing dated at or after it."""
@@ -113,15 +122,16 @@ class SnapshotBuilder:
         past = [self._moments(day) for day in labelled if day > self.log.first_day]
         names = context_columns(tuple(CONTEXT_WINDOWS))
         totals = np.empty((len(self.offers), len(names)))
-        offer_context(self.events, self.sets, population, cutoff.day, self.horizon, CONTEXT_WINDOWS, totals)
+        everybody = np.concatenate([population, self.log.guests(cutoff.day)])
+        offer_context(self.events, self.sets, everybody, cutoff.day, self.horizon, CONTEXT_WINDOWS, totals)
         raw = dict(zip(names, totals.T, strict=True))
         exposure = min(cutoff.day - self.log.first_day, int(CONTEXT_WINDOWS[2]))
         now, sold = self._moments(cutoff.day), ~np.isnan(raw["age"])
         return Snapshot(
             cutoff=cutoff,
-            context=np.where(sold[:, None], _context(raw, population.size), np.nan),
+            context=np.where(sold[:, None], _context(raw, everybody.size), np.nan),
             gap=raw["gap_mean"],
-            rate=raw["days_91"] / max(population.size * exposure, 1),
+            rate=raw["days_91"] / max(everybody.size * exposure, 1),
             hazard=self._hazard(past),
             similar=regress_on_others(now.taste[len(sold) : -1, len(sold) : -1], self.rule.ridge_similar),
             together=regress_on_others(now.whole, self.rule.ridge_similar),
@@ -163,12 +173,14 @@ class SnapshotBuilder:
 
     def _state(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tastes (B, 2 M + 1) float32, with a column of ones, log purchase days (B, M), and hazard cells (B, M)."""
-        names = pair_columns((1,), TASTES)
-        pair = np.empty((rows.size, len(self.offers), len(names)), np.float32)
-        hidden = Hidden.nothing(rows.size)
-        window, half_life = np.array([1]), np.array(TASTES)
-        pair_windows(self.events, self.sets, rows, day, hidden.days, hidden.offer, window, half_life, pair)
-        column = {name: pair[:, :, k] for k, name in enumerate(names)}
+        shape = (rows.size, len(self.offers))
+        column = {f"decayed_{half_life}": np.zeros(shape, np.float32) for half_life in TASTES}
+        column |= {"recency": np.full(shape, np.nan, np.float32), "days_bought": np.zeros(shape, np.float32)}
+        asked = Asked([day], (), TASTES)
+        place = {name: k for k, name in enumerate(pair_trail_columns(*asked[1:]))}
+        for block in pair_trails(self.log, self.offers, asked, rows):
+            for name, grid in column.items():
+                grid[block.owner, block.offer] = block.column[:, place[name], 0]
         return tastes(column), np.log1p(column["days_bought"]), hazard_cell(column["recency"], column["days_bought"])
 
     def _bought(self, rows: np.ndarray, day: int) -> np.ndarray:
@@ -181,7 +193,7 @@ class SnapshotBuilder:
         m = len(self.offers)
         trials = sum((p.trials for p in past), np.zeros((m, CELLS)))
         hits = sum((p.hits for p in past), np.zeros((m, CELLS)))
-        overall = (hits.sum(0) + 0.5) / (trials.sum(0) + 10.0)
+        overall = _carried(hits.sum(0), trials.sum(0), self.rule.shrink)
         return (hits + self.rule.shrink * overall) / (trials + self.rule.shrink)
 
     def _follow(self, past: list[Moments]) -> np.ndarray:
@@ -198,13 +210,11 @@ class SnapshotBuilder:
         return np.array(weights, np.float32)
 
     def _cohort(self, population: np.ndarray, cutoff: Cutoff) -> np.ndarray:
-        names = customer_columns((91,), ())
-        rows = np.empty((population.size, len(names)), np.float32)
-        customer_windows(
-            *(self.events, self.sets, len(self.offers), population, cutoff.day, self.horizon),
-            *(np.zeros(population.size, np.int64), np.array([91]), np.zeros(0, np.int64), rows),
-        )
-        month = tenure_month(rows[:, names.index("tenure")])
+        if cutoff.day not in self.foreseen:
+            self.foresee([cutoff.day])
+        rows = self.foreseen[cutoff.day][population]
+        names = trail_columns(*COHORT)
+        month = tenure_month(np.minimum(np.nan_to_num(rows[:, names.index("since_first")]), TENURE_CAP))
         size = np.bincount(month, minlength=TENURES) + 1e-9
         logs = [np.log1p(np.maximum(rows[:, names.index(name)], 0)) for name in ("spend_91", "orders_91")]
         return np.stack([np.bincount(month, values, minlength=TENURES) / size for values in logs], axis=1)
@@ -250,6 +260,20 @@ def hazard_cell(recency: np.ndarray, days_bought: np.ndarray) -> np.ndarray:
     row = np.digitize(np.nan_to_num(recency), RECENCY_EDGES)
     column = np.digitize(days_bought, COUNT_EDGES)
     return np.where(days_bought > 0, 1 + row * (COUNT_EDGES.size + 1) + column, 0)
+
+
+def _carried(hits: np.ndarray, trials: np.ndarray, shrink: float) -> np.ndarray:
+    """Share of hits in each cell (CELLS,), drawn to the cell of the same count that is next in recency.
+
+    So cells that nobody was in, such as silences longer than the log had seen, go on where the last known one ended.
+    """
+    share = (hits + 0.5) / (trials + 10.0)
+    rows_hit, rows_tried = (x[1:].reshape(RECENCY_EDGES.size + 1, -1) for x in (hits, trials))
+    prior = (rows_hit.sum(0) + 0.5) / (rows_tried.sum(0) + 10.0)
+    for row in range(RECENCY_EDGES.size + 1):
+        prior = (rows_hit[row] + shrink * prior) / (rows_tried[row] + shrink)
+        share[1 + row * prior.size : 1 + (row + 1) * prior.size] = prior
+    return share
 
 
 def tenure_month(tenure: np.ndarray) -> np.ndarray:

@@ -58,3 +58,12 @@ def belongs(sets: Sets, item: int, offer: int) -> bool:
         for k in range(sets.offsets[item], sets.offsets[item + 1]):
             found = found or sets.offer[k] == offer
     return found
+
+
+@njit(cache=True, nogil=True)
+def visible_events(events: Events, customer: np.ndarray, cutoff: int, most: int) -> np.ndarray:
+    """How many events of each customer (B,) are visible on a day, at most `most`: (B,) int64."""
+    count = np.empty(customer.size, np.int64)
+    for b in range(customer.size):
+        count[b] = min(first_at(events, customer[b], cutoff) - events.offsets[customer[b]], most)
+    return count

@@ -66,7 +66,12 @@ def ratio(part: float, whole: float) -> float:
 def total_weight(order: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weight of all ranked customers, by column: (W,) int32."""
     total = np.zeros(weight.shape[1], np.int32)
-    add_weights(total, weight, order, 0, order.size)
+    if order.size == weight.shape[0]:  # everybody: in the order of memory, not of rank
+        for row in weight:
+            for w in range(total.size):
+                total[w] += row[w]
+    else:
+        add_weights(total, weight, order, 0, order.size)
     return total
 
 

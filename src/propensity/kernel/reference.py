@@ -1,5 +1,6 @@
 """What the kernels mean, in plain NumPy: one customer and one offer at a time, columns by name.
 
+Nothing but NumPy is imported: a bundle carries this file, and rebuilds inputs by it where propensity is not installed.
 `log` maps `offsets` (N+1,) and the names of the log's columns (E,) to arrays; `belongs` (I, M) bool says which offers
 an item belongs to.
 """
@@ -10,11 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from propensity.kernel.context import context_columns
-from propensity.kernel.customer import customer_columns
-from propensity.kernel.event import MESSAGE, PURCHASE, REDEMPTION, RETURN, VIEW
-from propensity.kernel.pair import pair_columns
-
+PURCHASE, VIEW, MESSAGE, REDEMPTION, RETURN = range(5)  # as in event.py
 Columns = Mapping[str, np.ndarray]
 LONG_AGO = np.iinfo(np.int64).min
 
@@ -72,9 +69,9 @@ def pair_reference(
     hide_offer: np.ndarray,
     windows: Sequence[int],
     half_lives: Sequence[int],
+    names: Sequence[str],
 ) -> np.ndarray:
-    """`pair_windows`: (B, M, P)."""
-    names = pair_columns(tuple(windows), tuple(half_lives))
+    """`pair_windows`: (B, M, P), the columns `names`."""
     out = np.empty((customer.size, belongs.shape[1], len(names)))
     for b, n in enumerate(customer):
         seen = between(log, n, LONG_AGO, cutoff - hide_days[b])
@@ -123,9 +120,9 @@ def customer_reference(
     hide_days: np.ndarray,
     windows: Sequence[int],
     half_lives: Sequence[int],
+    names: Sequence[str],
 ) -> np.ndarray:
-    """`customer_windows`: (B, F)."""
-    names = customer_columns(tuple(windows), tuple(half_lives))
+    """`customer_windows`: (B, F), the columns `names`."""
     out = np.empty((customer.size, len(names)))
     for b, n in enumerate(customer):
         seen = between(log, n, LONG_AGO, cutoff - hide_days[b])
@@ -191,10 +188,15 @@ def contact_row(seen: Columns, cutoff: int) -> dict[str, float]:
 
 
 def context_reference(
-    log: Columns, belongs: np.ndarray, customer: np.ndarray, cutoff: int, horizon: int, windows: Sequence[int]
+    log: Columns,
+    belongs: np.ndarray,
+    customer: np.ndarray,
+    cutoff: int,
+    horizon: int,
+    windows: Sequence[int],
+    names: Sequence[str],
 ) -> np.ndarray:
-    """`offer_context`: (M, C)."""
-    names = context_columns(tuple(windows))
+    """`offer_context`: (M, C), the columns `names`."""
     bought = [of_kind(between(log, n, LONG_AGO, cutoff), PURCHASE) for n in customer]
     rows = [
         offer_row([of_offer(b, belongs, m) for b in bought], cutoff, horizon, windows) for m in range(belongs.shape[1])

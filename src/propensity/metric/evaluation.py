@@ -62,7 +62,7 @@ def evaluate(
         cells, change = models[reference]["mean"]["all"], differences[incumbent]
         against = contest(cells, change, incumbent, fraction, effective_customers(truths))
     return {
-        "verdict": against["verdict"] if against else None,
+        "verdict": word(against) if against else None,
         "contest": against,
         "remarks": remarks(truths, made),
         "models": models,
@@ -75,6 +75,15 @@ def evaluate(
         "calibration": {name: calibration_table(truths, each) for name, each in made.items()},
         "offers": {yard.truth.cutoff: offer_table(yard, each) for yard, each in our_predictions},
     }
+
+
+def word(contest: Mapping[str, Any]) -> str | None:
+    """The answer in a word; where nothing can be told, and the data are too few, that is the answer.
+
+    >>> word({"verdict": None, "underpowered": True})
+    'underpowered'
+    """
+    return contest["verdict"] or ("underpowered" if contest["underpowered"] else None)
 
 
 def _judged(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from propensity.errors import DataError
+from propensity.kernel.order import falling
 from propensity.kernel.rank import purchase_ranking
 
 
@@ -44,7 +45,7 @@ def lift(score: np.ndarray, bought: np.ndarray, fraction: float = 0.1, weight: n
 
 def descending(score: np.ndarray) -> np.ndarray:
     """Row numbers, best score first; ties stay in row order, and no metric here depends on it."""
-    return np.argsort(-score, kind="stable")
+    return falling(score)
 
 
 def floating(score: np.ndarray) -> np.ndarray:

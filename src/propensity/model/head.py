@@ -13,7 +13,11 @@ PRIOR = 5.0  # purchases that the network's own guess of a customer's channels c
 
 
 class ValueHead(nn.Module):
-    """Linear in the pair's columns, the state and the offer: (B, M, P), (B, D), (M, D) -> (B, M, 2)."""
+    """Linear in the pair's columns, the state and the offer: (B, M, P), (B, D), (M, D) -> (B, M, 2).
+
+    Notable: reads the state as purchases shaped it, and does not shape it: the few amounts of a customer, met again at
+    every date, would be learned by heart.
+    """
 
     def __init__(self, pair: int, width: int) -> None:
         super().__init__()

@@ -61,10 +61,7 @@ class Member(nn.Module):
         self.channel = ChannelHead(sizes.sold_through, width) if len(sizes.sold_through) > 1 else None
 
     def forward(self, inputs: Inputs, pair_BMP: Tensor, customer_BF: Tensor, context_MC: Tensor) -> Outputs:
-        state_BD = self.customer(customer_BF)
-        if self.encoder is not None and self.event is not None:
-            state_BD = state_BD + self.encoder(self.event(inputs), inputs.length)
-        state_BD = self.dropout(state_BD)
+        state_BD = self.state(inputs, customer_BF)
         offer_MD = self.offer(inputs.offer, inputs.attribute, context_MC)
         logit_BM = self._opinion(pair_BMP, state_BD, offer_MD)
         if self.season is not None:
@@ -74,7 +71,14 @@ class Member(nn.Module):
             visit_B = self.visit(state_BD)
             logit_BM = within_visit(visit_B[:, None], logit_BM)
         channel_BK = state_BD[:, :0] if self.channel is None else self.channel(inputs, state_BD)
-        return Outputs(logit_BM, self.value(pair_BMP, state_BD, offer_MD), visit_B, state_BD, channel_BK)
+        return Outputs(logit_BM, self.value(pair_BMP, state_BD.detach(), offer_MD), visit_B, state_BD, channel_BK)
+
+    def state(self, inputs: Inputs, customer_BF: Tensor) -> Tensor:
+        """Each customer's columns and events as one vector: (B, D)."""
+        state_BD = self.customer(customer_BF)
+        if self.encoder is not None and self.event is not None:
+            state_BD = state_BD + self.encoder(self.event(inputs), inputs.length)
+        return self.dropout(state_BD)
 
     def _opinion(self, pair_BMP: Tensor, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
         """The experts' logits, weighed pair by pair: (B, M)."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from torch import nn
 
 from propensity.data.batch import Inputs, Sizes
+from propensity.data.feature import MARKET, SIBLING
 from propensity.errors import ConfigurationError
 from propensity.model.member import Member, Part
 from propensity.model.outputs import Outputs, agreed
 from propensity.model.scale import Scale
 
 OPTIONAL_PAIR = ("recency", "gap_mean", "expected")  # missing: never bought; on one day only; by nobody
+RANKED_PAIR = (*MARKET, *SIBLING)
 OPTIONAL_CUSTOMER = ("recency", "gap_mean")
 OPTIONAL_CONTEXT = ("age",)  # missing: bought by nobody
 
@@ -42,7 +44,8 @@ class OfferNet(nn.Module):
         super().__init__()
         if members < 1:
             raise ConfigurationError(f"a network of {members} members has no answer; give model.members=1 or more")
-        self.scale_pair = Scale(len(sizes.pair), tuple(sizes.pair.index(name) for name in OPTIONAL_PAIR))
+        optional, ranked = (tuple(map(sizes.pair.index, names)) for names in (OPTIONAL_PAIR, RANKED_PAIR))
+        self.scale_pair = Scale(len(sizes.pair), optional, ranked)
         self.scale_customer = Scale(
             len(sizes.customer), tuple(sizes.customer.index(name) for name in OPTIONAL_CUSTOMER)
         )

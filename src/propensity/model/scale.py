@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+WIDEST = 6.0  # deviations from the mean
+SPREAD = 1.7  # ranks run from -SPREAD to SPREAD, and so have about the deviation of what stands beside them
+KNOTS = 17  # of a column's distribution
 
 
 def signed_log(x: Tensor) -> Tensor:
@@ -12,37 +18,79 @@ def signed_log(x: Tensor) -> Tensor:
 
 
 class Scale(nn.Module):
-    """Standardised signed logs, 0 where missing, followed by a flag for each column that can be missing.
+    """Standardised signed logs, 0 where missing; the rank of each `ranked` column; a flag for each that can be missing.
 
-    **Shape** (..., K) with NaN -> (..., K + number of `optional` columns).
+    Notable: nothing leaves the range that was met in training, so columns that grow with the calendar stop at its edge,
+    as they do for trees. Ranks tell small values of a column apart that its deviation would press together: most
+    affinities, and most chances, are a hundredth of the largest.
+
+    **Shape** (..., K) with NaN -> (..., K + number of `ranked` columns + number of `optional` columns).
     """
 
     mean: Tensor
     deviation: Tensor
+    low: Tensor
+    high: Tensor
     flagged: Tensor
+    ranked: Tensor
+    knots: Tensor
 
-    def __init__(self, columns: int, optional: tuple[int, ...] = ()) -> None:
+    def __init__(self, columns: int, optional: tuple[int, ...] = (), ranked: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(columns))
         self.register_buffer("deviation", torch.ones(columns))
+        self.register_buffer("low", torch.full((columns,), -WIDEST))
+        self.register_buffer("high", torch.full((columns,), WIDEST))
         self.register_buffer("flagged", torch.tensor(optional, dtype=torch.int64))
-        self.size = columns + len(optional)
+        self.register_buffer("ranked", torch.tensor(ranked, dtype=torch.int64))
+        self.register_buffer("knots", torch.zeros(KNOTS, len(ranked)))
+        self.size = columns + len(ranked) + len(optional)
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
-        """Takes mean and deviation of the present values of each column; a constant column becomes 0."""
-        flat = signed_log(x).reshape(-1, x.shape[-1]).double()
+        """Takes mean, deviation, range and distribution of the present values of each column; a constant column
+        becomes 0."""
+        rows = x.reshape(-1, x.shape[-1])
+        flat = signed_log(rows).double()
         present = ~torch.isnan(flat)
         count = present.sum(0).clamp(min=1)
         mean = torch.where(present, flat, 0.0).sum(0) / count
         variance = torch.where(present, (flat - mean) ** 2, 0.0).sum(0) / count
+        deviation = torch.where(variance > 1e-10, variance.sqrt(), 1e12)
+        scaled = (flat - mean) / deviation
         self.mean.copy_(mean)
-        self.deviation.copy_(torch.where(variance > 1e-10, variance.sqrt(), 1e12))
+        self.deviation.copy_(deviation)
+        self.low.copy_(torch.where(present, scaled, math.inf).amin(0).clamp(-WIDEST, 0.0))
+        self.high.copy_(torch.where(present, scaled, -math.inf).amax(0).clamp(0.0, WIDEST))
+        for column, k in enumerate(self.ranked.tolist()):
+            self.knots[:, column] = quantiles(rows[:, k])
 
     def forward(self, x: Tensor) -> Tensor:
         missing = torch.isnan(x)
         scaled = (signed_log(x) - self.mean) * (1.0 / self.deviation)
-        scaled = scaled.clamp(-6.0, 6.0).masked_fill(missing, 0.0)
-        if self.flagged.numel() == 0:
-            return scaled
-        return torch.cat([scaled, missing.index_select(-1, self.flagged).to(scaled.dtype)], dim=-1)
+        parts = [torch.minimum(torch.maximum(scaled, self.low), self.high).masked_fill(missing, 0.0)]
+        if self.ranked.numel():
+            rank = ranks(x.index_select(-1, self.ranked), self.knots)
+            parts.append(rank.masked_fill(missing.index_select(-1, self.ranked), 0.0))
+        if self.flagged.numel():
+            parts.append(missing.index_select(-1, self.flagged).to(scaled.dtype))
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+
+
+def quantiles(column: Tensor) -> Tensor:
+    """(K,) -> (KNOTS,) of the values that are neither missing nor 0, from one extreme to the other."""
+    values = column[~torch.isnan(column) & (column != 0)].double().sort().values
+    if values.numel() == 0:
+        return values.new_zeros(KNOTS)
+    place = torch.linspace(0, values.numel() - 1, KNOTS, dtype=torch.float64).round().long()
+    return values[place]
+
+
+def ranks(x: Tensor, knots: Tensor) -> Tensor:
+    """Where x (..., R) lies in distributions with `knots` (KNOTS, R), linearly in between: -SPREAD to SPREAD."""
+    width = knots[1:] - knots[:-1]
+    steep = torch.where(width > 0, 1.0 / width.clamp(min=1e-12), 0.0)
+    passed = torch.zeros_like(x)
+    for start, slope in zip(knots[:-1], steep, strict=True):
+        passed = passed + ((x - start) * slope).clamp(0.0, 1.0)
+    return passed * (2.0 * SPREAD / (KNOTS - 1)) - SPREAD

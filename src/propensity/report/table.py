@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from propensity.data.event_log import EventLog, to_date
+from propensity.data.rule import RULE, WAYS
 from propensity.metric.contest import sign
 from propensity.report.money import sentence
 from propensity.report.verdict import verdict_line
@@ -65,28 +66,53 @@ def plain_table(title: str) -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
 
 
-def show_log(log: EventLog, out: str) -> None:
-    """Where every raw row went, and what the log holds."""
-    table = plain_table(f"event log at {out}")
+def show_log(log: EventLog, out: str | None) -> None:
+    """Where every raw row went, and what the log at `out` holds; None: it was only tried."""
+    table = plain_table("what would become of the rows" if out is None else f"event log at {out}")
     table.add_column("rows")
     table.add_column("number", justify="right")
-    rows = log.meta["rows"]
-    lines = {"read": rows["in"], "used": rows["used"], "merged into others": rows.get("merged", 0)}
-    lines |= {f"quarantined: {k}": v for k, v in rows.get("quarantined", {}).items()}
-    lines |= {f"left out: {k}": v for k, v in rows["dropped"].items()}
-    for name, number in lines.items():
-        table.add_row(name, f"{number:,}")
+    table.add_column("what that is")
+    for name, number, what in account(log.meta):
+        table.add_row(name, f"{number:,}", what)
     SCREEN.print(table)
+    if out and log.meta["rows"]["quarantined"]:
+        SCREEN.print(f"quarantined rows: {out}/quarantine/*.parquet", highlight=False, soft_wrap=True)
     SCREEN.print(
         f"{len(log):,} customers, {log.items.height:,} items, {log.day.size:,} events from {to_date(log.first_day)} to "
         f"{to_date(log.last_day)}; fingerprint {log.fingerprint}"
     )
 
 
+def account(meta: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """Lines of a table of rows: what was read and used, where the rest went, and what is worth a word."""
+    rows = meta["rows"]
+    lines = [("read", rows["in"], ""), ("used", rows["used"], "")]
+    for way in WAYS:
+        lines += [(f"{way}: {code}", count, _meaning(code)) for code, count in rows[way].items()]
+    return lines + [(f"note: {code}", count, _meaning(code)) for code, count in meta.get("remarks", {}).items()]
+
+
+def _meaning(code: str) -> str:
+    """What a rule says, or nothing for a source's own."""
+    return RULE[code].meaning if code in RULE else ""
+
+
 def show_run(out: str) -> None:
     """What training left behind."""
     files = ", ".join(sorted(path.name for path in Path(out).iterdir()))
     SCREEN.print(f"run at {out}: {files}")
+
+
+def show_forgotten(customer: str, forgotten: Any) -> None:
+    """Where a customer's rows were removed, and which models still remember them."""
+    table = plain_table(f"customer {customer} is forgotten; a search finds them no more")
+    table.add_column("where")
+    table.add_column("rows removed", justify="right")
+    for place, rows in forgotten.removed.items():
+        table.add_row(escape(place), f"{rows:,}")
+    SCREEN.print(table)
+    models = ", ".join(forgotten.models) or "none"
+    SCREEN.print(f"models that were trained with them: {models}", highlight=False, soft_wrap=True)
 
 
 def show_scores(scores: Scores, out: str) -> None:

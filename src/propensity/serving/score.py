@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from propensity.data.cutoff import cutoff_of
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.offer import buyers
@@ -12,6 +14,15 @@ from propensity.errors import ConfigurationError
 from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
 from propensity.training.checkpoint import load_trained
 from propensity.training.predict import predict_both
+
+
+def by_bundle(cfg: DictConfig) -> bool:
+    """Whether a bundle is asked rather than a run; ConfigurationError unless it is exactly one of them."""
+    if (cfg.run is None) == (cfg.bundle is None):
+        raise ConfigurationError("score a run or a bundle; give run=runs/demo or bundle=bundle")
+    if cfg.bundle is None and (cfg.top or cfg.top_per_customer):
+        raise ConfigurationError("top and top_per_customer are cut from a bundle; export the run first")
+    return cfg.bundle is not None
 
 
 def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: Callable[[str], None]) -> Scores:

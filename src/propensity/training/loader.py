@@ -18,11 +18,18 @@ from propensity.data.preparation import Examples, Preparation
 from propensity.errors import ConfigurationError
 
 Fields = TypeVar("Fields", Inputs, Outcomes)
+HISTORY = ("token", "kind", "channel", "gap", "amount")
 
 
 def to_tensors(fields: Fields) -> Fields:
     """The same fields as tensors that share memory with the arrays."""
     return type(fields)(*(torch.from_numpy(np.ascontiguousarray(array)) for array in fields))
+
+
+def trimmed(inputs: Inputs) -> Inputs:
+    """The same histories without the slots that are empty for every customer of the batch."""
+    width = max(int(inputs.length.max()), 1) if len(inputs.length) else 1
+    return inputs._replace(**{name: getattr(inputs, name)[:, :width] for name in HISTORY})
 
 
 class Draw(NamedTuple):
@@ -34,10 +41,10 @@ class Draw(NamedTuple):
 
 
 class ExampleBatches(Dataset[Batch]):
-    """Draw -> Batch."""
+    """Draw -> Batch; with `trim`, histories are as wide as the longest of the batch."""
 
-    def __init__(self, examples: Examples, preparation: Preparation) -> None:
-        self.examples, self.preparation = examples, preparation
+    def __init__(self, examples: Examples, preparation: Preparation, trim: bool = False) -> None:
+        self.examples, self.preparation, self.trim = examples, preparation, trim
 
     def __getitem__(self, draw: Draw) -> Batch:
         features, snapshot, customer = self.examples.occasions[draw.date]
@@ -45,6 +52,7 @@ class ExampleBatches(Dataset[Batch]):
         rng = np.random.default_rng(draw.seed)
         hidden = self.preparation.dropout.draw(rng, rows.size, len(features.offers))
         inputs = to_tensors(features.inputs(snapshot, rows, hidden))
+        inputs = trimmed(inputs) if self.trim else inputs
         outcomes = to_tensors(features.outcomes(snapshot.cutoff, rows))
         return Batch(inputs, outcomes, torch.from_numpy(self.examples.weights[draw.date]))
 
@@ -52,10 +60,20 @@ class ExampleBatches(Dataset[Batch]):
 class DateSampler(Sampler[Draw]):
     """Shuffles customers within each date and batches over all dates; every process gets as many batches as the others.
 
-    Args: sizes, customers at each date; batch, customers per draw; rank and world of a distributed run.
+    Args: sizes, customers at each date; batch, customers per draw; rank and world of a distributed run; lengths, of the
+    history of every customer at each date: given, a batch holds customers with histories of like length.
     """
 
-    def __init__(self, sizes: list[int], batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        sizes: list[int],
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        lengths: list[np.ndarray] | None = None,
+    ) -> None:
+        self.lengths = lengths
         self.sizes, self.batch, self.seed, self.rank, self.world = sizes, batch, seed, rank, world
         if (batches := sum(-(-size // batch) for size in sizes)) < world:
             raise ConfigurationError(f"{batches} batches cannot be shared by {world} processes; lower training.pairs")
@@ -73,28 +91,38 @@ class DateSampler(Sampler[Draw]):
         rng = np.random.default_rng((self.seed, self.epoch))
         draws = []
         for date, size in enumerate(self.sizes):
-            parts = np.array_split(rng.permutation(size), -(-size // self.batch))
+            rows = rng.permutation(size)
+            if self.lengths is not None:
+                rows = rows[np.argsort(self.lengths[date][rows], kind="stable")]
+            parts = np.array_split(rows, -(-size // self.batch))
             draws += [Draw(date, rows, int(rng.integers(2**31))) for rows in parts]
         order = rng.permutation(len(draws))[self.rank :: self.world][: len(self)]
         yield from (draws[k] for k in order)
 
 
 class ExampleLoader(pl.LightningDataModule):
-    """Feeds training examples; `pairs` customer x offer pairs make a batch."""
+    """Feeds training examples; `pairs` customer x offer pairs make a batch.
 
-    def __init__(self, examples: Examples, preparation: Preparation, pairs: int, seed: int) -> None:
+    bucketed: a batch holds customers with histories of like length, and no empty slots beyond the longest.
+    """
+
+    def __init__(
+        self, examples: Examples, preparation: Preparation, pairs: int, seed: int, bucketed: bool = False
+    ) -> None:
         super().__init__()
-        self.examples, self.preparation, self.seed = examples, preparation, seed
+        self.examples, self.preparation, self.seed, self.bucketed = examples, preparation, seed, bucketed
         self.batch = max(pairs // len(examples.features.offers), 1)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sizes = [occasion.customer.size for occasion in self.examples.occasions]
-        sampler = DateSampler(sizes, self.batch, self.seed, rank, world)
-        pin = torch.cuda.is_available()
-        return DataLoader(
-            ExampleBatches(self.examples, self.preparation), sampler=sampler, batch_size=None, pin_memory=pin
-        )
+        sampler = DateSampler(sizes, self.batch, self.seed, rank, world, self.lengths() if self.bucketed else None)
+        batches = ExampleBatches(self.examples, self.preparation, trim=self.bucketed)
+        return DataLoader(batches, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())
+
+    def lengths(self) -> list[np.ndarray]:
+        """Events in the history of every customer of each date."""
+        return [o.features.lengths(o.snapshot.cutoff, o.customer) for o in self.examples.occasions]
 
     def sample(self, batches: int = 20) -> Inputs:
         """Inputs of a few batches spread over the dates, joined; history, offers and season are those of the first."""

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +24,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 
-from propensity.atomic import whole_file
+from propensity.atomic import only_writer, whole_file
 from propensity.data.event_log import EventLog, to_date
 from propensity.data.preparation import Examples, Preparation
 from propensity.errors import ConfigurationError, GateError
 from propensity.model.offer_net import OfferNet
+from propensity.training.audit import record
 from propensity.training.checkpoint import FILE, load_trained, save_trained
 from propensity.training.loader import ExampleLoader
 from propensity.training.module import Loss, MakeOptimizer, PropensityModule
@@ -40,14 +42,16 @@ PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
 class Fit:
     """How a network is fitted: length, batches, optimizer, hardware.
 
-    steps: batches after which a run ends (-1: it ends with its epochs). threads: of torch on a CPU, None for its own
-    choice; with more than one, each waits for the others at every layer, and for whoever else wants their cores.
+    steps: batches after which a run ends (-1: it ends with its epochs). bucketed: customers with histories of like
+    length share a batch, so that an encoder of events meets few empty slots. threads: of torch on a CPU, None for its
+    own choice; with more than one, each waits for the others at every layer, and for whoever else wants their cores.
     """
 
     optimizer: MakeOptimizer
     logger: Callable[..., Any] | None = None
-    epochs: int = 2
+    epochs: int = 3
     pairs: int = 32_768
+    bucketed: bool = False
     average: float | None = 0.995
     warmup: float = 0.1
     clip: float = 1.0
@@ -145,11 +149,13 @@ def train(
         return done, preparation, examples, log
     model: OfferNet = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
     fit: Fit = instantiate(cfg.training, _convert_="all")
-    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed)
+    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed, fit.bucketed)
     model.fit_scales(loader.sample())
-    resume = unfinished(folder, about)
-    fit(model, instantiate(cfg.loss), loader, folder, resume)
-    finish(folder, model, examples, about, cfg)
+    with only_writer(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
+        keep_record(cfg.out, folder, log, preparation.log or preparation.default_log, about)
+        resume = unfinished(folder, about)
+        fit(model, instantiate(cfg.loss), loader, folder, resume)
+        finish(folder, model, examples, about, cfg)
     return model, preparation, examples, log
 
 
@@ -199,6 +205,11 @@ def unfinished(folder: Path, about: dict[str, Any]) -> str | None:
         return str(last)
     begin(progress, json.dumps(about))
     return None
+
+
+@rank_zero_only
+def keep_record(out: str, folder: Path, log: EventLog, place: str, about: dict[str, Any]) -> None:
+    record(Path(out).parent, folder, log, place, about)
 
 
 @rank_zero_only

@@ -9,12 +9,14 @@ import polars as pl
 
 
 class Settled(NamedTuple):
-    """What became of some rows: those `accepted`, in their order; how many were `merged` into others; those
-    `quarantined`, with a column `reason`. The three add up to the rows that were settled."""
+    """What became of some rows: those `accepted`, in their order; how many were `merged` into others, by rule; those
+    `quarantined`, with a column `reason`. The three add up to the rows that were settled. remarks: rule -> rows that
+    were accepted and are worth a word."""
 
     accepted: pl.DataFrame
-    merged: int
+    merged: dict[str, int]
     quarantined: pl.DataFrame
+    remarks: dict[str, int] = {}
 
 
 def unscreened(events: pl.LazyFrame) -> pl.LazyFrame:
@@ -24,7 +26,7 @@ def unscreened(events: pl.LazyFrame) -> pl.LazyFrame:
 
 def as_delivered(rows: pl.DataFrame) -> Settled:
     """Every row is an event of its own."""
-    return Settled(rows, 0, rows.clear())
+    return Settled(rows, {}, rows.clear())
 
 
 class Tables(NamedTuple):
@@ -40,12 +42,15 @@ class Tables(NamedTuple):
     dropped). dropped: rule -> rows that the source left out.
 
     screen judges rows one by one, in a stream, before anything else is known of them: it is given `events` and returns
-    them in the same order with a column `reason`, text, null for a row that may pass. Rows with a reason go to the
-    quarantine as they are. The rows that pass need a customer, a day and a kind.
+    them in the same order with a column `reason`, a code of `propensity.data.rule.RULES`, null for a row that may pass.
+    Rows that a rule drops are counted, others with a reason go to the quarantine as they are, with their columns
+    `given.x`, which the rows that pass lose. The rows that pass need a customer, a day and a kind.
     settle judges rows that must be seen together, such as a delivery repeated, an order corrected or a return before
     its purchase: it is given all rows that passed of some customers, in the order of delivery and without `reason`, and
     says what becomes of them. It is called once for each group of customers, a few million rows at a time, and may not
     depend on which customers share a group.
+    merged: rule -> raw rows that are not among `events`, because others stand for them. remarks: rule -> what is worth
+    a word beside the rows.
     """
 
     events: pl.LazyFrame
@@ -55,6 +60,8 @@ class Tables(NamedTuple):
     read: int | None
     screen: Callable[[pl.LazyFrame], pl.LazyFrame] = unscreened
     settle: Callable[[pl.DataFrame], Settled] = as_delivered
+    merged: dict[str, int] = {}
+    remarks: dict[str, int] = {}
 
 
 class Source(Protocol):

@@ -1,11 +1,18 @@
-"""Delivered files as scans with readable columns: where they are, whether they open, what their cells mean."""
+"""Delivered files as scans: where they are, whether they open, in which encoding, which of their lines are whole."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import codecs
+import csv
+import gzip
+import hashlib
+import io
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from glob import glob
 from pathlib import Path
+from typing import IO, Any
 
 import polars as pl
 
@@ -13,28 +20,40 @@ from propensity.errors import ConfigurationError, DataError
 
 PARQUET = (".parquet", ".pq")
 TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".csv.zst")
-UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, csv.Error)
+MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+ROW = "row_in_file"
+CHUNK = 1 << 22
+LINE = {"line": pl.String}
 
 
-def open_tables(
-    path: str, setting: str, wanted: Mapping[str, str], separator: str = ",", infer: bool = False
-) -> pl.LazyFrame:
-    """The files of `path`, one after the other by name, under their own column names.
+@dataclass(frozen=True)
+class Delivery:
+    """One file: its scan, `row_in_file` counting records from 1; its columns; the records of another length."""
 
-    wanted: column -> the setting that asks for it. Cells of text files are text, unless `infer` finds better types
-    for all but the wanted. Raises: ConfigurationError for a missing file or column, DataError for an unreadable file.
-    """
-    frames = [open_table(file, wanted, separator, infer) for file in find_files(path, setting)]
-    for file, frame in frames:
-        have = frame.collect_schema().names()
-        for column, asks in wanted.items():
-            if column not in have:
-                raise ConfigurationError(
-                    f"{asks}={column} is no column of {file}; nearest is {nearest(column, have)!r} of {len(have)}"
-                )
-    if infer:
-        return pl.concat([frame for _, frame in frames], how="diagonal_relaxed")
-    return pl.concat([frame.select(*wanted) for _, frame in frames], how="vertical_relaxed")
+    file: Path
+    frame: pl.LazyFrame
+    schema: pl.Schema
+    ragged: list[int] = field(default_factory=list)
+    encoding: str | None = None
+
+    def column(self, name: str, setting: str) -> str:
+        """The column, if it is there; ConfigurationError with the nearest name otherwise."""
+        names = [c for c in self.schema.names() if c != ROW]
+        if name not in names:
+            near = nearest(name, names)
+            raise ConfigurationError(
+                f"{setting}={name} is no column of {self.file}; nearest is {near!r} of {len(names)}"
+            )
+        kind = self.schema[name]
+        if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration, pl.Time):
+            raise DataError(f"{self.file} column {name} ({setting}) holds {kind}; it must be text, numbers or dates")
+        return name
+
+
+def deliveries(path: str, setting: str, separator: str = ",", encoding: str | None = None) -> list[Delivery]:
+    """The files of a pattern by name, opened. Raises: ConfigurationError for none, DataError for an unreadable one."""
+    return [open_file(file, separator, encoding) for file in find_files(path, setting)]
 
 
 def find_files(path: str, setting: str) -> list[Path]:
@@ -52,28 +71,160 @@ def find_files(path: str, setting: str) -> list[Path]:
     return files
 
 
-def open_table(file: Path, wanted: Collection[str], separator: str, infer: bool) -> tuple[Path, pl.LazyFrame]:
-    """A scan whose columns are known; a file that does not get that far is a DataError."""
+def twice(files: list[Path]) -> tuple[list[Path], list[Path]]:
+    """The files without those that repeat the bytes of an earlier one, and the latter."""
+    sizes = [file.stat().st_size for file in files]
+    seen: set[Any] = set()
+    kept: list[Path] = []
+    again: list[Path] = []
+    for file, size in zip(files, sizes, strict=True):
+        key = (size, digest(file)) if sizes.count(size) > 1 and size else file
+        (again if key in seen else kept).append(file)
+        seen.add(key)
+    return kept, again
+
+
+def digest(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def open_file(file: Path, separator: str = ",", encoding: str | None = None) -> Delivery:
+    """A scan whose columns are known; cells of text files are text. DataError for a file that does not get so far."""
     try:
         if file.stat().st_size == 0:
             raise DataError(f"{file} is empty (0 bytes); deliver it again")
         if file.name.lower().endswith(PARQUET):
-            frame = pl.scan_parquet(file)
-        elif infer:
-            typed = dict.fromkeys(wanted, pl.String)
-            frame = pl.scan_csv(file, separator=separator, infer_schema_length=None, schema_overrides=typed)
-        else:
-            frame = pl.scan_csv(file, separator=separator, infer_schema=False)
-        frame.collect_schema()
+            frame = pl.scan_parquet(file, glob=False, row_index_name=ROW, row_index_offset=1)
+            return Delivery(file, frame, frame.collect_schema())
+        return open_text(file, separator, encoding)
     except UNREADABLE as error:
         raise unreadable(str(file), error) from None
-    return file, frame
+
+
+def open_text(file: Path, separator: str, encoding: str | None) -> Delivery:
+    found = encoding or encoding_of(file)
+    source: Any = file
+    if found != "utf-8":
+        try:
+            source = io.BytesIO(b"".join(_opened(file)).decode(found).encode())
+        except (UnicodeDecodeError, LookupError) as error:
+            raise DataError(f"{file} cannot be read as {found} ({error}); give data.source.encoding") from None
+    options: dict[str, Any] = {"separator": separator, "infer_schema": False, "glob": False}
+    frame = pl.scan_csv(source, **options, truncate_ragged_lines=True, row_index_name=ROW, row_index_offset=1)
+    schema = frame.collect_schema()
+    if len(schema) < 2:
+        raise DataError(f"{file} has no header; the first line must name the columns")
+    ragged = ragged_records(file, source, separator, len(schema) - 1, found) if len(schema) > 2 else []
+    return Delivery(file, frame, schema, ragged, None if found == "utf-8" else found)
+
+
+def encoding_of(file: Path) -> str:
+    """utf-8, utf-16 by its mark, or Windows-1252 for what is neither; DataError for a file with a byte 0."""
+    decoder, line, found = codecs.getincrementaldecoder("utf-8")(), 1, "utf-8"
+    for k, chunk in enumerate(_opened(file)):
+        if k == 0 and chunk[:2] in MARKS:
+            return MARKS[chunk[:2]]
+        if (at := chunk.find(b"\0")) >= 0:
+            line += chunk[:at].count(b"\n")
+            raise DataError(f"{file} cannot be read (line {line} holds a byte 0, so it is no text); deliver it again")
+        if found == "utf-8":
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError:
+                found = "cp1252"
+        line += chunk.count(b"\n")
+    return found if found == "utf-8" or _decodes(file, found) else "latin-1"
+
+
+def _decodes(file: Path, encoding: str) -> bool:
+    try:
+        for chunk in _opened(file):
+            chunk.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _opened(file: Path) -> Iterator[bytes]:
+    """The bytes of a text file; of a zst file none, which is left to its reader."""
+    name = file.name.lower()
+    if name.endswith(".zst"):
+        return
+    with gzip.open(file, "rb") if name.endswith(".gz") else open(file, "rb") as stream:
+        while chunk := stream.read(CHUNK):
+            yield chunk
+
+
+def ragged_records(file: Path, source: Any, separator: str, fields: int, encoding: str) -> list[int]:
+    """Numbers, from 1, of the records with another number of fields than the header.
+
+    A stream counts separators outside quotes; only a file in which a line differs is read again record by record.
+    """
+    lines = pl.scan_csv(
+        source, has_header=False, separator="\x1f", quote_char=None, schema=LINE, glob=False, truncate_ragged_lines=True
+    )
+    bare = pl.col("line").str.replace_all('"[^"]*"', "").str.strip_chars("\r")
+    odd = (bare.str.count_matches(separator, literal=True) != fields - 1) & (bare != "")
+    suspect = lines.select((odd | bare.str.contains('"', literal=True)).any()).collect(engine="streaming").item()
+    if not suspect:
+        return []
+    csv.field_size_limit(1 << 24)
+    with _text(file, encoding) as stream:
+        records = csv.reader(stream, delimiter=separator)
+        next(records, None)
+        return [k for k, record in enumerate(records, 1) if record and len(record) != fields]
+
+
+def _text(file: Path, encoding: str) -> IO[str]:
+    kind = "utf-8-sig" if encoding == "utf-8" else encoding
+    if file.name.lower().endswith(".gz"):
+        return io.TextIOWrapper(gzip.open(file, "rb"), encoding=kind, newline="")
+    return open(file, encoding=kind, newline="")
+
+
+def described(path: str, setting: str, key: str, key_setting: str, separator: str = ",") -> pl.LazyFrame:
+    """A table of items or customers: text for its key, the best types for all else. Files follow each other by name."""
+    frames = []
+    for each in deliveries(path, setting, separator):
+        each.column(key, key_setting)
+        if each.file.name.lower().endswith(PARQUET) or each.encoding is not None:
+            frames.append(each.frame.drop(ROW))
+            continue
+        typed = {key: pl.String}
+        try:
+            frame = pl.scan_csv(
+                each.file,
+                separator=separator,
+                infer_schema_length=None,
+                schema_overrides=typed,
+                truncate_ragged_lines=True,
+                glob=False,
+            )
+            frame.collect_schema()
+        except UNREADABLE as error:
+            raise unreadable(str(each.file), error) from None
+        frames.append(frame)
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def rows_of(delivery: Delivery) -> int:
+    """How many records a file has."""
+    return int(collect(delivery.frame.select(pl.len()), str(delivery.file)).item())
 
 
 def collect(frame: pl.LazyFrame, path: str) -> pl.DataFrame:
     """Runs a scan of `path`; a file that turns out to be damaged further down is a DataError."""
     try:
         return frame.collect(engine="streaming")
+    except UNREADABLE as error:
+        raise unreadable(path, error) from None
+
+
+def collect_all(frames: list[pl.LazyFrame], path: str) -> list[pl.DataFrame]:
+    """Runs several scans of `path` at once."""
+    try:
+        return pl.collect_all(frames, engine="streaming")
     except UNREADABLE as error:
         raise unreadable(path, error) from None
 
@@ -90,33 +241,8 @@ def nearest(name: str, names: Collection[str]) -> str:
     return lower[close[0]] if close else ""
 
 
-def identity(column: str, dtype: pl.DataType) -> pl.Expr:
-    """An id: whole numbers stay numbers, all else is text; blanks are null."""
-    value = pl.col(column)
-    if dtype.is_integer():
-        return value
-    if dtype.is_float():  # whole numbers that met a missing value on their way here
-        return pl.when(value == value.floor()).then(value).cast(pl.Int64, strict=False)
-    text = value.cast(pl.String).str.strip_chars()
-    return pl.when(text != "").then(text)
-
-
-def attribute(column: str, dtype: pl.DataType) -> pl.Expr:
-    """A number as it is, anything else as text; blanks are null."""
-    return pl.col(column) if dtype.is_numeric() else identity(column, dtype).alias(column)
-
-
-def read_day(column: str, dtype: pl.DataType, day_format: str | None) -> pl.Expr:
-    """A calendar date from a date, a timestamp (its date as written), ISO text, yyyymmdd, or text in `day_format`."""
-    value = pl.col(column)
-    if dtype == pl.Date:
-        return value
-    if dtype == pl.Datetime:
-        return value.dt.date()
-    if dtype.is_float():
-        value = value.cast(pl.Int64, strict=False)
-    text = value.cast(pl.String).str.strip_chars()
-    if day_format is not None:
-        return text.str.to_date(day_format, strict=False)
-    iso = text.str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[T ].*)?$").str.to_date("%Y-%m-%d", strict=False)
-    return pl.coalesce(iso, text.str.extract(r"^(\d{8})$").str.to_date("%Y%m%d", strict=False))
+def known_keys(given: Mapping[str, Any], keys: Collection[str], setting: str) -> None:
+    """ConfigurationError for a key that a setting does not have."""
+    for name in given:
+        if name not in keys:
+            raise ConfigurationError(f"{setting} has no key {name!r}; nearest is {nearest(name, keys)!r}")

@@ -15,5 +15,9 @@ class Explore(nn.Module):
         self.pair = nn.Linear(pair, 1, bias=False)
 
     def forward(self, pair_BMP: Tensor, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
+        return self.match(state_BD, offer_MD) + self.pair(pair_BMP).squeeze(-1)
+
+    def match(self, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
+        """What needs no column of the pair: (B, M)."""
         match_BM = self.taste(state_BD) @ offer_MD.T / offer_MD.shape[1] ** 0.5
-        return match_BM + self.base(offer_MD).squeeze(-1) + self.pair(pair_BMP).squeeze(-1)
+        return match_BM + self.base(offer_MD).squeeze(-1)

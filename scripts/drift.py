@@ -1,0 +1,21 @@
+"""Compares a send date with the training window of a bundle: `python scripts/drift.py --help`."""
+
+from omegaconf import DictConfig
+
+from propensity.config import entry
+
+
+@entry("drift")
+def main(cfg: DictConfig) -> None:
+    from propensity.report.bundle import show_drift
+    from propensity.report.table import working
+    from propensity.serving.drift import drift
+
+    with working("comparing") as say:
+        found = drift(cfg, say)
+    show_drift(found, cfg.out)
+    found.require()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Everything that is held on a customer, for that customer: `python scripts/export_customer.py --help`."""
+
+import json
+
+from omegaconf import DictConfig
+
+from propensity.config import entry
+
+
+@entry("export_customer")
+def main(cfg: DictConfig) -> None:
+    from propensity.atomic import whole_file
+    from propensity.data.erasure import held
+
+    found = held(str(cfg.customer), cfg.log, cfg.runs, cfg.pseudonym)
+    with whole_file(cfg.out) as draft:
+        draft.write_text(json.dumps(found, indent=1, default=str))
+    rows = sum(map(len, found["tables"].values()))
+    print(f"{cfg.out}: {len(found['events'])} events, {rows} rows of other tables, {len(found['models'])} models")
+
+
+if __name__ == "__main__":
+    main()

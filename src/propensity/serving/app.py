@@ -1,0 +1,184 @@
+"""The service: `python -m propensity.serving.app bundle=bundle`, with log=, host=, port=, most= if wanted.
+
+Requests that wait together are scored together; once `most` are waiting, further ones are turned away with 429.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+
+from propensity.data.event_log import to_date
+from propensity.errors import ConfigurationError, PropensityError
+from propensity.serving.bundle import open_bundle
+from propensity.serving.desk import Asked, Desk
+from propensity.serving.schema import Health, ModelCard, Problem, ScoreAnswer, ScoreRequest
+
+TOGETHER = 16  # requests in a block
+BODY = 1 << 20  # bytes of a request
+
+
+class OverloadError(Exception):
+    """More requests wait than may."""
+
+
+class Queue:
+    """Hands requests to the desk, a block at a time, on a thread of its own.
+
+    Notable: nobody waits for a block to fill. While one is being scored the next gathers, so blocks grow with the load.
+    """
+
+    def __init__(self, desk: Desk, most: int) -> None:
+        self.desk, self.most = desk, most
+        self.waiting: list[tuple[Asked, asyncio.Future[ScoreAnswer]]] = []
+        self.arrived = asyncio.Event()
+        self.thread = ThreadPoolExecutor(1)
+
+    async def ask(self, asked: Asked) -> ScoreAnswer:
+        if len(self.waiting) >= self.most:
+            raise OverloadError
+        future: asyncio.Future[ScoreAnswer] = asyncio.get_running_loop().create_future()
+        self.waiting.append((asked, future))
+        self.arrived.set()
+        return await future
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self.arrived.wait()
+            block, self.waiting = self.waiting[:TOGETHER], self.waiting[TOGETHER:]
+            if not self.waiting:
+                self.arrived.clear()
+            try:
+                answers: list[Any] = await loop.run_in_executor(self.thread, self.desk.answers, [a for a, _ in block])
+            except Exception as error:  # a bug must fail these requests, not the service
+                answers = [error] * len(block)
+            for (_, future), answer in zip(block, answers, strict=True):
+                if future.cancelled():
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+
+def application(desk: Desk, most: int = 256) -> FastAPI:
+    """The web application around a desk."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.queue = queue = Queue(desk, most)
+        task = asyncio.create_task(queue.run())
+        yield
+        task.cancel()
+        queue.thread.shutdown()
+
+    app = FastAPI(title="propensity", version=str(desk.bundle.about["versions"]["propensity"]), lifespan=lifespan)
+    problems: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (400, 413, 422, 429)}
+
+    @app.middleware("http")
+    async def small_enough(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        size = request.headers.get("content-length", "0")
+        if request.method == "POST" and not (
+            "content-length" in request.headers and size.isdigit() and int(size) <= BODY
+        ):
+            return problem(413, f"a request may have {BODY} bytes, said in content-length; send fewer events")
+        return await go_on(request)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return problem(422, f"{where}: {first['msg']}; /docs has the fields")
+
+    @app.exception_handler(PropensityError)
+    async def impossible(request: Request, error: PropensityError) -> Response:
+        return problem(400, str(error))
+
+    @app.exception_handler(OverloadError)
+    async def overloaded(request: Request, error: OverloadError) -> Response:
+        return problem(429, f"{most} requests are waiting; try again in a second", {"Retry-After": "1"})
+
+    @app.post("/score", responses=problems)
+    async def score(request: ScoreRequest) -> ScoreAnswer:
+        """Probability and expected revenue of a customer for offers at a date."""
+        answered: ScoreAnswer = await app.state.queue.ask(desk.check(request))
+        return answered
+
+    @app.get("/health")
+    async def health() -> Health:
+        """Whether the service is up; its bundle proved itself when it started."""
+        return Health(status="ok")
+
+    @app.get("/model")
+    async def model() -> ModelCard:
+        """What is served."""
+        about, cutoff = desk.bundle.about, desk.market.snapshot.cutoff
+        return ModelCard(
+            digest=desk.bundle.digest,
+            commit=about["commit"],
+            tables_of=to_date(cutoff.day),
+            valid_until=about["valid_until"],
+            horizon=cutoff.horizon,
+            offers=list(desk.market.offers.name),
+            metrics=about["metrics"],
+        )
+
+    return app
+
+
+def problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(Problem(error=sentence).model_dump(), status, headers)
+
+
+@dataclass
+class Serve:
+    """Settings of the command line, as key=value."""
+
+    bundle: str
+    log: str = ""
+    digest: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    most: int = 256  # requests that may wait
+
+    @classmethod
+    def of(cls, arguments: list[str]) -> Serve:
+        """ConfigurationError for a setting that does not exist, or without a bundle."""
+        given = dict(argument.partition("=")[::2] for argument in arguments)
+        names = {field.name for field in fields(cls)}
+        if unknown := sorted(set(given) - names):
+            raise ConfigurationError(f"no setting {unknown[0]!r}; the service has {', '.join(sorted(names))}")
+        if "bundle" not in given:
+            raise ConfigurationError("bundle not given; add bundle=...")
+        for name in ("port", "most"):
+            if name in given and not given[name].isdigit():
+                raise ConfigurationError(f"{name}={given[name]} is not a number; give one such as {name}=8000")
+        return cls(**{name: int(value) if name in ("port", "most") else value for name, value in given.items()})  # type: ignore[arg-type]
+
+
+def main(arguments: list[str]) -> int:
+    import uvicorn
+
+    try:
+        given = Serve.of(arguments)
+        desk = Desk(open_bundle(given.bundle, given.digest or None), given.log or None)
+    except PropensityError as error:
+        print(f"propensity: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"propensity: {len(desk.place)} offers at http://{given.host}:{given.port}/docs", file=sys.stderr)
+    uvicorn.run(application(desk, given.most), host=given.host, port=given.port, log_level="warning", access_log=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

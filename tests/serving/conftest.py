@@ -1,0 +1,5 @@
+"""The fixtures of tests about bundles."""
+
+from __future__ import annotations
+
+from serving.exported import exported  # noqa: F401

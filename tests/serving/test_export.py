@@ -1,0 +1,135 @@
+"""A bundle says what the network says, or is not written."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from propensity.config import conf_folder
+from propensity.data.batch import Inputs, Sizes
+from propensity.data.feature import FeatureRule
+from propensity.data.snapshot import CONTEXT
+from propensity.errors import ConfigurationError, GateError
+from propensity.serving import export as module
+from propensity.serving.check import answer, difference
+from propensity.serving.export import export
+from propensity.serving.network import Answering, ask, traced, write_onnx
+from propensity.serving.parity import Parity, same_best
+from propensity.serving.session import session
+from serving.exported import Exported
+
+ENCODERS = sorted(path.stem for path in (conf_folder() / "model/encoder").glob("*.yaml"))
+RULE = FeatureRule()
+SIZES = Sizes((5, 7), 5, 3, RULE.pair, RULE.customer, CONTEXT, 9, 6, 4, (1, 2))
+
+
+def random_inputs(customers: int, events: int, offers: int) -> Inputs:
+    """Of any shape; the first customer has no history, and some columns are missing."""
+    random = np.random.default_rng(customers + 100 * events)
+    pair = random.random((customers, offers, len(RULE.pair)), np.float32) * 9
+    pair[:, ::2, RULE.pair.index("recency")] = np.nan
+    length = random.integers(0, events + 1, customers)
+    length[0] = 0
+    codes: dict[str, Any] = {
+        name: random.integers(0, 3, (customers, events)).astype(np.int32) for name in ("kind", "channel")
+    }
+    numbers: dict[str, Any] = {name: random.random((customers, events), np.float32) * 90 for name in ("gap", "amount")}
+    arrays: dict[str, Any] = {
+        "token": random.integers(0, 5, (customers, events, 2)).astype(np.int32),
+        "length": length,
+        "pair": pair,
+        "customer": random.random((customers, len(RULE.customer)), np.float32),
+        "context": random.random((offers, len(CONTEXT)), np.float32),
+        "season": random.random(9, np.float32),
+        "offer": random.integers(0, 6, offers),
+        "attribute": random.random((offers, 4), np.float32),
+    }
+    return Inputs(**arrays, **codes, **numbers)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_exports_with_open_shapes(name: str, composed: Callable[..., DictConfig], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    cfg = composed("train", f"model/encoder={name}", "model.members=1", "model.width=8")
+    model = instantiate(cfg.model, sizes=SIZES).eval()
+    program = traced(Answering(model), random_inputs(3, 7, 5))
+    write_onnx(program, tmp_path / "model.onnx")
+    running, graph, network = session(tmp_path / "model.onnx"), program.module(), Answering(model)
+    for customers, events, offers in ((1, 7, 5), (3, 1, 2), (64, 9, 1), (2, 128, 3)):
+        inputs = random_inputs(customers, events, offers)
+        expected = ask(network, inputs)
+        for found in (answer(running, inputs._asdict()), ask(graph, inputs)):
+            assert max(difference(found[each], expected[each]) for each in expected) < 1e-5
+
+
+def test_the_bundle_is_whole_and_holds_nothing_pickled(exported: Exported) -> None:
+    names = {path.relative_to(exported.bundle).as_posix() for path in exported.bundle.rglob("*") if path.is_file()}
+    assert names == set(exported.about["files"]) | {"manifest.json", "manifest.sha256"}
+    assert {"model.onnx", "model.pt2", "vocabulary.json", "tables.npz", "check.py", "golden/events.json"} <= names
+    with zipfile.ZipFile(exported.bundle / "model.pt2") as archive:
+        for entry in archive.infolist():
+            assert not (entry.filename.endswith(".pt") and entry.file_size), entry.filename
+    for path in exported.bundle.rglob("*.npz"):
+        with np.load(path, allow_pickle=False) as content:
+            assert all(content[name].dtype != object for name in content.files)
+
+
+def test_what_was_compared_is_written_down(exported: Exported) -> None:
+    parity = exported.about["parity"]
+    assert parity["rows"] >= 300
+    assert set(parity["largest"]) == {"onnx", "torch_export"}
+    assert max(parity["largest"].values()) <= 1e-5
+    assert {"data", "end", "valid_until", "commit", "versions", "metrics"} <= set(exported.about)
+
+
+def test_a_model_that_disagrees_is_not_written(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tampered(program: torch.export.ExportedProgram, path: Path) -> None:
+        name = next(name for name in program.state_dict if name.endswith("offer.name.weight"))
+        program.state_dict[name].data.add_(0.01)
+        write_onnx(program, path)
+        program.state_dict[name].data.sub_(0.01)
+
+    monkeypatch.setattr(module, "write_onnx", tampered)
+    with pytest.raises(GateError, match="onnx differs by .* from the trained network at golden rows in batches of 1"):
+        export(exported.run, tmp_path / "bundle", ["onnx"], None, None, 10, 180, lambda text: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_best_may_only_differ_by_ties() -> None:
+    score = np.linspace(0, 1, 40)[:, None]
+    assert same_best(score, score, top=10) == 0
+    tied = score.copy()
+    tied[29], tied[30] = score[30] + 1e-7, score[30]
+    assert same_best(np.where(score == score[29], score[30] - 1e-7, score), tied, top=10) == 1
+    with pytest.raises(GateError, match="the best 10 customers of an offer differ by more than ties"):
+        same_best(score, score[::-1], top=10)
+
+
+def test_parity_names_what_it_asked() -> None:
+    inputs = random_inputs(2, 3, 2)
+    answers = [lambda asked, up=up: {"probability": np.full((2, 2), up, np.float32)} for up in (0.1, 0.1002)]
+    with pytest.raises(GateError, match="onnx differs by 0.0002 from the trained network at noon, more than 1e-05"):
+        Parity().meet(answers[0], {"onnx": answers[1]}, inputs, "noon")
+
+
+def test_requests_that_cannot_be_are_refused(exported: Exported, tmp_path: Path) -> None:
+    def asked(out: Path, formats: list[str]) -> None:
+        export(exported.run, out, formats, None, None, 10, 180, lambda text: None)
+
+    with pytest.raises(ConfigurationError, match="no format 'h5'; formats holds onnx, torch_export"):
+        asked(tmp_path / "bundle", ["onnx", "h5"])
+    with pytest.raises(ConfigurationError, match="checked and scored by its model.onnx; add onnx to formats"):
+        asked(tmp_path / "bundle", ["torch_export"])
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigurationError, match="holds something else than a bundle; give another folder as out"):
+        asked(tmp_path, ["onnx"])

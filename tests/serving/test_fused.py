@@ -1,0 +1,63 @@
+"""One pass over the pairs computes what the network computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from propensity.data.batch import Inputs
+from propensity.serving import fused
+from propensity.serving.fused import Fused, readings, signed_logs
+from propensity.serving.market import nothing
+from propensity.serving.network import Answering, Parts, ask, fusible, pair_weights
+from propensity.training.loader import to_tensors
+
+VARIANTS = {
+    "as it comes": [],
+    "without a visit": ["model/visit=none"],
+    "habit alone": ["model/explore=none", "model.members=1"],
+    "with a season": ["model/season=fourier", "model/encoder=gru"],
+}
+
+
+def test_logs_are_exact_for_small_and_large_values_alike() -> None:
+    value = np.array([0, 1e-7, -3e-4, 0.5, -0.9, 1, 17, -1e4, 3e8, np.nan], np.float32)
+    one, log = np.empty(value.size, np.float32), np.empty(value.size, np.float32)
+    signed_logs(value, value.size, one, one.view(np.int32), log)
+    expected = np.sign(value.astype(float)) * np.log1p(np.abs(value.astype(float)))
+    np.testing.assert_allclose(log, expected, rtol=3e-7)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_it_equals_the_network(
+    variant: str, small_world: dict[str, Any], composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(3)
+    examples, preparation = small_world["examples"], small_world["preparation"]
+    features, snapshot, customer = examples.occasions[-1]
+    inputs = features.inputs(snapshot, customer[:40])
+    inputs.pair[3, 2, features.rule.pair.index("hazard")] = np.nan
+    cfg = composed("train", "model.width=8", *VARIANTS[variant])
+    model = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary)).eval()
+    model.fit_scales(Inputs(*to_tensors(inputs)))
+    for parameter in model.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    assert fusible(model)
+    weights = pair_weights(model)
+    with torch.no_grad():
+        parts = dict(zip(fused.PARTS, (each.numpy() for each in Parts(model)(*to_tensors(inputs))), strict=True))
+    one = Fused.__new__(Fused)
+    one.session, one.sigma_max = None, float(weights["sigma_max"])
+    one.readings = readings(weights, nothing(features.rule))
+    monkeypatch.setattr(fused.check, "answer", lambda session, asked: parts)
+    monkeypatch.setattr(fused, "TILE", 100)  # several tiles, the last one short
+    expected = ask(Answering(model), inputs)
+    probability, revenue = one(inputs._asdict())
+    np.testing.assert_allclose(probability, expected["probability"], atol=2e-6)
+    np.testing.assert_allclose(revenue, expected["expected_revenue"], rtol=2e-5, atol=2e-6)
