@@ -47,7 +47,7 @@ def made_up(bundle: Path, folder: Path, customers: int) -> Path:
     from propensity.serving.export import seal
 
     column = json.loads((bundle / "preparation.json").read_text())["offer"]["column"]
-    log = market(Size(customers, customers * EVENTS, OFFERS, 0, 0, 0, 0)).log
+    log = market(Size(customers, customers * EVENTS, OFFERS, 0, 0, 0, 0), folder / "made").log
     shift = to_day("2023-12-31") - int(log.day.max())
     moved = {
         "day": log.day + shift,

@@ -68,10 +68,12 @@ def test_trails_match_the_plain_definitions(seed: int) -> None:
     everyone, nothing, no_offer = np.arange(20), np.zeros(20, np.int64), np.full(20, -1)
     own, pairs = customer_trails(log, asked, everyone), dense(log, seed, asked, room=40)
     at, table, belongs = own.shape[1] - 1, columns(log), membership(offers)
+    shared = WINDOWS, HALF_LIVES, customer_columns(WINDOWS, HALF_LIVES)
+    shared_pairs = WINDOWS, HALF_LIVES, pair_columns(WINDOWS, HALF_LIVES)
     for d, day in enumerate(asked.cutoffs):
-        want = customer_reference(table, belongs, everyone, day, 14, nothing, WINDOWS, HALF_LIVES)
+        want = customer_reference(table, belongs, everyone, day, 14, nothing, *shared)
         np.testing.assert_allclose(own[:, :at, d], want[:, :at], rtol=1e-5, atol=1e-5)
-        pair = pair_reference(table, belongs, everyone, day, nothing, no_offer, WINDOWS, HALF_LIVES)
+        pair = pair_reference(table, belongs, everyone, day, nothing, no_offer, *shared_pairs)
         np.testing.assert_allclose(pairs[:, :, :, d], pair[:, :, : at + 2], rtol=1e-5, atol=1e-5)
 
 
