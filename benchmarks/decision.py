@@ -2,7 +2,8 @@
 
 Sizes double until a contender needs more than `LIMIT` CPU-seconds or `MEMORY` of its own; what stopped it is said. The
 planner also runs on plans of many shapes and seeds (instance.py). Leaves decisions.json beside this file, and rows
-under a heading of results.md; `--smallest` runs in seconds.
+under a heading of results.md, after every row; `--resume` keeps the rows that are there, each with the commit it was
+measured on, and `--smallest` runs in seconds.
 """
 
 from __future__ import annotations
@@ -28,25 +29,26 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 if TYPE_CHECKING:
     import numpy as np
 
-LIMIT = 120  # CPU-seconds of one contender at one size, its data made
+LIMIT = 60  # CPU-seconds of one contender at one size, its data made
 MEMORY = 8  # GB
 FEATURES, MOST, RESTARTS = 32, 15, 10
 MILLION = 1_000_000
 # Contenders, the customers they begin with, and the most that are tried.
 SIZES: dict[str, dict[str, tuple[int, int]]] = {
     "plan": {
-        "HiGHS": (31_250, MILLION),
-        "OR-tools min-cost flow": (125_000, MILLION),
-        "global greedy": (MILLION, 16 * MILLION),
-        "ours": (31_250, 4 * MILLION),
+        "ours": (15_625, 2 * MILLION),
+        "HiGHS": (15_625, MILLION),
+        "OR-tools min-cost flow": (62_500, MILLION),
+        "global greedy": (MILLION, 2 * MILLION),
     },
-    "segments": {"scikit-learn": (125_000, MILLION), "ours": (125_000, 4 * MILLION)},
+    "segments": {"ours": (125_000, MILLION), "scikit-learn": (125_000, MILLION)},
 }
 SMALLEST: dict[str, dict[str, tuple[int, int]]] = {
     task: dict.fromkeys(contenders, (200, 200)) for task, contenders in SIZES.items()
 }
-SEEDS = (1, 2, 3, 4, 5)  # of the usual shape; every other shape runs with two
+SEEDS = (1, 2, 3, 4, 5)  # of the usual shape; every other shape runs with the first two
 HEADING = "## Decisions"
+Measure = Callable[[str, str, int, int], dict[str, Any]]
 
 
 def plan_ours(customers: int) -> Callable[[], dict[str, float]]:
@@ -234,7 +236,7 @@ def one(task: str, name: str, customers: int, seed: int) -> None:
     print(json.dumps({"cpu_s": cpu, "peak_gb": memory} | found))
 
 
-def measured(task: str, name: str, customers: int, seed: int = 1) -> dict[str, Any]:
+def measured(task: str, name: str, customers: int, seed: int) -> dict[str, Any]:
     """A row of the table: one contender in a process of its own; `stopped` says by what, if it was."""
     command = [sys.executable, __file__, "--one", task, name, str(customers), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=bounded)
@@ -255,33 +257,41 @@ def bounded() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY * 2**30, MEMORY * 2**30))
 
 
-def doubled(sizes: dict[str, dict[str, tuple[int, int]]]) -> Iterator[dict[str, Any]]:
-    """Every contender at its first size, then at twice that, until it is stopped."""
+def doubled(sizes: dict[str, dict[str, tuple[int, int]]], measure: Measure) -> Iterator[dict[str, Any]]:
+    """Every contender at its first size, then at twice that, until it needs too much."""
     for task, contenders in sizes.items():
         for name, (customers, most) in contenders.items():
             while customers <= most:
-                row = measured(task, name, customers)
+                row = measure(task, name, customers, 1)
                 yield row
-                if row["stopped"]:
+                if row["stopped"] or row["cpu_s"] > LIMIT:
                     break
                 customers *= 2
 
 
-def shaped(customers: int, seeds: tuple[int, ...]) -> Iterator[dict[str, Any]]:
-    """Our planner on the usual plan with all seeds, and on every other shape with two."""
+def shaped(customers: int, seeds: tuple[int, ...], measure: Measure) -> Iterator[dict[str, Any]]:
+    """Our planner on the usual plan with all seeds, and on every other shape with the first two."""
     from benchmarks.instance import SHAPES
 
-    for shape in SHAPES:
-        for seed in seeds if shape == "usual" else seeds[:2]:
-            yield measured("shape", shape, customers, seed)
+    for seed in seeds:
+        for shape in SHAPES if seed in SEEDS[:2] else ("usual",):
+            yield measure("shape", shape, customers, seed)
+
+
+def measurer(known: list[dict[str, Any]]) -> Measure:
+    """Measures a row, or takes it from those that are known."""
+    from benchmarks.run import commit
+
+    found = {(r["task"], r["name"], r["customers"], r["seed"]): r for r in known}
+    return lambda *asked: found.get(asked) or measured(*asked) | {"commit": commit()}
 
 
 def page(found: list[dict[str, Any]], about: dict[str, str]) -> str:
     """The rows as Markdown, each beside ours at the same size."""
     from benchmarks.instance import CAMPAIGNS, DAYS
 
-    ours = {(r["task"], r["customers"]): r for r in found if r["name"] == "ours"}
-    lines = []
+    ours = {(r["task"], r["customers"]): r for r in found if r["name"] == "ours" and not r["stopped"]}
+    above, lines = any(r.get("cpu_s", 0) > LIMIT for r in found), []
     for r in (r for r in found if r["task"] != "shape"):
         own = ours.get((r["task"], r["customers"]), {})
         if r["stopped"]:
@@ -292,21 +302,24 @@ def page(found: list[dict[str, Any]], about: dict[str, str]) -> str:
             gap = f"{r['gap']:.4%}" if "gap" in r else "-"
             short = f"{r['short']:,.0f}" if "short" in r else "-"
             numbers = f"{r['cpu_s']:.2f} | {ratio} | {r['peak_gb']:.2f} | {beside} | {gap} | {short}"
-        lines.append(f"| {r['task']} | {r['name']} | {r['customers']:,} | {numbers} |")
+        lines.append(f"| {r['task']} | {r['name']} | {r['customers']:,} | {numbers} | {r['commit']} |")
     table = "\n".join(lines)
+    wider = " A row above the limit was measured before, under a wider one." if above else ""
+    largest, fewer = (f"{max(most for _, most in SIZES[task].values()):,}" for task in SIZES)
     return f"""{HEADING}
 
 A plan is {CAMPAIGNS} campaigns on {DAYS} days with a least and a most audience, at most one contact a day and three
 in a calendar week. Segments are all k from 1 to {MOST} with {RESTARTS} restarts of {FEATURES} columns; ours restarts on
 20,000 rows and runs the best on all. Every contender runs once at every size in a process of its own, with one
-thread and the data in memory; sizes double until it needs more than {LIMIT} CPU-seconds or {MEMORY} GB. Value is that
-of the plan, or the sum of the inertias, against ours; the gap is certified; short is what a plan lacks of its least
-audiences.
+thread and the data in memory; sizes double until it needs more than {LIMIT} CPU-seconds or {MEMORY} GB, or to {largest}
+customers ({fewer} of segments). Value is that of the plan, or the sum of the inertias, against ours; the gap is
+certified; short is what a plan lacks of its least audiences. Other work ran on the machine: seconds are of CPU, and a
+core that is shared is a slower one.{wider}
 
-`{about["command"]}` · {about["machine"]} · commit {about["commit"]} · {about["date"]} · {about["libraries"]}
+`{about["command"]}` · {about["machine"]} · {about["date"]} · {about["libraries"]}
 
-| task | contender | customers | CPU-seconds | times ours | peak GB | value against ours | gap | short |
-|---|---|---:|---:|---:|---:|---:|---:|---:|
+| task | contender | customers | CPU-seconds | times ours | peak GB | value against ours | gap | short | commit |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---|
 {table}
 
 {shapes(found)}
@@ -321,17 +334,20 @@ def shapes(found: list[dict[str, Any]]) -> str:
     for shape, made in SHAPES.items():
         rows = [r for r in found if r["task"] == "shape" and r["name"] == shape]
         ended = [r for r in rows if not r["stopped"]]
-        if not ended:
+        if not rows:
             continue
-        cpu, gap = sorted(r["cpu_s"] for r in ended), max(r["gap"] for r in ended)
-        stopped = f", {len(rows) - len(ended)} stopped" if len(ended) < len(rows) else ""
-        spread = f"{cpu[0]:.1f} to {cpu[-1]:.1f}, median {statistics.median(cpu):.1f}"
-        lines.append(f"| {shape} | {made.about} | {len(rows)}{stopped} | {spread} | {gap:.4%} |")
+        cpu, gap = sorted(r["cpu_s"] for r in ended), max((r["gap"] for r in ended), default=None)
+        spread = f"{cpu[0]:.1f} to {cpu[-1]:.1f}, median {statistics.median(cpu):.1f}" if cpu else "-"
+        if len(ended) < len(rows):
+            spread += f"; {len(rows) - len(ended)} stopped by {LIMIT} CPU-seconds"
+        commits = ", ".join(dict.fromkeys(r["commit"] for r in rows))
+        proof = "-" if gap is None else f"{gap:.4%}"
+        lines.append(f"| {shape} | {made.about} | {len(rows)} | {spread} | {proof} | {commits} |")
     table = "\n".join(lines)
     return f"""The same planner on made-up plans of {customers:,} customers and {CAMPAIGNS} campaigns:
 
-| shape | what it is like | seeds | CPU-seconds | largest gap |
-|---|---|---:|---:|---:|
+| shape | what it is like | seeds | CPU-seconds | largest gap | commit |
+|---|---|---:|---:|---:|---|
 {table}"""
 
 
@@ -339,11 +355,11 @@ def about(command: str) -> dict[str, str]:
     from datetime import date
     from importlib.metadata import version
 
-    from benchmarks.run import commit, machine
+    from benchmarks.run import machine
 
     names = ("numba", "numpy", "ortools", "highspy", "scikit-learn")
     libraries = ", ".join(f"{name} {version(name)}" for name in names)
-    made = {"machine": machine(), "commit": commit(), "date": date.today().isoformat(), "command": command}
+    made = {"machine": machine(), "date": date.today().isoformat(), "command": command}
     return made | {"libraries": libraries}
 
 
@@ -353,19 +369,37 @@ def main(arguments: list[str] | None = None) -> None:
         "--one", nargs=4, metavar=("TASK", "NAME", "CUSTOMERS", "SEED"), help="one contender in this process"
     )
     parser.add_argument("--smallest", action="store_true", help="seconds, for a test")
+    parser.add_argument("--resume", action="store_true", help="keep the rows of decisions.json")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of decisions.json and results.md")
     given = parser.parse_args(arguments)
     if given.one:
         return one(given.one[0], given.one[1], int(given.one[2]), int(given.one[3]))
     command = "python benchmarks/decision.py" + " --smallest" * given.smallest
-    found = [*shaped(*((300, (1,)) if given.smallest else (MILLION, SEEDS)))]
-    found += doubled(SMALLEST if given.smallest else SIZES)
-    facts = about(command)
-    (given.out / "decisions.json").write_text(json.dumps(facts | {"rows": found}, indent=1) + "\n")
-    results = given.out / "results.md"
+    stored = given.out / "decisions.json"
+    known = json.loads(stored.read_text())["rows"] if given.resume else []
+    measure = measurer(known)
+    found: list[dict[str, Any]] = []
+    for row in programme(given.smallest, measure):
+        found.append(row)
+        write(given.out, found, [r for r in known if r not in found], about(command))
+    print(page(found, about(command)))
+
+
+def programme(smallest: bool, measure: Measure) -> Iterator[dict[str, Any]]:
+    """The rows, what answers most at first."""
+    customers = 300 if smallest else MILLION
+    yield from shaped(customers, SEEDS[:1], measure)
+    yield from doubled(SMALLEST if smallest else SIZES, measure)
+    if not smallest:
+        yield from shaped(customers, SEEDS[1:], measure)
+
+
+def write(out: Path, found: list[dict[str, Any]], later: list[dict[str, Any]], facts: dict[str, str]) -> None:
+    """The rows so far, for programs and for people; for programs, those too that a later turn will take as known."""
+    (out / "decisions.json").write_text(json.dumps(facts | {"rows": found + later}, indent=1) + "\n")
+    results = out / "results.md"
     before = results.read_text().split(HEADING)[0].rstrip() if results.is_file() else "# Speed against rivals"
     results.write_text(f"{before}\n\n{page(found, facts)}")
-    print(page(found, facts))
 
 
 if __name__ == "__main__":

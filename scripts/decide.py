@@ -1,18 +1,23 @@
 """From scores to a decision: `python scripts/decide.py --help`."""
 
-from omegaconf import DictConfig
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from propensity.config import entry
 
 
 @entry("decide")
 def main(cfg: DictConfig) -> None:
-    from hydra.utils import instantiate
+    from hydra.utils import get_object, instantiate
 
     from propensity.decision.answer import save, show
     from propensity.decision.evidence import gather
+    from propensity.decision.setting import check_kinds
     from propensity.report.table import working
 
+    asked: Any = OmegaConf.to_container(cfg.decision, resolve=True)
+    check_kinds(asked, get_object(cfg.decision._target_), "decision.")
     decision = instantiate(cfg.decision, _convert_="all")
     with working("deciding") as say:
         evidence = gather(cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed, say)

@@ -108,6 +108,13 @@ def test_a_channel_has_its_capacity_and_needs_consent() -> None:
     assert table.height == 7 and all(n % 2 == 0 for n in table["customer_id"])
 
 
+def test_no_capacity_and_no_budget_leave_an_empty_plan() -> None:
+    listed = [{"offer": o, "channel": "email"} for o in OFFERS]
+    for nothing in ({"capacity": {"email": 0}}, {"budget": 0.0}):
+        answer = CampaignPlan(campaigns=listed, **nothing)(evidence())
+        assert answer.table.is_empty() and answer.summary["value"] == answer.summary["gap"] == 0
+
+
 def test_a_budget_is_never_passed() -> None:
     listed = one_a_day()
     for k, campaign in enumerate(listed):
@@ -147,6 +154,16 @@ def test_shadow_prices_hold_against_a_plan_made_anew() -> None:
         ({"campaigns": [{"offer": "tea", "lest": 3}]}, "a campaign has no setting lest; did you mean least?"),
         ({"campaigns": [{"name": "tea"}]}, "names no offer"),
         ({"campaigns": [{"offer": "tea", "least": 9, "most": 3}]}, "campaign tea: least=9 is above most=3; lower it"),
+        ({"campaigns": [{"offer": "tea", "most": 0}]}, "campaign tea: least is 0 or more and most 1 or more, not 0, 0"),
+        (
+            {"campaigns": [{"offer": "tea", "most": "many"}]},
+            "campaign tea: most=many is of the wrong kind; give a whole number or null",
+        ),
+        (
+            {"campaigns": [{"offer": "tea", "days": "monday"}]},
+            "campaign tea: days=monday is of the wrong kind; give a list of whole numbers",
+        ),
+        ({"capacity": {"fax": -1}}, "decision.capacity.fax=-1 is below 0"),
         ({"campaigns": [{"offer": "tea", "days": [-1]}]}, "campaign tea: days=.* must count from the send date"),
         ({"campaigns": [{"offer": "tea", "pinned": True}]}, "campaign tea is pinned and has no priority"),
         (
@@ -196,7 +213,7 @@ def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> 
                     {"offer": "jam", "pinned": True, "priority": 2, "least": 30},
                 ]
             },
-            "pinned campaign jam wants at least 30 customers and tea leave it 9; lower its least or unpin another",
+            "pinned campaign jam wants at least 30 customers and tea and the caps leave it 9; lower its least or unpin",
         ),
         (
             {"campaigns": [{"offer": "tea", "where": "region = 'west'"}]},
@@ -231,3 +248,17 @@ def test_ties_everywhere_give_the_same_full_plan_again() -> None:
     flat = replace(known.scores, revenue=np.full_like(known.scores.revenue, 2.0))
     first, second = (CampaignPlan(campaigns=one_a_day(most=9))(replace(known, scores=flat)) for _ in range(2))
     assert first.table.equals(second.table) and first.table.height == 36
+
+
+def test_equal_customers_are_told_apart_by_their_ids_in_any_order() -> None:
+    known = evidence(customers=400)
+    flat = replace(known.scores, revenue=np.full_like(known.scores.revenue, 2.0))
+    mixed = np.random.default_rng(3).permutation(400)
+    turned = replace(
+        flat, customer=flat.customer[mixed], probability=flat.probability[mixed], revenue=flat.revenue[mixed]
+    )
+    assert known.customers is not None
+    first = CampaignPlan(campaigns=one_a_day(most=90))(replace(known, scores=flat))
+    again = CampaignPlan(campaigns=one_a_day(most=90))(replace(known, scores=turned, customers=known.customers[mixed]))
+    assert first.table.height == 360 and first.table.equals(again.table)
+    assert first.table["customer_id"].cast(pl.Int64).mean() == pytest.approx(200, abs=25)  # not the first in the file

@@ -180,6 +180,26 @@ def test_a_log_that_is_gone_is_said(run: Path, tmp_path: Path) -> None:
         past_of(tmp_path / "config.yaml", str(tmp_path / "gone"), "2024-03-04", heard.append)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["audience", "decision.size=many"], "decision.size=many is of the wrong kind; give a whole number or null"),
+        (["audience", "decision.offer=12"], "decision.offer=12 is of the wrong kind; give text in quotes or null"),
+        (["campaign", "decision.campaigns=[tea]"], r"decision.campaigns=\['tea'\] .*; give a list of mappings or null"),
+        (["campaign", "decision.rolling=3"], "decision.rolling=3 is of the wrong kind; give true or false"),
+        (["channel", "decision.cost={mail: dear}"], "give a mapping to a number or null"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_one_sentence(
+    settings: list[str], words: str, run: Path, composed: Compose, tmp_path: Path
+) -> None:
+    option, changed = settings
+    with pytest.raises(ConfigurationError, match=words):
+        script("decide").main(
+            composed("decide", f"decision={option}", changed, f"scores={run}/scores.parquet", f"out={tmp_path}/answer")
+        )
+
+
 def test_pairs_that_the_scores_leave_out_are_worth_nothing(run: Path, tmp_path: Path, composed: Compose) -> None:
     table = pl.read_parquet(run / "scores.parquet")
     table.filter(pl.int_range(pl.len()) % 5 > 0).write_parquet(tmp_path / "scores.parquet")

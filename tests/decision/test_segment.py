@@ -175,6 +175,7 @@ def test_without_a_log_the_customers_table_is_segmented_and_migration_unknown() 
         ({"k": 0}, "decision.k=0 makes no segments; give 1 or more"),
         ({"restarts": 3}, "decision.restarts=3 is too few; give 10 or more"),
         ({"most": 999}, "customers cannot be 999 segments; lower decision.most"),
+        ({"k": 999}, "customers cannot be 999 segments; lower decision.k"),
         ({"named": {"x": "recency >"}}, r"decision.named.x \(recency >\) cannot be applied"),
         ({"shares": {"x": "colour = 'red'"}}, r"decision.shares.x \(colour = 'red'\) cannot be applied to items"),
         ({"states": "nowhere.parquet"}, "no decision.states at nowhere.parquet"),

@@ -193,7 +193,7 @@ def answer(
 def _beside(ours: float, rival: Custom) -> str:
     if rival.broken:
         return f"but {rival.broken:,} of its {rival.contacts:,} contacts break a rule"
-    more = f"the plan earns {ours / rival.value - 1:+.1%}" if rival.value > 0 else "it earns nothing"
+    more = f"the plan earns {round(ours / rival.value - 1, 3) + 0.0:+.1%}" if rival.value > 0 else "it earns nothing"
     return more + (f", and it is {rival.short:,.0f} short of a least" if rival.short else "")
 
 
@@ -249,7 +249,7 @@ def picture(plan: Plan, rivals: list[Custom], priced: pl.DataFrame) -> Any:
         bars = [("this plan", plan.value, 0), *((r.name, r.value, r.broken) for r in rivals)]
         colours = [BLUE] + [ORANGE if broken else "#b8bcc4" for _, _, broken in bars[1:]]
         left.barh([name for name, _, _ in bars], [value for _, value, _ in bars], color=colours)
-        left.axvline(plan.bound, color=INK, ls=":", label="no plan earns more")
+        left.axvline(plan.bound, ymin=0.13, color=INK, ls=":", label="no plan earns more", zorder=0.9)
         left.invert_yaxis()
         left.set(xlabel="expected margin", title="The plan and the customs it replaces")
         for k, (_, value, broken) in enumerate(bars):

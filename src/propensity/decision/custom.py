@@ -136,7 +136,7 @@ def pin(asked: Request, customer: np.ndarray) -> Pinned:
         row, slot = np.repeat(ranked, slots.size), np.tile(slots, ranked.size)
         take_in_order(row, slot, problem.used, problem.calendar, limits, picks, held)
         if held[k] < campaign.least:
-            before = ", ".join(asked.campaigns[j].name for _, j in chosen[:place]) or "promised contacts and the caps"
+            before = " and ".join([*(asked.campaigns[j].name for _, j in chosen[:place]), "the caps"])
             raise InfeasibleError(
                 f"pinned campaign {campaign.name} wants at least {campaign.least} customers and {before} leave it "
                 f"{held[k]:.0f}; lower its least or unpin another"

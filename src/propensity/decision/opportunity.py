@@ -204,15 +204,9 @@ def picture(table: pl.DataFrame, heat: pl.DataFrame, small: int) -> Any:
             c=colour, cmap="PuOr_r", vmin=-0.5, vmax=0.5, s=26, edgecolors=INK, linewidths=0.4,
         )  # fmt: skip
         figure.colorbar(dots, ax=above, label="trend")
-        named = known.filter("gem").head(12).to_dicts()
-        for k, row in enumerate(named):
-            at, near = (row["demand"], row["concentration"]), (5, 4 if k % 2 else -9)
-            above.annotate(f"{k + 1}", at, near, textcoords="offset points", fontsize=8, color=ORANGE, weight="bold")
-        listed = "\n".join(f"{k + 1}  {short(row['offer_id'], 26)}" for k, row in enumerate(named))
-        above.text(0.76, 0.97, listed, transform=above.transAxes, va="top", fontsize=8, color=ORANGE)
         above.set_xscale("log")
+        name_gems(above, known.filter("gem").head(12), float(known["demand"].max() or 1.0))  # type: ignore[arg-type]
         title = "Offers: strong in a small group and on no best-seller list are named"
-        above.set_xlim(right=float(known["demand"].max() or 1.0) * 20)  # type: ignore[arg-type]
         above.set(xlabel="expected demand", ylabel=f"share of the best {small:,} customers", title=title)
         groups, names, index = grid(heat)
         shown = np.log2(np.maximum(index, 1e-3))
@@ -227,6 +221,18 @@ def picture(table: pl.DataFrame, heat: pl.DataFrame, small: int) -> Any:
         below.set(title="Expected revenue of a customer, in multiples of everybody's")
 
     return draw
+
+
+def name_gems(axes: Any, gems: pl.DataFrame, most: float) -> None:
+    """Names beside the dots, one below the other, each with a line to its dot."""
+    low, high = axes.get_ylim()
+    axes.set_xlim(right=most * 60)
+    line, above = {"arrowstyle": "-", "color": ORANGE, "lw": 0.5, "relpos": (0, 0.5)}, high
+    for k, row in enumerate(gems.sort("concentration", descending=True).to_dicts()):
+        step = 0.055 * (high - low)
+        above = max(min(row["concentration"], above - step), low + step * (gems.height - k - 0.5))
+        at, name = (row["demand"], row["concentration"]), short(row["offer_id"], 26)
+        axes.annotate(name, at, (1.6 * most, above), va="center", fontsize=8, color=ORANGE, arrowprops=line)
 
 
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222}

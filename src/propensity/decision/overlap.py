@@ -213,6 +213,6 @@ def picture(
         )
         right.set_xscale("symlog", linthresh=1.0)
         right.set_yscale("symlog", linthresh=1.0)
-        right.legend()
+        right.legend(frameon=True, edgecolor="none", loc="lower right", markerscale=2)
 
     return draw

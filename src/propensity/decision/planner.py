@@ -9,7 +9,7 @@ that are left are filled, and where the plan is small enough, cycles of exchange
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +45,9 @@ MUCH = 1e5  # typical values that meeting a least by one is worth
 class Problem(NamedTuple):
     """value (N, C) float32 money of a contact, -inf where not eligible; cost (S,) money of a contact in each slot; used
     (N or 1, EDGE+D+EDGE) uint8 contacts promised; calendar, limits: see `propensity.kernel`; tie: money by which
-    values are told apart, by lot: at a price that many would just pay, demand could not be led to a limit."""
+    values are told apart, by lot: at a price that many would just pay, demand could not be led to a limit; order (N,)
+    rows as they are drawn for samples and ties, so that a plan does not hang on how a file is sorted (None: as they
+    are)."""
 
     value: np.ndarray
     cost: np.ndarray
@@ -53,6 +55,7 @@ class Problem(NamedTuple):
     calendar: Calendar
     limits: Limits
     tie: float = 0.0
+    order: np.ndarray | None = None
 
     @property
     def most_contacts(self) -> int:
@@ -67,7 +70,7 @@ class Problem(NamedTuple):
         share = rows.size / self.value.shape[0]
         limits = self.limits._replace(least=self.limits.least * share, most=self.limits.most * share)
         used = self.used if self.used.shape[0] == 1 else self.used[rows]
-        return self._replace(value=self.value[rows], used=used, limits=limits)
+        return self._replace(value=self.value[rows], used=used, limits=limits, order=None)
 
 
 @dataclass
@@ -108,6 +111,9 @@ class Wish:
 
 def solve(problem: Problem, seed: int = 17, price: np.ndarray | None = None) -> Plan:
     """The plan, from scratch or from the prices of a similar one."""
+    if problem.order is not None:
+        drawn = solve(problem.take(problem.order), seed, price)
+        return replace(drawn, picks=drawn.picks[np.argsort(problem.order)])
     people, scale = problem.value.shape[0], typical(problem.value)
     reach = np.full(problem.limits.most.size, scale if price is None else WARM * scale)
     price = np.zeros(problem.limits.most.size) if price is None else price

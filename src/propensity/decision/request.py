@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EPOCH, to_date, to_day
-from propensity.decision.evidence import Evidence
+from propensity.decision.evidence import Evidence, lot
 from propensity.decision.planner import Problem
+from propensity.decision.setting import check_kinds
 from propensity.errors import ConfigurationError, InfeasibleError
 from propensity.kernel.contact import EDGE, WEEK, Calendar
 from propensity.kernel.plan import Limits
@@ -46,7 +47,7 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.name = self.name or self.offer
-        self.days = sorted({self.days} if isinstance(self.days, int) else set(self.days))
+        self.days = sorted(set(self.days))
         if not self.days or self.days[0] < 0:
             raise ConfigurationError(f"campaign {self.name}: days={self.days} must count from the send date, from 0 on")
         if self.least < 0 or (self.most is not None and self.most < 1):
@@ -68,7 +69,9 @@ def campaign_of(given: Mapping[str, Any]) -> Campaign:
             raise ConfigurationError(f"a campaign has no setting {key}; did you mean {near}?")
     if "offer" not in given:
         raise ConfigurationError(f"campaign {dict(given)} names no offer; add offer: <one of the scored>")
-    return Campaign(**dict(given))
+    one_day = {"days": [given["days"]]} if isinstance(given.get("days"), int) else {}
+    check_kinds({**given, **one_day}, Campaign, f"campaign {given['offer']}: ")
+    return Campaign(**{**given, **one_day})
 
 
 @dataclass
@@ -145,7 +148,8 @@ def request(evidence: Evidence, campaigns: Sequence[Campaign], rules: Rules, mar
     )
     costs = np.array([cost if campaigns[c].cost is None else float(campaigns[c].cost or 0.0) for c in column])
     limits, rule = limits_of(campaigns, column, day, first, costs, np.isfinite(value).sum(axis=0), rules)
-    return Request(Problem(value, costs, used, calendar, limits), list(campaigns), day, rule, first)
+    order = np.argsort(lot(evidence.scores.customer), kind="stable")
+    return Request(Problem(value, costs, used, calendar, limits, order=order), list(campaigns), day, rule, first)
 
 
 def check(campaigns: Sequence[Campaign], rules: Rules) -> None:

@@ -69,7 +69,8 @@ class Segment:
         states = self.columns(evidence, table)
         most = max(self.most, self.k or 1)
         if table.height < most:
-            raise ConfigurationError(f"{table.height} customers cannot be {most} segments; lower decision.most")
+            lower = "most" if most == self.most else "k"
+            raise ConfigurationError(f"{table.height} customers cannot be {most} segments; lower decision.{lower}")
         features, names = matrix(table) if states is None else matrix(states)
         deviation = features.std(axis=0)
         scale = Scale(features.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
@@ -357,4 +358,6 @@ def heat(axes: Any, moved: Migration | None, unmoved: str) -> None:
             axes.text(j, i, f"{count[i, j]:,.0f}", ha="center", va="center", color=shade, fontsize=7)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), [short(r) for r in rows])
-    axes.set(xlabel=f"segment on {moved.end}", ylabel=f"on {moved.start}", title="Customers who moved")
+    axes.set(
+        xlabel=f"segment on {moved.end}", ylabel=f"on {moved.start}", title="Customers who moved, dark: most of a row"
+    )
