@@ -141,11 +141,16 @@ def _recoded(new: EventLog, items: pl.DataFrame, channels: list[str], begun: np.
 
 def _meta(old: EventLog, new: EventLog, channels: list[str]) -> dict[str, Any]:
     one, other = old.meta["rows"], new.meta["rows"]
-    rows: dict[str, Any] = {name: one.get(name, 0) + other[name] for name in ("in", "used", "merged")}
-    for name in ("quarantined", "dropped"):
-        rows[name] = dict(sorted((Counter(one.get(name, {})) + Counter(other[name])).items()))
+    rows: dict[str, Any] = {name: one[name] + other[name] for name in ("in", "used")}
+    rows |= {name: _summed(one, other, name) for name in ("merged", "quarantined", "dropped")}
     first, last = min(old.first_day, new.first_day), max(old.last_day, new.last_day)
-    return old.meta | {"rows": rows, "channels": channels, "first_day": first, "last_day": last}
+    remarks = _summed(old.meta, new.meta, "remarks")
+    return old.meta | {"rows": rows, "remarks": remarks, "channels": channels, "first_day": first, "last_day": last}
+
+
+def _summed(one: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, int]:
+    """Counts by code of both, in the order of their codes."""
+    return dict(sorted((Counter(one.get(name, {})) + Counter(other.get(name, {}))).items()))
 
 
 def _keep_others(out: Path, place: Path, draft: Path) -> None:
