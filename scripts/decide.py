@@ -1,23 +1,20 @@
 """From scores to a decision: `python scripts/decide.py --help`."""
 
-from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from propensity.config import entry
 
 
 @entry("decide")
 def main(cfg: DictConfig) -> None:
-    from hydra.utils import get_object, instantiate
+    from hydra.utils import instantiate
 
     from propensity.decision.answer import save, show
     from propensity.decision.evidence import gather
-    from propensity.decision.setting import check_kinds
+    from propensity.decision.setting import check_decision
     from propensity.report.table import working
 
-    asked: Any = OmegaConf.to_container(cfg.decision, resolve=True)
-    check_kinds(asked, get_object(cfg.decision._target_), "decision.")
+    check_decision(cfg.decision)
     decision = instantiate(cfg.decision, _convert_="all")
     with working("deciding") as say:
         evidence = gather(cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed, say)

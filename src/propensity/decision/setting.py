@@ -11,6 +11,15 @@ from propensity.errors import ConfigurationError
 WORDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false", NoneType: "null"}
 
 
+def check_decision(decision: Any) -> None:
+    """`check_kinds` of a decision's configuration, before it is built."""
+    from hydra.utils import get_object
+    from omegaconf import OmegaConf
+
+    settings: Any = OmegaConf.to_container(decision, resolve=True)
+    check_kinds(settings, get_object(settings["_target_"]), "decision.")
+
+
 def check_kinds(settings: Mapping[str, Any], owner: Any, prefix: str) -> None:
     """ConfigurationError, naming `prefix` and the key, for a setting that is not of the kind that owner annotates."""
     hints = get_type_hints(owner)
