@@ -20,7 +20,8 @@ class Gbdt:
 
     dates: how many of the last training dates; rows: pairs kept of them, about; trees, leaves, rate, minimum: what
     LightGBM calls num_iterations, num_leaves, learning_rate and min_data_in_leaf; launched: share of the offers that
-    training sees as on the day of their launch, for a model that is asked about new ones.
+    training sees as on the day of their launch, for a model that is asked about new ones; threads: beside another
+    process two wait for each other more than they work, and the trees are the same.
     """
 
     dates: int = 8
@@ -31,7 +32,7 @@ class Gbdt:
     minimum: int = 300
     amount_trees: int = 100
     launched: float = 0.0
-    threads: int = 2
+    threads: int = 1
     name: str = "lightgbm"
 
     def fit(self, examples: Examples, seed: int) -> None:
