@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from propensity.data.batch import Inputs, Outcomes, Sizes
 from propensity.data.calendar import SEASON, season
@@ -18,7 +17,7 @@ from propensity.data.cutoff import Cutoff
 from propensity.data.dropout import Hidden
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
-from propensity.data.snapshot import CONTEXT, TASTES, Snapshot, hazard_cell, tastes, tenure_month
+from propensity.data.snapshot import BLAS, CONTEXT, TASTES, Snapshot, hazard_cell, tastes, tenure_month
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.kernel.customer import customer_columns, customer_windows
@@ -29,7 +28,6 @@ from propensity.kernel.pair import pair_columns, pair_windows, row_of_nothing
 
 PRIOR_DAYS = 91  # weight of the market's rate, in days of exposure, against the customer's own
 RATE_WINDOW = 182
-BLAS = ThreadpoolController()  # small products beside a network's own threads: a second thread would mostly wait
 AFFINITY = ("similar", "similar_broad", "together", "together_broad", "follow", "follow_broad")
 MARKET = ("expected", "hazard", *AFFINITY)  # what others' purchases say: none where nobody bought
 SIBLING = ("sibling_short", "sibling_long", "sibling_follow")

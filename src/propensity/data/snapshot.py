@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from threadpoolctl import ThreadpoolController
 
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
@@ -32,6 +33,7 @@ CONTEXT_WINDOWS = np.array([7, 28, 91, 364])
 TASTES = (30, 90)  # half-lives in days of the tastes that affinity is computed from, ascending
 COHORT = (91,), ()  # the window, and no half-life, that cohorts are compared by
 BLOCK = 4096
+BLAS = ThreadpoolController()  # one thread: sums in one order, and no second one that would mostly wait
 
 CONTEXT = (
     *(f"reach_{w}" for w in CONTEXT_WINDOWS),
@@ -116,7 +118,11 @@ class SnapshotBuilder:
         self.foreseen |= {day: made[:, :, d] for d, day in enumerate(sorted(days))}
 
     def at(self, cutoff: Cutoff) -> Snapshot:
-        """The snapshot of a date; reads nothing dated at or after it."""
+        """The snapshot of a date; reads nothing dated at or after it. Its sums have one order on every machine."""
+        with BLAS.limit(limits=1, user_api="blas"):
+            return self._made(cutoff)
+
+    def _made(self, cutoff: Cutoff) -> Snapshot:
         population = self._population(cutoff.day)
         labelled = [cutoff.day - self.horizon - k * self.rule.step for k in range(self.rule.references)]
         past = [self._moments(day) for day in labelled if day > self.log.first_day]
