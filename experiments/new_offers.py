@@ -82,12 +82,10 @@ def draw(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
 
 def chances(trees: Any, occasion: Any, shown: np.ndarray) -> np.ndarray:
     """What LightGBM says of the offers `shown` alone: (N, K)."""
-    from propensity.baseline.table import rows_of
-
     parts = []
     for _, inputs in occasion.blocks():
         few = inputs._replace(pair=inputs.pair[:, shown], context=inputs.context[shown])
-        parts.append(trees.purchase.predict(rows_of(few), num_threads=trees.threads).reshape(-1, shown.size))
+        parts.append(trees.answer(trees.purchase, few))
     return np.concatenate(parts)
 
 

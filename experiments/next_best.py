@@ -14,11 +14,10 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from propensity.data.market.receipt import MEAN_PAID
 from propensity.data.market.settings import BLOCK
-from propensity.data.market.shopper import Shoppers, rhythm, visit_chance
-from propensity.data.market.stock import Floats, Stock, mean_price, season
-from propensity.data.market.truth import days_since, initial_mass, trigger_chance
+from propensity.data.market.shopper import Shoppers
+from propensity.data.market.stock import Floats, Stock
+from propensity.data.market.truth import forecast, tell
 from propensity.data.market.walk import State, walk
 from propensity.data.source.synthetic import Synthetic
 from propensity.decision.evidence import Evidence, lot
@@ -46,39 +45,18 @@ def journey_revenue(world: Synthetic, day: int, planned: np.ndarray) -> Floats:
 
 
 def block_revenue(world: Synthetic, stock: Stock, who: Shoppers, state: State, day: int, planned: np.ndarray) -> Floats:
-    """The recursion of `propensity.data.market.truth.forecast`, with messages sent as planned."""
-    mass = initial_mass(stock, who, state, HORIZON)
-    factor = np.outer([1.0, 1.0 + world.order_effect], [1.0, 1.0 + world.message_effect])
-    price, value = mean_price(stock, day + np.arange(HORIZON)), np.zeros_like(who.taste)
+    """(n,) revenue of a block of customers, with messages sent as planned (n, HORIZON)."""
     told = np.full(who.rate.size, -1)
-    for h, t in enumerate(range(day, day + HORIZON)):
-        held = mass[:, :, : h + 1]
-        ends = np.where(told < 0, who.slot == t % 7, h - told == FORCE)
-        tell(held, np.flatnonzero(ends | (planned[:, h] >= 0)), planned[:, h])
+
+    def send(held: Floats, h: int) -> None:
+        ends = np.where(told < 0, who.slot == (day + h) % 7, h - told == FORCE)
+        due = np.flatnonzero(ends | (planned[:, h] >= 0))
+        tell(held, due, (planned[due, h, None] == np.arange(held.shape[-1])).astype(float))
         told[planned[:, h] >= 0] = h
-        wish = who.taste * season(stock, world.epoch_day(t))
-        urge = wish * rhythm(stock, days_since(state, t, h), who.gap)
-        buys = held * -np.expm1(-factor[:, :, None, None, None] * urge)
-        comes = visit_chance(who, t, world.epoch_day(t))[:, None]
-        bought, passed = comes * buys.sum(axis=(0, 2)), comes * (held - buys).sum(axis=0)
-        value += bought.sum(axis=0) * price[h]
-        spark = trigger_chance(stock, wish)
-        held *= 1.0 - comes
-        for f, share in enumerate((1.0 - spark, spark)):
-            held[f] += share * passed
-            mass[f, :, h + 1] = share * bought
-    revenue: Floats = (value * (1.0 + who.size[:, None]) * MEAN_PAID).sum(axis=1)
+
+    _, value, _ = forecast(world, stock, who, state, day, HORIZON, send)
+    revenue: Floats = value.sum(axis=1)
     return revenue
-
-
-def tell(held: Floats, due: np.ndarray, topic: np.ndarray) -> None:
-    """In place: the message in force of the customers due gives way to the one about `topic`, or to none (-1)."""
-    chance = np.zeros((due.size, held.shape[-1]))
-    sent = topic[due] >= 0
-    chance[np.flatnonzero(sent), topic[due][sent]] = 1.0
-    both = held[..., due, :].sum(axis=1)
-    held[:, 0, :, due] = np.moveaxis(both * (1.0 - chance), 2, 0)
-    held[:, 1, :, due] = np.moveaxis(both * chance, 2, 0)
 
 
 def messages(journey: pl.DataFrame, first: date, names: list[str], customers: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from propensity.data.append import append
+from propensity.data.erasure import bury
 from propensity.data.event_log import EventLog
 from propensity.data.ingest import build_log, prepare
 from propensity.data.source import Tables
@@ -85,3 +86,28 @@ def test_events_that_are_not_later_are_refused_and_the_log_stays(tmp_path: Path)
 def test_without_a_log_there_is_nothing_to_append_to(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no event log at"):
         append(Delivery(random_tables(0)), tmp_path / "log")
+
+
+def test_an_erased_customer_does_not_come_back_with_a_later_delivery(tmp_path: Path) -> None:
+    tables = random_tables(4)
+    log = build_log(tables)
+    last = int(log.day.max())
+    row = int(np.searchsorted(log.offsets, np.argmax(log.day), "right")) - 1
+    gone = log.customers["customer"][row]
+    old = prepare(Delivery(between(tables, log.first_day, last - 9)), tmp_path / "log")
+    bury([str(gone)], tmp_path / "log")
+    grown = append(Delivery(between(tables, last - 9, last + 1)), tmp_path / "log")
+    assert grown.meta["rows"]["dropped"]["customer_erased"] > 0
+    for known in (old, grown):
+        theirs = np.repeat(known.customers["customer"].to_numpy() == gone, np.diff(known.offsets))
+        assert not (theirs & (known.day >= last - 9)).any()
+
+
+def test_a_delivery_is_stored_under_the_key_of_the_log(tmp_path: Path) -> None:
+    tables, key = random_tables(3), b"k" * 32
+    log = build_log(tables)
+    last = int(log.day.max())
+    prepare(Delivery(between(tables, log.first_day, last)), tmp_path / "log", key=key)
+    grown = append(Delivery(between(tables, last, last + 1)), tmp_path / "log", key)
+    assert len(grown) == len(build_log(between(tables, log.first_day, last + 1)))
+    assert not set(grown.customers["customer"].cast(pl.String)) & set(log.customers["customer"].cast(pl.String))

@@ -10,24 +10,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from propensity.data.offer import ColumnOffers
+from decision.known import OFFERS, evidence_with_past
 from propensity.decision.channel import Channel, habits
 from propensity.decision.evidence import Evidence
-from propensity.decision.past import Past
 from propensity.errors import ConfigurationError, DataError
-from propensity.scores import ChannelShares, Scores, load_shares, save_shares
-from random_log import random_log
-
-OFFERS = ("category 0", "category 1")
+from propensity.scores import ChannelShares, load_shares, save_shares
 
 
 @pytest.fixture(scope="module")
 def known() -> Evidence:
-    log = random_log(5, customers=90)
-    past = Past(log, ColumnOffers("category", min_buyers=1), log.last_day - 30)
-    who = log.customer_id[log.purchasers(past.day)]
-    money = np.random.default_rng(0).gamma(1.0, 2.0, (who.size, 2)).astype(np.float32)
-    return Evidence(Scores(who, OFFERS, np.clip(money / 9, 0, 1), money, "2024-03-05", "test"), past=past)
+    return evidence_with_past(5, customers=90, days=30)
 
 
 def test_a_habit_is_the_customers_own_drawn_to_the_offers(known: Evidence) -> None:

@@ -9,16 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from propensity.data.offer import ColumnOffers
+from decision.known import evidence_with_past
 from propensity.decision.behaviour import standing
 from propensity.decision.centroid import adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus, silhouette
 from propensity.decision.evidence import Evidence
-from propensity.decision.past import Past
 from propensity.decision.segment import Segment
 from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.centre import assign, padded
 from propensity.scores import Scores
-from random_log import random_log
 
 NAMED = {"new": "tenure < 90", "active": "tenure >= 90 AND recency <= 28", "odd": "no_such_column > 1"}
 
@@ -82,12 +80,7 @@ def test_fixed_centres_send_a_row_where_a_fit_left_it() -> None:
 
 @pytest.fixture(scope="module")
 def known() -> Evidence:
-    log = random_log(3, customers=160)
-    past = Past(log, ColumnOffers("category", min_buyers=1), log.last_day - 20)
-    who = log.customer_id[log.purchasers(past.day)]
-    money = np.random.default_rng(0).gamma(1.0, 2.0, (who.size, 2)).astype(np.float32)
-    scores = Scores(who, ("category 0", "category 1"), np.clip(money / 9, 0, 1), money, "2024-03-05", "test")
-    return Evidence(scores, past=past)
+    return evidence_with_past(3, customers=160, days=20)
 
 
 def decided(known: Evidence, **settings: Any) -> Any:

@@ -50,11 +50,15 @@ class Gbdt:
         probability = np.empty((occasion.customer.size, len(occasion.features.offers)), np.float32)
         amount = np.zeros_like(probability)  # of a log without prices
         for block, inputs in occasion.blocks():
-            rows, shape = rows_of(inputs), inputs.pair.shape[:2]
-            probability[block] = self.purchase.predict(rows, num_threads=self.threads).reshape(shape)
+            probability[block] = self.answer(self.purchase, inputs)
             if self.amount is not None:
-                amount[block] = self.amount.predict(rows, num_threads=self.threads).reshape(shape)
+                amount[block] = self.answer(self.amount, inputs)
         return scores_of(occasion, self.name, probability, amount)
+
+    def answer(self, trees: Any, inputs: Any) -> np.ndarray:
+        """What the fitted `purchase` or `amount` trees say of every pair: (B, M)."""
+        found: np.ndarray = trees.predict(rows_of(inputs), num_threads=self.threads)
+        return found.reshape(inputs.pair.shape[:2])
 
     def _boost(
         self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, names: list[str], objective: str, trees: int, seed: int

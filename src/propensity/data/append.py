@@ -20,23 +20,25 @@ import polars as pl
 
 from propensity.atomic import whole_folder
 from propensity.data.event_log import COLUMNS, EventLog, to_date
-from propensity.data.ingest import ingest
+from propensity.data.ingest import ingest, protected, readable
 from propensity.data.source import Source
 from propensity.errors import DataError
 from propensity.kernel.event import fixed
 from propensity.kernel.splice import orders_so_far, splice
 
 
-def append(source: Source, out: str | Path) -> EventLog:
+def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLog:
     """Adds the events of `source`, all later than those of the log at `out`, whole or not at all.
 
-    Attributes of items and customers that the delivery describes again are replaced. Raises: ConfigurationError without
-    a log, DataError for an event that is not later.
+    Attributes of items and customers that the delivery describes again are replaced. Persons are protected as in
+    `prepare`: erased customers stay away, and ids are stored under `key`. Raises: ConfigurationError without a log,
+    DataError for an event that is not later.
     """
     out = Path(out)
     old = EventLog.open(out)
     with tempfile.TemporaryDirectory(dir=out.parent) as place, whole_folder(out) as draft:
-        tables = source.load()
+        with readable():
+            tables = protected(source.load(), out, key)
         new = ingest(tables, Path(place))
         check_later(old, new)
         described = {"item": _delivered(tables.items), "customer": _delivered(tables.customers)}

@@ -103,19 +103,22 @@ class Preparation:
 
     def prepare(self, out: str | Path) -> EventLog:
         """Reads the source and leaves its log at `out`, with a note of what it was made from."""
-        key = None if self.pseudonym is None else secret(self.pseudonym)
-        return prepare(self.source, out, {"origin.json": origin(self.source)}, key)
+        return prepare(self.source, out, {"origin.json": origin(self.source)}, self.key)
 
     def check(self) -> EventLog:
         """The log that `prepare` would leave, in memory."""
-        key = None if self.pseudonym is None else secret(self.pseudonym)
         with readable():
-            tables = protected(self.source.load(), self.log or self.default_log, key)
+            tables = protected(self.source.load(), self.log or self.default_log, self.key)
         return build_log(tables)
 
     def append(self, out: str | Path) -> EventLog:
         """Adds the source's events, all later ones, to the log at `out`."""
-        return append(self.source, out)
+        return append(self.source, out, self.key)
+
+    @property
+    def key(self) -> bytes | None:
+        """The key that ids are stored under, read from its place; None where they are stored as delivered."""
+        return None if self.pseudonym is None else secret(self.pseudonym)
 
     @property
     def default_log(self) -> str:

@@ -5,6 +5,7 @@ Shapes: n customers, M categories, H days of the horizon.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -33,9 +34,18 @@ class Propensity(NamedTuple):
 
 
 def forecast(
-    settings: Settings, stock: Stock, who: Shoppers, state: State, cutoff: int, horizon: int
+    settings: Settings,
+    stock: Stock,
+    who: Shoppers,
+    state: State,
+    cutoff: int,
+    horizon: int,
+    message: Callable[[Floats, int], None] | None = None,
 ) -> tuple[Floats, Floats, Floats]:
     """Purchase probability (n, M), expected revenue (n, M) and visit probability (n,) from the state at the cutoff.
+
+    message: what happens to the messages in force on day h of the horizon, given `mass[:, :, : h + 1]` and h (None:
+    each customer's weekly slot, as `renew_messages`); it changes the mass in place.
 
     `mass[f, g, j]` (n, M) is the probability that the trigger was bought at the last visit (f), that a message about
     the category is in force (g), and that its last purchase was before the cutoff (j = 0) or on day j - 1 of the
@@ -47,7 +57,10 @@ def forecast(
     value, stays_away = np.zeros_like(who.taste), np.ones(who.rate.size)
     for h, t in enumerate(range(cutoff, cutoff + horizon)):
         held = mass[:, :, : h + 1]
-        renew_messages(settings, stock, who, held, t)
+        if message is None:
+            renew_messages(settings, stock, who, held, t)
+        else:
+            message(held, h)
         wish = who.taste * season(stock, settings.epoch_day(t))
         urge = wish * rhythm(stock, days_since(state, t, h), who.gap)
         buys = held * -np.expm1(-factor[:, :, None, None, None] * urge)
@@ -81,6 +94,12 @@ def renew_messages(settings: Settings, stock: Stock, who: Shoppers, held: Floats
     chance = np.zeros((due.size, stock.gap.size))
     chance[:, stock.advertised] = settings.messages * (1.0 - NEWSLETTERS) / stock.advertised.size
     chance[who.joined[due] > t] = 0.0
+    tell(held, due, chance)
+
+
+def tell(held: Floats, due: Ints, chance: Floats) -> None:
+    """In place: the message in force of the customers `due` (k,) gives way to one, with a `chance` (k, M) for each
+    category, or to none."""
     both = held[..., due, :].sum(axis=1)
     held[:, 0, :, due] = np.moveaxis(both * (1.0 - chance), 2, 0)
     held[:, 1, :, due] = np.moveaxis(both * chance, 2, 0)
