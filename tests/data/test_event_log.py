@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -178,3 +180,14 @@ def test_days_and_dates_are_each_other() -> None:
         assert to_day(to_date(day)) == day and to_day(to_date(day).isoformat()) == day
     with pytest.raises(ConfigurationError, match="'31.12.2024' is not a date; write it as YYYY-MM-DD"):
         to_day("31.12.2024")
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_purchasers_of_parts_are_those_of_the_whole_without_guests(step: int) -> None:
+    log = random_log(2)
+    day = log.last_day - 30
+    guest = np.arange(len(log)) % 5 == 0
+    known = replace(log, customers=log.customers.with_columns(guest=pl.Series(guest)))
+    parts = [known.purchasers(day, start, start + step) for start in range(0, len(log), step)]
+    np.testing.assert_array_equal(np.concatenate(parts), known.purchasers(day))
+    np.testing.assert_array_equal(known.purchasers(day), [row for row in log.purchasers(day) if not guest[row]])

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import polars as pl
 
-from propensity.errors import DataError
 from propensity.kernel.event import KINDS
 
 
@@ -191,11 +190,3 @@ def breaches() -> dict[str, pl.Expr]:
         "revenue of a return is above zero": (kind == "return") & (pl.col("revenue") > 0),
     }
     return {what: rows.sum().alias(what) for what, rows in broken.items()}
-
-
-def uphold(events: pl.LazyFrame) -> None:
-    """DataError if accepted events break the contract; one stream over them."""
-    found = events.select(*breaches().values()).collect(engine="streaming").row(0, named=True)
-    if bad := {what: count for what, count in found.items() if count}:
-        what, count = next(iter(bad.items()))
-        raise DataError(f"{count} accepted events break the contract ({what}); a rule of the source is missing")

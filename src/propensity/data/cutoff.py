@@ -37,6 +37,19 @@ def cutoff_of(log: EventLog, value: date | str, horizon: int) -> Cutoff:
     return Cutoff(day, horizon)
 
 
+def cautions(log: EventLog, cutoff: Cutoff, end: str) -> list[str]:
+    """What a reader of scores should know of their date: a log that ends before it, or labels that it was trained on.
+
+    end: ISO date that no training label reached.
+    """
+    found = []
+    if (gap := cutoff.day - log.last_day - 1) > 0:
+        found.append(f"the log is stale: it ends on {to_date(log.last_day)}, {gap} days before the cutoff")
+    if cutoff.day < to_day(end):
+        found.append(f"cutoff {cutoff} lies before the last training label ({end}): these scores are in-sample")
+    return found
+
+
 def labelled(log: EventLog, cutoff: Cutoff) -> Cutoff:
     """`cutoff` again if its label window lies within the log; ConfigurationError otherwise."""
     if cutoff.end > log.last_day + 1:

@@ -118,9 +118,12 @@ class EventLog:
         meta = self.meta | {"last_day": int(sold.max()) if sold.size else self.first_day}
         return replace(self, offsets=offsets, customers=self.customers.filter(pl.Series(kept)), meta=meta, **columns)
 
-    def purchasers(self, day: int) -> np.ndarray:
-        """Rows of the customers with at least one purchase before `day`, ascending; guests are nobody's customers."""
-        return np.setdiff1d(self._buyers(day), self._guests, assume_unique=True)
+    def purchasers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows of the customers with at least one purchase before `day`, ascending; guests are nobody's customers.
+
+        start, stop: of the rows in [start, stop) (None: to the end), looking at their events alone.
+        """
+        return np.setdiff1d(self._buyers(day, start, stop), self._guests, assume_unique=True)
 
     def guests(self, day: int) -> np.ndarray:
         """Rows of the guests with a purchase before `day`: they count for what items sell, and get no message."""
@@ -132,10 +135,12 @@ class EventLog:
             return np.zeros(0, np.int64)
         return np.flatnonzero(self.customers["guest"].fill_null(False).to_numpy())
 
-    def _buyers(self, day: int) -> np.ndarray:
-        bought = (self.kind == PURCHASE) & (self.day < day)
+    def _buyers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        offsets = self.offsets[start : min(len(self) if stop is None else stop, len(self)) + 1]
+        own = slice(offsets[0], offsets[-1])
+        bought = (self.kind[own] == PURCHASE) & (self.day[own] < day)
         total = np.concatenate([[0], np.cumsum(bought)])
-        return np.flatnonzero(np.diff(total[self.offsets]))
+        return start + np.flatnonzero(np.diff(total[offsets - offsets[0]]))
 
     @classmethod
     def open(cls, folder: str | Path) -> EventLog:

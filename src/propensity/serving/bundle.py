@@ -13,7 +13,6 @@ import numpy as np
 import onnxruntime as ort
 from hydra.utils import get_object, instantiate
 from onnxruntime.capi import onnxruntime_pybind11_state as state
-from threadpoolctl import threadpool_limits
 
 from propensity.data.cutoff import Cutoff, cutoff_of
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -90,8 +89,7 @@ class Bundle:
         past = log if newest(log) < cutoff.day else log.before(cutoff.day)
         rules = self.preparation
         offers = on_sale(past, rules.offer, cutoff)
-        with threadpool_limits(1, "blas"):  # sums in one order, whatever the host
-            snapshot = SnapshotBuilder(past, offers, cutoff.horizon, rules.snapshot).at(cutoff)
+        snapshot = SnapshotBuilder(past, offers, cutoff.horizon, rules.snapshot).at(cutoff)
         return Features(past, offers, self.vocabulary, rules.feature), snapshot
 
 

@@ -18,7 +18,6 @@ from propensity.errors import ConfigurationError, GateError
 from propensity.metric.drift import binned, edges_of, stability_index
 from propensity.serving import check
 from propensity.serving.bundle import open_bundle
-from propensity.serving.stream import purchasers
 
 FILE = "window.npz"  # of a bundle: the training window in counts
 PAIRS = 200_000  # pairs at most whose columns are looked at
@@ -117,7 +116,7 @@ def sample(
 ) -> Sample:
     """At most `customers` purchasers, chosen by a hash of the id; what they bought in the horizon is counted where
     `labels`, a log that holds it, is given."""
-    rows = purchasers(features.log, 0, len(features.log), snapshot.cutoff.day)
+    rows = features.log.purchasers(snapshot.cutoff.day)
     ids = features.log.customers["customer"].cast(pl.String)
     lot = ids.hash(seed=1).to_numpy()[rows]
     rows = np.sort(rows[np.argsort(lot, kind="stable")[:customers]])

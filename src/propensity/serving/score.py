@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from propensity.data.cutoff import cutoff_of
-from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.cutoff import cautions, cutoff_of
+from propensity.data.event_log import EventLog
 from propensity.data.offer import buyers
 from propensity.errors import ConfigurationError
 from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
@@ -41,11 +41,8 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
     trained = load_trained(run)
     events = trained.preparation.open() if log is None else EventLog.open(log)
     date = cutoff_of(events, cutoff, trained.preparation.horizon)
-    if date.day > events.last_day + 1:
-        gap = date.day - events.last_day - 1
-        say(f"the log is stale: it ends on {to_date(events.last_day)}, {gap} days before the cutoff")
-    if date.day < to_day(trained.about["end"]):
-        say(f"cutoff {date} lies before the last training label ({trained.about['end']}): these scores are in-sample")
+    for caution in cautions(events, date, trained.about["end"]):
+        say(caution)
     occasion = trained.preparation.occasion(events, date, trained.vocabulary)
     rule, (features, _, _) = trained.preparation.offer, occasion
     if rule.min_buyers > buyers(features.log, features.offers, date.day, rule.window).max():

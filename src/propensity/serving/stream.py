@@ -15,11 +15,11 @@ from threadpoolctl import threadpool_limits
 
 from propensity.atomic import whole_file
 from propensity.data.batch import Inputs
-from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.cutoff import cautions
+from propensity.data.event_log import EventLog
 from propensity.data.feature import Features
 from propensity.data.snapshot import Snapshot
 from propensity.errors import ConfigurationError
-from propensity.kernel.event import PURCHASE
 from propensity.scores import Scores
 from propensity.serving.best import Best
 from propensity.serving.bundle import Bundle, open_bundle
@@ -83,11 +83,8 @@ def score_bundle(
     bundle = open_bundle(folder, digest)
     events = bundle.preparation.open() if log is None else EventLog.open(log)
     date = bundle.date(events, cutoff)
-    if date.day > events.last_day + 1:
-        gap = date.day - events.last_day - 1
-        say(f"the log is stale: it ends on {to_date(events.last_day)}, {gap} days before the cutoff")
-    if date.day < to_day(bundle.about["end"]):
-        say(f"cutoff {date} lies before the last training label ({bundle.about['end']}): these scores are in-sample")
+    for caution in cautions(events, date, bundle.about["end"]):
+        say(caution)
     out = begun(Path(out), bundle, events, str(date), how)
     say("tables of the date")
     scoring = Scoring(bundle, *bundle.at(events, date), how)
@@ -215,7 +212,7 @@ class Scoring:
 
     def purchasers(self, part: int) -> np.ndarray:
         """Rows of the customers of a part with a purchase before the cutoff."""
-        return purchasers(self.log, part * self.how.part, (part + 1) * self.how.part, self.cutoff.day)
+        return self.log.purchasers(self.cutoff.day, part * self.how.part, (part + 1) * self.how.part)
 
     def answers(self, part: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Blocks of rows (B,), probabilities and expected revenue (B, M), in order."""
@@ -226,12 +223,3 @@ class Scoring:
 
     def _answer(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return rows, *self.pairs(self.features.inputs(self.snapshot, rows)._asdict())
-
-
-def purchasers(log: EventLog, start: int, stop: int, day: int) -> np.ndarray:
-    """Rows in [start, stop) with a purchase before `day`, ascending, looking at their events alone."""
-    offsets = log.offsets[start : min(stop, len(log)) + 1]
-    own = slice(offsets[0], offsets[-1])
-    bought = (log.kind[own] == PURCHASE) & (log.day[own] < day)
-    total = np.concatenate([[0], np.cumsum(bought)])
-    return start + np.flatnonzero(np.diff(total[offsets - offsets[0]]))
