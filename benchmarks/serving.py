@@ -244,6 +244,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     found = measured(given.bundle, given.customers)
     found["command"] = f"python benchmarks/serving.py bundle --customers={given.customers}"
+    given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "serving.json").write_text(json.dumps(found, indent=1) + "\n")
     results = given.out / "results.md"
     before = results.read_text() if results.is_file() else "# Speed against rivals\n"
