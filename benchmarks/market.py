@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,6 +104,15 @@ def export(size: Size, raw: Path, seed: int = 0) -> None:
             }
         )
         made.sample(fraction=1.0, shuffle=True, seed=k).write_parquet(raw / f"lines-{k:03d}.parquet")
+
+
+def delivery(raw: Path, day: Path, lines: int) -> None:
+    """The day after the last of a raw table: as many of its first lines, in orders of their own."""
+    day.mkdir(parents=True, exist_ok=True)
+    found = pl.read_parquet(raw / "lines-000.parquet", n_rows=lines)
+    after = pl.lit(START + DAYS, pl.Int32).cast(pl.Date)
+    found.with_columns(sold_on=after, receipt=pl.col("receipt") + 10**12).write_parquet(day / "lines-000.parquet")
+    shutil.copy(raw / "items.parquet", day / "items.parquet")
 
 
 class Shop(NamedTuple):

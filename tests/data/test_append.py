@@ -37,8 +37,14 @@ def without_tables(tables: Tables) -> Tables:
     return tables._replace(items=None, customers=None)
 
 
-@pytest.mark.parametrize("tables", [random_tables(0), random_tables(1), without_tables(random_tables(2))])
-def test_appending_day_by_day_gives_the_log_built_whole(tables: Tables, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tables", "chunk"), [(random_tables(0), 50), (random_tables(1), 1 << 22), (without_tables(random_tables(2)), 1)]
+)
+def test_appending_day_by_day_gives_the_log_built_whole(
+    tables: Tables, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few events are written at a time, down to one customer's."""
+    monkeypatch.setattr("propensity.data.append.CHUNK", chunk)
     first, last = (build_log(tables).first_day, int(build_log(tables).day.max()))
     last_days = range(last - 12, last + 1)
     prepare(Delivery(between(tables, first, last - 12)), tmp_path / "log", {"origin.json": "{}"})

@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import whole_folder
+from propensity.data.column import CHUNK, ColumnFiles, forget
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.data.ingest import ingest, protected, readable
 from propensity.data.source import Source
@@ -67,28 +69,49 @@ def joined(old: EventLog, new: EventLog, described: Mapping[str, bool], draft: P
     )
     channels = sorted({*old.meta["channels"], *new.meta["channels"]})
     old_at, new_at = (_rows(customers, log.customers, "customer") for log in (old, new))
-    new = _recoded(
-        new, items, channels, orders_so_far(fixed(old.offsets), fixed(old.order), old_at[_at(customers, new)])
-    )
+    begun = orders_so_far(fixed(old.offsets), fixed(old.order), old_at[_at(customers, new)])
+    new = _recoded(new, items, channels, begun)
     codes = {"item": _code(old.items["item"], items["item"]), "channel": _channel_code(old, channels)}
-    arrays: dict[str, Any] = {}
-    for name, dtype in COLUMNS.items():
-        arrays[name] = np.lib.format.open_memmap(
-            draft / f"{name}.npy", mode="w+", dtype=dtype, shape=(old.day.size + new.day.size,)
-        )
-        before = codes[name][getattr(old, name)].astype(dtype) if name in codes else getattr(old, name)
-        columns = fixed(before), fixed(getattr(new, name))
-        splice(old_at, fixed(old.offsets), new_at, fixed(new.offsets), *columns, arrays[name])
-        arrays[name].flush()
+    codes = {name: code for name, code in codes.items() if (code[:-1] != np.arange(code.size - 1)).any()}
     count = sum(np.where(at >= 0, np.diff(log.offsets)[at], 0) for at, log in ((old_at, old), (new_at, new)))
+    offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
+    _write(old, new, (old_at, new_at), offsets, codes, draft)
+    arrays: dict[str, Any] = {name: np.load(draft / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
     return EventLog(
-        offsets=np.concatenate([[0], np.cumsum(count)]).astype(np.int64),
+        offsets=offsets,
         item_known=items["known"].to_numpy().astype(np.int32),
         customers=customers,
         items=items.drop("known"),
         meta=_meta(old, new, channels),
         **arrays,
     )
+
+
+def _write(
+    old: EventLog,
+    new: EventLog,
+    at: tuple[np.ndarray, np.ndarray],
+    offsets: np.ndarray,
+    codes: Mapping[str, np.ndarray],
+    draft: Path,
+) -> None:
+    """The columns of both, some customers at a time; at: rows (N,) of all customers in either log."""
+    edges = np.searchsorted(offsets, np.arange(0, offsets[-1], CHUNK))
+    new_offsets = fixed(new.offsets)
+    with ColumnFiles(draft, COLUMNS) as files:
+        for first, stop in pairwise(np.unique(np.append(edges, offsets.size - 1))):
+            made = {name: np.empty(offsets[stop] - offsets[first], dtype) for name, dtype in COLUMNS.items()}
+            old_at, new_at = (rows[first:stop] for rows in at)
+            met = old_at[old_at >= 0]  # rows of the old log that follow one another
+            ends = old.offsets[met[0] : met[-1] + 2] if met.size else np.zeros(1, np.int64)
+            old_at = np.where(old_at >= 0, np.cumsum(old_at >= 0) - 1, -1)
+            for name, out in made.items():
+                before = getattr(old, name)[ends[0] : ends[-1]]
+                before = codes[name][before].astype(out.dtype) if name in codes else before
+                columns = fixed(before), fixed(getattr(new, name))
+                splice(old_at, fixed(ends - ends[0]), new_at, new_offsets, *columns, out)
+                forget(getattr(old, name))
+            files.append(made)
 
 
 def _vocabulary(old: pl.DataFrame, new: pl.DataFrame, key: str, described: bool) -> pl.DataFrame:

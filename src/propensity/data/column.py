@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-CHUNK = 1 << 22  # values rewritten at a time
+CHUNK = 1 << 22  # values read or rewritten at a time
 
 
 class ColumnFiles:
@@ -60,5 +61,12 @@ def replace_codes(file: Path, code: np.ndarray) -> None:
     for start in range(0, column.size, CHUNK):
         part = column[start : start + CHUNK]
         part[:] = code[part]
+        forget(column)
     if column.size:
         column.flush()
+
+
+def forget(column: np.ndarray) -> None:
+    """Lets go of the pages of a mapped column: once touched they count as memory of ours, however long the file."""
+    if isinstance(column.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        column.base.madvise(mmap.MADV_DONTNEED)

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import whole_folder
+from propensity.data.column import CHUNK, forget
 from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.event import PURCHASE, Events, fixed
 
@@ -214,7 +215,10 @@ def fingerprint(log: EventLog) -> str:
     """16 hex digits that change with any event, customer or item of the log."""
     digest = hashlib.sha256()
     for name in ARRAYS:
-        digest.update(np.ascontiguousarray(getattr(log, name)).view(np.uint8).data)
+        column = getattr(log, name)
+        for start in range(0, column.size, CHUNK):
+            digest.update(np.ascontiguousarray(column[start : start + CHUNK]).view(np.uint8).data)
+            forget(column)
     for frame in (log.customers, log.items):
         digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).view(np.uint8).data)
     return digest.hexdigest()[:16]
