@@ -8,6 +8,7 @@ import pytest
 from propensity.data.event_log import EventLog
 from propensity.data.ingest import build_log
 from propensity.data.offer import Offers
+from propensity.kernel.event import fixed
 from propensity.kernel.history import last_events
 from propensity.kernel.reference import last_events_reference
 from random_log import (
@@ -34,9 +35,18 @@ def events(
     hide_days = np.zeros(customer.size, np.int64) if hide_days is None else hide_days
     hide_offer = np.full(customer.size, -1) if hide_offer is None else hide_offer
     kinds = (np.int32, np.int32, np.int32, np.float32, np.float32)  # of a reused buffer that holds something
-    out = (*(np.full((customer.size, width), 7, kind) for kind in kinds), np.full(customer.size, 7))
-    last_events(log.events, offers.sets, customer, cutoff, hide_days, hide_offer, out)
-    return out
+    token, *others = (np.full((customer.size, width), 7, kind) for kind in kinds)
+    out = (np.stack([token, token], axis=2), *others, np.full(customer.size, 7))
+    item_code, channel_code = codes(log)
+    last_events(log.events, offers.sets, customer, cutoff, hide_days, hide_offer, item_code, channel_code, out)
+    np.testing.assert_array_equal(out[0][:, :, 1], item_code[out[0][:, :, 0], 1])
+    return (out[0][:, :, 0], *out[1:])
+
+
+def codes(log: EventLog) -> tuple[np.ndarray, np.ndarray]:
+    """Items under their own number and another code, channels under their own number."""
+    items, channels = (np.append(np.arange(size), -1) for size in (log.items.height, len(log.meta["channels"])))
+    return fixed(np.stack([items, 3 * items + 5], axis=1).astype(np.int32)), fixed(channels.astype(np.int32))
 
 
 def assert_same(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> None:

@@ -21,7 +21,7 @@ from propensity.data.snapshot import BLAS, CONTEXT, TASTES, Snapshot, hazard_cel
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.kernel.customer import customer_columns, customer_windows
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import KINDS, fixed
 from propensity.kernel.history import last_events, visible_events
 from propensity.kernel.outcome import outcomes, purchase_channels
 from propensity.kernel.pair import pair_columns, pair_windows, row_of_nothing
@@ -172,14 +172,15 @@ class Features:
     def histories(self, cutoff: Cutoff, customer: np.ndarray, hidden: Hidden) -> tuple[np.ndarray, ...]:
         """token (B, L, K), kind, channel, gap, amount (B, L) and length (B,) of the last events."""
         shape = (customer.size, self.rule.history)
-        kinds = (np.int32, np.int32, np.int32, np.float32, np.float32)
-        item, kind, channel, gap, amount = (np.empty(shape, dtype) for dtype in kinds)
-        length = np.empty(customer.size, np.int64)
+        kinds = (np.int32, np.int32, np.float32, np.float32)
+        kind, channel, gap, amount = (np.empty(shape, dtype) for dtype in kinds)
+        token = np.empty((*shape, self.item_code.shape[1]), np.int32)
+        out = token, kind, channel, gap, amount, np.empty(customer.size, np.int64)
         last_events(
             *(self.events, self.sets, customer, cutoff.day, hidden.days, hidden.offer),
-            (item, kind, channel, gap, amount, length),
+            *(fixed(self.item_code), fixed(self.channel_code), out),
         )
-        return self.item_code[item], kind, self.channel_code[channel], gap, amount, length
+        return out
 
     def _channel_codes(self, names: tuple[str, ...]) -> np.ndarray:
         """Channel number in the log (-1 for none, the last entry) -> code among the names, 0 for another."""

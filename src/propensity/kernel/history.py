@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import literal_unroll, njit
 
 from propensity.kernel.event import Events, Sets
+from propensity.kernel.prefetch import LINE, prefetch
 from propensity.kernel.window import first_at
+
+AHEAD = 8  # customers whose events are on their way while those of another are copied
 
 
 @njit(cache=True, nogil=True)
@@ -17,25 +20,89 @@ def last_events(
     cutoff: int,
     hide_days: np.ndarray,
     hide_offer: np.ndarray,
+    item_code: np.ndarray,
+    channel_code: np.ndarray,
     out: tuple[np.ndarray, ...],
 ) -> None:
-    """Fills `out = (item, kind, channel, gap, amount (B, L), length (B,))` with the last visible events, oldest first.
+    """Fills `out` with the last visible events of each customer, oldest first.
 
-    gap is the age in days at the cutoff (1 or more), amount the event's revenue; slots past `length` hold item and
-    channel -1, and zeros. Events in the last `hide_days` of a customer, and those of its `hide_offer`, are left out.
+    Args: item_code (I + 1, K) and channel_code (C + 1,) what items and channels become, the last being none; out, token
+    (B, L, K), kind, channel, gap, amount (B, L) and length (B,). gap is the age in days at the cutoff (1 or more),
+    amount the event's revenue; slots past `length` hold the codes of none, and zeros. Events in the last `hide_days` of
+    a customer, and those of its `hide_offer`, are left out.
     """
-    item, kind, channel, gap, amount, length = out
-    kept = np.empty(item.shape[1], np.int64)
+    offsets, (token, kind, channel, gap, amount, length) = events.offsets, out
+    width, kept = kind.shape[1], np.empty(kind.shape[1], np.int64)
+    end = np.empty(customer.size, np.int64)
     for b in range(customer.size):
-        end = first_at(events, customer[b], cutoff - hide_days[b])
-        count = newest(events, sets, events.offsets[customer[b]], end, hide_offer[b], kept)
-        for j in range(count):
-            e = kept[count - 1 - j]
-            item[b, j], kind[b, j], channel[b, j] = events.item[e], events.kind[e], events.channel[e]
-            gap[b, j], amount[b, j] = cutoff - events.day[e], events.revenue[e]
-        item[b, count:], kind[b, count:], channel[b, count:] = -1, 0, -1
-        gap[b, count:], amount[b, count:] = 0, 0.0
+        end[b] = first_at(events, customer[b], cutoff - hide_days[b])
+    for b in range(customer.size):
+        if b + AHEAD < customer.size:
+            soon = end[b + AHEAD]
+            call_up(events, max(soon - width, offsets[customer[b + AHEAD]]), soon)
+        row = token[b], kind[b], channel[b], gap[b], amount[b]
+        if hide_offer[b] < 0:
+            count = min(end[b] - offsets[customer[b]], width)
+            copy_events(events, item_code, channel_code, cutoff, end[b] - count, 0, count, row)
+        else:
+            count = newest(events, sets, offsets[customer[b]], end[b], hide_offer[b], kept)
+            for j in range(count):
+                copy_events(events, item_code, channel_code, cutoff, kept[count - 1 - j], j, 1, row)
+        leave_empty(item_code, channel_code, count, row)
         length[b] = count
+
+
+@njit(cache=True, nogil=True, inline="always")
+def call_up(events: Events, first: int, end: int) -> None:
+    """Fetches what `copy_events` will read of [first, end)."""
+    for column in literal_unroll((events.item, events.day, events.revenue, events.kind, events.channel)):
+        for e in range(first, end, LINE // column.itemsize):
+            prefetch(column, e)
+        if first < end:
+            prefetch(column, end - 1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def copy_events(
+    events: Events,
+    item_code: np.ndarray,
+    channel_code: np.ndarray,
+    cutoff: int,
+    first: int,
+    slot: int,
+    count: int,
+    row: tuple[np.ndarray, ...],
+) -> None:
+    """Events [first, first + count) into slots from `slot` on; a loop a column, for vector instructions."""
+    token, kind, channel, gap, amount = row
+    for j in range(count):
+        kind[slot + j] = events.kind[first + j]
+    for j in range(count):
+        gap[slot + j] = cutoff - events.day[first + j]
+    for j in range(count):
+        amount[slot + j] = events.revenue[first + j]
+    for j in range(count):
+        channel[slot + j] = channel_code[events.channel[first + j]]
+    for k in range(item_code.shape[1]):
+        for j in range(count):
+            token[slot + j, k] = item_code[events.item[first + j], k]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def leave_empty(item_code: np.ndarray, channel_code: np.ndarray, count: int, row: tuple[np.ndarray, ...]) -> None:
+    """Slots from `count` on."""
+    token, kind, channel, gap, amount = row
+    for j in range(count, kind.size):
+        kind[j] = 0
+    for j in range(count, kind.size):
+        gap[j] = 0.0
+    for j in range(count, kind.size):
+        amount[j] = 0.0
+    for j in range(count, kind.size):
+        channel[j] = channel_code[-1]
+    for k in range(item_code.shape[1]):
+        for j in range(count, kind.size):
+            token[j, k] = item_code[-1, k]
 
 
 @njit(cache=True, nogil=True)
