@@ -19,10 +19,11 @@ from propensity.data.feature import FeatureRule, Features
 from propensity.data.vocabulary import Vocabulary
 from propensity.model.embed import EventEmbedding
 from propensity.model.encoder.transformer import Transformer
-from propensity.training.loader import HISTORY, DateSampler
+from propensity.training.loader import HISTORY, DateSampler, trimmed
+from propensity.training.run import Fit
 
 WIDTH = 32
-BATCHES = 4  # batches trained on in a turn
+MANY = 2  # times the customers of a collation that are trained on in a turn
 Arrays = dict[str, Tensor]
 
 
@@ -100,42 +101,38 @@ def collation_race(market: Market, customers: int, gate: float, aim: float) -> R
 
 
 def bucket_race(market: Market, customers: int, gate: float, aim: float) -> Race:
-    """Training steps of one encoder on the same customers, in batches of like length against batches of any."""
+    """Training steps of one encoder on the same customers, in batches of like length against batches of any.
+
+    Batches are as large as training makes them by default; a whole date has more of them, and bounds them closer.
+    """
     found = scene(market)
     features, cutoff, everyone = found
-    rows = np.random.default_rng(2).choice(everyone, min(BATCHES * customers, everyone.size), replace=False)
-    lengths = features.lengths(cutoff, rows)
+    rows = np.random.default_rng(2).choice(everyone, min(MANY * customers, everyone.size), replace=False)
+    lengths, batch = features.lengths(cutoff, rows), max(Fit.pairs // len(market.offers), 1)
     torch.manual_seed(0)
     embed, encoder = EventEmbedding(features.rule.sizes(features.vocabulary), WIDTH), Transformer(WIDTH, dropout=0.0)
     parts = [*embed.parameters(), *encoder.parameters()]
 
-    def states(batch: Arrays) -> Tensor:
-        length = batch["length"]
-        made: Tensor = encoder(embed(_inputs(batch)), length)
+    def states(inputs: Inputs) -> Tensor:
+        made: Tensor = encoder(embed(inputs), inputs.length)
         return made
 
     def epoch(bucketed: bool) -> None:
-        sampler = DateSampler([rows.size], customers, 0, lengths=[lengths] if bucketed else None)
-        for draw in sampler:
-            batch = collate(found, rows[draw.rows])
-            if bucketed:
-                width = max(int(batch["length"].max()), 1)
-                batch |= {name: batch[name][:, :width] for name in HISTORY}
-            loss = states(batch).square().mean()
+        for draw in DateSampler([rows.size], batch, 0, lengths=[lengths] if bucketed else None):
+            inputs = _inputs(collate(found, rows[draw.rows]))
+            loss = states(trimmed(inputs) if bucketed else inputs).square().mean()
             torch.autograd.grad(loss, parts, allow_unused=True)
 
     def check() -> None:
-        batch = collate(found, rows[np.argsort(lengths)[: min(64, rows.size)]])
-        width = max(int(batch["length"].max()), 1)
+        inputs = _inputs(collate(found, rows[np.argsort(lengths)[: min(64, rows.size)]]))
         with torch.no_grad():
-            whole, short = states(batch), states(batch | {name: batch[name][:, :width] for name in HISTORY})
-        torch.testing.assert_close(short, whole, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(states(trimmed(inputs)), states(inputs), rtol=1e-4, atol=1e-5)
 
     def why() -> str:
         slots = features.rule.history
         return f"real tokens fill {lengths.mean() / slots:.0%} of padded slots: no order of customers can save more."
 
-    title = f"training steps of a transformer, {rows.size} histories, bucketed"
+    title = f"training steps of a transformer, {rows.size} histories in batches of {batch}, bucketed"
     race = Race(title, "padded", gate, lambda: epoch(True), lambda: epoch(False), check, why, aim=aim)
     race.notes.append(f"{lengths.mean():.1f} real tokens of {features.rule.history} slots")
     return race
