@@ -44,16 +44,20 @@ def measure(size: Size, rounds: int, only: str, keep: Path | None) -> tuple[list
 
     keep: folder whose market is used again, or left there.
     """
+    from benchmarks.loading import loading
     from benchmarks.market import market
 
     with tempfile.TemporaryDirectory() as folder:
         made = market(size, keep or Path(folder))
         rows: list[Row] = []
+        more: dict[str, Any] = {}
         if only in ("", "windows"):
             rows += [timed(race, rounds) for race in window_races(made)] + [memory_row(made)]
+            more |= beside(made)
         if only in ("", "work"):
             rows += [timed(race, rounds) for race in work_races(made, size)]
-        return rows, {} if only == "work" else beside(made)
+            more["loading"] = loading(made, rounds)
+        return rows, more
 
 
 def timed(race: Race, rounds: int) -> Row:
@@ -126,17 +130,17 @@ def beside(made: Market) -> dict[str, Any]:
 
     source, target = np.ones(25_000_000), np.zeros(25_000_000)
     seconds = min(cpu_seconds(lambda: np.copyto(target, source)) for _ in range(5))
-    found: dict[str, Any] = {"copy_gb_s": 2 * source.nbytes / max(seconds, 1e-9) / 1e9}
+    kernels: dict[str, dict[str, float]] = {}
     columns = 2 * len(WINDOWS) + len(HALF_LIVES) + 2
     for dates in (1, 12):
         written = len(made.log) * columns * dates * 4
         call = our_customers(made, dates)
         call()
-        found[f"customer_{dates}"] = _traffic(read_bytes(made)["customer"], written, cpu_seconds(call))
+        kernels[f"customer_{dates}"] = _traffic(read_bytes(made)["customer"], written, cpu_seconds(call))
         took = cpu_seconds(partial(all_pairs, made, dates))
         written = sum(out.nbytes for _, _, out in our_pairs(made, dates))
-        found[f"pair_{dates}"] = _traffic(read_bytes(made)["pair"], written, took)
-    return found
+        kernels[f"pair_{dates}"] = _traffic(read_bytes(made)["pair"], written, took)
+    return {"copy_gb_s": 2 * source.nbytes / max(seconds, 1e-9) / 1e9, "kernels": kernels}
 
 
 def _traffic(read: int, written: int, seconds: float) -> dict[str, float]:
@@ -168,6 +172,7 @@ def save(rows: list[Row], more: dict[str, Any], command: str, size: Size, rounds
     about = {"machine": machine(), "commit": commit(), "date": date.today().isoformat(), "command": command}
     about |= {"libraries": versions()}
     made: dict[str, Any] = about | {"size": size._asdict(), "rounds": rounds, "rows": [row._asdict() for row in rows]}
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(made | {"beside": more}, indent=1) + "\n")
     results = folder / "results.md"
     _, heading, after = (results.read_text() if results.is_file() else "").partition("\n## ")
@@ -182,19 +187,21 @@ def joined(rows: list[Row], more: dict[str, Any], folder: Path) -> tuple[list[Ro
     kept = [Row(**row) for row in before.get("rows", []) if set(row) == set(Row._fields)]
     new = {(row.name, row.rival) for row in rows}
     kept = [row for row in kept if (row.name, row.rival) not in new]
-    return sorted([*rows, *kept], key=lambda row: ORDER.index(row.name.split()[0])), more or before.get("beside", {})
+    return sorted([*rows, *kept], key=lambda row: ORDER.index(row.name.split()[0])), before.get("beside", {}) | more
 
 
 def page(rows: list[Row], more: dict[str, Any], about: dict[str, str], size: Size, rounds: int) -> str:
+    from benchmarks.loading import section as loaded
+
     table = "\n".join(f"| {' | '.join(cells(row))} |" for row in rows)
     missed = "\n".join(f"- **{r.name}**, {r.rival}: {r.why}" for r in rows if not r.met)
     speed = more.get("copy_gb_s", float("nan"))
     traffic = "\n".join(
         f"| {name.replace('_', ' windows, ')} cutoff{'s' * name.endswith('12')} | {t['read_mb']:.0f} "
         f"| {t['written_mb']:.0f} | {t['gb_s']:.1f} | {t['gb_s'] / speed:.0%} |"
-        for name, t in more.items()
-        if name != "copy_gb_s"
+        for name, t in more.get("kernels", {}).items()
     )
+    waiting = loaded(more["loading"]) if "loading" in more else ""
     return f"""# Speed against rivals
 
 A made-up market of {size.events:,} events, {size.customers:,} customers and {size.offers} offers. Results were
@@ -220,7 +227,8 @@ This machine copies {speed:.1f} GB/s (read and written, one thread, same run).
 | kernel | MB read | MB written | GB/s | of the copy |
 |---|---:|---:|---:|---:|
 {traffic}
-"""
+
+{waiting}"""
 
 
 def cells(row: Row) -> list[str]:

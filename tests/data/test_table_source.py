@@ -272,3 +272,16 @@ def test_ta_feng_is_read_to_the_last_row() -> None:
     assert tables.items is not None and tables.customers is not None
     assert tables.items.select(pl.len()).collect().item() == 23_812
     assert tables.customers.select(pl.len()).collect().item() == 32_266
+
+
+def test_rows_are_read_in_a_stream_that_holds_none_of_them(tmp_path: Path) -> None:
+    """No step of the plan waits for the last row of a file, so memory does not grow with the rows."""
+    rows = ROWS.with_columns(what=pl.lit("Sale"), money=pl.lit("EUR"))
+    write(rows, tmp_path / "a.parquet")
+    write(rows.with_columns(pl.col("who") + "0"), tmp_path / "b.parquet")
+    columns = {"kind": "what", "currency": "money"}
+    tables = shop(str(tmp_path / "*.parquet"), columns=columns, kinds={"sale": "purchase"}, rates={"EUR": 2.0}).load()
+    plan = tables.screen(tables.events).show_graph(plan_stage="physical", engine="streaming", raw_output=True)
+    assert plan is not None and plan.count("multi-scan") == 2
+    assert not [step for step in ("columnar", "in-memory", "multiplexer") if step in plan]
+    assert settled(tables).accepted["revenue"].sum() == pytest.approx(2 * 2 * rows["paid"].sum())

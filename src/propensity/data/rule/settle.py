@@ -24,9 +24,10 @@ def settle(rows: pl.DataFrame, corrections: Corrections = "overlap", orphans: bo
     for code, kept in _merging(rows, corrections):
         if lost := rows.height - kept.height:
             merged[code], rows = lost, kept
-    back = rows.filter(orphan()) if not orphans and (rows["kind"] == "return").any() else rows.clear()
-    if back.height:
-        rows = rows.filter(~orphan())
+    back = rows.clear()
+    if not orphans and (rows["kind"] == "return").any():
+        unbought = rows.select(orphan()).to_series()
+        back, rows = rows.filter(unbought), rows.filter(~unbought)
     remarks = noted(rows["notes"])
     if "event_id" not in rows.columns and (again := _line_twice(rows)):
         remarks["line_twice"] = again
@@ -60,9 +61,8 @@ def corrected(rows: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
     """customer, order and delivery of the orders that a later delivery corrects."""
     order, when = ["customer", "order"], delivery(rows)[0]
     trade = rows.lazy().filter(pl.col("order").is_not_null(), pl.col("kind").is_in(["purchase", "return"]))
-    lines = trade.select(*order, when, "item").unique()
-    again = lines.group_by(order).agg(pl.col(when).n_unique()).filter(pl.col(when) > 1).select(order)
-    lines = lines.join(again, on=order, how="semi")
+    again = trade.group_by(order).agg(pl.min(when), later=pl.max(when)).filter(pl.col(when) < pl.col("later"))
+    lines = trade.join(again, on=order, how="semi").select(*order, when, "item").unique()  # of few orders
     size = lines.group_by(*order, when).agg(size=pl.len())
     later = size.select(*order, pl.col(when).alias("later"))
     pairs = size.join(later, on=order, how="inner").filter(pl.col("later") > pl.col(when))

@@ -177,8 +177,16 @@ def _names(delivery: Delivery, mapping: Columns, ids: Mapping[str, Ids]) -> list
     if mapping.has("kind"):
         word = clean(pl.col(column["kind"])).str.to_lowercase()
         kinds = KIND_OF | {key.lower(): kind for key, kind in mapping.kinds.items()}
-        found.append(word.replace(kinds).alias("kind"))
+        found.append(meaning(word, kinds, word).alias("kind"))
     return found
+
+
+def meaning(word: pl.Expr, known: Mapping[str, Any], otherwise: pl.Expr) -> pl.Expr:
+    """What each of the known words stands for. `Expr.replace` would hold the whole table in memory."""
+    for value in dict.fromkeys(known.values()):
+        words = [name for name, stands_for in known.items() if stands_for == value]
+        otherwise = pl.when(word.is_in(words)).then(pl.lit(value)).otherwise(otherwise)
+    return otherwise
 
 
 def _days(delivery: Delivery, mapping: Columns, style: Style) -> list[pl.Expr]:
@@ -244,7 +252,7 @@ def _rate(mapping: Columns, schema: pl.Schema) -> pl.Expr:
         written = currency_of(pl.col(mapping.columns["revenue"])).fill_null(next(iter(rates)))
     else:
         return pl.lit(1.0)
-    return written.replace_strict(list(rates), list(rates.values()), default=None, return_dtype=pl.Float64)
+    return meaning(written, rates, pl.lit(None, pl.Float64))
 
 
 def _rewritten(column: str, dtype: pl.DataType, ids: Ids) -> pl.Expr:
