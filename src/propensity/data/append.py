@@ -1,8 +1,8 @@
 """A day of events added to a log: only the day is read, sorted and encoded; what was there is copied.
 
 The result is the log of both deliveries built at once, as long as the lines of an order come in one delivery. A log is
-sorted by customer, so that the old events move; they are copied column by column at the speed of memory, while reading
-and sorting cost what the new ones are worth.
+sorted by customer, so that the old events move; they are copied some customers at a time, in memory that does not grow
+with the log, while reading and sorting cost what the new ones are worth.
 """
 
 from __future__ import annotations
