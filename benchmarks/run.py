@@ -51,13 +51,18 @@ def measure(size: Size, rounds: int, only: str, keep: Path | None) -> tuple[list
         made = market(size, keep or Path(folder))
         rows: list[Row] = []
         more: dict[str, Any] = {}
-        if only in ("", "windows"):
-            rows += [timed(race, rounds) for race in window_races(made)] + [memory_row(made)]
-            more |= beside(made)
         if only in ("", "work"):
             rows += [timed(race, rounds) for race in work_races(made, size)]
             more["loading"] = loading(made, rounds)
-        return rows, more
+        if only in ("", "windows"):
+            rows += [timed(race, rounds) for race in window_races(made)] + [memory_row(made)]
+            more |= beside(made)
+        return sorted(rows, key=place), more
+
+
+def place(row: Row) -> int:
+    """Of a row in the table."""
+    return ORDER.index(row.name.split()[0])
 
 
 def timed(race: Race, rounds: int) -> Row:
@@ -187,7 +192,7 @@ def joined(rows: list[Row], more: dict[str, Any], folder: Path) -> tuple[list[Ro
     kept = [Row(**row) for row in before.get("rows", []) if set(row) == set(Row._fields)]
     new = {(row.name, row.rival) for row in rows}
     kept = [row for row in kept if (row.name, row.rival) not in new]
-    return sorted([*rows, *kept], key=lambda row: ORDER.index(row.name.split()[0])), before.get("beside", {}) | more
+    return sorted([*rows, *kept], key=place), before.get("beside", {}) | more
 
 
 def page(rows: list[Row], more: dict[str, Any], about: dict[str, str], size: Size, rounds: int) -> str:

@@ -73,7 +73,7 @@ def straight_race(market: Market, gate: float, aim: float) -> Race:
         share()
         found, _ = rival()
         place = np.searchsorted(log.customer_id, found["customer"].to_numpy())
-        out = our_customers(market, DATES)()[place, :, 0]
+        out = our_customers(market._replace(log=log), DATES)()[place, :, 0]
         np.testing.assert_allclose(out[:, :14], found.select(query.CUSTOMER[:14]).to_numpy(), rtol=1e-4, atol=1e-3)
 
     def why() -> str:
