@@ -52,6 +52,26 @@ def last_events(
         length[b] = count
 
 
+@njit(cache=True, nogil=True)
+def last_positions(
+    events: Events,
+    sets: Sets,
+    customer: np.ndarray,
+    cutoff: int,
+    hide_days: np.ndarray,
+    hide_offer: np.ndarray,
+    position: np.ndarray,
+) -> None:
+    """Fills position (B, L) int64 with where the events of `last_events` stand in the log, -1 past the last."""
+    kept = np.empty(position.shape[1], np.int64)
+    for b in range(customer.size):
+        end = first_at(events, customer[b], cutoff - hide_days[b])
+        count = newest(events, sets, events.offsets[customer[b]], end, hide_offer[b], kept)
+        for j in range(count):
+            position[b, j] = kept[count - 1 - j]
+        position[b, count:] = -1
+
+
 @njit(cache=True, nogil=True, inline="always")
 def call_up(events: Events, first: int, end: int) -> None:
     """Fetches what `copy_events` will read of [first, end)."""

@@ -6,7 +6,7 @@ Notable: no per-sample Python, nothing cached on disk, and what an epoch sees fo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -14,8 +14,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from propensity.data.batch import Batch, Inputs, Outcomes
+from propensity.data.dropout import Hidden
 from propensity.data.preparation import Examples, Preparation
 from propensity.errors import ConfigurationError
+from propensity.training.resident import Pointers, ResidentLog
 
 Fields = TypeVar("Fields", Inputs, Outcomes)
 HISTORY = ("token", "kind", "channel", "gap", "amount")
@@ -47,14 +49,33 @@ class ExampleBatches(Dataset[Batch]):
         self.examples, self.preparation, self.trim = examples, preparation, trim
 
     def __getitem__(self, draw: Draw) -> Batch:
+        batch, _ = self.batch(draw)
+        return batch._replace(inputs=trimmed(batch.inputs)) if self.trim else batch
+
+    def batch(self, draw: Draw, history: int | None = None) -> tuple[Batch, Hidden]:
+        """The batch, with the last `history` events of each customer (None: by the rule), and what it hides."""
         features, snapshot, customer = self.examples.occasions[draw.date]
         rows = customer[draw.rows]
         rng = np.random.default_rng(draw.seed)
         hidden = self.preparation.dropout.draw(rng, rows.size, len(features.offers))
-        inputs = to_tensors(features.inputs(snapshot, rows, hidden))
-        inputs = trimmed(inputs) if self.trim else inputs
+        inputs = to_tensors(features.inputs(snapshot, rows, hidden, history))
         outcomes = to_tensors(features.outcomes(snapshot.cutoff, rows))
-        return Batch(inputs, outcomes, torch.from_numpy(self.examples.weights[draw.date]))
+        return Batch(inputs, outcomes, torch.from_numpy(self.examples.weights[draw.date])), hidden
+
+
+class PointerBatches(Dataset[Pointers]):
+    """Draw -> the batch of `ExampleBatches`, with positions of events in place of histories."""
+
+    def __init__(self, batches: ExampleBatches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, draw: Draw) -> Pointers:
+        batch, hidden = self.batches.batch(draw, history=0)
+        features, snapshot, customer = self.batches.examples.occasions[draw.date]
+        position = features.positions(snapshot.cutoff, customer[draw.rows], hidden)
+        if self.batches.trim:
+            position = position[:, : max(int((position >= 0).sum(1).max(initial=0)), 1)]
+        return Pointers(batch, torch.from_numpy(np.ascontiguousarray(position)), torch.tensor(snapshot.cutoff.day))
 
 
 class DateSampler(Sampler[Draw]):
@@ -104,21 +125,39 @@ class ExampleLoader(pl.LightningDataModule):
     """Feeds training examples; `pairs` customer x offer pairs make a batch.
 
     bucketed: a batch holds customers with histories of like length, and no empty slots beyond the longest.
+    resident: the log waits on the device, and histories are gathered there.
     """
 
     def __init__(
-        self, examples: Examples, preparation: Preparation, pairs: int, seed: int, bucketed: bool = False
+        self,
+        examples: Examples,
+        preparation: Preparation,
+        pairs: int,
+        seed: int,
+        bucketed: bool = False,
+        resident: bool = False,
     ) -> None:
         super().__init__()
-        self.examples, self.preparation, self.seed, self.bucketed = examples, preparation, seed, bucketed
+        self.examples, self.preparation, self.seed = examples, preparation, seed
+        self.bucketed, self.resident = bucketed, resident
+        self.log: ResidentLog | None = None
         self.batch = max(pairs // len(examples.features.offers), 1)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sizes = [occasion.customer.size for occasion in self.examples.occasions]
         sampler = DateSampler(sizes, self.batch, self.seed, rank, world, self.lengths() if self.bucketed else None)
         batches = ExampleBatches(self.examples, self.preparation, trim=self.bucketed)
-        return DataLoader(batches, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())
+        made: Dataset[Any] = PointerBatches(batches) if self.resident else batches
+        return DataLoader(made, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())
+
+    def on_after_batch_transfer(self, batch: Batch | Pointers, dataloader_idx: int) -> Batch:
+        """Called by Lightning once a batch is on the device."""
+        if isinstance(batch, Batch):
+            return batch
+        if self.log is None:
+            self.log = ResidentLog(self.examples.features, batch.event.device)
+        return self.log.filled(batch)
 
     def lengths(self) -> list[np.ndarray]:
         """Events in the history of every customer of each date."""

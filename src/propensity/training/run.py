@@ -43,8 +43,9 @@ class Fit:
     """How a network is fitted: length, batches, optimizer, hardware.
 
     steps: batches after which a run ends (-1: it ends with its epochs). bucketed: customers with histories of like
-    length share a batch, so that an encoder of events meets few empty slots. threads: of torch on a CPU, None for its
-    own choice; with more than one, each waits for the others at every layer, and for whoever else wants their cores.
+    length share a batch, so that an encoder of events meets few empty slots. resident: the log waits on the device, and
+    histories are gathered there. threads: of torch on a CPU, None for its own choice; with more than one, each waits
+    for the others at every layer, and for whoever else wants their cores.
     """
 
     optimizer: MakeOptimizer
@@ -52,6 +53,7 @@ class Fit:
     epochs: int = 3
     pairs: int = 32_768
     bucketed: bool = False
+    resident: bool = False
     average: float | None = 0.995
     warmup: float = 0.1
     clip: float = 1.0
@@ -149,7 +151,7 @@ def train(
         return done, preparation, examples, log
     model: OfferNet = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
     fit: Fit = instantiate(cfg.training, _convert_="all")
-    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed, fit.bucketed)
+    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed, fit.bucketed, fit.resident)
     model.fit_scales(loader.sample())
     with only_writer(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
         keep_record(cfg.out, folder, log, preparation.log or preparation.default_log, about)
