@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from propensity.config import conf_folder
 
@@ -55,6 +55,8 @@ def test_every_experiment_and_its_variants_compose_with_the_script_it_names(path
     script = next(named, "compare")  # what a script in experiments/ takes its settings from
     cfg = composed(script, f"experiment={path.stem}")
     assert cfg.data.horizon in (7, 14, 28)
+    command = next(line for line in path.read_text().splitlines() if line.startswith("# python "))
+    assert [key for key in OmegaConf.missing_keys(cfg) if f"{key}=" not in command] == []
     for overrides in cfg.get("variants", {}).values():
         assert composed(script, f"experiment={path.stem}", *overrides).data.horizon == cfg.data.horizon
 
