@@ -22,7 +22,7 @@ from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.kernel.customer import customer_columns, customer_windows
 from propensity.kernel.event import KINDS, fixed
-from propensity.kernel.history import last_events, last_positions, visible_events
+from propensity.kernel.history import ends, last_events, last_positions, visible_events
 from propensity.kernel.outcome import outcomes, purchase_channels
 from propensity.kernel.pair import pair_columns, pair_windows, row_of_nothing
 
@@ -87,16 +87,11 @@ class Features:
         self.sold_through = self._channel_codes(vocabulary.sold_through) - 1  # -1: counts for none
         self.windows, self.half_lives = np.array(rule.windows), np.array(rule.half_lives)
 
-    def inputs(
-        self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden | None = None, history: int | None = None
-    ) -> Inputs:
-        """What is visible of `customer (B,)`, rows of the log, at the snapshot's date.
-
-        history: how many of the last events are kept, None for what the rule says.
-        """
+    def inputs(self, snapshot: Snapshot, customer: np.ndarray, hidden: Hidden | None = None) -> Inputs:
+        """What is visible of `customer (B,)`, rows of the log, at the snapshot's date."""
         hidden = Hidden.nothing(customer.size) if hidden is None else hidden
         person = self._customer(snapshot, customer, hidden)
-        token, kind, channel, gap, amount, length = self.histories(snapshot.cutoff, customer, hidden, history)
+        token, kind, channel, gap, amount, length = self.histories(snapshot.cutoff, customer, hidden)
         launched = np.isin(np.arange(len(self.offers)), hidden.launched)
         return _filled(
             token=token,
@@ -174,11 +169,9 @@ class Features:
         column["cohort_orders"][:] = np.log1p(column["orders_91"]) - cohort[:, 1]
         return out
 
-    def histories(
-        self, cutoff: Cutoff, customer: np.ndarray, hidden: Hidden, history: int | None = None
-    ) -> tuple[np.ndarray, ...]:
+    def histories(self, cutoff: Cutoff, customer: np.ndarray, hidden: Hidden) -> tuple[np.ndarray, ...]:
         """token (B, L, K), kind, channel, gap, amount (B, L) and length (B,) of the last events."""
-        shape = (customer.size, self.rule.history if history is None else history)
+        shape = (customer.size, self.rule.history)
         kinds = (np.int32, np.int32, np.float32, np.float32)
         kind, channel, gap, amount = (np.empty(shape, dtype) for dtype in kinds)
         token = np.empty((*shape, self.item_code.shape[1]), np.int32)
@@ -192,7 +185,8 @@ class Features:
     def positions(self, cutoff: Cutoff, customer: np.ndarray, hidden: Hidden) -> np.ndarray:
         """Where the events of `histories` stand in the log, -1 past the last: (B, L) int64."""
         position = np.empty((customer.size, self.rule.history), np.int64)
-        last_positions(self.events, self.sets, customer, cutoff.day, hidden.days, hidden.offer, position)
+        end = ends(self.events, customer, cutoff.day, hidden.days)
+        last_positions(self.events, self.sets, customer, end, hidden.offer, position)
         return position
 
     def _channel_codes(self, names: tuple[str, ...]) -> np.ndarray:

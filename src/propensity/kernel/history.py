@@ -33,9 +33,7 @@ def last_events(
     """
     offsets, (token, kind, channel, gap, amount, length) = events.offsets, out
     width, kept = kind.shape[1], np.empty(kind.shape[1], np.int64)
-    end = np.empty(customer.size, np.int64)
-    for b in range(customer.size):
-        end[b] = first_at(events, customer[b], cutoff - hide_days[b])
+    end = ends(events, customer, cutoff, hide_days)
     for b in range(customer.size):
         if b + AHEAD < customer.size:
             soon = end[b + AHEAD]
@@ -54,22 +52,24 @@ def last_events(
 
 @njit(cache=True, nogil=True)
 def last_positions(
-    events: Events,
-    sets: Sets,
-    customer: np.ndarray,
-    cutoff: int,
-    hide_days: np.ndarray,
-    hide_offer: np.ndarray,
-    position: np.ndarray,
+    events: Events, sets: Sets, customer: np.ndarray, end: np.ndarray, hide_offer: np.ndarray, position: np.ndarray
 ) -> None:
-    """Fills position (B, L) int64 with where the events of `last_events` stand in the log, -1 past the last."""
+    """Fills position (B, L) int64 with where the events of `last_events` stand in the log, -1 past the last; end (B,)
+    as of `ends`."""
     kept = np.empty(position.shape[1], np.int64)
     for b in range(customer.size):
-        end = first_at(events, customer[b], cutoff - hide_days[b])
-        count = newest(events, sets, events.offsets[customer[b]], end, hide_offer[b], kept)
-        for j in range(count):
-            position[b, j] = kept[count - 1 - j]
+        count = newest(events, sets, events.offsets[customer[b]], end[b], hide_offer[b], kept)
+        position[b, :count] = kept[:count][::-1]
         position[b, count:] = -1
+
+
+@njit(cache=True, nogil=True)
+def ends(events: Events, customer: np.ndarray, cutoff: int, hide_days: np.ndarray) -> np.ndarray:
+    """Where what is visible of each customer (B,) ends in the log, when the last hide_days (B,) are not: (B,) int64."""
+    end = np.empty(customer.size, np.int64)
+    for b in range(customer.size):
+        end[b] = first_at(events, customer[b], cutoff - hide_days[b])
+    return end
 
 
 @njit(cache=True, nogil=True, inline="always")

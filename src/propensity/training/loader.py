@@ -49,18 +49,17 @@ class ExampleBatches(Dataset[Batch]):
         self.examples, self.preparation, self.trim = examples, preparation, trim
 
     def __getitem__(self, draw: Draw) -> Batch:
-        batch, _ = self.batch(draw)
-        return batch._replace(inputs=trimmed(batch.inputs)) if self.trim else batch
-
-    def batch(self, draw: Draw, history: int | None = None) -> tuple[Batch, Hidden]:
-        """The batch, with the last `history` events of each customer (None: by the rule), and what it hides."""
         features, snapshot, customer = self.examples.occasions[draw.date]
         rows = customer[draw.rows]
-        rng = np.random.default_rng(draw.seed)
-        hidden = self.preparation.dropout.draw(rng, rows.size, len(features.offers))
-        inputs = to_tensors(features.inputs(snapshot, rows, hidden, history))
+        inputs = to_tensors(features.inputs(snapshot, rows, self.hidden(draw)))
+        inputs = trimmed(inputs) if self.trim else inputs
         outcomes = to_tensors(features.outcomes(snapshot.cutoff, rows))
-        return Batch(inputs, outcomes, torch.from_numpy(self.examples.weights[draw.date])), hidden
+        return Batch(inputs, outcomes, torch.from_numpy(self.examples.weights[draw.date]))
+
+    def hidden(self, draw: Draw) -> Hidden:
+        """What the draw hides of its customers, the same whenever it is asked."""
+        offers = len(self.examples.features.offers)
+        return self.preparation.dropout.draw(np.random.default_rng(draw.seed), draw.rows.size, offers)
 
 
 class PointerBatches(Dataset[Pointers]):
@@ -70,12 +69,13 @@ class PointerBatches(Dataset[Pointers]):
         self.batches = batches
 
     def __getitem__(self, draw: Draw) -> Pointers:
-        batch, hidden = self.batches.batch(draw, history=0)
+        batch = self.batches[draw]
         features, snapshot, customer = self.batches.examples.occasions[draw.date]
-        position = features.positions(snapshot.cutoff, customer[draw.rows], hidden)
-        if self.batches.trim:
-            position = position[:, : max(int((position >= 0).sum(1).max(initial=0)), 1)]
-        return Pointers(batch, torch.from_numpy(np.ascontiguousarray(position)), torch.tensor(snapshot.cutoff.day))
+        position = features.positions(snapshot.cutoff, customer[draw.rows], self.batches.hidden(draw))
+        position = np.ascontiguousarray(position[:, : batch.inputs.kind.shape[1]])
+        bare = batch.inputs._replace(**{name: getattr(batch.inputs, name)[:, :0] for name in HISTORY})
+        day = torch.tensor(snapshot.cutoff.day)
+        return Pointers(batch._replace(inputs=bare), torch.from_numpy(position), day)
 
 
 class DateSampler(Sampler[Draw]):

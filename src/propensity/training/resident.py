@@ -16,8 +16,8 @@ from propensity.data.feature import Features
 
 
 class Pointers(NamedTuple):
-    """A batch without histories. event (B, L) int64: positions in the log, oldest first, -1 past the last; day ():
-    the cutoff, int64."""
+    """A batch whose histories are empty but for their length. event (B, L) int64: positions in the log, oldest first,
+    -1 past the last; day () int64: the cutoff."""
 
     batch: Batch
     event: Tensor
@@ -51,6 +51,5 @@ class ResidentLog:
             channel=self.channel_code[present(self.channel, -1).long()],
             gap=torch.where(real, day - self.day[at], 0).float(),
             amount=present(self.revenue, 0),
-            length=real.sum(dim=1),
         )
         return batch._replace(inputs=inputs)
