@@ -81,6 +81,21 @@ def test_an_offer_does_not_depend_on_which_others_are_asked_for(
     torch.testing.assert_close(model(fewer).purchase, model(inputs).purchase[:, kept], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("override", ["model.width=8", *PARTS])
+def test_some_pairs_are_answered_for_as_they_are_among_all(
+    small_world: dict[str, Any], composed: Callable[..., DictConfig], override: str
+) -> None:
+    model = network(small_world, composed("train", "model.width=8", override))
+    inputs = inputs_of(small_world, slice(0, 5))
+    place = torch.tensor([1, 0, 17, 4, 4])
+    some = inputs._replace(pair=inputs.pair.flatten(0, 1)[place])
+    for one, all_pairs in zip(model.answers(some, place), model.answers(inputs), strict=True):
+        for name in ("purchase", "value"):
+            wanted = getattr(all_pairs, name).flatten(0, 1)[place]
+            torch.testing.assert_close(getattr(one, name), wanted, rtol=1e-4, atol=1e-5, msg=name)
+        assert torch.equal(one.visit, all_pairs.visit) and torch.equal(one.state, all_pairs.state)
+
+
 def test_an_offer_without_a_name_is_answered_for_from_its_attributes(
     small_world: dict[str, Any], composed: Callable[..., DictConfig]
 ) -> None:

@@ -12,7 +12,7 @@ import torch
 from propensity.data.dropout import EVERYTHING, Hidden, HistoryDropout, KeepAll
 from propensity.data.weight import Even, HalfLife
 from propensity.errors import ConfigurationError
-from propensity.training.loader import HISTORY, DateSampler, ExampleBatches, ExampleLoader, to_tensors
+from propensity.training.loader import HISTORY, DateSampler, ExampleBatches, ExampleLoader, thinned, to_tensors
 
 
 def seen(sampler: DateSampler) -> list[tuple[int, int]]:
@@ -59,6 +59,49 @@ def test_a_batch_holds_what_the_features_say(small_world: dict[str, Any]) -> Non
     assert batch.outcomes.bought.shape == batch.inputs.pair.shape[:2]
     assert (batch.outcomes.visit >= batch.outcomes.bought.amax(1)).all()
     assert batch.weight.shape == (batch.inputs.pair.shape[1],)
+
+
+def test_a_thinned_batch_keeps_every_pair_with_a_past_or_a_purchase_as_it_was(small_world: dict[str, Any]) -> None:
+    examples, preparation = small_world["examples"], small_world["preparation"]
+    whole, thin = (ExampleBatches(examples, preparation, unbought=share) for share in (1.0, 0.2))
+    for draw in list(DateSampler([o.customer.size for o in examples.occasions], 64, seed=2))[:4]:
+        all_pairs, kept = whole[draw], thin[draw]
+        place = kept.place
+        assert all_pairs.place is None and place is not None
+        known = (all_pairs.inputs.pair[..., whole.days_bought] > 0) | (all_pairs.outcomes.bought > 0)
+        assert torch.isin(known.flatten().nonzero().squeeze(1), place).all()
+        unknown = int((~known).sum())
+        assert abs((place.numel() - int(known.sum())) / unknown - 0.2) < 4 * (0.16 / unknown) ** 0.5
+        for found, wanted in (
+            (kept.inputs.pair, all_pairs.inputs.pair),
+            (kept.outcomes.bought, all_pairs.outcomes.bought),
+            (kept.outcomes.revenue, all_pairs.outcomes.revenue),
+        ):
+            torch.testing.assert_close(found, wanted.flatten(0, 1)[place], rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(kept.inputs.customer, all_pairs.inputs.customer, rtol=0, atol=0, equal_nan=True)
+        assert torch.equal(kept.outcomes.visit, all_pairs.outcomes.visit)
+
+
+def test_the_weights_of_a_thinned_batch_stand_for_all_pairs(small_world: dict[str, Any]) -> None:
+    examples, preparation = small_world["examples"], small_world["preparation"]
+    batches = ExampleBatches(examples, preparation)
+    batch = batches[next(iter(DateSampler([o.customer.size for o in examples.occasions], 64, seed=2)))]
+    batch = batch._replace(weight=torch.linspace(0.5, 2.0, len(batch.weight)))
+    terms = torch.rand(batch.outcomes.bought.shape, generator=torch.Generator().manual_seed(1))
+    whole, found = (terms * batch.weight).mean(), []
+    for seed in range(400):
+        kept = thinned(batch, batches.days_bought, 0.2, seed)
+        assert kept.place is not None
+        found.append((terms.flatten()[kept.place] * kept.weight).mean())
+    means = torch.stack(found)
+    assert abs(means.mean() - whole) < 4 * means.std() / len(means) ** 0.5
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.5])
+def test_a_share_of_pairs_is_a_share(small_world: dict[str, Any], share: float) -> None:
+    words = f"training.unbought={share} is no share of the pairs without a past; give one above 0 and at most 1"
+    with pytest.raises(ConfigurationError, match=words):
+        ExampleLoader(small_world["examples"], small_world["preparation"], pairs=100, seed=1, unbought=share)
 
 
 def test_batches_hold_about_as_many_pairs_as_asked_for(small_world: dict[str, Any]) -> None:

@@ -40,11 +40,16 @@ class Outcomes(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One training batch; weight (M,) of the send date for each offer."""
+    """One training batch: all pairs, with the weight (M,) of the send date for each offer; or K of them.
+
+    place (K,) int64: flat positions in (B, M) of the only pairs that the batch holds; pair columns are then (K, P),
+    bought, revenue and weight (K,). None: all pairs.
+    """
 
     inputs: Inputs
     outcomes: Outcomes
     weight: Tensor
+    place: Tensor | None = None
 
 
 class Sizes(NamedTuple):

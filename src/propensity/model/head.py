@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from propensity.data.batch import Inputs
 from propensity.kernel.event import PURCHASE
 from propensity.model.outputs import SIGMA_MAX
+from propensity.model.pairs import Pairs
 
 PRIOR = 5.0  # purchases that the network's own guess of a customer's channels counts to begin with
 
 
 class ValueHead(nn.Module):
-    """Linear in the pair's columns, the state and the offer: (B, M, P), (B, D), (M, D) -> (B, M, 2).
+    """Linear in the columns of `pairs`, the state and the offer: (..., P), (B, D), (M, D) -> (..., 2).
 
     Notable: reads the state as purchases shaped it, and does not shape it: the few amounts of a customer, met again at
     every date, would be learned by heart.
@@ -25,8 +26,8 @@ class ValueHead(nn.Module):
         self.state = nn.Linear(width, 2, bias=False)
         self.offer = nn.Linear(width, 2, bias=False)
 
-    def forward(self, pair_BMP: Tensor, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
-        raw = self.pair(pair_BMP) + self.state(state_BD)[:, None] + self.offer(offer_MD)
+    def forward(self, pair: Tensor, state_BD: Tensor, offer_MD: Tensor, pairs: Pairs) -> Tensor:
+        raw = self.pair(pair) + pairs.of_customer(self.state(state_BD)) + pairs.of_offer(self.offer(offer_MD))
         sigma = 0.05 + (SIGMA_MAX - 0.05) * raw[..., 1].sigmoid()
         return torch.stack([raw[..., 0], sigma], dim=-1)
 

@@ -14,6 +14,7 @@ from propensity.errors import ConfigurationError
 from propensity.model.embed import EventEmbedding, OfferEmbedding
 from propensity.model.head import ChannelHead, ValueHead
 from propensity.model.outputs import Outputs
+from propensity.model.pairs import Pairs
 
 Part = Callable[..., nn.Module]
 GATE = ("days_bought", "recency", "hidden")
@@ -60,18 +61,23 @@ class Member(nn.Module):
         # Last, so that the other parts start from the same weights with it and without.
         self.channel = ChannelHead(sizes.sold_through, width) if len(sizes.sold_through) > 1 else None
 
-    def forward(self, inputs: Inputs, pair_BMP: Tensor, customer_BF: Tensor, context_MC: Tensor) -> Outputs:
+    def forward(
+        self, inputs: Inputs, pair: Tensor, customer_BF: Tensor, context_MC: Tensor, place: Tensor | None = None
+    ) -> Outputs:
+        """place (K,): flat positions in (B, M) of the pairs that `pair` (K, P) holds; None: all, as (B, M, P)."""
+        pairs = Pairs.at(place, len(inputs.offer))
         state_BD = self.state(inputs, customer_BF)
         offer_MD = self.offer(inputs.offer, inputs.attribute, context_MC)
-        logit_BM = self._opinion(pair_BMP, state_BD, offer_MD)
+        logit = self._opinion(pair, state_BD, offer_MD, pairs)
         if self.season is not None:
-            logit_BM = logit_BM + self.season(inputs.season, offer_MD)
+            logit = logit + pairs.of_offer(self.season(inputs.season, offer_MD))
         visit_B = torch.zeros_like(state_BD[:, 0])
         if self.visit is not None:
             visit_B = self.visit(state_BD)
-            logit_BM = within_visit(visit_B[:, None], logit_BM)
+            logit = within_visit(pairs.of_customer(visit_B), logit)
         channel_BK = state_BD[:, :0] if self.channel is None else self.channel(inputs, state_BD)
-        return Outputs(logit_BM, self.value(pair_BMP, state_BD.detach(), offer_MD), visit_B, state_BD, channel_BK)
+        value = self.value(pair, state_BD.detach(), offer_MD, pairs)
+        return Outputs(logit, value, visit_B, state_BD, channel_BK)
 
     def state(self, inputs: Inputs, customer_BF: Tensor) -> Tensor:
         """Each customer's columns and events as one vector: (B, D)."""
@@ -80,13 +86,14 @@ class Member(nn.Module):
             state_BD = state_BD + self.encoder(self.event(inputs), inputs.length)
         return self.dropout(state_BD)
 
-    def _opinion(self, pair_BMP: Tensor, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
-        """The experts' logits, weighed pair by pair: (B, M)."""
-        experts = [expert(pair_BMP, state_BD, offer_MD) for expert in (self.habit, self.explore) if expert is not None]
+    def _opinion(self, pair: Tensor, state_BD: Tensor, offer_MD: Tensor, pairs: Pairs) -> Tensor:
+        """The experts' logits, weighed pair by pair: (B, M) or (K,)."""
+        given = pair, state_BD, offer_MD, pairs
+        experts = [expert(*given) for expert in (self.habit, self.explore) if expert is not None]
         if self.gate is None:
             return experts[0]
-        share_BM = self.gate(pair_BMP[..., self.gate_columns]).sigmoid().squeeze(-1)
-        return share_BM * experts[0] + (1 - share_BM) * experts[1]
+        share = self.gate(pair[..., self.gate_columns]).sigmoid().squeeze(-1)
+        return share * experts[0] + (1 - share) * experts[1]
 
 
 def within_visit(visit: Tensor, given_visit: Tensor) -> Tensor:

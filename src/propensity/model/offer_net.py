@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from propensity.data.batch import Inputs, Sizes
 from propensity.data.feature import MARKET, SIBLING
@@ -62,11 +62,14 @@ class OfferNet(nn.Module):
         self.scale_customer.fit(inputs.customer)
         self.scale_context.fit(inputs.context)
 
-    def answers(self, inputs: Inputs) -> list[Outputs]:
-        """What each member says: the loss meets them one by one."""
-        pair_BMP, customer_BF = self.scale_pair(inputs.pair), self.scale_customer(inputs.customer)
+    def answers(self, inputs: Inputs, place: Tensor | None = None) -> list[Outputs]:
+        """What each member says: the loss meets them one by one.
+
+        place (K,): flat positions in (B, M) of the only pairs that `inputs.pair` (K, P) holds and answers are about.
+        """
+        pair, customer_BF = self.scale_pair(inputs.pair), self.scale_customer(inputs.customer)
         context_MC = self.scale_context(inputs.context)
-        return [member(inputs, pair_BMP, customer_BF, context_MC) for member in self.members]
+        return [member(inputs, pair, customer_BF, context_MC, place) for member in self.members]
 
     def forward(self, inputs: Inputs) -> Outputs:
         return agreed(self.answers(inputs))

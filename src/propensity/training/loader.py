@@ -34,6 +34,25 @@ def trimmed(inputs: Inputs) -> Inputs:
     return inputs._replace(**{name: getattr(inputs, name)[:, :width] for name in HISTORY})
 
 
+def thinned(batch: Batch, days_bought: int, share: float, seed: int) -> Batch:
+    """The batch with only `share` of the pairs that have neither a past nor a purchase; those kept stand for the rest.
+
+    days_bought: the pair column that tells a past. Weights are such that the mean over the pairs kept is, expected over
+    draws, the mean over all.
+    """
+    inputs, outcomes = batch.inputs, batch.outcomes
+    known = (inputs.pair[..., days_bought] > 0) | (outcomes.bought > 0)
+    drawn = np.random.default_rng((seed, 1)).random(tuple(known.shape), np.float32) < share
+    place = (known | torch.from_numpy(drawn)).flatten().nonzero().squeeze(1)
+    weight = torch.where(known, 1.0, 1.0 / share) * batch.weight * (place.numel() / known.numel())
+
+    def of(x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(0, 1)[place]
+
+    outcomes = outcomes._replace(bought=of(outcomes.bought), revenue=of(outcomes.revenue))
+    return Batch(inputs._replace(pair=of(inputs.pair)), outcomes, of(weight), place)
+
+
 class Draw(NamedTuple):
     """Which customers of which training date, and the seed of what is hidden from them."""
 
@@ -43,10 +62,16 @@ class Draw(NamedTuple):
 
 
 class ExampleBatches(Dataset[Batch]):
-    """Draw -> Batch; with `trim`, histories are as wide as the longest of the batch."""
+    """Draw -> Batch; with `trim`, histories are as wide as the longest of the batch.
 
-    def __init__(self, examples: Examples, preparation: Preparation, trim: bool = False) -> None:
-        self.examples, self.preparation, self.trim = examples, preparation, trim
+    unbought: share that is kept of the pairs with neither a past nor a purchase; 1: the batch holds all pairs.
+    """
+
+    def __init__(
+        self, examples: Examples, preparation: Preparation, trim: bool = False, unbought: float = 1.0
+    ) -> None:
+        self.examples, self.preparation, self.trim, self.unbought = examples, preparation, trim, unbought
+        self.days_bought = preparation.feature.pair.index("days_bought")
 
     def __getitem__(self, draw: Draw) -> Batch:
         features, snapshot, customer = self.examples.occasions[draw.date]
@@ -54,7 +79,8 @@ class ExampleBatches(Dataset[Batch]):
         inputs = to_tensors(features.inputs(snapshot, rows, self.hidden(draw)))
         inputs = trimmed(inputs) if self.trim else inputs
         outcomes = to_tensors(features.outcomes(snapshot.cutoff, rows))
-        return Batch(inputs, outcomes, torch.from_numpy(self.examples.weights[draw.date]))
+        batch = Batch(inputs, outcomes, torch.from_numpy(self.examples.weights[draw.date]))
+        return batch if self.unbought == 1.0 else thinned(batch, self.days_bought, self.unbought, draw.seed)
 
     def hidden(self, draw: Draw) -> Hidden:
         """What the draw hides of its customers, the same whenever it is asked."""
@@ -126,6 +152,7 @@ class ExampleLoader(pl.LightningDataModule):
 
     bucketed: a batch holds customers with histories of like length, and no empty slots beyond the longest.
     resident: the log waits on the device, and histories are gathered there.
+    unbought: share that is kept of the pairs with neither a past nor a purchase.
     """
 
     def __init__(
@@ -136,10 +163,15 @@ class ExampleLoader(pl.LightningDataModule):
         seed: int,
         bucketed: bool = False,
         resident: bool = False,
+        unbought: float = 1.0,
     ) -> None:
         super().__init__()
+        if not 0 < unbought <= 1:
+            raise ConfigurationError(
+                f"training.unbought={unbought} is no share of the pairs without a past; give one above 0 and at most 1"
+            )
         self.examples, self.preparation, self.seed = examples, preparation, seed
-        self.bucketed, self.resident = bucketed, resident
+        self.bucketed, self.resident, self.unbought = bucketed, resident, unbought
         self.log: ResidentLog | None = None
         self.batch = max(pairs // len(examples.features.offers), 1)
 
@@ -147,7 +179,7 @@ class ExampleLoader(pl.LightningDataModule):
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sizes = [occasion.customer.size for occasion in self.examples.occasions]
         sampler = DateSampler(sizes, self.batch, self.seed, rank, world, self.lengths() if self.bucketed else None)
-        batches = ExampleBatches(self.examples, self.preparation, trim=self.bucketed)
+        batches = ExampleBatches(self.examples, self.preparation, self.bucketed, self.unbought)
         made: Dataset[Any] = PointerBatches(batches) if self.resident else batches
         return DataLoader(made, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())
 

@@ -32,7 +32,8 @@ class PropensityModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if batch_idx == 0:  # chance starts anew with each epoch: a resumed run draws what a whole one would have
             torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + 7919 * self.global_rank)
-        terms = mean_terms([self.loss(a, batch.outcomes, batch.weight) for a in self.model.answers(batch.inputs)])
+        answers = self.model.answers(batch.inputs, batch.place)
+        terms = mean_terms([self.loss(answer, batch.outcomes, batch.weight) for answer in answers])
         watched = not terms.total.is_cuda or batch_idx % WATCH == 0  # looking at a number makes the GPU wait
         if watched and not torch.isfinite(terms.total):
             raise GateError(

@@ -44,7 +44,8 @@ class Fit:
 
     steps: batches after which a run ends (-1: it ends with its epochs). bucketed: customers with histories of like
     length share a batch, so that an encoder of events meets few empty slots. resident: the log waits on the device, and
-    histories are gathered there. threads: of torch on a CPU, None for its own choice; with more than one, each waits
+    histories are gathered there. unbought: share that a batch keeps of the pairs with neither a past nor a purchase,
+    weighed to stand for all; where offers are fine they are nearly all pairs, and nearly all the time. threads: of torch on a CPU, None for its own choice; with more than one, each waits
     for the others at every layer, and for whoever else wants their cores.
     """
 
@@ -54,6 +55,7 @@ class Fit:
     pairs: int = 32_768
     bucketed: bool = False
     resident: bool = False
+    unbought: float = 1.0
     average: float | None = 0.995
     warmup: float = 0.1
     clip: float = 1.0
@@ -151,7 +153,7 @@ def train(
         return done, preparation, examples, log
     model: OfferNet = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
     fit: Fit = instantiate(cfg.training, _convert_="all")
-    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed, fit.bucketed, fit.resident)
+    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed, fit.bucketed, fit.resident, fit.unbought)
     model.fit_scales(loader.sample())
     with only_writer(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
         keep_record(cfg.out, folder, log, preparation.log or preparation.default_log, about)

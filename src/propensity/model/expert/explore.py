@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from propensity.model.pairs import Pairs
+
 
 class Explore(nn.Module):
     """state . offer, the offer's base rate, and a linear reading of the pair's columns."""
@@ -14,8 +16,8 @@ class Explore(nn.Module):
         self.base = nn.Linear(width, 1)
         self.pair = nn.Linear(pair, 1, bias=False)
 
-    def forward(self, pair_BMP: Tensor, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
-        return self.match(state_BD, offer_MD) + self.pair(pair_BMP).squeeze(-1)
+    def forward(self, pair: Tensor, state_BD: Tensor, offer_MD: Tensor, pairs: Pairs) -> Tensor:
+        return pairs.of_both(self.match(state_BD, offer_MD)) + self.pair(pair).squeeze(-1)
 
     def match(self, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
         """What needs no column of the pair: (B, M)."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from propensity.model.pairs import Pairs
+
 
 class Habit(nn.Module):
     """Two hidden layers over the pair's columns, the customer's state and the offer's vector.
@@ -24,9 +26,10 @@ class Habit(nn.Module):
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.answer.weight, std=0.01)
 
-    def forward(self, pair_BMP: Tensor, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
-        first = self.from_pair(pair_BMP) + self.from_state(state_BD)[:, None] + self.from_offer(offer_MD)
-        hidden_BMH = self.second(first.relu_()).relu_()
-        kept_BH = self.dropout(torch.ones_like(first[:, 0]))  # one mask for all offers of a customer: cheap, and enough
-        answer_BMH = self.answer(offer_MD) * kept_BH[:, None]
-        return (hidden_BMH * answer_BMH).sum(-1) + self.base(offer_MD).squeeze(-1)
+    def forward(self, pair: Tensor, state_BD: Tensor, offer_MD: Tensor, pairs: Pairs) -> Tensor:
+        state_BH = self.from_state(state_BD)
+        first = self.from_pair(pair) + pairs.of_customer(state_BH) + pairs.of_offer(self.from_offer(offer_MD))
+        hidden = self.second(first.relu_()).relu_()
+        kept_BH = self.dropout(torch.ones_like(state_BH))  # one mask for all offers of a customer: cheap, and enough
+        answer = pairs.of_offer(self.answer(offer_MD)) * pairs.of_customer(kept_BH)
+        return (hidden * answer).sum(-1) + pairs.of_offer(self.base(offer_MD).squeeze(-1))
