@@ -31,7 +31,7 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
         cfg = compose("train", overrides=[f"data.log={market.raw.parent / 'log'}", *settings])
     preparation, fit = (instantiate(part, _convert_="all") for part in (cfg.data, cfg.training))
     examples = preparation.examples(preparation.open())
-    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed, fit.bucketed)
+    loader = fit.loader(examples, preparation, cfg.seed)
     model, loss = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary)), instantiate(cfg.loss)
     model.fit_scales(loader.sample(1))
     optimizer = fit.optimizer(parameter_groups(model))
@@ -40,7 +40,9 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     def step() -> None:
         batch = batches[-1]
         optimizer.zero_grad()
-        terms = mean_terms([loss(answer, batch.outcomes, batch.weight) for answer in model.answers(batch.inputs)])
+        terms = mean_terms(
+            [loss(answer, batch.outcomes, batch.weight) for answer in model.answers(batch.inputs, batch.place)]
+        )
         terms.total.backward()
         clip_grad_norm_(model.parameters(), fit.clip)
         optimizer.step()

@@ -96,7 +96,6 @@ def scored(cfg: DictConfig, log: Any, out: Path) -> tuple[dict[str, list[Any]], 
 
     from propensity.baseline.frequency import Frequency
     from propensity.data.cutoff import cutoff_of
-    from propensity.training.loader import ExampleLoader
     from propensity.training.predict import predict
 
     lightning.seed_everything(cfg.seed, verbose=False)
@@ -105,7 +104,7 @@ def scored(cfg: DictConfig, log: Any, out: Path) -> tuple[dict[str, list[Any]], 
     examples = preparation.examples(log)
     model = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
     fit = instantiate(cfg.training, _convert_="all")
-    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed)
+    loader = fit.loader(examples, preparation, cfg.seed)
     model.fit_scales(loader.sample())
     fit(model, instantiate(cfg.loss), loader, out, None)
     days = [cutoff_of(log, day, preparation.horizon) for day in cfg.cutoffs]

@@ -44,7 +44,6 @@ def draw(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
     from propensity.metric.interval import resample_weights
     from propensity.report.table import say
     from propensity.training.evaluate import truth
-    from propensity.training.loader import ExampleLoader
     from propensity.training.predict import predict
 
     preparation = instantiate(cfg.data, _convert_="all")
@@ -59,7 +58,7 @@ def draw(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
     examples = preparation.examples(hidden)
     model = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
     fit = instantiate(cfg.training, _convert_="all")
-    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed + number)
+    loader = fit.loader(examples, preparation, cfg.seed + number)
     model.fit_scales(loader.sample())
     fit(model, instantiate(cfg.loss), loader, Path(cfg.out) / str(number), None)
     past = hidden.before(cutoff.day)

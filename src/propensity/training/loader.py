@@ -67,9 +67,7 @@ class ExampleBatches(Dataset[Batch]):
     unbought: share that is kept of the pairs with neither a past nor a purchase; 1: the batch holds all pairs.
     """
 
-    def __init__(
-        self, examples: Examples, preparation: Preparation, trim: bool = False, unbought: float = 1.0
-    ) -> None:
+    def __init__(self, examples: Examples, preparation: Preparation, trim: bool = False, unbought: float = 1.0) -> None:
         self.examples, self.preparation, self.trim, self.unbought = examples, preparation, trim, unbought
         self.days_bought = preparation.feature.pair.index("days_bought")
 

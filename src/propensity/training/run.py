@@ -68,6 +68,10 @@ class Fit:
     threads: int | None = 1
     progress: bool = True
 
+    def loader(self, examples: Examples, preparation: Preparation, seed: int) -> ExampleLoader:
+        """The examples in the batches that these settings ask for."""
+        return ExampleLoader(examples, preparation, self.pairs, seed, self.bucketed, self.resident, self.unbought)
+
     def __call__(self, model: OfferNet, loss: Loss, loader: ExampleLoader, out: Path, resume: str | None) -> None:
         """Fits `model` in place; leaves logs and the state to resume from under `out`."""
         if self.threads is not None and self.accelerator == "cpu":
@@ -153,7 +157,7 @@ def train(
         return done, preparation, examples, log
     model: OfferNet = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
     fit: Fit = instantiate(cfg.training, _convert_="all")
-    loader = ExampleLoader(examples, preparation, fit.pairs, cfg.seed, fit.bucketed, fit.resident, fit.unbought)
+    loader = fit.loader(examples, preparation, cfg.seed)
     model.fit_scales(loader.sample())
     with only_writer(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
         keep_record(cfg.out, folder, log, preparation.log or preparation.default_log, about)
