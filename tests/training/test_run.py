@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from conftest import QUICK, SMALL
@@ -35,6 +36,15 @@ def config(compose: Compose, world: dict[str, Any], out: Path, *more: str) -> Di
     return compose("train", *SMALL, *QUICK, f"data.log={world['folder']}", f"out={out}", *more)
 
 
+def test_a_fit_hands_its_settings_to_its_batches(small_world: dict[str, Any], composed: Compose) -> None:
+    settings = ("training.pairs=600", "training.unbought=0.3", "training.bucketed=true", "training.resident=true")
+    fit = instantiate(composed("train", *settings).training, _convert_="all")
+    loader = fit.loader(small_world["examples"], small_world["preparation"], 5)
+    assert loader.batch == 600 // len(small_world["examples"].features.offers)
+    assert (loader.seed, loader.unbought, loader.bucketed, loader.resident) == (5, 0.3, True, True)
+    assert next(iter(loader.train_dataloader())).batch.place is not None
+
+
 def test_the_seed_decides_everything(small_world: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         train(config(composed, small_world, tmp_path / name, f"seed={seed}"))
@@ -42,10 +52,12 @@ def test_the_seed_decides_everything(small_world: dict[str, Any], composed: Comp
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
+@pytest.mark.parametrize("unbought", [1.0, 0.3])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
-    small_world: dict[str, Any], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_world: dict[str, Any], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unbought: float
 ) -> None:
     more = ("training.epochs=3", "training.steps=-1", "training.pairs=4096", "training/logger=none")
+    more = (*more, f"training.unbought={unbought}")
     train(config(composed, small_world, tmp_path / "whole", *more))
 
     step = PropensityModule.training_step
@@ -98,8 +110,9 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(
     assert not (tmp_path / "model.ckpt").exists()
 
 
+@pytest.mark.parametrize("unbought", [1.0, 0.3])
 def test_nothing_dated_at_or_after_the_end_reaches_the_weights(
-    small_world: dict[str, Any], composed: Compose, tmp_path: Path
+    small_world: dict[str, Any], composed: Compose, tmp_path: Path, unbought: float
 ) -> None:
     log: EventLog = small_world["log"]
     end = log.last_day - 30
@@ -111,8 +124,9 @@ def test_nothing_dated_at_or_after_the_end_reaches_the_weights(
     changed = EventLog(**{**{f: getattr(log, f) for f in log.__dataclass_fields__}, **columns}).save(tmp_path / "log")
     assert changed.fingerprint != log.fingerprint
     date = to_date(end).isoformat()
-    train(config(composed, small_world, tmp_path / "a", f"data.end={date}"))
-    cfg = config(composed, small_world, tmp_path / "b", f"data.end={date}")
+    settings = (f"data.end={date}", f"training.unbought={unbought}")
+    train(config(composed, small_world, tmp_path / "a", *settings))
+    cfg = config(composed, small_world, tmp_path / "b", *settings)
     cfg.data.log = str(tmp_path / "log")
     train(cfg)
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))

@@ -45,8 +45,9 @@ class Fit:
     steps: batches after which a run ends (-1: it ends with its epochs). bucketed: customers with histories of like
     length share a batch, so that an encoder of events meets few empty slots. resident: the log waits on the device, and
     histories are gathered there. unbought: share that a batch keeps of the pairs with neither a past nor a purchase,
-    weighed to stand for all; where offers are fine they are nearly all pairs, and nearly all the time. threads: of torch on a CPU, None for its own choice; with more than one, each waits
-    for the others at every layer, and for whoever else wants their cores.
+    weighed to stand for all; where offers are fine they are nearly all pairs, and take nearly all the time. threads: of
+    torch on a CPU, None for its own choice; with more than one, each waits for the others at every layer, and for
+    whoever else wants their cores.
     """
 
     optimizer: MakeOptimizer
