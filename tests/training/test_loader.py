@@ -97,6 +97,17 @@ def test_the_weights_of_a_thinned_batch_stand_for_all_pairs(small_world: dict[st
     assert abs(means.mean() - whole) < 4 * means.std() / len(means) ** 0.5
 
 
+def test_a_batch_of_which_nothing_would_be_kept_stays_whole(small_world: dict[str, Any]) -> None:
+    examples, preparation = small_world["examples"], small_world["preparation"]
+    batches = ExampleBatches(examples, preparation)
+    batch = batches[next(iter(DateSampler([o.customer.size for o in examples.occasions], 4, seed=2)))]
+    strangers = batch._replace(
+        inputs=batch.inputs._replace(pair=torch.zeros_like(batch.inputs.pair)),
+        outcomes=batch.outcomes._replace(bought=torch.zeros_like(batch.outcomes.bought)),
+    )
+    assert thinned(strangers, batches.days_bought, 1e-9, seed=1) is strangers
+
+
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5])
 def test_a_share_of_pairs_is_a_share(small_world: dict[str, Any], share: float) -> None:
     words = f"training.unbought={share} is no share of the pairs without a past; give one above 0 and at most 1"

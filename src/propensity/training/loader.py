@@ -38,12 +38,14 @@ def thinned(batch: Batch, days_bought: int, share: float, seed: int) -> Batch:
     """The batch with only `share` of the pairs that have neither a past nor a purchase; those kept stand for the rest.
 
     days_bought: the pair column that tells a past. Weights are such that the mean over the pairs kept is, expected over
-    draws, the mean over all.
+    draws, the mean over all. A batch of which nothing would be kept stays whole.
     """
     inputs, outcomes = batch.inputs, batch.outcomes
     known = (inputs.pair[..., days_bought] > 0) | (outcomes.bought > 0)
     drawn = np.random.default_rng((seed, 1)).random(tuple(known.shape), np.float32) < share
     place = (known | torch.from_numpy(drawn)).flatten().nonzero().squeeze(1)
+    if place.numel() == 0:
+        return batch
     weight = torch.where(known, 1.0, 1.0 / share) * batch.weight * (place.numel() / known.numel())
 
     def of(x: torch.Tensor) -> torch.Tensor:
