@@ -65,7 +65,7 @@ class Member(nn.Module):
         self, inputs: Inputs, pair: Tensor, customer_BF: Tensor, context_MC: Tensor, place: Tensor | None = None
     ) -> Outputs:
         """place (K,): flat positions in (B, M) of the pairs that `pair` (K, P) holds; None: all, as (B, M, P)."""
-        pairs = Pairs.at(place, len(inputs.offer))
+        pairs = Pairs.at(place, inputs.offer.shape[0])
         state_BD = self.state(inputs, customer_BF)
         offer_MD = self.offer(inputs.offer, inputs.attribute, context_MC)
         logit = self._opinion(pair, state_BD, offer_MD, pairs)
