@@ -56,8 +56,8 @@ def test_the_seed_decides_everything(small_world: dict[str, Any], composed: Comp
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
     small_world: dict[str, Any], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unbought: float
 ) -> None:
-    more = ("training.epochs=3", "training.steps=-1", "training.pairs=4096", "training/logger=none")
-    more = (*more, f"training.unbought={unbought}")
+    length = ("training.epochs=3", "training.steps=-1", "training.pairs=4096", "training/logger=none")
+    more = (*length, f"training.unbought={unbought}")
     train(config(composed, small_world, tmp_path / "whole", *more))
 
     step = PropensityModule.training_step
