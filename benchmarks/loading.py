@@ -38,12 +38,8 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     batches: list[Batch] = []
 
     def step() -> None:
-        batch = batches[-1]
         optimizer.zero_grad()
-        terms = mean_terms(
-            [loss(answer, batch.outcomes, batch.weight) for answer in model.answers(batch.inputs, batch.place)]
-        )
-        terms.total.backward()
+        mean_terms(model, loss, batches[-1]).total.backward()
         clip_grad_norm_(model.parameters(), fit.clip)
         optimizer.step()
 

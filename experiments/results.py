@@ -37,6 +37,7 @@ TITLES = {
     "demo": "Complete Journey, product categories, one network for all dates",
     "backtest": "Complete Journey, product categories",
     "product_type": "Complete Journey, product types",
+    "single_product": "Complete Journey, single products",
     "ta_feng": "Ta-Feng, product subclasses",
 }
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from propensity.data.batch import Batch
 from propensity.data.dropout import EVERYTHING, Hidden, HistoryDropout, KeepAll
+from propensity.data.preparation import Preparation
 from propensity.data.weight import Even, HalfLife
 from propensity.errors import ConfigurationError
 from propensity.training.loader import HISTORY, DateSampler, ExampleBatches, ExampleLoader, thinned, to_tensors
@@ -61,6 +63,10 @@ def test_a_batch_holds_what_the_features_say(small_world: dict[str, Any]) -> Non
     assert batch.weight.shape == (batch.inputs.pair.shape[1],)
 
 
+def has_past(batch: Batch, preparation: Preparation) -> torch.Tensor:
+    return batch.inputs.pair[..., preparation.feature.pair.index("days_bought")] > 0
+
+
 def test_a_thinned_batch_keeps_every_pair_with_a_past_or_a_purchase_as_it_was(small_world: dict[str, Any]) -> None:
     examples, preparation = small_world["examples"], small_world["preparation"]
     whole, thin = (ExampleBatches(examples, preparation, unbought=share) for share in (1.0, 0.2))
@@ -68,7 +74,7 @@ def test_a_thinned_batch_keeps_every_pair_with_a_past_or_a_purchase_as_it_was(sm
         all_pairs, kept = whole[draw], thin[draw]
         place = kept.place
         assert all_pairs.place is None and place is not None
-        known = (all_pairs.inputs.pair[..., whole.days_bought] > 0) | (all_pairs.outcomes.bought > 0)
+        known = has_past(all_pairs, preparation) | (all_pairs.outcomes.bought > 0)
         assert torch.isin(known.flatten().nonzero().squeeze(1), place).all()
         unknown = int((~known).sum())
         assert abs((place.numel() - int(known.sum())) / unknown - 0.2) < 4 * (0.16 / unknown) ** 0.5
@@ -90,7 +96,7 @@ def test_the_weights_of_a_thinned_batch_stand_for_all_pairs(small_world: dict[st
     terms = torch.rand(batch.outcomes.bought.shape, generator=torch.Generator().manual_seed(1))
     whole, found = (terms * batch.weight).mean(), []
     for seed in range(400):
-        kept = thinned(batch, batches.days_bought, 0.2, seed)
+        kept = thinned(batch, has_past(batch, preparation), 0.2, seed)
         assert kept.place is not None
         found.append((terms.flatten()[kept.place] * kept.weight).mean())
     means = torch.stack(found)
@@ -101,11 +107,9 @@ def test_a_batch_of_which_nothing_would_be_kept_stays_whole(small_world: dict[st
     examples, preparation = small_world["examples"], small_world["preparation"]
     batches = ExampleBatches(examples, preparation)
     batch = batches[next(iter(DateSampler([o.customer.size for o in examples.occasions], 4, seed=2)))]
-    strangers = batch._replace(
-        inputs=batch.inputs._replace(pair=torch.zeros_like(batch.inputs.pair)),
-        outcomes=batch.outcomes._replace(bought=torch.zeros_like(batch.outcomes.bought)),
-    )
-    assert thinned(strangers, batches.days_bought, 1e-9, seed=1) is strangers
+    nothing = torch.zeros_like(batch.outcomes.bought)
+    strangers = batch._replace(outcomes=batch.outcomes._replace(bought=nothing))
+    assert thinned(strangers, nothing > 0, 1e-9, seed=1) is strangers
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5])

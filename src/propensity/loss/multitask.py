@@ -42,7 +42,8 @@ class Multitask:
 
 
 def purchase_loss(outputs: Outputs, outcomes: Outcomes, weight: Tensor) -> Tensor:
-    """Cross-entropy of all pairs, (M,) weights by offer: probabilities stay calibrated."""
+    """Cross-entropy of all pairs with weights (M,) by offer, or of K that stand for all with weights (K,):
+    probabilities stay calibrated."""
     return cross_entropy(outputs.purchase, outcomes.bought, weight=weight.expand_as(outputs.purchase))
 
 

@@ -14,7 +14,8 @@ SIGMA_MAX = 2.0  # of log revenue; beyond it the mean of a log-normal is a matte
 class Outputs(NamedTuple):
     """purchase (B, M) logit of buying in the horizon; value (B, M, 2) location and scale of the log revenue of a buyer;
     visit (B,) logit of buying anything; state (B, D) of the customer; channel (B, K) logits of the channel that a
-    purchase goes through, K = 0 where fewer than two are known."""
+    purchase goes through, K = 0 where fewer than two are known. Of a batch that holds only some pairs, purchase is (K,)
+    and value (K, 2)."""
 
     purchase: Tensor
     value: Tensor

@@ -34,14 +34,14 @@ def trimmed(inputs: Inputs) -> Inputs:
     return inputs._replace(**{name: getattr(inputs, name)[:, :width] for name in HISTORY})
 
 
-def thinned(batch: Batch, days_bought: int, share: float, seed: int) -> Batch:
-    """The batch with only `share` of the pairs that have neither a past nor a purchase; those kept stand for the rest.
+def thinned(batch: Batch, past: torch.Tensor, share: float, seed: int) -> Batch:
+    """A batch of all pairs (B, M) with only `share` of those that have neither a past nor a purchase: K pairs.
 
-    days_bought: the pair column that tells a past. Weights are such that the mean over the pairs kept is, expected over
+    past (B, M) bool: which pairs have one. Weights (K,) are such that the mean over the pairs kept is, expected over
     draws, the mean over all. A batch of which nothing would be kept stays whole.
     """
     inputs, outcomes = batch.inputs, batch.outcomes
-    known = (inputs.pair[..., days_bought] > 0) | (outcomes.bought > 0)
+    known = past | (outcomes.bought > 0)
     drawn = np.random.default_rng((seed, 1)).random(tuple(known.shape), np.float32) < share
     place = (known | torch.from_numpy(drawn)).flatten().nonzero().squeeze(1)
     if place.numel() == 0:
@@ -71,7 +71,6 @@ class ExampleBatches(Dataset[Batch]):
 
     def __init__(self, examples: Examples, preparation: Preparation, trim: bool = False, unbought: float = 1.0) -> None:
         self.examples, self.preparation, self.trim, self.unbought = examples, preparation, trim, unbought
-        self.days_bought = preparation.feature.pair.index("days_bought")
 
     def __getitem__(self, draw: Draw) -> Batch:
         features, snapshot, customer = self.examples.occasions[draw.date]
@@ -80,7 +79,10 @@ class ExampleBatches(Dataset[Batch]):
         inputs = trimmed(inputs) if self.trim else inputs
         outcomes = to_tensors(features.outcomes(snapshot.cutoff, rows))
         batch = Batch(inputs, outcomes, torch.from_numpy(self.examples.weights[draw.date]))
-        return batch if self.unbought == 1.0 else thinned(batch, self.days_bought, self.unbought, draw.seed)
+        if self.unbought == 1.0:
+            return batch
+        past = inputs.pair[..., self.preparation.feature.pair.index("days_bought")] > 0
+        return thinned(batch, past, self.unbought, draw.seed)
 
     def hidden(self, draw: Draw) -> Hidden:
         """What the draw hides of its customers, the same whenever it is asked."""

@@ -32,8 +32,7 @@ class PropensityModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if batch_idx == 0:  # chance starts anew with each epoch: a resumed run draws what a whole one would have
             torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + 7919 * self.global_rank)
-        answers = self.model.answers(batch.inputs, batch.place)
-        terms = mean_terms([self.loss(answer, batch.outcomes, batch.weight) for answer in answers])
+        terms = mean_terms(self.model, self.loss, batch)
         watched = not terms.total.is_cuda or batch_idx % WATCH == 0  # looking at a number makes the GPU wait
         if watched and not torch.isfinite(terms.total):
             raise GateError(
@@ -53,8 +52,10 @@ class PropensityModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def mean_terms(terms: list[Terms]) -> Terms:
-    """The mean over members of each term."""
+def mean_terms(model: OfferNet, loss: Loss, batch: Batch) -> Terms:
+    """The loss of a batch: the mean over members, each of which meets it by itself."""
+    answers = model.answers(batch.inputs, batch.place)
+    terms: list[Terms] = [loss(answer, batch.outcomes, batch.weight) for answer in answers]
     parts = {name: torch.stack([each.parts[name] for each in terms]).mean() for name in terms[0].parts}
     return Terms(torch.stack([each.total for each in terms]).mean(), parts)
 

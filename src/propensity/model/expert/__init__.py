@@ -1,1 +1,1 @@
-"""Experts: each has an opinion about every pair, as a logit (B, M), or about the visit, (B,)."""
+"""Experts: each has an opinion about every pair, as a logit (B, M), or (K,) of some pairs, or about the visit, (B,)."""

@@ -8,7 +8,7 @@ from propensity.model.pairs import Pairs
 
 
 class Explore(nn.Module):
-    """state . offer, the offer's base rate, and a linear reading of the pair's columns."""
+    """state . offer, the offer's base rate, and a linear reading of the columns of `pairs` (..., P)."""
 
     def __init__(self, pair: int, width: int) -> None:
         super().__init__()

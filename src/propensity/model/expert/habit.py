@@ -9,7 +9,7 @@ from propensity.model.pairs import Pairs
 
 
 class Habit(nn.Module):
-    """Two hidden layers over the pair's columns, the customer's state and the offer's vector.
+    """Two hidden layers over the columns of `pairs` (..., P), the state (B, D) and the offers (M, D).
 
     Notable: the first layer of the concatenation is taken apart, so state and offer cost O(B + M), not O(B M); the last
     layer is made from the offer's vector, so each offer reads the hidden units in its own way.
