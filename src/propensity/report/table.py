@@ -142,7 +142,13 @@ def show_metrics(metrics: dict[str, Any], folder: str) -> None:
         SCREEN.print(sentence(name, found), highlight=False)
     if metrics.get("decay"):
         SCREEN.print(f"lift decay: {metrics['decay']['sentence']}", highlight=False)
-    SCREEN.print(f"the whole story: {folder}/report.html, {folder}/report.md, {folder}/metrics.json")
+    SCREEN.print(f"the whole story: {', '.join(left_in(folder))}")
+
+
+def left_in(folder: str) -> list[str]:
+    """Paths of the judgement's files in `folder`: a comparison has metrics and no page."""
+    paths = [f"{folder}/{name}" for name in ("report.html", "report.md", "metrics.json")]
+    return [path for path in paths if Path(path).is_file()]
 
 
 def _models(metrics: dict[str, Any]) -> Table:
