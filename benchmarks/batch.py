@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from benchmarks.market import Market
+from benchmarks.market import PointInTimeFeatures
 from benchmarks.race import Race, cpu_seconds, median_seconds
 from benchmarks.windows import HORIZON, cutoffs
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff
-from propensity.data.dropout import Hidden
-from propensity.data.feature import FeatureRule, Features
 from propensity.data.vocabulary import Vocabulary
+from propensity.feature.features import FeatureConfig, Features
+from propensity.feature.history_mask import HistoryMask
 from propensity.model.embed import EventEmbedding
 from propensity.model.encoder.transformer import Transformer
-from propensity.training.loader import HISTORY, DateSampler, trimmed
-from propensity.training.run import Fit
+from propensity.training.data_module import HISTORY, DateSampler, trimmed
+from propensity.training.run import TrainingConfig
 
 WIDTH = 32
 MANY = 2  # times the customers of a collation that are trained on in a turn
@@ -35,17 +35,17 @@ class Scene(NamedTuple):
     customer: np.ndarray
 
 
-def scene(market: Market) -> Scene:
+def scene(market: PointInTimeFeatures) -> Scene:
     """The newest cutoff that has a whole horizon after it."""
     vocabulary = Vocabulary(market.offers.name, {"category": market.offers.name}, {}, ())
-    features = Features(market.log, market.offers, vocabulary, FeatureRule())
+    features = Features(market.log, market.offers, vocabulary, FeatureConfig())
     cutoff = Cutoff(cutoffs(market, 1)[0], HORIZON)
     return Scene(features, cutoff, market.log.purchasers(cutoff.day))
 
 
 def collate(found: Scene, rows: np.ndarray) -> Arrays:
     """The histories of some customers as tensors, as `Features.inputs` makes them."""
-    made = found.features.histories(found.cutoff, rows, Hidden.nothing(rows.size))
+    made = found.features.histories(found.cutoff, rows, HistoryMask.nothing(rows.size))
     return {name: torch.from_numpy(values) for name, values in zip((*HISTORY, "length"), made, strict=True)}
 
 
@@ -72,7 +72,7 @@ class Histories(Dataset[Arrays]):
         return {name: torch.from_numpy(values) for name, values in made.items()} | {"length": torch.tensor(length)}
 
 
-def collation_race(market: Market, customers: int, gate: float, aim: float) -> Race:
+def collation_race(market: PointInTimeFeatures, customers: int, gate: float, aim: float) -> Race:
     """Both make the same padded tensors of the same customers."""
     found = scene(market)
     rows = np.random.default_rng(1).choice(found.customer, min(customers, found.customer.size), replace=False)
@@ -100,7 +100,7 @@ def collation_race(market: Market, customers: int, gate: float, aim: float) -> R
     return race
 
 
-def bucket_race(market: Market, customers: int, gate: float, aim: float) -> Race:
+def bucket_race(market: PointInTimeFeatures, customers: int, gate: float, aim: float) -> Race:
     """Training steps of one encoder on the same customers, in batches of like length against batches of any.
 
     Batches are as large as training makes them by default; a whole date has more of them, and bounds them closer.
@@ -108,7 +108,7 @@ def bucket_race(market: Market, customers: int, gate: float, aim: float) -> Race
     found = scene(market)
     features, cutoff, everyone = found
     rows = np.random.default_rng(2).choice(everyone, min(MANY * customers, everyone.size), replace=False)
-    lengths, batch = features.lengths(cutoff, rows), max(Fit.pairs // len(market.offers), 1)
+    lengths, batch = features.lengths(cutoff, rows), max(TrainingConfig.pairs_per_batch // len(market.offers), 1)
     torch.manual_seed(0)
     embed, encoder = EventEmbedding(features.rule.sizes(features.vocabulary), WIDTH), Transformer(WIDTH, dropout=0.0)
     parts = [*embed.parameters(), *encoder.parameters()]
@@ -117,10 +117,10 @@ def bucket_race(market: Market, customers: int, gate: float, aim: float) -> Race
         made: Tensor = encoder(embed(inputs), inputs.length)
         return made
 
-    def epoch(bucketed: bool) -> None:
-        for draw in DateSampler([rows.size], batch, 0, lengths=[lengths] if bucketed else None):
+    def epoch(length_bucketing: bool) -> None:
+        for draw in DateSampler([rows.size], batch, 0, lengths=[lengths] if length_bucketing else None):
             inputs = _inputs(collate(found, rows[draw.rows]))
-            loss = states(trimmed(inputs) if bucketed else inputs).square().mean()
+            loss = states(trimmed(inputs) if length_bucketing else inputs).square().mean()
             torch.autograd.grad(loss, parts, allow_unused=True)
 
     def check() -> None:

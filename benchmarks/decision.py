@@ -53,7 +53,7 @@ Measure = Callable[[str, str, int, int], dict[str, Any]]
 
 def plan_ours(customers: int) -> Callable[[], dict[str, float]]:
     from benchmarks.instance import problem
-    from propensity.decision.planner import solve
+    from propensity.decision.plan.planner import solve
 
     asked = problem(customers)
     solve(problem(300))  # compiles
@@ -69,8 +69,8 @@ def plan_greedy(customers: int) -> Callable[[], dict[str, float]]:
     import numpy as np
 
     from benchmarks.instance import CAMPAIGNS, DAYS, problem
-    from propensity.decision.custom import greedy
-    from propensity.decision.request import Campaign, Request
+    from propensity.decision.plan.heuristic import greedy
+    from propensity.decision.plan.request import Campaign, Request
 
     def ask(size: int) -> tuple[Any, Any]:
         made = problem(size)
@@ -179,7 +179,7 @@ def rows(customers: int) -> np.ndarray:
 
 
 def segments_ours(customers: int) -> Callable[[], dict[str, float]]:
-    from propensity.decision.centroid import fit_all
+    from propensity.decision.kmeans import fit_all
 
     row = rows(customers)
     fit_all(rows(100), 2, RESTARTS, 0)  # compiles
@@ -211,7 +211,7 @@ CONTENDERS: dict[str, dict[str, Callable[[int], Callable[[], dict[str, float]]]]
 
 def shape_ours(shape: str, customers: int, seed: int) -> Callable[[], dict[str, float]]:
     from benchmarks.instance import problem
-    from propensity.decision.planner import solve
+    from propensity.decision.plan.planner import solve
 
     asked = problem(customers, shape, seed)
     solve(problem(300))  # compiles

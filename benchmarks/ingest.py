@@ -27,8 +27,8 @@ STEP = """
 import resource, sys
 from pathlib import Path
 from benchmarks.market import delivery, export, table, Size
-from propensity.data.append import append
-from propensity.data.ingest import prepare
+from propensity.ingest.append import append
+from propensity.ingest.build import prepare
 step, folder, events = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 if step == "made":
     export(Size(events // 50, events, 500, 0, 0, 0, 0), folder / "raw")

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from propensity.decision.planner import Problem
-from propensity.kernel.contact import EDGE, Calendar
+from propensity.decision.plan.planner import Problem
+from propensity.kernel.contact_cap import EDGE, Calendar
 from propensity.kernel.plan import Limits
 
 CAMPAIGNS, DAYS = 50, 14

@@ -9,18 +9,18 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch.nn.utils import clip_grad_norm_
 
-from benchmarks.market import Market
+from benchmarks.market import PointInTimeFeatures
 from benchmarks.race import cpu_seconds, median_seconds
 from propensity.config import conf_folder
 from propensity.data.batch import Batch
-from propensity.data.dropout import Hidden
-from propensity.training.loader import ExampleLoader
+from propensity.feature.history_mask import HistoryMask
+from propensity.training.data_module import PropensityDataModule
 from propensity.training.module import mean_terms, parameter_groups
 
 DATES = 2
 
 
-def loading(market: Market, rounds: int) -> dict[str, Any]:
+def loading(market: PointInTimeFeatures, rounds: int) -> dict[str, Any]:
     """Medians of `rounds` batches and steps in turns, in CPU-seconds, by the settings that training has by default.
 
     load_s: a batch; step_s: forward, loss, backward and update on a batch that is there; waiting: the first over both;
@@ -29,10 +29,10 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     settings = ["data.offer.column=category", f"data.split.count={DATES}", "data.offer.min_buyers=1", "out=none"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cfg = compose("train", overrides=[f"data.log={market.raw.parent / 'log'}", *settings])
-    preparation, fit = (instantiate(part, _convert_="all") for part in (cfg.data, cfg.training))
-    examples = preparation.examples(preparation.open())
-    loader = fit.loader(examples, preparation, cfg.seed)
-    model, loss = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary)), instantiate(cfg.loss)
+    task, fit = (instantiate(part, _convert_="all") for part in (cfg.data, cfg.training))
+    training_set = task.training_set(task.open())
+    loader = fit.loader(training_set, task, cfg.seed)
+    model, loss = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary)), instantiate(cfg.loss)
     model.fit_scales(loader.sample(1))
     optimizer = fit.optimizer(parameter_groups(model))
     batches: list[Batch] = []
@@ -40,7 +40,7 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     def step() -> None:
         optimizer.zero_grad()
         mean_terms(model, loss, batches[-1]).total.backward()
-        clip_grad_norm_(model.parameters(), fit.clip)
+        clip_grad_norm_(model.parameters(), fit.gradient_clip_val)
         optimizer.step()
 
     ready = iter(loader.train_dataloader())
@@ -51,20 +51,22 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     load, trained = np.median(turns[min(1, len(turns) - 1) :], axis=0)  # the first warms up
     about = {
         "batch": loader.batch,
-        "offers": len(examples.features.offers),
-        "events": int(examples.features.rule.history),
+        "offers": len(training_set.features.offers),
+        "events": int(training_set.features.rule.history),
     }
     shares = {"load_s": float(load), "step_s": float(trained), "waiting": float(load / (load + trained))}
     return about | shares | {"parts": parts(loader, rounds)}
 
 
-def parts(loader: ExampleLoader, rounds: int) -> dict[str, float]:
+def parts(loader: PropensityDataModule, rounds: int) -> dict[str, float]:
     """CPU-seconds of what a batch is made of."""
-    features, snapshot, customer = loader.examples.occasions[0]
+    features, market_stats, customer = loader.training_set.cutoffs_data[0]
     rows = np.random.default_rng(0).choice(customer, min(loader.batch, customer.size), replace=False)
-    whole = median_seconds(lambda: features.inputs(snapshot, rows), rounds)
-    history = median_seconds(lambda: features.histories(snapshot.cutoff, rows, Hidden.nothing(rows.size)), rounds)
-    outcome = median_seconds(lambda: features.outcomes(snapshot.cutoff, rows), rounds)
+    whole = median_seconds(lambda: features.inputs(market_stats, rows), rounds)
+    history = median_seconds(
+        lambda: features.histories(market_stats.cutoff, rows, HistoryMask.nothing(rows.size)), rounds
+    )
+    outcome = median_seconds(lambda: features.outcomes(market_stats.cutoff, rows), rounds)
     return {"pairs and customers": whole - history, "histories": history, "outcomes": outcome}
 
 

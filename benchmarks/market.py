@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog, to_day
-from propensity.data.ingest import prepare
 from propensity.data.offer import Offers, sets_of
-from propensity.data.source.table import Table
+from propensity.ingest.build import prepare
+from propensity.ingest.source.table import Table
 from propensity.kernel.event import KINDS, MESSAGE, PURCHASE, RETURN, VIEW
 
 DAYS = 728
@@ -45,7 +45,7 @@ class Size(NamedTuple):
     batch: int
 
 
-class Market(NamedTuple):
+class PointInTimeFeatures(NamedTuple):
     """raw: the folder of the raw table; the log that ingest makes of it; its categories as offers."""
 
     raw: Path
@@ -53,7 +53,7 @@ class Market(NamedTuple):
     offers: Offers
 
 
-def market(size: Size, folder: Path, seed: int = 0) -> Market:
+def market(size: Size, folder: Path, seed: int = 0) -> PointInTimeFeatures:
     """A log of about `size.events` events, and offers of twenty items on average, a few of them large.
 
     What lies in `folder` from an earlier call is used again.
@@ -64,7 +64,7 @@ def market(size: Size, folder: Path, seed: int = 0) -> Market:
     log = EventLog.open(folder / "log") if made else prepare(table(folder / "raw"), folder / "log")
     code = log.items["category"].str.slice(-3).cast(pl.Int64).to_numpy()
     names = tuple(f"category {c:03d}" for c in range(size.offers))
-    return Market(folder / "raw", log, sets_of(names, np.arange(code.size), code, code.size))
+    return PointInTimeFeatures(folder / "raw", log, sets_of(names, np.arange(code.size), code, code.size))
 
 
 def table(raw: Path) -> Table:
@@ -111,7 +111,7 @@ def delivery(raw: Path, day: Path, lines: int) -> None:
     day.mkdir(parents=True, exist_ok=True)
     found = pl.read_parquet(raw / "lines-000.parquet", n_rows=lines)
     after = pl.lit(START + DAYS, pl.Int32).cast(pl.Date)
-    found.with_columns(sold_on=after, receipt=pl.col("receipt") + 10**12).write_parquet(day / "lines-000.parquet")
+    found.with_columns(sold_on=after, transaction=pl.col("receipt") + 10**12).write_parquet(day / "lines-000.parquet")
     shutil.copy(raw / "items.parquet", day / "items.parquet")
 
 
@@ -134,10 +134,10 @@ def _lines(random: np.random.Generator, shop: Shop, events: int, first_order: in
     day, items = np.arange(DAYS), shop.price.size
     calendar = (1 + 0.4 * np.sin(2 * np.pi * day / 364)) * (1 + 0.5 * (day % 7 >= 5))
     orders = events // BASKET
-    shopper = random.choice(shop.rate.size, orders, p=shop.rate / shop.rate.sum())
+    customer = random.choice(shop.rate.size, orders, p=shop.rate / shop.rate.sum())
     shopping_day = START + random.choice(DAYS, orders, p=calendar / calendar.sum())
     order = np.repeat(np.arange(orders), 1 + random.poisson(BASKET - 1, orders))
-    customer, kind = shopper[order], random.choice(list(KIND_SHARE), order.size, p=list(KIND_SHARE.values()))
+    customer, kind = customer[order], random.choice(list(KIND_SHARE), order.size, p=list(KIND_SHARE.values()))
     own = shop.favourite[customer, (FAVOURITES * random.random(order.size) ** 2).astype(int)]
     item = np.where(random.random(order.size) < 0.5, own, random.choice(items, order.size, p=zipf(items)))
     quantity = np.where(np.isin(kind, (PURCHASE, RETURN)), 1.0 + random.poisson(0.3, order.size), 0.0)
@@ -148,7 +148,7 @@ def _lines(random: np.random.Generator, shop: Shop, events: int, first_order: in
     return made | {"quantity": quantity, "revenue": revenue, "discount": discount}
 
 
-def frame(found: Market) -> pl.DataFrame:
+def frame(found: PointInTimeFeatures) -> pl.DataFrame:
     """The purchases as a Polars frame, with what saves a rival work: the offer, and whether a line opens its order."""
     _, log, offers = found
     customer = np.repeat(np.arange(len(log)), np.diff(log.offsets))

@@ -25,7 +25,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ.setdefault(name, "1")  # waiting threads would count as work; before the libraries are imported
 
 if TYPE_CHECKING:
-    from benchmarks.market import Market, Size
+    from benchmarks.market import PointInTimeFeatures, Size
     from benchmarks.race import Race, Row
 
 
@@ -73,7 +73,7 @@ def timed(race: Race, rounds: int) -> Row:
     return row
 
 
-def window_races(made: Market) -> Iterator[Race]:
+def window_races(made: PointInTimeFeatures) -> Iterator[Race]:
     """One at a time, so that the arrays of one are gone when the next begins."""
     from benchmarks.windows import BEST, DUCKDB, POLARS, Scene, cost_race, customer_race, pair_race
 
@@ -90,7 +90,7 @@ def window_races(made: Market) -> Iterator[Race]:
     yield cost_race(scene, gate=3.5, aim=2.5)
 
 
-def work_races(made: Market, size: Size) -> Iterator[Race]:
+def work_races(made: PointInTimeFeatures, size: Size) -> Iterator[Race]:
     """The whole way, metrics and batches."""
     from benchmarks.batch import bucket_race, collation_race
     from benchmarks.ranking import metric_race
@@ -102,7 +102,7 @@ def work_races(made: Market, size: Size) -> Iterator[Race]:
     yield bucket_race(made, size.batch, gate=2.5, aim=3.5)
 
 
-def memory_row(made: Market) -> Row:
+def memory_row(made: PointInTimeFeatures) -> Row:
     """How far the process grows while windows of twelve cutoffs are written, output apart, over what is read."""
     import numpy as np
 
@@ -125,7 +125,7 @@ def memory_row(made: Market) -> Row:
     return Row(name, "bytes of the columns read", *numbers, why, None, True, grown, sum(read.values()) / 1e6)
 
 
-def beside(made: Market) -> dict[str, Any]:
+def beside(made: PointInTimeFeatures) -> dict[str, Any]:
     """Copy bandwidth of this machine, and what each kernel reads and writes."""
     import numpy as np
 

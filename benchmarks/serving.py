@@ -30,7 +30,7 @@ OFFERS, EVENTS, ROUNDS, BLOCK = 300, 50, 5, 81  # events of a customer on averag
 CLIENTS, SECONDS, PORT = (1, 16, 64), 6, 8731
 STREAM = """
 import resource, sys
-from propensity.serving.stream import Stream, score_bundle
+from propensity.serving.batch import Stream, score_bundle
 how = Stream(top=int(sys.argv[4])) if sys.argv[4] != "0" else Stream()
 found = score_bundle(sys.argv[1], sys.argv[2], "2024-01-01", sys.argv[3], how, lambda text: None)
 peak = resource.getrusage(resource.RUSAGE_SELF)
@@ -43,10 +43,10 @@ def made_up(bundle: Path, folder: Path, customers: int) -> Path:
     bundle itself, its validity moved to that date."""
     from benchmarks.market import Size, market
     from propensity.data.event_log import EventLog, to_day
-    from propensity.serving import check
+    from propensity.serving import verify
     from propensity.serving.export import seal
 
-    column = json.loads((bundle / "preparation.json").read_text())["offer"]["column"]
+    column = json.loads((bundle / "task.json").read_text())["offer"]["column"]
     log = market(Size(customers, customers * EVENTS, OFFERS, 0, 0, 0, 0), folder / "made").log
     shift = to_day("2023-12-31") - int(log.day.max())
     moved = {
@@ -57,7 +57,7 @@ def made_up(bundle: Path, folder: Path, customers: int) -> Path:
     days = {name: log.meta[name] + shift for name in ("first_day", "last_day")}
     EventLog(**(vars(log) | moved | {"meta": log.meta | days})).save(folder / "log")
     shutil.copytree(bundle, folder / "bundle")
-    about = json.loads((bundle / check.MANIFEST).read_text())
+    about = json.loads((bundle / verify.MANIFEST).read_text())
     seal(folder / "bundle", about | {"valid_until": "2024-12-31"})
     return folder
 
@@ -67,17 +67,17 @@ def prepared(folder: Path) -> Iterator[dict[str, Any]]:
     import numpy as np
 
     from propensity.data.event_log import EventLog
-    from propensity.serving.best import Best
     from propensity.serving.bundle import Graph, open_bundle
+    from propensity.serving.top_k import TopK
 
     bundle = open_bundle(folder / "bundle")
     log = EventLog.open(folder / "log")
-    features, snapshot = bundle.at(log, bundle.date(log, "2024-01-01"))
+    features, market_stats = bundle.at(log, bundle.date(log, "2024-01-01"))
     rows = np.arange(BLOCK)
-    inputs = features.inputs(snapshot, rows)._asdict()
+    inputs = features.inputs(market_stats, rows)._asdict()
     size = inputs["pair"].shape[0] * inputs["pair"].shape[1]
     fused, graph = bundle.pairs(), Graph(bundle.session())
-    best = Best(inputs["pair"].shape[1], 100, np.arange(len(log), dtype=np.uint64))
+    best = TopK(inputs["pair"].shape[1], 100, np.arange(len(log), dtype=np.uint64))
 
     def ranked() -> None:
         best.add(rows, *fused(inputs))
@@ -96,7 +96,7 @@ def prepared(folder: Path) -> Iterator[dict[str, Any]]:
         "ours, with the best of each offer": ranked,
         "ONNX Runtime": lambda: graph(inputs),
         "the matrix products alone": products,
-        "preparing the features": lambda: features.inputs(snapshot, rows),
+        "preparing the features": lambda: features.inputs(market_stats, rows),
     }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(ROUNDS + 1):

@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 
 from benchmarks import query
-from benchmarks.market import COLUMNS, Market
+from benchmarks.market import COLUMNS, PointInTimeFeatures
 from benchmarks.race import Race, cpu_seconds
 from benchmarks.windows import all_pairs, cutoffs, our_customers
 from propensity.data.event_log import EventLog
-from propensity.data.ingest import prepare
-from propensity.data.source import Tables
+from propensity.ingest.build import prepare
+from propensity.ingest.source import Tables
 
 DATES = 12
 
@@ -35,7 +35,7 @@ class Export:
         return pl.scan_parquet(Path(self.raw) / "items.parquet").rename({"sku": "item"})
 
 
-def straight_race(market: Market, gate: float, aim: float) -> Race:
+def straight_race(market: PointInTimeFeatures, gate: float, aim: float) -> Race:
     """The rival makes totals of orders and pairs by day once, and asks them for each cutoff; it need not sort."""
     days = cutoffs(market, DATES)
     turn, source = cycle(days), Export(str(market.raw))

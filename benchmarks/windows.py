@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 
 from benchmarks import query
-from benchmarks.market import Market, frame
+from benchmarks.market import PointInTimeFeatures, frame
 from benchmarks.query import CUSTOMER, HALF_LIVES, PAIR, WINDOWS
 from benchmarks.race import Call, Race, median_seconds
-from propensity.kernel.pair_trail import pair_trail, pair_trail_columns
-from propensity.kernel.trail import Course, course, customer_trail, trail_columns
+from propensity.kernel.rolling_customer import WindowGrid, customer_trail, grid, rolling_customer_columns
+from propensity.kernel.rolling_pair import rolling_pair_columns, rolling_pair_windows
 
 HORIZON, ROOM = 14, 1024  # pairs in the buffer that is used again
 POLARS, DUCKDB = "Polars, streaming", "DuckDB"
@@ -25,51 +25,51 @@ BEST = "Polars, streaming, daily totals first"
 class Scene(NamedTuple):
     """A market as both sides take it; frame: its purchases."""
 
-    market: Market
+    market: PointInTimeFeatures
     frame: pl.DataFrame
     duckdb: Any
 
     @classmethod
-    def of(cls, market: Market) -> Scene:
+    def of(cls, market: PointInTimeFeatures) -> Scene:
         found = frame(market)
         return cls(market, found, query.duckdb_of(found))
 
 
-def cutoffs(market: Market, count: int) -> list[int]:
+def cutoffs(market: PointInTimeFeatures, count: int) -> list[int]:
     """Weekly, the last with a whole horizon after it."""
     last = market.log.last_day + 1 - HORIZON
     return [last - 7 * k for k in range(count)][::-1]
 
 
-def course_of(market: Market, count: int) -> Course:
-    return course(market.log.first_day, np.array(cutoffs(market, count)), np.array(WINDOWS), np.array(HALF_LIVES))
+def course_of(market: PointInTimeFeatures, count: int) -> WindowGrid:
+    return grid(market.log.first_day, np.array(cutoffs(market, count)), np.array(WINDOWS), np.array(HALF_LIVES))
 
 
-def our_customers(market: Market, dates: int) -> Call:
+def our_customers(market: PointInTimeFeatures, dates: int) -> Call:
     """Windows of everybody into one buffer that is used again: (N, F, D)."""
     made, everyone = course_of(market, dates), np.arange(len(market.log))
     events = market.log.events
-    out = np.zeros((everyone.size, len(trail_columns(WINDOWS, HALF_LIVES)), dates), np.float32)
+    out = np.zeros((everyone.size, len(rolling_customer_columns(WINDOWS, HALF_LIVES)), dates), np.float32)
     return lambda: customer_trail(events, made, everyone, out)
 
 
-def our_pairs(market: Market, dates: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def our_pairs(market: PointInTimeFeatures, dates: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Blocks of owner (R,), offer (R,) and out (R, F, D), each overwritten by the next."""
     made, everyone, names = (
         course_of(market, dates),
         np.arange(len(market.log)),
-        pair_trail_columns(WINDOWS, HALF_LIVES),
+        rolling_pair_columns(WINDOWS, HALF_LIVES),
     )
     events, sets, offers = market.log.events, market.offers.sets, len(market.offers)
     room = max(ROOM, offers)
     owner, offer = np.zeros(room, np.int64), np.zeros(room, np.int32)
     out, start = np.zeros((room, len(names), dates), np.float32), 0
     while start < everyone.size:
-        start, count = pair_trail(events, sets, offers, made, everyone, start, owner, offer, out)
+        start, count = rolling_pair_windows(events, sets, offers, made, everyone, start, owner, offer, out)
         yield owner[:count], offer[:count], out[:count]
 
 
-def all_pairs(market: Market, dates: int) -> None:
+def all_pairs(market: PointInTimeFeatures, dates: int) -> None:
     for _ in our_pairs(market, dates):
         pass
 
@@ -101,7 +101,7 @@ def customer_race(scene: Scene, dates: int, rival: str, gate: float, aim: float)
 
 
 def same_customers(rows: np.ndarray, table: pl.DataFrame) -> None:
-    names = trail_columns(WINDOWS, HALF_LIVES)
+    names = rolling_customer_columns(WINDOWS, HALF_LIVES)
     want = np.zeros((len(rows), len(CUSTOMER)))
     want[:, -1] = np.nan
     want[table["customer"].to_numpy()] = table.select(CUSTOMER).to_numpy()
@@ -150,7 +150,7 @@ def pair_race(scene: Scene, dates: int, rival: str, gate: float, aim: float | No
 
 def same_pairs(blocks: Iterator[tuple[np.ndarray, ...]], date: int, table: pl.DataFrame, offers: int) -> None:
     """Every pair of the table is among the blocks, with its values; the others were not bought by then."""
-    names = pair_trail_columns(WINDOWS, HALF_LIVES)
+    names = rolling_pair_columns(WINDOWS, HALF_LIVES)
     columns, days = [names.index(n) for n in PAIR], names.index("days_bought")
     key = table["customer"].cast(pl.Int64) * offers + table["offer"]
     order = key.arg_sort().to_numpy()
@@ -175,7 +175,7 @@ def cost_race(scene: Scene, gate: float, aim: float) -> Race:
     return Race(title, "itself, 1 cutoff", gate, many, one, check, why, aim=aim, limit=True)
 
 
-def read_bytes(market: Market) -> dict[str, int]:
+def read_bytes(market: PointInTimeFeatures) -> dict[str, int]:
     """Bytes of the columns that each kernel reads."""
     columns = {
         "customer": ("offsets", "day", "order", "revenue"),

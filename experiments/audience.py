@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from propensity.data.event_log import to_day
-from propensity.decision.behaviour import matrix, standing
-from propensity.decision.centroid import fit_all, knee
-from propensity.decision.evidence import lot
-from propensity.decision.past import Past, past_of
+from propensity.decision.context import tie_break
+from propensity.decision.history import PurchaseHistory, purchase_history_of
+from propensity.decision.kmeans import fit_all, knee
+from propensity.decision.rfm import matrix, standing
 from propensity.kernel.outcome import outcomes
-from propensity.metric.interval import Interval, band, resample_weights, verdict
+from propensity.metric.interval import Interval, bootstrap_interval, resample_weights, verdict
 from propensity.scores import Scores, load_scores
 
 SHARE, HALF_YEAR, RESAMPLES, SEED = 0.1, 182, 1000, 17
 
 
-def segments(past: Past, customer: np.ndarray) -> dict[str, np.ndarray]:
+def segments(past: PurchaseHistory, customer: np.ndarray) -> dict[str, np.ndarray]:
     """(N,) K-means segment of each customer on the morning of the send date, with k at the knee and with 15."""
     found = standing(past, {})
     features, _ = matrix(found.table)
@@ -38,7 +38,7 @@ def segments(past: Past, customer: np.ndarray) -> dict[str, np.ndarray]:
     return {f"K-means, {name}": fits[k - 1].label[own] for name, k in (("k at the knee", turn), ("15 segments", 15))}
 
 
-def realised(past: Past, row: np.ndarray, offer: tuple[str, ...]) -> np.ndarray:
+def realised(past: PurchaseHistory, row: np.ndarray, offer: tuple[str, ...]) -> np.ndarray:
     """(N, M) revenue in the horizon from the send date on."""
     place = {name: m for m, name in enumerate(past.offers.name)}
     kept = np.array([place[name] for name in offer])
@@ -51,9 +51,9 @@ def realised(past: Past, row: np.ndarray, offer: tuple[str, ...]) -> np.ndarray:
     return out
 
 
-def audiences(scores: Scores, past: Past) -> dict[str, np.ndarray]:
+def audiences(scores: Scores, past: PurchaseHistory) -> dict[str, np.ndarray]:
     """Masks (N, M) of a tenth of the customers for each offer."""
-    row, order = past.rows(scores.customer), lot(scores.customer)
+    row, order = past.rows(scores.customer), tie_break(scores.customer)
     size = round(SHARE * row.size)
     recency = past.pairs(row, scores.offer, "recency")
     newest = np.where(recency <= HALF_YEAR, -recency, -np.inf)
@@ -72,7 +72,7 @@ def audiences(scores: Scores, past: Past) -> dict[str, np.ndarray]:
 
 def main(run: str, say: Callable[[str], None] = print) -> None:
     dates = load_scores(Path(run) / "scores.parquet")
-    first = past_of(Path(run) / "config.yaml", None, dates[0].cutoff, say)
+    first = purchase_history_of(Path(run) / "config.yaml", None, dates[0].cutoff, say)
     assert first is not None, "the comparison needs the event log"
     weights = resample_weights([scores.customer for scores in dates], RESAMPLES, SEED)
     shares: dict[str, list[np.ndarray]] = {}
@@ -90,7 +90,7 @@ def main(run: str, say: Callable[[str], None] = print) -> None:
         say(f"{label}: decision=audience {mine[0]:.2%} of the revenue")
         for name, values in shares.items():
             theirs = np.mean(values, axis=0) if label == "mean" else values[k]
-            found: Interval = band(mine - theirs)
+            found: Interval = bootstrap_interval(mine - theirs)
             said = f"{found.value:+.2%} [{found.low:+.2%}, {found.high:+.2%}], {verdict(found)}"
             say(f"  {name} {theirs[0]:.2%}; ours minus it {said}")
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from propensity.data.event_log import to_day
 from propensity.decision.channel import habits
-from propensity.decision.past import past_of
+from propensity.decision.history import purchase_history_of
 from propensity.kernel.outcome import purchase_channels
 from propensity.scores import SHARES_FILE, load_scores, load_shares
 
@@ -23,7 +23,7 @@ RESAMPLES, SEED = 1000, 17
 
 def main(run: str, say: Callable[[str], None] = print) -> None:
     scores = load_scores(Path(run) / "scores.parquet")[-1]
-    past = past_of(Path(run) / "config.yaml", None, scores.cutoff, say)
+    past = purchase_history_of(Path(run) / "config.yaml", None, scores.cutoff, say)
     learned = load_shares(Path(run) / SHARES_FILE, scores.cutoff, scores.customer)
     assert past is not None and learned is not None, "the comparison needs the event log and channels.parquet"
     names, counted = habits(past, scores.customer, scores.offer[:1], own=5.0, shared=50.0)

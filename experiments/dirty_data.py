@@ -42,13 +42,13 @@ SPOILS = {
     "revenue_unreadable": Spoil("quarantined", "paid", "inf"),
     "line_in_bulk": Spoil("quarantined", "units", "100001"),
     "event_again": Spoil("merged", None),
-    "price_zero": Spoil("remarks", "paid", "0"),
+    "price_zero": Spoil("warnings", "paid", "0"),
 }
 
 
 def purchases() -> tuple[pl.DataFrame, pl.DataFrame]:
     """The purchases of an eighth of the households, as text under other names, and the table of products."""
-    from propensity.data.source.complete_journey import CompleteJourney
+    from propensity.ingest.source.complete_journey import CompleteJourney
 
     tables = CompleteJourney().load()
     assert tables.items is not None
@@ -72,8 +72,8 @@ def spoilt(rows: pl.DataFrame, code: str, rate: float, seed: int) -> tuple[pl.Da
 
 def prepared(rows: pl.DataFrame, folder: Path, items: Path) -> Any:
     """The log of a delivery."""
-    from propensity.data.ingest import prepare
-    from propensity.data.source.table import Table
+    from propensity.ingest.build import prepare
+    from propensity.ingest.source.table import Table
 
     folder.mkdir(parents=True, exist_ok=True)
     rows.write_csv(folder / "sales.csv")
@@ -86,7 +86,7 @@ def prepared(rows: pl.DataFrame, folder: Path, items: Path) -> Any:
 def found(log: Any, code: str) -> int:
     """Rows that a rule found."""
     place = SPOILS[code].place
-    counts = log.meta["remarks"] if place == "remarks" else log.meta["rows"][place]
+    counts = log.meta["warnings"] if place == "warnings" else log.meta["rows"][place]
     return int(counts.get(code, 0))
 
 
@@ -99,44 +99,49 @@ def scored(cfg: DictConfig, log: Any, out: Path) -> tuple[dict[str, list[Any]], 
     from propensity.training.predict import predict
 
     lightning.seed_everything(cfg.seed, verbose=False)
-    preparation = instantiate(cfg.data, _convert_="all")
-    preparation.end = cfg.cutoffs[0]
-    examples = preparation.examples(log)
-    model = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
+    task = instantiate(cfg.data, _convert_="all")
+    task.end = cfg.cutoffs[0]
+    training_set = task.training_set(log)
+    model = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary))
     fit = instantiate(cfg.training, _convert_="all")
-    loader = fit.loader(examples, preparation, cfg.seed)
+    loader = fit.loader(training_set, task, cfg.seed)
     model.fit_scales(loader.sample())
     fit(model, instantiate(cfg.loss), loader, out, None)
-    days = [cutoff_of(log, day, preparation.horizon) for day in cfg.cutoffs]
-    occasions = [preparation.occasion(log, day, examples.vocabulary) for day in days]
+    days = [cutoff_of(log, day, task.horizon) for day in cfg.cutoffs]
+    cutoffs_data = [task.cutoff_data(log, day, training_set.vocabulary) for day in days]
     frequency = Frequency()
-    frequency.fit(examples, cfg.seed)
-    network = [predict(model.eval(), occasion) for occasion in occasions]
-    return {"network": network, "frequency": [frequency.predict(occasion) for occasion in occasions]}, occasions
+    frequency.fit(training_set, cfg.seed)
+    network = [predict(model.eval(), cutoff_data) for cutoff_data in cutoffs_data]
+    return {
+        "network": network,
+        "frequency": [frequency.predict(cutoff_data) for cutoff_data in cutoffs_data],
+    }, cutoffs_data
 
 
-def predictions(scores: list[Any], truths: list[Any]) -> list[Any]:
+def predictions(scores: list[Any], all_labels: list[Any]) -> list[Any]:
     """Scores of the truths' customers and offers; who is not scored comes last."""
-    from propensity.metric.truth import Prediction
+    from propensity.metric.labels import Prediction
     from propensity.scores import aligned
 
-    made = [aligned(each, truth.customer, truth.offer.tolist()) for each, truth in zip(scores, truths, strict=True)]
+    made = [
+        aligned(each, labels.customer, labels.offer.tolist()) for each, labels in zip(scores, all_labels, strict=True)
+    ]
     return [Prediction(each.probability, each.revenue, each.given) for each in made]
 
 
 @entry("compare")
 def main(cfg: DictConfig) -> None:
+    from propensity.evaluation.evaluate import labels
     from propensity.metric.evaluation import evaluate
     from propensity.report.table import say
-    from propensity.training.evaluate import truth
 
     out, (rows, items) = Path(cfg.out), purchases()
     out.mkdir(parents=True, exist_ok=True)
     items.write_parquet(out / "items.parquet")
     clean = prepared(rows, out / "clean", out / "items.parquet")
-    scores, occasions = scored(cfg, clean, out / "clean")
-    truths = [truth(clean, occasion) for occasion in occasions]
-    answers = {model: {"clean": predictions(each, truths)} for model, each in scores.items()}
+    scores, cutoffs_data = scored(cfg, clean, out / "clean")
+    all_labels = [labels(clean, cutoff_data) for cutoff_data in cutoffs_data]
+    answers = {model: {"clean": predictions(each, all_labels)} for model, each in scores.items()}
     known = {clean.fingerprint: scores}  # rows that are lost alike leave the same log
     counts: dict[str, tuple[int, int]] = {}
     for code in SPOILS:
@@ -149,10 +154,10 @@ def main(cfg: DictConfig) -> None:
             if log.fingerprint not in known:
                 known[log.fingerprint] = scored(cfg, log, out / "spoilt")[0]
             for model, each in known[log.fingerprint].items():
-                answers[model][name] = predictions(each, truths)
+                answers[model][name] = predictions(each, all_labels)
             say(f"{name}: {counts[name][1]:,} of {injected:,} spoilt rows found")
     metrics = {
-        model: evaluate(truths, each, reference="clean", resamples=cfg.resamples, seed=cfg.seed)
+        model: evaluate(all_labels, each, reference="clean", resamples=cfg.resamples, seed=cfg.seed)
         for model, each in answers.items()
     }
     table = tabled(metrics, counts, rows.height)

@@ -18,15 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from propensity.atomic import whole_file
-from propensity.data.source.synthetic import Synthetic
-from propensity.metric.interval import band, resample_weights, smallest_seen, verdict
-from propensity.metric.panel import Panel, ranking_panel, yardstick
-from propensity.metric.truth import Prediction, Truth
+from propensity.ingest.source.synthetic import Synthetic
+from propensity.metric.interval import bootstrap_interval, minimum_detectable_effect, resample_weights, verdict
+from propensity.metric.labels import Labels, Prediction
+from propensity.metric.metric_table import MetricTable, eval_context, ranking_metrics
 
 OFFERS, CUTOFF, HORIZON = 20, "2024-04-15", 14
 NOISE = {"network": 0.30, "twin": 0.30, "rival": 0.45}  # standard deviation of each model's error in log-odds
 TAIL = 0.8  # sigma of the lognormal amounts
-METRICS = ("revenue_lift", "revenue_lift_winsorised", "auc", "ap", "capture_ratio")
+METRICS = ("revenue_lift", "revenue_lift_winsorised", "auc", "average_precision", "normalised_revenue_capture")
 
 
 class Pool(NamedTuple):
@@ -40,17 +40,17 @@ class Pool(NamedTuple):
 
 def pool(customers: int, seed: int) -> Pool:
     """The market's customers as of the cutoff, and what each model says of them."""
-    truth = Synthetic(customers=customers, categories=OFFERS, items=100, days=120, seed=seed).truth(CUTOFF, HORIZON)
-    known = truth.known
-    chance = np.clip(truth.probability[known], 1e-6, 1 - 1e-6).astype(np.float32)
-    amount = (truth.expected_revenue[known] / chance).astype(np.float32)
+    labels = Synthetic(customers=customers, categories=OFFERS, items=100, days=120, seed=seed).labels(CUTOFF, HORIZON)
+    known = labels.known
+    chance = np.clip(labels.probability[known], 1e-6, 1 - 1e-6).astype(np.float32)
+    amount = (labels.expected_revenue[known] / chance).astype(np.float32)
     odds, rng = np.log(chance) - np.log1p(-chance), np.random.default_rng(seed)
     noisy = {name: odds + rng.normal(0, size, odds.shape).astype(np.float32) for name, size in NOISE.items()}
     score = {name: (1 / (1 + np.exp(-value))).astype(np.float32) for name, value in noisy.items()}
-    return Pool(chance, truth.visit[known].astype(np.float32), amount, score)
+    return Pool(chance, labels.visit[known].astype(np.float32), amount, score)
 
 
-def shopped(known: Pool, rows: np.ndarray, rng: np.random.Generator) -> tuple[Truth, dict[str, Prediction]]:
+def shopped(known: Pool, rows: np.ndarray, rng: np.random.Generator) -> tuple[Labels, dict[str, Prediction]]:
     """What the customers `rows` do in one run of the two weeks, and what the models had said."""
     chance = known.chance[rows]
     visit = np.maximum(known.visit[rows], chance.max(axis=1))[:, None]  # no purchase is likelier than a visit
@@ -59,16 +59,16 @@ def shopped(known: Pool, rows: np.ndarray, rng: np.random.Generator) -> tuple[Tr
     spent = rng.lognormal(-0.5 * TAIL**2, TAIL, chance.shape) * known.amount[rows]
     names = np.array([f"offer {m}" for m in range(OFFERS)])
     everyone = {"all": np.ones_like(bought)}
-    truth = Truth(CUTOFF, np.arange(rows.size), names, bought, np.where(bought, spent, 0.0), everyone)
-    return truth, {name: Prediction(s[rows], s[rows] * known.amount[rows]) for name, s in known.score.items()}
+    labels = Labels(CUTOFF, np.arange(rows.size), names, bought, np.where(bought, spent, 0.0), everyone)
+    return labels, {name: Prediction(s[rows], s[rows] * known.amount[rows]) for name, s in known.score.items()}
 
 
-def panels(truth: Truth, made: dict[str, Prediction], weight: np.ndarray) -> dict[str, Panel]:
-    yard = yardstick(truth, weight, 0.1)
-    return {name: ranking_panel(yard, prediction) for name, prediction in made.items()}
+def panels(labels: Labels, made: dict[str, Prediction], weight: np.ndarray) -> dict[str, MetricTable]:
+    context = eval_context(labels, weight, 0.1)
+    return {name: ranking_metrics(context, prediction) for name, prediction in made.items()}
 
 
-def difference(found: dict[str, Panel], rival: str, metric: str) -> np.ndarray:
+def difference(found: dict[str, MetricTable], rival: str, metric: str) -> np.ndarray:
     values: np.ndarray = found["network"]["all"][metric] - found[rival]["all"][metric]
     return values
 
@@ -79,34 +79,34 @@ def run(draws: int, customers: int, size: int, resamples: int, seed: int, times:
     everyone, ones = np.arange(known.visit.size), np.ones((known.visit.size, 1), np.uint8)
     whole = [panels(*shopped(known, everyone, rng), ones) for _ in range(times)]
     rivals = [name for name in NOISE if name != "network"]
-    truth = {(r, m): float(np.mean([difference(f, r, m)[0] for f in whole])) for r in rivals for m in METRICS}
+    labels = {(r, m): float(np.mean([difference(f, r, m)[0] for f in whole])) for r in rivals for m in METRICS}
     del whole
     (weight,) = resample_weights([np.arange(customers)], resamples, seed=17)
-    rows: dict[tuple[str, str], list[tuple[float, ...]]] = {key: [] for key in truth}
-    calls: dict[tuple[str, str], list[str]] = {key: [] for key in truth}
+    rows: dict[tuple[str, str], list[tuple[float, ...]]] = {key: [] for key in labels}
+    calls: dict[tuple[str, str], list[str]] = {key: [] for key in labels}
     for draw in range(draws):
         taken = rng.choice(everyone.size, customers, replace=False)
         found = panels(*shopped(known, taken, rng), weight)
-        for key in truth:
+        for key in labels:
             values = difference(found, *key)
-            rows[key].append((*band(values), smallest_seen(values)))
-            calls[key].append(verdict(band(values)))
+            rows[key].append((*bootstrap_interval(values), minimum_detectable_effect(values)))
+            calls[key].append(verdict(bootstrap_interval(values)))
         if draw % 20 == 19:
             print(f"{draw + 1} of {draws} draws, {time.process_time() - began:.0f} CPU-seconds", flush=True)
-    table = [_summary(*key, truth[key], np.array(rows[key]), calls[key]) for key in truth]
+    table = [_summary(*key, labels[key], np.array(rows[key]), calls[key]) for key in labels]
     about = {"draws": draws, "customers": customers, "offers": OFFERS, "resamples": resamples, "seed": seed}
     about |= {"pool": int(everyone.size), "times": times, "cpu_seconds": round(time.process_time() - began)}
     return {"about": about, "table": table}
 
 
-def _summary(rival: str, metric: str, truth: float, rows: np.ndarray, called: list[str]) -> dict[str, Any]:
+def _summary(rival: str, metric: str, labels: float, rows: np.ndarray, called: list[str]) -> dict[str, Any]:
     value, low, high, seen = rows.T
     return {
         "rival": rival,
         "metric": metric,
-        "truth": truth,
+        "truth": labels,
         "mean_estimate": float(value.mean()),
-        "coverage": float(((low <= truth) & (truth <= high)).mean()),
+        "coverage": float(((low <= labels) & (labels <= high)).mean()),
         "median_width": float(np.median(high - low)),
         "sd_of_estimates": float(value.std(ddof=1)) if value.size > 1 else None,
         "median_smallest_seen": float(np.median(seen)),
@@ -125,7 +125,7 @@ def main() -> None:
         draft.write_text(json.dumps(made, indent=1) + "\n")
     for row in made["table"]:
         print(
-            f"network minus {row['rival']:<6} {row['metric']:<24} truth {row['truth']:+.4f} covered "
+            f"network minus {row['rival']:<6} {row['metric']:<24} truth {row['labels']:+.4f} covered "
             f"{100 * row['coverage']:.1f} %  width {row['median_width']:.4f}  told apart {100 * (1 - row['tie']):.1f} %"
         )
 

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from propensity.atomic import whole_file
 from propensity.config import entry
 
-ROWS = ("auc", "ap", "lift")
+ROWS = ("auc", "average_precision", "lift")
 
 
 def hide(log: Any, offers: Any, names: np.ndarray) -> Any:
@@ -35,64 +35,64 @@ def draw(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
     """One tenth hidden: model -> (offers, 1 + resamples, 3) of AUC, average precision and lift; number of customers."""
     import lightning.pytorch as pl
 
-    from propensity.baseline.gbdt import Gbdt
+    from propensity.baseline.lightgbm import LightGBM
     from propensity.data.cutoff import cutoff_of
-    from propensity.data.feature import Features
     from propensity.data.offer import on_sale
-    from propensity.data.preparation import Occasion
-    from propensity.data.snapshot import SnapshotBuilder
+    from propensity.evaluation.evaluate import labels
+    from propensity.feature.features import Features
+    from propensity.feature.market_stats import MarketStatsBuilder
     from propensity.metric.interval import resample_weights
     from propensity.report.table import say
-    from propensity.training.evaluate import truth
+    from propensity.task import CutoffData
     from propensity.training.predict import predict
 
-    preparation = instantiate(cfg.data, _convert_="all")
-    log = preparation.open()
-    cutoff = cutoff_of(log, cfg.cutoffs[0], preparation.horizon)
-    offers = on_sale(log.before(cutoff.day), preparation.offer, cutoff)
+    task = instantiate(cfg.data, _convert_="all")
+    log = task.open()
+    cutoff = cutoff_of(log, cfg.cutoffs[0], task.horizon)
+    offers = on_sale(log.before(cutoff.day), task.offer, cutoff)
     names = np.random.default_rng((cfg.seed, number)).choice(offers.name, len(offers) // 10, replace=False)
-    hidden = hide(log, preparation.offer.all(log), names)
+    hidden = hide(log, task.offer.all(log), names)
     say(f"draw {number + 1}: {names.size} of {len(offers)} offers hidden")
     pl.seed_everything(cfg.seed + number, verbose=False)
-    preparation.end = cfg.cutoffs[0]
-    examples = preparation.examples(hidden)
-    model = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
+    task.end = cfg.cutoffs[0]
+    training_set = task.training_set(hidden)
+    model = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary))
     fit = instantiate(cfg.training, _convert_="all")
-    loader = fit.loader(examples, preparation, cfg.seed + number)
+    loader = fit.loader(training_set, task, cfg.seed + number)
     model.fit_scales(loader.sample())
     fit(model, instantiate(cfg.loss), loader, Path(cfg.out) / str(number), None)
     past = hidden.before(cutoff.day)
-    known = Features(past, offers, examples.vocabulary, preparation.feature)
-    snapshot = SnapshotBuilder(past, offers, preparation.horizon, preparation.snapshot).at(cutoff)
-    occasion = Occasion(known, snapshot, past.purchasers(cutoff.day))
-    trees = Gbdt(launched=cfg.data.dropout.launched, rows=600_000, trees=200, amount_trees=1)
-    trees.fit(examples, cfg.seed)
+    known = Features(past, offers, training_set.vocabulary, task.feature)
+    market_stats = MarketStatsBuilder(past, offers, task.horizon, task.market_stats).at(cutoff)
+    cutoff_data = CutoffData(known, market_stats, past.purchasers(cutoff.day))
+    trees = LightGBM(launched=cfg.data.history_mask.launched, rows=600_000, n_estimators=200, amount_trees=1)
+    trees.fit(training_set, cfg.seed)
     shown = np.flatnonzero(np.isin(offers.name, names))
     answers = {
-        "network": predict(model, occasion).probability[:, shown],
-        "lightgbm": chances(trees, occasion, shown),
-        "parent": parent_buyers(occasion)[:, shown],
+        "network": predict(model, cutoff_data).probability[:, shown],
+        "lightgbm": chances(trees, cutoff_data, shown),
+        "parent": parent_buyers(cutoff_data)[:, shown],
     }
-    happened = truth(log, occasion)
+    happened = labels(log, cutoff_data)
     weight = resample_weights([np.asarray(log.customer_id)], cfg.resamples, cfg.seed)[0]
-    weight = weight[np.searchsorted(log.customer_id, occasion.customer_id)]
-    return judged(answers, happened.bought[:, shown], weight), occasion.customer.size
+    weight = weight[np.searchsorted(log.customer_id, cutoff_data.customer_id)]
+    return judged(answers, happened.bought[:, shown], weight), cutoff_data.customer.size
 
 
-def chances(trees: Any, occasion: Any, shown: np.ndarray) -> np.ndarray:
+def chances(trees: Any, cutoff_data: Any, shown: np.ndarray) -> np.ndarray:
     """What LightGBM says of the offers `shown` alone: (N, K)."""
     parts = []
-    for _, inputs in occasion.blocks():
+    for _, inputs in cutoff_data.blocks():
         few = inputs._replace(pair=inputs.pair[:, shown], context=inputs.context[shown])
         parts.append(trees.answer(trees.purchase, few))
     return np.concatenate(parts)
 
 
-def parent_buyers(occasion: Any) -> np.ndarray:
+def parent_buyers(cutoff_data: Any) -> np.ndarray:
     """Purchase days of 91 days with the other offers of the same parent: (N, M)."""
-    related = (occasion.snapshot.sibling > 0).astype(np.float32)
-    column = occasion.features.rule.pair.index("days_91")
-    return np.concatenate([np.asarray(i.pair)[:, :, column] @ related for _, i in occasion.blocks()])
+    related = (cutoff_data.market_stats.sibling > 0).astype(np.float32)
+    column = cutoff_data.features.rule.pair.index("days_91")
+    return np.concatenate([np.asarray(i.pair)[:, :, column] @ related for _, i in cutoff_data.blocks()])
 
 
 def judged(answers: dict[str, np.ndarray], bought: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,16 +14,16 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from propensity.data.market.settings import BLOCK
-from propensity.data.market.shopper import Shoppers
-from propensity.data.market.stock import Floats, Stock
-from propensity.data.market.truth import forecast, tell
-from propensity.data.market.walk import State, walk
-from propensity.data.source.synthetic import Synthetic
-from propensity.decision.evidence import Evidence, lot
+from propensity.decision.context import DecisionContext, tie_break
 from propensity.decision.next_best import NextBest
-from propensity.metric.interval import band, resample_weights, verdict
+from propensity.ingest.source.synthetic import Synthetic
+from propensity.metric.interval import bootstrap_interval, resample_weights, verdict
 from propensity.scores import Scores
+from propensity.simulate.catalogue import Catalogue, Floats
+from propensity.simulate.customer import Customers
+from propensity.simulate.settings import BLOCK
+from propensity.simulate.simulate import State, simulate
+from propensity.simulate.truth import forecast, tell
 
 HORIZON, FORCE, MARGIN, COST = 14, 7, 0.3, 0.02
 WORLD = Synthetic(customers=4096, items=120, categories=12, days=420, message_effect=1.0)
@@ -35,16 +35,18 @@ def journey_revenue(world: Synthetic, day: int, planned: np.ndarray) -> Floats:
 
     A planned message is in force for a week or until the next; one sent before the horizon until its weekly slot.
     """
-    stock, parts = world.stock(), []
+    catalogue, parts = world.catalogue(), []
     for b, start in enumerate(range(0, world.customers, BLOCK)):
-        who, state, _ = walk(world, stock, b, day)
+        who, state, _ = simulate(world, catalogue, b, day)
         rows = np.full((BLOCK, HORIZON), -1)
         rows[: planned[start : start + BLOCK].shape[0]] = planned[start : start + BLOCK]
-        parts.append(block_revenue(world, stock, who, state, day, rows))
+        parts.append(block_revenue(world, catalogue, who, state, day, rows))
     return np.concatenate(parts)[: world.customers]
 
 
-def block_revenue(world: Synthetic, stock: Stock, who: Shoppers, state: State, day: int, planned: np.ndarray) -> Floats:
+def block_revenue(
+    world: Synthetic, catalogue: Catalogue, who: Customers, state: State, day: int, planned: np.ndarray
+) -> Floats:
     """(n,) revenue of a block of customers, with messages sent as planned (n, HORIZON)."""
     told = np.full(who.rate.size, -1)
 
@@ -54,7 +56,7 @@ def block_revenue(world: Synthetic, stock: Stock, who: Shoppers, state: State, d
         tell(held, due, (planned[due, h, None] == np.arange(held.shape[-1])).astype(float))
         told[planned[:, h] >= 0] = h
 
-    _, value, _ = forecast(world, stock, who, state, day, HORIZON, send)
+    _, value, _ = forecast(world, catalogue, who, state, day, HORIZON, send)
     revenue: Floats = value.sum(axis=1)
     return revenue
 
@@ -71,8 +73,8 @@ def main() -> None:
     quiet = replace(WORLD, messages=0.0)  # what is sent from now on is what is planned
     first = date.fromisoformat(WORLD.start) + timedelta(days=DAY)
     truth = quiet.truth(first, HORIZON)
-    who, names = WORLD.shoppers(), truth.category
-    birthday = (lot(truth.customer) % 365).astype(np.int64)
+    who, names = WORLD.customers_of(), truth.category
+    birthday = (tie_break(truth.customer) % 365).astype(np.int64)
     customers = pl.DataFrame(
         {
             "customer_id": [str(c) for c in truth.customer],
@@ -95,15 +97,15 @@ def main() -> None:
     earned = {}
     for name, money in (("exact scores", truth.expected_revenue), ("the market's averages", flat)):
         scores = Scores(truth.customer, tuple(names), np.clip(money, 0, 1), money, first.isoformat(), name)
-        answer = NextBest(campaigns=listed, margin=MARGIN, cost=COST)(Evidence(scores, customers=customers))
-        plans = {f"journeys from {name}": answer.more["journey"], "fixed list": answer.more["fixed_list"]}
+        result = NextBest(campaigns=listed, margin=MARGIN, cost=COST)(DecisionContext(scores, customers=customers))
+        plans = {f"journeys from {name}": result.more["journey"], "fixed list": result.more["fixed_list"]}
         for plan, journey in plans.items():
             planned = messages(journey, first, list(names), WORLD.customers)
             more = MARGIN * (journey_revenue(WORLD, DAY, planned) - nothing) - COST * (planned >= 0).sum(axis=1)
             earned[plan] = weight @ more
             print(f"{plan}: {journey.height:,} messages earn {earned[plan][0]:,.2f} more than none")
     for plan in [plan for plan in earned if plan != "fixed list"]:
-        found = band(earned[plan] - earned["fixed list"])
+        found = bootstrap_interval(earned[plan] - earned["fixed list"])
         said = f"{found.value:+,.2f} [{found.low:+,.2f}, {found.high:+,.2f}], {verdict(found)}"
         print(f"{plan} minus the fixed list: {said}")
 

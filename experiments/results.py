@@ -18,19 +18,19 @@ BEGIN, END = "<!-- results", "<!-- /results -->"
 COLUMNS = {
     "AUC": ("all", "auc"),
     "never bought": ("new", "auc"),
-    "average precision": ("all", "ap"),
-    "revenue caught by the best 10 %": ("all", "capture"),
-    "of the possible": ("all", "capture_ratio"),
-    "log loss": ("all", "logloss"),
+    "average precision": ("all", "average_precision"),
+    "revenue caught by the best 10 %": ("all", "revenue_capture"),
+    "of the possible": ("all", "normalised_revenue_capture"),
+    "log loss": ("all", "log_loss"),
     "calibration error": ("all", "ece"),
 }
 SLICES = {"lapsed": ("lapsed", "auc"), "dormant": ("dormant", "auc"), "light": ("light", "auc")}
 COMPARED = {
     "AUC": ("all", "auc"),
     "never bought": ("new", "auc"),
-    "average precision": ("all", "ap"),
-    "of the possible": ("all", "capture_ratio"),
-    "log loss": ("all", "logloss"),
+    "average precision": ("all", "average_precision"),
+    "of the possible": ("all", "normalised_revenue_capture"),
+    "log loss": ("all", "log_loss"),
 }
 DEMO = "demo"
 TITLES = {

@@ -13,34 +13,36 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from propensity.baseline.table import usual_amount
+from propensity.baseline.pair_table import usual_amount
+from propensity.evaluation.evaluate import cutoff_data_of, labels
 from propensity.metric.evaluation import evaluate
-from propensity.metric.truth import Prediction, Truth
+from propensity.metric.labels import Labels, Prediction
 from propensity.training.checkpoint import load_trained
-from propensity.training.evaluate import occasion_of, truth
 from propensity.training.predict import predict
 
 WAYS = {"ziln": "chance x ZILN", "usual": "chance x usual amount", "chance": "chance alone"}
-SHOWN = {"capture": "revenue caught by the best 10 %", "capture_ratio": "of the possible"}
+SHOWN = {"revenue_capture": "revenue caught by the best 10 %", "normalised_revenue_capture": "of the possible"}
 
 
-def answers(run: str) -> tuple[Truth, dict[str, Prediction]]:
+def answers(run: str) -> tuple[Labels, dict[str, Prediction]]:
     """What came true after a run's last label, and its chances with each idea of an amount."""
     trained = load_trained(run)
-    log = trained.preparation.open()
-    occasion = occasion_of(trained, log, trained.about["end"])
-    scores = predict(trained.model, occasion)
-    usual = np.concatenate([usual_amount(occasion, inputs) for _, inputs in occasion.blocks()])
+    log = trained.task.open()
+    cutoff_data = cutoff_data_of(trained, log, trained.about["end"])
+    scores = predict(trained.model, cutoff_data)
+    usual = np.concatenate([usual_amount(cutoff_data, inputs) for _, inputs in cutoff_data.blocks()])
     chance = scores.probability
     values = {"ziln": scores.revenue, "usual": chance * usual, "chance": chance}
-    return truth(log, occasion), {way: Prediction(chance, value) for way, value in values.items()}
+    return labels(log, cutoff_data), {way: Prediction(chance, value) for way, value in values.items()}
 
 
 def main(runs: Sequence[str], say: Callable[[str], None] = print) -> None:
     """Prints the tables for the mean of the runs' dates."""
     found = [answers(run) for run in runs]
-    truths, given = [each for each, _ in found], [each for _, each in found]
-    metrics = evaluate(truths, {way: [each[way] for each in given] for way in WAYS}, reference="ziln", resamples=400)
+    all_labels, given = [each for each, _ in found], [each for _, each in found]
+    metrics = evaluate(
+        all_labels, {way: [each[way] for each in given] for way in WAYS}, reference="ziln", resamples=400
+    )
     say("| ranked by | " + " | ".join(SHOWN.values()) + " |\n|---|" + "---:|" * len(SHOWN))
     for way, name in WAYS.items():
         cells = [f"{metrics['models'][way]['mean']['all'][key]['value']:.4f}" for key in SHOWN]
@@ -48,7 +50,10 @@ def main(runs: Sequence[str], say: Callable[[str], None] = print) -> None:
     say("\n| ZILN minus | " + " | ".join(SHOWN.values()) + " |\n|---|" + "---|" * len(SHOWN))
     for way in list(WAYS)[1:]:
         bands = [metrics["differences"][way]["mean"]["all"][key] for key in SHOWN]
-        cells = [f"{band['value']:+.4f} [{band['low']:+.4f}, {band['high']:+.4f}]" for band in bands]
+        cells = [
+            f"{bootstrap_interval['value']:+.4f} [{bootstrap_interval['low']:+.4f}, {bootstrap_interval['high']:+.4f}]"
+            for bootstrap_interval in bands
+        ]
         say(f"| {WAYS[way]} | " + " | ".join(cells) + " |")
 
 

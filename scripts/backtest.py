@@ -7,10 +7,10 @@ from propensity.config import entry
 
 @entry("backtest")
 def main(cfg: DictConfig) -> None:
+    from propensity.evaluation.backtest import backtest
     from propensity.report.markdown import write_summary
     from propensity.report.page import write_page
     from propensity.report.table import say, show_metrics
-    from propensity.training.backtest import backtest
 
     metrics = backtest(cfg, say)
     write_page(metrics, f"{cfg.out}/report.html")

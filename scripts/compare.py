@@ -7,8 +7,8 @@ from propensity.config import entry
 
 @entry("compare")
 def main(cfg: DictConfig) -> None:
+    from propensity.evaluation.compare import compare
     from propensity.report.table import say, show_metrics
-    from propensity.training.compare import compare
 
     show_metrics(compare(cfg, say), cfg.out)
 

@@ -9,18 +9,18 @@ from propensity.config import entry
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
-    from propensity.decision.answer import save, show
-    from propensity.decision.evidence import gather
+    from propensity.decision.context import gather
+    from propensity.decision.result import save, show
     from propensity.decision.setting import check_decision
     from propensity.report.table import working
 
     check_decision(cfg.decision)
     decision = instantiate(cfg.decision, _convert_="all")
     with working("deciding") as say:
-        evidence = gather(cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed, say)
-        answer = decision(evidence)
-        save(answer, cfg.out)
-    show(answer, cfg.out)
+        context = gather(cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed, say)
+        result = decision(context)
+        save(result, cfg.out)
+    show(result, cfg.out)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from propensity.config import entry
 
 @entry("evaluate")
 def main(cfg: DictConfig) -> None:
+    from propensity.evaluation.evaluate import evaluate_run
     from propensity.report.markdown import write_summary
     from propensity.report.page import write_page
     from propensity.report.table import show_metrics, working
-    from propensity.training.evaluate import evaluate_run
 
     with working("evaluating") as say:
         metrics = evaluate_run(cfg, say)

@@ -10,7 +10,7 @@ from propensity.config import entry
 @entry("export_customer")
 def main(cfg: DictConfig) -> None:
     from propensity.atomic import whole_file
-    from propensity.data.erasure import held
+    from propensity.ingest.erasure import held
 
     found = held(str(cfg.customer), cfg.log, cfg.runs, cfg.pseudonym)
     with whole_file(cfg.out) as draft:

@@ -7,7 +7,7 @@ from propensity.config import entry
 
 @entry("forget")
 def main(cfg: DictConfig) -> None:
-    from propensity.data.erasure import forget
+    from propensity.ingest.erasure import forget
     from propensity.report.table import show_forgotten
 
     show_forgotten(cfg.customer, forget(str(cfg.customer), cfg.log, cfg.runs, cfg.pseudonym))

@@ -8,8 +8,8 @@ from propensity.config import entry
 @entry("gate")
 def main(cfg: DictConfig) -> None:
     from propensity.errors import GateError
+    from propensity.evaluation.gate import gate
     from propensity.report.table import show_findings, working
-    from propensity.training.gate import gate
 
     with working("checking"):
         findings = gate(cfg)

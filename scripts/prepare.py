@@ -9,17 +9,17 @@ from propensity.config import entry
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
-    from propensity.data.source.suggestion import suggest
+    from propensity.ingest.source.suggestion import suggest
     from propensity.report.table import show_log, working
 
     if cfg.suggest:
         print(suggest(cfg.suggest))
         return
-    preparation = instantiate(cfg.data, _convert_="all")
-    out = cfg.out or preparation.default_log
+    task = instantiate(cfg.data, _convert_="all")
+    out = cfg.out or task.default_log
     doing = "checking" if cfg.check else "adding to" if cfg.append else "preparing"
     with working(f"{doing} {out}"):
-        made = preparation.check() if cfg.check else preparation.append(out) if cfg.append else preparation.prepare(out)
+        made = task.check() if cfg.check else task.append(out) if cfg.append else task.prepare(out)
     show_log(made, None if cfg.check else out)
 
 

@@ -8,8 +8,8 @@ from propensity.config import entry
 @entry("reproduce")
 def main(cfg: DictConfig) -> None:
     from propensity.errors import GateError
+    from propensity.evaluation.reproduce import reproduce
     from propensity.report.table import say, show_copy
-    from propensity.training.reproduce import reproduce
 
     copy = reproduce(cfg, say)
     show_copy(copy, cfg.run)

@@ -12,7 +12,7 @@ def main(cfg: DictConfig) -> None:
     from propensity.serving.score import by_bundle, score
 
     if by_bundle(cfg):
-        from propensity.serving.stream import score_as
+        from propensity.serving.batch import score_as
 
         out = cfg.out or "scores"
         with working("scoring") as say:

@@ -17,9 +17,9 @@ def main(cfg: DictConfig) -> None:
 
     with working("reading states"), whole_file(cfg.out) as draft:
         trained = load_trained(cfg.run)
-        log = trained.preparation.open()
-        date = cutoff_of(log, cfg.cutoff, trained.preparation.horizon)
-        table = states(trained.model, trained.preparation.occasion(log, date, trained.vocabulary))
+        log = trained.task.open()
+        date = cutoff_of(log, cfg.cutoff, trained.task.horizon)
+        table = states(trained.model, trained.task.cutoff_data(log, date, trained.vocabulary))
         table.write_parquet(draft)
     Console().print(f"{table.height:,} customers on {date}, {table.width - 1} numbers each: {cfg.out}", highlight=False)
 

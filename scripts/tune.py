@@ -7,8 +7,8 @@ from propensity.config import entry
 
 @entry("tune")
 def main(cfg: DictConfig) -> None:
+    from propensity.evaluation.tune import tune
     from propensity.report.table import say, show_trials
-    from propensity.training.tune import tune
 
     show_trials(tune(cfg, say), cfg.out)
 

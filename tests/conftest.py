@@ -23,9 +23,15 @@ SMALL = (
     "data.offer.min_buyers=3",
     "data.split.count=4",
     "data.feature.history=24",
-    "data.snapshot.references=3",
+    "data.market_stats.references=3",
 )
-QUICK = ("training.steps=2", "training.epochs=1", "training.pairs=1024", "training.progress=false", "model.width=8")
+QUICK = (
+    "training.max_steps=2",
+    "training.max_epochs=1",
+    "training.pairs_per_batch=1024",
+    "training.progress=false",
+    "model.width=8",
+)
 
 
 @pytest.fixture
@@ -47,9 +53,9 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("world") / "log"
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cfg = compose("train", overrides=[*SMALL])
-    preparation = instantiate(cfg.data, _convert_="all")
-    log = preparation.prepare(folder)
-    return {"folder": folder, "preparation": preparation, "log": log, "examples": preparation.examples(log)}
+    task = instantiate(cfg.data, _convert_="all")
+    log = task.prepare(folder)
+    return {"folder": folder, "task": task, "log": log, "examples": task.training_set(log)}
 
 
 @pytest.fixture
@@ -59,7 +65,7 @@ def repository() -> Path:
 
 def judged_run(log: Path, out: Path, end: str, *asked: str) -> Path:
     """A short run on the log at `log`, its labels ending at `end`, judged there as `asked`; returns its folder."""
-    from propensity.training.evaluate import evaluate_run
+    from propensity.evaluation.evaluate import evaluate_run
     from propensity.training.run import train
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):

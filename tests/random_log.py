@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import COLUMNS, EPOCH, EventLog
-from propensity.data.ingest import build_log
 from propensity.data.offer import Offers
-from propensity.data.source import Tables
+from propensity.ingest.build import build_log
+from propensity.ingest.source import Tables
 from propensity.kernel.event import KINDS
 
 NOBODY, ONCE, BUSY = 0, 1, 2  # customers with no event, one, and more than the history kept

@@ -17,9 +17,9 @@ from conftest import SMALL
 from propensity.config import conf_folder
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import to_date, to_day
-from propensity.data.ingest import build_log
-from propensity.data.preparation import Examples, Occasion, Preparation
-from propensity.data.source import Tables, as_delivered, unscreened
+from propensity.ingest.build import build_log
+from propensity.ingest.source import Tables, as_delivered, unscreened
+from propensity.task import CutoffData, Task, TrainingSet
 from random_log import date_of, random_tables
 
 SOURCES = sorted(path.stem for path in (conf_folder() / "data/source").glob("*.yaml"))
@@ -87,10 +87,10 @@ def sampled(tables: Tables, customers: int = 400) -> Tables:
     return tables._replace(events=events.filter(pl.col("customer").is_in(kept.implode())).lazy(), read=None)
 
 
-def made(preparation: Preparation, tables: Tables, day: int) -> tuple[Examples, Occasion]:
+def made(task: Task, tables: Tables, day: int) -> tuple[TrainingSet, CutoffData]:
     log = build_log(tables)
-    examples = preparation.examples(log)
-    return examples, preparation.occasion(log, Cutoff(day, preparation.horizon), examples.vocabulary)
+    training_set = task.training_set(log)
+    return training_set, task.cutoff_data(log, Cutoff(day, task.horizon), training_set.vocabulary)
 
 
 def same(a: Any, b: Any, what: str) -> None:
@@ -101,22 +101,24 @@ def same(a: Any, b: Any, what: str) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_shuffled_future_changes_nothing(name: str, composed: Callable[..., DictConfig], tmp_path: Path) -> None:
     given, date = settings(name, tmp_path)
-    cfg = composed("train", *given, "data.split.count=2", "data.snapshot.references=2", "data.feature.history=16")
+    cfg = composed("train", *given, "data.split.count=2", "data.market_stats.references=2", "data.feature.history=16")
     cfg.data.end = date
-    preparation = instantiate(cfg.data, _convert_="all")
-    tables, day = sampled(judged(preparation.source.load()), 3_000 if name == "olist" else 400), to_day(date)
-    (examples, occasion), (again, other) = (made(preparation, each, day) for each in (tables, shuffled(tables, day)))
-    assert examples.vocabulary == again.vocabulary and occasion.features.offers.name == other.features.offers.name
-    pairs = [*zip([*examples.occasions, occasion], [*again.occasions, other], strict=True)]
-    for (features, snapshot, customer), changed in pairs:
+    task = instantiate(cfg.data, _convert_="all")
+    tables, day = sampled(judged(task.source.load()), 3_000 if name == "olist" else 400), to_day(date)
+    (training_set, cutoff_data), (again, other) = (made(task, each, day) for each in (tables, shuffled(tables, day)))
+    assert (
+        training_set.vocabulary == again.vocabulary and cutoff_data.features.offers.name == other.features.offers.name
+    )
+    pairs = [*zip([*training_set.cutoffs_data, cutoff_data], [*again.cutoffs_data, other], strict=True)]
+    for (features, market_stats, customer), changed in pairs:
         rows = np.arange(0, customer.size, 4)
-        where = f"{name} at {to_date(snapshot.cutoff.day)}"
+        where = f"{name} at {to_date(market_stats.cutoff.day)}"
         ids = features.log.customer_id[customer], changed.features.log.customer_id[changed.customer]
         np.testing.assert_array_equal(*ids, err_msg=where)
-        same(snapshot, changed.snapshot, where)
-        inputs = changed.features.inputs(changed.snapshot, changed.customer[rows])
-        same(features.inputs(snapshot, customer[rows]), inputs, where)
-    for (features, snapshot, customer), changed in pairs[:-1]:
-        outcomes = changed.features.outcomes(changed.snapshot.cutoff, changed.customer)
-        same(features.outcomes(snapshot.cutoff, customer), outcomes, f"{name}: labels closed by {date}")
-    np.testing.assert_array_equal(examples.weights, again.weights)
+        same(market_stats, changed.market_stats, where)
+        inputs = changed.features.inputs(changed.market_stats, changed.customer[rows])
+        same(features.inputs(market_stats, customer[rows]), inputs, where)
+    for (features, market_stats, customer), changed in pairs[:-1]:
+        outcomes = changed.features.outcomes(changed.market_stats.cutoff, changed.customer)
+        same(features.outcomes(market_stats.cutoff, customer), outcomes, f"{name}: labels closed by {date}")
+    np.testing.assert_array_equal(training_set.weights, again.weights)

@@ -15,14 +15,20 @@ SOURCE = Path(__file__).parents[1] / "src"
 LADDER = (
     {"kernel", "errors", "atomic"},
     {"data", "mistake"},
-    {"model", "scores", "metric", "config"},
+    {"feature", "simulate"},
+    {"ingest"},
+    {"task", "model", "scores", "metric", "config"},
     {"loss", "decision", "baseline"},
     {"training"},
+    {"evaluation"},
     {"serving", "report"},
 )
 RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
 BESIDE = {("metric", "scores"), ("atomic", "errors")}  # siblings that may see each other
-WITHOUT_TORCH = ("kernel", "errors", "atomic", "mistake", "config", "data", "metric", "scores", "decision", "report")
+WITHOUT_TORCH = (
+    *("kernel", "errors", "atomic", "mistake", "config", "data", "feature", "simulate", "ingest", "task"),
+    *("metric", "scores", "decision", "report"),
+)
 HEAVY = ("torch", "lightning", "torchmetrics")
 
 

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 from omegaconf import DictConfig
 
+from propensity.evaluation.backtest import backtest
 from propensity.scores import load_scores
-from propensity.training.backtest import backtest
 
 CUTOFF = datetime(2017, 10, 16)
 TABLES = ("transactions", "products", "demographics", "campaigns", "campaign_descriptions", "coupon_redemptions")
@@ -56,9 +56,9 @@ def test_a_scrambled_future_gives_the_same_scores(
                 "experiment=complete_journey",
                 "cutoffs=[2017-10-16]",
                 "baselines=[frequency,lightgbm]",
-                "baseline.lightgbm.trees=20",
-                "training.epochs=1",
-                "training.steps=30",
+                "baseline.lightgbm.n_estimators=20",
+                "training.max_epochs=1",
+                "training.max_steps=30",
                 "training.progress=false",
                 "data.split.count=6",
                 "resamples=0",

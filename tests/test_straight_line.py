@@ -19,18 +19,18 @@ from conftest import QUICK, SMALL
 from propensity.baseline.popularity import Popularity
 from propensity.config import conf_folder
 from propensity.data.event_log import to_date, to_day
-from propensity.data.feature import Features
-from propensity.data.rule import WAYS
 from propensity.errors import ConfigurationError, DataError
+from propensity.evaluation.evaluate import customers, stored_decay
+from propensity.feature.features import Features
+from propensity.ingest.rule import WAYS
 from propensity.metric.slice import CELLS
 from propensity.scores import COLUMNS, load_scores, load_shares
 from propensity.training import run
 from propensity.training.checkpoint import load_trained
-from propensity.training.evaluate import customers, stored_decay
 from propensity.training.run import train
 
 Compose = Callable[..., DictConfig]
-LIGHT = ("baseline.lightgbm.trees=5", "resamples=5")
+LIGHT = ("baseline.lightgbm.n_estimators=5", "resamples=5")
 
 
 def script(name: str) -> ModuleType:
@@ -99,7 +99,7 @@ def test_scores_made_elsewhere_are_judged_beside_the_rest(
 
     made = judged("mine", tmp_path / "mine.parquet")
     assert made["models"]["mine"][line["a"]] == made["models"]["network"][line["a"]]
-    assert any(sentence.startswith("mine left out 7 of") for sentence in made["remarks"])
+    assert any(sentence.startswith("mine left out 7 of") for sentence in made["warnings"])
     for name in ("network", "customers", "channels"):
         with pytest.raises(ConfigurationError, match=f"also.{name} takes the name of another file of the run"):
             judged(name, tmp_path / "mine.parquet")
@@ -160,10 +160,12 @@ def test_score_refuses_dates_without_a_past(line: dict[str, Any], composed: Comp
 
 
 def test_customers_keep_attributes_that_are_called_like_a_column_of_ours(line: dict[str, Any]) -> None:
-    occasion = line["examples"].occasions[-1]
-    log = replace(occasion.features.log, customers=occasion.features.log.customers.with_columns(tenure=pl.lit("x")))
-    features = Features(log, occasion.features.offers, occasion.features.vocabulary, occasion.features.rule)
-    table = customers(occasion._replace(features=features))
+    cutoff_data = line["examples"].cutoffs_data[-1]
+    log = replace(
+        cutoff_data.features.log, customers=cutoff_data.features.log.customers.with_columns(tenure=pl.lit("x"))
+    )
+    features = Features(log, cutoff_data.features.offers, cutoff_data.features.vocabulary, cutoff_data.features.rule)
+    table = customers(cutoff_data._replace(features=features))
     assert (table["given_tenure"] == "x").all() and table["tenure"].dtype == pl.Float32
 
 
@@ -181,7 +183,9 @@ def test_incumbents_see_the_run_s_own_dates_though_the_log_has_grown(
     line["log"].save(log)
     closed: list[int] = []
     monkeypatch.setattr(
-        Popularity, "fit", lambda _, examples, seed: closed.append(examples.occasions[-1].snapshot[0].end)
+        Popularity,
+        "fit",
+        lambda _, training_set, seed: closed.append(training_set.cutoffs_data[-1].market_stats[0].end),
     )
     options = [f"cutoffs=[{line['b']}]", "baselines=[popularity]", "resamples=0"]
     script("evaluate").main(composed("evaluate", f"run={tmp_path / 'run'}", *options))
@@ -259,7 +263,7 @@ def test_a_finished_fold_is_not_trained_again(
 
     def again(commit: str | None, *more: str) -> int:
         monkeypatch.setattr(run, "commit", lambda: commit)
-        monkeypatch.setattr(run.Fit, "__call__", lambda self, *_: fitted.append(1))
+        monkeypatch.setattr(run.TrainingConfig, "__call__", lambda self, *_: fitted.append(1))
         script("backtest").main(composed("backtest", *given(line), *QUICK, *options, *more))
         return len(fitted)
 

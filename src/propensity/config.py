@@ -59,7 +59,7 @@ class EvaluateConfig:
     baseline: Any = MISSING  # the incumbents, by name
     baselines: list[str] | None = None  # which of them; None: all
     decay: str | None = "experiments/lift_decay.json"  # a stored lift decay that the page shows if it fits the run
-    duel: bool = True  # hold the marketer's rule and K-means segments against the network
+    heuristics: bool = True  # hold the marketer's rule and K-means segments against the network
     also: Any = None  # models of your own: name -> Parquet of scores
     resamples: int = 200  # of customers, for intervals
     seed: int = 17
@@ -73,7 +73,7 @@ class BacktestConfig(TrainConfig):
     ages: list[int] = field(default_factory=list)  # weeks by which networks are left to grow old, for the lift decay
     baseline: Any = MISSING  # the incumbents, by name
     baselines: list[str] | None = None  # which of them; None: all; []: none
-    duel: bool = True  # hold the marketer's rule and K-means segments against the network
+    heuristics: bool = True  # hold the marketer's rule and K-means segments against the network
     resamples: int = 200
 
 
@@ -134,7 +134,7 @@ class StatesConfig:
 @dataclass
 class TuneConfig(TrainConfig):
     trials: int = 20  # in all; a search in `out` goes on where it stopped
-    metric: str = "logloss"
+    metric: str = "log_loss"
     space: Any = MISSING  # key -> range or list of choices
 
 

@@ -12,7 +12,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from propensity.baseline.table import column_names, refuse_one_sided, rows_of, training_table
+from propensity.baseline.pair_table import column_names, refuse_one_sided, rows_of, training_table
 from propensity.config import conf_folder
 from propensity.errors import ConfigurationError
 from propensity.metric.ranking import auc
@@ -22,21 +22,21 @@ NAMES = sorted(OmegaConf.load(conf_folder() / "baseline/default.yaml"))
 
 
 def answer(world: dict[str, Any], composed: Callable[..., DictConfig], name: str) -> Scores:
-    cfg = composed("evaluate", "run=nowhere", "+baseline.lightgbm.amount_trees=5", "baseline.lightgbm.trees=20")
+    cfg = composed("evaluate", "run=nowhere", "+baseline.lightgbm.amount_trees=5", "baseline.lightgbm.n_estimators=20")
     baseline = instantiate(cfg.baseline[name], _convert_="all")
     baseline.fit(world["examples"], 3)
-    return baseline.predict(world["examples"].occasions[-1])
+    return baseline.predict(world["examples"].cutoffs_data[-1])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_incumbent_fills_the_same_scores_twice(
     name: str, small_world: dict[str, Any], composed: Callable[..., DictConfig]
 ) -> None:
-    occasion = small_world["examples"].occasions[-1]
+    cutoff_data = small_world["examples"].cutoffs_data[-1]
     scores = answer(small_world, composed, name)
     again = answer(small_world, composed, name)
-    assert scores.model == name and scores.offer == occasion.features.offers.name
-    assert scores.probability.shape == scores.revenue.shape == (occasion.customer.size, len(scores.offer))
+    assert scores.model == name and scores.offer == cutoff_data.features.offers.name
+    assert scores.probability.shape == scores.revenue.shape == (cutoff_data.customer.size, len(scores.offer))
     assert ((scores.probability >= 0) & (scores.probability <= 1)).all()
     assert (scores.revenue >= 0).all() and np.isfinite(scores.revenue).all()
     np.testing.assert_array_equal(scores.probability, again.probability)
@@ -46,8 +46,8 @@ def test_an_incumbent_fills_the_same_scores_twice(
 def test_an_incumbent_ranks_its_own_training_buyers_first(
     name: str, small_world: dict[str, Any], composed: Callable[..., DictConfig]
 ) -> None:
-    occasion = small_world["examples"].occasions[-1]
-    bought = np.asarray(occasion.features.outcomes(occasion.snapshot.cutoff, occasion.customer).bought)
+    cutoff_data = small_world["examples"].cutoffs_data[-1]
+    bought = np.asarray(cutoff_data.features.outcomes(cutoff_data.market_stats.cutoff, cutoff_data.customer).bought)
     scores = answer(small_world, composed, name)
     assert auc(scores.probability.ravel(), bought.ravel() > 0) > 0.6
 
@@ -56,7 +56,7 @@ def test_lightgbm_expects_no_revenue_of_a_log_without_prices(
     small_world: dict[str, Any], composed: Callable[..., DictConfig]
 ) -> None:
     log = replace(small_world["log"], revenue=np.zeros_like(small_world["log"].revenue))
-    world = {"examples": small_world["preparation"].examples(log)}
+    world = {"examples": small_world["task"].training_set(log)}
     assert (answer(world, composed, "lightgbm").revenue == 0).all()
 
 
@@ -82,19 +82,19 @@ def test_a_library_that_is_not_installed_is_said(
 
 
 def test_a_drawn_table_stands_for_all_pairs(small_world: dict[str, Any]) -> None:
-    examples = small_world["examples"]
-    whole = training_table(examples, dates=3, rows=10**9, seed=1)
+    training_set = small_world["examples"]
+    whole = training_table(training_set, dates=3, rows=10**9, seed=1)
     assert (whole.weight >= 1).all()
-    pairs = sum(o.customer.size for o in examples.occasions[-3:]) * len(examples.features.offers)
-    drawn = training_table(examples, dates=3, rows=pairs // 4, seed=1)
+    pairs = sum(o.customer.size for o in training_set.cutoffs_data[-3:]) * len(training_set.features.offers)
+    drawn = training_table(training_set, dates=3, rows=pairs // 4, seed=1)
     assert drawn.bought.sum() == whole.bought.sum(), "every purchase is kept"
     assert abs(drawn.weight.sum() / pairs - 1) < 0.1
-    assert whole.x.shape[1] == len(column_names(examples)) == len(set(column_names(examples)))
+    assert whole.x.shape[1] == len(column_names(training_set)) == len(set(column_names(training_set)))
 
 
 def test_a_row_holds_pair_customer_and_context(small_world: dict[str, Any]) -> None:
-    features, snapshot, customer = small_world["examples"].occasions[0]
-    inputs = features.inputs(snapshot, customer[:3])
+    features, market_stats, customer = small_world["examples"].cutoffs_data[0]
+    inputs = features.inputs(market_stats, customer[:3])
     rows = rows_of(inputs).reshape(3, len(features.offers), -1)
     expected = np.concatenate([inputs.pair[2, 1], inputs.customer[2], inputs.context[1]])
     np.testing.assert_array_equal(rows[2, 1], expected)

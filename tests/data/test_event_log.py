@@ -14,8 +14,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from propensity.data.event_log import COLUMNS, EventLog, fingerprint, to_date, to_day
-from propensity.data.ingest import build_log
 from propensity.errors import ConfigurationError, DataError
+from propensity.ingest.build import build_log
 from propensity.kernel.event import PURCHASE
 from random_log import BUSY, NOBODY, columns, cut, random_log, random_tables, rewritten
 

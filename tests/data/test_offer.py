@@ -10,7 +10,9 @@ import pytest
 
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
-from propensity.data.offer import ColumnOffers, FilterOffers, OfferRule, buyers, offers_before, on_sale
+from propensity.data.offer import OfferConfig, buyers, offers_before, on_sale
+from propensity.data.offer.column import ColumnOffers
+from propensity.data.offer.filter import FilterOffers
 from propensity.errors import ConfigurationError
 from propensity.kernel.event import PURCHASE
 from random_log import membership, random_log, random_offers
@@ -105,7 +107,7 @@ def test_a_filter_that_meets_a_missing_value_leaves_the_item_out() -> None:
         (FilterOffers({"dear": "price > 99"}), r"offer filter 'dear' \(price > 99\) matches none of 14 items; check"),
     ],
 )
-def test_a_rule_that_makes_no_offer_is_a_configuration_error(rule: OfferRule, words: str) -> None:
+def test_a_rule_that_makes_no_offer_is_a_configuration_error(rule: OfferConfig, words: str) -> None:
     log = random_log(0)
     if "empty" in words:
         log = replace(log, items=log.items.with_columns(empty=pl.lit(None, pl.String)))

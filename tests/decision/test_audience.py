@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from propensity.decision.audience import Audience, buyers_of, revenue_of
-from propensity.decision.evidence import Evidence, lot
+from propensity.decision.context import DecisionContext, tie_break
 from propensity.errors import ConfigurationError, InfeasibleError
 from propensity.scores import Scores
 
@@ -18,7 +18,7 @@ CHANCE = np.array([[0.9, 0.1], [0.5, 0.2], [0.5, 0.9], [0.1, 0.5], [0.0, 0.3]], 
 PAID = np.array([[10.0, 5.0], [30.0, 5.0], [30.0, 5.0], [20.0, 5.0], [8.0, 5.0]], np.float32)
 
 
-def evidence(**changes: Any) -> Evidence:
+def context(**changes: Any) -> DecisionContext:
     customers = pl.DataFrame(
         {
             "customer_id": ["1", "2", "3", "4", "5"],
@@ -28,15 +28,15 @@ def evidence(**changes: Any) -> Evidence:
         }
     )
     scores = Scores(np.arange(1, 6), ("tea", "jam"), CHANCE, CHANCE * PAID, "2024-03-04", "test")
-    return replace(Evidence(scores, customers=customers), **changes)
+    return replace(DecisionContext(scores, customers=customers), **changes)
 
 
 def chosen(audience: Audience, **changes: Any) -> list[int]:
-    return audience(evidence(**changes)).table["customer_id"].to_list()
+    return audience(context(**changes)).table["customer_id"].to_list()
 
 
 def test_the_best_are_kept_and_equals_are_ordered_by_lot() -> None:
-    tied = sorted([2, 3], key=lambda c: lot(np.array([c]))[0])
+    tied = sorted([2, 3], key=lambda c: tie_break(np.array([c]))[0])
     assert chosen(Audience(offer="tea", size=3)) == [*tied, 1]
     assert chosen(Audience(offer="tea", by="probability", size=3)) == [1, *tied]
     assert chosen(Audience(offer="tea", size=3)) == chosen(Audience(offer="tea", by="margin", size=3))
@@ -44,12 +44,12 @@ def test_the_best_are_kept_and_equals_are_ordered_by_lot() -> None:
 
 def test_the_lot_knows_the_id_alone() -> None:
     mixed = np.array([3, 1, 2])
-    np.testing.assert_array_equal(lot(mixed), lot(np.arange(1, 4))[mixed - 1])
-    np.testing.assert_array_equal(lot(mixed), lot(mixed.astype(str)))
+    np.testing.assert_array_equal(tie_break(mixed), tie_break(np.arange(1, 4))[mixed - 1])
+    np.testing.assert_array_equal(tie_break(mixed), tie_break(mixed.astype(str)))
 
 
 def test_without_an_offer_it_is_the_one_of_the_highest_expected_revenue() -> None:
-    assert Audience(size=1)(evidence()).summary["offer"] == "tea"
+    assert Audience(size=1)(context()).summary["offer"] == "tea"
 
 
 def test_each_rule_says_how_many() -> None:
@@ -61,8 +61,8 @@ def test_each_rule_says_how_many() -> None:
 
 
 def test_the_profit_of_its_size_is_the_highest_of_all_sizes() -> None:
-    sizes = [Audience(offer="tea", margin=0.1, cost=0.8, size=k)(evidence()).summary["profit"] for k in range(1, 5)]
-    assert Audience(offer="tea", margin=0.1, cost=0.8)(evidence()).summary["profit"] == max(sizes)
+    sizes = [Audience(offer="tea", margin=0.1, cost=0.8, size=k)(context()).summary["profit"] for k in range(1, 5)]
+    assert Audience(offer="tea", margin=0.1, cost=0.8)(context()).summary["profit"] == max(sizes)
 
 
 def test_exclusions_are_hard() -> None:
@@ -72,7 +72,7 @@ def test_exclusions_are_hard() -> None:
 
 
 def test_expected_buyers_and_revenue_are_sums() -> None:
-    summary = Audience(offer="jam", share=1.0)(evidence()).summary
+    summary = Audience(offer="jam", share=1.0)(context()).summary
     assert summary["buyers"]["value"] == pytest.approx(0.1 + 0.2 + 0.9 + 0.5)
     assert summary["revenue"]["value"] == pytest.approx(5 * 1.7)
     assert summary["left_out"] == {"suppressed": 1}
@@ -108,16 +108,16 @@ def test_ninety_five_of_a_hundred_outcomes_lie_in_the_band() -> None:
 )
 def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        Audience(**settings)(evidence())
+        Audience(**settings)(context())
 
 
 def test_too_few_who_may_be_written_to_is_said_with_the_reasons() -> None:
     with pytest.raises(InfeasibleError, match=r"4 of 5 customers .* and 5 are wanted \(1 suppressed are left out\)"):
-        Audience(size=5)(evidence())
-    nobody = evidence().customers.with_columns(suppressed=pl.lit(True))  # type: ignore[union-attr]
+        Audience(size=5)(context())
+    nobody = context().customers.with_columns(suppressed=pl.lit(True))  # type: ignore[union-attr]
     with pytest.raises(InfeasibleError, match=r"0 of 5 customers may be written to and some are wanted \(5 suppressed"):
-        Audience()(evidence(customers=nobody))
+        Audience()(context(customers=nobody))
     with pytest.raises(
         InfeasibleError, match="nobody is worth a message about jam: .* is 4.5; lower decision.minimum=99"
     ):
-        Audience(offer="jam", minimum=99.0)(evidence())
+        Audience(offer="jam", minimum=99.0)(context())

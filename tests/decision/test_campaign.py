@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from propensity.decision.campaign import CampaignPlan
-from propensity.decision.evidence import Evidence
+from propensity.decision.context import DecisionContext
 from propensity.errors import ConfigurationError, InfeasibleError
 from propensity.scores import Scores
 
@@ -19,7 +19,7 @@ OFFERS = ("bread", "coffee", "jam", "tea")
 SENT = date(2024, 3, 4)  # a Monday
 
 
-def evidence(customers: int = 40, seed: int = 1, **changes: Any) -> Evidence:
+def context(customers: int = 40, seed: int = 1, **changes: Any) -> DecisionContext:
     random = np.random.default_rng(seed)
     chance = random.beta(1, 3, (customers, 4)).astype(np.float32)
     scores = Scores(np.arange(customers), OFFERS, chance, chance * 20, SENT.isoformat(), "test")
@@ -31,7 +31,7 @@ def evidence(customers: int = 40, seed: int = 1, **changes: Any) -> Evidence:
             "consent_email": [n % 2 == 0 for n in range(customers)],
         }
     )
-    return replace(Evidence(scores, customers=table), **changes)
+    return replace(DecisionContext(scores, customers=table), **changes)
 
 
 def one_a_day(**settings: Any) -> list[dict[str, Any]]:
@@ -39,41 +39,41 @@ def one_a_day(**settings: Any) -> list[dict[str, Any]]:
 
 
 def test_the_default_plan_keeps_the_caps_and_beats_the_customs() -> None:
-    answer = CampaignPlan(count=4)(evidence(200))
-    by_day = answer.table.group_by("customer_id", "day").len()["len"]
-    assert by_day.max() == 1 and (answer.table.group_by("customer_id").len()["len"] <= 3).all()
-    assert answer.table.filter(pl.col("customer_id") == 0).is_empty(), "customer 0 is suppressed"
-    assert answer.summary["gap"] < 1e-4
-    worth = {row["plan"]: row for row in answer.summary["customs"]}
+    result = CampaignPlan(count=4)(context(200))
+    by_day = result.table.group_by("customer_id", "day").len()["len"]
+    assert by_day.max() == 1 and (result.table.group_by("customer_id").len()["len"] <= 3).all()
+    assert result.table.filter(pl.col("customer_id") == 0).is_empty(), "customer 0 is suppressed"
+    assert result.summary["gap"] < 1e-4
+    worth = {row["plan"]: row for row in result.summary["customs"]}
     assert list(worth) == ["this plan", "everybody", "campaign queue", "customer first, lists cut", "global greedy"]
     lawful = [row["value"] for row in worth.values() if not row["broken"]]
     assert worth["this plan"]["value"] == max(lawful) and worth["everybody"]["broken"] > 0
-    assert answer.summary["value"] == pytest.approx(answer.table["expected_value"].sum())
+    assert result.summary["value"] == pytest.approx(result.table["expected_value"].sum())
 
 
 def test_a_customer_gets_a_campaign_once_on_one_of_its_days() -> None:
-    table = CampaignPlan(campaigns=[{"offer": o, "days": [0, 1, 2], "most": 15} for o in OFFERS])(evidence()).table
+    table = CampaignPlan(campaigns=[{"offer": o, "days": [0, 1, 2], "most": 15} for o in OFFERS])(context()).table
     assert table.select("customer_id", "campaign").is_duplicated().sum() == 0
     assert set(table["day"]) <= {SENT + timedelta(days=d) for d in range(3)}
 
 
 def test_volume_gives_every_campaign_exactly_its_size() -> None:
-    answer = CampaignPlan(campaigns=one_a_day(most=12, cost=6.0), mode="volume")(evidence())
-    assert answer.table.group_by("campaign").len()["len"].to_list() == [12] * 4
-    assert answer.summary["value"] < 0, "at this cost no message pays, and volume was wanted all the same"
-    assert CampaignPlan(campaigns=one_a_day(most=12, cost=6.0))(evidence()).table.is_empty()
+    result = CampaignPlan(campaigns=one_a_day(most=12, cost=6.0), mode="volume")(context())
+    assert result.table.group_by("campaign").len()["len"].to_list() == [12] * 4
+    assert result.summary["value"] < 0, "at this cost no message pays, and volume was wanted all the same"
+    assert CampaignPlan(campaigns=one_a_day(most=12, cost=6.0))(context()).table.is_empty()
 
 
 def test_pinned_campaigns_take_their_best_customers_first() -> None:
     listed = one_a_day(most=10)
     listed[3] |= {"pinned": True, "priority": 1}
-    known = evidence()
-    answer = CampaignPlan(campaigns=listed, week=1)(known)
+    known = context()
+    result = CampaignPlan(campaigns=listed, week=1)(known)
     tea = known.scores.revenue[1:, 3]
     best = set((np.argsort(-tea)[:10] + 1).tolist())
-    assert set(answer.table.filter(pl.col("campaign") == "tea")["customer_id"]) == best
-    assert answer.table.group_by("customer_id").len()["len"].max() == 1
-    assert answer.table.filter("pinned")["campaign"].unique().to_list() == ["tea"]
+    assert set(result.table.filter(pl.col("campaign") == "tea")["customer_id"]) == best
+    assert result.table.group_by("customer_id").len()["len"].max() == 1
+    assert result.table.filter("pinned")["campaign"].unique().to_list() == ["tea"]
 
 
 def test_promised_contacts_use_up_the_caps_also_from_before_and_after_the_plan() -> None:
@@ -83,7 +83,7 @@ def test_promised_contacts_use_up_the_caps_also_from_before_and_after_the_plan()
     promised = pl.DataFrame(rows, schema=["customer_id", "day"], orient="row").with_columns(
         channel=pl.lit(None, pl.String)
     )
-    table = CampaignPlan(campaigns=one_a_day())(evidence(contacts=promised)).table
+    table = CampaignPlan(campaigns=one_a_day())(context(contacts=promised)).table
     days = {n: table.filter(pl.col("customer_id") == n)["day"].to_list() for n in (2, 4, 6, 7)}
     # three messages in the days 1 to 3 before: nothing fits until the first of them is a week ago
     assert all(day >= SENT + timedelta(days=4) for n in (2, 4) for day in days[n]) and len(days[6]) == 1
@@ -92,7 +92,7 @@ def test_promised_contacts_use_up_the_caps_also_from_before_and_after_the_plan()
 
 def test_exclusive_campaigns_and_filters_are_kept() -> None:
     listed = one_a_day(where="region = 'south'")
-    table = CampaignPlan(campaigns=listed, exclusive=[["bread", "tea"]])(evidence()).table
+    table = CampaignPlan(campaigns=listed, exclusive=[["bread", "tea"]])(context()).table
     assert all(n % 4 == 0 for n in table["customer_id"])
     both = (
         table.group_by("customer_id")
@@ -104,30 +104,30 @@ def test_exclusive_campaigns_and_filters_are_kept() -> None:
 
 def test_a_channel_has_its_capacity_and_needs_consent() -> None:
     listed = [{"offer": o, "days": [0], "channel": "email"} for o in OFFERS]
-    table = CampaignPlan(campaigns=listed, capacity={"email": 7})(evidence()).table
+    table = CampaignPlan(campaigns=listed, capacity={"email": 7})(context()).table
     assert table.height == 7 and all(n % 2 == 0 for n in table["customer_id"])
 
 
 def test_no_capacity_and_no_budget_leave_an_empty_plan() -> None:
     listed = [{"offer": o, "channel": "email"} for o in OFFERS]
     for nothing in ({"capacity": {"email": 0}}, {"budget": 0.0}):
-        answer = CampaignPlan(campaigns=listed, **nothing)(evidence())
-        assert answer.table.is_empty() and answer.summary["value"] == answer.summary["gap"] == 0
+        result = CampaignPlan(campaigns=listed, **nothing)(context())
+        assert result.table.is_empty() and result.summary["value"] == result.summary["gap"] == 0
 
 
 def test_a_budget_is_never_passed() -> None:
     listed = one_a_day()
     for k, campaign in enumerate(listed):
         campaign["cost"] = 0.3 + 0.2 * k
-    answer = CampaignPlan(campaigns=listed, budget=9.9)(evidence())
+    result = CampaignPlan(campaigns=listed, budget=9.9)(context())
     spent = {c["offer"]: c["cost"] for c in listed}
-    assert 9.0 < sum(spent[c] for c in answer.table["campaign"]) <= 9.9 + 1e-9
-    assert answer.summary["gap"] < 0.02
+    assert 9.0 < sum(spent[c] for c in result.table["campaign"]) <= 9.9 + 1e-9
+    assert result.summary["gap"] < 0.02
 
 
 def test_shadow_prices_hold_against_a_plan_made_anew() -> None:
-    answer = CampaignPlan(campaigns=one_a_day(most=8))(evidence(80))
-    prices = answer.more["prices"]
+    result = CampaignPlan(campaigns=one_a_day(most=8))(context(80))
+    prices = result.more["prices"]
     assert set(prices["rule"]) >= {
         "audience of tea",
         "contacts a day, for everybody",
@@ -179,7 +179,7 @@ def test_shadow_prices_hold_against_a_plan_made_anew() -> None:
 )
 def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        CampaignPlan(**{"count": 4} | settings)(evidence())
+        CampaignPlan(**{"count": 4} | settings)(context())
 
 
 @pytest.mark.parametrize(
@@ -223,11 +223,11 @@ def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> 
 )
 def test_an_infeasible_request_names_the_rules_that_clash(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(InfeasibleError, match=words):
-        CampaignPlan(**settings)(evidence())
+        CampaignPlan(**settings)(context())
 
 
 def test_when_everybody_has_opted_out_there_is_no_plan() -> None:
-    known = evidence()
+    known = context()
     assert known.customers is not None
     with pytest.raises(InfeasibleError, match="may go to nobody"):
         CampaignPlan(count=2)(replace(known, customers=known.customers.with_columns(suppressed=pl.lit(True))))
@@ -235,7 +235,7 @@ def test_when_everybody_has_opted_out_there_is_no_plan() -> None:
 
 def test_rolling_weeks_take_any_day_cap_that_the_week_or_the_campaigns_make_harmless() -> None:
     after = pl.DataFrame({"customer_id": ["6"], "day": [SENT + timedelta(days=9)], "channel": [None]})
-    known, one_day = evidence(contacts=after), [{"offer": o, "days": [8]} for o in OFFERS]
+    known, one_day = context(contacts=after), [{"offer": o, "days": [8]} for o in OFFERS]
     for campaigns, week in ((one_day, 3), (one_a_day(), 9)):
         generous, exact = (CampaignPlan(campaigns=campaigns, day=d, week=week)(known) for d in (9, 3))
         assert generous.summary["value"] == pytest.approx(exact.summary["value"])
@@ -244,14 +244,14 @@ def test_rolling_weeks_take_any_day_cap_that_the_week_or_the_campaigns_make_harm
 
 
 def test_ties_everywhere_give_the_same_full_plan_again() -> None:
-    known = evidence()
+    known = context()
     flat = replace(known.scores, revenue=np.full_like(known.scores.revenue, 2.0))
     first, second = (CampaignPlan(campaigns=one_a_day(most=9))(replace(known, scores=flat)) for _ in range(2))
     assert first.table.equals(second.table) and first.table.height == 36
 
 
 def test_equal_customers_are_told_apart_by_their_ids_in_any_order() -> None:
-    known = evidence(customers=400)
+    known = context(customers=400)
     flat = replace(known.scores, revenue=np.full_like(known.scores.revenue, 2.0))
     mixed = np.random.default_rng(3).permutation(400)
     turned = replace(

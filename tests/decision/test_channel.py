@@ -12,17 +12,17 @@ import pytest
 
 from decision.known import OFFERS, evidence_with_past
 from propensity.decision.channel import Channel, habits
-from propensity.decision.evidence import Evidence
+from propensity.decision.context import DecisionContext
 from propensity.errors import ConfigurationError, DataError
 from propensity.scores import ChannelShares, load_shares, save_shares
 
 
 @pytest.fixture(scope="module")
-def known() -> Evidence:
+def known() -> DecisionContext:
     return evidence_with_past(5, customers=90, days=30)
 
 
-def test_a_habit_is_the_customers_own_drawn_to_the_offers(known: Evidence) -> None:
+def test_a_habit_is_the_customers_own_drawn_to_the_offers(known: DecisionContext) -> None:
     past = known.past
     assert past is not None
     log = past.log
@@ -42,21 +42,23 @@ def test_a_habit_is_the_customers_own_drawn_to_the_offers(known: Evidence) -> No
             np.testing.assert_allclose(share[n, m], (own + 5 * usual) / (own.sum() + 5))
 
 
-def test_the_best_channel_earns_most_after_its_cost(known: Evidence) -> None:
-    answer = Channel(cost={"store": 0.3}, usual=0.05, margin=0.5)(known)
+def test_the_best_channel_earns_most_after_its_cost(known: DecisionContext) -> None:
+    result = Channel(cost={"store": 0.3}, usual=0.05, margin=0.5)(known)
     assert known.past is not None
     _, share = habits(known.past, known.scores.customer, OFFERS, 5.0, 50.0)
-    for row in answer.table.to_dicts()[::7]:
+    for row in result.table.to_dicts()[::7]:
         n = known.scores.customer.tolist().index(row["customer_id"])
         m = OFFERS.index(row["offer_id"])
         worth = 0.5 * known.scores.revenue[n, m] * share[n, m] - np.array([0.05, 0.3])
         expected = ["app", "store"][int(worth.argmax())] if worth.max() > 0 else None
         assert row["best_channel"] == expected and row["expected_value"] == pytest.approx(max(worth.max(), 0.0))
         assert row["score_app"] + row["score_store"] == pytest.approx(known.scores.probability[n, m], rel=1e-5)
-    assert answer.summary["value"] >= max(answer.summary["one_channel"].values())
+    assert result.summary["value"] >= max(result.summary["one_channel"].values())
 
 
-def test_what_the_network_has_learned_takes_the_place_of_what_is_counted(known: Evidence, tmp_path: Path) -> None:
+def test_what_the_network_has_learned_takes_the_place_of_what_is_counted(
+    known: DecisionContext, tmp_path: Path
+) -> None:
     who, path = known.scores.customer, tmp_path / "channels.parquet"
     assert load_shares(path, "2024-03-05", who) is None
     share = np.random.default_rng(2).dirichlet([1.0, 1.0, 1.0], who.size)
@@ -68,12 +70,12 @@ def test_what_the_network_has_learned_takes_the_place_of_what_is_counted(known: 
     learned = load_shares(path, "2024-03-05", who)
     assert learned is not None and learned.channel == names
     np.testing.assert_array_equal(learned.share, share)
-    answer = Channel(usual=0.0, learned=True)(replace(known, shares=learned, past=None))
-    for row in answer.table.to_dicts()[::7]:
+    result = Channel(usual=0.0, learned=True)(replace(known, shares=learned, past=None))
+    for row in result.table.to_dicts()[::7]:
         n, m = who.tolist().index(row["customer_id"]), OFFERS.index(row["offer_id"])
         assert row["best_channel"] == names[int(share[n].argmax())]
         assert row["score_post"] == pytest.approx(known.scores.probability[n, m] * share[n, 1])
-    assert answer.said[-1].endswith("app, post, store are the network's, from channels.parquet")
+    assert result.said[-1].endswith("app, post, store are the network's, from channels.parquet")
     counted = Channel()(replace(known, shares=learned)).said[-1]
     assert counted.endswith("app, store are counted from the log's last year")
     with pytest.raises(
@@ -82,7 +84,7 @@ def test_what_the_network_has_learned_takes_the_place_of_what_is_counted(known: 
         Channel(learned=True)(known)
 
 
-def test_a_file_that_is_no_table_of_shares_is_refused(known: Evidence, tmp_path: Path) -> None:
+def test_a_file_that_is_no_table_of_shares_is_refused(known: DecisionContext, tmp_path: Path) -> None:
     who, path = known.scores.customer, tmp_path / "channels.parquet"
     few = ChannelShares(who[1:], ("app", "store"), np.full((who.size - 1, 2), 0.5), "2024-03-05")
     save_shares([few], path)
@@ -99,19 +101,19 @@ def test_a_file_that_is_no_table_of_shares_is_refused(known: Evidence, tmp_path:
         load_shares(path, "2024-03-05", who)
 
 
-def test_a_channel_without_consent_is_not_used(known: Evidence) -> None:
+def test_a_channel_without_consent_is_not_used(known: DecisionContext) -> None:
     customers = pl.DataFrame({"customer_id": [str(c) for c in known.scores.customer], "consent_app": False})
     table = Channel()(replace(known, customers=customers)).table
     assert set(table["best_channel"].drop_nulls()) == {"store"}
 
 
-def test_without_channels_all_go_through_any_and_without_a_log_there_is_no_answer(known: Evidence) -> None:
+def test_without_channels_all_go_through_any_and_without_a_log_there_is_no_answer(known: DecisionContext) -> None:
     past = known.past
     assert past is not None
     silent = replace(past.log, channel=np.full_like(past.log.channel, -1))
-    answer = Channel()(replace(known, past=replace(past, log=silent)))
-    assert set(answer.table["best_channel"].drop_nulls()) == {"any"}
-    assert "no purchase of the last year names a channel" in answer.said[-1]
+    result = Channel()(replace(known, past=replace(past, log=silent)))
+    assert set(result.table["best_channel"].drop_nulls()) == {"any"}
+    assert "no purchase of the last year names a channel" in result.said[-1]
     with pytest.raises(ConfigurationError, match="habits of channels need the event log"):
         Channel()(replace(known, past=None))
 
@@ -126,6 +128,6 @@ def test_without_channels_all_go_through_any_and_without_a_log_there_is_no_answe
         ({"offers": ["category 9"]}, "offer 'category 9' is not among the 2 scored"),
     ],
 )
-def test_a_bad_request_is_one_sentence(known: Evidence, settings: dict[str, Any], words: str) -> None:
+def test_a_bad_request_is_one_sentence(known: DecisionContext, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         Channel(**settings)(known)

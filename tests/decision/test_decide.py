@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from conftest import SMALL
 from propensity.config import conf_folder
 from propensity.data.event_log import to_date
-from propensity.decision.evidence import gather
-from propensity.decision.past import Past, past_of
+from propensity.decision.context import gather
+from propensity.decision.history import PurchaseHistory, purchase_history_of
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.scores import Scores, save_scores
 from test_straight_line import script
@@ -32,7 +32,7 @@ def run(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
     from hydra import compose, initialize_config_dir
 
     folder = tmp_path_factory.mktemp("run")
-    log, rule = small_world["log"], small_world["preparation"].offer
+    log, rule = small_world["log"], small_world["task"].offer
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cfg = compose("train", overrides=[*SMALL, f"data.log={small_world['folder']}"])
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
@@ -67,30 +67,30 @@ def test_every_decision_runs_without_a_log_where_it_can(
     option: str, run: Path, tmp_path: Path, composed: Compose
 ) -> None:
     (tmp_path / "scores.parquet").write_bytes((run / "scores.parquet").read_bytes())
-    evidence = gather(str(tmp_path / "scores.parquet"), None, None, None, None, 1, lambda _: None)
-    assert evidence.past is None and len(evidence.earlier) == 1
+    context = gather(str(tmp_path / "scores.parquet"), None, None, None, None, 1, lambda _: None)
+    assert context.past is None and len(context.earlier) == 1
     decision = instantiate(composed("decide", f"decision={option}", "scores=x", "out=y").decision, _convert_="all")
     if option in ("channel", "segment"):
         with pytest.raises(ConfigurationError, match="need the event log"):
-            decision(evidence)
+            decision(context)
         return
-    assert decision(evidence).table.height > 0
+    assert decision(context).table.height > 0
 
 
 def test_the_past_ends_at_the_send_date(run: Path, small_world: dict[str, Any]) -> None:
-    evidence = gather(f"{run}/scores.parquet", None, None, None, None, 1, lambda _: None)
-    past, log = evidence.past, small_world["log"]
-    assert past is not None and to_date(past.day).isoformat() == evidence.scores.cutoff
-    earlier = Past(log.before(past.day), past.rule, past.day, past.horizon)
+    context = gather(f"{run}/scores.parquet", None, None, None, None, 1, lambda _: None)
+    past, log = context.past, small_world["log"]
+    assert past is not None and to_date(past.day).isoformat() == context.scores.cutoff
+    earlier = PurchaseHistory(log.before(past.day), past.rule, past.day, past.horizon)
     for column in ("recency", "spend_91"):
-        rows = past.rows(evidence.scores.customer), earlier.rows(evidence.scores.customer)
-        found, cut = (p.pairs(r, evidence.scores.offer, column) for p, r in zip((past, earlier), rows, strict=True))
+        rows = past.rows(context.scores.customer), earlier.rows(context.scores.customer)
+        found, cut = (p.pairs(r, context.scores.offer, column) for p, r in zip((past, earlier), rows, strict=True))
         np.testing.assert_array_equal(found, cut)
 
 
 def test_a_date_is_chosen_by_name(run: Path) -> None:
-    evidence = gather(f"{run}/scores.parquet", None, None, None, None, 1, lambda _: None)
-    date = evidence.earlier[0].cutoff
+    context = gather(f"{run}/scores.parquet", None, None, None, None, 1, lambda _: None)
+    date = context.earlier[0].cutoff
     assert gather(f"{run}/scores.parquet", date, None, None, None, 1, lambda _: None).scores.cutoff == date
     with pytest.raises(ConfigurationError, match="no scores of 2001-01-01 in .*; it holds"):
         gather(f"{run}/scores.parquet", "2001-01-01", None, None, None, 1, lambda _: None)
@@ -125,19 +125,19 @@ def test_what_lies_beside_the_scores_is_read_only_where_it_is_used(
     for name in ("customers", "channels"):
         (tmp_path / f"{name}.parquet").write_bytes(b"PAR1")
     (tmp_path / "config.yaml").write_text("nothing: here\n")
-    evidence = gather(str(tmp_path / "scores.parquet"), None, None, None, None, 1, lambda _: None)
+    context = gather(str(tmp_path / "scores.parquet"), None, None, None, None, 1, lambda _: None)
 
-    def answer(*settings: str) -> Any:
+    def result(*settings: str) -> Any:
         cfg = composed("decide", *settings, "scores=x", "out=y")
-        return instantiate(cfg.decision, _convert_="all")(evidence)
+        return instantiate(cfg.decision, _convert_="all")(context)
 
-    assert answer("decision=overlap").table.height > 0
+    assert result("decision=overlap").table.height > 0
     with pytest.raises(DataError, match="is no configuration of a run"):
-        answer("decision=opportunity")
+        result("decision=opportunity")
     with pytest.raises(DataError, match="channels.parquet cannot be read"):
-        answer("decision=channel", "decision.learned=true")
+        result("decision=channel", "decision.learned=true")
     with pytest.raises(DataError, match="customers.parquet cannot be read"):
-        _ = evidence.customers
+        _ = context.customers
 
 
 def test_scores_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -162,10 +162,10 @@ def test_a_configuration_that_is_not_ours_is_not_called(tmp_path: Path) -> None:
     for target in ("os.system", "propensity.data.event_log.whole_folder", "propensity.data.nowhere.Nothing"):
         config.write_text(f"data:\n  _target_: {target}\n")
         with pytest.raises(IntegrityError, match=f"asks for {target}, which is not ours to call"):
-            past_of(config, None, "2024-03-04", lambda _: None)
+            purchase_history_of(config, None, "2024-03-04", lambda _: None)
     config.write_text("nothing: here\n")
     with pytest.raises(DataError, match="is no configuration of a run"):
-        past_of(config, None, "2024-03-04", lambda _: None)
+        purchase_history_of(config, None, "2024-03-04", lambda _: None)
 
 
 def test_a_log_that_is_gone_is_said(run: Path, tmp_path: Path) -> None:
@@ -174,10 +174,10 @@ def test_a_log_that_is_gone_is_said(run: Path, tmp_path: Path) -> None:
     config = OmegaConf.create(text)
     config.data.log = str(tmp_path / "gone")
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(config))
-    assert past_of(tmp_path / "config.yaml", None, "2024-03-04", heard.append) is None
+    assert purchase_history_of(tmp_path / "config.yaml", None, "2024-03-04", heard.append) is None
     assert "no event log at" in heard[0] and "give log=<folder>" in heard[0]
     with pytest.raises(ConfigurationError, match="no event log at"):
-        past_of(tmp_path / "config.yaml", str(tmp_path / "gone"), "2024-03-04", heard.append)
+        purchase_history_of(tmp_path / "config.yaml", str(tmp_path / "gone"), "2024-03-04", heard.append)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from propensity.decision.evidence import Evidence
+from propensity.decision.context import DecisionContext
 from propensity.decision.overlap import Overlap, linkage, rank_correlation
 from propensity.errors import ConfigurationError
 from propensity.scores import Scores
@@ -16,12 +16,12 @@ from propensity.scores import Scores
 MONEY = np.array([[9, 8, 0], [7, 1, 0], [2, 6, 1], [1, 2, 2], [0, 0, 7], [0, 0, 9]], np.float32)
 
 
-def evidence(money: np.ndarray = MONEY, offers: tuple[str, ...] = ("tea", "jam", "salt")) -> Evidence:
-    return Evidence(Scores(np.arange(money.shape[0]), offers, money / 10, money, "2024-03-04", "test"))
+def context(money: np.ndarray = MONEY, offers: tuple[str, ...] = ("tea", "jam", "salt")) -> DecisionContext:
+    return DecisionContext(Scores(np.arange(money.shape[0]), offers, money / 10, money, "2024-03-04", "test"))
 
 
 def row(**settings: Any) -> dict[str, Any]:
-    found: dict[str, Any] = Overlap(offers=["tea", "jam"], share=1 / 3, margin=0.5, **settings)(evidence()).summary[
+    found: dict[str, Any] = Overlap(offers=["tea", "jam"], share=1 / 3, margin=0.5, **settings)(context()).summary[
         "asked"
     ]
     return found
@@ -59,8 +59,8 @@ def test_alike_offers_stand_together() -> None:
 
 
 def test_every_pair_is_in_the_table_and_ties_everywhere_are_no_trouble() -> None:
-    assert Overlap()(evidence()).table.height == 3
-    flat = Overlap(share=0.5)(evidence(np.ones_like(MONEY)))
+    assert Overlap()(context()).table.height == 3
+    flat = Overlap(share=0.5)(context(np.ones_like(MONEY)))
     assert flat.table["common"].to_list() == [1.0, 1.0, 1.0], (
         "equal customers are drawn by the same lot for every offer"
     )
@@ -78,9 +78,9 @@ def test_every_pair_is_in_the_table_and_ties_everywhere_are_no_trouble() -> None
 )
 def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        Overlap(**settings)(evidence())
+        Overlap(**settings)(context())
 
 
 def test_one_offer_overlaps_with_nothing() -> None:
     with pytest.raises(ConfigurationError, match="1 offer cannot overlap"):
-        Overlap()(evidence(MONEY[:, :1], ("tea",)))
+        Overlap()(context(MONEY[:, :1], ("tea",)))

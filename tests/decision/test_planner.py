@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from propensity.decision.planner import Plan, Problem, evaluate, solve
-from propensity.kernel.contact import EDGE, Calendar
+from propensity.decision.plan.planner import Plan, Problem, evaluate, solve
+from propensity.kernel.contact_cap import EDGE, Calendar
 from propensity.kernel.plan import Limits
-from propensity.kernel.reference_contact import keeps_caps
+from propensity.kernel.reference_contact_cap import keeps_caps
 
 
 def random_problem(

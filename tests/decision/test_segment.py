@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 from decision.known import evidence_with_past
-from propensity.decision.behaviour import standing
-from propensity.decision.centroid import adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus, silhouette
-from propensity.decision.evidence import Evidence
+from propensity.decision.context import DecisionContext
+from propensity.decision.kmeans import adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus, silhouette
+from propensity.decision.rfm import standing
 from propensity.decision.segment import Segment
 from propensity.errors import ConfigurationError, DataError
-from propensity.kernel.centre import assign, padded
+from propensity.kernel.kmeans import assign, padded
 from propensity.scores import Scores
 
 NAMED = {"new": "tenure < 90", "active": "tenure >= 90 AND recency <= 28", "odd": "no_such_column > 1"}
@@ -79,26 +79,26 @@ def test_fixed_centres_send_a_row_where_a_fit_left_it() -> None:
 
 
 @pytest.fixture(scope="module")
-def known() -> Evidence:
+def known() -> DecisionContext:
     return evidence_with_past(3, customers=160, days=20)
 
 
-def decided(known: Evidence, **settings: Any) -> Any:
+def decided(known: DecisionContext, **settings: Any) -> Any:
     usual: dict[str, Any] = {"most": 5, "named": NAMED, "shares": {"own": "brand = 'own'"}}
     return Segment(**usual | settings)(known)
 
 
-def test_everybody_belongs_to_one_segment_and_the_profiles_add_up(known: Evidence) -> None:
-    answer = decided(known)
-    assert answer.table["customer_id"].to_list() == known.scores.customer.tolist()
-    profiles = answer.more["profiles"]
+def test_everybody_belongs_to_one_segment_and_the_profiles_add_up(known: DecisionContext) -> None:
+    result = decided(known)
+    assert result.table["customer_id"].to_list() == known.scores.customer.tolist()
+    profiles = result.more["profiles"]
     assert profiles["customers"].sum() == known.scores.customer.size
     assert profiles["share"].sum() == pytest.approx(1.0) and profiles["revenue_share"].sum() == pytest.approx(1.0)
     assert profiles["revenue_each"].is_sorted(descending=True), "segments are numbered by what a customer brings"
     assert decided(known, k=2).table["segment"].n_unique() == 2
 
 
-def test_migration_counts_everybody_once(known: Evidence) -> None:
+def test_migration_counts_everybody_once(known: DecisionContext) -> None:
     flows = decided(known, k=3).more["migration"]
     past = known.past
     assert past is not None
@@ -111,16 +111,16 @@ def test_migration_counts_everybody_once(known: Evidence) -> None:
     assert flows.filter(pl.col("to") != "left")["customers"].sum() == recent[past.day] <= len(now)
 
 
-def test_named_segments_are_their_conditions(known: Evidence) -> None:
-    answer = decided(known)
+def test_named_segments_are_their_conditions(known: DecisionContext) -> None:
+    result = decided(known)
     assert known.past is not None
     table = standing(known.past, {}).table
-    assert answer.table["new"].sum() == (table["tenure"] < 90).sum()
-    assert answer.table["odd"].null_count() == answer.table.height, "a column that there is not here is no condition"
-    assert answer.summary["named"]["odd"] is None
+    assert result.table["new"].sum() == (table["tenure"] < 90).sum()
+    assert result.table["odd"].null_count() == result.table.height, "a column that there is not here is no condition"
+    assert result.summary["named"]["odd"] is None
 
 
-def test_behaviour_is_what_the_log_says(known: Evidence) -> None:
+def test_behaviour_is_what_the_log_says(known: DecisionContext) -> None:
     past = known.past
     assert past is not None
     found = standing(past, {"own": "brand = 'own'"})
@@ -136,13 +136,13 @@ def test_behaviour_is_what_the_log_says(known: Evidence) -> None:
         assert found.table["own_share"][n] == (None if share is None else pytest.approx(share, rel=1e-5))
 
 
-def test_states_of_a_model_make_segments_too(known: Evidence, tmp_path: Path) -> None:
+def test_states_of_a_model_make_segments_too(known: DecisionContext, tmp_path: Path) -> None:
     side = np.arange(known.scores.customer.size) % 2
     states = pl.DataFrame({"customer_id": known.scores.customer, "a": 5.0 * side, "b": -3.0 * side})
     states.write_parquet(tmp_path / "states.parquet")
-    answer = decided(known, k=2, states=str(tmp_path / "states.parquet"))
-    assert adjusted_rand(answer.table["segment"].to_numpy(), side) == 1.0
-    assert answer.said[-1] == "migration is told of behaviour only"
+    result = decided(known, k=2, states=str(tmp_path / "states.parquet"))
+    assert adjusted_rand(result.table["segment"].to_numpy(), side) == 1.0
+    assert result.said[-1] == "migration is told of behaviour only"
     states[1:].write_parquet(tmp_path / "states.parquet")
     words = f"states.parquet lacks 1 of {side.size} customers, such as {states['customer_id'][0]}; write it again for"
     with pytest.raises(DataError, match=words):
@@ -156,10 +156,10 @@ def test_without_a_log_the_customers_table_is_segmented_and_migration_unknown() 
     table = pl.DataFrame(
         {"customer_id": [str(n) for n in range(60)], "spend_91": random.gamma(1, 9, 60), "recency": random.random(60)}
     )
-    answer = Segment(most=4)(Evidence(scores, customers=table))
-    assert "migration is unknown without a log" in answer.said
+    result = Segment(most=4)(DecisionContext(scores, customers=table))
+    assert "migration is unknown without a log" in result.said
     with pytest.raises(ConfigurationError, match="segments need the event log or a table of customers"):
-        Segment(most=4)(Evidence(scores))
+        Segment(most=4)(DecisionContext(scores))
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,6 @@ def test_without_a_log_the_customers_table_is_segmented_and_migration_unknown() 
         ({"states": "nowhere.parquet"}, "no decision.states at nowhere.parquet"),
     ],
 )
-def test_a_bad_request_is_one_sentence(known: Evidence, settings: dict[str, Any], words: str) -> None:
+def test_a_bad_request_is_one_sentence(known: DecisionContext, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         decided(known, **settings)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from propensity.data.event_log import EventLog
-from propensity.data.ingest import build_log
 from propensity.data.offer import Offers
+from propensity.ingest.build import build_log
 from propensity.kernel.customer import customer_columns, customer_windows
 from propensity.kernel.event import MESSAGE, PURCHASE, VIEW
 from propensity.kernel.reference import customer_reference

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from propensity.data.event_log import EventLog
-from propensity.data.ingest import build_log
 from propensity.data.offer import Offers
+from propensity.ingest.build import build_log
 from propensity.kernel.event import fixed
 from propensity.kernel.history import last_events
 from propensity.kernel.reference import last_events_reference

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from propensity.kernel.order import falling
+from propensity.kernel.rank import falling
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -16,7 +16,7 @@ from propensity.loss.multitask import Multitask, channel_loss, value_loss
 from propensity.model.outputs import Outputs
 
 
-def answers(seed: int = 0) -> tuple[Outputs, Outcomes, torch.Tensor]:
+def member_outputs(seed: int = 0) -> tuple[Outputs, Outcomes, torch.Tensor]:
     torch.manual_seed(seed)
     bought = (torch.rand(6, 4) < 0.3).float()
     outputs = Outputs(
@@ -29,7 +29,7 @@ def answers(seed: int = 0) -> tuple[Outputs, Outcomes, torch.Tensor]:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (conf_folder() / "loss").glob("*.yaml")))
 def test_every_loss_is_finite_and_teaches(name: str, composed: Callable[..., DictConfig]) -> None:
-    outputs, outcomes, weight = answers()
+    outputs, outcomes, weight = member_outputs()
     purchase = outputs.purchase.requires_grad_()
     terms = instantiate(composed("train", f"loss={name}").loss)(outputs, outcomes, weight)
     terms.total.backward()
@@ -39,7 +39,7 @@ def test_every_loss_is_finite_and_teaches(name: str, composed: Callable[..., Dic
 
 
 def test_the_multitask_loss_is_the_sum_of_its_definitions() -> None:
-    outputs, outcomes, weight = answers()
+    outputs, outcomes, weight = member_outputs()
     p = outputs.purchase.sigmoid()
     pairs = -(outcomes.bought * p.log() + (1 - outcomes.bought) * (1 - p).log())
     v = outputs.visit.sigmoid()
@@ -58,13 +58,13 @@ def test_the_multitask_loss_is_the_sum_of_its_definitions() -> None:
 
 
 def test_a_batch_without_a_buyer_has_no_revenue_to_learn_from() -> None:
-    outputs, outcomes, weight = answers()
+    outputs, outcomes, weight = member_outputs()
     nothing = outcomes._replace(revenue=torch.zeros(6, 4))
     assert value_loss(outputs, nothing, weight) == 0
 
 
 def test_without_channels_or_without_a_buyer_there_is_no_channel_to_learn() -> None:
-    outputs, outcomes, weight = answers()
+    outputs, outcomes, weight = member_outputs()
     unknown = outputs._replace(channel=outputs.channel[:, :0])
     for lines in (outcomes.channel[:, :0], outcomes.channel[:, :1]):  # a log with none, with one
         assert channel_loss(unknown, outcomes._replace(channel=lines), weight) == 0
@@ -75,7 +75,7 @@ def test_without_channels_or_without_a_buyer_there_is_no_channel_to_learn() -> N
 
 
 def test_more_weight_on_an_offer_counts_its_pairs_more() -> None:
-    outputs, outcomes, weight = answers()
+    outputs, outcomes, weight = member_outputs()
     double = Multitask(visit=0, value=0)(outputs, outcomes, 2 * weight).total
     torch.testing.assert_close(double, 2 * Multitask(visit=0, value=0)(outputs, outcomes, weight).total)
     assert math.isfinite(double)

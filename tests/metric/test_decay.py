@@ -8,16 +8,25 @@ import numpy as np
 import pytest
 
 from propensity.metric.decay import lift_decay, retraining
-from propensity.metric.evaluation import Prediction, Truth
+from propensity.metric.evaluation import Labels, Prediction
 
 
 def lost(low: float, high: float) -> dict[str, Any]:
     word = "win" if low > 0 else "loss" if high < 0 else "tie"
-    return {"value": (low + high) / 2, "low": low, "high": high, "smallest_seen": 0.7 * (high - low), "verdict": word}
+    return {
+        "value": (low + high) / 2,
+        "low": low,
+        "high": high,
+        "minimum_detectable_effect": 0.7 * (high - low),
+        "verdict": word,
+    }
 
 
 def points(*bands: tuple[float, float]) -> list[dict[str, Any]]:
-    return [{"weeks": 0}, *({"weeks": 2 * k + 2, "lost": lost(*band)} for k, band in enumerate(bands))]
+    return [
+        {"weeks": 0},
+        *({"weeks": 2 * k + 2, "lost": lost(*bootstrap_interval)} for k, bootstrap_interval in enumerate(bands)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -46,16 +55,16 @@ def test_without_intervals_there_is_no_advice():
 def test_a_model_that_forgets_loses_more_with_age():
     random = np.random.default_rng(3)
     chance = random.beta(1.0, 4.0, (3000, 6))
-    truths: list[Truth] = []
+    all_labels: list[Labels] = []
     aged: dict[int, list[Prediction]] = {weeks: [] for weeks in (0, 1, 6)}
     for date in ("2024-03-04", "2024-03-11"):
         bought = random.random(chance.shape) < chance
         revenue = np.where(bought, random.gamma(2.0, 3.0, chance.shape), 0.0)
         names, masks = np.arange(6).astype(str), {"all": np.ones_like(bought), "other": bought}
-        truths.append(Truth(date, np.arange(3000), names, bought, revenue, masks))
+        all_labels.append(Labels(date, np.arange(3000), names, bought, revenue, masks))
         for weeks, answers in aged.items():
             answers.append(Prediction(chance + random.normal(0, 0.05 * weeks, chance.shape)))
-    made = lift_decay(truths, aged, resamples=60, seed=1)
+    made = lift_decay(all_labels, aged, resamples=60, seed=1)
     costs = [point["lost"]["value"] for point in made["points"][1:]]
     assert 0 < costs[0] < costs[1] and made["points"][2]["lost"]["verdict"] == "win"
     assert made["dates"] == ["2024-03-04", "2024-03-11"] and "lost" not in made["points"][0]

@@ -11,11 +11,20 @@ import pytest
 from propensity.errors import DataError
 from propensity.kernel.reference_rank import auc_reference, capture_reference
 from propensity.metric.calibration import calibration_error, log_loss
-from propensity.metric.evaluation import Prediction, Truth, evaluate
+from propensity.metric.evaluation import Labels, Prediction, evaluate
 
-RANKING = {"auc", "ap", "lift", "capture", "capture_oracle", "capture_ratio", "revenue_lift", "logloss"}
+RANKING = {
+    "auc",
+    "average_precision",
+    "lift",
+    "revenue_capture",
+    "revenue_capture_oracle",
+    "normalised_revenue_capture",
+    "revenue_lift",
+    "log_loss",
+}
 
-CAPPED = {"capture_winsorised", "revenue_lift_winsorised"}
+CAPPED = {"revenue_capture_winsorised", "revenue_lift_winsorised"}
 
 
 def random_market(seed: int, cutoff: str = "2024-03-04", customers: int = 90, offers: int = 5):
@@ -29,15 +38,15 @@ def random_market(seed: int, cutoff: str = "2024-03-04", customers: int = 90, of
     inside = np.broadcast_to(random.random((customers, 1)) < 0.5, chance.shape)
     masks = {"all": np.ones_like(bought), "light": inside, "empty": np.zeros_like(bought)}
     names = np.array([f"offer {m}" for m in range(offers)])
-    truth = Truth(cutoff, np.arange(customers) + seed, names, bought, revenue, masks)
-    return truth, Prediction(np.round(chance, 2).astype(np.float32), np.round(5 * chance, 1))
+    labels = Labels(cutoff, np.arange(customers) + seed, names, bought, revenue, masks)
+    return labels, Prediction(np.round(chance, 2).astype(np.float32), np.round(5 * chance, 1))
 
 
-def shuffled(truth, prediction, seed=0):
-    mixed = np.random.default_rng(seed).permutation(truth.customer.size)
-    masks = {name: mask[mixed] for name, mask in truth.slices.items()}
-    moved = truth._replace(
-        customer=truth.customer[mixed], bought=truth.bought[mixed], revenue=truth.revenue[mixed], slices=masks
+def shuffled(labels, prediction, seed=0):
+    mixed = np.random.default_rng(seed).permutation(labels.customer.size)
+    masks = {name: mask[mixed] for name, mask in labels.slices.items()}
+    moved = labels._replace(
+        customer=labels.customer[mixed], bought=labels.bought[mixed], revenue=labels.revenue[mixed], slices=masks
     )
     return moved, Prediction(prediction.probability[mixed], prediction.revenue[mixed])
 
@@ -54,17 +63,17 @@ def numbers(report) -> np.ndarray:
 @pytest.fixture(scope="module")
 def report():
     markets = [random_market(1, "2024-03-04"), random_market(2, "2024-04-01")]
-    truths, ours = zip(*markets, strict=True)
+    all_labels, ours = zip(*markets, strict=True)
     flat = [Prediction(np.full_like(each.probability, 0.25)) for each in ours]
-    return evaluate(truths, {"ours": ours, "flat": flat}, reference="ours", resamples=60)
+    return evaluate(all_labels, {"ours": ours, "flat": flat}, reference="ours", resamples=60)
 
 
 def test_a_report_is_json(report):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert list(report) == [
         "verdict",
-        "contest",
-        "remarks",
+        "headline",
+        "warnings",
         "models",
         "differences",
         "counts",
@@ -78,26 +87,26 @@ def test_a_report_is_json(report):
 
 
 def test_points_are_their_definitions_over_the_scored_offers():
-    truth, ours = random_market(1)
-    made = evaluate([truth], {"ours": [ours]}, reference="ours", resamples=0)["models"]["ours"]["mean"]
+    labels, ours = random_market(1)
+    made = evaluate([labels], {"ours": [ours]}, reference="ours", resamples=0)["models"]["ours"]["mean"]
     for name, scored in {"all": (3, 4), "light": (1, 3, 4)}.items():  # offer 1 has seven buyers, five of them light
-        inside, ones = truth.slices[name][:, 0], np.ones(int(truth.slices[name][:, 0].sum()))
+        inside, ones = labels.slices[name][:, 0], np.ones(int(labels.slices[name][:, 0].sum()))
         chance, value = ours.probability[inside], ours.revenue[inside]
-        bought, spent = truth.bought[inside], truth.revenue[inside]
+        bought, spent = labels.bought[inside], labels.revenue[inside]
         auc = np.mean([auc_reference(chance[:, m], bought[:, m], ones) for m in scored])
         capture = np.mean([capture_reference(value[:, m], spent[:, m], ones, 0.1) for m in scored])
         oracle = np.mean([capture_reference(spent[:, m], spent[:, m], ones, 0.1) for m in scored])
         assert made[name]["auc"]["value"] == pytest.approx(auc, abs=1e-12)
-        assert made[name]["capture_ratio"]["value"] == pytest.approx(capture / oracle, abs=1e-12)
+        assert made[name]["normalised_revenue_capture"]["value"] == pytest.approx(capture / oracle, abs=1e-12)
         assert made[name]["revenue_lift"]["value"] == pytest.approx(capture / 0.1, abs=1e-12)
-        assert made[name]["logloss"]["value"] == pytest.approx(log_loss(chance, bought))
-    assert made["all"]["ece"]["value"] == pytest.approx(calibration_error(ours.probability, truth.bought))
+        assert made[name]["log_loss"]["value"] == pytest.approx(log_loss(chance, bought))
+    assert made["all"]["ece"]["value"] == pytest.approx(calibration_error(ours.probability, labels.bought))
 
 
 def test_the_mean_is_the_plain_mean_of_the_cutoffs(report):
     cells = report["models"]["ours"]
-    both = [cells[cutoff]["all"]["ap"]["value"] for cutoff in ("2024-03-04", "2024-04-01")]
-    assert cells["mean"]["all"]["ap"]["value"] == pytest.approx(sum(both) / 2)
+    both = [cells[cutoff]["all"]["average_precision"]["value"] for cutoff in ("2024-03-04", "2024-04-01")]
+    assert cells["mean"]["all"]["average_precision"]["value"] == pytest.approx(sum(both) / 2)
 
 
 def test_a_band_holds_its_point(report):
@@ -108,10 +117,10 @@ def test_a_band_holds_its_point(report):
 
 def test_knowledge_beats_a_constant_and_less_loss_is_a_win(report):
     cells = report["differences"]["flat"]["mean"]["all"]
-    assert cells["auc"]["verdict"] == cells["capture"]["verdict"] == "win"
-    assert cells["logloss"]["value"] < 0 and cells["logloss"]["verdict"] == "win"
-    same = {"value": 0.0, "low": 0.0, "high": 0.0, "smallest_seen": 0.0, "verdict": "tie"}
-    assert cells["capture_oracle"] == same
+    assert cells["auc"]["verdict"] == cells["revenue_capture"]["verdict"] == "win"
+    assert cells["log_loss"]["value"] < 0 and cells["log_loss"]["verdict"] == "win"
+    same = {"value": 0.0, "low": 0.0, "high": 0.0, "minimum_detectable_effect": 0.0, "verdict": "tie"}
+    assert cells["revenue_capture_oracle"] == same
     assert cells["micro_auc"]["low"] is None and cells["micro_auc"]["verdict"] is None
 
 
@@ -124,24 +133,26 @@ def test_constant_scores_are_a_random_ranking(report):
 def test_what_is_undefined_says_why(report):
     cell = report["models"]["ours"]["mean"]["empty"]["auc"]
     assert cell == {"value": None, "low": None, "high": None, "reason": "no pair lies in slice 'empty' at 2024-03-04"}
-    assert report["models"]["ours"]["mean"]["empty"]["logloss"]["value"] is None
+    assert report["models"]["ours"]["mean"]["empty"]["log_loss"]["value"] is None
 
 
 def test_scores_that_are_no_probabilities_are_ranked_but_not_calibrated():
-    truth, ours = random_market(1)
+    labels, ours = random_market(1)
     doubled = Prediction(ours.probability * 4 - 1)
-    made = evaluate([truth], {"ours": [ours], "raw": [doubled]}, reference="ours", resamples=5)
+    made = evaluate([labels], {"ours": [ours], "raw": [doubled]}, reference="ours", resamples=5)
     raw, cells = made["models"]["raw"]["mean"]["all"], made["models"]["ours"]["mean"]["all"]
     assert raw["auc"] == cells["auc"]
-    assert raw["ece"]["value"] is None and "calibrate them into [0, 1]" in raw["logloss"]["reason"]
-    difference = made["differences"]["raw"]["mean"]["all"]["logloss"]
+    assert raw["ece"]["value"] is None and "calibrate them into [0, 1]" in raw["log_loss"]["reason"]
+    difference = made["differences"]["raw"]["mean"]["all"]["log_loss"]
     assert difference["value"] is None and difference["verdict"] is None and "2024-03-04" in difference["reason"]
     assert made["calibration"]["raw"]["bins"] == []
 
 
 def test_the_macro_curve_passes_through_the_capture(report):
     curves = report["curves"]
-    assert curves["ours"]["macro"][10] == pytest.approx(report["models"]["ours"]["mean"]["all"]["capture"]["value"])
+    assert curves["ours"]["macro"][10] == pytest.approx(
+        report["models"]["ours"]["mean"]["all"]["revenue_capture"]["value"]
+    )
     assert curves["flat"]["revenue"] == pytest.approx(curves["flat"]["share"], abs=1e-9)
     assert (np.array(curves["oracle"]["revenue"]) >= np.array(curves["ours"]["revenue"]) - 1e-12).all()
 
@@ -157,69 +168,69 @@ def test_counts_and_offers_add_up(report):
 
 def test_what_is_odd_is_said(report):
     day = "2024-03-04"
-    assert f"at {day} nobody bought 1 of 5 offers: they are not judged" in report["remarks"]
-    assert f"at {day} everybody bought 1 of 5 offers: they are not judged" in report["remarks"]
-    assert f"flat gives all customers the same score at {day}: its list is a random one" in report["remarks"]
-    assert not any(sentence.startswith("ours") for sentence in report["remarks"])
+    assert f"at {day} nobody bought 1 of 5 offers: they are not judged" in report["warnings"]
+    assert f"at {day} everybody bought 1 of 5 offers: they are not judged" in report["warnings"]
+    assert f"flat gives all customers the same score at {day}: its list is a random one" in report["warnings"]
+    assert not any(sentence.startswith("ours") for sentence in report["warnings"])
 
 
 def test_a_score_that_is_the_same_for_some_offers_is_said():
-    truth, ours = random_market(8)
+    labels, ours = random_market(8)
     half = Prediction(ours.probability * (np.arange(5) > 1))
-    made = evaluate([truth], {"ours": [ours], "half": [half]}, reference="ours", resamples=0)
-    assert "half gives all customers the same score for 2 of 5 offers at 2024-03-04: there its" in str(made["remarks"])
+    made = evaluate([labels], {"ours": [ours], "half": [half]}, reference="ours", resamples=0)
+    assert "half gives all customers the same score for 2 of 5 offers at 2024-03-04: there its" in str(made["warnings"])
 
 
 def test_a_window_without_revenue_has_purchases_but_no_lift():
-    truth, ours = random_market(9)
-    made = evaluate([truth._replace(revenue=truth.revenue * 0)], {"ours": [ours]}, reference="ours", resamples=5)
+    labels, ours = random_market(9)
+    made = evaluate([labels._replace(revenue=labels.revenue * 0)], {"ours": [ours]}, reference="ours", resamples=5)
     cells = made["models"]["ours"]["mean"]["all"]
-    assert "at 2024-03-04 purchases brought no revenue: its lift and capture are undefined" in made["remarks"]
+    assert "at 2024-03-04 purchases brought no revenue: its lift and capture are undefined" in made["warnings"]
     assert cells["auc"]["value"] > 0.5 and cells["revenue_lift"]["value"] is None
     assert cells["revenue_lift"]["reason"] == "no revenue in the scored offers in slice 'all' at 2024-03-04"
 
 
 def test_missing_pairs_count_as_zero_and_are_reported():
-    truth, ours = random_market(10)
-    given = np.random.default_rng(10).random(truth.bought.shape) < 0.8
+    labels, ours = random_market(10)
+    given = np.random.default_rng(10).random(labels.bought.shape) < 0.8
     gaps = Prediction(np.where(given, ours.probability, 0), np.where(given, ours.revenue, 0), given)
-    made = evaluate([truth], {"ours": [ours], "gaps": [gaps]}, reference="ours", resamples=0)
-    assert f"gaps left out {(~given).sum()} of 450 pairs at 2024-03-04: they count as 0" in made["remarks"]
+    made = evaluate([labels], {"ours": [ours], "gaps": [gaps]}, reference="ours", resamples=0)
+    assert f"gaps left out {(~given).sum()} of 450 pairs at 2024-03-04: they count as 0" in made["warnings"]
     light = made["counts"]["2024-03-04"]["slices"]["light"]
-    assert light["coverage"]["gaps"] == pytest.approx(given[truth.slices["light"]].mean())
+    assert light["coverage"]["gaps"] == pytest.approx(given[labels.slices["light"]].mean())
     assert light["coverage"]["ours"] == 1.0
     assert made["counts"]["2024-03-04"]["slices"]["empty"]["coverage"] == {"ours": None, "gaps": None}
 
 
 def test_the_order_of_customers_does_not_matter():
-    truth, ours = random_market(3)
-    moved, again = shuffled(truth, ours)
-    before = evaluate([truth], {"ours": [ours]}, reference="ours", resamples=20)
+    labels, ours = random_market(3)
+    moved, again = shuffled(labels, ours)
+    before = evaluate([labels], {"ours": [ours]}, reference="ours", resamples=20)
     after = evaluate([moved], {"ours": [again]}, reference="ours", resamples=20)
     np.testing.assert_allclose(numbers(before), numbers(after), rtol=1e-9, atol=1e-12)
 
 
 def test_the_same_model_ties_with_itself():
-    truth, ours = random_market(4)
-    made = evaluate([truth], {"a": [ours], "b": [ours]}, reference="a", resamples=10)["differences"]["b"]["mean"]
+    labels, ours = random_market(4)
+    made = evaluate([labels], {"a": [ours], "b": [ours]}, reference="a", resamples=10)["differences"]["b"]["mean"]
     cells = [cell for metrics in made.values() for cell in metrics.values() if cell["verdict"]]
     assert cells and all(cell["value"] == 0.0 and cell["verdict"] == "tie" for cell in cells)
 
 
 def test_progress_hears_of_every_model_and_cutoff():
-    truth, ours = random_market(5)
+    labels, ours = random_market(5)
     heard: list[str] = []
-    evaluate([truth], {"a": [ours], "b": [ours]}, reference="a", resamples=2, progress=heard.append)
+    evaluate([labels], {"a": [ours], "b": [ours]}, reference="a", resamples=2, progress=heard.append)
     assert heard == ["evaluating a at 2024-03-04", "evaluating b at 2024-03-04"]
 
 
 def broken(**changes):
-    truth, ours = random_market(6)
-    return truth._replace(**{k: v for k, v in changes.items() if k in Truth._fields}), ours
+    labels, ours = random_market(6)
+    return labels._replace(**{k: v for k, v in changes.items() if k in Labels._fields}), ours
 
 
 @pytest.mark.parametrize(
-    ("truth", "made", "words"),
+    ("labels", "made", "words"),
     [
         (broken()[0], [], "ours predicts 0 cutoffs of 1"),
         (broken()[0], [Prediction(np.zeros((90, 4)))], r"ours at 2024-03-04 has shape \(90, 4\); it must hold 90 c"),
@@ -230,18 +241,18 @@ def broken(**changes):
         (broken(revenue=np.full((90, 5), np.nan))[0], [broken()[1]], "revenue in the truth at 2024-03-04"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused(truth, made, words):
+def test_inputs_that_do_not_fit_are_refused(labels, made, words):
     with pytest.raises(DataError, match=words):
-        evaluate([truth], {"ours": made}, reference="ours", resamples=0)
+        evaluate([labels], {"ours": made}, reference="ours", resamples=0)
 
 
 def test_the_arguments_are_checked():
-    truth, ours = random_market(7)
+    labels, ours = random_market(7)
     with pytest.raises(DataError, match="no cutoff to evaluate"):
         evaluate([], {"ours": []}, reference="ours")
     with pytest.raises(DataError, match=r"the reference model 'best' made no predictions; choose one of \['ours'\]"):
-        evaluate([truth], {"ours": [ours]}, reference="best")
+        evaluate([labels], {"ours": [ours]}, reference="best")
     with pytest.raises(DataError, match="cutoff 2024-03-04 appears twice in the evaluation"):
-        evaluate([truth, truth], {"ours": [ours, ours]}, reference="ours")
+        evaluate([labels, labels], {"ours": [ours, ours]}, reference="ours")
     with pytest.raises(DataError, match="fraction is 2.0"):
-        evaluate([truth], {"ours": [ours]}, reference="ours", fraction=2.0)
+        evaluate([labels], {"ours": [ours]}, reference="ours", fraction=2.0)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from propensity.errors import DataError
-from propensity.metric.interval import Interval, band, resample_weights, smallest_seen, verdict
+from propensity.metric.interval import (
+    Interval,
+    bootstrap_interval,
+    minimum_detectable_effect,
+    resample_weights,
+    verdict,
+)
 
 
 def test_every_draw_takes_as_many_customers_as_there_are():
@@ -29,7 +35,7 @@ def test_a_seed_names_the_draws():
 
 def test_a_band_is_recentred_on_the_point():
     drawn = np.random.default_rng(5).normal(7.0, 1.0, 4000)  # biased by two
-    value, low, high = band(np.append(5.0, drawn))
+    value, low, high = bootstrap_interval(np.append(5.0, drawn))
     assert value == 5.0
     assert (low, high) == pytest.approx((5 - 1.96, 5 + 1.96), abs=0.12)
 
@@ -37,13 +43,13 @@ def test_a_band_is_recentred_on_the_point():
 def test_the_band_of_the_mean_holds_its_standard_error():
     spend = np.random.default_rng(6).gamma(2.0, 3.0, 400)
     (weight,) = resample_weights([np.arange(400)], 1000, seed=6)
-    _, low, high = band(spend @ weight / 400)
+    _, low, high = bootstrap_interval(spend @ weight / 400)
     assert (high - low) / 3.92 == pytest.approx(spend.std() / 20, rel=0.1)
 
 
 def test_undefined_resamples_are_left_out():
-    assert band(np.array([1.0, np.nan, 1.0, 1.0])) == Interval(1.0, 1.0, 1.0)
-    assert np.isnan(band(np.array([1.0]))[1:]).all()
+    assert bootstrap_interval(np.array([1.0, np.nan, 1.0, 1.0])) == Interval(1.0, 1.0, 1.0)
+    assert np.isnan(bootstrap_interval(np.array([1.0]))[1:]).all()
 
 
 @pytest.mark.parametrize(
@@ -68,8 +74,8 @@ def test_a_negative_number_of_resamples_is_refused():
 def test_the_smallest_difference_seen_is_that_of_a_test_with_four_fifths_power():
     """Of samples whose true difference is that large, four in five have an interval above zero."""
     random = np.random.default_rng(8)
-    error = smallest_seen(np.append(0.0, random.normal(0, 0.5, 50_000))) / 2.8
+    error = minimum_detectable_effect(np.append(0.0, random.normal(0, 0.5, 50_000))) / 2.8
     assert error == pytest.approx(0.5, rel=0.02)
     estimates = random.normal(2.8 * error, error, 50_000)
     assert np.mean(estimates - 1.96 * error > 0) == pytest.approx(0.8, abs=0.01)
-    assert np.isnan(smallest_seen(np.array([1.0])))
+    assert np.isnan(minimum_detectable_effect(np.array([1.0])))

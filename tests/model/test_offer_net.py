@@ -17,13 +17,13 @@ from propensity.model.head import PRIOR, ChannelHead
 from propensity.model.member import within_visit
 from propensity.model.offer_net import OfferNet
 from propensity.model.season.drift import Drift
-from propensity.training.loader import to_tensors
+from propensity.training.data_module import to_tensors
 
 PARTS = [
     "model/season=fourier",
     "model/season=drift",
     "model/visit=none",
-    "model/habit=none",
+    "model/repeat=none",
     "model/explore=none",
     "model/encoder=none",
 ]
@@ -31,15 +31,15 @@ PARTS = [
 
 def network(world: dict[str, Any], cfg: DictConfig) -> OfferNet:
     torch.manual_seed(3)
-    sizes = world["preparation"].feature.sizes(world["examples"].vocabulary)
+    sizes = world["task"].feature.sizes(world["examples"].vocabulary)
     model: OfferNet = instantiate(cfg.model, sizes=sizes)
     model.fit_scales(inputs_of(world, slice(0, 64)))
     return model.eval()
 
 
 def inputs_of(world: dict[str, Any], rows: slice) -> Inputs:
-    occasion = world["examples"].occasions[-1]
-    return to_tensors(occasion.features.inputs(occasion.snapshot, occasion.customer[rows]))
+    cutoff_data = world["examples"].cutoffs_data[-1]
+    return to_tensors(cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.customer[rows]))
 
 
 @pytest.mark.parametrize("override", ["model.width=8", *PARTS])
@@ -89,7 +89,7 @@ def test_some_pairs_are_answered_for_as_they_are_among_all(
     inputs = inputs_of(small_world, slice(0, 5))
     place = torch.tensor([1, 0, 17, 4, 4])
     some = inputs._replace(pair=inputs.pair.flatten(0, 1)[place])
-    for one, all_pairs in zip(model.answers(some, place), model.answers(inputs), strict=True):
+    for one, all_pairs in zip(model.member_outputs(some, place), model.member_outputs(inputs), strict=True):
         for name in ("purchase", "value"):
             wanted = getattr(all_pairs, name).flatten(0, 1)[place]
             torch.testing.assert_close(getattr(one, name), wanted, rtol=1e-4, atol=1e-5, msg=name)
@@ -112,13 +112,13 @@ def test_a_network_says_what_its_members_say_on_average(
 ) -> None:
     model = network(small_world, composed("train", "model.width=8", "model.members=4"))
     inputs = inputs_of(small_world, slice(0, 4))
-    answers = model.answers(inputs)
-    assert len(answers) == 4 and not torch.equal(answers[0].purchase, answers[1].purchase)
+    member_outputs = model.member_outputs(inputs)
+    assert len(member_outputs) == 4 and not torch.equal(member_outputs[0].purchase, member_outputs[1].purchase)
     for name in ("purchase", "value", "visit", "channel"):
-        mean = torch.stack([getattr(answer, name) for answer in answers]).mean(0)
+        mean = torch.stack([getattr(answer, name) for answer in member_outputs]).mean(0)
         torch.testing.assert_close(getattr(model(inputs), name), mean, msg=name)
     alone = network(small_world, composed("train", "model.width=8", "model.members=1"))
-    assert torch.equal(alone(inputs).purchase, alone.answers(inputs)[0].purchase)
+    assert torch.equal(alone(inputs).purchase, alone.member_outputs(inputs)[0].purchase)
 
 
 def test_channels_leave_the_rest_of_a_network_as_it_is(
@@ -127,7 +127,7 @@ def test_channels_leave_the_rest_of_a_network_as_it_is(
     cfg, vocabulary = composed("train", "model.width=8", "model.members=1"), small_world["examples"].vocabulary
     inputs = inputs_of(small_world, slice(0, 4))
     knowing = network(small_world, cfg)
-    fewer = small_world["preparation"].feature.sizes(vocabulary)._replace(sold_through=(1,))
+    fewer = small_world["task"].feature.sizes(vocabulary)._replace(sold_through=(1,))
     torch.manual_seed(3)
     plain: OfferNet = instantiate(cfg.model, sizes=fewer)
     plain.fit_scales(inputs_of(small_world, slice(0, 64)))
@@ -138,7 +138,7 @@ def test_channels_leave_the_rest_of_a_network_as_it_is(
 
 def test_the_channel_head_begins_with_the_shares_of_a_customers_last_purchases(small_world: dict[str, Any]) -> None:
     inputs, width = inputs_of(small_world, slice(0, 40)), 8
-    codes = small_world["preparation"].feature.sizes(small_world["examples"].vocabulary).sold_through
+    codes = small_world["task"].feature.sizes(small_world["examples"].vocabulary).sold_through
     head = ChannelHead(codes, width)
     torch.nn.init.zeros_(head.state.weight)
     torch.nn.init.zeros_(head.state.bias)
@@ -162,8 +162,8 @@ def test_a_network_without_an_opinion_is_refused(
 ) -> None:
     from hydra.errors import InstantiationException
 
-    with pytest.raises(InstantiationException, match="keep model.habit or model.explore") as caught:
-        network(small_world, composed("train", "model/habit=none", "model/explore=none"))
+    with pytest.raises(InstantiationException, match="keep model.repeat or model.explore") as caught:
+        network(small_world, composed("train", "model/repeat=none", "model/explore=none"))
     assert isinstance(own_cause(caught.value), ConfigurationError)
 
 

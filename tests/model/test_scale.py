@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from propensity.model.scale import KNOTS, SPREAD, Scale, quantiles, ranks, signed_log
+from propensity.model.scale import KNOTS, SPREAD, FeatureScaler, quantiles, ranks, signed_log
 
 
 def test_scales_standardise_what_is_present_and_flag_what_is_missing() -> None:
@@ -14,7 +14,7 @@ def test_scales_standardise_what_is_present_and_flag_what_is_missing() -> None:
     x = torch.from_numpy(rng.lognormal(size=(500, 3)))
     x[::3, 1] = torch.nan
     x[:, 2] = 4.0
-    scale = Scale(3, optional=(1,))
+    scale = FeatureScaler(3, optional=(1,))
     scale.fit(x)
     y = scale(x)
     logs = signed_log(x[:, 0])
@@ -26,7 +26,7 @@ def test_scales_standardise_what_is_present_and_flag_what_is_missing() -> None:
 
 def test_what_training_never_met_counts_as_the_most_extreme_it_met() -> None:
     x = torch.from_numpy(np.random.default_rng(1).lognormal(size=(400, 2)).astype(np.float32))
-    scale = Scale(2, ranked=(1,))
+    scale = FeatureScaler(2, ranked=(1,))
     scale.fit(x)
     lowest, highest = scale(x.amin(0)), scale(x.amax(0))
     torch.testing.assert_close(scale(torch.full((2,), 1e6)), highest)
@@ -49,7 +49,7 @@ def test_ranks_are_of_values_that_are_there() -> None:
     there = torch.arange(1, KNOTS + 1, dtype=torch.float64)
     rare = torch.cat([torch.zeros(900, dtype=torch.float64), torch.full((50,), torch.nan, dtype=torch.float64), there])
     assert torch.equal(quantiles(rare), there)
-    scale = Scale(1, ranked=(0,))
+    scale = FeatureScaler(1, ranked=(0,))
     scale.fit(rare[:, None])
     y = scale(torch.tensor([[float("nan")], [(KNOTS + 1) / 2], [float(KNOTS)], [0.0]]))[:, 1]
     torch.testing.assert_close(y, torch.tensor([0.0, 0.0, SPREAD, -SPREAD]), atol=1e-6, rtol=0)
@@ -57,6 +57,6 @@ def test_ranks_are_of_values_that_are_there() -> None:
 
 @pytest.mark.parametrize("empty", [0.0, float("nan")])
 def test_a_column_without_values_is_finite(empty: float) -> None:
-    scale = Scale(1, ranked=(0,))
+    scale = FeatureScaler(1, ranked=(0,))
     scale.fit(torch.full((10, 1), empty))
     assert torch.isfinite(scale(torch.tensor([[empty], [2.0]]))).all()

@@ -103,7 +103,7 @@ def test_undefined_points_are_left_out():
 
 def test_intervals_lie_on_the_scale_of_their_points():
     cell = {"value": 0.01, "low": -0.02, "high": 0.03}
-    made = dot_rows([Row("a", {"network": cell})], {"network": "Network"}, metrics_of(0.1)["capture"], "", True)
+    made = dot_rows([Row("a", {"network": cell})], {"network": "Network"}, metrics_of(0.1)["revenue_capture"], "", True)
     assert "+1.0\u00a0points [−2.0, +3.0]" in made
     bar = ElementTree.fromstring(made).find("line[@stroke-width='2']")
     assert bar is not None and float(bar.get("x1", 0)) < float(bar.get("x2", 0))

@@ -35,7 +35,7 @@ def test_every_model_date_and_group_has_a_row(metrics):
 def test_figures_are_those_of_the_metrics(metrics):
     cell, text = metrics["models"]["network"]["mean"]["all"]["revenue_lift"], summary(metrics)
     assert f"{cell['value']:.2f} × [{cell['low']:.2f}, {cell['high']:.2f}]" in text
-    assert f"{metrics['duel']['rule']['left']['value']:,.0f}".replace("-", "−") in text
+    assert f"{metrics['heuristics']['rule']['left']['value']:,.0f}".replace("-", "−") in text
     assert metrics["decay"]["sentence"] in text and "seed" not in text.split("<details>")[0]
     assert "commit `abc1234`" in text and "data.horizon=14" in text
 
@@ -66,7 +66,7 @@ def test_what_is_undefined_is_a_dash_and_a_network_alone_is_enough(metrics):
 
 def test_the_file_is_whole_or_not_there(metrics, tmp_path: Path):
     with pytest.raises(KeyError):
-        write_summary({"contest": None}, tmp_path / "report.md")
+        write_summary({"headline": None}, tmp_path / "report.md")
     assert not list(tmp_path.iterdir())
     write_summary(metrics, tmp_path / "report.md")
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == summary(metrics)

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from propensity.metric.decay import lift_decay
-from propensity.metric.duel import Audience, duel
-from propensity.metric.evaluation import Prediction, Truth, evaluate
+from propensity.metric.evaluation import Labels, Prediction, evaluate
+from propensity.metric.heuristic import HeuristicAudience, compare_heuristics
 from propensity.metric.interval import resample_weights
 from propensity.metric.slice import CELLS, partition, slices
 from propensity.report.base import added
 from propensity.report.number import metrics_of
 from propensity.report.page import in_sample, kept_fraction, page, write_page
-from propensity.report.verdict import NAMES, incumbent_of, name_of, verdict_line, verdict_of
+from propensity.report.verdict import NAMES, baseline_of, name_of, verdict_line, verdict_of
 
 HOSTILE = '</td><script src="http://evil.example/x.js">alert("1")</script>'
 RIVALS = ("popularity", "frequency", "logistic", "lightgbm")
@@ -75,7 +75,7 @@ def market(seed: int, cutoff: str, customers: int = 120, offers: int = 6):
     light = masks["light"][:, 0]
     masks |= partition(20 * (ids % 9), ids % 5 > 0, light, chance > 0.1, chance > 0.2, np.full(offers, 400.0))
     names = np.array([HOSTILE, *(f"offer {m}" for m in range(1, offers))])
-    return Truth(cutoff, ids, names, bought, revenue, masks), Prediction(chance, 8 * chance)
+    return Labels(cutoff, ids, names, bought, revenue, masks), Prediction(chance, 8 * chance)
 
 
 def evaluated(
@@ -87,14 +87,14 @@ def evaluated(
     for place, name in enumerate(rivals):
         guess = np.random.default_rng(place)
         made[name] = [ours if same else Prediction(guess.permuted(ours.probability)) for ours in made["network"]]
-    truths = [truth for truth, _ in markets]
-    metrics = evaluate(truths, made, reference="network", resamples=resamples)
-    weights = resample_weights([truth.customer for truth in truths], resamples, 1)
-    blind = [Audience(random.random(truth.revenue.shape), np.full(6, 120)) for truth in truths]
+    all_labels = [labels for labels, _ in markets]
+    metrics = evaluate(all_labels, made, reference="network", resamples=resamples)
+    weights = resample_weights([labels.customer for labels in all_labels], resamples, 1)
+    blind = [HeuristicAudience(random.random(labels.revenue.shape), np.full(6, 120)) for labels in all_labels]
     values = [prediction.value for prediction in made["network"]]
-    metrics["duel"] = {"rule": duel(truths, values, blind, weights)}
+    metrics["heuristics"] = {"rule": compare_heuristics(all_labels, values, blind, weights)}
     aged = {0: made["network"], 4: [Prediction(random.permuted(each.probability)) for each in made["network"]]}
-    metrics["decay"] = lift_decay(truths, aged, resamples, 1) | {"about": {"data": "c0ffee", "commit": "abc1234"}}
+    metrics["decay"] = lift_decay(all_labels, aged, resamples, 1) | {"about": {"data": "c0ffee", "commit": "abc1234"}}
     return json.loads(json.dumps(metrics | {"run": RUN}))
 
 
@@ -110,7 +110,7 @@ def headline(metrics: dict[str, Any]) -> str:
 def with_difference(metrics: dict[str, Any], metric: str, low: float, high: float, word: str | None) -> dict[str, Any]:
     changed = copy.deepcopy(metrics)
     cell = {"value": (low + high) / 2, "low": low, "high": high, "verdict": word}
-    changed["differences"][incumbent_of(metrics)]["mean"]["all"][metric] = cell
+    changed["differences"][baseline_of(metrics)]["mean"]["all"][metric] = cell
     return changed
 
 
@@ -162,24 +162,24 @@ def test_promises_are_counted_by_slice_and_date(metrics):
 
 
 def test_the_customs_and_the_age_are_shown_where_they_were_measured(metrics):
-    text, left = Reader(page(metrics)).text, metrics["duel"]["rule"]["left"]
+    text, left = Reader(page(metrics)).text, metrics["heuristics"]["rule"]["left"]
     assert "What the usual lists leave on the table" in text and f"{left['value']:,.0f}" in text
     assert "How fast it grows old" in text and "which are not those of this run" not in text
     assert metrics["decay"]["sentence"][1:] in text
     elsewhere = metrics | {"decay": metrics["decay"] | {"about": {"data": "another", "commit": None}}}
     assert "data with fingerprint another , which are not those of this run" in Reader(page(elsewhere)).text
-    bare = {key: value for key, value in metrics.items() if key not in ("duel", "decay", "remarks", "contest")}
+    bare = {key: value for key, value in metrics.items() if key not in ("heuristics", "decay", "warnings", "headline")}
     text = Reader(page(bare)).text
     assert "leave on the table" not in text and "grows old" not in text and "no verdict" in text
 
 
 def test_the_headline_repeats_the_verdicts(metrics):
-    rival = name_of(str(incumbent_of(metrics)))
+    rival = name_of(str(baseline_of(metrics)))
     win, loss, tie = (0.01, 0.03, "win"), (-0.03, -0.01, "loss"), (-0.02, 0.03, "tie")
     said = {"win": f"wins against {rival}", "loss": f"loses to {rival}", "tie": f"ties with {rival}"}
     for revenue in (win, loss, tie):
         for ranking in (win, loss, tie):
-            changed = with_difference(with_difference(metrics, "capture", *revenue), "auc", *ranking)
+            changed = with_difference(with_difference(metrics, "revenue_capture", *revenue), "auc", *ranking)
             words = headline(changed)
             assert said[revenue[2]] in words and said[ranking[2]] in words
             assert all((phrase in words) == (word in (revenue[2], ranking[2])) for word, phrase in said.items())
@@ -187,10 +187,10 @@ def test_the_headline_repeats_the_verdicts(metrics):
 
 
 def test_the_first_line_is_the_verdict_with_its_interval(metrics):
-    cell, line = metrics["contest"], verdict_line(metrics)
-    band = f"[{cell['low']:+.3f}, {cell['high']:+.3f}]".replace("-", "−")
+    cell, line = metrics["headline"], verdict_line(metrics)
+    bootstrap_interval = f"[{cell['low']:+.3f}, {cell['high']:+.3f}]".replace("-", "−")
     assert line.startswith(
-        f"win against {name_of(cell['incumbent'])}: revenue lift {cell['value']:+.3f} {band}; largest"
+        f"win against {name_of(cell['baseline'])}: revenue lift {cell['value']:+.3f} {bootstrap_interval}; largest"
     )
     first = re.search(r"<body>\s*<header[^>]*><div>\s*<p[^>]*>([^<]*)</p>", page(metrics))
     assert first is not None and first[1] == line
@@ -198,7 +198,7 @@ def test_the_first_line_is_the_verdict_with_its_interval(metrics):
 
 
 def test_equal_models_tie():
-    metrics = {k: v for k, v in evaluated(("frequency",), same=True).items() if k not in ("duel", "decay")}
+    metrics = {k: v for k, v in evaluated(("frequency",), same=True).items() if k not in ("heuristics", "decay")}
     text = Reader(page(metrics)).text
     assert headline(metrics) == "The network ties with Personal frequency, both on revenue and on ranking buyers."
     assert "▲ win" not in text and "▼ loss" not in text
@@ -208,12 +208,12 @@ def test_equal_models_tie():
 def test_the_incumbent_is_the_strongest_rival():
     rest = evaluated(("popularity", "logistic"))
     auc = {name: rest["models"][name]["mean"]["all"]["auc"]["value"] for name in ("popularity", "logistic")}
-    assert incumbent_of(rest) == max(auc, key=lambda name: auc[name])
+    assert baseline_of(rest) == max(auc, key=lambda name: auc[name])
 
 
 def test_figures_are_those_of_the_metrics(metrics):
     cells, text = metrics["models"]["network"]["mean"]["all"], Reader(page(metrics)).text
-    reach = cells["capture"]
+    reach = cells["revenue_capture"]
     assert f"you reach {100 * reach['value']:.1f} % of its revenue, {cells['revenue_lift']['value']:.2f} times" in text
     assert f"{100 * reach['value']:.1f} % [{100 * reach['low']:.1f}, {100 * reach['high']:.1f}]" in text
     assert f"{cells['auc']['value']:.4f} against" in text
@@ -222,7 +222,7 @@ def test_figures_are_those_of_the_metrics(metrics):
 
 def test_a_network_alone_is_not_compared():
     text = Reader(page(evaluated(()))).text
-    assert "No other model was asked" in text and "Of the possible" in text
+    assert "No other model was asked" in text and "Normalised revenue capture" in text
     assert "The network minus each rival" not in text
 
 
@@ -242,7 +242,7 @@ def test_what_is_undefined_is_a_dash_with_its_reason(metrics):
         for table in empty["calibration"].values():
             table |= {"bins": [], "reason": "scores are no probabilities"}
         for row in (row for rows in empty["offers"].values() for row in rows):
-            row |= dict.fromkeys(("expected_buyers", "expected_revenue", "auc", "lift", "capture"))
+            row |= dict.fromkeys(("expected_buyers", "expected_revenue", "auc", "lift", "revenue_capture"))
         read = Reader(page(empty))
         assert "no revenue at all" in read.text and "scores are no probabilities" in read.text
         assert "–" in read.text and "None" not in read.text and "nan" not in read.text

@@ -20,19 +20,19 @@ from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, IntegrityError
 from propensity.serving.app import BODY, OverloadError, Queue, Serve, application, main
 from propensity.serving.bundle import open_bundle
-from propensity.serving.desk import Asked, Desk
+from propensity.serving.online import OnlineScorer, ScoringRequest
 from propensity.serving.schema import ScoreAnswer, ScoreRequest
 from propensity.serving.score import score
 from serving.exported import Exported
 
 
 @pytest.fixture(scope="module")
-def desk(exported: Exported) -> Desk:
-    return Desk(open_bundle(exported.bundle), exported.log)
+def desk(exported: Exported) -> OnlineScorer:
+    return OnlineScorer(open_bundle(exported.bundle), exported.log)
 
 
 @pytest.fixture(scope="module")
-def app(desk: Desk) -> FastAPI:
+def app(desk: OnlineScorer) -> FastAPI:
     return application(desk)
 
 
@@ -68,7 +68,9 @@ def test_a_known_customer_has_the_scores_of_the_run(exported: Exported, app: Fas
         np.testing.assert_allclose(money, expected.revenue[row], rtol=1e-4, atol=1e-5)
 
 
-def test_events_of_ones_own_are_scored_as_those_of_the_log(exported: Exported, app: FastAPI, desk: Desk) -> None:
+def test_events_of_ones_own_are_scored_as_those_of_the_log(
+    exported: Exported, app: FastAPI, desk: OnlineScorer
+) -> None:
     log, day = EventLog.open(exported.log), exported.about["valid_from"]
     own = slice(log.offsets[4], log.offsets[5])
     from propensity.data.event_log import to_date
@@ -92,7 +94,7 @@ def test_events_of_ones_own_are_scored_as_those_of_the_log(exported: Exported, a
     )
 
 
-def test_nobody_and_strangers_are_scored_too(app: FastAPI, desk: Desk) -> None:
+def test_nobody_and_strangers_are_scored_too(app: FastAPI, desk: OnlineScorer) -> None:
     name = desk.market.offers.name[1]
     nobody = post(app, events=[], offers=[name]).json()["scores"]
     assert [each["offer"] for each in nobody] == [name] and 0 < nobody[0]["probability"] < 1
@@ -159,7 +161,7 @@ def test_broken_and_huge_bodies_are_refused(app: FastAPI) -> None:
     assert after.status_code == 200
 
 
-def test_overload_is_turned_away_and_recovers(desk: Desk) -> None:
+def test_overload_is_turned_away_and_recovers(desk: OnlineScorer) -> None:
     small = application(desk, most=4)
     body: dict[str, Any] = {"json": {"events": []}}
     found = [response.status_code for response in ask(small, *[("POST", "/score", body)] * 60)]
@@ -170,30 +172,30 @@ def test_overload_is_turned_away_and_recovers(desk: Desk) -> None:
     assert ask(small, ("POST", "/score", body))[0].status_code == 200
 
 
-def test_requests_that_wait_together_are_scored_together(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_that_wait_together_are_scored_together(desk: OnlineScorer, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    original = Desk.answers
+    original = OnlineScorer.answers
 
-    def counted(self: Desk, asked: Sequence[Asked]) -> list[ScoreAnswer]:
+    def counted(self: OnlineScorer, asked: Sequence[ScoringRequest]) -> list[ScoreAnswer]:
         sizes.append(len(asked))
         return original(self, asked)
 
-    monkeypatch.setattr(Desk, "answers", counted)
+    monkeypatch.setattr(OnlineScorer, "answers", counted)
     responses = ask(application(desk), *[("POST", "/score", {"json": {"events": []}})] * 40)
     assert all(response.status_code == 200 for response in responses)
     assert sum(sizes) == 40 and len(sizes) < 20
     assert len({response.text for response in responses}) == 1
 
 
-def test_a_bug_fails_its_request_and_not_the_service(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_fails_its_request_and_not_the_service(desk: OnlineScorer, monkeypatch: pytest.MonkeyPatch) -> None:
     app = application(desk)
     body: dict[str, Any] = {"json": {"events": []}}
 
-    def broken(self: Desk, asked: Any) -> Any:
+    def broken(self: OnlineScorer, asked: Any) -> Any:
         monkeypatch.undo()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Desk, "answers", broken)
+    monkeypatch.setattr(OnlineScorer, "answers", broken)
 
     async def run() -> list[int]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -206,13 +208,13 @@ def test_a_bug_fails_its_request_and_not_the_service(desk: Desk, monkeypatch: py
     assert asyncio.run(run()) == [500, 200]
 
 
-def test_nobody_waits_in_a_full_queue(desk: Desk) -> None:
+def test_nobody_waits_in_a_full_queue(desk: OnlineScorer) -> None:
     queue = Queue(desk, most=0)
     with pytest.raises(OverloadError):
         asyncio.run(queue.ask(desk.check(ScoreRequest(events=[]))))
 
 
-def test_made_up_requests_never_break_the_contract(desk: Desk) -> None:
+def test_made_up_requests_never_break_the_contract(desk: OnlineScorer) -> None:
     schema: Any = schemathesis.openapi.from_asgi("/openapi.json", application(desk))
     tried = []
     for operation in schema.get_all_operations():

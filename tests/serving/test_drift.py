@@ -10,7 +10,7 @@ import pytest
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, GateError
 from propensity.report.bundle import show_drift
-from propensity.serving.drift import Drift, drift
+from propensity.serving.drift import DriftReport, drift
 from serving.exported import Exported
 
 LOOSE: dict[str, Any] = {"inputs": 50.0, "share": 1.0, "scores": 50.0, "calibration": 1e6, "customers": 500}
@@ -52,9 +52,9 @@ def test_past_a_limit_it_fails_with_a_sentence(exported: Exported, tmp_path: Pat
 
 def test_each_limit_has_its_alarm() -> None:
     limits = {"inputs": 0.25, "share": 0.1, "scores": 0.25, "calibration": 1.5}
-    calm = Drift("2024-01-01", "2023-01-01", {"a": 0.1, "b": 0.2}, 0.1, 1.0, 0.9, limits)
+    calm = DriftReport("2024-01-01", "2023-01-01", {"a": 0.1, "b": 0.2}, 0.1, 1.0, 0.9, limits)
     assert calm.alarms == [] and calm.moved == []
-    loud = Drift("2024-01-01", "2023-01-01", {"a": 0.1, "b": 0.3}, 0.4, 1.0, 0.5, limits)
+    loud = DriftReport("2024-01-01", "2023-01-01", {"a": 0.1, "b": 0.3}, 0.4, 1.0, 0.5, limits)
     assert loud.factor == pytest.approx(2.0)
     assert loud.alarms == [
         "1 of 2 inputs moved (b most, 0.30)",

@@ -15,19 +15,19 @@ from omegaconf import DictConfig
 
 from propensity.config import conf_folder
 from propensity.data.batch import Inputs, Sizes
-from propensity.data.feature import FeatureRule
-from propensity.data.snapshot import CONTEXT
 from propensity.errors import ConfigurationError, GateError
+from propensity.feature.features import FeatureConfig
+from propensity.feature.market_stats import CONTEXT
 from propensity.serving import export as module
-from propensity.serving.check import answer, difference
 from propensity.serving.export import export
-from propensity.serving.network import Answering, ask, traced, write_onnx
+from propensity.serving.graph import ScoringGraph, ask, traced, write_onnx
 from propensity.serving.parity import Parity, same_best
 from propensity.serving.session import session
+from propensity.serving.verify import answer, difference
 from serving.exported import Exported
 
 ENCODERS = sorted(path.stem for path in (conf_folder() / "model/encoder").glob("*.yaml"))
-RULE = FeatureRule()
+RULE = FeatureConfig()
 SIZES = Sizes((5, 7), 5, 3, RULE.pair, RULE.customer, CONTEXT, 9, 6, 4, (1, 2))
 
 
@@ -60,9 +60,9 @@ def test_every_encoder_exports_with_open_shapes(name: str, composed: Callable[..
     torch.manual_seed(0)
     cfg = composed("train", f"model/encoder={name}", "model.members=1", "model.width=8")
     model = instantiate(cfg.model, sizes=SIZES).eval()
-    program = traced(Answering(model), random_inputs(3, 7, 5))
+    program = traced(ScoringGraph(model), random_inputs(3, 7, 5))
     write_onnx(program, tmp_path / "model.onnx")
-    running, graph, network = session(tmp_path / "model.onnx"), program.module(), Answering(model)
+    running, graph, network = session(tmp_path / "model.onnx"), program.module(), ScoringGraph(model)
     for customers, events, offers in ((1, 7, 5), (3, 1, 2), (64, 9, 1), (2, 128, 3)):
         inputs = random_inputs(customers, events, offers)
         expected = ask(network, inputs)
@@ -73,7 +73,7 @@ def test_every_encoder_exports_with_open_shapes(name: str, composed: Callable[..
 def test_the_bundle_is_whole_and_holds_nothing_pickled(exported: Exported) -> None:
     names = {path.relative_to(exported.bundle).as_posix() for path in exported.bundle.rglob("*") if path.is_file()}
     assert names == set(exported.about["files"]) | {"manifest.json", "manifest.sha256"}
-    assert {"model.onnx", "model.pt2", "vocabulary.json", "tables.npz", "check.py", "golden/events.json"} <= names
+    assert {"model.onnx", "model.pt2", "vocabulary.json", "tables.npz", "verify.py", "golden/events.json"} <= names
     with zipfile.ZipFile(exported.bundle / "model.pt2") as archive:
         for entry in archive.infolist():
             assert not (entry.filename.endswith(".pt") and entry.file_size), entry.filename

@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 from propensity.data.batch import Inputs
 from propensity.serving import fused
 from propensity.serving.fused import Fused, readings, signed_logs
-from propensity.serving.market import nothing
-from propensity.serving.network import Answering, Parts, ask, fusible, pair_weights
-from propensity.training.loader import to_tensors
+from propensity.serving.graph import PartsGraph, ScoringGraph, ask, fusible, pair_weights
+from propensity.serving.point_in_time import nothing
+from propensity.training.data_module import to_tensors
 
 VARIANTS = {
     "as it comes": [],
@@ -39,25 +39,25 @@ def test_it_equals_the_network(
     variant: str, small_world: dict[str, Any], composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(3)
-    examples, preparation = small_world["examples"], small_world["preparation"]
-    features, snapshot, customer = examples.occasions[-1]
-    inputs = features.inputs(snapshot, customer[:40])
+    training_set, task = small_world["examples"], small_world["task"]
+    features, market_stats, customer = training_set.cutoffs_data[-1]
+    inputs = features.inputs(market_stats, customer[:40])
     inputs.pair[3, 2, features.rule.pair.index("hazard")] = np.nan
     cfg = composed("train", "model.width=8", *VARIANTS[variant])
-    model = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary)).eval()
+    model = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary)).eval()
     model.fit_scales(Inputs(*to_tensors(inputs)))
     for parameter in model.parameters():
         parameter.data.add_(0.2 * torch.randn_like(parameter))
     assert fusible(model)
     weights = pair_weights(model)
     with torch.no_grad():
-        parts = dict(zip(fused.PARTS, (each.numpy() for each in Parts(model)(*to_tensors(inputs))), strict=True))
+        parts = dict(zip(fused.PARTS, (each.numpy() for each in PartsGraph(model)(*to_tensors(inputs))), strict=True))
     one = Fused.__new__(Fused)
     one.session, one.sigma_max = None, float(weights["sigma_max"])
     one.readings = readings(weights, nothing(features.rule))
-    monkeypatch.setattr(fused.check, "answer", lambda session, asked: parts)
+    monkeypatch.setattr(fused.verify, "answer", lambda session, asked: parts)
     monkeypatch.setattr(fused, "TILE", 100)  # several tiles, the last one short
-    expected = ask(Answering(model), inputs)
+    expected = ask(ScoringGraph(model), inputs)
     probability, revenue = one(inputs._asdict())
     np.testing.assert_allclose(probability, expected["probability"], atol=2e-6)
     np.testing.assert_allclose(revenue, expected["expected_revenue"], rtol=2e-5, atol=2e-6)

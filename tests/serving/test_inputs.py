@@ -11,16 +11,17 @@ import pytest
 
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff
-from propensity.data.dropout import Hidden
 from propensity.data.event_log import EPOCH
-from propensity.data.feature import FeatureRule, Features
-from propensity.data.ingest import build_log
-from propensity.data.offer import ColumnOffers, offers_before
-from propensity.data.preparation import Occasion
-from propensity.data.snapshot import SnapshotBuilder, SnapshotRule
+from propensity.data.offer import offers_before
+from propensity.data.offer.column import ColumnOffers
 from propensity.data.vocabulary import Vocabulary
+from propensity.feature.features import FeatureConfig, Features
+from propensity.feature.history_mask import HistoryMask
+from propensity.feature.market_stats import MarketStatsBuilder, MarketStatsConfig
+from propensity.ingest.build import build_log
 from propensity.serving.inputs import KINDS, event_columns, rebuild
-from propensity.serving.market import Market, rule_of, tables_of
+from propensity.serving.point_in_time import PointInTimeFeatures, rule_of, tables_of
+from propensity.task import CutoffData
 from random_log import random_tables
 
 
@@ -34,12 +35,14 @@ class World:
         offer = ColumnOffers("category", min_buyers=1)
         offers = offers_before(self.log, offer, self.day)
         vocabulary = Vocabulary.fit(self.log.before(self.day), offer, self.day)
-        rule = FeatureRule(history=24)
+        rule = FeatureConfig(history=24)
         features = Features(self.log, offers, vocabulary, rule)
-        snapshot = SnapshotBuilder(self.log, offers, 14, SnapshotRule(references=3)).at(Cutoff(self.day, 14))
-        self.occasion = Occasion(features, snapshot, np.arange(len(self.log)))
-        self.rule, self.tables = rule_of(rule, vocabulary, 14), tables_of(self.occasion)
-        self.market = Market(self.tables, self.rule, vocabulary)
+        market_stats = MarketStatsBuilder(self.log, offers, 14, MarketStatsConfig(references=3)).at(
+            Cutoff(self.day, 14)
+        )
+        self.cutoff_data = CutoffData(features, market_stats, np.arange(len(self.log)))
+        self.rule, self.tables = rule_of(rule, vocabulary, 14), tables_of(self.cutoff_data)
+        self.market = PointInTimeFeatures(self.tables, self.rule, vocabulary)
         events = tables.events.collect().sort("day", maintain_order=True)
         self.customers: list[list[dict[str, Any]]] = [
             events.filter(pl.col("customer") == each).drop("customer").to_dicts()
@@ -59,22 +62,22 @@ def same(found: Any, expected: Inputs) -> None:
 
 @pytest.mark.parametrize("launched", [[], [0, 2]])
 def test_the_bundled_definition_equals_the_kernels(world: World, launched: list[int]) -> None:
-    hidden = Hidden.nothing(len(world.log))._replace(launched=np.array(launched, int))
-    expected = world.occasion.features.inputs(world.occasion.snapshot, np.arange(len(world.log)), hidden)
+    hidden = HistoryMask.nothing(len(world.log))._replace(launched=np.array(launched, int))
+    expected = world.cutoff_data.features.inputs(world.cutoff_data.market_stats, np.arange(len(world.log)), hidden)
     code = {item: number for number, item in enumerate(world.tables["item"].tolist())}
     columns = event_columns(world.customers, code, world.rule["channels"])
     same(rebuild(columns, world.rule, world.tables, launched), expected)
 
 
 def test_the_tables_of_a_date_serve_raw_events_as_a_log_would(world: World) -> None:
-    expected = world.occasion.features.inputs(world.occasion.snapshot, np.arange(len(world.log)))
+    expected = world.cutoff_data.features.inputs(world.cutoff_data.market_stats, np.arange(len(world.log)))
     same(world.market.asked(world.customers)._asdict(), expected)
 
 
 def test_a_later_day_moves_what_depends_on_it_alone(world: World) -> None:
     later = world.day + 3
-    snapshot = world.occasion.snapshot._replace(cutoff=Cutoff(later, 14))
-    expected = world.occasion.features.inputs(snapshot, np.arange(len(world.log)))
+    market_stats = world.cutoff_data.market_stats._replace(cutoff=Cutoff(later, 14))
+    expected = world.cutoff_data.features.inputs(market_stats, np.arange(len(world.log)))
     same(world.market.asked(world.customers, later)._asdict(), expected)
 
 

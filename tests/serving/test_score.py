@@ -12,14 +12,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from propensity.data.event_log import EventLog, to_date
-from propensity.data.ingest import build_log
-from propensity.data.source import Tables
 from propensity.errors import ConfigurationError, DataError
+from propensity.ingest.build import build_log
+from propensity.ingest.source import Tables
 from propensity.kernel.event import KINDS
 from propensity.scores import load_scores
-from propensity.serving import stream
+from propensity.serving import batch
+from propensity.serving.batch import Scored, Stream, score_bundle
 from propensity.serving.score import by_bundle, score
-from propensity.serving.stream import Scored, Stream, score_bundle
 from serving.exported import Exported
 
 SMALL = Stream(part=50)
@@ -67,15 +67,15 @@ def test_an_interrupted_run_goes_on_and_ends_alike(
 ) -> None:
     how = Stream(part=20, **cut)
     scored(exported, tmp_path / "whole", how)
-    original, calls = stream.Scoring.answers, []
+    original, calls = batch.Scoring.answers, []
 
-    def failing(self: stream.Scoring, part: int) -> Any:
+    def failing(self: batch.Scoring, part: int) -> Any:
         calls.append(part)
         if len(calls) == 9:
             raise KeyboardInterrupt
         return original(self, part)
 
-    monkeypatch.setattr(stream.Scoring, "answers", failing)
+    monkeypatch.setattr(batch.Scoring, "answers", failing)
     with pytest.raises(KeyboardInterrupt):
         scored(exported, tmp_path / "again", how)
     scored(exported, tmp_path / "again", how)
@@ -106,14 +106,14 @@ def test_only_the_best_of_each_customer(exported: Exported, tmp_path: Path) -> N
 
 
 def test_equal_scores_are_ordered_by_a_hash_and_not_by_the_stream() -> None:
-    from propensity.serving.best import Best
+    from propensity.serving.top_k import TopK
 
     random = np.random.default_rng(0)
     score = random.integers(0, 5, (400, 3)).astype(np.float32)
-    lot = random.permutation(400).astype(np.uint64)
-    expected = [np.lexsort((lot, -score[:, m]))[:25] for m in range(3)]
+    tie_break = random.permutation(400).astype(np.uint64)
+    expected = [np.lexsort((tie_break, -score[:, m]))[:25] for m in range(3)]
     for order in (np.arange(400), random.permutation(400)):
-        best = Best(3, 25, lot)
+        best = TopK(3, 25, tie_break)
         for rows in np.array_split(order, 9):
             best.add(rows, score[rows], score[rows] * 2)
         for m in range(3):

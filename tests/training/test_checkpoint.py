@@ -28,9 +28,9 @@ def run(small_world: dict[str, Any], composed: Callable[..., DictConfig], tmp_pa
 
 def test_a_loaded_network_gives_the_same_scores_in_any_block(small_world: dict[str, Any], run: Path) -> None:
     trained = load_trained(run)
-    occasion = small_world["examples"].occasions[-1]
-    whole = predict(trained.model, occasion)
-    pieces = predict(load_trained(run).model, occasion, pairs=50)
+    cutoff_data = small_world["examples"].cutoffs_data[-1]
+    whole = predict(trained.model, cutoff_data)
+    pieces = predict(load_trained(run).model, cutoff_data, pairs=50)
     np.testing.assert_allclose(whole.probability, pieces.probability, rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(whole.revenue, pieces.revenue, rtol=1e-4, atol=1e-6)
     assert trained.vocabulary == small_world["examples"].vocabulary

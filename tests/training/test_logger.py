@@ -26,7 +26,7 @@ def test_a_logger_needs_nobody(
     monkeypatch.chdir(tmp_path)
     for variable in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(variable, raising=False)
-    options = [*SMALL, *QUICK, "training.steps=12", "training.pairs=256", f"training/logger={name}"]
+    options = [*SMALL, *QUICK, "training.max_steps=12", "training.pairs_per_batch=256", f"training/logger={name}"]
     train(composed("train", *options, f"data.log={small_world['folder']}", f"out={tmp_path / 'run'}"))
     assert (tmp_path / "run/model.ckpt").is_file()
     logged = {"csv": "log/metrics.csv", "wandb": "wandb/offline-run-*/run-*.wandb", "none": "config.yaml"}

@@ -10,23 +10,23 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from propensity.training.loader import to_tensors
+from propensity.training.data_module import to_tensors
 from propensity.training.predict import predict, states
 
 
 def test_scores_do_not_depend_on_the_threads_that_torch_may_use(
     small_world: dict[str, Any], composed: Callable[..., DictConfig]
 ) -> None:
-    occasion = small_world["examples"].occasions[-1]
+    cutoff_data = small_world["examples"].cutoffs_data[-1]
     torch.manual_seed(5)
-    sizes = small_world["preparation"].feature.sizes(small_world["examples"].vocabulary)
+    sizes = small_world["task"].feature.sizes(small_world["examples"].vocabulary)
     model = instantiate(composed("train", "model.width=16").model, sizes=sizes)
-    model.fit_scales(to_tensors(occasion.features.inputs(occasion.snapshot, occasion.customer)))
+    model.fit_scales(to_tensors(cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.customer)))
     before, found = torch.get_num_threads(), {}
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            found[threads] = predict(model, occasion)
+            found[threads] = predict(model, cutoff_data)
             assert torch.get_num_threads() == threads, "whoever asked has as many as before"
     finally:
         torch.set_num_threads(before)
@@ -38,13 +38,13 @@ def test_scores_do_not_depend_on_the_threads_that_torch_may_use(
 def test_a_state_belongs_to_its_customer_whatever_the_block(
     small_world: dict[str, Any], composed: Callable[..., DictConfig]
 ) -> None:
-    occasion = small_world["examples"].occasions[-1]
-    sizes = small_world["preparation"].feature.sizes(small_world["examples"].vocabulary)
+    cutoff_data = small_world["examples"].cutoffs_data[-1]
+    sizes = small_world["task"].feature.sizes(small_world["examples"].vocabulary)
     model = instantiate(composed("train", "model.width=8", "model.members=2").model, sizes=sizes)
-    inputs = to_tensors(occasion.features.inputs(occasion.snapshot, occasion.customer[:5]))
+    inputs = to_tensors(cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.customer[:5]))
     model.fit_scales(inputs)
-    table = states(model, occasion, size=7)
-    assert table["customer_id"].to_list() == occasion.customer_id.tolist()
+    table = states(model, cutoff_data, size=7)
+    assert table["customer_id"].to_list() == cutoff_data.customer_id.tolist()
     with torch.inference_mode():
         state = model.eval()(inputs).state
     assert table.width == 1 + 16 == 1 + state.shape[1]

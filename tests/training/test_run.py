@@ -37,11 +37,16 @@ def config(compose: Compose, world: dict[str, Any], out: Path, *more: str) -> Di
 
 
 def test_a_fit_hands_its_settings_to_its_batches(small_world: dict[str, Any], composed: Compose) -> None:
-    settings = ("training.pairs=600", "training.unbought=0.3", "training.bucketed=true", "training.resident=true")
+    settings = (
+        "training.pairs_per_batch=600",
+        "training.negative_rate=0.3",
+        "training.length_bucketing=true",
+        "training.log_on_device=true",
+    )
     fit = instantiate(composed("train", *settings).training, _convert_="all")
-    loader = fit.loader(small_world["examples"], small_world["preparation"], 5)
+    loader = fit.loader(small_world["examples"], small_world["task"], 5)
     assert loader.batch == 600 // len(small_world["examples"].features.offers)
-    assert (loader.seed, loader.unbought, loader.bucketed, loader.resident) == (5, 0.3, True, True)
+    assert (loader.seed, loader.negative_rate, loader.length_bucketing, loader.log_on_device) == (5, 0.3, True, True)
     assert next(iter(loader.train_dataloader())).batch.place is not None
 
 
@@ -52,12 +57,16 @@ def test_the_seed_decides_everything(small_world: dict[str, Any], composed: Comp
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-@pytest.mark.parametrize("unbought", [1.0, 0.3])
+@pytest.mark.parametrize("negative_rate", [1.0, 0.3])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
-    small_world: dict[str, Any], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unbought: float
+    small_world: dict[str, Any],
+    composed: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    negative_rate: float,
 ) -> None:
-    length = ("training.epochs=3", "training.steps=-1", "training.pairs=4096", "training/logger=none")
-    more = (*length, f"training.unbought={unbought}")
+    length = ("training.max_epochs=3", "training.max_steps=-1", "training.pairs_per_batch=4096", "training/logger=none")
+    more = (*length, f"training.negative_rate={negative_rate}")
     train(config(composed, small_world, tmp_path / "whole", *more))
 
     step = PropensityModule.training_step
@@ -104,15 +113,15 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(
     small_world: dict[str, Any], composed: Compose, tmp_path: Path
 ) -> None:
     cfg = config(composed, small_world, tmp_path, "training.optimizer.lr=1e30", "training.warmup=0.5")
-    cfg.training.update(steps=30, epochs=9)
+    cfg.training.update(max_steps=30, max_epochs=9)
     with pytest.raises(GateError, match=r"the loss is (nan|inf) by batch \d+ of epoch \d+; lower training"):
         train(cfg)
     assert not (tmp_path / "model.ckpt").exists()
 
 
-@pytest.mark.parametrize("unbought", [1.0, 0.3])
+@pytest.mark.parametrize("negative_rate", [1.0, 0.3])
 def test_nothing_dated_at_or_after_the_end_reaches_the_weights(
-    small_world: dict[str, Any], composed: Compose, tmp_path: Path, unbought: float
+    small_world: dict[str, Any], composed: Compose, tmp_path: Path, negative_rate: float
 ) -> None:
     log: EventLog = small_world["log"]
     end = log.last_day - 30
@@ -124,7 +133,7 @@ def test_nothing_dated_at_or_after_the_end_reaches_the_weights(
     changed = EventLog(**{**{f: getattr(log, f) for f in log.__dataclass_fields__}, **columns}).save(tmp_path / "log")
     assert changed.fingerprint != log.fingerprint
     date = to_date(end).isoformat()
-    settings = (f"data.end={date}", f"training.unbought={unbought}")
+    settings = (f"data.end={date}", f"training.negative_rate={negative_rate}")
     train(config(composed, small_world, tmp_path / "a", *settings))
     cfg = config(composed, small_world, tmp_path / "b", *settings)
     cfg.data.log = str(tmp_path / "log")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from propensity.training import track
-from propensity.training.track import WANDB, log_judgement, numbers
+from propensity.training.track import WANDB, log_evaluation, numbers
 
 CELL = {"value": 0.5, "low": 0.4, "high": 0.6}
 SLICES = {"all": {"auc": CELL}, "light": {"auc": {"value": None, "low": None, "high": None, "reason": "nobody"}}}
@@ -17,7 +17,7 @@ METRICS: dict[str, Any] = {
     "verdict": "win",
     "models": {"network": {"mean": SLICES, "2024-03-04": SLICES}},
     "differences": {"frequency": {"mean": LED, "2024-03-04": LED}},
-    "duel": {"rule": {"messages": 10.0, "left": CELL}},
+    "heuristics": {"rule": {"messages": 10.0, "left": CELL}},
     "decay": {"points": [{"weeks": 2, "lost": CELL}]},
 }
 
@@ -25,7 +25,7 @@ METRICS: dict[str, Any] = {
 def test_every_number_goes_by_its_path():
     found = dict(numbers(METRICS))
     assert found["models/network/mean/all/auc/low"] == 0.4 and found["decay/2/lost/high"] == 0.6
-    assert found["differences/frequency/2024-03-04/all/auc/value"] == 0.5 and found["duel/rule/messages"] == 10.0
+    assert found["differences/frequency/2024-03-04/all/auc/value"] == 0.5 and found["heuristics/rule/messages"] == 10.0
     assert not any("light" in name or "verdict" in name or "reason" in name for name in found)
     assert len(found) == 4 * 3 + 4 + 3
 
@@ -35,7 +35,7 @@ def test_every_number_goes_by_its_path():
 )
 def test_other_loggers_are_not_asked(logger: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(track, "instantiate", None)
-    assert log_judgement(METRICS, logger, tmp_path) == 0
+    assert log_evaluation(METRICS, logger, tmp_path) == 0
 
 
 @pytest.mark.slow
@@ -44,6 +44,6 @@ def test_wandb_keeps_them_without_a_network(tmp_path: Path, monkeypatch: pytest.
     for variable in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(variable, raising=False)
     logger = {"_target_": WANDB, "_partial_": True, "project": "propensity", "offline": True}
-    assert log_judgement(METRICS, logger, tmp_path / "run") == len(dict(numbers(METRICS)))
+    assert log_evaluation(METRICS, logger, tmp_path / "run") == len(dict(numbers(METRICS)))
     (kept,) = (tmp_path / "run").glob("wandb/offline-run-*/run-*.wandb")
     assert b"models/network/mean/all/auc/value" in kept.read_bytes()

@@ -6,20 +6,20 @@ from typing import Protocol
 
 import numpy as np
 
-from propensity.data.preparation import Examples, Occasion
 from propensity.scores import Scores
+from propensity.task import CutoffData, TrainingSet
 
 
 class Baseline(Protocol):
     """`fit` sees training examples only; `predict` answers for every customer and offer of an occasion."""
 
-    def fit(self, examples: Examples, seed: int) -> None: ...
+    def fit(self, training_set: TrainingSet, seed: int) -> None: ...
 
-    def predict(self, occasion: Occasion) -> Scores: ...
+    def predict(self, cutoff_data: CutoffData) -> Scores: ...
 
 
-def scores_of(occasion: Occasion, name: str, probability: np.ndarray, amount: np.ndarray) -> Scores:
+def scores_of(cutoff_data: CutoffData, name: str, probability: np.ndarray, amount: np.ndarray) -> Scores:
     """Scores out of probabilities (N, M) and the amounts (N, M) that a buyer is expected to spend."""
     revenue = (probability * amount).astype(np.float32)
-    offer, cutoff = occasion.features.offers.name, str(occasion.snapshot.cutoff)
-    return Scores(occasion.customer_id, offer, probability.astype(np.float32), revenue, cutoff, name)
+    offer, cutoff = cutoff_data.features.offers.name, str(cutoff_data.market_stats.cutoff)
+    return Scores(cutoff_data.customer_id, offer, probability.astype(np.float32), revenue, cutoff, name)

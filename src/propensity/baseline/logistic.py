@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from propensity.baseline import scores_of
-from propensity.baseline.table import rows_of, training_table, usual_amount
-from propensity.data.preparation import Examples, Occasion
+from propensity.baseline.pair_table import rows_of, training_table, usual_amount
 from propensity.scores import Scores
+from propensity.task import CutoffData, TrainingSet
 
 
 @dataclass
@@ -22,23 +22,23 @@ class Logistic:
     strength: float = 0.05
     name: str = "logistic"
 
-    def fit(self, examples: Examples, seed: int) -> None:
+    def fit(self, training_set: TrainingSet, seed: int) -> None:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        table = training_table(examples, self.dates, self.rows, seed)
+        table = training_table(training_set, self.dates, self.rows, seed)
         self.model: Any = make_pipeline(StandardScaler(), LogisticRegression(C=self.strength, max_iter=200, tol=1e-3))
         self.model.fit(_flat(table.x), table.bought, logisticregression__sample_weight=table.weight)
 
-    def predict(self, occasion: Occasion) -> Scores:
-        probability = np.empty((occasion.customer.size, len(occasion.features.offers)), np.float32)
+    def predict(self, cutoff_data: CutoffData) -> Scores:
+        probability = np.empty((cutoff_data.customer.size, len(cutoff_data.features.offers)), np.float32)
         amount = np.empty_like(probability)
-        for block, inputs in occasion.blocks():
+        for block, inputs in cutoff_data.blocks():
             shape = inputs.pair.shape[:2]
             probability[block] = self.model.predict_proba(_flat(rows_of(inputs)))[:, 1].reshape(shape)
-            amount[block] = usual_amount(occasion, inputs)
-        return scores_of(occasion, self.name, probability, amount)
+            amount[block] = usual_amount(cutoff_data, inputs)
+        return scores_of(cutoff_data, self.name, probability, amount)
 
 
 def _flat(x: np.ndarray) -> np.ndarray:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from propensity.baseline import scores_of
-from propensity.baseline.table import usual_price
-from propensity.data.preparation import Examples, Occasion
-from propensity.data.snapshot import CONTEXT
+from propensity.baseline.pair_table import usual_price
+from propensity.feature.market_stats import CONTEXT
 from propensity.scores import Scores
+from propensity.task import CutoffData, TrainingSet
 
 
 @dataclass
@@ -19,13 +19,13 @@ class Popularity:
 
     name: str = "popularity"
 
-    def fit(self, examples: Examples, seed: int) -> None:
+    def fit(self, training_set: TrainingSet, seed: int) -> None:
         """Nothing to learn."""
 
-    def predict(self, occasion: Occasion) -> Scores:
-        snapshot = occasion.snapshot
-        reach = np.nan_to_num(np.minimum(np.exp(snapshot.context[:, CONTEXT.index("reach_28")]), 0.999))
-        chance = 1 - (1 - reach) ** (snapshot.cutoff.horizon / 28)
-        shape = (occasion.customer.size, chance.size)
-        price = np.broadcast_to(usual_price(snapshot), shape)
-        return scores_of(occasion, self.name, np.broadcast_to(chance, shape), price)
+    def predict(self, cutoff_data: CutoffData) -> Scores:
+        market_stats = cutoff_data.market_stats
+        reach = np.nan_to_num(np.minimum(np.exp(market_stats.context[:, CONTEXT.index("reach_28")]), 0.999))
+        chance = 1 - (1 - reach) ** (market_stats.cutoff.horizon / 28)
+        shape = (cutoff_data.customer.size, chance.size)
+        price = np.broadcast_to(usual_price(market_stats), shape)
+        return scores_of(cutoff_data, self.name, np.broadcast_to(chance, shape), price)

@@ -18,11 +18,11 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import whole_folder
-from propensity.data.column import CHUNK, forget
+from propensity.data.column_store import CHUNK, forget
 from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.event import PURCHASE, Events, fixed
 
-FORMAT = 1
+FORMAT = 2
 COLUMNS = {
     "day": np.int32,
     "item": np.int32,

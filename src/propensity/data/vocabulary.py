@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog
-from propensity.data.offer import OfferRule, Offers, buyers, nameable, offers_before
+from propensity.data.offer import OfferConfig, Offers, buyers, nameable, offers_before
 from propensity.kernel.event import PURCHASE
 
 TOKEN_VALUES = 3000  # an item attribute with more values than this says too little per value
@@ -33,7 +33,7 @@ class Vocabulary:
     sold_through: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, log: EventLog, rule: OfferRule, day: int) -> Vocabulary:
+    def fit(cls, log: EventLog, rule: OfferConfig, day: int) -> Vocabulary:
         """Names known before `day`; offers need the rule's buyers over the whole past, so that codes have examples."""
         offers = offers_before(log, rule, day)
         enough = buyers(log, offers, day, day - log.first_day) >= max(rule.min_buyers, 1)

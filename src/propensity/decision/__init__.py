@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from propensity.decision.answer import Answer
-from propensity.decision.evidence import Evidence
+from propensity.decision.context import DecisionContext
+from propensity.decision.result import DecisionResult
 
 
 class Decision(Protocol):
     """ConfigurationError for a request that cannot be, InfeasibleError for one that the data cannot meet."""
 
-    def __call__(self, evidence: Evidence) -> Answer: ...
+    def __call__(self, context: DecisionContext) -> DecisionResult: ...

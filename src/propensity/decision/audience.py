@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from propensity.decision.answer import Answer
-from propensity.decision.evidence import Evidence, best_first
+from propensity.decision.context import DecisionContext, best_first
 from propensity.decision.picture import BLUE, INK, ORANGE, SKY
+from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError, InfeasibleError
 
 BY = ("revenue", "probability", "margin")
@@ -64,50 +64,50 @@ class Audience:
             if (value := getattr(self, name)) is not None and not value >= 0:
                 raise ConfigurationError(f"decision.{name}={value} is below 0; give 0 or more")
 
-    def __call__(self, evidence: Evidence) -> Answer:
-        scores = evidence.scores
-        m = int(scores.revenue.sum(axis=0, dtype=float).argmax()) if self.offer is None else evidence.offer(self.offer)
-        last = None if evidence.past is None else self.days_since(evidence, m)
-        left_out = self.exclusions(evidence, m, last)
+    def __call__(self, context: DecisionContext) -> DecisionResult:
+        scores = context.scores
+        m = int(scores.revenue.sum(axis=0, dtype=float).argmax()) if self.offer is None else context.offer(self.offer)
+        last = None if context.past is None else self.days_since(context, m)
+        left_out = self.exclusions(context, m, last)
         free = ~np.logical_or.reduce(list(left_out.values()))
-        value = self.value(evidence, m)
+        value = self.value(context, m)
         ranked = best_first(value, scores.customer)
         ranked = ranked[free[ranked]]
-        self.refuse(evidence, ranked.size, left_out)
+        self.refuse(context, ranked.size, left_out)
         kept = ranked[: self.count(value[ranked], self.margin * scores.revenue[ranked, m])]
         if kept.size == 0:
             best = f"the best customer's expected {self.by} is {value[ranked[0]]:,.4g}"
             rule = f"decision.minimum={self.minimum}" if self.minimum is not None else f"decision.cost={self.cost}"
             raise InfeasibleError(f"nobody is worth a message about {scores.offer[m]}: {best}; lower {rule}")
-        return self.answer(evidence, m, value, ranked, kept, last, left_out)
+        return self.result(context, m, value, ranked, kept, last, left_out)
 
-    def days_since(self, evidence: Evidence, m: int) -> np.ndarray:
+    def days_since(self, context: DecisionContext, m: int) -> np.ndarray:
         """(N,) days since each customer last bought the offer; NaN is never."""
-        assert evidence.past is not None
-        row = evidence.past.rows(evidence.scores.customer)
-        return evidence.past.pairs(row, (evidence.scores.offer[m],), "recency")[:, 0]
+        assert context.past is not None
+        row = context.past.rows(context.scores.customer)
+        return context.past.pairs(row, (context.scores.offer[m],), "recency")[:, 0]
 
-    def exclusions(self, evidence: Evidence, m: int, last: np.ndarray | None) -> dict[str, np.ndarray]:
+    def exclusions(self, context: DecisionContext, m: int, last: np.ndarray | None) -> dict[str, np.ndarray]:
         """Who may not be written to, by reason: masks (N,)."""
-        masks = {"suppressed": ~evidence.reachable(None)}
+        masks = {"suppressed": ~context.reachable(None)}
         if self.channel is not None:
-            masks[f"no consent for {self.channel}"] = ~evidence.reachable(self.channel)
+            masks[f"no consent for {self.channel}"] = ~context.reachable(self.channel)
         if self.recent is not None:
             if last is None:
                 raise ConfigurationError("decision.recent needs the event log; give log=<folder>, or leave it out")
             masks[f"bought it in the last {self.recent} days"] = last <= self.recent
         if self.where is not None:
-            masks[f"not {self.where}"] = ~evidence.where(self.where)
+            masks[f"not {self.where}"] = ~context.where(self.where)
         return masks
 
-    def value(self, evidence: Evidence, m: int) -> np.ndarray:
+    def value(self, context: DecisionContext, m: int) -> np.ndarray:
         """(N,) what customers are ranked by."""
         if self.by == "probability":
-            return evidence.scores.probability[:, m].astype(np.float64)
-        return evidence.scores.revenue[:, m].astype(np.float64) * (self.margin if self.by == "margin" else 1.0)
+            return context.scores.probability[:, m].astype(np.float64)
+        return context.scores.revenue[:, m].astype(np.float64) * (self.margin if self.by == "margin" else 1.0)
 
-    def refuse(self, evidence: Evidence, free: int, left_out: dict[str, np.ndarray]) -> None:
-        everybody = evidence.scores.customer.size
+    def refuse(self, context: DecisionContext, free: int, left_out: dict[str, np.ndarray]) -> None:
+        everybody = context.scores.customer.size
         if self.size is not None and self.size > everybody:
             raise ConfigurationError(
                 f"an audience of {self.size} was asked of {everybody} customers; give decision.size={everybody} or less"
@@ -129,17 +129,17 @@ class Audience:
             return int(np.cumsum(margin - self.cost).argmax() + 1) if (np.cumsum(margin - self.cost) > 0).any() else 0
         return max(1, round((0.1 if self.share is None else self.share) * value.size))
 
-    def answer(
+    def result(
         self,
-        evidence: Evidence,
+        context: DecisionContext,
         m: int,
         value: np.ndarray,
         ranked: np.ndarray,
         kept: np.ndarray,
         last: np.ndarray | None,
         left_out: dict[str, np.ndarray],
-    ) -> Answer:
-        scores = evidence.scores
+    ) -> DecisionResult:
+        scores = context.scores
         chance, money = scores.probability[kept, m].astype(float), scores.revenue[kept, m].astype(float)
         buyers, revenue = buyers_of(chance), revenue_of(chance, money, self.spread)
         profit = self.margin * revenue.value - (self.cost or 0.0) * kept.size
@@ -178,7 +178,9 @@ class Audience:
             ("how many never bought it is unknown without a log" if never is None else f"{never:,} never bought it")
             + "; the bands cover chance, not a mistake of the model",
         ]
-        return Answer("audience", table, said, table, summary, self.picture(scores, m, value, ranked, kept.size))
+        return DecisionResult(
+            "audience", table, said, table, summary, self.picture(scores, m, value, ranked, kept.size)
+        )
 
     def picture(self, scores: Any, m: int, value: np.ndarray, ranked: np.ndarray, size: int) -> Any:
         revenue = np.cumsum(scores.revenue[ranked, m].astype(float))

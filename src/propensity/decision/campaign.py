@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import to_date
-from propensity.decision.answer import Answer
-from propensity.decision.custom import Custom, Pinned, customs, joined, of_picks, pin
-from propensity.decision.evidence import Evidence
+from propensity.decision.context import DecisionContext
 from propensity.decision.picture import BLUE, GREEN, INK, ORANGE, short
-from propensity.decision.planner import Plan, Problem, evaluate, solve
-from propensity.decision.request import Campaign, Request, Rules, campaign_of, request
+from propensity.decision.plan.heuristic import Heuristic, Pinned, heuristics, joined, of_picks, pin
+from propensity.decision.plan.planner import Plan, Problem, evaluate, solve
+from propensity.decision.plan.request import Campaign, Request, Rules, campaign_of, request
+from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError, InfeasibleError
 from propensity.kernel.plan import exchanges
 
@@ -28,10 +28,10 @@ USUAL = 0.1  # of the customers: the audience of a campaign that names none
 class CampaignPlan:
     """The plan of the highest expected margin.
 
-    campaigns: settings of `propensity.decision.request.Campaign`; None: one for each of the `count` offers with the
+    campaigns: settings of `decision.plan.request.Campaign`; None: one for each of the `count` offers with the
     highest expected revenue, in turn on the days of a week, to a tenth of the customers at most. mode: audience gives a
     campaign up to `most` customers, as far as they pay; volume gives it exactly `most`. day, week, rolling, capacity,
-    budget, exclusive: see `propensity.decision.request.Rules`. margin of the revenue; cost of a message. prices: plan
+    budget, exclusive: see `decision.plan.request.Rules`. margin of the revenue; cost of a message. prices: plan
     again with each limit one step wider, to hold its price against what happens.
     """
 
@@ -55,24 +55,24 @@ class CampaignPlan:
             raise ConfigurationError(f"decision.count={self.count} plans nothing; give 1 or more")
         self.rules = Rules(self.day, self.week, self.rolling, self.capacity or {}, self.budget, self.exclusive)
 
-    def __call__(self, evidence: Evidence) -> Answer:
-        asked = request(evidence, self.wanted(evidence), self.rules, self.margin, self.cost)
-        pinned = pin(asked, evidence.scores.customer)
-        plan = solve(pinned.asked.problem, evidence.seed)
+    def __call__(self, context: DecisionContext) -> DecisionResult:
+        asked = request(context, self.wanted(context), self.rules, self.margin, self.cost)
+        pinned = pin(asked, context.scores.customer)
+        plan = solve(pinned.asked.problem, context.seed)
         if plan.short.any():
             raise InfeasibleError(clash(pinned.asked, plan, self.rules))
-        rivals = customs(pinned.asked, evidence.scores.customer)
-        priced = price_list(pinned.asked, plan, evidence.seed, self.prices)
-        return answer(evidence, asked, pinned, plan, rivals, priced, self.margin)
+        rivals = heuristics(pinned.asked, context.scores.customer)
+        priced = price_list(pinned.asked, plan, context.seed, self.prices)
+        return result(context, asked, pinned, plan, rivals, priced, self.margin)
 
-    def wanted(self, evidence: Evidence) -> list[Campaign]:
+    def wanted(self, context: DecisionContext) -> list[Campaign]:
         """The campaigns asked for, or the demo's."""
-        usual = max(1, round(USUAL * evidence.scores.customer.size))
+        usual = max(1, round(USUAL * context.scores.customer.size))
         if self.campaigns is None:
-            revenue = evidence.scores.revenue.sum(axis=0, dtype=float)
+            revenue = context.scores.revenue.sum(axis=0, dtype=float)
             best = np.argsort(-revenue, kind="stable")[: self.count]
             made = [
-                Campaign(evidence.scores.offer[m], days=[k % 7], most=usual, priority=k + 1) for k, m in enumerate(best)
+                Campaign(context.scores.offer[m], days=[k % 7], most=usual, priority=k + 1) for k, m in enumerate(best)
             ]
         else:
             made = [campaign_of(given) for given in self.campaigns]
@@ -149,26 +149,26 @@ def resolved(problem: Problem, plan: Plan, row: int, side: str, seed: int) -> fl
     return again.value - plan.value
 
 
-def answer(
-    evidence: Evidence,
+def result(
+    context: DecisionContext,
     asked: Request,
     pinned: Pinned,
     plan: Plan,
-    rivals: list[Custom],
+    rivals: list[Heuristic],
     priced: pl.DataFrame,
     margin: float,
-) -> Answer:
+) -> DecisionResult:
     picks = joined(plan, pinned)
-    table = contacts_table(evidence, asked, picks)
+    table = contacts_table(context, asked, picks)
     whole = of_picks("plan", asked.problem, picks)
     value, bound = whole.value, plan.bound + pinned.value
     gap = max(bound - value, 0.0) / max(abs(bound), 1e-12)
     by_campaign = campaign_table(asked, picks, table)
-    mine = Custom("this plan", plan.value, int(plan.load.sum()), 0, 0.0)
-    compared = pl.DataFrame([mine, *rivals], orient="row", schema=["plan", *Custom._fields[1:]])
+    mine = Heuristic("this plan", plan.value, int(plan.load.sum()), 0, 0.0)
+    compared = pl.DataFrame([mine, *rivals], orient="row", schema=["plan", *Heuristic._fields[1:]])
     summary = {
         "decision": "campaign",
-        "cutoff": evidence.scores.cutoff,
+        "cutoff": context.scores.cutoff,
         "contacts": table.height,
         "customers": table["customer_id"].n_unique(),
         "value": value,
@@ -187,10 +187,10 @@ def answer(
         *_prices(priced),
     ]
     more = {"campaigns": by_campaign, "prices": priced, "customs": compared}
-    return Answer("campaign", table, said, by_campaign, summary, picture(plan, rivals, priced), more)
+    return DecisionResult("campaign", table, said, by_campaign, summary, picture(plan, rivals, priced), more)
 
 
-def _beside(ours: float, rival: Custom) -> str:
+def _beside(ours: float, rival: Heuristic) -> str:
     if rival.broken:
         return f"but {rival.broken:,} of its {rival.contacts:,} contacts break a rule"
     more = f"the plan earns {round(ours / rival.value - 1, 3) + 0.0:+.1%}" if rival.value > 0 else "it earns nothing"
@@ -202,22 +202,22 @@ def _prices(priced: pl.DataFrame) -> list[str]:
     return [f"one more of {row['rule']} is worth {row['shadow_price']:,.4f}" for row in best.to_dicts()]
 
 
-def contacts_table(evidence: Evidence, asked: Request, picks: np.ndarray) -> pl.DataFrame:
+def contacts_table(context: DecisionContext, asked: Request, picks: np.ndarray) -> pl.DataFrame:
     """One row per contact, by day and campaign, the best first."""
     row, place = np.nonzero(picks >= 0)
     slot = picks[row, place].astype(np.int64)
     column = asked.problem.calendar.campaign[slot]
-    offer = np.array([evidence.offer(campaign.offer) for campaign in asked.campaigns])[column]
+    offer = np.array([context.offer(campaign.offer) for campaign in asked.campaigns])[column]
     net = asked.problem.value[row, column] * asked.problem.calendar.weight[slot] - asked.problem.cost[slot]
     campaigns = asked.campaigns
     table = pl.DataFrame(
         {
-            "customer_id": evidence.scores.customer[row],
+            "customer_id": context.scores.customer[row],
             "day": [to_date(asked.first + d) for d in asked.slot_day[slot].tolist()],
             "campaign": [campaigns[c].name for c in column],
             "offer_id": [campaigns[c].offer for c in column],
             "channel": pl.Series([campaigns[c].channel for c in column], dtype=pl.String),
-            "score": evidence.scores.probability[row, offer],
+            "score": context.scores.probability[row, offer],
             "expected_value": net,
             "pinned": [campaigns[c].pinned for c in column],
         },
@@ -243,7 +243,7 @@ def campaign_table(asked: Request, picks: np.ndarray, table: pl.DataFrame) -> pl
     )
 
 
-def picture(plan: Plan, rivals: list[Custom], priced: pl.DataFrame) -> Any:
+def picture(plan: Plan, rivals: list[Heuristic], priced: pl.DataFrame) -> Any:
     def draw(figure: Any) -> None:
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
         bars = [("this plan", plan.value, 0), *((r.name, r.value, r.broken) for r in rivals)]

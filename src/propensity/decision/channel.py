@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.decision.answer import Answer
-from propensity.decision.behaviour import purchases
-from propensity.decision.evidence import Evidence
-from propensity.decision.past import Past
+from propensity.decision.context import DecisionContext
+from propensity.decision.history import PurchaseHistory
 from propensity.decision.picture import COLOURS, short
+from propensity.decision.result import DecisionResult
+from propensity.decision.rfm import purchases
 from propensity.errors import ConfigurationError
 
 ANY = "any"
@@ -53,11 +53,11 @@ class Channel:
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"decision.{name}={getattr(self, name)} must be above 0")
 
-    def __call__(self, evidence: Evidence) -> Answer:
-        scores = evidence.scores
+    def __call__(self, context: DecisionContext) -> DecisionResult:
+        scores = context.scores
         strong = np.argsort(-scores.revenue.sum(axis=0, dtype=float), kind="stable")[: self.count]
-        chosen = strong if self.offers is None else np.array([evidence.offer(name) for name in self.offers])
-        names, share = self.shares(evidence, [scores.offer[m] for m in chosen])
+        chosen = strong if self.offers is None else np.array([context.offer(name) for name in self.offers])
+        names, share = self.shares(context, [scores.offer[m] for m in chosen])
         cost = self.cost or {}
         if unknown := sorted(set(cost) - set(names)):
             raise ConfigurationError(
@@ -66,7 +66,7 @@ class Channel:
         money = scores.revenue[:, chosen].astype(np.float64)
         costs = np.array([cost.get(name, self.usual) for name in names])
         worth = self.margin * money[:, :, None] * share - costs
-        worth = np.where(self.allowed(evidence, names)[:, None, :], worth, -np.inf)
+        worth = np.where(self.allowed(context, names)[:, None, :], worth, -np.inf)
         best, value = worth.argmax(axis=2), worth.max(axis=2)
         sent = value > 0
         n, m = money.shape
@@ -102,33 +102,33 @@ class Channel:
             said.append(f"the customers' shares of {', '.join(names)} are counted from the log's last year")
         else:
             said.append("no purchase of the last year names a channel; map one with data.source.columns.channel")
-        return Answer("channel", table, said, counted, summary, picture(counted, names), {"channels": counted})
+        return DecisionResult("channel", table, said, counted, summary, picture(counted, names), {"channels": counted})
 
-    def shares(self, evidence: Evidence, offers: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    def shares(self, context: DecisionContext, offers: Sequence[str]) -> tuple[list[str], np.ndarray]:
         """Channels, and the chance of each given a purchase (N, M, C): counted, or learned by the network."""
-        scores = evidence.scores
+        scores = context.scores
         if self.learned:
-            if evidence.shares is None:
+            if context.shares is None:
                 raise ConfigurationError(
                     f"no shares of {scores.cutoff} in channels.parquet beside the scores; score again with a network "
                     "that learned channels, or leave decision.learned out"
                 )
-            n, k = evidence.shares.share.shape
-            share = np.broadcast_to(evidence.shares.share[:, None, :], (n, len(offers), k))
-            return list(evidence.shares.channel), share
-        if evidence.past is None:
+            n, k = context.shares.share.shape
+            share = np.broadcast_to(context.shares.share[:, None, :], (n, len(offers), k))
+            return list(context.shares.channel), share
+        if context.past is None:
             raise ConfigurationError("habits of channels need the event log; give log=<folder>")
-        return habits(evidence.past, scores.customer, offers, self.own, self.shared)
+        return habits(context.past, scores.customer, offers, self.own, self.shared)
 
-    def allowed(self, evidence: Evidence, names: list[str]) -> np.ndarray:
+    def allowed(self, context: DecisionContext, names: list[str]) -> np.ndarray:
         """(N, C) who may be written to through which channel."""
-        known = [] if evidence.customers is None else evidence.customers.columns
-        masks = [evidence.reachable(name if f"consent_{name}" in known else None) for name in names]
+        known = [] if context.customers is None else context.customers.columns
+        masks = [context.reachable(name if f"consent_{name}" in known else None) for name in names]
         return np.stack(masks, axis=1)
 
 
 def habits(
-    past: Past, customer: np.ndarray, offers: Sequence[str], own: float, shared: float
+    past: PurchaseHistory, customer: np.ndarray, offers: Sequence[str], own: float, shared: float
 ) -> tuple[list[str], np.ndarray]:
     """Channels that purchases of the last year came through, and the chance of each given a purchase: (N, M, C).
 

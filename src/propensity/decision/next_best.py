@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import to_date
-from propensity.decision.answer import Answer
 from propensity.decision.campaign import contacts_table
-from propensity.decision.custom import joined, obeying_picks, of_picks, pin, turns
-from propensity.decision.evidence import Evidence, lot
+from propensity.decision.context import DecisionContext, tie_break
 from propensity.decision.picture import BLUE, COLOURS, short
-from propensity.decision.planner import solve
-from propensity.decision.request import Campaign, Request, Rules, campaign_of, request
+from propensity.decision.plan.heuristic import joined, obeying_picks, of_picks, pin, turns
+from propensity.decision.plan.planner import solve
+from propensity.decision.plan.request import Campaign, Request, Rules, campaign_of, request
+from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError
 
 
@@ -24,7 +24,7 @@ from propensity.errors import ConfigurationError
 class NextBest:
     """A journey for every customer: which campaign on which day, or none.
 
-    campaigns: settings of `propensity.decision.request.Campaign`; None: the `count` offers with the highest expected
+    campaigns: settings of `decision.plan.request.Campaign`; None: the `count` offers with the highest expected
     revenue, each on any day of `days`. priority: names of campaigns in the order of the fixed list that the journeys
     are compared with; None: by their settings, else as listed. day, week, rolling: contact caps. fade: how much of a
     message's value is left each day later it goes out; at 1 all days are alike and the earliest are taken.
@@ -50,20 +50,20 @@ class NextBest:
             raise ConfigurationError(f"decision.fade={self.fade} is no share; give more than 0 and at most 1")
         self.rules = Rules(self.day, self.week, self.rolling, self.capacity or {})
 
-    def __call__(self, evidence: Evidence) -> Answer:
-        asked = self.journeys(evidence)
-        pinned = pin(asked, evidence.scores.customer)
-        plan = solve(pinned.asked.problem, evidence.seed)
+    def __call__(self, context: DecisionContext) -> DecisionResult:
+        asked = self.journeys(context)
+        pinned = pin(asked, context.scores.customer)
+        plan = solve(pinned.asked.problem, context.seed)
         picks = joined(plan, pinned)
-        fixed = self.fixed(asked, evidence.scores.customer)
-        table = contacts_table(evidence, asked, picks).sort("customer_id", "day", "campaign")
-        first = next_table(evidence, table)
+        fixed = self.fixed(asked, context.scores.customer)
+        table = contacts_table(context, asked, picks).sort("customer_id", "day", "campaign")
+        first = next_table(context, table)
         ours, theirs = of_picks("journeys", asked.problem, picks), of_picks("list", asked.problem, fixed)
         bound = plan.bound + pinned.value
         summary = {
             "decision": "next_best",
-            "cutoff": evidence.scores.cutoff,
-            "customers": evidence.scores.customer.size,
+            "cutoff": context.scores.cutoff,
+            "customers": context.scores.customer.size,
             "written_to": table["customer_id"].n_unique(),
             "contacts": table.height,
             "value": ours.value,
@@ -78,25 +78,25 @@ class NextBest:
         ]
         counted = first.group_by("next_campaign").agg(customers=pl.len(), value=pl.col("expected_value").sum())
         shown = counted.with_columns(pl.col("next_campaign").fill_null("none")).sort("customers", descending=True)
-        more = {"journey": table, "fixed_list": contacts_table(evidence, asked, fixed)}
+        more = {"journey": table, "fixed_list": contacts_table(context, asked, fixed)}
         drawn = picture(asked, table, ours.value, theirs.value, self.days)
-        return Answer("next_best", first, said, shown, summary, drawn, more)
+        return DecisionResult("next_best", first, said, shown, summary, drawn, more)
 
-    def journeys(self, evidence: Evidence) -> Request:
+    def journeys(self, context: DecisionContext) -> Request:
         """The planning problem: each campaign on each of its days, worth less the later."""
-        wanted = self.wanted(evidence)
-        asked = request(evidence, wanted, self.rules, self.margin, self.cost)
+        wanted = self.wanted(context)
+        asked = request(context, wanted, self.rules, self.margin, self.cost)
         calendar = asked.problem.calendar
         weight = calendar.weight * self.fade**asked.slot_day
         return asked._replace(problem=asked.problem._replace(calendar=calendar._replace(weight=weight)))
 
-    def wanted(self, evidence: Evidence) -> list[Campaign]:
+    def wanted(self, context: DecisionContext) -> list[Campaign]:
         if self.campaigns is not None:
             made = [campaign_of(given) for given in self.campaigns]
         else:
-            revenue = evidence.scores.revenue.sum(axis=0, dtype=float)
+            revenue = context.scores.revenue.sum(axis=0, dtype=float)
             best = np.argsort(-revenue, kind="stable")[: self.count]
-            made = [Campaign(evidence.scores.offer[m], days=list(range(self.days))) for m in best]
+            made = [Campaign(context.scores.offer[m], days=list(range(self.days))) for m in best]
         if self.priority is not None:
             names = [campaign.name for campaign in made]
             if unknown := [name for name in self.priority if name not in names]:
@@ -113,11 +113,13 @@ class NextBest:
         the caps allow, whatever it is worth."""
         problem = asked.problem
         row, slot = np.nonzero(np.isfinite(problem.value[:, problem.calendar.campaign]))
-        order = np.lexsort((lot(customer)[row], turns(asked)[problem.calendar.campaign[slot]], asked.slot_day[slot]))
+        order = np.lexsort(
+            (tie_break(customer)[row], turns(asked)[problem.calendar.campaign[slot]], asked.slot_day[slot])
+        )
         return obeying_picks(problem, row[order], slot[order])
 
 
-def next_table(evidence: Evidence, table: pl.DataFrame) -> pl.DataFrame:
+def next_table(context: DecisionContext, table: pl.DataFrame) -> pl.DataFrame:
     """One row per customer: the first message, or null, and the value and length of the whole journey."""
     grouped = table.sort("day", "campaign").group_by("customer_id", maintain_order=True)
     first = grouped.agg(
@@ -129,7 +131,7 @@ def next_table(evidence: Evidence, table: pl.DataFrame) -> pl.DataFrame:
         messages=pl.len(),
         journey_value=pl.col("expected_value").sum(),
     )
-    ids = pl.DataFrame({"customer_id": evidence.scores.customer})
+    ids = pl.DataFrame({"customer_id": context.scores.customer})
     joined_ = ids.join(first, on="customer_id", how="left", maintain_order="left")
     return joined_.with_columns(
         pl.col("messages").fill_null(0), pl.col("journey_value", "expected_value").fill_null(0.0)

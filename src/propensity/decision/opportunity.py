@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 from markupsafe import Markup
 
-from propensity.decision.answer import Answer, cell
-from propensity.decision.behaviour import standing
-from propensity.decision.evidence import Evidence
+from propensity.decision.context import DecisionContext
 from propensity.decision.picture import INK, ORANGE, short
+from propensity.decision.result import DecisionResult, cell
+from propensity.decision.rfm import standing
 from propensity.errors import ConfigurationError, InfeasibleError
 
 
@@ -40,19 +40,19 @@ class Opportunity:
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"decision.{name}={getattr(self, name)} shows nothing; give 1 or more")
 
-    def __call__(self, evidence: Evidence) -> Answer:
-        money = evidence.scores.revenue.astype(np.float64)
+    def __call__(self, context: DecisionContext) -> DecisionResult:
+        money = context.scores.revenue.astype(np.float64)
         if not money.sum() > 0:
             raise InfeasibleError("the scores expect no revenue of any offer; score another date")
-        table = self.offers(evidence, money)
-        heat = self.heat(evidence, money)
+        table = self.offers(context, money)
+        heat = self.heat(context, money)
         gems = table.filter("gem").head(self.gems)
         small = max(1, round(self.share * money.shape[0]))
         summary = {
             "decision": "opportunity",
-            "cutoff": evidence.scores.cutoff,
+            "cutoff": context.scores.cutoff,
             "customers_in_the_group": small,
-            "trend_against": self.trend_words(evidence),
+            "trend_against": self.trend_words(context),
             "gems": gems["offer_id"].to_list(),
             "offers": table.to_dicts(),
         }
@@ -65,10 +65,10 @@ class Opportunity:
         said.append(f"trend: {summary['trend_against']}")
         columns = ("offer_id", "demand", "concentration", "trend", "group_each")
         shown = gems.select(*columns) if gems.height else table.select(*columns)
-        drawn, written = picture(table, heat, small), page(table, heat, evidence.scores.cutoff, small, summary)
-        return Answer("opportunity", table, said, shown, summary, drawn, {"heat": heat}, written)
+        drawn, written = picture(table, heat, small), page(table, heat, context.scores.cutoff, small, summary)
+        return DecisionResult("opportunity", table, said, shown, summary, drawn, {"heat": heat}, written)
 
-    def offers(self, evidence: Evidence, money: np.ndarray) -> pl.DataFrame:
+    def offers(self, context: DecisionContext, money: np.ndarray) -> pl.DataFrame:
         """One row per offer, gems first: demand, concentration, trend, what a customer of the group is expected to pay.
 
         A gem is off the best-seller list, and both its concentration and the demand in its group are above the median.
@@ -76,13 +76,13 @@ class Opportunity:
         small = max(1, round(self.share * money.shape[0]))
         top = np.partition(money, money.shape[0] - small, axis=0)[money.shape[0] - small :].sum(axis=0)
         demand = money.sum(axis=0)
-        before = self.before(evidence)
+        before = self.before(context)
         trend = None if before is None else np.where(before > 0, demand / np.maximum(before, 1e-12) - 1, np.nan)
         table = pl.DataFrame(
             {
-                "offer_id": list(evidence.scores.offer),
+                "offer_id": list(context.scores.offer),
                 "demand": demand,
-                "buyers": evidence.scores.probability.sum(axis=0, dtype=np.float64),
+                "buyers": context.scores.probability.sum(axis=0, dtype=np.float64),
                 "concentration": np.where(demand > 0, top / np.maximum(demand, 1e-12), np.nan),
                 "trend": pl.Series(trend if trend is not None else [None] * demand.size, dtype=pl.Float64),
                 "group_demand": top,
@@ -99,30 +99,30 @@ class Opportunity:
             "gem", "group_demand", "offer_id", descending=[True, True, False]
         )
 
-    def before(self, evidence: Evidence) -> np.ndarray | None:
+    def before(self, context: DecisionContext) -> np.ndarray | None:
         """(M,) what a horizon sold of late: the mean of 91 days of the log, else what the scores before expected."""
-        scores = evidence.scores
-        if evidence.past is not None:
-            row = evidence.past.rows(scores.customer)
-            spent = np.nan_to_num(evidence.past.pairs(row, scores.offer, "spend_91")).sum(axis=0, dtype=np.float64)
-            recent: np.ndarray = spent * evidence.past.horizon / 91
+        scores = context.scores
+        if context.past is not None:
+            row = context.past.rows(scores.customer)
+            spent = np.nan_to_num(context.past.pairs(row, scores.offer, "spend_91")).sum(axis=0, dtype=np.float64)
+            recent: np.ndarray = spent * context.past.horizon / 91
             return recent
-        if not evidence.earlier:
+        if not context.earlier:
             return None
-        last = evidence.earlier[-1]
+        last = context.earlier[-1]
         sold = dict(zip(last.offer, last.revenue.sum(axis=0, dtype=np.float64), strict=True))
         return np.array([sold.get(name, 0.0) for name in scores.offer])
 
-    def trend_words(self, evidence: Evidence) -> str:
-        if evidence.past is not None:
+    def trend_words(self, context: DecisionContext) -> str:
+        if context.past is not None:
             return "expected demand against what as many days sold on average in the 91 before"
-        if evidence.earlier:
-            return f"expected demand against that of {evidence.earlier[-1].cutoff}"
+        if context.earlier:
+            return f"expected demand against that of {context.earlier[-1].cutoff}"
         return "unknown without a log or scores of an earlier date"
 
-    def heat(self, evidence: Evidence, money: np.ndarray) -> pl.DataFrame:
+    def heat(self, context: DecisionContext, money: np.ndarray) -> pl.DataFrame:
         """group, category, expected revenue a customer, and index: times that of all customers."""
-        groups, names, member = self.segments(evidence), *self.categories(evidence, money)
+        groups, names, member = self.segments(context), *self.categories(context, money)
         total = money @ member
         overall = np.maximum(total.mean(axis=0), 1e-12)
         rows = []
@@ -135,14 +135,14 @@ class Opportunity:
         schema = ["group", "customers", "category", "revenue_each", "index"]
         return pl.DataFrame(rows, schema=schema, orient="row")
 
-    def segments(self, evidence: Evidence) -> dict[str, np.ndarray]:
+    def segments(self, context: DecisionContext) -> dict[str, np.ndarray]:
         """Masks (N,) of customers by group; conditions on columns that are not there are left out."""
-        table, everybody = None, np.ones(evidence.scores.customer.size, bool)
-        if evidence.past is None:
-            table = evidence.customers
+        table, everybody = None, np.ones(context.scores.customer.size, bool)
+        if context.past is None:
+            table = context.customers
         else:
-            found = standing(evidence.past, {}).table.with_columns(pl.col("customer_id").cast(pl.String))
-            ids = pl.DataFrame({"customer_id": [str(c) for c in evidence.scores.customer.tolist()]})
+            found = standing(context.past, {}).table.with_columns(pl.col("customer_id").cast(pl.String))
+            ids = pl.DataFrame({"customer_id": [str(c) for c in context.scores.customer.tolist()]})
             table = ids.join(found, on="customer_id", how="left", maintain_order="left")
         masks = {}
         for name, rule in self.groups.items() if table is not None else ():
@@ -157,9 +157,9 @@ class Opportunity:
             masks[name] = kept.to_numpy()
         return masks or {"everybody": everybody}
 
-    def categories(self, evidence: Evidence, money: np.ndarray) -> tuple[list[str], np.ndarray]:
+    def categories(self, context: DecisionContext, money: np.ndarray) -> tuple[list[str], np.ndarray]:
         """Names and the offers in each: (M, K) of 0 and 1. An offer belongs where most of its items do."""
-        offers, past = evidence.scores.offer, evidence.past
+        offers, past = context.scores.offer, context.past
         items = None if past is None else past.log.items
         column = self.category or ("department" if items is not None and "department" in items.columns else None)
         if column is None or past is None or items is None:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from propensity.decision.answer import Answer
-from propensity.decision.evidence import Evidence, best_first
+from propensity.decision.context import DecisionContext, best_first
 from propensity.decision.picture import BLUE, ORANGE, short
+from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError
 
 WORK = 3e8  # pairs x customers up to which every pair gets its joint campaign; else pairs of the strongest offers
@@ -43,8 +43,8 @@ class Overlap:
         if not self.cost >= 0:
             raise ConfigurationError(f"decision.cost={self.cost} is below 0; give 0 or more")
 
-    def __call__(self, evidence: Evidence) -> Answer:
-        scores = evidence.scores
+    def __call__(self, context: DecisionContext) -> DecisionResult:
+        scores = context.scores
         if len(scores.offer) < 2:
             raise ConfigurationError(f"{len(scores.offer)} offer cannot overlap; score two or more")
         money = scores.revenue.astype(np.float64)
@@ -54,7 +54,7 @@ class Overlap:
         correlation = rank_correlation(money)
         tree = linkage(common)
         strong = np.argsort(-money.sum(axis=0), kind="stable")
-        first, second = self.asked(evidence, common, strong)
+        first, second = self.asked(context, common, strong)
         pairs = self.pairs(money, member, strong, (first, second), size)
         table = pl.DataFrame(
             {
@@ -94,11 +94,11 @@ class Overlap:
         ]
         shown = table.select("offer_a", "offer_b", "common", "rank_correlation", "advice")
         drawn = picture(common[np.ix_(tree.order, tree.order)], money, member, first, second, scores.offer)
-        return Answer("overlap", table, said, shown, summary, drawn, {"groups": groups})
+        return DecisionResult("overlap", table, said, shown, summary, drawn, {"groups": groups})
 
-    def asked(self, evidence: Evidence, common: np.ndarray, strong: np.ndarray) -> tuple[int, int]:
+    def asked(self, context: DecisionContext, common: np.ndarray, strong: np.ndarray) -> tuple[int, int]:
         if self.offers is not None:
-            return evidence.offer(self.offers[0]), evidence.offer(self.offers[1])
+            return context.offer(self.offers[0]), context.offer(self.offers[1])
         top = strong[:10]
         alike = common[np.ix_(top, top)] - 2 * np.eye(top.size)
         a, b = divmod(int(alike.argmax()), top.size)

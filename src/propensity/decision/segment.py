@@ -10,19 +10,19 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import to_date
-from propensity.decision.answer import Answer
-from propensity.decision.behaviour import matrix, standing
-from propensity.decision.centroid import Fit, adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus
-from propensity.decision.evidence import Evidence, aligned, read
-from propensity.decision.past import Past
+from propensity.decision.context import DecisionContext, aligned, read
+from propensity.decision.history import PurchaseHistory
+from propensity.decision.kmeans import KMeansFit, adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus
 from propensity.decision.picture import BLUE, INK, ORANGE, short
+from propensity.decision.result import DecisionResult
+from propensity.decision.rfm import matrix, standing
 from propensity.errors import ConfigurationError, DataError
 
 REACH = 4.0  # standard deviations beyond which a customer is no further away
 FAVOURITES = 3
 
 
-class Scale(NamedTuple):
+class Standardisation(NamedTuple):
     """Mean and standard deviation (F,) of features at the date they were fitted."""
 
     mean: np.ndarray
@@ -64,36 +64,36 @@ class Segment:
             if getattr(self, name) < low:
                 raise ConfigurationError(f"decision.{name}={getattr(self, name)} is too few; give {low} or more")
 
-    def __call__(self, evidence: Evidence) -> Answer:
-        table, row = self.customers(evidence)
-        states = self.columns(evidence, table)
+    def __call__(self, context: DecisionContext) -> DecisionResult:
+        table, row = self.customers(context)
+        states = self.columns(context, table)
         most = max(self.most, self.k or 1)
         if table.height < most:
             lower = "most" if most == self.most else "k"
             raise ConfigurationError(f"{table.height} customers cannot be {most} segments; lower decision.{lower}")
         features, names = matrix(table) if states is None else matrix(states)
         deviation = features.std(axis=0)
-        scale = Scale(features.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
-        fits = fit_all(scale(features), most, self.restarts, evidence.seed)
+        scale = Standardisation(features.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
+        fits = fit_all(scale(features), most, self.restarts, context.seed)
         curve = pl.DataFrame([(f.k, f.inertia, f.silhouette, f.stability) for f in fits], schema=CURVE, orient="row")
         chosen = fits[(self.k or knee(curve["inertia"].to_numpy())) - 1]
         spend = table["spend_91"].to_numpy() if "spend_91" in table.columns else None
         chosen = by_spend(chosen, spend)
-        profiles = profile(evidence, table, row, chosen)
+        profiles = profile(context, table, row, chosen)
         named = self.named_segments(table)
         moved = None
-        if evidence.past is not None and states is None:
-            moved = migrate(evidence.past, self, chosen.k, evidence.seed)
-        return self.answer(evidence, table, chosen, curve, profiles, named, moved, names)
+        if context.past is not None and states is None:
+            moved = migrate(context.past, self, chosen.k, context.seed)
+        return self.result(context, table, chosen, curve, profiles, named, moved, names)
 
-    def customers(self, evidence: Evidence) -> tuple[pl.DataFrame, np.ndarray | None]:
+    def customers(self, context: DecisionContext) -> tuple[pl.DataFrame, np.ndarray | None]:
         """Behaviour of the customers of the scores, and their rows of the log; without a log, the customers table."""
-        if evidence.past is None:
-            if evidence.customers is None:
+        if context.past is None:
+            if context.customers is None:
                 raise ConfigurationError("segments need the event log or a table of customers; give log= or customers=")
-            return evidence.customers, None
-        found = standing(evidence.past, self.shares)
-        kept = np.isin(found.table["customer_id"].to_numpy(), evidence.scores.customer)
+            return context.customers, None
+        found = standing(context.past, self.shares)
+        kept = np.isin(found.table["customer_id"].to_numpy(), context.scores.customer)
         return found.table.filter(pl.Series(kept)), found.row[kept]
 
     @property
@@ -101,7 +101,7 @@ class Segment:
         """Why there is no migration."""
         return "migration is unknown without a log" if self.states is None else "migration is told of behaviour only"
 
-    def columns(self, evidence: Evidence, table: pl.DataFrame) -> pl.DataFrame | None:
+    def columns(self, context: DecisionContext, table: pl.DataFrame) -> pl.DataFrame | None:
         """The states of the customers, where a table of them is given."""
         if self.states is None:
             return None
@@ -111,7 +111,7 @@ class Segment:
         if lacking.any():
             raise DataError(
                 f"{self.states} lacks {lacking.sum():,} of {table.height:,} customers, such as "
-                f"{found.filter(lacking)['customer_id'][0]}; write it again for {evidence.scores.cutoff}"
+                f"{found.filter(lacking)['customer_id'][0]}; write it again for {context.scores.cutoff}"
             )
         return found
 
@@ -133,17 +133,17 @@ class Segment:
         ]
         return pl.DataFrame(found)
 
-    def answer(
+    def result(
         self,
-        evidence: Evidence,
+        context: DecisionContext,
         table: pl.DataFrame,
-        fit: Fit,
+        fit: KMeansFit,
         curve: pl.DataFrame,
         profiles: pl.DataFrame,
         named: pl.DataFrame,
         moved: Migration | None,
         features: list[str],
-    ) -> Answer:
+    ) -> DecisionResult:
         lists = pl.DataFrame({"customer_id": table["customer_id"], "segment": fit.label + 1}).hstack(named)
         sizes = pl.DataFrame(
             {"named": named.columns, "customers": [c.sum() if c.null_count() == 0 else None for c in named]},
@@ -151,7 +151,7 @@ class Segment:
         )
         summary = {
             "decision": "segment",
-            "cutoff": evidence.scores.cutoff,
+            "cutoff": context.scores.cutoff,
             "k": fit.k,
             "chosen_by": "decision.k" if self.k else "knee of the inertia",
             "features": features,
@@ -168,7 +168,7 @@ class Segment:
             more["migration"] = moved.table
         columns = ("segment", "customers", "share", "revenue_share", "revenue_each", "recency", "orders")
         shown = profiles.select(c for c in columns if c in profiles.columns)
-        return Answer(
+        return DecisionResult(
             "segment", lists, said, shown, summary, picture(curve, fit.k, profiles, moved, self.unmoved), more
         )
 
@@ -176,7 +176,7 @@ class Segment:
 CURVE = {"k": pl.Int64, "inertia": pl.Float64, "silhouette": pl.Float64, "stability": pl.Float64}
 
 
-def by_spend(fit: Fit, spend: np.ndarray | None) -> Fit:
+def by_spend(fit: KMeansFit, spend: np.ndarray | None) -> KMeansFit:
     """The fit with its segments numbered by mean spend, the highest first (without one, by size)."""
     weight = np.ones(fit.label.size) if spend is None else np.nan_to_num(spend.astype(float))
     size = np.bincount(fit.label, minlength=fit.k)
@@ -187,16 +187,16 @@ def by_spend(fit: Fit, spend: np.ndarray | None) -> Fit:
     return fit._replace(centre=fit.centre[order], label=number[fit.label])
 
 
-def profile(evidence: Evidence, table: pl.DataFrame, row: np.ndarray | None, fit: Fit) -> pl.DataFrame:
+def profile(context: DecisionContext, table: pl.DataFrame, row: np.ndarray | None, fit: KMeansFit) -> pl.DataFrame:
     """One row per segment: size, revenue of 91 days, recency, orders, what it buys more and less of than others, and
     the revenue expected of it."""
     rows = []
-    ids = {str(c): n for n, c in enumerate(evidence.scores.customer.tolist())}
+    ids = {str(c): n for n, c in enumerate(context.scores.customer.tolist())}
     place = np.array([ids[str(c)] for c in table["customer_id"]])
-    expected = evidence.scores.revenue.sum(axis=1, dtype=float)[place]
+    expected = context.scores.revenue.sum(axis=1, dtype=float)[place]
     spent = None
-    if row is not None and evidence.past is not None:
-        spent = np.nan_to_num(evidence.past.pairs(row, evidence.scores.offer, "spend_182"))
+    if row is not None and context.past is not None:
+        spent = np.nan_to_num(context.past.pairs(row, context.scores.offer, "spend_182"))
     money = table["spend_91"].fill_null(0.0).to_numpy() if "spend_91" in table.columns else expected
     for c in range(fit.k):
         inside = fit.label == c
@@ -213,7 +213,7 @@ def profile(evidence: Evidence, table: pl.DataFrame, row: np.ndarray | None, fit
             if column in table.columns:
                 found[name] = table[column].filter(pl.Series(inside)).median()
         if spent is not None:
-            found |= favourites(spent, inside, evidence.scores.offer)
+            found |= favourites(spent, inside, context.scores.offer)
         rows.append(found)
     return pl.DataFrame(rows, infer_schema_length=None)
 
@@ -273,7 +273,7 @@ class Migration(NamedTuple):
         ]
 
 
-def migrate(past: Past, rule: Segment, k: int, seed: int) -> Migration | None:
+def migrate(past: PurchaseHistory, rule: Segment, k: int, seed: int) -> Migration | None:
     """Segments fixed at the earlier date, followed to the later one; None if the log does not reach back."""
     then = past.at(past.day - rule.before)
     if then.log.purchasers(then.day).size < max(k, 2):
@@ -281,7 +281,7 @@ def migrate(past: Past, rule: Segment, k: int, seed: int) -> Migration | None:
     tables = [alive(standing(at, {}).table, rule.alive) for at in (then, past)]
     features = [matrix(table)[0] for table in tables]
     deviation = features[0].std(axis=0)
-    scale = Scale(features[0].mean(axis=0), np.where(deviation > 0, deviation, 1.0))
+    scale = Standardisation(features[0].mean(axis=0), np.where(deviation > 0, deviation, 1.0))
     first, second = (scale(x) for x in features)
     fixed = by_spend(best_of(first, k, rule.restarts, seed), tables[0]["spend_91"].to_numpy())
     later, inertia = assigned(second, fixed.centre)
@@ -302,11 +302,11 @@ def alive(table: pl.DataFrame, days: int) -> pl.DataFrame:
     return table.filter(pl.col("recency") <= days)
 
 
-def best_of(row: np.ndarray, k: int, restarts: int, seed: int) -> Fit:
+def best_of(row: np.ndarray, k: int, restarts: int, seed: int) -> KMeansFit:
     """The best of some restarts on all rows."""
     random = np.random.default_rng(seed)
     found = min((lloyd(row, plus_plus(row, k, random)) for _ in range(restarts)), key=lambda fit: fit[2])
-    return Fit(*found, 1.0, float("nan"))
+    return KMeansFit(*found, 1.0, float("nan"))
 
 
 def frame_of(table: pl.DataFrame, label: np.ndarray) -> pl.DataFrame:

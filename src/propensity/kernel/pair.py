@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from propensity.kernel.event import Events, Sets
-from propensity.kernel.tally import (
+from propensity.kernel.accumulate import (
     DAYS,
     FIRST,
     GAP_LAST,
@@ -29,6 +28,7 @@ from propensity.kernel.tally import (
     forget,
     tally_events,
 )
+from propensity.kernel.event import Events, Sets
 from propensity.kernel.window import decay_table, first_at, window_table
 
 RHYTHM = (
@@ -81,27 +81,27 @@ def pair_windows(
     """
     n_offers, n_windows, at = out.shape[1], windows.size, 2 * windows.size + half_lives.size
     table, decay = window_table(windows), decay_table(half_lives)
-    sums, tally = np.zeros((n_offers, at)), np.zeros((n_offers, TOUCHED + 1))
+    sums, accumulate = np.zeros((n_offers, at)), np.zeros((n_offers, TOUCHED + 1))
     touched, nothing = np.empty(n_offers, np.int64), row_of_nothing(at)
     for m in range(n_offers):
-        forget(sums, tally, m)
+        forget(sums, accumulate, m)
     for b in range(customer.size):
         start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - hide_days[b])
         n_touched, newest = tally_events(
-            events, sets, start, end, cutoff, hide_offer[b], table, decay, half_lives, sums, tally, touched
+            events, sets, start, end, cutoff, hide_offer[b], table, decay, half_lives, sums, accumulate, touched
         )
         hidden = 1.0 if hide_days[b] > 0 else 0.0
         nothing[-1] = hidden
         for m in range(n_offers):
-            if tally[m, TOUCHED] == 0.0:
+            if accumulate[m, TOUCHED] == 0.0:
                 for p in range(nothing.size):
                     out[b, m, p] = nothing[p]
         for t in range(n_touched):
             m = touched[t]
             write_sums(out, b, m, sums, n_windows)
-            write_rhythm(out, b, m, at, tally, cutoff, newest)
+            write_rhythm(out, b, m, at, accumulate, cutoff, newest)
             out[b, m, at + 15] = hidden
-            forget(sums, tally, m)
+            forget(sums, accumulate, m)
         if hide_offer[b] >= 0:
             out[b, hide_offer[b], at + 15] = 1.0
     return out
@@ -130,29 +130,29 @@ def write_sums(out: np.ndarray, b: int, m: int, sums: np.ndarray, n_windows: int
 
 
 @njit(cache=True, nogil=True)
-def write_rhythm(out: np.ndarray, b: int, m: int, at: int, tally: np.ndarray, cutoff: int, newest: int) -> None:
+def write_rhythm(out: np.ndarray, b: int, m: int, at: int, accumulate: np.ndarray, cutoff: int, newest: int) -> None:
     """The columns `RHYTHM` but the last, from `at` on."""
     for p in range(at, at + 13):
         out[b, m, p] = np.nan
-    days = tally[m, DAYS]
+    days = accumulate[m, DAYS]
     out[b, m, at + 2] = days
-    out[b, m, at + 13] = tally[m, RETURNS]
-    out[b, m, at + 14] = tally[m, VIEWS]
+    out[b, m, at + 13] = accumulate[m, RETURNS]
+    out[b, m, at + 14] = accumulate[m, VIEWS]
     if days == 0:
         return
-    recency = cutoff - tally[m, LAST]
+    recency = cutoff - accumulate[m, LAST]
     out[b, m, at] = recency
-    out[b, m, at + 1] = cutoff - tally[m, FIRST]
+    out[b, m, at + 1] = cutoff - accumulate[m, FIRST]
     if days > 1:
-        gap = (tally[m, LAST] - tally[m, FIRST]) / (days - 1)
+        gap = (accumulate[m, LAST] - accumulate[m, FIRST]) / (days - 1)
         out[b, m, at + 3] = gap
-        out[b, m, at + 4] = np.sqrt(max(tally[m, GAP_SQ] / (days - 1) - gap * gap, 0.0))
-        out[b, m, at + 5] = tally[m, GAP_LAST]
+        out[b, m, at + 4] = np.sqrt(max(accumulate[m, GAP_SQ] / (days - 1) - gap * gap, 0.0))
+        out[b, m, at + 5] = accumulate[m, GAP_LAST]
         out[b, m, at + 6] = recency / gap
-    out[b, m, at + 7] = newest - tally[m, ORDER_LAST]
-    out[b, m, at + 8] = tally[m, ORDERS] / max(newest - tally[m, ORDER_FIRST] + 1, 1.0)
-    out[b, m, at + 9] = tally[m, SPEND] / days
-    out[b, m, at + 10] = tally[m, SPEND_LAST]
-    out[b, m, at + 11] = tally[m, UNITS] / days
-    gross = tally[m, SPEND] + tally[m, SAVED]
-    out[b, m, at + 12] = tally[m, SAVED] / gross if gross > 0 else 0.0
+    out[b, m, at + 7] = newest - accumulate[m, ORDER_LAST]
+    out[b, m, at + 8] = accumulate[m, ORDERS] / max(newest - accumulate[m, ORDER_FIRST] + 1, 1.0)
+    out[b, m, at + 9] = accumulate[m, SPEND] / days
+    out[b, m, at + 10] = accumulate[m, SPEND_LAST]
+    out[b, m, at + 11] = accumulate[m, UNITS] / days
+    gross = accumulate[m, SPEND] + accumulate[m, SAVED]
+    out[b, m, at + 12] = accumulate[m, SAVED] / gross if gross > 0 else 0.0

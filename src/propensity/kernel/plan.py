@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from propensity.kernel.contact import EDGE, Calendar, Desk, choose, desk, fits, price_slots
+from propensity.kernel.contact_cap import EDGE, Calendar, Workspace, choose, desk, fits, price_slots
 
 
 class Limits(NamedTuple):
@@ -43,7 +43,7 @@ def demand(
     used: np.ndarray,
     calendar: Calendar,
     price: np.ndarray,
-    band: np.ndarray,
+    bootstrap_interval: np.ndarray,
     load: np.ndarray,
     slope: np.ndarray,
     picks: np.ndarray,
@@ -60,7 +60,7 @@ def demand(
     """
     load[:] = 0.0
     slope[:] = 0.0
-    widest = band.max()
+    widest = bootstrap_interval.max()
     table = desk(calendar)
     own = np.empty(calendar.campaign.size, np.int64)
     total = 0.0
@@ -71,7 +71,7 @@ def demand(
         total += bound
         for k in range(count):
             load[own[k]] += 1.0
-        least = couple(calendar, table, band, slope)
+        least = couple(calendar, table, bootstrap_interval, slope)
         if regret.size:
             regret[n] = least
         if picks.shape[0]:
@@ -82,7 +82,7 @@ def demand(
 
 
 @njit(cache=True, nogil=True)
-def couple(calendar: Calendar, table: Desk, band: np.ndarray, slope: np.ndarray) -> float:
+def couple(calendar: Calendar, table: Workspace, bootstrap_interval: np.ndarray, slope: np.ndarray) -> float:
     """Adds one customer's near choices to slope; returns the smallest loss of giving up a contact (inf: has none).
 
     A day's last contact gives way to what is next best, and what is next on a day takes the place of the day's last
@@ -90,7 +90,7 @@ def couple(calendar: Calendar, table: Desk, band: np.ndarray, slope: np.ndarray)
     it would be seen from one side only. One loop, for a call a day with the desk would take longer than the sums.
     """
     rooms, takes, top, slot = table.room, table.take, table.top, table.slot
-    nobody, days, least, first = band.size, rooms.size, np.inf, 0
+    nobody, days, least, first = bootstrap_interval.size, rooms.size, np.inf, 0
     while first < days:
         last = first
         while last + 1 < days and (calendar.rolling or same_week(calendar, last + 1, first)):
@@ -111,16 +111,16 @@ def couple(calendar: Calendar, table: Desk, band: np.ndarray, slope: np.ndarray)
                 held, held_slot = top[d, take - 1], slot[d, take - 1]
                 least = min(least, held - max(following, high, 0.0))
                 if following <= 0.0 and high <= 0.0:
-                    add_pair(slope, held_slot, nobody, held, band)
+                    add_pair(slope, held_slot, nobody, held, bootstrap_interval)
                 elif high >= following and held_slot != low_slot:
-                    add_pair(slope, held_slot, high_slot, held - high, band)
+                    add_pair(slope, held_slot, high_slot, held - high, bootstrap_interval)
                 if take == room and following > -np.inf:
-                    add_pair(slope, next_slot, held_slot, held - following, band)
+                    add_pair(slope, next_slot, held_slot, held - following, bootstrap_interval)
             if take < room and following > -np.inf:
                 if high <= 0.0:
-                    add_pair(slope, next_slot, nobody, -following, band)
+                    add_pair(slope, next_slot, nobody, -following, bootstrap_interval)
                 elif low_slot >= 0:
-                    add_pair(slope, next_slot, low_slot, low - following, band)
+                    add_pair(slope, next_slot, low_slot, low - following, bootstrap_interval)
         first = last + 1
     return least
 
@@ -131,9 +131,9 @@ def same_week(calendar: Calendar, d: int, e: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def add_pair(slope: np.ndarray, a: int, b: int, margin: float, band: np.ndarray) -> None:
+def add_pair(slope: np.ndarray, a: int, b: int, margin: float, bootstrap_interval: np.ndarray) -> None:
     """Half a customer who would go from slot a to slot b for `margin`, if that lies within the band of either."""
-    width = band[a] if b == band.size else max(band[a], band[b])
+    width = bootstrap_interval[a] if b == bootstrap_interval.size else max(bootstrap_interval[a], bootstrap_interval[b])
     if 0.0 <= margin < width:  # in rolling weeks a dearer day may be blocked
         slope[a, a] += 0.5 / width
         slope[b, b] += 0.5 / width

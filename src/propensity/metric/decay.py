@@ -6,24 +6,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from propensity.metric.evaluation import evaluate
-from propensity.metric.truth import Prediction, Truth
+from propensity.metric.labels import Labels, Prediction
 
 FRESH = "0"
 
 
 def lift_decay(
-    truths: Sequence[Truth], aged: Mapping[int, Sequence[Prediction]], resamples: int, seed: int
+    all_labels: Sequence[Labels], aged: Mapping[int, Sequence[Prediction]], resamples: int, seed: int
 ) -> dict[str, Any]:
     """Revenue lift and AUC by age, what each age loses against age 0 on the same resamples, and when to train again.
 
     Args: truths, one per cutoff; aged, weeks since training -> one prediction per truth; 0 must be there.
     """
-    whole = [truth._replace(slices={"all": truth.slices["all"]}) for truth in truths]
+    whole = [labels._replace(slices={"all": labels.slices["all"]}) for labels in all_labels]
     made = {str(weeks): aged[weeks] for weeks in sorted(aged)}
     found = evaluate(whole, made, reference=FRESH, resamples=resamples, seed=seed)
     points = [_point(found, name) for name in made]
     every, sentence = retraining(points)
-    return {"points": points, "retrain_every_weeks": every, "sentence": sentence, "dates": [t.cutoff for t in truths]}
+    return {
+        "points": points,
+        "retrain_every_weeks": every,
+        "sentence": sentence,
+        "dates": [t.cutoff for t in all_labels],
+    }
 
 
 def retraining(points: Sequence[Mapping[str, Any]]) -> tuple[int | None, str]:
@@ -43,7 +48,7 @@ def retraining(points: Sequence[Mapping[str, Any]]) -> tuple[int | None, str]:
     from_here = next((place for place in range(len(older)) if all(proven[place:])), None)
     if from_here is None:
         weeks = int(older[-1]["weeks"])
-        seen = max(point["lost"]["smallest_seen"] for point in older)
+        seen = max(point["lost"]["minimum_detectable_effect"] for point in older)
         return weeks, (
             f"train again every {_weeks(weeks)} at least: no older model tried is proven to have lost revenue lift "
             f"(a loss of {seen:.2f} would have been seen)"

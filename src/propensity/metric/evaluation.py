@@ -9,14 +9,20 @@ import numpy as np
 
 from propensity.errors import DataError
 from propensity.metric.calibration import is_probability
-from propensity.metric.contest import contest, effective_customers, strongest
-from propensity.metric.interval import LOWER_IS_BETTER, band, resample_weights, smallest_seen, verdict
-from propensity.metric.panel import Panel, Yardstick, needed_buyers, panel, yardstick
-from propensity.metric.remark import remarks
+from propensity.metric.headline import effective_customers, headline, strongest
+from propensity.metric.interval import (
+    LOWER_IS_BETTER,
+    bootstrap_interval,
+    minimum_detectable_effect,
+    resample_weights,
+    verdict,
+)
+from propensity.metric.labels import Labels, Prediction, checked
+from propensity.metric.metric_table import EvalContext, MetricTable, eval_context, metric_table, needed_buyers
 from propensity.metric.summary import calibration_table, counts, curves, finite, offer_table
-from propensity.metric.truth import Prediction, Truth, checked
+from propensity.metric.warning import warnings
 
-__all__ = ["Prediction", "Truth", "evaluate"]
+__all__ = ["Labels", "Prediction", "evaluate"]
 
 Cells = dict[str, dict[str, dict[str, dict[str, Any]]]]  # cutoff or "mean" -> slice -> metric -> cell
 
@@ -24,13 +30,13 @@ Cells = dict[str, dict[str, dict[str, dict[str, Any]]]]  # cutoff or "mean" -> s
 class Judged(NamedTuple):
     """One model, measured at every cutoff."""
 
-    yards: list[Yardstick]
+    contexts: list[EvalContext]
     predictions: list[Prediction]
-    panels: dict[str, Panel]  # cutoff or "mean" -> slice -> metric -> (W,)
+    panels: dict[str, MetricTable]  # cutoff or "mean" -> slice -> metric -> (W,)
 
 
 def evaluate(
-    truths: Sequence[Truth],
+    all_labels: Sequence[Labels],
     predictions: Mapping[str, Sequence[Prediction]],
     *,
     reference: str,
@@ -50,54 +56,54 @@ def evaluate(
     """
     if not 0.0 < fraction <= 1.0:
         raise DataError(f"fraction is {fraction}; keep a share of the customers in (0, 1]")
-    truths, made = checked(truths, predictions, reference)
-    weights = resample_weights([truth.customer for truth in truths], resamples, seed)
-    yards = [yardstick(truth, weight, fraction) for truth, weight in zip(truths, weights, strict=True)]
-    judged = {name: _judged(name, yards, each, progress) for name, each in made.items()}
-    ours, our_predictions = judged[reference], zip(yards, made[reference], strict=True)
+    all_labels, made = checked(all_labels, predictions, reference)
+    weights = resample_weights([labels.customer for labels in all_labels], resamples, seed)
+    contexts = [eval_context(labels, weight, fraction) for labels, weight in zip(all_labels, weights, strict=True)]
+    judged = {name: _judged(name, contexts, each, progress) for name, each in made.items()}
+    ours, our_predictions = judged[reference], zip(contexts, made[reference], strict=True)
     models = {name: _model_cells(each) for name, each in judged.items()}
     differences = {name: _difference_cells(ours, each) for name, each in judged.items() if name != reference}
     against = None
-    if incumbent := strongest(models, reference):
-        cells, change = models[reference]["mean"]["all"], differences[incumbent]
-        against = contest(cells, change, incumbent, fraction, effective_customers(truths))
+    if baseline := strongest(models, reference):
+        cells, change = models[reference]["mean"]["all"], differences[baseline]
+        against = headline(cells, change, baseline, fraction, effective_customers(all_labels))
     return {
         "verdict": word(against) if against else None,
-        "contest": against,
-        "remarks": remarks(truths, made),
+        "headline": against,
+        "warnings": warnings(all_labels, made),
         "models": models,
         "differences": differences,
         "counts": {
-            yard.truth.cutoff: counts(yard, {name: each[place] for name, each in made.items()})
-            for place, yard in enumerate(yards)
+            context.labels.cutoff: counts(context, {name: each[place] for name, each in made.items()})
+            for place, context in enumerate(contexts)
         },
-        "curves": curves(yards, made),
-        "calibration": {name: calibration_table(truths, each) for name, each in made.items()},
-        "offers": {yard.truth.cutoff: offer_table(yard, each) for yard, each in our_predictions},
+        "curves": curves(contexts, made),
+        "calibration": {name: calibration_table(all_labels, each) for name, each in made.items()},
+        "offers": {context.labels.cutoff: offer_table(context, each) for context, each in our_predictions},
     }
 
 
-def word(contest: Mapping[str, Any]) -> str | None:
+def word(headline: Mapping[str, Any]) -> str | None:
     """The answer in a word; where nothing can be told, and the data are too few, that is the answer.
 
     >>> word({"verdict": None, "underpowered": True})
     'underpowered'
     """
-    return contest["verdict"] or ("underpowered" if contest["underpowered"] else None)
+    return headline["verdict"] or ("underpowered" if headline["underpowered"] else None)
 
 
 def _judged(
-    name: str, yards: list[Yardstick], predictions: list[Prediction], progress: Callable[[str], None] | None
+    name: str, contexts: list[EvalContext], predictions: list[Prediction], progress: Callable[[str], None] | None
 ) -> Judged:
-    panels: dict[str, Panel] = {}
-    for yard, prediction in zip(yards, predictions, strict=True):
+    panels: dict[str, MetricTable] = {}
+    for context, prediction in zip(contexts, predictions, strict=True):
         if progress:
-            progress(f"evaluating {name} at {yard.truth.cutoff}")
-        panels[yard.truth.cutoff] = panel(yard, prediction)
-    return Judged(yards, predictions, {"mean": _mean(list(panels.values())), **panels})
+            progress(f"evaluating {name} at {context.labels.cutoff}")
+        panels[context.labels.cutoff] = metric_table(context, prediction)
+    return Judged(contexts, predictions, {"mean": _mean(list(panels.values())), **panels})
 
 
-def _mean(panels: list[Panel]) -> Panel:
+def _mean(panels: list[MetricTable]) -> MetricTable:
     """The plain mean over cutoffs, undefined where one of them is."""
     return {
         name: {metric: np.mean([each[name][metric] for each in panels], axis=0) for metric in metrics}
@@ -118,8 +124,8 @@ def _difference_cells(ours: Judged, theirs: Judged) -> Cells:
         undefined = ours if np.isnan(values[0]) else theirs
         made = _cell(difference, lambda: _reason(undefined, cutoff, name, metric))
         known = made["low"] is not None
-        called = verdict(band(difference), metric in LOWER_IS_BETTER) if known else None
-        return made | {"smallest_seen": finite(smallest_seen(difference)), "verdict": called}
+        called = verdict(bootstrap_interval(difference), metric in LOWER_IS_BETTER) if known else None
+        return made | {"minimum_detectable_effect": finite(minimum_detectable_effect(difference)), "verdict": called}
 
     return _each_cell(ours, cell)
 
@@ -137,7 +143,7 @@ def _each_cell(judged: Judged, cell: Callable[[str, str, str, np.ndarray], dict[
 def _cell(values: np.ndarray, reason: Callable[[], str]) -> dict[str, Any]:
     if np.isnan(values[0]):
         return {"value": None, "low": None, "high": None, "reason": reason()}
-    value, low, high = (finite(number) for number in band(values))
+    value, low, high = (finite(number) for number in bootstrap_interval(values))
     if low is None:
         return {"value": value, "low": None, "high": None, "reason": "a point estimate, without resamples"}
     return {"value": value, "low": low, "high": high}
@@ -146,18 +152,18 @@ def _cell(values: np.ndarray, reason: Callable[[], str]) -> dict[str, Any]:
 def _reason(judged: Judged, cutoff: str, name: str, metric: str) -> str:
     """Why a metric is undefined there; for the mean, why it is at the first cutoff where it is."""
     if cutoff == "mean":
-        single = (yard.truth.cutoff for yard in judged.yards)
+        single = (context.labels.cutoff for context in judged.contexts)
         cutoff = next(each for each in single if np.isnan(judged.panels[each][name][metric][0]))
-    place = next(place for place, yard in enumerate(judged.yards) if yard.truth.cutoff == cutoff)
-    yard, probability = judged.yards[place], judged.predictions[place].probability
+    place = next(place for place, context in enumerate(judged.contexts) if context.labels.cutoff == cutoff)
+    context, probability = judged.contexts[place], judged.predictions[place].probability
     where = f"in slice {name!r} at {cutoff}"
     if metric in LOWER_IS_BETTER and not is_probability(probability):
         reach = f"from {probability.min():g} to {probability.max():g}"
         return f"probabilities reach {reach} at {cutoff}; calibrate them into [0, 1]"
-    if not yard.truth.slices[name].any():
+    if not context.labels.slices[name].any():
         return f"no pair lies {where}"
     if metric == "micro_auc":
         return f"all pairs bought, or none did, {where}"
-    if not yard.scored[name].any():
+    if not context.scored[name].any():
         return f"no offer has {needed_buyers(name)} buyers or more, and one customer who is not, {where}"
     return f"no revenue in the scored offers {where}"

@@ -12,7 +12,7 @@ import numpy as np
 
 from propensity.errors import DataError
 
-LOWER_IS_BETTER = frozenset({"logloss", "ece"})
+LOWER_IS_BETTER = frozenset({"log_loss", "ece"})
 SEEN = 1.96 + 0.84  # standard errors that a 95 % interval shows to differ from zero in four samples of five
 
 
@@ -39,7 +39,7 @@ def resample_weights(customers: Sequence[np.ndarray], resamples: int, seed: int)
     return [weight[np.searchsorted(union, ids)] for ids in customers]
 
 
-def band(values: np.ndarray, level: float = 0.95) -> Interval:
+def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> Interval:
     """Point estimate and the percentiles of the resamples, recentred on it: (1 + resamples,) -> Interval.
 
     A draw holds some customers twice, which biases some metrics (average precision and calibration error upwards);
@@ -56,7 +56,7 @@ def band(values: np.ndarray, level: float = 0.95) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def smallest_seen(values: np.ndarray) -> float:
+def minimum_detectable_effect(values: np.ndarray) -> float:
     """The smallest true difference that four of five samples like this one would show: (1 + resamples,) -> float.
 
     From the spread of the resamples; NaN where fewer than two are finite. Source: Cohen, Psychological Bulletin 1992.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from propensity.errors import DataError
-from propensity.kernel.order import falling
-from propensity.kernel.rank import purchase_ranking
+from propensity.kernel.rank import falling, purchase_ranking
 
 
 def auc(score: np.ndarray, bought: np.ndarray, weight: np.ndarray | None = None) -> float:

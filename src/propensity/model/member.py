@@ -20,7 +20,7 @@ Part = Callable[..., nn.Module]
 GATE = ("days_bought", "recency", "hidden")
 
 
-class Member(nn.Module):
+class EnsembleMember(nn.Module):
     """A whole network on scaled inputs; `OfferNet` averages several of them.
 
     Args: sizes, known after preparation; pair, customer, context: columns after scaling; the rest as in `OfferNet`.
@@ -34,7 +34,7 @@ class Member(nn.Module):
         context: int,
         width: int,
         encoder: Part | None,
-        habit: Part | None,
+        repeat: Part | None,
         explore: Part | None,
         visit: Part | None,
         season: Part | None,
@@ -42,8 +42,8 @@ class Member(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        if habit is None and explore is None:
-            raise ConfigurationError("a network needs an opinion on pairs; keep model.habit or model.explore")
+        if repeat is None and explore is None:
+            raise ConfigurationError("a network needs an opinion on pairs; keep model.repeat or model.explore")
         self.event = EventEmbedding(sizes, width) if encoder else None
         self.encoder = encoder(width=width) if encoder else None
         self.customer = nn.Sequential(
@@ -51,13 +51,13 @@ class Member(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.offer = OfferEmbedding(sizes, context, width)
-        self.habit = habit(pair=pair, width=width) if habit else None
+        self.repeat = repeat(pair=pair, width=width) if repeat else None
         self.explore = explore(pair=pair, width=width) if explore else None
         self.visit = visit(width=width) if visit else None
         self.season = season(season=sizes.season, width=width) if season else None
         self.value = ValueHead(pair, width)
         self.gate_columns = [sizes.pair.index(name) for name in GATE]
-        self.gate = nn.Linear(len(GATE), 1) if habit and explore else None
+        self.gate = nn.Linear(len(GATE), 1) if repeat and explore else None
         # Last, so that the other parts start from the same weights with it and without.
         self.channel = ChannelHead(sizes.sold_through, width) if len(sizes.sold_through) > 1 else None
 
@@ -89,7 +89,7 @@ class Member(nn.Module):
     def _opinion(self, pair: Tensor, state_BD: Tensor, offer_MD: Tensor, pairs: Pairs) -> Tensor:
         """The experts' logits, weighed pair by pair: (B, M) or (K,)."""
         given = pair, state_BD, offer_MD, pairs
-        experts = [expert(*given) for expert in (self.habit, self.explore) if expert is not None]
+        experts = [expert(*given) for expert in (self.repeat, self.explore) if expert is not None]
         if self.gate is None:
             return experts[0]
         share = self.gate(pair[..., self.gate_columns]).sigmoid().squeeze(-1)

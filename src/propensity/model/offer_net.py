@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from propensity.data.batch import Inputs, Sizes
-from propensity.data.feature import MARKET, SIBLING
 from propensity.errors import ConfigurationError
-from propensity.model.member import Member, Part
-from propensity.model.outputs import Outputs, agreed
-from propensity.model.scale import Scale
+from propensity.feature.features import MARKET, SIBLING
+from propensity.model.member import EnsembleMember, Part
+from propensity.model.outputs import Outputs, ensemble_mean
+from propensity.model.scale import FeatureScaler
 
 OPTIONAL_PAIR = ("recency", "gap_mean", "expected")  # missing: never bought; on one day only; by nobody
 RANKED_PAIR = (*MARKET, *SIBLING)
@@ -34,7 +34,7 @@ class OfferNet(nn.Module):
         members: int = 1,
         width: int = 32,
         encoder: Part | None = None,
-        habit: Part | None = None,
+        repeat: Part | None = None,
         explore: Part | None = None,
         visit: Part | None = None,
         season: Part | None = None,
@@ -45,15 +45,17 @@ class OfferNet(nn.Module):
         if members < 1:
             raise ConfigurationError(f"a network of {members} members has no answer; give model.members=1 or more")
         optional, ranked = (tuple(map(sizes.pair.index, names)) for names in (OPTIONAL_PAIR, RANKED_PAIR))
-        self.scale_pair = Scale(len(sizes.pair), optional, ranked)
-        self.scale_customer = Scale(
+        self.scale_pair = FeatureScaler(len(sizes.pair), optional, ranked)
+        self.scale_customer = FeatureScaler(
             len(sizes.customer), tuple(sizes.customer.index(name) for name in OPTIONAL_CUSTOMER)
         )
-        self.scale_context = Scale(len(sizes.context), tuple(sizes.context.index(name) for name in OPTIONAL_CONTEXT))
+        self.scale_context = FeatureScaler(
+            len(sizes.context), tuple(sizes.context.index(name) for name in OPTIONAL_CONTEXT)
+        )
         columns = self.scale_pair.size, self.scale_customer.size, self.scale_context.size
-        parts = encoder, habit, explore, visit, season
+        parts = encoder, repeat, explore, visit, season
         self.members = nn.ModuleList(
-            Member(sizes, *columns, width, *parts, customer_hidden, dropout) for _ in range(members)
+            EnsembleMember(sizes, *columns, width, *parts, customer_hidden, dropout) for _ in range(members)
         )
 
     def fit_scales(self, inputs: Inputs) -> None:
@@ -62,7 +64,7 @@ class OfferNet(nn.Module):
         self.scale_customer.fit(inputs.customer)
         self.scale_context.fit(inputs.context)
 
-    def answers(self, inputs: Inputs, place: Tensor | None = None) -> list[Outputs]:
+    def member_outputs(self, inputs: Inputs, place: Tensor | None = None) -> list[Outputs]:
         """What each member says: the loss meets them one by one.
 
         place (K,): flat positions in (B, M) of the only pairs that `inputs.pair` (K, P) holds and answers are about.
@@ -72,4 +74,4 @@ class OfferNet(nn.Module):
         return [member(inputs, pair, customer_BF, context_MC, place) for member in self.members]
 
     def forward(self, inputs: Inputs) -> Outputs:
-        return agreed(self.answers(inputs))
+        return ensemble_mean(self.member_outputs(inputs))

@@ -37,11 +37,11 @@ class Outputs(NamedTuple):
         return self.probability() * torch.exp(location + 0.5 * sigma * sigma)
 
 
-def agreed(answers: list[Outputs]) -> Outputs:
+def ensemble_mean(member_outputs: list[Outputs]) -> Outputs:
     """One answer out of several: the mean of their logits and revenue parameters, their states side by side."""
-    if len(answers) == 1:
-        return answers[0]
-    purchase, value, visit, state, channel = zip(*answers, strict=True)
+    if len(member_outputs) == 1:
+        return member_outputs[0]
+    purchase, value, visit, state, channel = zip(*member_outputs, strict=True)
     voices = mean_of(purchase), mean_of(value), mean_of(visit)
     return Outputs(*voices, torch.cat(state, dim=-1), mean_of(channel))
 

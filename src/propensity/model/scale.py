@@ -17,7 +17,7 @@ def signed_log(x: Tensor) -> Tensor:
     return torch.sign(x) * torch.log1p(torch.abs(x))
 
 
-class Scale(nn.Module):
+class FeatureScaler(nn.Module):
     """Standardised signed logs, 0 where missing; the rank of each `ranked` column; a flag for each that can be missing.
 
     Notable: nothing leaves the range that was met in training, so columns that grow with the calendar stop at its edge,

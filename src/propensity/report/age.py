@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from propensity.report.chart import Look, axes, drawing, frame, mark, path, stretch
 from propensity.report.figure import LOOKS, ZERO
-from propensity.report.grid import Item, Notes, Table, changed, measured
+from propensity.report.grid import HtmlTable, Item, Notes, changed, measured
 from propensity.report.number import Cell, Metric, decimal, short
 
 
@@ -28,7 +28,7 @@ def decay(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> dict[str, 
     elsewhere = curve["about"]["data"] != metrics["run"].get("data")
     return {
         "figure": _figure([point for point in curve["points"] if "lost" in point]),
-        "table": Table(head, rows, notes.reasons),
+        "table": HtmlTable(head, rows, notes.reasons),
         "advice": curve["sentence"],
         "dates": curve["dates"],
         "about": curve["about"],

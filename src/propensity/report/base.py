@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from propensity.metric.slice import CELLS, MARGINS
-from propensity.report.grid import Item, Notes, Table, changed, measured, missing
+from propensity.report.grid import HtmlTable, Item, Notes, changed, measured, missing
 from propensity.report.number import DASH, Metric, decimal, percent
-from propensity.report.verdict import REFERENCE, incumbent_of, name_of
+from propensity.report.verdict import REFERENCE, baseline_of, name_of
 
 Metrics = Mapping[str, Any]
 ADDED = ("pairs", "positives", "revenue")
@@ -22,8 +22,8 @@ def partition(metrics: Metrics, shown: Mapping[str, Metric]) -> dict[str, Any] |
     filled = [name for name in CELLS if sums[name]["pairs"]]
     rows = [_row(metrics, shown, name, sums, notes) for name in (*filled, "all")]
     head = ["Customer / history / offer", "Pairs", "Purchases", "Revenue", "Judged", "Scored", "Times random"]
-    incumbent = incumbent_of(metrics)
-    head += [f"Against {name_of(incumbent)}"] if incumbent else []
+    baseline = baseline_of(metrics)
+    head += [f"Against {name_of(baseline)}"] if baseline else []
     hints = [
         "",
         "",
@@ -32,7 +32,7 @@ def partition(metrics: Metrics, shown: Mapping[str, Metric]) -> dict[str, Any] |
         "share of the purchases in offers with buyers enough to judge",
         "share of pairs with a score",
     ]
-    return {"table": Table(head, rows, notes.reasons, [*hints, "", ""]), "empty": len(CELLS) - len(filled)}
+    return {"table": HtmlTable(head, rows, notes.reasons, [*hints, "", ""]), "empty": len(CELLS) - len(filled)}
 
 
 def added(metrics: Metrics, name: str) -> dict[str, float]:
@@ -41,7 +41,7 @@ def added(metrics: Metrics, name: str) -> dict[str, float]:
     return {key: sum(each[key] for each in inside) for key in ADDED}
 
 
-def promises(metrics: Metrics) -> dict[str, Table]:
+def promises(metrics: Metrics) -> dict[str, HtmlTable]:
     """Expected against realised buyers and revenue of the network, by margin of the partition and by send date."""
     table = metrics["calibration"][REFERENCE]
     return {
@@ -50,7 +50,7 @@ def promises(metrics: Metrics) -> dict[str, Table]:
     }
 
 
-def _promised(title: str, promised: Mapping[str, Mapping[str, Any] | None]) -> Table:
+def _promised(title: str, promised: Mapping[str, Mapping[str, Any] | None]) -> HtmlTable:
     head = [
         title,
         "Pairs",
@@ -70,7 +70,7 @@ def _promised(title: str, promised: Mapping[str, Mapping[str, Any] | None]) -> T
         for key in ("buyers", "revenue"):
             row += _against(kept[f"expected_{key}"], kept[key])
         rows.append([*row, Item(decimal(kept["ece"], 4))])
-    return Table(head, rows, [])
+    return HtmlTable(head, rows, [])
 
 
 def _against(expected: float | None, came: float) -> Iterable[Item]:
@@ -88,8 +88,8 @@ def _row(
         row.append(Item(decimal(sums[name][key], 0), share))
     row += [_share(metrics, name, "judged", notes), _share(metrics, name, "coverage", notes)]
     row.append(measured(metrics["models"][REFERENCE]["mean"][name]["revenue_lift"], lift, notes))
-    if incumbent := incumbent_of(metrics):
-        row.append(changed(metrics["differences"][incumbent]["mean"][name]["revenue_lift"], lift, notes))
+    if baseline := baseline_of(metrics):
+        row.append(changed(metrics["differences"][baseline]["mean"][name]["revenue_lift"], lift, notes))
     return row
 
 

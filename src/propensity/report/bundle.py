@@ -23,7 +23,7 @@ def show_bundle(about: dict[str, Any], out: str) -> None:
     rows, pairs, golden = about["parity"]["rows"], about["parity"]["pairs"], about["golden"]
     made_up = f"{golden['customers']} made-up customers x {golden['offers']} offers"
     SCREEN.print(f"{rows:,} real customers, {pairs:,} pairs, and {made_up}; valid until {about['valid_until']}")
-    SCREEN.print(f"keep this line: python {out}/check.py {about['digest']}", soft_wrap=True)
+    SCREEN.print(f"keep this line: python {out}/verify.py {about['digest']}", soft_wrap=True)
 
 
 def show_stream(scored: Any, out: str) -> None:

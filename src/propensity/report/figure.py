@@ -113,7 +113,7 @@ def _dots(
         said = metric.difference(cell) if difference else metric.value(cell)
         if cell.get("low") is not None:
             parts.append(whisker(box.x.at(cell["low"] * metric.scale), box.x.at(cell["high"] * metric.scale), y, style))
-        title = f"{row.label}, {named[name]}: {said} {metric.band(cell, difference)}"
+        title = f"{row.label}, {named[name]}: {said} {metric.bootstrap_interval(cell, difference)}"
         parts.append(mark(box.x.at(cell["value"] * metric.scale), y, style, title))
     return parts
 

@@ -34,7 +34,7 @@ class Notes:
         return self.reasons.index(reason) + 1
 
 
-class Table(NamedTuple):
+class HtmlTable(NamedTuple):
     head: list[str]
     rows: list[list[Item]]
     notes: list[str]
@@ -57,7 +57,9 @@ def measured(cell: Cell, metric: Metric, notes: Notes, best: str = "") -> Item:
     """A model's own figure; `best` is how the best of its column is written."""
     if cell["value"] is None:
         return missing(cell.get("reason") or "not given", notes)
-    return Item(metric.value(cell), metric.band(cell), bool(best) and metric.written(cell["value"]) == best)
+    return Item(
+        metric.value(cell), metric.bootstrap_interval(cell), bool(best) and metric.written(cell["value"]) == best
+    )
 
 
 def changed(cell: Cell, metric: Metric, notes: Notes) -> Item:
@@ -65,4 +67,4 @@ def changed(cell: Cell, metric: Metric, notes: Notes) -> Item:
     if cell["value"] is None:
         return missing(cell.get("reason") or "not given", notes)
     verdict = SYMBOLS.get(cell.get("verdict") or "", "")
-    return Item(metric.difference(cell), metric.band(cell, signed=True), verdict=verdict)
+    return Item(metric.difference(cell), metric.bootstrap_interval(cell, signed=True), verdict=verdict)

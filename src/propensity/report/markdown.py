@@ -12,9 +12,17 @@ from propensity.report.money import sentence as left_on_the_table
 from propensity.report.number import DASH, GAP, Cell, Metric, decimal, metrics_of
 from propensity.report.offer import over_dates
 from propensity.report.page import kept_fraction, settings
-from propensity.report.verdict import REFERENCE, incumbent_of, name_of, rivals_of, verdict_line
+from propensity.report.verdict import REFERENCE, baseline_of, baselines_of, name_of, verdict_line
 
-COLUMNS = ("revenue_lift", "capture", "capture_ratio", "auc", "ap", "logloss", "ece")
+COLUMNS = (
+    "revenue_lift",
+    "revenue_capture",
+    "normalised_revenue_capture",
+    "auc",
+    "average_precision",
+    "log_loss",
+    "ece",
+)
 SHORT = 3  # offers at either end
 
 
@@ -36,11 +44,11 @@ def summary(metrics: Mapping[str, Any]) -> str:
         _offers(metrics),
         *(
             f"{left_on_the_table(name, found)}."
-            for name, found in (metrics.get("duel") or {}).items()
+            for name, found in (metrics.get("heuristics") or {}).items()
             if name in CUSTOMS
         ),
         *([f"Lift decay: {metrics['decay']['sentence']}."] if metrics.get("decay") else []),
-        *(f"- {remark}" for remark in metrics.get("remarks", [])),
+        *(f"- {remark}" for remark in metrics.get("warnings", [])),
         _repeat(metrics),
     ]
     return "\n\n".join(part for part in parts if part).replace(GAP, " ") + "\n"
@@ -48,7 +56,7 @@ def summary(metrics: Mapping[str, Any]) -> str:
 
 def _models(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
     rows = []
-    for name in (REFERENCE, *rivals_of(metrics)):
+    for name in (REFERENCE, *baselines_of(metrics)):
         cells = metrics["models"][name]["mean"]["all"]
         rows.append([name_of(name), *(_written(cells[key], shown[key]) for key in COLUMNS)])
     return _table(["model", *(shown[key].title.lower() for key in COLUMNS)], rows)
@@ -56,20 +64,20 @@ def _models(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
 
 def _dates(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
     """The network against the incumbent at each send date, and the mean."""
-    if not (incumbent := incumbent_of(metrics)):
+    if not (baseline := baseline_of(metrics)):
         return ""
     rows = []
-    for date, slices in metrics["differences"][incumbent].items():
+    for date, slices in metrics["differences"][baseline].items():
         cells = [slices["all"][key] for key in ("revenue_lift", "auc")]
         rows.append(
             [date, *(_change(cell, shown[key]) for cell, key in zip(cells, ("revenue_lift", "auc"), strict=True))]
         )
-    return _table([f"against {name_of(incumbent)}", "revenue lift", "AUC"], rows)
+    return _table([f"against {name_of(baseline)}", "revenue lift", "AUC"], rows)
 
 
 def _groups(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
     """The margins of the partition that hold any pair."""
-    cells, incumbent = metrics["models"][REFERENCE]["mean"], incumbent_of(metrics)
+    cells, baseline = metrics["models"][REFERENCE]["mean"], baseline_of(metrics)
     rows = []
     for name in (name for name in cells if name.count("any") == 2):
         inside = [count["slices"][name] for count in metrics["counts"].values()]
@@ -78,11 +86,11 @@ def _groups(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
         row = [name.replace(" / any", "").replace("any / ", "")]
         row += [decimal(sum(each[key] for each in inside), 0) for key in ("pairs", "positives")]
         row.append(_written(cells[name]["revenue_lift"], shown["revenue_lift"]))
-        if incumbent:
-            change = metrics["differences"][incumbent]["mean"][name]["revenue_lift"]
+        if baseline:
+            change = metrics["differences"][baseline]["mean"][name]["revenue_lift"]
             row.append(_change(change, shown["revenue_lift"]))
         rows.append(row)
-    head = ["slice", "pairs", "purchases", "revenue lift", *([f"against {name_of(incumbent)}"] if incumbent else [])]
+    head = ["slice", "pairs", "purchases", "revenue lift", *([f"against {name_of(baseline)}"] if baseline else [])]
     return _table(head, rows) if rows else ""
 
 
@@ -110,13 +118,15 @@ def _repeat(metrics: Mapping[str, Any]) -> str:
 
 
 def _written(cell: Cell, metric: Metric) -> str:
-    return f"{metric.value(cell)} {metric.band(cell)}".strip() if cell["value"] is not None else DASH
+    return f"{metric.value(cell)} {metric.bootstrap_interval(cell)}".strip() if cell["value"] is not None else DASH
 
 
 def _change(cell: Cell, metric: Metric) -> str:
     if cell["value"] is None:
         return DASH
-    return f"{metric.difference(cell)} {metric.band(cell, signed=True)} {cell.get('verdict') or ''}".strip()
+    return (
+        f"{metric.difference(cell)} {metric.bootstrap_interval(cell, signed=True)} {cell.get('verdict') or ''}".strip()
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from propensity.report.grid import SYMBOLS, Item, Table
+from propensity.report.grid import SYMBOLS, HtmlTable, Item
 from propensity.report.number import DASH, decimal, percent
 
 CUSTOMS = {
@@ -16,12 +16,12 @@ CUSTOMS = {
 
 def customs(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     """A row per custom, and a sentence on each; None where no duel was held."""
-    found = metrics.get("duel")
+    found = metrics.get("heuristics")
     if not found:
         return None
     head = ["Custom", "Messages", "Revenue it reaches", "The network, as many", "Left on the table", "Of the custom's"]
     return {
-        "table": Table(head, [_row(name, each) for name, each in found.items()], []),
+        "table": HtmlTable(head, [_row(name, each) for name, each in found.items()], []),
         "sentences": [sentence(name, each) for name, each in found.items()],
     }
 
@@ -29,10 +29,11 @@ def customs(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
 def sentence(name: str, found: Mapping[str, Any]) -> str:
     """What a custom leaves on the table, in words."""
     title, left = CUSTOMS[name][0], found["left"]
-    band = f" [{decimal(left['low'], 0)}, {decimal(left['high'], 0)}]" if left["low"] is not None else ""
+    interval = f" [{decimal(left['low'], 0)}, {decimal(left['high'], 0)}]" if left["low"] is not None else ""
     volume = f"with the same {decimal(found['messages'], 0)} messages"
     more = f" ({_more(found)})" if found["audience"] > 0 else ""
-    return f"{title} against the network {volume}: {decimal(left['value'], 0)}{band} of revenue left on the table{more}"
+    amount = f"{decimal(left['value'], 0)}{interval} of revenue left on the table"
+    return f"{title} against the network {volume}: {amount}{more}"
 
 
 def _more(found: Mapping[str, Any]) -> str:
@@ -42,12 +43,12 @@ def _more(found: Mapping[str, Any]) -> str:
 
 def _row(name: str, found: Mapping[str, Any]) -> list[Item]:
     left = found["left"]
-    band = f"[{decimal(left['low'], 0)}, {decimal(left['high'], 0)}]" if left["low"] is not None else ""
+    bootstrap_interval = f"[{decimal(left['low'], 0)}, {decimal(left['high'], 0)}]" if left["low"] is not None else ""
     return [
         Item(*CUSTOMS[name]),
         Item(decimal(found["messages"], 0)),
         Item(decimal(found["audience"], 0)),
         Item(decimal(found["network"], 0)),
-        Item(decimal(left["value"], 0), band, verdict=SYMBOLS.get(left["verdict"] or "", "")),
+        Item(decimal(left["value"], 0), bootstrap_interval, verdict=SYMBOLS.get(left["verdict"] or "", "")),
         Item(_more(found) if found["audience"] > 0 else DASH),
     ]

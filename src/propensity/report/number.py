@@ -29,7 +29,7 @@ class Metric(NamedTuple):
     def difference(self, cell: Cell) -> str:
         return DASH if cell.get("value") is None else self.written(cell["value"], signed=True) + self.change
 
-    def band(self, cell: Cell, signed: bool = False) -> str:
+    def bootstrap_interval(self, cell: Cell, signed: bool = False) -> str:
         """The 95 % interval in brackets; nothing where there is none."""
         if cell.get("low") is None or cell.get("high") is None:
             return ""
@@ -38,22 +38,27 @@ class Metric(NamedTuple):
 
 def metrics_of(fraction: float) -> dict[str, Metric]:
     """Every metric of the page, in its order; `fraction` of the customers is mailed."""
-    best = f"best {percent(fraction, 0)}"
+    best = percent(fraction, 0)
     points = f"{GAP}points"
     listed = (
-        Metric("capture", f"Revenue in the {best}", f"share of an offer's revenue that the {best} of customers bring",
+        Metric("revenue_capture", f"Revenue capture @{best}",
+               f"share of an offer's revenue that the best {best} of customers bring",
                1, 100, f"{GAP}%", points),
-        Metric("revenue_lift", "Times random", f"revenue of the {best}, in multiples of as many chosen blindly",
+        Metric("revenue_lift", f"Revenue lift @{best}",
+               f"revenue of the best {best}, in multiples of as many chosen blindly",
                2, 1, f"{GAP}×"),
-        Metric("revenue_lift_winsorised", "The same, capped", "times random with each offer's largest amounts brought "
+        Metric("revenue_lift_winsorised", "Winsorised revenue lift",
+               "revenue lift with each offer's largest amounts brought "
                "down to what 95 % of its buyers stay below, so that no single basket decides", 2, 1, f"{GAP}×"),
-        Metric("capture_ratio", "Of the possible", "revenue reached, as a share of what perfect foresight would reach",
+        Metric("normalised_revenue_capture", f"Normalised revenue capture @{best}",
+               "revenue capture, as a share of the capture of a perfect ranking",
                1, 100, f"{GAP}%", points),
         Metric("auc", "AUC", "chance that a buyer is ranked above a customer who does not buy", 4),
-        Metric("lift", "Buyers lift", f"buyers in the {best}, in multiples of a random choice", 2, 1, f"{GAP}×"),
-        Metric("ap", "Average precision", "share of buyers in the list, averaged over its possible lengths", 4),
+        Metric("lift", "Buyers lift", f"buyers in the best {best}, in multiples of a random choice", 2, 1, f"{GAP}×"),
+        Metric("average_precision", "Average precision",
+               "share of buyers in the list, averaged over its possible lengths", 4),
         Metric("micro_auc", "Pooled AUC", "AUC over all pairs of customer and offer at once", 4),
-        Metric("logloss", "Log loss", "how surprised the probabilities were by what happened; less is better", 4),
+        Metric("log_loss", "Log loss", "how surprised the probabilities were by what happened; less is better", 4),
         Metric("ece", "Calibration error", "distance between probability and share that bought; less is better", 4),
     )  # fmt: skip
     return {metric.key: metric for metric in listed}

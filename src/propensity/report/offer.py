@@ -8,12 +8,12 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from propensity.report.figure import expected_and_realised
-from propensity.report.grid import Item, Table
+from propensity.report.grid import HtmlTable, Item
 from propensity.report.number import optional
 
 FEW, MANY = 8, 300  # offers in the short tables; in the long one
 SUMS = ("buyers", "revenue", "expected_buyers", "expected_revenue")
-MEANS = ("lift", "capture", "auc")
+MEANS = ("lift", "revenue_capture", "auc")
 
 
 def offers(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,12 +49,12 @@ def over_dates(tables: Sequence[Sequence[Mapping[str, Any]]], buyers: int = 10) 
     return made
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _table(rows: Sequence[Mapping[str, Any]]) -> HtmlTable:
     head = ["Offer", "Lift", "AUC", "Buyers", "forecast", "Revenue", "forecast"]
     digits = {"lift": 2, "auc": 3, "buyers": 0, "expected_buyers": 0, "revenue": 0, "expected_revenue": 0}
     figures = [[Item(optional(row[key], n)) for key, n in digits.items()] for row in rows]
     made = [[Item(_breakable(row["offer"])), *line] for row, line in zip(rows, figures, strict=True)]
-    return Table(head, made, [])
+    return HtmlTable(head, made, [])
 
 
 def _breakable(name: str) -> Markup:

@@ -17,7 +17,7 @@ from propensity.report.age import decay
 from propensity.report.money import customs
 from propensity.report.number import DASH, Cell, Metric, decimal, metrics_of, percent
 from propensity.report.offer import offers, over_dates
-from propensity.report.verdict import REFERENCE, called, incumbent_of, name_of, verdict_line, verdict_of
+from propensity.report.verdict import REFERENCE, baseline_of, called, name_of, verdict_line, verdict_of
 
 TEMPLATE, STYLE = "page.html.j2", "page.css"
 OPTIONAL = ("config", "data", "end", "cutoffs", "examples", "commit", "libraries", "seed", "horizon", "rows")
@@ -37,12 +37,12 @@ def page(metrics: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=FunctionLoader(_part), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    incumbent = incumbent_of(metrics)
+    baseline = baseline_of(metrics)
     return environment.get_template(TEMPLATE).render(
         style=Markup(_part(STYLE)),
         line=verdict_line(metrics),
         verdict=verdict_of(metrics, shown, fraction),
-        remarks=metrics.get("remarks", []),
+        warnings=metrics.get("warnings", []),
         cards=cards(metrics, shown, fraction),
         best=percent(fraction, 0),
         curves=section.curves(metrics, shown, fraction),
@@ -58,7 +58,7 @@ def page(metrics: Mapping[str, Any]) -> str:
         decay=decay(metrics, shown),
         data=section.data(metrics),
         glossary=list(shown.values()),
-        incumbent=name_of(incumbent) if incumbent else "",
+        baseline=name_of(baseline) if baseline else "",
         days=list(metrics["counts"]),
         early=in_sample(metrics),
         run=metrics["run"],
@@ -70,32 +70,38 @@ def page(metrics: Mapping[str, Any]) -> str:
 def kept_fraction(metrics: Mapping[str, Any]) -> float:
     """The share of customers mailed, which revenue and its lift give away; a tenth where both are undefined.
 
-    >>> cells = {"capture": {"value": .3}, "revenue_lift": {"value": 1.5}}
+    >>> cells = {"revenue_capture": {"value": .3}, "revenue_lift": {"value": 1.5}}
     >>> kept_fraction({"models": {"network": {"mean": {"all": cells}}}})
     0.2
     """
     cells = metrics["models"][REFERENCE]["mean"]["all"]
-    capture, lift = cells["capture"]["value"], cells["revenue_lift"]["value"]
+    capture, lift = cells["revenue_capture"]["value"], cells["revenue_lift"]["value"]
     return round(capture / lift, 6) if capture and lift else 0.1
 
 
 def cards(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> list[dict[str, str]]:
     """The figures to remember: figure, title, and what to know about it."""
-    cells, incumbent = metrics["models"][REFERENCE]["mean"]["all"], incumbent_of(metrics)
-    share, lift, possible = shown["capture"], shown["revenue_lift"], shown["capture_ratio"]
+    cells, baseline = metrics["models"][REFERENCE]["mean"]["all"], baseline_of(metrics)
+    share, lift, possible = shown["revenue_capture"], shown["revenue_lift"], shown["normalised_revenue_capture"]
     each, mailing = "for each offer, on average", f"of revenue reached with {percent(fraction, 0)} of the mailing"
-    if incumbent:
-        cell = metrics["differences"][incumbent]["mean"]["all"]["capture"]
-        title = f"of revenue against {name_of(incumbent)}"
-        second = _card(cell, share.difference(cell), title, share.band(cell, signed=True), called(cell))
+    if baseline:
+        cell = metrics["differences"][baseline]["mean"]["all"]["revenue_capture"]
+        title = f"of revenue against {name_of(baseline)}"
+        second = _card(cell, share.difference(cell), title, share.bootstrap_interval(cell, signed=True), called(cell))
     else:
-        cell, title = cells["capture_ratio"], "of what perfect foresight would reach"
-        second = _card(cell, possible.value(cell), title, possible.band(cell), each)
-    reach, times = cells["capture"], cells["revenue_lift"]
+        cell, title = cells["normalised_revenue_capture"], "of what perfect foresight would reach"
+        second = _card(cell, possible.value(cell), title, possible.bootstrap_interval(cell), each)
+    reach, times = cells["revenue_capture"], cells["revenue_lift"]
     return [
-        _card(reach, share.value(reach), mailing, share.band(reach), each),
+        _card(reach, share.value(reach), mailing, share.bootstrap_interval(reach), each),
         second,
-        _card(times, lift.value(times), "the revenue of a random mailing", lift.band(times), "for as many letters"),
+        _card(
+            times,
+            lift.value(times),
+            "the revenue of a random mailing",
+            lift.bootstrap_interval(times),
+            "for as many letters",
+        ),
         _forecast(metrics),
     ]
 
@@ -131,8 +137,8 @@ def settings(config: Any, prefix: str = "") -> Iterator[str]:
         yield f"{prefix}={config if isinstance(config, str) else json.dumps(config, default=str)}"
 
 
-def _card(cell: Cell, figure: str, title: str, band: str, about: str) -> dict[str, str]:
-    below = cell["reason"] if cell["value"] is None else f"{band} {about}".strip()
+def _card(cell: Cell, figure: str, title: str, bootstrap_interval: str, about: str) -> dict[str, str]:
+    below = cell["reason"] if cell["value"] is None else f"{bootstrap_interval} {about}".strip()
     return {"figure": figure, "title": title, "about": below}
 
 

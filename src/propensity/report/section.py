@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from propensity.data.rule import WAYS
+from propensity.ingest.rule import WAYS
 from propensity.report.chart import swatch
 from propensity.report.figure import Row, dot_rows, look, reliability, revenue_curves
-from propensity.report.grid import Item, Notes, Table, best_of, changed, measured, missing
+from propensity.report.grid import HtmlTable, Item, Notes, best_of, changed, measured, missing
 from propensity.report.number import DASH, Metric, decimal, optional, percent
-from propensity.report.verdict import REFERENCE, chosen_three, incumbent_of, name_of, rivals_of
+from propensity.report.verdict import REFERENCE, baseline_of, baselines_of, chosen_three, name_of
 
 Metrics = Mapping[str, Any]
 SLICES = {
@@ -36,12 +36,12 @@ def legend(names: Sequence[str], figures: Mapping[str, str] | None = None, dot: 
 
 def curves(metrics: Metrics, shown: Mapping[str, Metric], fraction: float) -> dict[str, Any]:
     """The revenue curves, whole and enlarged, their legend, and the same as numbers."""
-    names = [REFERENCE, *rivals_of(metrics), "oracle"]
+    names = [REFERENCE, *baselines_of(metrics), "oracle"]
     named = {name: name_of(name) for name in names}
     near = {name: title for name, title in named.items() if name != "oracle"}
-    reached = {name: cells["mean"]["all"]["capture"] for name, cells in metrics["models"].items()}
-    reached["oracle"] = metrics["models"][REFERENCE]["mean"]["all"]["capture_oracle"]
-    figures = {name: shown["capture"].value(cell) for name, cell in reached.items()}
+    reached = {name: cells["mean"]["all"]["revenue_capture"] for name, cells in metrics["models"].items()}
+    reached["oracle"] = metrics["models"][REFERENCE]["mean"]["all"]["revenue_capture_oracle"]
+    figures = {name: shown["revenue_capture"].value(cell) for name, cell in reached.items()}
     depths = [n for n in (1, 2, 5, 10, 20, 30, 50) if n < len(metrics["curves"][REFERENCE]["share"])]
     rows = [[Item(named[name]), *(_depth(metrics["curves"][name]["macro"][n]) for n in depths)] for name in names]
     rows.append([Item("Random mailing"), *(_depth(n / 100) for n in depths)])
@@ -49,13 +49,13 @@ def curves(metrics: Metrics, shown: Mapping[str, Metric], fraction: float) -> di
         "whole": revenue_curves(metrics["curves"], named, fraction),
         "start": revenue_curves(metrics["curves"], near, fraction, reach=max(0.2, min(2 * fraction, 1.0))),
         "legend": legend(names, figures),
-        "table": Table(["Customers mailed", *(percent(n / 100, 0) for n in depths)], rows, []),
+        "table": HtmlTable(["Customers mailed", *(percent(n / 100, 0) for n in depths)], rows, []),
     }
 
 
-def models(metrics: Metrics, shown: Mapping[str, Metric]) -> Table:
+def models(metrics: Metrics, shown: Mapping[str, Metric]) -> HtmlTable:
     """All models by all metrics, mean over the send dates; the best of each column stands out."""
-    notes, names = Notes(), [REFERENCE, *rivals_of(metrics)]
+    notes, names = Notes(), [REFERENCE, *baselines_of(metrics)]
     cells = {name: metrics["models"][name]["mean"]["all"] for name in names}
     best = {key: best_of([cells[name][key] for name in names], metric) for key, metric in shown.items()}
     rows = []
@@ -63,41 +63,41 @@ def models(metrics: Metrics, shown: Mapping[str, Metric]) -> Table:
         made = [measured(cells[name][key], metric, notes, best[key]) for key, metric in shown.items()]
         rows.append([Item(name_of(name)), *made])
     head, hints = [m.title for m in shown.values()], [m.meaning for m in shown.values()]
-    return Table(["Model", *head], rows, notes.reasons, ["", *hints])
+    return HtmlTable(["Model", *head], rows, notes.reasons, ["", *hints])
 
 
-def differences(metrics: Metrics, shown: Mapping[str, Metric]) -> Table:
+def differences(metrics: Metrics, shown: Mapping[str, Metric]) -> HtmlTable:
     """The network minus each rival, a row per metric, with verdicts."""
-    notes, rows, rivals = Notes(), [], rivals_of(metrics)
+    notes, rows, rivals = Notes(), [], baselines_of(metrics)
     for key, metric in shown.items():
         if key == "revenue_lift":  # revenue reached once more, over the share mailed
             continue
         cells = [metrics["differences"][rival]["mean"]["all"][key] for rival in rivals]
         rows.append([Item(metric.title, metric.meaning), *(changed(cell, metric, notes) for cell in cells)])
-    return Table(["Network minus", *map(name_of, rivals)], rows if rivals else [], notes.reasons)
+    return HtmlTable(["Network minus", *map(name_of, rivals)], rows if rivals else [], notes.reasons)
 
 
 def dates(metrics: Metrics, shown: Mapping[str, Metric]) -> dict[str, Any]:
     """Every send date on its own: the network, the incumbent and the difference."""
-    incumbent, notes, days = incumbent_of(metrics), Notes(), list(metrics["counts"])
-    wanted = [shown["capture"], shown["auc"]]
+    baseline, notes, days = baseline_of(metrics), Notes(), list(metrics["counts"])
+    wanted = [shown["revenue_capture"], shown["auc"]]
     rows = []
     for day in days:
         row = [Item(day)]
         for metric in wanted:
             row.append(measured(metrics["models"][REFERENCE][day]["all"][metric.key], metric, notes))
-            if incumbent:
-                row.append(measured(metrics["models"][incumbent][day]["all"][metric.key], metric, notes))
-                row.append(changed(metrics["differences"][incumbent][day]["all"][metric.key], metric, notes))
+            if baseline:
+                row.append(measured(metrics["models"][baseline][day]["all"][metric.key], metric, notes))
+                row.append(changed(metrics["differences"][baseline][day]["all"][metric.key], metric, notes))
         rows.append(row)
-    columns = ["network", name_of(incumbent), "difference"] if incumbent else ["network"]
+    columns = ["network", name_of(baseline), "difference"] if baseline else ["network"]
     head = ["Send date", *(f"{metric.title}: {column}" for metric in wanted for column in columns)]
-    return {"table": Table(head, rows, notes.reasons), "figures": _date_figures(metrics, shown, days, incumbent)}
+    return {"table": HtmlTable(head, rows, notes.reasons), "figures": _date_figures(metrics, shown, days, baseline)}
 
 
 def slices(metrics: Metrics, shown: Mapping[str, Metric]) -> dict[str, Any]:
     """Where the mean hides something: the network, the incumbent and personal frequency, by slice."""
-    notes, names, auc, incumbent = Notes(), chosen_three(metrics), shown["auc"], incumbent_of(metrics)
+    notes, names, auc, baseline = Notes(), chosen_three(metrics), shown["auc"], baseline_of(metrics)
     given = [name for name in metrics["models"][REFERENCE]["mean"] if name != "all" and " / " not in name]
     plotted, rows = [], []
     for name in given:
@@ -106,21 +106,21 @@ def slices(metrics: Metrics, shown: Mapping[str, Metric]) -> dict[str, Any]:
         plotted.append(Row(title, {model: cell["auc"] for model, cell in cells.items()}))
         row = [Item(title), Item(decimal(_positives(metrics, name), 0))]
         row += [measured(cells[model]["auc"], auc, notes) for model in names]
-        if incumbent:
-            against = metrics["differences"][incumbent]["mean"][name]
-            row += [changed(against[key], shown[key], notes) for key in ("auc", "capture")]
+        if baseline:
+            against = metrics["differences"][baseline]["mean"][name]
+            row += [changed(against[key], shown[key], notes) for key in ("auc", "revenue_capture")]
         rows.append(row)
     head = ["Slice", "Purchases", *(f"AUC: {name_of(name)}" for name in names)]
-    head += [f"{word}: against {name_of(incumbent)}" for word in ("AUC", "Revenue reached")] if incumbent else []
+    head += [f"{word}: against {name_of(baseline)}" for word in ("AUC", "Revenue reached")] if baseline else []
     named = {name: name_of(name) for name in names}
     drawn = dot_rows(plotted, named, auc, "AUC by slice, with its 95 % interval", difference=False) if plotted else ""
-    return {"figure": drawn, "legend": legend(names, dot=True), "table": Table(head, rows, notes.reasons),
+    return {"figure": drawn, "legend": legend(names, dot=True), "table": HtmlTable(head, rows, notes.reasons),
             "meaning": [SLICES.get(name, (name, name)) for name in given]}  # fmt: skip
 
 
 def calibration(metrics: Metrics) -> dict[str, Any]:
     """Whether probabilities mean what they say, for every model whose scores are probabilities."""
-    names = [REFERENCE, *rivals_of(metrics)]
+    names = [REFERENCE, *baselines_of(metrics)]
     bins = {name: metrics["calibration"][name]["bins"] for name in names if metrics["calibration"][name]["bins"]}
     rows, notes = [], Notes()
     for name in names:
@@ -142,10 +142,10 @@ def calibration(metrics: Metrics) -> dict[str, Any]:
     ]  # fmt: skip
     titles = ["Probability given", "Share that bought", "Pairs", "Purchases forecast", "Purchases made"]
     return {"figure": figure, "legend": legend(drawn), "empty": empty,
-            "table": Table(head, rows, notes.reasons), "bins": Table(titles, ours, [])}  # fmt: skip
+            "table": HtmlTable(head, rows, notes.reasons), "bins": HtmlTable(titles, ours, [])}  # fmt: skip
 
 
-def data(metrics: Metrics) -> dict[str, Table | None]:
+def data(metrics: Metrics) -> dict[str, HtmlTable | None]:
     """Where every raw row went, and what the figures of each date rest on."""
     rows = metrics["run"].get("rows") or {}
     went = [[Item(name), Item(decimal(rows[k], 0))] for k, name in (("in", "read"), ("used", "used")) if k in rows]
@@ -157,19 +157,19 @@ def data(metrics: Metrics) -> dict[str, Table | None]:
         whole = [c["customers"], c["offers"], c["slices"]["all"]["offers"], c["pairs"], c["positives"]]
         share = percent(c["positives"] / c["pairs"], 2) if c["pairs"] else DASH
         days.append([Item(day), *(Item(decimal(n, 0)) for n in whole), Item(share), Item(optional(c["revenue"], 0))])
-    return {"rows": Table(["Rows", "Number"], went, []) if went else None, "dates": Table(head, days, [])}
+    return {"rows": HtmlTable(["Rows", "Number"], went, []) if went else None, "dates": HtmlTable(head, days, [])}
 
 
 def _date_figures(
-    metrics: Metrics, shown: Mapping[str, Metric], days: list[str], incumbent: str | None
+    metrics: Metrics, shown: Mapping[str, Metric], days: list[str], baseline: str | None
 ) -> list[tuple[str, Markup]]:
     """A caption and a drawing each for revenue and AUC."""
-    drawn, units = [], {"capture": "points of revenue" if incumbent else "% of revenue", "auc": "AUC"}
+    drawn, units = [], {"revenue_capture": "points of revenue" if baseline else "% of revenue", "auc": "AUC"}
     for key, unit in units.items():
-        source = metrics["differences"][incumbent] if incumbent else metrics["models"][REFERENCE]
+        source = metrics["differences"][baseline] if baseline else metrics["models"][REFERENCE]
         rows = [Row(day, {REFERENCE: source[day]["all"][key]}) for day in days]
-        caption = f"Network minus {name_of(incumbent)}" if incumbent else "Network"
-        figure = dot_rows(rows, {REFERENCE: "Network"}, shown[key], unit, difference=incumbent is not None)
+        caption = f"Network minus {name_of(baseline)}" if baseline else "Network"
+        figure = dot_rows(rows, {REFERENCE: "Network"}, shown[key], unit, difference=baseline is not None)
         drawn.append((f"{caption}: {shown[key].title}", figure))
     return drawn
 

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from propensity.data.event_log import EventLog, to_date
-from propensity.data.rule import RULE, WAYS
-from propensity.metric.contest import sign
+from propensity.ingest.rule import RULE, WAYS
+from propensity.metric.headline import sign
 from propensity.report.money import sentence
 from propensity.report.verdict import verdict_line
 from propensity.scores import Scores
@@ -23,12 +23,12 @@ from propensity.scores import Scores
 SCREEN, NOTES = Console(), Console(stderr=True)
 METRICS = {
     "auc": "AUC",
-    "ap": "AP",
+    "average_precision": "AP",
     "lift": "lift",
-    "capture": "revenue",
-    "capture_ratio": "of best",
+    "revenue_capture": "revenue",
+    "normalised_revenue_capture": "of best",
     "revenue_lift": "rev lift",
-    "logloss": "log loss",
+    "log_loss": "log loss",
     "ece": "ECE",
 }
 LEGEND = (
@@ -89,7 +89,7 @@ def account(meta: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     lines = [("read", rows["in"], ""), ("used", rows["used"], "")]
     for way in WAYS:
         lines += [(f"{way}: {code}", count, _meaning(code)) for code, count in rows[way].items()]
-    return lines + [(f"note: {code}", count, _meaning(code)) for code, count in meta.get("remarks", {}).items()]
+    return lines + [(f"note: {code}", count, _meaning(code)) for code, count in meta.get("warnings", {}).items()]
 
 
 def _meaning(code: str) -> str:
@@ -131,14 +131,14 @@ def show_scores(scores: Scores, out: str) -> None:
 def show_metrics(metrics: dict[str, Any], folder: str) -> None:
     """The verdict; all models side by side, mean over the dates; the network against each, with intervals."""
     SCREEN.print(f"[bold]{escape(verdict_line(metrics))}[/bold]", highlight=False, soft_wrap=True)
-    for remark in metrics.get("remarks", []):
+    for remark in metrics.get("warnings", []):
         say(remark)
     SCREEN.print(_models(metrics))
     SCREEN.print(LEGEND, style="dim", highlight=False)
     SCREEN.print(_slices(metrics))
     if metrics["differences"]:
         SCREEN.print(_differences(metrics))
-    for name, found in (metrics.get("duel") or {}).items():
+    for name, found in (metrics.get("heuristics") or {}).items():
         SCREEN.print(sentence(name, found), highlight=False)
     if metrics.get("decay"):
         SCREEN.print(f"lift decay: {metrics['decay']['sentence']}", highlight=False)
@@ -177,7 +177,7 @@ def _differences(metrics: dict[str, Any]) -> Table:
     for name in ("rival", "metric", "difference", "interval", "verdict", "by date"):
         table.add_column(name, justify="right" if name == "difference" else "left")
     for rival, cells in metrics["differences"].items():
-        for metric in ("revenue_lift", "auc", "ap", "capture_ratio", "logloss"):
+        for metric in ("revenue_lift", "auc", "average_precision", "normalised_revenue_capture", "log_loss"):
             cell = cells["mean"]["all"].get(metric, {})
             if cell.get("value") is None:
                 continue

@@ -36,57 +36,59 @@ def name_of(model: str) -> str:
     return NAMES.get(model, model)
 
 
-def rivals_of(metrics: Mapping[str, Any]) -> list[str]:
+def baselines_of(metrics: Mapping[str, Any]) -> list[str]:
     """Every model but the network, strongest first; those without an AUC last."""
     auc = {name: cells["mean"]["all"]["auc"]["value"] for name, cells in metrics["models"].items() if name != REFERENCE}
     return sorted(auc, key=lambda name: -1.0 if auc[name] is None else -auc[name])
 
 
-def incumbent_of(metrics: Mapping[str, Any]) -> str | None:
+def baseline_of(metrics: Mapping[str, Any]) -> str | None:
     """The rival that the verdict is about: the strongest by AUC; None without rivals."""
-    contest = metrics.get("contest")
-    return contest["incumbent"] if contest else None
+    headline = metrics.get("headline")
+    return headline["baseline"] if headline else None
 
 
 def chosen_three(metrics: Mapping[str, Any]) -> list[str]:
     """The network, the incumbent and personal frequency, as far as they are there."""
-    wanted = [REFERENCE, incumbent_of(metrics) or REFERENCE, "frequency"]
+    wanted = [REFERENCE, baseline_of(metrics) or REFERENCE, "frequency"]
     return [name for name in dict.fromkeys(wanted) if name in metrics["models"]]
 
 
 def verdict_line(metrics: Mapping[str, Any]) -> str:
     """The verdict as one line: word, difference in revenue lift with its interval, the same capped, and its power."""
-    contest = metrics.get("contest")
-    if not contest:
+    headline = metrics.get("headline")
+    if not headline:
         return "no verdict: no other model was asked"
-    word, rival = contest["verdict"] or "no verdict", name_of(contest["incumbent"])
+    word, rival = headline["verdict"] or "no verdict", name_of(headline["baseline"])
     parts = [f"{word} against {rival}"]
-    if contest["value"] is not None:
-        parts[0] += f": revenue lift {_signed(contest)}"
-    if contest["winsorised"]["value"] is not None:
-        parts.append(f"largest amounts capped {_signed(contest['winsorised'])}")
-    if contest["underpowered"]:
-        parts.append(f"underpowered: {'; '.join(contest['weaknesses'])}")
-    elif contest["smallest_seen"] is not None:
-        parts.append(f"a difference of {contest['smallest_seen']:.2f} would have been seen")
+    if headline["value"] is not None:
+        parts[0] += f": revenue lift {_signed(headline)}"
+    if headline["winsorised"]["value"] is not None:
+        parts.append(f"largest amounts capped {_signed(headline['winsorised'])}")
+    if headline["underpowered"]:
+        parts.append(f"underpowered: {'; '.join(headline['weaknesses'])}")
+    elif headline["minimum_detectable_effect"] is not None:
+        parts.append(f"a difference of {headline['minimum_detectable_effect']:.2f} would have been seen")
     return "; ".join(parts)
 
 
 def _signed(cell: Cell) -> str:
-    band = f" [{decimal(cell['low'], 3, True)}, {decimal(cell['high'], 3, True)}]" if cell["low"] is not None else ""
-    return decimal(cell["value"], 3, signed=True) + band
+    bootstrap_interval = (
+        f" [{decimal(cell['low'], 3, True)}, {decimal(cell['high'], 3, True)}]" if cell["low"] is not None else ""
+    )
+    return decimal(cell["value"], 3, signed=True) + bootstrap_interval
 
 
 def verdict_of(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> Verdict:
     """The headline, and the sentences under it."""
-    incumbent, reach = incumbent_of(metrics), _reach(metrics, shown, fraction)
-    if incumbent is None:
+    baseline, reach = baseline_of(metrics), _reach(metrics, shown, fraction)
+    if baseline is None:
         alone = "No other model was asked, so there is nothing to compare with."
         return Verdict("none", reach, alone, _filled(_shares(metrics, shown)))
-    cells = metrics["differences"][incumbent]["mean"]["all"]
-    found = cells["capture"].get("verdict"), cells["auc"].get("verdict")
-    said = _filled(_shares(metrics, shown), _ranking(metrics, shown, incumbent), _dates(metrics, incumbent))
-    return Verdict(_kind(*found), reach, _headline(name_of(incumbent), *found), said)
+    cells = metrics["differences"][baseline]["mean"]["all"]
+    found = cells["revenue_capture"].get("verdict"), cells["auc"].get("verdict")
+    said = _filled(_shares(metrics, shown), _ranking(metrics, shown, baseline), _dates(metrics, baseline))
+    return Verdict(_kind(*found), reach, _headline(name_of(baseline), *found), said)
 
 
 def called(cell: Cell) -> str:
@@ -117,53 +119,55 @@ def _filled(*sentences: str) -> list[str]:
 
 def _reach(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> str:
     cells = metrics["models"][REFERENCE]["mean"]["all"]
-    capture, lift = shown["capture"], shown["revenue_lift"]
-    if cells["capture"]["value"] is None:
-        return f"What a mailing reaches cannot be said: {cells['capture']['reason']}."
+    capture, lift = shown["revenue_capture"], shown["revenue_lift"]
+    if cells["revenue_capture"]["value"] is None:
+        return f"What a mailing reaches cannot be said: {cells['revenue_capture']['reason']}."
     times = f"{lift.written(cells['revenue_lift']['value'])} times a random mailing"
     best = percent(fraction, 0)
-    reached = f"{capture.value(cells['capture'])} of its revenue, {times}"
+    reached = f"{capture.value(cells['revenue_capture'])} of its revenue, {times}"
     return f"Mail the best {best} of customers for each offer and you reach {reached}."
 
 
 def _shares(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
     """Revenue reached by the network, with its interval, and by the rivals that matter, against it."""
-    ours, capture = metrics["models"][REFERENCE]["mean"]["all"]["capture"], shown["capture"]
+    ours, capture = metrics["models"][REFERENCE]["mean"]["all"]["revenue_capture"], shown["revenue_capture"]
     if ours["value"] is None:
         return ""
-    parts = [f"The network reaches {capture.value(ours)} {capture.band(ours)}".strip()]
+    parts = [f"The network reaches {capture.value(ours)} {capture.bootstrap_interval(ours)}".strip()]
     for rival in chosen_three(metrics)[1:]:
-        cell = metrics["models"][rival]["mean"]["all"]["capture"]
-        difference = metrics["differences"][rival]["mean"]["all"]["capture"]
+        cell = metrics["models"][rival]["mean"]["all"]["revenue_capture"]
+        difference = metrics["differences"][rival]["mean"]["all"]["revenue_capture"]
         if cell["value"] is not None and difference["value"] is not None:
             parts.append(f"{name_of(rival)} {capture.value(cell)} (difference {_against(capture, difference)})")
     return "; ".join(parts) + "."
 
 
-def _ranking(metrics: Mapping[str, Any], shown: Mapping[str, Metric], incumbent: str) -> str:
-    ours, theirs = (metrics["models"][name]["mean"]["all"]["auc"] for name in (REFERENCE, incumbent))
-    difference, auc = metrics["differences"][incumbent]["mean"]["all"]["auc"], shown["auc"]
+def _ranking(metrics: Mapping[str, Any], shown: Mapping[str, Metric], baseline: str) -> str:
+    ours, theirs = (metrics["models"][name]["mean"]["all"]["auc"] for name in (REFERENCE, baseline))
+    difference, auc = metrics["differences"][baseline]["mean"]["all"]["auc"], shown["auc"]
     if difference["value"] is None:
         return f"Ranking cannot be compared: {difference['reason']}."
-    level = f"{auc.value(ours)} against {auc.value(theirs)} of {name_of(incumbent)}"
+    level = f"{auc.value(ours)} against {auc.value(theirs)} of {name_of(baseline)}"
     return f"Its AUC, how well buyers are ranked, is {level} (difference {_against(auc, difference)})."
 
 
-def _dates(metrics: Mapping[str, Any], incumbent: str) -> str:
+def _dates(metrics: Mapping[str, Any], baseline: str) -> str:
     """The interval covers customers, not weeks: so the sign at every date."""
     days = list(metrics["counts"])
-    ahead = [_ahead(metrics, incumbent, days, metric) for metric in ("capture", "auc")]
+    ahead = [_ahead(metrics, baseline, days, metric) for metric in ("revenue_capture", "auc")]
     if len(days) < 2 or None in ahead:
         return ""
     revenue, auc = (f"{count} of {len(days)} send dates" for count in ahead)
-    return f"Against {name_of(incumbent)} it is ahead on revenue at {revenue}, on AUC at {auc}."
+    return f"Against {name_of(baseline)} it is ahead on revenue at {revenue}, on AUC at {auc}."
 
 
-def _ahead(metrics: Mapping[str, Any], incumbent: str, days: Sequence[str], metric: str) -> int | None:
-    values = [metrics["differences"][incumbent][day]["all"][metric]["value"] for day in days]
+def _ahead(metrics: Mapping[str, Any], baseline: str, days: Sequence[str], metric: str) -> int | None:
+    values = [metrics["differences"][baseline][day]["all"][metric]["value"] for day in days]
     return None if None in values else sum(value > 0 for value in values)
 
 
 def _against(metric: Metric, difference: Cell) -> str:
-    band = metric.band(difference, signed=True)
-    return f"{metric.difference(difference)}{' ' + band if band else ''}: {called(difference)}"
+    bootstrap_interval = metric.bootstrap_interval(difference, signed=True)
+    return (
+        f"{metric.difference(difference)}{' ' + bootstrap_interval if bootstrap_interval else ''}: {called(difference)}"
+    )

@@ -20,8 +20,8 @@ from fastapi.responses import JSONResponse, Response
 from propensity.data.event_log import to_date
 from propensity.errors import ConfigurationError, PropensityError
 from propensity.serving.bundle import open_bundle
-from propensity.serving.desk import Asked, Desk
-from propensity.serving.schema import Health, ModelCard, Problem, ScoreAnswer, ScoreRequest
+from propensity.serving.online import OnlineScorer, ScoringRequest
+from propensity.serving.schema import ErrorBody, Health, ModelCard, ScoreAnswer, ScoreRequest
 
 TOGETHER = 16  # requests in a block
 BODY = 1 << 20  # bytes of a request
@@ -37,13 +37,13 @@ class Queue:
     Notable: nobody waits for a block to fill. While one is being scored the next gathers, so blocks grow with the load.
     """
 
-    def __init__(self, desk: Desk, most: int) -> None:
+    def __init__(self, desk: OnlineScorer, most: int) -> None:
         self.desk, self.most = desk, most
-        self.waiting: list[tuple[Asked, asyncio.Future[ScoreAnswer]]] = []
+        self.waiting: list[tuple[ScoringRequest, asyncio.Future[ScoreAnswer]]] = []
         self.arrived = asyncio.Event()
         self.thread = ThreadPoolExecutor(1)
 
-    async def ask(self, asked: Asked) -> ScoreAnswer:
+    async def ask(self, asked: ScoringRequest) -> ScoreAnswer:
         if len(self.waiting) >= self.most:
             raise OverloadError
         future: asyncio.Future[ScoreAnswer] = asyncio.get_running_loop().create_future()
@@ -71,7 +71,7 @@ class Queue:
                     future.set_result(answer)
 
 
-def application(desk: Desk, most: int = 256) -> FastAPI:
+def application(desk: OnlineScorer, most: int = 256) -> FastAPI:
     """The web application around a desk."""
 
     @asynccontextmanager
@@ -83,7 +83,7 @@ def application(desk: Desk, most: int = 256) -> FastAPI:
         queue.thread.shutdown()
 
     app = FastAPI(title="propensity", version=str(desk.bundle.about["versions"]["propensity"]), lifespan=lifespan)
-    problems: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (400, 413, 422, 429)}
+    problems: dict[int | str, dict[str, Any]] = {code: {"model": ErrorBody} for code in (400, 413, 422, 429)}
 
     @app.middleware("http")
     async def small_enough(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -122,7 +122,7 @@ def application(desk: Desk, most: int = 256) -> FastAPI:
     @app.get("/model")
     async def model() -> ModelCard:
         """What is served."""
-        about, cutoff = desk.bundle.about, desk.market.snapshot.cutoff
+        about, cutoff = desk.bundle.about, desk.market.market_stats.cutoff
         return ModelCard(
             digest=desk.bundle.digest,
             commit=about["commit"],
@@ -137,7 +137,7 @@ def application(desk: Desk, most: int = 256) -> FastAPI:
 
 
 def problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(Problem(error=sentence).model_dump(), status, headers)
+    return JSONResponse(ErrorBody(error=sentence).model_dump(), status, headers)
 
 
 @dataclass
@@ -171,7 +171,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         given = Serve.of(arguments)
-        desk = Desk(open_bundle(given.bundle, given.digest or None), given.log or None)
+        desk = OnlineScorer(open_bundle(given.bundle, given.digest or None), given.log or None)
     except PropensityError as error:
         print(f"propensity: {error}", file=sys.stderr)
         return error.exit_code

@@ -16,21 +16,22 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from propensity.data.cutoff import Cutoff, cutoff_of
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.data.feature import Features
 from propensity.data.offer import on_sale
-from propensity.data.preparation import Preparation
-from propensity.data.snapshot import Snapshot, SnapshotBuilder
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
-from propensity.serving import check, fused
-from propensity.serving.market import Market, nothing
+from propensity.feature.features import Features
+from propensity.feature.market_stats import MarketStats, MarketStatsBuilder
+from propensity.serving import fused, verify
+from propensity.serving.point_in_time import PointInTimeFeatures, nothing
 from propensity.serving.session import session
+from propensity.task import Task
 
 UNREADABLE: tuple[type[Exception], ...] = (
     *(ValueError, KeyError, TypeError),
     *(state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoSuchFile),
 )
 Pairs = Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]
+HOME = ("propensity.task.", "propensity.data.", "propensity.feature.", "propensity.ingest.")
 CHUNK = 1 << 24  # events whose days are looked at together
 
 
@@ -45,7 +46,7 @@ class Bundle:
     folder: Path
     about: dict[str, Any]
     digest: str
-    preparation: Preparation
+    task: Task
     vocabulary: Vocabulary
 
     def session(self, threads: int = 1) -> ort.InferenceSession:
@@ -56,20 +57,20 @@ class Bundle:
         apart for it, else by the graph. IntegrityError where it does not give the golden outputs."""
         pairs: Pairs = Graph(self.session())
         if (self.folder / fused.WEIGHTS).is_file():
-            pairs = fused.Fused(self.folder, nothing(self.preparation.feature))
-        inputs, outputs = (check.arrays(self.folder / f"golden/{name}.npz") for name in ("inputs", "outputs"))
-        for name, found in zip(check.OUTPUTS, pairs(inputs), strict=False):
-            if not (apart := check.difference(found, outputs[name])) <= check.TOLERANCE:
+            pairs = fused.Fused(self.folder, nothing(self.task.feature))
+        inputs, outputs = (verify.arrays(self.folder / f"golden/{name}.npz") for name in ("inputs", "outputs"))
+        for name, found in zip(verify.OUTPUTS, pairs(inputs), strict=False):
+            if not (apart := verify.difference(found, outputs[name])) <= verify.TOLERANCE:
                 raise IntegrityError(f"{self.folder / fused.WEIGHTS} differs by {apart:.2g} from golden/outputs.npz")
         return pairs
 
-    def market(self) -> Market:
+    def market(self) -> PointInTimeFeatures:
         """The tables as of the export."""
-        return Market(check.arrays(self.folder / "tables.npz"), self.about["rule"], self.vocabulary)
+        return PointInTimeFeatures(verify.arrays(self.folder / "tables.npz"), self.about["rule"], self.vocabulary)
 
     def date(self, log: EventLog, cutoff: str) -> Cutoff:
         """A send date that the log reaches and the bundle still speaks of; ConfigurationError for any other."""
-        date = cutoff_of(log, cutoff, self.preparation.horizon)
+        date = cutoff_of(log, cutoff, self.task.horizon)
         self.valid(date.day)
         return date
 
@@ -81,16 +82,16 @@ class Bundle:
                 "export, or export with a larger valid_days"
             )
 
-    def at(self, log: EventLog, cutoff: Cutoff) -> tuple[Features, Snapshot]:
+    def at(self, log: EventLog, cutoff: Cutoff) -> tuple[Features, MarketStats]:
         """A send date with fresh tables; who of the log has bought before it is for the caller to ask, part by part.
 
         The log is copied only where it holds something dated at or after the cutoff.
         """
         past = log if newest(log) < cutoff.day else log.before(cutoff.day)
-        rules = self.preparation
+        rules = self.task
         offers = on_sale(past, rules.offer, cutoff)
-        snapshot = SnapshotBuilder(past, offers, cutoff.horizon, rules.snapshot).at(cutoff)
-        return Features(past, offers, self.vocabulary, rules.feature), snapshot
+        market_stats = MarketStatsBuilder(past, offers, cutoff.horizon, rules.market_stats).at(cutoff)
+        return Features(past, offers, self.vocabulary, rules.feature), market_stats
 
 
 class Graph:
@@ -101,7 +102,7 @@ class Graph:
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         names = [each.name for each in self.running.get_inputs()]
-        score, revenue = self.running.run(check.OUTPUTS[:2], {name: inputs[name] for name in names})
+        score, revenue = self.running.run(verify.OUTPUTS[:2], {name: inputs[name] for name in names})
         return score, revenue
 
 
@@ -120,23 +121,23 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
     if not folder.is_dir():
         raise ConfigurationError(f"no bundle at {folder}; make one with scripts/export.py out={folder}")
     try:
-        about = check.manifest(folder, digest)
-        config = json.loads((folder / "preparation.json").read_text())
+        about = verify.manifest(folder, digest)
+        config = json.loads((folder / "task.json").read_text())
         vocabulary = Vocabulary.of(json.loads((folder / "vocabulary.json").read_text()))
-        check.replay(folder, session(folder / "model.onnx"))
-    except check.RefusedError as error:
+        verify.replay(folder, session(folder / "model.onnx"))
+    except verify.RefusedError as error:
         raise IntegrityError(f"{error}; export again") from None
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise IntegrityError(f"the bundle at {folder} cannot be read ({reason}); export again") from None
     for target in targets(config):
         if not ours(target):
-            raise IntegrityError(f"{folder / 'preparation.json'} asks for {target}, which is not ours to call")
+            raise IntegrityError(f"{folder / 'task.json'} asks for {target}, which is not ours to call")
     try:
-        preparation = instantiate(config, _convert_="all")
+        task = instantiate(config, _convert_="all")
     except TypeError as error:
         raise DataError(f"{folder} was made for other settings than ours ({error}); export again") from None
-    return Bundle(folder, about, check.sha256(folder / check.MANIFEST), preparation, vocabulary)
+    return Bundle(folder, about, verify.sha256(folder / verify.MANIFEST), task, vocabulary)
 
 
 def targets(config: Any) -> Iterator[str]:
@@ -150,10 +151,10 @@ def targets(config: Any) -> Iterator[str]:
 
 def ours(target: str) -> bool:
     """Whether a target is a class of the data layer."""
-    if not target.startswith("propensity.data."):
+    if not target.startswith(HOME):
         return False
     try:
         found = get_object(target)
     except (ImportError, AttributeError, ValueError):
         return False
-    return inspect.isclass(found) and found.__module__.startswith("propensity.data.")
+    return inspect.isclass(found) and f"{found.__module__}.".startswith(HOME)

@@ -11,13 +11,13 @@ import polars as pl
 
 from propensity.data.cutoff import Cutoff, labelled
 from propensity.data.event_log import EventLog
-from propensity.data.feature import Features
-from propensity.data.preparation import Occasion
-from propensity.data.snapshot import Snapshot
 from propensity.errors import ConfigurationError, GateError
+from propensity.feature.features import Features
+from propensity.feature.market_stats import MarketStats
 from propensity.metric.drift import binned, edges_of, stability_index
-from propensity.serving import check
+from propensity.serving import verify
 from propensity.serving.bundle import open_bundle
+from propensity.task import CutoffData
 
 FILE = "window.npz"  # of a bundle: the training window in counts
 PAIRS = 200_000  # pairs at most whose columns are looked at
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Drift:
+class DriftReport:
     """index: population stability index by column; scores: the same of the scores; expected over observed purchases in
     the training window (`then`) and in the last closed window before the cutoff (`now`); limits as asked."""
 
@@ -80,27 +80,27 @@ class Drift:
             raise GateError(f"drift at {self.cutoff}: {'; '.join(self.alarms)}; train again")
 
 
-def drift(cfg: Any, say: Say) -> Drift:
+def drift(cfg: Any, say: Say) -> DriftReport:
     """Compares `cfg.cutoff` with the training window of `cfg.bundle`; see conf/drift.yaml for the limits."""
     bundle = open_bundle(cfg.bundle)
-    log = bundle.preparation.open() if cfg.log is None else EventLog.open(cfg.log)
+    log = bundle.task.open() if cfg.log is None else EventLog.open(cfg.log)
     date = bundle.date(log, cfg.cutoff)
     closed = labelled(log, Cutoff(min(date.day, log.last_day + 1) - date.horizon, date.horizon))
     if closed.day <= log.first_day:
         raise ConfigurationError(f"no horizon of {date.horizon} days closed before {date}; give a later cutoff")
     running = bundle.session()
-    then = check.arrays(bundle.folder / FILE)
+    then = verify.arrays(bundle.folder / FILE)
     say(f"inputs and scores at {date}")
-    now = sample(*bundle.at(log, date), lambda asked: check.answer(running, asked), cfg.customers)
+    now = sample(*bundle.at(log, date), lambda asked: verify.answer(running, asked), cfg.customers)
     say(f"calibration at {closed}")
-    known = sample(*bundle.at(log, closed), lambda asked: check.answer(running, asked), cfg.customers, log)
+    known = sample(*bundle.at(log, closed), lambda asked: verify.answer(running, asked), cfg.customers, log)
     index: dict[str, float] = {}
     for name, values in now.columns.items():
         found = stability_index(then[f"{name}_counts"], binned(values, then[f"{name}_edges"]))
         names = bundle.about["rule"].get(name) or bundle.about["window"][name]
         index |= {f"{name}.{column}": float(value) for column, value in zip(names, found, strict=True)}
     scores = stability_index(then["score_counts"], binned(now.score[:, None], then["score_edges"]))
-    return Drift(
+    return DriftReport(
         cutoff=str(date),
         window=bundle.about["window"]["cutoff"],
         index=index,
@@ -112,20 +112,20 @@ def drift(cfg: Any, say: Say) -> Drift:
 
 
 def sample(
-    features: Features, snapshot: Snapshot, answers: Answers, customers: int, labels: EventLog | None = None
+    features: Features, market_stats: MarketStats, answers: Answers, customers: int, labels: EventLog | None = None
 ) -> Sample:
     """At most `customers` purchasers, chosen by a hash of the id; what they bought in the horizon is counted where
     `labels`, a log that holds it, is given."""
-    rows = features.log.purchasers(snapshot.cutoff.day)
+    rows = features.log.purchasers(market_stats.cutoff.day)
     ids = features.log.customers["customer"].cast(pl.String)
-    lot = ids.hash(seed=1).to_numpy()[rows]
-    rows = np.sort(rows[np.argsort(lot, kind="stable")[:customers]])
+    tie_break = ids.hash(seed=1).to_numpy()[rows]
+    rows = np.sort(rows[np.argsort(tie_break, kind="stable")[:customers]])
     step = max(rows.size * len(features.offers) // PAIRS, 1)
     parts: list[tuple[np.ndarray, ...]] = []
     expected, observed = 0.0, 0.0
     for start in range(0, rows.size, BLOCK):
         block = rows[start : start + BLOCK]
-        inputs: Any = features.inputs(snapshot, block)
+        inputs: Any = features.inputs(market_stats, block)
         score = answers(inputs._asdict())["probability"]
         expected += float(score.sum(dtype=np.float64))
         pair = inputs.pair.reshape(-1, inputs.pair.shape[-1])
@@ -135,15 +135,15 @@ def sample(
         place = {each: row for row, each in enumerate(labels.customers["customer"].to_list())}
         known = np.array([place[each] for each in features.log.customers["customer"].gather(rows).to_list()])
         for start in range(0, rows.size, BLOCK):
-            observed += float(full.outcomes(snapshot.cutoff, known[start : start + BLOCK]).bought.sum())
+            observed += float(full.outcomes(market_stats.cutoff, known[start : start + BLOCK]).bought.sum())
     pairs, people, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
-    columns = {"pair": pairs, "customer": people, "context": np.asarray(snapshot.context)}
+    columns = {"pair": pairs, "customer": people, "context": np.asarray(market_stats.context)}
     return Sample(columns, scores, expected, observed)
 
 
-def window(occasion: Occasion, answers: Answers, customers: int, labels: EventLog) -> dict[str, np.ndarray]:
+def window(cutoff_data: CutoffData, answers: Answers, customers: int, labels: EventLog) -> dict[str, np.ndarray]:
     """The training window in counts, for `FILE`."""
-    found = sample(occasion.features, occasion.snapshot, answers, customers, labels)
+    found = sample(cutoff_data.features, cutoff_data.market_stats, answers, customers, labels)
     made: dict[str, np.ndarray] = {}
     for name, values in (found.columns | {"score": found.score[:, None]}).items():
         edges = edges_of(values)

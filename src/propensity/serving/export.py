@@ -18,19 +18,17 @@ import torch
 from propensity.atomic import whole_folder
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, cutoff_of
-from propensity.data.dropout import Hidden
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.data.preparation import Occasion
-from propensity.data.snapshot import CONTEXT
 from propensity.errors import ConfigurationError
+from propensity.feature.history_mask import HistoryMask
+from propensity.feature.market_stats import CONTEXT
 from propensity.kernel import reference
 from propensity.model.offer_net import OfferNet
-from propensity.serving import check, drift, fused, inputs
+from propensity.serving import drift, fused, inputs, verify
 from propensity.serving.golden import golden_customers
-from propensity.serving.market import Market, nothing, rule_of, tables_of
-from propensity.serving.network import (
-    Answering,
-    Parts,
+from propensity.serving.graph import (
+    PartsGraph,
+    ScoringGraph,
     ask,
     fusible,
     pair_weights,
@@ -39,7 +37,9 @@ from propensity.serving.network import (
     write_torch,
 )
 from propensity.serving.parity import Parity, edges, same_best
+from propensity.serving.point_in_time import PointInTimeFeatures, nothing, rule_of, tables_of
 from propensity.serving.session import session
+from propensity.task import CutoffData
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.run import commit
 
@@ -70,8 +70,8 @@ def export(
     """
     refuse(out, formats)
     trained = load_trained(run)
-    events = trained.preparation.open() if log is None else EventLog.open(log)
-    dates = occasions(trained, events, cutoff or trained.about["end"])
+    events = trained.task.open() if log is None else EventLog.open(log)
+    dates = cutoffs_data(trained, events, cutoff or trained.about["end"])
     first = next(dates)
     with whole_folder(out) as draft:
         about = write_tables(draft, trained, first, valid_days)
@@ -79,7 +79,7 @@ def export(
         golden = write_golden(draft, trained, about)
         say("tracing the network")
         torch.manual_seed(0)
-        program = traced(Answering(trained.model), golden)
+        program = traced(ScoringGraph(trained.model), golden)
         for name in formats:
             {"onnx": write_onnx, "torch_export": write_torch}[name](program, draft / FILES[name])
         write_parts(draft, trained, golden)
@@ -97,34 +97,34 @@ def refuse(out: str | Path, formats: Sequence[str]) -> None:
     if "onnx" not in formats:
         raise ConfigurationError("a bundle is checked and scored by its model.onnx; add onnx to formats")
     folder = Path(out)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / check.MANIFEST).is_file()):
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / verify.MANIFEST).is_file()):
         raise ConfigurationError(f"{out} holds something else than a bundle; give another folder as out")
 
 
-def occasions(trained: Trained, log: EventLog, cutoff: str) -> Iterator[Occasion]:
+def cutoffs_data(trained: Trained, log: EventLog, cutoff: str) -> Iterator[CutoffData]:
     """Send dates, the first at `cutoff` and then backwards by a horizon each, down to the beginning of the log."""
-    day, horizon = cutoff_of(log, cutoff, trained.preparation.horizon)
+    day, horizon = cutoff_of(log, cutoff, trained.task.horizon)
     while day > log.first_day:
-        yield trained.preparation.occasion(log, cutoff_of(log, to_date(day), horizon), trained.vocabulary)
+        yield trained.task.cutoff_data(log, cutoff_of(log, to_date(day), horizon), trained.vocabulary)
         day -= horizon
 
 
-def write_tables(draft: Path, trained: Trained, occasion: Occasion, valid_days: int) -> dict[str, Any]:
+def write_tables(draft: Path, trained: Trained, cutoff_data: CutoffData, valid_days: int) -> dict[str, Any]:
     """Vocabulary, preparation and the tables of a date; returns the beginning of the manifest."""
-    rule, horizon = trained.preparation.feature, trained.preparation.horizon
-    write_arrays(draft / "tables.npz", tables_of(occasion))
+    rule, horizon = trained.task.feature, trained.task.horizon
+    write_arrays(draft / "tables.npz", tables_of(cutoff_data))
     data = {key: value for key, value in trained.about["config"]["data"].items() if key != "log"}
     write_json(draft / "vocabulary.json", trained.vocabulary.state())
-    write_json(draft / "preparation.json", data)
-    for module in (check, inputs, reference):
+    write_json(draft / "task.json", data)
+    for module in (verify, inputs, reference):
         assert module.__file__ is not None
         shutil.copyfile(module.__file__, draft / Path(module.__file__).name)
     end = to_day(trained.about["end"])
     return {
-        "format": check.FORMAT,
+        "format": verify.FORMAT,
         "data": trained.about["data"],
         "end": trained.about["end"],
-        "valid_from": to_date(occasion.snapshot.cutoff.day).isoformat(),
+        "valid_from": to_date(cutoff_data.market_stats.cutoff.day).isoformat(),
         "valid_until": (to_date(end) + timedelta(days=valid_days)).isoformat(),
         "commit": commit(),
         "trained": {name: trained.about[name] for name in ("seed", "commit", "libraries", "cutoffs", "examples")},
@@ -136,26 +136,26 @@ def write_tables(draft: Path, trained: Trained, occasion: Occasion, valid_days: 
 
 def write_window(draft: Path, trained: Trained, log: EventLog) -> dict[str, Any]:
     """The last training date in counts, for `drift.py`; returns its date and the names of its columns."""
-    end, horizon = to_day(trained.about["end"]), trained.preparation.horizon
-    occasion = trained.preparation.occasion(log, Cutoff(end - horizon, horizon), trained.vocabulary)
-    network = Answering(trained.model).eval()
-    counts = drift.window(occasion, lambda asked: ask(network, Inputs(**asked)), WINDOW, log)
+    end, horizon = to_day(trained.about["end"]), trained.task.horizon
+    cutoff_data = trained.task.cutoff_data(log, Cutoff(end - horizon, horizon), trained.vocabulary)
+    network = ScoringGraph(trained.model).eval()
+    counts = drift.window(cutoff_data, lambda asked: ask(network, Inputs(**asked)), WINDOW, log)
     write_arrays(draft / drift.FILE, counts)
-    return {"cutoff": str(occasion.snapshot.cutoff), "context": list(CONTEXT)}
+    return {"cutoff": str(cutoff_data.market_stats.cutoff), "context": list(CONTEXT)}
 
 
 def write_golden(draft: Path, trained: Trained, about: dict[str, Any]) -> Inputs:
     """Raw events of made-up customers, the inputs that kernels make of them, and the trained network's answers."""
-    tables = check.arrays(draft / "tables.npz")
-    market = Market(tables, about["rule"], trained.vocabulary)
+    tables = verify.arrays(draft / "tables.npz")
+    market = PointInTimeFeatures(tables, about["rule"], trained.vocabulary)
     customers = golden_customers(tables, about["rule"])
     launched = np.linspace(0, len(market.offers) - 1, min(LAUNCHED, len(market.offers))).astype(int)
-    hidden = Hidden.nothing(len(customers))._replace(launched=launched)
+    hidden = HistoryMask.nothing(len(customers))._replace(launched=launched)
     golden = market.asked(customers, hidden=hidden)
     (draft / "golden").mkdir()
     write_json(draft / "golden/events.json", {"launched": launched.tolist(), "customers": customers})
     write_arrays(draft / "golden/inputs.npz", golden._asdict())
-    write_arrays(draft / "golden/outputs.npz", ask(Answering(trained.model), golden))
+    write_arrays(draft / "golden/outputs.npz", ask(ScoringGraph(trained.model), golden))
     about["golden"] = {"customers": len(customers), "offers": len(market.offers)}
     return golden
 
@@ -164,7 +164,7 @@ def write_parts(draft: Path, trained: Trained, golden: Inputs) -> None:
     """The same network taken apart for `fused.py`, where that knows it."""
     if fusible(trained.model):
         model = cast(OfferNet, trained.model)
-        write_onnx(traced(Parts(model), golden), draft / fused.GRAPH, fused.PARTS)
+        write_onnx(traced(PartsGraph(model), golden), draft / fused.GRAPH, fused.PARTS)
         write_arrays(draft / fused.WEIGHTS, pair_weights(model))
 
 
@@ -173,18 +173,18 @@ def compared(
     trained: Trained,
     formats: Sequence[str],
     golden: Inputs,
-    first: Occasion,
-    dates: Iterator[Occasion],
+    first: CutoffData,
+    dates: Iterator[CutoffData],
     rows: int,
 ) -> Parity:
     """Asks the network and the files as written about golden and real rows; GateError where they disagree."""
-    network = partial(ask, Answering(trained.model).eval())
+    network = partial(ask, ScoringGraph(trained.model).eval())
     files: dict[str, Any] = {"onnx": partial(check_answer, session(draft / FILES["onnx"]))}
     if "torch_export" in formats:
         files["torch_export"] = partial(ask, torch.export.load(draft / FILES["torch_export"]).module())
     if (draft / fused.WEIGHTS).is_file():
-        known = fused.Fused(draft, nothing(trained.preparation.feature))
-        files["fused"] = lambda asked: dict(zip(check.OUTPUTS, known(asked._asdict()), strict=False))
+        known = fused.Fused(draft, nothing(trained.task.feature))
+        files["fused"] = lambda asked: dict(zip(verify.OUTPUTS, known(asked._asdict()), strict=False))
     parity = Parity()
     for what, asked in edges(golden):
         parity.meet(network, files, asked, what)
@@ -192,21 +192,23 @@ def compared(
     for name, answers in files.items():
         one, other = probabilities((network, answers), first)
         parity.exchanged[name] = same_best(one, other)
-    for occasion in (first, *dates) if rows > 0 else ():
-        for block, asked in occasion.blocks(BLOCK):
-            parity.meet(network, files, asked, f"customers {block.start} to {block.stop} of {occasion.snapshot.cutoff}")
+    for cutoff_data in (first, *dates) if rows > 0 else ():
+        for block, asked in cutoff_data.blocks(BLOCK):
+            parity.meet(
+                network, files, asked, f"customers {block.start} to {block.stop} of {cutoff_data.market_stats.cutoff}"
+            )
             if parity.rows >= rows:
                 return parity
     return parity
 
 
 def check_answer(running: Any, asked: Inputs) -> dict[str, np.ndarray]:
-    return check.answer(running, asked._asdict())
+    return verify.answer(running, asked._asdict())
 
 
-def probabilities(models: Sequence[Any], occasion: Occasion) -> list[np.ndarray]:
+def probabilities(models: Sequence[Any], cutoff_data: CutoffData) -> list[np.ndarray]:
     """(N, M) by each model."""
-    blocks = [[model(asked)["probability"] for model in models] for _, asked in occasion.blocks(BLOCK)]
+    blocks = [[model(asked)["probability"] for model in models] for _, asked in cutoff_data.blocks(BLOCK)]
     return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
 
 
@@ -216,15 +218,15 @@ def headline(run: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     metrics = json.loads(path.read_text())
-    return {name: metrics[name] for name in ("verdict", "contest") if name in metrics}
+    return {name: metrics[name] for name in ("verdict", "headline") if name in metrics}
 
 
 def seal(draft: Path, about: dict[str, Any]) -> str:
     """Writes the manifest with the hash of every file, and its own; returns the latter, the bundle's digest."""
-    about["files"] = {name: check.sha256(draft / name) for name in check.files(draft)}
-    write_json(draft / check.MANIFEST, about)
-    digest = check.sha256(draft / check.MANIFEST)
-    (draft / check.SEAL).write_text(digest + "\n")
+    about["files"] = {name: verify.sha256(draft / name) for name in verify.files(draft)}
+    write_json(draft / verify.MANIFEST, about)
+    digest = verify.sha256(draft / verify.MANIFEST)
+    (draft / verify.SEAL).write_text(digest + "\n")
     return digest
 
 

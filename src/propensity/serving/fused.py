@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from propensity.serving import check
+from propensity.serving import verify
 from propensity.serving.session import session
 
 GRAPH, WEIGHTS = "parts.onnx", "parts.npz"  # of a bundle whose network this can speak for
@@ -82,14 +82,14 @@ class Fused:
     """The network of a bundle: customers and offers by a graph, pairs by the kernel."""
 
     def __init__(self, folder: Path, nothing: np.ndarray) -> None:
-        weights = check.arrays(folder / WEIGHTS)
+        weights = verify.arrays(folder / WEIGHTS)
         self.sigma_max = float(weights["sigma_max"])
         self.readings = readings(weights, nothing)
         self.session = session(folder / GRAPH)
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Probability and expected revenue (B, M)."""
-        found = check.answer(self.session, inputs)
+        found = verify.answer(self.session, inputs)
         shape, (members, units) = inputs["pair"].shape[:2], self.readings.bias.shape
         probability, revenue = np.empty(shape, np.float32), np.empty(shape, np.float32)
         step = max(TILE // max(shape[1], 1), 1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from propensity.data.batch import Inputs
 from propensity.errors import GateError
-from propensity.serving.check import TOLERANCE, difference
+from propensity.serving.verify import TOLERANCE, difference
 
 Answers = Callable[[Inputs], Mapping[str, np.ndarray]]
 BATCHES = (1, 3, 64)

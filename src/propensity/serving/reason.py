@@ -18,9 +18,9 @@ import numpy as np
 
 from propensity.data.batch import Inputs
 from propensity.data.event_log import to_date
-from propensity.data.feature import FeatureRule
-from propensity.serving.check import answer
+from propensity.feature.features import FeatureConfig
 from propensity.serving.inputs import KINDS
+from propensity.serving.verify import answer
 
 ORDERS = 4  # and as many reverses
 EVENTS = 24  # the newest are told apart, those before them are one part
@@ -45,7 +45,7 @@ class Reasons:
 
 
 def reasons(
-    session: Any, inputs: Inputs, nobody: Inputs, row: int, offer: int, rule: FeatureRule, events: Sequence[str]
+    session: Any, inputs: Inputs, nobody: Inputs, row: int, offer: int, rule: FeatureConfig, events: Sequence[str]
 ) -> Reasons:
     """Of customer `row` and `offer`. nobody: inputs of one customer about whom nothing is known, at the same date;
     events: labels of the customer's visible events, oldest first."""

@@ -72,7 +72,7 @@ class ScoreAnswer(Strict):
     explained: Explained | None = None
 
 
-class Problem(Strict):
+class ErrorBody(Strict):
     """What was wrong, and the way out."""
 
     error: str

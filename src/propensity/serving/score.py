@@ -39,15 +39,15 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
     if beside == Path(out):
         raise ConfigurationError(f"{out} is where shares of channels go; give out another name, such as scores.parquet")
     trained = load_trained(run)
-    events = trained.preparation.open() if log is None else EventLog.open(log)
-    date = cutoff_of(events, cutoff, trained.preparation.horizon)
+    events = trained.task.open() if log is None else EventLog.open(log)
+    date = cutoff_of(events, cutoff, trained.task.horizon)
     for caution in cautions(events, date, trained.about["end"]):
         say(caution)
-    occasion = trained.preparation.occasion(events, date, trained.vocabulary)
-    rule, (features, _, _) = trained.preparation.offer, occasion
+    cutoff_data = trained.task.cutoff_data(events, date, trained.vocabulary)
+    rule, (features, _, _) = trained.task.offer, cutoff_data
     if rule.min_buyers > buyers(features.log, features.offers, date.day, rule.window).max():
         say(f"no offer has {rule.min_buyers} buyers in the {rule.window} days before {date}: all that sold are scored")
-    scores, shares = predict_both(trained.model, occasion)
+    scores, shares = predict_both(trained.model, cutoff_data)
     save_scores([scores], out)
     if shares is not None:
         save_shares([shares], beside)

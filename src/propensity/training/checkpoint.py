@@ -15,11 +15,11 @@ from hydra.utils import get_object, instantiate
 from torch import nn
 
 from propensity.atomic import whole_file
-from propensity.data.preparation import Preparation
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
+from propensity.task import Task
 
-FORMAT = 1
+FORMAT = 2
 FILE = "model.ckpt"
 ALLOWED = ("propensity.", "torch.optim.")
 
@@ -30,7 +30,7 @@ class Trained:
     run's configuration (`config`), data fingerprint, first day after the last training label (`end`) and seed."""
 
     model: nn.Module
-    preparation: Preparation
+    task: Task
     vocabulary: Vocabulary
     about: dict[str, Any]
 
@@ -68,14 +68,14 @@ def load_trained(folder: str | Path) -> Trained:
     for target in targets([config["data"], config["model"]]):
         if not ours(target):
             raise IntegrityError(f"{path} asks for {target}, which is not ours to call; train again")
-    preparation = instantiate(config["data"], _convert_="all")
+    task = instantiate(config["data"], _convert_="all")
     vocabulary = Vocabulary.of(content["vocabulary"])
-    model = instantiate(config["model"], sizes=preparation.feature.sizes(vocabulary))
+    model = instantiate(config["model"], sizes=task.feature.sizes(vocabulary))
     try:
         model.load_state_dict(content["state"])
     except RuntimeError:
         raise DataError(f"{path} holds weights of another shape of network, by other code; train again") from None
-    return Trained(model.eval(), preparation, vocabulary, content["about"])
+    return Trained(model.eval(), task, vocabulary, content["about"])
 
 
 def ours(target: str) -> bool:

@@ -54,8 +54,8 @@ class PropensityModule(pl.LightningModule):
 
 def mean_terms(model: OfferNet, loss: Loss, batch: Batch) -> Terms:
     """The loss of a batch: the mean over members, each of which meets it by itself."""
-    answers = model.answers(batch.inputs, batch.place)
-    terms: list[Terms] = [loss(answer, batch.outcomes, batch.weight) for answer in answers]
+    member_outputs = model.member_outputs(batch.inputs, batch.place)
+    terms: list[Terms] = [loss(answer, batch.outcomes, batch.weight) for answer in member_outputs]
     parts = {name: torch.stack([each.parts[name] for each in terms]).mean() for name in terms[0].parts}
     return Terms(torch.stack([each.total for each in terms]).mean(), parts)
 

@@ -26,12 +26,12 @@ from rich.progress import track
 
 from propensity.atomic import only_writer, whole_file
 from propensity.data.event_log import EventLog, to_date
-from propensity.data.preparation import Examples, Preparation
 from propensity.errors import ConfigurationError, GateError
 from propensity.model.offer_net import OfferNet
+from propensity.task import Task, TrainingSet
 from propensity.training.audit import record
 from propensity.training.checkpoint import FILE, load_trained, save_trained
-from propensity.training.loader import ExampleLoader
+from propensity.training.data_module import PropensityDataModule
 from propensity.training.module import Loss, MakeOptimizer, PropensityModule
 
 JUDGEMENTS = ("metrics.json", "report.html", "report.md", "scores.parquet", "customers.parquet")
@@ -39,10 +39,10 @@ PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
 
 
 @dataclass
-class Fit:
+class TrainingConfig:
     """How a network is fitted: length, batches, optimizer, hardware.
 
-    steps: batches after which a run ends (-1: it ends with its epochs). bucketed: customers with histories of like
+    max_steps: batches after which a run ends (-1: it ends with its epochs). bucketed: customers with histories of like
     length share a batch, so that an encoder of events meets few empty slots. resident: the log waits on the device, and
     histories are gathered there. unbought: share that a batch keeps of the pairs with neither a past nor a purchase,
     weighed to stand for all; where offers are fine they are nearly all pairs, and take nearly all the time. threads: of
@@ -52,28 +52,38 @@ class Fit:
 
     optimizer: MakeOptimizer
     logger: Callable[..., Any] | None = None
-    epochs: int = 3
-    pairs: int = 32_768
-    bucketed: bool = False
-    resident: bool = False
-    unbought: float = 1.0
-    average: float | None = 0.995
+    max_epochs: int = 3
+    pairs_per_batch: int = 32_768
+    length_bucketing: bool = False
+    log_on_device: bool = False
+    negative_rate: float = 1.0
+    ema_decay: float | None = 0.995
     warmup: float = 0.1
-    clip: float = 1.0
+    gradient_clip_val: float = 1.0
     accelerator: str = "cpu"
     devices: Any = 1
     strategy: str = "auto"
     precision: Any = "32-true"
     compile: bool = False
-    steps: int = -1
+    max_steps: int = -1
     threads: int | None = 1
     progress: bool = True
 
-    def loader(self, examples: Examples, preparation: Preparation, seed: int) -> ExampleLoader:
+    def loader(self, training_set: TrainingSet, task: Task, seed: int) -> PropensityDataModule:
         """The examples in the batches that these settings ask for."""
-        return ExampleLoader(examples, preparation, self.pairs, seed, self.bucketed, self.resident, self.unbought)
+        return PropensityDataModule(
+            training_set,
+            task,
+            self.pairs_per_batch,
+            seed,
+            self.length_bucketing,
+            self.log_on_device,
+            self.negative_rate,
+        )
 
-    def __call__(self, model: OfferNet, loss: Loss, loader: ExampleLoader, out: Path, resume: str | None) -> None:
+    def __call__(
+        self, model: OfferNet, loss: Loss, loader: PropensityDataModule, out: Path, resume: str | None
+    ) -> None:
         """Fits `model` in place; leaves logs and the state to resume from under `out`."""
         if self.threads is not None and self.accelerator == "cpu":
             torch.set_num_threads(self.threads)
@@ -98,21 +108,21 @@ class Fit:
         callbacks: list[Callback] = [
             ModelCheckpoint(out / PROGRESS, filename="last", every_n_epochs=1, enable_version_counter=False)
         ]
-        if self.average:
-            callbacks.append(EMAWeightAveraging(decay=self.average, use_buffers=False))
+        if self.ema_decay:
+            callbacks.append(EMAWeightAveraging(decay=self.ema_decay, use_buffers=False))
         watched = self.progress and sys.stderr.isatty()
         if watched:
             callbacks.append(RichProgressBar(refresh_rate=5))
         elif self.progress:
             callbacks.append(EpochLines())
         return pl.Trainer(
-            max_epochs=self.epochs,
-            max_steps=self.steps,
+            max_epochs=self.max_epochs,
+            max_steps=self.max_steps,
             accelerator=self.accelerator,
             devices=self.devices,
             strategy=self.strategy,
             precision=self.precision,
-            gradient_clip_val=self.clip,
+            gradient_clip_val=self.gradient_clip_val,
             logger=self.logger(save_dir=out) if self.logger else False,
             callbacks=callbacks,
             enable_progress_bar=watched,
@@ -138,7 +148,7 @@ class EpochLines(Callback):
 
 def train(
     cfg: DictConfig, out: str | Path | None = None, reuse: bool = False
-) -> tuple[OfferNet, Preparation, Examples, EventLog]:
+) -> tuple[OfferNet, Task, TrainingSet, EventLog]:
     """Prepares, fits and saves; the seed and the data decide everything.
 
     An interrupted run of the same configuration and data goes on from its last whole epoch; with `reuse`, one that
@@ -149,36 +159,36 @@ def train(
         raise ConfigurationError(f"{taken} is a file; give another folder as out")
     config = OmegaConf.to_container(cfg, resolve=True)
     pl.seed_everything(cfg.seed, verbose=False)
-    preparation: Preparation = instantiate(cfg.data, _convert_="all")
-    log = preparation.open()
+    task: Task = instantiate(cfg.data, _convert_="all")
+    log = task.open()
     bar = track if cfg.training.progress else (lambda items, label: items)
-    examples = preparation.examples(log, bar)
-    about = describe(config, log, preparation, examples)
+    training_set = task.training_set(log, bar)
+    about = describe(config, log, task, training_set)
     if reuse and (done := finished(folder, about)):
-        return done, preparation, examples, log
-    model: OfferNet = instantiate(cfg.model, sizes=preparation.feature.sizes(examples.vocabulary))
-    fit: Fit = instantiate(cfg.training, _convert_="all")
-    loader = fit.loader(examples, preparation, cfg.seed)
+        return done, task, training_set, log
+    model: OfferNet = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary))
+    fit: TrainingConfig = instantiate(cfg.training, _convert_="all")
+    loader = fit.loader(training_set, task, cfg.seed)
     model.fit_scales(loader.sample())
     with only_writer(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
-        keep_record(cfg.out, folder, log, preparation.log or preparation.default_log, about)
+        keep_record(cfg.out, folder, log, task.log or task.default_log, about)
         resume = unfinished(folder, about)
         fit(model, instantiate(cfg.loss), loader, folder, resume)
-        finish(folder, model, examples, about, cfg)
-    return model, preparation, examples, log
+        finish(folder, model, training_set, about, cfg)
+    return model, task, training_set, log
 
 
-def describe(config: Any, log: EventLog, preparation: Preparation, examples: Examples) -> dict[str, Any]:
+def describe(config: Any, log: EventLog, task: Task, training_set: TrainingSet) -> dict[str, Any]:
     """What a run was: configuration, data, dates, code and library versions, in plain containers."""
-    dates = [str(occasion.snapshot.cutoff) for occasion in examples.occasions]
+    dates = [str(cutoff_data.market_stats.cutoff) for cutoff_data in training_set.cutoffs_data]
     return {
         "config": config,
         "seed": config["seed"],
         "data": log.fingerprint,
-        "end": to_date(preparation.end_day(log)).isoformat(),
+        "end": to_date(task.end_day(log)).isoformat(),
         "cutoffs": dates,
-        "examples": int(sum(occasion.customer.size for occasion in examples.occasions)),
-        "offers": len(examples.features.offers),
+        "examples": int(sum(cutoff_data.customer.size for cutoff_data in training_set.cutoffs_data)),
+        "offers": len(training_set.features.offers),
         "commit": commit(),
         "libraries": libraries(),
     }
@@ -229,13 +239,13 @@ def begin(progress: Path, note: str) -> None:
 
 
 @rank_zero_only
-def finish(folder: Path, model: OfferNet, examples: Examples, about: dict[str, Any], cfg: DictConfig) -> None:
+def finish(folder: Path, model: OfferNet, training_set: TrainingSet, about: dict[str, Any], cfg: DictConfig) -> None:
     """Leaves the checkpoint and the resolved configuration, and takes the unfinished state away."""
     if not all(torch.isfinite(p).all() for p in model.parameters()):
         raise GateError("training left weights that are not finite; lower training.optimizer.lr")
     for judgement in JUDGEMENTS:  # of the network that is being replaced
         (folder / judgement).unlink(missing_ok=True)
-    save_trained(folder, model, examples.vocabulary, about)
+    save_trained(folder, model, training_set.vocabulary, about)
     with whole_file(folder / "config.yaml") as draft:
         draft.write_text(OmegaConf.to_yaml(cfg, resolve=True))
     shutil.rmtree(folder / PROGRESS, ignore_errors=True)

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 WANDB = "lightning.pytorch.loggers.WandbLogger"  # the only logger that a run may name here: it comes from a file
 
 
-def log_judgement(metrics: Mapping[str, Any], logger: Mapping[str, Any] | None, out: str | Path) -> int:
+def log_evaluation(metrics: Mapping[str, Any], logger: Mapping[str, Any] | None, out: str | Path) -> int:
     """Logs the numbers of `metrics` where `logger` is Weights & Biases, as a run of its own; returns their number.
 
     Other loggers keep curves only: metrics.json is beside them.
@@ -34,7 +34,7 @@ def numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield from _leaves(dates["mean"], f"{part}/{model}/mean")
             for date in (date for date in dates if date != "mean"):
                 yield from _leaves(dates[date]["all"], f"{part}/{model}/{date}/all")
-    yield from _leaves(metrics.get("duel") or {}, "duel")
+    yield from _leaves(metrics.get("heuristics") or {}, "heuristics")
     for point in (metrics.get("decay") or {}).get("points", []):
         yield from _leaves({key: point[key] for key in point if key != "weeks"}, f"decay/{point['weeks']}")
 

@@ -1,0 +1,1 @@
+"""Campaign plans: requests, the planner and the heuristics it is compared with."""

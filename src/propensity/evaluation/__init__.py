@@ -1,0 +1,1 @@
+"""Evaluation, backtests, comparisons, the gate, leakage checks, reproduction and search."""

@@ -1,0 +1,85 @@
+"""A search over settings and parts: Optuna proposes, Hydra composes, the last label window decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from propensity.data.cutoff import Cutoff
+from propensity.data.event_log import to_date
+from propensity.errors import ConfigurationError
+from propensity.evaluation.evaluate import NETWORK, Say, labels
+from propensity.metric.evaluation import evaluate as compare
+from propensity.metric.labels import Prediction
+from propensity.training.predict import predict
+from propensity.training.run import train
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+HIGHER, LOWER = ("auc", "average_precision", "lift", "normalised_revenue_capture", "revenue_lift"), ("log_loss", "ece")
+OWN = ("trials", "metric", "space", "out")  # settings of the search itself, not of a trial
+
+
+def tune(cfg: DictConfig, say: Say) -> Study:
+    """Runs trials until `cfg.trials` are done in `cfg.out`, and returns the study; a stopped search goes on.
+
+    Each trial trains on label windows that close one horizon before `data.end` and is judged on the last one.
+    """
+    import optuna
+
+    if cfg.metric not in (*HIGHER, *LOWER):
+        found = ", ".join((*HIGHER, *LOWER))
+        raise ConfigurationError(f"metric={cfg.metric} cannot be searched for; give one of {found}")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    out = Path(cfg.out)
+    out.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=f"sqlite:///{out / 'study.db'}",
+        study_name="propensity",
+        load_if_exists=True,
+        direction="maximize" if cfg.metric in HIGHER else "minimize",
+        sampler=optuna.samplers.TPESampler(seed=cfg.seed),
+    )
+    given = [o for o in HydraConfig.get().overrides.task if o.lstrip("+~").split("=")[0].split(".")[0] not in OWN]
+    while (done := len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))) < cfg.trials:
+        trial = study.ask()
+        overrides = [f"{key}={_propose(trial, key, choice)}" for key, choice in cfg.space.items()]
+        say(f"trial {done + 1} of {cfg.trials}: {' '.join(overrides)}")
+        study.tell(trial, _judge([*given, *overrides], cfg.metric, out / "trials" / str(trial.number)))
+    return study
+
+
+def _propose(trial: Trial, key: str, choice: DictConfig) -> Any:
+    """A value of one setting: one of `choices`, or a number between `low` and `high`."""
+    if "choices" in choice:
+        return trial.suggest_categorical(key, list(choice.choices))
+    if isinstance(choice.low, int) and isinstance(choice.high, int):
+        return trial.suggest_int(key, choice.low, choice.high, log=choice.get("log", False))
+    return trial.suggest_float(key, choice.low, choice.high, log=choice.get("log", False))
+
+
+def _judge(overrides: list[str], metric: str, out: Path) -> float:
+    cfg = compose("train", overrides=overrides)
+    task = instantiate(cfg.data, _convert_="all")
+    log = task.open()
+    judged = Cutoff(task.end_day(log) - task.horizon, task.horizon)
+    OmegaConf.update(cfg, "data.end", to_date(judged.day).isoformat())
+    model, task, training_set, log = train(cfg, out)
+    cutoff_data = task.cutoff_data(log, judged, training_set.vocabulary)
+    scores = predict(model, cutoff_data, NETWORK)
+    report = compare(
+        [labels(log, cutoff_data)],
+        {NETWORK: [Prediction(scores.probability, scores.revenue)]},
+        reference=NETWORK,
+        resamples=0,
+    )
+    value = report["models"][NETWORK]["mean"]["all"][metric]["value"]
+    if value is None:
+        raise ConfigurationError(f"{metric} is undefined at {judged}: too few buyers; give a longer data.horizon")
+    return float(value)

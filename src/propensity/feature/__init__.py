@@ -1,0 +1,1 @@
+"""What is known at a cutoff: calendar, windows, market statistics, history masks, weights."""

@@ -1,0 +1,1 @@
+"""Explore expert: a logit for each pair from the customer's state and the offer."""

@@ -1,0 +1,1 @@
+"""Repeat expert: a logit for each pair from the customer's own history with the offer."""

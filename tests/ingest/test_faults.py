@@ -1,0 +1,141 @@
+"""Whatever ends a run, the old log stays whole, the new one is absent or whole, and the next run says what it found."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from propensity.atomic import clear_away, exchanged, only_writer, whole_folder
+from propensity.data.event_log import EventLog
+from propensity.errors import ConfigurationError
+
+PROGRAM = """
+import sys
+from propensity.config import leave
+from propensity.ingest.build import prepare
+from propensity.ingest.source.table import Table
+from propensity.errors import PropensityError
+columns = {"customer": "who", "day": "when", "item": "sku", "revenue": "paid"}
+print("ready", flush=True)
+try:
+    prepare(Table(sys.argv[1], columns), sys.argv[2])
+except PropensityError as error:
+    leave(str(error), error.exit_code)
+"""
+ENVIRONMENT = os.environ | {"POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "1"}
+
+
+def sales(folder: Path, rows: int, seed: int) -> Path:
+    random_ = np.random.default_rng(seed)
+    day = pl.Series(random_.integers(19_000, 19_400, rows)).cast(pl.Int32).cast(pl.Date)
+    who, item = random_.integers(0, 500, rows), random_.integers(0, 50, rows)
+    frame = pl.DataFrame({"who": who, "when": day, "sku": item, "paid": random_.random(rows).round(2)})
+    frame.write_parquet(folder / f"sales-{seed}.parquet")
+    return folder / f"sales-{seed}.parquet"
+
+
+def started(file: Path, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, str(file), str(out)]
+    process = subprocess.Popen(command, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def finished(file: Path, out: Path) -> tuple[int, str]:
+    process = started(file, out)
+    said = process.communicate(timeout=600)[1]
+    return process.returncode, said
+
+
+def whole(out: Path) -> str | None:
+    """The fingerprint of the log at `out`, its columns read to the end; None where there is none."""
+    if not out.exists():
+        return None
+    log = EventLog.open(out)
+    assert log.meta["rows"]["used"] == log.day.size == int(log.offsets[-1]) and np.isfinite(log.revenue).all()
+    return log.fingerprint
+
+
+@pytest.mark.slow
+def test_a_log_is_old_or_new_at_fifty_moments_of_death(tmp_path: Path) -> None:
+    first, second = sales(tmp_path, 40_000, 0), sales(tmp_path, 60_000, 1)
+    out, draw, seen = tmp_path / "logs/shop", random.Random(5), set()
+    begun = time.perf_counter()
+    assert finished(second, tmp_path / "logs/other")[0] == 0
+    length, new = time.perf_counter() - begun, whole(tmp_path / "logs/other")
+    assert finished(first, out)[0] == 0
+    old = whole(out)
+    for moment in range(50):
+        process = started(second, out)
+        time.sleep(draw.uniform(0, 0.9) * length * (moment + 1) / 50)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        seen.add(whole(out))
+        assert seen <= {old, new}
+        if moment % 10 == 9:
+            code, said = finished(first, out)
+            assert code == 0 and whole(out) == old
+            left = [path.name for path in out.parent.iterdir() if path.name.startswith(".shop")]
+            assert left == [] and ("cut off" in said or said == "")
+    assert old in seen
+
+
+def test_the_next_run_clears_a_draft_away_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".log.draft.abc").mkdir()
+    (tmp_path / ".log.draft.abc/day.npy").write_bytes(b"half")
+    with whole_folder(tmp_path / "log") as draft:
+        (draft / "new").write_text("new")
+    assert "found the draft of a run to" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_result_that_was_moved_aside_comes_back(tmp_path: Path) -> None:
+    (tmp_path / ".log.old.abc/former").mkdir(parents=True)
+    (tmp_path / ".log.old.abc/former/old").write_text("old")
+    assert clear_away(tmp_path / "log") == [
+        f"found {tmp_path / 'log'} moved aside by a run that was cut off; it is back"
+    ]
+    assert (tmp_path / "log/old").read_text() == "old" and not (tmp_path / ".log.old.abc").exists()
+
+
+def test_two_folders_change_places_at_once(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text(name)
+    if not exchanged(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("this file system cannot exchange two folders in one step")
+    assert (tmp_path / "a/b").read_text() == "b" and (tmp_path / "b/a").read_text() == "a"
+
+
+def test_a_second_run_into_a_folder_is_told_to_wait(tmp_path: Path) -> None:
+    file, out = sales(tmp_path, 2_000, 0), tmp_path / "log"
+    with only_writer(out):
+        code, said = finished(file, out)
+    assert code == 2 and said.count("\n") == 1 and not out.exists()
+    assert f"another run is writing to {out}; wait for it, or give another folder as out" in said
+    assert finished(file, out)[0] == 0 and whole(out)
+    with only_writer(out), pytest.raises(ConfigurationError, match="another run is writing"), only_writer(out):
+        pass
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_log(tmp_path: Path) -> None:
+    out = tmp_path / "log"
+    assert finished(sales(tmp_path, 2_000, 0), out)[0] == 0
+    old, file = whole(out), sales(tmp_path, 200_000, 1)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+    command = [sys.executable, "-c", limit + PROGRAM, str(file), str(out)]
+    done = subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=600)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert f"no space left to write {out}; free some, or give another place as out" in done.stderr
+    assert whole(out) == old and [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 200_000

@@ -1,0 +1,375 @@
+"""Every rule of the table has a delivery here that breaks it, and its rows are where the rule says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from propensity.data.event_log import EventLog
+from propensity.errors import DataError
+from propensity.ingest.build import prepare
+from propensity.ingest.rule import RULE, RULES, WAYS
+from propensity.ingest.source.table import Table
+from propensity.kernel.event import KINDS
+
+COLUMNS = {"customer": "who", "day": "when", "item": "sku", "quantity": "units", "revenue": "paid"}
+HEAD = "who,when,sku,units,paid"
+GOOD = "anna,2024-03-01,milk,1,2.5\nbert,2024-03-02,soap,2,4.0\n"  # two rows that nothing is wrong with
+ORDER = {"order": "receipt"}
+
+
+@dataclass
+class Case:
+    """What a delivery holds below two good rows, and the count that one rule must have."""
+
+    code: str
+    rows: str = ""
+    count: int = 1
+    head: str = HEAD
+    good: str = GOOD
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str | bytes] = field(default_factory=dict)
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.code + (f" {self.name}" if self.name else "")
+
+
+def ordered(code: str, rows: str, count: int = 1, name: str = "", **more: Any) -> Case:
+    """The same with a column of receipts."""
+    good = "anna,2024-03-01,milk,1,2.5,r1\nbert,2024-03-02,soap,2,4.0,r2\n"
+    columns = ORDER | more.pop("columns", {})
+    return Case(code, rows, count, head=f"{HEAD},receipt", good=good, columns=columns, name=name, **more)
+
+
+def extended(code: str, column: str, good: str, rows: str, name: str = "", count: int = 1, **more: Any) -> Case:
+    """The same with one more column, whose value in the good rows is `good`."""
+    lines = "".join(f"{line},{good}\n" for line in GOOD.splitlines())
+    return Case(code, rows, count, head=f"{HEAD},{column}", good=lines, name=name, **more)
+
+
+CASES = [
+    Case("file_twice", files={"sales-b.csv": f"{HEAD}\n{GOOD}"}, count=2),
+    Case("file_transcoded", files={"sales-a.csv": f"{HEAD}\nrené,2024-03-01,café,1,2\n".encode("latin-1")}),
+    Case("file_transcoded", files={"sales-a.csv": f"{HEAD}\nrené,2024-03-01,café,1,2\n".encode("utf-16")}, name="16"),
+    Case("line_blank", "\n"),
+    Case("line_ragged", "anna,2024-03-03,milk,1,2,5\n", name="too many"),
+    Case("line_ragged", "anna,2024-03-03,milk\n", name="too few"),
+    Case("line_ragged", '"an,na",2024-03-03,milk,1,2\nanna,2024-03-03,milk,1\n', name="beside quotes"),
+    extended("left_out", "state", "sent", "anna,2024-03-04,milk,1,2,cancelled\n",
+             settings={"leave_out": {"state": ["cancelled"]}}),
+    extended("kind_unknown", "event", "purchase", "anna,2024-03-04,milk,1,2,tickle\n", columns={"kind": "event"}),
+    Case("not_a_product", "anna,2024-03-04,POST,1,2\nanna,2024-03-04,Bank Charges,1,2\n", count=2),
+    Case("not_a_product", "anna,2024-03-04,M,1,2\n", settings={"not_products": ["M", "D"]}, name="by name"),
+    ordered("guest", ",2024-03-04,milk,1,2,r3\nNULL,2024-03-04,milk,1,2,r4\n", count=2),
+    ordered("guest", "".join(f"till,2024-03-04,milk,1,2,x{k}\n" for k in range(1200)), count=1200, name="shared id"),
+    ordered("customer_missing", ",2024-03-04,milk,1,2,r3\n", settings={"guests": "quarantine"}, name="by option"),
+    Case("customer_missing", ",2024-03-04,milk,1,2\nNaN,2024-03-04,milk,1,2\n", count=2),
+    ordered("customer_shared", "".join(f"till,2024-03-04,milk,1,2,x{k}\n" for k in range(1200)), count=1200,
+            settings={"guests": "quarantine"}),
+    Case("day_missing", "anna,,milk,1,2\nanna,NULL,milk,1,2\n", count=2),
+    Case("day_unreadable", "anna,2024-02-30,milk,1,2\nanna,soon,milk,1,2\n", count=2),
+    Case("day_sentinel", "".join(f"anna,{d},milk,1,2\n" for d in ("1900-01-01", "1970-01-01", "9999-12-31")), count=3),
+    Case("day_in_future", "anna,2024-03-09,milk,1,2\n", settings={"latest": "2024-03-05"}),
+    Case("item_missing", "anna,2024-03-04,,1,2\nanna,2024-03-04,NULL,1,2\n", count=2),
+    Case("item_unknown", "anna,2024-03-04,tea,1,2\n", settings={"unknown_items": "quarantine", "items": "goods.csv"},
+         files={"goods.csv": "sku,aisle\nmilk,dairy\nsoap,care\n"}),
+    Case("quantity_unreadable", "".join(f"anna,2024-03-04,milk,{q},2\n" for q in ("", "NaN", "inf", "NULL", "x")),
+         count=5),
+    Case("revenue_unreadable", "".join(f"anna,2024-03-04,milk,1,{q}\n" for q in ("", "NaN", "-inf", "NULL", "x")),
+         count=5),
+    Case("revenue_unreadable", 'anna,2024-03-04,milk,1,"1,234"\n', good="anna,2024-03-01,milk,1,2\n", name="1,234"),
+    extended("currency_without_rate", "money", "EUR", "anna,2024-03-04,milk,1,2,XAU\n", columns={"currency": "money"},
+             settings={"rates": {"EUR": 1.0}}),
+    Case("quantity_zero", "anna,2024-03-04,milk,0,2\n"),
+    Case("price_negative", "anna,2024-03-04,milk,1,-2\n"),
+    Case("line_in_bulk", "anna,2024-03-04,milk,80995,2\n"),
+    extended("event_again", "line", "", "anna,2024-03-04,milk,1,2,e1\nanna,2024-03-04,milk,3,6,e1\n",
+             columns={"event_id": "line"}),
+    Case("order_again", columns=ORDER, head=f"{HEAD},receipt", good="anna,2024-03-01,milk,1,2,r1\n",
+         files={"salesb.csv": f"{HEAD},receipt\nanna,2024-03-01,milk,2,4,r1\n"}),
+    extended("order_again", "receipt,loaded", "r0,2024-03-02",
+             "anna,2024-03-04,milk,1,2,r1,2024-03-05\nanna,2024-03-04,milk,2,4,r1,2024-03-06\n",
+             columns={"order": "receipt", "available_at": "loaded"}, name="in one file"),
+    Case("return_before_purchase", "anna,2024-02-01,milk,-1,-2\nbert,2024-03-08,tea,-1,-2\n", count=2),
+    Case("id_rewritten", "' anna ',2024-03-04,milk,1,2\n12345.0,2024-03-04,milk,1,2\n".replace("'", ""), count=2),
+    Case("id_rewritten", "00123,2024-03-04,milk,1,2\n123,2024-03-04,milk,1,2\n", name="padded"),
+    Case("price_zero", "anna,2024-03-04,milk,1,0\n"),
+    Case("quantity_fraction", "anna,2024-03-04,milk,0.345,2\n"),
+    Case("amount_rewritten", 'anna,2024-03-04,milk,1,"€ 1.234,50"\nanna,2024-03-04,milk,1,3 EUR\n', count=2),
+    extended("amount_converted", "money", "EUR", "anna,2024-03-04,milk,1,2,USD\n", columns={"currency": "money"},
+             settings={"rates": {"EUR": 1.0, "USD": 0.5}}),
+    Case("line_returned", "anna,2024-03-04,milk,-1,-2\n"),
+    ordered("line_returned", "anna,2024-03-04,milk,1,2,C1\n", settings={"cancelled": "^C"}, name="cancellation"),
+    Case("line_twice", "anna,2024-03-01,milk,1,2.5\n"),
+    extended("day_late", "loaded", "2024-03-01", "anna,2024-03-04,milk,1,2,2024-03-09\n",
+             columns={"available_at": "loaded"}, count=1),
+    Case("item_unlisted", "anna,2024-03-04,tea,1,2\n", settings={"items": "goods.csv"},
+         files={"goods.csv": "sku,aisle\nmilk,dairy\nsoap,care\n"}),
+    Case("item_without_category", settings={"items": "goods.csv"},
+         files={"goods.csv": "sku,aisle\nmilk,dairy\nsoap,\n"}),
+    Case("item_described_again", settings={"items": "goods.csv"},
+         files={"goods.csv": "sku,aisle\nmilk,dairy\nsoap,care\nmilk,cold\n"}),
+    extended("item_described_again", "aisle", "dairy", "anna,2024-03-04,milk,1,2,cold\n", name="by events",
+             settings={"item_columns": ["aisle"]}),
+    extended("item_reused", "aisle", "dairy", "anna,2024-08-04,milk,1,2,toys\n", settings={"item_columns": ["aisle"]}),
+    Case("customer_described_again", settings={"customers": "people.csv"},
+         files={"people.csv": "who,city\nanna,Rome\nanna,Oslo\n"}),
+    Case("identity_cycle", settings={"identity_map": {"path": "map.csv", "alias": "old", "customer": "new"}}, count=2,
+         files={"map.csv": "old,new\nanna,bert\nbert,anna\n"}),
+    Case("identity_two_owners", settings={"identity_map": {"path": "map.csv", "alias": "old", "customer": "new"}},
+         count=2, files={"map.csv": "old,new\nanna,carl\nanna,dora\n"}),
+    Case("consent_withdrawn",
+         settings={"consents": {"path": "yes.csv", "customer": "who", "consent": "ok", "day": "on"}},
+         files={"yes.csv": "who,ok,on\nanna,no,2024-02-01\nanna,yes,2024-01-01\nbert,yes,2024-01-01\n"}),
+    Case("consent_missing", settings={"consents": {"path": "yes.csv", "customer": "who", "consent": "ok"}},
+         files={"yes.csv": "who,ok\nanna,yes\n"}),
+]  # fmt: skip
+
+
+def source(case: Case, folder: Path) -> Table:
+    (folder / "sales.csv").write_text(f"{case.head}\n{case.good}{case.rows}", newline="")
+    for name, content in case.files.items():
+        data = content if isinstance(content, bytes) else content.encode()
+        (folder / name).write_bytes(data)
+    columns: dict[str, str | None] = {**COLUMNS, **case.columns}
+    several = any(name.startswith("sales") for name in case.files)
+    events = "sales*.csv" if several else "sales.csv"
+    return Table(events, columns, folder=str(folder), **case.settings)
+
+
+def log_of(case: Case, folder: Path) -> EventLog:
+    return prepare(source(case, folder), folder / "log")
+
+
+def conserved(log: EventLog) -> bool:
+    rows = log.meta["rows"]
+    return rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in WAYS) and rows["used"] == log.day.size
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_row_goes_where_its_rule_says_and_all_rows_go_somewhere(case: Case, tmp_path: Path) -> None:
+    log = log_of(case, tmp_path)
+    rows, does = log.meta["rows"], RULE[case.code].does
+    place = {"quarantine": "quarantined", "drop": "dropped", "merge": "merged"}
+    found = log.meta["warnings"] if does == "keep" else rows[place[does]]
+    assert found.get(case.code) == case.count
+    assert conserved(log)
+    if does == "quarantine":
+        aside = pl.read_parquet(tmp_path / "log/quarantine/*.parquet").filter(pl.col("reason") == case.code)
+        assert aside.height == case.count and min(aside["row"].to_list()) >= case.good.count("\n")
+        assert set(aside["file"].cast(pl.String)) == {str(tmp_path / "sales.csv")}
+
+
+REJECTED: list[tuple[str, Callable[[Path], Table], str]] = [
+    ("file_empty", lambda f: _files(f, {"sales.csv": b""}), r"sales\.csv is empty \(0 bytes\); deliver it again"),
+    ("file_without_rows", lambda f: _files(f, {"sales.csv": f"{HEAD}\n".encode()}), "has no rows; deliver it again"),
+    ("file_unreadable", lambda f: _files(f, {"sales.parquet": b"PAR1 and no more"}), "sales.parquet cannot be read"),
+    ("file_not_text", lambda f: _files(f, {"sales.csv": f"{HEAD}\n{GOOD}a\0".encode()}), "line 4 holds a byte 0"),
+    ("day_order_unclear", lambda f: _dated(f, "03/04/2024"), r"03/04/2024 in line 2: day or month first\? give data"),
+    ("day_order_unclear", lambda f: _dated(f, "13/04/2024", "04/13/2024"), "13/04/2024 in line 2 and 04/13/2024 in"),
+    ("day_not_a_date", lambda f: _dated(f, "7", "30", "0"), "holds numbers from 0 to 30: gaps, it seems, and no dates"),
+    ("currencies_mixed", lambda f: _paid(f, "€ 2", "$ 2"), "has amounts in EUR, USD and no rates between them"),
+    ("currencies_mixed", lambda f: _two_currencies(f), "has amounts in EUR, USD and no rates between them"),
+    ("cents_mixed", lambda f: _cents(f), r"sales-b.csv seems to be in cents: its prices are 100 times"),
+]  # fmt: skip
+
+
+def _files(folder: Path, files: dict[str, bytes], events: str | None = None) -> Table:
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return Table(events or next(iter(files)), dict(COLUMNS), folder=str(folder))
+
+
+def _dated(folder: Path, *days: str) -> Table:
+    rows = "".join(f"anna,{day},milk,1,2\n" for day in days)
+    return _files(folder, {"sales.csv": f"{HEAD}\n{rows}".encode()})
+
+
+def _paid(folder: Path, *amounts: str) -> Table:
+    rows = "".join(f"anna,2024-03-01,milk,1,{amount}\n" for amount in amounts)
+    return _files(folder, {"sales.csv": f"{HEAD}\n{rows}".encode()})
+
+
+def _two_currencies(folder: Path) -> Table:
+    files = {f"sales-{name}.csv": f"{HEAD}\nanna,2024-03-01,milk,1,2 {name}\n".encode() for name in ("EUR", "USD")}
+    return _files(folder, files, "sales-*.csv")
+
+
+def _cents(folder: Path) -> Table:
+    prices = {"milk": 1.25, "soap": 3.5, "tea": 4.75}
+    units = "".join(f"anna,2024-03-01,{item},1,{price}\n" for item, price in prices.items())
+    cents = "".join(f"anna,2024-03-02,{item},2,{200 * price:.0f}\n" for item, price in prices.items())
+    files = {"sales-a.csv": f"{HEAD}\n{units}".encode(), "sales-b.csv": f"{HEAD}\n{cents}".encode()}
+    return _files(folder, files, "sales-*.csv")
+
+
+@pytest.mark.parametrize(("code", "made", "words"), REJECTED, ids=[code for code, *_ in REJECTED])
+def test_what_cannot_be_used_is_refused_in_one_line_with_its_file(
+    code: str, made: Callable[[Path], Table], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        prepare(made(tmp_path), tmp_path / "log")
+    assert caught.value.exit_code == 3 and "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+    assert RULE[code].does == "reject" and not (tmp_path / "log").exists()
+
+
+def test_every_rule_has_a_case() -> None:
+    elsewhere = {"customer_erased", "personal_masked"}  # tests/data/test_privacy.py
+    assert {case.code for case in CASES} | {code for code, *_ in REJECTED} | elsewhere == {rule.code for rule in RULES}
+
+
+def bought(log: EventLog) -> pl.DataFrame:
+    """The events with their original ids."""
+    owner = np.repeat(np.arange(len(log)), np.diff(log.offsets))
+    columns: dict[str, Any] = {"customer": log.customer_id[owner], "day": log.day, "kind": np.array(KINDS)[log.kind]}
+    columns |= {"item": log.items["item"].to_numpy()[log.item], "quantity": log.quantity, "revenue": log.revenue}
+    return pl.DataFrame(columns)
+
+
+def events_of(code: str, folder: Path, name: str = "") -> pl.DataFrame:
+    case = next(case for case in CASES if case.code == code and case.name == name)
+    return bought(log_of(case, folder))
+
+
+def test_a_return_is_below_zero_and_no_purchase(tmp_path: Path) -> None:
+    back = events_of("line_returned", tmp_path).filter(pl.col("kind") == "return")
+    assert back.select("quantity", "revenue").rows() == [(-1.0, -2.0)]
+
+
+def test_a_cancellation_is_a_return_whatever_its_sign(tmp_path: Path) -> None:
+    back = events_of("line_returned", tmp_path, "cancellation").filter(pl.col("kind") == "return")
+    assert back.select("quantity", "revenue").rows() == [(-1.0, -2.0)]
+
+
+def test_the_last_delivery_of_an_order_stands(tmp_path: Path) -> None:
+    assert events_of("order_again", tmp_path).select("quantity", "revenue").rows() == [(2.0, 4.0)]
+
+
+def test_an_amount_in_another_currency_counts_at_its_rate(tmp_path: Path) -> None:
+    assert events_of("amount_converted", tmp_path)["revenue"].sort().to_list() == [1.0, 2.5, 4.0]
+
+
+def test_a_late_event_counts_from_the_day_on_which_it_was_there(tmp_path: Path) -> None:
+    last = events_of("day_late", tmp_path)["day"].max()
+    assert last == (date(2024, 3, 9) - date(1970, 1, 1)).days
+
+
+def test_one_id_in_three_writings_is_one_customer(tmp_path: Path) -> None:
+    numbers = pl.DataFrame({"who": [123], "when": ["2024-03-01"], "sku": ["milk"], "units": [1], "paid": [2.0]})
+    numbers.write_parquet(tmp_path / "sales-a.parquet")
+    texts = pl.DataFrame({"who": [" 00123", "123.0"], "when": ["2024-03-01", "2024-03-02"], "sku": ["milk", "tea"],
+                          "units": ["1", "2"], "paid": ["2,5", "€ 3"]})  # fmt: skip
+    texts.write_parquet(tmp_path / "sales-b.parquet")
+    log = prepare(Table("sales-*.parquet", dict(COLUMNS), folder=str(tmp_path)), tmp_path / "log")
+    assert log.customers["customer"].to_list() == ["123"] and log.revenue.tolist() == [2.0, 2.5, 3.0]
+
+
+def test_unicode_forms_of_an_id_are_one_and_case_only_if_asked(tmp_path: Path) -> None:
+    rows = "Ren\u00e9,2024-03-01,milk,1,2\nRene\u0301,2024-03-02,milk,1,2\nREN\u00c9,2024-03-02,milk,1,2\n"
+    for fold, customers in ((False, 2), (True, 1)):
+        case = Case("", rows, good="", settings={"fold_case": fold})
+        assert len(log_of(case, tmp_path)) == customers
+
+
+@pytest.mark.parametrize(
+    "day",
+    ["1709251199", "1709251199000", "2024-02-29T23:59:59Z", "20240229", "20240229235959", "29-Feb-2024", "2024/2/29",
+     "2024-02-29 02:30:00", "Feb 29, 2024"],
+)  # fmt: skip
+def test_a_day_is_read_however_it_is_written(day: str, tmp_path: Path) -> None:
+    quoted = f'anna,"{day}",milk,1,2\n'
+    log = log_of(Case("", quoted, good=""), tmp_path)
+    assert log.day.tolist() == [(date(2024, 2, 29) - date(1970, 1, 1)).days]
+
+
+def test_seconds_and_milliseconds_mixed_are_told_apart(tmp_path: Path) -> None:
+    rows = "anna,1709251199,milk,1,2\nanna,1709251199000,milk,1,2\n"
+    assert len(set(log_of(Case("", rows, good=""), tmp_path).day.tolist())) == 1
+
+
+def test_zoned_and_naive_times_meet_in_the_calendar_of_the_shop(tmp_path: Path) -> None:
+    times = ["2024-03-30T23:30:00Z", "2024-03-31 02:30:00", "2024-03-31T00:30:00+01:00", "2024-10-27T00:30:00Z"]
+    rows = "".join(f"anna,{time},milk,1,2\n" for time in times)
+    log = log_of(Case("", rows, good="", settings={"timezone": "Europe/Berlin"}), tmp_path)
+    first, last = ((date(2024, *day) - date(1970, 1, 1)).days for day in ((3, 31), (10, 27)))
+    assert log.day.tolist() == [first, first, first, last]
+
+
+def test_zoned_timestamps_of_parquet_are_days_in_the_calendar_of_the_shop(tmp_path: Path) -> None:
+    when = pl.Series([datetime(2024, 3, 30, 23, 30)]).dt.replace_time_zone("UTC")
+    pl.DataFrame({"who": ["a"], "when": when, "sku": ["m"], "units": [1], "paid": [1]}).write_parquet(
+        tmp_path / "sales.parquet"
+    )
+    for zone, day in ((None, 30), ("Europe/Berlin", 31)):
+        log = prepare(Table("sales.parquet", dict(COLUMNS), folder=str(tmp_path), timezone=zone), tmp_path / "log")
+        assert log.day.tolist() == [(date(2024, 3, day) - date(1970, 1, 1)).days]
+
+
+@pytest.mark.parametrize(("first", "days"), [("13/02/2024", ["02/03/2024"]), ("02/13/2024", ["03/02/2024"])])
+def test_one_clear_date_settles_which_of_day_and_month_comes_first(first: str, days: list[str], tmp_path: Path) -> None:
+    rows = "".join(f"anna,{day},milk,1,2\n" for day in (first, *days))
+    log = log_of(Case("", rows, good=""), tmp_path)
+    assert log.day.tolist() == [(date(2024, *day) - date(1970, 1, 1)).days for day in ((2, 13), (3, 2))]
+
+
+def test_columns_may_come_in_any_order_with_others_and_with_a_byte_order_mark(tmp_path: Path) -> None:
+    text = "\ufeffpaid,extra,sku,units,when,who\n2.5,x,milk,1,2024-03-01,anna\n"
+    (tmp_path / "sales.csv").write_text(text, encoding="utf-8")
+    log = prepare(Table("sales.csv", dict(COLUMNS), folder=str(tmp_path)), tmp_path / "log")
+    assert bought(log).select("customer", "item", "revenue").rows() == [("anna", "milk", 2.5)]
+
+
+def test_the_order_of_delivery_changes_no_event(tmp_path: Path) -> None:
+    lines = [f"c{k % 7},2024-03-{k % 28 + 1:02d},i{k % 5},{k % 3 + 1},{k}\n" for k in range(60)]
+    one = bought(log_of(Case("", "".join(lines), good=""), tmp_path))
+    other = bought(log_of(Case("", "".join(lines[::-1]), good=""), tmp_path))
+    order = ["customer", "day", "item", "revenue"]
+    assert one.sort(order).equals(other.sort(order))
+
+
+def test_customers_with_no_one_and_a_hundred_thousand_events_are_counted(tmp_path: Path) -> None:
+    many = pl.DataFrame({"who": ["heavy"] * 100_000 + ["once"], "sku": "milk", "units": 1, "paid": 2.0}).with_columns(
+        when=pl.date(2024, 1, 1) + pl.duration(days=pl.int_range(pl.len()) % 700)
+    )
+    many.write_parquet(tmp_path / "sales.parquet")
+    (tmp_path / "people.csv").write_text("who,city\nnever,Rome\n")
+    settings: dict[str, Any] = {"customers": "people.csv", "latest": "2026-01-01"}
+    log = prepare(Table("sales.parquet", dict(COLUMNS), folder=str(tmp_path), **settings), tmp_path / "log")
+    assert dict(zip(log.customer_id, np.diff(log.offsets), strict=True)) == {"heavy": 100_000, "never": 0, "once": 1}
+
+
+def test_guests_count_for_items_and_are_nobody_to_score(tmp_path: Path) -> None:
+    log = log_of(next(case for case in CASES if case.code == "guest" and not case.name), tmp_path)
+    day = log.last_day + 1
+    assert log.customer_id[log.purchasers(day)].tolist() == ["anna", "bert"]
+    assert log.customer_id[log.guests(day)].tolist() == ["guest:r3", "guest:r4"]
+
+
+def test_messages_sent_are_events_and_consents_columns_of_customers(tmp_path: Path) -> None:
+    beside = {"contacts": {"path": "mail.csv", "customer": "who", "day": "sent", "channel": "how"},
+              "consents": {"path": "yes.csv", "customer": "who", "consent": "ok", "channel": "how"}}  # fmt: skip
+    files: dict[str, str | bytes] = {"mail.csv": "who,sent,how\nanna,2024-03-01,mail\n",
+                                     "yes.csv": "who,ok,how\nanna,yes,mail\nbert,no,mail\n"}  # fmt: skip
+    log = log_of(Case("", settings=beside, files=files), tmp_path)
+    assert sorted(np.array(KINDS)[log.kind]) == ["message", "purchase", "purchase"] and conserved(log)
+    assert log.customers.select("customer", "consent_mail").rows() == [("anna", True), ("bert", False)]
+
+
+def test_products_of_one_code_are_told_apart_by_further_columns(tmp_path: Path) -> None:
+    case = extended("", "ean", "1", "anna,2024-03-04,milk,1,2,2\n", settings={"item_identity": ["ean"]})
+    assert log_of(case, tmp_path).items["item"].to_list() == ["milk|1", "milk|2", "soap|1"]
+
+
+def test_ids_that_stand_for_others_are_one_customer(tmp_path: Path) -> None:
+    settings = {"identity_map": {"path": "map.csv", "alias": "old", "customer": "new"}}
+    case = Case("", settings=settings, files={"map.csv": "old,new\nbert,b2\nb2,anna\n"})
+    assert log_of(case, tmp_path).customers["customer"].to_list() == ["anna"]

@@ -1,0 +1,86 @@
+"""Logs are prepared when they are missing or out of date, never mixed up, and never prepared twice for nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from propensity.data.offer.column import ColumnOffers
+from propensity.errors import ConfigurationError
+from propensity.ingest.source import Tables
+from propensity.ingest.source.table import Table
+from propensity.task import Task
+
+
+@dataclass
+class Shop:
+    """A source with one file, which counts how often it is read."""
+
+    file: str
+    factor: float = 1.0
+    reads: list[int] = field(default_factory=list, compare=False)
+
+    def files(self) -> list[Path]:
+        return [Path(self.file)]
+
+    def load(self) -> Tables:
+        self.reads.append(1)
+        amount = float(Path(self.file).read_text()) * self.factor
+        events = pl.DataFrame({"customer": [1], "day": [date(2024, 1, 1)], "item": ["a"], "revenue": [amount]})
+        items = pl.DataFrame({"item": ["a"], "category": ["x"]})
+        return Tables(events.lazy(), items.lazy(), None, {}, 1)
+
+
+def task(source: Shop, **settings: object) -> Task:
+    return Task(source, ColumnOffers("category"), **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sales.txt").write_text("5")
+    return Shop("sales.txt")
+
+
+def test_a_log_is_prepared_once_and_again_when_its_file_changes(shop: Shop, tmp_path: Path) -> None:
+    assert task(shop).open().revenue[0] == 5
+    task(shop).open()
+    assert len(shop.reads) == 1
+    (tmp_path / "sales.txt").write_text("7.5")
+    assert task(shop).open().revenue[0] == 7.5
+    assert len(shop.reads) == 2
+
+
+def test_sources_with_other_settings_have_logs_of_their_own(shop: Shop) -> None:
+    plain, doubled = task(shop), task(Shop("sales.txt", factor=2.0))
+    assert plain.default_log != doubled.default_log
+    assert (plain.open().revenue[0], doubled.open().revenue[0], plain.open().revenue[0]) == (5, 10, 5)
+    assert len(shop.reads) == 1
+
+
+def test_a_log_that_is_named_is_taken_as_it_is(shop: Shop) -> None:
+    task(shop).prepare("named")
+    Path("sales.txt").write_text("9")
+    assert task(shop, log="named").open().revenue[0] == 5
+    with pytest.raises(ConfigurationError, match="no event log at elsewhere; make one with scripts/prepare.py"):
+        task(shop, log="elsewhere").open()
+
+
+def test_a_horizon_without_days_is_refused(shop: Shop) -> None:
+    with pytest.raises(ConfigurationError, match="a horizon of 0 days predicts nothing"):
+        task(shop, horizon=0)
+
+
+def test_a_log_of_delivered_tables_is_out_of_date_when_another_is_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns: dict[str, str | None] = {"customer": "who", "day": "on", "item": "sku", "revenue": "paid"}
+    source = Table("sales-*.csv", columns, item_columns=["aisle"])
+    for k, sold in enumerate((1, 2)):
+        (tmp_path / f"sales-{k}.csv").write_text(f"who,on,sku,paid,aisle\n{k},2024-01-0{k + 1},milk,3,dairy\n")
+        assert Task(source, ColumnOffers("aisle")).open().day.size == sold
