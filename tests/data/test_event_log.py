@@ -123,7 +123,7 @@ def test_a_record_of_another_shape_is_a_data_error(saved: Path, tmp_path: Path, 
     folder = Path(shutil.copytree(saved, tmp_path / "log"))
     meta = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps(meta | damage))
-    with pytest.raises(DataError, match=r"the event log at .*log (is damaged|has format 0, not 1).*; prepare it again"):
+    with pytest.raises(DataError, match=r"the event log at .*log (is damaged|has format 0, not 2).*; prepare it again"):
         EventLog.open(folder)
 
 

@@ -241,4 +241,4 @@ def test_the_command_line_says_what_it_wants(exported: Exported, capsys: pytest.
     assert "no bundle at nowhere" in capsys.readouterr().err
     assert main([f"bundle={exported.bundle}", "digest=0"]) == IntegrityError.exit_code
     assert "this is another bundle" in capsys.readouterr().err
-    assert json.loads((exported.bundle / "manifest.json").read_text())["format"] == 1
+    assert json.loads((exported.bundle / "manifest.json").read_text())["format"] == 2

@@ -84,7 +84,7 @@ def test_what_does_not_belong_and_what_is_older_is_refused(bundle: Path) -> None
     (bundle / "more.bin").unlink()
     about = json.loads((bundle / verify.MANIFEST).read_text())
     seal(bundle, about | {"format": 0})
-    with pytest.raises(IntegrityError, match="has format 0, not 1; export again"):
+    with pytest.raises(IntegrityError, match="has format 0, not 2; export again"):
         open_bundle(bundle)
 
 

@@ -48,7 +48,7 @@ def test_a_pickle_in_its_place_is_not_opened(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[Any, ...]:
             return (Path.touch, (tmp_path / "harmed",))
 
-    torch.save({"format": 1, "state": Harm()}, tmp_path / FILE)
+    torch.save({"format": 2, "state": Harm()}, tmp_path / FILE)
     with pytest.raises(IntegrityError, match="more than plain data"):
         load_trained(tmp_path)
     (tmp_path / FILE).write_bytes(pickle.dumps(Harm()))
@@ -85,7 +85,7 @@ def test_what_is_missing_or_cut_short_is_said(run: Path, tmp_path: Path) -> None
         with pytest.raises((DataError, IntegrityError), match="train again"):
             load_trained(run)
     torch.save({"format": 99}, run / FILE)
-    with pytest.raises(DataError, match="no checkpoint of format 1"):
+    with pytest.raises(DataError, match="no checkpoint of format 2"):
         load_trained(run)
 
 
