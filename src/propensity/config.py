@@ -65,6 +65,7 @@ class EvaluateConfig:
     decay: str | None = "experiments/lift_decay.json"  # a stored lift decay that the page shows if it fits the run
     heuristics: bool = True  # hold the marketer's rule and K-means segments against the network
     also: Any = None  # models of your own: name -> Parquet of scores
+    metrics: list[Any] = field(default_factory=list)  # metrics of your own, as [{_target_: mine.brier}]
     resamples: int = 200  # of customers, for intervals
     seed: int = 17
 
@@ -78,6 +79,7 @@ class BacktestConfig(TrainConfig):
     baseline: Part = MISSING  # the baselines, by name
     baselines: list[str] | None = None  # which of them; None: all; []: none
     heuristics: bool = True  # hold the marketer's rule and K-means segments against the network
+    metrics: list[Any] = field(default_factory=list)  # metrics of your own, as [{_target_: mine.brier}]
     resamples: int = 200
 
 
@@ -86,6 +88,7 @@ class CompareConfig(TrainConfig):
     cutoffs: list[str] = MISSING  # every variant is trained anew for each
     variants: Part = MISSING  # name -> list of overrides
     seeds: list[int] = MISSING  # of the trainings whose answers are averaged
+    metrics: list[Any] = field(default_factory=list)  # metrics of your own, as [{_target_: mine.brier}]
     resamples: int = 200
 
 
@@ -139,6 +142,7 @@ class StatesConfig:
 class TuneConfig(TrainConfig):
     trials: int = 20  # in all; a search in `out` goes on where it stopped
     metric: str = "log_loss"
+    metrics: list[Any] = field(default_factory=list)  # metrics of your own, as [{_target_: mine.brier}]
     space: Part = MISSING  # key -> range or list of choices
 
 

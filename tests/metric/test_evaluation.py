@@ -22,6 +22,8 @@ RANKING = {
     "normalised_revenue_capture",
     "revenue_lift",
     "log_loss",
+    "expected_over_observed",
+    "expected_over_observed_revenue",
 }
 
 CAPPED = {"revenue_capture_winsorised", "revenue_lift_winsorised"}
@@ -74,6 +76,8 @@ def test_a_report_is_json(report):
         "verdict",
         "headline",
         "warnings",
+        "fraction",
+        "metrics",
         "models",
         "differences",
         "counts",
@@ -83,7 +87,7 @@ def test_a_report_is_json(report):
     ]
     assert list(report["models"]["ours"]) == ["mean", "2024-03-04", "2024-04-01"]
     assert set(report["models"]["ours"]["mean"]["light"]) == RANKING
-    assert set(report["models"]["ours"]["mean"]["all"]) == RANKING | CAPPED | {"ece", "micro_auc"}
+    assert set(report["models"]["ours"]["mean"]["all"]) == RANKING | CAPPED | {"ece", "pooled_auc"}
 
 
 def test_points_are_their_definitions_over_the_scored_offers():
@@ -121,12 +125,12 @@ def test_knowledge_beats_a_constant_and_less_loss_is_a_win(report):
     assert cells["log_loss"]["value"] < 0 and cells["log_loss"]["verdict"] == "win"
     same = {"value": 0.0, "low": 0.0, "high": 0.0, "minimum_detectable_effect": 0.0, "verdict": "tie"}
     assert cells["revenue_capture_oracle"] == same
-    assert cells["micro_auc"]["low"] is None and cells["micro_auc"]["verdict"] is None
+    assert cells["pooled_auc"]["low"] is None and cells["pooled_auc"]["verdict"] is None
 
 
 def test_constant_scores_are_a_random_ranking(report):
     cells = report["models"]["flat"]["mean"]["all"]
-    assert cells["auc"]["value"] == 0.5 and cells["micro_auc"]["value"] == 0.5
+    assert cells["auc"]["value"] == 0.5 and cells["pooled_auc"]["value"] == 0.5
     assert cells["lift"]["value"] == pytest.approx(1.0) and cells["revenue_lift"]["value"] == pytest.approx(1.0)
 
 

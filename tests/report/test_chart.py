@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from propensity.metric.builtin import METRICS
 from propensity.report.chart import CORNERS, WIDTH, Axis, Look, axes, drawing, frame, mark, path, stretch, words
 from propensity.report.figure import LOOKS, Row, dot_rows, expected_and_realised, look, reliability, revenue_curves
-from propensity.report.number import decimal, metrics_of
+from propensity.report.number import decimal, shown_metrics
 
+FORMATS = shown_metrics({"metrics": {metric.name: metric.described(0.1) for metric in METRICS}})
 NUMBER = st.floats(-1e9, 1e9)
 HOSTILE = '"><script>alert(1)</script>'
 NAMED = {"network": "Network", HOSTILE: HOSTILE}
@@ -90,11 +92,11 @@ def test_undefined_points_are_left_out():
         dot_rows(
             [Row(HOSTILE, {"network": {"value": None}, HOSTILE: {"value": 0.5}})],
             NAMED,
-            metrics_of(0.1)["auc"],
+            FORMATS["auc"],
             "",
             False,
         ),
-        dot_rows([Row("a", {"network": {"value": None}})], NAMED, metrics_of(0.1)["auc"], "", True),
+        dot_rows([Row("a", {"network": {"value": None}})], NAMED, FORMATS["auc"], "", True),
     ]
     for made in drawn:
         assert "nan" not in made and "inf" not in made and "<script" not in made
@@ -103,7 +105,7 @@ def test_undefined_points_are_left_out():
 
 def test_intervals_lie_on_the_scale_of_their_points():
     cell = {"value": 0.01, "low": -0.02, "high": 0.03}
-    made = dot_rows([Row("a", {"network": cell})], {"network": "Network"}, metrics_of(0.1)["revenue_capture"], "", True)
+    made = dot_rows([Row("a", {"network": cell})], {"network": "Network"}, FORMATS["revenue_capture"], "", True)
     assert "+1.0\u00a0points [−2.0, +3.0]" in made
     bar = ElementTree.fromstring(made).find("line[@stroke-width='2']")
     assert bar is not None and float(bar.get("x1", 0)) < float(bar.get("x2", 0))

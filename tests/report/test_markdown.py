@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from propensity.report.markdown import summary, write_summary
+from propensity.report.number import shown_metrics
 from propensity.report.verdict import verdict_line
 from report.test_page import HOSTILE, evaluated, without_values
 
@@ -28,8 +29,11 @@ def test_the_first_line_is_the_verdict(metrics):
 
 
 def test_every_model_date_and_group_has_a_row(metrics):
-    first = {row[0].strip() for row in rows(summary(metrics))}
-    assert {"Network", "LightGBM", "Popularity", *metrics["counts"], "mean", "new customer", "repeat"} <= first
+    table = rows(summary(metrics))
+    first, head = {row[0].strip() for row in table}, {cell.strip() for cell in table[0]}
+    assert {*metrics["counts"], "mean", "new customer", "repeat"} <= first
+    assert {"Network", "LightGBM", "Popularity"} <= head
+    assert {metric.title.replace("\u00a0", " ") for metric in shown_metrics(metrics).values()} <= first
 
 
 def test_figures_are_those_of_the_metrics(metrics):

@@ -17,8 +17,8 @@ from propensity.metric.heuristic import HeuristicAudience, compare_heuristics
 from propensity.metric.interval import resample_weights
 from propensity.metric.slice import CELLS, partition, slices
 from propensity.report.base import added
-from propensity.report.number import metrics_of
-from propensity.report.page import in_sample, kept_fraction, page, write_page
+from propensity.report.number import shown_metrics
+from propensity.report.page import in_sample, page, write_page
 from propensity.report.verdict import NAMES, baseline_of, name_of, verdict_line, verdict_of
 
 HOSTILE = '</td><script src="http://evil.example/x.js">alert("1")</script>'
@@ -104,7 +104,7 @@ def metrics() -> dict[str, Any]:
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    return verdict_of(metrics, metrics_of(0.1), 0.1).headline
+    return verdict_of(metrics, shown_metrics(metrics), 0.1).headline
 
 
 def with_difference(metrics: dict[str, Any], metric: str, low: float, high: float, word: str | None) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def test_figures_are_those_of_the_metrics(metrics):
     assert f"you reach {100 * reach['value']:.1f} % of its revenue, {cells['revenue_lift']['value']:.2f} times" in text
     assert f"{100 * reach['value']:.1f} % [{100 * reach['low']:.1f}, {100 * reach['high']:.1f}]" in text
     assert f"{cells['auc']['value']:.4f} against" in text
-    assert kept_fraction(metrics) == 0.1
+    assert metrics["fraction"] == 0.1
 
 
 def test_a_network_alone_is_not_compared():

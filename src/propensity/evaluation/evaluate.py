@@ -21,6 +21,7 @@ from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError, DataError
 from propensity.feature.features import Features
 from propensity.feature.market_stats import CONTEXT
+from propensity.metric.declaration import Metric
 from propensity.metric.evaluation import evaluate as compare
 from propensity.metric.heuristic import compare_heuristics
 from propensity.metric.interval import resample_weights
@@ -153,7 +154,7 @@ def baseline_scores(
 def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dict[str, Any]:
     """Compares the answers, and leaves scores, customers and metrics, with what is known `more`, in the case's folder.
 
-    Args: cfg, of which `resamples`, `seed` and `duel` are read.
+    Args: cfg, of which `resamples`, `seed`, `metrics` and `heuristics` are read.
     """
     all_labels = [labels(case.log, cutoff_data) for cutoff_data in case.cutoffs_data]
     answers, out = case.answers, case.out
@@ -161,7 +162,8 @@ def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dic
         name: [Prediction(s.probability, s.revenue, s.given) for s in found] for name, found in answers.items()
     }
     settings = {"resamples": cfg.resamples, "seed": cfg.seed}
-    metrics = compare(all_labels, predictions, reference=NETWORK, progress=say, **settings) | dict(more)
+    own = own_metrics(cfg.metrics)
+    metrics = compare(all_labels, predictions, reference=NETWORK, metrics=own, progress=say, **settings) | dict(more)
     if cfg.heuristics:
         say("holding the rule and the segments against the network")
         metrics["heuristics"] = heuristic_comparisons(case.cutoffs_data, all_labels, predictions[NETWORK], cfg)
@@ -191,6 +193,11 @@ def heuristic_comparisons(
         "segment": [segment(cutoff_data, cfg.seed) for cutoff_data in cutoffs_data],
     }
     return {name: compare_heuristics(all_labels, values, chosen, weights) for name, chosen in audiences.items()}
+
+
+def own_metrics(metrics: Any) -> list[Metric]:
+    """The declarations that `metrics`, a list of `_target_`s, stands for: metrics beside the built-in ones."""
+    return list(instantiate(metrics or [], _convert_="all"))
 
 
 def labels(log: EventLog, cutoff_data: CutoffData) -> Labels:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from propensity.metric.calibration import BINS, distance, is_probability, reliability
+from propensity.metric.context import AUC, CAPTURE, LIFT, EvalContext, offer_points
 from propensity.metric.labels import Labels, Prediction
 from propensity.metric.lift import SHARES, mean_curves
-from propensity.metric.metric_table import EvalContext, offer_points
 
 SLICE_BINS = 8  # of a reliability table of fewer pairs
 
@@ -117,9 +117,9 @@ def offer_table(context: EvalContext, prediction: Prediction) -> list[dict[str, 
     columns = {
         "expected_buyers": buyers if is_probability(prediction.probability) else unknown,
         "expected_revenue": revenue,
-        "auc": points[:, 0],
-        "lift": points[:, 2],
-        "revenue_capture": points[:, 3],
+        "auc": points[:, AUC],
+        "lift": points[:, LIFT],
+        "revenue_capture": points[:, CAPTURE],
     }
     return [
         {"offer": str(offer), "buyers": int(labels.bought[:, m].sum()), "revenue": float(labels.revenue[:, m].sum())}

@@ -10,10 +10,10 @@ from markupsafe import Markup
 from propensity.report.chart import Look, axes, drawing, frame, mark, path, stretch
 from propensity.report.figure import LOOKS, ZERO
 from propensity.report.grid import HtmlTable, Item, Notes, changed, measured
-from propensity.report.number import Cell, Metric, decimal, short
+from propensity.report.number import Cell, MetricFormat, decimal, short
 
 
-def decay(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> dict[str, Any] | None:
+def decay(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> dict[str, Any] | None:
     """The curve, its table, the advice and where it was measured; None where no curve is stored."""
     curve = metrics.get("decay")
     if not curve:

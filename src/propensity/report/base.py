@@ -7,14 +7,14 @@ from typing import Any
 
 from propensity.metric.slice import CELLS, MARGINS
 from propensity.report.grid import HtmlTable, Item, Notes, changed, measured, missing
-from propensity.report.number import DASH, Metric, decimal, percent
+from propensity.report.number import DASH, MetricFormat, decimal, percent
 from propensity.report.verdict import REFERENCE, baseline_of, name_of
 
 Metrics = Mapping[str, Any]
 ADDED = ("pairs", "positives", "revenue")
 
 
-def partition(metrics: Metrics, shown: Mapping[str, Metric]) -> dict[str, Any] | None:
+def partition(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> dict[str, Any] | None:
     """A row per cell that holds any pair, and one for all of them; None where the slices hold no partition."""
     if CELLS[0] not in metrics["models"][REFERENCE]["mean"]:
         return None
@@ -79,7 +79,11 @@ def _against(expected: float | None, came: float) -> Iterable[Item]:
 
 
 def _row(
-    metrics: Metrics, shown: Mapping[str, Metric], name: str, sums: Mapping[str, Mapping[str, float]], notes: Notes
+    metrics: Metrics,
+    shown: Mapping[str, MetricFormat],
+    name: str,
+    sums: Mapping[str, Mapping[str, float]],
+    notes: Notes,
 ) -> list[Item]:
     lift, whole = shown["revenue_lift"], sums["all"]
     row = [Item("all of them" if name == "all" else name.removesuffix(" / known item"))]

@@ -9,7 +9,7 @@ from zlib import crc32
 from markupsafe import Markup
 
 from propensity.report.chart import Axis, Frame, Look, axes, drawing, frame, mark, path, stretch, whisker, words
-from propensity.report.number import Cell, Metric, percent, short
+from propensity.report.number import Cell, MetricFormat, percent, short
 
 # Okabe and Ito's colours, told apart by colour-blind readers; dash and shape repeat what they say.
 LOOKS = {
@@ -53,7 +53,9 @@ class Row(NamedTuple):
     cells: dict[str, Cell]
 
 
-def dot_rows(rows: Sequence[Row], named: Mapping[str, str], metric: Metric, title: str, difference: bool) -> Markup:
+def dot_rows(
+    rows: Sequence[Row], named: Mapping[str, str], metric: MetricFormat, title: str, difference: bool
+) -> Markup:
     """One row per label, one dot with its interval per model; a line at zero where differences are shown."""
     bounds = ("value", "low", "high")
     known = [cell[k] for row in rows for cell in row.cells.values() for k in bounds if cell.get(k) is not None]
@@ -102,7 +104,7 @@ def expected_and_realised(offers: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def _dots(
-    box: Frame, row: Row, named: Mapping[str, str], metric: Metric, middle: float, difference: bool
+    box: Frame, row: Row, named: Mapping[str, str], metric: MetricFormat, middle: float, difference: bool
 ) -> list[Markup]:
     parts: list[Markup] = []
     for place, name in enumerate(named):
@@ -113,7 +115,7 @@ def _dots(
         said = metric.difference(cell) if difference else metric.value(cell)
         if cell.get("low") is not None:
             parts.append(whisker(box.x.at(cell["low"] * metric.scale), box.x.at(cell["high"] * metric.scale), y, style))
-        title = f"{row.label}, {named[name]}: {said} {metric.bootstrap_interval(cell, difference)}"
+        title = f"{row.label}, {named[name]}: {said} {metric.interval(cell, difference)}"
         parts.append(mark(box.x.at(cell["value"] * metric.scale), y, style, title))
     return parts
 

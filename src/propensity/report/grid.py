@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from propensity.metric.interval import LOWER_IS_BETTER
-from propensity.report.number import DASH, Cell, Metric
+from propensity.report.number import DASH, Cell, MetricFormat
 
 SYMBOLS = {"win": "▲ win", "tie": "● tie", "loss": "▼ loss"}
 
@@ -45,26 +44,24 @@ def missing(reason: str, notes: Notes) -> Item:
     return Item(DASH, note=notes.number(reason), reason=reason)
 
 
-def best_of(cells: Sequence[Cell], metric: Metric) -> str:
+def best_of(cells: Sequence[Cell], metric: MetricFormat) -> str:
     """The best value as written, so that equals at the digits shown all stand out; nothing among fewer than two."""
     known = [cell["value"] for cell in cells if cell["value"] is not None]
     if len(known) < 2:
         return ""
-    return metric.written(min(known) if metric.key in LOWER_IS_BETTER else max(known))
+    return metric.written(metric.best(known))
 
 
-def measured(cell: Cell, metric: Metric, notes: Notes, best: str = "") -> Item:
+def measured(cell: Cell, metric: MetricFormat, notes: Notes, best: str = "") -> Item:
     """A model's own figure; `best` is how the best of its column is written."""
     if cell["value"] is None:
         return missing(cell.get("reason") or "not given", notes)
-    return Item(
-        metric.value(cell), metric.bootstrap_interval(cell), bool(best) and metric.written(cell["value"]) == best
-    )
+    return Item(metric.value(cell), metric.interval(cell), bool(best) and metric.written(cell["value"]) == best)
 
 
-def changed(cell: Cell, metric: Metric, notes: Notes) -> Item:
+def changed(cell: Cell, metric: MetricFormat, notes: Notes) -> Item:
     """A difference with its verdict."""
     if cell["value"] is None:
         return missing(cell.get("reason") or "not given", notes)
     verdict = SYMBOLS.get(cell.get("verdict") or "", "")
-    return Item(metric.difference(cell), metric.bootstrap_interval(cell, signed=True), verdict=verdict)
+    return Item(metric.difference(cell), metric.interval(cell, signed=True), verdict=verdict)

@@ -9,20 +9,11 @@ from typing import Any
 from propensity.atomic import whole_file
 from propensity.report.money import CUSTOMS
 from propensity.report.money import sentence as left_on_the_table
-from propensity.report.number import DASH, GAP, Cell, Metric, decimal, metrics_of
+from propensity.report.number import DASH, GAP, Cell, MetricFormat, decimal, shown_metrics
 from propensity.report.offer import over_dates
-from propensity.report.page import kept_fraction, settings
+from propensity.report.page import settings
 from propensity.report.verdict import REFERENCE, baseline_of, baselines_of, name_of, verdict_line
 
-COLUMNS = (
-    "revenue_lift",
-    "revenue_capture",
-    "normalised_revenue_capture",
-    "auc",
-    "average_precision",
-    "log_loss",
-    "ece",
-)
 SHORT = 3  # offers at either end
 
 
@@ -34,7 +25,7 @@ def write_summary(metrics: Mapping[str, Any], path: str | Path) -> None:
 
 def summary(metrics: Mapping[str, Any]) -> str:
     """Verdict, all models, differences by date, groups of customers, offers, customs, decay, and how to repeat it."""
-    shown = metrics_of(kept_fraction(metrics))
+    shown = shown_metrics(metrics)
     parts = [
         f"**{verdict_line(metrics)}**",
         f"Mean over {', '.join(metrics['counts'])}; in brackets 95 % intervals, customers drawn again in pairs.",
@@ -54,15 +45,15 @@ def summary(metrics: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part).replace(GAP, " ") + "\n"
 
 
-def _models(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
-    rows = []
-    for name in (REFERENCE, *baselines_of(metrics)):
-        cells = metrics["models"][name]["mean"]["all"]
-        rows.append([name_of(name), *(_written(cells[key], shown[key]) for key in COLUMNS)])
-    return _table(["model", *(shown[key].title.lower() for key in COLUMNS)], rows)
+def _models(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
+    """A row for every metric, a column for every model."""
+    names = (REFERENCE, *baselines_of(metrics))
+    cells = [metrics["models"][name]["mean"]["all"] for name in names]
+    rows = [[metric.title, *(_written(each[key], metric) for each in cells)] for key, metric in shown.items()]
+    return _table(["metric", *map(name_of, names)], rows)
 
 
-def _dates(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
+def _dates(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
     """The network against the incumbent at each send date, and the mean."""
     if not (baseline := baseline_of(metrics)):
         return ""
@@ -75,7 +66,7 @@ def _dates(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
     return _table([f"against {name_of(baseline)}", "revenue lift", "AUC"], rows)
 
 
-def _groups(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
+def _groups(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
     """The margins of the partition that hold any pair."""
     cells, baseline = metrics["models"][REFERENCE]["mean"], baseline_of(metrics)
     rows = []
@@ -117,16 +108,14 @@ def _repeat(metrics: Mapping[str, Any]) -> str:
     return said + (f"\n\n<details><summary>configuration</summary>\n\n```\n{lines}\n```\n\n</details>" if lines else "")
 
 
-def _written(cell: Cell, metric: Metric) -> str:
-    return f"{metric.value(cell)} {metric.bootstrap_interval(cell)}".strip() if cell["value"] is not None else DASH
+def _written(cell: Cell, metric: MetricFormat) -> str:
+    return f"{metric.value(cell)} {metric.interval(cell)}".strip() if cell["value"] is not None else DASH
 
 
-def _change(cell: Cell, metric: Metric) -> str:
+def _change(cell: Cell, metric: MetricFormat) -> str:
     if cell["value"] is None:
         return DASH
-    return (
-        f"{metric.difference(cell)} {metric.bootstrap_interval(cell, signed=True)} {cell.get('verdict') or ''}".strip()
-    )
+    return f"{metric.difference(cell)} {metric.interval(cell, signed=True)} {cell.get('verdict') or ''}".strip()
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -15,7 +15,7 @@ from propensity.atomic import whole_file
 from propensity.report import base, section
 from propensity.report.age import decay
 from propensity.report.money import customs
-from propensity.report.number import DASH, Cell, Metric, decimal, metrics_of, percent
+from propensity.report.number import DASH, Cell, MetricFormat, decimal, percent, shown_metrics
 from propensity.report.offer import offers, over_dates
 from propensity.report.verdict import REFERENCE, baseline_of, called, name_of, verdict_line, verdict_of
 
@@ -32,8 +32,8 @@ def write_page(metrics: Mapping[str, Any], path: str | Path) -> None:
 def page(metrics: Mapping[str, Any]) -> str:
     """The page as text. Every name and number goes through the template, which escapes it."""
     metrics = {**metrics, "run": dict.fromkeys(OPTIONAL) | (metrics.get("run") or {})}
-    fraction = kept_fraction(metrics)
-    shown = metrics_of(fraction)
+    fraction = metrics["fraction"]
+    shown = shown_metrics(metrics)
     environment = Environment(
         loader=FunctionLoader(_part), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -67,19 +67,7 @@ def page(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def kept_fraction(metrics: Mapping[str, Any]) -> float:
-    """The share of customers mailed, which revenue and its lift give away; a tenth where both are undefined.
-
-    >>> cells = {"revenue_capture": {"value": .3}, "revenue_lift": {"value": 1.5}}
-    >>> kept_fraction({"models": {"network": {"mean": {"all": cells}}}})
-    0.2
-    """
-    cells = metrics["models"][REFERENCE]["mean"]["all"]
-    capture, lift = cells["revenue_capture"]["value"], cells["revenue_lift"]["value"]
-    return round(capture / lift, 6) if capture and lift else 0.1
-
-
-def cards(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> list[dict[str, str]]:
+def cards(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat], fraction: float) -> list[dict[str, str]]:
     """The figures to remember: figure, title, and what to know about it."""
     cells, baseline = metrics["models"][REFERENCE]["mean"]["all"], baseline_of(metrics)
     share, lift, possible = shown["revenue_capture"], shown["revenue_lift"], shown["normalised_revenue_capture"]
@@ -87,19 +75,19 @@ def cards(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: flo
     if baseline:
         cell = metrics["differences"][baseline]["mean"]["all"]["revenue_capture"]
         title = f"of revenue against {name_of(baseline)}"
-        second = _card(cell, share.difference(cell), title, share.bootstrap_interval(cell, signed=True), called(cell))
+        second = _card(cell, share.difference(cell), title, share.interval(cell, signed=True), called(cell))
     else:
         cell, title = cells["normalised_revenue_capture"], "of what perfect foresight would reach"
-        second = _card(cell, possible.value(cell), title, possible.bootstrap_interval(cell), each)
+        second = _card(cell, possible.value(cell), title, possible.interval(cell), each)
     reach, times = cells["revenue_capture"], cells["revenue_lift"]
     return [
-        _card(reach, share.value(reach), mailing, share.bootstrap_interval(reach), each),
+        _card(reach, share.value(reach), mailing, share.interval(reach), each),
         second,
         _card(
             times,
             lift.value(times),
             "the revenue of a random mailing",
-            lift.bootstrap_interval(times),
+            lift.interval(times),
             "for as many letters",
         ),
         _forecast(metrics),

@@ -11,7 +11,7 @@ from propensity.ingest.rule import WAYS
 from propensity.report.chart import swatch
 from propensity.report.figure import Row, dot_rows, look, reliability, revenue_curves
 from propensity.report.grid import HtmlTable, Item, Notes, best_of, changed, measured, missing
-from propensity.report.number import DASH, Metric, decimal, optional, percent
+from propensity.report.number import DASH, MetricFormat, decimal, optional, percent
 from propensity.report.verdict import REFERENCE, baseline_of, baselines_of, chosen_three, name_of
 
 Metrics = Mapping[str, Any]
@@ -34,7 +34,7 @@ def legend(names: Sequence[str], figures: Mapping[str, str] | None = None, dot: 
     return [Key(swatch(look(name), dot), name_of(name), (figures or {}).get(name, "")) for name in names]
 
 
-def curves(metrics: Metrics, shown: Mapping[str, Metric], fraction: float) -> dict[str, Any]:
+def curves(metrics: Metrics, shown: Mapping[str, MetricFormat], fraction: float) -> dict[str, Any]:
     """The revenue curves, whole and enlarged, their legend, and the same as numbers."""
     names = [REFERENCE, *baselines_of(metrics), "oracle"]
     named = {name: name_of(name) for name in names}
@@ -53,31 +53,28 @@ def curves(metrics: Metrics, shown: Mapping[str, Metric], fraction: float) -> di
     }
 
 
-def models(metrics: Metrics, shown: Mapping[str, Metric]) -> HtmlTable:
-    """All models by all metrics, mean over the send dates; the best of each column stands out."""
+def models(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> HtmlTable:
+    """A row for every metric, a column for every model, mean over the cutoffs; the best of each row stands out."""
     notes, names = Notes(), [REFERENCE, *baselines_of(metrics)]
     cells = {name: metrics["models"][name]["mean"]["all"] for name in names}
     best = {key: best_of([cells[name][key] for name in names], metric) for key, metric in shown.items()}
-    rows = []
-    for name in names:
-        made = [measured(cells[name][key], metric, notes, best[key]) for key, metric in shown.items()]
-        rows.append([Item(name_of(name)), *made])
-    head, hints = [m.title for m in shown.values()], [m.meaning for m in shown.values()]
-    return HtmlTable(["Model", *head], rows, notes.reasons, ["", *hints])
+    rows = [
+        [Item(metric.title), *(measured(cells[name][key], metric, notes, best[key]) for name in names)]
+        for key, metric in shown.items()
+    ]
+    return HtmlTable(["Metric", *map(name_of, names)], rows, notes.reasons)
 
 
-def differences(metrics: Metrics, shown: Mapping[str, Metric]) -> HtmlTable:
+def differences(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> HtmlTable:
     """The network minus each rival, a row per metric, with verdicts."""
     notes, rows, rivals = Notes(), [], baselines_of(metrics)
     for key, metric in shown.items():
-        if key == "revenue_lift":  # revenue reached once more, over the share mailed
-            continue
         cells = [metrics["differences"][rival]["mean"]["all"][key] for rival in rivals]
         rows.append([Item(metric.title, metric.meaning), *(changed(cell, metric, notes) for cell in cells)])
     return HtmlTable(["Network minus", *map(name_of, rivals)], rows if rivals else [], notes.reasons)
 
 
-def dates(metrics: Metrics, shown: Mapping[str, Metric]) -> dict[str, Any]:
+def dates(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> dict[str, Any]:
     """Every send date on its own: the network, the incumbent and the difference."""
     baseline, notes, days = baseline_of(metrics), Notes(), list(metrics["counts"])
     wanted = [shown["revenue_capture"], shown["auc"]]
@@ -85,17 +82,17 @@ def dates(metrics: Metrics, shown: Mapping[str, Metric]) -> dict[str, Any]:
     for day in days:
         row = [Item(day)]
         for metric in wanted:
-            row.append(measured(metrics["models"][REFERENCE][day]["all"][metric.key], metric, notes))
+            row.append(measured(metrics["models"][REFERENCE][day]["all"][metric.name], metric, notes))
             if baseline:
-                row.append(measured(metrics["models"][baseline][day]["all"][metric.key], metric, notes))
-                row.append(changed(metrics["differences"][baseline][day]["all"][metric.key], metric, notes))
+                row.append(measured(metrics["models"][baseline][day]["all"][metric.name], metric, notes))
+                row.append(changed(metrics["differences"][baseline][day]["all"][metric.name], metric, notes))
         rows.append(row)
     columns = ["network", name_of(baseline), "difference"] if baseline else ["network"]
     head = ["Send date", *(f"{metric.title}: {column}" for metric in wanted for column in columns)]
     return {"table": HtmlTable(head, rows, notes.reasons), "figures": _date_figures(metrics, shown, days, baseline)}
 
 
-def slices(metrics: Metrics, shown: Mapping[str, Metric]) -> dict[str, Any]:
+def slices(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> dict[str, Any]:
     """Where the mean hides something: the network, the incumbent and personal frequency, by slice."""
     notes, names, auc, baseline = Notes(), chosen_three(metrics), shown["auc"], baseline_of(metrics)
     given = [name for name in metrics["models"][REFERENCE]["mean"] if name != "all" and " / " not in name]
@@ -161,7 +158,7 @@ def data(metrics: Metrics) -> dict[str, HtmlTable | None]:
 
 
 def _date_figures(
-    metrics: Metrics, shown: Mapping[str, Metric], days: list[str], baseline: str | None
+    metrics: Metrics, shown: Mapping[str, MetricFormat], days: list[str], baseline: str | None
 ) -> list[tuple[str, Markup]]:
     """A caption and a drawing each for revenue and AUC."""
     drawn, units = [], {"revenue_capture": "points of revenue" if baseline else "% of revenue", "auc": "AUC"}

@@ -17,24 +17,11 @@ from propensity.data.event_log import EventLog, to_date
 from propensity.ingest.rule import RULE, WAYS
 from propensity.metric.headline import sign
 from propensity.report.money import sentence
+from propensity.report.number import shown_metrics
 from propensity.report.verdict import verdict_line
 from propensity.scores import Scores
 
 SCREEN, NOTES = Console(), Console(stderr=True)
-METRICS = {
-    "auc": "AUC",
-    "average_precision": "AP",
-    "lift": "lift",
-    "revenue_capture": "revenue",
-    "normalised_revenue_capture": "of best",
-    "revenue_lift": "rev lift",
-    "log_loss": "log loss",
-    "ece": "ECE",
-}
-LEGEND = (
-    "the best 10 % of customers of each offer: lift of their purchases, share of the revenue, the same over the most "
-    "anybody could have had (of best), and in multiples of a random mailing (rev lift); ECE is the calibration error"
-)
 SLICES = ("new", "lapsed", "repeat", "dormant", "light")
 
 
@@ -134,7 +121,6 @@ def show_metrics(metrics: dict[str, Any], folder: str) -> None:
     for remark in metrics.get("warnings", []):
         say(remark)
     SCREEN.print(_models(metrics))
-    SCREEN.print(LEGEND, style="dim", highlight=False)
     SCREEN.print(_slices(metrics))
     if metrics["differences"]:
         SCREEN.print(_differences(metrics))
@@ -152,13 +138,14 @@ def left_in(folder: str) -> list[str]:
 
 
 def _models(metrics: dict[str, Any]) -> Table:
-    dates = ", ".join(metrics["counts"])
-    table = plain_table(f"mean over {dates}")
-    table.add_column("model", no_wrap=True)
-    for title in METRICS.values():
-        table.add_column(title, justify="right", no_wrap=True)
-    for name, cells in metrics["models"].items():
-        table.add_row(name, *(_number(cells["mean"]["all"].get(metric)) for metric in METRICS))
+    """A row for every metric, a column for every model."""
+    table = plain_table(f"mean over {', '.join(metrics['counts'])}")
+    table.add_column("metric")
+    for name in metrics["models"]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for key, metric in shown_metrics(metrics).items():
+        cells = (each["mean"]["all"][key] for each in metrics["models"].values())
+        table.add_row(metric.title, *(_number(cell) for cell in cells))
     return table
 
 
@@ -173,17 +160,18 @@ def _slices(metrics: dict[str, Any]) -> Table:
 
 
 def _differences(metrics: dict[str, Any]) -> Table:
-    table = plain_table("network minus rival, 95 % interval over customers")
-    for name in ("rival", "metric", "difference", "interval", "verdict", "by date"):
+    """Every other model and metric with an interval: difference, 95 % interval, verdict, and the sign by cutoff."""
+    table = plain_table("network minus baseline, 95 % interval from a paired bootstrap over customers")
+    for name in ("baseline", "metric", "difference", "interval", "verdict", "by cutoff"):
         table.add_column(name, justify="right" if name == "difference" else "left")
-    for rival, cells in metrics["differences"].items():
-        for metric in ("revenue_lift", "auc", "average_precision", "normalised_revenue_capture", "log_loss"):
-            cell = cells["mean"]["all"].get(metric, {})
-            if cell.get("value") is None:
+    for baseline, cells in metrics["differences"].items():
+        for key, metric in shown_metrics(metrics).items():
+            cell = cells["mean"]["all"][key]
+            if cell["value"] is None or cell["low"] is None:
                 continue
-            interval = "" if cell.get("low") is None else f"[{cell['low']:+.4f}, {cell['high']:+.4f}]"
-            signs = " ".join(sign(cells[day]["all"][metric]["value"]) for day in cells if day != "mean")
-            table.add_row(rival, METRICS[metric], f"{cell['value']:+.4f}", interval, cell.get("verdict") or "", signs)
+            interval = f"[{cell['low']:+.4f}, {cell['high']:+.4f}]"
+            signs = " ".join(sign(cells[day]["all"][key]["value"]) for day in cells if day != "mean")
+            table.add_row(baseline, metric.title, f"{cell['value']:+.4f}", interval, cell["verdict"] or "", signs)
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from propensity.report.number import Cell, Metric, decimal, percent
+from propensity.report.number import Cell, MetricFormat, decimal, percent
 
 REFERENCE = "network"
 NAMES = {
@@ -79,7 +79,7 @@ def _signed(cell: Cell) -> str:
     return decimal(cell["value"], 3, signed=True) + bootstrap_interval
 
 
-def verdict_of(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> Verdict:
+def verdict_of(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat], fraction: float) -> Verdict:
     """The headline, and the sentences under it."""
     baseline, reach = baseline_of(metrics), _reach(metrics, shown, fraction)
     if baseline is None:
@@ -117,7 +117,7 @@ def _filled(*sentences: str) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _reach(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> str:
+def _reach(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat], fraction: float) -> str:
     cells = metrics["models"][REFERENCE]["mean"]["all"]
     capture, lift = shown["revenue_capture"], shown["revenue_lift"]
     if cells["revenue_capture"]["value"] is None:
@@ -128,12 +128,12 @@ def _reach(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: fl
     return f"Mail the best {best} of customers for each offer and you reach {reached}."
 
 
-def _shares(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
+def _shares(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
     """Revenue reached by the network, with its interval, and by the rivals that matter, against it."""
     ours, capture = metrics["models"][REFERENCE]["mean"]["all"]["revenue_capture"], shown["revenue_capture"]
     if ours["value"] is None:
         return ""
-    parts = [f"The network reaches {capture.value(ours)} {capture.bootstrap_interval(ours)}".strip()]
+    parts = [f"The network reaches {capture.value(ours)} {capture.interval(ours)}".strip()]
     for rival in chosen_three(metrics)[1:]:
         cell = metrics["models"][rival]["mean"]["all"]["revenue_capture"]
         difference = metrics["differences"][rival]["mean"]["all"]["revenue_capture"]
@@ -142,7 +142,7 @@ def _shares(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
     return "; ".join(parts) + "."
 
 
-def _ranking(metrics: Mapping[str, Any], shown: Mapping[str, Metric], baseline: str) -> str:
+def _ranking(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat], baseline: str) -> str:
     ours, theirs = (metrics["models"][name]["mean"]["all"]["auc"] for name in (REFERENCE, baseline))
     difference, auc = metrics["differences"][baseline]["mean"]["all"]["auc"], shown["auc"]
     if difference["value"] is None:
@@ -166,8 +166,8 @@ def _ahead(metrics: Mapping[str, Any], baseline: str, days: Sequence[str], metri
     return None if None in values else sum(value > 0 for value in values)
 
 
-def _against(metric: Metric, difference: Cell) -> str:
-    bootstrap_interval = metric.bootstrap_interval(difference, signed=True)
+def _against(metric: MetricFormat, difference: Cell) -> str:
+    bootstrap_interval = metric.interval(difference, signed=True)
     return (
         f"{metric.difference(difference)}{' ' + bootstrap_interval if bootstrap_interval else ''}: {called(difference)}"
     )
