@@ -98,7 +98,7 @@ def test_scores_made_elsewhere_are_judged_beside_the_rest(
 
     made = judged("mine", tmp_path / "mine.parquet")
     assert made["models"]["mine"][line["a"]] == made["models"]["network"][line["a"]]
-    assert any(sentence.startswith("mine left out 7 of") for sentence in made["warnings"])
+    assert any(sentence.startswith("mine has no score for 7 of") for sentence in made["warnings"])
     for name in ("network", "customers", "channels"):
         with pytest.raises(ConfigurationError, match=f"also.{name} takes the name of another file of the run"):
             judged(name, tmp_path / "mine.parquet")
@@ -227,12 +227,15 @@ def test_models_left_to_grow_old_make_a_lift_decay(line: dict[str, Any], compose
     assert decay["points"][1]["lost"]["value"] == pytest.approx(fresh - older)
     assert fresh == metrics["models"]["network"]["mean"]["all"]["revenue_lift"]["value"]
     assert len(list((tmp_path / "run/folds").iterdir())) == 4, "dates that ages share are trained once"
-    assert "How fast it grows old" in (tmp_path / "run/report.html").read_text()
-    data = metrics["run"]["config"]["data"]
+    assert "Lift decay" in (tmp_path / "run/report.html").read_text()
+    data, log = metrics["run"]["config"]["data"], line["log"]
     stored = str(tmp_path / "run/decay.json")
-    assert stored_decay(stored, data) == decay
-    assert stored_decay(stored, data | {"horizon": 7}) is None and stored_decay("nowhere.json", data) is None
-    assert stored_decay(None, data) is None
+    assert stored_decay(stored, log, data) == decay
+    assert stored_decay(stored, log, data | {"horizon": 7}) is None and stored_decay("nowhere.json", log, data) is None
+    assert stored_decay(None, log, data) is None
+    other = replace(log, meta=log.meta | {"fingerprint": "another shop"})
+    assert stored_decay(stored, other, data) is None
+    assert metrics["run"]["source"] == decay["about"]["source"] == "synthetic"
 
 
 def test_send_dates_are_given_or_counted_back(line: dict[str, Any], composed: Compose, tmp_path: Path) -> None:

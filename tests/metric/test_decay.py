@@ -33,9 +33,9 @@ def points(*bands: tuple[float, float]) -> list[dict[str, Any]]:
     ("bands", "weeks", "words"),
     [
         ([(-1, 1), (-1, 2), (0.5, 2.5), (1, 3)], 4, "from 6 weeks on, revenue lift is lost (1.50 [0.50, 2.50])"),
-        ([(0.1, 1), (0.2, 2)], 1, "train again every week: from 2 weeks on"),
-        ([(0.1, 1), (-1, 2)], 4, "every 4 weeks at least: no older model tried is proven to have lost"),
-        ([(-2, -1), (-1, 1)], 4, "(a loss of 1.40 would have been seen)"),
+        ([(0.1, 1), (0.2, 2)], 1, "retrain every week: from 2 weeks on"),
+        ([(0.1, 1), (-1, 2)], 4, "at least every 4 weeks: up to that age no loss of revenue lift is significant"),
+        ([(-2, -1), (-1, 1)], 4, "(minimum detectable effect 1.40)"),
     ],
 )
 def test_the_advice_is_the_oldest_age_before_a_loss_that_stays(bands, weeks, words):
@@ -48,7 +48,7 @@ def test_without_intervals_there_is_no_advice():
         {"weeks": 0},
         {"weeks": 1, "lost": {"value": 1.0, "low": None, "high": None, "verdict": None}},
     ]
-    assert retraining(bare) == (None, "no interval, so no advice on when to train again")
+    assert retraining(bare) == (None, "no interval, so no advice on when to retrain")
     assert retraining([{"weeks": 0}])[0] is None
 
 

@@ -172,9 +172,9 @@ def test_counts_and_offers_add_up(report):
 
 def test_what_is_odd_is_said(report):
     day = "2024-03-04"
-    assert f"at {day} nobody bought 1 of 5 offers: they are not judged" in report["warnings"]
-    assert f"at {day} everybody bought 1 of 5 offers: they are not judged" in report["warnings"]
-    assert f"flat gives all customers the same score at {day}: its list is a random one" in report["warnings"]
+    assert f"at {day} nobody bought 1 of 5 offers: they are not evaluated" in report["warnings"]
+    assert f"at {day} everybody bought 1 of 5 offers: they are not evaluated" in report["warnings"]
+    assert f"flat gives all customers the same score at {day}: its ranking is random" in report["warnings"]
     assert not any(sentence.startswith("ours") for sentence in report["warnings"])
 
 
@@ -182,16 +182,18 @@ def test_a_score_that_is_the_same_for_some_offers_is_said():
     labels, ours = random_market(8)
     half = Prediction(ours.probability * (np.arange(5) > 1))
     made = evaluate([labels], {"ours": [ours], "half": [half]}, reference="ours", resamples=0)
-    assert "half gives all customers the same score for 2 of 5 offers at 2024-03-04: there its" in str(made["warnings"])
+    assert "half gives all customers the same score for 2 of 5 offers at 2024-03-04: their ranking is" in str(
+        made["warnings"]
+    )
 
 
 def test_a_window_without_revenue_has_purchases_but_no_lift():
     labels, ours = random_market(9)
     made = evaluate([labels._replace(revenue=labels.revenue * 0)], {"ours": [ours]}, reference="ours", resamples=5)
     cells = made["models"]["ours"]["mean"]["all"]
-    assert "at 2024-03-04 purchases brought no revenue: its lift and capture are undefined" in made["warnings"]
+    assert "at 2024-03-04 purchases have no revenue: revenue lift and capture are undefined" in made["warnings"]
     assert cells["auc"]["value"] > 0.5 and cells["revenue_lift"]["value"] is None
-    assert cells["revenue_lift"]["reason"] == "no revenue in the scored offers in slice 'all' at 2024-03-04"
+    assert cells["revenue_lift"]["reason"] == "no revenue in the evaluated offers in slice 'all' at 2024-03-04"
 
 
 def test_missing_pairs_count_as_zero_and_are_reported():
@@ -199,7 +201,7 @@ def test_missing_pairs_count_as_zero_and_are_reported():
     given = np.random.default_rng(10).random(labels.bought.shape) < 0.8
     gaps = Prediction(np.where(given, ours.probability, 0), np.where(given, ours.revenue, 0), given)
     made = evaluate([labels], {"ours": [ours], "gaps": [gaps]}, reference="ours", resamples=0)
-    assert f"gaps left out {(~given).sum()} of 450 pairs at 2024-03-04: they count as 0" in made["warnings"]
+    assert f"gaps has no score for {(~given).sum()} of 450 pairs at 2024-03-04: they count as 0" in made["warnings"]
     light = made["counts"]["2024-03-04"]["slices"]["light"]
     assert light["coverage"]["gaps"] == pytest.approx(given[labels.slices["light"]].mean())
     assert light["coverage"]["ours"] == 1.0
@@ -240,9 +242,9 @@ def broken(**changes):
         (broken()[0], [Prediction(np.zeros((90, 4)))], r"ours at 2024-03-04 has shape \(90, 4\); it must hold 90 c"),
         (broken()[0], [Prediction(np.full((90, 5), math.inf))], "holds 450 values that are not finite; fill them"),
         (broken()[0], [broken()[1]._replace(revenue=np.zeros((1, 5)))], "expected revenue of ours at 2024-03-04"),
-        (broken(customer=np.arange(90) // 2)[0], [broken()[1]], "customer 0 appears twice in the truth at 2024-03-04"),
+        (broken(customer=np.arange(90) // 2)[0], [broken()[1]], "customer 0 appears twice in the labels at 2024-03-04"),
         (broken(slices={})[0], [broken()[1]], "add the slice 'all'"),
-        (broken(revenue=np.full((90, 5), np.nan))[0], [broken()[1]], "revenue in the truth at 2024-03-04"),
+        (broken(revenue=np.full((90, 5), np.nan))[0], [broken()[1]], "revenue in the labels at 2024-03-04"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(labels, made, words):
@@ -254,7 +256,7 @@ def test_the_arguments_are_checked():
     labels, ours = random_market(7)
     with pytest.raises(DataError, match="no cutoff to evaluate"):
         evaluate([], {"ours": []}, reference="ours")
-    with pytest.raises(DataError, match=r"the reference model 'best' made no predictions; choose one of \['ours'\]"):
+    with pytest.raises(DataError, match=r"the reference model 'best' has no predictions; choose one of \['ours'\]"):
         evaluate([labels], {"ours": [ours]}, reference="best")
     with pytest.raises(DataError, match="cutoff 2024-03-04 appears twice in the evaluation"):
         evaluate([labels, labels], {"ours": [ours, ours]}, reference="ours")

@@ -1,4 +1,4 @@
-"""The duel: equal volumes, money reached, and what a custom leaves on the table."""
+"""Heuristics comparison: equal volumes, revenue of both selections, and their difference."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_both_lists_get_as_many_messages_as_the_rule_names():
         [world(revenue)], [value], [HeuristicAudience(rank, np.array([2, 1, 0]))], ones(world(revenue)), fraction=0.5
     )
     assert made["messages"] == pytest.approx(3.0)
-    assert made["audience"] == pytest.approx((3 + 1) + 2) and made["network"] == pytest.approx((8 + 1) + 4)
-    assert made["left"] == {"value": pytest.approx(7.0), "low": None, "high": None, "verdict": None}
+    assert made["heuristic"] == pytest.approx((3 + 1) + 2) and made["network"] == pytest.approx((8 + 1) + 4)
+    assert made["difference"] == {"value": pytest.approx(7.0), "low": None, "high": None, "verdict": None}
 
 
 def test_no_more_than_the_fraction_is_written_to():
@@ -41,7 +41,7 @@ def test_no_more_than_the_fraction_is_written_to():
     made = compare_heuristics([world(revenue)], [revenue], [everybody], ones(world(revenue)), fraction=0.2)
     assert made["messages"] == pytest.approx(2.0)
     assert made["network"] == pytest.approx(9 + 8)
-    assert made["audience"] == pytest.approx(45 * 0.2), "equal ranks share the revenue"
+    assert made["heuristic"] == pytest.approx(45 * 0.2), "equal ranks share the revenue"
 
 
 def test_money_adds_up_over_cutoffs_and_its_interval_is_paired():
@@ -53,11 +53,14 @@ def test_money_adds_up_over_cutoffs_and_its_interval_is_paired():
     blind = HeuristicAudience(random.random(taste.shape), np.full(3, 800))
     made = compare_heuristics(all_labels, [taste, taste], [blind, blind], weights)
     once = compare_heuristics(all_labels[:1], [taste], [blind], weights[:1])
-    assert made["left"]["value"] == pytest.approx(2 * once["left"]["value"])
-    assert made["left"]["low"] == pytest.approx(2 * once["left"]["low"])
-    assert made["left"]["verdict"] == "win" and made["left"]["low"] < made["left"]["value"] < made["left"]["high"]
+    assert made["difference"]["value"] == pytest.approx(2 * once["difference"]["value"])
+    assert made["difference"]["low"] == pytest.approx(2 * once["difference"]["low"])
+    assert (
+        made["difference"]["verdict"] == "win"
+        and made["difference"]["low"] < made["difference"]["value"] < made["difference"]["high"]
+    )
     same = compare_heuristics(all_labels, [taste, taste], [HeuristicAudience(taste, np.full(3, 800))] * 2, weights)
-    assert same["left"] == {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "tie"}
+    assert same["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "tie"}
 
 
 def test_where_nothing_is_sold_nothing_is_reached():
@@ -67,4 +70,4 @@ def test_where_nothing_is_sold_nothing_is_reached():
         [HeuristicAudience(np.ones((4, 1)), np.array([4]))],
         ones(world(np.zeros((4, 1)))),
     )
-    assert made["audience"] == made["network"] == made["left"]["value"] == 0.0
+    assert made["heuristic"] == made["network"] == made["difference"]["value"] == 0.0

@@ -17,7 +17,7 @@ CUSTOMER = np.array([10, 30, 50, 20, 40])
 
 def test_a_market_of_five():
     made = slices(EVER, RECENT, LIVE, ORDERS, CUSTOMER)
-    assert list(made) == ["all", "new", "lapsed", "repeat", "dormant", "light"]
+    assert list(made) == ["all", "never-bought", "lapsed", "repeat", "dormant", "light"]
     assert made["lapsed"].tolist() == [[0, 0], [1, 0], [0, 0], [1, 0], [0, 1]]
     assert made["dormant"][:, 0].tolist() == [0, 0, 1, 1, 0]
     assert made["light"][:, 0].tolist() == [0, 0, 1, 1, 0]  # two of five; at three orders, 20 is the smallest id
@@ -25,7 +25,7 @@ def test_a_market_of_five():
 
 def test_new_and_repeat_part_the_pairs_and_lapsed_lies_in_repeat():
     made = slices(EVER, RECENT, LIVE, ORDERS, CUSTOMER)
-    assert (made["new"] ^ made["repeat"]).all() and made["all"].all()
+    assert (made["never-bought"] ^ made["repeat"]).all() and made["all"].all()
     assert not (made["lapsed"] & ~made["repeat"]).any()
 
 
@@ -71,9 +71,9 @@ def test_the_first_group_that_fits_is_a_customer_s_own():
 
 def test_cells_hold_what_their_names_say():
     made = parted()
-    assert np.argwhere(made["new customer / repeat / new item"]).tolist() == [[0, 0]]
-    assert np.argwhere(made["light / lapsed / new item"]).tolist() == [[1, 0]]
-    assert np.argwhere(made["regular / lapsed / known item"]).tolist() == [[4, 1]]
+    assert np.argwhere(made["new customer / repeat / new offer"]).tolist() == [[0, 0]]
+    assert np.argwhere(made["light / lapsed / new offer"]).tolist() == [[1, 0]]
+    assert np.argwhere(made["regular / lapsed / known offer"]).tolist() == [[4, 1]]
 
 
 def test_a_margin_is_the_sum_of_its_cells():

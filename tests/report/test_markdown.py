@@ -31,7 +31,7 @@ def test_the_first_line_is_the_verdict(metrics):
 def test_every_model_date_and_group_has_a_row(metrics):
     table = rows(summary(metrics))
     first, head = {row[0].strip() for row in table}, {cell.strip() for cell in table[0]}
-    assert {*metrics["counts"], "mean", "new customer", "repeat"} <= first
+    assert {*metrics["counts"], "mean", "new customer", "never-bought", "repeat"} <= first
     assert {"Network", "LightGBM", "Popularity"} <= head
     assert {metric.title.replace("\u00a0", " ") for metric in shown_metrics(metrics).values()} <= first
 
@@ -39,7 +39,7 @@ def test_every_model_date_and_group_has_a_row(metrics):
 def test_figures_are_those_of_the_metrics(metrics):
     cell, text = metrics["models"]["network"]["mean"]["all"]["revenue_lift"], summary(metrics)
     assert f"{cell['value']:.2f} × [{cell['low']:.2f}, {cell['high']:.2f}]" in text
-    assert f"{metrics['heuristics']['rule']['left']['value']:,.0f}".replace("-", "−") in text
+    assert f"{metrics['heuristics']['rule']['difference']['value']:+,.0f}".replace("-", "−") in text
     assert metrics["decay"]["sentence"] in text and "seed" not in text.split("<details>")[0]
     assert "commit `abc1234`" in text and "data.horizon=14" in text
 
@@ -65,7 +65,7 @@ def test_what_is_undefined_is_a_dash_and_a_network_alone_is_enough(metrics):
         empty["models"], empty["differences"] = without_values(case["models"]), without_values(case["differences"])
         text = summary(empty)
         assert "–" in text and "None" not in text and "nan" not in text
-    assert summary(alone).startswith("**no verdict: no other model was asked**")
+    assert summary(alone).startswith("**no verdict: no baseline was evaluated**")
 
 
 def test_the_file_is_whole_or_not_there(metrics, tmp_path: Path):

@@ -49,8 +49,15 @@ def compare(cfg: CompareConfig, variant: Variant, say: Say) -> dict[str, Any]:
         for name, prediction in found.items():
             answers[name].append(prediction)
     first = next(iter(cfg.variants))
-    settings = {"resamples": cfg.resamples, "seed": cfg.seed, "metrics": own_metrics(cfg.metrics)}
-    metrics = evaluate(all_labels, answers, reference=first, progress=say, **settings)
+    metrics = evaluate(
+        all_labels,
+        answers,
+        reference=first,
+        resamples=cfg.resamples,
+        seed=cfg.seed,
+        metrics=own_metrics(cfg.metrics),
+        progress=say,
+    )
     about = {"config": asdict(cfg), "cutoffs": days, "data": log.fingerprint}
     metrics["run"] = about | {"horizon": cfg.data["horizon"], "rows": log.meta["rows"]}
     with whole_file(Path(cfg.out) / "metrics.json") as draft:

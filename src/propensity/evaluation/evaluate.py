@@ -78,7 +78,7 @@ def evaluate_run(cfg: EvaluateConfig, say: Say) -> dict[str, Any]:
         if name in (*answers, *RESERVED):
             raise ConfigurationError(f"also.{name} takes the name of another file of the run; give another")
         answers[name] = foreign(load_scores(path, name), cutoffs_data)
-    curve = stored_decay(cfg.decay, trained.about["config"]["data"])
+    curve = stored_decay(cfg.decay, log, trained.about["config"]["data"])
     case = Case(log, cutoffs_data, answers, trained.about, Path(cfg.run))
     metrics = judge(case, cfg, say, {"decay": curve} if curve else {})
     if shares := [each for _, each in asked if each is not None]:
@@ -86,18 +86,27 @@ def evaluate_run(cfg: EvaluateConfig, say: Say) -> dict[str, Any]:
     return metrics
 
 
-def stored_decay(file: str | None, data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The lift decay measured by an experiment, if it was on the same source, offers and horizon; else None.
+def stored_decay(file: str | None, log: EventLog, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The lift decay that an experiment measured, if it was on the same data, offers and horizon; else None.
 
-    Args: file, a path that begins where the command does, or beside conf/.
+    The fingerprint of the log decides on the data: it names every event, customer and item, and so their source.
+
+    Parameters
+    ----------
+    file : str or None
+        A path from the working directory, or from the folder that holds conf/.
+    log : EventLog
+        The log that the run is evaluated on.
+    data : mapping
+        The run's settings of the data, of which `offer` and `horizon` are compared.
     """
     places = [Path(file), conf_folder().parent / file] if file else []
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
         return None
-    curve: dict[str, Any] = json.loads(found.read_text())
-    ground = {"source": data["source"]["_target_"], "offer": data["offer"], "horizon": data["horizon"]}
-    return curve if all(curve["about"][key] == value for key, value in ground.items()) else None
+    curve: dict[str, Any] = json.loads(path.read_text())
+    task = {"data": log.fingerprint, "offer": data["offer"], "horizon": data["horizon"]}
+    return curve if all(curve["about"][key] == value for key, value in task.items()) else None
 
 
 def foreign(scores: Sequence[Scores], cutoffs_data: Sequence[CutoffData]) -> list[Scores]:
@@ -169,6 +178,7 @@ def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dic
         metrics["heuristics"] = heuristic_comparisons(case.cutoffs_data, all_labels, predictions[NETWORK], cfg)
     horizon, rows = case.cutoffs_data[0].market_stats.cutoff.horizon, case.log.meta["rows"]
     metrics["run"] = case.about | {"horizon": horizon, "rows": rows, "evaluation": settings}
+    metrics["run"]["source"] = case.log.meta.get("source")
     for name, found in answers.items():
         save_scores(found, out / ("scores.parquet" if name == NETWORK else f"{name}.parquet"))
     with whole_file(out / "customers.parquet") as draft:

@@ -89,4 +89,4 @@ def _judge(config: TrainConfig, metric: Metric, out: Path) -> float:
     cell = report["models"][NETWORK]["mean"]["all"][metric.name]
     if cell["value"] is None:
         raise ConfigurationError(f"{metric.name} is undefined: {cell['reason']}; give another metric or data.horizon")
-    return float(metric.objective(np.float64(cell["value"])))
+    return float(metric.objective(np.array(cell["value"])))

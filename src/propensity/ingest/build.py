@@ -54,7 +54,9 @@ def prepare(
     with readable():
         tables = protected(source.load(), out, key)
     with whole_folder(out) as draft:
-        ingest(tables, draft).seal(draft, notes)
+        log = ingest(tables, draft)
+        log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
+        log.seal(draft, notes)
     return EventLog.open(out)
 
 

@@ -25,11 +25,11 @@ from propensity.metric.declaration import ColumnFunction, Metric
 from propensity.metric.ranking import descending
 
 Columns = Mapping[str, np.ndarray]
-NO_REVENUE = "no revenue in the scored offers"
+NO_REVENUE = "no revenue in the evaluated offers"
 
 
 def _row(row: int) -> ColumnFunction:
-    """The mean over scored offers of one row of `Sample.ranked`."""
+    """The mean over evaluated offers of one row of `Sample.ranked`."""
     return lambda sample: sample.mean(row)
 
 

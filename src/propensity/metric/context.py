@@ -1,6 +1,6 @@
 """What every metric is computed from: the outcomes at one cutoff, resample weights, and one model's predictions.
 
-Legend: N customers, M offers, S scored offers, W weight columns (column 0 is the full sample).
+Legend: N customers, M offers, S evaluated offers, W weight columns (column 0 is the full sample).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from propensity.metric.labels import Labels, Prediction
 from propensity.metric.lift import winsorised
 from propensity.metric.ranking import descending
 
-BUYERS, SLICE_BUYERS = 10, 5  # an offer is scored from this many buyers on; in a slice, from this many
+BUYERS, SLICE_BUYERS = 10, 5  # an offer is evaluated from this many buyers on; in a slice, from this many
 AUC, AVERAGE_PRECISION, LIFT, CAPTURE, WINSORISED_CAPTURE = range(5)  # rows of `Sample.ranked`
 
 
@@ -32,7 +32,7 @@ class EvalContext(NamedTuple):
     revenue: np.ndarray  # (M,N)
     capped: np.ndarray  # (M,N) revenue, winsorised within the offer
     slices: dict[str, np.ndarray]  # (M,N)
-    scored: dict[str, np.ndarray]  # (M,) bool
+    evaluated: dict[str, np.ndarray]  # (M,) bool
     ceiling: dict[str, np.ndarray]  # (W,) mean capture of a ranking by the realised revenue
     pairs: dict[str, np.ndarray]  # (W,) weight of the pairs
     purchases: dict[str, np.ndarray]  # (W,) weight of the pairs that bought
@@ -43,11 +43,11 @@ def eval_context(labels: Labels, weight: np.ndarray, fraction: float) -> EvalCon
     """Everything about one cutoff that does not depend on a model."""
     by_offer = {name: np.ascontiguousarray(mask.T) for name, mask in labels.slices.items()}
     bought, revenue = np.ascontiguousarray(labels.bought.T), np.ascontiguousarray(labels.revenue.T)
-    scored = {name: _scored(bought, mask, needed_buyers(name)) for name, mask in by_offer.items()}
+    evaluated = {name: _evaluated(bought, mask, needed_buyers(name)) for name, mask in by_offer.items()}
     rows: dict[str, list[np.ndarray]] = {name: [] for name in by_offer}
     for m in range(labels.offer.size):
         order = descending(revenue[m])
-        for name in (name for name in by_offer if scored[name][m]):
+        for name in (name for name in by_offer if evaluated[name][m]):
             inside = order[by_offer[name][m][order]]
             rows[name].append(revenue_ranking(inside, revenue[m], revenue[m], weight, fraction))
     ceiling = {name: finite_mean(np.array(each).reshape(-1, weight.shape[1])) for name, each in rows.items()}
@@ -57,7 +57,7 @@ def eval_context(labels: Labels, weight: np.ndarray, fraction: float) -> EvalCon
     purchases = weighed(weight, masks, (labels.bought & mask for mask in masks.values()))
     spent = weighed(weight, masks, (labels.revenue * mask for mask in masks.values()))
     return EvalContext(
-        labels, weight, fraction, bought, revenue, capped, by_offer, scored, ceiling, pairs, purchases, spent
+        labels, weight, fraction, bought, revenue, capped, by_offer, evaluated, ceiling, pairs, purchases, spent
     )
 
 
@@ -70,7 +70,7 @@ class Sample:
 
     @cached_property
     def ranked(self) -> dict[str, np.ndarray]:
-        """Slice -> (5,S,W): AUC, average precision, lift, capture and winsorised capture of each scored offer.
+        """Slice -> (5,S,W): AUC, average precision, lift, capture and winsorised capture of each evaluated offer.
 
         Winsorised capture is NaN except in the slice `all`.
         """
@@ -78,7 +78,7 @@ class Sample:
         rows: dict[str, list[np.ndarray]] = {name: [] for name in context.slices}
         for m in range(context.labels.offer.size):
             orders = descending(prediction.probability[:, m]), descending(prediction.value[:, m])
-            for name in (name for name in context.slices if context.scored[name][m]):
+            for name in (name for name in context.slices if context.evaluated[name][m]):
                 inside = context.slices[name][m]
                 within = orders[0][inside[orders[0]]], orders[1][inside[orders[1]]]
                 rows[name].append(_offer_rows(context, prediction, m, within, context.weight, name == "all"))
@@ -91,7 +91,7 @@ class Sample:
         return is_probability(self.prediction.probability)
 
     def mean(self, row: int) -> dict[str, np.ndarray]:
-        """Slice -> (W,): the mean over scored offers of a row of `ranked`."""
+        """Slice -> (W,): the mean over evaluated offers of a row of `ranked`."""
         return {name: finite_mean(rows[row]) for name, rows in self.ranked.items()}
 
     def total(self, table: np.ndarray) -> dict[str, np.ndarray]:
@@ -110,7 +110,7 @@ def offer_points(context: EvalContext, prediction: Prediction) -> np.ndarray:
 
 
 def needed_buyers(name: str) -> int:
-    """Buyers from which on an offer is scored in a slice."""
+    """Buyers from which on an offer is evaluated in a slice."""
     return BUYERS if name == "all" else SLICE_BUYERS
 
 
@@ -133,10 +133,10 @@ def weighed(weight: np.ndarray, names: Iterable[str], tables: Iterable[np.ndarra
     return dict(zip(names, sums, strict=True))
 
 
-def _scored(bought: np.ndarray, mask: np.ndarray, needed: int) -> np.ndarray:
+def _evaluated(bought: np.ndarray, mask: np.ndarray, needed: int) -> np.ndarray:
     buyers, customers = (bought & mask).sum(axis=1), mask.sum(axis=1)
-    scored: np.ndarray = (buyers >= needed) & (buyers < customers)
-    return scored
+    evaluated: np.ndarray = (buyers >= needed) & (buyers < customers)
+    return evaluated
 
 
 def _offer_rows(

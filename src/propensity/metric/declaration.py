@@ -38,11 +38,11 @@ class Metric:
     needs : {"ranking", "pooled ranking", "probability", "revenue ranking", "revenue"}
         What the metric is computed from, and over which pairs:
 
-        - `ranking`: scores on any monotone scale and purchases, for each offer; the mean over the scored offers.
+        - `ranking`: scores on any monotone scale and purchases, for each offer; the mean over the evaluated offers.
         - `pooled ranking`: the same over all pairs of customer and offer at once.
         - `probability`: probabilities in [0, 1] and purchases, over all pairs.
         - `revenue ranking`: expected revenue (or the score, where a model predicts none) and realised revenue, for each
-          offer; the mean over the scored offers.
+          offer; the mean over the evaluated offers.
         - `revenue`: expected and realised revenue over all pairs; undefined where a model predicts no revenue.
     function : callable, optional
         `(predicted, outcome, weight) -> float`, three arrays (n,): predictions, bool purchases or realised revenue, and
@@ -53,7 +53,7 @@ class Metric:
     meaning : str
         One sentence for the glossary of the report page.
     undefined : str
-        Why the metric may be undefined for a slice that has scored offers or pairs.
+        Why the metric may be undefined for a slice that has evaluated offers or pairs.
     slices : bool
         Whether it is computed in every slice, or over all pairs only.
     shown : bool
@@ -104,7 +104,7 @@ class Metric:
 
     @property
     def per_offer(self) -> bool:
-        """Whether it is a mean over scored offers, rather than over pairs."""
+        """Whether it is a mean over evaluated offers, rather than over pairs."""
         return self.needs in PER_OFFER
 
     @property

@@ -16,6 +16,8 @@ POWER = 1.96 + 0.84  # standard errors of an effect that a 95 % interval detects
 
 
 class Interval(NamedTuple):
+    """A point estimate and the ends of its interval."""
+
     value: float
     low: float
     high: float

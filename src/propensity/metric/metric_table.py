@@ -43,7 +43,7 @@ def why_undefined(metric: Metric, sample: Sample, name: str) -> str:
         return "the model predicts no revenue"
     if not sample.context.labels.slices[name].any():
         return f"no pair lies {where}"
-    if metric.per_offer and not sample.context.scored[name].any():
+    if metric.per_offer and not sample.context.evaluated[name].any():
         return f"no offer has {needed_buyers(name)} buyers or more, and one customer who is not, {where}"
     return f"{metric.undefined} {where}"
 
@@ -76,9 +76,9 @@ def _arrays(metric: Metric, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
 def _mean_over_offers(
     function: Function, predicted: np.ndarray, outcome: np.ndarray, context: EvalContext, name: str
 ) -> np.ndarray:
-    """Plain mean over the scored offers, by weight column: (W,)."""
+    """Plain mean over the evaluated offers, by weight column: (W,)."""
     rows = []
-    for m in np.flatnonzero(context.scored[name]):
+    for m in np.flatnonzero(context.evaluated[name]):
         inside = np.flatnonzero(context.slices[name][m])
         rows.append(_by_column(function, predicted[inside, m], outcome[inside, m], context.weight, inside))
     return finite_mean(np.array(rows).reshape(-1, context.weight.shape[1]))

@@ -1,4 +1,4 @@
-"""How a number is written for a reader: points, times, intervals, and a dash with its reason where there is none."""
+"""How numbers are written: metrics with their digits and units, intervals, and a dash where there is no value."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-DASH, GAP = "–", "\u00a0"  # a number and its unit stay on one line
+DASH, GAP = "–", "\u00a0"  # a number and its unit are not broken over two lines
 Cell = Mapping[str, Any]  # value, low, high, reason, and a verdict where it is a difference
 
 
@@ -60,7 +60,7 @@ def with_gap(unit: str) -> str:
 
 
 def decimal(value: float, digits: int, signed: bool = False) -> str:
-    """A number with thousands separated and a true minus; nothing is ever minus zero.
+    """A number with thousands separated and a real minus sign; zero has no sign.
 
     >>> decimal(1234.5, 1), decimal(0.25, 1, signed=True), decimal(-0.001, 2)
     ('1,234.5', '+0.2', '0.00')
@@ -76,7 +76,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def short(value: float) -> str:
-    """Three digits at most, for axes and cards.
+    """A number with three digits at most, for axes.
 
     >>> short(1250000), short(48200), short(0.002), short(0)
     ('1.25M', '48.2k', '0.002', '0')
