@@ -77,7 +77,7 @@ def difference(tables: dict[str, MetricTable], model: str, metric: str) -> np.nd
 
 
 def run(draws: int, customers: int, size: int, resamples: int, seed: int, times: int = 3) -> dict[str, Any]:
-    """For each model and metric: coverage and width of the interval, and how often each verdict is given."""
+    """For each model and metric: coverage and width of the interval, and how often each verdict is arguments."""
     began, known, rng = time.process_time(), pool(size, seed), np.random.default_rng((seed, 1))
     everyone, ones = np.arange(known.visit.size), np.ones((known.visit.size, 1), np.uint8)
     whole = [metric_tables(*simulated(known, everyone, rng), ones) for _ in range(times)]
@@ -122,11 +122,11 @@ def main() -> None:
     for name, value in (("draws", 400), ("customers", 50_000), ("pool", 2_000_000), ("resamples", 200), ("seed", 17)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--out", default="experiments/interval_coverage.json")
-    given = parser.parse_args()
-    made = run(given.draws, given.customers, given.pool, given.resamples, given.seed)
-    with whole_file(Path(given.out)) as draft:
-        draft.write_text(json.dumps(made, indent=1) + "\n")
-    for row in made["table"]:
+    arguments = parser.parse_args()
+    result = run(arguments.draws, arguments.customers, arguments.pool, arguments.resamples, arguments.seed)
+    with whole_file(Path(arguments.out)) as draft:
+        draft.write_text(json.dumps(result, indent=1) + "\n")
+    for row in result["table"]:
         print(
             f"network minus {row['model']:<6} {row['metric']:<24} truth {row['truth']:+.4f} coverage "
             f"{100 * row['coverage']:.1f} %  width {row['median_width']:.4f}  decided {100 * (1 - row['tie']):.1f} %"

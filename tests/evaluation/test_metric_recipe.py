@@ -58,10 +58,10 @@ def test_a_lower_brier_score_is_a_win(module: Any) -> None:
     bought = random.random((200, 3)) < 0.3
     names, everyone = np.array(["a", "b", "c"]), {"all": np.ones_like(bought)}
     labels = Labels("2024-03-04", np.arange(200), names, bought, bought * 1.0, everyone)
-    made = {"near": [Prediction(np.where(bought, 0.9, 0.1))], "far": [Prediction(np.full(bought.shape, 0.5))]}
+    result = {"near": [Prediction(np.where(bought, 0.9, 0.1))], "far": [Prediction(np.full(bought.shape, 0.5))]}
     metrics = own_metrics([{"_target_": "my_own_metrics.brier"}])
     for reference, other, word in (("near", "far", "win"), ("far", "near", "loss")):
-        report = evaluate([labels], made, reference=reference, resamples=30, metrics=metrics)
+        report = evaluate([labels], result, reference=reference, resamples=30, metrics=metrics)
         cell = report["differences"][other]["mean"]["all"]["brier"]
         assert abs(cell["value"]) == pytest.approx(0.24) and cell["verdict"] == word
 

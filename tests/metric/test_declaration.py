@@ -71,9 +71,9 @@ def table(labels: Labels, prediction: Prediction, *columns: np.ndarray, metrics:
     return metric_table(eval_context(labels, weight, 0.1), prediction, metrics)
 
 
-def values(metric: Metric, made: MetricTable, column: int) -> list[float]:
+def values(metric: Metric, result: MetricTable, column: int) -> list[float]:
     """A metric's value in each slice that it is computed in."""
-    return [row[metric.name][column] for row in made.values() if metric.name in row]
+    return [row[metric.name][column] for row in result.values() if metric.name in row]
 
 
 @by_name
@@ -88,28 +88,28 @@ def test_no_prediction_is_better_than_a_perfect_one(metric: Metric) -> None:
 
 @by_name
 def test_the_order_of_customers_changes_nothing(metric: Metric) -> None:
-    labels, made = market(1)
+    labels, result = market(1)
     mixed = np.random.default_rng(0).permutation(labels.customer.size)
-    before, after = values(metric, table(labels, made), 0), values(metric, table(*taken(labels, made, mixed)), 0)
+    before, after = values(metric, table(labels, result), 0), values(metric, table(*taken(labels, result, mixed)), 0)
     np.testing.assert_allclose(after, before, rtol=1e-12)
 
 
 @by_name
 def test_doubling_all_customers_changes_nothing(metric: Metric) -> None:
-    labels, made = market(2)
+    labels, result = market(2)
     twice = np.repeat(np.arange(labels.customer.size), 2)
-    before = values(metric, table(labels, made), 0)
-    np.testing.assert_allclose(values(metric, table(*taken(labels, made, twice)), 0), before, rtol=1e-12)
+    before = values(metric, table(labels, result), 0)
+    np.testing.assert_allclose(values(metric, table(*taken(labels, result, twice)), 0), before, rtol=1e-12)
 
 
 @by_name
 def test_a_weight_counts_as_so_many_customers(metric: Metric) -> None:
-    labels, made = market(3)
+    labels, result = market(3)
     times = np.random.default_rng(1).integers(0, 4, labels.customer.size)
     if metric.name in FULL_SAMPLE:
         times[:] = 2
-    weighted = table(labels, made, times)
-    repeated = table(*taken(labels, made, np.repeat(np.arange(times.size), times)))
+    weighted = table(labels, result, times)
+    repeated = table(*taken(labels, result, np.repeat(np.arange(times.size), times)))
     if metric.name == "pooled_auc":
         assert weighted["all"][metric.name].shape == (1,)
     else:
@@ -118,15 +118,15 @@ def test_a_weight_counts_as_so_many_customers(metric: Metric) -> None:
 
 @by_name
 def test_what_is_undefined_is_none_with_a_reason(metric: Metric) -> None:
-    labels, made = market(4)
+    labels, result = market(4)
     nothing = labels._replace(bought=labels.bought & False, revenue=labels.revenue * 0)
-    scores = {"ours": [Prediction(made.probability * 4 - 1)], "theirs": [Prediction(made.probability * 4 - 1)]}
+    scores = {"ours": [Prediction(result.probability * 4 - 1)], "theirs": [Prediction(result.probability * 4 - 1)]}
     report = evaluate([nothing], scores, reference="ours", resamples=4, metrics=OWN)
     for cell in (report["models"]["ours"], report["differences"]["theirs"]):
         found = cell["mean"]["all"][metric.name]
         assert found["value"] is found["low"] is found["high"] is None and len(found["reason"]) > 20
     assert report["differences"]["theirs"]["mean"]["all"][metric.name]["verdict"] is None
-    sold = evaluate([labels], {"ours": [made]}, reference="ours", resamples=0, metrics=OWN)["models"]["ours"]["mean"]
+    sold = evaluate([labels], {"ours": [result]}, reference="ours", resamples=0, metrics=OWN)["models"]["ours"]["mean"]
     assert (metric.name in sold["empty"]) == (metric.name in sold["some"]) == metric.slices
     if metric.slices:
         assert sold["empty"][metric.name]["reason"] == "no pair lies in slice 'empty' at 2024-03-04"
@@ -138,8 +138,8 @@ def test_a_verdict_follows_the_direction(metric: Metric) -> None:
     perfect = Prediction(labels.bought * 1.0, labels.revenue)
     wrong = Prediction(np.where(labels.bought, 0.1, 0.9), np.where(labels.bought, 0.1, 9.0))
     for reference, other, word in ((perfect, wrong, "win"), (wrong, perfect, "loss"), (wrong, wrong, "tie")):
-        made = {"ours": [reference], "theirs": [other]}
-        report = evaluate([labels], made, reference="ours", resamples=40, metrics=OWN)
+        result = {"ours": [reference], "theirs": [other]}
+        report = evaluate([labels], result, reference="ours", resamples=40, metrics=OWN)
         cell = report["differences"]["theirs"]["mean"]["all"][metric.name]
         expected = {"revenue_capture_oracle": "tie", "pooled_auc": None}.get(metric.name, word)
         assert cell["verdict"] == expected
@@ -147,8 +147,8 @@ def test_a_verdict_follows_the_direction(metric: Metric) -> None:
 
 @by_name
 def test_a_declaration_is_told_to_readers_of_the_report(metric: Metric) -> None:
-    labels, made = market(6)
-    report = evaluate([labels], {"ours": [made]}, reference="ours", resamples=0, fraction=0.2, metrics=OWN)
+    labels, result = market(6)
+    report = evaluate([labels], {"ours": [result]}, reference="ours", resamples=0, fraction=0.2, metrics=OWN)
     told = json.loads(json.dumps(report["metrics"][metric.name]))
     assert told["direction"] == metric.direction and "{" not in told["title"] + told["meaning"]
     assert ("20\u00a0%" in told["title"]) == ("{fraction}" in metric.title)
@@ -172,10 +172,10 @@ def test_names_and_titles_are_used_once() -> None:
 def test_a_plain_function_gives_what_the_computation_of_all_columns_gives(
     name: str, needs: Any, function: Function
 ) -> None:
-    labels, made = market(7)
+    labels, result = market(7)
     (weight,) = resample_weights([labels.customer], 5, seed=7)
     plain = Metric("plain", "Plain", "higher", needs, function)
-    found = table(labels, made, *weight.T[1:], metrics=(*METRICS, plain))
+    found = table(labels, result, *weight.T[1:], metrics=(*METRICS, plain))
     for slice_ in ("all", "some"):
         np.testing.assert_allclose(found[slice_]["plain"], found[slice_][name], rtol=1e-12)
 
@@ -188,11 +188,11 @@ def test_a_ratio_is_compared_by_its_distance_from_one_on_a_log_scale() -> None:
 
 
 def test_what_a_model_lacks_is_the_reason() -> None:
-    labels, made = market(8)
-    report = evaluate([labels], {"ours": [Prediction(made.probability)]}, reference="ours", resamples=0)
+    labels, result = market(8)
+    report = evaluate([labels], {"ours": [Prediction(result.probability)]}, reference="ours", resamples=0)
     cells = report["models"]["ours"]["mean"]["all"]
     assert cells["expected_over_observed_revenue"]["reason"] == "the model predicts no revenue"
-    assert cells["expected_over_observed"]["value"] == pytest.approx(made.probability.sum() / labels.bought.sum())
+    assert cells["expected_over_observed"]["value"] == pytest.approx(result.probability.sum() / labels.bought.sum())
 
 
 @pytest.mark.parametrize(

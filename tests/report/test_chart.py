@@ -84,15 +84,15 @@ def test_text_cannot_leave_its_place():
     style = STYLES["network"]
     parts = [text_at(1, 1, HOSTILE), marker(1, 1, style, HOSTILE), path(box, [(0, 0), (1, 1)], style, HOSTILE)]
     parts.append(axes(box, (HOSTILE, HOSTILE), (lambda _: HOSTILE, lambda _: HOSTILE)))
-    made = svg(HOSTILE, 10, *parts)
-    assert "<script" not in made
-    assert ElementTree.fromstring(made).get("aria-label") == HOSTILE
+    result = svg(HOSTILE, 10, *parts)
+    assert "<script" not in result
+    assert ElementTree.fromstring(result).get("aria-label") == HOSTILE
 
 
 @pytest.mark.parametrize("shape", ["circle", *CORNERS])
 def test_a_mark_surrounds_its_place(shape):
-    made = marker(100, 50, ModelStyle("#000", "", shape))
-    assert "nan" not in made and ElementTree.fromstring(made).get("d", "").startswith("M")
+    result = marker(100, 50, ModelStyle("#000", "", shape))
+    assert "nan" not in result and ElementTree.fromstring(result).get("d", "").startswith("M")
 
 
 def test_models_differ_without_colour():
@@ -118,16 +118,16 @@ def test_undefined_points_are_left_out():
         ),
         dot_rows([DotRow("a", {"network": {"value": None}})], NAMED, FORMATS["auc"], "", True),
     ]
-    for made in drawn:
-        assert "nan" not in made and "inf" not in made and "<script" not in made
-        assert all(-1 <= number <= WIDTH for number in numbers(made))
+    for result in drawn:
+        assert "nan" not in result and "inf" not in result and "<script" not in result
+        assert all(-1 <= number <= WIDTH for number in numbers(result))
 
 
 def test_intervals_lie_on_the_scale_of_their_points():
     cell = {"value": 0.01, "low": -0.02, "high": 0.03}
-    made = dot_rows([DotRow("a", {"network": cell})], {"network": "Network"}, FORMATS["revenue_capture"], "", True)
-    assert "+1.0\u00a0points [−2.0, +3.0]" in made
-    bar = ElementTree.fromstring(made).find("line[@stroke-width='2']")
+    result = dot_rows([DotRow("a", {"network": cell})], {"network": "Network"}, FORMATS["revenue_capture"], "", True)
+    assert "+1.0\u00a0points [−2.0, +3.0]" in result
+    bar = ElementTree.fromstring(result).find("line[@stroke-width='2']")
     assert bar is not None and float(bar.get("x1", 0)) < float(bar.get("x2", 0))
 
 

@@ -83,17 +83,17 @@ def evaluated(
 ) -> dict[str, Any]:
     """The network knows the truth; each baseline guesses, or with `same` answers like it."""
     markets = [market(seed, f"2024-0{seed + 1}-08") for seed in range(days)]
-    made, random = {"network": [ours for _, ours in markets]}, np.random.default_rng(99)
+    result, random = {"network": [ours for _, ours in markets]}, np.random.default_rng(99)
     for place, name in enumerate(baselines):
         guess = np.random.default_rng(place)
-        made[name] = [ours if same else Prediction(guess.permuted(ours.probability)) for ours in made["network"]]
+        result[name] = [ours if same else Prediction(guess.permuted(ours.probability)) for ours in result["network"]]
     all_labels = [labels for labels, _ in markets]
-    metrics = evaluate(all_labels, made, reference="network", resamples=resamples)
+    metrics = evaluate(all_labels, result, reference="network", resamples=resamples)
     weights = resample_weights([labels.customer for labels in all_labels], resamples, 1)
     blind = [HeuristicAudience(random.random(labels.revenue.shape), np.full(6, 120)) for labels in all_labels]
-    values = [prediction.value for prediction in made["network"]]
+    values = [prediction.value for prediction in result["network"]]
     metrics["heuristics"] = {"rule": compare_heuristics(all_labels, values, blind, weights)}
-    aged = {0: made["network"], 4: [Prediction(random.permuted(each.probability)) for each in made["network"]]}
+    aged = {0: result["network"], 4: [Prediction(random.permuted(each.probability)) for each in result["network"]]}
     metrics["decay"] = lift_decay(all_labels, aged, resamples, 1) | {"about": {"data": "c0ffee", "commit": "abc1234"}}
     return json.loads(json.dumps(metrics | {"run": RUN}))
 
@@ -132,9 +132,9 @@ def test_the_page_is_well_formed_and_stands_alone(metrics):
 
 
 def test_an_offer_is_a_name_and_never_markup(metrics):
-    made = page(metrics)
-    assert "<script" not in made and "<b>demo" not in made
-    assert "".join(Reader(made).words).count(HOSTILE) >= 1
+    result = page(metrics)
+    assert "<script" not in result and "<b>demo" not in result
+    assert "".join(Reader(result).words).count(HOSTILE) >= 1
 
 
 def test_every_model_slice_date_and_row_is_named(metrics):
@@ -180,13 +180,13 @@ def test_heuristics_and_lift_decay_are_shown_where_they_were_measured(metrics):
 def test_the_headline_repeats_the_verdicts(metrics):
     baseline = name_of(str(baseline_of(metrics)))
     win, loss, tie = (0.01, 0.03, "win"), (-0.03, -0.01, "loss"), (-0.02, 0.03, "tie")
-    said = {"win": f"wins against {baseline}", "loss": f"loses to {baseline}", "tie": f"ties with {baseline}"}
+    phrases = {"win": f"wins against {baseline}", "loss": f"loses to {baseline}", "tie": f"ties with {baseline}"}
     for revenue in (win, loss, tie):
         for ranking in (win, loss, tie):
             changed = with_difference(with_difference(metrics, "revenue_capture", *revenue), "auc", *ranking)
             words = headline(changed)
-            assert said[revenue[2]] in words and said[ranking[2]] in words
-            assert all((phrase in words) == (word in (revenue[2], ranking[2])) for word, phrase in said.items())
+            assert phrases[revenue[2]] in words and phrases[ranking[2]] in words
+            assert all((phrase in words) == (word in (revenue[2], ranking[2])) for word, phrase in phrases.items())
             assert words in Reader(page(changed)).text
 
 

@@ -158,9 +158,9 @@ def _difference_cells(ours: ModelTables, theirs: ModelTables, metrics: Sequence[
     def cell(cutoff: str, name: str, metric: Metric, values: np.ndarray) -> dict[str, Any]:
         difference = metric.difference(values, theirs.tables[cutoff][name][metric.name])
         undefined = ours if np.isnan(values[0]) else theirs
-        made = _cell(difference, lambda: _reason(undefined, cutoff, name, metric))
-        word = verdict(bootstrap_interval(difference), metric.lower_is_better) if made["low"] is not None else None
-        return made | {"minimum_detectable_effect": finite(minimum_detectable_effect(difference)), "verdict": word}
+        result = _cell(difference, lambda: _reason(undefined, cutoff, name, metric))
+        word = verdict(bootstrap_interval(difference), metric.lower_is_better) if result["low"] is not None else None
+        return result | {"minimum_detectable_effect": finite(minimum_detectable_effect(difference)), "verdict": word}
 
     return _each_cell(ours, metrics, cell)
 

@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
 
     probability: np.ndarray  # (N,M)
     revenue: np.ndarray | None = None  # (N,M) expected in the horizon
-    given: np.ndarray | None = None  # (N,M) bool, which pairs the model scored; None: all
+    scored: np.ndarray | None = None  # (N,M) bool, which pairs the model scored; None: all
 
     @property
     def value(self) -> np.ndarray:
@@ -58,10 +58,10 @@ def checked(
         if set(labels.slices) != set(ready[0].slices):
             names, first = sorted(labels.slices), sorted(ready[0].slices)
             raise DataError(f"slices at {labels.cutoff} are {names}; give {first}, as at the first cutoff")
-    for name, made in predictions.items():
-        if len(made) != len(ready):
-            raise DataError(f"{name} predicts {len(made)} cutoffs of {len(ready)}; give one prediction for each")
-    paired = {name: list(zip(ready, made, strict=True)) for name, made in predictions.items()}
+    for name, each in predictions.items():
+        if len(each) != len(ready):
+            raise DataError(f"{name} predicts {len(each)} cutoffs of {len(ready)}; give one prediction for each")
+    paired = {name: list(zip(ready, each, strict=True)) for name, each in predictions.items()}
     return ready, {name: [_prediction(name, *pair) for pair in pairs] for name, pairs in paired.items()}
 
 
@@ -84,13 +84,13 @@ def _prediction(name: str, labels: Labels, prediction: Prediction) -> Prediction
     place = f"of {name} at {labels.cutoff}"
     probability = floating(prediction.probability)
     _check_table(f"probability {place}", probability, labels.bought.shape)
-    given = np.ones(probability.shape, bool) if prediction.given is None else np.asarray(prediction.given)
-    _check_table(f"given {place}", given, labels.bought.shape)
+    scored = np.ones(probability.shape, bool) if prediction.scored is None else np.asarray(prediction.scored)
+    _check_table(f"scored pairs {place}", scored, labels.bought.shape)
     if prediction.revenue is None:
-        return Prediction(probability, None, given)
+        return Prediction(probability, None, scored)
     revenue = floating(prediction.revenue)
     _check_table(f"expected revenue {place}", revenue, labels.bought.shape)
-    return Prediction(probability, revenue, given)
+    return Prediction(probability, revenue, scored)
 
 
 def _check_table(what: str, table: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -44,7 +44,7 @@ def why_undefined(metric: Metric, sample: Sample, name: str) -> str:
     if not sample.context.labels.slices[name].any():
         return f"no pair lies {where}"
     if metric.per_offer and not sample.context.evaluated[name].any():
-        return f"no offer has {needed_buyers(name)} buyers or more, and one customer who is not, {where}"
+        return f"no offer has {needed_buyers(name)} buyers or more and a customer who did not buy, {where}"
     return f"{metric.undefined} {where}"
 
 

@@ -41,7 +41,7 @@ def counts(context: EvalContext, predictions: Mapping[str, Prediction]) -> dict[
 def _inside(context: EvalContext, name: str, mask: np.ndarray, predictions: Mapping[str, Prediction]) -> dict[str, Any]:
     bought, pairs = context.labels.bought & mask, int(mask.sum())
     evaluated, positives = context.evaluated[name], int(bought.sum())
-    covered = {model: each.given for model, each in predictions.items() if each.given is not None}
+    covered = {model: each.scored for model, each in predictions.items() if each.scored is not None}
     return {
         "customers": int(mask.any(axis=1).sum()),
         "offers": int(evaluated.sum()),

@@ -42,7 +42,7 @@ def _predictions(name: str, labels: Labels, prediction: Prediction) -> list[str]
             f"{name} gives all customers the same score for {same} of {offers} offers at {labels.cutoff}: "
             "their ranking is random"
         )
-    if prediction.given is not None and not prediction.given.all():
-        missing, pairs = int((~prediction.given).sum()), prediction.given.size
+    if prediction.scored is not None and not prediction.scored.all():
+        missing, pairs = int((~prediction.scored).sum()), prediction.scored.size
         sentences.append(f"{name} has no score for {missing:,} of {pairs:,} pairs at {labels.cutoff}: they count as 0")
     return sentences

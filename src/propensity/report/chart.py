@@ -112,8 +112,8 @@ def axes(
 
 def text_at(x: float, y: float, text: str, anchor: str = "start", kind: str = "tick") -> Markup:
     """Text at a coordinate."""
-    made = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>')
-    return made.format(kind, round(x, 1), round(y, 1), anchor, text)
+    tag = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>')
+    return tag.format(kind, round(x, 1), round(y, 1), anchor, text)
 
 
 def path(area: PlotArea, points: Sequence[Point], style: ModelStyle, title: str = "") -> Markup:
@@ -121,23 +121,23 @@ def path(area: PlotArea, points: Sequence[Point], style: ModelStyle, title: str 
     if len(points) < 2:
         return Markup("")
     steps = " ".join(f"{x:g},{y:g}" for x, y in map(area.at, points))
-    made = Markup(
+    tag = Markup(
         '<polyline points="{}" fill="none" stroke="{}" stroke-width="{}" stroke-dasharray="{}" stroke-linejoin="round">'
         "<title>{}</title></polyline>"
     )
-    return made.format(steps, style.colour, style.width, style.dash, title)
+    return tag.format(steps, style.colour, style.width, style.dash, title)
 
 
 def marker(x: float, y: float, style: ModelStyle, title: str = "", size: float = 5.0, faint: bool = False) -> Markup:
     """A dot in the model's shape at a coordinate."""
-    made = Markup('<path d="{}" fill="{}" fill-opacity="{}" stroke="{}"><title>{}</title></path>')
-    return made.format(_outline(x, y, size, style.shape), style.colour, 0.45 if faint else 1, style.colour, title)
+    tag = Markup('<path d="{}" fill="{}" fill-opacity="{}" stroke="{}"><title>{}</title></path>')
+    return tag.format(_outline(x, y, size, style.shape), style.colour, 0.45 if faint else 1, style.colour, title)
 
 
 def error_bar(x1: float, x2: float, y: float, style: ModelStyle) -> Markup:
     """A horizontal interval."""
-    made = Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="{}" stroke-width="2"/>')
-    return made.format(x1, y, x2, y, style.colour)
+    tag = Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="{}" stroke-width="2"/>')
+    return tag.format(x1, y, x2, y, style.colour)
 
 
 def legend_swatch(style: ModelStyle, dot: bool = False) -> Markup:
@@ -170,5 +170,5 @@ def _steps(low: float, high: float, most: int) -> list[float]:
 def _decades(low: float, high: float) -> list[float]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     within = (1,) if last - first > 3 else (1, 3) if last - first > 2 else (1, 2, 5)
-    found = [n * 10.0**power for power in range(first, last + 1) for n in within]
-    return [value for value in found if low * 0.999 <= value <= high * 1.001]
+    ticks = [n * 10.0**power for power in range(first, last + 1) for n in within]
+    return [value for value in ticks if low * 0.999 <= value <= high * 1.001]

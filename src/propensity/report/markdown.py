@@ -38,7 +38,7 @@ def summary(metrics: Mapping[str, Any]) -> str:
         _offers(metrics),
         *(f"{sentence(name, each)}." for name, each in comparisons.items() if name in HEURISTICS),
         *([f"Lift decay: {metrics['decay']['sentence']}."] if metrics.get("decay") else []),
-        *(f"- Warning: {warning}" for warning in metrics.get("warnings", [])),
+        "\n".join(f"- Warning: {warning}" for warning in metrics.get("warnings", [])),
         _reproduce(metrics),
     ]
     return "\n\n".join(part for part in parts if part).replace(GAP, " ") + "\n"

@@ -118,19 +118,16 @@ def show_scores(scores: Scores, out: str) -> None:
 
 
 def show_metrics(metrics: dict[str, Any], folder: str) -> None:
-    """The verdict, warnings, all models as means over the cutoffs, and the network minus each baseline."""
+    """The verdict, warnings, all models as means over the cutoffs, and the differences to the baselines."""
     SCREEN.print(f"[bold]{escape(verdict_line(metrics))}[/bold]", highlight=False, soft_wrap=True)
     for warning in metrics.get("warnings", []):
         say(f"warning: {warning}")
     SCREEN.print(_models(metrics))
     SCREEN.print(_slices(metrics))
-    if rows := list(_differences(metrics)):
-        table = plain_table("network minus baseline, 95 % interval from a paired bootstrap over customers")
-        for name in ("baseline", "metric", "difference", "interval", "verdict", "by cutoff"):
-            table.add_column(name, justify="right" if name == "difference" else "left")
-        for row in rows:
-            table.add_row(*row)
-        SCREEN.print(table)
+    if metrics["headline"]:
+        SCREEN.print(_against_strongest(metrics))
+    if len(metrics["differences"]) > 1:
+        SCREEN.print(_differences(metrics))
     for name, comparison in (metrics.get("heuristics") or {}).items():
         SCREEN.print(sentence(name, comparison), highlight=False)
     if metrics.get("decay"):
@@ -166,16 +163,43 @@ def _slices(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def _differences(metrics: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Every baseline and metric with an interval: difference, interval, verdict, and the sign by cutoff."""
-    for baseline, cells in metrics["differences"].items():
-        for key, metric in shown_metrics(metrics).items():
-            cell = cells["mean"]["all"][key]
-            if cell["value"] is None or cell["low"] is None:
-                continue
-            interval = f"[{cell['low']:+.4f}, {cell['high']:+.4f}]"
-            signs = " ".join(sign(cells[day]["all"][key]["value"]) for day in cells if day != "mean")
-            yield baseline, metric.title, f"{cell['value']:+.4f}", interval, cell["verdict"] or "", signs
+def _against_strongest(metrics: dict[str, Any]) -> Table:
+    """Differences to the strongest baseline with intervals, verdicts, and the sign at each cutoff."""
+    baseline = metrics["headline"]["baseline"]
+    cells = metrics["differences"][baseline]
+    title = f"{_reference(metrics)} minus {baseline}, the strongest baseline"
+    table = plain_table(f"{title}; 95 % intervals from a paired bootstrap over customers")
+    for name in ("metric", "difference", "interval", "verdict", "by cutoff"):
+        table.add_column(
+            name, justify="right" if name in ("difference", "interval") else "left", no_wrap=name != "metric"
+        )
+    for key, metric in shown_metrics(metrics).items():
+        cell = cells["mean"]["all"][key]
+        interval = "" if cell["low"] is None else f"[{cell['low']:+.4f}, {cell['high']:+.4f}]"
+        signs = " ".join(sign(cells[day]["all"][key]["value"]) for day in cells if day != "mean")
+        table.add_row(metric.title, _signed(cell), interval, cell["verdict"] or "", signs)
+    return table
+
+
+def _differences(metrics: dict[str, Any]) -> Table:
+    """Difference and verdict of every metric, a column for every baseline."""
+    table = plain_table(f"{_reference(metrics)} minus each baseline")
+    table.add_column("metric")
+    for baseline in metrics["differences"]:
+        table.add_column(baseline, justify="right", no_wrap=True)
+    for key, metric in shown_metrics(metrics).items():
+        cells = (each["mean"]["all"][key] for each in metrics["differences"].values())
+        table.add_row(metric.title, *(f"{_signed(cell)} {cell['verdict'] or '':<4}" for cell in cells))
+    return table
+
+
+def _reference(metrics: dict[str, Any]) -> str:
+    """The model that all others are compared with."""
+    return next(name for name in metrics["models"] if name not in metrics["differences"])
+
+
+def _signed(cell: dict[str, Any]) -> str:
+    return "-" if cell["value"] is None else f"{cell['value']:+.4f}"
 
 
 def _number(cell: dict[str, Any] | None) -> str:
