@@ -59,7 +59,7 @@ class TrainConfig:
 @dataclass
 class EvaluateConfig:
     run: str = MISSING  # folder that train.py wrote
-    cutoffs: list[str] = MISSING  # send dates to judge at
+    cutoffs: list[str] | None = None  # dates to evaluate at; None: the last label windows after training
     baseline: Part = MISSING  # the baselines, by name
     baselines: list[str] | None = None  # which of them; None: all
     decay: str | None = "experiments/lift_decay.json"  # a stored lift decay that the page shows if it fits the run
@@ -71,7 +71,7 @@ class EvaluateConfig:
 
 @dataclass
 class BacktestConfig(TrainConfig):
-    cutoffs: list[str] | None = None  # one model each, trained on what ends at or before it
+    cutoffs: list[str] | None = None  # one model each, trained on earlier label windows; None: the last three
     folds: int | None = None  # instead of cutoffs: so many send dates, `step` days apart, up to the end of the log
     step: int = 28
     ages: list[int] = field(default_factory=list)  # weeks by which networks are left to grow old, for the lift decay
@@ -83,7 +83,7 @@ class BacktestConfig(TrainConfig):
 
 @dataclass
 class CompareConfig(TrainConfig):
-    cutoffs: list[str] = MISSING  # every variant is trained anew for each
+    cutoffs: list[str] | None = None  # every variant is trained anew for each; None: the last three windows
     variants: Part = MISSING  # name -> list of overrides
     seeds: list[int] = MISSING  # of the trainings whose answers are averaged
     resamples: int = 200

@@ -16,7 +16,7 @@ from propensity.atomic import whole_file
 from propensity.baseline import Baseline
 from propensity.baseline.heuristic import segment, six_month_rule
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
-from propensity.data.cutoff import cutoff_of, labelled
+from propensity.data.cutoff import cutoff_of, labelled, last_windows
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError, DataError
 from propensity.feature.features import Features
@@ -61,7 +61,9 @@ def evaluate_run(cfg: EvaluateConfig, say: Say) -> dict[str, Any]:
         say(
             f"the event log is not the one the run was trained on ({log.fingerprint} now, {trained.about['data']} then)"
         )
-    cutoffs_data = [cutoff_data_of(trained, log, day) for day in judged(cfg.cutoffs, log, trained.task.horizon)]
+    horizon = trained.task.horizon
+    cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon, trained.about["end"])
+    cutoffs_data = [cutoff_data_of(trained, log, day) for day in judged(cutoffs, log, horizon)]
     for cutoff_data in cutoffs_data:
         if cutoff_data.market_stats.cutoff.day < to_day(trained.about["end"]):
             cutoff = cutoff_data.market_stats.cutoff
