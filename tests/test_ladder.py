@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 
 LADDER = (
-    {"kernel", "errors", "atomic"},
+    {"kernel", "errors", "atomic", "trust"},
     {"data", "mistake"},
     {"feature", "simulate"},
     {"ingest"},
@@ -24,9 +24,9 @@ LADDER = (
     {"serving", "report"},
 )
 RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
-BESIDE = {("metric", "scores"), ("atomic", "errors")}  # siblings that may see each other
+BESIDE = {("metric", "scores"), ("atomic", "errors"), ("trust", "errors")}  # siblings that may see each other
 WITHOUT_TORCH = (
-    *("kernel", "errors", "atomic", "mistake", "config", "data", "feature", "simulate", "ingest", "task"),
+    *("kernel", "errors", "atomic", "trust", "mistake", "config", "data", "feature", "simulate", "ingest", "task"),
     *("metric", "scores", "decision", "report"),
 )
 HEAVY = ("torch", "lightning", "torchmetrics")

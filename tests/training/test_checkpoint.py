@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from conftest import QUICK, SMALL
 from propensity.errors import ConfigurationError, DataError, IntegrityError
-from propensity.training.checkpoint import FILE, load_trained, targets
+from propensity.training.checkpoint import FILE, load_trained
 from propensity.training.predict import predict
 from propensity.training.run import train
 
@@ -88,6 +88,3 @@ def test_what_is_missing_or_cut_short_is_said(run: Path, tmp_path: Path) -> None
     with pytest.raises(DataError, match="no checkpoint of format 2"):
         load_trained(run)
 
-
-def test_targets_are_found_at_any_depth() -> None:
-    assert list(targets({"_target_": "a", "b": [{"c": {"_target_": "d"}}, 3]})) == ["a", "d"]
