@@ -1,12 +1,10 @@
 """Trains and judges one model per send date: `python scripts/backtest.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import BacktestConfig, entry
 
 
 @entry("backtest")
-def main(cfg: DictConfig) -> None:
+def main(cfg: BacktestConfig) -> None:
     from propensity.evaluation.backtest import backtest
     from propensity.report.markdown import write_summary
     from propensity.report.page import write_page

@@ -1,16 +1,15 @@
 """Compares variants of a training, in pairs: `python scripts/compare.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import CompareConfig, entry
 
 
 @entry("compare")
-def main(cfg: DictConfig) -> None:
-    from propensity.evaluation.compare import compare
+def main(cfg: CompareConfig) -> None:
+    from propensity.config import composer
+    from propensity.evaluation.compare import OWN, compare
     from propensity.report.table import say, show_metrics
 
-    show_metrics(compare(cfg, say), cfg.out)
+    show_metrics(compare(cfg, composer("compare", OWN), say), cfg.out)
 
 
 if __name__ == "__main__":

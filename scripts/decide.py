@@ -1,12 +1,10 @@
 """From scores to a decision: `python scripts/decide.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import DecideConfig, entry
 
 
 @entry("decide")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DecideConfig) -> None:
     from hydra.utils import instantiate
 
     from propensity.decision.context import gather

@@ -1,12 +1,10 @@
 """Compares a send date with the training window of a bundle: `python scripts/drift.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import DriftConfig, entry
 
 
 @entry("drift")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DriftConfig) -> None:
     from propensity.report.bundle import show_drift
     from propensity.report.table import working
     from propensity.serving.drift import drift

@@ -1,12 +1,10 @@
 """Judges a run against the incumbents: `python scripts/evaluate.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import EvaluateConfig, entry
 
 
 @entry("evaluate")
-def main(cfg: DictConfig) -> None:
+def main(cfg: EvaluateConfig) -> None:
     from propensity.evaluation.evaluate import evaluate_run
     from propensity.report.markdown import write_summary
     from propensity.report.page import write_page

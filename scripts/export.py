@@ -1,12 +1,10 @@
 """Exports a run to a bundle that scores and proves itself: `python scripts/export.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import ExportConfig, entry
 
 
 @entry("export")
-def main(cfg: DictConfig) -> None:
+def main(cfg: ExportConfig) -> None:
     from propensity.report.bundle import show_bundle
     from propensity.report.table import working
     from propensity.serving.export import export

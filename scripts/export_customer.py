@@ -2,13 +2,11 @@
 
 import json
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import ExportCustomerConfig, entry
 
 
 @entry("export_customer")
-def main(cfg: DictConfig) -> None:
+def main(cfg: ExportCustomerConfig) -> None:
     from propensity.atomic import whole_file
     from propensity.ingest.erasure import held
 

@@ -1,12 +1,10 @@
 """Removes a customer from a log and from scores: `python scripts/forget.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import ForgetConfig, entry
 
 
 @entry("forget")
-def main(cfg: DictConfig) -> None:
+def main(cfg: ForgetConfig) -> None:
     from propensity.ingest.erasure import forget
     from propensity.report.table import show_forgotten
 

@@ -1,12 +1,10 @@
 """Puts a run through its checks: `python scripts/gate.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import GateConfig, entry
 
 
 @entry("gate")
-def main(cfg: DictConfig) -> None:
+def main(cfg: GateConfig) -> None:
     from propensity.errors import GateError
     from propensity.evaluation.gate import gate
     from propensity.report.table import show_findings, working

@@ -1,12 +1,10 @@
 """From raw tables to an event log: `python scripts/prepare.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import PrepareConfig, entry
 
 
 @entry("prepare")
-def main(cfg: DictConfig) -> None:
+def main(cfg: PrepareConfig) -> None:
     from hydra.utils import instantiate
 
     from propensity.ingest.source.suggestion import suggest

@@ -1,12 +1,10 @@
 """Trains a run again and compares: `python scripts/reproduce.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import ReproduceConfig, entry
 
 
 @entry("reproduce")
-def main(cfg: DictConfig) -> None:
+def main(cfg: ReproduceConfig) -> None:
     from propensity.errors import GateError
     from propensity.evaluation.reproduce import reproduce
     from propensity.report.table import say, show_copy

@@ -1,12 +1,10 @@
 """Scores every customer for every offer at a send date: `python scripts/score.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import ScoreConfig, entry
 
 
 @entry("score")
-def main(cfg: DictConfig) -> None:
+def main(cfg: ScoreConfig) -> None:
     from propensity.report.bundle import show_stream
     from propensity.report.table import show_scores, working
     from propensity.serving.score import by_bundle, score
@@ -19,6 +17,7 @@ def main(cfg: DictConfig) -> None:
             stream = score_as(cfg, out, say)
         return show_stream(stream, out)
     out = cfg.out or "scores.parquet"
+    assert cfg.run is not None  # by_bundle has seen to it
     with working("scoring") as say:
         scores = score(cfg.run, cfg.cutoff, out, cfg.log, say)
     show_scores(scores, out)

@@ -1,12 +1,10 @@
 """The network's state of every customer, for segments: `python scripts/states.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import StatesConfig, entry
 
 
 @entry("states")
-def main(cfg: DictConfig) -> None:
+def main(cfg: StatesConfig) -> None:
     from rich.console import Console
 
     from propensity.atomic import whole_file

@@ -1,12 +1,10 @@
 """Trains a network: `python scripts/train.py --help`."""
 
-from omegaconf import DictConfig
-
-from propensity.config import entry
+from propensity.config import TrainConfig, entry
 
 
 @entry("train")
-def main(cfg: DictConfig) -> None:
+def main(cfg: TrainConfig) -> None:
     from propensity.report.table import show_run
     from propensity.training.run import train
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
 import propensity.config  # noqa: F401  (registers the schemas)
-from propensity.config import conf_folder
+from propensity.config import conf_folder, typed
 
 SMALL = (
     "data/source=synthetic",
@@ -35,12 +34,12 @@ QUICK = (
 
 
 @pytest.fixture
-def composed() -> Callable[..., DictConfig]:
-    """Composes a primary configuration with overrides, as the command line would."""
+def composed() -> Callable[..., Any]:
+    """Composes a primary configuration with overrides, as the command line would, into its schema object."""
 
-    def compose_one(name: str, *overrides: str) -> DictConfig:
+    def compose_one(name: str, *overrides: str) -> Any:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            return compose(name, overrides=list(overrides))
+            return typed(compose(name, overrides=list(overrides)))
 
     return compose_one
 
@@ -69,6 +68,8 @@ def judged_run(log: Path, out: Path, end: str, *asked: str) -> Path:
     from propensity.training.run import train
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        train(compose("train", overrides=[*SMALL, *QUICK, f"data.log={log}", f"data.end={end}", f"out={out}"]))
-        evaluate_run(compose("evaluate", overrides=[f"run={out}", f"cutoffs=[{end}]", *asked]), lambda text: None)
+        train(typed(compose("train", overrides=[*SMALL, *QUICK, f"data.log={log}", f"data.end={end}", f"out={out}"])))
+        evaluate_run(
+            typed(compose("evaluate", overrides=[f"run={out}", f"cutoffs=[{end}]", *asked])), lambda text: None
+        )
     return out

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from propensity.config import conf_folder
 
-Compose = Callable[..., DictConfig]
+
+def composed(name: str, *overrides: str) -> DictConfig:
+    """A primary configuration as Hydra composes it; settings without a value stay missing."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return compose(name, overrides=list(overrides))
+
+
 NESTED = ("data", "model", "training")
 OPTIONS = sorted(
     (f"{group.name}/{part.name}", option.stem)
@@ -29,14 +35,14 @@ def primaries() -> list[str]:
 
 
 @pytest.mark.parametrize("name", primaries())
-def test_every_primary_composes_and_has_its_script(name: str, composed: Compose, repository: Path) -> None:
+def test_every_primary_composes_and_has_its_script(name: str, repository: Path) -> None:
     assert composed(name) is not None
     script = repository / "scripts" / f"{name}.py"
     assert len(script.read_text().splitlines()) < 30
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_composes_and_builds(group: str, option: str, composed: Compose) -> None:
+def test_every_option_composes_and_builds(group: str, option: str) -> None:
     cfg = composed("train", f"{group}={option}")
     part: Any = cfg
     for key in group.split("/"):
@@ -50,7 +56,7 @@ def test_every_option_composes_and_builds(group: str, option: str, composed: Com
 
 
 @pytest.mark.parametrize("path", sorted((conf_folder() / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_experiment_and_its_variants_compose_with_the_script_it_names(path: Path, composed: Compose) -> None:
+def test_every_experiment_and_its_variants_compose_with_the_script_it_names(path: Path) -> None:
     named = (name for name in primaries() if f"scripts/{name}.py experiment={path.stem}" in path.read_text())
     script = next(named, "compare")  # what a script in experiments/ takes its settings from
     cfg = composed(script, f"experiment={path.stem}")

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from conftest import SMALL
 from propensity.config import conf_folder
@@ -99,10 +98,10 @@ def same(a: Any, b: Any, what: str) -> None:
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_shuffled_future_changes_nothing(name: str, composed: Callable[..., DictConfig], tmp_path: Path) -> None:
+def test_a_shuffled_future_changes_nothing(name: str, composed: Callable[..., Any], tmp_path: Path) -> None:
     given, date = settings(name, tmp_path)
     cfg = composed("train", *given, "data.split.count=2", "data.market_stats.references=2", "data.feature.history=16")
-    cfg.data.end = date
+    cfg.data["end"] = date
     task = instantiate(cfg.data, _convert_="all")
     tables, day = sampled(judged(task.source.load()), 3_000 if name == "olist" else 400), to_day(date)
     (training_set, cutoff_data), (again, other) = (made(task, each, day) for each in (tables, shuffled(tables, day)))

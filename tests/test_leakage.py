@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from omegaconf import DictConfig
 
 from propensity.evaluation.backtest import backtest
 from propensity.scores import load_scores
@@ -44,7 +44,7 @@ def scramble(source: Path, target: Path) -> None:
 
 @pytest.mark.slow
 def test_a_scrambled_future_gives_the_same_scores(
-    composed: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    composed: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = real_tables()
     scramble(source, tmp_path / "scrambled")

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from omegaconf import DictConfig
 
 from conftest import QUICK, SMALL
 from propensity.baseline.popularity import Popularity
@@ -29,7 +28,7 @@ from propensity.training import run
 from propensity.training.checkpoint import load_trained
 from propensity.training.run import train
 
-Compose = Callable[..., DictConfig]
+Compose = Callable[..., Any]
 LIGHT = ("baseline.lightgbm.n_estimators=5", "resamples=5")
 
 

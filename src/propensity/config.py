@@ -7,17 +7,19 @@ of the caller ends in one line on stderr and an exit code (errors.py); a bug kee
 from __future__ import annotations
 
 import argparse
+import copy
 import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hydra
+from hydra import compose
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -31,11 +33,13 @@ from propensity.errors import ConfigurationError, PropensityError
 from propensity.mistake import one_line, sentence
 
 TABLE_SUFFIXES = {".csv", ".html", ".json", ".parquet"}
+Part = dict[str, Any]  # a group of settings: a class as `_target_`, and its arguments
+Config = TypeVar("Config")
 
 
 @dataclass
 class PrepareConfig:
-    data: Any = MISSING  # source, offers, dates
+    data: Part = MISSING  # source, offers, dates
     out: str | None = None  # folder of the event log; None: data/<source>
     append: bool = False  # to the log that is at `out`
     check: bool = False  # only say where every row would go
@@ -44,10 +48,10 @@ class PrepareConfig:
 
 @dataclass
 class TrainConfig:
-    data: Any = MISSING
-    model: Any = MISSING
-    loss: Any = MISSING
-    training: Any = MISSING
+    data: Part = MISSING
+    model: Part = MISSING
+    loss: Part = MISSING
+    training: Part = MISSING
     out: str = MISSING  # folder of the run
     seed: int = 17  # every random stream of the run derives from it
 
@@ -56,7 +60,7 @@ class TrainConfig:
 class EvaluateConfig:
     run: str = MISSING  # folder that train.py wrote
     cutoffs: list[str] = MISSING  # send dates to judge at
-    baseline: Any = MISSING  # the incumbents, by name
+    baseline: Part = MISSING  # the baselines, by name
     baselines: list[str] | None = None  # which of them; None: all
     decay: str | None = "experiments/lift_decay.json"  # a stored lift decay that the page shows if it fits the run
     heuristics: bool = True  # hold the marketer's rule and K-means segments against the network
@@ -71,7 +75,7 @@ class BacktestConfig(TrainConfig):
     folds: int | None = None  # instead of cutoffs: so many send dates, `step` days apart, up to the end of the log
     step: int = 28
     ages: list[int] = field(default_factory=list)  # weeks by which networks are left to grow old, for the lift decay
-    baseline: Any = MISSING  # the incumbents, by name
+    baseline: Part = MISSING  # the baselines, by name
     baselines: list[str] | None = None  # which of them; None: all; []: none
     heuristics: bool = True  # hold the marketer's rule and K-means segments against the network
     resamples: int = 200
@@ -80,7 +84,7 @@ class BacktestConfig(TrainConfig):
 @dataclass
 class CompareConfig(TrainConfig):
     cutoffs: list[str] = MISSING  # every variant is trained anew for each
-    variants: Any = MISSING  # name -> list of overrides
+    variants: Part = MISSING  # name -> list of overrides
     seeds: list[int] = MISSING  # of the trainings whose answers are averaged
     resamples: int = 200
 
@@ -135,7 +139,7 @@ class StatesConfig:
 class TuneConfig(TrainConfig):
     trials: int = 20  # in all; a search in `out` goes on where it stopped
     metric: str = "log_loss"
-    space: Any = MISSING  # key -> range or list of choices
+    space: Part = MISSING  # key -> range or list of choices
 
 
 @dataclass
@@ -176,7 +180,7 @@ class ExportCustomerConfig(ForgetConfig):
 
 @dataclass
 class DecideConfig:
-    decision: Any = MISSING  # which question is asked
+    decision: Part = MISSING  # which question is asked
     scores: str = MISSING  # Parquet that evaluate.py or score.py wrote
     out: str = MISSING  # folder of the answer
     cutoff: str | None = None  # of several in the file; None: the last
@@ -211,23 +215,50 @@ def conf_folder() -> Path:
     return folder
 
 
-def entry(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[..., None]]:
-    """Makes a function of a configuration the script `name`, which reads conf/`name`.yaml and the command line.
+def typed(cfg: DictConfig) -> Any:
+    """The schema object of a composed configuration: resolved, with its groups as plain dicts."""
+    return OmegaConf.to_object(cfg)
 
-    Called with a configuration instead, the script is that function and nothing more.
+
+def training_config(config: TrainConfig) -> TrainConfig:
+    """The part of a command's configuration that describes one training."""
+    return TrainConfig(**{each.name: copy.deepcopy(getattr(config, each.name)) for each in fields(TrainConfig)})
+
+
+def composer(name: str, own: Collection[str]) -> Callable[[Sequence[str]], TrainConfig]:
+    """A function from further overrides to the training that this command describes with them.
+
+    Parameters
+    ----------
+    name : primary configuration of the running command.
+    own : settings of the command itself, which no single training has.
+    """
+    overrides = [each for each in HydraConfig.get().overrides.task if _key(each) not in own]
+    return lambda more: training_config(typed(compose(name, overrides=[*overrides, *more])))
+
+
+def _key(override: str) -> str:
+    """The first part of the key of an override: `+data.end=...` -> `data`."""
+    return override.lstrip("+~").split("=")[0].split(".")[0]
+
+
+def entry(name: str) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
+    """Makes a function of a schema object the script `name`, which reads conf/`name`.yaml and the command line.
+
+    Called with such an object instead, the script is that function and nothing more.
     """
 
-    def decorate(function: Callable[[DictConfig], None]) -> Callable[..., None]:
+    def decorate(function: Callable[[Any], None]) -> Callable[..., None]:
         @functools.wraps(function)
         def job(cfg: DictConfig) -> None:
             # Hydra reports a failed job in words of its own before it raises: the last word is said here, inside it.
             with mistakes_in_one_line(name):
-                function(checked(cfg))
+                function(typed(checked(cfg)))
 
         @functools.wraps(function)
-        def script(cfg: DictConfig | None = None) -> None:
-            if cfg is not None:
-                return function(cfg)
+        def script(config: Any = None) -> None:
+            if config is not None:
+                return function(config)
             os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed by Hydra
             with mistakes_in_one_line(name):
                 refuse_unknown_flags(sys.argv[1:])

@@ -79,17 +79,37 @@ def leaves(node: Any, prefix: str = "") -> Iterator[str]:
 
 def valid_words(folder: Path, name: str, arguments: Sequence[str]) -> list[str]:
     """The keys and groups that `name` offers, under those of the `arguments` that choose a group's option."""
+    plain = composed(folder, name, arguments)
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        return list(groups(GlobalHydra.instance().config_loader())) + list(leaves(plain))
+
+
+def composed(folder: Path, name: str, arguments: Sequence[str]) -> Any:
+    """The configuration of `name` with those of the `arguments` that choose a group's option, in plain containers."""
     GlobalHydra.instance().clear()  # the command that failed may still hold it
     with initialize_config_dir(str(folder), version_base="1.3"):
-        known = list(groups(GlobalHydra.instance().config_loader()))
+        known = set(groups(GlobalHydra.instance().config_loader()))
         choices = [a.split(",")[0] for a in arguments if "=" in a and a.split("=")[0].lstrip("+") in known]
         for overrides in (choices, []):
             try:
-                plain = OmegaConf.to_container(compose(name, overrides), resolve=False)
-                return known + list(leaves(plain))
+                return OmegaConf.to_container(compose(name, overrides), resolve=False)
             except (HydraException, OmegaConfBaseException):
                 continue
-    return known
+    return {}
+
+
+def place_of(target: str, node: Any, path: str = "") -> str | None:
+    """The key under which nested containers hold the part `target`.
+
+    >>> place_of("torch.optim.AdamW", {"seed": 3, "training": {"optimizer": {"_target_": "torch.optim.AdamW"}}})
+    'training.optimizer'
+    """
+    if not isinstance(node, dict):
+        return None
+    if node.get("_target_") == target:
+        return path
+    children = ((child, f"{path}.{key}" if path else str(key)) for key, child in node.items())
+    return next((place for child, at in children if (place := place_of(target, child, at)) is not None), None)
 
 
 def sentence(error: Exception, folder: Path, name: str, arguments: Sequence[str]) -> str | None:
@@ -99,7 +119,7 @@ def sentence(error: Exception, folder: Path, name: str, arguments: Sequence[str]
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return missing_option(error)
     if isinstance(error, InstantiationException):
-        return wrong_part(error)
+        return wrong_part(error, composed(folder, name, arguments))
     said = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
     key = FULL_KEY.search(said)
     if isinstance(error, MissingMandatoryValue) and key:
@@ -120,17 +140,18 @@ def missing_option(error: MissingConfigException) -> str:
     return suggest(f"{group}={option} does not exist", f"{group}={option}", valid)
 
 
-def wrong_part(error: InstantiationException) -> str | None:
+def wrong_part(error: InstantiationException, plain: Any) -> str | None:
     """A `_target_` that is not there, or that does not take a setting: a mistake in YAML. All else is a bug."""
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    target, key = TARGET.search(str(error)), FULL_KEY.search(str(error))
+    target = TARGET.search(str(error))
     if target is None or cause is error:
         return one_line(error)
     if str(error).startswith("Error locating"):
         return unlocated(target[1], cause)
-    return refused_setting(target[1], cause, f"{key[1]}." if key else "")
+    place = place_of(target[1], plain)
+    return refused_setting(target[1], cause, f"{place}." if place else "")
 
 
 def refused_setting(target: str, cause: BaseException, prefix: str) -> str | None:

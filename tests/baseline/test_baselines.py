@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from propensity.baseline.pair_table import column_names, refuse_one_sided, rows_of, training_table
 from propensity.config import conf_folder
@@ -21,7 +21,7 @@ from propensity.scores import Scores
 NAMES = sorted(OmegaConf.load(conf_folder() / "baseline/default.yaml"))
 
 
-def answer(world: dict[str, Any], composed: Callable[..., DictConfig], name: str) -> Scores:
+def answer(world: dict[str, Any], composed: Callable[..., Any], name: str) -> Scores:
     cfg = composed("evaluate", "run=nowhere", "+baseline.lightgbm.amount_trees=5", "baseline.lightgbm.n_estimators=20")
     baseline = instantiate(cfg.baseline[name], _convert_="all")
     baseline.fit(world["examples"], 3)
@@ -30,7 +30,7 @@ def answer(world: dict[str, Any], composed: Callable[..., DictConfig], name: str
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_incumbent_fills_the_same_scores_twice(
-    name: str, small_world: dict[str, Any], composed: Callable[..., DictConfig]
+    name: str, small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
     cutoff_data = small_world["examples"].cutoffs_data[-1]
     scores = answer(small_world, composed, name)
@@ -44,7 +44,7 @@ def test_an_incumbent_fills_the_same_scores_twice(
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "popularity"])
 def test_an_incumbent_ranks_its_own_training_buyers_first(
-    name: str, small_world: dict[str, Any], composed: Callable[..., DictConfig]
+    name: str, small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
     cutoff_data = small_world["examples"].cutoffs_data[-1]
     bought = np.asarray(cutoff_data.features.outcomes(cutoff_data.market_stats.cutoff, cutoff_data.customer).bought)
@@ -53,16 +53,14 @@ def test_an_incumbent_ranks_its_own_training_buyers_first(
 
 
 def test_lightgbm_expects_no_revenue_of_a_log_without_prices(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+    small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
     log = replace(small_world["log"], revenue=np.zeros_like(small_world["log"].revenue))
     world = {"examples": small_world["task"].training_set(log)}
     assert (answer(world, composed, "lightgbm").revenue == 0).all()
 
 
-def test_popularity_says_the_same_of_everybody(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig]
-) -> None:
+def test_popularity_says_the_same_of_everybody(small_world: dict[str, Any], composed: Callable[..., Any]) -> None:
     probability = answer(small_world, composed, "popularity").probability
     assert (probability == probability[0]).all() and np.unique(probability[0]).size > 1
 
@@ -74,7 +72,7 @@ def test_windows_that_teach_nothing_are_refused(value: float, word: str) -> None
 
 
 def test_a_library_that_is_not_installed_is_said(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
+    small_world: dict[str, Any], composed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(ConfigurationError, match=r"needs LightGBM; pip install 'propensity\[gbdt\]'"):

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from conftest import SMALL
 from propensity.config import conf_folder
@@ -22,7 +22,7 @@ from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.scores import Scores, save_scores
 from test_straight_line import script
 
-Compose = Callable[..., DictConfig]
+Compose = Callable[..., Any]
 OPTIONS = sorted(path.stem for path in (conf_folder() / "decision").glob("*.yaml"))
 
 

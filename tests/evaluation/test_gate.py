@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from omegaconf import DictConfig
 
 from conftest import judged_run
 from propensity.data.event_log import COLUMNS, to_date
@@ -23,7 +22,7 @@ from propensity.evaluation.gate import Finding, gate
 from propensity.evaluation.leakage import another_future, informed, suspects
 from propensity.training.checkpoint import load_trained, save_trained
 
-Compose = Callable[..., DictConfig]
+Compose = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")

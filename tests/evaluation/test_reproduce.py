@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from conftest import judged_run
 from propensity.data.event_log import EventLog, to_date
@@ -19,7 +19,7 @@ from propensity.evaluation import reproduce as module
 from propensity.evaluation.reproduce import Copy, reproduce
 from propensity.training.checkpoint import load_trained, save_trained
 
-Compose = Callable[..., DictConfig]
+Compose = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")

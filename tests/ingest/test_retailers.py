@@ -161,7 +161,7 @@ def test_olist_is_read_to_the_last_row(tmp_path: Path) -> None:
         pytest.skip("the Olist tables are not beside the repository, in ../shared/data/olist_sample")
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cfg = compose("prepare", overrides=["data/source=olist", f"data.source.folder={folder}"])
-    log = prepare(instantiate(cfg.data.source, _convert_="all"), tmp_path / "log")
+    log = prepare(instantiate(cfg.data["source"], _convert_="all"), tmp_path / "log")
     rows = log.meta["rows"]
     assert rows["in"] == 8_365 == rows["used"] + sum(sum(rows[way].values()) for way in WAYS)
     lines = pl.read_parquet(folder / "order_items.parquet")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from propensity.config import conf_folder
 from propensity.data.batch import Outcomes
@@ -28,7 +28,7 @@ def member_outputs(seed: int = 0) -> tuple[Outputs, Outcomes, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (conf_folder() / "loss").glob("*.yaml")))
-def test_every_loss_is_finite_and_teaches(name: str, composed: Callable[..., DictConfig]) -> None:
+def test_every_loss_is_finite_and_teaches(name: str, composed: Callable[..., Any]) -> None:
     outputs, outcomes, weight = member_outputs()
     purchase = outputs.purchase.requires_grad_()
     terms = instantiate(composed("train", f"loss={name}").loss)(outputs, outcomes, weight)

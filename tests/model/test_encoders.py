@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from propensity.config import conf_folder
@@ -19,10 +19,10 @@ NAMES = sorted(path.stem for path in (conf_folder() / "model/encoder").glob("*.y
 
 
 @pytest.fixture(params=NAMES)
-def encoder(request: pytest.FixtureRequest, composed: Callable[..., DictConfig]) -> nn.Module:
+def encoder(request: pytest.FixtureRequest, composed: Callable[..., Any]) -> nn.Module:
     torch.manual_seed(0)
     cfg = composed("train", f"model/encoder={request.param}")
-    return instantiate(cfg.model.encoder)(width=WIDTH).eval()
+    return instantiate(cfg.model["encoder"])(width=WIDTH).eval()
 
 
 @pytest.fixture

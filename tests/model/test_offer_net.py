@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from propensity.config import own_cause
 from propensity.data.batch import Inputs
@@ -29,7 +28,7 @@ PARTS = [
 ]
 
 
-def network(world: dict[str, Any], cfg: DictConfig) -> OfferNet:
+def network(world: dict[str, Any], cfg: Any) -> OfferNet:
     torch.manual_seed(3)
     sizes = world["task"].feature.sizes(world["examples"].vocabulary)
     model: OfferNet = instantiate(cfg.model, sizes=sizes)
@@ -44,7 +43,7 @@ def inputs_of(world: dict[str, Any], rows: slice) -> Inputs:
 
 @pytest.mark.parametrize("override", ["model.width=8", *PARTS])
 def test_every_composition_answers_for_every_pair(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig], override: str
+    small_world: dict[str, Any], composed: Callable[..., Any], override: str
 ) -> None:
     inputs = inputs_of(small_world, slice(0, 5))
     outputs = network(small_world, composed("train", "model.width=8", override))(inputs)
@@ -58,7 +57,7 @@ def test_every_composition_answers_for_every_pair(
 
 
 def test_a_score_does_not_depend_on_the_rest_of_the_batch(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+    small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
     model = network(small_world, composed("train", "model.width=8"))
     together = model(inputs_of(small_world, slice(0, 7)))
@@ -67,7 +66,7 @@ def test_a_score_does_not_depend_on_the_rest_of_the_batch(
 
 
 def test_an_offer_does_not_depend_on_which_others_are_asked_for(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+    small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
     model = network(small_world, composed("train", "model.width=8"))
     inputs = inputs_of(small_world, slice(0, 4))
@@ -83,7 +82,7 @@ def test_an_offer_does_not_depend_on_which_others_are_asked_for(
 
 @pytest.mark.parametrize("override", ["model.width=8", *PARTS])
 def test_some_pairs_are_answered_for_as_they_are_among_all(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig], override: str
+    small_world: dict[str, Any], composed: Callable[..., Any], override: str
 ) -> None:
     model = network(small_world, composed("train", "model.width=8", override))
     inputs = inputs_of(small_world, slice(0, 5))
@@ -97,7 +96,7 @@ def test_some_pairs_are_answered_for_as_they_are_among_all(
 
 
 def test_an_offer_without_a_name_is_answered_for_from_its_attributes(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+    small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
     model = network(small_world, composed("train", "model.width=8"))
     inputs = inputs_of(small_world, slice(0, 4))
@@ -108,7 +107,7 @@ def test_an_offer_without_a_name_is_answered_for_from_its_attributes(
 
 
 def test_a_network_says_what_its_members_say_on_average(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+    small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
     model = network(small_world, composed("train", "model.width=8", "model.members=4"))
     inputs = inputs_of(small_world, slice(0, 4))
@@ -122,7 +121,7 @@ def test_a_network_says_what_its_members_say_on_average(
 
 
 def test_channels_leave_the_rest_of_a_network_as_it_is(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+    small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
     cfg, vocabulary = composed("train", "model.width=8", "model.members=1"), small_world["examples"].vocabulary
     inputs = inputs_of(small_world, slice(0, 4))
@@ -150,16 +149,14 @@ def test_the_channel_head_begins_with_the_shares_of_a_customers_last_purchases(s
         assert share[b].tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_network_without_members_is_refused(small_world: dict[str, Any], composed: Callable[..., DictConfig]) -> None:
+def test_a_network_without_members_is_refused(small_world: dict[str, Any], composed: Callable[..., Any]) -> None:
     from hydra.errors import InstantiationException
 
     with pytest.raises(InstantiationException, match="a network of 0 members has no answer; give model.members=1"):
         network(small_world, composed("train", "model.members=0"))
 
 
-def test_a_network_without_an_opinion_is_refused(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig]
-) -> None:
+def test_a_network_without_an_opinion_is_refused(small_world: dict[str, Any], composed: Callable[..., Any]) -> None:
     from hydra.errors import InstantiationException
 
     with pytest.raises(InstantiationException, match="keep model.repeat or model.explore") as caught:

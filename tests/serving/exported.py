@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from conftest import QUICK, SMALL
-from propensity.config import conf_folder
+from propensity.config import conf_folder, typed
 from propensity.data.event_log import to_date
 
 
@@ -32,7 +32,7 @@ def exported(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFacto
     end, cutoff = (to_date(log.last_day + 1 - back).isoformat() for back in (60, 30))
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         given = [*SMALL, *QUICK, "model.members=2", "model/season=fourier", f"data.log={small_world['folder']}"]
-        train(compose("train", overrides=[*given, f"data.end={end}", f"out={folder / 'run'}"]))
+        train(typed(compose("train", overrides=[*given, f"data.end={end}", f"out={folder / 'run'}"])))
     formats = ["onnx", "torch_export"]
     about = export(folder / "run", folder / "bundle", formats, None, None, 300, 180, lambda text: None)
     return Exported(folder / "run", small_world["folder"], folder / "bundle", about, cutoff)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from propensity.config import DriftConfig
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, GateError
 from propensity.report.bundle import show_drift
@@ -16,12 +17,8 @@ from serving.exported import Exported
 LOOSE: dict[str, Any] = {"inputs": 50.0, "share": 1.0, "scores": 50.0, "calibration": 1e6, "customers": 500}
 
 
-def config(exported: Exported, cutoff: str, **limits: float) -> Any:
-    from omegaconf import OmegaConf
-
-    return OmegaConf.create(
-        {"bundle": str(exported.bundle), "log": str(exported.log), "cutoff": cutoff} | LOOSE | limits
-    )
+def config(exported: Exported, cutoff: str, **limits: float) -> DriftConfig:
+    return DriftConfig(bundle=str(exported.bundle), log=str(exported.log), cutoff=cutoff, **(LOOSE | limits))
 
 
 def test_the_training_window_has_not_drifted_from_itself(exported: Exported) -> None:

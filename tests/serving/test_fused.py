@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from propensity.data.batch import Inputs
 from propensity.serving import fused
@@ -36,7 +35,7 @@ def test_logs_are_exact_for_small_and_large_values_alike() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_it_equals_the_network(
-    variant: str, small_world: dict[str, Any], composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
+    variant: str, small_world: dict[str, Any], composed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(3)
     training_set, task = small_world["examples"], small_world["task"]

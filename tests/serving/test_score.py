@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from omegaconf import OmegaConf
 
+from propensity.config import ScoreConfig
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.build import build_log
@@ -228,9 +228,8 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         Stream(top=5, top_per_customer=5)
     with pytest.raises(ConfigurationError, match="part=0 scores nothing; give 1 or more"):
         Stream(part=0)
-    none: dict[str, Any] = {"run": None, "bundle": None, "top": None, "top_per_customer": None}
-    for given in (none, none | {"run": "a", "bundle": "b"}):
+    for given in (ScoreConfig(), ScoreConfig(run="a", bundle="b")):
         with pytest.raises(ConfigurationError, match="score a run or a bundle; give run=runs/demo or bundle=bundle"):
-            by_bundle(OmegaConf.create(given))
+            by_bundle(given)
     with pytest.raises(ConfigurationError, match="are cut from a bundle; export the run first"):
-        by_bundle(OmegaConf.create(none | {"run": "a", "top": 5}))
+        by_bundle(ScoreConfig(run="a", top=5))

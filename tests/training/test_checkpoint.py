@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from omegaconf import DictConfig
 
 from conftest import QUICK, SMALL
 from propensity.errors import ConfigurationError, DataError, IntegrityError
@@ -20,7 +19,7 @@ from propensity.training.run import train
 
 
 @pytest.fixture
-def run(small_world: dict[str, Any], composed: Callable[..., DictConfig], tmp_path: Path) -> Path:
+def run(small_world: dict[str, Any], composed: Callable[..., Any], tmp_path: Path) -> Path:
     cfg = composed("train", *SMALL, *QUICK, f"data.log={small_world['folder']}", f"out={tmp_path / 'run'}")
     train(cfg)
     return tmp_path / "run"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig
 
 from conftest import QUICK, SMALL
 from propensity.feature.history_mask import RandomHistoryMask
@@ -49,7 +48,7 @@ def test_what_crosses_to_the_device_are_positions_and_no_histories(small_world: 
 
 
 def test_a_resident_log_trains_the_same_network(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig], tmp_path: Path
+    small_world: dict[str, Any], composed: Callable[..., Any], tmp_path: Path
 ) -> None:
     asked = [*SMALL, *QUICK, f"data.log={small_world['folder']}", "model/encoder=gru"]
     weights = []

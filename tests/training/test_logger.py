@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
 
 from conftest import QUICK, SMALL
 from propensity.config import conf_folder
@@ -19,7 +18,7 @@ from propensity.training.run import train
 def test_a_logger_needs_nobody(
     name: str,
     small_world: dict[str, Any],
-    composed: Callable[..., DictConfig],
+    composed: Callable[..., Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from propensity.training.data_module import to_tensors
 from propensity.training.predict import predict, states
 
 
 def test_scores_do_not_depend_on_the_threads_that_torch_may_use(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+    small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
     cutoff_data = small_world["examples"].cutoffs_data[-1]
     torch.manual_seed(5)
@@ -36,7 +35,7 @@ def test_scores_do_not_depend_on_the_threads_that_torch_may_use(
 
 
 def test_a_state_belongs_to_its_customer_whatever_the_block(
-    small_world: dict[str, Any], composed: Callable[..., DictConfig]
+    small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
     cutoff_data = small_world["examples"].cutoffs_data[-1]
     sizes = small_world["task"].feature.sizes(small_world["examples"].vocabulary)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from conftest import QUICK, SMALL
 from propensity.data.event_log import EventLog, to_date
@@ -21,7 +20,7 @@ from propensity.training.checkpoint import load_trained
 from propensity.training.module import PropensityModule
 from propensity.training.run import train
 
-Compose = Callable[..., DictConfig]
+Compose = Callable[..., Any]
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -32,7 +31,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def config(compose: Compose, world: dict[str, Any], out: Path, *more: str) -> DictConfig:
+def config(compose: Compose, world: dict[str, Any], out: Path, *more: str) -> Any:
     return compose("train", *SMALL, *QUICK, f"data.log={world['folder']}", f"out={out}", *more)
 
 
@@ -136,7 +135,7 @@ def test_nothing_dated_at_or_after_the_end_reaches_the_weights(
     settings = (f"data.end={date}", f"training.negative_rate={negative_rate}")
     train(config(composed, small_world, tmp_path / "a", *settings))
     cfg = config(composed, small_world, tmp_path / "b", *settings)
-    cfg.data.log = str(tmp_path / "log")
+    cfg.data["log"] = str(tmp_path / "log")
     train(cfg)
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
 

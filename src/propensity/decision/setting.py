@@ -11,12 +11,10 @@ from propensity.errors import ConfigurationError
 WORDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false", NoneType: "null"}
 
 
-def check_decision(decision: Any) -> None:
+def check_decision(settings: Mapping[str, Any]) -> None:
     """`check_kinds` of a decision's configuration, before it is built."""
     from hydra.utils import get_object
-    from omegaconf import OmegaConf
 
-    settings: Any = OmegaConf.to_container(decision, resolve=True)
     check_kinds(settings, get_object(settings["_target_"]), "decision.")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
 
 from propensity.atomic import whole_file
+from propensity.config import BacktestConfig, TrainConfig, training_config
 from propensity.data.cutoff import cutoff_of
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
@@ -23,8 +24,6 @@ from propensity.training.predict import predict
 from propensity.training.run import commit, train
 
 WEEK = 7
-# settings of no single fold
-OWN = ("cutoffs", "folds", "step", "ages", "baseline", "baselines", "heuristics", "resamples", "variants", "seeds")
 
 
 class AgedScores(NamedTuple):
@@ -35,7 +34,7 @@ class AgedScores(NamedTuple):
     scores: Scores
 
 
-def backtest(cfg: DictConfig, say: Say) -> dict[str, Any]:
+def backtest(cfg: BacktestConfig, say: Say) -> dict[str, Any]:
     """Trains the network and the incumbents anew for every cutoff, and judges them together.
 
     With `cfg.ages`, networks trained so many weeks before each cutoff are asked as well, and what they lose against the
@@ -44,13 +43,13 @@ def backtest(cfg: DictConfig, say: Say) -> dict[str, Any]:
     date in `cfg.out`.
     """
     log = instantiate(cfg.data, _convert_="all").open()
-    days = judged(send_dates(cfg, log), log, cfg.data.horizon)
+    days = judged(send_dates(cfg, log), log, cfg.data["horizon"])
     answers: Answers = {}
     asked = list(_asked(cfg, days, answers, say))
     fresh = [each for each in asked if each.weeks == 0]
     answers = {NETWORK: [each.scores for each in fresh], **answers}
     about = {
-        "config": OmegaConf.to_container(cfg, resolve=True),
+        "config": asdict(cfg),
         "seed": cfg.seed,
         "cutoffs": days,
         "data": log.fingerprint,
@@ -61,29 +60,26 @@ def backtest(cfg: DictConfig, say: Say) -> dict[str, Any]:
     return judge(case, cfg, say, more)
 
 
-def send_dates(cfg: DictConfig, log: EventLog) -> list[str]:
+def send_dates(cfg: BacktestConfig, log: EventLog) -> list[str]:
     """`cfg.cutoffs`, or `cfg.folds` dates `cfg.step` days apart, the last as late as its labels allow."""
-    if (cfg.cutoffs is None) == (cfg.folds is None):
-        raise ConfigurationError("give cutoffs=[YYYY-MM-DD,...], or folds=<number> with step=<days>, and not both")
-    if cfg.cutoffs is not None:
+    if cfg.folds is None and cfg.cutoffs is not None:
         return list(cfg.cutoffs)
+    if cfg.folds is None or cfg.cutoffs is not None:
+        raise ConfigurationError("give cutoffs=[YYYY-MM-DD,...], or folds=<number> with step=<days>, and not both")
     if cfg.folds < 1 or cfg.step < 1:
         raise ConfigurationError(f"folds={cfg.folds} and step={cfg.step} make no send dates; give 1 or more of each")
-    last = log.last_day + 1 - cfg.data.horizon
+    last = log.last_day + 1 - cfg.data["horizon"]
     return [to_date(last - cfg.step * fold).isoformat() for fold in reversed(range(cfg.folds))]
 
 
-def closed_by(cfg: DictConfig, day: str) -> DictConfig:
-    """The training configuration whose label windows close by `day`: its last date lies a horizon before it."""
-    fold = cfg.copy()
-    with open_dict(fold):
-        for key in OWN:
-            fold.pop(key, None)
-    fold.data.end = day
+def closed_by(config: TrainConfig, day: str) -> TrainConfig:
+    """The training whose label windows close by `day`: its last cutoff lies a horizon before it."""
+    fold = training_config(config)
+    fold.data["end"] = day
     return fold
 
 
-def _asked(cfg: DictConfig, days: list[str], answers: Answers, say: Say) -> Iterator[AgedScores]:
+def _asked(cfg: BacktestConfig, days: list[str], answers: Answers, say: Say) -> Iterator[AgedScores]:
     """Trains once for every day that a send date or an age asks for, oldest first; fills the incumbents' answers."""
     ages, baselines = {0, *cfg.ages}, chosen(cfg)
     if bad := [age for age in ages if age < 0]:
@@ -104,7 +100,7 @@ def _asked(cfg: DictConfig, days: list[str], answers: Answers, say: Say) -> Iter
                     answers.setdefault(name, []).extend(scores)
 
 
-def _decay(cfg: DictConfig, case: Case, asked: list[AgedScores], say: Say) -> dict[str, Any]:
+def _decay(cfg: BacktestConfig, case: Case, asked: list[AgedScores], say: Say) -> dict[str, Any]:
     """The lift decay, also left as decay.json, with what it was measured on."""
     say("measuring how lift decays")
     aged: dict[int, list[Prediction]] = {}

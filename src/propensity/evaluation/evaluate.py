@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from propensity.atomic import whole_file
 from propensity.baseline import Baseline
 from propensity.baseline.heuristic import segment, six_month_rule
-from propensity.config import conf_folder
+from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
 from propensity.data.cutoff import cutoff_of, labelled
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError, DataError
@@ -37,6 +36,7 @@ NETWORK = "network"
 RESERVED = ("scores", "customers", "channels")  # tables of a run that are no rival's
 Say = Callable[[str], None]
 Answers = dict[str, list[Scores]]
+Evaluation = EvaluateConfig | BacktestConfig  # what names baselines, resamples and seed
 
 
 class Case(NamedTuple):
@@ -49,7 +49,7 @@ class Case(NamedTuple):
     out: Path
 
 
-def evaluate_run(cfg: DictConfig, say: Say) -> dict[str, Any]:
+def evaluate_run(cfg: EvaluateConfig, say: Say) -> dict[str, Any]:
     """Judges `cfg.run` at `cfg.cutoffs` against the incumbents, which are fitted on the run's own training dates.
 
     Leaves metrics.json, scores.parquet, a Parquet file per incumbent, customers.parquet and, where the network learned
@@ -130,7 +130,7 @@ def cutoff_data_of(trained: Trained, log: EventLog, day: str) -> CutoffData:
     return trained.task.cutoff_data(log, cutoff_of(log, day, trained.task.horizon), trained.vocabulary)
 
 
-def chosen(cfg: DictConfig) -> dict[str, Baseline]:
+def chosen(cfg: Evaluation) -> dict[str, Baseline]:
     """The incumbents named in `cfg.baselines` (None: all), built."""
     names = list(cfg.baseline) if cfg.baselines is None else list(cfg.baselines)
     if unknown := [name for name in names if name not in cfg.baseline]:
@@ -150,7 +150,7 @@ def baseline_scores(
     return answers
 
 
-def judge(case: Case, cfg: DictConfig, say: Say, more: Mapping[str, Any]) -> dict[str, Any]:
+def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dict[str, Any]:
     """Compares the answers, and leaves scores, customers and metrics, with what is known `more`, in the case's folder.
 
     Args: cfg, of which `resamples`, `seed` and `duel` are read.
@@ -178,7 +178,10 @@ def judge(case: Case, cfg: DictConfig, say: Say, more: Mapping[str, Any]) -> dic
 
 
 def heuristic_comparisons(
-    cutoffs_data: Sequence[CutoffData], all_labels: Sequence[Labels], ours: Sequence[Prediction], cfg: DictConfig
+    cutoffs_data: Sequence[CutoffData],
+    all_labels: Sequence[Labels],
+    ours: Sequence[Prediction],
+    cfg: Evaluation,
 ) -> dict[str, Any]:
     """The network against the marketer's rule and against segments, at equal volume: what they leave on the table."""
     weights = resample_weights([each.customer for each in all_labels], cfg.resamples, cfg.seed)

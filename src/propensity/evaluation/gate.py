@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 
+from propensity.config import GateConfig
 from propensity.data.cutoff import cutoff_of
 from propensity.data.event_log import EventLog, to_day
 from propensity.data.offer import offers_before
@@ -39,14 +39,14 @@ class Finding(NamedTuple):
 class Candidate(NamedTuple):
     """The run under test, at the first send date it was judged at."""
 
-    cfg: DictConfig
+    cfg: GateConfig
     trained: Trained
     log: EventLog
     day: str
     metrics: dict[str, Any] | None
 
 
-def gate(cfg: DictConfig) -> list[Finding]:
+def gate(cfg: GateConfig) -> list[Finding]:
     """Puts `cfg.run` through `cfg.checks`, in their order.
 
     Raises: ConfigurationError for a check that does not exist, or a run that was not judged where a check asks for it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf
 
+from propensity.config import ReproduceConfig, TrainConfig
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 from propensity.evaluation.evaluate import NETWORK, cutoff_data_of, labels
@@ -43,7 +45,7 @@ class Copy(NamedTuple):
     compared: int  # numbers
 
 
-def reproduce(cfg: DictConfig, say: Say) -> Copy:
+def reproduce(cfg: ReproduceConfig, say: Say) -> Copy:
     """Trains the run at `cfg.run` again, aside, and compares weights and the network's metrics.
 
     On a CPU every weight and every metric must be identical; on another device, where sums are taken in another order,
@@ -77,13 +79,11 @@ def reproduce(cfg: DictConfig, say: Say) -> Copy:
     return Copy(found, around, len(pairs))
 
 
-def _configuration(about: Mapping[str, Any]) -> DictConfig:
+def _configuration(about: Mapping[str, Any]) -> TrainConfig:
     """The run's own configuration, its labels closing where they did though the log may have grown; no logger."""
-    config = OmegaConf.create(dict(about["config"]))
-    assert isinstance(config, DictConfig)
-    with open_dict(config):
-        config.data.end = about["end"]
-        config.training.logger = None
+    config = TrainConfig(**copy.deepcopy(dict(about["config"])))
+    config.data["end"] = about["end"]
+    config.training["logger"] = None
     return config
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra import compose
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 
+from propensity.config import TrainConfig, TuneConfig
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import to_date
 from propensity.errors import ConfigurationError
@@ -26,7 +25,7 @@ HIGHER, LOWER = ("auc", "average_precision", "lift", "normalised_revenue_capture
 OWN = ("trials", "metric", "space", "out")  # settings of the search itself, not of a trial
 
 
-def tune(cfg: DictConfig, say: Say) -> Study:
+def tune(cfg: TuneConfig, compose: Callable[[Sequence[str]], TrainConfig], say: Say) -> Study:
     """Runs trials until `cfg.trials` are done in `cfg.out`, and returns the study; a stopped search goes on.
 
     Each trial trains on label windows that close one horizon before `data.end` and is judged on the last one.
@@ -46,31 +45,30 @@ def tune(cfg: DictConfig, say: Say) -> Study:
         direction="maximize" if cfg.metric in HIGHER else "minimize",
         sampler=optuna.samplers.TPESampler(seed=cfg.seed),
     )
-    given = [o for o in HydraConfig.get().overrides.task if o.lstrip("+~").split("=")[0].split(".")[0] not in OWN]
     while (done := len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))) < cfg.trials:
         trial = study.ask()
         overrides = [f"{key}={_propose(trial, key, choice)}" for key, choice in cfg.space.items()]
         say(f"trial {done + 1} of {cfg.trials}: {' '.join(overrides)}")
-        study.tell(trial, _judge([*given, *overrides], cfg.metric, out / "trials" / str(trial.number)))
+        study.tell(trial, _judge(compose(overrides), cfg.metric, out / "trials" / str(trial.number)))
     return study
 
 
-def _propose(trial: Trial, key: str, choice: DictConfig) -> Any:
+def _propose(trial: Trial, key: str, choice: Mapping[str, Any]) -> Any:
     """A value of one setting: one of `choices`, or a number between `low` and `high`."""
     if "choices" in choice:
-        return trial.suggest_categorical(key, list(choice.choices))
-    if isinstance(choice.low, int) and isinstance(choice.high, int):
-        return trial.suggest_int(key, choice.low, choice.high, log=choice.get("log", False))
-    return trial.suggest_float(key, choice.low, choice.high, log=choice.get("log", False))
+        return trial.suggest_categorical(key, list(choice["choices"]))
+    low, high, log = choice["low"], choice["high"], choice.get("log", False)
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(key, low, high, log=log)
+    return trial.suggest_float(key, low, high, log=log)
 
 
-def _judge(overrides: list[str], metric: str, out: Path) -> float:
-    cfg = compose("train", overrides=overrides)
-    task = instantiate(cfg.data, _convert_="all")
+def _judge(config: TrainConfig, metric: str, out: Path) -> float:
+    task = instantiate(config.data, _convert_="all")
     log = task.open()
     judged = Cutoff(task.end_day(log) - task.horizon, task.horizon)
-    OmegaConf.update(cfg, "data.end", to_date(judged.day).isoformat())
-    model, task, training_set, log = train(cfg, out)
+    config.data["end"] = to_date(judged.day).isoformat()
+    model, task, training_set, log = train(config, out)
     cutoff_data = task.cutoff_data(log, judged, training_set.vocabulary)
     scores = predict(model, cutoff_data, NETWORK)
     report = compare(

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
 from propensity.atomic import whole_file
+from propensity.config import ScoreConfig
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import cautions
 from propensity.data.event_log import EventLog
@@ -65,8 +66,9 @@ class Scored(NamedTuple):
     cutoff: str
 
 
-def score_as(cfg: Any, out: str, say: Say) -> Scored:
+def score_as(cfg: ScoreConfig, out: str, say: Say) -> Scored:
     """`score_bundle` as configured by conf/score.yaml."""
+    assert cfg.bundle is not None  # by_bundle has seen to it
     how = Stream(cfg.top, cfg.top_per_customer, cfg.reasons, cfg.part, cfg.threads)
     return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, how, say, cfg.digest)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from propensity.config import DriftConfig
 from propensity.data.cutoff import Cutoff, labelled
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, GateError
@@ -80,7 +81,7 @@ class DriftReport:
             raise GateError(f"drift at {self.cutoff}: {'; '.join(self.alarms)}; train again")
 
 
-def drift(cfg: Any, say: Say) -> DriftReport:
+def drift(cfg: DriftConfig, say: Say) -> DriftReport:
     """Compares `cfg.cutoff` with the training window of `cfg.bundle`; see conf/drift.yaml for the limits."""
     bundle = open_bundle(cfg.bundle)
     log = bundle.task.open() if cfg.log is None else EventLog.open(cfg.log)
@@ -107,7 +108,7 @@ def drift(cfg: Any, say: Say) -> DriftReport:
         scores=float(scores[0]),
         then=float(then["calibration"]),
         now=known.expected / max(known.observed, 1e-9),
-        limits={name: float(cfg[name]) for name in ("inputs", "share", "scores", "calibration")},
+        limits={name: float(getattr(cfg, name)) for name in ("inputs", "share", "scores", "calibration")},
     )
 
 

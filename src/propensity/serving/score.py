@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from omegaconf import DictConfig
-
+from propensity.config import ScoreConfig
 from propensity.data.cutoff import cautions, cutoff_of
 from propensity.data.event_log import EventLog
 from propensity.data.offer import buyers
@@ -16,7 +15,7 @@ from propensity.training.checkpoint import load_trained
 from propensity.training.predict import predict_both
 
 
-def by_bundle(cfg: DictConfig) -> bool:
+def by_bundle(cfg: ScoreConfig) -> bool:
     """Whether a bundle is asked rather than a run; ConfigurationError unless it is exactly one of them."""
     if (cfg.run is None) == (cfg.bundle is None):
         raise ConfigurationError("score a run or a bundle; give run=runs/demo or bundle=bundle")

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -21,10 +21,11 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.progress import track
 
 from propensity.atomic import only_writer, whole_file
+from propensity.config import TrainConfig
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, GateError
 from propensity.model.offer_net import OfferNet
@@ -147,34 +148,33 @@ class EpochLines(Callback):
 
 
 def train(
-    cfg: DictConfig, out: str | Path | None = None, reuse: bool = False
+    config: TrainConfig, out: str | Path | None = None, reuse: bool = False
 ) -> tuple[OfferNet, Task, TrainingSet, EventLog]:
     """Prepares, fits and saves; the seed and the data decide everything.
 
     An interrupted run of the same configuration and data goes on from its last whole epoch; with `reuse`, one that
     was finished with the very same code, configuration and data is read back instead.
     """
-    folder = Path(out or cfg.out)
+    folder = Path(out or config.out)
     if taken := next((place for place in (folder, *folder.parents) if place.is_file()), None):
         raise ConfigurationError(f"{taken} is a file; give another folder as out")
-    config = OmegaConf.to_container(cfg, resolve=True)
-    pl.seed_everything(cfg.seed, verbose=False)
-    task: Task = instantiate(cfg.data, _convert_="all")
+    pl.seed_everything(config.seed, verbose=False)
+    task: Task = instantiate(config.data, _convert_="all")
     log = task.open()
-    bar = track if cfg.training.progress else (lambda items, label: items)
+    bar = track if config.training["progress"] else (lambda items, label: items)
     training_set = task.training_set(log, bar)
-    about = describe(config, log, task, training_set)
+    about = describe(asdict(config), log, task, training_set)
     if reuse and (done := finished(folder, about)):
         return done, task, training_set, log
-    model: OfferNet = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary))
-    fit: TrainingConfig = instantiate(cfg.training, _convert_="all")
-    loader = fit.loader(training_set, task, cfg.seed)
+    model: OfferNet = instantiate(config.model, sizes=task.feature.sizes(training_set.vocabulary))
+    fit: TrainingConfig = instantiate(config.training, _convert_="all")
+    loader = fit.loader(training_set, task, config.seed)
     model.fit_scales(loader.sample())
     with only_writer(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
-        keep_record(cfg.out, folder, log, task.log or task.default_log, about)
+        keep_record(config.out, folder, log, task.log or task.default_log, about)
         resume = unfinished(folder, about)
-        fit(model, instantiate(cfg.loss), loader, folder, resume)
-        finish(folder, model, training_set, about, cfg)
+        fit(model, instantiate(config.loss), loader, folder, resume)
+        finish(folder, model, training_set, about)
     return model, task, training_set, log
 
 
@@ -239,7 +239,7 @@ def begin(progress: Path, note: str) -> None:
 
 
 @rank_zero_only
-def finish(folder: Path, model: OfferNet, training_set: TrainingSet, about: dict[str, Any], cfg: DictConfig) -> None:
+def finish(folder: Path, model: OfferNet, training_set: TrainingSet, about: dict[str, Any]) -> None:
     """Leaves the checkpoint and the resolved configuration, and takes the unfinished state away."""
     if not all(torch.isfinite(p).all() for p in model.parameters()):
         raise GateError("training left weights that are not finite; lower training.optimizer.lr")
@@ -247,5 +247,5 @@ def finish(folder: Path, model: OfferNet, training_set: TrainingSet, about: dict
         (folder / judgement).unlink(missing_ok=True)
     save_trained(folder, model, training_set.vocabulary, about)
     with whole_file(folder / "config.yaml") as draft:
-        draft.write_text(OmegaConf.to_yaml(cfg, resolve=True))
+        draft.write_text(OmegaConf.to_yaml(about["config"]))
     shutil.rmtree(folder / PROGRESS, ignore_errors=True)
