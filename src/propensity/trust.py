@@ -64,7 +64,9 @@ def _importable(name: str) -> str:
     except ModuleNotFoundError:
         there = False
     if not there:
-        raise ConfigurationError(f"no package {name} in {here} or installed; plugins takes import names, such as [mine]")
+        raise ConfigurationError(
+            f"no package {name} in {here} or installed; plugins takes import names, such as [mine]"
+        )
     return name
 
 
@@ -96,7 +98,8 @@ def _check(target: str, place: str | Path, allowed: Sequence[str]) -> None:
         if top in NOT_PLUGINS or top in sys.stdlib_module_names or not top.isidentifier():
             raise IntegrityError(f"{place} asks for {target}, which is not ours to call; train again")
         raise IntegrityError(f"{place} asks for {target}; if you trust the package {top}, add plugins=[{top}]")
-    part = located(target)
+    if (part := located(target)) is None:
+        raise IntegrityError(f"{place} asks for {target}, which does not exist; train again")
     defined = str(getattr(part, "__module__", ""))
     if isinstance(part, type) and _within(defined, allowed):
         return
@@ -150,4 +153,6 @@ def targets(config: Any, place: str | Path = "the configuration") -> Iterator[st
         for value in config:
             yield from targets(value, place)
     elif not (config is None or isinstance(config, bool | int | float)):
-        raise IntegrityError(f"{place} holds an object of {type(config).__name__}, where only values may be; train again")
+        raise IntegrityError(
+            f"{place} holds an object of {type(config).__name__}, where only values may be; train again"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,4 +94,3 @@ def purchase_history_of(
         say(f"no event log at {folder}: what was bought before is unknown; give log=<folder>")
         return None
     return PurchaseHistory(EventLog.open(folder), task.offer, to_day(cutoff), task.horizon)
-

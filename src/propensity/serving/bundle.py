@@ -118,7 +118,7 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ConfigurationError(f"no bundle at {folder}; make one with scripts/export.py out={folder}")
+        raise ConfigurationError(f"no bundle at {folder}; make one with propensity export out={folder}")
     try:
         about = verify.manifest(folder, digest)
         config = json.loads((folder / "task.json").read_text())
@@ -135,4 +135,3 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
     except TypeError as error:
         raise DataError(f"{folder} was made for other settings than ours ({error}); export again") from None
     return Bundle(folder, about, verify.sha256(folder / verify.MANIFEST), task, vocabulary)
-

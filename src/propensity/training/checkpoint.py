@@ -50,7 +50,7 @@ def load_trained(folder: str | Path) -> Trained:
     """
     path = Path(folder) / FILE
     if not path.is_file():
-        raise ConfigurationError(f"no checkpoint at {path}; train one with scripts/train.py out={folder}")
+        raise ConfigurationError(f"no checkpoint at {path}; train one with propensity train out={folder}")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # a foreign file; refused below
@@ -72,4 +72,3 @@ def load_trained(folder: str | Path) -> Trained:
     except RuntimeError:
         raise DataError(f"{path} holds weights of another shape of network, by other code; train again") from None
     return Trained(model.eval(), task, vocabulary, content["about"])
-
