@@ -19,7 +19,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from propensity.atomic import whole_file
-from propensity.config import entry
+from propensity.command import entry
 
 RATES = (0.01, 0.05, 0.2)
 COLUMNS = {"customer": "who", "day": "when", "item": "sku", "quantity": "units", "revenue": "paid", "order": "receipt",

@@ -50,7 +50,7 @@ def test_scores_do_not_take_the_place_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_what_is_no_table_of_scores_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"no scores at .*; write them with scripts/score.py"):
+    with pytest.raises(ConfigurationError, match=r"no scores at .*; write them with propensity score"):
         load_scores(tmp_path / "none.parquet")
     (tmp_path / "cut.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="cannot be read as Parquet"):

@@ -67,7 +67,7 @@ def test_a_log_that_is_named_is_taken_as_it_is(shop: Shop) -> None:
     task(shop).prepare("named")
     Path("sales.txt").write_text("9")
     assert task(shop, log="named").open().revenue[0] == 5
-    with pytest.raises(ConfigurationError, match="no event log at elsewhere; make one with scripts/prepare.py"):
+    with pytest.raises(ConfigurationError, match="no event log at elsewhere; make one with propensity prepare"):
         task(shop, log="elsewhere").open()
 
 

@@ -113,7 +113,7 @@ def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigurationError(f"no scores at {path}; write them with scripts/score.py out={path}")
+        raise ConfigurationError(f"no scores at {path}; write them with propensity score out={path}")
     table = _table(path, COLUMNS, "scores")
     return [_grid(part, model) for _, part in sorted(table.group_by("cutoff"), key=lambda group: str(group[0][0]))]
 

@@ -137,7 +137,7 @@ def test_a_file_of_another_log_is_a_data_error(saved: Path, tmp_path: Path, name
 
 
 def test_a_log_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"no event log at .*nowhere; make one with scripts/prepare.py out=.*"):
+    with pytest.raises(ConfigurationError, match=r"no event log at .*nowhere; make one with propensity prepare out=.*"):
         EventLog.open(tmp_path / "nowhere")
 
 

@@ -21,7 +21,7 @@ from propensity.errors import ConfigurationError
 
 PROGRAM = """
 import sys
-from propensity.config import leave
+from propensity.command import leave
 from propensity.ingest.build import prepare
 from propensity.ingest.source.table import Table
 from propensity.errors import PropensityError
