@@ -112,7 +112,7 @@ def foreign(scores: Sequence[Scores], cutoffs_data: Sequence[CutoffData]) -> lis
         if (day := str(market_stats.cutoff)) not in found:
             raise ConfigurationError(f"{scores[0].model} has no scores at {day}, only at {', '.join(found)}")
         made.append(aligned(found[day], features.log.customer_id[customer], features.offers.name))
-        if not np.any(made[-1].given):
+        if not np.any(made[-1].mask):
             raise DataError(f"{made[-1].model} at {day} scores none of the run's pairs; use its customer and offer ids")
     return made
 
@@ -160,7 +160,7 @@ def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dic
     all_labels = [labels(case.log, cutoff_data) for cutoff_data in case.cutoffs_data]
     answers, out = case.answers, case.out
     predictions = {
-        name: [Prediction(s.probability, s.revenue, s.given) for s in found] for name, found in answers.items()
+        name: [Prediction(s.probability, s.revenue, s.mask) for s in found] for name, found in answers.items()
     }
     settings = {"resamples": cfg.resamples, "seed": cfg.seed}
     metrics = compare(all_labels, predictions, reference=NETWORK, progress=say, **settings) | dict(more)
