@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from propensity.atomic import whole_file
-from propensity.config import entry
+from propensity.command import entry
 
 ROWS = ("auc", "average_precision", "lift")
 

@@ -1,9 +1,10 @@
-"""Trains a network: `python scripts/train.py --help`."""
+"""Trains a network: `propensity train --help`."""
 
-from propensity.config import TrainConfig, entry
+from propensity.command import entry
+from propensity.config import TrainConfig
 
 
-@entry("train")
+@entry("train", interrupted="the same command continues after the last whole epoch")
 def main(cfg: TrainConfig) -> None:
     from propensity.report.table import show_run
     from propensity.training.run import train

@@ -1,11 +1,12 @@
-"""Searches settings on the last label window before `data.end`: `python scripts/tune.py --help`."""
+"""Searches settings on the last label window before `data.end`: `propensity tune --help`."""
 
-from propensity.config import TuneConfig, entry
+from propensity.command import entry
+from propensity.config import TuneConfig
 
 
-@entry("tune")
+@entry("tune", interrupted="the same command continues after the last finished trial")
 def main(cfg: TuneConfig) -> None:
-    from propensity.config import composer
+    from propensity.command import composer
     from propensity.evaluation.tune import OWN, tune
     from propensity.report.table import say, show_trials
 

@@ -148,7 +148,7 @@ class EventLog:
         """Memory-maps a log; ConfigurationError if there is none, DataError if it is damaged."""
         folder = Path(folder)
         if not (folder / "meta.json").is_file():
-            raise ConfigurationError(f"no event log at {folder}; make one with scripts/prepare.py out={folder}")
+            raise ConfigurationError(f"no event log at {folder}; make one with propensity prepare out={folder}")
         try:
             meta = json.loads((folder / "meta.json").read_text())
             if meta["format"] != FORMAT:

@@ -68,11 +68,11 @@ def reproduce(cfg: ReproduceConfig, say: Say) -> Copy:
     judged = Path(cfg.run) / "metrics.json"
     if not judged.is_file():
         if not exact:
-            raise ConfigurationError(f"{cfg.run} was not judged; run scripts/evaluate.py run={cfg.run} first")
+            raise ConfigurationError(f"{cfg.run} was not judged; run propensity evaluate run={cfg.run} first")
         return Copy(found, around, sum(weight.numel() for weight in again.state_dict().values()))
     then = json.loads(judged.read_text())
     if "evaluation" not in then["run"]:
-        raise ConfigurationError(f"{judged} does not say how it was made; run scripts/evaluate.py run={cfg.run} again")
+        raise ConfigurationError(f"{judged} does not say how it was made; run propensity evaluate run={cfg.run} again")
     now = _metrics(trained, log, again, then)
     pairs = list(_numbers(_builtin(then["models"][NETWORK]), now))
     tolerance = 0.0 if exact else cfg.tolerance

@@ -95,12 +95,12 @@ def command(run: Mapping[str, Any]) -> str:
     """The command that trains a run again and compares, or repeats a backtest; empty where its folder is not known.
 
     >>> command({"config": {"out": "runs/demo"}, "end": "2017-10-16"})
-    'python scripts/reproduce.py run=runs/demo'
+    'propensity reproduce run=runs/demo'
     """
     out = (run.get("config") or {}).get("out")
     if not out:
         return ""
-    return f"python scripts/reproduce.py run={out}" if run.get("end") else f"python scripts/backtest.py out={out} ..."
+    return f"propensity reproduce run={out}" if run.get("end") else f"propensity backtest out={out} ..."
 
 
 def settings(config: Mapping[str, Any]) -> Iterator[str]:
