@@ -128,7 +128,7 @@ def test_score_gives_what_evaluate_gave(line: dict[str, Any], composed: Compose,
     assert shares is not None and before is not None and shares.channel == before.channel == ("store", "web")
     np.testing.assert_array_equal(shares.share, before.share)
     np.testing.assert_allclose(shares.share.sum(axis=1), 1.0, rtol=1e-6)
-    with pytest.raises(ConfigurationError, match="is where shares of channels go; give out another name"):
+    with pytest.raises(ConfigurationError, match="is the file of channel shares; give another name"):
         script("score").main(
             composed("score", f"run={line['run']}", f"cutoff={line['b']}", f"out={tmp_path / 'channels.parquet'}")
         )
@@ -143,7 +143,7 @@ def test_score_says_what_a_reader_should_know(
     sentences = {
         stale: "the log is stale: it ends on",
         early: "before the last training label",
-        "2031-01-01": "no offer has 3 buyers in the 91 days before 2031-01-01: all that sold are scored",
+        "2031-01-01": "no offer has 3 buyers in the 91 days before 2031-01-01: all offers with a sale are scored",
     }
     for day, sentence in sentences.items():
         script("score").main(composed("score", f"run={line['run']}", f"cutoff={day}", f"out={tmp_path / day}"))

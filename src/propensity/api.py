@@ -459,13 +459,13 @@ class Bundle:
 
     def score(self, cutoff: str, log: EventLog | str | Path | None = None) -> pl.DataFrame:
         """Scores as of `Model.score`."""
-        from propensity.serving.batch import Stream, score_bundle
+        from propensity.serving.batch import BatchConfig, score_bundle
 
         events = log if log is not None else self.data
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "scores"
             place = None if events is None else str(_folder(events))
-            score_bundle(self.folder, place, cutoff, out, Stream(None, None, None), LOGGER.info)
+            score_bundle(self.folder, place, cutoff, out, BatchConfig(None, None, None), LOGGER.info)
             return pl.read_parquet(out / "*.parquet")
 
 
