@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from propensity.atomic import whole_file
-from propensity.config import entry
+from propensity.config import CompareConfig, entry
 
 METRICS = ("auc", "average_precision", "lift")
 MIN_BUYERS = 10  # removed offers with fewer buyers in the horizon are not evaluated
@@ -32,7 +31,7 @@ def without_offers(log: Any, offers: Any, names: np.ndarray) -> Any:
     return replace(log, item=np.where(removed[log.item], -1, log.item).astype(np.int32))
 
 
-def evaluate_sample(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
+def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
     """Removes a random tenth of the offers, fits and evaluates.
 
     Returns model -> (offers, 1 + resamples, 3) of AUC, average precision and lift, and the number of customers.
@@ -69,7 +68,7 @@ def evaluate_sample(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray]
     features = Features(past, offers, training_set.vocabulary, task.feature)
     market_stats = MarketStatsBuilder(past, offers, task.horizon, task.market_stats).at(cutoff)
     cutoff_data = CutoffData(features, market_stats, past.purchasers(cutoff.day))
-    trees = LightGBM(launched=cfg.data.history_mask.launched, rows=600_000, n_estimators=200, amount_n_estimators=1)
+    trees = LightGBM(launched=task.history_mask.launched, rows=600_000, n_estimators=200, amount_n_estimators=1)
     trees.fit(training_set, cfg.seed)
     removed = np.flatnonzero(np.isin(offers.name, names))
     scores = {
@@ -126,7 +125,7 @@ def interval(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float
 
 
 @entry("compare")
-def main(cfg: DictConfig) -> None:
+def main(cfg: CompareConfig) -> None:
     samples, customers = zip(*(evaluate_sample(cfg, number) for number in cfg.seeds), strict=True)
     values = {name: np.concatenate([each[name] for each in samples]) for name in samples[0]}
     removed = f"{len(values['network'])} removed offers with {MIN_BUYERS} buyers or more in {len(cfg.seeds)} samples"
