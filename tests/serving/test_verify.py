@@ -159,7 +159,7 @@ def test_a_target_outside_the_data_layer_is_not_called(bundle: Path) -> None:
     config["weight"] = {"_target_": "os.system", "command": "true"}
     (bundle / "task.json").write_text(json.dumps(config))
     reseal(bundle)
-    with pytest.raises(IntegrityError, match="names os.system, which is not a class of the data layer; export again"):
+    with pytest.raises(IntegrityError, match="asks for os.system, which is not ours to call"):
         open_bundle(bundle)
 
 

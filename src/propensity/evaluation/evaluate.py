@@ -126,7 +126,7 @@ def chosen(cfg: Evaluation) -> dict[str, Baseline]:
     """The incumbents named in `cfg.baselines` (None: all), built."""
     names = list(cfg.baseline) if cfg.baselines is None else list(cfg.baselines)
     if unknown := [name for name in names if name not in cfg.baseline]:
-        raise ConfigurationError(f"no incumbent {unknown[0]!r}; baselines holds {', '.join(cfg.baseline)}")
+        raise ConfigurationError(f"no baseline {unknown[0]!r}; baselines holds {', '.join(cfg.baseline)}")
     return {name: instantiate(cfg.baseline[name], _convert_="all") for name in names}
 
 
