@@ -36,14 +36,14 @@ def run(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cfg = compose("train", overrides=[*SMALL, f"data.log={small_world['folder']}"])
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
-    found = []
+    scores = []
     for back in (60, 30):
         day = log.last_day + 1 - back
         who = log.customer_id[log.purchasers(day)]
         offers = tuple(rule.all(log).name[:6])
         chance = np.random.default_rng(back).beta(1, 4, (who.size, 6)).astype(np.float32)
-        found.append(Scores(who, offers, chance, chance * 10, to_date(day).isoformat(), "made up"))
-    save_scores(found, folder / "scores.parquet")
+        scores.append(Scores(who, offers, chance, chance * 10, to_date(day).isoformat(), "made up"))
+    save_scores(scores, folder / "scores.parquet")
     return folder
 
 
@@ -68,7 +68,7 @@ def test_every_decision_runs_without_a_log_where_it_can(
 ) -> None:
     (tmp_path / "scores.parquet").write_bytes((run / "scores.parquet").read_bytes())
     context = gather(str(tmp_path / "scores.parquet"), None, None, None, None, 1, lambda _: None)
-    assert context.past is None and len(context.earlier) == 1
+    assert context.history is None and len(context.earlier) == 1
     decision = instantiate(composed("decide", f"decision={option}", "scores=x", "out=y").decision, _convert_="all")
     if option in ("channel", "segment"):
         with pytest.raises(ConfigurationError, match="need the event log"):
@@ -77,18 +77,18 @@ def test_every_decision_runs_without_a_log_where_it_can(
     assert decision(context).table.height > 0
 
 
-def test_the_past_ends_at_the_send_date(run: Path, small_world: dict[str, Any]) -> None:
+def test_the_history_ends_at_the_cutoff(run: Path, small_world: dict[str, Any]) -> None:
     context = gather(f"{run}/scores.parquet", None, None, None, None, 1, lambda _: None)
-    past, log = context.past, small_world["log"]
-    assert past is not None and to_date(past.day).isoformat() == context.scores.cutoff
-    earlier = PurchaseHistory(log.before(past.day), past.rule, past.day, past.horizon)
+    history, log = context.history, small_world["log"]
+    assert history is not None and to_date(history.day).isoformat() == context.scores.cutoff
+    earlier = PurchaseHistory(log.before(history.day), history.offer_config, history.day, history.horizon)
     for column in ("recency", "spend_91"):
-        rows = past.rows(context.scores.customer), earlier.rows(context.scores.customer)
-        found, cut = (p.pairs(r, context.scores.offer, column) for p, r in zip((past, earlier), rows, strict=True))
-        np.testing.assert_array_equal(found, cut)
+        rows = history.rows(context.scores.customer), earlier.rows(context.scores.customer)
+        whole, cut = (p.pairs(r, context.scores.offer, column) for p, r in zip((history, earlier), rows, strict=True))
+        np.testing.assert_array_equal(whole, cut)
 
 
-def test_a_date_is_chosen_by_name(run: Path) -> None:
+def test_a_cutoff_is_chosen_by_its_date(run: Path) -> None:
     context = gather(f"{run}/scores.parquet", None, None, None, None, 1, lambda _: None)
     date = context.earlier[0].cutoff
     assert gather(f"{run}/scores.parquet", date, None, None, None, 1, lambda _: None).scores.cutoff == date
@@ -205,5 +205,5 @@ def test_pairs_that_the_scores_leave_out_are_worth_nothing(run: Path, tmp_path: 
     table.filter(pl.int_range(pl.len()) % 5 > 0).write_parquet(tmp_path / "scores.parquet")
     settings = f"scores={tmp_path}/scores.parquet", f"out={tmp_path}/answer", "decision.share=1.0"
     script("decide").main(composed("decide", "decision=audience", *settings))
-    found = pl.read_parquet(tmp_path / "answer" / "audience.parquet")
-    assert found["expected_revenue"].is_sorted(descending=True) and (found["expected_revenue"] == 0).any()
+    audience = pl.read_parquet(tmp_path / "answer" / "audience.parquet")
+    assert audience["expected_revenue"].is_sorted(descending=True) and (audience["expected_revenue"] == 0).any()

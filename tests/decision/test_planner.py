@@ -122,9 +122,9 @@ def test_on_a_network_the_plan_is_the_optimum_of_a_min_cost_flow(seed: int, leas
         assert plan.short.sum() > 0
         return
     assert not plan.short.any()
-    assert plan.gap < 1e-4
+    assert plan.optimality_gap < 1e-4
     assert plan.bound >= optimum - 1e-4
-    assert optimum * (1 - plan.gap) - 1e-4 <= plan.value <= optimum + 1e-4
+    assert optimum * (1 - plan.optimality_gap) - 1e-4 <= plan.value <= optimum + 1e-4
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -144,7 +144,7 @@ def test_capacities_budgets_clashes_and_promises_are_kept_and_the_bound_holds(se
     check_rules(problem, plan)
     best = best_of_all(problem)
     assert plan.value <= best + 1e-6 and plan.bound >= best - 1e-6
-    assert plan.value >= plan.bound * (1 - plan.gap) - 1e-9
+    assert plan.value >= plan.bound * (1 - plan.optimality_gap) - 1e-9
 
 
 def best_of_all(problem: Problem) -> float:
@@ -173,7 +173,7 @@ def test_a_larger_plan_keeps_every_rule_and_says_how_good_it_is(rolling: bool) -
     problem = with_rows(problem, pairs, np.array([900.0, 3000.0]))
     plan = solve(problem)
     check_rules(problem, plan)
-    assert 0 <= plan.gap < (1e-2 if rolling else 1e-4)
+    assert 0 <= plan.optimality_gap < (1e-2 if rolling else 1e-4)
 
 
 def test_any_prices_bound_any_plan() -> None:
@@ -209,4 +209,4 @@ def test_equal_values_everywhere_still_give_a_full_plan() -> None:
     problem = problem._replace(value=np.ones_like(problem.value))
     plan = solve(problem)
     check_rules(problem, plan)
-    assert plan.gap < 1e-9
+    assert plan.optimality_gap < 1e-9
