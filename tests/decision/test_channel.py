@@ -32,14 +32,14 @@ def test_shares_are_the_customers_counts_shrunk_towards_the_offers(known: Decisi
     seen = (log.kind == 0) & (log.day < history.day) & (log.day >= history.day - 364) & (log.channel >= 0)
     category = np.array(log.items["category"].to_list(), dtype=object)[log.item]
     owner = np.repeat(np.arange(len(log)), np.diff(log.offsets))
-    everybody = np.bincount(log.channel[seen], minlength=2) / seen.sum()
+    total = np.bincount(log.channel[seen], minlength=2) / seen.sum()
     for m, offer in enumerate(OFFERS):
         sold = np.bincount(log.channel[seen & (category == offer)], minlength=2)
-        usual = (sold + 50 * everybody) / (sold.sum() + 50)
+        prior = (sold + 50 * total) / (sold.sum() + 50)
         for n in range(0, known.scores.customer.size, 9):
             row = history.rows(known.scores.customer[n : n + 1])[0]
             own = np.bincount(log.channel[seen & (owner == row)], minlength=2)
-            np.testing.assert_allclose(share[n, m], (own + 5 * usual) / (own.sum() + 5))
+            np.testing.assert_allclose(share[n, m], (own + 5 * prior) / (own.sum() + 5))
 
 
 def test_the_best_channel_earns_most_after_its_cost(known: DecisionContext) -> None:

@@ -1,4 +1,4 @@
-"""The script: scores in, a folder out, whole or not at all; what was read beside the scores, and what was wrong."""
+"""The script: from scores to a folder, all of it or none; files beside the scores, and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPTIONS = sorted(path.stem for path in (conf_folder() / "decision").glob("*.yaml
 
 @pytest.fixture(scope="module")
 def run(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an evaluated run leaves, with made-up scores of two dates."""
+    """The folder of an evaluated run, with synthetic scores of two cutoffs."""
     from hydra import compose, initialize_config_dir
 
     folder = tmp_path_factory.mktemp("run")
@@ -51,8 +51,8 @@ def run(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 def test_every_decision_runs_with_scores_and_out_alone(
     option: str, run: Path, composed: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "answer"
-    for _ in range(2):  # an answer takes the place of an answer
+    out = tmp_path / "result"
+    for _ in range(2):  # a result replaces an earlier one
         script("decide").main(composed("decide", f"decision={option}", f"scores={run}/scores.parquet", f"out={out}"))
     names = {path.name for path in out.iterdir()}
     assert {"summary.json", f"{option}.parquet", f"{option}.png"} <= names
@@ -147,7 +147,7 @@ def test_scores_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         gather(str(tmp_path / "s.parquet"), None, None, None, None, 1, lambda _: None)
 
 
-def test_an_answer_takes_no_other_place(run: Path, composed: Compose, tmp_path: Path) -> None:
+def test_a_result_replaces_nothing_but_a_result(run: Path, composed: Compose, tmp_path: Path) -> None:
     decide = script("decide").main
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(ConfigurationError, match="holds something else than a decision; give another folder"):
@@ -157,18 +157,18 @@ def test_an_answer_takes_no_other_place(run: Path, composed: Compose, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_configuration_that_is_not_ours_is_not_called(tmp_path: Path) -> None:
+def test_a_configuration_of_other_classes_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     for target in ("os.system", "propensity.data.event_log.whole_folder", "propensity.data.nowhere.Nothing"):
         config.write_text(f"data:\n  _target_: {target}\n")
-        with pytest.raises(IntegrityError, match=f"asks for {target}, which is not ours to call"):
+        with pytest.raises(IntegrityError, match=f"asks for {target}, which is not a class of the data layer"):
             purchase_history_of(config, None, "2024-03-04", lambda _: None)
     config.write_text("nothing: here\n")
     with pytest.raises(DataError, match="is no configuration of a run"):
         purchase_history_of(config, None, "2024-03-04", lambda _: None)
 
 
-def test_a_log_that_is_gone_is_said(run: Path, tmp_path: Path) -> None:
+def test_a_missing_log_is_reported(run: Path, tmp_path: Path) -> None:
     heard: list[str] = []
     text = (run / "config.yaml").read_text()
     config = OmegaConf.create(text)
@@ -196,14 +196,14 @@ def test_a_setting_of_the_wrong_kind_is_one_sentence(
     option, changed = settings
     with pytest.raises(ConfigurationError, match=words):
         script("decide").main(
-            composed("decide", f"decision={option}", changed, f"scores={run}/scores.parquet", f"out={tmp_path}/answer")
+            composed("decide", f"decision={option}", changed, f"scores={run}/scores.parquet", f"out={tmp_path}/result")
         )
 
 
 def test_pairs_that_the_scores_leave_out_are_worth_nothing(run: Path, tmp_path: Path, composed: Compose) -> None:
     table = pl.read_parquet(run / "scores.parquet")
     table.filter(pl.int_range(pl.len()) % 5 > 0).write_parquet(tmp_path / "scores.parquet")
-    settings = f"scores={tmp_path}/scores.parquet", f"out={tmp_path}/answer", "decision.share=1.0"
+    settings = f"scores={tmp_path}/scores.parquet", f"out={tmp_path}/result", "decision.share=1.0"
     script("decide").main(composed("decide", "decision=audience", *settings))
-    audience = pl.read_parquet(tmp_path / "answer" / "audience.parquet")
+    audience = pl.read_parquet(tmp_path / "result" / "audience.parquet")
     assert audience["expected_revenue"].is_sorted(descending=True) and (audience["expected_revenue"] == 0).any()

@@ -1,4 +1,4 @@
-"""Journeys: the best sequence of messages for each customer, held against the fixed list and against all sequences."""
+"""Journeys: the best sequence of messages for each customer, compared with all sequences and with the fixed list."""
 
 from __future__ import annotations
 

@@ -49,10 +49,10 @@ def test_rank_correlation_is_spearmans() -> None:
 
 
 def test_similar_offers_are_neighbours() -> None:
-    alike = np.full((6, 6), 0.1)
+    similarity = np.full((6, 6), 0.1)
     for group in ((0, 3), (1, 4), (2, 5)):
-        alike[np.ix_(group, group)] = 0.8
-    tree = linkage(alike)
+        similarity[np.ix_(group, group)] = 0.8
+    tree = linkage(similarity)
     place = {leaf: k for k, leaf in enumerate(tree.order.tolist())}
     assert all(abs(place[a] - place[b]) == 1 for a, b in ((0, 3), (1, 4), (2, 5)))
     assert len(set(tree.group.tolist())) == 3 and tree.group[0] == tree.group[3]

@@ -1,4 +1,4 @@
-"""The planner: every rule is kept, its bound is one, and on networks it finds the optimum of a min-cost flow."""
+"""The planner: plans keep every limit, the bound is valid, and plans on networks are the optimum of a min-cost flow."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def check_rules(problem: Problem, plan: Plan) -> None:
             assert np.isfinite(gain)
             money += gain
             load[s] += 1
-    held = problem.limits.coefficient @ load
-    assert (held <= problem.limits.most + 1e-6).all()
+    usage = problem.limits.coefficient @ load
+    assert (usage <= problem.limits.most + 1e-6).all()
     np.testing.assert_allclose(plan.load, load)
-    np.testing.assert_allclose(plan.short, np.maximum(problem.limits.least - held, 0))
+    np.testing.assert_allclose(plan.short, np.maximum(problem.limits.least - usage, 0))
     assert plan.value == pytest.approx(money, rel=1e-9, abs=1e-9)
 
 
@@ -105,11 +105,11 @@ def flow_optimum(problem: Problem) -> float | None:
     flow.set_node_supply(source, total)
     flow.set_node_supply(sink, -total)
     assert flow.solve() == flow.OPTIMAL
-    met = int(problem.limits.least.sum())
+    satisfied = int(problem.limits.least.sum())
     value = -flow.optimal_cost()
-    if value < met * needed - needed // 2:
+    if value < satisfied * needed - needed // 2:
         return None
-    return (value - met * needed) / scale
+    return (value - satisfied * needed) / scale
 
 
 @pytest.mark.parametrize("least", [0.0, 0.9])

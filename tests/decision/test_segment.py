@@ -43,7 +43,7 @@ def test_one_pass_assigns_sums_and_measures_as_defined(k: int) -> None:
 
 def test_inertia_never_rises_with_k_and_true_clouds_are_found() -> None:
     row, own = clouds(3)
-    fits = fit_all(row, most=8, restarts=10, seed=1)
+    fits = fit_all(row, max_k=8, restarts=10, seed=1)
     inertia = np.array([fit.inertia for fit in fits])
     assert (np.diff(inertia) <= 1e-6 * inertia[0]).all()
     assert knee(inertia) == 4
@@ -56,7 +56,7 @@ def test_an_iteration_never_raises_inertia_and_equal_rows_are_no_trouble() -> No
     start = plus_plus(row, 6, np.random.default_rng(0))
     steps = [lloyd(row, start, steps)[2] for steps in range(1, 8)]
     assert all(after <= before * (1 + 1e-6) for before, after in zip(steps, steps[1:], strict=False))
-    same = fit_all(np.ones((40, 3), np.float32), most=3, restarts=10, seed=0)
+    same = fit_all(np.ones((40, 3), np.float32), max_k=3, restarts=10, seed=0)
     assert [fit.inertia for fit in same] == [0.0, 0.0, 0.0]
 
 

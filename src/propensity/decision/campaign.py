@@ -103,21 +103,21 @@ def clash(request: Request, plan: Plan, plan_limits: PlanLimits) -> str:
     """The limits that leave no plan, and the campaigns that compete for the contacts of one below its least."""
     problem, slots = request.problem, request.problem.cost.size
     loss, who = np.full((slots + 1, slots + 1), np.inf), np.full((slots + 1, slots + 1), -1)
-    everybody = np.arange(problem.value.shape[0])
-    exchanges(problem.value, problem.used, problem.calendar, problem.cost, plan.picks, loss, who, everybody)
+    customers = np.arange(problem.value.shape[0])
+    exchanges(problem.value, problem.used, problem.calendar, problem.cost, plan.picks, loss, who, customers)
     reached = (problem.limits.coefficient[plan.short > 0] > 0).any(axis=0)
     for _ in range(slots):
         reached = reached | (np.isfinite(loss[:-1, :-1]) & reached).any(axis=1)
     columns = np.unique(problem.calendar.campaign[reached])
     competing = [request.campaigns[c] for c in columns if problem.limits.least[c] > 0]
-    held = problem.limits.coefficient @ plan.load
-    required, placed = sum(problem.limits.least[c] for c in columns), sum(held[c] for c in columns)
+    usage = problem.limits.coefficient @ plan.load
+    required, placed = sum(problem.limits.least[c] for c in columns), sum(usage[c] for c in columns)
     people = int(np.isfinite(problem.value[:, columns]).any(axis=1).sum())
     kind = "any 7 days" if plan_limits.rolling else "a calendar week"
     full = [
         name
         for r, name in enumerate(request.limit_name)
-        if r >= len(request.campaigns) and held[r] >= problem.limits.most[r] - 1
+        if r >= len(request.campaigns) and usage[r] >= problem.limits.most[r] - 1
     ]
     binding = [
         f"at most {plan_limits.day} a day and {plan_limits.week} in {kind}",
@@ -136,7 +136,7 @@ def clash(request: Request, plan: Plan, plan_limits: PlanLimits) -> str:
 def price_list(request: Request, plan: Plan, seed: int, check: bool) -> pl.DataFrame:
     """Value of one unit more of each limit and cap: the shadow price and, where `check`, the gain of a new plan."""
     problem, rows = request.problem, []
-    held = problem.limits.coefficient @ plan.load
+    usage = problem.limits.coefficient @ plan.load
     check = check and problem.value.shape[0] * problem.cost.size <= CHECKED
     for r, name in enumerate(request.limit_name):
         side = "most" if plan.price[r] >= 0 else "least"
@@ -144,7 +144,7 @@ def price_list(request: Request, plan: Plan, seed: int, check: bool) -> pl.DataF
         again = None
         if check and abs(plan.price[r]) > 1e-9:
             again = resolved(problem, plan, r, side, seed)
-        rows.append((name, side, size, held[r], plan.price[r], again))
+        rows.append((name, side, size, usage[r], plan.price[r], again))
     for cap, field_name in (("contacts a day", "day_cap"), ("contacts in a week", "week_cap")):
         wider = problem._replace(
             calendar=problem.calendar._replace(**{field_name: getattr(problem.calendar, field_name) + 1})

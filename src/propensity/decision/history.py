@@ -159,8 +159,8 @@ def purchase_history_of(
     except (OmegaConfBaseException, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{config} is no configuration of a run ({type(error).__name__}); train again") from None
     for target in targets(data):
-        if not ours(target):
-            raise IntegrityError(f"{config} asks for {target}, which is not ours to call; train again")
+        if not trusted(target):
+            raise IntegrityError(f"{config} asks for {target}, which is not a class of the data layer; train again")
     task = instantiate(data, _convert_="all")
     folder = log or task.log or task.default_log
     if log is None and not (Path(folder) / "meta.json").is_file():
@@ -177,10 +177,10 @@ def targets(config: Any) -> Iterator[str]:
         yield from targets(value)
 
 
-def ours(target: str) -> bool:
+def trusted(target: str) -> bool:
     """Whether a target is a class of the data layer itself, and not something that a module of it imports."""
     try:
-        found = get_object(target) if target.startswith(HOME) else None
+        value = get_object(target) if target.startswith(HOME) else None
     except (ImportError, AttributeError, ValueError):
         return False
-    return isinstance(found, type) and f"{found.__module__}.".startswith(HOME)
+    return isinstance(value, type) and f"{value.__module__}.".startswith(HOME)

@@ -121,8 +121,8 @@ class Overlap:
         if self.offers is not None:
             return context.offer(self.offers[0]), context.offer(self.offers[1])
         top = strong[:10]
-        alike = common[np.ix_(top, top)] - 2 * np.eye(top.size)
-        a, b = divmod(int(alike.argmax()), top.size)
+        pairs = common[np.ix_(top, top)] - 2 * np.eye(top.size)
+        a, b = divmod(int(pairs.argmax()), top.size)
         return int(top[a]), int(top[b])
 
     def pairs(

@@ -124,7 +124,7 @@ def seasonality(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def item_masks(items: pl.DataFrame, shares: Mapping[str, str] | None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Masks (I,) of items by column of the share, and the labels of those that were found automatically."""
+    """Masks (I,) of items by column of the share, and the labels of the automatic ones."""
     if shares is not None:
         return {f"{n}_share": rows_where(items, rule, f"decision.shares.{n}") for n, rule in shares.items()}, {}
     masks, labels = {}, {}

@@ -128,10 +128,10 @@ class Segment:
             if context.customers is None:
                 raise ConfigurationError("segments need the event log or a table of customers; give log= or customers=")
             return CustomerTable(np.empty(0, np.int64), context.customers, {}), None
-        everybody = customer_table(context.history, self.shares)
-        scored = np.isin(everybody.table["customer_id"].to_numpy(), context.scores.customer)
-        table = everybody.table.filter(pl.Series(scored))
-        return everybody._replace(row=everybody.row[scored], table=table), everybody.row[scored]
+        known = customer_table(context.history, self.shares)
+        scored = np.isin(known.table["customer_id"].to_numpy(), context.scores.customer)
+        table = known.table.filter(pl.Series(scored))
+        return known._replace(row=known.row[scored], table=table), known.row[scored]
 
     def no_migration(self, context: DecisionContext) -> str:
         """Why there is no migration."""

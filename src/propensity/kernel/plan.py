@@ -1,8 +1,8 @@
 """Passes over all customers of a campaign plan: demand at prices, serving in order, moves and exchanges.
 
-N customers, C campaigns, S slots, R rows of limits, P the most contacts of a customer. A plan is picks (N, P) int16,
+N customers, C campaigns, S slots, R limits, P the most contacts of a customer. A plan is picks (N, P) int16,
 -1 after the last; value (N, C) is -inf where a customer is not eligible. `used` (N or 1, EDGE+D+EDGE) uint8 counts
-promised contacts; one row stands for everybody.
+promised contacts; one row stands for all customers.
 """
 
 from __future__ import annotations
@@ -128,14 +128,14 @@ def couple(calendar: Calendar, workspace: Workspace, bandwidth: np.ndarray, slop
                 continue
             following, next_slot = top[d, take], slot[d, take]
             if take > 0:
-                held, held_slot = top[d, take - 1], slot[d, take - 1]
-                least = min(least, held - max(following, high, 0.0))
+                taken, taken_slot = top[d, take - 1], slot[d, take - 1]
+                least = min(least, taken - max(following, high, 0.0))
                 if following <= 0.0 and high <= 0.0:
-                    add_pair(slope, held_slot, nobody, held, bandwidth)
-                elif high >= following and held_slot != low_slot:
-                    add_pair(slope, held_slot, high_slot, held - high, bandwidth)
+                    add_pair(slope, taken_slot, nobody, taken, bandwidth)
+                elif high >= following and taken_slot != low_slot:
+                    add_pair(slope, taken_slot, high_slot, taken - high, bandwidth)
                 if take == room and following > -np.inf:
-                    add_pair(slope, next_slot, held_slot, held - following, bandwidth)
+                    add_pair(slope, next_slot, taken_slot, taken - following, bandwidth)
             if take < room and following > -np.inf:
                 if high <= 0.0:
                     add_pair(slope, next_slot, nobody, -following, bandwidth)
@@ -163,20 +163,20 @@ def add_pair(slope: np.ndarray, a: int, b: int, margin: float, bandwidth: np.nda
 
 
 @njit(cache=True, nogil=True)
-def has_room(limits: Limits, held: np.ndarray, s: int) -> bool:
-    """Whether every limit allows one more contact in slot s, at the present use held (R,)."""
-    for r in range(held.size):
+def has_room(limits: Limits, usage: np.ndarray, s: int) -> bool:
+    """Whether every limit allows one more contact in slot s, at usage (R,)."""
+    for r in range(usage.size):
         a = limits.coefficient[r, s]
-        if a > 0.0 and held[r] + a > limits.most[r] * (1 + 1e-12) + 1e-9:
+        if a > 0.0 and usage[r] + a > limits.most[r] * (1 + 1e-12) + 1e-9:
             return False
     return True
 
 
 @njit(cache=True, nogil=True)
-def hold(limits: Limits, held: np.ndarray, s: int, sign: float) -> None:
-    """Adds (sign 1) or removes (-1) a contact in slot s to the use of the limits."""
-    for r in range(held.size):
-        held[r] += sign * limits.coefficient[r, s]
+def add_usage(limits: Limits, usage: np.ndarray, s: int, sign: float) -> None:
+    """Adds (sign 1) or removes (-1) a contact in slot s to usage (R,)."""
+    for r in range(usage.size):
+        usage[r] += sign * limits.coefficient[r, s]
 
 
 @njit(cache=True, nogil=True)
@@ -188,18 +188,18 @@ def serve(
     price: np.ndarray,
     order: np.ndarray,
     picks: np.ndarray,
-    held: np.ndarray,
+    usage: np.ndarray,
     tie_break: float,
 ) -> None:
     """In `order`, each customer takes the best set at `price` (S,) among the slots that still have capacity.
 
-    Fills picks (N, P); adds the contacts to the use of the limits, held (R,).
+    Fills picks (N, P); adds the contacts to usage (R,).
     """
     workspace = make_workspace(calendar)
     own = np.empty(calendar.campaign.size, np.int64)
     closed = np.zeros(calendar.campaign.size, np.bool_)
     for s in range(closed.size):
-        closed[s] = not has_room(limits, held, s)
+        closed[s] = not has_room(limits, usage, s)
     for i in range(order.size):
         n = order[i]
         price_slots(calendar, value[n], price, workspace, tie_break, n)
@@ -209,13 +209,13 @@ def serve(
             count, _ = choose(calendar, own_row(used, n), 0.0, workspace, own)
             again = False
             for k in range(count):
-                if not has_room(limits, held, own[k]):
+                if not has_room(limits, usage, own[k]):
                     closed[own[k]] = workspace.banned[own[k]] = True
                     again = True
                     for j in range(k):
-                        hold(limits, held, own[j], -1.0)
+                        add_usage(limits, usage, own[j], -1.0)
                     break
-                hold(limits, held, own[k], 1.0)
+                add_usage(limits, usage, own[k], 1.0)
         picks[n, :] = -1
         for k in range(count):
             picks[n, k] = own[k]
@@ -229,17 +229,17 @@ def take_in_order(
     calendar: Calendar,
     limits: Limits,
     picks: np.ndarray,
-    held: np.ndarray,
+    usage: np.ndarray,
 ) -> None:
     """Contacts (n,) in order, each made where caps and limits still allow it."""
     day = day_of(calendar)
     for i in range(customer.size):
         n, s = customer[i], slot[i]
         count = picks_of(picks[n])
-        room = count < picks.shape[1] and has_room(limits, held, s)
+        room = count < picks.shape[1] and has_room(limits, usage, s)
         if room and fits(calendar, own_row(used, n), picks[n], count, -1, s, day):
             picks[n, count] = s
-            hold(limits, held, s, 1.0)
+            add_usage(limits, usage, s, 1.0)
 
 
 @njit(cache=True, nogil=True)
@@ -287,7 +287,7 @@ def best_moves(
     near : float
         Money that a move into a slot which is not needed may lose at prices.
     move : np.ndarray
-        (N, 2) filled with the position given up (-1: none) and the slot.
+        (N, 2) filled with the position dropped (-1: none) and the slot.
     gain : np.ndarray
         (N,) filled with the gain at prices; -inf where no move improves the plan in money or fills a needed slot.
     """
@@ -325,47 +325,47 @@ def apply_moves(
     limits: Limits,
     needed: np.ndarray,
     picks: np.ndarray,
-    held: np.ndarray,
+    usage: np.ndarray,
 ) -> int:
     """Makes the moves of the customers in `order` where the limits allow them; returns their number.
 
-    A move into a needed slot is made only while one of its rows is below its least.
+    A move into a needed slot is made only while one of its limits is below its least.
     """
     count = 0
     for i in range(order.size):
         n = order[i]
         k, s = move[n, 0], move[n, 1]
-        if needed[s] and not lacks(limits, held, s):
+        if needed[s] and not lacks(limits, usage, s):
             continue
         if k >= 0:
-            if not can_give(limits, held, picks[n, k], s):
+            if not can_give(limits, usage, picks[n, k], s):
                 continue
-            hold(limits, held, picks[n, k], -1.0)
-        if not has_room(limits, held, s):
+            add_usage(limits, usage, picks[n, k], -1.0)
+        if not has_room(limits, usage, s):
             if k >= 0:
-                hold(limits, held, picks[n, k], 1.0)
+                add_usage(limits, usage, picks[n, k], 1.0)
             continue
-        hold(limits, held, s, 1.0)
+        add_usage(limits, usage, s, 1.0)
         picks[n, k if k >= 0 else picks_of(picks[n])] = s
         count += 1
     return count
 
 
 @njit(cache=True, nogil=True)
-def lacks(limits: Limits, held: np.ndarray, s: int) -> bool:
+def lacks(limits: Limits, usage: np.ndarray, s: int) -> bool:
     """Whether a limit on slot s is below its least."""
     short = False
-    for r in range(held.size):
-        short = short or (limits.coefficient[r, s] > 0.0 and held[r] < limits.least[r] - 1e-9)
+    for r in range(usage.size):
+        short = short or (limits.coefficient[r, s] > 0.0 and usage[r] < limits.least[r] - 1e-9)
     return short
 
 
 @njit(cache=True, nogil=True)
-def can_give(limits: Limits, held: np.ndarray, s: int, into: int) -> bool:
+def can_give(limits: Limits, usage: np.ndarray, s: int, into: int) -> bool:
     """Whether slot s can lose a contact to slot `into` without a limit falling below its least."""
-    for r in range(held.size):
+    for r in range(usage.size):
         a = limits.coefficient[r, s] - (limits.coefficient[r, into] if into >= 0 else 0.0)
-        if a > 0.0 and held[r] - a < limits.least[r] - 1e-9:
+        if a > 0.0 and usage[r] - a < limits.least[r] - 1e-9:
             return False
     return True
 

@@ -72,9 +72,9 @@ def obeying(problem: Problem, row: np.ndarray, slot: np.ndarray) -> Heuristic:
 def obeying_picks(problem: Problem, row: np.ndarray, slot: np.ndarray) -> np.ndarray:
     """Picks (N, P) of the contacts in order, each made where caps and limits still allow it."""
     picks = np.full((problem.value.shape[0], max(problem.most_contacts, 1)), -1, np.int16)
-    held = np.zeros(problem.limits.most.size)
+    usage = np.zeros(problem.limits.most.size)
     arguments = row.astype(np.int64), slot.astype(np.int64), problem.used, problem.calendar, problem.limits
-    take_in_order(*arguments, picks, held)
+    take_in_order(*arguments, picks, usage)
     return picks
 
 
@@ -83,8 +83,8 @@ def of_picks(name: str, problem: Problem, picks: np.ndarray) -> Heuristic:
     row, place = np.nonzero(picks >= 0)
     slot = picks[row, place].astype(np.int64)
     value = problem.value[row, problem.calendar.campaign[slot]] * problem.calendar.weight[slot] - problem.cost[slot]
-    held = problem.limits.coefficient @ np.bincount(slot, minlength=problem.cost.size)
-    short = float(np.maximum(problem.limits.least - held, 0.0).sum())
+    usage = problem.limits.coefficient @ np.bincount(slot, minlength=problem.cost.size)
+    short = float(np.maximum(problem.limits.least - usage, 0.0).sum())
     return Heuristic(name, float(value.sum(dtype=np.float64)), slot.size, 0, short)
 
 
@@ -172,7 +172,7 @@ def pin(request: Request, customer: np.ndarray) -> Pinned:
     """
     problem = request.problem
     picks = np.full((problem.value.shape[0], max(problem.most_contacts, 1)), -1, np.int16)
-    held, order = np.zeros(problem.limits.most.size), tie_break(customer)
+    usage, order = np.zeros(problem.limits.most.size), tie_break(customer)
     chosen = sorted((c.priority or 0, k) for k, c in enumerate(request.campaigns) if c.pinned)
     for place, (_, k) in enumerate(chosen):
         slots, campaign = np.flatnonzero(problem.calendar.campaign == k), request.campaigns[k]
@@ -185,17 +185,17 @@ def pin(request: Request, customer: np.ndarray) -> Pinned:
         else:
             ranked = ranked[: int(earns.sum())]
         row, slot = np.repeat(ranked, slots.size), np.tile(slots, ranked.size)
-        take_in_order(row, slot, problem.used, problem.calendar, limits, picks, held)
-        if held[k] < campaign.least:
+        take_in_order(row, slot, problem.used, problem.calendar, limits, picks, usage)
+        if usage[k] < campaign.least:
             before = " and ".join([*(request.campaigns[j].name for _, j in chosen[:place]), "the caps"])
             raise InfeasibleError(
                 f"pinned campaign {campaign.name} requires at least {campaign.least} customers and {before} leave it "
-                f"{held[k]:.0f}; lower its least or unpin another"
+                f"{usage[k]:.0f}; lower its least or unpin another"
             )
-    return Pinned(without(request, picks, held, {k for _, k in chosen}), picks, of_picks("", problem, picks).value)
+    return Pinned(without(request, picks, usage, {k for _, k in chosen}), picks, of_picks("", problem, picks).value)
 
 
-def without(request: Request, picks: np.ndarray, held: np.ndarray, columns: set[int]) -> Request:
+def without(request: Request, picks: np.ndarray, usage: np.ndarray, columns: set[int]) -> Request:
     """The request that remains beside `picks`."""
     problem = request.problem
     if not columns:
@@ -208,7 +208,7 @@ def without(request: Request, picks: np.ndarray, held: np.ndarray, columns: set[
         for n, s in zip(row, slot, strict=True):
             value[n, problem.calendar.campaign[problem.calendar.clash[s]]] = -np.inf
     value[:, sorted(columns)] = -np.inf
-    least, most = np.maximum(problem.limits.least - held, 0.0), np.maximum(problem.limits.most - held, 0.0)
+    least, most = np.maximum(problem.limits.least - usage, 0.0), np.maximum(problem.limits.most - usage, 0.0)
     least[sorted(columns)] = most[sorted(columns)] = 0.0
     left = problem._replace(
         value=value, used=np.minimum(used, 255).astype(np.uint8), limits=problem.limits._replace(least=least, most=most)

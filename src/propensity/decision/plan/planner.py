@@ -17,12 +17,12 @@ import numpy as np
 from propensity.kernel.contact_cap import EDGE, Calendar
 from propensity.kernel.plan import (
     Limits,
+    add_usage,
     apply_moves,
     best_moves,
     cheapest_cycle,
     demand,
     exchanges,
-    hold,
     serve,
 )
 
@@ -172,9 +172,9 @@ def solve(problem: Problem, seed: int = 17, price: np.ndarray | None = None) -> 
     perturbed = problem._replace(tie_break=ties[-1])
     demanded = Demand(np.full((people, problem.most_contacts), -1, np.int16), np.empty(people), np.empty(0))
     point = settle(perturbed, price, TOLERANCE, reach, demanded)
-    picks, held = serve_all(perturbed, point, demanded)
+    picks, usage = serve_all(perturbed, point, demanded)
     enough = FINE if picks.size * problem.cost.size <= SMALL else CLOSE
-    fill(perturbed, point, picks, held)
+    fill(perturbed, point, picks, usage)
     if perturbed.tie_break:
         point = evaluate(problem, point.price, FINE)
     plan = plan_of(problem, picks, point)
@@ -232,8 +232,8 @@ def rent(limits: Limits, price: np.ndarray) -> float:
 
 def excess(limits: Limits, price: np.ndarray, load: np.ndarray) -> np.ndarray:
     """(R,) demand minus the side of each limit that its price belongs to; 0 where the price may stay 0."""
-    held = limits.coefficient @ load
-    over, under = held - limits.most, held - limits.least
+    usage = limits.coefficient @ load
+    over, under = usage - limits.most, usage - limits.least
     free = np.where(over > 0, over, np.where(under < 0, under, 0.0))
     return np.where(price > 0, over, np.where(price < 0, under, free))
 
@@ -325,16 +325,16 @@ def newton(point: Point, excess_demand: np.ndarray, radius: np.ndarray) -> np.nd
 
 
 def serve_all(problem: Problem, point: Point, demanded: Demand) -> tuple[np.ndarray, np.ndarray]:
-    """Picks (N, P) and use of the limits (R,): all choices, but where a limit is exceeded, customers with the smallest
-    regret choose last."""
+    """Picks (N, P) and usage of the limits (R,): all choices, but customers with the smallest regret
+    choose last where a limit is exceeded."""
     slots, people, limits = problem.cost.size, problem.value.shape[0], problem.limits
     if demanded.price is not point.price:  # the last trial was rejected
         evaluate(problem, point.price, FINE, demanded)
     picks, regret, load = demanded.picks, demanded.regret, point.load
-    prices, held = slot_prices(problem, point.price), limits.coefficient @ point.load
-    if not (held > limits.most).any():
-        return picks, held
-    last = min(people, max(1000, 20 * int(np.ceil((held - limits.most).max()))))
+    prices, usage = slot_prices(problem, point.price), limits.coefficient @ point.load
+    if not (usage > limits.most).any():
+        return picks, usage
+    last = min(people, max(1000, 20 * int(np.ceil((usage - limits.most).max()))))
     while True:
         late = np.argpartition(regret, last - 1)[:last]
         released = picks[late][picks[late] >= 0].astype(np.int64)
@@ -347,8 +347,8 @@ def serve_all(problem: Problem, point: Point, demanded: Demand) -> tuple[np.ndar
     return picks, rest
 
 
-def fill(problem: Problem, point: Point, picks: np.ndarray, held: np.ndarray) -> None:
-    """Moves customers into slots with free capacity at a price, or below their least; changes picks and held in place.
+def fill(problem: Problem, point: Point, picks: np.ndarray, usage: np.ndarray) -> None:
+    """Moves customers into slots with free capacity at a price, or below their least; changes picks and usage in place.
 
     Stops when the free capacity is worth next to nothing at its price.
     """
@@ -356,12 +356,12 @@ def fill(problem: Problem, point: Point, picks: np.ndarray, held: np.ndarray) ->
     limits, people = problem.limits, problem.value.shape[0]
     move, gain, near = np.empty((people, 2), np.int64), np.empty(people), NEAR * typical(problem.value)
     for _ in range(ROUNDS):
-        needed = slots_of(limits, held < limits.least - 1e-9)
-        idle_rent = np.where(price > 0, price * (limits.most - held), 0.0)
+        needed = slots_of(limits, usage < limits.least - 1e-9)
+        idle_rent = np.where(price > 0, price * (limits.most - usage), 0.0)
         if not needed.any() and idle_rent.sum() <= NEGLIGIBLE * abs(point.bound):
             return
-        idle = slots_of(limits, (price > 0) & (held < limits.most - 0.5))
-        wanted = (needed | idle) & ~slots_of(limits, held + 1e-9 >= limits.most)
+        idle = slots_of(limits, (price > 0) & (usage < limits.most - 0.5))
+        wanted = (needed | idle) & ~slots_of(limits, usage + 1e-9 >= limits.most)
         if not wanted.any():
             return
         releasable = ~needed
@@ -369,7 +369,7 @@ def fill(problem: Problem, point: Point, picks: np.ndarray, held: np.ndarray) ->
         best_moves(*arguments, wanted, needed, releasable, near, picks, move, gain)
         order = np.flatnonzero(gain > -np.inf)
         order = order[np.argsort(-gain[order], kind="stable")]
-        if not apply_moves(order, move, limits, needed, picks, held):
+        if not apply_moves(order, move, limits, needed, picks, usage):
             return
 
 
@@ -396,16 +396,16 @@ def polish(problem: Problem, plan: Plan) -> Plan:
     slots, people = problem.cost.size, problem.value.shape[0]
     sweeps = int(min(WORK / (people * slots * max(plan.picks.shape[1], 1)), 4000))
     limits, load = problem.limits, plan.load.copy()
-    held = limits.coefficient @ load
+    usage = limits.coefficient @ load
     slack = FINE * typical(problem.value)
-    everybody = np.arange(people)
+    customers = np.arange(people)
     for _ in range(sweeps):
         loss, who = np.full((slots + 1, slots + 1), np.inf), np.full((slots + 1, slots + 1), -1)
         exchanges(
             *(problem.value, problem.used, problem.calendar, problem.cost, plan.picks),
-            *(loss, who, everybody),
+            *(loss, who, customers),
         )
-        count, distance = exchange_all(problem, plan.picks, loss, who, held, slack)
+        count, distance = exchange_all(problem, plan.picks, loss, who, usage, slack)
         if not count:
             certificate = proof(problem, distance, plan.price)
             best = certificate if certificate.bound < plan.bound else Point(plan.price, plan.bound, load, load)
@@ -414,14 +414,14 @@ def polish(problem: Problem, plan: Plan) -> Plan:
 
 
 def exchange_all(
-    problem: Problem, picks: np.ndarray, loss: np.ndarray, who: np.ndarray, held: np.ndarray, slack: float
+    problem: Problem, picks: np.ndarray, loss: np.ndarray, who: np.ndarray, usage: np.ndarray, slack: float
 ) -> tuple[int, np.ndarray]:
     """Cancels negative cycles until each one left would change a customer twice; their number, the last distances."""
     slots, count = problem.cost.size, 0
     before = np.empty(slots + 1, np.int64)
     touched = np.zeros(picks.shape[0], bool)
     while True:
-        free = room_between(problem, held)
+        free = room_between(problem, usage)
         at, distance = cheapest_cycle(np.minimum(loss, free), slack, before)
         if at < 0:
             return count, distance
@@ -433,7 +433,7 @@ def exchange_all(
         arcs = list(zip(cycle, cycle[1:] + cycle[:1], strict=True))
         steps = [(int(who[a, b]), a, b) for a, b in arcs if loss[a, b] < free[a, b]]
         customers = [n for n, _, _ in steps]
-        if len(set(customers)) < len(customers) or not follow(problem, picks, steps, held):
+        if len(set(customers)) < len(customers) or not follow(problem, picks, steps, usage):
             for _, a, b in steps[:1]:
                 loss[a, b] = np.inf
             continue
@@ -442,16 +442,16 @@ def exchange_all(
         loss[(who >= 0) & touched[who]] = np.inf
 
 
-def follow(problem: Problem, picks: np.ndarray, steps: list[tuple[int, int, int]], held: np.ndarray) -> bool:
+def follow(problem: Problem, picks: np.ndarray, steps: list[tuple[int, int, int]], usage: np.ndarray) -> bool:
     """Makes the exchanges of a cycle if all limits allow them together; each keeps its customer's caps already."""
     nobody = problem.cost.size
-    after = held.copy()
+    after = usage.copy()
     for _, a, b in steps:
         for s, sign in ((a, -1.0), (b, 1.0)):
             if s < nobody:
-                hold(problem.limits, after, s, sign)
-    over = after - problem.limits.most > np.maximum(held - problem.limits.most, 0.0) + 1e-6
-    under = problem.limits.least - after > np.maximum(problem.limits.least - held, 0.0) + 1e-6
+                add_usage(problem.limits, after, s, sign)
+    over = after - problem.limits.most > np.maximum(usage - problem.limits.most, 0.0) + 1e-6
+    under = problem.limits.least - after > np.maximum(problem.limits.least - usage, 0.0) + 1e-6
     if over.any() or under.any():
         return False
     for n, a, b in steps:
@@ -461,20 +461,20 @@ def follow(problem: Problem, picks: np.ndarray, steps: list[tuple[int, int, int]
         slots = row[row >= 0]
         row[:] = -1
         row[: slots.size] = slots
-    held[:] = after
+    usage[:] = after
     return True
 
 
-def room_between(problem: Problem, held: np.ndarray) -> np.ndarray:
+def room_between(problem: Problem, usage: np.ndarray) -> np.ndarray:
     """(S+1, S+1) penalty of one contact more in slot a and one less in slot b: 0 where the limits allow it, inf where
     they do not, and a large negative one where a limit is below its least. Slot S stands for no contact."""
     limits, slots = problem.limits, problem.cost.size
-    padded = np.concatenate([limits.coefficient, np.zeros((held.size, 1))], axis=1)
+    padded = np.concatenate([limits.coefficient, np.zeros((usage.size, 1))], axis=1)
     change = padded[:, :, None] - padded[:, None, :]
-    after = held[:, None, None] + change
+    after = usage[:, None, None] + change
     over = (after > limits.most[:, None, None] + 1e-6) & (change > 0)
     under = (after < limits.least[:, None, None] - 1e-6) & (change < 0)
-    lacking = (held < limits.least - 1e-6)[:, None, None]
+    lacking = (usage < limits.least - 1e-6)[:, None, None]
     reward = -REWARD * typical(problem.value) * (lacking * np.sign(change)).sum(axis=0)
     free = np.where((over | under).any(axis=0), np.inf, np.minimum(reward, 0.0))
     free[np.arange(slots + 1), np.arange(slots + 1)] = np.inf

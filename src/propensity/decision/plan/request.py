@@ -309,7 +309,7 @@ def limits_of(
     plan_limits: PlanLimits,
 ) -> tuple[Limits, list[str]]:
     """Audiences, capacities and the budget as rows over slots, each with its name."""
-    rows, least, most, names = [], [], [], []
+    rows, least, most, limit_names = [], [], [], []
     for c, campaign in enumerate(campaigns):
         if campaign.least > eligible[c]:
             raise InfeasibleError(
@@ -319,7 +319,7 @@ def limits_of(
         rows.append((column == c).astype(float))
         least.append(campaign.least)
         most.append(min(eligible[c], campaign.most or eligible[c]))
-        names.append(f"audience of {campaign.name}")
+        limit_names.append(f"audience of {campaign.name}")
     required = np.array([campaigns[c].least if len(campaigns[c].days) == 1 else 0 for c in column])
     for channel, room in plan_limits.capacity.items():
         through = np.array([campaigns[c].channel == channel for c in column])
@@ -335,7 +335,7 @@ def limits_of(
             rows.append(row)
             least.append(0)
             most.append(room)
-            names.append(name)
+            limit_names.append(name)
     if plan_limits.budget is not None:
         cheapest = np.array([cost[column == c].min() for c in range(len(campaigns))])
         if (needed := float(cheapest @ np.array([c.least for c in campaigns]))) > plan_limits.budget + 1e-9:
@@ -347,6 +347,6 @@ def limits_of(
         rows.append(cost)
         least.append(0)
         most.append(plan_limits.budget)
-        names.append("budget")
+        limit_names.append("budget")
     limits = Limits(np.array(rows, np.float64), np.array(least, np.float64), np.array(most, np.float64))
-    return limits, names
+    return limits, limit_names
