@@ -31,13 +31,13 @@ class CustomerTable(NamedTuple):
         (n,) rows of the log.
     table : pl.DataFrame
         n rows: customer_id and one column per feature.
-    value_shares : dict[str, str]
-        Columns of automatic shares of spend, to ``<item column> <value>``.
+    share_labels : dict[str, str]
+        Columns of shares of spend, to the name of the share or ``<item column> <value>``.
     """
 
     row: np.ndarray
     table: pl.DataFrame
-    value_shares: dict[str, str]
+    share_labels: dict[str, str]
 
 
 def customer_table(history: PurchaseHistory, shares: Mapping[str, str] | None) -> CustomerTable:
@@ -124,9 +124,10 @@ def seasonality(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def item_masks(items: pl.DataFrame, shares: Mapping[str, str] | None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Masks (I,) of items by column of the share, and the labels of the automatic ones."""
+    """Masks (I,) of items by column of the share, and what each share is called."""
     if shares is not None:
-        return {f"{n}_share": rows_where(items, rule, f"decision.shares.{n}") for n, rule in shares.items()}, {}
+        masks = {f"{n}_share": rows_where(items, rule, f"decision.shares.{n}") for n, rule in shares.items()}
+        return masks, {f"{n}_share": n for n in shares}
     masks, labels = {}, {}
     for column, kind in items.schema.items():
         values = items[column].drop_nulls().unique().sort() if column != "item" and kind in TEXT else pl.Series([])

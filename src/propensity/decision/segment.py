@@ -72,7 +72,8 @@ class Segment:
         empty mapping computes none.
     named : Mapping[str, str], optional
         Name to SQL condition on the customers' columns. None: `NAMED` without those that need a column which is not
-        there, and one segment for each automatic share. An empty mapping names none.
+        there, and for each share a segment ``mainly <share>`` of the customers with at least 60 % of their spend in it.
+        An empty mapping names none.
     min_agreement : float
         Adjusted Rand index of fixed and fresh segments below which the result advises to fit again.
     max_inertia_ratio : float
@@ -160,11 +161,12 @@ class Segment:
         table = customers.table
         conditions, left_out = (self.named, []) if self.named is not None else applicable(NAMED, table.columns)
         masks = {name: rows_where(table, rule, f"decision.named.{name}") for name, rule in conditions.items()}
-        mainly = dict(customers.value_shares) if self.named is None else {}
+        mainly = dict(customers.share_labels) if self.named is None else {}
         mainly |= {name: name.removeprefix("channel_") for name in table.columns if name.startswith("channel_")}
         for column, label in mainly.items():
-            if (table[column] > 0).any():
-                masks[f"mainly {label}"] = (table[column] >= MAINLY).fill_null(False).to_numpy()
+            mask = (table[column] >= MAINLY).fill_null(False).to_numpy()
+            if mask.any():
+                masks[f"mainly {label}"] = mask
         return pl.DataFrame({name: pl.Series(mask, dtype=pl.Boolean) for name, mask in masks.items()}), left_out
 
     def result(
