@@ -242,9 +242,26 @@ def read(path: str, setting: str) -> pl.DataFrame:
 
 
 def aligned(table: pl.DataFrame, customer: np.ndarray, path: str) -> pl.DataFrame:
-    """One row per customer, in the order of the scores; a customer that the table lacks has nulls.
+    """Aligns a table with the customers of the scores.
 
-    Ids are compared as text, so that 17 in one file is "17" in another.
+    Parameters
+    ----------
+    table : pl.DataFrame
+        With a column customer_id, one row per customer.
+    customer : np.ndarray
+        (N,) ids; compared as text, so that 17 in one file is "17" in another.
+    path : str
+        Of the table, for error messages.
+
+    Returns
+    -------
+    pl.DataFrame
+        N rows in the order of `customer`; nulls for a customer that the table does not have.
+
+    Raises
+    ------
+    DataError
+        If there is no column customer_id, or a customer has two rows.
     """
     if "customer_id" not in table.columns:
         raise DataError(f"{path} has no column customer_id, only {', '.join(table.columns)}; name it so")
@@ -259,7 +276,7 @@ def aligned(table: pl.DataFrame, customer: np.ndarray, path: str) -> pl.DataFram
 
 
 def promised_contacts(table: pl.DataFrame, path: str) -> pl.DataFrame:
-    """Contacts with customer_id as text, day as Date, channel (null where unknown)."""
+    """Contacts with customer_id as text, day as Date and channel (null where unknown); DataError for other tables."""
     for name in ("customer_id", "day"):
         if name not in table.columns:
             raise DataError(f"{path} has no column {name}; contacts hold customer_id, day and, if known, channel")

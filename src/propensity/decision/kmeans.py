@@ -82,7 +82,26 @@ def fit_all(row: np.ndarray, max_k: int, restarts: int, seed: int) -> list[KMean
 
 
 def plus_plus(row: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
-    """k rows drawn by k-means++ (Arthur and Vassilvitskii, 2007): (k, F)."""
+    """Initial centres.
+
+    Parameters
+    ----------
+    row : np.ndarray
+        (N, F) float32.
+    k : int
+        Centres.
+    random : np.random.Generator
+        Draws the rows.
+
+    Returns
+    -------
+    np.ndarray
+        (k, F) rows.
+
+    Notes
+    -----
+    Arthur and Vassilvitskii, "k-means++", 2007.
+    """
     chosen = [int(random.integers(row.shape[0]))]
     near = np.full(row.shape[0], np.inf, np.float32)
     while len(chosen) < k:
@@ -92,9 +111,21 @@ def plus_plus(row: np.ndarray, k: int, random: np.random.Generator) -> np.ndarra
 
 
 def lloyd(row: np.ndarray, centre: np.ndarray, steps: int = STEPS) -> tuple[np.ndarray, np.ndarray, float]:
-    """Centres, labels and inertia after Lloyd's iterations from `centre` (k, F); inertia never rises.
+    """Lloyd's iterations; inertia never rises.
 
-    A centre without rows moves to the row farthest from its own centre.
+    Parameters
+    ----------
+    row : np.ndarray
+        (N, F) float32.
+    centre : np.ndarray
+        (k, F) initial centres.
+    steps : int
+        Most iterations.
+
+    Returns
+    -------
+    tuple[np.ndarray, np.ndarray, float]
+        Centres (k, F), labels (N,) and inertia. A centre without rows moves to the row farthest from its own centre.
     """
     label, count = np.empty(row.shape[0], np.int64), np.empty(centre.shape[0], np.int64)
     total, before = np.empty(centre.shape), np.inf
@@ -121,7 +152,20 @@ def blocks(rows: int, size: int = 65_536) -> list[slice]:
 
 
 def assigned(row: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, float]:
-    """Labels (N,) of the nearest fixed centres, and the inertia."""
+    """Assigns rows to fixed centres.
+
+    Parameters
+    ----------
+    row : np.ndarray
+        (N, F) float32.
+    centre : np.ndarray
+        (k, F).
+
+    Returns
+    -------
+    tuple[np.ndarray, float]
+        Labels (N,) of the nearest centres, and the inertia.
+    """
     label, count = np.empty(row.shape[0], np.int64), np.empty(centre.shape[0], np.int64)
     return label, assign(row, padded(centre), label, np.empty(centre.shape), count)
 

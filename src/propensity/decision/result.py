@@ -86,7 +86,15 @@ def save(result: DecisionResult, out: str | Path) -> None:
 
 
 def show(result: DecisionResult, out: str | Path) -> None:
-    """Prints the preview, the sentences and the names of the files, for a terminal of 80 columns."""
+    """Prints the preview, the sentences and the names of the files.
+
+    Parameters
+    ----------
+    result : DecisionResult
+        What to print, for a terminal of 80 columns.
+    out : str or Path
+        Folder that `save` wrote.
+    """
     screen = Console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name, kind in result.preview.schema.items():
@@ -103,6 +111,8 @@ def show(result: DecisionResult, out: str | Path) -> None:
 def cell(value: Any) -> str:
     """A value of a table as text.
 
+    Examples
+    --------
     >>> cell(1234.567), cell(0.01234), cell(None), cell(12), cell(float("inf"))
     ('1,234.6', '0.0123', '-', '12', 'inf')
     """

@@ -14,9 +14,9 @@ RESPONSE = 7  # days within which a purchase counts as a response to a message
 
 @njit(cache=True, nogil=True)
 def write_basket(events: Events, start: int, end: int, cutoff: int, row: np.ndarray) -> int:
-    """order_lines, order_spend, discount_share, return_rate and weekend_share, in slots 0, 1, 5, 6 and 7.
+    """Writes order_lines, order_spend, discount_share, return_rate and weekend_share to row[0, 1, 5, 6, 7].
 
-    Returns: the number of recent orders.
+    Returns the number of recent orders.
     """
     day, kind, order, revenue, discount = events.day, events.kind, events.order, events.revenue, events.discount
     newest, lines, returns, recent, orders, weekend, spend, saved = NEVER, 0, 0, 0, 0, 0, 0.0, 0.0
@@ -54,7 +54,7 @@ def write_breadth(
     touched: np.ndarray,
     row: np.ndarray,
 ) -> None:
-    """order_offers, penetration and exploration.
+    """Writes order_offers, penetration and exploration.
 
     first_last (M, 2), first and last purchase day of each offer, is NEVER on entry and on return.
     """
@@ -85,7 +85,7 @@ def write_breadth(
 
 @njit(cache=True, nogil=True)
 def write_contacts(events: Events, start: int, end: int, cutoff: int, row: np.ndarray) -> None:
-    """messages_28, messages_182, response, redemptions_91 and views_28."""
+    """Writes messages_28, messages_182, response, redemptions_91 and views_28."""
     day, kind = events.day, events.kind
     row[:] = 0.0
     responses = 0

@@ -385,7 +385,30 @@ def alone_in_campaign(calendar: Calendar, s: int) -> bool:
 def fits(
     calendar: Calendar, used: np.ndarray, picks: np.ndarray, count: int, without: int, slot: int, day_of: np.ndarray
 ) -> bool:
-    """Whether `slot` keeps all caps beside picks[:count] without position `without` (-1: none)."""
+    """Whether a customer may have a slot beside others.
+
+    Parameters
+    ----------
+    calendar : Calendar
+        Slots and caps.
+    used : np.ndarray
+        (EDGE+D+EDGE,) promised contacts by day.
+    picks : np.ndarray
+        (P,) slots of the customer, of which the first `count` count.
+    count : int
+        Number of slots.
+    without : int
+        Position in `picks` that is dropped; -1: none.
+    slot : int
+        The slot to add.
+    day_of : np.ndarray
+        (S,) day of each slot.
+
+    Returns
+    -------
+    bool
+        Whether all caps hold, and no exclusive slot is among the others.
+    """
     day = day_of[slot]
     same = int(used[EDGE + day])
     for k in range(count):

@@ -231,7 +231,19 @@ def take_in_order(
     picks: np.ndarray,
     usage: np.ndarray,
 ) -> None:
-    """Contacts (n,) in order, each made where caps and limits still allow it."""
+    """Makes contacts in order, each where caps and limits still allow it.
+
+    Parameters
+    ----------
+    customer, slot : np.ndarray
+        (n,) of each contact.
+    used, calendar, limits
+        See the module.
+    picks : np.ndarray
+        (N, P) to which the slots are added.
+    usage : np.ndarray
+        (R,) to which the contacts are added.
+    """
     day = day_of(calendar)
     for i in range(customer.size):
         n, s = customer[i], slot[i]
@@ -327,8 +339,28 @@ def apply_moves(
     picks: np.ndarray,
     usage: np.ndarray,
 ) -> int:
-    """Makes the moves of the customers in `order` where the limits allow them; returns their number.
+    """Makes moves where the limits allow them.
 
+    Parameters
+    ----------
+    order : np.ndarray
+        (n,) customers, in the order of their moves.
+    move : np.ndarray
+        (N, 2) from `best_moves`.
+    limits : Limits
+        Must hold after each move.
+    needed : np.ndarray
+        (S,) slots below their least.
+    picks, usage : np.ndarray
+        (N, P), (R,) changed in place.
+
+    Returns
+    -------
+    int
+        Number of moves.
+
+    Notes
+    -----
     A move into a needed slot is made only while one of its limits is below its least.
     """
     count = 0

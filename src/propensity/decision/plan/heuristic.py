@@ -39,7 +39,20 @@ class Heuristic(NamedTuple):
 
 
 def heuristics(request: Request, customer: np.ndarray) -> list[Heuristic]:
-    """Everybody, campaign queue, customer-first truncation and global greedy, for the campaigns that are not pinned."""
+    """Plans made by heuristics, for the campaigns that are not pinned.
+
+    Parameters
+    ----------
+    request : Request
+        Without pinned campaigns.
+    customer : np.ndarray
+        (N,) ids, which order customers of equal value.
+
+    Returns
+    -------
+    list[Heuristic]
+        Everybody (without caps), campaign queue, customer first with truncation, and global greedy.
+    """
     order = tie_break(customer)
     return [everybody(request), queue(request, order), truncation(request, order), greedy(request, order)]
 
@@ -70,7 +83,20 @@ def obeying(problem: Problem, row: np.ndarray, slot: np.ndarray) -> Heuristic:
 
 
 def obeying_picks(problem: Problem, row: np.ndarray, slot: np.ndarray) -> np.ndarray:
-    """Picks (N, P) of the contacts in order, each made where caps and limits still allow it."""
+    """Makes contacts in order, each where caps and limits still allow it.
+
+    Parameters
+    ----------
+    problem : Problem
+        Caps and limits.
+    row, slot : np.ndarray
+        (n,) customer and slot of each contact.
+
+    Returns
+    -------
+    np.ndarray
+        (N, P) int16 slots of each customer, -1 after the last.
+    """
     picks = np.full((problem.value.shape[0], max(problem.most_contacts, 1)), -1, np.int16)
     usage = np.zeros(problem.limits.most.size)
     arguments = row.astype(np.int64), slot.astype(np.int64), problem.used, problem.calendar, problem.limits
