@@ -124,7 +124,7 @@ class ServeConfig(CommandConfig):
     digest: str | None = setting("digest of the bundle as `export` printed it; null accepts any", None)
     host: str = setting("address to listen on", "127.0.0.1")
     port: int = setting("port to listen on", 8000)
-    most: int = setting("requests that may wait; further ones get status 429", 256)
+    max_waiting: int = setting("requests that may wait; further ones get status 429", 256)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from propensity.baseline.heuristic import segment, six_month_rule
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
 from propensity.data.cutoff import cutoff_of, labelled, last_windows
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.errors import ConfigurationError, DataError
+from propensity.errors import ConfigurationError
+from propensity.evaluation.predictor import predicted
 from propensity.feature.features import Features
 from propensity.feature.market_stats import CONTEXT
 from propensity.metric.declaration import Metric
@@ -27,7 +29,7 @@ from propensity.metric.heuristic import compare_heuristics
 from propensity.metric.interval import resample_weights
 from propensity.metric.labels import Labels, Prediction
 from propensity.metric.slice import partition, slices
-from propensity.scores import SHARES_FILE, Scores, aligned, load_scores, save_scores, save_shares
+from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
 from propensity.task import CutoffData, TrainingSet
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.predict import predict_both
@@ -50,7 +52,7 @@ class Case(NamedTuple):
     out: Path
 
 
-def evaluate_run(cfg: EvaluateConfig, say: Say) -> dict[str, Any]:
+def evaluate_run(cfg: EvaluateConfig, say: Say, models: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Judges `cfg.run` at `cfg.cutoffs` against the incumbents, which are fitted on the run's own training dates.
 
     Leaves metrics.json, scores.parquet, a Parquet file per incumbent, customers.parquet and, where the network learned
@@ -72,14 +74,18 @@ def evaluate_run(cfg: EvaluateConfig, say: Say) -> dict[str, Any]:
     asked = [predict_both(trained.model, cutoff_data, NETWORK) for cutoff_data in cutoffs_data]
     answers = {NETWORK: [scores for scores, _ in asked]}
     baselines = chosen(cfg)
+
+    @cache
+    def training_set() -> TrainingSet:
+        say("preparing the training cutoffs of the baselines")
+        return replace(trained.task, end=trained.about["end"]).training_set(log)  # the log may have grown since
+
     if baselines:
-        say("preparing the incumbents' training dates")
-        dated = replace(trained.task, end=trained.about["end"])  # the log may have grown since
-        answers |= baseline_scores(baselines, dated.training_set(log), cutoffs_data, cfg.seed, say)
-    for name, path in (cfg.also or {}).items():
+        answers |= baseline_scores(baselines, training_set(), cutoffs_data, cfg.seed, say)
+    for name, model in {**(cfg.also or {}), **(models or {})}.items():
         if name in (*answers, *RESERVED):
             raise ConfigurationError(f"also.{name} takes the name of another file of the run; give another")
-        answers[name] = foreign(load_scores(path, name), cutoffs_data)
+        answers[name] = predicted(name, model, training_set, cutoffs_data, cfg.seed)
     curve = stored_decay(cfg.decay, log, trained.about["config"]["data"])
     case = Case(log, cutoffs_data, answers, trained.about, Path(cfg.run))
     metrics = judge(case, cfg, say, {"decay": curve} if curve else {})
@@ -111,22 +117,6 @@ def stored_decay(file: str | None, log: EventLog, data: Mapping[str, Any]) -> di
     return curve if all(curve["about"][key] == value for key, value in task.items()) else None
 
 
-def foreign(scores: Sequence[Scores], cutoffs_data: Sequence[CutoffData]) -> list[Scores]:
-    """Scores made elsewhere, for the customers and offers of each occasion.
-
-    Raises: ConfigurationError for a date without any, DataError where none is about a pair of the occasion.
-    """
-    found = {each.cutoff: each for each in scores}
-    made = []
-    for features, market_stats, customer in cutoffs_data:
-        if (day := str(market_stats.cutoff)) not in found:
-            raise ConfigurationError(f"{scores[0].model} has no scores at {day}, only at {', '.join(found)}")
-        made.append(aligned(found[day], features.log.customer_id[customer], features.offers.name))
-        if not np.any(made[-1].mask):
-            raise DataError(f"{made[-1].model} at {day} scores none of the run's pairs; use its customer and offer ids")
-    return made
-
-
 def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
     """The cutoffs to judge at, as ISO dates, oldest first, each once and with complete labels; else a sentence."""
     if not cutoffs:
@@ -146,7 +136,7 @@ def chosen(cfg: Evaluation) -> dict[str, Baseline]:
     """The incumbents named in `cfg.baselines` (None: all), built."""
     names = list(cfg.baseline) if cfg.baselines is None else list(cfg.baselines)
     if unknown := [name for name in names if name not in cfg.baseline]:
-        raise ConfigurationError(f"no incumbent {unknown[0]!r}; baselines holds {', '.join(cfg.baseline)}")
+        raise ConfigurationError(f"no baseline {unknown[0]!r}; baselines holds {', '.join(cfg.baseline)}")
     return {name: instantiate(cfg.baseline[name], _convert_="all") for name in names}
 
 
