@@ -15,7 +15,7 @@ import numpy as np
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.data.offer import OfferConfig, offers_before, on_sale
+from propensity.data.offer import OfferConfig, active_offers, offers_before
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.feature.features import FeatureConfig, Features
@@ -23,8 +23,8 @@ from propensity.feature.history_mask import NoHistoryMask
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, MarketStatsConfig
 from propensity.feature.weight import Even
 from propensity.ingest.append import append
-from propensity.ingest.build import build_log, prepare, protected, readable
-from propensity.ingest.privacy import secret
+from propensity.ingest.build import build_log, prepare, protect_personal_data, translate_read_errors
+from propensity.ingest.privacy import read_key
 from propensity.ingest.source import Source
 
 BLOCK = 512  # customers whose inputs are held at a time
@@ -107,8 +107,8 @@ class Task:
 
     def check(self) -> EventLog:
         """The log that `prepare` would leave, in memory."""
-        with readable():
-            tables = protected(self.source.load(), self.log or self.default_log, self.key)
+        with translate_read_errors():
+            tables = protect_personal_data(self.source.load(), self.log or self.default_log, self.key)
         return build_log(tables)
 
     def append(self, out: str | Path) -> EventLog:
@@ -118,7 +118,7 @@ class Task:
     @property
     def key(self) -> bytes | None:
         """The key that ids are stored under, read from its place; None where they are stored as delivered."""
-        return None if self.pseudonym is None else secret(self.pseudonym)
+        return None if self.pseudonym is None else read_key(self.pseudonym)
 
     @property
     def default_log(self) -> str:
@@ -158,7 +158,7 @@ class Task:
     def cutoff_data(self, log: EventLog, cutoff: Cutoff, vocabulary: Vocabulary) -> CutoffData:
         """A send date to score: everybody with a purchase before it, every offer on the list, nothing later than it."""
         past = log.before(cutoff.day)
-        offers = on_sale(past, self.offer, cutoff)
+        offers = active_offers(past, self.offer, cutoff)
         customer = past.purchasers(cutoff.day)
         if customer.size == 0:
             raise ConfigurationError(f"nobody bought anything before {cutoff}; give a later cutoff")

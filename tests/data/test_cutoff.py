@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from propensity.data.cutoff import Cutoff, TrainingCutoffs, cutoff_of, labelled
+from propensity.data.cutoff import Cutoff, TrainingCutoffs, parse_cutoff, require_labels
 from propensity.errors import ConfigurationError
 from random_log import START, random_log
 
@@ -15,29 +15,29 @@ LAST = START + timedelta(days=449)
 
 
 def test_a_cutoff_reads_a_date_and_writes_it_back() -> None:
-    cutoff = cutoff_of(LOG, "2023-06-01", 14)
-    assert cutoff == cutoff_of(LOG, date(2023, 6, 1), 14)
+    cutoff = parse_cutoff(LOG, "2023-06-01", 14)
+    assert cutoff == parse_cutoff(LOG, date(2023, 6, 1), 14)
     assert str(cutoff) == "2023-06-01" and cutoff.end == cutoff.day + 14
-    assert str(cutoff_of(LOG, "2031-01-01", 1)) == "2031-01-01"  # a day past the log can be scored
+    assert str(parse_cutoff(LOG, "2031-01-01", 1)) == "2031-01-01"  # a day past the log can be scored
 
 
 def test_a_cutoff_needs_a_purchase_before_it_and_a_day_after_it() -> None:
-    assert cutoff_of(LOG, START + timedelta(days=1), 1).day == LOG.first_day + 1
+    assert parse_cutoff(LOG, START + timedelta(days=1), 1).day == LOG.first_day + 1
     with pytest.raises(ConfigurationError, match="cutoff 2023-01-02 is not after the first .*; give a later"):
-        cutoff_of(LOG, START, 14)
+        parse_cutoff(LOG, START, 14)
     with pytest.raises(ConfigurationError, match="a horizon of 0 days predicts nothing; give data.horizon=1 or more"):
-        cutoff_of(LOG, LAST, 0)
+        parse_cutoff(LOG, LAST, 0)
     with pytest.raises(ConfigurationError, match="'soon' is not a date; write it as YYYY-MM-DD"):
-        cutoff_of(LOG, "soon", 14)
+        parse_cutoff(LOG, "soon", 14)
 
 
 @pytest.mark.parametrize("horizon", [1, 14])
 def test_a_label_window_lies_within_the_log(horizon: int) -> None:
     latest = Cutoff(LOG.last_day + 1 - horizon, horizon)
-    assert labelled(LOG, latest) == latest
+    assert require_labels(LOG, latest) == latest
     words = f"need data up to .*, the log ends on {LAST}; give a cutoff of {latest} or earlier"
     with pytest.raises(ConfigurationError, match=words):
-        labelled(LOG, Cutoff(latest.day + 1, horizon))
+        require_labels(LOG, Cutoff(latest.day + 1, horizon))
 
 
 @pytest.mark.parametrize("step", [1, 7, 30])

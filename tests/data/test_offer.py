@@ -10,7 +10,7 @@ import pytest
 
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
-from propensity.data.offer import OfferConfig, buyers, offers_before, on_sale
+from propensity.data.offer import OfferConfig, active_offers, count_buyers, offers_before
 from propensity.data.offer.column import ColumnOffers
 from propensity.data.offer.filter import FilterOffers
 from propensity.errors import ConfigurationError
@@ -150,7 +150,7 @@ def test_buyers_are_distinct_customers_from_day_less_window_to_the_day_before(se
             int(random.choice(log.day)) + int(random.integers(0, 2)) * window
         )  # the window opens or closes on an event
         want = distinct_buyers(log, membership(offers), day - window, day)
-        assert buyers(log, offers, day, window).tolist() == want
+        assert count_buyers(log, offers, day, window).tolist() == want
 
 
 def test_on_sale_are_the_offers_with_enough_buyers_in_the_window() -> None:
@@ -160,7 +160,7 @@ def test_on_sale_are_the_offers_with_enough_buyers_in_the_window() -> None:
         for enough in sorted({1, *counts}):
             rule = ColumnOffers("category", min_buyers=enough, window=30)
             kept = [m for m, count in enumerate(counts) if count >= enough]
-            offers = on_sale(log, rule, Cutoff(day, 14))
+            offers = active_offers(log, rule, Cutoff(day, 14))
             assert offers.name == tuple(rule.all(log).name[m] for m in kept)
             np.testing.assert_array_equal(membership(offers), membership(rule.all(log))[:, kept])
 
@@ -169,24 +169,24 @@ def test_an_offer_nobody_has_bought_is_on_sale_where_no_buyers_are_asked_for() -
     log = random_log(0)
     never = FilterOffers({"never met": "item = 'item 000'", "own": "brand = 'own'"})
     assert (log.item > 0).sum() + (log.item < 0).sum() == log.day.size
-    assert on_sale(log, never, Cutoff(log.last_day, 14)).name == ("never met", "own")
+    assert active_offers(log, never, Cutoff(log.last_day, 14)).name == ("never met", "own")
     unknown = replace(log, item_known=np.where(np.arange(14) == 0, log.last_day, log.item_known))
-    assert on_sale(unknown, never, Cutoff(log.last_day, 14)).name == ("own",)
+    assert active_offers(unknown, never, Cutoff(log.last_day, 14)).name == ("own",)
 
 
 def test_long_after_the_log_ended_the_offers_are_those_on_sale_when_it_did() -> None:
     log = random_log(4)
     counts = distinct_buyers(log, membership(ColumnOffers("category").all(log)), log.last_day - 29, log.last_day + 1)
     rule = ColumnOffers("category", min_buyers=max(counts), window=30)
-    offers = on_sale(log, rule, Cutoff(log.last_day + 400, 14))
-    assert offers.name == on_sale(log, rule, Cutoff(log.last_day + 1, 14)).name
+    offers = active_offers(log, rule, Cutoff(log.last_day + 400, 14))
+    assert offers.name == active_offers(log, rule, Cutoff(log.last_day + 1, 14)).name
     assert len(offers) == counts.count(max(counts)) < len(counts)
 
 
 def test_where_no_offer_has_enough_buyers_it_is_whatever_was_ever_bought() -> None:
     log, asked = random_log(0), {"never met": "item = 'item 000'", "own": "brand = 'own'"}
     rule = FilterOffers(asked, min_buyers=999, window=30)
-    assert on_sale(log, rule, Cutoff(log.first_day + 150, 14)).name == ("own",)
+    assert active_offers(log, rule, Cutoff(log.first_day + 150, 14)).name == ("own",)
 
 
 @pytest.mark.parametrize("enough", [0, 1])
@@ -195,4 +195,4 @@ def test_no_offer_on_sale_is_a_configuration_error(enough: int) -> None:
     unknown = replace(log, item_known=np.full(14, log.last_day, np.int32))
     rule = ColumnOffers("category", min_buyers=enough)
     with pytest.raises(ConfigurationError, match="no offer was ever bought before 2023-01-12; give a later cutoff"):
-        on_sale(unknown, rule, Cutoff(log.first_day + 10, 14))
+        active_offers(unknown, rule, Cutoff(log.first_day + 10, 14))

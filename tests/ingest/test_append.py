@@ -13,7 +13,7 @@ from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare
-from propensity.ingest.erasure import bury
+from propensity.ingest.erasure import add_tombstones
 from propensity.ingest.source import Tables
 from random_log import date_of, random_tables
 
@@ -101,7 +101,7 @@ def test_an_erased_customer_does_not_come_back_with_a_later_delivery(tmp_path: P
     row = int(np.searchsorted(log.offsets, np.argmax(log.day), "right")) - 1
     gone = log.customers["customer"][row]
     old = prepare(Delivery(between(tables, log.first_day, last - 9)), tmp_path / "log")
-    bury([str(gone)], tmp_path / "log")
+    add_tombstones([str(gone)], tmp_path / "log")
     grown = append(Delivery(between(tables, last - 9, last + 1)), tmp_path / "log")
     assert grown.meta["rows"]["dropped"]["customer_erased"] > 0
     for known in (old, grown):

@@ -14,7 +14,7 @@ from propensity.data.event_log import EPOCH, EventLog, fingerprint, to_day
 from propensity.errors import DataError
 from propensity.ingest.build import ALWAYS, build_log, ingest, prepare
 from propensity.ingest.encode import NEVER
-from propensity.ingest.rule import WAYS
+from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.ingest.source import Settled, Tables
 from propensity.ingest.source.synthetic import Synthetic
 from propensity.ingest.source.table import Table
@@ -84,7 +84,7 @@ def test_every_row_is_used_or_counted_under_a_named_rule(tmp_path: Path) -> None
     made = Synthetic(customers=60, items=10, categories=3, days=60)
     for source, folder in ((damaged_sales(tmp_path), "table"), (made, "synthetic")):
         rows = prepare(source, tmp_path / folder).meta["rows"]
-        assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in WAYS) > 0
+        assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in UNUSED_OUTCOMES) > 0
         assert rows["used"] == EventLog.open(tmp_path / folder).day.size
     assert EventLog.open(tmp_path / "table").meta["rows"]["quarantined"] == {
         "customer_missing": 1,

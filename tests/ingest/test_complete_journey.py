@@ -11,7 +11,7 @@ import pytest
 
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import to_day
-from propensity.data.offer import on_sale
+from propensity.data.offer import active_offers
 from propensity.data.offer.column import ColumnOffers
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.build import build_log
@@ -114,4 +114,4 @@ def test_the_real_tables_give_the_known_universe() -> None:
         cutoff = Cutoff(to_day(day), 14)
         past = log.before(cutoff.day)
         assert past.purchasers(cutoff.day).size == customers
-        assert len(on_sale(past, ColumnOffers("product_category"), cutoff)) == offers
+        assert len(active_offers(past, ColumnOffers("product_category"), cutoff)) == offers

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from propensity.errors import PropensityError
 from propensity.ingest.build import prepare
-from propensity.ingest.contract import breaches
-from propensity.ingest.rule import WAYS
+from propensity.ingest.contract import contract_violations
+from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.ingest.source.suggestion import suggest
 from propensity.ingest.source.table import Table
 
@@ -38,7 +38,7 @@ def answered(source: Table, out: Path) -> str:
         assert "\n" not in str(error) and error.exit_code in (2, 3)
         return str(error)
     rows = log.meta["rows"]
-    assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in WAYS)
+    assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in UNUSED_OUTCOMES)
     return "accepted"
 
 
@@ -88,7 +88,7 @@ def test_what_passes_keeps_the_contract(rows: list[tuple[str, ...]], tmp_path: P
         passed = tables.screen(tables.events).filter(pl.col("reason").is_null()).collect()
     except (PropensityError, pl.exceptions.PolarsError):
         return
-    found = tables.settle(passed.drop("reason")).accepted.select(*breaches().values())
+    found = tables.settle(passed.drop("reason")).accepted.select(*contract_violations().values())
     assert not any(found.row(0)), found
 
 

@@ -14,8 +14,8 @@ from conftest import QUICK, SMALL
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.ingest.build import prepare
-from propensity.ingest.erasure import FILE, forget, held
-from propensity.ingest.privacy import mentions, pseudonym, reachable, secret
+from propensity.ingest.erasure import FILE, erase_customer, export_customer
+from propensity.ingest.privacy import files_mentioning, files_with_contact_data, pseudonym, read_key
 from propensity.ingest.source.table import Table
 
 KEY = b"a key of more than sixteen bytes"
@@ -42,10 +42,10 @@ def test_ids_that_are_addresses_are_refused_without_a_key(tmp_path: Path) -> Non
 
 
 def test_nothing_that_reaches_a_person_is_in_a_log(tmp_path: Path) -> None:
-    assert len(reachable(tmp_path)) == 0
+    assert len(files_with_contact_data(tmp_path)) == 0
     log = prepare(shop(tmp_path), tmp_path / "out/log", key=KEY)
-    assert {Path(place).name for place in reachable(tmp_path)} == {"sales.csv", "people.csv"}
-    assert reachable(tmp_path / "out") == [] and mentions(tmp_path / "out", "bert") == []
+    assert {Path(place).name for place in files_with_contact_data(tmp_path)} == {"sales.csv", "people.csv"}
+    assert files_with_contact_data(tmp_path / "out") == [] and files_mentioning(tmp_path / "out", "bert") == []
     assert log.meta["warnings"]["personal_masked"] == 3 and "" not in log.meta["channels"]
     assert log.customers.columns == ["customer", "note", "city"]
     rows = log.meta["rows"]
@@ -71,13 +71,13 @@ def test_a_keyed_hash_keeps_customers_apart_and_only_the_key_finds_them(tmp_path
 )
 def test_a_key_that_is_none_is_a_configuration_error(where: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        secret(where)
+        read_key(where)
 
 
 def test_a_key_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "key").write_bytes(KEY + b"\n")
     monkeypatch.setenv("SHOP_KEY", KEY.decode())
-    assert secret(f"file:{tmp_path / 'key'}") == secret("env:SHOP_KEY") == KEY
+    assert read_key(f"file:{tmp_path / 'key'}") == read_key("env:SHOP_KEY") == KEY
 
 
 @pytest.mark.parametrize("key", [None, "env:SHOP_KEY"])
@@ -100,15 +100,18 @@ def test_a_forgotten_customer_is_found_nowhere_and_does_not_come_back(
         entry = {"run": run, "log": str(log), "fingerprint": before.fingerprint, "end": end}
         with open(runs / "audit.jsonl", "a") as stream:
             stream.write(json.dumps(entry) + "\n")
-    known = held("bert", log, runs, key)
+    known = export_customer("bert", log, runs, key)
     assert len(known["events"]) == 3 and known["models"] == ["with"] and known["events"][0]["item"] == "milk"
     assert sum(map(len, known["tables"].values())) == 2
-    done = forget("bert", log, runs, key)
+    done = erase_customer("bert", log, runs, key)
     assert done.models == ["with"] and sum(done.removed.values()) == 3 + 1 + 1
     after = EventLog.open(log)
     kept = before.customer_id[before.customer_id != stored].tolist()
     assert after.customer_id.tolist() == kept and np.diff(after.offsets).tolist() == [3, 3]
-    assert mentions(tmp_path / "data", stored) == mentions(runs, stored) == [] and (log / "origin.json").is_file()
+    assert (
+        files_mentioning(tmp_path / "data", stored) == files_mentioning(runs, stored) == []
+        and (log / "origin.json").is_file()
+    )
     again = prepare(source, log, None, bare)
     assert again.meta["rows"]["dropped"] == {"customer_erased": 4} and len(again) == 2
     assert "bert" not in (tmp_path / "data" / FILE).read_text()
@@ -125,13 +128,13 @@ def test_forgetting_nobody_says_so_and_a_trace_that_is_left_is_an_integrity_erro
     (tmp_path / "people.csv").write_text("who,city\nanna,Rome\n")
     prepare(source, log)
     with pytest.raises(ConfigurationError, match="hold nothing on customer zoe"):
-        forget("zoe", log, runs)
+        erase_customer("zoe", log, runs)
     with pytest.raises(ConfigurationError, match="hold nothing on customer zoe"):
-        held("zoe", log, runs)
+        export_customer("zoe", log, runs)
     runs.mkdir()
     (runs / "list.csv").write_text("customer\nbert\n")
     with pytest.raises(IntegrityError, match="customer bert is still found in .*list.csv; remove it there by hand"):
-        forget("bert", log, runs)
+        erase_customer("bert", log, runs)
 
 
 def test_a_run_on_hidden_ids_holds_nothing_that_reaches_a_person_and_is_on_record(
@@ -151,7 +154,7 @@ def test_a_run_on_hidden_ids_holds_nothing_that_reaches_a_person_and_is_on_recor
     made = prepare(source, tmp_path / "out/log", key=KEY)
     cfg = composed("train", *SMALL, *QUICK, f"data.log={tmp_path / 'out/log'}", f"out={tmp_path / 'out/run'}")
     train(cfg)
-    assert len(reachable(tmp_path)) == 1 and reachable(tmp_path / "out") == []
+    assert len(files_with_contact_data(tmp_path)) == 1 and files_with_contact_data(tmp_path / "out") == []
     entry = json.loads((tmp_path / "out/audit.jsonl").read_text())
     assert entry["fingerprint"] == made.fingerprint and entry["rows"] == made.meta["rows"]
     assert entry["run"].endswith("run") and entry["first_day"] < entry["end"]

@@ -12,7 +12,7 @@ import pytest
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.build import prepare
-from propensity.ingest.rule import WAYS
+from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.ingest.source.suggestion import suggest
 from propensity.ingest.source.table import Table
 from propensity.kernel.event import KINDS
@@ -24,7 +24,7 @@ def log_of(folder: Path, files: dict[str, str], **settings: Any) -> EventLog:
         (folder / name).write_text(text)
     log = prepare(Table(next(iter(files)), folder=str(folder), **settings), folder / "log")
     rows = log.meta["rows"]
-    assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in WAYS) == files_rows(files)
+    assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in UNUSED_OUTCOMES) == files_rows(files)
     return log
 
 
@@ -163,6 +163,6 @@ def test_olist_is_read_to_the_last_row(tmp_path: Path) -> None:
         cfg = compose("prepare", overrides=["data/source=olist", f"data.source.folder={folder}"])
     log = prepare(instantiate(cfg.data.source, _convert_="all"), tmp_path / "log")
     rows = log.meta["rows"]
-    assert rows["in"] == 8_365 == rows["used"] + sum(sum(rows[way].values()) for way in WAYS)
+    assert rows["in"] == 8_365 == rows["used"] + sum(sum(rows[way].values()) for way in UNUSED_OUTCOMES)
     lines = pl.read_parquet(folder / "order_items.parquet")
     assert rows["used"] == log.day.size == lines.height - sum(rows["dropped"].values())

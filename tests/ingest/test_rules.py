@@ -15,7 +15,7 @@ import pytest
 from propensity.data.event_log import EventLog
 from propensity.errors import DataError
 from propensity.ingest.build import prepare
-from propensity.ingest.rule import RULE, RULES, WAYS
+from propensity.ingest.rule import RULE_BY_CODE, RULES, UNUSED_OUTCOMES
 from propensity.ingest.source.table import Table
 from propensity.kernel.event import KINDS
 
@@ -152,13 +152,16 @@ def log_of(case: Case, folder: Path) -> EventLog:
 
 def conserved(log: EventLog) -> bool:
     rows = log.meta["rows"]
-    return rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in WAYS) and rows["used"] == log.day.size
+    return (
+        rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in UNUSED_OUTCOMES)
+        and rows["used"] == log.day.size
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_row_goes_where_its_rule_says_and_all_rows_go_somewhere(case: Case, tmp_path: Path) -> None:
     log = log_of(case, tmp_path)
-    rows, does = log.meta["rows"], RULE[case.code].does
+    rows, does = log.meta["rows"], RULE_BY_CODE[case.code].does
     place = {"quarantine": "quarantined", "drop": "dropped", "merge": "merged"}
     found = log.meta["warnings"] if does == "keep" else rows[place[does]]
     assert found.get(case.code) == case.count
@@ -219,7 +222,7 @@ def test_what_cannot_be_used_is_refused_in_one_line_with_its_file(
     with pytest.raises(DataError, match=words) as caught:
         prepare(made(tmp_path), tmp_path / "log")
     assert caught.value.exit_code == 3 and "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
-    assert RULE[code].does == "reject" and not (tmp_path / "log").exists()
+    assert RULE_BY_CODE[code].does == "reject" and not (tmp_path / "log").exists()
 
 
 def test_every_rule_has_a_case() -> None:

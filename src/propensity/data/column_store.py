@@ -61,12 +61,12 @@ def replace_codes(file: Path, code: np.ndarray) -> None:
     for start in range(0, column.size, CHUNK):
         part = column[start : start + CHUNK]
         part[:] = code[part]
-        forget(column)
+        release_pages(column)
     if column.size:
         column.flush()
 
 
-def forget(column: np.ndarray) -> None:
+def release_pages(column: np.ndarray) -> None:
     """Lets go of the pages of a mapped column: once touched they count as memory of ours, however long the file."""
     if isinstance(column.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         column.base.madvise(mmap.MADV_DONTNEED)

@@ -25,7 +25,7 @@ class Cutoff(NamedTuple):
         return to_date(self.day).isoformat()
 
 
-def cutoff_of(log: EventLog, value: date | str, horizon: int) -> Cutoff:
+def parse_cutoff(log: EventLog, value: date | str, horizon: int) -> Cutoff:
     """A date to score at: anything after the first purchase, also past the end of the log."""
     day = to_day(value)
     if horizon < 1:
@@ -37,7 +37,7 @@ def cutoff_of(log: EventLog, value: date | str, horizon: int) -> Cutoff:
     return Cutoff(day, horizon)
 
 
-def cautions(log: EventLog, cutoff: Cutoff, end: str) -> list[str]:
+def scoring_warnings(log: EventLog, cutoff: Cutoff, end: str) -> list[str]:
     """What a reader of scores should know of their date: a log that ends before it, or labels that it was trained on.
 
     end: ISO date that no training label reached.
@@ -50,7 +50,7 @@ def cautions(log: EventLog, cutoff: Cutoff, end: str) -> list[str]:
     return found
 
 
-def labelled(log: EventLog, cutoff: Cutoff) -> Cutoff:
+def require_labels(log: EventLog, cutoff: Cutoff) -> Cutoff:
     """`cutoff` again if its label window lies within the log; ConfigurationError otherwise."""
     if cutoff.end > log.last_day + 1:
         raise ConfigurationError(

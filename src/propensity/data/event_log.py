@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import whole_folder
-from propensity.data.column_store import CHUNK, forget
+from propensity.data.column_store import CHUNK, release_pages
 from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.event import PURCHASE, Events, fixed
 
@@ -176,7 +176,7 @@ class EventLog:
 
         ConfigurationError if the folder holds something else, which is then left alone.
         """
-        refuse_other(folder)
+        check_replaceable(folder)
         with whole_folder(folder) as draft:
             for name in COLUMNS:
                 np.save(draft / f"{name}.npy", getattr(self, name), allow_pickle=False)
@@ -197,7 +197,7 @@ class EventLog:
         (draft / "meta.json").write_text(json.dumps(meta, indent=1))
 
 
-def refuse_other(folder: str | Path) -> None:
+def check_replaceable(folder: str | Path) -> None:
     """ConfigurationError if an event log may not take the place of what is at `folder`."""
     if other := _no_log(Path(folder)):
         raise ConfigurationError(f"{folder} {other}; give another folder for the event log")
@@ -218,7 +218,7 @@ def fingerprint(log: EventLog) -> str:
         column = getattr(log, name)
         for start in range(0, column.size, CHUNK):
             digest.update(np.ascontiguousarray(column[start : start + CHUNK]).view(np.uint8).data)
-            forget(column)
+            release_pages(column)
     for frame in (log.customers, log.items):
         digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).view(np.uint8).data)
     return digest.hexdigest()[:16]

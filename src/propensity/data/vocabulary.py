@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog
-from propensity.data.offer import OfferConfig, Offers, buyers, nameable, offers_before
+from propensity.data.offer import OfferConfig, Offers, count_buyers, is_categorical, offers_before
 from propensity.kernel.event import PURCHASE
 
 TOKEN_VALUES = 3000  # an item attribute with more values than this says too little per value
@@ -36,7 +36,7 @@ class Vocabulary:
     def fit(cls, log: EventLog, rule: OfferConfig, day: int) -> Vocabulary:
         """Names known before `day`; offers need the rule's buyers over the whole past, so that codes have examples."""
         offers = offers_before(log, rule, day)
-        enough = buyers(log, offers, day, day - log.first_day) >= max(rule.min_buyers, 1)
+        enough = count_buyers(log, offers, day, day - log.first_day) >= max(rule.min_buyers, 1)
         known = log.items.filter(pl.Series(log.item_known < day))
         values = {name: _values(known, name) for name in known.columns if name != "item"}
         column = getattr(rule, "column", None)  # an offer's own column says nothing that its code does not
@@ -98,7 +98,7 @@ def _channels(log: EventLog, kept: np.ndarray) -> tuple[str, ...]:
 
 def _values(items: pl.DataFrame, name: str) -> tuple[str, ...]:
     """Sorted distinct values of a column of names."""
-    if not nameable(items.schema[name]):
+    if not is_categorical(items.schema[name]):
         return ()
     return tuple(items[name].cast(pl.String).drop_nulls().unique().sort().to_list())
 

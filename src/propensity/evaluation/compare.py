@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from propensity.atomic import whole_file
-from propensity.data.cutoff import cutoff_of
+from propensity.data.cutoff import parse_cutoff
 from propensity.errors import ConfigurationError
 from propensity.evaluation.backtest import closed_by
 from propensity.evaluation.evaluate import Say, judged, labels
@@ -63,7 +63,7 @@ def _answer(settings: list[str], day: str, cfg: DictConfig, out: Path) -> tuple[
     for seed in cfg.seeds:
         variant = closed_by(compose("compare", overrides=[*settings, f"seed={seed}"]), day)
         model, task, training_set, log = train(variant, out / str(seed), reuse=True)
-        cutoff_data = task.cutoff_data(log, cutoff_of(log, day, task.horizon), training_set.vocabulary)
+        cutoff_data = task.cutoff_data(log, parse_cutoff(log, day, task.horizon), training_set.vocabulary)
         scores = predict(model, cutoff_data)
         probability.append(scores.probability)
         revenue.append(scores.revenue)

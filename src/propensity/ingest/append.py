@@ -20,10 +20,10 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import whole_folder
-from propensity.data.column_store import CHUNK, ColumnFiles, forget
+from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.errors import DataError
-from propensity.ingest.build import ingest, protected, readable
+from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
 from propensity.ingest.source import Source
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import merge_events, orders_so_far
@@ -39,13 +39,13 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
     out = Path(out)
     old = EventLog.open(out)
     with tempfile.TemporaryDirectory(dir=out.parent) as place, whole_folder(out) as draft:
-        with readable():
-            tables = protected(source.load(), out, key)
+        with translate_read_errors():
+            tables = protect_personal_data(source.load(), out, key)
         new = ingest(tables, Path(place))
         check_later(old, new)
         described = {"item": _delivered(tables.items), "customer": _delivered(tables.customers)}
         _keep_others(out, Path(place), draft)
-        joined(old, new, described, draft).seal(draft)
+        merge_logs(old, new, described, draft).seal(draft)
     return EventLog.open(out)
 
 
@@ -58,7 +58,7 @@ def check_later(old: EventLog, new: EventLog) -> None:
         )
 
 
-def joined(old: EventLog, new: EventLog, described: Mapping[str, bool], draft: Path) -> EventLog:
+def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draft: Path) -> EventLog:
     """The log of both, its columns written to `draft`; described: whether the delivery had tables of its own."""
     customers = _vocabulary(old.customers, new.customers, "customer", described["customer"])
     items = _vocabulary(
@@ -110,7 +110,7 @@ def _write(
                 before = codes[name][before].astype(out.dtype) if name in codes else before
                 columns = fixed(before), fixed(getattr(new, name))
                 merge_events(old_at, fixed(ends - ends[0]), new_at, new_offsets, *columns, out)
-                forget(getattr(old, name))
+                release_pages(getattr(old, name))
             files.append(made)
 
 

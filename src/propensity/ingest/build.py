@@ -19,13 +19,13 @@ import polars as pl
 
 from propensity.atomic import full, whole_folder
 from propensity.data.column_store import ColumnFiles, replace_codes
-from propensity.data.event_log import COLUMNS, EventLog, fingerprint, refuse_other
+from propensity.data.event_log import COLUMNS, EventLog, check_replaceable, fingerprint
 from propensity.errors import DataError
-from propensity.ingest.encode import NEVER, Coded, Names, encode
-from propensity.ingest.erasure import erased
-from propensity.ingest.external_partition import ExternalPartition, bounds_of
-from propensity.ingest.privacy import mask, pseudonymise, refuse_personal_ids, without_contact_data
-from propensity.ingest.rule import codes
+from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode
+from propensity.ingest.erasure import drop_erased
+from propensity.ingest.external_partition import ExternalPartition, partition_bounds
+from propensity.ingest.privacy import mask_contact_data, pseudonymise, refuse_personal_ids, remove_contact_data
+from propensity.ingest.rule import rule_codes
 from propensity.ingest.source import Source, Tables
 from propensity.kernel.event import KINDS, PURCHASE
 
@@ -50,25 +50,25 @@ def prepare(
     Rows that were refused lie beside it too, in `quarantine/*.parquet`, with a column `reason`. See `protected` for
     what is done for persons.
     """
-    refuse_other(out)
-    with readable():
-        tables = protected(source.load(), out, key)
+    check_replaceable(out)
+    with translate_read_errors():
+        tables = protect_personal_data(source.load(), out, key)
     with whole_folder(out) as draft:
         ingest(tables, draft).seal(draft, notes)
     return EventLog.open(out)
 
 
-def protected(tables: Tables, out: str | Path, key: bytes | None) -> Tables:
+def protect_personal_data(tables: Tables, out: str | Path, key: bytes | None) -> Tables:
     """The tables without erased customers, addresses and phone numbers, and with ids under `key` if there is one.
 
     Raises: DataError for ids that are addresses or phone numbers, where there is no key.
     """
-    tables = erased(tables, out)
+    tables = drop_erased(tables, out)
     if key is None:
         refuse_personal_ids(tables)
     else:
-        tables = erased(pseudonymise(tables, key), out)
-    return without_contact_data(tables)
+        tables = drop_erased(pseudonymise(tables, key), out)
+    return remove_contact_data(tables)
 
 
 def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
@@ -87,12 +87,12 @@ def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventL
     range_rows: rows, about, that are held at a time. Codes are ranks of the sorted ids, so they do not depend on the
     order of delivery. Raises: DataError for tables without a usable event, or that a reader cannot decode.
     """
-    with readable():
+    with translate_read_errors():
         return _ingest(tables, folder, range_rows)
 
 
 @contextmanager
-def readable() -> Iterator[None]:
+def translate_read_errors() -> Iterator[None]:
     """Says in words that tables, which are only read when they are needed, cannot be read."""
     try:
         yield
@@ -104,7 +104,7 @@ def readable() -> Iterator[None]:
 
 
 @dataclass
-class Tally:
+class IngestCounts:
     """What is counted as rows go by; `first` and `last` are the days of the first and the last purchase."""
 
     rows: int = 0
@@ -144,11 +144,11 @@ class Tally:
 
 
 def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
-    tally, quarantine = Tally(), Quarantine(folder / "quarantine")
+    tally, quarantine = IngestCounts(), Quarantine(folder / "quarantine")
     schema = tables.events.collect_schema()
     absent = [value.alias(name) for name, value in OPTIONAL.items() if name not in schema]
     events = tables.screen(tables.events.with_columns(*absent))
-    items, channels = Names(schema["item"]), Names(pl.String())
+    items, channels = CodeTable(schema["item"]), CodeTable(pl.String())
     customers: list[pl.Series] = [pl.Series(dtype=schema["customer"])]
     counts: list[np.ndarray] = [np.zeros(0, np.int64)]
     with tempfile.TemporaryDirectory(dir=folder) as place, ColumnFiles(folder, COLUMNS) as files:
@@ -190,16 +190,16 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
 
 
 def _share_out(
-    raw: pl.LazyFrame, events: pl.LazyFrame, place: Path, range_rows: int, tally: Tally, quarantine: Quarantine
+    raw: pl.LazyFrame, events: pl.LazyFrame, place: Path, range_rows: int, tally: IngestCounts, quarantine: Quarantine
 ) -> ExternalPartition:
     """Spills the rows that pass, by customer, in one pass over the source."""
     rows = raw.select(pl.len()).collect(engine="streaming").item()
-    spill = ExternalPartition(place, bounds_of(events.select("customer"), rows, range_rows), held=range_rows)
+    spill = ExternalPartition(place, partition_bounds(events.select("customer"), rows, range_rows), held=range_rows)
     for batch in events.collect_batches(engine="streaming"):
         tally.rows += batch.height
         if "reason" in batch.columns:
             refused = batch.filter(pl.col("reason").is_not_null())
-            dropped = pl.col("reason").is_in(codes("drop"))
+            dropped = pl.col("reason").is_in(rule_codes("drop"))
             tally.dropped.update(dict(refused.filter(dropped)["reason"].value_counts().iter_rows()))
             quarantine.add(refused.filter(~dropped))
             given = [name for name in batch.columns if name.startswith("given.")]
@@ -212,8 +212,13 @@ def _share_out(
 
 
 def _settled(
-    spill: ExternalPartition, tables: Tables, items: Names, channels: Names, tally: Tally, quarantine: Quarantine
-) -> Iterator[Coded]:
+    spill: ExternalPartition,
+    tables: Tables,
+    items: CodeTable,
+    channels: CodeTable,
+    tally: IngestCounts,
+    quarantine: Quarantine,
+) -> Iterator[EncodedEvents]:
     """The log's columns range by range, the ranges ascending by customer id."""
     for rows in spill.ranges():
         settled = tables.settle(rows)
@@ -226,7 +231,7 @@ def _settled(
             yield coded
 
 
-def _account(tables: Tables, tally: Tally, quarantine: Quarantine) -> dict[str, Any]:
+def _account(tables: Tables, tally: IngestCounts, quarantine: Quarantine) -> dict[str, Any]:
     """Where every row went; DataError unless each went somewhere, and some are events."""
     tally.dropped.update(tables.dropped)
     tally.merged.update(tables.merged)
@@ -257,7 +262,9 @@ class Quarantine:
         if rows.height:
             self.folder.mkdir(exist_ok=True)
             told = [name for name, kind in rows.schema.items() if name.startswith("given.") and kind == pl.String]
-            rows.with_columns(mask(name) for name in told).write_parquet(self.folder / f"rows-{self.files:05d}.parquet")
+            rows.with_columns(mask_contact_data(name) for name in told).write_parquet(
+                self.folder / f"rows-{self.files:05d}.parquet"
+            )
             self.files += 1
             self.reasons.update(dict(rows["reason"].value_counts().iter_rows()))
 
@@ -277,7 +284,7 @@ def _vocabulary(ids: pl.Series, table: pl.LazyFrame | None, key: str) -> pl.Data
     return every.join(attributes, on=key, how="left", maintain_order="left")
 
 
-def _items(met: Names, table: pl.LazyFrame | None) -> pl.DataFrame:
+def _items(met: CodeTable, table: pl.LazyFrame | None) -> pl.DataFrame:
     """The item vocabulary with `known`, the day after which an item may be spoken of: its first event, or always."""
     items = _vocabulary(met.met["name"], table, "item")
     seen = met.met.select("first", item="name")

@@ -176,7 +176,7 @@ def mandatory(table: Sequence[Column]) -> tuple[str, ...]:
     return tuple(column.name for column in table if column.absent is None)
 
 
-def breaches() -> dict[str, pl.Expr]:
+def contract_violations() -> dict[str, pl.Expr]:
     """How many rows of accepted events break the contract, by what they break: nothing may."""
     kind, sold = pl.col("kind"), pl.col("kind") == "purchase"
     broken = {

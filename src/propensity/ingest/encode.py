@@ -13,7 +13,7 @@ from propensity.kernel.sort import by_customer_and_day, number_orders
 NEVER = np.iinfo(np.int32).max
 
 
-class Names:
+class CodeTable:
     """Distinct values of a column, numbered as they are met; `first` holds the first day of each."""
 
     def __init__(self, dtype: pl.DataType) -> None:
@@ -39,7 +39,7 @@ class Names:
         return self.met.join(place, on="name", how="left", maintain_order="left")["place"].to_numpy()
 
 
-class Coded(NamedTuple):
+class EncodedEvents(NamedTuple):
     """customer: sorted distinct ids; events: number of each; columns of `COLUMNS`."""
 
     customer: pl.Series
@@ -47,7 +47,7 @@ class Coded(NamedTuple):
     columns: dict[str, np.ndarray]
 
 
-def encode(rows: pl.DataFrame, items: Names, channels: Names) -> Coded:
+def encode(rows: pl.DataFrame, items: CodeTable, channels: CodeTable) -> EncodedEvents:
     """The events of some customers in the order of a log; items and channels under codes of their own."""
     day = rows["day"].cast(pl.Date).to_physical()
     customer = rows["customer"].unique().sort()
@@ -60,7 +60,7 @@ def encode(rows: pl.DataFrame, items: Names, channels: Names) -> Coded:
     columns["order"] = _order_numbers(rows["order"], place, count, columns)
     for name, absent in (("quantity", 1.0), ("revenue", 0.0), ("discount", 0.0)):
         columns[name] = rows[name].fill_null(absent).to_numpy().astype(np.float32)[place]
-    return Coded(customer, count, columns)
+    return EncodedEvents(customer, count, columns)
 
 
 def _place(ids: pl.Series, distinct: pl.Series) -> pl.Series:

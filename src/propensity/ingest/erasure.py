@@ -20,33 +20,33 @@ import polars as pl
 from propensity.atomic import whole_file, whole_folder
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.ingest.privacy import ID_COLUMNS, customers_of, mentions, pseudonym, secret
+from propensity.ingest.privacy import ID_COLUMNS, distinct_customers, files_mentioning, pseudonym, read_key
 from propensity.ingest.source import Tables
 from propensity.kernel.event import KINDS
 
 FILE = "tombstones.json"
 
 
-class Forgotten(NamedTuple):
+class ErasureResult(NamedTuple):
     """What was done: where rows were removed and how many, models that were trained with the customer."""
 
     removed: dict[str, int]
     models: list[str]
 
 
-def stone(identity: object, salt: str) -> str:
+def tombstone_hash(identity: object, salt: str) -> str:
     return hashlib.sha256(f"{salt}:{identity}".encode()).hexdigest()
 
 
-def erased(tables: Tables, beside: str | Path) -> Tables:
+def drop_erased(tables: Tables, beside: str | Path) -> Tables:
     """The tables without the customers whose tombstones lie beside the log; each of their rows is dropped by rule."""
     path = Path(beside).parent / FILE
     if not path.is_file():
         return tables
     known = json.loads(path.read_text())
     stones = set(known["stones"])
-    names = customers_of(tables)
-    gone = names.filter(pl.Series([stone(name, known["salt"]) in stones for name in names], dtype=pl.Boolean))
+    names = distinct_customers(tables)
+    gone = names.filter(pl.Series([tombstone_hash(name, known["salt"]) in stones for name in names], dtype=pl.Boolean))
     if not len(gone):
         return tables
     theirs = pl.col("customer").is_in(gone.implode()).fill_null(False)
@@ -61,37 +61,37 @@ def erased(tables: Tables, beside: str | Path) -> Tables:
     return tables._replace(screen=screened, customers=customers)
 
 
-def bury(identities: list[str], beside: str | Path) -> None:
+def add_tombstones(identities: list[str], beside: str | Path) -> None:
     """Adds tombstones for the ways in which one customer is named."""
     path = Path(beside).parent / FILE
     new: dict[str, Any] = {"salt": os.urandom(16).hex(), "stones": {}}
     known = json.loads(path.read_text()) if path.is_file() else new
-    known["stones"] |= {stone(name, known["salt"]): date.today().isoformat() for name in identities}
+    known["stones"] |= {tombstone_hash(name, known["salt"]): date.today().isoformat() for name in identities}
     with whole_file(path) as draft:
         draft.write_text(json.dumps(known, indent=1))
 
 
-def names_of(customer: str, key: str | None) -> list[str]:
+def stored_ids(customer: str, key: str | None) -> list[str]:
     """The ids under which a customer may be stored: as given, and under the key."""
-    return [customer] if key is None else [customer, pseudonym(customer, secret(key))]
+    return [customer] if key is None else [customer, pseudonym(customer, read_key(key))]
 
 
-def row_of(log: EventLog, names: list[str]) -> int | None:
+def customer_row(log: EventLog, names: list[str]) -> int | None:
     """Row of a customer of the log, if it has them."""
     found = np.flatnonzero(log.customers["customer"].cast(pl.String).is_in(names).to_numpy())
     return int(found[0]) if found.size else None
 
 
-def forget(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> Forgotten:
+def erase_customer(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> ErasureResult:
     """Removes a customer from the log at `folder` and the tables under `runs`, and keeps them out from now on.
 
     Raises: ConfigurationError if no table has them; IntegrityError if a search still finds them afterwards.
     """
-    folder, runs, names = Path(folder), Path(runs), names_of(customer, key)
+    folder, runs, names = Path(folder), Path(runs), stored_ids(customer, key)
     log = EventLog.open(folder)
-    row, removed = row_of(log, names), {}
-    models = trained_with(log, folder, runs, row)
-    bury(names, folder)
+    row, removed = customer_row(log, names), {}
+    models = models_trained_on(log, folder, runs, row)
+    add_tombstones(names, folder)
     tables = [file for file in sorted(runs.rglob("*.parquet")) if runs.is_dir()]
     removed = {str(file): count for file in tables if (count := _clear(file, names))}
     aside = sorted((folder / "quarantine").glob("*.parquet"))
@@ -101,15 +101,17 @@ def forget(customer: str, folder: str | Path, runs: str | Path, key: str | None 
         raise ConfigurationError(
             f"{folder} and {runs} hold nothing on customer {customer}; a tombstone is set all the same"
         )
-    left = [place for where in (folder, runs) if where.is_dir() for name in names for place in mentions(where, name)]
+    left = [
+        place for where in (folder, runs) if where.is_dir() for name in names for place in files_mentioning(where, name)
+    ]
     if left:
         raise IntegrityError(f"customer {customer} is still found in {', '.join(left)}; remove it there by hand")
-    return Forgotten(removed, models)
+    return ErasureResult(removed, models)
 
 
 def _rewrite(log: EventLog, folder: Path, row: int | None, names: list[str]) -> int:
     """Puts the log without a customer in its place, quarantine included; returns the rows that went."""
-    kept, count = without(log, row) if row is not None else (log, 0)
+    kept, count = remove_customer(log, row) if row is not None else (log, 0)
     notes = {file.name: file.read_text() for file in folder.glob("origin.json")}
     with whole_folder(folder) as draft:
         for name in COLUMNS:
@@ -124,7 +126,7 @@ def _rewrite(log: EventLog, folder: Path, row: int | None, names: list[str]) -> 
     return count
 
 
-def without(log: EventLog, row: int) -> tuple[EventLog, int]:
+def remove_customer(log: EventLog, row: int) -> tuple[EventLog, int]:
     """The log without one customer, and how many events that were. What was counted of rows says so."""
     start, end = log.offsets[row], log.offsets[row + 1]
     columns: dict[str, Any] = {name: np.delete(getattr(log, name), np.s_[start:end]) for name in COLUMNS}
@@ -165,7 +167,7 @@ def _clear(file: Path, names: list[str]) -> int:
     return count
 
 
-def trained_with(log: EventLog, folder: Path, runs: Path, row: int | None) -> list[str]:
+def models_trained_on(log: EventLog, folder: Path, runs: Path, row: int | None) -> list[str]:
     """Runs, by the audit logs under `runs`, that saw a customer: trained on this log after their first day."""
     if row is None or log.offsets[row] == log.offsets[row + 1]:
         return []
@@ -178,23 +180,23 @@ def trained_with(log: EventLog, folder: Path, runs: Path, row: int | None) -> li
     return sorted(found)
 
 
-def held(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> dict[str, Any]:
+def export_customer(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> dict[str, Any]:
     """Everything that is held on a customer, in plain containers: ConfigurationError for nobody known."""
-    folder, runs, names = Path(folder), Path(runs), names_of(customer, key)
+    folder, runs, names = Path(folder), Path(runs), stored_ids(customer, key)
     log = EventLog.open(folder)
-    row = row_of(log, names)
+    row = customer_row(log, names)
     aside = {str(file): _theirs(file, names) for file in sorted((folder / "quarantine").glob("*.parquet"))}
     tables = {str(file): _theirs(file, names) for file in sorted(runs.rglob("*.parquet"))} if runs.is_dir() else {}
     found = {place: frame.to_dicts() for place, frame in (aside | tables).items() if frame.height}
     if row is None and not found:
         raise ConfigurationError(f"{folder} and {runs} hold nothing on customer {customer}")
     about = {} if row is None else log.customers.row(row, named=True)
-    events = [] if row is None else events_of(log, row)
+    events = [] if row is None else customer_events(log, row)
     return {"customer": customer, "attributes": about, "events": events, "tables": found,
-            "models": trained_with(log, folder, runs, row)}  # fmt: skip
+            "models": models_trained_on(log, folder, runs, row)}  # fmt: skip
 
 
-def events_of(log: EventLog, row: int) -> list[dict[str, Any]]:
+def customer_events(log: EventLog, row: int) -> list[dict[str, Any]]:
     """The events of one customer of the log under their original names."""
     span = slice(int(log.offsets[row]), int(log.offsets[row + 1]))
     items, channels = [*log.items["item"].to_list(), None], [*log.meta["channels"], None]

@@ -14,7 +14,7 @@ import polars as pl
 SAMPLED = 100_000  # customers of rows that the bounds are drawn from
 
 
-def bounds_of(customer: pl.LazyFrame, rows: int, most: int) -> pl.Series:
+def partition_bounds(customer: pl.LazyFrame, rows: int, most: int) -> pl.Series:
     """Upper ends of ranges, but the last, that hold about `most` rows each; customer: one column, with `rows` rows."""
     ranges = -(-rows // most)
     if ranges < 2:

@@ -17,13 +17,13 @@ from propensity.ingest.source import Tables
 
 EMAIL = r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}"
 PHONE = r"(?:\+\d{1,3}[ ./-]?|\(0?\d{1,5}\)[ ./-]?|\b0\d{1,5}[ /-])\d[\d ./-]{5,14}\d"
-TOLD = ("mail", "phone", "mobile", "telefon", "whatsapp", "msisdn")  # a column named so is not stored at all
+CONTACT_WORDS = ("mail", "phone", "mobile", "telefon", "whatsapp", "msisdn")  # a column named so is not stored at all
 KEY_BYTES = 16  # a key that is shorter could be guessed
 ID_COLUMNS = ("customer_id", "customer")
-READ = (".json", ".jsonl", ".yaml", ".yml", ".csv", ".md", ".html", ".txt", ".log")
+TEXT_SUFFIXES = (".json", ".jsonl", ".yaml", ".yml", ".csv", ".md", ".html", ".txt", ".log")
 
 
-def secret(where: str) -> bytes:
+def read_key(where: str) -> bytes:
     """The key at `file:<path>` or `env:<name>`; ConfigurationError for none, or one too short to keep a secret."""
     kind, _, name = where.partition(":")
     if kind == "env":
@@ -50,7 +50,7 @@ def pseudonym(identity: object, key: bytes) -> str:
 
 def pseudonymise(tables: Tables, key: bytes) -> Tables:
     """The tables with every customer id under the key; nothing else of them says who it is."""
-    names = customers_of(tables)
+    names = distinct_customers(tables)
     hidden = pl.Series("?hidden", [pseudonym(name, key) for name in names], pl.String)
     step = pl.DataFrame({"customer": names, "?hidden": hidden}).lazy()
 
@@ -63,7 +63,7 @@ def pseudonymise(tables: Tables, key: bytes) -> Tables:
     return tables._replace(events=under_key(tables.events), customers=customers)
 
 
-def customers_of(tables: Tables) -> pl.Series:
+def distinct_customers(tables: Tables) -> pl.Series:
     """Distinct customer ids of the events and the customers' own table."""
     frames = [tables.events.select("customer")]
     if tables.customers is not None:
@@ -85,7 +85,7 @@ def refuse_personal_ids(tables: Tables) -> None:
         )
 
 
-def without_contact_data(tables: Tables) -> Tables:
+def remove_contact_data(tables: Tables) -> Tables:
     """The tables without e-mail addresses and phone numbers in what describes items, customers and channels."""
     found = 0
     made: dict[str, pl.LazyFrame | None] = {}
@@ -98,7 +98,7 @@ def without_contact_data(tables: Tables) -> Tables:
     warnings = tables.warnings | ({"personal_masked": found} if found else {})
     events = tables.events
     if events.collect_schema().get("channel") == pl.String:
-        events = events.with_columns(mask("channel"))
+        events = events.with_columns(mask_contact_data("channel"))
     return tables._replace(events=events, items=made["items"], customers=made["customers"], warnings=warnings)
 
 
@@ -107,34 +107,40 @@ def _masked(frame: pl.LazyFrame, key: str) -> tuple[pl.LazyFrame, int]:
     schema = frame.collect_schema()
     others = [name for name in schema if name != key]
     told = [
-        n for n in others if key == "customer" and any(w in n.lower() for w in TOLD) and not n.startswith("consent")
+        n
+        for n in others
+        if key == "customer" and any(w in n.lower() for w in CONTACT_WORDS) and not n.startswith("consent")
     ]
-    texts = [name for name in others if schema[name] == pl.String and name not in told]
+    file_texts = [name for name in others if schema[name] == pl.String and name not in told]
     counts = [pl.col(name).is_not_null().sum() for name in told]
-    counts += [pl.col(name).str.contains(rf"{EMAIL}|{PHONE}").sum() for name in texts]
+    counts += [pl.col(name).str.contains(rf"{EMAIL}|{PHONE}").sum() for name in file_texts]
     if not counts:
         return frame, 0
     found = frame.select(pl.sum_horizontal(counts)).collect(engine="streaming").item() or 0
-    return (frame.with_columns(mask(name) for name in texts).drop(told), int(found)) if found else (frame, 0)
+    return (
+        (frame.with_columns(mask_contact_data(name) for name in file_texts).drop(told), int(found))
+        if found
+        else (frame, 0)
+    )
 
 
-def mask(name: str) -> pl.Expr:
+def mask_contact_data(name: str) -> pl.Expr:
     """A column of text, null where it holds an address or number."""
     return pl.when(~pl.col(name).str.contains(rf"{EMAIL}|{PHONE}")).then(pl.col(name)).alias(name)
 
 
-def reachable(folder: str | Path) -> list[str]:
+def files_with_contact_data(folder: str | Path) -> list[str]:
     """Files under a folder that hold what looks like an e-mail address or a phone number: none should."""
     told = re.compile(rf"(?<![\w.]){EMAIL}(?![\w@])|(?<![\w.+-]){PHONE}(?![\w])")
-    return [place for place, text in texts(folder) if told.search(text)]
+    return [place for place, text in file_texts(folder) if told.search(text)]
 
 
-def mentions(folder: str | Path, identity: str) -> list[str]:
+def files_mentioning(folder: str | Path, identity: str) -> list[str]:
     """Files under a folder that hold a customer id: as a word; a number, which could be any, only as a customer's."""
     bare = identity.isdigit()
     named = r"customer(?:_id)?[\"']?\s*[:=]\s*[\"']?" if bare else r"(?<![\w.-])"
     word = re.compile(rf"{named}{re.escape(identity)}(?![\w.-])")
-    found = {place for place, text in texts(folder, tables=not bare) if word.search(text)}
+    found = {place for place, text in file_texts(folder, tables=not bare) if word.search(text)}
     for file in sorted(Path(folder).rglob("*")) if bare else []:
         if file.suffix in (".parquet", ".csv") and _names(file, identity):
             found.add(str(file))
@@ -149,14 +155,14 @@ def _names(file: Path, identity: str) -> bool:
     return bool(same and frame.select(pl.any_horizontal(same)).collect().item())
 
 
-def texts(folder: str | Path, tables: bool = True) -> Iterator[tuple[str, str]]:
+def file_texts(folder: str | Path, tables: bool = True) -> Iterator[tuple[str, str]]:
     """Every readable file under a folder and all the text in it: tables cell by cell, checkpoints without weights."""
     for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
         if file.suffix == ".parquet":
             if not tables:
                 continue
             yield str(file), "\n".join(_cells(file))
-        elif file.suffix in READ:
+        elif file.suffix in TEXT_SUFFIXES:
             yield str(file), file.read_text(errors="replace")
         elif zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as parts:

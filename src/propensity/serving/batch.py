@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from propensity.atomic import whole_file
 from propensity.data.batch import Inputs
-from propensity.data.cutoff import cautions
+from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 from propensity.feature.features import Features
@@ -83,7 +83,7 @@ def score_bundle(
     bundle = open_bundle(folder, digest)
     events = bundle.task.open() if log is None else EventLog.open(log)
     date = bundle.date(events, cutoff)
-    for caution in cautions(events, date, bundle.about["end"]):
+    for caution in scoring_warnings(events, date, bundle.about["end"]):
         say(caution)
     out = begun(Path(out), bundle, events, str(date), how)
     say("tables of the date")

@@ -14,9 +14,9 @@ import onnxruntime as ort
 from hydra.utils import get_object, instantiate
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from propensity.data.cutoff import Cutoff, cutoff_of
+from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.data.offer import on_sale
+from propensity.data.offer import active_offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.feature.features import Features
@@ -70,7 +70,7 @@ class Bundle:
 
     def date(self, log: EventLog, cutoff: str) -> Cutoff:
         """A send date that the log reaches and the bundle still speaks of; ConfigurationError for any other."""
-        date = cutoff_of(log, cutoff, self.task.horizon)
+        date = parse_cutoff(log, cutoff, self.task.horizon)
         self.valid(date.day)
         return date
 
@@ -89,7 +89,7 @@ class Bundle:
         """
         past = log if newest(log) < cutoff.day else log.before(cutoff.day)
         rules = self.task
-        offers = on_sale(past, rules.offer, cutoff)
+        offers = active_offers(past, rules.offer, cutoff)
         market_stats = MarketStatsBuilder(past, offers, cutoff.horizon, rules.market_stats).at(cutoff)
         return Features(past, offers, self.vocabulary, rules.feature), market_stats
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from propensity.data.cutoff import Cutoff, labelled
+from propensity.data.cutoff import Cutoff, require_labels
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, GateError
 from propensity.feature.features import Features
@@ -85,7 +85,7 @@ def drift(cfg: Any, say: Say) -> DriftReport:
     bundle = open_bundle(cfg.bundle)
     log = bundle.task.open() if cfg.log is None else EventLog.open(cfg.log)
     date = bundle.date(log, cfg.cutoff)
-    closed = labelled(log, Cutoff(min(date.day, log.last_day + 1) - date.horizon, date.horizon))
+    closed = require_labels(log, Cutoff(min(date.day, log.last_day + 1) - date.horizon, date.horizon))
     if closed.day <= log.first_day:
         raise ConfigurationError(f"no horizon of {date.horizon} days closed before {date}; give a later cutoff")
     running = bundle.session()

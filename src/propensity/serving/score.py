@@ -7,9 +7,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from propensity.data.cutoff import cautions, cutoff_of
+from propensity.data.cutoff import parse_cutoff, scoring_warnings
 from propensity.data.event_log import EventLog
-from propensity.data.offer import buyers
+from propensity.data.offer import count_buyers
 from propensity.errors import ConfigurationError
 from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
 from propensity.training.checkpoint import load_trained
@@ -40,12 +40,12 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
         raise ConfigurationError(f"{out} is where shares of channels go; give out another name, such as scores.parquet")
     trained = load_trained(run)
     events = trained.task.open() if log is None else EventLog.open(log)
-    date = cutoff_of(events, cutoff, trained.task.horizon)
-    for caution in cautions(events, date, trained.about["end"]):
+    date = parse_cutoff(events, cutoff, trained.task.horizon)
+    for caution in scoring_warnings(events, date, trained.about["end"]):
         say(caution)
     cutoff_data = trained.task.cutoff_data(events, date, trained.vocabulary)
     rule, (features, _, _) = trained.task.offer, cutoff_data
-    if rule.min_buyers > buyers(features.log, features.offers, date.day, rule.window).max():
+    if rule.min_buyers > count_buyers(features.log, features.offers, date.day, rule.window).max():
         say(f"no offer has {rule.min_buyers} buyers in the {rule.window} days before {date}: all that sold are scored")
     scores, shares = predict_both(trained.model, cutoff_data)
     save_scores([scores], out)

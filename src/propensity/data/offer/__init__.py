@@ -45,10 +45,10 @@ class Offers(NamedTuple):
         number[kept] = np.arange(kept.size)
         offer = number[self.item_offer]
         names, items = tuple(self.name[k] for k in kept), self.item_offsets.size - 1
-        return sets_of(names, self.item[offer >= 0], offer[offer >= 0], items, self.parent[kept])
+        return build_offers(names, self.item[offer >= 0], offer[offer >= 0], items, self.parent[kept])
 
 
-def sets_of(
+def build_offers(
     name: tuple[str, ...], item: np.ndarray, offer: np.ndarray, items: int, parent: np.ndarray | None = None
 ) -> Offers:
     """Offers out of (item, offer) entries, ascending in item; `items` is the size of the item vocabulary."""
@@ -68,7 +68,7 @@ class OfferConfig(Protocol):
     def parents(self, items: pl.DataFrame, offers: Offers) -> np.ndarray: ...
 
 
-def nameable(kind: pl.DataType) -> bool:
+def is_categorical(kind: pl.DataType) -> bool:
     """Whether values of a column's type are names: text or whole numbers; fractions are measurements."""
     return kind.is_integer() or kind in (pl.String, pl.Categorical, pl.Boolean)
 
@@ -77,11 +77,11 @@ def offers_before(log: EventLog, rule: OfferConfig, day: int) -> Offers:
     """All offers of the rule, holding only the items known before `day`; offers left empty stay."""
     offers = rule.all(log)
     known = (log.item_known < day)[offers.item]
-    offers = sets_of(offers.name, offers.item[known], offers.item_offer[known], log.item_known.size)
+    offers = build_offers(offers.name, offers.item[known], offers.item_offer[known], log.item_known.size)
     return Offers(offers.name, offers.item_offsets, offers.item_offer, rule.parents(log.items, offers))
 
 
-def on_sale(log: EventLog, rule: OfferConfig, cutoff: Cutoff) -> Offers:
+def active_offers(log: EventLog, rule: OfferConfig, cutoff: Cutoff) -> Offers:
     """The offers to score at a cutoff: known items, and at least `min_buyers` buyers in `[day - window, day)`.
 
     Where no offer has them, because the log ended long before or has only begun, those that had them when it ended;
@@ -97,7 +97,7 @@ def on_sale(log: EventLog, rule: OfferConfig, cutoff: Cutoff) -> Offers:
         (end, rule.window, rule.min_buyers),
         (end, end - log.first_day, 1),
     ):
-        kept = np.flatnonzero(buyers(log, offers, day, window) >= max(least, 1))
+        kept = np.flatnonzero(count_buyers(log, offers, day, window) >= max(least, 1))
         if kept.size:
             return offers.take(kept)
     raise ConfigurationError(
@@ -105,7 +105,7 @@ def on_sale(log: EventLog, rule: OfferConfig, cutoff: Cutoff) -> Offers:
     )
 
 
-def buyers(log: EventLog, offers: Offers, day: int, window: int) -> np.ndarray:
+def count_buyers(log: EventLog, offers: Offers, day: int, window: int) -> np.ndarray:
     """Distinct customers who bought each offer in `[day - window, day)`: (M,)."""
     out = np.empty((len(offers), 9))
     offer_context(log.events, offers.sets, np.arange(len(log)), day, 1, np.array([window]), out)

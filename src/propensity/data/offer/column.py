@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog
-from propensity.data.offer import Offers, nameable, sets_of
+from propensity.data.offer import Offers, build_offers, is_categorical
 from propensity.errors import ConfigurationError
 
 WHOLE = 0.9  # share of the items that must agree with the rest of their offer for a column to be its parent
@@ -40,7 +40,7 @@ class ColumnOffers:
         if not names:
             raise ConfigurationError(f"item column {self.column!r} has no values; give another data.offer.column")
         code = values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int32).to_numpy()
-        return sets_of(tuple(names), np.flatnonzero(code >= 0), code[code >= 0], code.size)
+        return build_offers(tuple(names), np.flatnonzero(code >= 0), code[code >= 0], code.size)
 
     def parents(self, items: pl.DataFrame, offers: Offers) -> np.ndarray:
         """(M,) number of each offer's parent, -1 for none, by the items that the offers hold."""
@@ -48,14 +48,14 @@ class ColumnOffers:
             return np.unique([name[: self.prefix] for name in offers.name], return_inverse=True)[1]
         columns = [self.parent] if self.parent else [c for c in items.columns if c not in ("item", self.column)]
         best = np.full(len(offers), -1)
-        for values in (items[column] for column in columns if nameable(items.schema[column])):
-            parent, agreeing = majority(values, offers)
+        for values in (items[column] for column in columns if is_categorical(items.schema[column])):
+            parent, agreeing = majority_value(values, offers)
             if self.parent or (agreeing >= WHOLE and best.max() < parent.max() < len(offers) - 1):
                 best = parent
         return best
 
 
-def majority(values: pl.Series, offers: Offers) -> tuple[np.ndarray, float]:
+def majority_value(values: pl.Series, offers: Offers) -> tuple[np.ndarray, float]:
     """The value, as a number, that most items of each offer have (M,), -1 without any; and the share that has it."""
     code = values.cast(pl.String).rank("dense").fill_null(0).to_numpy().astype(np.int64)[offers.item] - 1
     entries = pl.DataFrame({"offer": offers.item_offer, "value": code}).filter(pl.col("value") >= 0)

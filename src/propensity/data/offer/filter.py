@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog
-from propensity.data.offer import Offers, sets_of
+from propensity.data.offer import Offers, build_offers
 from propensity.errors import ConfigurationError
 
 
@@ -26,7 +26,7 @@ class FilterOffers:
             raise ConfigurationError("data.offer.filters is empty; name at least one filter")
         masks = np.stack([self._match(log.items, name, rule) for name, rule in self.filters.items()], axis=1)
         item, offer = np.nonzero(masks)
-        return sets_of(tuple(self.filters), item, offer, masks.shape[0])
+        return build_offers(tuple(self.filters), item, offer, masks.shape[0])
 
     def parents(self, items: pl.DataFrame, offers: Offers) -> np.ndarray:
         """Filters have no parents: (M,) of -1."""

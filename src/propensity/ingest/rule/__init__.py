@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Deed = Literal["reject", "quarantine", "drop", "merge", "keep"]
+Action = Literal["reject", "quarantine", "drop", "merge", "keep"]
 
 
 class Rule(NamedTuple):
@@ -20,7 +20,7 @@ class Rule(NamedTuple):
     """
 
     code: str
-    does: Deed
+    does: Action
     meaning: str
     setting: str = ""
 
@@ -98,14 +98,14 @@ RULES = (
     Rule("consent_missing", "keep", "a customer who was never asked: has not consented"),
     Rule("personal_masked", "keep", "an e-mail address or phone number in an attribute; it is not stored"),
 )
-RULE = {rule.code: rule for rule in RULES}
-WAYS = ("merged", "quarantined", "dropped")  # where a row can go that is not used
+RULE_BY_CODE = {rule.code: rule for rule in RULES}
+UNUSED_OUTCOMES = ("merged", "quarantined", "dropped")  # where a row can go that is not used
 
 
-def codes(*deeds: Deed) -> tuple[str, ...]:
+def rule_codes(*deeds: Action) -> tuple[str, ...]:
     """The codes of the rules that do any of these, in the order of the table.
 
-    >>> codes("merge")
+    >>> rule_codes("merge")
     ('file_twice', 'event_again', 'order_again')
     """
     return tuple(rule.code for rule in RULES if rule.does in deeds)

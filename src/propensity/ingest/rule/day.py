@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from propensity.ingest.rule.number import clean
+from propensity.ingest.rule.number import clean_text
 
 EARLIEST, LATEST = date(1980, 1, 1), date(2100, 1, 1)
 ISO = r"^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[T ].*)?$"
@@ -17,7 +17,7 @@ OFFSET = r"^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2})(:\d{2})?(?:\.\d+)?\s*(Z|[+-]\d{
 UNITS = {(9, 10): 1_000, (12, 13): 1, (15, 16): 1e-3, (18, 19): 1e-6}  # digits of an epoch -> milliseconds in it
 
 
-class DayStyle(NamedTuple):
+class DayFormat(NamedTuple):
     """How a column writes its days: a format, if it has one; "day" or "month" first; the zone of the calendar."""
 
     format: str | None = None
@@ -25,7 +25,7 @@ class DayStyle(NamedTuple):
     zone: str | None = None
 
 
-def read_day(column: str, dtype: pl.DataType, style: DayStyle) -> pl.Expr:
+def read_day(column: str, dtype: pl.DataType, style: DayFormat) -> pl.Expr:
     """A calendar date, null where none can be read.
 
     Dates and timestamps are taken as written, and zoned ones in their own zone, unless `style.zone` names another.
@@ -39,33 +39,33 @@ def read_day(column: str, dtype: pl.DataType, style: DayStyle) -> pl.Expr:
         return shifted.dt.date()
     if dtype.is_float():
         value = value.cast(pl.Int64, strict=False)
-    text = clean(value).str.replace(r"\.0+$", "")
+    text = clean_text(value).str.replace(r"\.0+$", "")
     if style.format is not None:
         return pl.coalesce(
             text.str.to_date(style.format, strict=False), text.str.to_datetime(style.format, strict=False).dt.date()
         )
-    ways = [zoned(text, style.zone)] if style.zone else []
-    ways += [joined(text, ISO, (1, 2, 3)), compact(text), epoch(text, style.zone)]
+    ways = [zoned_date(text, style.zone)] if style.zone else []
+    ways += [date_from_parts(text, ISO, (1, 2, 3)), compact_date(text), epoch_date(text, style.zone)]
     if style.first:
-        ways.append(joined(text, PARTS, (3, 2, 1) if style.first == "day" else (3, 1, 2)))
+        ways.append(date_from_parts(text, PARTS, (3, 2, 1) if style.first == "day" else (3, 1, 2)))
     if not dtype.is_numeric():
         ways += [text.str.to_date(name, strict=False) for name in MONTH_NAMES]
     return pl.coalesce(ways)
 
 
-def joined(text: pl.Expr, pattern: str, order: tuple[int, int, int]) -> pl.Expr:
+def date_from_parts(text: pl.Expr, pattern: str, order: tuple[int, int, int]) -> pl.Expr:
     """The date of three groups of a pattern, given as places of year, month and day; two digits of a year are 20xx."""
     year, month, day = (text.str.extract(pattern, group) for group in order)
     year = pl.when(year.str.len_chars() == 2).then(pl.lit("20") + year).otherwise(year)
     return (year + "-" + month.str.zfill(2) + "-" + day.str.zfill(2)).str.to_date("%Y-%m-%d", strict=False)
 
 
-def compact(text: pl.Expr) -> pl.Expr:
+def compact_date(text: pl.Expr) -> pl.Expr:
     """yyyymmdd, or yyyymmddhhmmss."""
     return text.str.extract(r"^(\d{8})(?:\d{6})?$").str.to_date("%Y%m%d", strict=False)
 
 
-def epoch(text: pl.Expr, zone: str | None) -> pl.Expr:
+def epoch_date(text: pl.Expr, zone: str | None) -> pl.Expr:
     """The date of a count since 1970 whose unit shows in its length."""
     digits, count = text.str.len_chars(), text.str.extract(r"^(\d{9,19})$").cast(pl.Int64, strict=False)
     found = [
@@ -76,7 +76,7 @@ def epoch(text: pl.Expr, zone: str | None) -> pl.Expr:
     return moment.dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.date() if zone else moment.dt.date()
 
 
-def zoned(text: pl.Expr, zone: str) -> pl.Expr:
+def zoned_date(text: pl.Expr, zone: str) -> pl.Expr:
     """The date in `zone` of a timestamp that says its own zone."""
     offset = (
         text.str.extract(OFFSET, 4).str.replace("^(Z|UTC)$", "+00:00").str.replace(r"^([+-]\d{2})(\d{2})$", "$1:$2")
@@ -87,10 +87,10 @@ def zoned(text: pl.Expr, zone: str) -> pl.Expr:
     return read.dt.convert_time_zone(zone).dt.date()
 
 
-def orders_shown(column: str) -> list[pl.Expr]:
+def day_order_evidence(column: str) -> list[pl.Expr]:
     """What a text column gives away of its order: the first row that must be day first, that must be month first, and
     that could be either, each with a value of it."""
-    text = clean(pl.col(column))
+    text = clean_text(pl.col(column))
     first, second = (text.str.extract(PARTS, group).cast(pl.Int32, strict=False) for group in (1, 2))
     shown = {
         "day": (first > 12) & (second <= 12),

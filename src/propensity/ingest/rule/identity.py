@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 
-from propensity.ingest.rule.number import clean
+from propensity.ingest.rule.number import clean_text
 
 PADDED = r"^0+\d+$"
 
 
-def identity(
+def normalised_id(
     column: str, dtype: pl.DataType, numeric: bool = False, padded: bool = True, fold: bool = False
 ) -> pl.Expr:
     """An id: whole numbers stay numbers where `numeric`, all else is text; blanks are null.
@@ -23,25 +23,25 @@ def identity(
         value = pl.when(value == value.floor()).then(value).cast(pl.Int64, strict=False)
         if numeric:
             return value
-    text = clean(value, "NFKC").str.replace(r"^([+-]?\d+)\.0+$", "$1")
+    text = clean_text(value, "NFKC").str.replace(r"^([+-]?\d+)\.0+$", "$1")
     if not padded:
         text = text.str.replace(r"^0+(\d+)$", "$1")
     return text.str.to_lowercase() if fold else text
 
 
-def attribute(column: str, dtype: pl.DataType) -> pl.Expr:
+def clean_attribute(column: str, dtype: pl.DataType) -> pl.Expr:
     """A number as it is, anything else as clean text; blanks are null."""
     if dtype.is_float():
         return pl.when(pl.col(column).is_finite()).then(pl.col(column)).alias(column)
-    return pl.col(column) if dtype.is_numeric() else clean(pl.col(column)).alias(column)
+    return pl.col(column) if dtype.is_numeric() else clean_text(pl.col(column)).alias(column)
 
 
-def owners(pairs: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+def resolve_aliases(pairs: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     """Who each id stands for, from rows (alias, customer): chains are followed to their end.
 
     A circle stands for its smallest id; an alias with two owners stays its own.
     Returns: (alias, customer) for the ids that stand for another, and how many rows broke which rule.
-    >>> owners(pl.DataFrame({"alias": ["a", "b"], "customer": ["b", "c"]}))[0].rows()
+    >>> resolve_aliases(pl.DataFrame({"alias": ["a", "b"], "customer": ["b", "c"]}))[0].rows()
     [('a', 'c'), ('b', 'c')]
     """
     pairs = pairs.drop_nulls().unique(maintain_order=True).filter(pl.col("alias") != pl.col("customer"))

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import polars as pl
 
-NOTED = (
+NOTE_CODES = (
     "file_transcoded", "guest", "id_rewritten", "price_zero", "quantity_fraction", "amount_rewritten",
     "amount_converted", "line_returned", "day_late", "item_unlisted",
 )  # fmt: skip
 
 
-def notes(found: dict[str, pl.Expr]) -> pl.Expr:
+def note_bits(found: dict[str, pl.Expr]) -> pl.Expr:
     """One number a row, from what is true of it."""
-    bits = [pl.when(found[code]).then(1 << NOTED.index(code)).otherwise(0) for code in found]
+    bits = [pl.when(found[code]).then(1 << NOTE_CODES.index(code)).otherwise(0) for code in found]
     return pl.sum_horizontal(*bits, pl.lit(0)).cast(pl.UInt32).alias("notes")
 
 
-def noted(column: pl.Series) -> dict[str, int]:
+def count_notes(column: pl.Series) -> dict[str, int]:
     """How many rows say what, in the order of `NOTED`.
 
-    >>> noted(pl.Series([3, 1, 0], dtype=pl.UInt32))
+    >>> count_notes(pl.Series([3, 1, 0], dtype=pl.UInt32))
     {'file_transcoded': 2, 'guest': 1}
     """
     counts: dict[str, int] = {}
     for value, rows in column.value_counts().iter_rows():
-        for bit, code in enumerate(NOTED):
+        for bit, code in enumerate(NOTE_CODES):
             if value >> bit & 1:
                 counts[code] = counts.get(code, 0) + rows
-    return {code: counts[code] for code in NOTED if code in counts}
+    return {code: counts[code] for code in NOTE_CODES if code in counts}

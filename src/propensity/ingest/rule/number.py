@@ -15,10 +15,10 @@ NOISE = rf"(?i)({CODES}|R\$|NT\$|zł|kr\.?|[€£¥₹$]|[\s\u00a0\u202f'’])"
 AMOUNT = r"^[+-]?(\d[\d.,]*|[.,]\d+)(e[+-]?\d+)?$"
 
 
-def clean(text: pl.Expr, form: Literal["NFC", "NFKC"] = "NFC") -> pl.Expr:
+def clean_text(text: pl.Expr, form: Literal["NFC", "NFKC"] = "NFC") -> pl.Expr:
     """Text without white space and invisible characters at its edges, in one Unicode form; null where it says nothing.
 
-    >>> pl.select(clean(pl.lit(" \\ufeffNULL "))).item() is None
+    >>> pl.select(clean_text(pl.lit(" \\ufeffNULL "))).item() is None
     True
     """
     bare = text.cast(pl.String).str.strip_chars(EDGES).str.normalize(form)
@@ -27,7 +27,7 @@ def clean(text: pl.Expr, form: Literal["NFC", "NFKC"] = "NFC") -> pl.Expr:
 
 def bare_number(text: pl.Expr) -> pl.Expr:
     """The digits of an amount with its sign and marks; brackets and a minus at the end mean less than zero."""
-    digits = clean(text).str.replace_all(NOISE, "")
+    digits = clean_text(text).str.replace_all(NOISE, "")
     digits = digits.str.replace(r"^\((.*)\)$", "-$1").str.replace(r"^([^-].*)-$", "-$1")
     return pl.when(digits.str.contains(AMOUNT)).then(digits)
 

@@ -10,9 +10,9 @@ from datetime import date
 
 import polars as pl
 
-from propensity.ingest.rule import RULE
+from propensity.ingest.rule import RULE_BY_CODE
 from propensity.ingest.rule.day import EARLIEST, LATEST
-from propensity.ingest.rule.note import notes
+from propensity.ingest.rule.note import note_bits
 from propensity.kernel.event import KINDS
 
 NOT_PRODUCTS = (
@@ -23,12 +23,12 @@ NOT_PRODUCTS = (
 MOST_UNITS = 10_000.0  # of one line
 
 
-def needs_money() -> pl.Expr:
+def has_amount() -> pl.Expr:
     """Whether an event's quantity and revenue count."""
     return pl.col("kind").is_in(["purchase", "return"]).fill_null(False)
 
 
-def reason(
+def rejection_reason(
     latest: date,
     earliest: date = EARLIEST,
     not_products: tuple[str, ...] = NOT_PRODUCTS,
@@ -53,18 +53,18 @@ def reason(
         "day_in_future": day > latest,
         "item_missing": item.is_null() & kind.is_in(["message", "redemption"]).not_(),
         "item_unknown": pl.col("?unlisted") if not unknown_items else pl.lit(False),
-        "quantity_unreadable": needs_money() & quantity.is_finite().not_().fill_null(True),
-        "currency_without_rate": needs_money() & pl.col("?rate").is_null(),
-        "revenue_unreadable": needs_money() & revenue.is_finite().not_().fill_null(True),
+        "quantity_unreadable": has_amount() & quantity.is_finite().not_().fill_null(True),
+        "currency_without_rate": has_amount() & pl.col("?rate").is_null(),
+        "revenue_unreadable": has_amount() & revenue.is_finite().not_().fill_null(True),
         "quantity_zero": sold & (quantity <= 0),
         "price_negative": sold & (revenue < 0),
-        "line_in_bulk": needs_money() & (quantity.abs() > most_units) if most_units else pl.lit(False),
+        "line_in_bulk": has_amount() & (quantity.abs() > most_units) if most_units else pl.lit(False),
     }
-    ordered = [code for code in RULE if code in rules]
+    ordered = [code for code in RULE_BY_CODE if code in rules]
     return pl.coalesce(pl.when(rules[code]).then(pl.lit(code)) for code in ordered).alias("reason")
 
 
-def screened(events: pl.LazyFrame, rule: pl.Expr) -> pl.LazyFrame:
+def screen_events(events: pl.LazyFrame, rule: pl.Expr) -> pl.LazyFrame:
     """The events with the `reason` of the first rule they break and the `notes` on those that pass."""
     kind, quantity = pl.col("kind"), pl.col("quantity")
     found = {
@@ -72,12 +72,12 @@ def screened(events: pl.LazyFrame, rule: pl.Expr) -> pl.LazyFrame:
         "guest": pl.col("?guest"),
         "id_rewritten": pl.col("?rewritten"),
         "price_zero": (kind == "purchase") & (pl.col("revenue") == 0),
-        "quantity_fraction": needs_money() & (quantity != quantity.floor()),
+        "quantity_fraction": has_amount() & (quantity != quantity.floor()),
         "amount_rewritten": pl.col("?formatted"),
-        "amount_converted": needs_money() & (pl.col("?rate") != 1.0),
+        "amount_converted": has_amount() & (pl.col("?rate") != 1.0),
         "line_returned": kind == "return",
         "day_late": pl.col("?late"),
         "item_unlisted": pl.col("?unlisted"),
     }
     facts = [name for name in events.collect_schema() if name.startswith("?")]
-    return events.with_columns(rule, notes(found)).drop(facts)
+    return events.with_columns(rule, note_bits(found)).drop(facts)

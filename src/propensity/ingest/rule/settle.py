@@ -7,11 +7,11 @@ from typing import Literal
 
 import polars as pl
 
-from propensity.ingest.rule.note import noted
+from propensity.ingest.rule.note import count_notes
 from propensity.ingest.source import Settled
 
 Corrections = Literal["overlap", "always", "never"]
-SAME = 0.5  # share of an order's items that a later delivery repeats if it corrects the order
+OVERLAP_SHARE = 0.5  # share of an order's items that a later delivery repeats if it corrects the order
 
 
 def settle(rows: pl.DataFrame, corrections: Corrections = "overlap", orphans: bool = False) -> Settled:
@@ -26,9 +26,9 @@ def settle(rows: pl.DataFrame, corrections: Corrections = "overlap", orphans: bo
             merged[code], rows = lost, kept
     back = rows.clear()
     if not orphans and (rows["kind"] == "return").any():
-        negative_rate = rows.select(orphan()).to_series()
+        negative_rate = rows.select(is_orphan_return()).to_series()
         back, rows = rows.filter(negative_rate), rows.filter(~negative_rate)
-    warnings = noted(rows["notes"])
+    warnings = count_notes(rows["notes"])
     if "event_id" not in rows.columns and (again := _line_twice(rows)):
         warnings["line_twice"] = again
     reasoned = back.with_columns(reason=pl.lit("return_before_purchase"))
@@ -44,22 +44,22 @@ def _merging(rows: pl.DataFrame, corrections: Corrections) -> Iterator[tuple[str
         yield (
             "order_again",
             rows.join(
-                corrected(rows, corrections),
-                on=["customer", "order", *delivery(rows)],
+                corrected_orders(rows, corrections),
+                on=["customer", "order", *delivery_column(rows)],
                 how="anti",
                 maintain_order="left",
             ),
         )
 
 
-def delivery(rows: pl.DataFrame) -> list[str]:
+def delivery_column(rows: pl.DataFrame) -> list[str]:
     """The column that tells one delivery from the next."""
     return ["available"] if "available" in rows.columns else ["file"]
 
 
-def corrected(rows: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
+def corrected_orders(rows: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
     """customer, order and delivery of the orders that a later delivery corrects."""
-    order, when = ["customer", "order"], delivery(rows)[0]
+    order, when = ["customer", "order"], delivery_column(rows)[0]
     trade = rows.lazy().filter(pl.col("order").is_not_null(), pl.col("kind").is_in(["purchase", "return"]))
     again = trade.group_by(order).agg(pl.min(when), later=pl.max(when)).filter(pl.col(when) < pl.col("later"))
     lines = trade.join(again, on=order, how="semi").select(*order, when, "item").unique()  # of few orders
@@ -71,12 +71,12 @@ def corrected(rows: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
         both = lines.join(other, on=[*order, "item"], how="inner").filter(pl.col("later") > pl.col(when))
         shared = both.group_by(*order, when, "later").agg(shared=pl.len())
         pairs = pairs.join(shared, on=[*order, when, "later"], how="inner").filter(
-            pl.col("shared") >= SAME * pl.col("size")
+            pl.col("shared") >= OVERLAP_SHARE * pl.col("size")
         )
     return pairs.select(*order, when).unique().collect()
 
 
-def orphan() -> pl.Expr:
+def is_orphan_return() -> pl.Expr:
     """Whether a row returns what its customer had not bought by that day."""
     bought = pl.col("day").filter(pl.col("kind") == "purchase").min().over("customer", "item")
     return (pl.col("kind") == "return") & (bought.is_null() | (bought > pl.col("day")))

@@ -19,12 +19,12 @@ class Settled(NamedTuple):
     warnings: dict[str, int] = {}
 
 
-def unscreened(events: pl.LazyFrame) -> pl.LazyFrame:
+def accept_all(events: pl.LazyFrame) -> pl.LazyFrame:
     """No row is refused."""
     return events
 
 
-def as_delivered(rows: pl.DataFrame) -> Settled:
+def keep_as_delivered(rows: pl.DataFrame) -> Settled:
     """Every row is an event of its own."""
     return Settled(rows, {}, rows.clear())
 
@@ -58,8 +58,8 @@ class Tables(NamedTuple):
     customers: pl.LazyFrame | None
     dropped: dict[str, int]
     read: int | None
-    screen: Callable[[pl.LazyFrame], pl.LazyFrame] = unscreened
-    settle: Callable[[pl.DataFrame], Settled] = as_delivered
+    screen: Callable[[pl.LazyFrame], pl.LazyFrame] = accept_all
+    settle: Callable[[pl.DataFrame], Settled] = keep_as_delivered
     merged: dict[str, int] = {}
     warnings: dict[str, int] = {}
 

@@ -41,7 +41,7 @@ class Delivery:
         """The column, if it is there; ConfigurationError with the nearest name otherwise."""
         names = [c for c in self.schema.names() if c != ROW]
         if name not in names:
-            near = nearest(name, names)
+            near = closest_name(name, names)
             raise ConfigurationError(
                 f"{setting}={name} is no column of {self.file}; nearest is {near!r} of {len(names)}"
             )
@@ -51,7 +51,7 @@ class Delivery:
         return name
 
 
-def deliveries(path: str, setting: str, separator: str = ",", encoding: str | None = None) -> list[Delivery]:
+def open_files(path: str, setting: str, separator: str = ",", encoding: str | None = None) -> list[Delivery]:
     """The files of a pattern by name, opened. Raises: ConfigurationError for none, DataError for an unreadable one."""
     return [open_file(file, separator, encoding) for file in find_files(path, setting)]
 
@@ -71,7 +71,7 @@ def find_files(path: str, setting: str) -> list[Path]:
     return files
 
 
-def twice(files: list[Path]) -> tuple[list[Path], list[Path]]:
+def split_duplicates(files: list[Path]) -> tuple[list[Path], list[Path]]:
     """The files without those that repeat the bytes of an earlier one, and the latter."""
     sizes = [file.stat().st_size for file in files]
     seen: set[Any] = set()
@@ -99,7 +99,7 @@ def open_file(file: Path, separator: str = ",", encoding: str | None = None) -> 
             return Delivery(file, frame, frame.collect_schema())
         return open_text(file, separator, encoding)
     except UNREADABLE as error:
-        raise unreadable(str(file), error) from None
+        raise read_error(str(file), error) from None
 
 
 def open_text(file: Path, separator: str, encoding: str | None) -> Delivery:
@@ -183,10 +183,10 @@ def _text(file: Path, encoding: str) -> IO[str]:
     return open(file, encoding=kind, newline="")
 
 
-def described(path: str, setting: str, key: str, key_setting: str, separator: str = ",") -> pl.LazyFrame:
+def read_attribute_table(path: str, setting: str, key: str, key_setting: str, separator: str = ",") -> pl.LazyFrame:
     """A table of items or customers: text for its key, the best types for all else. Files follow each other by name."""
     frames = []
-    for each in deliveries(path, setting, separator):
+    for each in open_files(path, setting, separator):
         each.column(key, key_setting)
         if each.file.name.lower().endswith(PARQUET) or each.encoding is not None:
             frames.append(each.frame.drop(ROW))
@@ -203,12 +203,12 @@ def described(path: str, setting: str, key: str, key_setting: str, separator: st
             )
             frame.collect_schema()
         except UNREADABLE as error:
-            raise unreadable(str(each.file), error) from None
+            raise read_error(str(each.file), error) from None
         frames.append(frame)
     return pl.concat(frames, how="diagonal_relaxed")
 
 
-def rows_of(delivery: Delivery) -> int:
+def count_rows(delivery: Delivery) -> int:
     """How many records a file has."""
     return int(collect(delivery.frame.select(pl.len()), str(delivery.file)).item())
 
@@ -218,7 +218,7 @@ def collect(frame: pl.LazyFrame, path: str) -> pl.DataFrame:
     try:
         return frame.collect(engine="streaming")
     except UNREADABLE as error:
-        raise unreadable(path, error) from None
+        raise read_error(path, error) from None
 
 
 def collect_all(frames: list[pl.LazyFrame], path: str) -> list[pl.DataFrame]:
@@ -226,23 +226,23 @@ def collect_all(frames: list[pl.LazyFrame], path: str) -> list[pl.DataFrame]:
     try:
         return pl.collect_all(frames, engine="streaming")
     except UNREADABLE as error:
-        raise unreadable(path, error) from None
+        raise read_error(path, error) from None
 
 
-def unreadable(path: str, error: BaseException) -> DataError:
+def read_error(path: str, error: BaseException) -> DataError:
     reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
     return DataError(f"{path} cannot be read ({reason}); deliver it again")
 
 
-def nearest(name: str, names: Collection[str]) -> str:
+def closest_name(name: str, names: Collection[str]) -> str:
     """The name most like `name`, whatever the case."""
     lower = {candidate.lower(): candidate for candidate in names}
     close = get_close_matches(name.lower(), lower, n=1, cutoff=0.0)
     return lower[close[0]] if close else ""
 
 
-def known_keys(given: Mapping[str, Any], keys: Collection[str], setting: str) -> None:
+def check_keys(given: Mapping[str, Any], keys: Collection[str], setting: str) -> None:
     """ConfigurationError for a key that a setting does not have."""
     for name in given:
         if name not in keys:
-            raise ConfigurationError(f"{setting} has no key {name!r}; nearest is {nearest(name, keys)!r}")
+            raise ConfigurationError(f"{setting} has no key {name!r}; nearest is {closest_name(name, keys)!r}")

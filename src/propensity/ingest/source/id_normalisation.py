@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from propensity.ingest.rule.identity import PADDED, identity
+from propensity.ingest.rule.identity import PADDED, normalised_id
 from propensity.ingest.source.delivery import Delivery, collect
 
 GUEST = "guest:"
-MANY = 1_000  # rows below which an id is nobody's but its customer's
+MIN_SHARED_ROWS = 1_000  # rows below which an id is nobody's but its customer's
 
 
 @dataclass(frozen=True)
-class Ids:
+class IdFormat:
     """How an id is written: as a whole number, or as text whose leading zeros and case count or not."""
 
     numeric: bool = False
@@ -23,10 +23,12 @@ class Ids:
     fold: bool = False
 
     def read(self, column: str, dtype: pl.DataType) -> pl.Expr:
-        return identity(column, dtype, self.numeric, self.padded, self.fold)
+        return normalised_id(column, dtype, self.numeric, self.padded, self.fold)
 
 
-def writing(column: str, events: Sequence[Delivery], beside: Sequence[pl.DataType], asked: str, fold: bool) -> Ids:
+def detect_id_format(
+    column: str, events: Sequence[Delivery], beside: Sequence[pl.DataType], asked: str, fold: bool
+) -> IdFormat:
     """How the ids of a column are read: numbers where all files have numbers; otherwise text.
 
     Leading zeros are kept, unless a table `beside`, or another file, has the same id as a number, or the text itself
@@ -34,19 +36,19 @@ def writing(column: str, events: Sequence[Delivery], beside: Sequence[pl.DataTyp
     """
     kinds = [each.schema[column] for each in events]
     if all(kind.is_numeric() for kind in kinds) and asked != "text":
-        return Ids(numeric=True)
+        return IdFormat(numeric=True)
     if asked != "auto":
-        return Ids(padded=asked == "text", fold=fold)
+        return IdFormat(padded=asked == "text", fold=fold)
     if any(kind.is_numeric() for kind in (*kinds, *beside)):
-        return Ids(padded=False, fold=fold)
-    return Ids(padded=not _both_ways(column, events), fold=fold)
+        return IdFormat(padded=False, fold=fold)
+    return IdFormat(padded=not _both_ways(column, events), fold=fold)
 
 
 def _both_ways(column: str, events: Sequence[Delivery]) -> bool:
     """Whether one number occurs with zeros in front of it and without."""
     found = set[str](), set[str]()
     for each in events:
-        text = identity(column, each.schema[column])
+        text = normalised_id(column, each.schema[column])
         for names, pattern in zip(found, (PADDED, r"^[1-9]\d*$"), strict=True):
             if names is found[1] and not found[0]:
                 continue
@@ -55,7 +57,7 @@ def _both_ways(column: str, events: Sequence[Delivery]) -> bool:
     return bool({name.lstrip("0") for name in found[0]} & found[1])
 
 
-def for_guests(ids: Ids, column: str, events: Sequence[Delivery]) -> Ids:
+def text_for_guests(ids: IdFormat, column: str, events: Sequence[Delivery]) -> IdFormat:
     """Text, where numbers would leave a guest without a name."""
     if not ids.numeric:
         return ids
@@ -68,7 +70,7 @@ def shared_ids(events: pl.LazyFrame, most_orders: float) -> list[object]:
     busy = (
         events.group_by("customer")
         .agg(rows=pl.len())
-        .filter((pl.col("rows") >= MANY) & pl.col("customer").is_not_null())
+        .filter((pl.col("rows") >= MIN_SHARED_ROWS) & pl.col("customer").is_not_null())
     )
     names = busy.collect(engine="streaming")["customer"]
     if not names.len():
@@ -78,7 +80,7 @@ def shared_ids(events: pl.LazyFrame, most_orders: float) -> list[object]:
     return found.filter(pl.col("orders") > most_orders * pl.col("days")).collect()["customer"].sort().to_list()
 
 
-def as_guests(events: pl.LazyFrame, shared: Sequence[object], ordered: bool, welcome: bool) -> pl.LazyFrame:
+def assign_guest_ids(events: pl.LazyFrame, shared: Sequence[object], ordered: bool, welcome: bool) -> pl.LazyFrame:
     """The events with each order of nobody, or of an id that is shared, under a name of its own if that is `welcome`.
 
     Adds `?shared` and `?guest`.

@@ -9,14 +9,14 @@ from typing import Any
 import polars as pl
 
 from propensity.errors import ConfigurationError
-from propensity.ingest.rule.identity import identity
-from propensity.ingest.source.delivery import ROW, Delivery, deliveries, known_keys
+from propensity.ingest.rule.identity import normalised_id
+from propensity.ingest.source.delivery import ROW, Delivery, check_keys, open_files
 
 KEYS = ("table", "by", "left", "right", "columns", "sum")
 SETTING = "data.source.joins"
 
 
-def joined(events: list[Delivery], joins: Sequence[Mapping[str, Any]], separator: str) -> list[Delivery]:
+def join_tables(events: list[Delivery], joins: Sequence[Mapping[str, Any]], separator: str) -> list[Delivery]:
     """The events with the columns of other tables beside their own.
 
     Each join names a `table`, the key `by` (or `left` of the events and `right` of the table), and, if not all, the
@@ -25,11 +25,11 @@ def joined(events: list[Delivery], joins: Sequence[Mapping[str, Any]], separator
     """
     for k, join in enumerate(joins):
         setting = f"{SETTING}[{k}]"
-        known_keys(join, KEYS, setting)
+        check_keys(join, KEYS, setting)
         left, right = join.get("left") or join.get("by"), join.get("right") or join.get("by")
         if not join.get("table") or not left or not right:
             raise ConfigurationError(f"{setting} needs table and by, or left and right; got {dict(join)}")
-        tables = deliveries(join["table"], f"{setting}.table", separator)
+        tables = open_files(join["table"], f"{setting}.table", separator)
         other = pl.concat([_keyed(each, right, join, setting) for each in tables], how="diagonal_relaxed")
         events = [_with(each, other, left, tables[0].file.stem.split(".")[0], setting) for each in events]
     return events
@@ -41,7 +41,7 @@ def _keyed(table: Delivery, key: str, join: Mapping[str, Any], setting: str) -> 
     names = join.get("columns") or [name for name in table.schema.names() if name not in (ROW, key)]
     for name in names:
         table.column(name, f"{setting}.columns")
-    keyed = table.frame.select(identity(key, table.schema[key]).alias("?key"), *names)
+    keyed = table.frame.select(normalised_id(key, table.schema[key]).alias("?key"), *names)
     return keyed.filter(pl.col("?key").is_not_null()).unique("?key", keep="last", maintain_order=True)
 
 
@@ -49,6 +49,6 @@ def _with(events: Delivery, other: pl.LazyFrame, key: str, name: str, setting: s
     events.column(key, f"{setting}.by")
     taken = set(events.schema.names())
     other = other.rename({column: f"{name}.{column}" for column in other.collect_schema().names() if column in taken})
-    keyed = events.frame.with_columns(identity(key, events.schema[key]).alias("?key"))
+    keyed = events.frame.with_columns(normalised_id(key, events.schema[key]).alias("?key"))
     frame = keyed.join(other, on="?key", how="left", maintain_order="left").drop("?key")
     return replace(events, frame=frame, schema=frame.collect_schema())

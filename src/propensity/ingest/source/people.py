@@ -8,23 +8,23 @@ import polars as pl
 
 from propensity.errors import ConfigurationError
 from propensity.ingest.contract import Column, mandatory
-from propensity.ingest.rule.day import DayStyle, read_day
-from propensity.ingest.rule.identity import identity, owners
-from propensity.ingest.rule.number import clean
-from propensity.ingest.source.delivery import ROW, Delivery, collect, deliveries, known_keys
-from propensity.ingest.source.id_normalisation import GUEST, Ids
+from propensity.ingest.rule.day import DayFormat, read_day
+from propensity.ingest.rule.identity import normalised_id, resolve_aliases
+from propensity.ingest.rule.number import clean_text
+from propensity.ingest.source.delivery import ROW, Delivery, check_keys, collect, open_files
+from propensity.ingest.source.id_normalisation import GUEST, IdFormat
 
 YES = ("true", "yes", "y", "1", "t", "opt-in", "optin", "opted_in", "granted", "given", "ja", "oui", "si", "sim")
 
 
-def opened(given: Mapping[str, str], table: tuple[Column, ...], name: str, separator: str) -> list[Delivery]:
+def open_table(given: Mapping[str, str], table: tuple[Column, ...], name: str, separator: str) -> list[Delivery]:
     """The files of a table beside the events, its columns there."""
     setting = f"data.source.{name}"
-    known_keys(given, ["path", *(column.name for column in table)], setting)
+    check_keys(given, ["path", *(column.name for column in table)], setting)
     for key in ("path", *mandatory(table)):
         if not given.get(key):
             raise ConfigurationError(f"{setting} needs {', '.join(('path', *mandatory(table)))}; {key} is missing")
-    files = deliveries(given["path"], setting, separator)
+    files = open_files(given["path"], setting, separator)
     for each in files:
         for key, column in given.items():
             if key != "path" and column:
@@ -32,7 +32,9 @@ def opened(given: Mapping[str, str], table: tuple[Column, ...], name: str, separ
     return files
 
 
-def owners_of(files: list[Delivery], given: Mapping[str, str], ids: Ids) -> tuple[pl.DataFrame, dict[str, int]]:
+def read_identity_map(
+    files: list[Delivery], given: Mapping[str, str], ids: IdFormat
+) -> tuple[pl.DataFrame, dict[str, int]]:
     """Whom each alias stands for; see `rule.identity.owners`."""
     pairs = [
         collect(
@@ -41,10 +43,10 @@ def owners_of(files: list[Delivery], given: Mapping[str, str], ids: Ids) -> tupl
         )
         for f in files
     ]
-    return owners(pl.concat(pairs, how="vertical_relaxed"))
+    return resolve_aliases(pl.concat(pairs, how="vertical_relaxed"))
 
 
-def renamed(frame: pl.LazyFrame, owned: pl.DataFrame) -> pl.LazyFrame:
+def apply_identity_map(frame: pl.LazyFrame, owned: pl.DataFrame) -> pl.LazyFrame:
     """The frame with each alias of `customer` replaced by its owner."""
     if not owned.height:
         return frame
@@ -54,14 +56,16 @@ def renamed(frame: pl.LazyFrame, owned: pl.DataFrame) -> pl.LazyFrame:
     return found.with_columns(customer=pl.coalesce("?owner", "customer")).drop("?owner")
 
 
-def sent(
-    files: list[Delivery], given: Mapping[str, str], ids: Ids, style: DayStyle, names: Sequence[str]
+def read_contacts(
+    files: list[Delivery], given: Mapping[str, str], ids: IdFormat, style: DayFormat, names: Sequence[str]
 ) -> list[pl.LazyFrame]:
     """Messages that went out, as events of kind message."""
     found = []
     for each in files:
         days = read_day(given["day"], each.schema[given["day"]], style)
-        channel = identity(given["channel"], each.schema[given["channel"]]) if given.get("channel") else pl.lit(None)
+        channel = (
+            normalised_id(given["channel"], each.schema[given["channel"]]) if given.get("channel") else pl.lit(None)
+        )
         found.append(
             each.frame.select(
                 file=pl.lit(str(each.file)).cast(pl.Enum(list(names))),
@@ -76,15 +80,15 @@ def sent(
     return found
 
 
-def consents_of(
-    files: list[Delivery], given: Mapping[str, str], ids: Ids, style: DayStyle
+def read_consents(
+    files: list[Delivery], given: Mapping[str, str], ids: IdFormat, style: DayFormat
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """One row a customer with the last word on each channel, and how many took theirs back."""
     parts = []
     for each in files:
-        channel = clean(pl.col(given["channel"])).str.to_lowercase() if given.get("channel") else pl.lit("?all")
+        channel = clean_text(pl.col(given["channel"])).str.to_lowercase() if given.get("channel") else pl.lit("?all")
         day = read_day(given["day"], each.schema[given["day"]], style) if given.get("day") else pl.lit(None, pl.Date)
-        word = clean(pl.col(given["consent"]).cast(pl.String)).str.to_lowercase()
+        word = clean_text(pl.col(given["consent"]).cast(pl.String)).str.to_lowercase()
         who = ids.read(given["customer"], each.schema[given["customer"]])
         said = each.frame.select(customer=who, channel=channel, day=day, consent=word.is_in(YES).fill_null(False))
         parts.append(collect(said, str(each.file)))
@@ -101,7 +105,7 @@ def consents_of(
     return wide, {"consent_withdrawn": withdrawn} if withdrawn else {}
 
 
-def with_messages(events: pl.LazyFrame, messages: list[pl.LazyFrame]) -> pl.LazyFrame:
+def add_messages(events: pl.LazyFrame, messages: list[pl.LazyFrame]) -> pl.LazyFrame:
     """The events followed by messages, which lack what only purchases have."""
     facts = [name for name, kind in events.collect_schema().items() if kind == pl.Boolean]
     schema = events.collect_schema()["customer"]
@@ -111,7 +115,7 @@ def with_messages(events: pl.LazyFrame, messages: list[pl.LazyFrame]) -> pl.Lazy
     return both.with_columns(pl.col(facts).fill_null(False), amounts, pl.col("?rate").fill_null(1.0))
 
 
-def with_guests(customers: pl.LazyFrame | None, passed: pl.LazyFrame) -> pl.LazyFrame | None:
+def add_guests(customers: pl.LazyFrame | None, passed: pl.LazyFrame) -> pl.LazyFrame | None:
     """The table of customers with the guests among them marked `guest`; as it was where there are none."""
     if passed.collect_schema()["customer"] != pl.String:
         return customers
@@ -123,7 +127,7 @@ def with_guests(customers: pl.LazyFrame | None, passed: pl.LazyFrame) -> pl.Lazy
     return marked if customers is None else pl.concat([customers, marked], how="diagonal")
 
 
-def with_consents(
+def add_consents(
     customers: pl.LazyFrame | None, passed: pl.LazyFrame, words: pl.DataFrame
 ) -> tuple[pl.LazyFrame, dict[str, int]]:
     """The table of customers with their consents; who was never asked has not consented, and is counted."""

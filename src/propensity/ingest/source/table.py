@@ -14,34 +14,48 @@ import polars as pl
 from propensity.data.event_log import to_date, to_day
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.contract import CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, mandatory
-from propensity.ingest.rule.day import EARLIEST, DayStyle
-from propensity.ingest.rule.screen import MOST_UNITS, NOT_PRODUCTS, reason, screened
+from propensity.ingest.rule.day import EARLIEST, DayFormat
+from propensity.ingest.rule.screen import MOST_UNITS, NOT_PRODUCTS, rejection_reason, screen_events
 from propensity.ingest.rule.settle import Corrections, settle
 from propensity.ingest.source import Tables
 from propensity.ingest.source.delivery import (
     Delivery,
+    check_keys,
     collect,
     collect_all,
+    count_rows,
     find_files,
-    known_keys,
     open_file,
-    rows_of,
-    twice,
+    split_duplicates,
 )
-from propensity.ingest.source.id_normalisation import Ids, as_guests, for_guests, shared_ids, writing
-from propensity.ingest.source.join import joined
-from propensity.ingest.source.meta import counted, first_said, sayings, table
+from propensity.ingest.source.id_normalisation import (
+    IdFormat,
+    assign_guest_ids,
+    detect_id_format,
+    shared_ids,
+    text_for_guests,
+)
+from propensity.ingest.source.join import join_tables
+from propensity.ingest.source.meta import attribute_table, event_attributes, first_day_attributes, table_warnings
 from propensity.ingest.source.people import (
-    consents_of,
-    opened,
-    owners_of,
-    renamed,
-    sent,
-    with_consents,
-    with_guests,
-    with_messages,
+    add_consents,
+    add_guests,
+    add_messages,
+    apply_identity_map,
+    open_table,
+    read_consents,
+    read_contacts,
+    read_identity_map,
 )
-from propensity.ingest.source.reading import ANYTHING, Columns, read, refuse_cents, refuse_mixed, style_of, together
+from propensity.ingest.source.reading import (
+    ANYTHING,
+    ColumnMapping,
+    check_currencies,
+    check_scales,
+    concat_deliveries,
+    detect_format,
+    read_events,
+)
 from propensity.kernel.event import KINDS
 
 CHOICES = {
@@ -118,7 +132,7 @@ class Table:
 
     def __post_init__(self) -> None:
         self._place()
-        known_keys(self.columns, [column.name for column in EVENTS], "data.source.columns")
+        check_keys(self.columns, [column.name for column in EVENTS], "data.source.columns")
         for name in mandatory(EVENTS):
             if self.columns.get(name) is None:
                 raise ConfigurationError(f"data.source.columns.{name} is null; give the name of that column")
@@ -155,24 +169,28 @@ class Table:
 
     def files(self) -> list[Path]:
         """What is read, so that a log can be told out of date."""
-        beside = [table.get("path") for table in (self.identity_map, self.consents, self.contacts) if table]
+        beside = [
+            attribute_table.get("path")
+            for attribute_table in (self.identity_map, self.consents, self.contacts)
+            if attribute_table
+        ]
         given = (self.events, self.items, self.customers, *beside, *(join.get("table") for join in self.joins))
         return [file for path in given if path for file in find_files(path, "data.source")]
 
     def load(self) -> Tables:
         """Scans; the text of CSV files is looked through once before, for what it gives away of itself."""
-        files, again = twice(find_files(self.events, "data.source.events"))
+        files, again = split_duplicates(find_files(self.events, "data.source.events"))
         delivered = [self._open(file) for file in files]
-        if not sum(map(rows_of, delivered)):
+        if not sum(map(count_rows, delivered)):
             raise DataError(f"{self.events} has no rows; deliver it again")
-        merged = {"file_twice": sum(rows_of(self._open(file)) for file in again)} if again else {}
-        delivered = joined(delivered, self.joins, self.separator)
+        merged = {"file_twice": sum(count_rows(self._open(file)) for file in again)} if again else {}
+        delivered = join_tables(delivered, self.joins, self.separator)
         for each in delivered:
             for name, setting in self._wanted().items():
                 each.column(name, setting)
         ids = {key: self._writing(key, delivered) for key in ("customer", "item")}
         events, warnings = self._events(delivered, ids)
-        screen = partial(screened, rule=self._reason())
+        screen = partial(screen_events, rule=self._reason())
         passed = screen(events).filter(pl.col("reason").is_null())
         tables, found = self._about(passed, ids)
         customers, asked = self._people(passed, tables["customer"], ids["customer"])
@@ -189,34 +207,36 @@ class Table:
             warnings=warnings | found | asked,
         )
 
-    def _writing(self, key: str, delivered: list[Delivery]) -> Ids:
+    def _writing(self, key: str, delivered: list[Delivery]) -> IdFormat:
         """How customers or items are written here and in their own tables."""
         if self.columns.get(key) is None:
-            return Ids()
+            return IdFormat()
         column, beside = str(self.columns[key]), []
         if path := getattr(self, f"{key}s"):
             name = getattr(self, f"{key}_key") or column
-            opened = [self._open(file) for file in find_files(path, f"data.source.{key}s")]
-            beside = [each.schema[each.column(name, f"data.source.{key}_key")] for each in opened]
-        ids = writing(column, delivered, beside, self.ids, self.fold_case)
+            open_table = [self._open(file) for file in find_files(path, f"data.source.{key}s")]
+            beside = [each.schema[each.column(name, f"data.source.{key}_key")] for each in open_table]
+        ids = detect_id_format(column, delivered, beside, self.ids, self.fold_case)
         guests = key == "customer" and self.guests == "popularity" and self.columns.get("order")
-        return for_guests(ids, column, delivered) if guests else ids
+        return text_for_guests(ids, column, delivered) if guests else ids
 
-    def _events(self, delivered: list[Delivery], ids: dict[str, Ids]) -> tuple[pl.LazyFrame, dict[str, int]]:
+    def _events(self, delivered: list[Delivery], ids: dict[str, IdFormat]) -> tuple[pl.LazyFrame, dict[str, int]]:
         """All events under our names, with the facts that rules look at, and what is to be said of their ids."""
         mapping = self._mapping()
-        refuse_cents(delivered, mapping)
-        contacts = [] if self.contacts is None else opened(self.contacts, CONTACTS, "contacts", self.separator)
+        check_scales(delivered, mapping)
+        contacts = [] if self.contacts is None else open_table(self.contacts, CONTACTS, "contacts", self.separator)
         names = [str(each.file) for each in (*delivered, *contacts)]
-        styles = [style_of(each, mapping) for each in delivered]
-        refuse_mixed(styles, delivered, mapping)
-        read_all = [read(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)]
-        events = together(read_all)
+        styles = [detect_format(each, mapping) for each in delivered]
+        check_currencies(styles, delivered, mapping)
+        read_all = [
+            read_events(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)
+        ]
+        events = concat_deliveries(read_all)
         events, warnings = self._identified(events, ids["customer"])
         events = self._marked(events, ids["item"])
         if contacts and self.contacts:
-            style = DayStyle(self.day_format, None, self.timezone)
-            events = with_messages(events, sent(contacts, self.contacts, ids["customer"], style, names))
+            style = DayFormat(self.day_format, None, self.timezone)
+            events = add_messages(events, read_contacts(contacts, self.contacts, ids["customer"], style, names))
         return events, warnings
 
     def _open(self, file: Path) -> Delivery:
@@ -229,8 +249,8 @@ class Table:
             wanted |= dict.fromkeys(getattr(self, name), f"data.source.{name}")
         return wanted | {column: f"data.source.columns.{name}" for name, column in self.columns.items() if column}
 
-    def _mapping(self) -> Columns:
-        return Columns(
+    def _mapping(self) -> ColumnMapping:
+        return ColumnMapping(
             columns={name: column for name, column in self.columns.items() if column},
             item_columns=tuple(self.item_columns),
             customer_columns=tuple(self.customer_columns),
@@ -250,21 +270,21 @@ class Table:
         codes = NOT_PRODUCTS if self.not_products is None else tuple(str(code).lower() for code in self.not_products)
         latest = date.today() if self.latest is None else to_date(to_day(self.latest))
         earliest = EARLIEST if self.earliest is None else to_date(to_day(self.earliest))
-        return reason(latest, earliest, codes, self.most_units, self.unknown_items == "keep")
+        return rejection_reason(latest, earliest, codes, self.most_units, self.unknown_items == "keep")
 
-    def _identified(self, events: pl.LazyFrame, ids: Ids) -> tuple[pl.LazyFrame, dict[str, int]]:
+    def _identified(self, events: pl.LazyFrame, ids: IdFormat) -> tuple[pl.LazyFrame, dict[str, int]]:
         """The events under the ids of those that other ids stand for."""
         if self.identity_map is None:
             return events, {}
-        files = opened(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
-        owned, warnings = owners_of(files, self.identity_map, ids)
-        return renamed(events, owned), warnings
+        files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
+        owned, warnings = read_identity_map(files, self.identity_map, ids)
+        return apply_identity_map(events, owned), warnings
 
-    def _marked(self, events: pl.LazyFrame, items: Ids) -> pl.LazyFrame:
+    def _marked(self, events: pl.LazyFrame, items: IdFormat) -> pl.LazyFrame:
         """The events with guests named by their orders, and what the rules need to know of all rows together."""
         ordered = self.columns.get("order") is not None
         shared = shared_ids(events, self.most_orders) if ordered and self.most_orders else []
-        events = as_guests(events, shared, ordered, ordered and self.guests == "popularity")
+        events = assign_guest_ids(events, shared, ordered, ordered and self.guests == "popularity")
         unlisted = pl.lit(False)
         if self.items is not None:
             found = self._table("item", events.collect_schema()["item"], items).select("item").unique()
@@ -272,21 +292,21 @@ class Table:
             unlisted = pl.col("item").is_in(known.implode()).not_() & pl.col("item").is_not_null()
         return events.with_columns(unlisted.fill_null(False).alias("?unlisted"))
 
-    def _table(self, key: str, dtype: pl.DataType, ids: Ids) -> pl.LazyFrame:
+    def _table(self, key: str, dtype: pl.DataType, ids: IdFormat) -> pl.LazyFrame:
         """A delivered table of items or customers under the id of the events."""
         name = getattr(self, f"{key}_key") or str(self.columns[key])
-        return table(getattr(self, f"{key}s"), f"data.source.{key}s", key, name, self.separator, ids, dtype)
+        return attribute_table(getattr(self, f"{key}s"), f"data.source.{key}s", key, name, self.separator, ids, dtype)
 
     def _about(
-        self, passed: pl.LazyFrame, ids: dict[str, Ids]
+        self, passed: pl.LazyFrame, ids: dict[str, IdFormat]
     ) -> tuple[dict[str, pl.LazyFrame | None], dict[str, int]]:
         """Items and customers: the table delivered, or what the events of their first day say of them."""
         tables: dict[str, pl.LazyFrame | None] = {}
         warnings: dict[str, int] = {}
         said = {key: list(getattr(self, f"{key}_columns")) for key in ids if getattr(self, f"{key}_columns")}
-        heard = collect_all([sayings(passed, key, columns) for key, columns in said.items()], self.events)
+        heard = collect_all([event_attributes(passed, key, columns) for key, columns in said.items()], self.events)
         for (key, columns), rows in zip(said.items(), heard, strict=True):
-            found, counts = first_said(rows, key, columns)
+            found, counts = first_day_attributes(rows, key, columns)
             tables[key], warnings = found.lazy(), warnings | counts
         for key in ids.keys() - said.keys():
             tables[key] = None
@@ -295,20 +315,20 @@ class Table:
                 continue
             if getattr(self, f"{key}s") is not None:
                 frame = self._table(key, passed.collect_schema()[key], ids[key])
-                tables[key], warnings = frame, warnings | counted(frame, key)
+                tables[key], warnings = frame, warnings | table_warnings(frame, key)
         return tables, warnings
 
     def _people(
-        self, passed: pl.LazyFrame, customers: pl.LazyFrame | None, ids: Ids
+        self, passed: pl.LazyFrame, customers: pl.LazyFrame | None, ids: IdFormat
     ) -> tuple[pl.LazyFrame | None, dict[str, int]]:
         """The table of customers with guests told apart and consents, where there are any."""
         warnings: dict[str, int] = {}
         if self.guests == "popularity" and self.columns.get("order"):
-            customers = with_guests(customers, passed)
+            customers = add_guests(customers, passed)
         if self.consents is not None:
-            files = opened(self.consents, CONSENTS, "consents", self.separator)
-            style = DayStyle(self.day_format, None, self.timezone)
-            words, warnings = consents_of(files, self.consents, ids, style)
-            customers, never = with_consents(customers, passed, words)
+            files = open_table(self.consents, CONSENTS, "consents", self.separator)
+            style = DayFormat(self.day_format, None, self.timezone)
+            words, warnings = read_consents(files, self.consents, ids, style)
+            customers, never = add_consents(customers, passed, words)
             warnings |= never
         return customers, warnings
