@@ -275,9 +275,9 @@ def test_a_vocabulary_travels_as_plain_containers() -> None:
     log = random_log(5)
     fitted = Vocabulary.fit(log, BY_CATEGORY, log.last_day)
     assert fitted.channels == ("app", "store") and set(fitted.items) == {"category", "brand"}
-    assert Vocabulary.of(json.loads(json.dumps(fitted.state()))) == fitted
+    assert Vocabulary.from_state(json.loads(json.dumps(fitted.state()))) == fitted
     older = {name: kept for name, kept in fitted.state().items() if name != "sold_through"}
-    assert Vocabulary.of(older) == replace(fitted, sold_through=())
+    assert Vocabulary.from_state(older) == replace(fitted, sold_through=())
 
 
 def test_channels_that_only_messages_used_or_that_came_later_sell_nothing() -> None:

@@ -123,7 +123,7 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
     try:
         about = verify.manifest(folder, digest)
         config = json.loads((folder / "task.json").read_text())
-        vocabulary = Vocabulary.of(json.loads((folder / "vocabulary.json").read_text()))
+        vocabulary = Vocabulary.from_state(json.loads((folder / "vocabulary.json").read_text()))
         verify.replay(folder, session(folder / "model.onnx"))
     except verify.RefusedError as error:
         raise IntegrityError(f"{error}; export again") from None

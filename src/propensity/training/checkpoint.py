@@ -69,7 +69,7 @@ def load_trained(folder: str | Path) -> Trained:
         if not ours(target):
             raise IntegrityError(f"{path} asks for {target}, which is not ours to call; train again")
     task = instantiate(config["data"], _convert_="all")
-    vocabulary = Vocabulary.of(content["vocabulary"])
+    vocabulary = Vocabulary.from_state(content["vocabulary"])
     model = instantiate(config["model"], sizes=task.feature.sizes(vocabulary))
     try:
         model.load_state_dict(content["state"])
