@@ -83,7 +83,7 @@ def test_what_a_delivery_says_of_an_item_again_takes_the_place_of_what_was_said(
 def test_events_that_are_not_later_are_refused_and_the_log_stays(tmp_path: Path) -> None:
     tables = random_tables(0)
     log = prepare(Delivery(between(tables, 0, 10**5)), tmp_path / "log")
-    with pytest.raises(DataError, match="the delivery begins on .*, the log already holds .*; prepare both together"):
+    with pytest.raises(DataError, match="the delivery begins on .*, but the log ends on .*; prepare both together"):
         append(Delivery(between(tables, log.last_day, 10**5)), tmp_path / "log")
     assert EventLog.open(tmp_path / "log").fingerprint == log.fingerprint
     assert [path.name for path in tmp_path.iterdir()] == ["log"]

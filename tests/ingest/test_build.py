@@ -140,7 +140,7 @@ def test_a_refused_row_is_kept_with_its_reason_and_every_row_is_counted_once(ran
 def test_rows_that_a_rule_loses_are_a_data_error() -> None:
     tables = random_tables(1)._replace(settle=lambda rows: Settled(rows[1:], {}, rows.clear()))
     with pytest.raises(
-        DataError, match=r"\d+ rows were read and \d+ accounted for; a rule of the source loses or repeats"
+        DataError, match=r"\d+ rows were read but \d+ are accounted for; correct the source, which loses or repeats"
     ):
         build_log(tables)
 
@@ -225,14 +225,16 @@ def test_an_unknown_kind_is_a_data_error(kind: str | None) -> None:
 
 @pytest.mark.parametrize("name", ["customer", "day"])
 def test_an_event_of_nobody_or_of_no_day_is_a_data_error(name: str) -> None:
-    with pytest.raises(DataError, match="1 of 2 events have no customer or no day; a source leaves those out"):
+    with pytest.raises(
+        DataError, match="1 of 2 accepted events have no customer or no day; the source must reject them"
+    ):
         build_log(tables_of([{}, {name: None}]))
 
 
 def test_an_empty_table_is_a_data_error() -> None:
     empty = tables_of([{}])._replace(dropped={"day cannot be read": 8}, read=8)
     empty = empty._replace(events=empty.events.clear())
-    with pytest.raises(DataError, match=r"no usable event among 8 rows \(left out: .*day cannot be read.*\)"):
+    with pytest.raises(DataError, match=r"no usable event among 8 rows \(rejected: .*day cannot be read.*\)"):
         build_log(empty)
 
 
@@ -243,7 +245,7 @@ def test_a_log_without_a_purchase_is_a_data_error() -> None:
 
 def test_more_channels_than_fit_are_a_data_error() -> None:
     with pytest.raises(
-        DataError, match="the events name 200 channels, at most 127 fit; map channel to a coarser column"
+        DataError, match="the events have 200 channels, more than the maximum of 127; map channel to a coarser column"
     ):
         build_log(tables_of([{"channel": f"shop {k}"} for k in range(200)]))
     assert build_log(tables_of([{"channel": f"shop {k:03d}"} for k in range(127)])).channel.tolist() == [*range(127)]

@@ -95,7 +95,7 @@ def test_every_table_that_is_missing_or_damaged_is_named(table: str, folder: Pat
     with pytest.raises(DataError, match=f"{table}.parquet has no column {TABLES[table][0]}, only other"):
         CompleteJourney(str(folder)).load()
     path.unlink()
-    with pytest.raises(ConfigurationError, match=f"no {table}.parquet in .*; give data.source.path="):
+    with pytest.raises(ConfigurationError, match=f"no {table}.parquet in .*; set data.source.path to the folder"):
         CompleteJourney(str(folder)).load()
 
 

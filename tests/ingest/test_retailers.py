@@ -88,12 +88,12 @@ BASKETS = "user_id,order_id,product_id,days_since_prior_order\n1,10,5,\n1,11,5,1
 
 def test_gaps_without_dates_are_refused_in_a_sentence(tmp_path: Path) -> None:
     columns = {"customer": "user_id", "day": "days_since_prior_order", "item": "product_id", "order": "order_id"}
-    with pytest.raises(DataError, match="holds numbers from 15 to 21: gaps, it seems, and no dates; a send date needs"):
+    with pytest.raises(DataError, match="holds numbers from 15 to 21, which are not calendar dates; map data.source"):
         log_of(tmp_path, {"orders.csv": BASKETS}, columns=columns)
-    with pytest.raises(ConfigurationError, match="data.source.columns.day is null; give the name of that column"):
+    with pytest.raises(ConfigurationError, match="data.source.columns.day is null; set it to the name of the column"):
         log_of(tmp_path, {"orders.csv": BASKETS}, columns=columns | {"day": None})
     said = suggest(str(tmp_path / "orders.csv"))
-    assert "orders.csv has none; days_since_prior_order holds gaps between dates" in said
+    assert "orders.csv has none; days_since_prior_order holds durations between dates" in said
 
 
 def test_tables_that_are_joined_lose_and_double_no_event(tmp_path: Path) -> None:
@@ -112,9 +112,15 @@ def test_tables_that_are_joined_lose_and_double_no_event(tmp_path: Path) -> None
     ("joins", "words"),
     [
         ([{"table": "orders.csv"}], r"data.source.joins\[0\] needs table and by, or left and right"),
-        ([{"table": "orders.csv", "by": "ordr"}], "ordr is no column of .*orders.csv; nearest is 'order'"),
-        ([{"tabel": "orders.csv", "by": "order"}], r"data.source.joins\[0\] has no key 'tabel'; nearest is 'table'"),
-        ([{"table": "none.csv", "by": "order"}], "finds no file"),
+        (
+            [{"table": "orders.csv", "by": "ordr"}],
+            "ordr is not a column of .*orders.csv; the closest of its 3 columns is 'order'",
+        ),
+        (
+            [{"tabel": "orders.csv", "by": "order"}],
+            r"data.source.joins\[0\] has no key 'tabel'; the closest key is 'table'",
+        ),
+        ([{"table": "none.csv", "by": "order"}], "matches no file"),
     ],
 )
 def test_a_join_that_cannot_be_is_a_configuration_error(joins: list[Any], words: str, tmp_path: Path) -> None:
@@ -129,7 +135,7 @@ def test_purchases_without_items_are_of_one_item_that_is_an_offer(tmp_path: Path
     columns = {"customer": "id", "day": "date", "item": None, "quantity": "units", "revenue": "dollars"}
     log = log_of(tmp_path, {"purchases.csv": text}, columns=columns)
     assert log.items.rows() == [("anything", "anything")] and log.meta["rows"]["used"] == 3
-    with pytest.raises(ConfigurationError, match="columns.item is null, so nothing can describe items; name that col"):
+    with pytest.raises(ConfigurationError, match="columns.item is null but items are described; set it to the name"):
         log_of(tmp_path, {"purchases.csv": text}, columns=columns, item_columns=["units"])
 
 

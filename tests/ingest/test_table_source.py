@@ -68,7 +68,7 @@ def conserved(tables: Tables) -> bool:
 
 def test_csv_and_parquet_give_the_same_events(tmp_path: Path) -> None:
     text, binary = (shop(write(ROWS, tmp_path / f"sales.{kind}")).load() for kind in ("csv", "parquet"))
-    names = cs.exclude("file", cs.starts_with("given."))
+    names = cs.exclude("file", cs.starts_with("raw."))
     assert_frame_equal(*(screened(tables).select(names) for tables in (text, binary)))
     events = settled(text).accepted
     assert events["customer"].to_list() == ["007", "007", "007", "12", "31"]
@@ -80,7 +80,7 @@ def test_a_pattern_reads_its_files_in_the_order_of_their_names(tmp_path: Path) -
     write(ROWS[3:], tmp_path / "b.csv"), write(ROWS[:3], tmp_path / "a.csv")
     whole = shop(write(ROWS, tmp_path / "whole.parquet")).load()
     parts = shop(str(tmp_path / "?.csv")).load()
-    names = cs.exclude("file", "row", cs.starts_with("given."))
+    names = cs.exclude("file", "row", cs.starts_with("raw."))
     assert_frame_equal(*(screened(tables).select(names) for tables in (parts, whole)))
     assert screened(parts)["row"].to_list() == [1, 2, 3, 1, 2]
 
@@ -211,16 +211,25 @@ def test_tables_of_their_own_speak_the_ids_of_the_events(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"columns": {"customer": "whom"}}, "data.source.columns.customer=whom is no column of .*; nearest is 'who'"),
-        ({"columns": {"quantity": "Unit"}}, "data.source.columns.quantity=Unit is no column of .*; nearest is 'units'"),
-        ({"columns": {"costumer": "who"}}, "data.source.columns has no key 'costumer'; nearest is 'customer'"),
-        ({"columns": {"day": None}}, "data.source.columns.day is null; give the name of that column"),
-        ({"item_columns": ["aisles"]}, "data.source.item_columns=aisles is no column of .*; nearest is 'aisle'"),
-        ({"events": "gone.csv"}, "data.source.events=gone.csv finds no file; correct the path"),
-        ({"events": "."}, "data.source.events=. is a folder; give a pattern such as"),
-        ({"items": "gone.csv"}, "data.source.items=gone.csv finds no file"),
-        ({"items": "goods.csv", "item_columns": ["aisle"]}, "data.source.items describe the same; drop one"),
-        ({"revenue_is": "net"}, "data.source.revenue_is=net is unknown; give total or unit"),
+        (
+            {"columns": {"customer": "whom"}},
+            "data.source.columns.customer=whom is not a column of .*; the closest of its 6 columns is 'who'",
+        ),
+        (
+            {"columns": {"quantity": "Unit"}},
+            "data.source.columns.quantity=Unit is not a column of .*; the closest of its 6 columns is 'units'",
+        ),
+        ({"columns": {"costumer": "who"}}, "data.source.columns has no key 'costumer'; the closest key is 'customer'"),
+        ({"columns": {"day": None}}, "data.source.columns.day is null; set it to the name of the column"),
+        (
+            {"item_columns": ["aisles"]},
+            "data.source.item_columns=aisles is not a column of .*; the closest of its 6 columns is 'aisle'",
+        ),
+        ({"events": "gone.csv"}, "data.source.events=gone.csv matches no file; correct the path"),
+        ({"events": "."}, "data.source.events=. is a folder; use a pattern such as"),
+        ({"items": "gone.csv"}, "data.source.items=gone.csv matches no file"),
+        ({"items": "goods.csv", "item_columns": ["aisle"]}, "data.source.items describe the same; remove one"),
+        ({"revenue_is": "net"}, "data.source.revenue_is=net is unknown; use total or unit"),
     ],
 )
 def test_a_setting_that_fits_nothing_is_a_configuration_error(tmp_path: Path, settings: Any, words: str) -> None:

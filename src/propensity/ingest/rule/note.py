@@ -1,4 +1,4 @@
-"""What is worth saying of rows that are used: one bit a rule, so that millions of rows carry it for four bytes each."""
+"""Warnings on rows that are used, one bit per rule, so that a row needs four bytes for all of them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,38 @@ NOTE_CODES = (
 )  # fmt: skip
 
 
-def note_bits(found: dict[str, pl.Expr]) -> pl.Expr:
-    """One number a row, from what is true of it."""
-    bits = [pl.when(found[code]).then(1 << NOTE_CODES.index(code)).otherwise(0) for code in found]
+def note_bits(conditions: dict[str, pl.Expr]) -> pl.Expr:
+    """Build an expression that encodes conditions as bits.
+
+    Parameters
+    ----------
+    conditions : dict of str to polars.Expr
+        Boolean expression by code of `NOTE_CODES`.
+
+    Returns
+    -------
+    polars.Expr
+        One UInt32 per row, named `notes`.
+    """
+    bits = [pl.when(conditions[code]).then(1 << NOTE_CODES.index(code)).otherwise(0) for code in conditions]
     return pl.sum_horizontal(*bits, pl.lit(0)).cast(pl.UInt32).alias("notes")
 
 
 def count_notes(column: pl.Series) -> dict[str, int]:
-    """How many rows say what, in the order of `NOTED`.
+    """Count rows by warning.
 
+    Parameters
+    ----------
+    column : polars.Series
+        Values of `note_bits`.
+
+    Returns
+    -------
+    dict of str to int
+        Number of rows by code, in the order of `NOTE_CODES`.
+
+    Examples
+    --------
     >>> count_notes(pl.Series([3, 1, 0], dtype=pl.UInt32))
     {'file_transcoded': 2, 'guest': 1}
     """
