@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from propensity.ingest.rule import WAYS
+from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.report.chart import swatch
 from propensity.report.figure import Row, dot_rows, look, reliability, revenue_curves
 from propensity.report.grid import HtmlTable, Item, Notes, best_of, changed, measured, missing
@@ -149,7 +149,7 @@ def data(metrics: Metrics) -> dict[str, HtmlTable | None]:
     """Where every raw row went, and what the figures of each date rest on."""
     rows = metrics["run"].get("rows") or {}
     went = [[Item(name), Item(decimal(rows[k], 0))] for k, name in (("in", "read"), ("used", "used")) if k in rows]
-    left = [(way, rule, count) for way in WAYS for rule, count in (rows.get(way) or {}).items()]
+    left = [(way, rule, count) for way in UNUSED_OUTCOMES for rule, count in (rows.get(way) or {}).items()]
     went += [[Item(f"{way}: {rule}"), Item(decimal(count, 0))] for way, rule, count in left]
     head = ["Send date", "Customers", "Offers", "Judged", "Pairs", "Purchases", "Share of pairs", "Revenue"]
     days = []
