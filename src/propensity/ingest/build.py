@@ -74,7 +74,9 @@ def prepare(
     with translate_read_errors():
         tables = protect_personal_data(source.load(), out, key)
     with whole_folder(out) as draft:
-        ingest(tables, draft).seal(draft, notes)
+        log = ingest(tables, draft)
+        log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
+        log.seal(draft, notes)
     return EventLog.open(out)
 
 
