@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog, to_day
-from propensity.data.offer import Offers, sets_of
+from propensity.data.offer import Offers, build_offers
 from propensity.ingest.build import prepare
 from propensity.ingest.source.table import Table
 from propensity.kernel.event import KINDS, MESSAGE, PURCHASE, RETURN, VIEW
@@ -64,7 +64,7 @@ def market(size: Size, folder: Path, seed: int = 0) -> Market:
     log = EventLog.open(folder / "log") if exists else prepare(table(folder / "raw"), folder / "log")
     code = log.items["category"].str.slice(-3).cast(pl.Int64).to_numpy()
     names = tuple(f"category {c:03d}" for c in range(size.offers))
-    return Market(folder / "raw", log, sets_of(names, np.arange(code.size), code, code.size))
+    return Market(folder / "raw", log, build_offers(names, np.arange(code.size), code, code.size))
 
 
 def table(raw: Path) -> Table:

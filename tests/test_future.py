@@ -17,7 +17,7 @@ from propensity.config import conf_folder
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import to_date, to_day
 from propensity.ingest.build import build_log
-from propensity.ingest.source import Tables, as_delivered, unscreened
+from propensity.ingest.source import Tables, accept_all, keep_as_delivered
 from propensity.task import CutoffData, Task, TrainingSet
 from random_log import date_of, random_tables
 
@@ -81,7 +81,7 @@ def accepted(tables: Tables) -> Tables:
     passed = rows.filter(pl.col("reason").is_null()).drop("reason") if "reason" in rows.columns else rows
     names = [name for group in GROUPS for name in group if name in rows.columns]
     events = tables.settle(passed).accepted.select(names).lazy()
-    return tables._replace(events=events, screen=unscreened, settle=as_delivered)
+    return tables._replace(events=events, screen=accept_all, settle=keep_as_delivered)
 
 
 def sampled(tables: Tables, customers: int = 400) -> Tables:

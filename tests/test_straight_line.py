@@ -21,7 +21,7 @@ from propensity.data.event_log import to_date, to_day
 from propensity.errors import ConfigurationError, DataError
 from propensity.evaluation.evaluate import customers, stored_decay
 from propensity.feature.features import Features
-from propensity.ingest.rule import WAYS
+from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.metric.slice import CELLS
 from propensity.scores import COLUMNS, load_scores, load_shares
 from propensity.training import run
@@ -58,7 +58,7 @@ def test_prepare_writes_a_log_and_counts_every_row_once(
     script("prepare").main(composed("prepare", *SMALL, f"out={tmp_path / 'log'}"))
     meta = json.loads((tmp_path / "log/meta.json").read_text())
     rows = meta["rows"]
-    assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in WAYS) > 1000
+    assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in UNUSED_OUTCOMES) > 1000
     assert meta["fingerprint"] == line["log"].fingerprint
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from markupsafe import Markup
 
-from propensity.data.offer import nameable
+from propensity.data.offer import is_categorical
 from propensity.decision.condition import LIFECYCLE, applicable, rows_where
 from propensity.decision.context import DecisionContext
 from propensity.decision.history import PurchaseHistory
@@ -213,7 +213,7 @@ def coarser_column(history: PurchaseHistory) -> dict[str, str] | None:
     """Offer to category by the item column with most values that joins whole offers; None where there is no such."""
     best, most = None, 1
     for column, kind in history.log.items.schema.items():
-        if column != "item" and nameable(kind):
+        if column != "item" and is_categorical(kind):
             category_of, agreement = majority(history, column)
             values = len(set(category_of.values()))
             if agreement >= WHOLE and most < values < len(category_of):

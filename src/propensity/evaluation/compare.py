@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
 from propensity.config import CompareConfig, TrainConfig
-from propensity.data.cutoff import cutoff_of, last_windows
+from propensity.data.cutoff import last_windows, parse_cutoff
 from propensity.errors import ConfigurationError
 from propensity.evaluation.backtest import closed_by
 from propensity.evaluation.evaluate import Say, judged, labels, own_metrics
@@ -73,7 +73,7 @@ def _answer(variant: TrainConfig, day: str, seeds: Sequence[int], out: Path) -> 
     for seed in seeds:
         training = replace(closed_by(variant, day), seed=seed)
         model, task, training_set, log = train(training, out / str(seed), reuse=True)
-        cutoff_data = task.cutoff_data(log, cutoff_of(log, day, task.horizon), training_set.vocabulary)
+        cutoff_data = task.cutoff_data(log, parse_cutoff(log, day, task.horizon), training_set.vocabulary)
         scores = predict(model, cutoff_data)
         probability.append(scores.probability)
         revenue.append(scores.revenue)

@@ -17,7 +17,7 @@ from propensity.atomic import whole_file
 from propensity.baseline import Baseline
 from propensity.baseline.heuristic import segment, six_month_rule
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
-from propensity.data.cutoff import cutoff_of, labelled, last_windows
+from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.evaluation.predictor import predicted
@@ -123,7 +123,7 @@ def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
     """The cutoffs to judge at, as ISO dates, oldest first, each once and with complete labels; else a sentence."""
     if not cutoffs:
         raise ConfigurationError("no cutoff to judge at; give cutoffs=[YYYY-MM-DD,...]")
-    days = sorted(str(labelled(log, cutoff_of(log, day, horizon))) for day in cutoffs)
+    days = sorted(str(require_labels(log, parse_cutoff(log, day, horizon))) for day in cutoffs)
     if len(set(days)) < len(days):
         raise ConfigurationError(f"cutoffs names a date twice: {', '.join(days)}; give each once")
     return days
@@ -131,7 +131,7 @@ def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
 
 def cutoff_data_of(trained: Trained, log: EventLog, day: str) -> CutoffData:
     """A send date as the trained network sees it."""
-    return trained.task.cutoff_data(log, cutoff_of(log, day, trained.task.horizon), trained.vocabulary)
+    return trained.task.cutoff_data(log, parse_cutoff(log, day, trained.task.horizon), trained.vocabulary)
 
 
 def chosen(cfg: Evaluation) -> dict[str, Baseline]:

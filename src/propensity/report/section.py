@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from propensity.ingest.rule import WAYS
+from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.report.chart import legend_swatch
 from propensity.report.figure import DotRow, dot_rows, reliability, revenue_curves, style_of
 from propensity.report.html_table import (
@@ -165,7 +165,7 @@ def data(metrics: Metrics) -> dict[str, HtmlTable | None]:
     """What became of every raw row, and how much data each cutoff has."""
     rows = metrics["run"].get("rows") or {}
     lines = [(name, rows[key]) for key, name in (("in", "read"), ("used", "used")) if key in rows]
-    lines += [(f"{way}: {rule}", count) for way in WAYS for rule, count in (rows.get(way) or {}).items()]
+    lines += [(f"{way}: {rule}", count) for way in UNUSED_OUTCOMES for rule, count in (rows.get(way) or {}).items()]
     counted = [[TableCell(name), TableCell(decimal(count, 0))] for name, count in lines]
     head = ["Cutoff", "Customers", "Offers", "Evaluated", "Pairs", "Purchases", "Purchase rate", "Revenue"]
     days = []

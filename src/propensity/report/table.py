@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from propensity.data.event_log import EventLog, to_date
-from propensity.ingest.rule import RULE, WAYS
+from propensity.ingest.rule import RULE_BY_CODE, UNUSED_OUTCOMES
 from propensity.metric.headline import sign
 from propensity.report.heuristic import sentence
 from propensity.report.number import shown_metrics
@@ -74,14 +74,14 @@ def account(meta: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     """Lines of a table of rows: read, used, left out by rule, and warnings."""
     rows = meta["rows"]
     lines = [("read", rows["in"], ""), ("used", rows["used"], "")]
-    for way in WAYS:
+    for way in UNUSED_OUTCOMES:
         lines += [(f"{way}: {code}", count, _meaning(code)) for code, count in rows[way].items()]
     return lines + [(f"warning: {code}", count, _meaning(code)) for code, count in meta.get("warnings", {}).items()]
 
 
 def _meaning(code: str) -> str:
     """The meaning of a rule; empty for a source's own."""
-    return RULE[code].meaning if code in RULE else ""
+    return RULE_BY_CODE[code].meaning if code in RULE_BY_CODE else ""
 
 
 def show_run(out: str) -> None:

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from propensity.atomic import whole_file
 from propensity.config import ScoreConfig
 from propensity.data.batch import Inputs
-from propensity.data.cutoff import cautions
+from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 from propensity.feature.features import Features
@@ -169,7 +169,7 @@ def score_bundle(
     bundle = open_bundle(folder, digest)
     events = bundle.task.open() if log is None else EventLog.open(log)
     date = bundle.cutoff(events, cutoff)
-    for caution in cautions(events, date, bundle.manifest["end"]):
+    for caution in scoring_warnings(events, date, bundle.manifest["end"]):
         say(caution)
     out = open_output(Path(out), bundle, events, str(date), config)
     say("computing market statistics")

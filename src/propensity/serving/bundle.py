@@ -13,9 +13,9 @@ import onnxruntime as ort
 from hydra.utils import instantiate
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from propensity.data.cutoff import Cutoff, cutoff_of
+from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.data.offer import on_sale
+from propensity.data.offer import active_offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.feature.features import Features
@@ -134,7 +134,7 @@ class Bundle:
         ConfigurationError
             If the cutoff is not after the first purchase of the log, or after the bundle's validity.
         """
-        cutoff = cutoff_of(log, date, self.task.horizon)
+        cutoff = parse_cutoff(log, date, self.task.horizon)
         self.require_valid(cutoff.day)
         return cutoff
 
@@ -176,7 +176,7 @@ class Bundle:
         """
         past = log if last_event_day(log) < cutoff.day else log.before(cutoff.day)
         task = self.task
-        offers = on_sale(past, task.offer, cutoff)
+        offers = active_offers(past, task.offer, cutoff)
         market_stats = MarketStatsBuilder(past, offers, cutoff.horizon, task.market_stats).at(cutoff)
         return Features(past, offers, self.vocabulary, task.feature), market_stats
 
@@ -257,7 +257,7 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
     try:
         manifest = verify.read_manifest(folder, digest)
         config = json.loads((folder / "task.json").read_text())
-        vocabulary = Vocabulary.of(json.loads((folder / "vocabulary.json").read_text()))
+        vocabulary = Vocabulary.from_state(json.loads((folder / "vocabulary.json").read_text()))
         verify.verify_outputs(folder, session(folder / "model.onnx"))
     except verify.VerificationError as error:
         raise IntegrityError(str(error)) from None

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from propensity.config import DriftConfig
-from propensity.data.cutoff import Cutoff, labelled
+from propensity.data.cutoff import Cutoff, require_labels
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, GateError
 from propensity.feature.features import Features
@@ -146,7 +146,7 @@ def drift(cfg: DriftConfig, say: Say) -> DriftReport:
     bundle = open_bundle(cfg.bundle)
     log = bundle.task.open() if cfg.log is None else EventLog.open(cfg.log)
     cutoff = bundle.cutoff(log, cfg.cutoff)
-    closed = labelled(log, Cutoff(min(cutoff.day, log.last_day + 1) - cutoff.horizon, cutoff.horizon))
+    closed = require_labels(log, Cutoff(min(cutoff.day, log.last_day + 1) - cutoff.horizon, cutoff.horizon))
     if closed.day <= log.first_day:
         raise ConfigurationError(
             f"no label window of {cutoff.horizon} days is complete before {cutoff}; give a later cutoff"

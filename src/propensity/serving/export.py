@@ -17,7 +17,7 @@ import torch
 
 from propensity.atomic import whole_folder
 from propensity.data.batch import Inputs
-from propensity.data.cutoff import Cutoff, cutoff_of
+from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.feature.history_mask import HistoryMask
@@ -161,9 +161,9 @@ def past_cutoffs(trained: Trained, log: EventLog, cutoff: str) -> Iterator[Cutof
     CutoffData
         By descending cutoff.
     """
-    day, horizon = cutoff_of(log, cutoff, trained.task.horizon)
+    day, horizon = parse_cutoff(log, cutoff, trained.task.horizon)
     while day > log.first_day:
-        yield trained.task.cutoff_data(log, cutoff_of(log, to_date(day), horizon), trained.vocabulary)
+        yield trained.task.cutoff_data(log, parse_cutoff(log, to_date(day), horizon), trained.vocabulary)
         day -= horizon
 
 

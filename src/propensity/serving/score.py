@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from propensity.config import ScoreConfig
-from propensity.data.cutoff import cautions, cutoff_of
+from propensity.data.cutoff import parse_cutoff, scoring_warnings
 from propensity.data.event_log import EventLog
-from propensity.data.offer import buyers
+from propensity.data.offer import count_buyers
 from propensity.errors import ConfigurationError
 from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
 from propensity.training.checkpoint import load_trained
@@ -73,12 +73,12 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
         raise ConfigurationError(f"{out} is the file of channel shares; give another name, such as scores.parquet")
     trained = load_trained(run)
     events = trained.task.open() if log is None else EventLog.open(log)
-    date = cutoff_of(events, cutoff, trained.task.horizon)
-    for caution in cautions(events, date, trained.about["end"]):
+    date = parse_cutoff(events, cutoff, trained.task.horizon)
+    for caution in scoring_warnings(events, date, trained.about["end"]):
         say(caution)
     cutoff_data = trained.task.cutoff_data(events, date, trained.vocabulary)
     config, (features, _, _) = trained.task.offer, cutoff_data
-    if config.min_buyers > buyers(features.log, features.offers, date.day, config.window).max():
+    if config.min_buyers > count_buyers(features.log, features.offers, date.day, config.window).max():
         say(
             f"no offer has {config.min_buyers} buyers in the {config.window} days before {date}: "
             "all offers with a sale are scored"
