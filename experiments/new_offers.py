@@ -91,7 +91,7 @@ def chances(trees: Any, cutoff_data: Any, shown: np.ndarray) -> np.ndarray:
 def parent_buyers(cutoff_data: Any) -> np.ndarray:
     """Purchase days of 91 days with the other offers of the same parent: (N, M)."""
     related = (cutoff_data.market_stats.sibling > 0).astype(np.float32)
-    column = cutoff_data.features.rule.pair.index("days_91")
+    column = cutoff_data.features.config.pair.index("days_91")
     return np.concatenate([np.asarray(i.pair)[:, :, column] @ related for _, i in cutoff_data.blocks()])
 
 

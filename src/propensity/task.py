@@ -146,13 +146,15 @@ class Task:
         offers = every.take(np.flatnonzero(np.isin(every.name, vocabulary.offers)))
         features = Features(past, offers, vocabulary, self.feature)
         builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats)
-        builder.foresee([cutoff.day for cutoff in cutoffs])
+        builder.prefetch([cutoff.day for cutoff in cutoffs])
         cutoffs_data = [
             CutoffData(features, builder.at(cutoff), past.purchasers(cutoff.day))
             for cutoff in track(cutoffs, "snapshots")
         ]
         newest = cutoffs_data[-1].market_stats
-        weights = [self.weight(newest.cutoff.day - o.market_stats.cutoff.day, newest.gap) for o in cutoffs_data]
+        weights = [
+            self.weight(newest.cutoff.day - o.market_stats.cutoff.day, newest.interpurchase_time) for o in cutoffs_data
+        ]
         return TrainingSet(cutoffs_data, weights, vocabulary)
 
     def cutoff_data(self, log: EventLog, cutoff: Cutoff, vocabulary: Vocabulary) -> CutoffData:

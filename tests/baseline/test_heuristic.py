@@ -15,7 +15,7 @@ from propensity.errors import ConfigurationError
 def pair(world: dict[str, Any], name: str) -> np.ndarray:
     cutoff_data = world["examples"].cutoffs_data[-1]
     known = cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.customer)
-    return np.asarray(known.pair)[:, :, cutoff_data.features.rule.pair.index(name)]
+    return np.asarray(known.pair)[:, :, cutoff_data.features.config.pair.index(name)]
 
 
 def test_the_rule_names_the_buyers_of_six_months_newest_first(small_world: dict[str, Any]) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
+from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.market_stats import (
     CELLS,
-    CONTEXT,
     RECENCY_EDGES,
     TENURES,
     MarketStats,
@@ -43,10 +43,10 @@ def test_shares_are_shares_and_an_offer_is_not_evidence_for_itself(seed: int) ->
         for affinity in (*now.similar, *now.together, now.sibling):
             assert affinity.shape == (6, 6) and (np.diag(affinity) == 0).all()
         assert now.follow.shape == (2, 13, 6) and now.cohort.shape == (TENURES, 2)
-        assert (now.rate >= 0).all() and (now.gap[~np.isnan(now.gap)] >= 1).all()
-        assert now.context.shape == (6, len(CONTEXT))
+        assert (now.rate >= 0).all() and (now.interpurchase_time[~np.isnan(now.interpurchase_time)] >= 1).all()
+        assert now.context.shape == (6, len(CONTEXT_NAMES))
         assert np.isnan(now.context[~now.sold]).all()
-        assert np.isfinite(np.delete(now.context[now.sold], CONTEXT.index("gap_mean"), axis=1)).all()
+        assert np.isfinite(np.delete(now.context[now.sold], CONTEXT_NAMES.index("interpurchase_time"), axis=1)).all()
         assert not np.isinf(now.context).any()
         for table in (now.similar, now.together, now.follow, now.sibling, now.cohort, now.rate):
             assert np.isfinite(table).all()

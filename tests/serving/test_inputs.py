@@ -62,8 +62,8 @@ def same(found: Any, expected: Inputs) -> None:
 
 @pytest.mark.parametrize("launched", [[], [0, 2]])
 def test_the_bundled_definition_equals_the_kernels(world: World, launched: list[int]) -> None:
-    hidden = HistoryMask.nothing(len(world.log))._replace(launched=np.array(launched, int))
-    expected = world.cutoff_data.features.inputs(world.cutoff_data.market_stats, np.arange(len(world.log)), hidden)
+    mask = HistoryMask.nothing(len(world.log))._replace(launched=np.array(launched, int))
+    expected = world.cutoff_data.features.inputs(world.cutoff_data.market_stats, np.arange(len(world.log)), mask)
     code = {item: number for number, item in enumerate(world.tables["item"].tolist())}
     columns = event_columns(world.customers, code, world.rule["channels"])
     same(rebuild(columns, world.rule, world.tables, launched), expected)

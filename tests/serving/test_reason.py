@@ -55,7 +55,9 @@ def test_nobody_has_no_reasons_but_the_base(desk: OnlineScorer) -> None:
 def test_every_event_is_told_apart_up_to_a_number(desk: OnlineScorer) -> None:
     asked = desk.check(ScoreRequest(events=bought(desk, list(range(1, EVENTS - 8)))))
     inputs, words = desk.market.seen(_events(asked), asked.day), desk.label(asked)
-    found = reasons(desk.session, inputs, nobody(desk.market, desk.market.market_stats), 0, 0, desk.market.rule, words)
+    found = reasons(
+        desk.session, inputs, nobody(desk.market, desk.market.market_stats), 0, 0, desk.market.config, words
+    )
     assert sum(" on " in name for name in found.share) == EVENTS - 9
     assert EARLIER not in found.share
     assert any(name.endswith("with the offer") for name in found.share)
@@ -65,7 +67,9 @@ def test_every_event_is_told_apart_up_to_a_number(desk: OnlineScorer) -> None:
 def test_the_largest_come_first(desk: OnlineScorer) -> None:
     asked = desk.check(ScoreRequest(events=bought(desk, [2, 9, 16])))
     inputs, words = desk.market.seen(_events(asked), asked.day), desk.label(asked)
-    found = reasons(desk.session, inputs, nobody(desk.market, desk.market.market_stats), 0, 0, desk.market.rule, words)
+    found = reasons(
+        desk.session, inputs, nobody(desk.market, desk.market.market_stats), 0, 0, desk.market.config, words
+    )
     sizes = [abs(value) for _, value in found.largest(100)]
     assert sizes == sorted(sizes, reverse=True) and len(sizes) == len(found.share)
 

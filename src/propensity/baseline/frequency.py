@@ -64,9 +64,9 @@ def _decayed(cutoff_data: CutoffData, half_life: int) -> np.ndarray:
     features, market_stats, customer = cutoff_data
     names = pair_columns((1,), (half_life,))
     out = np.empty((customer.size, len(features.offers), len(names)), np.float32)
-    hidden = HistoryMask.nothing(customer.size)
+    mask = HistoryMask.nothing(customer.size)
     pair_windows(
-        *(features.events, features.sets, customer, market_stats.cutoff.day, hidden.days, hidden.offer),
+        *(features.events, features.sets, customer, market_stats.cutoff.day, mask.days, mask.offer),
         *(np.array([1]), np.array([half_life]), out),
     )
     return out[:, :, names.index(f"decayed_{half_life}")].copy()

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from propensity.errors import ConfigurationError
+from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.history_mask import HistoryMask
-from propensity.feature.market_stats import CONTEXT, MarketStats
+from propensity.feature.market_stats import MarketStats
 from propensity.task import BLOCK, CutoffData, TrainingSet
 
 PRIOR_PURCHASES = 2.0  # weight of the offer's mean spend against the customer's own
@@ -33,8 +34,8 @@ def rows_of(inputs: Any) -> np.ndarray:
 
 def column_names(training_set: TrainingSet) -> list[str]:
     """Names of the columns of `rows_of`; the block leads each, since windows recur."""
-    rule = training_set.features.rule
-    blocks = {"pair": rule.pair, "customer": rule.customer, "context": CONTEXT}
+    config = training_set.features.config
+    blocks = {"pair": config.pair, "customer": config.customer, "context": config.context}
     return [f"{block}_{name}" for block, names in blocks.items() for name in names]
 
 
@@ -77,11 +78,11 @@ def _draw(
     launched: float,
 ) -> PairTable:
     new = np.flatnonzero(rng.random(weight.size) < launched)
-    hidden = HistoryMask.nothing(customer.size)._replace(launched=new)
-    inputs = cutoff_data.features.inputs(cutoff_data.market_stats, customer, hidden)
+    mask = HistoryMask.nothing(customer.size)._replace(launched=new)
+    inputs = cutoff_data.features.inputs(cutoff_data.market_stats, customer, mask)
     outcomes = cutoff_data.features.outcomes(cutoff_data.market_stats.cutoff, customer)
     bought, revenue = np.asarray(outcomes.bought).ravel(), np.asarray(outcomes.revenue).ravel()
-    known = np.asarray(inputs.pair)[:, :, cutoff_data.features.rule.pair.index("days_bought")].ravel() > 0
+    known = np.asarray(inputs.pair)[:, :, cutoff_data.features.config.pair.index("purchase_days")].ravel() > 0
     chance = np.where(bought > 0, 1.0, np.where(known, rate, rate / 4))
     kept = np.flatnonzero(rng.random(chance.size) < chance)
     row_weight = np.broadcast_to(weight, (customer.size, weight.size)).ravel()[kept] / chance[kept]
@@ -90,14 +91,14 @@ def _draw(
 
 def usual_amount(cutoff_data: CutoffData, inputs: Any) -> np.ndarray:
     """What a buyer is expected to spend, (B, M): the customer's mean per purchase day, drawn to the offer's price."""
-    names = cutoff_data.features.rule.pair
-    days = inputs.pair[:, :, names.index("days_bought")]
+    names = cutoff_data.features.config.pair
+    days = inputs.pair[:, :, names.index("purchase_days")]
     own = np.nan_to_num(inputs.pair[:, :, names.index("spend_mean")])
     return (own * days + usual_price(cutoff_data.market_stats) * PRIOR_PURCHASES) / (days + PRIOR_PURCHASES)
 
 
 def usual_price(market_stats: MarketStats) -> np.ndarray:
     """What a buyer of each offer spends on a day, (M,); the mean of all where nobody bought."""
-    price = market_stats.context[:, CONTEXT.index("price")]
+    price = market_stats.context[:, CONTEXT_NAMES.index("price")]
     known = price[~np.isnan(price)]
     return np.nan_to_num(price, nan=float(known.mean()) if known.size else 0.0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from propensity.baseline import scores_of
 from propensity.baseline.pair_table import usual_price
-from propensity.feature.market_stats import CONTEXT
+from propensity.feature.column import CONTEXT_NAMES
 from propensity.scores import Scores
 from propensity.task import CutoffData, TrainingSet
 
@@ -24,7 +24,7 @@ class Popularity:
 
     def predict(self, cutoff_data: CutoffData) -> Scores:
         market_stats = cutoff_data.market_stats
-        reach = np.nan_to_num(np.minimum(np.exp(market_stats.context[:, CONTEXT.index("reach_28")]), 0.999))
+        reach = np.nan_to_num(np.minimum(np.exp(market_stats.context[:, CONTEXT_NAMES.index("reach_28")]), 0.999))
         chance = 1 - (1 - reach) ** (market_stats.cutoff.horizon / 28)
         shape = (cutoff_data.customer.size, chance.size)
         price = np.broadcast_to(usual_price(market_stats), shape)

@@ -19,7 +19,7 @@ class Inputs(NamedTuple):
     token: Tensor  # (B, L, K) int32, attribute codes of the items of the last events, oldest first
     kind: Tensor  # (B, L) int32, event kind
     channel: Tensor  # (B, L) int32, channel code, 0 for none
-    gap: Tensor  # (B, L) float32, days before the cutoff
+    age: Tensor  # (B, L) float32, days before the cutoff
     amount: Tensor  # (B, L) float32, revenue of the event
     length: Tensor  # (B,) int64, events that are real
     pair: Tensor  # (B, M, P) float32, customer x offer; NaN where undefined
@@ -52,15 +52,36 @@ class Batch(NamedTuple):
     place: Tensor | None = None
 
 
+class BlockSizes(NamedTuple):
+    """Columns of one block of inputs: how many, and the indices of those that are scaled or read in a special way.
+
+    Parameters
+    ----------
+    columns : int
+        Number of columns.
+    optional : tuple of int
+        Columns for which a flag says where they are missing.
+    ranked : tuple of int
+        Columns whose rank in the training data is given beside their scaled logarithm.
+    gate : tuple of int
+        Columns that the gate between the experts reads, in its order.
+    """
+
+    columns: int
+    optional: tuple[int, ...] = ()
+    ranked: tuple[int, ...] = ()
+    gate: tuple[int, ...] = ()
+
+
 class Sizes(NamedTuple):
     """What is known only after preparation, and fixes the shapes of a model's parameters."""
 
     tokens: tuple[int, ...]  # codes of each item attribute
     kinds: int
     channels: int
-    pair: tuple[str, ...]  # column names
-    customer: tuple[str, ...]
-    context: tuple[str, ...]
+    pair: BlockSizes
+    customer: BlockSizes
+    context: BlockSizes
     season: int
     offers: int  # offer codes, the unknown included
     attributes: int

@@ -14,7 +14,16 @@ from propensity.kernel.event import PURCHASE
 
 YEAR, QUARTER = 364, 91
 # What distances are measured in; columns that grow with the calendar (tenure, penetration) would drift on their own.
-LOGGED = ("orders_28", "orders_91", "spend_28", "spend_91", "recency", "gap_mean", "order_spend", "order_lines")
+LOGGED = (
+    "orders_28",
+    "orders_91",
+    "spend_28",
+    "spend_91",
+    "recency",
+    "interpurchase_time",
+    "order_spend",
+    "order_lines",
+)
 PLAIN = ("order_offers", "discount_share", "weekend_share", "return_rate")
 
 
@@ -42,7 +51,7 @@ def standing(past: PurchaseHistory, shares: Mapping[str, str]) -> Standing:
     for found in extra:
         own = own.join(found, on="place", how="left", maintain_order="left")
     ids = pl.Series("customer_id", past.log.customer_id[row])
-    return Standing(row, own.drop("place", "hidden").fill_nan(None).insert_column(0, ids))
+    return Standing(row, own.drop("place", "masked").fill_nan(None).insert_column(0, ids))
 
 
 def purchases(past: PurchaseHistory, row: np.ndarray) -> pl.DataFrame:
@@ -101,6 +110,8 @@ def matrix(table: pl.DataFrame) -> tuple[np.ndarray, list[str]]:
     for name in names:
         x = table[name].cast(pl.Float64).to_numpy().copy()
         known = x[np.isfinite(x)]
-        x[~np.isfinite(x)] = known.max() if known.size and name in ("recency", "gap_mean", "due") else 0.0
+        x[~np.isfinite(x)] = (
+            known.max() if known.size and name in ("recency", "interpurchase_time", "recency_ratio") else 0.0
+        )
         columns.append(np.log1p(np.maximum(x, 0.0)) if name in LOGGED else x)
     return np.stack(columns, axis=1), names

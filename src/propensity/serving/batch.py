@@ -194,7 +194,7 @@ class Scoring:
         told, base, known = [], [], {int(row): self._known(int(row)) for row in np.unique(rows)}
         for row, m in zip(rows.tolist(), offer.tolist(), strict=True):
             inputs, words = known[row]
-            found = reasons(self.session, inputs, self.unknown, 0, m, self.features.rule, words)
+            found = reasons(self.session, inputs, self.unknown, 0, m, self.features.config, words)
             parts = found.largest(self.how.reasons or 0)
             rest = found.total - sum(value for _, value in parts)
             told.append([{"about": about, "contribution": value} for about, value in [*parts, (REST, rest)]])

@@ -131,7 +131,7 @@ def sample(
         pair = inputs.pair.reshape(-1, inputs.pair.shape[-1])
         parts.append((pair[::step], inputs.customer, score.reshape(-1)[::step]))
     if labels is not None:
-        full = type(features)(labels, features.offers, features.vocabulary, features.rule)
+        full = type(features)(labels, features.offers, features.vocabulary, features.config)
         place = {each: row for row, each in enumerate(labels.customers["customer"].to_list())}
         known = np.array([place[each] for each in features.log.customers["customer"].gather(rows).to_list()])
         for start in range(0, rows.size, BLOCK):

@@ -20,8 +20,8 @@ from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, cutoff_of
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
+from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.history_mask import HistoryMask
-from propensity.feature.market_stats import CONTEXT
 from propensity.kernel import reference
 from propensity.model.offer_net import OfferNet
 from propensity.serving import drift, fused, inputs, verify
@@ -141,7 +141,7 @@ def write_window(draft: Path, trained: Trained, log: EventLog) -> dict[str, Any]
     network = ScoringGraph(trained.model).eval()
     counts = drift.window(cutoff_data, lambda asked: ask(network, Inputs(**asked)), WINDOW, log)
     write_arrays(draft / drift.FILE, counts)
-    return {"cutoff": str(cutoff_data.market_stats.cutoff), "context": list(CONTEXT)}
+    return {"cutoff": str(cutoff_data.market_stats.cutoff), "context": list(CONTEXT_NAMES)}
 
 
 def write_golden(draft: Path, trained: Trained, about: dict[str, Any]) -> Inputs:
@@ -150,8 +150,8 @@ def write_golden(draft: Path, trained: Trained, about: dict[str, Any]) -> Inputs
     market = PointInTimeFeatures(tables, about["rule"], trained.vocabulary)
     customers = golden_customers(tables, about["rule"])
     launched = np.linspace(0, len(market.offers) - 1, min(LAUNCHED, len(market.offers))).astype(int)
-    hidden = HistoryMask.nothing(len(customers))._replace(launched=launched)
-    golden = market.asked(customers, hidden=hidden)
+    mask = HistoryMask.nothing(len(customers))._replace(launched=launched)
+    golden = market.asked(customers, mask=mask)
     (draft / "golden").mkdir()
     write_json(draft / "golden/events.json", {"launched": launched.tolist(), "customers": customers})
     write_arrays(draft / "golden/inputs.npz", golden._asdict())

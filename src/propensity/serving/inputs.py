@@ -71,16 +71,16 @@ def rebuild(log: Arrays, rule: Mapping[str, Any], tables: Mapping[str, np.ndarra
     belongs = np.zeros((tables["item"].size, m), bool)
     belongs[np.repeat(np.arange(belongs.shape[0]), np.diff(tables["item_offsets"])), tables["item_offer"]] = True
     person = customer_rows(log, belongs, rows, rule, tables)
-    unhidden = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
-    item, kind, channel, gap, amount, length = last_events_reference(
-        log, belongs, rows, int(tables["day"]), *unhidden, rule["history"]
+    unmasked = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
+    item, kind, channel, age, amount, length = last_events_reference(
+        log, belongs, rows, int(tables["day"]), *unmasked, rule["history"]
     )
     new = np.isin(np.arange(m), launched)
     return {
         "token": tables["token"][item],
         "kind": kind.astype(np.int32),
         "channel": channel_codes(rule)[channel],
-        "gap": gap.astype(np.float32),
+        "age": age.astype(np.float32),
         "amount": amount.astype(np.float32),
         "length": length,
         "pair": pair_rows(log, belongs, rows, rule, tables, person, new),
@@ -102,8 +102,8 @@ def customer_rows(
 ) -> np.ndarray:
     """The customer columns: (B, F) float32."""
     names = [name for name in rule["customer"] if name not in DERIVED]
-    hidden = np.zeros(rows.size, np.int64)
-    windows = rule["horizon"], hidden, rule["windows"], rule["half_lives"], names
+    mask_days = np.zeros(rows.size, np.int64)
+    windows = rule["horizon"], mask_days, rule["windows"], rule["half_lives"], names
     known = customer_reference(log, belongs, rows, int(tables["day"]), *windows).astype(np.float32)
     column = dict(zip(names, known.T, strict=True))
     month = np.minimum(column["tenure"] // 30, len(tables["cohort"]) - 1).astype(np.int64)
@@ -124,8 +124,8 @@ def pair_rows(
 ) -> np.ndarray:
     """The pair columns: (B, M, P) float32; what others' purchases say is missing where nobody bought."""
     names = [name for name in rule["pair"] if name not in (*rule["market"], *rule["sibling"])]
-    unhidden = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
-    windows = *unhidden, rule["windows"], rule["half_lives"], names
+    unmasked = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
+    windows = *unmasked, rule["windows"], rule["half_lives"], names
     known = pair_reference(log, belongs, rows, int(tables["day"]), *windows).astype(np.float32)
     column = {name: known[:, :, k] for k, name in enumerate(names)}
     tenure, most = person[:, rule["customer"].index("tenure")], rule["rate_window"]
@@ -144,7 +144,7 @@ def pair_rows(
 
 def hazards(column: Arrays, tables: Mapping[str, np.ndarray]) -> np.ndarray:
     """The share of pairs alike in recency and count that bought within a horizon: (B, M)."""
-    days, edges = column["days_bought"], tables["count_edges"]
+    days, edges = column["purchase_days"], tables["count_edges"]
     cell = 1 + np.digitize(np.nan_to_num(column["recency"]), tables["recency_edges"]) * (edges.size + 1)
     cell = np.where(days > 0, cell + np.digitize(days, edges), 0)
     return np.asarray(tables["hazard"][np.arange(cell.shape[1]), cell])
@@ -154,7 +154,7 @@ def affinities(column: Arrays, rule: Mapping[str, Any], tables: Mapping[str, np.
     """What the purchases of other offers say of each, by column: (B, M)."""
     short, long = (np.log1p(column[f"decayed_{half_life}"]) for half_life in rule["tastes"])
     taste = np.concatenate([short, long, np.ones((len(short), 1), np.float32)], axis=1)
-    whole = np.log1p(column["days_bought"])
+    whole = np.log1p(column["purchase_days"])
     found = {}
     for k, name in enumerate(("", "_broad")):
         found[f"similar{name}"] = long @ tables["similar"][k]

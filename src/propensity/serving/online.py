@@ -112,7 +112,7 @@ class OnlineScorer:
         best = int(asked.offers[np.argmax(score[asked.offers])])
         market_stats = self.market.market_stats
         unknown = nobody(self.market, market_stats._replace(cutoff=market_stats.cutoff._replace(day=asked.day)))
-        found = reasons(self.session, inputs, unknown, row, best, self.market.rule, self.label(asked))
+        found = reasons(self.session, inputs, unknown, row, best, self.market.config, self.label(asked))
         told = found.largest(asked.reasons)
         return Explained(
             offer=self.market.offers.name[best],

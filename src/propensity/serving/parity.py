@@ -54,7 +54,7 @@ def edges(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
         for start in range(0, customers, size):
             yield f"golden rows in batches of {size}", of_rows(inputs, np.arange(start, start + size) % customers)
     for length in (each for each in HISTORIES if each < most):
-        events = ("token", "kind", "channel", "gap", "amount")
+        events = ("token", "kind", "channel", "age", "amount")
         parts: dict[str, Any] = {name: getattr(inputs, name)[:, :length] for name in events}
         shorter = inputs._replace(**parts | {"length": np.minimum(inputs.length, length)})
         yield f"golden rows with {length} events", shorter
@@ -62,7 +62,7 @@ def edges(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
 
 def of_rows(inputs: Inputs, rows: np.ndarray) -> Inputs:
     """The customers at `rows`, of whatever a customer has."""
-    own = ("token", "kind", "channel", "gap", "amount", "length", "pair", "customer")
+    own = ("token", "kind", "channel", "age", "amount", "length", "pair", "customer")
     return inputs._replace(**{name: getattr(inputs, name)[rows] for name in own})
 
 

@@ -13,11 +13,11 @@ from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import COLUMNS
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
-from propensity.feature.features import MARKET, PRIOR_DAYS, RATE_WINDOW, SIBLING, FeatureConfig, Features
+from propensity.feature.column import MARKET_NAMES, SIBLING_NAMES
+from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import COUNT_EDGES, RECENCY_EDGES, TASTES, MarketStats
 from propensity.kernel.event import Events, fixed
-from propensity.kernel.pair import row_of_nothing
 from propensity.serving.inputs import Arrays, Event, channel_codes, event_columns
 from propensity.task import CutoffData
 
@@ -53,19 +53,16 @@ def rule_of(rule: FeatureConfig, vocabulary: Vocabulary, horizon: int) -> dict[s
         "rate_window": RATE_WINDOW,
         "pair": list(rule.pair),
         "customer": list(rule.customer),
-        "market": list(MARKET),
-        "sibling": list(SIBLING),
+        "market": list(MARKET_NAMES),
+        "sibling": list(SIBLING_NAMES),
         "undefined": [rule.pair[k] for k in np.flatnonzero(np.isnan(nothing(rule)))],
         "channels": list(vocabulary.channels),
     }
 
 
 def nothing(rule: FeatureConfig) -> np.ndarray:
-    """(P,) the pair columns of an offer never met, as far as they are the customer's own; the others 0."""
-    row = np.zeros(len(rule.pair), np.float32)
-    own = row_of_nothing(rule.pair.index("recency"))
-    row[: own.size] = own
-    return row
+    """(P,) the pair columns of an offer that the customer never bought; 0 for those that depend on the market."""
+    return np.array([column.empty or 0.0 for column in rule.columns["pair"]], np.float32)
 
 
 def nobody(features: Features, market_stats: MarketStats) -> Inputs:
@@ -81,7 +78,7 @@ class PointInTimeFeatures(Features):
 
     def __init__(self, tables: Mapping[str, np.ndarray], rule: Mapping[str, Any], vocabulary: Vocabulary) -> None:
         self.tables, self.settings, self.vocabulary = tables, rule, vocabulary
-        self.rule = FeatureConfig(tuple(rule["windows"]), tuple(rule["half_lives"]), rule["history"])
+        self.config = FeatureConfig(tuple(rule["windows"]), tuple(rule["half_lives"]), rule["history"])
         parts = (tables[name] for name in ("item_offsets", "item_offer", "offer_parent"))
         self.offers = Offers(tuple(tables["offer_name"].tolist()), *parts)
         self.sets = self.offers.sets
@@ -95,15 +92,15 @@ class PointInTimeFeatures(Features):
         )
 
     def asked(
-        self, customers: Sequence[Sequence[Event]], day: int | None = None, hidden: HistoryMask | None = None
+        self, customers: Sequence[Sequence[Event]], day: int | None = None, mask: HistoryMask | None = None
     ) -> Inputs:
         """Inputs of customers, each a list of raw events, as of `day` (None: the tables' own)."""
         columns = event_columns(customers, self.item_number, self.settings["channels"])
-        return self.seen(Events(*(fixed(columns[name]) for name in Events._fields)), day, hidden)
+        return self.seen(Events(*(fixed(columns[name]) for name in Events._fields)), day, mask)
 
-    def seen(self, events: Events, day: int | None = None, hidden: HistoryMask | None = None) -> Inputs:
+    def seen(self, events: Events, day: int | None = None, mask: HistoryMask | None = None) -> Inputs:
         """Inputs of every customer of `events`, whose items and channels are numbered as in the tables."""
         twin = copy.copy(self)
         twin.events = events
         cutoff = self.market_stats.cutoff if day is None else self.market_stats.cutoff._replace(day=day)
-        return twin.inputs(self.market_stats._replace(cutoff=cutoff), np.arange(events.offsets.size - 1), hidden)
+        return twin.inputs(self.market_stats._replace(cutoff=cutoff), np.arange(events.offsets.size - 1), mask)

@@ -73,7 +73,7 @@ def labels(day: np.ndarray, kind: np.ndarray, item: Sequence[str | None]) -> lis
 
 def one_pair(inputs: Inputs, row: int, offer: int) -> Inputs:
     """Inputs of one customer and one offer."""
-    own = ("token", "kind", "channel", "gap", "amount", "length", "customer")
+    own = ("token", "kind", "channel", "age", "amount", "length", "customer")
     return inputs._replace(
         **{name: getattr(inputs, name)[row : row + 1] for name in own},
         **{name: getattr(inputs, name)[offer : offer + 1] for name in ("context", "offer", "attribute")},
@@ -120,7 +120,7 @@ def asked(
                 target = pair[row, 0] if field == "pair" else customer[row]
                 target[columns] = getattr(known, field).reshape(-1)[columns]
     slots = np.argsort(~keep, axis=1, kind="stable")  # events shown first, oldest first, as padding wants it
-    fields = ("token", "kind", "channel", "gap", "amount")
+    fields = ("token", "kind", "channel", "age", "amount")
     history = {name: getattr(known, name)[0][slots] for name in fields}
     changed: dict[str, Any] = {"pair": pair, "customer": customer}
     batch = known._replace(**changed, length=np.minimum(keep.sum(axis=1), length).astype(np.int64), **history)
