@@ -18,6 +18,7 @@ from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.offer import OfferConfig, offers_before, on_sale
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
+from propensity.feature.contract import require
 from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.history_mask import NoHistoryMask
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, MarketStatsConfig
@@ -152,6 +153,7 @@ class Task:
             for cutoff in track(cutoffs, "snapshots")
         ]
         newest = cutoffs_data[-1].market_stats
+        require(features, newest, cutoffs_data[-1].customer)
         weights = [
             self.weight(newest.cutoff.day - o.market_stats.cutoff.day, newest.interpurchase_time) for o in cutoffs_data
         ]

@@ -12,9 +12,11 @@ from functools import partial
 
 from propensity.data.batch import BlockSizes
 from propensity.errors import ConfigurationError
-from propensity.kernel.column import Block, FeatureColumn, expanded
+from propensity.kernel.column import Block, expanded
+from propensity.kernel.column import FeatureColumn as FeatureColumn  # a user imports it from here
 from propensity.kernel.customer import CUSTOMER
 from propensity.kernel.pair import PAIR
+from propensity.kernel.reference import context_ratios
 
 BLOCKS: tuple[Block, ...] = ("pair", "customer", "context")
 CONTEXT_WINDOWS = (7, 28, 91, 364)
@@ -22,7 +24,13 @@ CONTEXT_WINDOWS = (7, 28, 91, 364)
 market = partial(FeatureColumn, block="pair", missing="nobody bought the offer", ranked=True)
 sibling = partial(FeatureColumn, block="pair", ranked=True)
 relative = partial(FeatureColumn, block="customer")
-context = partial(FeatureColumn, block="context", missing="nobody bought the offer", empty=math.nan)
+context = partial(
+    FeatureColumn,
+    block="context",
+    missing="nobody bought the offer",
+    empty=math.nan,
+    definition=context_ratios,
+)
 
 # Purchases of the offer by all customers, and the customer's purchases of other offers. Affinity weights are ridge
 # regressions; `broad` is the one with the stronger ridge.
@@ -40,8 +48,8 @@ MARKET = (
     *AFFINITY,
 )
 SIBLING = (
-    sibling("sibling_short", "decayed purchase days (30 days) of the offers of the same parent, mean of logs"),
-    sibling("sibling_long", "decayed purchase days (90 days) of the offers of the same parent, mean of logs"),
+    sibling("sibling_short", "mean of log(1 + purchase days decayed by 30 days) over the offers of the same parent"),
+    sibling("sibling_long", "mean of log(1 + purchase days decayed by 90 days) over the offers of the same parent"),
     sibling("sibling_follow", "mean of follow_broad over the offers of the same parent", empty=None),
 )
 RELATIVE = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -16,7 +18,8 @@ from propensity.kernel.event import Events
 from propensity.kernel.history import ends
 
 
-class PointInTime(NamedTuple):
+@dataclass(frozen=True)
+class PointInTime:
     """Some customers at a cutoff, as far as they were known then. B customers, E events, M offers, I items.
 
     Parameters
@@ -45,6 +48,13 @@ class PointInTime(NamedTuple):
 
     def __len__(self) -> int:
         return self.events.offsets.size - 1
+
+    def each(self) -> Iterator[PointInTime]:
+        """The customers one at a time."""
+        for b, (start, end) in enumerate(pairwise(self.events.offsets.tolist())):
+            columns = [column[start:end] for column in self.events[1:]]
+            events = Events(np.array([0, end - start]), *columns)
+            yield replace(self, events=events, customers=self.customers[b : b + 1])
 
     @property
     def owner(self) -> np.ndarray:

@@ -39,8 +39,8 @@ class FeatureColumn:
     per : {None, "window", "half_life"}
         The declaration stands for a column for each window, or for each half-life, of the configuration.
     definition : callable or None
-        Plain definition of a column that a kernel of ours writes: the function of `reference.py` that computes it by
-        name. None: derived from such columns and from the market, as `serving/inputs.py` defines it; or an extra.
+        Plain definition of a built-in column: the function of `reference.py` that computes it by name. None: derived
+        from such columns and from the market, as `serving/inputs.py` defines it; or an extra column.
     compute : callable or None
         An extra column: from a `PointInTime` to an array of the block's shape. None: a column of ours.
     reference : callable or None

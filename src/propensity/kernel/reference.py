@@ -226,6 +226,23 @@ def offer_row(bought: Sequence[Columns], cutoff: int, horizon: int, windows: Seq
     }
 
 
+def context_ratios(total: Mapping[str, float], customers: int) -> dict[str, float]:
+    """The context columns of an offer that somebody bought, from the totals of `offer_row` over `customers`."""
+    price, recent_price = (total[f"spend_{w}"] / max(total[f"days_{w}"], 1) for w in (91, 28))
+    return {
+        **{f"reach_{w}": np.log((total[f"buyers_{w}"] + 0.5) / (customers + 1)) for w in (7, 28, 91, 364)},
+        "trend_7": np.log((4 * total["days_7"] + 4) / (total["days_28"] + 4)),
+        "trend_28": np.log((3.25 * total["days_28"] + 4) / (total["days_91"] + 4)),
+        "intensity": total["days_91"] / max(total["buyers_91"], 1),
+        "novelty": total["first_buyers_28"] / max(total["buyers_28"], 1),
+        "interpurchase_time": total["interpurchase_time"],
+        "age": min(total["age"], 182),
+        "price": price,
+        "price_trend": np.log((recent_price + 0.1) / (price + 0.1)),
+        "last_year": np.log((total["last_year_days"] + 5) / (total["last_year_around"] + 5)),
+    }
+
+
 def outcomes_reference(
     log: Columns, belongs: np.ndarray, customer: np.ndarray, cutoff: int, horizon: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ from propensity.data.cutoff import Cutoff, cutoff_of
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.feature.column import CONTEXT_NAMES
+from propensity.feature.features import FeatureConfig
 from propensity.feature.history_mask import HistoryMask
 from propensity.kernel import reference
 from propensity.model.offer_net import OfferNet
@@ -70,6 +71,7 @@ def export(
     """
     refuse(out, formats)
     trained = load_trained(run)
+    refuse_extra(trained.task.feature)
     events = trained.task.open() if log is None else EventLog.open(log)
     dates = cutoffs_data(trained, events, cutoff or trained.about["end"])
     first = next(dates)
@@ -99,6 +101,15 @@ def refuse(out: str | Path, formats: Sequence[str]) -> None:
     folder = Path(out)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / verify.MANIFEST).is_file()):
         raise ConfigurationError(f"{out} holds something else than a bundle; give another folder as out")
+
+
+def refuse_extra(config: FeatureConfig) -> None:
+    """ConfigurationError for a network with columns that only the user's own code can compute."""
+    if config.extra:
+        raise ConfigurationError(
+            f"a bundle does not carry the code of column {config.extra[0].name!r} of data.feature.extra; score with "
+            "run=, or train without it"
+        )
 
 
 def cutoffs_data(trained: Trained, log: EventLog, cutoff: str) -> Iterator[CutoffData]:
