@@ -112,13 +112,21 @@ def customer_windows(
     touched = np.empty(n_offers, np.int64)
     for b in range(customer.size):
         start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - mask_days[b])
-        write_windows(events, start, end, cutoff, table, decay, half_lives, sums, out[b])
-        row = out[b, at:]
+        whole = out[b]
+        write_windows(events, start, end, cutoff, table, decay, half_lives, sums, whole)
+        row = whole[at:]
         for p in range(SINGLE):
             row[p] = EMPTY[p]
         write_purchase_days(events, start, end, cutoff, row)
-        write_basket(events, sets, start, end, cutoff, first_and_last, touched, row)
-        write_contacts(events, start, end, cutoff, row)
+        orders, row[ORDER_LINES], row[ORDER_SPEND], row[DISCOUNT_SHARE], row[RETURN_RATE], row[WEEKEND_SHARE] = basket(
+            events, start, end, cutoff
+        )
+        row[ORDER_OFFERS], row[PENETRATION], row[EXPLORATION] = breadth(
+            events, sets, start, end, cutoff, orders, first_and_last, touched
+        )
+        row[MESSAGES_28], row[MESSAGES_182], row[RESPONSE], row[REDEMPTIONS_91], row[VIEWS_28] = contacts(
+            events, start, end, cutoff
+        )
         row[LAST_YEAR_SPEND] = last_year_spend(events, start, end, cutoff, horizon)
         row[MASKED] = mask_days[b]
     return out
@@ -187,30 +195,3 @@ def write_purchase_days(events: Events, start: int, end: int, cutoff: int, row: 
         row[INTERPURCHASE_STD] = np.sqrt(max(squares / (days - 1) - mean * mean, 0.0))
         row[INTERPURCHASE_LAST] = interval
         row[RECENCY_RATIO] = (cutoff - last) / mean
-
-
-@njit(cache=True, nogil=True)
-def write_basket(
-    events: Events,
-    sets: Sets,
-    start: int,
-    end: int,
-    cutoff: int,
-    first_and_last: np.ndarray,
-    touched: np.ndarray,
-    row: np.ndarray,
-) -> None:
-    """What recent orders contain, and how many of all offers were bought."""
-    orders, lines, spend, saved, returns, weekend = basket(events, start, end, cutoff)
-    row[ORDER_LINES], row[ORDER_SPEND], row[DISCOUNT_SHARE] = lines, spend, saved
-    row[RETURN_RATE], row[WEEKEND_SHARE] = returns, weekend
-    offers, penetration, exploration = breadth(events, sets, start, end, cutoff, orders, first_and_last, touched)
-    row[ORDER_OFFERS], row[PENETRATION], row[EXPLORATION] = offers, penetration, exploration
-
-
-@njit(cache=True, nogil=True)
-def write_contacts(events: Events, start: int, end: int, cutoff: int, row: np.ndarray) -> None:
-    """Messages, the response to them, coupon redemptions and views."""
-    messages_28, messages_182, response, redemptions, views = contacts(events, start, end, cutoff)
-    row[MESSAGES_28], row[MESSAGES_182], row[RESPONSE] = messages_28, messages_182, response
-    row[REDEMPTIONS_91], row[VIEWS_28] = redemptions, views

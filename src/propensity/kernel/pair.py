@@ -170,9 +170,10 @@ def write_sums(out: np.ndarray, b: int, m: int, sums: np.ndarray, n_windows: int
 @njit(cache=True, nogil=True)
 def write_single(out: np.ndarray, b: int, m: int, at: int, totals: np.ndarray, cutoff: int, newest: int) -> None:
     """The single columns, from `at` on; `masked` is left to the caller."""
-    for p in range(SINGLE):
-        out[b, m, at + p] = EMPTY[p]
     days = totals[m, DAYS]
+    if days < 2:  # with two purchase days, every column is written below
+        for p in range(SINGLE):
+            out[b, m, at + p] = EMPTY[p]
     out[b, m, at + PURCHASE_DAYS] = days
     out[b, m, at + RETURNED_LINES] = totals[m, RETURNS]
     out[b, m, at + VIEWS_28] = totals[m, VIEWS]
