@@ -1,6 +1,6 @@
-"""What travels from the log to the model. A batch is one send date: its offers, context and season are shared by all.
+"""Arrays between the log and the model. A batch has one cutoff: its customers share offers, context and season.
 
-B customers, L events kept, M offers, P pair columns, F customer columns, C context columns, A attributes, K item
+B customers, L last events, M offers, P pair columns, F customer columns, C context columns, A attributes, K item
 attributes, S season terms; for outcomes, K channels that purchases came through. `NamedTuple`s: the loader pins them,
 Lightning moves them, export flattens them.
 """
@@ -25,7 +25,7 @@ class Inputs(NamedTuple):
     pair: Tensor  # (B, M, P) float32, customer x offer; NaN where undefined
     customer: Tensor  # (B, F) float32; NaN where undefined
     context: Tensor  # (M, C) float32, the offer's market at that date; NaN where undefined
-    season: Tensor  # (S,) float32, the send date
+    season: Tensor  # (S,) float32, the calendar at the cutoff
     offer: Tensor  # (M,) int64, offer code, 0 for one the model does not know by name
     attribute: Tensor  # (M, A) float32
 
@@ -40,10 +40,16 @@ class Outcomes(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One training batch: all pairs, with the weight (M,) of the send date for each offer; or K of them.
+    """One training batch: all pairs, or K of them.
 
-    place (K,) int64: flat positions in (B, M) of the only pairs that the batch holds; pair columns are then (K, P),
-    bought, revenue and weight (K,). None: all pairs.
+    Parameters
+    ----------
+    inputs, outcomes : Inputs, Outcomes
+    weight : (M,) or (K,) float32
+        Weight of the cutoff for each offer, or of each of K pairs.
+    place : (K,) int64 or None
+        Flat positions in (B, M) of the only pairs of the batch; pair columns are then (K, P), bought and revenue (K,).
+        None: all pairs.
     """
 
     inputs: Inputs
@@ -74,7 +80,7 @@ class BlockSizes(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What is known only after preparation, and fixes the shapes of a model's parameters."""
+    """Numbers that are known once the data are prepared, and fix the shapes of a model's parameters."""
 
     tokens: tuple[int, ...]  # codes of each item attribute
     kinds: int

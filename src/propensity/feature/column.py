@@ -1,7 +1,7 @@
 """Every column of a model's inputs, by block: those of the kernels, those derived from the market, and a user's own.
 
-A column of one's own is a `FeatureColumn` with a function and its plain definition, given as `data.feature.extra`:
-`docs/features.md` shows one. It is appended to its block, so the places of our columns never change.
+A user's own column is a `FeatureColumn` with a function and its plain definition, and is a setting,
+`data.feature.extra`; see `docs/features.md`. It is appended to its block, so the places of our columns do not change.
 """
 
 from __future__ import annotations
@@ -103,17 +103,17 @@ def blocks(
     """
     for column in extra:
         refuse_incomplete(column)
-    found = {
+    columns = {
         block: (*expanded(BUILT_IN[block], windows, half_lives), *(each for each in extra if each.block == block))
         for block in BLOCKS
     }
-    for block, columns in found.items():
-        names = [column.name for column in columns]
+    for block in BLOCKS:
+        names = [column.name for column in columns[block]]
         if repeated := [name for name in names if names.count(name) > 1]:
             raise ConfigurationError(
                 f"two {block} columns are called {repeated[0]!r}; give the one in data.feature.extra another name"
             )
-    return found
+    return columns
 
 
 def refuse_incomplete(column: FeatureColumn) -> None:

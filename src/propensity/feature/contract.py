@@ -22,7 +22,7 @@ def violations(
 ) -> list[str]:
     """What extra columns break of their declarations, a sentence each.
 
-    A column must equal its plain definition, which is asked for one customer at a time; take the declared value on an
+    A column must equal its plain definition, which is computed one customer at a time; take the declared value on an
     empty history; be NaN only if it says what that means; and never be infinite.
 
     Parameters
@@ -67,8 +67,8 @@ def _broken(
     if np.isnan(values).any() and not column.missing:
         yield f"{place} is NaN, but missing is empty; say what NaN means"
     if column.empty is not None and not _same(empty, np.full(empty.shape, column.empty)):
-        found = empty[~_equal(empty, np.full(empty.shape, column.empty))][0]
-        yield f"{place} is {found:g} on an empty history, but declares empty={column.empty:g}; correct one of them"
+        other = empty[~_equal(empty, np.full(empty.shape, column.empty))][0]
+        yield f"{place} is {other:g} on an empty history, but declares empty={column.empty:g}; correct one of them"
 
 
 def defined(column: FeatureColumn, known: PointInTime) -> np.ndarray:

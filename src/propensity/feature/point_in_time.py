@@ -109,7 +109,10 @@ def point_in_time(
 def _in_offer(offers: Offers, item: np.ndarray, offer: np.ndarray) -> np.ndarray:
     """(E,) bool: whether an item (-1: none) belongs to an offer (-1: none)."""
     inside = np.zeros(item.size, bool)
-    asked = np.flatnonzero((item >= 0) & (offer >= 0))
+    candidate = np.flatnonzero((item >= 0) & (offer >= 0))
+    if candidate.size == 0:
+        return inside
     member = np.repeat(np.arange(offers.item_offsets.size - 1), np.diff(offers.item_offsets)) * len(offers)
-    inside[asked] = np.isin(item[asked].astype(np.int64) * len(offers) + offer[asked], member + offers.item_offer)
+    key = item[candidate].astype(np.int64) * len(offers) + offer[candidate]
+    inside[candidate] = np.isin(key, member + offers.item_offer)
     return inside
