@@ -63,12 +63,7 @@ class FeatureConfig:
             raise ConfigurationError(
                 f"features need the windows {windows} and the half-lives {half_lives}; add them to data.feature"
             )
-        self.columns  # noqa: B018  (an incomplete extra column is refused here)
-
-    @cached_property
-    def columns(self) -> dict[Block, tuple[FeatureColumn, ...]]:
-        """The columns of each block, in the order of the inputs."""
-        return blocks(self.windows, self.half_lives, self.extra)
+        self.columns = blocks(self.windows, self.half_lives, self.extra)  # of each block, in the order of the inputs
 
     @cached_property
     def pair(self) -> tuple[str, ...]:
