@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from propensity.config import COMMANDS, TrainConfig, conf_folder, training_config
+from propensity.config import COMMANDS, TrainConfig, conf_folder
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
 from propensity.mistake import one_line, sentence
 from propensity.trust import check_targets, use_plugins
@@ -75,7 +76,14 @@ def composer(name: str, own: Collection[str]) -> Callable[[Sequence[str]], Train
     own : settings of the command itself, which no single training has.
     """
     overrides = [each for each in HydraConfig.get().overrides.task if _key(each) not in own]
-    return lambda more: training_config(typed(compose(name, overrides=[*overrides, *more])))
+
+    def training(more: Sequence[str]) -> TrainConfig:
+        cfg = compose(name, overrides=[*overrides, *more])
+        part = OmegaConf.masked_copy(cfg, [each.name for each in fields(TrainConfig)])
+        found = TrainConfig(**OmegaConf.to_container(part, resolve=True))  # type: ignore[arg-type]
+        return replace(found, plugins=use_plugins())
+
+    return training
 
 
 def _key(override: str) -> str:
