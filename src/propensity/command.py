@@ -190,7 +190,9 @@ def replacing(name: str, arguments: list[str]) -> list[str]:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         try:
-            plain = compose(name, [a for a in arguments if "=" in a and a[0] != "-" and a not in chosen])
+            others = [a for a in arguments if "=" in a and a[0] != "-" and a not in chosen]
+            settings = OverridesParser.create().parse_overrides(others)
+            plain = compose(name, [str(each.input_line) for each in settings if not each.is_sweep_override()])
         except (HydraException, OmegaConfBaseException):
             return arguments  # Hydra is about to say what is wrong
     return [
