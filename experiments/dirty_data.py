@@ -126,7 +126,7 @@ def predictions(scores: list[Any], all_labels: list[Any]) -> list[Any]:
     made = [
         aligned(each, labels.customer, labels.offer.tolist()) for each, labels in zip(scores, all_labels, strict=True)
     ]
-    return [Prediction(each.probability, each.revenue, each.given) for each in made]
+    return [Prediction(each.probability, each.revenue, each.mask) for each in made]
 
 
 @entry("compare")

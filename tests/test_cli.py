@@ -150,7 +150,7 @@ def test_a_mapping_is_set_replaced_added_to_and_emptied_as_printed(key: str) -> 
 def test_a_mapping_that_builds_a_part_is_changed_and_not_replaced() -> None:
     config = job("train", "data.offer={min_buyers: 3}")
     assert config["data"]["offer"]["min_buyers"] == 3
-    assert config["data"]["offer"]["column"] == "product_category"
+    assert config["data"]["offer"]["window"] == 91
 
 
 def test_a_mapping_can_be_replaced_in_a_sweep(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class TrainConfig(CommandConfig):
 @dataclass
 class EvaluateConfig(CommandConfig):
     run: str = setting("folder of a trained run")
-    cutoffs: list[str] = setting("cutoffs to evaluate at, as ISO dates")
+    cutoffs: list[str] | None = setting("cutoffs as ISO dates; null: the last label windows after training", None)
     baseline: Part = setting("baselines by name")
     baselines: list[str] | None = setting("names of the baselines to fit; null fits all, [] none", None)
     decay: str | None = setting(
@@ -66,7 +66,9 @@ class EvaluateConfig(CommandConfig):
 
 @dataclass
 class BacktestConfig(TrainConfig):
-    cutoffs: list[str] | None = setting("cutoffs as ISO dates; one model is trained for each", None)
+    cutoffs: list[str] | None = setting(
+        "cutoffs as ISO dates; one model is trained for each; null: the last three label windows", None
+    )
     folds: int | None = setting("instead of cutoffs: their number, `step` days apart, up to the end of the log", None)
     step: int = setting("days between the cutoffs of `folds`", 28)
     ages: list[int] = setting("weeks by which networks are left to age, to measure the lift decay", [])
@@ -78,7 +80,9 @@ class BacktestConfig(TrainConfig):
 
 @dataclass
 class CompareConfig(TrainConfig):
-    cutoffs: list[str] = setting("cutoffs as ISO dates; every variant is trained for each")
+    cutoffs: list[str] | None = setting(
+        "cutoffs as ISO dates; every variant is trained for each; null: the last three label windows", None
+    )
     variants: Part = setting("{name: [settings]}, two or more; the first is compared with each of the others", {})
     seeds: list[int] = setting("seeds of the trainings whose predictions are averaged", [17])
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)

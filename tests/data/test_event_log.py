@@ -156,7 +156,9 @@ def test_a_failing_save_leaves_the_old_log_whole(tmp_path: Path, monkeypatch: py
 
     with monkeypatch.context() as patch, pytest.raises(ConfigurationError, match="no space left to write .*log; free"):
         patch.setattr(module, name, failing)
-        patch.setattr("propensity.atomic.exchanged", lambda a, b: False)  # of a system that cannot do it in one step
+        patch.setattr(
+            "propensity.atomic.exchange_folders", lambda a, b: False
+        )  # of a system that cannot do it in one step
         random_log(1).save(tmp_path / "log")
     assert_same(EventLog.open(tmp_path / "log"), old)
     assert [path.name for path in tmp_path.iterdir()] == ["log"]

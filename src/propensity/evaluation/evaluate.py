@@ -16,7 +16,7 @@ from propensity.atomic import whole_file
 from propensity.baseline import Baseline
 from propensity.baseline.heuristic import segment, six_month_rule
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
-from propensity.data.cutoff import cutoff_of, labelled
+from propensity.data.cutoff import cutoff_of, labelled, last_windows
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError, DataError
 from propensity.feature.features import Features
@@ -61,7 +61,9 @@ def evaluate_run(cfg: EvaluateConfig, say: Say) -> dict[str, Any]:
         say(
             f"the event log is not the one the run was trained on ({log.fingerprint} now, {trained.about['data']} then)"
         )
-    cutoffs_data = [cutoff_data_of(trained, log, day) for day in judged(cfg.cutoffs, log, trained.task.horizon)]
+    horizon = trained.task.horizon
+    cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon, trained.about["end"])
+    cutoffs_data = [cutoff_data_of(trained, log, day) for day in judged(cutoffs, log, horizon)]
     for cutoff_data in cutoffs_data:
         if cutoff_data.market_stats.cutoff.day < to_day(trained.about["end"]):
             cutoff = cutoff_data.market_stats.cutoff
@@ -110,7 +112,7 @@ def foreign(scores: Sequence[Scores], cutoffs_data: Sequence[CutoffData]) -> lis
         if (day := str(market_stats.cutoff)) not in found:
             raise ConfigurationError(f"{scores[0].model} has no scores at {day}, only at {', '.join(found)}")
         made.append(aligned(found[day], features.log.customer_id[customer], features.offers.name))
-        if not np.any(made[-1].given):
+        if not np.any(made[-1].mask):
             raise DataError(f"{made[-1].model} at {day} scores none of the run's pairs; use its customer and offer ids")
     return made
 
@@ -158,7 +160,7 @@ def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dic
     all_labels = [labels(case.log, cutoff_data) for cutoff_data in case.cutoffs_data]
     answers, out = case.answers, case.out
     predictions = {
-        name: [Prediction(s.probability, s.revenue, s.given) for s in found] for name, found in answers.items()
+        name: [Prediction(s.probability, s.revenue, s.mask) for s in found] for name, found in answers.items()
     }
     settings = {"resamples": cfg.resamples, "seed": cfg.seed}
     metrics = compare(all_labels, predictions, reference=NETWORK, progress=say, **settings) | dict(more)

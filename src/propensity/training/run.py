@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +29,7 @@ from propensity.config import TrainConfig
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, GateError
 from propensity.model.offer_net import OfferNet
-from propensity.task import Task, TrainingSet
+from propensity.task import Task, TrainingSet, resolved
 from propensity.training.audit import record
 from propensity.training.checkpoint import FILE, load_trained, save_trained
 from propensity.training.data_module import PropensityDataModule
@@ -161,6 +161,7 @@ def train(
     pl.seed_everything(config.seed, verbose=False)
     task: Task = instantiate(config.data, _convert_="all")
     log = task.open()
+    config = replace(config, data=resolved(config.data, task, log))
     bar = track if config.training["progress"] else (lambda items, label: items)
     training_set = task.training_set(log, bar)
     about = describe(asdict(config), log, task, training_set)
