@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -65,6 +66,43 @@ def project_folder() -> Path | None:
 def typed(cfg: DictConfig) -> Any:
     """The schema object of a composed configuration: resolved, with its groups as plain dicts."""
     return OmegaConf.to_object(cfg)
+
+
+def configuration(name: str, settings: Mapping[str, Any]) -> Any:
+    """The schema object of a command for callers in Python.
+
+    Parameters
+    ----------
+    name : primary configuration, such as "train".
+    settings : key or group -> value, such as {"model/encoder": "gru", "data.horizon": 7}.
+
+    Raises
+    ------
+    ConfigurationError
+        For a setting that does not exist or a value that does not fit, naming the nearest valid spelling.
+    """
+    overrides = replacing(name, [f"{key}={_grammar(value)}" for key, value in settings.items()])
+    try:
+        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            return typed(compose(name, overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        message = sentence(error, conf_folder(), name, overrides)
+        raise ConfigurationError(message or one_line(error)) from error
+
+
+def _grammar(value: Any) -> str:
+    """A Python value as Hydra's command line reads it.
+
+    >>> _grammar({"a": [1, None, True], "b": "it's"})
+    "{a: [1, null, true], b: 'it\\'s'}"
+    """
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_grammar(child)}" for key, child in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_grammar, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return str(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "\\'") + "'"
 
 
 def composer(name: str, own: Collection[str]) -> Callable[[Sequence[str]], TrainConfig]:

@@ -212,8 +212,45 @@ def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:
     path = Path(path)
     if not path.is_file():
         raise ConfigurationError(f"no scores at {path}; write them with propensity score out={path}")
-    table = _table(path, COLUMNS, "scores")
+    return scores_from(_table(path, COLUMNS, "scores"), path, model)
+
+
+def scores_from(table: pl.DataFrame, name: str | Path, model: str = "scores") -> list[Scores]:
+    """Scores out of a table.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Columns `COLUMNS`; without `expected_revenue`, revenue is ranked by `score`.
+    name : str or Path
+        Name of the table in messages.
+    model : str
+        Name of the model that the scores come from.
+
+    Returns
+    -------
+    list of Scores
+        One entry per cutoff, ascending. Pairs without a row have score 0 and are False in `mask`.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, a pair stands twice, or a value is not finite.
+    """
+    if "expected_revenue" not in table.columns and "score" in table.columns:
+        table = table.with_columns(pl.col("score").alias("expected_revenue"))
+    _require_columns(table, name, COLUMNS, "scores")
+    if table.schema["cutoff"] == pl.String:
+        table = table.with_columns(pl.col("cutoff").str.to_date(strict=False))
+    if not table.schema["cutoff"].is_temporal() or table["cutoff"].has_nulls():
+        raise DataError(f"column cutoff of {name} holds something else than dates; write them as YYYY-MM-DD")
+    table = table.with_columns(pl.col("cutoff").cast(pl.Date))
     return [_grid(part, model) for _, part in sorted(table.group_by("cutoff"), key=lambda group: str(group[0][0]))]
+
+
+def _require_columns(table: pl.DataFrame, name: str | Path, columns: Sequence[str], what: str) -> None:
+    if missing := [column for column in columns if column not in table.columns]:
+        raise DataError(f"{name} has no column {missing[0]}; a table of {what} has {', '.join(columns)}")
 
 
 def _table(path: Path, columns: Sequence[str], what: str) -> pl.DataFrame:
@@ -222,8 +259,7 @@ def _table(path: Path, columns: Sequence[str], what: str) -> pl.DataFrame:
         table = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again") from None
-    if missing := [name for name in columns if name not in table.columns]:
-        raise DataError(f"{path} has no column {missing[0]}; a table of {what} has {', '.join(columns)}")
+    _require_columns(table, path, columns, what)
     return table
 
 

@@ -40,9 +40,8 @@ def usage(folder: Path, name: str, overrides: Sequence[str]) -> str:
         meanings = dict(described(loader, name, overrides)) | dict(of_schema(COMMANDS.get(name)))
         groups = list(_groups(loader, cfg))
     shown = cfg.hydra.help
-    plain = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(plain, dict)
-    plain.pop("hydra")
+    composed: Any = OmegaConf.to_container(cfg, resolve=False)
+    plain: dict[str, Any] = {key: value for key, value in composed.items() if key != "hydra"}
     parts_of = [*meanings, *(f"{group.replace('/', '.')}." for group in cfg.hydra.runtime.choices)]
     own_first = sorted(leaves(plain, parts_of), key=lambda each: "." in each[0])
     settings = [_setting(key, value, meanings.get(key, "")) for key, value in own_first]

@@ -108,7 +108,7 @@ def _decay(cfg: BacktestConfig, case: Case, asked: list[AgedScores], say: Say) -
         aged.setdefault(each.weeks, []).append(Prediction(each.scores.probability, each.scores.revenue))
     all_labels = [labels(case.log, cutoff_data) for cutoff_data in case.cutoffs_data]
     data = case.about["config"]["data"]
-    ground = {"source": data["source"]["_target_"], "offer": data["offer"], "horizon": data["horizon"]}
+    ground = {"source": (data["source"] or {}).get("_target_"), "offer": data["offer"], "horizon": data["horizon"]}
     about = {"data": case.log.fingerprint, "commit": case.about["commit"], **ground}
     made = lift_decay(all_labels, aged, cfg.resamples, cfg.seed) | {"about": about}
     with whole_file(case.out / "decay.json") as draft:
