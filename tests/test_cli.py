@@ -155,7 +155,7 @@ def test_a_mapping_that_builds_a_part_is_changed_and_not_replaced() -> None:
 
 def test_a_mapping_can_be_replaced_in_a_sweep(tmp_path: Path) -> None:
     arguments = ["compare", "-m", "variants={one: []}", "cutoffs=[2024-06-01]", "seed=1,2", f"out={tmp_path}"]
-    done = propensity(*arguments)
+    done = propensity(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (
         2,
         "propensity: 1 variant makes no comparison; give variants two or more\n",

@@ -100,7 +100,7 @@ def same(a: Any, b: Any, what: str) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_shuffled_future_changes_nothing(name: str, composed: Callable[..., Any], tmp_path: Path) -> None:
     given, date = settings(name, tmp_path)
-    cfg = composed("train", *given, "data.split.count=2", "data.market_stats.references=2", "data.feature.history=16")
+    cfg = composed("train", *given, "data.cutoff.count=2", "data.market_stats.references=2", "data.feature.history=16")
     cfg.data["end"] = date
     task = instantiate(cfg.data, _convert_="all")
     tables, day = sampled(judged(task.source.load()), 3_000 if name == "olist" else 400), to_day(date)

@@ -83,7 +83,7 @@ class Task:
     pseudonym: str | None = None
     horizon: int = 14
     end: str | None = None
-    split: TrainingCutoffs = field(default_factory=TrainingCutoffs)
+    cutoff: TrainingCutoffs = field(default_factory=TrainingCutoffs)
     weight: Any = field(default_factory=Even)
     history_mask: Any = field(default_factory=NoHistoryMask)
     feature: FeatureConfig = field(default_factory=FeatureConfig)
@@ -142,7 +142,7 @@ class Task:
     def training_set(self, log: EventLog, track: Track = untracked) -> TrainingSet:
         """Everything training may see: only events before `end`, only label windows that closed by then."""
         end = self.end_day(log)
-        cutoffs = self.split.before(log, end, self.horizon)
+        cutoffs = self.cutoff.before(log, end, self.horizon)
         past = log.before(end)
         vocabulary = Vocabulary.fit(past, self.offer, end)
         if not vocabulary.offers:

@@ -100,7 +100,7 @@ class TrainingCutoffs:
     def __post_init__(self) -> None:
         for name in ("step", "count", "minimum_history"):
             if getattr(self, name) < 1:
-                raise ConfigurationError(f"data.split.{name}={getattr(self, name)} makes no send dates; give 1 or more")
+                raise ConfigurationError(f"data.cutoff.{name}={getattr(self, name)} makes no send dates; give 1 or more")
 
     def before(self, log: EventLog, end: int, horizon: int) -> list[Cutoff]:
         """Cutoffs, ascending, whose label windows close by `end` (exclusive)."""
@@ -115,6 +115,6 @@ class TrainingCutoffs:
         if not found:
             raise ConfigurationError(
                 f"no training cutoff fits: labels close by {to_date(end)}, but {self.minimum_history} days of history "
-                f"are wanted and the log begins on {to_date(log.first_day)}; lower data.split.minimum_history"
+                f"are wanted and the log begins on {to_date(log.first_day)}; lower data.cutoff.minimum_history"
             )
         return found
