@@ -100,7 +100,9 @@ class TrainingCutoffs:
     def __post_init__(self) -> None:
         for name in ("step", "count", "minimum_history"):
             if getattr(self, name) < 1:
-                raise ConfigurationError(f"data.cutoff.{name}={getattr(self, name)} makes no send dates; give 1 or more")
+                raise ConfigurationError(
+                    f"data.cutoff.{name}={getattr(self, name)} makes no send dates; give 1 or more"
+                )
 
     def before(self, log: EventLog, end: int, horizon: int) -> list[Cutoff]:
         """Cutoffs, ascending, whose label windows close by `end` (exclusive)."""
