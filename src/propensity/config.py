@@ -60,6 +60,7 @@ class EvaluateConfig(CommandConfig):
     )
     heuristics: bool = setting("compare the network with the six-month rule and K-means segments", True)
     also: Any = setting("scores of other models: {name: file.parquet}", None)
+    metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
     seed: int = setting("seed of the bootstrap and the baselines", 17)
 
@@ -75,6 +76,7 @@ class BacktestConfig(TrainConfig):
     baseline: Part = setting("baselines by name")
     baselines: list[str] | None = setting("names of the baselines to fit; null fits all, [] none", None)
     heuristics: bool = setting("compare the network with the six-month rule and K-means segments", True)
+    metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
 
 
@@ -85,6 +87,7 @@ class CompareConfig(TrainConfig):
     )
     variants: Part = setting("{name: [settings]}, two or more; the first is compared with each of the others", {})
     seeds: list[int] = setting("seeds of the trainings whose predictions are averaged", [17])
+    metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
 
 
@@ -121,7 +124,7 @@ class ServeConfig(CommandConfig):
     digest: str | None = setting("digest of the bundle as `export` printed it; null accepts any", None)
     host: str = setting("address to listen on", "127.0.0.1")
     port: int = setting("port to listen on", 8000)
-    most: int = setting("requests that may wait; further ones get status 429", 256)
+    max_waiting: int = setting("requests that may wait; further ones get status 429", 256)
 
 
 @dataclass
@@ -150,6 +153,7 @@ class StatesConfig(CommandConfig):
 class TuneConfig(TrainConfig):
     trials: int = setting("trials in all; a search in `out` continues where it stopped", 20)
     metric: str = setting("metric of the last label window, which no trial trains on", "log_loss")
+    metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
     space: Part = setting("{setting or group: {choices: [...]} or {low: ..., high: ..., log: true}}", {})
 
 

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from hydra.utils import instantiate
 
 from propensity.config import TrainConfig, TuneConfig
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import to_date
 from propensity.errors import ConfigurationError
-from propensity.evaluation.evaluate import NETWORK, Say, labels
+from propensity.evaluation.evaluate import NETWORK, Say, labels, own_metrics
+from propensity.metric.builtin import METRICS
+from propensity.metric.declaration import Metric, declared
 from propensity.metric.evaluation import evaluate as compare
 from propensity.metric.labels import Prediction
 from propensity.training.predict import predict
@@ -21,8 +24,7 @@ from propensity.training.run import train
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-HIGHER, LOWER = ("auc", "average_precision", "lift", "normalised_revenue_capture", "revenue_lift"), ("log_loss", "ece")
-OWN = ("trials", "metric", "space", "out")  # settings of the search itself, not of a trial
+OWN = ("trials", "metric", "metrics", "space", "out")  # settings of the search itself, not of a trial
 
 
 def tune(cfg: TuneConfig, compose: Callable[[Sequence[str]], TrainConfig], say: Say) -> Study:
@@ -32,9 +34,7 @@ def tune(cfg: TuneConfig, compose: Callable[[Sequence[str]], TrainConfig], say: 
     """
     import optuna
 
-    if cfg.metric not in (*HIGHER, *LOWER):
-        found = ", ".join((*HIGHER, *LOWER))
-        raise ConfigurationError(f"metric={cfg.metric} cannot be searched for; give one of {found}")
+    metric = objective_metric(cfg.metric, own_metrics(cfg.metrics))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out = Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -42,15 +42,23 @@ def tune(cfg: TuneConfig, compose: Callable[[Sequence[str]], TrainConfig], say: 
         storage=f"sqlite:///{out / 'study.db'}",
         study_name="propensity",
         load_if_exists=True,
-        direction="maximize" if cfg.metric in HIGHER else "minimize",
+        direction="minimize" if metric.lower_is_better else "maximize",
         sampler=optuna.samplers.TPESampler(seed=cfg.seed),
     )
     while (done := len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))) < cfg.trials:
         trial = study.ask()
         overrides = [f"{key}={_propose(trial, key, choice)}" for key, choice in cfg.space.items()]
         say(f"trial {done + 1} of {cfg.trials}: {' '.join(overrides)}")
-        study.tell(trial, _judge(compose(overrides), cfg.metric, out / "trials" / str(trial.number)))
+        study.tell(trial, _judge(compose(overrides), metric, out / "trials" / str(trial.number)))
     return study
+
+
+def objective_metric(name: str, own: Sequence[Metric]) -> Metric:
+    """The declared metric of that name; ConfigurationError where there is none."""
+    every = {metric.name: metric for metric in declared(METRICS, own)}
+    if name not in every:
+        raise ConfigurationError(f"metric={name} is not a metric; give one of {', '.join(every)}")
+    return every[name]
 
 
 def _propose(trial: Trial, key: str, choice: Mapping[str, Any]) -> Any:
@@ -63,7 +71,7 @@ def _propose(trial: Trial, key: str, choice: Mapping[str, Any]) -> Any:
     return trial.suggest_float(key, low, high, log=log)
 
 
-def _judge(config: TrainConfig, metric: str, out: Path) -> float:
+def _judge(config: TrainConfig, metric: Metric, out: Path) -> float:
     task = instantiate(config.data, _convert_="all")
     log = task.open()
     judged = Cutoff(task.end_day(log) - task.horizon, task.horizon)
@@ -76,8 +84,9 @@ def _judge(config: TrainConfig, metric: str, out: Path) -> float:
         {NETWORK: [Prediction(scores.probability, scores.revenue)]},
         reference=NETWORK,
         resamples=0,
+        metrics=() if metric in METRICS else (metric,),
     )
-    value = report["models"][NETWORK]["mean"]["all"][metric]["value"]
-    if value is None:
-        raise ConfigurationError(f"{metric} is undefined at {judged}: too few buyers; give a longer data.horizon")
-    return float(value)
+    cell = report["models"][NETWORK]["mean"]["all"][metric.name]
+    if cell["value"] is None:
+        raise ConfigurationError(f"{metric.name} is undefined: {cell['reason']}; give another metric or data.horizon")
+    return float(metric.objective(np.array(cell["value"])))
