@@ -96,9 +96,9 @@ def test_scores_of_another_model_are_evaluated_beside_the_rest(
         script("evaluate").main(composed("evaluate", *run, cutoffs, f"also={{{name}: {path}}}"))
         return json.loads((line["run"] / "metrics.json").read_text())
 
-    made = metrics_with("mine", tmp_path / "mine.parquet")
-    assert made["models"]["mine"][line["a"]] == made["models"]["network"][line["a"]]
-    assert any(sentence.startswith("mine has no score for 7 of") for sentence in made["warnings"])
+    metrics = metrics_with("mine", tmp_path / "mine.parquet")
+    assert metrics["models"]["mine"][line["a"]] == metrics["models"]["network"][line["a"]]
+    assert any(sentence.startswith("mine has no score for 7 of") for sentence in metrics["warnings"])
     for name in ("network", "customers", "channels"):
         with pytest.raises(ConfigurationError, match=f"also.{name} takes the name of another file of the run"):
             metrics_with(name, tmp_path / "mine.parquet")
@@ -230,7 +230,7 @@ def test_older_models_at_the_same_cutoffs_give_the_lift_decay(
     fresh, older = (point["revenue_lift"]["value"] for point in decay["points"][:2])
     assert decay["points"][1]["lost"]["value"] == pytest.approx(fresh - older)
     assert fresh == metrics["models"]["network"]["mean"]["all"]["revenue_lift"]["value"]
-    assert len(list((tmp_path / "run/folds").iterdir())) == 4, "dates that ages share are trained once"
+    assert len(list((tmp_path / "run/folds").iterdir())) == 4, "a fold that several ages need is trained once"
     assert "Lift decay" in (tmp_path / "run/report.html").read_text()
     data, log = metrics["run"]["config"]["data"], line["log"]
     stored = str(tmp_path / "run/decay.json")

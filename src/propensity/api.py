@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from propensity.decision.result import DecisionResult
+    from propensity.metric.declaration import Metric
     from propensity.task import CutoffData, TrainingSet
     from propensity.training.checkpoint import Trained
 
@@ -321,6 +322,7 @@ class Model:
         *,
         baselines: Sequence[str] | None = None,
         also: Mapping[str, Any] | None = None,
+        metrics: Sequence[Metric] = (),
         resamples: int = 200,
         seed: int = 17,
     ) -> Evaluation:
@@ -335,6 +337,8 @@ class Model:
         also
             Models of your own: name -> table of scores (frame or Parquet file), object with `predict(cutoff_data)`, or
             scikit-learn classifier; see `propensity.evaluation.predictor.predicted`.
+        metrics
+            Metrics of your own beside the built-in ones, see `propensity.metric.declaration.Metric`.
         resamples
             Bootstrap resamples of customers; 0 gives no intervals.
         seed
@@ -353,10 +357,10 @@ class Model:
         settings = {"run": str(self.run), "resamples": resamples, "seed": seed}
         settings |= {} if cutoffs is None else {"cutoffs": list(cutoffs)}
         settings |= {} if baselines is None else {"baselines": list(baselines)}
-        metrics = evaluate_run(configuration("evaluate", settings), LOGGER.info, also)
-        write_page(metrics, f"{self.run}/report.html")
-        write_summary(metrics, f"{self.run}/report.md")
-        return Evaluation(metrics, self.run)
+        result = evaluate_run(configuration("evaluate", settings), LOGGER.info, also, metrics)
+        write_page(result, f"{self.run}/report.html")
+        write_summary(result, f"{self.run}/report.md")
+        return Evaluation(result, self.run)
 
     def export(self, out: str | Path, formats: Sequence[str] = ("onnx",)) -> Bundle:
         """Writes a bundle that scores without the framework that trained it, once it agrees with the checkpoint.

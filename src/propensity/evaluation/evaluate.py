@@ -52,7 +52,9 @@ class Case(NamedTuple):
     out: Path
 
 
-def evaluate_run(cfg: EvaluateConfig, say: Say, models: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def evaluate_run(
+    cfg: EvaluateConfig, say: Say, models: Mapping[str, Any] | None = None, metrics: Sequence[Metric] = ()
+) -> dict[str, Any]:
     """Judges `cfg.run` at `cfg.cutoffs` against the incumbents, which are fitted on the run's own training dates.
 
     Leaves metrics.json, scores.parquet, a Parquet file per incumbent, customers.parquet and, where the network learned
@@ -88,10 +90,10 @@ def evaluate_run(cfg: EvaluateConfig, say: Say, models: Mapping[str, Any] | None
         answers[name] = predicted(name, model, training_set, cutoffs_data, cfg.seed)
     curve = stored_decay(cfg.decay, log, trained.about["config"]["data"])
     case = Case(log, cutoffs_data, answers, trained.about, Path(cfg.run))
-    metrics = judge(case, cfg, say, {"decay": curve} if curve else {})
+    result = judge(case, cfg, say, {"decay": curve} if curve else {}, metrics)
     if shares := [each for _, each in asked if each is not None]:
         save_shares(shares, case.out / SHARES_FILE)
-    return metrics
+    return result
 
 
 def stored_decay(file: str | None, log: EventLog, data: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -152,7 +154,7 @@ def baseline_scores(
     return answers
 
 
-def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dict[str, Any]:
+def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any], own: Sequence[Metric] = ()) -> dict[str, Any]:
     """Compares the answers, and leaves scores, customers and metrics, with what is known `more`, in the case's folder.
 
     Args: cfg, of which `resamples`, `seed`, `metrics` and `heuristics` are read.
@@ -163,7 +165,7 @@ def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dic
         name: [Prediction(s.probability, s.revenue, s.mask) for s in found] for name, found in answers.items()
     }
     settings = {"resamples": cfg.resamples, "seed": cfg.seed}
-    own = own_metrics(cfg.metrics)
+    own = [*own_metrics(cfg.metrics), *own]
     metrics = compare(all_labels, predictions, reference=NETWORK, metrics=own, progress=say, **settings) | dict(more)
     if cfg.heuristics:
         say("holding the rule and the segments against the network")
