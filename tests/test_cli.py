@@ -143,7 +143,7 @@ def test_a_mapping_is_set_replaced_added_to_and_emptied_as_printed(key: str) -> 
     command = MAPPINGS[key]
     before = at(job(*command), key)
     assert at(job(*command, f"{key}={{a: [1], b: [2]}}"), key) == {"a": [1], "b": [2]}
-    assert at(job(*command, f"+{key}={{a: [1]}}"), key) == before | {"a": [1]}
+    assert at(job(*command, f"+{key}={{a: [1]}}"), key) == (before or {}) | {"a": [1]}
     assert at(job(*command, f"{key}={{}}"), key) == {}
 
 
