@@ -27,7 +27,7 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     load_s: a batch; step_s: forward, loss, backward and update on a batch that is there; waiting: the first over both;
     parts: what a batch is made of.
     """
-    settings = ["data.offer.column=category", f"data.split.count={DATES}", "data.offer.min_buyers=1", "out=none"]
+    settings = ["data.offer.column=category", f"data.cutoff.count={DATES}", "data.offer.min_buyers=1", "out=none"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cfg = compose("train", overrides=[f"data.log={market.raw.parent / 'log'}", *settings])
     task, fit = (instantiate(part, _convert_="all") for part in (cfg.data, cfg.training))

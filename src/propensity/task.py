@@ -115,7 +115,7 @@ class Task:
         Days in which a purchase counts.
     end : str, optional
         ISO date that no training label reaches; default the day after the last purchase.
-    split : TrainingCutoffs
+    cutoff : TrainingCutoffs
         Training cutoffs.
     weight : callable
         Weight of an offer at a training cutoff, from the cutoff's age in days and the offers' interpurchase times.
@@ -138,7 +138,7 @@ class Task:
     pseudonym: str | None = None
     horizon: int = 14
     end: str | None = None
-    split: TrainingCutoffs = field(default_factory=TrainingCutoffs)
+    cutoff: TrainingCutoffs = field(default_factory=TrainingCutoffs)
     weight: Any = field(default_factory=Even)
     history_mask: Any = field(default_factory=NoHistoryMask)
     feature: FeatureConfig = field(default_factory=FeatureConfig)
@@ -260,7 +260,7 @@ class Task:
             If no offer has enough buyers or no training cutoff fits.
         """
         end = self.end_day(log)
-        cutoffs = self.split.before(log, end, self.horizon)
+        cutoffs = self.cutoff.before(log, end, self.horizon)
         past = log.before(end)
         vocabulary = Vocabulary.fit(past, self.offer, end)
         if not vocabulary.offers:
