@@ -46,6 +46,7 @@ def write_sample(path: Path) -> None:
     from propensity.ingest.source.synthetic import Synthetic
 
     tables = Synthetic(**SAMPLE).load()  # type: ignore[arg-type]
+    assert tables.items is not None
     sales = tables.events.filter(pl.col("kind") == "purchase").join(tables.items, on="item", how="left")
     columns = {"card": "customer", "date": "day", "sku": "item", "units": "quantity", "amount": "revenue"}
     frame = sales.select(**columns, category="category").sort("date", "card", "sku").collect()
