@@ -53,7 +53,7 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     about = {
         "batch": loader.batch,
         "offers": len(training_set.features.offers),
-        "events": int(training_set.features.rule.history),
+        "events": int(training_set.features.config.history),
     }
     shares = {"load_s": float(load), "step_s": float(trained), "waiting": float(load / (load + trained))}
     return about | shares | {"parts": parts(loader, rounds)}

@@ -19,6 +19,7 @@ from propensity.data.offer import OfferConfig, active_offers, offers_before
 from propensity.data.offer.column import ColumnOffers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
+from propensity.feature.contract import require
 from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.history_mask import NoHistoryMask
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, MarketStatsConfig
@@ -271,13 +272,15 @@ class Task:
         offers = all_offers.take(np.flatnonzero(np.isin(all_offers.name, vocabulary.offers)))
         features = Features(past, offers, vocabulary, self.feature)
         builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats)
-        builder.foresee([cutoff.day for cutoff in cutoffs])
+        builder.prefetch([cutoff.day for cutoff in cutoffs])
         cutoffs_data = [
             CutoffData(features, builder.at(cutoff), past.purchasers(cutoff.day))
             for cutoff in track(cutoffs, "market statistics")
         ]
         newest = cutoffs_data[-1].market_stats
-        weights = [self.weight(newest.cutoff.day - each.market_stats.cutoff.day, newest.gap) for each in cutoffs_data]
+        require(features, newest, cutoffs_data[-1].customer)
+        interpurchase_time, day = newest.interpurchase_time, newest.cutoff.day
+        weights = [self.weight(day - each.market_stats.cutoff.day, interpurchase_time) for each in cutoffs_data]
         return TrainingSet(cutoffs_data, weights, vocabulary)
 
     def cutoff_data(self, log: EventLog, cutoff: Cutoff, vocabulary: Vocabulary) -> CutoffData:

@@ -20,7 +20,7 @@ from propensity.task import Task, TrainingSet
 from propensity.training.device_log import DeviceLog, Pointers
 
 Fields = TypeVar("Fields", Inputs, Outcomes)
-HISTORY = ("token", "kind", "channel", "gap", "amount")
+HISTORY = ("token", "kind", "channel", "age", "amount")
 
 
 def to_tensors(fields: Fields) -> Fields:
@@ -56,7 +56,7 @@ def thinned(batch: Batch, past: torch.Tensor, share: float, seed: int) -> Batch:
 
 
 class Draw(NamedTuple):
-    """Which customers of which training date, and the seed of what is hidden from them."""
+    """Which customers of which training date, and the seed of their history mask."""
 
     date: int
     rows: np.ndarray
@@ -75,17 +75,17 @@ class ExampleBatches(Dataset[Batch]):
     def __getitem__(self, draw: Draw) -> Batch:
         features, market_stats, customer = self.training_set.cutoffs_data[draw.date]
         rows = customer[draw.rows]
-        inputs = to_tensors(features.inputs(market_stats, rows, self.hidden(draw)))
+        inputs = to_tensors(features.inputs(market_stats, rows, self.mask(draw)))
         inputs = trimmed(inputs) if self.trim else inputs
         outcomes = to_tensors(features.outcomes(market_stats.cutoff, rows))
         batch = Batch(inputs, outcomes, torch.from_numpy(self.training_set.weights[draw.date]))
         if self.negative_rate == 1.0:
             return batch
-        past = inputs.pair[..., self.task.feature.pair.index("days_bought")] > 0
+        past = inputs.pair[..., self.task.feature.pair.index("purchase_days")] > 0
         return thinned(batch, past, self.negative_rate, draw.seed)
 
-    def hidden(self, draw: Draw) -> HistoryMask:
-        """What the draw hides of its customers, the same whenever it is asked."""
+    def mask(self, draw: Draw) -> HistoryMask:
+        """The history mask of the draw's customers, the same at every call."""
         offers = len(self.training_set.features.offers)
         return self.task.history_mask.draw(np.random.default_rng(draw.seed), draw.rows.size, offers)
 
@@ -99,7 +99,7 @@ class PointerBatches(Dataset[Pointers]):
     def __getitem__(self, draw: Draw) -> Pointers:
         batch = self.batches[draw]
         features, market_stats, customer = self.batches.training_set.cutoffs_data[draw.date]
-        position = features.positions(market_stats.cutoff, customer[draw.rows], self.batches.hidden(draw))
+        position = features.positions(market_stats.cutoff, customer[draw.rows], self.batches.mask(draw))
         position = np.ascontiguousarray(position[:, : batch.inputs.kind.shape[1]])
         bare = batch.inputs._replace(**{name: getattr(batch.inputs, name)[:, :0] for name in HISTORY})
         day = torch.tensor(market_stats.cutoff.day)

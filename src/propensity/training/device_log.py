@@ -49,7 +49,7 @@ class DeviceLog:
             token=self.item_code[present(self.item, -1).long()],  # the last code is that of none
             kind=present(self.kind, 0).int(),
             channel=self.channel_code[present(self.channel, -1).long()],
-            gap=torch.where(real, day - self.day[at], 0).float(),
+            age=torch.where(real, day - self.day[at], 0).float(),
             amount=present(self.revenue, 0),
         )
         return batch._replace(inputs=inputs)
