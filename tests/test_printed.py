@@ -29,7 +29,7 @@ def test_commands_are_found_wherever_they_are_printed() -> None:
 
 def composed(stem: str, settings: list[str]) -> DictConfig:
     """The configuration of a command; of a sweep, that of its first job."""
-    settings = [each for each in settings if each != "-m" and not any(mark in each for mark in PARTIAL)]
+    settings = [each for each in settings if not each.startswith("-") and not any(mark in each for mark in PARTIAL)]
     settings = replacing(stem, settings)
     for n, setting in enumerate(OverridesParser.create().parse_overrides(settings)):
         if setting.is_sweep_override():
