@@ -109,5 +109,6 @@ def loaded(path: Path) -> Callable[[], None]:
 
 
 if __name__ == "__main__":
-    __spec__ = None  # else Lightning would start further processes as `python -m propensity.cli`, without the verb
+    # Else Lightning would start further processes as `python -m propensity.cli`, without the verb.
+    __spec__ = None  # type: ignore[assignment]
     main()
