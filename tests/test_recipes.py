@@ -1,4 +1,4 @@
-"""Each recipe of CONTRIBUTING.md, run as printed in a project outside the package, and held to the contract of its kind."""
+"""Each recipe of CONTRIBUTING.md runs as printed in a project outside the package, and its part keeps its contract."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def evaluated(trained: Path) -> Path:
     _, score = RECIPES["Encoder"].commands
     assert run(score) == 0
     scores = pl.read_parquet(trained / "scored.parquet")
-    scores.with_columns(1 - pl.col("score")).write_parquet("opposite.parquet")
+    scores.with_columns(score=1 - pl.col("score")).write_parquet("opposite.parquet")
     few = ("cutoffs=[2024-06-20]", "baselines=[popularity]", "resamples=20", "heuristics=false")
     assert run(evaluate, *few, "also={opposite: opposite.parquet}") == 0
     return trained
