@@ -20,7 +20,7 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.model.embed import EventEmbedding
 from propensity.model.encoder.transformer import Transformer
 from propensity.training.data_module import HISTORY, DateSampler, trimmed
-from propensity.training.run import TrainingConfig
+from propensity.training.settings import TrainingConfig
 
 WIDTH = 32
 MANY = 2  # times the customers of a collation that are trained on in a turn

@@ -26,21 +26,21 @@ def loading(market: PointInTimeFeatures, rounds: int) -> dict[str, Any]:
     load_s: a batch; step_s: forward, loss, backward and update on a batch that is there; waiting: the first over both;
     parts: what a batch is made of.
     """
-    settings = ["data.offer.column=category", f"data.split.count={DATES}", "data.offer.min_buyers=1", "out=none"]
+    overrides = ["data.offer.column=category", f"data.split.count={DATES}", "data.offer.min_buyers=1", "out=none"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        cfg = compose("train", overrides=[f"data.log={market.raw.parent / 'log'}", *settings])
-    task, fit = (instantiate(part, _convert_="all") for part in (cfg.data, cfg.training))
+        cfg = compose("train", overrides=[f"data.log={market.raw.parent / 'log'}", *overrides])
+    task, settings = (instantiate(part, _convert_="all") for part in (cfg.data, cfg.training))
     training_set = task.training_set(task.open())
-    loader = fit.loader(training_set, task, cfg.seed)
+    loader = settings.data_module(training_set, task, cfg.seed)
     model, loss = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary)), instantiate(cfg.loss)
     model.fit_scales(loader.sample(1))
-    optimizer = fit.optimizer(parameter_groups(model))
+    optimizer = instantiate(cfg.optimizer, _convert_="all")(parameter_groups(model))
     batches: list[Batch] = []
 
     def step() -> None:
         optimizer.zero_grad()
         mean_terms(model, loss, batches[-1]).total.backward()
-        clip_grad_norm_(model.parameters(), fit.gradient_clip_val)
+        clip_grad_norm_(model.parameters(), cfg.trainer.gradient_clip_val)
         optimizer.step()
 
     ready = iter(loader.train_dataloader())

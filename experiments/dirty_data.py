@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from propensity.atomic import whole_file
-from propensity.config import entry
+from propensity.config import CompareConfig, entry
 
 RATES = (0.01, 0.05, 0.2)
 COLUMNS = {"customer": "who", "day": "when", "item": "sku", "quantity": "units", "revenue": "paid", "order": "receipt",
@@ -90,12 +89,13 @@ def found(log: Any, code: str) -> int:
     return int(counts.get(code, 0))
 
 
-def scored(cfg: DictConfig, log: Any, out: Path) -> tuple[dict[str, list[Any]], list[Any]]:
+def scored(cfg: CompareConfig, log: Any, out: Path) -> tuple[dict[str, list[Any]], list[Any]]:
     """A network of few steps and personal frequency on a log, asked at the cutoffs: scores, and the occasions."""
     import lightning.pytorch as lightning
 
     from propensity.baseline.frequency import Frequency
     from propensity.data.cutoff import cutoff_of
+    from propensity.training.fit import fit
     from propensity.training.predict import predict
 
     lightning.seed_everything(cfg.seed, verbose=False)
@@ -103,10 +103,9 @@ def scored(cfg: DictConfig, log: Any, out: Path) -> tuple[dict[str, list[Any]], 
     task.end = cfg.cutoffs[0]
     training_set = task.training_set(log)
     model = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary))
-    fit = instantiate(cfg.training, _convert_="all")
-    loader = fit.loader(training_set, task, cfg.seed)
-    model.fit_scales(loader.sample())
-    fit(model, instantiate(cfg.loss), loader, out, None)
+    data = instantiate(cfg.training, _convert_="all").data_module(training_set, task, cfg.seed)
+    model.fit_scales(data.sample())
+    fit(model, instantiate(cfg.loss), data, cfg, out)
     days = [cutoff_of(log, day, task.horizon) for day in cfg.cutoffs]
     cutoffs_data = [task.cutoff_data(log, day, training_set.vocabulary) for day in days]
     frequency = Frequency()
@@ -130,7 +129,7 @@ def predictions(scores: list[Any], all_labels: list[Any]) -> list[Any]:
 
 
 @entry("compare")
-def main(cfg: DictConfig) -> None:
+def main(cfg: CompareConfig) -> None:
     from propensity.evaluation.evaluate import labels
     from propensity.metric.evaluation import evaluate
     from propensity.report.table import say

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from propensity.atomic import whole_file
-from propensity.config import entry
+from propensity.config import CompareConfig, entry
 
 ROWS = ("auc", "average_precision", "lift")
 
@@ -31,7 +30,7 @@ def hide(log: Any, offers: Any, names: np.ndarray) -> Any:
     return replace(log, item=np.where(gone[log.item], -1, log.item).astype(np.int32))
 
 
-def draw(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
+def draw(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
     """One tenth hidden: model -> (offers, 1 + resamples, 3) of AUC, average precision and lift; number of customers."""
     import lightning.pytorch as pl
 
@@ -44,6 +43,7 @@ def draw(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
     from propensity.metric.interval import resample_weights
     from propensity.report.table import say
     from propensity.task import CutoffData
+    from propensity.training.fit import fit
     from propensity.training.predict import predict
 
     task = instantiate(cfg.data, _convert_="all")
@@ -57,15 +57,14 @@ def draw(cfg: DictConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
     task.end = cfg.cutoffs[0]
     training_set = task.training_set(hidden)
     model = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary))
-    fit = instantiate(cfg.training, _convert_="all")
-    loader = fit.loader(training_set, task, cfg.seed + number)
-    model.fit_scales(loader.sample())
-    fit(model, instantiate(cfg.loss), loader, Path(cfg.out) / str(number), None)
+    data = instantiate(cfg.training, _convert_="all").data_module(training_set, task, cfg.seed + number)
+    model.fit_scales(data.sample())
+    fit(model, instantiate(cfg.loss), data, cfg, Path(cfg.out) / str(number))
     past = hidden.before(cutoff.day)
     known = Features(past, offers, training_set.vocabulary, task.feature)
     market_stats = MarketStatsBuilder(past, offers, task.horizon, task.market_stats).at(cutoff)
     cutoff_data = CutoffData(known, market_stats, past.purchasers(cutoff.day))
-    trees = LightGBM(launched=cfg.data.history_mask.launched, rows=600_000, n_estimators=200, amount_trees=1)
+    trees = LightGBM(launched=cfg.data["history_mask"]["launched"], rows=600_000, n_estimators=200, amount_trees=1)
     trees.fit(training_set, cfg.seed)
     shown = np.flatnonzero(np.isin(offers.name, names))
     answers = {
@@ -122,7 +121,7 @@ def interval(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float, 
 
 
 @entry("compare")
-def main(cfg: DictConfig) -> None:
+def main(cfg: CompareConfig) -> None:
     found, customers = zip(*(draw(cfg, number) for number in cfg.seeds), strict=True)
     rows = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
     hidden = f"{len(rows['network'])} hidden offers with 10 buyers or more in {len(cfg.seeds)} draws"

@@ -35,6 +35,7 @@ from propensity.mistake import one_line, sentence
 TABLE_SUFFIXES = {".csv", ".html", ".json", ".parquet"}
 Part = dict[str, Any]  # a group of settings: a class as `_target_`, and its arguments
 Config = TypeVar("Config")
+OPEN = ("optimizer", "scheduler", "trainer", "callbacks", "logger")  # groups of other libraries' classes
 
 
 @dataclass
@@ -51,9 +52,15 @@ class TrainConfig:
     data: Part = MISSING
     model: Part = MISSING
     loss: Part = MISSING
-    training: Part = MISSING
+    training: Part = MISSING  # batches, averaging of weights, validation
+    optimizer: Part = MISSING  # a torch optimizer and its arguments
+    scheduler: Part | None = None  # a torch learning rate scheduler and its arguments; None: a constant rate
+    trainer: Part = MISSING  # arguments of Lightning's Trainer
+    callbacks: Part = field(default_factory=dict)  # name -> a Lightning callback
+    logger: Part = field(default_factory=dict)  # name -> a Lightning logger
     out: str = MISSING  # folder of the run
     seed: int = 17  # every random stream of the run derives from it
+    objective: str | None = None  # metric that a job of a sweep returns; None: val/log_loss, or the training loss
 
 
 @dataclass
@@ -138,7 +145,7 @@ class StatesConfig:
 @dataclass
 class TuneConfig(TrainConfig):
     trials: int = 20  # in all; a search in `out` goes on where it stopped
-    metric: str = "log_loss"
+    metric: str = "val/log_loss"
     space: Part = MISSING  # key -> range or list of choices
 
 
@@ -195,12 +202,22 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
+def schema_node(schema: type) -> DictConfig:
+    """A schema for Hydra's config store: `OPEN` groups accept any argument of their class, all else is closed."""
+    node: DictConfig = OmegaConf.structured(schema)
+    for name in (each.name for each in fields(schema) if each.name in OPEN):
+        node[name] = {}
+        node._get_node(name)._set_flag("struct", False)  # type: ignore[union-attr]
+    return node
+
+
 for schema in (
     *(PrepareConfig, TrainConfig, EvaluateConfig, BacktestConfig, CompareConfig, ScoreConfig, TuneConfig),
     *(ExportConfig, DriftConfig, StatesConfig, GateConfig, ReproduceConfig, DecideConfig),
     *(ForgetConfig, ExportCustomerConfig),
 ):
-    ConfigStore.instance().store(name=snake(schema.__name__.removesuffix("Config")) + "_schema", node=schema)
+    name = snake(schema.__name__.removesuffix("Config"))
+    ConfigStore.instance().store(name=f"{name}_schema", node=schema_node(schema))
 
 
 def conf_folder() -> Path:

@@ -173,7 +173,7 @@ def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dic
         customers(case.cutoffs_data[-1]).write_parquet(draft)
     with whole_file(out / "metrics.json") as draft:
         draft.write_text(json.dumps(metrics, indent=1))
-    log_evaluation(metrics, case.about["config"]["training"]["logger"], out)
+    log_evaluation(metrics, case.about["config"]["logger"], out)
     return metrics
 
 

@@ -26,7 +26,7 @@ def record(beside: Path, run: str | Path, log: EventLog, folder: str | Path, abo
         "customers": len(log),
         "first_day": to_date(log.first_day).isoformat(),
         "last_day": to_date(log.last_day).isoformat(),
-        "end": about["end"],
+        "end": about["last_label"],
         "cutoffs": about["cutoffs"],
         "commit": about["commit"],
     }

@@ -22,6 +22,7 @@ from propensity.task import Task
 FORMAT = 2
 FILE = "model.ckpt"
 ALLOWED = ("propensity.", "torch.optim.")
+TRAINER = "lightning.pytorch."  # what a training may name besides, where it is made again from its record
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,7 @@ def load_trained(folder: str | Path) -> Trained:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path} is no checkpoint of format {FORMAT}; train again")
     config = content["about"]["config"]
-    for target in targets([config["data"], config["model"]]):
-        if not ours(target):
-            raise IntegrityError(f"{path} asks for {target}, which is not ours to call; train again")
+    refuse_foreign(path, [config["data"], config["model"]])
     task = instantiate(config["data"], _convert_="all")
     vocabulary = Vocabulary.of(content["vocabulary"])
     model = instantiate(config["model"], sizes=task.feature.sizes(vocabulary))
@@ -78,15 +77,22 @@ def load_trained(folder: str | Path) -> Trained:
     return Trained(model.eval(), task, vocabulary, content["about"])
 
 
-def ours(target: str) -> bool:
-    """Whether a target is a class of ours or an optimizer, and not something that a module of ours only imports."""
-    if not target.startswith(ALLOWED):
+def refuse_foreign(path: Path, config: Any, allowed: tuple[str, ...] = ALLOWED) -> None:
+    """Raises IntegrityError where nested containers name a `_target_` outside the allowed packages."""
+    for target in targets(config):
+        if not ours(target, allowed):
+            raise IntegrityError(f"{path} asks for {target}, which is not ours to call; train again")
+
+
+def ours(target: str, allowed: tuple[str, ...] = ALLOWED) -> bool:
+    """Whether a target is a class of an allowed package, and not something that a module there only imports."""
+    if not target.startswith(allowed):
         return False
     try:
         found = get_object(target)
     except (ImportError, AttributeError, ValueError):
         return False
-    return inspect.isclass(found) and found.__module__.startswith(ALLOWED)
+    return inspect.isclass(found) and found.__module__.startswith(allowed)
 
 
 def targets(config: Any) -> Iterator[str]:

@@ -18,6 +18,7 @@ from propensity.errors import ConfigurationError
 from propensity.feature.history_mask import HistoryMask
 from propensity.task import Task, TrainingSet
 from propensity.training.device_log import DeviceLog, Pointers
+from propensity.training.validation import Validation
 
 Fields = TypeVar("Fields", Inputs, Outcomes)
 HISTORY = ("token", "kind", "channel", "gap", "amount")
@@ -106,6 +107,29 @@ class PointerBatches(Dataset[Pointers]):
         return Pointers(batch._replace(inputs=bare), torch.from_numpy(position), day)
 
 
+class ValidationBatches(Dataset[Batch]):
+    """Blocks of customers of each validation cutoff, in order, with all offers and nothing masked or sampled."""
+
+    def __init__(self, validation: Validation, pairs: int) -> None:
+        self.validation = validation
+        self.blocks: list[tuple[int, np.ndarray]] = []  # place of the cutoff, rows of its log
+        for place, each in enumerate(validation.cutoffs_data):
+            size = max(pairs // len(each.features.offers), 1)
+            self.blocks += [(place, each.customer[k : k + size]) for k in range(0, each.customer.size, size)]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, number: int) -> Batch:
+        place, customer = self.blocks[number]
+        features, market_stats, _ = self.validation.cutoffs_data[place]
+        complete = self.validation.complete[place]
+        rows = np.searchsorted(complete.log.customer_id, features.log.customer_id[customer])
+        inputs = to_tensors(features.inputs(market_stats, customer))
+        outcomes = to_tensors(complete.outcomes(market_stats.cutoff, rows))
+        return Batch(inputs, outcomes, torch.ones(len(features.offers)))
+
+
 class DateSampler(Sampler[Draw]):
     """Shuffles customers within each date and batches over all dates; every process gets as many batches as the others.
 
@@ -168,6 +192,7 @@ class PropensityDataModule(pl.LightningDataModule):
         length_bucketing: bool = False,
         log_on_device: bool = False,
         negative_rate: float = 1.0,
+        validation: Validation | None = None,
     ) -> None:
         super().__init__()
         if not 0 < negative_rate <= 1:
@@ -178,6 +203,7 @@ class PropensityDataModule(pl.LightningDataModule):
         self.length_bucketing, self.log_on_device, self.negative_rate = length_bucketing, log_on_device, negative_rate
         self.log: DeviceLog | None = None
         self.batch = max(pairs // len(training_set.features.offers), 1)
+        self.validation = None if validation is None else ValidationBatches(validation, pairs)
 
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -188,6 +214,12 @@ class PropensityDataModule(pl.LightningDataModule):
         batches = ExampleBatches(self.training_set, self.task, self.length_bucketing, self.negative_rate)
         made: Dataset[Any] = PointerBatches(batches) if self.log_on_device else batches
         return DataLoader(made, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        if self.validation is None:
+            return []
+        own = torch.Generator()  # a validation leaves the random numbers of training as they are
+        return [DataLoader(self.validation, batch_size=None, generator=own, pin_memory=torch.cuda.is_available())]
 
     def on_after_batch_transfer(self, batch: Batch | Pointers, dataloader_idx: int) -> Batch:
         """Called by Lightning once a batch is on the device."""
