@@ -53,8 +53,9 @@ class Service:
     """Stands for the logger of a service, which may not be installed."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        self.settings, self.experiment, self.words = settings, self, {}
-        self.summary: dict[str, Any] = self.words
+        self.settings, self.experiment = settings, self
+        self.words: dict[str, Any] = {}
+        self.summary = self.words
         self.run_id = settings.get("run_id")
 
     def log_metrics(self, values: dict[str, float]) -> None:

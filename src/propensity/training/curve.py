@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
@@ -46,19 +46,19 @@ def rows(path: Path) -> Iterator[dict[str, float]]:
 
 
 class KeepCurve(Callback):
-    """A resumed training keeps the rows that a CSV logger wrote before the checkpoint it goes on from."""
+    """A resumed training keeps the rows that CSV loggers wrote before the checkpoint it goes on from.
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        resumed = trainer.ckpt_path is not None
-        self.earlier = {
-            number: list(rows(Path(logger.log_dir) / "metrics.csv")) if resumed else []
-            for number, logger in enumerate(trainer.loggers)
-            if isinstance(logger, CSVLogger)
-        }
+    Parameters
+    ----------
+    loggers : of the training. Their rows are read here: a CSV logger deletes them when it is first used.
+    """
+
+    def __init__(self, loggers: Iterable[Any]) -> None:
+        written = [logger for logger in loggers if isinstance(logger, CSVLogger)]
+        self.earlier = [(logger, list(rows(Path(logger.log_dir) / "metrics.csv"))) for logger in written]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for number, found in self.earlier.items():
-            logger = trainer.loggers[number]
-            for row in (row for row in found if row["step"] < trainer.global_step):
+        for logger, earlier in self.earlier:
+            for row in (row for row in earlier if row["step"] < trainer.global_step):
                 values = {name: int(cell) if name == "epoch" else cell for name, cell in row.items() if name != "step"}
                 logger.log_metrics(values, step=int(row["step"]))

@@ -25,7 +25,7 @@ from propensity.training.curve import KeepCurve
 from propensity.training.data_module import PropensityDataModule
 from propensity.training.module import Loss, PropensityModule
 from propensity.training.settings import TrainingConfig, better
-from propensity.training.track import close, open_loggers
+from propensity.training.track import build_loggers, close, introduce
 from propensity.training.validation import ValidationMetrics
 
 PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
@@ -61,10 +61,11 @@ def fit(
     settings: TrainingConfig = instantiate(config.training, _convert_="all")
     if settings.threads is not None and config.trainer.get("accelerator") == "cpu":
         torch.set_num_threads(settings.threads)
-    callbacks = build_callbacks(config, settings, data, out)
+    loggers = build_loggers(config, out, resume)
+    callbacks = [KeepCurve(loggers if resume else ()), *build_callbacks(config, settings, data, out)]
     validations = [each for each in callbacks if isinstance(each, ValidationMetrics)]
     with quiet():
-        loggers = open_loggers(config, out, resume)
+        introduce(config, loggers, out)
         trainer = build_trainer(config, callbacks, loggers, out)
         module = PropensityModule(
             model,
@@ -121,7 +122,7 @@ def build_callbacks(
     config: TrainConfig, settings: TrainingConfig, data: PropensityDataModule, out: Path
 ) -> list[Callback]:
     """The callbacks of every run, then those of the group `callbacks`."""
-    callbacks: list[Callback] = [KeepCurve()]
+    callbacks: list[Callback] = []
     if config.trainer.get("enable_checkpointing") is not False:
         callbacks.append(
             ModelCheckpoint(out / PROGRESS, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)

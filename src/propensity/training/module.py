@@ -18,7 +18,6 @@ from propensity.data.batch import Batch
 from propensity.errors import ConfigurationError, GateError
 from propensity.loss.multitask import Terms
 from propensity.model.offer_net import OfferNet
-from propensity.model.outputs import Outputs
 
 Loss = Callable[..., Any]
 MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
@@ -66,7 +65,7 @@ class PropensityModule(pl.LightningModule):
         self.log_dict({f"train/{name}": part for name, part in terms.parts.items()}, batch_size=size)
         return terms.total
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> list[Outputs]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         """Outputs of each member for all pairs of the batch."""
         return self.model.member_outputs(batch.inputs)
 

@@ -95,7 +95,7 @@ def check_settings(config: TrainConfig) -> None:
     found = dict(parts(config))
     valid = [f"{place}.{name}" for place, part in found.items() for name in arguments(place, part) or ()]
     for place, part in found.items():
-        _check_arguments(place, part, [*valid, *GROUPS])
+        _check_arguments(place, part, [*valid, *(group for group in GROUPS if not place.startswith(group))])
         if not installed(part["_target_"]):
             package = PACKAGES[part["_target_"]][0]
             raise ConfigurationError(f"{place} needs the package {package}; pip install {package}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,20 @@ FILE = "loggers.json"  # those ids, in the run folder, by the logger's name
 EVALUATION = "evaluation.csv"
 
 
-def open_loggers(config: TrainConfig, out: Path, resume: str | None) -> list[Logger]:
-    """The loggers of the group `logger`, told the configuration; a resumed run goes on with its runs there."""
-    groups = {name: part for name, part in config.logger.items() if part is not None}
+def build_loggers(config: TrainConfig, out: Path, resume: str | None) -> list[Logger]:
+    """The loggers of the group `logger`; those of a resumed run go on with its runs at their services."""
     known = run_ids(out) if resume else {}
-    loggers = {name: build(name, part, out, known.get(name)) for name, part in groups.items()}
-    for logger in loggers.values():
+    return [build(name, part, out, known.get(name)) for name, part in config.logger.items() if part is not None]
+
+
+def introduce(config: TrainConfig, loggers: Sequence[Logger], out: Path) -> None:
+    """Tells the loggers the configuration, and notes in the run folder what services call the run."""
+    for logger in loggers:
         logger.log_hyperparams(asdict(config))
     if getattr(rank_zero_only, "rank", 0) == 0:
-        ids = {name: run_id(groups[name]["_target_"], logger) for name, logger in loggers.items()}
+        groups = [(name, part["_target_"]) for name, part in config.logger.items() if part is not None]
+        ids = {name: run_id(target, logger) for (name, target), logger in zip(groups, loggers, strict=True)}
         write_ids(out, {name: value for name, value in ids.items() if value is not None})
-    return list(loggers.values())
 
 
 def build(name: str, part: Mapping[str, Any], out: Path, known: str | None = None) -> Logger:
