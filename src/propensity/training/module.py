@@ -61,7 +61,10 @@ class PropensityModule(pl.LightningModule):
                 "lower optimizer.lr or look at that batch's amounts"
             )
         size = batch.outcomes.visit.shape[0]
-        self.log("train/loss", terms.total, batch_size=size, on_step=True, on_epoch=True, prog_bar=True)
+        shared = self.trainer.world_size > 1
+        self.log(
+            "train/loss", terms.total, batch_size=size, on_step=True, on_epoch=True, prog_bar=True, sync_dist=shared
+        )
         self.log_dict({f"train/{name}": part for name, part in terms.parts.items()}, batch_size=size)
         return terms.total
 
