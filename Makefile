@@ -24,9 +24,9 @@ install: .venv/.installed ## make .venv with all that the other targets need
 	@touch $@
 
 demo: .venv/.installed ## raw transactions to runs/demo/report.html, on real data
-	$(RUN) scripts/prepare.py out=data/complete_journey
+	$(RUN) scripts/prepare.py data/source=complete_journey out=data/complete_journey
 	$(RUN) scripts/train.py experiment=demo out=runs/demo
-	$(RUN) scripts/evaluate.py run=runs/demo
+	$(RUN) scripts/evaluate.py run=runs/demo 'cutoffs=[2017-10-16,2017-11-13,2017-12-04]'
 
 results: .venv/.installed ## README's tables from the metrics of the demo
 	$(RUN) experiments/results.py runs/demo

@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch.nn.utils import clip_grad_norm_
 
+import propensity.command  # noqa: F401  (registers the schemas)
 from benchmarks.market import PointInTimeFeatures
 from benchmarks.race import cpu_seconds, median_seconds
 from propensity.config import conf_folder

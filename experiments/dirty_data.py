@@ -18,7 +18,8 @@ import polars as pl
 from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
-from propensity.config import CompareConfig, entry
+from propensity.command import entry
+from propensity.config import CompareConfig
 
 RATES = (0.01, 0.05, 0.2)
 COLUMNS = {"customer": "who", "day": "when", "item": "sku", "quantity": "units", "revenue": "paid", "order": "receipt",
@@ -125,7 +126,7 @@ def predictions(scores: list[Any], all_labels: list[Any]) -> list[Any]:
     made = [
         aligned(each, labels.customer, labels.offer.tolist()) for each, labels in zip(scores, all_labels, strict=True)
     ]
-    return [Prediction(each.probability, each.revenue, each.given) for each in made]
+    return [Prediction(each.probability, each.revenue, each.mask) for each in made]
 
 
 @entry("compare")

@@ -17,7 +17,8 @@ import numpy as np
 from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
-from propensity.config import CompareConfig, entry
+from propensity.command import entry
+from propensity.config import CompareConfig
 
 ROWS = ("auc", "average_precision", "lift")
 

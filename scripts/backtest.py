@@ -1,9 +1,10 @@
-"""Trains and judges one model per send date: `python scripts/backtest.py --help`."""
+"""Trains and judges one model per send date: `propensity backtest --help`."""
 
-from propensity.config import BacktestConfig, entry
+from propensity.command import entry
+from propensity.config import BacktestConfig
 
 
-@entry("backtest")
+@entry("backtest", interrupted="the same command continues after the last finished fold")
 def main(cfg: BacktestConfig) -> None:
     from propensity.evaluation.backtest import backtest
     from propensity.report.markdown import write_summary

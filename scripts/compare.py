@@ -1,11 +1,12 @@
-"""Compares variants of a training, in pairs: `python scripts/compare.py --help`."""
+"""Compares variants of a training, in pairs: `propensity compare --help`."""
 
-from propensity.config import CompareConfig, entry
+from propensity.command import entry
+from propensity.config import CompareConfig
 
 
-@entry("compare")
+@entry("compare", interrupted="the same command continues after the last finished training")
 def main(cfg: CompareConfig) -> None:
-    from propensity.config import composer
+    from propensity.command import composer
     from propensity.evaluation.compare import OWN, compare
     from propensity.report.table import say, show_metrics
 

@@ -1,6 +1,7 @@
-"""From scores to a decision: `python scripts/decide.py --help`."""
+"""From scores to a decision: `propensity decide --help`."""
 
-from propensity.config import DecideConfig, entry
+from propensity.command import entry
+from propensity.config import DecideConfig
 
 
 @entry("decide")

@@ -1,6 +1,7 @@
-"""Compares a send date with the training window of a bundle: `python scripts/drift.py --help`."""
+"""Compares a send date with the training window of a bundle: `propensity drift --help`."""
 
-from propensity.config import DriftConfig, entry
+from propensity.command import entry
+from propensity.config import DriftConfig
 
 
 @entry("drift")

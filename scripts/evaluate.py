@@ -1,6 +1,7 @@
-"""Judges a run against the incumbents: `python scripts/evaluate.py --help`."""
+"""Judges a run against the incumbents: `propensity evaluate --help`."""
 
-from propensity.config import EvaluateConfig, entry
+from propensity.command import entry
+from propensity.config import EvaluateConfig
 
 
 @entry("evaluate")

@@ -1,6 +1,7 @@
-"""Exports a run to a bundle that scores and proves itself: `python scripts/export.py --help`."""
+"""Exports a run to a bundle that scores and proves itself: `propensity export --help`."""
 
-from propensity.config import ExportConfig, entry
+from propensity.command import entry
+from propensity.config import ExportConfig
 
 
 @entry("export")

@@ -1,8 +1,9 @@
-"""Everything that is held on a customer, for that customer: `python scripts/export_customer.py --help`."""
+"""Everything that is held on a customer, for that customer: `propensity export-customer --help`."""
 
 import json
 
-from propensity.config import ExportCustomerConfig, entry
+from propensity.command import entry
+from propensity.config import ExportCustomerConfig
 
 
 @entry("export_customer")

@@ -1,6 +1,7 @@
-"""Removes a customer from a log and from scores: `python scripts/forget.py --help`."""
+"""Removes a customer from a log and from scores: `propensity forget --help`."""
 
-from propensity.config import ForgetConfig, entry
+from propensity.command import entry
+from propensity.config import ForgetConfig
 
 
 @entry("forget")

@@ -1,6 +1,7 @@
-"""Puts a run through its checks: `python scripts/gate.py --help`."""
+"""Puts a run through its checks: `propensity gate --help`."""
 
-from propensity.config import GateConfig, entry
+from propensity.command import entry
+from propensity.config import GateConfig
 
 
 @entry("gate")

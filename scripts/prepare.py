@@ -1,6 +1,7 @@
-"""From raw tables to an event log: `python scripts/prepare.py --help`."""
+"""From raw tables to an event log: `propensity prepare --help`."""
 
-from propensity.config import PrepareConfig, entry
+from propensity.command import entry
+from propensity.config import PrepareConfig
 
 
 @entry("prepare")

@@ -1,6 +1,7 @@
-"""Trains a run again and compares: `python scripts/reproduce.py --help`."""
+"""Trains a run again and compares: `propensity reproduce --help`."""
 
-from propensity.config import ReproduceConfig, entry
+from propensity.command import entry
+from propensity.config import ReproduceConfig
 
 
 @entry("reproduce")

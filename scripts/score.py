@@ -1,9 +1,10 @@
-"""Scores every customer for every offer at a send date: `python scripts/score.py --help`."""
+"""Scores every customer for every offer at a send date: `propensity score --help`."""
 
-from propensity.config import ScoreConfig, entry
+from propensity.command import entry
+from propensity.config import ScoreConfig
 
 
-@entry("score")
+@entry("score", interrupted="the same command continues; of a bundle, after the last finished part")
 def main(cfg: ScoreConfig) -> None:
     from propensity.report.bundle import show_stream
     from propensity.report.table import show_scores, working

@@ -1,6 +1,7 @@
-"""The network's state of every customer, for segments: `python scripts/states.py --help`."""
+"""The network's state of every customer, for segments: `propensity states --help`."""
 
-from propensity.config import StatesConfig, entry
+from propensity.command import entry
+from propensity.config import StatesConfig
 
 
 @entry("states")

@@ -1,15 +1,19 @@
-"""Searches settings on the last label window before `data.end`: `python scripts/tune.py --help`."""
+"""Searches settings by a metric of validation windows: `propensity tune --help`."""
 
-from propensity.config import TuneConfig, entry
+from propensity.command import entry
+from propensity.config import TuneConfig
 
 
-@entry("tune")
+@entry("tune", interrupted="the same command continues after the last finished trial")
 def main(cfg: TuneConfig) -> None:
-    from propensity.config import composer
-    from propensity.evaluation.tune import OWN, tune
+    from propensity.command import composer
+    from propensity.evaluation.tune import OWN, searched, tune
+    from propensity.report.sweep import save_trials
     from propensity.report.table import say, show_trials
 
-    show_trials(tune(cfg, composer("train", OWN), say), cfg.out)
+    study = tune(cfg, composer("train", OWN), say)
+    save_trials(study, searched(cfg.metric), cfg.out)
+    show_trials(study, cfg.out)
 
 
 if __name__ == "__main__":

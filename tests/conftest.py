@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-import propensity.config  # noqa: F401  (registers the schemas)
-from propensity.config import conf_folder, typed
+from propensity.command import typed
+from propensity.config import conf_folder
 
 SMALL = (
     "data/source=synthetic",

@@ -1,4 +1,4 @@
-"""What is written appears whole or not at all, and what was there before stays whole."""
+"""Writes are atomic: a failure leaves the previous file or folder unchanged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from propensity.atomic import whole_file, whole_folder
 
 
-def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_appears_once_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "table.txt"
     with whole_file(path) as draft:
         draft.write_text("one")
@@ -18,7 +18,7 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [None, "old"])
-def test_a_file_that_fails_leaves_the_old_one(before: str | None, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_previous_file(before: str | None, tmp_path: Path) -> None:
     path = tmp_path / "table.txt"
     if before:
         path.write_text(before)
@@ -28,7 +28,7 @@ def test_a_file_that_fails_leaves_the_old_one(before: str | None, tmp_path: Path
     assert [p.read_text() for p in tmp_path.iterdir()] == ([before] if before else [])
 
 
-def test_a_folder_replaces_its_predecessor_in_one_step(tmp_path: Path) -> None:
+def test_a_folder_replaces_the_previous_one(tmp_path: Path) -> None:
     for word in ("old", "new"):
         with whole_folder(tmp_path / "log") as draft:
             (draft / word).write_text(word)
@@ -36,7 +36,7 @@ def test_a_folder_replaces_its_predecessor_in_one_step(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["log"]
 
 
-def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_previous_folder(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "log") as draft:
         (draft / "old").write_text("old")
     with pytest.raises(ValueError, match="bad row"), whole_folder(tmp_path / "log") as draft:

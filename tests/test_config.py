@@ -17,7 +17,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import MISSING
 
-from propensity.config import conf_folder, entry
+from propensity import trust
+from propensity.command import entry
+from propensity.config import CommandConfig, conf_folder, setting
 from propensity.errors import ConfigurationError, DataError, GateError, IntegrityError, PropensityError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -32,7 +34,7 @@ defaults:
 hydra:
   help:
     header: Draws a straw.
-    footer: python scripts/tiny.py run=runs/demo
+    footer: propensity tiny run=runs/demo
 """
 
 EXPERIMENTS = {
@@ -43,9 +45,9 @@ EXPERIMENTS = {
 
 
 @dataclass
-class TinyConfig:
+class TinyConfig(CommandConfig):
     run: str = MISSING
-    seed: int = 17
+    seed: int = setting("of everything", 17)
     out: str = "runs/tiny"
     model: Any = MISSING
 
@@ -78,6 +80,7 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (folder / f"{name}.yaml").write_text(text)
     ConfigStore.instance().store(name="tiny_schema", node=TinyConfig)
     monkeypatch.setenv("PROPENSITY_CONF", str(folder))
+    monkeypatch.setattr(trust, "_named", {})
     monkeypatch.chdir(tmp_path)
     yield folder
     GlobalHydra.instance().clear()
@@ -132,8 +135,10 @@ MISTAKES = {
     "run=x --ful": "--ful is not an option; --help lists them",
     "run=x -m seed=1,2": "seed=1,2 stands apart from the other settings",
     "run=x --cfg": "--cfg/-c: expected one argument",
-    "run=x +model._target_=propensity.config.Grru": "_target_ propensity.config.Grru does not exist",
-    "run=x +model._target_=nowhere.Gru": "_target_ nowhere.Gru does not exist",
+    "run=x +model._target_=propensity.config.Grru": "asks for propensity.config.Grru, which does not exist",
+    "run=x +model._target_=os.system": "asks for os.system, which is not ours to call",
+    "run=x +model._target_=nowhere.Gru": "nowhere.Gru; if you trust the package nowhere, add plugins=[nowhere]",
+    "run=x plugins=[nowhere]": "no package nowhere in",
 }
 
 
@@ -159,7 +164,10 @@ def test_exit_codes_tell_errors_apart() -> None:
 
 
 def test_an_interrupted_script_ends_with_130(call: Any) -> None:
-    assert call("run=x", error=KeyboardInterrupt())[:2] == (130, "propensity: interrupted\n")
+    assert call("run=x", error=KeyboardInterrupt())[:2] == (
+        130,
+        "propensity: interrupted; the same command starts again\n",
+    )
 
 
 @pytest.mark.parametrize("sweep", [[], ["-m"]])
@@ -168,7 +176,7 @@ def test_a_bug_keeps_its_traceback(call: Any, sweep: list[str]) -> None:
         call(*sweep, "run=x", error=ZeroDivisionError())
 
 
-STRAW = f"{__name__}.Straw"
+STRAW, PLUGIN = f"{__name__}.Straw", f"plugins=[{__name__}]"
 
 
 @pytest.fixture
@@ -178,19 +186,19 @@ def straw(conf: Path) -> None:
 
 
 def test_a_setting_that_a_part_does_not_take_names_the_nearest_it_takes(call: Any, straw: None) -> None:
-    outcome = call("run=x", "+model.encoder.lenght=3")
+    outcome = call("run=x", PLUGIN, "+model.encoder.lenght=3")
     nearest = "did you mean model.encoder.length?"
     assert outcome[:2] == (2, f"propensity: model.encoder.lenght is no setting of {STRAW}; {nearest}\n")
 
 
 def test_an_error_of_ours_inside_a_constructor_is_unwrapped(call: Any, straw: None) -> None:
-    outcome = call("run=x", "+model.encoder.length=-1")
+    outcome = call("run=x", PLUGIN, "+model.encoder.length=-1")
     assert outcome[:2] == (3, "propensity: length -1 is negative: give a straw of 1 or more\n")
 
 
 def test_a_bug_inside_a_constructor_keeps_its_traceback(call: Any, straw: None) -> None:
     with pytest.raises(InstantiationException, match="fromkeys"):
-        call("run=x", "+model.encoder.length=0")
+        call("run=x", PLUGIN, "+model.encoder.length=0")
 
 
 @pytest.mark.parametrize(
@@ -233,9 +241,10 @@ SCRIPT = """
 from dataclasses import make_dataclass
 from typing import Any
 from hydra.core.config_store import ConfigStore
-from propensity.config import entry
+from propensity.command import entry
+from propensity.config import CommandConfig
 
-Tiny = make_dataclass("Tiny", [("run", str, "???"), ("model", Any, "???")])
+Tiny = make_dataclass("Tiny", [("run", str, "???"), ("model", Any, "???")], bases=(CommandConfig,))
 ConfigStore.instance().store(name="tiny_schema", node=Tiny)
 
 @entry("tiny")
@@ -264,8 +273,9 @@ def script(conf: Path, tmp_path: Path) -> Any:
     [
         (["run=x"], "x\n"),
         (["--help"], "Draws a straw."),
-        (["--help"], "python scripts/tiny.py run=runs/demo"),
-        (["--help"], "model/encoder: gru, transformer"),
+        (["--help"], "propensity tiny run=runs/demo"),
+        (["--help"], "model/encoder                         *gru, transformer"),
+        (["model/encoder=transformer", "--help"], "model.encoder.heads=2"),
         (["run=x", "--cfg", "job"], "run: x\nmodel:\n  encoder:\n    width: 8\n"),
         (["--info", "defaults"], "model/encoder"),
         (["-sc", "install=bash"], "hydra_bash_completion"),

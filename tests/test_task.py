@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ from propensity.data.offer.column import ColumnOffers
 from propensity.errors import ConfigurationError
 from propensity.ingest.source import Tables
 from propensity.ingest.source.table import Table
-from propensity.task import Task
+from propensity.task import Task, resolved
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Shop:
 
 
 def task(source: Shop, **settings: object) -> Task:
-    return Task(source, ColumnOffers("category"), **settings)  # type: ignore[arg-type]
+    return Task(ColumnOffers("category"), source, **settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_a_log_that_is_named_is_taken_as_it_is(shop: Shop) -> None:
     task(shop).prepare("named")
     Path("sales.txt").write_text("9")
     assert task(shop, log="named").open().revenue[0] == 5
-    with pytest.raises(ConfigurationError, match="no event log at elsewhere; make one with scripts/prepare.py"):
+    with pytest.raises(ConfigurationError, match="no event log at elsewhere; make one with propensity prepare"):
         task(shop, log="elsewhere").open()
 
 
@@ -83,4 +84,34 @@ def test_a_log_of_delivered_tables_is_out_of_date_when_another_is_delivered(
     source = Table("sales-*.csv", columns, item_columns=["aisle"])
     for k, sold in enumerate((1, 2)):
         (tmp_path / f"sales-{k}.csv").write_text(f"who,on,sku,paid,aisle\n{k},2024-01-0{k + 1},milk,3,dairy\n")
-        assert Task(source, ColumnOffers("aisle")).open().day.size == sold
+        assert Task(ColumnOffers("aisle"), source).open().day.size == sold
+
+
+def test_data_that_were_not_named_are_asked_for_in_a_sentence() -> None:
+    with pytest.raises(ConfigurationError, match="no data was named; give data.log=.*, or data/source=<kind>"):
+        Task(ColumnOffers("category")).open()
+
+
+def test_the_only_categorical_column_makes_the_offers_and_is_written_out(
+    small_world: dict[str, Any],
+) -> None:
+    log = small_world["log"]
+    lone = replace(log, items=log.items.select("item", "category"))
+    task = Task(ColumnOffers())
+    assert resolved({"offer": {"column": None}}, task, lone)["offer"]["column"] == "category"
+    assert task.offer.all(lone).name == ColumnOffers("category").all(lone).name
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        (("item",), "items have no categorical column to make offers of; .*data.offer.column=item for single products"),
+        (("item", "category", "brand"), "items have 2 categorical columns; give .*column one of: category, brand"),
+    ],
+)
+def test_an_offer_column_that_cannot_be_told_is_asked_for(
+    small_world: dict[str, Any], columns: tuple[str, ...], sentence: str
+) -> None:
+    log = small_world["log"]
+    with pytest.raises(ConfigurationError, match=sentence):
+        ColumnOffers().all(replace(log, items=log.items.select(*columns)))

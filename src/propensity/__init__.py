@@ -1,6 +1,29 @@
 """Who will buy which offer in the next days, and what reaching them is worth.
 
 An event log and a list of offers go in, a table of scores comes out; docs/architecture.md draws the line between them.
+What `__all__` names is loaded when it is first used, so that importing the package costs nothing.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from propensity.api import Arrays, Bundle, Evaluation, Model, decide, fit, load, prepare
+    from propensity.data.event_log import EventLog
+
 __version__ = "0.1.0"
+__all__ = ["Arrays", "Bundle", "Evaluation", "EventLog", "Model", "decide", "fit", "load", "prepare"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(
+        importlib.import_module("propensity.data.event_log" if name == "EventLog" else "propensity.api"), name
+    )
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

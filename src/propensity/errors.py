@@ -1,42 +1,49 @@
-"""What can go wrong for a reader of our messages, and the exit code each of these has in every script.
+"""Exceptions that a user can act on, and the exit code that each of them has in every command.
 
-A message is one sentence: what was wrong, the value, the way out. Any other exception is a bug and keeps its traceback.
+A message is one sentence: what was wrong, the value, and what to do. Any other exception is a bug and keeps its
+traceback.
 """
 
 from __future__ import annotations
 
 
 class PropensityError(Exception):
-    """A mistake that whoever started the script can repair."""
+    """Base class of errors that the user can correct.
+
+    Attributes
+    ----------
+    exit_code : int
+        Exit status of a command that ends with this error.
+    """
 
     exit_code = 1
 
 
 class ConfigurationError(PropensityError):
-    """The command or its YAML asks for something that does not exist or cannot be."""
+    """A command or its settings ask for something that does not exist or is not possible. Exit code 2."""
 
     exit_code = 2
 
 
 class DataError(PropensityError):
-    """A table cannot be read, is cut short, is empty, or breaks its contract."""
+    """A table cannot be read, is truncated, is empty, or violates its contract. Exit code 3."""
 
     exit_code = 3
 
 
 class GateError(PropensityError):
-    """The work was done, and its result is below the bar that was set."""
+    """The computation succeeded, but its result does not pass a threshold. Exit code 4."""
 
     exit_code = 4
 
 
 class InfeasibleError(PropensityError):
-    """No answer keeps all the rules that were asked for; the message names those that clash."""
+    """No solution satisfies all constraints; the message names those that conflict. Exit code 4."""
 
     exit_code = 4
 
 
 class IntegrityError(PropensityError):
-    """Something that was written is no longer what its own record says it is."""
+    """A file differs from the hash or record that was stored when it was written. Exit code 5."""
 
     exit_code = 5

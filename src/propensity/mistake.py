@@ -101,8 +101,8 @@ def composed(folder: Path, name: str, arguments: Sequence[str]) -> Any:
 def place_of(target: str, node: Any, path: str = "") -> str | None:
     """The key under which nested containers hold the part `target`.
 
-    >>> place_of("torch.optim.AdamW", {"seed": 3, "training": {"optimizer": {"_target_": "torch.optim.AdamW"}}})
-    'training.optimizer'
+    >>> place_of("mine.Lru", {"seed": 3, "model": {"encoder": {"_target_": "mine.Lru"}}})
+    'model.encoder'
     """
     if not isinstance(node, dict):
         return None

@@ -1,4 +1,7 @@
-"""`Scores`: what every model says about every customer and offer at a date; where research and production meet."""
+"""Tables of scores: purchase probability and expected revenue of every customer-offer pair at a cutoff.
+
+Network, baselines, bundles and external models all return `Scores`; evaluation and decisions read them.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,30 @@ from propensity.errors import ConfigurationError, DataError
 
 COLUMNS = ("cutoff", "customer_id", "offer_id", "score", "expected_revenue")
 SHARES = ("cutoff", "customer_id", "channel", "share")
-SHARES_FILE = "channels.parquet"  # beside the scores
+SHARES_FILE = "channels.parquet"  # written beside the scores
 
 
 @dataclass(frozen=True)
 class Scores:
-    """customer (N,) original ids; offer (M,) names; probability (N, M) float32 of buying within the horizon; revenue
-    (N, M) float32 expected in it, in the log's currency; cutoff as YYYY-MM-DD; model: whose answer it is."""
+    """Scores of one model for N customers and M offers at one cutoff.
+
+    Attributes
+    ----------
+    customer : ndarray of shape (N,)
+        Customer ids as in the user's tables.
+    offer : tuple of str, length M
+        Offer ids.
+    probability : ndarray of shape (N, M), float32
+        Probability of at least one purchase within the horizon.
+    revenue : ndarray of shape (N, M), float32
+        Expected revenue within the horizon, in the log's currency.
+    cutoff : str
+        First day of the horizon, YYYY-MM-DD.
+    model : str
+        Name of the model.
+    mask : ndarray of shape (N, M), bool, optional
+        Pairs that have a score; None if all have one. The other pairs hold 0.
+    """
 
     customer: np.ndarray
     offer: tuple[str, ...]
@@ -28,10 +48,16 @@ class Scores:
     revenue: np.ndarray
     cutoff: str
     model: str
-    given: np.ndarray | None = None  # (N, M) bool: pairs that a file held; None: all
+    mask: np.ndarray | None = None
 
     def frame(self) -> pl.DataFrame:
-        """One row per pair: `COLUMNS`."""
+        """The scores as a table.
+
+        Returns
+        -------
+        polars.DataFrame of N x M rows
+            One row per pair, with the columns `COLUMNS`.
+        """
         n, m = self.probability.shape
         return pl.DataFrame(
             {
@@ -45,7 +71,19 @@ class Scores:
 
 @dataclass(frozen=True)
 class ChannelShares:
-    """customer (N,) original ids; channel (K,) names; share (N, K) chance of each channel given a purchase; cutoff."""
+    """Channel preferences of N customers over K channels at one cutoff.
+
+    Attributes
+    ----------
+    customer : ndarray of shape (N,)
+        Customer ids as in the user's tables.
+    channel : tuple of str, length K
+        Channel names.
+    share : ndarray of shape (N, K)
+        Probability of each channel given a purchase; rows sum to 1.
+    cutoff : str
+        First day of the horizon, YYYY-MM-DD.
+    """
 
     customer: np.ndarray
     channel: tuple[str, ...]
@@ -53,7 +91,13 @@ class ChannelShares:
     cutoff: str
 
     def frame(self) -> pl.DataFrame:
-        """One row per customer and channel: `SHARES`."""
+        """The shares as a table.
+
+        Returns
+        -------
+        polars.DataFrame of N x K rows
+            One row per customer and channel, with the columns `SHARES`.
+        """
         n, k = self.share.shape
         return pl.DataFrame(
             {
@@ -65,19 +109,44 @@ class ChannelShares:
 
 
 def save_shares(shares: Sequence[ChannelShares], path: str | Path) -> None:
-    """Writes shares of several cutoffs into one Parquet file, whole or not at all."""
+    """Write channel shares of several cutoffs to one Parquet file, atomically.
+
+    Parameters
+    ----------
+    shares : sequence of ChannelShares
+        One entry per cutoff.
+    path : str or Path
+        File to write or replace.
+    """
     with whole_file(path) as draft:
-        pl.concat([one.frame() for one in shares]).write_parquet(draft, compression="zstd")
+        pl.concat([table.frame() for table in shares]).write_parquet(draft, compression="zstd")
 
 
 def load_shares(path: str | Path, cutoff: str, customer: np.ndarray) -> ChannelShares | None:
-    """Shares of the customers (N,) at a cutoff; None without a file, or where it does not hold the cutoff.
+    """Read the channel shares of some customers at a cutoff.
 
-    Ids are compared as text. Raises: DataError for a file that is no table of shares, or lacks a customer.
+    Parameters
+    ----------
+    path : str or Path
+        File written by `save_shares`.
+    cutoff : str
+        YYYY-MM-DD.
+    customer : ndarray of shape (N,)
+        Customer ids; they are compared as text.
+
+    Returns
+    -------
+    ChannelShares or None
+        None if the file does not exist or has no rows at the cutoff.
+
+    Raises
+    ------
+    DataError
+        If the file is not a table of shares, has a pair twice, or lacks a share of a customer.
     """
     if not Path(path).is_file():
         return None
-    table = _table(Path(path), SHARES, "shares of channels")
+    table = _table(Path(path), SHARES, "channel shares")
     part = table.filter(pl.col("cutoff").cast(pl.String) == cutoff)
     if part.is_empty():
         return None
@@ -86,60 +155,126 @@ def load_shares(path: str | Path, cutoff: str, customer: np.ndarray) -> ChannelS
     wide = part.with_columns(pl.col("customer_id").cast(pl.String)).pivot(
         "channel", index="customer_id", values="share"
     )
-    wanted = pl.DataFrame({"customer_id": pl.Series(customer).cast(pl.String)})
-    found = wanted.join(wide, on="customer_id", how="left", maintain_order="left")
-    names = sorted(wide.columns[1:])
-    grid = found.select(names).cast(pl.Float64).fill_null(np.nan).to_numpy()
-    if (gap := np.flatnonzero(~np.isfinite(grid).all(axis=1))).size:
+    ids = pl.DataFrame({"customer_id": pl.Series(customer).cast(pl.String)})
+    channels = sorted(wide.columns[1:])
+    matched = ids.join(wide, on="customer_id", how="left", maintain_order="left").select(channels)
+    share = matched.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    if (missing := np.flatnonzero(~np.isfinite(share).all(axis=1))).size:
         raise DataError(
-            f"{path} lacks a share of customer {wanted['customer_id'][int(gap[0])]} at {cutoff}; score again"
+            f"{path} lacks a share of customer {ids['customer_id'][int(missing[0])]} at {cutoff}; score again"
         )
-    return ChannelShares(customer, tuple(names), grid, cutoff)
+    return ChannelShares(customer, tuple(channels), share, cutoff)
 
 
 def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
-    """Writes scores of several cutoffs into one Parquet file, whole or not at all; ConfigurationError for a folder."""
+    """Write scores of several cutoffs to one Parquet file, atomically.
+
+    Parameters
+    ----------
+    scores : sequence of Scores
+        One entry per cutoff.
+    path : str or Path
+        File to write or replace.
+
+    Raises
+    ------
+    ConfigurationError
+        If `path` is a folder.
+    """
     if Path(path).is_dir():
         raise ConfigurationError(f"{path} is a folder; give the name of a file, such as {path}/scores.parquet")
     with whole_file(path) as draft:
-        pl.concat([one.frame() for one in scores]).write_parquet(draft, compression="zstd")
+        pl.concat([table.frame() for table in scores]).write_parquet(draft, compression="zstd")
 
 
 def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:
-    """Scores by cutoff, ascending; pairs that the file leaves out count as 0, and `given` tells them.
+    """Read a table of scores.
 
-    Raises: ConfigurationError if there is no such file, DataError for one that is no table of scores, or holds a pair
-    twice or a value that is not finite.
+    Parameters
+    ----------
+    path : str or Path
+        Parquet file with the columns `COLUMNS`, in any order of rows.
+    model : str
+        Name of the model that the scores come from.
+
+    Returns
+    -------
+    list of Scores
+        One entry per cutoff, ascending. Pairs without a row have score 0 and are False in `mask`.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file does not exist.
+    DataError
+        If the file is not a table of scores, has a pair twice, or has a value that is not finite.
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigurationError(f"no scores at {path}; write them with scripts/score.py out={path}")
-    table = _table(path, COLUMNS, "scores")
+        raise ConfigurationError(f"no scores at {path}; write them with propensity score out={path}")
+    return scores_from(_table(path, COLUMNS, "scores"), path, model)
+
+
+def scores_from(table: pl.DataFrame, name: str | Path, model: str = "scores") -> list[Scores]:
+    """Scores out of a table.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Columns `COLUMNS`; without `expected_revenue`, revenue is ranked by `score`.
+    name : str or Path
+        Name of the table in messages.
+    model : str
+        Name of the model that the scores come from.
+
+    Returns
+    -------
+    list of Scores
+        One entry per cutoff, ascending. Pairs without a row have score 0 and are False in `mask`.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, a pair stands twice, or a value is not finite.
+    """
+    if "expected_revenue" not in table.columns and "score" in table.columns:
+        table = table.with_columns(pl.col("score").alias("expected_revenue"))
+    _require_columns(table, name, COLUMNS, "scores")
+    if table.schema["cutoff"] == pl.String:
+        table = table.with_columns(pl.col("cutoff").str.to_date(strict=False))
+    if not table.schema["cutoff"].is_temporal() or table["cutoff"].has_nulls():
+        raise DataError(f"column cutoff of {name} holds something else than dates; write them as YYYY-MM-DD")
+    table = table.with_columns(pl.col("cutoff").cast(pl.Date))
     return [_grid(part, model) for _, part in sorted(table.group_by("cutoff"), key=lambda group: str(group[0][0]))]
 
 
+def _require_columns(table: pl.DataFrame, name: str | Path, columns: Sequence[str], what: str) -> None:
+    if missing := [column for column in columns if column not in table.columns]:
+        raise DataError(f"{name} has no column {missing[0]}; a table of {what} has {', '.join(columns)}")
+
+
 def _table(path: Path, columns: Sequence[str], what: str) -> pl.DataFrame:
-    """A Parquet file that has the columns; DataError for any other."""
+    """A Parquet file with the required columns; DataError for any other."""
     try:
         table = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again") from None
-    if missing := [name for name in columns if name not in table.columns]:
-        raise DataError(f"{path} has no column {missing[0]}; {what} hold {', '.join(columns)}")
+    _require_columns(table, path, columns, what)
     return table
 
 
 def _grid(part: pl.DataFrame, model: str) -> Scores:
+    """The rows of one cutoff as matrices."""
     customer = part["customer_id"].unique().sort()
     offer = part["offer_id"].unique().sort()
     row = customer.search_sorted(part["customer_id"]).to_numpy()
     column = offer.search_sorted(part["offer_id"]).to_numpy()
-    given = np.zeros((customer.len(), offer.len()), bool)
-    given[row, column] = True
-    if given.sum() < part.height:
-        twice = part.filter(part.select("customer_id", "offer_id").is_duplicated())[0]
-        pair = f"customer {twice['customer_id'][0]} and offer {twice['offer_id'][0]}"
-        raise DataError(f"the scores hold {pair} twice at {part['cutoff'][0]}; keep one row for each pair")
+    mask = np.zeros((customer.len(), offer.len()), bool)
+    mask[row, column] = True
+    if mask.sum() < part.height:
+        duplicate = part.filter(part.select("customer_id", "offer_id").is_duplicated())[0]
+        pair = f"customer {duplicate['customer_id'][0]} and offer {duplicate['offer_id'][0]}"
+        raise DataError(f"the scores contain {pair} twice at {part['cutoff'][0]}; keep one row for each pair")
     grids = []
     for name in ("score", "expected_revenue"):
         grid = np.zeros((customer.len(), offer.len()), np.float32)
@@ -148,17 +283,32 @@ def _grid(part: pl.DataFrame, model: str) -> Scores:
             raise DataError(f"{name} at {part['cutoff'][0]} holds values that are not finite; fill them first")
         grid[row, column] = values
         grids.append(grid)
-    return Scores(customer.to_numpy(), tuple(offer), grids[0], grids[1], str(part["cutoff"][0]), model, given)
+    return Scores(customer.to_numpy(), tuple(offer), grids[0], grids[1], str(part["cutoff"][0]), model, mask)
 
 
 def aligned(scores: Scores, customer: np.ndarray, offer: Sequence[str]) -> Scores:
-    """The same scores for the given customers (N,) and offers (M,); what they do not hold counts as 0 in `given`."""
-    rows = {each: place for place, each in enumerate(scores.customer.tolist())}
-    columns = {each: place for place, each in enumerate(scores.offer)}
-    row = np.array([rows.get(each, -1) for each in customer.tolist()], np.int64)[:, None]
-    column = np.array([columns.get(each, -1) for each in offer], np.int64)[None, :]
-    held = (row >= 0) & (column >= 0)
-    if scores.given is not None:
-        held &= scores.given[row, column]
-    probability, revenue = (np.where(held, grid[row, column], 0) for grid in (scores.probability, scores.revenue))
-    return Scores(customer, tuple(offer), probability, revenue, scores.cutoff, scores.model, held)
+    """Scores in a required order of customers and offers.
+
+    Parameters
+    ----------
+    scores : Scores
+        Scores at one cutoff.
+    customer : ndarray of shape (N,)
+        Required customer ids.
+    offer : sequence of str, length M
+        Required offer ids.
+
+    Returns
+    -------
+    Scores
+        Of shape (N, M). A pair that `scores` lacks has score 0 and is False in `mask`.
+    """
+    row_of = {each: row for row, each in enumerate(scores.customer.tolist())}
+    column_of = {each: column for column, each in enumerate(scores.offer)}
+    row = np.array([row_of.get(each, -1) for each in customer.tolist()], np.int64)[:, None]
+    column = np.array([column_of.get(each, -1) for each in offer], np.int64)[None, :]
+    mask = (row >= 0) & (column >= 0)
+    if scores.mask is not None:
+        mask &= scores.mask[row, column]
+    probability, revenue = (np.where(mask, grid[row, column], 0) for grid in (scores.probability, scores.revenue))
+    return Scores(customer, tuple(offer), probability, revenue, scores.cutoff, scores.model, mask)

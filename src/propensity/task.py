@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.offer import OfferConfig, offers_before, on_sale
+from propensity.data.offer.column import ColumnOffers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.feature.features import FeatureConfig, Features
@@ -76,8 +77,8 @@ class Task:
     date (None: the end of the log).
     """
 
-    source: Source
     offer: OfferConfig
+    source: Source | None = None
     log: str | None = None
     pseudonym: str | None = None
     horizon: int = 14
@@ -97,23 +98,30 @@ class Task:
         if self.log is not None:
             return EventLog.open(self.log)
         folder = Path(self.default_log)
-        if (folder / "origin.json").is_file() and (folder / "origin.json").read_text() == origin(self.source):
+        if (folder / "origin.json").is_file() and (folder / "origin.json").read_text() == origin(self.tables):
             return EventLog.open(folder)
         return self.prepare(folder)
 
     def prepare(self, out: str | Path) -> EventLog:
         """Reads the source and leaves its log at `out`, with a note of what it was made from."""
-        return prepare(self.source, out, {"origin.json": origin(self.source)}, self.key)
+        return prepare(self.tables, out, {"origin.json": origin(self.tables)}, self.key)
 
     def check(self) -> EventLog:
         """The log that `prepare` would leave, in memory."""
         with readable():
-            tables = protected(self.source.load(), self.log or self.default_log, self.key)
+            tables = protected(self.tables.load(), self.log or self.default_log, self.key)
         return build_log(tables)
 
     def append(self, out: str | Path) -> EventLog:
         """Adds the source's events, all later ones, to the log at `out`."""
-        return append(self.source, out, self.key)
+        return append(self.tables, out, self.key)
+
+    @property
+    def tables(self) -> Source:
+        """The source of raw tables; ConfigurationError where none was named."""
+        if self.source is None:
+            raise ConfigurationError("no data was named; give data.log=<folder of an event log>, or data/source=<kind>")
+        return self.source
 
     @property
     def key(self) -> bytes | None:
@@ -123,8 +131,8 @@ class Task:
     @property
     def default_log(self) -> str:
         """`data/<source>`, with a digest of the source's settings where they are not its defaults."""
-        name = type(self.source).__module__.rsplit(".", 1)[-1]
-        settings = _settings(self.source, changed_only=True)
+        name = type(self.tables).__module__.rsplit(".", 1)[-1]
+        settings = _settings(self.tables, changed_only=True)
         return f"data/{name}" + (f"-{_digest(settings)}" if settings else "")
 
     def end_day(self, log: EventLog) -> int:
@@ -164,6 +172,14 @@ class Task:
             raise ConfigurationError(f"nobody bought anything before {cutoff}; give a later cutoff")
         market_stats = MarketStatsBuilder(past, offers, self.horizon, self.market_stats).at(cutoff)
         return CutoffData(Features(past, offers, vocabulary, self.feature), market_stats, customer)
+
+
+def resolved(data: Mapping[str, Any], task: Task, log: EventLog) -> dict[str, Any]:
+    """The settings of a task, with the offer column that its default takes from the log written out."""
+    offer = data["offer"]
+    if isinstance(task.offer, ColumnOffers) and offer.get("column") is None:
+        offer = {**offer, "column": task.offer.column_of(log.items)}
+    return {**data, "offer": offer}
 
 
 def origin(source: Source) -> str:

@@ -6,7 +6,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from propensity.data.cutoff import Cutoff, TrainingCutoffs, cutoff_of, labelled
+from propensity.data.cutoff import Cutoff, TrainingCutoffs, cutoff_of, labelled, last_windows
+from propensity.data.event_log import to_date
 from propensity.errors import ConfigurationError
 from random_log import START, random_log
 
@@ -66,3 +67,18 @@ def test_training_needs_complete_labels_and_enough_history() -> None:
 def test_a_split_that_makes_no_send_dates_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"data.split.{name}=0 makes no send dates; give 1 or more"):
         TrainingCutoffs(**{name: 0})
+
+
+def test_the_last_windows_end_with_the_log_and_lie_a_horizon_apart() -> None:
+    log = LOG
+    windows = last_windows(log, 7)
+    assert windows == [to_date(log.last_day + 1 - 7 * k).isoformat() for k in (3, 2, 1)]
+    assert [str(labelled(log, cutoff_of(log, day, 7))) for day in windows] == windows
+    assert last_windows(log, 7, after=windows[1]) == windows[1:]
+
+
+def test_without_a_window_left_the_end_to_train_with_is_named() -> None:
+    log = LOG
+    end = to_date(log.last_day + 1)
+    with pytest.raises(ConfigurationError, match="no label window of 7 days .* the log .*; train with data.end="):
+        last_windows(log, 7, after=end.isoformat())

@@ -137,7 +137,7 @@ def test_a_file_of_another_log_is_a_data_error(saved: Path, tmp_path: Path, name
 
 
 def test_a_log_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"no event log at .*nowhere; make one with scripts/prepare.py out=.*"):
+    with pytest.raises(ConfigurationError, match=r"no event log at .*nowhere; make one with propensity prepare out=.*"):
         EventLog.open(tmp_path / "nowhere")
 
 
@@ -156,7 +156,9 @@ def test_a_failing_save_leaves_the_old_log_whole(tmp_path: Path, monkeypatch: py
 
     with monkeypatch.context() as patch, pytest.raises(ConfigurationError, match="no space left to write .*log; free"):
         patch.setattr(module, name, failing)
-        patch.setattr("propensity.atomic.exchanged", lambda a, b: False)  # of a system that cannot do it in one step
+        patch.setattr(
+            "propensity.atomic.exchange_folders", lambda a, b: False
+        )  # of a system that cannot do it in one step
         random_log(1).save(tmp_path / "log")
     assert_same(EventLog.open(tmp_path / "log"), old)
     assert [path.name for path in tmp_path.iterdir()] == ["log"]

@@ -94,7 +94,7 @@ def test_a_file_that_is_no_table_of_shares_is_refused(known: DecisionContext, tm
     with pytest.raises(DataError, match="holds a customer and channel twice at 2024-03-05"):
         load_shares(path, "2024-03-05", who)
     few.frame().drop("share").write_parquet(path)
-    with pytest.raises(DataError, match="has no column share; shares of channels hold cutoff, customer_id"):
+    with pytest.raises(DataError, match="has no column share; a table of channel shares has cutoff, customer_id"):
         load_shares(path, "2024-03-05", who)
     path.write_text("not Parquet")
     with pytest.raises(DataError, match="cannot be read as Parquet"):

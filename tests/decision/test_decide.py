@@ -161,7 +161,7 @@ def test_a_configuration_that_is_not_ours_is_not_called(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     for target in ("os.system", "propensity.data.event_log.whole_folder", "propensity.data.nowhere.Nothing"):
         config.write_text(f"data:\n  _target_: {target}\n")
-        with pytest.raises(IntegrityError, match=f"asks for {target}, which is not ours to call"):
+        with pytest.raises(IntegrityError, match=f"asks for {target}, which (is not ours to call|does not exist)"):
             purchase_history_of(config, None, "2024-03-04", lambda _: None)
     config.write_text("nothing: here\n")
     with pytest.raises(DataError, match="is no configuration of a run"):

@@ -184,6 +184,6 @@ def test_what_a_gate_cannot_ask_is_said(judged: Path, composed: Compose, tmp_pat
         through(composed, judged, "checks=[beats_baseline]", "metric=luck")
     run = copied(judged, tmp_path)
     (run / "metrics.json").unlink()
-    with pytest.raises(ConfigurationError, match="was not judged; run scripts/evaluate.py run="):
+    with pytest.raises(ConfigurationError, match="was not judged; run propensity evaluate run="):
         through(composed, run, "checks=[beats_baseline]")
     assert through(composed, run, "checks=[finite]")["finite"].passed, "what needs no judgement passes without one"

@@ -123,5 +123,5 @@ def test_another_device_may_differ_by_the_tolerance_and_needs_a_judgement(
     assert again(composed, run).differences == []
     assert [each.what for each in again(composed, run, "tolerance=0.0005").differences] == ["metric mean/all/auc/value"]
     (run / "metrics.json").unlink()
-    with pytest.raises(ConfigurationError, match="was not judged; run scripts/evaluate.py"):
+    with pytest.raises(ConfigurationError, match="was not judged; run propensity evaluate"):
         again(composed, run)

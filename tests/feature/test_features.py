@@ -42,7 +42,7 @@ class Delivered:
 
 def task(tables: Tables, offer: OfferConfig = BY_CATEGORY, end: str | None = None) -> Task:
     return Task(
-        Delivered(tables), offer, end=end, split=TrainingCutoffs(step=14, count=3), weight=HalfLife(rhythm=10.0),
+        offer, Delivered(tables), end=end, split=TrainingCutoffs(step=14, count=3), weight=HalfLife(rhythm=10.0),
         feature=RULE, market_stats=MarketStatsConfig(references=3, sample=40),
     )  # fmt: skip
 

@@ -15,13 +15,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from propensity.atomic import clear_away, exchanged, only_writer, whole_folder
+from propensity.atomic import exchange_folders, only_writer, remove_drafts, whole_folder
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 
 PROGRAM = """
 import sys
-from propensity.config import leave
+from propensity.command import leave
 from propensity.ingest.build import prepare
 from propensity.ingest.source.table import Table
 from propensity.errors import PropensityError
@@ -90,29 +90,27 @@ def test_a_log_is_old_or_new_at_fifty_moments_of_death(tmp_path: Path) -> None:
     assert old in seen
 
 
-def test_the_next_run_clears_a_draft_away_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_next_run_removes_a_draft_and_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / ".log.draft.abc").mkdir()
     (tmp_path / ".log.draft.abc/day.npy").write_bytes(b"half")
     with whole_folder(tmp_path / "log") as draft:
         (draft / "new").write_text("new")
-    assert "found the draft of a run to" in capsys.readouterr().err
+    assert "an interrupted run left an incomplete draft of" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
-def test_a_result_that_was_moved_aside_comes_back(tmp_path: Path) -> None:
+def test_a_result_that_was_moved_aside_is_restored(tmp_path: Path) -> None:
     (tmp_path / ".log.old.abc/former").mkdir(parents=True)
     (tmp_path / ".log.old.abc/former/old").write_text("old")
-    assert clear_away(tmp_path / "log") == [
-        f"found {tmp_path / 'log'} moved aside by a run that was cut off; it is back"
-    ]
+    assert remove_drafts(tmp_path / "log") == [f"an interrupted run had moved {tmp_path / 'log'} aside; it is restored"]
     assert (tmp_path / "log/old").read_text() == "old" and not (tmp_path / ".log.old.abc").exists()
 
 
-def test_two_folders_change_places_at_once(tmp_path: Path) -> None:
+def test_two_folders_are_exchanged_in_one_step(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text(name)
-    if not exchanged(tmp_path / "a", tmp_path / "b"):
+    if not exchange_folders(tmp_path / "a", tmp_path / "b"):
         pytest.skip("this file system cannot exchange two folders in one step")
     assert (tmp_path / "a/b").read_text() == "b" and (tmp_path / "b/a").read_text() == "a"
 
@@ -136,6 +134,6 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_log(tmp_path: Path) -> None:
     command = [sys.executable, "-c", limit + PROGRAM, str(file), str(out)]
     done = subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=600)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert f"no space left to write {out}; free some, or give another place as out" in done.stderr
+    assert f"no space left to write {out}; free some, or give another path as out" in done.stderr
     assert whole(out) == old and [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 200_000

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from propensity.config import own_cause
+from propensity.command import own_cause
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
 from propensity.model.head import PRIOR, ChannelHead

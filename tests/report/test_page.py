@@ -250,9 +250,9 @@ def test_what_is_undefined_is_a_dash_with_its_reason(metrics):
 
 def test_the_command_that_makes_it_again_is_named(metrics):
     text = Reader(page(metrics)).text
-    assert "python scripts/reproduce.py run=runs/<b>demo</b> trains once more" in text
+    assert "propensity reproduce run=runs/<b>demo</b> trains once more" in text
     rolled = metrics | {"run": {key: value for key, value in RUN.items() if key != "end"}}
-    assert "python scripts/backtest.py out=runs/<b>demo</b> ... , with the settings below" in Reader(page(rolled)).text
+    assert "propensity backtest out=runs/<b>demo</b> ... , with the settings below" in Reader(page(rolled)).text
 
 
 def test_a_short_account_of_the_run_is_enough(metrics):

@@ -9,7 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from conftest import QUICK, SMALL
-from propensity.config import conf_folder, typed
+from propensity.command import typed
+from propensity.config import conf_folder
 from propensity.data.event_log import to_date
 
 

@@ -16,9 +16,10 @@ from fastapi import FastAPI
 from hypothesis import given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from propensity.config import ServeConfig
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.serving.app import BODY, OverloadError, Queue, Serve, application, main
+from propensity.serving.app import BODY, OverloadError, Queue, application, serve
 from propensity.serving.bundle import open_bundle
 from propensity.serving.online import OnlineScorer, ScoringRequest
 from propensity.serving.schema import ScoreAnswer, ScoreRequest
@@ -230,15 +231,9 @@ def test_made_up_requests_never_break_the_contract(desk: OnlineScorer) -> None:
     assert set(tried) == {"/score", "/health", "/model"}
 
 
-def test_the_command_line_says_what_it_wants(exported: Exported, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ConfigurationError, match="no setting 'bundel'; the service has bundle, digest, host"):
-        Serve.of(["bundel=x"])
-    with pytest.raises(ConfigurationError, match="bundle not given; add bundle="):
-        Serve.of(["port=80"])
-    with pytest.raises(ConfigurationError, match="port=x is not a number; give one such as port=8000"):
-        Serve.of(["bundle=b", "port=x"])
-    assert main(["bundle=nowhere"]) == 2
-    assert "no bundle at nowhere" in capsys.readouterr().err
-    assert main([f"bundle={exported.bundle}", "digest=0"]) == IntegrityError.exit_code
-    assert "this is another bundle" in capsys.readouterr().err
+def test_a_service_is_refused_a_bundle_that_is_not_there_or_another_one(exported: Exported) -> None:
+    with pytest.raises(ConfigurationError, match="no bundle at nowhere"):
+        serve(ServeConfig(bundle="nowhere"))
+    with pytest.raises(IntegrityError, match="this is another bundle"):
+        serve(ServeConfig(bundle=str(exported.bundle), digest="0"))
     assert json.loads((exported.bundle / "manifest.json").read_text())["format"] == 2

@@ -162,7 +162,7 @@ def test_a_foreign_target_is_never_called(bundle: Path) -> None:
 
 
 def test_no_bundle_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no bundle at .*; make one with scripts/export.py"):
+    with pytest.raises(ConfigurationError, match="no bundle at .*; make one with propensity export"):
         open_bundle(tmp_path / "none")
     (tmp_path / "model.onnx").write_text("cut short")
     with pytest.raises(IntegrityError, match="manifest.json is missing"):

@@ -19,8 +19,9 @@ from torch.optim.lr_scheduler import OneCycleLR
 from conftest import QUICK, SMALL
 from propensity.config import conf_folder
 from propensity.errors import ConfigurationError
+from propensity.training.curve import SUMMARY
 from propensity.training.module import complete
-from propensity.training.run import SUMMARY, train
+from propensity.training.run import train
 from propensity.training.settings import FILLED, check_settings
 
 Compose = Callable[..., Any]

@@ -19,11 +19,12 @@ from propensity.evaluation.evaluate import labels
 from propensity.metric.evaluation import evaluate
 from propensity.metric.labels import Prediction
 from propensity.training.checkpoint import load_trained
-from propensity.training.curve import load_curves
+from propensity.training.curve import SUMMARY, load_curves
 from propensity.training.fit import CHECKPOINTS
+from propensity.training.metric import NAMES
 from propensity.training.predict import predict
-from propensity.training.run import SUMMARY, train
-from propensity.training.validation import NAMES, validation_set, windows
+from propensity.training.run import train
+from propensity.training.validation import validation_set, windows
 
 Compose = Callable[..., Any]
 EPOCHS = ("trainer.max_steps=-1", "trainer.limit_train_batches=3", "training.pairs_per_batch=512")
@@ -151,6 +152,17 @@ def test_a_training_stops_once_its_metric_stops_getting_better(
     patience = ("callbacks.early_stopping.patience=1", "callbacks.early_stopping.min_delta=1.0")
     summary = run(composed, small_world, tmp_path, *stop, *patience, "training.validation=1", "trainer.max_epochs=9")
     assert summary["epochs"] == 2 and summary["steps"] == 6
+
+
+def test_a_training_that_stops_within_an_epoch_is_validated_at_its_end(
+    small_world: dict[str, Any], composed: Compose, tmp_path: Path
+) -> None:
+    more = ("training.validation=1", "trainer.max_epochs=9", "trainer.max_steps=4", "training.ema_decay=0.5")
+    found = run(composed, small_world, tmp_path, *more)
+    curve = load_curves(tmp_path)["val/auc"]
+    assert found["steps"] == 4 and len(curve.value) == 2
+    assert found["metrics"]["val/auc"] == pytest.approx(curve.value[-1], abs=1e-6)
+    assert curve.value[0] != curve.value[1]
 
 
 def test_a_monitored_metric_that_is_undefined_is_said(

@@ -31,7 +31,7 @@ def rows_of(inputs: Any) -> np.ndarray:
     return np.concatenate([inputs.pair, customer, context], axis=2).reshape(b * m, -1)
 
 
-def column_names(training_set: TrainingSet) -> list[str]:
+def column_names(training_set: TrainingSet | CutoffData) -> list[str]:
     """Names of the columns of `rows_of`; the block leads each, since windows recur."""
     rule = training_set.features.rule
     blocks = {"pair": rule.pair, "customer": rule.customer, "context": CONTEXT}

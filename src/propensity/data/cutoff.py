@@ -60,6 +60,32 @@ def labelled(log: EventLog, cutoff: Cutoff) -> Cutoff:
     return cutoff
 
 
+def last_windows(log: EventLog, horizon: int, after: str | None = None, count: int = 3) -> list[str]:
+    """The last cutoffs whose label windows have closed, a horizon apart, as ISO dates, oldest first.
+
+    Parameters
+    ----------
+    horizon : days of a label window.
+    after : ISO date before which no cutoff lies, such as the end of the training labels; None: the log's first day.
+    count : how many at most.
+
+    Raises
+    ------
+    ConfigurationError
+        If no label window fits between `after` and the end of the log.
+    """
+    earliest = log.first_day + 1 if after is None else max(to_day(after), log.first_day + 1)
+    last = log.last_day + 1 - horizon
+    days = [last - horizon * k for k in range(count) if last - horizon * k >= earliest]
+    if not days:
+        raise ConfigurationError(
+            f"no label window of {horizon} days lies between {to_date(earliest)} and the end of the log "
+            f"({to_date(log.last_day)}); train with data.end={to_date(log.last_day + 1 - count * horizon)} to keep "
+            f"{count} windows for the evaluation"
+        )
+    return [to_date(day).isoformat() for day in reversed(days)]
+
+
 @dataclass
 class TrainingCutoffs:
     """Which past send dates become training examples: every `step` days, counted back from the last label window.

@@ -82,6 +82,16 @@ class EventLog:
     def __len__(self) -> int:
         return self.offsets.size - 1
 
+    def __repr__(self) -> str:
+        customers, items, events = f"{len(self):,}", f"{self.items.height:,}", f"{self.day.size:,}"
+        days = f"{to_date(self.first_day)} to {to_date(self.last_day)}"
+        return f"EventLog({customers} customers, {items} items, {events} events, purchases from {days})"
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that the log is mapped from; None for a log in memory."""
+        return Path(self.day.filename).parent if isinstance(self.day, np.memmap) and self.day.filename else None
+
     @property
     def first_day(self) -> int:
         """Day of the first purchase; contacts may be older."""
@@ -148,7 +158,7 @@ class EventLog:
         """Memory-maps a log; ConfigurationError if there is none, DataError if it is damaged."""
         folder = Path(folder)
         if not (folder / "meta.json").is_file():
-            raise ConfigurationError(f"no event log at {folder}; make one with scripts/prepare.py out={folder}")
+            raise ConfigurationError(f"no event log at {folder}; make one with propensity prepare out={folder}")
         try:
             meta = json.loads((folder / "meta.json").read_text())
             if meta["format"] != FORMAT:

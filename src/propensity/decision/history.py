@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from propensity.data.event_log import EventLog, to_day
 from propensity.data.offer import OfferConfig, Offers, offers_before
-from propensity.errors import DataError, IntegrityError
+from propensity.errors import DataError
 from propensity.kernel.customer import customer_columns, customer_windows
 from propensity.kernel.pair import pair_columns, pair_windows
+from propensity.trust import DATA, check_targets
 
 BLOCK = 4096  # customers whose pairs are held at a time
 WINDOWS, HALF_LIVES = (28, 91, 182, 364), (30,)
-HOME = ("propensity.task.", "propensity.data.", "propensity.feature.", "propensity.ingest.")
 
 
 @dataclass(frozen=True)
@@ -83,33 +83,14 @@ def purchase_history_of(
         say(f"no {config}: what was bought before is unknown")
         return None
     try:
-        settings: Any = OmegaConf.to_container(OmegaConf.load(config), resolve=True)
+        settings: Any = OmegaConf.to_container(OmegaConf.load(config), resolve=False)
         data = settings["data"]
     except (OmegaConfBaseException, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{config} is no configuration of a run ({type(error).__name__}); train again") from None
-    for target in targets(data):
-        if not ours(target):
-            raise IntegrityError(f"{config} asks for {target}, which is not ours to call; train again")
+    check_targets(data, config, DATA)
     task = instantiate(data, _convert_="all")
     folder = log or task.log or task.default_log
     if log is None and not (Path(folder) / "meta.json").is_file():
         say(f"no event log at {folder}: what was bought before is unknown; give log=<folder>")
         return None
     return PurchaseHistory(EventLog.open(folder), task.offer, to_day(cutoff), task.horizon)
-
-
-def targets(config: Any) -> Iterator[str]:
-    """Every `_target_` in nested containers."""
-    if isinstance(config, dict):
-        yield from (str(value) for key, value in config.items() if key == "_target_")
-    for value in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
-        yield from targets(value)
-
-
-def ours(target: str) -> bool:
-    """Whether a target is a class of the data layer itself, and not something that a module of it imports."""
-    try:
-        found = get_object(target) if target.startswith(HOME) else None
-    except (ImportError, AttributeError, ValueError):
-        return False
-    return isinstance(found, type) and f"{found.__module__}.".startswith(HOME)

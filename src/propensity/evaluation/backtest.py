@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
 from propensity.config import BacktestConfig, TrainConfig, training_config
-from propensity.data.cutoff import cutoff_of
+from propensity.data.cutoff import cutoff_of, last_windows
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.evaluation.evaluate import NETWORK, Answers, Case, Say, baseline_scores, chosen, judge, judged, labels
@@ -61,11 +61,11 @@ def backtest(cfg: BacktestConfig, say: Say) -> dict[str, Any]:
 
 
 def send_dates(cfg: BacktestConfig, log: EventLog) -> list[str]:
-    """`cfg.cutoffs`, or `cfg.folds` dates `cfg.step` days apart, the last as late as its labels allow."""
-    if cfg.folds is None and cfg.cutoffs is not None:
-        return list(cfg.cutoffs)
-    if cfg.folds is None or cfg.cutoffs is not None:
+    """`cfg.cutoffs`, or `cfg.folds` dates `cfg.step` days apart, or the last label windows of the log."""
+    if cfg.folds is not None and cfg.cutoffs is not None:
         raise ConfigurationError("give cutoffs=[YYYY-MM-DD,...], or folds=<number> with step=<days>, and not both")
+    if cfg.folds is None:
+        return list(cfg.cutoffs) if cfg.cutoffs is not None else last_windows(log, cfg.data["horizon"])
     if cfg.folds < 1 or cfg.step < 1:
         raise ConfigurationError(f"folds={cfg.folds} and step={cfg.step} make no send dates; give 1 or more of each")
     last = log.last_day + 1 - cfg.data["horizon"]
@@ -108,7 +108,7 @@ def _decay(cfg: BacktestConfig, case: Case, asked: list[AgedScores], say: Say) -
         aged.setdefault(each.weeks, []).append(Prediction(each.scores.probability, each.scores.revenue))
     all_labels = [labels(case.log, cutoff_data) for cutoff_data in case.cutoffs_data]
     data = case.about["config"]["data"]
-    ground = {"source": data["source"]["_target_"], "offer": data["offer"], "horizon": data["horizon"]}
+    ground = {"source": (data["source"] or {}).get("_target_"), "offer": data["offer"], "horizon": data["horizon"]}
     about = {"data": case.log.fingerprint, "commit": case.about["commit"], **ground}
     made = lift_decay(all_labels, aged, cfg.resamples, cfg.seed) | {"about": about}
     with whole_file(case.out / "decay.json") as draft:

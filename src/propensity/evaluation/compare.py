@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
 from propensity.config import CompareConfig, TrainConfig
-from propensity.data.cutoff import cutoff_of
+from propensity.data.cutoff import cutoff_of, last_windows
 from propensity.errors import ConfigurationError
 from propensity.evaluation.backtest import closed_by
 from propensity.evaluation.evaluate import Say, judged, labels
@@ -36,7 +36,9 @@ def compare(cfg: CompareConfig, variant: Variant, say: Say) -> dict[str, Any]:
     if len(cfg.variants) < 2:
         raise ConfigurationError(f"{len(cfg.variants)} variant makes no comparison; give variants two or more")
     log = instantiate(cfg.data, _convert_="all").open()
-    days = judged(cfg.cutoffs, log, cfg.data["horizon"])
+    horizon = cfg.data["horizon"]
+    cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon)
+    days = judged(cutoffs, log, horizon)
     answers: dict[str, list[Prediction]] = {name: [] for name in cfg.variants}
     all_labels: list[Labels] = []
     for day in days:
@@ -50,7 +52,7 @@ def compare(cfg: CompareConfig, variant: Variant, say: Say) -> dict[str, Any]:
     first = next(iter(cfg.variants))
     metrics = evaluate(all_labels, answers, reference=first, resamples=cfg.resamples, seed=cfg.seed, progress=say)
     about = {"config": asdict(cfg), "cutoffs": days, "data": log.fingerprint}
-    metrics["run"] = about | {"horizon": cfg.data["horizon"], "rows": log.meta["rows"]}
+    metrics["run"] = about | {"horizon": horizon, "rows": log.meta["rows"]}
     with whole_file(Path(cfg.out) / "metrics.json") as draft:
         draft.write_text(json.dumps(metrics, indent=1))
     return metrics

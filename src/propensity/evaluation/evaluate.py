@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,10 @@ from propensity.atomic import whole_file
 from propensity.baseline import Baseline
 from propensity.baseline.heuristic import segment, six_month_rule
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
-from propensity.data.cutoff import cutoff_of, labelled
+from propensity.data.cutoff import cutoff_of, labelled, last_windows
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.errors import ConfigurationError, DataError
+from propensity.errors import ConfigurationError
+from propensity.evaluation.predictor import predicted
 from propensity.feature.features import Features
 from propensity.feature.market_stats import CONTEXT
 from propensity.metric.evaluation import evaluate as compare
@@ -26,7 +28,7 @@ from propensity.metric.heuristic import compare_heuristics
 from propensity.metric.interval import resample_weights
 from propensity.metric.labels import Labels, Prediction
 from propensity.metric.slice import partition, slices
-from propensity.scores import SHARES_FILE, Scores, aligned, load_scores, save_scores, save_shares
+from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
 from propensity.task import CutoffData, TrainingSet
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.predict import predict_both
@@ -49,7 +51,7 @@ class Case(NamedTuple):
     out: Path
 
 
-def evaluate_run(cfg: EvaluateConfig, say: Say) -> dict[str, Any]:
+def evaluate_run(cfg: EvaluateConfig, say: Say, models: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Judges `cfg.run` at `cfg.cutoffs` against the incumbents, which are fitted on the run's own training dates.
 
     Leaves metrics.json, scores.parquet, a Parquet file per incumbent, customers.parquet and, where the network learned
@@ -61,22 +63,28 @@ def evaluate_run(cfg: EvaluateConfig, say: Say) -> dict[str, Any]:
         say(
             f"the event log is not the one the run was trained on ({log.fingerprint} now, {trained.about['data']} then)"
         )
-    cutoffs_data = [cutoff_data_of(trained, log, day) for day in judged(cfg.cutoffs, log, trained.task.horizon)]
+    horizon = trained.task.horizon
+    cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon, trained.about["last_label"])
+    cutoffs_data = [cutoff_data_of(trained, log, day) for day in judged(cutoffs, log, horizon)]
     for cutoff_data in cutoffs_data:
-        if cutoff_data.market_stats.cutoff.day < to_day(trained.about["end"]):
+        if cutoff_data.market_stats.cutoff.day < to_day(trained.about["last_label"]):
             cutoff = cutoff_data.market_stats.cutoff
             say(f"cutoff {cutoff} lies before the last training label: its figures are in-sample")
     asked = [predict_both(trained.model, cutoff_data, NETWORK) for cutoff_data in cutoffs_data]
     answers = {NETWORK: [scores for scores, _ in asked]}
     baselines = chosen(cfg)
+
+    @cache
+    def training_set() -> TrainingSet:
+        say("preparing the training cutoffs of the baselines")
+        return replace(trained.task, end=trained.about["end"]).training_set(log)  # the log may have grown since
+
     if baselines:
-        say("preparing the incumbents' training dates")
-        dated = replace(trained.task, end=trained.about["end"])  # the log may have grown since
-        answers |= baseline_scores(baselines, dated.training_set(log), cutoffs_data, cfg.seed, say)
-    for name, path in (cfg.also or {}).items():
+        answers |= baseline_scores(baselines, training_set(), cutoffs_data, cfg.seed, say)
+    for name, model in {**(cfg.also or {}), **(models or {})}.items():
         if name in (*answers, *RESERVED):
             raise ConfigurationError(f"also.{name} takes the name of another file of the run; give another")
-        answers[name] = foreign(load_scores(path, name), cutoffs_data)
+        answers[name] = predicted(name, model, training_set, cutoffs_data, cfg.seed)
     curve = stored_decay(cfg.decay, trained.about["config"]["data"])
     case = Case(log, cutoffs_data, answers, trained.about, Path(cfg.run))
     metrics = judge(case, cfg, say, {"decay": curve} if curve else {})
@@ -95,24 +103,8 @@ def stored_decay(file: str | None, data: Mapping[str, Any]) -> dict[str, Any] | 
     if found is None:
         return None
     curve: dict[str, Any] = json.loads(found.read_text())
-    ground = {"source": data["source"]["_target_"], "offer": data["offer"], "horizon": data["horizon"]}
+    ground = {"source": (data["source"] or {}).get("_target_"), "offer": data["offer"], "horizon": data["horizon"]}
     return curve if all(curve["about"][key] == value for key, value in ground.items()) else None
-
-
-def foreign(scores: Sequence[Scores], cutoffs_data: Sequence[CutoffData]) -> list[Scores]:
-    """Scores made elsewhere, for the customers and offers of each occasion.
-
-    Raises: ConfigurationError for a date without any, DataError where none is about a pair of the occasion.
-    """
-    found = {each.cutoff: each for each in scores}
-    made = []
-    for features, market_stats, customer in cutoffs_data:
-        if (day := str(market_stats.cutoff)) not in found:
-            raise ConfigurationError(f"{scores[0].model} has no scores at {day}, only at {', '.join(found)}")
-        made.append(aligned(found[day], features.log.customer_id[customer], features.offers.name))
-        if not np.any(made[-1].given):
-            raise DataError(f"{made[-1].model} at {day} scores none of the run's pairs; use its customer and offer ids")
-    return made
 
 
 def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
@@ -158,7 +150,7 @@ def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dic
     all_labels = [labels(case.log, cutoff_data) for cutoff_data in case.cutoffs_data]
     answers, out = case.answers, case.out
     predictions = {
-        name: [Prediction(s.probability, s.revenue, s.given) for s in found] for name, found in answers.items()
+        name: [Prediction(s.probability, s.revenue, s.mask) for s in found] for name, found in answers.items()
     }
     settings = {"resamples": cfg.resamples, "seed": cfg.seed}
     metrics = compare(all_labels, predictions, reference=NETWORK, progress=say, **settings) | dict(more)

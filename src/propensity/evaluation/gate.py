@@ -125,7 +125,7 @@ def beats_baseline(candidate: Candidate) -> tuple[bool, str]:
     """The network's metric is better than the baseline's, with the whole interval of the difference."""
     cfg, metrics = candidate.cfg, candidate.metrics
     if metrics is None:
-        raise ConfigurationError(f"{cfg.run} was not judged; run scripts/evaluate.py run={cfg.run}")
+        raise ConfigurationError(f"{cfg.run} was not judged; run propensity evaluate run={cfg.run}")
     if cfg.against not in metrics["differences"]:
         found = ", ".join(metrics["differences"]) or "none"
         raise ConfigurationError(

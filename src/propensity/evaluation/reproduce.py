@@ -19,7 +19,7 @@ from propensity.evaluation.evaluate import NETWORK, cutoff_data_of, labels
 from propensity.metric.evaluation import evaluate
 from propensity.metric.labels import Prediction
 from propensity.model.offer_net import OfferNet
-from propensity.training.checkpoint import ALLOWED, FILE, TRAINER, Trained, load_trained, refuse_foreign
+from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.predict import predict
 from propensity.training.run import commit, libraries, train
 
@@ -60,7 +60,6 @@ def reproduce(cfg: ReproduceConfig, say: Say) -> Copy:
     if found:
         return Copy(found, around, 0)
     exact = about["config"]["trainer"]["accelerator"] == "cpu"
-    refuse_foreign(Path(cfg.run) / FILE, vars(_configuration(about)), (*ALLOWED, TRAINER))
     with tempfile.TemporaryDirectory(dir=cfg.run, prefix=".again.") as folder:
         again, *_ = train(_configuration(about), folder)
     if exact:
@@ -68,11 +67,11 @@ def reproduce(cfg: ReproduceConfig, say: Say) -> Copy:
     judged = Path(cfg.run) / "metrics.json"
     if not judged.is_file():
         if not exact:
-            raise ConfigurationError(f"{cfg.run} was not judged; run scripts/evaluate.py run={cfg.run} first")
+            raise ConfigurationError(f"{cfg.run} was not judged; run propensity evaluate run={cfg.run} first")
         return Copy(found, around, sum(weight.numel() for weight in again.state_dict().values()))
     then = json.loads(judged.read_text())
     if "evaluation" not in then["run"]:
-        raise ConfigurationError(f"{judged} does not say how it was made; run scripts/evaluate.py run={cfg.run} again")
+        raise ConfigurationError(f"{judged} does not say how it was made; run propensity evaluate run={cfg.run} again")
     now = _metrics(trained, log, again, then)
     pairs = list(_numbers(then["models"][NETWORK], now))
     tolerance = 0.0 if exact else cfg.tolerance

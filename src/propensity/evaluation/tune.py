@@ -1,4 +1,4 @@
-"""A search over settings and parts: Optuna proposes, Hydra composes, the last label window decides."""
+"""A search over settings and parts: Optuna proposes, Hydra composes, validation windows decide."""
 
 from __future__ import annotations
 
@@ -6,35 +6,30 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.utils import instantiate
-
 from propensity.config import TrainConfig, TuneConfig
-from propensity.data.cutoff import Cutoff
-from propensity.data.event_log import to_date
 from propensity.errors import ConfigurationError
-from propensity.evaluation.evaluate import NETWORK, Say, labels
-from propensity.metric.evaluation import evaluate as compare
-from propensity.metric.labels import Prediction
-from propensity.training.predict import predict
+from propensity.mistake import suggest
+from propensity.training.curve import final_metrics
+from propensity.training.metric import CALIBRATION, NAMES, better
 from propensity.training.run import train
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-HIGHER, LOWER = ("auc", "average_precision", "lift", "normalised_revenue_capture", "revenue_lift"), ("log_loss", "ece")
+Say = Callable[[str], None]
+SEARCHED = tuple(name for name in NAMES if name.rpartition("/")[2] not in CALIBRATION)
 OWN = ("trials", "metric", "space", "out")  # settings of the search itself, not of a trial
 
 
 def tune(cfg: TuneConfig, compose: Callable[[Sequence[str]], TrainConfig], say: Say) -> Study:
     """Runs trials until `cfg.trials` are done in `cfg.out`, and returns the study; a stopped search goes on.
 
-    Each trial trains on label windows that close one horizon before `data.end` and is judged on the last one.
+    Each trial is judged by a metric of its validation windows, which it does not train on: those that
+    `training.validation` names, or the last label window.
     """
     import optuna
 
-    if cfg.metric not in (*HIGHER, *LOWER):
-        found = ", ".join((*HIGHER, *LOWER))
-        raise ConfigurationError(f"metric={cfg.metric} cannot be searched for; give one of {found}")
+    metric = searched(cfg.metric)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out = Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -42,14 +37,14 @@ def tune(cfg: TuneConfig, compose: Callable[[Sequence[str]], TrainConfig], say: 
         storage=f"sqlite:///{out / 'study.db'}",
         study_name="propensity",
         load_if_exists=True,
-        direction="maximize" if cfg.metric in HIGHER else "minimize",
+        direction="maximize" if better("metric", metric) == "max" else "minimize",
         sampler=optuna.samplers.TPESampler(seed=cfg.seed),
     )
     while (done := len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))) < cfg.trials:
         trial = study.ask()
         overrides = [f"{key}={_propose(trial, key, choice)}" for key, choice in cfg.space.items()]
         say(f"trial {done + 1} of {cfg.trials}: {' '.join(overrides)}")
-        study.tell(trial, _judge(compose(overrides), cfg.metric, out / "trials" / str(trial.number)))
+        study.tell(trial, _judge(compose(overrides), metric, out / "trials" / str(trial.number)))
     return study
 
 
@@ -63,21 +58,23 @@ def _propose(trial: Trial, key: str, choice: Mapping[str, Any]) -> Any:
     return trial.suggest_float(key, low, high, log=log)
 
 
+def searched(name: str) -> str:
+    """A metric of validation by its name, with or without `val/`.
+
+    >>> searched("auc"), searched("val/never_bought/auc")
+    ('val/auc', 'val/never_bought/auc')
+    """
+    for metric in (name, f"val/{name}"):
+        if metric in SEARCHED:
+            return metric
+    raise ConfigurationError(suggest(f"metric={name} cannot be searched for", name, SEARCHED))
+
+
 def _judge(config: TrainConfig, metric: str, out: Path) -> float:
-    task = instantiate(config.data, _convert_="all")
-    log = task.open()
-    judged = Cutoff(task.end_day(log) - task.horizon, task.horizon)
-    config.data["end"] = to_date(judged.day).isoformat()
-    model, task, training_set, log = train(config, out)
-    cutoff_data = task.cutoff_data(log, judged, training_set.vocabulary)
-    scores = predict(model, cutoff_data, NETWORK)
-    report = compare(
-        [labels(log, cutoff_data)],
-        {NETWORK: [Prediction(scores.probability, scores.revenue)]},
-        reference=NETWORK,
-        resamples=0,
-    )
-    value = report["models"][NETWORK]["mean"]["all"][metric]["value"]
-    if value is None:
-        raise ConfigurationError(f"{metric} is undefined at {judged}: too few buyers; give a longer data.horizon")
-    return float(value)
+    if not config.training.get("validation"):
+        config.training["validation"] = 1
+    train(config, out)
+    values = final_metrics(out)
+    if metric not in values:
+        raise ConfigurationError(f"{metric} is undefined, for want of buyers; give a longer data.horizon")
+    return values[metric]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.atomic import full, whole_folder
+from propensity.atomic import is_disk_full, whole_folder
 from propensity.data.column_store import ColumnFiles, replace_codes
 from propensity.data.event_log import COLUMNS, EventLog, fingerprint, refuse_other
 from propensity.errors import DataError
@@ -97,7 +97,7 @@ def readable() -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        if full(error):
+        if is_disk_full(error):
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise DataError(f"the raw tables cannot be read ({reason}); deliver them again") from None

@@ -116,12 +116,12 @@ def again(run: Mapping[str, Any]) -> str:
     """The command that makes a run once more and compares, or a backtest anew; nothing where its folder is not known.
 
     >>> again({"config": {"out": "runs/demo"}, "end": "2017-10-16"})
-    'python scripts/reproduce.py run=runs/demo'
+    'propensity reproduce run=runs/demo'
     """
     out = (run.get("config") or {}).get("out")
     if not out:
         return ""
-    return f"python scripts/reproduce.py run={out}" if run.get("end") else f"python scripts/backtest.py out={out} ..."
+    return f"propensity reproduce run={out}" if run.get("end") else f"propensity backtest out={out} ..."
 
 
 def settings(config: Any, prefix: str = "") -> Iterator[str]:

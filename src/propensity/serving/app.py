@@ -1,4 +1,4 @@
-"""The service: `python -m propensity.serving.app bundle=bundle`, with log=, host=, port=, most= if wanted.
+"""The service: `propensity serve bundle=bundle`.
 
 Requests that wait together are scored together; once `most` are waiting, further ones are turned away with 429.
 """
@@ -10,15 +10,15 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
+from propensity.config import ServeConfig
 from propensity.data.event_log import to_date
-from propensity.errors import ConfigurationError, PropensityError
+from propensity.errors import PropensityError
 from propensity.serving.bundle import open_bundle
 from propensity.serving.online import OnlineScorer, ScoringRequest
 from propensity.serving.schema import ErrorBody, Health, ModelCard, ScoreAnswer, ScoreRequest
@@ -140,45 +140,10 @@ def problem(status: int, sentence: str, headers: dict[str, str] | None = None) -
     return JSONResponse(ErrorBody(error=sentence).model_dump(), status, headers)
 
 
-@dataclass
-class Serve:
-    """Settings of the command line, as key=value."""
-
-    bundle: str
-    log: str = ""
-    digest: str = ""
-    host: str = "127.0.0.1"
-    port: int = 8000
-    most: int = 256  # requests that may wait
-
-    @classmethod
-    def of(cls, arguments: list[str]) -> Serve:
-        """ConfigurationError for a setting that does not exist, or without a bundle."""
-        given = dict(argument.partition("=")[::2] for argument in arguments)
-        names = {field.name for field in fields(cls)}
-        if unknown := sorted(set(given) - names):
-            raise ConfigurationError(f"no setting {unknown[0]!r}; the service has {', '.join(sorted(names))}")
-        if "bundle" not in given:
-            raise ConfigurationError("bundle not given; add bundle=...")
-        for name in ("port", "most"):
-            if name in given and not given[name].isdigit():
-                raise ConfigurationError(f"{name}={given[name]} is not a number; give one such as {name}=8000")
-        return cls(**{name: int(value) if name in ("port", "most") else value for name, value in given.items()})  # type: ignore[arg-type]
-
-
-def main(arguments: list[str]) -> int:
+def serve(cfg: ServeConfig) -> None:
+    """Serves a bundle until it is interrupted; PropensityError if the bundle or the log cannot be used."""
     import uvicorn
 
-    try:
-        given = Serve.of(arguments)
-        desk = OnlineScorer(open_bundle(given.bundle, given.digest or None), given.log or None)
-    except PropensityError as error:
-        print(f"propensity: {error}", file=sys.stderr)
-        return error.exit_code
-    print(f"propensity: {len(desk.place)} offers at http://{given.host}:{given.port}/docs", file=sys.stderr)
-    uvicorn.run(application(desk, given.most), host=given.host, port=given.port, log_level="warning", access_log=False)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    desk = OnlineScorer(open_bundle(cfg.bundle, cfg.digest), cfg.log)
+    print(f"propensity: {len(desk.place)} offers at http://{cfg.host}:{cfg.port}/docs", file=sys.stderr)
+    uvicorn.run(application(desk, cfg.most), host=cfg.host, port=cfg.port, log_level="warning", access_log=False)

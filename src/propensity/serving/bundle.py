@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from propensity.data.cutoff import Cutoff, cutoff_of
@@ -25,13 +24,13 @@ from propensity.serving import fused, verify
 from propensity.serving.point_in_time import PointInTimeFeatures, nothing
 from propensity.serving.session import session
 from propensity.task import Task
+from propensity.trust import DATA, check_targets
 
 UNREADABLE: tuple[type[Exception], ...] = (
     *(ValueError, KeyError, TypeError),
     *(state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoSuchFile),
 )
 Pairs = Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]
-HOME = ("propensity.task.", "propensity.data.", "propensity.feature.", "propensity.ingest.")
 CHUNK = 1 << 24  # events whose days are looked at together
 
 
@@ -119,7 +118,7 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ConfigurationError(f"no bundle at {folder}; make one with scripts/export.py out={folder}")
+        raise ConfigurationError(f"no bundle at {folder}; make one with propensity export out={folder}")
     try:
         about = verify.manifest(folder, digest)
         config = json.loads((folder / "task.json").read_text())
@@ -130,31 +129,9 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise IntegrityError(f"the bundle at {folder} cannot be read ({reason}); export again") from None
-    for target in targets(config):
-        if not ours(target):
-            raise IntegrityError(f"{folder / 'task.json'} asks for {target}, which is not ours to call")
+    check_targets(config, folder / "task.json", DATA)
     try:
         task = instantiate(config, _convert_="all")
     except TypeError as error:
         raise DataError(f"{folder} was made for other settings than ours ({error}); export again") from None
     return Bundle(folder, about, verify.sha256(folder / verify.MANIFEST), task, vocabulary)
-
-
-def targets(config: Any) -> Iterator[str]:
-    """Every `_target_` in nested containers."""
-    if isinstance(config, dict):
-        yield from (str(value) for key, value in config.items() if key == "_target_")
-    if isinstance(config, dict | list):
-        for value in config.values() if isinstance(config, dict) else config:
-            yield from targets(value)
-
-
-def ours(target: str) -> bool:
-    """Whether a target is a class of the data layer."""
-    if not target.startswith(HOME):
-        return False
-    try:
-        found = get_object(target)
-    except (ImportError, AttributeError, ValueError):
-        return False
-    return inspect.isclass(found) and f"{found.__module__}.".startswith(HOME)

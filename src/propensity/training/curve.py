@@ -1,17 +1,17 @@
-"""Learning curves: what a CSV logger wrote during a training, and the rows that a resumed one keeps."""
+"""What a training measured of itself: learning curves, as a CSV logger wrote them, and the last metrics."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger
+from propensity.errors import ConfigurationError
 
 METRICS = "log/metrics.csv"
+SUMMARY = "training.json"  # how the fit ended, with its last metrics
 
 
 class Curve(NamedTuple):
@@ -45,20 +45,10 @@ def rows(path: Path) -> Iterator[dict[str, float]]:
                 yield {name: float(cell) for name, cell in row.items() if cell}
 
 
-class KeepCurve(Callback):
-    """A resumed training keeps the rows that CSV loggers wrote before the checkpoint it goes on from.
-
-    Parameters
-    ----------
-    loggers : of the training. Their rows are read here: a CSV logger deletes them when it is first used.
-    """
-
-    def __init__(self, loggers: Iterable[Any]) -> None:
-        written = [logger for logger in loggers if isinstance(logger, CSVLogger)]
-        self.earlier = [(logger, list(rows(Path(logger.log_dir) / "metrics.csv"))) for logger in written]
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for logger, earlier in self.earlier:
-            for row in (row for row in earlier if row["step"] < trainer.global_step):
-                values = {name: int(cell) if name == "epoch" else cell for name, cell in row.items() if name != "step"}
-                logger.log_metrics(values, step=int(row["step"]))
+def final_metrics(run: str | Path) -> dict[str, float]:
+    """The last metrics of a finished training, by name: of the weights that it kept, where it validated."""
+    path = Path(run) / SUMMARY
+    if not path.is_file():
+        raise ConfigurationError(f"no {SUMMARY} in {run}; train it again")
+    metrics: dict[str, float] = json.loads(path.read_text())["metrics"]
+    return metrics

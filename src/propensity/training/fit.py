@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,16 +15,17 @@ import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, ProgressBar, RichProgressBar
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from propensity.config import TrainConfig
 from propensity.errors import ConfigurationError
 from propensity.model.offer_net import OfferNet
-from propensity.training.curve import KeepCurve
+from propensity.training.curve import rows
 from propensity.training.data_module import PropensityDataModule
+from propensity.training.metric import better
 from propensity.training.module import Loss, PropensityModule
-from propensity.training.settings import TrainingConfig, better
+from propensity.training.settings import TrainingConfig
 from propensity.training.track import build_loggers, close, introduce
 from propensity.training.validation import ValidationMetrics
 
@@ -79,6 +80,8 @@ def fit(
                 member.compile(dynamic=True)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+            if any(each.behind(trainer.global_step) for each in validations):  # stopped between two validations
+                trainer.validate(module, datamodule=data, verbose=False)
         except MisconfigurationException as error:
             raise ConfigurationError(f"Lightning refuses the training: {error}") from error
         finally:
@@ -172,6 +175,25 @@ def final_metrics(trainer: pl.Trainer, validations: Sequence[ValidationMetrics],
     rows = [row for each in validations for row in each.history if row["step"] <= step]
     validated = {name: value for name, value in rows[-1].items() if name.startswith("val/")} if rows else {}
     return {name: values[name] for name in ("train/loss",) if name in values} | validated
+
+
+class KeepCurve(Callback):
+    """A resumed training keeps the rows that CSV loggers wrote before the checkpoint it goes on from.
+
+    Parameters
+    ----------
+    loggers : of the training. Their rows are read here: a CSV logger deletes them when it is first used.
+    """
+
+    def __init__(self, loggers: Iterable[Any]) -> None:
+        written = [logger for logger in loggers if isinstance(logger, CSVLogger)]
+        self.earlier = [(logger, list(rows(Path(logger.log_dir) / "metrics.csv"))) for logger in written]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for logger, earlier in self.earlier:
+            for row in (row for row in earlier if row["step"] < trainer.global_step):
+                values = {name: int(cell) if name == "epoch" else cell for name, cell in row.items() if name != "step"}
+                logger.log_metrics(values, step=int(row["step"]))
 
 
 class EpochLines(Callback):

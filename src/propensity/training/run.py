@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -23,15 +23,16 @@ from propensity.config import TrainConfig
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, GateError
 from propensity.model.offer_net import OfferNet
-from propensity.task import Task, TrainingSet
+from propensity.task import Task, TrainingSet, resolved
 from propensity.training.audit import record
 from propensity.training.checkpoint import FILE, load_trained, save_trained
+from propensity.training.curve import METRICS, SUMMARY
 from propensity.training.fit import CHECKPOINTS, PROGRESS, Fitted, fit
 from propensity.training.settings import TrainingConfig, check_settings
+from propensity.training.track import first_process
 from propensity.training.validation import Windows, validation_set, windows
 
-JUDGEMENTS = ("metrics.json", "report.html", "report.md", "scores.parquet", "customers.parquet")
-SUMMARY = "training.json"  # how the fit ended, with its last metrics
+JUDGEMENTS = ("metrics.json", "report.html", "report.md", "scores.parquet", "customers.parquet", "curves.svg")
 
 
 def train(
@@ -49,6 +50,7 @@ def train(
     pl.seed_everything(config.seed, verbose=False)
     task: Task = instantiate(config.data, _convert_="all")
     log = task.open()
+    config = replace(config, data=resolved(config.data, task, log))
     settings: TrainingConfig = instantiate(config.training, _convert_="all")
     chosen = windows(task, log, settings.validation)
     bar = track if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
@@ -60,7 +62,7 @@ def train(
     validation = validation_set(chosen, log, training_set.vocabulary, settings.validation_customers, config.seed)
     data = settings.data_module(training_set, task, config.seed, validation)
     model.fit_scales(data.sample())
-    with only_writer(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
+    with only_writer(folder) if first_process() else nullcontext():
         keep_record(config.out, folder, log, task.log or task.default_log, about)
         resume = unfinished(folder, about)
         fitted = fit(model, instantiate(config.loss), data, config, folder, resume)
@@ -130,6 +132,7 @@ def keep_record(out: str, folder: Path, log: EventLog, place: str, about: dict[s
 def begin(progress: Path, note: str) -> None:
     for former in (progress, progress.with_name(CHECKPOINTS)):
         shutil.rmtree(former, ignore_errors=True)
+    (progress.parent / METRICS).unlink(missing_ok=True)
     progress.mkdir(parents=True)
     (progress / "about.json").write_text(note)
 

@@ -13,11 +13,11 @@ import torch
 
 from propensity.config import TrainConfig
 from propensity.errors import ConfigurationError
-from propensity.metric.interval import LOWER_IS_BETTER
 from propensity.mistake import suggest
 from propensity.task import Task, TrainingSet
 from propensity.training.data_module import PropensityDataModule
-from propensity.training.validation import CALIBRATION, LOSS, NAMES, Validation
+from propensity.training.metric import LOSS, NAMES, better
+from propensity.training.validation import Validation
 
 GROUPS = ("optimizer", "scheduler", "callbacks", "logger")
 FILLED = {  # arguments of Trainer that a run fills in -> where to set what they hold
@@ -106,6 +106,8 @@ def check_settings(config: TrainConfig) -> None:
                 better(f"callbacks.{name}", metric)
     if config.objective is not None:
         check_metric("objective", config.objective, config)
+        if config.objective not in (*NAMES, "train/loss"):
+            raise ConfigurationError(f"objective={config.objective} is no last metric of a training; give val/log_loss")
 
 
 def installed(target: str) -> bool:
@@ -161,15 +163,3 @@ def check_metric(place: str, metric: str, config: TrainConfig) -> None:
         raise ConfigurationError(suggest(f"{place}={metric} is no metric of a training", metric, known))
     if metric.startswith("val/") and not config.training.get("validation"):
         raise ConfigurationError(f"{place}={metric} needs a validation; add training.validation=1")
-
-
-def better(place: str, metric: str) -> str:
-    """`max` where a higher value of a validation metric is better, else `min`.
-
-    >>> better("objective", "val/never_bought/auc"), better("objective", "val/log_loss")
-    ('max', 'min')
-    """
-    name = metric.rpartition("/")[2]
-    if name in CALIBRATION:
-        raise ConfigurationError(f"{place}: {metric} is best at 1, neither high nor low; give {place}.mode=min or max")
-    return "min" if name in LOWER_IS_BETTER or name in ("loss", "loss_step", "loss_epoch") else "max"

@@ -26,6 +26,11 @@ FILE = "loggers.json"  # those ids, in the run folder, by the logger's name
 EVALUATION = "evaluation.csv"
 
 
+def first_process() -> bool:
+    """Whether this is the only process of a training, or the first of several."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def build_loggers(config: TrainConfig, out: Path, resume: str | None) -> list[Logger]:
     """The loggers of the group `logger`; those of a resumed run go on with its runs at their services."""
     known = run_ids(out) if resume else {}
@@ -36,7 +41,7 @@ def introduce(config: TrainConfig, loggers: Sequence[Logger], out: Path) -> None
     """Tells the loggers the configuration, and notes in the run folder what services call the run."""
     for logger in loggers:
         logger.log_hyperparams(asdict(config))
-    if getattr(rank_zero_only, "rank", 0) == 0:
+    if first_process():
         groups = [(name, part["_target_"]) for name, part in config.logger.items() if part is not None]
         ids = {name: run_id(target, logger) for (name, target), logger in zip(groups, loggers, strict=True)}
         write_ids(out, {name: value for name, value in ids.items() if value is not None})
@@ -84,7 +89,7 @@ def write_ids(out: Path, ids: Mapping[str, str]) -> None:
 def close(loggers: Iterable[Any]) -> None:
     """Ends what would otherwise take the next run of this process for the same."""
     for logger in loggers:
-        if type(logger).__name__ == "WandbLogger" and getattr(rank_zero_only, "rank", 0) == 0:
+        if type(logger).__name__ == "WandbLogger" and first_process():
             logger.experiment.finish()
 
 

@@ -24,16 +24,8 @@ from propensity.metric.labels import Labels, Prediction
 from propensity.metric.metric_table import eval_context, metric_table
 from propensity.model.outputs import Outputs, ensemble_mean
 from propensity.task import CutoffData, Task
+from propensity.training.metric import CALIBRATION, POOLED, RANKING
 
-RANKING = ("auc", "average_precision", "lift", "normalised_revenue_capture", "revenue_lift", "log_loss")
-POOLED = ("micro_auc", "ece")  # of all pairs
-CALIBRATION = ("expected_over_observed", "expected_over_observed_revenue")
-LOSS = ("train/loss", "train/loss_step", "train/loss_epoch")
-NAMES = (
-    "val/loss",
-    *(f"val/{name}" for name in (*RANKING, *POOLED, *CALIBRATION)),
-    *(f"val/never_bought/{name}" for name in (*RANKING, *CALIBRATION)),
-)
 FRACTION = 0.1  # of the customers that lift and revenue metrics keep
 
 
@@ -131,6 +123,10 @@ class ValidationMetrics(Callback):
         self.places, self.days_bought, self.monitored = places, days_bought, monitored
         self.blocks: dict[int, list[Block]] = {}
         self.history: list[dict[str, float]] = []  # one entry per validation, with `step` and `epoch`
+
+    def behind(self, step: int) -> bool:
+        """Whether the weights after so many optimizer steps were not validated yet."""
+        return not self.history or self.history[-1]["step"] < step
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.blocks = {}

@@ -28,7 +28,7 @@ def suggest(path: str) -> str:
         raise DataError(f"{delivery.file} has no rows; there is nothing to go by")
     found = draft(rows)
     lines = [f"# a draft, from the first {rows.height:,} rows of {delivery.file}; correct it, then try check=true"]
-    lines += ["python scripts/prepare.py data/source=table out=data/mine \\", f"    data.source.events='{path}' \\"]
+    lines += ["propensity prepare data/source=table out=data/mine \\", f"    data.source.events='{path}' \\"]
     for column in EVENTS:
         name = found.get(column.name)
         if name is not None or column.absent is None:
