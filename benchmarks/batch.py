@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from benchmarks.market import PointInTimeFeatures
+from benchmarks.market import Market
 from benchmarks.race import Race, cpu_seconds, median_seconds
 from benchmarks.windows import HORIZON, cutoffs
 from propensity.data.batch import Inputs
@@ -35,7 +35,7 @@ class Scene(NamedTuple):
     customer: np.ndarray
 
 
-def scene(market: PointInTimeFeatures) -> Scene:
+def scene(market: Market) -> Scene:
     """The newest cutoff that has a whole horizon after it."""
     vocabulary = Vocabulary(market.offers.name, {"category": market.offers.name}, {}, ())
     features = Features(market.log, market.offers, vocabulary, FeatureConfig())
@@ -72,7 +72,7 @@ class Histories(Dataset[Arrays]):
         return {name: torch.from_numpy(values) for name, values in made.items()} | {"length": torch.tensor(length)}
 
 
-def collation_race(market: PointInTimeFeatures, customers: int, gate: float, aim: float) -> Race:
+def collation_race(market: Market, customers: int, gate: float, aim: float) -> Race:
     """Both make the same padded tensors of the same customers."""
     found = scene(market)
     rows = np.random.default_rng(1).choice(found.customer, min(customers, found.customer.size), replace=False)
@@ -100,7 +100,7 @@ def collation_race(market: PointInTimeFeatures, customers: int, gate: float, aim
     return race
 
 
-def bucket_race(market: PointInTimeFeatures, customers: int, gate: float, aim: float) -> Race:
+def bucket_race(market: Market, customers: int, gate: float, aim: float) -> Race:
     """Training steps of one encoder on the same customers, in batches of like length against batches of any.
 
     Batches are as large as training makes them by default; a whole date has more of them, and bounds them closer.

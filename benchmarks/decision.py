@@ -1,9 +1,9 @@
-"""The campaign planner and K-means against rivals, each in a process of its own: `python benchmarks/decision.py`.
+"""Benchmarks the campaign planner and K-means, each contender in its own process: `python benchmarks/decision.py`.
 
-Sizes double until a contender needs more than `LIMIT` CPU-seconds or `MEMORY` of its own; what stopped it is said. The
-planner also runs on plans of many shapes and seeds (instance.py). Leaves decisions.json beside this file, and rows
-under a heading of results.md, after every row; `--resume` keeps the rows that are there, each with the commit it was
-measured on, and `--smallest` runs in seconds.
+Sizes double until a contender needs more than `LIMIT` CPU-seconds or `MEMORY`; the table names the limit. The planner
+also runs on plans of many shapes and seeds (instance.py). After every row, writes decisions.json beside this file and a
+section of results.md. `--resume` keeps existing rows, each with the commit that it was measured on; `--smallest` runs
+in seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 if TYPE_CHECKING:
     import numpy as np
 
-LIMIT = 60  # CPU-seconds of one contender at one size, its data made
+LIMIT = 60  # CPU-seconds of one contender at one size, without making the data
 MEMORY = 8  # GB
 FEATURES, MOST, RESTARTS = 32, 15, 10
 MILLION = 1_000_000
@@ -55,12 +55,12 @@ def plan_ours(customers: int) -> Callable[[], dict[str, float]]:
     from benchmarks.instance import problem
     from propensity.decision.plan.planner import solve
 
-    asked = problem(customers)
+    instance = problem(customers)
     solve(problem(300))  # compiles
 
     def run() -> dict[str, float]:
-        plan = solve(asked)
-        return {"value": plan.value, "gap": plan.gap, "short": float(plan.short.sum())}
+        plan = solve(instance)
+        return {"value": plan.value, "optimality_gap": plan.optimality_gap, "short": float(plan.short.sum())}
 
     return run
 
@@ -77,11 +77,11 @@ def plan_greedy(customers: int) -> Callable[[], dict[str, float]]:
         day = np.repeat(np.arange(DAYS), np.diff(made.calendar.start))
         return Request(made, [Campaign(str(c)) for c in range(CAMPAIGNS)], day, [], 0), np.arange(size, dtype=np.uint64)
 
-    asked, order = ask(customers)
+    instance, order = ask(customers)
     greedy(*ask(300))
 
     def run() -> dict[str, float]:
-        made = greedy(asked, order)
+        made = greedy(instance, order)
         return {"value": made.value, "short": made.short}
 
     return run
@@ -93,10 +93,10 @@ def plan_flow(customers: int) -> Callable[[], dict[str, float]]:
 
     from benchmarks.instance import CAMPAIGNS, DAYS, problem
 
-    asked, scale = problem(customers), 1e6
-    net = asked.value - asked.cost
+    instance, scale = problem(customers), 1e6
+    net = instance.value - instance.cost
     row, slot = np.nonzero(np.isfinite(net))
-    day = np.repeat(np.arange(DAYS), np.diff(asked.calendar.start))
+    day = np.repeat(np.arange(DAYS), np.diff(instance.calendar.start))
     people, weeks = np.arange(customers), 2
     person, week, daily = 2 + people, 2 + customers + np.arange(customers * weeks), 2 + customers * (1 + weeks)
     campaign = daily + customers * DAYS + np.arange(CAMPAIGNS)
@@ -115,15 +115,15 @@ def plan_flow(customers: int) -> Callable[[], dict[str, float]]:
         both = np.arange(customers * DAYS)
         arcs(week[(both // DAYS) * weeks + (both % DAYS) // 7], daily + both, 1, 0)
         chosen = arcs(daily + row * DAYS + day[slot], campaign[slot], 1, -np.round(net[row, slot] * scale))
-        arcs(campaign, 1, asked.limits.least, -needed)
-        arcs(campaign, 1, asked.limits.most - asked.limits.least, 0)
+        arcs(campaign, 1, instance.limits.least, -needed)
+        arcs(campaign, 1, instance.limits.most - instance.limits.least, 0)
         arcs(0, 1, total, 0)
         flow.set_node_supply(0, total)
         flow.set_node_supply(1, -total)
         assert flow.solve() == flow.OPTIMAL
         taken = flow.flows(chosen) > 0
         load = np.bincount(slot[taken], minlength=CAMPAIGNS)
-        short = float(np.maximum(asked.limits.least - load, 0).sum())
+        short = float(np.maximum(instance.limits.least - load, 0).sum())
         return {"value": float(net[row, slot][taken].sum(dtype=np.float64)), "short": short}
 
     KINDS = (np.int32, np.int32, np.int64, np.int64)
@@ -136,13 +136,13 @@ def plan_highs(customers: int) -> Callable[[], dict[str, float]]:
 
     from benchmarks.instance import DAYS, problem
 
-    asked = problem(customers)
-    net = asked.value - asked.cost
+    instance = problem(customers)
+    net = instance.value - instance.cost
     row, slot = np.nonzero(np.isfinite(net))
-    day = np.repeat(np.arange(DAYS), np.diff(asked.calendar.start))[slot]
+    day = np.repeat(np.arange(DAYS), np.diff(instance.calendar.start))[slot]
     rules = (row * DAYS + day, customers * DAYS + row * 2 + day // 7, customers * (DAYS + 2) + slot)
-    limits = [np.ones(customers * DAYS), np.full(customers * 2, 3.0), asked.limits.most]
-    least = [np.full(customers * (DAYS + 2), -np.inf), asked.limits.least]
+    limits = [np.ones(customers * DAYS), np.full(customers * 2, 3.0), instance.limits.most]
+    least = [np.full(customers * (DAYS + 2), -np.inf), instance.limits.least]
 
     def run() -> dict[str, float]:
         model = highspy.HighsLp()
@@ -167,7 +167,7 @@ def plan_highs(customers: int) -> Callable[[], dict[str, float]]:
 
 
 def rows(customers: int) -> np.ndarray:
-    """Overlapping clouds of customers: (N, FEATURES) float32."""
+    """Overlapping Gaussian clusters of customers: (N, FEATURES) float32."""
     import numpy as np
 
     random = np.random.default_rng(2)
@@ -213,31 +213,31 @@ def shape_ours(shape: str, customers: int, seed: int) -> Callable[[], dict[str, 
     from benchmarks.instance import problem
     from propensity.decision.plan.planner import solve
 
-    asked = problem(customers, shape, seed)
+    instance = problem(customers, shape, seed)
     solve(problem(300))  # compiles
 
     def run() -> dict[str, float]:
-        plan = solve(asked)
-        return {"value": plan.value, "gap": plan.gap, "short": float(plan.short.sum())}
+        plan = solve(instance)
+        return {"value": plan.value, "optimality_gap": plan.optimality_gap, "short": float(plan.short.sum())}
 
     return run
 
 
 def one(task: str, name: str, customers: int, seed: int) -> None:
-    """One contender, once, in this process: prints what came of it as JSON. Making the data does not count."""
+    """Runs one contender once in this process and prints its result as JSON; making the data is not measured."""
     run = shape_ours(name, customers, seed) if task == "shape" else CONTENDERS[task][name](customers)
     spent = resource.getrusage(resource.RUSAGE_SELF)
     used = int(spent.ru_utime + spent.ru_stime)
     resource.setrlimit(resource.RLIMIT_CPU, (used + LIMIT, used + LIMIT))
     start = time.process_time()
-    found = run()
+    result = run()
     cpu = time.process_time() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"cpu_s": cpu, "peak_gb": memory} | found))
+    print(json.dumps({"cpu_s": cpu, "peak_gb": memory} | result))
 
 
 def measured(task: str, name: str, customers: int, seed: int) -> dict[str, Any]:
-    """A row of the table: one contender in a process of its own; `stopped` says by what, if it was."""
+    """A row of the table: one contender in its own process; `stopped` names the limit that stopped it, if any."""
     command = [sys.executable, __file__, "--one", task, name, str(customers), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=bounded)
     row: dict[str, Any] = {"task": task, "name": name, "customers": customers, "seed": seed, "stopped": None}
@@ -258,7 +258,7 @@ def bounded() -> None:
 
 
 def doubled(sizes: dict[str, dict[str, tuple[int, int]]], measure: Measure) -> Iterator[dict[str, Any]]:
-    """Every contender at its first size, then at twice that, until it needs too much."""
+    """Every contender at its first size, then doubled until a limit is exceeded."""
     for task, contenders in sizes.items():
         for name, (customers, most) in contenders.items():
             while customers <= most:
@@ -270,7 +270,7 @@ def doubled(sizes: dict[str, dict[str, tuple[int, int]]], measure: Measure) -> I
 
 
 def shaped(customers: int, seeds: tuple[int, ...], measure: Measure) -> Iterator[dict[str, Any]]:
-    """Our planner on the usual plan with all seeds, and on every other shape with the first two."""
+    """The planner on the usual plan with all seeds, and on every other shape with the first two."""
     from benchmarks.instance import SHAPES
 
     for seed in seeds:
@@ -279,64 +279,64 @@ def shaped(customers: int, seeds: tuple[int, ...], measure: Measure) -> Iterator
 
 
 def measurer(known: list[dict[str, Any]]) -> Measure:
-    """Measures a row, or takes it from those that are known."""
+    """Measures a row, or takes it from the known ones."""
     from benchmarks.run import commit
 
-    found = {(r["task"], r["name"], r["customers"], r["seed"]): r for r in known}
-    return lambda *asked: found.get(asked) or measured(*asked) | {"commit": commit()}
+    rows = {(r["task"], r["name"], r["customers"], r["seed"]): r for r in known}
+    return lambda *key: rows.get(key) or measured(*key) | {"commit": commit()}
 
 
-def page(found: list[dict[str, Any]], about: dict[str, str]) -> str:
-    """The rows as Markdown, each beside ours at the same size."""
+def page(rows: list[dict[str, Any]], about: dict[str, str]) -> str:
+    """The rows as Markdown, each relative to ours at the same size."""
     from benchmarks.instance import CAMPAIGNS, DAYS
 
-    ours = {(r["task"], r["customers"]): r for r in found if r["name"] == "ours" and not r["stopped"]}
-    above, lines = any(r.get("cpu_s", 0) > LIMIT for r in found), []
-    for r in (r for r in found if r["task"] != "shape"):
-        own = ours.get((r["task"], r["customers"]), {})
+    reference = {(r["task"], r["customers"]): r for r in rows if r["name"] == "ours" and not r["stopped"]}
+    above, lines = any(r.get("cpu_s", 0) > LIMIT for r in rows), []
+    for r in (r for r in rows if r["task"] != "shape"):
+        own = reference.get((r["task"], r["customers"]), {})
         if r["stopped"]:
             numbers = f"stopped by {r['stopped']} | - | - | - | - | -"
         else:
             beside = f"{r['value'] / own['value'] - 1:+.4%}" if own.get("value") else "-"
             ratio = f"{r['cpu_s'] / own['cpu_s']:.1f}" if own.get("cpu_s") else "-"
-            gap = f"{r['gap']:.4%}" if "gap" in r else "-"
+            gap = f"{r['optimality_gap']:.4%}" if "optimality_gap" in r else "-"
             short = f"{r['short']:,.0f}" if "short" in r else "-"
             numbers = f"{r['cpu_s']:.2f} | {ratio} | {r['peak_gb']:.2f} | {beside} | {gap} | {short}"
         lines.append(f"| {r['task']} | {r['name']} | {r['customers']:,} | {numbers} | {r['commit']} |")
     table = "\n".join(lines)
-    wider = " A row above the limit was measured before, under a wider one." if above else ""
+    wider = " A row above the limit was measured earlier, under a wider one." if above else ""
     largest, fewer = (f"{max(most for _, most in SIZES[task].values()):,}" for task in SIZES)
     return f"""{HEADING}
 
 A plan is {CAMPAIGNS} campaigns on {DAYS} days with a least and a most audience, at most one contact a day and three
 in a calendar week. Segments are all k from 1 to {MOST} with {RESTARTS} restarts of {FEATURES} columns; ours restarts on
-20,000 rows and runs the best on all. Every contender runs once at every size in a process of its own, with one
+20,000 rows and continues the best on all. Every contender runs once at every size in a process of its own, with one
 thread and the data in memory; sizes double until it needs more than {LIMIT} CPU-seconds or {MEMORY} GB, or to {largest}
-customers ({fewer} of segments). Value is that of the plan, or the sum of the inertias, against ours; the gap is
-certified; short is what a plan lacks of its least audiences. Other work ran on the machine: seconds are of CPU, and a
-core that is shared is a slower one.{wider}
+customers ({fewer} of segments). Value is that of the plan, or the sum of the inertias, relative to ours; the
+optimality gap is certified; short counts the customers that a plan lacks below its least audiences. Other work ran on
+the machine, so that CPU-seconds of a shared core are slower.{wider}
 
 `{about["command"]}` · {about["machine"]} · {about["date"]} · {about["libraries"]}
 
-| task | contender | customers | CPU-seconds | times ours | peak GB | value against ours | gap | short | commit |
+| task | contender | customers | CPU-seconds | ratio | peak GB | relative value | optimality gap | short | commit |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---|
 {table}
 
-{shapes(found)}
+{shapes(rows)}
 """
 
 
-def shapes(found: list[dict[str, Any]]) -> str:
-    """Our planner on plans of every shape: from the fastest to the slowest seed."""
+def shapes(measured_rows: list[dict[str, Any]]) -> str:
+    """The planner on plans of every shape: from the fastest to the slowest seed."""
     from benchmarks.instance import CAMPAIGNS, SHAPES
 
-    lines, customers = [], max((r["customers"] for r in found if r["task"] == "shape"), default=0)
+    lines, customers = [], max((r["customers"] for r in measured_rows if r["task"] == "shape"), default=0)
     for shape, made in SHAPES.items():
-        rows = [r for r in found if r["task"] == "shape" and r["name"] == shape]
+        rows = [r for r in measured_rows if r["task"] == "shape" and r["name"] == shape]
         ended = [r for r in rows if not r["stopped"]]
         if not rows:
             continue
-        cpu, gap = sorted(r["cpu_s"] for r in ended), max((r["gap"] for r in ended), default=None)
+        cpu, gap = sorted(r["cpu_s"] for r in ended), max((r["optimality_gap"] for r in ended), default=None)
         spread = f"{cpu[0]:.1f} to {cpu[-1]:.1f}, median {statistics.median(cpu):.1f}" if cpu else "-"
         if len(ended) < len(rows):
             spread += f"; {len(rows) - len(ended)} stopped by {LIMIT} CPU-seconds"
@@ -344,9 +344,9 @@ def shapes(found: list[dict[str, Any]]) -> str:
         proof = "-" if gap is None else f"{gap:.4%}"
         lines.append(f"| {shape} | {made.about} | {len(rows)} | {spread} | {proof} | {commits} |")
     table = "\n".join(lines)
-    return f"""The same planner on made-up plans of {customers:,} customers and {CAMPAIGNS} campaigns:
+    return f"""The same planner on synthetic plans of {customers:,} customers and {CAMPAIGNS} campaigns:
 
-| shape | what it is like | seeds | CPU-seconds | largest gap | commit |
+| shape | description | seeds | CPU-seconds | largest optimality gap | commit |
 |---|---|---:|---:|---:|---|
 {table}"""
 
@@ -386,7 +386,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def programme(smallest: bool, measure: Measure) -> Iterator[dict[str, Any]]:
-    """The rows, what answers most at first."""
+    """The rows, the most informative first."""
     customers = 300 if smallest else MILLION
     yield from shaped(customers, SEEDS[:1], measure)
     yield from doubled(SMALLEST if smallest else SIZES, measure)

@@ -1,7 +1,7 @@
-"""Raw tables of any size to an event log, and a day added to it: `python benchmarks/ingest.py --events=50000000`.
+"""A raw table of any size to an event log, and one more day appended: `python benchmarks/ingest.py --events=50000000`.
 
-Makes the raw table in pieces, then each step in a process of its own, whose peak is the whole process, libraries
-included. Leaves ingest.json beside this file, with a row per size, and a section of results.md.
+Each step runs in its own process; its peak memory includes the libraries. Writes ingest.json beside this file, with a
+row per size, and a section of results.md.
 """
 
 from __future__ import annotations
@@ -30,34 +30,39 @@ from benchmarks.market import delivery, export, table, Size
 from propensity.ingest.append import append
 from propensity.ingest.build import prepare
 step, folder, events = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-if step == "made":
+if step == "generated":
     export(Size(events // 50, events, 500, 0, 0, 0, 0), folder / "raw")
     delivery(folder / "raw", folder / "day", events // 728)
 else:
-    made = table(folder / ("raw" if step == "built" else "day"))
-    log = prepare(made, folder / "log") if step == "built" else append(made, folder / "log")
+    source = table(folder / ("raw" if step == "built" else "day"))
+    log = prepare(source, folder / "log") if step == "built" else append(source, folder / "log")
 peak = resource.getrusage(resource.RUSAGE_SELF)
-print(events if step == "made" else log.day.size, peak.ru_utime + peak.ru_stime, peak.ru_maxrss)
+print(events if step == "generated" else log.day.size, peak.ru_utime + peak.ru_stime, peak.ru_maxrss)
 """
 
 
 def measured(events: int, folder: Path) -> dict[str, Any]:
-    """CPU-seconds, seconds and peak GB of building a log and of adding a day to it."""
-    found: dict[str, Any] = {"events": events}
-    for step in ("made", "built", "appended"):
+    """CPU-seconds, seconds and peak GB of generating the table, building its log and appending a day."""
+    result: dict[str, Any] = {"events": events}
+    for step in ("generated", "built", "appended"):
         start = time.perf_counter()
         command = [sys.executable, "-c", STEP, step, str(folder), str(events)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parent)
         rows, spent, peak = (float(each) for each in done.stdout.split())
-        taken = {"rows": int(rows), "cpu_s": spent, "wall_s": time.perf_counter() - start, "peak_gb": peak * 1024 / 1e9}
-        found |= {step: taken}
-        print(step, taken, flush=True)
+        measurement = {
+            "rows": int(rows),
+            "cpu_s": spent,
+            "wall_s": time.perf_counter() - start,
+            "peak_gb": peak * 1024 / 1e9,
+        }
+        result |= {step: measurement}
+        print(step, measurement, flush=True)
     sizes = {name: sum(file.stat().st_size for file in (folder / name).rglob("*.*")) for name in ("raw", "log")}
-    return found | {f"{name}_gb": size / 1e9 for name, size in sizes.items()}
+    return result | {f"{name}_gb": size / 1e9 for name, size in sizes.items()}
 
 
-def cells(taken: dict[str, Any]) -> str:
-    return f"{taken['cpu_s']:.3g} | {taken['peak_gb']:.2f}"
+def cells(measurement: dict[str, Any]) -> str:
+    return f"{measurement['cpu_s']:.3g} | {measurement['peak_gb']:.2f}"
 
 
 def page(rows: list[dict[str, Any]]) -> str:
@@ -70,26 +75,26 @@ def page(rows: list[dict[str, Any]]) -> str:
     newline = "\n"
     return f"""{HEADING}
 
-Unsorted Parquet in files of five million rows, checked row by row under every rule, becomes a log on disk; then a day
-more is added. Each step in a process of its own, one thread, libraries and mapped files counted in its peak.
+Unsorted Parquet in files of five million rows, each row checked by every rule, becomes a log on disk; then one more day
+is appended. Each step runs in its own process with one thread; its peak includes libraries and mapped files.
 
 `{command}` (and the other sizes) · {about["machine"]} · {about["date"]}
 
-| raw rows | raw GB | log GB | build, CPU-s | peak GB | events of the day | add it, CPU-s | peak GB | commit |
+| raw rows | raw GB | log GB | build, CPU-s | peak GB | events of the day | append, CPU-s | peak GB | commit |
 |---:|---:|---:|---:|---:|---:|---:|---:|---|
 {newline.join(lines)}
 
-Rows wait on disk for the others of their range of customers, and ranges are sorted one at a time, so memory does not
-grow with the rows; what grows is a few numbers a customer. Adding a day reads, sorts and encodes the day alone. A log
-is sorted by customer, so every column moves and is copied and hashed, 29 bytes an event: that is linear in the log.
+Rows are partitioned on disk by ranges of customers and the ranges are sorted one at a time, so memory does not grow
+with the rows; only a few numbers per customer do. Appending a day reads, sorts and encodes that day alone. A log is
+sorted by customer, so every column is rewritten and hashed, 29 bytes an event: this cost is linear in the log.
 """
 
 
 def section(text: str, heading: str, new: str) -> str:
     """The page with one of its sections replaced, or added at its end."""
-    before, found, after = text.partition(f"{heading}\n")
+    before, present, after = text.partition(f"{heading}\n")
     _, mark, rest = after.partition("\n## ")
-    return f"{before.rstrip()}\n\n{new.rstrip()}\n{mark}{rest}" if found else f"{text.rstrip()}\n\n{new}"
+    return f"{before.rstrip()}\n\n{new.rstrip()}\n{mark}{rest}" if present else f"{text.rstrip()}\n\n{new}"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -99,16 +104,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--events", type=int, default=50_000_000, help="rows of the raw table")
     parser.add_argument("--within", type=Path, help="folder for the raw table and the log; about 150 bytes a row")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of ingest.json and results.md")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     row: dict[str, Any] = {"machine": machine(), "commit": commit(), "date": date.today().isoformat()}
-    with tempfile.TemporaryDirectory(dir=given.within) as folder:
-        row |= measured(given.events, Path(folder))
-    given.out.mkdir(parents=True, exist_ok=True)
-    before, results = given.out / "ingest.json", given.out / "results.md"
+    with tempfile.TemporaryDirectory(dir=options.within) as folder:
+        row |= measured(options.events, Path(folder))
+    options.out.mkdir(parents=True, exist_ok=True)
+    before, results = options.out / "ingest.json", options.out / "results.md"
     rows = json.loads(before.read_text()) if before.is_file() else []
-    rows = sorted([*(r for r in rows if r["events"] != given.events), row], key=lambda r: r["events"])
+    rows = sorted([*(r for r in rows if r["events"] != options.events), row], key=lambda r: r["events"])
     before.write_text(json.dumps(rows, indent=1) + "\n")
-    text = results.read_text() if results.is_file() else "# Speed against rivals\n"
+    text = results.read_text() if results.is_file() else "# Speed compared with reference implementations\n"
     results.write_text(section(text, HEADING, page(rows)))
     print(page(rows))
 

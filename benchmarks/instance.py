@@ -1,4 +1,4 @@
-"""Made-up campaign plans of many shapes, to time the planner on more than one of them."""
+"""Synthetic campaign planning problems of many shapes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CAMPAIGNS, DAYS = 50, 14
 
 
 class Shape(NamedTuple):
-    """What a plan looks like. audience: the most of a campaign, as a share of the customers, from .. to; least: share
-    of that; day, week: caps; value: how the worth of a contact is drawn; share of pairs that are eligible."""
+    """Parameters of a problem. audience: range of the largest size of a campaign, as a share of the customers; least:
+    share of that; day, week: contact caps; value: distribution of the value of a contact; eligible: share of pairs."""
 
     about: str
     audience: tuple[float, float] = (0.03, 0.2)
@@ -40,31 +40,31 @@ SHAPES = {
 
 def problem(customers: int, shape: str = "usual", seed: int = 1) -> Problem:
     """Campaigns on the days of two weeks, caps by day and calendar week, bounds on audiences; a contact costs 0.05."""
-    random, made = np.random.default_rng(seed), SHAPES[shape]
+    random, parameters = np.random.default_rng(seed), SHAPES[shape]
     day = np.sort(random.integers(0, DAYS, CAMPAIGNS))
-    value = values(random, made.value, customers)
-    value[random.random(value.shape, np.float32) >= made.eligible] = -np.inf
+    value = values(random, parameters.value, customers)
+    value[random.random(value.shape, np.float32) >= parameters.eligible] = -np.inf
     calendar = Calendar(
         campaign=np.arange(CAMPAIGNS),
         weight=np.ones(CAMPAIGNS),
         start=np.searchsorted(day, np.arange(DAYS + 1)).astype(np.int64),
         week=(np.arange(-EDGE, DAYS + EDGE) + 70) // 7,
         clash=np.zeros((0, 0), bool),
-        day_cap=made.day,
-        week_cap=made.week,
+        day_cap=parameters.day,
+        week_cap=parameters.week,
         rolling=False,
     )
-    most = np.floor(random.uniform(*made.audience, CAMPAIGNS) * customers) + 1
-    limits = Limits(np.eye(CAMPAIGNS), np.floor(made.least * most), most)
+    most = np.floor(random.uniform(*parameters.audience, CAMPAIGNS) * customers) + 1
+    limits = Limits(np.eye(CAMPAIGNS), np.floor(parameters.least * most), most)
     return Problem(value, np.full(CAMPAIGNS, 0.05), np.zeros((1, DAYS + 2 * EDGE), np.uint8), calendar, limits)
 
 
 def values(random: np.random.Generator, kind: str, customers: int) -> np.ndarray:
-    """(N, CAMPAIGNS) float32: customers and campaigns that are better than others, and chance."""
+    """(N, CAMPAIGNS) float32: products of a customer effect, a campaign effect and noise."""
     person, campaign = random.gamma(1, 1, (customers, 1)), random.gamma(1, 1, (1, CAMPAIGNS))
     if kind == "pareto":
-        chance = random.pareto(1.5, (customers, CAMPAIGNS)).astype(np.float32)
+        noise = random.pareto(1.5, (customers, CAMPAIGNS)).astype(np.float32)
     else:
-        chance = random.gamma(0.5, 1, (customers, CAMPAIGNS)).astype(np.float32)
-    made = (person * campaign).astype(np.float32) * chance
-    return np.ceil(np.minimum(made, 1.0) * 5) / np.float32(5) if kind == "levels" else made
+        noise = random.gamma(0.5, 1, (customers, CAMPAIGNS)).astype(np.float32)
+    value = (person * campaign).astype(np.float32) * noise
+    return np.ceil(np.minimum(value, 1.0) * 5) / np.float32(5) if kind == "levels" else value

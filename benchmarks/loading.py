@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from torch.nn.utils import clip_grad_norm_
 
 import propensity.command  # noqa: F401  (registers the schemas)
-from benchmarks.market import PointInTimeFeatures
+from benchmarks.market import Market
 from benchmarks.race import cpu_seconds, median_seconds
 from propensity.config import conf_folder
 from propensity.data.batch import Batch
@@ -21,7 +21,7 @@ from propensity.training.module import mean_terms, parameter_groups
 DATES = 2
 
 
-def loading(market: PointInTimeFeatures, rounds: int) -> dict[str, Any]:
+def loading(market: Market, rounds: int) -> dict[str, Any]:
     """Medians of `rounds` batches and steps in turns, in CPU-seconds, by the settings that training has by default.
 
     load_s: a batch; step_s: forward, loss, backward and update on a batch that is there; waiting: the first over both;

@@ -1,4 +1,4 @@
-"""The rivals' queries: trailing windows in Polars and DuckDB, over purchases as `market.frame` gives them."""
+"""Reference queries: trailing windows in Polars and DuckDB over the purchases of `market.frame`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CUSTOMER = (
 PAIR = (*(f"days_{w}" for w in WINDOWS), *CUSTOMER[len(WINDOWS) :])
 
 
-def customers(found: pl.LazyFrame, day: int) -> pl.LazyFrame:
-    """One row per customer with a purchase before `day`. Masks and sums, not filters in each sum: twice as fast."""
-    masked = found.filter(pl.col("day") < day).select(
+def customers(purchases: pl.LazyFrame, day: int) -> pl.LazyFrame:
+    """One row per customer with a purchase before `day`. Masked sums are twice as fast as a filter in each sum."""
+    masked = purchases.filter(pl.col("day") < day).select(
         "customer",
         (day - pl.col("day")).alias("recency"),
         *((pl.col("opens") & (day - pl.col("day") <= w)).cast(pl.UInt32).alias(f"orders_{w}") for w in WINDOWS),
@@ -36,9 +36,9 @@ def _within(column: str, day: int, window: int) -> pl.Expr:
     return pl.when(day - pl.col("day") <= window).then(column).otherwise(0.0)
 
 
-def daily(found: pl.LazyFrame) -> pl.DataFrame:
-    """Orders and spend of each customer and day: what the windows of many cutoffs can be made from."""
-    totals = found.group_by("customer", "day").agg(orders=pl.col("opens").sum(), spend=pl.col("revenue").sum())
+def daily(purchases: pl.LazyFrame) -> pl.DataFrame:
+    """Orders and spend of each customer and day, from which the windows of many cutoffs can be computed."""
+    totals = purchases.group_by("customer", "day").agg(orders=pl.col("opens").sum(), spend=pl.col("revenue").sum())
     return totals.collect(engine="streaming")
 
 
@@ -57,9 +57,9 @@ def customers_of_days(days: pl.LazyFrame, day: int) -> pl.LazyFrame:
     )
 
 
-def pair_days(found: pl.LazyFrame) -> pl.DataFrame:
+def pair_days(purchases: pl.LazyFrame) -> pl.DataFrame:
     """Spend of each customer, offer and day."""
-    return found.group_by("customer", "offer", "day").agg(pl.col("revenue").sum()).collect(engine="streaming")
+    return purchases.group_by("customer", "offer", "day").agg(pl.col("revenue").sum()).collect(engine="streaming")
 
 
 def pairs(days: pl.LazyFrame, day: int) -> pl.LazyFrame:
@@ -77,21 +77,21 @@ def pairs(days: pl.LazyFrame, day: int) -> pl.LazyFrame:
     )
 
 
-def duckdb_of(found: pl.DataFrame) -> Any:
-    """A connection with one thread that holds the purchases in a table of its own."""
+def duckdb_of(purchases: pl.DataFrame) -> Any:
+    """A connection with one thread and the table `purchases`."""
     import duckdb
 
     connection = duckdb.connect()
     connection.execute("SET threads = 1")
-    connection.register("given", found.to_arrow())
-    connection.execute("CREATE TABLE purchases AS SELECT * FROM given")
+    connection.register("frame", purchases.to_arrow())
+    connection.execute("CREATE TABLE purchases AS SELECT * FROM frame")
     return connection
 
 
-def asked(connection: Any, sql: str) -> pl.DataFrame:
-    """The answer to a query."""
-    found: dict[str, Any] = connection.execute(sql).fetchnumpy()
-    return pl.DataFrame({name: np.asarray(values) for name, values in found.items()})
+def result(connection: Any, sql: str) -> pl.DataFrame:
+    """The result of a query."""
+    columns: dict[str, Any] = connection.execute(sql).fetchnumpy()
+    return pl.DataFrame({name: np.asarray(values) for name, values in columns.items()})
 
 
 def duckdb_customers(day: int) -> str:

@@ -1,4 +1,4 @@
-"""Two ways to the same result, timed in one process: checked equal first, then in turns, in CPU-seconds."""
+"""Ours and a reference implementation, timed in one process: first checked equal, then in turns, in CPU-seconds."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ Call = Callable[[], Any]
 
 @dataclass
 class Race:
-    """`ours` against `rival`, whose seconds count `scale` times where it does only a part of the work.
+    """`ours` and a `reference` implementation of the same result.
 
-    check: raises AssertionError unless both agree, and warms both up; gate: the ratio to reach, aim: the one hoped for;
-    why: asked where the gate is missed; share: work of the rival that is done once, whatever the scale; ours_scale:
-    how often our own seconds count. limit: the gate is not to be passed, and `ratio` is ours over the rival's.
+    check raises AssertionError unless both agree, and is the warm-up; gate is the required ratio, aim the target; why
+    explains a missed gate. scale multiplies the reference's seconds where it does a part of the work, ours_scale ours;
+    share is work of the reference that is done once, whatever the scale. With limit the gate is an upper bound of ours
+    over the reference.
     """
 
     name: str
-    rival_name: str
+    reference_name: str
     gate: float
     ours: Call
-    rival: Call
+    reference: Call
     check: Call
     why: Callable[[], str]
     scale: float = 1.0
@@ -39,20 +40,20 @@ class Race:
 
 
 class Row(NamedTuple):
-    """ratio: the rival's seconds over ours, or with limit ours over the rival's; peaks in MB above the start."""
+    """ratio: the reference's seconds over ours, with limit ours over the reference's; peaks in MB above the start."""
 
     name: str
-    rival: str
+    reference: str
     ratio: float
     gate: float
     met: bool
     ours_cpu_s: float
-    rival_cpu_s: float
+    reference_cpu_s: float
     why: str  # empty where the gate is met
     aim: float | None = None
     limit: bool = False
     ours_peak_mb: float = 0.0
-    rival_peak_mb: float = 0.0
+    reference_peak_mb: float = 0.0
 
 
 def run(race: Race, rounds: int) -> Row:
@@ -60,22 +61,24 @@ def run(race: Race, rounds: int) -> Row:
     race.check()
     turns = []
     for _ in range(rounds):
-        (ours, ours_mb), (part, rival_mb) = measured(race.ours), measured(race.rival)
+        (ours, ours_mb), (part, reference_mb) = measured(race.ours), measured(race.reference)
         once, once_mb = measured(race.share) if race.share else (0.0, 0.0)
-        turns.append((race.ours_scale * ours, once + race.scale * part, ours_mb, max(rival_mb, once_mb)))
-    ours, rival = (max(float(np.median(column)), 1e-9) for column in list(zip(*turns, strict=True))[:2])
-    ratio = ours / rival if race.limit else rival / ours
-    return row(race, ratio, ours, rival, tuple(float(peak) for peak in np.max(turns, axis=0)[2:]))
+        turns.append((race.ours_scale * ours, once + race.scale * part, ours_mb, max(reference_mb, once_mb)))
+    ours, reference = (max(float(np.median(column)), 1e-9) for column in list(zip(*turns, strict=True))[:2])
+    ratio = ours / reference if race.limit else reference / ours
+    return row(race, ratio, ours, reference, tuple(float(peak) for peak in np.max(turns, axis=0)[2:]))
 
 
-def row(race: Race, ratio: float, ours: float, rival: float, peaks: tuple[float, ...]) -> Row:
+def row(race: Race, ratio: float, ours: float, reference: float, peaks: tuple[float, ...]) -> Row:
     met = ratio <= race.gate if race.limit else ratio >= race.gate
     why = "" if met else race.why()
-    return Row(race.name, race.rival_name, ratio, race.gate, met, ours, rival, why, race.aim, race.limit, *peaks[:2])
+    return Row(
+        race.name, race.reference_name, ratio, race.gate, met, ours, reference, why, race.aim, race.limit, *peaks[:2]
+    )
 
 
 def cpu_seconds(call: Call) -> float:
-    """Of all threads of this process."""
+    """CPU-seconds of a call, of all threads of this process."""
     start = time.process_time()
     call()
     return time.process_time() - start
@@ -86,7 +89,7 @@ def median_seconds(call: Call, rounds: int = 5) -> float:
 
 
 def measured(call: Call) -> tuple[float, float]:
-    """CPU-seconds of a call, and how far this process grew in it in MB, looked at every 20 ms; 0 off Linux."""
+    """CPU-seconds of a call and the growth of this process in MB, sampled every 20 ms; 0 where not on Linux."""
     before, high, done = resident_mb(), [0.0], Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""The whole way from a raw, unsorted table on disk to windows of customers and of pairs at twelve cutoffs."""
+"""From a raw, unsorted table on disk to windows of customers and of pairs at twelve cutoffs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks import query
-from benchmarks.market import COLUMNS, PointInTimeFeatures
+from benchmarks.market import COLUMNS, Market
 from benchmarks.race import Race, cpu_seconds
 from benchmarks.windows import all_pairs, cutoffs, our_customers
 from propensity.data.event_log import EventLog
@@ -23,7 +23,7 @@ DATES = 12
 
 @dataclass
 class Export:
-    """The raw table under our names and nothing else: a rival checks no row either."""
+    """The raw table with renamed columns and no checks: the reference implementation checks no row either."""
 
     raw: str
 
@@ -35,20 +35,20 @@ class Export:
         return pl.scan_parquet(Path(self.raw) / "items.parquet").rename({"sku": "item"})
 
 
-def straight_race(market: PointInTimeFeatures, gate: float, aim: float) -> Race:
-    """The rival makes totals of orders and pairs by day once, and asks them for each cutoff; it need not sort."""
+def straight_race(market: Market, gate: float, aim: float) -> Race:
+    """The reference computes daily totals of orders and pairs once and queries them for each cutoff, without a sort."""
     days = cutoffs(market, DATES)
-    turn, source = cycle(days), Export(str(market.raw))
-    kept: list[pl.LazyFrame] = []
+    next_day, source = cycle(days), Export(str(market.raw))
+    totals: list[pl.LazyFrame] = []
     timed: dict[str, float] = {}
 
     def ours() -> EventLog:
         with tempfile.TemporaryDirectory(dir=market.raw.parent) as folder:
             logs: list[EventLog] = []
             timed["ingest"] = cpu_seconds(lambda: logs.append(prepare(source, Path(folder) / "log")))
-            made = market._replace(log=logs[0])
-            timed["customers"] = cpu_seconds(lambda: our_customers(made, DATES)())
-            timed["pairs"] = cpu_seconds(lambda: all_pairs(made, DATES))
+            ingested = market._replace(log=logs[0])
+            timed["customers"] = cpu_seconds(lambda: our_customers(ingested, DATES)())
+            timed["pairs"] = cpu_seconds(lambda: all_pairs(ingested, DATES))
         return logs[0]
 
     def share() -> None:
@@ -58,28 +58,28 @@ def straight_race(market: PointInTimeFeatures, gate: float, aim: float) -> Race:
         daily = orders.group_by("customer", "day").agg(orders=pl.len(), spend=pl.col("revenue").sum())
         offers = source.items().select("item", offer=pl.col("category").str.slice(-3).cast(pl.Int32))
         pairs = query.pair_days(lines.join(offers, on="item"))
-        kept[:] = [daily.collect(engine="streaming").lazy(), pairs.lazy()]
+        totals[:] = [daily.collect(engine="streaming").lazy(), pairs.lazy()]
 
-    def rival() -> tuple[pl.DataFrame, pl.DataFrame]:
-        day = next(turn)
-        asked = query.customers_of_days(kept[0], day), query.pairs(kept[1], day)
-        first, second = (frame.collect(engine="streaming") for frame in asked)
+    def reference() -> tuple[pl.DataFrame, pl.DataFrame]:
+        day = next(next_day)
+        queries = query.customers_of_days(totals[0], day), query.pairs(totals[1], day)
+        first, second = (frame.collect(engine="streaming") for frame in queries)
         return first, second
 
     def check() -> None:
         log = ours()
         refused = sum(market.log.meta["rows"]["quarantined"].values())  # of the checked table: returns before purchases
-        assert log.day.size == market.log.day.size + refused, "two ways to one table make two logs: Not equal"
+        assert log.day.size == market.log.day.size + refused, "two readings of one table give two logs: Not equal"
         share()
-        found, _ = rival()
-        place = np.searchsorted(log.customer_id, found["customer"].to_numpy())
+        customers, _ = reference()
+        place = np.searchsorted(log.customer_id, customers["customer"].to_numpy())
         out = our_customers(market._replace(log=log), DATES)()[place, :, 0]
-        np.testing.assert_allclose(out[:, :14], found.select(query.CUSTOMER[:14]).to_numpy(), rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(out[:, :14], customers.select(query.CUSTOMER[:14]).to_numpy(), rtol=1e-4, atol=1e-3)
 
     def why() -> str:
         parts = ", ".join(f"{name} {value:.1f} s" for name, value in timed.items())
         return f"of ours: {parts}."
 
     title = f"raw Parquet to log and windows, {DATES} cutoffs"
-    rival_name = "Polars, streaming, daily totals first"
-    return Race(title, rival_name, gate, ours, rival, check, why, float(DATES), aim, share)
+    reference_name = "Polars, streaming, daily totals first"
+    return Race(title, reference_name, gate, ours, reference, check, why, float(DATES), aim, share)

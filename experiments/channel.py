@@ -1,7 +1,7 @@
-"""Which shares of channels forecast better, counted or learned: `python experiments/channel.py runs/synthetic`.
+"""Counted and learned shares of channels compared by cross-entropy: `python experiments/channel.py runs/synthetic`.
 
-Over the customers who bought in the horizon from the scores' send date on: mean cross-entropy of the channels that
-their purchases went through, with a 95 % interval of the difference over 1,000 draws of customers.
+Over the customers who bought in the horizon: mean cross-entropy of the channels of their purchases, with a 95 %
+interval of the difference from 1,000 bootstrap samples of customers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from propensity.data.event_log import to_day
-from propensity.decision.channel import habits
+from propensity.decision.channel import counted_shares
 from propensity.decision.history import purchase_history_of
 from propensity.kernel.outcome import purchase_channels
 from propensity.scores import SHARES_FILE, load_scores, load_shares
@@ -23,15 +23,15 @@ RESAMPLES, SEED = 1000, 17
 
 def main(run: str, say: Callable[[str], None] = print) -> None:
     scores = load_scores(Path(run) / "scores.parquet")[-1]
-    past = purchase_history_of(Path(run) / "config.yaml", None, scores.cutoff, say)
+    history = purchase_history_of(Path(run) / "config.yaml", None, scores.cutoff, say)
     learned = load_shares(Path(run) / SHARES_FILE, scores.cutoff, scores.customer)
-    assert past is not None and learned is not None, "the comparison needs the event log and channels.parquet"
-    names, counted = habits(past, scores.customer, scores.offer[:1], own=5.0, shared=50.0)
-    channels = list(past.log.meta["channels"])
+    assert history is not None and learned is not None, "the comparison needs the event log and channels.parquet"
+    names, counted = counted_shares(history, scores.customer, scores.offer[:1], customer_prior=5.0, offer_prior=50.0)
+    channels = list(history.log.meta["channels"])
     code = np.array([names.index(name) if name in names else -1 for name in channels] + [-1], np.int32)
     lines = np.empty((scores.customer.size, len(names)), np.float32)
-    row = past.rows(scores.customer)
-    purchase_channels(past.log.events, row, to_day(scores.cutoff), past.horizon, code, lines)
+    row = history.rows(scores.customer)
+    purchase_channels(history.log.events, row, to_day(scores.cutoff), history.horizon, code, lines)
     bought = lines.sum(axis=1) > 0
     share = lines[bought] / lines[bought].sum(axis=1, keepdims=True)
     order = [learned.channel.index(name) for name in names]

@@ -1,8 +1,8 @@
-"""What does revenue lift lose when rows arrive spoilt, and is every spoilt row found?
+"""What does revenue lift lose when rows are corrupted, and is every corrupted row found?
 
-Each corruption is dealt to a share of the purchases of an eighth of the households of Complete Journey, delivered as
-text under other names. A network of few steps is trained on what the rules leave, and judged by what really happened:
-the clean log. Differences are paired, over draws of customers.
+Each corruption is applied to a share of the purchases of an eighth of the households of Complete Journey, delivered as
+text under other names. A network of few steps is trained on the rows that the rules accept and evaluated on the labels
+of the clean log. Intervals come from a paired bootstrap over customers.
 
     python experiments/dirty_data.py experiment=dirty_data out=runs/dirty_data
 """
@@ -27,51 +27,51 @@ COLUMNS = {"customer": "who", "day": "when", "item": "sku", "quantity": "units",
 HOUSEHOLDS = 8  # one in so many is kept
 
 
-class Spoil(NamedTuple):
-    """Where a rule puts a spoilt row, and what was done to a cell of it; without a column the row comes twice."""
+class Corruption(NamedTuple):
+    """fate: where the rule counts such a row; cell overwrites `column`; without a column the row is repeated."""
 
-    place: str
+    fate: str
     column: str | None
     cell: str | None = None
 
 
-SPOILS = {
-    "customer_missing": Spoil("quarantined", "who", ""),
-    "day_unreadable": Spoil("quarantined", "when", "31 Feb 2017"),
-    "item_missing": Spoil("quarantined", "sku", "NULL"),
-    "revenue_unreadable": Spoil("quarantined", "paid", "inf"),
-    "line_in_bulk": Spoil("quarantined", "units", "100001"),
-    "event_again": Spoil("merged", None),
-    "price_zero": Spoil("warnings", "paid", "0"),
+CORRUPTIONS = {
+    "customer_missing": Corruption("quarantined", "who", ""),
+    "day_unreadable": Corruption("quarantined", "when", "31 Feb 2017"),
+    "item_missing": Corruption("quarantined", "sku", "NULL"),
+    "revenue_unreadable": Corruption("quarantined", "paid", "inf"),
+    "line_in_bulk": Corruption("quarantined", "units", "100001"),
+    "event_again": Corruption("merged", None),
+    "price_zero": Corruption("warnings", "paid", "0"),
 }
 
 
-def purchases() -> tuple[pl.DataFrame, pl.DataFrame]:
+def purchases_as_text() -> tuple[pl.DataFrame, pl.DataFrame]:
     """The purchases of an eighth of the households, as text under other names, and the table of products."""
     from propensity.ingest.source.complete_journey import CompleteJourney
 
     tables = CompleteJourney().load()
     assert tables.items is not None
-    bought = tables.events.filter(pl.col("kind") == "purchase", pl.col("customer").cast(pl.Int64) % HOUSEHOLDS == 0)
-    named = bought.select(
+    purchases = tables.events.filter(pl.col("kind") == "purchase", pl.col("customer").cast(pl.Int64) % HOUSEHOLDS == 0)
+    renamed = purchases.select(
         who="customer", when="day", sku="item", units="quantity", paid="revenue", receipt="order"
     ).with_row_index("line")
-    return named.select(pl.all().cast(pl.String)).collect(), tables.items.collect()
+    return renamed.select(pl.all().cast(pl.String)).collect(), tables.items.collect()
 
 
-def spoilt(rows: pl.DataFrame, code: str, rate: float, seed: int) -> tuple[pl.DataFrame, int]:
-    """The rows with a share of them spoilt, and how many those are."""
-    spoil, count = SPOILS[code], round(rate * rows.height)
+def corrupted(rows: pl.DataFrame, code: str, rate: float, seed: int) -> tuple[pl.DataFrame, int]:
+    """The rows with the share `rate` of them corrupted, and the number of those."""
+    corruption, count = CORRUPTIONS[code], round(rate * rows.height)
     chosen = np.zeros(rows.height, bool)
     chosen[np.random.default_rng(seed).choice(rows.height, count, replace=False)] = True
-    if spoil.column is None:
+    if corruption.column is None:
         return pl.concat([rows, rows.filter(pl.Series(chosen))]), count
-    cell = pl.when(pl.Series(chosen)).then(pl.lit(spoil.cell)).otherwise(pl.col(spoil.column))
-    return rows.with_columns(cell.alias(spoil.column)), count
+    cell = pl.when(pl.Series(chosen)).then(pl.lit(corruption.cell)).otherwise(pl.col(corruption.column))
+    return rows.with_columns(cell.alias(corruption.column)), count
 
 
-def prepared(rows: pl.DataFrame, folder: Path, items: Path) -> Any:
-    """The log of a delivery."""
+def log_of(rows: pl.DataFrame, folder: Path, items: Path) -> Any:
+    """The event log that ingest makes of a delivery."""
     from propensity.ingest.build import prepare
     from propensity.ingest.source.table import Table
 
@@ -83,15 +83,15 @@ def prepared(rows: pl.DataFrame, folder: Path, items: Path) -> Any:
     )
 
 
-def found(log: Any, code: str) -> int:
-    """Rows that a rule found."""
-    place = SPOILS[code].place
-    counts = log.meta["warnings"] if place == "warnings" else log.meta["rows"][place]
+def rows_found(log: Any, code: str) -> int:
+    """Number of rows that the rule `code` counted."""
+    fate = CORRUPTIONS[code].fate
+    counts = log.meta["warnings"] if fate == "warnings" else log.meta["rows"][fate]
     return int(counts.get(code, 0))
 
 
-def scored(cfg: CompareConfig, log: Any, out: Path) -> tuple[dict[str, list[Any]], list[Any]]:
-    """A network of few steps and personal frequency on a log, asked at the cutoffs: scores, and the occasions."""
+def fit_and_score(cfg: CompareConfig, log: Any, out: Path) -> tuple[dict[str, list[Any]], list[Any]]:
+    """Scores of a network of few steps and of personal frequency at the cutoffs, and the cutoffs' data."""
     import lightning.pytorch as lightning
 
     from propensity.baseline.frequency import Frequency
@@ -119,14 +119,14 @@ def scored(cfg: CompareConfig, log: Any, out: Path) -> tuple[dict[str, list[Any]
 
 
 def predictions(scores: list[Any], all_labels: list[Any]) -> list[Any]:
-    """Scores of the truths' customers and offers; who is not scored comes last."""
+    """The scores in the order of the labels' customers and offers; pairs without a score are ranked last."""
     from propensity.metric.labels import Prediction
     from propensity.scores import aligned
 
-    made = [
+    in_order = [
         aligned(each, labels.customer, labels.offer.tolist()) for each, labels in zip(scores, all_labels, strict=True)
     ]
-    return [Prediction(each.probability, each.revenue, each.mask) for each in made]
+    return [Prediction(each.probability, each.revenue, each.mask) for each in in_order]
 
 
 @entry("compare")
@@ -135,57 +135,60 @@ def main(cfg: CompareConfig) -> None:
     from propensity.metric.evaluation import evaluate
     from propensity.report.table import say
 
-    out, (rows, items) = Path(cfg.out), purchases()
+    out, (rows, items) = Path(cfg.out), purchases_as_text()
     out.mkdir(parents=True, exist_ok=True)
     items.write_parquet(out / "items.parquet")
-    clean = prepared(rows, out / "clean", out / "items.parquet")
-    scores, cutoffs_data = scored(cfg, clean, out / "clean")
+    clean = log_of(rows, out / "clean", out / "items.parquet")
+    scores, cutoffs_data = fit_and_score(cfg, clean, out / "clean")
     all_labels = [labels(clean, cutoff_data) for cutoff_data in cutoffs_data]
-    answers = {model: {"clean": predictions(each, all_labels)} for model, each in scores.items()}
-    known = {clean.fingerprint: scores}  # rows that are lost alike leave the same log
+    predicted = {model: {"clean": predictions(each, all_labels)} for model, each in scores.items()}
+    scores_by_log = {clean.fingerprint: scores}  # corruptions that lose the same rows leave the same log
     counts: dict[str, tuple[int, int]] = {}
-    for code in SPOILS:
-        before = found(clean, code)
+    for code in CORRUPTIONS:
+        before = rows_found(clean, code)
         for rate in RATES:
-            delivery, injected = spoilt(rows, code, rate, cfg.seed)
-            log = prepared(delivery, out / "spoilt", out / "items.parquet")
+            delivery, injected = corrupted(rows, code, rate, cfg.seed)
+            log = log_of(delivery, out / "corrupted", out / "items.parquet")
             name = f"{code} {rate:.0%}"
-            counts[name] = injected, found(log, code) - before
-            if log.fingerprint not in known:
-                known[log.fingerprint] = scored(cfg, log, out / "spoilt")[0]
-            for model, each in known[log.fingerprint].items():
-                answers[model][name] = predictions(each, all_labels)
-            say(f"{name}: {counts[name][1]:,} of {injected:,} spoilt rows found")
+            counts[name] = injected, rows_found(log, code) - before
+            if log.fingerprint not in scores_by_log:
+                scores_by_log[log.fingerprint] = fit_and_score(cfg, log, out / "corrupted")[0]
+            for model, each in scores_by_log[log.fingerprint].items():
+                predicted[model][name] = predictions(each, all_labels)
+            say(f"{name}: {counts[name][1]:,} of {injected:,} corrupted rows found")
     metrics = {
         model: evaluate(all_labels, each, reference="clean", resamples=cfg.resamples, seed=cfg.seed)
-        for model, each in answers.items()
+        for model, each in predicted.items()
     }
-    table = tabled(metrics, counts, rows.height)
+    table = markdown_table(metrics, counts, rows.height)
     with whole_file(out / "table.md") as draft:
         draft.write_text(table)
     with whole_file(out / "table.json") as draft:
-        found_all = {model: each["differences"] for model, each in metrics.items()}
-        draft.write_text(json.dumps({"counts": counts, "differences": found_all}, indent=1))
+        differences = {model: each["differences"] for model, each in metrics.items()}
+        draft.write_text(json.dumps({"counts": counts, "differences": differences}, indent=1))
     print(table)
 
 
 def change(metrics: dict[str, Any], name: str) -> str:
-    """Revenue lift of a spoilt delivery minus that of the clean one, with its interval."""
+    """Revenue lift of a corrupted delivery minus that of the clean one, with its interval."""
     cell = metrics["differences"][name]["mean"]["all"]["revenue_lift"]
     return f"{-cell['value']:+.3f} [{-cell['high']:+.3f}, {-cell['low']:+.3f}]"
 
 
-def tabled(metrics: dict[str, Any], counts: dict[str, tuple[int, int]], rows: int) -> str:
-    """Markdown: a line for each corruption and share."""
-    base = {m: each["models"]["clean"]["mean"]["all"]["revenue_lift"]["value"] for m, each in metrics.items()}
-    lines = [f"{rows:,} rows; revenue lift of the clean log: " + ", ".join(f"{m} {v:.3f}" for m, v in base.items()), ""]
+def markdown_table(metrics: dict[str, Any], counts: dict[str, tuple[int, int]], rows: int) -> str:
+    """A Markdown table with a line for each corruption and share."""
+    clean = {m: each["models"]["clean"]["mean"]["all"]["revenue_lift"]["value"] for m, each in metrics.items()}
+    lines = [
+        f"{rows:,} rows; revenue lift of the clean log: " + ", ".join(f"{m} {v:.3f}" for m, v in clean.items()),
+        "",
+    ]
     lines += ["| rule and share of the rows | injected | found | " + " | ".join(metrics) + " |"]
     lines += ["|---|---:|---:|" + "---|" * len(metrics)]
-    for name, (injected, seen) in counts.items():
-        bands = " | ".join(change(each, name) for each in metrics.values())
-        lines.append(f"| {name} | {injected:,} | {seen:,} | {bands} |")
-    wrong = [name for name, (injected, seen) in counts.items() if injected != seen]
-    lines += ["", f"counts that differ: {', '.join(wrong) or 'none'}", ""]
+    for name, (injected, found) in counts.items():
+        changes = " | ".join(change(each, name) for each in metrics.values())
+        lines.append(f"| {name} | {injected:,} | {found:,} | {changes} |")
+    different = [name for name, (injected, found) in counts.items() if injected != found]
+    lines += ["", f"counts that differ: {', '.join(different) or 'none'}", ""]
     return "\n".join(lines)
 
 

@@ -1,10 +1,10 @@
-"""Does the 95 % interval hold the truth in 95 of 100 samples? The synthetic market, where the truth is known.
+"""Does the 95 % interval contain the true value in 95 of 100 samples? The synthetic market, where it is known.
 
 python experiments/interval_coverage.py --draws 400 --customers 50000 --pool 2000000
 
-Every customer of the pool has an exact propensity for each of 20 offers. A draw takes fresh customers and lets them
-shop: a visit by chance, then every offer by its own, then an amount with a long tail. The models are fixed: the true
-log-odds and noise of their own. What they are worth is measured on the whole pool, shopping several times.
+Every customer of the pool has a known propensity for each of 20 offers. A sample takes other customers and simulates
+their purchases: a visit, then every offer given the visit, then an amount with a long tail. The models are fixed: the
+true log-odds with noise of their own. Their true metrics are measured on the whole pool, simulated several times.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ import numpy as np
 
 from propensity.atomic import whole_file
 from propensity.ingest.source.synthetic import Synthetic
+from propensity.metric.builtin import METRICS
+from propensity.metric.context import eval_context
 from propensity.metric.interval import bootstrap_interval, minimum_detectable_effect, resample_weights, verdict
 from propensity.metric.labels import Labels, Prediction
-from propensity.metric.metric_table import MetricTable, eval_context, ranking_metrics
+from propensity.metric.metric_table import MetricTable, metric_table
 
 OFFERS, CUTOFF, HORIZON = 20, "2024-04-15", 14
-NOISE = {"network": 0.30, "twin": 0.30, "rival": 0.45}  # standard deviation of each model's error in log-odds
+NOISE = {"network": 0.30, "twin": 0.30, "weaker": 0.45}  # standard deviation of each model's error in log-odds
 TAIL = 0.8  # sigma of the lognormal amounts
-METRICS = ("revenue_lift", "revenue_lift_winsorised", "auc", "average_precision", "normalised_revenue_capture")
+NAMES = ("revenue_lift", "revenue_lift_winsorised", "auc", "average_precision", "normalised_revenue_capture")
+MEASURED = [metric for metric in METRICS if metric.name in NAMES]
 
 
 class Pool(NamedTuple):
@@ -39,7 +42,7 @@ class Pool(NamedTuple):
 
 
 def pool(customers: int, seed: int) -> Pool:
-    """The market's customers as of the cutoff, and what each model says of them."""
+    """The market's customers as of the cutoff, and each model's scores."""
     labels = Synthetic(customers=customers, categories=OFFERS, items=100, days=120, seed=seed).labels(CUTOFF, HORIZON)
     known = labels.known
     chance = np.clip(labels.probability[known], 1e-6, 1 - 1e-6).astype(np.float32)
@@ -50,8 +53,8 @@ def pool(customers: int, seed: int) -> Pool:
     return Pool(chance, labels.visit[known].astype(np.float32), amount, score)
 
 
-def shopped(known: Pool, rows: np.ndarray, rng: np.random.Generator) -> tuple[Labels, dict[str, Prediction]]:
-    """What the customers `rows` do in one run of the two weeks, and what the models had said."""
+def simulated(known: Pool, rows: np.ndarray, rng: np.random.Generator) -> tuple[Labels, dict[str, Prediction]]:
+    """The outcomes of the customers `rows` in one simulation of the two weeks, and the models' predictions."""
     chance = known.chance[rows]
     visit = np.maximum(known.visit[rows], chance.max(axis=1))[:, None]  # no purchase is likelier than a visit
     came = rng.random(visit.shape, np.float32) < visit
@@ -63,54 +66,54 @@ def shopped(known: Pool, rows: np.ndarray, rng: np.random.Generator) -> tuple[La
     return labels, {name: Prediction(s[rows], s[rows] * known.amount[rows]) for name, s in known.score.items()}
 
 
-def panels(labels: Labels, made: dict[str, Prediction], weight: np.ndarray) -> dict[str, MetricTable]:
+def metric_tables(labels: Labels, predictions: dict[str, Prediction], weight: np.ndarray) -> dict[str, MetricTable]:
     context = eval_context(labels, weight, 0.1)
-    return {name: ranking_metrics(context, prediction) for name, prediction in made.items()}
+    return {name: metric_table(context, prediction, MEASURED) for name, prediction in predictions.items()}
 
 
-def difference(found: dict[str, MetricTable], rival: str, metric: str) -> np.ndarray:
-    values: np.ndarray = found["network"]["all"][metric] - found[rival]["all"][metric]
+def difference(tables: dict[str, MetricTable], model: str, metric: str) -> np.ndarray:
+    values: np.ndarray = tables["network"]["all"][metric] - tables[model]["all"][metric]
     return values
 
 
 def run(draws: int, customers: int, size: int, resamples: int, seed: int, times: int = 3) -> dict[str, Any]:
-    """The table: for each rival and metric how often the interval held the truth, how wide it was, what was called."""
+    """For each model and metric: coverage and width of the interval, and how often each verdict is arguments."""
     began, known, rng = time.process_time(), pool(size, seed), np.random.default_rng((seed, 1))
     everyone, ones = np.arange(known.visit.size), np.ones((known.visit.size, 1), np.uint8)
-    whole = [panels(*shopped(known, everyone, rng), ones) for _ in range(times)]
-    rivals = [name for name in NOISE if name != "network"]
-    labels = {(r, m): float(np.mean([difference(f, r, m)[0] for f in whole])) for r in rivals for m in METRICS}
+    whole = [metric_tables(*simulated(known, everyone, rng), ones) for _ in range(times)]
+    models = [name for name in NOISE if name != "network"]
+    truth = {(n, m): float(np.mean([difference(t, n, m)[0] for t in whole])) for n in models for m in NAMES}
     del whole
     (weight,) = resample_weights([np.arange(customers)], resamples, seed=17)
-    rows: dict[tuple[str, str], list[tuple[float, ...]]] = {key: [] for key in labels}
-    calls: dict[tuple[str, str], list[str]] = {key: [] for key in labels}
+    rows: dict[tuple[str, str], list[tuple[float, ...]]] = {key: [] for key in truth}
+    verdicts: dict[tuple[str, str], list[str]] = {key: [] for key in truth}
     for draw in range(draws):
-        taken = rng.choice(everyone.size, customers, replace=False)
-        found = panels(*shopped(known, taken, rng), weight)
-        for key in labels:
-            values = difference(found, *key)
+        sample = rng.choice(everyone.size, customers, replace=False)
+        tables = metric_tables(*simulated(known, sample, rng), weight)
+        for key in truth:
+            values = difference(tables, *key)
             rows[key].append((*bootstrap_interval(values), minimum_detectable_effect(values)))
-            calls[key].append(verdict(bootstrap_interval(values)))
+            verdicts[key].append(verdict(bootstrap_interval(values)))
         if draw % 20 == 19:
             print(f"{draw + 1} of {draws} draws, {time.process_time() - began:.0f} CPU-seconds", flush=True)
-    table = [_summary(*key, labels[key], np.array(rows[key]), calls[key]) for key in labels]
+    table = [_summary(*key, truth[key], np.array(rows[key]), verdicts[key]) for key in truth]
     about = {"draws": draws, "customers": customers, "offers": OFFERS, "resamples": resamples, "seed": seed}
     about |= {"pool": int(everyone.size), "times": times, "cpu_seconds": round(time.process_time() - began)}
     return {"about": about, "table": table}
 
 
-def _summary(rival: str, metric: str, labels: float, rows: np.ndarray, called: list[str]) -> dict[str, Any]:
-    value, low, high, seen = rows.T
+def _summary(model: str, metric: str, truth: float, rows: np.ndarray, verdicts: list[str]) -> dict[str, Any]:
+    value, low, high, effect = rows.T
     return {
-        "rival": rival,
+        "model": model,
         "metric": metric,
-        "truth": labels,
+        "truth": truth,
         "mean_estimate": float(value.mean()),
-        "coverage": float(((low <= labels) & (labels <= high)).mean()),
+        "coverage": float(((low <= truth) & (truth <= high)).mean()),
         "median_width": float(np.median(high - low)),
         "sd_of_estimates": float(value.std(ddof=1)) if value.size > 1 else None,
-        "median_smallest_seen": float(np.median(seen)),
-        **{word: called.count(word) / len(called) for word in ("win", "tie", "loss")},
+        "median_minimum_detectable_effect": float(np.median(effect)),
+        **{word: verdicts.count(word) / len(verdicts) for word in ("win", "tie", "loss")},
     }
 
 
@@ -119,14 +122,14 @@ def main() -> None:
     for name, value in (("draws", 400), ("customers", 50_000), ("pool", 2_000_000), ("resamples", 200), ("seed", 17)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--out", default="experiments/interval_coverage.json")
-    given = parser.parse_args()
-    made = run(given.draws, given.customers, given.pool, given.resamples, given.seed)
-    with whole_file(Path(given.out)) as draft:
-        draft.write_text(json.dumps(made, indent=1) + "\n")
-    for row in made["table"]:
+    arguments = parser.parse_args()
+    result = run(arguments.draws, arguments.customers, arguments.pool, arguments.resamples, arguments.seed)
+    with whole_file(Path(arguments.out)) as draft:
+        draft.write_text(json.dumps(result, indent=1) + "\n")
+    for row in result["table"]:
         print(
-            f"network minus {row['rival']:<6} {row['metric']:<24} truth {row['labels']:+.4f} covered "
-            f"{100 * row['coverage']:.1f} %  width {row['median_width']:.4f}  told apart {100 * (1 - row['tie']):.1f} %"
+            f"network minus {row['model']:<6} {row['metric']:<24} truth {row['truth']:+.4f} coverage "
+            f"{100 * row['coverage']:.1f} %  width {row['median_width']:.4f}  decided {100 * (1 - row['tie']):.1f} %"
         )
 
 

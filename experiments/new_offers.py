@@ -1,7 +1,7 @@
-"""Who will buy what nobody has bought yet? A tenth of the offers is hidden from the log, and asked about all the same.
+"""Who will buy an offer that nobody has bought yet? A tenth of the offers is removed from the log and scored.
 
-The network and LightGBM, which has no names of offers, know attributes and what each customer does with siblings; the
-custom they are held against is "buyers of the parent category". Intervals resample customers and offers.
+The network is compared with LightGBM, which has no offer embeddings, and with a heuristic: customers ranked by their
+purchase days with other offers of the same parent. Intervals come from a bootstrap over customers and offers.
 
     python experiments/new_offers.py experiment=new_offers
     python experiments/new_offers.py experiment=new_offers_ta_feng
@@ -20,19 +20,23 @@ from propensity.atomic import whole_file
 from propensity.command import entry
 from propensity.config import CompareConfig
 
-ROWS = ("auc", "average_precision", "lift")
+METRICS = ("auc", "average_precision", "lift")
+MIN_BUYERS = 10  # removed offers with fewer buyers in the horizon are not evaluated
 
 
-def hide(log: Any, offers: Any, names: np.ndarray) -> Any:
-    """The log as if no item of the named offers had ever been sold: visits stay, what was in the basket does not."""
-    gone = np.zeros(log.items.height + 1, bool)
+def without_offers(log: Any, offers: Any, names: np.ndarray) -> Any:
+    """The log as if no item of the named offers had ever been sold: events stay, their item becomes -1 (none)."""
+    removed = np.zeros(log.items.height + 1, bool)
     entries = np.isin(offers.item_offer, np.flatnonzero(np.isin(offers.name, names)))
-    gone[offers.item[entries]] = True
-    return replace(log, item=np.where(gone[log.item], -1, log.item).astype(np.int32))
+    removed[offers.item[entries]] = True
+    return replace(log, item=np.where(removed[log.item], -1, log.item).astype(np.int32))
 
 
-def draw(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
-    """One tenth hidden: model -> (offers, 1 + resamples, 3) of AUC, average precision and lift; number of customers."""
+def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
+    """Removes a random tenth of the offers, fits and evaluates.
+
+    Returns model -> (offers, 1 + resamples, 3) of AUC, average precision and lift, and the number of customers.
+    """
     import lightning.pytorch as pl
 
     from propensity.baseline.lightgbm import LightGBM
@@ -52,89 +56,90 @@ def draw(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarray], int]:
     cutoff = cutoff_of(log, cfg.cutoffs[0], task.horizon)
     offers = on_sale(log.before(cutoff.day), task.offer, cutoff)
     names = np.random.default_rng((cfg.seed, number)).choice(offers.name, len(offers) // 10, replace=False)
-    hidden = hide(log, task.offer.all(log), names)
-    say(f"draw {number + 1}: {names.size} of {len(offers)} offers hidden")
+    reduced_log = without_offers(log, task.offer.all(log), names)
+    say(f"sample {number + 1}: {names.size} of {len(offers)} offers removed")
     pl.seed_everything(cfg.seed + number, verbose=False)
     task.end = cfg.cutoffs[0]
-    training_set = task.training_set(hidden)
+    training_set = task.training_set(reduced_log)
     model = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary))
     data = instantiate(cfg.training, _convert_="all").data_module(training_set, task, cfg.seed + number)
     model.fit_scales(data.sample())
     fit(model, instantiate(cfg.loss), data, cfg, Path(cfg.out) / str(number))
-    past = hidden.before(cutoff.day)
-    known = Features(past, offers, training_set.vocabulary, task.feature)
+    past = reduced_log.before(cutoff.day)
+    features = Features(past, offers, training_set.vocabulary, task.feature)
     market_stats = MarketStatsBuilder(past, offers, task.horizon, task.market_stats).at(cutoff)
-    cutoff_data = CutoffData(known, market_stats, past.purchasers(cutoff.day))
-    trees = LightGBM(launched=cfg.data["history_mask"]["launched"], rows=600_000, n_estimators=200, amount_trees=1)
+    cutoff_data = CutoffData(features, market_stats, past.purchasers(cutoff.day))
+    trees = LightGBM(launched=task.history_mask.launched, rows=600_000, n_estimators=200, amount_n_estimators=1)
     trees.fit(training_set, cfg.seed)
-    shown = np.flatnonzero(np.isin(offers.name, names))
-    answers = {
-        "network": predict(model, cutoff_data).probability[:, shown],
-        "lightgbm": chances(trees, cutoff_data, shown),
-        "parent": parent_buyers(cutoff_data)[:, shown],
+    removed = np.flatnonzero(np.isin(offers.name, names))
+    scores = {
+        "network": predict(model, cutoff_data).probability[:, removed],
+        "lightgbm": lightgbm_scores(trees, cutoff_data, removed),
+        "parent": parent_purchase_days(cutoff_data)[:, removed],
     }
-    happened = labels(log, cutoff_data)
+    bought = labels(log, cutoff_data).bought
     weight = resample_weights([np.asarray(log.customer_id)], cfg.resamples, cfg.seed)[0]
     weight = weight[np.searchsorted(log.customer_id, cutoff_data.customer_id)]
-    return judged(answers, happened.bought[:, shown], weight), cutoff_data.customer.size
+    return ranking_metrics(scores, bought[:, removed], weight), cutoff_data.customer.size
 
 
-def chances(trees: Any, cutoff_data: Any, shown: np.ndarray) -> np.ndarray:
-    """What LightGBM says of the offers `shown` alone: (N, K)."""
+def lightgbm_scores(trees: Any, cutoff_data: Any, offers: np.ndarray) -> np.ndarray:
+    """LightGBM's probabilities of the offers at the places `offers` (K,): (N, K)."""
     parts = []
     for _, inputs in cutoff_data.blocks():
-        few = inputs._replace(pair=inputs.pair[:, shown], context=inputs.context[shown])
-        parts.append(trees.answer(trees.purchase, few))
+        selected = inputs._replace(pair=inputs.pair[:, offers], context=inputs.context[offers])
+        parts.append(trees.predict_pairs(trees.purchase_model, selected))
     return np.concatenate(parts)
 
 
-def parent_buyers(cutoff_data: Any) -> np.ndarray:
-    """Purchase days of 91 days with the other offers of the same parent: (N, M)."""
-    related = (cutoff_data.market_stats.sibling > 0).astype(np.float32)
+def parent_purchase_days(cutoff_data: Any) -> np.ndarray:
+    """Purchase days of the last 91 days with the other offers of the same parent: (N, M)."""
+    sibling = (cutoff_data.market_stats.sibling > 0).astype(np.float32)
     column = cutoff_data.features.rule.pair.index("days_91")
-    return np.concatenate([np.asarray(i.pair)[:, :, column] @ related for _, i in cutoff_data.blocks()])
+    return np.concatenate([np.asarray(i.pair)[:, :, column] @ sibling for _, i in cutoff_data.blocks()])
 
 
-def judged(answers: dict[str, np.ndarray], bought: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
-    """Metrics of the offers with ten buyers or more: model -> (offers, 1 + resamples, 3)."""
+def ranking_metrics(scores: dict[str, np.ndarray], bought: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics of the offers with at least `MIN_BUYERS` buyers: model -> (offers, 1 + resamples, 3)."""
     from propensity.kernel.rank import purchase_ranking
     from propensity.metric.ranking import descending
 
-    scored = np.flatnonzero(bought.sum(0) >= 10)
+    evaluated = np.flatnonzero(bought.sum(0) >= MIN_BUYERS)
     return {
         name: np.stack(
             [
                 purchase_ranking(
                     descending(score[:, m]), np.ascontiguousarray(score[:, m]), bought[:, m].copy(), weight, 0.1
                 ).T
-                for m in scored
+                for m in evaluated
             ]
         )
-        for name, score in answers.items()
+        for name, score in scores.items()
     }
 
 
-def interval(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Mean over offers (K, 1 + R) and its 95 % band over resamples of customers and of offers."""
-    means = [rows[rng.integers(0, len(rows), len(rows)), 1 + r].mean() for r in range(rows.shape[1] - 1)]
-    low, high = np.percentile(np.array(means) - np.mean(means) + rows[:, 0].mean(), [2.5, 97.5])
-    return float(rows[:, 0].mean()), float(low), float(high)
+def interval(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Mean over offers of (K, 1 + R) and its 95 % interval over resamples of customers and of offers."""
+    means = [values[rng.integers(0, len(values), len(values)), 1 + r].mean() for r in range(values.shape[1] - 1)]
+    low, high = np.percentile(np.array(means) - np.mean(means) + values[:, 0].mean(), [2.5, 97.5])
+    return float(values[:, 0].mean()), float(low), float(high)
 
 
 @entry("compare")
 def main(cfg: CompareConfig) -> None:
-    found, customers = zip(*(draw(cfg, number) for number in cfg.seeds), strict=True)
-    rows = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
-    hidden = f"{len(rows['network'])} hidden offers with 10 buyers or more in {len(cfg.seeds)} draws"
-    lines = [f"{cfg.cutoffs[0]}: {hidden}, {customers[0]:,} customers", ""]
-    lines += ["| model | " + " | ".join(ROWS) + " |", "|---|" + "---:|" * len(ROWS)]
-    for name, each in rows.items():
+    samples, customers = zip(*(evaluate_sample(cfg, number) for number in cfg.seeds), strict=True)
+    values = {name: np.concatenate([each[name] for each in samples]) for name in samples[0]}
+    removed = f"{len(values['network'])} removed offers with {MIN_BUYERS} buyers or more in {len(cfg.seeds)} samples"
+    lines = [f"{cfg.cutoffs[0]}: {removed}, {customers[0]:,} customers", ""]
+    lines += ["| model | " + " | ".join(METRICS) + " |", "|---|" + "---:|" * len(METRICS)]
+    for name, each in values.items():
         lines.append(f"| {name} | " + " | ".join(f"{value:.4f}" for value in each[:, 0].mean(0)) + " |")
-    for rival in ("lightgbm", "parent"):
+    for baseline in ("lightgbm", "parent"):
         rng = np.random.default_rng(cfg.seed)
-        bands = [interval((rows["network"] - rows[rival])[..., k], rng) for k in range(len(ROWS))]
-        cells = [f"{value:+.4f} [{low:+.4f}, {high:+.4f}]" for value, low, high in bands]
-        lines.append(f"| network - {rival} | " + " | ".join(cells) + " |")
+        difference = values["network"] - values[baseline]
+        intervals = [interval(difference[..., k], rng) for k in range(len(METRICS))]
+        cells = [f"{value:+.4f} [{low:+.4f}, {high:+.4f}]" for value, low, high in intervals]
+        lines.append(f"| network - {baseline} | " + " | ".join(cells) + " |")
     with whole_file(Path(cfg.out) / "table.md") as draft:
         draft.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

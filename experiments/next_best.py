@@ -1,9 +1,9 @@
-"""Journeys against a fixed list of priorities where the truth is known: `python experiments/next_best.py`.
+"""Journeys and a fixed list of priorities on a synthetic market: `python experiments/next_best.py`.
 
-A made-up market in which a message about a category raises the customer's wish for it for a week. The exact expected
-revenue of every plan of messages is summed over all that may happen, and the revenue without any message taken off.
-The fixed list: birthday (in the horizon), welcome (joined in the last 30 days), cross-sell, and then the other
-campaigns as listed; the journeys choose among the same campaigns, from exact scores or from the market's averages.
+In this market a message about a category raises the customer's demand for it for a week. Each plan of messages is
+judged by its exact expected revenue, less that without any message. The fixed list: birthday (in the horizon), welcome
+(joined in the last 30 days), cross-sell, and then the other campaigns as listed. The journeys choose among the same
+campaigns, from exact scores or from the market's averages.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ DAY = 400
 
 
 def journey_revenue(world: Synthetic, day: int, planned: np.ndarray) -> Floats:
-    """(N,) exact revenue expected in the horizon; planned (N, HORIZON) category told about on each day, or -1.
+    """(N,) exact expected revenue in the horizon; planned (N, HORIZON) category of the message on each day, or -1.
 
-    A planned message is in force for a week or until the next; one sent before the horizon until its weekly slot.
+    A planned message acts for a week or until the next; one sent before the horizon until its weekly slot.
     """
     catalogue, parts = world.catalogue(), []
     for b, start in enumerate(range(0, world.customers, BLOCK)):
@@ -48,13 +48,13 @@ def block_revenue(
     world: Synthetic, catalogue: Catalogue, who: Customers, state: State, day: int, planned: np.ndarray
 ) -> Floats:
     """(n,) revenue of a block of customers, with messages sent as planned (n, HORIZON)."""
-    told = np.full(who.rate.size, -1)
+    last_message = np.full(who.rate.size, -1)
 
-    def send(held: Floats, h: int) -> None:
-        ends = np.where(told < 0, who.slot == (day + h) % 7, h - told == FORCE)
+    def send(effect: Floats, h: int) -> None:
+        ends = np.where(last_message < 0, who.slot == (day + h) % 7, h - last_message == FORCE)
         due = np.flatnonzero(ends | (planned[:, h] >= 0))
-        tell(held, due, (planned[due, h, None] == np.arange(held.shape[-1])).astype(float))
-        told[planned[:, h] >= 0] = h
+        tell(effect, due, (planned[due, h, None] == np.arange(effect.shape[-1])).astype(float))
+        last_message[planned[:, h] >= 0] = h
 
     _, value, _ = forecast(world, catalogue, who, state, day, HORIZON, send)
     revenue: Floats = value.sum(axis=1)
@@ -98,16 +98,19 @@ def main() -> None:
     for name, money in (("exact scores", truth.expected_revenue), ("the market's averages", flat)):
         scores = Scores(truth.customer, tuple(names), np.clip(money, 0, 1), money, first.isoformat(), name)
         result = NextBest(campaigns=listed, margin=MARGIN, cost=COST)(DecisionContext(scores, customers=customers))
-        plans = {f"journeys from {name}": result.more["journey"], "fixed list": result.more["fixed_list"]}
+        plans = {
+            f"journeys from {name}": result.extra_tables["journey"],
+            "fixed list": result.extra_tables["fixed_list"],
+        }
         for plan, journey in plans.items():
             planned = messages(journey, first, list(names), WORLD.customers)
             more = MARGIN * (journey_revenue(WORLD, DAY, planned) - nothing) - COST * (planned >= 0).sum(axis=1)
             earned[plan] = weight @ more
             print(f"{plan}: {journey.height:,} messages earn {earned[plan][0]:,.2f} more than none")
     for plan in [plan for plan in earned if plan != "fixed list"]:
-        found = bootstrap_interval(earned[plan] - earned["fixed list"])
-        said = f"{found.value:+,.2f} [{found.low:+,.2f}, {found.high:+,.2f}], {verdict(found)}"
-        print(f"{plan} minus the fixed list: {said}")
+        difference = bootstrap_interval(earned[plan] - earned["fixed list"])
+        interval = f"[{difference.low:+,.2f}, {difference.high:+,.2f}], {verdict(difference)}"
+        print(f"{plan} minus the fixed list: {difference.value:+,.2f} {interval}")
 
 
 if __name__ == "__main__":

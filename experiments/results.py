@@ -1,5 +1,5 @@
-"""Rewrites the tables between two marks from the metrics of judged runs: of README.md from the demo (`make results`),
-of experiments/<question>.md from every other run folder, which is named like its question.
+"""Rewrites the tables between two marks from the metrics of evaluated runs: of README.md from the demo
+(`make results`), of experiments/<question>.md from every other run folder, which is named like its question.
 
     python experiments/results.py runs/demo runs/recency
 """
@@ -15,23 +15,24 @@ from typing import Any
 from propensity.atomic import whole_file
 
 BEGIN, END = "<!-- results", "<!-- /results -->"
-COLUMNS = {
-    "AUC": ("all", "auc"),
-    "never bought": ("new", "auc"),
-    "average precision": ("all", "average_precision"),
-    "revenue caught by the best 10 %": ("all", "revenue_capture"),
-    "of the possible": ("all", "normalised_revenue_capture"),
-    "log loss": ("all", "log_loss"),
-    "calibration error": ("all", "ece"),
-}
-SLICES = {"lapsed": ("lapsed", "auc"), "dormant": ("dormant", "auc"), "light": ("light", "auc")}
-COMPARED = {
-    "AUC": ("all", "auc"),
-    "never bought": ("new", "auc"),
-    "average precision": ("all", "average_precision"),
-    "of the possible": ("all", "normalised_revenue_capture"),
-    "log loss": ("all", "log_loss"),
-}
+# (slice, metric) of each column
+COLUMNS = (
+    ("all", "auc"),
+    ("never-bought", "auc"),
+    ("all", "average_precision"),
+    ("all", "revenue_capture"),
+    ("all", "normalised_revenue_capture"),
+    ("all", "log_loss"),
+    ("all", "ece"),
+)
+SLICES = (("lapsed", "auc"), ("dormant", "auc"), ("light", "auc"))
+COMPARED = (
+    ("all", "auc"),
+    ("never-bought", "auc"),
+    ("all", "average_precision"),
+    ("all", "normalised_revenue_capture"),
+    ("all", "log_loss"),
+)
 DEMO = "demo"
 TITLES = {
     "demo": "Complete Journey, product categories, one network for all dates",
@@ -43,27 +44,33 @@ TITLES = {
 
 
 def section(folder: Path) -> Iterator[str]:
-    """One ground: models side by side, then the first minus each of the others."""
+    """One run: all models, then the first minus each of the others."""
     metrics = json.loads((folder / "metrics.json").read_text())
-    more = {} if folder.name == DEMO else SLICES
+    more = () if folder.name == DEMO else SLICES
     offers = sorted({counts["offers"] for counts in metrics["counts"].values()})
     title, dates = TITLES.get(folder.name, folder.name.replace("_", " ")), ", ".join(metrics["counts"])
     listed = f"{offers[0]} to {offers[-1]}" if offers[0] < offers[-1] else str(offers[0])
     yield f"**{title}**, {dates}, {listed} offers:\n"
-    yield from table("model", COLUMNS | more, metrics["models"], number)
+    titles = {name: metric["title"].replace("\u00a0", " ") for name, metric in metrics["metrics"].items()}
+    yield from table("model", COLUMNS + more, titles, metrics["models"], number)
     first = next(name for name in metrics["models"] if name not in metrics["differences"])
     yield ""
-    yield from table(f"{first} minus", COMPARED | more, metrics["differences"], difference)
+    yield from table(f"{first} minus", COMPARED + more, titles, metrics["differences"], difference)
     yield ""
 
 
 def table(
-    corner: str, columns: dict[str, tuple[str, str]], rows: dict[str, Any], write: Callable[[dict[str, Any]], str]
+    corner: str,
+    columns: tuple[tuple[str, str], ...],
+    titles: dict[str, str],
+    rows: dict[str, Any],
+    write: Callable[[dict[str, Any]], str],
 ) -> Iterator[str]:
-    """A Markdown table of the means over dates, a row for each name."""
-    yield f"| {corner} | " + " | ".join(columns) + " |\n|---|" + "---:|" * len(columns)
-    for name, cells in rows.items():
-        yield f"| {name} | " + " | ".join(write(cells["mean"][s][m]) for s, m in columns.values()) + " |"
+    """A Markdown table of the means over the cutoffs, a row for each name."""
+    head = [titles[metric] if name == "all" else f"{titles[metric]}, {name}" for name, metric in columns]
+    yield f"| {corner} | " + " | ".join(head) + " |\n|---|" + "---:|" * len(columns)
+    for model, cells in rows.items():
+        yield f"| {model} | " + " | ".join(write(cells["mean"][name][metric]) for name, metric in columns) + " |"
 
 
 def number(cell: dict[str, Any]) -> str:
@@ -71,7 +78,7 @@ def number(cell: dict[str, Any]) -> str:
 
 
 def difference(cell: dict[str, Any]) -> str:
-    """Value, band and verdict."""
+    """Value, 95 % interval and verdict."""
     if cell["value"] is None or cell["low"] is None:
         return "-"
     low, high = (f"{cell[end]:+.4f}".replace("0.", ".") for end in ("low", "high"))

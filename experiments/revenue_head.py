@@ -1,9 +1,9 @@
-"""Does learning amounts find more revenue than the usual amount? The same chances, ranked in three ways.
+"""Does a learned amount capture more revenue than a usual amount? The same probabilities, ranked in three ways.
 
     python experiments/revenue_head.py runs/cold/history/2017-08-21/17 runs/cold/history/2017-09-18/17
 
-Each run is judged at the date by which its training labels closed: chance x the mean of the network's log-normal
-(ZILN), chance x the customer's mean spend per purchase day drawn to the offer's, and the chance alone.
+Each run is evaluated at the cutoff by which its training labels closed: probability x the mean of the network's
+log-normal (ZILN), probability x the customer's mean spend per purchase day shrunk to the offer's, and probability.
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ import numpy as np
 
 from propensity.baseline.pair_table import usual_amount
 from propensity.evaluation.evaluate import cutoff_data_of, labels
+from propensity.metric.builtin import METRICS
 from propensity.metric.evaluation import evaluate
 from propensity.metric.labels import Labels, Prediction
 from propensity.training.checkpoint import load_trained
 from propensity.training.predict import predict
 
-WAYS = {"ziln": "chance x ZILN", "usual": "chance x usual amount", "chance": "chance alone"}
-SHOWN = {"revenue_capture": "revenue caught by the best 10 %", "normalised_revenue_capture": "of the possible"}
+RANKINGS = {"ziln": "probability x ZILN", "usual": "probability x usual amount", "chance": "probability"}
+SHOWN = {
+    metric.name: metric.described(0.1)["title"]
+    for metric in METRICS
+    if metric.name in ("revenue_capture", "normalised_revenue_capture")
+}
 
 
-def answers(run: str) -> tuple[Labels, dict[str, Prediction]]:
-    """What came true after a run's last label, and its chances with each idea of an amount."""
+def predictions(run: str) -> tuple[Labels, dict[str, Prediction]]:
+    """The labels after a run's last training label, and its probabilities with each amount."""
     trained = load_trained(run)
     log = trained.task.open()
     cutoff_data = cutoff_data_of(trained, log, trained.about["end"])
@@ -33,28 +38,28 @@ def answers(run: str) -> tuple[Labels, dict[str, Prediction]]:
     usual = np.concatenate([usual_amount(cutoff_data, inputs) for _, inputs in cutoff_data.blocks()])
     chance = scores.probability
     values = {"ziln": scores.revenue, "usual": chance * usual, "chance": chance}
-    return labels(log, cutoff_data), {way: Prediction(chance, value) for way, value in values.items()}
+    return labels(log, cutoff_data), {ranking: Prediction(chance, value) for ranking, value in values.items()}
 
 
 def main(runs: Sequence[str], say: Callable[[str], None] = print) -> None:
-    """Prints the tables for the mean of the runs' dates."""
-    found = [answers(run) for run in runs]
-    all_labels, given = [each for each, _ in found], [each for _, each in found]
+    """Prints the tables of the means over the runs' cutoffs."""
+    results = [predictions(run) for run in runs]
+    all_labels, by_run = [each for each, _ in results], [each for _, each in results]
     metrics = evaluate(
-        all_labels, {way: [each[way] for each in given] for way in WAYS}, reference="ziln", resamples=400
+        all_labels,
+        {ranking: [each[ranking] for each in by_run] for ranking in RANKINGS},
+        reference="ziln",
+        resamples=400,
     )
     say("| ranked by | " + " | ".join(SHOWN.values()) + " |\n|---|" + "---:|" * len(SHOWN))
-    for way, name in WAYS.items():
-        cells = [f"{metrics['models'][way]['mean']['all'][key]['value']:.4f}" for key in SHOWN]
+    for ranking, name in RANKINGS.items():
+        cells = [f"{metrics['models'][ranking]['mean']['all'][key]['value']:.4f}" for key in SHOWN]
         say(f"| {name} | " + " | ".join(cells) + " |")
     say("\n| ZILN minus | " + " | ".join(SHOWN.values()) + " |\n|---|" + "---|" * len(SHOWN))
-    for way in list(WAYS)[1:]:
-        bands = [metrics["differences"][way]["mean"]["all"][key] for key in SHOWN]
-        cells = [
-            f"{bootstrap_interval['value']:+.4f} [{bootstrap_interval['low']:+.4f}, {bootstrap_interval['high']:+.4f}]"
-            for bootstrap_interval in bands
-        ]
-        say(f"| {WAYS[way]} | " + " | ".join(cells) + " |")
+    for ranking in list(RANKINGS)[1:]:
+        differences = [metrics["differences"][ranking]["mean"]["all"][key] for key in SHOWN]
+        cells = [f"{cell['value']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}]" for cell in differences]
+        say(f"| {RANKINGS[ranking]} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ def main(cfg: DriftConfig) -> None:
     from propensity.serving.drift import drift
 
     with working("comparing") as say:
-        found = drift(cfg, say)
-    show_drift(found, cfg.out)
-    found.require()
+        report = drift(cfg, say)
+    show_drift(report, cfg.out)
+    report.require()
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ def main(cfg: ExportConfig) -> None:
     from propensity.serving.export import export
 
     with working("exporting") as say:
-        about = export(cfg.run, cfg.out, list(cfg.formats), cfg.log, cfg.cutoff, cfg.rows, cfg.valid_days, say)
-    show_bundle(about, cfg.out)
+        manifest = export(cfg.run, cfg.out, list(cfg.formats), cfg.log, cfg.cutoff, cfg.rows, cfg.valid_days, say)
+    show_bundle(manifest, cfg.out)
 
 
 if __name__ == "__main__":

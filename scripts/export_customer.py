@@ -9,9 +9,9 @@ from propensity.config import ExportCustomerConfig
 @entry("export_customer")
 def main(cfg: ExportCustomerConfig) -> None:
     from propensity.atomic import whole_file
-    from propensity.ingest.erasure import held
+    from propensity.ingest.erasure import export_customer
 
-    found = held(str(cfg.customer), cfg.log, cfg.runs, cfg.pseudonym)
+    found = export_customer(str(cfg.customer), cfg.log, cfg.runs, cfg.pseudonym)
     with whole_file(cfg.out) as draft:
         draft.write_text(json.dumps(found, indent=1, default=str))
     rows = sum(map(len, found["tables"].values()))

@@ -1,4 +1,4 @@
-"""Shared small things: configurations composed from the real conf/, shrunk to seconds."""
+"""Shared fixtures: configurations composed from the real conf/, small enough for seconds."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def composed() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def small_world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A prepared synthetic log: its folder, configuration, preparation, log and training examples."""
+    """A synthetic event log: its folder, task, log and training set (`examples`)."""
     from hydra.utils import instantiate
 
     folder = tmp_path_factory.mktemp("world") / "log"
@@ -62,14 +62,14 @@ def repository() -> Path:
     return conf_folder().parent
 
 
-def judged_run(log: Path, out: Path, end: str, *asked: str) -> Path:
-    """A short run on the log at `log`, its labels ending at `end`, judged there as `asked`; returns its folder."""
+def judged_run(log: Path, out: Path, end: str, *overrides: str) -> Path:
+    """Trains a short run on the log, labels closed by `end`, evaluates it at that cutoff; returns its folder."""
     from propensity.evaluation.evaluate import evaluate_run
     from propensity.training.run import train
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         train(typed(compose("train", overrides=[*SMALL, *QUICK, f"data.log={log}", f"data.end={end}", f"out={out}"])))
         evaluate_run(
-            typed(compose("evaluate", overrides=[f"run={out}", f"cutoffs=[{end}]", *asked])), lambda text: None
+            typed(compose("evaluate", overrides=[f"run={out}", f"cutoffs=[{end}]", *overrides])), lambda text: None
         )
     return out

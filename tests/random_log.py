@@ -1,4 +1,4 @@
-"""Random logs with everything that the kernels and the data layer must bear."""
+"""Random event logs with every case that the kernels and the data layer must handle."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from propensity.ingest.build import build_log
 from propensity.ingest.source import Tables
 from propensity.kernel.event import KINDS
 
-NOBODY, ONCE, BUSY = 0, 1, 2  # customers with no event, one, and more than the history kept
+NOBODY, ONCE, BUSY = 0, 1, 2  # customers with no event, one event, and more events than data.feature.history
 START = date(2023, 1, 2)
 
 
 def random_tables(seed: int, customers: int = 50, items: int = 14, days: int = 450, busy: int = 150) -> Tables:
-    """Raw tables. The rows of a day keep their order, in which orders interleave; customer ids are numbers.
+    """Raw tables. The rows of a day keep their sequence, in which orders interleave; customer ids are numbers.
 
-    Every customer shops on few days, so that a day holds several orders, some without an id, some over two visits.
-    Item 0 is never met; the first and the last day of the log have a purchase.
+    Every customer has few visit days, so that a day holds several orders, some without an id, some over two visits.
+    Item 0 does not occur; the first and the last day of the log have a purchase.
     """
     random = np.random.default_rng(seed)
     size = random.poisson(30, customers)
@@ -56,15 +56,15 @@ def random_tables(seed: int, customers: int = 50, items: int = 14, days: int = 4
         channel=pl.when(pl.col("channel") != "").then("channel"),
         order=pl.when(pl.Series(random.random(who.size) < 0.8)).then("order"),
     )
-    about_items = pl.DataFrame({"item": [f"item {k:03d}" for k in range(items)]}).with_columns(
+    item_table = pl.DataFrame({"item": [f"item {k:03d}" for k in range(items)]}).with_columns(
         category=pl.Series([None if k % 7 == 6 else f"category {k % 4}" for k in range(items)]),
         brand=pl.Series(["own" if k % 3 else "other" for k in range(items)]),
         price=pl.Series(np.linspace(1.0, 9.0, items)),
     )
-    about_customers = pl.DataFrame({"customer": 100 + np.arange(customers)}).with_columns(
+    customer_table = pl.DataFrame({"customer": 100 + np.arange(customers)}).with_columns(
         segment=pl.Series([f"segment {n % 3}" for n in range(customers)])
     )
-    return Tables(events.lazy(), about_items.lazy(), about_customers.lazy(), {"damaged": 3}, events.height + 3)
+    return Tables(events.lazy(), item_table.lazy(), customer_table.lazy(), {"damaged": 3}, events.height + 3)
 
 
 def random_log(seed: int, customers: int = 50, items: int = 14, days: int = 450, busy: int = 150) -> EventLog:
@@ -75,7 +75,7 @@ def random_log(seed: int, customers: int = 50, items: int = 14, days: int = 450,
 def random_offers(seed: int, items: int, offers: int = 6) -> Offers:
     """Item 1 belongs to no offer, item 2 to all but the last, the others at random; the last offer has no item.
 
-    Every second offer is a sibling of the others like it, but the first has none.
+    Odd offers are siblings of each other, even ones too; the first offer has no parent.
     """
     belongs = np.random.default_rng(seed).random((items, offers)) < 0.3
     belongs[1], belongs[2], belongs[:, -1] = False, True, False
@@ -92,7 +92,7 @@ def membership(offers: Offers) -> np.ndarray:
 
 
 def columns(log: EventLog) -> dict[str, np.ndarray]:
-    """The log as the reference definitions take it."""
+    """The columns of the log by name, as the reference definitions expect them."""
     return {name: np.asarray(getattr(log, name)) for name in ("offsets", *COLUMNS)}
 
 
@@ -105,9 +105,9 @@ def around_events(log: EventLog, seed: int) -> list[int]:
 
 
 def around_1970(log: EventLog) -> tuple[EventLog, int]:
-    """The same log some whole weeks earlier, a first purchase on the day before 1970; and the days it was moved."""
-    bought = [log.day[a:b][log.kind[a:b] == 0] for a, b in pairwise(log.offsets)]
-    first = sorted(int(days[0]) for days in bought if days.size and days[0] % 7 == 6)
+    """The log moved to have a first purchase on the day before 1970, and the days of the shift."""
+    purchase_days = [log.day[a:b][log.kind[a:b] == 0] for a, b in pairwise(log.offsets)]
+    first = sorted(int(days[0]) for days in purchase_days if days.size and days[0] % 7 == 6)
     shift = first[len(first) // 2] + 1
     return replace(log, day=log.day - shift), shift
 
@@ -123,9 +123,9 @@ def cut(tables: Tables, day: int) -> Tables:
 
 
 def rewritten(tables: Tables, day: int, seed: int, how: str) -> Tables:
-    """The same past, another future: every event at or after `day` is shuffled, altered or deleted.
+    """The same past and another future: every event at or after `day` is shuffled, altered or deleted.
 
-    Altered futures hold new customers, new items, a new channel, and more money.
+    An altered future has new customers, new items, a new channel and more revenue.
     """
     future = pl.col("day") >= date_of(day)
     past, later = tables.events.filter(~future).collect(), tables.events.filter(future).collect()
@@ -146,7 +146,7 @@ def rewritten(tables: Tables, day: int, seed: int, how: str) -> Tables:
 
 
 def with_another_future(log: EventLog, day: int, random: np.random.Generator, names: tuple[str, ...]) -> EventLog:
-    """The log with the columns `names` of everything from `day` on dealt out anew, and a fortune added to revenue."""
+    """The log with the columns `names` permuted from `day` on, and a large amount added to each revenue there."""
     later = np.flatnonzero(log.day >= day)
     changed = {name: values.copy() for name, values in columns(log).items()}
     for name in names:

@@ -17,6 +17,7 @@ import yaml
 import propensity as pp
 from conftest import QUICK
 from propensity.errors import ConfigurationError, DataError
+from propensity.metric.declaration import Metric
 
 SMALL_MODEL = dict(yaml.safe_load(each.replace("=", ": ", 1)).popitem() for each in QUICK)
 SMALL_MODEL |= {"data.offer.min_buyers": 3, "data.split.count": 4}
@@ -115,12 +116,16 @@ def test_models_of_one_s_own_are_evaluated_by_the_same_call(model: pp.Model) -> 
         "fitted": fitted,
         "trees": HistGradientBoostingClassifier(max_iter=5),
     }
-    evaluation = model.evaluate(["2024-07-01"], baselines=["frequency"], also=also, resamples=20)
+    brier = Metric(
+        "brier", "Brier score", "lower", "probability", lambda p, bought, w: float(w @ (p - bought) ** 2 / w.sum())
+    )
+    evaluation = model.evaluate(["2024-07-01"], baselines=["frequency"], also=also, metrics=[brier], resamples=20)
     table = evaluation.table(("all",)).filter(pl.col("metric") == "auc")
     auc = dict(zip(table["model"], table["value"], strict=True))
     assert auc["copy"] == auc["pandas"] == auc["network"] and auc["flat"] == auc["fitted"] == 0.5
     assert fitted.offers == 4 and auc["trees"] != auc["frequency"]
     differences = evaluation.differences(("all",)).filter(pl.col("model") == "copy", pl.col("metric") == "auc")
+    assert "brier" in evaluation.table()["metric"]
     assert differences.select("value", "low", "high", "verdict").row(0) == (0.0, 0.0, 0.0, "tie")
     assert repr(evaluation).splitlines()[0].startswith(f"Evaluation of {model.run} at 2024-07-01: ")
 

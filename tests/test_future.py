@@ -1,4 +1,4 @@
-"""Whatever happens at or after a date, nothing made for it changes: tried on every source in conf/data/source."""
+"""Rows dated at or after a cutoff change no input there and no earlier label, for every source of conf/data/source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from propensity.config import conf_folder
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import to_date, to_day
 from propensity.ingest.build import build_log
-from propensity.ingest.source import Tables, as_delivered, unscreened
+from propensity.ingest.source import Tables, accept_all, keep_as_delivered
 from propensity.task import CutoffData, Task, TrainingSet
 from random_log import date_of, random_tables
 
@@ -26,7 +26,7 @@ GROUPS = (("customer",), ("day",), ("item",), ("kind", "quantity", "revenue", "d
 
 
 def settings(name: str, folder: Path) -> tuple[list[str], str]:
-    """Overrides that make a small market of the source, and a date inside it; skips what is not installed here."""
+    """Overrides for a small market of the source, and a cutoff inside it; skips sources whose data are not present."""
     if name == "synthetic":
         return [*SMALL], "2024-05-20"
     if name == "complete_journey":
@@ -45,66 +45,78 @@ def settings(name: str, folder: Path) -> tuple[list[str], str]:
             pytest.skip("the Olist tables are not beside the repository, in ../shared/data/olist_sample")
         offers = ["data.offer.column=product_category_name", "data.offer.min_buyers=2"]
         return [f"data/source={name}", f"data.source.folder={sample}", *offers], "2018-06-04"
-    assert name == "table", f"say here how a small market of {name} is made"
+    assert name == "table", f"add a small market for the source {name} to settings()"
     tables = random_tables(3, customers=120, days=300)
-    about = tables.items
-    assert about is not None
-    tables.events.join(about, on="item", how="left").collect().write_parquet(folder / "events.parquet")
+    items = tables.items
+    assert items is not None
+    tables.events.join(items, on="item", how="left").collect().write_parquet(folder / "events.parquet")
     columns = {k: k for k in ("customer", "day", "item", "kind", "channel", "order", "quantity", "revenue", "discount")}
-    mapped = [f"data.source.columns.{ours}={theirs}" for ours, theirs in columns.items()]
-    given = [f"data.source.events={folder}/events.parquet", "data.source.item_columns=[category,brand]"]
-    return ["data/source=table", *given, *mapped, "data.offer.column=category", "data.offer.min_buyers=2"], "2023-08-14"
+    mapped = [f"data.source.columns.{column}={raw}" for column, raw in columns.items()]
+    source = [f"data.source.events={folder}/events.parquet", "data.source.item_columns=[category,brand]"]
+    return [
+        "data/source=table",
+        *source,
+        *mapped,
+        "data.offer.column=category",
+        "data.offer.min_buyers=2",
+    ], "2023-08-14"
 
 
 def shuffled(tables: Tables, day: int) -> Tables:
-    """The same past; what is dated at or after `day` is dealt out anew, group by group, and a third of it is gone."""
+    """The same past; rows from `day` on have each group of columns permuted, and a third of them is removed."""
     events = tables.events.collect()
     future = events["day"] >= date_of(day)
     later = events.filter(future)
     groups = [[name for name in group if name in later.columns] for group in GROUPS]
-    dealt = [later.select(g).sample(fraction=1.0, shuffle=True, seed=k) for k, g in enumerate(groups) if g]
+    permuted = [later.select(g).sample(fraction=1.0, shuffle=True, seed=k) for k, g in enumerate(groups) if g]
     assert sum(map(len, groups)) == later.width
-    changed = pl.concat(dealt, how="horizontal").select(events.columns).sample(fraction=0.67, seed=9)
+    changed = pl.concat(permuted, how="horizontal").select(events.columns).sample(fraction=0.67, seed=9)
     assert later.height > 100 and not changed.equals(later[: changed.height])
     return tables._replace(events=pl.concat([changed, events.filter(~future)]).lazy(), read=None)
 
 
-def judged(tables: Tables) -> Tables:
-    """The tables after the rules of their source: events alone, every one of them accepted."""
+def accepted(tables: Tables) -> Tables:
+    """The tables after the cleaning rules of their source, with accepted events only."""
     rows = tables.screen(tables.events).collect()
     passed = rows.filter(pl.col("reason").is_null()).drop("reason") if "reason" in rows.columns else rows
     names = [name for group in GROUPS for name in group if name in rows.columns]
     events = tables.settle(passed).accepted.select(names).lazy()
-    return tables._replace(events=events, screen=unscreened, settle=as_delivered)
+    return tables._replace(events=events, screen=accept_all, settle=keep_as_delivered)
 
 
 def sampled(tables: Tables, customers: int = 400) -> Tables:
-    """The tables of about so many customers: a real market in seconds."""
+    """The tables of about `customers` customers, which makes the test take seconds."""
     events = tables.events.collect()
     ids = events["customer"].unique().sort()
-    kept = ids.gather_every(max(ids.len() // customers, 1))
-    return tables._replace(events=events.filter(pl.col("customer").is_in(kept.implode())).lazy(), read=None)
+    sample = ids.gather_every(max(ids.len() // customers, 1))
+    return tables._replace(events=events.filter(pl.col("customer").is_in(sample.implode())).lazy(), read=None)
 
 
-def made(task: Task, tables: Tables, day: int) -> tuple[TrainingSet, CutoffData]:
+def training_and_cutoff(task: Task, tables: Tables, day: int) -> tuple[TrainingSet, CutoffData]:
     log = build_log(tables)
     training_set = task.training_set(log)
     return training_set, task.cutoff_data(log, Cutoff(day, task.horizon), training_set.vocabulary)
 
 
-def same(a: Any, b: Any, what: str) -> None:
+def assert_equal(a: Any, b: Any, what: str) -> None:
     for name, left, right in zip(a._fields, a, b, strict=True):
         np.testing.assert_array_equal(np.asarray(left), np.asarray(right), err_msg=f"{what}: {name}")
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_shuffled_future_changes_nothing(name: str, composed: Callable[..., Any], tmp_path: Path) -> None:
-    given, date = settings(name, tmp_path)
-    cfg = composed("train", *given, "data.split.count=2", "data.market_stats.references=2", "data.feature.history=16")
+def test_a_shuffled_future_changes_no_input_and_no_closed_label(
+    name: str, composed: Callable[..., Any], tmp_path: Path
+) -> None:
+    overrides, date = settings(name, tmp_path)
+    cfg = composed(
+        "train", *overrides, "data.split.count=2", "data.market_stats.references=2", "data.feature.history=16"
+    )
     cfg.data["end"] = date
     task = instantiate(cfg.data, _convert_="all")
-    tables, day = sampled(judged(task.source.load()), 3_000 if name == "olist" else 400), to_day(date)
-    (training_set, cutoff_data), (again, other) = (made(task, each, day) for each in (tables, shuffled(tables, day)))
+    tables, day = sampled(accepted(task.source.load()), 3_000 if name == "olist" else 400), to_day(date)
+    (training_set, cutoff_data), (again, other) = (
+        training_and_cutoff(task, each, day) for each in (tables, shuffled(tables, day))
+    )
     assert (
         training_set.vocabulary == again.vocabulary and cutoff_data.features.offers.name == other.features.offers.name
     )
@@ -114,10 +126,10 @@ def test_a_shuffled_future_changes_nothing(name: str, composed: Callable[..., An
         where = f"{name} at {to_date(market_stats.cutoff.day)}"
         ids = features.log.customer_id[customer], changed.features.log.customer_id[changed.customer]
         np.testing.assert_array_equal(*ids, err_msg=where)
-        same(market_stats, changed.market_stats, where)
+        assert_equal(market_stats, changed.market_stats, where)
         inputs = changed.features.inputs(changed.market_stats, changed.customer[rows])
-        same(features.inputs(market_stats, customer[rows]), inputs, where)
+        assert_equal(features.inputs(market_stats, customer[rows]), inputs, where)
     for (features, market_stats, customer), changed in pairs[:-1]:
         outcomes = changed.features.outcomes(changed.market_stats.cutoff, changed.customer)
-        same(features.outcomes(market_stats.cutoff, customer), outcomes, f"{name}: labels closed by {date}")
+        assert_equal(features.outcomes(market_stats.cutoff, customer), outcomes, f"{name}: labels closed by {date}")
     np.testing.assert_array_equal(training_set.weights, again.weights)

@@ -24,6 +24,7 @@ LADDER = (
     {"training"},
     {"evaluation"},
     {"serving", "report", "project", "cli"},
+    {"api"},
 )
 RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
 BESIDE = {("metric", "scores"), ("atomic", "errors"), ("trust", "errors")}  # siblings that may see each other

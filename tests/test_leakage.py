@@ -1,4 +1,4 @@
-"""Nothing dated at or after a cutoff reaches a score, tried on the real tables from raw file to Parquet."""
+"""Nothing dated at or after a cutoff changes a score, on the real tables from raw file to Parquet."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def real_tables() -> Path:
 
 
 def scramble(source: Path, target: Path) -> None:
-    """The tables with everything from the cutoff on dealt out anew: who, what, how many, when; a third of it gone."""
+    """Writes the tables with every column permuted from the cutoff on, and a third of those rows removed."""
     target.mkdir()
     for table in TABLES:
         shutil.copy(source / f"{table}.parquet", target)
     for table, day in (("transactions", "transaction_timestamp"), ("coupon_redemptions", "redemption_date")):
         rows = pl.read_parquet(source / f"{table}.parquet")
         past, later = rows.filter(pl.col(day) < CUTOFF), rows.filter(pl.col(day) >= CUTOFF)
-        dealt = later.select(pl.col(name).shuffle(seed=k) for k, name in enumerate(later.columns))
-        changed = pl.concat([dealt.sample(fraction=0.67, seed=1), past])
+        permuted = later.select(pl.col(name).shuffle(seed=k) for k, name in enumerate(later.columns))
+        changed = pl.concat([permuted.sample(fraction=0.67, seed=1), past])
         changed.write_parquet(target / f"{table}.parquet")
     sent = pl.read_parquet(source / "campaign_descriptions.parquet")
     sent.filter(pl.col("start_date") < CUTOFF).write_parquet(target / "campaign_descriptions.parquet")
@@ -49,7 +49,7 @@ def test_a_scrambled_future_gives_the_same_scores(
     source = real_tables()
     scramble(source, tmp_path / "scrambled")
     monkeypatch.chdir(tmp_path)
-    for name, folder in (("told", source), ("scrambled", tmp_path / "scrambled")):
+    for name, folder in (("original", source), ("scrambled", tmp_path / "scrambled")):
         backtest(
             composed(
                 "backtest",
@@ -68,8 +68,10 @@ def test_a_scrambled_future_gives_the_same_scores(
             say=lambda text: None,
         )
     for table in ("scores", "frequency", "lightgbm"):
-        told, scrambled = (load_scores(tmp_path / name / f"{table}.parquet")[0] for name in ("told", "scrambled"))
-        assert told.offer == scrambled.offer
-        np.testing.assert_array_equal(told.customer, scrambled.customer)
-        np.testing.assert_allclose(told.probability, scrambled.probability, atol=1e-6, rtol=0, err_msg=table)
-        np.testing.assert_allclose(told.revenue, scrambled.revenue, atol=1e-4, rtol=1e-5, err_msg=table)
+        original, scrambled = (
+            load_scores(tmp_path / name / f"{table}.parquet")[0] for name in ("original", "scrambled")
+        )
+        assert original.offer == scrambled.offer
+        np.testing.assert_array_equal(original.customer, scrambled.customer)
+        np.testing.assert_allclose(original.probability, scrambled.probability, atol=1e-6, rtol=0, err_msg=table)
+        np.testing.assert_allclose(original.revenue, scrambled.revenue, atol=1e-4, rtol=1e-5, err_msg=table)

@@ -1,4 +1,4 @@
-"""Logs are prepared when they are missing or out of date, never mixed up, and never prepared twice for nothing."""
+"""A log is prepared when it is missing or out of date, and only then."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from propensity.task import Task, resolved
 
 @dataclass
 class Shop:
-    """A source with one file, which counts how often it is read."""
+    """A source with one file that counts how often it is read."""
 
     file: str
     factor: float = 1.0
@@ -56,14 +56,14 @@ def test_a_log_is_prepared_once_and_again_when_its_file_changes(shop: Shop, tmp_
     assert len(shop.reads) == 2
 
 
-def test_sources_with_other_settings_have_logs_of_their_own(shop: Shop) -> None:
+def test_each_setting_of_a_source_has_its_own_log(shop: Shop) -> None:
     plain, doubled = task(shop), task(Shop("sales.txt", factor=2.0))
     assert plain.default_log != doubled.default_log
     assert (plain.open().revenue[0], doubled.open().revenue[0], plain.open().revenue[0]) == (5, 10, 5)
     assert len(shop.reads) == 1
 
 
-def test_a_log_that_is_named_is_taken_as_it_is(shop: Shop) -> None:
+def test_a_configured_log_is_used_unchanged(shop: Shop) -> None:
     task(shop).prepare("named")
     Path("sales.txt").write_text("9")
     assert task(shop, log="named").open().revenue[0] == 5
@@ -72,7 +72,7 @@ def test_a_log_that_is_named_is_taken_as_it_is(shop: Shop) -> None:
 
 
 def test_a_horizon_without_days_is_refused(shop: Shop) -> None:
-    with pytest.raises(ConfigurationError, match="a horizon of 0 days predicts nothing"):
+    with pytest.raises(ConfigurationError, match="data.horizon=0 is too short; use 1 day or more"):
         task(shop, horizon=0)
 
 

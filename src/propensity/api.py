@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from propensity.data.cutoff import cautions, cutoff_of
+from propensity.data.cutoff import parse_cutoff, scoring_warnings
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from propensity.decision.result import DecisionResult
+    from propensity.metric.declaration import Metric
     from propensity.task import CutoffData, TrainingSet
     from propensity.training.checkpoint import Trained
 
@@ -88,14 +89,14 @@ def prepare(
         For a table that cannot be used.
     """
     from propensity.ingest.build import prepare as write_log
-    from propensity.ingest.privacy import secret
+    from propensity.ingest.privacy import read_key
     from propensity.ingest.source.table import Table
 
     mapping: dict[str, str | None] = {"customer": customer, "day": day, "item": item, "revenue": revenue}
     with _files(events=events, items=items, customers=customers) as files:
         given = {"item_columns": list(item_columns), "customer_columns": list(customer_columns), **files, **settings}
         source = Table(columns=mapping | dict(columns or {}), **given)
-        return write_log(source, out, None, None if pseudonym is None else secret(pseudonym))
+        return write_log(source, out, None, None if pseudonym is None else read_key(pseudonym))
 
 
 def fit(
@@ -311,7 +312,7 @@ class Model:
         from propensity.training.predict import predict
 
         data = self.cutoff_data(cutoff, log)
-        for caution in cautions(self.log if log is None else _opened(log), data.market_stats.cutoff, self._end):
+        for caution in scoring_warnings(self.log if log is None else _opened(log), data.market_stats.cutoff, self._end):
             warnings.warn(caution, UserWarning, stacklevel=2)
         return predict(self.trained.model, data).frame()
 
@@ -321,6 +322,7 @@ class Model:
         *,
         baselines: Sequence[str] | None = None,
         also: Mapping[str, Any] | None = None,
+        metrics: Sequence[Metric] = (),
         resamples: int = 200,
         seed: int = 17,
     ) -> Evaluation:
@@ -335,6 +337,8 @@ class Model:
         also
             Models of your own: name -> table of scores (frame or Parquet file), object with `predict(cutoff_data)`, or
             scikit-learn classifier; see `propensity.evaluation.predictor.predicted`.
+        metrics
+            Metrics of your own beside the built-in ones, see `propensity.metric.declaration.Metric`.
         resamples
             Bootstrap resamples of customers; 0 gives no intervals.
         seed
@@ -353,10 +357,10 @@ class Model:
         settings = {"run": str(self.run), "resamples": resamples, "seed": seed}
         settings |= {} if cutoffs is None else {"cutoffs": list(cutoffs)}
         settings |= {} if baselines is None else {"baselines": list(baselines)}
-        metrics = evaluate_run(configuration("evaluate", settings), LOGGER.info, also)
-        write_page(metrics, f"{self.run}/report.html")
-        write_summary(metrics, f"{self.run}/report.md")
-        return Evaluation(metrics, self.run)
+        result = evaluate_run(configuration("evaluate", settings), LOGGER.info, also, metrics)
+        write_page(result, f"{self.run}/report.html")
+        write_summary(result, f"{self.run}/report.md")
+        return Evaluation(result, self.run)
 
     def export(self, out: str | Path, formats: Sequence[str] = ("onnx",)) -> Bundle:
         """Writes a bundle that scores without the framework that trained it, once it agrees with the checkpoint.
@@ -379,7 +383,7 @@ class Model:
     def cutoff_data(self, cutoff: str, log: EventLog | str | Path | None = None) -> CutoffData:
         """Customers, offers and features as of a cutoff, as models see them."""
         events = self.log if log is None else _opened(log)
-        date = cutoff_of(events, cutoff, self.horizon)
+        date = parse_cutoff(events, cutoff, self.horizon)
         return self.trained.task.cutoff_data(events, date, self.trained.vocabulary)
 
     def training_set(self) -> TrainingSet:
@@ -459,13 +463,13 @@ class Bundle:
 
     def score(self, cutoff: str, log: EventLog | str | Path | None = None) -> pl.DataFrame:
         """Scores as of `Model.score`."""
-        from propensity.serving.batch import Stream, score_bundle
+        from propensity.serving.batch import BatchConfig, score_bundle
 
         events = log if log is not None else self.data
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "scores"
             place = None if events is None else str(_folder(events))
-            score_bundle(self.folder, place, cutoff, out, Stream(None, None, None), LOGGER.info)
+            score_bundle(self.folder, place, cutoff, out, BatchConfig(None, None, None), LOGGER.info)
             return pl.read_parquet(out / "*.parquet")
 
 

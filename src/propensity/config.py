@@ -51,6 +51,7 @@ class TrainConfig(CommandConfig):
     trainer: Part = setting("Lightning's Trainer: any argument of its own")
     callbacks: Part = setting("Lightning callbacks: name -> class and arguments", {})
     logger: Part = setting("Lightning loggers: name -> class and arguments", {})
+    metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
     out: str = setting("folder of the run")
     seed: int = setting("seed of every random stream of the run", 17)
     objective: str | None = setting("metric that a job of a sweep returns; null: val/log_loss, or train/loss", None)
@@ -67,6 +68,7 @@ class EvaluateConfig(CommandConfig):
     )
     heuristics: bool = setting("compare the network with the six-month rule and K-means segments", True)
     also: Any = setting("scores of other models: {name: file.parquet}", None)
+    metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
     seed: int = setting("seed of the bootstrap and the baselines", 17)
 
@@ -128,7 +130,7 @@ class ServeConfig(CommandConfig):
     digest: str | None = setting("digest of the bundle as `export` printed it; null accepts any", None)
     host: str = setting("address to listen on", "127.0.0.1")
     port: int = setting("port to listen on", 8000)
-    most: int = setting("requests that may wait; further ones get status 429", 256)
+    max_waiting: int = setting("requests that may wait; further ones get status 429", 256)
 
 
 @dataclass

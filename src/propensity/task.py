@@ -1,4 +1,4 @@
-"""How raw tables become examples: one object that names every choice made on the way, built from `conf/data`."""
+"""The task of a run: source, offers, horizon, training cutoffs and features, built from `conf/data`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.data.offer import OfferConfig, offers_before, on_sale
+from propensity.data.offer import OfferConfig, active_offers, offers_before
 from propensity.data.offer.column import ColumnOffers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
@@ -24,57 +24,111 @@ from propensity.feature.history_mask import NoHistoryMask
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, MarketStatsConfig
 from propensity.feature.weight import Even
 from propensity.ingest.append import append
-from propensity.ingest.build import build_log, prepare, protected, readable
-from propensity.ingest.privacy import secret
+from propensity.ingest.build import build_log, prepare, protect_personal_data, translate_read_errors
+from propensity.ingest.privacy import read_key
 from propensity.ingest.source import Source
 
-BLOCK = 512  # customers whose inputs are held at a time
+BLOCK = 512  # customers whose inputs are in memory at a time
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 def untracked(items: Iterable[Any], label: str) -> Iterable[Any]:
-    """No progress bar."""
+    """Return the items without a progress bar.
+
+    Parameters
+    ----------
+    items : iterable
+        Items to iterate over.
+    label : str
+        Not used.
+
+    Returns
+    -------
+    iterable
+        The same items.
+    """
     return items
 
 
 class CutoffData(NamedTuple):
-    """One send date, ready to be asked: features of the offers on the list, the snapshot, and the customers (N,)."""
+    """Everything needed to compute inputs and outcomes at one cutoff."""
 
-    features: Features
-    market_stats: MarketStats
-    customer: np.ndarray  # rows of features.log
+    features: Features  # of the active offers
+    market_stats: MarketStats  # at the cutoff
+    customer: np.ndarray  # (N,) int64, rows of features.log
 
     @property
     def customer_id(self) -> np.ndarray:
+        """Original ids (N,)."""
         return self.features.log.customer_id[self.customer]
 
     def blocks(self, size: int = BLOCK) -> Iterator[tuple[slice, Inputs]]:
-        """Slices of at most `size` customers that cover all (N,), each with its inputs as arrays."""
+        """Compute the inputs of all customers block by block.
+
+        Parameters
+        ----------
+        size : int
+            Maximum number of customers in a block.
+
+        Yields
+        ------
+        slice
+            Positions of the block in (N,).
+        Inputs
+            Its inputs, as NumPy arrays.
+        """
         for start in range(0, self.customer.size, size):
             block = slice(start, min(start + size, self.customer.size))
             yield block, self.features.inputs(self.market_stats, self.customer[block])
 
 
 class TrainingSet(NamedTuple):
-    """Training occasions that share one list of offers, oldest first, with a weight (M,) for each."""
+    """Training cutoffs that share one list of M offers, oldest first."""
 
     cutoffs_data: list[CutoffData]
-    weights: list[np.ndarray]
+    weights: list[np.ndarray]  # (M,) for each cutoff
     vocabulary: Vocabulary
 
     @property
     def features(self) -> Features:
+        """Features of the shared offers."""
         return self.cutoffs_data[0].features
 
 
 @dataclass
 class Task:
-    """Source, offers, horizon, training dates and features.
+    """Source, offers, horizon, training cutoffs and features of a run.
 
-    source: where raw tables come from; log: folder of the event log (None: `data/<source>`);
-    pseudonym: the place of a key, `file:<path>` or `env:<name>`, under which ids are stored; horizon in days; offer,
-    split, weight, history_mask, feature, market_stats: settings of the same names; end: no training label reaches this
-    date (None: the end of the log).
+    Parameters
+    ----------
+    offer : OfferConfig
+        Definition of the offers.
+    source : Source, optional
+        Raw tables; not needed where `log` exists.
+    log : str, optional
+        Folder of the event log; default `data/<source>`.
+    pseudonym : str, optional
+        Location of the key under which customer ids are stored, `file:<path>` or `env:<name>`; by default ids are
+        stored as delivered.
+    horizon : int
+        Days in which a purchase counts.
+    end : str, optional
+        ISO date that no training label reaches; default the day after the last purchase.
+    split : TrainingCutoffs
+        Training cutoffs.
+    weight : callable
+        Weight of an offer at a training cutoff, from the cutoff's age in days and the offers' interpurchase times.
+    history_mask : object
+        Random masks of customer history during training.
+    feature : FeatureConfig
+        Windows and half-lives of the features.
+    market_stats : MarketStatsConfig
+        Settings of the market statistics.
+
+    Raises
+    ------
+    ConfigurationError
+        If the horizon is below 1.
     """
 
     offer: OfferConfig
@@ -91,10 +145,16 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.horizon < 1:
-            raise ConfigurationError(f"a horizon of {self.horizon} days predicts nothing; give data.horizon=1 or more")
+            raise ConfigurationError(f"data.horizon={self.horizon} is too short; use 1 day or more")
 
     def open(self) -> EventLog:
-        """The event log: as given by `log`, or prepared from the source where that was not done or is out of date."""
+        """Open the event log, and prepare it first if `log` is not set and it is missing or out of date.
+
+        Returns
+        -------
+        EventLog
+            The log, memory-mapped.
+        """
         if self.log is not None:
             return EventLog.open(self.log)
         folder = Path(self.default_log)
@@ -103,73 +163,150 @@ class Task:
         return self.prepare(folder)
 
     def prepare(self, out: str | Path) -> EventLog:
-        """Reads the source and leaves its log at `out`, with a note of what it was made from."""
+        """Read the source and write its log, with a record of the source's settings and files.
+
+        Parameters
+        ----------
+        out : str or Path
+            Folder of the log.
+
+        Returns
+        -------
+        EventLog
+            The log, memory-mapped.
+        """
         return prepare(self.tables, out, {"origin.json": origin(self.tables)}, self.key)
 
     def check(self) -> EventLog:
-        """The log that `prepare` would leave, in memory."""
-        with readable():
-            tables = protected(self.tables.load(), self.log or self.default_log, self.key)
+        """Build the log of `prepare` in memory without writing it.
+
+        Returns
+        -------
+        EventLog
+            The log.
+        """
+        with translate_read_errors():
+            tables = protect_personal_data(self.tables.load(), self.log or self.default_log, self.key)
         return build_log(tables)
 
     def append(self, out: str | Path) -> EventLog:
-        """Adds the source's events, all later ones, to the log at `out`."""
+        """Append the source's events, which must be later than those of the log.
+
+        Parameters
+        ----------
+        out : str or Path
+            Folder of an existing log.
+
+        Returns
+        -------
+        EventLog
+            The extended log, memory-mapped.
+        """
         return append(self.tables, out, self.key)
 
     @property
     def tables(self) -> Source:
-        """The source of raw tables; ConfigurationError where none was named."""
+        """The source of raw tables; ConfigurationError if none was named."""
         if self.source is None:
             raise ConfigurationError("no data was named; give data.log=<folder of an event log>, or data/source=<kind>")
         return self.source
 
     @property
     def key(self) -> bytes | None:
-        """The key that ids are stored under, read from its place; None where they are stored as delivered."""
-        return None if self.pseudonym is None else secret(self.pseudonym)
+        """Key of the pseudonyms, read from its location; None if ids are stored as delivered."""
+        return None if self.pseudonym is None else read_key(self.pseudonym)
 
     @property
     def default_log(self) -> str:
-        """`data/<source>`, with a digest of the source's settings where they are not its defaults."""
+        """`data/<source>`, with a hash of the source's settings if they differ from the defaults."""
         name = type(self.tables).__module__.rsplit(".", 1)[-1]
         settings = _settings(self.tables, changed_only=True)
         return f"data/{name}" + (f"-{_digest(settings)}" if settings else "")
 
     def end_day(self, log: EventLog) -> int:
-        """The day by which training labels must have closed (exclusive)."""
+        """Compute the first day that no training label may reach.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log.
+
+        Returns
+        -------
+        int
+            Days since 1970-01-01.
+        """
         return log.last_day + 1 if self.end is None else to_day(self.end)
 
     def training_set(self, log: EventLog, track: Track = untracked) -> TrainingSet:
-        """Everything training may see: only events before `end`, only label windows that closed by then."""
+        """Prepare training from events before `end` and label windows that close by then.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log.
+        track : callable
+            Wraps the cutoffs in a progress bar.
+
+        Returns
+        -------
+        TrainingSet
+            Training cutoffs with market statistics, weights and vocabulary.
+
+        Raises
+        ------
+        ConfigurationError
+            If no offer has enough buyers or no training cutoff fits.
+        """
         end = self.end_day(log)
         cutoffs = self.split.before(log, end, self.horizon)
         past = log.before(end)
         vocabulary = Vocabulary.fit(past, self.offer, end)
         if not vocabulary.offers:
             raise ConfigurationError(
-                f"no offer has the buyers it needs before {to_date(end)} ({max(self.offer.min_buyers, 1)}); "
-                "lower data.offer.min_buyers or give other data.offer settings"
+                f"no offer has {max(self.offer.min_buyers, 1)} buyers before {to_date(end)}; "
+                "lower data.offer.min_buyers or change the data.offer settings"
             )
-        every = offers_before(past, self.offer, end)
-        offers = every.take(np.flatnonzero(np.isin(every.name, vocabulary.offers)))
+        all_offers = offers_before(past, self.offer, end)
+        offers = all_offers.take(np.flatnonzero(np.isin(all_offers.name, vocabulary.offers)))
         features = Features(past, offers, vocabulary, self.feature)
         builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats)
         builder.foresee([cutoff.day for cutoff in cutoffs])
         cutoffs_data = [
             CutoffData(features, builder.at(cutoff), past.purchasers(cutoff.day))
-            for cutoff in track(cutoffs, "snapshots")
+            for cutoff in track(cutoffs, "market statistics")
         ]
         newest = cutoffs_data[-1].market_stats
-        weights = [self.weight(newest.cutoff.day - o.market_stats.cutoff.day, newest.gap) for o in cutoffs_data]
+        weights = [self.weight(newest.cutoff.day - each.market_stats.cutoff.day, newest.gap) for each in cutoffs_data]
         return TrainingSet(cutoffs_data, weights, vocabulary)
 
     def cutoff_data(self, log: EventLog, cutoff: Cutoff, vocabulary: Vocabulary) -> CutoffData:
-        """A send date to score: everybody with a purchase before it, every offer on the list, nothing later than it."""
+        """Prepare a cutoff for scoring from events before it.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log.
+        cutoff : Cutoff
+            The cutoff.
+        vocabulary : Vocabulary
+            Vocabulary of the model.
+
+        Returns
+        -------
+        CutoffData
+            All customers with a purchase before the cutoff, and all active offers.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no purchase before the cutoff.
+        """
         past = log.before(cutoff.day)
-        offers = on_sale(past, self.offer, cutoff)
+        offers = active_offers(past, self.offer, cutoff)
         customer = past.purchasers(cutoff.day)
         if customer.size == 0:
-            raise ConfigurationError(f"nobody bought anything before {cutoff}; give a later cutoff")
+            raise ConfigurationError(f"no customer has a purchase before {cutoff}; use a later cutoff")
         market_stats = MarketStatsBuilder(past, offers, self.horizon, self.market_stats).at(cutoff)
         return CutoffData(Features(past, offers, vocabulary, self.feature), market_stats, customer)
 
@@ -183,17 +320,29 @@ def resolved(data: Mapping[str, Any], task: Task, log: EventLog) -> dict[str, An
 
 
 def origin(source: Source) -> str:
-    """What a log was made from: the source's class and settings, and size and time of the files it reads."""
+    """Describe what a log is made from, to detect that it is out of date.
+
+    Parameters
+    ----------
+    source : Source
+        The source.
+
+    Returns
+    -------
+    str
+        JSON of the source's class and settings, and the size and modification time of its files.
+    """
     files: list[Path] = getattr(source, "files", list)()
     stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.is_file()}
     return json.dumps({"source": type(source).__qualname__, "settings": _settings(source), "files": stamps}, indent=1)
 
 
 def _settings(source: Any, changed_only: bool = False) -> dict[str, str]:
-    """The source's fields as text; those that do not compare are no settings."""
-    found = {f.name: (getattr(source, f.name), f.default) for f in dataclasses.fields(source) if f.compare}
-    return {name: str(value) for name, (value, default) in found.items() if not changed_only or value != default}
+    """The source's fields as text, without those that are excluded from comparison."""
+    values = {f.name: (getattr(source, f.name), f.default) for f in dataclasses.fields(source) if f.compare}
+    return {name: str(value) for name, (value, default) in values.items() if not changed_only or value != default}
 
 
 def _digest(settings: dict[str, str]) -> str:
+    """Eight hexadecimal digits of the settings."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]

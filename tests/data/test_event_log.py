@@ -1,4 +1,4 @@
-"""Laws of the event log: what is saved is what is opened, the past is a log of its own, and damage has a name."""
+"""Laws of the event log: saving and opening are inverse, a cut log is a log, and damage is reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def assert_same(one: EventLog, other: EventLog) -> None:
     assert_frame_equal(one.items, other.items)
 
 
-def test_what_is_opened_is_what_was_saved(tmp_path: Path) -> None:
+def test_an_opened_log_equals_the_saved_log(tmp_path: Path) -> None:
     log = random_log(0)
     saved = log.save(tmp_path / "deep" / "log", {"note.txt": "made by hand"})
     again = EventLog.open(tmp_path / "deep" / "log")
@@ -52,7 +52,7 @@ def test_the_fingerprint_changes_with_any_event_customer_or_item() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_past_equals_a_log_built_from_tables_that_end_there(seed: int) -> None:
-    """Of the customers, those with an event by then; channels may be numbered differently, but have the same names."""
+    """Only customers with an event before the day are compared; channel codes may differ, their names may not."""
     tables = random_tables(seed)._replace(customers=None)
     log = build_log(tables)
     for day in (log.first_day + 1, log.first_day + 60, log.last_day, log.last_day + 1, log.last_day + 400):
@@ -78,8 +78,8 @@ def test_purchasers_are_the_customers_with_a_purchase_before_a_day() -> None:
     log = random_log(3)
     owner = np.repeat(np.arange(len(log)), np.diff(log.offsets))
     for day in (log.first_day, log.first_day + 1, log.first_day + 30, log.last_day + 1):
-        want = np.unique(owner[(log.kind == PURCHASE) & (log.day < day)])
-        np.testing.assert_array_equal(log.purchasers(day), want)
+        expected = np.unique(owner[(log.kind == PURCHASE) & (log.day < day)])
+        np.testing.assert_array_equal(log.purchasers(day), expected)
     assert NOBODY not in log.purchasers(log.last_day + 1) and BUSY in log.purchasers(log.last_day + 1)
 
 
@@ -136,14 +136,14 @@ def test_a_file_of_another_log_is_a_data_error(saved: Path, tmp_path: Path, name
         EventLog.open(folder)
 
 
-def test_a_log_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
+def test_a_missing_log_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no event log at .*nowhere; make one with propensity prepare out=.*"):
         EventLog.open(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("fault", ["np.save", "os.rename"])
 def test_a_failing_save_leaves_the_old_log_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    """The disk fills up while the third column is written, or the finished folder cannot take its place."""
+    """The disk fills up while the third column is written, or the final rename fails."""
     old = random_log(0).save(tmp_path / "log")
     module, name = {"np": np, "os": os}[fault.split(".")[0]], fault.split(".")[1]
     work, calls = getattr(module, name), []
@@ -170,14 +170,14 @@ def test_a_log_replaces_a_log_and_nothing_else(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter.txt").write_text("dear")
-    with pytest.raises(ConfigurationError, match="home holds something else than an event log; give another folder"):
+    with pytest.raises(ConfigurationError, match="home holds something other than an event log; choose another folder"):
         random_log(0).save(tmp_path / "home")
-    with pytest.raises(ConfigurationError, match="letter.txt is a file; give another folder"):
+    with pytest.raises(ConfigurationError, match="letter.txt is a file; choose another folder"):
         random_log(0).save(tmp_path / "home" / "letter.txt")
     assert (tmp_path / "home" / "letter.txt").read_text() == "dear"
 
 
-def test_days_and_dates_are_each_other() -> None:
+def test_days_and_dates_convert_to_each_other() -> None:
     for day in (-1, 0, 19000, to_day("2024-02-29")):
         assert to_day(to_date(day)) == day and to_day(to_date(day).isoformat()) == day
     with pytest.raises(ConfigurationError, match="'31.12.2024' is not a date; write it as YYYY-MM-DD"):

@@ -10,7 +10,7 @@ import pytest
 
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
-from propensity.data.offer import OfferConfig, buyers, offers_before, on_sale
+from propensity.data.offer import OfferConfig, active_offers, count_buyers, offers_before
 from propensity.data.offer.column import ColumnOffers
 from propensity.data.offer.filter import FilterOffers
 from propensity.errors import ConfigurationError
@@ -24,9 +24,9 @@ def test_a_column_makes_one_offer_of_each_value_and_leaves_items_without_one() -
     log = random_log(0)
     offers = ColumnOffers("category").all(log)
     assert offers.name == ("category 0", "category 1", "category 2", "category 3")
-    want = np.stack([(log.items["category"] == name).fill_null(False).to_numpy() for name in offers.name], axis=1)
-    np.testing.assert_array_equal(membership(offers), want)
-    assert (want.sum(axis=1) == 0).any()
+    expected = np.stack([(log.items["category"] == name).fill_null(False).to_numpy() for name in offers.name], axis=1)
+    np.testing.assert_array_equal(membership(offers), expected)
+    assert (expected.sum(axis=1) == 0).any()
 
 
 def test_filters_make_offers_in_their_order_and_may_overlap() -> None:
@@ -50,7 +50,7 @@ SHELVES = pl.DataFrame(
 
 
 @pytest.mark.parametrize(
-    ("rule", "siblings"),
+    ("config", "siblings"),
     [
         (ColumnOffers("kind"), [{0, 1}, {2}, {3}]),  # the aisle: finest of what joins whole kinds
         (ColumnOffers("kind", parent="hall"), [{0, 1, 2}, {3}]),
@@ -58,81 +58,81 @@ SHELVES = pl.DataFrame(
         (ColumnOffers("kind", prefix=2), [{0}, {1}, {2}, {3}]),
     ],
 )
-def test_siblings_share_the_finest_column_that_joins_whole_offers_or_what_is_asked_for(
-    rule: ColumnOffers, siblings: list[set[int]]
+def test_siblings_share_the_finest_column_that_joins_whole_offers_or_the_configured_one(
+    config: ColumnOffers, siblings: list[set[int]]
 ) -> None:
     log = replace(random_log(0), items=SHELVES.with_columns(aisle=pl.col("aisle").fill_null("p")))
-    parent = rule.parents(log.items, rule.all(log))
+    parent = config.parents(log.items, config.all(log))
     assert [set(np.flatnonzero(parent == number)) for number in np.unique(parent)] == siblings
 
 
-def test_where_no_column_joins_offers_and_for_filters_there_are_no_siblings() -> None:
+def test_filters_and_offers_that_no_column_joins_have_no_siblings() -> None:
     log = replace(random_log(0), items=SHELVES.select("item", "kind", "brand", "size"))
-    rule = ColumnOffers("kind")
-    assert (rule.parents(log.items, rule.all(log)) == -1).all()
+    config = ColumnOffers("kind")
+    assert (config.parents(log.items, config.all(log)) == -1).all()
     own = FilterOffers({"own": "brand = 'own'", "dear": "brand = 'dear'"})
     assert (own.parents(log.items, own.all(log)) == -1).all()
 
 
-def test_a_value_that_an_item_lacks_counts_against_the_column() -> None:
-    """One of seven items of an offer is on no aisle: fewer than nine in ten agree."""
+def test_a_missing_value_counts_as_disagreement() -> None:
+    """One of seven items of an offer has no aisle, so fewer than nine in ten agree."""
     log = replace(random_log(0), items=SHELVES.select("item", "kind", "aisle"))
-    rule = ColumnOffers("kind")
-    assert (rule.parents(log.items, rule.all(log)) == -1).all()
+    config = ColumnOffers("kind")
+    assert (config.parents(log.items, config.all(log)) == -1).all()
 
 
-def test_a_filter_that_meets_a_missing_value_leaves_the_item_out() -> None:
+def test_a_missing_value_does_not_match_a_filter() -> None:
     log = random_log(0)
     offers = FilterOffers({"not first": "category <> 'category 0'"}).all(log)
-    want = (log.items["category"] != "category 0").fill_null(False).to_numpy()
-    np.testing.assert_array_equal(membership(offers)[:, 0], want)
+    expected = (log.items["category"] != "category 0").fill_null(False).to_numpy()
+    np.testing.assert_array_equal(membership(offers)[:, 0], expected)
 
 
 @pytest.mark.parametrize(
-    ("rule", "words"),
+    ("config", "words"),
     [
         (
             ColumnOffers("shelf"),
-            "items have no column 'shelf'; give data.offer.column one of: category, brand, price, item",
+            "items have no column 'shelf'; set data.offer.column to one of: category, brand, price, item",
         ),
         (
             ColumnOffers("category", parent="shelf"),
-            "items have no column 'shelf'; give data.offer.parent one of: category, brand, price, item",
+            "items have no column 'shelf'; set data.offer.parent to one of: category, brand, price, item",
         ),
-        (ColumnOffers("empty"), "item column 'empty' has no values; give another data.offer.column"),
+        (ColumnOffers("empty"), "item column 'empty' has no values; choose another data.offer.column"),
         (FilterOffers({}), "data.offer.filters is empty; name at least one filter"),
-        (FilterOffers({"odd": "shelf = 1"}), r"offer filter 'odd' \(shelf = 1\) cannot be applied: .*shelf"),
-        (FilterOffers({"odd": "brand is"}), r"offer filter 'odd' \(brand is\) cannot be applied: "),
-        (FilterOffers({"odd": "brand > 3"}), r"offer filter 'odd' \(brand > 3\) (cannot be applied|matches none)"),
-        (FilterOffers({"dear": "price > 99"}), r"offer filter 'dear' \(price > 99\) matches none of 14 items; check"),
+        (FilterOffers({"odd": "shelf = 1"}), r"data.offer.filters.odd='shelf = 1' cannot be applied \(.*shelf"),
+        (FilterOffers({"odd": "brand is"}), r"data.offer.filters.odd='brand is' cannot be applied \("),
+        (FilterOffers({"odd": "brand > 3"}), r"data.offer.filters.odd='brand > 3' (cannot be applied|matches none)"),
+        (FilterOffers({"dear": "price > 99"}), r"data.offer.filters.dear='price > 99' matches none of 14 items; check"),
     ],
 )
-def test_a_rule_that_makes_no_offer_is_a_configuration_error(rule: OfferConfig, words: str) -> None:
+def test_a_definition_without_offers_is_a_configuration_error(config: OfferConfig, words: str) -> None:
     log = random_log(0)
     if "empty" in words:
         log = replace(log, items=log.items.with_columns(empty=pl.lit(None, pl.String)))
     with pytest.raises(ConfigurationError, match=words) as raised:
-        rule.all(log)
+        config.all(log)
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("kept", [[], [3], [0, 2, 5], [1, 2, 3, 4, 5]])
-def test_taken_offers_are_renumbered_and_keep_their_items(kept: list[int]) -> None:
+@pytest.mark.parametrize("positions", [[], [3], [0, 2, 5], [1, 2, 3, 4, 5]])
+def test_selected_offers_are_renumbered_and_keep_their_items(positions: list[int]) -> None:
     offers = random_offers(1, 20)
-    taken = offers.take(np.array(kept, np.int64))
-    assert taken.name == tuple(offers.name[k] for k in kept)
-    np.testing.assert_array_equal(membership(taken), membership(offers)[:, kept])
+    taken = offers.take(np.array(positions, np.int64))
+    assert taken.name == tuple(offers.name[k] for k in positions)
+    np.testing.assert_array_equal(membership(taken), membership(offers)[:, positions])
     assert taken.item_offsets.dtype == np.int64 and taken.item_offer.dtype == np.int32
 
 
 def test_an_offer_holds_the_items_known_before_the_day() -> None:
-    log, rule = random_log(0), ColumnOffers("category")
+    log, config = random_log(0), ColumnOffers("category")
     dated = replace(log, item_known=np.arange(log.items.height, dtype=np.int32) + log.first_day)
     for day in range(log.first_day, log.first_day + log.items.height + 2):
-        offers = offers_before(dated, rule, day)
-        want = membership(rule.all(log)) & (dated.item_known < day)[:, None]
-        assert offers.name == rule.all(log).name
-        np.testing.assert_array_equal(membership(offers), want)
+        offers = offers_before(dated, config, day)
+        expected = membership(config.all(log)) & (dated.item_known < day)[:, None]
+        assert offers.name == config.all(log).name
+        np.testing.assert_array_equal(membership(offers), expected)
 
 
 def distinct_buyers(log: EventLog, belongs: np.ndarray, start: int, end: int) -> list[int]:
@@ -149,50 +149,50 @@ def test_buyers_are_distinct_customers_from_day_less_window_to_the_day_before(se
         day = (
             int(random.choice(log.day)) + int(random.integers(0, 2)) * window
         )  # the window opens or closes on an event
-        want = distinct_buyers(log, membership(offers), day - window, day)
-        assert buyers(log, offers, day, window).tolist() == want
+        expected = distinct_buyers(log, membership(offers), day - window, day)
+        assert count_buyers(log, offers, day, window).tolist() == expected
 
 
-def test_on_sale_are_the_offers_with_enough_buyers_in_the_window() -> None:
+def test_active_offers_have_enough_buyers_in_the_window() -> None:
     log = random_log(4)
     for day in (log.first_day + 40, log.last_day):
         counts = distinct_buyers(log, membership(ColumnOffers("category").all(log)), day - 30, day)
         for enough in sorted({1, *counts}):
-            rule = ColumnOffers("category", min_buyers=enough, window=30)
-            kept = [m for m, count in enumerate(counts) if count >= enough]
-            offers = on_sale(log, rule, Cutoff(day, 14))
-            assert offers.name == tuple(rule.all(log).name[m] for m in kept)
-            np.testing.assert_array_equal(membership(offers), membership(rule.all(log))[:, kept])
+            config = ColumnOffers("category", min_buyers=enough, window=30)
+            active = [m for m, count in enumerate(counts) if count >= enough]
+            offers = active_offers(log, config, Cutoff(day, 14))
+            assert offers.name == tuple(config.all(log).name[m] for m in active)
+            np.testing.assert_array_equal(membership(offers), membership(config.all(log))[:, active])
 
 
-def test_an_offer_nobody_has_bought_is_on_sale_where_no_buyers_are_asked_for() -> None:
+def test_a_never_bought_offer_is_active_without_a_minimum_of_buyers() -> None:
     log = random_log(0)
-    never = FilterOffers({"never met": "item = 'item 000'", "own": "brand = 'own'"})
+    never = FilterOffers({"never bought": "item = 'item 000'", "own": "brand = 'own'"})
     assert (log.item > 0).sum() + (log.item < 0).sum() == log.day.size
-    assert on_sale(log, never, Cutoff(log.last_day, 14)).name == ("never met", "own")
+    assert active_offers(log, never, Cutoff(log.last_day, 14)).name == ("never bought", "own")
     unknown = replace(log, item_known=np.where(np.arange(14) == 0, log.last_day, log.item_known))
-    assert on_sale(unknown, never, Cutoff(log.last_day, 14)).name == ("own",)
+    assert active_offers(unknown, never, Cutoff(log.last_day, 14)).name == ("own",)
 
 
-def test_long_after_the_log_ended_the_offers_are_those_on_sale_when_it_did() -> None:
+def test_long_after_the_end_of_the_log_the_offers_active_at_its_end_are_active() -> None:
     log = random_log(4)
     counts = distinct_buyers(log, membership(ColumnOffers("category").all(log)), log.last_day - 29, log.last_day + 1)
-    rule = ColumnOffers("category", min_buyers=max(counts), window=30)
-    offers = on_sale(log, rule, Cutoff(log.last_day + 400, 14))
-    assert offers.name == on_sale(log, rule, Cutoff(log.last_day + 1, 14)).name
+    config = ColumnOffers("category", min_buyers=max(counts), window=30)
+    offers = active_offers(log, config, Cutoff(log.last_day + 400, 14))
+    assert offers.name == active_offers(log, config, Cutoff(log.last_day + 1, 14)).name
     assert len(offers) == counts.count(max(counts)) < len(counts)
 
 
-def test_where_no_offer_has_enough_buyers_it_is_whatever_was_ever_bought() -> None:
-    log, asked = random_log(0), {"never met": "item = 'item 000'", "own": "brand = 'own'"}
-    rule = FilterOffers(asked, min_buyers=999, window=30)
-    assert on_sale(log, rule, Cutoff(log.first_day + 150, 14)).name == ("own",)
+def test_without_an_offer_with_enough_buyers_every_bought_offer_is_active() -> None:
+    log, filters = random_log(0), {"never bought": "item = 'item 000'", "own": "brand = 'own'"}
+    config = FilterOffers(filters, min_buyers=999, window=30)
+    assert active_offers(log, config, Cutoff(log.first_day + 150, 14)).name == ("own",)
 
 
 @pytest.mark.parametrize("enough", [0, 1])
-def test_no_offer_on_sale_is_a_configuration_error(enough: int) -> None:
+def test_no_active_offer_is_a_configuration_error(enough: int) -> None:
     log = random_log(0)
     unknown = replace(log, item_known=np.full(14, log.last_day, np.int32))
-    rule = ColumnOffers("category", min_buyers=enough)
-    with pytest.raises(ConfigurationError, match="no offer was ever bought before 2023-01-12; give a later cutoff"):
-        on_sale(unknown, rule, Cutoff(log.first_day + 10, 14))
+    config = ColumnOffers("category", min_buyers=enough)
+    with pytest.raises(ConfigurationError, match="no offer was ever bought before 2023-01-12; use a later cutoff"):
+        active_offers(unknown, config, Cutoff(log.first_day + 10, 14))

@@ -1,4 +1,4 @@
-"""The audience: the best customers, under every rule; what cannot be is one sentence."""
+"""The audience: the best customers under every rule of size; an impossible request is one sentence."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def chosen(audience: Audience, **changes: Any) -> list[int]:
     return audience(context(**changes)).table["customer_id"].to_list()
 
 
-def test_the_best_are_kept_and_equals_are_ordered_by_lot() -> None:
+def test_the_audience_is_the_best_and_ties_are_broken_by_a_hash_of_the_id() -> None:
     tied = sorted([2, 3], key=lambda c: tie_break(np.array([c]))[0])
     assert chosen(Audience(offer="tea", size=3)) == [*tied, 1]
     assert chosen(Audience(offer="tea", by="probability", size=3)) == [1, *tied]
     assert chosen(Audience(offer="tea", size=3)) == chosen(Audience(offer="tea", by="margin", size=3))
 
 
-def test_the_lot_knows_the_id_alone() -> None:
+def test_the_tie_break_depends_on_the_id_alone() -> None:
     mixed = np.array([3, 1, 2])
     np.testing.assert_array_equal(tie_break(mixed), tie_break(np.arange(1, 4))[mixed - 1])
     np.testing.assert_array_equal(tie_break(mixed), tie_break(mixed.astype(str)))
@@ -65,7 +65,7 @@ def test_the_profit_of_its_size_is_the_highest_of_all_sizes() -> None:
     assert Audience(offer="tea", margin=0.1, cost=0.8)(context()).summary["profit"] == max(sizes)
 
 
-def test_exclusions_are_hard() -> None:
+def test_excluded_customers_are_in_no_audience() -> None:
     assert sorted(chosen(Audience(offer="tea", share=1.0))) == [1, 2, 3, 4]
     assert sorted(chosen(Audience(offer="tea", share=1.0, channel="email"))) == [1, 3]
     assert chosen(Audience(offer="tea", share=1.0, where="region = 'south'", channel="email")) == [3]
@@ -75,10 +75,10 @@ def test_expected_buyers_and_revenue_are_sums() -> None:
     summary = Audience(offer="jam", share=1.0)(context()).summary
     assert summary["buyers"]["value"] == pytest.approx(0.1 + 0.2 + 0.9 + 0.5)
     assert summary["revenue"]["value"] == pytest.approx(5 * 1.7)
-    assert summary["left_out"] == {"suppressed": 1}
+    assert summary["excluded"] == {"suppressed": 1}
 
 
-def test_ninety_five_of_a_hundred_outcomes_lie_in_the_band() -> None:
+def test_ninety_five_of_a_hundred_outcomes_lie_in_the_interval() -> None:
     random = np.random.default_rng(0)
     chance = random.beta(1, 4, 400)
     buyers = buyers_of(chance)
@@ -95,11 +95,11 @@ def test_ninety_five_of_a_hundred_outcomes_lie_in_the_band() -> None:
     [
         ({"size": 0}, "an audience of 0 is nobody; give decision.size=1 or more"),
         ({"size": -3}, "an audience of -3 is nobody"),
-        ({"size": 2, "share": 0.1}, "decision.size and decision.share both say how many; give one of them"),
+        ({"size": 2, "share": 0.1}, "decision.size and decision.share both set the size; give one of them"),
         ({"share": 1.5}, "decision.share=1.5 is no share"),
         ({"by": "luck"}, "decision.by=luck is no value; give one of revenue, probability, margin"),
         ({"cost": -1.0}, "decision.cost=-1.0 is below 0"),
-        ({"size": 9}, "an audience of 9 was asked of 5 customers; give decision.size=5 or less"),
+        ({"size": 9}, "decision.size=9 is more than the 5 customers of the scores; give 5 or less"),
         ({"offer": "tee"}, "offer 'tee' is not among the 2 scored; did you mean 'tea'?"),
         ({"channel": "fax"}, "customers have no column consent_fax"),
         ({"recent": 7}, "decision.recent needs the event log"),
@@ -111,13 +111,15 @@ def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> 
         Audience(**settings)(context())
 
 
-def test_too_few_who_may_be_written_to_is_said_with_the_reasons() -> None:
-    with pytest.raises(InfeasibleError, match=r"4 of 5 customers .* and 5 are wanted \(1 suppressed are left out\)"):
+def test_too_few_eligible_customers_are_refused_with_the_reasons() -> None:
+    with pytest.raises(InfeasibleError, match=r"4 of 5 customers .* and 5 are requested \(excluded: 1 suppressed\)"):
         Audience(size=5)(context())
     nobody = context().customers.with_columns(suppressed=pl.lit(True))  # type: ignore[union-attr]
-    with pytest.raises(InfeasibleError, match=r"0 of 5 customers may be written to and some are wanted \(5 suppressed"):
+    with pytest.raises(
+        InfeasibleError, match=r"0 of 5 customers may be contacted and some are requested \(excluded: 5 suppressed"
+    ):
         Audience()(context(customers=nobody))
     with pytest.raises(
-        InfeasibleError, match="nobody is worth a message about jam: .* is 4.5; lower decision.minimum=99"
+        InfeasibleError, match="no customer pays for a message about jam: .* is 4.5; lower decision.minimum=99"
     ):
         Audience(offer="jam", minimum=99.0)(context())

@@ -1,4 +1,4 @@
-"""The campaign plan as a marketer asks for it: pins, promises, modes, customs; and what cannot be, in one sentence."""
+"""The campaign plan: pins, promised contacts, modes and heuristics; an impossible request is one sentence."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def one_a_day(**settings: Any) -> list[dict[str, Any]]:
     return [{"offer": offer, "days": [d], **settings} for d, offer in enumerate(OFFERS)]
 
 
-def test_the_default_plan_keeps_the_caps_and_beats_the_customs() -> None:
+def test_the_default_plan_keeps_the_caps_and_beats_the_heuristics() -> None:
     result = CampaignPlan(count=4)(context(200))
     by_day = result.table.group_by("customer_id", "day").len()["len"]
     assert by_day.max() == 1 and (result.table.group_by("customer_id").len()["len"] <= 3).all()
     assert result.table.filter(pl.col("customer_id") == 0).is_empty(), "customer 0 is suppressed"
-    assert result.summary["gap"] < 1e-4
-    worth = {row["plan"]: row for row in result.summary["customs"]}
-    assert list(worth) == ["this plan", "everybody", "campaign queue", "customer first, lists cut", "global greedy"]
-    lawful = [row["value"] for row in worth.values() if not row["broken"]]
-    assert worth["this plan"]["value"] == max(lawful) and worth["everybody"]["broken"] > 0
+    assert result.summary["optimality_gap"] < 1e-4
+    worth = {row["plan"]: row for row in result.summary["heuristics"]}
+    assert list(worth) == ["this plan", "everybody", "campaign queue", "customer first, truncated", "global greedy"]
+    lawful = [row["value"] for row in worth.values() if not row["violations"]]
+    assert worth["this plan"]["value"] == max(lawful) and worth["everybody"]["violations"] > 0
     assert result.summary["value"] == pytest.approx(result.table["expected_value"].sum())
 
 
@@ -112,7 +112,7 @@ def test_no_capacity_and_no_budget_leave_an_empty_plan() -> None:
     listed = [{"offer": o, "channel": "email"} for o in OFFERS]
     for nothing in ({"capacity": {"email": 0}}, {"budget": 0.0}):
         result = CampaignPlan(campaigns=listed, **nothing)(context())
-        assert result.table.is_empty() and result.summary["value"] == result.summary["gap"] == 0
+        assert result.table.is_empty() and result.summary["value"] == result.summary["optimality_gap"] == 0
 
 
 def test_a_budget_is_never_passed() -> None:
@@ -122,27 +122,27 @@ def test_a_budget_is_never_passed() -> None:
     result = CampaignPlan(campaigns=listed, budget=9.9)(context())
     spent = {c["offer"]: c["cost"] for c in listed}
     assert 9.0 < sum(spent[c] for c in result.table["campaign"]) <= 9.9 + 1e-9
-    assert result.summary["gap"] < 0.02
+    assert result.summary["optimality_gap"] < 0.02
 
 
-def test_shadow_prices_hold_against_a_plan_made_anew() -> None:
+def test_shadow_prices_bound_the_gain_of_a_new_plan() -> None:
     result = CampaignPlan(campaigns=one_a_day(most=8))(context(80))
-    prices = result.more["prices"]
-    assert set(prices["rule"]) >= {
+    prices = result.extra_tables["prices"]
+    assert set(prices["limit"]) >= {
         "audience of tea",
-        "contacts a day, for everybody",
-        "contacts in a week, for everybody",
+        "contacts a day, for all customers",
+        "contacts in a week, for all customers",
     }
-    wider = prices.filter((pl.col("side") == "most") & pl.col("planned_again").is_not_null())
+    wider = prices.filter((pl.col("side") == "most") & pl.col("gain_of_new_plan").is_not_null())
     assert wider.height >= 4
-    assert (wider["planned_again"] <= wider["shadow_price"] + 1e-6).all()
+    assert (wider["gain_of_new_plan"] <= wider["shadow_price"] + 1e-6).all()
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"day": 0}, "decision.day=0 lets nobody be written to; give 1 or more"),
-        ({"week": 0}, "decision.week=0 lets nobody be written to"),
+        ({"day": 0}, "decision.day=0 allows no contact; give 1 or more"),
+        ({"week": 0}, "decision.week=0 allows no contact"),
         ({"mode": "best"}, "decision.mode=best is no way to plan; give audience or volume"),
         ({"count": 0}, "decision.count=0 plans nothing"),
         ({"campaigns": []}, "there is no campaign to plan"),
@@ -164,7 +164,10 @@ def test_shadow_prices_hold_against_a_plan_made_anew() -> None:
             "campaign tea: days=monday is of the wrong kind; give a list of whole numbers",
         ),
         ({"capacity": {"fax": -1}}, "decision.capacity.fax=-1 is below 0"),
-        ({"campaigns": [{"offer": "tea", "days": [-1]}]}, "campaign tea: days=.* must count from the send date"),
+        (
+            {"campaigns": [{"offer": "tea", "days": [-1]}]},
+            "campaign tea: days=.* count from the cutoff; give 0 or more",
+        ),
         ({"campaigns": [{"offer": "tea", "pinned": True}]}, "campaign tea is pinned and has no priority"),
         (
             {"campaigns": [{"offer": o, "pinned": True, "priority": 1} for o in ("tea", "jam")]},
@@ -187,20 +190,20 @@ def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> 
     [
         (
             {"campaigns": [{"offer": "tea", "least": 30, "where": "region = 'south'"}]},
-            "campaign tea wants at least 30 customers and 9 are eligible; lower its least or loosen its filter",
+            "campaign tea requires at least 30 customers and 9 are eligible; lower its least or loosen its filter",
         ),
         (
             {"campaigns": one_a_day(least=32), "week": 3},
-            r"no plan meets the least audiences of bread, coffee, jam, tea together: they want 128 contacts and 117 "
+            r"no plan meets the least audiences of bread, coffee, jam, tea together: they require 128 contacts and 117 "
             r"were placed among 39 eligible customers under at most 1 a day and 3 in any 7 days; lower a least",
         ),
         (
             {"campaigns": [{"offer": o, "least": 25} for o in ("tea", "jam")] + one_a_day()[:1]},
-            "least audiences of tea, jam together: they want 50 contacts and 39 were placed among 39",
+            "least audiences of tea, jam together: they require 50 contacts and 39 were placed among 39",
         ),
         (
             {"campaigns": one_a_day(least=5, channel="email"), "capacity": {"email": 4}},
-            "bread want at least 5 messages by email on 2024-03-04, whose capacity is 4",
+            "bread require at least 5 messages by email on 2024-03-04, whose capacity is 4",
         ),
         (
             {"campaigns": one_a_day(least=5, cost=1.0), "budget": 19.0},
@@ -213,11 +216,11 @@ def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> 
                     {"offer": "jam", "pinned": True, "priority": 2, "least": 30},
                 ]
             },
-            "pinned campaign jam wants at least 30 customers and tea and the caps leave it 9; lower its least or unpin",
+            "pinned campaign jam requires at least 30 customers and tea and the caps leave it 9; lower its least",
         ),
         (
             {"campaigns": [{"offer": "tea", "where": "region = 'west'"}]},
-            "campaign tea may go to nobody: all 40 customers",
+            "campaign tea has no eligible customer: all 40 customers",
         ),
     ],
 )
@@ -229,7 +232,7 @@ def test_an_infeasible_request_names_the_rules_that_clash(settings: dict[str, An
 def test_when_everybody_has_opted_out_there_is_no_plan() -> None:
     known = context()
     assert known.customers is not None
-    with pytest.raises(InfeasibleError, match="may go to nobody"):
+    with pytest.raises(InfeasibleError, match="has no eligible customer"):
         CampaignPlan(count=2)(replace(known, customers=known.customers.with_columns(suppressed=pl.lit(True))))
 
 
@@ -239,7 +242,9 @@ def test_rolling_weeks_take_any_day_cap_that_the_week_or_the_campaigns_make_harm
     for campaigns, week in ((one_day, 3), (one_a_day(), 9)):
         generous, exact = (CampaignPlan(campaigns=campaigns, day=d, week=week)(known) for d in (9, 3))
         assert generous.summary["value"] == pytest.approx(exact.summary["value"])
-    with pytest.raises(ConfigurationError, match="weeks with 9 contacts, 4 of them on one day, are too many to plan"):
+    with pytest.raises(
+        ConfigurationError, match="weeks with 9 contacts, 4 of them on one day, cannot be planned exactly"
+    ):
         CampaignPlan(campaigns=one_day, day=9, week=9)(known)
 
 

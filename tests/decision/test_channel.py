@@ -1,4 +1,4 @@
-"""Channels: habits are shares of purchases, the best channel earns most after its cost, and consent is needed."""
+"""Channels: shares are shrunk counts, the best channel earns most after its cost, and consent is needed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from decision.known import OFFERS, evidence_with_past
-from propensity.decision.channel import Channel, habits
+from decision.known import OFFERS, context_with_history
+from propensity.decision.channel import Channel, counted_shares
 from propensity.decision.context import DecisionContext
 from propensity.errors import ConfigurationError, DataError
 from propensity.scores import ChannelShares, load_shares, save_shares
@@ -19,33 +19,33 @@ from propensity.scores import ChannelShares, load_shares, save_shares
 
 @pytest.fixture(scope="module")
 def known() -> DecisionContext:
-    return evidence_with_past(5, customers=90, days=30)
+    return context_with_history(5, customers=90, days=30)
 
 
-def test_a_habit_is_the_customers_own_drawn_to_the_offers(known: DecisionContext) -> None:
-    past = known.past
-    assert past is not None
-    log = past.log
-    names, share = habits(past, known.scores.customer, OFFERS, own=5.0, shared=50.0)
+def test_shares_are_the_customers_counts_shrunk_towards_the_offers(known: DecisionContext) -> None:
+    history = known.history
+    assert history is not None
+    log = history.log
+    names, share = counted_shares(history, known.scores.customer, OFFERS, customer_prior=5.0, offer_prior=50.0)
     assert names == ["app", "store"]
     np.testing.assert_allclose(share.sum(axis=2), 1.0)
-    seen = (log.kind == 0) & (log.day < past.day) & (log.day >= past.day - 364) & (log.channel >= 0)
+    seen = (log.kind == 0) & (log.day < history.day) & (log.day >= history.day - 364) & (log.channel >= 0)
     category = np.array(log.items["category"].to_list(), dtype=object)[log.item]
     owner = np.repeat(np.arange(len(log)), np.diff(log.offsets))
-    everybody = np.bincount(log.channel[seen], minlength=2) / seen.sum()
+    total = np.bincount(log.channel[seen], minlength=2) / seen.sum()
     for m, offer in enumerate(OFFERS):
         sold = np.bincount(log.channel[seen & (category == offer)], minlength=2)
-        usual = (sold + 50 * everybody) / (sold.sum() + 50)
+        prior = (sold + 50 * total) / (sold.sum() + 50)
         for n in range(0, known.scores.customer.size, 9):
-            row = past.rows(known.scores.customer[n : n + 1])[0]
+            row = history.rows(known.scores.customer[n : n + 1])[0]
             own = np.bincount(log.channel[seen & (owner == row)], minlength=2)
-            np.testing.assert_allclose(share[n, m], (own + 5 * usual) / (own.sum() + 5))
+            np.testing.assert_allclose(share[n, m], (own + 5 * prior) / (own.sum() + 5))
 
 
 def test_the_best_channel_earns_most_after_its_cost(known: DecisionContext) -> None:
-    result = Channel(cost={"store": 0.3}, usual=0.05, margin=0.5)(known)
-    assert known.past is not None
-    _, share = habits(known.past, known.scores.customer, OFFERS, 5.0, 50.0)
+    result = Channel(cost={"store": 0.3}, default_cost=0.05, margin=0.5)(known)
+    assert known.history is not None
+    _, share = counted_shares(known.history, known.scores.customer, OFFERS, 5.0, 50.0)
     for row in result.table.to_dicts()[::7]:
         n = known.scores.customer.tolist().index(row["customer_id"])
         m = OFFERS.index(row["offer_id"])
@@ -70,14 +70,14 @@ def test_what_the_network_has_learned_takes_the_place_of_what_is_counted(
     learned = load_shares(path, "2024-03-05", who)
     assert learned is not None and learned.channel == names
     np.testing.assert_array_equal(learned.share, share)
-    result = Channel(usual=0.0, learned=True)(replace(known, shares=learned, past=None))
+    result = Channel(default_cost=0.0, learned=True)(replace(known, channel_shares=learned, history=None))
     for row in result.table.to_dicts()[::7]:
         n, m = who.tolist().index(row["customer_id"]), OFFERS.index(row["offer_id"])
         assert row["best_channel"] == names[int(share[n].argmax())]
         assert row["score_post"] == pytest.approx(known.scores.probability[n, m] * share[n, 1])
-    assert result.said[-1].endswith("app, post, store are the network's, from channels.parquet")
-    counted = Channel()(replace(known, shares=learned)).said[-1]
-    assert counted.endswith("app, store are counted from the log's last year")
+    assert result.sentences[-1].endswith("app, post, store: the network's, from channels.parquet")
+    counted = Channel()(replace(known, channel_shares=learned)).sentences[-1]
+    assert counted.endswith("app, store: counted from the log's last year")
     with pytest.raises(
         ConfigurationError, match="no shares of 2024-03-05 in channels.parquet beside the scores; score"
     ):
@@ -108,23 +108,23 @@ def test_a_channel_without_consent_is_not_used(known: DecisionContext) -> None:
 
 
 def test_without_channels_all_go_through_any_and_without_a_log_there_is_no_answer(known: DecisionContext) -> None:
-    past = known.past
-    assert past is not None
-    silent = replace(past.log, channel=np.full_like(past.log.channel, -1))
-    result = Channel()(replace(known, past=replace(past, log=silent)))
+    history = known.history
+    assert history is not None
+    silent = replace(history.log, channel=np.full_like(history.log.channel, -1))
+    result = Channel()(replace(known, history=replace(history, log=silent)))
     assert set(result.table["best_channel"].drop_nulls()) == {"any"}
-    assert "no purchase of the last year names a channel" in result.said[-1]
-    with pytest.raises(ConfigurationError, match="habits of channels need the event log"):
-        Channel()(replace(known, past=None))
+    assert "no purchase of the last year names a channel" in result.sentences[-1]
+    with pytest.raises(ConfigurationError, match="shares of channels need the event log"):
+        Channel()(replace(known, history=None))
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"count": 0}, "decision.count=0 answers for nothing"),
+        ({"count": 0}, "decision.count=0 selects no offer"),
         ({"cost": {"fax": 1.0}}, "decision.cost.fax is no channel of the log; there are app, store"),
         ({"cost": {"app": -1.0}}, "decision.cost.app=-1.0 is below 0"),
-        ({"own": 0.0}, "decision.own=0.0 must be above 0"),
+        ({"customer_prior": 0.0}, "decision.customer_prior=0.0 must be above 0"),
         ({"offers": ["category 9"]}, "offer 'category 9' is not among the 2 scored"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The script: scores in, a folder out, whole or not at all; what was read beside the scores, and what was wrong."""
+"""The script: from scores to a folder, all of it or none; files beside the scores, and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPTIONS = sorted(path.stem for path in (conf_folder() / "decision").glob("*.yaml
 
 @pytest.fixture(scope="module")
 def run(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an evaluated run leaves, with made-up scores of two dates."""
+    """The folder of an evaluated run, with synthetic scores of two cutoffs."""
     from hydra import compose, initialize_config_dir
 
     folder = tmp_path_factory.mktemp("run")
@@ -36,14 +36,14 @@ def run(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cfg = compose("train", overrides=[*SMALL, f"data.log={small_world['folder']}"])
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
-    found = []
+    scores = []
     for back in (60, 30):
         day = log.last_day + 1 - back
         who = log.customer_id[log.purchasers(day)]
         offers = tuple(rule.all(log).name[:6])
         chance = np.random.default_rng(back).beta(1, 4, (who.size, 6)).astype(np.float32)
-        found.append(Scores(who, offers, chance, chance * 10, to_date(day).isoformat(), "made up"))
-    save_scores(found, folder / "scores.parquet")
+        scores.append(Scores(who, offers, chance, chance * 10, to_date(day).isoformat(), "made up"))
+    save_scores(scores, folder / "scores.parquet")
     return folder
 
 
@@ -51,8 +51,8 @@ def run(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 def test_every_decision_runs_with_scores_and_out_alone(
     option: str, run: Path, composed: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "answer"
-    for _ in range(2):  # an answer takes the place of an answer
+    out = tmp_path / "result"
+    for _ in range(2):  # a result replaces an earlier one
         script("decide").main(composed("decide", f"decision={option}", f"scores={run}/scores.parquet", f"out={out}"))
     names = {path.name for path in out.iterdir()}
     assert {"summary.json", f"{option}.parquet", f"{option}.png"} <= names
@@ -68,7 +68,7 @@ def test_every_decision_runs_without_a_log_where_it_can(
 ) -> None:
     (tmp_path / "scores.parquet").write_bytes((run / "scores.parquet").read_bytes())
     context = gather(str(tmp_path / "scores.parquet"), None, None, None, None, 1, lambda _: None)
-    assert context.past is None and len(context.earlier) == 1
+    assert context.history is None and len(context.earlier) == 1
     decision = instantiate(composed("decide", f"decision={option}", "scores=x", "out=y").decision, _convert_="all")
     if option in ("channel", "segment"):
         with pytest.raises(ConfigurationError, match="need the event log"):
@@ -77,18 +77,18 @@ def test_every_decision_runs_without_a_log_where_it_can(
     assert decision(context).table.height > 0
 
 
-def test_the_past_ends_at_the_send_date(run: Path, small_world: dict[str, Any]) -> None:
+def test_the_history_ends_at_the_cutoff(run: Path, small_world: dict[str, Any]) -> None:
     context = gather(f"{run}/scores.parquet", None, None, None, None, 1, lambda _: None)
-    past, log = context.past, small_world["log"]
-    assert past is not None and to_date(past.day).isoformat() == context.scores.cutoff
-    earlier = PurchaseHistory(log.before(past.day), past.rule, past.day, past.horizon)
+    history, log = context.history, small_world["log"]
+    assert history is not None and to_date(history.day).isoformat() == context.scores.cutoff
+    earlier = PurchaseHistory(log.before(history.day), history.offer_config, history.day, history.horizon)
     for column in ("recency", "spend_91"):
-        rows = past.rows(context.scores.customer), earlier.rows(context.scores.customer)
-        found, cut = (p.pairs(r, context.scores.offer, column) for p, r in zip((past, earlier), rows, strict=True))
-        np.testing.assert_array_equal(found, cut)
+        rows = history.rows(context.scores.customer), earlier.rows(context.scores.customer)
+        whole, cut = (p.pairs(r, context.scores.offer, column) for p, r in zip((history, earlier), rows, strict=True))
+        np.testing.assert_array_equal(whole, cut)
 
 
-def test_a_date_is_chosen_by_name(run: Path) -> None:
+def test_a_cutoff_is_chosen_by_its_date(run: Path) -> None:
     context = gather(f"{run}/scores.parquet", None, None, None, None, 1, lambda _: None)
     date = context.earlier[0].cutoff
     assert gather(f"{run}/scores.parquet", date, None, None, None, 1, lambda _: None).scores.cutoff == date
@@ -147,7 +147,7 @@ def test_scores_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         gather(str(tmp_path / "s.parquet"), None, None, None, None, 1, lambda _: None)
 
 
-def test_an_answer_takes_no_other_place(run: Path, composed: Compose, tmp_path: Path) -> None:
+def test_a_result_replaces_nothing_but_a_result(run: Path, composed: Compose, tmp_path: Path) -> None:
     decide = script("decide").main
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(ConfigurationError, match="holds something else than a decision; give another folder"):
@@ -157,7 +157,7 @@ def test_an_answer_takes_no_other_place(run: Path, composed: Compose, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_configuration_that_is_not_ours_is_not_called(tmp_path: Path) -> None:
+def test_a_configuration_of_other_classes_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     for target in ("os.system", "propensity.data.event_log.whole_folder", "propensity.data.nowhere.Nothing"):
         config.write_text(f"data:\n  _target_: {target}\n")
@@ -168,7 +168,7 @@ def test_a_configuration_that_is_not_ours_is_not_called(tmp_path: Path) -> None:
         purchase_history_of(config, None, "2024-03-04", lambda _: None)
 
 
-def test_a_log_that_is_gone_is_said(run: Path, tmp_path: Path) -> None:
+def test_a_missing_log_is_reported(run: Path, tmp_path: Path) -> None:
     heard: list[str] = []
     text = (run / "config.yaml").read_text()
     config = OmegaConf.create(text)
@@ -196,14 +196,14 @@ def test_a_setting_of_the_wrong_kind_is_one_sentence(
     option, changed = settings
     with pytest.raises(ConfigurationError, match=words):
         script("decide").main(
-            composed("decide", f"decision={option}", changed, f"scores={run}/scores.parquet", f"out={tmp_path}/answer")
+            composed("decide", f"decision={option}", changed, f"scores={run}/scores.parquet", f"out={tmp_path}/result")
         )
 
 
 def test_pairs_that_the_scores_leave_out_are_worth_nothing(run: Path, tmp_path: Path, composed: Compose) -> None:
     table = pl.read_parquet(run / "scores.parquet")
     table.filter(pl.int_range(pl.len()) % 5 > 0).write_parquet(tmp_path / "scores.parquet")
-    settings = f"scores={tmp_path}/scores.parquet", f"out={tmp_path}/answer", "decision.share=1.0"
+    settings = f"scores={tmp_path}/scores.parquet", f"out={tmp_path}/result", "decision.share=1.0"
     script("decide").main(composed("decide", "decision=audience", *settings))
-    found = pl.read_parquet(tmp_path / "answer" / "audience.parquet")
-    assert found["expected_revenue"].is_sorted(descending=True) and (found["expected_revenue"] == 0).any()
+    audience = pl.read_parquet(tmp_path / "result" / "audience.parquet")
+    assert audience["expected_revenue"].is_sorted(descending=True) and (audience["expected_revenue"] == 0).any()

@@ -1,4 +1,4 @@
-"""Journeys: the best sequence of messages for each customer, held against the fixed list and against all sequences."""
+"""Journeys: the best sequence of messages for each customer, compared with all sequences and with the fixed list."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def context(customers: int = 12) -> DecisionContext:
 
 def test_a_journey_is_the_best_of_all_sequences() -> None:
     known = context()
-    result = NextBest(days=4, week=2, fade=0.9, margin=0.5, cost=0.4)(known)
+    result = NextBest(days=4, week=2, daily_decay=0.9, margin=0.5, cost=0.4)(known)
     for n, money in enumerate(known.scores.revenue):
         best = 0.0
         for count in (1, 2):
@@ -42,7 +42,7 @@ def test_a_journey_is_the_best_of_all_sequences() -> None:
 
 
 def test_journeys_keep_caps_and_never_repeat_a_campaign() -> None:
-    journey = NextBest(days=14)(context(60)).more["journey"]
+    journey = NextBest(days=14)(context(60)).extra_tables["journey"]
     assert not journey.select("customer_id", "campaign").is_duplicated().any()
     assert not journey.select("customer_id", "day").is_duplicated().any()
     for (_,), own in journey.group_by("customer_id"):
@@ -52,7 +52,7 @@ def test_journeys_keep_caps_and_never_repeat_a_campaign() -> None:
 
 def test_the_fixed_list_sends_its_first_campaign_first() -> None:
     result = NextBest(days=3, week=2, priority=["jam", "bread"])(context())
-    fixed = result.more["fixed_list"].sort("customer_id", "day")
+    fixed = result.extra_tables["fixed_list"].sort("customer_id", "day")
     assert (
         fixed.group_by("customer_id", maintain_order=True).agg("campaign")["campaign"].to_list()
         == [["jam", "bread"]] * 12
@@ -66,7 +66,7 @@ def test_pinned_campaigns_and_calendars_are_kept() -> None:
         {"offer": "jam", "days": [2], "pinned": True, "priority": 1, "cost": 0.0},
         {"offer": "coffee", "days": [0, 2]},
     ]
-    journey = NextBest(campaigns=listed, week=1)(context()).more["journey"]
+    journey = NextBest(campaigns=listed, week=1)(context()).extra_tables["journey"]
     jam = journey.filter(pl.col("campaign") == "jam")
     assert jam.height == 11 and jam["day"].unique().to_list() == [SENT + timedelta(days=2)]
     assert journey.filter(pl.col("campaign") == "coffee").is_empty(), "the week is full; customer 3 is worth nothing"
@@ -76,9 +76,9 @@ def test_pinned_campaigns_and_calendars_are_kept() -> None:
     ("settings", "words"),
     [
         ({"days": 0}, "decision.days=0 plans nothing"),
-        ({"fade": 0.0}, "decision.fade=0.0 is no share"),
+        ({"daily_decay": 0.0}, "decision.daily_decay=0.0 is no share"),
         ({"priority": ["tea"]}, "decision.priority names tea, which is no campaign; there are"),
-        ({"week": 0}, "decision.week=0 lets nobody be written to"),
+        ({"week": 0}, "decision.week=0 allows no contact"),
     ],
 )
 def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> None:

@@ -1,4 +1,4 @@
-"""Opportunities: demand, concentration and trend by hand; what no best-seller list shows is named."""
+"""Opportunities: demand, concentration and trend by hand; niche offers are named."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def context(**changes: Any) -> DecisionContext:
 
 
 def test_demand_and_concentration_are_sums_and_shares() -> None:
-    result = Opportunity(sellers=2)(context())
-    found = {row["offer_id"]: row for row in result.table.to_dicts()}
-    assert found["bread"]["demand"] == 100.0 and found["bread"]["concentration"] == pytest.approx(5 / 100)
-    assert found["caviar"]["concentration"] == 1.0 and found["caviar"]["group_each"] == 60.0
-    assert found["dust"]["concentration"] is None
-    assert result.summary["gems"] == ["caviar"], "third by demand, all of it in one of twenty customers"
+    result = Opportunity(best_sellers=2)(context())
+    offers = {row["offer_id"]: row for row in result.table.to_dicts()}
+    assert offers["bread"]["demand"] == 100.0 and offers["bread"]["concentration"] == pytest.approx(5 / 100)
+    assert offers["caviar"]["concentration"] == 1.0 and offers["caviar"]["group_each"] == 60.0
+    assert offers["dust"]["concentration"] is None
+    assert result.summary["niche"] == ["caviar"], "third by demand, all of it in one of twenty customers"
 
 
 def test_the_trend_is_against_the_scores_before_where_there_is_no_log() -> None:
@@ -46,7 +46,7 @@ def test_the_trend_is_against_the_scores_before_where_there_is_no_log() -> None:
 
 
 def test_groups_are_compared_with_everybody() -> None:
-    heat = Opportunity(groups={"south": "region = 'south'", "odd": "nothing > 2"})(context()).more["heat"]
+    heat = Opportunity(groups={"south": "region = 'south'"})(context()).extra_tables["heat"]
     index = {row["category"]: row["index"] for row in heat.to_dicts()}
     assert heat["group"].unique().to_list() == ["south"] and index["bread"] == pytest.approx(1.0)
     assert index["caviar"] == pytest.approx((60 / 13) / (60 / 20))
@@ -62,9 +62,10 @@ def test_the_page_needs_no_network_and_escapes_names() -> None:
     ("settings", "words"),
     [
         ({"share": 1.0}, "decision.share=1.0 is no share"),
-        ({"sellers": 0}, "decision.sellers=0 shows nothing"),
+        ({"best_sellers": 0}, "decision.best_sellers=0 shows nothing"),
         ({"category": "department"}, "decision.category needs the event log"),
         ({"groups": {"x": "region ="}}, r"decision.groups.x \(region =\) cannot be applied"),
+        ({"groups": {"x": "colour > 2"}}, r"decision.groups.x \(colour > 2\) cannot be applied: unable to find column"),
     ],
 )
 def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> None:
@@ -72,8 +73,10 @@ def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> 
         Opportunity(**settings)(context())
 
 
-def test_scores_without_revenue_hold_no_opportunity() -> None:
+def test_scores_without_revenue_are_refused() -> None:
     known = context()
     empty = replace(known.scores, revenue=np.zeros_like(known.scores.revenue))
-    with pytest.raises(InfeasibleError, match="the scores expect no revenue of any offer"):
+    with pytest.raises(
+        InfeasibleError, match="the scores at 2024-03-04 expect no revenue of any offer, so a contact has no value"
+    ):
         Opportunity()(replace(known, scores=empty))

@@ -21,20 +21,22 @@ def context(money: np.ndarray = MONEY, offers: tuple[str, ...] = ("tea", "jam", 
 
 
 def row(**settings: Any) -> dict[str, Any]:
-    found: dict[str, Any] = Overlap(offers=["tea", "jam"], share=1 / 3, margin=0.5, **settings)(context()).summary[
-        "asked"
+    selected: dict[str, Any] = Overlap(offers=["tea", "jam"], share=1 / 3, margin=0.5, **settings)(context()).summary[
+        "selected"
     ]
-    return found
+    return selected
 
 
 def test_what_two_audiences_have_in_common() -> None:
-    asked = row(cost=0.0)
-    assert {asked["offer_a"], asked["offer_b"]} == {"tea", "jam"}
-    assert asked["common"] == pytest.approx(1 / 2)
-    assert asked["revenue_of_two"] == pytest.approx((9 + 7) + (8 + 6))
-    assert asked["revenue_of_one"] == pytest.approx((9 + 8) + (7 + 1)), "(2 + 6) ties, and is worth as much"
-    assert asked["advice"] == "two campaigns" and row(cost=2.0)["advice"] == "one campaign"
-    assert asked["profit_of_two"] == pytest.approx(15.0) and row(cost=2.0)["profit_of_one"] == pytest.approx(12.5 - 4.0)
+    selected = row(cost=0.0)
+    assert {selected["offer_a"], selected["offer_b"]} == {"tea", "jam"}
+    assert selected["common"] == pytest.approx(1 / 2)
+    assert selected["revenue_of_two"] == pytest.approx((9 + 7) + (8 + 6))
+    assert selected["revenue_of_one"] == pytest.approx((9 + 8) + (7 + 1)), "(2 + 6) ties, and is worth as much"
+    assert selected["advice"] == "two campaigns" and row(cost=2.0)["advice"] == "one campaign"
+    assert selected["profit_of_two"] == pytest.approx(15.0) and row(cost=2.0)["profit_of_one"] == pytest.approx(
+        12.5 - 4.0
+    )
 
 
 def test_rank_correlation_is_spearmans() -> None:
@@ -46,11 +48,11 @@ def test_rank_correlation_is_spearmans() -> None:
     assert flat[0, 1] == 0.0
 
 
-def test_alike_offers_stand_together() -> None:
-    alike = np.full((6, 6), 0.1)
+def test_similar_offers_are_neighbours() -> None:
+    similarity = np.full((6, 6), 0.1)
     for group in ((0, 3), (1, 4), (2, 5)):
-        alike[np.ix_(group, group)] = 0.8
-    tree = linkage(alike)
+        similarity[np.ix_(group, group)] = 0.8
+    tree = linkage(similarity)
     place = {leaf: k for k, leaf in enumerate(tree.order.tolist())}
     assert all(abs(place[a] - place[b]) == 1 for a, b in ((0, 3), (1, 4), (2, 5)))
     assert len(set(tree.group.tolist())) == 3 and tree.group[0] == tree.group[3]
@@ -61,9 +63,7 @@ def test_alike_offers_stand_together() -> None:
 def test_every_pair_is_in_the_table_and_ties_everywhere_are_no_trouble() -> None:
     assert Overlap()(context()).table.height == 3
     flat = Overlap(share=0.5)(context(np.ones_like(MONEY)))
-    assert flat.table["common"].to_list() == [1.0, 1.0, 1.0], (
-        "equal customers are drawn by the same lot for every offer"
-    )
+    assert flat.table["common"].to_list() == [1.0, 1.0, 1.0], "ties are broken in the same way for every offer"
 
 
 @pytest.mark.parametrize(
@@ -82,5 +82,7 @@ def test_a_bad_request_is_one_sentence(settings: dict[str, Any], words: str) -> 
 
 
 def test_one_offer_overlaps_with_nothing() -> None:
-    with pytest.raises(ConfigurationError, match="1 offer cannot overlap"):
+    with pytest.raises(
+        ConfigurationError, match="an overlap needs two offers and the scores hold 1; score more offers"
+    ):
         Overlap()(context(MONEY[:, :1], ("tea",)))

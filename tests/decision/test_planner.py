@@ -1,4 +1,4 @@
-"""The planner: every rule is kept, its bound is one, and on networks it finds the optimum of a min-cost flow."""
+"""The planner: plans keep every limit, the bound is valid, and plans on networks are the optimum of a min-cost flow."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def check_rules(problem: Problem, plan: Plan) -> None:
             assert np.isfinite(gain)
             money += gain
             load[s] += 1
-    held = problem.limits.coefficient @ load
-    assert (held <= problem.limits.most + 1e-6).all()
+    usage = problem.limits.coefficient @ load
+    assert (usage <= problem.limits.most + 1e-6).all()
     np.testing.assert_allclose(plan.load, load)
-    np.testing.assert_allclose(plan.short, np.maximum(problem.limits.least - held, 0))
+    np.testing.assert_allclose(plan.short, np.maximum(problem.limits.least - usage, 0))
     assert plan.value == pytest.approx(money, rel=1e-9, abs=1e-9)
 
 
@@ -105,11 +105,11 @@ def flow_optimum(problem: Problem) -> float | None:
     flow.set_node_supply(source, total)
     flow.set_node_supply(sink, -total)
     assert flow.solve() == flow.OPTIMAL
-    met = int(problem.limits.least.sum())
+    satisfied = int(problem.limits.least.sum())
     value = -flow.optimal_cost()
-    if value < met * needed - needed // 2:
+    if value < satisfied * needed - needed // 2:
         return None
-    return (value - met * needed) / scale
+    return (value - satisfied * needed) / scale
 
 
 @pytest.mark.parametrize("least", [0.0, 0.9])
@@ -122,9 +122,9 @@ def test_on_a_network_the_plan_is_the_optimum_of_a_min_cost_flow(seed: int, leas
         assert plan.short.sum() > 0
         return
     assert not plan.short.any()
-    assert plan.gap < 1e-4
+    assert plan.optimality_gap < 1e-4
     assert plan.bound >= optimum - 1e-4
-    assert optimum * (1 - plan.gap) - 1e-4 <= plan.value <= optimum + 1e-4
+    assert optimum * (1 - plan.optimality_gap) - 1e-4 <= plan.value <= optimum + 1e-4
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -144,7 +144,7 @@ def test_capacities_budgets_clashes_and_promises_are_kept_and_the_bound_holds(se
     check_rules(problem, plan)
     best = best_of_all(problem)
     assert plan.value <= best + 1e-6 and plan.bound >= best - 1e-6
-    assert plan.value >= plan.bound * (1 - plan.gap) - 1e-9
+    assert plan.value >= plan.bound * (1 - plan.optimality_gap) - 1e-9
 
 
 def best_of_all(problem: Problem) -> float:
@@ -173,7 +173,7 @@ def test_a_larger_plan_keeps_every_rule_and_says_how_good_it_is(rolling: bool) -
     problem = with_rows(problem, pairs, np.array([900.0, 3000.0]))
     plan = solve(problem)
     check_rules(problem, plan)
-    assert 0 <= plan.gap < (1e-2 if rolling else 1e-4)
+    assert 0 <= plan.optimality_gap < (1e-2 if rolling else 1e-4)
 
 
 def test_any_prices_bound_any_plan() -> None:
@@ -209,4 +209,4 @@ def test_equal_values_everywhere_still_give_a_full_plan() -> None:
     problem = problem._replace(value=np.ones_like(problem.value))
     plan = solve(problem)
     check_rules(problem, plan)
-    assert plan.gap < 1e-9
+    assert plan.optimality_gap < 1e-9

@@ -1,4 +1,4 @@
-"""Segments: K-means is what it says, k is chosen in the open, customers are followed, names are conditions."""
+"""Segments: K-means as defined, the choice of k, migration of customers, and segments named by conditions."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from decision.known import evidence_with_past
+from decision.known import context_with_history
 from propensity.decision.context import DecisionContext
 from propensity.decision.kmeans import adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus, silhouette
-from propensity.decision.rfm import standing
+from propensity.decision.rfm import customer_table
 from propensity.decision.segment import Segment
 from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.kmeans import assign, padded
 from propensity.scores import Scores
 
-NAMED = {"new": "tenure < 90", "active": "tenure >= 90 AND recency <= 28", "odd": "no_such_column > 1"}
+NAMED = {"new": "tenure < 90", "active": "tenure >= 90 AND recency <= 28"}
 
 
 def clouds(seed: int, k: int = 4, rows: int = 400, features: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +43,7 @@ def test_one_pass_assigns_sums_and_measures_as_defined(k: int) -> None:
 
 def test_inertia_never_rises_with_k_and_true_clouds_are_found() -> None:
     row, own = clouds(3)
-    fits = fit_all(row, most=8, restarts=10, seed=1)
+    fits = fit_all(row, max_k=8, restarts=10, seed=1)
     inertia = np.array([fit.inertia for fit in fits])
     assert (np.diff(inertia) <= 1e-6 * inertia[0]).all()
     assert knee(inertia) == 4
@@ -56,7 +56,7 @@ def test_an_iteration_never_raises_inertia_and_equal_rows_are_no_trouble() -> No
     start = plus_plus(row, 6, np.random.default_rng(0))
     steps = [lloyd(row, start, steps)[2] for steps in range(1, 8)]
     assert all(after <= before * (1 + 1e-6) for before, after in zip(steps, steps[1:], strict=False))
-    same = fit_all(np.ones((40, 3), np.float32), most=3, restarts=10, seed=0)
+    same = fit_all(np.ones((40, 3), np.float32), max_k=3, restarts=10, seed=0)
     assert [fit.inertia for fit in same] == [0.0, 0.0, 0.0]
 
 
@@ -80,18 +80,18 @@ def test_fixed_centres_send_a_row_where_a_fit_left_it() -> None:
 
 @pytest.fixture(scope="module")
 def known() -> DecisionContext:
-    return evidence_with_past(3, customers=160, days=20)
+    return context_with_history(3, customers=160, days=20)
 
 
 def decided(known: DecisionContext, **settings: Any) -> Any:
-    usual: dict[str, Any] = {"most": 5, "named": NAMED, "shares": {"own": "brand = 'own'"}}
+    usual: dict[str, Any] = {"max_k": 5, "named": NAMED, "shares": {"own": "brand = 'own'"}}
     return Segment(**usual | settings)(known)
 
 
 def test_everybody_belongs_to_one_segment_and_the_profiles_add_up(known: DecisionContext) -> None:
     result = decided(known)
     assert result.table["customer_id"].to_list() == known.scores.customer.tolist()
-    profiles = result.more["profiles"]
+    profiles = result.extra_tables["profiles"]
     assert profiles["customers"].sum() == known.scores.customer.size
     assert profiles["share"].sum() == pytest.approx(1.0) and profiles["revenue_share"].sum() == pytest.approx(1.0)
     assert profiles["revenue_each"].is_sorted(descending=True), "segments are numbered by what a customer brings"
@@ -99,41 +99,40 @@ def test_everybody_belongs_to_one_segment_and_the_profiles_add_up(known: Decisio
 
 
 def test_migration_counts_everybody_once(known: DecisionContext) -> None:
-    flows = decided(known, k=3).more["migration"]
-    past = known.past
-    assert past is not None
-    then, now = (set(past.log.purchasers(day).tolist()) for day in (past.day - 91, past.day))
+    flows = decided(known, k=3).extra_tables["migration"]
+    history = known.history
+    assert history is not None
+    then, now = (set(history.log.purchasers(day).tolist()) for day in (history.day - 91, history.day))
     recent = {
-        day: standing(past.at(day), {}).table.filter(pl.col("recency") <= 364).height
-        for day in (past.day - 91, past.day)
+        day: customer_table(history.at(day), {}).table.filter(pl.col("recency") <= 364).height
+        for day in (history.day - 91, history.day)
     }
-    assert flows.filter(pl.col("from") != "new")["customers"].sum() == recent[past.day - 91] <= len(then)
-    assert flows.filter(pl.col("to") != "left")["customers"].sum() == recent[past.day] <= len(now)
+    assert flows.filter(pl.col("from") != "new")["customers"].sum() == recent[history.day - 91] <= len(then)
+    assert flows.filter(pl.col("to") != "left")["customers"].sum() == recent[history.day] <= len(now)
 
 
 def test_named_segments_are_their_conditions(known: DecisionContext) -> None:
     result = decided(known)
-    assert known.past is not None
-    table = standing(known.past, {}).table
+    assert known.history is not None
+    table = customer_table(known.history, {}).table
     assert result.table["new"].sum() == (table["tenure"] < 90).sum()
-    assert result.table["odd"].null_count() == result.table.height, "a column that there is not here is no condition"
-    assert result.summary["named"]["odd"] is None
+    assert result.summary["named"]["new"] == (table["tenure"] < 90).sum()
 
 
 def test_behaviour_is_what_the_log_says(known: DecisionContext) -> None:
-    past = known.past
-    assert past is not None
-    found = standing(past, {"own": "brand = 'own'"})
-    log = past.log
-    for n in range(0, found.row.size, 7):
-        own = slice(log.offsets[found.row[n]], log.offsets[found.row[n] + 1])
+    history = known.history
+    assert history is not None
+    customers = customer_table(history, {"own": "brand = 'own'"})
+    log = history.log
+    for n in range(0, customers.row.size, 7):
+        own = slice(log.offsets[customers.row[n]], log.offsets[customers.row[n] + 1])
         day, kind, item, paid = (np.asarray(c)[own] for c in (log.day, log.kind, log.item, log.revenue))
-        bought = (kind == 0) & (day < past.day)
-        year = bought & (day >= past.day - 364)
-        assert found.table["recency"][n] == past.day - day[bought].max()
+        bought = (kind == 0) & (day < history.day)
+        year = bought & (day >= history.day - 364)
+        assert customers.table["recency"][n] == history.day - day[bought].max()
         brand = np.array(log.items["brand"].to_list())[item]
         share = paid[year & (brand == "own")].sum() / max(paid[year].sum(), 0.01) if year.any() else None
-        assert found.table["own_share"][n] == (None if share is None else pytest.approx(share, rel=1e-5))
+        assert customers.table["own_share"][n] == (None if share is None else pytest.approx(share, rel=1e-5))
 
 
 def test_states_of_a_model_make_segments_too(known: DecisionContext, tmp_path: Path) -> None:
@@ -142,7 +141,7 @@ def test_states_of_a_model_make_segments_too(known: DecisionContext, tmp_path: P
     states.write_parquet(tmp_path / "states.parquet")
     result = decided(known, k=2, states=str(tmp_path / "states.parquet"))
     assert adjusted_rand(result.table["segment"].to_numpy(), side) == 1.0
-    assert result.said[-1] == "migration is told of behaviour only"
+    assert result.sentences[-1] == "no migration: it needs RFM features"
     states[1:].write_parquet(tmp_path / "states.parquet")
     words = f"states.parquet lacks 1 of {side.size} customers, such as {states['customer_id'][0]}; write it again for"
     with pytest.raises(DataError, match=words):
@@ -156,10 +155,10 @@ def test_without_a_log_the_customers_table_is_segmented_and_migration_unknown() 
     table = pl.DataFrame(
         {"customer_id": [str(n) for n in range(60)], "spend_91": random.gamma(1, 9, 60), "recency": random.random(60)}
     )
-    result = Segment(most=4)(DecisionContext(scores, customers=table))
-    assert "migration is unknown without a log" in result.said
+    result = Segment(max_k=4)(DecisionContext(scores, customers=table))
+    assert "no migration: it needs the event log" in result.sentences
     with pytest.raises(ConfigurationError, match="segments need the event log or a table of customers"):
-        Segment(most=4)(DecisionContext(scores))
+        Segment(max_k=4)(DecisionContext(scores))
 
 
 @pytest.mark.parametrize(
@@ -167,10 +166,11 @@ def test_without_a_log_the_customers_table_is_segmented_and_migration_unknown() 
     [
         ({"k": 0}, "decision.k=0 makes no segments; give 1 or more"),
         ({"restarts": 3}, "decision.restarts=3 is too few; give 10 or more"),
-        ({"most": 999}, "customers cannot be 999 segments; lower decision.most"),
+        ({"max_k": 999}, "customers cannot be 999 segments; lower decision.max_k"),
         ({"k": 999}, "customers cannot be 999 segments; lower decision.k"),
         ({"named": {"x": "recency >"}}, r"decision.named.x \(recency >\) cannot be applied"),
-        ({"shares": {"x": "colour = 'red'"}}, r"decision.shares.x \(colour = 'red'\) cannot be applied to items"),
+        ({"named": {"x": "colour > 1"}}, r"decision.named.x \(colour > 1\) cannot be applied: unable to find column"),
+        ({"shares": {"x": "colour = 'red'"}}, r"decision.shares.x \(colour = 'red'\) cannot be applied"),
         ({"states": "nowhere.parquet"}, "no decision.states at nowhere.parquet"),
     ],
 )

@@ -179,7 +179,8 @@ def test_what_a_gate_cannot_ask_is_said(judged: Path, composed: Compose, tmp_pat
     with pytest.raises(ConfigurationError, match=r"against=lightgbm was not judged in .* \(rivals: popularity\)"):
         gate(composed("gate", f"run={judged}", "checks=[beats_baseline]", "against=lightgbm"))
     with pytest.raises(
-        ConfigurationError, match="metric=luck is not in .*/metrics.json; give one of auc, average_precision"
+        ConfigurationError,
+        match="metric=luck is not in .*/metrics.json; give one of revenue_lift, revenue_lift_winsorised",
     ):
         through(composed, judged, "checks=[beats_baseline]", "metric=luck")
     run = copied(judged, tmp_path)

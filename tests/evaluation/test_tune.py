@@ -37,4 +37,4 @@ def test_a_search_goes_on_until_it_has_its_trials(
 def test_a_metric_that_is_none_is_refused(small_world: dict[str, Any], repository: Path, tmp_path: Path) -> None:
     done = search(repository, small_world, tmp_path, "metric=luck")
     assert done.returncode == 2
-    assert done.stderr.startswith("propensity: metric=luck cannot be searched for; did you mean val/auc?")
+    assert done.stderr.startswith("propensity: metric=luck is no metric of a validation; did you mean val/")

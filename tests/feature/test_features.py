@@ -12,7 +12,7 @@ import pytest
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.event_log import EventLog
-from propensity.data.offer import OfferConfig, on_sale
+from propensity.data.offer import OfferConfig, active_offers
 from propensity.data.offer.column import ColumnOffers
 from propensity.data.offer.filter import FilterOffers
 from propensity.data.vocabulary import Vocabulary
@@ -236,7 +236,7 @@ def test_new_customers_items_and_offers_have_inputs() -> None:
 
 def test_a_customer_whose_everything_is_hidden_looks_like_one_without_a_past() -> None:
     log = random_log(4)
-    cutoff, offers = Cutoff(log.last_day, 14), on_sale(log, BY_CATEGORY, Cutoff(log.last_day, 14))
+    cutoff, offers = Cutoff(log.last_day, 14), active_offers(log, BY_CATEGORY, Cutoff(log.last_day, 14))
     features = Features(log, offers, Vocabulary.fit(log, BY_CATEGORY, cutoff.day), RULE)
     market_stats = MarketStatsBuilder(log, offers, 14, MarketStatsConfig(references=2)).at(cutoff)
     everybody = np.arange(len(log))
@@ -252,7 +252,7 @@ def test_a_customer_whose_everything_is_hidden_looks_like_one_without_a_past() -
 def test_an_offer_on_the_day_of_its_launch_looks_like_one_that_nobody_bought() -> None:
     """What is computed of it with its past hidden is what would be computed had its items never been sold."""
     log = random_log(4)
-    cutoff, offers = Cutoff(log.last_day, 14), on_sale(log, BY_CATEGORY, Cutoff(log.last_day, 14))
+    cutoff, offers = Cutoff(log.last_day, 14), active_offers(log, BY_CATEGORY, Cutoff(log.last_day, 14))
     vocabulary = Vocabulary.fit(log, BY_CATEGORY, cutoff.day)
     belongs = np.append(membership(offers)[:, 0], False)
     unsold = replace(log, item=np.where(belongs[log.item], -1, log.item))
@@ -275,9 +275,9 @@ def test_a_vocabulary_travels_as_plain_containers() -> None:
     log = random_log(5)
     fitted = Vocabulary.fit(log, BY_CATEGORY, log.last_day)
     assert fitted.channels == ("app", "store") and set(fitted.items) == {"category", "brand"}
-    assert Vocabulary.of(json.loads(json.dumps(fitted.state()))) == fitted
+    assert Vocabulary.from_state(json.loads(json.dumps(fitted.state()))) == fitted
     older = {name: kept for name, kept in fitted.state().items() if name != "sold_through"}
-    assert Vocabulary.of(older) == replace(fitted, sold_through=())
+    assert Vocabulary.from_state(older) == replace(fitted, sold_through=())
 
 
 def test_channels_that_only_messages_used_or_that_came_later_sell_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Laws of ingest: every row is accounted for, codes do not depend on the order of delivery, days keep theirs."""
+"""Laws of ingestion: all rows are accounted for, delivery order changes no code, order within a day is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from propensity.data.event_log import EPOCH, EventLog, fingerprint, to_day
 from propensity.errors import DataError
 from propensity.ingest.build import ALWAYS, build_log, ingest, prepare
 from propensity.ingest.encode import NEVER
-from propensity.ingest.rule import WAYS
+from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.ingest.source import Settled, Tables
 from propensity.ingest.source.synthetic import Synthetic
 from propensity.ingest.source.table import Table
@@ -23,7 +23,7 @@ from random_log import NOBODY, START, random_log, random_tables
 
 
 def tables_of(rows: list[dict[str, object]], **others: pl.DataFrame) -> Tables:
-    """Raw tables of a few events; what a row leaves out is customer 1's purchase of milk on the first of May."""
+    """Raw tables of a few events; the defaults are a purchase of milk by customer 1 on 2024-05-01."""
     usual = {"customer": 1, "day": date(2024, 5, 1), "item": "milk", "kind": "purchase", "revenue": 2.0}
     schema = {"customer": pl.Int64, "day": pl.Date, "item": pl.String, "kind": pl.String, "revenue": pl.Float64}
     schema |= {name: pl.Int64 if name == "order" else pl.String for row in rows for name in row if name not in schema}
@@ -33,7 +33,7 @@ def tables_of(rows: list[dict[str, object]], **others: pl.DataFrame) -> Tables:
 
 
 def decoded(log: EventLog) -> pl.DataFrame:
-    """The events under their original names, in the log's order."""
+    """The events with their original names, in the order of the log."""
     owner = np.repeat(np.arange(len(log)), np.diff(log.offsets))
     named: dict[str, object] = {"customer": log.customer_id[owner], "day": log.day}
     named["item"] = np.array([*log.items["item"], None], object)[log.item].tolist()
@@ -43,12 +43,12 @@ def decoded(log: EventLog) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_log_holds_the_events_by_customer_and_day_in_their_order_of_delivery(seed: int) -> None:
+def test_events_are_sorted_by_customer_and_day_and_keep_their_delivery_order(seed: int) -> None:
     tables = random_tables(seed)
     names = ["customer", "day", "item", "kind", "channel", "quantity", "revenue", "discount"]
-    want = tables.events.select(names).sort("customer", "day", maintain_order=True).collect()
-    want = want.with_columns(pl.col("day").to_physical(), pl.col(names[-3:]).cast(pl.Float32))
-    assert_frame_equal(decoded(build_log(tables)), want, check_dtypes=False)
+    expected = tables.events.select(names).sort("customer", "day", maintain_order=True).collect()
+    expected = expected.with_columns(pl.col("day").to_physical(), pl.col(names[-3:]).cast(pl.Float32))
+    assert_frame_equal(decoded(build_log(tables)), expected, check_dtypes=False)
 
 
 def test_codes_do_not_depend_on_the_order_of_delivery() -> None:
@@ -81,10 +81,10 @@ def damaged_sales(folder: Path) -> Table:
 
 
 def test_every_row_is_used_or_counted_under_a_named_rule(tmp_path: Path) -> None:
-    made = Synthetic(customers=60, items=10, categories=3, days=60)
-    for source, folder in ((damaged_sales(tmp_path), "table"), (made, "synthetic")):
+    synthetic = Synthetic(customers=60, items=10, categories=3, days=60)
+    for source, folder in ((damaged_sales(tmp_path), "table"), (synthetic, "synthetic")):
         rows = prepare(source, tmp_path / folder).meta["rows"]
-        assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in WAYS) > 0
+        assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in UNUSED_OUTCOMES) > 0
         assert rows["used"] == EventLog.open(tmp_path / folder).day.size
     assert EventLog.open(tmp_path / "table").meta["rows"]["quarantined"] == {
         "customer_missing": 1,
@@ -95,7 +95,7 @@ def test_every_row_is_used_or_counted_under_a_named_rule(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_log_made_range_by_range_on_disk_is_the_log_made_at_once(seed: int) -> None:
+def test_the_size_of_the_ranges_does_not_change_the_log(seed: int) -> None:
     tables = random_tables(seed)
     whole = build_log(tables)
     for rows in (1, 100, 700):
@@ -106,13 +106,13 @@ def test_a_log_made_range_by_range_on_disk_is_the_log_made_at_once(seed: int) ->
         assert log.order.tolist() == whole.order.tolist() and log.item.tolist() == whole.item.tolist()
 
 
-def refused(events: pl.LazyFrame) -> pl.LazyFrame:
+def rejected(events: pl.LazyFrame) -> pl.LazyFrame:
     dear, back = pl.col("revenue") > 12, pl.col("kind") == "return"
     return events.with_columns(reason=pl.when(dear).then(pl.lit("too dear")).when(back).then(pl.lit("no returns")))
 
 
 def corrected(rows: pl.DataFrame) -> Settled:
-    """The last line of a customer's order stands for all; item 3 is refused."""
+    """Merges the lines of an order into the last one and quarantines item 3."""
     wrong = rows.filter(pl.col("item") == "item 003").with_columns(reason=pl.lit("item 3"))
     right = rows.filter(pl.col("item").ne_missing("item 003"))
     last = right.unique(["customer", "order"], keep="last", maintain_order=True)
@@ -120,32 +120,34 @@ def corrected(rows: pl.DataFrame) -> Settled:
 
 
 @pytest.mark.parametrize("range_rows", [100, 10_000])
-def test_a_refused_row_is_kept_with_its_reason_and_every_row_is_counted_once(range_rows: int, tmp_path: Path) -> None:
+def test_a_rejected_row_is_quarantined_with_its_reason_and_every_row_is_counted_once(
+    range_rows: int, tmp_path: Path
+) -> None:
     tables = random_tables(1)._replace(read=None)
-    ruled = refused(tables.events).collect()
-    settled = corrected(ruled.filter(pl.col("reason").is_null()).drop("reason"))
-    want = build_log(tables._replace(events=settled.accepted.lazy()))
-    log = ingest(tables._replace(screen=refused, settle=corrected), tmp_path, range_rows)
-    assert fingerprint(log) == want.fingerprint
-    kept = pl.read_parquet(tmp_path / "quarantine" / "*.parquet")
-    both = [ruled.filter(pl.col("reason").is_not_null()), settled.quarantined]
-    assert_frame_equal(kept, pl.concat(both), check_row_order=False)
+    screened = rejected(tables.events).collect()
+    settled = corrected(screened.filter(pl.col("reason").is_null()).drop("reason"))
+    expected = build_log(tables._replace(events=settled.accepted.lazy()))
+    log = ingest(tables._replace(screen=rejected, settle=corrected), tmp_path, range_rows)
+    assert fingerprint(log) == expected.fingerprint
+    quarantine = pl.read_parquet(tmp_path / "quarantine" / "*.parquet")
+    both = [screened.filter(pl.col("reason").is_not_null()), settled.quarantined]
+    assert_frame_equal(quarantine, pl.concat(both), check_row_order=False)
     rows = log.meta["rows"]
-    assert rows["quarantined"] == dict(sorted(kept["reason"].value_counts().iter_rows()))
+    assert rows["quarantined"] == dict(sorted(quarantine["reason"].value_counts().iter_rows()))
     assert set(rows["quarantined"]) == {"too dear", "no returns", "item 3"} and rows["merged"] == settled.merged
-    assert rows["in"] == ruled.height + 3 == rows["used"] + rows["merged"]["corrected"] + kept.height + 3 > 3
+    assert rows["in"] == screened.height + 3 == rows["used"] + rows["merged"]["corrected"] + quarantine.height + 3 > 3
     assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.name != "quarantine"]
 
 
 def test_rows_that_a_rule_loses_are_a_data_error() -> None:
     tables = random_tables(1)._replace(settle=lambda rows: Settled(rows[1:], {}, rows.clear()))
     with pytest.raises(
-        DataError, match=r"\d+ rows were read and \d+ accounted for; a rule of the source loses or repeats"
+        DataError, match=r"\d+ rows were read but \d+ are accounted for; correct the source, which loses or repeats"
     ):
         build_log(tables)
 
 
-def test_orders_are_numbered_by_their_first_line_and_without_an_id_a_day_is_an_order() -> None:
+def test_orders_are_numbered_by_first_appearance_and_lines_without_an_id_form_one_order_a_day() -> None:
     first, second = date(2024, 5, 1), date(2024, 5, 2)
     rows: list[dict[str, object]] = [
         {"day": second, "order": 70},
@@ -165,7 +167,7 @@ def test_orders_are_numbered_by_their_first_line_and_without_an_id_a_day_is_an_o
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_order_numbers_count_up_from_zero_as_orders_begin(seed: int) -> None:
+def test_order_numbers_are_consecutive_from_zero(seed: int) -> None:
     log = random_log(seed)
     for start, stop in zip(log.offsets[:-1], log.offsets[1:], strict=True):
         bought = log.kind[start:stop] == KINDS.index("purchase")
@@ -175,12 +177,12 @@ def test_order_numbers_count_up_from_zero_as_orders_begin(seed: int) -> None:
         assert (np.diff(begins) > 0).all() and (np.unique(number[bought]) == np.arange(begins.size)).all()
 
 
-def test_what_a_row_leaves_out_is_a_purchase_of_one_without_discount_or_channel() -> None:
+def test_missing_columns_default_to_a_purchase_of_one_unit_without_discount_or_channel() -> None:
     log = build_log(Tables(tables_of([{}]).events.drop("kind"), None, None, {}, 1))
     assert (log.kind[0], log.quantity[0], log.discount[0], log.channel[0], log.order[0]) == (0, 1.0, 0.0, -1, 0)
 
 
-def test_customers_without_events_are_kept_and_customers_without_a_row_are_made() -> None:
+def test_customers_from_either_the_events_or_their_table_are_in_the_log() -> None:
     log = random_log(0)
     assert len(log) == 50 and log.offsets[NOBODY] == log.offsets[NOBODY + 1]
     about = pl.DataFrame({"customer": [1, 5, 1], "segment": ["old", "new", "newest"]})
@@ -194,7 +196,7 @@ STOCK = pl.DataFrame({"item": ["bread", "milk"], "shelf": ["bakery", "dairy"]})
 SALES: list[dict[str, object]] = [{"day": date(2024, 5, 9)}, {}, {"item": "soap", "day": date(2024, 5, 4)}]
 
 
-def test_items_of_a_table_are_known_always_and_items_of_events_from_their_first() -> None:
+def test_delivered_items_are_always_known_and_other_items_from_their_first_event() -> None:
     known = {"table": build_log(tables_of(SALES, items=STOCK)), "events": build_log(tables_of(SALES))}
     assert known["table"].items["item"].to_list() == ["bread", "milk", "soap"]
     assert known["table"].item_known.tolist() == [ALWAYS, ALWAYS, MAY + 3]
@@ -202,7 +204,7 @@ def test_items_of_a_table_are_known_always_and_items_of_events_from_their_first(
     assert known["events"].item_known.tolist() == [MAY, MAY + 3]
 
 
-def test_items_taken_from_events_are_known_from_their_first_and_without_one_never() -> None:
+def test_items_derived_from_events_are_known_from_their_first_event_or_never() -> None:
     taken = STOCK.with_columns(known=pl.lit(date(2024, 4, 1)))  # what the column says does not count
     log = build_log(tables_of(SALES, items=taken))
     assert log.item_known.tolist() == [NEVER, MAY, MAY + 3]
@@ -224,15 +226,17 @@ def test_an_unknown_kind_is_a_data_error(kind: str | None) -> None:
 
 
 @pytest.mark.parametrize("name", ["customer", "day"])
-def test_an_event_of_nobody_or_of_no_day_is_a_data_error(name: str) -> None:
-    with pytest.raises(DataError, match="1 of 2 events have no customer or no day; a source leaves those out"):
+def test_an_accepted_event_without_customer_or_day_is_a_data_error(name: str) -> None:
+    with pytest.raises(
+        DataError, match="1 of 2 accepted events have no customer or no day; the source must reject them"
+    ):
         build_log(tables_of([{}, {name: None}]))
 
 
 def test_an_empty_table_is_a_data_error() -> None:
     empty = tables_of([{}])._replace(dropped={"day cannot be read": 8}, read=8)
     empty = empty._replace(events=empty.events.clear())
-    with pytest.raises(DataError, match=r"no usable event among 8 rows \(left out: .*day cannot be read.*\)"):
+    with pytest.raises(DataError, match=r"no usable event among 8 rows \(rejected: .*day cannot be read.*\)"):
         build_log(empty)
 
 
@@ -243,13 +247,13 @@ def test_a_log_without_a_purchase_is_a_data_error() -> None:
 
 def test_more_channels_than_fit_are_a_data_error() -> None:
     with pytest.raises(
-        DataError, match="the events name 200 channels, at most 127 fit; map channel to a coarser column"
+        DataError, match="the events have 200 channels, more than the maximum of 127; map channel to a coarser column"
     ):
         build_log(tables_of([{"channel": f"shop {k}"} for k in range(200)]))
     assert build_log(tables_of([{"channel": f"shop {k:03d}"} for k in range(127)])).channel.tolist() == [*range(127)]
 
 
-def test_a_table_that_cannot_be_decoded_is_a_data_error(tmp_path: Path) -> None:
+def test_an_unreadable_table_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "sales.parquet").write_bytes(b"PAR1 and nothing after it")
     broken = tables_of([{}])._replace(events=pl.scan_parquet(tmp_path / "sales.parquet"))
     with pytest.raises(DataError, match=r"the raw tables cannot be read \(.*\); deliver them again"):

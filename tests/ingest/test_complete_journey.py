@@ -1,4 +1,4 @@
-"""The Complete Journey source: what counts as a purchase, every row accounted for, and the protocol's universe."""
+"""Source Complete Journey: definition of a purchase, row counts, and totals of the real tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import to_day
-from propensity.data.offer import on_sale
+from propensity.data.offer import active_offers
 from propensity.data.offer.column import ColumnOffers
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.build import build_log
@@ -21,7 +21,7 @@ from propensity.kernel.event import KINDS
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Six lines, of which two are purchases; a campaign sent to one household, who redeems a coupon."""
+    """Six lines, two of them purchases; one campaign to one household, which redeems a coupon."""
     noon = datetime(2017, 3, 1, 23, 59, 59)
     lines = pl.DataFrame(
         {
@@ -76,7 +76,7 @@ def test_a_purchase_has_quantity_value_and_a_product_with_a_category(folder: Pat
     assert tables.read == events.height + sum(tables.dropped.values()) == 8
 
 
-def test_the_log_begins_with_the_first_purchase_though_contacts_are_older(folder: Path) -> None:
+def test_the_log_begins_with_the_first_purchase_even_if_contacts_are_earlier(folder: Path) -> None:
     log = build_log(CompleteJourney(str(folder)).load())
     assert log.first_day == log.last_day == to_day("2017-03-01")
     assert log.day.min() == to_day("2017-02-20") and log.kind.max() == KINDS.index("redemption")
@@ -84,7 +84,7 @@ def test_the_log_begins_with_the_first_purchase_though_contacts_are_older(folder
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_table_that_is_missing_or_damaged_is_named(table: str, folder: Path) -> None:
+def test_a_missing_or_damaged_table_is_named_in_the_error(table: str, folder: Path) -> None:
     path = folder / f"{table}.parquet"
     whole = path.read_bytes()
     for bytes_, sentence in ((b"", "cannot be read as Parquet"), (whole[:-9], "cannot be read as Parquet")):
@@ -95,7 +95,7 @@ def test_every_table_that_is_missing_or_damaged_is_named(table: str, folder: Pat
     with pytest.raises(DataError, match=f"{table}.parquet has no column {TABLES[table][0]}, only other"):
         CompleteJourney(str(folder)).load()
     path.unlink()
-    with pytest.raises(ConfigurationError, match=f"no {table}.parquet in .*; give data.source.path="):
+    with pytest.raises(ConfigurationError, match=f"no {table}.parquet in .*; set data.source.path to the folder"):
         CompleteJourney(str(folder)).load()
 
 
@@ -114,4 +114,4 @@ def test_the_real_tables_give_the_known_universe() -> None:
         cutoff = Cutoff(to_day(day), 14)
         past = log.before(cutoff.day)
         assert past.purchasers(cutoff.day).size == customers
-        assert len(on_sale(past, ColumnOffers("product_category"), cutoff)) == offers
+        assert len(active_offers(past, ColumnOffers("product_category"), cutoff)) == offers

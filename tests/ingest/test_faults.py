@@ -1,4 +1,4 @@
-"""Whatever ends a run, the old log stays whole, the new one is absent or whole, and the next run says what it found."""
+"""However a run ends, the old log stays complete, the new one is absent or complete, and leftovers are reported."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def started(file: Path, out: Path) -> subprocess.Popen[str]:
 
 def finished(file: Path, out: Path) -> tuple[int, str]:
     process = started(file, out)
-    said = process.communicate(timeout=600)[1]
-    return process.returncode, said
+    message = process.communicate(timeout=600)[1]
+    return process.returncode, message
 
 
 def whole(out: Path) -> str | None:
-    """The fingerprint of the log at `out`, its columns read to the end; None where there is none."""
+    """Fingerprint of the log at `out` after reading all its columns, None without a log."""
     if not out.exists():
         return None
     log = EventLog.open(out)
@@ -67,9 +67,9 @@ def whole(out: Path) -> str | None:
 
 
 @pytest.mark.slow
-def test_a_log_is_old_or_new_at_fifty_moments_of_death(tmp_path: Path) -> None:
+def test_a_killed_run_leaves_the_old_or_the_new_log(tmp_path: Path) -> None:
     first, second = sales(tmp_path, 40_000, 0), sales(tmp_path, 60_000, 1)
-    out, draw, seen = tmp_path / "logs/shop", random.Random(5), set()
+    out, draw, fingerprints = tmp_path / "logs/shop", random.Random(5), set()
     begun = time.perf_counter()
     assert finished(second, tmp_path / "logs/other")[0] == 0
     length, new = time.perf_counter() - begun, whole(tmp_path / "logs/other")
@@ -80,17 +80,17 @@ def test_a_log_is_old_or_new_at_fifty_moments_of_death(tmp_path: Path) -> None:
         time.sleep(draw.uniform(0, 0.9) * length * (moment + 1) / 50)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        seen.add(whole(out))
-        assert seen <= {old, new}
+        fingerprints.add(whole(out))
+        assert fingerprints <= {old, new}
         if moment % 10 == 9:
-            code, said = finished(first, out)
+            code, message = finished(first, out)
             assert code == 0 and whole(out) == old
             left = [path.name for path in out.parent.iterdir() if path.name.startswith(".shop")]
-            assert left == [] and ("cut off" in said or said == "")
-    assert old in seen
+            assert left == [] and ("cut off" in message or message == "")
+    assert old in fingerprints
 
 
-def test_the_next_run_removes_a_draft_and_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_next_run_removes_a_draft_and_reports_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / ".log.draft.abc").mkdir()
     (tmp_path / ".log.draft.abc/day.npy").write_bytes(b"half")
     with whole_folder(tmp_path / "log") as draft:
@@ -115,18 +115,18 @@ def test_two_folders_are_exchanged_in_one_step(tmp_path: Path) -> None:
     assert (tmp_path / "a/b").read_text() == "b" and (tmp_path / "b/a").read_text() == "a"
 
 
-def test_a_second_run_into_a_folder_is_told_to_wait(tmp_path: Path) -> None:
+def test_a_second_run_into_a_folder_is_refused(tmp_path: Path) -> None:
     file, out = sales(tmp_path, 2_000, 0), tmp_path / "log"
     with only_writer(out):
-        code, said = finished(file, out)
-    assert code == 2 and said.count("\n") == 1 and not out.exists()
-    assert f"another run is writing to {out}; wait for it, or give another folder as out" in said
+        code, message = finished(file, out)
+    assert code == 2 and message.count("\n") == 1 and not out.exists()
+    assert f"another run is writing to {out}; wait for it, or give another folder as out" in message
     assert finished(file, out)[0] == 0 and whole(out)
     with only_writer(out), pytest.raises(ConfigurationError, match="another run is writing"), only_writer(out):
         pass
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_old_log(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line_and_leaves_the_old_log(tmp_path: Path) -> None:
     out = tmp_path / "log"
     assert finished(sales(tmp_path, 2_000, 0), out)[0] == 0
     old, file = whole(out), sales(tmp_path, 200_000, 1)

@@ -1,4 +1,4 @@
-"""Whatever is delivered, it is accepted, every row of it accounted for, or refused in one line; never a traceback."""
+"""Any delivery is either accepted, with every row accounted for, or refused in one line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from propensity.errors import PropensityError
 from propensity.ingest.build import prepare
-from propensity.ingest.contract import breaches
-from propensity.ingest.rule import WAYS
+from propensity.ingest.contract import contract_violations
+from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.ingest.source.suggestion import suggest
 from propensity.ingest.source.table import Table
 
@@ -30,15 +30,15 @@ FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChec
 ROOM = 600  # of bytes that the fuzzer spoils
 
 
-def answered(source: Table, out: Path) -> str:
-    """What became of a delivery: the words of its refusal, or that all its rows are accounted for."""
+def outcome(source: Table, out: Path) -> str:
+    """Outcome of a delivery: the message of its refusal, or "accepted" if all its rows are accounted for."""
     try:
         log = prepare(source, out)
     except PropensityError as error:
         assert "\n" not in str(error) and error.exit_code in (2, 3)
         return str(error)
     rows = log.meta["rows"]
-    assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in WAYS)
+    assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in UNUSED_OUTCOMES)
     return "accepted"
 
 
@@ -48,11 +48,11 @@ def quoted(rows: list[tuple[str, ...]]) -> str:
 
 @FEW
 @given(rows=tables, raw=st.booleans())
-def test_any_text_is_accepted_or_refused_in_words(rows: list[tuple[str, ...]], raw: bool, tmp_path: Path) -> None:
+def test_any_text_is_accepted_or_refused_in_one_line(rows: list[tuple[str, ...]], raw: bool, tmp_path: Path) -> None:
     body = "\n".join(",".join(row) for row in rows) if raw else quoted(rows)
     good = "anna,2024-03-01,milk,1,2,r\n"
     (tmp_path / "sales.csv").write_bytes(f"{HEAD}\n{good}{body}".encode("utf-8", "replace"))
-    assert answered(Table(str(tmp_path / "sales.csv"), dict(COLUMNS)), tmp_path / "log")
+    assert outcome(Table(str(tmp_path / "sales.csv"), dict(COLUMNS)), tmp_path / "log")
 
 
 VALUES: dict[Any, st.SearchStrategy[Any]] = {
@@ -70,16 +70,16 @@ columns = st.sampled_from(list(VALUES)).flatmap(
 
 
 @FEW
-@given(made=st.tuples(*[columns] * len(COLUMNS)))
-def test_any_types_are_accepted_or_refused_in_words(made: tuple[pl.Series, ...], tmp_path: Path) -> None:
-    frame = pl.DataFrame(dict(zip(COLUMNS.values(), made, strict=True)))
+@given(values=st.tuples(*[columns] * len(COLUMNS)))
+def test_any_types_are_accepted_or_refused_in_one_line(values: tuple[pl.Series, ...], tmp_path: Path) -> None:
+    frame = pl.DataFrame(dict(zip(COLUMNS.values(), values, strict=True)))
     frame.write_parquet(tmp_path / "sales.parquet")
-    assert answered(Table(str(tmp_path / "sales.parquet"), dict(COLUMNS)), tmp_path / "log")
+    assert outcome(Table(str(tmp_path / "sales.parquet"), dict(COLUMNS)), tmp_path / "log")
 
 
 @FEW
 @given(rows=tables)
-def test_what_passes_keeps_the_contract(rows: list[tuple[str, ...]], tmp_path: Path) -> None:
+def test_accepted_events_satisfy_the_contract(rows: list[tuple[str, ...]], tmp_path: Path) -> None:
     (tmp_path / "sales.csv").write_text(
         f"{HEAD}\nanna,2024-03-01,milk,1,2,r\n{quoted(rows)}", encoding="utf-8", newline=""
     )
@@ -88,8 +88,8 @@ def test_what_passes_keeps_the_contract(rows: list[tuple[str, ...]], tmp_path: P
         passed = tables.screen(tables.events).filter(pl.col("reason").is_null()).collect()
     except (PropensityError, pl.exceptions.PolarsError):
         return
-    found = tables.settle(passed.drop("reason")).accepted.select(*breaches().values())
-    assert not any(found.row(0)), found
+    violations = tables.settle(passed.drop("reason")).accepted.select(*contract_violations().values())
+    assert not any(violations.row(0)), violations
 
 
 def good(folder: Path, suffix: str) -> bytes:
@@ -100,50 +100,54 @@ def good(folder: Path, suffix: str) -> bytes:
     return file.read_bytes()
 
 
-def spoilt(data: bytes, draw: random.Random) -> bytes:
-    """The bytes with a few changed, cut, doubled or put in, most of them at the start or the end, where headers are."""
-    made = bytearray(data)
+def corrupted(data: bytes, draw: random.Random) -> bytes:
+    """The bytes with a few changes, insertions and deletions, mostly at the start or end, where headers are."""
+    corrupted_bytes = bytearray(data)
     for _ in range(draw.randint(1, 6)):
         at = draw.choice(
-            [draw.randrange(len(made)), draw.randrange(min(ROOM, len(made))), -draw.randint(1, min(ROOM, len(made)))]
+            [
+                draw.randrange(len(corrupted_bytes)),
+                draw.randrange(min(ROOM, len(corrupted_bytes))),
+                -draw.randint(1, min(ROOM, len(corrupted_bytes))),
+            ]
         )
         way = draw.randrange(4)
         if way == 0:
-            made[at] = draw.randrange(256)
+            corrupted_bytes[at] = draw.randrange(256)
         elif way == 1:
-            made[at] ^= 1 << draw.randrange(8)
+            corrupted_bytes[at] ^= 1 << draw.randrange(8)
         elif way == 2:
-            made[at:at] = draw.choice(
+            corrupted_bytes[at:at] = draw.choice(
                 [b"\x00", b"\xff", b",", b"\n", b'"', b"PAR1", b"\xef\xbb\xbf", bytes([draw.randrange(256)]) * 9]
             )
         else:
-            del made[at : at + draw.randint(1, 40) if at >= 0 else None]
-        if not made:
+            del corrupted_bytes[at : at + draw.randint(1, 40) if at >= 0 else None]
+        if not corrupted_bytes:
             return b""
-    return bytes(made)
+    return bytes(corrupted_bytes)
 
 
 def fuzzed(folder: Path, suffix: str, rounds: int, seed: int) -> dict[str, int]:
-    """How often spoilt files were accepted and refused."""
-    data, draw, found = good(folder, suffix), random.Random(seed), {"accepted": 0, "refused": 0}
+    """Numbers of corrupted files that were accepted and refused."""
+    data, draw, counts = good(folder, suffix), random.Random(seed), {"accepted": 0, "refused": 0}
     for _ in range(rounds):
         file = folder / f"sales{suffix}"
-        file.write_bytes(spoilt(data, draw))
-        found["accepted" if answered(Table(str(file), dict(COLUMNS)), folder / "log") == "accepted" else "refused"] += 1
+        file.write_bytes(corrupted(data, draw))
+        counts["accepted" if outcome(Table(str(file), dict(COLUMNS)), folder / "log") == "accepted" else "refused"] += 1
         try:
             assert suggest(str(file))
         except PropensityError as error:
             assert "\n" not in str(error)
-    return found
+    return counts
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_spoilt_bytes_are_accepted_or_refused_in_words(suffix: str, tmp_path: Path) -> None:
-    found = fuzzed(tmp_path, suffix, 60, seed=3)
-    assert found["accepted"] + found["refused"] == 60 and found["refused"] > 5
+def test_corrupted_bytes_are_accepted_or_refused_in_one_line(suffix: str, tmp_path: Path) -> None:
+    counts = fuzzed(tmp_path, suffix, 60, seed=3)
+    assert counts["accepted"] + counts["refused"] == 60 and counts["refused"] > 5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_many_spoilt_bytes_are_accepted_or_refused_in_words(suffix: str, tmp_path: Path) -> None:
+def test_many_corrupted_bytes_are_accepted_or_refused_in_one_line(suffix: str, tmp_path: Path) -> None:
     assert sum(fuzzed(tmp_path, suffix, 500, seed=11).values()) == 500

@@ -1,4 +1,4 @@
-"""Laws of personal data: ids hidden under a key, nothing that reaches a person is stored, who is forgotten stays so."""
+"""Laws of personal data: ids are pseudonyms, contact data are not stored, erased customers stay erased."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from conftest import QUICK, SMALL
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.ingest.build import prepare
-from propensity.ingest.erasure import FILE, forget, held
-from propensity.ingest.privacy import mentions, pseudonym, reachable, secret
+from propensity.ingest.erasure import FILE, erase_customer, export_customer
+from propensity.ingest.privacy import files_mentioning, files_with_contact_data, pseudonym, read_key
 from propensity.ingest.source.table import Table
 
 KEY = b"a key of more than sixteen bytes"
@@ -24,7 +24,7 @@ PEOPLE = "who,email,phone,note,city\nanna@home.example,a@b.example,+49 170 12345
 
 
 def shop(folder: Path, **settings: Any) -> Table:
-    """Anna, Bert and Carl, who buy milk; a row of Bert's and one of Anna's cannot be used."""
+    """Purchases of three customers, Anna, Bert and Carl; one row of Anna and one of Bert are quarantined."""
     rows = "".join(
         f"{who},2024-03-0{day},milk,2,{how}\n"
         for who in ("anna@home.example", "bert", "carl")
@@ -37,22 +37,22 @@ def shop(folder: Path, **settings: Any) -> Table:
 
 
 def test_ids_that_are_addresses_are_refused_without_a_key(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="look like e-mail addresses or phone numbers; give data.pseudonym=file:<key>"):
+    with pytest.raises(DataError, match="look like e-mail addresses or phone numbers; set data.pseudonym=file:<key>"):
         prepare(shop(tmp_path), tmp_path / "log")
 
 
-def test_nothing_that_reaches_a_person_is_in_a_log(tmp_path: Path) -> None:
-    assert len(reachable(tmp_path)) == 0
+def test_a_log_contains_no_contact_data(tmp_path: Path) -> None:
+    assert len(files_with_contact_data(tmp_path)) == 0
     log = prepare(shop(tmp_path), tmp_path / "out/log", key=KEY)
-    assert {Path(place).name for place in reachable(tmp_path)} == {"sales.csv", "people.csv"}
-    assert reachable(tmp_path / "out") == [] and mentions(tmp_path / "out", "bert") == []
+    assert {Path(place).name for place in files_with_contact_data(tmp_path)} == {"sales.csv", "people.csv"}
+    assert files_with_contact_data(tmp_path / "out") == [] and files_mentioning(tmp_path / "out", "bert") == []
     assert log.meta["warnings"]["personal_masked"] == 3 and "" not in log.meta["channels"]
     assert log.customers.columns == ["customer", "note", "city"]
     rows = log.meta["rows"]
     assert rows["in"] == 11 == rows["used"] + sum(rows["quarantined"].values()) and rows["used"] == 9
 
 
-def test_a_keyed_hash_keeps_customers_apart_and_only_the_key_finds_them(tmp_path: Path) -> None:
+def test_pseudonyms_are_distinct_and_depend_on_the_key(tmp_path: Path) -> None:
     log = prepare(shop(tmp_path), tmp_path / "log", key=KEY)
     assert log.customer_id.tolist() == sorted(pseudonym(name, KEY) for name in ("anna@home.example", "bert", "carl"))
     other = prepare(shop(tmp_path), tmp_path / "other", key=KEY[::-1])
@@ -64,24 +64,24 @@ def test_a_keyed_hash_keeps_customers_apart_and_only_the_key_finds_them(tmp_path
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("env:NO_SUCH_KEY", "data.pseudonym=env:NO_SUCH_KEY gives 0 bytes; a key needs 16 or more"),
-        ("file:/no/such/key", "gives 0 bytes; a key needs 16 or more"),
-        ("hunter2", "says neither file:<path> nor env:<name>; a key itself is not written down"),
+        ("env:NO_SUCH_KEY", "data.pseudonym=env:NO_SUCH_KEY gives 0 bytes; use a key of 16 bytes or more"),
+        ("file:/no/such/key", "gives 0 bytes; use a key of 16 bytes or more"),
+        ("hunter2", "data.pseudonym is neither file:<path> nor env:<name>; give the location of the key"),
     ],
 )
-def test_a_key_that_is_none_is_a_configuration_error(where: str, words: str) -> None:
+def test_an_invalid_key_location_is_a_configuration_error(where: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        secret(where)
+        read_key(where)
 
 
 def test_a_key_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "key").write_bytes(KEY + b"\n")
     monkeypatch.setenv("SHOP_KEY", KEY.decode())
-    assert secret(f"file:{tmp_path / 'key'}") == secret("env:SHOP_KEY") == KEY
+    assert read_key(f"file:{tmp_path / 'key'}") == read_key("env:SHOP_KEY") == KEY
 
 
 @pytest.mark.parametrize("key", [None, "env:SHOP_KEY"])
-def test_a_forgotten_customer_is_found_nowhere_and_does_not_come_back(
+def test_an_erased_customer_is_removed_everywhere_and_later_deliveries_are_dropped(
     key: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHOP_KEY", KEY.decode())
@@ -100,15 +100,18 @@ def test_a_forgotten_customer_is_found_nowhere_and_does_not_come_back(
         entry = {"run": run, "log": str(log), "fingerprint": before.fingerprint, "end": end}
         with open(runs / "audit.jsonl", "a") as stream:
             stream.write(json.dumps(entry) + "\n")
-    known = held("bert", log, runs, key)
+    known = export_customer("bert", log, runs, key)
     assert len(known["events"]) == 3 and known["models"] == ["with"] and known["events"][0]["item"] == "milk"
     assert sum(map(len, known["tables"].values())) == 2
-    done = forget("bert", log, runs, key)
+    done = erase_customer("bert", log, runs, key)
     assert done.models == ["with"] and sum(done.removed.values()) == 3 + 1 + 1
     after = EventLog.open(log)
-    kept = before.customer_id[before.customer_id != stored].tolist()
-    assert after.customer_id.tolist() == kept and np.diff(after.offsets).tolist() == [3, 3]
-    assert mentions(tmp_path / "data", stored) == mentions(runs, stored) == [] and (log / "origin.json").is_file()
+    others = before.customer_id[before.customer_id != stored].tolist()
+    assert after.customer_id.tolist() == others and np.diff(after.offsets).tolist() == [3, 3]
+    assert (
+        files_mentioning(tmp_path / "data", stored) == files_mentioning(runs, stored) == []
+        and (log / "origin.json").is_file()
+    )
     again = prepare(source, log, None, bare)
     assert again.meta["rows"]["dropped"] == {"customer_erased": 4} and len(again) == 2
     assert "bert" not in (tmp_path / "data" / FILE).read_text()
@@ -116,7 +119,7 @@ def test_a_forgotten_customer_is_found_nowhere_and_does_not_come_back(
     assert rows["in"] == rows["used"] + sum(rows["quarantined"].values()) + sum(rows["dropped"].values())
 
 
-def test_forgetting_nobody_says_so_and_a_trace_that_is_left_is_an_integrity_error(tmp_path: Path) -> None:
+def test_erasing_an_unknown_customer_is_refused_and_remaining_data_are_an_integrity_error(tmp_path: Path) -> None:
     log, runs = tmp_path / "data/shop", tmp_path / "runs"
     source = shop(tmp_path)
     (tmp_path / "sales.csv").write_text(
@@ -124,17 +127,17 @@ def test_forgetting_nobody_says_so_and_a_trace_that_is_left_is_an_integrity_erro
     )
     (tmp_path / "people.csv").write_text("who,city\nanna,Rome\n")
     prepare(source, log)
-    with pytest.raises(ConfigurationError, match="hold nothing on customer zoe"):
-        forget("zoe", log, runs)
-    with pytest.raises(ConfigurationError, match="hold nothing on customer zoe"):
-        held("zoe", log, runs)
+    with pytest.raises(ConfigurationError, match="contain no data of customer zoe"):
+        erase_customer("zoe", log, runs)
+    with pytest.raises(ConfigurationError, match="contain no data of customer zoe"):
+        export_customer("zoe", log, runs)
     runs.mkdir()
     (runs / "list.csv").write_text("customer\nbert\n")
     with pytest.raises(IntegrityError, match="customer bert is still found in .*list.csv; remove it there by hand"):
-        forget("bert", log, runs)
+        erase_customer("bert", log, runs)
 
 
-def test_a_run_on_hidden_ids_holds_nothing_that_reaches_a_person_and_is_on_record(
+def test_a_run_on_pseudonyms_contains_no_contact_data_and_is_in_the_audit_record(
     small_world: dict[str, Any], composed: Any, tmp_path: Path
 ) -> None:
     from propensity.training.run import train
@@ -148,10 +151,10 @@ def test_a_run_on_hidden_ids_holds_nothing_that_reaches_a_person_and_is_on_recor
     events.write_parquet(tmp_path / "events.parquet")
     tables.items.collect().write_parquet(tmp_path / "items.parquet")
     source = Table("events.parquet", dict(columns), items="items.parquet", folder=str(tmp_path))
-    made = prepare(source, tmp_path / "out/log", key=KEY)
+    prepared = prepare(source, tmp_path / "out/log", key=KEY)
     cfg = composed("train", *SMALL, *QUICK, f"data.log={tmp_path / 'out/log'}", f"out={tmp_path / 'out/run'}")
     train(cfg)
-    assert len(reachable(tmp_path)) == 1 and reachable(tmp_path / "out") == []
+    assert len(files_with_contact_data(tmp_path)) == 1 and files_with_contact_data(tmp_path / "out") == []
     entry = json.loads((tmp_path / "out/audit.jsonl").read_text())
-    assert entry["fingerprint"] == made.fingerprint and entry["rows"] == made.meta["rows"]
+    assert entry["fingerprint"] == prepared.fingerprint and entry["rows"] == prepared.meta["rows"]
     assert entry["run"].endswith("run") and entry["first_day"] < entry["end"]

@@ -1,4 +1,4 @@
-"""Deliveries in the shapes that retailers are known for, from file to event log by a mapping alone."""
+"""Common table layouts of retailers become event logs with a column mapping only."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pytest
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.build import prepare
-from propensity.ingest.rule import WAYS
+from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.ingest.source.suggestion import suggest
 from propensity.ingest.source.table import Table
 from propensity.kernel.event import KINDS
 
 
 def log_of(folder: Path, files: dict[str, str], **settings: Any) -> EventLog:
-    """The log of some files; every row of the events is somewhere."""
+    """The log of some files, after checking that every row is accounted for."""
     for name, text in files.items():
         (folder / name).write_text(text)
     log = prepare(Table(next(iter(files)), folder=str(folder), **settings), folder / "log")
     rows = log.meta["rows"]
-    assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in WAYS) == files_rows(files)
+    assert rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in UNUSED_OUTCOMES) == files_rows(files)
     return log
 
 
@@ -50,7 +50,7 @@ C581484,23843,PAPER CRAFT,-80995,12/9/2011 9:27,2.08,16446.0,United Kingdom
 """
 
 
-def test_invoices_with_cancellations_postage_guests_and_prices_of_one(tmp_path: Path) -> None:
+def test_invoices_with_cancellations_postage_guests_and_unit_prices_are_read(tmp_path: Path) -> None:
     columns = {"customer": "CustomerID", "day": "InvoiceDate", "item": "StockCode", "quantity": "Quantity",
                "revenue": "UnitPrice", "order": "InvoiceNo"}  # fmt: skip
     settings: dict[str, Any] = {"revenue_is": "unit", "cancelled": "^C", "item_columns": ["Description"]}
@@ -64,7 +64,7 @@ def test_invoices_with_cancellations_postage_guests_and_prices_of_one(tmp_path: 
     assert dict(log.items.select("item", "Description").iter_rows())["22139"] == "RETROSPOT TEA SET"
 
 
-def test_clicks_in_milliseconds_without_amounts(tmp_path: Path) -> None:
+def test_clicks_in_milliseconds_without_amounts_are_read(tmp_path: Path) -> None:
     text = ("timestamp,visitorid,event,itemid,transactionid\n1433221332117,257597,view,355908,\n"
             "1433224214164,992329,addtocart,248676,\n1433221999827,121688,transaction,15335,7063\n")  # fmt: skip
     columns = {"customer": "visitorid", "day": "timestamp", "item": "itemid", "kind": "event", "order": "transactionid"}
@@ -72,7 +72,7 @@ def test_clicks_in_milliseconds_without_amounts(tmp_path: Path) -> None:
     assert kinds(log) == ["purchase", "view", "view"] and log.revenue[log.kind == 0].tolist() == [1.0]
 
 
-def test_articles_with_zeros_in_front_match_their_own_table(tmp_path: Path) -> None:
+def test_articles_with_leading_zeros_match_their_table(tmp_path: Path) -> None:
     files = {"transactions.csv": "t_dat,customer_id,article_id,price,sales_channel_id\n"
                                  "2018-09-20,000058a12d5b43e6,0663713001,0.0508,2\n"
                                  "2018-09-21,000058a12d5b43e6,0541518023,0.0304,1\n",
@@ -86,17 +86,17 @@ def test_articles_with_zeros_in_front_match_their_own_table(tmp_path: Path) -> N
 BASKETS = "user_id,order_id,product_id,days_since_prior_order\n1,10,5,\n1,11,5,15.0\n1,12,6,21.0\n"
 
 
-def test_gaps_without_dates_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_durations_instead_of_dates_are_refused_in_one_sentence(tmp_path: Path) -> None:
     columns = {"customer": "user_id", "day": "days_since_prior_order", "item": "product_id", "order": "order_id"}
-    with pytest.raises(DataError, match="holds numbers from 15 to 21: gaps, it seems, and no dates; a send date needs"):
+    with pytest.raises(DataError, match="holds numbers from 15 to 21, which are not calendar dates; map data.source"):
         log_of(tmp_path, {"orders.csv": BASKETS}, columns=columns)
-    with pytest.raises(ConfigurationError, match="data.source.columns.day is null; give the name of that column"):
+    with pytest.raises(ConfigurationError, match="data.source.columns.day is null; set it to the name of the column"):
         log_of(tmp_path, {"orders.csv": BASKETS}, columns=columns | {"day": None})
-    said = suggest(str(tmp_path / "orders.csv"))
-    assert "orders.csv has none; days_since_prior_order holds gaps between dates" in said
+    command = suggest(str(tmp_path / "orders.csv"))
+    assert "orders.csv has none; days_since_prior_order holds durations between dates" in command
 
 
-def test_tables_that_are_joined_lose_and_double_no_event(tmp_path: Path) -> None:
+def test_joins_neither_lose_nor_duplicate_events(tmp_path: Path) -> None:
     files = {"lines.csv": "order,product,price\no1,p1,5\no1,p2,6\no2,p1,5\no3,p1,5\no9,p1,5\n",
              "orders.csv": "order,person,at,state\no1,c1,2024-03-01 10:00:00,paid\no2,c2,2024-03-02 10:00:00,paid\n"
                            "o3,c3,2024-03-03 10:00:00,canceled\no1,c1,2024-03-01 11:00:00,paid\n",
@@ -112,34 +112,40 @@ def test_tables_that_are_joined_lose_and_double_no_event(tmp_path: Path) -> None
     ("joins", "words"),
     [
         ([{"table": "orders.csv"}], r"data.source.joins\[0\] needs table and by, or left and right"),
-        ([{"table": "orders.csv", "by": "ordr"}], "ordr is no column of .*orders.csv; nearest is 'order'"),
-        ([{"tabel": "orders.csv", "by": "order"}], r"data.source.joins\[0\] has no key 'tabel'; nearest is 'table'"),
-        ([{"table": "none.csv", "by": "order"}], "finds no file"),
+        (
+            [{"table": "orders.csv", "by": "ordr"}],
+            "ordr is not a column of .*orders.csv; the closest of its 3 columns is 'order'",
+        ),
+        (
+            [{"tabel": "orders.csv", "by": "order"}],
+            r"data.source.joins\[0\] has no key 'tabel'; the closest key is 'table'",
+        ),
+        ([{"table": "none.csv", "by": "order"}], "matches no file"),
     ],
 )
-def test_a_join_that_cannot_be_is_a_configuration_error(joins: list[Any], words: str, tmp_path: Path) -> None:
+def test_an_impossible_join_is_a_configuration_error(joins: list[Any], words: str, tmp_path: Path) -> None:
     files = {"lines.csv": "order,product,price\no1,p1,5\n", "orders.csv": "order,person,at\no1,c1,2024-03-01\n"}
     columns = {"customer": "person", "day": "at", "item": "product", "revenue": "price"}
     with pytest.raises(ConfigurationError, match=words):
         log_of(tmp_path, files, columns=columns, joins=joins)
 
 
-def test_purchases_without_items_are_of_one_item_that_is_an_offer(tmp_path: Path) -> None:
+def test_purchases_without_items_have_one_item_that_is_an_offer(tmp_path: Path) -> None:
     text = "id,date,units,dollars\n00001,1997-01-01,1,11.77\n00002,1997-01-12,1,12.0\n00002,1997-01-12,5,77.0\n"
     columns = {"customer": "id", "day": "date", "item": None, "quantity": "units", "revenue": "dollars"}
     log = log_of(tmp_path, {"purchases.csv": text}, columns=columns)
     assert log.items.rows() == [("anything", "anything")] and log.meta["rows"]["used"] == 3
-    with pytest.raises(ConfigurationError, match="columns.item is null, so nothing can describe items; name that col"):
+    with pytest.raises(ConfigurationError, match="columns.item is null but items are described; set it to the name"):
         log_of(tmp_path, {"purchases.csv": text}, columns=columns, item_columns=["units"])
 
 
-def test_a_draft_names_the_columns_and_what_a_person_must_decide(tmp_path: Path) -> None:
+def test_a_draft_names_the_columns_and_the_open_decisions(tmp_path: Path) -> None:
     (tmp_path / "retail.csv").write_text(INVOICES)
-    said = suggest(str(tmp_path / "retail.csv"))
+    command = suggest(str(tmp_path / "retail.csv"))
     for ours, theirs in {"customer": "CustomerID", "day": "InvoiceDate", "item": "StockCode", "quantity": "Quantity",
                          "revenue": "UnitPrice", "order": "InvoiceNo"}.items():  # fmt: skip
-        assert f"data.source.columns.{ours}='{theirs}'" in said
-    assert "add 'data.source.cancelled=^C'" in said and "add data.source.revenue_is=unit" in said
+        assert f"data.source.columns.{ours}='{theirs}'" in command
+    assert "add 'data.source.cancelled=^C'" in command and "add data.source.revenue_is=unit" in command
 
 
 @pytest.mark.parametrize("folder", ["ta_feng/transactions.parquet", "olist_sample/order_items.parquet"])
@@ -150,7 +156,7 @@ def test_a_draft_of_a_real_table_names_its_item(folder: str) -> None:
     assert "data.source.columns.item='product_id'" in suggest(str(file))
 
 
-def test_olist_is_read_to_the_last_row(tmp_path: Path) -> None:
+def test_every_row_of_olist_is_accounted_for(tmp_path: Path) -> None:
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
@@ -163,6 +169,6 @@ def test_olist_is_read_to_the_last_row(tmp_path: Path) -> None:
         cfg = compose("prepare", overrides=["data/source=olist", f"data.source.folder={folder}"])
     log = prepare(instantiate(cfg.data["source"], _convert_="all"), tmp_path / "log")
     rows = log.meta["rows"]
-    assert rows["in"] == 8_365 == rows["used"] + sum(sum(rows[way].values()) for way in WAYS)
+    assert rows["in"] == 8_365 == rows["used"] + sum(sum(rows[way].values()) for way in UNUSED_OUTCOMES)
     lines = pl.read_parquet(folder / "order_items.parquet")
     assert rows["used"] == log.day.size == lines.height - sum(rows["dropped"].values())

@@ -1,4 +1,4 @@
-"""Every rule of the table has a delivery here that breaks it, and its rows are where the rule says."""
+"""Every cleaning rule has a delivery that breaks it, and its rows have the outcome of the rule."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from propensity.data.event_log import EventLog
 from propensity.errors import DataError
 from propensity.ingest.build import prepare
-from propensity.ingest.rule import RULE, RULES, WAYS
+from propensity.ingest.rule import RULE_BY_CODE, RULES, UNUSED_OUTCOMES
 from propensity.ingest.source.table import Table
 from propensity.kernel.event import KINDS
 
@@ -27,7 +27,7 @@ ORDER = {"order": "receipt"}
 
 @dataclass
 class Case:
-    """What a delivery holds below two good rows, and the count that one rule must have."""
+    """A delivery of two valid rows and further lines, and the expected count of one rule."""
 
     code: str
     rows: str = ""
@@ -44,14 +44,14 @@ class Case:
 
 
 def ordered(code: str, rows: str, count: int = 1, name: str = "", **more: Any) -> Case:
-    """The same with a column of receipts."""
+    """The same with a column of orders."""
     good = "anna,2024-03-01,milk,1,2.5,r1\nbert,2024-03-02,soap,2,4.0,r2\n"
     columns = ORDER | more.pop("columns", {})
     return Case(code, rows, count, head=f"{HEAD},receipt", good=good, columns=columns, name=name, **more)
 
 
 def extended(code: str, column: str, good: str, rows: str, name: str = "", count: int = 1, **more: Any) -> Case:
-    """The same with one more column, whose value in the good rows is `good`."""
+    """The same with one more column, whose value in the valid rows is `good`."""
     lines = "".join(f"{line},{good}\n" for line in GOOD.splitlines())
     return Case(code, rows, count, head=f"{HEAD},{column}", good=lines, name=name, **more)
 
@@ -152,18 +152,21 @@ def log_of(case: Case, folder: Path) -> EventLog:
 
 def conserved(log: EventLog) -> bool:
     rows = log.meta["rows"]
-    return rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in WAYS) and rows["used"] == log.day.size
+    return (
+        rows["in"] == rows["used"] + sum(sum(rows[way].values()) for way in UNUSED_OUTCOMES)
+        and rows["used"] == log.day.size
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_row_goes_where_its_rule_says_and_all_rows_go_somewhere(case: Case, tmp_path: Path) -> None:
+def test_a_row_has_the_outcome_of_its_rule_and_all_rows_are_accounted_for(case: Case, tmp_path: Path) -> None:
     log = log_of(case, tmp_path)
-    rows, does = log.meta["rows"], RULE[case.code].does
+    rows, action = log.meta["rows"], RULE_BY_CODE[case.code].action
     place = {"quarantine": "quarantined", "drop": "dropped", "merge": "merged"}
-    found = log.meta["warnings"] if does == "keep" else rows[place[does]]
-    assert found.get(case.code) == case.count
+    counts = log.meta["warnings"] if action == "keep" else rows[place[action]]
+    assert counts.get(case.code) == case.count
     assert conserved(log)
-    if does == "quarantine":
+    if action == "quarantine":
         aside = pl.read_parquet(tmp_path / "log/quarantine/*.parquet").filter(pl.col("reason") == case.code)
         assert aside.height == case.count and min(aside["row"].to_list()) >= case.good.count("\n")
         assert set(aside["file"].cast(pl.String)) == {str(tmp_path / "sales.csv")}
@@ -173,13 +176,17 @@ REJECTED: list[tuple[str, Callable[[Path], Table], str]] = [
     ("file_empty", lambda f: _files(f, {"sales.csv": b""}), r"sales\.csv is empty \(0 bytes\); deliver it again"),
     ("file_without_rows", lambda f: _files(f, {"sales.csv": f"{HEAD}\n".encode()}), "has no rows; deliver it again"),
     ("file_unreadable", lambda f: _files(f, {"sales.parquet": b"PAR1 and no more"}), "sales.parquet cannot be read"),
-    ("file_not_text", lambda f: _files(f, {"sales.csv": f"{HEAD}\n{GOOD}a\0".encode()}), "line 4 holds a byte 0"),
-    ("day_order_unclear", lambda f: _dated(f, "03/04/2024"), r"03/04/2024 in line 2: day or month first\? give data"),
+    ("file_not_text", lambda f: _files(f, {"sales.csv": f"{HEAD}\n{GOOD}a\0".encode()}), "line 4 has a zero byte"),
+    (
+        "day_order_unclear",
+        lambda f: _dated(f, "03/04/2024"),
+        r"03/04/2024 in line 2, which may be day first or month first; set data",
+    ),
     ("day_order_unclear", lambda f: _dated(f, "13/04/2024", "04/13/2024"), "13/04/2024 in line 2 and 04/13/2024 in"),
-    ("day_not_a_date", lambda f: _dated(f, "7", "30", "0"), "holds numbers from 0 to 30: gaps, it seems, and no dates"),
-    ("currencies_mixed", lambda f: _paid(f, "€ 2", "$ 2"), "has amounts in EUR, USD and no rates between them"),
-    ("currencies_mixed", lambda f: _two_currencies(f), "has amounts in EUR, USD and no rates between them"),
-    ("cents_mixed", lambda f: _cents(f), r"sales-b.csv seems to be in cents: its prices are 100 times"),
+    ("day_not_a_date", lambda f: _dated(f, "7", "30", "0"), "holds numbers from 0 to 30, which are not calendar dates"),
+    ("currencies_mixed", lambda f: _paid(f, "€ 2", "$ 2"), "has amounts in EUR, USD without exchange rates"),
+    ("currencies_mixed", lambda f: _two_currencies(f), "has amounts in EUR, USD without exchange rates"),
+    ("cents_mixed", lambda f: _cents(f), r"sales-b.csv may be in cents: its prices are 100 times"),
 ]  # fmt: skip
 
 
@@ -212,14 +219,14 @@ def _cents(folder: Path) -> Table:
     return _files(folder, files, "sales-*.csv")
 
 
-@pytest.mark.parametrize(("code", "made", "words"), REJECTED, ids=[code for code, *_ in REJECTED])
-def test_what_cannot_be_used_is_refused_in_one_line_with_its_file(
-    code: str, made: Callable[[Path], Table], words: str, tmp_path: Path
+@pytest.mark.parametrize(("code", "deliver", "words"), REJECTED, ids=[code for code, *_ in REJECTED])
+def test_an_unusable_file_is_refused_in_one_line_that_names_it(
+    code: str, deliver: Callable[[Path], Table], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=words) as caught:
-        prepare(made(tmp_path), tmp_path / "log")
+        prepare(deliver(tmp_path), tmp_path / "log")
     assert caught.value.exit_code == 3 and "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
-    assert RULE[code].does == "reject" and not (tmp_path / "log").exists()
+    assert RULE_BY_CODE[code].action == "reject" and not (tmp_path / "log").exists()
 
 
 def test_every_rule_has_a_case() -> None:
@@ -240,7 +247,7 @@ def events_of(code: str, folder: Path, name: str = "") -> pl.DataFrame:
     return bought(log_of(case, folder))
 
 
-def test_a_return_is_below_zero_and_no_purchase(tmp_path: Path) -> None:
+def test_a_return_is_negative_and_not_a_purchase(tmp_path: Path) -> None:
     back = events_of("line_returned", tmp_path).filter(pl.col("kind") == "return")
     assert back.select("quantity", "revenue").rows() == [(-1.0, -2.0)]
 
@@ -250,20 +257,20 @@ def test_a_cancellation_is_a_return_whatever_its_sign(tmp_path: Path) -> None:
     assert back.select("quantity", "revenue").rows() == [(-1.0, -2.0)]
 
 
-def test_the_last_delivery_of_an_order_stands(tmp_path: Path) -> None:
+def test_the_last_delivery_of_an_order_is_used(tmp_path: Path) -> None:
     assert events_of("order_again", tmp_path).select("quantity", "revenue").rows() == [(2.0, 4.0)]
 
 
-def test_an_amount_in_another_currency_counts_at_its_rate(tmp_path: Path) -> None:
+def test_an_amount_in_another_currency_is_converted_at_its_rate(tmp_path: Path) -> None:
     assert events_of("amount_converted", tmp_path)["revenue"].sort().to_list() == [1.0, 2.5, 4.0]
 
 
-def test_a_late_event_counts_from_the_day_on_which_it_was_there(tmp_path: Path) -> None:
+def test_a_late_event_is_dated_to_its_availability(tmp_path: Path) -> None:
     last = events_of("day_late", tmp_path)["day"].max()
     assert last == (date(2024, 3, 9) - date(1970, 1, 1)).days
 
 
-def test_one_id_in_three_writings_is_one_customer(tmp_path: Path) -> None:
+def test_three_spellings_of_an_id_are_one_customer(tmp_path: Path) -> None:
     numbers = pl.DataFrame({"who": [123], "when": ["2024-03-01"], "sku": ["milk"], "units": [1], "paid": [2.0]})
     numbers.write_parquet(tmp_path / "sales-a.parquet")
     texts = pl.DataFrame({"who": [" 00123", "123.0"], "when": ["2024-03-01", "2024-03-02"], "sku": ["milk", "tea"],
@@ -273,7 +280,7 @@ def test_one_id_in_three_writings_is_one_customer(tmp_path: Path) -> None:
     assert log.customers["customer"].to_list() == ["123"] and log.revenue.tolist() == [2.0, 2.5, 3.0]
 
 
-def test_unicode_forms_of_an_id_are_one_and_case_only_if_asked(tmp_path: Path) -> None:
+def test_unicode_forms_of_an_id_are_equal_and_case_only_with_fold_case(tmp_path: Path) -> None:
     rows = "Ren\u00e9,2024-03-01,milk,1,2\nRene\u0301,2024-03-02,milk,1,2\nREN\u00c9,2024-03-02,milk,1,2\n"
     for fold, customers in ((False, 2), (True, 1)):
         case = Case("", rows, good="", settings={"fold_case": fold})
@@ -285,18 +292,18 @@ def test_unicode_forms_of_an_id_are_one_and_case_only_if_asked(tmp_path: Path) -
     ["1709251199", "1709251199000", "2024-02-29T23:59:59Z", "20240229", "20240229235959", "29-Feb-2024", "2024/2/29",
      "2024-02-29 02:30:00", "Feb 29, 2024"],
 )  # fmt: skip
-def test_a_day_is_read_however_it_is_written(day: str, tmp_path: Path) -> None:
+def test_common_date_formats_are_read(day: str, tmp_path: Path) -> None:
     quoted = f'anna,"{day}",milk,1,2\n'
     log = log_of(Case("", quoted, good=""), tmp_path)
     assert log.day.tolist() == [(date(2024, 2, 29) - date(1970, 1, 1)).days]
 
 
-def test_seconds_and_milliseconds_mixed_are_told_apart(tmp_path: Path) -> None:
+def test_seconds_and_milliseconds_are_distinguished(tmp_path: Path) -> None:
     rows = "anna,1709251199,milk,1,2\nanna,1709251199000,milk,1,2\n"
     assert len(set(log_of(Case("", rows, good=""), tmp_path).day.tolist())) == 1
 
 
-def test_zoned_and_naive_times_meet_in_the_calendar_of_the_shop(tmp_path: Path) -> None:
+def test_zoned_and_naive_times_share_the_calendar_of_the_shop(tmp_path: Path) -> None:
     times = ["2024-03-30T23:30:00Z", "2024-03-31 02:30:00", "2024-03-31T00:30:00+01:00", "2024-10-27T00:30:00Z"]
     rows = "".join(f"anna,{time},milk,1,2\n" for time in times)
     log = log_of(Case("", rows, good="", settings={"timezone": "Europe/Berlin"}), tmp_path)
@@ -315,20 +322,22 @@ def test_zoned_timestamps_of_parquet_are_days_in_the_calendar_of_the_shop(tmp_pa
 
 
 @pytest.mark.parametrize(("first", "days"), [("13/02/2024", ["02/03/2024"]), ("02/13/2024", ["03/02/2024"])])
-def test_one_clear_date_settles_which_of_day_and_month_comes_first(first: str, days: list[str], tmp_path: Path) -> None:
+def test_one_unambiguous_date_determines_the_order_of_day_and_month(
+    first: str, days: list[str], tmp_path: Path
+) -> None:
     rows = "".join(f"anna,{day},milk,1,2\n" for day in (first, *days))
     log = log_of(Case("", rows, good=""), tmp_path)
     assert log.day.tolist() == [(date(2024, *day) - date(1970, 1, 1)).days for day in ((2, 13), (3, 2))]
 
 
-def test_columns_may_come_in_any_order_with_others_and_with_a_byte_order_mark(tmp_path: Path) -> None:
+def test_column_order_other_columns_and_a_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
     text = "\ufeffpaid,extra,sku,units,when,who\n2.5,x,milk,1,2024-03-01,anna\n"
     (tmp_path / "sales.csv").write_text(text, encoding="utf-8")
     log = prepare(Table("sales.csv", dict(COLUMNS), folder=str(tmp_path)), tmp_path / "log")
     assert bought(log).select("customer", "item", "revenue").rows() == [("anna", "milk", 2.5)]
 
 
-def test_the_order_of_delivery_changes_no_event(tmp_path: Path) -> None:
+def test_the_order_of_delivery_does_not_change_the_events(tmp_path: Path) -> None:
     lines = [f"c{k % 7},2024-03-{k % 28 + 1:02d},i{k % 5},{k % 3 + 1},{k}\n" for k in range(60)]
     one = bought(log_of(Case("", "".join(lines), good=""), tmp_path))
     other = bought(log_of(Case("", "".join(lines[::-1]), good=""), tmp_path))
@@ -347,14 +356,14 @@ def test_customers_with_no_one_and_a_hundred_thousand_events_are_counted(tmp_pat
     assert dict(zip(log.customer_id, np.diff(log.offsets), strict=True)) == {"heavy": 100_000, "never": 0, "once": 1}
 
 
-def test_guests_count_for_items_and_are_nobody_to_score(tmp_path: Path) -> None:
+def test_guests_count_for_items_and_are_not_scored(tmp_path: Path) -> None:
     log = log_of(next(case for case in CASES if case.code == "guest" and not case.name), tmp_path)
     day = log.last_day + 1
     assert log.customer_id[log.purchasers(day)].tolist() == ["anna", "bert"]
     assert log.customer_id[log.guests(day)].tolist() == ["guest:r3", "guest:r4"]
 
 
-def test_messages_sent_are_events_and_consents_columns_of_customers(tmp_path: Path) -> None:
+def test_messages_are_events_and_consents_are_columns_of_customers(tmp_path: Path) -> None:
     beside = {"contacts": {"path": "mail.csv", "customer": "who", "day": "sent", "channel": "how"},
               "consents": {"path": "yes.csv", "customer": "who", "consent": "ok", "channel": "how"}}  # fmt: skip
     files: dict[str, str | bytes] = {"mail.csv": "who,sent,how\nanna,2024-03-01,mail\n",
@@ -364,12 +373,12 @@ def test_messages_sent_are_events_and_consents_columns_of_customers(tmp_path: Pa
     assert log.customers.select("customer", "consent_mail").rows() == [("anna", True), ("bert", False)]
 
 
-def test_products_of_one_code_are_told_apart_by_further_columns(tmp_path: Path) -> None:
+def test_further_columns_distinguish_products_of_one_code(tmp_path: Path) -> None:
     case = extended("", "ean", "1", "anna,2024-03-04,milk,1,2,2\n", settings={"item_identity": ["ean"]})
     assert log_of(case, tmp_path).items["item"].to_list() == ["milk|1", "milk|2", "soap|1"]
 
 
-def test_ids_that_stand_for_others_are_one_customer(tmp_path: Path) -> None:
+def test_aliases_are_one_customer(tmp_path: Path) -> None:
     settings = {"identity_map": {"path": "map.csv", "alias": "old", "customer": "new"}}
     case = Case("", settings=settings, files={"map.csv": "old,new\nbert,b2\nb2,anna\n"})
     assert log_of(case, tmp_path).customers["customer"].to_list() == ["anna"]

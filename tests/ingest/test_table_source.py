@@ -1,4 +1,4 @@
-"""Laws of the bring-your-own table: every row is accounted for, and every fault is one sentence with its exit code."""
+"""Laws of the table source: every row is accounted for, and every fault is one sentence with its exit code."""
 
 from __future__ import annotations
 
@@ -54,21 +54,21 @@ def settled(tables: Tables) -> Settled:
 
 
 def broken(tables: Tables) -> dict[str, int]:
-    """How many rows break which rule."""
-    found = settled(tables)
+    """Number of rows by rule."""
+    outcome = settled(tables)
     alone = screened(tables)["reason"].drop_nulls()
-    reasons = pl.concat([alone, found.quarantined["reason"]]) if found.quarantined.height else alone
-    return dict(reasons.value_counts().sort("reason").iter_rows()) | found.merged
+    reasons = pl.concat([alone, outcome.quarantined["reason"]]) if outcome.quarantined.height else alone
+    return dict(reasons.value_counts().sort("reason").iter_rows()) | outcome.merged
 
 
 def conserved(tables: Tables) -> bool:
-    found = settled(tables)
-    return screened(tables).height == found.accepted.height + sum(broken(tables).values())
+    outcome = settled(tables)
+    return screened(tables).height == outcome.accepted.height + sum(broken(tables).values())
 
 
 def test_csv_and_parquet_give_the_same_events(tmp_path: Path) -> None:
     text, binary = (shop(write(ROWS, tmp_path / f"sales.{kind}")).load() for kind in ("csv", "parquet"))
-    names = cs.exclude("file", cs.starts_with("given."))
+    names = cs.exclude("file", cs.starts_with("raw."))
     assert_frame_equal(*(screened(tables).select(names) for tables in (text, binary)))
     events = settled(text).accepted
     assert events["customer"].to_list() == ["007", "007", "007", "12", "31"]
@@ -80,13 +80,13 @@ def test_a_pattern_reads_its_files_in_the_order_of_their_names(tmp_path: Path) -
     write(ROWS[3:], tmp_path / "b.csv"), write(ROWS[:3], tmp_path / "a.csv")
     whole = shop(write(ROWS, tmp_path / "whole.parquet")).load()
     parts = shop(str(tmp_path / "?.csv")).load()
-    names = cs.exclude("file", "row", cs.starts_with("given."))
+    names = cs.exclude("file", "row", cs.starts_with("raw."))
     assert_frame_equal(*(screened(tables).select(names) for tables in (parts, whole)))
     assert screened(parts)["row"].to_list() == [1, 2, 3, 1, 2]
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_every_row_is_kept_or_counted_once(tmp_path: Path, seed: int) -> None:
+def test_every_row_is_used_or_counted_once(tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
     cells: dict[str, list[Any]] = {
         "who": ["1", "2", "", None],
@@ -102,16 +102,20 @@ def test_every_row_is_kept_or_counted_once(tmp_path: Path, seed: int) -> None:
     )
     for mapped in ({}, {"kind": "sort"}, {"event_id": "id"}, {"kind": "sort", "event_id": "id"}):
         tables = shop(write(rows, tmp_path / "sales.csv"), columns=mapped).load()
-        kept = settled(tables).accepted
-        assert conserved(tables) and screened(tables).height == 2000 and kept.height > 0
+        accepted = settled(tables).accepted
+        assert conserved(tables) and screened(tables).height == 2000 and accepted.height > 0
         assert (
-            kept.select(pl.col("customer", "day", "kind", "quantity", "revenue").is_null().any()).row(0) == (False,) * 5
+            accepted.select(pl.col("customer", "day", "kind", "quantity", "revenue").is_null().any()).row(0)
+            == (False,) * 5
         )
-        assert kept.select(pl.col("quantity", "revenue").is_finite().all()).row(0) == (True, True)
-        sign = {"purchase": kept["quantity"] > 0, "return": (kept["quantity"] <= 0) & (kept["revenue"] <= 0)}
+        assert accepted.select(pl.col("quantity", "revenue").is_finite().all()).row(0) == (True, True)
+        sign = {
+            "purchase": accepted["quantity"] > 0,
+            "return": (accepted["quantity"] <= 0) & (accepted["revenue"] <= 0),
+        }
         for kind, right in sign.items():
-            assert right.filter(kept["kind"] == kind).all()
-        items = kept.filter(pl.col("kind").is_in(["purchase", "return", "view"]))["item"]
+            assert right.filter(accepted["kind"] == kind).all()
+        items = accepted.filter(pl.col("kind").is_in(["purchase", "return", "view"]))["item"]
         assert items.null_count() == 0
 
 
@@ -136,10 +140,10 @@ def test_every_row_is_kept_or_counted_once(tmp_path: Path, seed: int) -> None:
     ],
 )
 def test_a_row_is_counted_under_the_rule_it_breaks(tmp_path: Path, column: str, value: Any, rule: str) -> None:
-    spoilt = pl.concat([ROWS[:4], ROWS[4:].with_columns(pl.lit(value, ROWS.schema[column]).alias(column))])
-    tables, kept = load(tmp_path, spoilt)
+    corrupted = pl.concat([ROWS[:4], ROWS[4:].with_columns(pl.lit(value, ROWS.schema[column]).alias(column))])
+    tables, accepted = load(tmp_path, corrupted)
     assert broken(tables) == {rule: 1}
-    assert kept.height == 4
+    assert accepted.height == 4
     aside = screened(tables).filter(pl.col("reason").is_not_null())
     assert aside.select("row", "reason").rows() == [(5, rule)] and aside["file"][0].endswith("sales.parquet")
 
@@ -159,36 +163,36 @@ def test_a_row_is_counted_under_the_rule_it_breaks(tmp_path: Path, column: str, 
     ],
 )
 def test_a_day_is_the_date_as_written(tmp_path: Path, days: pl.Series) -> None:
-    _, kept = load(tmp_path, ROWS[:1].with_columns(days.alias("when")))
-    assert kept["day"].to_list() == [date(2024, 2, 29)]
+    _, accepted = load(tmp_path, ROWS[:1].with_columns(days.alias("when")))
+    assert accepted["day"].to_list() == [date(2024, 2, 29)]
 
 
 def test_a_day_format_reads_other_dates(tmp_path: Path) -> None:
-    _, kept = load(tmp_path, ROWS[:1].with_columns(when=pl.lit("2/29/2024")), day_format="%m/%d/%Y")
-    assert kept["day"].to_list() == [date(2024, 2, 29)]
+    _, accepted = load(tmp_path, ROWS[:1].with_columns(when=pl.lit("2/29/2024")), day_format="%m/%d/%Y")
+    assert accepted["day"].to_list() == [date(2024, 2, 29)]
 
 
-def test_a_row_delivered_again_replaces_the_earlier_one_if_it_can_be_read(tmp_path: Path) -> None:
+def test_a_readable_row_that_is_delivered_again_replaces_the_earlier_one(tmp_path: Path) -> None:
     again = ROWS.with_columns(
         id=pl.Series(["a", "a", "b", "b", None]),
         who=pl.Series(["7", "7", "7", "7", "8"]),
         units=pl.Series([1.0, 5.0, 2.0, float("nan"), 1.0]),
         paid=pl.lit(1.0),
     )
-    tables, kept = load(tmp_path, again, columns={"event_id": "id"})
-    assert kept["quantity"].to_list() == [5.0, 2.0, 1.0]
+    tables, accepted = load(tmp_path, again, columns={"event_id": "id"})
+    assert accepted["quantity"].to_list() == [5.0, 2.0, 1.0]
     assert broken(tables) == {"quantity_unreadable": 1, "event_again": 1}
     assert conserved(tables)
 
 
 def test_a_unit_price_becomes_the_total_of_the_line(tmp_path: Path) -> None:
-    _, kept = load(tmp_path, ROWS, revenue_is="unit")
-    assert kept["revenue"].to_list() == [6.0, 2.5, -1.5, 4.0, 13.5]
+    _, accepted = load(tmp_path, ROWS, revenue_is="unit")
+    assert accepted["revenue"].to_list() == [6.0, 2.5, -1.5, 4.0, 13.5]
 
 
-def test_without_quantity_and_revenue_a_line_is_one_unit_worth_one(tmp_path: Path) -> None:
-    _, kept = load(tmp_path, ROWS, columns={"quantity": None, "revenue": None})
-    assert kept.select("quantity", "revenue", "kind").unique().row(0) == (1.0, 1.0, "purchase")
+def test_without_quantity_and_revenue_a_line_is_one_unit_of_revenue_one(tmp_path: Path) -> None:
+    _, accepted = load(tmp_path, ROWS, columns={"quantity": None, "revenue": None})
+    assert accepted.select("quantity", "revenue", "kind").unique().row(0) == (1.0, 1.0, "purchase")
 
 
 def test_the_earliest_day_describes_an_item_that_has_no_table(tmp_path: Path) -> None:
@@ -199,7 +203,7 @@ def test_the_earliest_day_describes_an_item_that_has_no_table(tmp_path: Path) ->
     assert dict(items.select("item", "known").iter_rows())["milk"] == date(2024, 2, 28)
 
 
-def test_tables_of_their_own_speak_the_ids_of_the_events(tmp_path: Path) -> None:
+def test_attribute_tables_are_matched_by_the_ids_of_the_events(tmp_path: Path) -> None:
     goods = write(pl.DataFrame({"code": ["milk", "tea"], "price": [1.5, 4.0]}), tmp_path / "goods.csv")
     people = write(pl.DataFrame({"who": ["007", "99"], "city": ["Rome", "Oslo"]}), tmp_path / "people.csv")
     tables, _ = load(tmp_path, ROWS, items=goods, item_key="code", customers=people)
@@ -211,19 +215,28 @@ def test_tables_of_their_own_speak_the_ids_of_the_events(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"columns": {"customer": "whom"}}, "data.source.columns.customer=whom is no column of .*; nearest is 'who'"),
-        ({"columns": {"quantity": "Unit"}}, "data.source.columns.quantity=Unit is no column of .*; nearest is 'units'"),
-        ({"columns": {"costumer": "who"}}, "data.source.columns has no key 'costumer'; nearest is 'customer'"),
-        ({"columns": {"day": None}}, "data.source.columns.day is null; give the name of that column"),
-        ({"item_columns": ["aisles"]}, "data.source.item_columns=aisles is no column of .*; nearest is 'aisle'"),
-        ({"events": "gone.csv"}, "data.source.events=gone.csv finds no file; correct the path"),
-        ({"events": "."}, "data.source.events=. is a folder; give a pattern such as"),
-        ({"items": "gone.csv"}, "data.source.items=gone.csv finds no file"),
-        ({"items": "goods.csv", "item_columns": ["aisle"]}, "data.source.items describe the same; drop one"),
-        ({"revenue_is": "net"}, "data.source.revenue_is=net is unknown; give total or unit"),
+        (
+            {"columns": {"customer": "whom"}},
+            "data.source.columns.customer=whom is not a column of .*; the closest of its 6 columns is 'who'",
+        ),
+        (
+            {"columns": {"quantity": "Unit"}},
+            "data.source.columns.quantity=Unit is not a column of .*; the closest of its 6 columns is 'units'",
+        ),
+        ({"columns": {"costumer": "who"}}, "data.source.columns has no key 'costumer'; the closest key is 'customer'"),
+        ({"columns": {"day": None}}, "data.source.columns.day is null; set it to the name of the column"),
+        (
+            {"item_columns": ["aisles"]},
+            "data.source.item_columns=aisles is not a column of .*; the closest of its 6 columns is 'aisle'",
+        ),
+        ({"events": "gone.csv"}, "data.source.events=gone.csv matches no file; correct the path"),
+        ({"events": "."}, "data.source.events=. is a folder; use a pattern such as"),
+        ({"items": "gone.csv"}, "data.source.items=gone.csv matches no file"),
+        ({"items": "goods.csv", "item_columns": ["aisle"]}, "data.source.items describe the same; remove one"),
+        ({"revenue_is": "net"}, "data.source.revenue_is=net is unknown; use total or unit"),
     ],
 )
-def test_a_setting_that_fits_nothing_is_a_configuration_error(tmp_path: Path, settings: Any, words: str) -> None:
+def test_an_invalid_setting_is_a_configuration_error(tmp_path: Path, settings: Any, words: str) -> None:
     file = write(ROWS, tmp_path / "sales.csv")
     with pytest.raises(ConfigurationError, match=words) as caught:
         shop(file, **settings).load()
@@ -231,7 +244,7 @@ def test_a_setting_that_fits_nothing_is_a_configuration_error(tmp_path: Path, se
 
 
 def spoil(file: Path, how: str) -> None:
-    """Leaves a delivery that went wrong at `file`."""
+    """Write a damaged delivery to `file`."""
     write(ROWS.head(0) if how == "header only" else pl.concat([ROWS] * 500), file)
     whole = file.read_bytes()
     if how == "empty":
@@ -261,7 +274,7 @@ def test_a_delivery_that_cannot_be_read_is_a_data_error(tmp_path: Path, name: st
     assert caught.value.exit_code == 3 and "\n" not in str(caught.value)
 
 
-def test_ta_feng_is_read_to_the_last_row() -> None:
+def test_every_row_of_ta_feng_is_accounted_for() -> None:
     file = Path(__file__).parents[3] / "shared/data/ta_feng/transactions.parquet"
     if not file.is_file():
         pytest.skip("the Ta-Feng transactions are not beside the repository, in ../shared/data/ta_feng")
@@ -274,8 +287,8 @@ def test_ta_feng_is_read_to_the_last_row() -> None:
     assert tables.customers.select(pl.len()).collect().item() == 32_266
 
 
-def test_rows_are_read_in_a_stream_that_holds_none_of_them(tmp_path: Path) -> None:
-    """No step of the plan waits for the last row of a file, so memory does not grow with the rows."""
+def test_rows_are_read_in_a_stream(tmp_path: Path) -> None:
+    """Every step of the query plan streams, so memory does not grow with the rows."""
     rows = ROWS.with_columns(what=pl.lit("Sale"), money=pl.lit("EUR"))
     write(rows, tmp_path / "a.parquet")
     write(rows.with_columns(pl.col("who") + "0"), tmp_path / "b.parquet")

@@ -1,11 +1,11 @@
-"""A customer's calendar: the loop takes the set that trying all sets would take."""
+"""The chosen slots of a customer are the best of all sets that keep the caps."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from propensity.kernel.contact_cap import EDGE, Calendar, choose, desk, fits
+from propensity.kernel.contact_cap import EDGE, Calendar, choose, fits, make_workspace
 from propensity.kernel.plan import day_of
 from propensity.kernel.reference_contact_cap import choose_reference, keeps_caps
 
@@ -32,15 +32,15 @@ def random_calendar(seed: int, rolling: bool, clashing: bool, slots: int = 9, da
 @pytest.mark.parametrize("seed", range(15))
 def test_the_chosen_set_is_the_best_of_all_sets(seed: int, rolling: bool, clashing: bool) -> None:
     calendar, random = random_calendar(seed, rolling, clashing), np.random.default_rng(seed + 100)
-    table, picks = desk(calendar), np.empty(calendar.campaign.size, np.int64)
+    workspace, picks = make_workspace(calendar), np.empty(calendar.campaign.size, np.int64)
     for promised in (0.0, 0.15):
         used = (random.random(calendar.week.size) < promised).astype(np.uint8)
-        table.value[:] = random.normal(0.3, 1.0, table.value.size)
-        best, _ = choose_reference(calendar, used, table.value)
-        count, bound = choose(calendar, used, -0.5, table, picks)
+        workspace.value[:] = random.normal(0.3, 1.0, workspace.value.size)
+        best, _ = choose_reference(calendar, used, workspace.value)
+        count, bound = choose(calendar, used, -0.5, workspace, picks)
         chosen = tuple(picks[:count].tolist())
         assert keeps_caps(calendar, used, chosen)
-        assert table.value[list(chosen)].sum() == pytest.approx(best) == pytest.approx(bound)
+        assert workspace.value[list(chosen)].sum() == pytest.approx(best) == pytest.approx(bound)
 
 
 @pytest.mark.parametrize("rolling", [False, True])
@@ -68,10 +68,10 @@ def test_a_campaign_on_several_days_is_taken_once_and_the_bound_holds(seed: int,
     column = random.integers(0, 3, 10)
     clash = (column[:, None] == column) & ~np.eye(10, dtype=bool)
     calendar = calendar._replace(campaign=column, clash=clash)
-    table, picks = desk(calendar), np.empty(10, np.int64)
+    workspace, picks = make_workspace(calendar), np.empty(10, np.int64)
     used = np.zeros(calendar.week.size, np.uint8)
-    table.value[:] = random.gamma(1.0, 1.0, 3)[column] * 0.99 ** day_of(calendar)
-    best, _ = choose_reference(calendar, used, table.value)
-    count, bound = choose(calendar, used, -0.5, table, picks)
+    workspace.value[:] = random.gamma(1.0, 1.0, 3)[column] * 0.99 ** day_of(calendar)
+    best, _ = choose_reference(calendar, used, workspace.value)
+    count, bound = choose(calendar, used, -0.5, workspace, picks)
     assert keeps_caps(calendar, used, tuple(picks[:count].tolist()))
-    assert table.value[picks[:count]].sum() <= best + 1e-9 <= bound + 2e-9
+    assert workspace.value[picks[:count]].sum() <= best + 1e-9 <= bound + 2e-9

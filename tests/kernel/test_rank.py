@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from propensity.kernel.rank import purchase_ranking, revenue_ranking
+from propensity.kernel.rank import falling, purchase_ranking, revenue_ranking
 from propensity.kernel.reference_rank import (
     auc_reference,
     average_precision_reference,
@@ -107,3 +107,14 @@ def test_no_customers_make_no_ranking():
     nobody, weight = np.zeros(0, np.int64), np.ones((3, 2), np.uint8)
     assert np.isnan(purchase_ranking(nobody, np.zeros(3), np.ones(3, bool), weight, 0.1)).all()
     assert np.isnan(revenue_ranking(nobody, np.zeros(3), np.ones(3), weight, 0.1)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [0, 1, 5000])
+def test_scores_fall_and_ties_stay_in_row_order(dtype: type, size: int) -> None:
+    random = np.random.default_rng(size)
+    spread = random.normal(size=size) * 10.0 ** random.integers(-30, 30, size)
+    for score in (spread, spread.round(1), random.normal(size=size).round(1), np.abs(spread), -np.zeros(size)):
+        score = score.astype(dtype)
+        score[::7] *= -1
+        np.testing.assert_array_equal(falling(score), np.argsort(-score, kind="stable"))

@@ -1,4 +1,4 @@
-"""Laws of arranging: rows sorted by customer and day keep their order, and orders count up as they are met."""
+"""Rows are sorted stably by customer and day, and orders are numbered by first appearance."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def test_rows_are_sorted_by_customer_and_day_and_keep_their_order(rows: int, day
     random = np.random.default_rng(rows)
     customer = random.integers(0, 40, rows).astype(np.int32)
     day = random.integers(-days, days, rows).astype(np.int32)
-    want = np.lexsort((np.arange(rows), day, customer))
-    np.testing.assert_array_equal(by_customer_and_day(customer, day, 40), want)
+    expected = np.lexsort((np.arange(rows), day, customer))
+    np.testing.assert_array_equal(by_customer_and_day(customer, day, 40), expected)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -25,12 +25,12 @@ def test_orders_are_numbered_as_a_dictionary_would(seed: int) -> None:
     offsets, rows = np.concatenate([[0], np.cumsum(count)]), int(count.sum())
     key, day = random.integers(-(2**62), 2**62, 300)[random.integers(0, 300, rows)], random.integers(0, 9, rows)
     key[random.random(rows) < 0.3] = 7  # an order's id may look like a day
-    named, wanted = random.random(rows) < 0.7, random.random(rows) < 0.8
-    want = np.full(rows, -1)
+    named, purchase = random.random(rows) < 0.7, random.random(rows) < 0.8
+    expected = np.full(rows, -1)
     for start, end in zip(offsets[:-1], offsets[1:], strict=True):
-        met: dict[tuple[bool, int], int] = {}
+        numbers: dict[tuple[bool, int], int] = {}
         for r in range(start, end):
-            if wanted[r]:
-                want[r] = met.setdefault((bool(named[r]), int(key[r] if named[r] else day[r])), len(met))
-    got = number_orders(offsets, wanted, named, key, day.astype(np.int32))
-    np.testing.assert_array_equal(got, want)
+            if purchase[r]:
+                expected[r] = numbers.setdefault((bool(named[r]), int(key[r] if named[r] else day[r])), len(numbers))
+    number = number_orders(offsets, purchase, named, key, day.astype(np.int32))
+    np.testing.assert_array_equal(number, expected)

@@ -69,11 +69,11 @@ def test_resampling_keeps_the_edges_of_the_full_sample():
     probability, bought = random_pairs(5)
     weight = np.random.default_rng(5).integers(0, 3, (50, 4)).astype(np.uint8)
     weight[:, 0] = 1
-    made = resampled_calibration_error(probability, bought, weight)
-    assert made[0] == pytest.approx(calibration_error(probability, bought))
+    result = resampled_calibration_error(probability, bought, weight)
+    assert result[0] == pytest.approx(calibration_error(probability, bought))
     number, again = equal_mass_bin(probability), np.repeat(np.arange(50), weight[:, 1])
     excess = np.bincount(number[again].ravel(), weights=(probability - bought)[again].ravel())
-    assert made[1] == pytest.approx(np.abs(excess).sum() / (again.size * 8))
+    assert result[1] == pytest.approx(np.abs(excess).sum() / (again.size * 8))
 
 
 def test_what_is_no_probability_is_refused():

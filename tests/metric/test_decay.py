@@ -22,24 +22,24 @@ def lost(low: float, high: float) -> dict[str, Any]:
     }
 
 
-def points(*bands: tuple[float, float]) -> list[dict[str, Any]]:
+def points(*intervals: tuple[float, float]) -> list[dict[str, Any]]:
     return [
         {"weeks": 0},
-        *({"weeks": 2 * k + 2, "lost": lost(*bootstrap_interval)} for k, bootstrap_interval in enumerate(bands)),
+        *({"weeks": 2 * k + 2, "lost": lost(*bootstrap_interval)} for k, bootstrap_interval in enumerate(intervals)),
     ]
 
 
 @pytest.mark.parametrize(
-    ("bands", "weeks", "words"),
+    ("intervals", "weeks", "words"),
     [
         ([(-1, 1), (-1, 2), (0.5, 2.5), (1, 3)], 4, "from 6 weeks on, revenue lift is lost (1.50 [0.50, 2.50])"),
-        ([(0.1, 1), (0.2, 2)], 1, "train again every week: from 2 weeks on"),
-        ([(0.1, 1), (-1, 2)], 4, "every 4 weeks at least: no older model tried is proven to have lost"),
-        ([(-2, -1), (-1, 1)], 4, "(a loss of 1.40 would have been seen)"),
+        ([(0.1, 1), (0.2, 2)], 1, "retrain every week: from 2 weeks on"),
+        ([(0.1, 1), (-1, 2)], 4, "at least every 4 weeks: up to that age no loss of revenue lift is significant"),
+        ([(-2, -1), (-1, 1)], 4, "(minimum detectable effect 1.40)"),
     ],
 )
-def test_the_advice_is_the_oldest_age_before_a_loss_that_stays(bands, weeks, words):
-    every, sentence = retraining(points(*bands))
+def test_the_advice_is_the_oldest_age_before_a_loss_that_stays(intervals, weeks, words):
+    every, sentence = retraining(points(*intervals))
     assert every == weeks and words in sentence
 
 
@@ -48,7 +48,7 @@ def test_without_intervals_there_is_no_advice():
         {"weeks": 0},
         {"weeks": 1, "lost": {"value": 1.0, "low": None, "high": None, "verdict": None}},
     ]
-    assert retraining(bare) == (None, "no interval, so no advice on when to train again")
+    assert retraining(bare) == (None, "no interval, so no advice on when to retrain")
     assert retraining([{"weeks": 0}])[0] is None
 
 
@@ -64,10 +64,10 @@ def test_a_model_that_forgets_loses_more_with_age():
         all_labels.append(Labels(date, np.arange(3000), names, bought, revenue, masks))
         for weeks, answers in aged.items():
             answers.append(Prediction(chance + random.normal(0, 0.05 * weeks, chance.shape)))
-    made = lift_decay(all_labels, aged, resamples=60, seed=1)
-    costs = [point["lost"]["value"] for point in made["points"][1:]]
-    assert 0 < costs[0] < costs[1] and made["points"][2]["lost"]["verdict"] == "win"
-    assert made["dates"] == ["2024-03-04", "2024-03-11"] and "lost" not in made["points"][0]
-    by_date = made["points"][1]["lost_by_date"]
-    assert list(by_date) == made["dates"] and np.mean(list(by_date.values())) == pytest.approx(costs[0])
-    assert made["retrain_every_weeks"] == 1
+    result = lift_decay(all_labels, aged, resamples=60, seed=1)
+    costs = [point["lost"]["value"] for point in result["points"][1:]]
+    assert 0 < costs[0] < costs[1] and result["points"][2]["lost"]["verdict"] == "win"
+    assert result["dates"] == ["2024-03-04", "2024-03-11"] and "lost" not in result["points"][0]
+    by_date = result["points"][1]["lost_by_date"]
+    assert list(by_date) == result["dates"] and np.mean(list(by_date.values())) == pytest.approx(costs[0])
+    assert result["retrain_every_weeks"] == 1

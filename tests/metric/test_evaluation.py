@@ -22,6 +22,8 @@ RANKING = {
     "normalised_revenue_capture",
     "revenue_lift",
     "log_loss",
+    "expected_over_observed",
+    "expected_over_observed_revenue",
 }
 
 CAPPED = {"revenue_capture_winsorised", "revenue_lift_winsorised"}
@@ -74,6 +76,8 @@ def test_a_report_is_json(report):
         "verdict",
         "headline",
         "warnings",
+        "fraction",
+        "metrics",
         "models",
         "differences",
         "counts",
@@ -83,12 +87,12 @@ def test_a_report_is_json(report):
     ]
     assert list(report["models"]["ours"]) == ["mean", "2024-03-04", "2024-04-01"]
     assert set(report["models"]["ours"]["mean"]["light"]) == RANKING
-    assert set(report["models"]["ours"]["mean"]["all"]) == RANKING | CAPPED | {"ece", "micro_auc"}
+    assert set(report["models"]["ours"]["mean"]["all"]) == RANKING | CAPPED | {"ece", "pooled_auc"}
 
 
 def test_points_are_their_definitions_over_the_scored_offers():
     labels, ours = random_market(1)
-    made = evaluate([labels], {"ours": [ours]}, reference="ours", resamples=0)["models"]["ours"]["mean"]
+    result = evaluate([labels], {"ours": [ours]}, reference="ours", resamples=0)["models"]["ours"]["mean"]
     for name, scored in {"all": (3, 4), "light": (1, 3, 4)}.items():  # offer 1 has seven buyers, five of them light
         inside, ones = labels.slices[name][:, 0], np.ones(int(labels.slices[name][:, 0].sum()))
         chance, value = ours.probability[inside], ours.revenue[inside]
@@ -96,11 +100,11 @@ def test_points_are_their_definitions_over_the_scored_offers():
         auc = np.mean([auc_reference(chance[:, m], bought[:, m], ones) for m in scored])
         capture = np.mean([capture_reference(value[:, m], spent[:, m], ones, 0.1) for m in scored])
         oracle = np.mean([capture_reference(spent[:, m], spent[:, m], ones, 0.1) for m in scored])
-        assert made[name]["auc"]["value"] == pytest.approx(auc, abs=1e-12)
-        assert made[name]["normalised_revenue_capture"]["value"] == pytest.approx(capture / oracle, abs=1e-12)
-        assert made[name]["revenue_lift"]["value"] == pytest.approx(capture / 0.1, abs=1e-12)
-        assert made[name]["log_loss"]["value"] == pytest.approx(log_loss(chance, bought))
-    assert made["all"]["ece"]["value"] == pytest.approx(calibration_error(ours.probability, labels.bought))
+        assert result[name]["auc"]["value"] == pytest.approx(auc, abs=1e-12)
+        assert result[name]["normalised_revenue_capture"]["value"] == pytest.approx(capture / oracle, abs=1e-12)
+        assert result[name]["revenue_lift"]["value"] == pytest.approx(capture / 0.1, abs=1e-12)
+        assert result[name]["log_loss"]["value"] == pytest.approx(log_loss(chance, bought))
+    assert result["all"]["ece"]["value"] == pytest.approx(calibration_error(ours.probability, labels.bought))
 
 
 def test_the_mean_is_the_plain_mean_of_the_cutoffs(report):
@@ -109,7 +113,7 @@ def test_the_mean_is_the_plain_mean_of_the_cutoffs(report):
     assert cells["mean"]["all"]["average_precision"]["value"] == pytest.approx(sum(both) / 2)
 
 
-def test_a_band_holds_its_point(report):
+def test_an_interval_contains_its_point(report):
     for slices in report["models"]["ours"].values():
         for cell in (cell for metrics in slices.values() for cell in metrics.values() if cell["low"] is not None):
             assert cell["low"] <= cell["value"] <= cell["high"]
@@ -121,12 +125,12 @@ def test_knowledge_beats_a_constant_and_less_loss_is_a_win(report):
     assert cells["log_loss"]["value"] < 0 and cells["log_loss"]["verdict"] == "win"
     same = {"value": 0.0, "low": 0.0, "high": 0.0, "minimum_detectable_effect": 0.0, "verdict": "tie"}
     assert cells["revenue_capture_oracle"] == same
-    assert cells["micro_auc"]["low"] is None and cells["micro_auc"]["verdict"] is None
+    assert cells["pooled_auc"]["low"] is None and cells["pooled_auc"]["verdict"] is None
 
 
 def test_constant_scores_are_a_random_ranking(report):
     cells = report["models"]["flat"]["mean"]["all"]
-    assert cells["auc"]["value"] == 0.5 and cells["micro_auc"]["value"] == 0.5
+    assert cells["auc"]["value"] == 0.5 and cells["pooled_auc"]["value"] == 0.5
     assert cells["lift"]["value"] == pytest.approx(1.0) and cells["revenue_lift"]["value"] == pytest.approx(1.0)
 
 
@@ -139,13 +143,13 @@ def test_what_is_undefined_says_why(report):
 def test_scores_that_are_no_probabilities_are_ranked_but_not_calibrated():
     labels, ours = random_market(1)
     doubled = Prediction(ours.probability * 4 - 1)
-    made = evaluate([labels], {"ours": [ours], "raw": [doubled]}, reference="ours", resamples=5)
-    raw, cells = made["models"]["raw"]["mean"]["all"], made["models"]["ours"]["mean"]["all"]
+    result = evaluate([labels], {"ours": [ours], "raw": [doubled]}, reference="ours", resamples=5)
+    raw, cells = result["models"]["raw"]["mean"]["all"], result["models"]["ours"]["mean"]["all"]
     assert raw["auc"] == cells["auc"]
     assert raw["ece"]["value"] is None and "calibrate them into [0, 1]" in raw["log_loss"]["reason"]
-    difference = made["differences"]["raw"]["mean"]["all"]["log_loss"]
+    difference = result["differences"]["raw"]["mean"]["all"]["log_loss"]
     assert difference["value"] is None and difference["verdict"] is None and "2024-03-04" in difference["reason"]
-    assert made["calibration"]["raw"]["bins"] == []
+    assert result["calibration"]["raw"]["bins"] == []
 
 
 def test_the_macro_curve_passes_through_the_capture(report):
@@ -166,40 +170,42 @@ def test_counts_and_offers_add_up(report):
     assert sum(row["pairs"] for row in report["calibration"]["ours"]["bins"]) == 900
 
 
-def test_what_is_odd_is_said(report):
+def test_unusual_outcomes_and_predictions_give_a_warning(report):
     day = "2024-03-04"
-    assert f"at {day} nobody bought 1 of 5 offers: they are not judged" in report["warnings"]
-    assert f"at {day} everybody bought 1 of 5 offers: they are not judged" in report["warnings"]
-    assert f"flat gives all customers the same score at {day}: its list is a random one" in report["warnings"]
+    assert f"at {day} nobody bought 1 of 5 offers: they are not evaluated" in report["warnings"]
+    assert f"at {day} everybody bought 1 of 5 offers: they are not evaluated" in report["warnings"]
+    assert f"flat gives all customers the same score at {day}: its ranking is random" in report["warnings"]
     assert not any(sentence.startswith("ours") for sentence in report["warnings"])
 
 
-def test_a_score_that_is_the_same_for_some_offers_is_said():
+def test_a_score_that_is_the_same_for_some_offers_gives_a_warning():
     labels, ours = random_market(8)
     half = Prediction(ours.probability * (np.arange(5) > 1))
-    made = evaluate([labels], {"ours": [ours], "half": [half]}, reference="ours", resamples=0)
-    assert "half gives all customers the same score for 2 of 5 offers at 2024-03-04: there its" in str(made["warnings"])
+    result = evaluate([labels], {"ours": [ours], "half": [half]}, reference="ours", resamples=0)
+    assert "half gives all customers the same score for 2 of 5 offers at 2024-03-04: their ranking is" in str(
+        result["warnings"]
+    )
 
 
 def test_a_window_without_revenue_has_purchases_but_no_lift():
     labels, ours = random_market(9)
-    made = evaluate([labels._replace(revenue=labels.revenue * 0)], {"ours": [ours]}, reference="ours", resamples=5)
-    cells = made["models"]["ours"]["mean"]["all"]
-    assert "at 2024-03-04 purchases brought no revenue: its lift and capture are undefined" in made["warnings"]
+    result = evaluate([labels._replace(revenue=labels.revenue * 0)], {"ours": [ours]}, reference="ours", resamples=5)
+    cells = result["models"]["ours"]["mean"]["all"]
+    assert "at 2024-03-04 purchases have no revenue: revenue lift and capture are undefined" in result["warnings"]
     assert cells["auc"]["value"] > 0.5 and cells["revenue_lift"]["value"] is None
-    assert cells["revenue_lift"]["reason"] == "no revenue in the scored offers in slice 'all' at 2024-03-04"
+    assert cells["revenue_lift"]["reason"] == "no revenue in the evaluated offers in slice 'all' at 2024-03-04"
 
 
 def test_missing_pairs_count_as_zero_and_are_reported():
     labels, ours = random_market(10)
-    given = np.random.default_rng(10).random(labels.bought.shape) < 0.8
-    gaps = Prediction(np.where(given, ours.probability, 0), np.where(given, ours.revenue, 0), given)
-    made = evaluate([labels], {"ours": [ours], "gaps": [gaps]}, reference="ours", resamples=0)
-    assert f"gaps left out {(~given).sum()} of 450 pairs at 2024-03-04: they count as 0" in made["warnings"]
-    light = made["counts"]["2024-03-04"]["slices"]["light"]
-    assert light["coverage"]["gaps"] == pytest.approx(given[labels.slices["light"]].mean())
+    scored = np.random.default_rng(10).random(labels.bought.shape) < 0.8
+    gaps = Prediction(np.where(scored, ours.probability, 0), np.where(scored, ours.revenue, 0), scored)
+    result = evaluate([labels], {"ours": [ours], "gaps": [gaps]}, reference="ours", resamples=0)
+    assert f"gaps has no score for {(~scored).sum()} of 450 pairs at 2024-03-04: they count as 0" in result["warnings"]
+    light = result["counts"]["2024-03-04"]["slices"]["light"]
+    assert light["coverage"]["gaps"] == pytest.approx(scored[labels.slices["light"]].mean())
     assert light["coverage"]["ours"] == 1.0
-    assert made["counts"]["2024-03-04"]["slices"]["empty"]["coverage"] == {"ours": None, "gaps": None}
+    assert result["counts"]["2024-03-04"]["slices"]["empty"]["coverage"] == {"ours": None, "gaps": None}
 
 
 def test_the_order_of_customers_does_not_matter():
@@ -212,8 +218,8 @@ def test_the_order_of_customers_does_not_matter():
 
 def test_the_same_model_ties_with_itself():
     labels, ours = random_market(4)
-    made = evaluate([labels], {"a": [ours], "b": [ours]}, reference="a", resamples=10)["differences"]["b"]["mean"]
-    cells = [cell for metrics in made.values() for cell in metrics.values() if cell["verdict"]]
+    result = evaluate([labels], {"a": [ours], "b": [ours]}, reference="a", resamples=10)["differences"]["b"]["mean"]
+    cells = [cell for metrics in result.values() for cell in metrics.values() if cell["verdict"]]
     assert cells and all(cell["value"] == 0.0 and cell["verdict"] == "tie" for cell in cells)
 
 
@@ -230,27 +236,27 @@ def broken(**changes):
 
 
 @pytest.mark.parametrize(
-    ("labels", "made", "words"),
+    ("labels", "result", "words"),
     [
         (broken()[0], [], "ours predicts 0 cutoffs of 1"),
         (broken()[0], [Prediction(np.zeros((90, 4)))], r"ours at 2024-03-04 has shape \(90, 4\); it must hold 90 c"),
         (broken()[0], [Prediction(np.full((90, 5), math.inf))], "holds 450 values that are not finite; fill them"),
         (broken()[0], [broken()[1]._replace(revenue=np.zeros((1, 5)))], "expected revenue of ours at 2024-03-04"),
-        (broken(customer=np.arange(90) // 2)[0], [broken()[1]], "customer 0 appears twice in the truth at 2024-03-04"),
+        (broken(customer=np.arange(90) // 2)[0], [broken()[1]], "customer 0 appears twice in the labels at 2024-03-04"),
         (broken(slices={})[0], [broken()[1]], "add the slice 'all'"),
-        (broken(revenue=np.full((90, 5), np.nan))[0], [broken()[1]], "revenue in the truth at 2024-03-04"),
+        (broken(revenue=np.full((90, 5), np.nan))[0], [broken()[1]], "revenue in the labels at 2024-03-04"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused(labels, made, words):
+def test_inputs_that_do_not_fit_are_refused(labels, result, words):
     with pytest.raises(DataError, match=words):
-        evaluate([labels], {"ours": made}, reference="ours", resamples=0)
+        evaluate([labels], {"ours": result}, reference="ours", resamples=0)
 
 
 def test_the_arguments_are_checked():
     labels, ours = random_market(7)
     with pytest.raises(DataError, match="no cutoff to evaluate"):
         evaluate([], {"ours": []}, reference="ours")
-    with pytest.raises(DataError, match=r"the reference model 'best' made no predictions; choose one of \['ours'\]"):
+    with pytest.raises(DataError, match=r"the reference model 'best' has no predictions; choose one of \['ours'\]"):
         evaluate([labels], {"ours": [ours]}, reference="best")
     with pytest.raises(DataError, match="cutoff 2024-03-04 appears twice in the evaluation"):
         evaluate([labels, labels], {"ours": [ours, ours]}, reference="ours")

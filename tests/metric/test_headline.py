@@ -1,4 +1,4 @@
-"""The verdict: whom it is about, what it says, and when the data cannot tell."""
+"""The verdict: its baseline, its words, and when the test has little power."""
 
 from __future__ import annotations
 
@@ -21,53 +21,53 @@ def market(seed: int, customers: int, buyers: float = 0.2, tail: float = 0.5, of
     return labels, Prediction(chance), blurred, Prediction(random.random(chance.shape))
 
 
-def judged(seed: int, customers: int, resamples: int = 60, **kind):
+def evaluated(seed: int, customers: int, resamples: int = 60, **kind):
     labels, known, blurred, chance = market(seed, customers, **kind)
-    rivals = {"blurred": [blurred], "chance": [chance]}
-    return evaluate([labels], {"network": [known], **rivals}, reference="network", resamples=resamples)
+    baselines = {"blurred": [blurred], "chance": [chance]}
+    return evaluate([labels], {"network": [known], **baselines}, reference="network", resamples=resamples)
 
 
-def test_the_verdict_is_that_of_the_revenue_lift_against_the_strongest_rival():
-    made = judged(1, 4000)
-    headline, cell = made["headline"], made["differences"]["blurred"]["mean"]["all"]["revenue_lift"]
-    assert strongest(made["models"], "network") == headline["baseline"] == "blurred"
+def test_the_verdict_is_that_of_the_revenue_lift_against_the_strongest_baseline():
+    result = evaluated(1, 4000)
+    headline, cell = result["headline"], result["differences"]["blurred"]["mean"]["all"]["revenue_lift"]
+    assert strongest(result["models"], "network") == headline["baseline"] == "blurred"
     assert headline["metric"] == "revenue_lift" and {k: headline[k] for k in cell} == cell
-    assert headline["winsorised"] == made["differences"]["blurred"]["mean"]["all"]["revenue_lift_winsorised"]
-    assert made["verdict"] == headline["verdict"] == "win" and not headline["underpowered"]
+    assert headline["winsorised"] == result["differences"]["blurred"]["mean"]["all"]["revenue_lift_winsorised"]
+    assert result["verdict"] == headline["verdict"] == "win" and not headline["underpowered"]
     assert headline["signs"] == {"2024-03-04": "+"}
 
 
 def test_a_network_alone_has_no_verdict():
     labels, known, _, _ = market(2, 200)
-    made = evaluate([labels], {"network": [known]}, reference="network", resamples=10)
-    assert made["verdict"] is None and made["headline"] is None
+    result = evaluate([labels], {"network": [known]}, reference="network", resamples=10)
+    assert result["verdict"] is None and result["headline"] is None
 
 
-def test_few_customers_are_underpowered_and_the_smallest_difference_is_said():
-    headline = judged(3, 90)["headline"]
+def test_few_customers_are_underpowered_and_the_minimum_detectable_effect_is_named():
+    headline = evaluated(3, 90)["headline"]
     assert headline["underpowered"] and headline["verdict"] in ("win", "tie", "loss")
     assert (
-        f"a difference below {headline['minimum_detectable_effect']:.2f} would have gone unseen"
+        f"the minimum detectable effect is {headline['minimum_detectable_effect']:.2f}, above"
         in headline["weaknesses"][0]
     )
 
 
 def test_a_heavy_tail_is_underpowered_however_many_customers_there_are():
-    headline = judged(4, 4000, tail=5.0)["headline"]
+    headline = evaluated(4, 4000, tail=5.0)["headline"]
     assert headline["effective_customers"] < 50
     assert any("as concentrated as if" in sentence for sentence in headline["weaknesses"])
 
 
 def test_winsorised_revenue_is_surer_under_a_heavy_tail():
-    headline = judged(5, 4000, tail=2.5)["headline"]
+    headline = evaluated(5, 4000, tail=2.5)["headline"]
     raw, capped = (cell["high"] - cell["low"] for cell in (headline, headline["winsorised"]))
     assert capped < 0.7 * raw
 
 
 def test_without_resamples_there_is_no_verdict_and_a_reason():
-    headline = judged(6, 400, resamples=0)["headline"]
+    headline = evaluated(6, 400, resamples=0)["headline"]
     assert headline["verdict"] is None and headline["minimum_detectable_effect"] is None
-    assert headline["weaknesses"] == ["there is no interval, because no customers were drawn again"]
+    assert headline["weaknesses"] == ["there is no interval without resamples"]
 
 
 def test_without_judged_offers_the_reason_stands_for_the_verdict():
@@ -75,11 +75,11 @@ def test_without_judged_offers_the_reason_stands_for_the_verdict():
     labels = labels._replace(bought=labels.bought & False, revenue=labels.revenue * 0)
     headline = evaluate([labels], {"network": [known], "b": [blurred]}, reference="network", resamples=5)["headline"]
     assert headline["verdict"] is None and headline["underpowered"]
-    reason = "no offer has 10 buyers or more, and one customer who is not, in slice 'all' at 2024-03-04"
+    reason = "no offer has 10 buyers or more and a customer who did not buy, in slice 'all' at 2024-03-04"
     assert headline["weaknesses"] == [reason]
 
 
-def test_effective_customers_count_equal_holders_once_over_all_dates():
+def test_effective_customers_count_equal_holders_once_over_all_cutoffs():
     labels, *_ = market(8, 4)
     spent = np.zeros_like(labels.revenue)
     spent[:2, 0] = 5.0

@@ -1,4 +1,4 @@
-"""The duel: equal volumes, money reached, and what a custom leaves on the table."""
+"""Heuristics comparison: equal volumes, revenue of both selections, and their difference."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def test_both_lists_get_as_many_messages_as_the_rule_names():
     value = np.linspace(1, 0, 10)[:, None].repeat(3, axis=1)  # customers 0 and 1 first
     rank = np.full((10, 3), -np.inf)
     rank[2, 0], rank[1, 0], rank[1, 1] = 2.0, 1.0, 1.0
-    made = compare_heuristics(
+    result = compare_heuristics(
         [world(revenue)], [value], [HeuristicAudience(rank, np.array([2, 1, 0]))], ones(world(revenue)), fraction=0.5
     )
-    assert made["messages"] == pytest.approx(3.0)
-    assert made["audience"] == pytest.approx((3 + 1) + 2) and made["network"] == pytest.approx((8 + 1) + 4)
-    assert made["left"] == {"value": pytest.approx(7.0), "low": None, "high": None, "verdict": None}
+    assert result["messages"] == pytest.approx(3.0)
+    assert result["heuristic"] == pytest.approx((3 + 1) + 2) and result["network"] == pytest.approx((8 + 1) + 4)
+    assert result["difference"] == {"value": pytest.approx(7.0), "low": None, "high": None, "verdict": None}
 
 
 def test_no_more_than_the_fraction_is_written_to():
     revenue = np.arange(10.0)[:, None]
     everybody = HeuristicAudience(np.zeros((10, 1)), np.array([10]))
-    made = compare_heuristics([world(revenue)], [revenue], [everybody], ones(world(revenue)), fraction=0.2)
-    assert made["messages"] == pytest.approx(2.0)
-    assert made["network"] == pytest.approx(9 + 8)
-    assert made["audience"] == pytest.approx(45 * 0.2), "equal ranks share the revenue"
+    result = compare_heuristics([world(revenue)], [revenue], [everybody], ones(world(revenue)), fraction=0.2)
+    assert result["messages"] == pytest.approx(2.0)
+    assert result["network"] == pytest.approx(9 + 8)
+    assert result["heuristic"] == pytest.approx(45 * 0.2), "equal ranks share the revenue"
 
 
 def test_money_adds_up_over_cutoffs_and_its_interval_is_paired():
@@ -51,20 +51,23 @@ def test_money_adds_up_over_cutoffs_and_its_interval_is_paired():
     all_labels = [world(revenue), world(revenue, "2024-04-01")]
     weights = resample_weights([labels.customer for labels in all_labels], 60, 1)
     blind = HeuristicAudience(random.random(taste.shape), np.full(3, 800))
-    made = compare_heuristics(all_labels, [taste, taste], [blind, blind], weights)
+    result = compare_heuristics(all_labels, [taste, taste], [blind, blind], weights)
     once = compare_heuristics(all_labels[:1], [taste], [blind], weights[:1])
-    assert made["left"]["value"] == pytest.approx(2 * once["left"]["value"])
-    assert made["left"]["low"] == pytest.approx(2 * once["left"]["low"])
-    assert made["left"]["verdict"] == "win" and made["left"]["low"] < made["left"]["value"] < made["left"]["high"]
+    assert result["difference"]["value"] == pytest.approx(2 * once["difference"]["value"])
+    assert result["difference"]["low"] == pytest.approx(2 * once["difference"]["low"])
+    assert (
+        result["difference"]["verdict"] == "win"
+        and result["difference"]["low"] < result["difference"]["value"] < result["difference"]["high"]
+    )
     same = compare_heuristics(all_labels, [taste, taste], [HeuristicAudience(taste, np.full(3, 800))] * 2, weights)
-    assert same["left"] == {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "tie"}
+    assert same["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "tie"}
 
 
 def test_where_nothing_is_sold_nothing_is_reached():
-    made = compare_heuristics(
+    result = compare_heuristics(
         [world(np.zeros((4, 1)))],
         [np.ones((4, 1))],
         [HeuristicAudience(np.ones((4, 1)), np.array([4]))],
         ones(world(np.zeros((4, 1)))),
     )
-    assert made["audience"] == made["network"] == made["left"]["value"] == 0.0
+    assert result["heuristic"] == result["network"] == result["difference"]["value"] == 0.0

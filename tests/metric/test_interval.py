@@ -1,4 +1,4 @@
-"""Resamples, bands and verdicts."""
+"""Bootstrap resamples, intervals and verdicts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from propensity.metric.interval import (
 )
 
 
-def test_every_draw_takes_as_many_customers_as_there_are():
+def test_every_resample_has_as_many_customers_as_there_are():
     (weight,) = resample_weights([np.arange(50)], resamples=20, seed=1)
     assert weight.shape == (50, 21)
     assert (weight[:, 0] == 1).all() and (weight.sum(axis=0) == 50).all()
@@ -28,19 +28,19 @@ def test_a_customer_weighs_the_same_at_every_cutoff():
     np.testing.assert_array_equal(first[2], second[0])
 
 
-def test_a_seed_names_the_draws():
+def test_a_seed_determines_the_resamples():
     draw = [resample_weights([np.arange(40)], 5, seed)[0] for seed in (3, 3, 4)]
     assert (draw[0] == draw[1]).all() and (draw[0] != draw[2]).any()
 
 
-def test_a_band_is_recentred_on_the_point():
+def test_an_interval_is_recentred_on_the_point():
     drawn = np.random.default_rng(5).normal(7.0, 1.0, 4000)  # biased by two
     value, low, high = bootstrap_interval(np.append(5.0, drawn))
     assert value == 5.0
     assert (low, high) == pytest.approx((5 - 1.96, 5 + 1.96), abs=0.12)
 
 
-def test_the_band_of_the_mean_holds_its_standard_error():
+def test_the_interval_of_the_mean_has_the_width_of_its_standard_error():
     spend = np.random.default_rng(6).gamma(2.0, 3.0, 400)
     (weight,) = resample_weights([np.arange(400)], 1000, seed=6)
     _, low, high = bootstrap_interval(spend @ weight / 400)
@@ -61,7 +61,7 @@ def test_undefined_resamples_are_left_out():
         (Interval(1, -1, 3), "tie", "tie"),
     ],
 )
-def test_a_verdict_needs_the_whole_band_on_one_side(interval, higher, lower):
+def test_a_verdict_needs_the_whole_interval_on_one_side(interval, higher, lower):
     assert verdict(interval) == higher
     assert verdict(interval, lower_is_better=True) == lower
 
@@ -71,7 +71,7 @@ def test_a_negative_number_of_resamples_is_refused():
         resample_weights([np.arange(3)], -1, 0)
 
 
-def test_the_smallest_difference_seen_is_that_of_a_test_with_four_fifths_power():
+def test_the_minimum_detectable_effect_is_detected_in_four_of_five_samples():
     """Of samples whose true difference is that large, four in five have an interval above zero."""
     random = np.random.default_rng(8)
     error = minimum_detectable_effect(np.append(0.0, random.normal(0, 0.5, 50_000))) / 2.8

@@ -53,7 +53,7 @@ def test_mean_curves_weigh_offers_by_revenue_or_equally():
     expected, realised = random_market(3)
     sold = realised.sum(axis=0)
     single = np.stack([revenue_curve(expected[:, m], realised[:, m]) for m in range(1, 6)])
-    by_revenue, plain = mean_curves(expected, realised, scored=np.array([True, True, True, False, False, False]))
+    by_revenue, plain = mean_curves(expected, realised, evaluated=np.array([True, True, True, False, False, False]))
     np.testing.assert_allclose(by_revenue, np.average(single, axis=0, weights=sold[1:]))
     np.testing.assert_allclose(plain, single[:2].mean(axis=0))
 

@@ -16,24 +16,24 @@ CUSTOMER = np.array([10, 30, 50, 20, 40])
 
 
 def test_a_market_of_five():
-    made = slices(EVER, RECENT, LIVE, ORDERS, CUSTOMER)
-    assert list(made) == ["all", "new", "lapsed", "repeat", "dormant", "light"]
-    assert made["lapsed"].tolist() == [[0, 0], [1, 0], [0, 0], [1, 0], [0, 1]]
-    assert made["dormant"][:, 0].tolist() == [0, 0, 1, 1, 0]
-    assert made["light"][:, 0].tolist() == [0, 0, 1, 1, 0]  # two of five; at three orders, 20 is the smallest id
+    result = slices(EVER, RECENT, LIVE, ORDERS, CUSTOMER)
+    assert list(result) == ["all", "never-bought", "lapsed", "repeat", "dormant", "light"]
+    assert result["lapsed"].tolist() == [[0, 0], [1, 0], [0, 0], [1, 0], [0, 1]]
+    assert result["dormant"][:, 0].tolist() == [0, 0, 1, 1, 0]
+    assert result["light"][:, 0].tolist() == [0, 0, 1, 1, 0]  # two of five; at three orders, 20 is the smallest id
 
 
 def test_new_and_repeat_part_the_pairs_and_lapsed_lies_in_repeat():
-    made = slices(EVER, RECENT, LIVE, ORDERS, CUSTOMER)
-    assert (made["new"] ^ made["repeat"]).all() and made["all"].all()
-    assert not (made["lapsed"] & ~made["repeat"]).any()
+    result = slices(EVER, RECENT, LIVE, ORDERS, CUSTOMER)
+    assert (result["never-bought"] ^ result["repeat"]).all() and result["all"].all()
+    assert not (result["lapsed"] & ~result["repeat"]).any()
 
 
 def test_the_order_of_customers_does_not_matter():
     mixed = np.array([3, 1, 4, 0, 2])
-    made = slices(EVER, RECENT, LIVE, ORDERS, CUSTOMER)
+    result = slices(EVER, RECENT, LIVE, ORDERS, CUSTOMER)
     again = slices(EVER[mixed], RECENT[mixed], LIVE[mixed], ORDERS[mixed], CUSTOMER[mixed])
-    assert all((again[name] == made[name][mixed]).all() for name in made)
+    assert all((again[name] == result[name][mixed]).all() for name in result)
 
 
 def test_ids_may_be_words():
@@ -58,36 +58,36 @@ def parted(rows=slice(None)):
 
 
 def test_every_pair_has_exactly_one_place():
-    made = parted()
-    assert list(made) == [*CELLS, *MARGINS] and len(CELLS) == 24
-    assert (sum(made[name].astype(int) for name in CELLS) == 1).all()
+    result = parted()
+    assert list(result) == [*CELLS, *MARGINS] and len(CELLS) == 24
+    assert (sum(result[name].astype(int) for name in CELLS) == 1).all()
 
 
 def test_the_first_group_that_fits_is_a_customer_s_own():
-    made = parted()
-    where = {group: np.flatnonzero(made[f"{group} / any / any"].all(axis=1)).tolist() for group in GROUPS}
+    result = parted()
+    where = {group: np.flatnonzero(result[f"{group} / any / any"].all(axis=1)).tolist() for group in GROUPS}
     assert where == {"new customer": [0, 2], "dormant": [3], "light": [1], "regular": [4]}
 
 
 def test_cells_hold_what_their_names_say():
-    made = parted()
-    assert np.argwhere(made["new customer / repeat / new item"]).tolist() == [[0, 0]]
-    assert np.argwhere(made["light / lapsed / new item"]).tolist() == [[1, 0]]
-    assert np.argwhere(made["regular / lapsed / known item"]).tolist() == [[4, 1]]
+    result = parted()
+    assert np.argwhere(result["new customer / repeat / new offer"]).tolist() == [[0, 0]]
+    assert np.argwhere(result["light / lapsed / new offer"]).tolist() == [[1, 0]]
+    assert np.argwhere(result["regular / lapsed / known offer"]).tolist() == [[4, 1]]
 
 
 def test_a_margin_is_the_sum_of_its_cells():
-    made = parted()
+    result = parted()
     for name in MARGINS:
         words = {word for word in name.split(" / ") if word != "any"}
-        cells = [made[cell] for cell in CELLS if words <= set(cell.split(" / "))]
-        np.testing.assert_array_equal(made[name], np.any(cells, axis=0))
+        cells = [result[cell] for cell in CELLS if words <= set(cell.split(" / "))]
+        np.testing.assert_array_equal(result[name], np.any(cells, axis=0))
 
 
 def test_the_partition_does_not_depend_on_the_order_of_customers():
     mixed = np.array([3, 1, 4, 0, 2])
-    made, again = parted(), parted(mixed)
-    assert all((again[name] == made[name][mixed]).all() for name in made)
+    result, again = parted(), parted(mixed)
+    assert all((again[name] == result[name][mixed]).all() for name in result)
 
 
 def test_a_partition_of_shapes_that_do_not_fit_is_refused():

@@ -10,10 +10,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propensity.report.chart import CORNERS, WIDTH, Axis, Look, axes, drawing, frame, mark, path, stretch, words
-from propensity.report.figure import LOOKS, Row, dot_rows, expected_and_realised, look, reliability, revenue_curves
-from propensity.report.number import decimal, metrics_of
+from propensity.metric.builtin import METRICS
+from propensity.report.chart import (
+    CORNERS,
+    WIDTH,
+    Axis,
+    ModelStyle,
+    axes,
+    marker,
+    path,
+    plot_area,
+    svg,
+    text_at,
+    value_range,
+)
+from propensity.report.figure import (
+    STYLES,
+    DotRow,
+    dot_rows,
+    expected_and_realised,
+    reliability,
+    revenue_curves,
+    style_of,
+)
+from propensity.report.number import decimal, shown_metrics
 
+FORMATS = shown_metrics({"metrics": {metric.name: metric.described(0.1) for metric in METRICS}})
 NUMBER = st.floats(-1e9, 1e9)
 HOSTILE = '"><script>alert(1)</script>'
 NAMED = {"network": "Network", HOSTILE: HOSTILE}
@@ -29,7 +51,7 @@ def numbers(svg: str) -> list[float]:
 
 @given(st.lists(NUMBER, min_size=1), NUMBER)
 def test_every_number_lands_in_the_frame(values, other):
-    box = frame(stretch(values), stretch(values))
+    box = plot_area(value_range(values), value_range(values))
     for value in [*values, other]:
         x, y = box.at((value, value))
         assert box.x.start <= x <= box.x.end and box.y.end <= y <= box.y.start
@@ -37,7 +59,7 @@ def test_every_number_lands_in_the_frame(values, other):
 
 @given(st.lists(st.floats(1e-6, 1e9), min_size=1), st.floats(0, 1e12))
 def test_a_log_axis_keeps_the_order_and_the_frame(values, other):
-    axis = Axis(*stretch(values, log=True), 10, 500, log=True)
+    axis = Axis(*value_range(values, log=True), 10, 500, log=True)
     places = [axis.at(value) for value in sorted([*values, other])]
     assert places == sorted(places) and places[0] >= 10 and places[-1] <= 500
 
@@ -51,32 +73,32 @@ def test_ticks_are_few_ascending_and_inside(low, width):
 
 
 def test_where_nothing_is_known_an_axis_is_still_one():
-    assert stretch([math.nan, math.inf]) == (0.0, 1.0)
-    assert stretch([0.0, -1.0], log=True) == (0.1, 1.0)
-    low, high = stretch([3.0])
+    assert value_range([math.nan, math.inf]) == (0.0, 1.0)
+    assert value_range([0.0, -1.0], log=True) == (0.1, 1.0)
+    low, high = value_range([3.0])
     assert low < 3.0 < high
 
 
 def test_text_cannot_leave_its_place():
-    box = frame((0, 1), (0, 1))
-    style = LOOKS["network"]
-    parts = [words(1, 1, HOSTILE), mark(1, 1, style, HOSTILE), path(box, [(0, 0), (1, 1)], style, HOSTILE)]
+    box = plot_area((0, 1), (0, 1))
+    style = STYLES["network"]
+    parts = [text_at(1, 1, HOSTILE), marker(1, 1, style, HOSTILE), path(box, [(0, 0), (1, 1)], style, HOSTILE)]
     parts.append(axes(box, (HOSTILE, HOSTILE), (lambda _: HOSTILE, lambda _: HOSTILE)))
-    made = drawing(HOSTILE, 10, *parts)
-    assert "<script" not in made
-    assert ElementTree.fromstring(made).get("aria-label") == HOSTILE
+    result = svg(HOSTILE, 10, *parts)
+    assert "<script" not in result
+    assert ElementTree.fromstring(result).get("aria-label") == HOSTILE
 
 
 @pytest.mark.parametrize("shape", ["circle", *CORNERS])
 def test_a_mark_surrounds_its_place(shape):
-    made = mark(100, 50, Look("#000", "", shape))
-    assert "nan" not in made and ElementTree.fromstring(made).get("d", "").startswith("M")
+    result = marker(100, 50, ModelStyle("#000", "", shape))
+    assert "nan" not in result and ElementTree.fromstring(result).get("d", "").startswith("M")
 
 
 def test_models_differ_without_colour():
-    drawn = [(style.dash, style.shape) for style in LOOKS.values()]
+    drawn = [(style.dash, style.shape) for style in STYLES.values()]
     assert len({dash for dash, _ in drawn}) == len(drawn)
-    assert look("some model of ours") == look("some model of ours")
+    assert style_of("some model of ours") == style_of("some model of ours")
 
 
 def test_undefined_points_are_left_out():
@@ -88,24 +110,24 @@ def test_undefined_points_are_left_out():
         expected_and_realised([{"offer": HOSTILE, "expected_revenue": 3.0, "revenue": 4.0}]),
         expected_and_realised([{"offer": "unsold", "expected_revenue": None, "revenue": 0.0}]),
         dot_rows(
-            [Row(HOSTILE, {"network": {"value": None}, HOSTILE: {"value": 0.5}})],
+            [DotRow(HOSTILE, {"network": {"value": None}, HOSTILE: {"value": 0.5}})],
             NAMED,
-            metrics_of(0.1)["auc"],
+            FORMATS["auc"],
             "",
             False,
         ),
-        dot_rows([Row("a", {"network": {"value": None}})], NAMED, metrics_of(0.1)["auc"], "", True),
+        dot_rows([DotRow("a", {"network": {"value": None}})], NAMED, FORMATS["auc"], "", True),
     ]
-    for made in drawn:
-        assert "nan" not in made and "inf" not in made and "<script" not in made
-        assert all(-1 <= number <= WIDTH for number in numbers(made))
+    for result in drawn:
+        assert "nan" not in result and "inf" not in result and "<script" not in result
+        assert all(-1 <= number <= WIDTH for number in numbers(result))
 
 
 def test_intervals_lie_on_the_scale_of_their_points():
     cell = {"value": 0.01, "low": -0.02, "high": 0.03}
-    made = dot_rows([Row("a", {"network": cell})], {"network": "Network"}, metrics_of(0.1)["revenue_capture"], "", True)
-    assert "+1.0\u00a0points [−2.0, +3.0]" in made
-    bar = ElementTree.fromstring(made).find("line[@stroke-width='2']")
+    result = dot_rows([DotRow("a", {"network": cell})], {"network": "Network"}, FORMATS["revenue_capture"], "", True)
+    assert "+1.0\u00a0points [−2.0, +3.0]" in result
+    bar = ElementTree.fromstring(result).find("line[@stroke-width='2']")
     assert bar is not None and float(bar.get("x1", 0)) < float(bar.get("x2", 0))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from propensity.report.markdown import summary, write_summary
+from propensity.report.number import shown_metrics
 from propensity.report.verdict import verdict_line
 from report.test_page import HOSTILE, evaluated, without_values
 
@@ -28,14 +29,17 @@ def test_the_first_line_is_the_verdict(metrics):
 
 
 def test_every_model_date_and_group_has_a_row(metrics):
-    first = {row[0].strip() for row in rows(summary(metrics))}
-    assert {"Network", "LightGBM", "Popularity", *metrics["counts"], "mean", "new customer", "repeat"} <= first
+    table = rows(summary(metrics))
+    first, head = {row[0].strip() for row in table}, {cell.strip() for cell in table[0]}
+    assert {*metrics["counts"], "mean", "new customer", "never-bought", "repeat"} <= first
+    assert {"Network", "LightGBM", "Popularity"} <= head
+    assert {metric.title.replace("\u00a0", " ") for metric in shown_metrics(metrics).values()} <= first
 
 
 def test_figures_are_those_of_the_metrics(metrics):
     cell, text = metrics["models"]["network"]["mean"]["all"]["revenue_lift"], summary(metrics)
     assert f"{cell['value']:.2f} × [{cell['low']:.2f}, {cell['high']:.2f}]" in text
-    assert f"{metrics['heuristics']['rule']['left']['value']:,.0f}".replace("-", "−") in text
+    assert f"{metrics['heuristics']['rule']['difference']['value']:+,.0f}".replace("-", "−") in text
     assert metrics["decay"]["sentence"] in text and "seed" not in text.split("<details>")[0]
     assert "commit `abc1234`" in text and "data.horizon=14" in text
 
@@ -61,7 +65,7 @@ def test_what_is_undefined_is_a_dash_and_a_network_alone_is_enough(metrics):
         empty["models"], empty["differences"] = without_values(case["models"]), without_values(case["differences"])
         text = summary(empty)
         assert "–" in text and "None" not in text and "nan" not in text
-    assert summary(alone).startswith("**no verdict: no other model was asked**")
+    assert summary(alone).startswith("**no verdict: no baseline was evaluated**")
 
 
 def test_the_file_is_whole_or_not_there(metrics, tmp_path: Path):

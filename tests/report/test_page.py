@@ -16,13 +16,13 @@ from propensity.metric.evaluation import Labels, Prediction, evaluate
 from propensity.metric.heuristic import HeuristicAudience, compare_heuristics
 from propensity.metric.interval import resample_weights
 from propensity.metric.slice import CELLS, partition, slices
-from propensity.report.base import added
-from propensity.report.number import metrics_of
-from propensity.report.page import in_sample, kept_fraction, page, write_page
+from propensity.report.number import shown_metrics
+from propensity.report.page import in_sample, page, write_page
+from propensity.report.partition import totals
 from propensity.report.verdict import NAMES, baseline_of, name_of, verdict_line, verdict_of
 
 HOSTILE = '</td><script src="http://evil.example/x.js">alert("1")</script>'
-RIVALS = ("popularity", "frequency", "logistic", "lightgbm")
+BASELINES = ("popularity", "frequency", "logistic", "lightgbm")
 RUN = {
     "config": {"data": {"horizon": 14}, "out": "runs/<b>demo</b>", "seed": 17},
     "cutoffs": ["2023-12-04", "2023-12-11"],
@@ -79,21 +79,21 @@ def market(seed: int, cutoff: str, customers: int = 120, offers: int = 6):
 
 
 def evaluated(
-    rivals: tuple[str, ...] = RIVALS, resamples: int = 30, days: int = 2, same: bool = False
+    baselines: tuple[str, ...] = BASELINES, resamples: int = 30, days: int = 2, same: bool = False
 ) -> dict[str, Any]:
-    """The network knows the truth; each rival guesses, or with `same` answers like it."""
+    """The network knows the truth; each baseline guesses, or with `same` answers like it."""
     markets = [market(seed, f"2024-0{seed + 1}-08") for seed in range(days)]
-    made, random = {"network": [ours for _, ours in markets]}, np.random.default_rng(99)
-    for place, name in enumerate(rivals):
+    result, random = {"network": [ours for _, ours in markets]}, np.random.default_rng(99)
+    for place, name in enumerate(baselines):
         guess = np.random.default_rng(place)
-        made[name] = [ours if same else Prediction(guess.permuted(ours.probability)) for ours in made["network"]]
+        result[name] = [ours if same else Prediction(guess.permuted(ours.probability)) for ours in result["network"]]
     all_labels = [labels for labels, _ in markets]
-    metrics = evaluate(all_labels, made, reference="network", resamples=resamples)
+    metrics = evaluate(all_labels, result, reference="network", resamples=resamples)
     weights = resample_weights([labels.customer for labels in all_labels], resamples, 1)
     blind = [HeuristicAudience(random.random(labels.revenue.shape), np.full(6, 120)) for labels in all_labels]
-    values = [prediction.value for prediction in made["network"]]
+    values = [prediction.value for prediction in result["network"]]
     metrics["heuristics"] = {"rule": compare_heuristics(all_labels, values, blind, weights)}
-    aged = {0: made["network"], 4: [Prediction(random.permuted(each.probability)) for each in made["network"]]}
+    aged = {0: result["network"], 4: [Prediction(random.permuted(each.probability)) for each in result["network"]]}
     metrics["decay"] = lift_decay(all_labels, aged, resamples, 1) | {"about": {"data": "c0ffee", "commit": "abc1234"}}
     return json.loads(json.dumps(metrics | {"run": RUN}))
 
@@ -104,7 +104,7 @@ def metrics() -> dict[str, Any]:
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    return verdict_of(metrics, metrics_of(0.1), 0.1).headline
+    return verdict_of(metrics, shown_metrics(metrics)).headline
 
 
 def with_difference(metrics: dict[str, Any], metric: str, low: float, high: float, word: str | None) -> dict[str, Any]:
@@ -132,80 +132,83 @@ def test_the_page_is_well_formed_and_stands_alone(metrics):
 
 
 def test_an_offer_is_a_name_and_never_markup(metrics):
-    made = page(metrics)
-    assert "<script" not in made and "<b>demo" not in made
-    assert "".join(Reader(made).words).count(HOSTILE) >= 1
+    result = page(metrics)
+    assert "<script" not in result and "<b>demo" not in result
+    assert "".join(Reader(result).words).count(HOSTILE) >= 1
 
 
 def test_every_model_slice_date_and_row_is_named(metrics):
     text = Reader(page(metrics)).text
-    for name in (*(NAMES[model] for model in metrics["models"]), "New", "Lapsed", "Repeat", "Dormant", "Light"):
+    for name in (
+        *(NAMES[model] for model in metrics["models"]),
+        "never-bought",
+        "lapsed",
+        "repeat",
+        "dormant",
+        "light",
+    ):
         assert name in text
     for word in (*metrics["counts"], "c0ffee", "abc1234", "numpy 2.0", "data.horizon=14", "quantity not above zero"):
         assert word in text
 
 
-def test_the_cells_of_the_base_add_up_to_the_whole(metrics):
-    whole = {key: sum(added(metrics, cell)[key] for cell in CELLS) for key in ("pairs", "positives", "revenue")}
-    assert whole == pytest.approx(added(metrics, "all"))
+def test_the_cells_of_the_partition_add_up_to_the_whole(metrics):
+    whole = {key: sum(totals(metrics, cell)[key] for cell in CELLS) for key in ("pairs", "positives", "revenue")}
+    assert whole == pytest.approx(totals(metrics, "all"))
     assert "12 of 24 cells hold no pair" in Reader(page(metrics)).text
     assert Reader(page(metrics)).text.count("regular / repeat") >= 1
 
 
-def test_promises_are_counted_by_slice_and_date(metrics):
+def test_expected_and_observed_are_counted_by_slice_and_cutoff(metrics):
     table = metrics["calibration"]["network"]
     for parts in ([table["slices"][cell] for cell in CELLS], list(table["dates"].values())):
         for key in ("pairs", "buyers", "revenue", "expected_buyers", "expected_revenue"):
             assert sum(part[key] for part in parts) == pytest.approx(table[key])
     text = Reader(page(metrics)).text
-    assert "By slice, all dates together" in text and "Over time" in text
+    assert "Expected and observed by slice" in text and "Expected and observed by cutoff" in text
 
 
-def test_the_customs_and_the_age_are_shown_where_they_were_measured(metrics):
-    text, left = Reader(page(metrics)).text, metrics["heuristics"]["rule"]["left"]
-    assert "What the usual lists leave on the table" in text and f"{left['value']:,.0f}" in text
-    assert "How fast it grows old" in text and "which are not those of this run" not in text
-    assert metrics["decay"]["sentence"][1:] in text
-    elsewhere = metrics | {"decay": metrics["decay"] | {"about": {"data": "another", "commit": None}}}
-    assert "data with fingerprint another , which are not those of this run" in Reader(page(elsewhere)).text
+def test_heuristics_and_lift_decay_are_shown_where_they_were_measured(metrics):
+    text, comparison = Reader(page(metrics)).text, metrics["heuristics"]["rule"]
+    assert "Heuristics comparison" in text and f"{comparison['difference']['value']:+,.0f}" in text
+    assert "Lift decay" in text and metrics["decay"]["sentence"][1:] in text
     bare = {key: value for key, value in metrics.items() if key not in ("heuristics", "decay", "warnings", "headline")}
     text = Reader(page(bare)).text
-    assert "leave on the table" not in text and "grows old" not in text and "no verdict" in text
+    assert "Heuristics comparison" not in text and "Lift decay" not in text and "no verdict" in text
 
 
 def test_the_headline_repeats_the_verdicts(metrics):
-    rival = name_of(str(baseline_of(metrics)))
+    baseline = name_of(str(baseline_of(metrics)))
     win, loss, tie = (0.01, 0.03, "win"), (-0.03, -0.01, "loss"), (-0.02, 0.03, "tie")
-    said = {"win": f"wins against {rival}", "loss": f"loses to {rival}", "tie": f"ties with {rival}"}
+    phrases = {"win": f"wins against {baseline}", "loss": f"loses to {baseline}", "tie": f"ties with {baseline}"}
     for revenue in (win, loss, tie):
         for ranking in (win, loss, tie):
             changed = with_difference(with_difference(metrics, "revenue_capture", *revenue), "auc", *ranking)
             words = headline(changed)
-            assert said[revenue[2]] in words and said[ranking[2]] in words
-            assert all((phrase in words) == (word in (revenue[2], ranking[2])) for word, phrase in said.items())
+            assert phrases[revenue[2]] in words and phrases[ranking[2]] in words
+            assert all((phrase in words) == (word in (revenue[2], ranking[2])) for word, phrase in phrases.items())
             assert words in Reader(page(changed)).text
 
 
 def test_the_first_line_is_the_verdict_with_its_interval(metrics):
     cell, line = metrics["headline"], verdict_line(metrics)
-    bootstrap_interval = f"[{cell['low']:+.3f}, {cell['high']:+.3f}]".replace("-", "−")
-    assert line.startswith(
-        f"win against {name_of(cell['baseline'])}: revenue lift {cell['value']:+.3f} {bootstrap_interval}; largest"
-    )
+    interval = f"[{cell['low']:+.3f}, {cell['high']:+.3f}]".replace("-", "−")
+    value = f"revenue lift @10 % {cell['value']:+.3f} {interval}"
+    assert line.startswith(f"win against {name_of(cell['baseline'])}: {value}; winsorised ")
     first = re.search(r"<body>\s*<header[^>]*><div>\s*<p[^>]*>([^<]*)</p>", page(metrics))
     assert first is not None and first[1] == line
-    assert verdict_line(evaluated(())) == "no verdict: no other model was asked"
+    assert verdict_line(evaluated(())) == "no verdict: no baseline was evaluated"
 
 
 def test_equal_models_tie():
     metrics = {k: v for k, v in evaluated(("frequency",), same=True).items() if k not in ("heuristics", "decay")}
     text = Reader(page(metrics)).text
-    assert headline(metrics) == "The network ties with Personal frequency, both on revenue and on ranking buyers."
+    assert headline(metrics) == "The network ties with Personal frequency on revenue capture and on AUC."
     assert "▲ win" not in text and "▼ loss" not in text
-    assert "Against Personal frequency it is ahead on revenue at 0 of 2 send dates" in text
+    assert "Better than Personal frequency at 0 of 2 cutoffs on revenue capture" in text
 
 
-def test_the_incumbent_is_the_strongest_rival():
+def test_the_baseline_of_the_verdict_is_the_strongest():
     rest = evaluated(("popularity", "logistic"))
     auc = {name: rest["models"][name]["mean"]["all"]["auc"]["value"] for name in ("popularity", "logistic")}
     assert baseline_of(rest) == max(auc, key=lambda name: auc[name])
@@ -214,21 +217,24 @@ def test_the_incumbent_is_the_strongest_rival():
 def test_figures_are_those_of_the_metrics(metrics):
     cells, text = metrics["models"]["network"]["mean"]["all"], Reader(page(metrics)).text
     reach = cells["revenue_capture"]
-    assert f"you reach {100 * reach['value']:.1f} % of its revenue, {cells['revenue_lift']['value']:.2f} times" in text
+    assert (
+        f"hold {100 * reach['value']:.1f} % of its revenue: a revenue lift of {cells['revenue_lift']['value']:.2f}."
+        in text
+    )
     assert f"{100 * reach['value']:.1f} % [{100 * reach['low']:.1f}, {100 * reach['high']:.1f}]" in text
-    assert f"{cells['auc']['value']:.4f} against" in text
-    assert kept_fraction(metrics) == 0.1
+    assert f"AUC: network {cells['auc']['value']:.4f}" in text
+    assert metrics["fraction"] == 0.1
 
 
 def test_a_network_alone_is_not_compared():
     text = Reader(page(evaluated(()))).text
-    assert "No other model was asked" in text and "Normalised revenue capture" in text
-    assert "The network minus each rival" not in text
+    assert "No baseline was evaluated" in text and "Normalised revenue capture" in text
+    assert "Network minus baseline" not in text
 
 
 def test_without_resamples_nothing_is_won():
     text = Reader(page(evaluated(("lightgbm",), resamples=0))).text
-    assert "no verdict against LightGBM: revenue lift" in text and "underpowered: there is no interval" in text
+    assert "no verdict against LightGBM: revenue lift @10 %" in text and "underpowered: there is no interval" in text
     assert "There is no verdict against LightGBM" in text and "no interval, so no verdict" in text
     assert "▲ win" not in text and "None" not in text and "nan" not in text
 
@@ -250,22 +256,22 @@ def test_what_is_undefined_is_a_dash_with_its_reason(metrics):
 
 def test_the_command_that_makes_it_again_is_named(metrics):
     text = Reader(page(metrics)).text
-    assert "propensity reproduce run=runs/<b>demo</b> trains once more" in text
+    assert "propensity reproduce run=runs/<b>demo</b> trains again" in text
     rolled = metrics | {"run": {key: value for key, value in RUN.items() if key != "end"}}
     assert "propensity backtest out=runs/<b>demo</b> ... , with the settings below" in Reader(page(rolled)).text
 
 
 def test_a_short_account_of_the_run_is_enough(metrics):
     run = {key: RUN[key] for key in ("config", "cutoffs", "data", "horizon", "rows")}
-    assert "anew for each send date" in Reader(page(metrics | {"run": run})).text
+    assert "once for each cutoff" in Reader(page(metrics | {"run": run})).text
     bare = {key: value for key, value in metrics.items() if key != "run"}
     assert Reader(page(bare)).open == []
 
 
-def test_dates_whose_answers_were_seen_are_pointed_out(metrics):
+def test_cutoffs_in_the_training_labels_are_named(metrics):
     late = metrics | {"run": RUN | {"end": "2024-02-01"}}
     assert in_sample(metrics) == [] and in_sample(late) == ["2024-01-08"]
-    assert "Not a fair test at 2024-01-08" in Reader(page(late)).text
+    assert "In-sample at 2024-01-08" in Reader(page(late)).text
 
 
 def test_the_file_is_whole_or_not_there(metrics, tmp_path):

@@ -1,4 +1,4 @@
-"""The fixtures of tests about bundles."""
+"""Fixtures of the tests of bundles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One small trained run, exported once: a fixture that tests import through conftest.py."""
+"""A small training run and its bundle, made once per session; tests use it through conftest.py."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from propensity.data.event_log import to_date
 
 
 class Exported(NamedTuple):
-    """The run and its log, the bundle and its manifest, and a send date past the training window."""
+    """Folders of run, log and bundle, the manifest, and a cutoff after the training window."""
 
     run: Path
     log: Path
     bundle: Path
-    about: dict[str, Any]
+    manifest: dict[str, Any]
     cutoff: str
 
 
@@ -32,8 +32,8 @@ def exported(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFacto
     folder, log = tmp_path_factory.mktemp("serving"), small_world["log"]
     end, cutoff = (to_date(log.last_day + 1 - back).isoformat() for back in (60, 30))
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        given = [*SMALL, *QUICK, "model.members=2", "model/season=fourier", f"data.log={small_world['folder']}"]
-        train(typed(compose("train", overrides=[*given, f"data.end={end}", f"out={folder / 'run'}"])))
+        overrides = [*SMALL, *QUICK, "model.members=2", "model/season=fourier", f"data.log={small_world['folder']}"]
+        train(typed(compose("train", overrides=[*overrides, f"data.end={end}", f"out={folder / 'run'}"])))
     formats = ["onnx", "torch_export"]
-    about = export(folder / "run", folder / "bundle", formats, None, None, 300, 180, lambda text: None)
-    return Exported(folder / "run", small_world["folder"], folder / "bundle", about, cutoff)
+    manifest = export(folder / "run", folder / "bundle", formats, None, None, 300, 180, lambda text: None)
+    return Exported(folder / "run", small_world["folder"], folder / "bundle", manifest, cutoff)

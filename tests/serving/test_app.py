@@ -1,4 +1,4 @@
-"""The service answers what can be answered, says what cannot, and survives whatever it is sent."""
+"""The HTTP service scores valid requests, explains invalid ones, and keeps running after both."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from propensity.config import ServeConfig
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.serving.app import BODY, OverloadError, Queue, application, serve
+from propensity.serving.app import MAX_BODY_BYTES, OverloadError, RequestQueue, create_app, serve
 from propensity.serving.bundle import open_bundle
 from propensity.serving.online import OnlineScorer, ScoringRequest
-from propensity.serving.schema import ScoreAnswer, ScoreRequest
+from propensity.serving.schema import ScoreRequest, ScoreResponse
 from propensity.serving.score import score
 from serving.exported import Exported
 
 
 @pytest.fixture(scope="module")
-def desk(exported: Exported) -> OnlineScorer:
+def scorer(exported: Exported) -> OnlineScorer:
     return OnlineScorer(open_bundle(exported.bundle), exported.log)
 
 
 @pytest.fixture(scope="module")
-def app(desk: OnlineScorer) -> FastAPI:
-    return application(desk)
+def app(scorer: OnlineScorer) -> FastAPI:
+    return create_app(scorer)
 
 
-def ask(app: FastAPI, *requests: tuple[str, str, dict[str, Any]]) -> list[httpx.Response]:
-    """Requests at once, to the running application."""
+def send(app: FastAPI, *requests: tuple[str, str, dict[str, Any]]) -> list[httpx.Response]:
+    """Send concurrent requests to the application."""
 
     async def run() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -46,33 +46,37 @@ def ask(app: FastAPI, *requests: tuple[str, str, dict[str, Any]]) -> list[httpx.
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://t") as client,
         ):
-            return list(await asyncio.gather(*(client.request(how, where, **given) for how, where, given in requests)))
+            return list(
+                await asyncio.gather(*(client.request(method, path, **options) for method, path, options in requests))
+            )
 
     return asyncio.run(run())
 
 
 def post(app: FastAPI, **body: Any) -> httpx.Response:
-    return ask(app, ("POST", "/score", {"json": body}))[0]
+    return send(app, ("POST", "/score", {"json": body}))[0]
 
 
-def test_a_known_customer_has_the_scores_of_the_run(exported: Exported, app: FastAPI, tmp_path: Path) -> None:
-    day = exported.about["valid_from"]
+def test_a_customer_of_the_log_has_the_scores_of_the_run(exported: Exported, app: FastAPI, tmp_path: Path) -> None:
+    day = exported.manifest["valid_from"]
     expected = score(exported.run, day, tmp_path / "run.parquet", str(exported.log), lambda text: None)
     rows = (0, 7, 20)
-    asked = [("POST", "/score", {"json": {"customer": str(expected.customer[row]), "date": day}}) for row in rows]
-    for row, response in zip(rows, ask(app, *asked), strict=True):
-        found = {each["offer"]: each for each in response.json()["scores"]}
-        assert set(found) == set(expected.offer)
-        mine = [found[name]["probability"] for name in expected.offer]
-        np.testing.assert_allclose(mine, expected.probability[row], atol=1e-5)
-        money = [found[name]["expected_revenue"] for name in expected.offer]
-        np.testing.assert_allclose(money, expected.revenue[row], rtol=1e-4, atol=1e-5)
+    requests = [
+        ("POST", "/score", {"json": {"customer_id": str(expected.customer[row]), "cutoff": day}}) for row in rows
+    ]
+    for row, response in zip(rows, send(app, *requests), strict=True):
+        scores = {each["offer_id"]: each for each in response.json()["scores"]}
+        assert set(scores) == set(expected.offer)
+        probability = [scores[name]["probability"] for name in expected.offer]
+        np.testing.assert_allclose(probability, expected.probability[row], atol=1e-5)
+        revenue = [scores[name]["expected_revenue"] for name in expected.offer]
+        np.testing.assert_allclose(revenue, expected.revenue[row], rtol=1e-4, atol=1e-5)
 
 
-def test_events_of_ones_own_are_scored_as_those_of_the_log(
-    exported: Exported, app: FastAPI, desk: OnlineScorer
+def test_posted_events_have_the_scores_of_the_same_events_in_the_log(
+    exported: Exported, app: FastAPI, scorer: OnlineScorer
 ) -> None:
-    log, day = EventLog.open(exported.log), exported.about["valid_from"]
+    log, day = EventLog.open(exported.log), exported.manifest["valid_from"]
     own = slice(log.offsets[4], log.offsets[5])
     from propensity.data.event_log import to_date
     from propensity.kernel.event import KINDS
@@ -88,35 +92,45 @@ def test_events_of_ones_own_are_scored_as_those_of_the_log(
         }
         for e in range(own.start, own.stop)
     ]
-    theirs = post(app, customer=str(log.customers["customer"][4]), date=day).json()["scores"]
-    mine = post(app, events=events, date=day).json()["scores"]
+    stored = post(app, customer_id=str(log.customers["customer"][4]), cutoff=day).json()["scores"]
+    posted = post(app, events=events, cutoff=day).json()["scores"]
     np.testing.assert_allclose(
-        [each["probability"] for each in mine], [each["probability"] for each in theirs], atol=1e-6
+        [each["probability"] for each in posted], [each["probability"] for each in stored], atol=1e-6
     )
 
 
-def test_nobody_and_strangers_are_scored_too(app: FastAPI, desk: OnlineScorer) -> None:
-    name = desk.market.offers.name[1]
-    nobody = post(app, events=[], offers=[name]).json()["scores"]
-    assert [each["offer"] for each in nobody] == [name] and 0 < nobody[0]["probability"] < 1
-    strange = post(app, events=[{"day": "2020-01-01", "item": "never seen", "channel": "pigeon"}], offers=[name])
-    assert strange.status_code == 200
+def test_empty_histories_and_unknown_items_are_scored(app: FastAPI, scorer: OnlineScorer) -> None:
+    name = scorer.features.offers.name[1]
+    empty = post(app, events=[], offers=[name]).json()["scores"]
+    assert [each["offer_id"] for each in empty] == [name] and 0 < empty[0]["probability"] < 1
+    unknown = post(
+        app, events=[{"day": "2020-01-01", "item": "an unknown item", "channel": "an unknown channel"}], offers=[name]
+    )
+    assert unknown.status_code == 200
 
 
-def test_health_model_and_docs(app: FastAPI, exported: Exported) -> None:
-    health, model, docs = ask(app, ("GET", "/health", {}), ("GET", "/model", {}), ("GET", "/openapi.json", {}))
+def test_health_model_and_schema_are_served(app: FastAPI, exported: Exported) -> None:
+    health, model, docs = send(app, ("GET", "/health", {}), ("GET", "/model", {}), ("GET", "/openapi.json", {}))
     assert health.json() == {"status": "ok"}
-    assert model.json()["digest"] == exported.about["digest"]
+    assert model.json()["digest"] == exported.manifest["digest"]
     assert "/score" in docs.json()["paths"]
 
 
-BAD: dict[str, tuple[dict[str, Any], int, str]] = {
-    "both customer and events": ({"customer": "1", "events": []}, 400, "give either customer, a known id, or events"),
-    "neither": ({}, 400, "give either customer, a known id, or events"),
-    "an unknown id": ({"customer": "nobody"}, 400, "customer 'nobody' is unknown"),
+INVALID: dict[str, tuple[dict[str, Any], int, str]] = {
+    "both customer_id and events": ({"customer_id": "1", "events": []}, 400, "give either customer_id, an id in"),
+    "neither": ({}, 400, "give either customer_id, an id in the service's log, or events"),
+    "an unknown id": (
+        {"customer_id": "x"},
+        400,
+        "customer_id 'x' is unknown: the service has no such id in its log; give",
+    ),
     "an unknown offer": ({"events": [], "offers": ["gold"]}, 400, "no offer 'gold' in this bundle; GET /model lists"),
-    "a date before the data": ({"events": [], "date": "1999-01-01"}, 400, "lies before the bundled tables; give"),
-    "a date past validity": ({"events": [], "date": "2050-01-01"}, 400, "is valid until"),
+    "a cutoff before the tables": (
+        {"events": [], "cutoff": "1999-01-01"},
+        400,
+        "is before that of the bundled tables; give",
+    ),
+    "a cutoff after validity": ({"events": [], "cutoff": "2050-01-01"}, 400, "is valid until"),
     "no date": ({"events": [{"day": "tomorrow"}]}, 422, "body.events.0.day"),
     "a misspelt field": ({"events": [], "offer": ["x"]}, 422, "body.offer: Extra inputs are not permitted"),
     "ten thousand offers": (
@@ -128,75 +142,75 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_a_bad_request_has_a_sentence(app: FastAPI, what: str) -> None:
-    body, status, sentence = BAD[what]
+@pytest.mark.parametrize("case", INVALID)
+def test_an_invalid_request_has_an_error_message(app: FastAPI, case: str) -> None:
+    body, status, message = INVALID[case]
     response = post(app, **body)
     assert response.status_code == status
-    assert sentence in response.json()["error"]
+    assert message in response.json()["error"]
 
 
 @pytest.mark.parametrize("amount", ["NaN", "Infinity", "1e999"])
-def test_amounts_that_are_no_numbers_are_refused(app: FastAPI, amount: str) -> None:
+def test_amounts_that_are_not_finite_are_refused(app: FastAPI, amount: str) -> None:
     text = f'{{"events": [{{"day": "2020-01-01", "revenue": {amount}}}]}}'
-    (response,) = ask(app, ("POST", "/score", {"content": text, "headers": {"content-type": "application/json"}}))
+    (response,) = send(app, ("POST", "/score", {"content": text, "headers": {"content-type": "application/json"}}))
     assert response.status_code == 422 and "body.events.0.revenue" in response.json()["error"]
 
 
-def test_broken_and_huge_bodies_are_refused(app: FastAPI) -> None:
+def test_malformed_and_large_bodies_are_refused(app: FastAPI) -> None:
     headers = {"content-type": "application/json"}
 
     async def endless() -> Any:
         yield b"{}"
 
-    broken, huge, unsized, after = ask(
+    malformed, large, unsized, valid = send(
         app,
         ("POST", "/score", {"content": '{"events": [', "headers": headers}),
-        ("POST", "/score", {"content": b" " * (BODY + 1), "headers": headers}),
+        ("POST", "/score", {"content": b" " * (MAX_BODY_BYTES + 1), "headers": headers}),
         ("POST", "/score", {"content": endless(), "headers": headers}),
         ("POST", "/score", {"json": {"events": []}}),
     )
-    assert broken.status_code == 422 and "JSON decode error" in broken.json()["error"]
-    assert huge.status_code == unsized.status_code == 413
-    assert f"may have {BODY} bytes" in huge.json()["error"]
-    assert after.status_code == 200
+    assert malformed.status_code == 422 and "JSON decode error" in malformed.json()["error"]
+    assert large.status_code == unsized.status_code == 413
+    assert f"at most {MAX_BODY_BYTES} bytes" in large.json()["error"]
+    assert valid.status_code == 200
 
 
-def test_overload_is_turned_away_and_recovers(desk: OnlineScorer) -> None:
-    small = application(desk, most=4)
+def test_a_full_queue_refuses_requests_and_recovers(scorer: OnlineScorer) -> None:
+    small = create_app(scorer, max_waiting=4)
     body: dict[str, Any] = {"json": {"events": []}}
-    found = [response.status_code for response in ask(small, *[("POST", "/score", body)] * 60)]
-    assert set(found) == {200, 429}
-    turned = next(r for r in ask(small, *[("POST", "/score", body)] * 60) if r.status_code == 429)
-    assert turned.json()["error"] == "4 requests are waiting; try again in a second"
-    assert turned.headers["retry-after"] == "1"
-    assert ask(small, ("POST", "/score", body))[0].status_code == 200
+    statuses = [response.status_code for response in send(small, *[("POST", "/score", body)] * 60)]
+    assert set(statuses) == {200, 429}
+    refused = next(r for r in send(small, *[("POST", "/score", body)] * 60) if r.status_code == 429)
+    assert refused.json()["error"] == "4 requests are waiting; try again in a second"
+    assert refused.headers["retry-after"] == "1"
+    assert send(small, ("POST", "/score", body))[0].status_code == 200
 
 
-def test_requests_that_wait_together_are_scored_together(desk: OnlineScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_requests_are_scored_in_blocks(scorer: OnlineScorer, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    original = OnlineScorer.answers
+    original = OnlineScorer.score
 
-    def counted(self: OnlineScorer, asked: Sequence[ScoringRequest]) -> list[ScoreAnswer]:
-        sizes.append(len(asked))
-        return original(self, asked)
+    def counted(self: OnlineScorer, requests: Sequence[ScoringRequest]) -> list[ScoreResponse]:
+        sizes.append(len(requests))
+        return original(self, requests)
 
-    monkeypatch.setattr(OnlineScorer, "answers", counted)
-    responses = ask(application(desk), *[("POST", "/score", {"json": {"events": []}})] * 40)
+    monkeypatch.setattr(OnlineScorer, "score", counted)
+    responses = send(create_app(scorer), *[("POST", "/score", {"json": {"events": []}})] * 40)
     assert all(response.status_code == 200 for response in responses)
     assert sum(sizes) == 40 and len(sizes) < 20
     assert len({response.text for response in responses}) == 1
 
 
-def test_a_bug_fails_its_request_and_not_the_service(desk: OnlineScorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = application(desk)
+def test_a_bug_fails_one_request_and_not_the_service(scorer: OnlineScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(scorer)
     body: dict[str, Any] = {"json": {"events": []}}
 
-    def broken(self: OnlineScorer, asked: Any) -> Any:
+    def broken(self: OnlineScorer, requests: Any) -> Any:
         monkeypatch.undo()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(OnlineScorer, "answers", broken)
+    monkeypatch.setattr(OnlineScorer, "score", broken)
 
     async def run() -> list[int]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -209,26 +223,26 @@ def test_a_bug_fails_its_request_and_not_the_service(desk: OnlineScorer, monkeyp
     assert asyncio.run(run()) == [500, 200]
 
 
-def test_nobody_waits_in_a_full_queue(desk: OnlineScorer) -> None:
-    queue = Queue(desk, most=0)
+def test_a_queue_of_length_zero_accepts_no_request(scorer: OnlineScorer) -> None:
+    queue = RequestQueue(scorer, max_waiting=0)
     with pytest.raises(OverloadError):
-        asyncio.run(queue.ask(desk.check(ScoreRequest(events=[]))))
+        asyncio.run(queue.submit(scorer.validate(ScoreRequest(events=[]))))
 
 
-def test_made_up_requests_never_break_the_contract(desk: OnlineScorer) -> None:
-    schema: Any = schemathesis.openapi.from_asgi("/openapi.json", application(desk))
-    tried = []
+def test_generated_requests_conform_to_the_schema(scorer: OnlineScorer) -> None:
+    schema: Any = schemathesis.openapi.from_asgi("/openapi.json", create_app(scorer))
+    paths = []
     for operation in schema.get_all_operations():
 
         @given(case=operation.ok().as_strategy())
         @settings(max_examples=40, deadline=None, derandomize=True, database=None)
         def holds(case: Any) -> None:
-            # A schema cannot tell which ids, offers and dates a bundle knows: those are refused with 400.
+            # The schema cannot list the ids, offers and cutoffs of a bundle: others are refused with 400.
             case.call_and_validate(excluded_checks=[positive_data_acceptance])
-            tried.append(case.path)
+            paths.append(case.path)
 
         holds()
-    assert set(tried) == {"/score", "/health", "/model"}
+    assert set(paths) == {"/score", "/health", "/model"}
 
 
 def test_a_service_is_refused_a_bundle_that_is_not_there_or_another_one(exported: Exported) -> None:

@@ -1,4 +1,4 @@
-"""One pass over the pairs computes what the network computes."""
+"""The fused kernels compute what the network computes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hydra.utils import instantiate
 
 from propensity.data.batch import Inputs
 from propensity.serving import fused
-from propensity.serving.fused import Fused, readings, signed_logs
-from propensity.serving.graph import PartsGraph, ScoringGraph, ask, fusible, pair_weights
-from propensity.serving.point_in_time import nothing
+from propensity.serving.fused import FusedScorer, fused_weights, signed_logs
+from propensity.serving.graph import PartsGraph, ScoringGraph, can_fuse, pair_weights, run_network
+from propensity.serving.point_in_time import never_bought_columns
 from propensity.training.data_module import to_tensors
 
 VARIANTS = {
-    "as it comes": [],
+    "default": [],
     "without a visit": ["model/visit=none"],
-    "habit alone": ["model/explore=none", "model.members=1"],
+    "without an explore expert": ["model/explore=none", "model.members=1"],
     "with a season": ["model/season=fourier", "model/encoder=gru"],
 }
 
 
-def test_logs_are_exact_for_small_and_large_values_alike() -> None:
+def test_signed_logs_are_accurate_for_small_and_large_values() -> None:
     value = np.array([0, 1e-7, -3e-4, 0.5, -0.9, 1, 17, -1e4, 3e8, np.nan], np.float32)
     one, log = np.empty(value.size, np.float32), np.empty(value.size, np.float32)
     signed_logs(value, value.size, one, one.view(np.int32), log)
@@ -34,7 +34,7 @@ def test_logs_are_exact_for_small_and_large_values_alike() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_it_equals_the_network(
+def test_the_fused_scorer_equals_the_network(
     variant: str, small_world: dict[str, Any], composed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(3)
@@ -47,16 +47,16 @@ def test_it_equals_the_network(
     model.fit_scales(Inputs(*to_tensors(inputs)))
     for parameter in model.parameters():
         parameter.data.add_(0.2 * torch.randn_like(parameter))
-    assert fusible(model)
+    assert can_fuse(model)
     weights = pair_weights(model)
     with torch.no_grad():
         parts = dict(zip(fused.PARTS, (each.numpy() for each in PartsGraph(model)(*to_tensors(inputs))), strict=True))
-    one = Fused.__new__(Fused)
-    one.session, one.sigma_max = None, float(weights["sigma_max"])
-    one.readings = readings(weights, nothing(features.rule))
-    monkeypatch.setattr(fused.verify, "answer", lambda session, asked: parts)
+    scorer = FusedScorer.__new__(FusedScorer)
+    scorer.session, scorer.sigma_max = None, float(weights["sigma_max"])
+    scorer.weights = fused_weights(weights, never_bought_columns(features.rule))
+    monkeypatch.setattr(fused.verify, "run_session", lambda session, inputs: parts)
     monkeypatch.setattr(fused, "TILE", 100)  # several tiles, the last one short
-    expected = ask(ScoringGraph(model), inputs)
-    probability, revenue = one(inputs._asdict())
+    expected = run_network(ScoringGraph(model), inputs)
+    probability, revenue = scorer(inputs._asdict())
     np.testing.assert_allclose(probability, expected["probability"], atol=2e-6)
     np.testing.assert_allclose(revenue, expected["expected_revenue"], rtol=2e-5, atol=2e-6)

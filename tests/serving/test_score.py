@@ -1,4 +1,4 @@
-"""Scores from a bundle are those of the checkpoint, however they are cut, interrupted or refreshed."""
+"""Scores from a bundle equal those of the checkpoint, also when selected, interrupted or computed on a newer log."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from propensity.ingest.source import Tables
 from propensity.kernel.event import KINDS
 from propensity.scores import load_scores
 from propensity.serving import batch
-from propensity.serving.batch import Scored, Stream, score_bundle
-from propensity.serving.score import by_bundle, score
+from propensity.serving.batch import BatchConfig, BatchResult, score_bundle
+from propensity.serving.score import score, uses_bundle
 from serving.exported import Exported
 
-SMALL = Stream(part=50)
+SMALL = BatchConfig(part=50)
 
 
-def scored(exported: Exported, out: Path, how: Stream = SMALL, log: Path | None = None, day: str = "") -> Scored:
-    given = str(log or exported.log)
-    return score_bundle(exported.bundle, given, day or exported.cutoff, out, how, lambda text: None)
+def run_batch(
+    exported: Exported, out: Path, config: BatchConfig = SMALL, log: Path | None = None, day: str = ""
+) -> BatchResult:
+    folder = str(log or exported.log)
+    return score_bundle(exported.bundle, folder, day or exported.cutoff, out, config, lambda text: None)
 
 
 def table(out: Path) -> pl.DataFrame:
@@ -43,69 +45,69 @@ def grid(out: Path) -> Any:
     return load_scores(out / "all.parquet")[0]
 
 
-def test_the_bundle_says_what_the_checkpoint_says(exported: Exported, tmp_path: Path) -> None:
-    found = scored(exported, tmp_path / "scores")
+def test_a_bundle_has_the_scores_of_the_checkpoint(exported: Exported, tmp_path: Path) -> None:
+    result = run_batch(exported, tmp_path / "scores")
     expected = score(exported.run, exported.cutoff, tmp_path / "run.parquet", str(exported.log), lambda text: None)
-    mine = grid(tmp_path / "scores")
-    np.testing.assert_array_equal(mine.customer, expected.customer)
-    assert mine.offer == tuple(sorted(expected.offer)) and found.customers == expected.customer.size
+    scores = grid(tmp_path / "scores")
+    np.testing.assert_array_equal(scores.customer, expected.customer)
+    assert scores.offer == tuple(sorted(expected.offer)) and result.customers == expected.customer.size
     order = np.argsort(expected.offer)
-    np.testing.assert_allclose(mine.probability, expected.probability[:, order], atol=1e-5)
-    np.testing.assert_allclose(mine.revenue, expected.revenue[:, order], rtol=1e-5, atol=1e-5)
-    assert found.rows == mine.probability.size and found.files == len(list((tmp_path / "scores").glob("part-*")))
+    np.testing.assert_allclose(scores.probability, expected.probability[:, order], atol=1e-5)
+    np.testing.assert_allclose(scores.revenue, expected.revenue[:, order], rtol=1e-5, atol=1e-5)
+    assert result.rows == scores.probability.size and result.files == len(list((tmp_path / "scores").glob("part-*")))
 
 
-def test_a_second_run_gives_the_same_bytes_whatever_the_threads(exported: Exported, tmp_path: Path) -> None:
-    scored(exported, tmp_path / "one", Stream(part=50, threads=1))
-    scored(exported, tmp_path / "two", Stream(part=50, threads=2))
+def test_files_are_identical_for_any_number_of_threads(exported: Exported, tmp_path: Path) -> None:
+    run_batch(exported, tmp_path / "one", BatchConfig(part=50, threads=1))
+    run_batch(exported, tmp_path / "two", BatchConfig(part=50, threads=2))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-@pytest.mark.parametrize("cut", [{}, {"top": 20}, {"top_per_customer": 3}], ids=["all", "top", "per customer"])
-def test_an_interrupted_run_goes_on_and_ends_alike(
-    exported: Exported, tmp_path: Path, cut: dict[str, int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("selection", [{}, {"top": 20}, {"top_per_customer": 3}], ids=["all", "top", "per customer"])
+def test_an_interrupted_run_continues_with_the_same_result(
+    exported: Exported, tmp_path: Path, selection: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    how = Stream(part=20, **cut)
-    scored(exported, tmp_path / "whole", how)
-    original, calls = batch.Scoring.answers, []
+    config = BatchConfig(part=20, **selection)
+    run_batch(exported, tmp_path / "whole", config)
+    original, calls = batch.BatchScorer.score_blocks, []
 
-    def failing(self: batch.Scoring, part: int) -> Any:
+    def failing(self: batch.BatchScorer, part: int) -> Any:
         calls.append(part)
         if len(calls) == 9:
             raise KeyboardInterrupt
         return original(self, part)
 
-    monkeypatch.setattr(batch.Scoring, "answers", failing)
+    monkeypatch.setattr(batch.BatchScorer, "score_blocks", failing)
     with pytest.raises(KeyboardInterrupt):
-        scored(exported, tmp_path / "again", how)
-    scored(exported, tmp_path / "again", how)
-    assert calls[9] >= 8  # what was finished is not done again
+        run_batch(exported, tmp_path / "again", config)
+    run_batch(exported, tmp_path / "again", config)
+    assert calls[9] >= 8  # completed parts are not scored again
     assert contents(tmp_path / "again") == contents(tmp_path / "whole")
 
 
-def test_only_the_best_of_each_offer(exported: Exported, tmp_path: Path) -> None:
-    scored(exported, tmp_path / "all")
-    found = scored(exported, tmp_path / "best", Stream(part=20, top=15))
-    every, best = table(tmp_path / "all"), table(tmp_path / "best")
-    assert found.rows == best.height == 15 * every["offer_id"].n_unique()
+def test_top_keeps_the_best_customers_of_each_offer(exported: Exported, tmp_path: Path) -> None:
+    run_batch(exported, tmp_path / "all")
+    result = run_batch(exported, tmp_path / "best", BatchConfig(part=20, top=15))
+    scores, best = table(tmp_path / "all"), table(tmp_path / "best")
+    assert result.rows == best.height == 15 * scores["offer_id"].n_unique()
     for (name,), part in best.group_by("offer_id", maintain_order=True):
-        wanted = every.filter(pl.col("offer_id") == name).sort("score", descending=True)[:15]
-        np.testing.assert_allclose(part["score"], wanted["score"], rtol=1e-6)
+        expected = scores.filter(pl.col("offer_id") == name).sort("score", descending=True)[:15]
+        np.testing.assert_allclose(part["score"], expected["score"], rtol=1e-6)
         assert part["score"].is_sorted(descending=True)
 
 
-def test_only_the_best_of_each_customer(exported: Exported, tmp_path: Path) -> None:
-    scored(exported, tmp_path / "all")
-    scored(exported, tmp_path / "best", Stream(part=50, top_per_customer=3))
-    wanted = (
+def test_top_per_customer_keeps_the_best_offers_of_each_customer(exported: Exported, tmp_path: Path) -> None:
+    run_batch(exported, tmp_path / "all")
+    run_batch(exported, tmp_path / "best", BatchConfig(part=50, top_per_customer=3))
+    expected = (
         table(tmp_path / "all").sort("customer_id", "score", descending=[False, True]).group_by("customer_id").head(3)
     )
     best = table(tmp_path / "best")
     assert best.group_by("customer_id").len()["len"].unique().to_list() == [3]
-    assert best.sort("customer_id", "offer_id").equals(wanted.select(best.columns).sort("customer_id", "offer_id"))
+    assert best.sort("customer_id", "offer_id").equals(expected.select(best.columns).sort("customer_id", "offer_id"))
 
 
-def test_equal_scores_are_ordered_by_a_hash_and_not_by_the_stream() -> None:
+def test_equal_scores_are_ordered_by_a_hash_and_not_by_the_order_of_blocks() -> None:
     from propensity.serving.top_k import TopK
 
     random = np.random.default_rng(0)
@@ -113,17 +115,17 @@ def test_equal_scores_are_ordered_by_a_hash_and_not_by_the_stream() -> None:
     tie_break = random.permutation(400).astype(np.uint64)
     expected = [np.lexsort((tie_break, -score[:, m]))[:25] for m in range(3)]
     for order in (np.arange(400), random.permutation(400)):
-        best = TopK(3, 25, tie_break)
+        top_k = TopK(3, 25, tie_break)
         for rows in np.array_split(order, 9):
-            best.add(rows, score[rows], score[rows] * 2)
+            top_k.add(rows, score[rows], score[rows] * 2)
         for m in range(3):
-            rows, mine, revenue = best.of(m)
+            rows, probability, revenue = top_k.top(m)
             np.testing.assert_array_equal(rows, expected[m])
-            np.testing.assert_array_equal(revenue, 2 * mine)
+            np.testing.assert_array_equal(revenue, 2 * probability)
 
 
 def log_with(exported: Exported, out: Path, more: pl.DataFrame) -> Path:
-    """Yesterday's log and today's file, as one log."""
+    """The log with additional events."""
     log = EventLog.open(exported.log)
     owner = np.repeat(np.arange(len(log)), np.diff(log.offsets))
     names = np.array([*log.meta["channels"], None], object)
@@ -154,17 +156,17 @@ def log_with(exported: Exported, out: Path, more: pl.DataFrame) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fresh(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, pl.DataFrame]:
-    """A log with another day: a known customer, a new one, a new item of a known offer, and a new offer."""
+def extended(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, pl.DataFrame]:
+    """A log with one more day: an existing customer, a new one, a new item of an existing offer, and a new offer."""
     log = EventLog.open(exported.log)
     today, offer = to_date(log.last_day + 1), log.items["category"].drop_nulls()[0]
     dtype = log.customers.schema["customer"]
-    known, new = log.customers["customer"][0], 10**6 if dtype.is_integer() else "a new customer"
+    existing, new = log.customers["customer"][0], 10**6 if dtype.is_integer() else "a new customer"
     rows = [
-        {"customer": known, "item": log.items["item"][0], "category": offer},
+        {"customer": existing, "item": log.items["item"][0], "category": offer},
         {"customer": new, "item": log.items["item"][1], "category": log.items["category"][1]},
         {
-            "customer": known,
+            "customer": existing,
             "item": "a new item" if log.items.schema["item"] == pl.String else 10**6,
             "category": offer,
         },
@@ -178,58 +180,60 @@ def fresh(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> tuple
         ),
     ]
     more = pl.DataFrame([row | {"day": today, "revenue": 4.0} for row in rows])
-    out = tmp_path_factory.mktemp("fresh") / "log"
+    out = tmp_path_factory.mktemp("extended") / "log"
     return log_with(exported, out, more), to_date(log.last_day + 2).isoformat(), more
 
 
 def test_new_events_customers_items_and_offers_are_scored_without_training(
-    exported: Exported, fresh: tuple[Path, str, pl.DataFrame], tmp_path: Path
+    exported: Exported, extended: tuple[Path, str, pl.DataFrame], tmp_path: Path
 ) -> None:
-    path, day, more = fresh
-    scored(exported, tmp_path / "before", day=day)
-    scored(exported, tmp_path / "after", log=path, day=day)
+    path, day, more = extended
+    run_batch(exported, tmp_path / "before", day=day)
+    run_batch(exported, tmp_path / "after", log=path, day=day)
     before, after = table(tmp_path / "before"), table(tmp_path / "after")
-    known, new = more["customer"][0], more["customer"][1]
+    existing, new = more["customer"][0], more["customer"][1]
     assert new not in before["customer_id"] and after.filter(pl.col("customer_id") == new).height > 0
     assert "a new offer" not in before["offer_id"]
     launched = after.filter(pl.col("offer_id") == "a new offer")
     assert launched["customer_id"].n_unique() == after["customer_id"].n_unique()
     assert launched["score"].is_finite().all()
     pairs = [
-        frame.filter((pl.col("customer_id") == known) & (pl.col("offer_id") == more["category"][0]))
+        frame.filter((pl.col("customer_id") == existing) & (pl.col("offer_id") == more["category"][0]))
         for frame in (before, after)
     ]
-    assert pairs[0]["score"][0] != pairs[1]["score"][0]  # new events, one of them of an item never seen
+    assert pairs[0]["score"][0] != pairs[1]["score"][0]  # new events, one of them of a new item
 
 
-def test_dates_out_of_reach_are_refused(exported: Exported, tmp_path: Path) -> None:
+def test_cutoffs_outside_data_and_validity_are_refused(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is not after the first purchase"):
-        scored(exported, tmp_path / "early", day="1999-01-01")
+        run_batch(exported, tmp_path / "early", day="1999-01-01")
     with pytest.raises(ConfigurationError, match="is valid until .*, not on 2040-01-01; train again and export"):
-        scored(exported, tmp_path / "late", day="2040-01-01")
+        run_batch(exported, tmp_path / "late", day="2040-01-01")
     assert not list(tmp_path.iterdir())
 
 
-def test_what_else_is_in_the_way_is_left_alone(exported: Exported, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigurationError, match="holds something else than scores; give another folder"):
-        scored(exported, tmp_path)
-    scored(exported, tmp_path / "scores")
-    with pytest.raises(ConfigurationError, match="holds scores of another request"):
-        scored(exported, tmp_path / "scores", Stream(top=5))
+def test_other_files_and_other_requests_are_not_overwritten(exported: Exported, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("text")
+    with pytest.raises(ConfigurationError, match="contains something other than scores; give another folder"):
+        run_batch(exported, tmp_path)
+    run_batch(exported, tmp_path / "scores")
+    with pytest.raises(ConfigurationError, match="contains scores of another request"):
+        run_batch(exported, tmp_path / "scores", BatchConfig(top=5))
     shutil.copytree(exported.log, tmp_path / "log")
     (tmp_path / "log/day.npy").write_bytes((tmp_path / "log/day.npy").read_bytes()[:200])
     with pytest.raises(DataError, match="is damaged"):
-        scored(exported, tmp_path / "more", log=tmp_path / "log")
+        run_batch(exported, tmp_path / "more", log=tmp_path / "log")
 
 
-def test_settings_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="two cuts of the same scores; give one of them"):
-        Stream(top=5, top_per_customer=5)
-    with pytest.raises(ConfigurationError, match="part=0 scores nothing; give 1 or more"):
-        Stream(part=0)
-    for given in (ScoreConfig(), ScoreConfig(run="a", bundle="b")):
-        with pytest.raises(ConfigurationError, match="score a run or a bundle; give run=runs/demo or bundle=bundle"):
-            by_bundle(given)
-    with pytest.raises(ConfigurationError, match="are cut from a bundle; export the run first"):
-        by_bundle(ScoreConfig(run="a", top=5))
+def test_contradictory_settings_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="top and top_per_customer exclude each other; give one of them"):
+        BatchConfig(top=5, top_per_customer=5)
+    with pytest.raises(ConfigurationError, match="part=0 is below 1; give 1 or more"):
+        BatchConfig(part=0)
+    for settings in (ScoreConfig(), ScoreConfig(run="a", bundle="b")):
+        with pytest.raises(
+            ConfigurationError, match="score either a run or a bundle; give run=runs/demo or bundle=bundle"
+        ):
+            uses_bundle(settings)
+    with pytest.raises(ConfigurationError, match="need a bundle; export the run first"):
+        uses_bundle(ScoreConfig(run="a", top=5))

@@ -1,4 +1,4 @@
-"""The incumbents: each fits on the same training dates as the network and fills the same `Scores`."""
+"""Baselines: models fitted on the network's training cutoffs that return the same `Scores`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,65 @@ from propensity.task import CutoffData, TrainingSet
 
 
 class Baseline(Protocol):
-    """`fit` sees training examples only; `predict` answers for every customer and offer of an occasion."""
+    """What every model of `conf/baseline` offers.
 
-    def fit(self, training_set: TrainingSet, seed: int) -> None: ...
+    Notes
+    -----
+    `fit` reads the training set only: every label window in it closed before the first evaluated cutoff.
+    """
 
-    def predict(self, cutoff_data: CutoffData) -> Scores: ...
+    def fit(self, training_set: TrainingSet, seed: int) -> None:
+        """Fits the model.
+
+        Parameters
+        ----------
+        training_set : TrainingSet
+            Training cutoffs, oldest first, with a weight (M,) for the offers of each.
+        seed : int
+            Seed of every random draw; the same seed gives the same model.
+
+        Raises
+        ------
+        ConfigurationError
+            If the training windows hold one class only, or a library is not installed.
+        """
+        ...
+
+    def predict(self, cutoff_data: CutoffData) -> Scores:
+        """Scores every customer for every offer of a cutoff.
+
+        Parameters
+        ----------
+        cutoff_data : CutoffData
+            What is known at the cutoff of N customers and M offers.
+
+        Returns
+        -------
+        Scores
+            probability (N, M) of a purchase within the horizon and expected revenue (N, M) in the log's currency.
+        """
+        ...
 
 
 def scores_of(cutoff_data: CutoffData, name: str, probability: np.ndarray, amount: np.ndarray) -> Scores:
-    """Scores out of probabilities (N, M) and the amounts (N, M) that a buyer is expected to spend."""
+    """Scores from purchase probabilities and the amounts that buyers are expected to spend.
+
+    Parameters
+    ----------
+    cutoff_data : CutoffData
+        The cutoff that the N customers and M offers belong to.
+    name : str
+        Name of the model.
+    probability : np.ndarray
+        (N, M), in [0, 1].
+    amount : np.ndarray
+        (N, M), expected spend within the horizon given a purchase, in the log's currency.
+
+    Returns
+    -------
+    Scores
+        Probability and revenue as float32; expected revenue is probability times amount.
+    """
     revenue = (probability * amount).astype(np.float32)
     offer, cutoff = cutoff_data.features.offers.name, str(cutoff_data.market_stats.cutoff)
     return Scores(cutoff_data.customer_id, offer, probability.astype(np.float32), revenue, cutoff, name)

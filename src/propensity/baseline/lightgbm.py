@@ -1,4 +1,4 @@
-"""LightGBM on the network's own columns: the incumbent to beat."""
+"""LightGBM on the network's input columns: the strongest of the baselines."""
 
 from __future__ import annotations
 
@@ -16,51 +16,94 @@ from propensity.task import CutoffData, TrainingSet
 
 @dataclass
 class LightGBM:
-    """Boosted trees for the purchase, and boosted trees with a gamma loss for a buyer's amount.
+    """Gradient-boosted trees: a binary model of the purchase and a gamma model of the buyer's amount.
 
-    dates: how many of the last training dates; rows: pairs kept of them, about; trees, leaves, rate, minimum: what
-    LightGBM calls num_iterations, num_leaves, learning_rate and min_data_in_leaf; launched: share of the offers that
-    training sees as on the day of their launch, for a model that is asked about new ones; threads: beside another
-    process two wait for each other more than they work, and the trees are the same.
+    Parameters
+    ----------
+    last_cutoffs : int
+        Number of the latest training cutoffs that pairs are sampled from.
+    rows : int
+        About how many pairs are sampled.
+    n_estimators, num_leaves, learning_rate, min_child_samples, subsample, subsample_freq, colsample_bytree, reg_lambda,
+    max_bin, num_threads
+        Settings of LightGBM under its own names. `min_child_samples` is lowered to a twentieth of the rows on small
+        data. More than one thread changes no tree.
+    amount_n_estimators : int
+        n_estimators of the amount model.
+    launched : float
+        Share of the offers of each block of customers that are shown as on the day of their launch, in [0, 1].
+    name : str
+        Name in tables and files.
+
+    Notes
+    -----
+    Without prices in the log there is no amount model and the expected revenue is 0.
     """
 
-    dates: int = 8
+    last_cutoffs: int = 8
     rows: int = 1_000_000
     n_estimators: int = 300
     num_leaves: int = 63
     learning_rate: float = 0.04
     min_child_samples: int = 300
-    amount_trees: int = 100
+    subsample: float = 0.8
+    subsample_freq: int = 1
+    colsample_bytree: float = 0.5
+    reg_lambda: float = 10.0
+    max_bin: int = 127
+    amount_n_estimators: int = 100
     launched: float = 0.0
-    threads: int = 1
+    num_threads: int = 1
     name: str = "lightgbm"
 
     def fit(self, training_set: TrainingSet, seed: int) -> None:
-        table = training_table(training_set, self.dates, self.rows, seed, self.launched)
+        """Fits both models on the sampled pairs, see `pair_table.training_table`.
+
+        Raises
+        ------
+        ConfigurationError
+            If LightGBM is not installed, or nobody or everybody bought in the label windows.
+        """
+        table = training_table(training_set, self.last_cutoffs, self.rows, seed, self.launched)
         names = column_names(training_set)
-        self.purchase = self._boost(table.x, table.bought, table.weight, names, "binary", self.n_estimators, seed)
+        self.purchase_model = self._train(table.x, table.bought, table.weight, names, "binary", self.n_estimators, seed)
         paid = table.revenue > 0
-        self.amount = None
+        self.amount_model = None
         if paid.any():
-            self.amount = self._boost(
-                table.x[paid], table.revenue[paid], table.weight[paid], names, "gamma", self.amount_trees, seed
+            self.amount_model = self._train(
+                *(table.x[paid], table.revenue[paid], table.weight[paid], names, "gamma"),
+                *(self.amount_n_estimators, seed),
             )
 
     def predict(self, cutoff_data: CutoffData) -> Scores:
+        """Scores (N, M); expected revenue is the product of both models."""
         probability = np.empty((cutoff_data.customer.size, len(cutoff_data.features.offers)), np.float32)
-        amount = np.zeros_like(probability)  # of a log without prices
+        amount = np.zeros_like(probability)  # stays 0 where the log has no prices
         for block, inputs in cutoff_data.blocks():
-            probability[block] = self.answer(self.purchase, inputs)
-            if self.amount is not None:
-                amount[block] = self.answer(self.amount, inputs)
+            probability[block] = self.predict_pairs(self.purchase_model, inputs)
+            if self.amount_model is not None:
+                amount[block] = self.predict_pairs(self.amount_model, inputs)
         return scores_of(cutoff_data, self.name, probability, amount)
 
-    def answer(self, n_estimators: Any, inputs: Any) -> np.ndarray:
-        """What the fitted `purchase` or `amount` trees say of every pair: (B, M)."""
-        found: np.ndarray = n_estimators.predict(rows_of(inputs), num_threads=self.threads)
-        return found.reshape(inputs.pair.shape[:2])
+    def predict_pairs(self, model: Any, inputs: Any) -> np.ndarray:
+        """Predictions of one of the two models.
 
-    def _boost(
+        Parameters
+        ----------
+        model : lightgbm.Booster
+            `purchase_model` or `amount_model`.
+        inputs : Inputs
+            Inputs of B customers and M offers, as arrays.
+
+        Returns
+        -------
+        np.ndarray
+            (B, M) float64: a probability, or an amount in the log's currency.
+        """
+        predictions: np.ndarray = model.predict(rows_of(inputs), num_threads=self.num_threads)
+        return predictions.reshape(inputs.pair.shape[:2])
+
+    def _train(
         self,
         x: np.ndarray,
         y: np.ndarray,
@@ -70,11 +113,12 @@ class LightGBM:
         n_estimators: int,
         seed: int,
     ) -> Any:
+        """A booster for one objective; settings as `lightgbm.train` calls them."""
         try:
             import lightgbm
         except ModuleNotFoundError:
             raise ConfigurationError(
-                "the incumbent lightgbm needs LightGBM; pip install 'propensity[gbdt]' or name other baselines"
+                "the baseline lightgbm needs LightGBM; pip install 'propensity[gbdt]' or name other baselines"
             ) from None
 
         settings = {
@@ -82,16 +126,17 @@ class LightGBM:
             "num_leaves": self.num_leaves,
             "learning_rate": self.learning_rate,
             "min_data_in_leaf": min(self.min_child_samples, max(len(y) // 20, 1)),
-            "feature_fraction": 0.5,
-            "bagging_fraction": 0.8,
-            "bagging_freq": 1,
-            "lambda_l2": 10.0,
-            "max_bin": 127,
+            "feature_fraction": self.colsample_bytree,
+            "bagging_fraction": self.subsample,
+            "bagging_freq": self.subsample_freq,
+            "lambda_l2": self.reg_lambda,
+            "max_bin": self.max_bin,
             "seed": seed,
             "deterministic": True,
             "force_col_wise": True,
-            "num_threads": self.threads,
+            "num_threads": self.num_threads,
             "verbose": -1,
         }
-        data = lightgbm.Dataset(x, y, weight=weight, feature_name=names, params={"verbose": -1, "max_bin": 127})
+        params = {"verbose": -1, "max_bin": self.max_bin}
+        data = lightgbm.Dataset(x, y, weight=weight, feature_name=names, params=params)
         return lightgbm.train(settings, data, num_boost_round=n_estimators)

@@ -1,4 +1,4 @@
-"""Pairs as rows of a plain table, which is what linear models and trees eat."""
+"""Customer x offer pairs as rows of a table, the input of linear models and trees."""
 
 from __future__ import annotations
 
@@ -11,11 +11,24 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import CONTEXT, MarketStats
 from propensity.task import BLOCK, CutoffData, TrainingSet
 
-PRIOR_PURCHASES = 2.0  # weight of the offer's mean spend against the customer's own
+PRIOR_PURCHASES = 2.0  # weight of the offer's mean price, in purchase days of the customer
+NEVER_BOUGHT_SHARE = 1 / 4  # sampling rate of never-bought pairs over that of other pairs without a purchase
 
 
 class PairTable(NamedTuple):
-    """x (K, columns) float32 with NaN, bought (K,), revenue (K,), weight (K,)."""
+    """A training table of K pairs.
+
+    Attributes
+    ----------
+    x : np.ndarray
+        (K, columns) float32, NaN where a value is missing; columns as `column_names` lists them.
+    bought : np.ndarray
+        (K,) 1 for a purchase in the label window, else 0.
+    revenue : np.ndarray
+        (K,) spend in the label window, in the log's currency.
+    weight : np.ndarray
+        (K,) float32: the offer's weight at the cutoff over the sampling rate of the pair.
+    """
 
     x: np.ndarray
     bought: np.ndarray
@@ -24,7 +37,18 @@ class PairTable(NamedTuple):
 
 
 def rows_of(inputs: Any) -> np.ndarray:
-    """Pair, customer and context columns of every pair: (B M, P + F + C), customer by customer."""
+    """One row for each pair: its own columns, the customer's and the offer's.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        Arrays pair (B, M, P), customer (B, F) and context (M, C).
+
+    Returns
+    -------
+    np.ndarray
+        (B M, P + F + C); the M rows of a customer follow each other.
+    """
     b, m, _ = inputs.pair.shape
     customer = np.broadcast_to(inputs.customer[:, None], (b, m, inputs.customer.shape[1]))
     context = np.broadcast_to(inputs.context, (b, m, inputs.context.shape[1]))
@@ -32,35 +56,77 @@ def rows_of(inputs: Any) -> np.ndarray:
 
 
 def column_names(training_set: TrainingSet | CutoffData) -> list[str]:
-    """Names of the columns of `rows_of`; the block leads each, since windows recur."""
+    """Names of the columns of `rows_of`, P + F + C of them.
+
+    Notes
+    -----
+    The prefix pair_, customer_ or context_ keeps names apart that occur in more than one block.
+    """
     rule = training_set.features.rule
     blocks = {"pair": rule.pair, "customer": rule.customer, "context": CONTEXT}
     return [f"{block}_{name}" for block, names in blocks.items() for name in names]
 
 
-def training_table(training_set: TrainingSet, dates: int, rows: int, seed: int, launched: float = 0.0) -> PairTable:
-    """At most about `rows` pairs of the last `dates` training dates.
+def training_table(
+    training_set: TrainingSet, last_cutoffs: int, rows: int, seed: int, launched: float = 0.0
+) -> PairTable:
+    """A weighted sample of the pairs of the latest training cutoffs.
 
-    Every purchase is kept; pairs without one are drawn, those of an offer never bought at a quarter of the rate of
-    the rest, and weighted so that their number stands for all. launched: share of the offers of each block of customers
-    that look as on the day of their launch.
+    Parameters
+    ----------
+    training_set : TrainingSet
+        Training cutoffs, oldest first.
+    last_cutoffs : int
+        Number of the latest cutoffs that pairs are sampled from.
+    rows : int
+        About how many pairs are sampled at most.
+    seed : int
+        Seed of the sample.
+    launched : float
+        Share of the offers of each block of customers that are shown as on the day of their launch, in [0, 1].
+
+    Returns
+    -------
+    PairTable
+        Every pair with a purchase and a sample of the others.
+
+    Raises
+    ------
+    ConfigurationError
+        If nobody or everybody bought in the label windows.
+
+    Notes
+    -----
+    Negatives are sampled at one rate, never-bought ones at a quarter of it. A row's weight is divided by its sampling
+    rate (importance weighting), so the weighted table stands for all pairs.
     """
     rng = np.random.default_rng(seed)
-    chosen = list(zip(training_set.cutoffs_data, training_set.weights, strict=True))[-dates:]
-    pairs = sum(cutoff_data.customer.size for cutoff_data, _ in chosen) * len(training_set.features.offers)
-    rate = min(1.0, rows / max(pairs, 1) * 2.0)
+    weighted_cutoffs = list(zip(training_set.cutoffs_data, training_set.weights, strict=True))[-last_cutoffs:]
+    pairs = sum(cutoff_data.customer.size for cutoff_data, _ in weighted_cutoffs) * len(training_set.features.offers)
+    negative_rate = min(1.0, rows / max(pairs, 1) * 2.0)
     parts = [
-        _draw(cutoff_data, weight, cutoff_data.customer[start : start + BLOCK], rate, rng, launched)
-        for cutoff_data, weight in chosen
+        _sample(cutoff_data, weight, cutoff_data.customer[start : start + BLOCK], negative_rate, rng, launched)
+        for cutoff_data, weight in weighted_cutoffs
         for start in range(0, cutoff_data.customer.size, BLOCK)
     ]
     table = PairTable(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    refuse_one_sided(table.bought)
+    check_two_classes(table.bought)
     return table
 
 
-def refuse_one_sided(bought: np.ndarray) -> None:
-    """ConfigurationError where nobody bought, or everybody everything: there is nothing to tell apart."""
+def check_two_classes(bought: np.ndarray) -> None:
+    """Refuses labels of one class.
+
+    Parameters
+    ----------
+    bought : np.ndarray
+        (K,) labels, 0 or 1.
+
+    Raises
+    ------
+    ConfigurationError
+        If all labels are equal: no classifier can be fitted.
+    """
     if bought.min() == bought.max():
         word = "nobody bought anything" if bought.max() == 0 else "everybody bought everything"
         raise ConfigurationError(
@@ -68,36 +134,63 @@ def refuse_one_sided(bought: np.ndarray) -> None:
         )
 
 
-def _draw(
+def _sample(
     cutoff_data: CutoffData,
     weight: np.ndarray,
     customer: np.ndarray,
-    rate: float,
+    negative_rate: float,
     rng: np.random.Generator,
     launched: float,
 ) -> PairTable:
-    new = np.flatnonzero(rng.random(weight.size) < launched)
-    hidden = HistoryMask.nothing(customer.size)._replace(launched=new)
-    inputs = cutoff_data.features.inputs(cutoff_data.market_stats, customer, hidden)
+    """The sampled pairs of a block of customers at one cutoff."""
+    launched_offers = np.flatnonzero(rng.random(weight.size) < launched)
+    mask = HistoryMask.nothing(customer.size)._replace(launched=launched_offers)
+    inputs = cutoff_data.features.inputs(cutoff_data.market_stats, customer, mask)
     outcomes = cutoff_data.features.outcomes(cutoff_data.market_stats.cutoff, customer)
     bought, revenue = np.asarray(outcomes.bought).ravel(), np.asarray(outcomes.revenue).ravel()
-    known = np.asarray(inputs.pair)[:, :, cutoff_data.features.rule.pair.index("days_bought")].ravel() > 0
-    chance = np.where(bought > 0, 1.0, np.where(known, rate, rate / 4))
-    kept = np.flatnonzero(rng.random(chance.size) < chance)
-    row_weight = np.broadcast_to(weight, (customer.size, weight.size)).ravel()[kept] / chance[kept]
-    return PairTable(rows_of(inputs)[kept], bought[kept], revenue[kept], row_weight.astype(np.float32))
+    days_bought = np.asarray(inputs.pair)[:, :, cutoff_data.features.rule.pair.index("days_bought")].ravel()
+    rate_of_negative = np.where(days_bought > 0, negative_rate, negative_rate * NEVER_BOUGHT_SHARE)
+    rate = np.where(bought > 0, 1.0, rate_of_negative)
+    sampled = np.flatnonzero(rng.random(rate.size) < rate)
+    row_weight = np.broadcast_to(weight, (customer.size, weight.size)).ravel()[sampled] / rate[sampled]
+    return PairTable(rows_of(inputs)[sampled], bought[sampled], revenue[sampled], row_weight.astype(np.float32))
 
 
 def usual_amount(cutoff_data: CutoffData, inputs: Any) -> np.ndarray:
-    """What a buyer is expected to spend, (B, M): the customer's mean per purchase day, drawn to the offer's price."""
+    """Expected spend of a customer who buys the offer: the customer's mean, shrunk towards the offer's.
+
+    Parameters
+    ----------
+    cutoff_data : CutoffData
+        The cutoff of the inputs.
+    inputs : Inputs
+        Inputs of B customers and M offers.
+
+    Returns
+    -------
+    np.ndarray
+        (B, M), currency per purchase day. The offer's mean price counts as much as two purchase days.
+    """
     names = cutoff_data.features.rule.pair
-    days = inputs.pair[:, :, names.index("days_bought")]
-    own = np.nan_to_num(inputs.pair[:, :, names.index("spend_mean")])
-    return (own * days + usual_price(cutoff_data.market_stats) * PRIOR_PURCHASES) / (days + PRIOR_PURCHASES)
+    days_bought = inputs.pair[:, :, names.index("days_bought")]
+    mean_spend = np.nan_to_num(inputs.pair[:, :, names.index("spend_mean")])
+    price = usual_price(cutoff_data.market_stats)
+    return (mean_spend * days_bought + price * PRIOR_PURCHASES) / (days_bought + PRIOR_PURCHASES)
 
 
 def usual_price(market_stats: MarketStats) -> np.ndarray:
-    """What a buyer of each offer spends on a day, (M,); the mean of all where nobody bought."""
+    """Mean spend of a buyer of each offer on a purchase day.
+
+    Parameters
+    ----------
+    market_stats : MarketStats
+        Market statistics of M offers at a cutoff.
+
+    Returns
+    -------
+    np.ndarray
+        (M,), in the log's currency. An offer without buyers gets the mean over offers; 0 where no offer has any.
+    """
     price = market_stats.context[:, CONTEXT.index("price")]
-    known = price[~np.isnan(price)]
-    return np.nan_to_num(price, nan=float(known.mean()) if known.size else 0.0)
+    observed = price[~np.isnan(price)]
+    return np.nan_to_num(price, nan=float(observed.mean()) if observed.size else 0.0)

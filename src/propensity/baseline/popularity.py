@@ -1,4 +1,4 @@
-"""What sells sells: the offer's recent reach, the same for everybody."""
+"""Popularity: the offer's recent share of buyers, the same score for every customer."""
 
 from __future__ import annotations
 
@@ -15,17 +15,29 @@ from propensity.task import CutoffData, TrainingSet
 
 @dataclass
 class Popularity:
-    """Buyers of the last 28 days, brought to the horizon as if purchases fell evenly on them."""
+    """Share of customers who bought the offer in the last 28 days, scaled to the horizon.
+
+    Parameters
+    ----------
+    name : str
+        Name in tables and files.
+
+    Notes
+    -----
+    With reach r over 28 days and a horizon of h days the probability is 1 - (1 - r)^(h / 28), which assumes that
+    purchases fall evenly on the days. AUC within an offer is 0.5, since all its customers have one score.
+    """
 
     name: str = "popularity"
 
     def fit(self, training_set: TrainingSet, seed: int) -> None:
-        """Nothing to learn."""
+        """Does nothing: the rule has no parameters."""
 
     def predict(self, cutoff_data: CutoffData) -> Scores:
+        """Scores (N, M): each offer's probability, times its mean price for the revenue."""
         market_stats = cutoff_data.market_stats
         reach = np.nan_to_num(np.minimum(np.exp(market_stats.context[:, CONTEXT.index("reach_28")]), 0.999))
-        chance = 1 - (1 - reach) ** (market_stats.cutoff.horizon / 28)
-        shape = (cutoff_data.customer.size, chance.size)
+        probability = 1 - (1 - reach) ** (market_stats.cutoff.horizon / 28)
+        shape = (cutoff_data.customer.size, probability.size)
         price = np.broadcast_to(usual_price(market_stats), shape)
-        return scores_of(cutoff_data, self.name, np.broadcast_to(chance, shape), price)
+        return scores_of(cutoff_data, self.name, np.broadcast_to(probability, shape), price)

@@ -1,1 +1,1 @@
-"""From raw tables to what a network eats: event log, offers, cutoffs, features, examples. Imports no torch."""
+"""Event log, offers, cutoffs, vocabularies and batches. Imports no torch."""

@@ -1,8 +1,7 @@
-"""What travels from the log to the model. A batch is one send date: its offers, context and season are shared by all.
+"""Batch types that pass from the log to the model. A batch has one cutoff: its offers, context and season are shared.
 
-B customers, L events kept, M offers, P pair columns, F customer columns, C context columns, A attributes, K item
-attributes, S season terms; for outcomes, K channels that purchases came through. `NamedTuple`s: the loader pins them,
-Lightning moves them, export flattens them.
+Shapes: B customers, L events of the history, M offers, P pair columns, F customer columns, C context columns,
+A offer attributes, K item attributes, S season terms; for `Outcomes`, K channels with purchases.
 """
 
 from __future__ import annotations
@@ -14,54 +13,51 @@ if TYPE_CHECKING:
 
 
 class Inputs(NamedTuple):
-    """Everything visible at the cutoff."""
+    """Model inputs: everything visible at the cutoff. Undefined values are NaN."""
 
     token: Tensor  # (B, L, K) int32, attribute codes of the items of the last events, oldest first
     kind: Tensor  # (B, L) int32, event kind
     channel: Tensor  # (B, L) int32, channel code, 0 for none
-    gap: Tensor  # (B, L) float32, days before the cutoff
+    gap: Tensor  # (B, L) float32, age of the event in days before the cutoff
     amount: Tensor  # (B, L) float32, revenue of the event
-    length: Tensor  # (B,) int64, events that are real
-    pair: Tensor  # (B, M, P) float32, customer x offer; NaN where undefined
-    customer: Tensor  # (B, F) float32; NaN where undefined
-    context: Tensor  # (M, C) float32, the offer's market at that date; NaN where undefined
-    season: Tensor  # (S,) float32, the send date
-    offer: Tensor  # (M,) int64, offer code, 0 for one the model does not know by name
-    attribute: Tensor  # (M, A) float32
+    length: Tensor  # (B,) int64, number of events; later positions are padding
+    pair: Tensor  # (B, M, P) float32, customer-offer columns
+    customer: Tensor  # (B, F) float32, customer columns
+    context: Tensor  # (M, C) float32, market columns of the offer at the cutoff
+    season: Tensor  # (S,) float32, calendar terms of the cutoff
+    offer: Tensor  # (M,) int64, offer code, 0 for an offer that is not in the vocabulary
+    attribute: Tensor  # (M, A) float32, offer attributes
 
 
 class Outcomes(NamedTuple):
-    """What happened in the horizon."""
+    """Labels: what happened in the horizon."""
 
     bought: Tensor  # (B, M) float32, 0 or 1
-    revenue: Tensor  # (B, M) float32, net of returns
+    revenue: Tensor  # (B, M) float32, currency, net of returns
     visit: Tensor  # (B,) float32, 1 if anything was bought
-    channel: Tensor  # (B, K) float32, purchase lines through each channel
+    channel: Tensor  # (B, K) float32, purchase lines by channel
 
 
 class Batch(NamedTuple):
-    """One training batch: all pairs, with the weight (M,) of the send date for each offer; or K of them.
-
-    place (K,) int64: flat positions in (B, M) of the only pairs that the batch holds; pair columns are then (K, P),
-    bought, revenue and weight (K,). None: all pairs.
-    """
+    """One training batch with the weight of each offer at its cutoff."""
 
     inputs: Inputs
     outcomes: Outcomes
-    weight: Tensor
-    place: Tensor | None = None
+    weight: Tensor  # (M,), or (K,) with `place`
+    place: Tensor | None = None  # (K,) int64, flat positions in (B, M) of the sampled pairs; None for all pairs.
+    # With `place`, pair columns have shape (K, P), bought and revenue have shape (K,).
 
 
 class Sizes(NamedTuple):
-    """What is known only after preparation, and fixes the shapes of a model's parameters."""
+    """Sizes that are known after preparation and set the shapes of a model's parameters."""
 
-    tokens: tuple[int, ...]  # codes of each item attribute
+    tokens: tuple[int, ...]  # number of codes of each item attribute
     kinds: int
     channels: int
     pair: tuple[str, ...]  # column names
     customer: tuple[str, ...]
     context: tuple[str, ...]
     season: int
-    offers: int  # offer codes, the unknown included
+    offers: int  # number of offer codes, including the unknown
     attributes: int
-    sold_through: tuple[int, ...]  # channel codes that purchases came through
+    sold_through: tuple[int, ...]  # codes of the channels with purchases

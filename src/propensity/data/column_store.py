@@ -1,4 +1,4 @@
-"""Columns of a log on their way to disk: appended to, never held."""
+"""Columns of a log that are written to disk piece by piece."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ CHUNK = 1 << 22  # values read or rewritten at a time
 
 
 class ColumnFiles:
-    """One `.npy` of one dimension per column, of a length that is known in the end.
+    """Writer of one one-dimensional `.npy` file per column; the length need not be known in advance.
 
+    Parameters
+    ----------
+    folder : Path
+        Folder of the files.
+    dtypes : mapping of str to type
+        NumPy type of each column.
+
+    Examples
+    --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> with ColumnFiles(folder, {"day": np.int32}) as files:
@@ -36,7 +45,13 @@ class ColumnFiles:
         return self
 
     def append(self, columns: Mapping[str, np.ndarray]) -> None:
-        """Adds rows to every column; values are cast to the column's type."""
+        """Append rows to every column.
+
+        Parameters
+        ----------
+        columns : mapping of str to numpy.ndarray
+            Values of each column, all of one length; cast to the column's type.
+        """
         for name, file in self.files.items():
             file.write(np.ascontiguousarray(columns[name], self.dtypes[name]).data)
         self.rows += columns[next(iter(self.files))].size
@@ -49,24 +64,48 @@ class ColumnFiles:
 
 
 def write_header(file: BinaryIO, dtype: np.dtype, rows: int) -> None:
-    """A header with room for any length, so that it can be written first and corrected last."""
-    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
-    np.lib.format.write_array_header_1_0(file, about)
+    """Write a `.npy` header whose size does not depend on the length, so that it can be overwritten at the end.
+
+    Parameters
+    ----------
+    file : binary file
+        Positioned at its start.
+    dtype : numpy.dtype
+        Type of the column.
+    rows : int
+        Length of the column.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def replace_codes(file: Path, code: np.ndarray) -> None:
-    """Rewrites a column of codes in place: each becomes `code` of itself, -1 stays."""
+    """Rewrite a column of codes in place.
+
+    Parameters
+    ----------
+    file : Path
+        `.npy` file of integer codes.
+    code : numpy.ndarray of int
+        New code of each old code; -1 is kept.
+    """
     column = np.load(file, mmap_mode="r+")
     code = np.append(code, -1).astype(column.dtype)
     for start in range(0, column.size, CHUNK):
         part = column[start : start + CHUNK]
         part[:] = code[part]
-        forget(column)
+        release_pages(column)
     if column.size:
         column.flush()
 
 
-def forget(column: np.ndarray) -> None:
-    """Lets go of the pages of a mapped column: once touched they count as memory of ours, however long the file."""
+def release_pages(column: np.ndarray) -> None:
+    """Release the memory pages of a memory-mapped column; pages that were read count as memory of the process.
+
+    Parameters
+    ----------
+    column : numpy.ndarray
+        Memory-mapped column; other arrays are left as they are.
+    """
     if isinstance(column.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         column.base.madvise(mmap.MADV_DONTNEED)

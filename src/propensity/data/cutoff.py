@@ -1,4 +1,4 @@
-"""A send date and its horizon: visible is `day < cutoff`, predicted is `cutoff <= day < cutoff + horizon`."""
+"""Cutoffs (send dates) with a horizon: visible is `day < cutoff`, predicted is `cutoff <= day < cutoff + horizon`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from propensity.errors import ConfigurationError
 
 
 class Cutoff(NamedTuple):
-    """The morning a message goes out, and the days in which a purchase counts."""
+    """First day of a label window, and the window's length."""
 
-    day: int
-    horizon: int
+    day: int  # days since 1970-01-01
+    horizon: int  # days in which a purchase counts
 
     @property
     def end(self) -> int:
@@ -25,37 +25,87 @@ class Cutoff(NamedTuple):
         return to_date(self.day).isoformat()
 
 
-def cutoff_of(log: EventLog, value: date | str, horizon: int) -> Cutoff:
-    """A date to score at: anything after the first purchase, also past the end of the log."""
+def parse_cutoff(log: EventLog, value: date | str, horizon: int) -> Cutoff:
+    """Create a cutoff for scoring from a date.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log to score.
+    value : date or str
+        A date or an ISO string, later than the first purchase; it may lie past the end of the log.
+    horizon : int
+        Days in which a purchase counts.
+
+    Returns
+    -------
+    Cutoff
+        The cutoff at `value`.
+
+    Raises
+    ------
+    ConfigurationError
+        If the value is not a date, is not after the first purchase, or the horizon is below 1.
+    """
     day = to_day(value)
     if horizon < 1:
-        raise ConfigurationError(f"a horizon of {horizon} days predicts nothing; give data.horizon=1 or more")
+        raise ConfigurationError(f"data.horizon={horizon} is too short; use 1 day or more")
     if day <= log.first_day:
         raise ConfigurationError(
-            f"cutoff {value} is not after the first purchase ({to_date(log.first_day)}); give a later one"
+            f"cutoff {value} is not after the first purchase ({to_date(log.first_day)}); use a later cutoff"
         )
     return Cutoff(day, horizon)
 
 
-def cautions(log: EventLog, cutoff: Cutoff, end: str) -> list[str]:
-    """What a reader of scores should know of their date: a log that ends before it, or labels that it was trained on.
+def scoring_warnings(log: EventLog, cutoff: Cutoff, end: str) -> list[str]:
+    """List what limits the use of scores at a cutoff: a stale log, or a cutoff inside the training period.
 
-    end: ISO date that no training label reached.
+    Parameters
+    ----------
+    log : EventLog
+        The log to score.
+    cutoff : Cutoff
+        The cutoff of the scores.
+    end : str
+        ISO date that no training label reached.
+
+    Returns
+    -------
+    list of str
+        One sentence for each warning.
     """
-    found = []
-    if (gap := cutoff.day - log.last_day - 1) > 0:
-        found.append(f"the log is stale: it ends on {to_date(log.last_day)}, {gap} days before the cutoff")
+    warnings = []
+    if (days := cutoff.day - log.last_day - 1) > 0:
+        warnings.append(f"the log is stale: it ends on {to_date(log.last_day)}, {days} days before the cutoff")
     if cutoff.day < to_day(end):
-        found.append(f"cutoff {cutoff} lies before the last training label ({end}): these scores are in-sample")
-    return found
+        warnings.append(f"cutoff {cutoff} lies before the last training label ({end}): these scores are in-sample")
+    return warnings
 
 
-def labelled(log: EventLog, cutoff: Cutoff) -> Cutoff:
-    """`cutoff` again if its label window lies within the log; ConfigurationError otherwise."""
+def require_labels(log: EventLog, cutoff: Cutoff) -> Cutoff:
+    """Check that the label window of a cutoff lies within the log.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log with the labels.
+    cutoff : Cutoff
+        The cutoff to check.
+
+    Returns
+    -------
+    Cutoff
+        The same cutoff.
+
+    Raises
+    ------
+    ConfigurationError
+        If the log ends before the label window does.
+    """
     if cutoff.end > log.last_day + 1:
         raise ConfigurationError(
             f"labels of cutoff {cutoff} need data up to {to_date(cutoff.end - 1)}, the log ends on "
-            f"{to_date(log.last_day)}; give a cutoff of {to_date(log.last_day + 1 - cutoff.horizon)} or earlier"
+            f"{to_date(log.last_day)}; use a cutoff of {to_date(log.last_day + 1 - cutoff.horizon)} or earlier"
         )
     return cutoff
 
@@ -88,9 +138,21 @@ def last_windows(log: EventLog, horizon: int, after: str | None = None, count: i
 
 @dataclass
 class TrainingCutoffs:
-    """Which past send dates become training examples: every `step` days, counted back from the last label window.
+    """Training cutoffs: every `step` days, counted back from the last label window.
 
-    count: how many at most; minimum_history: days of log that a cutoff must have behind it.
+    Parameters
+    ----------
+    step : int
+        Days between two cutoffs.
+    count : int
+        Maximum number of cutoffs.
+    minimum_history : int
+        Days of log required before a cutoff.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value is below 1.
     """
 
     step: int = 7
@@ -100,21 +162,41 @@ class TrainingCutoffs:
     def __post_init__(self) -> None:
         for name in ("step", "count", "minimum_history"):
             if getattr(self, name) < 1:
-                raise ConfigurationError(f"data.split.{name}={getattr(self, name)} makes no send dates; give 1 or more")
+                raise ConfigurationError(f"data.split.{name}={getattr(self, name)} is too small; use 1 or more")
 
     def before(self, log: EventLog, end: int, horizon: int) -> list[Cutoff]:
-        """Cutoffs, ascending, whose label windows close by `end` (exclusive)."""
+        """List the training cutoffs whose label windows close by `end`.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log with the labels.
+        end : int
+            First day that no label may reach, in days since 1970-01-01.
+        horizon : int
+            Days in which a purchase counts.
+
+        Returns
+        -------
+        list of Cutoff
+            Cutoffs in ascending order.
+
+        Raises
+        ------
+        ConfigurationError
+            If the log ends before `end`, or no cutoff has the required history.
+        """
         if end > log.last_day + 1:
             raise ConfigurationError(
                 f"training labels up to {to_date(end)} are not complete, the log ends on {to_date(log.last_day)}; "
-                f"give an end of {to_date(log.last_day + 1)} or earlier"
+                f"use an end of {to_date(log.last_day + 1)} or earlier"
             )
         oldest = log.first_day + self.minimum_history
         days = [end - horizon - self.step * k for k in range(self.count)]
-        found = [Cutoff(day, horizon) for day in sorted(days) if day >= oldest]
-        if not found:
+        cutoffs = [Cutoff(day, horizon) for day in sorted(days) if day >= oldest]
+        if not cutoffs:
             raise ConfigurationError(
-                f"no training cutoff fits: labels close by {to_date(end)}, but {self.minimum_history} days of history "
-                f"are wanted and the log begins on {to_date(log.first_day)}; lower data.split.minimum_history"
+                f"no training cutoff fits: labels close by {to_date(end)}, {self.minimum_history} days of history "
+                f"are required and the log begins on {to_date(log.first_day)}; lower data.split.minimum_history"
             )
-        return found
+        return cutoffs

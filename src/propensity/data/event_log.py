@@ -1,7 +1,7 @@
-"""The event log: columns sorted by customer and day, memory-mapped, immutable; and its folder on disk.
+"""The event log: columns sorted by customer and day, memory-mapped and immutable, and its folder on disk.
 
-A log is a folder with one `.npy` per column, `customers.parquet` and `items.parquet` (row n describes code n, with the
-original id), and `meta.json`, written last. A folder appears whole or not at all.
+The folder holds one `.npy` per column, `customers.parquet` and `items.parquet` (row n describes code n and holds the
+original id) and `meta.json`, which is written last. The folder is replaced in one step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import whole_folder
-from propensity.data.column_store import CHUNK, forget
+from propensity.data.column_store import CHUNK, release_pages
 from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.event import PURCHASE, Events, fixed
 
@@ -42,7 +42,23 @@ UNREADABLE = (
 
 
 def to_day(value: date | str) -> int:
-    """Days since 1970-01-01 of a date or an ISO string; a sentence for anything else."""
+    """Convert a date to days since 1970-01-01.
+
+    Parameters
+    ----------
+    value : date or str
+        A date or an ISO string.
+
+    Returns
+    -------
+    int
+        Days since 1970-01-01.
+
+    Raises
+    ------
+    ConfigurationError
+        If the value is not a date.
+    """
     if isinstance(value, date):
         return (value - EPOCH).days
     try:
@@ -52,32 +68,42 @@ def to_day(value: date | str) -> int:
 
 
 def to_date(day: int) -> date:
-    """The calendar date of a day number."""
+    """Convert days since 1970-01-01 to a date.
+
+    Parameters
+    ----------
+    day : int
+        Days since 1970-01-01.
+
+    Returns
+    -------
+    datetime.date
+        The calendar date.
+    """
     return EPOCH + timedelta(days=int(day))
 
 
 @dataclass(frozen=True)
 class EventLog:
-    """Columnar CSR history: customer n owns events `offsets[n]:offsets[n + 1]`, ascending in day, file order in a day.
+    """Events of N customers in CSR form.
 
-    offsets (N+1,) int64; the columns of `COLUMNS`, each (E,): item -1 for an event without one, order the number of the
-    order within the customer by first appearance (-1 where it is no purchase). item_known (I,) int32: the day after
-    which an item is known (its first event, or always for items from a table of their own).
+    Customer n has the events `offsets[n]:offsets[n + 1]`, ascending in day and in delivery order within a day. A
+    customer may have no events.
     """
 
-    offsets: np.ndarray
-    day: np.ndarray
-    item: np.ndarray
-    kind: np.ndarray
-    channel: np.ndarray
-    order: np.ndarray
-    quantity: np.ndarray
-    revenue: np.ndarray
-    discount: np.ndarray
-    item_known: np.ndarray
-    customers: pl.DataFrame
-    items: pl.DataFrame
-    meta: dict[str, Any]
+    offsets: np.ndarray  # (N + 1,) int64
+    day: np.ndarray  # (E,) int32, days since 1970-01-01
+    item: np.ndarray  # (E,) int32, row of `items`, -1 for an event without an item
+    kind: np.ndarray  # (E,) int8, position in `propensity.kernel.event.KINDS`
+    channel: np.ndarray  # (E,) int8, position in `meta["channels"]`, -1 for none
+    order: np.ndarray  # (E,) int32, number of the order within the customer by first appearance, -1 for other kinds
+    quantity: np.ndarray  # (E,) float32, units
+    revenue: np.ndarray  # (E,) float32, currency, total of the line
+    discount: np.ndarray  # (E,) float32, currency
+    item_known: np.ndarray  # (I,) int32, an item is known after this day: its first event, or always if delivered
+    customers: pl.DataFrame  # (N) rows: customer and attributes
+    items: pl.DataFrame  # (I) rows: item and attributes
+    meta: dict[str, Any]  # row counts, warnings, channels, first and last day, fingerprint
 
     def __len__(self) -> int:
         return self.offsets.size - 1
@@ -94,7 +120,7 @@ class EventLog:
 
     @property
     def first_day(self) -> int:
-        """Day of the first purchase; contacts may be older."""
+        """Day of the first purchase; other events may be earlier."""
         return int(self.meta["first_day"])
 
     @property
@@ -104,49 +130,82 @@ class EventLog:
 
     @property
     def customer_id(self) -> np.ndarray:
+        """Original ids (N,)."""
         return self.customers["customer"].to_numpy()
 
     @property
     def events(self) -> Events:
-        """The columns, as kernels take them."""
+        """The columns in the form that kernels expect."""
         return Events(*(fixed(getattr(self, name)) for name in Events._fields))
 
     @property
     def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with any event, customer or item."""
         return str(self.meta["fingerprint"])
 
     def before(self, day: int) -> EventLog:
-        """What was known on the morning of `day`: events dated before it, and the customers seen by then.
+        """Cut the log at a day. Everything that is fitted uses such a log, so that no later event can reach it.
 
-        Everything that is fitted works on such a log, so nothing later can reach it.
+        Parameters
+        ----------
+        day : int
+            Days since 1970-01-01, exclusive.
+
+        Returns
+        -------
+        EventLog
+            The events before `day`, and the customers with at least one of them.
         """
-        seen = self.day < day
-        counts = np.add.reduceat(np.append(seen, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
-        kept = counts > 0
-        offsets = np.concatenate([[0], np.cumsum(counts[kept])]).astype(np.int64)
-        columns: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[seen]) for name in COLUMNS}
+        visible = self.day < day
+        counts = np.add.reduceat(np.append(visible, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
+        active = counts > 0
+        offsets = np.concatenate([[0], np.cumsum(counts[active])]).astype(np.int64)
+        columns: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[visible]) for name in COLUMNS}
         sold = columns["day"][columns["kind"] == PURCHASE]
         meta = self.meta | {"last_day": int(sold.max()) if sold.size else self.first_day}
-        return replace(self, offsets=offsets, customers=self.customers.filter(pl.Series(kept)), meta=meta, **columns)
+        return replace(self, offsets=offsets, customers=self.customers.filter(pl.Series(active)), meta=meta, **columns)
 
     def purchasers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows of the customers with at least one purchase before `day`, ascending; guests are nobody's customers.
+        """List the customers with at least one purchase before a day, guests excluded.
 
-        start, stop: of the rows in [start, stop) (None: to the end), looking at their events alone.
+        Parameters
+        ----------
+        day : int
+            Days since 1970-01-01, exclusive.
+        start, stop : int
+            Only rows in [start, stop) are read; `stop=None` means the end of the log.
+
+        Returns
+        -------
+        numpy.ndarray of int
+            Ascending rows.
         """
         return np.setdiff1d(self._buyers(day, start, stop), self._guests, assume_unique=True)
 
     def guests(self, day: int) -> np.ndarray:
-        """Rows of the guests with a purchase before `day`: they count for what items sell, and get no message."""
+        """List the guests with a purchase before a day. Guests count for item statistics and are not scored.
+
+        Parameters
+        ----------
+        day : int
+            Days since 1970-01-01, exclusive.
+
+        Returns
+        -------
+        numpy.ndarray of int
+            Ascending rows.
+        """
         return np.intersect1d(self._buyers(day), self._guests, assume_unique=True)
 
     @property
     def _guests(self) -> np.ndarray:
+        """Rows of all guests."""
         if "guest" not in self.customers.columns:
             return np.zeros(0, np.int64)
         return np.flatnonzero(self.customers["guest"].fill_null(False).to_numpy())
 
     def _buyers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows in [start, stop) with a purchase before `day`, guests included."""
         offsets = self.offsets[start : min(len(self) if stop is None else stop, len(self)) + 1]
         own = slice(offsets[0], offsets[-1])
         bought = (self.kind[own] == PURCHASE) & (self.day[own] < day)
@@ -155,7 +214,25 @@ class EventLog:
 
     @classmethod
     def open(cls, folder: str | Path) -> EventLog:
-        """Memory-maps a log; ConfigurationError if there is none, DataError if it is damaged."""
+        """Memory-map a log.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Folder of the log.
+
+        Returns
+        -------
+        EventLog
+            The log; its columns are read when they are used.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no log.
+        DataError
+            If the log is damaged or has another format.
+        """
         folder = Path(folder)
         if not (folder / "meta.json").is_file():
             raise ConfigurationError(f"no event log at {folder}; make one with propensity prepare out={folder}")
@@ -171,22 +248,38 @@ class EventLog:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"the event log at {folder} is damaged ({reason}); prepare it again") from None
         if frames["customers"].height != arrays["offsets"].size - 1 or arrays["offsets"][-1] != arrays["day"].size:
-            raise DataError(f"the event log at {folder} is damaged (its tables disagree in length); prepare it again")
+            raise DataError(f"the event log at {folder} is damaged (its tables differ in length); prepare it again")
         return cls(**arrays, **frames, meta=meta)
 
     @staticmethod
     def _column(folder: Path, name: str, spec: dict[str, Any]) -> np.ndarray:
+        """Memory-map a column; ValueError if its shape or type differs from `spec`."""
         array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         if list(array.shape) != spec["shape"] or str(array.dtype) != spec["dtype"]:
             raise ValueError(f"{name}.npy is {array.dtype}{list(array.shape)}, expected {spec['dtype']}{spec['shape']}")
         return array
 
     def save(self, folder: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:
-        """Writes the log to `folder`, replacing the log that is there; returns it memory-mapped.
+        """Write the log, replacing an existing log.
 
-        ConfigurationError if the folder holds something else, which is then left alone.
+        Parameters
+        ----------
+        folder : str or Path
+            Folder of the log.
+        notes : mapping of str to str, optional
+            Text files to write beside it, by name.
+
+        Returns
+        -------
+        EventLog
+            The written log, memory-mapped.
+
+        Raises
+        ------
+        ConfigurationError
+            If the folder holds something other than a log; it is not changed.
         """
-        refuse_other(folder)
+        check_replaceable(folder)
         with whole_folder(folder) as draft:
             for name in COLUMNS:
                 np.save(draft / f"{name}.npy", getattr(self, name), allow_pickle=False)
@@ -194,7 +287,15 @@ class EventLog:
         return EventLog.open(folder)
 
     def seal(self, draft: Path, notes: Mapping[str, str] | None = None) -> None:
-        """Writes all but the columns of `COLUMNS`, which lie in the folder already, `meta.json` last."""
+        """Write everything except the columns of `COLUMNS`, which are in the folder already; `meta.json` is last.
+
+        Parameters
+        ----------
+        draft : Path
+            Folder of the columns.
+        notes : mapping of str to str, optional
+            Text files to write beside them, by name.
+        """
         for name, text in (notes or {}).items():
             (draft / name).write_text(text)
         for name in ("offsets", "item_known"):
@@ -207,28 +308,50 @@ class EventLog:
         (draft / "meta.json").write_text(json.dumps(meta, indent=1))
 
 
-def refuse_other(folder: str | Path) -> None:
-    """ConfigurationError if an event log may not take the place of what is at `folder`."""
-    if other := _no_log(Path(folder)):
-        raise ConfigurationError(f"{folder} {other}; give another folder for the event log")
+def check_replaceable(folder: str | Path) -> None:
+    """Check that an event log may be written to a folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A new or empty folder, or an existing log.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder is a file or holds something other than a log.
+    """
+    if reason := _not_replaceable(Path(folder)):
+        raise ConfigurationError(f"{folder} {reason}; choose another folder for the event log")
 
 
-def _no_log(folder: Path) -> str | None:
-    """Why an event log may not take the place of what is at `folder`."""
+def _not_replaceable(folder: Path) -> str | None:
+    """Reason why an event log may not replace the contents of `folder`, None if it may."""
     if folder.exists() and not folder.is_dir():
         return "is a file"
-    found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    return "holds something else than an event log" if found and not found & {"meta.json", "offsets.npy"} else None
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    return "holds something other than an event log" if names and not names & {"meta.json", "offsets.npy"} else None
 
 
 def fingerprint(log: EventLog) -> str:
-    """16 hex digits that change with any event, customer or item of the log."""
+    """Hash a log.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits that change with any event, customer or item.
+    """
     digest = hashlib.sha256()
     for name in ARRAYS:
         column = getattr(log, name)
         for start in range(0, column.size, CHUNK):
             digest.update(np.ascontiguousarray(column[start : start + CHUNK]).view(np.uint8).data)
-            forget(column)
+            release_pages(column)
     for frame in (log.customers, log.items):
         digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).view(np.uint8).data)
     return digest.hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""What a model knows by name: offers, item attributes, channels. Fitted before a date, kept in the checkpoint.
+"""Vocabulary of a model: the offers, item attributes and channels known before a day, stored in the checkpoint.
 
-Code 0 always means "none, or not known then", so a value that turns up later is legal and handled like a missing one.
+Code 0 means missing or unknown, so a value that first appears later is treated as missing.
 """
 
 from __future__ import annotations
@@ -12,18 +12,29 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog
-from propensity.data.offer import OfferConfig, Offers, buyers, nameable, offers_before
+from propensity.data.offer import OfferConfig, Offers, count_buyers, is_categorical, offers_before
 from propensity.kernel.event import PURCHASE
 
-TOKEN_VALUES = 3000  # an item attribute with more values than this says too little per value
-SHARE_VALUES = 512  # the same for describing offers by the shares of their items
+TOKEN_VALUES = 3000  # item attributes with more values are not used as tokens
+SHARE_VALUES = 512  # item attributes with more values are not used as offer attributes
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Names by position: `offers[k]` has code k + 1, as has `items[column][k]`; `shares` describe offers.
+    """Names by position: name k has code k + 1.
 
-    `sold_through` are the channels that purchases came through, a subset of `channels`.
+    Parameters
+    ----------
+    offers : tuple of str
+        Names of the offers.
+    items : dict of str to tuple of str
+        Values of each item attribute that is used as a token.
+    shares : dict of str to tuple of str
+        Values of each item attribute whose shares describe offers.
+    channels : tuple of str
+        Names of the channels of all events.
+    sold_through : tuple of str
+        Names of the channels with purchases, a subset of `channels`.
     """
 
     offers: tuple[str, ...]
@@ -33,82 +44,153 @@ class Vocabulary:
     sold_through: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, log: EventLog, rule: OfferConfig, day: int) -> Vocabulary:
-        """Names known before `day`; offers need the rule's buyers over the whole past, so that codes have examples."""
-        offers = offers_before(log, rule, day)
-        enough = buyers(log, offers, day, day - log.first_day) >= max(rule.min_buyers, 1)
-        known = log.items.filter(pl.Series(log.item_known < day))
-        values = {name: _values(known, name) for name in known.columns if name != "item"}
-        column = getattr(rule, "column", None)  # an offer's own column says nothing that its code does not
+    def fit(cls, log: EventLog, config: OfferConfig, day: int) -> Vocabulary:
+        """Collect the names known before a day.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log.
+        config : OfferConfig
+            Definition of the offers. An offer enters with `min_buyers` buyers over the whole history, so that its code
+            has training examples.
+        day : int
+            Days since 1970-01-01.
+
+        Returns
+        -------
+        Vocabulary
+            Names from events before `day`.
+        """
+        offers = offers_before(log, config, day)
+        frequent = count_buyers(log, offers, day, day - log.first_day) >= max(config.min_buyers, 1)
+        items = log.items.filter(pl.Series(log.item_known < day))
+        values = {name: _values(items, name) for name in items.columns if name != "item"}
+        column = getattr(config, "column", None)  # the offers' own column is redundant with their codes
         past = log.day < day
         return cls(
-            offers=tuple(name for name, kept in zip(offers.name, enough, strict=True) if kept),
-            items={name: found for name, found in values.items() if 1 < len(found) <= TOKEN_VALUES},
-            shares={n: found for n, found in values.items() if 1 < len(found) <= SHARE_VALUES and n != column},
+            offers=tuple(name for name, enough in zip(offers.name, frequent, strict=True) if enough),
+            items={name: names for name, names in values.items() if 1 < len(names) <= TOKEN_VALUES},
+            shares={n: names for n, names in values.items() if 1 < len(names) <= SHARE_VALUES and n != column},
             channels=_channels(log, past),
             sold_through=_channels(log, past & (log.kind == PURCHASE)),
         )
 
     def state(self) -> dict[str, Any]:
-        """Plain containers, for a checkpoint; `Vocabulary.of` reads them back."""
+        """Convert to plain containers for a checkpoint.
+
+        Returns
+        -------
+        dict
+            Input of `from_state`.
+        """
         return asdict(self)
 
     @classmethod
-    def of(cls, state: dict[str, Any]) -> Vocabulary:
+    def from_state(cls, state: dict[str, Any]) -> Vocabulary:
+        """Create a vocabulary from the containers of `state`.
+
+        Parameters
+        ----------
+        state : dict
+            Output of `state`, possibly read from JSON.
+
+        Returns
+        -------
+        Vocabulary
+            Equal to the one that was stored.
+        """
         items, shares = ({k: tuple(v) for k, v in state[name].items()} for name in ("items", "shares"))
         return cls(
             tuple(state["offers"]), items, shares, tuple(state["channels"]), tuple(state.get("sold_through", ()))
         )
 
     def offer_codes(self, offers: Offers) -> np.ndarray:
-        """(M,) int64 codes of offers."""
+        """Encode offers.
+
+        Parameters
+        ----------
+        offers : Offers
+            M offers.
+
+        Returns
+        -------
+        numpy.ndarray of shape (M,), int64
+            Offer codes, 0 for an unknown offer.
+        """
         position = {name: k + 1 for k, name in enumerate(self.offers)}
         return np.array([position.get(name, 0) for name in offers.name], np.int64)
 
     def item_codes(self, log: EventLog) -> np.ndarray:
-        """(I + 1, max(A, 1)) int32 codes of the attributes of every item; the last row, item -1, is none of them."""
-        columns = [_encode(log.items, name, found) for name, found in self.items.items()]
+        """Encode the attributes of every item.
+
+        Parameters
+        ----------
+        log : EventLog
+            Log with I items.
+
+        Returns
+        -------
+        numpy.ndarray of shape (I + 1, max(A, 1)), int32
+            Attribute codes; the last row, for item -1, is 0.
+        """
+        columns = [_encode(log.items, name, values) for name, values in self.items.items()]
         codes = np.stack(columns or [np.zeros(log.items.height)], axis=1).astype(np.int32)
         return np.vstack([codes, np.zeros((1, codes.shape[1]), np.int32)])
 
     @property
     def token_sizes(self) -> tuple[int, ...]:
-        """Number of codes of each item attribute, the unknown included."""
-        return tuple(len(found) + 1 for found in self.items.values()) or (1,)
+        """Number of codes of each item attribute, including the unknown."""
+        return tuple(len(values) + 1 for values in self.items.values()) or (1,)
 
     def offer_attributes(self, log: EventLog, offers: Offers) -> np.ndarray:
-        """(M, A) float32: the share of an offer's items with each attribute value, and the log of their number."""
+        """Describe offers by their items.
+
+        Parameters
+        ----------
+        log : EventLog
+            Log with the items.
+        offers : Offers
+            M offers.
+
+        Returns
+        -------
+        numpy.ndarray of shape (M, A), float32
+            The logarithm of 1 + number of items, and the share of an offer's items with each attribute value.
+        """
         size = np.bincount(offers.item_offer, minlength=len(offers))
         blocks = [np.log1p(size)[:, None]]
-        for name, found in self.shares.items():
-            share = np.zeros((len(offers), len(found) + 1))
-            np.add.at(share, (offers.item_offer, _encode(log.items, name, found)[offers.item]), 1.0)
+        for name, values in self.shares.items():
+            share = np.zeros((len(offers), len(values) + 1))
+            np.add.at(share, (offers.item_offer, _encode(log.items, name, values)[offers.item]), 1.0)
             blocks.append(share[:, 1:] / np.maximum(size, 1)[:, None])
         return np.concatenate(blocks, axis=1).astype(np.float32)
 
     @property
     def attribute_size(self) -> int:
-        return 1 + sum(len(found) for found in self.shares.values())
+        """Number of columns of `offer_attributes`."""
+        return 1 + sum(len(values) for values in self.shares.values())
 
 
-def _channels(log: EventLog, kept: np.ndarray) -> tuple[str, ...]:
-    """Names of the channels of some events (E,) bool, in the log's order."""
-    return tuple(log.meta["channels"][k] for k in np.unique(log.channel[kept]) if k >= 0)
+def _channels(log: EventLog, mask: np.ndarray) -> tuple[str, ...]:
+    """Names of the channels of the events in `mask` (E,) bool, in the log's order."""
+    return tuple(log.meta["channels"][k] for k in np.unique(log.channel[mask]) if k >= 0)
 
 
 def _values(items: pl.DataFrame, name: str) -> tuple[str, ...]:
-    """Sorted distinct values of a column of names."""
-    if not nameable(items.schema[name]):
+    """Sorted distinct values of a categorical column, none for other columns."""
+    if not is_categorical(items.schema[name]):
         return ()
     return tuple(items[name].cast(pl.String).drop_nulls().unique().sort().to_list())
 
 
-def _encode(items: pl.DataFrame, name: str, found: tuple[str, ...]) -> np.ndarray:
+def _encode(items: pl.DataFrame, name: str, values: tuple[str, ...]) -> np.ndarray:
+    """Code of each item's value of a column (I,), 0 where it is missing or unknown."""
     if name not in items.columns:
         return np.zeros(items.height, np.int32)
     codes = (
         items[name]
         .cast(pl.String)
-        .replace_strict(list(found), range(1, len(found) + 1), default=0, return_dtype=pl.Int32)
+        .replace_strict(list(values), range(1, len(values) + 1), default=0, return_dtype=pl.Int32)
     )
     return codes.fill_null(0).to_numpy()

@@ -1,4 +1,4 @@
-"""What to do with scores: each module is one question, a dataclass that takes `Evidence` and gives an `Answer`."""
+"""What to do with scores: each module is one question, a dataclass from `DecisionContext` to `DecisionResult`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from propensity.decision.result import DecisionResult
 
 
 class Decision(Protocol):
-    """ConfigurationError for a request that cannot be, InfeasibleError for one that the data cannot meet."""
+    """A decision: its settings are fields, and a call takes the context and returns the result.
+
+    ConfigurationError: the request contradicts itself. InfeasibleError: the data cannot meet it.
+    """
 
     def __call__(self, context: DecisionContext) -> DecisionResult: ...

@@ -1,4 +1,4 @@
-"""The audience of an offer: its best customers, as many as asked for or as many as pay for themselves."""
+"""The audience of an offer: the customers with the highest value, by number, share, threshold or profit."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError, InfeasibleError
 
 BY = ("revenue", "probability", "margin")
-RULES = ("size", "share", "minimum")
+SIZE_SETTINGS = ("size", "share", "minimum")
 
 
 class Expected(NamedTuple):
-    """A sum over an audience and the band in which 95 of 100 outcomes lie."""
+    """Expected value of a sum over an audience, and its 95 % prediction interval."""
 
     value: float
     low: float
@@ -28,18 +28,46 @@ class Expected(NamedTuple):
 
 @dataclass
 class Audience:
-    """The best customers for one offer.
+    """The customers with the highest value for one offer.
 
-    offer: None is the one with the highest expected revenue. by: what customers are ranked and `minimum` is measured
-    by: revenue, probability, or margin (`margin` of the revenue). One of size, share of the customers who may be
-    written to, and minimum (least expected value a customer) says how many; with none of them but a `cost` per message
-    it is the size of the highest expected profit, without a cost the best tenth. channel: only customers with
-    `consent_<channel>`; recent: nobody who bought the offer in that many days; where: an SQL condition on customers.
-    spread: standard deviation of what a buyer pays, over its mean; it widens the band of revenue.
+    Parameters
+    ----------
+    offer : str, optional
+        Offer id. None: the offer with the highest expected revenue, or with most expected buyers where the scores
+        expect no revenue.
+    by : {"revenue", "probability", "margin"}, optional
+        What customers are ranked by and `minimum` refers to. None: revenue, or probability where the scores expect no
+        revenue.
+    size : int, optional
+        Number of customers.
+    share : float, optional
+        Share of the customers who may be contacted, in (0, 1].
+    minimum : float, optional
+        Lowest expected value of a customer. At most one of `size`, `share` and `minimum`; with none of them, a `cost`
+        gives the size of the highest expected profit, and without a cost the audience is a tenth.
+    cost : float, optional
+        Money per message.
+    margin : float
+        Share of the revenue that is earned, in (0, 1].
+    channel : str, optional
+        Only customers with ``consent_<channel>``.
+    recent : int, optional
+        Days; leaves out customers who bought the offer within them.
+    where : str, optional
+        SQL condition on customers.
+    spend_cv : float
+        Coefficient of variation of what a buyer pays; it widens the interval of revenue.
+
+    Raises
+    ------
+    ConfigurationError
+        If settings are out of range or contradict each other.
+    InfeasibleError
+        If fewer customers may be contacted than are requested, or nobody pays.
     """
 
     offer: str | None = None
-    by: str = "revenue"
+    by: str | None = None
     size: int | None = None
     share: float | None = None
     minimum: float | None = None
@@ -48,79 +76,86 @@ class Audience:
     channel: str | None = None
     recent: int | None = None
     where: str | None = None
-    spread: float = 1.0
+    spend_cv: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.by not in BY:
+        if self.by is not None and self.by not in BY:
             raise ConfigurationError(f"decision.by={self.by} is no value; give one of {', '.join(BY)}")
-        if len(given := [name for name in RULES if getattr(self, name) is not None]) > 1:
-            raise ConfigurationError(f"decision.{given[0]} and decision.{given[1]} both say how many; give one of them")
+        if len(chosen := [name for name in SIZE_SETTINGS if getattr(self, name) is not None]) > 1:
+            raise ConfigurationError(
+                f"decision.{chosen[0]} and decision.{chosen[1]} both set the size; give one of them"
+            )
         if self.size is not None and self.size < 1:
             raise ConfigurationError(f"an audience of {self.size} is nobody; give decision.size=1 or more")
         for name, low, high in (("share", 0.0, 1.0), ("margin", 0.0, 1.0)):
             if (value := getattr(self, name)) is not None and not low < value <= high:
                 raise ConfigurationError(f"decision.{name}={value} is no share; give more than 0 and at most 1")
-        for name in ("cost", "recent", "spread"):
+        for name in ("cost", "recent", "spend_cv"):
             if (value := getattr(self, name)) is not None and not value >= 0:
                 raise ConfigurationError(f"decision.{name}={value} is below 0; give 0 or more")
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
         scores = context.scores
-        m = int(scores.revenue.sum(axis=0, dtype=float).argmax()) if self.offer is None else context.offer(self.offer)
-        last = None if context.past is None else self.days_since(context, m)
-        left_out = self.exclusions(context, m, last)
-        free = ~np.logical_or.reduce(list(left_out.values()))
-        value = self.value(context, m)
+        by = self.by or ("revenue" if scores.revenue.any() else "probability")
+        if by != "probability":
+            context.require_revenue()
+        total = (scores.revenue if scores.revenue.any() else scores.probability).sum(axis=0, dtype=float)
+        m = int(total.argmax()) if self.offer is None else context.offer(self.offer)
+        recency = None if context.history is None else self.recency(context, m)
+        excluded = self.exclusions(context, m, recency)
+        eligible = ~np.logical_or.reduce(list(excluded.values()))
+        value = self.value(context, m, by)
         ranked = best_first(value, scores.customer)
-        ranked = ranked[free[ranked]]
-        self.refuse(context, ranked.size, left_out)
-        kept = ranked[: self.count(value[ranked], self.margin * scores.revenue[ranked, m])]
-        if kept.size == 0:
-            best = f"the best customer's expected {self.by} is {value[ranked[0]]:,.4g}"
-            rule = f"decision.minimum={self.minimum}" if self.minimum is not None else f"decision.cost={self.cost}"
-            raise InfeasibleError(f"nobody is worth a message about {scores.offer[m]}: {best}; lower {rule}")
-        return self.result(context, m, value, ranked, kept, last, left_out)
+        ranked = ranked[eligible[ranked]]
+        self.refuse(context, ranked.size, excluded)
+        audience = ranked[: self.count(value[ranked], self.margin * scores.revenue[ranked, m])]
+        if audience.size == 0:
+            best = f"the highest expected {by} of a customer is {value[ranked[0]]:,.4g}"
+            limit = f"decision.minimum={self.minimum}" if self.minimum is not None else f"decision.cost={self.cost}"
+            raise InfeasibleError(f"no customer pays for a message about {scores.offer[m]}: {best}; lower {limit}")
+        return self.result(context, m, by, value, ranked, audience, recency, excluded)
 
-    def days_since(self, context: DecisionContext, m: int) -> np.ndarray:
-        """(N,) days since each customer last bought the offer; NaN is never."""
-        assert context.past is not None
-        row = context.past.rows(context.scores.customer)
-        return context.past.pairs(row, (context.scores.offer[m],), "recency")[:, 0]
+    def recency(self, context: DecisionContext, m: int) -> np.ndarray:
+        """(N,) days since each customer last bought the offer; NaN: never-bought."""
+        assert context.history is not None
+        row = context.history.rows(context.scores.customer)
+        return context.history.pairs(row, (context.scores.offer[m],), "recency")[:, 0]
 
-    def exclusions(self, context: DecisionContext, m: int, last: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Who may not be written to, by reason: masks (N,)."""
+    def exclusions(self, context: DecisionContext, m: int, recency: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Masks (N,) of the customers who may not be contacted, by reason."""
         masks = {"suppressed": ~context.reachable(None)}
         if self.channel is not None:
             masks[f"no consent for {self.channel}"] = ~context.reachable(self.channel)
         if self.recent is not None:
-            if last is None:
+            if recency is None:
                 raise ConfigurationError("decision.recent needs the event log; give log=<folder>, or leave it out")
-            masks[f"bought it in the last {self.recent} days"] = last <= self.recent
+            masks[f"bought it in the last {self.recent} days"] = recency <= self.recent
         if self.where is not None:
             masks[f"not {self.where}"] = ~context.where(self.where)
         return masks
 
-    def value(self, context: DecisionContext, m: int) -> np.ndarray:
+    def value(self, context: DecisionContext, m: int, by: str) -> np.ndarray:
         """(N,) what customers are ranked by."""
-        if self.by == "probability":
+        if by == "probability":
             return context.scores.probability[:, m].astype(np.float64)
-        return context.scores.revenue[:, m].astype(np.float64) * (self.margin if self.by == "margin" else 1.0)
+        return context.scores.revenue[:, m].astype(np.float64) * (self.margin if by == "margin" else 1.0)
 
-    def refuse(self, context: DecisionContext, free: int, left_out: dict[str, np.ndarray]) -> None:
-        everybody = context.scores.customer.size
-        if self.size is not None and self.size > everybody:
+    def refuse(self, context: DecisionContext, eligible: int, excluded: dict[str, np.ndarray]) -> None:
+        """Raises where fewer customers may be contacted than are requested."""
+        total = context.scores.customer.size
+        if self.size is not None and self.size > total:
             raise ConfigurationError(
-                f"an audience of {self.size} was asked of {everybody} customers; give decision.size={everybody} or less"
+                f"decision.size={self.size} is more than the {total} customers of the scores; give {total} or less"
             )
-        if free == 0 or free < (self.size or 0):
-            reasons = ", ".join(f"{int(mask.sum())} {reason}" for reason, mask in left_out.items() if mask.any())
+        if eligible == 0 or eligible < (self.size or 0):
+            reasons = ", ".join(f"{int(mask.sum())} {reason}" for reason, mask in excluded.items() if mask.any())
             raise InfeasibleError(
-                f"{free} of {everybody} customers may be written to and {self.size or 'some'} are wanted "
-                f"({reasons} are left out); lower decision.size or drop an exclusion"
+                f"{eligible} of {total} customers may be contacted and {self.size or 'some'} are requested "
+                f"(excluded: {reasons}); lower decision.size or drop an exclusion"
             )
 
     def count(self, value: np.ndarray, margin: np.ndarray) -> int:
-        """How many of the ranked customers are kept, from their values and expected margins, best first."""
+        """Size of the audience, from the values and expected margins of the ranked customers, best first."""
         if self.size is not None:
             return self.size
         if self.minimum is not None:
@@ -133,89 +168,121 @@ class Audience:
         self,
         context: DecisionContext,
         m: int,
+        by: str,
         value: np.ndarray,
         ranked: np.ndarray,
-        kept: np.ndarray,
-        last: np.ndarray | None,
-        left_out: dict[str, np.ndarray],
+        audience: np.ndarray,
+        recency: np.ndarray | None,
+        excluded: dict[str, np.ndarray],
     ) -> DecisionResult:
         scores = context.scores
-        chance, money = scores.probability[kept, m].astype(float), scores.revenue[kept, m].astype(float)
-        buyers, revenue = buyers_of(chance), revenue_of(chance, money, self.spread)
-        profit = self.margin * revenue.value - (self.cost or 0.0) * kept.size
+        probability, expected = scores.probability[audience, m].astype(float), scores.revenue[audience, m].astype(float)
+        buyers, revenue = buyers_of(probability), revenue_of(probability, expected, self.spend_cv)
+        profit = self.margin * revenue.value - (self.cost or 0.0) * audience.size
         table = pl.DataFrame(
             {
-                "rank": np.arange(1, kept.size + 1),
-                "customer_id": scores.customer[kept],
-                "offer_id": [scores.offer[m]] * kept.size,
-                "score": scores.probability[kept, m],
-                "expected_revenue": scores.revenue[kept, m],
-                "expected_margin": self.margin * money,
+                "rank": np.arange(1, audience.size + 1),
+                "customer_id": scores.customer[audience],
+                "offer_id": [scores.offer[m]] * audience.size,
+                "score": scores.probability[audience, m],
+                "expected_revenue": scores.revenue[audience, m],
+                "expected_margin": self.margin * expected,
                 "days_since_bought": pl.Series(
-                    last[kept] if last is not None else [None] * kept.size, dtype=pl.Float32
+                    recency[audience] if recency is not None else [None] * audience.size, dtype=pl.Float32
                 ),
             }
         ).with_columns(pl.col("days_since_bought").fill_nan(None))
-        never = None if last is None else int(np.isnan(last[kept]).sum())
+        never_bought = None if recency is None else int(np.isnan(recency[audience]).sum())
         summary: dict[str, Any] = {
             "decision": "audience",
             "cutoff": scores.cutoff,
             "offer": scores.offer[m],
-            "ranked_by": self.by,
-            "customers": kept.size,
+            "ranked_by": by,
+            "customers": audience.size,
             "eligible": ranked.size,
-            "left_out": {reason: int(mask.sum()) for reason, mask in left_out.items()},
+            "excluded": {reason: int(mask.sum()) for reason, mask in excluded.items()},
             "buyers": buyers._asdict(),
             "revenue": revenue._asdict(),
             "profit": profit,
-            "never_bought": never,
+            "never_bought": never_bought,
         }
-        said = [
-            f"{scores.offer[m]} on {scores.cutoff}: {kept.size:,} of {ranked.size:,} customers who may be written to; "
-            f"{buyers.value:,.1f} buyers expected [{buyers.low:,.1f}, {buyers.high:,.1f}], "
+        sentences = [
+            f"{scores.offer[m]} on {scores.cutoff}: {audience.size:,} of {ranked.size:,} eligible customers, "
+            f"ranked by {by}; expected buyers {buyers.value:,.1f} [{buyers.low:,.1f}, {buyers.high:,.1f}], "
             f"revenue {revenue.value:,.2f} [{revenue.low:,.2f}, {revenue.high:,.2f}], profit {profit:,.2f} "
-            f"at a margin of {self.margin:.0%} and {self.cost or 0:g} a message",
-            ("how many never bought it is unknown without a log" if never is None else f"{never:,} never bought it")
-            + "; the bands cover chance, not a mistake of the model",
+            f"at a margin of {self.margin:.0%} and a cost of {self.cost or 0:g} per message",
+            (
+                "never-bought customers: unknown without a log"
+                if never_bought is None
+                else f"never-bought: {never_bought:,}"
+            )
+            + "; 95 % prediction intervals given the scores, without model error",
         ]
         return DecisionResult(
-            "audience", table, said, table, summary, self.picture(scores, m, value, ranked, kept.size)
+            "audience", table, sentences, table, summary, self.picture(scores, m, by, value, ranked, audience.size)
         )
 
-    def picture(self, scores: Any, m: int, value: np.ndarray, ranked: np.ndarray, size: int) -> Any:
+    def picture(self, scores: Any, m: int, by: str, value: np.ndarray, ranked: np.ndarray, size: int) -> Any:
         revenue = np.cumsum(scores.revenue[ranked, m].astype(float))
         profit = self.margin * revenue - (self.cost or 0.0) * np.arange(1, ranked.size + 1)
-        what = {"revenue": "expected revenue", "probability": "chance to buy", "margin": "expected margin"}[self.by]
+        label = {"revenue": "expected revenue", "probability": "probability", "margin": "expected margin"}[by]
 
         def draw(figure: Any) -> None:
             left, right = figure.subplots(1, 2)
             people = np.arange(1, ranked.size + 1)
-            left.plot(people, value[ranked], color=BLUE, label=what)
+            left.plot(people, value[ranked], color=BLUE, label=label)
             left.fill_between(people[:size], value[ranked][:size], color=SKY, alpha=0.5, label="the audience")
-            left.set(xlabel="customers, best first", ylabel=what, title=f"{scores.offer[m]}, {scores.cutoff}", ylim=0)
+            left.set(xlabel="customers, best first", ylabel=label, title=f"{scores.offer[m]}, {scores.cutoff}", ylim=0)
             left.legend()
             right.plot(people, revenue, color=BLUE, label="revenue")
             right.plot(people, profit, color=ORANGE, ls="--", label="profit")
             right.axvline(size, color=INK, ls=":", label=f"{size:,} customers")
-            right.set(xlabel="customers written to", title="Expected of the best customers, in all")
+            right.set(xlabel="customers contacted", title="Cumulative expected revenue and profit")
             right.legend()
 
         return draw
 
 
-def buyers_of(chance: np.ndarray) -> Expected:
-    """Buyers among independent customers.
+def buyers_of(probability: np.ndarray) -> Expected:
+    """Expected number of buyers among independent customers.
 
+    Parameters
+    ----------
+    probability : np.ndarray
+        (n,) probability of each.
+
+    Returns
+    -------
+    Expected
+        With the normal approximation of a sum of Bernoulli variables.
+
+    Examples
+    --------
     >>> buyers_of(np.array([.5] * 100))
     Expected(value=50.0, low=40.2, high=59.8)
     """
-    value, spread = float(chance.sum()), 1.96 * math.sqrt(float((chance * (1 - chance)).sum()))
-    return Expected(value, max(value - spread, 0.0), min(value + spread, float(chance.size)))
+    value, spread = float(probability.sum()), 1.96 * math.sqrt(float((probability * (1 - probability)).sum()))
+    return Expected(value, max(value - spread, 0.0), min(value + spread, float(probability.size)))
 
 
-def revenue_of(chance: np.ndarray, money: np.ndarray, spread: float) -> Expected:
-    """Their revenue, from expected revenues (n,): a buyer pays money / chance, give or take `spread` of it."""
-    paid = np.divide(money, chance, out=np.zeros_like(money), where=chance > 0)
-    variance = chance * (1 - chance) * paid**2 + chance * (spread * paid) ** 2
-    value, width = float(money.sum()), 1.96 * math.sqrt(float(variance.sum()))
+def revenue_of(probability: np.ndarray, expected_revenue: np.ndarray, spend_cv: float) -> Expected:
+    """Expected revenue of independent customers.
+
+    Parameters
+    ----------
+    probability : np.ndarray
+        (n,) probability of buying.
+    expected_revenue : np.ndarray
+        (n,) expected revenue; a buyer pays ``expected_revenue / probability`` on average.
+    spend_cv : float
+        Coefficient of variation of what a buyer pays.
+
+    Returns
+    -------
+    Expected
+        With the normal approximation of the sum.
+    """
+    paid = np.divide(expected_revenue, probability, out=np.zeros_like(expected_revenue), where=probability > 0)
+    variance = probability * (1 - probability) * paid**2 + probability * (spend_cv * paid) ** 2
+    value, width = float(expected_revenue.sum()), 1.96 * math.sqrt(float(variance.sum()))
     return Expected(value, max(value - width, 0.0), value + width)

@@ -1,4 +1,4 @@
-"""The campaign plan: who gets which message on which day, under caps and limits, and what each of them costs."""
+"""The campaign plan: who gets which message on which day, under contact caps and limits, with their shadow prices."""
 
 from __future__ import annotations
 
@@ -14,25 +14,44 @@ from propensity.decision.context import DecisionContext
 from propensity.decision.picture import BLUE, GREEN, INK, ORANGE, short
 from propensity.decision.plan.heuristic import Heuristic, Pinned, heuristics, joined, of_picks, pin
 from propensity.decision.plan.planner import Plan, Problem, evaluate, solve
-from propensity.decision.plan.request import Campaign, Request, Rules, campaign_of, request
+from propensity.decision.plan.request import Campaign, PlanLimits, Request, build_request, campaign_of
 from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError, InfeasibleError
 from propensity.kernel.plan import exchanges
 
 MODES = ("audience", "volume")
-CHECKED = 2_000_000  # customers x slots up to which prices are checked by planning again
-USUAL = 0.1  # of the customers: the audience of a campaign that names none
+CHECKED = 2_000_000  # customers x slots up to which shadow prices are checked by planning again
+DEFAULT_SHARE = 0.1  # of the customers: the largest audience of a campaign that names none
 
 
 @dataclass
 class CampaignPlan:
     """The plan of the highest expected margin.
 
-    campaigns: settings of `decision.plan.request.Campaign`; None: one for each of the `count` offers with the
-    highest expected revenue, in turn on the days of a week, to a tenth of the customers at most. mode: audience gives a
-    campaign up to `most` customers, as far as they pay; volume gives it exactly `most`. day, week, rolling, capacity,
-    budget, exclusive: see `decision.plan.request.Rules`. margin of the revenue; cost of a message. prices: plan
-    again with each limit one step wider, to hold its price against what happens.
+    Parameters
+    ----------
+    campaigns : Sequence[Mapping[str, Any]], optional
+        Settings of `decision.plan.request.Campaign`. None: one campaign for each of the `count` offers with the highest
+        expected revenue, on the days of a week in turn, to at most a tenth of the customers each.
+    count : int
+        Campaigns, where none are named.
+    mode : {"audience", "volume"}
+        audience: up to `most` customers a campaign, as far as their margin exceeds the cost; volume: exactly `most`.
+    day, week, rolling, capacity, budget, exclusive
+        See `decision.plan.request.PlanLimits`.
+    margin : float
+        Share of the revenue that is earned.
+    cost : float
+        Money per message, where a campaign names none.
+    prices : bool
+        Plan again with each limit one unit wider, to check its shadow price.
+
+    Raises
+    ------
+    ConfigurationError
+        If the request contradicts itself.
+    InfeasibleError
+        If no plan meets it.
     """
 
     campaigns: Sequence[Mapping[str, Any]] | None = None
@@ -53,77 +72,79 @@ class CampaignPlan:
             raise ConfigurationError(f"decision.mode={self.mode} is no way to plan; give {' or '.join(MODES)}")
         if self.count < 1:
             raise ConfigurationError(f"decision.count={self.count} plans nothing; give 1 or more")
-        self.rules = Rules(self.day, self.week, self.rolling, self.capacity or {}, self.budget, self.exclusive)
+        self.plan_limits = PlanLimits(
+            self.day, self.week, self.rolling, self.capacity or {}, self.budget, self.exclusive
+        )
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
-        asked = request(context, self.wanted(context), self.rules, self.margin, self.cost)
-        pinned = pin(asked, context.scores.customer)
-        plan = solve(pinned.asked.problem, context.seed)
+        request = build_request(context, self.requested(context), self.plan_limits, self.margin, self.cost)
+        pinned = pin(request, context.scores.customer)
+        plan = solve(pinned.remaining.problem, context.seed)
         if plan.short.any():
-            raise InfeasibleError(clash(pinned.asked, plan, self.rules))
-        rivals = heuristics(pinned.asked, context.scores.customer)
-        priced = price_list(pinned.asked, plan, context.seed, self.prices)
-        return result(context, asked, pinned, plan, rivals, priced, self.margin)
+            raise InfeasibleError(clash(pinned.remaining, plan, self.plan_limits))
+        compared = heuristics(pinned.remaining, context.scores.customer)
+        prices = price_list(pinned.remaining, plan, context.seed, self.prices)
+        return result(context, request, pinned, plan, compared, prices, self.margin)
 
-    def wanted(self, context: DecisionContext) -> list[Campaign]:
-        """The campaigns asked for, or the demo's."""
-        usual = max(1, round(USUAL * context.scores.customer.size))
+    def requested(self, context: DecisionContext) -> list[Campaign]:
+        """The campaigns of the settings, or those of the best-selling offers."""
+        size = max(1, round(DEFAULT_SHARE * context.scores.customer.size))
         if self.campaigns is None:
-            revenue = context.scores.revenue.sum(axis=0, dtype=float)
-            best = np.argsort(-revenue, kind="stable")[: self.count]
-            made = [
-                Campaign(context.scores.offer[m], days=[k % 7], most=usual, priority=k + 1) for k, m in enumerate(best)
-            ]
+            offers = [context.scores.offer[m] for m in context.best_sellers(self.count)]
+            campaigns = [Campaign(o, days=[k % 7], most=size, priority=k + 1) for k, o in enumerate(offers)]
         else:
-            made = [campaign_of(given) for given in self.campaigns]
+            campaigns = [campaign_of(settings) for settings in self.campaigns]
         if self.mode == "volume":
-            made = [replace(c, most=c.most or usual, least=c.most or usual) for c in made]
-        return made
+            campaigns = [replace(c, most=c.most or size, least=c.most or size) for c in campaigns]
+        return campaigns
 
 
-def clash(asked: Request, plan: Plan, rules: Rules) -> str:
-    """Names the rules that leave no plan: the campaigns that compete for the same contacts with one that lacks some."""
-    problem, slots = asked.problem, asked.problem.cost.size
+def clash(request: Request, plan: Plan, plan_limits: PlanLimits) -> str:
+    """The limits that leave no plan, and the campaigns that compete for the contacts of one below its least."""
+    problem, slots = request.problem, request.problem.cost.size
     loss, who = np.full((slots + 1, slots + 1), np.inf), np.full((slots + 1, slots + 1), -1)
-    everybody = np.arange(problem.value.shape[0])
-    exchanges(problem.value, problem.used, problem.calendar, problem.cost, plan.picks, loss, who, everybody)
+    customers = np.arange(problem.value.shape[0])
+    exchanges(problem.value, problem.used, problem.calendar, problem.cost, plan.picks, loss, who, customers)
     reached = (problem.limits.coefficient[plan.short > 0] > 0).any(axis=0)
     for _ in range(slots):
         reached = reached | (np.isfinite(loss[:-1, :-1]) & reached).any(axis=1)
     columns = np.unique(problem.calendar.campaign[reached])
-    rivals = [asked.campaigns[c] for c in columns if problem.limits.least[c] > 0]
-    held = problem.limits.coefficient @ plan.load
-    wanted, placed = sum(problem.limits.least[c] for c in columns), sum(held[c] for c in columns)
+    competing = [request.campaigns[c] for c in columns if problem.limits.least[c] > 0]
+    usage = problem.limits.coefficient @ plan.load
+    required, placed = sum(problem.limits.least[c] for c in columns), sum(usage[c] for c in columns)
     people = int(np.isfinite(problem.value[:, columns]).any(axis=1).sum())
-    kind = "any 7 days" if rules.rolling else "a calendar week"
+    kind = "any 7 days" if plan_limits.rolling else "a calendar week"
     full = [
-        name for r, name in enumerate(asked.rule) if r >= len(asked.campaigns) and held[r] >= problem.limits.most[r] - 1
+        name
+        for r, name in enumerate(request.limit_name)
+        if r >= len(request.campaigns) and usage[r] >= problem.limits.most[r] - 1
     ]
-    rules_met = [
-        f"at most {rules.day} a day and {rules.week} in {kind}",
+    binding = [
+        f"at most {plan_limits.day} a day and {plan_limits.week} in {kind}",
         *full,
         *["promised contacts"] * bool(problem.used.any()),
-        *["exclusive campaigns"] * bool(rules.exclusive),
+        *["exclusive campaigns"] * bool(plan_limits.exclusive),
     ]
     return (
-        f"no plan meets the least audiences of {', '.join(c.name for c in rivals)} together: they want {wanted:,.0f} "
-        f"contacts and {placed:,.0f} were placed among {people:,} eligible customers under {', '.join(rules_met)}; "
+        f"no plan meets the least audiences of {', '.join(c.name for c in competing)} together: they require "
+        f"{required:,.0f} contacts and {placed:,.0f} were placed among {people:,} eligible customers under "
+        f"{', '.join(binding)}; "
         "lower a least, raise a cap or move a campaign"
     )
 
 
-def price_list(asked: Request, plan: Plan, seed: int, check: bool) -> pl.DataFrame:
-    """What one unit more of each limit and cap is worth, by the prices and, where `check`, by planning again."""
-    problem, rows = asked.problem, []
-    held = problem.limits.coefficient @ plan.load
+def price_list(request: Request, plan: Plan, seed: int, check: bool) -> pl.DataFrame:
+    """Value of one unit more of each limit and cap: the shadow price and, where `check`, the gain of a new plan."""
+    problem, rows = request.problem, []
+    usage = problem.limits.coefficient @ plan.load
     check = check and problem.value.shape[0] * problem.cost.size <= CHECKED
-    for r, name in enumerate(asked.rule):
+    for r, name in enumerate(request.limit_name):
         side = "most" if plan.price[r] >= 0 else "least"
-        limit = problem.limits.most[r] if side == "most" else problem.limits.least[r]
+        size = problem.limits.most[r] if side == "most" else problem.limits.least[r]
         again = None
         if check and abs(plan.price[r]) > 1e-9:
             again = resolved(problem, plan, r, side, seed)
-        rows.append((name, side, limit, held[r], plan.price[r], again))
+        rows.append((name, side, size, usage[r], plan.price[r], again))
     for cap, field_name in (("contacts a day", "day_cap"), ("contacts in a week", "week_cap")):
         wider = problem._replace(
             calendar=problem.calendar._replace(**{field_name: getattr(problem.calendar, field_name) + 1})
@@ -132,14 +153,16 @@ def price_list(asked: Request, plan: Plan, seed: int, check: bool) -> pl.DataFra
             continue
         gain = max(evaluate(wider, plan.price, 1e-9).bound - plan.bound, 0.0)
         again = solve(wider, seed, plan.price).value - plan.value if check else None
-        rows.append((f"{cap}, for everybody", "most", getattr(problem.calendar, field_name), None, gain, again))
-    schema = {"rule": pl.String, "side": pl.String, "limit": pl.Float64, "used": pl.Float64}
-    table = pl.DataFrame(rows, schema=schema | {"shadow_price": pl.Float64, "planned_again": pl.Float64}, orient="row")
+        rows.append((f"{cap}, for all customers", "most", getattr(problem.calendar, field_name), None, gain, again))
+    schema = {"limit": pl.String, "side": pl.String, "size": pl.Float64, "used": pl.Float64}
+    table = pl.DataFrame(
+        rows, schema=schema | {"shadow_price": pl.Float64, "gain_of_new_plan": pl.Float64}, orient="row"
+    )
     return table.sort("shadow_price", descending=True, maintain_order=True)
 
 
 def resolved(problem: Problem, plan: Plan, row: int, side: str, seed: int) -> float:
-    """Money gained by one unit more of a limit, from a plan made anew; of a least, by one unit more of it."""
+    """Money gained by one unit more of a limit (or of a least), from a new plan."""
     changed = {side: getattr(problem.limits, side).copy()}
     changed[side][row] += 1.0
     if side == "least" and changed[side][row] > problem.limits.most[row]:
@@ -151,21 +174,22 @@ def resolved(problem: Problem, plan: Plan, row: int, side: str, seed: int) -> fl
 
 def result(
     context: DecisionContext,
-    asked: Request,
+    request: Request,
     pinned: Pinned,
     plan: Plan,
-    rivals: list[Heuristic],
-    priced: pl.DataFrame,
+    compared: list[Heuristic],
+    prices: pl.DataFrame,
     margin: float,
 ) -> DecisionResult:
+    """Tables, summary and sentences of a plan."""
     picks = joined(plan, pinned)
-    table = contacts_table(context, asked, picks)
-    whole = of_picks("plan", asked.problem, picks)
+    table = contacts_table(context, request, picks)
+    whole = of_picks("plan", request.problem, picks)
     value, bound = whole.value, plan.bound + pinned.value
-    gap = max(bound - value, 0.0) / max(abs(bound), 1e-12)
-    by_campaign = campaign_table(asked, picks, table)
-    mine = Heuristic("this plan", plan.value, int(plan.load.sum()), 0, 0.0)
-    compared = pl.DataFrame([mine, *rivals], orient="row", schema=["plan", *Heuristic._fields[1:]])
+    optimality_gap = max(bound - value, 0.0) / max(abs(bound), 1e-12)
+    by_campaign = campaign_table(request, picks, table)
+    own = Heuristic("this plan", plan.value, int(plan.load.sum()), 0, 0.0)
+    comparison = pl.DataFrame([own, *compared], orient="row", schema=["plan", *Heuristic._fields[1:]])
     summary = {
         "decision": "campaign",
         "cutoff": context.scores.cutoff,
@@ -173,47 +197,53 @@ def result(
         "customers": table["customer_id"].n_unique(),
         "value": value,
         "bound": bound,
-        "gap": gap,
+        "optimality_gap": optimality_gap,
         "pinned_value": pinned.value,
         "margin": margin,
         "campaigns": by_campaign.to_dicts(),
-        "prices": priced.to_dicts(),
-        "customs": compared.to_dicts(),
+        "prices": prices.to_dicts(),
+        "heuristics": comparison.to_dicts(),
     }
-    said = [
+    sentences = [
         f"{table.height:,} contacts with {summary['customers']:,} customers, expected margin {value:,.2f}; "
-        f"no plan earns more than {bound:,.2f}, so the gap is at most {gap:.4%}",
-        *(f"{r.name}: {r.value:,.2f}, {_beside(plan.value, r)}" for r in rivals),
-        *_prices(priced),
+        f"no plan earns more than {bound:,.2f}: optimality gap at most {optimality_gap:.4%}",
+        *(f"{r.name}: {r.value:,.2f}, {_beside(plan.value, r)}" for r in compared),
+        *_prices(prices),
     ]
-    more = {"campaigns": by_campaign, "prices": priced, "customs": compared}
-    return DecisionResult("campaign", table, said, by_campaign, summary, picture(plan, rivals, priced), more)
+    extra_tables = {"campaigns": by_campaign, "prices": prices, "heuristics": comparison}
+    return DecisionResult(
+        "campaign", table, sentences, by_campaign, summary, picture(plan, compared, prices), extra_tables
+    )
 
 
-def _beside(ours: float, rival: Heuristic) -> str:
-    if rival.broken:
-        return f"but {rival.broken:,} of its {rival.contacts:,} contacts break a rule"
-    more = f"the plan earns {round(ours / rival.value - 1, 3) + 0.0:+.1%}" if rival.value > 0 else "it earns nothing"
-    return more + (f", and it is {rival.short:,.0f} short of a least" if rival.short else "")
+def _beside(value: float, heuristic: Heuristic) -> str:
+    """The plan's value relative to a heuristic."""
+    if heuristic.violations:
+        return f"but {heuristic.violations:,} of its {heuristic.contacts:,} contacts violate a limit"
+    change = (
+        f"the plan earns {round(value / heuristic.value - 1, 3) + 0.0:+.1%}" if heuristic.value > 0 else "no margin"
+    )
+    return change + (f", and it lacks {heuristic.short:,.0f} contacts of a least" if heuristic.short else "")
 
 
-def _prices(priced: pl.DataFrame) -> list[str]:
-    best = priced.filter(pl.col("shadow_price").abs() > 1e-9).head(6)
-    return [f"one more of {row['rule']} is worth {row['shadow_price']:,.4f}" for row in best.to_dicts()]
+def _prices(prices: pl.DataFrame) -> list[str]:
+    """The highest shadow prices, a sentence each."""
+    best = prices.filter(pl.col("shadow_price").abs() > 1e-9).head(6)
+    return [f"shadow price of {row['limit']}: {row['shadow_price']:,.4f}" for row in best.to_dicts()]
 
 
-def contacts_table(context: DecisionContext, asked: Request, picks: np.ndarray) -> pl.DataFrame:
+def contacts_table(context: DecisionContext, request: Request, picks: np.ndarray) -> pl.DataFrame:
     """One row per contact, by day and campaign, the best first."""
     row, place = np.nonzero(picks >= 0)
     slot = picks[row, place].astype(np.int64)
-    column = asked.problem.calendar.campaign[slot]
-    offer = np.array([context.offer(campaign.offer) for campaign in asked.campaigns])[column]
-    net = asked.problem.value[row, column] * asked.problem.calendar.weight[slot] - asked.problem.cost[slot]
-    campaigns = asked.campaigns
+    column = request.problem.calendar.campaign[slot]
+    offer = np.array([context.offer(campaign.offer) for campaign in request.campaigns])[column]
+    net = request.problem.value[row, column] * request.problem.calendar.weight[slot] - request.problem.cost[slot]
+    campaigns = request.campaigns
     table = pl.DataFrame(
         {
             "customer_id": context.scores.customer[row],
-            "day": [to_date(asked.first + d) for d in asked.slot_day[slot].tolist()],
+            "day": [to_date(request.first + d) for d in request.slot_day[slot].tolist()],
             "campaign": [campaigns[c].name for c in column],
             "offer_id": [campaigns[c].offer for c in column],
             "channel": pl.Series([campaigns[c].channel for c in column], dtype=pl.String),
@@ -226,45 +256,45 @@ def contacts_table(context: DecisionContext, asked: Request, picks: np.ndarray) 
     return table.sort("day", "campaign", "expected_value", "customer_id", descending=[False, False, True, False])
 
 
-def campaign_table(asked: Request, picks: np.ndarray, table: pl.DataFrame) -> pl.DataFrame:
-    """One row per campaign: what was wanted and what it got."""
-    found = table.group_by("campaign").agg(contacts=pl.len(), value=pl.col("expected_value").sum())
+def campaign_table(request: Request, picks: np.ndarray, table: pl.DataFrame) -> pl.DataFrame:
+    """One row per campaign: its settings, contacts and value."""
+    totals = table.group_by("campaign").agg(contacts=pl.len(), value=pl.col("expected_value").sum())
     listed = pl.DataFrame(
         {
-            "campaign": [c.name for c in asked.campaigns],
-            "days": [", ".join(f"{to_date(asked.first + d):%m-%d}" for d in c.days) for c in asked.campaigns],
-            "least": [c.least for c in asked.campaigns],
-            "most": [c.most for c in asked.campaigns],
+            "campaign": [c.name for c in request.campaigns],
+            "days": [", ".join(f"{to_date(request.first + d):%m-%d}" for d in c.days) for c in request.campaigns],
+            "least": [c.least for c in request.campaigns],
+            "most": [c.most for c in request.campaigns],
         },
         schema_overrides={"most": pl.Int64},
     )
-    return listed.join(found, on="campaign", how="left", maintain_order="left").with_columns(
+    return listed.join(totals, on="campaign", how="left", maintain_order="left").with_columns(
         pl.col("contacts").fill_null(0), pl.col("value").fill_null(0.0)
     )
 
 
-def picture(plan: Plan, rivals: list[Heuristic], priced: pl.DataFrame) -> Any:
+def picture(plan: Plan, compared: list[Heuristic], prices: pl.DataFrame) -> Any:
     def draw(figure: Any) -> None:
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
-        bars = [("this plan", plan.value, 0), *((r.name, r.value, r.broken) for r in rivals)]
-        colours = [BLUE] + [ORANGE if broken else "#b8bcc4" for _, _, broken in bars[1:]]
+        bars = [("this plan", plan.value, 0), *((r.name, r.value, r.violations) for r in compared)]
+        colours = [BLUE] + [ORANGE if violations else "#b8bcc4" for _, _, violations in bars[1:]]
         left.barh([name for name, _, _ in bars], [value for _, value, _ in bars], color=colours)
-        left.axvline(plan.bound, ymin=0.13, color=INK, ls=":", label="no plan earns more", zorder=0.9)
+        left.axvline(plan.bound, ymin=0.13, color=INK, ls=":", label="upper bound", zorder=0.9)
         left.invert_yaxis()
-        left.set(xlabel="expected margin", title="The plan and the customs it replaces")
-        for k, (_, value, broken) in enumerate(bars):
-            note = f" {value:,.0f}" + (", breaks rules" if broken else "")
+        left.set(xlabel="expected margin", title="The plan and heuristics")
+        for k, (_, value, violations) in enumerate(bars):
+            note = f" {value:,.0f}" + (", violates limits" if violations else "")
             left.text(max(value, 0) * 0.02, k, note, va="center", color="white" if k == 0 else "black", fontsize=8)
         left.set_ylim(len(bars) + 0.1, -0.6)
         left.legend(loc="lower right")
-        rows = priced.filter(pl.col("shadow_price").abs() > 1e-9).filter(~pl.col("rule").str.contains("everybody"))
+        rows = prices.filter(pl.col("shadow_price").abs() > 1e-9).filter(~pl.col("limit").str.contains("for all"))
         rows = rows.head(12)
-        names = [short(name.removeprefix("audience of "), 28) for name in rows["rule"]]
-        right.barh(names, rows["shadow_price"], color=GREEN, label="price")
-        if rows["planned_again"].is_not_null().any():
-            right.plot(rows["planned_again"], range(rows.height), "D", color=INK, ms=4, label="planned again")
+        names = [short(name.removeprefix("audience of "), 28) for name in rows["limit"]]
+        right.barh(names, rows["shadow_price"], color=GREEN, label="shadow price")
+        if rows["gain_of_new_plan"].is_not_null().any():
+            right.plot(rows["gain_of_new_plan"], range(rows.height), "D", color=INK, ms=4, label="gain of a new plan")
         right.invert_yaxis()
-        right.set(xlabel="margin of one contact more", title="Shadow prices of the limits")
+        right.set(xlabel="margin per unit more", title="Shadow prices of the limits")
         if rows.height:
             right.legend(loc="lower right")
 

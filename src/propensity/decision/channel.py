@@ -1,7 +1,8 @@
-"""Through which channel a customer will buy an offer, and which is worth its cost.
+"""The channel through which a customer will buy an offer, and whether a message through it pays.
 
-The scores say whether; through which channel is the customer's own habit of the last year, counted and drawn to the
-offer's, which is drawn to everybody's; or, where asked for, what the network has learned, the same for every offer.
+The scores give the probability of a purchase. The probability of each channel given a purchase is the customer's share
+of last year's purchases, shrunk towards the offer's, which is shrunk towards that of all customers; or, with `learned`,
+the network's estimate, the same for every offer.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from propensity.decision.context import DecisionContext
 from propensity.decision.history import PurchaseHistory
 from propensity.decision.picture import COLOURS, short
 from propensity.decision.result import DecisionResult
-from propensity.decision.rfm import purchases
+from propensity.decision.rfm import purchase_lines
 from propensity.errors import ConfigurationError
 
 ANY = "any"
@@ -27,49 +28,79 @@ ANY = "any"
 class Channel:
     """The best channel of every customer for some offers, or none where no message pays.
 
-    offers: None takes the `count` with the highest expected revenue. cost of a message by channel, `usual` for the
-    others. learned: take the shares that the network left beside the scores, instead of counting habits in the log.
-    own, shared: purchases that the offer's habit counts beside a customer's, and everybody's beside an offer's, where
-    habits are counted. A channel for which customers have a column `consent_<channel>` is used with their consent only.
+    A channel for which customers have a column ``consent_<channel>`` is used with their consent only.
+
+    Parameters
+    ----------
+    offers : Sequence[str], optional
+        Offer ids; None: the `count` with the highest expected revenue.
+    count : int
+        Offers, where none are named.
+    cost : Mapping[str, float], optional
+        Money per message by channel.
+    default_cost : float
+        Money per message through any other channel.
+    margin : float
+        Share of the revenue that is earned.
+    learned : bool
+        Use the network's shares in channels.parquet beside the scores instead of counts from the log.
+    customer_prior : float
+        Purchases that the offer's shares count as, beside the customer's own.
+    offer_prior : float
+        Purchases that the shares of all customers count as, beside the offer's.
+
+    Raises
+    ------
+    ConfigurationError
+        If a setting is out of range, or the log or the shares are not there.
+    InfeasibleError
+        If the scores expect no revenue.
     """
 
     offers: Sequence[str] | None = None
     count: int = 10
     cost: Mapping[str, float] | None = None
-    usual: float = 0.02
+    default_cost: float = 0.02
     margin: float = 0.3
     learned: bool = False
-    own: float = 5.0
-    shared: float = 50.0
+    customer_prior: float = 5.0
+    offer_prior: float = 50.0
 
     def __post_init__(self) -> None:
         self.cost = self.cost or {}
         if self.count < 1:
-            raise ConfigurationError(f"decision.count={self.count} answers for nothing; give 1 or more")
-        for name, value in {"usual": self.usual, **{f"cost.{k}": v for k, v in self.cost.items()}}.items():
+            raise ConfigurationError(f"decision.count={self.count} selects no offer; give 1 or more")
+        for name, value in {
+            "default_cost": self.default_cost,
+            **{f"cost.{k}": v for k, v in self.cost.items()},
+        }.items():
             if not value >= 0:
                 raise ConfigurationError(f"decision.{name}={value} is below 0; give 0 or more")
-        for name in ("own", "shared"):
+        for name in ("customer_prior", "offer_prior"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"decision.{name}={getattr(self, name)} must be above 0")
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
+        context.require_revenue()
         scores = context.scores
-        strong = np.argsort(-scores.revenue.sum(axis=0, dtype=float), kind="stable")[: self.count]
-        chosen = strong if self.offers is None else np.array([context.offer(name) for name in self.offers])
+        chosen = (
+            context.best_sellers(self.count)
+            if self.offers is None
+            else np.array([context.offer(name) for name in self.offers])
+        )
         names, share = self.shares(context, [scores.offer[m] for m in chosen])
         cost = self.cost or {}
         if unknown := sorted(set(cost) - set(names)):
             raise ConfigurationError(
                 f"decision.cost.{unknown[0]} is no channel of the log; there are {', '.join(names)}"
             )
-        money = scores.revenue[:, chosen].astype(np.float64)
-        costs = np.array([cost.get(name, self.usual) for name in names])
-        worth = self.margin * money[:, :, None] * share - costs
-        worth = np.where(self.allowed(context, names)[:, None, :], worth, -np.inf)
-        best, value = worth.argmax(axis=2), worth.max(axis=2)
+        revenue = scores.revenue[:, chosen].astype(np.float64)
+        costs = np.array([cost.get(name, self.default_cost) for name in names])
+        net = self.margin * revenue[:, :, None] * share - costs
+        net = np.where(self.allowed(context, names)[:, None, :], net, -np.inf)
+        best, value = net.argmax(axis=2), net.max(axis=2)
         sent = value > 0
-        n, m = money.shape
+        n, m = revenue.shape
         row, column = np.repeat(np.arange(n), m), np.tile(np.arange(m), n)
         label = np.array([*names, None], dtype=object)[np.where(sent, best, len(names))]
         table = pl.DataFrame(
@@ -85,98 +116,119 @@ class Channel:
                 },
             }
         )
-        counted = table.group_by("offer_id", pl.col("best_channel").fill_null("none")).agg(
+        counts = table.group_by("offer_id", pl.col("best_channel").fill_null("none")).agg(
             customers=pl.len(), expected_value=pl.col("expected_value").sum()
         )
-        counted = counted.sort("offer_id", "best_channel")
-        one = {name: float(np.maximum(worth[:, :, c], 0.0).sum()) for c, name in enumerate(names)}
+        counts = counts.sort("offer_id", "best_channel")
+        one_channel = {name: float(np.maximum(net[:, :, c], 0.0).sum()) for c, name in enumerate(names)}
         total = float(table["expected_value"].sum())
-        summary = {"decision": "channel", "cutoff": scores.cutoff, "value": total, "one_channel": one}
-        said = [
-            f"the best channel of each customer: expected margin {total:,.2f} over {m} offers; through one alone "
-            + ", ".join(f"{name} {amount:,.2f}" for name, amount in one.items())
+        summary = {"decision": "channel", "cutoff": scores.cutoff, "value": total, "one_channel": one_channel}
+        sentences = [
+            f"best channel of each customer: expected margin {total:,.2f} over {m} offers; through one channel alone "
+            + ", ".join(f"{name} {amount:,.2f}" for name, amount in one_channel.items())
         ]
         if self.learned:
-            said.append(f"the customers' shares of {', '.join(names)} are the network's, from channels.parquet")
+            sentences.append(f"shares of {', '.join(names)}: the network's, from channels.parquet")
         elif names != [ANY]:
-            said.append(f"the customers' shares of {', '.join(names)} are counted from the log's last year")
+            sentences.append(f"shares of {', '.join(names)}: counted from the log's last year")
         else:
-            said.append("no purchase of the last year names a channel; map one with data.source.columns.channel")
-        return DecisionResult("channel", table, said, counted, summary, picture(counted, names), {"channels": counted})
+            sentences.append("no purchase of the last year names a channel; map one with data.source.columns.channel")
+        return DecisionResult(
+            "channel", table, sentences, counts, summary, picture(counts, names), {"channels": counts}
+        )
 
     def shares(self, context: DecisionContext, offers: Sequence[str]) -> tuple[list[str], np.ndarray]:
-        """Channels, and the chance of each given a purchase (N, M, C): counted, or learned by the network."""
+        """Channels, and the probability of each given a purchase (N, M, C): counted, or learned by the network."""
         scores = context.scores
         if self.learned:
-            if context.shares is None:
+            if context.channel_shares is None:
                 raise ConfigurationError(
                     f"no shares of {scores.cutoff} in channels.parquet beside the scores; score again with a network "
                     "that learned channels, or leave decision.learned out"
                 )
-            n, k = context.shares.share.shape
-            share = np.broadcast_to(context.shares.share[:, None, :], (n, len(offers), k))
-            return list(context.shares.channel), share
-        if context.past is None:
-            raise ConfigurationError("habits of channels need the event log; give log=<folder>")
-        return habits(context.past, scores.customer, offers, self.own, self.shared)
+            n, k = context.channel_shares.share.shape
+            share = np.broadcast_to(context.channel_shares.share[:, None, :], (n, len(offers), k))
+            return list(context.channel_shares.channel), share
+        if context.history is None:
+            raise ConfigurationError("shares of channels need the event log; give log=<folder>")
+        return counted_shares(context.history, scores.customer, offers, self.customer_prior, self.offer_prior)
 
     def allowed(self, context: DecisionContext, names: list[str]) -> np.ndarray:
-        """(N, C) who may be written to through which channel."""
-        known = [] if context.customers is None else context.customers.columns
-        masks = [context.reachable(name if f"consent_{name}" in known else None) for name in names]
+        """(N, C) whether a customer may be contacted through a channel."""
+        columns = [] if context.customers is None else context.customers.columns
+        masks = [context.reachable(name if f"consent_{name}" in columns else None) for name in names]
         return np.stack(masks, axis=1)
 
 
-def habits(
-    past: PurchaseHistory, customer: np.ndarray, offers: Sequence[str], own: float, shared: float
+def counted_shares(
+    history: PurchaseHistory,
+    customer: np.ndarray,
+    offers: Sequence[str],
+    customer_prior: float,
+    offer_prior: float,
 ) -> tuple[list[str], np.ndarray]:
-    """Channels that purchases of the last year came through, and the chance of each given a purchase: (N, M, C).
+    """Shares of channels among the purchases of the last year.
 
-    Where no purchase names a channel, all of them came through one called `ANY`.
+    Parameters
+    ----------
+    history : PurchaseHistory
+        The event log before the cutoff.
+    customer : np.ndarray
+        (N,) ids.
+    offers : Sequence[str]
+        M offer ids.
+    customer_prior, offer_prior : float
+        See `Channel`.
+
+    Returns
+    -------
+    tuple[list[str], np.ndarray]
+        C channels and (N, M, C) the probability of each given a purchase. Where no purchase names a channel, `ANY`
+        stands for all of them.
     """
-    row = past.rows(customer)
+    row = history.rows(customer)
     known = np.flatnonzero(row >= 0)
-    lines = purchases(past, row[known]).filter(pl.col("channel") >= 0)
+    lines = purchase_lines(history, row[known]).filter(pl.col("channel") >= 0)
     codes = lines["channel"].unique().sort()
     if codes.is_empty():
         return [ANY], np.ones((customer.size, len(offers), 1))
     code = codes.search_sorted(lines["channel"]).to_numpy()
-    everybody = np.bincount(code, minlength=codes.len())
-    place = np.array([past.offers.name.index(name) if name in past.offers.name else -1 for name in offers])
-    entries = pl.DataFrame({"item": past.offers.item.astype(np.int32), "offer": past.offers.item_offer})
+    total = np.bincount(code, minlength=codes.len())
+    place = np.array([history.offers.name.index(name) if name in history.offers.name else -1 for name in offers])
+    entries = pl.DataFrame({"item": history.offers.item.astype(np.int32), "offer": history.offers.item_offer})
     sold = lines.with_columns(code=pl.Series(code)).join(entries, on="item").filter(pl.col("offer").is_in(place))
-    by_offer = np.zeros((len(past.offers.name) + 1, codes.len()))
+    by_offer = np.zeros((len(history.offers.name) + 1, codes.len()))
     np.add.at(by_offer, (sold["offer"].to_numpy(), sold["code"].to_numpy()), 1.0)
-    usual = shrunk(by_offer[place], everybody / everybody.sum(), shared)
+    offer_share = shrunk(by_offer[place], total / total.sum(), offer_prior)
     counts = np.zeros((customer.size, codes.len()))
     np.add.at(counts, (known[lines["place"].to_numpy()], code), 1.0)
-    share = (counts[:, None, :] + own * usual) / (counts.sum(axis=1) + own)[:, None, None]
-    return [past.log.meta["channels"][c] for c in codes], share
+    share = (counts[:, None, :] + customer_prior * offer_share) / (counts.sum(axis=1) + customer_prior)[:, None, None]
+    return [history.log.meta["channels"][c] for c in codes], share
 
 
-def shrunk(count: np.ndarray, usual: np.ndarray, weight: float) -> np.ndarray:
-    """Shares (n, C) of counts, with `weight` observations of the usual shares (C,) added.
+def shrunk(count: np.ndarray, prior: np.ndarray, weight: float) -> np.ndarray:
+    """Shares (n, C) of counts, with `weight` observations of the prior shares (C,) added.
 
     >>> shrunk(np.array([[3., 1.]]), np.array([.5, .5]), 4.0)
     array([[0.625, 0.375]])
     """
-    shares: np.ndarray = (count + weight * usual) / (count.sum(axis=1, keepdims=True) + weight)
+    shares: np.ndarray = (count + weight * prior) / (count.sum(axis=1, keepdims=True) + weight)
     return shares
 
 
-def picture(counted: pl.DataFrame, names: list[str]) -> Any:
+def picture(counts: pl.DataFrame, names: list[str]) -> Any:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
-        offers = counted["offer_id"].unique(maintain_order=True).to_list()
+        offers = counts["offer_id"].unique(maintain_order=True).to_list()
         left = np.zeros(len(offers))
         for k, name in enumerate([*names, "none"]):
-            own = dict(counted.filter(pl.col("best_channel") == name).select("offer_id", "customers").iter_rows())
+            own = dict(counts.filter(pl.col("best_channel") == name).select("offer_id", "customers").iter_rows())
             width = np.array([own.get(offer, 0) for offer in offers], float)
             colour = "#d9dce1" if name == "none" else COLOURS[k % len(COLOURS)]
             axes.barh([short(offer) for offer in offers], width, left=left, color=colour, label=name)
             left += width
         axes.invert_yaxis()
-        axes.set(xlabel="customers", title="The best channel of each customer, or none")
+        axes.set(xlabel="customers", title="Customers by best channel")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
     return draw

@@ -1,9 +1,9 @@
-"""The past of the customers that were scored: read from the event log, never beyond the send date."""
+"""Purchase history of the scored customers, from the event log before the cutoff."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,54 +20,101 @@ from propensity.kernel.customer import customer_columns, customer_windows
 from propensity.kernel.pair import pair_columns, pair_windows
 from propensity.trust import DATA, check_targets
 
-BLOCK = 4096  # customers whose pairs are held at a time
+BLOCK = 4096  # customers whose pairs are in memory at a time
 WINDOWS, HALF_LIVES = (28, 91, 182, 364), (30,)
 
 
 @dataclass(frozen=True)
 class PurchaseHistory:
-    """An event log and the rule that cuts it into offers, as of a day; horizon in days."""
+    """What was bought before a day.
+
+    Parameters
+    ----------
+    log : EventLog
+        The event log; events on or after `day` are not read.
+    offer_config : OfferConfig
+        How the log is cut into offers.
+    day : int
+        Days since 1970-01-01.
+    horizon : int
+        Days.
+    """
 
     log: EventLog
-    rule: OfferConfig
+    offer_config: OfferConfig
     day: int
     horizon: int = 14
 
     def at(self, day: int) -> PurchaseHistory:
         """The same log as of another day."""
-        return PurchaseHistory(self.log, self.rule, day, self.horizon)
+        return replace(self, day=day)
 
     @cached_property
     def offers(self) -> Offers:
-        return offers_before(self.log, self.rule, self.day)
+        """The offers, with the items known before the day."""
+        return offers_before(self.log, self.offer_config, self.day)
 
     def rows(self, customer: np.ndarray) -> np.ndarray:
-        """Rows of the log by id, -1 for a customer it does not know."""
-        known = {str(c): n for n, c in enumerate(self.log.customer_id.tolist())}
-        return np.array([known.get(str(c), -1) for c in customer.tolist()], dtype=np.int64)
+        """Rows of the log by customer id.
+
+        Parameters
+        ----------
+        customer : np.ndarray
+            (N,) ids, compared as text.
+
+        Returns
+        -------
+        np.ndarray
+            (N,) int64, -1 for a customer that the log does not have.
+        """
+        number = {str(c): n for n, c in enumerate(self.log.customer_id.tolist())}
+        return np.array([number.get(str(c), -1) for c in customer.tolist()], dtype=np.int64)
 
     def pairs(self, row: np.ndarray, offer: tuple[str, ...], column: str) -> np.ndarray:
-        """(n, M) float32: one column of `pair_columns` for customers and named offers, such as `recency` (NaN: never).
+        """One column of `kernel.pair.pair_columns` for customers and named offers.
 
-        An offer that is none by this log was never bought; so is everything for row -1.
+        Parameters
+        ----------
+        row : np.ndarray
+            (n,) rows of the log; -1 never bought anything.
+        offer : tuple[str, ...]
+            M names; an offer that the log does not have was never bought.
+        column : str
+            Such as ``recency`` (days, NaN: never-bought) or ``spend_91``.
+
+        Returns
+        -------
+        np.ndarray
+            (n, M) float32.
         """
         names = pair_columns(WINDOWS, HALF_LIVES)
         place = {name: m for m, name in enumerate(self.offers.name)}
-        kept = np.array(sorted(place[name] for name in offer if name in place), np.int64)
-        target = np.array([offer.index(self.offers.name[m]) for m in kept], np.int64)
-        sets, known = self.offers.take(kept).sets, np.flatnonzero(row >= 0)
+        source = np.array(sorted(place[name] for name in offer if name in place), np.int64)
+        target = np.array([offer.index(self.offers.name[m]) for m in source], np.int64)
+        sets, known = self.offers.take(source).sets, np.flatnonzero(row >= 0)
         out = np.full((row.size, len(offer)), np.nan if column == "recency" else 0.0, np.float32)
-        for start in range(0, known.size if kept.size else 0, BLOCK):
+        for start in range(0, known.size if source.size else 0, BLOCK):
             block = known[start : start + BLOCK]
-            grid = np.empty((block.size, kept.size, len(names)), np.float32)
+            values = np.empty((block.size, source.size, len(names)), np.float32)
             nothing = np.zeros(block.size, np.int64), np.full(block.size, -1)
             arguments = self.log.events, sets, row[block], self.day, *nothing
-            pair_windows(*arguments, np.array(WINDOWS), np.array(HALF_LIVES), grid)
-            out[np.ix_(block, target)] = grid[:, :, names.index(column)]
+            pair_windows(*arguments, np.array(WINDOWS), np.array(HALF_LIVES), values)
+            out[np.ix_(block, target)] = values[:, :, names.index(column)]
         return out
 
-    def behaviour(self, row: np.ndarray) -> dict[str, np.ndarray]:
-        """Columns of `customer_columns` for known customers (n,), as float32."""
+    def customer_features(self, row: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns of `kernel.customer.customer_columns`.
+
+        Parameters
+        ----------
+        row : np.ndarray
+            (n,) rows of the log, none of them -1.
+
+        Returns
+        -------
+        dict[str, np.ndarray]
+            Name to (n,) float32.
+        """
         names = customer_columns(WINDOWS, HALF_LIVES)
         out = np.empty((row.size, len(names)), np.float32)
         arguments = self.log.events, self.offers.sets, len(self.offers), row, self.day, self.horizon
@@ -78,9 +125,33 @@ class PurchaseHistory:
 def purchase_history_of(
     config: Path, log: str | None, cutoff: str, say: Callable[[str], None]
 ) -> PurchaseHistory | None:
-    """The past that the run's config.yaml describes; None, and a word on it, where there is none to be found."""
+    """The history that the configuration of a run describes.
+
+    Parameters
+    ----------
+    config : Path
+        config.yaml of the run.
+    log : str or None
+        Folder of the event log; None: the one that the configuration names.
+    cutoff : str
+        ISO date.
+    say : Callable[[str], None]
+        Receives a sentence where there is no history to be read.
+
+    Returns
+    -------
+    PurchaseHistory or None
+        None without a configuration, or without a log where `log` is None.
+
+    Raises
+    ------
+    DataError
+        If the file is no configuration of a run.
+    IntegrityError
+        If it asks for a class outside this package's data layer.
+    """
     if not config.is_file():
-        say(f"no {config}: what was bought before is unknown")
+        say(f"no {config}: the purchase history is unknown")
         return None
     try:
         settings: Any = OmegaConf.to_container(OmegaConf.load(config), resolve=False)
@@ -91,6 +162,6 @@ def purchase_history_of(
     task = instantiate(data, _convert_="all")
     folder = log or task.log or task.default_log
     if log is None and not (Path(folder) / "meta.json").is_file():
-        say(f"no event log at {folder}: what was bought before is unknown; give log=<folder>")
+        say(f"no event log at {folder}: the purchase history is unknown; give log=<folder>")
         return None
     return PurchaseHistory(EventLog.open(folder), task.offer, to_day(cutoff), task.horizon)

@@ -1,8 +1,7 @@
-"""K-means for many k at once, and what says which k to take: knee, silhouette, stability over seeds.
+"""K-means for k = 1 to a maximum, and criteria for k: knee of the inertia, silhouette, stability over restarts.
 
-Restarts run on a sample of the rows and the best of each k is then run on all of them: where the restarts differ at
-all, they differ on a sample too. The centres of k - 1 and the row farthest from them are one more start, so that
-inertia never rises with k.
+Restarts run on a sample of the rows; the best of each k continues on all rows. The centres of k - 1 and the row
+farthest from them are one more start, so that inertia never rises with k.
 """
 
 from __future__ import annotations
@@ -15,13 +14,26 @@ import numpy as np
 from propensity.kernel.kmeans import assign, draw, nearest_distance, padded
 
 SAMPLE = 20_000  # rows on which restarts run
-LOOKED_AT = 2_000  # rows whose silhouettes are averaged
-STEPS, STEADY = 100, 1e-5  # an iteration that lowers inertia by a smaller share is the last
+SILHOUETTE_SAMPLE = 2_000  # rows whose silhouettes are averaged
+STEPS, TOLERANCE = 100, 1e-5  # an iteration that lowers inertia by a smaller share is the last
 
 
 class KMeansFit(NamedTuple):
-    """centre (k, F), label (N,) int64 of each row, inertia; stability: mean adjusted Rand index between restarts;
-    silhouette: mean of a sample, nan for one centre."""
+    """A K-means fit.
+
+    Attributes
+    ----------
+    centre : np.ndarray
+        (k, F) float32.
+    label : np.ndarray
+        (N,) int64 centre of each row.
+    inertia : float
+        Sum of squared distances to the centres.
+    stability : float
+        Mean adjusted Rand index between restarts.
+    silhouette : float
+        Mean over a sample, NaN for one centre.
+    """
 
     centre: np.ndarray
     label: np.ndarray
@@ -34,26 +46,62 @@ class KMeansFit(NamedTuple):
         return self.centre.shape[0]
 
 
-def fit_all(row: np.ndarray, most: int, restarts: int, seed: int) -> list[KMeansFit]:
-    """Fits for k = 1 to `most` of row (N, F) float32, each the best of `restarts` and of one more start."""
+def fit_all(row: np.ndarray, max_k: int, restarts: int, seed: int) -> list[KMeansFit]:
+    """Fits K-means for every k from 1 to `max_k`.
+
+    Parameters
+    ----------
+    row : np.ndarray
+        (N, F) float32.
+    max_k : int
+        At most N.
+    restarts : int
+        k-means++ starts of each k, on a sample of the rows.
+    seed : int
+        Of the sample and the starts.
+
+    Returns
+    -------
+    list[KMeansFit]
+        The best of each k; inertia does not rise with k.
+    """
     random = np.random.default_rng(seed)
-    few = row if row.shape[0] <= SAMPLE else row[np.sort(random.choice(row.shape[0], SAMPLE, replace=False))]
+    sample = row if row.shape[0] <= SAMPLE else row[np.sort(random.choice(row.shape[0], SAMPLE, replace=False))]
     fits: list[KMeansFit] = []
-    for k in range(1, most + 1):
-        tried = [lloyd(few, plus_plus(few, k, random)) for _ in range(restarts if k > 1 else 1)]
-        best = min(tried, key=lambda found: found[2])
-        found = best if few is row else lloyd(row, best[0])
+    for k in range(1, max_k + 1):
+        starts = [lloyd(sample, plus_plus(sample, k, random)) for _ in range(restarts if k > 1 else 1)]
+        best = min(starts, key=lambda fit: fit[2])
+        whole = best if sample is row else lloyd(row, best[0])
         if fits:
             split = lloyd(row, one_more(row, fits[-1].centre, fits[-1].label))
-            found = min(found, split, key=lambda fit: fit[2])
-        labels = [label for _, label, _ in tried]
-        agreed = [adjusted_rand(a, b) for a, b in combinations(labels, 2)]
-        fits.append(KMeansFit(*found, float(np.mean(agreed)) if agreed else 1.0, silhouette(row, found[1], seed)))
+            whole = min(whole, split, key=lambda fit: fit[2])
+        labels = [label for _, label, _ in starts]
+        agreement = [adjusted_rand(a, b) for a, b in combinations(labels, 2)]
+        fits.append(KMeansFit(*whole, float(np.mean(agreement)) if agreement else 1.0, silhouette(row, whole[1], seed)))
     return fits
 
 
 def plus_plus(row: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
-    """k rows drawn far apart (k-means++; Arthur and Vassilvitskii, 2007): (k, F)."""
+    """Initial centres.
+
+    Parameters
+    ----------
+    row : np.ndarray
+        (N, F) float32.
+    k : int
+        Centres.
+    random : np.random.Generator
+        Draws the rows.
+
+    Returns
+    -------
+    np.ndarray
+        (k, F) rows.
+
+    Notes
+    -----
+    Arthur and Vassilvitskii, "k-means++", 2007.
+    """
     chosen = [int(random.integers(row.shape[0]))]
     near = np.full(row.shape[0], np.inf, np.float32)
     while len(chosen) < k:
@@ -63,15 +111,27 @@ def plus_plus(row: np.ndarray, k: int, random: np.random.Generator) -> np.ndarra
 
 
 def lloyd(row: np.ndarray, centre: np.ndarray, steps: int = STEPS) -> tuple[np.ndarray, np.ndarray, float]:
-    """Centres, labels and inertia after iterations from `centre` (k, F) on; inertia never rises.
+    """Lloyd's iterations; inertia never rises.
 
-    A centre that loses all its rows takes the row farthest from its own.
+    Parameters
+    ----------
+    row : np.ndarray
+        (N, F) float32.
+    centre : np.ndarray
+        (k, F) initial centres.
+    steps : int
+        Most iterations.
+
+    Returns
+    -------
+    tuple[np.ndarray, np.ndarray, float]
+        Centres (k, F), labels (N,) and inertia. A centre without rows moves to the row farthest from its own centre.
     """
     label, count = np.empty(row.shape[0], np.int64), np.empty(centre.shape[0], np.int64)
     total, before = np.empty(centre.shape), np.inf
     for _ in range(steps):
         inertia = assign(row, padded(centre), label, total, count)
-        if before - inertia <= STEADY * inertia:
+        if before - inertia <= TOLERANCE * inertia:
             break
         before = inertia
         centre = (total / np.maximum(count, 1)[:, None]).astype(np.float32)
@@ -81,24 +141,54 @@ def lloyd(row: np.ndarray, centre: np.ndarray, steps: int = STEPS) -> tuple[np.n
 
 
 def one_more(row: np.ndarray, centre: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """The centres, and the row farthest from its own: (k + 1, F)."""
+    """The centres and the row farthest from its own centre: (k + 1, F)."""
     far = np.concatenate([((row[s] - centre[label[s]]) ** 2).sum(axis=1) for s in blocks(row.shape[0])])
     return np.concatenate([centre, row[far.argmax()][None]])
 
 
 def blocks(rows: int, size: int = 65_536) -> list[slice]:
+    """Slices that cover the rows."""
     return [slice(start, start + size) for start in range(0, rows, size)]
 
 
 def assigned(row: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, float]:
-    """Labels (N,) by fixed centres, and the inertia."""
+    """Assigns rows to fixed centres.
+
+    Parameters
+    ----------
+    row : np.ndarray
+        (N, F) float32.
+    centre : np.ndarray
+        (k, F).
+
+    Returns
+    -------
+    tuple[np.ndarray, float]
+        Labels (N,) of the nearest centres, and the inertia.
+    """
     label, count = np.empty(row.shape[0], np.int64), np.empty(centre.shape[0], np.int64)
     return label, assign(row, padded(centre), label, np.empty(centre.shape), count)
 
 
 def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float:
-    """Agreement of two labellings (N,), beyond chance (Hubert and Arabie, 1985): 1 is the same, 0 is chance.
+    """Adjusted Rand index: agreement of two labellings, corrected for chance.
 
+    Parameters
+    ----------
+    a, b : np.ndarray
+        (N,) labels from 0 on.
+
+    Returns
+    -------
+    float
+        1 for equal partitions, about 0 for independent ones.
+
+    Notes
+    -----
+    Hubert and Arabie, "Comparing partitions", 1985.
+
+    Examples
+    --------
     >>> adjusted_rand(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]))
     1.0
     """
@@ -113,13 +203,33 @@ def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def silhouette(row: np.ndarray, label: np.ndarray, seed: int) -> float:
-    """How much nearer rows are to their own segment than to the next (Rousseeuw, 1987): the mean of a sample, in
-    [-1, 1]; nan for one segment."""
+    """Mean silhouette of a sample of the rows.
+
+    Parameters
+    ----------
+    row : np.ndarray
+        (N, F).
+    label : np.ndarray
+        (N,) segments.
+    seed : int
+        Of the sample.
+
+    Returns
+    -------
+    float
+        In [-1, 1]; NaN for one segment.
+
+    Notes
+    -----
+    Rousseeuw, "Silhouettes", 1987.
+    """
     if label.max(initial=0) == 0:
         return float("nan")
     random = np.random.default_rng(seed)
     few = (
-        np.arange(row.shape[0]) if row.shape[0] <= LOOKED_AT else random.choice(row.shape[0], LOOKED_AT, replace=False)
+        np.arange(row.shape[0])
+        if row.shape[0] <= SILHOUETTE_SAMPLE
+        else random.choice(row.shape[0], SILHOUETTE_SAMPLE, replace=False)
     )
     x, own = row[few].astype(np.float64), label[few]
     square = (x**2).sum(axis=1)
@@ -135,8 +245,24 @@ def silhouette(row: np.ndarray, label: np.ndarray, seed: int) -> float:
 
 
 def knee(inertia: np.ndarray) -> int:
-    """The k after which inertia falls slowly: farthest below the line from the first to the last (Satopaa, 2011).
+    """The k at the knee of the inertia: farthest below the line from the first to the last.
 
+    Parameters
+    ----------
+    inertia : np.ndarray
+        (K,) of k = 1 to K.
+
+    Returns
+    -------
+    int
+        In [1, K].
+
+    Notes
+    -----
+    Satopaa et al., "Finding a 'kneedle' in a haystack", 2011.
+
+    Examples
+    --------
     >>> knee(np.array([100., 40., 20., 15., 12., 10.]))
     3
     """

@@ -1,4 +1,4 @@
-"""Overlap: do two offers speak to the same customers, and is one campaign enough for both?"""
+"""Overlap of the audiences of offers, and whether one campaign about two offers earns more than two campaigns."""
 
 from __future__ import annotations
 
@@ -14,17 +14,34 @@ from propensity.decision.picture import BLUE, ORANGE, short
 from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError
 
-WORK = 3e8  # pairs x customers up to which every pair gets its joint campaign; else pairs of the strongest offers
-ALIKE = 0.5  # overlap at which groups of offers are cut
+WORK = 3e8  # pairs x customers up to which every pair gets its joint campaign; else pairs of the best-selling offers
+GROUPED = 0.5  # mean overlap at which groups of offers are cut
 
 
 @dataclass
 class Overlap:
-    """What the best audiences of offers have in common.
+    """Customers that the audiences of two offers have in common, and the profit of one campaign against two.
 
-    offers: two to answer for in words; None takes the most alike of the ten with the highest expected revenue. share of
-    the customers in an audience; margin of the revenue; cost of a message. One campaign writes once, about both offers,
-    to as many customers as the audience of one; two campaigns write to each audience, twice to those in both.
+    One campaign sends one message about both offers to as many customers as one audience holds; two campaigns send one
+    to each audience, two to customers in both.
+
+    Parameters
+    ----------
+    offers : Sequence[str], optional
+        Two offer ids; None: the pair with the largest overlap among the ten offers with the highest expected revenue.
+    share : float
+        Audience as a share of the customers, in (0, 1].
+    margin : float
+        Share of the revenue that is earned.
+    cost : float
+        Money per message.
+
+    Raises
+    ------
+    ConfigurationError
+        If a setting is out of range, or fewer than two offers were scored.
+    InfeasibleError
+        If the scores expect no revenue.
     """
 
     offers: Sequence[str] | None = None
@@ -46,15 +63,18 @@ class Overlap:
     def __call__(self, context: DecisionContext) -> DecisionResult:
         scores = context.scores
         if len(scores.offer) < 2:
-            raise ConfigurationError(f"{len(scores.offer)} offer cannot overlap; score two or more")
+            raise ConfigurationError(
+                f"an overlap needs two offers and the scores hold {len(scores.offer)}; score more offers"
+            )
+        context.require_revenue()
         money = scores.revenue.astype(np.float64)
         size = max(1, round(self.share * money.shape[0]))
         member = audiences(money, scores.customer, size)
         common = member.T.astype(np.float32) @ member / size
         correlation = rank_correlation(money)
         tree = linkage(common)
-        strong = np.argsort(-money.sum(axis=0), kind="stable")
-        first, second = self.asked(context, common, strong)
+        strong = context.best_sellers(len(scores.offer))
+        first, second = self.selected(context, common, strong)
         pairs = self.pairs(money, member, strong, (first, second), size)
         table = pl.DataFrame(
             {
@@ -75,7 +95,7 @@ class Overlap:
             .otherwise(pl.lit("two campaigns"))
         ).sort("common", "offer_a", "offer_b", descending=[True, False, False])
         names = [scores.offer[first], scores.offer[second]]
-        asked = table.filter(pl.col("offer_a").is_in(names) & pl.col("offer_b").is_in(names)).to_dicts()[0]
+        selected = table.filter(pl.col("offer_a").is_in(names) & pl.col("offer_b").is_in(names)).to_dicts()[0]
         groups = pl.DataFrame({"offer_id": list(scores.offer), "group": tree.group + 1}).sort("group", "offer_id")
         largest = (
             groups.group_by("group").agg(pl.len(), pl.col("offer_id")).sort("len", "group", descending=[True, False])
@@ -84,44 +104,46 @@ class Overlap:
             "decision": "overlap",
             "cutoff": scores.cutoff,
             "audience": size,
-            "asked": asked,
+            "selected": selected,
             "groups": groups["group"].n_unique(),
         }
-        said = [
-            self.words(asked, size),
-            f"{len(scores.offer)} offers fall into {summary['groups']} groups whose audiences have on average "
-            f"{ALIKE:.0%} or more in common; the largest holds {', '.join(largest['offer_id'][0].to_list()[:6])}",
+        sentences = [
+            self.words(selected, size),
+            f"{len(scores.offer)} offers form {summary['groups']} groups with a mean overlap of {GROUPED:.0%} or more; "
+            f"the largest holds {', '.join(largest['offer_id'][0].to_list()[:6])}",
         ]
-        shown = table.select("offer_a", "offer_b", "common", "rank_correlation", "advice")
-        drawn = picture(common[np.ix_(tree.order, tree.order)], money, member, first, second, scores.offer)
-        return DecisionResult("overlap", table, said, shown, summary, drawn, {"groups": groups})
+        preview = table.select("offer_a", "offer_b", "common", "rank_correlation", "advice")
+        draw = picture(common[np.ix_(tree.order, tree.order)], money, member, first, second, scores.offer)
+        return DecisionResult("overlap", table, sentences, preview, summary, draw, {"groups": groups})
 
-    def asked(self, context: DecisionContext, common: np.ndarray, strong: np.ndarray) -> tuple[int, int]:
+    def selected(self, context: DecisionContext, common: np.ndarray, strong: np.ndarray) -> tuple[int, int]:
+        """Indices of the two offers that the sentences are about."""
         if self.offers is not None:
             return context.offer(self.offers[0]), context.offer(self.offers[1])
         top = strong[:10]
-        alike = common[np.ix_(top, top)] - 2 * np.eye(top.size)
-        a, b = divmod(int(alike.argmax()), top.size)
+        pairs = common[np.ix_(top, top)] - 2 * np.eye(top.size)
+        a, b = divmod(int(pairs.argmax()), top.size)
         return int(top[a]), int(top[b])
 
     def pairs(
-        self, money: np.ndarray, member: np.ndarray, strong: np.ndarray, asked: tuple[int, int], size: int
+        self, money: np.ndarray, member: np.ndarray, strong: np.ndarray, selected: tuple[int, int], size: int
     ) -> JointCampaigns:
-        """One campaign against two, for all pairs or for those of the strongest offers."""
+        """One campaign against two, for all pairs or for those of the best-selling offers."""
         room = int(np.sqrt(2 * WORK / money.shape[0]))
-        kept = np.unique(np.append(strong[: max(room, 20)], asked))
-        pair = [(int(a), int(b)) for k, a in enumerate(kept) for b in kept[k + 1 :]]
+        offers = np.unique(np.append(strong[: max(room, 20)], selected))
+        pair = [(int(a), int(b)) for k, a in enumerate(offers) for b in offers[k + 1 :]]
         own = (money * member).sum(axis=0)
         one = np.array([joint(money[:, a] + money[:, b], size) for a, b in pair])
         two = np.array([own[a] + own[b] for a, b in pair])
         return JointCampaigns(pair, one, two)
 
     def words(self, row: dict[str, Any], size: int) -> str:
-        kept = row["revenue_of_one"] / row["revenue_of_two"] if row["revenue_of_two"] > 0 else 1.0
+        """The comparison of a pair as a sentence."""
+        retained = row["revenue_of_one"] / row["revenue_of_two"] if row["revenue_of_two"] > 0 else 1.0
         return (
-            f"{row['offer_a']} and {row['offer_b']}: {row['common']:.0%} of their best {size:,} customers in common, "
-            f"rank correlation {row['rank_correlation']:.2f}. One campaign about both keeps {kept:.0%} of the revenue "
-            f"of two with half the messages: expected profit {row['profit_of_one']:,.2f} against "
+            f"{row['offer_a']} and {row['offer_b']}: overlap {row['common']:.0%} of the top {size:,} customers, "
+            f"rank correlation {row['rank_correlation']:.2f}. One campaign about both retains {retained:.0%} of the "
+            f"revenue of two with half the messages: expected profit {row['profit_of_one']:,.2f} against "
             f"{row['profit_of_two']:,.2f}. Send {row['advice']}"
         )
 
@@ -135,7 +157,7 @@ class JointCampaigns(NamedTuple):
 
 
 def audiences(money: np.ndarray, customer: np.ndarray, size: int) -> np.ndarray:
-    """(N, M) bool: the best `size` customers of each offer; ties by lot."""
+    """(N, M) bool: the `size` customers with the highest value of each offer; ties by `tie_break`."""
     member = np.zeros(money.shape, bool)
     for m in range(money.shape[1]):
         member[best_first(money[:, m], customer)[:size], m] = True
@@ -148,7 +170,7 @@ def joint(value: np.ndarray, size: int) -> float:
 
 
 def rank_correlation(money: np.ndarray) -> np.ndarray:
-    """(M, M) Spearman's correlation over customers; equal values share a rank, and a constant agrees with nothing."""
+    """(M, M) Spearman's correlation over customers; equal values share a rank; a constant column has 0."""
     ranks = np.empty(money.shape)
     for m in range(money.shape[1]):
         _, place, count = np.unique(money[:, m], return_inverse=True, return_counts=True)
@@ -161,22 +183,33 @@ def rank_correlation(money: np.ndarray) -> np.ndarray:
 
 
 class Tree(NamedTuple):
-    """order (M,) of the leaves, alike ones side by side; group (M,) numbered from 0 in that order."""
+    """order (M,) of the leaves, similar ones side by side; group (M,) numbered from 0 in that order."""
 
     order: np.ndarray
     group: np.ndarray
 
 
-def linkage(alike: np.ndarray) -> Tree:
-    """Joins the two groups that are most alike on average, again and again (average linkage; Sokal, Michener, 1958)."""
-    m = alike.shape[0]
-    near = alike.astype(np.float64).copy()
+def linkage(similarity: np.ndarray) -> Tree:
+    """Average linkage: joins the two groups with the highest mean similarity, repeatedly (Sokal and Michener, 1958).
+
+    Parameters
+    ----------
+    similarity : np.ndarray
+        (M, M), symmetric.
+
+    Returns
+    -------
+    Tree
+        Groups are cut where the mean similarity falls below `GROUPED`.
+    """
+    m = similarity.shape[0]
+    near = similarity.astype(np.float64).copy()
     np.fill_diagonal(near, -np.inf)
     leaves = [[k] for k in range(m)]
     cut: list[list[int]] | None = None
     for _ in range(m - 1):
         a, b = divmod(int(near.argmax()), m)
-        if cut is None and near[a, b] < ALIKE:
+        if cut is None and near[a, b] < GROUPED:
             cut = [list(part) for part in leaves if part]
         weight = len(leaves[a]), len(leaves[b])
         near[a] = near[:, a] = (weight[0] * near[a] + weight[1] * near[b]) / sum(weight)
@@ -199,7 +232,7 @@ def picture(
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
         image = left.imshow(common, cmap="Blues", vmin=0, vmax=1)
         left.grid(False)
-        left.set(title="Customers in common, all offers, alike ones together", xlabel="offers", ylabel="offers")
+        left.set(title="Overlap of audiences, similar offers together", xlabel="offers", ylabel="offers")
         figure.colorbar(image, ax=left, shrink=0.7, label="share of the audience")
         both = member[:, first] & member[:, second]
         for mask, colour, mark, name in (
@@ -209,7 +242,7 @@ def picture(
         ):
             right.plot(money[mask, first], money[mask, second], mark, color=colour, ms=3, alpha=0.6, label=name)
         right.set(
-            xlabel=short(offer[first], 40), ylabel=short(offer[second], 40), title="Expected revenue of a customer"
+            xlabel=short(offer[first], 40), ylabel=short(offer[second], 40), title="Expected revenue per customer"
         )
         right.set_xscale("symlog", linthresh=1.0)
         right.set_yscale("symlog", linthresh=1.0)

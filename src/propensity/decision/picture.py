@@ -1,4 +1,4 @@
-"""One style for the pictures of decisions: readable in print and by colour-blind people (Okabe and Ito's colours)."""
+"""The style of the pictures of decisions, in the colour-blind safe palette of Okabe and Ito."""
 
 from __future__ import annotations
 
@@ -16,7 +16,20 @@ INK = "#444444"
 
 
 def draw(picture: Callable[[Any], None], path: Path) -> None:
-    """Lets `picture` fill a figure, and writes it as PNG; ConfigurationError where Matplotlib is not installed."""
+    """Writes a picture as PNG.
+
+    Parameters
+    ----------
+    picture : Callable[[Any], None]
+        Draws into an empty Matplotlib figure.
+    path : Path
+        Of the PNG.
+
+    Raises
+    ------
+    ConfigurationError
+        If Matplotlib is not installed.
+    """
     try:
         from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -42,8 +55,10 @@ def draw(picture: Callable[[Any], None], path: Path) -> None:
 
 
 def short(name: str, most: int = 24) -> str:
-    """A name cut to fit beside an axis.
+    """A name of at most so many characters.
 
+    Examples
+    --------
     >>> short("FRUIT - SHELF STABLE AND MORE", 12)
     'FRUIT - SHE…'
     """

@@ -1,4 +1,4 @@
-"""What a decision gives back: tables for programs, sentences and a picture for people."""
+"""The result of a decision: tables, a summary as JSON, sentences and a picture; and how it is saved and shown."""
 
 from __future__ import annotations
 
@@ -16,65 +16,103 @@ from rich.table import Table
 from propensity.atomic import whole_folder
 from propensity.errors import ConfigurationError
 
-SHOWN = 15  # rows of a table that a terminal shows
-MARK = "summary.json"
+PREVIEW_ROWS = 15
+SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
 class DecisionResult:
-    """name: of the decision, and of its main files; table: the decision, one row per thing decided; said: sentences
-    for a reader; shown: the table that a terminal shows; summary: every number of it, as JSON; more: further tables by
-    name; picture: draws into a new Matplotlib figure; page: HTML of its own."""
+    """Tables, sentences and a picture.
+
+    Parameters
+    ----------
+    name : str
+        Of the decision, and of its main files.
+    table : pl.DataFrame
+        The decision, one row per thing decided.
+    sentences : list[str]
+        What a reader should know, one sentence each.
+    preview : pl.DataFrame
+        The table that a terminal shows.
+    summary : dict[str, Any]
+        Every number of the result, for JSON.
+    picture : Callable[[Any], None]
+        Draws into an empty Matplotlib figure.
+    extra_tables : dict[str, pl.DataFrame]
+        Further tables, by name.
+    page : str, optional
+        HTML that needs no network.
+    """
 
     name: str
     table: pl.DataFrame
-    said: list[str]
-    shown: pl.DataFrame
+    sentences: list[str]
+    preview: pl.DataFrame
     summary: dict[str, Any]
     picture: Callable[[Any], None]
-    more: dict[str, pl.DataFrame] = field(default_factory=dict)
+    extra_tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     page: str | None = None
 
 
 def save(result: DecisionResult, out: str | Path) -> None:
-    """Leaves <name>.parquet, <name>.png, summary.json and further tables in the folder, whole or not at all.
+    """Writes <name>.parquet, <name>.png, summary.json and further tables into a folder, all or none.
 
-    Raises: ConfigurationError if `out` is a file or holds something else than an answer.
+    Parameters
+    ----------
+    result : DecisionResult
+        What to write.
+    out : str or Path
+        New folder, or one that holds an earlier result, which is replaced.
+
+    Raises
+    ------
+    ConfigurationError
+        If `out` is a file or a folder with other contents.
     """
     from propensity.decision.picture import draw
 
     out = Path(out)
     if out.suffix in (".parquet", ".csv", ".png", ".html", ".json") or out.is_file():
         raise ConfigurationError(f"{out} is no folder; a decision leaves several files: give out={out.with_suffix('')}")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+    if out.is_dir() and any(out.iterdir()) and not (out / SUMMARY).is_file():
         raise ConfigurationError(f"{out} holds something else than a decision; give another folder")
     with whole_folder(out) as draft:
-        for name, table in {result.name: result.table, **result.more}.items():
+        for name, table in {result.name: result.table, **result.extra_tables}.items():
             table.write_parquet(draft / f"{name}.parquet")
-        (draft / MARK).write_text(json.dumps(result.summary, indent=1, default=str))
+        (draft / SUMMARY).write_text(json.dumps(result.summary, indent=1, default=str))
         draw(result.picture, draft / f"{result.name}.png")
         if result.page is not None:
             (draft / f"{result.name}.html").write_text(result.page)
 
 
 def show(result: DecisionResult, out: str | Path) -> None:
-    """The answer on a terminal of 80 columns."""
+    """Prints the preview, the sentences and the names of the files.
+
+    Parameters
+    ----------
+    result : DecisionResult
+        What to print, for a terminal of 80 columns.
+    out : str or Path
+        Folder that `save` wrote.
+    """
     screen = Console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name, kind in result.shown.schema.items():
+    for name, kind in result.preview.schema.items():
         table.add_column(name.replace("_", " "), justify="right" if kind.is_numeric() else "left")
-    for row in result.shown.head(SHOWN).iter_rows():
+    for row in result.preview.head(PREVIEW_ROWS).iter_rows():
         table.add_row(*map(cell, row))
     screen.print(table)
-    for sentence in result.said:
+    for sentence in result.sentences:
         screen.print(sentence, highlight=False, markup=False)
     files = ", ".join(sorted(path.name for path in Path(out).iterdir()))
     screen.print(f"{out}: {files}", style="dim", highlight=False, markup=False)
 
 
 def cell(value: Any) -> str:
-    """A number as people read it.
+    """A value of a table as text.
 
+    Examples
+    --------
     >>> cell(1234.567), cell(0.01234), cell(None), cell(12), cell(float("inf"))
     ('1,234.6', '0.0123', '-', '12', 'inf')
     """

@@ -1,4 +1,4 @@
-"""How customers behaved up to a day: columns for segments, and for conditions that name them."""
+"""Recency, frequency, monetary value and related features of customers as of a day, for segments and conditions."""
 
 from __future__ import annotations
 
@@ -8,90 +8,171 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from propensity.decision.condition import rows_where
 from propensity.decision.history import PurchaseHistory
 from propensity.errors import ConfigurationError
 from propensity.kernel.event import PURCHASE
 
 YEAR, QUARTER = 364, 91
+FEW_VALUES = 8  # of an item column, up to which each value gets a share of spend
+TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
+ROUNDING = 0.01  # money below which spend is none
 # What distances are measured in; columns that grow with the calendar (tenure, penetration) would drift on their own.
 LOGGED = ("orders_28", "orders_91", "spend_28", "spend_91", "recency", "gap_mean", "order_spend", "order_lines")
 PLAIN = ("order_offers", "discount_share", "weekend_share", "return_rate")
 
 
-class Standing(NamedTuple):
-    """row (n,) of the log and table, one row per customer with a purchase before the day: customer_id and columns."""
+class CustomerTable(NamedTuple):
+    """Features of the customers who bought before a day.
+
+    Attributes
+    ----------
+    row : np.ndarray
+        (n,) rows of the log.
+    table : pl.DataFrame
+        n rows: customer_id and one column per feature.
+    share_labels : dict[str, str]
+        Columns of shares of spend, to the name of the share or ``<item column> <value>``.
+    """
 
     row: np.ndarray
     table: pl.DataFrame
+    share_labels: dict[str, str]
 
 
-def standing(past: PurchaseHistory, shares: Mapping[str, str]) -> Standing:
-    """Columns as of the day.
+def customer_table(history: PurchaseHistory, shares: Mapping[str, str] | None) -> CustomerTable:
+    """Features of every customer with a purchase before the day of the history.
 
-    Of the kernel: orders, spend, recency, tenure (capped at 364) and the rest of `customer_columns`. Of the last year's
-    purchases: top_share, of spend in the favourite offer; offers, how many were bought; season_share, of spend in the
-    best quarter of the calendar; <name>_share, of spend on items for which the SQL condition `shares[name]` holds;
-    channel_<name>, of purchases through a channel.
+    Parameters
+    ----------
+    history : PurchaseHistory
+        The log, its offers and the day.
+    shares : Mapping[str, str] or None
+        Name to SQL condition on items: the column ``<name>_share`` is the share of the last year's spend on items for
+        which it holds. None: ``<column>_<value>_share`` for each value of each text column of the items that has 2 to
+        8 values.
+
+    Returns
+    -------
+    CustomerTable
+        Columns of `kernel.customer.customer_columns` (orders, spend, recency, tenure and others), ``spend_rank`` (share
+        of the customers with less spend in 91 days, in [0, 1]), and of the last year's purchases: ``top_share`` (of
+        spend on the offer with the highest), ``offers`` (how many were bought), ``season_share`` (of spend in the
+        calendar quarter with the highest), ``channel_<name>`` (of purchases through a channel) and the shares.
+
+    Raises
+    ------
+    ConfigurationError
+        If a condition of `shares` cannot be applied to the items.
     """
-    row = past.log.purchasers(past.day)
-    own = pl.DataFrame(past.behaviour(row)).with_row_index("place")
-    lines = purchases(past, row)
-    extra = [taste(past, lines), quarters(lines), *(of_items(past, lines, n, rule) for n, rule in shares.items())]
-    if past.log.meta.get("channels"):
-        extra.append(channels(past, lines))
-    for found in extra:
-        own = own.join(found, on="place", how="left", maintain_order="left")
-    ids = pl.Series("customer_id", past.log.customer_id[row])
-    return Standing(row, own.drop("place", "hidden").fill_nan(None).insert_column(0, ids))
+    row = history.log.purchasers(history.day)
+    features = pl.DataFrame(history.customer_features(row)).with_row_index("place")
+    lines = purchase_lines(history, row)
+    masks, labels = item_masks(history.log.items, shares)
+    parts = [concentration(history, lines), seasonality(lines), *([spend_shares(lines, masks)] if masks else [])]
+    if history.log.meta.get("channels"):
+        parts.append(channel_shares(history, lines))
+    for part in parts:
+        features = features.join(part, on="place", how="left", maintain_order="left")
+    rank = (pl.col("spend_91").rank("min") - 1) / max(row.size - 1, 1)
+    ids = pl.Series("customer_id", history.log.customer_id[row])
+    table = features.with_columns(spend_rank=rank).drop("place", "hidden").fill_nan(None).insert_column(0, ids)
+    return CustomerTable(row, table, labels)
 
 
-def purchases(past: PurchaseHistory, row: np.ndarray) -> pl.DataFrame:
-    """Lines of the last year: place (among `row`), day, item, revenue, channel."""
-    log = past.log
+def purchase_lines(history: PurchaseHistory, row: np.ndarray) -> pl.DataFrame:
+    """Purchase lines of the last year.
+
+    Parameters
+    ----------
+    history : PurchaseHistory
+        The log and the day.
+    row : np.ndarray
+        (n,) rows of the log.
+
+    Returns
+    -------
+    pl.DataFrame
+        One row per line: place (position in `row`), day, item, revenue, channel (code, -1 for none).
+    """
+    log = history.log
     place = np.full(len(log), -1)
     place[row] = np.arange(row.size)
-    kept = np.flatnonzero((log.kind == PURCHASE) & (log.day < past.day) & (log.day >= past.day - YEAR))
-    owner = np.searchsorted(log.offsets, kept, side="right") - 1
-    columns = {name: np.asarray(getattr(log, name))[kept] for name in ("day", "item", "revenue", "channel")}
+    event = np.flatnonzero((log.kind == PURCHASE) & (log.day < history.day) & (log.day >= history.day - YEAR))
+    owner = np.searchsorted(log.offsets, event, side="right") - 1
+    columns = {name: np.asarray(getattr(log, name))[event] for name in ("day", "item", "revenue", "channel")}
     return pl.DataFrame({"place": place[owner].astype(np.uint32), **columns})
 
 
-def taste(past: PurchaseHistory, lines: pl.DataFrame) -> pl.DataFrame:
-    offers = past.offers
+def concentration(history: PurchaseHistory, lines: pl.DataFrame) -> pl.DataFrame:
+    """top_share and offers by place."""
+    offers = history.offers
     entries = pl.DataFrame({"item": offers.item.astype(np.int32), "offer": offers.item_offer})
-    spent = lines.join(entries, on="item").group_by("place", "offer").agg(pl.col("revenue").sum())
-    return spent.group_by("place").agg(
-        top_share=pl.col("revenue").max() / pl.max_horizontal(pl.col("revenue").sum(), 0.01), offers=pl.len()
+    spend = lines.join(entries, on="item").group_by("place", "offer").agg(pl.col("revenue").sum())
+    return spend.group_by("place").agg(
+        top_share=pl.col("revenue").max() / pl.max_horizontal(pl.col("revenue").sum(), ROUNDING), offers=pl.len()
     )
 
 
-def quarters(lines: pl.DataFrame) -> pl.DataFrame:
+def seasonality(lines: pl.DataFrame) -> pl.DataFrame:
+    """season_share by place."""
     dated = lines.with_columns(quarter=pl.col("day").cast(pl.Date).dt.quarter())
-    spent = dated.group_by("place", "quarter").agg(pl.col("revenue").sum())
-    return spent.group_by("place").agg(
-        season_share=pl.col("revenue").max() / pl.max_horizontal(pl.col("revenue").sum(), 0.01)
+    spend = dated.group_by("place", "quarter").agg(pl.col("revenue").sum())
+    return spend.group_by("place").agg(
+        season_share=pl.col("revenue").max() / pl.max_horizontal(pl.col("revenue").sum(), ROUNDING)
     )
 
 
-def of_items(past: PurchaseHistory, lines: pl.DataFrame, name: str, rule: str) -> pl.DataFrame:
-    try:
-        held = past.log.items.select(pl.sql_expr(rule).cast(pl.Boolean).fill_null(False)).to_series()
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigurationError(f"decision.shares.{name} ({rule}) cannot be applied to items: {reason}") from None
-    inside = pl.Series(held.to_numpy()[lines["item"].to_numpy()] & (lines["item"].to_numpy() >= 0))
-    spent = lines.with_columns(part=pl.col("revenue") * inside).group_by("place")
-    return spent.agg((pl.col("part").sum() / pl.max_horizontal(pl.col("revenue").sum(), 0.01)).alias(f"{name}_share"))
+def item_masks(items: pl.DataFrame, shares: Mapping[str, str] | None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Masks (I,) of items by column of the share, and what each share is called."""
+    if shares is not None:
+        masks = {f"{n}_share": rows_where(items, rule, f"decision.shares.{n}") for n, rule in shares.items()}
+        return masks, {f"{n}_share": n for n in shares}
+    masks, labels = {}, {}
+    for column, kind in items.schema.items():
+        values = items[column].drop_nulls().unique().sort() if column != "item" and kind in TEXT else pl.Series([])
+        if 2 <= values.len() <= FEW_VALUES:
+            for value in values.cast(pl.String).to_list():
+                masks[f"{column}_{value}_share"] = (items[column].cast(pl.String) == value).fill_null(False).to_numpy()
+                labels[f"{column}_{value}_share"] = f"{column} {value}"
+    return masks, labels
 
 
-def channels(past: PurchaseHistory, lines: pl.DataFrame) -> pl.DataFrame:
-    names = list(past.log.meta["channels"])
+def spend_shares(lines: pl.DataFrame, masks: Mapping[str, np.ndarray]) -> pl.DataFrame:
+    """Share of spend on the items of each mask (I,), by place."""
+    item = lines["item"].to_numpy()
+    inside = {name: pl.Series(mask[item] & (item >= 0)) for name, mask in masks.items()}
+    total = pl.max_horizontal(pl.col("revenue").sum(), ROUNDING)
+    spend = lines.with_columns(pl.col("revenue").mul(mask).alias(name) for name, mask in inside.items())
+    return spend.group_by("place").agg(pl.col(name).sum() / total for name in masks)
+
+
+def channel_shares(history: PurchaseHistory, lines: pl.DataFrame) -> pl.DataFrame:
+    """Share of purchase lines through each channel, by place."""
+    names = list(history.log.meta["channels"])
     shares = [(pl.col("channel") == k).mean().alias(f"channel_{name}") for k, name in enumerate(names)]
     return lines.group_by("place").agg(shares)
 
 
-def matrix(table: pl.DataFrame) -> tuple[np.ndarray, list[str]]:
-    """(n, F) features for distances: long-tailed ones by their logarithm, missing ones at the column's worst."""
+def feature_matrix(table: pl.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Features for distances: the RFM columns of the table, or all its numbers where it has none of them.
+
+    Parameters
+    ----------
+    table : pl.DataFrame
+        n customers; ``customer_id`` is no feature.
+
+    Returns
+    -------
+    tuple[np.ndarray, list[str]]
+        (n, F) float64 and the F names. Long-tailed columns are log1p; missing ages are the column's maximum, other
+        missing values 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If the table has no column of numbers.
+    """
     names = [name for name in (*LOGGED, *PLAIN) if name in table.columns]
     if not names:
         names = [name for name, kind in table.schema.items() if kind.is_numeric() and name != "customer_id"]
@@ -100,7 +181,7 @@ def matrix(table: pl.DataFrame) -> tuple[np.ndarray, list[str]]:
     columns = []
     for name in names:
         x = table[name].cast(pl.Float64).to_numpy().copy()
-        known = x[np.isfinite(x)]
-        x[~np.isfinite(x)] = known.max() if known.size and name in ("recency", "gap_mean", "due") else 0.0
+        finite = x[np.isfinite(x)]
+        x[~np.isfinite(x)] = finite.max() if finite.size and name in ("recency", "gap_mean", "due") else 0.0
         columns.append(np.log1p(np.maximum(x, 0.0)) if name in LOGGED else x)
     return np.stack(columns, axis=1), names

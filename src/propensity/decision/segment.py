@@ -1,25 +1,33 @@
-"""Segments: who resembles whom, in plain terms; how customers move between them; and segments named by a rule."""
+"""Customer segments: K-means with profiles, migration between two dates, and segments named by a condition."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from propensity.data.event_log import to_date
+from propensity.decision.condition import LIFECYCLE, applicable, rows_where
 from propensity.decision.context import DecisionContext, aligned, read
 from propensity.decision.history import PurchaseHistory
 from propensity.decision.kmeans import KMeansFit, adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus
 from propensity.decision.picture import BLUE, INK, ORANGE, short
 from propensity.decision.result import DecisionResult
-from propensity.decision.rfm import matrix, standing
+from propensity.decision.rfm import CustomerTable, customer_table, feature_matrix
 from propensity.errors import ConfigurationError, DataError
 
-REACH = 4.0  # standard deviations beyond which a customer is no further away
-FAVOURITES = 3
+REACH = 4.0  # standard deviations at which standardised features are clipped
+TOP_OFFERS = 3  # named in a profile
+MAINLY = 0.6  # share from which a customer belongs to a channel or to a value of an item column
+NAMED = LIFECYCLE | {
+    "specialist": "top_share >= 0.3 AND orders_364 >= 3",
+    "cross_category": "penetration >= 0.3",
+    "seasonal": "season_share >= 0.5 AND tenure >= 182",
+    "discount": "discount_share >= 0.25",
+}
 
 
 class Standardisation(NamedTuple):
@@ -33,105 +41,133 @@ class Standardisation(NamedTuple):
         return scaled
 
 
+def standardisation(features: np.ndarray) -> Standardisation:
+    """Of features (n, F); a constant column keeps the scale 1."""
+    deviation = features.std(axis=0)
+    return Standardisation(features.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
+
+
 @dataclass
 class Segment:
     """K-means segments of customers, and segments named by a condition.
 
-    k: how many; None takes the knee of the inertia over 1 to `most`. restarts of each k. states: a table with
-    customer_id and columns of numbers, such as the model's customer states, to make segments of instead of behaviour.
-    before: days between the date whose segments are fixed and the send date, for migration. alive: days within which a
-    customer must have bought to belong to a date. shares: names to SQL conditions on items, whose share of spend is a
-    column. named: segments by an SQL condition on columns of behaviour.
-    drift, worse: the alarm to fit anew, when the adjusted Rand index between fixed and fresh segments is below, or the
-    ratio of their inertias above.
+    Parameters
+    ----------
+    k : int, optional
+        Number of segments; None takes the knee of the inertia over 1 to `max_k`.
+    max_k : int
+        Largest k that is fitted.
+    restarts : int
+        Starts of each k, at least 10.
+    states : str, optional
+        Parquet or CSV with customer_id and columns of numbers, such as the network's customer states, to cluster
+        instead of the RFM features.
+    migration_days : int
+        Days from the date whose segments are kept fixed to the cutoff, for migration.
+    active_days : int
+        Days within which a customer must have bought to take part in migration.
+    shares : Mapping[str, str], optional
+        Name to SQL condition on items; the column ``<name>_share`` of a customer is the share of a year's spend on
+        them. None: ``<column>_<value>_share`` for each value of each text column of the items with 2 to 8 values. An
+        empty mapping computes none.
+    named : Mapping[str, str], optional
+        Name to SQL condition on the customers' columns. None: `NAMED` without those that need a column which is not
+        there, and for each share a segment ``mainly <share>`` of the customers with at least 60 % of their spend in it.
+        An empty mapping names none.
+    min_agreement : float
+        Adjusted Rand index of fixed and fresh segments below which the result advises to fit again.
+    max_inertia_ratio : float
+        Inertia of the fixed segments over that of fresh ones above which it advises the same.
+
+    Raises
+    ------
+    ConfigurationError
+        If a setting is out of range, or a condition that was given cannot be applied.
     """
 
     k: int | None = None
-    most: int = 15
+    max_k: int = 15
     restarts: int = 10
     states: str | None = None
-    before: int = 91
-    alive: int = 364
-    shares: Mapping[str, str] = field(default_factory=dict)
-    named: Mapping[str, str] = field(default_factory=dict)
-    drift: float = 0.6
-    worse: float = 1.1
+    migration_days: int = 91
+    active_days: int = 364
+    shares: Mapping[str, str] | None = None
+    named: Mapping[str, str] | None = None
+    min_agreement: float = 0.6
+    max_inertia_ratio: float = 1.1
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
             raise ConfigurationError(f"decision.k={self.k} makes no segments; give 1 or more")
-        for name, low in (("most", 1), ("restarts", 10), ("before", 1), ("alive", 1)):
+        for name, low in (("max_k", 1), ("restarts", 10), ("migration_days", 1), ("active_days", 1)):
             if getattr(self, name) < low:
                 raise ConfigurationError(f"decision.{name}={getattr(self, name)} is too few; give {low} or more")
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
-        table, row = self.customers(context)
-        states = self.columns(context, table)
-        most = max(self.most, self.k or 1)
-        if table.height < most:
-            lower = "most" if most == self.most else "k"
-            raise ConfigurationError(f"{table.height} customers cannot be {most} segments; lower decision.{lower}")
-        features, names = matrix(table) if states is None else matrix(states)
-        deviation = features.std(axis=0)
-        scale = Standardisation(features.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
-        fits = fit_all(scale(features), most, self.restarts, context.seed)
+        customers, row = self.customers(context)
+        table = customers.table
+        states = self.read_states(context, table)
+        max_k = max(self.max_k, self.k or 1)
+        if table.height < max_k:
+            setting = "max_k" if max_k == self.max_k else "k"
+            raise ConfigurationError(f"{table.height} customers cannot be {max_k} segments; lower decision.{setting}")
+        features, names = feature_matrix(table if states is None else states)
+        fits = fit_all(standardisation(features)(features), max_k, self.restarts, context.seed)
         curve = pl.DataFrame([(f.k, f.inertia, f.silhouette, f.stability) for f in fits], schema=CURVE, orient="row")
-        chosen = fits[(self.k or knee(curve["inertia"].to_numpy())) - 1]
-        spend = table["spend_91"].to_numpy() if "spend_91" in table.columns else None
-        chosen = by_spend(chosen, spend)
-        profiles = profile(context, table, row, chosen)
-        named = self.named_segments(table)
-        moved = None
-        if context.past is not None and states is None:
-            moved = migrate(context.past, self, chosen.k, context.seed)
-        return self.result(context, table, chosen, curve, profiles, named, moved, names)
+        fit = fits[(self.k or knee(curve["inertia"].to_numpy())) - 1]
+        fit = by_spend(fit, table["spend_91"].to_numpy() if "spend_91" in table.columns else None)
+        profiles = profile(context, table, row, fit)
+        named, left_out = self.named_segments(customers)
+        migration = None
+        if context.history is not None and states is None:
+            migration = migrate(context.history, self, fit.k, context.seed)
+        return self.result(context, table, fit, curve, profiles, named, left_out, migration, names)
 
-    def customers(self, context: DecisionContext) -> tuple[pl.DataFrame, np.ndarray | None]:
-        """Behaviour of the customers of the scores, and their rows of the log; without a log, the customers table."""
-        if context.past is None:
+    def customers(self, context: DecisionContext) -> tuple[CustomerTable, np.ndarray | None]:
+        """Features of the scored customers, and their rows of the log; without a log, the customers table."""
+        if context.history is None:
             if context.customers is None:
                 raise ConfigurationError("segments need the event log or a table of customers; give log= or customers=")
-            return context.customers, None
-        found = standing(context.past, self.shares)
-        kept = np.isin(found.table["customer_id"].to_numpy(), context.scores.customer)
-        return found.table.filter(pl.Series(kept)), found.row[kept]
+            return CustomerTable(np.empty(0, np.int64), context.customers, {}), None
+        known = customer_table(context.history, self.shares)
+        scored = np.isin(known.table["customer_id"].to_numpy(), context.scores.customer)
+        table = known.table.filter(pl.Series(scored))
+        return known._replace(row=known.row[scored], table=table), known.row[scored]
 
-    @property
-    def unmoved(self) -> str:
+    def no_migration(self, context: DecisionContext) -> str:
         """Why there is no migration."""
-        return "migration is unknown without a log" if self.states is None else "migration is told of behaviour only"
+        if self.states is not None:
+            return "no migration: it needs RFM features"
+        if context.history is None:
+            return "no migration: it needs the event log"
+        return f"no migration: too few customers bought more than {self.migration_days} days before the cutoff"
 
-    def columns(self, context: DecisionContext, table: pl.DataFrame) -> pl.DataFrame | None:
+    def read_states(self, context: DecisionContext, table: pl.DataFrame) -> pl.DataFrame | None:
         """The states of the customers, where a table of them is given."""
         if self.states is None:
             return None
-        given = read(self.states, "decision.states")
-        found = aligned(given, table["customer_id"].to_numpy(), self.states)
-        lacking = table["customer_id"].cast(pl.String).is_in(given["customer_id"].cast(pl.String).implode()).not_()
+        states = read(self.states, "decision.states")
+        own = aligned(states, table["customer_id"].to_numpy(), self.states)
+        lacking = table["customer_id"].cast(pl.String).is_in(states["customer_id"].cast(pl.String).implode()).not_()
         if lacking.any():
             raise DataError(
                 f"{self.states} lacks {lacking.sum():,} of {table.height:,} customers, such as "
-                f"{found.filter(lacking)['customer_id'][0]}; write it again for {context.scores.cutoff}"
+                f"{own.filter(lacking)['customer_id'][0]}; write it again for {context.scores.cutoff}"
             )
-        return found
+        return own
 
-    def named_segments(self, table: pl.DataFrame) -> pl.DataFrame:
-        """One boolean column per named segment; a condition on a column that there is not here is left out as null."""
-        found = []
-        for name, rule in self.named.items():
-            try:
-                found.append(table.select(pl.sql_expr(rule).cast(pl.Boolean).fill_null(False).alias(name)).to_series())
-            except pl.exceptions.ColumnNotFoundError:
-                found.append(pl.Series(name, [None] * table.height, dtype=pl.Boolean))
-            except pl.exceptions.PolarsError as error:
-                reason = str(error).splitlines()[0]
-                raise ConfigurationError(f"decision.named.{name} ({rule}) cannot be applied: {reason}") from None
-        found += [
-            (table[name] >= 0.6).alias(f"mostly {name.removeprefix('channel_')}")
-            for name in table.columns
-            if name.startswith("channel_") and (table[name] > 0).any()
-        ]
-        return pl.DataFrame(found)
+    def named_segments(self, customers: CustomerTable) -> tuple[pl.DataFrame, list[str]]:
+        """One boolean column per named segment, and the built-in ones that are left out, with what they need."""
+        table = customers.table
+        conditions, left_out = (self.named, []) if self.named is not None else applicable(NAMED, table.columns)
+        masks = {name: rows_where(table, rule, f"decision.named.{name}") for name, rule in conditions.items()}
+        mainly = dict(customers.share_labels) if self.named is None else {}
+        mainly |= {name: name.removeprefix("channel_") for name in table.columns if name.startswith("channel_")}
+        for column, label in mainly.items():
+            mask = (table[column] >= MAINLY).fill_null(False).to_numpy()
+            if mask.any():
+                masks[f"mainly {label}"] = mask
+        return pl.DataFrame({name: pl.Series(mask, dtype=pl.Boolean) for name, mask in masks.items()}), left_out
 
     def result(
         self,
@@ -141,12 +177,15 @@ class Segment:
         curve: pl.DataFrame,
         profiles: pl.DataFrame,
         named: pl.DataFrame,
-        moved: Migration | None,
+        left_out: list[str],
+        migration: Migration | None,
         features: list[str],
     ) -> DecisionResult:
-        lists = pl.DataFrame({"customer_id": table["customer_id"], "segment": fit.label + 1}).hstack(named)
+        lists = pl.DataFrame({"customer_id": table["customer_id"], "segment": fit.label + 1}).hstack(
+            named.get_columns()
+        )
         sizes = pl.DataFrame(
-            {"named": named.columns, "customers": [c.sum() if c.null_count() == 0 else None for c in named]},
+            {"named": named.columns, "customers": [int(column.sum()) for column in named]},
             schema={"named": pl.String, "customers": pl.Int64},
         )
         summary = {
@@ -158,19 +197,26 @@ class Segment:
             "curve": curve.fill_nan(None).to_dicts(),
             "profiles": profiles.to_dicts(),
             "named": dict(sizes.iter_rows()),
-            "migration": None if moved is None else moved.summary(),
+            "named_left_out": left_out,
+            "migration": None if migration is None else migration.summary(),
         }
-        said = [sentence(row) for row in profiles.to_dicts()]
-        said.append("named: " + ", ".join(f"{n} {c:,}" for n, c in sizes.iter_rows() if c is not None))
-        said += [self.unmoved] if moved is None else moved.said(self.drift, self.worse)
-        more = {"curve": curve, "profiles": profiles, "named": sizes}
-        if moved is not None:
-            more["migration"] = moved.table
-        columns = ("segment", "customers", "share", "revenue_share", "revenue_each", "recency", "orders")
-        shown = profiles.select(c for c in columns if c in profiles.columns)
-        return DecisionResult(
-            "segment", lists, said, shown, summary, picture(curve, fit.k, profiles, moved, self.unmoved), more
+        sentences = [sentence(row) for row in profiles.to_dicts()]
+        if sizes.height:
+            sentences.append("named segments: " + ", ".join(f"{name} {size:,}" for name, size in sizes.iter_rows()))
+        if left_out:
+            sentences.append(f"named segments left out, because customers lack a column: {', '.join(left_out)}")
+        sentences += (
+            [self.no_migration(context)]
+            if migration is None
+            else migration.sentences(self.min_agreement, self.max_inertia_ratio)
         )
+        extra_tables = {"curve": curve, "profiles": profiles, "named": sizes}
+        if migration is not None:
+            extra_tables["migration"] = migration.table
+        columns = ("segment", "customers", "share", "revenue_share", "revenue_each", "recency", "orders")
+        preview = profiles.select(c for c in columns if c in profiles.columns)
+        draw = picture(curve, fit.k, profiles, migration, self.no_migration(context))
+        return DecisionResult("segment", lists, sentences, preview, summary, draw, extra_tables)
 
 
 CURVE = {"k": pl.Int64, "inertia": pl.Float64, "silhouette": pl.Float64, "stability": pl.Float64}
@@ -188,65 +234,66 @@ def by_spend(fit: KMeansFit, spend: np.ndarray | None) -> KMeansFit:
 
 
 def profile(context: DecisionContext, table: pl.DataFrame, row: np.ndarray | None, fit: KMeansFit) -> pl.DataFrame:
-    """One row per segment: size, revenue of 91 days, recency, orders, what it buys more and less of than others, and
-    the revenue expected of it."""
+    """One row per segment: size, revenue of 91 days, recency, orders, offers that it buys more and less of than others,
+    and the revenue expected of it."""
     rows = []
-    ids = {str(c): n for n, c in enumerate(context.scores.customer.tolist())}
-    place = np.array([ids[str(c)] for c in table["customer_id"]])
+    index = {str(c): n for n, c in enumerate(context.scores.customer.tolist())}
+    place = np.array([index[str(c)] for c in table["customer_id"]])
     expected = context.scores.revenue.sum(axis=1, dtype=float)[place]
-    spent = None
-    if row is not None and context.past is not None:
-        spent = np.nan_to_num(context.past.pairs(row, context.scores.offer, "spend_182"))
-    money = table["spend_91"].fill_null(0.0).to_numpy() if "spend_91" in table.columns else expected
+    spend = None
+    if row is not None and context.history is not None:
+        spend = np.nan_to_num(context.history.pairs(row, context.scores.offer, "spend_182"))
+    revenue = table["spend_91"].fill_null(0.0).to_numpy() if "spend_91" in table.columns else expected
     for c in range(fit.k):
         inside = fit.label == c
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "segment": c + 1,
             "customers": int(inside.sum()),
             "share": float(inside.mean()),
-            "revenue": float(money[inside].sum()),
-            "revenue_share": float(money[inside].sum() / max(money.sum(), 1e-9)),
-            "revenue_each": float(money[inside].sum() / max(int(inside.sum()), 1)),
+            "revenue": float(revenue[inside].sum()),
+            "revenue_share": float(revenue[inside].sum() / max(revenue.sum(), 1e-9)),
+            "revenue_each": float(revenue[inside].sum() / max(int(inside.sum()), 1)),
             "expected_revenue": float(expected[inside].sum()),
         }
         for name, column in (("recency", "recency"), ("orders", "orders_91"), ("tenure", "tenure")):
             if column in table.columns:
-                found[name] = table[column].filter(pl.Series(inside)).median()
-        if spent is not None:
-            found |= favourites(spent, inside, context.scores.offer)
-        rows.append(found)
+                values[name] = table[column].filter(pl.Series(inside)).median()
+        if spend is not None:
+            values |= typical_offers(spend, inside, context.scores.offer)
+        rows.append(values)
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def favourites(spent: np.ndarray, inside: np.ndarray, offer: tuple[str, ...]) -> dict[str, list[str]]:
-    """The offers with the highest spend, and those it buys more and less of, by share of spend against everybody's."""
-    own, all_of_it = spent[inside].sum(axis=0), spent.sum(axis=0)
-    ratio = (own / max(own.sum(), 1e-9)) / np.maximum(all_of_it / max(all_of_it.sum(), 1e-9), 1e-12)
-    common = np.argsort(-all_of_it, kind="stable")[: max(10, len(offer) // 2)]
+def typical_offers(spend: np.ndarray, inside: np.ndarray, offer: tuple[str, ...]) -> dict[str, list[str]]:
+    """The offers with the highest spend (favourite), and the highest (over) and lowest (under) share of spend relative
+    to that of all customers."""
+    own, total = spend[inside].sum(axis=0), spend.sum(axis=0)
+    ratio = (own / max(own.sum(), 1e-9)) / np.maximum(total / max(total.sum(), 1e-9), 1e-12)
+    common = np.argsort(-total, kind="stable")[: max(10, len(offer) // 2)]
     ranked = common[np.argsort(-ratio[common], kind="stable")]
     return {
-        "favourite": [offer[m] for m in np.argsort(-own, kind="stable")[:FAVOURITES]],
-        "best": [offer[m] for m in ranked[:FAVOURITES]],
-        "worst": [offer[m] for m in ranked[::-1][:FAVOURITES]],
+        "favourite": [offer[m] for m in np.argsort(-own, kind="stable")[:TOP_OFFERS]],
+        "over": [offer[m] for m in ranked[:TOP_OFFERS]],
+        "under": [offer[m] for m in ranked[::-1][:TOP_OFFERS]],
     }
 
 
 def sentence(row: Mapping[str, Any]) -> str:
-    """A profile in plain terms."""
+    """A profile as a sentence."""
     text = f"segment {row['segment']}: {row['customers']:,} customers ({row['share']:.0%}), "
-    text += f"{row['revenue_share']:.0%} of the revenue, {row['revenue_each']:,.0f} each in 91 days"
+    text += f"{row['revenue_share']:.0%} of the revenue, {row['revenue_each']:,.0f} a customer in 91 days"
     if row.get("recency") is not None:
-        text += f"; last bought {row['recency']:,.0f} days ago at the median"
+        text += f"; median recency {row['recency']:,.0f} days"
     if row.get("orders") is not None:
-        text += f", {row['orders']:,.0f} orders in 91 days"
-    if row.get("best"):
-        text += f"; more than others {', '.join(row['best'])}, less {', '.join(row['worst'])}"
+        text += f", median orders in 91 days {row['orders']:,.0f}"
+    if row.get("over"):
+        text += f"; buys more {', '.join(row['over'])} and less {', '.join(row['under'])} than others"
     return text
 
 
 class Migration(NamedTuple):
-    """Between two dates under centres fixed at the first: table from, to, customers, money before and after; rand and
-    ratio of inertia of a fresh fit; start and end as ISO dates."""
+    """Customers by segment at two dates, under centres fixed at the first: table from, to, customers, spend before and
+    after; adjusted Rand index and ratio of inertia against a fresh fit; start and end as ISO dates."""
 
     table: pl.DataFrame
     rand: float
@@ -258,34 +305,33 @@ class Migration(NamedTuple):
         flows = self.table.to_dicts()
         return {"start": self.start, "end": self.end, "rand": self.rand, "inertia_ratio": self.ratio, "flows": flows}
 
-    def said(self, drift: float, worse: float) -> list[str]:
+    def sentences(self, min_agreement: float, max_inertia_ratio: float) -> list[str]:
         flows = self.table
-        moving = flows.filter((pl.col("from") != pl.col("to")) & (pl.col("from") != "new") & (pl.col("to") != "left"))
+        moved = flows.filter((pl.col("from") != pl.col("to")) & (pl.col("from") != "new") & (pl.col("to") != "left"))
         entered, left = flows.filter(pl.col("from") == "new"), flows.filter(pl.col("to") == "left")
         stayed = flows.filter(pl.col("from") == pl.col("to"))["customers"].sum()
-        alarm = self.rand < drift or self.ratio > worse
+        refit = self.rand < min_agreement or self.ratio > max_inertia_ratio
         return [
-            f"from {self.start} to {self.end}: {stayed:,} customers stayed, {moving['customers'].sum():,} moved (their "
-            f"revenue of 91 days went from {moving['before'].sum():,.0f} to {moving['after'].sum():,.0f}), "
+            f"from {self.start} to {self.end}: {stayed:,} customers stayed, {moved['customers'].sum():,} moved (their "
+            f"revenue of 91 days went from {moved['before'].sum():,.0f} to {moved['after'].sum():,.0f}), "
             f"{entered['customers'].sum():,} entered and {left['customers'].sum():,} left",
-            f"a fresh fit agrees with the fixed segments to {self.rand:.2f} (adjusted Rand), inertia of the fixed ones "
-            f"{self.ratio:.3f} times its own: " + ("fit anew" if alarm else "no need to fit anew"),
+            f"fixed and fresh segments: adjusted Rand index {self.rand:.2f}, inertia ratio {self.ratio:.3f}; "
+            + ("fit the segments again" if refit else "no need to fit again"),
         ]
 
 
-def migrate(past: PurchaseHistory, rule: Segment, k: int, seed: int) -> Migration | None:
+def migrate(history: PurchaseHistory, settings: Segment, k: int, seed: int) -> Migration | None:
     """Segments fixed at the earlier date, followed to the later one; None if the log does not reach back."""
-    then = past.at(past.day - rule.before)
-    if then.log.purchasers(then.day).size < max(k, 2):
+    earlier = history.at(history.day - settings.migration_days)
+    if earlier.log.purchasers(earlier.day).size < max(k, 2):
         return None
-    tables = [alive(standing(at, {}).table, rule.alive) for at in (then, past)]
-    features = [matrix(table)[0] for table in tables]
-    deviation = features[0].std(axis=0)
-    scale = Standardisation(features[0].mean(axis=0), np.where(deviation > 0, deviation, 1.0))
+    tables = [active(customer_table(one, {}).table, settings.active_days) for one in (earlier, history)]
+    features = [feature_matrix(table)[0] for table in tables]
+    scale = standardisation(features[0])
     first, second = (scale(x) for x in features)
-    fixed = by_spend(best_of(first, k, rule.restarts, seed), tables[0]["spend_91"].to_numpy())
+    fixed = by_spend(best_of(first, k, settings.restarts, seed), tables[0]["spend_91"].to_numpy())
     later, inertia = assigned(second, fixed.centre)
-    fresh = best_of(second, k, rule.restarts, seed)
+    fresh = best_of(second, k, settings.restarts, seed)
     start, end = (frame_of(t, label) for t, label in zip(tables, (fixed.label, later), strict=True))
     joined = start.join(end, on="customer_id", how="full", coalesce=True, suffix="_after").with_columns(
         pl.col("segment").fill_null("new"), pl.col("segment_after").fill_null("left")
@@ -294,19 +340,20 @@ def migrate(past: PurchaseHistory, rule: Segment, k: int, seed: int) -> Migratio
         customers=pl.len(), before=pl.col("spend_91").sum(), after=pl.col("spend_91_after").sum()
     )
     rand = adjusted_rand(later, fresh.label)
-    dates = [to_date(day).isoformat() for day in (then.day, past.day)]
+    dates = [to_date(day).isoformat() for day in (earlier.day, history.day)]
     return Migration(flows.sort("from", "to"), rand, inertia / max(fresh.inertia, 1e-9), *dates)
 
 
-def alive(table: pl.DataFrame, days: int) -> pl.DataFrame:
+def active(table: pl.DataFrame, days: int) -> pl.DataFrame:
+    """Customers who bought in the last so many days."""
     return table.filter(pl.col("recency") <= days)
 
 
 def best_of(row: np.ndarray, k: int, restarts: int, seed: int) -> KMeansFit:
     """The best of some restarts on all rows."""
     random = np.random.default_rng(seed)
-    found = min((lloyd(row, plus_plus(row, k, random)) for _ in range(restarts)), key=lambda fit: fit[2])
-    return KMeansFit(*found, 1.0, float("nan"))
+    best = min((lloyd(row, plus_plus(row, k, random)) for _ in range(restarts)), key=lambda fit: fit[2])
+    return KMeansFit(*best, 1.0, float("nan"))
 
 
 def frame_of(table: pl.DataFrame, label: np.ndarray) -> pl.DataFrame:
@@ -314,40 +361,40 @@ def frame_of(table: pl.DataFrame, label: np.ndarray) -> pl.DataFrame:
     return table.select("customer_id", pl.col("spend_91").fill_null(0.0)).with_columns(names)
 
 
-def picture(curve: pl.DataFrame, k: int, profiles: pl.DataFrame, moved: Migration | None, unmoved: str) -> Any:
+def picture(curve: pl.DataFrame, k: int, profiles: pl.DataFrame, migration: Migration | None, no_migration: str) -> Any:
     def draw(figure: Any) -> None:
         (first, second), (third, fourth) = figure.subplots(2, 2)
         figure.set_size_inches(9, 7)
         first.plot(curve["k"], curve["inertia"], "o-", color=BLUE)
         first.axvline(k, color=INK, ls=":", label=f"{k} segments")
-        first.set(xlabel="segments", ylabel="inertia", title="How near customers are to their segment", ylim=0)
+        first.set(xlabel="segments", ylabel="inertia", title="Inertia by number of segments", ylim=0)
         first.legend()
         second.plot(curve["k"], curve["silhouette"], "s-", color=BLUE, label="silhouette")
-        second.plot(curve["k"], curve["stability"], "^--", color=ORANGE, label="agreement of restarts")
-        second.set(xlabel="segments", ylim=(0, 1.02), title="Do the segments stand apart, and come again?")
+        second.plot(curve["k"], curve["stability"], "^--", color=ORANGE, label="stability over restarts")
+        second.set(xlabel="segments", ylim=(0, 1.02), title="Silhouette and stability")
         second.legend()
         names = [f"{row['segment']}" for row in profiles.to_dicts()]
         place = np.arange(len(names))
         third.bar(place - 0.2, profiles["share"] * 100, 0.4, color="#b8bcc4", label="% of customers")
         third.bar(place + 0.2, profiles["revenue_share"] * 100, 0.4, color=BLUE, label="% of revenue, 91 days")
         third.set_xticks(place, names)
-        third.set(xlabel="segment", title="Who brings the revenue")
+        third.set(xlabel="segment", title="Customers and revenue by segment")
         third.legend()
-        heat(fourth, moved, unmoved)
+        heat(fourth, migration, no_migration)
 
     return draw
 
 
-def heat(axes: Any, moved: Migration | None, unmoved: str) -> None:
-    """Customers from segment to segment, as shares of where they came from."""
-    if moved is None:
+def heat(axes: Any, migration: Migration | None, no_migration: str) -> None:
+    """Customers by segment at both dates, shaded by the share of their segment at the first."""
+    if migration is None:
         axes.axis("off")
-        axes.text(0.5, 0.5, unmoved, ha="center")
+        axes.text(0.5, 0.5, no_migration, ha="center")
         return
-    rows = sorted(moved.table["from"].unique(), key=lambda n: (n == "new", n.zfill(3)))
-    columns = sorted(moved.table["to"].unique(), key=lambda n: (n == "left", n.zfill(3)))
+    rows = sorted(migration.table["from"].unique(), key=lambda n: (n == "new", n.zfill(3)))
+    columns = sorted(migration.table["to"].unique(), key=lambda n: (n == "left", n.zfill(3)))
     count = np.zeros((len(rows), len(columns)))
-    for row in moved.table.to_dicts():
+    for row in migration.table.to_dicts():
         count[rows.index(row["from"]), columns.index(row["to"])] = row["customers"]
     share = count / np.maximum(count.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -359,5 +406,7 @@ def heat(axes: Any, moved: Migration | None, unmoved: str) -> None:
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), [short(r) for r in rows])
     axes.set(
-        xlabel=f"segment on {moved.end}", ylabel=f"on {moved.start}", title="Customers who moved, dark: most of a row"
+        xlabel=f"segment on {migration.end}",
+        ylabel=f"on {migration.start}",
+        title="Migration: customers, shaded by share of the row",
     )

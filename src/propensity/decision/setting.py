@@ -1,4 +1,4 @@
-"""Settings of a decision are of the kind that its fields say, or are refused before they meet a number."""
+"""Checks the settings of a decision against the type annotations of its fields."""
 
 from __future__ import annotations
 
@@ -19,7 +19,22 @@ def check_decision(settings: Mapping[str, Any]) -> None:
 
 
 def check_kinds(settings: Mapping[str, Any], owner: Any, prefix: str) -> None:
-    """ConfigurationError, naming `prefix` and the key, for a setting that is not of the kind that owner annotates."""
+    """Checks settings against the annotations of a class.
+
+    Parameters
+    ----------
+    settings : Mapping[str, Any]
+        Field to value; unknown fields are ignored.
+    owner : type
+        Class whose annotations say which kinds are allowed.
+    prefix : str
+        Of the key in the error message.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value is of the wrong kind.
+    """
     hints = get_type_hints(owner)
     for key, value in settings.items():
         if key in hints and not fits(value, hints[key]):
@@ -27,8 +42,10 @@ def check_kinds(settings: Mapping[str, Any], owner: Any, prefix: str) -> None:
 
 
 def fits(value: object, kind: Any) -> bool:
-    """Whether a value from YAML may stand for an annotation.
+    """Whether a value from YAML is of an annotated type.
 
+    Examples
+    --------
     >>> fits(3, float), fits("3", int), fits(["a"], Sequence[str] | None), fits({"mail": None}, Mapping[str, int])
     (True, False, True, False)
     """
@@ -45,14 +62,17 @@ def fits(value: object, kind: Any) -> bool:
 
 
 def in_words(kind: Any) -> str:
-    """
+    """An annotated type in words.
+
+    Examples
+    --------
     >>> in_words(Sequence[Mapping[str, Any]] | None)
     'a list of mappings or null'
     """
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Sequence:
-        held = in_words(inner[0]).removeprefix("a ")
-        return f"a list of {held}s" if get_origin(inner[0]) or inner[0] is int else f"a list of {held}"
+        item = in_words(inner[0]).removeprefix("a ")
+        return f"a list of {item}s" if get_origin(inner[0]) or inner[0] is int else f"a list of {item}"
     if origin is Mapping:
         return "a mapping" if inner[1] is Any else f"a mapping to {in_words(inner[1])}"
     return " or ".join(map(in_words, inner)) if inner else WORDS.get(kind, kind.__name__)

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
 from propensity.config import BacktestConfig, TrainConfig, training_config
-from propensity.data.cutoff import cutoff_of, last_windows
+from propensity.data.cutoff import last_windows, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.evaluation.evaluate import NETWORK, Answers, Case, Say, baseline_scores, chosen, judge, judged, labels
@@ -93,7 +93,7 @@ def _asked(cfg: BacktestConfig, days: list[str], answers: Answers, say: Say) -> 
             weeks, rest = divmod(to_day(day) - end, WEEK)
             if rest or weeks not in ages:
                 continue
-            cutoff_data = task.cutoff_data(log, cutoff_of(log, day, task.horizon), training_set.vocabulary)
+            cutoff_data = task.cutoff_data(log, parse_cutoff(log, day, task.horizon), training_set.vocabulary)
             yield AgedScores(weeks, cutoff_data, predict(model, cutoff_data, NETWORK))
             if weeks == 0:
                 for name, scores in baseline_scores(baselines, training_set, [cutoff_data], cfg.seed, say).items():
@@ -108,8 +108,8 @@ def _decay(cfg: BacktestConfig, case: Case, asked: list[AgedScores], say: Say) -
         aged.setdefault(each.weeks, []).append(Prediction(each.scores.probability, each.scores.revenue))
     all_labels = [labels(case.log, cutoff_data) for cutoff_data in case.cutoffs_data]
     data = case.about["config"]["data"]
-    ground = {"source": (data["source"] or {}).get("_target_"), "offer": data["offer"], "horizon": data["horizon"]}
-    about = {"data": case.log.fingerprint, "commit": case.about["commit"], **ground}
+    task = {"source": case.log.meta.get("source"), "offer": data["offer"], "horizon": data["horizon"]}
+    about = {"data": case.log.fingerprint, "commit": case.about["commit"], **task}
     made = lift_decay(all_labels, aged, cfg.resamples, cfg.seed) | {"about": about}
     with whole_file(case.out / "decay.json") as draft:
         draft.write_text(json.dumps(made, indent=1) + "\n")

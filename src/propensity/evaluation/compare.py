@@ -13,16 +13,17 @@ from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
 from propensity.config import CompareConfig, TrainConfig
-from propensity.data.cutoff import cutoff_of, last_windows
+from propensity.data.cutoff import last_windows, parse_cutoff
 from propensity.errors import ConfigurationError
 from propensity.evaluation.backtest import closed_by
-from propensity.evaluation.evaluate import Say, judged, labels
+from propensity.evaluation.evaluate import Say, judged, labels, own_metrics
 from propensity.metric.evaluation import evaluate
 from propensity.metric.labels import Labels, Prediction
 from propensity.training.predict import predict
 from propensity.training.run import train
 
-OWN = ("variants", "out", "cutoffs", "resamples", "seeds")  # settings of the comparison itself, not of a training
+# settings of the comparison itself, not of a training
+OWN = ("variants", "out", "cutoffs", "metrics", "resamples", "seeds")
 Variant = Callable[[Sequence[str]], TrainConfig]
 
 
@@ -50,7 +51,15 @@ def compare(cfg: CompareConfig, variant: Variant, say: Say) -> dict[str, Any]:
         for name, prediction in found.items():
             answers[name].append(prediction)
     first = next(iter(cfg.variants))
-    metrics = evaluate(all_labels, answers, reference=first, resamples=cfg.resamples, seed=cfg.seed, progress=say)
+    metrics = evaluate(
+        all_labels,
+        answers,
+        reference=first,
+        resamples=cfg.resamples,
+        seed=cfg.seed,
+        metrics=own_metrics(cfg.metrics),
+        progress=say,
+    )
     about = {"config": asdict(cfg), "cutoffs": days, "data": log.fingerprint}
     metrics["run"] = about | {"horizon": horizon, "rows": log.meta["rows"]}
     with whole_file(Path(cfg.out) / "metrics.json") as draft:
@@ -64,7 +73,7 @@ def _answer(variant: TrainConfig, day: str, seeds: Sequence[int], out: Path) -> 
     for seed in seeds:
         training = replace(closed_by(variant, day), seed=seed)
         model, task, training_set, log = train(training, out / str(seed), reuse=True)
-        cutoff_data = task.cutoff_data(log, cutoff_of(log, day, task.horizon), training_set.vocabulary)
+        cutoff_data = task.cutoff_data(log, parse_cutoff(log, day, task.horizon), training_set.vocabulary)
         scores = predict(model, cutoff_data)
         probability.append(scores.probability)
         revenue.append(scores.revenue)

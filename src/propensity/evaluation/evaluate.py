@@ -17,12 +17,13 @@ from propensity.atomic import whole_file
 from propensity.baseline import Baseline
 from propensity.baseline.heuristic import segment, six_month_rule
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
-from propensity.data.cutoff import cutoff_of, labelled, last_windows
+from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.evaluation.predictor import predicted
 from propensity.feature.features import Features
 from propensity.feature.market_stats import CONTEXT
+from propensity.metric.declaration import Metric
 from propensity.metric.evaluation import evaluate as compare
 from propensity.metric.heuristic import compare_heuristics
 from propensity.metric.interval import resample_weights
@@ -51,7 +52,9 @@ class Case(NamedTuple):
     out: Path
 
 
-def evaluate_run(cfg: EvaluateConfig, say: Say, models: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def evaluate_run(
+    cfg: EvaluateConfig, say: Say, models: Mapping[str, Any] | None = None, metrics: Sequence[Metric] = ()
+) -> dict[str, Any]:
     """Judges `cfg.run` at `cfg.cutoffs` against the incumbents, which are fitted on the run's own training dates.
 
     Leaves metrics.json, scores.parquet, a Parquet file per incumbent, customers.parquet and, where the network learned
@@ -85,33 +88,42 @@ def evaluate_run(cfg: EvaluateConfig, say: Say, models: Mapping[str, Any] | None
         if name in (*answers, *RESERVED):
             raise ConfigurationError(f"also.{name} takes the name of another file of the run; give another")
         answers[name] = predicted(name, model, training_set, cutoffs_data, cfg.seed)
-    curve = stored_decay(cfg.decay, trained.about["config"]["data"])
+    curve = stored_decay(cfg.decay, log, trained.about["config"]["data"])
     case = Case(log, cutoffs_data, answers, trained.about, Path(cfg.run))
-    metrics = judge(case, cfg, say, {"decay": curve} if curve else {})
+    result = judge(case, cfg, say, {"decay": curve} if curve else {}, metrics)
     if shares := [each for _, each in asked if each is not None]:
         save_shares(shares, case.out / SHARES_FILE)
-    return metrics
+    return result
 
 
-def stored_decay(file: str | None, data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The lift decay measured by an experiment, if it was on the same source, offers and horizon; else None.
+def stored_decay(file: str | None, log: EventLog, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The lift decay that an experiment measured, if it was on the same data, offers and horizon; else None.
 
-    Args: file, a path that begins where the command does, or beside conf/.
+    The fingerprint of the log decides on the data: it names every event, customer and item, and so their source.
+
+    Parameters
+    ----------
+    file : str or None
+        A path from the working directory, or from the folder that holds conf/.
+    log : EventLog
+        The log that the run is evaluated on.
+    data : mapping
+        The run's settings of the data, of which `offer` and `horizon` are compared.
     """
     places = [Path(file), conf_folder().parent / file] if file else []
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
         return None
-    curve: dict[str, Any] = json.loads(found.read_text())
-    ground = {"source": (data["source"] or {}).get("_target_"), "offer": data["offer"], "horizon": data["horizon"]}
-    return curve if all(curve["about"][key] == value for key, value in ground.items()) else None
+    curve: dict[str, Any] = json.loads(path.read_text())
+    task = {"data": log.fingerprint, "offer": data["offer"], "horizon": data["horizon"]}
+    return curve if all(curve["about"][key] == value for key, value in task.items()) else None
 
 
 def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
     """The cutoffs to judge at, as ISO dates, oldest first, each once and with complete labels; else a sentence."""
     if not cutoffs:
         raise ConfigurationError("no cutoff to judge at; give cutoffs=[YYYY-MM-DD,...]")
-    days = sorted(str(labelled(log, cutoff_of(log, day, horizon))) for day in cutoffs)
+    days = sorted(str(require_labels(log, parse_cutoff(log, day, horizon))) for day in cutoffs)
     if len(set(days)) < len(days):
         raise ConfigurationError(f"cutoffs names a date twice: {', '.join(days)}; give each once")
     return days
@@ -119,14 +131,14 @@ def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
 
 def cutoff_data_of(trained: Trained, log: EventLog, day: str) -> CutoffData:
     """A send date as the trained network sees it."""
-    return trained.task.cutoff_data(log, cutoff_of(log, day, trained.task.horizon), trained.vocabulary)
+    return trained.task.cutoff_data(log, parse_cutoff(log, day, trained.task.horizon), trained.vocabulary)
 
 
 def chosen(cfg: Evaluation) -> dict[str, Baseline]:
     """The incumbents named in `cfg.baselines` (None: all), built."""
     names = list(cfg.baseline) if cfg.baselines is None else list(cfg.baselines)
     if unknown := [name for name in names if name not in cfg.baseline]:
-        raise ConfigurationError(f"no incumbent {unknown[0]!r}; baselines holds {', '.join(cfg.baseline)}")
+        raise ConfigurationError(f"no baseline {unknown[0]!r}; baselines holds {', '.join(cfg.baseline)}")
     return {name: instantiate(cfg.baseline[name], _convert_="all") for name in names}
 
 
@@ -142,10 +154,10 @@ def baseline_scores(
     return answers
 
 
-def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dict[str, Any]:
+def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any], own: Sequence[Metric] = ()) -> dict[str, Any]:
     """Compares the answers, and leaves scores, customers and metrics, with what is known `more`, in the case's folder.
 
-    Args: cfg, of which `resamples`, `seed` and `duel` are read.
+    Args: cfg, of which `resamples`, `seed`, `metrics` and `heuristics` are read.
     """
     all_labels = [labels(case.log, cutoff_data) for cutoff_data in case.cutoffs_data]
     answers, out = case.answers, case.out
@@ -153,12 +165,14 @@ def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any]) -> dic
         name: [Prediction(s.probability, s.revenue, s.mask) for s in found] for name, found in answers.items()
     }
     settings = {"resamples": cfg.resamples, "seed": cfg.seed}
-    metrics = compare(all_labels, predictions, reference=NETWORK, progress=say, **settings) | dict(more)
+    own = [*own_metrics(cfg.metrics), *own]
+    metrics = compare(all_labels, predictions, reference=NETWORK, metrics=own, progress=say, **settings) | dict(more)
     if cfg.heuristics:
         say("holding the rule and the segments against the network")
         metrics["heuristics"] = heuristic_comparisons(case.cutoffs_data, all_labels, predictions[NETWORK], cfg)
     horizon, rows = case.cutoffs_data[0].market_stats.cutoff.horizon, case.log.meta["rows"]
     metrics["run"] = case.about | {"horizon": horizon, "rows": rows, "evaluation": settings}
+    metrics["run"]["source"] = case.log.meta.get("source")
     for name, found in answers.items():
         save_scores(found, out / ("scores.parquet" if name == NETWORK else f"{name}.parquet"))
     with whole_file(out / "customers.parquet") as draft:
@@ -183,6 +197,11 @@ def heuristic_comparisons(
         "segment": [segment(cutoff_data, cfg.seed) for cutoff_data in cutoffs_data],
     }
     return {name: compare_heuristics(all_labels, values, chosen, weights) for name, chosen in audiences.items()}
+
+
+def own_metrics(metrics: Any) -> list[Metric]:
+    """The declarations that `metrics`, a list of `_target_`s, stands for: metrics beside the built-in ones."""
+    return list(instantiate(metrics or [], _convert_="all"))
 
 
 def labels(log: EventLog, cutoff_data: CutoffData) -> Labels:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from propensity.config import GateConfig
-from propensity.data.cutoff import cutoff_of
+from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog, to_day
 from propensity.data.offer import offers_before
 from propensity.errors import ConfigurationError
@@ -164,7 +164,7 @@ def learner(trained: Trained, log: EventLog) -> tuple[Callable[[EventLog], Cutof
     In training the log holds the label window: only the kernels' own inequality keeps it out of the inputs.
     """
     task, end = trained.task, to_day(trained.about["end"])
-    cutoff = cutoff_of(log, trained.about["cutoffs"][-1], task.horizon)
+    cutoff = parse_cutoff(log, trained.about["cutoffs"][-1], task.horizon)
     every = offers_before(log, task.offer, end)
     offers = every.take(np.flatnonzero(np.isin(every.name, trained.vocabulary.offers)))
 

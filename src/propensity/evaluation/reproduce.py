@@ -16,6 +16,7 @@ from propensity.config import ReproduceConfig, TrainConfig
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 from propensity.evaluation.evaluate import NETWORK, cutoff_data_of, labels
+from propensity.metric.builtin import METRICS
 from propensity.metric.evaluation import evaluate
 from propensity.metric.labels import Prediction
 from propensity.model.offer_net import OfferNet
@@ -73,7 +74,7 @@ def reproduce(cfg: ReproduceConfig, say: Say) -> Copy:
     if "evaluation" not in then["run"]:
         raise ConfigurationError(f"{judged} does not say how it was made; run propensity evaluate run={cfg.run} again")
     now = _metrics(trained, log, again, then)
-    pairs = list(_numbers(then["models"][NETWORK], now))
+    pairs = list(_numbers(_builtin(then["models"][NETWORK]), now))
     tolerance = 0.0 if exact else cfg.tolerance
     found += [Difference(f"metric {name}", str(a), str(b)) for name, a, b in pairs if not _close(a, b, tolerance)]
     return Copy(found, around, len(pairs))
@@ -97,6 +98,17 @@ def _metrics(trained: Trained, log: EventLog, again: OfferNet, then: Mapping[str
     made = evaluate(all_labels, predictions, reference=NETWORK, **then["run"]["evaluation"])
     found: dict[str, Any] = json.loads(json.dumps(made["models"][NETWORK]))
     return found
+
+
+def _builtin(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """The built-in metrics by cutoff and slice: metrics of a user's own are code that a file only names."""
+    names = {metric.name for metric in METRICS}
+    return {
+        cutoff: {
+            slice_: {name: cell for name, cell in values.items() if name in names} for slice_, values in slices.items()
+        }
+        for cutoff, slices in cells.items()
+    }
 
 
 def _weights(then: Mapping[str, torch.Tensor], now: Mapping[str, torch.Tensor]) -> Iterator[Difference]:

@@ -6,18 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from propensity.config import TrainConfig, TuneConfig
 from propensity.errors import ConfigurationError
+from propensity.metric.declaration import Metric
 from propensity.mistake import suggest
 from propensity.training.curve import final_metrics
-from propensity.training.metric import CALIBRATION, NAMES, better
+from propensity.training.metric import by_name, validation_metrics
 from propensity.training.run import train
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
 Say = Callable[[str], None]
-SEARCHED = tuple(name for name in NAMES if name.rpartition("/")[2] not in CALIBRATION)
 OWN = ("trials", "metric", "space", "out")  # settings of the search itself, not of a trial
 
 
@@ -29,7 +31,7 @@ def tune(cfg: TuneConfig, compose: Callable[[Sequence[str]], TrainConfig], say: 
     """
     import optuna
 
-    metric = searched(cfg.metric)
+    name, metric = objective_metric(cfg.metric, cfg.metrics)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out = Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -37,14 +39,14 @@ def tune(cfg: TuneConfig, compose: Callable[[Sequence[str]], TrainConfig], say: 
         storage=f"sqlite:///{out / 'study.db'}",
         study_name="propensity",
         load_if_exists=True,
-        direction="maximize" if better("metric", metric) == "max" else "minimize",
+        direction="minimize" if metric.lower_is_better else "maximize",
         sampler=optuna.samplers.TPESampler(seed=cfg.seed),
     )
     while (done := len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))) < cfg.trials:
         trial = study.ask()
         overrides = [f"{key}={_propose(trial, key, choice)}" for key, choice in cfg.space.items()]
         say(f"trial {done + 1} of {cfg.trials}: {' '.join(overrides)}")
-        study.tell(trial, _judge(compose(overrides), metric, out / "trials" / str(trial.number)))
+        study.tell(trial, _judge(compose(overrides), name, metric, out / "trials" / str(trial.number)))
     return study
 
 
@@ -58,23 +60,24 @@ def _propose(trial: Trial, key: str, choice: Mapping[str, Any]) -> Any:
     return trial.suggest_float(key, low, high, log=log)
 
 
-def searched(name: str) -> str:
-    """A metric of validation by its name, with or without `val/`.
+def objective_metric(name: str, own: Sequence[Any]) -> tuple[str, Metric]:
+    """A metric of validation by its name, with or without `val/`: the name it is logged under, and its declaration.
 
-    >>> searched("auc"), searched("val/never_bought/auc")
+    >>> objective_metric("auc", [])[0], objective_metric("val/never_bought/auc", [])[0]
     ('val/auc', 'val/never_bought/auc')
     """
-    for metric in (name, f"val/{name}"):
-        if metric in SEARCHED:
-            return metric
-    raise ConfigurationError(suggest(f"metric={name} cannot be searched for", name, SEARCHED))
+    known = by_name(validation_metrics(own))
+    for full in (name, f"val/{name}"):
+        if full in known:
+            return full, known[full]
+    raise ConfigurationError(suggest(f"metric={name} is no metric of a validation", name, known))
 
 
-def _judge(config: TrainConfig, metric: str, out: Path) -> float:
+def _judge(config: TrainConfig, name: str, metric: Metric, out: Path) -> float:
     if not config.training.get("validation"):
         config.training["validation"] = 1
     train(config, out)
     values = final_metrics(out)
-    if metric not in values:
-        raise ConfigurationError(f"{metric} is undefined, for want of buyers; give a longer data.horizon")
-    return values[metric]
+    if name not in values:
+        raise ConfigurationError(f"{name} is undefined, for want of buyers; give a longer data.horizon")
+    return float(metric.objective(np.array(values[name])))

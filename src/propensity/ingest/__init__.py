@@ -1,1 +1,1 @@
-"""Raw tables to the event log: contract, sources, cleaning rules, privacy, erasure, append."""
+"""From raw tables to the event log: contract, sources, cleaning rules, privacy, erasure, append."""

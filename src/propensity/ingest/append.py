@@ -1,8 +1,8 @@
-"""A day of events added to a log: only the day is read, sorted and encoded; what was there is copied.
+"""Append of a delivery to a log: only the delivery is read, sorted and encoded; the old events are copied.
 
-The result is the log of both deliveries built at once, as long as the lines of an order come in one delivery. A log is
-sorted by customer, so that the old events move; they are copied some customers at a time, in memory that does not grow
-with the log, while reading and sorting cost what the new ones are worth.
+The result equals the log of both deliveries built at once if all lines of an order are in one delivery. A log is
+sorted by customer, so the old events move. They are copied some customers at a time, in memory that does not grow with
+the log.
 """
 
 from __future__ import annotations
@@ -20,46 +20,94 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import whole_folder
-from propensity.data.column_store import CHUNK, ColumnFiles, forget
+from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.errors import DataError
-from propensity.ingest.build import ingest, protected, readable
+from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
 from propensity.ingest.source import Source
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import merge_events, orders_so_far
 
 
 def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLog:
-    """Adds the events of `source`, all later than those of the log at `out`, whole or not at all.
+    """Append the events of a source to a log, in one step.
 
-    Attributes of items and customers that the delivery describes again are replaced. Persons are protected as in
-    `prepare`: erased customers stay away, and ids are stored under `key`. Raises: ConfigurationError without a log,
-    DataError for an event that is not later.
+    Attributes of items and customers that the delivery describes again are replaced. Personal data are protected as in
+    `propensity.ingest.build.prepare`.
+
+    Parameters
+    ----------
+    source : Source
+        Raw tables whose events are all later than those of the log.
+    out : str or Path
+        Folder of the log.
+    key : bytes, optional
+        Key of the customer pseudonyms, the same as that of the log.
+
+    Returns
+    -------
+    EventLog
+        The extended log, memory-mapped.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no log.
+    DataError
+        If an event is not later than the log, or the tables cannot be read.
     """
     out = Path(out)
     old = EventLog.open(out)
     with tempfile.TemporaryDirectory(dir=out.parent) as place, whole_folder(out) as draft:
-        with readable():
-            tables = protected(source.load(), out, key)
+        with translate_read_errors():
+            tables = protect_personal_data(source.load(), out, key)
         new = ingest(tables, Path(place))
         check_later(old, new)
-        described = {"item": _delivered(tables.items), "customer": _delivered(tables.customers)}
-        _keep_others(out, Path(place), draft)
-        joined(old, new, described, draft).seal(draft)
+        described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
+        _copy_other_files(out, Path(place), draft)
+        merge_logs(old, new, described, draft).seal(draft)
     return EventLog.open(out)
 
 
 def check_later(old: EventLog, new: EventLog) -> None:
-    """DataError where an event of the new log is not later than all of the old."""
+    """Check that the events of a delivery are later than those of the log.
+
+    Parameters
+    ----------
+    old : EventLog
+        The log.
+    new : EventLog
+        The log of the delivery.
+
+    Raises
+    ------
+    DataError
+        If an event of `new` is not later than all events of `old`.
+    """
     last, first = int(old.day.max()), int(new.day.min())
     if first <= last:
         raise DataError(
-            f"the delivery begins on {to_date(first)}, the log already holds {to_date(last)}; prepare both together"
+            f"the delivery begins on {to_date(first)}, but the log ends on {to_date(last)}; prepare both together"
         )
 
 
-def joined(old: EventLog, new: EventLog, described: Mapping[str, bool], draft: Path) -> EventLog:
-    """The log of both, its columns written to `draft`; described: whether the delivery had tables of its own."""
+def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draft: Path) -> EventLog:
+    """Merge two logs of consecutive periods.
+
+    Parameters
+    ----------
+    old, new : EventLog
+        The logs; events of `new` are later.
+    described : mapping of str to bool
+        Whether the delivery has a table of its own for "item" and "customer".
+    draft : Path
+        Folder for the columns.
+
+    Returns
+    -------
+    EventLog
+        The merged log, which `EventLog.seal` completes.
+    """
     customers = _vocabulary(old.customers, new.customers, "customer", described["customer"])
     items = _vocabulary(
         old.items.with_columns(known=pl.Series(old.item_known)),
@@ -68,14 +116,14 @@ def joined(old: EventLog, new: EventLog, described: Mapping[str, bool], draft: P
         described["item"],
     )
     channels = sorted({*old.meta["channels"], *new.meta["channels"]})
-    old_at, new_at = (_rows(customers, log.customers, "customer") for log in (old, new))
-    begun = orders_so_far(fixed(old.offsets), fixed(old.order), old_at[_at(customers, new)])
-    new = _recoded(new, items, channels, begun)
+    old_rows, new_rows = (_rows(customers, log.customers, "customer") for log in (old, new))
+    earlier_orders = orders_so_far(fixed(old.offsets), fixed(old.order), old_rows[_places(customers, new)])
+    new = _recode(new, items, channels, earlier_orders)
     codes = {"item": _code(old.items["item"], items["item"]), "channel": _channel_code(old, channels)}
     codes = {name: code for name, code in codes.items() if (code[:-1] != np.arange(code.size - 1)).any()}
-    count = sum(np.where(at >= 0, np.diff(log.offsets)[at], 0) for at, log in ((old_at, old), (new_at, new)))
+    count = sum(np.where(rows >= 0, np.diff(log.offsets)[rows], 0) for rows, log in ((old_rows, old), (new_rows, new)))
     offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-    _write(old, new, (old_at, new_at), offsets, codes, draft)
+    _write_columns(old, new, (old_rows, new_rows), offsets, codes, draft)
     arrays: dict[str, Any] = {name: np.load(draft / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
     return EventLog(
         offsets=offsets,
@@ -87,99 +135,101 @@ def joined(old: EventLog, new: EventLog, described: Mapping[str, bool], draft: P
     )
 
 
-def _write(
+def _write_columns(
     old: EventLog,
     new: EventLog,
-    at: tuple[np.ndarray, np.ndarray],
+    rows: tuple[np.ndarray, np.ndarray],
     offsets: np.ndarray,
     codes: Mapping[str, np.ndarray],
     draft: Path,
 ) -> None:
-    """The columns of both, some customers at a time; at: rows (N,) of all customers in either log."""
+    """Write the merged columns some customers at a time; rows: row (N,) of each customer in either log, or -1."""
     edges = np.searchsorted(offsets, np.arange(0, offsets[-1], CHUNK))
     new_offsets = fixed(new.offsets)
     with ColumnFiles(draft, COLUMNS) as files:
         for first, stop in pairwise(np.unique(np.append(edges, offsets.size - 1))):
-            made = {name: np.empty(offsets[stop] - offsets[first], dtype) for name, dtype in COLUMNS.items()}
-            old_at, new_at = (rows[first:stop] for rows in at)
-            met = old_at[old_at >= 0]  # rows of the old log that follow one another
-            ends = old.offsets[met[0] : met[-1] + 2] if met.size else np.zeros(1, np.int64)
-            old_at = np.where(old_at >= 0, np.cumsum(old_at >= 0) - 1, -1)
-            for name, out in made.items():
+            merged = {name: np.empty(offsets[stop] - offsets[first], dtype) for name, dtype in COLUMNS.items()}
+            old_rows, new_rows = (each[first:stop] for each in rows)
+            present = old_rows[old_rows >= 0]  # consecutive rows of the old log
+            ends = old.offsets[present[0] : present[-1] + 2] if present.size else np.zeros(1, np.int64)
+            old_rows = np.where(old_rows >= 0, np.cumsum(old_rows >= 0) - 1, -1)
+            for name, out in merged.items():
                 before = getattr(old, name)[ends[0] : ends[-1]]
                 before = codes[name][before].astype(out.dtype) if name in codes else before
                 columns = fixed(before), fixed(getattr(new, name))
-                merge_events(old_at, fixed(ends - ends[0]), new_at, new_offsets, *columns, out)
-                forget(getattr(old, name))
-            files.append(made)
+                merge_events(old_rows, fixed(ends - ends[0]), new_rows, new_offsets, *columns, out)
+                release_pages(getattr(old, name))
+            files.append(merged)
 
 
 def _vocabulary(old: pl.DataFrame, new: pl.DataFrame, key: str, described: bool) -> pl.DataFrame:
-    """Rows of both, sorted; of one in both the new attributes where they were delivered, and the earlier `known`.
+    """Sorted rows of both tables; an id in both has the new attributes if `described`, and the earlier `known`.
 
-    Otherwise what was said first stays, as where a log is built from all events at once.
+    Otherwise the first description is kept, as in a log that is built from all events at once.
     """
     both = pl.concat([old, new.cast({key: old.schema[key]})], how="diagonal_relaxed")
     names = [name for name in both.columns if name not in (key, "known")]
-    pick = [pl.col(name).drop_nulls().last() if described else pl.col(name).first() for name in names]
+    attributes = [pl.col(name).drop_nulls().last() if described else pl.col(name).first() for name in names]
     known = [pl.col("known").min()] if "known" in both.columns else []
-    return both.group_by(key).agg(*pick, *known).sort(key).select(both.columns)
+    return both.group_by(key).agg(*attributes, *known).sort(key).select(both.columns)
 
 
-def _delivered(table: pl.LazyFrame | None) -> bool:
-    """Whether a table stands for itself, rather than for what the events say of items."""
+def _is_delivered(table: pl.LazyFrame | None) -> bool:
+    """Whether a table was delivered, rather than derived from the events."""
     return table is not None and "known" not in table.collect_schema()
 
 
-def _rows(every: pl.DataFrame, own: pl.DataFrame, key: str) -> np.ndarray:
-    """Row of each of `every` in a log's own table, -1 without one."""
-    place = own.select(key).with_row_index("row")
-    found = every.select(key).join(place, on=key, how="left", maintain_order="left")["row"]
-    return found.cast(pl.Int64).fill_null(-1).to_numpy()
+def _rows(ids: pl.DataFrame, table: pl.DataFrame, key: str) -> np.ndarray:
+    """Row of each id in a table, -1 if it is not there."""
+    place = table.select(key).with_row_index("row")
+    rows = ids.select(key).join(place, on=key, how="left", maintain_order="left")["row"]
+    return rows.cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def _at(customers: pl.DataFrame, log: EventLog) -> np.ndarray:
-    """Place of each customer of a log among all."""
+def _places(customers: pl.DataFrame, log: EventLog) -> np.ndarray:
+    """Row in `customers` of each customer of a log."""
     return _rows(log.customers, customers, "customer")
 
 
-def _code(own: pl.Series, every: pl.Series) -> np.ndarray:
-    """Code of each name among all, and -1 at the end."""
-    names = pl.DataFrame({"name": every.cast(own.dtype)})
-    return np.append(_rows(pl.DataFrame({"name": own}), names, "name"), -1)
+def _code(names: pl.Series, vocabulary: pl.Series) -> np.ndarray:
+    """Code of each name in the vocabulary, with -1 appended."""
+    table = pl.DataFrame({"name": vocabulary.cast(names.dtype)})
+    return np.append(_rows(pl.DataFrame({"name": names}), table, "name"), -1)
 
 
 def _channel_code(log: EventLog, channels: list[str]) -> np.ndarray:
+    """Code of each channel of a log in `channels`, with -1 appended."""
     return np.array([channels.index(name) for name in log.meta["channels"]] + [-1], np.int64)
 
 
-def _recoded(new: EventLog, items: pl.DataFrame, channels: list[str], begun: np.ndarray) -> EventLog:
-    """The new log under the names of both; begun (N,): orders that each of its customers had before."""
-    more = np.repeat(begun, np.diff(new.offsets))
+def _recode(new: EventLog, items: pl.DataFrame, channels: list[str], earlier_orders: np.ndarray) -> EventLog:
+    """The new log with merged codes; earlier_orders (N,): number of its customers' orders in the old log."""
+    shift = np.repeat(earlier_orders, np.diff(new.offsets))
     return replace(
         new,
         item=_code(new.items["item"], items["item"])[new.item].astype(np.int32),
         channel=_channel_code(new, channels)[new.channel].astype(np.int8),
-        order=np.where(new.order >= 0, new.order + more, -1).astype(np.int32),
+        order=np.where(new.order >= 0, new.order + shift, -1).astype(np.int32),
     )
 
 
 def _meta(old: EventLog, new: EventLog, channels: list[str]) -> dict[str, Any]:
+    """Metadata of the merged log."""
     one, other = old.meta["rows"], new.meta["rows"]
     rows: dict[str, Any] = {name: one[name] + other[name] for name in ("in", "used")}
-    rows |= {name: _summed(one, other, name) for name in ("merged", "quarantined", "dropped")}
+    rows |= {name: _add_counts(one, other, name) for name in ("merged", "quarantined", "dropped")}
     first, last = min(old.first_day, new.first_day), max(old.last_day, new.last_day)
-    warnings = _summed(old.meta, new.meta, "warnings")
+    warnings = _add_counts(old.meta, new.meta, "warnings")
     return old.meta | {"rows": rows, "warnings": warnings, "channels": channels, "first_day": first, "last_day": last}
 
 
-def _summed(one: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, int]:
-    """Counts by code of both, in the order of their codes."""
+def _add_counts(one: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, int]:
+    """Sum of two counts by code, sorted by code."""
     return dict(sorted((Counter(one.get(name, {})) + Counter(other.get(name, {}))).items()))
 
 
-def _keep_others(out: Path, place: Path, draft: Path) -> None:
-    """Takes notes along, and the refused rows of both deliveries."""
+def _copy_other_files(out: Path, place: Path, draft: Path) -> None:
+    """Copy the notes of the log and the quarantined rows of both deliveries."""
     for note in (*out.glob("*.json"), *out.glob("*.txt")):
         shutil.copy(note, draft / note.name)
     files = [*(out / "quarantine").glob("*.parquet"), *(place / "quarantine").glob("*.parquet")]

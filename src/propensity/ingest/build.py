@@ -1,7 +1,7 @@
-"""From raw tables to an event log in bounded memory: every row accounted for, ids coded, events by customer and day.
+"""From raw tables to an event log in bounded memory: rows counted, ids encoded, events sorted by customer and day.
 
-Rows are screened in a stream and shared out by ranges of customer id; range by range they are settled, sorted, encoded
-and appended to the columns on disk. What holds for all rows (ids, names, days, counts) is gathered on the way.
+Rows are screened in a stream and partitioned by ranges of customer id. Each range is settled, sorted, encoded and
+appended to the columns on disk. Ids, names, days and counts of all rows are collected on the way.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import polars as pl
 
 from propensity.atomic import is_disk_full, whole_folder
 from propensity.data.column_store import ColumnFiles, replace_codes
-from propensity.data.event_log import COLUMNS, EventLog, fingerprint, refuse_other
+from propensity.data.event_log import COLUMNS, EventLog, check_replaceable, fingerprint
 from propensity.errors import DataError
-from propensity.ingest.encode import NEVER, Coded, Names, encode
-from propensity.ingest.erasure import erased
-from propensity.ingest.external_partition import ExternalPartition, bounds_of
-from propensity.ingest.privacy import mask, pseudonymise, refuse_personal_ids, without_contact_data
-from propensity.ingest.rule import codes
-from propensity.ingest.source import Source, Tables
+from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode
+from propensity.ingest.erasure import drop_erased
+from propensity.ingest.external_partition import ExternalPartition, partition_bounds
+from propensity.ingest.privacy import mask_contact_data, pseudonymise, refuse_personal_ids, remove_contact_data
+from propensity.ingest.rule import rule_codes
+from propensity.ingest.source import RAW, Source, Tables
 from propensity.kernel.event import KINDS, PURCHASE
 
 ALWAYS = np.iinfo(np.int32).min
-MOST_CHANNELS = 127  # a channel is one byte
+MAX_CHANNELS = 127  # a channel code is one signed byte
 RANGE_ROWS = 2_000_000  # rows that are sorted at a time
 OPTIONAL = {
     "kind": pl.lit("purchase"),
@@ -45,34 +45,91 @@ UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 def prepare(
     source: Source, out: str | Path, notes: Mapping[str, str] | None = None, key: bytes | None = None
 ) -> EventLog:
-    """Loads `source` and leaves its log at `out`, whole or not at all, with `notes` (file name -> text) beside it.
+    """Build the log of a source and write it in one step.
 
-    Rows that were refused lie beside it too, in `quarantine/*.parquet`, with a column `reason`. See `protected` for
-    what is done for persons.
+    Parameters
+    ----------
+    source : Source
+        Raw tables.
+    out : str or Path
+        Folder of the log; rejected rows are written to its `quarantine/*.parquet` with a column `reason`.
+    notes : mapping of str to str, optional
+        Text files to write beside the log, by name.
+    key : bytes, optional
+        Key of the customer pseudonyms, see `protect_personal_data`.
+
+    Returns
+    -------
+    EventLog
+        The log, memory-mapped.
+
+    Raises
+    ------
+    ConfigurationError
+        If `out` holds something other than a log.
+    DataError
+        If the tables cannot be read or have no usable event.
     """
-    refuse_other(out)
-    with readable():
-        tables = protected(source.load(), out, key)
+    check_replaceable(out)
+    with translate_read_errors():
+        tables = protect_personal_data(source.load(), out, key)
     with whole_folder(out) as draft:
-        ingest(tables, draft).seal(draft, notes)
+        log = ingest(tables, draft)
+        log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
+        log.seal(draft, notes)
     return EventLog.open(out)
 
 
-def protected(tables: Tables, out: str | Path, key: bytes | None) -> Tables:
-    """The tables without erased customers, addresses and phone numbers, and with ids under `key` if there is one.
+def protect_personal_data(tables: Tables, out: str | Path, key: bytes | None) -> Tables:
+    """Remove erased customers and contact data, and replace customer ids by pseudonyms if there is a key.
 
-    Raises: DataError for ids that are addresses or phone numbers, where there is no key.
+    Parameters
+    ----------
+    tables : Tables
+        Raw tables.
+    out : str or Path
+        Folder of the log; tombstones of erased customers are beside it.
+    key : bytes, optional
+        Key of the pseudonyms.
+
+    Returns
+    -------
+    Tables
+        The tables without e-mail addresses and phone numbers.
+
+    Raises
+    ------
+    DataError
+        If customer ids are e-mail addresses or phone numbers and there is no key.
     """
-    tables = erased(tables, out)
+    tables = drop_erased(tables, out)
     if key is None:
         refuse_personal_ids(tables)
     else:
-        tables = erased(pseudonymise(tables, key), out)
-    return without_contact_data(tables)
+        tables = drop_erased(pseudonymise(tables, key), out)
+    return remove_contact_data(tables)
 
 
 def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
-    """The event log of raw tables, in memory; see `ingest`."""
+    """Build the log of raw tables in memory.
+
+    Parameters
+    ----------
+    tables : Tables
+        Raw tables.
+    range_rows : int
+        Rows that are sorted at a time.
+
+    Returns
+    -------
+    EventLog
+        The log.
+
+    Raises
+    ------
+    DataError
+        If the tables cannot be read or have no usable event.
+    """
     with tempfile.TemporaryDirectory() as folder:
         log = ingest(tables, Path(folder), range_rows)
         columns: dict[str, Any] = {name: np.array(getattr(log, name)) for name in COLUMNS}
@@ -82,18 +139,41 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
 
 
 def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventLog:
-    """Writes the columns of the log of raw tables to `folder`, which is there; returns the log, not sealed yet.
+    """Write the columns of the log of raw tables.
 
-    range_rows: rows, about, that are held at a time. Codes are ranks of the sorted ids, so they do not depend on the
-    order of delivery. Raises: DataError for tables without a usable event, or that a reader cannot decode.
+    Parameters
+    ----------
+    tables : Tables
+        Raw tables.
+    folder : Path
+        Existing folder of the columns.
+    range_rows : int
+        Approximate number of rows in memory.
+
+    Returns
+    -------
+    EventLog
+        The log, which `EventLog.seal` completes. Codes are ranks of the sorted ids, so they do not depend on the order
+        of delivery.
+
+    Raises
+    ------
+    DataError
+        If the tables cannot be read or have no usable event.
     """
-    with readable():
+    with translate_read_errors():
         return _ingest(tables, folder, range_rows)
 
 
 @contextmanager
-def readable() -> Iterator[None]:
-    """Says in words that tables, which are only read when they are needed, cannot be read."""
+def translate_read_errors() -> Iterator[None]:
+    """Turn errors of Polars and the file system into a DataError; tables are read only when they are used.
+
+    Raises
+    ------
+    DataError
+        If a table cannot be read.
+    """
     try:
         yield
     except UNREADABLE as error:
@@ -104,148 +184,183 @@ def readable() -> Iterator[None]:
 
 
 @dataclass
-class Tally:
-    """What is counted as rows go by; `first` and `last` are the days of the first and the last purchase."""
+class IngestCounts:
+    """Counts of the rows of an ingestion."""
 
     rows: int = 0
-    passed: int = 0
-    nameless: int = 0
-    used: int = 0
+    passed: int = 0  # rows that the screen accepted
+    without_key: int = 0  # passed rows without a customer or day
+    used: int = 0  # events of the log
     purchases: int = 0
-    first: int = NEVER
-    last: int = ALWAYS
+    first_day: int = NEVER  # of purchases
+    last_day: int = ALWAYS
     kinds: set[str | None] = field(default_factory=set)
     dropped: Counter[str] = field(default_factory=Counter)
     merged: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
 
-    def passing(self, rows: pl.DataFrame) -> None:
-        """Rows that were not refused by themselves."""
+    def add_passed(self, rows: pl.DataFrame) -> None:
+        """Count rows that the screen accepted.
+
+        Parameters
+        ----------
+        rows : polars.DataFrame
+            Accepted rows.
+        """
         self.passed += rows.height
-        self.nameless += rows.select((pl.col("customer").is_null() | pl.col("day").is_null()).sum()).item()
+        self.without_key += rows.select((pl.col("customer").is_null() | pl.col("day").is_null()).sum()).item()
         self.kinds |= set(rows["kind"].unique())
 
-    def using(self, kind: np.ndarray, day: np.ndarray) -> None:
-        """Events of the log."""
-        sold = day[kind == PURCHASE]
-        self.used += day.size
-        self.purchases += sold.size
-        if sold.size:
-            self.first, self.last = min(self.first, int(sold.min())), max(self.last, int(sold.max()))
+    def add_used(self, kind: np.ndarray, day: np.ndarray) -> None:
+        """Count events of the log.
 
-    def check_rows(self) -> None:
-        """Whether what passed can be sorted and encoded."""
+        Parameters
+        ----------
+        kind, day : numpy.ndarray of shape (E,)
+            Kind and day of each event.
+        """
+        purchase_day = day[kind == PURCHASE]
+        self.used += day.size
+        self.purchases += purchase_day.size
+        if purchase_day.size:
+            self.first_day = min(self.first_day, int(purchase_day.min()))
+            self.last_day = max(self.last_day, int(purchase_day.max()))
+
+    def check_passed(self) -> None:
+        """Check that the accepted rows can be sorted and encoded.
+
+        Raises
+        ------
+        DataError
+            If a row has an unknown kind, no customer or no day.
+        """
         if unknown := sorted(self.kinds - set(KINDS), key=str):
             raise DataError(f"unknown event kind {unknown[0]!r}; map it to one of {', '.join(KINDS)}")
-        if self.nameless:
+        if self.without_key:
             raise DataError(
-                f"{self.nameless} of {self.passed} events have no customer or no day; a source leaves those out"
+                f"{self.without_key} of {self.passed} accepted events have no customer or no day; "
+                "the source must reject them"
             )
 
 
 def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
-    tally, quarantine = Tally(), Quarantine(folder / "quarantine")
+    """Implementation of `ingest`."""
+    counts, quarantine = IngestCounts(), Quarantine(folder / "quarantine")
     schema = tables.events.collect_schema()
-    absent = [value.alias(name) for name, value in OPTIONAL.items() if name not in schema]
-    events = tables.screen(tables.events.with_columns(*absent))
-    items, channels = Names(schema["item"]), Names(pl.String())
-    customers: list[pl.Series] = [pl.Series(dtype=schema["customer"])]
-    counts: list[np.ndarray] = [np.zeros(0, np.int64)]
+    defaults = [value.alias(name) for name, value in OPTIONAL.items() if name not in schema]
+    events = tables.screen(tables.events.with_columns(*defaults))
+    items, channels = CodeTable(schema["item"]), CodeTable(pl.String())
+    ids: list[pl.Series] = [pl.Series(dtype=schema["customer"])]
+    sizes: list[np.ndarray] = [np.zeros(0, np.int64)]
     with tempfile.TemporaryDirectory(dir=folder) as place, ColumnFiles(folder, COLUMNS) as files:
-        spill = _share_out(tables.events, events, Path(place), range_rows, tally, quarantine)
-        for coded in _settled(spill, tables, items, channels, tally, quarantine):
-            customers.append(coded.customer)
-            counts.append(coded.events)
-            files.append(coded.columns)
-    rows = _account(tables, tally, quarantine)
-    if channels.met.height > MOST_CHANNELS:
+        partition = _partition(tables.events, events, Path(place), range_rows, counts, quarantine)
+        for encoded in _settle(partition, tables, items, channels, counts, quarantine):
+            ids.append(encoded.customer)
+            sizes.append(encoded.events)
+            files.append(encoded.columns)
+    rows = _row_counts(tables, counts, quarantine)
+    if channels.table.height > MAX_CHANNELS:
         raise DataError(
-            f"the events name {channels.met.height} channels, at most {MOST_CHANNELS} fit; "
+            f"the events have {channels.table.height} channels, more than the maximum of {MAX_CHANNELS}; "
             "map channel to a coarser column"
         )
-    ids = pl.concat(customers)
-    about = _vocabulary(ids, tables.customers, "customer")
-    stock = _items(items, tables.items)
-    channel = channels.met["name"].sort()
-    replace_codes(folder / "item.npy", items.ranks(stock["item"]))
+    customer = pl.concat(ids)
+    customer_table = _vocabulary(customer, tables.customers, "customer")
+    item_table = _items(items, tables.items)
+    channel = channels.table["name"].sort()
+    replace_codes(folder / "item.npy", items.ranks(item_table["item"]))
     replace_codes(folder / "channel.npy", channels.ranks(channel))
-    held = pl.DataFrame({"customer": ids, "count": np.concatenate(counts)})
-    count = about.select("customer").join(held, on="customer", how="left", maintain_order="left")["count"].fill_null(0)
-    tally.warnings.update(tables.warnings)
+    size = pl.DataFrame({"customer": customer, "count": np.concatenate(sizes)})
+    size = customer_table.select("customer").join(size, on="customer", how="left", maintain_order="left")
+    counts.warnings.update(tables.warnings)
     meta: dict[str, Any] = {
         "rows": rows,
-        "warnings": dict(sorted(tally.warnings.items())),
+        "warnings": dict(sorted(counts.warnings.items())),
         "channels": channel.to_list(),
     }
-    meta |= {"first_day": tally.first, "last_day": tally.last}
+    meta |= {"first_day": counts.first_day, "last_day": counts.last_day}
     columns: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
     return EventLog(
-        offsets=np.concatenate([[0], np.cumsum(count.to_numpy())]).astype(np.int64),
-        item_known=stock["known"].to_numpy().astype(np.int32),
-        customers=about,
-        items=stock.drop("known"),
+        offsets=np.concatenate([[0], np.cumsum(size["count"].fill_null(0).to_numpy())]).astype(np.int64),
+        item_known=item_table["known"].to_numpy().astype(np.int32),
+        customers=customer_table,
+        items=item_table.drop("known"),
         meta=meta,
         **columns,
     )
 
 
-def _share_out(
-    raw: pl.LazyFrame, events: pl.LazyFrame, place: Path, range_rows: int, tally: Tally, quarantine: Quarantine
+def _partition(
+    raw: pl.LazyFrame, events: pl.LazyFrame, place: Path, range_rows: int, counts: IngestCounts, quarantine: Quarantine
 ) -> ExternalPartition:
-    """Spills the rows that pass, by customer, in one pass over the source."""
+    """Partition the accepted rows by customer in one pass over the source; count and quarantine the others."""
     rows = raw.select(pl.len()).collect(engine="streaming").item()
-    spill = ExternalPartition(place, bounds_of(events.select("customer"), rows, range_rows), held=range_rows)
+    bounds = partition_bounds(events.select("customer"), rows, range_rows)
+    partition = ExternalPartition(place, bounds, memory_rows=range_rows)
     for batch in events.collect_batches(engine="streaming"):
-        tally.rows += batch.height
+        counts.rows += batch.height
         if "reason" in batch.columns:
-            refused = batch.filter(pl.col("reason").is_not_null())
-            dropped = pl.col("reason").is_in(codes("drop"))
-            tally.dropped.update(dict(refused.filter(dropped)["reason"].value_counts().iter_rows()))
-            quarantine.add(refused.filter(~dropped))
-            given = [name for name in batch.columns if name.startswith("given.")]
-            batch = batch.filter(pl.col("reason").is_null()).drop("reason", *given)
-        tally.passing(batch)
-        if not tally.nameless:
-            spill.add(batch)
-    tally.check_rows()
-    return spill
+            rejected = batch.filter(pl.col("reason").is_not_null())
+            dropped = pl.col("reason").is_in(rule_codes("drop"))
+            counts.dropped.update(dict(rejected.filter(dropped)["reason"].value_counts().iter_rows()))
+            quarantine.add(rejected.filter(~dropped))
+            raw_columns = [name for name in batch.columns if name.startswith(RAW)]
+            batch = batch.filter(pl.col("reason").is_null()).drop("reason", *raw_columns)
+        counts.add_passed(batch)
+        if not counts.without_key:
+            partition.add(batch)
+    counts.check_passed()
+    return partition
 
 
-def _settled(
-    spill: ExternalPartition, tables: Tables, items: Names, channels: Names, tally: Tally, quarantine: Quarantine
-) -> Iterator[Coded]:
-    """The log's columns range by range, the ranges ascending by customer id."""
-    for rows in spill.ranges():
+def _settle(
+    partition: ExternalPartition,
+    tables: Tables,
+    items: CodeTable,
+    channels: CodeTable,
+    counts: IngestCounts,
+    quarantine: Quarantine,
+) -> Iterator[EncodedEvents]:
+    """Encoded events range by range, ascending by customer id."""
+    for rows in partition.ranges():
         settled = tables.settle(rows)
-        tally.merged.update(settled.merged)
-        tally.warnings.update(settled.warnings)
+        counts.merged.update(settled.merged)
+        counts.warnings.update(settled.warnings)
         quarantine.add(settled.quarantined)
         if settled.accepted.height:
-            coded = encode(settled.accepted, items, channels)
-            tally.using(coded.columns["kind"], coded.columns["day"])
-            yield coded
+            encoded = encode(settled.accepted, items, channels)
+            counts.add_used(encoded.columns["kind"], encoded.columns["day"])
+            yield encoded
 
 
-def _account(tables: Tables, tally: Tally, quarantine: Quarantine) -> dict[str, Any]:
-    """Where every row went; DataError unless each went somewhere, and some are events."""
-    tally.dropped.update(tables.dropped)
-    tally.merged.update(tables.merged)
-    dropped, merged, aside = dict(tally.dropped), dict(tally.merged), dict(quarantine.reasons)
-    left = sum(tables.dropped.values()) + sum(tables.merged.values())
-    read = tally.rows + left if tables.read is None else tables.read
-    found = tally.used + sum(sum(counts.values()) for counts in (merged, aside, dropped))
-    if tally.used == 0:
-        raise DataError(f"no usable event among {read} rows (left out: {dropped | aside}); check the columns")
-    if tally.purchases == 0:
-        raise DataError(f"none of {tally.used} events is a purchase; map data.source.columns.kind or leave it out")
-    if read != found:
-        raise DataError(f"{read} rows were read and {found} accounted for; a rule of the source loses or repeats rows")
-    counts = {"merged": merged, "quarantined": aside, "dropped": dropped}
-    return {"in": read, "used": tally.used} | {name: dict(sorted(each.items())) for name, each in counts.items()}
+def _row_counts(tables: Tables, counts: IngestCounts, quarantine: Quarantine) -> dict[str, Any]:
+    """Row counts by outcome; DataError unless every row has one outcome and some rows are purchases."""
+    counts.dropped.update(tables.dropped)
+    counts.merged.update(tables.merged)
+    dropped, merged, quarantined = dict(counts.dropped), dict(counts.merged), dict(quarantine.reasons)
+    not_scanned = sum(tables.dropped.values()) + sum(tables.merged.values())
+    read = counts.rows + not_scanned if tables.read is None else tables.read
+    total = counts.used + sum(sum(each.values()) for each in (merged, quarantined, dropped))
+    if counts.used == 0:
+        raise DataError(f"no usable event among {read} rows (rejected: {dropped | quarantined}); check the columns")
+    if counts.purchases == 0:
+        raise DataError(f"none of {counts.used} events is a purchase; map data.source.columns.kind or leave it out")
+    if read != total:
+        raise DataError(
+            f"{read} rows were read but {total} are accounted for; correct the source, which loses or repeats rows"
+        )
+    outcomes = {"merged": merged, "quarantined": quarantined, "dropped": dropped}
+    return {"in": read, "used": counts.used} | {name: dict(sorted(each.items())) for name, each in outcomes.items()}
 
 
 class Quarantine:
-    """Refused rows as Parquet, a file for each delivery of them, and how many were refused for which `reasons`."""
+    """Writer of rejected rows to Parquet, with the number of rows by reason.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the files; created with the first row.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -253,35 +368,42 @@ class Quarantine:
         self.files = 0
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Takes rows with a column `reason`; none is fine."""
+        """Write rows to a new file; contact data in their raw columns are masked.
+
+        Parameters
+        ----------
+        rows : polars.DataFrame
+            Rows with a column `reason`; may be empty.
+        """
         if rows.height:
             self.folder.mkdir(exist_ok=True)
-            told = [name for name, kind in rows.schema.items() if name.startswith("given.") and kind == pl.String]
-            rows.with_columns(mask(name) for name in told).write_parquet(self.folder / f"rows-{self.files:05d}.parquet")
+            texts = [name for name, kind in rows.schema.items() if name.startswith(RAW) and kind == pl.String]
+            masked = rows.with_columns(mask_contact_data(name) for name in texts)
+            masked.write_parquet(self.folder / f"rows-{self.files:05d}.parquet")
             self.files += 1
             self.reasons.update(dict(rows["reason"].value_counts().iter_rows()))
 
 
 def _vocabulary(ids: pl.Series, table: pl.LazyFrame | None, key: str) -> pl.DataFrame:
-    """Distinct ids of both, sorted, with the table's attributes: row n is code n."""
-    found = ids.alias(key).to_frame()
+    """Sorted distinct ids of the events and the table, with the table's attributes: row n is code n."""
+    event_ids = ids.alias(key).to_frame()
     if table is None:
-        return found.sort(key)
+        return event_ids.sort(key)
     attributes = (
         table.drop_nulls(key)
         .unique(key, keep="last", maintain_order=True)
         .collect()
         .with_columns(pl.col(key).cast(ids.dtype))
     )
-    every = pl.concat([found, attributes.select(key)]).unique().sort(key)
-    return every.join(attributes, on=key, how="left", maintain_order="left")
+    all_ids = pl.concat([event_ids, attributes.select(key)]).unique().sort(key)
+    return all_ids.join(attributes, on=key, how="left", maintain_order="left")
 
 
-def _items(met: Names, table: pl.LazyFrame | None) -> pl.DataFrame:
-    """The item vocabulary with `known`, the day after which an item may be spoken of: its first event, or always."""
-    items = _vocabulary(met.met["name"], table, "item")
-    seen = met.met.select("first", item="name")
-    first = items.select("item").join(seen, on="item", how="left", maintain_order="left")["first"]
+def _items(codes: CodeTable, table: pl.LazyFrame | None) -> pl.DataFrame:
+    """Item vocabulary with `known`, the day after which an item is known: its first event, or always."""
+    items = _vocabulary(codes.table["name"], table, "item")
+    event_days = codes.table.select("first", item="name")
+    first = items.select("item").join(event_days, on="item", how="left", maintain_order="left")["first"]
     known = first.fill_null(NEVER).to_numpy()
     if table is not None and "known" not in items.columns:
         delivered = table.select(pl.col("item").cast(items.schema["item"])).collect()["item"]

@@ -1,6 +1,6 @@
-"""What each table of a retailer means, declared once: for the mapping of columns, the documentation and the checks.
+"""Contract of a retailer's tables: the columns that mappings, documentation and checks refer to.
 
-A contract is checked by expressions in a stream, so it holds for tables of any size.
+Checks are Polars expressions that run in a stream, so they apply to tables of any size.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from propensity.kernel.event import KINDS
 
 
 class Column(NamedTuple):
-    """A column of a table: its type once it is read, whether it must be there, what it means, what stands for it."""
+    """A column of a table."""
 
     name: str
-    type: str
+    type: str  # after reading
     meaning: str
-    absent: str | None = None  # what is assumed without it; None: the table needs it
-    names: tuple[str, ...] = ()  # how others call it, for the draft of a mapping
+    default: str | None = None  # assumption without the column; None for a required column
+    aliases: tuple[str, ...] = ()  # common names, for the draft of a mapping
 
 
 EVENTS = (
     Column(
         "customer",
         "id",
-        "who: one person or household",
+        "buyer: one person or household",
         None,
         (
             "customer_id",
@@ -47,7 +47,7 @@ EVENTS = (
     Column(
         "day",
         "date",
-        "the calendar date in the shop",
+        "calendar date in the shop",
         None,
         (
             "date",
@@ -67,22 +67,22 @@ EVENTS = (
     Column(
         "item",
         "id",
-        "what: a product or article",
-        "all lines are of one item, `anything`, whose `category` is `anything`",
+        "product or article",
+        "all lines have the item `anything`, whose `category` is `anything`",
         ("product", "sku", "article", "stockcode", "itemid", "product_id", "article_id", "ean", "upc"),
     ),
     Column(
         "quantity",
         "number",
-        "units, or weight; below zero for a return",
-        "1 a line",
+        "units or weight; negative for a return",
+        "1 per line",
         ("units", "qty", "amount", "pieces"),
     ),
     Column(
         "revenue",
         "number",
-        "what the line brought in all, or the price of one with revenue_is=unit",
-        "1 a unit",
+        "total of the line, or the price of one unit with revenue_is=unit",
+        "1 per unit",
         (
             "price",
             "sales",
@@ -101,61 +101,73 @@ EVENTS = (
     Column(
         "kind",
         ", ".join(KINDS),
-        "what happened",
-        "a return where the quantity (or else the revenue) is below zero, or else a purchase",
+        "type of event",
+        "return if the quantity (without one, the revenue) is negative, otherwise purchase",
         ("event", "type", "event_type", "action", "status"),
     ),
-    Column("channel", "text", "through which channel", "none", ("sales_channel_id", "store", "medium", "source")),
+    Column(
+        "channel",
+        "text",
+        "channel of the purchase or contact",
+        "none",
+        ("sales_channel_id", "store", "medium", "source"),
+    ),
     Column(
         "order",
         "id",
-        "the receipt or order that the line is part of",
-        "the purchases of a day are one order",
+        "receipt or order of the line",
+        "all purchases of a customer on a day are one order",
         ("order_id", "invoice", "invoiceno", "basket", "basket_id", "transactionid", "transaction_id", "receipt"),
     ),
     Column(
         "event_id",
         "id",
-        "the line itself: delivered again, the last stands",
+        "id of the line; the last delivery of an id is used",
         "every line is an event",
         ("line_id", "event_id", "uuid", "row_id", "transaction_line"),
     ),
+    Column("discount", "number", "discount on the line", "0", ("rebate", "coupon", "discount_amount", "markdown")),
     Column(
-        "discount", "number", "what was taken off the line", "0", ("rebate", "coupon", "discount_amount", "markdown")
-    ),
-    Column(
-        "currency", "text", "three letters; several need data.source.rates", "one currency", ("currency", "curr", "ccy")
+        "currency",
+        "text",
+        "three-letter code; several currencies need data.source.rates",
+        "one currency",
+        ("currency", "curr", "ccy"),
     ),
     Column(
         "available_at",
         "date",
-        "when the row was there to be seen",
-        "on its day",
+        "date on which the row became available",
+        "the day of the event",
         ("loaded_at", "available_at", "ingested_at", "delivered_at", "updated_at"),
     ),
 )
 ITEMS = (
-    Column("item", "id", "the item of the events, under data.source.item_key", None, EVENTS[2].names),
-    Column("any other", "text or number", "an attribute: offers are made of it", "no attributes"),
+    Column("item", "id", "item of the events; data.source.item_key names the column", None, EVENTS[2].aliases),
+    Column("any other", "text or number", "attribute from which offers are defined", "no attributes"),
 )
 CUSTOMERS = (
-    Column("customer", "id", "the customer of the events, under data.source.customer_key", None, EVENTS[0].names),
-    Column("any other", "text or number", "an attribute, for filters of audiences", "no attributes"),
+    Column(
+        "customer", "id", "customer of the events; data.source.customer_key names the column", None, EVENTS[0].aliases
+    ),
+    Column("any other", "text or number", "attribute for audience filters", "no attributes"),
 )
 CONTACTS = (
-    Column("customer", "id", "to whom", None),
-    Column("day", "date", "when it went out", None),
-    Column("channel", "text", "through which channel", "none"),
+    Column("customer", "id", "recipient", None),
+    Column("day", "date", "date of sending", None),
+    Column("channel", "text", "channel of the message", "none"),
 )
 IDENTITY_MAP = (
-    Column("alias", "id", "an id that stands for another", None),
-    Column("customer", "id", "the customer it stands for; chains are followed", None),
+    Column("alias", "id", "id that is replaced", None),
+    Column("customer", "id", "id that replaces it; chains are followed to their end", None),
 )
 CONSENTS = (
-    Column("customer", "id", "who", None),
+    Column("customer", "id", "customer of the events", None),
     Column("consent", "yes or no", "whether messages may be sent", None),
-    Column("channel", "text", "through which channel; it becomes consent_<channel>", "all: it becomes suppressed"),
-    Column("day", "date", "when it was said; the last word counts", "the order of the rows"),
+    Column(
+        "channel", "text", "channel of the consent; stored as consent_<channel>", "all channels; stored as suppressed"
+    ),
+    Column("day", "date", "date of the consent; the last one is used", "order of the rows"),
 )
 TABLES = {
     "events": EVENTS,
@@ -168,25 +180,43 @@ TABLES = {
 
 
 def mandatory(table: Sequence[Column]) -> tuple[str, ...]:
-    """The columns that a table needs.
+    """List the required columns of a table.
 
+    Parameters
+    ----------
+    table : sequence of Column
+        Columns of the table.
+
+    Returns
+    -------
+    tuple of str
+        Names of the columns without a default.
+
+    Examples
+    --------
     >>> mandatory(EVENTS)
     ('customer', 'day')
     """
-    return tuple(column.name for column in table if column.absent is None)
+    return tuple(column.name for column in table if column.default is None)
 
 
-def breaches() -> dict[str, pl.Expr]:
-    """How many rows of accepted events break the contract, by what they break: nothing may."""
-    kind, sold = pl.col("kind"), pl.col("kind") == "purchase"
-    broken = {
+def contract_violations() -> dict[str, pl.Expr]:
+    """Build expressions that count the accepted events that violate the contract.
+
+    Returns
+    -------
+    dict of str to polars.Expr
+        Number of rows by violation; a correct log has none.
+    """
+    kind, purchase = pl.col("kind"), pl.col("kind") == "purchase"
+    violations = {
         "customer is null": pl.col("customer").is_null(),
         "day is null": pl.col("day").is_null(),
-        f"kind is none of {', '.join(KINDS)}": kind.is_in(list(KINDS)).not_().fill_null(True),
+        f"kind is not one of {', '.join(KINDS)}": kind.is_in(list(KINDS)).not_().fill_null(True),
         "quantity is not finite": pl.col("quantity").is_finite().not_().fill_null(True),
         "revenue is not finite": pl.col("revenue").is_finite().not_().fill_null(True),
-        "quantity of a purchase is not above zero": sold & (pl.col("quantity") <= 0),
-        "revenue of a purchase is below zero": sold & (pl.col("revenue") < 0),
-        "revenue of a return is above zero": (kind == "return") & (pl.col("revenue") > 0),
+        "quantity of a purchase is not positive": purchase & (pl.col("quantity") <= 0),
+        "revenue of a purchase is negative": purchase & (pl.col("revenue") < 0),
+        "revenue of a return is positive": (kind == "return") & (pl.col("revenue") > 0),
     }
-    return {what: rows.sum().alias(what) for what, rows in broken.items()}
+    return {violation: rows.sum().alias(violation) for violation, rows in violations.items()}

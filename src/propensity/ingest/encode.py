@@ -1,4 +1,4 @@
-"""Settled rows of some customers as columns of a log: codes for ids, sorted by customer and day, orders numbered."""
+"""Encoding of settled rows as columns of a log: codes for ids, sorted by customer and day, orders numbered."""
 
 from __future__ import annotations
 
@@ -13,58 +13,101 @@ from propensity.kernel.sort import by_customer_and_day, number_orders
 NEVER = np.iinfo(np.int32).max
 
 
-class Names:
-    """Distinct values of a column, numbered as they are met; `first` holds the first day of each."""
+class CodeTable:
+    """Codes of the distinct values of a column, numbered by first appearance, with the first day of each.
+
+    Parameters
+    ----------
+    dtype : polars.DataType
+        Type of the values.
+    """
 
     def __init__(self, dtype: pl.DataType) -> None:
-        self.met = pl.DataFrame(schema={"name": dtype, "first": pl.Int32, "code": pl.Int32})
+        self.table = pl.DataFrame(schema={"name": dtype, "first": pl.Int32, "code": pl.Int32})
 
     def code(self, name: pl.Series, day: pl.Series) -> np.ndarray:
-        """Codes of some values, null being -1: (R,) int32."""
+        """Encode values and add those that are new.
+
+        Parameters
+        ----------
+        name : polars.Series
+            Values (R,).
+        day : polars.Series
+            Day of each value, in days since 1970-01-01.
+
+        Returns
+        -------
+        numpy.ndarray of shape (R,), int32
+            Codes, -1 for null.
+        """
         rows = pl.DataFrame({"name": name, "day": day})
-        seen = rows.lazy().drop_nulls("name").group_by("name").agg(first=pl.col("day").min()).collect()
-        known = seen.join(self.met, on="name", how="left", suffix="_before")
-        new = known.filter(pl.col("code").is_null()).sort("name").select("name", "first")
-        old = known.filter(pl.col("code").is_not_null()).select("code", earlier="first")
-        new = new.with_columns(code=pl.int_range(self.met.height, self.met.height + pl.len(), dtype=pl.Int32))
-        met = self.met.join(old, on="code", how="left", maintain_order="left")
-        met = met.with_columns(first=pl.min_horizontal("first", "earlier")).drop("earlier")
-        self.met = pl.concat([met, new])
-        found = rows.join(self.met.select("name", "code"), on="name", how="left", maintain_order="left")
-        return found["code"].fill_null(-1).to_numpy()
+        batch = rows.lazy().drop_nulls("name").group_by("name").agg(first=pl.col("day").min()).collect()
+        batch = batch.join(self.table, on="name", how="left", suffix="_before")
+        new = batch.filter(pl.col("code").is_null()).sort("name").select("name", "first")
+        old = batch.filter(pl.col("code").is_not_null()).select("code", earlier="first")
+        new = new.with_columns(code=pl.int_range(self.table.height, self.table.height + pl.len(), dtype=pl.Int32))
+        table = self.table.join(old, on="code", how="left", maintain_order="left")
+        table = table.with_columns(first=pl.min_horizontal("first", "earlier")).drop("earlier")
+        self.table = pl.concat([table, new])
+        coded = rows.join(self.table.select("name", "code"), on="name", how="left", maintain_order="left")
+        return coded["code"].fill_null(-1).to_numpy()
 
-    def ranks(self, every: pl.Series) -> np.ndarray:
-        """Place of each value among `every`, which holds them all, by code."""
-        place = pl.DataFrame({"name": every}).with_row_index("place")
-        return self.met.join(place, on="name", how="left", maintain_order="left")["place"].to_numpy()
+    def ranks(self, names: pl.Series) -> np.ndarray:
+        """Find the position of each code's value in a list of names.
+
+        Parameters
+        ----------
+        names : polars.Series
+            Names that include all values.
+
+        Returns
+        -------
+        numpy.ndarray of int
+            Position in `names`, by code.
+        """
+        place = pl.DataFrame({"name": names}).with_row_index("place")
+        return self.table.join(place, on="name", how="left", maintain_order="left")["place"].to_numpy()
 
 
-class Coded(NamedTuple):
-    """customer: sorted distinct ids; events: number of each; columns of `COLUMNS`."""
+class EncodedEvents(NamedTuple):
+    """Encoded events of some customers."""
 
-    customer: pl.Series
-    events: np.ndarray
-    columns: dict[str, np.ndarray]
+    customer: pl.Series  # sorted distinct ids
+    events: np.ndarray  # number of events of each
+    columns: dict[str, np.ndarray]  # `propensity.data.event_log.COLUMNS`
 
 
-def encode(rows: pl.DataFrame, items: Names, channels: Names) -> Coded:
-    """The events of some customers in the order of a log; items and channels under codes of their own."""
+def encode(rows: pl.DataFrame, items: CodeTable, channels: CodeTable) -> EncodedEvents:
+    """Encode the events of some customers in the order of a log.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        Settled rows of the customers.
+    items, channels : CodeTable
+        Codes of items and channels; new values are added.
+
+    Returns
+    -------
+    EncodedEvents
+        Columns sorted by customer and day, in delivery order within a day.
+    """
     day = rows["day"].cast(pl.Date).to_physical()
     customer = rows["customer"].unique().sort()
-    owner = _place(rows["customer"], customer).to_numpy()
+    row = _place(rows["customer"], customer).to_numpy()
     kind = rows["kind"].cast(pl.Enum(list(KINDS))).to_physical().cast(pl.Int8).to_numpy()
-    code, through = items.code(rows["item"], day), channels.code(rows["channel"], day)
-    place = by_customer_and_day(owner, day.to_numpy(), len(customer))
-    count = np.bincount(owner, minlength=len(customer))
-    columns = {"day": day.to_numpy()[place], "item": code[place], "kind": kind[place], "channel": through[place]}
+    item, channel = items.code(rows["item"], day), channels.code(rows["channel"], day)
+    place = by_customer_and_day(row, day.to_numpy(), len(customer))
+    count = np.bincount(row, minlength=len(customer))
+    columns = {"day": day.to_numpy()[place], "item": item[place], "kind": kind[place], "channel": channel[place]}
     columns["order"] = _order_numbers(rows["order"], place, count, columns)
-    for name, absent in (("quantity", 1.0), ("revenue", 0.0), ("discount", 0.0)):
-        columns[name] = rows[name].fill_null(absent).to_numpy().astype(np.float32)[place]
-    return Coded(customer, count, columns)
+    for name, default in (("quantity", 1.0), ("revenue", 0.0), ("discount", 0.0)):
+        columns[name] = rows[name].fill_null(default).to_numpy().astype(np.float32)[place]
+    return EncodedEvents(customer, count, columns)
 
 
 def _place(ids: pl.Series, distinct: pl.Series) -> pl.Series:
-    """Place of each id among the distinct ones; null stays null."""
+    """Position of each id in `distinct`; null stays null."""
     place = pl.DataFrame({"id": distinct}).with_columns(place=pl.int_range(pl.len(), dtype=pl.Int32))
     return pl.DataFrame({"id": ids}).join(place, on="id", how="left", maintain_order="left")["place"]
 
@@ -72,6 +115,7 @@ def _place(ids: pl.Series, distinct: pl.Series) -> pl.Series:
 def _order_numbers(
     order: pl.Series, place: np.ndarray, count: np.ndarray, columns: dict[str, np.ndarray]
 ) -> np.ndarray:
+    """Number of each event's order within its customer, by first appearance."""
     if not order.dtype.is_integer():
         order = _place(order, order.drop_nulls().unique())
     offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)

@@ -1,6 +1,6 @@
-"""Customers who asked to be forgotten: taken out of logs and tables, kept out of what is delivered later.
+"""Erasure of customers: removal from logs and tables, and rejection of their later deliveries.
 
-`tombstones.json` lies beside the logs it guards. It holds no id, only what a salted hash makes of it.
+`tombstones.json` beside a log holds salted hashes of the erased ids, not the ids.
 """
 
 from __future__ import annotations
@@ -20,187 +20,339 @@ import polars as pl
 from propensity.atomic import whole_file, whole_folder
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.ingest.privacy import ID_COLUMNS, customers_of, mentions, pseudonym, secret
+from propensity.ingest.privacy import ID_COLUMNS, distinct_customers, files_mentioning, pseudonym, read_key
 from propensity.ingest.source import Tables
 from propensity.kernel.event import KINDS
 
 FILE = "tombstones.json"
 
 
-class Forgotten(NamedTuple):
-    """What was done: where rows were removed and how many, models that were trained with the customer."""
+class ErasureResult(NamedTuple):
+    """Result of an erasure."""
 
-    removed: dict[str, int]
-    models: list[str]
+    removed: dict[str, int]  # file or log -> number of removed rows
+    models: list[str]  # runs that were trained with the customer
 
 
-def stone(identity: object, salt: str) -> str:
+def tombstone_hash(identity: object, salt: str) -> str:
+    """Hash an erased id.
+
+    Parameters
+    ----------
+    identity : object
+        Customer id.
+    salt : str
+        Salt of the tombstone file.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal digits.
+    """
     return hashlib.sha256(f"{salt}:{identity}".encode()).hexdigest()
 
 
-def erased(tables: Tables, beside: str | Path) -> Tables:
-    """The tables without the customers whose tombstones lie beside the log; each of their rows is dropped by rule."""
-    path = Path(beside).parent / FILE
+def drop_erased(tables: Tables, log: str | Path) -> Tables:
+    """Drop the customers whose tombstones are beside a log.
+
+    Parameters
+    ----------
+    tables : Tables
+        Raw tables.
+    log : str or Path
+        Folder of the log.
+
+    Returns
+    -------
+    Tables
+        The tables; each row of an erased customer is dropped under the rule `customer_erased`.
+    """
+    path = Path(log).parent / FILE
     if not path.is_file():
         return tables
-    known = json.loads(path.read_text())
-    stones = set(known["stones"])
-    names = customers_of(tables)
-    gone = names.filter(pl.Series([stone(name, known["salt"]) in stones for name in names], dtype=pl.Boolean))
-    if not len(gone):
+    record = json.loads(path.read_text())
+    hashes = set(record["stones"])
+    ids = distinct_customers(tables)
+    is_erased = pl.Series([tombstone_hash(name, record["salt"]) in hashes for name in ids], dtype=pl.Boolean)
+    erased_ids = ids.filter(is_erased)
+    if not len(erased_ids):
         return tables
-    theirs = pl.col("customer").is_in(gone.implode()).fill_null(False)
+    erased = pl.col("customer").is_in(erased_ids.implode()).fill_null(False)
     screen: Callable[[pl.LazyFrame], pl.LazyFrame] = tables.screen
 
-    def screened(events: pl.LazyFrame) -> pl.LazyFrame:
-        judged = screen(events)
-        had = pl.col("reason") if "reason" in judged.collect_schema() else pl.lit(None, pl.String)
-        return judged.with_columns(reason=pl.when(theirs).then(pl.lit("customer_erased")).otherwise(had))
+    def screen_erased(events: pl.LazyFrame) -> pl.LazyFrame:
+        """Screen of the source, then `customer_erased` for the erased customers."""
+        screened = screen(events)
+        reason = pl.col("reason") if "reason" in screened.collect_schema() else pl.lit(None, pl.String)
+        return screened.with_columns(reason=pl.when(erased).then(pl.lit("customer_erased")).otherwise(reason))
 
-    customers = None if tables.customers is None else tables.customers.filter(~theirs)
-    return tables._replace(screen=screened, customers=customers)
-
-
-def bury(identities: list[str], beside: str | Path) -> None:
-    """Adds tombstones for the ways in which one customer is named."""
-    path = Path(beside).parent / FILE
-    new: dict[str, Any] = {"salt": os.urandom(16).hex(), "stones": {}}
-    known = json.loads(path.read_text()) if path.is_file() else new
-    known["stones"] |= {stone(name, known["salt"]): date.today().isoformat() for name in identities}
-    with whole_file(path) as draft:
-        draft.write_text(json.dumps(known, indent=1))
+    customers = None if tables.customers is None else tables.customers.filter(~erased)
+    return tables._replace(screen=screen_erased, customers=customers)
 
 
-def names_of(customer: str, key: str | None) -> list[str]:
-    """The ids under which a customer may be stored: as given, and under the key."""
-    return [customer] if key is None else [customer, pseudonym(customer, secret(key))]
+def add_tombstones(identities: list[str], log: str | Path) -> None:
+    """Add tombstones for the ids of one customer.
 
-
-def row_of(log: EventLog, names: list[str]) -> int | None:
-    """Row of a customer of the log, if it has them."""
-    found = np.flatnonzero(log.customers["customer"].cast(pl.String).is_in(names).to_numpy())
-    return int(found[0]) if found.size else None
-
-
-def forget(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> Forgotten:
-    """Removes a customer from the log at `folder` and the tables under `runs`, and keeps them out from now on.
-
-    Raises: ConfigurationError if no table has them; IntegrityError if a search still finds them afterwards.
+    Parameters
+    ----------
+    identities : list of str
+        Ids under which the customer may be delivered or stored.
+    log : str or Path
+        Folder of the log; the tombstone file is beside it.
     """
-    folder, runs, names = Path(folder), Path(runs), names_of(customer, key)
+    path = Path(log).parent / FILE
+    empty: dict[str, Any] = {"salt": os.urandom(16).hex(), "stones": {}}
+    record = json.loads(path.read_text()) if path.is_file() else empty
+    record["stones"] |= {tombstone_hash(name, record["salt"]): date.today().isoformat() for name in identities}
+    with whole_file(path) as draft:
+        draft.write_text(json.dumps(record, indent=1))
+
+
+def stored_ids(customer: str, key: str | None) -> list[str]:
+    """List the ids under which a customer may be stored.
+
+    Parameters
+    ----------
+    customer : str
+        Id as delivered.
+    key : str, optional
+        Location of the pseudonym key, `file:<path>` or `env:<name>`.
+
+    Returns
+    -------
+    list of str
+        The id, and its pseudonym if there is a key.
+    """
+    return [customer] if key is None else [customer, pseudonym(customer, read_key(key))]
+
+
+def customer_row(log: EventLog, ids: list[str]) -> int | None:
+    """Find a customer in a log.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log.
+    ids : list of str
+        Ids of the customer.
+
+    Returns
+    -------
+    int or None
+        Row of the first match, None without a match.
+    """
+    rows = np.flatnonzero(log.customers["customer"].cast(pl.String).is_in(ids).to_numpy())
+    return int(rows[0]) if rows.size else None
+
+
+def erase_customer(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> ErasureResult:
+    """Remove a customer from a log and from the tables of runs, and reject their later deliveries.
+
+    Parameters
+    ----------
+    customer : str
+        Id as delivered.
+    folder : str or Path
+        Folder of the log.
+    runs : str or Path
+        Folder that is searched for tables and audit records.
+    key : str, optional
+        Location of the pseudonym key.
+
+    Returns
+    -------
+    ErasureResult
+        Removed rows, and models that were trained with the customer. The models are not changed.
+
+    Raises
+    ------
+    ConfigurationError
+        If no table contains the customer.
+    IntegrityError
+        If a search finds the customer afterwards.
+    """
+    folder, runs, ids = Path(folder), Path(runs), stored_ids(customer, key)
     log = EventLog.open(folder)
-    row, removed = row_of(log, names), {}
-    models = trained_with(log, folder, runs, row)
-    bury(names, folder)
+    row = customer_row(log, ids)
+    models = models_trained_on(log, folder, runs, row)
+    add_tombstones(ids, folder)
     tables = [file for file in sorted(runs.rglob("*.parquet")) if runs.is_dir()]
-    removed = {str(file): count for file in tables if (count := _clear(file, names))}
-    aside = sorted((folder / "quarantine").glob("*.parquet"))
-    if row is not None or any(_theirs(file, names).height for file in aside):
-        removed[str(folder)] = _rewrite(log, folder, row, names)
+    removed = {str(file): count for file in tables if (count := _remove_rows(file, ids))}
+    quarantine = sorted((folder / "quarantine").glob("*.parquet"))
+    if row is not None or any(_customer_rows(file, ids).height for file in quarantine):
+        removed[str(folder)] = _rewrite_log(log, folder, row, ids)
     if not removed:
         raise ConfigurationError(
-            f"{folder} and {runs} hold nothing on customer {customer}; a tombstone is set all the same"
+            f"{folder} and {runs} contain no data of customer {customer}; a tombstone was added, nothing else to do"
         )
-    left = [place for where in (folder, runs) if where.is_dir() for name in names for place in mentions(where, name)]
+    folders = [each for each in (folder, runs) if each.is_dir()]
+    left = [file for each in folders for name in ids for file in files_mentioning(each, name)]
     if left:
         raise IntegrityError(f"customer {customer} is still found in {', '.join(left)}; remove it there by hand")
-    return Forgotten(removed, models)
+    return ErasureResult(removed, models)
 
 
-def _rewrite(log: EventLog, folder: Path, row: int | None, names: list[str]) -> int:
-    """Puts the log without a customer in its place, quarantine included; returns the rows that went."""
-    kept, count = without(log, row) if row is not None else (log, 0)
+def _rewrite_log(log: EventLog, folder: Path, row: int | None, ids: list[str]) -> int:
+    """Replace the log and its quarantine by those without the customer; returns the number of removed rows."""
+    rest, count = remove_customer(log, row) if row is not None else (log, 0)
     notes = {file.name: file.read_text() for file in folder.glob("origin.json")}
     with whole_folder(folder) as draft:
         for name in COLUMNS:
-            np.save(draft / f"{name}.npy", getattr(kept, name), allow_pickle=False)
+            np.save(draft / f"{name}.npy", getattr(rest, name), allow_pickle=False)
         for file in sorted((folder / "quarantine").glob("*.parquet")):
             (draft / "quarantine").mkdir(exist_ok=True)
             frame = pl.read_parquet(file)
-            rest = frame.filter(_others(names))
-            rest.write_parquet(draft / "quarantine" / file.name)
-            count += frame.height - rest.height
-        kept.seal(draft, notes)
+            other_rows = frame.filter(_is_other_customer(ids))
+            other_rows.write_parquet(draft / "quarantine" / file.name)
+            count += frame.height - other_rows.height
+        rest.seal(draft, notes)
     return count
 
 
-def without(log: EventLog, row: int) -> tuple[EventLog, int]:
-    """The log without one customer, and how many events that were. What was counted of rows says so."""
+def remove_customer(log: EventLog, row: int) -> tuple[EventLog, int]:
+    """Remove one customer from a log.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log.
+    row : int
+        Row of the customer.
+
+    Returns
+    -------
+    log : EventLog
+        The log without the customer; its row counts contain the removed events as `customer_erased`.
+    count : int
+        Number of removed events.
+    """
     start, end = log.offsets[row], log.offsets[row + 1]
     columns: dict[str, Any] = {name: np.delete(getattr(log, name), np.s_[start:end]) for name in COLUMNS}
     offsets = np.delete(log.offsets, row + 1)
     offsets[row + 1 :] -= end - start
+    count = int(end - start)
     rows = dict(log.meta["rows"])
-    rows["used"] -= int(end - start)
-    rows["dropped"] = rows["dropped"] | {
-        "customer_erased": rows["dropped"].get("customer_erased", 0) + int(end - start)
-    }
+    rows["used"] -= count
+    rows["dropped"] = rows["dropped"] | {"customer_erased": rows["dropped"].get("customer_erased", 0) + count}
     customers = log.customers.filter(pl.int_range(pl.len()) != row)
-    return replace(log, offsets=offsets, customers=customers, meta=log.meta | {"rows": rows}, **columns), int(
-        end - start
-    )
+    return replace(log, offsets=offsets, customers=customers, meta=log.meta | {"rows": rows}, **columns), count
 
 
-def _others(names: list[str]) -> pl.Expr:
-    return pl.col("customer").cast(pl.String).is_in(names).fill_null(False).not_()
+def _is_other_customer(ids: list[str]) -> pl.Expr:
+    """Whether a row belongs to another customer or to none."""
+    return pl.col("customer").cast(pl.String).is_in(ids).fill_null(False).not_()
 
 
-def _theirs(file: Path, names: list[str]) -> pl.DataFrame:
-    """The rows of a table that are one customer's."""
+def _customer_rows(file: Path, ids: list[str]) -> pl.DataFrame:
+    """Rows of a table that belong to one customer; empty for a table without an id column."""
     frame = pl.scan_parquet(file)
     column = next((name for name in ID_COLUMNS if name in frame.collect_schema()), None)
     if column is None:
         return pl.DataFrame()
-    return frame.filter(pl.col(column).cast(pl.String).is_in(names)).collect()
+    return frame.filter(pl.col(column).cast(pl.String).is_in(ids)).collect()
 
 
-def _clear(file: Path, names: list[str]) -> int:
-    """Removes a customer's rows from a table; returns how many."""
-    count = _theirs(file, names).height
+def _remove_rows(file: Path, ids: list[str]) -> int:
+    """Remove the rows of one customer from a table; returns their number."""
+    count = _customer_rows(file, ids).height
     if count:
         frame = pl.read_parquet(file)
         column = next(name for name in ID_COLUMNS if name in frame.columns)
         with whole_file(file) as draft:
-            frame.filter(pl.col(column).cast(pl.String).is_in(names).not_()).write_parquet(draft)
+            frame.filter(pl.col(column).cast(pl.String).is_in(ids).not_()).write_parquet(draft)
     return count
 
 
-def trained_with(log: EventLog, folder: Path, runs: Path, row: int | None) -> list[str]:
-    """Runs, by the audit logs under `runs`, that saw a customer: trained on this log after their first day."""
+def models_trained_on(log: EventLog, folder: Path, runs: Path, row: int | None) -> list[str]:
+    """List the runs whose training data contained a customer, from the audit records.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log.
+    folder : Path
+        Folder of the log.
+    runs : Path
+        Folder that is searched for `audit.jsonl`.
+    row : int or None
+        Row of the customer in the log.
+
+    Returns
+    -------
+    list of str
+        Runs that were trained on this log with labels after the customer's first event.
+    """
     if row is None or log.offsets[row] == log.offsets[row + 1]:
         return []
-    first, found = to_date(int(log.day[log.offsets[row]])).isoformat(), set()
+    first, models = to_date(int(log.day[log.offsets[row]])).isoformat(), set()
     for file in sorted(runs.rglob("audit.jsonl")) if runs.is_dir() else []:
         for entry in map(json.loads, file.read_text().splitlines()):
             same = entry["fingerprint"] == log.fingerprint or Path(entry["log"]).resolve() == folder.resolve()
             if same and entry["end"] > first:
-                found.add(str(entry["run"]))
-    return sorted(found)
+                models.add(str(entry["run"]))
+    return sorted(models)
 
 
-def held(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> dict[str, Any]:
-    """Everything that is held on a customer, in plain containers: ConfigurationError for nobody known."""
-    folder, runs, names = Path(folder), Path(runs), names_of(customer, key)
+def export_customer(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> dict[str, Any]:
+    """Collect all stored data of a customer.
+
+    Parameters
+    ----------
+    customer : str
+        Id as delivered.
+    folder : str or Path
+        Folder of the log.
+    runs : str or Path
+        Folder that is searched for tables and audit records.
+    key : str, optional
+        Location of the pseudonym key.
+
+    Returns
+    -------
+    dict
+        Attributes, events, rows of other tables by file, and models that were trained with the customer.
+
+    Raises
+    ------
+    ConfigurationError
+        If no table contains the customer.
+    """
+    folder, runs, ids = Path(folder), Path(runs), stored_ids(customer, key)
     log = EventLog.open(folder)
-    row = row_of(log, names)
-    aside = {str(file): _theirs(file, names) for file in sorted((folder / "quarantine").glob("*.parquet"))}
-    tables = {str(file): _theirs(file, names) for file in sorted(runs.rglob("*.parquet"))} if runs.is_dir() else {}
-    found = {place: frame.to_dicts() for place, frame in (aside | tables).items() if frame.height}
-    if row is None and not found:
-        raise ConfigurationError(f"{folder} and {runs} hold nothing on customer {customer}")
-    about = {} if row is None else log.customers.row(row, named=True)
-    events = [] if row is None else events_of(log, row)
-    return {"customer": customer, "attributes": about, "events": events, "tables": found,
-            "models": trained_with(log, folder, runs, row)}  # fmt: skip
+    row = customer_row(log, ids)
+    quarantine = {str(file): _customer_rows(file, ids) for file in sorted((folder / "quarantine").glob("*.parquet"))}
+    tables = {str(file): _customer_rows(file, ids) for file in sorted(runs.rglob("*.parquet"))} if runs.is_dir() else {}
+    rows = {place: frame.to_dicts() for place, frame in (quarantine | tables).items() if frame.height}
+    if row is None and not rows:
+        raise ConfigurationError(
+            f"{folder} and {runs} contain no data of customer {customer}; check the id and the key"
+        )
+    attributes = {} if row is None else log.customers.row(row, named=True)
+    events = [] if row is None else customer_events(log, row)
+    return {"customer": customer, "attributes": attributes, "events": events, "tables": rows,
+            "models": models_trained_on(log, folder, runs, row)}  # fmt: skip
 
 
-def events_of(log: EventLog, row: int) -> list[dict[str, Any]]:
-    """The events of one customer of the log under their original names."""
-    span = slice(int(log.offsets[row]), int(log.offsets[row + 1]))
+def customer_events(log: EventLog, row: int) -> list[dict[str, Any]]:
+    """Decode the events of one customer.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log.
+    row : int
+        Row of the customer.
+
+    Returns
+    -------
+    list of dict
+        Events with original names, in the order of the log.
+    """
+    start, stop = int(log.offsets[row]), int(log.offsets[row + 1])
     items, channels = [*log.items["item"].to_list(), None], [*log.meta["channels"], None]
     return [
         {"day": to_date(int(log.day[e])).isoformat(), "kind": KINDS[log.kind[e]], "item": items[log.item[e]],
          "channel": channels[log.channel[e]], "order": int(log.order[e]), "quantity": float(log.quantity[e]),
          "revenue": float(log.revenue[e]), "discount": float(log.discount[e])}
-        for e in range(span.start, span.stop)
+        for e in range(start, stop)
     ]  # fmt: skip

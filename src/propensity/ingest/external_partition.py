@@ -1,7 +1,6 @@
-"""Rows of any number, shared out by ranges of customer id so that each range fits in memory.
+"""External partition of rows by ranges of customer id, so that each range fits in memory.
 
-Rows keep their order inside a range, and the ranges ascend: what is done range by range is done in the order of the
-sorted ids. Few rows never touch the disk.
+Rows keep their order within a range, and ranges ascend by customer id. Small inputs are never written to disk.
 """
 
 from __future__ import annotations
@@ -11,57 +10,94 @@ from pathlib import Path
 
 import polars as pl
 
-SAMPLED = 100_000  # customers of rows that the bounds are drawn from
+SAMPLED = 100_000  # sampled customer ids from which the bounds are computed
 
 
-def bounds_of(customer: pl.LazyFrame, rows: int, most: int) -> pl.Series:
-    """Upper ends of ranges, but the last, that hold about `most` rows each; customer: one column, with `rows` rows."""
-    ranges = -(-rows // most)
+def partition_bounds(customer: pl.LazyFrame, rows: int, range_rows: int) -> pl.Series:
+    """Compute the bounds of ranges with about equal numbers of rows.
+
+    Parameters
+    ----------
+    customer : polars.LazyFrame
+        One column of customer ids.
+    rows : int
+        Its number of rows.
+    range_rows : int
+        Target number of rows in a range.
+
+    Returns
+    -------
+    polars.Series
+        Inclusive upper bounds of all ranges except the last.
+    """
+    ranges = -(-rows // range_rows)
     if ranges < 2:
         return pl.Series(dtype=customer.collect_schema().dtypes()[0])
-    every = pl.col("row") % max(rows // SAMPLED, 1) == 0
-    drawn = customer.with_row_index("row").filter(every).drop("row").collect(engine="streaming").to_series()
-    drawn = drawn.drop_nulls().sort()
-    places = [len(drawn) * k // ranges for k in range(1, ranges)]
-    return drawn.gather(places).unique().sort()
+    in_sample = pl.col("row") % max(rows // SAMPLED, 1) == 0
+    sample = customer.with_row_index("row").filter(in_sample).drop("row").collect(engine="streaming").to_series()
+    sample = sample.drop_nulls().sort()
+    places = [len(sample) * k // ranges for k in range(1, ranges)]
+    return sample.gather(places).unique().sort()
 
 
 class ExternalPartition:
-    """Rows that wait for the others of their range; `held` rows are kept in memory, the rest in files of `folder`."""
+    """Partition of rows by customer id that spills to disk.
 
-    def __init__(self, folder: Path, bounds: pl.Series, held: int) -> None:
-        self.folder, self.bounds, self.held = folder, bounds, held
-        self.waiting: list[list[pl.DataFrame]] = [[] for _ in range(len(bounds) + 1)]
+    Parameters
+    ----------
+    folder : Path
+        Folder of the spilled files.
+    bounds : polars.Series
+        Bounds of `partition_bounds`.
+    memory_rows : int
+        Maximum number of rows in memory.
+    """
+
+    def __init__(self, folder: Path, bounds: pl.Series, memory_rows: int) -> None:
+        self.folder, self.bounds, self.memory_rows = folder, bounds, memory_rows
+        self.buffers: list[list[pl.DataFrame]] = [[] for _ in range(len(bounds) + 1)]
         self.files: list[list[Path]] = [[] for _ in range(len(bounds) + 1)]
         self.count = 0
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Takes rows with a `customer`, none of them null."""
+        """Add rows.
+
+        Parameters
+        ----------
+        rows : polars.DataFrame
+            Rows with a column `customer` without nulls.
+        """
         if not len(self.bounds):
-            self.waiting[0].append(rows)
+            self.buffers[0].append(rows)
         else:
-            owner = self.bounds.search_sorted(rows["customer"], side="left")
-            parts = rows.with_columns(owner.alias("range")).partition_by("range", include_key=False, as_dict=True)
+            number = self.bounds.search_sorted(rows["customer"], side="left")
+            parts = rows.with_columns(number.alias("range")).partition_by("range", include_key=False, as_dict=True)
             for (k,), part in parts.items():
-                self.waiting[k].append(part)
+                self.buffers[k].append(part)
         self.count += rows.height
-        if self.count > self.held:
+        if self.count > self.memory_rows:
             self.flush()
 
     def flush(self) -> None:
-        """Moves what is held to disk."""
-        for k, (waiting, files) in enumerate(zip(self.waiting, self.files, strict=True)):
-            if waiting:
+        """Write the rows in memory to disk."""
+        for k, (buffer, files) in enumerate(zip(self.buffers, self.files, strict=True)):
+            if buffer:
                 files.append(self.folder / f"range-{k:05d}-{len(files):05d}.arrow")
-                pl.concat(waiting).write_ipc(files[-1], compression="uncompressed")
-                waiting.clear()
+                pl.concat(buffer).write_ipc(files[-1], compression="uncompressed")
+                buffer.clear()
         self.count = 0
 
     def ranges(self) -> Iterator[pl.DataFrame]:
-        """The rows of each range that has any; each is forgotten when the next is asked for."""
-        for waiting, files in zip(self.waiting, self.files, strict=True):
-            if parts := [pl.read_ipc(file) for file in files] + waiting:
-                waiting.clear()
+        """Iterate over the ranges and delete the files of each afterwards.
+
+        Yields
+        ------
+        polars.DataFrame
+            All rows of a range that has any, in their order.
+        """
+        for buffer, files in zip(self.buffers, self.files, strict=True):
+            if parts := [pl.read_ipc(file) for file in files] + buffer:
+                buffer.clear()
                 yield pl.concat(parts)
             for file in files:
                 file.unlink()

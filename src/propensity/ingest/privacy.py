@@ -1,4 +1,4 @@
-"""Persons in data: ids under a keyed hash, addresses and numbers that are not stored, and a search that proves it."""
+"""Personal data: keyed pseudonyms of customer ids, masking of contact data, and searches that verify both."""
 
 from __future__ import annotations
 
@@ -17,31 +17,63 @@ from propensity.ingest.source import Tables
 
 EMAIL = r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}"
 PHONE = r"(?:\+\d{1,3}[ ./-]?|\(0?\d{1,5}\)[ ./-]?|\b0\d{1,5}[ /-])\d[\d ./-]{5,14}\d"
-TOLD = ("mail", "phone", "mobile", "telefon", "whatsapp", "msisdn")  # a column named so is not stored at all
-KEY_BYTES = 16  # a key that is shorter could be guessed
+CONTACT_WORDS = ("mail", "phone", "mobile", "telefon", "whatsapp", "msisdn")  # customer columns so named are dropped
+KEY_BYTES = 16  # minimum length of a key; a shorter key could be guessed
 ID_COLUMNS = ("customer_id", "customer")
-READ = (".json", ".jsonl", ".yaml", ".yml", ".csv", ".md", ".html", ".txt", ".log")
+TEXT_SUFFIXES = (".json", ".jsonl", ".yaml", ".yml", ".csv", ".md", ".html", ".txt", ".log")
 
 
-def secret(where: str) -> bytes:
-    """The key at `file:<path>` or `env:<name>`; ConfigurationError for none, or one too short to keep a secret."""
-    kind, _, name = where.partition(":")
+def read_key(location: str) -> bytes:
+    """Read a pseudonym key.
+
+    Parameters
+    ----------
+    location : str
+        `file:<path>` or `env:<name>`.
+
+    Returns
+    -------
+    bytes
+        The key.
+
+    Raises
+    ------
+    ConfigurationError
+        If the location has another form, or the key is missing or too short.
+    """
+    kind, _, name = location.partition(":")
     if kind == "env":
         key = os.environ.get(name, "").encode()
     elif kind == "file":
         key = Path(name).expanduser().read_bytes().strip() if Path(name).expanduser().is_file() else b""
     else:
         raise ConfigurationError(
-            "data.pseudonym says neither file:<path> nor env:<name>; a key itself is not written down"
+            "data.pseudonym is neither file:<path> nor env:<name>; give the location of the key, never the key itself"
         )
     if len(key) < KEY_BYTES:
-        raise ConfigurationError(f"data.pseudonym={where} gives {len(key)} bytes; a key needs {KEY_BYTES} or more")
+        raise ConfigurationError(
+            f"data.pseudonym={location} gives {len(key)} bytes; use a key of {KEY_BYTES} bytes or more"
+        )
     return key
 
 
 def pseudonym(identity: object, key: bytes) -> str:
-    """A customer id under a key: 32 hex digits that only the key leads back to.
+    """Compute the pseudonym of a customer id.
 
+    Parameters
+    ----------
+    identity : object
+        Customer id.
+    key : bytes
+        Secret key.
+
+    Returns
+    -------
+    str
+        The first 32 hexadecimal digits of HMAC-SHA256; the id cannot be recovered without the key.
+
+    Examples
+    --------
     >>> pseudonym(7, b"k" * 16) == pseudonym("7", b"k" * 16) != pseudonym("7", b"l" * 16)
     True
     """
@@ -49,114 +81,213 @@ def pseudonym(identity: object, key: bytes) -> str:
 
 
 def pseudonymise(tables: Tables, key: bytes) -> Tables:
-    """The tables with every customer id under the key; nothing else of them says who it is."""
-    names = customers_of(tables)
-    hidden = pl.Series("?hidden", [pseudonym(name, key) for name in names], pl.String)
-    step = pl.DataFrame({"customer": names, "?hidden": hidden}).lazy()
+    """Replace every customer id by its pseudonym.
 
-    def under_key(frame: pl.LazyFrame) -> pl.LazyFrame:
-        return frame.join(step, on="customer", how="left", maintain_order="left").with_columns(
-            customer="?hidden"
-        ).drop("?hidden")  # fmt: skip
+    Parameters
+    ----------
+    tables : Tables
+        Raw tables.
+    key : bytes
+        Secret key.
 
-    customers = None if tables.customers is None else under_key(tables.customers)
-    return tables._replace(events=under_key(tables.events), customers=customers)
+    Returns
+    -------
+    Tables
+        The tables with pseudonyms; other columns are not changed.
+    """
+    ids = distinct_customers(tables)
+    pseudonyms = pl.Series("?pseudonym", [pseudonym(name, key) for name in ids], pl.String)
+    lookup = pl.DataFrame({"customer": ids, "?pseudonym": pseudonyms}).lazy()
+
+    def replace_ids(frame: pl.LazyFrame) -> pl.LazyFrame:
+        """The frame with pseudonyms as `customer`."""
+        return frame.join(lookup, on="customer", how="left", maintain_order="left").with_columns(
+            customer="?pseudonym"
+        ).drop("?pseudonym")  # fmt: skip
+
+    customers = None if tables.customers is None else replace_ids(tables.customers)
+    return tables._replace(events=replace_ids(tables.events), customers=customers)
 
 
-def customers_of(tables: Tables) -> pl.Series:
-    """Distinct customer ids of the events and the customers' own table."""
+def distinct_customers(tables: Tables) -> pl.Series:
+    """List the customer ids of the events and the table of customers.
+
+    Parameters
+    ----------
+    tables : Tables
+        Raw tables.
+
+    Returns
+    -------
+    polars.Series
+        Sorted distinct ids.
+    """
     frames = [tables.events.select("customer")]
     if tables.customers is not None:
         dtype = tables.events.collect_schema()["customer"]
         frames.append(tables.customers.select(pl.col("customer").cast(dtype, strict=False)))
-    found = pl.concat(frames).unique().collect(engine="streaming")["customer"]
-    return found.drop_nulls().sort()
+    ids = pl.concat(frames).unique().collect(engine="streaming")["customer"]
+    return ids.drop_nulls().sort()
 
 
 def refuse_personal_ids(tables: Tables) -> None:
-    """DataError for customer ids that are e-mail addresses or phone numbers, where no key hides them."""
+    """Check that customer ids are not contact data.
+
+    Parameters
+    ----------
+    tables : Tables
+        Raw tables.
+
+    Raises
+    ------
+    DataError
+        If an id is an e-mail address or phone number.
+    """
     if tables.events.collect_schema()["customer"] != pl.String:
         return
-    told = pl.col("customer").str.contains(rf"^(?:{EMAIL}|{PHONE})$").any()
-    if tables.events.select(told).collect(engine="streaming").item():
+    personal = pl.col("customer").str.contains(rf"^(?:{EMAIL}|{PHONE})$").any()
+    if tables.events.select(personal).collect(engine="streaming").item():
         raise DataError(
-            "customer ids look like e-mail addresses or phone numbers; give data.pseudonym=file:<key> or env:<name>, "
-            "so that they are stored under a keyed hash"
+            "customer ids look like e-mail addresses or phone numbers; set data.pseudonym=file:<key> or env:<name> "
+            "to store them under a keyed hash"
         )
 
 
-def without_contact_data(tables: Tables) -> Tables:
-    """The tables without e-mail addresses and phone numbers in what describes items, customers and channels."""
-    found = 0
-    made: dict[str, pl.LazyFrame | None] = {}
+def remove_contact_data(tables: Tables) -> Tables:
+    """Remove e-mail addresses and phone numbers from attributes of items and customers and from channels.
+
+    Parameters
+    ----------
+    tables : Tables
+        Raw tables.
+
+    Returns
+    -------
+    Tables
+        The tables; the number of removed values is counted under the rule `personal_masked`.
+    """
+    count = 0
+    masked: dict[str, pl.LazyFrame | None] = {}
     for name in ("items", "customers"):
         frame = getattr(tables, name)
-        made[name] = frame
+        masked[name] = frame
         if frame is not None:
-            made[name], count = _masked(frame, name.removesuffix("s"))
-            found += count
-    warnings = tables.warnings | ({"personal_masked": found} if found else {})
+            masked[name], values = _mask_table(frame, name.removesuffix("s"))
+            count += values
+    warnings = tables.warnings | ({"personal_masked": count} if count else {})
     events = tables.events
     if events.collect_schema().get("channel") == pl.String:
-        events = events.with_columns(mask("channel"))
-    return tables._replace(events=events, items=made["items"], customers=made["customers"], warnings=warnings)
+        events = events.with_columns(mask_contact_data("channel"))
+    return tables._replace(events=events, items=masked["items"], customers=masked["customers"], warnings=warnings)
 
 
-def _masked(frame: pl.LazyFrame, key: str) -> tuple[pl.LazyFrame, int]:
-    """A table of attributes without those that reach somebody, and how many values that were."""
+def _mask_table(frame: pl.LazyFrame, key: str) -> tuple[pl.LazyFrame, int]:
+    """A table without contact data in its attributes, and the number of removed values."""
     schema = frame.collect_schema()
-    others = [name for name in schema if name != key]
-    told = [
-        n for n in others if key == "customer" and any(w in n.lower() for w in TOLD) and not n.startswith("consent")
-    ]
-    texts = [name for name in others if schema[name] == pl.String and name not in told]
-    counts = [pl.col(name).is_not_null().sum() for name in told]
+    attributes = [name for name in schema if name != key]
+    named = [n for n in attributes if any(word in n.lower() for word in CONTACT_WORDS) and not n.startswith("consent")]
+    contact_columns = named if key == "customer" else []
+    texts = [name for name in attributes if schema[name] == pl.String and name not in contact_columns]
+    counts = [pl.col(name).is_not_null().sum() for name in contact_columns]
     counts += [pl.col(name).str.contains(rf"{EMAIL}|{PHONE}").sum() for name in texts]
     if not counts:
         return frame, 0
-    found = frame.select(pl.sum_horizontal(counts)).collect(engine="streaming").item() or 0
-    return (frame.with_columns(mask(name) for name in texts).drop(told), int(found)) if found else (frame, 0)
+    count = int(frame.select(pl.sum_horizontal(counts)).collect(engine="streaming").item() or 0)
+    if not count:
+        return frame, 0
+    return frame.with_columns(mask_contact_data(name) for name in texts).drop(contact_columns), count
 
 
-def mask(name: str) -> pl.Expr:
-    """A column of text, null where it holds an address or number."""
+def mask_contact_data(name: str) -> pl.Expr:
+    """Build an expression that masks contact data.
+
+    Parameters
+    ----------
+    name : str
+        A text column.
+
+    Returns
+    -------
+    polars.Expr
+        The column, null where it contains an e-mail address or phone number.
+    """
     return pl.when(~pl.col(name).str.contains(rf"{EMAIL}|{PHONE}")).then(pl.col(name)).alias(name)
 
 
-def reachable(folder: str | Path) -> list[str]:
-    """Files under a folder that hold what looks like an e-mail address or a phone number: none should."""
-    told = re.compile(rf"(?<![\w.]){EMAIL}(?![\w@])|(?<![\w.+-]){PHONE}(?![\w])")
-    return [place for place, text in texts(folder) if told.search(text)]
+def files_with_contact_data(folder: str | Path) -> list[str]:
+    """Find files with text that looks like an e-mail address or phone number.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder to search.
+
+    Returns
+    -------
+    list of str
+        Paths of the files.
+    """
+    contact = re.compile(rf"(?<![\w.]){EMAIL}(?![\w@])|(?<![\w.+-]){PHONE}(?![\w])")
+    return [file for file, text in file_texts(folder) if contact.search(text)]
 
 
-def mentions(folder: str | Path, identity: str) -> list[str]:
-    """Files under a folder that hold a customer id: as a word; a number, which could be any, only as a customer's."""
-    bare = identity.isdigit()
-    named = r"customer(?:_id)?[\"']?\s*[:=]\s*[\"']?" if bare else r"(?<![\w.-])"
-    word = re.compile(rf"{named}{re.escape(identity)}(?![\w.-])")
-    found = {place for place, text in texts(folder, tables=not bare) if word.search(text)}
-    for file in sorted(Path(folder).rglob("*")) if bare else []:
-        if file.suffix in (".parquet", ".csv") and _names(file, identity):
-            found.add(str(file))
-    return sorted(found)
+def files_mentioning(folder: str | Path, identity: str) -> list[str]:
+    """Find files that contain a customer id.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder to search.
+    identity : str
+        Customer id. Text is searched as a word. Digits, which can be any number, are searched only after a key such as
+        `customer_id:` and in columns of customer ids.
+
+    Returns
+    -------
+    list of str
+        Sorted paths of the files.
+    """
+    digits = identity.isdigit()
+    prefix = r"customer(?:_id)?[\"']?\s*[:=]\s*[\"']?" if digits else r"(?<![\w.-])"
+    word = re.compile(rf"{prefix}{re.escape(identity)}(?![\w.-])")
+    files = {file for file, text in file_texts(folder, tables=not digits) if word.search(text)}
+    for path in sorted(Path(folder).rglob("*")) if digits else []:
+        if path.suffix in (".parquet", ".csv") and _has_id(path, identity):
+            files.add(str(path))
+    return sorted(files)
 
 
-def _names(file: Path, identity: str) -> bool:
-    """Whether a table has an id in a column of customers."""
+def _has_id(file: Path, identity: str) -> bool:
+    """Whether a table has an id in a column of customer ids."""
     frame = pl.scan_parquet(file) if file.suffix == ".parquet" else pl.scan_csv(file, infer_schema=False)
     columns = [name for name in ID_COLUMNS if name in frame.collect_schema()]
     same = [(pl.col(name).cast(pl.String) == identity).any() for name in columns]
     return bool(same and frame.select(pl.any_horizontal(same)).collect().item())
 
 
-def texts(folder: str | Path, tables: bool = True) -> Iterator[tuple[str, str]]:
-    """Every readable file under a folder and all the text in it: tables cell by cell, checkpoints without weights."""
+def file_texts(folder: str | Path, tables: bool = True) -> Iterator[tuple[str, str]]:
+    """Read the text of every readable file.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder to search.
+    tables : bool
+        Whether to read Parquet files.
+
+    Yields
+    ------
+    file : str
+        Path of the file.
+    text : str
+        Its text: distinct cells of a table, a checkpoint without its weights.
+    """
     for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
         if file.suffix == ".parquet":
             if not tables:
                 continue
             yield str(file), "\n".join(_cells(file))
-        elif file.suffix in READ:
+        elif file.suffix in TEXT_SUFFIXES:
             yield str(file), file.read_text(errors="replace")
         elif zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as parts:
@@ -165,7 +296,7 @@ def texts(folder: str | Path, tables: bool = True) -> Iterator[tuple[str, str]]:
 
 
 def _cells(file: Path) -> Iterator[str]:
-    """The distinct values of a table's columns that could name somebody."""
+    """Distinct values of a table's text and integer columns."""
     frame = pl.scan_parquet(file)
     for name, kind in frame.collect_schema().items():
         if kind == pl.String or kind.is_integer() or kind in (pl.Categorical, pl.Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from propensity.kernel.behaviour import last_year_spend, write_basket, write_breadth, write_contacts
+from propensity.kernel.activity import last_year_spend, write_basket, write_breadth, write_contacts
 from propensity.kernel.event import PURCHASE, Events, Sets
 from propensity.kernel.window import NEVER, decay_of, decay_table, first_at, window_of, window_table
 

@@ -1,7 +1,7 @@
-"""K-means in memory: distances to a few centres at once, one pass an iteration.
+"""K-means in memory: one pass over the rows per iteration.
 
-N rows, F features, k centres. Rows are (N, F) float32; centres travel as (F, K) float32, columns beyond k at infinity,
-so that the inner loop runs over a fixed number of centres and fits the vector registers.
+N rows, F features, k centres. Rows are (N, F) float32; centres are transposed to (F, K) float32 and padded with columns
+far away, so that the inner loop runs over a fixed number of centres and is vectorised.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 LANES = 8  # centres are padded to a multiple of this
-FAR = np.float32(1e18)
+FAR = np.float32(1e18)  # coordinate of padding
 
 
 def padded(centre: np.ndarray) -> np.ndarray:
@@ -35,9 +35,25 @@ def distances(row: np.ndarray, centre: np.ndarray, out: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 def assign(row: np.ndarray, centre: np.ndarray, label: np.ndarray, total: np.ndarray, count: np.ndarray) -> float:
-    """One pass: label (N,) the nearest centre (the first of equals), total (k, F) float64 and count (k,) of each.
+    """Assigns every row to its nearest centre.
 
-    Returns: the inertia, the sum of squared distances to the nearest centre.
+    Parameters
+    ----------
+    row : np.ndarray
+        (N, F) float32.
+    centre : np.ndarray
+        (F, K) float32, from `padded`.
+    label : np.ndarray
+        (N,) filled with the nearest centre, the first of equals.
+    total : np.ndarray
+        (k, F) float64 filled with the sums of the rows of each centre.
+    count : np.ndarray
+        (k,) filled with their number.
+
+    Returns
+    -------
+    float
+        Inertia: sum of squared distances to the nearest centre.
     """
     total[:] = 0.0
     count[:] = 0

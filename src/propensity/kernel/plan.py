@@ -1,8 +1,8 @@
-"""Passes over all customers of a campaign plan: demand at given prices, serving, filling up, exchanging.
+"""Passes over all customers of a campaign plan: demand at prices, serving in order, moves and exchanges.
 
-N customers, C campaigns, S slots, R rows of limits, P the most contacts of a customer. A plan is picks (N, P) int16,
+N customers, C campaigns, S slots, R limits, P the most contacts of a customer. A plan is picks (N, P) int16,
 -1 after the last; value (N, C) is -inf where a customer is not eligible. `used` (N or 1, EDGE+D+EDGE) uint8 counts
-promised contacts; one row stands for everybody.
+promised contacts; one row stands for all customers.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from propensity.kernel.contact_cap import EDGE, Calendar, Workspace, choose, desk, fits, price_slots
+from propensity.kernel.contact_cap import EDGE, Calendar, Workspace, choose, fits, make_workspace, price_slots
 
 
 class Limits(NamedTuple):
-    """Sums over all customers: least (R,) <= coefficient (R, S) @ contacts by slot <= most (R,)."""
+    """Limits on sums over all customers: least (R,) <= coefficient (R, S) @ contacts by slot (S,) <= most (R,)."""
 
     coefficient: np.ndarray
     least: np.ndarray
@@ -34,6 +34,7 @@ def day_of(calendar: Calendar) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def own_row(used: np.ndarray, n: int) -> np.ndarray:
+    """The promised contacts of customer n."""
     return used[n if used.shape[0] > 1 else 0]
 
 
@@ -43,35 +44,54 @@ def demand(
     used: np.ndarray,
     calendar: Calendar,
     price: np.ndarray,
-    bootstrap_interval: np.ndarray,
+    bandwidth: np.ndarray,
     load: np.ndarray,
     slope: np.ndarray,
     picks: np.ndarray,
     regret: np.ndarray,
-    tie: float,
+    tie_break: float,
 ) -> float:
-    """What all customers take at prices (S,).
+    """Choices of all customers at prices.
 
-    Fills load (S,) contacts by slot; slope (S+1, S+1) how many customers a unit of price would move from one slot to
-    another (S: to none), as a Laplacian, counted among those within band (S,) of it, the wider of the two slots';
-    picks (N, P); regret (N,), what a customer stands to lose by giving up the contact that means least (both may be of
-    size 0). tie: money by which values are told apart that may be equal.
-    Returns: the sum of bounds on the customers' values.
+    Parameters
+    ----------
+    value, used, calendar
+        See the module; a row of `used` is promised contacts.
+    price : np.ndarray
+        (S,) of the slots.
+    bandwidth : np.ndarray
+        (S,) money; the slope counts customers whose choice would change within it, the wider of two slots'.
+    load : np.ndarray
+        (S,) filled with contacts by slot.
+    slope : np.ndarray
+        (S+1, S+1) filled with the customers whom a unit of price would move from one slot to another (S: to none), as a
+        Laplacian.
+    picks : np.ndarray
+        (N, P) filled with the chosen slots; or of size 0.
+    regret : np.ndarray
+        (N,) filled with the smallest loss of giving up a contact; or of size 0.
+    tie_break : float
+        Money by which values are perturbed.
+
+    Returns
+    -------
+    float
+        Sum of upper bounds on the customers' values.
     """
     load[:] = 0.0
     slope[:] = 0.0
-    widest = bootstrap_interval.max()
-    table = desk(calendar)
+    widest = bandwidth.max()
+    workspace = make_workspace(calendar)
     own = np.empty(calendar.campaign.size, np.int64)
     total = 0.0
     for n in range(value.shape[0]):
         promised = own_row(used, n)
-        price_slots(calendar, value[n], price, table, tie, n)
-        count, bound = choose(calendar, promised, -widest, table, own)
+        price_slots(calendar, value[n], price, workspace, tie_break, n)
+        count, bound = choose(calendar, promised, -widest, workspace, own)
         total += bound
         for k in range(count):
             load[own[k]] += 1.0
-        least = couple(calendar, table, bootstrap_interval, slope)
+        least = couple(calendar, workspace, bandwidth, slope)
         if regret.size:
             regret[n] = least
         if picks.shape[0]:
@@ -82,15 +102,15 @@ def demand(
 
 
 @njit(cache=True, nogil=True)
-def couple(calendar: Calendar, table: Workspace, bootstrap_interval: np.ndarray, slope: np.ndarray) -> float:
+def couple(calendar: Calendar, workspace: Workspace, bandwidth: np.ndarray, slope: np.ndarray) -> float:
     """Adds one customer's near choices to slope; returns the smallest loss of giving up a contact (inf: has none).
 
-    A day's last contact gives way to what is next best, and what is next on a day takes the place of the day's last
-    contact or, where the week is full, of the week's. Every change of mind counts half: at another price of either slot
-    it would be seen from one side only. One loop, for a call a day with the desk would take longer than the sums.
+    A day's last contact is replaced by the next best slot, and the next slot of a day replaces the day's last contact
+    or, where the week is full, the week's. Every change counts half: at another price of either slot it would be seen
+    from one side only. One loop, because a call per day would take longer than the sums.
     """
-    rooms, takes, top, slot = table.room, table.take, table.top, table.slot
-    nobody, days, least, first = bootstrap_interval.size, rooms.size, np.inf, 0
+    rooms, takes, top, slot = workspace.room, workspace.take, workspace.top, workspace.slot
+    nobody, days, least, first = bandwidth.size, rooms.size, np.inf, 0
     while first < days:
         last = first
         while last + 1 < days and (calendar.rolling or same_week(calendar, last + 1, first)):
@@ -108,32 +128,33 @@ def couple(calendar: Calendar, table: Workspace, bootstrap_interval: np.ndarray,
                 continue
             following, next_slot = top[d, take], slot[d, take]
             if take > 0:
-                held, held_slot = top[d, take - 1], slot[d, take - 1]
-                least = min(least, held - max(following, high, 0.0))
+                taken, taken_slot = top[d, take - 1], slot[d, take - 1]
+                least = min(least, taken - max(following, high, 0.0))
                 if following <= 0.0 and high <= 0.0:
-                    add_pair(slope, held_slot, nobody, held, bootstrap_interval)
-                elif high >= following and held_slot != low_slot:
-                    add_pair(slope, held_slot, high_slot, held - high, bootstrap_interval)
+                    add_pair(slope, taken_slot, nobody, taken, bandwidth)
+                elif high >= following and taken_slot != low_slot:
+                    add_pair(slope, taken_slot, high_slot, taken - high, bandwidth)
                 if take == room and following > -np.inf:
-                    add_pair(slope, next_slot, held_slot, held - following, bootstrap_interval)
+                    add_pair(slope, next_slot, taken_slot, taken - following, bandwidth)
             if take < room and following > -np.inf:
                 if high <= 0.0:
-                    add_pair(slope, next_slot, nobody, -following, bootstrap_interval)
+                    add_pair(slope, next_slot, nobody, -following, bandwidth)
                 elif low_slot >= 0:
-                    add_pair(slope, next_slot, low_slot, low - following, bootstrap_interval)
+                    add_pair(slope, next_slot, low_slot, low - following, bandwidth)
         first = last + 1
     return least
 
 
 @njit(cache=True, nogil=True)
 def same_week(calendar: Calendar, d: int, e: int) -> bool:
+    """Whether days d and e of the plan lie in one calendar week."""
     return calendar.week[EDGE + d] == calendar.week[EDGE + e]
 
 
 @njit(cache=True, nogil=True)
-def add_pair(slope: np.ndarray, a: int, b: int, margin: float, bootstrap_interval: np.ndarray) -> None:
-    """Half a customer who would go from slot a to slot b for `margin`, if that lies within the band of either."""
-    width = bootstrap_interval[a] if b == bootstrap_interval.size else max(bootstrap_interval[a], bootstrap_interval[b])
+def add_pair(slope: np.ndarray, a: int, b: int, margin: float, bandwidth: np.ndarray) -> None:
+    """Half a customer who would move from slot a to slot b for `margin`, if that lies within the larger bandwidth."""
+    width = bandwidth[a] if b == bandwidth.size else max(bandwidth[a], bandwidth[b])
     if 0.0 <= margin < width:  # in rolling weeks a dearer day may be blocked
         slope[a, a] += 0.5 / width
         slope[b, b] += 0.5 / width
@@ -142,19 +163,20 @@ def add_pair(slope: np.ndarray, a: int, b: int, margin: float, bootstrap_interva
 
 
 @njit(cache=True, nogil=True)
-def has_room(limits: Limits, held: np.ndarray, s: int) -> bool:
-    """Whether every row can bear one more contact in slot s; held (R,)."""
-    for r in range(held.size):
+def has_room(limits: Limits, usage: np.ndarray, s: int) -> bool:
+    """Whether every limit allows one more contact in slot s, at usage (R,)."""
+    for r in range(usage.size):
         a = limits.coefficient[r, s]
-        if a > 0.0 and held[r] + a > limits.most[r] * (1 + 1e-12) + 1e-9:
+        if a > 0.0 and usage[r] + a > limits.most[r] * (1 + 1e-12) + 1e-9:
             return False
     return True
 
 
 @njit(cache=True, nogil=True)
-def hold(limits: Limits, held: np.ndarray, s: int, sign: float) -> None:
-    for r in range(held.size):
-        held[r] += sign * limits.coefficient[r, s]
+def add_usage(limits: Limits, usage: np.ndarray, s: int, sign: float) -> None:
+    """Adds (sign 1) or removes (-1) a contact in slot s to usage (R,)."""
+    for r in range(usage.size):
+        usage[r] += sign * limits.coefficient[r, s]
 
 
 @njit(cache=True, nogil=True)
@@ -166,34 +188,34 @@ def serve(
     price: np.ndarray,
     order: np.ndarray,
     picks: np.ndarray,
-    held: np.ndarray,
-    tie: float,
+    usage: np.ndarray,
+    tie_break: float,
 ) -> None:
-    """Customers come in `order`, and each takes the best set at `price` (S,) among the slots that still have room.
+    """In `order`, each customer takes the best set at `price` (S,) among the slots that still have capacity.
 
-    Fills picks (N, P); adds what is taken to held (R,).
+    Fills picks (N, P); adds the contacts to usage (R,).
     """
-    table = desk(calendar)
+    workspace = make_workspace(calendar)
     own = np.empty(calendar.campaign.size, np.int64)
     closed = np.zeros(calendar.campaign.size, np.bool_)
     for s in range(closed.size):
-        closed[s] = not has_room(limits, held, s)
+        closed[s] = not has_room(limits, usage, s)
     for i in range(order.size):
         n = order[i]
-        price_slots(calendar, value[n], price, table, tie, n)
-        table.banned[:] = closed
+        price_slots(calendar, value[n], price, workspace, tie_break, n)
+        workspace.banned[:] = closed
         again = True
         while again:  # two slots of a set may be the last unit of one row
-            count, _ = choose(calendar, own_row(used, n), 0.0, table, own)
+            count, _ = choose(calendar, own_row(used, n), 0.0, workspace, own)
             again = False
             for k in range(count):
-                if not has_room(limits, held, own[k]):
-                    closed[own[k]] = table.banned[own[k]] = True
+                if not has_room(limits, usage, own[k]):
+                    closed[own[k]] = workspace.banned[own[k]] = True
                     again = True
                     for j in range(k):
-                        hold(limits, held, own[j], -1.0)
+                        add_usage(limits, usage, own[j], -1.0)
                     break
-                hold(limits, held, own[k], 1.0)
+                add_usage(limits, usage, own[k], 1.0)
         picks[n, :] = -1
         for k in range(count):
             picks[n, k] = own[k]
@@ -207,21 +229,34 @@ def take_in_order(
     calendar: Calendar,
     limits: Limits,
     picks: np.ndarray,
-    held: np.ndarray,
+    usage: np.ndarray,
 ) -> None:
-    """Contacts (n,) in the order given, each taken where the caps and limits still allow it."""
+    """Makes contacts in order, each where caps and limits still allow it.
+
+    Parameters
+    ----------
+    customer, slot : np.ndarray
+        (n,) of each contact.
+    used, calendar, limits
+        See the module.
+    picks : np.ndarray
+        (N, P) to which the slots are added.
+    usage : np.ndarray
+        (R,) to which the contacts are added.
+    """
     day = day_of(calendar)
     for i in range(customer.size):
         n, s = customer[i], slot[i]
         count = picks_of(picks[n])
-        room = count < picks.shape[1] and has_room(limits, held, s)
+        room = count < picks.shape[1] and has_room(limits, usage, s)
         if room and fits(calendar, own_row(used, n), picks[n], count, -1, s, day):
             picks[n, count] = s
-            hold(limits, held, s, 1.0)
+            add_usage(limits, usage, s, 1.0)
 
 
 @njit(cache=True, nogil=True)
 def picks_of(row: np.ndarray) -> int:
+    """Number of contacts in a row of picks."""
     count = 0
     while count < row.size and row[count] >= 0:
         count += 1
@@ -230,6 +265,7 @@ def picks_of(row: np.ndarray) -> int:
 
 @njit(cache=True, nogil=True)
 def net(value: np.ndarray, calendar: Calendar, price: np.ndarray, n: int, s: int) -> float:
+    """Value of slot s for customer n, less its price."""
     return value[n, calendar.campaign[s]] * calendar.weight[s] - price[s]
 
 
@@ -242,18 +278,30 @@ def best_moves(
     cost: np.ndarray,
     wanted: np.ndarray,
     needed: np.ndarray,
-    given: np.ndarray,
+    releasable: np.ndarray,
     near: float,
     picks: np.ndarray,
     move: np.ndarray,
     gain: np.ndarray,
 ) -> None:
-    """For each customer the best way into a wanted slot: to add it, or to swap a contact for it.
+    """For each customer the best move into a wanted slot: to add it, or to swap a contact for it.
 
-    Args: price (S,) of slots, cost (S,) the part of it that is money; wanted (S,) slots with room that should fill,
-    needed (S,) those that must; given (S,) slots whose contacts may be given up; near: what a way into a slot that need
-    not fill may lose at prices. Fills move (N, 2) with the position given up (-1: none) and the slot, and gain (N,), at
-    prices; -inf where no way improves the plan in money or fills a needed slot.
+    Parameters
+    ----------
+    value, used, calendar, picks
+        See the module.
+    price, cost : np.ndarray
+        (S,) of the slots, and the part of the price that is money.
+    wanted, needed : np.ndarray
+        (S,) slots with free capacity that should fill, and those below their least.
+    releasable : np.ndarray
+        (S,) slots whose contacts may be swapped.
+    near : float
+        Money that a move into a slot which is not needed may lose at prices.
+    move : np.ndarray
+        (N, 2) filled with the position dropped (-1: none) and the slot.
+    gain : np.ndarray
+        (N,) filled with the gain at prices; -inf where no move improves the plan in money or fills a needed slot.
     """
     day = day_of(calendar)
     for n in range(value.shape[0]):
@@ -269,7 +317,7 @@ def best_moves(
             for k in range(-1, count):
                 out, true_out = 0.0, 0.0
                 if k >= 0:
-                    if not given[picks[n, k]] or picks[n, k] == s:
+                    if not releasable[picks[n, k]] or picks[n, k] == s:
                         continue
                     out = net(value, calendar, price, n, picks[n, k])
                     true_out = net(value, calendar, cost, n, picks[n, k])
@@ -289,47 +337,67 @@ def apply_moves(
     limits: Limits,
     needed: np.ndarray,
     picks: np.ndarray,
-    held: np.ndarray,
+    usage: np.ndarray,
 ) -> int:
-    """Makes the moves of the customers in `order` while they keep the limits; returns how many were made.
+    """Makes moves where the limits allow them.
 
-    A move into a needed slot is made only while one of its rows is below its least.
+    Parameters
+    ----------
+    order : np.ndarray
+        (n,) customers, in the order of their moves.
+    move : np.ndarray
+        (N, 2) from `best_moves`.
+    limits : Limits
+        Must hold after each move.
+    needed : np.ndarray
+        (S,) slots below their least.
+    picks, usage : np.ndarray
+        (N, P), (R,) changed in place.
+
+    Returns
+    -------
+    int
+        Number of moves.
+
+    Notes
+    -----
+    A move into a needed slot is made only while one of its limits is below its least.
     """
-    made = 0
+    count = 0
     for i in range(order.size):
         n = order[i]
         k, s = move[n, 0], move[n, 1]
-        if needed[s] and not lacks(limits, held, s):
+        if needed[s] and not lacks(limits, usage, s):
             continue
         if k >= 0:
-            if not can_give(limits, held, picks[n, k], s):
+            if not can_give(limits, usage, picks[n, k], s):
                 continue
-            hold(limits, held, picks[n, k], -1.0)
-        if not has_room(limits, held, s):
+            add_usage(limits, usage, picks[n, k], -1.0)
+        if not has_room(limits, usage, s):
             if k >= 0:
-                hold(limits, held, picks[n, k], 1.0)
+                add_usage(limits, usage, picks[n, k], 1.0)
             continue
-        hold(limits, held, s, 1.0)
+        add_usage(limits, usage, s, 1.0)
         picks[n, k if k >= 0 else picks_of(picks[n])] = s
-        made += 1
-    return made
+        count += 1
+    return count
 
 
 @njit(cache=True, nogil=True)
-def lacks(limits: Limits, held: np.ndarray, s: int) -> bool:
-    """Whether a row of slot s is below its least."""
+def lacks(limits: Limits, usage: np.ndarray, s: int) -> bool:
+    """Whether a limit on slot s is below its least."""
     short = False
-    for r in range(held.size):
-        short = short or (limits.coefficient[r, s] > 0.0 and held[r] < limits.least[r] - 1e-9)
+    for r in range(usage.size):
+        short = short or (limits.coefficient[r, s] > 0.0 and usage[r] < limits.least[r] - 1e-9)
     return short
 
 
 @njit(cache=True, nogil=True)
-def can_give(limits: Limits, held: np.ndarray, s: int, into: int) -> bool:
-    """Whether slot s can give up a contact for one in slot `into`, and no row falls below its least, or further."""
-    for r in range(held.size):
+def can_give(limits: Limits, usage: np.ndarray, s: int, into: int) -> bool:
+    """Whether slot s can lose a contact to slot `into` without a limit falling below its least."""
+    for r in range(usage.size):
         a = limits.coefficient[r, s] - (limits.coefficient[r, into] if into >= 0 else 0.0)
-        if a > 0.0 and held[r] - a < limits.least[r] - 1e-9:
+        if a > 0.0 and usage[r] - a < limits.least[r] - 1e-9:
             return False
     return True
 
@@ -343,16 +411,16 @@ def exchanges(
     picks: np.ndarray,
     loss: np.ndarray,
     who: np.ndarray,
-    asked: np.ndarray,
+    customers: np.ndarray,
 ) -> None:
-    """The cheapest way to move one contact from slot a to slot b, over the customers `asked` (n,).
+    """The cheapest move of one contact from slot a to slot b over some customers (n,).
 
-    Lowers loss (S+1, S+1), value lost, and notes the customer in who (S+1, S+1); row S is a new contact, column S one
-    given up.
+    Lowers loss (S+1, S+1), the value lost, and writes the customer into who (S+1, S+1); row S is a new contact, column
+    S one that is dropped.
     """
     day, nobody = day_of(calendar), calendar.campaign.size
-    for i in range(asked.size):
-        n = asked[i]
+    for i in range(customers.size):
+        n = customers[i]
         count = picks_of(picks[n])
         for k in range(-1, count):
             a = nobody if k < 0 else picks[n, k]
@@ -371,9 +439,21 @@ def exchanges(
 
 @njit(cache=True, nogil=True)
 def cheapest_cycle(weight: np.ndarray, slack: float, before: np.ndarray) -> tuple[int, np.ndarray]:
-    """A node on a cycle of negative weight (-1: there is none) and the shortest distances; before (V,) leads along it.
+    """A cycle of negative weight, by the algorithm of Bellman (1958) and Ford from all nodes at once.
 
-    Source: Bellman (1958) and Ford, from all nodes at once; a gain below `slack` is none.
+    Parameters
+    ----------
+    weight : np.ndarray
+        (V, V) of the arcs, inf where there is none.
+    slack : float
+        Improvements below it do not count.
+    before : np.ndarray
+        (V,) filled with the node before each, which leads along the cycle.
+
+    Returns
+    -------
+    tuple[int, np.ndarray]
+        A node on the cycle, -1 if there is none, and the shortest distances (V,).
     """
     nodes = weight.shape[0]
     distance = np.zeros(nodes)

@@ -1,4 +1,4 @@
-"""Exact, tie-aware ranking metrics of one offer for many customer weights at once: sorted once, swept once.
+"""Exact, tie-aware ranking metrics of one offer for many customer weights in one pass over one sort.
 
 Legend: K customers ranked (a subset of N, best first), W weight columns (often one of ones, then resamples).
 Customers with equal scores form one tie group; nothing depends on their order within it. Undefined values are NaN.
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-DIGIT = 11  # bits sorted at a time
+DIGIT = 11  # bits of a pass of the radix sort
 
 
 @njit(cache=True, nogil=True)
 def by_falling_key(key: np.ndarray) -> np.ndarray:
-    """Order of unsigned keys (n,), the highest first, rows with equal keys as they came: (n,) int64."""
+    """Stable radix sort of unsigned keys (n,), the highest first: (n,) int64 row numbers."""
     order, other, mask = np.arange(key.size), np.empty(key.size, np.int64), (1 << DIGIT) - 1
     bits = 8 * key.itemsize
     for shift in range(0, bits, DIGIT):
@@ -24,7 +24,7 @@ def by_falling_key(key: np.ndarray) -> np.ndarray:
         for i in range(key.size):
             place[mask - (int(key[i] >> shift) & mask) + 1] += 1
         if place.max() == key.size:
-            continue  # all share this digit
+            continue  # all rows share this digit
         for d in range(mask):
             place[d + 1] += place[d]
         for row in order:
@@ -36,8 +36,20 @@ def by_falling_key(key: np.ndarray) -> np.ndarray:
 
 
 def falling(score: np.ndarray) -> np.ndarray:
-    """Row numbers of finite float scores (n,), the highest first; ties, and the two zeros, stay in row order.
+    """Row numbers by descending score.
 
+    Parameters
+    ----------
+    score : np.ndarray
+        (n,) finite floats.
+
+    Returns
+    -------
+    np.ndarray
+        (n,) int64; ties, and the two zeros, stay in row order.
+
+    Examples
+    --------
     >>> falling(np.array([0.5, -1.0, 2.0, 0.5]))
     array([2, 0, 3, 1])
     """
@@ -47,8 +59,8 @@ def falling(score: np.ndarray) -> np.ndarray:
     floats: Any = np.ascontiguousarray(score, dtype)
     bits: Any = (floats + 0.0).view(kind)
     sign = kind(1) << kind(8 * bits.itemsize - 1)
-    made: np.ndarray = by_falling_key(np.where(bits & sign, ~bits, bits | sign))  # in the order of the floats
-    return made
+    order: np.ndarray = by_falling_key(np.where(bits & sign, ~bits, bits | sign))  # in the order of the floats
+    return order
 
 
 @njit(cache=True, nogil=True)
@@ -62,7 +74,7 @@ def group_end(score: np.ndarray, order: np.ndarray, start: int) -> int:
 
 @njit(cache=True, nogil=True)
 def add_weights(total: np.ndarray, weight: np.ndarray, order: np.ndarray, start: int, stop: int) -> None:
-    """Add the weight rows of the customers at positions [start, stop) to total (W,) in place."""
+    """Adds the weights of the customers at positions [start, stop) to total (W,)."""
     for i in range(start, stop):
         row = weight[order[i]]
         for w in range(total.size):
@@ -70,20 +82,20 @@ def add_weights(total: np.ndarray, weight: np.ndarray, order: np.ndarray, start:
 
 
 @njit(cache=True, nogil=True)
-def add_held(
-    held: np.ndarray, weight: np.ndarray, order: np.ndarray, amount: np.ndarray, start: int, stop: int
+def add_amounts(
+    total: np.ndarray, weight: np.ndarray, order: np.ndarray, amount: np.ndarray, start: int, stop: int
 ) -> None:
-    """Add weight times amount of those customers to held (W,) in place; amount (N,) is money, or True for a buyer."""
+    """Adds weight times amount of those customers to total (W,); amount (N,) is money, or True for a buyer."""
     for i in range(start, stop):
         if amount[order[i]]:
             row, each = weight[order[i]], 1.0 * amount[order[i]]
-            for w in range(held.size):
-                held[w] += row[w] * each
+            for w in range(total.size):
+                total[w] += row[w] * each
 
 
 @njit(cache=True, nogil=True)
 def buyers(order: np.ndarray, amount: np.ndarray, start: int, stop: int) -> int:
-    """How many of those customers hold any amount."""
+    """Number of those customers with an amount other than 0."""
     count = 0
     for i in range(start, stop):
         count += amount[order[i]] != 0
@@ -91,8 +103,8 @@ def buyers(order: np.ndarray, amount: np.ndarray, start: int, stop: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def kept_share(cut: float, above: float, tied: float) -> float:
-    """Share of a tie group kept when the best `cut` of weight is kept and `above` of it ranks higher."""
+def top_share(cut: float, above: float, tied: float) -> float:
+    """Share of a tie group within the best `cut` of weight, where `above` of weight ranks higher."""
     if tied <= 0.0:
         return 0.0
     return min(max((cut - above) / tied, 0.0), 1.0)
@@ -100,6 +112,7 @@ def kept_share(cut: float, above: float, tied: float) -> float:
 
 @njit(cache=True, nogil=True)
 def ratio(part: float, whole: float) -> float:
+    """part / whole, NaN where the whole is 0."""
     return part / whole if whole > 0.0 else np.nan
 
 
@@ -107,7 +120,7 @@ def ratio(part: float, whole: float) -> float:
 def total_weight(order: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weight of all ranked customers, by column: (W,) int32."""
     total = np.zeros(weight.shape[1], np.int32)
-    if order.size == weight.shape[0]:  # everybody: in the order of memory, not of rank
+    if order.size == weight.shape[0]:  # all customers: in the order of memory, not of rank
         for row in weight:
             for w in range(total.size):
                 total[w] += row[w]
@@ -120,35 +133,51 @@ def total_weight(order: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def purchase_ranking(
     order: np.ndarray, score: np.ndarray, bought: np.ndarray, weight: np.ndarray, fraction: float
 ) -> np.ndarray:
-    """AUC, average precision and lift of one ranking: (K,), (N,), (N,) bool, (N,W) unsigned, float -> (3,W) float64.
+    """AUC, average precision and lift of one ranking.
 
-    `order` holds row numbers, best score first. Ties count one half in the AUC, form one threshold in the average
-    precision, and are kept in part at the cut, which lies at exactly `fraction` of the total weight (below 2^31).
+    Parameters
+    ----------
+    order : np.ndarray
+        (K,) row numbers, best score first.
+    score : np.ndarray
+        (N,) scores.
+    bought : np.ndarray
+        (N,) bool.
+    weight : np.ndarray
+        (N, W) unsigned integers; their sum is below 2^31.
+    fraction : float
+        Share of the total weight at which lift is measured.
+
+    Returns
+    -------
+    np.ndarray
+        (3, W) float64. Ties count one half in the AUC, form one threshold in the average precision, and are included in
+        part at the cut. NaN where a value is undefined.
     """
     total = total_weight(order, weight)
     seen, tied = np.zeros_like(total), np.zeros_like(total)
-    found, hits, result = np.zeros(total.size), np.zeros(total.size), np.zeros((3, total.size))
+    hits_above, hits, result = np.zeros(total.size), np.zeros(total.size), np.zeros((3, total.size))
     start = 0
     while start < order.size:
         stop = group_end(score, order, start)
         if buyers(order, bought, start, stop):
             tied[:], hits[:] = 0, 0.0
             add_weights(tied, weight, order, start, stop)
-            add_held(hits, weight, order, bought, start, stop)
+            add_amounts(hits, weight, order, bought, start, stop)
             for w in range(total.size):
-                beaten_by = seen[w] - found[w] + 0.5 * (tied[w] - hits[w])
-                found[w] += hits[w]
+                beaten_by = seen[w] - hits_above[w] + 0.5 * (tied[w] - hits[w])
+                hits_above[w] += hits[w]
                 result[0, w] += hits[w] * beaten_by
-                result[1, w] += hits[w] * found[w] / max(seen[w] + tied[w], 1)
-                result[2, w] += hits[w] * kept_share(fraction * total[w], seen[w], tied[w])
+                result[1, w] += hits[w] * hits_above[w] / max(seen[w] + tied[w], 1)
+                result[2, w] += hits[w] * top_share(fraction * total[w], seen[w], tied[w])
                 seen[w] += tied[w]
         else:
             add_weights(seen, weight, order, start, stop)
         start = stop
     for w in range(total.size):
-        result[0, w] = 1.0 - ratio(result[0, w], found[w] * (total[w] - found[w]))
-        result[1, w] = ratio(result[1, w], found[w])
-        result[2, w] = ratio(result[2, w], found[w] * fraction)
+        result[0, w] = 1.0 - ratio(result[0, w], hits_above[w] * (total[w] - hits_above[w]))
+        result[1, w] = ratio(result[1, w], hits_above[w])
+        result[2, w] = ratio(result[2, w], hits_above[w] * fraction)
     return result
 
 
@@ -156,27 +185,37 @@ def purchase_ranking(
 def revenue_ranking(
     order: np.ndarray, score: np.ndarray, revenue: np.ndarray, weight: np.ndarray, fraction: float
 ) -> np.ndarray:
-    """Share of the revenue held by the best `fraction` of weight: (K,), (N,), (N,), (N,W) unsigned, float -> (W,).
+    """Revenue capture: share of the revenue of the best `fraction` of weight.
 
-    Ranking by the revenue itself gives the most that any ranking can capture.
+    Parameters
+    ----------
+    order, score, weight, fraction
+        See `purchase_ranking`.
+    revenue : np.ndarray
+        (N,) money. Ranking by the revenue itself gives the highest capture of any ranking.
+
+    Returns
+    -------
+    np.ndarray
+        (W,) float64, NaN where there is no revenue.
     """
     total = total_weight(order, weight)
     seen, tied = np.zeros_like(total), np.zeros_like(total)
-    kept, whole, held = np.zeros(total.size), np.zeros(total.size), np.zeros(total.size)
+    captured, whole, tied_revenue = np.zeros(total.size), np.zeros(total.size), np.zeros(total.size)
     start = 0
     while start < order.size:
         stop = group_end(score, order, start)
         if buyers(order, revenue, start, stop):
-            tied[:], held[:] = 0, 0.0
+            tied[:], tied_revenue[:] = 0, 0.0
             add_weights(tied, weight, order, start, stop)
-            add_held(held, weight, order, revenue, start, stop)
+            add_amounts(tied_revenue, weight, order, revenue, start, stop)
             for w in range(total.size):
-                kept[w] += held[w] * kept_share(fraction * total[w], seen[w], tied[w])
-                whole[w] += held[w]
+                captured[w] += tied_revenue[w] * top_share(fraction * total[w], seen[w], tied[w])
+                whole[w] += tied_revenue[w]
                 seen[w] += tied[w]
         else:
             add_weights(seen, weight, order, start, stop)
         start = stop
     for w in range(total.size):
-        kept[w] = ratio(kept[w], whole[w])
-    return kept
+        captured[w] = ratio(captured[w], whole[w])
+    return captured

@@ -1,4 +1,4 @@
-"""What a customer's calendar means, in plain Python: all sets of slots, the caps one window at a time."""
+"""Definition of the best set of slots, in plain Python: all sets, and the caps one window at a time."""
 
 from __future__ import annotations
 

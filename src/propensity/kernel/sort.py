@@ -1,54 +1,85 @@
-"""Rows of a log put in their place: sorted by customer and day, orders numbered, codes and days of items gathered."""
+"""Sorts rows of a log by customer and day, numbers orders, and merges the events of two logs."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-SPARE = 1 << 16  # buckets of a counting sort that cost nothing
+SPARE = 1 << 16  # buckets of a counting sort that are always affordable
 
 
 @njit(cache=True, nogil=True)
 def by_customer_and_day(customer: np.ndarray, day: np.ndarray, customers: int) -> np.ndarray:
-    """Order of rows that sorts them by customer, then day, rows of a day as they came: (R,), (R,) -> (R,) int64.
+    """Stable order of rows by customer, then day.
 
-    customer: codes 0 .. customers - 1. Two counting sorts, or a comparison sort of days that lie very far apart.
+    Parameters
+    ----------
+    customer : np.ndarray
+        (R,) codes in [0, customers).
+    day : np.ndarray
+        (R,) integers.
+    customers : int
+        Number of codes.
+
+    Returns
+    -------
+    np.ndarray
+        (R,) int64 row numbers.
+
+    Notes
+    -----
+    Two counting sorts, or a comparison sort of days that are far apart.
     """
     oldest, newest = (int(day.min()), int(day.max())) if day.size else (0, -1)
     span = newest - oldest + 1
     if span > 4 * day.size + SPARE:
         by_day = np.argsort(day, kind="mergesort")
     else:
-        by_day = counted(day, np.arange(day.size), oldest, span)
-    return counted(customer, by_day, 0, customers)
+        by_day = counting_sort(day, np.arange(day.size), oldest, span)
+    return counting_sort(customer, by_day, 0, customers)
 
 
 @njit(cache=True, nogil=True)
-def counted(key: np.ndarray, order: np.ndarray, least: int, span: int) -> np.ndarray:
+def counting_sort(key: np.ndarray, order: np.ndarray, least: int, span: int) -> np.ndarray:
     """`order` (R,), stably sorted by its rows' key (R,), whose values lie in [least, least + span)."""
     place = np.zeros(span + 1, np.int64)
     for r in range(key.size):
         place[key[r] - least + 1] += 1
     for k in range(span):
         place[k + 1] += place[k]
-    made = np.empty(order.size, np.int64)
+    out = np.empty(order.size, np.int64)
     for r in order:
-        made[place[key[r] - least]] = r
+        out[place[key[r] - least]] = r
         place[key[r] - least] += 1
-    return made
+    return out
 
 
 @njit(cache=True, nogil=True)
 def number_orders(
-    offsets: np.ndarray, wanted: np.ndarray, named: np.ndarray, key: np.ndarray, day: np.ndarray
+    offsets: np.ndarray, purchase: np.ndarray, named: np.ndarray, key: np.ndarray, day: np.ndarray
 ) -> np.ndarray:
-    """Number of each wanted row's order within its customer, from 0 by first appearance; -1 for other rows.
+    """Numbers the orders of each customer from 0 by first appearance.
 
-    Args: offsets (N+1,) int64; wanted, named (R,) bool; key (R,) int64, the id of the order of a `named` row; an
-    unnamed one belongs to the order of its day (R,). Returns: (R,) int32.
+    Parameters
+    ----------
+    offsets : np.ndarray
+        (N+1,) int64; customer n owns rows [offsets[n], offsets[n + 1]).
+    purchase : np.ndarray
+        (R,) bool rows that belong to an order.
+    named : np.ndarray
+        (R,) bool rows with an order id; another row belongs to the order of its day.
+    key : np.ndarray
+        (R,) int64 order ids, where `named`.
+    day : np.ndarray
+        (R,) integers.
+
+    Returns
+    -------
+    np.ndarray
+        (R,) int32, -1 for rows that belong to no order.
     """
     number = np.full(day.size, -1, np.int32)
-    slot = np.full(SPARE, -1, np.int64)  # rows that opened an order, found by a hash of it
+    slot = np.full(SPARE, -1, np.int64)  # hash table of the first row of each order
     for n in range(offsets.size - 1):
         start, end = offsets[n], offsets[n + 1]
         size = 4
@@ -56,15 +87,15 @@ def number_orders(
             size *= 2
         if size > slot.size:
             slot = np.full(size, -1, np.int64)
-        found, last = 0, -1
+        count, last = 0, -1
         for r in range(start, end):
-            if not wanted[r]:
+            if not purchase[r]:
                 continue
             if last < 0 or not same_order(named, key, day, r, last):
-                last, new = order_opener(slot, size, named, key, day, r)
+                last, new = first_row_of_order(slot, size, named, key, day, r)
                 if new:
-                    number[r] = found
-                    found += 1
+                    number[r] = count
+                    count += 1
             number[r] = number[last]
         slot[:size] = -1
     return number
@@ -79,10 +110,10 @@ def same_order(named: np.ndarray, key: np.ndarray, day: np.ndarray, one: int, ot
 
 
 @njit(cache=True, nogil=True)
-def order_opener(
+def first_row_of_order(
     slot: np.ndarray, size: int, named: np.ndarray, key: np.ndarray, day: np.ndarray, row: int
 ) -> tuple[int, bool]:
-    """The row that opened the order of `row`, which may be itself; slot (size,), a power of two, remembers it."""
+    """The first row of the order of `row`, and whether that is `row`; slot (size,), a power of two, is a hash table."""
     value = key[row] if named[row] else np.int64(day[row])
     place = np.int64((np.uint64(value) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & (size - 1)
     while slot[place] >= 0:
@@ -103,9 +134,18 @@ def merge_events(
     new: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """One column (E,) of both logs: out of each customer first the old events, then the new.
+    """Merges one column of two logs: of each customer first the old events, then the new.
 
-    Args: old_at, new_at (N,) the customer's row in either log, -1 without one; old (O,), new (P,) values.
+    Parameters
+    ----------
+    old_at, new_at : np.ndarray
+        (N,) row of the customer in each log, -1 for none.
+    old_offsets, new_offsets : np.ndarray
+        Offsets of each log.
+    old, new : np.ndarray
+        (O,), (P,) values.
+    out : np.ndarray
+        (O + P,) filled with the merged column.
     """
     place = 0
     for n in range(old_at.size):

@@ -1,1 +1,1 @@
-"""What a ranking and its probabilities are worth: pure functions of arrays, from one offer to a whole report."""
+"""Metrics of rankings, probabilities and expected revenue: pure functions of arrays."""

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: log loss, expected calibration error and the reliability table.
+"""Calibration of probabilities: log loss, expected calibration error and the reliability table.
 
 Legend: N customers, M offers, W weight columns, K bins. Every public function takes arrays of any one shape.
 """
@@ -19,20 +19,31 @@ class Reliability(NamedTuple):
     """One row per non-empty bin, lowest probabilities first."""
 
     predicted: np.ndarray  # (K,) mean probability
-    observed: np.ndarray  # (K,) share that bought
+    observed: np.ndarray  # (K,) purchase rate
     pairs: np.ndarray  # (K,) i64
 
 
 def pair_loss(probability: np.ndarray, bought: np.ndarray) -> np.ndarray:
-    """Minus the log of the probability given to what happened, in float64."""
+    """Minus the logarithm of the probability given to what happened, in float64."""
     clipped = np.clip(probability.astype(np.float64), CLIP, 1.0 - CLIP)
     return -np.where(bought, np.log(clipped), np.log1p(-clipped))
 
 
 def log_loss(probability: np.ndarray, bought: np.ndarray) -> float:
-    """Mean over all pairs of minus the log of the probability given to what happened, clipped to [1e-6, 1 - 1e-6].
+    """Mean of minus the logarithm of the probability given to what happened.
 
-    Raises: DataError if a probability lies outside [0, 1], or the shapes differ.
+    Parameters
+    ----------
+    probability, bought : arrays of one shape
+        Probabilities in [0, 1], clipped to [1e-6, 1 - 1e-6], and whether each pair bought.
+
+    Raises
+    ------
+    DataError
+        If a probability lies outside [0, 1], or the shapes differ.
+
+    Examples
+    --------
     >>> round(log_loss(np.array([.5, 1.]), np.array([True, True])), 4)
     0.3466
     """
@@ -41,7 +52,7 @@ def log_loss(probability: np.ndarray, bought: np.ndarray) -> float:
 
 
 def equal_mass_bin(probability: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Number of the bin of each probability; edges at quantiles of all of them, equal probabilities never split.
+    """Bin of each probability: edges at quantiles of all of them; equal probabilities share a bin.
 
     >>> equal_mass_bin(np.array([.1, .2, .2, .4]), bins=2).tolist()
     [0, 1, 1, 1]
@@ -52,9 +63,19 @@ def equal_mass_bin(probability: np.ndarray, bins: int = BINS) -> np.ndarray:
 
 
 def reliability(probability: np.ndarray, bought: np.ndarray, bins: int = BINS) -> Reliability:
-    """Mean probability against the share that bought, in bins of about equally many pairs.
+    """Mean probability and purchase rate in bins of about equally many pairs.
 
-    Raises: DataError if a probability lies outside [0, 1], or the shapes differ.
+    Parameters
+    ----------
+    probability, bought : arrays of one shape
+        Probabilities in [0, 1], and whether each pair bought.
+    bins : int
+        Number of bins before empty ones are left out.
+
+    Raises
+    ------
+    DataError
+        If a probability lies outside [0, 1], or the shapes differ.
     """
     probability, bought = _probability_and_outcome(probability, bought)
     number = equal_mass_bin(probability, bins).ravel()
@@ -66,10 +87,19 @@ def reliability(probability: np.ndarray, bought: np.ndarray, bins: int = BINS) -
 
 
 def calibration_error(probability: np.ndarray, bought: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error: the mean over pairs of their bin's distance between predicted and observed share.
+    """Expected calibration error: mean over pairs of their bin's distance between probability and purchase rate.
 
-    Raises: DataError if a probability lies outside [0, 1], or the shapes differ. Source: Naeini et al., AAAI 2015, with
-    bins of equal mass.
+    Raises
+    ------
+    DataError
+        If a probability lies outside [0, 1], or the shapes differ.
+
+    Notes
+    -----
+    Naeini et al., AAAI 2015, with bins of equal mass.
+
+    Examples
+    --------
     >>> round(calibration_error(np.array([.2, .2, .6, .6]), np.array([False, False, True, False]), bins=2), 4)
     0.15
     """
@@ -77,7 +107,7 @@ def calibration_error(probability: np.ndarray, bought: np.ndarray, bins: int = B
 
 
 def distance(table: Reliability) -> float:
-    """Mean over pairs of their bin's distance between the predicted and the observed share."""
+    """Mean over pairs of their bin's distance between mean probability and purchase rate."""
     return float((np.abs(table.predicted - table.observed) * table.pairs).sum() / table.pairs.sum())
 
 
@@ -96,6 +126,7 @@ def resampled_calibration_error(
 
 
 def is_probability(values: np.ndarray) -> bool:
+    """Whether there are values and all lie in [0, 1]."""
     return bool(values.size) and bool(values.min() >= 0.0) and bool(values.max() <= 1.0)
 
 

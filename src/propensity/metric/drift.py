@@ -1,4 +1,4 @@
-"""How far a distribution has moved from the one that a model was trained on."""
+"""Distance of a distribution from the one that a model was trained on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ BINS = 10
 
 
 def edges_of(values: np.ndarray) -> np.ndarray:
-    """(n, K) values, NaN where missing -> (K, BINS - 1) inner edges at their quantiles; NaN for a column of none."""
+    """(n, K) values, NaN where missing -> (K, BINS - 1) inner edges at their quantiles; NaN for an empty column."""
     empty = np.isnan(values).all(axis=0)
     quantiles = np.linspace(0, 1, BINS + 1)[1:-1]
-    found = np.nanquantile(np.where(empty, 0.0, values), quantiles, axis=0).T
-    return np.where(empty[:, None], np.nan, found)
+    edges = np.nanquantile(np.where(empty, 0.0, values), quantiles, axis=0).T
+    return np.where(empty[:, None], np.nan, edges)
 
 
 def binned(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -27,8 +27,9 @@ def binned(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def stability_index(before: np.ndarray, now: np.ndarray) -> np.ndarray:
     """Population stability index of counts in the same bins, (..., bins) each -> (...): 0 for equal shares.
 
-    By custom 0.1 is worth a look and 0.25 worth an action. A bin counts as half a row at least, so that an empty one is
-    no infinity. Source: Siddiqi, Credit Risk Scorecards, 2006.
+    A usual rule is to watch values above 0.1 and to act on values above 0.25. A bin counts as half a row at least, so
+    that an empty one gives no infinite value. Source: Siddiqi, Credit Risk Scorecards, 2006.
+
     >>> float(stability_index(np.array([90, 10]), np.array([50, 50])))
     0.88
     """
@@ -36,6 +37,6 @@ def stability_index(before: np.ndarray, now: np.ndarray) -> np.ndarray:
     for counts in (before, now):
         filled = np.maximum(counts, 0.5)
         shares.append(filled / filled.sum(axis=-1, keepdims=True))
-    either = (before > 0) | (now > 0)  # a bin that nobody ever used says nothing
+    either = (before > 0) | (now > 0)  # bins that are empty on both sides are left out
     moved = (shares[1] - shares[0]) * np.log(shares[1] / shares[0])
     return np.asarray(np.where(either, moved, 0.0).sum(axis=-1))

@@ -8,17 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from propensity.errors import DataError
-from propensity.metric.calibration import is_probability
+from propensity.metric.builtin import METRICS
+from propensity.metric.context import EvalContext, Sample, eval_context
+from propensity.metric.declaration import Metric, declared
 from propensity.metric.headline import effective_customers, headline, strongest
-from propensity.metric.interval import (
-    LOWER_IS_BETTER,
-    bootstrap_interval,
-    minimum_detectable_effect,
-    resample_weights,
-    verdict,
-)
+from propensity.metric.interval import bootstrap_interval, minimum_detectable_effect, resample_weights, verdict
 from propensity.metric.labels import Labels, Prediction, checked
-from propensity.metric.metric_table import EvalContext, MetricTable, eval_context, metric_table, needed_buyers
+from propensity.metric.metric_table import MetricTable, metric_table, why_undefined
 from propensity.metric.summary import calibration_table, counts, curves, finite, offer_table
 from propensity.metric.warning import warnings
 
@@ -27,12 +23,12 @@ __all__ = ["Labels", "Prediction", "evaluate"]
 Cells = dict[str, dict[str, dict[str, dict[str, Any]]]]  # cutoff or "mean" -> slice -> metric -> cell
 
 
-class Judged(NamedTuple):
+class ModelTables(NamedTuple):
     """One model, measured at every cutoff."""
 
     contexts: list[EvalContext]
     predictions: list[Prediction]
-    panels: dict[str, MetricTable]  # cutoff or "mean" -> slice -> metric -> (W,)
+    tables: dict[str, MetricTable]  # cutoff or "mean" -> slice -> metric -> (W,)
 
 
 def evaluate(
@@ -43,26 +39,57 @@ def evaluate(
     resamples: int = 200,
     seed: int = 17,
     fraction: float = 0.1,
+    metrics: Sequence[Metric] = (),
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Every model at every cutoff and slice, and `reference` minus each rival on the same resamples of customers.
+    """Computes every metric of every model by cutoff and slice, and `reference` minus each other model.
 
-    Args: truths, one per cutoff; predictions, model -> one per truth, in the same order; resamples of customers (0: no
-    intervals); fraction kept by lift and capture, in (0, 1]; progress hears a sentence before each model and cutoff.
-    Returns: verdict and contest against the strongest rival, remarks, models, differences, counts, curves, calibration
-    and offers, as plain Python values. What is undefined is None and carries a `reason`. Ranking metrics are means over
-    the offers that 10 customers or more bought (5 inside a slice), but not everybody.
-    Raises: DataError where inputs do not fit together.
+    Differences are paired: both models are measured on the same bootstrap resamples of customers.
+
+    Parameters
+    ----------
+    all_labels : sequence of Labels
+        One per cutoff.
+    predictions : mapping of str to sequence of Prediction
+        Model name to one prediction per cutoff, in the same order.
+    reference : str
+        The model that is compared with all others.
+    resamples : int
+        Bootstrap resamples of customers; 0 gives no intervals.
+    seed : int
+        Of the resamples.
+    fraction : float
+        Share of customers kept by lift and capture, in (0, 1].
+    metrics : sequence of Metric
+        Metrics of your own, beside the built-in ones.
+    progress : callable, optional
+        Called with a sentence before each model and cutoff.
+
+    Returns
+    -------
+    dict
+        Plain Python values: verdict and headline against the strongest baseline, warnings, fraction, the declarations
+        of all metrics, models, differences, counts, curves, calibration and offers. An undefined value is None with a
+        `reason`. Ranking metrics are means over the offers with at least 10 buyers (5 inside a slice) and at least one
+        customer who did not buy.
+
+    Raises
+    ------
+    DataError
+        Where inputs do not fit together.
+    ConfigurationError
+        For a metric whose name is taken.
     """
     if not 0.0 < fraction <= 1.0:
         raise DataError(f"fraction is {fraction}; keep a share of the customers in (0, 1]")
-    all_labels, made = checked(all_labels, predictions, reference)
+    every = declared(METRICS, metrics)
+    all_labels, checked_predictions = checked(all_labels, predictions, reference)
     weights = resample_weights([labels.customer for labels in all_labels], resamples, seed)
     contexts = [eval_context(labels, weight, fraction) for labels, weight in zip(all_labels, weights, strict=True)]
-    judged = {name: _judged(name, contexts, each, progress) for name, each in made.items()}
-    ours, our_predictions = judged[reference], zip(contexts, made[reference], strict=True)
-    models = {name: _model_cells(each) for name, each in judged.items()}
-    differences = {name: _difference_cells(ours, each) for name, each in judged.items() if name != reference}
+    tables = {name: _tables(name, contexts, each, every, progress) for name, each in checked_predictions.items()}
+    models = {name: _model_cells(each, every) for name, each in tables.items()}
+    ours = tables[reference]
+    differences = {name: _difference_cells(ours, each, every) for name, each in tables.items() if name != reference}
     against = None
     if baseline := strongest(models, reference):
         cells, change = models[reference]["mean"]["all"], differences[baseline]
@@ -70,21 +97,26 @@ def evaluate(
     return {
         "verdict": word(against) if against else None,
         "headline": against,
-        "warnings": warnings(all_labels, made),
+        "warnings": warnings(all_labels, checked_predictions),
+        "fraction": fraction,
+        "metrics": {metric.name: metric.described(fraction) for metric in every},
         "models": models,
         "differences": differences,
         "counts": {
-            context.labels.cutoff: counts(context, {name: each[place] for name, each in made.items()})
-            for place, context in enumerate(contexts)
+            context.labels.cutoff: counts(context, {name: each[n] for name, each in checked_predictions.items()})
+            for n, context in enumerate(contexts)
         },
-        "curves": curves(contexts, made),
-        "calibration": {name: calibration_table(all_labels, each) for name, each in made.items()},
-        "offers": {context.labels.cutoff: offer_table(context, each) for context, each in our_predictions},
+        "curves": curves(contexts, checked_predictions),
+        "calibration": {name: calibration_table(all_labels, each) for name, each in checked_predictions.items()},
+        "offers": {
+            context.labels.cutoff: offer_table(context, prediction)
+            for context, prediction in zip(contexts, checked_predictions[reference], strict=True)
+        },
     }
 
 
 def word(headline: Mapping[str, Any]) -> str | None:
-    """The answer in a word; where nothing can be told, and the data are too few, that is the answer.
+    """The verdict as one word; `underpowered` where there is none because the data are too few.
 
     >>> word({"verdict": None, "underpowered": True})
     'underpowered'
@@ -92,51 +124,62 @@ def word(headline: Mapping[str, Any]) -> str | None:
     return headline["verdict"] or ("underpowered" if headline["underpowered"] else None)
 
 
-def _judged(
-    name: str, contexts: list[EvalContext], predictions: list[Prediction], progress: Callable[[str], None] | None
-) -> Judged:
-    panels: dict[str, MetricTable] = {}
+def _tables(
+    name: str,
+    contexts: list[EvalContext],
+    predictions: list[Prediction],
+    metrics: Sequence[Metric],
+    progress: Callable[[str], None] | None,
+) -> ModelTables:
+    tables: dict[str, MetricTable] = {}
     for context, prediction in zip(contexts, predictions, strict=True):
         if progress:
             progress(f"evaluating {name} at {context.labels.cutoff}")
-        panels[context.labels.cutoff] = metric_table(context, prediction)
-    return Judged(contexts, predictions, {"mean": _mean(list(panels.values())), **panels})
+        tables[context.labels.cutoff] = metric_table(context, prediction, metrics)
+    return ModelTables(contexts, predictions, {"mean": _mean(list(tables.values())), **tables})
 
 
-def _mean(panels: list[MetricTable]) -> MetricTable:
+def _mean(tables: list[MetricTable]) -> MetricTable:
     """The plain mean over cutoffs, undefined where one of them is."""
     return {
-        name: {metric: np.mean([each[name][metric] for each in panels], axis=0) for metric in metrics}
-        for name, metrics in panels[0].items()
+        name: {metric: np.mean([each[name][metric] for each in tables], axis=0) for metric in metrics}
+        for name, metrics in tables[0].items()
     }
 
 
-def _model_cells(judged: Judged) -> Cells:
-    def cell(cutoff: str, name: str, metric: str, values: np.ndarray) -> dict[str, Any]:
-        return _cell(values, lambda: _reason(judged, cutoff, name, metric))
+def _model_cells(model: ModelTables, metrics: Sequence[Metric]) -> Cells:
+    def cell(cutoff: str, name: str, metric: Metric, values: np.ndarray) -> dict[str, Any]:
+        return _cell(values, lambda: _reason(model, cutoff, name, metric))
 
-    return _each_cell(judged, cell)
+    return _each_cell(model, metrics, cell)
 
 
-def _difference_cells(ours: Judged, theirs: Judged) -> Cells:
-    def cell(cutoff: str, name: str, metric: str, values: np.ndarray) -> dict[str, Any]:
-        difference = values - theirs.panels[cutoff][name][metric]
+def _difference_cells(ours: ModelTables, theirs: ModelTables, metrics: Sequence[Metric]) -> Cells:
+    def cell(cutoff: str, name: str, metric: Metric, values: np.ndarray) -> dict[str, Any]:
+        difference = metric.difference(values, theirs.tables[cutoff][name][metric.name])
         undefined = ours if np.isnan(values[0]) else theirs
-        made = _cell(difference, lambda: _reason(undefined, cutoff, name, metric))
-        known = made["low"] is not None
-        called = verdict(bootstrap_interval(difference), metric in LOWER_IS_BETTER) if known else None
-        return made | {"minimum_detectable_effect": finite(minimum_detectable_effect(difference)), "verdict": called}
+        result = _cell(difference, lambda: _reason(undefined, cutoff, name, metric))
+        word = verdict(bootstrap_interval(difference), metric.lower_is_better) if result["low"] is not None else None
+        return result | {"minimum_detectable_effect": finite(minimum_detectable_effect(difference)), "verdict": word}
 
-    return _each_cell(ours, cell)
+    return _each_cell(ours, metrics, cell)
 
 
-def _each_cell(judged: Judged, cell: Callable[[str, str, str, np.ndarray], dict[str, Any]]) -> Cells:
+def _each_cell(
+    model: ModelTables,
+    metrics: Sequence[Metric],
+    cell: Callable[[str, str, Metric, np.ndarray], dict[str, Any]],
+) -> Cells:
     return {
         cutoff: {
-            name: {metric: cell(cutoff, name, metric, values) for metric, values in metrics.items()}
-            for name, metrics in slices.items()
+            name: {
+                metric.name: cell(cutoff, name, metric, values[metric.name])
+                for metric in metrics
+                if metric.name in values
+            }
+            for name, values in slices.items()
         }
-        for cutoff, slices in judged.panels.items()
+        for cutoff, slices in model.tables.items()
     }
 
 
@@ -149,21 +192,12 @@ def _cell(values: np.ndarray, reason: Callable[[], str]) -> dict[str, Any]:
     return {"value": value, "low": low, "high": high}
 
 
-def _reason(judged: Judged, cutoff: str, name: str, metric: str) -> str:
+def _reason(model: ModelTables, cutoff: str, name: str, metric: Metric) -> str:
     """Why a metric is undefined there; for the mean, why it is at the first cutoff where it is."""
     if cutoff == "mean":
-        single = (context.labels.cutoff for context in judged.contexts)
-        cutoff = next(each for each in single if np.isnan(judged.panels[each][name][metric][0]))
-    place = next(place for place, context in enumerate(judged.contexts) if context.labels.cutoff == cutoff)
-    context, probability = judged.contexts[place], judged.predictions[place].probability
-    where = f"in slice {name!r} at {cutoff}"
-    if metric in LOWER_IS_BETTER and not is_probability(probability):
-        reach = f"from {probability.min():g} to {probability.max():g}"
-        return f"probabilities reach {reach} at {cutoff}; calibrate them into [0, 1]"
-    if not context.labels.slices[name].any():
-        return f"no pair lies {where}"
-    if metric == "micro_auc":
-        return f"all pairs bought, or none did, {where}"
-    if not context.scored[name].any():
-        return f"no offer has {needed_buyers(name)} buyers or more, and one customer who is not, {where}"
-    return f"no revenue in the scored offers {where}"
+        single = (context.labels.cutoff for context in model.contexts)
+        cutoff = next(each for each in single if np.isnan(model.tables[each][name][metric.name][0]))
+    for context, prediction in zip(model.contexts, model.predictions, strict=True):
+        if context.labels.cutoff == cutoff:
+            return why_undefined(metric, Sample(context, prediction), name)
+    raise AssertionError(f"no cutoff {cutoff}")

@@ -1,4 +1,4 @@
-"""Money instead of metrics: what two lists of customers bring when each offer is sent to equally many of either."""
+"""Heuristics comparison: revenue of two selections of customers, with equally many customers for each offer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from propensity.metric.summary import finite
 
 
 class HeuristicAudience(NamedTuple):
-    """A way to choose customers: rank (N,M), best highest, and length (M,), how many it names of each offer."""
+    """A heuristic's selection: rank (N,M), best highest, and length (M,), its number of customers by offer."""
 
     rank: np.ndarray
     length: np.ndarray
@@ -28,42 +28,56 @@ def compare_heuristics(
     weights: Sequence[np.ndarray],
     fraction: float = 0.1,
 ) -> dict[str, Any]:
-    """Revenue of the audience's customers against as many of the best by value, over all offers and cutoffs.
+    """Revenue of a heuristic's customers and of as many of the best by value, over all offers and cutoffs.
 
-    Of each offer the best `fraction` of customers are written to, or as many as the audience names if those are fewer.
+    For each offer the best `fraction` of customers are selected, or as many as the heuristic names if those are fewer.
 
-    Args: truths, one per cutoff; values (N,M), what the rival ranks by; audiences; weights (N,W), column 0 of ones, the
-    same customers weighing the same at every cutoff; fraction in (0, 1].
-    Returns: messages, revenue reached by `audience` and by `network`, and `left`, their difference with its interval:
-    what the audience leaves on the table.
+    Parameters
+    ----------
+    all_labels : sequence of Labels
+        One per cutoff.
+    values : sequence of arrays (N,M)
+        What the network ranks by.
+    audiences : sequence of HeuristicAudience
+        The heuristic's selections.
+    weights : sequence of arrays (N,W)
+        Bootstrap weights of the customers, see `resample_weights`; column 0 is ones.
+    fraction : float
+        Share of customers, in (0, 1].
+
+    Returns
+    -------
+    dict
+        Number of `messages`, revenue of `heuristic` and of `network`, and `difference`, network minus heuristic, with
+        its interval and verdict.
     """
-    messages, reached = 0.0, np.zeros((2, weights[0].shape[1]))
+    messages, revenue = 0.0, np.zeros((2, weights[0].shape[1]))
     for labels, value, audience, weight in zip(all_labels, values, audiences, weights, strict=True):
         customers = labels.customer.size
         share = np.minimum(audience.length / customers, fraction)
         messages += float(share.sum() * customers)
         for m in np.flatnonzero((share > 0) & (labels.revenue.sum(axis=0) > 0)):
-            for row, ranking in zip(reached, (audience.rank, value), strict=True):
+            for row, ranking in zip(revenue, (audience.rank, value), strict=True):
                 row += _revenue(ranking[:, m], labels.revenue[:, m], weight, float(share[m]))
-    left = reached[1] - reached[0]
-    money, low, high = bootstrap_interval(left)
+    difference = revenue[1] - revenue[0]
+    point, low, high = bootstrap_interval(difference)
     return {
         "messages": messages,
-        "audience": float(reached[0, 0]),
-        "network": float(reached[1, 0]),
-        "left": {
-            "value": money,
+        "heuristic": float(revenue[0, 0]),
+        "network": float(revenue[1, 0]),
+        "difference": {
+            "value": point,
             "low": finite(low),
             "high": finite(high),
-            "verdict": verdict(bootstrap_interval(left)) if finite(low) is not None else None,
+            "verdict": verdict(bootstrap_interval(difference)) if finite(low) is not None else None,
         },
     }
 
 
 def _revenue(ranking: np.ndarray, revenue: np.ndarray, weight: np.ndarray, share: float) -> np.ndarray:
-    """Money that the best `share` of customers bring, by weight column: (W,)."""
+    """Revenue of the best `share` of customers, by weight column: (W,)."""
     ranking, revenue = np.ascontiguousarray(floating(ranking)), np.ascontiguousarray(revenue, np.float64)
-    kept: np.ndarray = revenue_ranking(descending(ranking), ranking, revenue, weight, share)
+    capture: np.ndarray = revenue_ranking(descending(ranking), ranking, revenue, weight, share)
     buyers = np.flatnonzero(revenue)
     whole = revenue[buyers] @ weight[buyers].astype(np.float64)
-    return np.where(whole > 0, np.nan_to_num(kept) * whole, 0.0)
+    return np.where(whole > 0, np.nan_to_num(capture) * whole, 0.0)

@@ -1,6 +1,6 @@
-"""How sure a metric is: customers drawn again, and the band the metric moves in.
+"""Uncertainty of a metric: 95 % intervals from a paired bootstrap over customers, and the verdict they give.
 
-The band covers the sampling of customers, not of weeks: read the sign at every cutoff as well.
+The interval covers the sampling of customers, not of weeks: read the sign at every cutoff as well.
 """
 
 from __future__ import annotations
@@ -12,21 +12,45 @@ import numpy as np
 
 from propensity.errors import DataError
 
-LOWER_IS_BETTER = frozenset({"log_loss", "ece"})
-SEEN = 1.96 + 0.84  # standard errors that a 95 % interval shows to differ from zero in four samples of five
+POWER = 1.96 + 0.84  # standard errors of an effect that a 95 % interval detects with power 0.8
 
 
 class Interval(NamedTuple):
+    """A point estimate and the ends of its interval."""
+
     value: float
     low: float
     high: float
 
 
 def resample_weights(customers: Sequence[np.ndarray], resamples: int, seed: int) -> list[np.ndarray]:
-    """Weights (N, 1 + resamples) of each cutoff's customers: a column of ones, then how often each draw took them.
+    """Bootstrap weights of each cutoff's customers.
 
-    Draws are multinomial over the union of all cutoffs' customers, so that a customer weighs the same at every cutoff,
-    and two models judged with these weights are compared in pairs. Source: Efron, Annals of Statistics 1979.
+    Resamples are multinomial over the union of all cutoffs' customers, so that a customer has the same weight at every
+    cutoff. Two models measured with these weights are compared in pairs.
+
+    Parameters
+    ----------
+    customers : sequence of arrays (N,)
+        Customer ids of each cutoff.
+    resamples : int
+        Number of resamples.
+    seed : int
+        Of the random generator.
+
+    Returns
+    -------
+    list of arrays (N, 1 + resamples), uint8
+        A column of ones, then how often each resample holds each customer.
+
+    Raises
+    ------
+    DataError
+        For a negative number of resamples.
+
+    Notes
+    -----
+    Efron, Annals of Statistics 1979.
     """
     if resamples < 0:
         raise DataError(f"resamples is {resamples}; ask for 0 or more")
@@ -42,33 +66,36 @@ def resample_weights(customers: Sequence[np.ndarray], resamples: int, seed: int)
 def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> Interval:
     """Point estimate and the percentiles of the resamples, recentred on it: (1 + resamples,) -> Interval.
 
-    A draw holds some customers twice, which biases some metrics (average precision and calibration error upwards);
-    recentring keeps the spread and drops the bias. Resamples that are not finite are left out; with none left the ends
-    are NaN.
-    >>> band(np.array([10., 1., 2., 3.]), level=0.5)
+    A resample holds some customers twice, which biases some metrics (average precision and calibration error upwards).
+    Recentring keeps the spread and removes the bias. Resamples that are not finite are left out; with none left the
+    ends are NaN.
+
+    >>> bootstrap_interval(np.array([10., 1., 2., 3.]), level=0.5)
     Interval(value=10.0, low=9.5, high=10.5)
     """
-    value, drawn = float(values[0]), values[1:][np.isfinite(values[1:])]
-    if drawn.size == 0:
+    value, resampled = float(values[0]), values[1:][np.isfinite(values[1:])]
+    if resampled.size == 0:
         return Interval(value, float("nan"), float("nan"))
     tail = 50.0 * (1.0 - level)
-    low, high = np.percentile(drawn - drawn.mean() + value, [tail, 100.0 - tail])
+    low, high = np.percentile(resampled - resampled.mean() + value, [tail, 100.0 - tail])
     return Interval(value, float(low), float(high))
 
 
 def minimum_detectable_effect(values: np.ndarray) -> float:
-    """The smallest true difference that four of five samples like this one would show: (1 + resamples,) -> float.
+    """Minimum detectable effect at level 0.05 and power 0.8: (1 + resamples,) -> float.
 
-    From the spread of the resamples; NaN where fewer than two are finite. Source: Cohen, Psychological Bulletin 1992.
-    >>> round(smallest_seen(np.array([0., 1., -1.])), 2)
+    2.8 standard deviations of the resamples; NaN where fewer than two are finite. Source: Cohen, Psychological Bulletin
+    1992.
+
+    >>> round(minimum_detectable_effect(np.array([0., 1., -1.])), 2)
     3.96
     """
-    drawn = values[1:][np.isfinite(values[1:])]
-    return SEEN * float(drawn.std(ddof=1)) if drawn.size > 1 else float("nan")
+    resampled = values[1:][np.isfinite(values[1:])]
+    return POWER * float(resampled.std(ddof=1)) if resampled.size > 1 else float("nan")
 
 
 def verdict(difference: Interval, lower_is_better: bool = False) -> str:
-    """`win` or `loss` where the whole band of (ours - theirs) lies on one side of zero, else `tie`.
+    """`win` or `loss` where the whole interval of (ours - theirs) lies on one side of zero, else `tie`.
 
     >>> verdict(Interval(.2, .1, .3)), verdict(Interval(.2, .1, .3), lower_is_better=True)
     ('win', 'loss')

@@ -1,4 +1,4 @@
-"""What happened after a cutoff, what a model said would, and whether the two fit together.
+"""Outcomes after a cutoff, a model's predictions of them, and the checks that both fit together.
 
 Legend: N customers, M offers.
 """
@@ -15,7 +15,7 @@ from propensity.metric.ranking import floating
 
 
 class Labels(NamedTuple):
-    """One cutoff's outcomes; `slices` always holds "all"."""
+    """The outcomes at one cutoff; `slices` always holds "all"."""
 
     cutoff: str  # ISO date
     customer: np.ndarray  # (N,) ids
@@ -26,46 +26,49 @@ class Labels(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """One model's answer for the same customers and offers; without revenue, capture is ranked by probability."""
+    """One model's predictions for the same customers and offers; without revenue, capture is ranked by probability."""
 
     probability: np.ndarray  # (N,M)
     revenue: np.ndarray | None = None  # (N,M) expected in the horizon
-    given: np.ndarray | None = None  # (N,M) bool, which pairs the model answered for; None: all
+    scored: np.ndarray | None = None  # (N,M) bool, which pairs the model scored; None: all
 
     @property
     def value(self) -> np.ndarray:
-        """What revenue is ranked by."""
+        """What customers are ranked by for revenue metrics."""
         return self.probability if self.revenue is None else self.revenue
 
 
 def checked(
     all_labels: Sequence[Labels], predictions: Mapping[str, Sequence[Prediction]], reference: str
 ) -> tuple[list[Labels], dict[str, list[Prediction]]]:
-    """The same truths and predictions as plain arrays.
+    """The same labels and predictions as plain arrays.
 
-    Raises: DataError where a shape differs, a value is not finite, or a customer, offer or cutoff appears twice.
+    Raises
+    ------
+    DataError
+        Where a shape differs, a value is not finite, or a customer, offer or cutoff appears twice.
     """
     if not all_labels:
-        raise DataError("there is no cutoff to evaluate; give at least one truth")
+        raise DataError("there is no cutoff to evaluate; give labels of at least one")
     _refuse_repeats("cutoff", np.array([labels.cutoff for labels in all_labels]), "the evaluation")
     if reference not in predictions:
-        raise DataError(f"the reference model {reference!r} made no predictions; choose one of {sorted(predictions)}")
-    ready = [_truth(labels) for labels in all_labels]
+        raise DataError(f"the reference model {reference!r} has no predictions; choose one of {sorted(predictions)}")
+    ready = [_labels(labels) for labels in all_labels]
     for labels in ready:
         if set(labels.slices) != set(ready[0].slices):
-            given, first = sorted(labels.slices), sorted(ready[0].slices)
-            raise DataError(f"slices at {labels.cutoff} are {given}; give {first}, as at the first cutoff")
-    for name, made in predictions.items():
-        if len(made) != len(ready):
-            raise DataError(f"{name} predicts {len(made)} cutoffs of {len(ready)}; give one prediction for each")
-    paired = {name: list(zip(ready, made, strict=True)) for name, made in predictions.items()}
+            names, first = sorted(labels.slices), sorted(ready[0].slices)
+            raise DataError(f"slices at {labels.cutoff} are {names}; give {first}, as at the first cutoff")
+    for name, each in predictions.items():
+        if len(each) != len(ready):
+            raise DataError(f"{name} predicts {len(each)} cutoffs of {len(ready)}; give one prediction for each")
+    paired = {name: list(zip(ready, each, strict=True)) for name, each in predictions.items()}
     return ready, {name: [_prediction(name, *pair) for pair in pairs] for name, pairs in paired.items()}
 
 
-def _truth(labels: Labels) -> Labels:
+def _labels(labels: Labels) -> Labels:
     customer, offer = np.asarray(labels.customer), np.asarray(labels.offer)
     revenue = np.asarray(labels.revenue, np.float64)
-    place = f"the truth at {labels.cutoff}"
+    place = f"the labels at {labels.cutoff}"
     _refuse_repeats("customer", customer, place)
     _refuse_repeats("offer", offer, place)
     if "all" not in labels.slices:
@@ -81,13 +84,13 @@ def _prediction(name: str, labels: Labels, prediction: Prediction) -> Prediction
     place = f"of {name} at {labels.cutoff}"
     probability = floating(prediction.probability)
     _check_table(f"probability {place}", probability, labels.bought.shape)
-    given = np.ones(probability.shape, bool) if prediction.given is None else np.asarray(prediction.given)
-    _check_table(f"given {place}", given, labels.bought.shape)
+    scored = np.ones(probability.shape, bool) if prediction.scored is None else np.asarray(prediction.scored)
+    _check_table(f"scored pairs {place}", scored, labels.bought.shape)
     if prediction.revenue is None:
-        return Prediction(probability, None, given)
+        return Prediction(probability, None, scored)
     revenue = floating(prediction.revenue)
     _check_table(f"expected revenue {place}", revenue, labels.bought.shape)
-    return Prediction(probability, revenue, given)
+    return Prediction(probability, revenue, scored)
 
 
 def _check_table(what: str, table: np.ndarray, shape: tuple[int, ...]) -> None:

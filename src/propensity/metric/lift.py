@@ -1,4 +1,4 @@
-"""Revenue reached by a ranking: capture, its ceiling, the lift over the average customer, and the whole curve."""
+"""Revenue of the best-ranked customers: capture, that of the oracle, lift, and the whole curve."""
 
 from __future__ import annotations
 
@@ -8,19 +8,38 @@ from propensity.errors import DataError
 from propensity.kernel.rank import revenue_ranking
 from propensity.metric.ranking import check_ranking, descending, floating, weight_column
 
-WINSOR = 0.95  # of an offer's buyers spend no more than what larger amounts are brought down to
+WINSOR = 0.95  # quantile of an offer's buyers to which larger amounts are set
 SHARES = np.linspace(0.0, 1.0, 101)  # of customers, best first: where a curve is read
 
 
 def revenue_capture(
     expected: np.ndarray, realised: np.ndarray, fraction: float = 0.1, weight: np.ndarray | None = None
 ) -> float:
-    """Share of the revenue that came from the best-ranked customers.
+    """Share of the revenue that the best-ranked customers hold.
 
-    Args: expected (n,), any monotone scale; realised (n,), currency in the horizon; fraction kept, in (0, 1]; weight
-    (n,), whole numbers.
-    Returns: a share in [0, 1]; the tie group at the cut is kept in part, so equal scores capture exactly `fraction`.
-    Raises: DataError if nothing was sold, or the arrays do not fit.
+    Parameters
+    ----------
+    expected : array (n,)
+        Scores on any monotone scale.
+    realised : array (n,)
+        Revenue in the horizon, in the log's currency.
+    fraction : float
+        Share of customers kept, in (0, 1].
+    weight : array (n,), optional
+        How many customers each row stands for, whole numbers.
+
+    Returns
+    -------
+    float
+        A share in [0, 1]. The customers tied at the threshold are kept in part, so that equal scores give `fraction`.
+
+    Raises
+    ------
+    DataError
+        If nothing was sold, or the arrays do not fit.
+
+    Examples
+    --------
     >>> revenue_capture(np.array([.9, .8, .3, .1]), np.array([40., 0., 10., 0.]), fraction=0.25)
     0.8
     """
@@ -33,7 +52,7 @@ def revenue_capture(
 
 
 def oracle_capture(realised: np.ndarray, fraction: float = 0.1, weight: np.ndarray | None = None) -> float:
-    """The most revenue any ranking captures: customers ranked by what they went on to spend.
+    """Revenue capture of the oracle, which ranks customers by realised revenue: the largest possible.
 
     >>> oracle_capture(np.array([0., 30., 0., 70.]), fraction=0.25)
     0.7
@@ -42,11 +61,33 @@ def oracle_capture(realised: np.ndarray, fraction: float = 0.1, weight: np.ndarr
 
 
 def revenue_lift(expected: np.ndarray, realised: np.ndarray, fraction: float = 0.1) -> float:
-    """Revenue of the best-ranked customers, in multiples of the average customer.
+    """Mean revenue of the best-ranked customers over the mean of all.
 
-    Args: expected (n,), any monotone scale; realised (n,), currency in the horizon; fraction kept, in (0, 1].
-    Returns: mean realised revenue of the kept over the mean of all; 1.0 is a random ranking. Ties share their revenue.
-    Raises: DataError if nothing was sold. Source: Ling & Li, KDD 1998 (lift).
+    Parameters
+    ----------
+    expected : array (n,)
+        Scores on any monotone scale.
+    realised : array (n,)
+        Revenue in the horizon, in the log's currency.
+    fraction : float
+        Share of customers kept, in (0, 1].
+
+    Returns
+    -------
+    float
+        1 for a random ranking; customers with equal scores share their revenue.
+
+    Raises
+    ------
+    DataError
+        If nothing was sold.
+
+    Notes
+    -----
+    Ling & Li, KDD 1998 (lift).
+
+    Examples
+    --------
     >>> revenue_lift(np.array([.9, .8, .3, .1]), np.array([40., 0., 10., 0.]), fraction=0.25)
     3.2
     """
@@ -54,10 +95,10 @@ def revenue_lift(expected: np.ndarray, realised: np.ndarray, fraction: float = 0
 
 
 def winsorised(revenue: np.ndarray) -> np.ndarray:
-    """Each offer's revenue (N,M) with amounts above the `WINSOR` quantile of its buyers brought down to it.
+    """Each offer's revenue (N,M) with amounts above the `WINSOR` quantile of its buyers set to that quantile.
 
-    A single huge basket then moves a ranking's revenue no more than a large one. Source: Tukey, Annals of Mathematical
-    Statistics 1962.
+    It limits the influence of single large baskets. Source: Tukey, Annals of Mathematical Statistics 1962.
+
     >>> winsorised(np.array([[0.], [10.], [10.], [110.]]))[:, 0].tolist()
     [0.0, 10.0, 10.0, 100.0]
     """
@@ -69,7 +110,7 @@ def winsorised(revenue: np.ndarray) -> np.ndarray:
 
 
 def revenue_curve(expected: np.ndarray, realised: np.ndarray) -> np.ndarray:
-    """Share of the revenue held by the best share of customers, at `SHARES`: (n,), (n,) -> (101,); straight in ties.
+    """Share of revenue held by the best-ranked share of customers, at `SHARES`: (n,), (n,) -> (101,); linear in ties.
 
     >>> revenue_curve(np.array([2., 1.]), np.array([30., 10.]))[[0, 25, 50, 100]].tolist()
     [0.0, 0.375, 0.75, 1.0]
@@ -86,8 +127,8 @@ def revenue_curve(expected: np.ndarray, realised: np.ndarray) -> np.ndarray:
     return curve
 
 
-def mean_curves(expected: np.ndarray, realised: np.ndarray, scored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The curve over all offers, by revenue, and its plain mean over the scored ones: (N,M), (N,M), (M,) -> two (101,).
+def mean_curves(expected: np.ndarray, realised: np.ndarray, evaluated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The curve over all offers, by revenue, and the plain mean over evaluated ones: (N,M), (N,M), (M,) -> two (101,).
 
     Offers without revenue are left out; where none is left the curve is NaN.
     """
@@ -97,5 +138,5 @@ def mean_curves(expected: np.ndarray, realised: np.ndarray, scored: np.ndarray) 
     if sold.size == 0:
         return undefined, undefined
     curves = np.stack([revenue_curve(expected[:, m], realised[:, m]) for m in sold])
-    plain = curves[scored[sold]]
+    plain = curves[evaluated[sold]]
     return revenue[sold] @ curves / revenue[sold].sum(), plain.mean(axis=0) if len(plain) else undefined

@@ -1,4 +1,4 @@
-"""How well one offer's customers are ranked: ROC AUC, average precision and lift."""
+"""Ranking metrics of one offer's customers: ROC AUC, average precision and lift."""
 
 from __future__ import annotations
 
@@ -9,10 +9,28 @@ from propensity.kernel.rank import falling, purchase_ranking
 
 
 def auc(score: np.ndarray, bought: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Chance that a buyer is ranked above a customer who did not buy; ties count one half.
+    """Area under the ROC curve: probability that a buyer is ranked above a non-buyer; ties count one half.
 
-    Args: score (n,), any monotone scale; bought (n,) bool; weight (n,), whole numbers: rows each stands for.
-    Raises: DataError if all bought or none did, or the arrays do not fit. Source: Hanley & McNeil, Radiology 1982.
+    Parameters
+    ----------
+    score : array (n,)
+        On any monotone scale.
+    bought : array (n,), bool
+        Whether each customer bought.
+    weight : array (n,), optional
+        How many customers each row stands for, whole numbers.
+
+    Raises
+    ------
+    DataError
+        If all bought or none did, or the arrays do not fit.
+
+    Notes
+    -----
+    Hanley & McNeil, Radiology 1982.
+
+    Examples
+    --------
     >>> auc(np.array([.9, .8, .8, .1]), np.array([True, True, False, False]))
     0.875
     """
@@ -22,8 +40,22 @@ def auc(score: np.ndarray, bought: np.ndarray, weight: np.ndarray | None = None)
 def average_precision(score: np.ndarray, bought: np.ndarray, weight: np.ndarray | None = None) -> float:
     """Precision at every distinct score, averaged over the recall gained there (scikit-learn's definition).
 
-    Args: score (n,), any monotone scale; bought (n,) bool; weight (n,), whole numbers.
-    Raises: DataError if nobody bought, or the arrays do not fit.
+    Parameters
+    ----------
+    score : array (n,)
+        On any monotone scale.
+    bought : array (n,), bool
+        Whether each customer bought.
+    weight : array (n,), optional
+        How many customers each row stands for, whole numbers.
+
+    Raises
+    ------
+    DataError
+        If nobody bought, or the arrays do not fit.
+
+    Examples
+    --------
     >>> average_precision(np.array([.9, .8, .7, .1]), np.array([True, False, True, False])).__round__(4)
     0.8333
     """
@@ -31,11 +63,35 @@ def average_precision(score: np.ndarray, bought: np.ndarray, weight: np.ndarray 
 
 
 def lift(score: np.ndarray, bought: np.ndarray, fraction: float = 0.1, weight: np.ndarray | None = None) -> float:
-    """Buyers among the best-ranked customers, in multiples of their share among all.
+    """Share of buyers among the best-ranked customers over their share among all.
 
-    Args: score (n,), any monotone scale; bought (n,) bool; fraction kept, in (0, 1]; weight (n,), whole numbers.
-    Returns: 1.0 for a random ranking. The cut lies at exactly `fraction` of n; the tie group there is kept in part.
-    Raises: DataError if nobody bought, or the arrays do not fit. Source: Ling & Li, KDD 1998.
+    Parameters
+    ----------
+    score : array (n,)
+        On any monotone scale.
+    bought : array (n,), bool
+        Whether each customer bought.
+    fraction : float
+        Share of customers kept, in (0, 1]; customers tied at the threshold are kept in part.
+    weight : array (n,), optional
+        How many customers each row stands for, whole numbers.
+
+    Returns
+    -------
+    float
+        1 for a random ranking.
+
+    Raises
+    ------
+    DataError
+        If nobody bought, or the arrays do not fit.
+
+    Notes
+    -----
+    Ling & Li, KDD 1998.
+
+    Examples
+    --------
     >>> lift(np.array([.9, .8, .3, .1]), np.array([True, False, True, False]), fraction=0.25)
     2.0
     """
@@ -43,17 +99,17 @@ def lift(score: np.ndarray, bought: np.ndarray, fraction: float = 0.1, weight: n
 
 
 def descending(score: np.ndarray) -> np.ndarray:
-    """Row numbers, best score first; ties stay in row order, and no metric here depends on it."""
+    """Row numbers, best score first; ties stay in row order, on which no metric depends."""
     return falling(score)
 
 
 def floating(score: np.ndarray) -> np.ndarray:
-    """The score as floats: whole numbers and truth values are welcome too."""
+    """The score as floats; whole numbers and booleans are converted."""
     return np.asarray(score, dtype=np.result_type(score, np.float32))
 
 
 def check_ranking(score: np.ndarray, outcome: np.ndarray, fraction: float) -> None:
-    """Refuse arrays that no ranking can be read from."""
+    """Raises DataError for scores and outcomes that do not fit or are not finite."""
     if score.ndim != 1 or score.shape != outcome.shape:
         raise DataError(f"scores {score.shape} and outcomes {outcome.shape} must be two lists of equal length")
     if not np.isfinite(score).all() or not np.isfinite(outcome).all():
@@ -63,7 +119,7 @@ def check_ranking(score: np.ndarray, outcome: np.ndarray, fraction: float) -> No
 
 
 def weight_column(weight: np.ndarray | None, size: int) -> np.ndarray:
-    """Whole-number weights as the one column (n,1) a kernel sweeps; all ones by default."""
+    """Whole-number weights as one column (n,1) for a kernel; all ones by default."""
     if weight is None:
         return np.ones((size, 1), np.uint8)
     weight = np.asarray(weight)
@@ -82,5 +138,5 @@ def _ranking(
     if buyers == 0 or (contrast and others == 0):
         counted = f"{buyers} did, {others} did not"
         raise DataError(f"a ranking needs customers who bought and who did not: {counted}; widen data.horizon")
-    made: np.ndarray = purchase_ranking(descending(score), score, bought, column, fraction)[:, 0]
-    return made
+    values: np.ndarray = purchase_ranking(descending(score), score, bought, column, fraction)[:, 0]
+    return values

@@ -1,4 +1,4 @@
-"""The customers and pairs a mean hides: slices that overlap, and a partition in which every pair has one place."""
+"""Slices of the pairs of customer and offer, which may overlap, and a partition in which every pair has one cell."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from propensity.errors import DataError
 
-NEW_DAYS = 90  # a customer, or an offer, is new until so many days after the first purchase
+NEW_DAYS = 90  # a customer or an offer is new until so many days after the first purchase
 GROUPS = ("new customer", "dormant", "light", "regular")  # the first that fits
-HISTORIES = ("never", "lapsed", "repeat")
-ITEMS = ("new item", "known item")
+HISTORIES = ("never-bought", "lapsed", "repeat")
+ITEMS = ("new offer", "known offer")
 ANY = "any"
 CELLS = tuple(f"{group} / {history} / {item}" for group in GROUPS for history in HISTORIES for item in ITEMS)
 MARGINS = (
@@ -22,13 +22,31 @@ MARGINS = (
 def slices(
     ever: np.ndarray, recent91: np.ndarray, live28: np.ndarray, orders: np.ndarray, customer: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Masks (N,M) of the pairs in each slice, all known before the cutoff.
+    """Masks (N,M) of the pairs in each slice, from what is known before the cutoff.
 
-    Args: ever (N,M) bool, bought the offer before; recent91 (N,M) bool, within the last 91 days; live28 (N,) bool,
-    bought anything within the last 28 days; orders (N,), distinct orders before the cutoff; customer (N,) ids.
-    Returns: `all`; `new` never bought the offer; `repeat` did; `lapsed` did, but not recently; `dormant` customers who
-    are not live; `light` the floor(N/2) customers with fewest orders, ties by smaller id.
-    Raises: DataError if the shapes do not fit.
+    Parameters
+    ----------
+    ever : array (N,M), bool
+        Whether the customer has bought the offer.
+    recent91 : array (N,M), bool
+        Whether within the last 91 days.
+    live28 : array (N,), bool
+        Whether the customer has bought anything within the last 28 days.
+    orders : array (N,)
+        Distinct orders before the cutoff.
+    customer : array (N,)
+        Ids.
+
+    Returns
+    -------
+    dict
+        `all`; `never-bought` and `repeat` by `ever`; `lapsed`, bought but not recently; `dormant`, customers who are
+        not live; `light`, the floor(N/2) customers with the fewest orders, ties by smaller id.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit.
     """
     ever, recent91, live28 = (np.asarray(mask).astype(bool) for mask in (ever, recent91, live28))
     orders, customer = np.asarray(orders), np.asarray(customer)
@@ -38,7 +56,7 @@ def slices(
     everyone = np.ones_like(ever)
     return {
         "all": everyone,
-        "new": ~ever,
+        "never-bought": ~ever,
         "lapsed": ever & ~recent91,
         "repeat": ever.copy(),
         "dormant": everyone & ~live28[:, None],
@@ -49,14 +67,26 @@ def slices(
 def partition(
     tenure: np.ndarray, live28: np.ndarray, light: np.ndarray, ever: np.ndarray, recent91: np.ndarray, age: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Masks (N,M) of `CELLS`, of which every pair is in exactly one, and of `MARGINS`, their sums along one axis.
+    """Masks (N,M) of `CELLS`, of which every pair is in exactly one, and of `MARGINS`, their unions along one axis.
 
     A customer is new (first purchase less than 90 days ago), else dormant (none in 28 days), else light, else regular.
-    A pair was never bought, lapsed (not in 91 days), or repeats. An offer is new for 90 days from its first sale.
+    A pair is never-bought, lapsed (not in 91 days) or repeat. An offer is new for 90 days from its first sale.
 
-    Args: tenure (N,) days since the first purchase; live28, light (N,) bool; ever, recent91 (N,M) bool; age (M,) days
-    since the offer's first sale, NaN without one. All known before the cutoff.
-    Raises: DataError if the shapes do not fit.
+    Parameters
+    ----------
+    tenure : array (N,)
+        Days since the first purchase.
+    live28, light : arrays (N,), bool
+        See `slices`.
+    ever, recent91 : arrays (N,M), bool
+        See `slices`.
+    age : array (M,)
+        Days since the offer's first sale, NaN without one.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit.
     """
     ever, recent91 = np.asarray(ever).astype(bool), np.asarray(recent91).astype(bool)
     _check_shapes(ever, recent91, np.asarray(live28), np.asarray(light), np.asarray(tenure))
@@ -70,7 +100,7 @@ def partition(
 
 
 def _inside(name: str, axes: list[tuple[np.ndarray, tuple[str, ...]]]) -> np.ndarray:
-    """The pairs whose place on each axis is the one that `name` says."""
+    """The pairs whose position on each axis is the one in `name`."""
     inside = np.ones(axes[1][0].shape, dtype=bool)
     for word, (place, words) in zip(name.split(" / "), axes, strict=True):
         if word != ANY:

@@ -1,4 +1,4 @@
-"""Sentences about what is odd in the answers or the outcomes, so that no figure surprises its reader."""
+"""Warnings about unusual outcomes or predictions, as sentences."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from propensity.metric.labels import Labels, Prediction
 
 
 def warnings(all_labels: Sequence[Labels], predictions: Mapping[str, Sequence[Prediction]]) -> list[str]:
-    """What a reader should know before the figures: offers that nobody or everybody bought, a window without revenue,
-    models that rank nobody before anybody, pairs without a score."""
-    found = [sentence for labels in all_labels for sentence in _outcomes(labels)]
-    for name, made in predictions.items():
-        found += [sentence for pair in zip(all_labels, made, strict=True) for sentence in _answers(name, *pair)]
-    return found
+    """Warnings about offers that nobody or everybody bought, a window without revenue, models that give all customers
+    the same score, and pairs without a score."""
+    sentences = [sentence for labels in all_labels for sentence in _outcomes(labels)]
+    for name, each in predictions.items():
+        sentences += [sentence for pair in zip(all_labels, each, strict=True) for sentence in _predictions(name, *pair)]
+    return sentences
 
 
 def _outcomes(labels: Labels) -> list[str]:
     customers, buyers = labels.customer.size, labels.bought.sum(axis=0)
     none, every, offers = int((buyers == 0).sum()), int((buyers == customers).sum()), buyers.size
-    found = []
+    sentences = []
     if none:
-        found.append(f"at {labels.cutoff} nobody bought {none} of {offers} offers: they are not judged")
+        sentences.append(f"at {labels.cutoff} nobody bought {none} of {offers} offers: they are not evaluated")
     if every:
-        found.append(f"at {labels.cutoff} everybody bought {every} of {offers} offers: they are not judged")
+        sentences.append(f"at {labels.cutoff} everybody bought {every} of {offers} offers: they are not evaluated")
     if labels.bought.any() and not labels.revenue.any():
-        found.append(f"at {labels.cutoff} purchases brought no revenue: its lift and capture are undefined")
-    return found
+        sentences.append(f"at {labels.cutoff} purchases have no revenue: revenue lift and capture are undefined")
+    return sentences
 
 
-def _answers(name: str, labels: Labels, prediction: Prediction) -> list[str]:
-    found = []
+def _predictions(name: str, labels: Labels, prediction: Prediction) -> list[str]:
+    sentences = []
     offers = labels.offer.size
     same = int(np.all(prediction.value == prediction.value[:1], axis=0).sum()) if labels.customer.size > 1 else 0
     if same == offers:
-        found.append(f"{name} gives all customers the same score at {labels.cutoff}: its list is a random one")
+        sentences.append(f"{name} gives all customers the same score at {labels.cutoff}: its ranking is random")
     elif same:
-        found.append(
+        sentences.append(
             f"{name} gives all customers the same score for {same} of {offers} offers at {labels.cutoff}: "
-            "there its list is a random one"
+            "their ranking is random"
         )
-    if prediction.given is not None and not prediction.given.all():
-        left, pairs = int((~prediction.given).sum()), prediction.given.size
-        found.append(f"{name} left out {left:,} of {pairs:,} pairs at {labels.cutoff}: they count as 0")
-    return found
+    if prediction.scored is not None and not prediction.scored.all():
+        missing, pairs = int((~prediction.scored).sum()), prediction.scored.size
+        sentences.append(f"{name} has no score for {missing:,} of {pairs:,} pairs at {labels.cutoff}: they count as 0")
+    return sentences

@@ -1,1 +1,1 @@
-"""Results as people read them: tables on the screen, one HTML page. Knows metrics and scores, never a model."""
+"""Results for readers: terminal tables, report.md and the report page. Depends on metrics and scores, not on models."""

@@ -1,4 +1,4 @@
-"""What the scripts about bundles print."""
+"""Printed summaries of bundles, batch scoring and drift, and the drift page."""
 
 from __future__ import annotations
 
@@ -11,46 +11,74 @@ from propensity.atomic import whole_file
 from propensity.report.table import SCREEN, plain_table
 
 
-def show_bundle(about: dict[str, Any], out: str) -> None:
-    """What was held against the network, how far apart they were, and the line to keep."""
+def show_bundle(manifest: dict[str, Any], out: str) -> None:
+    """Print the parity of an export, and the command that verifies the bundle.
+
+    Parameters
+    ----------
+    manifest : dict
+        Result of `propensity.serving.export.export`.
+    out : str
+        Folder of the bundle.
+    """
+    parity, golden = manifest["parity"], manifest["golden"]
     table = plain_table(f"bundle at {out}")
     table.add_column("format")
-    for name in ("largest difference", "exchanged among the best"):
+    for name in ("largest difference", "swaps among the best"):
         table.add_column(name, justify="right")
-    for name, apart in about["parity"]["largest"].items():
-        table.add_row(name, f"{apart:.1e}", str(about["parity"]["exchanged"].get(name, "")))
+    for name, difference in parity["max_difference"].items():
+        table.add_row(name, f"{difference:.1e}", str(parity["top_k_swaps"].get(name, "")))
     SCREEN.print(table)
-    rows, pairs, golden = about["parity"]["rows"], about["parity"]["pairs"], about["golden"]
-    made_up = f"{golden['customers']} made-up customers x {golden['offers']} offers"
-    SCREEN.print(f"{rows:,} real customers, {pairs:,} pairs, and {made_up}; valid until {about['valid_until']}")
-    SCREEN.print(f"keep this line: python {out}/verify.py {about['digest']}", soft_wrap=True)
-
-
-def show_stream(scored: Any, out: str) -> None:
-    """How much was scored and where it lies."""
+    synthetic = f"{golden['customers']} synthetic customers x {golden['offers']} offers"
     SCREEN.print(
-        f"{scored.customers:,} customers x {scored.offers:,} offers at {scored.cutoff}: {scored.rows:,} rows in "
-        f"{scored.files} files at {out}",
+        f"compared on {parity['rows']:,} real customers, {parity['pairs']:,} pairs, and {synthetic}; "
+        f"valid until {manifest['valid_until']}"
+    )
+    SCREEN.print(f"to verify the bundle: python {out}/verify.py {manifest['digest']}", soft_wrap=True)
+
+
+def show_batch(result: Any, out: str) -> None:
+    """Print how much was scored, and where the scores are.
+
+    Parameters
+    ----------
+    result : BatchResult
+        Summary of batch scoring.
+    out : str
+        Folder of the scores.
+    """
+    SCREEN.print(
+        f"{result.customers:,} customers x {result.offers:,} offers at {result.cutoff}: {result.rows:,} rows in "
+        f"{result.files} files at {out}",
         soft_wrap=True,
     )
 
 
-def show_drift(found: Any, out: str) -> None:
-    """The furthest columns, and a small page with all of them."""
-    table = plain_table(f"{found.cutoff} against the training window, {found.window}")
+def show_drift(report: Any, out: str) -> None:
+    """Print the inputs that drifted most, and write a page with all of them.
+
+    Parameters
+    ----------
+    report : DriftReport
+        Result of `propensity.serving.drift.drift`.
+    out : str
+        HTML file to write.
+    """
+    table = plain_table(f"drift at {report.cutoff} from the training window {report.window}")
     table.add_column("input")
     table.add_column("stability index", justify="right")
-    furthest = sorted(found.index.items(), key=lambda each: -each[1])
-    for name, value in furthest[:8]:
+    largest = sorted(report.stability_index.items(), key=lambda item: -item[1])
+    for name, value in largest[:8]:
         table.add_row(name, f"{value:.3f}")
     SCREEN.print(table)
     SCREEN.print(
-        f"{len(found.moved)} of {len(found.index)} inputs past {found.limits['inputs']}; scores {found.scores:.3f}; "
-        f"expected over observed purchases {found.then:.3f} then, {found.now:.3f} now; page at {out}",
+        f"{len(report.drifted)} of {len(report.stability_index)} inputs above {report.thresholds['inputs']}; scores "
+        f"{report.score_index:.3f}; expected over observed purchases {report.training_calibration:.3f} in training, "
+        f"{report.current_calibration:.3f} now; page at {out}",
         soft_wrap=True,
     )
     with whole_file(out) as draft:
-        draft.write_text(PAGE.render(found=found, furthest=furthest))
+        draft.write_text(PAGE.render(report=report, largest=largest))
 
 
 PAGE = jinja2.Environment(autoescape=True, loader=jinja2.FileSystemLoader(Path(__file__).parent)).get_template(

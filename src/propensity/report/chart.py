@@ -1,6 +1,6 @@
-"""Small drawings as SVG text: axes that map numbers into a frame, and marks that differ in shape, dash and colour.
+"""Small charts as SVG text: axes that map numbers into a plot area, and markers that differ in shape and colour.
 
-Coordinates are units of a 520-wide drawing; the page scales it. Text passes through `Markup`, which escapes it.
+Coordinates are units of a 520-wide chart; the page scales it. Text passes through `Markup`, which escapes it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ CORNERS = {
 Point = tuple[float, float]
 
 
-class Look(NamedTuple):
-    """How one model is drawn; shape and dash say the same as the colour."""
+class ModelStyle(NamedTuple):
+    """How one model is drawn: colour, dash and shape each identify it."""
 
     colour: str
     dash: str
@@ -31,7 +31,7 @@ class Look(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """A stretch of numbers laid over a stretch of the drawing."""
+    """A range of numbers mapped to a range of coordinates."""
 
     low: float
     high: float
@@ -40,7 +40,7 @@ class Axis(NamedTuple):
     log: bool = False
 
     def at(self, value: float) -> float:
-        """Where a number lies; what is outside lies on the edge.
+        """The coordinate of a number; numbers outside the range are clipped to its ends.
 
         >>> Axis(0, 10, 100, 200).at(5), Axis(1, 100, 0, 50, log=True).at(10), Axis(0, 1, 0, 9).at(7)
         (150.0, 25.0, 9.0)
@@ -54,7 +54,9 @@ class Axis(NamedTuple):
         return _decades(self.low, self.high) if self.log else _steps(self.low, self.high, most)
 
 
-class Frame(NamedTuple):
+class PlotArea(NamedTuple):
+    """The x and y axes of a chart, and its height."""
+
     x: Axis
     y: Axis
     height: int
@@ -63,15 +65,15 @@ class Frame(NamedTuple):
         return self.x.at(point[0]), self.y.at(point[1])
 
 
-def frame(
+def plot_area(
     x: Point, y: Point, height: int = 360, left: int = 78, right: int = 26, log: tuple[bool, bool] = (False, False)
-) -> Frame:
-    """A drawing whose x and y reach over the given stretches."""
-    return Frame(Axis(*x, left, WIDTH - right, log[0]), Axis(*y, height - 52, 14, log[1]), height)
+) -> PlotArea:
+    """The plot area of a chart whose x and y span the given ranges."""
+    return PlotArea(Axis(*x, left, WIDTH - right, log[0]), Axis(*y, height - 52, 14, log[1]), height)
 
 
-def stretch(values: Iterable[float], log: bool = False, room: float = 0.06) -> Point:
-    """The lowest and highest number with some room around; 0 to 1 where there is none (0.1 to 1 on a log axis)."""
+def value_range(values: Iterable[float], log: bool = False, room: float = 0.06) -> Point:
+    """The lowest and highest number with a margin; 0 to 1 where there is none (0.1 to 1 on a log axis)."""
     known = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
     if not known:
         return (0.1, 1.0) if log else (0.0, 1.0)
@@ -83,59 +85,65 @@ def stretch(values: Iterable[float], log: bool = False, room: float = 0.06) -> P
     return low - width, high + width
 
 
-def drawing(label: str, height: float, *parts: Markup) -> Markup:
-    opened = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, height, label)
-    return opened + Markup("\n").join(parts) + Markup("</svg>")
+def svg(label: str, height: float, *parts: Markup) -> Markup:
+    """A whole chart with a label for screen readers."""
+    opening = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, height, label)
+    return opening + Markup("\n").join(parts) + Markup("</svg>")
 
 
 def axes(
-    box: Frame, titles: tuple[str, str], write: tuple[Callable[[float], str], Callable[[float], str]], rows: bool = True
+    area: PlotArea,
+    titles: tuple[str, str],
+    write: tuple[Callable[[float], str], Callable[[float], str]],
+    rows: bool = True,
 ) -> Markup:
-    """Grid lines, numbers beside them and a title for each axis; without `rows`, the upright lines only."""
-    left, right, bottom, top = box.x.start, box.x.end, box.y.start, box.y.end
-    parts = [_rule(box.x.at(t), bottom, box.x.at(t), top) for t in box.x.ticks()]
-    parts += [words(box.x.at(t), bottom + 19, write[0](t), "middle", "tick") for t in box.x.ticks()]
+    """Grid lines, their numbers and a title for each axis; without `rows`, vertical lines only."""
+    left, right, bottom, top = area.x.start, area.x.end, area.y.start, area.y.end
+    parts = [_rule(area.x.at(t), bottom, area.x.at(t), top) for t in area.x.ticks()]
+    parts += [text_at(area.x.at(t), bottom + 19, write[0](t), "middle", "tick") for t in area.x.ticks()]
     if rows:
-        parts += [_rule(left, box.y.at(t), right, box.y.at(t)) for t in box.y.ticks()]
-        parts += [words(left - 7, box.y.at(t) + 4, write[1](t), "end", "tick") for t in box.y.ticks()]
+        parts += [_rule(left, area.y.at(t), right, area.y.at(t)) for t in area.y.ticks()]
+        parts += [text_at(left - 7, area.y.at(t) + 4, write[1](t), "end", "tick") for t in area.y.ticks()]
         turned = Markup('<text class="name" text-anchor="middle" transform="translate(14 {}) rotate(-90)">{}</text>')
         parts.append(turned.format(round((bottom + top) / 2, 1), titles[1]))
-    parts.append(words((left + right) / 2, box.height - 7, titles[0], "middle", "name"))
+    parts.append(text_at((left + right) / 2, area.height - 7, titles[0], "middle", "name"))
     return Markup("").join(parts)
 
 
-def words(x: float, y: float, text: str, anchor: str = "start", kind: str = "tick") -> Markup:
-    made = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>')
-    return made.format(kind, round(x, 1), round(y, 1), anchor, text)
+def text_at(x: float, y: float, text: str, anchor: str = "start", kind: str = "tick") -> Markup:
+    """Text at a coordinate."""
+    tag = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>')
+    return tag.format(kind, round(x, 1), round(y, 1), anchor, text)
 
 
-def path(box: Frame, points: Sequence[Point], look: Look, title: str = "") -> Markup:
-    """A line through the points, in the frame."""
+def path(area: PlotArea, points: Sequence[Point], style: ModelStyle, title: str = "") -> Markup:
+    """A line through the points, clipped to the plot area."""
     if len(points) < 2:
         return Markup("")
-    steps = " ".join(f"{x:g},{y:g}" for x, y in map(box.at, points))
-    made = Markup(
+    steps = " ".join(f"{x:g},{y:g}" for x, y in map(area.at, points))
+    tag = Markup(
         '<polyline points="{}" fill="none" stroke="{}" stroke-width="{}" stroke-dasharray="{}" stroke-linejoin="round">'
         "<title>{}</title></polyline>"
     )
-    return made.format(steps, look.colour, look.width, look.dash, title)
+    return tag.format(steps, style.colour, style.width, style.dash, title)
 
 
-def mark(x: float, y: float, look: Look, title: str = "", size: float = 5.0, faint: bool = False) -> Markup:
-    """A dot in the model's own shape, at a place of the drawing."""
-    made = Markup('<path d="{}" fill="{}" fill-opacity="{}" stroke="{}"><title>{}</title></path>')
-    return made.format(_outline(x, y, size, look.shape), look.colour, 0.45 if faint else 1, look.colour, title)
+def marker(x: float, y: float, style: ModelStyle, title: str = "", size: float = 5.0, faint: bool = False) -> Markup:
+    """A dot in the model's shape at a coordinate."""
+    tag = Markup('<path d="{}" fill="{}" fill-opacity="{}" stroke="{}"><title>{}</title></path>')
+    return tag.format(_outline(x, y, size, style.shape), style.colour, 0.45 if faint else 1, style.colour, title)
 
 
-def whisker(x1: float, x2: float, y: float, look: Look) -> Markup:
-    made = Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="{}" stroke-width="2"/>')
-    return made.format(x1, y, x2, y, look.colour)
+def error_bar(x1: float, x2: float, y: float, style: ModelStyle) -> Markup:
+    """A horizontal interval."""
+    tag = Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="{}" stroke-width="2"/>')
+    return tag.format(x1, y, x2, y, style.colour)
 
 
-def swatch(look: Look, dot: bool = False) -> Markup:
-    """The key of a legend: a piece of the line, or the dot."""
+def legend_swatch(style: ModelStyle, dot: bool = False) -> Markup:
+    """The sample of a legend: a piece of the line, or the dot."""
     line = Markup('<line x1="1" y1="7" x2="33" y2="7" stroke="{}" stroke-width="{}" stroke-dasharray="{}"/>')
-    inside = mark(17, 7, look) if dot else line.format(look.colour, look.width, look.dash)
+    inside = marker(17, 7, style) if dot else line.format(style.colour, style.width, style.dash)
     return Markup('<svg class="swatch" viewBox="0 0 34 14" aria-hidden="true">{}</svg>').format(inside)
 
 
@@ -162,5 +170,5 @@ def _steps(low: float, high: float, most: int) -> list[float]:
 def _decades(low: float, high: float) -> list[float]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     within = (1,) if last - first > 3 else (1, 3) if last - first > 2 else (1, 2, 5)
-    found = [n * 10.0**power for power in range(first, last + 1) for n in within]
-    return [value for value in found if low * 0.999 <= value <= high * 1.001]
+    ticks = [n * 10.0**power for power in range(first, last + 1) for n in within]
+    return [value for value in ticks if low * 0.999 <= value <= high * 1.001]

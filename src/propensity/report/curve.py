@@ -8,7 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from propensity.atomic import whole_file
-from propensity.report.chart import WIDTH, Look, axes, drawing, frame, mark, path, stretch, words
+from propensity.report.chart import WIDTH, ModelStyle, axes, marker, path, plot_area, svg, text_at, value_range
 from propensity.training.curve import Curve, load_curves
 
 FILE = "curves.svg"
@@ -18,13 +18,13 @@ STYLE = (
     "text.name{font-size:13.5px;fill:#1c2430}.grid{stroke:#e6eaee}"
 )
 LOSSES = {
-    "train/loss_step": ("training, a batch", Look("#b9c2cc", "", "circle", 1.2)),
-    "train/loss_epoch": ("training, an epoch", Look("#0072B2", "", "circle")),
-    "val/loss": ("validation", Look("#D55E00", "9 4", "square")),
+    "train/loss_step": ("training, a batch", ModelStyle("#b9c2cc", "", "circle", 1.2)),
+    "train/loss_epoch": ("training, an epoch", ModelStyle("#0072B2", "", "circle")),
+    "val/loss": ("validation", ModelStyle("#D55E00", "9 4", "square")),
 }
 RANKINGS = {
-    "val/auc": ("all pairs", Look("#D55E00", "9 4", "square")),
-    "val/never_bought/auc": ("never-bought pairs", Look("#009E73", "2 3", "triangle")),
+    "val/auc": ("all pairs", ModelStyle("#D55E00", "9 4", "square")),
+    "val/never_bought/auc": ("never-bought pairs", ModelStyle("#009E73", "2 3", "triangle")),
 }
 PANELS = (("loss", LOSSES), ("validation AUC", RANKINGS))
 
@@ -45,25 +45,25 @@ def learning_curves(curves: Mapping[str, Curve]) -> Markup | None:
         )
         for k, panel in enumerate(panels)
     ]
-    return drawing("Learning curves", (HEIGHT + LEGEND) * len(panels), *placed)
+    return svg("Learning curves", (HEIGHT + LEGEND) * len(panels), *placed)
 
 
-def _panel(title: str, shown: Mapping[str, tuple[str, Look]], curves: Mapping[str, Curve]) -> Markup:
+def _panel(title: str, shown: Mapping[str, tuple[str, ModelStyle]], curves: Mapping[str, Curve]) -> Markup:
     """A legend, and below it axes and lines."""
     known = {name: curves[name] for name in shown if name in curves}
     steps = [step for curve in known.values() for step in curve.step]
     values = [value for curve in known.values() for value in curve.value]
-    box = frame((0.0, float(max(steps))), stretch(values), height=HEIGHT)
-    parts, legend = [axes(box, ("optimizer steps", title), (_whole, _short))], []
+    area = plot_area((0.0, float(max(steps))), value_range(values), height=HEIGHT)
+    parts, legend = [axes(area, ("optimizer steps", title), (_whole, _short))], []
     for place, (name, curve) in enumerate(known.items()):
-        label, look = shown[name]
-        parts.append(path(box, list(zip(map(float, curve.step), curve.value, strict=True)), look, label))
+        label, style = shown[name]
+        parts.append(path(area, list(zip(map(float, curve.step), curve.value, strict=True)), style, label))
         if name != "train/loss_step":
             parts += [
-                mark(*box.at((x, y)), look, f"{y:.4f}", 3.0) for x, y in zip(curve.step, curve.value, strict=True)
+                marker(*area.at((x, y)), style, f"{y:.4f}", 3.0) for x, y in zip(curve.step, curve.value, strict=True)
             ]
-        at = box.x.start + 6 + 140 * place
-        legend += [mark(at, LEGEND - 9, look, size=4.0), words(at + 10, LEGEND - 5, label)]
+        at = area.x.start + 6 + 140 * place
+        legend += [marker(at, LEGEND - 9, style, size=4.0), text_at(at + 10, LEGEND - 5, label)]
     inside = Markup('<svg x="0" y="{}" width="{}" height="{}">{}</svg>')
     return Markup("").join([*legend, inside.format(LEGEND, WIDTH, HEIGHT, Markup("").join(parts))])
 
@@ -76,9 +76,9 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def standalone(svg: Markup) -> str:
+def standalone(drawing: Markup) -> str:
     """A drawing of the page as a file of its own, with the style that the page would give it."""
-    head, _, rest = str(svg).removeprefix("<svg ").partition(">")
+    head, _, rest = str(drawing).removeprefix("<svg ").partition(">")
     width, height = (2 * float(each) for each in head.split('"')[1].split()[2:])  # of viewBox="0 0 width height"
     opened = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" {head}>'
     return f"{opened}<style>{STYLE}</style>{rest}\n"
@@ -100,14 +100,14 @@ def dots(rows: Sequence[tuple[str, float]], title: str) -> Markup:
     step, top = 20, 14
     left = 250
     height = top + step * len(rows) + 62
-    box = frame(stretch([value for _, value in rows]), (0.0, 1.0), height=height, left=left)
-    look = Look("#0072B2", "", "circle")
-    parts = [axes(box, (title, ""), (_short, _short), rows=False)]
+    area = plot_area(value_range([value for _, value in rows]), (0.0, 1.0), height=height, left=left)
+    style = ModelStyle("#0072B2", "", "circle")
+    parts = [axes(area, (title, ""), (_short, _short), rows=False)]
     for place, (label, value) in enumerate(rows):
         middle = top + step * (place + 0.5)
         short = label if len(label) <= 36 else f"{label[:35]}…"
         parts += [
-            words(left - 10, middle + 4, short, "end"),
-            mark(box.x.at(value), middle, look, f"{label}: {value:g}"),
+            text_at(left - 10, middle + 4, short, "end"),
+            marker(area.x.at(value), middle, style, f"{label}: {value:g}"),
         ]
-    return drawing(f"{title} of each job", height, *parts)
+    return svg(f"{title} of each job", height, *parts)

@@ -1,4 +1,4 @@
-"""The same findings as Markdown, short enough for a pull request."""
+"""The results as Markdown, short enough for a pull request."""
 
 from __future__ import annotations
 
@@ -7,126 +7,108 @@ from pathlib import Path
 from typing import Any
 
 from propensity.atomic import whole_file
-from propensity.report.money import CUSTOMS
-from propensity.report.money import sentence as left_on_the_table
-from propensity.report.number import DASH, GAP, Cell, Metric, decimal, metrics_of
-from propensity.report.offer import over_dates
-from propensity.report.page import kept_fraction, settings
+from propensity.metric.slice import MARGINS
+from propensity.report.heuristic import HEURISTICS, sentence
+from propensity.report.number import DASH, GAP, Cell, MetricFormat, decimal, shown_metrics
+from propensity.report.offer import over_cutoffs
+from propensity.report.page import settings
+from propensity.report.partition import short_name, totals
 from propensity.report.verdict import REFERENCE, baseline_of, baselines_of, name_of, verdict_line
 
-COLUMNS = (
-    "revenue_lift",
-    "revenue_capture",
-    "normalised_revenue_capture",
-    "auc",
-    "average_precision",
-    "log_loss",
-    "ece",
-)
 SHORT = 3  # offers at either end
+HEADLINE = ("revenue_lift", "auc")
 
 
 def write_summary(metrics: Mapping[str, Any], path: str | Path) -> None:
-    """Writes the summary of `metrics`, whole or not at all."""
+    """Writes the summary of `metrics`, the result of `evaluate`; the file appears whole or not at all."""
     with whole_file(path) as draft:
         draft.write_text(summary(metrics), encoding="utf-8")
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
-    """Verdict, all models, differences by date, groups of customers, offers, customs, decay, and how to repeat it."""
-    shown = metrics_of(kept_fraction(metrics))
+    """Verdict, all models, differences by cutoff, slices, offers, heuristics, lift decay, and how to reproduce it."""
+    shown = shown_metrics(metrics)
+    comparisons = metrics.get("heuristics") or {}
     parts = [
         f"**{verdict_line(metrics)}**",
-        f"Mean over {', '.join(metrics['counts'])}; in brackets 95 % intervals, customers drawn again in pairs.",
+        f"Mean over the cutoffs {', '.join(metrics['counts'])}; 95 % intervals from a paired bootstrap over customers.",
         _models(metrics, shown),
-        _dates(metrics, shown),
-        _groups(metrics, shown),
+        _cutoffs(metrics, shown),
+        _slices(metrics, shown),
         _offers(metrics),
-        *(
-            f"{left_on_the_table(name, found)}."
-            for name, found in (metrics.get("heuristics") or {}).items()
-            if name in CUSTOMS
-        ),
+        *(f"{sentence(name, each)}." for name, each in comparisons.items() if name in HEURISTICS),
         *([f"Lift decay: {metrics['decay']['sentence']}."] if metrics.get("decay") else []),
-        *(f"- {remark}" for remark in metrics.get("warnings", [])),
-        _repeat(metrics),
+        "\n".join(f"- Warning: {warning}" for warning in metrics.get("warnings", [])),
+        _reproduce(metrics),
     ]
     return "\n\n".join(part for part in parts if part).replace(GAP, " ") + "\n"
 
 
-def _models(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
-    rows = []
-    for name in (REFERENCE, *baselines_of(metrics)):
-        cells = metrics["models"][name]["mean"]["all"]
-        rows.append([name_of(name), *(_written(cells[key], shown[key]) for key in COLUMNS)])
-    return _table(["model", *(shown[key].title.lower() for key in COLUMNS)], rows)
+def _models(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
+    """A row for every metric, a column for every model."""
+    names = (REFERENCE, *baselines_of(metrics))
+    cells = [metrics["models"][name]["mean"]["all"] for name in names]
+    rows = [[metric.title, *(_value(each[key], metric) for each in cells)] for key, metric in shown.items()]
+    return _table(["metric", *map(name_of, names)], rows)
 
 
-def _dates(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
-    """The network against the incumbent at each send date, and the mean."""
+def _cutoffs(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
+    """The network minus the strongest baseline at each cutoff, and the mean."""
     if not (baseline := baseline_of(metrics)):
         return ""
-    rows = []
-    for date, slices in metrics["differences"][baseline].items():
-        cells = [slices["all"][key] for key in ("revenue_lift", "auc")]
-        rows.append(
-            [date, *(_change(cell, shown[key]) for cell, key in zip(cells, ("revenue_lift", "auc"), strict=True))]
-        )
-    return _table([f"against {name_of(baseline)}", "revenue lift", "AUC"], rows)
+    rows = [
+        [cutoff, *(_difference(slices["all"][key], shown[key]) for key in HEADLINE)]
+        for cutoff, slices in metrics["differences"][baseline].items()
+    ]
+    return _table([f"network minus {name_of(baseline)}", *(shown[key].title for key in HEADLINE)], rows)
 
 
-def _groups(metrics: Mapping[str, Any], shown: Mapping[str, Metric]) -> str:
-    """The margins of the partition that hold any pair."""
-    cells, baseline = metrics["models"][REFERENCE]["mean"], baseline_of(metrics)
+def _slices(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
+    """The margins of the partition that hold a pair."""
+    cells, baseline, lift = metrics["models"][REFERENCE]["mean"], baseline_of(metrics), shown["revenue_lift"]
     rows = []
-    for name in (name for name in cells if name.count("any") == 2):
-        inside = [count["slices"][name] for count in metrics["counts"].values()]
-        if not sum(each["pairs"] for each in inside):
+    for name in (name for name in MARGINS if name in cells):
+        sums = totals(metrics, name)
+        if not sums["pairs"]:
             continue
-        row = [name.replace(" / any", "").replace("any / ", "")]
-        row += [decimal(sum(each[key] for each in inside), 0) for key in ("pairs", "positives")]
-        row.append(_written(cells[name]["revenue_lift"], shown["revenue_lift"]))
+        row = [short_name(name), *(decimal(sums[key], 0) for key in ("pairs", "positives"))]
+        row.append(_value(cells[name]["revenue_lift"], lift))
         if baseline:
-            change = metrics["differences"][baseline]["mean"][name]["revenue_lift"]
-            row.append(_change(change, shown["revenue_lift"]))
+            row.append(_difference(metrics["differences"][baseline]["mean"][name]["revenue_lift"], lift))
         rows.append(row)
-    head = ["slice", "pairs", "purchases", "revenue lift", *([f"against {name_of(baseline)}"] if baseline else [])]
+    head = ["slice", "pairs", "purchases", lift.title, *([f"minus {name_of(baseline)}"] if baseline else [])]
     return _table(head, rows) if rows else ""
 
 
 def _offers(metrics: Mapping[str, Any]) -> str:
-    rows = [row for row in over_dates(list(metrics["offers"].values())) if row["judged"]]
+    rows = [row for row in over_cutoffs(list(metrics["offers"].values())) if row["evaluated"]]
     ranked = sorted(rows, key=lambda row: -row["lift"])
     few = min(SHORT, len(ranked) // 2)
     if not few:
         return ""
-    best, worst = ranked[:few], ranked[len(ranked) - few :]
-    said = (", ".join(f"{_plain(row['offer'])} {row['lift']:.1f}" for row in rows) for rows in (best, worst))
-    return "Buyers lift by offer, best: {}; worst: {}.".format(*said)
+    highest, lowest = ranked[:few], ranked[len(ranked) - few :]
+    listed = (", ".join(f"{_plain(row['offer'])} {row['lift']:.1f}" for row in rows) for rows in (highest, lowest))
+    return "{} by offer, highest: {}; lowest: {}.".format(metrics["metrics"]["lift"]["title"], *listed)
 
 
-def _repeat(metrics: Mapping[str, Any]) -> str:
+def _reproduce(metrics: Mapping[str, Any]) -> str:
     run = metrics.get("run") or {}
-    known = [
-        f"{name} `{run[key]}`"
-        for name, key in (("commit", "commit"), ("data", "data"), ("seed", "seed"))
-        if run.get(key) is not None
-    ]
+    known = [f"{key} `{run[key]}`" for key in ("commit", "source", "data", "seed") if run.get(key) is not None]
     lines = "\n".join(settings(run.get("config") or {}))
-    said = f"Made by {', '.join(known)}." if known else ""
-    return said + (f"\n\n<details><summary>configuration</summary>\n\n```\n{lines}\n```\n\n</details>" if lines else "")
+    made_by = f"Run: {', '.join(known)}." if known else ""
+    if not lines:
+        return made_by
+    return f"{made_by}\n\n<details><summary>configuration</summary>\n\n```\n{lines}\n```\n\n</details>"
 
 
-def _written(cell: Cell, metric: Metric) -> str:
-    return f"{metric.value(cell)} {metric.bootstrap_interval(cell)}".strip() if cell["value"] is not None else DASH
+def _value(cell: Cell, metric: MetricFormat) -> str:
+    return f"{metric.value(cell)} {metric.interval(cell)}".strip() if cell["value"] is not None else DASH
 
 
-def _change(cell: Cell, metric: Metric) -> str:
+def _difference(cell: Cell, metric: MetricFormat) -> str:
     if cell["value"] is None:
         return DASH
-    return (
-        f"{metric.difference(cell)} {metric.bootstrap_interval(cell, signed=True)} {cell.get('verdict') or ''}".strip()
-    )
+    return f"{metric.difference(cell)} {metric.interval(cell, signed=True)} {cell.get('verdict') or ''}".strip()
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -135,6 +117,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name as text: no column is opened, no markup begun."""
-    kept = "".join(" " if letter in "\r\n" else letter for letter in text)
-    return kept.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`").replace("*", "\\*")
+    """Text that opens no column and starts no markup."""
+    line = "".join(" " if letter in "\r\n" else letter for letter in text)
+    return line.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`").replace("*", "\\*")

@@ -1,20 +1,22 @@
-"""How a number is written for a reader: points, times, intervals, and a dash with its reason where there is none."""
+"""How numbers are written: metrics with their digits and units, intervals, and a dash where there is no value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-DASH, GAP = "–", "\u00a0"  # a number and its unit stay on one line
+DASH, GAP = "–", "\u00a0"  # a number and its unit are not broken over two lines
 Cell = Mapping[str, Any]  # value, low, high, reason, and a verdict where it is a difference
 
 
-class Metric(NamedTuple):
-    """A metric as the page shows it: `scale` times the value, with so many digits, and a unit."""
+class MetricFormat(NamedTuple):
+    """How a metric is written: `scale` times its value, with so many digits, and a unit."""
 
-    key: str
+    name: str
     title: str
     meaning: str
+    direction: str
     digits: int
     scale: float = 1.0
     unit: str = ""
@@ -24,48 +26,41 @@ class Metric(NamedTuple):
         return decimal(value * self.scale, self.digits, signed)
 
     def value(self, cell: Cell) -> str:
-        return DASH if cell.get("value") is None else self.written(cell["value"]) + self.unit
+        return DASH if cell.get("value") is None else self.written(cell["value"]) + with_gap(self.unit)
 
     def difference(self, cell: Cell) -> str:
-        return DASH if cell.get("value") is None else self.written(cell["value"], signed=True) + self.change
+        return DASH if cell.get("value") is None else self.written(cell["value"], signed=True) + with_gap(self.change)
 
-    def bootstrap_interval(self, cell: Cell, signed: bool = False) -> str:
+    def interval(self, cell: Cell, signed: bool = False) -> str:
         """The 95 % interval in brackets; nothing where there is none."""
         if cell.get("low") is None or cell.get("high") is None:
             return ""
         return f"[{self.written(cell['low'], signed)}, {self.written(cell['high'], signed)}]"
 
+    def best(self, values: Sequence[float]) -> float:
+        """The best of some values in the metric's direction."""
+        if self.direction == "closest to 1":
+            return min(values, key=lambda value: abs(math.log(max(value, 1e-6))))
+        return max(values) if self.direction == "higher" else min(values)
 
-def metrics_of(fraction: float) -> dict[str, Metric]:
-    """Every metric of the page, in its order; `fraction` of the customers is mailed."""
-    best = percent(fraction, 0)
-    points = f"{GAP}points"
-    listed = (
-        Metric("revenue_capture", f"Revenue capture @{best}",
-               f"share of an offer's revenue that the best {best} of customers bring",
-               1, 100, f"{GAP}%", points),
-        Metric("revenue_lift", f"Revenue lift @{best}",
-               f"revenue of the best {best}, in multiples of as many chosen blindly",
-               2, 1, f"{GAP}×"),
-        Metric("revenue_lift_winsorised", "Winsorised revenue lift",
-               "revenue lift with each offer's largest amounts brought "
-               "down to what 95 % of its buyers stay below, so that no single basket decides", 2, 1, f"{GAP}×"),
-        Metric("normalised_revenue_capture", f"Normalised revenue capture @{best}",
-               "revenue capture, as a share of the capture of a perfect ranking",
-               1, 100, f"{GAP}%", points),
-        Metric("auc", "AUC", "chance that a buyer is ranked above a customer who does not buy", 4),
-        Metric("lift", "Buyers lift", f"buyers in the best {best}, in multiples of a random choice", 2, 1, f"{GAP}×"),
-        Metric("average_precision", "Average precision",
-               "share of buyers in the list, averaged over its possible lengths", 4),
-        Metric("micro_auc", "Pooled AUC", "AUC over all pairs of customer and offer at once", 4),
-        Metric("log_loss", "Log loss", "how surprised the probabilities were by what happened; less is better", 4),
-        Metric("ece", "Calibration error", "distance between probability and share that bought; less is better", 4),
-    )  # fmt: skip
-    return {metric.key: metric for metric in listed}
+
+def shown_metrics(metrics: Mapping[str, Any]) -> dict[str, MetricFormat]:
+    """The format of every metric that tables show, in their order, from the declarations in `metrics`."""
+    fields = [field for field in MetricFormat._fields if field != "name"]
+    return {
+        name: MetricFormat(name, **{field: described[field] for field in fields})
+        for name, described in metrics["metrics"].items()
+        if described["shown"]
+    }
+
+
+def with_gap(unit: str) -> str:
+    """A unit after a space that does not break."""
+    return GAP + unit if unit else ""
 
 
 def decimal(value: float, digits: int, signed: bool = False) -> str:
-    """A number with thousands separated and a true minus; nothing is ever minus zero.
+    """A number with thousands separated and a real minus sign; zero has no sign.
 
     >>> decimal(1234.5, 1), decimal(0.25, 1, signed=True), decimal(-0.001, 2)
     ('1,234.5', '+0.2', '0.00')
@@ -81,7 +76,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def short(value: float) -> str:
-    """Three digits at most, for axes and cards.
+    """A number with three digits at most, for axes.
 
     >>> short(1250000), short(48200), short(0.002), short(0)
     ('1.25M', '48.2k', '0.002', '0')

@@ -1,4 +1,4 @@
-"""The offers one by one: where the network's list pays most and least, and what it promised against what came."""
+"""The offers one by one: where the network's ranking has the highest and lowest lift, and expected against observed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from propensity.report.figure import expected_and_realised
-from propensity.report.grid import HtmlTable, Item
+from propensity.report.html_table import HtmlTable, TableCell
 from propensity.report.number import optional
 
 FEW, MANY = 8, 300  # offers in the short tables; in the long one
@@ -17,44 +17,45 @@ MEANS = ("lift", "revenue_capture", "auc")
 
 
 def offers(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The best and worst judged offers by lift, the scatter, and all offers by revenue."""
-    rows = over_dates(list(metrics["offers"].values()))
-    judged = sorted((row for row in rows if row["judged"]), key=lambda row: -row["lift"])
-    few = min(FEW, len(judged) // 2)
+    """The evaluated offers with the highest and lowest lift, the scatter plot, and all offers by revenue."""
+    rows = over_cutoffs(list(metrics["offers"].values()))
+    evaluated = sorted((row for row in rows if row["evaluated"]), key=lambda row: -row["lift"])
+    few = min(FEW, len(evaluated) // 2)
     biggest = sorted(rows, key=lambda row: -row["revenue"])
+    title = metrics["metrics"]["lift"]["title"]
     return {
-        "best": _table(judged[:few]),
-        "worst": _table(judged[len(judged) - few :][::-1]),
-        "all": _table(biggest[:MANY]),
+        "highest": _table(evaluated[:few], title),
+        "lowest": _table(evaluated[len(evaluated) - few :][::-1], title),
+        "all": _table(biggest[:MANY], title),
         "hidden": max(len(rows) - MANY, 0),
-        "judged": len(judged),
+        "evaluated": len(evaluated),
         "count": len(rows),
         "figure": expected_and_realised(rows) if any((row["expected_revenue"] or 0) > 0 for row in rows) else "",
     }
 
 
-def over_dates(tables: Sequence[Sequence[Mapping[str, Any]]], buyers: int = 10) -> list[dict[str, Any]]:
-    """One row per offer: sums of purchases and revenue over the dates; plain means of how it was ranked.
+def over_cutoffs(tables: Sequence[Sequence[Mapping[str, Any]]], buyers: int = 10) -> list[dict[str, Any]]:
+    """One row per offer: sums of purchases and revenue over the cutoffs, plain means of the ranking metrics.
 
-    A mean takes the dates with at least `buyers` only, and an offer is judged if there is one: below, luck ranks it.
+    Means are over the cutoffs with at least `buyers`; an offer is evaluated if there is one.
     """
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    by_offer: dict[str, list[Mapping[str, Any]]] = {}
     for row in (row for table in tables for row in table):
-        found.setdefault(row["offer"], []).append(row)
-    made = []
-    for offer, rows in found.items():
+        by_offer.setdefault(row["offer"], []).append(row)
+    result = []
+    for offer, rows in by_offer.items():
         sums = {key: _sum([row[key] for row in rows]) for key in SUMS}
         means = {key: _mean([row[key] for row in rows if row["buyers"] >= buyers]) for key in MEANS}
-        made.append({"offer": offer, "judged": means["lift"] is not None} | sums | means)
-    return made
+        result.append({"offer": offer, "evaluated": means["lift"] is not None} | sums | means)
+    return result
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> HtmlTable:
-    head = ["Offer", "Lift", "AUC", "Buyers", "forecast", "Revenue", "forecast"]
+def _table(rows: Sequence[Mapping[str, Any]], title: str) -> HtmlTable:
+    head = ["Offer", title, "AUC", "Buyers", "Buyers expected", "Revenue", "Revenue expected"]
     digits = {"lift": 2, "auc": 3, "buyers": 0, "expected_buyers": 0, "revenue": 0, "expected_revenue": 0}
-    figures = [[Item(optional(row[key], n)) for key, n in digits.items()] for row in rows]
-    made = [[Item(_breakable(row["offer"])), *line] for row, line in zip(rows, figures, strict=True)]
-    return HtmlTable(head, made, [])
+    numbers = [[TableCell(optional(row[key], n)) for key, n in digits.items()] for row in rows]
+    cells = [[TableCell(_breakable(row["offer"])), *line] for row, line in zip(rows, numbers, strict=True)]
+    return HtmlTable(head, cells, [])
 
 
 def _breakable(name: str) -> Markup:

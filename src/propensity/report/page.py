@@ -1,4 +1,4 @@
-"""One HTML file that tells what a run is worth: needs no network and no other file, on a screen, a phone or paper."""
+"""The report page: one HTML file that needs no network and no other file, for a screen, a phone or paper."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from propensity.atomic import whole_file
-from propensity.report import base, section
-from propensity.report.age import decay
-from propensity.report.money import customs
-from propensity.report.number import DASH, Cell, Metric, decimal, metrics_of, percent
-from propensity.report.offer import offers, over_dates
-from propensity.report.verdict import REFERENCE, baseline_of, called, name_of, verdict_line, verdict_of
+from propensity.report import partition, section
+from propensity.report.decay import decay
+from propensity.report.heuristic import heuristics
+from propensity.report.number import Cell, MetricFormat, percent, shown_metrics
+from propensity.report.offer import offers
+from propensity.report.verdict import REFERENCE, baseline_of, name_of, verdict_line, verdict_of, verdict_word
 
 TEMPLATE, STYLE = "page.html.j2", "page.css"
-OPTIONAL = ("config", "data", "end", "cutoffs", "examples", "commit", "libraries", "seed", "horizon", "rows")
+OPTIONAL = ("config", "source", "data", "end", "cutoffs", "examples", "commit", "libraries", "seed", "horizon", "rows")
 
 
 def write_page(metrics: Mapping[str, Any], path: str | Path) -> None:
-    """Writes the page of `metrics`, what `evaluate` returned plus `run`; the file is whole, or not there at all."""
+    """Writes the page of `metrics`, the result of `evaluate` with `run`; the file appears whole or not at all."""
     with whole_file(path) as draft:
         draft.write_text(page(metrics), encoding="utf-8")
 
@@ -32,90 +32,69 @@ def write_page(metrics: Mapping[str, Any], path: str | Path) -> None:
 def page(metrics: Mapping[str, Any]) -> str:
     """The page as text. Every name and number goes through the template, which escapes it."""
     metrics = {**metrics, "run": dict.fromkeys(OPTIONAL) | (metrics.get("run") or {})}
-    fraction = kept_fraction(metrics)
-    shown = metrics_of(fraction)
+    shown, run, baseline = shown_metrics(metrics), metrics["run"], baseline_of(metrics)
     environment = Environment(
         loader=FunctionLoader(_part), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    baseline = baseline_of(metrics)
     return environment.get_template(TEMPLATE).render(
         style=Markup(_part(STYLE)),
         line=verdict_line(metrics),
-        verdict=verdict_of(metrics, shown, fraction),
+        verdict=verdict_of(metrics, shown),
         warnings=metrics.get("warnings", []),
-        cards=cards(metrics, shown, fraction),
-        best=percent(fraction, 0),
-        curves=section.curves(metrics, shown, fraction),
+        cards=cards(metrics, shown),
+        fraction=percent(metrics["fraction"], 0),
+        titles={name: metric.title for name, metric in shown.items()},
+        curves=section.curves(metrics, shown),
         models=section.models(metrics, shown),
         differences=section.differences(metrics, shown),
-        dates=section.dates(metrics, shown),
+        cutoffs=section.cutoffs(metrics, shown),
         slices=section.slices(metrics, shown),
-        base=base.partition(metrics, shown),
-        promises=base.promises(metrics),
+        partition=partition.partition(metrics, shown),
+        expected=partition.expected_and_observed(metrics),
         calibration=section.calibration(metrics),
         offers=offers(metrics),
-        customs=customs(metrics),
+        heuristics=heuristics(metrics),
         decay=decay(metrics, shown),
         data=section.data(metrics),
         glossary=list(shown.values()),
         baseline=name_of(baseline) if baseline else "",
         days=list(metrics["counts"]),
-        early=in_sample(metrics),
-        run=metrics["run"],
-        again=again(metrics["run"]),
-        settings="\n".join(settings(metrics["run"].get("config") or {})),
+        in_sample=in_sample(metrics),
+        run=run,
+        command=command(run),
+        settings="\n".join(settings(run.get("config") or {})),
     )
 
 
-def kept_fraction(metrics: Mapping[str, Any]) -> float:
-    """The share of customers mailed, which revenue and its lift give away; a tenth where both are undefined.
-
-    >>> cells = {"revenue_capture": {"value": .3}, "revenue_lift": {"value": 1.5}}
-    >>> kept_fraction({"models": {"network": {"mean": {"all": cells}}}})
-    0.2
-    """
-    cells = metrics["models"][REFERENCE]["mean"]["all"]
-    capture, lift = cells["revenue_capture"]["value"], cells["revenue_lift"]["value"]
-    return round(capture / lift, 6) if capture and lift else 0.1
-
-
-def cards(metrics: Mapping[str, Any], shown: Mapping[str, Metric], fraction: float) -> list[dict[str, str]]:
-    """The figures to remember: figure, title, and what to know about it."""
+def cards(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> list[dict[str, str]]:
+    """The main values: text, title, and the interval or reason below."""
     cells, baseline = metrics["models"][REFERENCE]["mean"]["all"], baseline_of(metrics)
-    share, lift, possible = shown["revenue_capture"], shown["revenue_lift"], shown["normalised_revenue_capture"]
-    each, mailing = "for each offer, on average", f"of revenue reached with {percent(fraction, 0)} of the mailing"
+    lift, capture = shown["revenue_lift"], shown["revenue_capture"]
     if baseline:
-        cell = metrics["differences"][baseline]["mean"]["all"]["revenue_capture"]
-        title = f"of revenue against {name_of(baseline)}"
-        second = _card(cell, share.difference(cell), title, share.bootstrap_interval(cell, signed=True), called(cell))
+        cell = metrics["differences"][baseline]["mean"]["all"]["revenue_lift"]
+        below = f"{lift.interval(cell, signed=True)} {verdict_word(cell)}".strip()
+        second = _card(cell, lift.difference(cell), f"{lift.title}: minus {name_of(baseline)}", below)
     else:
-        cell, title = cells["normalised_revenue_capture"], "of what perfect foresight would reach"
-        second = _card(cell, possible.value(cell), title, possible.bootstrap_interval(cell), each)
-    reach, times = cells["revenue_capture"], cells["revenue_lift"]
+        second = _value_card(cells["normalised_revenue_capture"], shown["normalised_revenue_capture"])
+    ratio = shown["expected_over_observed"]
     return [
-        _card(reach, share.value(reach), mailing, share.bootstrap_interval(reach), each),
+        _value_card(cells["revenue_lift"], lift),
         second,
-        _card(
-            times,
-            lift.value(times),
-            "the revenue of a random mailing",
-            lift.bootstrap_interval(times),
-            "for as many letters",
-        ),
-        _forecast(metrics),
+        _value_card(cells["revenue_capture"], capture),
+        _value_card(cells["expected_over_observed"], ratio),
     ]
 
 
 def in_sample(metrics: Mapping[str, Any]) -> list[str]:
-    """Send dates that lie before the end of the training labels: there the network had seen the answers."""
+    """Cutoffs before the end of the training labels, whose outcomes the network was trained on."""
     end = metrics["run"].get("end")
     return [day for day in metrics["counts"] if end and day < str(end)[:10]]
 
 
-def again(run: Mapping[str, Any]) -> str:
-    """The command that makes a run once more and compares, or a backtest anew; nothing where its folder is not known.
+def command(run: Mapping[str, Any]) -> str:
+    """The command that trains a run again and compares, or repeats a backtest; empty where its folder is not known.
 
-    >>> again({"config": {"out": "runs/demo"}, "end": "2017-10-16"})
+    >>> command({"config": {"out": "runs/demo"}, "end": "2017-10-16"})
     'propensity reproduce run=runs/demo'
     """
     out = (run.get("config") or {}).get("out")
@@ -124,31 +103,34 @@ def again(run: Mapping[str, Any]) -> str:
     return f"propensity reproduce run={out}" if run.get("end") else f"propensity backtest out={out} ..."
 
 
-def settings(config: Any, prefix: str = "") -> Iterator[str]:
+def settings(config: Mapping[str, Any]) -> Iterator[str]:
     """A configuration as the overrides that make it, a line each.
 
-    >>> list(settings({"data": {"horizon": 14}, "seed": 17}))
-    ['data.horizon=14', 'seed=17']
+    Settings of the source are left out where the run read a prepared log (`data.log`): they were not used.
+
+    >>> list(settings({"data": {"log": "data/shop", "source": {"seed": 1}, "horizon": 14}, "seed": 17}))
+    ['data.log=data/shop', 'data.horizon=14', 'seed=17']
     """
+    data = config.get("data")
+    if isinstance(data, Mapping) and data.get("log"):
+        config = {**config, "data": {key: value for key, value in data.items() if key != "source"}}
+    yield from _overrides(config)
+
+
+def _overrides(config: Any, prefix: str = "") -> Iterator[str]:
     if isinstance(config, Mapping) and config:
         for key, value in config.items():
-            yield from settings(value, f"{prefix}.{key}" if prefix else str(key))
+            yield from _overrides(value, f"{prefix}.{key}" if prefix else str(key))
     elif prefix:
         yield f"{prefix}={config if isinstance(config, str) else json.dumps(config, default=str)}"
 
 
-def _card(cell: Cell, figure: str, title: str, bootstrap_interval: str, about: str) -> dict[str, str]:
-    below = cell["reason"] if cell["value"] is None else f"{bootstrap_interval} {about}".strip()
-    return {"figure": figure, "title": title, "about": below}
+def _value_card(cell: Cell, metric: MetricFormat) -> dict[str, str]:
+    return _card(cell, metric.value(cell), metric.title, metric.interval(cell))
 
 
-def _forecast(metrics: Mapping[str, Any]) -> dict[str, str]:
-    rows = over_dates(list(metrics["offers"].values()))
-    given, came = [row["expected_buyers"] for row in rows], sum(row["buyers"] for row in rows)
-    if None in given or not came:
-        return {"title": "purchases forecast for 100 made", "figure": DASH, "about": "the scores are no probabilities"}
-    about = f"{decimal(sum(given), 0)} forecast, {decimal(came, 0)} made"
-    return {"title": "purchases forecast for 100 made", "figure": decimal(100 * sum(given) / came, 0), "about": about}
+def _card(cell: Cell, text: str, title: str, below: str) -> dict[str, str]:
+    return {"text": text, "title": title, "below": cell["reason"] if cell["value"] is None else below}
 
 
 def _part(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +14,10 @@ from propensity.atomic import whole_file
 from propensity.command import SweepJob
 from propensity.config import TrainConfig
 from propensity.errors import ConfigurationError
+from propensity.metric.declaration import TINY, Metric
 from propensity.report.curve import dots, standalone
 from propensity.training.curve import final_metrics
-from propensity.training.metric import CALIBRATION, better
+from propensity.training.metric import DEFAULT, TRAIN_LOSS, direction, validation_metrics
 
 FILE = "job.json"
 FIXED = ("out", "objective")  # settings of which every job has its own, or the same
@@ -23,11 +25,12 @@ SHOWN = ("train/loss", "val/loss", "val/log_loss", "val/auc", "val/never_bought/
 
 
 class Row(NamedTuple):
-    """A finished job: its folder's name, settings by key, name and value of the objective, and metrics."""
+    """A finished job: its folder's name, settings by key, the objective with its better values, and metrics."""
 
     job: str
     settings: dict[str, str]
     objective: str
+    direction: str
     value: float
     metrics: dict[str, float]
 
@@ -41,28 +44,28 @@ def finish_job(cfg: TrainConfig, job: SweepJob | None) -> float | None:
         where nothing was validated.
     job : the job of the sweep; None outside one, where nothing is written.
     """
-    name = cfg.objective or ("val/log_loss" if cfg.training.get("validation") else "train/loss")
+    name = cfg.objective or (DEFAULT if cfg.training.get("validation") else TRAIN_LOSS)
     metrics = final_metrics(cfg.out)
     if name not in metrics:
         if job is None:
             return None
         raise ConfigurationError(f"objective={name} is undefined in {cfg.out}; choose one of {', '.join(metrics)}")
     if job is not None:
-        note = {"command": job.command, "settings": job.settings, "objective": name, "metrics": metrics}
+        better = direction(name, validation_metrics(cfg.metrics))
+        note = {"command": job.command, "settings": job.settings, "objective": name, "direction": better}
         with whole_file(Path(cfg.out) / FILE) as draft:
-            draft.write_text(json.dumps(note, indent=1))
+            draft.write_text(json.dumps(note | {"metrics": metrics}, indent=1))
         save_table(Path(cfg.out).parent, load_jobs(Path(cfg.out).parent, job.command))
     return metrics[name]
 
 
-def save_trials(study: Any, metric: str, folder: str | Path) -> None:
+def save_trials(study: Any, name: str, metric: Metric, folder: str | Path) -> None:
     """The same table and picture of the finished trials of a search."""
-    rows = [
-        Row(str(trial.number), {key: str(value) for key, value in trial.params.items()}, metric, trial.value, metrics)
-        for trial in study.trials
-        if trial.value is not None
-        for metrics in [final_metrics(Path(folder) / "trials" / str(trial.number))]
-    ]
+    rows = []
+    for trial in (trial for trial in study.trials if trial.value is not None):
+        values = final_metrics(Path(folder) / "trials" / str(trial.number))
+        settings = {key: str(value) for key, value in trial.params.items()}
+        rows.append(Row(str(trial.number), settings, name, metric.direction, values[name], values))
     save_table(Path(folder), rows)
 
 
@@ -84,16 +87,15 @@ def load_jobs(folder: Path, command: Sequence[str]) -> list[Row]:
         if note["command"] == list(command):
             settings = dict(each.lstrip("+").partition("=")[::2] for each in note["settings"])
             value = note["metrics"][note["objective"]]
-            rows.append(Row(path.parent.name, settings, note["objective"], value, note["metrics"]))
+            rows.append(Row(path.parent.name, settings, note["objective"], note["direction"], value, note["metrics"]))
     return sorted(rows, key=lambda row: (len(row.job), row.job))
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
     """The jobs, best objective first."""
-    name = rows[0].objective
-    if name.rpartition("/")[2] in CALIBRATION:
-        return sorted(rows, key=lambda row: abs(row.value - 1))
-    sign = -1 if better("objective", name) == "max" else 1
+    if rows[0].direction == "closest to 1":
+        return sorted(rows, key=lambda row: abs(math.log(max(row.value, TINY))))
+    sign = -1 if rows[0].direction == "higher" else 1
     return sorted(rows, key=lambda row: sign * row.value)
 
 

@@ -1,4 +1,4 @@
-"""What the scripts print: one table at the end, and a line on stderr while something takes its time."""
+"""What the commands print: tables on stdout, and progress on stderr."""
 
 from __future__ import annotations
 
@@ -14,38 +14,25 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from propensity.data.event_log import EventLog, to_date
-from propensity.ingest.rule import RULE, WAYS
+from propensity.ingest.rule import RULE_BY_CODE, UNUSED_OUTCOMES
 from propensity.metric.headline import sign
-from propensity.report.money import sentence
+from propensity.report.heuristic import sentence
+from propensity.report.number import shown_metrics
 from propensity.report.verdict import verdict_line
 from propensity.scores import Scores
 
 SCREEN, NOTES = Console(), Console(stderr=True)
-METRICS = {
-    "auc": "AUC",
-    "average_precision": "AP",
-    "lift": "lift",
-    "revenue_capture": "revenue",
-    "normalised_revenue_capture": "of best",
-    "revenue_lift": "rev lift",
-    "log_loss": "log loss",
-    "ece": "ECE",
-}
-LEGEND = (
-    "the best 10 % of customers of each offer: lift of their purchases, share of the revenue, the same over the most "
-    "anybody could have had (of best), and in multiples of a random mailing (rev lift); ECE is the calibration error"
-)
-SLICES = ("new", "lapsed", "repeat", "dormant", "light")
+SLICES = ("never-bought", "lapsed", "repeat", "dormant", "light")
 
 
 def say(text: str) -> None:
-    """A line for whoever watches, on stderr."""
+    """Prints a line on stderr."""
     NOTES.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def working(label: str) -> Iterator[Callable[[str], None]]:
-    """A bar that shows what is being done and for how long; where stderr is no terminal, lines."""
+    """A progress bar that shows the current step and the elapsed time; lines where stderr is no terminal."""
     if not NOTES.is_terminal:
         yield say
         return
@@ -54,10 +41,10 @@ def working(label: str) -> Iterator[Callable[[str], None]]:
     ) as progress:
         task = progress.add_task(label, total=None)
 
-        def tell(text: str) -> None:
+        def describe(text: str) -> None:
             progress.update(task, description=text)
 
-        yield tell
+        yield describe
 
 
 def plain_table(title: str) -> Table:
@@ -67,13 +54,13 @@ def plain_table(title: str) -> Table:
 
 
 def show_log(log: EventLog, out: str | None) -> None:
-    """Where every raw row went, and what the log at `out` holds; None: it was only tried."""
-    table = plain_table("what would become of the rows" if out is None else f"event log at {out}")
+    """What became of every raw row, and the size of the log at `out`; None for a check without a log."""
+    table = plain_table("check of the raw rows" if out is None else f"event log at {out}")
     table.add_column("rows")
     table.add_column("number", justify="right")
-    table.add_column("what that is")
-    for name, number, what in account(log.meta):
-        table.add_row(name, f"{number:,}", what)
+    table.add_column("meaning")
+    for name, number, meaning in account(log.meta):
+        table.add_row(name, f"{number:,}", meaning)
     SCREEN.print(table)
     if out and log.meta["rows"]["quarantined"]:
         SCREEN.print(f"quarantined rows: {out}/quarantine/*.parquet", highlight=False, soft_wrap=True)
@@ -84,29 +71,29 @@ def show_log(log: EventLog, out: str | None) -> None:
 
 
 def account(meta: Mapping[str, Any]) -> list[tuple[str, int, str]]:
-    """Lines of a table of rows: what was read and used, where the rest went, and what is worth a word."""
+    """Lines of a table of rows: read, used, left out by rule, and warnings."""
     rows = meta["rows"]
     lines = [("read", rows["in"], ""), ("used", rows["used"], "")]
-    for way in WAYS:
+    for way in UNUSED_OUTCOMES:
         lines += [(f"{way}: {code}", count, _meaning(code)) for code, count in rows[way].items()]
-    return lines + [(f"note: {code}", count, _meaning(code)) for code, count in meta.get("warnings", {}).items()]
+    return lines + [(f"warning: {code}", count, _meaning(code)) for code, count in meta.get("warnings", {}).items()]
 
 
 def _meaning(code: str) -> str:
-    """What a rule says, or nothing for a source's own."""
-    return RULE[code].meaning if code in RULE else ""
+    """The meaning of a rule; empty for a source's own."""
+    return RULE_BY_CODE[code].meaning if code in RULE_BY_CODE else ""
 
 
 def show_run(out: str) -> None:
-    """What training left behind."""
+    """The files of a run folder."""
     files = ", ".join(sorted(path.name for path in Path(out).iterdir()))
     SCREEN.print(f"run at {out}: {files}")
 
 
 def show_forgotten(customer: str, forgotten: Any) -> None:
-    """Where a customer's rows were removed, and which models still remember them."""
-    table = plain_table(f"customer {customer} is forgotten; a search finds them no more")
-    table.add_column("where")
+    """Where a customer's rows were removed, and which models were trained with them."""
+    table = plain_table(f"customer {customer} is erased")
+    table.add_column("place")
     table.add_column("rows removed", justify="right")
     for place, rows in forgotten.removed.items():
         table.add_row(escape(place), f"{rows:,}")
@@ -116,8 +103,8 @@ def show_forgotten(customer: str, forgotten: Any) -> None:
 
 
 def show_scores(scores: Scores, out: str) -> None:
-    """How many pairs were scored, and the strongest offers."""
-    table = plain_table(f"scores at {out}: send date {scores.cutoff}")
+    """How many pairs were scored, and the ten offers with the highest expected revenue."""
+    table = plain_table(f"scores at {out}: cutoff {scores.cutoff}")
     for name in ("offer", "expected buyers", "expected revenue"):
         table.add_column(name, justify="left" if name == "offer" else "right")
     buyers, revenue = scores.probability.sum(0, dtype=float), scores.revenue.sum(0, dtype=float)
@@ -125,45 +112,49 @@ def show_scores(scores: Scores, out: str) -> None:
         table.add_row(scores.offer[m], f"{buyers[m]:,.1f}", f"{revenue[m]:,.2f}")
     SCREEN.print(table)
     n, m = scores.probability.shape
-    SCREEN.print(f"{n:,} customers x {m:,} offers = {n * m:,} pairs; the ten strongest offers are shown")
+    SCREEN.print(
+        f"{n:,} customers x {m:,} offers = {n * m:,} pairs; above, the ten offers with the highest expected revenue"
+    )
 
 
 def show_metrics(metrics: dict[str, Any], folder: str) -> None:
-    """The verdict; all models side by side, mean over the dates; the network against each, with intervals."""
+    """The verdict, warnings, all models as means over the cutoffs, and the differences to the baselines."""
     SCREEN.print(f"[bold]{escape(verdict_line(metrics))}[/bold]", highlight=False, soft_wrap=True)
-    for remark in metrics.get("warnings", []):
-        say(remark)
+    for warning in metrics.get("warnings", []):
+        say(f"warning: {warning}")
     SCREEN.print(_models(metrics))
-    SCREEN.print(LEGEND, style="dim", highlight=False)
     SCREEN.print(_slices(metrics))
-    if metrics["differences"]:
+    if metrics["headline"]:
+        SCREEN.print(_against_strongest(metrics))
+    if len(metrics["differences"]) > 1:
         SCREEN.print(_differences(metrics))
-    for name, found in (metrics.get("heuristics") or {}).items():
-        SCREEN.print(sentence(name, found), highlight=False)
+    for name, comparison in (metrics.get("heuristics") or {}).items():
+        SCREEN.print(sentence(name, comparison), highlight=False)
     if metrics.get("decay"):
         SCREEN.print(f"lift decay: {metrics['decay']['sentence']}", highlight=False)
-    SCREEN.print(f"the whole story: {', '.join(left_in(folder))}")
+    SCREEN.print(f"results: {', '.join(result_files(folder))}")
 
 
-def left_in(folder: str) -> list[str]:
-    """Paths of the judgement's files in `folder`: a comparison has metrics and no page."""
+def result_files(folder: str) -> list[str]:
+    """Paths of the evaluation's files in `folder`; a comparison of variants has no page."""
     paths = [f"{folder}/{name}" for name in ("report.html", "report.md", "metrics.json")]
     return [path for path in paths if Path(path).is_file()]
 
 
 def _models(metrics: dict[str, Any]) -> Table:
-    dates = ", ".join(metrics["counts"])
-    table = plain_table(f"mean over {dates}")
-    table.add_column("model", no_wrap=True)
-    for title in METRICS.values():
-        table.add_column(title, justify="right", no_wrap=True)
-    for name, cells in metrics["models"].items():
-        table.add_row(name, *(_number(cells["mean"]["all"].get(metric)) for metric in METRICS))
+    """A row for every metric, a column for every model."""
+    table = plain_table(f"mean over the cutoffs {', '.join(metrics['counts'])}")
+    table.add_column("metric")
+    for name in metrics["models"]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for key, metric in shown_metrics(metrics).items():
+        cells = (each["mean"]["all"][key] for each in metrics["models"].values())
+        table.add_row(metric.title, *(_number(cell) for cell in cells))
     return table
 
 
 def _slices(metrics: dict[str, Any]) -> Table:
-    table = plain_table("AUC by slice, mean over the dates")
+    table = plain_table("AUC by slice, mean over the cutoffs")
     table.add_column("model", no_wrap=True)
     for name in SLICES:
         table.add_column(name, justify="right")
@@ -172,42 +163,66 @@ def _slices(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def _differences(metrics: dict[str, Any]) -> Table:
-    table = plain_table("network minus rival, 95 % interval over customers")
-    for name in ("rival", "metric", "difference", "interval", "verdict", "by date"):
-        table.add_column(name, justify="right" if name == "difference" else "left")
-    for rival, cells in metrics["differences"].items():
-        for metric in ("revenue_lift", "auc", "average_precision", "normalised_revenue_capture", "log_loss"):
-            cell = cells["mean"]["all"].get(metric, {})
-            if cell.get("value") is None:
-                continue
-            interval = "" if cell.get("low") is None else f"[{cell['low']:+.4f}, {cell['high']:+.4f}]"
-            signs = " ".join(sign(cells[day]["all"][metric]["value"]) for day in cells if day != "mean")
-            table.add_row(rival, METRICS[metric], f"{cell['value']:+.4f}", interval, cell.get("verdict") or "", signs)
+def _against_strongest(metrics: dict[str, Any]) -> Table:
+    """Differences to the strongest baseline with intervals, verdicts, and the sign at each cutoff."""
+    baseline = metrics["headline"]["baseline"]
+    cells = metrics["differences"][baseline]
+    title = f"{_reference(metrics)} minus {baseline}, the strongest baseline"
+    table = plain_table(f"{title}; 95 % intervals from a paired bootstrap over customers")
+    for name in ("metric", "difference", "interval", "verdict", "by cutoff"):
+        table.add_column(
+            name, justify="right" if name in ("difference", "interval") else "left", no_wrap=name != "metric"
+        )
+    for key, metric in shown_metrics(metrics).items():
+        cell = cells["mean"]["all"][key]
+        interval = "" if cell["low"] is None else f"[{cell['low']:+.4f}, {cell['high']:+.4f}]"
+        signs = " ".join(sign(cells[day]["all"][key]["value"]) for day in cells if day != "mean")
+        table.add_row(metric.title, _signed(cell), interval, cell["verdict"] or "", signs)
     return table
 
 
+def _differences(metrics: dict[str, Any]) -> Table:
+    """Difference and verdict of every metric, a column for every baseline."""
+    table = plain_table(f"{_reference(metrics)} minus each baseline")
+    table.add_column("metric")
+    for baseline in metrics["differences"]:
+        table.add_column(baseline, justify="right", no_wrap=True)
+    for key, metric in shown_metrics(metrics).items():
+        cells = (each["mean"]["all"][key] for each in metrics["differences"].values())
+        table.add_row(metric.title, *(f"{_signed(cell)} {cell['verdict'] or '':<4}" for cell in cells))
+    return table
+
+
+def _reference(metrics: dict[str, Any]) -> str:
+    """The model that all others are compared with."""
+    return next(name for name in metrics["models"] if name not in metrics["differences"])
+
+
+def _signed(cell: dict[str, Any]) -> str:
+    return "-" if cell["value"] is None else f"{cell['value']:+.4f}"
+
+
 def _number(cell: dict[str, Any] | None) -> str:
-    """Four decimals of what is below one, three digits of multiples."""
+    """Four decimals below one, two above."""
     if cell is None or cell.get("value") is None:
         return "-"
     return f"{cell['value']:.4f}" if abs(cell["value"]) < 1 else f"{cell['value']:.2f}"
 
 
 def show_findings(findings: Sequence[Any]) -> None:
-    """A line for each check of a gate."""
+    """A line for every check of a gate."""
     for finding in findings:
         word = "[green]pass[/green]" if finding.passed else "[red]FAIL[/red]"
         SCREEN.print(f"{word} {escape(finding.check)}: {escape(finding.sentence)}", highlight=False, soft_wrap=True)
 
 
 def show_copy(copy: Any, run: str) -> None:
-    """What training again changed; or that it changed nothing."""
+    """What differs after training again, or that nothing does."""
     if not copy.differences:
-        SCREEN.print(f"{run} is reproduced: {copy.compared:,} numbers are the same", highlight=False)
+        SCREEN.print(f"{run} is reproduced: {copy.compared:,} numbers are equal", highlight=False)
         return
     table = plain_table(f"{run} trained again")
-    for name in ("what", "then", "now"):
+    for name in ("what", "before", "now"):
         table.add_column(name)
     for difference in copy.differences[:20]:
         table.add_row(*map(escape, difference))

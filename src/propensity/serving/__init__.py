@@ -1,1 +1,1 @@
-"""Using a trained network where it earns its keep."""
+"""Production use of a trained network: export, verification, batch and online scoring, drift."""

@@ -1,6 +1,6 @@
-"""The service: `propensity serve bundle=bundle`.
+"""HTTP service: `propensity serve bundle=bundle`.
 
-Requests that wait together are scored together; once `most` are waiting, further ones are turned away with 429.
+Concurrent requests are scored in one block. If `max_waiting` requests are waiting, further ones receive status 429.
 """
 
 from __future__ import annotations
@@ -21,129 +21,201 @@ from propensity.data.event_log import to_date
 from propensity.errors import PropensityError
 from propensity.serving.bundle import open_bundle
 from propensity.serving.online import OnlineScorer, ScoringRequest
-from propensity.serving.schema import ErrorBody, Health, ModelCard, ScoreAnswer, ScoreRequest
+from propensity.serving.schema import ErrorResponse, Health, ModelCard, ScoreRequest, ScoreResponse
 
-TOGETHER = 16  # requests in a block
-BODY = 1 << 20  # bytes of a request
+MAX_BLOCK = 16  # requests in a block
+MAX_BODY_BYTES = 1 << 20
 
 
 class OverloadError(Exception):
-    """More requests wait than may."""
+    """The queue of waiting requests is full."""
 
 
-class Queue:
-    """Hands requests to the desk, a block at a time, on a thread of its own.
+class RequestQueue:
+    """Queue of requests that one thread scores in blocks.
 
-    Notable: nobody waits for a block to fill. While one is being scored the next gathers, so blocks grow with the load.
+    Parameters
+    ----------
+    scorer : OnlineScorer
+        Scores the requests.
+    max_waiting : int
+        Requests that may wait.
+
+    Notes
+    -----
+    No request waits for a block to fill: requests that arrive while a block is scored form the next block, so blocks
+    grow with the load.
     """
 
-    def __init__(self, desk: OnlineScorer, most: int) -> None:
-        self.desk, self.most = desk, most
-        self.waiting: list[tuple[ScoringRequest, asyncio.Future[ScoreAnswer]]] = []
-        self.arrived = asyncio.Event()
+    def __init__(self, scorer: OnlineScorer, max_waiting: int) -> None:
+        self.scorer, self.max_waiting = scorer, max_waiting
+        self.waiting: list[tuple[ScoringRequest, asyncio.Future[ScoreResponse]]] = []
+        self.not_empty = asyncio.Event()
         self.thread = ThreadPoolExecutor(1)
 
-    async def ask(self, asked: ScoringRequest) -> ScoreAnswer:
-        if len(self.waiting) >= self.most:
+    async def submit(self, request: ScoringRequest) -> ScoreResponse:
+        """Queue a request and wait for its response.
+
+        Parameters
+        ----------
+        request : ScoringRequest
+            A validated request.
+
+        Returns
+        -------
+        ScoreResponse
+            The response.
+
+        Raises
+        ------
+        OverloadError
+            If the queue is full.
+        """
+        if len(self.waiting) >= self.max_waiting:
             raise OverloadError
-        future: asyncio.Future[ScoreAnswer] = asyncio.get_running_loop().create_future()
-        self.waiting.append((asked, future))
-        self.arrived.set()
+        future: asyncio.Future[ScoreResponse] = asyncio.get_running_loop().create_future()
+        self.waiting.append((request, future))
+        self.not_empty.set()
         return await future
 
     async def run(self) -> None:
+        """Score queued requests until the task is cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await self.arrived.wait()
-            block, self.waiting = self.waiting[:TOGETHER], self.waiting[TOGETHER:]
+            await self.not_empty.wait()
+            block, self.waiting = self.waiting[:MAX_BLOCK], self.waiting[MAX_BLOCK:]
             if not self.waiting:
-                self.arrived.clear()
+                self.not_empty.clear()
+            requests = [request for request, _ in block]
             try:
-                answers: list[Any] = await loop.run_in_executor(self.thread, self.desk.answers, [a for a, _ in block])
-            except Exception as error:  # a bug must fail these requests, not the service
-                answers = [error] * len(block)
-            for (_, future), answer in zip(block, answers, strict=True):
+                results: list[Any] = await loop.run_in_executor(self.thread, self.scorer.score, requests)
+            except Exception as error:  # a bug fails the requests of this block, not the service
+                results = [error] * len(block)
+            for (_, future), result in zip(block, results, strict=True):
                 if future.cancelled():
                     continue
-                if isinstance(answer, Exception):
-                    future.set_exception(answer)
+                if isinstance(result, Exception):
+                    future.set_exception(result)
                 else:
-                    future.set_result(answer)
+                    future.set_result(result)
 
 
-def application(desk: OnlineScorer, most: int = 256) -> FastAPI:
-    """The web application around a desk."""
+def create_app(scorer: OnlineScorer, max_waiting: int = 256) -> FastAPI:
+    """The web application.
+
+    Parameters
+    ----------
+    scorer : OnlineScorer
+        Scores the requests.
+    max_waiting : int, default=256
+        Requests that may wait.
+
+    Returns
+    -------
+    FastAPI
+        With POST /score, GET /health, GET /model and the documentation at /docs.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.queue = queue = Queue(desk, most)
+        app.state.queue = queue = RequestQueue(scorer, max_waiting)
         task = asyncio.create_task(queue.run())
         yield
         task.cancel()
         queue.thread.shutdown()
 
-    app = FastAPI(title="propensity", version=str(desk.bundle.about["versions"]["propensity"]), lifespan=lifespan)
-    problems: dict[int | str, dict[str, Any]] = {code: {"model": ErrorBody} for code in (400, 413, 422, 429)}
+    manifest = scorer.bundle.manifest
+    app = FastAPI(title="propensity", version=str(manifest["versions"]["propensity"]), lifespan=lifespan)
+    errors: dict[int | str, dict[str, Any]] = {code: {"model": ErrorResponse} for code in (400, 413, 422, 429)}
 
     @app.middleware("http")
-    async def small_enough(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        size = request.headers.get("content-length", "0")
-        if request.method == "POST" and not (
-            "content-length" in request.headers and size.isdigit() and int(size) <= BODY
-        ):
-            return problem(413, f"a request may have {BODY} bytes, said in content-length; send fewer events")
-        return await go_on(request)
+    async def limit_body(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        size = request.headers.get("content-length", "")
+        if request.method == "POST" and not (size.isdigit() and int(size) <= MAX_BODY_BYTES):
+            return error_response(
+                413, f"a body needs a content-length of at most {MAX_BODY_BYTES} bytes; send fewer events"
+            )
+        return await call_next(request)
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, error: RequestValidationError) -> Response:
+    async def invalid_body(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return problem(422, f"{where}: {first['msg']}; /docs has the fields")
+        field = ".".join(str(part) for part in first["loc"])
+        return error_response(422, f"{field}: {first['msg']}; /docs describes the fields")
 
     @app.exception_handler(PropensityError)
-    async def impossible(request: Request, error: PropensityError) -> Response:
-        return problem(400, str(error))
+    async def invalid_request(request: Request, error: PropensityError) -> Response:
+        return error_response(400, str(error))
 
     @app.exception_handler(OverloadError)
-    async def overloaded(request: Request, error: OverloadError) -> Response:
-        return problem(429, f"{most} requests are waiting; try again in a second", {"Retry-After": "1"})
+    async def overload(request: Request, error: OverloadError) -> Response:
+        return error_response(429, f"{max_waiting} requests are waiting; try again in a second", {"Retry-After": "1"})
 
-    @app.post("/score", responses=problems)
-    async def score(request: ScoreRequest) -> ScoreAnswer:
-        """Probability and expected revenue of a customer for offers at a date."""
-        answered: ScoreAnswer = await app.state.queue.ask(desk.check(request))
-        return answered
+    @app.post("/score", responses=errors)
+    async def score(request: ScoreRequest) -> ScoreResponse:
+        """Probability and expected revenue of one customer for offers at a cutoff."""
+        response: ScoreResponse = await app.state.queue.submit(scorer.validate(request))
+        return response
 
     @app.get("/health")
     async def health() -> Health:
-        """Whether the service is up; its bundle proved itself when it started."""
+        """Whether the service runs. The bundle was verified when the service started."""
         return Health(status="ok")
 
     @app.get("/model")
     async def model() -> ModelCard:
-        """What is served."""
-        about, cutoff = desk.bundle.about, desk.market.market_stats.cutoff
+        """The model that the service uses."""
+        cutoff = scorer.features.market_stats.cutoff
         return ModelCard(
-            digest=desk.bundle.digest,
-            commit=about["commit"],
-            tables_of=to_date(cutoff.day),
-            valid_until=about["valid_until"],
+            digest=scorer.bundle.digest,
+            commit=manifest["commit"],
+            tables_cutoff=to_date(cutoff.day),
+            valid_until=manifest["valid_until"],
             horizon=cutoff.horizon,
-            offers=list(desk.market.offers.name),
-            metrics=about["metrics"],
+            offers=list(scorer.features.offers.name),
+            metrics=manifest["metrics"],
         )
 
     return app
 
 
-def problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(ErrorBody(error=sentence).model_dump(), status, headers)
+def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """A response with an error message.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status.
+    message : str
+        One sentence.
+    headers : dict, optional
+        Additional headers.
+
+    Returns
+    -------
+    JSONResponse
+        With the body `ErrorResponse`.
+    """
+    return JSONResponse(ErrorResponse(error=message).model_dump(), status, headers)
 
 
 def serve(cfg: ServeConfig) -> None:
-    """Serves a bundle until it is interrupted; PropensityError if the bundle or the log cannot be used."""
+    """Verify the bundle and run the service until it is interrupted.
+
+    Parameters
+    ----------
+    cfg : ServeConfig
+        Bundle, log and address.
+
+    Raises
+    ------
+    PropensityError
+        If the bundle or the log cannot be used.
+    """
     import uvicorn
 
-    desk = OnlineScorer(open_bundle(cfg.bundle, cfg.digest), cfg.log)
-    print(f"propensity: {len(desk.place)} offers at http://{cfg.host}:{cfg.port}/docs", file=sys.stderr)
-    uvicorn.run(application(desk, cfg.most), host=cfg.host, port=cfg.port, log_level="warning", access_log=False)
+    scorer = OnlineScorer(open_bundle(cfg.bundle, cfg.digest), cfg.log)
+    print(f"propensity: {len(scorer.offer_index)} offers at http://{cfg.host}:{cfg.port}/docs", file=sys.stderr)
+    uvicorn.run(
+        create_app(scorer, cfg.max_waiting), host=cfg.host, port=cfg.port, log_level="warning", access_log=False
+    )

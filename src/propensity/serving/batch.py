@@ -1,4 +1,8 @@
-"""Scoring from a bundle, part by part: flat in memory, and an interrupted run goes on where it stopped."""
+"""Batch scoring with a bundle, part by part: memory does not grow with the number of customers, and an interrupted run
+continues.
+
+B customers of a block, M offers.
+"""
 
 from __future__ import annotations
 
@@ -16,29 +20,47 @@ from threadpoolctl import threadpool_limits
 from propensity.atomic import whole_file
 from propensity.config import ScoreConfig
 from propensity.data.batch import Inputs
-from propensity.data.cutoff import cautions
+from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
 from propensity.scores import Scores
 from propensity.serving.bundle import Bundle, open_bundle
-from propensity.serving.point_in_time import nobody
-from propensity.serving.reason import labels, reasons
+from propensity.serving.point_in_time import empty_customer
+from propensity.serving.reason import event_labels, explain
 from propensity.serving.top_k import TopK
 
 REQUEST, PROGRESS = "request.json", "progress.npz"
-REST = "everything else"
-TOLD = pl.List(pl.Struct({"about": pl.String, "contribution": pl.Float64}))
-PAIRS = 24_576  # of a block: what it holds should fit a core's own cache
+OTHER = "everything else"  # feature name for the contributions that are not listed
+REASONS_DTYPE = pl.List(pl.Struct({"feature": pl.String, "contribution": pl.Float64}))
+BLOCK_PAIRS = 24_576  # pairs of a block, so that its arrays fit into the cache of a core
+SAVE_EVERY = 8  # parts between two saves of the top-k state
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Stream:
-    """What is written. top: only the best so many customers of each offer; top_per_customer: only the best so many
-    offers of each customer; reasons: how many of what carried each score of such a cut, at a thousand times the
-    work of a score; part: customers in a file; threads: blocks computed side by side."""
+class BatchConfig:
+    """What batch scoring writes.
+
+    Attributes
+    ----------
+    top : int, optional
+        Write only the best `top` customers of each offer.
+    top_per_customer : int, optional
+        Write only the best `top_per_customer` offers of each customer.
+    reasons : int, optional
+        Reasons per score; needs `top` or `top_per_customer`. An explanation costs about a thousand times a score.
+    part : int
+        Customers in a file.
+    threads : int
+        Blocks that are computed in parallel.
+
+    Raises
+    ------
+    ConfigurationError
+        If both selections are set, `reasons` has no selection, or a number is below 1.
+    """
 
     top: int | None = None
     top_per_customer: int | None = None
@@ -48,16 +70,26 @@ class Stream:
 
     def __post_init__(self) -> None:
         if self.top is not None and self.top_per_customer is not None:
-            raise ConfigurationError("top and top_per_customer are two cuts of the same scores; give one of them")
+            raise ConfigurationError("top and top_per_customer exclude each other; give one of them")
         if self.reasons and not (self.top or self.top_per_customer):
-            raise ConfigurationError("reasons of every pair would take years; give top or top_per_customer too")
+            raise ConfigurationError("reasons for all pairs take too long; add top or top_per_customer")
         for name, value in asdict(self).items():
             if value is not None and value < 1:
-                raise ConfigurationError(f"{name}={value} scores nothing; give 1 or more")
+                raise ConfigurationError(f"{name}={value} is below 1; give 1 or more")
 
 
-class Scored(NamedTuple):
-    """What a stream left: customers scored, offers, rows written, files."""
+class BatchResult(NamedTuple):
+    """Summary of a completed run.
+
+    Attributes
+    ----------
+    customers, offers : int
+        Customers and offers that were scored.
+    rows, files : int
+        Rows and files that were written.
+    cutoff : str
+        YYYY-MM-DD.
+    """
 
     customers: int
     offers: int
@@ -66,121 +98,237 @@ class Scored(NamedTuple):
     cutoff: str
 
 
-def score_as(cfg: ScoreConfig, out: str, say: Say) -> Scored:
-    """`score_bundle` as configured by conf/score.yaml."""
-    assert cfg.bundle is not None  # by_bundle has seen to it
-    how = Stream(cfg.top, cfg.top_per_customer, cfg.reasons, cfg.part, cfg.threads)
-    return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, how, say, cfg.digest)
+def score_from_config(cfg: ScoreConfig, out: str, say: Say) -> BatchResult:
+    """`score_bundle` with the settings of conf/score.yaml.
+
+    Parameters
+    ----------
+    cfg : ScoreConfig
+        Composed configuration.
+    out : str
+        Folder to write.
+    say : callable
+        Receives messages about progress.
+
+    Returns
+    -------
+    BatchResult
+        Summary of the run.
+    """
+    assert cfg.bundle is not None  # uses_bundle has seen to it
+    config = BatchConfig(cfg.top, cfg.top_per_customer, cfg.reasons, cfg.part, cfg.threads)
+    return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, config, say, cfg.digest)
 
 
 def score_bundle(
-    folder: str | Path, log: str | None, cutoff: str, out: str | Path, how: Stream, say: Say, digest: str | None = None
-) -> Scored:
-    """Writes to the folder `out` the scores of everybody with a purchase before `cutoff`, as `part-*.parquet`.
+    folder: str | Path,
+    log: str | None,
+    cutoff: str,
+    out: str | Path,
+    config: BatchConfig,
+    say: Say,
+    digest: str | None = None,
+) -> BatchResult:
+    """Score every customer with a purchase before a cutoff and write `part-*.parquet`.
 
-    A second run of the same request writes what is not there yet, and the same bytes. Raises: ConfigurationError for a
-    cutoff before the data or past the bundle's validity, or an `out` in use; IntegrityError for a bundle that was
-    changed; DataError for a damaged log.
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of the bundle.
+    log : str, optional
+        Folder of the event log; None for the log of the training run.
+    cutoff : str
+        First day of the horizon, YYYY-MM-DD.
+    out : str or Path
+        Folder to write.
+    config : BatchConfig
+        What to write.
+    say : callable
+        Receives messages about progress, and warnings about a stale log or an in-sample cutoff.
+    digest : str, optional
+        Required digest of the bundle.
+
+    Returns
+    -------
+    BatchResult
+        Summary of the run.
+
+    Raises
+    ------
+    ConfigurationError
+        If the cutoff is before the data or after the bundle's validity, or `out` is in use.
+    IntegrityError
+        If the bundle was changed.
+    DataError
+        If the log is damaged.
+
+    Notes
+    -----
+    The same request again writes only the missing parts, with identical bytes.
     """
     bundle = open_bundle(folder, digest)
     events = bundle.task.open() if log is None else EventLog.open(log)
-    date = bundle.date(events, cutoff)
-    for caution in cautions(events, date, bundle.about["end"]):
+    date = bundle.cutoff(events, cutoff)
+    for caution in scoring_warnings(events, date, bundle.manifest["end"]):
         say(caution)
-    out = begun(Path(out), bundle, events, str(date), how)
-    say("tables of the date")
-    scoring = Scoring(bundle, *bundle.at(events, date), how)
-    return scoring.best(out, say) if how.top else scoring.everything(out, say)
+    out = open_output(Path(out), bundle, events, str(date), config)
+    say("computing market statistics")
+    scorer = BatchScorer(bundle, *bundle.features_at(events, date), config)
+    return scorer.write_top(out, say) if config.top else scorer.write_parts(out, say)
 
 
-def begun(out: Path, bundle: Bundle, log: EventLog, cutoff: str, how: Stream) -> Path:
-    """The folder of a request, new or begun before; ConfigurationError if it holds anything else."""
-    cut = {name: value for name, value in asdict(how).items() if name != "threads"}
-    request = {"bundle": bundle.digest, "log": log.fingerprint, "cutoff": cutoff, **cut}
-    text, note = json.dumps(request, indent=1) + "\n", out / REQUEST
-    if out.is_file() or (out.is_dir() and not note.is_file() and any(out.iterdir())):
-        raise ConfigurationError(f"{out} holds something else than scores; give another folder as out")
-    if note.is_file() and note.read_text() != text:
-        raise ConfigurationError(f"{out} holds scores of another request ({REQUEST}); give another folder as out")
+def open_output(out: Path, bundle: Bundle, log: EventLog, cutoff: str, config: BatchConfig) -> Path:
+    """Create the folder of a request, or continue with one of the same request.
+
+    Parameters
+    ----------
+    out : Path
+        Folder to write.
+    bundle : Bundle
+        The bundle; its digest is part of the request.
+    log : EventLog
+        The log; its fingerprint is part of the request.
+    cutoff : str
+        YYYY-MM-DD.
+    config : BatchConfig
+        What to write. `threads` is not part of the request, as it does not change the result.
+
+    Returns
+    -------
+    Path
+        The folder, with request.json.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder has other files or scores of another request.
+    """
+    settings = {name: value for name, value in asdict(config).items() if name != "threads"}
+    request = {"bundle": bundle.digest, "log": log.fingerprint, "cutoff": cutoff, **settings}
+    text, path = json.dumps(request, indent=1) + "\n", out / REQUEST
+    if out.is_file() or (out.is_dir() and not path.is_file() and any(out.iterdir())):
+        raise ConfigurationError(f"{out} contains something other than scores; give another folder as out")
+    if path.is_file() and path.read_text() != text:
+        raise ConfigurationError(f"{out} contains scores of another request ({REQUEST}); give another folder as out")
     out.mkdir(parents=True, exist_ok=True)
-    with whole_file(note) as draft:
+    with whole_file(path) as draft:
         draft.write_text(text)
     return out
 
 
-class Scoring:
-    """A bundle asked about everybody at a send date."""
+class BatchScorer:
+    """Scores all customers of a log at a cutoff.
 
-    def __init__(self, bundle: Bundle, features: Features, market_stats: MarketStats, how: Stream) -> None:
+    Parameters
+    ----------
+    bundle : Bundle
+        The bundle.
+    features : Features
+        Features of the log before the cutoff.
+    market_stats : MarketStats
+        Market statistics of the cutoff.
+    config : BatchConfig
+        What to write.
+    """
+
+    def __init__(self, bundle: Bundle, features: Features, market_stats: MarketStats, config: BatchConfig) -> None:
         self.features, self.market_stats = features, market_stats
-        self.how, self.log = how, self.features.log
+        self.config, self.log = config, self.features.log
         self.offers, self.cutoff = self.features.offers.name, self.market_stats.cutoff
-        self.pairs = bundle.pairs()
-        if how.reasons:
-            self.session, self.unknown = bundle.session(), nobody(self.features, self.market_stats)
-        self.block = max(PAIRS // len(self.offers), 1)
-        self.parts = range(-(-len(self.log) // how.part))
+        self.pair_scorer = bundle.pair_scorer()
+        if config.reasons:
+            self.session, self.empty = bundle.session(), empty_customer(self.features, self.market_stats)
+        self.block = max(BLOCK_PAIRS // len(self.offers), 1)
+        self.parts = range(-(-len(self.log) // config.part))
 
-    def everything(self, out: Path, say: Say) -> Scored:
-        """A file for each part, with all offers or the best of each customer."""
+    def write_parts(self, out: Path, say: Say) -> BatchResult:
+        """Write one file per part, with all offers or the best offers of each customer.
+
+        Parameters
+        ----------
+        out : Path
+            Folder to write; parts that exist are skipped.
+        say : callable
+            Receives messages about progress.
+
+        Returns
+        -------
+        BatchResult
+            Summary of all parts.
+        """
         customers, rows = 0, 0
         for part in self.parts:
             path = out / f"part-{part:05d}.parquet"
             if not path.is_file():
-                frame = self._frame(part)
+                frame = self._part_frame(part)
                 with whole_file(path) as draft:
                     frame.write_parquet(draft, compression="zstd", compression_level=1)
                 say(f"part {part + 1} of {len(self.parts)}")
             rows += pl.scan_parquet(path).select(pl.len()).collect().item()
             customers += self.purchasers(part).size
-        return Scored(customers, len(self.offers), rows, len(self.parts), str(self.cutoff))
+        return BatchResult(customers, len(self.offers), rows, len(self.parts), str(self.cutoff))
 
-    def best(self, out: Path, say: Say) -> Scored:
-        """The best customers of each offer, a file for as many offers as make a part."""
-        assert self.how.top is not None
+    def write_top(self, out: Path, say: Say) -> BatchResult:
+        """Write the best customers of each offer, in files of several offers.
+
+        Parameters
+        ----------
+        out : Path
+            Folder to write; a saved state is continued.
+        say : callable
+            Receives messages about progress.
+
+        Returns
+        -------
+        BatchResult
+            Summary of the run.
+        """
+        assert self.config.top is not None
         tie_break = self.log.customers["customer"].cast(pl.String).hash(seed=0).to_numpy()
-        best = TopK(len(self.offers), min(self.how.top, len(self.log)), tie_break)
+        top_k = TopK(len(self.offers), min(self.config.top, len(self.log)), tie_break)
         progress = out / PROGRESS
-        done = best.load(progress) if progress.is_file() else 0
-        for part in self.parts[done:]:
-            for rows, score, revenue in self.answers(part):
-                best.add(rows, score, revenue)
+        completed = top_k.load(progress) if progress.is_file() else 0
+        for part in self.parts[completed:]:
+            for rows, score, revenue in self.score_blocks(part):
+                top_k.add(rows, score, revenue)
             say(f"part {part + 1} of {len(self.parts)}")
-            if (part + 1) % 8 == 0:
-                best.save(progress, part + 1)
-        files = self._write_best(out, best)
+            if (part + 1) % SAVE_EVERY == 0:
+                top_k.save(progress, part + 1)
+        files = self._write_top_files(out, top_k)
         progress.unlink(missing_ok=True)
         customers = sum(self.purchasers(part).size for part in self.parts)
-        kept = int(np.minimum(best.count, best.kept).sum())
-        return Scored(customers, len(self.offers), kept, files, str(self.cutoff))
+        pairs = int(np.minimum(top_k.count, top_k.k).sum())
+        return BatchResult(customers, len(self.offers), pairs, files, str(self.cutoff))
 
-    def _write_best(self, out: Path, best: TopK) -> int:
-        step = max(self.how.part * len(self.offers) // max(best.kept, 1) // 4, 1)
+    def _write_top_files(self, out: Path, top_k: TopK) -> int:
+        """Write the selection in files of similar size; their number."""
+        step = max(self.config.part * len(self.offers) // max(top_k.k, 1) // 4, 1)
         starts = range(0, len(self.offers), step)
         for file, start in enumerate(starts):
-            found = [best.of(offer) for offer in range(start, min(start + step, len(self.offers)))]
-            offer = np.repeat(np.arange(start, start + len(found)), [rows.size for rows, _, _ in found])
-            columns = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+            tops = [top_k.top(offer) for offer in range(start, min(start + step, len(self.offers)))]
+            offer = np.repeat(np.arange(start, start + len(tops)), [rows.size for rows, _, _ in tops])
+            rows, score, revenue = (np.concatenate(columns) for columns in zip(*tops, strict=True))
             with whole_file(out / f"part-{file:05d}.parquet") as draft:
-                self._pairs(columns[0], offer, columns[1], columns[2]).write_parquet(draft, compression="zstd")
+                self._pair_frame(rows, offer, score, revenue).write_parquet(draft, compression="zstd")
         return len(starts)
 
-    def _frame(self, part: int) -> pl.DataFrame:
-        answers = list(self.answers(part))
-        if not answers:
+    def _part_frame(self, part: int) -> pl.DataFrame:
+        """The rows of a part."""
+        blocks = list(self.score_blocks(part))
+        if not blocks:
             none = np.zeros(0, np.int64)
-            return self._pairs(none, none, none.astype(np.float32), none.astype(np.float32))
-        rows, score, revenue = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
-        if self.how.top_per_customer is None:
+            return self._pair_frame(none, none, none.astype(np.float32), none.astype(np.float32))
+        rows, score, revenue = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
+        if self.config.top_per_customer is None:
             ids = self.log.customer_id[rows]
             scores = Scores(ids, self.offers, score, revenue, str(self.cutoff), "network")
             return scores.frame()
-        order = np.argsort(-score, axis=1, kind="stable")[:, : self.how.top_per_customer]
-        kept = (np.take_along_axis(values, order, 1).ravel() for values in (score, revenue))
-        return self._pairs(np.repeat(rows, order.shape[1]), order.ravel(), *kept)
+        order = np.argsort(-score, axis=1, kind="stable")[:, : self.config.top_per_customer]
+        best = (np.take_along_axis(values, order, 1).ravel() for values in (score, revenue))
+        return self._pair_frame(np.repeat(rows, order.shape[1]), order.ravel(), *best)
 
-    def _pairs(self, rows: np.ndarray, offer: np.ndarray, score: np.ndarray, revenue: np.ndarray) -> pl.DataFrame:
-        """A row for each pair."""
+    def _pair_frame(self, rows: np.ndarray, offer: np.ndarray, score: np.ndarray, revenue: np.ndarray) -> pl.DataFrame:
+        """One row per pair, with reasons if they are configured."""
         frame = pl.DataFrame(
             {
                 "customer_id": self.log.customers["customer"].gather(rows),
@@ -189,39 +337,71 @@ class Scoring:
                 "expected_revenue": revenue,
             }
         ).select(pl.lit(str(self.cutoff)).str.to_date().alias("cutoff"), pl.all())
-        return frame.hstack(self._told(rows, offer)) if self.how.reasons else frame
+        return frame.hstack(self._reason_columns(rows, offer)) if self.config.reasons else frame
 
-    def _told(self, rows: np.ndarray, offer: np.ndarray) -> pl.DataFrame:
-        """What each score begins with, and what carried it from there; the last of the list is everything else."""
-        told, base, known = [], [], {int(row): self._known(int(row)) for row in np.unique(rows)}
+    def _reason_columns(self, rows: np.ndarray, offer: np.ndarray) -> pl.DataFrame:
+        """Base value and contributions of each pair; the last entry of a list is `OTHER`."""
+        lists, base_values = [], []
+        histories = {int(row): self._inputs_and_labels(int(row)) for row in np.unique(rows)}
         for row, m in zip(rows.tolist(), offer.tolist(), strict=True):
-            inputs, words = known[row]
-            found = reasons(self.session, inputs, self.unknown, 0, m, self.features.rule, words)
-            parts = found.largest(self.how.reasons or 0)
-            rest = found.total - sum(value for _, value in parts)
-            told.append([{"about": about, "contribution": value} for about, value in [*parts, (REST, rest)]])
-            base.append(found.base)
-        return pl.DataFrame({"base": pl.Series(base, dtype=pl.Float64), "reasons": pl.Series(told, dtype=TOLD)})
+            inputs, labels = histories[row]
+            reasons = explain(self.session, inputs, self.empty, 0, m, self.features.rule, labels)
+            largest = reasons.largest(self.config.reasons or 0)
+            other = reasons.total - sum(value for _, value in largest)
+            entries = [*largest, (OTHER, other)]
+            lists.append([{"feature": feature, "contribution": value} for feature, value in entries])
+            base_values.append(reasons.base_value)
+        return pl.DataFrame(
+            {
+                "base_value": pl.Series(base_values, dtype=pl.Float64),
+                "reasons": pl.Series(lists, dtype=REASONS_DTYPE),
+            }
+        )
 
-    def _known(self, row: int) -> tuple[Inputs, list[str]]:
-        """A customer's inputs and visible events in words."""
+    def _inputs_and_labels(self, row: int) -> tuple[Inputs, list[str]]:
+        """Inputs of a customer, and the names of the visible events."""
         own = np.arange(self.log.offsets[row], self.log.offsets[row + 1])
         own = own[self.log.day[own] < self.cutoff.day]
         ids = self.log.items["item"]
         names = [str(ids[int(k)]) if k >= 0 else None for k in self.log.item[own]]
         inputs = self.features.inputs(self.market_stats, np.array([row]))
-        return inputs, labels(self.log.day[own], self.log.kind[own], names)
+        return inputs, event_labels(self.log.day[own], self.log.kind[own], names)
 
     def purchasers(self, part: int) -> np.ndarray:
-        """Rows of the customers of a part with a purchase before the cutoff."""
-        return self.log.purchasers(self.cutoff.day, part * self.how.part, (part + 1) * self.how.part)
+        """Customers of a part with a purchase before the cutoff.
 
-    def answers(self, part: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Blocks of rows (B,), probabilities and expected revenue (B, M), in order."""
+        Parameters
+        ----------
+        part : int
+            Index of the part.
+
+        Returns
+        -------
+        ndarray of int
+            Rows of the customers in the log.
+        """
+        return self.log.purchasers(self.cutoff.day, part * self.config.part, (part + 1) * self.config.part)
+
+    def score_blocks(self, part: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Score the customers of a part.
+
+        Parameters
+        ----------
+        part : int
+            Index of the part.
+
+        Yields
+        ------
+        rows : ndarray of shape (B,)
+            Rows of the customers in the log, ascending.
+        probability, expected_revenue : ndarray of shape (B, M), float32
+            Revenue is in the log's currency.
+        """
         rows = self.purchasers(part)
         blocks = [rows[start : start + self.block] for start in range(0, rows.size, self.block)]
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.how.threads) as pool:
-            yield from pool.map(self._answer, blocks)
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.config.threads) as pool:
+            yield from pool.map(self._score_block, blocks)
 
-    def _answer(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return rows, *self.pairs(self.features.inputs(self.market_stats, rows)._asdict())
+    def _score_block(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows, probability and expected revenue of a block."""
+        return rows, *self.pair_scorer(self.features.inputs(self.market_stats, rows)._asdict())

@@ -1,4 +1,4 @@
-"""A bundle, opened: every file is as it was exported, and the model has just answered its golden rows."""
+"""Opens a bundle: verifies the hash of every file, then compares the model with its golden outputs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import onnxruntime as ort
 from hydra.utils import instantiate
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from propensity.data.cutoff import Cutoff, cutoff_of
+from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.data.offer import on_sale
+from propensity.data.offer import active_offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder
 from propensity.serving import fused, verify
-from propensity.serving.point_in_time import PointInTimeFeatures, nothing
+from propensity.serving.point_in_time import PointInTimeFeatures, never_bought_columns
 from propensity.serving.session import session
 from propensity.task import Task
 from propensity.trust import DATA, check_targets
@@ -30,102 +30,237 @@ UNREADABLE: tuple[type[Exception], ...] = (
     *(ValueError, KeyError, TypeError),
     *(state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoSuchFile),
 )
-Pairs = Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]
-CHUNK = 1 << 24  # events whose days are looked at together
+PairScorer = Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]
+CHUNK = 1 << 24  # events that are read at once
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An exported network with everything needed to ask it; `about` is its manifest, `digest` that of the manifest.
+    """An exported network with everything that scoring needs.
 
-    Frozen are the weights with the scales inside them, the vocabularies and the rules. Tables of a date are made again
-    from the log that is scored; those of `market`, as of the export, serve who has no log.
+    Attributes
+    ----------
+    folder : Path
+        Folder of the bundle.
+    manifest : dict
+        Content of manifest.json.
+    digest : str
+        SHA-256 of manifest.json.
+    task : Task
+        Offers, horizon and feature settings.
+    vocabulary : Vocabulary
+        Items, channels and offers that the network knows.
+
+    Notes
+    -----
+    Weights, scales, vocabularies and settings are fixed. Market statistics are computed from the log that is scored;
+    those of the export are for a service without a log.
     """
 
     folder: Path
-    about: dict[str, Any]
+    manifest: dict[str, Any]
     digest: str
     task: Task
     vocabulary: Vocabulary
 
     def session(self, threads: int = 1) -> ort.InferenceSession:
+        """The whole network in ONNX Runtime.
+
+        Parameters
+        ----------
+        threads : int, default=1
+            Threads within one call.
+
+        Returns
+        -------
+        onnxruntime.InferenceSession
+            Of model.onnx.
+        """
         return session(self.folder / "model.onnx", threads)
 
-    def pairs(self) -> Pairs:
-        """Prepared inputs to probabilities and expected revenue (B, M): by `fused.py` where the export took the network
-        apart for it, else by the graph. IntegrityError where it does not give the golden outputs."""
-        pairs: Pairs = Graph(self.session())
+    def pair_scorer(self) -> PairScorer:
+        """The fastest exported model for blocks of customers.
+
+        Returns
+        -------
+        callable
+            Maps inputs by name to probability and expected revenue, each (B, M): `fused.FusedScorer` if the bundle has
+            its weights, else ONNX Runtime.
+
+        Raises
+        ------
+        IntegrityError
+            If it does not reproduce the golden outputs.
+        """
+        scorer: PairScorer = OnnxScorer(self.session())
         if (self.folder / fused.WEIGHTS).is_file():
-            pairs = fused.Fused(self.folder, nothing(self.task.feature))
-        inputs, outputs = (verify.arrays(self.folder / f"golden/{name}.npz") for name in ("inputs", "outputs"))
-        for name, found in zip(verify.OUTPUTS, pairs(inputs), strict=False):
-            if not (apart := verify.difference(found, outputs[name])) <= verify.TOLERANCE:
-                raise IntegrityError(f"{self.folder / fused.WEIGHTS} differs by {apart:.2g} from golden/outputs.npz")
-        return pairs
+            scorer = fused.FusedScorer(self.folder, never_bought_columns(self.task.feature))
+        inputs, expected = (verify.load_arrays(self.folder / f"golden/{name}.npz") for name in ("inputs", "outputs"))
+        for name, output in zip(verify.OUTPUTS, scorer(inputs), strict=False):
+            if not (difference := verify.max_difference(output, expected[name])) <= verify.TOLERANCE:
+                raise IntegrityError(
+                    f"{self.folder / fused.WEIGHTS} differs by {difference:.2g} from golden/outputs.npz; export again"
+                )
+        return scorer
 
-    def market(self) -> PointInTimeFeatures:
-        """The tables as of the export."""
-        return PointInTimeFeatures(verify.arrays(self.folder / "tables.npz"), self.about["rule"], self.vocabulary)
+    def features(self) -> PointInTimeFeatures:
+        """Features at the cutoff of the bundled tables.
 
-    def date(self, log: EventLog, cutoff: str) -> Cutoff:
-        """A send date that the log reaches and the bundle still speaks of; ConfigurationError for any other."""
-        date = cutoff_of(log, cutoff, self.task.horizon)
-        self.valid(date.day)
-        return date
+        Returns
+        -------
+        PointInTimeFeatures
+            For customers given as raw events.
+        """
+        tables = verify.load_arrays(self.folder / "tables.npz")
+        return PointInTimeFeatures(tables, self.manifest["features"], self.vocabulary)
 
-    def valid(self, day: int) -> None:
-        """ConfigurationError past the bundle's validity."""
-        if day > to_day(self.about["valid_until"]):
+    def cutoff(self, log: EventLog, date: str) -> Cutoff:
+        """Validate a cutoff.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log that is scored.
+        date : str
+            Cutoff, YYYY-MM-DD.
+
+        Returns
+        -------
+        Cutoff
+            Day and horizon.
+
+        Raises
+        ------
+        ConfigurationError
+            If the cutoff is not after the first purchase of the log, or after the bundle's validity.
+        """
+        cutoff = parse_cutoff(log, date, self.task.horizon)
+        self.require_valid(cutoff.day)
+        return cutoff
+
+    def require_valid(self, day: int) -> None:
+        """Refuse a cutoff after the bundle's validity.
+
+        Parameters
+        ----------
+        day : int
+            Days since 1970-01-01.
+
+        Raises
+        ------
+        ConfigurationError
+            If `day` is after `valid_until`.
+        """
+        if day > to_day(self.manifest["valid_until"]):
             raise ConfigurationError(
-                f"{self.folder} is valid until {self.about['valid_until']}, not on {to_date(day)}; train again and "
+                f"{self.folder} is valid until {self.manifest['valid_until']}, not on {to_date(day)}; train again and "
                 "export, or export with a larger valid_days"
             )
 
-    def at(self, log: EventLog, cutoff: Cutoff) -> tuple[Features, MarketStats]:
-        """A send date with fresh tables; who of the log has bought before it is for the caller to ask, part by part.
+    def features_at(self, log: EventLog, cutoff: Cutoff) -> tuple[Features, MarketStats]:
+        """Features and market statistics of a log at a cutoff.
 
-        The log is copied only where it holds something dated at or after the cutoff.
+        Parameters
+        ----------
+        log : EventLog
+            The log that is scored. It is copied only if it has events at or after the cutoff.
+        cutoff : Cutoff
+            Day and horizon.
+
+        Returns
+        -------
+        Features
+            Of all customers of the log, with or without a purchase before the cutoff.
+        MarketStats
+            Computed from the events before the cutoff.
         """
-        past = log if newest(log) < cutoff.day else log.before(cutoff.day)
-        rules = self.task
-        offers = on_sale(past, rules.offer, cutoff)
-        market_stats = MarketStatsBuilder(past, offers, cutoff.horizon, rules.market_stats).at(cutoff)
-        return Features(past, offers, self.vocabulary, rules.feature), market_stats
+        past = log if last_event_day(log) < cutoff.day else log.before(cutoff.day)
+        task = self.task
+        offers = active_offers(past, task.offer, cutoff)
+        market_stats = MarketStatsBuilder(past, offers, cutoff.horizon, task.market_stats).at(cutoff)
+        return Features(past, offers, self.vocabulary, task.feature), market_stats
 
 
-class Graph:
-    """The whole network by ONNX Runtime."""
+class OnnxScorer:
+    """Scores pairs with the whole network in ONNX Runtime.
 
-    def __init__(self, running: ort.InferenceSession) -> None:
-        self.running = running
+    Parameters
+    ----------
+    model : onnxruntime.InferenceSession
+        The network.
+    """
+
+    def __init__(self, model: ort.InferenceSession) -> None:
+        self.model = model
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        names = [each.name for each in self.running.get_inputs()]
-        score, revenue = self.running.run(verify.OUTPUTS[:2], {name: inputs[name] for name in names})
-        return score, revenue
+        """Score B customers for M offers.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray
+            Arrays by the names of `propensity.data.batch.Inputs`.
+
+        Returns
+        -------
+        probability, expected_revenue : ndarray of shape (B, M)
+            Revenue is in the log's currency.
+        """
+        names = [node.name for node in self.model.get_inputs()]
+        probability, revenue = self.model.run(verify.OUTPUTS[:2], {name: inputs[name] for name in names})
+        return probability, revenue
 
 
-def newest(log: EventLog) -> int:
-    """The last day of any event."""
+def last_event_day(log: EventLog) -> int:
+    """Day of the latest event, without loading all days at once.
+
+    Parameters
+    ----------
+    log : EventLog
+        Any log.
+
+    Returns
+    -------
+    int
+        Days since 1970-01-01; 0 for an empty log.
+    """
     return max((int(log.day[start : start + CHUNK].max()) for start in range(0, log.day.size, CHUNK)), default=0)
 
 
 def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
-    """Verifies a bundle and replays its golden rows.
+    """Open and verify a bundle.
 
-    Raises: ConfigurationError if there is none, IntegrityError for one that was changed, or is of another format or
-    digest, or answers otherwise than the network that it was made from.
+    Parameters
+    ----------
+    folder : str or Path
+        Folder that the export wrote.
+    digest : str, optional
+        Required digest, as the export printed it.
+
+    Returns
+    -------
+    Bundle
+        The verified bundle.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such folder.
+    IntegrityError
+        If a file was changed, the format or digest differs, or the model does not reproduce the golden outputs.
+    DataError
+        If the settings in the bundle do not fit this version.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ConfigurationError(f"no bundle at {folder}; make one with propensity export out={folder}")
     try:
-        about = verify.manifest(folder, digest)
+        manifest = verify.read_manifest(folder, digest)
         config = json.loads((folder / "task.json").read_text())
-        vocabulary = Vocabulary.of(json.loads((folder / "vocabulary.json").read_text()))
-        verify.replay(folder, session(folder / "model.onnx"))
-    except verify.RefusedError as error:
-        raise IntegrityError(f"{error}; export again") from None
+        vocabulary = Vocabulary.from_state(json.loads((folder / "vocabulary.json").read_text()))
+        verify.verify_outputs(folder, session(folder / "model.onnx"))
+    except verify.VerificationError as error:
+        raise IntegrityError(str(error)) from None
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise IntegrityError(f"the bundle at {folder} cannot be read ({reason}); export again") from None
@@ -133,5 +268,5 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
     try:
         task = instantiate(config, _convert_="all")
     except TypeError as error:
-        raise DataError(f"{folder} was made for other settings than ours ({error}); export again") from None
-    return Bundle(folder, about, verify.sha256(folder / verify.MANIFEST), task, vocabulary)
+        raise DataError(f"{folder} has settings of another version ({error}); export again") from None
+    return Bundle(folder, manifest, verify.sha256(folder / verify.MANIFEST), task, vocabulary)

@@ -1,4 +1,4 @@
-"""From a run to a bundle: one folder that scores, and proves itself, without the framework that trained it."""
+"""Exports a training run to a bundle: one folder that scores without the training framework and can be verified."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 
 from propensity.atomic import whole_folder
 from propensity.data.batch import Inputs
-from propensity.data.cutoff import Cutoff, cutoff_of
+from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.feature.history_mask import HistoryMask
@@ -29,24 +29,29 @@ from propensity.serving.golden import golden_customers
 from propensity.serving.graph import (
     PartsGraph,
     ScoringGraph,
-    ask,
-    fusible,
+    can_fuse,
     pair_weights,
-    traced,
+    run_network,
+    trace,
     write_onnx,
     write_torch,
 )
-from propensity.serving.parity import Parity, edges, same_best
-from propensity.serving.point_in_time import PointInTimeFeatures, nothing, rule_of, tables_of
+from propensity.serving.parity import Parity, compare_top_k, edge_cases
+from propensity.serving.point_in_time import (
+    PointInTimeFeatures,
+    cutoff_tables,
+    feature_settings,
+    never_bought_columns,
+)
 from propensity.serving.session import session
 from propensity.task import CutoffData
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.run import commit
 
 FILES = {"onnx": "model.onnx", "torch_export": "model.pt2"}
-LAUNCHED = 3  # offers that golden rows show as on their first day, so that the row for unknown ones is asked too
+LAUNCHED = 3  # offers of the golden inputs that are treated as new, so that the embedding of unknown offers is tested
 BLOCK = 64
-WINDOW = 20_000  # customers of the training window that are counted
+WINDOW = 20_000  # customers of the training window whose inputs are counted
 Say = Callable[[str], None]
 
 
@@ -60,59 +65,129 @@ def export(
     valid_days: int,
     say: Say,
 ) -> dict[str, Any]:
-    """Writes the network of `run` to the folder `out`, whole or not at all; returns its manifest, with its `digest`.
+    """Export the network of a run to a folder, atomically.
 
-    Args: formats, of `FILES`, onnx among them; log (None: the run's own); cutoff of the bundled tables (None: the end
-    of training); rows, real customers at a date that the formats must agree on, fewer where the log has fewer;
-    valid_days after the end of training, up to which the bundle scores.
-    Raises: ConfigurationError for an unknown format, an `out` in use or a network that cannot be traced, GateError
-    where a format disagrees with the network.
+    Parameters
+    ----------
+    run : str or Path
+        Folder of the training run.
+    out : str or Path
+        Folder to write; an existing bundle is replaced.
+    formats : sequence of str
+        Keys of `FILES`; onnx is required.
+    log : str, optional
+        Folder of an event log; None for the log of the run.
+    cutoff : str, optional
+        Cutoff of the bundled tables, YYYY-MM-DD; None for the end of training.
+    rows : int
+        Real customers, counted once per cutoff, on which the formats are compared; fewer if the log has fewer.
+    valid_days : int
+        Days after the end of training for which the bundle may be used.
+    say : callable
+        Receives messages about progress.
+
+    Returns
+    -------
+    dict
+        The manifest, and its `digest`.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown format, an `out` in use, or a network that cannot be traced.
+    GateError
+        If a format differs from the trained network.
     """
-    refuse(out, formats)
+    validate_request(out, formats)
     trained = load_trained(run)
     events = trained.task.open() if log is None else EventLog.open(log)
-    dates = cutoffs_data(trained, events, cutoff or trained.about["end"])
-    first = next(dates)
+    cutoffs_data = past_cutoffs(trained, events, cutoff or trained.about["end"])
+    first = next(cutoffs_data)
     with whole_folder(out) as draft:
-        about = write_tables(draft, trained, first, valid_days)
-        about["window"] = write_window(draft, trained, events)
-        golden = write_golden(draft, trained, about)
+        manifest = write_tables(draft, trained, first, valid_days)
+        manifest["window"] = write_window(draft, trained, events)
+        golden = write_golden(draft, trained, manifest)
         say("tracing the network")
         torch.manual_seed(0)
-        program = traced(ScoringGraph(trained.model), golden)
+        program = trace(ScoringGraph(trained.model), golden)
         for name in formats:
             {"onnx": write_onnx, "torch_export": write_torch}[name](program, draft / FILES[name])
         write_parts(draft, trained, golden)
-        say("holding the export against the network")
-        about["parity"] = asdict(compared(draft, trained, formats, golden, first, dates, rows))
-        about["metrics"] = headline(Path(run))
-        digest = seal(draft, about)
-    return about | {"digest": digest}
+        say("comparing the exported files with the network")
+        manifest["parity"] = asdict(measure_parity(draft, trained, formats, golden, first, cutoffs_data, rows))
+        manifest["metrics"] = headline(Path(run))
+        digest = seal(draft, manifest)
+    return manifest | {"digest": digest}
 
 
-def refuse(out: str | Path, formats: Sequence[str]) -> None:
-    """ConfigurationError for a request that cannot be met."""
+def validate_request(out: str | Path, formats: Sequence[str]) -> None:
+    """Refuse an export that cannot be written.
+
+    Parameters
+    ----------
+    out : str or Path
+        Folder to write.
+    formats : sequence of str
+        Requested formats.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown format, a missing onnx, or an `out` that is not a bundle.
+    """
     if unknown := [name for name in formats if name not in FILES]:
-        raise ConfigurationError(f"no format {unknown[0]!r}; formats holds {', '.join(FILES)}")
+        raise ConfigurationError(f"no format {unknown[0]!r}; formats may have {', '.join(FILES)}")
     if "onnx" not in formats:
-        raise ConfigurationError("a bundle is checked and scored by its model.onnx; add onnx to formats")
+        raise ConfigurationError("a bundle is scored and verified with model.onnx; add onnx to formats")
     folder = Path(out)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / verify.MANIFEST).is_file()):
-        raise ConfigurationError(f"{out} holds something else than a bundle; give another folder as out")
+        raise ConfigurationError(f"{out} contains something other than a bundle; give another folder as out")
 
 
-def cutoffs_data(trained: Trained, log: EventLog, cutoff: str) -> Iterator[CutoffData]:
-    """Send dates, the first at `cutoff` and then backwards by a horizon each, down to the beginning of the log."""
-    day, horizon = cutoff_of(log, cutoff, trained.task.horizon)
+def past_cutoffs(trained: Trained, log: EventLog, cutoff: str) -> Iterator[CutoffData]:
+    """Data of a cutoff and of earlier ones, one horizon apart, down to the first day of the log.
+
+    Parameters
+    ----------
+    trained : Trained
+        The run.
+    log : EventLog
+        Event log.
+    cutoff : str
+        Latest cutoff, YYYY-MM-DD.
+
+    Yields
+    ------
+    CutoffData
+        By descending cutoff.
+    """
+    day, horizon = parse_cutoff(log, cutoff, trained.task.horizon)
     while day > log.first_day:
-        yield trained.task.cutoff_data(log, cutoff_of(log, to_date(day), horizon), trained.vocabulary)
+        yield trained.task.cutoff_data(log, parse_cutoff(log, to_date(day), horizon), trained.vocabulary)
         day -= horizon
 
 
 def write_tables(draft: Path, trained: Trained, cutoff_data: CutoffData, valid_days: int) -> dict[str, Any]:
-    """Vocabulary, preparation and the tables of a date; returns the beginning of the manifest."""
-    rule, horizon = trained.task.feature, trained.task.horizon
-    write_arrays(draft / "tables.npz", tables_of(cutoff_data))
+    """Write vocabulary, settings, tables of a cutoff, and the files that verify the bundle.
+
+    Parameters
+    ----------
+    draft : Path
+        Folder of the bundle.
+    trained : Trained
+        The run.
+    cutoff_data : CutoffData
+        Data of the cutoff of the tables.
+    valid_days : int
+        Days after the end of training.
+
+    Returns
+    -------
+    dict
+        First entries of the manifest.
+    """
+    config, horizon = trained.task.feature, trained.task.horizon
+    write_arrays(draft / "tables.npz", cutoff_tables(cutoff_data))
     data = {key: value for key, value in trained.about["config"]["data"].items() if key != "log"}
     write_json(draft / "vocabulary.json", trained.vocabulary.state())
     write_json(draft / "task.json", data)
@@ -130,90 +205,182 @@ def write_tables(draft: Path, trained: Trained, cutoff_data: CutoffData, valid_d
         "trained": {name: trained.about[name] for name in ("seed", "commit", "libraries", "cutoffs", "examples")},
         "versions": {name: version(name) for name in ("propensity", "torch", "onnx", "onnxruntime", "numpy")},
         "model": trained.about["config"]["model"],
-        "rule": rule_of(rule, trained.vocabulary, horizon),
+        "features": feature_settings(config, trained.vocabulary, horizon),
     }
 
 
 def write_window(draft: Path, trained: Trained, log: EventLog) -> dict[str, Any]:
-    """The last training date in counts, for `drift.py`; returns its date and the names of its columns."""
+    """Write histograms of the last training window, with which drift is measured.
+
+    Parameters
+    ----------
+    draft : Path
+        Folder of the bundle.
+    trained : Trained
+        The run.
+    log : EventLog
+        Event log.
+
+    Returns
+    -------
+    dict
+        Cutoff of the window and names of the context columns.
+    """
     end, horizon = to_day(trained.about["end"]), trained.task.horizon
     cutoff_data = trained.task.cutoff_data(log, Cutoff(end - horizon, horizon), trained.vocabulary)
     network = ScoringGraph(trained.model).eval()
-    counts = drift.window(cutoff_data, lambda asked: ask(network, Inputs(**asked)), WINDOW, log)
-    write_arrays(draft / drift.FILE, counts)
+    arrays = drift.training_window(cutoff_data, lambda batch: run_network(network, Inputs(**batch)), WINDOW, log)
+    write_arrays(draft / drift.FILE, arrays)
     return {"cutoff": str(cutoff_data.market_stats.cutoff), "context": list(CONTEXT)}
 
 
-def write_golden(draft: Path, trained: Trained, about: dict[str, Any]) -> Inputs:
-    """Raw events of made-up customers, the inputs that kernels make of them, and the trained network's answers."""
-    tables = verify.arrays(draft / "tables.npz")
-    market = PointInTimeFeatures(tables, about["rule"], trained.vocabulary)
-    customers = golden_customers(tables, about["rule"])
-    launched = np.linspace(0, len(market.offers) - 1, min(LAUNCHED, len(market.offers))).astype(int)
-    hidden = HistoryMask.nothing(len(customers))._replace(launched=launched)
-    golden = market.asked(customers, hidden=hidden)
+def write_golden(draft: Path, trained: Trained, manifest: dict[str, Any]) -> Inputs:
+    """Write golden data: raw events of synthetic customers, their inputs, and the trained network's outputs.
+
+    Parameters
+    ----------
+    draft : Path
+        Folder of the bundle, with tables.npz.
+    trained : Trained
+        The run.
+    manifest : dict
+        Receives the size of the golden data as `golden`.
+
+    Returns
+    -------
+    Inputs
+        The golden inputs, as the kernels compute them.
+    """
+    tables = verify.load_arrays(draft / "tables.npz")
+    features = PointInTimeFeatures(tables, manifest["features"], trained.vocabulary)
+    customers = golden_customers(tables, manifest["features"])
+    launched = np.linspace(0, len(features.offers) - 1, min(LAUNCHED, len(features.offers))).astype(int)
+    mask = HistoryMask.nothing(len(customers))._replace(launched=launched)
+    golden = features.from_raw_events(customers, mask=mask)
     (draft / "golden").mkdir()
     write_json(draft / "golden/events.json", {"launched": launched.tolist(), "customers": customers})
     write_arrays(draft / "golden/inputs.npz", golden._asdict())
-    write_arrays(draft / "golden/outputs.npz", ask(ScoringGraph(trained.model), golden))
-    about["golden"] = {"customers": len(customers), "offers": len(market.offers)}
+    write_arrays(draft / "golden/outputs.npz", run_network(ScoringGraph(trained.model), golden))
+    manifest["golden"] = {"customers": len(customers), "offers": len(features.offers)}
     return golden
 
 
 def write_parts(draft: Path, trained: Trained, golden: Inputs) -> None:
-    """The same network taken apart for `fused.py`, where that knows it."""
-    if fusible(trained.model):
+    """Write the files of `fused.FusedScorer`, if it supports the network.
+
+    Parameters
+    ----------
+    draft : Path
+        Folder of the bundle.
+    trained : Trained
+        The run.
+    golden : Inputs
+        Example inputs for tracing.
+    """
+    if can_fuse(trained.model):
         model = cast(OfferNet, trained.model)
-        write_onnx(traced(PartsGraph(model), golden), draft / fused.GRAPH, fused.PARTS)
+        write_onnx(trace(PartsGraph(model), golden), draft / fused.GRAPH, fused.PARTS)
         write_arrays(draft / fused.WEIGHTS, pair_weights(model))
 
 
-def compared(
+def measure_parity(
     draft: Path,
     trained: Trained,
     formats: Sequence[str],
     golden: Inputs,
     first: CutoffData,
-    dates: Iterator[CutoffData],
+    earlier: Iterator[CutoffData],
     rows: int,
 ) -> Parity:
-    """Asks the network and the files as written about golden and real rows; GateError where they disagree."""
-    network = partial(ask, ScoringGraph(trained.model).eval())
-    files: dict[str, Any] = {"onnx": partial(check_answer, session(draft / FILES["onnx"]))}
+    """Compare the exported files, as written, with the trained network on golden and real customers.
+
+    Parameters
+    ----------
+    draft : Path
+        Folder of the bundle.
+    trained : Trained
+        The run.
+    formats : sequence of str
+        Exported formats.
+    golden : Inputs
+        Inputs of the golden customers.
+    first : CutoffData
+        Data of the latest cutoff, on which the best customers of each offer are compared too.
+    earlier : iterator of CutoffData
+        Data of earlier cutoffs.
+    rows : int
+        Real customers to compare, counted once per cutoff.
+
+    Returns
+    -------
+    Parity
+        Differences by format. `rows` and `pairs` count real customers only.
+
+    Raises
+    ------
+    GateError
+        If a format differs by more than the tolerance.
+    """
+    network = partial(run_network, ScoringGraph(trained.model).eval())
+    models: dict[str, Any] = {"onnx": partial(_run_onnx, session(draft / FILES["onnx"]))}
     if "torch_export" in formats:
-        files["torch_export"] = partial(ask, torch.export.load(draft / FILES["torch_export"]).module())
+        models["torch_export"] = partial(run_network, torch.export.load(draft / FILES["torch_export"]).module())
     if (draft / fused.WEIGHTS).is_file():
-        known = fused.Fused(draft, nothing(trained.task.feature))
-        files["fused"] = lambda asked: dict(zip(verify.OUTPUTS, known(asked._asdict()), strict=False))
+        scorer = fused.FusedScorer(draft, never_bought_columns(trained.task.feature))
+        models["fused"] = lambda batch: dict(zip(verify.OUTPUTS, scorer(batch._asdict()), strict=False))
     parity = Parity()
-    for what, asked in edges(golden):
-        parity.meet(network, files, asked, what)
-    parity = Parity(largest=parity.largest)  # rows counts the real ones
-    for name, answers in files.items():
-        one, other = probabilities((network, answers), first)
-        parity.exchanged[name] = same_best(one, other)
-    for cutoff_data in (first, *dates) if rows > 0 else ():
-        for block, asked in cutoff_data.blocks(BLOCK):
-            parity.meet(
-                network, files, asked, f"customers {block.start} to {block.stop} of {cutoff_data.market_stats.cutoff}"
-            )
+    for description, batch in edge_cases(golden):
+        parity.compare(network, models, batch, description)
+    parity = Parity(max_difference=parity.max_difference)  # from here on, rows and pairs count real customers
+    for name, model in models.items():
+        expected, actual = score_matrices((network, model), first)
+        parity.top_k_swaps[name] = compare_top_k(expected, actual)
+    for cutoff_data in (first, *earlier) if rows > 0 else ():
+        cutoff = cutoff_data.market_stats.cutoff
+        for block, batch in cutoff_data.blocks(BLOCK):
+            parity.compare(network, models, batch, f"customers {block.start} to {block.stop} at {cutoff}")
             if parity.rows >= rows:
                 return parity
     return parity
 
 
-def check_answer(running: Any, asked: Inputs) -> dict[str, np.ndarray]:
-    return verify.answer(running, asked._asdict())
+def _run_onnx(running: Any, batch: Inputs) -> dict[str, np.ndarray]:
+    """Outputs of an ONNX session for a batch."""
+    return verify.run_session(running, batch._asdict())
 
 
-def probabilities(models: Sequence[Any], cutoff_data: CutoffData) -> list[np.ndarray]:
-    """(N, M) by each model."""
-    blocks = [[model(asked)["probability"] for model in models] for _, asked in cutoff_data.blocks(BLOCK)]
+def score_matrices(models: Sequence[Any], cutoff_data: CutoffData) -> list[np.ndarray]:
+    """Probabilities of all customers at a cutoff by several models.
+
+    Parameters
+    ----------
+    models : sequence of callable
+        Map `Inputs` to outputs by name.
+    cutoff_data : CutoffData
+        Data of the cutoff.
+
+    Returns
+    -------
+    list of ndarray of shape (N, M)
+        One matrix per model.
+    """
+    blocks = [[model(batch)["probability"] for model in models] for _, batch in cutoff_data.blocks(BLOCK)]
     return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
 
 
 def headline(run: Path) -> dict[str, Any] | None:
-    """What the run was judged to be worth, if it was."""
+    """Verdict and headline metrics of a run.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+
+    Returns
+    -------
+    dict or None
+        None if the run was not evaluated.
+    """
     path = run / "metrics.json"
     if not path.is_file():
         return None
@@ -221,19 +388,50 @@ def headline(run: Path) -> dict[str, Any] | None:
     return {name: metrics[name] for name in ("verdict", "headline") if name in metrics}
 
 
-def seal(draft: Path, about: dict[str, Any]) -> str:
-    """Writes the manifest with the hash of every file, and its own; returns the latter, the bundle's digest."""
-    about["files"] = {name: verify.sha256(draft / name) for name in verify.files(draft)}
-    write_json(draft / verify.MANIFEST, about)
+def seal(draft: Path, manifest: dict[str, Any]) -> str:
+    """Write the manifest with the hash of every file, and the hash of the manifest.
+
+    Parameters
+    ----------
+    draft : Path
+        Folder of the bundle.
+    manifest : dict
+        Receives the hashes as `files`.
+
+    Returns
+    -------
+    str
+        SHA-256 of the manifest: the digest of the bundle.
+    """
+    manifest["files"] = {name: verify.sha256(draft / name) for name in verify.bundle_files(draft)}
+    write_json(draft / verify.MANIFEST, manifest)
     digest = verify.sha256(draft / verify.MANIFEST)
     (draft / verify.SEAL).write_text(digest + "\n")
     return digest
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write a compressed .npz file.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    arrays : mapping of str to ndarray
+        Arrays by name.
+    """
     content: dict[str, Any] = dict(arrays)
     np.savez_compressed(path, **content)
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Write an indented JSON file.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    content : Any
+        Serialisable content.
+    """
     path.write_text(json.dumps(content, indent=1) + "\n")

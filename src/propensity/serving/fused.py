@@ -1,11 +1,14 @@
-"""The network's pairs in one pass over prepared features: what its graph computes, without an array for every step.
+"""Scores pairs in one pass over the pair columns, without an array for every step of the network's graph.
 
-B customers, M offers, P pair columns, R members, H hidden units. J = R H + 4 R linear readings of the scaled columns:
-the first layer of every member, then explore, gate and the two of revenue.
+Shapes: B customers, M offers, P pair columns, R members, H hidden units, K rows of a weight matrix, S steps of a rank.
+J = R H + 4 R linear projections of the scaled pair columns: the first layer of every member's repeat expert, then R for
+the explore expert, R for the gate, and 2 R for the revenue.
 
-Notable: the columns of most pairs are those of an offer never met, so the readings of such a row are known, and a pair
-adds only the columns in which it differs. Only the second layer is a matrix product. Sums run in another order than in
-the graph, so answers agree to rounding, not to the bit; opening a bundle holds them against the golden outputs.
+Notes
+-----
+Most pairs are never-bought and have the same pair columns. The projections of that row are computed once, and each pair
+adds only the columns in which it differs. The second layer is a matrix product. Sums have another order than in the
+graph, so results agree up to rounding; a bundle compares them with the golden outputs when it is opened.
 """
 
 from __future__ import annotations
@@ -20,113 +23,210 @@ from numba import njit
 from propensity.serving import verify
 from propensity.serving.session import session
 
-GRAPH, WEIGHTS = "parts.onnx", "parts.npz"  # of a bundle whose network this can speak for
-OF_CUSTOMERS = ("first_customer", "match", "visit", "value_customer")
-OF_OFFERS = ("first_offer", "answer", "base", "of_season", "value_offer")
-PARTS = (*OF_CUSTOMERS, *OF_OFFERS)
-TILE = 1024  # pairs whose layers fit a core's own cache together
-LOOSE = {"contract", "arcp", "nsz"}  # NaN stays NaN, and what rounding lost can be told
-SUMS = LOOSE | {"reassoc"}
+GRAPH, WEIGHTS = "parts.onnx", "parts.npz"  # in a bundle whose network is supported
+CUSTOMER_PARTS = ("first_customer", "match", "visit", "value_customer")
+OFFER_PARTS = ("first_offer", "output_weight", "output_bias", "season_logit", "value_offer")
+PARTS = (*CUSTOMER_PARTS, *OFFER_PARTS)
+TILE = 1024  # pairs whose layers fit into the cache of a core
+FAST_WITH_NAN = {"contract", "arcp", "nsz"}  # NaN is preserved, and rounding errors can be compensated
+FAST_SUMS = FAST_WITH_NAN | {"reassoc"}
 
 
-class Readings(NamedTuple):
-    """Weights by pair column, ready for the kernel: see `readings`."""
+class FusedWeights(NamedTuple):
+    """Weights of the pair columns in the layout of the kernels.
 
-    nothing: np.ndarray  # (P,) raw columns of an offer never met
-    first: np.ndarray  # (J,) its readings
-    level: np.ndarray  # (P,) its scaled columns
-    mean: np.ndarray  # (P,)
-    inverse: np.ndarray  # (P,) one over the deviation
-    low: np.ndarray  # (P,) and high: the range met in training, scaled
+    Attributes
+    ----------
+    never_bought : ndarray of shape (P,)
+        Raw columns of a never-bought offer.
+    projection : ndarray of shape (J,)
+        Projections of `never_bought`.
+    scaled : ndarray of shape (P,)
+        Scaled columns of `never_bought`.
+    mean, inverse : ndarray of shape (P,)
+        Mean of the logarithms, and one over their standard deviation.
+    low, high : ndarray of shape (P,)
+        Range of the scaled columns in training.
+    rank_row : ndarray of shape (P,), int64
+        Row of `weight` for the rank of a column; -1 for none.
+    rank : ndarray of shape (P,)
+        Ranks of `never_bought`.
+    knot, slope : ndarray of shape (P, S)
+        Start of each step of a rank, and one over its width.
+    rank_step, rank_start : float
+        Height of a step, and the lowest rank.
+    missing_row : ndarray of shape (P,), int64
+        Row of `weight` for the missing-value indicator of a column; -1 for none.
+    missing : ndarray of shape (P,)
+        1 where `never_bought` is missing.
+    weight : ndarray of shape (K, J)
+        Rows for columns, ranks and missing-value indicators.
+    second : ndarray of shape (R, H, H)
+        Second layers, input unit first.
+    bias : ndarray of shape (R, H)
+        Biases of the second layers.
+    gate : ndarray of shape (R,)
+        Biases of the gates; +inf for a member without an explore expert.
+    """
+
+    never_bought: np.ndarray
+    projection: np.ndarray
+    scaled: np.ndarray
+    mean: np.ndarray
+    inverse: np.ndarray
+    low: np.ndarray
     high: np.ndarray
-    ranked: np.ndarray  # (P,) int64 row of `weight` that reads the rank, -1 for none
-    rank: np.ndarray  # (P,) rank of `nothing`
-    knot: np.ndarray  # (P, S) where each step of a rank begins, and slope: one over its width
+    rank_row: np.ndarray
+    rank: np.ndarray
+    knot: np.ndarray
     slope: np.ndarray
-    step: float  # of a rank
-    start: float  # the lowest rank
-    flag: np.ndarray  # (P,) int64 row of `weight` that tells a missing value, -1 for none
-    missing: np.ndarray  # (P,) 1 where the column of `nothing` is missing
-    weight: np.ndarray  # (P + ranks + flags, J)
-    second: np.ndarray  # (R, H, H), from the unit first
-    bias: np.ndarray  # (R, H)
-    gate: np.ndarray  # (R,) bias of the gate; +inf: habit alone speaks
+    rank_step: float
+    rank_start: float
+    missing_row: np.ndarray
+    missing: np.ndarray
+    weight: np.ndarray
+    second: np.ndarray
+    bias: np.ndarray
+    gate: np.ndarray
 
 
-def readings(weights: Mapping[str, np.ndarray], nothing: np.ndarray) -> Readings:
-    """`weights` as an export writes them; nothing (P,) the raw row of an offer never met."""
+def fused_weights(weights: Mapping[str, np.ndarray], never_bought: np.ndarray) -> FusedWeights:
+    """Arrange exported weights for the kernels.
+
+    Parameters
+    ----------
+    weights : mapping of str to ndarray
+        Content of parts.npz, see `propensity.serving.graph.pair_weights`.
+    never_bought : ndarray of shape (P,)
+        Raw columns of a never-bought offer.
+
+    Returns
+    -------
+    FusedWeights
+        The weights, with the projections of `never_bought`.
+    """
     mean, deviation, flagged = (weights[name] for name in ("mean", "deviation", "flagged"))
     inverse = (1.0 / deviation).astype(np.float32)
-    missing = np.isnan(nothing)
-    logs = np.sign(nothing) * np.log1p(np.abs(nothing))
+    missing = np.isnan(never_bought)
+    logs = np.sign(never_bought) * np.log1p(np.abs(never_bought))
     low, high, columns = weights["low"], weights["high"], weights["ranked"]
-    level = np.where(missing, 0.0, np.clip((logs - mean) * inverse, low, high)).astype(np.float32)
-    knots, width = weights["knots"][:-1], np.diff(weights["knots"], axis=0)
-    knot, slope = (np.zeros((nothing.size, len(knots)), np.float32) for _ in range(2))
+    scaled = np.where(missing, 0.0, np.clip((logs - mean) * inverse, low, high)).astype(np.float32)
+    knots, width, size = weights["knots"][:-1], np.diff(weights["knots"], axis=0), never_bought.size
+    knot, slope = (np.zeros((size, len(knots)), np.float32) for _ in range(2))
     knot[columns] = knots.T
     slope[columns] = np.where(width > 0, 1.0 / np.maximum(width, np.float32(1e-12)), 0.0).T
-    step, rank = 2.0 * float(weights["spread"]) / max(len(knots), 1), np.zeros(nothing.size, np.float32)
-    passed = np.clip((nothing[columns, None] - knot[columns]) * slope[columns], 0.0, 1.0).sum(axis=1)
-    rank[columns] = np.where(missing[columns], 0.0, passed * step - weights["spread"])
-    ranked, flag = np.full(nothing.size, -1), np.full(nothing.size, -1)
-    ranked[columns] = nothing.size + np.arange(columns.size)
-    flag[flagged] = nothing.size + columns.size + np.arange(flagged.size)
-    row = np.concatenate([level, rank[columns], missing[flagged].astype(np.float32)])
-    first = (row.astype(np.float64) @ weights["weight"]).astype(np.float32)
-    plain = (np.ascontiguousarray(weights[name]) for name in ("weight", "second", "bias", "gate"))
-    scaling = level, mean, inverse, low, high, ranked, rank, knot, slope, step, -float(weights["spread"])
-    return Readings(nothing.astype(np.float32), first, *scaling, flag, missing.astype(np.float32), *plain)
+    step, rank = 2.0 * float(weights["spread"]) / max(len(knots), 1), np.zeros(size, np.float32)
+    position = np.clip((never_bought[columns, None] - knot[columns]) * slope[columns], 0.0, 1.0).sum(axis=1)
+    rank[columns] = np.where(missing[columns], 0.0, position * step - weights["spread"])
+    rank_row, missing_row = np.full(size, -1), np.full(size, -1)
+    rank_row[columns] = size + np.arange(columns.size)
+    missing_row[flagged] = size + columns.size + np.arange(flagged.size)
+    row = np.concatenate([scaled, rank[columns], missing[flagged].astype(np.float32)])
+    projection = (row.astype(np.float64) @ weights["weight"]).astype(np.float32)
+    return FusedWeights(
+        *(never_bought.astype(np.float32), projection, scaled, mean, inverse, low, high),
+        *(rank_row, rank, knot, slope, step, -float(weights["spread"])),
+        *(missing_row, missing.astype(np.float32)),
+        *(np.ascontiguousarray(weights[name]) for name in ("weight", "second", "bias", "gate")),
+    )
 
 
-class Fused:
-    """The network of a bundle: customers and offers by a graph, pairs by the kernel."""
+class FusedScorer:
+    """The network of a bundle: terms of customers and offers by a graph, pairs by kernels.
 
-    def __init__(self, folder: Path, nothing: np.ndarray) -> None:
-        weights = verify.arrays(folder / WEIGHTS)
+    Parameters
+    ----------
+    folder : Path
+        Folder of the bundle.
+    never_bought : ndarray of shape (P,)
+        Raw columns of a never-bought offer.
+    """
+
+    def __init__(self, folder: Path, never_bought: np.ndarray) -> None:
+        weights = verify.load_arrays(folder / WEIGHTS)
         self.sigma_max = float(weights["sigma_max"])
-        self.readings = readings(weights, nothing)
+        self.weights = fused_weights(weights, never_bought)
         self.session = session(folder / GRAPH)
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Probability and expected revenue (B, M)."""
-        found = verify.answer(self.session, inputs)
-        shape, (members, units) = inputs["pair"].shape[:2], self.readings.bias.shape
+        """Score B customers for M offers.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray
+            Arrays by the names of `propensity.data.batch.Inputs`.
+
+        Returns
+        -------
+        probability, expected_revenue : ndarray of shape (B, M), float32
+            Revenue is in the log's currency.
+        """
+        parts = verify.run_session(self.session, inputs)
+        shape, (members, units) = inputs["pair"].shape[:2], self.weights.bias.shape
         probability, revenue = np.empty(shape, np.float32), np.empty(shape, np.float32)
         step = max(TILE // max(shape[1], 1), 1)
         hidden, second = (np.empty((members, step * shape[1], units), np.float32) for _ in range(2))
-        rest = np.empty((step * shape[1], 4 * members), np.float32)
-        first_offer, answer, base, season, value_offer = (found[name] for name in OF_OFFERS)
+        other = np.empty((step * shape[1], 4 * members), np.float32)
+        first_offer, output_weight, output_bias, season_logit, value_offer = (parts[name] for name in OFFER_PARTS)
         for start in range(0, shape[0], step):
-            own = slice(start, start + step)
-            first_customer, match, visit, value_customer = (found[name][own] for name in OF_CUSTOMERS)
-            first_layer(inputs["pair"][own], self.readings, first_customer, first_offer, hidden, rest)
-            used = inputs["pair"][own].shape[0] * shape[1]
-            np.matmul(hidden[:, :used], self.readings.second, out=second[:, :used])
-            agree(
-                *(second, rest, self.readings, match, answer, base, season, visit, value_customer, value_offer),
-                *(self.sigma_max, probability[own], revenue[own]),
+            tile = slice(start, start + step)
+            pair = inputs["pair"][tile]
+            first_customer, match, visit, value_customer = (parts[name][tile] for name in CUSTOMER_PARTS)
+            first_layer(pair, self.weights, first_customer, first_offer, hidden, other)
+            size = pair.shape[0] * shape[1]
+            np.matmul(hidden[:, :size], self.weights.second, out=second[:, :size])
+            combine_members(
+                *(second, other, self.weights, match, output_weight, output_bias, season_logit),
+                *(visit, value_customer, value_offer),
+                *(self.sigma_max, probability[tile], revenue[tile]),
             )
         return probability, revenue
 
 
 @njit(cache=True, nogil=True)
-def differing(row: np.ndarray, nothing: np.ndarray, column: np.ndarray, value: np.ndarray) -> int:
-    """The columns in which a pair differs from one never met, and their values; their number."""
+def changed_columns(row: np.ndarray, never_bought: np.ndarray, column: np.ndarray, value: np.ndarray) -> int:
+    """Find the columns in which a pair differs from a never-bought pair.
+
+    Parameters
+    ----------
+    row, never_bought : ndarray of shape (P,)
+        Raw columns.
+    column, value : ndarray of shape (P,)
+        Filled with the indices and raw values of the columns that differ.
+
+    Returns
+    -------
+    int
+        Number of columns that differ.
+    """
     count = 0
     for p in range(row.size):
-        if row[p] != nothing[p] and not (np.isnan(row[p]) and np.isnan(nothing[p])):
+        if row[p] != never_bought[p] and not (np.isnan(row[p]) and np.isnan(never_bought[p])):
             column[count] = p
             value[count] = row[p]
             count += 1
     return count
 
 
-@njit(cache=True, nogil=True, fastmath=LOOSE)
+@njit(cache=True, nogil=True, fastmath=FAST_WITH_NAN)
 def signed_logs(value: np.ndarray, count: int, one: np.ndarray, bits: np.ndarray, log: np.ndarray) -> None:
-    """log(1 + |x|) with the sign of x, NaN where it is missing; `bits` are those of `one`.
+    """Compute sign(x) log(1 + |x|); NaN stays NaN.
 
-    By cephes' polynomial for a mantissa, so that loops run over several values at once; what 1 + |x| rounds away is
-    added back, so that small values keep their digits.
+    Parameters
+    ----------
+    value : ndarray of shape (P,), float32
+        The first `count` entries are read.
+    count : int
+        Number of values.
+    one, bits : ndarray of shape (P,)
+        Workspace as float32, and a view of the same memory as int32.
+    log : ndarray of shape (P,), float32
+        Filled with the result.
+
+    Notes
+    -----
+    The polynomial for the mantissa is that of the Cephes library (Moshier), so that the loops vectorise. The rounding
+    error of 1 + |x| is added to the result, so that small values keep their precision.
     """
     for k in range(count):
         one[k] = np.float32(1.0) + abs(value[k])
@@ -150,9 +250,23 @@ def signed_logs(value: np.ndarray, count: int, one: np.ndarray, bits: np.ndarray
         log[k] = np.copysign(log[k] + (x + (y * x * z - np.float32(0.5) * z)), value[k])
 
 
-@njit(cache=True, nogil=True, fastmath=SUMS)
+@njit(cache=True, nogil=True, fastmath=FAST_SUMS)
 def add_rows(out: np.ndarray, weight: np.ndarray, row: np.ndarray, by: np.ndarray, count: int) -> None:
-    """out (J,) plus `by` times the rows of weight (K, J), eight rows at a time."""
+    """Add multiples of rows of a matrix to a vector, eight rows at a time.
+
+    Parameters
+    ----------
+    out : ndarray of shape (J,)
+        Changed in place.
+    weight : ndarray of shape (K, J)
+        Matrix.
+    row : ndarray of int
+        Indices of the rows.
+    by : ndarray
+        Factor of each row.
+    count : int
+        Number of rows.
+    """
     k = 0
     while k + 8 <= count:
         a, b, c, d = weight[row[k]], weight[row[k + 1]], weight[row[k + 2]], weight[row[k + 3]]
@@ -172,59 +286,94 @@ def add_rows(out: np.ndarray, weight: np.ndarray, row: np.ndarray, by: np.ndarra
 @njit(cache=True, nogil=True)
 def first_layer(
     pair: np.ndarray,
-    weights: Readings,
+    weights: FusedWeights,
     first_customer: np.ndarray,
     first_offer: np.ndarray,
     hidden: np.ndarray,
-    rest: np.ndarray,
+    other: np.ndarray,
 ) -> None:
-    """Fills hidden (R, B M, H), after ReLU, and rest (B M, 4 R), the other readings.
+    """Compute the first layer of every member, and the other projections.
 
-    pair (B, M, P); first_customer (B, R H), first_offer (M, R H): what either brings to the first layer.
+    Parameters
+    ----------
+    pair : ndarray of shape (B, M, P)
+        Raw pair columns.
+    weights : FusedWeights
+        Weights of the pair columns.
+    first_customer, first_offer : ndarray of shape (B, R H) and (M, R H)
+        Terms of the first layer that depend on the customer or the offer.
+    hidden : ndarray of shape (R, B M, H)
+        Filled with the first layer, after ReLU.
+    other : ndarray of shape (B M, 4 R)
+        Filled with the projections for explore, gate and revenue.
     """
-    wide, columns = first_offer.shape[1], weights.nothing.size
+    units, columns = first_offer.shape[1], weights.never_bought.size
     column, value, one = np.empty(columns, np.int64), np.empty(columns, np.float32), np.empty(columns, np.float32)
     bits, log = one.view(np.int32), np.empty(columns, np.float32)
     row, by = np.empty(3 * columns, np.int64), np.empty(3 * columns, np.float32)
-    reading, n = np.empty(weights.first.size, np.float32), 0
+    projection, n = np.empty(weights.projection.size, np.float32), 0
     for b in range(pair.shape[0]):
         for m in range(pair.shape[1]):
-            count = differing(pair[b, m], weights.nothing, column, value)
+            count = changed_columns(pair[b, m], weights.never_bought, column, value)
             signed_logs(value, count, one, bits, log)
-            rows = changes(column, value, log, count, weights, row, by)
-            reading[:] = weights.first
-            add_rows(reading, weights.weight, row, by, rows)
+            rows = scaled_changes(column, value, log, count, weights, row, by)
+            projection[:] = weights.projection
+            add_rows(projection, weights.weight, row, by, rows)
             for r in range(hidden.shape[0]):
                 part = slice(r * hidden.shape[2], (r + 1) * hidden.shape[2])
-                together(reading[part], first_customer[b, part], first_offer[m, part], hidden[r, n])
-            rest[n] = reading[wide:]
+                add_and_rectify(projection[part], first_customer[b, part], first_offer[m, part], hidden[r, n])
+            other[n] = projection[units:]
             n += 1
 
 
-@njit(cache=True, nogil=True, fastmath=SUMS)
-def together(reading: np.ndarray, customer: np.ndarray, offer: np.ndarray, out: np.ndarray) -> None:
+@njit(cache=True, nogil=True, fastmath=FAST_SUMS)
+def add_and_rectify(pair: np.ndarray, customer: np.ndarray, offer: np.ndarray, out: np.ndarray) -> None:
+    """ReLU of a sum.
+
+    Parameters
+    ----------
+    pair, customer, offer : ndarray of shape (H,)
+        Terms.
+    out : ndarray of shape (H,)
+        Filled with the result.
+    """
     for k in range(out.size):
-        out[k] = max(reading[k] + customer[k] + offer[k], np.float32(0.0))
+        out[k] = max(pair[k] + customer[k] + offer[k], np.float32(0.0))
 
 
-@njit(cache=True, nogil=True, fastmath=SUMS)
-def spoken(hidden: np.ndarray, bias: np.ndarray, answer: np.ndarray) -> float:
-    """The last layer of a habit: hidden (H,) of the second, before its bias and ReLU."""
+@njit(cache=True, nogil=True, fastmath=FAST_SUMS)
+def output_logit(hidden: np.ndarray, bias: np.ndarray, weight: np.ndarray) -> float:
+    """Output of a repeat expert.
+
+    Parameters
+    ----------
+    hidden : ndarray of shape (H,)
+        Second layer, before bias and ReLU.
+    bias : ndarray of shape (H,)
+        Bias of the second layer.
+    weight : ndarray of shape (H,)
+        Output weights of the offer.
+
+    Returns
+    -------
+    float
+        Logit, before the output bias.
+    """
     total = np.float32(0.0)
     for k in range(hidden.size):
-        total += max(hidden[k] + bias[k], np.float32(0.0)) * answer[k]
+        total += max(hidden[k] + bias[k], np.float32(0.0)) * weight[k]
     return float(total)
 
 
 @njit(cache=True, nogil=True)
-def agree(
+def combine_members(
     hidden: np.ndarray,
-    rest: np.ndarray,
-    weights: Readings,
+    other: np.ndarray,
+    weights: FusedWeights,
     match: np.ndarray,
-    answer: np.ndarray,
-    base: np.ndarray,
-    season: np.ndarray,
+    output_weight: np.ndarray,
+    output_bias: np.ndarray,
+    season_logit: np.ndarray,
     visit: np.ndarray,
     value_customer: np.ndarray,
     value_offer: np.ndarray,
@@ -232,43 +381,81 @@ def agree(
     probability: np.ndarray,
     revenue: np.ndarray,
 ) -> None:
-    """Fills probability and expected revenue (B, M) from the second layer (R, B M, H) and the other readings.
+    """Compute probability and expected revenue as means over the members.
 
-    match (B, M, R), answer (M, R H), base and season (M, R), visit (B, R) logits, +inf for a network without,
-    value_customer (B, 2 R), value_offer (M, 2 R).
+    Parameters
+    ----------
+    hidden : ndarray of shape (R, B M, H)
+        Second layers, before bias and ReLU.
+    other : ndarray of shape (B M, 4 R)
+        Projections for explore, gate and revenue.
+    weights : FusedWeights
+        Weights of the pair columns.
+    match : ndarray of shape (B, M, R)
+        Logits of the explore experts, without the term of the pair columns.
+    output_weight : ndarray of shape (M, R H)
+        Output weights of the repeat experts.
+    output_bias, season_logit : ndarray of shape (M, R)
+        Output biases of the repeat experts, and seasonal logits.
+    visit : ndarray of shape (B, R)
+        Logits of the visit experts; +inf for a network without.
+    value_customer, value_offer : ndarray of shape (B, 2 R) and (M, 2 R)
+        Terms of the revenue's location and scale.
+    sigma_max : float
+        Largest standard deviation of the log revenue.
+    probability, revenue : ndarray of shape (B, M)
+        Filled with the results; revenue is in the log's currency.
     """
     members, units, n = hidden.shape[0], hidden.shape[2], 0
     for b in range(match.shape[0]):
         for m in range(match.shape[1]):
-            logit, location, sigma = 0.0, 0.0, 0.0
+            mean_logit, location, sigma = 0.0, 0.0, 0.0
             for r in range(members):
-                opinion = spoken(hidden[r, n], weights.bias[r], answer[m, r * units : (r + 1) * units]) + base[m, r]
+                part = slice(r * units, (r + 1) * units)
+                logit = output_logit(hidden[r, n], weights.bias[r], output_weight[m, part]) + output_bias[m, r]
                 if weights.gate[r] < np.inf:
-                    share = logistic(rest[n, members + r] + weights.gate[r])
-                    opinion = share * opinion + (1.0 - share) * (match[b, m, r] + rest[n, r])
-                logit += within(visit[b, r], opinion + season[m, r])
-                at = 2 * members + 2 * r
-                location += rest[n, at] + value_customer[b, 2 * r] + value_offer[m, 2 * r]
-                wild = logistic(rest[n, at + 1] + value_customer[b, 2 * r + 1] + value_offer[m, 2 * r + 1])
-                sigma += 0.05 + (sigma_max - 0.05) * wild
+                    gate = logistic(other[n, members + r] + weights.gate[r])
+                    logit = gate * logit + (1.0 - gate) * (match[b, m, r] + other[n, r])
+                mean_logit += joint_logit(visit[b, r], logit + season_logit[m, r])
+                k = 2 * members + 2 * r
+                location += other[n, k] + value_customer[b, 2 * r] + value_offer[m, 2 * r]
+                scale = logistic(other[n, k + 1] + value_customer[b, 2 * r + 1] + value_offer[m, 2 * r + 1])
+                sigma += 0.05 + (sigma_max - 0.05) * scale
             location, sigma = location / members, sigma / members
-            chance = logistic(logit / members)
-            probability[b, m] = chance
-            revenue[b, m] = chance * np.exp(location + 0.5 * sigma * sigma)
+            p = logistic(mean_logit / members)
+            probability[b, m] = p
+            revenue[b, m] = p * np.exp(location + 0.5 * sigma * sigma)
             n += 1
 
 
 @njit(cache=True, nogil=True)
-def changes(
+def scaled_changes(
     column: np.ndarray,
     value: np.ndarray,
     log: np.ndarray,
     count: int,
-    weights: Readings,
+    weights: FusedWeights,
     row: np.ndarray,
     by: np.ndarray,
 ) -> int:
-    """By how much each differing column, scaled, its rank and its flag differ from those of a pair never met."""
+    """Differences of scaled columns, ranks and missing-value indicators from those of a never-bought pair.
+
+    Parameters
+    ----------
+    column, value, log : ndarray of shape (P,)
+        Indices, raw values and signed logarithms of the columns that differ.
+    count : int
+        Number of columns that differ.
+    weights : FusedWeights
+        Scales and values of the never-bought pair.
+    row, by : ndarray of shape (3 P,)
+        Filled with rows of `weights.weight` and their factors.
+
+    Returns
+    -------
+    int
+        Number of rows.
+    """
     rows = 0
     for k in range(count):
         p = column[k]
@@ -277,36 +464,77 @@ def changes(
         if not missing:
             scaled = (log[k] - weights.mean[p]) * weights.inverse[p]
             scaled = min(max(scaled, weights.low[p]), weights.high[p])
-        row[rows], by[rows] = p, scaled - weights.level[p]
+        row[rows], by[rows] = p, scaled - weights.scaled[p]
         rows += 1
-        if weights.ranked[p] >= 0:
-            rank = 0.0 if missing else place(value[k], weights.knot[p], weights.slope[p]) * weights.step + weights.start
-            row[rows], by[rows] = weights.ranked[p], np.float32(rank) - weights.rank[p]
+        if weights.rank_row[p] >= 0:
+            rank = 0.0
+            if not missing:
+                position = rank_position(value[k], weights.knot[p], weights.slope[p])
+                rank = position * weights.rank_step + weights.rank_start
+            row[rows], by[rows] = weights.rank_row[p], np.float32(rank) - weights.rank[p]
             rows += 1
-        if weights.flag[p] >= 0 and missing != (weights.missing[p] > 0):
-            row[rows], by[rows] = weights.flag[p], np.float32(missing) - weights.missing[p]
+        if weights.missing_row[p] >= 0 and missing != (weights.missing[p] > 0):
+            row[rows], by[rows] = weights.missing_row[p], np.float32(missing) - weights.missing[p]
             rows += 1
     return rows
 
 
-@njit(cache=True, nogil=True, fastmath=SUMS)
-def place(value: float, knot: np.ndarray, slope: np.ndarray) -> float:
-    """How many steps of a distribution a value has passed, linearly within one."""
-    passed = np.float32(0.0)
+@njit(cache=True, nogil=True, fastmath=FAST_SUMS)
+def rank_position(value: float, knot: np.ndarray, slope: np.ndarray) -> float:
+    """Number of steps of an empirical distribution below a value, with linear interpolation.
+
+    Parameters
+    ----------
+    value : float
+        Raw value of a column.
+    knot, slope : ndarray of shape (S,)
+        Start of each step, and one over its width.
+
+    Returns
+    -------
+    float
+        In [0, S].
+    """
+    position = np.float32(0.0)
     for k in range(knot.size):
-        passed += min(max((value - knot[k]) * slope[k], np.float32(0.0)), np.float32(1.0))
-    return float(passed)
+        position += min(max((value - knot[k]) * slope[k], np.float32(0.0)), np.float32(1.0))
+    return float(position)
 
 
 @njit(cache=True, nogil=True)
 def logistic(x: float) -> float:
+    """Logistic function.
+
+    Parameters
+    ----------
+    x : float
+        Logit.
+
+    Returns
+    -------
+    float
+        Probability.
+    """
     return 1.0 / (1.0 + np.exp(-x))
 
 
 @njit(cache=True, nogil=True)
-def within(visit: float, given: float) -> float:
-    """Logit of P(visit) P(offer | visit)."""
+def joint_logit(visit: float, logit: float) -> float:
+    """Logit of P(visit) P(purchase | visit).
+
+    Parameters
+    ----------
+    visit : float
+        Logit of a visit; +inf for a network without a visit expert.
+    logit : float
+        Logit of a purchase given a visit.
+
+    Returns
+    -------
+    float
+        Logit of the product.
+    """
     if visit == np.inf:
-        return given
-    chance = min(1.0 / ((1.0 + np.exp(-visit)) * (1.0 + np.exp(-given))), np.exp(-1e-6))
-    return np.log(chance / (1.0 - chance))
+        return logit
+    p = min(1.0 / ((1.0 + np.exp(-visit)) * (1.0 + np.exp(-logit))), np.exp(-1e-6))
+    return np.log(p / (1.0 - p))

@@ -1,4 +1,8 @@
-"""The trained network as a graph: what is exported, and the two formats that it is written in."""
+"""The trained network as a traced graph, and the two file formats that it is written in.
+
+Shapes: B customers, M offers, P pair columns, C context columns, F customer columns, D width, R members, H hidden
+units.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ from propensity.serving.verify import OUTPUTS
 from propensity.training.data_module import to_tensors
 
 BATCH, EVENTS, OFFERS = (torch.export.Dim(name) for name in ("customers", "events", "offers"))
-OPEN: dict[str, dict[int, Any] | None] = {
+DYNAMIC_SHAPES: dict[str, dict[int, Any] | None] = {
     **{name: {0: BATCH, 1: EVENTS} for name in ("token", "kind", "channel", "gap", "amount")},
     **{name: {0: BATCH} for name in ("length", "customer")},
     **{name: {0: OFFERS} for name in ("context", "offer", "attribute")},
@@ -34,43 +38,81 @@ OPEN: dict[str, dict[int, Any] | None] = {
 
 
 class ScoringGraph(nn.Module):
-    """Inputs, field by field, to what is asked of a network in production: `OUTPUTS`."""
+    """The network with the outputs that production needs: `OUTPUTS`.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Maps `Inputs` to `Outputs`.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Compute the outputs.
+
+        Parameters
+        ----------
+        *inputs : Tensor
+            Fields of `Inputs`, in order.
+
+        Returns
+        -------
+        tuple of Tensor
+            probability (B, M), expected_revenue (B, M), visit (B,) and, if the network predicts channels,
+            channel_share.
+        """
         outputs = self.model(Inputs(*inputs))
-        answer = outputs.probability(), outputs.expected_revenue(), outputs.visit.sigmoid(), outputs.channel_share()
-        return answer if outputs.channel.shape[1] else answer[:3]
+        results = outputs.probability(), outputs.expected_revenue(), outputs.visit.sigmoid(), outputs.channel_share()
+        return results if outputs.channel.shape[1] else results[:3]
 
 
 class PartsGraph(nn.Module):
-    """What customers and offers bring to every pair, by the names of `fused.PARTS`, all members side by side."""
+    """The terms of the network that depend on a customer or an offer alone, for `fused.FusedScorer`.
+
+    Parameters
+    ----------
+    model : OfferNet
+        A network for which `can_fuse` is true.
+    """
 
     def __init__(self, model: OfferNet) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        asked = Inputs(*inputs)
-        customer_BF = self.model.scale_customer(asked.customer)
-        context_MC = self.model.scale_context(asked.context)
-        each = [self._member(member, asked, customer_BF, context_MC) for member in self.model.members]
-        return tuple(torch.cat(parts, dim=-1) for parts in zip(*each, strict=True))
+        """Compute the terms.
+
+        Parameters
+        ----------
+        *inputs : Tensor
+            Fields of `Inputs`, in order.
+
+        Returns
+        -------
+        tuple of Tensor
+            By the names of `fused.PARTS`; the members are concatenated in the last dimension.
+        """
+        batch = Inputs(*inputs)
+        customer_BF = self.model.scale_customer(batch.customer)
+        context_MC = self.model.scale_context(batch.context)
+        members = [self._member(member, batch, customer_BF, context_MC) for member in self.model.members]
+        return tuple(torch.cat(parts, dim=-1) for parts in zip(*members, strict=True))
 
     @staticmethod
-    def _member(member: nn.Module, asked: Inputs, customer_BF: Tensor, context_MC: Tensor) -> tuple[Tensor, ...]:
+    def _member(member: nn.Module, batch: Inputs, customer_BF: Tensor, context_MC: Tensor) -> tuple[Tensor, ...]:
+        """The terms of one member."""
         assert isinstance(member, EnsembleMember) and isinstance(member.repeat, RepeatMLP)
-        state_BD, offer_MD = member.state(asked, customer_BF), member.offer(asked.offer, asked.attribute, context_MC)
+        state_BD, offer_MD = member.state(batch, customer_BF), member.offer(batch.offer, batch.attribute, context_MC)
         repeat, explore, value = member.repeat, member.explore, member.value
         match_BM = state_BD.new_zeros(state_BD.shape[0], offer_MD.shape[0])
         if isinstance(explore, ExploreDotProduct):
             match_BM = explore.match(state_BD, offer_MD)
         season_M = torch.zeros_like(offer_MD[:, 0])
         if member.season is not None:
-            season_M = season_M + member.season(asked.season, offer_MD)
+            season_M = season_M + member.season(batch.season, offer_MD)
         visit_B = torch.full_like(state_BD[:, 0], torch.inf) if member.visit is None else member.visit(state_BD)
         return (
             *(repeat.from_state(state_BD), match_BM[..., None], visit_B[:, None], value.state(state_BD)),
@@ -80,8 +122,19 @@ class PartsGraph(nn.Module):
         )
 
 
-def fusible(model: nn.Module) -> bool:
-    """Whether `fused.py` computes the same as this network."""
+def can_fuse(model: nn.Module) -> bool:
+    """Whether `fused.FusedScorer` computes the same as a network.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any network.
+
+    Returns
+    -------
+    bool
+        True for an `OfferNet` whose members have the default repeat expert, and the default explore expert or none.
+    """
     return isinstance(model, OfferNet) and all(
         isinstance(member, EnsembleMember)
         and isinstance(member.repeat, RepeatMLP)
@@ -91,19 +144,30 @@ def fusible(model: nn.Module) -> bool:
 
 
 def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
-    """What `fused.readings` wants: everything that reads the scaled columns of a pair, and the second layers."""
+    """All weights that are applied to the pair columns, and the second layers.
+
+    Parameters
+    ----------
+    model : OfferNet
+        A network for which `can_fuse` is true.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Content of parts.npz, see `fused.FusedWeights`.
+    """
     members = [member for member in model.members if isinstance(member, EnsembleMember)]
     size, scale = model.scale_pair.size, model.scale_pair
-    none = torch.zeros(size, 1)
-    explore = [m.explore.pair.weight.T if isinstance(m.explore, ExploreDotProduct) else none for m in members]
+    zero = torch.zeros(size, 1)
+    explore = [m.explore.pair.weight.T if isinstance(m.explore, ExploreDotProduct) else zero for m in members]
     gate = [torch.zeros(size, 1) for _ in members]
-    for row, member in zip(gate, members, strict=True):
+    for column, member in zip(gate, members, strict=True):
         if member.gate is not None:
-            row[member.gate_columns, 0] = member.gate.weight[0].detach()
-    habits = [m.repeat for m in members if isinstance(m.repeat, RepeatMLP)]
-    reading = [h.from_pair.weight.T for h in habits], explore, gate, [m.value.pair.weight.T for m in members]
-    bias = [torch.inf if m.gate is None else m.gate.bias.item() for m in members]
-    found = {
+            column[member.gate_columns, 0] = member.gate.weight[0].detach()
+    repeat = [m.repeat for m in members if isinstance(m.repeat, RepeatMLP)]
+    projections = [r.from_pair.weight.T for r in repeat], explore, gate, [m.value.pair.weight.T for m in members]
+    gate_bias = [torch.inf if m.gate is None else m.gate.bias.item() for m in members]
+    weights = {
         "mean": scale.mean,
         "deviation": scale.deviation,
         "flagged": scale.flagged,
@@ -112,21 +176,36 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
         "ranked": scale.ranked,
         "knots": scale.knots,
         "spread": torch.tensor(SPREAD),
-        "weight": torch.cat([part for parts in reading for part in parts], dim=1),
-        "second": torch.stack([h.second.weight.T for h in habits]),
-        "bias": torch.stack([h.second.bias for h in habits]),
-        "gate": torch.tensor(bias),
+        "weight": torch.cat([part for parts in projections for part in parts], dim=1),
+        "second": torch.stack([r.second.weight.T for r in repeat]),
+        "bias": torch.stack([r.second.bias for r in repeat]),
+        "gate": torch.tensor(gate_bias),
         "sigma_max": torch.tensor(SIGMA_MAX),
     }
-    return {name: tensor.detach().contiguous().numpy() for name, tensor in found.items()}
+    return {name: tensor.detach().contiguous().numpy() for name, tensor in weights.items()}
 
 
-def traced(module: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
-    """A module of inputs with open numbers of customers, events and offers; `example` has two or more of each.
+def trace(module: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
+    """Trace a module with dynamic numbers of customers, events and offers.
 
-    Raises: ConfigurationError for a part that cannot be traced so.
+    Parameters
+    ----------
+    module : nn.Module
+        Takes the fields of `Inputs`.
+    example : Inputs
+        With at least two customers, events and offers.
+
+    Returns
+    -------
+    torch.export.ExportedProgram
+        The traced module.
+
+    Raises
+    ------
+    ConfigurationError
+        If a part of the network cannot be traced.
     """
-    shapes = (tuple(OPEN[name] for name in Inputs._fields),)
+    shapes = (tuple(DYNAMIC_SHAPES[name] for name in Inputs._fields),)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -144,7 +223,22 @@ def traced(module: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
 
 
 def write_onnx(program: torch.export.ExportedProgram, path: Path, names: Sequence[str] = OUTPUTS) -> None:
-    """One self-contained file, its outputs called `names`."""
+    """Write one self-contained ONNX file.
+
+    Parameters
+    ----------
+    program : torch.export.ExportedProgram
+        A traced module.
+    path : Path
+        File to write.
+    names : sequence of str
+        Names of the outputs.
+
+    Raises
+    ------
+    ConfigurationError
+        If onnxscript is not installed.
+    """
     try:
         import onnxscript  # noqa: F401
     except ImportError:
@@ -161,7 +255,15 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, names: Sequenc
 
 
 def write_torch(program: torch.export.ExportedProgram, path: Path) -> None:
-    """A .pt2 archive without example inputs, the only part that torch would pickle."""
+    """Write a .pt2 archive without example inputs, the only part that torch would pickle.
+
+    Parameters
+    ----------
+    program : torch.export.ExportedProgram
+        A traced module.
+    path : Path
+        File to write.
+    """
     example = program.example_inputs
     program.example_inputs = None
     with warnings.catch_warnings():
@@ -170,8 +272,21 @@ def write_torch(program: torch.export.ExportedProgram, path: Path) -> None:
     program.example_inputs = example
 
 
-def ask(model: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
-    """What the network itself, or a traced one, answers: arrays by the names of `OUTPUTS`."""
+def run_network(model: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Run the trained network or a traced module.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes the fields of `Inputs`.
+    inputs : Inputs
+        A batch.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Outputs by the names of `OUTPUTS`.
+    """
     with torch.inference_mode():
-        found = model(*to_tensors(inputs))
-    return {name: tensor.numpy() for name, tensor in zip(OUTPUTS, found, strict=False)}
+        outputs = model(*to_tensors(inputs))
+    return {name: tensor.numpy() for name, tensor in zip(OUTPUTS, outputs, strict=False)}

@@ -1,7 +1,8 @@
-"""A network's inputs out of raw events, in plain NumPy: what the kernels and `data/feature.py` compute, by definition.
+"""The network's inputs computed from raw events in plain NumPy: the definition of what the kernels compute.
 
-A bundle carries this file beside `reference.py`; both need NumPy alone. `rule` names the columns and windows (the
-manifest's `rule`), `tables` are those of a date (`tables.npz`). B customers, M offers.
+A bundle contains this file and `reference.py`; both need only NumPy. `settings` are the manifest's `features` (columns,
+windows, channels); `tables` are the arrays of one cutoff (`tables.npz`). B customers, M offers, E events, I items, P
+pair columns, F customer columns.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-try:  # inside a bundle the two files lie side by side
+try:  # inside a bundle the two files are in one folder
     from reference import customer_reference, last_events_reference, pair_reference
 except ImportError:
     from propensity.kernel.reference import customer_reference, last_events_reference, pair_reference
 
 KINDS = ("purchase", "view", "message", "redemption", "return")
-KINDS_BY_NAME = {name: number for number, name in enumerate(KINDS)}
+KIND_CODE = {name: code for code, name in enumerate(KINDS)}
 EPOCH = date(1970, 1, 1)
-DERIVED = ("trend", "cohort_spend", "cohort_orders")  # customer columns that are no kernel's
-AFFINITY = ("similar", "together", "follow")
+DERIVED = ("trend", "cohort_spend", "cohort_orders")  # customer columns that no kernel computes
 Event = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
 
@@ -29,25 +29,37 @@ Arrays = dict[str, np.ndarray]
 def event_columns(
     customers: Sequence[Sequence[Event]], item_code: Mapping[str, int], channels: Sequence[str]
 ) -> Arrays:
-    """Customers' raw events, each a list in any order, as the columns of a log: by customer and day, orders numbered.
+    """Raw events as the columns of a log, sorted by customer and day, with numbered orders.
 
-    An event has day (YYYY-MM-DD) and kind; item, channel, order, quantity, revenue and discount are optional. Unknown
-    items and channels become -1, as if the event had none.
+    Parameters
+    ----------
+    customers : sequence of sequences of mappings, length B
+        Events of each customer, in any order. An event has `day` (YYYY-MM-DD) and `kind` (one of `KINDS`); `item`,
+        `channel`, `order`, `quantity`, `revenue` and `discount` are optional.
+    item_code : mapping of str to int
+        Code of each known item.
+    channels : sequence of str
+        Known channels.
+
+    Returns
+    -------
+    dict of str to ndarray
+        `offsets` (B + 1,) and the log's columns (E,). Unknown items and channels have code -1, as missing ones.
     """
-    own = [sorted(events, key=lambda event: str(event["day"])) for events in customers]
-    channel_code = {name: number for number, name in enumerate(channels)}
-    flat = [event for events in own for event in events]
+    histories = [sorted(events, key=lambda event: str(event["day"])) for events in customers]
+    channel_code = {name: code for code, name in enumerate(channels)}
+    flat = [event for events in histories for event in events]
 
-    def column(value: Any, kind: type) -> np.ndarray:
-        return np.array([value(event) for event in flat], kind)
+    def column(value: Any, dtype: type) -> np.ndarray:
+        return np.array([value(event) for event in flat], dtype)
 
     return {
-        "offsets": np.cumsum([0, *map(len, own)]).astype(np.int64),
+        "offsets": np.cumsum([0, *map(len, histories)]).astype(np.int64),
         "day": column(lambda e: (date.fromisoformat(str(e["day"])) - EPOCH).days, np.int32),
         "item": column(lambda e: item_code.get(str(e.get("item")), -1), np.int32),
-        "kind": column(lambda e: KINDS_BY_NAME[e["kind"]], np.int8),
+        "kind": column(lambda e: KIND_CODE[e["kind"]], np.int8),
         "channel": column(lambda e: channel_code.get(e.get("channel") or "", -1), np.int8),
-        "order": np.array([number for events in own for number in order_numbers(events)], np.int32),
+        "order": np.array([number for events in histories for number in order_numbers(events)], np.int32),
         "quantity": column(lambda e: 1.0 if e.get("quantity") is None else e["quantity"], np.float32),
         "revenue": column(lambda e: e.get("revenue") or 0.0, np.float32),
         "discount": column(lambda e: e.get("discount") or 0.0, np.float32),
@@ -55,118 +67,242 @@ def event_columns(
 
 
 def order_numbers(events: Sequence[Event]) -> list[int]:
-    """The number of each purchase's order, by first appearance; without an id, a day is an order; -1: no purchase."""
+    """Order number of each event of one customer.
+
+    Parameters
+    ----------
+    events : sequence of mappings
+        Events by day. Purchases without `order` on one day are one order.
+
+    Returns
+    -------
+    list of int
+        Orders are numbered from 0 by first appearance; -1 for an event that is not a purchase.
+
+    Examples
+    --------
+    >>> day, order = {"day": "2024-01-01", "kind": "purchase"}, {"order": "A7"}
+    >>> order_numbers([day, day | order, day, day | {"kind": "view"}])
+    [0, 1, 0, -1]
+    """
     number: dict[tuple[str, str], int] = {}
-    found = []
+    numbers = []
     for event in events:
         order = event.get("order")
         key = ("day", str(event["day"])) if order is None else ("order", str(order))
-        found.append(number.setdefault(key, len(number)) if event["kind"] == "purchase" else -1)
-    return found
+        numbers.append(number.setdefault(key, len(number)) if event["kind"] == "purchase" else -1)
+    return numbers
 
 
-def rebuild(log: Arrays, rule: Mapping[str, Any], tables: Mapping[str, np.ndarray], launched: Sequence[int]) -> Arrays:
-    """Inputs, by field, of every customer of `log` at the tables' date; `launched`: offers as on their first day."""
+def rebuild_inputs(
+    log: Arrays, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray], launched: Sequence[int]
+) -> Arrays:
+    """Inputs of every customer of a log at the cutoff of the tables.
+
+    Parameters
+    ----------
+    log : dict of str to ndarray
+        Columns as from `event_columns`, of B customers.
+    settings : mapping
+        The manifest's `features`.
+    tables : mapping of str to ndarray
+        Content of `tables.npz`.
+    launched : sequence of int
+        Offer indices that are treated as on their launch day, without any market history.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Arrays by the names of `propensity.data.batch.Inputs`.
+    """
     rows, m = np.arange(log["offsets"].size - 1), tables["offer_code"].size
     belongs = np.zeros((tables["item"].size, m), bool)
     belongs[np.repeat(np.arange(belongs.shape[0]), np.diff(tables["item_offsets"])), tables["item_offer"]] = True
-    person = customer_rows(log, belongs, rows, rule, tables)
-    unhidden = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
+    customer = customer_rows(log, belongs, rows, settings, tables)
+    no_mask = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
     item, kind, channel, gap, amount, length = last_events_reference(
-        log, belongs, rows, int(tables["day"]), *unhidden, rule["history"]
+        log, belongs, rows, int(tables["day"]), *no_mask, settings["history"]
     )
     new = np.isin(np.arange(m), launched)
     return {
         "token": tables["token"][item],
         "kind": kind.astype(np.int32),
-        "channel": channel_codes(rule)[channel],
+        "channel": channel_codes(settings)[channel],
         "gap": gap.astype(np.float32),
         "amount": amount.astype(np.float32),
         "length": length,
-        "pair": pair_rows(log, belongs, rows, rule, tables, person, new),
-        "customer": person,
+        "pair": pair_rows(log, belongs, rows, settings, tables, customer, new),
+        "customer": customer,
         "context": np.where(new[:, None], np.nan, tables["context"]).astype(np.float32),
-        "season": season(int(tables["day"]), rule["horizon"]),
+        "season": season(int(tables["day"]), settings["horizon"]),
         "offer": np.where(new, 0, tables["offer_code"]),
         "attribute": tables["attribute"],
     }
 
 
-def channel_codes(rule: Mapping[str, Any]) -> np.ndarray:
-    """Channel number in an event (-1, the last entry, for none) -> code of the network."""
-    return np.array([*range(1, len(rule["channels"]) + 1), 0], np.int32)
+def channel_codes(settings: Mapping[str, Any]) -> np.ndarray:
+    """The network's code of each channel of an event.
+
+    Parameters
+    ----------
+    settings : mapping
+        The manifest's `features`.
+
+    Returns
+    -------
+    ndarray of shape (channels + 1,), int32
+        Code 0, the last entry, is for events without a channel, which have index -1.
+
+    Examples
+    --------
+    >>> channel_codes({"channels": ["app", "store"]})
+    array([1, 2, 0], dtype=int32)
+    """
+    return np.array([*range(1, len(settings["channels"]) + 1), 0], np.int32)
 
 
 def customer_rows(
-    log: Arrays, belongs: np.ndarray, rows: np.ndarray, rule: Mapping[str, Any], tables: Mapping[str, np.ndarray]
+    log: Arrays, belongs: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """The customer columns: (B, F) float32."""
-    names = [name for name in rule["customer"] if name not in DERIVED]
-    hidden = np.zeros(rows.size, np.int64)
-    windows = rule["horizon"], hidden, rule["windows"], rule["half_lives"], names
-    known = customer_reference(log, belongs, rows, int(tables["day"]), *windows).astype(np.float32)
-    column = dict(zip(names, known.T, strict=True))
+    """Customer columns.
+
+    Parameters
+    ----------
+    log : dict of str to ndarray
+        Columns as from `event_columns`.
+    belongs : ndarray of shape (I, M), bool
+        Offers of each item.
+    rows : ndarray of shape (B,)
+        Rows of the customers in the log.
+    settings, tables : mapping
+        See `rebuild_inputs`.
+
+    Returns
+    -------
+    ndarray of shape (B, F), float32
+        Columns in the order of `settings["customer"]`.
+    """
+    names = [name for name in settings["customer"] if name not in DERIVED]
+    hide_days = np.zeros(rows.size, np.int64)
+    arguments = settings["horizon"], hide_days, settings["windows"], settings["half_lives"], names
+    values = customer_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
+    column = dict(zip(names, values.T, strict=True))
     month = np.minimum(column["tenure"] // 30, len(tables["cohort"]) - 1).astype(np.int64)
     column["trend"] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
     column["cohort_spend"] = np.log1p(np.maximum(column["spend_91"], 0)) - tables["cohort"][month, 0]
     column["cohort_orders"] = np.log1p(column["orders_91"]) - tables["cohort"][month, 1]
-    return np.stack([column[name] for name in rule["customer"]], axis=1).astype(np.float32)
+    return np.stack([column[name] for name in settings["customer"]], axis=1).astype(np.float32)
 
 
 def pair_rows(
     log: Arrays,
     belongs: np.ndarray,
     rows: np.ndarray,
-    rule: Mapping[str, Any],
+    settings: Mapping[str, Any],
     tables: Mapping[str, np.ndarray],
-    person: np.ndarray,
+    customer: np.ndarray,
     new: np.ndarray,
 ) -> np.ndarray:
-    """The pair columns: (B, M, P) float32; what others' purchases say is missing where nobody bought."""
-    names = [name for name in rule["pair"] if name not in (*rule["market"], *rule["sibling"])]
-    unhidden = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
-    windows = *unhidden, rule["windows"], rule["half_lives"], names
-    known = pair_reference(log, belongs, rows, int(tables["day"]), *windows).astype(np.float32)
-    column = {name: known[:, :, k] for k, name in enumerate(names)}
-    tenure, most = person[:, rule["customer"].index("tenure")], rule["rate_window"]
-    exposure = np.minimum(tenure, most)[:, None]
-    rate = (column[f"days_{most}"] + rule["prior_days"] * tables["rate"]) / (exposure + rule["prior_days"])
-    column["expected"] = rate * rule["horizon"]
+    """Pair columns.
+
+    Parameters
+    ----------
+    log, belongs, rows, settings, tables
+        See `customer_rows`.
+    customer : ndarray of shape (B, F)
+        Customer columns.
+    new : ndarray of shape (M,), bool
+        Offers that are treated as on their launch day.
+
+    Returns
+    -------
+    ndarray of shape (B, M, P), float32
+        Columns in the order of `settings["pair"]`. Columns estimated from other customers' purchases are NaN for offers
+        that nobody has bought.
+    """
+    names = [name for name in settings["pair"] if name not in (*settings["market"], *settings["sibling"])]
+    no_mask = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
+    arguments = *no_mask, settings["windows"], settings["half_lives"], names
+    values = pair_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
+    column = {name: values[:, :, k] for k, name in enumerate(names)}
+    tenure, window = customer[:, settings["customer"].index("tenure")], settings["rate_window"]
+    exposure, prior = np.minimum(tenure, window)[:, None], settings["prior_days"]
+    rate = (column[f"days_{window}"] + prior * tables["rate"]) / (exposure + prior)
+    column["expected"] = rate * settings["horizon"]
     column["hazard"] = hazards(column, tables)
-    column |= affinities(column, rule, tables)
-    for name in rule["market"]:
+    column |= affinities(column, settings, tables)
+    for name in settings["market"]:
         column[name] = np.where(new | ~tables["sold"], np.nan, column[name])
-    out = np.stack([column[name] for name in rule["pair"]], axis=-1).astype(np.float32)
-    empty = {name: np.nan if name in rule["undefined"] else 0.0 for name in names}
+    out = np.stack([column[name] for name in settings["pair"]], axis=-1).astype(np.float32)
+    empty = {name: np.nan if name in settings["undefined"] else 0.0 for name in names}
     out[:, new, : len(names)] = [empty[name] for name in names]
     return out
 
 
 def hazards(column: Arrays, tables: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The share of pairs alike in recency and count that bought within a horizon: (B, M)."""
+    """Share of pairs with the same class of recency and purchase count that were bought within a horizon.
+
+    Parameters
+    ----------
+    column : dict of str to ndarray of shape (B, M)
+        Pair columns, with `recency` and `days_bought`.
+    tables : mapping of str to ndarray
+        See `rebuild_inputs`.
+
+    Returns
+    -------
+    ndarray of shape (B, M)
+        Shares in [0, 1].
+    """
     days, edges = column["days_bought"], tables["count_edges"]
     cell = 1 + np.digitize(np.nan_to_num(column["recency"]), tables["recency_edges"]) * (edges.size + 1)
     cell = np.where(days > 0, cell + np.digitize(days, edges), 0)
     return np.asarray(tables["hazard"][np.arange(cell.shape[1]), cell])
 
 
-def affinities(column: Arrays, rule: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
-    """What the purchases of other offers say of each, by column: (B, M)."""
-    short, long = (np.log1p(column[f"decayed_{half_life}"]) for half_life in rule["tastes"])
+def affinities(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
+    """Pair columns estimated from the customer's purchases of other offers.
+
+    Parameters
+    ----------
+    column : dict of str to ndarray of shape (B, M)
+        Pair columns.
+    settings, tables : mapping
+        See `rebuild_inputs`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name.
+    """
+    short, long = (np.log1p(column[f"decayed_{half_life}"]) for half_life in settings["tastes"])
     taste = np.concatenate([short, long, np.ones((len(short), 1), np.float32)], axis=1)
-    whole = np.log1p(column["days_bought"])
-    found = {}
+    count = np.log1p(column["days_bought"])
+    affinity = {}
     for k, name in enumerate(("", "_broad")):
-        found[f"similar{name}"] = long @ tables["similar"][k]
-        found[f"together{name}"] = whole @ tables["together"][k]
-        found[f"follow{name}"] = taste @ tables["follow"][k]
-    found["sibling_short"], found["sibling_long"] = short @ tables["sibling"], long @ tables["sibling"]
-    found["sibling_follow"] = found["follow_broad"] @ tables["sibling"]
-    return found
+        affinity[f"similar{name}"] = long @ tables["similar"][k]
+        affinity[f"together{name}"] = count @ tables["together"][k]
+        affinity[f"follow{name}"] = taste @ tables["follow"][k]
+    affinity["sibling_short"], affinity["sibling_long"] = short @ tables["sibling"], long @ tables["sibling"]
+    affinity["sibling_follow"] = affinity["follow_broad"] @ tables["sibling"]
+    return affinity
 
 
 def season(day: int, horizon: int) -> np.ndarray:
-    """The send date: waves of the year and of the month, averaged over the horizon, and years since 2000."""
+    """Calendar features of a cutoff: Fourier terms of the year and the month, and a linear time.
+
+    Parameters
+    ----------
+    day : int
+        Cutoff, in days since 1970-01-01.
+    horizon : int
+        Length of the horizon in days; the Fourier terms are means over it.
+
+    Returns
+    -------
+    ndarray of shape (9,), float32
+        Sine and cosine of three yearly harmonics and one monthly period, and years since 2000.
+    """
     days = np.arange(day, day + horizon)
     angles = [2 * np.pi * k * days / 365.2425 for k in (1, 2, 3)] + [2 * np.pi * days / 30.436875]
     waves = [wave(angle).mean() for angle in angles for wave in (np.sin, np.cos)]

@@ -1,4 +1,4 @@
-"""Answers to single requests: checks what a schema cannot, and scores requests that arrive together in one block."""
+"""Online scoring: validates single requests and scores concurrent requests in one block."""
 
 from __future__ import annotations
 
@@ -16,122 +16,203 @@ from propensity.errors import ConfigurationError
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
 from propensity.serving.inputs import Event, event_columns
-from propensity.serving.point_in_time import nobody
-from propensity.serving.reason import labels, reasons
-from propensity.serving.schema import Explained, OfferScore, Reason, ScoreAnswer, ScoreRequest
+from propensity.serving.point_in_time import empty_customer
+from propensity.serving.reason import event_labels, explain
+from propensity.serving.schema import Explanation, OfferScore, Reason, ScoreRequest, ScoreResponse
 
 
 @dataclass(frozen=True)
 class ScoringRequest:
-    """A request that can be answered: the customer's events as columns, the day, the places of the offers."""
+    """A validated request.
+
+    Attributes
+    ----------
+    events : dict of str to ndarray of shape (E,)
+        The customer's events as columns of a log.
+    day : int
+        Cutoff, in days since 1970-01-01.
+    offer_index : ndarray of int
+        Requested offers.
+    reasons : int
+        Number of reasons to return; 0 for none.
+    """
 
     events: dict[str, np.ndarray]
     day: int
-    offers: np.ndarray
+    offer_index: np.ndarray
     reasons: int
 
 
 class OnlineScorer:
-    """A bundle at the disposal of single customers; with a log, of those it knows by id too.
+    """Scores single customers with a bundle.
 
-    The tables are those of the bundle, whatever the date: a request may be dated from then until the bundle expires.
+    Parameters
+    ----------
+    bundle : Bundle
+        An opened bundle.
+    log : str or Path, optional
+        Folder of an event log whose customers can be requested by id.
+
+    Notes
+    -----
+    Market statistics are those of the bundle at any cutoff. A cutoff may lie between that of the bundled tables and the
+    end of the bundle's validity.
     """
 
     def __init__(self, bundle: Bundle, log: str | Path | None = None) -> None:
-        self.bundle, self.market = bundle, bundle.market()
-        self.session, self.pairs = bundle.session(), bundle.pairs()
-        self.place = {name: place for place, name in enumerate(self.market.offers.name)}
+        self.bundle, self.features = bundle, bundle.features()
+        self.session, self.pair_scorer = bundle.session(), bundle.pair_scorer()
+        self.offer_index = {name: index for index, name in enumerate(self.features.offers.name)}
         self.log = None if log is None else EventLog.open(log)
         ids = [] if self.log is None else self.log.customers["customer"].cast(pl.String).to_list()
-        self.row = {each: row for row, each in enumerate(ids)}
-        self.items, self.channels = self._codes()
+        self.row = {customer_id: row for row, customer_id in enumerate(ids)}
+        self.item_index, self.channel_index = self._indices()
 
-    def _codes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The log's items and channels as numbers of the bundled tables; the last entry, -1, is none."""
+    def _indices(self) -> tuple[np.ndarray, np.ndarray]:
+        """The log's items and channels as indices into the bundled tables; the last entry, -1, is for none."""
         if self.log is None:
             return np.zeros(0, np.int32), np.zeros(0, np.int8)
         names = self.log.items["item"].cast(pl.String).to_list()
-        known = {name: k for k, name in enumerate(self.market.settings["channels"])}
-        items = [*(self.market.item_number.get(name, -1) for name in names), -1]
-        channels = [*(known.get(name, -1) for name in self.log.meta["channels"]), -1]
+        channel_index = {name: k for k, name in enumerate(self.features.settings["channels"])}
+        items = [*(self.features.item_index.get(name, -1) for name in names), -1]
+        channels = [*(channel_index.get(name, -1) for name in self.log.meta["channels"]), -1]
         return np.array(items, np.int32), np.array(channels, np.int8)
 
-    def check(self, request: ScoreRequest) -> ScoringRequest:
-        """ConfigurationError, one sentence, for what cannot be answered."""
-        if (request.customer is None) == (request.events is None):
-            raise ConfigurationError("give either customer, a known id, or events, a history of one's own")
-        first = self.market.market_stats.cutoff.day
-        day = first if request.date is None else to_day(request.date)
+    def validate(self, request: ScoreRequest) -> ScoringRequest:
+        """Validate what the schema cannot: ids, offers and cutoff.
+
+        Parameters
+        ----------
+        request : ScoreRequest
+            Body of the HTTP request.
+
+        Returns
+        -------
+        ScoringRequest
+            The request with events as columns.
+
+        Raises
+        ------
+        ConfigurationError
+            If the request cannot be answered.
+        """
+        if (request.customer_id is None) == (request.events is None):
+            raise ConfigurationError("give either customer_id, an id in the service's log, or events")
+        first = self.features.market_stats.cutoff.day
+        day = first if request.cutoff is None else to_day(request.cutoff)
         if day < first:
-            raise ConfigurationError(f"{to_date(day)} lies before the bundled tables; give {to_date(first)} or later")
-        self.bundle.valid(day)
-        names = self.market.offers.name if request.offers is None else request.offers
-        if unknown := [name for name in names if name not in self.place]:
+            raise ConfigurationError(
+                f"cutoff {to_date(day)} is before that of the bundled tables; give {to_date(first)} or later"
+            )
+        self.bundle.require_valid(day)
+        names = self.features.offers.name if request.offers is None else request.offers
+        if unknown := [name for name in names if name not in self.offer_index]:
             raise ConfigurationError(f"no offer {unknown[0]!r} in this bundle; GET /model lists them")
-        offers = np.array([self.place[name] for name in names])
-        return ScoringRequest(self._events(request), day, offers, request.reasons)
+        offer_index = np.array([self.offer_index[name] for name in names])
+        return ScoringRequest(self._events(request), day, offer_index, request.reasons)
 
     def _events(self, request: ScoreRequest) -> dict[str, np.ndarray]:
+        """Events of the request, or of the customer in the log."""
         if request.events is not None:
             raw: Sequence[Event] = [event.model_dump() for event in request.events]
-            return event_columns([raw], self.market.item_number, self.market.settings["channels"])
-        row = self.row.get(str(request.customer))
+            return event_columns([raw], self.features.item_index, self.features.settings["channels"])
+        row = self.row.get(str(request.customer_id))
         if row is None or self.log is None:
-            known = "a log to know ids by" if self.log is None else "that id in its log"
+            reason = "was started without a log" if self.log is None else "has no such id in its log"
             raise ConfigurationError(
-                f"customer {request.customer!r} is unknown: the service has not {known}; give events"
+                f"customer_id {request.customer_id!r} is unknown: the service {reason}; give events"
             )
         own = slice(self.log.offsets[row], self.log.offsets[row + 1])
         columns = {name: np.array(getattr(self.log, name)[own]) for name in Events._fields if name != "offsets"}
-        columns["item"], columns["channel"] = self.items[columns["item"]], self.channels[columns["channel"]]
+        columns["item"] = self.item_index[columns["item"]]
+        columns["channel"] = self.channel_index[columns["channel"]]
         return columns | {"offsets": np.array([0, columns["day"].size], np.int64)}
 
-    def answers(self, asked: Sequence[ScoringRequest]) -> list[ScoreAnswer]:
-        """Answers in order; requests of one day are scored together."""
-        made: list[ScoreAnswer | None] = [None] * len(asked)
-        for day in {each.day for each in asked}:
-            places = [place for place, each in enumerate(asked) if each.day == day]
-            inputs = self.market.seen(joined([asked[place].events for place in places]), day)
-            scores, revenues = self.pairs(inputs._asdict())
-            for row, place in enumerate(places):
-                made[place] = self._answer(asked[place], inputs, row, scores[row], revenues[row])
-        return [each for each in made if each is not None]
+    def score(self, requests: Sequence[ScoringRequest]) -> list[ScoreResponse]:
+        """Score requests; those with the same cutoff form one block.
 
-    def _answer(
-        self, asked: ScoringRequest, inputs: Inputs, row: int, score: np.ndarray, revenue: np.ndarray
-    ) -> ScoreAnswer:
-        names = self.market.offers.name
+        Parameters
+        ----------
+        requests : sequence of ScoringRequest
+            Validated requests.
+
+        Returns
+        -------
+        list of ScoreResponse
+            In the order of the requests.
+        """
+        responses: dict[int, ScoreResponse] = {}
+        for day in {request.day for request in requests}:
+            positions = [position for position, request in enumerate(requests) if request.day == day]
+            events = concatenate_events([requests[position].events for position in positions])
+            inputs = self.features.from_events(events, day)
+            scores, revenues = self.pair_scorer(inputs._asdict())
+            for row, position in enumerate(positions):
+                responses[position] = self._response(requests[position], inputs, row, scores[row], revenues[row])
+        return [responses[position] for position in range(len(requests))]
+
+    def _response(
+        self, request: ScoringRequest, inputs: Inputs, row: int, score: np.ndarray, revenue: np.ndarray
+    ) -> ScoreResponse:
+        """The response for one row of a block."""
+        names = self.features.offers.name
         scores = [
-            OfferScore(offer=names[m], probability=float(score[m]), expected_revenue=float(revenue[m]))
-            for m in asked.offers
+            OfferScore(offer_id=names[m], probability=float(score[m]), expected_revenue=float(revenue[m]))
+            for m in request.offer_index
         ]
-        explained = self._explained(asked, inputs, row, score) if asked.reasons else None
-        return ScoreAnswer(date=to_date(asked.day), scores=scores, explained=explained)
+        explanation = self._explanation(request, inputs, row, score) if request.reasons else None
+        return ScoreResponse(cutoff=to_date(request.day), scores=scores, explanation=explanation)
 
-    def _explained(self, asked: ScoringRequest, inputs: Inputs, row: int, score: np.ndarray) -> Explained:
-        best = int(asked.offers[np.argmax(score[asked.offers])])
-        market_stats = self.market.market_stats
-        unknown = nobody(self.market, market_stats._replace(cutoff=market_stats.cutoff._replace(day=asked.day)))
-        found = reasons(self.session, inputs, unknown, row, best, self.market.rule, self.label(asked))
-        told = found.largest(asked.reasons)
-        return Explained(
-            offer=self.market.offers.name[best],
-            base=found.base,
-            reasons=[Reason(about=about, contribution=value) for about, value in told],
-            rest=found.total - sum(value for _, value in told),
+    def _explanation(self, request: ScoringRequest, inputs: Inputs, row: int, score: np.ndarray) -> Explanation:
+        """Reasons for the probability of the highest-scored offer."""
+        best = int(request.offer_index[np.argmax(score[request.offer_index])])
+        market_stats = self.features.market_stats
+        cutoff = market_stats.cutoff._replace(day=request.day)
+        empty = empty_customer(self.features, market_stats._replace(cutoff=cutoff))
+        config, names = self.features.rule, self.event_labels(request)
+        reasons = explain(self.session, inputs, empty, row, best, config, names)
+        largest = reasons.largest(request.reasons)
+        return Explanation(
+            offer_id=self.features.offers.name[best],
+            base_value=reasons.base_value,
+            reasons=[Reason(feature=feature, contribution=value) for feature, value in largest],
+            other=reasons.total - sum(value for _, value in largest),
         )
 
-    def label(self, asked: ScoringRequest) -> list[str]:
-        """The visible events of a request in words, oldest first."""
-        seen = np.flatnonzero(asked.events["day"] < asked.day)
-        names = [str(self.market.tables["item"][k]) if k >= 0 else None for k in asked.events["item"][seen]]
-        return labels(asked.events["day"][seen], asked.events["kind"][seen], names)
+    def event_labels(self, request: ScoringRequest) -> list[str]:
+        """Readable names of the visible events of a request.
+
+        Parameters
+        ----------
+        request : ScoringRequest
+            A validated request.
+
+        Returns
+        -------
+        list of str
+            One name per event before the cutoff, oldest first.
+        """
+        visible = np.flatnonzero(request.events["day"] < request.day)
+        items = request.events["item"][visible]
+        names = [str(self.features.tables["item"][k]) if k >= 0 else None for k in items]
+        return event_labels(request.events["day"][visible], request.events["kind"][visible], names)
 
 
-def joined(events: Sequence[dict[str, np.ndarray]]) -> Events:
-    """Single customers' columns as one log."""
+def concatenate_events(customers: Sequence[dict[str, np.ndarray]]) -> Events:
+    """Columns of single customers as one set of events.
+
+    Parameters
+    ----------
+    customers : sequence of dict of str to ndarray, length B
+        Columns of one customer each.
+
+    Returns
+    -------
+    Events
+        With B customers.
+    """
     columns: dict[str, Any] = {
-        name: np.concatenate([each[name] for each in events]) for name in Events._fields if name != "offsets"
+        name: np.concatenate([each[name] for each in customers]) for name in Events._fields if name != "offsets"
     }
-    sizes = [each["day"].size for each in events]
+    sizes = [each["day"].size for each in customers]
     return Events(fixed(np.cumsum([0, *sizes]).astype(np.int64)), *(fixed(columns[n]) for n in Events._fields[1:]))

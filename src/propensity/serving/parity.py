@@ -1,4 +1,4 @@
-"""Whether an exported model answers as the trained network does; an export is not written where it does not."""
+"""Parity of an export: whether the exported files compute what the trained network computes."""
 
 from __future__ import annotations
 
@@ -10,75 +10,151 @@ import numpy as np
 
 from propensity.data.batch import Inputs
 from propensity.errors import GateError
-from propensity.serving.verify import TOLERANCE, difference
+from propensity.serving.verify import TOLERANCE, max_difference
 
-Answers = Callable[[Inputs], Mapping[str, np.ndarray]]
-BATCHES = (1, 3, 64)
-HISTORIES = (1, 7)  # events kept, besides all
+Model = Callable[[Inputs], Mapping[str, np.ndarray]]
+BATCH_SIZES = (1, 3, 64)
+HISTORY_LENGTHS = (1, 7)  # events, besides full histories
 TOP = 1000
 
 
 @dataclass
 class Parity:
-    """What was compared. rows: customers at a date; largest: difference by format; exchanged: by format, customers
-    among the best `TOP` of an offer by one but not by the other, all tied with the last within the tolerance."""
+    """Result of the comparison, as it is stored in the manifest.
+
+    Attributes
+    ----------
+    rows : int
+        Customers compared, counted once per cutoff.
+    pairs : int
+        Customer-offer pairs compared.
+    max_difference : dict of str to float
+        Largest difference by format, see `propensity.serving.verify.max_difference`.
+    top_k_swaps : dict of str to int
+        By format, customers among the best `TOP` of an offer by the network but not by the format. All of them are tied
+        with the last of the best within the tolerance.
+    """
 
     rows: int = 0
     pairs: int = 0
-    largest: dict[str, float] = field(default_factory=dict)
-    exchanged: dict[str, int] = field(default_factory=dict)
+    max_difference: dict[str, float] = field(default_factory=dict)
+    top_k_swaps: dict[str, int] = field(default_factory=dict)
 
-    def meet(
-        self, network: Answers, formats: Mapping[str, Answers], inputs: Inputs, what: str
+    def compare(
+        self, network: Model, formats: Mapping[str, Model], inputs: Inputs, description: str
     ) -> Mapping[str, np.ndarray]:
-        """Asks all of them; GateError, with `what` was asked, where one is further from the network than allowed."""
+        """Compare all formats with the network on one batch.
+
+        Parameters
+        ----------
+        network : callable
+            The trained network.
+        formats : mapping of str to callable
+            Exported models by name.
+        inputs : Inputs
+            The batch.
+        description : str
+            What the batch is, for the error message.
+
+        Returns
+        -------
+        mapping of str to ndarray
+            Outputs of the network.
+
+        Raises
+        ------
+        GateError
+            If a format differs by more than `TOLERANCE`.
+        """
         expected = network(inputs)
         self.rows += inputs.length.shape[0]
         self.pairs += expected["probability"].size
-        for name, answers in formats.items():
-            found = answers(inputs)
-            apart = max(difference(found[each], expected[each]) for each in found)
-            self.largest[name] = max(self.largest.get(name, 0.0), apart)
-            if not apart <= TOLERANCE:
+        for name, model in formats.items():
+            outputs = model(inputs)
+            difference = max(max_difference(outputs[each], expected[each]) for each in outputs)
+            self.max_difference[name] = max(self.max_difference.get(name, 0.0), difference)
+            if not difference <= TOLERANCE:
                 raise GateError(
-                    f"{name} differs by {apart:.2g} from the trained network at {what}, more than {TOLERANCE:g}; "
-                    "nothing was exported"
+                    f"{name} differs by {difference:.2g} from the trained network on {description}, more than "
+                    f"{TOLERANCE:g}; nothing was exported"
                 )
         return expected
 
 
-def edges(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
-    """The same customers in batches of 1, 3 and 64, and with shorter histories."""
-    customers, most = inputs.kind.shape
-    for size in BATCHES:
-        for start in range(0, customers, size):
-            yield f"golden rows in batches of {size}", of_rows(inputs, np.arange(start, start + size) % customers)
-    for length in (each for each in HISTORIES if each < most):
-        events = ("token", "kind", "channel", "gap", "amount")
-        parts: dict[str, Any] = {name: getattr(inputs, name)[:, :length] for name in events}
-        shorter = inputs._replace(**parts | {"length": np.minimum(inputs.length, length)})
-        yield f"golden rows with {length} events", shorter
+def edge_cases(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
+    """The same customers in batches of several sizes, and with truncated histories.
 
+    Parameters
+    ----------
+    inputs : Inputs
+        Inputs of the golden customers.
 
-def of_rows(inputs: Inputs, rows: np.ndarray) -> Inputs:
-    """The customers at `rows`, of whatever a customer has."""
-    own = ("token", "kind", "channel", "gap", "amount", "length", "pair", "customer")
-    return inputs._replace(**{name: getattr(inputs, name)[rows] for name in own})
-
-
-def same_best(one: np.ndarray, other: np.ndarray, top: int = TOP) -> int:
-    """How many customers are among the best `top` of an offer by one score (N, M) but not by the other.
-
-    Raises: GateError for one that is no tie with the last of them, within the tolerance.
+    Yields
+    ------
+    description : str
+        For error messages.
+    inputs : Inputs
+        One batch.
     """
-    kept = min(top, len(one))
-    last = np.partition(one, len(one) - kept, axis=0)[len(one) - kept]
-    chosen = [np.argsort(-scores, axis=0, kind="stable")[:kept] for scores in (one, other)]
-    marks = np.zeros((2, *one.shape), bool)
-    for mark, best in zip(marks, chosen, strict=True):
-        np.put_along_axis(mark, best, True, axis=0)
-    apart = marks[0] != marks[1]
-    worst = float(np.abs(one - last)[apart].max(initial=0.0))
-    if worst > 2 * TOLERANCE:
-        raise GateError(f"the best {kept} customers of an offer differ by more than ties ({worst:.2g}); not exported")
-    return int(apart.sum()) // 2
+    customers, slots = inputs.kind.shape
+    for size in BATCH_SIZES:
+        for start in range(0, customers, size):
+            yield f"golden rows in batches of {size}", take_rows(inputs, np.arange(start, start + size) % customers)
+    for length in (each for each in HISTORY_LENGTHS if each < slots):
+        names = ("token", "kind", "channel", "gap", "amount")
+        events: dict[str, Any] = {name: getattr(inputs, name)[:, :length] for name in names}
+        yield (
+            f"golden rows with {length} events",
+            inputs._replace(**events | {"length": np.minimum(inputs.length, length)}),
+        )
+
+
+def take_rows(inputs: Inputs, rows: np.ndarray) -> Inputs:
+    """Inputs of some customers of a batch.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        A batch of customers.
+    rows : ndarray of int
+        Rows to take; they may repeat.
+
+    Returns
+    -------
+    Inputs
+        The fields of offers are unchanged.
+    """
+    names = ("token", "kind", "channel", "gap", "amount", "length", "pair", "customer")
+    return inputs._replace(**{name: getattr(inputs, name)[rows] for name in names})
+
+
+def compare_top_k(expected: np.ndarray, actual: np.ndarray, top: int = TOP) -> int:
+    """Compare the best customers of each offer by two score matrices.
+
+    Parameters
+    ----------
+    expected, actual : ndarray of shape (N, M)
+        Probabilities by the network and by an exported model.
+    top : int, default=1000
+        Customers per offer.
+
+    Returns
+    -------
+    int
+        Customers among the best by `expected` but not by `actual`, over all offers.
+
+    Raises
+    ------
+    GateError
+        If one of them is not tied with the last of the best, within twice the tolerance.
+    """
+    k = min(top, len(expected))
+    last = np.partition(expected, len(expected) - k, axis=0)[len(expected) - k]
+    selected = np.zeros((2, *expected.shape), bool)
+    for mask, scores in zip(selected, (expected, actual), strict=True):
+        np.put_along_axis(mask, np.argsort(-scores, axis=0, kind="stable")[:k], True, axis=0)
+    swapped = selected[0] != selected[1]
+    largest = float(np.abs(expected - last)[swapped].max(initial=0.0))
+    if largest > 2 * TOLERANCE:
+        raise GateError(f"the best {k} customers of an offer differ by more than ties ({largest:.2g}); not exported")
+    return int(swapped.sum()) // 2

@@ -1,4 +1,7 @@
-"""A date's tables as plain arrays, and inputs of customers who are known by their raw events alone."""
+"""Features of one cutoff from stored tables, for customers given as raw events instead of a log.
+
+B customers, M offers, P pair columns.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,22 @@ from propensity.serving.inputs import Arrays, Event, channel_codes, event_column
 from propensity.task import CutoffData
 
 
-def tables_of(cutoff_data: CutoffData) -> Arrays:
-    """The snapshot, the offers and the codes of items of a date, none of them about a single customer."""
+def cutoff_tables(cutoff_data: CutoffData) -> Arrays:
+    """Market statistics, offers and item codes of a cutoff as plain arrays.
+
+    Parameters
+    ----------
+    cutoff_data : CutoffData
+        Features and market statistics of the cutoff.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Content of `tables.npz`. No array is about a single customer.
+    """
     features, market_stats = cutoff_data.features, cutoff_data.market_stats
-    market = {name: np.asarray(value) for name, value in market_stats._asdict().items() if name != "cutoff"}
-    return market | {
+    statistics = {name: np.asarray(value) for name, value in market_stats._asdict().items() if name != "cutoff"}
+    return statistics | {
         "day": np.array(market_stats.cutoff.day),
         "recency_edges": RECENCY_EDGES,
         "count_edges": COUNT_EDGES,
@@ -41,35 +55,75 @@ def tables_of(cutoff_data: CutoffData) -> Arrays:
     }
 
 
-def rule_of(rule: FeatureConfig, vocabulary: Vocabulary, horizon: int) -> dict[str, Any]:
-    """What `inputs.py` must know besides the tables: columns, windows, channels."""
+def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int) -> dict[str, Any]:
+    """Settings that `inputs.py` needs besides the tables.
+
+    Parameters
+    ----------
+    config : FeatureConfig
+        Windows, half-lives and history length.
+    vocabulary : Vocabulary
+        The network's vocabulary; its channels are stored.
+    horizon : int
+        Days.
+
+    Returns
+    -------
+    dict
+        The manifest's `features`: columns, windows, channels; serialisable as JSON.
+    """
     return {
         "horizon": horizon,
-        "windows": list(rule.windows),
-        "half_lives": list(rule.half_lives),
+        "windows": list(config.windows),
+        "half_lives": list(config.half_lives),
         "tastes": list(TASTES),
-        "history": rule.history,
+        "history": config.history,
         "prior_days": PRIOR_DAYS,
         "rate_window": RATE_WINDOW,
-        "pair": list(rule.pair),
-        "customer": list(rule.customer),
+        "pair": list(config.pair),
+        "customer": list(config.customer),
         "market": list(MARKET),
         "sibling": list(SIBLING),
-        "undefined": [rule.pair[k] for k in np.flatnonzero(np.isnan(nothing(rule)))],
+        "undefined": [config.pair[k] for k in np.flatnonzero(np.isnan(never_bought_columns(config)))],
         "channels": list(vocabulary.channels),
     }
 
 
-def nothing(rule: FeatureConfig) -> np.ndarray:
-    """(P,) the pair columns of an offer never met, as far as they are the customer's own; the others 0."""
-    row = np.zeros(len(rule.pair), np.float32)
-    own = row_of_nothing(rule.pair.index("recency"))
+def never_bought_columns(config: FeatureConfig) -> np.ndarray:
+    """Pair columns of a never-bought offer.
+
+    Parameters
+    ----------
+    config : FeatureConfig
+        Names the columns.
+
+    Returns
+    -------
+    ndarray of shape (P,), float32
+        Columns computed from the customer's own purchases of the offer; the other columns, which depend on the market
+        or on other offers, are 0.
+    """
+    row = np.zeros(len(config.pair), np.float32)
+    own = row_of_nothing(config.pair.index("recency"))
     row[: own.size] = own
     return row
 
 
-def nobody(features: Features, market_stats: MarketStats) -> Inputs:
-    """Inputs of one customer about whom nothing is known."""
+def empty_customer(features: Features, market_stats: MarketStats) -> Inputs:
+    """Inputs of one customer without any event.
+
+    Parameters
+    ----------
+    features : Features
+        Offers, vocabulary and settings.
+    market_stats : MarketStats
+        Statistics of the cutoff.
+
+    Returns
+    -------
+    Inputs
+        With one row.
+    """
     twin = copy.copy(features)
     columns = {name: np.zeros(0, COLUMNS[name]) for name in Events._fields[1:]}
     twin.events = Events(fixed(np.zeros(2, np.int64)), *(fixed(column) for column in columns.values()))
@@ -77,33 +131,73 @@ def nobody(features: Features, market_stats: MarketStats) -> Inputs:
 
 
 class PointInTimeFeatures(Features):
-    """`Features` of the tables in a bundle: the log holds whoever is asked about."""
+    """`Features` over the tables of a bundle; the events are those of the request.
 
-    def __init__(self, tables: Mapping[str, np.ndarray], rule: Mapping[str, Any], vocabulary: Vocabulary) -> None:
-        self.tables, self.settings, self.vocabulary = tables, rule, vocabulary
-        self.rule = FeatureConfig(tuple(rule["windows"]), tuple(rule["half_lives"]), rule["history"])
+    Parameters
+    ----------
+    tables : mapping of str to ndarray
+        Content of `tables.npz`, see `cutoff_tables`.
+    settings : mapping
+        The manifest's `features`, see `feature_settings`.
+    vocabulary : Vocabulary
+        The network's vocabulary.
+    """
+
+    def __init__(self, tables: Mapping[str, np.ndarray], settings: Mapping[str, Any], vocabulary: Vocabulary) -> None:
+        self.tables, self.settings, self.vocabulary = tables, settings, vocabulary
+        self.rule = FeatureConfig(tuple(settings["windows"]), tuple(settings["half_lives"]), settings["history"])
         parts = (tables[name] for name in ("item_offsets", "item_offer", "offer_parent"))
         self.offers = Offers(tuple(tables["offer_name"].tolist()), *parts)
         self.sets = self.offers.sets
         self.offer_code, self.attribute, self.item_code = (tables[n] for n in ("offer_code", "attribute", "token"))
-        self.channel_code = channel_codes(rule)
-        self.windows, self.half_lives = np.array(rule["windows"]), np.array(rule["half_lives"])
-        self.item_number = {item: number for number, item in enumerate(tables["item"].tolist())}
+        self.channel_code = channel_codes(settings)
+        self.windows, self.half_lives = np.array(settings["windows"]), np.array(settings["half_lives"])
+        self.item_index = {item: index for index, item in enumerate(tables["item"].tolist())}
         self.market_stats = MarketStats(
-            cutoff=Cutoff(int(tables["day"]), rule["horizon"]),
+            cutoff=Cutoff(int(tables["day"]), settings["horizon"]),
             **{name: tables[name] for name in MarketStats._fields if name != "cutoff"},
         )
 
-    def asked(
-        self, customers: Sequence[Sequence[Event]], day: int | None = None, hidden: HistoryMask | None = None
+    def from_raw_events(
+        self, customers: Sequence[Sequence[Event]], day: int | None = None, mask: HistoryMask | None = None
     ) -> Inputs:
-        """Inputs of customers, each a list of raw events, as of `day` (None: the tables' own)."""
-        columns = event_columns(customers, self.item_number, self.settings["channels"])
-        return self.seen(Events(*(fixed(columns[name]) for name in Events._fields)), day, hidden)
+        """Inputs of customers given as raw events.
 
-    def seen(self, events: Events, day: int | None = None, hidden: HistoryMask | None = None) -> Inputs:
-        """Inputs of every customer of `events`, whose items and channels are numbered as in the tables."""
+        Parameters
+        ----------
+        customers : sequence of sequences of mappings, length B
+            Raw events of each customer, see `propensity.serving.inputs.event_columns`.
+        day : int, optional
+            Cutoff, in days since 1970-01-01; default: the cutoff of the tables.
+        mask : HistoryMask, optional
+            Events to hide.
+
+        Returns
+        -------
+        Inputs
+            With B rows.
+        """
+        columns = event_columns(customers, self.item_index, self.settings["channels"])
+        return self.from_events(Events(*(fixed(columns[name]) for name in Events._fields)), day, mask)
+
+    def from_events(self, events: Events, day: int | None = None, mask: HistoryMask | None = None) -> Inputs:
+        """Inputs of every customer of a set of events.
+
+        Parameters
+        ----------
+        events : Events
+            Columns of B customers; items and channels are indices into the bundled tables.
+        day : int, optional
+            Cutoff, in days since 1970-01-01; default: the cutoff of the tables.
+        mask : HistoryMask, optional
+            Events to hide.
+
+        Returns
+        -------
+        Inputs
+            With B rows.
+        """
         twin = copy.copy(self)
         twin.events = events
         cutoff = self.market_stats.cutoff if day is None else self.market_stats.cutoff._replace(day=day)
-        return twin.inputs(self.market_stats._replace(cutoff=cutoff), np.arange(events.offsets.size - 1), hidden)
+        return twin.inputs(self.market_stats._replace(cutoff=cutoff), np.arange(events.offsets.size - 1), mask)

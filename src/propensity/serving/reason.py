@@ -1,8 +1,11 @@
-"""Why a probability is what it is: shares of the columns and events that carried it, which add up to it.
+"""Explanations of a probability: additive contributions of columns and events.
 
-Notable: nothing but forward passes is needed. In a random order, each part of what is known (a group of columns, an
-event) is shown to the network after those before it; what the probability gains by that is the part's share in this
-order, and the shares of an order add up exactly. The mean over orders and their reverses is a sampled Shapley value.
+Notes
+-----
+Contributions are sampled Shapley values and need only forward passes. In a random order, each feature (a group of
+columns, or an event) is added to the inputs after the features before it; the change of the probability is its
+contribution in this order, and the contributions of an order add up exactly. The result is the mean over several orders
+and their reverses.
 
 Source: Castro, Gomez & Tejada, Computers & Operations Research 2009.
 """
@@ -20,108 +23,228 @@ from propensity.data.batch import Inputs
 from propensity.data.event_log import to_date
 from propensity.feature.features import FeatureConfig
 from propensity.serving.inputs import KINDS
-from propensity.serving.verify import answer
+from propensity.serving.verify import run_session
 
-ORDERS = 4  # and as many reverses
-EVENTS = 24  # the newest are told apart, those before them are one part
+ORDERS = 4  # random orders; their reverses are added
+RECENT_EVENTS = 24  # events that are features of their own; all earlier events are one feature
 EARLIER = "earlier events"
+EVENT_FIELDS = ("token", "kind", "channel", "gap", "amount")
 
 
 @dataclass(frozen=True)
 class Reasons:
-    """base: the probability of a customer about whom nothing is known; share: contribution by part, in probability."""
+    """Contributions to one probability.
 
-    base: float
-    share: dict[str, float]
+    Attributes
+    ----------
+    base_value : float
+        Probability of a customer without history.
+    contribution : dict of str to float
+        Change of the probability by feature. Base value and contributions add up to the probability.
+    """
+
+    base_value: float
+    contribution: dict[str, float]
 
     @property
     def total(self) -> float:
-        """What all parts together add to the base."""
-        return sum(self.share.values())
+        """Sum of all contributions."""
+        return sum(self.contribution.values())
 
     def largest(self, count: int) -> list[tuple[str, float]]:
-        """The parts that moved most, either way."""
-        return sorted(self.share.items(), key=lambda part: -abs(part[1]))[:count]
+        """Features with the largest absolute contributions.
+
+        Parameters
+        ----------
+        count : int
+            Number of features.
+
+        Returns
+        -------
+        list of (str, float)
+            Feature and contribution, by descending absolute value.
+
+        Examples
+        --------
+        >>> Reasons(0.1, {"a": 0.02, "b": -0.05}).largest(1)
+        [('b', -0.05)]
+        """
+        return sorted(self.contribution.items(), key=lambda item: -abs(item[1]))[:count]
 
 
-def reasons(
-    session: Any, inputs: Inputs, nobody: Inputs, row: int, offer: int, rule: FeatureConfig, events: Sequence[str]
+def explain(
+    session: Any,
+    inputs: Inputs,
+    reference: Inputs,
+    row: int,
+    offer_index: int,
+    config: FeatureConfig,
+    event_names: Sequence[str],
 ) -> Reasons:
-    """Of customer `row` and `offer`. nobody: inputs of one customer about whom nothing is known, at the same date;
-    events: labels of the customer's visible events, oldest first."""
-    known, unknown = one_pair(inputs, row, offer), one_pair(nobody, 0, offer)
-    parts = parts_of(known, unknown, rule.pair, rule.customer, events)
+    """Explain the probability of one customer and offer.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        The model.
+    inputs : Inputs
+        Inputs of a batch of customers.
+    reference : Inputs
+        Inputs of one customer without history at the same cutoff, see `point_in_time.empty_customer`.
+    row : int
+        Row of the customer in `inputs`.
+    offer_index : int
+        Index of the offer.
+    config : FeatureConfig
+        Names the columns.
+    event_names : sequence of str
+        Names of the customer's visible events, oldest first.
+
+    Returns
+    -------
+    Reasons
+        Contributions of columns and events. Features with equal names are added.
+    """
+    customer, empty = select_pair(inputs, row, offer_index), select_pair(reference, 0, offer_index)
+    features = list_features(customer, empty, config.pair, config.customer, event_names)
     random = np.random.default_rng(17)
-    orders = [random.permutation(len(parts)) for _ in range(ORDERS)]
+    orders = [random.permutation(len(features)) for _ in range(ORDERS)]
     orders += [order[::-1] for order in orders]
-    shown = [order[:step] for order in orders for step in range(len(parts) + 1)]
-    probability = asked(session, known, unknown, [part for _, part in parts], shown).reshape(len(orders), -1)
-    share = np.zeros(len(parts))
-    for order, values in zip(orders, np.diff(probability, axis=1), strict=True):
-        share[order] += values / len(orders)
-    found: dict[str, float] = {}
-    for (name, _), value in zip(parts, share.tolist(), strict=True):
-        found[name] = found.get(name, 0.0) + value
-    return Reasons(float(probability[0, 0]), found)
+    coalitions = [order[:size] for order in orders for size in range(len(features) + 1)]
+    places = [place for _, place in features]
+    probability = coalition_probabilities(session, customer, empty, places, coalitions).reshape(len(orders), -1)
+    mean = np.zeros(len(features))
+    for order, changes in zip(orders, np.diff(probability, axis=1), strict=True):
+        mean[order] += changes / len(orders)
+    contribution: dict[str, float] = {}
+    for (name, _), value in zip(features, mean.tolist(), strict=True):
+        contribution[name] = contribution.get(name, 0.0) + value
+    return Reasons(float(probability[0, 0]), contribution)
 
 
-def labels(day: np.ndarray, kind: np.ndarray, item: Sequence[str | None]) -> list[str]:
-    """Events in words."""
-    told = zip(day, kind, item, strict=True)
-    return [f"{KINDS[int(k)]} of {name or 'an unknown item'} on {to_date(d).isoformat()}" for d, k, name in told]
+def event_labels(day: np.ndarray, kind: np.ndarray, item: Sequence[str | None]) -> list[str]:
+    """Readable names of events.
+
+    Parameters
+    ----------
+    day : ndarray of shape (E,)
+        Days since 1970-01-01.
+    kind : ndarray of shape (E,)
+        Indices into `KINDS`.
+    item : sequence of str or None, length E
+        Item ids.
+
+    Returns
+    -------
+    list of str
+        One name per event.
+
+    Examples
+    --------
+    >>> event_labels(np.array([1]), np.array([0]), ["milk"])
+    ['purchase of milk on 1970-01-02']
+    """
+    events = zip(day, kind, item, strict=True)
+    return [f"{KINDS[int(k)]} of {name or 'an unknown item'} on {to_date(d).isoformat()}" for d, k, name in events]
 
 
-def one_pair(inputs: Inputs, row: int, offer: int) -> Inputs:
-    """Inputs of one customer and one offer."""
-    own = ("token", "kind", "channel", "gap", "amount", "length", "customer")
+def select_pair(inputs: Inputs, row: int, offer_index: int) -> Inputs:
+    """Inputs of one customer and one offer.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        Inputs of a batch.
+    row : int
+        Row of the customer.
+    offer_index : int
+        Index of the offer.
+
+    Returns
+    -------
+    Inputs
+        With one row and one offer.
+    """
+    names = (*EVENT_FIELDS, "length", "customer")
     return inputs._replace(
-        **{name: getattr(inputs, name)[row : row + 1] for name in own},
-        **{name: getattr(inputs, name)[offer : offer + 1] for name in ("context", "offer", "attribute")},
-        pair=inputs.pair[row : row + 1, offer : offer + 1],
+        **{name: getattr(inputs, name)[row : row + 1] for name in names},
+        **{name: getattr(inputs, name)[offer_index : offer_index + 1] for name in ("context", "offer", "attribute")},
+        pair=inputs.pair[row : row + 1, offer_index : offer_index + 1],
     )
 
 
-Part = tuple[str, np.ndarray]  # field, and columns or slots of it
+Place = tuple[str, np.ndarray]  # a field of the inputs, and columns of it or slots of the history
 
 
-def parts_of(
-    known: Inputs, unknown: Inputs, pair: Sequence[str], customer: Sequence[str], events: Sequence[str]
-) -> list[tuple[str, Part]]:
-    """What is told apart, with its name: columns unlike nobody's, those of one kind together; events."""
-    found: list[tuple[str, Part]] = []
-    for field, names, whose in (("pair", pair, "with the offer"), ("customer", customer, "overall")):
-        mine, nobody = (getattr(each, field).reshape(-1) for each in (known, unknown))
-        differs = ~((mine == nobody) | (np.isnan(mine) & np.isnan(nobody)))
+def list_features(
+    customer: Inputs, empty: Inputs, pair: Sequence[str], customer_columns: Sequence[str], event_names: Sequence[str]
+) -> list[tuple[str, Place]]:
+    """Features that are explained, with their places in the inputs.
+
+    Parameters
+    ----------
+    customer, empty : Inputs
+        Inputs of one pair, of the customer and of a customer without history.
+    pair, customer_columns : sequence of str
+        Names of the columns. Columns that differ only in their window are one feature.
+    event_names : sequence of str
+        Names of the customer's visible events, oldest first.
+
+    Returns
+    -------
+    list of (str, Place)
+        Groups of columns in which the customer differs, then events.
+    """
+    features: list[tuple[str, Place]] = []
+    for field, names, scope in (("pair", pair, "with the offer"), ("customer", customer_columns, "overall")):
+        values, reference = (getattr(each, field).reshape(-1) for each in (customer, empty))
+        differs = ~((values == reference) | (np.isnan(values) & np.isnan(reference)))
         groups: dict[str, list[int]] = {}
         for k in np.flatnonzero(differs):
             groups.setdefault(re.sub(r"_\d+$", "", names[int(k)]), []).append(int(k))
-        found += [(f"{name} {whose}", (field, np.array(columns))) for name, columns in groups.items()]
-    length = int(known.length[0])
-    first = max(length - EVENTS, 0)
-    labels = list(events)[len(events) - length :]
+        features += [(f"{name} {scope}", (field, np.array(columns))) for name, columns in groups.items()]
+    length = int(customer.length[0])
+    first = max(length - RECENT_EVENTS, 0)
+    labels = list(event_names)[len(event_names) - length :]
     if first:
-        found.append((EARLIER, ("event", np.arange(first))))
-    found += [(labels[slot], ("event", np.array([slot]))) for slot in range(first, length)]
-    return found
+        features.append((EARLIER, ("event", np.arange(first))))
+    features += [(labels[slot], ("event", np.array([slot]))) for slot in range(first, length)]
+    return features
 
 
-def asked(
-    session: Any, known: Inputs, unknown: Inputs, parts: Sequence[Part], shown: Sequence[np.ndarray]
+def coalition_probabilities(
+    session: Any, customer: Inputs, empty: Inputs, places: Sequence[Place], coalitions: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """The probability with only the parts `shown`, for each of them: one row of a batch each."""
-    size, length = len(shown), int(known.length[0])
-    pair, customer = (np.repeat(getattr(unknown, name), size, axis=0) for name in ("pair", "customer"))
-    keep = np.zeros((size, known.kind.shape[1]), bool)
-    for row, chosen in enumerate(shown):
-        for field, columns in (parts[k] for k in chosen):
+    """Probability with only some features of the customer, in one batch.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        The model.
+    customer, empty : Inputs
+        Inputs of one pair, of the customer and of a customer without history.
+    places : sequence of Place
+        Place of each feature.
+    coalitions : sequence of ndarray of int, length S
+        Features that are taken from the customer; all others are taken from `empty`.
+
+    Returns
+    -------
+    ndarray of shape (S,), float64
+        Probabilities.
+    """
+    size, length = len(coalitions), int(customer.length[0])
+    pair, columns = (np.repeat(getattr(empty, name), size, axis=0) for name in ("pair", "customer"))
+    visible = np.zeros((size, customer.kind.shape[1]), bool)
+    for row, coalition in enumerate(coalitions):
+        for field, place in (places[k] for k in coalition):
             if field == "event":
-                keep[row, columns] = True
+                visible[row, place] = True
             else:
-                target = pair[row, 0] if field == "pair" else customer[row]
-                target[columns] = getattr(known, field).reshape(-1)[columns]
-    slots = np.argsort(~keep, axis=1, kind="stable")  # events shown first, oldest first, as padding wants it
-    fields = ("token", "kind", "channel", "gap", "amount")
-    history = {name: getattr(known, name)[0][slots] for name in fields}
-    changed: dict[str, Any] = {"pair": pair, "customer": customer}
-    batch = known._replace(**changed, length=np.minimum(keep.sum(axis=1), length).astype(np.int64), **history)
-    return answer(session, batch._asdict())["probability"][:, 0].astype(np.float64)
+                target = pair[row, 0] if field == "pair" else columns[row]
+                target[place] = getattr(customer, field).reshape(-1)[place]
+    slots = np.argsort(~visible, axis=1, kind="stable")  # visible events first, oldest first; padding is at the end
+    history = {name: getattr(customer, name)[0][slots] for name in EVENT_FIELDS}
+    changed: dict[str, Any] = {"pair": pair, "customer": columns}
+    batch = customer._replace(**changed, length=np.minimum(visible.sum(axis=1), length).astype(np.int64), **history)
+    return run_session(session, batch._asdict())["probability"][:, 0].astype(np.float64)

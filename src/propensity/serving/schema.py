@@ -1,4 +1,4 @@
-"""What the service takes and gives. Sizes are bounded here, so that no request can be larger than one block."""
+"""Request and response bodies of the HTTP service. Sizes are limited so that every request fits into one block."""
 
 from __future__ import annotations
 
@@ -7,88 +7,97 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MOST_EVENTS, MOST_OFFERS, MOST_REASONS = 2_000, 2_000, 50
+MAX_EVENTS, MAX_OFFERS, MAX_REASONS = 2_000, 2_000, 50
 Amount = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Strict(BaseModel):
-    """A misspelt field is an error, not a silence."""
+class StrictModel(BaseModel):
+    """A body that refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class RawEvent(Strict):
-    """One line of a customer's history. Items and channels that the bundle does not know count as unknown."""
+class RawEvent(StrictModel):
+    """One event of a customer. Items and channels that the bundle does not know count as missing."""
 
     day: datetime.date
     kind: Literal["purchase", "view", "message", "redemption", "return"] = "purchase"
     item: Name | None = None
     channel: Name | None = None
-    order: Name | None = Field(default=None, description="without one, a day's purchases are one order")
+    order: Name | None = Field(default=None, description="purchases of one day without an order id are one order")
     quantity: Amount = 1.0
     revenue: Amount = 0.0
     discount: Amount = 0.0
 
 
-class ScoreRequest(Strict):
-    """Either `customer`, an id of the log that the service was started with, or `events`."""
+class ScoreRequest(StrictModel):
+    """Either `customer_id`, an id in the log that the service was started with, or `events`."""
 
-    customer: Name | None = None
-    events: list[RawEvent] | None = Field(default=None, max_length=MOST_EVENTS)
-    date: datetime.date | None = Field(default=None, description="send date; if not the tables' own")
-    offers: list[Name] | None = Field(default=None, min_length=1, max_length=MOST_OFFERS, description="if not all")
+    customer_id: Name | None = None
+    events: list[RawEvent] | None = Field(default=None, max_length=MAX_EVENTS)
+    cutoff: datetime.date | None = Field(
+        default=None, description="first day of the horizon; default: the cutoff of the bundled tables"
+    )
+    offers: list[Name] | None = Field(
+        default=None, min_length=1, max_length=MAX_OFFERS, description="offer ids; default: all offers"
+    )
     reasons: int = Field(
-        default=0, ge=0, le=MOST_REASONS, description="how many reasons for the best offer's probability"
+        default=0, ge=0, le=MAX_REASONS, description="number of reasons for the probability of the highest-scored offer"
     )
 
 
-class OfferScore(Strict):
-    offer: str
-    probability: float
-    expected_revenue: float
+class OfferScore(StrictModel):
+    """Score of one offer."""
+
+    offer_id: str
+    probability: float = Field(description="of at least one purchase within the horizon")
+    expected_revenue: float = Field(description="within the horizon, in the log's currency")
 
 
-class Reason(Strict):
-    """How much a part of what is known moved the probability: `about` is an event, a column or everything else."""
+class Reason(StrictModel):
+    """Contribution of a feature to the probability."""
 
-    about: str
-    contribution: float
+    feature: str = Field(description="an event or a group of columns")
+    contribution: float = Field(description="change of the probability")
 
 
-class Explained(Strict):
-    """`base` is what the offer has with a customer about whom nothing is known; base and contributions add up to the
-    probability."""
+class Explanation(StrictModel):
+    """Additive explanation: `base_value`, the contributions and `other` add up to the probability."""
 
-    offer: str
-    base: float
+    offer_id: str
+    base_value: float = Field(description="probability of a customer without history")
     reasons: list[Reason]
-    rest: float
+    other: float = Field(description="contribution of all features that are not listed")
 
 
-class ScoreAnswer(Strict):
-    date: datetime.date
+class ScoreResponse(StrictModel):
+    """Scores of one customer."""
+
+    cutoff: datetime.date
     scores: list[OfferScore]
-    explained: Explained | None = None
+    explanation: Explanation | None = None
 
 
-class ErrorBody(Strict):
-    """What was wrong, and the way out."""
+class ErrorResponse(StrictModel):
+    """What was wrong and what to do, in one sentence."""
 
     error: str
 
 
-class Health(Strict):
+class Health(StrictModel):
+    """State of the service."""
+
     status: Literal["ok"]
 
 
-class ModelCard(Strict):
-    """What is served."""
+class ModelCard(StrictModel):
+    """The model that the service uses."""
 
     digest: str
     commit: str | None
-    tables_of: datetime.date
+    tables_cutoff: datetime.date = Field(description="cutoff of the bundled tables")
     valid_until: datetime.date
-    horizon: int
+    horizon: int = Field(description="days")
     offers: list[str]
     metrics: dict[str, object] | None

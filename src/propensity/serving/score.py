@@ -1,4 +1,4 @@
-"""Scoring a send date with a trained run."""
+"""Scores of a cutoff from a training run."""
 
 from __future__ import annotations
 
@@ -6,48 +6,85 @@ from collections.abc import Callable
 from pathlib import Path
 
 from propensity.config import ScoreConfig
-from propensity.data.cutoff import cautions, cutoff_of
+from propensity.data.cutoff import parse_cutoff, scoring_warnings
 from propensity.data.event_log import EventLog
-from propensity.data.offer import buyers
+from propensity.data.offer import count_buyers
 from propensity.errors import ConfigurationError
 from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
 from propensity.training.checkpoint import load_trained
 from propensity.training.predict import predict_both
 
 
-def by_bundle(cfg: ScoreConfig) -> bool:
-    """Whether a bundle is asked rather than a run; ConfigurationError unless it is exactly one of them."""
+def uses_bundle(cfg: ScoreConfig) -> bool:
+    """Whether a bundle is scored, not a run.
+
+    Parameters
+    ----------
+    cfg : ScoreConfig
+        Composed configuration of conf/score.yaml.
+
+    Returns
+    -------
+    bool
+        True if `bundle` is set.
+
+    Raises
+    ------
+    ConfigurationError
+        If not exactly one of `run` and `bundle` is set, or a setting needs a bundle.
+    """
     if (cfg.run is None) == (cfg.bundle is None):
-        raise ConfigurationError("score a run or a bundle; give run=runs/demo or bundle=bundle")
+        raise ConfigurationError("score either a run or a bundle; give run=runs/demo or bundle=bundle")
     if cfg.bundle is None and (cfg.top or cfg.top_per_customer):
-        raise ConfigurationError("top and top_per_customer are cut from a bundle; export the run first")
+        raise ConfigurationError("top and top_per_customer need a bundle; export the run first")
     return cfg.bundle is not None
 
 
 def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: Callable[[str], None]) -> Scores:
-    """Writes to `out` the scores of everybody with a purchase before `cutoff` for every offer on the list then.
+    """Score every customer with a purchase before a cutoff for every offer on sale, and write the scores.
 
-    A network that learned channels also leaves the shares of each customer in channels.parquet beside `out`.
+    Parameters
+    ----------
+    run : str or Path
+        Folder of the training run.
+    cutoff : str
+        First day of the horizon, YYYY-MM-DD; any day after the first event, also after the end of the log.
+    out : str or Path
+        Parquet file to write. If the network predicts channels, their shares are written to channels.parquet beside it.
+    log : str, optional
+        Folder of an event log; None for the log of the run.
+    say : callable
+        Receives warnings: a stale log, an in-sample cutoff, no offer with enough buyers.
 
-    Args: run folder; cutoff, any date after the first event, also past the end of the log; log, a folder (None: the
-    run's own); say hears what a reader of the scores should know: a stale log, or a cutoff that is in-sample.
-    Raises: ConfigurationError for a missing run, a cutoff before the first event or an `out` that the shares need,
-    DataError for damaged files.
+    Returns
+    -------
+    Scores
+        The scores that were written.
+
+    Raises
+    ------
+    ConfigurationError
+        If the run is missing, the cutoff is before the first event, or `out` is the file of the channel shares.
+    DataError
+        If files are damaged.
     """
-    beside = Path(out).with_name(SHARES_FILE)
-    if beside == Path(out):
-        raise ConfigurationError(f"{out} is where shares of channels go; give out another name, such as scores.parquet")
+    shares_path = Path(out).with_name(SHARES_FILE)
+    if shares_path == Path(out):
+        raise ConfigurationError(f"{out} is the file of channel shares; give another name, such as scores.parquet")
     trained = load_trained(run)
     events = trained.task.open() if log is None else EventLog.open(log)
-    date = cutoff_of(events, cutoff, trained.task.horizon)
-    for caution in cautions(events, date, trained.about["end"]):
+    date = parse_cutoff(events, cutoff, trained.task.horizon)
+    for caution in scoring_warnings(events, date, trained.about["end"]):
         say(caution)
     cutoff_data = trained.task.cutoff_data(events, date, trained.vocabulary)
-    rule, (features, _, _) = trained.task.offer, cutoff_data
-    if rule.min_buyers > buyers(features.log, features.offers, date.day, rule.window).max():
-        say(f"no offer has {rule.min_buyers} buyers in the {rule.window} days before {date}: all that sold are scored")
+    config, (features, _, _) = trained.task.offer, cutoff_data
+    if config.min_buyers > count_buyers(features.log, features.offers, date.day, config.window).max():
+        say(
+            f"no offer has {config.min_buyers} buyers in the {config.window} days before {date}: "
+            "all offers with a sale are scored"
+        )
     scores, shares = predict_both(trained.model, cutoff_data)
     save_scores([scores], out)
     if shares is not None:
-        save_shares([shares], beside)
+        save_shares([shares], shares_path)
     return scores

@@ -1,4 +1,4 @@
-"""ONNX Runtime, set up to give the same bits for the same block."""
+"""ONNX Runtime sessions whose outputs are bitwise reproducible for the same block of inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ import onnxruntime as ort
 
 
 def session(path: str | Path, threads: int = 1) -> ort.InferenceSession:
-    """A session on the CPU. threads: of each call; several calls may run side by side."""
+    """Open a model on the CPU.
+
+    Parameters
+    ----------
+    path : str or Path
+        ONNX file.
+    threads : int, default=1
+        Threads within one call; several calls may run concurrently.
+
+    Returns
+    -------
+    onnxruntime.InferenceSession
+        The model, without spinning threads and with warnings off.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

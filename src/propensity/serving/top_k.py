@@ -1,6 +1,6 @@
-"""The best customers of each offer out of a stream of blocks, without ever holding the matrix.
+"""The K highest-scored customers of each offer, from blocks of scores, without storing the whole matrix.
 
-N customers, M offers, K kept. Equal scores are ordered by a hash of the customer's id.
+B customers of a block, M offers. Equal scores are ordered by a hash of the customer id.
 """
 
 from __future__ import annotations
@@ -12,64 +12,119 @@ from numba import njit
 
 from propensity.atomic import whole_file
 
+STATE = ("score", "revenue", "row", "count", "threshold")
+
 
 class TopK:
-    """Up to 2 K candidates of each offer; once they are that many, the best K stay and the last of them sets the bar.
+    """Streaming selection of the K highest scores of each offer.
 
-    Notable: what is kept depends neither on the order of the blocks nor on where a stream was interrupted.
+    Parameters
+    ----------
+    offers : int
+        Number of offers, M.
+    k : int
+        Customers to keep per offer.
+    tie_break : ndarray of shape (N,)
+        Rank of each customer among equal scores; lower is first.
+
+    Notes
+    -----
+    A buffer holds up to 2 K candidates per offer. When it is full, the best K stay, and the lowest of their scores
+    becomes the threshold for further candidates. The result depends neither on the order of the blocks nor on
+    interruptions.
     """
 
-    def __init__(self, offers: int, kept: int, tie_break: np.ndarray) -> None:
-        self.kept, self.tie_break = kept, tie_break
-        self.score = np.empty((offers, 2 * kept), np.float32)
-        self.revenue = np.empty((offers, 2 * kept), np.float32)
-        self.row = np.empty((offers, 2 * kept), np.int64)
+    def __init__(self, offers: int, k: int, tie_break: np.ndarray) -> None:
+        self.k, self.tie_break = k, tie_break
+        self.score = np.empty((offers, 2 * k), np.float32)
+        self.revenue = np.empty((offers, 2 * k), np.float32)
+        self.row = np.empty((offers, 2 * k), np.int64)
         self.count = np.zeros(offers, np.int64)
-        self.bar = np.full(offers, -np.inf, np.float32)
+        self.threshold = np.full(offers, -np.inf, np.float32)
 
     def add(self, rows: np.ndarray, score: np.ndarray, revenue: np.ndarray) -> None:
-        """Customers `rows` (B,), their scores and expected revenue (B, M)."""
-        done = 0
-        while done < rows.size:
-            done += fill(
-                *(rows[done:], score[done:], revenue[done:]),
-                *(self.score, self.revenue, self.row, self.count, self.bar),
+        """Add a block of customers.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (B,)
+            Rows of the customers in the log.
+        score, revenue : ndarray of shape (B, M), float32
+            Probabilities, and expected revenue in the log's currency.
+        """
+        start = 0
+        while start < rows.size:
+            start += add_candidates(
+                *(rows[start:], score[start:], revenue[start:]),
+                *(self.score, self.revenue, self.row, self.count, self.threshold),
             )
-            for offer in np.flatnonzero(self.count == 2 * self.kept):
+            for offer in np.flatnonzero(self.count == 2 * self.k):
                 self._shrink(int(offer))
 
     def _shrink(self, offer: int) -> None:
-        best = self._order(offer)[: self.kept]
+        """Keep the best K candidates of an offer."""
+        best = self._order(offer)[: self.k]
         for values in (self.score, self.revenue, self.row):
             values[offer, : best.size] = values[offer, best]
         self.count[offer] = best.size
-        self.bar[offer] = self.score[offer, best.size - 1]
+        self.threshold[offer] = self.score[offer, best.size - 1]
 
     def _order(self, offer: int) -> np.ndarray:
+        """Candidates of an offer by descending score, then by the tie-break."""
         size = self.count[offer]
         return np.lexsort((self.tie_break[self.row[offer, :size]], -self.score[offer, :size]))
 
-    def of(self, offer: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows of the best customers of an offer, best first, their scores and expected revenue: (K,) each."""
-        best = self._order(offer)[: self.kept]
+    def top(self, offer: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The best customers of an offer, by descending score.
+
+        Parameters
+        ----------
+        offer : int
+            Index of the offer.
+
+        Returns
+        -------
+        rows, score, revenue : ndarray of shape (K,)
+            Fewer than K if fewer customers were added.
+        """
+        best = self._order(offer)[: self.k]
         return self.row[offer, best], self.score[offer, best], self.revenue[offer, best]
 
-    def save(self, path: Path, done: int) -> None:
-        """What is known after `done` parts of the stream."""
-        state = {name: getattr(self, name) for name in ("score", "revenue", "row", "count", "bar")}
+    def save(self, path: Path, parts: int) -> None:
+        """Write the state, atomically.
+
+        Parameters
+        ----------
+        path : Path
+            .npz file.
+        parts : int
+            Number of completed parts of the customers.
+        """
+        state = {name: getattr(self, name) for name in STATE}
         with whole_file(path) as draft, draft.open("wb") as file:
-            np.savez(file, done=done, **state)
+            np.savez(file, parts=parts, **state)
 
     def load(self, path: Path) -> int:
-        """Goes on from a saved state; returns the number of parts that it knows."""
+        """Restore a saved state.
+
+        Parameters
+        ----------
+        path : Path
+            File written by `save`.
+
+        Returns
+        -------
+        int
+            Number of completed parts.
+        """
         with np.load(path, allow_pickle=False) as state:
-            for name in ("score", "revenue", "row", "count", "bar"):
+            for name in STATE:
                 getattr(self, name)[:] = state[name]
-            return int(state["done"])
+            return int(state["parts"])
 
 
 @njit(cache=True, nogil=True)
-def fill(
+def add_candidates(
     rows: np.ndarray,
     score: np.ndarray,
     revenue: np.ndarray,
@@ -77,13 +132,32 @@ def fill(
     best_revenue: np.ndarray,
     best_row: np.ndarray,
     count: np.ndarray,
-    bar: np.ndarray,
+    threshold: np.ndarray,
 ) -> int:
-    """Takes whoever reaches the bar of an offer, until an offer is full; returns how many customers were looked at."""
+    """Append customers who reach the threshold of an offer, until the buffer of an offer is full.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (B,)
+        Rows of the customers.
+    score, revenue : ndarray of shape (B, M)
+        Their scores and expected revenues.
+    best, best_revenue, best_row : ndarray of shape (M, 2 K)
+        Buffers, changed in place.
+    count : ndarray of shape (M,)
+        Candidates in each buffer, changed in place.
+    threshold : ndarray of shape (M,)
+        Lowest score that may still be among the best K.
+
+    Returns
+    -------
+    int
+        Number of customers that were read.
+    """
     for b in range(rows.size):
         full = False
         for m in range(count.size):
-            if score[b, m] >= bar[m]:
+            if score[b, m] >= threshold[m]:
                 k = count[m]
                 best[m, k], best_revenue[m, k], best_row[m, k] = score[b, m], revenue[b, m], rows[b]
                 count[m] = k + 1

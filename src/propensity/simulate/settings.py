@@ -1,4 +1,4 @@
-"""The knobs of the made-up market."""
+"""Settings of the synthetic market."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import numpy as np
 
 from propensity.errors import ConfigurationError
 
-BLOCK = 1024  # customers simulated together; a smaller world simulates a whole block and keeps its first customers
+BLOCK = 1024  # customers simulated together; a smaller market simulates a whole block and keeps its first customers
 
 
 @dataclass
-class Settings:
-    """Sizes and strengths of the process; `propensity.ingest.source.synthetic.Synthetic` says what each one means.
+class SimulationConfig:
+    """Sizes and effect strengths of the simulated market.
 
-    Raises: ConfigurationError for values that make no world.
+    `propensity.ingest.source.synthetic.Synthetic` documents each parameter.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value is outside its range.
     """
 
     customers: int = 2000
@@ -37,23 +42,51 @@ class Settings:
     basket: float = 2.5
 
     def __post_init__(self) -> None:
-        least = {"customers": 1, "categories": 1, "days": 2, "items": self.categories}
-        floor = {"order_effect": 0.0, "season_strength": 0.0, "message_effect": 0.0, "views": 0.0, "basket": 0.01}
-        for name, low in (least | floor).items():
-            if not getattr(self, name) >= low:
-                raise ConfigurationError(f"data.source.{name}={getattr(self, name)} makes no world; give {low} or more")
+        sizes = {"customers": 1, "categories": 1, "days": 2, "items": self.categories}
+        strengths = {"order_effect": 0.0, "season_strength": 0.0, "message_effect": 0.0, "views": 0.0, "basket": 0.01}
+        for name, minimum in (sizes | strengths).items():
+            if not getattr(self, name) >= minimum:
+                raise ConfigurationError(
+                    f"data.source.{name}={getattr(self, name)} is too small; use {minimum} or more"
+                )
         for name in ("dormant_share", "new_share", "new_item_share", "messages", "returns"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigurationError(f"data.source.{name}={getattr(self, name)} is no share; give 0 to 1")
+                raise ConfigurationError(
+                    f"data.source.{name}={getattr(self, name)} is not a share; use a value from 0 to 1"
+                )
         try:
             date.fromisoformat(self.start)
         except ValueError:
-            raise ConfigurationError(f"data.source.start={self.start} is no date; give one like 2024-01-01") from None
+            raise ConfigurationError(
+                f"data.source.start={self.start} is not a date; use one such as 2024-01-01"
+            ) from None
 
     def epoch_day(self, t: int) -> int:
-        """Days since 1970-01-01 of the world's day `t`, the first being 0."""
+        """Convert a day of the simulation to days since 1970-01-01.
+
+        Parameters
+        ----------
+        t : int
+            Day of the simulation, counted from 0.
+
+        Returns
+        -------
+        int
+            Days since 1970-01-01.
+        """
         return (date.fromisoformat(self.start) - date(1970, 1, 1)).days + t
 
     def stream(self, *purpose: int) -> np.random.Generator:
-        """A random stream of its own for each block and purpose, the same in every world with this seed."""
+        """Create the random generator of one block and purpose.
+
+        Parameters
+        ----------
+        *purpose : int
+            Key of the stream, such as a block number and a purpose number.
+
+        Returns
+        -------
+        numpy.random.Generator
+            A stream that depends on `seed` and `purpose` only.
+        """
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=purpose)))

@@ -1,4 +1,4 @@
-"""Shopping day by day: a block of customers walks through the world, leaving events behind."""
+"""Day-by-day simulation of a block of customers."""
 
 from __future__ import annotations
 
@@ -7,90 +7,190 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from propensity.simulate.catalogue import Catalogue, Floats, Ints, season
-from propensity.simulate.customer import Customers, draw_shoppers, rhythm, visit_chance
-from propensity.simulate.settings import BLOCK, Settings
+from propensity.simulate.catalogue import Catalogue, Floats, Ints, season_factor
+from propensity.simulate.customer import Customers, draw_customers, replenishment_factor, visit_probability
+from propensity.simulate.settings import BLOCK, SimulationConfig
 
 PURCHASE, VIEW, MESSAGE, RETURN = range(4)
 STORE, WEB, EMAIL = range(3)
 NO_TOPIC, NEWSLETTER = -1, -2
-NEWSLETTERS = 0.25  # share of messages about nothing in particular
+NEWSLETTERS = 0.25  # share of messages that are about no category
 
 
 class State(NamedTuple):
-    """What the future depends on besides the shoppers' characteristics; `day` changes it in place."""
+    """State of n customers, beside their characteristics; `simulate_day` changes it in place."""
 
     last: Ints  # (n, M) `t` of the last purchase, -1 for never
-    primed: NDArray[np.bool_]  # (n, K) the trigger was bought at the last visit
-    topic: Ints  # (n,) category of the message in force, or NO_TOPIC or NEWSLETTER
+    triggered: NDArray[np.bool_]  # (n, K) whether the trigger was bought at the last visit
+    topic: Ints  # (n,) category of the active message, or NO_TOPIC or NEWSLETTER
 
     def rows(self, index: Ints) -> State:
+        """Select customers by position.
+
+        Parameters
+        ----------
+        index : numpy.ndarray of int
+            Positions.
+
+        Returns
+        -------
+        State
+            The state of the selected customers.
+        """
         return State._make(column[index] for column in self)
 
 
 class Trace(NamedTuple):
-    """Events of a block before they have items and prices, one entry each; `customer` is a row of the block."""
+    """Events of a block without items and prices, one entry each; `row` is a position in the block."""
 
-    customer: Ints
+    row: Ints
     t: Ints
     category: Ints
     kind: Ints
     channel: Ints
 
 
-def simulate(settings: Settings, catalogue: Catalogue, block: int, until: int) -> tuple[Customers, State, Trace]:
-    """A block's characteristics, its state on the morning of day `until`, and its events before that morning."""
-    rng = settings.stream(1, block, 0)
-    who = draw_shoppers(rng, catalogue, settings)
+def simulate(config: SimulationConfig, catalogue: Catalogue, block: int, until: int) -> tuple[Customers, State, Trace]:
+    """Simulate a block of customers up to a day.
+
+    Parameters
+    ----------
+    config : SimulationConfig
+        Settings and seed.
+    catalogue : Catalogue
+        Parameters that all customers share.
+    block : int
+        Number of the block.
+    until : int
+        Day of the simulation, exclusive.
+
+    Returns
+    -------
+    customers : Customers
+        Latent characteristics of the block.
+    state : State
+        State at the start of day `until`.
+    trace : Trace
+        Events before day `until`.
+    """
+    rng = config.stream(1, block, 0)
+    customers = draw_customers(rng, catalogue, config)
     state = State(
-        last=np.full((BLOCK, catalogue.gap.size), -1),
-        primed=np.zeros((BLOCK, catalogue.trigger.size), bool),
+        last=np.full((BLOCK, catalogue.interpurchase_time.size), -1),
+        triggered=np.zeros((BLOCK, catalogue.trigger.size), bool),
         topic=np.full(BLOCK, NO_TOPIC),
     )
     events = [np.zeros((5, 0), np.int64)]
     for t in range(until):
-        events += day(rng, settings, catalogue, who, state, t)
-    return who, state, Trace._make(np.concatenate(events, axis=1))
+        events += simulate_day(rng, config, catalogue, customers, state, t)
+    return customers, state, Trace._make(np.concatenate(events, axis=1))
 
 
-def day(
-    rng: np.random.Generator, settings: Settings, catalogue: Catalogue, who: Customers, state: State, t: int
+def simulate_day(
+    rng: np.random.Generator,
+    config: SimulationConfig,
+    catalogue: Catalogue,
+    customers: Customers,
+    state: State,
+    t: int,
 ) -> list[Ints]:
-    """One day of a block: changes `state` and returns the day's events, each array with the rows of a Trace."""
-    send, pick, visit, online = rng.random((4, BLOCK))
-    sent = (t % 7 == who.slot) & (send < settings.messages) & (t >= who.joined)
-    state.topic[t % 7 == who.slot] = NO_TOPIC
-    state.topic[sent] = topic(catalogue, pick[sent])
-    v = np.flatnonzero(visit < visit_chance(who, t, settings.epoch_day(t)))
-    want = intensity(settings, catalogue, who, state, v, t)
-    reluctance = rng.standard_exponential(want.shape)
-    bought = reluctance < want  # with probability 1 - exp(-want)
-    web = online[v] < who.web[v]
-    viewed = ~bought & web[:, None] & (reluctance < want * (1.0 + settings.views))
-    idle = np.flatnonzero(~(bought | viewed).any(axis=1))
-    viewed[idle, (reluctance[idle] / want[idle]).argmin(axis=1)] = True
-    state.last[v] = np.where(bought, t, state.last[v])
-    state.primed[v] = bought[:, catalogue.trigger]
+    """Simulate one day of a block.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of the day's random numbers.
+    config : SimulationConfig
+        Settings.
+    catalogue : Catalogue
+        Parameters that all customers share.
+    customers : Customers
+        Latent characteristics of the block.
+    state : State
+        State at the start of the day; changed in place to the state at its end.
+    t : int
+        Day of the simulation.
+
+    Returns
+    -------
+    list of numpy.ndarray of shape (5, events)
+        The day's events, with the rows of a `Trace`.
+    """
+    message, topic, visit, online = rng.random((4, BLOCK))
+    sent = (t % 7 == customers.message_slot) & (message < config.messages) & (t >= customers.joined)
+    state.topic[t % 7 == customers.message_slot] = NO_TOPIC
+    state.topic[sent] = draw_topics(catalogue, topic[sent])
+    visitors = np.flatnonzero(visit < visit_probability(customers, t, config.epoch_day(t)))
+    intensity = purchase_intensity(config, catalogue, customers, state, visitors, t)
+    threshold = rng.standard_exponential(intensity.shape)
+    bought = threshold < intensity  # with probability 1 - exp(-intensity)
+    web = online[visitors] < customers.online_share[visitors]
+    viewed = ~bought & web[:, None] & (threshold < intensity * (1.0 + config.views))
+    idle = np.flatnonzero(~(bought | viewed).any(axis=1))  # a visit without any event gets one view
+    viewed[idle, (threshold[idle] / intensity[idle]).argmin(axis=1)] = True
+    state.last[visitors] = np.where(bought, t, state.last[visitors])
+    state.triggered[visitors] = bought[:, catalogue.trigger]
     m = np.flatnonzero(sent)
     events = [np.stack([m, np.full_like(m, t), state.topic[m], np.full_like(m, MESSAGE), np.full_like(m, EMAIL)])]
-    for kind, table in ((VIEW, viewed), (PURCHASE, bought)):
-        row, category = np.nonzero(table)
-        events.append(np.stack([v[row], np.full_like(row, t), category, np.full_like(row, kind), web[row]]))
+    for kind, mask in ((VIEW, viewed), (PURCHASE, bought)):
+        visitor, category = np.nonzero(mask)
+        columns = [visitors[visitor], np.full_like(visitor, t), category, np.full_like(visitor, kind), web[visitor]]
+        events.append(np.stack(columns))
     return events
 
 
-def intensity(settings: Settings, catalogue: Catalogue, who: Customers, state: State, v: Ints, t: int) -> Floats:
-    """Purchase intensity of the visitors `v` in each category, (|v|, M)."""
-    since = np.where(state.last[v] < 0, -1, t - state.last[v])
-    want: Floats = who.taste[v] * season(catalogue, settings.epoch_day(t)) * rhythm(catalogue, since, who.gap[v])
-    told = np.flatnonzero(state.topic[v] >= 0)
-    want[told, state.topic[v[told]]] *= 1.0 + settings.message_effect
-    want[:, catalogue.target] *= 1.0 + settings.order_effect * state.primed[v]
-    return want
+def purchase_intensity(
+    config: SimulationConfig, catalogue: Catalogue, customers: Customers, state: State, visitors: Ints, t: int
+) -> Floats:
+    """Compute the purchase intensity of visitors in each category.
+
+    Parameters
+    ----------
+    config : SimulationConfig
+        Strengths of the message effect and the order effect.
+    catalogue : Catalogue
+        Seasons and planted pairs.
+    customers : Customers
+        Latent characteristics of the block.
+    state : State
+        Current state of the block.
+    visitors : numpy.ndarray of shape (V,)
+        Positions of the visitors in the block.
+    t : int
+        Day of the simulation.
+
+    Returns
+    -------
+    numpy.ndarray of shape (V, M)
+        Purchase intensity per visit; the purchase probability is 1 - exp(-intensity).
+    """
+    since = np.where(state.last[visitors] < 0, -1, t - state.last[visitors])
+    intensity: Floats = (
+        customers.preference[visitors]
+        * season_factor(catalogue, config.epoch_day(t))
+        * replenishment_factor(catalogue, since, customers.interpurchase_time[visitors])
+    )
+    messaged = np.flatnonzero(state.topic[visitors] >= 0)
+    intensity[messaged, state.topic[visitors[messaged]]] *= 1.0 + config.message_effect
+    intensity[:, catalogue.target] *= 1.0 + config.order_effect * state.triggered[visitors]
+    return intensity
 
 
-def topic(catalogue: Catalogue, draw: Floats) -> Ints:
-    """What messages are about, from uniform numbers: a category chosen at random, or a newsletter."""
-    about = catalogue.advertised
-    index = (np.maximum(draw - NEWSLETTERS, 0.0) / (1.0 - NEWSLETTERS) * about.size).astype(np.int64)
-    return np.where(draw < NEWSLETTERS, NEWSLETTER, about[np.minimum(index, about.size - 1)])
+def draw_topics(catalogue: Catalogue, uniform: Floats) -> Ints:
+    """Draw the topics of messages.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        Names the advertised categories.
+    uniform : numpy.ndarray of shape (messages,)
+        Uniform random numbers in [0, 1).
+
+    Returns
+    -------
+    numpy.ndarray of shape (messages,)
+        A random advertised category, or NEWSLETTER.
+    """
+    advertised = catalogue.advertised
+    index = (np.maximum(uniform - NEWSLETTERS, 0.0) / (1.0 - NEWSLETTERS) * advertised.size).astype(np.int64)
+    return np.where(uniform < NEWSLETTERS, NEWSLETTER, advertised[np.minimum(index, advertised.size - 1)])

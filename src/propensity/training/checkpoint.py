@@ -65,7 +65,7 @@ def load_trained(folder: str | Path) -> Trained:
     config = content["about"]["config"]
     check_targets(config, path)
     task = instantiate(config["data"], _convert_="all")
-    vocabulary = Vocabulary.of(content["vocabulary"])
+    vocabulary = Vocabulary.from_state(content["vocabulary"])
     model = instantiate(config["model"], sizes=task.feature.sizes(vocabulary))
     try:
         model.load_state_dict(content["state"])

@@ -20,10 +20,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from propensity.config import TrainConfig
 from propensity.errors import ConfigurationError
+from propensity.metric.declaration import Metric
 from propensity.model.offer_net import OfferNet
 from propensity.training.curve import rows
 from propensity.training.data_module import PropensityDataModule
-from propensity.training.metric import better
+from propensity.training.metric import TRAIN_LOSS, mode, validation_metrics
 from propensity.training.module import Loss, PropensityModule
 from propensity.training.settings import TrainingConfig
 from propensity.training.track import build_loggers, close, introduce
@@ -125,6 +126,7 @@ def build_callbacks(
     config: TrainConfig, settings: TrainingConfig, data: PropensityDataModule, out: Path
 ) -> list[Callback]:
     """The callbacks of every run, then those of the group `callbacks`."""
+    metrics = validation_metrics(config.metrics)
     callbacks: list[Callback] = []
     if config.trainer.get("enable_checkpointing") is not False:
         callbacks.append(
@@ -135,20 +137,21 @@ def build_callbacks(
     if data.validation is not None:
         places = [place for place, _ in data.validation.blocks]
         monitored = [part["monitor"] for part in config.callbacks.values() if part and part.get("monitor")]
-        callbacks.append(ValidationMetrics(places, data.task.feature.pair.index("days_bought"), monitored))
-    chosen = [built(name, part, out) for name, part in config.callbacks.items() if part is not None]
+        days_bought = data.task.feature.pair.index("days_bought")
+        callbacks.append(ValidationMetrics(places, days_bought, metrics, monitored))
+    chosen = [built(name, part, out, metrics) for name, part in config.callbacks.items() if part is not None]
     callbacks += chosen
     if config.trainer.get("enable_progress_bar", True) and not any(isinstance(each, ProgressBar) for each in chosen):
         callbacks.append(RichProgressBar(refresh_rate=5) if sys.stderr.isatty() else EpochLines())
     return callbacks
 
 
-def built(name: str, part: dict[str, Any], out: Path) -> Callback:
+def built(name: str, part: dict[str, Any], out: Path, metrics: Sequence[Metric]) -> Callback:
     """A callback; one that monitors a metric gets the mode that fits it, and checkpoints a place in the run."""
     more: dict[str, Any] = {}
     metric = part.get("monitor")
     if metric is not None and not part.get("mode") and metric.startswith(("val/", "train/")):
-        more["mode"] = better(f"callbacks.{name}", metric)
+        more["mode"] = mode(f"callbacks.{name}", metric, metrics)
     if part["_target_"].endswith(".ModelCheckpoint") and not part.get("dirpath"):
         more["dirpath"] = str(out / CHECKPOINTS)
     made = instantiate({**part, **more}, _convert_="all")
@@ -174,7 +177,7 @@ def final_metrics(trainer: pl.Trainer, validations: Sequence[ValidationMetrics],
     values = {name: float(value) for name, value in trainer.callback_metrics.items() if not name.startswith("val/")}
     rows = [row for each in validations for row in each.history if row["step"] <= step]
     validated = {name: value for name, value in rows[-1].items() if name.startswith("val/")} if rows else {}
-    return {name: values[name] for name in ("train/loss",) if name in values} | validated
+    return {name: values[name] for name in (TRAIN_LOSS,) if name in values} | validated
 
 
 class KeepCurve(Callback):
@@ -192,7 +195,9 @@ class KeepCurve(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for logger, earlier in self.earlier:
             for row in (row for row in earlier if row["step"] < trainer.global_step):
-                values = {name: int(cell) if name == "epoch" else cell for name, cell in row.items() if name != "step"}
+                values: dict[str, Any] = {
+                    name: int(cell) if name == "epoch" else cell for name, cell in row.items() if name != "step"
+                }
                 logger.log_metrics(values, step=int(row["step"]))
 
 

@@ -50,8 +50,9 @@ def train(
     pl.seed_everything(config.seed, verbose=False)
     task: Task = instantiate(config.data, _convert_="all")
     log = task.open()
-    config = replace(config, data=resolved(config.data, task, log))
     settings: TrainingConfig = instantiate(config.training, _convert_="all")
+    used = config.metrics if settings.validation else []  # others are those of an evaluation
+    config = replace(config, data=resolved(config.data, task, log), metrics=used)
     chosen = windows(task, log, settings.validation)
     bar = track if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
     training_set = chosen.task.training_set(log, bar)

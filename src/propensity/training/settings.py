@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -16,7 +16,7 @@ from propensity.errors import ConfigurationError
 from propensity.mistake import suggest
 from propensity.task import Task, TrainingSet
 from propensity.training.data_module import PropensityDataModule
-from propensity.training.metric import LOSS, NAMES, better
+from propensity.training.metric import LOSSES, TRAIN_LOSS, by_name, mode, validation_metrics
 from propensity.training.validation import Validation
 
 GROUPS = ("optimizer", "scheduler", "callbacks", "logger")
@@ -99,15 +99,14 @@ def check_settings(config: TrainConfig) -> None:
         if not installed(part["_target_"]):
             package = PACKAGES[part["_target_"]][0]
             raise ConfigurationError(f"{place} needs the package {package}; pip install {package}")
+    metrics = validation_metrics(config.metrics)
     for name, part in (config.callbacks or {}).items():
         if part is not None and (metric := part.get("monitor")) is not None:
-            check_metric(f"callbacks.{name}.monitor", metric, config)
-            if not part.get("mode") and metric.startswith("val/"):
-                better(f"callbacks.{name}", metric)
+            check_metric(f"callbacks.{name}.monitor", metric, config, [*by_name(metrics), *LOSSES])
+            if not part.get("mode"):
+                mode(f"callbacks.{name}", metric, metrics)
     if config.objective is not None:
-        check_metric("objective", config.objective, config)
-        if config.objective not in (*NAMES, "train/loss"):
-            raise ConfigurationError(f"objective={config.objective} is no last metric of a training; give val/log_loss")
+        check_metric("objective", config.objective, config, [*by_name(metrics), TRAIN_LOSS])
 
 
 def installed(target: str) -> bool:
@@ -154,12 +153,10 @@ def _check_arguments(place: str, part: Mapping[str, Any], valid: list[str]) -> N
             )
 
 
-def check_metric(place: str, metric: str, config: TrainConfig) -> None:
-    """Whether a metric of validation or training will be there; others may come from a callback of one's own."""
-    if not metric.startswith(("val/", "train/")):
-        return
-    known = (*NAMES, *LOSS)
-    if metric not in known and not metric.startswith("train/"):
+def check_metric(place: str, metric: str, config: TrainConfig, known: Sequence[str]) -> None:
+    """Refuses a metric of ours that is not computed; others may come from a callback of one's own."""
+    ours = metric.startswith(("val/", "train/")) or place == "objective"
+    if ours and metric not in known and not (metric.startswith("train/") and place != "objective"):
         raise ConfigurationError(suggest(f"{place}={metric} is no metric of a training", metric, known))
     if metric.startswith("val/") and not config.training.get("validation"):
         raise ConfigurationError(f"{place}={metric} needs a validation; add training.validation=1")

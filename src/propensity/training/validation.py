@@ -15,16 +15,18 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from propensity.data.batch import Batch, Outcomes
-from propensity.data.cutoff import Cutoff, cutoff_of, labelled
+from propensity.data.cutoff import Cutoff, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.feature.features import Features
+from propensity.metric.context import eval_context
+from propensity.metric.declaration import Metric
 from propensity.metric.labels import Labels, Prediction
-from propensity.metric.metric_table import eval_context, metric_table
+from propensity.metric.metric_table import metric_table
 from propensity.model.outputs import Outputs, ensemble_mean
 from propensity.task import CutoffData, Task
-from propensity.training.metric import CALIBRATION, POOLED, RANKING
+from propensity.training.metric import ALL, NEVER_BOUGHT, VAL_LOSS
 
 FRACTION = 0.1  # of the customers that lift and revenue metrics keep
 
@@ -77,7 +79,9 @@ def windows(task: Task, log: EventLog, validation: int | Sequence[str] | None) -
             )
         cutoffs = [Cutoff(end - task.horizon * (back + 1), task.horizon) for back in reversed(range(validation))]
     else:
-        cutoffs = [labelled(log, cutoff_of(log, str(day), task.horizon)) for day in sorted(set(validation), key=str)]
+        cutoffs = [
+            require_labels(log, parse_cutoff(log, str(day), task.horizon)) for day in sorted(set(validation), key=str)
+        ]
     if late := [cutoff for cutoff in cutoffs if cutoff.end > end]:
         last = to_date(end - task.horizon)
         raise ConfigurationError(
@@ -106,21 +110,24 @@ def validation_set(
 
 
 class ValidationMetrics(Callback):
-    """Logs the metrics of `NAMES` after each validation, over all its customers at once.
+    """Logs the loss and the declared metrics after each validation, over all its customers at once.
 
-    Ranking metrics and log loss are those of an evaluation, as a mean over the cutoffs; a metric that is undefined,
-    for want of buyers, is left out. Every process of a distributed run validates all customers, so that all decide
-    alike.
+    Values are those of an evaluation: means over the cutoffs, for all pairs and for never-bought ones. A metric that is
+    undefined, for want of buyers, is left out. Every process of a distributed run validates all customers, so that all
+    decide alike.
 
     Parameters
     ----------
     places : of the batches of the validation loop, the place of the cutoff that each belongs to.
     days_bought : place of the pair column that is 0 for a never-bought pair.
-    monitored : metrics that other callbacks need.
+    metrics : declarations of the metrics to compute.
+    monitored : names of metrics that other callbacks need.
     """
 
-    def __init__(self, places: Sequence[int], days_bought: int, monitored: Sequence[str] = ()) -> None:
-        self.places, self.days_bought, self.monitored = places, days_bought, monitored
+    def __init__(
+        self, places: Sequence[int], days_bought: int, metrics: Sequence[Metric], monitored: Sequence[str] = ()
+    ) -> None:
+        self.places, self.days_bought, self.metrics, self.monitored = places, days_bought, metrics, monitored
         self.blocks: dict[int, list[Block]] = {}
         self.history: list[dict[str, float]] = []  # one entry per validation, with `step` and `epoch`
 
@@ -150,7 +157,7 @@ class ValidationMetrics(Callback):
         self.blocks = {}
         if trainer.sanity_checking or not cutoffs:
             return
-        values = {"val/loss": mean_loss(pl_module.loss, cutoffs)} | metrics(cutoffs)
+        values = {VAL_LOSS: mean_loss(pl_module.loss, cutoffs)} | values_of(cutoffs, self.metrics)
         if missing := [name for name in self.monitored if name.startswith("val/") and name not in values]:
             raise ConfigurationError(
                 f"{missing[0]} is undefined, for want of buyers; give more training.validation_customers, a longer "
@@ -192,33 +199,21 @@ def mean_loss(loss: Any, cutoffs: Sequence[Block]) -> float:
     return float(np.mean(totals))
 
 
-def metrics(cutoffs: Sequence[Block]) -> dict[str, float]:
-    """The metrics of `NAMES` but the loss: means over the cutoffs, undefined ones left out.
-
-    Expected over observed purchases and revenue are ratios of sums over all cutoffs; 1 is calibrated.
-    """
-    tables, sums = [], []
+def values_of(cutoffs: Sequence[Block], metrics: Sequence[Metric]) -> dict[str, float]:
+    """The metrics by their logged names: means over the cutoffs, undefined ones left out."""
+    tables = []
     for block in cutoffs:
         outputs = ensemble_mean(block.members)
         prediction = Prediction(outputs.probability().numpy(), outputs.expected_revenue().numpy())
-        bought, never = block.outcomes.bought.numpy() > 0, block.never_bought.numpy()
-        shape, revenue = bought.shape, block.outcomes.revenue.numpy().astype(np.float64)
-        masks = {"all": np.ones(shape, bool), "never_bought": never}
-        labels = Labels("", np.arange(shape[0]), np.arange(shape[1]), bought, revenue, masks)
-        context = eval_context(labels, np.ones((shape[0], 1), np.uint8), FRACTION)
-        tables.append(metric_table(context, prediction))
-        sums.append({name: _sums(prediction, bought, revenue, mask) for name, mask in masks.items()})
-    values = {}
-    for name, prefix, wanted in (("all", "val", (*RANKING, *POOLED)), ("never_bought", "val/never_bought", RANKING)):
-        for metric in wanted:
-            values[f"{prefix}/{metric}"] = float(np.mean([table[name][metric][0] for table in tables]))
-        expected, observed = np.sum([each[name] for each in sums], axis=0)
-        for metric, part, whole in zip(CALIBRATION, expected, observed, strict=True):
-            values[f"{prefix}/{metric}"] = float(part / whole) if whole > 0 else float("nan")
-    return {name: value for name, value in values.items() if np.isfinite(value)}
-
-
-def _sums(prediction: Prediction, bought: np.ndarray, revenue: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Expected, then observed, purchases and revenue of the pairs of a mask: (2, 2)."""
-    tables = prediction.probability, prediction.value, bought, revenue
-    return np.array([table.sum(where=mask, dtype=np.float64) for table in tables]).reshape(2, 2)
+        bought, revenue = block.outcomes.bought.numpy() > 0, block.outcomes.revenue.numpy().astype(np.float64)
+        masks = {"all": np.ones(bought.shape, bool), "never_bought": block.never_bought.numpy()}
+        customers, offers = (np.arange(size) for size in bought.shape)
+        labels = Labels("", customers, offers, bought, revenue, masks)
+        context = eval_context(labels, np.ones((customers.size, 1), np.uint8), FRACTION)
+        tables.append(metric_table(context, prediction, metrics))
+    means = {
+        f"{prefix}/{name}": float(np.mean([table[slice_][name][0] for table in tables]))
+        for slice_, prefix in (("all", ALL), ("never_bought", NEVER_BOUGHT))
+        for name in tables[0][slice_]
+    }
+    return {name: value for name, value in means.items() if np.isfinite(value)}

@@ -8,21 +8,33 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog
-from propensity.data.offer import Offers, nameable, sets_of
+from propensity.data.offer import Offers, build_offers, is_categorical
 from propensity.errors import ConfigurationError
 
-WHOLE = 0.9  # share of the items that must agree with the rest of their offer for a column to be its parent
+MIN_AGREEMENT = 0.9  # share of items that must agree with their offer's majority for a column to be the parent
 
 
 @dataclass
 class ColumnOffers:
-    """One offer per value of an item column; an item without a value belongs to none.
+    """One offer per value of an item column; an item without a value belongs to no offer.
 
-    Without a `column`, offers are made from the only categorical column that describes the items.
+    Parameters
+    ----------
+    column : str, optional
+        Item column; default the only categorical column of the items.
+    min_buyers : int
+        Distinct buyers in the last `window` days that make an offer active.
+    window : int
+        Length in days.
+    parent : str, optional
+        Item column that siblings share.
+    prefix : int, optional
+        Alternatively, the number of leading characters of their names that siblings share.
 
-    Offers are siblings when they agree in the column `parent`, or in the first `prefix` characters of their own names,
-    where codes are built that way. With neither, the parent is the item column with most values that still joins whole
-    offers: nine items in ten agree with the rest of their offer.
+    Notes
+    -----
+    Without `parent` and `prefix` the parent is the item column with the most values in which nine items in ten agree
+    with the other items of their offer.
     """
 
     column: str | None = None
@@ -32,18 +44,36 @@ class ColumnOffers:
     prefix: int | None = None
 
     def all(self, log: EventLog) -> Offers:
-        """Every value of the column, sorted; ConfigurationError if there is no such column or it is empty."""
+        """Create one offer per value, sorted by name.
+
+        Parameters
+        ----------
+        log : EventLog
+            Log with the items.
+
+        Returns
+        -------
+        Offers
+            M offers without parents.
+
+        Raises
+        ------
+        ConfigurationError
+            If the items do not have the column, or it has no values.
+        """
         for setting, column in (("column", self.column), ("parent", self.parent)):
             if column is not None and column not in log.items.columns:
-                found = ", ".join(sorted(log.items.columns, key=lambda name: name == "item"))
-                raise ConfigurationError(f"items have no column {column!r}; give data.offer.{setting} one of: {found}")
+                columns = ", ".join(sorted(log.items.columns, key=lambda name: name == "item"))
+                raise ConfigurationError(
+                    f"items have no column {column!r}; set data.offer.{setting} to one of: {columns}"
+                )
         column = self.column_of(log.items)
         values = log.items[column].cast(pl.String)
         names = values.drop_nulls().unique().sort().to_list()
         if not names:
-            raise ConfigurationError(f"item column {column!r} has no values; give another data.offer.column")
+            raise ConfigurationError(f"item column {column!r} has no values; choose another data.offer.column")
         code = values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int32).to_numpy()
-        return sets_of(tuple(names), np.flatnonzero(code >= 0), code[code >= 0], code.size)
+        return build_offers(tuple(names), np.flatnonzero(code >= 0), code[code >= 0], code.size)
 
     def column_of(self, items: pl.DataFrame) -> str:
         """`column`, or the only categorical column of `items`.
@@ -68,31 +98,70 @@ class ColumnOffers:
         )
 
     def parents(self, items: pl.DataFrame, offers: Offers) -> np.ndarray:
-        """(M,) number of each offer's parent, -1 for none, by the items that the offers hold."""
+        """Number the parent of each offer from the items it holds.
+
+        Parameters
+        ----------
+        items : polars.DataFrame
+            Items with their attributes.
+        offers : Offers
+            M offers.
+
+        Returns
+        -------
+        numpy.ndarray of shape (M,), int
+            Number of the parent, -1 for none.
+        """
         if self.prefix is not None:
             return np.unique([name[: self.prefix] for name in offers.name], return_inverse=True)[1]
         own = ("item", self.column_of(items))
         columns = [self.parent] if self.parent else [c for c in items.columns if c not in own]
         best = np.full(len(offers), -1)
-        for values in (items[column] for column in columns if nameable(items.schema[column])):
-            parent, agreeing = majority(values, offers)
-            if self.parent or (agreeing >= WHOLE and best.max() < parent.max() < len(offers) - 1):
+        for values in (items[column] for column in columns if is_categorical(items.schema[column])):
+            parent, agreement = majority_value(values, offers)
+            if self.parent or (agreement >= MIN_AGREEMENT and best.max() < parent.max() < len(offers) - 1):
                 best = parent
         return best
 
 
 def categorical(items: pl.DataFrame) -> list[str]:
-    """The columns that group items: of text or categories, with two values or more, some of them shared."""
+    """Columns that group items: text or categories with at least two values, of which some are shared.
+
+    Parameters
+    ----------
+    items : polars.DataFrame
+        Items with their attributes.
+
+    Returns
+    -------
+    list of str
+        Names of the columns, in the order of the table.
+    """
     described = [c for c in items.columns if c != "item" and items.schema[c] in (pl.String, pl.Categorical)]
     return [c for c in described if 2 <= items[c].drop_nulls().n_unique() < items[c].drop_nulls().len()]
 
 
-def majority(values: pl.Series, offers: Offers) -> tuple[np.ndarray, float]:
-    """The value, as a number, that most items of each offer have (M,), -1 without any; and the share that has it."""
+def majority_value(values: pl.Series, offers: Offers) -> tuple[np.ndarray, float]:
+    """Find the most frequent value among the items of each offer.
+
+    Parameters
+    ----------
+    values : polars.Series
+        Value of each item (I,).
+    offers : Offers
+        M offers.
+
+    Returns
+    -------
+    parent : numpy.ndarray of shape (M,), int
+        Number of the value, -1 for an offer without values.
+    agreement : float
+        Share of items that have the majority value of their offer.
+    """
     code = values.cast(pl.String).rank("dense").fill_null(0).to_numpy().astype(np.int64)[offers.item] - 1
     entries = pl.DataFrame({"offer": offers.item_offer, "value": code}).filter(pl.col("value") >= 0)
     sizes = entries.group_by("offer", "value").len().sort("offer", "len", "value", descending=[False, True, False])
-    most = sizes.group_by("offer", maintain_order=True).first()
+    majority = sizes.group_by("offer", maintain_order=True).first()
     parent = np.full(len(offers), -1)
-    parent[most["offer"].to_numpy()] = np.unique(most["value"].to_numpy(), return_inverse=True)[1]
-    return parent, float(most["len"].sum()) / max(offers.item.size, 1)
+    parent[majority["offer"].to_numpy()] = np.unique(majority["value"].to_numpy(), return_inverse=True)[1]
+    return parent, float(majority["len"].sum()) / max(offers.item.size, 1)

@@ -1,4 +1,4 @@
-"""How campaigns are planned without a planner: the customs that a plan has to beat, under the same rules."""
+"""Heuristic campaign plans under the same caps and limits, and pinned campaigns."""
 
 from __future__ import annotations
 
@@ -15,127 +15,193 @@ from propensity.kernel.plan import demand, take_in_order
 
 
 class Heuristic(NamedTuple):
-    """value in money; contacts; broken: contacts beyond a cap or limit; short: what is lacking of least audiences."""
+    """A plan made by a heuristic.
+
+    Attributes
+    ----------
+    name : str
+        Of the heuristic.
+    value : float
+        Expected margin, money.
+    contacts : int
+        Messages.
+    violations : int
+        Contacts beyond a cap or limit.
+    short : float
+        Customers lacking in campaigns below their least.
+    """
 
     name: str
     value: float
     contacts: int
-    broken: int
+    violations: int
     short: float
 
 
-def heuristics(asked: Request, customer: np.ndarray) -> list[Heuristic]:
-    """Everybody, campaign queue, customer-first truncation and global greedy, for the campaigns not pinned."""
+def heuristics(request: Request, customer: np.ndarray) -> list[Heuristic]:
+    """Plans made by heuristics, for the campaigns that are not pinned.
+
+    Parameters
+    ----------
+    request : Request
+        Without pinned campaigns.
+    customer : np.ndarray
+        (N,) ids, which order customers of equal value.
+
+    Returns
+    -------
+    list[Heuristic]
+        Everybody (without caps), campaign queue, customer first with truncation, and global greedy.
+    """
     order = tie_break(customer)
-    return [everybody(asked), queue(asked, order), truncation(asked, order), greedy(asked, order)]
+    return [everybody(request), queue(request, order), truncation(request, order), greedy(request, order)]
 
 
 def pairs(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Customer, slot and net value of every contact that may be made and earns something."""
+    """Customer, slot and net value of every eligible contact with a positive net value."""
     net = problem.value[:, problem.calendar.campaign] * problem.calendar.weight - problem.cost
     row, slot = np.nonzero(net > 0)
     return row, slot, net[row, slot]
 
 
-def everybody(asked: Request) -> Heuristic:
-    """Each campaign on its first day to all who may get it, caps or no caps."""
-    problem = asked.problem
+def everybody(request: Request) -> Heuristic:
+    """Each campaign on its first day to all eligible customers, without caps."""
+    problem = request.problem
     column = problem.calendar.campaign
     first = [int(np.flatnonzero(column == c)[0]) for c in np.unique(column)]
     sent = np.zeros((problem.value.shape[0], column.size), bool)
     sent[:, first] = np.isfinite(problem.value[:, column[first]])
     net = problem.value[:, column].astype(np.float64) * problem.calendar.weight - problem.cost
-    kept = obeying(problem, *np.nonzero(sent))
-    money = float(net[sent].sum())
-    return Heuristic("everybody", money, int(sent.sum()), int(sent.sum()) - kept.contacts, kept.short)
+    allowed = obeying(problem, *np.nonzero(sent))
+    value = float(net[sent].sum())
+    return Heuristic("everybody", value, int(sent.sum()), int(sent.sum()) - allowed.contacts, allowed.short)
 
 
 def obeying(problem: Problem, row: np.ndarray, slot: np.ndarray) -> Heuristic:
-    """What comes of the contacts in order, each made where the rules still allow it."""
+    """The plan of the contacts in order, each made where caps and limits still allow it."""
     return of_picks("", problem, obeying_picks(problem, row, slot))
 
 
 def obeying_picks(problem: Problem, row: np.ndarray, slot: np.ndarray) -> np.ndarray:
-    """The picks (N, P) of the contacts in order, each made where the rules still allow it."""
+    """Makes contacts in order, each where caps and limits still allow it.
+
+    Parameters
+    ----------
+    problem : Problem
+        Caps and limits.
+    row, slot : np.ndarray
+        (n,) customer and slot of each contact.
+
+    Returns
+    -------
+    np.ndarray
+        (N, P) int16 slots of each customer, -1 after the last.
+    """
     picks = np.full((problem.value.shape[0], max(problem.most_contacts, 1)), -1, np.int16)
-    held = np.zeros(problem.limits.most.size)
+    usage = np.zeros(problem.limits.most.size)
     arguments = row.astype(np.int64), slot.astype(np.int64), problem.used, problem.calendar, problem.limits
-    take_in_order(*arguments, picks, held)
+    take_in_order(*arguments, picks, usage)
     return picks
 
 
 def of_picks(name: str, problem: Problem, picks: np.ndarray) -> Heuristic:
+    """Value, contacts and lacking customers of picks (N, P)."""
     row, place = np.nonzero(picks >= 0)
     slot = picks[row, place].astype(np.int64)
     value = problem.value[row, problem.calendar.campaign[slot]] * problem.calendar.weight[slot] - problem.cost[slot]
-    held = problem.limits.coefficient @ np.bincount(slot, minlength=problem.cost.size)
-    short = float(np.maximum(problem.limits.least - held, 0.0).sum())
+    usage = problem.limits.coefficient @ np.bincount(slot, minlength=problem.cost.size)
+    short = float(np.maximum(problem.limits.least - usage, 0.0).sum())
     return Heuristic(name, float(value.sum(dtype=np.float64)), slot.size, 0, short)
 
 
-def queue(asked: Request, order: np.ndarray) -> Heuristic:
-    """Campaigns in order of priority (else as listed), each with its best customers whom the caps still allow."""
-    row, slot, net = pairs(asked.problem)
-    sort = np.lexsort((order[row], -net, turns(asked)[asked.problem.calendar.campaign[slot]]))
-    return obeying(asked.problem, row[sort], slot[sort])._replace(name="campaign queue")
+def queue(request: Request, order: np.ndarray) -> Heuristic:
+    """Campaigns in order of priority (else as listed), each to its best customers as far as the caps allow."""
+    row, slot, net = pairs(request.problem)
+    sort = np.lexsort((order[row], -net, turns(request)[request.problem.calendar.campaign[slot]]))
+    return obeying(request.problem, row[sort], slot[sort])._replace(name="campaign queue")
 
 
-def turns(asked: Request) -> np.ndarray:
-    """(C,) when each campaign has its turn: by priority, those without one after them, as listed."""
-    rank = [(c.priority is None, c.priority or 0, k) for k, c in enumerate(asked.campaigns)]
+def turns(request: Request) -> np.ndarray:
+    """(C,) rank of each campaign by priority; those without a priority follow as listed."""
+    rank = [(c.priority is None, c.priority or 0, k) for k, c in enumerate(request.campaigns)]
     return np.array([sorted(rank).index(key) for key in rank])
 
 
-def truncation(asked: Request, order: np.ndarray) -> Heuristic:
-    """Every customer's best set under the caps; lists that are too long are cut at the lower end, and left so."""
-    problem, slots = asked.problem, asked.problem.cost.size
-    wish = np.full((problem.value.shape[0], max(problem.most_contacts, 1)), -1, np.int16)
-    load, slope, bootstrap_interval = np.empty(slots), np.empty((slots + 1, slots + 1)), np.full(slots, 1e-12)
+def truncation(request: Request, order: np.ndarray) -> Heuristic:
+    """Every customer's best set under the caps; then each campaign keeps its best customers up to its largest size."""
+    problem, slots = request.problem, request.problem.cost.size
+    choice = np.full((problem.value.shape[0], max(problem.most_contacts, 1)), -1, np.int16)
+    load, slope, bandwidth = np.empty(slots), np.empty((slots + 1, slots + 1)), np.full(slots, 1e-12)
     demand(
         problem.value,
         problem.used,
         problem.calendar,
         problem.cost,
-        bootstrap_interval,
+        bandwidth,
         load,
         slope,
-        wish,
+        choice,
         np.empty(0),
         0.0,
     )
-    row, place = np.nonzero(wish >= 0)
-    slot = wish[row, place].astype(np.int64)
+    row, place = np.nonzero(choice >= 0)
+    slot = choice[row, place].astype(np.int64)
     net = problem.value[row, problem.calendar.campaign[slot]] * problem.calendar.weight[slot] - problem.cost[slot]
     sort = np.lexsort((order[row], -net))
-    return obeying(problem, row[sort], slot[sort])._replace(name="customer first, lists cut")
+    return obeying(problem, row[sort], slot[sort])._replace(name="customer first, truncated")
 
 
-def greedy(asked: Request, order: np.ndarray) -> Heuristic:
-    """The most valuable contact of all first, then the next that the rules allow."""
-    row, slot, net = pairs(asked.problem)
+def greedy(request: Request, order: np.ndarray) -> Heuristic:
+    """The most valuable contact first, then the next that caps and limits allow."""
+    row, slot, net = pairs(request.problem)
     sort = np.lexsort((slot, order[row], -net))
-    return obeying(asked.problem, row[sort], slot[sort])._replace(name="global greedy")
+    return obeying(request.problem, row[sort], slot[sort])._replace(name="global greedy")
 
 
 class Pinned(NamedTuple):
-    """What is left to plan once pinned campaigns took their customers: asked with fewer limits, and their picks."""
+    """The contacts of pinned campaigns, and the request that remains.
 
-    asked: Request
+    Attributes
+    ----------
+    remaining : Request
+        Without the pinned campaigns, and with the caps, capacities and budget that they leave.
+    picks : np.ndarray
+        (N, P) int16 slots of the pinned campaigns, -1 after the last.
+    value : float
+        Their expected margin, money.
+    """
+
+    remaining: Request
     picks: np.ndarray
     value: float
 
 
-def pin(asked: Request, customer: np.ndarray) -> Pinned:
-    """Pinned campaigns by priority, each with its best customers; they use up caps, capacities and the budget.
+def pin(request: Request, customer: np.ndarray) -> Pinned:
+    """Gives pinned campaigns their best customers, by priority.
 
-    Raises: InfeasibleError for a pinned campaign whose least the earlier ones leave no room for.
+    Parameters
+    ----------
+    request : Request
+        The whole request.
+    customer : np.ndarray
+        (N,) ids, which order customers of equal value.
+
+    Returns
+    -------
+    Pinned
+        Their contacts, and the request that remains.
+
+    Raises
+    ------
+    InfeasibleError
+        If a pinned campaign cannot reach its least beside the earlier ones.
     """
-    problem = asked.problem
+    problem = request.problem
     picks = np.full((problem.value.shape[0], max(problem.most_contacts, 1)), -1, np.int16)
-    held, order = np.zeros(problem.limits.most.size), tie_break(customer)
-    chosen = sorted((c.priority or 0, k) for k, c in enumerate(asked.campaigns) if c.pinned)
+    usage, order = np.zeros(problem.limits.most.size), tie_break(customer)
+    chosen = sorted((c.priority or 0, k) for k, c in enumerate(request.campaigns) if c.pinned)
     for place, (_, k) in enumerate(chosen):
-        slots, campaign = np.flatnonzero(problem.calendar.campaign == k), asked.campaigns[k]
+        slots, campaign = np.flatnonzero(problem.calendar.campaign == k), request.campaigns[k]
         ranked = np.lexsort((order, -problem.value[:, k]))
         earns = problem.value[ranked, k] * campaign.weight > problem.cost[slots].min()
         ranked = ranked[np.isfinite(problem.value[ranked, k]) & (earns | (campaign.least > 0))]
@@ -145,38 +211,38 @@ def pin(asked: Request, customer: np.ndarray) -> Pinned:
         else:
             ranked = ranked[: int(earns.sum())]
         row, slot = np.repeat(ranked, slots.size), np.tile(slots, ranked.size)
-        take_in_order(row, slot, problem.used, problem.calendar, limits, picks, held)
-        if held[k] < campaign.least:
-            before = " and ".join([*(asked.campaigns[j].name for _, j in chosen[:place]), "the caps"])
+        take_in_order(row, slot, problem.used, problem.calendar, limits, picks, usage)
+        if usage[k] < campaign.least:
+            before = " and ".join([*(request.campaigns[j].name for _, j in chosen[:place]), "the caps"])
             raise InfeasibleError(
-                f"pinned campaign {campaign.name} wants at least {campaign.least} customers and {before} leave it "
-                f"{held[k]:.0f}; lower its least or unpin another"
+                f"pinned campaign {campaign.name} requires at least {campaign.least} customers and {before} leave it "
+                f"{usage[k]:.0f}; lower its least or unpin another"
             )
-    return Pinned(without(asked, picks, held, {k for _, k in chosen}), picks, of_picks("", problem, picks).value)
+    return Pinned(without(request, picks, usage, {k for _, k in chosen}), picks, of_picks("", problem, picks).value)
 
 
-def without(asked: Request, picks: np.ndarray, held: np.ndarray, columns: set[int]) -> Request:
-    """What is still to be planned beside `picks`."""
-    problem = asked.problem
+def without(request: Request, picks: np.ndarray, usage: np.ndarray, columns: set[int]) -> Request:
+    """The request that remains beside `picks`."""
+    problem = request.problem
     if not columns:
-        return asked
+        return request
     value, row = problem.value.copy(), np.nonzero(picks >= 0)[0]
     slot = picks[picks >= 0].astype(np.int64)
     used = np.broadcast_to(problem.used, (value.shape[0], problem.used.shape[1])).astype(np.int64)
-    np.add.at(used, (row, EDGE + asked.slot_day[slot]), 1)
+    np.add.at(used, (row, EDGE + request.slot_day[slot]), 1)
     if problem.calendar.clash.size:
         for n, s in zip(row, slot, strict=True):
             value[n, problem.calendar.campaign[problem.calendar.clash[s]]] = -np.inf
     value[:, sorted(columns)] = -np.inf
-    least, most = np.maximum(problem.limits.least - held, 0.0), np.maximum(problem.limits.most - held, 0.0)
+    least, most = np.maximum(problem.limits.least - usage, 0.0), np.maximum(problem.limits.most - usage, 0.0)
     least[sorted(columns)] = most[sorted(columns)] = 0.0
     left = problem._replace(
         value=value, used=np.minimum(used, 255).astype(np.uint8), limits=problem.limits._replace(least=least, most=most)
     )
-    return asked._replace(problem=left)
+    return request._replace(problem=left)
 
 
 def joined(plan: Plan, pinned: Pinned) -> np.ndarray:
-    """(N, P) picks of the plan and of what was pinned."""
+    """(N, P) picks of the plan and of pinned campaigns."""
     both = np.concatenate([pinned.picks, plan.picks], axis=1)
     return np.take_along_axis(both, np.argsort(both < 0, axis=1, kind="stable"), axis=1)

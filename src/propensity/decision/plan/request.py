@@ -1,4 +1,4 @@
-"""What a campaign plan is asked for: campaigns, caps and limits, turned into the arrays of a planning problem."""
+"""Campaigns, contact caps and limits as settings, and as the arrays of a planning problem."""
 
 from __future__ import annotations
 
@@ -24,12 +24,32 @@ LARGEST_RECURSION = 3  # contacts a day up to which rolling weeks are planned ex
 
 @dataclass
 class Campaign:
-    """One message about one offer.
+    """One message about one offer, which a customer gets at most once.
 
-    days: on which it may be sent, counted from the send date (0); a customer gets it once. least, most: customers it
-    goes to (most None: no end); cost of a message (None: that of the plan); priority: 1 goes first, where priorities
-    count; pinned: takes its best customers before the plan is made, by priority; where: an SQL condition on customers;
-    recent: nobody who bought the offer in that many days; weight: factor on the value.
+    Parameters
+    ----------
+    offer : str
+        Offer id.
+    name : str
+        Of the campaign; empty: the offer.
+    days : Sequence[int]
+        On which it may be sent, counted from the cutoff (0).
+    channel : str, optional
+        Requires ``consent_<channel>``.
+    least, most : int
+        Smallest and largest number of customers; `most` None: no limit.
+    cost : float, optional
+        Money per message; None: the cost of the plan.
+    priority : int, optional
+        1 comes first, in the order of pinned campaigns and of the fixed list.
+    pinned : bool
+        Takes its best customers before the others are planned, by priority.
+    where : str, optional
+        SQL condition on customers.
+    recent : int, optional
+        Days; leaves out customers who bought the offer within them.
+    weight : float
+        Factor on the value of a message, above 0.
     """
 
     offer: str
@@ -49,7 +69,7 @@ class Campaign:
         self.name = self.name or self.offer
         self.days = sorted(set(self.days))
         if not self.days or self.days[0] < 0:
-            raise ConfigurationError(f"campaign {self.name}: days={self.days} must count from the send date, from 0 on")
+            raise ConfigurationError(f"campaign {self.name}: days={self.days} count from the cutoff; give 0 or more")
         if self.least < 0 or (self.most is not None and self.most < 1):
             raise ConfigurationError(
                 f"campaign {self.name}: least is 0 or more and most 1 or more, not {self.least}, {self.most}"
@@ -60,25 +80,37 @@ class Campaign:
             raise ConfigurationError(f"campaign {self.name}: weight={self.weight} must be above 0")
 
 
-def campaign_of(given: Mapping[str, Any]) -> Campaign:
-    """A campaign from its entry in YAML; ConfigurationError for a key that there is not."""
-    known = [f.name for f in fields(Campaign)]
-    for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0.0)[0]
+def campaign_of(settings: Mapping[str, Any]) -> Campaign:
+    """A campaign from its entry in YAML; ConfigurationError for an unknown key or a value of the wrong kind."""
+    keys = [f.name for f in fields(Campaign)]
+    for key in settings:
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, 1, 0.0)[0]
             raise ConfigurationError(f"a campaign has no setting {key}; did you mean {near}?")
-    if "offer" not in given:
-        raise ConfigurationError(f"campaign {dict(given)} names no offer; add offer: <one of the scored>")
-    one_day = {"days": [given["days"]]} if isinstance(given.get("days"), int) else {}
-    check_kinds({**given, **one_day}, Campaign, f"campaign {given['offer']}: ")
-    return Campaign(**{**given, **one_day})
+    if "offer" not in settings:
+        raise ConfigurationError(f"campaign {dict(settings)} names no offer; add offer: <one of the scored>")
+    one_day = {"days": [settings["days"]]} if isinstance(settings.get("days"), int) else {}
+    check_kinds({**settings, **one_day}, Campaign, f"campaign {settings['offer']}: ")
+    return Campaign(**{**settings, **one_day})
 
 
 @dataclass
-class Rules:
-    """What a plan keeps: at most `day` contacts a customer and day and `week` in any seven days (`rolling`) or a
-    calendar week from Monday on; capacity: messages a channel and day; budget in money; exclusive: pairs of campaigns
-    of which a customer gets one at most."""
+class PlanLimits:
+    """Contact caps and limits of a plan.
+
+    Parameters
+    ----------
+    day, week : int
+        Most contacts of a customer in a day, and in a week, over all channels.
+    rolling : bool
+        A week is any seven days; otherwise a calendar week from Monday on.
+    capacity : Mapping[str, int]
+        Most messages a day by channel.
+    budget : float, optional
+        Money for all messages.
+    exclusive : Sequence[Sequence[str]]
+        Pairs of campaigns of which a customer gets one at most.
+    """
 
     day: int = 1
     week: int = 3
@@ -90,9 +122,7 @@ class Rules:
     def __post_init__(self) -> None:
         for name in ("day", "week"):
             if getattr(self, name) < 1:
-                raise ConfigurationError(
-                    f"decision.{name}={getattr(self, name)} lets nobody be written to; give 1 or more"
-                )
+                raise ConfigurationError(f"decision.{name}={getattr(self, name)} allows no contact; give 1 or more")
         if self.budget is not None and not self.budget >= 0:
             raise ConfigurationError(f"decision.budget={self.budget} is below 0; give 0 or more")
         for channel, most in self.capacity.items():
@@ -101,67 +131,104 @@ class Rules:
 
 
 class Request(NamedTuple):
-    """A planning problem and what its numbers stand for: campaigns by column, slot -> campaign and day, and for each
-    limit a sentence. first: the day the plan begins, as a number."""
+    """A planning problem and the meaning of its arrays.
+
+    Attributes
+    ----------
+    problem : Problem
+        C campaigns, S slots, R limits.
+    campaigns : list[Campaign]
+        By column (C).
+    slot_day : np.ndarray
+        (S,) days after the cutoff.
+    limit_name : list[str]
+        (R) what each limit is, in words.
+    first : int
+        The cutoff, in days since 1970-01-01.
+    """
 
     problem: Problem
     campaigns: list[Campaign]
     slot_day: np.ndarray
-    rule: list[str]
+    limit_name: list[str]
     first: int
 
 
-def request(
-    context: DecisionContext, campaigns: Sequence[Campaign], rules: Rules, margin: float, cost: float
+def build_request(
+    context: DecisionContext, campaigns: Sequence[Campaign], plan_limits: PlanLimits, margin: float, cost: float
 ) -> Request:
-    """Arrays out of wishes.
+    """The planning problem of campaigns and limits.
 
-    Args: margin: share of the expected revenue that is earned; cost of a message where a campaign names none.
-    Raises: ConfigurationError for a request that contradicts itself, InfeasibleError where a campaign's least is beyond
-    its eligible customers, a capacity or the budget.
+    Parameters
+    ----------
+    context : DecisionContext
+        Scores, customers and promised contacts.
+    campaigns : Sequence[Campaign]
+        At least one.
+    plan_limits : PlanLimits
+        Contact caps, capacities, budget and exclusive campaigns.
+    margin : float
+        Share of the expected revenue that is earned.
+    cost : float
+        Money per message, where a campaign has no cost of its own.
+
+    Returns
+    -------
+    Request
+        The arrays and their meaning.
+
+    Raises
+    ------
+    ConfigurationError
+        If the request contradicts itself.
+    InfeasibleError
+        If the scores expect no revenue, or a campaign's `least` is more than its eligible customers, a capacity or the
+        budget allow.
     """
-    check(campaigns, rules)
+    context.require_revenue()
+    check(campaigns, plan_limits)
     first, days = to_day(context.scores.cutoff), 1 + max(max(c.days) for c in campaigns)
     pairs = sorted((d, c) for c, campaign in enumerate(campaigns) for d in campaign.days)
     day, column = (np.array(part, np.int64) for part in zip(*pairs, strict=True))
-    value = np.stack([worth(context, campaign, margin) for campaign in campaigns], axis=1)
-    used = promised(context, first, days)
+    value = np.stack([contact_value(context, campaign, margin) for campaign in campaigns], axis=1)
+    used = promised_contacts(context, first, days)
     week = (np.arange(first - EDGE, first + days + EDGE) + 3) // WEEK  # 1970-01-01 was a Thursday
-    rolling = rules.rolling
+    rolling = plan_limits.rolling
     if rolling and days <= WEEK and not used.any():
         rolling, week = False, np.zeros_like(week)  # one window holds them all
-    start, day_cap = np.searchsorted(day, np.arange(days + 1)).astype(np.int64), rules.day
+    start, day_cap = np.searchsorted(day, np.arange(days + 1)).astype(np.int64), plan_limits.day
     if rolling and day_cap > LARGEST_RECURSION:
-        day_cap = min(day_cap, rules.week, int(np.diff(start).max()))  # a day cannot hold more than that anyway
+        day_cap = min(day_cap, plan_limits.week, int(np.diff(start).max()))  # a day cannot hold more than that anyway
     if rolling and day_cap > LARGEST_RECURSION:
         raise ConfigurationError(
-            f"rolling weeks with {rules.week} contacts, {day_cap} of them on one day, are too many to plan; give "
-            f"decision.day={LARGEST_RECURSION} or less, spread campaigns over more days, or set decision.rolling=false"
+            f"rolling weeks with {plan_limits.week} contacts, {day_cap} of them on one day, cannot be planned exactly; "
+            f"give decision.day={LARGEST_RECURSION} or less, spread campaigns over more days, or set "
+            "decision.rolling=false"
         )
     calendar = Calendar(
         campaign=column,
         weight=np.array([campaigns[c].weight for c in column]),
         start=start,
         week=week.astype(np.int64),
-        clash=clashes(campaigns, column, rules),
+        clash=clashes(campaigns, column, plan_limits),
         day_cap=day_cap,
-        week_cap=rules.week,
+        week_cap=plan_limits.week,
         rolling=rolling,
     )
     costs = np.array([cost if campaigns[c].cost is None else float(campaigns[c].cost or 0.0) for c in column])
-    limits, rule = limits_of(campaigns, column, day, first, costs, np.isfinite(value).sum(axis=0), rules)
+    limits, limit_name = limits_of(campaigns, column, day, first, costs, np.isfinite(value).sum(axis=0), plan_limits)
     order = np.argsort(tie_break(context.scores.customer), kind="stable")
-    return Request(Problem(value, costs, used, calendar, limits, order=order), list(campaigns), day, rule, first)
+    return Request(Problem(value, costs, used, calendar, limits, order=order), list(campaigns), day, limit_name, first)
 
 
-def check(campaigns: Sequence[Campaign], rules: Rules) -> None:
+def check(campaigns: Sequence[Campaign], plan_limits: PlanLimits) -> None:
     """ConfigurationError for campaigns that contradict each other."""
     if not campaigns:
         raise ConfigurationError("there is no campaign to plan; name one in decision.campaigns")
     names = [campaign.name for campaign in campaigns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigurationError(f"campaign {twice[0]} is listed twice; give each a name of its own")
-    for pair in rules.exclusive:
+    for pair in plan_limits.exclusive:
         if unknown := [name for name in pair if name not in names]:
             raise ConfigurationError(
                 f"decision.exclusive names {unknown[0]}, which is no campaign; there are {', '.join(names)}"
@@ -169,7 +236,7 @@ def check(campaigns: Sequence[Campaign], rules: Rules) -> None:
         if len(pair) != 2 or pair[0] == pair[1]:
             raise ConfigurationError(f"decision.exclusive={list(pair)} must name two campaigns")
     channels = {campaign.channel for campaign in campaigns}
-    if unknown := sorted(set(rules.capacity) - {str(c) for c in channels}):
+    if unknown := sorted(set(plan_limits.capacity) - {str(c) for c in channels}):
         raise ConfigurationError(
             f"decision.capacity.{unknown[0]} is the channel of no campaign; name it in one, or drop it"
         )
@@ -185,46 +252,47 @@ def check(campaigns: Sequence[Campaign], rules: Rules) -> None:
         pinned[campaign.priority] = campaign.name
 
 
-def worth(context: DecisionContext, campaign: Campaign, margin: float) -> np.ndarray:
-    """(N,) float32 expected margin of a message, -inf where the customer may not get it."""
+def contact_value(context: DecisionContext, campaign: Campaign, margin: float) -> np.ndarray:
+    """(N,) float32 expected margin of a message, -inf for customers who are not eligible."""
     m = context.offer(campaign.offer)
-    free = context.reachable(campaign.channel)
+    eligible = context.reachable(campaign.channel)
     if campaign.where is not None:
-        free &= context.where(campaign.where)
+        eligible &= context.where(campaign.where)
     if campaign.recent is not None:
-        if context.past is None:
+        if context.history is None:
             raise ConfigurationError(f"campaign {campaign.name}: recent needs the event log; give log=<folder>")
-        last = context.past.pairs(context.past.rows(context.scores.customer), (campaign.offer,), "recency")[:, 0]
-        free &= ~(last <= campaign.recent)
-    if not free.any():
+        row = context.history.rows(context.scores.customer)
+        recency = context.history.pairs(row, (campaign.offer,), "recency")[:, 0]
+        eligible &= ~(recency <= campaign.recent)
+    if not eligible.any():
         raise InfeasibleError(
-            f"campaign {campaign.name} may go to nobody: all {free.size} customers are suppressed, have not consented "
-            "or are filtered out; loosen its filter, or drop it"
+            f"campaign {campaign.name} has no eligible customer: all {eligible.size} customers are suppressed, have "
+            "not consented or are filtered out; loosen its filter, or drop it"
         )
-    return np.where(free, margin * context.scores.revenue[:, m], -np.inf).astype(np.float32)
+    return np.where(eligible, margin * context.scores.revenue[:, m], -np.inf).astype(np.float32)
 
 
-def promised(context: DecisionContext, first: int, days: int) -> np.ndarray:
-    """(N, EDGE+days+EDGE) uint8 contacts already promised, or one row of zeros."""
+def promised_contacts(context: DecisionContext, first: int, days: int) -> np.ndarray:
+    """(N, EDGE+days+EDGE) uint8 promised contacts by day, or one row of zeros."""
     none = np.zeros((1, days + 2 * EDGE), np.uint8)
     if context.contacts is None:
         return none
     ids = pl.DataFrame({"customer_id": [str(c) for c in context.scores.customer.tolist()]}).with_row_index("row")
     start = EPOCH + timedelta(days=first - EDGE)
-    found = context.contacts.join(ids, on="customer_id").with_columns(at=(pl.col("day") - start).dt.total_days())
-    found = found.filter(pl.col("at").is_between(0, none.shape[1] - 1))
-    if found.is_empty():
+    contacts = context.contacts.join(ids, on="customer_id").with_columns(at=(pl.col("day") - start).dt.total_days())
+    contacts = contacts.filter(pl.col("at").is_between(0, none.shape[1] - 1))
+    if contacts.is_empty():
         return none
     used = np.zeros((context.scores.customer.size, none.shape[1]), np.int64)
-    np.add.at(used, (found["row"].to_numpy(), found["at"].to_numpy()), 1)
+    np.add.at(used, (contacts["row"].to_numpy(), contacts["at"].to_numpy()), 1)
     return np.minimum(used, 255).astype(np.uint8)
 
 
-def clashes(campaigns: Sequence[Campaign], column: np.ndarray, rules: Rules) -> np.ndarray:
-    """(S, S) slots of which a customer gets one at most; (0, 0) where there are none."""
+def clashes(campaigns: Sequence[Campaign], column: np.ndarray, plan_limits: PlanLimits) -> np.ndarray:
+    """(S, S) pairs of slots of which a customer gets one at most; (0, 0) where there are none."""
     number = {campaign.name: c for c, campaign in enumerate(campaigns)}
     apart = np.eye(len(campaigns), dtype=bool)
-    for a, b in rules.exclusive:
+    for a, b in plan_limits.exclusive:
         apart[number[a], number[b]] = apart[number[b], number[a]] = True
     clash = apart[np.ix_(column, column)]
     np.fill_diagonal(clash, False)
@@ -238,47 +306,47 @@ def limits_of(
     first: int,
     cost: np.ndarray,
     eligible: np.ndarray,
-    rules: Rules,
+    plan_limits: PlanLimits,
 ) -> tuple[Limits, list[str]]:
-    """Audiences, capacities and the budget as rows over slots, each with its sentence."""
-    rows, least, most, rule = [], [], [], []
+    """Audiences, capacities and the budget as rows over slots, each with its name."""
+    rows, least, most, limit_names = [], [], [], []
     for c, campaign in enumerate(campaigns):
         if campaign.least > eligible[c]:
             raise InfeasibleError(
-                f"campaign {campaign.name} wants at least {campaign.least} customers and {eligible[c]} are eligible; "
-                "lower its least or loosen its filter"
+                f"campaign {campaign.name} requires at least {campaign.least} customers and {eligible[c]} are "
+                "eligible; lower its least or loosen its filter"
             )
         rows.append((column == c).astype(float))
         least.append(campaign.least)
         most.append(min(eligible[c], campaign.most or eligible[c]))
-        rule.append(f"audience of {campaign.name}")
-    wanted = np.array([campaigns[c].least if len(campaigns[c].days) == 1 else 0 for c in column])
-    for channel, room in rules.capacity.items():
+        limit_names.append(f"audience of {campaign.name}")
+    required = np.array([campaigns[c].least if len(campaigns[c].days) == 1 else 0 for c in column])
+    for channel, room in plan_limits.capacity.items():
         through = np.array([campaigns[c].channel == channel for c in column])
         for d in np.unique(day[through]):
             row = (through & (day == d)).astype(float)
             name = f"{channel} on {to_date(first + d)}"
-            if row @ wanted > room:
+            if row @ required > room:
                 names = ", ".join(campaigns[c].name for c in column[row > 0] if campaigns[c].least)
                 raise InfeasibleError(
-                    f"{names} want at least {row @ wanted:.0f} messages by {name}, whose capacity is {room}; lower a "
-                    "least or raise the capacity"
+                    f"{names} require at least {row @ required:.0f} messages by {name}, whose capacity is {room}; "
+                    "lower a least or raise the capacity"
                 )
             rows.append(row)
             least.append(0)
             most.append(room)
-            rule.append(name)
-    if rules.budget is not None:
+            limit_names.append(name)
+    if plan_limits.budget is not None:
         cheapest = np.array([cost[column == c].min() for c in range(len(campaigns))])
-        if (needed := float(cheapest @ np.array([c.least for c in campaigns]))) > rules.budget + 1e-9:
+        if (needed := float(cheapest @ np.array([c.least for c in campaigns]))) > plan_limits.budget + 1e-9:
             names = ", ".join(campaign.name for campaign in campaigns if campaign.least)
             raise InfeasibleError(
-                f"the least audiences of {names} cost {needed:,.2f} and the budget is {rules.budget:,.2f}; "
+                f"the least audiences of {names} cost {needed:,.2f} and the budget is {plan_limits.budget:,.2f}; "
                 "lower a least or raise the budget"
             )
         rows.append(cost)
         least.append(0)
-        most.append(rules.budget)
-        rule.append("budget")
+        most.append(plan_limits.budget)
+        limit_names.append("budget")
     limits = Limits(np.array(rows, np.float64), np.array(least, np.float64), np.array(most, np.float64))
-    return limits, rule
+    return limits, limit_names

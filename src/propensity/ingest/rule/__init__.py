@@ -1,111 +1,124 @@
-"""What is done with data that are not clean: one table of rules, and the modules that carry them out.
+"""Cleaning rules: the table of rules, and the modules that apply them.
 
-`RULES` is the whole list: the documentation prints it, `meta.json` and the quarantine speak its codes, and a test holds
-a fixture against each. A row is counted under the first rule it breaks, in the order of this table.
+`RULES` is the complete list: the documentation prints it, `meta.json` and the quarantine use its codes, and tests hold
+a fixture for each. A row is counted under the first rule it breaks, in the order of the table.
 """
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Deed = Literal["reject", "quarantine", "drop", "merge", "keep"]
+Action = Literal["reject", "quarantine", "drop", "merge", "keep"]
 
 
 class Rule(NamedTuple):
-    """A code, what happens to what breaks it, what that means, and the setting that changes it.
+    """A cleaning rule.
 
-    reject: nothing is prepared, exit code 3, the file and the line are named. quarantine: the row is kept aside, with
-    this code and its place in its file. drop: the row is no sale, and is only counted. merge: another row stands for
-    it. keep: the row is used, after a repair or as it is, and the table at the end says how many were.
+    Notes
+    -----
+    Actions: `reject` ends the command with exit code 3 and names the file and line. `quarantine` stores the row beside
+    the log with the code of the rule. `drop` counts the row, which is not an event. `merge` counts the row, which
+    another row replaces. `keep` uses the row, repaired or unchanged, and counts it as a warning.
     """
 
     code: str
-    does: Deed
+    action: Action
     meaning: str
-    setting: str = ""
+    setting: str = ""  # setting of `data.source` that changes the rule
 
 
 RULES = (
-    Rule("file_empty", "reject", "a file of zero bytes"),
-    Rule("file_without_rows", "reject", "a header and nothing below it, in every file of the pattern"),
-    Rule("file_unreadable", "reject", "a file that is cut short or damaged"),
-    Rule("file_not_text", "reject", "a byte 0 in a text file: another format, or a damaged one", "encoding"),
-    Rule("day_order_unclear", "reject", "dates such as 03/04/2024 that could be day or month first", "day_format"),
-    Rule("day_not_a_date", "reject", "a day column of small numbers or durations: gaps are no dates", "columns.day"),
-    Rule("currencies_mixed", "reject", "amounts in several currencies and no rates between them", "rates"),
-    Rule("cents_mixed", "reject", "one file's prices are a hundred times another's, for the same items", "scale"),
-    Rule("file_twice", "merge", "the same bytes under two names of a pattern; the second stands back"),
-    Rule("file_transcoded", "keep", "rows of a text file that is no UTF-8, read as Windows-1252 or UTF-16", "encoding"),
-    Rule("line_blank", "drop", "a line with nothing in it"),
-    Rule("line_ragged", "quarantine", "more or fewer fields than the header has columns"),
-    Rule("left_out", "drop", "a value that the mapping leaves out, such as a cancelled order", "leave_out"),
-    Rule("kind_unknown", "quarantine", "an event that is no purchase, view, message, redemption or return", "kinds"),
-    Rule("not_a_product", "drop", "postage, fees, manual entries: codes that are no products", "not_products"),
-    Rule("guest", "keep", "no customer id, or one that many share: each order is a guest's", "guests"),
-    Rule("customer_shared", "quarantine", "an id with more orders a day than one person has", "most_orders"),
-    Rule("customer_missing", "quarantine", "no customer id, and no order to make a guest of", "guests"),
-    Rule("day_missing", "quarantine", "no day"),
-    Rule("day_unreadable", "quarantine", "a day that no format reads", "day_format"),
-    Rule("day_sentinel", "quarantine", "1900, 1970, 9999 and their like: a stand-in for no date", "earliest"),
-    Rule("day_in_future", "quarantine", "dated after the data were delivered", "latest"),
-    Rule("item_missing", "quarantine", "a purchase, return or view without an item"),
+    Rule("file_empty", "reject", "file of zero bytes"),
+    Rule("file_without_rows", "reject", "no file of the pattern has a row below its header"),
+    Rule("file_unreadable", "reject", "truncated or damaged file"),
+    Rule("file_not_text", "reject", "zero byte in a text file: another format or a damaged file", "encoding"),
+    Rule("day_order_unclear", "reject", "dates such as 03/04/2024 that may be day first or month first", "day_format"),
+    Rule("day_not_a_date", "reject", "day column of small numbers or durations, not calendar dates", "columns.day"),
+    Rule("currencies_mixed", "reject", "amounts in several currencies without exchange rates", "rates"),
+    Rule("cents_mixed", "reject", "prices of a file are about 100 times those of another for the same items", "scale"),
+    Rule("file_twice", "merge", "file with the same bytes as an earlier file of the pattern"),
+    Rule("file_transcoded", "keep", "row of a text file that was read as Windows-1252 or UTF-16", "encoding"),
+    Rule("line_blank", "drop", "line without any value"),
+    Rule("line_ragged", "quarantine", "line with more or fewer fields than the header"),
+    Rule("left_out", "drop", "value that the mapping excludes, such as a cancelled order", "leave_out"),
     Rule(
-        "item_unknown", "quarantine", "an item that its own table does not have, if that is asked for", "unknown_items"
+        "kind_unknown", "quarantine", "event other than a purchase, view, message, redemption or return", "kinds"
     ),
-    Rule("quantity_unreadable", "quarantine", "a quantity that is no finite number", "decimal"),
-    Rule("currency_without_rate", "quarantine", "an amount in a currency that has no rate", "rates"),
+    Rule("not_a_product", "drop", "item code for postage, fees or manual entries", "not_products"),
+    Rule("guest", "keep", "order without a customer id or with a shared id; it becomes one guest", "guests"),
+    Rule("customer_shared", "quarantine", "customer id with more orders per day than one person makes", "most_orders"),
+    Rule("customer_missing", "quarantine", "no customer id and no order id from which to make a guest", "guests"),
+    Rule("day_missing", "quarantine", "no day"),
+    Rule("day_unreadable", "quarantine", "day in an unknown format", "day_format"),
+    Rule("day_sentinel", "quarantine", "placeholder for a missing date, such as 1900, 1970 or 9999", "earliest"),
+    Rule("day_in_future", "quarantine", "day after the delivery of the data", "latest"),
+    Rule("item_missing", "quarantine", "purchase, return or view without an item"),
     Rule(
-        "revenue_unreadable",
-        "quarantine",
-        "an amount that is no finite number, or 1,234 where , may be either",
+        "item_unknown", "quarantine", "item missing from the table of items, with unknown_items=quarantine",
+        "unknown_items",
+    ),
+    Rule("quantity_unreadable", "quarantine", "quantity that is not a finite number", "decimal"),
+    Rule("currency_without_rate", "quarantine", "amount in a currency without an exchange rate", "rates"),
+    Rule(
+        "revenue_unreadable", "quarantine", "amount that is not a finite number, or is ambiguous, such as 1,234",
         "decimal",
     ),
-    Rule("quantity_zero", "quarantine", "a purchase of nothing, or of less without being a return"),
-    Rule("price_negative", "quarantine", "money back for goods that stay: an adjustment, not a sale"),
+    Rule("quantity_zero", "quarantine", "purchase of zero or fewer units that is not a return"),
+    Rule("price_negative", "quarantine", "purchase with negative revenue: an adjustment, not a sale"),
     Rule("line_in_bulk", "quarantine", "more units in one line than a household buys", "most_units"),
-    Rule("event_again", "merge", "an event id delivered again; the last stands"),
-    Rule("order_again", "merge", "an order delivered again with a correction; the last delivery stands", "corrections"),
-    Rule("return_before_purchase", "quarantine", "a return of what the customer had not bought by then", "orphans"),
-    Rule("customer_erased", "drop", "a customer who was erased, in a later delivery"),
-    Rule("id_rewritten", "keep", "an id read as another writing of it: 12345.0, ' 00123', full-width digits", "ids"),
-    Rule("price_zero", "keep", "a purchase that brought nothing: a gift or a sample"),
-    Rule("quantity_fraction", "keep", "a weight or length as quantity"),
-    Rule("amount_rewritten", "keep", "an amount with a currency sign, decimal comma or thousands"),
-    Rule("amount_converted", "keep", "an amount in another currency, at its rate", "rates"),
+    Rule("event_again", "merge", "event id that is delivered again; the last delivery is used"),
+    Rule("order_again", "merge", "order that is delivered again with corrections; the last delivery is used",
+         "corrections"),
+    Rule("return_before_purchase", "quarantine", "return of an item that the customer had not bought", "orphans"),
+    Rule("customer_erased", "drop", "delivery of an erased customer"),
+    Rule("id_rewritten", "keep", "id that was normalised, such as 12345.0, ' 00123' or full-width digits", "ids"),
+    Rule("price_zero", "keep", "purchase without revenue: a gift or sample"),
+    Rule("quantity_fraction", "keep", "fractional quantity: a weight or length"),
+    Rule("amount_rewritten", "keep", "amount with a currency sign, decimal comma or thousands separator"),
+    Rule("amount_converted", "keep", "amount converted from another currency", "rates"),
     Rule(
-        "line_returned",
-        "keep",
-        "goods that came back, by sign, kind or cancellation: netted, never a purchase",
+        "line_returned", "keep", "return, by sign, kind or cancellation; netted from revenue, never a purchase",
         "cancelled",
     ),
-    Rule("line_twice", "keep", "a line that equals another in all that is mapped, without an event id"),
+    Rule("line_twice", "keep", "line equal to an earlier one in all mapped columns, without an event id"),
     Rule(
-        "day_late",
-        "keep",
-        "an event that arrived after its day; it counts from when it was there",
+        "day_late", "keep", "event that became available after its day; it is dated to its availability",
         "columns.available_at",
     ),
-    Rule("item_unlisted", "keep", "an item that its own table does not have; it belongs to no offer", "unknown_items"),
-    Rule("item_without_category", "keep", "an item with an empty description; it belongs to no offer"),
+    Rule("item_unlisted", "keep", "item missing from the table of items; it belongs to no offer", "unknown_items"),
+    Rule("item_without_category", "keep", "item with an empty description; it belongs to no offer"),
     Rule(
-        "item_described_again", "keep", "a second description of an item; the first day's, or the last line's, stands"
+        "item_described_again", "keep",
+        "second description of an item; the first day's (events) or the last row's (table) is used",
     ),
-    Rule("item_reused", "keep", "a code whose product changed for good after a pause", "item_identity"),
-    Rule("customer_described_again", "keep", "a second description of a customer; the last stands"),
-    Rule("identity_cycle", "keep", "ids that stand for each other in a circle; the smallest stands for all"),
-    Rule("identity_two_owners", "keep", "an id that is said to be two customers'; it stays its own"),
-    Rule("consent_withdrawn", "keep", "a consent taken back later; the last word counts"),
-    Rule("consent_missing", "keep", "a customer who was never asked: has not consented"),
-    Rule("personal_masked", "keep", "an e-mail address or phone number in an attribute; it is not stored"),
-)
-RULE = {rule.code: rule for rule in RULES}
-WAYS = ("merged", "quarantined", "dropped")  # where a row can go that is not used
+    Rule("item_reused", "keep", "item code whose description changed after a pause in sales", "item_identity"),
+    Rule("customer_described_again", "keep", "second description of a customer; the last is used"),
+    Rule("identity_cycle", "keep", "ids that replace each other in a cycle; the smallest replaces all"),
+    Rule("identity_two_owners", "keep", "id with two replacements; it is not replaced"),
+    Rule("consent_withdrawn", "keep", "consent that was withdrawn later; the last entry is used"),
+    Rule("consent_missing", "keep", "customer without a consent entry; treated as no consent"),
+    Rule("personal_masked", "keep", "e-mail address or phone number in an attribute; it is not stored"),
+)  # fmt: skip
+RULE_BY_CODE = {rule.code: rule for rule in RULES}
+UNUSED_OUTCOMES = ("merged", "quarantined", "dropped")  # outcomes of rows that do not become events
 
 
-def codes(*deeds: Deed) -> tuple[str, ...]:
-    """The codes of the rules that do any of these, in the order of the table.
+def rule_codes(*actions: Action) -> tuple[str, ...]:
+    """List the codes of the rules with one of the actions.
 
-    >>> codes("merge")
+    Parameters
+    ----------
+    *actions : str
+        Actions of `Rule`.
+
+    Returns
+    -------
+    tuple of str
+        Codes in the order of `RULES`.
+
+    Examples
+    --------
+    >>> rule_codes("merge")
     ('file_twice', 'event_again', 'order_again')
     """
-    return tuple(rule.code for rule in RULES if rule.does in deeds)
+    return tuple(rule.code for rule in RULES if rule.action in actions)

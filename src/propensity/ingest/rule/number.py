@@ -1,4 +1,4 @@
-"""Amounts and quantities as people write them: currency signs, decimal commas, thousands, brackets for minus."""
+"""Reading of amounts: currency signs, decimal commas, thousands separators, parentheses for negative amounts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,24 @@ NOISE = rf"(?i)({CODES}|R\$|NT\$|zł|kr\.?|[€£¥₹$]|[\s\u00a0\u202f'’])"
 AMOUNT = r"^[+-]?(\d[\d.,]*|[.,]\d+)(e[+-]?\d+)?$"
 
 
-def clean(text: pl.Expr, form: Literal["NFC", "NFKC"] = "NFC") -> pl.Expr:
-    """Text without white space and invisible characters at its edges, in one Unicode form; null where it says nothing.
+def clean_text(text: pl.Expr, form: Literal["NFC", "NFKC"] = "NFC") -> pl.Expr:
+    """Build an expression that strips white space and invisible characters and normalises Unicode.
 
-    >>> pl.select(clean(pl.lit(" \\ufeffNULL "))).item() is None
+    Parameters
+    ----------
+    text : polars.Expr
+        Values of any type.
+    form : str
+        Unicode normal form.
+
+    Returns
+    -------
+    polars.Expr
+        Text, null for blanks and for words such as NULL or n/a.
+
+    Examples
+    --------
+    >>> pl.select(clean_text(pl.lit(" \\ufeffNULL "))).item() is None
     True
     """
     bare = text.cast(pl.String).str.strip_chars(EDGES).str.normalize(form)
@@ -26,16 +40,40 @@ def clean(text: pl.Expr, form: Literal["NFC", "NFKC"] = "NFC") -> pl.Expr:
 
 
 def bare_number(text: pl.Expr) -> pl.Expr:
-    """The digits of an amount with its sign and marks; brackets and a minus at the end mean less than zero."""
-    digits = clean(text).str.replace_all(NOISE, "")
+    """Build an expression that removes everything but sign, digits and separators from an amount.
+
+    Parameters
+    ----------
+    text : polars.Expr
+        Text.
+
+    Returns
+    -------
+    polars.Expr
+        Digits with sign and separators, null if it is not an amount. Parentheses and a trailing minus mean negative.
+    """
+    digits = clean_text(text).str.replace_all(NOISE, "")
     digits = digits.str.replace(r"^\((.*)\)$", "-$1").str.replace(r"^([^-].*)-$", "-$1")
     return pl.when(digits.str.contains(AMOUNT)).then(digits)
 
 
 def read_number(text: pl.Expr, decimal: str | None) -> pl.Expr:
-    """A number from text, null for what is none.
+    """Build an expression that reads numbers.
 
-    decimal: the mark of the column, "." or ",", where it is known. Without it, 1,234 could be either and is null.
+    Parameters
+    ----------
+    text : polars.Expr
+        Text.
+    decimal : str or None
+        Decimal separator of the column, "." or ",", if it is known. Without it 1,234 is ambiguous.
+
+    Returns
+    -------
+    polars.Expr
+        Numbers, null for other text and ambiguous amounts.
+
+    Examples
+    --------
     >>> pl.select(*(read_number(pl.lit(t), None).alias(t) for t in ("€ 1.234,50", "(3.5)", "1,234", "2,5"))).row(0)
     (1234.5, -3.5, None, 2.5)
     """
@@ -46,9 +84,9 @@ def read_number(text: pl.Expr, decimal: str | None) -> pl.Expr:
     thousand_points = digits.str.contains(r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$")
     without_commas, with_point = digits.str.replace_all(",", ""), digits.str.replace_all(".", "", literal=True)
     european = with_point.str.replace(",", ".", literal=True)
-    unclear = pl.lit(None, pl.String)
-    one_mark = {",": european, ".": without_commas, None: pl.when(thousand & (commas == 1)).then(unclear)}
-    chosen = (
+    ambiguous = pl.lit(None, pl.String)
+    one_mark = {",": european, ".": without_commas, None: pl.when(thousand & (commas == 1)).then(ambiguous)}
+    normalised = (
         pl.when((commas == 0) & ((points > 1) | ((decimal == ",") & thousand_points)))
         .then(pl.when(thousand_points).then(with_point))
         .when(commas == 0)
@@ -56,17 +94,29 @@ def read_number(text: pl.Expr, decimal: str | None) -> pl.Expr:
         .when(comma_last)
         .then(european)
         .when((points > 0) | (commas > 1))
-        .then(pl.when((points > 1) | ((points == 0) & thousand.not_())).then(unclear).otherwise(without_commas))
+        .then(pl.when((points > 1) | ((points == 0) & thousand.not_())).then(ambiguous).otherwise(without_commas))
         .when(thousand.not_())
         .then(european)
         .otherwise(one_mark[decimal])
     )
-    return chosen.cast(pl.Float64, strict=False)
+    return normalised.cast(pl.Float64, strict=False)
 
 
 def decimal_mark(text: pl.Expr) -> pl.Expr:
-    """The decimal mark that a column itself gives away: "." or ",", null where it shows neither or both.
+    """Build an expression that detects the decimal separator of a column.
 
+    Parameters
+    ----------
+    text : polars.Expr
+        Text column.
+
+    Returns
+    -------
+    polars.Expr
+        "." or ",", null if the values show neither or both.
+
+    Examples
+    --------
     >>> pl.DataFrame({"x": ["1,234", "2,5"]}).select(decimal_mark(pl.col("x"))).item()
     ','
     """
@@ -77,8 +127,20 @@ def decimal_mark(text: pl.Expr) -> pl.Expr:
 
 
 def currency_of(text: pl.Expr) -> pl.Expr:
-    """The three letters of the currency that an amount is written in, null where it says none.
+    """Build an expression that reads the currency of an amount.
 
+    Parameters
+    ----------
+    text : polars.Expr
+        Text.
+
+    Returns
+    -------
+    polars.Expr
+        Three-letter code, null without one.
+
+    Examples
+    --------
     >>> pl.select(currency_of(pl.lit("R$ 12,50")), usd=currency_of(pl.lit("12 usd"))).row(0)
     ('BRL', 'USD')
     """

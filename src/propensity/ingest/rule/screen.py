@@ -1,7 +1,7 @@
-"""Rules that need one row: each is an expression over the columns of a delivered event; the first that holds counts.
+"""Cleaning rules on single rows: each is an expression over the columns of an event; the first that holds is counted.
 
-An event on its way here has customer, day, item, kind, quantity, revenue (null where it could not be read), and a few
-columns that only these rules look at, whose names begin with a question mark.
+Events have the columns customer, day, item, kind, quantity and revenue, null where they could not be read, and columns
+used by these rules only, whose names begin with a question mark.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from datetime import date
 
 import polars as pl
 
-from propensity.ingest.rule import RULE
+from propensity.ingest.rule import RULE_BY_CODE
 from propensity.ingest.rule.day import EARLIEST, LATEST
-from propensity.ingest.rule.note import notes
+from propensity.ingest.rule.note import note_bits
 from propensity.kernel.event import KINDS
 
 NOT_PRODUCTS = (
@@ -20,25 +20,50 @@ NOT_PRODUCTS = (
     "manual", "fee", "fees", "bank charges", "amazonfee", "discount", "adjust", "adjustment", "voucher", "deposit",
     "gift wrap", "giftwrap", "surcharge", "tip", "donation", "cruk", "pads", "test", "rounding",
 )  # fmt: skip
-MOST_UNITS = 10_000.0  # of one line
+MAX_UNITS = 10_000.0  # in one line
 
 
-def needs_money() -> pl.Expr:
-    """Whether an event's quantity and revenue count."""
+def has_amount() -> pl.Expr:
+    """Build an expression that tells whether an event needs quantity and revenue.
+
+    Returns
+    -------
+    polars.Expr
+        True for purchases and returns.
+    """
     return pl.col("kind").is_in(["purchase", "return"]).fill_null(False)
 
 
-def reason(
+def rejection_reason(
     latest: date,
     earliest: date = EARLIEST,
     not_products: tuple[str, ...] = NOT_PRODUCTS,
-    most_units: float | None = MOST_UNITS,
+    most_units: float | None = MAX_UNITS,
     unknown_items: bool = True,
 ) -> pl.Expr:
-    """Code of the first rule that a row breaks, null if none."""
+    """Build an expression that finds the first rule that a row breaks.
+
+    Parameters
+    ----------
+    latest : datetime.date
+        Last valid day.
+    earliest : datetime.date
+        First valid day.
+    not_products : tuple of str
+        Item codes that are not products, in lower case.
+    most_units : float, optional
+        Maximum units in one line; None for no maximum.
+    unknown_items : bool
+        Whether items that are missing from the table of items are accepted.
+
+    Returns
+    -------
+    polars.Expr
+        Code of the rule, null for an accepted row; named `reason`.
+    """
     kind, item, day = pl.col("kind"), pl.col("item"), pl.col("day")
     quantity, revenue = pl.col("quantity"), pl.col("revenue")
-    sold = kind == "purchase"
+    purchase = kind == "purchase"
     rules = {
         "line_blank": pl.col("?blank"),
         "line_ragged": pl.col("?ragged"),
@@ -47,37 +72,50 @@ def reason(
         "not_a_product": item.cast(pl.String).str.to_lowercase().is_in(list(not_products)),
         "customer_shared": pl.col("?shared") & pl.col("customer").is_null(),
         "customer_missing": pl.col("customer").is_null(),
-        "day_missing": day.is_null() & ~pl.col("?day_given"),
+        "day_missing": day.is_null() & ~pl.col("?has_day"),
         "day_unreadable": day.is_null(),
         "day_sentinel": (day < earliest) | (day >= LATEST),
         "day_in_future": day > latest,
         "item_missing": item.is_null() & kind.is_in(["message", "redemption"]).not_(),
         "item_unknown": pl.col("?unlisted") if not unknown_items else pl.lit(False),
-        "quantity_unreadable": needs_money() & quantity.is_finite().not_().fill_null(True),
-        "currency_without_rate": needs_money() & pl.col("?rate").is_null(),
-        "revenue_unreadable": needs_money() & revenue.is_finite().not_().fill_null(True),
-        "quantity_zero": sold & (quantity <= 0),
-        "price_negative": sold & (revenue < 0),
-        "line_in_bulk": needs_money() & (quantity.abs() > most_units) if most_units else pl.lit(False),
+        "quantity_unreadable": has_amount() & quantity.is_finite().not_().fill_null(True),
+        "currency_without_rate": has_amount() & pl.col("?rate").is_null(),
+        "revenue_unreadable": has_amount() & revenue.is_finite().not_().fill_null(True),
+        "quantity_zero": purchase & (quantity <= 0),
+        "price_negative": purchase & (revenue < 0),
+        "line_in_bulk": has_amount() & (quantity.abs() > most_units) if most_units else pl.lit(False),
     }
-    ordered = [code for code in RULE if code in rules]
+    ordered = [code for code in RULE_BY_CODE if code in rules]
     return pl.coalesce(pl.when(rules[code]).then(pl.lit(code)) for code in ordered).alias("reason")
 
 
-def screened(events: pl.LazyFrame, rule: pl.Expr) -> pl.LazyFrame:
-    """The events with the `reason` of the first rule they break and the `notes` on those that pass."""
+def screen_events(events: pl.LazyFrame, rule: pl.Expr) -> pl.LazyFrame:
+    """Apply the rules to events.
+
+    Parameters
+    ----------
+    events : polars.LazyFrame
+        Events with the columns that the rules use.
+    rule : polars.Expr
+        Expression of `rejection_reason`.
+
+    Returns
+    -------
+    polars.LazyFrame
+        The events with `reason` and `notes`, without the columns that begin with a question mark.
+    """
     kind, quantity = pl.col("kind"), pl.col("quantity")
-    found = {
+    conditions = {
         "file_transcoded": pl.col("?transcoded"),
         "guest": pl.col("?guest"),
         "id_rewritten": pl.col("?rewritten"),
         "price_zero": (kind == "purchase") & (pl.col("revenue") == 0),
-        "quantity_fraction": needs_money() & (quantity != quantity.floor()),
+        "quantity_fraction": has_amount() & (quantity != quantity.floor()),
         "amount_rewritten": pl.col("?formatted"),
-        "amount_converted": needs_money() & (pl.col("?rate") != 1.0),
+        "amount_converted": has_amount() & (pl.col("?rate") != 1.0),
         "line_returned": kind == "return",
         "day_late": pl.col("?late"),
         "item_unlisted": pl.col("?unlisted"),
     }
     facts = [name for name in events.collect_schema() if name.startswith("?")]
-    return events.with_columns(rule, notes(found)).drop(facts)
+    return events.with_columns(rule, note_bits(conditions)).drop(facts)

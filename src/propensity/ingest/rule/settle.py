@@ -1,4 +1,4 @@
-"""Rules that need all rows of a customer: what was delivered again, what came back before it was bought."""
+"""Cleaning rules on all rows of a customer: repeated deliveries, corrected orders, returns before a purchase."""
 
 from __future__ import annotations
 
@@ -7,82 +7,118 @@ from typing import Literal
 
 import polars as pl
 
-from propensity.ingest.rule.note import noted
+from propensity.ingest.rule.note import count_notes
 from propensity.ingest.source import Settled
 
 Corrections = Literal["overlap", "always", "never"]
-SAME = 0.5  # share of an order's items that a later delivery repeats if it corrects the order
+OVERLAP_SHARE = 0.5  # share of an order's items that a later delivery must repeat to count as its correction
 
 
 def settle(rows: pl.DataFrame, corrections: Corrections = "overlap", orphans: bool = False) -> Settled:
-    """Applies the rules to rows in their order of delivery; a row is known by `file` and `row`.
+    """Apply the rules to all rows of some customers.
 
-    corrections: a later delivery (a later file, or a later `available`) of an order stands for the earlier ones if it
-    repeats half of their items ("overlap"), in any case, or never. orphans: returns of what was not bought are kept.
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        Accepted rows in delivery order, identified by `file` and `row`.
+    corrections : {"overlap", "always", "never"}
+        When a later delivery of an order (a later file, or a later `available`) replaces the earlier ones: if it
+        repeats half of their items, always, or never.
+    orphans : bool
+        Whether to keep returns without an earlier purchase.
+
+    Returns
+    -------
+    Settled
+        Accepted, merged and quarantined rows.
     """
     merged: dict[str, int] = {}
-    for code, kept in _merging(rows, corrections):
-        if lost := rows.height - kept.height:
-            merged[code], rows = lost, kept
-    back = rows.clear()
+    for code, remaining in _merge(rows, corrections):
+        if removed := rows.height - remaining.height:
+            merged[code], rows = removed, remaining
+    quarantined = rows.clear()
     if not orphans and (rows["kind"] == "return").any():
-        negative_rate = rows.select(orphan()).to_series()
-        back, rows = rows.filter(negative_rate), rows.filter(~negative_rate)
-    warnings = noted(rows["notes"])
-    if "event_id" not in rows.columns and (again := _line_twice(rows)):
-        warnings["line_twice"] = again
-    reasoned = back.with_columns(reason=pl.lit("return_before_purchase"))
-    return Settled(rows, merged, reasoned, warnings)
+        orphaned = rows.select(is_orphan_return()).to_series()
+        quarantined, rows = rows.filter(orphaned), rows.filter(~orphaned)
+    warnings = count_notes(rows["notes"])
+    if "event_id" not in rows.columns and (duplicates := _count_duplicate_lines(rows)):
+        warnings["line_twice"] = duplicates
+    return Settled(rows, merged, quarantined.with_columns(reason=pl.lit("return_before_purchase")), warnings)
 
 
-def _merging(rows: pl.DataFrame, corrections: Corrections) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Each merging rule, and the rows that it leaves of what the one before left."""
+def _merge(rows: pl.DataFrame, corrections: Corrections) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Each merging rule with the rows that remain after it and the rules before it."""
     if "event_id" in rows.columns:
         rows = rows.filter(pl.col("event_id").is_null() | pl.col("event_id").is_last_distinct())
         yield "event_again", rows
     if corrections != "never" and "order" in rows.columns:
-        yield (
-            "order_again",
-            rows.join(
-                corrected(rows, corrections),
-                on=["customer", "order", *delivery(rows)],
-                how="anti",
-                maintain_order="left",
-            ),
-        )
+        replaced = corrected_orders(rows, corrections)
+        key = ["customer", "order", delivery_column(rows)]
+        yield "order_again", rows.join(replaced, on=key, how="anti", maintain_order="left")
 
 
-def delivery(rows: pl.DataFrame) -> list[str]:
-    """The column that tells one delivery from the next."""
-    return ["available"] if "available" in rows.columns else ["file"]
+def delivery_column(rows: pl.DataFrame) -> str:
+    """Name the column that orders deliveries.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        Rows of some customers.
+
+    Returns
+    -------
+    str
+        `available` if it is mapped, otherwise `file`.
+    """
+    return "available" if "available" in rows.columns else "file"
 
 
-def corrected(rows: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
-    """customer, order and delivery of the orders that a later delivery corrects."""
-    order, when = ["customer", "order"], delivery(rows)[0]
-    trade = rows.lazy().filter(pl.col("order").is_not_null(), pl.col("kind").is_in(["purchase", "return"]))
-    again = trade.group_by(order).agg(pl.min(when), later=pl.max(when)).filter(pl.col(when) < pl.col("later"))
-    lines = trade.join(again, on=order, how="semi").select(*order, when, "item").unique()  # of few orders
-    size = lines.group_by(*order, when).agg(size=pl.len())
-    later = size.select(*order, pl.col(when).alias("later"))
-    pairs = size.join(later, on=order, how="inner").filter(pl.col("later") > pl.col(when))
+def corrected_orders(rows: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
+    """Find the deliveries of orders that a later delivery corrects.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        Rows of some customers.
+    corrections : {"overlap", "always"}
+        See `settle`.
+
+    Returns
+    -------
+    polars.DataFrame
+        Customer, order and delivery of the replaced rows.
+    """
+    order, delivery = ["customer", "order"], delivery_column(rows)
+    sales = rows.lazy().filter(pl.col("order").is_not_null(), pl.col("kind").is_in(["purchase", "return"]))
+    repeated = sales.group_by(order).agg(pl.min(delivery), later=pl.max(delivery))
+    repeated = repeated.filter(pl.col(delivery) < pl.col("later"))
+    lines = sales.join(repeated, on=order, how="semi").select(*order, delivery, "item").unique()
+    size = lines.group_by(*order, delivery).agg(size=pl.len())
+    later = size.select(*order, pl.col(delivery).alias("later"))
+    pairs = size.join(later, on=order, how="inner").filter(pl.col("later") > pl.col(delivery))
     if corrections == "overlap":
-        other = lines.rename({when: "later"})
-        both = lines.join(other, on=[*order, "item"], how="inner").filter(pl.col("later") > pl.col(when))
-        shared = both.group_by(*order, when, "later").agg(shared=pl.len())
-        pairs = pairs.join(shared, on=[*order, when, "later"], how="inner").filter(
-            pl.col("shared") >= SAME * pl.col("size")
+        other = lines.rename({delivery: "later"})
+        both = lines.join(other, on=[*order, "item"], how="inner").filter(pl.col("later") > pl.col(delivery))
+        shared = both.group_by(*order, delivery, "later").agg(shared=pl.len())
+        pairs = pairs.join(shared, on=[*order, delivery, "later"], how="inner").filter(
+            pl.col("shared") >= OVERLAP_SHARE * pl.col("size")
         )
-    return pairs.select(*order, when).unique().collect()
+    return pairs.select(*order, delivery).unique().collect()
 
 
-def orphan() -> pl.Expr:
-    """Whether a row returns what its customer had not bought by that day."""
-    bought = pl.col("day").filter(pl.col("kind") == "purchase").min().over("customer", "item")
-    return (pl.col("kind") == "return") & (bought.is_null() | (bought > pl.col("day")))
+def is_orphan_return() -> pl.Expr:
+    """Build an expression that finds returns without an earlier purchase.
+
+    Returns
+    -------
+    polars.Expr
+        True for a return of an item that the customer had not bought by that day.
+    """
+    first_purchase = pl.col("day").filter(pl.col("kind") == "purchase").min().over("customer", "item")
+    return (pl.col("kind") == "return") & (first_purchase.is_null() | (first_purchase > pl.col("day")))
 
 
-def _line_twice(rows: pl.DataFrame) -> int:
-    """Rows that equal an earlier one in all that an event is made of."""
-    about = [name for name in rows.columns if name not in ("file", "row", "notes", "available")]
-    return rows.height - rows.select(pl.struct(about).hash(seed=0).n_unique()).item() if rows.height else 0
+def _count_duplicate_lines(rows: pl.DataFrame) -> int:
+    """Number of rows that equal an earlier row in all columns of an event."""
+    columns = [name for name in rows.columns if name not in ("file", "row", "notes", "available")]
+    return rows.height - rows.select(pl.struct(columns).hash(seed=0).n_unique()).item() if rows.height else 0

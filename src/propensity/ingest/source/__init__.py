@@ -1,4 +1,4 @@
-"""Where raw history comes from: a source is a dataclass with `load() -> Tables`, built from `conf/data/source`."""
+"""Sources of raw tables: dataclasses with `load() -> Tables`, built from `conf/data/source`."""
 
 from __future__ import annotations
 
@@ -7,50 +7,79 @@ from typing import NamedTuple, Protocol
 
 import polars as pl
 
+RAW = "raw."  # prefix of the columns that hold delivered values for the quarantine
+
 
 class Settled(NamedTuple):
-    """What became of some rows: those `accepted`, in their order; how many were `merged` into others, by rule; those
-    `quarantined`, with a column `reason`. The three add up to the rows that were settled. remarks: rule -> rows that
-    were accepted and are worth a word."""
+    """Outcome of the rules on all rows of some customers; each row is accepted, merged or quarantined."""
 
-    accepted: pl.DataFrame
-    merged: dict[str, int]
-    quarantined: pl.DataFrame
-    warnings: dict[str, int] = {}
+    accepted: pl.DataFrame  # rows that become events, in their order
+    merged: dict[str, int]  # rule -> rows that another row replaces
+    quarantined: pl.DataFrame  # with a column `reason`
+    warnings: dict[str, int] = {}  # rule -> accepted rows
 
 
-def unscreened(events: pl.LazyFrame) -> pl.LazyFrame:
-    """No row is refused."""
+def accept_all(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Accept every row.
+
+    Parameters
+    ----------
+    events : polars.LazyFrame
+        Events.
+
+    Returns
+    -------
+    polars.LazyFrame
+        The same events.
+    """
     return events
 
 
-def as_delivered(rows: pl.DataFrame) -> Settled:
-    """Every row is an event of its own."""
+def keep_as_delivered(rows: pl.DataFrame) -> Settled:
+    """Use every row as an event.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        Rows of some customers.
+
+    Returns
+    -------
+    Settled
+        All rows are accepted.
+    """
     return Settled(rows, {}, rows.clear())
 
 
 class Tables(NamedTuple):
-    """Raw tables under the names that ingest expects; scans, so nothing is read before it is needed.
+    """Raw tables of a source, as scans.
 
-    events: customer, day (Date), item (null for a message), kind (see `propensity.kernel.event.KINDS`), channel, order
-    (null: a day is an order), quantity, revenue (the line's total), discount; other columns travel along for the two
-    rules below and are then forgotten. Row order is the order inside a day.
-    items: item and its attributes, known from the start; None where items are whatever the events mention. A column
-    `known` means that the items were taken from the events: each is then known from its first event, and without one
-    never, so that nothing about it is used earlier. The column itself is no attribute.
-    customers: customer and its attributes, or None. read: raw event rows (None: the rows of `events` and those
-    dropped). dropped: rule -> rows that the source left out.
-
-    screen judges rows one by one, in a stream, before anything else is known of them: it is given `events` and returns
-    them in the same order with a column `reason`, a code of `ingest.rule.RULES`, null for a row that may pass.
-    Rows that a rule drops are counted, others with a reason go to the quarantine as they are, with their columns
-    `given.x`, which the rows that pass lose. The rows that pass need a customer, a day and a kind.
-    settle judges rows that must be seen together, such as a delivery repeated, an order corrected or a return before
-    its purchase: it is given all rows that passed of some customers, in the order of delivery and without `reason`, and
-    says what becomes of them. It is called once for each group of customers, a few million rows at a time, and may not
-    depend on which customers share a group.
-    merged: rule -> raw rows that are not among `events`, because others stand for them. remarks: rule -> what is worth
-    a word beside the rows.
+    Parameters
+    ----------
+    events : polars.LazyFrame
+        Columns customer, day (Date), item (null for a message), kind (see `propensity.kernel.event.KINDS`), channel,
+        order (null: all purchases of a day are one order), quantity, revenue (total of the line), discount. Other
+        columns are passed to `screen` and `settle` and then dropped. The order of rows is the order within a day.
+    items : polars.LazyFrame or None
+        Item and its attributes, known from the start; None if items have no attributes. With a column `known` the table
+        was derived from the events: each item is known from its first event, or never.
+    customers : polars.LazyFrame or None
+        Customer and attributes.
+    dropped : dict of str to int
+        Rule -> rows that the source left out.
+    read : int or None
+        Number of raw rows; None for the rows of `events` plus those of `dropped` and `merged`.
+    screen : callable
+        Rules on single rows, applied in a stream. Maps `events` to the same rows in the same order with a column
+        `reason`: a code of `propensity.ingest.rule.RULES`, or null for an accepted row, which needs a customer, a day
+        and a kind. Dropped rows are counted. Other rejected rows are quarantined with their `raw.<column>` columns.
+    settle : callable
+        Rules on all rows of a customer. Maps the accepted rows of some customers, in delivery order, to a `Settled`.
+        It is called once per group of customers and must not depend on the grouping.
+    merged : dict of str to int
+        Rule -> raw rows that are not in `events` because another row replaces them.
+    warnings : dict of str to int
+        Rule -> number of rows or ids.
     """
 
     events: pl.LazyFrame
@@ -58,8 +87,8 @@ class Tables(NamedTuple):
     customers: pl.LazyFrame | None
     dropped: dict[str, int]
     read: int | None
-    screen: Callable[[pl.LazyFrame], pl.LazyFrame] = unscreened
-    settle: Callable[[pl.DataFrame], Settled] = as_delivered
+    screen: Callable[[pl.LazyFrame], pl.LazyFrame] = accept_all
+    settle: Callable[[pl.DataFrame], Settled] = keep_as_delivered
     merged: dict[str, int] = {}
     warnings: dict[str, int] = {}
 
@@ -67,4 +96,6 @@ class Tables(NamedTuple):
 class Source(Protocol):
     """Anything that loads raw tables."""
 
-    def load(self) -> Tables: ...
+    def load(self) -> Tables:
+        """Load the raw tables."""
+        ...

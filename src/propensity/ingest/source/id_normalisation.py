@@ -1,4 +1,4 @@
-"""Who is one customer and what is one item, when a delivery writes ids in several ways, or gives many people one."""
+"""Formats of customer and item ids in a delivery, shared ids, and guests."""
 
 from __future__ import annotations
 
@@ -7,56 +7,115 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from propensity.ingest.rule.identity import PADDED, identity
+from propensity.ingest.rule.identity import PADDED, normalised_id
 from propensity.ingest.source.delivery import Delivery, collect
 
 GUEST = "guest:"
-MANY = 1_000  # rows below which an id is nobody's but its customer's
+MIN_SHARED_ROWS = 1_000  # an id with fewer rows is never treated as shared
 
 
 @dataclass(frozen=True)
-class Ids:
-    """How an id is written: as a whole number, or as text whose leading zeros and case count or not."""
+class IdFormat:
+    """Format of ids.
+
+    Parameters
+    ----------
+    numeric : bool
+        Ids are whole numbers; otherwise text.
+    padded : bool
+        Leading zeros of text are significant.
+    fold : bool
+        Case of text is not significant.
+    """
 
     numeric: bool = False
     padded: bool = True
     fold: bool = False
 
     def read(self, column: str, dtype: pl.DataType) -> pl.Expr:
-        return identity(column, dtype, self.numeric, self.padded, self.fold)
+        """Build an expression that reads ids of this format.
+
+        Parameters
+        ----------
+        column : str
+            Name of the column.
+        dtype : polars.DataType
+            Type of the column.
+
+        Returns
+        -------
+        polars.Expr
+            Normalised ids.
+        """
+        return normalised_id(column, dtype, self.numeric, self.padded, self.fold)
 
 
-def writing(column: str, events: Sequence[Delivery], beside: Sequence[pl.DataType], asked: str, fold: bool) -> Ids:
-    """How the ids of a column are read: numbers where all files have numbers; otherwise text.
+def detect_id_format(
+    column: str, events: Sequence[Delivery], other_types: Sequence[pl.DataType], ids: str, fold: bool
+) -> IdFormat:
+    """Detect the format of a column of ids.
 
-    Leading zeros are kept, unless a table `beside`, or another file, has the same id as a number, or the text itself
-    holds one number with and without them. asked: "text" or "number" where that was decided by hand, else "auto".
+    Ids are numbers if the column is numeric in all files, otherwise text. Leading zeros are significant unless another
+    file or table has the ids as numbers, or one number occurs with and without leading zeros.
+
+    Parameters
+    ----------
+    column : str
+        Id column of the events.
+    events : sequence of Delivery
+        Files of events.
+    other_types : sequence of polars.DataType
+        Types of the ids in other tables.
+    ids : {"auto", "text", "number"}
+        Configured format.
+    fold : bool
+        Whether case is not significant.
+
+    Returns
+    -------
+    IdFormat
+        Format for the events and the other tables.
     """
-    kinds = [each.schema[column] for each in events]
-    if all(kind.is_numeric() for kind in kinds) and asked != "text":
-        return Ids(numeric=True)
-    if asked != "auto":
-        return Ids(padded=asked == "text", fold=fold)
-    if any(kind.is_numeric() for kind in (*kinds, *beside)):
-        return Ids(padded=False, fold=fold)
-    return Ids(padded=not _both_ways(column, events), fold=fold)
+    types = [each.schema[column] for each in events]
+    if all(kind.is_numeric() for kind in types) and ids != "text":
+        return IdFormat(numeric=True)
+    if ids != "auto":
+        return IdFormat(padded=ids == "text", fold=fold)
+    if any(kind.is_numeric() for kind in (*types, *other_types)):
+        return IdFormat(padded=False, fold=fold)
+    return IdFormat(padded=not _has_both_forms(column, events), fold=fold)
 
 
-def _both_ways(column: str, events: Sequence[Delivery]) -> bool:
-    """Whether one number occurs with zeros in front of it and without."""
-    found = set[str](), set[str]()
+def _has_both_forms(column: str, events: Sequence[Delivery]) -> bool:
+    """Whether a number occurs with and without leading zeros."""
+    padded, plain = set[str](), set[str]()
     for each in events:
-        text = identity(column, each.schema[column])
-        for names, pattern in zip(found, (PADDED, r"^[1-9]\d*$"), strict=True):
-            if names is found[1] and not found[0]:
+        text = normalised_id(column, each.schema[column])
+        for ids, pattern in ((padded, PADDED), (plain, r"^[1-9]\d*$")):
+            if ids is plain and not padded:
                 continue
             rows = each.frame.select(text.alias("id")).filter(pl.col("id").str.contains(pattern))
-            names.update(collect(rows.unique(), str(each.file))["id"].to_list())
-    return bool({name.lstrip("0") for name in found[0]} & found[1])
+            ids.update(collect(rows.unique(), str(each.file))["id"].to_list())
+    return bool({name.lstrip("0") for name in padded} & plain)
 
 
-def for_guests(ids: Ids, column: str, events: Sequence[Delivery]) -> Ids:
-    """Text, where numbers would leave a guest without a name."""
+def text_for_guests(ids: IdFormat, column: str, events: Sequence[Delivery]) -> IdFormat:
+    """Use text ids if rows without a customer will get guest ids, which are text.
+
+    Parameters
+    ----------
+    ids : IdFormat
+        Detected format.
+    column : str
+        Column of customer ids.
+    events : sequence of Delivery
+        Files of events.
+
+    Returns
+    -------
+    IdFormat
+        Text if `column` has missing values, otherwise unchanged.
+    """
     if not ids.numeric:
         return ids
     missing = (collect(each.frame.select(pl.col(column).is_null().any()), str(each.file)).item() for each in events)
@@ -64,31 +123,60 @@ def for_guests(ids: Ids, column: str, events: Sequence[Delivery]) -> Ids:
 
 
 def shared_ids(events: pl.LazyFrame, most_orders: float) -> list[object]:
-    """Ids with more orders on an average day of theirs than one person has."""
-    busy = (
+    """Find customer ids that several people share.
+
+    Parameters
+    ----------
+    events : polars.LazyFrame
+        Events with customer, day and order.
+    most_orders : float
+        Maximum mean number of orders on a day with orders.
+
+    Returns
+    -------
+    list
+        Sorted ids with more orders.
+    """
+    frequent = (
         events.group_by("customer")
         .agg(rows=pl.len())
-        .filter((pl.col("rows") >= MANY) & pl.col("customer").is_not_null())
+        .filter((pl.col("rows") >= MIN_SHARED_ROWS) & pl.col("customer").is_not_null())
     )
-    names = busy.collect(engine="streaming")["customer"]
-    if not names.len():
+    ids = frequent.collect(engine="streaming")["customer"]
+    if not ids.len():
         return []
-    theirs = events.filter(pl.col("customer").is_in(names.implode()))
-    found = theirs.group_by("customer").agg(orders=pl.struct("day", "order").n_unique(), days=pl.col("day").n_unique())
-    return found.filter(pl.col("orders") > most_orders * pl.col("days")).collect()["customer"].sort().to_list()
+    rows = events.filter(pl.col("customer").is_in(ids.implode()))
+    counts = rows.group_by("customer").agg(orders=pl.struct("day", "order").n_unique(), days=pl.col("day").n_unique())
+    return counts.filter(pl.col("orders") > most_orders * pl.col("days")).collect()["customer"].sort().to_list()
 
 
-def as_guests(events: pl.LazyFrame, shared: Sequence[object], ordered: bool, welcome: bool) -> pl.LazyFrame:
-    """The events with each order of nobody, or of an id that is shared, under a name of its own if that is `welcome`.
+def assign_guest_ids(
+    events: pl.LazyFrame, shared: Sequence[object], has_orders: bool, accept_guests: bool
+) -> pl.LazyFrame:
+    """Replace missing and shared customer ids by one guest id per order.
 
-    Adds `?shared` and `?guest`.
+    Parameters
+    ----------
+    events : polars.LazyFrame
+        Events.
+    shared : sequence
+        Ids of `shared_ids`.
+    has_orders : bool
+        Whether the order column is mapped.
+    accept_guests : bool
+        Whether guests are used; otherwise the customer is null.
+
+    Returns
+    -------
+    polars.LazyFrame
+        The events with `?shared` and `?guest`.
     """
     customer, dtype = pl.col("customer"), events.collect_schema()["customer"]
-    many = customer.is_in(pl.Series(list(shared), dtype=dtype).implode()).fill_null(False) if shared else pl.lit(False)
-    events = events.with_columns(many.alias("?shared"))
-    nobody, guest = pl.col("?shared") | customer.is_null(), pl.lit(False)
-    own: pl.Expr = pl.when(~nobody).then(customer)
-    if ordered and welcome and dtype == pl.String:
-        guest = nobody & pl.col("order").is_not_null()
-        own = pl.when(guest).then(pl.lit(GUEST) + pl.col("order").cast(pl.String)).otherwise(own)
-    return events.with_columns(own.alias("customer"), guest.alias("?guest"))
+    ids = pl.Series(list(shared), dtype=dtype).implode()
+    events = events.with_columns((customer.is_in(ids).fill_null(False) if shared else pl.lit(False)).alias("?shared"))
+    without_customer, guest = pl.col("?shared") | customer.is_null(), pl.lit(False)
+    new_id: pl.Expr = pl.when(~without_customer).then(customer)
+    if has_orders and accept_guests and dtype == pl.String:
+        guest = without_customer & pl.col("order").is_not_null()
+        new_id = pl.when(guest).then(pl.lit(GUEST) + pl.col("order").cast(pl.String)).otherwise(new_id)
+    return events.with_columns(new_id.alias("customer"), guest.alias("?guest"))

@@ -1,4 +1,4 @@
-"""What is known of items and customers: a table of their own, or what the events of their first day say."""
+"""Attributes of items and customers, from a table of their own or from their events."""
 
 from __future__ import annotations
 
@@ -6,63 +6,147 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from propensity.ingest.rule.identity import attribute
-from propensity.ingest.source.delivery import described
-from propensity.ingest.source.id_normalisation import Ids
+from propensity.ingest.rule.identity import clean_attribute
+from propensity.ingest.source.delivery import read_attribute_table
+from propensity.ingest.source.id_normalisation import IdFormat
 
-PAUSE = 90  # days without a sale after which a code may stand for another product
+PAUSE = 90  # days without an event after which a code may be reused for another product
 
 
-def table(path: str, setting: str, key: str, column: str, separator: str, ids: Ids, dtype: pl.DataType) -> pl.LazyFrame:
-    """A delivered table under the id `key` of the events, which it calls `column`, and its clean attributes."""
-    frame = described(path, setting, column, f"{setting[:-1]}_key", separator)
+def attribute_table(
+    path: str, setting: str, key: str, column: str, separator: str, ids: IdFormat, dtype: pl.DataType
+) -> pl.LazyFrame:
+    """Read a table of items or customers.
+
+    Parameters
+    ----------
+    path : str
+        File or pattern of files.
+    setting : str
+        Setting of the path, for error messages.
+    key : str
+        "item" or "customer".
+    column : str
+        Name of the id column.
+    separator : str
+        Field separator of text files.
+    ids : IdFormat
+        Format of the ids.
+    dtype : polars.DataType
+        Type of the ids in the events.
+
+    Returns
+    -------
+    polars.LazyFrame
+        The id as `key`, and clean attributes.
+    """
+    frame = read_attribute_table(path, setting, column, f"{setting[:-1]}_key", separator)
     schema = frame.collect_schema()
-    others = [attribute(c, schema[c]) for c in schema.names() if c not in (column, key)]
-    found = frame.select(ids.read(column, schema[column]).cast(dtype, strict=False).alias(key), *others)
-    return found.filter(pl.col(key).is_not_null())
+    attributes = [clean_attribute(c, schema[c]) for c in schema.names() if c not in (column, key)]
+    table = frame.select(ids.read(column, schema[column]).cast(dtype, strict=False).alias(key), *attributes)
+    return table.filter(pl.col(key).is_not_null())
 
 
-def counted(frame: pl.LazyFrame, key: str) -> dict[str, int]:
-    """What a delivered table has to be said of it."""
-    others = [c for c in frame.collect_schema().names() if c != key]
-    empty = pl.all_horizontal(pl.col(c).is_null() for c in others) if others else pl.lit(False)
-    rows, ids, bare = (
-        frame.select(pl.len(), pl.col(key).n_unique().alias("ids"), empty.sum().alias("bare")).collect().row(0)
+def table_warnings(frame: pl.LazyFrame, key: str) -> dict[str, int]:
+    """Count repeated ids and empty descriptions of a table.
+
+    Parameters
+    ----------
+    frame : polars.LazyFrame
+        Table of `attribute_table`.
+    key : str
+        "item" or "customer".
+
+    Returns
+    -------
+    dict of str to int
+        Number of rows by rule.
+    """
+    attributes = [c for c in frame.collect_schema().names() if c != key]
+    empty = pl.all_horizontal(pl.col(c).is_null() for c in attributes) if attributes else pl.lit(False)
+    rows, ids, empty_rows = (
+        frame.select(pl.len(), pl.col(key).n_unique().alias("ids"), empty.sum().alias("empty")).collect().row(0)
     )
-    found = {f"{key}_described_again": rows - ids}
+    counts = {f"{key}_described_again": rows - ids}
     if key == "item":
-        found["item_without_category"] = bare
-    return {code: count for code, count in found.items() if count}
+        counts["item_without_category"] = empty_rows
+    return {code: count for code, count in counts.items() if count}
 
 
-def sayings(events: pl.LazyFrame, key: str, columns: Sequence[str]) -> pl.LazyFrame:
-    """What the events say of items or customers: one row for each day and different saying, with its first place."""
-    said = [pl.col(f"{key}.{c}").alias(c) for c in columns]
+def event_attributes(events: pl.LazyFrame, key: str, columns: Sequence[str]) -> pl.LazyFrame:
+    """Collect the distinct descriptions of items or customers in the events.
+
+    Parameters
+    ----------
+    events : polars.LazyFrame
+        Events with columns `<key>.<column>`.
+    key : str
+        "item" or "customer".
+    columns : sequence of str
+        Attributes.
+
+    Returns
+    -------
+    polars.LazyFrame
+        One row for each id, day and description, with `place`, its first position in the delivery.
+    """
+    attributes = [pl.col(f"{key}.{c}").alias(c) for c in columns]
     place = pl.col("file").to_physical().cast(pl.Int64) * (1 << 32) + pl.col("row")
-    rows = events.filter(pl.col(key).is_not_null()).select(key, "day", *said, place=place)
+    rows = events.filter(pl.col(key).is_not_null()).select(key, "day", *attributes, place=place)
     return rows.group_by(key, "day", *columns).agg(pl.col("place").min())
 
 
-def first_said(sayings: pl.DataFrame, key: str, columns: Sequence[str]) -> tuple[pl.DataFrame, dict[str, int]]:
-    """One row per item or customer with what is said on its first day, and, of items, when that was.
+def first_day_attributes(
+    descriptions: pl.DataFrame, key: str, columns: Sequence[str]
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Select the description of each item or customer on its first day.
 
-    Later events say nothing: what is known of an item may not depend on its future.
+    Later descriptions are not used, because the attributes of an item must not depend on its future.
+
+    Parameters
+    ----------
+    descriptions : polars.DataFrame
+        Rows of `event_attributes`.
+    key : str
+        "item" or "customer".
+    columns : sequence of str
+        Attributes.
+
+    Returns
+    -------
+    table : polars.DataFrame
+        One row per id; items have a column `known`, their first day.
+    warnings : dict of str to int
+        Number of ids by rule.
     """
-    day, rows = pl.col("day"), sayings.sort("place")
+    day, rows = pl.col("day"), descriptions.sort("place")
     first = [pl.col(c).filter(day == day.min()).drop_nulls().first() for c in columns]
-    again = pl.any_horizontal(pl.col(c).drop_nulls().n_unique() > 1 for c in columns).alias("?again")
+    changed = pl.any_horizontal(pl.col(c).drop_nulls().n_unique() > 1 for c in columns).alias("?changed")
     known = [day.min().alias("known")] if key == "item" else []
-    found = rows.group_by(key).agg(*first, *known, again).sort(key)
-    counts = {f"{key}_described_again": int(found["?again"].sum())}
+    table = rows.group_by(key).agg(*first, *known, changed).sort(key)
+    counts = {f"{key}_described_again": int(table["?changed"].sum())}
     if key == "item":
-        counts["item_without_category"] = found.filter(pl.all_horizontal(pl.col(c).is_null() for c in columns)).height
-        counts["item_reused"] = reused(rows, columns[0])
-    return found.drop("?again"), {code: count for code, count in counts.items() if count}
+        counts["item_without_category"] = table.filter(pl.all_horizontal(pl.col(c).is_null() for c in columns)).height
+        counts["item_reused"] = count_reused_codes(rows, columns[0])
+    return table.drop("?changed"), {code: count for code, count in counts.items() if count}
 
 
-def reused(sayings: pl.DataFrame, column: str) -> int:
-    """Items whose description was one until some day and another from PAUSE days later on."""
+def count_reused_codes(descriptions: pl.DataFrame, column: str) -> int:
+    """Count item codes that were reused for another product.
+
+    Parameters
+    ----------
+    descriptions : polars.DataFrame
+        Rows of `event_attributes` of items.
+    column : str
+        Attribute that identifies the product.
+
+    Returns
+    -------
+    int
+        Items with one value until some day and another value from `PAUSE` days later on.
+    """
     days = pl.col("day")
-    eras = sayings.drop_nulls(column).group_by("item", column).agg(start=days.min(), end=days.max())
-    gap = (pl.col("start") - pl.col("end").shift(1).over("item")).dt.total_days()
-    return eras.sort("item", "start").filter(gap >= PAUSE)["item"].n_unique()
+    periods = descriptions.drop_nulls(column).group_by("item", column).agg(start=days.min(), end=days.max())
+    pause = (pl.col("start") - pl.col("end").shift(1).over("item")).dt.total_days()
+    return periods.sort("item", "start").filter(pause >= PAUSE)["item"].n_unique()

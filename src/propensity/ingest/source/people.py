@@ -1,4 +1,4 @@
-"""What tables beside the events say of customers: who stands for whom, who may be written to, who was."""
+"""Tables about customers beside the events: identity map, contacts, consents, guests."""
 
 from __future__ import annotations
 
@@ -8,88 +8,183 @@ import polars as pl
 
 from propensity.errors import ConfigurationError
 from propensity.ingest.contract import Column, mandatory
-from propensity.ingest.rule.day import DayStyle, read_day
-from propensity.ingest.rule.identity import identity, owners
-from propensity.ingest.rule.number import clean
-from propensity.ingest.source.delivery import ROW, Delivery, collect, deliveries, known_keys
-from propensity.ingest.source.id_normalisation import GUEST, Ids
+from propensity.ingest.rule.day import DayFormat, read_day
+from propensity.ingest.rule.identity import normalised_id, resolve_aliases
+from propensity.ingest.rule.number import clean_text
+from propensity.ingest.source.delivery import ROW, Delivery, check_keys, collect, open_files
+from propensity.ingest.source.id_normalisation import GUEST, IdFormat
 
 YES = ("true", "yes", "y", "1", "t", "opt-in", "optin", "opted_in", "granted", "given", "ja", "oui", "si", "sim")
 
 
-def opened(given: Mapping[str, str], table: tuple[Column, ...], name: str, separator: str) -> list[Delivery]:
-    """The files of a table beside the events, its columns there."""
-    setting = f"data.source.{name}"
-    known_keys(given, ["path", *(column.name for column in table)], setting)
-    for key in ("path", *mandatory(table)):
-        if not given.get(key):
-            raise ConfigurationError(f"{setting} needs {', '.join(('path', *mandatory(table)))}; {key} is missing")
-    files = deliveries(given["path"], setting, separator)
+def open_table(setting: Mapping[str, str], columns: tuple[Column, ...], name: str, separator: str) -> list[Delivery]:
+    """Open the files of a table beside the events and check its columns.
+
+    Parameters
+    ----------
+    setting : mapping of str to str
+        `path` and the name of each column.
+    columns : tuple of Column
+        Contract of the table.
+    name : str
+        Name of the setting in `data.source`.
+    separator : str
+        Field separator of text files.
+
+    Returns
+    -------
+    list of Delivery
+        The files.
+
+    Raises
+    ------
+    ConfigurationError
+        If a key is unknown or missing, or a file or column does not exist.
+    """
+    full_name = f"data.source.{name}"
+    check_keys(setting, ["path", *(column.name for column in columns)], full_name)
+    for key in ("path", *mandatory(columns)):
+        if not setting.get(key):
+            raise ConfigurationError(f"{full_name} needs {', '.join(('path', *mandatory(columns)))}; {key} is missing")
+    files = open_files(setting["path"], full_name, separator)
     for each in files:
-        for key, column in given.items():
+        for key, column in setting.items():
             if key != "path" and column:
-                each.column(column, f"{setting}.{key}")
+                each.column(column, f"{full_name}.{key}")
     return files
 
 
-def owners_of(files: list[Delivery], given: Mapping[str, str], ids: Ids) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Whom each alias stands for; see `rule.identity.owners`."""
-    pairs = [
-        collect(
-            f.frame.select(**{key: ids.read(given[key], f.schema[given[key]]) for key in ("alias", "customer")}),
-            str(f.file),
-        )
-        for f in files
-    ]
-    return owners(pl.concat(pairs, how="vertical_relaxed"))
+def read_identity_map(
+    files: list[Delivery], setting: Mapping[str, str], ids: IdFormat
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Read an identity map.
 
+    Parameters
+    ----------
+    files : list of Delivery
+        Files of the map.
+    setting : mapping of str to str
+        Names of the columns `alias` and `customer`.
+    ids : IdFormat
+        Format of customer ids.
 
-def renamed(frame: pl.LazyFrame, owned: pl.DataFrame) -> pl.LazyFrame:
-    """The frame with each alias of `customer` replaced by its owner."""
-    if not owned.height:
-        return frame
-    step = owned.lazy().rename({"alias": "customer", "customer": "?owner"})
-    step = step.with_columns(pl.col(step.collect_schema().names()).cast(frame.collect_schema()["customer"]))
-    found = frame.join(step, on="customer", how="left", maintain_order="left")
-    return found.with_columns(customer=pl.coalesce("?owner", "customer")).drop("?owner")
-
-
-def sent(
-    files: list[Delivery], given: Mapping[str, str], ids: Ids, style: DayStyle, names: Sequence[str]
-) -> list[pl.LazyFrame]:
-    """Messages that went out, as events of kind message."""
-    found = []
+    Returns
+    -------
+    aliases : polars.DataFrame
+        Each replaced id and its replacement; see `propensity.ingest.rule.identity.resolve_aliases`.
+    warnings : dict of str to int
+        Number of ids by rule.
+    """
+    pairs = []
     for each in files:
-        days = read_day(given["day"], each.schema[given["day"]], style)
-        channel = identity(given["channel"], each.schema[given["channel"]]) if given.get("channel") else pl.lit(None)
-        found.append(
+        columns = {key: ids.read(setting[key], each.schema[setting[key]]) for key in ("alias", "customer")}
+        pairs.append(collect(each.frame.select(**columns), str(each.file)))
+    return resolve_aliases(pl.concat(pairs, how="vertical_relaxed"))
+
+
+def apply_identity_map(frame: pl.LazyFrame, aliases: pl.DataFrame) -> pl.LazyFrame:
+    """Replace the aliases in a column of customer ids.
+
+    Parameters
+    ----------
+    frame : polars.LazyFrame
+        Frame with a column `customer`.
+    aliases : polars.DataFrame
+        Table of `read_identity_map`.
+
+    Returns
+    -------
+    polars.LazyFrame
+        The frame with replaced ids.
+    """
+    if not aliases.height:
+        return frame
+    lookup = aliases.lazy().rename({"alias": "customer", "customer": "?replacement"})
+    lookup = lookup.with_columns(pl.col(lookup.collect_schema().names()).cast(frame.collect_schema()["customer"]))
+    joined = frame.join(lookup, on="customer", how="left", maintain_order="left")
+    return joined.with_columns(customer=pl.coalesce("?replacement", "customer")).drop("?replacement")
+
+
+def read_contacts(
+    files: list[Delivery], setting: Mapping[str, str], ids: IdFormat, style: DayFormat, names: Sequence[str]
+) -> list[pl.LazyFrame]:
+    """Read sent messages as events.
+
+    Parameters
+    ----------
+    files : list of Delivery
+        Files of messages.
+    setting : mapping of str to str
+        Names of the columns `customer`, `day` and optionally `channel`.
+    ids : IdFormat
+        Format of customer ids.
+    style : DayFormat
+        Format of days.
+    names : sequence of str
+        Names of all delivered files, the categories of the column `file`.
+
+    Returns
+    -------
+    list of polars.LazyFrame
+        Events of kind message.
+    """
+    frames = []
+    for each in files:
+        day, channel = setting["day"], setting.get("channel")
+        text = normalised_id(channel, each.schema[channel]) if channel else pl.lit(None)
+        frames.append(
             each.frame.select(
                 file=pl.lit(str(each.file)).cast(pl.Enum(list(names))),
                 row=pl.col(ROW).cast(pl.UInt32),
-                customer=ids.read(given["customer"], each.schema[given["customer"]]),
-                day=days,
+                customer=ids.read(setting["customer"], each.schema[setting["customer"]]),
+                day=read_day(day, each.schema[day], style),
                 kind=pl.lit("message"),
-                channel=channel.cast(pl.String),
-                **{"?day_given": pl.col(given["day"]).is_not_null()},
+                channel=text.cast(pl.String),
+                **{"?has_day": pl.col(day).is_not_null()},
             )
         )
-    return found
+    return frames
 
 
-def consents_of(
-    files: list[Delivery], given: Mapping[str, str], ids: Ids, style: DayStyle
+def read_consents(
+    files: list[Delivery], setting: Mapping[str, str], ids: IdFormat, style: DayFormat
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """One row a customer with the last word on each channel, and how many took theirs back."""
+    """Read consents.
+
+    Parameters
+    ----------
+    files : list of Delivery
+        Files of consents.
+    setting : mapping of str to str
+        Names of the columns `customer`, `consent` and optionally `channel` and `day`.
+    ids : IdFormat
+        Format of customer ids.
+    style : DayFormat
+        Format of days.
+
+    Returns
+    -------
+    consents : polars.DataFrame
+        One row per customer with the last consent for each channel as `consent_<channel>`, or `suppressed` without
+        channels.
+    warnings : dict of str to int
+        Number of withdrawn consents by rule.
+    """
     parts = []
     for each in files:
-        channel = clean(pl.col(given["channel"])).str.to_lowercase() if given.get("channel") else pl.lit("?all")
-        day = read_day(given["day"], each.schema[given["day"]], style) if given.get("day") else pl.lit(None, pl.Date)
-        word = clean(pl.col(given["consent"]).cast(pl.String)).str.to_lowercase()
-        who = ids.read(given["customer"], each.schema[given["customer"]])
-        said = each.frame.select(customer=who, channel=channel, day=day, consent=word.is_in(YES).fill_null(False))
-        parts.append(collect(said, str(each.file)))
-    words = pl.concat(parts).drop_nulls(["customer", "channel"]).sort("day", maintain_order=True, nulls_last=False)
-    last = words.group_by("customer", "channel", maintain_order=True).agg(
+        channel = (
+            clean_text(pl.col(setting["channel"])).str.to_lowercase() if setting.get("channel") else pl.lit("?all")
+        )
+        day = pl.lit(None, pl.Date)
+        if setting.get("day"):
+            day = read_day(setting["day"], each.schema[setting["day"]], style)
+        word = clean_text(pl.col(setting["consent"]).cast(pl.String)).str.to_lowercase()
+        customer = ids.read(setting["customer"], each.schema[setting["customer"]])
+        consent = word.is_in(YES).fill_null(False)
+        entry = each.frame.select(customer=customer, channel=channel, day=day, consent=consent)
+        parts.append(collect(entry, str(each.file)))
+    entries = pl.concat(parts).drop_nulls(["customer", "channel"]).sort("day", maintain_order=True, nulls_last=False)
+    last = entries.group_by("customer", "channel", maintain_order=True).agg(
         pl.col("consent").last(), before=pl.col("consent").any()
     )
     withdrawn = last.filter(pl.col("before") & ~pl.col("consent")).height
@@ -101,40 +196,83 @@ def consents_of(
     return wide, {"consent_withdrawn": withdrawn} if withdrawn else {}
 
 
-def with_messages(events: pl.LazyFrame, messages: list[pl.LazyFrame]) -> pl.LazyFrame:
-    """The events followed by messages, which lack what only purchases have."""
-    facts = [name for name, kind in events.collect_schema().items() if kind == pl.Boolean]
-    schema = events.collect_schema()["customer"]
-    messages = [message.with_columns(pl.col("customer").cast(schema, strict=False)) for message in messages]
+def add_messages(events: pl.LazyFrame, messages: list[pl.LazyFrame]) -> pl.LazyFrame:
+    """Append messages to the events, with default values for the columns they lack.
+
+    Parameters
+    ----------
+    events : polars.LazyFrame
+        Events.
+    messages : list of polars.LazyFrame
+        Messages of `read_contacts`.
+
+    Returns
+    -------
+    polars.LazyFrame
+        Events, then messages.
+    """
+    flags = [name for name, kind in events.collect_schema().items() if kind == pl.Boolean]
+    dtype = events.collect_schema()["customer"]
+    messages = [message.with_columns(pl.col("customer").cast(dtype, strict=False)) for message in messages]
     amounts = pl.col("quantity", "revenue", "discount").fill_null(0.0)
     both = pl.concat([events, *messages], how="diagonal_relaxed")
-    return both.with_columns(pl.col(facts).fill_null(False), amounts, pl.col("?rate").fill_null(1.0))
+    return both.with_columns(pl.col(flags).fill_null(False), amounts, pl.col("?rate").fill_null(1.0))
 
 
-def with_guests(customers: pl.LazyFrame | None, passed: pl.LazyFrame) -> pl.LazyFrame | None:
-    """The table of customers with the guests among them marked `guest`; as it was where there are none."""
-    if passed.collect_schema()["customer"] != pl.String:
+def add_guests(customers: pl.LazyFrame | None, events: pl.LazyFrame) -> pl.LazyFrame | None:
+    """Add the guests to the table of customers.
+
+    Parameters
+    ----------
+    customers : polars.LazyFrame or None
+        Table of customers.
+    events : polars.LazyFrame
+        Accepted events.
+
+    Returns
+    -------
+    polars.LazyFrame or None
+        The table with the guests, marked in the column `guest`; unchanged without guests.
+    """
+    if events.collect_schema()["customer"] != pl.String:
         return customers
-    names = passed.select("customer").filter(pl.col("customer").str.starts_with(GUEST)).unique()
-    guests = names.sort("customer").collect(engine="streaming")
+    ids = events.select("customer").filter(pl.col("customer").str.starts_with(GUEST)).unique()
+    guests = ids.sort("customer").collect(engine="streaming")
     if guests.is_empty():
         return customers
     marked = guests.with_columns(guest=True).lazy()
     return marked if customers is None else pl.concat([customers, marked], how="diagonal")
 
 
-def with_consents(
-    customers: pl.LazyFrame | None, passed: pl.LazyFrame, words: pl.DataFrame
+def add_consents(
+    customers: pl.LazyFrame | None, events: pl.LazyFrame, consents: pl.DataFrame
 ) -> tuple[pl.LazyFrame, dict[str, int]]:
-    """The table of customers with their consents; who was never asked has not consented, and is counted."""
-    about = passed.select("customer").unique()
+    """Add the consents to the table of customers.
+
+    Parameters
+    ----------
+    customers : polars.LazyFrame or None
+        Table of customers.
+    events : polars.LazyFrame
+        Accepted events.
+    consents : polars.DataFrame
+        Table of `read_consents`.
+
+    Returns
+    -------
+    customers : polars.LazyFrame
+        All customers with their consents; a customer without an entry has not consented.
+    warnings : dict of str to int
+        Number of customers without an entry, by rule.
+    """
+    table = events.select("customer").unique()
     if customers is not None:
-        both = pl.concat([about, customers.select("customer")]).unique()
-        about = both.join(customers.unique("customer", keep="last"), on="customer", how="left")
-    dtype = about.collect_schema()["customer"]
-    asked = words.lazy().with_columns(pl.col("customer").cast(dtype, strict=False), pl.lit(True).alias("?asked"))
-    found = about.join(asked, on="customer", how="left").sort("customer").collect(engine="streaming")
-    flags = [name for name in words.columns if name != "customer"]
-    filled = found.with_columns(pl.col(name).fill_null(name == "suppressed") for name in flags)
-    never = int(found["?asked"].null_count())
-    return filled.drop("?asked").lazy(), {"consent_missing": never} if never else {}
+        both = pl.concat([table, customers.select("customer")]).unique()
+        table = both.join(customers.unique("customer", keep="last"), on="customer", how="left")
+    dtype = table.collect_schema()["customer"]
+    entries = consents.lazy().with_columns(pl.col("customer").cast(dtype, strict=False), pl.lit(True).alias("?entry"))
+    joined = table.join(entries, on="customer", how="left").sort("customer").collect(engine="streaming")
+    flags = [name for name in consents.columns if name != "customer"]
+    filled = joined.with_columns(pl.col(name).fill_null(name == "suppressed") for name in flags)
+    missing = int(joined["?entry"].null_count())
+    return filled.drop("?entry").lazy(), {"consent_missing": missing} if missing else {}

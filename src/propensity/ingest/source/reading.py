@@ -1,4 +1,4 @@
-"""How the columns of one delivery are read: what its text gives away of itself, and the events under our names."""
+"""Reading of event files: detection of number and date formats, and conversion to the columns of the contract."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any
 import polars as pl
 
 from propensity.errors import DataError
-from propensity.ingest.rule.day import DayStyle, orders_shown, read_day
-from propensity.ingest.rule.identity import attribute, identity
-from propensity.ingest.rule.number import clean, currency_of, decimal_mark, read_number
-from propensity.ingest.rule.screen import needs_money
+from propensity.ingest.rule.day import DayFormat, day_order_evidence, read_day
+from propensity.ingest.rule.identity import clean_attribute, normalised_id
+from propensity.ingest.rule.number import clean_text, currency_of, decimal_mark, read_number
+from propensity.ingest.rule.screen import has_amount
+from propensity.ingest.source import RAW
 from propensity.ingest.source.delivery import ROW, Delivery, collect
-from propensity.ingest.source.id_normalisation import Ids
+from propensity.ingest.source.id_normalisation import IdFormat
 
-SAMPLED = 20_000  # rows of a file whose prices are compared
-SHARED_ITEMS = 3
-ANYTHING = "anything"  # the item of lines that name none
-SMALLEST_DATE = 19_000_000  # as yyyymmdd
+SAMPLED = 20_000  # rows of a file from which prices are compared
+MIN_SHARED_ITEMS = 3
+ANYTHING = "anything"  # item of events without an item column
+SMALLEST_DATE = 19_000_000  # 1900 as yyyymmdd; smaller numbers are durations
 WORDS = {
     "purchase": ("purchase", "purchased", "transaction", "buy", "bought", "order", "sale", "sold", "checkout"),
     "view": ("view", "viewed", "addtocart", "add_to_cart", "add to cart", "cart", "click", "detail", "pageview"),
@@ -32,8 +33,8 @@ KIND_OF = {word: kind for kind, words in WORDS.items() for word in words}
 
 
 @dataclass(frozen=True)
-class Columns:
-    """What a table's owner says of its columns; see `propensity.ingest.source.table.Table`."""
+class ColumnMapping:
+    """Configured mapping of columns; see `propensity.ingest.source.table.Table` for the settings."""
 
     columns: Mapping[str, str]
     item_columns: tuple[str, ...] = ()
@@ -50,99 +51,177 @@ class Columns:
     leave_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
+        """Tell whether a column is mapped.
+
+        Parameters
+        ----------
+        name : str
+            Column of the contract.
+
+        Returns
+        -------
+        bool
+            True if it is mapped.
+        """
         return name in self.columns
 
 
 @dataclass(frozen=True)
-class Style:
-    """What the text of one delivery gives away: the decimal mark of its numbers, the order of its days."""
+class FileFormat:
+    """Detected format of the text columns of a file."""
 
-    decimal: Mapping[str, str | None]
-    day: DayStyle
-    plain: Mapping[str, bool]
+    decimal: Mapping[str, str | None]  # decimal separator of each amount
+    day: DayFormat
+    plain: Mapping[str, bool]  # whether all values of an amount parse as plain numbers
     currencies: tuple[str, ...] = ()
 
 
-def style_of(delivery: Delivery, mapping: Columns) -> Style:
-    """Looks once through the columns that are text; DataError for dates and currencies that could mean two things."""
+def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
+    """Detect the format of a file's text columns in one pass.
+
+    Parameters
+    ----------
+    delivery : Delivery
+        File of events.
+    mapping : ColumnMapping
+        Configured mapping.
+
+    Returns
+    -------
+    FileFormat
+        Decimal separators, order of dates and currencies.
+
+    Raises
+    ------
+    DataError
+        If the order of dates is ambiguous, or the day column holds durations.
+    """
     schema, day = delivery.schema, mapping.columns["day"]
     texts = {n: mapping.columns[n] for n in ("quantity", "revenue", "discount") if mapping.has(n)}
     texts = {name: column for name, column in texts.items() if not schema[column].is_numeric()}
-    looks = [pl.lit(None).alias("nothing")]
+    probes = [pl.lit(None).alias("nothing")]
     for name, column in texts.items():
         number = pl.col(column).cast(pl.Float64, strict=False)
-        looks.append((number.is_null() & clean(pl.col(column)).is_not_null()).any().not_().alias(f"{name} plain"))
-        looks.append(decimal_mark(pl.col(column)).alias(f"{name} mark"))
+        probes.append((number.is_null() & clean_text(pl.col(column)).is_not_null()).any().not_().alias(f"{name} plain"))
+        probes.append(decimal_mark(pl.col(column)).alias(f"{name} mark"))
     if "revenue" in texts:
-        looks.append(currency_of(pl.col(texts["revenue"])).drop_nulls().unique().sort().implode().alias("signs"))
+        probes.append(currency_of(pl.col(texts["revenue"])).drop_nulls().unique().sort().implode().alias("signs"))
     if mapping.has("currency"):
-        looks.append(currency(mapping).drop_nulls().unique().sort().implode().alias("currencies"))
-    ordered = mapping.day_format is None and schema[day] == pl.String
-    if ordered:
-        looks += orders_shown(day)
+        probes.append(currency(mapping).drop_nulls().unique().sort().implode().alias("currencies"))
+    is_text_date = mapping.day_format is None and schema[day] == pl.String
+    if is_text_date:
+        probes += day_order_evidence(day)
     if schema[day].is_numeric() or schema[day] == pl.String:
         number = pl.col(day).cast(pl.Float64, strict=False)
-        looks += [number.min().alias("least"), number.max().alias("most")]
-    found: dict[str, Any] = {}
-    if len(looks) > 1:
-        found = collect(delivery.frame.rename({ROW: "row"}).select(looks), str(delivery.file)).row(0, named=True)
-    _refuse_gaps(found, delivery, mapping)
-    first = _first(found, delivery, mapping) if ordered else None
-    return Style(
-        decimal={name: mapping.decimal or found[f"{name} mark"] for name in texts},
-        day=DayStyle(mapping.day_format, first, mapping.timezone),
-        plain={name: bool(found[f"{name} plain"]) and mapping.decimal != "," for name in texts},
-        currencies=tuple(found.get("currencies") or found.get("signs") or ()),
+        probes += [number.min().alias("minimum"), number.max().alias("maximum")]
+    evidence: dict[str, Any] = {}
+    if len(probes) > 1:
+        evidence = collect(delivery.frame.rename({ROW: "row"}).select(probes), str(delivery.file)).row(0, named=True)
+    _check_dates(evidence, delivery, mapping)
+    first = _date_order(evidence, delivery, mapping) if is_text_date else None
+    return FileFormat(
+        decimal={name: mapping.decimal or evidence[f"{name} mark"] for name in texts},
+        day=DayFormat(mapping.day_format, first, mapping.timezone),
+        plain={name: bool(evidence[f"{name} plain"]) and mapping.decimal != "," for name in texts},
+        currencies=tuple(evidence.get("currencies") or evidence.get("signs") or ()),
     )
 
 
-def refuse_mixed(styles: Sequence[Style], delivered: Sequence[Delivery], mapping: Columns) -> None:
-    """DataError for amounts in several currencies without rates between them."""
+def check_currencies(styles: Sequence[FileFormat], delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
+    """Check that amounts have one currency or exchange rates.
+
+    Parameters
+    ----------
+    styles : sequence of FileFormat
+        Format of each file.
+    delivered : sequence of Delivery
+        The files.
+    mapping : ColumnMapping
+        Configured mapping.
+
+    Raises
+    ------
+    DataError
+        If there are several currencies and no rates.
+    """
     currencies = sorted({currency for style in styles for currency in style.currencies})
     if len(currencies) > 1 and not mapping.rates:
         file = next(d.file for d, style in zip(delivered, styles, strict=True) if currencies[-1] in style.currencies)
         raise DataError(
-            f"{file} has amounts in {', '.join(currencies)} and no rates between them; give each its rate, as "
+            f"{file} has amounts in {', '.join(currencies)} without exchange rates; set a rate for each, such as "
             f"'data.source.rates={{{currencies[0]}: 1, {currencies[1]}: 1.1}}'"
         )
 
 
-def _refuse_gaps(found: dict[str, Any], delivery: Delivery, mapping: Columns) -> None:
-    """DataError for a day column of numbers too small for any date."""
-    least, most, column = found.get("least"), found.get("most"), mapping.columns["day"]
-    if mapping.day_format is None and least is not None and most is not None and 0 <= least <= most < SMALLEST_DATE:
+def _check_dates(evidence: dict[str, Any], delivery: Delivery, mapping: ColumnMapping) -> None:
+    """DataError for a day column of numbers that are too small for dates."""
+    low, high, column = evidence.get("minimum"), evidence.get("maximum"), mapping.columns["day"]
+    if mapping.day_format is None and low is not None and high is not None and 0 <= low <= high < SMALLEST_DATE:
         raise DataError(
-            f"{delivery.file} column {column} holds numbers from {least:g} to {most:g}: gaps, it seems, and no dates; "
-            "a send date needs calendar dates, so map data.source.columns.day to a column of those"
+            f"{delivery.file} column {column} holds numbers from {low:g} to {high:g}, which are not calendar dates; "
+            "map data.source.columns.day to a column of dates"
         )
 
 
-def _first(found: dict[str, Any], delivery: Delivery, mapping: Columns) -> str | None:
-    """Whether day or month comes first in dates such as 13/02/2024."""
-    day, month, either = (found[name] and found[name]["text"] and found[name] for name in ("day", "month", "either"))
-    place = f"{delivery.file} column {mapping.columns['day']}"
-    way = "give data.source.day_format, as %d/%m/%Y or %m/%d/%Y"
+def _date_order(evidence: dict[str, Any], delivery: Delivery, mapping: ColumnMapping) -> str | None:
+    """Whether day or month comes first in dates such as 13/02/2024; DataError if it is ambiguous."""
+    day, month, either = (
+        evidence[name] and evidence[name]["text"] and evidence[name] for name in ("day", "month", "either")
+    )
+    column = f"{delivery.file} column {mapping.columns['day']}"
+    fix = "set data.source.day_format, such as %d/%m/%Y or %m/%d/%Y"
     if day and month:
         raise DataError(
-            f"{place} has {day['text']} in line {day['row'] + 1} and {month['text']} in line {month['row'] + 1}: "
-            f"day first and month first in one column; {way}"
+            f"{column} has {day['text']} in line {day['row'] + 1} and {month['text']} in line {month['row'] + 1}, "
+            f"day first and month first in one column; {fix}"
         )
     if either and not day and not month:
-        raise DataError(f"{place} has {either['text']} in line {either['row'] + 1}: day or month first? {way}")
+        raise DataError(
+            f"{column} has {either['text']} in line {either['row'] + 1}, which may be day first or month first; {fix}"
+        )
     return "day" if day else "month" if month else None
 
 
-def currency(mapping: Columns) -> pl.Expr:
-    return clean(pl.col(mapping.columns["currency"])).str.to_uppercase()
+def currency(mapping: ColumnMapping) -> pl.Expr:
+    """Build an expression that reads the currency column.
+
+    Parameters
+    ----------
+    mapping : ColumnMapping
+        Mapping with a currency column.
+
+    Returns
+    -------
+    polars.Expr
+        Currency codes in upper case.
+    """
+    return clean_text(pl.col(mapping.columns["currency"])).str.to_uppercase()
 
 
-def read(
-    delivery: Delivery, files: Sequence[str], mapping: Columns, style: Style, ids: Mapping[str, Ids]
+def read_events(
+    delivery: Delivery, files: Sequence[str], mapping: ColumnMapping, style: FileFormat, ids: Mapping[str, IdFormat]
 ) -> pl.LazyFrame:
-    """The events of a delivery under our names and types, row by row; what cannot be read is null.
+    """Convert a file to the columns of the contract.
 
-    Columns `given.x` hold what was delivered, for the quarantine; attributes travel as `item.x` and `customer.x`; facts
-    for the rules begin with a question mark.
+    Parameters
+    ----------
+    delivery : Delivery
+        File of events.
+    files : sequence of str
+        Names of all files, the categories of the column `file`.
+    mapping : ColumnMapping
+        Configured mapping.
+    style : FileFormat
+        Detected format.
+    ids : mapping of str to IdFormat
+        Format of customer and item ids.
+
+    Returns
+    -------
+    polars.LazyFrame
+        One row per record; unreadable values are null. Columns `raw.<column>` hold the delivered values for the
+        quarantine, `item.<column>` and `customer.<column>` hold attributes, and columns used by the rules only begin
+        with a question mark.
     """
     cells = delivery.frame.select(
         pl.lit(str(delivery.file)).cast(pl.Enum(list(files))).alias("file"),
@@ -150,80 +229,108 @@ def read(
         *_names(delivery, mapping, ids),
         *_days(delivery, mapping, style),
         *_numbers(delivery, mapping, style),
-        *_facts(delivery, mapping, ids),
+        *_rule_columns(delivery, mapping, ids),
         *_attributes(delivery, mapping),
     )
     return _signed(cells, mapping)
 
 
-def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
-    """The events of all deliveries; a column that was retyped between them is text."""
+def concat_deliveries(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """Concatenate the events of all files.
+
+    Parameters
+    ----------
+    frames : sequence of polars.LazyFrame
+        Events of each file.
+
+    Returns
+    -------
+    polars.LazyFrame
+        All events; a column whose type differs between files is text.
+    """
     schemas = [frame.collect_schema() for frame in frames]
     mixed = [name for name in schemas[0].names() if len({schema[name] for schema in schemas}) > 1]
     return pl.concat([frame.with_columns(pl.col(mixed).cast(pl.String, strict=False)) for frame in frames])
 
 
-def _names(delivery: Delivery, mapping: Columns, ids: Mapping[str, Ids]) -> list[pl.Expr]:
-    """Customer, item, and what else is text."""
+def _names(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdFormat]) -> list[pl.Expr]:
+    """Customer, item, channel, order, event id and kind."""
     column, schema = mapping.columns, delivery.schema
     item = ids["item"].read(column["item"], schema[column["item"]]) if mapping.has("item") else pl.lit(ANYTHING)
     if mapping.item_identity:
-        item = pl.concat_str(item, *(clean(pl.col(c)) for c in mapping.item_identity), separator="|")
-    found = [ids["customer"].read(column["customer"], schema[column["customer"]]).alias("customer"), item.alias("item")]
+        item = pl.concat_str(item, *(clean_text(pl.col(c)) for c in mapping.item_identity), separator="|")
+    names = [ids["customer"].read(column["customer"], schema[column["customer"]]).alias("customer"), item.alias("item")]
     for name in ("channel", "order", "event_id"):
         if mapping.has(name):
             whole = name != "channel" and schema[column[name]].is_integer()
-            found.append(identity(column[name], schema[column[name]], numeric=whole).alias(name))
+            names.append(normalised_id(column[name], schema[column[name]], numeric=whole).alias(name))
     if mapping.has("kind"):
-        word = clean(pl.col(column["kind"])).str.to_lowercase()
+        word = clean_text(pl.col(column["kind"])).str.to_lowercase()
         kinds = KIND_OF | {key.lower(): kind for key, kind in mapping.kinds.items()}
-        found.append(meaning(word, kinds, word).alias("kind"))
-    return found
+        names.append(map_words(word, kinds, word).alias("kind"))
+    return names
 
 
-def meaning(word: pl.Expr, known: Mapping[str, Any], otherwise: pl.Expr) -> pl.Expr:
-    """What each of the known words stands for. `Expr.replace` would hold the whole table in memory."""
-    for value in dict.fromkeys(known.values()):
-        words = [name for name, stands_for in known.items() if stands_for == value]
+def map_words(word: pl.Expr, values: Mapping[str, Any], otherwise: pl.Expr) -> pl.Expr:
+    """Build an expression that maps words to values. Unlike `Expr.replace` it runs in a stream.
+
+    Parameters
+    ----------
+    word : polars.Expr
+        Words.
+    values : mapping of str to object
+        Value of each word.
+    otherwise : polars.Expr
+        Value of other words.
+
+    Returns
+    -------
+    polars.Expr
+        Values.
+    """
+    for value in dict.fromkeys(values.values()):
+        words = [name for name, word_value in values.items() if word_value == value]
         otherwise = pl.when(word.is_in(words)).then(pl.lit(value)).otherwise(otherwise)
     return otherwise
 
 
-def _days(delivery: Delivery, mapping: Columns, style: Style) -> list[pl.Expr]:
-    """day, and where it is mapped the day on which the event was there to be seen."""
-    found = {}
-    for name, ours in (("day", "day"), ("available_at", "available")):
+def _days(delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> list[pl.Expr]:
+    """Columns `day` and, if it is mapped, `available`."""
+    days = []
+    for name, alias in (("day", "day"), ("available_at", "available")):
         if mapping.has(name):
             column = mapping.columns[name]
-            found[ours] = read_day(column, delivery.schema[column], style.day)
-    return [value.alias(name) for name, value in found.items()]
+            days.append(read_day(column, delivery.schema[column], style.day).alias(alias))
+    return days
 
 
-def _numbers(delivery: Delivery, mapping: Columns, style: Style) -> list[pl.Expr]:
-    """quantity, revenue as delivered and discount."""
-    found = []
+def _numbers(delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> list[pl.Expr]:
+    """Columns `quantity`, `revenue` as delivered, and `discount`."""
+    numbers = []
     for name in ("quantity", "revenue", "discount"):
         if not mapping.has(name):
-            found.append(pl.lit(0.0 if name == "discount" else 1.0).alias(name))
+            numbers.append(pl.lit(0.0 if name == "discount" else 1.0).alias(name))
             continue
         value = pl.col(mapping.columns[name])
         plain = name not in style.plain or style.plain[name]
         number = value.cast(pl.Float64, strict=False) if plain else read_number(value, style.decimal[name])
-        found.append(number.alias(name))
-    return found
+        numbers.append(number.alias(name))
+    return numbers
 
 
-def _facts(delivery: Delivery, mapping: Columns, ids: Mapping[str, Ids]) -> list[pl.Expr]:
-    """What only the rules look at."""
+def _rule_columns(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdFormat]) -> list[pl.Expr]:
+    """Columns used by the rules only."""
     column, schema = mapping.columns, delivery.schema
     raw = [pl.col(name) for name in schema.names() if name != ROW and schema[name] == pl.String]
     text = len(raw) == len(schema) - 1
-    out = [clean(pl.col(name)).is_in(list(values)).fill_null(False) for name, values in mapping.leave_out.items()]
-    facts = {
+    excluded = [
+        clean_text(pl.col(name)).is_in(list(values)).fill_null(False) for name, values in mapping.leave_out.items()
+    ]
+    columns = {
         "?blank": pl.all_horizontal(value.is_null() for value in raw) if text else pl.lit(False),
         "?ragged": pl.col(ROW).is_in(delivery.ragged) if delivery.ragged else pl.lit(False),
-        "?left_out": pl.any_horizontal(out) if out else pl.lit(False),
-        "?day_given": clean(pl.col(column["day"])).is_not_null() if text else pl.col(column["day"]).is_not_null(),
+        "?left_out": pl.any_horizontal(excluded) if excluded else pl.lit(False),
+        "?has_day": clean_text(pl.col(column["day"])).is_not_null() if text else pl.col(column["day"]).is_not_null(),
         "?rate": _rate(mapping, schema),
         "?rewritten": pl.any_horizontal(
             _rewritten(column[key], schema[column[key]], ids[key]) for key in ("customer", "item") if mapping.has(key)
@@ -232,93 +339,122 @@ def _facts(delivery: Delivery, mapping: Columns, ids: Mapping[str, Ids]) -> list
         "?transcoded": pl.lit(delivery.encoding is not None),
     }
     scale = mapping.scale if isinstance(mapping.scale, float | int) else _scale(delivery, mapping.scale)
-    return [(value * scale if name == "?rate" else value).alias(name) for name, value in facts.items()]
+    return [(value * scale if name == "?rate" else value).alias(name) for name, value in columns.items()]
 
 
 def _scale(delivery: Delivery, scales: Mapping[str, float]) -> float:
-    """The scale of the first pattern that fits the file's name."""
+    """Scale of the first pattern that matches the file's name."""
     name = delivery.file.name
     return next((float(scale) for pattern, scale in scales.items() if fnmatch(name, pattern)), 1.0)
 
 
-def _rate(mapping: Columns, schema: pl.Schema) -> pl.Expr:
-    """What one unit of a row's currency is worth, null where nobody said."""
+def _rate(mapping: ColumnMapping, schema: pl.Schema) -> pl.Expr:
+    """Exchange rate of a row's currency, null without one."""
     rates = {name.upper(): float(rate) for name, rate in mapping.rates.items()}
     if mapping.has("currency"):
-        written = currency(mapping)
+        code = currency(mapping)
         if not rates:
             return pl.lit(1.0)
     elif rates and mapping.has("revenue") and schema[mapping.columns["revenue"]] == pl.String:
-        written = currency_of(pl.col(mapping.columns["revenue"])).fill_null(next(iter(rates)))
+        code = currency_of(pl.col(mapping.columns["revenue"])).fill_null(next(iter(rates)))
     else:
         return pl.lit(1.0)
-    return meaning(written, rates, pl.lit(None, pl.Float64))
+    return map_words(code, rates, pl.lit(None, pl.Float64))
 
 
-def _rewritten(column: str, dtype: pl.DataType, ids: Ids) -> pl.Expr:
+def _rewritten(column: str, dtype: pl.DataType, ids: IdFormat) -> pl.Expr:
+    """Whether normalisation changes an id."""
     if dtype != pl.String:
         return pl.lit(False)
-    return (pl.col(column).ne_missing(ids.read(column, dtype)) & clean(pl.col(column)).is_not_null()).fill_null(False)
+    return (pl.col(column).ne_missing(ids.read(column, dtype)) & clean_text(pl.col(column)).is_not_null()).fill_null(
+        False
+    )
 
 
-def _formatted(mapping: Columns, schema: pl.Schema) -> pl.Expr:
-    """Whether an amount is written otherwise than a program would."""
+def _formatted(mapping: ColumnMapping, schema: pl.Schema) -> pl.Expr:
+    """Whether an amount is not a plain number."""
     texts = [mapping.columns[n] for n in ("quantity", "revenue") if mapping.has(n)]
-    found = [
+    formatted = [
         pl.col(c).cast(pl.Float64, strict=False).is_null() & pl.col(c).str.contains(r"\d")
         for c in texts
         if schema[c] == pl.String
     ]
-    return pl.any_horizontal(found).fill_null(False) if found else pl.lit(False)
+    return pl.any_horizontal(formatted).fill_null(False) if formatted else pl.lit(False)
 
 
-def _attributes(delivery: Delivery, mapping: Columns) -> list[pl.Expr]:
-    """Descriptions of items and customers, and the text of what an event is made of."""
+def _attributes(delivery: Delivery, mapping: ColumnMapping) -> list[pl.Expr]:
+    """Attributes of items and customers, and the delivered values of the mapped columns."""
     schema = delivery.schema
     described = [("item", c) for c in mapping.item_columns] + [("customer", c) for c in mapping.customer_columns]
-    seen = [column for name, column in mapping.columns.items() if name not in ("customer", "event_id")]
-    given = [pl.col(c).alias(f"given.{c}") for c in dict.fromkeys(seen)]
-    return [attribute(c, schema[c]).alias(f"{key}.{c}") for key, c in described] + given
+    mapped = [column for name, column in mapping.columns.items() if name not in ("customer", "event_id")]
+    raw = [pl.col(c).alias(f"{RAW}{c}") for c in dict.fromkeys(mapped)]
+    return [clean_attribute(c, schema[c]).alias(f"{key}.{c}") for key, c in described] + raw
 
 
-def _signed(cells: pl.LazyFrame, mapping: Columns) -> pl.LazyFrame:
-    """Amounts in the log's currency, a total a line; what came back is a return, below zero."""
-    quantity, given = pl.col("quantity"), pl.col("revenue")
-    money = (quantity * given if mapping.unit_price or not mapping.has("revenue") else given) * pl.col(
-        "?rate"
-    ).fill_null(1.0)
-    back = (quantity < 0) if mapping.has("quantity") else (given < 0)
+def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
+    """Line totals in the currency of the log, kinds of events, and negative amounts for returns."""
+    quantity, delivered = pl.col("quantity"), pl.col("revenue")
+    total = quantity * delivered if mapping.unit_price or not mapping.has("revenue") else delivered
+    revenue = total * pl.col("?rate").fill_null(1.0)
+    negative = (quantity < 0) if mapping.has("quantity") else (delivered < 0)
     if mapping.cancelled and mapping.has("order"):
-        back = back | pl.col("order").cast(pl.String).str.contains(mapping.cancelled)
-    back = back.fill_null(False)
+        negative = negative | pl.col("order").cast(pl.String).str.contains(mapping.cancelled)
+    negative = negative.fill_null(False)
     if mapping.has("kind"):
-        kind = pl.when(back & (pl.col("kind") == "purchase")).then(pl.lit("return")).otherwise(pl.col("kind"))
+        kind = pl.when(negative & (pl.col("kind") == "purchase")).then(pl.lit("return")).otherwise(pl.col("kind"))
     else:
-        kind = pl.when(back).then(pl.lit("return")).otherwise(pl.lit("purchase"))
-    cells = cells.with_columns(kind=kind, revenue=money)
-    returned, worth = pl.col("kind") == "return", needs_money()
+        kind = pl.when(negative).then(pl.lit("return")).otherwise(pl.lit("purchase"))
+    cells = cells.with_columns(kind=kind, revenue=revenue)
+    is_return, has_amounts = pl.col("kind") == "return", has_amount()
     day = pl.max_horizontal("day", pl.when(pl.col("day").is_not_null()).then(pl.col("available")))
     amounts = {
-        name: pl.when(returned).then(-pl.col(name).abs()).otherwise(pl.col(name)) for name in ("quantity", "revenue")
+        name: pl.when(is_return).then(-pl.col(name).abs()).otherwise(pl.col(name)) for name in ("quantity", "revenue")
     }
     return cells.with_columns(
-        *(pl.when(worth).then(value).otherwise(finite(value)).alias(name) for name, value in amounts.items()),
+        *(
+            pl.when(has_amounts).then(value).otherwise(finite_or_zero(value)).alias(name)
+            for name, value in amounts.items()
+        ),
         *(
             [day.alias("day"), (pl.col("available") > pl.col("day")).fill_null(False).alias("?late")]
             if mapping.has("available_at")
             else [pl.lit(False).alias("?late")]
         ),
-        discount=finite(pl.col("discount")),
+        discount=finite_or_zero(pl.col("discount")),
     )
 
 
-def finite(number: pl.Expr) -> pl.Expr:
-    """The number, or zero where there is none."""
+def finite_or_zero(number: pl.Expr) -> pl.Expr:
+    """Build an expression that replaces missing and infinite numbers by zero.
+
+    Parameters
+    ----------
+    number : polars.Expr
+        Numbers.
+
+    Returns
+    -------
+    polars.Expr
+        Finite numbers.
+    """
     return pl.when(number.is_finite()).then(number).otherwise(0.0)
 
 
-def refuse_cents(delivered: Sequence[Delivery], mapping: Columns) -> None:
-    """DataError where one file's prices are whole numbers a hundred times those of the first, for the same items."""
+def check_scales(delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
+    """Check that no file has amounts in cents while another has not.
+
+    Parameters
+    ----------
+    delivered : sequence of Delivery
+        Files of events.
+    mapping : ColumnMapping
+        Configured mapping.
+
+    Raises
+    ------
+    DataError
+        If the prices of a file are whole numbers and about 100 times those of the first file for the same items.
+    """
     if len(delivered) < 2 or not (mapping.has("revenue") and mapping.has("item")) or mapping.scale != 1.0:
         return
     prices = [_prices(each, mapping) for each in delivered]
@@ -326,18 +462,20 @@ def refuse_cents(delivered: Sequence[Delivery], mapping: Columns) -> None:
         for cents, units, file in ((other, prices[0], each.file), (prices[0], other, delivered[0].file)):
             both = cents.join(units, on="item", suffix="_units").filter(pl.col("price_units") > 0)
             ratio = both.select((pl.col("price") / pl.col("price_units")).median()).item()
-            if both.height >= SHARED_ITEMS and cents["whole"].all() and 80 < ratio < 125:
+            if both.height >= MIN_SHARED_ITEMS and cents["whole"].all() and 80 < ratio < 125:
                 raise DataError(
-                    f"{file} seems to be in cents: its prices are {ratio:.0f} times those of the same {both.height} "
-                    f"items elsewhere; give 'data.source.scale={{{file.name}: 0.01}}'"
+                    f"{file} may be in cents: its prices are {ratio:.0f} times those of the same {both.height} "
+                    f"items in another file; set 'data.source.scale={{{file.name}: 0.01}}'"
                 )
 
 
-def _prices(delivery: Delivery, mapping: Columns) -> pl.DataFrame:
-    """The usual price of the items in the first rows of a file, and whether all are whole numbers."""
-    item, money = mapping.columns["item"], pl.col(mapping.columns["revenue"])
+def _prices(delivery: Delivery, mapping: ColumnMapping) -> pl.DataFrame:
+    """Median price of each item in the first rows of a file, and whether all its prices are whole numbers."""
+    item, revenue = mapping.columns["item"], pl.col(mapping.columns["revenue"])
     units = pl.col(mapping.columns["quantity"]) if mapping.has("quantity") and not mapping.unit_price else pl.lit(1.0)
-    price = read_number(money, mapping.decimal) / pl.when(read_number(units, None) > 0).then(read_number(units, None))
-    rows = delivery.frame.head(SAMPLED).select(item=identity(item, delivery.schema[item], padded=False), price=price)
+    price = read_number(revenue, mapping.decimal) / pl.when(read_number(units, None) > 0).then(read_number(units, None))
+    rows = delivery.frame.head(SAMPLED).select(
+        item=normalised_id(item, delivery.schema[item], padded=False), price=price
+    )
     whole = (pl.col("price") % 1 == 0).all()
     return collect(rows.drop_nulls().group_by("item").agg(pl.col("price").median(), whole=whole), str(delivery.file))

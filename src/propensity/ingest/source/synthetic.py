@@ -1,4 +1,4 @@
-"""A made-up market whose purchase probabilities are known exactly, so that a model can be held against the truth."""
+"""Source that simulates a market with known purchase probabilities."""
 
 from __future__ import annotations
 
@@ -12,36 +12,68 @@ import polars as pl
 
 from propensity.errors import ConfigurationError
 from propensity.ingest.source import Tables
-from propensity.simulate.catalogue import AGE_GROUPS, REGIONS, Catalogue, build_stock
+from propensity.simulate.catalogue import AGE_GROUPS, REGIONS, Catalogue, build_catalogue
 from propensity.simulate.customer import Customers
-from propensity.simulate.settings import BLOCK, Settings
+from propensity.simulate.settings import BLOCK, SimulationConfig
 from propensity.simulate.simulate import simulate
-from propensity.simulate.transaction import item_ladder, receipts
+from propensity.simulate.transaction import cumulative_item_shares, transactions
 from propensity.simulate.truth import Propensity, forecast
 
-CELLS = 4_000_000  # states that `truth` holds at once
+CELLS = 4_000_000  # probabilities that `truth` holds in memory at once
 
 
 @dataclass
-class Synthetic(Settings):
-    """A market simulated day by day, in which every purchase probability can be computed.
+class Synthetic(SimulationConfig):
+    """Source of a market that is simulated day by day and whose purchase probabilities can be computed exactly.
 
-    On each day a customer visits with a chance set by regime, weekday and time of year; at a visit each category is
-    bought independently with probability 1 - exp(-intensity), and intensity is
-    taste x season x rhythm(days since last bought) x (1 + message_effect, for seven days after a message about it)
-    x (1 + order_effect, if the trigger of a planted pair was bought at the visit before; never the other way round).
-    Messages go out at random, independent of behaviour. Every visit leaves a trace: with nothing bought, a view.
+    Parameters
+    ----------
+    customers, items, categories, days : int
+        Sizes of the market.
+    start : str
+        ISO date of the first day.
+    seed : int
+        Seed of all random streams.
+    dormant_share : float
+        Share of customers who lapse in the first third of the simulation or before it; then 2 % visit in a week.
+    new_share : float
+        Share of customers who join after the first quarter.
+    new_item_share : float
+        Share of items that launch after the first quarter.
+    order_effect : float
+        Relative increase of a target's intensity at the visit after its trigger was bought.
+    season_strength : float
+        Scale of the yearly season of categories.
+    messages : float
+        Probability of a message in a week.
+    message_effect : float
+        Relative increase of a category's intensity for seven days after a message about it.
+    returns : float
+        Share of purchases that are returned.
+    views : float
+        A view is 1 + `views` times as likely as a purchase, purchases included.
+    basket : float
+        Expected number of categories bought per visit, before the other factors.
+    folder : str, optional
+        Folder for the events as Parquet, one file per block, for markets larger than memory.
 
-    Args: customers, items, categories, days: sizes; start: ISO date of the first day. dormant_share of the customers
-    lapse in the first third or before (then 2 % visit in a week); new_share join in the last three quarters.
-    new_item_share of the items launches then too. season_strength scales the yearly swing of categories. messages:
-    chance of one a week. returns: share of purchases. views: how much likelier a look is than a purchase, less one.
-    basket: categories wanted per visit. folder: where to leave the events as Parquet, block by block, for worlds
-    larger than memory.
-    Raises: ConfigurationError for values that make no world.
+    Raises
+    ------
+    ConfigurationError
+        If a value is outside its range.
 
-    The same seed gives the same bytes, and the first customers of a larger world are those of a smaller one.
-    `joined` may lie after a cutoff, and as of that cutoff the customer is unknown; so is an item before `known`.
+    Notes
+    -----
+    On each day a customer visits with a probability set by regime, weekday and time of year. At a visit each category
+    is bought independently with probability 1 - exp(-intensity), where intensity is preference x season x
+    replenishment x message effect x order effect. The order effect goes from trigger to target and never back.
+    Messages are sent at random, independent of behaviour. A visit without a purchase leaves a view.
+
+    The same seed gives the same bytes, and the first customers of a larger market equal those of a smaller one.
+    A customer who joins after a cutoff, or an item that launches after it, is unknown at that cutoff.
+
+    Examples
+    --------
     >>> Synthetic(customers=10, days=60).load().customers.collect().height
     10
     """
@@ -49,7 +81,13 @@ class Synthetic(Settings):
     folder: str | None = None
 
     def load(self) -> Tables:
-        """Simulates the world. Events come customer by customer, day by day; items and customers as tables."""
+        """Simulate the market.
+
+        Returns
+        -------
+        Tables
+            Events sorted by customer and day, with tables of items and customers.
+        """
         if self.folder is None:
             parts = list(self.blocks())
             return Tables(pl.concat(parts).lazy(), self._items(), self._customers(), {}, sum(map(len, parts)))
@@ -62,48 +100,89 @@ class Synthetic(Settings):
         return Tables(pl.scan_parquet(files), self._items(), self._customers(), {}, read)
 
     def blocks(self) -> Iterator[pl.DataFrame]:
-        """The events of 1,024 customers at a time."""
+        """Simulate block by block.
+
+        Yields
+        ------
+        polars.DataFrame
+            The raw events of up to 1,024 customers.
+        """
         catalogue = self.catalogue()
-        ladder = item_ladder(self, catalogue)
+        cumulative = cumulative_item_shares(self, catalogue)
         for b in range(self._block_count()):
-            who, _, trace = simulate(self, catalogue, b, self.days)
-            yield receipts(self, catalogue, who, trace, ladder, b)
+            customers, _, trace = simulate(self, catalogue, b, self.days)
+            yield transactions(self, catalogue, customers, trace, cumulative, b)
 
     def truth(self, cutoff: date | str, horizon: int) -> Propensity:
-        """The exact propensity of every customer and category over `cutoff <= day < cutoff + horizon`.
+        """Compute the true propensity of every customer and category over `cutoff <= day < cutoff + horizon`.
 
-        No sampling: it sums over all that may happen, with messages yet unsent as likely as they are. It knows the
-        hidden characteristics, so no model can do better. Raises: ConfigurationError outside the world.
+        Parameters
+        ----------
+        cutoff : date or str
+            First day of the horizon.
+        horizon : int
+            Days to predict.
+
+        Returns
+        -------
+        Propensity
+            Exact probabilities and expected revenue, without sampling. They use the latent characteristics, so no
+            model of the events can do better. Messages after the cutoff are random.
+
+        Raises
+        ------
+        ConfigurationError
+            If the cutoff is outside the simulated days.
         """
         t = (date.fromisoformat(str(cutoff)) - date.fromisoformat(self.start)).days
         if not 0 <= t <= self.days or horizon < 1:
             raise ConfigurationError(
-                f"no truth at cutoff={cutoff}, horizon={horizon}; the world covers {self.days} days from {self.start}"
+                f"no truth at cutoff={cutoff}, horizon={horizon}; the market covers {self.days} days from {self.start}"
             )
         catalogue, parts = self.catalogue(), []
         size = max(1, CELLS // (4 * (horizon + 1) * self.categories))
         for b in range(self._block_count()):
-            everyone, states, _ = simulate(self, catalogue, b, t)
+            block_customers, block_state, _ = simulate(self, catalogue, b, t)
             for rows in np.split(np.arange(BLOCK), range(size, BLOCK, size)):
-                who, state = everyone.rows(rows), states.rows(rows)
-                parts.append((*forecast(self, catalogue, who, state, t, horizon), who.joined < t))
+                customers, state = block_customers.rows(rows), block_state.rows(rows)
+                parts.append((*forecast(self, catalogue, customers, state, t, horizon), customers.joined < t))
         probability, revenue, visit, known = (np.concatenate(c)[: self.customers] for c in zip(*parts, strict=True))
         names = self.category_names()
         return Propensity(np.arange(self.customers), names, probability, revenue, visit, known.astype(bool))
 
     def catalogue(self) -> Catalogue:
-        """What all customers share: seasons, launches, prices and planted pairs, for tests and figures."""
-        return build_stock(self)
+        """Draw the parameters that all customers share.
 
-    def customers_of(self) -> Customers:
-        """The hidden characteristics of every customer."""
+        Returns
+        -------
+        Catalogue
+            Seasons, launches, prices and planted pairs.
+        """
+        return build_catalogue(self)
+
+    def all_customers(self) -> Customers:
+        """Draw the latent characteristics of every customer.
+
+        Returns
+        -------
+        Customers
+            One entry per customer, in the order of their ids.
+        """
         parts = [simulate(self, self.catalogue(), b, 0)[0] for b in range(self._block_count())]
         return Customers._make(np.concatenate(column)[: self.customers] for column in zip(*parts, strict=True))
 
     def category_names(self) -> list[str]:
+        """Names of the categories.
+
+        Returns
+        -------
+        list of str
+            `category_000` and so on.
+        """
         return [f"category_{m:03d}" for m in range(self.categories)]
 
     def _items(self) -> pl.LazyFrame:
+        """Table of items."""
         catalogue = self.catalogue()
         names = pl.Series(self.category_names())
         return pl.LazyFrame(
@@ -118,15 +197,17 @@ class Synthetic(Settings):
         )
 
     def _customers(self) -> pl.LazyFrame:
-        who = self.customers_of()
+        """Table of customers."""
+        customers = self.all_customers()
         return pl.LazyFrame(
             {
                 "customer": np.arange(self.customers),
-                "age_group": pl.Series(AGE_GROUPS).gather(who.age),
-                "region": pl.Series(REGIONS).gather(who.region),
-                "joined": pl.Series((self.epoch_day(0) + who.joined).astype(np.int32)).cast(pl.Date),
+                "age_group": pl.Series(AGE_GROUPS).gather(customers.age_group),
+                "region": pl.Series(REGIONS).gather(customers.region),
+                "joined": pl.Series((self.epoch_day(0) + customers.joined).astype(np.int32)).cast(pl.Date),
             }
         )
 
     def _block_count(self) -> int:
+        """Number of blocks."""
         return -(-self.customers // BLOCK)

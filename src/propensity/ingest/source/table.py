@@ -1,4 +1,4 @@
-"""Bring your own table: transactions in CSV or Parquet, under whatever column names they have, clean or not."""
+"""Source of a retailer's own tables: transactions in CSV or Parquet with configurable column names."""
 
 from __future__ import annotations
 
@@ -14,34 +14,48 @@ import polars as pl
 from propensity.data.event_log import to_date, to_day
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.contract import CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, mandatory
-from propensity.ingest.rule.day import EARLIEST, DayStyle
-from propensity.ingest.rule.screen import MOST_UNITS, NOT_PRODUCTS, reason, screened
+from propensity.ingest.rule.day import EARLIEST, DayFormat
+from propensity.ingest.rule.screen import MAX_UNITS, NOT_PRODUCTS, rejection_reason, screen_events
 from propensity.ingest.rule.settle import Corrections, settle
 from propensity.ingest.source import Tables
 from propensity.ingest.source.delivery import (
     Delivery,
+    check_keys,
     collect,
     collect_all,
+    count_rows,
     find_files,
-    known_keys,
     open_file,
-    rows_of,
-    twice,
+    split_duplicates,
 )
-from propensity.ingest.source.id_normalisation import Ids, as_guests, for_guests, shared_ids, writing
-from propensity.ingest.source.join import joined
-from propensity.ingest.source.meta import counted, first_said, sayings, table
+from propensity.ingest.source.id_normalisation import (
+    IdFormat,
+    assign_guest_ids,
+    detect_id_format,
+    shared_ids,
+    text_for_guests,
+)
+from propensity.ingest.source.join import join_tables
+from propensity.ingest.source.meta import attribute_table, event_attributes, first_day_attributes, table_warnings
 from propensity.ingest.source.people import (
-    consents_of,
-    opened,
-    owners_of,
-    renamed,
-    sent,
-    with_consents,
-    with_guests,
-    with_messages,
+    add_consents,
+    add_guests,
+    add_messages,
+    apply_identity_map,
+    open_table,
+    read_consents,
+    read_contacts,
+    read_identity_map,
 )
-from propensity.ingest.source.reading import ANYTHING, Columns, read, refuse_cents, refuse_mixed, style_of, together
+from propensity.ingest.source.reading import (
+    ANYTHING,
+    ColumnMapping,
+    check_currencies,
+    check_scales,
+    concat_deliveries,
+    detect_format,
+    read_events,
+)
 from propensity.kernel.event import KINDS
 
 CHOICES = {
@@ -56,27 +70,83 @@ CHOICES = {
 
 @dataclass
 class Table:
-    """Transactions from `events`, a file or a pattern of files, with optional tables beside them.
+    """Source of transactions from a file or a pattern of files, with optional tables beside them.
 
-    columns: our names to yours; customer and day are mandatory, null means that there is no such column; what
-    each means is declared in `propensity.ingest.contract`. revenue is the line's total, or with revenue_is="unit" the
-    price of one. A missing quantity counts 1 a line, a missing revenue 1 a unit, so that revenue is units.
-    joins: tables that hold further columns of the events; see `propensity.ingest.source.join`.
-    items, customers: tables with one row each, and their keys; or item_columns, customer_columns: columns of the
-    events that describe them, the earliest day's value counting. identity_map: path, alias and customer, ids that stand
-    for another; consents: path, customer, consent and, if there are, channel and day; contacts: path, customer, day
-    and, if there is one, channel: messages sent.
-    day_format: such as %m/%d/%Y, where dates are neither ISO, timestamps, epochs nor yyyymmdd. timezone: of the shop's
-    calendar, for timestamps with a zone. decimal: "." or ",", where the numbers do not show it. rates: currency ->
-    what one of it is worth. scale: what revenue is multiplied by, 0.01 for cents, or a pattern of file names -> that.
-    kinds: your words for kinds of events -> ours. cancelled: a pattern of order ids that cancel, such as ^C.
-    leave_out: column -> values whose rows are no sales. not_products: item codes that are none. most_units: of a line,
-    most_orders: of a customer's day on average, above which it is nobody's household (null: no bound).
-    earliest, latest: the first and last day that is believed (null: today). ids, fold_case: how ids are written.
-    item_identity: further columns that tell products of one code apart. guests, corrections, orphans, unknown_items:
-    what is done under the rules of these names; see docs/data.md for all of them. folder: where all these files are,
-    if not where the command starts.
-    Raises: ConfigurationError for a file or column that does not exist, DataError for a file that cannot be read.
+    Parameters
+    ----------
+    events : str
+        File or pattern of files with transactions.
+    columns : dict of str to str
+        Column of the contract (`propensity.ingest.contract`) -> column of the file; null without such a column.
+        Customer and day are required. A missing quantity counts 1 per line, a missing revenue 1 per unit.
+    joins : sequence of mapping
+        Tables with further columns of the events; see `propensity.ingest.source.join.join_tables`.
+    items, customers : str, optional
+        Tables with one row per item or customer.
+    identity_map : mapping, optional
+        `path`, `alias` and `customer`: ids that other ids replace.
+    consents : mapping, optional
+        `path`, `customer`, `consent` and optionally `channel` and `day`.
+    contacts : mapping, optional
+        `path`, `customer`, `day` and optionally `channel`: messages that were sent.
+    item_columns, customer_columns : sequence of str
+        Without the tables: columns of the events that describe items or customers; the value of the first day is used.
+    item_key, customer_key : str, optional
+        Id columns of the tables; default the names in the events.
+    item_identity : sequence of str
+        Further columns that distinguish products with the same code.
+    revenue_is : {"total", "unit"}
+        Whether revenue is the total of the line or the price of one unit.
+    day_format : str, optional
+        strptime format, for dates that are neither ISO, timestamps, epochs nor yyyymmdd.
+    timezone : str, optional
+        Time zone of the shop's calendar, for timestamps with a zone.
+    decimal : str, optional
+        Decimal separator, "." or ","; detected by default.
+    rates : mapping of str to float
+        Currency -> exchange rate.
+    scale : float or mapping of str to float
+        Factor of revenue, such as 0.01 for cents, or pattern of file names -> factor.
+    kinds : mapping of str to str
+        Word in the column `kind` -> kind of event.
+    cancelled : str, optional
+        Regular expression of order ids that cancel an order, such as ^C.
+    leave_out : mapping of str to sequence of str
+        Column -> values whose rows are not sales.
+    not_products : sequence of str, optional
+        Item codes that are not products; default postage, fees and similar codes.
+    most_units : float, optional
+        Maximum units in one line; null for no maximum.
+    most_orders : float, optional
+        Maximum mean orders of a customer on a day with orders; a customer id with more is shared by several people.
+        Null for no maximum.
+    earliest, latest : str, optional
+        ISO dates of the first and last valid day; default 1980-01-01 and today.
+    ids : {"auto", "text", "number"}
+        Format of ids.
+    guests : {"popularity", "quarantine"}
+        Whether rows without a customer count for item statistics or are quarantined.
+    corrections : {"overlap", "always", "never"}
+        When a later delivery of an order replaces an earlier one.
+    orphans : {"quarantine", "keep"}
+        What is done with returns without an earlier purchase.
+    unknown_items : {"keep", "quarantine"}
+        What is done with items that are missing from the table of items.
+    fold_case : bool
+        Whether the case of ids is not significant.
+    separator : str
+        Field separator of text files.
+    encoding : str, optional
+        Encoding of text files; detected by default.
+    folder : str, optional
+        Folder of all files; default the working directory.
+
+    Raises
+    ------
+    ConfigurationError
+        If a setting is not valid, or a file or column does not exist.
+    DataError
+        If a file cannot be read.
     """
 
     events: str
@@ -102,7 +172,7 @@ class Table:
     cancelled: str | None = None
     leave_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     not_products: Sequence[str] | None = None
-    most_units: float | None = MOST_UNITS
+    most_units: float | None = MAX_UNITS
     most_orders: float | None = 50.0
     earliest: str | None = None
     latest: str | None = None
@@ -117,65 +187,78 @@ class Table:
     folder: str | None = None
 
     def __post_init__(self) -> None:
-        self._place()
-        known_keys(self.columns, [column.name for column in EVENTS], "data.source.columns")
+        self._prefix_paths()
+        check_keys(self.columns, [column.name for column in EVENTS], "data.source.columns")
         for name in mandatory(EVENTS):
             if self.columns.get(name) is None:
-                raise ConfigurationError(f"data.source.columns.{name} is null; give the name of that column")
+                raise ConfigurationError(f"data.source.columns.{name} is null; set it to the name of the column")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigurationError(
-                    f"data.source.{name}={getattr(self, name)} is unknown; give {' or '.join(choices)}"
+                    f"data.source.{name}={getattr(self, name)} is unknown; use {' or '.join(choices)}"
                 )
         if self.columns.get("item") is None and (self.items or self.item_columns or self.item_identity):
             raise ConfigurationError(
-                "data.source.columns.item is null, so nothing can describe items; name that column"
+                "data.source.columns.item is null but items are described; set it to the name of the item column"
             )
         for key, names in (("item", self.item_columns), ("customer", self.customer_columns)):
             if names and getattr(self, f"{key}s") is not None:
                 raise ConfigurationError(
-                    f"data.source.{key}_columns={list(names)} and data.source.{key}s describe the same; drop one"
+                    f"data.source.{key}_columns={list(names)} and data.source.{key}s describe the same; remove one"
                 )
-        if wrong := sorted(set(self.kinds.values()) - set(KINDS)):
-            raise ConfigurationError(f"data.source.kinds names {wrong[0]!r}; the kinds are {', '.join(KINDS)}")
+        if unknown := sorted(set(self.kinds.values()) - set(KINDS)):
+            raise ConfigurationError(f"data.source.kinds names {unknown[0]!r}; use one of {', '.join(KINDS)}")
 
-    def _place(self) -> None:
-        """Puts `folder` before all paths."""
+    def _prefix_paths(self) -> None:
+        """Put `folder` before all paths."""
         if self.folder is None:
             return
-        home = Path(self.folder)
-        self.events = str(home / self.events)
-        self.items, self.customers = (path and str(home / path) for path in (self.items, self.customers))
+        folder = Path(self.folder)
+        self.events = str(folder / self.events)
+        self.items, self.customers = (path and str(folder / path) for path in (self.items, self.customers))
         self.joins = [
-            {key: str(home / value) if key == "table" else value for key, value in join.items()} for join in self.joins
+            {key: str(folder / value) if key == "table" else value for key, value in join.items()}
+            for join in self.joins
         ]
         for name in ("identity_map", "consents", "contacts"):
-            if given := getattr(self, name):
-                setattr(self, name, {**given, "path": str(home / given.get("path", ""))})
+            if setting := getattr(self, name):
+                setattr(self, name, {**setting, "path": str(folder / setting.get("path", ""))})
 
     def files(self) -> list[Path]:
-        """What is read, so that a log can be told out of date."""
-        beside = [table.get("path") for table in (self.identity_map, self.consents, self.contacts) if table]
-        given = (self.events, self.items, self.customers, *beside, *(join.get("table") for join in self.joins))
-        return [file for path in given if path for file in find_files(path, "data.source")]
+        """List the files, to detect that a log is out of date.
+
+        Returns
+        -------
+        list of Path
+            All files that `load` reads.
+        """
+        other = [setting.get("path") for setting in (self.identity_map, self.consents, self.contacts) if setting]
+        paths = (self.events, self.items, self.customers, *other, *(join.get("table") for join in self.joins))
+        return [file for path in paths if path for file in find_files(path, "data.source")]
 
     def load(self) -> Tables:
-        """Scans; the text of CSV files is looked through once before, for what it gives away of itself."""
-        files, again = twice(find_files(self.events, "data.source.events"))
+        """Load the tables as scans, after one pass over text files to detect their formats.
+
+        Returns
+        -------
+        Tables
+            Events under the names of the contract, with the cleaning rules.
+        """
+        files, duplicates = split_duplicates(find_files(self.events, "data.source.events"))
         delivered = [self._open(file) for file in files]
-        if not sum(map(rows_of, delivered)):
+        if not sum(map(count_rows, delivered)):
             raise DataError(f"{self.events} has no rows; deliver it again")
-        merged = {"file_twice": sum(rows_of(self._open(file)) for file in again)} if again else {}
-        delivered = joined(delivered, self.joins, self.separator)
+        merged = {"file_twice": sum(count_rows(self._open(file)) for file in duplicates)} if duplicates else {}
+        delivered = join_tables(delivered, self.joins, self.separator)
         for each in delivered:
-            for name, setting in self._wanted().items():
+            for name, setting in self._required_columns().items():
                 each.column(name, setting)
-        ids = {key: self._writing(key, delivered) for key in ("customer", "item")}
+        ids = {key: self._id_format(key, delivered) for key in ("customer", "item")}
         events, warnings = self._events(delivered, ids)
-        screen = partial(screened, rule=self._reason())
-        passed = screen(events).filter(pl.col("reason").is_null())
-        tables, found = self._about(passed, ids)
-        customers, asked = self._people(passed, tables["customer"], ids["customer"])
+        screen = partial(screen_events, rule=self._rejection_reason())
+        accepted = screen(events).filter(pl.col("reason").is_null())
+        tables, attribute_warnings = self._attribute_tables(accepted, ids)
+        customers, consent_warnings = self._customers(accepted, tables["customer"], ids["customer"])
         corrections = cast(Corrections, self.corrections)
         return Tables(
             events=events,
@@ -186,51 +269,52 @@ class Table:
             screen=screen,
             settle=partial(settle, corrections=corrections, orphans=self.orphans == "keep"),
             merged=merged,
-            warnings=warnings | found | asked,
+            warnings=warnings | attribute_warnings | consent_warnings,
         )
 
-    def _writing(self, key: str, delivered: list[Delivery]) -> Ids:
-        """How customers or items are written here and in their own tables."""
+    def _id_format(self, key: str, delivered: list[Delivery]) -> IdFormat:
+        """Format of the ids of customers or items, in the events and in their own table."""
         if self.columns.get(key) is None:
-            return Ids()
-        column, beside = str(self.columns[key]), []
+            return IdFormat()
+        column, other_types = str(self.columns[key]), []
         if path := getattr(self, f"{key}s"):
             name = getattr(self, f"{key}_key") or column
-            opened = [self._open(file) for file in find_files(path, f"data.source.{key}s")]
-            beside = [each.schema[each.column(name, f"data.source.{key}_key")] for each in opened]
-        ids = writing(column, delivered, beside, self.ids, self.fold_case)
+            files = [self._open(file) for file in find_files(path, f"data.source.{key}s")]
+            other_types = [each.schema[each.column(name, f"data.source.{key}_key")] for each in files]
+        ids = detect_id_format(column, delivered, other_types, self.ids, self.fold_case)
         guests = key == "customer" and self.guests == "popularity" and self.columns.get("order")
-        return for_guests(ids, column, delivered) if guests else ids
+        return text_for_guests(ids, column, delivered) if guests else ids
 
-    def _events(self, delivered: list[Delivery], ids: dict[str, Ids]) -> tuple[pl.LazyFrame, dict[str, int]]:
-        """All events under our names, with the facts that rules look at, and what is to be said of their ids."""
+    def _events(self, delivered: list[Delivery], ids: dict[str, IdFormat]) -> tuple[pl.LazyFrame, dict[str, int]]:
+        """All events under the names of the contract, with the columns of the rules, and warnings about their ids."""
         mapping = self._mapping()
-        refuse_cents(delivered, mapping)
-        contacts = [] if self.contacts is None else opened(self.contacts, CONTACTS, "contacts", self.separator)
+        check_scales(delivered, mapping)
+        contacts = [] if self.contacts is None else open_table(self.contacts, CONTACTS, "contacts", self.separator)
         names = [str(each.file) for each in (*delivered, *contacts)]
-        styles = [style_of(each, mapping) for each in delivered]
-        refuse_mixed(styles, delivered, mapping)
-        read_all = [read(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)]
-        events = together(read_all)
-        events, warnings = self._identified(events, ids["customer"])
-        events = self._marked(events, ids["item"])
+        styles = [detect_format(each, mapping) for each in delivered]
+        check_currencies(styles, delivered, mapping)
+        frames = [read_events(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)]
+        events, warnings = self._with_replaced_ids(concat_deliveries(frames), ids["customer"])
+        events = self._with_guests(events, ids["item"])
         if contacts and self.contacts:
-            style = DayStyle(self.day_format, None, self.timezone)
-            events = with_messages(events, sent(contacts, self.contacts, ids["customer"], style, names))
+            style = DayFormat(self.day_format, None, self.timezone)
+            events = add_messages(events, read_contacts(contacts, self.contacts, ids["customer"], style, names))
         return events, warnings
 
     def _open(self, file: Path) -> Delivery:
+        """A file as a scan."""
         return open_file(file, self.separator, self.encoding)
 
-    def _wanted(self) -> dict[str, str]:
-        """Columns of the events that must be there, and the setting that names each."""
-        wanted = dict.fromkeys(self.leave_out, "data.source.leave_out")
+    def _required_columns(self) -> dict[str, str]:
+        """Columns that the events must have, and the setting that names each."""
+        settings = dict.fromkeys(self.leave_out, "data.source.leave_out")
         for name in ("item_columns", "customer_columns", "item_identity"):
-            wanted |= dict.fromkeys(getattr(self, name), f"data.source.{name}")
-        return wanted | {column: f"data.source.columns.{name}" for name, column in self.columns.items() if column}
+            settings |= dict.fromkeys(getattr(self, name), f"data.source.{name}")
+        return settings | {column: f"data.source.columns.{name}" for name, column in self.columns.items() if column}
 
-    def _mapping(self) -> Columns:
-        return Columns(
+    def _mapping(self) -> ColumnMapping:
+        """Settings of the columns."""
+        return ColumnMapping(
             columns={name: column for name, column in self.columns.items() if column},
             item_columns=tuple(self.item_columns),
             customer_columns=tuple(self.customer_columns),
@@ -246,69 +330,71 @@ class Table:
             leave_out={column: tuple(map(str, values)) for column, values in self.leave_out.items()},
         )
 
-    def _reason(self) -> pl.Expr:
+    def _rejection_reason(self) -> pl.Expr:
+        """Rules on single rows with the configured bounds."""
         codes = NOT_PRODUCTS if self.not_products is None else tuple(str(code).lower() for code in self.not_products)
         latest = date.today() if self.latest is None else to_date(to_day(self.latest))
         earliest = EARLIEST if self.earliest is None else to_date(to_day(self.earliest))
-        return reason(latest, earliest, codes, self.most_units, self.unknown_items == "keep")
+        return rejection_reason(latest, earliest, codes, self.most_units, self.unknown_items == "keep")
 
-    def _identified(self, events: pl.LazyFrame, ids: Ids) -> tuple[pl.LazyFrame, dict[str, int]]:
-        """The events under the ids of those that other ids stand for."""
+    def _with_replaced_ids(self, events: pl.LazyFrame, ids: IdFormat) -> tuple[pl.LazyFrame, dict[str, int]]:
+        """The events after the identity map, and its warnings."""
         if self.identity_map is None:
             return events, {}
-        files = opened(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
-        owned, warnings = owners_of(files, self.identity_map, ids)
-        return renamed(events, owned), warnings
+        files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
+        aliases, warnings = read_identity_map(files, self.identity_map, ids)
+        return apply_identity_map(events, aliases), warnings
 
-    def _marked(self, events: pl.LazyFrame, items: Ids) -> pl.LazyFrame:
-        """The events with guests named by their orders, and what the rules need to know of all rows together."""
-        ordered = self.columns.get("order") is not None
-        shared = shared_ids(events, self.most_orders) if ordered and self.most_orders else []
-        events = as_guests(events, shared, ordered, ordered and self.guests == "popularity")
+    def _with_guests(self, events: pl.LazyFrame, items: IdFormat) -> pl.LazyFrame:
+        """The events with guest ids, and the columns `?shared`, `?guest` and `?unlisted`."""
+        has_orders = self.columns.get("order") is not None
+        shared = shared_ids(events, self.most_orders) if has_orders and self.most_orders else []
+        events = assign_guest_ids(events, shared, has_orders, has_orders and self.guests == "popularity")
         unlisted = pl.lit(False)
         if self.items is not None:
-            found = self._table("item", events.collect_schema()["item"], items).select("item").unique()
-            known = collect(found, self.items)["item"]
-            unlisted = pl.col("item").is_in(known.implode()).not_() & pl.col("item").is_not_null()
+            table = self._attribute_table("item", events.collect_schema()["item"], items).select("item").unique()
+            listed = collect(table, self.items)["item"]
+            unlisted = pl.col("item").is_in(listed.implode()).not_() & pl.col("item").is_not_null()
         return events.with_columns(unlisted.fill_null(False).alias("?unlisted"))
 
-    def _table(self, key: str, dtype: pl.DataType, ids: Ids) -> pl.LazyFrame:
-        """A delivered table of items or customers under the id of the events."""
+    def _attribute_table(self, key: str, dtype: pl.DataType, ids: IdFormat) -> pl.LazyFrame:
+        """The delivered table of items or customers with the ids of the events."""
         name = getattr(self, f"{key}_key") or str(self.columns[key])
-        return table(getattr(self, f"{key}s"), f"data.source.{key}s", key, name, self.separator, ids, dtype)
+        return attribute_table(getattr(self, f"{key}s"), f"data.source.{key}s", key, name, self.separator, ids, dtype)
 
-    def _about(
-        self, passed: pl.LazyFrame, ids: dict[str, Ids]
+    def _attribute_tables(
+        self, accepted: pl.LazyFrame, ids: dict[str, IdFormat]
     ) -> tuple[dict[str, pl.LazyFrame | None], dict[str, int]]:
-        """Items and customers: the table delivered, or what the events of their first day say of them."""
+        """Tables of items and customers, delivered or from the first day of each in the events, and warnings."""
         tables: dict[str, pl.LazyFrame | None] = {}
         warnings: dict[str, int] = {}
-        said = {key: list(getattr(self, f"{key}_columns")) for key in ids if getattr(self, f"{key}_columns")}
-        heard = collect_all([sayings(passed, key, columns) for key, columns in said.items()], self.events)
-        for (key, columns), rows in zip(said.items(), heard, strict=True):
-            found, counts = first_said(rows, key, columns)
-            tables[key], warnings = found.lazy(), warnings | counts
-        for key in ids.keys() - said.keys():
+        described = {key: list(getattr(self, f"{key}_columns")) for key in ids if getattr(self, f"{key}_columns")}
+        frames = [event_attributes(accepted, key, columns) for key, columns in described.items()]
+        descriptions = collect_all(frames, self.events)
+        for (key, columns), rows in zip(described.items(), descriptions, strict=True):
+            table, counts = first_day_attributes(rows, key, columns)
+            tables[key], warnings = table.lazy(), warnings | counts
+        for key in ids.keys() - described.keys():
             tables[key] = None
             if self.columns.get(key) is None:
                 tables[key] = pl.LazyFrame({"item": [ANYTHING], "category": [ANYTHING]})
                 continue
             if getattr(self, f"{key}s") is not None:
-                frame = self._table(key, passed.collect_schema()[key], ids[key])
-                tables[key], warnings = frame, warnings | counted(frame, key)
+                frame = self._attribute_table(key, accepted.collect_schema()[key], ids[key])
+                tables[key], warnings = frame, warnings | table_warnings(frame, key)
         return tables, warnings
 
-    def _people(
-        self, passed: pl.LazyFrame, customers: pl.LazyFrame | None, ids: Ids
+    def _customers(
+        self, accepted: pl.LazyFrame, customers: pl.LazyFrame | None, ids: IdFormat
     ) -> tuple[pl.LazyFrame | None, dict[str, int]]:
-        """The table of customers with guests told apart and consents, where there are any."""
+        """The table of customers with guests and consents, and warnings."""
         warnings: dict[str, int] = {}
         if self.guests == "popularity" and self.columns.get("order"):
-            customers = with_guests(customers, passed)
+            customers = add_guests(customers, accepted)
         if self.consents is not None:
-            files = opened(self.consents, CONSENTS, "consents", self.separator)
-            style = DayStyle(self.day_format, None, self.timezone)
-            words, warnings = consents_of(files, self.consents, ids, style)
-            customers, never = with_consents(customers, passed, words)
-            warnings |= never
+            files = open_table(self.consents, CONSENTS, "consents", self.separator)
+            style = DayFormat(self.day_format, None, self.timezone)
+            consents, warnings = read_consents(files, self.consents, ids, style)
+            customers, missing = add_consents(customers, accepted, consents)
+            warnings |= missing
         return customers, warnings

@@ -1,4 +1,4 @@
-"""Parts of a customer's row, each one pass over the visible events [start, end): baskets, breadth, contacts."""
+"""Activity features of a customer: baskets, breadth, contacts; each is one pass over the events [start, end)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from propensity.kernel.event import MESSAGE, PURCHASE, REDEMPTION, RETURN, VIEW,
 from propensity.kernel.window import NEVER
 
 RECENT = 91  # days that "recent" shares and sizes look back
-RESPONSE = 7  # days within which a purchase counts as an answer to a message
+RESPONSE = 7  # days within which a purchase counts as a response to a message
 
 
 @njit(cache=True, nogil=True)
 def write_basket(events: Events, start: int, end: int, cutoff: int, row: np.ndarray) -> int:
-    """order_lines, order_spend, discount_share, return_rate and weekend_share, in slots 0, 1, 5, 6 and 7.
+    """Writes order_lines, order_spend, discount_share, return_rate and weekend_share to row[0, 1, 5, 6, 7].
 
-    Returns: the number of recent orders.
+    Returns the number of recent orders.
     """
     day, kind, order, revenue, discount = events.day, events.kind, events.order, events.revenue, events.discount
     newest, lines, returns, recent, orders, weekend, spend, saved = NEVER, 0, 0, 0, 0, 0, 0.0, 0.0
@@ -50,11 +50,14 @@ def write_breadth(
     end: int,
     cutoff: int,
     orders: int,
-    met: np.ndarray,
+    first_last: np.ndarray,
     touched: np.ndarray,
     row: np.ndarray,
 ) -> None:
-    """order_offers, penetration and exploration; met (M, 2), the first and last day of an offer, is left at NEVER."""
+    """Writes order_offers, penetration and exploration.
+
+    first_last (M, 2), first and last purchase day of each offer, is NEVER on entry and on return.
+    """
     day, item, kind = events.day, events.item, events.kind
     set_of, offer = sets
     n_touched = 0
@@ -63,18 +66,18 @@ def write_breadth(
             continue
         for k in range(set_of[item[e]], set_of[item[e] + 1]):
             m = offer[k]
-            if met[m, 0] == NEVER:
-                met[m, 0] = day[e]
+            if first_last[m, 0] == NEVER:
+                first_last[m, 0] = day[e]
                 touched[n_touched] = m
                 n_touched += 1
-            met[m, 1] = day[e]
+            first_last[m, 1] = day[e]
     recent, explored = 0, 0
     for t in range(n_touched):
         m = touched[t]
-        if cutoff - met[m, 1] <= RECENT:
+        if cutoff - first_last[m, 1] <= RECENT:
             recent += 1
-            explored += cutoff - met[m, 0] <= RECENT
-        met[m, :] = NEVER
+            explored += cutoff - first_last[m, 0] <= RECENT
+        first_last[m, :] = NEVER
     row[0] = recent * (1.0 / max(orders, 1))
     row[1] = n_touched / max(touched.size, 1)
     row[2] = explored / max(recent, 1)
@@ -82,15 +85,15 @@ def write_breadth(
 
 @njit(cache=True, nogil=True)
 def write_contacts(events: Events, start: int, end: int, cutoff: int, row: np.ndarray) -> None:
-    """messages_28, messages_182, response, redemptions_91 and views_28."""
+    """Writes messages_28, messages_182, response, redemptions_91 and views_28."""
     day, kind = events.day, events.kind
     row[:] = 0.0
-    answered = 0
+    responses = 0
     for e in range(start, end):
         age = cutoff - day[e]
         if kind[e] == PURCHASE:
             if e > start and kind[e - 1] != PURCHASE:
-                answered += answers(events, start, e, cutoff)
+                responses += responded(events, start, e, cutoff)
         elif kind[e] == MESSAGE:
             row[0] += age <= 28
             row[1] += age <= 182
@@ -98,17 +101,17 @@ def write_contacts(events: Events, start: int, end: int, cutoff: int, row: np.nd
             row[3] += age <= RECENT
         elif kind[e] == VIEW:
             row[4] += age <= 28
-    row[2] = answered / max(row[1], 1.0)
+    row[2] = responses / max(row[1], 1.0)
 
 
 @njit(cache=True, nogil=True)
-def answers(events: Events, start: int, purchase: int, cutoff: int) -> int:
-    """Messages of the last 182 days that a purchase follows within a week; those before the purchase before had it."""
-    found, e = 0, purchase - 1
+def responded(events: Events, start: int, purchase: int, cutoff: int) -> int:
+    """Messages of the last 182 days that this purchase follows within a week and no earlier purchase does."""
+    count, e = 0, purchase - 1
     while e >= start and events.kind[e] != PURCHASE and events.day[purchase] - events.day[e] <= RESPONSE:
-        found += events.kind[e] == MESSAGE and cutoff - events.day[e] <= 182
+        count += events.kind[e] == MESSAGE and cutoff - events.day[e] <= 182
         e -= 1
-    return found
+    return count
 
 
 @njit(cache=True, nogil=True)
