@@ -51,7 +51,7 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     ]
     load, trained = np.median(turns[min(1, len(turns) - 1) :], axis=0)  # the first warms up
     about = {
-        "batch": loader.batch,
+        "batch": loader.batch_size,
         "offers": len(training_set.features.offers),
         "events": int(training_set.features.rule.history),
     }
@@ -62,7 +62,7 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
 def parts(loader: PropensityDataModule, rounds: int) -> dict[str, float]:
     """CPU-seconds of what a batch is made of."""
     features, market_stats, customer = loader.training_set.cutoffs_data[0]
-    rows = np.random.default_rng(0).choice(customer, min(loader.batch, customer.size), replace=False)
+    rows = np.random.default_rng(0).choice(customer, min(loader.batch_size, customer.size), replace=False)
     whole = median_seconds(lambda: features.inputs(market_stats, rows), rounds)
     history = median_seconds(
         lambda: features.histories(market_stats.cutoff, rows, HistoryMask.nothing(rows.size)), rounds

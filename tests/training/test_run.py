@@ -44,7 +44,7 @@ def test_a_fit_hands_its_settings_to_its_batches(small_world: dict[str, Any], co
     )
     chosen = instantiate(composed("train", *settings).training, _convert_="all")
     loader = chosen.data_module(small_world["examples"], small_world["task"], 5)
-    assert loader.batch == 600 // len(small_world["examples"].features.offers)
+    assert loader.batch_size == 600 // len(small_world["examples"].features.offers)
     assert (loader.seed, loader.negative_rate, loader.length_bucketing, loader.log_on_device) == (5, 0.3, True, True)
     assert next(iter(loader.train_dataloader())).batch.place is not None
 
