@@ -23,7 +23,7 @@ Loss = Callable[..., Any]
 MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
 MakeScheduler = functools.partial  # of a torch scheduler that still wants its optimizer
 STEPS = ("total_steps", "T_max", "num_training_steps")  # what schedulers call the number of steps of a training
-WATCH = 10  # batches between two looks at the loss on a GPU; a NaN stays once it is there
+WATCH = 10  # batches between two checks of the loss on a GPU; a NaN persists
 
 
 class PropensityModule(pl.LightningModule):
@@ -51,10 +51,10 @@ class PropensityModule(pl.LightningModule):
         self.model, self.loss, self.optimizer, self.scheduler, self.seed = model, loss, optimizer, scheduler, seed
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        if batch_idx == 0:  # chance starts anew with each epoch: a resumed run draws what a whole one would have
+        if batch_idx == 0:  # dropout of an epoch follows from seed and epoch, so that a resumed run repeats it
             torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + 7919 * self.global_rank)
         terms = mean_terms(self.model, self.loss, batch)
-        watched = not terms.total.is_cuda or batch_idx % WATCH == 0  # looking at a number makes the GPU wait
+        watched = not terms.total.is_cuda or batch_idx % WATCH == 0  # reading a value synchronises the GPU
         if watched and not torch.isfinite(terms.total):
             raise GateError(
                 f"the loss is {terms.total.item()} by batch {batch_idx} of epoch {self.current_epoch}; "
@@ -97,15 +97,15 @@ def complete(scheduler: MakeScheduler[Any], optimizer: Optimizer, steps: float) 
 
 
 def mean_terms(model: OfferNet, loss: Loss, batch: Batch) -> Terms:
-    """The loss of a batch: the mean over members, each of which meets it by itself."""
+    """The loss of a batch: the mean of the losses of the members."""
     member_outputs = model.member_outputs(batch.inputs, batch.place)
-    terms: list[Terms] = [loss(answer, batch.outcomes, batch.weight) for answer in member_outputs]
+    terms: list[Terms] = [loss(each, batch.outcomes, batch.weight) for each in member_outputs]
     parts = {name: torch.stack([each.parts[name] for each in terms]).mean() for name in terms[0].parts}
     return Terms(torch.stack([each.total for each in terms]).mean(), parts)
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Weights decay; biases and embeddings of names do not shrink toward a meaning that zero lacks."""
+    """Matrices with weight decay, vectors such as biases without."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     return [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]

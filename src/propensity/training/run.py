@@ -1,4 +1,4 @@
-"""One training run: from a configuration to a folder that holds the network and how it was made."""
+"""One training run: from a configuration to a folder with the network and the record of its training."""
 
 from __future__ import annotations
 
@@ -32,16 +32,32 @@ from propensity.training.settings import TrainingConfig, check_settings
 from propensity.training.track import first_process
 from propensity.training.validation import Windows, validation_set, windows
 
-JUDGEMENTS = ("metrics.json", "report.html", "report.md", "scores.parquet", "customers.parquet", "curves.svg")
+EVALUATION = ("metrics.json", "report.html", "report.md", "scores.parquet", "customers.parquet", "curves.svg")
 
 
 def train(
     config: TrainConfig, out: str | Path | None = None, reuse: bool = False
 ) -> tuple[OfferNet, Task, TrainingSet, EventLog]:
-    """Prepares, fits and saves; the seed and the data decide everything.
+    """Prepares the data, fits the network and saves it; seed and data determine the weights.
 
-    An interrupted run of the same configuration and data goes on from its last whole epoch; with `reuse`, one that
-    was finished with the very same code, configuration and data is read back instead.
+    An interrupted run of the same configuration and data continues after its last whole epoch.
+
+    Parameters
+    ----------
+    config : of the training.
+    out : folder of the run; None: `config.out`.
+    reuse : whether a run that was finished with the same code, configuration and data is loaded instead.
+
+    Returns
+    -------
+    The network, the task, the training set and the event log.
+
+    Raises
+    ------
+    ConfigurationError
+        For a setting that `check_settings` refuses, label windows that are not complete, and a file in place of `out`.
+    GateError
+        If the loss or the weights are not finite.
     """
     folder = Path(out or config.out)
     check_settings(config)
@@ -72,7 +88,7 @@ def train(
 
 
 def describe(config: Any, log: EventLog, chosen: Windows, training_set: TrainingSet) -> dict[str, Any]:
-    """What a run was: configuration, data, dates, code and library versions, in plain containers.
+    """The record of a training: configuration, data, cutoffs, code and library versions, in plain containers.
 
     `end` is the first day after the last training label, `last_label` after the last one of validation as well.
     """
@@ -93,7 +109,7 @@ def describe(config: Any, log: EventLog, chosen: Windows, training_set: Training
 
 
 def libraries() -> dict[str, str]:
-    """Versions of what a network's weights depend on."""
+    """Versions of the packages that the weights depend on."""
     return {name: version(name) for name in ("propensity", "torch", "lightning", "numpy", "polars", "numba")}
 
 
@@ -107,7 +123,7 @@ def commit() -> str | None:
 
 
 def finished(folder: Path, about: dict[str, Any]) -> OfferNet | None:
-    """The network in `folder`, if it came of the same code (no dirty checkout), configuration and data."""
+    """The network in `folder`, if its code (of a clean checkout), configuration and data are the same."""
     if not (folder / FILE).is_file() or about["commit"] is None or about["commit"].endswith("-dirty"):
         return None
     trained = load_trained(folder)
@@ -115,7 +131,7 @@ def finished(folder: Path, about: dict[str, Any]) -> OfferNet | None:
 
 
 def unfinished(folder: Path, about: dict[str, Any]) -> str | None:
-    """The state to resume from, if `folder` holds an interrupted run of the very same kind; else a clean start."""
+    """The checkpoint to resume from, if `folder` holds an interrupted run with the same record; None: a new start."""
     progress = folder / PROGRESS
     note, last = progress / "about.json", progress / "last.ckpt"
     if note.is_file() and last.is_file() and json.loads(note.read_text()) == about:
@@ -140,11 +156,11 @@ def begin(progress: Path, note: str) -> None:
 
 @rank_zero_only
 def finish(folder: Path, model: OfferNet, training_set: TrainingSet, about: dict[str, Any], fitted: Fitted) -> None:
-    """Leaves the checkpoint, the resolved configuration and the last metrics; takes the unfinished state away."""
+    """Writes the checkpoint, the resolved configuration and the last metrics; removes the state to resume from."""
     if not all(torch.isfinite(p).all() for p in model.parameters()):
         raise GateError("training left weights that are not finite; lower optimizer.lr")
-    for judgement in JUDGEMENTS:  # of the network that is being replaced
-        (folder / judgement).unlink(missing_ok=True)
+    for name in EVALUATION:  # of the network that is replaced
+        (folder / name).unlink(missing_ok=True)
     save_trained(folder, model, training_set.vocabulary, about)
     with whole_file(folder / "config.yaml") as draft:
         draft.write_text(OmegaConf.to_yaml(about["config"]))
