@@ -6,8 +6,10 @@ FITS = import sys, venv, ensurepip; ok = sys.version_info[:2] >= (3, 11); ok and
 ifndef PYTHON
 PYTHON = $(shell for python in python3.12 python3.11 python3 python3.13 python3.14; do $$python -c '$(FITS)' 2>/dev/null && break; done)
 endif
-PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt
+PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt
+LOG = .venv/install.log
 RUN = .venv/bin/python
+COMMAND = .venv/bin/propensity
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo results test lint bench clean
@@ -17,16 +19,17 @@ help: ## show these targets
 
 install: .venv/.installed ## make .venv with all that the other targets need
 
-.venv/.installed: pyproject.toml constraints.txt
+.venv/.installed: pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "propensity: no Python 3.11 or newer with venv on the PATH; give one as make PYTHON=/path/to/python" >&2; exit 2; }
-	test -x .venv/bin/python || "$(PYTHON)" -m venv .venv
-	$(PIP_INSTALL) -e '.[demo,test]'
+	@test -x .venv/bin/python || "$(PYTHON)" -m venv .venv
+	@echo "installing the packages into .venv, a few minutes; the log is $(LOG)"
+	@$(PIP_INSTALL) -e '.[demo,test]' >$(LOG) 2>&1 || { tail -n 20 $(LOG) >&2; echo "propensity: the installation failed; $(LOG) has the whole log" >&2; exit 1; }
 	@touch $@
 
 demo: .venv/.installed ## raw transactions to runs/demo/report.html, on real data
-	$(RUN) scripts/prepare.py data/source=complete_journey out=data/complete_journey
-	$(RUN) scripts/train.py experiment=demo out=runs/demo
-	$(RUN) scripts/evaluate.py run=runs/demo 'cutoffs=[2017-10-16,2017-11-13,2017-12-04]'
+	$(COMMAND) prepare data/source=complete_journey out=data/complete_journey
+	$(COMMAND) train experiment=demo out=runs/demo
+	$(COMMAND) evaluate run=runs/demo 'cutoffs=[2017-10-16,2017-11-13,2017-12-04]'
 
 results: .venv/.installed ## README's tables from the metrics of the demo
 	$(RUN) experiments/results.py runs/demo

@@ -57,17 +57,17 @@ class Histories(Dataset[Arrays]):
 
     def __getitem__(self, row: int) -> Arrays:
         features, cutoff, _ = self.found
-        log, width = features.log, features.rule.history
+        log, width = features.log, features.config.history
         start, stop = log.offsets[row], log.offsets[row + 1]
         end = start + np.searchsorted(log.day[start:stop], cutoff.day)
         own = slice(max(start, end - width), end)
         length = int(own.stop - own.start)
-        empty = {"kind": np.int32, "gap": np.float32, "amount": np.float32}
+        empty = {"kind": np.int32, "age": np.float32, "amount": np.float32}
         made = {name: np.zeros(width, kind) for name, kind in empty.items()}
         item, channel = np.full(width, -1, np.int32), np.full(width, -1, np.int32)
         item[:length], channel[:length] = log.item[own], log.channel[own]
         made["kind"][:length], made["amount"][:length] = log.kind[own], log.revenue[own]
-        made["gap"][:length] = cutoff.day - log.day[own]
+        made["age"][:length] = cutoff.day - log.day[own]
         made |= {"token": features.item_code[item], "channel": features.channel_code[channel]}
         return {name: torch.from_numpy(values) for name, values in made.items()} | {"length": torch.tensor(length)}
 
@@ -110,7 +110,7 @@ def bucket_race(market: Market, customers: int, gate: float, aim: float) -> Race
     rows = np.random.default_rng(2).choice(everyone, min(MANY * customers, everyone.size), replace=False)
     lengths, batch = features.lengths(cutoff, rows), max(TrainingConfig.pairs_per_batch // len(market.offers), 1)
     torch.manual_seed(0)
-    embed, encoder = EventEmbedding(features.rule.sizes(features.vocabulary), WIDTH), Transformer(WIDTH, dropout=0.0)
+    embed, encoder = EventEmbedding(features.config.sizes(features.vocabulary), WIDTH), Transformer(WIDTH, dropout=0.0)
     parts = [*embed.parameters(), *encoder.parameters()]
 
     def states(inputs: Inputs) -> Tensor:
@@ -129,12 +129,12 @@ def bucket_race(market: Market, customers: int, gate: float, aim: float) -> Race
             torch.testing.assert_close(states(trim_padding(inputs)), states(inputs), rtol=1e-4, atol=1e-5)
 
     def why() -> str:
-        slots = features.rule.history
+        slots = features.config.history
         return f"real tokens fill {lengths.mean() / slots:.0%} of padded slots: no order of customers can save more."
 
     title = f"training steps of a transformer, {rows.size} histories in batches of {batch}, bucketed"
     race = Race(title, "padded", gate, lambda: epoch(True), lambda: epoch(False), check, why, aim=aim)
-    race.notes.append(f"{lengths.mean():.1f} real tokens of {features.rule.history} slots")
+    race.notes.append(f"{lengths.mean():.1f} real tokens of {features.config.history} slots")
     return race
 
 

@@ -27,7 +27,7 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     load_s: a batch; step_s: forward, loss, backward and update on a batch that is there; waiting: the first over both;
     parts: what a batch is made of.
     """
-    overrides = ["data.offer.column=category", f"data.split.count={DATES}", "data.offer.min_buyers=1", "out=none"]
+    overrides = ["data.offer.column=category", f"data.cutoff.count={DATES}", "data.offer.min_buyers=1", "out=none"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cfg = compose("train", overrides=[f"data.log={market.raw.parent / 'log'}", *overrides])
     task, settings = (instantiate(part, _convert_="all") for part in (cfg.data, cfg.training))
@@ -53,7 +53,7 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     about = {
         "batch": loader.batch_size,
         "offers": len(training_set.features.offers),
-        "events": int(training_set.features.rule.history),
+        "events": int(training_set.features.config.history),
     }
     shares = {"load_s": float(load), "step_s": float(trained), "waiting": float(load / (load + trained))}
     return about | shares | {"parts": parts(loader, rounds)}

@@ -14,7 +14,7 @@ from benchmarks import query
 from benchmarks.market import Market, frame
 from benchmarks.query import CUSTOMER, HALF_LIVES, PAIR, WINDOWS
 from benchmarks.race import Call, Race, median_seconds
-from propensity.kernel.rolling_customer import WindowGrid, customer_trail, grid, rolling_customer_columns
+from propensity.kernel.rolling_customer import WindowGrid, grid, rolling_customer_columns, rolling_customer_windows
 from propensity.kernel.rolling_pair import rolling_pair_columns, rolling_pair_windows
 
 HORIZON, ROOM = 14, 1024  # ROOM: pairs of the reused buffer
@@ -50,7 +50,7 @@ def our_customers(market: Market, dates: int) -> Call:
     windows, everyone = grid_of(market, dates), np.arange(len(market.log))
     events = market.log.events
     out = np.zeros((everyone.size, len(rolling_customer_columns(WINDOWS, HALF_LIVES)), dates), np.float32)
-    return lambda: customer_trail(events, windows, everyone, out)
+    return lambda: rolling_customer_windows(events, windows, everyone, out)
 
 
 def our_pairs(market: Market, dates: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -151,7 +151,7 @@ def pair_race(scene: Scene, dates: int, reference: str, gate: float, aim: float 
 def same_pairs(blocks: Iterator[tuple[np.ndarray, ...]], date: int, table: pl.DataFrame, offers: int) -> None:
     """Every pair of the table is among the blocks with its values; all other pairs of the blocks have no purchase."""
     names = rolling_pair_columns(WINDOWS, HALF_LIVES)
-    columns, days = [names.index(n) for n in PAIR], names.index("days_bought")
+    columns, days = [names.index(n) for n in PAIR], names.index("purchase_days")
     key = table["customer"].cast(pl.Int64) * offers + table["offer"]
     order = key.arg_sort().to_numpy()
     key_sorted, expected, count = key.to_numpy()[order], table.select(PAIR).to_numpy(), 0

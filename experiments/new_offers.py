@@ -95,7 +95,7 @@ def lightgbm_scores(trees: Any, cutoff_data: Any, offers: np.ndarray) -> np.ndar
 def parent_purchase_days(cutoff_data: Any) -> np.ndarray:
     """Purchase days of the last 91 days with the other offers of the same parent: (N, M)."""
     sibling = (cutoff_data.market_stats.sibling > 0).astype(np.float32)
-    column = cutoff_data.features.rule.pair.index("days_91")
+    column = cutoff_data.features.config.pair.index("days_91")
     return np.concatenate([np.asarray(i.pair)[:, :, column] @ sibling for _, i in cutoff_data.blocks()])
 
 

@@ -15,7 +15,7 @@ def main(cfg: PrepareConfig) -> None:
         print(suggest(cfg.suggest))
         return
     task = instantiate(cfg.data, _convert_="all")
-    out = cfg.out or task.default_log
+    out = cfg.out or task.log or task.default_log
     doing = "checking" if cfg.check else "adding to" if cfg.append else "preparing"
     with working(f"{doing} {out}"):
         made = task.check() if cfg.check else task.append(out) if cfg.append else task.prepare(out)

@@ -20,7 +20,7 @@ SMALL = (
     "data.source.days=200",
     "data.offer.column=category",
     "data.offer.min_buyers=3",
-    "data.split.count=4",
+    "data.cutoff.count=4",
     "data.feature.history=24",
     "data.market_stats.references=3",
 )

@@ -20,7 +20,7 @@ from propensity.errors import ConfigurationError, DataError
 from propensity.metric.declaration import Metric
 
 SMALL_MODEL = dict(yaml.safe_load(each.replace("=", ": ", 1)).popitem() for each in QUICK)
-SMALL_MODEL |= {"data.offer.min_buyers": 3, "data.split.count": 4}
+SMALL_MODEL |= {"data.offer.min_buyers": 3, "data.cutoff.count": 4}
 
 
 def sales(customers: int = 160, days: int = 240, seed: int = 3) -> pl.DataFrame:

@@ -109,7 +109,7 @@ def test_a_shuffled_future_changes_no_input_and_no_closed_label(
 ) -> None:
     overrides, date = settings(name, tmp_path)
     cfg = composed(
-        "train", *overrides, "data.split.count=2", "data.market_stats.references=2", "data.feature.history=16"
+        "train", *overrides, "data.cutoff.count=2", "data.market_stats.references=2", "data.feature.history=16"
     )
     cfg.data["end"] = date
     task = instantiate(cfg.data, _convert_="all")

@@ -29,7 +29,7 @@ LADDER = (
 RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
 BESIDE = {("metric", "scores"), ("atomic", "errors"), ("trust", "errors")}  # siblings that may see each other
 WITHOUT_TORCH = (
-    *("kernel", "errors", "atomic", "trust", "mistake", "config", "usage", "command", "cli", "project"),
+    *("kernel", "errors", "atomic", "trust", "mistake", "config", "usage", "command", "cli"),
     *("data", "feature", "simulate", "ingest", "task"),
     *("metric", "scores", "decision", "report"),
 )

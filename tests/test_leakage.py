@@ -60,7 +60,7 @@ def test_a_scrambled_future_gives_the_same_scores(
                 "trainer.max_epochs=1",
                 "trainer.max_steps=30",
                 "trainer.enable_progress_bar=false",
-                "data.split.count=6",
+                "data.cutoff.count=6",
                 "resamples=0",
                 f"data.source.path={folder}",
                 f"out={tmp_path / name}",

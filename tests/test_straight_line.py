@@ -167,7 +167,7 @@ def test_a_customer_attribute_named_like_an_activity_column_is_kept(line: dict[s
     log = replace(
         cutoff_data.features.log, customers=cutoff_data.features.log.customers.with_columns(tenure=pl.lit("x"))
     )
-    features = Features(log, cutoff_data.features.offers, cutoff_data.features.vocabulary, cutoff_data.features.rule)
+    features = Features(log, cutoff_data.features.offers, cutoff_data.features.vocabulary, cutoff_data.features.config)
     table = customers(cutoff_data._replace(features=features))
     assert (table["given_tenure"] == "x").all() and table["tenure"].dtype == pl.Float32
 

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder, training_config
+from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
 from propensity.mistake import one_line, sentence
 from propensity.trust import check_targets, use_plugins
@@ -124,7 +124,14 @@ def composer(name: str, own: Collection[str]) -> Callable[[Sequence[str]], Train
     own : settings of the command itself, which no single training has.
     """
     overrides = [each for each in HydraConfig.get().overrides.task if _key(each) not in own]
-    return lambda more: training_config(typed(compose(name, overrides=[*overrides, *more])))
+
+    def training(more: Sequence[str]) -> TrainConfig:
+        cfg = compose(name, overrides=[*overrides, *more])
+        part = OmegaConf.masked_copy(cfg, [each.name for each in fields(TrainConfig)])
+        found = TrainConfig(**OmegaConf.to_container(part, resolve=True))  # type: ignore[arg-type]
+        return replace(found, plugins=use_plugins())
+
+    return training
 
 
 def _key(override: str) -> str:
@@ -231,7 +238,9 @@ def replacing(name: str, arguments: list[str]) -> list[str]:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         try:
-            plain = compose(name, [a for a in arguments if "=" in a and a[0] != "-" and a not in chosen])
+            others = [a for a in arguments if "=" in a and a[0] != "-" and a not in chosen]
+            settings = OverridesParser.create().parse_overrides(others)
+            plain = compose(name, [str(each.input_line) for each in settings if not each.is_sweep_override()])
         except (HydraException, OmegaConfBaseException):
             return arguments  # Hydra is about to say what is wrong
     return [

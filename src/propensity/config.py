@@ -213,7 +213,6 @@ class DecideConfig(CommandConfig):
 @dataclass
 class InitConfig(CommandConfig):
     out: str = setting("folder to make; it must be empty or absent")
-    package: str = setting("name of the package for your own parts", "shop_parts")
 
 
 COMMANDS: dict[str, type[CommandConfig]] = {

@@ -19,6 +19,7 @@ from propensity.data.offer import OfferConfig, active_offers, offers_before
 from propensity.data.offer.column import ColumnOffers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
+from propensity.feature.contract import require
 from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.history_mask import NoHistoryMask
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, MarketStatsConfig
@@ -114,7 +115,7 @@ class Task:
         Days in which a purchase counts.
     end : str, optional
         ISO date that no training label reaches; default the day after the last purchase.
-    split : TrainingCutoffs
+    cutoff : TrainingCutoffs
         Training cutoffs.
     weight : callable
         Weight of an offer at a training cutoff, from the cutoff's age in days and the offers' interpurchase times.
@@ -137,7 +138,7 @@ class Task:
     pseudonym: str | None = None
     horizon: int = 14
     end: str | None = None
-    split: TrainingCutoffs = field(default_factory=TrainingCutoffs)
+    cutoff: TrainingCutoffs = field(default_factory=TrainingCutoffs)
     weight: Any = field(default_factory=Even)
     history_mask: Any = field(default_factory=NoHistoryMask)
     feature: FeatureConfig = field(default_factory=FeatureConfig)
@@ -259,7 +260,7 @@ class Task:
             If no offer has enough buyers or no training cutoff fits.
         """
         end = self.end_day(log)
-        cutoffs = self.split.before(log, end, self.horizon)
+        cutoffs = self.cutoff.before(log, end, self.horizon)
         past = log.before(end)
         vocabulary = Vocabulary.fit(past, self.offer, end)
         if not vocabulary.offers:
@@ -271,13 +272,15 @@ class Task:
         offers = all_offers.take(np.flatnonzero(np.isin(all_offers.name, vocabulary.offers)))
         features = Features(past, offers, vocabulary, self.feature)
         builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats)
-        builder.foresee([cutoff.day for cutoff in cutoffs])
+        builder.prefetch([cutoff.day for cutoff in cutoffs])
         cutoffs_data = [
             CutoffData(features, builder.at(cutoff), past.purchasers(cutoff.day))
             for cutoff in track(cutoffs, "market statistics")
         ]
         newest = cutoffs_data[-1].market_stats
-        weights = [self.weight(newest.cutoff.day - each.market_stats.cutoff.day, newest.gap) for each in cutoffs_data]
+        require(features, newest, cutoffs_data[-1].customer)
+        interpurchase_time, day = newest.interpurchase_time, newest.cutoff.day
+        weights = [self.weight(day - each.market_stats.cutoff.day, interpurchase_time) for each in cutoffs_data]
         return TrainingSet(cutoffs_data, weights, vocabulary)
 
     def cutoff_data(self, log: EventLog, cutoff: Cutoff, vocabulary: Vocabulary) -> CutoffData:

@@ -117,7 +117,7 @@ def leaves(node: Mapping[str, Any], known: Collection[str], prefix: str = "") ->
 def _setting(key: str, value: Any, meaning: str) -> str:
     shown = f"  {key}={'...' if value == '???' else written(value)}"
     wrapped = textwrap.wrap(meaning, WIDTH - COLUMN) or [""]
-    first = f"{shown:<{COLUMN}}{wrapped[0]}" if len(shown) < COLUMN else f"{shown}\n{' ' * COLUMN}{wrapped[0]}"
+    first = f"{shown:<{COLUMN}}{wrapped[0]}" if len(shown) < COLUMN - 1 else f"{shown}\n{' ' * COLUMN}{wrapped[0]}"
     return "\n".join([first, *(" " * COLUMN + line for line in wrapped[1:])]).rstrip()
 
 
@@ -141,7 +141,7 @@ def _several(option: Any) -> Collection[str]:
 
 def _groups(loader: ConfigLoader, cfg: DictConfig) -> Iterator[str]:
     for group, option in sorted(cfg.hydra.runtime.choices.items()):
-        if group.startswith("hydra/"):
+        if group.startswith("hydra/") or "@" in group:
             continue
         options = [
             f"*{each}" if each == option or each in _several(option) else each

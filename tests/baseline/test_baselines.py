@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from propensity.baseline.pair_table import check_two_classes, column_names, rows_of, training_table
 from propensity.config import conf_folder
@@ -18,7 +17,7 @@ from propensity.errors import ConfigurationError
 from propensity.metric.ranking import auc
 from propensity.scores import Scores
 
-NAMES = sorted(OmegaConf.load(conf_folder() / "baseline/default.yaml"))
+NAMES = sorted(path.stem for path in (conf_folder() / "baseline").glob("*.yaml") if path.stem != "default")
 
 
 def fitted_scores(world: dict[str, Any], composed: Callable[..., Any], name: str) -> Scores:

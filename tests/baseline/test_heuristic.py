@@ -15,7 +15,7 @@ from propensity.errors import ConfigurationError
 def pair_column(world: dict[str, Any], name: str) -> np.ndarray:
     cutoff_data = world["examples"].cutoffs_data[-1]
     inputs = cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.customer)
-    return np.asarray(inputs.pair)[:, :, cutoff_data.features.rule.pair.index(name)]
+    return np.asarray(inputs.pair)[:, :, cutoff_data.features.config.pair.index(name)]
 
 
 def test_the_six_month_rule_lists_buyers_of_six_months_latest_purchase_first(small_world: dict[str, Any]) -> None:

@@ -59,13 +59,13 @@ def test_training_needs_complete_labels_and_enough_history() -> None:
     with pytest.raises(ConfigurationError, match=words):
         split.before(LOG, LOG.last_day + 2, 14)
     assert len(split.before(LOG, LOG.first_day + 56 + 14, 14)) == 1
-    with pytest.raises(ConfigurationError, match="no training cutoff fits: .* 56 days .*; lower data.split"):
+    with pytest.raises(ConfigurationError, match="no training cutoff fits: .* 56 days .*; lower data.cutoff"):
         split.before(LOG, LOG.first_day + 56 + 13, 14)
 
 
 @pytest.mark.parametrize("name", ["step", "count", "minimum_history"])
 def test_a_split_setting_below_one_is_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"data.split.{name}=0 is too small; use 1 or more"):
+    with pytest.raises(ConfigurationError, match=f"data.cutoff.{name}=0 is too small; use 1 or more"):
         TrainingCutoffs(**{name: 0})
 
 

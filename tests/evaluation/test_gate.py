@@ -110,7 +110,7 @@ def test_a_feature_that_reads_the_label_window_in_training_is_caught(small_world
 
     def careless(world: Any) -> Any:
         features = cutoff_data.features
-        whole = type(features)(world, features.offers, features.vocabulary, features.rule)
+        whole = type(features)(world, features.offers, features.vocabulary, features.config)
         rows = world.purchasers(day)
         late = cutoff_data.market_stats._replace(cutoff=cutoff_data.market_stats.cutoff._replace(day=day + 3))
         return cutoff_data._replace(features=whole, market_stats=late, customer=rows)

@@ -17,16 +17,17 @@ from propensity.data.offer.column import ColumnOffers
 from propensity.data.offer.filter import FilterOffers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
-from propensity.feature.features import AFFINITY, MARKET, SIBLING, FeatureConfig, Features
+from propensity.feature.column import AFFINITY, CONTEXT_NAMES, MARKET_NAMES, SIBLING_NAMES
+from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.history_mask import EVERYTHING, HistoryMask
-from propensity.feature.market_stats import CONTEXT, MarketStatsBuilder, MarketStatsConfig
+from propensity.feature.market_stats import MarketStatsBuilder, MarketStatsConfig
 from propensity.feature.weight import HalfLife
 from propensity.ingest.build import build_log
 from propensity.ingest.source import Tables
 from propensity.task import CutoffData, Task
 from random_log import NOBODY, date_of, membership, random_log, random_tables, rewritten
 
-RULE = FeatureConfig(history=32)
+CONFIG = FeatureConfig(history=32)
 BY_CATEGORY = ColumnOffers("category", min_buyers=2)
 
 
@@ -42,14 +43,14 @@ class Delivered:
 
 def task(tables: Tables, offer: OfferConfig = BY_CATEGORY, end: str | None = None) -> Task:
     return Task(
-        offer, Delivered(tables), end=end, split=TrainingCutoffs(step=14, count=3), weight=HalfLife(rhythm=10.0),
-        feature=RULE, market_stats=MarketStatsConfig(references=3, sample=40),
+        offer, Delivered(tables), end=end, cutoff=TrainingCutoffs(step=14, count=3), weight=HalfLife(rhythm=10.0),
+        feature=CONFIG, market_stats=MarketStatsConfig(references=3, sample=40),
     )  # fmt: skip
 
 
-def inputs(cutoff_data: CutoffData, customer: np.ndarray | None = None, hidden: HistoryMask | None = None) -> Inputs:
+def inputs(cutoff_data: CutoffData, customer: np.ndarray | None = None, mask: HistoryMask | None = None) -> Inputs:
     return cutoff_data.features.inputs(
-        cutoff_data.market_stats, cutoff_data.customer if customer is None else customer, hidden
+        cutoff_data.market_stats, cutoff_data.customer if customer is None else customer, mask
     )
 
 
@@ -128,11 +129,11 @@ def test_inputs_do_not_depend_on_who_else_is_in_the_block(seed: int) -> None:
     log = random_log(seed)
     cutoff_data = cutoff_data_of(log, log.last_day)
     everyone, random = inputs(cutoff_data), np.random.default_rng(seed)
-    products = [RULE.pair.index(name) for name in (*AFFINITY, *SIBLING)]
+    products = [CONFIG.pair.index(name) for name in (*(column.name for column in AFFINITY), *SIBLING_NAMES)]
     for size in (1, 7, cutoff_data.customer.size):
         place = random.permutation(cutoff_data.customer.size)[:size]
         block = inputs(cutoff_data, cutoff_data.customer[place])
-        for name in ("token", "kind", "channel", "gap", "amount", "length", "customer"):
+        for name in ("token", "kind", "channel", "age", "amount", "length", "customer"):
             np.testing.assert_array_equal(getattr(block, name), getattr(everyone, name)[place], err_msg=name)
         one, other = np.array(block.pair), np.array(everyone.pair)[place]
         np.testing.assert_allclose(one[:, :, products], other[:, :, products], rtol=1e-4, atol=1e-5)
@@ -152,7 +153,7 @@ ONE_DAY = {
     "units_mean",
     "discount_share",
 }
-TWO_DAYS = {"gap_mean", "gap_std", "gap_last", "due"}  # ... and from two
+TWO_DAYS = {"interpurchase_time", "interpurchase_std", "interpurchase_last", "recency_ratio"}  # ... and from two
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -165,18 +166,19 @@ def test_inputs_are_missing_only_where_they_mean_nothing(seed: int) -> None:
         everybody = np.arange(len(cutoff_data.features.log))
         have = inputs(cutoff_data, everybody)
         pair, person = np.asarray(have.pair), np.asarray(have.customer)
-        bought = pair[:, :, RULE.pair.index("days_bought")]
-        for k, name in enumerate(RULE.pair):
+        bought = pair[:, :, CONFIG.pair.index("purchase_days")]
+        for k, name in enumerate(CONFIG.pair):
             missing = bought < 1 if name in ONE_DAY else (bought < 2) & (name in TWO_DAYS)
-            missing |= ~cutoff_data.market_stats.sold & (name in MARKET)
+            missing |= ~cutoff_data.market_stats.sold & (name in MARKET_NAMES)
             np.testing.assert_array_equal(np.isnan(pair[:, :, k]), missing, err_msg=name)
-        shopped, gap = np.isin(everybody, cutoff_data.customer), ~np.isnan(person[:, RULE.customer.index("gap_mean")])
-        assert (shopped | ~gap).all()
-        for k, name in enumerate(RULE.customer):
-            missing = ~shopped if name == "recency" else ~gap & (name in TWO_DAYS)
+        shopped = np.isin(everybody, cutoff_data.customer)
+        repeated = ~np.isnan(person[:, CONFIG.customer.index("interpurchase_time")])
+        assert (shopped | ~repeated).all()
+        for k, name in enumerate(CONFIG.customer):
+            missing = ~shopped if name == "recency" else ~repeated & (name in TWO_DAYS)
             np.testing.assert_array_equal(np.isnan(person[:, k]), missing, err_msg=name)
         sold = np.asarray(have.context)[cutoff_data.market_stats.sold]
-        assert not sold.size or np.isfinite(np.delete(sold, CONTEXT.index("gap_mean"), axis=1)).all()
+        assert not sold.size or np.isfinite(np.delete(sold, CONTEXT_NAMES.index("interpurchase_time"), axis=1)).all()
         assert np.isnan(np.asarray(have.context)[~cutoff_data.market_stats.sold]).all()
         for name in set(Inputs._fields) - {"pair", "customer", "context"}:
             assert np.isfinite(getattr(have, name)).all(), name
@@ -187,9 +189,9 @@ def test_shapes_are_the_sizes_promised() -> None:
     log = random_log(1)
     cutoff_data = cutoff_data_of(log, log.last_day)
     have, n, m = inputs(cutoff_data), cutoff_data.customer.size, len(cutoff_data.features.offers)
-    sizes = RULE.sizes(cutoff_data.features.vocabulary)
-    assert have.token.shape == (n, 32, len(sizes.tokens)) and have.pair.shape == (n, m, len(sizes.pair))
-    assert have.customer.shape == (n, len(sizes.customer)) and have.context.shape == (m, len(sizes.context))
+    sizes = CONFIG.sizes(cutoff_data.features.vocabulary)
+    assert have.token.shape == (n, 32, len(sizes.tokens)) and have.pair.shape == (n, m, sizes.pair.columns)
+    assert have.customer.shape == (n, sizes.customer.columns) and have.context.shape == (m, sizes.context.columns)
     assert have.season.shape == (sizes.season,) and have.attribute.shape == (m, sizes.attributes)
     assert (np.asarray(have.token).max(axis=(0, 1)) < sizes.tokens).all()
     assert np.asarray(have.channel).max() < sizes.channels and np.asarray(have.offer).max() < sizes.offers
@@ -200,7 +202,7 @@ def test_slots_without_an_event_say_so() -> None:
     have = inputs(cutoff_data_of(log, log.first_day + 100))
     empty = np.arange(32) >= np.asarray(have.length)[:, None]
     assert empty.any() and not empty.all()
-    for name in ("token", "kind", "channel", "gap", "amount"):
+    for name in ("token", "kind", "channel", "age", "amount"):
         assert (getattr(have, name)[empty] == 0).all(), name
 
 
@@ -230,23 +232,23 @@ def test_new_customers_items_and_offers_have_inputs() -> None:
     have = inputs(summer)
     assert have.offer[place] == 0 and (np.delete(have.offer, place) > 0).all()
     assert new.size > 5 and (have.length[new] > 0).all()
-    assert np.isfinite(have.pair[:, place, RULE.pair.index("hazard") :]).all()
-    assert (have.pair[:, place, RULE.pair.index("days_bought")] > 0).any()
+    assert np.isfinite(have.pair[:, place, CONFIG.pair.index("hazard") :]).all()
+    assert (have.pair[:, place, CONFIG.pair.index("purchase_days")] > 0).any()
 
 
 def test_a_customer_whose_everything_is_hidden_looks_like_one_without_a_past() -> None:
     log = random_log(4)
     cutoff, offers = Cutoff(log.last_day, 14), active_offers(log, BY_CATEGORY, Cutoff(log.last_day, 14))
-    features = Features(log, offers, Vocabulary.fit(log, BY_CATEGORY, cutoff.day), RULE)
+    features = Features(log, offers, Vocabulary.fit(log, BY_CATEGORY, cutoff.day), CONFIG)
     market_stats = MarketStatsBuilder(log, offers, 14, MarketStatsConfig(references=2)).at(cutoff)
     everybody = np.arange(len(log))
     everything = HistoryMask.nothing(len(log))._replace(days=np.full(len(log), EVERYTHING))
-    hidden = features.inputs(market_stats, everybody, everything)
+    masked = features.inputs(market_stats, everybody, everything)
     nobody = features.inputs(market_stats, np.full(len(log), NOBODY))
-    pair, person = RULE.pair.index("hidden"), RULE.customer.index("hidden")
-    assert (hidden.pair[:, :, pair] == 1).all() and (hidden.customer[:, person] == EVERYTHING).all()
-    hidden.pair[:, :, pair], hidden.customer[:, person] = 0, 0
-    assert_same(hidden, nobody)
+    pair, person = CONFIG.pair.index("masked"), CONFIG.customer.index("masked")
+    assert (masked.pair[:, :, pair] == 1).all() and (masked.customer[:, person] == EVERYTHING).all()
+    masked.pair[:, :, pair], masked.customer[:, person] = 0, 0
+    assert_same(masked, nobody)
 
 
 def test_an_offer_on_the_day_of_its_launch_looks_like_one_that_nobody_bought() -> None:
@@ -257,18 +259,18 @@ def test_an_offer_on_the_day_of_its_launch_looks_like_one_that_nobody_bought() -
     belongs = np.append(membership(offers)[:, 0], False)
     unsold = replace(log, item=np.where(belongs[log.item], -1, log.item))
     got, want = (
-        Features(one, offers, vocabulary, RULE).inputs(
-            MarketStatsBuilder(one, offers, 14, MarketStatsConfig(references=2)).at(cutoff), np.arange(len(log)), hidden
+        Features(one, offers, vocabulary, CONFIG).inputs(
+            MarketStatsBuilder(one, offers, 14, MarketStatsConfig(references=2)).at(cutoff), np.arange(len(log)), mask
         )
-        for one, hidden in (
+        for one, mask in (
             (log, HistoryMask.nothing(len(log))._replace(launched=np.array([0]))),
             (unsold, None),
         )
     )
-    siblings = [k for k, name in enumerate(RULE.pair) if name != "sibling_follow"]  # a regression with one taste less
+    siblings = [k for k, name in enumerate(CONFIG.pair) if name != "sibling_follow"]  # a regression with one taste less
     np.testing.assert_allclose(got.pair[:, 0, siblings], want.pair[:, 0, siblings], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(got.context[0], want.context[0])
-    assert got.offer[0] == 0 and np.isfinite(got.pair[:, 0, RULE.pair.index("sibling_follow")]).all()
+    assert got.offer[0] == 0 and np.isfinite(got.pair[:, 0, CONFIG.pair.index("sibling_follow")]).all()
 
 
 def test_a_vocabulary_travels_as_plain_containers() -> None:
@@ -288,13 +290,13 @@ def test_channels_that_only_messages_used_or_that_came_later_sell_nothing() -> N
     silent = replace(log, channel=np.where(paid & (log.channel == names.index("app")), -1, log.channel))
     fitted = Vocabulary.fit(silent, BY_CATEGORY, day)
     assert fitted.channels == ("app", "store") and fitted.sold_through == ("store",)
-    assert RULE.sizes(fitted).sold_through == (2,)
+    assert CONFIG.sizes(fitted).sold_through == (2,)
 
 
 def test_features_need_the_window_and_half_life_that_rates_and_tastes_are_made_of() -> None:
-    for rule in ({"windows": (7, 28)}, {"windows": (7, 182)}, {"half_lives": (10,)}):
+    for config in ({"windows": (7, 28)}, {"windows": (7, 182)}, {"half_lives": (10,)}):
         with pytest.raises(ConfigurationError, match="features need the windows 28, 91, 182 and the half-lives 30, 90"):
-            replace(RULE, **rule)
+            replace(CONFIG, **config)
     assert FeatureConfig(windows=(364, 28, 182, 91)).windows == (28, 91, 182, 364)
 
 

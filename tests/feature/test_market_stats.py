@@ -1,4 +1,4 @@
-"""Laws of snapshots: the market as of a date, and nothing of what came after it."""
+"""Laws of market statistics: the market at a cutoff, and nothing later."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
+from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.market_stats import (
     CELLS,
-    CONTEXT,
     RECENCY_EDGES,
     TENURES,
     MarketStats,
@@ -22,11 +22,11 @@ from propensity.feature.market_stats import (
 from propensity.ingest.build import build_log
 from random_log import random_log, random_offers, random_tables, rewritten
 
-RULE = MarketStatsConfig(references=4, step=14)
+CONFIG = MarketStatsConfig(references=4, step=14)
 
 
-def market_stats(log: EventLog, day: int, rule: MarketStatsConfig = RULE) -> MarketStats:
-    return MarketStatsBuilder(log, random_offers(0, log.items.height), 14, rule).at(Cutoff(day, 14))
+def market_stats(log: EventLog, day: int, config: MarketStatsConfig = CONFIG) -> MarketStats:
+    return MarketStatsBuilder(log, random_offers(0, log.items.height), 14, config).at(Cutoff(day, 14))
 
 
 def assert_same(one: MarketStats, other: MarketStats) -> None:
@@ -43,10 +43,10 @@ def test_shares_are_shares_and_an_offer_is_not_evidence_for_itself(seed: int) ->
         for affinity in (*now.similar, *now.together, now.sibling):
             assert affinity.shape == (6, 6) and (np.diag(affinity) == 0).all()
         assert now.follow.shape == (2, 13, 6) and now.cohort.shape == (TENURES, 2)
-        assert (now.rate >= 0).all() and (now.gap[~np.isnan(now.gap)] >= 1).all()
-        assert now.context.shape == (6, len(CONTEXT))
+        assert (now.rate >= 0).all() and (now.interpurchase_time[~np.isnan(now.interpurchase_time)] >= 1).all()
+        assert now.context.shape == (6, len(CONTEXT_NAMES))
         assert np.isnan(now.context[~now.sold]).all()
-        assert np.isfinite(np.delete(now.context[now.sold], CONTEXT.index("gap_mean"), axis=1)).all()
+        assert np.isfinite(np.delete(now.context[now.sold], CONTEXT_NAMES.index("interpurchase_time"), axis=1)).all()
         assert not np.isinf(now.context).any()
         for table in (now.similar, now.together, now.follow, now.sibling, now.cohort, now.rate):
             assert np.isfinite(table).all()
@@ -56,19 +56,19 @@ def test_shares_are_shares_and_an_offer_is_not_evidence_for_itself(seed: int) ->
 @pytest.mark.parametrize("sample", [50_000, 12])
 def test_nothing_at_or_after_the_date_matters(how: str, sample: int) -> None:
     """Also not for which customers are sampled, though the whole log has more of them."""
-    rule = replace(RULE, sample=sample)
+    config = replace(CONFIG, sample=sample)
     tables = random_tables(1, customers=60)
     log = build_log(tables)
     for day in (log.first_day + 50, log.first_day + 200, log.last_day):
-        want = market_stats(log.before(day), day, rule)
-        assert_same(market_stats(log, day, rule), want)
+        want = market_stats(log.before(day), day, config)
+        assert_same(market_stats(log, day, config), want)
         other = build_log(rewritten(tables, day, 3, how))
-        assert_same(market_stats(other, day, rule), want)
+        assert_same(market_stats(other, day, config), want)
 
 
 def test_a_builder_that_has_seen_other_dates_gives_the_same_snapshot() -> None:
     log = random_log(2)
-    builder = MarketStatsBuilder(log, random_offers(0, log.items.height), 14, RULE)
+    builder = MarketStatsBuilder(log, random_offers(0, log.items.height), 14, CONFIG)
     for day in (log.last_day, log.first_day + 100, log.last_day - 14, log.last_day):
         assert_same(builder.at(Cutoff(day, 14)), market_stats(log, day))
 
@@ -76,8 +76,8 @@ def test_a_builder_that_has_seen_other_dates_gives_the_same_snapshot() -> None:
 def test_a_sample_of_everybody_is_everybody_and_a_smaller_one_is_not() -> None:
     log = random_log(3)
     everybody = log.purchasers(log.last_day).size
-    assert_same(market_stats(log, log.last_day, replace(RULE, sample=everybody)), market_stats(log, log.last_day))
-    few = market_stats(log, log.last_day, replace(RULE, sample=10))
+    assert_same(market_stats(log, log.last_day, replace(CONFIG, sample=everybody)), market_stats(log, log.last_day))
+    few = market_stats(log, log.last_day, replace(CONFIG, sample=10))
     assert (few.hazard != market_stats(log, log.last_day).hazard).any()
 
 
@@ -85,8 +85,8 @@ def test_a_hazard_is_the_share_of_a_cell_that_bought() -> None:
     """Without shrinkage, the hazards of a date give back the purchases that followed its reference dates."""
     log = random_log(4, customers=200)
     offers = random_offers(0, log.items.height)
-    rule = MarketStatsConfig(references=1, shrink=1e-9)
-    builder, day = MarketStatsBuilder(log, offers, 14, rule), log.last_day + 1
+    config = MarketStatsConfig(references=1, shrink=1e-9)
+    builder, day = MarketStatsBuilder(log, offers, 14, config), log.last_day + 1
     hazard = builder.at(Cutoff(day, 14)).hazard
     rows = log.purchasers(day - 14)
     *_, cell = builder._state(rows, day - 14)

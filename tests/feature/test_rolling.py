@@ -9,7 +9,7 @@ import pytest
 
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
-from propensity.feature.rolling import RollingRequest, customer_trails, pair_trails
+from propensity.feature.rolling import RollingRequest, rolling_customer, rolling_pair
 from propensity.kernel.customer import customer_columns, customer_windows
 from propensity.kernel.event import PURCHASE
 from propensity.kernel.pair import pair_columns, pair_windows
@@ -35,7 +35,7 @@ def dense(log: EventLog, seed: int, asked: RollingRequest, room: int) -> np.ndar
     at = out.shape[2] - 3
     out[:, :, at : at + 2] = np.nan
     seen = np.zeros(out.shape[:2], int)
-    for block in pair_trails(log, offers, asked, everyone, room):
+    for block in rolling_pair(log, offers, asked, everyone, room):
         out[block.owner, block.offer] = block.column
         np.add.at(seen, (block.owner, block.offer), 1)
     assert seen.max() == 1
@@ -48,7 +48,7 @@ def test_one_pass_equals_a_pass_for_each_cutoff_to_the_last_bit(seed: int) -> No
     asked, everyone = RollingRequest(days_of(log)[seed::4], WINDOWS, HALF_LIVES), np.arange(len(log))
     nothing, no_offer = np.zeros(len(log), np.int64), np.full(len(log), -1)
     shared = np.array(WINDOWS), np.array(HALF_LIVES)
-    own, pairs = customer_trails(log, asked, everyone), dense(log, seed, asked, room=1)
+    own, pairs = rolling_customer(log, asked, everyone), dense(log, seed, asked, room=1)
     names, at = customer_columns(WINDOWS, HALF_LIVES), 2 * len(WINDOWS) + len(HALF_LIVES)
     whole = np.empty((len(log), len(names)), np.float32)
     grid = np.empty((len(log), len(offers), len(pair_columns(WINDOWS, HALF_LIVES))), np.float32)
@@ -66,7 +66,7 @@ def test_trails_match_the_plain_definitions(seed: int) -> None:
     log, offers = random_log(seed, customers=20, items=ITEMS), random_offers(seed, ITEMS)
     asked = RollingRequest(days_of(log)[seed :: len(days_of(log)) // 5], WINDOWS, HALF_LIVES)
     everyone, nothing, no_offer = np.arange(20), np.zeros(20, np.int64), np.full(20, -1)
-    own, pairs = customer_trails(log, asked, everyone), dense(log, seed, asked, room=40)
+    own, pairs = rolling_customer(log, asked, everyone), dense(log, seed, asked, room=40)
     at, table, belongs = own.shape[1] - 1, columns(log), membership(offers)
     shared = WINDOWS, HALF_LIVES, customer_columns(WINDOWS, HALF_LIVES)
     shared_pairs = WINDOWS, HALF_LIVES, pair_columns(WINDOWS, HALF_LIVES)
@@ -85,7 +85,7 @@ def test_nothing_at_or_after_a_cutoff_moves_what_is_known_before_it(seed: int) -
     asked, everyone = RollingRequest(days[middle - 8 : middle + 1], WINDOWS, HALF_LIVES), np.arange(len(log))
     other = with_another_future(log, days[middle], np.random.default_rng(seed), ("item", "kind", "revenue", "quantity"))
     other = replace(other, order=np.where((other.day >= days[middle]) & (other.kind != PURCHASE), -1, other.order))
-    for make in (lambda x: customer_trails(x, asked, everyone), lambda x: dense(x, seed, asked, 60)):
+    for make in (lambda x: rolling_customer(x, asked, everyone), lambda x: dense(x, seed, asked, 60)):
         np.testing.assert_array_equal(make(log), make(other))
 
 
@@ -93,7 +93,7 @@ def test_a_customer_with_a_hundred_thousand_events_is_no_exception() -> None:
     log, offers = random_log(1, customers=6, items=ITEMS, busy=100_000), random_offers(1, ITEMS)
     asked = RollingRequest([log.first_day, log.last_day - 30, log.last_day + 1], WINDOWS, HALF_LIVES)
     everyone, at = np.arange(len(log)), 2 * len(WINDOWS) + len(HALF_LIVES)
-    own, pairs = customer_trails(log, asked, everyone), dense(log, 1, asked, room=1)
+    own, pairs = rolling_customer(log, asked, everyone), dense(log, 1, asked, room=1)
     shared = np.zeros(6, np.int64), np.array(WINDOWS), np.array(HALF_LIVES)
     whole = np.empty((6, len(customer_columns(WINDOWS, HALF_LIVES))), np.float32)
     grid = np.empty((6, len(offers), len(pair_columns(WINDOWS, HALF_LIVES))), np.float32)
@@ -109,13 +109,13 @@ def test_the_number_of_threads_changes_no_bit(threads: int) -> None:
     log = random_log(2)
     asked, everyone = RollingRequest(days_of(log)[::9], WINDOWS, HALF_LIVES), np.arange(len(log))
     out = np.full((len(log), len(rolling_customer_columns(WINDOWS, HALF_LIVES)), len(asked.cutoffs)), 7.0, np.float32)
-    made = customer_trails(log, asked, everyone, threads, out)
+    made = rolling_customer(log, asked, everyone, threads, out)
     assert made is out
-    np.testing.assert_array_equal(made, customer_trails(log, asked, everyone))
+    np.testing.assert_array_equal(made, rolling_customer(log, asked, everyone))
 
 
 @pytest.mark.parametrize("cutoffs", [[], [5, 5]])
 def test_cutoffs_that_make_no_course_are_a_configuration_error(cutoffs: list[int]) -> None:
     log = random_log(0)
-    with pytest.raises(ConfigurationError, match=r"cutoffs=\[.*\] must be one or more days, each given once"):
-        customer_trails(log, RollingRequest(cutoffs, WINDOWS, HALF_LIVES), np.arange(len(log)))
+    with pytest.raises(ConfigurationError, match=r"cutoffs=\[.*\] must be one or more distinct days"):
+        rolling_customer(log, RollingRequest(cutoffs, WINDOWS, HALF_LIVES), np.arange(len(log)))

@@ -58,5 +58,5 @@ def test_the_order_of_customers_does_not_matter_and_their_counts_add_up():
     everyone = market(log, offers, cutoff)
     np.testing.assert_allclose(market(log, offers, cutoff, mixed), everyone, rtol=1e-12)
     halves = market(log, offers, cutoff, mixed[:20]) + market(log, offers, cutoff, mixed[20:])
-    counts = [k for k, name in enumerate(NAMES) if name not in ("gap_mean", "age")]
+    counts = [k for k, name in enumerate(NAMES) if name not in ("interpurchase_time", "age")]
     np.testing.assert_allclose(halves[:, counts], everyone[:, counts], rtol=1e-12)

@@ -29,12 +29,12 @@ WINDOWS, HALF_LIVES, HORIZON = (7, 28, 91, 364), (10, 90, 3000), 14
 NAMES = customer_columns(WINDOWS, HALF_LIVES)
 
 
-def people(log: EventLog, offers: Offers, cutoff: int, customer=None, hide_days=None, horizon=HORIZON) -> np.ndarray:
+def people(log: EventLog, offers: Offers, cutoff: int, customer=None, mask_days=None, horizon=HORIZON) -> np.ndarray:
     customer = np.arange(len(log)) if customer is None else customer
-    hide_days = np.zeros(customer.size, np.int64) if hide_days is None else hide_days
+    mask_days = np.zeros(customer.size, np.int64) if mask_days is None else mask_days
     out = np.full((customer.size, len(NAMES)), 7.7, np.float32)  # what a reused buffer may hold
     customer_windows(
-        *(log.events, offers.sets, len(offers), customer, cutoff, horizon, hide_days),
+        *(log.events, offers.sets, len(offers), customer, cutoff, horizon, mask_days),
         *(np.array(WINDOWS), np.array(HALF_LIVES), out),
     )
     return out
@@ -45,13 +45,13 @@ def test_the_kernel_equals_its_definition(seed):
     log = random_log(seed, customers=25, days=450 + 300 * (seed % 2))
     offers, random = random_offers(seed, log.items.height), np.random.default_rng(seed)
     customer = random.permutation(len(log))
-    hide_days = random.choice([0, 0, 1, 30, 100_000], customer.size)
+    mask_days = random.choice([0, 0, 1, 30, 100_000], customer.size)
     horizon = int(random.integers(1, 60))
     for cutoff in around_events(log, seed):
         want = customer_reference(
-            columns(log), membership(offers), customer, cutoff, horizon, hide_days, WINDOWS, HALF_LIVES, NAMES
+            columns(log), membership(offers), customer, cutoff, horizon, mask_days, WINDOWS, HALF_LIVES, NAMES
         )
-        have = people(log, offers, cutoff, customer, hide_days, horizon)
+        have = people(log, offers, cutoff, customer, mask_days, horizon)
         np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5, err_msg=str(NAMES))
 
 
@@ -96,32 +96,32 @@ def test_nothing_at_or_after_the_cutoff_matters(seed):
         np.testing.assert_array_equal(people(altered, offers, cutoff), people(log, offers, cutoff))
 
 
-@pytest.mark.parametrize("hidden", [1, 28, 90, 100_000])
-def test_hiding_days_equals_a_log_that_ends_so_many_days_before_the_cutoff(hidden):
+@pytest.mark.parametrize("days", [1, 28, 90, 100_000])
+def test_masking_days_equals_a_log_that_ends_so_many_days_before_the_cutoff(days):
     tables = random_tables(5)
     log = build_log(tables)
     offers, cutoff = random_offers(5, log.items.height), log.last_day + 1
-    have = people(log, offers, cutoff, hide_days=np.full(len(log), hidden))
-    assert (have[:, -1] == hidden).all()
-    if cutoff - hidden > log.first_day:
-        earlier = build_log(cut(tables, cutoff - hidden))
+    have = people(log, offers, cutoff, mask_days=np.full(len(log), days))
+    assert (have[:, -1] == days).all()
+    if cutoff - days > log.first_day:
+        earlier = build_log(cut(tables, cutoff - days))
         np.testing.assert_array_equal(have[:, :-1], people(earlier, offers, cutoff)[:, :-1])
     else:
         nothing = np.broadcast_to(people(log, offers, log.first_day), have.shape)
         np.testing.assert_array_equal(have[:, :-1], nothing[:, :-1])
 
 
-@pytest.mark.parametrize("hidden", [28, 90])
-def test_hiding_days_equals_an_earlier_cutoff_but_for_what_is_measured_from_the_cutoff(hidden):
-    """The mean, spread and last gap, what was ever bought and returned stay; recency grows by the days hidden."""
+@pytest.mark.parametrize("days", [28, 90])
+def test_masking_days_equals_an_earlier_cutoff_but_for_what_is_measured_from_the_cutoff(days):
+    """Interpurchase times, what was ever bought and returned stay; recency grows by the masked days."""
     log = random_log(6)
     offers, cutoff = random_offers(6, log.items.height), log.last_day + 1
-    have = people(log, offers, cutoff, hide_days=np.full(len(log), hidden))
-    early = people(log, offers, cutoff - hidden)
-    for name in ("gap_mean", "gap_std", "gap_last", "penetration", "return_rate"):
+    have = people(log, offers, cutoff, mask_days=np.full(len(log), days))
+    early = people(log, offers, cutoff - days)
+    for name in ("interpurchase_time", "interpurchase_std", "interpurchase_last", "penetration", "return_rate"):
         np.testing.assert_array_equal(have[:, NAMES.index(name)], early[:, NAMES.index(name)], err_msg=name)
     recency = NAMES.index("recency")
-    np.testing.assert_array_equal(have[:, recency], early[:, recency] + hidden)
+    np.testing.assert_array_equal(have[:, recency], early[:, recency] + days)
 
 
 def test_a_customer_has_the_same_row_in_any_block():

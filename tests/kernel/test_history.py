@@ -28,17 +28,17 @@ WIDTH = 24
 
 
 def events(
-    log: EventLog, offers: Offers, cutoff: int, customer=None, hide_days=None, hide_offer=None, width: int = WIDTH
+    log: EventLog, offers: Offers, cutoff: int, customer=None, mask_days=None, mask_offer=None, width: int = WIDTH
 ) -> tuple[np.ndarray, ...]:
-    """item, kind, channel, gap, amount, length."""
+    """item, kind, channel, age, amount, length."""
     customer = np.arange(len(log)) if customer is None else customer
-    hide_days = np.zeros(customer.size, np.int64) if hide_days is None else hide_days
-    hide_offer = np.full(customer.size, -1) if hide_offer is None else hide_offer
+    mask_days = np.zeros(customer.size, np.int64) if mask_days is None else mask_days
+    mask_offer = np.full(customer.size, -1) if mask_offer is None else mask_offer
     kinds = (np.int32, np.int32, np.int32, np.float32, np.float32)  # of a reused buffer that holds something
     token, *others = (np.full((customer.size, width), 7, kind) for kind in kinds)
     out = (np.stack([token, token], axis=2), *others, np.full(customer.size, 7))
     item_code, channel_code = codes(log)
-    last_events(log.events, offers.sets, customer, cutoff, hide_days, hide_offer, item_code, channel_code, out)
+    last_events(log.events, offers.sets, customer, cutoff, mask_days, mask_offer, item_code, channel_code, out)
     np.testing.assert_array_equal(out[0][:, :, 1], item_code[out[0][:, :, 0], 1])
     return (out[0][:, :, 0], *out[1:])
 
@@ -59,21 +59,21 @@ def test_the_kernel_equals_its_definition(seed):
     log = random_log(seed)
     offers, random = random_offers(seed, log.items.height), np.random.default_rng(seed)
     customer = random.permutation(len(log))
-    hide_days = random.choice([0, 0, 1, 30, 100_000], customer.size)
-    hide_offer = random.integers(-1, len(offers), customer.size)
+    mask_days = random.choice([0, 0, 1, 30, 100_000], customer.size)
+    mask_offer = random.integers(-1, len(offers), customer.size)
     for cutoff in around_events(log, seed):
-        want = last_events_reference(columns(log), membership(offers), customer, cutoff, hide_days, hide_offer, WIDTH)
-        assert_same(events(log, offers, cutoff, customer, hide_days, hide_offer), want)
+        want = last_events_reference(columns(log), membership(offers), customer, cutoff, mask_days, mask_offer, WIDTH)
+        assert_same(events(log, offers, cutoff, customer, mask_days, mask_offer), want)
 
 
 def test_a_long_past_fills_the_width_and_none_leaves_it_empty():
     log = random_log(2)
     offers = random_offers(2, log.items.height)
-    item, *_, gap, _, length = events(log, offers, log.last_day + 1)
+    item, *_, age, _, length = events(log, offers, log.last_day + 1)
     assert (length[[NOBODY, ONCE, BUSY]] == [0, 1, WIDTH]).all()
     real = np.arange(WIDTH) < length[:, None]
-    assert (gap[real] >= 1).all() and (gap[~real] == 0).all() and (item[~real] == -1).all()
-    assert (np.diff(gap[BUSY]) <= 0).all()  # oldest first
+    assert (age[real] >= 1).all() and (age[~real] == 0).all() and (item[~real] == -1).all()
+    assert (np.diff(age[BUSY]) <= 0).all()  # oldest first
 
 
 def test_a_narrow_history_is_the_end_of_a_wide_one():
@@ -100,20 +100,20 @@ def test_nothing_at_or_after_the_cutoff_matters(seed):
         assert_same(events(altered, offers, cutoff), events(log, offers, cutoff))
 
 
-@pytest.mark.parametrize("hidden", [1, 28, 90])
-def test_hiding_days_equals_a_log_that_ends_so_many_days_before_the_cutoff(hidden):
+@pytest.mark.parametrize("days", [1, 28, 90])
+def test_masking_days_equals_a_log_that_ends_so_many_days_before_the_cutoff(days):
     tables = random_tables(5)
     log, cutoff = build_log(tables), build_log(tables).last_day + 1
-    offers, hide_days = random_offers(5, log.items.height), np.full(len(log), hidden)
-    have = events(log, offers, cutoff, hide_days=hide_days)
-    assert_same(have, events(build_log(cut(tables, cutoff - hidden)), offers, cutoff))
-    early = events(log, offers, cutoff - hidden)  # an earlier cutoff sees the same, so many days younger
+    offers, mask_days = random_offers(5, log.items.height), np.full(len(log), days)
+    have = events(log, offers, cutoff, mask_days=mask_days)
+    assert_same(have, events(build_log(cut(tables, cutoff - days)), offers, cutoff))
+    early = events(log, offers, cutoff - days)  # an earlier cutoff sees the same, so many days younger
     real = np.arange(WIDTH) < have[-1][:, None]
-    assert_same((*have[:3], have[3] - hidden * real, *have[4:]), early)
+    assert_same((*have[:3], have[3] - days * real, *have[4:]), early)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_hiding_an_offer_equals_a_customer_who_never_met_its_items(seed):
+def test_masking_an_offer_equals_a_customer_who_never_met_its_items(seed):
     """An item that is also in other offers is gone with it: the history names items, not offers."""
     log = random_log(seed)
     offers, cutoff = random_offers(seed, log.items.height), log.last_day + 1
@@ -124,7 +124,7 @@ def test_hiding_an_offer_equals_a_customer_who_never_met_its_items(seed):
         counts = np.bincount(owner[kept], minlength=len(log))
         short = {name: values[kept] for name, values in columns(log).items() if name != "offsets"}
         without = EventLog(**(vars(log) | short | {"offsets": np.concatenate([[0], np.cumsum(counts)])}))
-        have = events(log, offers, cutoff, hide_offer=np.full(len(log), offer))
+        have = events(log, offers, cutoff, mask_offer=np.full(len(log), offer))
         assert_same(have, events(without, offers, cutoff))
 
 

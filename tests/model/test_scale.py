@@ -1,4 +1,4 @@
-"""Laws of normalisation: present values are standardised, nothing leaves the range of training, ranks are ranks."""
+"""Laws of scaling: present values are standardised, and values stay in the range of training."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def test_scales_standardise_what_is_present_and_flag_what_is_missing() -> None:
     logs = signed_log(x[:, 0])
     torch.testing.assert_close(y[:, 0], (logs - logs.mean()) / logs.std(correction=0), rtol=1e-5, atol=1e-5)
     assert (y[::3, 1] == 0).all() and abs(float(y[:, 1].mean())) < 1e-5
-    assert (y[:, 2].abs() < 1e-6).all(), "a constant column says nothing"
+    assert (y[:, 2].abs() < 1e-6).all(), "a constant column is scaled to 0"
     assert torch.equal(y[:, 3].bool(), torch.isnan(x[:, 1]))
 
 
-def test_what_training_never_met_counts_as_the_most_extreme_it_met() -> None:
+def test_values_outside_the_training_range_count_as_its_extremes() -> None:
     x = torch.from_numpy(np.random.default_rng(1).lognormal(size=(400, 2)).astype(np.float32))
     scale = FeatureScaler(2, ranked=(1,))
     scale.fit(x)
@@ -44,7 +44,7 @@ def test_a_rank_is_linear_between_knots(seed: int) -> None:
     np.testing.assert_allclose(ranks(asked, knots[:, None])[:, 0].numpy(), expected, atol=1e-9)
 
 
-def test_ranks_are_of_values_that_are_there() -> None:
+def test_ranks_leave_out_zeros_and_missing_values() -> None:
     """Neither missing values nor the many zeros of what never happened take places, and a missing value has none."""
     there = torch.arange(1, KNOTS + 1, dtype=torch.float64)
     rare = torch.cat([torch.zeros(900, dtype=torch.float64), torch.full((50,), torch.nan, dtype=torch.float64), there])

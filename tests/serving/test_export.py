@@ -15,8 +15,8 @@ from hydra.utils import instantiate
 from propensity.config import conf_folder
 from propensity.data.batch import Inputs, Sizes
 from propensity.errors import ConfigurationError, GateError
+from propensity.feature.column import CONTEXT, block_sizes
 from propensity.feature.features import FeatureConfig
-from propensity.feature.market_stats import CONTEXT
 from propensity.serving import export as module
 from propensity.serving.export import export
 from propensity.serving.graph import ScoringGraph, run_network, trace, write_onnx
@@ -27,7 +27,8 @@ from serving.exported import Exported
 
 ENCODERS = sorted(path.stem for path in (conf_folder() / "model/encoder").glob("*.yaml"))
 CONFIG = FeatureConfig()
-SIZES = Sizes((5, 7), 5, 3, CONFIG.pair, CONFIG.customer, CONTEXT, 9, 6, 4, (1, 2))
+PAIR, CUSTOMER, CONTEXT_BLOCK = (block_sizes(columns) for columns in CONFIG.columns.values())
+SIZES = Sizes((5, 7), 5, 3, PAIR, CUSTOMER, CONTEXT_BLOCK, 9, 6, 4, (1, 2))
 
 
 def random_inputs(customers: int, events: int, offers: int) -> Inputs:
@@ -40,7 +41,7 @@ def random_inputs(customers: int, events: int, offers: int) -> Inputs:
     codes: dict[str, Any] = {
         name: random.integers(0, 3, (customers, events)).astype(np.int32) for name in ("kind", "channel")
     }
-    numbers: dict[str, Any] = {name: random.random((customers, events), np.float32) * 90 for name in ("gap", "amount")}
+    numbers: dict[str, Any] = {name: random.random((customers, events), np.float32) * 90 for name in ("age", "amount")}
     arrays: dict[str, Any] = {
         "token": random.integers(0, 5, (customers, events, 2)).astype(np.int32),
         "length": length,

@@ -41,7 +41,7 @@ def test_the_fused_scorer_equals_the_network(
     training_set, task = small_world["examples"], small_world["task"]
     features, market_stats, customer = training_set.cutoffs_data[-1]
     inputs = features.inputs(market_stats, customer[:40])
-    inputs.pair[3, 2, features.rule.pair.index("hazard")] = np.nan
+    inputs.pair[3, 2, features.config.pair.index("hazard")] = np.nan
     cfg = composed("train", "model.width=8", *VARIANTS[variant])
     model = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary)).eval()
     model.fit_scales(Inputs(*to_tensors(inputs)))
@@ -53,7 +53,7 @@ def test_the_fused_scorer_equals_the_network(
         parts = dict(zip(fused.PARTS, (each.numpy() for each in PartsGraph(model)(*to_tensors(inputs))), strict=True))
     scorer = FusedScorer.__new__(FusedScorer)
     scorer.session, scorer.sigma_max = None, float(weights["sigma_max"])
-    scorer.weights = fused_weights(weights, never_bought_columns(features.rule))
+    scorer.weights = fused_weights(weights, never_bought_columns(features.config))
     monkeypatch.setattr(fused.verify, "run_session", lambda session, inputs: parts)
     monkeypatch.setattr(fused, "TILE", 100)  # several tiles, the last one short
     expected = run_network(ScoringGraph(model), inputs)

@@ -56,7 +56,7 @@ def test_recent_events_are_features_of_their_own(scorer: OnlineScorer) -> None:
     request = scorer.validate(ScoreRequest(events=purchases(scorer, list(range(1, RECENT_EVENTS - 8)))))
     inputs, names = scorer.features.from_events(_events(request), request.day), scorer.event_labels(request)
     empty = empty_customer(scorer.features, scorer.features.market_stats)
-    reasons = explain(scorer.session, inputs, empty, 0, 0, scorer.features.rule, names)
+    reasons = explain(scorer.session, inputs, empty, 0, 0, scorer.features.config, names)
     assert sum(" on " in name for name in reasons.contribution) == RECENT_EVENTS - 9
     assert EARLIER not in reasons.contribution
     assert any(name.endswith("with the offer") for name in reasons.contribution)
@@ -67,7 +67,7 @@ def test_reasons_are_sorted_by_absolute_contribution(scorer: OnlineScorer) -> No
     request = scorer.validate(ScoreRequest(events=purchases(scorer, [2, 9, 16])))
     inputs, names = scorer.features.from_events(_events(request), request.day), scorer.event_labels(request)
     empty = empty_customer(scorer.features, scorer.features.market_stats)
-    reasons = explain(scorer.session, inputs, empty, 0, 0, scorer.features.rule, names)
+    reasons = explain(scorer.session, inputs, empty, 0, 0, scorer.features.config, names)
     sizes = [abs(value) for _, value in reasons.largest(100)]
     assert sizes == sorted(sizes, reverse=True) and len(sizes) == len(reasons.contribution)
 

@@ -73,7 +73,7 @@ def test_a_batch_holds_what_the_features_say(small_world: dict[str, Any]) -> Non
 
 
 def has_past(batch: Batch, task: Task) -> torch.Tensor:
-    return batch.inputs.pair[..., task.feature.pair.index("days_bought")] > 0
+    return batch.inputs.pair[..., task.feature.pair.index("purchase_days")] > 0
 
 
 def test_a_thinned_batch_keeps_every_pair_with_a_past_or_a_purchase_as_it_was(small_world: dict[str, Any]) -> None:
@@ -160,32 +160,32 @@ def test_bucketed_batches_hold_like_lengths_and_nothing_but_empty_slots_is_cut(s
 
 def test_hiding_everything_makes_a_customer_without_history_who_is_marked(small_world: dict[str, Any]) -> None:
     features, market_stats, customer = small_world["examples"].cutoffs_data[-1]
-    hidden = HistoryMask.nothing(4)._replace(days=np.full(4, EVERYTHING))
-    inputs = features.inputs(market_stats, customer[:4], hidden)
-    names = features.rule.pair
+    mask = HistoryMask.nothing(4)._replace(days=np.full(4, EVERYTHING))
+    inputs = features.inputs(market_stats, customer[:4], mask)
+    names = features.config.pair
     assert (inputs.length == 0).all()
-    assert (inputs.pair[:, :, names.index("days_bought")] == 0).all()
-    assert (inputs.pair[:, :, names.index("hidden")] == 1).all()
-    assert (inputs.customer[:, features.rule.customer.index("hidden")] > 0).all()
+    assert (inputs.pair[:, :, names.index("purchase_days")] == 0).all()
+    assert (inputs.pair[:, :, names.index("masked")] == 1).all()
+    assert (inputs.customer[:, features.config.customer.index("masked")] > 0).all()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_history_dropout_draws_its_shares(seed: int) -> None:
     rule = RandomHistoryMask(offer=0.2, recent=0.3, everything=0.1, shortest=10, longest=20)
-    hidden = rule.draw(np.random.default_rng(seed), 20_000, 5)
-    recent = (hidden.days > 0) & (hidden.days < EVERYTHING)
-    assert abs((hidden.offer >= 0).mean() - 0.2) < 0.015
-    assert abs((hidden.days == EVERYTHING).mean() - 0.1) < 0.015
+    mask = rule.draw(np.random.default_rng(seed), 20_000, 5)
+    recent = (mask.days > 0) & (mask.days < EVERYTHING)
+    assert abs((mask.offer >= 0).mean() - 0.2) < 0.015
+    assert abs((mask.days == EVERYTHING).mean() - 0.1) < 0.015
     assert abs(recent.mean() - 0.3 * 0.9) < 0.015
-    assert hidden.days[recent].min() == 10 and hidden.days[recent].max() == 20
-    assert set(np.unique(hidden.offer)) == {-1, 0, 1, 2, 3, 4}
+    assert mask.days[recent].min() == 10 and mask.days[recent].max() == 20
+    assert set(np.unique(mask.offer)) == {-1, 0, 1, 2, 3, 4}
     launched = RandomHistoryMask(launched=0.3).draw(np.random.default_rng(seed), 1, 20_000).launched
     assert abs(launched.size / 20_000 - 0.3) < 0.015 and launched.max() < 20_000
 
 
 def test_weights_halve_every_half_life_in_the_offer_s_own_rhythm() -> None:
-    gap = np.array([10.0, 50.0, np.nan, 1000.0])
-    assert (Even()(70, gap) == 1).all()
-    np.testing.assert_allclose(HalfLife(days=70)(70, gap), 0.5)
-    own = HalfLife(days=120, rhythm=2, shortest=60, longest=720)(60, gap)
+    interpurchase_time = np.array([10.0, 50.0, np.nan, 1000.0])
+    assert (Even()(70, interpurchase_time) == 1).all()
+    np.testing.assert_allclose(HalfLife(days=70)(70, interpurchase_time), 0.5)
+    own = HalfLife(days=120, rhythm=2, shortest=60, longest=720)(60, interpurchase_time)
     np.testing.assert_allclose(own, 0.5 ** (60 / np.array([60, 100, 120, 720])), rtol=1e-6)

@@ -43,8 +43,8 @@ def test_what_crosses_to_the_device_are_positions_and_no_histories(small_world: 
     batches = PositionBatches(TrainingBatches(training_set, small_world["task"]))
     made = batches[next(iter(CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 16, seed=2)))]
     assert isinstance(made, PositionBatch)
-    assert made.position.shape[1] == training_set.features.rule.history
-    assert made.batch.inputs.token.numel() == made.batch.inputs.gap.numel() == 0
+    assert made.position.shape[1] == training_set.features.config.history
+    assert made.batch.inputs.token.numel() == made.batch.inputs.age.numel() == 0
 
 
 def test_a_resident_log_trains_the_same_network(

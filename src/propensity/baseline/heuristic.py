@@ -78,4 +78,4 @@ def segment(cutoff_data: CutoffData, seed: int, segments: int = SEGMENTS) -> Heu
 
 def _pair(cutoff_data: CutoffData, name: str) -> int:
     """Place of a pair column."""
-    return cutoff_data.features.rule.pair.index(name)
+    return cutoff_data.features.config.pair.index(name)

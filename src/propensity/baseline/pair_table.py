@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from propensity.errors import ConfigurationError
+from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.history_mask import HistoryMask
-from propensity.feature.market_stats import CONTEXT, MarketStats
+from propensity.feature.market_stats import MarketStats
 from propensity.task import BLOCK, CutoffData, TrainingSet
 
 PRIOR_PURCHASES = 2.0  # weight of the offer's mean price, in purchase days of the customer
@@ -62,8 +63,8 @@ def column_names(training_set: TrainingSet | CutoffData) -> list[str]:
     -----
     The prefix pair_, customer_ or context_ keeps names apart that occur in more than one block.
     """
-    rule = training_set.features.rule
-    blocks = {"pair": rule.pair, "customer": rule.customer, "context": CONTEXT}
+    config = training_set.features.config
+    blocks = {"pair": config.pair, "customer": config.customer, "context": config.context}
     return [f"{block}_{name}" for block, names in blocks.items() for name in names]
 
 
@@ -148,7 +149,7 @@ def _sample(
     inputs = cutoff_data.features.inputs(cutoff_data.market_stats, customer, mask)
     outcomes = cutoff_data.features.outcomes(cutoff_data.market_stats.cutoff, customer)
     bought, revenue = np.asarray(outcomes.bought).ravel(), np.asarray(outcomes.revenue).ravel()
-    days_bought = np.asarray(inputs.pair)[:, :, cutoff_data.features.rule.pair.index("days_bought")].ravel()
+    days_bought = np.asarray(inputs.pair)[:, :, cutoff_data.features.config.pair.index("purchase_days")].ravel()
     rate_of_negative = np.where(days_bought > 0, negative_rate, negative_rate * NEVER_BOUGHT_SHARE)
     rate = np.where(bought > 0, 1.0, rate_of_negative)
     sampled = np.flatnonzero(rng.random(rate.size) < rate)
@@ -171,8 +172,8 @@ def usual_amount(cutoff_data: CutoffData, inputs: Any) -> np.ndarray:
     np.ndarray
         (B, M), currency per purchase day. The offer's mean price counts as much as two purchase days.
     """
-    names = cutoff_data.features.rule.pair
-    days_bought = inputs.pair[:, :, names.index("days_bought")]
+    names = cutoff_data.features.config.pair
+    days_bought = inputs.pair[:, :, names.index("purchase_days")]
     mean_spend = np.nan_to_num(inputs.pair[:, :, names.index("spend_mean")])
     price = usual_price(cutoff_data.market_stats)
     return (mean_spend * days_bought + price * PRIOR_PURCHASES) / (days_bought + PRIOR_PURCHASES)
@@ -191,6 +192,6 @@ def usual_price(market_stats: MarketStats) -> np.ndarray:
     np.ndarray
         (M,), in the log's currency. An offer without buyers gets the mean over offers; 0 where no offer has any.
     """
-    price = market_stats.context[:, CONTEXT.index("price")]
+    price = market_stats.context[:, CONTEXT_NAMES.index("price")]
     observed = price[~np.isnan(price)]
     return np.nan_to_num(price, nan=float(observed.mean()) if observed.size else 0.0)

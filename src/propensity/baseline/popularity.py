@@ -8,7 +8,7 @@ import numpy as np
 
 from propensity.baseline import scores_of
 from propensity.baseline.pair_table import usual_price
-from propensity.feature.market_stats import CONTEXT
+from propensity.feature.column import CONTEXT_NAMES
 from propensity.scores import Scores
 from propensity.task import CutoffData, TrainingSet
 
@@ -36,7 +36,7 @@ class Popularity:
     def predict(self, cutoff_data: CutoffData) -> Scores:
         """Scores (N, M): each offer's probability, times its mean price for the revenue."""
         market_stats = cutoff_data.market_stats
-        reach = np.nan_to_num(np.minimum(np.exp(market_stats.context[:, CONTEXT.index("reach_28")]), 0.999))
+        reach = np.nan_to_num(np.minimum(np.exp(market_stats.context[:, CONTEXT_NAMES.index("reach_28")]), 0.999))
         probability = 1 - (1 - reach) ** (market_stats.cutoff.horizon / 28)
         shape = (cutoff_data.customer.size, probability.size)
         price = np.broadcast_to(usual_price(market_stats), shape)

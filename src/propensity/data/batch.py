@@ -18,12 +18,12 @@ class Inputs(NamedTuple):
     token: Tensor  # (B, L, K) int32, attribute codes of the items of the last events, oldest first
     kind: Tensor  # (B, L) int32, event kind
     channel: Tensor  # (B, L) int32, channel code, 0 for none
-    gap: Tensor  # (B, L) float32, age of the event in days before the cutoff
+    age: Tensor  # (B, L) float32, days from the event to the cutoff
     amount: Tensor  # (B, L) float32, revenue of the event
     length: Tensor  # (B,) int64, number of events; later positions are padding
-    pair: Tensor  # (B, M, P) float32, customer-offer columns
-    customer: Tensor  # (B, F) float32, customer columns
-    context: Tensor  # (M, C) float32, market columns of the offer at the cutoff
+    pair: Tensor  # (B, M, P) float32, customer-offer columns; NaN where undefined
+    customer: Tensor  # (B, F) float32, customer columns; NaN where undefined
+    context: Tensor  # (M, C) float32, market columns of the offer at the cutoff; NaN where undefined
     season: Tensor  # (S,) float32, calendar terms of the cutoff
     offer: Tensor  # (M,) int64, offer code, 0 for an offer that is not in the vocabulary
     attribute: Tensor  # (M, A) float32, offer attributes
@@ -48,15 +48,36 @@ class Batch(NamedTuple):
     # With `place`, pair columns have shape (K, P), bought and revenue have shape (K,).
 
 
+class BlockSizes(NamedTuple):
+    """Columns of one block of inputs: how many, and the indices of those that are scaled or read in a special way.
+
+    Parameters
+    ----------
+    columns : int
+        Number of columns.
+    optional : tuple of int
+        Columns for which a flag says where they are missing.
+    ranked : tuple of int
+        Columns whose rank in the training data is given beside their scaled logarithm.
+    gate : tuple of int
+        Columns that the gate between the experts reads, in its order.
+    """
+
+    columns: int
+    optional: tuple[int, ...] = ()
+    ranked: tuple[int, ...] = ()
+    gate: tuple[int, ...] = ()
+
+
 class Sizes(NamedTuple):
     """Sizes that are known after preparation and set the shapes of a model's parameters."""
 
     tokens: tuple[int, ...]  # number of codes of each item attribute
     kinds: int
     channels: int
-    pair: tuple[str, ...]  # column names
-    customer: tuple[str, ...]
-    context: tuple[str, ...]
+    pair: BlockSizes
+    customer: BlockSizes
+    context: BlockSizes
     season: int
     offers: int  # number of offer codes, including the unknown
     attributes: int

@@ -162,7 +162,7 @@ class TrainingCutoffs:
     def __post_init__(self) -> None:
         for name in ("step", "count", "minimum_history"):
             if getattr(self, name) < 1:
-                raise ConfigurationError(f"data.split.{name}={getattr(self, name)} is too small; use 1 or more")
+                raise ConfigurationError(f"data.cutoff.{name}={getattr(self, name)} is too small; use 1 or more")
 
     def before(self, log: EventLog, end: int, horizon: int) -> list[Cutoff]:
         """List the training cutoffs whose label windows close by `end`.
@@ -197,6 +197,6 @@ class TrainingCutoffs:
         if not cutoffs:
             raise ConfigurationError(
                 f"no training cutoff fits: labels close by {to_date(end)}, {self.minimum_history} days of history "
-                f"are required and the log begins on {to_date(log.first_day)}; lower data.split.minimum_history"
+                f"are required and the log begins on {to_date(log.first_day)}; lower data.cutoff.minimum_history"
             )
         return cutoffs

@@ -18,7 +18,16 @@ FEW_VALUES = 8  # of an item column, up to which each value gets a share of spen
 TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
 ROUNDING = 0.01  # money below which spend is none
 # What distances are measured in; columns that grow with the calendar (tenure, penetration) would drift on their own.
-LOGGED = ("orders_28", "orders_91", "spend_28", "spend_91", "recency", "gap_mean", "order_spend", "order_lines")
+LOGGED = (
+    "orders_28",
+    "orders_91",
+    "spend_28",
+    "spend_91",
+    "recency",
+    "interpurchase_time",
+    "order_spend",
+    "order_lines",
+)
 PLAIN = ("order_offers", "discount_share", "weekend_share", "return_rate")
 
 
@@ -76,7 +85,7 @@ def customer_table(history: PurchaseHistory, shares: Mapping[str, str] | None) -
         features = features.join(part, on="place", how="left", maintain_order="left")
     rank = (pl.col("spend_91").rank("min") - 1) / max(row.size - 1, 1)
     ids = pl.Series("customer_id", history.log.customer_id[row])
-    table = features.with_columns(spend_rank=rank).drop("place", "hidden").fill_nan(None).insert_column(0, ids)
+    table = features.with_columns(spend_rank=rank).drop("place", "masked").fill_nan(None).insert_column(0, ids)
     return CustomerTable(row, table, labels)
 
 
@@ -182,6 +191,8 @@ def feature_matrix(table: pl.DataFrame) -> tuple[np.ndarray, list[str]]:
     for name in names:
         x = table[name].cast(pl.Float64).to_numpy().copy()
         finite = x[np.isfinite(x)]
-        x[~np.isfinite(x)] = finite.max() if finite.size and name in ("recency", "gap_mean", "due") else 0.0
+        x[~np.isfinite(x)] = (
+            finite.max() if finite.size and name in ("recency", "interpurchase_time", "recency_ratio") else 0.0
+        )
         columns.append(np.log1p(np.maximum(x, 0.0)) if name in LOGGED else x)
     return np.stack(columns, axis=1), names

@@ -33,14 +33,14 @@ class Canary:
 
     def __init__(self, features: Features, log: EventLog, kind: str, name: str) -> None:
         self.features, self.kind = features, kind
-        self.later = Features(log, features.offers, features.vocabulary, features.rule)
+        self.later = Features(log, features.offers, features.vocabulary, features.config)
         self.planted = {"pair" if kind == "noisy" else kind: (name,)}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.features, name)
 
-    def inputs(self, market_stats: MarketStats, customer: np.ndarray, hidden: Any = None) -> Inputs:
-        made: Any = self.features.inputs(market_stats, customer, hidden)
+    def inputs(self, market_stats: MarketStats, customer: np.ndarray, mask: Any = None) -> Inputs:
+        made: Any = self.features.inputs(market_stats, customer, mask)
         rows = np.searchsorted(self.later.log.customer_id, self.features.log.customer_id[customer])
         found = self.later.outcomes(market_stats.cutoff, rows)
         bought, spent = np.asarray(found.bought), np.asarray(found.revenue)

@@ -21,8 +21,8 @@ from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.evaluation.predictor import predicted
+from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.features import Features
-from propensity.feature.market_stats import CONTEXT
 from propensity.metric.declaration import Metric
 from propensity.metric.evaluation import evaluate as compare
 from propensity.metric.heuristic import compare_heuristics
@@ -209,20 +209,20 @@ def labels(log: EventLog, cutoff_data: CutoffData) -> Labels:
     features, market_stats, customer = cutoff_data
     past = features.log
     rows = np.searchsorted(log.customer_id, past.customer_id[customer])
-    later = Features(log, features.offers, features.vocabulary, features.rule).outcomes(market_stats.cutoff, rows)
-    pair, person = features.rule.pair, features.rule.customer
+    later = Features(log, features.offers, features.vocabulary, features.config).outcomes(market_stats.cutoff, rows)
+    pair, person = features.config.pair, features.config.customer
     shape = (customer.size, len(features.offers))
     ever, recent, live = np.empty(shape, bool), np.empty(shape, bool), np.empty(customer.size, bool)
     tenure = np.empty(customer.size)
     for block, known in cutoff_data.blocks():
-        ever[block] = np.asarray(known.pair)[:, :, pair.index("days_bought")] > 0
+        ever[block] = np.asarray(known.pair)[:, :, pair.index("purchase_days")] > 0
         recent[block] = np.asarray(known.pair)[:, :, pair.index("days_91")] > 0
         live[block] = np.asarray(known.customer)[:, person.index("orders_28")] > 0
         tenure[block] = np.asarray(known.customer)[:, person.index("tenure")]
     orders = np.maximum.reduceat(past.order, past.offsets[:-1])[customer] + 1
     ids = cutoff_data.customer_id
     masks = slices(ever, recent, live, orders, ids)
-    age = market_stats.context[:, CONTEXT.index("age")]
+    age = market_stats.context[:, CONTEXT_NAMES.index("age")]
     masks |= partition(tenure, live, masks["light"][:, 0], ever, recent, age)
     bought = np.asarray(later.bought) > 0
     return Labels(
@@ -238,7 +238,7 @@ def customers(cutoff_data: CutoffData) -> pl.DataFrame:
     features, market_stats, customer = cutoff_data
     log = features.log
     columns = np.concatenate([np.asarray(known.customer) for _, known in cutoff_data.blocks()])
-    activity = pl.DataFrame(columns, schema=list(features.rule.customer)).drop("hidden").fill_nan(None)
+    activity = pl.DataFrame(columns, schema=list(features.config.customer)).drop("masked").fill_nan(None)
     taken = {"customer_id", "cutoff", *activity.columns}
     attributes = log.customers[customer].rename(lambda name: f"given_{name}" if name in taken else name)
     cutoff = pl.lit(to_date(market_stats.cutoff.day)).alias("cutoff")

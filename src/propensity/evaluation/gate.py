@@ -179,7 +179,7 @@ def learner(trained: Trained, log: EventLog) -> tuple[Callable[[EventLog], Cutof
 def _bought(log: EventLog, cutoff_data: CutoffData, rows: np.ndarray) -> np.ndarray:
     features = cutoff_data.features
     found = np.searchsorted(log.customer_id, cutoff_data.customer_id[rows])
-    later = Features(log, features.offers, features.vocabulary, features.rule)
+    later = Features(log, features.offers, features.vocabulary, features.config)
     return np.asarray(later.outcomes(cutoff_data.market_stats.cutoff, found).bought) > 0
 
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from propensity.data.event_log import COLUMNS, EventLog
-from propensity.feature.market_stats import CONTEXT
 from propensity.kernel.event import PURCHASE
 from propensity.metric.ranking import auc
 from propensity.task import CutoffData
@@ -68,7 +67,8 @@ def columns_of(cutoff_data: CutoffData, customers: int = CUSTOMERS) -> Iterator[
     features, market_stats, everyone = cutoff_data
     rows = everyone[np.unique(np.linspace(0, everyone.size - 1, min(customers, everyone.size)).astype(int))]
     made = features.inputs(market_stats, rows)
-    named = {"pair": features.rule.pair, "customer": features.rule.customer, "context": CONTEXT}
+    config = features.config
+    named = {"pair": config.pair, "customer": config.customer, "context": config.context}
     for field, array in zip(made._fields, made, strict=True):
         values: Any = np.asarray(array)
         more = getattr(features, "planted", {}).get(field, ())

@@ -1,4 +1,4 @@
-"""The send date as numbers: where in the year and in the month the horizon falls."""
+"""Numbers that describe the place of the horizon in the year and in the month."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ SEASON = tuple(f"{wave}_year_{k}" for k in HARMONICS for wave in ("sin", "cos"))
 
 
 def season(day: int, horizon: int) -> np.ndarray:
-    """Fourier terms of the year and of the month, averaged over the horizon, and the years since 2000: (9,) float32,
-    named by `SEASON`."""
+    """Fourier terms of the year and of the month, averaged over the horizon, and the years since 2000.
+
+    Parameters
+    ----------
+    day, horizon : int
+        Cutoff and number of days.
+
+    Returns
+    -------
+    (9,) float32
+        Named by `SEASON`.
+    """
     days = np.arange(day, day + horizon)
     angles = [2 * np.pi * k * days / YEAR for k in HARMONICS] + [2 * np.pi * days / MONTH]
     waves = [wave(angle).mean() for angle in angles for wave in (np.sin, np.cos)]

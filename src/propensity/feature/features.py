@@ -1,12 +1,12 @@
-"""Inputs of a send date: computed from the log by kernels for the customers asked for, never stored.
+"""Inputs and labels at a cutoff, computed by kernels from the log for the customers of a batch, and never stored.
 
-What a feature may know is bounded by construction: kernels stop at the cutoff, and the snapshot they look into was
-made from what was visible then.
+Kernels read events before the cutoff only, and the market statistics were computed from the same events.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,55 +18,81 @@ from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.feature.calendar import SEASON, season
+from propensity.feature.column import MARKET_NAMES, block_sizes, blocks
 from propensity.feature.history_mask import HistoryMask
-from propensity.feature.market_stats import BLAS, CONTEXT, TASTES, MarketStats, hazard_cell, tastes, tenure_month
-from propensity.kernel.customer import customer_columns, customer_windows
+from propensity.feature.market_stats import BLAS, TASTES, MarketStats, hazard_cell, tastes, tenure_month
+from propensity.feature.point_in_time import PointInTime, point_in_time
+from propensity.kernel.column import Block, FeatureColumn
+from propensity.kernel.customer import customer_windows
 from propensity.kernel.event import KINDS, fixed
 from propensity.kernel.history import ends, last_events, last_positions, visible_events
 from propensity.kernel.outcome import outcomes, purchase_channels
-from propensity.kernel.pair import pair_columns, pair_windows, row_of_nothing
+from propensity.kernel.pair import pair_windows
 
-PRIOR_DAYS = 91  # weight of the market's rate, in days of exposure, against the customer's own
+PRIOR_DAYS = 91  # days of exposure that the market's rate counts for against the customer's own
 RATE_WINDOW = 182
-AFFINITY = ("similar", "similar_broad", "together", "together_broad", "follow", "follow_broad")
-MARKET = ("expected", "hazard", *AFFINITY)  # what others' purchases say: none where nobody bought
-SIBLING = ("sibling_short", "sibling_long", "sibling_follow")
-NEEDED = (28, 91, RATE_WINDOW)  # windows that other columns, and the slices of an evaluation, are made from
+REQUIRED_WINDOWS = (28, 91, RATE_WINDOW)  # that other columns, and the slices of an evaluation, are computed from
 
 
 @dataclass
 class FeatureConfig:
-    """Which windows (days), half-lives (days) and how many of the last events a model sees."""
+    """Settings of the inputs.
+
+    Parameters
+    ----------
+    windows : tuple of int
+        Rolling windows in days.
+    half_lives : tuple of int
+        Half-lives in days of exponentially decayed counts.
+    history : int
+        Number of last events that the encoder reads.
+    extra : tuple of FeatureColumn
+        A user's own columns; see `docs/features.md`.
+    """
 
     windows: tuple[int, ...] = (7, 14, 28, 56, 91, 182, 364)
     half_lives: tuple[int, ...] = (10, 30, 90)
     history: int = 128
+    extra: tuple[FeatureColumn, ...] = ()
 
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
-        if not set(NEEDED) <= set(self.windows) or not set(TASTES) <= set(self.half_lives):
-            needed, tastes = (", ".join(map(str, days)) for days in (NEEDED, TASTES))
+        self.extra = tuple(self.extra)
+        if not set(REQUIRED_WINDOWS) <= set(self.windows) or not set(TASTES) <= set(self.half_lives):
+            windows, half_lives = (", ".join(map(str, days)) for days in (REQUIRED_WINDOWS, TASTES))
             raise ConfigurationError(
-                f"features need the windows {needed} and the half-lives {tastes}; add them to data.feature"
+                f"features need the windows {windows} and the half-lives {half_lives}; add them to data.feature"
             )
+        self.columns = blocks(self.windows, self.half_lives, self.extra)  # of each block, in the order of the inputs
 
-    @property
+    @cached_property
     def pair(self) -> tuple[str, ...]:
-        return (*pair_columns(self.windows, self.half_lives), *MARKET, *SIBLING)
+        """Names of the pair columns."""
+        return tuple(column.name for column in self.columns["pair"])
 
-    @property
+    @cached_property
     def customer(self) -> tuple[str, ...]:
-        return (*customer_columns(self.windows, self.half_lives), "trend", "cohort_spend", "cohort_orders")
+        """Names of the customer columns."""
+        return tuple(column.name for column in self.columns["customer"])
+
+    @cached_property
+    def context(self) -> tuple[str, ...]:
+        """Names of the context columns."""
+        return tuple(column.name for column in self.columns["context"])
+
+    def own(self, block: Block) -> tuple[FeatureColumn, ...]:
+        """The user's own columns of a block, which are its last."""
+        return tuple(column for column in self.extra if column.block == block)
 
     def sizes(self, vocabulary: Vocabulary) -> Sizes:
-        """Shapes that follow from the rule and the vocabulary."""
+        """Shapes that follow from the settings and the vocabulary."""
         return Sizes(
             tokens=vocabulary.token_sizes,
             kinds=len(KINDS),
             channels=len(vocabulary.channels) + 1,
-            pair=self.pair,
-            customer=self.customer,
-            context=CONTEXT,
+            pair=block_sizes(self.columns["pair"]),
+            customer=block_sizes(self.columns["customer"]),
+            context=block_sizes(self.columns["context"]),
             season=len(SEASON),
             offers=len(vocabulary.offers) + 1,
             attributes=vocabulary.attribute_size,
@@ -75,34 +101,60 @@ class FeatureConfig:
 
 
 class Features:
-    """Inputs and outcomes of one log and list of offers, in NumPy; the fields of `Inputs` hold arrays here."""
+    """Inputs and outcomes of one log and list of offers, in NumPy; the fields of `Inputs` are arrays here."""
 
-    def __init__(self, log: EventLog, offers: Offers, vocabulary: Vocabulary, rule: FeatureConfig) -> None:
-        self.log, self.offers, self.vocabulary, self.rule = log, offers, vocabulary, rule
+    def __init__(self, log: EventLog, offers: Offers, vocabulary: Vocabulary, config: FeatureConfig) -> None:
+        self.log, self.offers, self.vocabulary, self.config = log, offers, vocabulary, config
         self.events, self.sets = log.events, offers.sets
         self.offer_code = vocabulary.offer_codes(offers)
         self.attribute = vocabulary.offer_attributes(log, offers)
         self.item_code = vocabulary.item_codes(log)
         self.channel_code = self._channel_codes(vocabulary.channels)
-        self.sold_through = self._channel_codes(vocabulary.sold_through) - 1  # -1: counts for none
-        self.windows, self.half_lives = np.array(rule.windows), np.array(rule.half_lives)
+        self.sold_through = self._channel_codes(vocabulary.sold_through) - 1  # -1: not counted
+        self.windows, self.half_lives = np.array(config.windows), np.array(config.half_lives)
+        self.own_context: dict[Cutoff, np.ndarray] = {}
 
-    def inputs(self, market_stats: MarketStats, customer: np.ndarray, hidden: HistoryMask | None = None) -> Inputs:
-        """What is visible of `customer (B,)`, rows of the log, at the snapshot's date."""
-        hidden = HistoryMask.nothing(customer.size) if hidden is None else hidden
-        person = self._customer(market_stats, customer, hidden)
-        token, kind, channel, gap, amount, length = self.histories(market_stats.cutoff, customer, hidden)
-        launched = np.isin(np.arange(len(self.offers)), hidden.launched)
-        return _filled(
+    def inputs(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask | None = None) -> Inputs:
+        """Everything that is visible of customers at the cutoff of `market_stats`.
+
+        Parameters
+        ----------
+        market_stats : MarketStats
+            The market at the cutoff.
+        customer : (B,) int
+            Rows of the log.
+        mask : HistoryMask, optional
+            What is hidden of these customers; None: nothing.
+
+        Returns
+        -------
+        Inputs
+            Of arrays.
+
+        Raises
+        ------
+        ConfigurationError
+            If an extra column returns another shape than that of its block.
+        """
+        mask = HistoryMask.nothing(customer.size) if mask is None else mask
+        person = self._customer(market_stats, customer, mask)
+        token, kind, channel, age, amount, length = self.histories(market_stats.cutoff, customer, mask)
+        pair = self._pair(market_stats, customer, mask, person)
+        if self.config.own("pair") or self.config.own("customer"):
+            known = point_in_time(self.log, self.offers, market_stats, customer, mask)
+            self._own_pair(pair, known, mask)
+            self._own_customer(person, known)
+        launched = np.isin(np.arange(len(self.offers)), mask.launched)
+        return _inputs(
             token=token,
             kind=kind,
             channel=channel,
-            gap=gap,
+            age=age,
             amount=amount,
             length=length,
-            pair=self._pair(market_stats, customer, hidden, person),
+            pair=pair,
             customer=person,
-            context=np.where(launched[:, None], np.nan, market_stats.context),
+            context=self._context(market_stats, launched),
             season=season(market_stats.cutoff.day, market_stats.cutoff.horizon),
             offer=np.where(launched, 0, self.offer_code),
             attribute=self.attribute,
@@ -111,58 +163,59 @@ class Features:
     def outcomes(self, cutoff: Cutoff, customer: np.ndarray) -> Outcomes:
         """What `customer (B,)` did in the horizon, as float32 arrays."""
         bought = np.empty((customer.size, len(self.offers)), bool)
-        money, visit = np.empty(bought.shape, np.float32), np.empty(customer.size, bool)
-        outcomes(self.events, self.sets, customer, cutoff.day, cutoff.horizon, bought, money, visit)
+        revenue, visit = np.empty(bought.shape, np.float32), np.empty(customer.size, bool)
+        outcomes(self.events, self.sets, customer, cutoff.day, cutoff.horizon, bought, revenue, visit)
         channel = np.empty((customer.size, len(self.vocabulary.sold_through)), np.float32)
         purchase_channels(self.events, customer, cutoff.day, cutoff.horizon, self.sold_through, channel)
-        arrays: Any = (bought.astype(np.float32), money, visit.astype(np.float32), channel)
+        arrays: Any = (bought.astype(np.float32), revenue, visit.astype(np.float32), channel)
         return Outcomes(*arrays)
 
     def lengths(self, cutoff: Cutoff, customer: np.ndarray) -> np.ndarray:
-        """Events of the history of `customer (B,)`, with nothing hidden: (B,) int64."""
-        return visible_events(self.events, customer, cutoff.day, self.rule.history)
+        """Events in the history of `customer (B,)`, with nothing masked: (B,) int64."""
+        return visible_events(self.events, customer, cutoff.day, self.config.history)
 
     def _pair(
-        self, market_stats: MarketStats, customer: np.ndarray, hidden: HistoryMask, person: np.ndarray
+        self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, person: np.ndarray
     ) -> np.ndarray:
-        names = self.rule.pair
+        names, columns = self.config.pair, self.config.columns["pair"]
         out = np.empty((customer.size, len(self.offers), len(names)), np.float32)
         pair_windows(
-            *(self.events, self.sets, customer, market_stats.cutoff.day, hidden.days, hidden.offer),
+            *(self.events, self.sets, customer, market_stats.cutoff.day, mask.days, mask.offer),
             *(self.windows, self.half_lives, out),
         )
         column = {name: out[:, :, k] for k, name in enumerate(names)}
-        exposure = np.minimum(person[:, self.rule.customer.index("tenure")], RATE_WINDOW)[:, None]
+        exposure = np.minimum(person[:, self.config.customer.index("tenure")], RATE_WINDOW)[:, None]
         rate = (column[f"days_{RATE_WINDOW}"] + PRIOR_DAYS * market_stats.rate) / (exposure + PRIOR_DAYS)
         column["expected"][:] = rate * market_stats.cutoff.horizon
-        cell = hazard_cell(column["recency"], column["days_bought"])
+        cell = hazard_cell(column["recency"], column["purchase_days"])
         column["hazard"][:] = market_stats.hazard[np.arange(len(self.offers)), cell]
         self._affinity(market_stats, column)
-        unsold = np.union1d(np.flatnonzero(~market_stats.sold), hidden.launched)
-        nothing = row_of_nothing(names.index("recency"))
-        out[:, hidden.launched, : nothing.size] = nothing
-        for name in MARKET:
+        for k, declared in enumerate(columns):
+            if declared.definition is not None:
+                out[:, mask.launched, k] = declared.empty
+        unsold = np.union1d(np.flatnonzero(~market_stats.sold), mask.launched)
+        for name in MARKET_NAMES:
             column[name][:, unsold] = np.nan
         return out
 
     def _affinity(self, market_stats: MarketStats, column: dict[str, np.ndarray]) -> None:
-        """Fills what the customer's purchases of other offers say of each."""
+        """Fills the columns that depend on the customer's purchases of other offers."""
         taste, m = tastes(column), len(self.offers)
         with BLAS.limit(limits=1, user_api="blas"):
             for k, name in enumerate(("", "_broad")):
                 column[f"similar{name}"][:] = taste[:, m:-1] @ market_stats.similar[k]
-                column[f"together{name}"][:] = np.log1p(column["days_bought"]) @ market_stats.together[k]
+                column[f"together{name}"][:] = np.log1p(column["purchase_days"]) @ market_stats.together[k]
                 column[f"follow{name}"][:] = taste @ market_stats.follow[k]
             column["sibling_short"][:] = taste[:, :m] @ market_stats.sibling
             column["sibling_long"][:] = taste[:, m:-1] @ market_stats.sibling
             column["sibling_follow"][:] = column["follow_broad"] @ market_stats.sibling
 
-    def _customer(self, market_stats: MarketStats, customer: np.ndarray, hidden: HistoryMask) -> np.ndarray:
-        names, cutoff = self.rule.customer, market_stats.cutoff
+    def _customer(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask) -> np.ndarray:
+        names, cutoff = self.config.customer, market_stats.cutoff
         out = np.empty((customer.size, len(names)), np.float32)
         customer_windows(
             *(self.events, self.sets, len(self.offers), customer, cutoff.day, cutoff.horizon),
-            *(hidden.days, self.windows, self.half_lives, out),
+            *(mask.days, self.windows, self.half_lives, out),
         )
         column = {name: out[:, k] for k, name in enumerate(names)}
         column["trend"][:] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
@@ -171,24 +224,57 @@ class Features:
         column["cohort_orders"][:] = np.log1p(column["orders_91"]) - cohort[:, 1]
         return out
 
-    def histories(self, cutoff: Cutoff, customer: np.ndarray, hidden: HistoryMask) -> tuple[np.ndarray, ...]:
-        """token (B, L, K), kind, channel, gap, amount (B, L) and length (B,) of the last events."""
-        shape = (customer.size, self.rule.history)
+    def _context(self, market_stats: MarketStats, launched: np.ndarray) -> np.ndarray:
+        """(M, C) float32; the columns of launched offers (M,) bool are those of an offer that nobody bought."""
+        columns = [np.where(launched[:, None], np.nan, market_stats.context)]
+        if own := self.config.own("context"):
+            empty = np.array([column.empty for column in own], np.float32)
+            columns.append(np.where(launched[:, None], empty, self._own_context(market_stats)))
+        return np.concatenate(columns, axis=1) if own else columns[0]
+
+    def _own_pair(self, out: np.ndarray, known: PointInTime, mask: HistoryMask) -> None:
+        """Fills the extra pair columns; pairs whose offer is masked or launched get the declared empty value."""
+        first, masked = len(self.config.pair) - len(self.config.own("pair")), np.flatnonzero(mask.offer >= 0)
+        for k, column in enumerate(self.config.own("pair"), first):
+            out[:, :, k] = computed(column, known)
+            out[:, mask.launched, k] = column.empty
+            out[masked, mask.offer[masked], k] = column.empty
+
+    def _own_customer(self, out: np.ndarray, known: PointInTime) -> None:
+        """Fills the extra customer columns."""
+        first = len(self.config.customer) - len(self.config.own("customer"))
+        for k, column in enumerate(self.config.own("customer"), first):
+            out[:, k] = computed(column, known)
+
+    def _own_context(self, market_stats: MarketStats) -> np.ndarray:
+        """The extra context columns over everybody with a purchase, computed once for a cutoff: (M, K) float32."""
+        cutoff = market_stats.cutoff
+        if cutoff not in self.own_context:
+            everybody = np.union1d(self.log.purchasers(cutoff.day), self.log.guests(cutoff.day))
+            mask = HistoryMask.nothing(everybody.size)
+            known = point_in_time(self.log, self.offers, market_stats, everybody, mask)
+            columns = [computed(column, known) for column in self.config.own("context")]
+            self.own_context[cutoff] = np.stack(columns, axis=1).astype(np.float32)
+        return self.own_context[cutoff]
+
+    def histories(self, cutoff: Cutoff, customer: np.ndarray, mask: HistoryMask) -> tuple[np.ndarray, ...]:
+        """token (B, L, K), kind, channel, age, amount (B, L) and length (B,) of the last events."""
+        shape = (customer.size, self.config.history)
         kinds = (np.int32, np.int32, np.float32, np.float32)
-        kind, channel, gap, amount = (np.empty(shape, dtype) for dtype in kinds)
+        kind, channel, age, amount = (np.empty(shape, dtype) for dtype in kinds)
         token = np.empty((*shape, self.item_code.shape[1]), np.int32)
-        out = token, kind, channel, gap, amount, np.empty(customer.size, np.int64)
+        out = token, kind, channel, age, amount, np.empty(customer.size, np.int64)
         last_events(
-            *(self.events, self.sets, customer, cutoff.day, hidden.days, hidden.offer),
+            *(self.events, self.sets, customer, cutoff.day, mask.days, mask.offer),
             *(fixed(self.item_code), fixed(self.channel_code), out),
         )
         return out
 
-    def positions(self, cutoff: Cutoff, customer: np.ndarray, hidden: HistoryMask) -> np.ndarray:
-        """Where the events of `histories` stand in the log, -1 past the last: (B, L) int64."""
-        position = np.empty((customer.size, self.rule.history), np.int64)
-        end = ends(self.events, customer, cutoff.day, hidden.days)
-        last_positions(self.events, self.sets, customer, end, hidden.offer, position)
+    def positions(self, cutoff: Cutoff, customer: np.ndarray, mask: HistoryMask) -> np.ndarray:
+        """Places in the log of the events of `histories`, -1 past the last: (B, L) int64."""
+        position = np.empty((customer.size, self.config.history), np.int64)
+        end = ends(self.events, customer, cutoff.day, mask.days)
+        last_positions(self.events, self.sets, customer, end, mask.offer, position)
         return position
 
     def _channel_codes(self, names: tuple[str, ...]) -> np.ndarray:
@@ -197,5 +283,25 @@ class Features:
         return np.array([position.get(name, 0) for name in self.log.meta["channels"]] + [0], np.int32)
 
 
-def _filled(**arrays: Any) -> Inputs:
+def computed(column: FeatureColumn, known: PointInTime, reference: bool = False) -> np.ndarray:
+    """An extra column, by its function or by its plain definition, as float32 in the shape of its block.
+
+    Raises
+    ------
+    ConfigurationError
+        If the shape is another.
+    """
+    shape = {"pair": (len(known), len(known.offers)), "customer": (len(known),), "context": (len(known.offers),)}
+    function = column.reference if reference else column.compute
+    assert function is not None
+    values = np.asarray(function(known))
+    if values.shape != shape[column.block]:
+        raise ConfigurationError(
+            f"{'the reference of ' if reference else ''}column {column.name!r} of data.feature.extra returned shape "
+            f"{values.shape}; a {column.block} column needs {shape[column.block]}"
+        )
+    return values.astype(np.float32)
+
+
+def _inputs(**arrays: Any) -> Inputs:
     return Inputs(**arrays)

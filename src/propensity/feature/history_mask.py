@@ -1,4 +1,4 @@
-"""History dropout: cold customers made out of warm ones, so that the network has met them before they matter."""
+"""History masks: part of the history of some training customers is hidden, so that the network learns cold starts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ EVERYTHING = 100_000  # days; more history than any log holds
 
 
 class HistoryMask(NamedTuple):
-    """What is hidden of B customers: their last `days` (B,) days (0: none), their past with `offer` (B,) (-1: none).
+    """What is hidden of B customers.
 
-    launched (K,): offers that look as on the day of their launch, as if nobody had bought them.
+    Parameters
+    ----------
+    days : (B,) int64
+        The most recent days before the cutoff; 0: none.
+    offer : (B,) int64
+        The offer whose events are hidden; -1: none.
+    launched : (K,) int64
+        Offers whose inputs are those of the day of their launch, as if nobody had bought them.
     """
 
     days: np.ndarray
@@ -22,6 +29,7 @@ class HistoryMask(NamedTuple):
 
     @classmethod
     def nothing(cls, customers: int) -> HistoryMask:
+        """The mask of B customers that hides nothing."""
         return cls(np.zeros(customers, np.int64), np.full(customers, -1), np.zeros(0, np.int64))
 
 
@@ -35,10 +43,16 @@ class NoHistoryMask:
 
 @dataclass
 class RandomHistoryMask:
-    """Hides from a share of the training customers one offer's past, the last weeks, or everything.
+    """Hides one offer's events, the last weeks or everything from a share of the training customers.
 
-    offer, recent, everything: shares in [0, 1]; shortest, longest: bounds of the hidden days of a `recent` draw;
-    launched: share of the offers that a batch sees as on the day of their launch.
+    Parameters
+    ----------
+    offer, recent, everything : float
+        Shares of the customers, in [0, 1].
+    launched : float
+        Share of the offers whose inputs in a batch are those of the day of their launch.
+    shortest, longest : int
+        Bounds of the hidden days of a `recent` draw.
     """
 
     offer: float = 0.03
@@ -49,9 +63,9 @@ class RandomHistoryMask:
     longest: int = 90
 
     def draw(self, rng: np.random.Generator, customers: int, offers: int) -> HistoryMask:
-        """Independent draws for each of `customers`."""
-        lot = rng.random((3, customers))
-        days = np.where(lot[1] < self.recent, rng.integers(self.shortest, self.longest + 1, customers), 0)
-        days = np.where(lot[2] < self.everything, EVERYTHING, days)
-        hidden = np.where(lot[0] < self.offer, rng.integers(0, offers, customers), -1)
-        return HistoryMask(days, hidden, np.flatnonzero(rng.random(offers) < self.launched))
+        """Independent draws for each customer, and for each offer."""
+        uniform = rng.random((3, customers))
+        days = np.where(uniform[1] < self.recent, rng.integers(self.shortest, self.longest + 1, customers), 0)
+        days = np.where(uniform[2] < self.everything, EVERYTHING, days)
+        masked_offer = np.where(uniform[0] < self.offer, rng.integers(0, offers, customers), -1)
+        return HistoryMask(days, masked_offer, np.flatnonzero(rng.random(offers) < self.launched))

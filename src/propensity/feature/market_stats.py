@@ -1,8 +1,8 @@
-"""The market as of a date: tables that a feature may look into, built from what was visible then.
+"""The market at a cutoff: tables over all customers that features look into, from events before the cutoff.
 
-Notable: everything derived from outcomes (hazards, ridge affinity) uses label windows that closed by the date; sums of
-one reference date serve all later cutoffs, so weekly cutoffs cost one pass each. With more than `sample` customers the
-tables come from a sample chosen by a hash of the id, so the choice knows nothing of behaviour or file order.
+Tables that are derived from outcomes (hazards, ridge affinity) use label windows that closed by the cutoff. The sums of
+a reference date are kept for all later cutoffs, so weekly cutoffs cost one pass each. With more than `sample` customers
+the tables come from a sample chosen by a hash of the id, which is independent of behaviour and of the order of files.
 """
 
 from __future__ import annotations
@@ -18,52 +18,59 @@ from threadpoolctl import ThreadpoolController
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
-from propensity.feature.rolling import RollingRequest, customer_trails, pair_trails
+from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS
+from propensity.feature.rolling import RollingRequest, rolling_customer, rolling_pair
 from propensity.kernel.context import context_columns, offer_context
 from propensity.kernel.customer import TENURE_CAP
 from propensity.kernel.outcome import outcomes
 from propensity.kernel.rolling_customer import rolling_customer_columns
 from propensity.kernel.rolling_pair import rolling_pair_columns
 
-RECENCY_EDGES = np.array([4, 8, 15, 22, 29, 43, 64, 92, 137, 183, 274])  # days; a hazard is flat between two of them
+RECENCY_EDGES = np.array(
+    [4, 8, 15, 22, 29, 43, 64, 92, 137, 183, 274]
+)  # days; the hazard is constant between two of them
 COUNT_EDGES = np.array([2, 3, 5, 9, 17])  # purchase days
 CELLS = 1 + (RECENCY_EDGES.size + 1) * (COUNT_EDGES.size + 1)  # cell 0: never bought
 TENURES = 13  # months since the first purchase, the last open
-CONTEXT_WINDOWS = np.array([7, 28, 91, 364])
-TASTES = (30, 90)  # half-lives in days of the tastes that affinity is computed from, ascending
-COHORT = (91,), ()  # the window, and no half-life, that cohorts are compared by
+TASTES = (30, 90)  # half-lives, in days, of the decayed purchase days that affinity is computed from, ascending
+COHORT = (91,), ()  # the window, and no half-life, of the comparison with customers of the same tenure
 BLOCK = 4096
-BLAS = ThreadpoolController()  # one thread: sums in one order, and no second one that would mostly wait
-
-CONTEXT = (
-    *(f"reach_{w}" for w in CONTEXT_WINDOWS),
-    "trend_7",
-    "trend_28",
-    "intensity",
-    "novelty",
-    "gap_mean",
-    "age",
-    "price",
-    "price_trend",
-    "last_year",
-)
+BLAS = ThreadpoolController()  # one thread, so that sums have one order
 
 
 class MarketStats(NamedTuple):
-    """One date's tables. M offers.
+    """Tables of one cutoff for M offers.
 
-    context (M, C) float32, columns `CONTEXT`, NaN where nobody bought; gap (M,) mean days between purchases; rate (M,)
-    purchase days per customer and day; hazard (M, CELLS) share of pairs in a recency x count cell that bought within
-    the horizon, shrunk to the cell's share over all offers. Affinity weights, each with a weak and a strong ridge:
-    similar and together (2, M, M), what goes with what, for long tastes and for the whole past; follow (2, 2 M + 1, M),
-    what is bought next, for short and long tastes (the last row is the intercept). sibling (M, M), all other sold
-    offers of the same parent alike. sold (M,) bool: anybody bought it; cohort (TENURES, 2) mean log spend and log
-    orders of 91 days by months since the first purchase.
+    Parameters
+    ----------
+    cutoff : Cutoff
+        Day and horizon.
+    context : (M, C) float32
+        Columns `CONTEXT_NAMES`, NaN where nobody bought.
+    interpurchase_time : (M,) float
+        Mean days between purchase days; NaN where nobody bought twice.
+    rate : (M,) float
+        Purchase days per customer and day.
+    hazard : (M, CELLS) float
+        Share of pairs in a recency x count cell that bought within the horizon, shrunk to the cell's share over all
+        offers.
+    similar, together : (2, M, M) float32
+        Ridge weights, for a weak and a strong ridge, with which purchases of other offers predict those of an offer at
+        the same time: of long decayed purchase days, and of all purchase days.
+    follow : (2, 2 M + 1, M) float32
+        Ridge weights that predict purchases within the horizon from short and long decayed purchase days; the last row
+        is the intercept.
+    sibling : (M, M) float32
+        Equal weights of all other sold offers of the same parent.
+    sold : (M,) bool
+        Whether anybody bought the offer.
+    cohort : (TENURES, 2) float
+        Mean log revenue and log orders of 91 days by months since the first purchase.
     """
 
     cutoff: Cutoff
     context: np.ndarray
-    gap: np.ndarray
+    interpurchase_time: np.ndarray
     rate: np.ndarray
     hazard: np.ndarray
     similar: np.ndarray
@@ -75,7 +82,10 @@ class MarketStats(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Sums over customers at a reference date: taste x taste, taste x what followed, and hazard trials and hits."""
+    """Sums over customers at a reference date: taste x taste, taste x later purchases, hazard trials and hits.
+
+    A taste is the log of decayed purchase days.
+    """
 
     taste: np.ndarray  # (2 M + 1, 2 M + 1): short tastes, long tastes, ones
     whole: np.ndarray  # (M, M): log purchase days of the whole past
@@ -86,10 +96,20 @@ class Moments(NamedTuple):
 
 @dataclass
 class MarketStatsConfig:
-    """How snapshots are made: `references` past label windows, `step` days apart, of at most `sample` customers.
+    """Settings of `MarketStatsBuilder`.
 
-    shrink: trials that a hazard of all offers counts for; ridges of the affinity weights, in multiples of the mean
-    square of a taste: the stronger, the less is heard of a single taste, and the more of what many agree on.
+    Parameters
+    ----------
+    references : int
+        Number of past label windows that hazards and `follow` are estimated from.
+    step : int
+        Days between them.
+    sample : int
+        Customers at most.
+    shrink : float
+        Weight, in trials, of the hazard over all offers against an offer's own.
+    ridge_similar, ridge_follow : tuple of float
+        Weak and strong ridge of the affinity weights, in multiples of the mean square of a taste.
     """
 
     references: int = 8
@@ -101,46 +121,46 @@ class MarketStatsConfig:
 
 
 class MarketStatsBuilder:
-    """Builds snapshots of one log and list of offers, remembering the sums of reference dates between cutoffs."""
+    """Builds `MarketStats` of one log and list of offers, and keeps the sums of reference dates between cutoffs."""
 
-    def __init__(self, log: EventLog, offers: Offers, horizon: int, rule: MarketStatsConfig) -> None:
-        self.log, self.offers, self.horizon, self.rule = log, offers, horizon, rule
+    def __init__(self, log: EventLog, offers: Offers, horizon: int, config: MarketStatsConfig) -> None:
+        self.log, self.offers, self.horizon, self.config = log, offers, horizon, config
         self.events, self.sets = log.events, offers.sets
         ids = log.customers["customer"]
-        self.lot = ids.cast(pl.String).hash(seed=0).to_numpy()
-        self.remembered: dict[int, Moments] = {}
-        self.foreseen: dict[int, np.ndarray] = {}
+        self.id_hash = ids.cast(pl.String).hash(seed=0).to_numpy()
+        self.moments: dict[int, Moments] = {}
+        self.rolled: dict[int, np.ndarray] = {}
 
-    def foresee(self, days: Sequence[int]) -> None:
-        """Goes over the log once for dates that will be asked for, instead of once for each."""
+    def prefetch(self, days: Sequence[int]) -> None:
+        """Passes over the log once for several cutoffs, instead of once for each."""
         everyone = np.arange(len(self.log))
-        made = customer_trails(self.log, RollingRequest(days, *COHORT), everyone)
-        self.foreseen |= {day: made[:, :, d] for d, day in enumerate(sorted(days))}
+        windows = rolling_customer(self.log, RollingRequest(days, *COHORT), everyone)
+        self.rolled |= {day: windows[:, :, d] for d, day in enumerate(sorted(days))}
 
     def at(self, cutoff: Cutoff) -> MarketStats:
-        """The snapshot of a date; reads nothing dated at or after it. Its sums have one order on every machine."""
+        """The tables of a cutoff, from events before it. Sums have one order on every machine."""
         with BLAS.limit(limits=1, user_api="blas"):
-            return self._made(cutoff)
+            return self._tables(cutoff)
 
-    def _made(self, cutoff: Cutoff) -> MarketStats:
+    def _tables(self, cutoff: Cutoff) -> MarketStats:
         population = self._population(cutoff.day)
-        labelled = [cutoff.day - self.horizon - k * self.rule.step for k in range(self.rule.references)]
+        labelled = [cutoff.day - self.horizon - k * self.config.step for k in range(self.config.references)]
         past = [self._moments(day) for day in labelled if day > self.log.first_day]
-        names = context_columns(tuple(CONTEXT_WINDOWS))
+        names = context_columns(CONTEXT_WINDOWS)
         totals = np.empty((len(self.offers), len(names)))
         everybody = np.concatenate([population, self.log.guests(cutoff.day)])
-        offer_context(self.events, self.sets, everybody, cutoff.day, self.horizon, CONTEXT_WINDOWS, totals)
+        offer_context(self.events, self.sets, everybody, cutoff.day, self.horizon, np.array(CONTEXT_WINDOWS), totals)
         raw = dict(zip(names, totals.T, strict=True))
-        exposure = min(cutoff.day - self.log.first_day, int(CONTEXT_WINDOWS[2]))
+        exposure = min(cutoff.day - self.log.first_day, CONTEXT_WINDOWS[2])
         now, sold = self._moments(cutoff.day), ~np.isnan(raw["age"])
         return MarketStats(
             cutoff=cutoff,
             context=np.where(sold[:, None], _context(raw, everybody.size), np.nan),
-            gap=raw["gap_mean"],
+            interpurchase_time=raw["interpurchase_time"],
             rate=raw["days_91"] / max(everybody.size * exposure, 1),
             hazard=self._hazard(past),
-            similar=regress_on_others(now.taste[len(sold) : -1, len(sold) : -1], self.rule.ridge_similar),
-            together=regress_on_others(now.whole, self.rule.ridge_similar),
+            similar=regress_on_others(now.taste[len(sold) : -1, len(sold) : -1], self.config.ridge_similar),
+            together=regress_on_others(now.whole, self.config.ridge_similar),
             follow=self._follow(past),
             sibling=siblings(self.offers.parent, sold),
             sold=sold,
@@ -150,15 +170,15 @@ class MarketStatsBuilder:
     def _population(self, day: int) -> np.ndarray:
         """Rows of the purchasers before `day`, of at most `sample` of them."""
         rows = self.log.purchasers(day)
-        if rows.size <= self.rule.sample:
+        if rows.size <= self.config.sample:
             return rows
-        return np.sort(rows[np.argpartition(self.lot[rows], self.rule.sample)[: self.rule.sample]])
+        return np.sort(rows[np.argpartition(self.id_hash[rows], self.config.sample)[: self.config.sample]])
 
     def _moments(self, day: int) -> Moments:
-        """Sums at a reference date; `follow` and `hits` look `horizon` days past it, so a caller needs them closed."""
-        if day not in self.remembered:
-            self.remembered[day] = self._count(day)
-        return self.remembered[day]
+        """Sums at a reference date. `follow` and `hits` use the `horizon` days after it, which must be closed."""
+        if day not in self.moments:
+            self.moments[day] = self._count(day)
+        return self.moments[day]
 
     def _count(self, day: int) -> Moments:
         m, population = len(self.offers), self._population(day)
@@ -181,13 +201,17 @@ class MarketStatsBuilder:
         """Tastes (B, 2 M + 1) float32, with a column of ones, log purchase days (B, M), and hazard cells (B, M)."""
         shape = (rows.size, len(self.offers))
         column = {f"decayed_{half_life}": np.zeros(shape, np.float32) for half_life in TASTES}
-        column |= {"recency": np.full(shape, np.nan, np.float32), "days_bought": np.zeros(shape, np.float32)}
-        asked = RollingRequest([day], (), TASTES)
-        place = {name: k for k, name in enumerate(rolling_pair_columns(*asked[1:]))}
-        for block in pair_trails(self.log, self.offers, asked, rows):
+        column |= {"recency": np.full(shape, np.nan, np.float32), "purchase_days": np.zeros(shape, np.float32)}
+        request = RollingRequest([day], (), TASTES)
+        place = {name: k for k, name in enumerate(rolling_pair_columns(*request[1:]))}
+        for block in rolling_pair(self.log, self.offers, request, rows):
             for name, grid in column.items():
                 grid[block.owner, block.offer] = block.column[:, place[name], 0]
-        return tastes(column), np.log1p(column["days_bought"]), hazard_cell(column["recency"], column["days_bought"])
+        return (
+            tastes(column),
+            np.log1p(column["purchase_days"]),
+            hazard_cell(column["recency"], column["purchase_days"]),
+        )
 
     def _bought(self, rows: np.ndarray, day: int) -> np.ndarray:
         bought = np.empty((rows.size, len(self.offers)), bool)
@@ -199,12 +223,12 @@ class MarketStatsBuilder:
         m = len(self.offers)
         trials = sum((p.trials for p in past), np.zeros((m, CELLS)))
         hits = sum((p.hits for p in past), np.zeros((m, CELLS)))
-        overall = _carried(hits.sum(0), trials.sum(0), self.rule.shrink)
-        return (hits + self.rule.shrink * overall) / (trials + self.rule.shrink)
+        overall = _overall_hazard(hits.sum(0), trials.sum(0), self.config.shrink)
+        return (hits + self.config.shrink * overall) / (trials + self.config.shrink)
 
     def _follow(self, past: list[Moments]) -> np.ndarray:
-        """What is bought next, predicted from all tastes by ridge regression: (2, 2 M + 1, M)."""
-        width, ridges = len(TASTES) * len(self.offers) + 1, self.rule.ridge_follow
+        """Purchases within the horizon, predicted from all tastes by ridge regression: (2, 2 M + 1, M)."""
+        width, ridges = len(TASTES) * len(self.offers) + 1, self.config.ridge_follow
         if not past:
             return np.zeros((len(ridges), width, len(self.offers)), np.float32)
         gram, target = np.sum([p.taste for p in past], axis=0), np.sum([p.follow for p in past], axis=0)
@@ -216,9 +240,9 @@ class MarketStatsBuilder:
         return np.array(weights, np.float32)
 
     def _cohort(self, population: np.ndarray, cutoff: Cutoff) -> np.ndarray:
-        if cutoff.day not in self.foreseen:
-            self.foresee([cutoff.day])
-        rows = self.foreseen[cutoff.day][population]
+        if cutoff.day not in self.rolled:
+            self.prefetch([cutoff.day])
+        rows = self.rolled[cutoff.day][population]
         names = rolling_customer_columns(*COHORT)
         month = tenure_month(np.minimum(np.nan_to_num(rows[:, names.index("since_first")]), TENURE_CAP))
         size = np.bincount(month, minlength=TENURES) + 1e-9
@@ -233,9 +257,22 @@ def tastes(column: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def regress_on_others(gram: np.ndarray, ridges: Sequence[float]) -> np.ndarray:
-    """Weights with which all others predict each variable at the same moment, the diagonal zero.
+    """Ridge weights with which all other variables predict each, the diagonal zero.
 
-    (M, M) and R ridges -> (R, M, M) float32. Source: EASE (Steck, WWW 2019).
+    Parameters
+    ----------
+    gram : (M, M) float
+        Sums of products.
+    ridges : sequence of R floats
+        In multiples of the mean square of a variable.
+
+    Returns
+    -------
+    (R, M, M) float32
+
+    Notes
+    -----
+    EASE: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019.
     """
     weights = []
     for ridge in ridges:
@@ -252,7 +289,7 @@ def mean_square(gram: np.ndarray) -> float:
 
 
 def siblings(parent: np.ndarray, sold: np.ndarray) -> np.ndarray:
-    """(M, M) float32 whose column m shares 1 among the other sold offers with the parent of m, 0 without any.
+    """Equal weights, in column m, of the other sold offers with the parent of m; 0 without any: (M, M) float32.
 
     >>> siblings(np.array([4, 4, 4, -1]), np.array([True, True, False, True]))[:, 2]
     array([0.5, 0.5, 0. , 0. ], dtype=float32)
@@ -261,45 +298,45 @@ def siblings(parent: np.ndarray, sold: np.ndarray) -> np.ndarray:
     return (related / np.maximum(related.sum(axis=0), 1)).astype(np.float32)
 
 
-def hazard_cell(recency: np.ndarray, days_bought: np.ndarray) -> np.ndarray:
+def hazard_cell(recency: np.ndarray, purchase_days: np.ndarray) -> np.ndarray:
     """Cell of a pair by days since its last purchase and number of purchase days, any shape; 0 for never bought."""
     row = np.digitize(np.nan_to_num(recency), RECENCY_EDGES)
-    column = np.digitize(days_bought, COUNT_EDGES)
-    return np.where(days_bought > 0, 1 + row * (COUNT_EDGES.size + 1) + column, 0)
+    column = np.digitize(purchase_days, COUNT_EDGES)
+    return np.where(purchase_days > 0, 1 + row * (COUNT_EDGES.size + 1) + column, 0)
 
 
-def _carried(hits: np.ndarray, trials: np.ndarray, shrink: float) -> np.ndarray:
-    """Share of hits in each cell (CELLS,), drawn to the cell of the same count that is next in recency.
+def _overall_hazard(hits: np.ndarray, trials: np.ndarray, shrink: float) -> np.ndarray:
+    """Share of hits in each cell (CELLS,), shrunk to the cell of the same count and the next smaller recency.
 
-    So cells that nobody was in, such as silences longer than the log had seen, go on where the last known one ended.
+    A cell without trials, such as a recency longer than the log, takes the share of its neighbour.
     """
     share = (hits + 0.5) / (trials + 10.0)
-    rows_hit, rows_tried = (x[1:].reshape(RECENCY_EDGES.size + 1, -1) for x in (hits, trials))
-    prior = (rows_hit.sum(0) + 0.5) / (rows_tried.sum(0) + 10.0)
+    rows_hits, rows_trials = (x[1:].reshape(RECENCY_EDGES.size + 1, -1) for x in (hits, trials))
+    prior = (rows_hits.sum(0) + 0.5) / (rows_trials.sum(0) + 10.0)
     for row in range(RECENCY_EDGES.size + 1):
-        prior = (rows_hit[row] + shrink * prior) / (rows_tried[row] + shrink)
+        prior = (rows_hits[row] + shrink * prior) / (rows_trials[row] + shrink)
         share[1 + row * prior.size : 1 + (row + 1) * prior.size] = prior
     return share
 
 
 def tenure_month(tenure: np.ndarray) -> np.ndarray:
-    """Months since the first purchase, the last class open."""
+    """Months since the first purchase, from days; the last class is open."""
     return np.minimum(tenure // 30, TENURES - 1).astype(np.int64)
 
 
 def _context(raw: dict[str, np.ndarray], customers: int) -> np.ndarray:
-    """Scale-free columns `CONTEXT` out of the totals of `offer_context`."""
+    """The context columns, all free of scale, from the totals of `offer_context`: (M, C) float32."""
     price = raw["spend_91"] / np.maximum(raw["days_91"], 1)
-    columns = [
-        *(np.log((raw[f"buyers_{w}"] + 0.5) / (customers + 1)) for w in CONTEXT_WINDOWS),
-        np.log((4 * raw["days_7"] + 4) / (raw["days_28"] + 4)),
-        np.log((3.25 * raw["days_28"] + 4) / (raw["days_91"] + 4)),
-        raw["days_91"] / np.maximum(raw["buyers_91"], 1),
-        raw["first_buyers_28"] / np.maximum(raw["buyers_28"], 1),
-        raw["gap_mean"],
-        np.minimum(raw["age"], 182),
-        price,
-        np.log((raw["spend_28"] / np.maximum(raw["days_28"], 1) + 0.1) / (price + 0.1)),
-        np.log((raw["last_year_days"] + 5) / (raw["last_year_around"] + 5)),
-    ]
-    return np.stack(columns, axis=1).astype(np.float32)
+    recent_price = raw["spend_28"] / np.maximum(raw["days_28"], 1)
+    column = {f"reach_{w}": np.log((raw[f"buyers_{w}"] + 0.5) / (customers + 1)) for w in CONTEXT_WINDOWS} | {
+        "trend_7": np.log((4 * raw["days_7"] + 4) / (raw["days_28"] + 4)),
+        "trend_28": np.log((3.25 * raw["days_28"] + 4) / (raw["days_91"] + 4)),
+        "intensity": raw["days_91"] / np.maximum(raw["buyers_91"], 1),
+        "novelty": raw["first_buyers_28"] / np.maximum(raw["buyers_28"], 1),
+        "interpurchase_time": raw["interpurchase_time"],
+        "age": np.minimum(raw["age"], 182),
+        "price": price,
+        "price_trend": np.log((recent_price + 0.1) / (price + 0.1)),
+        "last_year": np.log((raw["last_year_days"] + 5) / (raw["last_year_around"] + 5)),
+    }
+    return np.stack([column[name] for name in CONTEXT_NAMES], axis=1).astype(np.float32)

@@ -1,6 +1,6 @@
-"""Trailing windows of everybody at many dates at once, for whoever wants plain tables: one pass over the log.
+"""Rolling windows of customers and of pairs at many cutoffs, in one pass over the log.
 
-Customers are shared out among threads; as no sum crosses customers, their number changes no bit.
+Customers are split among threads. No sum crosses customers, so the number of threads changes no bit.
 """
 
 from __future__ import annotations
@@ -14,30 +14,44 @@ import numpy as np
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.errors import ConfigurationError
-from propensity.kernel.rolling_customer import WindowGrid, customer_trail, grid, rolling_customer_columns
+from propensity.kernel.rolling_customer import WindowGrid, grid, rolling_customer_columns, rolling_customer_windows
 from propensity.kernel.rolling_pair import rolling_pair_columns, rolling_pair_windows
 
-ROOM = 1024  # pairs written at a time: they stay in the processor's cache
+BLOCK = 1024  # pairs written at a time, which fit the processor's cache
 
 
 class RollingRequest(NamedTuple):
-    """Cutoff days (D,), windows (W,) and half-lives (H,) in days."""
+    """Which windows at which cutoffs, all in days.
+
+    Parameters
+    ----------
+    cutoffs : sequence of int
+        D distinct days.
+    windows, half_lives : tuple of int
+        W windows and H half-lives.
+    """
 
     cutoffs: Sequence[int]
     windows: tuple[int, ...]
     half_lives: tuple[int, ...]
 
     def grid(self, log: EventLog) -> WindowGrid:
-        """ConfigurationError without a cutoff, or with one given twice."""
+        """The kernels' tables; ConfigurationError without a cutoff, or with a repeated one."""
         if not self.cutoffs or len(set(self.cutoffs)) < len(self.cutoffs):
-            raise ConfigurationError(f"cutoffs={list(self.cutoffs)} must be one or more days, each given once")
+            raise ConfigurationError(f"cutoffs={list(self.cutoffs)} must be one or more distinct days")
         return grid(log.first_day, np.array(self.cutoffs), np.array(self.windows), np.array(self.half_lives))
 
 
 class PairBlock(NamedTuple):
-    """owner (R,) places among the customers, offer (R,), column (R, F, D) by `pair_trail_columns`.
+    """Windows of R pairs; the next block overwrites this one.
 
-    The next block is written over this one.
+    Parameters
+    ----------
+    owner : (R,) int
+        Place of the customer among those of the call.
+    offer : (R,) int
+    column : (R, F, D) float32
+        The columns `rolling_pair_columns` at D cutoffs.
     """
 
     owner: np.ndarray
@@ -45,37 +59,77 @@ class PairBlock(NamedTuple):
     column: np.ndarray
 
 
-def customer_trails(
-    log: EventLog, asked: RollingRequest, customer: np.ndarray, threads: int = 1, out: np.ndarray | None = None
+def rolling_customer(
+    log: EventLog, request: RollingRequest, customer: np.ndarray, threads: int = 1, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Windows of customers (B,), rows of the log, at each cutoff, ascending: (B, F, D) float32 by `trail_columns`.
+    """Rolling windows of customers at each cutoff.
 
-    out: memory of that shape to write into; used again, it saves the cost of new pages.
+    Parameters
+    ----------
+    log : EventLog
+    request : RollingRequest
+        D cutoffs, windows and half-lives.
+    customer : (B,) int
+        Rows of the log.
+    threads : int
+        Threads that share the customers.
+    out : (B, F, D) float32, optional
+        Memory to write to; using it again saves the allocation.
+
+    Returns
+    -------
+    (B, F, D) float32
+        The columns `rolling_customer_columns` at the cutoffs, ascending.
+
+    Raises
+    ------
+    ConfigurationError
+        Without a cutoff, or with a repeated one.
     """
-    made = asked.grid(log)
+    tables = request.grid(log)
     if out is None:
-        names = rolling_customer_columns(asked.windows, asked.half_lives)
-        out = np.empty((customer.size, len(names), len(asked.cutoffs)), np.float32)
+        names = rolling_customer_columns(request.windows, request.half_lives)
+        out = np.empty((customer.size, len(names), len(request.cutoffs)), np.float32)
     parts = np.array_split(np.arange(customer.size), max(threads, 1))
     slices = [slice(part[0], part[-1] + 1) for part in parts if part.size]
 
     def write(part: slice) -> None:
-        customer_trail(log.events, made, customer[part], out[part])
+        rolling_customer_windows(log.events, tables, customer[part], out[part])
 
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         list(pool.map(write, slices))
     return out
 
 
-def pair_trails(
-    log: EventLog, offers: Offers, asked: RollingRequest, customer: np.ndarray, room: int = ROOM
+def rolling_pair(
+    log: EventLog, offers: Offers, request: RollingRequest, customer: np.ndarray, block: int = BLOCK
 ) -> Iterator[PairBlock]:
-    """Windows of every pair of customers (B,) and offers with a purchase before the last cutoff, block by block."""
-    made, names = asked.grid(log), rolling_pair_columns(asked.windows, asked.half_lives)
+    """Rolling windows of every pair with a purchase before the last cutoff, block by block.
+
+    Parameters
+    ----------
+    log, offers : EventLog, Offers
+    request : RollingRequest
+        D cutoffs, windows and half-lives.
+    customer : (B,) int
+        Rows of the log.
+    block : int
+        Pairs of a block, at least as many as there are offers.
+
+    Yields
+    ------
+    PairBlock
+
+    Raises
+    ------
+    ConfigurationError
+        Without a cutoff, or with a repeated one.
+    """
+    tables, names = request.grid(log), rolling_pair_columns(request.windows, request.half_lives)
     events, sets, start = log.events, offers.sets, 0
-    room = max(room, len(offers), 1)
-    owner, offer = np.zeros(room, np.int64), np.zeros(room, np.int32)
-    out = np.zeros((room, len(names), len(asked.cutoffs)), np.float32)
+    size = max(block, len(offers), 1)
+    owner, offer = np.zeros(size, np.int64), np.zeros(size, np.int32)
+    out = np.zeros((size, len(names), len(request.cutoffs)), np.float32)
     while start < customer.size:
-        start, count = rolling_pair_windows(events, sets, len(offers), made, customer, start, owner, offer, out)
+        start, count = rolling_pair_windows(events, sets, len(offers), tables, customer, start, owner, offer, out)
         yield PairBlock(owner[:count], offer[:count], out[:count])

@@ -1,4 +1,4 @@
-"""How much a past send date counts in training, per offer: old habits fade."""
+"""Weight of a past cutoff in training, for each offer."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ import numpy as np
 
 @dataclass
 class Even:
-    """Every training date counts the same."""
+    """Every training cutoff has the same weight."""
 
-    def __call__(self, age: int, gap: np.ndarray) -> np.ndarray:
-        return np.ones(gap.size, np.float32)
+    def __call__(self, age: int, interpurchase_time: np.ndarray) -> np.ndarray:
+        return np.ones(interpurchase_time.size, np.float32)
 
 
 @dataclass
 class HalfLife:
-    """0.5 ** (age / half-life): `days` for every offer, or `rhythm` times the offer's own mean gap, within bounds.
+    """Weight 0.5 ** (age / half-life). The half-life is `days`, or a multiple of the offer's interpurchase time.
 
-    An offer bought every week changes its buyers faster than one bought twice a year.
+    The buyers of an offer bought every week change faster than those of one bought twice a year.
+
+    Parameters
+    ----------
+    days : float
+        Half-life in days, where `rhythm` is None or the interpurchase time is unknown.
+    rhythm : float or None
+        Half-life in multiples of the offer's mean interpurchase time.
+    shortest, longest : float
+        Bounds of that half-life in days.
     """
 
     days: float = 180.0
@@ -27,9 +36,23 @@ class HalfLife:
     shortest: float = 60.0
     longest: float = 720.0
 
-    def __call__(self, age: int, gap: np.ndarray) -> np.ndarray:
-        """Weights (M,) of examples `age` days older than the newest; gap (M,) mean days between purchases, or NaN."""
-        half_life = np.full(gap.size, self.days)
+    def __call__(self, age: int, interpurchase_time: np.ndarray) -> np.ndarray:
+        """Weights of examples.
+
+        Parameters
+        ----------
+        age : int
+            Days before the newest cutoff.
+        interpurchase_time : (M,) float
+            Mean days between purchase days of each offer; NaN where unknown.
+
+        Returns
+        -------
+        (M,) float32
+        """
+        half_life = np.full(interpurchase_time.size, self.days)
         if self.rhythm is not None:
-            half_life = np.clip(np.nan_to_num(self.rhythm * gap, nan=self.days), self.shortest, self.longest)
+            half_life = np.clip(
+                np.nan_to_num(self.rhythm * interpurchase_time, nan=self.days), self.shortest, self.longest
+            )
         return (0.5 ** (age / half_life)).astype(np.float32)

@@ -4,5 +4,5 @@ Every kernel obeys one inequality: an event is visible at a cutoff when `day < c
 `cutoff <= day < cutoff + horizon`.
 
 A compiled kernel on disk notices changes of its own file only: after changing a function or constant that another
-kernel imports, delete `kernel/__pycache__`.
+kernel imports, delete `kernel/__pycache__`. That is why the columns of a kernel are declared in the kernel's own file.
 """

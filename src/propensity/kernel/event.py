@@ -1,4 +1,4 @@
-"""What every kernel is given: the events of all customers, the offers of all items, and the numbering of kinds."""
+"""Arguments of every kernel: the events of all customers, the offers of all items, and the numbers of the kinds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ KINDS = ("purchase", "view", "message", "redemption", "return")
 
 
 class Events(NamedTuple):
-    """The columns of a log: customer n owns events `offsets[n]:offsets[n + 1]`, ascending in day.
+    """The columns of a log. Customer n has the events `offsets[n]:offsets[n + 1]`, ascending in day.
 
-    offsets (N+1,) int64; (E,) day, item (-1: none), order (int32), kind, channel (int8), quantity, revenue, discount
-    (float32). `order` numbers the customer's orders from 0 by first appearance, and is -1 where nothing was bought.
+    Parameters
+    ----------
+    offsets : (N + 1,) int64
+    day, item, order : (E,) int32
+        item is -1 for an event without one. `order` numbers the orders of a customer from 0 by first appearance, and is
+        -1 for events that are no purchase.
+    kind, channel : (E,) int8
+        channel is -1 for an event without one.
+    quantity, revenue, discount : (E,) float32
+        revenue and discount in the currency of the log.
     """
 
     offsets: np.ndarray
@@ -36,7 +44,7 @@ class Sets(NamedTuple):
 
 
 def fixed(array: np.ndarray) -> np.ndarray:
-    """A read-only view: mapped from disk or made in memory, a kernel meets one type and is compiled once."""
+    """A read-only view. Arrays from disk and from memory then have one type, and a kernel is compiled once."""
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view

@@ -1,4 +1,4 @@
-"""The last events of each customer as right-padded arrays, gathered without a per-sample Python call."""
+"""The last events of each customer as right-padded arrays, gathered without a Python call for each customer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from propensity.kernel.event import Events, Sets
 from propensity.kernel.prefetch import LINE, prefetch
 from propensity.kernel.window import first_at
 
-AHEAD = 8  # customers whose events are on their way while those of another are copied
+AHEAD = 8  # customers ahead of the one being copied whose events are prefetched
 
 
 @njit(cache=True, nogil=True)
@@ -18,63 +18,80 @@ def last_events(
     sets: Sets,
     customer: np.ndarray,
     cutoff: int,
-    hide_days: np.ndarray,
-    hide_offer: np.ndarray,
+    mask_days: np.ndarray,
+    mask_offer: np.ndarray,
     item_code: np.ndarray,
     channel_code: np.ndarray,
     out: tuple[np.ndarray, ...],
 ) -> None:
     """Fills `out` with the last visible events of each customer, oldest first.
 
-    Args: item_code (I + 1, K) and channel_code (C + 1,) what items and channels become, the last being none; out, token
-    (B, L, K), kind, channel, gap, amount (B, L) and length (B,). gap is the age in days at the cutoff (1 or more),
-    amount the event's revenue; slots past `length` hold the codes of none, and zeros. Events in the last `hide_days` of
-    a customer, and those of its `hide_offer`, are left out.
+    Parameters
+    ----------
+    events, sets : Events, Sets
+        The log and the offers of its items.
+    customer : (B,) int
+        Rows of the log.
+    cutoff : int
+        Day; events of this day and later are not read.
+    mask_days : (B,) int
+        The most recent days that the history mask hides; 0: none.
+    mask_offer : (B,) int
+        The offer whose events the history mask hides; -1: none.
+    item_code : (I + 1, K) int32
+        Attribute codes of each item; the last row is that of an event without an item.
+    channel_code : (C + 1,) int32
+        Code of each channel; the last is that of an event without a channel.
+    out : tuple of arrays
+        token (B, L, K), kind, channel, age, amount (B, L) and length (B,), overwritten. age is in days at the cutoff (1
+        or more), amount is the event's revenue. Slots past `length` hold the codes of none, and zeros.
     """
-    offsets, (token, kind, channel, gap, amount, length) = events.offsets, out
-    width, kept = kind.shape[1], np.empty(kind.shape[1], np.int64)
-    end = ends(events, customer, cutoff, hide_days)
+    offsets, (token, kind, channel, age, amount, length) = events.offsets, out
+    width, newest_first = kind.shape[1], np.empty(kind.shape[1], np.int64)
+    end = ends(events, customer, cutoff, mask_days)
     for b in range(customer.size):
         if b + AHEAD < customer.size:
             soon = end[b + AHEAD]
-            call_up(events, max(soon - width, offsets[customer[b + AHEAD]]), soon)
-        row = token[b], kind[b], channel[b], gap[b], amount[b]
-        if hide_offer[b] < 0:
+            prefetch_events(events, max(soon - width, offsets[customer[b + AHEAD]]), soon)
+        row = token[b], kind[b], channel[b], age[b], amount[b]
+        if mask_offer[b] < 0:
             count = min(end[b] - offsets[customer[b]], width)
             copy_events(events, item_code, channel_code, cutoff, end[b] - count, 0, count, row)
         else:
-            count = newest(events, sets, offsets[customer[b]], end[b], hide_offer[b], kept)
+            count = newest(events, sets, offsets[customer[b]], end[b], mask_offer[b], newest_first)
             for j in range(count):
-                copy_events(events, item_code, channel_code, cutoff, kept[count - 1 - j], j, 1, row)
-        leave_empty(item_code, channel_code, count, row)
+                copy_events(events, item_code, channel_code, cutoff, newest_first[count - 1 - j], j, 1, row)
+        fill_padding(item_code, channel_code, count, row)
         length[b] = count
 
 
 @njit(cache=True, nogil=True)
 def last_positions(
-    events: Events, sets: Sets, customer: np.ndarray, end: np.ndarray, hide_offer: np.ndarray, position: np.ndarray
+    events: Events, sets: Sets, customer: np.ndarray, end: np.ndarray, mask_offer: np.ndarray, position: np.ndarray
 ) -> None:
-    """Fills position (B, L) int64 with where the events of `last_events` stand in the log, -1 past the last; end (B,)
-    as of `ends`."""
-    kept = np.empty(position.shape[1], np.int64)
+    """Fills position (B, L) int64 with the places of the events of `last_events` in the log, -1 past the last.
+
+    end (B,) is that of `ends`.
+    """
+    newest_first = np.empty(position.shape[1], np.int64)
     for b in range(customer.size):
-        count = newest(events, sets, events.offsets[customer[b]], end[b], hide_offer[b], kept)
-        position[b, :count] = kept[:count][::-1]
+        count = newest(events, sets, events.offsets[customer[b]], end[b], mask_offer[b], newest_first)
+        position[b, :count] = newest_first[:count][::-1]
         position[b, count:] = -1
 
 
 @njit(cache=True, nogil=True)
-def ends(events: Events, customer: np.ndarray, cutoff: int, hide_days: np.ndarray) -> np.ndarray:
-    """Where what is visible of each customer (B,) ends in the log, when the last hide_days (B,) are not: (B,) int64."""
+def ends(events: Events, customer: np.ndarray, cutoff: int, mask_days: np.ndarray) -> np.ndarray:
+    """Where the visible events of each customer (B,) end in the log, without the last mask_days (B,): (B,) int64."""
     end = np.empty(customer.size, np.int64)
     for b in range(customer.size):
-        end[b] = first_at(events, customer[b], cutoff - hide_days[b])
+        end[b] = first_at(events, customer[b], cutoff - mask_days[b])
     return end
 
 
 @njit(cache=True, nogil=True, inline="always")
-def call_up(events: Events, first: int, end: int) -> None:
-    """Fetches what `copy_events` will read of [first, end)."""
+def prefetch_events(events: Events, first: int, end: int) -> None:
+    """Prefetches what `copy_events` will read of [first, end)."""
     for column in literal_unroll((events.item, events.day, events.revenue, events.kind, events.channel)):
         for e in range(first, end, LINE // column.itemsize):
             prefetch(column, e)
@@ -93,12 +110,12 @@ def copy_events(
     count: int,
     row: tuple[np.ndarray, ...],
 ) -> None:
-    """Events [first, first + count) into slots from `slot` on; a loop a column, for vector instructions."""
-    token, kind, channel, gap, amount = row
+    """Copies events [first, first + count) to slots from `slot` on; a loop for each column, for vector instructions."""
+    token, kind, channel, age, amount = row
     for j in range(count):
         kind[slot + j] = events.kind[first + j]
     for j in range(count):
-        gap[slot + j] = cutoff - events.day[first + j]
+        age[slot + j] = cutoff - events.day[first + j]
     for j in range(count):
         amount[slot + j] = events.revenue[first + j]
     for j in range(count):
@@ -109,13 +126,13 @@ def copy_events(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def leave_empty(item_code: np.ndarray, channel_code: np.ndarray, count: int, row: tuple[np.ndarray, ...]) -> None:
-    """Slots from `count` on."""
-    token, kind, channel, gap, amount = row
+def fill_padding(item_code: np.ndarray, channel_code: np.ndarray, count: int, row: tuple[np.ndarray, ...]) -> None:
+    """Fills the slots from `count` on."""
+    token, kind, channel, age, amount = row
     for j in range(count, kind.size):
         kind[j] = 0
     for j in range(count, kind.size):
-        gap[j] = 0.0
+        age[j] = 0.0
     for j in range(count, kind.size):
         amount[j] = 0.0
     for j in range(count, kind.size):
@@ -126,12 +143,12 @@ def leave_empty(item_code: np.ndarray, channel_code: np.ndarray, count: int, row
 
 
 @njit(cache=True, nogil=True)
-def newest(events: Events, sets: Sets, start: int, end: int, hide_offer: int, kept: np.ndarray) -> int:
-    """Writes to kept (L,) the newest events of [start, end) outside the hidden offer, newest first; their number."""
+def newest(events: Events, sets: Sets, start: int, end: int, mask_offer: int, newest_first: np.ndarray) -> int:
+    """Writes to newest_first (L,) the newest events of [start, end) outside the masked offer; returns their number."""
     count, e = 0, end - 1
-    while e >= start and count < kept.size:
-        if hide_offer < 0 or not belongs(sets, events.item[e], hide_offer):
-            kept[count] = e
+    while e >= start and count < newest_first.size:
+        if mask_offer < 0 or not belongs(sets, events.item[e], mask_offer):
+            newest_first[count] = e
             count += 1
         e -= 1
     return count
@@ -140,11 +157,11 @@ def newest(events: Events, sets: Sets, start: int, end: int, hide_offer: int, ke
 @njit(cache=True, nogil=True)
 def belongs(sets: Sets, item: int, offer: int) -> bool:
     """Whether the item (-1: none) is in the offer."""
-    found = False
+    inside = False
     if item >= 0:
         for k in range(sets.offsets[item], sets.offsets[item + 1]):
-            found = found or sets.offer[k] == offer
-    return found
+            inside = inside or sets.offer[k] == offer
+    return inside
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""Labels: what happened in `cutoff <= day < cutoff + horizon`. Never called from the model's side of the fence."""
+"""Labels: what happened in `cutoff <= day < cutoff + horizon`. No feature calls these kernels."""
 
 from __future__ import annotations
 
@@ -17,12 +17,25 @@ def outcomes(
     cutoff: int,
     horizon: int,
     bought: np.ndarray,
-    money: np.ndarray,
+    revenue: np.ndarray,
     visit: np.ndarray,
 ) -> None:
-    """Fills bought (B, M) bool, money (B, M) float32 net of returns and never below 0, visit (B,) bool: any purchase.
+    """Fills the labels of each customer and offer.
 
-    Args: customer (B,) rows of the log, cutoff day, horizon in days.
+    Parameters
+    ----------
+    events, sets : Events, Sets
+        The log and the offers of its items.
+    customer : (B,) int
+        Rows of the log.
+    cutoff, horizon : int
+        Day, and number of days.
+    bought : (B, M) bool
+        Overwritten: whether the customer bought the offer.
+    revenue : (B, M) float32
+        Overwritten: revenue net of returns, at least 0, and 0 where nothing was bought.
+    visit : (B,) bool
+        Overwritten: whether the customer bought anything.
     """
     total = np.zeros(bought.shape[1])
     for b in range(customer.size):
@@ -31,17 +44,28 @@ def outcomes(
         start, end = first_at(events, customer[b], cutoff), first_at(events, customer[b], cutoff + horizon)
         visit[b] = add_future(events, sets, start, end, bought[b], total)
         for m in range(total.size):
-            money[b, m] = max(total[m], 0.0) if bought[b, m] else 0.0
+            revenue[b, m] = max(total[m], 0.0) if bought[b, m] else 0.0
 
 
 @njit(cache=True, nogil=True)
 def purchase_channels(
     events: Events, customer: np.ndarray, cutoff: int, horizon: int, code: np.ndarray, count: np.ndarray
 ) -> None:
-    """Fills count (B, K) float32: purchase lines in the horizon through each of K channels.
+    """Counts purchase lines in the horizon by channel.
 
-    Args: customer (B,) rows of the log, cutoff day, horizon in days; code (C + 1,) the place in K of each channel of
-    the log, -1 for those that do not count; the last is that of lines without a channel.
+    Parameters
+    ----------
+    events : Events
+        The log.
+    customer : (B,) int
+        Rows of the log.
+    cutoff, horizon : int
+        Day, and number of days.
+    code : (C + 1,) int
+        Column of `count` for each channel of the log, -1 for those that are not counted; the last is that of lines
+        without a channel.
+    count : (B, K) float32
+        Overwritten: purchase lines through each of K channels.
     """
     kind, channel = events.kind, events.channel
     for b in range(customer.size):
@@ -54,7 +78,7 @@ def purchase_channels(
 
 @njit(cache=True, nogil=True)
 def add_future(events: Events, sets: Sets, start: int, end: int, bought: np.ndarray, total: np.ndarray) -> bool:
-    """Adds events [start, end) of one customer to bought (M,) and total (M,); whether anything was bought."""
+    """Adds events [start, end) of one customer to bought (M,) and total (M,); returns whether anything was bought."""
     kind, item, revenue = events.kind, events.item, events.revenue
     set_of, offer = sets
     visit = False

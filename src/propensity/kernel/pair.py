@@ -1,10 +1,13 @@
-"""What a customer did with each offer, in trailing windows: one pass over the customer's visible events.
+"""What a customer did with each offer, in rolling windows: one pass over the customer's visible events.
 
-Notable: a day's events of an offer count once (a purchase *day*), windows are prefix sums of a small age histogram, and
-decays come from a table by age. Single-threaded and `nogil`, so that loader threads can overlap it with training.
+All events of a day with an offer count as one purchase day. Windows are cumulative sums of a histogram of ages, and
+decay weights are looked up by age. The kernel is single-threaded and `nogil`, so that loader threads overlap with
+training.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 from numba import njit
@@ -12,8 +15,8 @@ from numba import njit
 from propensity.kernel.accumulate import (
     DAYS,
     FIRST,
-    GAP_LAST,
-    GAP_SQ,
+    INTERVAL_LAST,
+    INTERVAL_SQUARES,
     LAST,
     ORDER_FIRST,
     ORDER_LAST,
@@ -25,40 +28,55 @@ from propensity.kernel.accumulate import (
     TOUCHED,
     UNITS,
     VIEWS,
-    forget,
-    tally_events,
+    accumulate_events,
+    clear,
 )
+from propensity.kernel.column import FeatureColumn, names, positions
 from propensity.kernel.event import Events, Sets
+from propensity.kernel.reference import pair_reference
 from propensity.kernel.window import decay_table, first_at, window_table
 
-RHYTHM = (
-    "recency",  # days since the last purchase day
-    "since_first",  # days since the first purchase day
-    "days_bought",  # distinct purchase days, all visible
-    "gap_mean",
-    "gap_std",
-    "gap_last",
-    "due",  # recency over the mean gap
-    "orders_since",  # orders of anything since the last one with the offer
-    "order_share",  # share of the orders since the first one with the offer that hold it
-    "spend_mean",  # per purchase day
-    "spend_last",
-    "units_mean",
-    "discount_share",
-    "returns",
-    "views",
-    "hidden",  # 1 where history dropout hides something of this pair
+column = partial(FeatureColumn, block="pair", definition=pair_reference)
+of_buyers = partial(column, missing="never bought", empty=np.nan)
+of_repeat_buyers = partial(column, missing="bought on fewer than two days", empty=np.nan)
+
+# In the order that the kernel writes: families first, then the single columns.
+PAIR = (
+    column("days_{}", "purchase days in the last {} days", per="window"),
+    column("spend_{}", "revenue of the last {} days", per="window"),
+    column("decayed_{}", "purchase days, each weighted by 0.5 ** (age / {} days)", per="half_life"),
+    of_buyers("recency", "days since the last purchase day", optional=True, gate=2),
+    of_buyers("since_first", "days since the first purchase day"),
+    column("purchase_days", "distinct purchase days, all visible", gate=1),
+    of_repeat_buyers("interpurchase_time", "mean days between purchase days", optional=True),
+    of_repeat_buyers("interpurchase_std", "standard deviation of the days between purchase days"),
+    of_repeat_buyers("interpurchase_last", "days between the last two purchase days"),
+    of_repeat_buyers("recency_ratio", "recency over the interpurchase time"),
+    of_buyers("orders_since", "orders of anything since the last one with the offer"),
+    of_buyers("order_share", "share of the orders since the first one with the offer that contain it"),
+    of_buyers("spend_mean", "revenue per purchase day"),
+    of_buyers("spend_last", "revenue of the last purchase day"),
+    of_buyers("units_mean", "units per purchase day"),
+    of_buyers("discount_share", "discount over revenue plus discount"),
+    column("returns", "returned lines"),
+    column("views", "views of the last 28 days"),
+    column("masked", "1 where the history mask of training hides something of the pair", gate=3),
 )
+# Constants of this file: Numba compiles them in, and an edited declaration recompiles the kernels below.
+AT = positions(PAIR)
+RECENCY, SINCE_FIRST, PURCHASE_DAYS = AT["recency"], AT["since_first"], AT["purchase_days"]
+INTERPURCHASE_TIME, INTERPURCHASE_STD = AT["interpurchase_time"], AT["interpurchase_std"]
+INTERPURCHASE_LAST, RECENCY_RATIO = AT["interpurchase_last"], AT["recency_ratio"]
+ORDERS_SINCE, ORDER_SHARE, DISCOUNT_SHARE = AT["orders_since"], AT["order_share"], AT["discount_share"]
+SPEND_MEAN, SPEND_OF_LAST_DAY, UNITS_MEAN = AT["spend_mean"], AT["spend_last"], AT["units_mean"]
+RETURNED_LINES, VIEWS_28, MASKED = AT["returns"], AT["views"], AT["masked"]
+SINGLE = len(AT)
+EMPTY = np.array([each.empty for each in PAIR if each.per is None], np.float32)
 
 
 def pair_columns(windows: tuple[int, ...], half_lives: tuple[int, ...]) -> tuple[str, ...]:
     """Names of the columns that `pair_windows` writes, in order."""
-    return (
-        *(f"days_{w}" for w in windows),
-        *(f"spend_{w}" for w in windows),
-        *(f"decayed_{h}" for h in half_lives),
-        *RHYTHM,
-    )
+    return names(PAIR, windows, half_lives)
 
 
 @njit(cache=True, nogil=True)
@@ -67,52 +85,72 @@ def pair_windows(
     sets: Sets,
     customer: np.ndarray,
     cutoff: int,
-    hide_days: np.ndarray,
-    hide_offer: np.ndarray,
+    mask_days: np.ndarray,
+    mask_offer: np.ndarray,
     windows: np.ndarray,
     half_lives: np.ndarray,
     out: np.ndarray,
 ) -> np.ndarray:
-    """Trailing windows, rhythm and money of each (customer, offer) pair at one cutoff.
+    """Rolling windows, recency, order and money columns of each (customer, offer) pair at one cutoff.
 
-    Args: customer (B,) rows of the log; cutoff day; hide_days (B,) most recent days that history dropout hides
-    (0: none); hide_offer (B,) offer it hides (-1: none); windows (W,) ascending days; half_lives (H,) days; out
-    (B, M, W + W + H + 16 or more) float32, whose columns `pair_columns` are overwritten. Missing values are NaN.
+    Parameters
+    ----------
+    events, sets : Events, Sets
+        The log and the offers of its items.
+    customer : (B,) int
+        Rows of the log.
+    cutoff : int
+        Day; events of this day and later are not read.
+    mask_days : (B,) int
+        The most recent days that the history mask hides; 0: none.
+    mask_offer : (B,) int
+        The offer whose events the history mask hides; -1: none.
+    windows : (W,) int
+        Days, ascending.
+    half_lives : (H,) int
+        Days.
+    out : (B, M, P) float32
+        The first columns, named by `pair_columns`, are overwritten; missing values are NaN.
+
+    Returns
+    -------
+    (B, M, P) float32
+        `out`.
     """
     n_offers, n_windows, at = out.shape[1], windows.size, 2 * windows.size + half_lives.size
     table, decay = window_table(windows), decay_table(half_lives)
-    sums, accumulate = np.zeros((n_offers, at)), np.zeros((n_offers, TOUCHED + 1))
-    touched, nothing = np.empty(n_offers, np.int64), row_of_nothing(at)
+    sums, totals = np.zeros((n_offers, at)), np.zeros((n_offers, TOUCHED + 1))
+    touched, empty = np.empty(n_offers, np.int64), empty_row(at)
     for m in range(n_offers):
-        forget(sums, accumulate, m)
+        clear(sums, totals, m)
     for b in range(customer.size):
-        start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - hide_days[b])
-        n_touched, newest = tally_events(
-            events, sets, start, end, cutoff, hide_offer[b], table, decay, half_lives, sums, accumulate, touched
+        start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - mask_days[b])
+        n_touched, newest = accumulate_events(
+            events, sets, start, end, cutoff, mask_offer[b], table, decay, half_lives, sums, totals, touched
         )
-        hidden = 1.0 if hide_days[b] > 0 else 0.0
-        nothing[-1] = hidden
+        masked = 1.0 if mask_days[b] > 0 else 0.0
+        empty[at + MASKED] = masked
         for m in range(n_offers):
-            if accumulate[m, TOUCHED] == 0.0:
-                for p in range(nothing.size):
-                    out[b, m, p] = nothing[p]
+            if totals[m, TOUCHED] == 0.0:
+                for p in range(empty.size):
+                    out[b, m, p] = empty[p]
         for t in range(n_touched):
             m = touched[t]
             write_sums(out, b, m, sums, n_windows)
-            write_rhythm(out, b, m, at, accumulate, cutoff, newest)
-            out[b, m, at + 15] = hidden
-            forget(sums, accumulate, m)
-        if hide_offer[b] >= 0:
-            out[b, hide_offer[b], at + 15] = 1.0
+            write_single(out, b, m, at, totals, cutoff, newest)
+            out[b, m, at + MASKED] = masked
+            clear(sums, totals, m)
+        if mask_offer[b] >= 0:
+            out[b, mask_offer[b], at + MASKED] = 1.0
     return out
 
 
 @njit(cache=True, nogil=True)
-def row_of_nothing(at: int) -> np.ndarray:
-    """The row of an offer that the customer never met."""
-    row = np.zeros(at + len(RHYTHM), np.float32)
-    row[at : at + 13] = np.nan
-    row[at + 2] = 0.0
+def empty_row(at: int) -> np.ndarray:
+    """The columns of an offer without events of the customer, after `at` columns of families: (at + SINGLE,)."""
+    row = np.zeros(at + SINGLE, np.float32)
+    for p in range(SINGLE):
+        row[at + p] = EMPTY[p]
     return row
 
 
@@ -130,29 +168,30 @@ def write_sums(out: np.ndarray, b: int, m: int, sums: np.ndarray, n_windows: int
 
 
 @njit(cache=True, nogil=True)
-def write_rhythm(out: np.ndarray, b: int, m: int, at: int, accumulate: np.ndarray, cutoff: int, newest: int) -> None:
-    """The columns `RHYTHM` but the last, from `at` on."""
-    for p in range(at, at + 13):
-        out[b, m, p] = np.nan
-    days = accumulate[m, DAYS]
-    out[b, m, at + 2] = days
-    out[b, m, at + 13] = accumulate[m, RETURNS]
-    out[b, m, at + 14] = accumulate[m, VIEWS]
+def write_single(out: np.ndarray, b: int, m: int, at: int, totals: np.ndarray, cutoff: int, newest: int) -> None:
+    """The single columns, from `at` on; `masked` is left to the caller."""
+    days = totals[m, DAYS]
+    if days < 2:  # with two purchase days, every column is written below
+        for p in range(SINGLE):
+            out[b, m, at + p] = EMPTY[p]
+    out[b, m, at + PURCHASE_DAYS] = days
+    out[b, m, at + RETURNED_LINES] = totals[m, RETURNS]
+    out[b, m, at + VIEWS_28] = totals[m, VIEWS]
     if days == 0:
         return
-    recency = cutoff - accumulate[m, LAST]
-    out[b, m, at] = recency
-    out[b, m, at + 1] = cutoff - accumulate[m, FIRST]
+    recency = cutoff - totals[m, LAST]
+    out[b, m, at + RECENCY] = recency
+    out[b, m, at + SINCE_FIRST] = cutoff - totals[m, FIRST]
     if days > 1:
-        gap = (accumulate[m, LAST] - accumulate[m, FIRST]) / (days - 1)
-        out[b, m, at + 3] = gap
-        out[b, m, at + 4] = np.sqrt(max(accumulate[m, GAP_SQ] / (days - 1) - gap * gap, 0.0))
-        out[b, m, at + 5] = accumulate[m, GAP_LAST]
-        out[b, m, at + 6] = recency / gap
-    out[b, m, at + 7] = newest - accumulate[m, ORDER_LAST]
-    out[b, m, at + 8] = accumulate[m, ORDERS] / max(newest - accumulate[m, ORDER_FIRST] + 1, 1.0)
-    out[b, m, at + 9] = accumulate[m, SPEND] / days
-    out[b, m, at + 10] = accumulate[m, SPEND_LAST]
-    out[b, m, at + 11] = accumulate[m, UNITS] / days
-    gross = accumulate[m, SPEND] + accumulate[m, SAVED]
-    out[b, m, at + 12] = accumulate[m, SAVED] / gross if gross > 0 else 0.0
+        mean = (totals[m, LAST] - totals[m, FIRST]) / (days - 1)
+        out[b, m, at + INTERPURCHASE_TIME] = mean
+        out[b, m, at + INTERPURCHASE_STD] = np.sqrt(max(totals[m, INTERVAL_SQUARES] / (days - 1) - mean * mean, 0.0))
+        out[b, m, at + INTERPURCHASE_LAST] = totals[m, INTERVAL_LAST]
+        out[b, m, at + RECENCY_RATIO] = recency / mean
+    out[b, m, at + ORDERS_SINCE] = newest - totals[m, ORDER_LAST]
+    out[b, m, at + ORDER_SHARE] = totals[m, ORDERS] / max(newest - totals[m, ORDER_FIRST] + 1, 1.0)
+    out[b, m, at + SPEND_MEAN] = totals[m, SPEND] / days
+    out[b, m, at + SPEND_OF_LAST_DAY] = totals[m, SPEND_LAST]
+    out[b, m, at + UNITS_MEAN] = totals[m, UNITS] / days
+    gross = totals[m, SPEND] + totals[m, SAVED]
+    out[b, m, at + DISCOUNT_SHARE] = totals[m, SAVED] / gross if gross > 0 else 0.0

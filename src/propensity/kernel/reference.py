@@ -1,8 +1,9 @@
-"""What the kernels mean, in plain NumPy: one customer and one offer at a time, columns by name.
+"""Plain definitions of the kernels in NumPy: one customer and one offer at a time, columns by name.
 
-Nothing but NumPy is imported: a bundle carries this file, and rebuilds inputs by it where propensity is not installed.
+Nothing but NumPy is imported: a bundle carries this file and rebuilds inputs by it where propensity is not installed.
 `log` maps `offsets` (N+1,) and the names of the log's columns (E,) to arrays; `belongs` (I, M) bool says which offers
-an item belongs to.
+an item belongs to. mask_days (B,) and mask_offer (B,) are the days and the offer that a history mask hides of each
+customer (0 and -1: none).
 """
 
 from __future__ import annotations
@@ -39,19 +40,19 @@ def total(amounts: np.ndarray) -> float:
     return float(amounts.sum(dtype=np.float64))
 
 
-def rhythm(shopping: np.ndarray, cutoff: int) -> dict[str, float]:
-    """Of the distinct days of something, ascending: how long ago, how often, how regular."""
-    gaps = np.diff(shopping)
+def recency_row(days: np.ndarray, cutoff: int) -> dict[str, float]:
+    """Recency and interpurchase times, from distinct purchase days, ascending."""
+    between_days = np.diff(days)
     return {
-        "recency": cutoff - shopping[-1] if shopping.size else np.nan,
-        "gap_mean": gaps.mean() if gaps.size else np.nan,
-        "gap_std": gaps.std() if gaps.size else np.nan,
-        "gap_last": gaps[-1] if gaps.size else np.nan,
-        "due": (cutoff - shopping[-1]) / gaps.mean() if gaps.size else np.nan,
+        "recency": cutoff - days[-1] if days.size else np.nan,
+        "interpurchase_time": between_days.mean() if between_days.size else np.nan,
+        "interpurchase_std": between_days.std() if between_days.size else np.nan,
+        "interpurchase_last": between_days[-1] if between_days.size else np.nan,
+        "recency_ratio": (cutoff - days[-1]) / between_days.mean() if between_days.size else np.nan,
     }
 
 
-def trailing(name: str, age: np.ndarray, amount: np.ndarray, windows: Sequence[int]) -> dict[str, float]:
+def rolling(name: str, age: np.ndarray, amount: np.ndarray, windows: Sequence[int]) -> dict[str, float]:
     """Sums of `amount` over the events of at most w days of age."""
     return {f"{name}_{w}": total(amount[age <= w]) for w in windows}
 
@@ -65,8 +66,8 @@ def pair_reference(
     belongs: np.ndarray,
     customer: np.ndarray,
     cutoff: int,
-    hide_days: np.ndarray,
-    hide_offer: np.ndarray,
+    mask_days: np.ndarray,
+    mask_offer: np.ndarray,
     windows: Sequence[int],
     half_lives: Sequence[int],
     names: Sequence[str],
@@ -74,12 +75,12 @@ def pair_reference(
     """`pair_windows`: (B, M, P), the columns `names`."""
     out = np.empty((customer.size, belongs.shape[1], len(names)))
     for b, n in enumerate(customer):
-        seen = between(log, n, LONG_AGO, cutoff - hide_days[b])
+        seen = between(log, n, LONG_AGO, cutoff - mask_days[b])
         for m in range(belongs.shape[1]):
-            hidden = hide_offer[b] == m
-            own = where(seen, np.zeros(seen["day"].size, bool)) if hidden else of_offer(seen, belongs, m)
+            masked = mask_offer[b] == m
+            own = where(seen, np.zeros(seen["day"].size, bool)) if masked else of_offer(seen, belongs, m)
             row = pair_row(seen, own, cutoff, windows, half_lives)
-            row["hidden"] = hidden or hide_days[b] > 0
+            row["masked"] = masked or mask_days[b] > 0
             out[b, m] = [row[name] for name in names]
     return out
 
@@ -87,19 +88,19 @@ def pair_reference(
 def pair_row(
     seen: Columns, own: Columns, cutoff: int, windows: Sequence[int], half_lives: Sequence[int]
 ) -> dict[str, float]:
-    """One pair, from what is seen of the customer and, of that, what belongs to the offer."""
+    """One pair, from the visible events of the customer and those among them that belong to the offer."""
     bought = of_kind(own, PURCHASE)
     shopping = np.unique(bought["day"])
     age, days_ago = cutoff - bought["day"], cutoff - shopping
     orders, orders_with = np.unique(of_kind(seen, PURCHASE)["order"]), np.unique(bought["order"])
     spend, saved, n = total(bought["revenue"]), total(bought["discount"]), shopping.size
     return {
-        **trailing("days", days_ago, np.ones(n), windows),
-        **trailing("spend", age, bought["revenue"], windows),
+        **rolling("days", days_ago, np.ones(n), windows),
+        **rolling("spend", age, bought["revenue"], windows),
         **decayed(days_ago, half_lives),
-        **rhythm(shopping, cutoff),
+        **recency_row(shopping, cutoff),
         "since_first": days_ago[0] if n else np.nan,
-        "days_bought": n,
+        "purchase_days": n,
         "orders_since": (orders > orders_with[-1]).sum() if n else np.nan,
         "order_share": orders_with.size / (orders >= orders_with[0]).sum() if n else np.nan,
         "spend_mean": spend / n if n else np.nan,
@@ -117,7 +118,7 @@ def customer_reference(
     customer: np.ndarray,
     cutoff: int,
     horizon: int,
-    hide_days: np.ndarray,
+    mask_days: np.ndarray,
     windows: Sequence[int],
     half_lives: Sequence[int],
     names: Sequence[str],
@@ -125,13 +126,13 @@ def customer_reference(
     """`customer_windows`: (B, F), the columns `names`."""
     out = np.empty((customer.size, len(names)))
     for b, n in enumerate(customer):
-        seen = between(log, n, LONG_AGO, cutoff - hide_days[b])
+        seen = between(log, n, LONG_AGO, cutoff - mask_days[b])
         bought = of_kind(seen, PURCHASE)
         row = {
             **money_row(bought, cutoff, horizon, windows, half_lives),
             **basket_row(bought, belongs, cutoff),
             **contact_row(seen, cutoff),
-            "hidden": hide_days[b],
+            "masked": mask_days[b],
         }
         out[b] = [row[name] for name in names]
     return out
@@ -140,21 +141,21 @@ def customer_reference(
 def money_row(
     bought: Columns, cutoff: int, horizon: int, windows: Sequence[int], half_lives: Sequence[int]
 ) -> dict[str, float]:
-    """Orders, which happen on the day of their first line, money and rhythm."""
+    """Orders, which happen on the day of their first line, revenue and interpurchase times."""
     shopping, age = np.unique(bought["day"]), cutoff - bought["day"]
     order_age = age[np.unique(bought["order"], return_index=True)[1]]
     return {
-        **trailing("orders", order_age, np.ones(order_age.size), windows),
-        **trailing("spend", age, bought["revenue"], windows),
+        **rolling("orders", order_age, np.ones(order_age.size), windows),
+        **rolling("spend", age, bought["revenue"], windows),
         **decayed(order_age, half_lives),
-        **rhythm(shopping, cutoff),
+        **recency_row(shopping, cutoff),
         "tenure": min(cutoff - shopping[0], 364) if shopping.size else 0.0,
         "last_year_spend": total(bought["revenue"][(age <= 364) & (age > 364 - horizon)]),
     }
 
 
 def basket_row(bought: Columns, belongs: np.ndarray, cutoff: int) -> dict[str, float]:
-    """What the orders of the last 91 days hold, and how much of it is new."""
+    """What the orders of the last 91 days contain, and which share of it was bought for the first time."""
     recent = where(bought, cutoff - bought["day"] <= 91)
     earlier = where(bought, cutoff - bought["day"] > 91)
     first_line = np.unique(bought["order"], return_index=True)[1]
@@ -173,15 +174,15 @@ def basket_row(bought: Columns, belongs: np.ndarray, cutoff: int) -> dict[str, f
 
 
 def contact_row(seen: Columns, cutoff: int) -> dict[str, float]:
-    """What was sent to the customer, and how it was met."""
+    """Messages, the response to them, returns, redemptions and views."""
     kind, day, age = seen["kind"], seen["day"], cutoff - seen["day"]
     sent = np.flatnonzero((kind == MESSAGE) & (age <= 182))
-    answered = [((kind == PURCHASE) & (day <= day[s] + 7))[s + 1 :].any() for s in sent]
+    responses = [((kind == PURCHASE) & (day <= day[s] + 7))[s + 1 :].any() for s in sent]
     return {
         "return_rate": (kind == RETURN).sum() / max((kind == PURCHASE).sum(), 1),
         "messages_28": ((kind == MESSAGE) & (age <= 28)).sum(),
         "messages_182": sent.size,
-        "response": np.sum(answered) / max(sent.size, 1),
+        "response": np.sum(responses) / max(sent.size, 1),
         "redemptions_91": ((kind == REDEMPTION) & (age <= 91)).sum(),
         "views_28": ((kind == VIEW) & (age <= 28)).sum(),
     }
@@ -208,27 +209,44 @@ def offer_row(bought: Sequence[Columns], cutoff: int, horizon: int, windows: Seq
     """One offer, from its purchases by each customer."""
     shopping = [np.unique(b["day"]) for b in bought if b["day"].size]  # of each buyer
     days_ago = cutoff - np.concatenate([np.zeros(0, np.int64), *shopping])
-    gaps = np.concatenate([np.zeros(0, np.int64), *(np.diff(days) for days in shopping)])
+    between_days = np.concatenate([np.zeros(0, np.int64), *(np.diff(days) for days in shopping)])
     age = cutoff - np.concatenate([np.zeros(0, np.int64), *(b["day"] for b in bought)])
     revenue = np.concatenate([np.zeros(0), *(b["revenue"] for b in bought)])
     last_year = 364 - horizon / 2  # the middle of the horizon's weeks, a year ago
     return {
         **{f"buyers_{w}": sum(cutoff - days[-1] <= w for days in shopping) for w in windows},
-        **trailing("days", days_ago, np.ones(days_ago.size), windows),
-        **trailing("spend", age, revenue, windows),
+        **rolling("days", days_ago, np.ones(days_ago.size), windows),
+        **rolling("spend", age, revenue, windows),
         "repeat_buyers": sum(days.size > 1 for days in shopping),
         "first_buyers_28": sum(cutoff - days[0] <= 28 for days in shopping),
-        "gap_mean": gaps.mean() if gaps.size else np.nan,
+        "interpurchase_time": between_days.mean() if between_days.size else np.nan,
         "age": days_ago.max() if days_ago.size else np.nan,
         "last_year_days": ((days_ago > 364 - horizon) & (days_ago <= 364)).sum(),
         "last_year_around": ((days_ago > last_year - 45.5) & (days_ago <= last_year + 45.5)).sum() * horizon / 91,
     }
 
 
+def context_ratios(total: Mapping[str, float], customers: int) -> dict[str, float]:
+    """The context columns of an offer that somebody bought, from the totals of `offer_row` over `customers`."""
+    price, recent_price = (total[f"spend_{w}"] / max(total[f"days_{w}"], 1) for w in (91, 28))
+    return {
+        **{f"reach_{w}": np.log((total[f"buyers_{w}"] + 0.5) / (customers + 1)) for w in (7, 28, 91, 364)},
+        "trend_7": np.log((4 * total["days_7"] + 4) / (total["days_28"] + 4)),
+        "trend_28": np.log((3.25 * total["days_28"] + 4) / (total["days_91"] + 4)),
+        "intensity": total["days_91"] / max(total["buyers_91"], 1),
+        "novelty": total["first_buyers_28"] / max(total["buyers_28"], 1),
+        "interpurchase_time": total["interpurchase_time"],
+        "age": min(total["age"], 182),
+        "price": price,
+        "price_trend": np.log((recent_price + 0.1) / (price + 0.1)),
+        "last_year": np.log((total["last_year_days"] + 5) / (total["last_year_around"] + 5)),
+    }
+
+
 def outcomes_reference(
     log: Columns, belongs: np.ndarray, customer: np.ndarray, cutoff: int, horizon: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`outcomes`: bought (B, M), money (B, M), visit (B,)."""
+    """`outcomes`: bought (B, M), revenue (B, M), visit (B,)."""
     bought = np.zeros((customer.size, belongs.shape[1]), bool)
     money, visit = np.zeros(bought.shape), np.zeros(customer.size, bool)
     for b, n in enumerate(customer):
@@ -255,20 +273,20 @@ def last_events_reference(
     belongs: np.ndarray,
     customer: np.ndarray,
     cutoff: int,
-    hide_days: np.ndarray,
-    hide_offer: np.ndarray,
+    mask_days: np.ndarray,
+    mask_offer: np.ndarray,
     width: int,
 ) -> tuple[np.ndarray, ...]:
-    """`last_events`: item, kind, channel, gap, amount, each (B, L), and length (B,)."""
+    """`last_events`: item, kind, channel, age, amount, each (B, L), and length (B,)."""
     item, channel = (np.full((customer.size, width), -1) for _ in range(2))
-    kind, gap, amount = (np.zeros(item.shape) for _ in range(3))
+    kind, age, amount = (np.zeros(item.shape) for _ in range(3))
     length = np.zeros(customer.size, np.int64)
     for b, n in enumerate(customer):
-        seen = between(log, n, LONG_AGO, cutoff - hide_days[b])
-        hidden = (seen["item"] >= 0) & (hide_offer[b] >= 0) & belongs[seen["item"], hide_offer[b]]
-        newest = {name: values[-width:] for name, values in where(seen, ~hidden).items()}
+        seen = between(log, n, LONG_AGO, cutoff - mask_days[b])
+        masked = (seen["item"] >= 0) & (mask_offer[b] >= 0) & belongs[seen["item"], mask_offer[b]]
+        newest = {name: values[-width:] for name, values in where(seen, ~masked).items()}
         length[b] = newest["day"].size
         filled = (b, slice(0, length[b]))
         item[filled], kind[filled], channel[filled] = newest["item"], newest["kind"], newest["channel"]
-        gap[filled], amount[filled] = cutoff - newest["day"], newest["revenue"]
-    return item, kind, channel, gap, amount, length
+        age[filled], amount[filled] = cutoff - newest["day"], newest["revenue"]
+    return item, kind, channel, age, amount, length

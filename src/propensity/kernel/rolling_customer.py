@@ -1,9 +1,9 @@
-"""What customers did by each of many cutoffs, in one pass over their events.
+"""Rolling windows of customers at many cutoffs, in one pass over their events.
 
-Notable: running totals are noted down wherever a window opens or closes, and a window is the difference of two of them.
-In float64 such totals of float32 money are exact for all but absurd amounts, and decayed sums are added in the order of
-`customer_windows`, so both kernels agree to the last bit. What a day weighs at every cutoff is one row of a table, so
-that it is added by vector instructions.
+The running total is stored at every day on which a window opens or closes; a window is the difference of two of these
+values. In float64 running totals of float32 revenue are exact for all realistic amounts, and decayed sums are added in
+the order of `customer_windows`, so both kernels agree to the last bit. The weights of a day at all cutoffs are one row
+of a table, so that they are added by vector instructions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,22 @@ from propensity.kernel.window import NEVER
 
 
 class WindowGrid(NamedTuple):
-    """Cutoffs and what is asked of them: D cutoffs, W windows, H half-lives, K edges, T days.
+    """Lookup tables for D cutoffs, W windows, H half-lives, K edges and T days.
 
-    cutoff (D,) ascending days; edge (K,) ascending days on which a window of some cutoff opens or closes; opens and
-    closes (W D,) their places among the edges; origin, the first of the T days before the last cutoff; held (T, W D)
-    1 where a window holds the day; weight (T, H D) the decayed weight of the day, 0 from the cutoff on.
+    Parameters
+    ----------
+    cutoff : (D,) int64
+        Days, ascending.
+    edge : (K,) int64
+        Days, ascending, on which a window of some cutoff opens or closes.
+    opens, closes : (W D,) int64
+        Places of the windows' first and one past last day among the edges.
+    origin : int
+        The first of the T days before the last cutoff.
+    inside : (T, W D) float32
+        1 where a window contains the day.
+    weight : (T, H D) float64
+        Decay weight of the day, 0 from the cutoff on.
     """
 
     cutoff: np.ndarray
@@ -30,14 +41,19 @@ class WindowGrid(NamedTuple):
     opens: np.ndarray
     closes: np.ndarray
     origin: int
-    held: np.ndarray
+    inside: np.ndarray
     weight: np.ndarray
 
 
 def grid(first_day: int, cutoffs: np.ndarray, windows: np.ndarray, half_lives: np.ndarray) -> WindowGrid:
-    """The course of distinct cutoffs (D,), for windows (W,) and half-lives (H,) in days.
+    """The tables for distinct cutoffs, sorted, and windows and half-lives in days.
 
-    first_day: nothing was bought before it. Cutoffs are taken in ascending order.
+    Parameters
+    ----------
+    first_day : int
+        Day of the first purchase of the log.
+    cutoffs, windows, half_lives : (D,), (W,), (H,) int
+        Days.
     """
     cutoff, window = np.sort(np.asarray(cutoffs, np.int64)), np.asarray(windows, np.int64)
     starts = cutoff - window[:, None]
@@ -45,26 +61,26 @@ def grid(first_day: int, cutoffs: np.ndarray, windows: np.ndarray, half_lives: n
     opens, closes = np.searchsorted(edge, starts), np.searchsorted(edge, np.broadcast_to(cutoff, starts.shape))
     origin = min(int(first_day), int(cutoff[-1]) - 1)
     age = cutoff - np.arange(origin, cutoff[-1])[:, None]
-    held = ((age[:, None] > 0) & (age[:, None] <= window[:, None])).reshape(len(age), -1)
+    inside = ((age[:, None] > 0) & (age[:, None] <= window[:, None])).reshape(len(age), -1)
     weight = weights(age, np.asarray(half_lives, np.int64))
-    return WindowGrid(cutoff, edge, opens.ravel(), closes.ravel(), origin, held.astype(np.float32), weight)
+    return WindowGrid(cutoff, edge, opens.ravel(), closes.ravel(), origin, inside.astype(np.float32), weight)
 
 
 @njit(cache=True, nogil=True)
 def weights(age: np.ndarray, half_lives: np.ndarray) -> np.ndarray:
     """(T, D) ages, (H,) half-lives in days -> (T, H D) float64, 0 for an age below 1."""
     days, cutoffs = age.shape
-    made = np.zeros((days, half_lives.size * cutoffs))
+    weight = np.zeros((days, half_lives.size * cutoffs))
     for t in range(days):
         for h in range(half_lives.size):
             for d in range(cutoffs):
                 if age[t, d] > 0:
-                    made[t, h * cutoffs + d] = 0.5 ** (age[t, d] / half_lives[h])
-    return made
+                    weight[t, h * cutoffs + d] = 0.5 ** (age[t, d] / half_lives[h])
+    return weight
 
 
 def rolling_customer_columns(windows: tuple[int, ...], half_lives: tuple[int, ...]) -> tuple[str, ...]:
-    """Names of the columns that `customer_trail` writes, in order."""
+    """Names of the columns that `rolling_customer_windows` writes, in order."""
     return (
         *(f"orders_{w}" for w in windows),
         *(f"spend_{w}" for w in windows),
@@ -75,11 +91,25 @@ def rolling_customer_columns(windows: tuple[int, ...], half_lives: tuple[int, ..
 
 
 @njit(cache=True, nogil=True)
-def customer_trail(events: Events, grid: WindowGrid, customer: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Trailing windows of each customer at each cutoff: customer (B,) rows of the log, out (B, 2 W + H + 2, D) float32.
+def rolling_customer_windows(events: Events, grid: WindowGrid, customer: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Rolling windows of each customer at each cutoff.
 
-    recency and since_first, days since the last and the first purchase, are NaN where nothing was bought; the other
-    columns equal those of `customer_windows`.
+    Parameters
+    ----------
+    events : Events
+        The log.
+    grid : WindowGrid
+        Cutoffs, windows and half-lives.
+    customer : (B,) int
+        Rows of the log.
+    out : (B, 2 W + H + 2, D) float32
+        Overwritten with the columns `rolling_customer_columns`. recency and since_first, days since the last and the
+        first purchase, are NaN where nothing was bought; the others equal those of `customer_windows`.
+
+    Returns
+    -------
+    (B, 2 W + H + 2, D) float32
+        `out`.
     """
     offsets, day, order, revenue = events.offsets, events.day, events.order, events.revenue
     cutoff, edge, opens, closes, origin, _, weight = grid
@@ -88,13 +118,15 @@ def customer_trail(events: Events, grid: WindowGrid, customer: np.ndarray, out: 
     for b in range(customer.size):
         start, end = offsets[customer[b]], offsets[customer[b] + 1]
         decayed[:] = 0.0
-        first = follow(start, end, day, order, revenue, cutoff, edge, origin, weight, orders, spend, last, decayed)
-        write_trail(cutoff, opens, closes, orders, spend, last, decayed, first, flat[b])
+        first = running_totals(
+            start, end, day, order, revenue, cutoff, edge, origin, weight, orders, spend, last, decayed
+        )
+        write_windows(cutoff, opens, closes, orders, spend, last, decayed, first, flat[b])
     return out
 
 
 @njit(cache=True, nogil=True, inline="always")
-def follow(
+def running_totals(
     start: int,
     end: int,
     day: np.ndarray,
@@ -111,15 +143,15 @@ def follow(
 ) -> int:
     """Fills running orders and spend before each edge (K,), and the day of the last purchase before each cutoff (D,).
 
-    Adds decayed orders (H D,). Returns: the day of the first purchase. Takes columns: unpacking a tuple would take as
-    long as the sums. Whether an event is a purchase is multiplied with its money, which is finite, rather than asked:
-    one event in seven is none, in no order, and a wrong guess of the processor costs more than five sums.
+    Adds decayed orders (H D,) and returns the day of the first purchase. Columns are arguments because unpacking a
+    tuple takes as long as the sums. Revenue is multiplied by whether the event is a purchase instead of branching:
+    about one event in seven is none, unpredictably, and a mispredicted branch costs more than five sums.
     """
-    count, money, latest, first, newest, d, e = 0.0, 0.0, start, NEVER, -1, 0, start
+    count, paid, latest, first, newest, d, e = 0.0, 0.0, start, NEVER, -1, 0, start
     for k in range(edge.size):
         while e < end and day[e] < edge[k]:
             number = order[e]
-            money += revenue[e] * (number >= 0)
+            paid += revenue[e] * (number >= 0)
             if number >= 0:
                 latest = e
             if number > newest:
@@ -131,7 +163,7 @@ def follow(
                 for p in range(decayed.size):
                     decayed[p] += weight[today - origin, p]
             e += 1
-        orders[k], spend[k] = count, money
+        orders[k], spend[k] = count, paid
         if edge[k] == cutoff[d]:
             last[d] = day[latest] if count > 0 else NEVER
             d += 1
@@ -139,7 +171,7 @@ def follow(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def write_trail(
+def write_windows(
     cutoff: np.ndarray,
     opens: np.ndarray,
     closes: np.ndarray,

@@ -1,4 +1,4 @@
-"""The one inequality, and tables by age in days; a customer's visible events end where `day >= cutoff` begins."""
+"""Which events are visible (`day < cutoff`), and lookup tables by age in days."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from numba import njit
 
 from propensity.kernel.event import Events
 
-NEVER = -(2**31)  # before every day and every order number
+NEVER = -(2**31)  # smaller than every day and every order number
 DECAY_DAYS = 2048  # ages up to which a decay is looked up
 
 
 @njit(cache=True, nogil=True)
 def first_at(events: Events, customer: int, day: int) -> int:
-    """The customer's first event dated at or after `day`, or one past the last: all before it is visible on `day`."""
+    """The customer's first event dated at or after `day`, or one past the last; all before it are visible on `day`."""
     lo, hi = events.offsets[customer], events.offsets[customer + 1]
     while lo < hi:
         mid = (lo + hi) // 2
@@ -26,7 +26,7 @@ def first_at(events: Events, customer: int, day: int) -> int:
 
 @njit(cache=True, nogil=True)
 def window_table(windows: np.ndarray) -> np.ndarray:
-    """(W,) ascending windows in days -> (largest + 1,) index of the smallest window that holds an age of 1.. days."""
+    """(W,) windows in days, ascending -> (largest + 1,) index of the smallest window that contains each age."""
     table = np.empty(windows[-1] + 1, np.int64)
     w = 0
     for age in range(table.size):
@@ -38,13 +38,13 @@ def window_table(windows: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def window_of(table: np.ndarray, age: int) -> int:
-    """The smallest window that holds an age of 1 day or more; -1 if none does."""
+    """Index of the smallest window that contains an age of 1 day or more; -1 if none does."""
     return table[age] if age < table.size else -1
 
 
 @njit(cache=True, nogil=True)
 def decay_table(half_lives: np.ndarray) -> np.ndarray:
-    """(H,) half-lives in days -> (DECAY_DAYS, H) weight of an age; ages past the table are worked out."""
+    """(H,) half-lives in days -> (DECAY_DAYS, H) weight of an age; ages past the table are computed."""
     table = np.empty((DECAY_DAYS, half_lives.size))
     for age in range(DECAY_DAYS):
         for h in range(half_lives.size):
@@ -54,5 +54,5 @@ def decay_table(half_lives: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def decay_of(table: np.ndarray, half_lives: np.ndarray, age: int, h: int) -> float:
-    """Weight, by the h-th half-life, of what happened `age` days ago."""
+    """Weight of an event of `age` days by the h-th half-life."""
     return table[age, h] if age < DECAY_DAYS else 0.5 ** (age / half_lives[h])

@@ -21,9 +21,9 @@ class EventEmbedding(nn.Module):
             nn.init.normal_(table.weight, std=0.1)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        age = torch.log1p(inputs.gap) / 5
+        age = torch.log1p(inputs.age) / 5
         amount = torch.sign(inputs.amount) * torch.log1p(inputs.amount.abs()) / 3
-        week = 2 * torch.pi * inputs.gap / 7
+        week = 2 * torch.pi * inputs.age / 7
         number = torch.stack([age, amount, week.sin(), week.cos()], dim=-1)
         event_BLD = self.number(number) + self.kind(inputs.kind) + self.channel(inputs.channel)
         for k, table in enumerate(self.attribute):

@@ -17,7 +17,6 @@ from propensity.model.outputs import Outputs
 from propensity.model.pairs import Pairs
 
 Part = Callable[..., nn.Module]
-GATE = ("days_bought", "recency", "hidden")
 
 
 class EnsembleMember(nn.Module):
@@ -66,8 +65,8 @@ class EnsembleMember(nn.Module):
         self.visit = visit(width=width) if visit else None
         self.season = season(season=sizes.season, width=width) if season else None
         self.value = ValueHead(pair_columns, width)
-        self.gate_columns = [sizes.pair.index(name) for name in GATE]
-        self.gate = nn.Linear(len(GATE), 1) if repeat and explore else None
+        self.gate_columns = list(sizes.pair.gate)
+        self.gate = nn.Linear(len(self.gate_columns), 1) if repeat and explore else None
         # Last, so that the other parts start from the same weights with it and without.
         self.channel = ChannelHead(sizes.sold_through, width) if len(sizes.sold_through) > 1 else None
 

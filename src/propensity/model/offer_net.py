@@ -6,15 +6,9 @@ from torch import Tensor, nn
 
 from propensity.data.batch import Inputs, Sizes
 from propensity.errors import ConfigurationError
-from propensity.feature.features import MARKET, SIBLING
 from propensity.model.member import EnsembleMember, Part
 from propensity.model.outputs import Outputs, ensemble_mean
 from propensity.model.scale import FeatureScaler
-
-OPTIONAL_PAIR = ("recency", "gap_mean", "expected")  # missing: never bought; on one day only; by nobody
-RANKED_PAIR = (*MARKET, *SIBLING)
-OPTIONAL_CUSTOMER = ("recency", "gap_mean")
-OPTIONAL_CONTEXT = ("age",)  # missing: bought by nobody
 
 
 class OfferNet(nn.Module):
@@ -57,13 +51,9 @@ class OfferNet(nn.Module):
         super().__init__()
         if members < 1:
             raise ConfigurationError(f"model.members={members} makes no network; give 1 or more")
-        optional, ranked = (tuple(map(sizes.pair.index, names)) for names in (OPTIONAL_PAIR, RANKED_PAIR))
-        self.scale_pair = FeatureScaler(len(sizes.pair), optional, ranked)
-        self.scale_customer = FeatureScaler(
-            len(sizes.customer), tuple(sizes.customer.index(name) for name in OPTIONAL_CUSTOMER)
-        )
-        self.scale_context = FeatureScaler(
-            len(sizes.context), tuple(sizes.context.index(name) for name in OPTIONAL_CONTEXT)
+        self.scale_pair, self.scale_customer, self.scale_context = (
+            FeatureScaler(block.columns, block.optional, block.ranked)
+            for block in (sizes.pair, sizes.customer, sizes.context)
         )
         columns = self.scale_pair.size, self.scale_customer.size, self.scale_context.size
         parts = encoder, repeat, explore, visit, season

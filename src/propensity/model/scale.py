@@ -1,4 +1,4 @@
-"""Raw columns to network inputs, as buffers: they travel inside a checkpoint and inside an exported graph."""
+"""Scaling of columns. The fitted values are buffers, so a checkpoint and an exported graph contain them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,35 @@ import math
 import torch
 from torch import Tensor, nn
 
-WIDEST = 6.0  # deviations from the mean
-SPREAD = 1.7  # ranks run from -SPREAD to SPREAD, and so have about the deviation of what stands beside them
-KNOTS = 17  # of a column's distribution
+WIDEST = 6.0  # standard deviations from the mean
+SPREAD = 1.7  # ranks lie in [-SPREAD, SPREAD], with a standard deviation of about 1 like the other inputs
+KNOTS = 17  # quantiles of a column's distribution
 
 
 def signed_log(x: Tensor) -> Tensor:
-    """log(1 + |x|) with the sign of x: counts and money on one footing."""
+    """log(1 + |x|) with the sign of x."""
     return torch.sign(x) * torch.log1p(torch.abs(x))
 
 
 class FeatureScaler(nn.Module):
-    """Standardised signed logs, 0 where missing; the rank of each `ranked` column; a flag for each that can be missing.
+    """Standardised signed logs, 0 where missing; ranks of the `ranked` columns; flags for missing `optional` columns.
 
-    Notable: nothing leaves the range that was met in training, so columns that grow with the calendar stop at its edge,
-    as they do for trees. Ranks tell small values of a column apart that its deviation would press together: most
-    affinities, and most chances, are a hundredth of the largest.
+    Parameters
+    ----------
+    columns : int
+        Number of columns K.
+    optional : tuple of int
+        Columns for which a flag says where they are missing.
+    ranked : tuple of int
+        Columns whose rank in the training data is appended.
 
-    **Shape** (..., K) with NaN -> (..., K + number of `ranked` columns + number of `optional` columns).
+    Notes
+    -----
+    Shape: (..., K) with NaN -> (..., K + number of `ranked` columns + number of `optional` columns).
+
+    Values are clipped to the range of the training data, as trees do implicitly, so a column that grows with the
+    calendar stops at the edge. Ranks separate small values of skewed columns: most affinities and most hazards are
+    about a hundredth of the largest, and standardised logs would hardly tell them apart.
     """
 
     mean: Tensor
@@ -48,8 +59,15 @@ class FeatureScaler(nn.Module):
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
-        """Takes mean, deviation, range and distribution of the present values of each column; a constant column
-        becomes 0."""
+        """Estimates mean, deviation, range and quantiles from the values that are not NaN.
+
+        A constant column is scaled to 0.
+
+        Parameters
+        ----------
+        x : (..., K) float
+            Raw columns of the training data.
+        """
         rows = x.reshape(-1, x.shape[-1])
         flat = signed_log(rows).double()
         present = ~torch.isnan(flat)
@@ -78,7 +96,7 @@ class FeatureScaler(nn.Module):
 
 
 def quantiles(column: Tensor) -> Tensor:
-    """(K,) -> (KNOTS,) of the values that are neither missing nor 0, from one extreme to the other."""
+    """Quantiles of the values that are neither missing nor 0, the extremes included: (K,) -> (KNOTS,)."""
     values = column[~torch.isnan(column) & (column != 0)].double().sort().values
     if values.numel() == 0:
         return values.new_zeros(KNOTS)
@@ -87,7 +105,7 @@ def quantiles(column: Tensor) -> Tensor:
 
 
 def ranks(x: Tensor, knots: Tensor) -> Tensor:
-    """Where x (..., R) lies in distributions with `knots` (KNOTS, R), linearly in between: -SPREAD to SPREAD."""
+    """Ranks of x (..., R) among `knots` (KNOTS, R), linear in between, in [-SPREAD, SPREAD]."""
     width = knots[1:] - knots[:-1]
     steep = torch.where(width > 0, 1.0 / width.clamp(min=1e-12), 0.0)
     passed = torch.zeros_like(x)

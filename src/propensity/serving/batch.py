@@ -345,7 +345,7 @@ class BatchScorer:
         histories = {int(row): self._inputs_and_labels(int(row)) for row in np.unique(rows)}
         for row, m in zip(rows.tolist(), offer.tolist(), strict=True):
             inputs, labels = histories[row]
-            reasons = explain(self.session, inputs, self.empty, 0, m, self.features.rule, labels)
+            reasons = explain(self.session, inputs, self.empty, 0, m, self.features.config, labels)
             largest = reasons.largest(self.config.reasons or 0)
             other = reasons.total - sum(value for _, value in largest)
             entries = [*largest, (OTHER, other)]

@@ -239,7 +239,7 @@ def count_purchases(features: Features, cutoff: Cutoff, rows: np.ndarray, labels
     float
         Pairs with a purchase, over all offers.
     """
-    full = type(features)(labels, features.offers, features.vocabulary, features.rule)
+    full = type(features)(labels, features.offers, features.vocabulary, features.config)
     row_of = {customer: row for row, customer in enumerate(labels.customers["customer"].to_list())}
     label_rows = np.array([row_of[each] for each in features.log.customers["customer"].gather(rows).to_list()])
     observed = 0.0

@@ -20,8 +20,9 @@ from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
+from propensity.feature.column import CONTEXT_NAMES
+from propensity.feature.features import FeatureConfig
 from propensity.feature.history_mask import HistoryMask
-from propensity.feature.market_stats import CONTEXT
 from propensity.kernel import reference
 from propensity.model.offer_net import OfferNet
 from propensity.serving import drift, fused, inputs, verify
@@ -100,6 +101,7 @@ def export(
     """
     validate_request(out, formats)
     trained = load_trained(run)
+    refuse_extra(trained.task.feature)
     events = trained.task.open() if log is None else EventLog.open(log)
     cutoffs_data = past_cutoffs(trained, events, cutoff or trained.about["end"])
     first = next(cutoffs_data)
@@ -142,6 +144,15 @@ def validate_request(out: str | Path, formats: Sequence[str]) -> None:
     folder = Path(out)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / verify.MANIFEST).is_file()):
         raise ConfigurationError(f"{out} contains something other than a bundle; give another folder as out")
+
+
+def refuse_extra(config: FeatureConfig) -> None:
+    """ConfigurationError for a network with columns that only the user's own code can compute."""
+    if config.extra:
+        raise ConfigurationError(
+            f"a bundle does not carry the code of column {config.extra[0].name!r} of data.feature.extra; score with "
+            "run=, or train without it"
+        )
 
 
 def past_cutoffs(trained: Trained, log: EventLog, cutoff: str) -> Iterator[CutoffData]:
@@ -231,7 +242,7 @@ def write_window(draft: Path, trained: Trained, log: EventLog) -> dict[str, Any]
     network = ScoringGraph(trained.model).eval()
     arrays = drift.training_window(cutoff_data, lambda batch: run_network(network, Inputs(**batch)), WINDOW, log)
     write_arrays(draft / drift.FILE, arrays)
-    return {"cutoff": str(cutoff_data.market_stats.cutoff), "context": list(CONTEXT)}
+    return {"cutoff": str(cutoff_data.market_stats.cutoff), "context": list(CONTEXT_NAMES)}
 
 
 def write_golden(draft: Path, trained: Trained, manifest: dict[str, Any]) -> Inputs:

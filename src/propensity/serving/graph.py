@@ -29,7 +29,7 @@ from propensity.training.data_module import to_tensors
 
 BATCH, EVENTS, OFFERS = (torch.export.Dim(name) for name in ("customers", "events", "offers"))
 DYNAMIC_SHAPES: dict[str, dict[int, Any] | None] = {
-    **{name: {0: BATCH, 1: EVENTS} for name in ("token", "kind", "channel", "gap", "amount")},
+    **{name: {0: BATCH, 1: EVENTS} for name in ("token", "kind", "channel", "age", "amount")},
     **{name: {0: BATCH} for name in ("length", "customer")},
     **{name: {0: OFFERS} for name in ("context", "offer", "attribute")},
     "pair": {0: BATCH, 1: OFFERS},

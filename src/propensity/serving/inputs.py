@@ -128,7 +128,7 @@ def rebuild_inputs(
         "token": tables["token"][item],
         "kind": kind.astype(np.int32),
         "channel": channel_codes(settings)[channel],
-        "gap": gap.astype(np.float32),
+        "age": gap.astype(np.float32),
         "amount": amount.astype(np.float32),
         "length": length,
         "pair": pair_rows(log, belongs, rows, settings, tables, customer, new),
@@ -254,7 +254,7 @@ def hazards(column: Arrays, tables: Mapping[str, np.ndarray]) -> np.ndarray:
     ndarray of shape (B, M)
         Shares in [0, 1].
     """
-    days, edges = column["days_bought"], tables["count_edges"]
+    days, edges = column["purchase_days"], tables["count_edges"]
     cell = 1 + np.digitize(np.nan_to_num(column["recency"]), tables["recency_edges"]) * (edges.size + 1)
     cell = np.where(days > 0, cell + np.digitize(days, edges), 0)
     return np.asarray(tables["hazard"][np.arange(cell.shape[1]), cell])
@@ -275,14 +275,14 @@ def affinities(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str,
     dict of str to ndarray of shape (B, M)
         Columns by name.
     """
-    short, long = (np.log1p(column[f"decayed_{half_life}"]) for half_life in settings["tastes"])
-    taste = np.concatenate([short, long, np.ones((len(short), 1), np.float32)], axis=1)
-    count = np.log1p(column["days_bought"])
+    short, long = (np.log1p(column[f"decayed_{half_life}"]) for half_life in settings["affinity_half_lives"])
+    profile = np.concatenate([short, long, np.ones((len(short), 1), np.float32)], axis=1)
+    count = np.log1p(column["purchase_days"])
     affinity = {}
     for k, name in enumerate(("", "_broad")):
         affinity[f"similar{name}"] = long @ tables["similar"][k]
         affinity[f"together{name}"] = count @ tables["together"][k]
-        affinity[f"follow{name}"] = taste @ tables["follow"][k]
+        affinity[f"follow{name}"] = profile @ tables["follow"][k]
     affinity["sibling_short"], affinity["sibling_long"] = short @ tables["sibling"], long @ tables["sibling"]
     affinity["sibling_follow"] = affinity["follow_broad"] @ tables["sibling"]
     return affinity

@@ -169,7 +169,7 @@ class OnlineScorer:
         market_stats = self.features.market_stats
         cutoff = market_stats.cutoff._replace(day=request.day)
         empty = empty_customer(self.features, market_stats._replace(cutoff=cutoff))
-        config, names = self.features.rule, self.event_labels(request)
+        config, names = self.features.config, self.event_labels(request)
         reasons = explain(self.session, inputs, empty, row, best, config, names)
         largest = reasons.largest(request.reasons)
         return Explanation(

@@ -101,7 +101,7 @@ def edge_cases(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
         for start in range(0, customers, size):
             yield f"golden rows in batches of {size}", take_rows(inputs, np.arange(start, start + size) % customers)
     for length in (each for each in HISTORY_LENGTHS if each < slots):
-        names = ("token", "kind", "channel", "gap", "amount")
+        names = ("token", "kind", "channel", "age", "amount")
         events: dict[str, Any] = {name: getattr(inputs, name)[:, :length] for name in names}
         yield (
             f"golden rows with {length} events",
@@ -124,7 +124,7 @@ def take_rows(inputs: Inputs, rows: np.ndarray) -> Inputs:
     Inputs
         The fields of offers are unchanged.
     """
-    names = ("token", "kind", "channel", "gap", "amount", "length", "pair", "customer")
+    names = ("token", "kind", "channel", "age", "amount", "length", "pair", "customer")
     return inputs._replace(**{name: getattr(inputs, name)[rows] for name in names})
 
 

@@ -16,11 +16,11 @@ from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import COLUMNS
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
-from propensity.feature.features import MARKET, PRIOR_DAYS, RATE_WINDOW, SIBLING, FeatureConfig, Features
+from propensity.feature.column import MARKET_NAMES, SIBLING_NAMES
+from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import COUNT_EDGES, RECENCY_EDGES, TASTES, MarketStats
 from propensity.kernel.event import Events, fixed
-from propensity.kernel.pair import row_of_nothing
 from propensity.serving.inputs import Arrays, Event, channel_codes, event_columns
 from propensity.task import CutoffData
 
@@ -76,14 +76,14 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "horizon": horizon,
         "windows": list(config.windows),
         "half_lives": list(config.half_lives),
-        "tastes": list(TASTES),
+        "affinity_half_lives": list(TASTES),
         "history": config.history,
         "prior_days": PRIOR_DAYS,
         "rate_window": RATE_WINDOW,
         "pair": list(config.pair),
         "customer": list(config.customer),
-        "market": list(MARKET),
-        "sibling": list(SIBLING),
+        "market": list(MARKET_NAMES),
+        "sibling": list(SIBLING_NAMES),
         "undefined": [config.pair[k] for k in np.flatnonzero(np.isnan(never_bought_columns(config)))],
         "channels": list(vocabulary.channels),
     }
@@ -103,10 +103,7 @@ def never_bought_columns(config: FeatureConfig) -> np.ndarray:
         Columns computed from the customer's own purchases of the offer; the other columns, which depend on the market
         or on other offers, are 0.
     """
-    row = np.zeros(len(config.pair), np.float32)
-    own = row_of_nothing(config.pair.index("recency"))
-    row[: own.size] = own
-    return row
+    return np.array([column.empty or 0.0 for column in config.columns["pair"]], np.float32)
 
 
 def empty_customer(features: Features, market_stats: MarketStats) -> Inputs:
@@ -145,7 +142,7 @@ class PointInTimeFeatures(Features):
 
     def __init__(self, tables: Mapping[str, np.ndarray], settings: Mapping[str, Any], vocabulary: Vocabulary) -> None:
         self.tables, self.settings, self.vocabulary = tables, settings, vocabulary
-        self.rule = FeatureConfig(tuple(settings["windows"]), tuple(settings["half_lives"]), settings["history"])
+        self.config = FeatureConfig(tuple(settings["windows"]), tuple(settings["half_lives"]), settings["history"])
         parts = (tables[name] for name in ("item_offsets", "item_offer", "offer_parent"))
         self.offers = Offers(tuple(tables["offer_name"].tolist()), *parts)
         self.sets = self.offers.sets

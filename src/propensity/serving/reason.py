@@ -28,7 +28,7 @@ from propensity.serving.verify import run_session
 ORDERS = 4  # random orders; their reverses are added
 RECENT_EVENTS = 24  # events that are features of their own; all earlier events are one feature
 EARLIER = "earlier events"
-EVENT_FIELDS = ("token", "kind", "channel", "gap", "amount")
+EVENT_FIELDS = ("token", "kind", "channel", "age", "amount")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from propensity.training.device_log import DeviceLog, PositionBatch
 from propensity.training.validation import Validation
 
 Fields = TypeVar("Fields", Inputs, Outcomes)
-HISTORY = ("token", "kind", "channel", "gap", "amount")
+HISTORY = ("token", "kind", "channel", "age", "amount")
 
 
 def to_tensors(fields: Fields) -> Fields:
@@ -96,7 +96,7 @@ class TrainingBatches(Dataset[Batch]):
         batch = Batch(inputs, outcomes, torch.from_numpy(self.training_set.weights[index.cutoff]))
         if self.negative_rate == 1.0:
             return batch
-        known = inputs.pair[..., self.task.feature.pair.index("days_bought")] > 0
+        known = inputs.pair[..., self.task.feature.pair.index("purchase_days")] > 0
         return sample_negatives(batch, known, self.negative_rate, index.seed)
 
     def history_mask(self, index: BatchIndex) -> HistoryMask:

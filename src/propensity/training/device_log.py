@@ -55,7 +55,7 @@ class DeviceLog:
             token=self.item_code[column(self.item, -1).long()],  # the last code is that of no item
             kind=column(self.kind, 0).int(),
             channel=self.channel_code[column(self.channel, -1).long()],
-            gap=torch.where(real, day - self.day[at], 0).float(),
+            age=torch.where(real, day - self.day[at], 0).float(),
             amount=column(self.revenue, 0),
         )
         return batch._replace(inputs=inputs)

@@ -137,8 +137,8 @@ def build_callbacks(
     if data.validation is not None:
         places = [place for place, _ in data.validation.blocks]
         monitored = [part["monitor"] for part in config.callbacks.values() if part and part.get("monitor")]
-        days_bought = data.task.feature.pair.index("days_bought")
-        callbacks.append(ValidationMetrics(places, days_bought, metrics, monitored))
+        purchase_days = data.task.feature.pair.index("purchase_days")
+        callbacks.append(ValidationMetrics(places, purchase_days, metrics, monitored))
     chosen = [built(name, part, out, metrics) for name, part in config.callbacks.items() if part is not None]
     callbacks += chosen
     if config.trainer.get("enable_progress_bar", True) and not any(isinstance(each, ProgressBar) for each in chosen):

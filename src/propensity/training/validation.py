@@ -105,7 +105,7 @@ def validation_set(
             rng = np.random.default_rng((seed, cutoff.day))
             each = each._replace(customer=np.sort(rng.choice(each.customer, customers, replace=False)))
         cutoffs_data.append(each)
-        complete.append(Features(log, each.features.offers, vocabulary, each.features.rule))
+        complete.append(Features(log, each.features.offers, vocabulary, each.features.config))
     return Validation(cutoffs_data, complete)
 
 
@@ -119,15 +119,15 @@ class ValidationMetrics(Callback):
     Parameters
     ----------
     places : of the batches of the validation loop, the place of the cutoff that each belongs to.
-    days_bought : place of the pair column that is 0 for a never-bought pair.
+    purchase_days : place of the pair column that is 0 for a never-bought pair.
     metrics : declarations of the metrics to compute.
     monitored : names of metrics that other callbacks need.
     """
 
     def __init__(
-        self, places: Sequence[int], days_bought: int, metrics: Sequence[Metric], monitored: Sequence[str] = ()
+        self, places: Sequence[int], purchase_days: int, metrics: Sequence[Metric], monitored: Sequence[str] = ()
     ) -> None:
-        self.places, self.days_bought, self.metrics, self.monitored = places, days_bought, metrics, monitored
+        self.places, self.purchase_days, self.metrics, self.monitored = places, purchase_days, metrics, monitored
         self.blocks: dict[int, list[Block]] = {}
         self.history: list[dict[str, float]] = []  # one entry per validation, with `step` and `epoch`
 
@@ -147,7 +147,7 @@ class ValidationMetrics(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        never_bought = batch.inputs.pair[..., self.days_bought] == 0
+        never_bought = batch.inputs.pair[..., self.purchase_days] == 0
         outcomes = Outcomes(*(each.float().cpu() for each in batch.outcomes))
         block = Block([on_cpu(each) for each in outputs], outcomes, never_bought.cpu())
         self.blocks.setdefault(self.places[batch_idx], []).append(block)

@@ -1,0 +1,16 @@
+"""Makes a project folder of your own: `propensity init --help`."""
+
+from propensity.command import entry
+from propensity.config import InitConfig
+
+
+@entry("init")
+def main(cfg: InitConfig) -> None:
+    from propensity.project import make_project
+
+    made = make_project(cfg.out)
+    print(f"{cfg.out}: {len(made)} files; {cfg.out.rstrip('/')}/README.md has the first commands")
+
+
+if __name__ == "__main__":
+    main()

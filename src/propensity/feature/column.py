@@ -1,0 +1,151 @@
+"""Every column of a model's inputs, by block: those of the kernels, those derived from the market, and a user's own.
+
+A user's own column is a `FeatureColumn` with a function and its plain definition, and is a setting,
+`data.feature.extra`; see `docs/features.md`. It is appended to its block, so the places of our columns do not change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+from propensity.data.batch import BlockSizes
+from propensity.errors import ConfigurationError
+from propensity.kernel.column import Block, expanded
+from propensity.kernel.column import FeatureColumn as FeatureColumn  # a user imports it from here
+from propensity.kernel.customer import CUSTOMER
+from propensity.kernel.pair import PAIR
+from propensity.kernel.reference import context_ratios
+
+BLOCKS: tuple[Block, ...] = ("pair", "customer", "context")
+CONTEXT_WINDOWS = (7, 28, 91, 364)
+
+market = partial(FeatureColumn, block="pair", missing="nobody bought the offer", ranked=True)
+sibling = partial(FeatureColumn, block="pair", ranked=True)
+relative = partial(FeatureColumn, block="customer")
+context = partial(
+    FeatureColumn,
+    block="context",
+    missing="nobody bought the offer",
+    empty=math.nan,
+    definition=context_ratios,
+)
+
+# Purchases of the offer by all customers, and the customer's purchases of other offers. Affinity weights are ridge
+# regressions; `broad` is the one with the stronger ridge.
+AFFINITY = (
+    market("similar", "affinity with the offers bought lately, from what is bought by the same customers"),
+    market("similar_broad", "the same with a stronger ridge"),
+    market("together", "affinity with all offers ever bought, from what is bought by the same customers"),
+    market("together_broad", "the same with a stronger ridge"),
+    market("follow", "affinity with the offers bought lately, from what was bought within a horizon after", empty=None),
+    market("follow_broad", "the same with a stronger ridge", empty=None),
+)
+MARKET = (
+    market("expected", "expected purchases in the horizon, shrunk to the offer's rate", empty=None, optional=True),
+    market("hazard", "share of pairs with the same recency and purchase days that bought in a horizon", empty=None),
+    *AFFINITY,
+)
+SIBLING = (
+    sibling("sibling_short", "mean of log(1 + purchase days decayed by 30 days) over the offers of the same parent"),
+    sibling("sibling_long", "mean of log(1 + purchase days decayed by 90 days) over the offers of the same parent"),
+    sibling("sibling_follow", "mean of follow_broad over the offers of the same parent", empty=None),
+)
+RELATIVE = (
+    relative("trend", "log ratio of the orders of 28 days to those of 91 days, per day"),
+    relative("cohort_spend", "log revenue of 91 days minus its mean over customers of the same tenure", empty=None),
+    relative("cohort_orders", "log orders of 91 days minus its mean over customers of the same tenure", empty=None),
+)
+CONTEXT = (
+    *(context(f"reach_{w}", f"log share of customers who bought in the last {w} days") for w in CONTEXT_WINDOWS),
+    context("trend_7", "log ratio of the purchase days of 7 days to those of 28 days, per day"),
+    context("trend_28", "log ratio of the purchase days of 28 days to those of 91 days, per day"),
+    context("intensity", "purchase days per buyer of the last 91 days"),
+    context("novelty", "share of the buyers of the last 28 days who had never bought before"),
+    context("interpurchase_time", "mean days between purchase days, over all customers", missing="nobody bought twice"),
+    context("age", "days since the first sale, at most 182", optional=True),
+    context("price", "revenue per purchase day of the last 91 days"),
+    context("price_trend", "log ratio of the price of 28 days to that of 91 days"),
+    context("last_year", "log ratio of the purchase days of the horizon's weeks last year to the 91 days around them"),
+)
+CONTEXT_NAMES = tuple(column.name for column in CONTEXT)
+MARKET_NAMES = tuple(column.name for column in MARKET)
+SIBLING_NAMES = tuple(column.name for column in SIBLING)
+BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
+    "pair": (*PAIR, *MARKET, *SIBLING),
+    "customer": (*CUSTOMER, *RELATIVE),
+    "context": CONTEXT,
+}
+
+
+def blocks(
+    windows: Sequence[int], half_lives: Sequence[int], extra: Sequence[FeatureColumn] = ()
+) -> dict[Block, tuple[FeatureColumn, ...]]:
+    """The columns of each block in the order of the inputs.
+
+    Parameters
+    ----------
+    windows, half_lives : sequence of int
+        Days.
+    extra : sequence of FeatureColumn
+        A user's own columns.
+
+    Raises
+    ------
+    ConfigurationError
+        For an extra column whose declaration is incomplete, or whose name is taken.
+
+    Examples
+    --------
+    >>> [column.name for column in blocks((28, 91, 182), (30, 90))["pair"][:3]]
+    ['days_28', 'days_91', 'days_182']
+    """
+    for column in extra:
+        refuse_incomplete(column)
+    columns = {
+        block: (*expanded(BUILT_IN[block], windows, half_lives), *(each for each in extra if each.block == block))
+        for block in BLOCKS
+    }
+    for block in BLOCKS:
+        names = [column.name for column in columns[block]]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ConfigurationError(
+                f"two {block} columns are called {repeated[0]!r}; give the one in data.feature.extra another name"
+            )
+    return columns
+
+
+def refuse_incomplete(column: FeatureColumn) -> None:
+    """ConfigurationError for an extra column that leaves open what it means."""
+    if not isinstance(column, FeatureColumn):
+        raise ConfigurationError(
+            f"data.feature.extra holds a {type(column).__name__}; give a _target_ that returns a FeatureColumn"
+        )
+    place = f"column {column.name!r} of data.feature.extra"
+    if column.block not in BLOCKS:
+        raise ConfigurationError(f"{place} has block={column.block!r}; give one of {', '.join(BLOCKS)}")
+    for field in ("meaning", "compute", "reference"):
+        if not getattr(column, field):
+            raise ConfigurationError(f"{place} has no {field}; declare it")
+    if column.per is not None:
+        raise ConfigurationError(f"{place} has per={column.per!r}; declare one column for each number of days")
+    if column.empty is None and column.block != "customer":
+        raise ConfigurationError(f"{place} has no value for an empty history; give empty, a number or NaN")
+    if column.empty is not None and math.isnan(column.empty) and not column.missing:
+        raise ConfigurationError(f"{place} is NaN on an empty history; say in missing what NaN means")
+    if column.gate and column.block != "pair":
+        raise ConfigurationError(
+            f"{place} is a {column.block} column and gate={column.gate}; the gate reads pairs only"
+        )
+
+
+def block_sizes(columns: Sequence[FeatureColumn]) -> BlockSizes:
+    """Number of columns, and the indices of those with a role in scaling or in the gate."""
+    gate = sorted((column.gate, k) for k, column in enumerate(columns) if column.gate)
+    return BlockSizes(
+        columns=len(columns),
+        optional=tuple(k for k, column in enumerate(columns) if column.optional),
+        ranked=tuple(k for k, column in enumerate(columns) if column.ranked),
+        gate=tuple(k for _, k in gate),
+    )

@@ -1,0 +1,1 @@
+"""Parts of this shop's own. Each has a YAML of the same name under conf/."""

@@ -1,0 +1,122 @@
+"""What is printed works: commands of README, docs, help pages, YAML and messages compose; those of a run are run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from conftest import QUICK, SMALL
+from printed import Printed, printed
+from propensity.cli import main, verbs
+from propensity.command import replacing
+from propensity.config import conf_folder
+
+ALL = [command for command in printed() if "model/encoder=lru" not in command.words]  # CONTRIBUTING's part to be
+PARTIAL = ("...", "<")  # a command with an ellipsis leaves something to its reader
+
+
+def test_commands_are_found_wherever_they_are_printed() -> None:
+    places = {command.place for command in ALL}
+    assert {"README.md", "data.md", "production.md", "decisions.md", "conf/train.yaml"} <= places
+    assert any(place.startswith("src/propensity/") for place in places)
+    assert {command.stem for command in ALL} == set(verbs())
+
+
+def composed(stem: str, settings: list[str]) -> DictConfig:
+    """The configuration of a command; of a sweep, that of its first job."""
+    settings = [each for each in settings if each != "-m" and not any(mark in each for mark in PARTIAL)]
+    settings = replacing(stem, settings)
+    for n, setting in enumerate(OverridesParser.create().parse_overrides(settings)):
+        if setting.is_sweep_override():
+            settings[n] = f"{setting.get_key_element()}={next(iter(setting.sweep_string_iterator()))}"
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return compose(stem, settings)
+
+
+def is_partial(command: Printed) -> bool:
+    return any(mark in word for word in command.words for mark in PARTIAL)
+
+
+@pytest.mark.parametrize("command", ALL, ids=str)
+def test_a_printed_command_composes(command: Printed) -> None:
+    if command.stem == "init":
+        return
+    cfg = composed(command.stem, command.settings)
+    whole = not is_partial(command) and not command.place.startswith("src/")
+    if whole and "check=true" not in command.words:
+        assert OmegaConf.missing_keys(cfg) == set()
+    for overrides in (cfg.get("variants") or {}).values():
+        composed(command.stem, [*command.settings, *overrides])
+
+
+PAGES = [each for each in ALL if each.place.endswith(".md") or each.place.count("/") == 1]
+
+
+@pytest.mark.parametrize(
+    "command", [each for each in PAGES if each.stem in ("train", "backtest", "compare", "tune")], ids=str
+)
+def test_a_training_on_a_page_says_what_it_reads(command: Printed) -> None:
+    if command.place == "CONTRIBUTING.md" or is_partial(command):
+        return
+    data = composed(command.stem, command.settings)["data"]
+    assert data["source"] is not None or data["log"] is not None
+
+
+OF_A_RUN = {"run=runs/demo", "scores=runs/demo/scores.parquet", "bundle=bundle"}
+
+
+# what stands in the small market for offers and prices of the demo's
+SMALLER = {
+    "CHEESE": "category_000",
+    "DRY NOODLES/PASTA": "category_001",
+    "PASTA SAUCE": "category_002",
+    "cost=0.5": "cost=0.05",
+}
+
+
+def of_a_run() -> list[list[str]]:
+    """Printed commands that read the run of the demo, its scores or its bundle."""
+    found = {command.words for command in PAGES if OF_A_RUN & {*command.words} and command.stem != "serve"}
+    return [list(words) for words in sorted(found)]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run where the demo's is printed to be: runs/demo, of a log at data/complete_journey, with its dates."""
+    folder = tmp_path_factory.mktemp("printed")
+    world = [*SMALL, "data.source.start=2017-06-20", "data.source.customers=500"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        main(["prepare", *world, "out=data/complete_journey"])
+        settings = [*world, *QUICK, "data.log=data/complete_journey", "data.end=2017-10-16", "out=runs/demo"]
+        main(["train", *settings])
+        main(["evaluate", "run=runs/demo", "cutoffs=[2017-10-16,2017-11-13,2017-12-04]", "resamples=5"])
+        main(["export", "run=runs/demo", "out=bundle", "rows=100"])
+        main(["states", "run=runs/demo", "cutoff=2017-12-04", "out=runs/demo/states.parquet"])
+        shutil.copy("runs/demo/scores.parquet", "mine.parquet")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", of_a_run(), ids=" ".join)
+def test_a_printed_command_of_a_run_runs(
+    words: list[str], demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(demo, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    for name, ours in SMALLER.items():
+        words = [word.replace(name, ours) for word in words]
+    try:
+        main(words)
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    if "evaluate.canary=true" in words:
+        assert code == 4, "the planted column must be found"
+    else:  # a network of two steps may fail a gate
+        assert code == 0 or (code == 4 and words[0] in ("gate", "drift"))
