@@ -18,7 +18,7 @@ import yaml
 from conftest import QUICK, SMALL
 from propensity import __version__
 from propensity.cli import split, spoken, verbs
-from propensity.config import COMMANDS, conf_folder, scripts_folder
+from propensity.config import COMMANDS, OPEN, conf_folder, scripts_folder
 from propensity.errors import ConfigurationError
 from propensity.project import make_project
 from propensity.usage import usage
@@ -76,7 +76,7 @@ def test_a_verb_may_have_two_words(words: list[str]) -> None:
 OPTIONS = sorted(
     ("/".join(path.relative_to(conf_folder()).parts[:-1]), path.stem)
     for path in conf_folder().glob("*/**/*.yaml")
-    if path.relative_to(conf_folder()).parts[0] in ("baseline", "data", "decision", "loss", "model")
+    if path.relative_to(conf_folder()).parts[0] in ("baseline", "data", "decision", "loss", "model", "training", *OPEN)
 )
 
 
@@ -87,14 +87,15 @@ def without_meaning(text: str) -> list[str]:
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if line[2] != " " and not re.search(r"\S\s{2,}\S", line) and not following.startswith(" " * 40):
             found.append(line.strip())
-    return [line for line in found if not line.startswith("training.")]  # described where the group is made
+    return found
 
 
 @pytest.mark.parametrize("stem", sorted(COMMANDS))
 def test_help_says_what_every_setting_of_a_verb_means(stem: str) -> None:
     text = usage(conf_folder(), stem, [])
     assert without_meaning(text) == []
-    schema = {"data", "model", "loss", "training", "baseline", "decision"} & {*COMMANDS[stem].__dataclass_fields__}
+    own = {"data", "model", "loss", "training", "baseline", "decision"}
+    schema = (own | {*OPEN}) & {*COMMANDS[stem].__dataclass_fields__}
     groups = text.split("Groups (")[1].split("\n\n")[0].splitlines()[1:] if "Groups (" in text else []
     named = {line.split()[0].split("/")[0] for line in groups if line[2] != " "}
     assert named - {"experiment"} == schema

@@ -93,7 +93,7 @@ def fit(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the remarks of Lightning on what a run does on purpose."""
+    """Without the warnings of Lightning about what a run does on purpose."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Batches are made by kernels in this process: loader workers would only copy them.

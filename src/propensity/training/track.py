@@ -139,8 +139,8 @@ def log_verdict(logger: Any, target: str, values: Mapping[str, float], verdict: 
 
 
 def numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Models and differences with their intervals, by their path in metrics.json: the mean over the dates by slice,
-    each date for all pairs; and the duel and the decay."""
+    """Values and intervals of models and differences by their path in metrics.json: means over the cutoffs by slice,
+    each cutoff for all pairs; the heuristics comparison; and the lift decay."""
     for part in ("models", "differences"):
         for model, dates in metrics[part].items():
             yield from _leaves(dates["mean"], f"{part}/{model}/mean")

@@ -12,7 +12,7 @@ class ExploreDotProduct(nn.Module):
 
     def __init__(self, pair_columns: int, width: int) -> None:
         super().__init__()
-        self.taste = nn.Linear(width, width)
+        self.from_state = nn.Linear(width, width)
         self.base = nn.Linear(width, 1)
         self.pair = nn.Linear(pair_columns, 1, bias=False)
 
@@ -21,5 +21,5 @@ class ExploreDotProduct(nn.Module):
 
     def match(self, state_BD: Tensor, offer_MD: Tensor) -> Tensor:
         """The terms that need no pair column: (B, M)."""
-        match_BM = self.taste(state_BD) @ offer_MD.T / offer_MD.shape[1] ** 0.5
+        match_BM = self.from_state(state_BD) @ offer_MD.T / offer_MD.shape[1] ** 0.5
         return match_BM + self.base(offer_MD).squeeze(-1)
