@@ -19,8 +19,8 @@ from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.history_mask import HistoryMask
 from propensity.model.embed import EventEmbedding
 from propensity.model.encoder.transformer import Transformer
-from propensity.training.data_module import HISTORY, DateSampler, trimmed
-from propensity.training.run import TrainingConfig
+from propensity.training.data_module import HISTORY, CutoffSampler, trim_padding
+from propensity.training.settings import TrainingConfig
 
 WIDTH = 32
 MANY = 2  # times the customers of a collation that are trained on in a turn
@@ -118,15 +118,15 @@ def bucket_race(market: Market, customers: int, gate: float, aim: float) -> Race
         return made
 
     def epoch(length_bucketing: bool) -> None:
-        for draw in DateSampler([rows.size], batch, 0, lengths=[lengths] if length_bucketing else None):
+        for draw in CutoffSampler([rows.size], batch, 0, lengths=[lengths] if length_bucketing else None):
             inputs = _inputs(collate(found, rows[draw.rows]))
-            loss = states(trimmed(inputs) if length_bucketing else inputs).square().mean()
+            loss = states(trim_padding(inputs) if length_bucketing else inputs).square().mean()
             torch.autograd.grad(loss, parts, allow_unused=True)
 
     def check() -> None:
         inputs = _inputs(collate(found, rows[np.argsort(lengths)[: min(64, rows.size)]]))
         with torch.no_grad():
-            torch.testing.assert_close(states(trimmed(inputs)), states(inputs), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(states(trim_padding(inputs)), states(inputs), rtol=1e-4, atol=1e-5)
 
     def why() -> str:
         slots = features.config.history

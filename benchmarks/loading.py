@@ -27,21 +27,21 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     load_s: a batch; step_s: forward, loss, backward and update on a batch that is there; waiting: the first over both;
     parts: what a batch is made of.
     """
-    settings = ["data.offer.column=category", f"data.cutoff.count={DATES}", "data.offer.min_buyers=1", "out=none"]
+    overrides = ["data.offer.column=category", f"data.cutoff.count={DATES}", "data.offer.min_buyers=1", "out=none"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        cfg = compose("train", overrides=[f"data.log={market.raw.parent / 'log'}", *settings])
-    task, fit = (instantiate(part, _convert_="all") for part in (cfg.data, cfg.training))
+        cfg = compose("train", overrides=[f"data.log={market.raw.parent / 'log'}", *overrides])
+    task, settings = (instantiate(part, _convert_="all") for part in (cfg.data, cfg.training))
     training_set = task.training_set(task.open())
-    loader = fit.loader(training_set, task, cfg.seed)
+    loader = settings.data_module(training_set, task, cfg.seed)
     model, loss = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary)), instantiate(cfg.loss)
     model.fit_scales(loader.sample(1))
-    optimizer = fit.optimizer(parameter_groups(model))
+    optimizer = instantiate(cfg.optimizer, _convert_="all")(parameter_groups(model))
     batches: list[Batch] = []
 
     def step() -> None:
         optimizer.zero_grad()
         mean_terms(model, loss, batches[-1]).total.backward()
-        clip_grad_norm_(model.parameters(), fit.gradient_clip_val)
+        clip_grad_norm_(model.parameters(), cfg.trainer.gradient_clip_val)
         optimizer.step()
 
     ready = iter(loader.train_dataloader())
@@ -51,7 +51,7 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
     ]
     load, trained = np.median(turns[min(1, len(turns) - 1) :], axis=0)  # the first warms up
     about = {
-        "batch": loader.batch,
+        "batch": loader.batch_size,
         "offers": len(training_set.features.offers),
         "events": int(training_set.features.config.history),
     }
@@ -62,7 +62,7 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
 def parts(loader: PropensityDataModule, rounds: int) -> dict[str, float]:
     """CPU-seconds of what a batch is made of."""
     features, market_stats, customer = loader.training_set.cutoffs_data[0]
-    rows = np.random.default_rng(0).choice(customer, min(loader.batch, customer.size), replace=False)
+    rows = np.random.default_rng(0).choice(customer, min(loader.batch_size, customer.size), replace=False)
     whole = median_seconds(lambda: features.inputs(market_stats, rows), rounds)
     history = median_seconds(
         lambda: features.histories(market_stats.cutoff, rows, HistoryMask.nothing(rows.size)), rounds

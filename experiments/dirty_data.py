@@ -96,6 +96,7 @@ def fit_and_score(cfg: CompareConfig, log: Any, out: Path) -> tuple[dict[str, li
 
     from propensity.baseline.frequency import Frequency
     from propensity.data.cutoff import cutoff_of
+    from propensity.training.fit import fit
     from propensity.training.predict import predict
 
     lightning.seed_everything(cfg.seed, verbose=False)
@@ -103,10 +104,9 @@ def fit_and_score(cfg: CompareConfig, log: Any, out: Path) -> tuple[dict[str, li
     task.end = cfg.cutoffs[0]
     training_set = task.training_set(log)
     model = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary))
-    training = instantiate(cfg.training, _convert_="all")
-    loader = training.loader(training_set, task, cfg.seed)
-    model.fit_scales(loader.sample())
-    training(model, instantiate(cfg.loss), loader, out, None)
+    data = instantiate(cfg.training, _convert_="all").data_module(training_set, task, cfg.seed)
+    model.fit_scales(data.sample())
+    fit(model, instantiate(cfg.loss), data, cfg, out)
     days = [cutoff_of(log, day, task.horizon) for day in cfg.cutoffs]
     cutoffs_data = [task.cutoff_data(log, day, training_set.vocabulary) for day in days]
     frequency = Frequency()

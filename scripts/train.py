@@ -5,12 +5,20 @@ from propensity.config import TrainConfig
 
 
 @entry("train", interrupted="the same command continues after the last whole epoch")
-def main(cfg: TrainConfig) -> None:
+def main(cfg: TrainConfig) -> float | None:
+    from propensity.command import sweep_job
+    from propensity.report.curve import save_curves
+    from propensity.report.sweep import finish_job
     from propensity.report.table import show_run
     from propensity.training.run import train
+    from propensity.training.track import first_process
 
     train(cfg)
+    if not first_process():
+        return None
+    save_curves(cfg.out)
     show_run(cfg.out)
+    return finish_job(cfg, sweep_job())
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ SMALL = (
     "data.market_stats.references=3",
 )
 QUICK = (
-    "training.max_steps=2",
-    "training.max_epochs=1",
+    "trainer.max_steps=2",
+    "trainer.max_epochs=1",
     "training.pairs_per_batch=1024",
-    "training.progress=false",
+    "trainer.enable_progress_bar=false",
     "model.width=8",
 )
 

@@ -18,7 +18,7 @@ import yaml
 from conftest import QUICK, SMALL
 from propensity import __version__
 from propensity.cli import split, spoken, verbs
-from propensity.config import COMMANDS, conf_folder, scripts_folder
+from propensity.config import COMMANDS, OPEN, conf_folder, scripts_folder
 from propensity.errors import ConfigurationError
 from propensity.project import make_project
 from propensity.usage import usage
@@ -76,7 +76,7 @@ def test_a_verb_may_have_two_words(words: list[str]) -> None:
 OPTIONS = sorted(
     ("/".join(path.relative_to(conf_folder()).parts[:-1]), path.stem)
     for path in conf_folder().glob("*/**/*.yaml")
-    if path.relative_to(conf_folder()).parts[0] in ("baseline", "data", "decision", "loss", "model")
+    if path.relative_to(conf_folder()).parts[0] in ("baseline", "data", "decision", "loss", "model", "training", *OPEN)
 )
 
 
@@ -87,14 +87,15 @@ def without_meaning(text: str) -> list[str]:
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if line[2] != " " and not re.search(r"\S\s{2,}\S", line) and not following.startswith(" " * 40):
             found.append(line.strip())
-    return [line for line in found if not line.startswith("training.")]  # described where the group is made
+    return found
 
 
 @pytest.mark.parametrize("stem", sorted(COMMANDS))
 def test_help_says_what_every_setting_of_a_verb_means(stem: str) -> None:
     text = usage(conf_folder(), stem, [])
     assert without_meaning(text) == []
-    schema = {"data", "model", "loss", "training", "baseline", "decision"} & {*COMMANDS[stem].__dataclass_fields__}
+    own = {"data", "model", "loss", "training", "baseline", "decision"}
+    schema = (own | {*OPEN}) & {*COMMANDS[stem].__dataclass_fields__}
     groups = text.split("Groups (")[1].split("\n\n")[0].splitlines()[1:] if "Groups (" in text else []
     named = {line.split()[0].split("/")[0] for line in groups if line[2] != " "}
     assert named - {"experiment"} == schema
@@ -167,7 +168,7 @@ def test_an_interrupted_training_ends_with_130_and_says_how_it_continues(
     small_world: dict[str, Any], tmp_path: Path
 ) -> None:
     quick = [setting for setting in QUICK if "max_" not in setting]
-    settings = [*SMALL, *quick, "training.max_epochs=1000", f"data.log={small_world['folder']}", f"out={tmp_path}/run"]
+    settings = [*SMALL, *quick, "trainer.max_epochs=1000", f"data.log={small_world['folder']}", f"out={tmp_path}/run"]
     process = subprocess.Popen(
         [*COMMAND, "train", *settings], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
     )
@@ -255,7 +256,7 @@ def test_a_plugin_is_recorded_and_loads_again_only_where_it_is_named(own_run: Pa
 @pytest.mark.slow
 def test_a_plugin_can_be_compared_and_exported(own_run: Path) -> None:
     variants = 'variants={own: ["model/encoder=last_events"], none: ["model/encoder=none"]}'
-    short = ["training.max_steps=2", "resamples=0", "out=runs/compare"]
+    short = ["trainer.max_steps=2", "resamples=0", "out=runs/compare"]
     for words in (
         ["compare", "cutoffs=[2024-06-20]", variants, *short],
         ["export", "run=runs/own", "out=own_bundle"],

@@ -22,7 +22,7 @@ def composed(name: str, *overrides: str) -> DictConfig:
         return compose(name, overrides=list(overrides))
 
 
-NESTED = ("data", "model", "training")
+NESTED = ("data", "model")
 OPTIONS = sorted(
     (f"{group.name}/{part.name}", option.stem)
     for group in conf_folder().iterdir()

@@ -26,6 +26,7 @@ from propensity.metric.slice import CELLS
 from propensity.scores import COLUMNS, load_scores, load_shares
 from propensity.training import run
 from propensity.training.checkpoint import load_trained
+from propensity.training.fit import Fitted
 from propensity.training.run import train
 
 Compose = Callable[..., Any]
@@ -64,7 +65,8 @@ def test_prepare_writes_a_log_and_counts_every_row_once(
 
 def test_train_writes_configuration_log_and_checkpoint(line: dict[str, Any], composed: Compose) -> None:
     script("train").main(composed("train", *overrides(line), *QUICK, f"data.end={line['end']}", f"out={line['run']}"))
-    assert {path.name for path in line["run"].iterdir()} == {"config.yaml", "log", "model.ckpt"}
+    written = {"config.yaml", "curves.svg", "log", "model.ckpt", "training.json"}
+    assert {path.name for path in line["run"].iterdir()} == written
 
 
 def test_evaluate_scores_every_model_on_the_same_pairs(line: dict[str, Any], composed: Compose) -> None:
@@ -266,9 +268,13 @@ def test_a_finished_fold_is_not_trained_again(
     options = [f"cutoffs=[{line['a']}]", "baselines=[]", f"out={tmp_path}", "resamples=0"]
     fitted: list[int] = []
 
+    def fits(*arguments: Any) -> Fitted:
+        fitted.append(1)
+        return Fitted(1, 1, 1, {})
+
     def again(commit: str | None, *more: str) -> int:
         monkeypatch.setattr(run, "commit", lambda: commit)
-        monkeypatch.setattr(run.TrainingConfig, "__call__", lambda self, *_: fitted.append(1))
+        monkeypatch.setattr(run, "fit", fits)
         script("backtest").main(composed("backtest", *overrides(line), *QUICK, *options, *more))
         return len(fitted)
 

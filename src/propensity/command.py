@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 from hydra import compose
@@ -32,7 +32,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from propensity.config import COMMANDS, TrainConfig, conf_folder
+from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
 from propensity.mistake import one_line, sentence
 from propensity.trust import check_targets, use_plugins
@@ -42,8 +42,18 @@ TABLE_SUFFIXES = {".csv", ".html", ".json", ".parquet"}
 INTERRUPTED = 130
 AGAIN = "the same command starts again"
 
+
+def schema_node(schema: type) -> DictConfig:
+    """A schema for Hydra's config store: `OPEN` groups accept any argument of their class, all else is closed."""
+    node: DictConfig = OmegaConf.structured(schema)
+    for name in (each.name for each in fields(schema) if each.name in OPEN):
+        node[name] = {}
+        node._get_node(name)._set_flag("struct", False)  # type: ignore[union-attr]
+    return node
+
+
 for command, schema in COMMANDS.items():
-    ConfigStore.instance().store(name=f"{command}_schema", node=schema)
+    ConfigStore.instance().store(name=f"{command}_schema", node=schema_node(schema))
 
 
 class ProjectSearchPath(SearchPathPlugin):
@@ -129,7 +139,7 @@ def _key(override: str) -> str:
     return override.lstrip("+~").split("=")[0].split(".")[0]
 
 
-def entry(name: str, interrupted: str = AGAIN) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
+def entry(name: str, interrupted: str = AGAIN) -> Callable[[Callable[[Any], Any]], Callable[..., Any]]:
     """Makes a function of a schema object the command `name`, which reads conf/`name`.yaml and the command line.
 
     Called with such an object instead, the command is that function and nothing more.
@@ -140,15 +150,15 @@ def entry(name: str, interrupted: str = AGAIN) -> Callable[[Callable[[Any], None
     interrupted : what the same command does after Ctrl-C.
     """
 
-    def decorate(function: Callable[[Any], None]) -> Callable[..., None]:
+    def decorate(function: Callable[[Any], Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def job(cfg: DictConfig) -> None:
+        def job(cfg: DictConfig) -> Any:
             # Hydra reports a failed job in words of its own before it raises: the last word is said here, inside it.
             with mistakes_in_one_line(name, interrupted):
-                function(typed(checked(cfg)))
+                return function(typed(checked(cfg)))  # what a sweeper minimises or maximises
 
         @functools.wraps(function)
-        def script(config: Any = None) -> None:
+        def script(config: Any = None) -> Any:
             if config is not None:
                 return function(config)
             os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed by Hydra
@@ -270,6 +280,20 @@ def checked(cfg: DictConfig) -> DictConfig:
     except IntegrityError as error:  # a mistake, not an attack: this configuration comes from the user
         raise ConfigurationError(str(error).removesuffix("; train again")) from None
     return cfg
+
+
+class SweepJob(NamedTuple):
+    """A job of a sweep: the command that started all of them, and the settings of this one."""
+
+    command: list[str]
+    settings: list[str]
+
+
+def sweep_job() -> SweepJob | None:
+    """The running job, if it is one of a sweep."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    return SweepJob(sys.argv[1:], [str(each) for each in HydraConfig.get().overrides.task])
 
 
 def swept(arguments: list[str]) -> set[str]:

@@ -16,6 +16,7 @@ from propensity.errors import ConfigurationError
 
 MISSING: Any = "???"  # the word of OmegaConf for a value that must be given
 Part = dict[str, Any]  # a group of settings: a class as `_target_`, and its arguments
+OPEN = ("optimizer", "scheduler", "trainer", "callbacks", "logger")  # groups of other libraries' classes
 
 
 def setting(meaning: str, default: Any = MISSING) -> Any:
@@ -44,9 +45,16 @@ class TrainConfig(CommandConfig):
     data: Part = setting("source, offers and cutoffs")
     model: Part = setting("network")
     loss: Part = setting("loss function")
-    training: Part = setting("batches, optimizer and hardware")
+    training: Part = setting("batches, averaging of weights, validation")
+    optimizer: Part = setting("torch optimizer")
+    scheduler: Part | None = setting("torch learning rate scheduler; null keeps the rate constant", None)
+    trainer: Part = setting("Lightning's Trainer: any argument of its own")
+    callbacks: Part = setting("Lightning callbacks: name -> class and arguments", {})
+    logger: Part = setting("Lightning loggers: name -> class and arguments", {})
+    metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
     out: str = setting("folder of the run")
     seed: int = setting("seed of every random stream of the run", 17)
+    objective: str | None = setting("metric that a job of a sweep returns; null: val/log_loss, or train/loss", None)
 
 
 @dataclass
@@ -76,7 +84,6 @@ class BacktestConfig(TrainConfig):
     baseline: Part = setting("baselines by name")
     baselines: list[str] | None = setting("names of the baselines to fit; null fits all, [] none", None)
     heuristics: bool = setting("compare the network with the six-month rule and K-means segments", True)
-    metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
 
 
@@ -87,7 +94,6 @@ class CompareConfig(TrainConfig):
     )
     variants: Part = setting("{name: [settings]}, two or more; the first is compared with each of the others", {})
     seeds: list[int] = setting("seeds of the trainings whose predictions are averaged", [17])
-    metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
 
 
@@ -152,8 +158,7 @@ class StatesConfig(CommandConfig):
 @dataclass
 class TuneConfig(TrainConfig):
     trials: int = setting("trials in all; a search in `out` continues where it stopped", 20)
-    metric: str = setting("metric of the last label window, which no trial trains on", "log_loss")
-    metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
+    metric: str = setting("metric of the validation windows, one if training.validation is null", "val/log_loss")
     space: Part = setting("{setting or group: {choices: [...]} or {low: ..., high: ..., log: true}}", {})
 
 

@@ -41,8 +41,8 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
 
     >>> nearest("data.horzion", ["seed", "data.horizon", "model/encoder"])
     'data.horizon'
-    >>> nearest("lr", ["seed", "training.optimizer.lr"])
-    'training.optimizer.lr'
+    >>> nearest("lr", ["seed", "optimizer.lr"])
+    'optimizer.lr'
     """
 
     def likeness(candidate: str) -> float:
@@ -101,8 +101,8 @@ def composed(folder: Path, name: str, arguments: Sequence[str]) -> Any:
 def place_of(target: str, node: Any, path: str = "") -> str | None:
     """The key under which nested containers hold the part `target`.
 
-    >>> place_of("torch.optim.AdamW", {"seed": 3, "training": {"optimizer": {"_target_": "torch.optim.AdamW"}}})
-    'training.optimizer'
+    >>> place_of("mine.Lru", {"seed": 3, "model": {"encoder": {"_target_": "mine.Lru"}}})
+    'model.encoder'
     """
     if not isinstance(node, dict):
         return None
@@ -117,7 +117,7 @@ def sentence(error: Exception, folder: Path, name: str, arguments: Sequence[str]
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}: write key=value, with quotes around spaces, commas or = in the value"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return missing_option(error)
+        return missing_option(error, folder)
     if isinstance(error, InstantiationException):
         return wrong_part(error, composed(folder, name, arguments))
     said = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
@@ -132,11 +132,13 @@ def sentence(error: Exception, folder: Path, name: str, arguments: Sequence[str]
     return one_line(re.sub(r"\s*(full_key: |object_type=|reference_type=)\S*", "", said))
 
 
-def missing_option(error: MissingConfigException) -> str:
+def missing_option(error: MissingConfigException, folder: Path) -> str:
+    """The nearest option of the group, or the option of that name of a group that is called alike."""
     group, _, option = str(error.missing_cfg_file).rpartition("/")
     if not group:
         return one_line(str(error).splitlines()[0])
-    valid = [f"{group}={name}" for name in error.options or []]
+    elsewhere = (path.parent.relative_to(folder).as_posix() for path in folder.rglob(f"{option}.yaml"))
+    valid = [*(f"{group}={name}" for name in error.options or []), *(f"{place}={option}" for place in elsewhere)]
     return suggest(f"{group}={option} does not exist", f"{group}={option}", valid)
 
 

@@ -134,11 +134,19 @@ def written(value: Any) -> str:
     return value if isinstance(value, str) and value else json.dumps(value)
 
 
+def _several(option: Any) -> Collection[str]:
+    """The options of a group that holds more than one."""
+    return () if option is None or isinstance(option, str) else list(option)
+
+
 def _groups(loader: ConfigLoader, cfg: DictConfig) -> Iterator[str]:
     for group, option in sorted(cfg.hydra.runtime.choices.items()):
         if group.startswith("hydra/") or "@" in group:
             continue
-        options = [f"*{each}" if each == option else each for each in sorted(loader.get_group_options(group))]
+        options = [
+            f"*{each}" if each == option or each in _several(option) else each
+            for each in sorted(loader.get_group_options(group))
+        ]
         yield textwrap.fill(
             ", ".join(options), WIDTH, initial_indent=f"  {group:<{COLUMN - 2}}", subsequent_indent=" " * COLUMN
         )

@@ -112,7 +112,7 @@ def test_another_device_may_differ_by_the_tolerance_and_needs_a_judgement(
     run = copied(original, tmp_path)
     trained = load_trained(run)
     config = trained.about["config"]
-    elsewhere = config | {"training": config["training"] | {"accelerator": "auto"}}
+    elsewhere = config | {"trainer": config["trainer"] | {"accelerator": "auto"}}
     save_trained(run, trained.model, trained.vocabulary, trained.about | {"config": elsewhere})
     (run / "config.yaml").unlink()
     metrics = json.loads((run / "metrics.json").read_text())

@@ -29,10 +29,12 @@ def test_a_search_goes_on_until_it_has_its_trials(
     assert "trial 2 of 2" in second.stderr and "trial 1 of" not in second.stderr
     assert sorted(path.name for path in (tmp_path / "trials").iterdir()) == ["0", "1"]
     assert "model/encoder=" in second.stdout
+    table = (tmp_path / "sweep.csv").read_text().splitlines()
+    assert table[0].startswith("job,model.dropout,model/encoder,objective") and len(table) == 3
 
 
 @pytest.mark.slow
 def test_a_metric_that_is_none_is_refused(small_world: dict[str, Any], repository: Path, tmp_path: Path) -> None:
     done = search(repository, small_world, tmp_path, "metric=luck")
     assert done.returncode == 2
-    assert done.stderr.startswith("propensity: metric=luck is not a metric; give one of revenue_lift")
+    assert done.stderr.startswith("propensity: metric=luck is no metric of a validation; did you mean val/")

@@ -152,7 +152,7 @@ def test_the_channel_head_begins_with_the_shares_of_a_customers_last_purchases(s
 def test_a_network_without_members_is_refused(small_world: dict[str, Any], composed: Callable[..., Any]) -> None:
     from hydra.errors import InstantiationException
 
-    with pytest.raises(InstantiationException, match="a network of 0 members has no answer; give model.members=1"):
+    with pytest.raises(InstantiationException, match="model.members=0 makes no network; give 1 or more"):
         network(small_world, composed("train", "model.members=0"))
 
 

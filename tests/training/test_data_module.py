@@ -16,36 +16,36 @@ from propensity.feature.weight import Even, HalfLife
 from propensity.task import Task
 from propensity.training.data_module import (
     HISTORY,
-    DateSampler,
-    ExampleBatches,
+    CutoffSampler,
     PropensityDataModule,
-    thinned,
+    TrainingBatches,
+    sample_negatives,
     to_tensors,
 )
 
 
-def seen(sampler: DateSampler) -> list[tuple[int, int]]:
-    return sorted((draw.date, int(row)) for draw in sampler for row in draw.rows)
+def seen(sampler: CutoffSampler) -> list[tuple[int, int]]:
+    return sorted((draw.cutoff, int(row)) for draw in sampler for row in draw.rows)
 
 
 def test_an_epoch_draws_every_customer_of_every_date_once() -> None:
-    sampler = DateSampler([7, 1, 10], batch=3, seed=5)
+    sampler = CutoffSampler([7, 1, 10], batch_size=3, seed=5)
     assert seen(sampler) == [(d, r) for d, n in enumerate([7, 1, 10]) for r in range(n)]
     assert len(list(sampler)) == len(sampler)
 
 
 def test_what_an_epoch_draws_follows_from_seed_and_epoch_alone() -> None:
     def draws(seed: int, epoch: int) -> list[Any]:
-        sampler = DateSampler([40, 30], batch=8, seed=seed)
+        sampler = CutoffSampler([40, 30], batch_size=8, seed=seed)
         sampler.set_epoch(epoch)
-        return [(d.date, d.rows.tolist(), d.seed) for d in sampler]
+        return [(d.cutoff, d.rows.tolist(), d.seed) for d in sampler]
 
     assert draws(1, 2) == draws(1, 2)
     assert draws(1, 2) != draws(1, 3) and draws(1, 2) != draws(2, 2)
 
 
 def test_processes_share_an_epoch_without_overlap_in_equal_numbers() -> None:
-    parts = [DateSampler([40, 31], batch=8, seed=1, rank=rank, world=2) for rank in range(2)]
+    parts = [CutoffSampler([40, 31], batch_size=8, seed=1, rank=rank, world=2) for rank in range(2)]
     assert len(list(parts[0])) == len(list(parts[1])) == len(parts[0])
     assert not set(seen(parts[0])) & set(seen(parts[1]))
 
@@ -54,16 +54,16 @@ def test_more_processes_than_batches_are_refused() -> None:
     with pytest.raises(
         ConfigurationError, match="2 batches cannot be shared by 3 processes; lower training.pairs_per_batch"
     ):
-        DateSampler([8, 8], batch=8, seed=1, rank=0, world=3)
+        CutoffSampler([8, 8], batch_size=8, seed=1, rank=0, world=3)
 
 
 def test_a_batch_holds_what_the_features_say(small_world: dict[str, Any]) -> None:
     training_set = small_world["examples"]
-    batches = ExampleBatches(training_set, small_world["task"])
+    batches = TrainingBatches(training_set, small_world["task"])
     batches.task.history_mask = NoHistoryMask()
-    draw = next(iter(DateSampler([o.customer.size for o in training_set.cutoffs_data], 16, seed=2)))
+    draw = next(iter(CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 16, seed=2)))
     batch = batches[draw]
-    features, market_stats, customer = training_set.cutoffs_data[draw.date]
+    features, market_stats, customer = training_set.cutoffs_data[draw.cutoff]
     expected = to_tensors(features.inputs(market_stats, customer[draw.rows]))
     for name, found, wanted in zip(expected._fields, batch.inputs, expected, strict=True):
         torch.testing.assert_close(found, wanted, equal_nan=True, msg=name)
@@ -78,8 +78,8 @@ def has_past(batch: Batch, task: Task) -> torch.Tensor:
 
 def test_a_thinned_batch_keeps_every_pair_with_a_past_or_a_purchase_as_it_was(small_world: dict[str, Any]) -> None:
     training_set, task = small_world["examples"], small_world["task"]
-    whole, thin = (ExampleBatches(training_set, task, negative_rate=share) for share in (1.0, 0.2))
-    for draw in list(DateSampler([o.customer.size for o in training_set.cutoffs_data], 64, seed=2))[:4]:
+    whole, thin = (TrainingBatches(training_set, task, negative_rate=share) for share in (1.0, 0.2))
+    for draw in list(CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 64, seed=2))[:4]:
         all_pairs, kept = whole[draw], thin[draw]
         place = kept.place
         assert all_pairs.place is None and place is not None
@@ -99,13 +99,13 @@ def test_a_thinned_batch_keeps_every_pair_with_a_past_or_a_purchase_as_it_was(sm
 
 def test_the_weights_of_a_thinned_batch_stand_for_all_pairs(small_world: dict[str, Any]) -> None:
     training_set, task = small_world["examples"], small_world["task"]
-    batches = ExampleBatches(training_set, task)
-    batch = batches[next(iter(DateSampler([o.customer.size for o in training_set.cutoffs_data], 64, seed=2)))]
+    batches = TrainingBatches(training_set, task)
+    batch = batches[next(iter(CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 64, seed=2)))]
     batch = batch._replace(weight=torch.linspace(0.5, 2.0, len(batch.weight)))
     terms = torch.rand(batch.outcomes.bought.shape, generator=torch.Generator().manual_seed(1))
     whole, found = (terms * batch.weight).mean(), []
     for seed in range(400):
-        kept = thinned(batch, has_past(batch, task), 0.2, seed)
+        kept = sample_negatives(batch, has_past(batch, task), 0.2, seed)
         assert kept.place is not None
         found.append((terms.flatten()[kept.place] * kept.weight).mean())
     means = torch.stack(found)
@@ -114,42 +114,44 @@ def test_the_weights_of_a_thinned_batch_stand_for_all_pairs(small_world: dict[st
 
 def test_a_batch_of_which_nothing_would_be_kept_stays_whole(small_world: dict[str, Any]) -> None:
     training_set, task = small_world["examples"], small_world["task"]
-    batches = ExampleBatches(training_set, task)
-    batch = batches[next(iter(DateSampler([o.customer.size for o in training_set.cutoffs_data], 4, seed=2)))]
+    batches = TrainingBatches(training_set, task)
+    batch = batches[next(iter(CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 4, seed=2)))]
     nothing = torch.zeros_like(batch.outcomes.bought)
     strangers = batch._replace(outcomes=batch.outcomes._replace(bought=nothing))
-    assert thinned(strangers, nothing > 0, 1e-9, seed=1) is strangers
+    assert sample_negatives(strangers, nothing > 0, 1e-9, seed=1) is strangers
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5])
 def test_a_share_of_pairs_is_a_share(small_world: dict[str, Any], share: float) -> None:
     words = f"training.negative_rate={share} is no sampling rate; give one above 0 and at most 1"
     with pytest.raises(ConfigurationError, match=words):
-        PropensityDataModule(small_world["examples"], small_world["task"], pairs=100, seed=1, negative_rate=share)
+        PropensityDataModule(
+            small_world["examples"], small_world["task"], pairs_per_batch=100, seed=1, negative_rate=share
+        )
 
 
 def test_batches_hold_about_as_many_pairs_as_asked_for(small_world: dict[str, Any]) -> None:
-    loader = PropensityDataModule(small_world["examples"], small_world["task"], pairs=100, seed=1)
+    loader = PropensityDataModule(small_world["examples"], small_world["task"], pairs_per_batch=100, seed=1)
     offers = len(small_world["examples"].features.offers)
-    assert loader.batch == 100 // offers
-    assert PropensityDataModule(small_world["examples"], small_world["task"], pairs=1, seed=1).batch == 1
+    assert loader.batch_size == 100 // offers
+    assert PropensityDataModule(small_world["examples"], small_world["task"], pairs_per_batch=1, seed=1).batch_size == 1
 
 
 def test_bucketed_batches_hold_like_lengths_and_nothing_but_empty_slots_is_cut(small_world: dict[str, Any]) -> None:
     training_set, task = small_world["examples"], small_world["task"]
-    loader = PropensityDataModule(training_set, task, pairs=60, seed=3, length_bucketing=True)
+    loader = PropensityDataModule(training_set, task, pairs_per_batch=60, seed=3, length_bucketing=True)
     lengths, sizes = loader.lengths(), [o.customer.size for o in training_set.cutoffs_data]
-    plain, cut = (ExampleBatches(training_set, task, trim) for trim in (False, True))
-    draws = list(DateSampler(sizes, loader.batch, 3, lengths=lengths))
+    plain, cut = (TrainingBatches(training_set, task, trim) for trim in (False, True))
+    draws = list(CutoffSampler(sizes, loader.batch_size, 3, lengths=lengths))
     for date, size in enumerate(sizes):
-        own = [draw.rows for draw in draws if draw.date == date]
+        own = [draw.rows for draw in draws if draw.cutoff == date]
         assert sorted(np.concatenate(own).tolist()) == list(range(size))
         spans = sorted((lengths[date][rows].min(), lengths[date][rows].max()) for rows in own)
         assert all(one[1] <= other[0] for one, other in pairwise(spans))
     for draw in draws[:6]:
         whole, short = plain[draw].inputs, cut[draw].inputs
         width = max(int(whole.length.max()), 1)
-        assert (whole.length <= torch.from_numpy(lengths[draw.date][draw.rows])).all()  # less where history is hidden
+        assert (whole.length <= torch.from_numpy(lengths[draw.cutoff][draw.rows])).all()  # less where history is hidden
         for name in whole._fields:
             wanted = getattr(whole, name)[:, :width] if name in HISTORY else getattr(whole, name)
             torch.testing.assert_close(getattr(short, name), wanted, rtol=0, atol=0, equal_nan=True)

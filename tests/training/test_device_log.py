@@ -12,8 +12,8 @@ import torch
 
 from conftest import QUICK, SMALL
 from propensity.feature.history_mask import RandomHistoryMask
-from propensity.training.data_module import DateSampler, ExampleBatches, PointerBatches
-from propensity.training.device_log import DeviceLog, Pointers
+from propensity.training.data_module import CutoffSampler, PositionBatches, TrainingBatches
+from propensity.training.device_log import DeviceLog, PositionBatch
 from propensity.training.run import train
 
 
@@ -23,11 +23,11 @@ def test_gathered_batches_equal_those_of_the_kernel(small_world: dict[str, Any],
         small_world["examples"],
         RandomHistoryMask(offer=0.4, recent=0.3, everything=0.2, launched=0.1),
     )
-    whole = ExampleBatches(training_set, replace(small_world["task"], history_mask=history_mask), trim)
-    pointers, log = PointerBatches(whole), DeviceLog(training_set.features, torch.device("cpu"))
+    whole = TrainingBatches(training_set, replace(small_world["task"], history_mask=history_mask), trim)
+    pointers, log = PositionBatches(whole), DeviceLog(training_set.features, torch.device("cpu"))
     lengths = set()
-    for draw in DateSampler([o.customer.size for o in training_set.cutoffs_data], 16, seed=2):
-        wanted, found = whole[draw], log.filled(pointers[draw])
+    for draw in CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 16, seed=2):
+        wanted, found = whole[draw], log.gather(pointers[draw])
         lengths |= set(wanted.inputs.length.tolist())
         for name in wanted.inputs._fields:
             mine, theirs = getattr(found.inputs, name), getattr(wanted.inputs, name)
@@ -40,10 +40,10 @@ def test_gathered_batches_equal_those_of_the_kernel(small_world: dict[str, Any],
 
 def test_what_crosses_to_the_device_are_positions_and_no_histories(small_world: dict[str, Any]) -> None:
     training_set = small_world["examples"]
-    batches = PointerBatches(ExampleBatches(training_set, small_world["task"]))
-    made = batches[next(iter(DateSampler([o.customer.size for o in training_set.cutoffs_data], 16, seed=2)))]
-    assert isinstance(made, Pointers)
-    assert made.event.shape[1] == training_set.features.config.history
+    batches = PositionBatches(TrainingBatches(training_set, small_world["task"]))
+    made = batches[next(iter(CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 16, seed=2)))]
+    assert isinstance(made, PositionBatch)
+    assert made.position.shape[1] == training_set.features.config.history
     assert made.batch.inputs.token.numel() == made.batch.inputs.age.numel() == 0
 
 

@@ -42,9 +42,9 @@ def test_a_fit_hands_its_settings_to_its_batches(small_world: dict[str, Any], co
         "training.length_bucketing=true",
         "training.log_on_device=true",
     )
-    fit = instantiate(composed("train", *settings).training, _convert_="all")
-    loader = fit.loader(small_world["examples"], small_world["task"], 5)
-    assert loader.batch == 600 // len(small_world["examples"].features.offers)
+    chosen = instantiate(composed("train", *settings).training, _convert_="all")
+    loader = chosen.data_module(small_world["examples"], small_world["task"], 5)
+    assert loader.batch_size == 600 // len(small_world["examples"].features.offers)
     assert (loader.seed, loader.negative_rate, loader.length_bucketing, loader.log_on_device) == (5, 0.3, True, True)
     assert next(iter(loader.train_dataloader())).batch.place is not None
 
@@ -64,7 +64,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
     monkeypatch: pytest.MonkeyPatch,
     negative_rate: float,
 ) -> None:
-    length = ("training.max_epochs=3", "training.max_steps=-1", "training.pairs_per_batch=4096", "training/logger=none")
+    length = ("trainer.max_epochs=3", "trainer.max_steps=-1", "training.pairs_per_batch=4096", "logger=none")
     more = (*length, f"training.negative_rate={negative_rate}")
     train(config(composed, small_world, tmp_path / "whole", *more))
 
@@ -111,9 +111,9 @@ def test_another_configuration_does_not_resume(
 def test_a_loss_that_is_no_number_stops_and_names_the_batch(
     small_world: dict[str, Any], composed: Compose, tmp_path: Path
 ) -> None:
-    cfg = config(composed, small_world, tmp_path, "training.optimizer.lr=1e30", "training.warmup=0.5")
-    cfg.training.update(max_steps=30, max_epochs=9)
-    with pytest.raises(GateError, match=r"the loss is (nan|inf) by batch \d+ of epoch \d+; lower training"):
+    cfg = config(composed, small_world, tmp_path, "optimizer.lr=1e30", "scheduler.pct_start=0.5")
+    cfg.trainer.update(max_steps=30, max_epochs=9)
+    with pytest.raises(GateError, match=r"the loss is (nan|inf) by batch \d+ of epoch \d+; lower optimizer.lr"):
         train(cfg)
     assert not (tmp_path / "model.ckpt").exists()
 
@@ -167,15 +167,15 @@ def test_a_file_in_the_place_of_the_run_is_left_alone(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_said(small_world: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
     options = [o for o in QUICK if "pairs" not in o]
-    with pytest.raises(ConfigurationError, match="training wants a GPU and torch sees none; use training=cpu"):
+    with pytest.raises(ConfigurationError, match="training wants a GPU and torch sees none; use trainer=cpu"):
         train(
-            composed("train", *SMALL, "training=gpu", *options, f"data.log={small_world['folder']}", f"out={tmp_path}")
+            composed("train", *SMALL, "trainer=gpu", *options, f"data.log={small_world['folder']}", f"out={tmp_path}")
         )
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_network(small_world: dict[str, Any], tmp_path: Path, repository: Path) -> None:
-    command = [sys.executable, "scripts/train.py", "training=ddp", "training.accelerator=cpu", "training.devices=2"]
+    command = [sys.executable, "scripts/train.py", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
     options = [o for o in QUICK if "steps" not in o]
     done = subprocess.run(
         [*command, *SMALL, *options, f"data.log={small_world['folder']}", f"out={tmp_path / 'run'}"],

@@ -67,10 +67,10 @@ def evaluate_run(
             f"the event log is not the one the run was trained on ({log.fingerprint} now, {trained.about['data']} then)"
         )
     horizon = trained.task.horizon
-    cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon, trained.about["end"])
+    cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon, trained.about["last_label"])
     cutoffs_data = [cutoff_data_of(trained, log, day) for day in judged(cutoffs, log, horizon)]
     for cutoff_data in cutoffs_data:
-        if cutoff_data.market_stats.cutoff.day < to_day(trained.about["end"]):
+        if cutoff_data.market_stats.cutoff.day < to_day(trained.about["last_label"]):
             cutoff = cutoff_data.market_stats.cutoff
             say(f"cutoff {cutoff} lies before the last training label: its figures are in-sample")
     asked = [predict_both(trained.model, cutoff_data, NETWORK) for cutoff_data in cutoffs_data]
@@ -179,7 +179,7 @@ def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any], own: S
         customers(case.cutoffs_data[-1]).write_parquet(draft)
     with whole_file(out / "metrics.json") as draft:
         draft.write_text(json.dumps(metrics, indent=1))
-    log_evaluation(metrics, case.about["config"]["training"]["logger"], out)
+    log_evaluation(metrics, case.about["config"]["logger"], out)
     return metrics
 
 

@@ -60,7 +60,7 @@ def reproduce(cfg: ReproduceConfig, say: Say) -> Copy:
     found = [*_changes("data fingerprint", about["data"], log.fingerprint), *_edited(Path(cfg.run), about["config"])]
     if found:
         return Copy(found, around, 0)
-    exact = about["config"]["training"]["accelerator"] == "cpu"
+    exact = about["config"]["trainer"]["accelerator"] == "cpu"
     with tempfile.TemporaryDirectory(dir=cfg.run, prefix=".again.") as folder:
         again, *_ = train(_configuration(about), folder)
     if exact:
@@ -83,8 +83,9 @@ def reproduce(cfg: ReproduceConfig, say: Say) -> Copy:
 def _configuration(about: Mapping[str, Any]) -> TrainConfig:
     """The run's own configuration, its labels closing where they did though the log may have grown; no logger."""
     config = TrainConfig(**copy.deepcopy(dict(about["config"])))
-    config.data["end"] = about["end"]
-    config.training["logger"] = None
+    config.data["end"] = about["last_label"]
+    config.training["validation"] = about["validation"] or None
+    config.logger = {}
     return config
 
 

@@ -1,1 +1,1 @@
-"""Losses: Outputs, Outcomes and weights -> one number, and the terms it is made of."""
+"""Losses: from outputs, outcomes and weights to a total and its terms."""

@@ -15,16 +15,20 @@ from propensity.model.outputs import Outputs
 
 
 class Terms(NamedTuple):
-    """The number to minimise, and its parts by name."""
+    """A loss and its terms by name."""
 
-    total: Tensor
+    total: Tensor  # to minimise
     parts: dict[str, Tensor]
 
 
 @dataclass
 class Multitask:
-    """purchase + `visit` x visit + `value` x revenue + `channel` x channel; the factors are relative weights, 0 leaves
-    a task out."""
+    """purchase loss + `visit` x visit loss + `value` x revenue loss + `channel` x channel loss.
+
+    Parameters
+    ----------
+    visit, value, channel : weights relative to the purchase loss; 0 leaves a task out.
+    """
 
     visit: float = 0.1
     value: float = 0.05
@@ -42,18 +46,17 @@ class Multitask:
 
 
 def purchase_loss(outputs: Outputs, outcomes: Outcomes, weight: Tensor) -> Tensor:
-    """Cross-entropy of all pairs with weights (M,) by offer, or of K that stand for all with weights (K,):
-    probabilities stay calibrated."""
+    """Weighted cross-entropy of all pairs with weights (M,), or of K sampled pairs with importance weights (K,)."""
     return cross_entropy(outputs.purchase, outcomes.bought, weight=weight.expand_as(outputs.purchase))
 
 
 def visit_loss(outputs: Outputs, outcomes: Outcomes, weight: Tensor) -> Tensor:
-    """Cross-entropy of buying anything at all, weighed by the mean weight of the date."""
+    """Cross-entropy of buying anything, times the mean weight of the cutoff."""
     return cross_entropy(outputs.visit, outcomes.visit) * weight.mean()
 
 
 def value_loss(outputs: Outputs, outcomes: Outcomes, weight: Tensor) -> Tensor:
-    """Negative log likelihood of log revenue, over the pairs with revenue; 0 without any."""
+    """Weighted negative log-likelihood of log revenue over the pairs with revenue; 0 without any."""
     location, sigma = outputs.value[..., 0].float(), outputs.value[..., 1].float()
     paid = outcomes.revenue > 0
     error = torch.log(torch.where(paid, outcomes.revenue, 1.0)) - location
@@ -63,8 +66,10 @@ def value_loss(outputs: Outputs, outcomes: Outcomes, weight: Tensor) -> Tensor:
 
 
 def channel_loss(outputs: Outputs, outcomes: Outcomes, weight: Tensor) -> Tensor:
-    """Cross-entropy against the shares of the channels of a customer's purchases, over the customers with any, weighed
-    by the mean weight of the date; 0 without any, or where fewer than two channels are known."""
+    """Cross-entropy against each buyer's shares of channels, times the mean weight of the cutoff.
+
+    0 without buyers, or where fewer than two channels are known.
+    """
     if outputs.channel.shape[1] == 0:
         return outputs.visit.new_zeros(())
     lines = outcomes.channel.sum(dim=1)

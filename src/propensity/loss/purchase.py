@@ -1,4 +1,4 @@
-"""Purchases alone: the plain loss to compare the others with."""
+"""The purchase loss alone, to compare others with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from propensity.model.outputs import Outputs
 
 @dataclass
 class Purchase:
-    """Cross-entropy of all pairs; revenue and visits are not learned."""
+    """Cross-entropy of all pairs; revenue, visits and channels are not trained."""
 
     def __call__(self, outputs: Outputs, outcomes: Outcomes, weight: Tensor) -> Terms:
         loss = purchase_loss(outputs, outcomes, weight)

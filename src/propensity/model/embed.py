@@ -1,4 +1,4 @@
-"""Events and offers as vectors, from attributes as well as names, so that what is new has a place."""
+"""Embeddings of events and offers, from attributes as well as names, so that new offers have one."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class EventEmbedding(nn.Module):
 class OfferEmbedding(nn.Module):
     """Name, attributes and market context of each offer: (M,), (M, A), (M, C) -> (M, D).
 
-    In training a share `unnamed` of the offers loses its name, which teaches the row of code 0 to stand for any
-    offer that the model does not know by name.
+    In training a share `unnamed` of the offers gets code 0 instead of its own, so that the embedding of code 0 fits
+    offers that are not in the vocabulary.
     """
 
     def __init__(self, sizes: Sizes, context: int, width: int, unnamed: float = 0.05) -> None:

@@ -1,4 +1,4 @@
-"""Heads for what a purchase is like: its revenue (the LN of ZILN; Wang, Liu & Miao, 2019) and its channel."""
+"""Heads for the revenue of a purchase (the LN of ZILN; Wang, Liu & Miao, 2019) and for its channel."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from propensity.kernel.event import PURCHASE
 from propensity.model.outputs import SIGMA_MAX
 from propensity.model.pairs import Pairs
 
-PRIOR = 5.0  # purchases that the network's own guess of a customer's channels counts to begin with
+PRIOR = 5.0  # initial weight of the prior, in purchases
 
 
 class ValueHead(nn.Module):
     """Linear in the columns of `pairs`, the state and the offer: (..., P), (B, D), (M, D) -> (..., 2).
 
-    Notable: reads the state as purchases shaped it, and does not shape it: the few amounts of a customer, met again at
-    every date, would be learned by heart.
+    Notes
+    -----
+    No gradient reaches the state from here: the few amounts of a customer recur at every training cutoff, and the
+    state would overfit to them.
     """
 
-    def __init__(self, pair: int, width: int) -> None:
+    def __init__(self, pair_columns: int, width: int) -> None:
         super().__init__()
-        self.pair = nn.Linear(pair, 2)
+        self.pair = nn.Linear(pair_columns, 2)
         self.state = nn.Linear(width, 2, bias=False)
         self.offer = nn.Linear(width, 2, bias=False)
 
@@ -33,10 +35,17 @@ class ValueHead(nn.Module):
 
 
 class ChannelHead(nn.Module):
-    """The channel of a purchase: the customer's own counts, and what the state expects of somebody without any.
+    """The channel of a purchase: the customer's own counts with a prior that depends on the state.
 
-    Channels are taken as drawn from a Dirichlet-multinomial: the state gives the mean of the prior and a learned number
-    of purchases its weight, so that counting is where learning begins. channels (K,): codes of the channels.
+    Parameters
+    ----------
+    channels : codes of the K channels.
+    width : D, of the state.
+
+    Notes
+    -----
+    Purchases are Dirichlet-multinomial over the channels: the state gives the mean of the prior, and a learned number
+    of purchases its weight, so that training starts from the counts.
     """
 
     channels: Tensor

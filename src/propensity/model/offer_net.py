@@ -1,4 +1,4 @@
-"""The network: one customer at one date answers for all offers at once."""
+"""The network: outputs of one customer at one cutoff for all offers at once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,27 @@ from propensity.model.scale import FeatureScaler
 
 
 class OfferNet(nn.Module):
-    """Members that learn side by side from the same scaled inputs, and answer with one voice.
+    """An ensemble of networks on the same scaled inputs; its output is their mean.
 
-    Notable: members differ by their first weights and their dropout alone. Each meets the loss by itself: were only
-    their mean to learn, they would be one wider network, and the mean of several is what does better.
+    Parameters
+    ----------
+    sizes : sizes that are known after preparation.
+    members : number of networks.
+    width : D, of the state and of embeddings.
+    encoder, repeat, explore, visit, season : parts that still want their sizes (`_partial_: true` in YAML). Each may be
+        None, but not both repeat and explore.
+    customer_hidden : units of the layer over the customer columns.
+    dropout : of the state.
 
-    Args: sizes, known after preparation; members, how many; width D; encoder, habit, explore, visit, season: parts
-    still wanting their shapes (`_partial_` in YAML), each optional except that one of habit and explore must be there;
-    customer_hidden: units that read the customer columns; dropout of the state.
+    Raises
+    ------
+    ConfigurationError
+        For fewer members than 1.
+
+    Notes
+    -----
+    Members differ by their initial weights and their dropout. Each has its own loss, and the mean of the losses is
+    minimised: a loss of the mean output would train one wider network, which predicts worse.
     """
 
     def __init__(
@@ -37,7 +50,7 @@ class OfferNet(nn.Module):
     ) -> None:
         super().__init__()
         if members < 1:
-            raise ConfigurationError(f"a network of {members} members has no answer; give model.members=1 or more")
+            raise ConfigurationError(f"model.members={members} makes no network; give 1 or more")
         self.scale_pair, self.scale_customer, self.scale_context = (
             FeatureScaler(block.columns, block.optional, block.ranked)
             for block in (sizes.pair, sizes.customer, sizes.context)
@@ -49,15 +62,18 @@ class OfferNet(nn.Module):
         )
 
     def fit_scales(self, inputs: Inputs) -> None:
-        """Sets the buffers of normalisation from training inputs (rows may be many batches concatenated)."""
+        """Fits the scalers to training inputs, of one batch or of several that are concatenated."""
         self.scale_pair.fit(inputs.pair)
         self.scale_customer.fit(inputs.customer)
         self.scale_context.fit(inputs.context)
 
     def member_outputs(self, inputs: Inputs, place: Tensor | None = None) -> list[Outputs]:
-        """What each member says: the loss meets them one by one.
+        """Outputs of each member.
 
-        place (K,): flat positions in (B, M) of the only pairs that `inputs.pair` (K, P) holds and answers are about.
+        Parameters
+        ----------
+        inputs : unscaled; `inputs.pair` is (B, M, P), or (K, P) with `place`.
+        place : (K,) int64, flat positions in (B, M) of the pairs that `inputs.pair` holds; None: all pairs.
         """
         pair, customer_BF = self.scale_pair(inputs.pair), self.scale_customer(inputs.customer)
         context_MC = self.scale_context(inputs.context)

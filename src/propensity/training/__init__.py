@@ -1,1 +1,1 @@
-"""Fitting a network: loader, Lightning module, run folder, checkpoint, evaluation."""
+"""Training: data module, Lightning module, validation, loggers, run folder and checkpoint."""

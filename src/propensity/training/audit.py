@@ -1,4 +1,4 @@
-"""The audit log: a line for every training run that says which data it saw. Lines are only ever added."""
+"""The audit log: one line per training run with the data that it read. Lines are only appended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE = "audit.jsonl"
 
 
 def record(beside: Path, run: str | Path, log: EventLog, folder: str | Path, about: dict[str, Any]) -> Path:
-    """Adds a line to `audit.jsonl`: a run, and the fingerprint, rows and dates of the log at `folder` it saw."""
+    """Appends a line to `audit.jsonl`: a run, and the fingerprint, rows and dates of its log at `folder`."""
     path = beside / FILE
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -26,7 +26,7 @@ def record(beside: Path, run: str | Path, log: EventLog, folder: str | Path, abo
         "customers": len(log),
         "first_day": to_date(log.first_day).isoformat(),
         "last_day": to_date(log.last_day).isoformat(),
-        "end": about["end"],
+        "end": about["last_label"],
         "cutoffs": about["cutoffs"],
         "commit": about["commit"],
     }

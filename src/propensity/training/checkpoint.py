@@ -1,4 +1,4 @@
-"""What a run leaves for others: weights, vocabulary and configuration in plain containers, read with `weights_only`."""
+"""Checkpoints: weights, vocabulary and configuration in plain containers, read with `weights_only`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ FILE = "model.ckpt"
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with everything needed to ask it: the preparation of its inputs, its vocabulary, and `about`, the
-    run's configuration (`config`), data fingerprint, first day after the last training label (`end`) and seed."""
+    """A network with what its inputs are made from, and the record of its training."""
 
     model: nn.Module
     task: Task
     vocabulary: Vocabulary
-    about: dict[str, Any]
+    about: dict[str, Any]  # configuration, data fingerprint, cutoffs, seed, code and libraries: `run.describe`
 
 
 def save_trained(folder: str | Path, model: nn.Module, vocabulary: Vocabulary, about: dict[str, Any]) -> Path:
-    """Writes `folder/model.ckpt`, whole or not at all."""
+    """Writes `folder/model.ckpt` atomically."""
     path = Path(folder) / FILE
     content = {"format": FORMAT, "state": model.state_dict(), "vocabulary": vocabulary.state(), "about": about}
     with whole_file(path) as draft:
@@ -43,10 +42,16 @@ def save_trained(folder: str | Path, model: nn.Module, vocabulary: Vocabulary, a
 
 
 def load_trained(folder: str | Path) -> Trained:
-    """Reads a run folder back; nothing is called that `trust.check_targets` refuses.
+    """Reads the checkpoint of a run folder. Nothing is called that `trust.check_targets` refuses.
 
-    Raises: ConfigurationError if there is no checkpoint, DataError if it is cut short, IntegrityError if it holds
-    anything but plain data or names a foreign target.
+    Raises
+    ------
+    ConfigurationError
+        If there is no checkpoint.
+    DataError
+        If it is truncated, or of another format or shape.
+    IntegrityError
+        If it holds anything but plain data, or names a target that is not trusted.
     """
     path = Path(folder) / FILE
     if not path.is_file():

@@ -1,6 +1,6 @@
-"""Batches straight from the log: a draw of customers at one send date, computed by kernels when asked for.
+"""Batches from the event log: a sample of customers at one cutoff, computed by kernels when it is requested.
 
-Notable: no per-sample Python, nothing cached on disk, and what an epoch sees follows from (seed, epoch) alone.
+There is no per-sample Python and no cache on disk; the batches of an epoch follow from (seed, epoch) alone.
 """
 
 from __future__ import annotations
@@ -17,157 +17,219 @@ from propensity.data.batch import Batch, Inputs, Outcomes
 from propensity.errors import ConfigurationError
 from propensity.feature.history_mask import HistoryMask
 from propensity.task import Task, TrainingSet
-from propensity.training.device_log import DeviceLog, Pointers
+from propensity.training.device_log import DeviceLog, PositionBatch
+from propensity.training.validation import Validation
 
 Fields = TypeVar("Fields", Inputs, Outcomes)
 HISTORY = ("token", "kind", "channel", "age", "amount")
 
 
 def to_tensors(fields: Fields) -> Fields:
-    """The same fields as tensors that share memory with the arrays."""
+    """Tensors that share memory with the arrays of a named tuple."""
     return type(fields)(*(torch.from_numpy(np.ascontiguousarray(array)) for array in fields))
 
 
-def trimmed(inputs: Inputs) -> Inputs:
-    """The same histories without the slots that are empty for every customer of the batch."""
+def trim_padding(inputs: Inputs) -> Inputs:
+    """The same inputs without the history positions that are padding for every customer of the batch."""
     width = max(int(inputs.length.max()), 1) if len(inputs.length) else 1
     return inputs._replace(**{name: getattr(inputs, name)[:, :width] for name in HISTORY})
 
 
-def thinned(batch: Batch, past: torch.Tensor, share: float, seed: int) -> Batch:
-    """A batch of all pairs (B, M) with only `share` of those that have neither a past nor a purchase: K pairs.
+def sample_negatives(batch: Batch, known: torch.Tensor, rate: float, seed: int) -> Batch:
+    """A batch with a sample of its never-bought negatives: K of all (B, M) pairs.
 
-    past (B, M) bool: which pairs have one. Weights (K,) are such that the mean over the pairs kept is, expected over
-    draws, the mean over all. A batch of which nothing would be kept stays whole.
+    Parameters
+    ----------
+    batch : of all pairs.
+    known : (B, M) bool, pairs with a purchase before the cutoff; they and all positives stay.
+    rate : sampling rate of the other pairs, in (0, 1].
+    seed : of the sample.
+
+    Returns
+    -------
+    The batch of the sampled pairs. Its weights (K,) are inverse sampling probabilities, scaled such that the expected
+    weighted mean over the sample is the mean over all pairs. A batch whose sample would be empty is returned as it is.
     """
     inputs, outcomes = batch.inputs, batch.outcomes
-    known = past | (outcomes.bought > 0)
-    drawn = np.random.default_rng((seed, 1)).random(tuple(known.shape), np.float32) < share
-    place = (known | torch.from_numpy(drawn)).flatten().nonzero().squeeze(1)
+    certain = known | (outcomes.bought > 0)
+    drawn = np.random.default_rng((seed, 1)).random(tuple(certain.shape), np.float32) < rate
+    place = (certain | torch.from_numpy(drawn)).flatten().nonzero().squeeze(1)
     if place.numel() == 0:
         return batch
-    weight = torch.where(known, 1.0, 1.0 / share) * batch.weight * (place.numel() / known.numel())
+    weight = torch.where(certain, 1.0, 1.0 / rate) * batch.weight * (place.numel() / certain.numel())
 
-    def of(x: torch.Tensor) -> torch.Tensor:
+    def select(x: torch.Tensor) -> torch.Tensor:
         return x.flatten(0, 1)[place]
 
-    outcomes = outcomes._replace(bought=of(outcomes.bought), revenue=of(outcomes.revenue))
-    return Batch(inputs._replace(pair=of(inputs.pair)), outcomes, of(weight), place)
+    outcomes = outcomes._replace(bought=select(outcomes.bought), revenue=select(outcomes.revenue))
+    return Batch(inputs._replace(pair=select(inputs.pair)), outcomes, select(weight), place)
 
 
-class Draw(NamedTuple):
-    """Which customers of which training date, and the seed of their history mask."""
+class BatchIndex(NamedTuple):
+    """Which customers of which training cutoff make a batch, and the seed of its history mask and negatives."""
 
-    date: int
-    rows: np.ndarray
+    cutoff: int  # place in the training set
+    rows: np.ndarray  # places among the cutoff's customers
     seed: int
 
 
-class ExampleBatches(Dataset[Batch]):
-    """Draw -> Batch; with `trim`, histories are as wide as the longest of the batch.
+class TrainingBatches(Dataset[Batch]):
+    """From a `BatchIndex` to the batch.
 
-    unbought: share that is kept of the pairs with neither a past nor a purchase; 1: the batch holds all pairs.
+    Parameters
+    ----------
+    training_set : cutoffs with their customers and weights.
+    task : whose history mask is applied.
+    trim : whether histories are as wide as the longest of the batch.
+    negative_rate : sampling rate of never-bought negatives; 1 keeps all pairs.
     """
 
     def __init__(self, training_set: TrainingSet, task: Task, trim: bool = False, negative_rate: float = 1.0) -> None:
         self.training_set, self.task, self.trim, self.negative_rate = training_set, task, trim, negative_rate
 
-    def __getitem__(self, draw: Draw) -> Batch:
-        features, market_stats, customer = self.training_set.cutoffs_data[draw.date]
-        rows = customer[draw.rows]
-        inputs = to_tensors(features.inputs(market_stats, rows, self.mask(draw)))
-        inputs = trimmed(inputs) if self.trim else inputs
+    def __getitem__(self, index: BatchIndex) -> Batch:
+        features, market_stats, customer = self.training_set.cutoffs_data[index.cutoff]
+        rows = customer[index.rows]
+        inputs = to_tensors(features.inputs(market_stats, rows, self.history_mask(index)))
+        inputs = trim_padding(inputs) if self.trim else inputs
         outcomes = to_tensors(features.outcomes(market_stats.cutoff, rows))
-        batch = Batch(inputs, outcomes, torch.from_numpy(self.training_set.weights[draw.date]))
+        batch = Batch(inputs, outcomes, torch.from_numpy(self.training_set.weights[index.cutoff]))
         if self.negative_rate == 1.0:
             return batch
-        past = inputs.pair[..., self.task.feature.pair.index("purchase_days")] > 0
-        return thinned(batch, past, self.negative_rate, draw.seed)
+        known = inputs.pair[..., self.task.feature.pair.index("purchase_days")] > 0
+        return sample_negatives(batch, known, self.negative_rate, index.seed)
 
-    def mask(self, draw: Draw) -> HistoryMask:
-        """The history mask of the draw's customers, the same at every call."""
+    def history_mask(self, index: BatchIndex) -> HistoryMask:
+        """The history that is masked for the customers of a batch; it follows from the batch's seed."""
         offers = len(self.training_set.features.offers)
-        return self.task.history_mask.draw(np.random.default_rng(draw.seed), draw.rows.size, offers)
+        return self.task.history_mask.draw(np.random.default_rng(index.seed), index.rows.size, offers)
 
 
-class PointerBatches(Dataset[Pointers]):
-    """Draw -> the batch of `ExampleBatches`, with positions of events in place of histories."""
+class PositionBatches(Dataset[PositionBatch]):
+    """The batches of `TrainingBatches` with positions of events in place of histories."""
 
-    def __init__(self, batches: ExampleBatches) -> None:
+    def __init__(self, batches: TrainingBatches) -> None:
         self.batches = batches
 
-    def __getitem__(self, draw: Draw) -> Pointers:
-        batch = self.batches[draw]
-        features, market_stats, customer = self.batches.training_set.cutoffs_data[draw.date]
-        position = features.positions(market_stats.cutoff, customer[draw.rows], self.batches.mask(draw))
+    def __getitem__(self, index: BatchIndex) -> PositionBatch:
+        batch = self.batches[index]
+        features, market_stats, customer = self.batches.training_set.cutoffs_data[index.cutoff]
+        mask = self.batches.history_mask(index)
+        position = features.positions(market_stats.cutoff, customer[index.rows], mask)
         position = np.ascontiguousarray(position[:, : batch.inputs.kind.shape[1]])
-        bare = batch.inputs._replace(**{name: getattr(batch.inputs, name)[:, :0] for name in HISTORY})
+        empty = batch.inputs._replace(**{name: getattr(batch.inputs, name)[:, :0] for name in HISTORY})
         day = torch.tensor(market_stats.cutoff.day)
-        return Pointers(batch._replace(inputs=bare), torch.from_numpy(position), day)
+        return PositionBatch(batch._replace(inputs=empty), torch.from_numpy(position), day)
 
 
-class DateSampler(Sampler[Draw]):
-    """Shuffles customers within each date and batches over all dates; every process gets as many batches as the others.
+class ValidationBatches(Dataset[Batch]):
+    """Blocks of customers of each validation cutoff, in order, with all offers, nothing masked or sampled."""
 
-    Args: sizes, customers at each date; batch, customers per draw; rank and world of a distributed run; lengths, of the
-    history of every customer at each date: given, a batch holds customers with histories of like length.
+    def __init__(self, validation: Validation, pairs: int) -> None:
+        self.validation = validation
+        self.blocks: list[tuple[int, np.ndarray]] = []  # place of the cutoff, rows of its log
+        for place, each in enumerate(validation.cutoffs_data):
+            size = max(pairs // len(each.features.offers), 1)
+            self.blocks += [(place, each.customer[k : k + size]) for k in range(0, each.customer.size, size)]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, number: int) -> Batch:
+        place, customer = self.blocks[number]
+        features, market_stats, _ = self.validation.cutoffs_data[place]
+        complete = self.validation.complete[place]
+        rows = np.searchsorted(complete.log.customer_id, features.log.customer_id[customer])
+        inputs = to_tensors(features.inputs(market_stats, customer))
+        outcomes = to_tensors(complete.outcomes(market_stats.cutoff, rows))
+        return Batch(inputs, outcomes, torch.ones(len(features.offers)))
+
+
+class CutoffSampler(Sampler[BatchIndex]):
+    """Shuffles the customers of each cutoff, and the batches of all cutoffs; each process gets equally many batches.
+
+    Parameters
+    ----------
+    sizes : customers at each cutoff.
+    batch_size : customers in a batch.
+    seed : of the order.
+    rank, world : number of this process, and processes of a distributed run.
+    lengths : history length of every customer at each cutoff; where given, a batch holds customers of similar length.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are fewer batches than processes.
     """
 
     def __init__(
         self,
         sizes: list[int],
-        batch: int,
+        batch_size: int,
         seed: int,
         rank: int = 0,
         world: int = 1,
         lengths: list[np.ndarray] | None = None,
     ) -> None:
         self.lengths = lengths
-        self.sizes, self.batch, self.seed, self.rank, self.world = sizes, batch, seed, rank, world
-        if (batches := sum(-(-size // batch) for size in sizes)) < world:
+        self.sizes, self.batch_size, self.seed, self.rank, self.world = sizes, batch_size, seed, rank, world
+        if (batches := sum(-(-size // batch_size) for size in sizes)) < world:
             raise ConfigurationError(
                 f"{batches} batches cannot be shared by {world} processes; lower training.pairs_per_batch"
             )
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch, so a resumed run draws what an uninterrupted one would have."""
+        """Lightning calls this before each epoch, so that a resumed run draws what an uninterrupted one would."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return sum(-(-size // self.batch) for size in self.sizes) // self.world
+        return sum(-(-size // self.batch_size) for size in self.sizes) // self.world
 
-    def __iter__(self) -> Iterator[Draw]:
-        # A generator: a resumed run learns its epoch after the loader asked for an iterator, before its first draw.
+    def __iter__(self) -> Iterator[BatchIndex]:
+        # A generator: a resumed run learns its epoch after the loader asked for an iterator, before the first batch.
         rng = np.random.default_rng((self.seed, self.epoch))
-        draws = []
-        for date, size in enumerate(self.sizes):
+        batches = []
+        for cutoff, size in enumerate(self.sizes):
             rows = rng.permutation(size)
             if self.lengths is not None:
-                rows = rows[np.argsort(self.lengths[date][rows], kind="stable")]
-            parts = np.array_split(rows, -(-size // self.batch))
-            draws += [Draw(date, rows, int(rng.integers(2**31))) for rows in parts]
-        order = rng.permutation(len(draws))[self.rank :: self.world][: len(self)]
-        yield from (draws[k] for k in order)
+                rows = rows[np.argsort(self.lengths[cutoff][rows], kind="stable")]
+            parts = np.array_split(rows, -(-size // self.batch_size))
+            batches += [BatchIndex(cutoff, rows, int(rng.integers(2**31))) for rows in parts]
+        order = rng.permutation(len(batches))[self.rank :: self.world][: len(self)]
+        yield from (batches[k] for k in order)
 
 
 class PropensityDataModule(pl.LightningDataModule):
-    """Feeds training examples; `pairs` customer x offer pairs make a batch.
+    """Batches of the training set, and of the validation cutoffs.
 
-    bucketed: a batch holds customers with histories of like length, and no empty slots beyond the longest.
-    resident: the log waits on the device, and histories are gathered there.
-    unbought: share that is kept of the pairs with neither a past nor a purchase.
+    Parameters
+    ----------
+    training_set : cutoffs with their customers and weights.
+    task : whose history mask is applied.
+    pairs_per_batch : customer x offer pairs in a batch.
+    seed : of the order of batches, of history masks and of sampled negatives.
+    length_bucketing : whether a batch holds histories of similar length, trimmed to the longest.
+    log_on_device : whether the event log is kept on the device, where histories are gathered.
+    negative_rate : sampling rate of never-bought negatives.
+    validation : cutoffs to validate at; None: no validation.
+
+    Raises
+    ------
+    ConfigurationError
+        For a negative_rate outside (0, 1].
     """
 
     def __init__(
         self,
         training_set: TrainingSet,
         task: Task,
-        pairs: int,
+        pairs_per_batch: int,
         seed: int,
         length_bucketing: bool = False,
         log_on_device: bool = False,
         negative_rate: float = 1.0,
+        validation: Validation | None = None,
     ) -> None:
         super().__init__()
         if not 0 < negative_rate <= 1:
@@ -176,38 +238,50 @@ class PropensityDataModule(pl.LightningDataModule):
             )
         self.training_set, self.task, self.seed = training_set, task, seed
         self.length_bucketing, self.log_on_device, self.negative_rate = length_bucketing, log_on_device, negative_rate
-        self.log: DeviceLog | None = None
-        self.batch = max(pairs // len(training_set.features.offers), 1)
+        self.device_log: DeviceLog | None = None
+        self.batch_size = max(pairs_per_batch // len(training_set.features.offers), 1)
+        self.validation = None if validation is None else ValidationBatches(validation, pairs_per_batch)
 
     def train_dataloader(self) -> DataLoader[Any]:
+        """Loader of the training batches of this process."""
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sizes = [cutoff_data.customer.size for cutoff_data in self.training_set.cutoffs_data]
-        sampler = DateSampler(
-            sizes, self.batch, self.seed, rank, world, self.lengths() if self.length_bucketing else None
-        )
-        batches = ExampleBatches(self.training_set, self.task, self.length_bucketing, self.negative_rate)
-        made: Dataset[Any] = PointerBatches(batches) if self.log_on_device else batches
-        return DataLoader(made, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())
+        lengths = self.lengths() if self.length_bucketing else None
+        sampler = CutoffSampler(self.sizes(), self.batch_size, self.seed, rank, world, lengths)
+        batches = TrainingBatches(self.training_set, self.task, self.length_bucketing, self.negative_rate)
+        dataset: Dataset[Any] = PositionBatches(batches) if self.log_on_device else batches
+        return DataLoader(dataset, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())
 
-    def on_after_batch_transfer(self, batch: Batch | Pointers, dataloader_idx: int) -> Batch:
-        """Called by Lightning once a batch is on the device."""
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """Loader of the validation batches, the same for all processes; empty without a validation."""
+        if self.validation is None:
+            return []
+        own = torch.Generator()  # a validation does not use up the random numbers of training
+        return [DataLoader(self.validation, batch_size=None, generator=own, pin_memory=torch.cuda.is_available())]
+
+    def on_after_batch_transfer(self, batch: Batch | PositionBatch, dataloader_idx: int) -> Batch:
+        """Gathers histories on the device; Lightning calls this once a batch is there."""
         if isinstance(batch, Batch):
             return batch
-        if self.log is None:
-            self.log = DeviceLog(self.training_set.features, batch.event.device)
-        return self.log.filled(batch)
+        if self.device_log is None:
+            self.device_log = DeviceLog(self.training_set.features, batch.position.device)
+        return self.device_log.gather(batch)
+
+    def sizes(self) -> list[int]:
+        """Customers at each training cutoff."""
+        return [cutoff_data.customer.size for cutoff_data in self.training_set.cutoffs_data]
 
     def lengths(self) -> list[np.ndarray]:
-        """Events in the history of every customer of each date."""
-        return [o.features.lengths(o.market_stats.cutoff, o.customer) for o in self.training_set.cutoffs_data]
+        """History length of every customer at each training cutoff."""
+        return [
+            each.features.lengths(each.market_stats.cutoff, each.customer) for each in self.training_set.cutoffs_data
+        ]
 
     def sample(self, batches: int = 20) -> Inputs:
-        """Inputs of a few batches spread over the dates, joined; history, offers and season are those of the first."""
-        sizes = [cutoff_data.customer.size for cutoff_data in self.training_set.cutoffs_data]
-        draws = list(DateSampler(sizes, self.batch, self.seed))
-        dataset = ExampleBatches(self.training_set, self.task)
-        found = [dataset[draw].inputs for draw in draws[:batches]]
+        """Inputs of a few batches over the cutoffs, concatenated; history, offers and season are those of the first."""
+        indices = list(CutoffSampler(self.sizes(), self.batch_size, self.seed))
+        dataset = TrainingBatches(self.training_set, self.task)
+        parts = [dataset[index].inputs for index in indices[:batches]]
         pair, customer, context = (
-            torch.cat([getattr(f, name) for f in found]) for name in ("pair", "customer", "context")
+            torch.cat([getattr(part, name) for part in parts]) for name in ("pair", "customer", "context")
         )
-        return found[0]._replace(pair=pair, customer=customer, context=context)
+        return parts[0]._replace(pair=pair, customer=customer, context=context)

@@ -1,6 +1,6 @@
-"""The log on the device: a batch brings the positions of its events, and histories are gathered where they are read.
+"""The event log on the device: a batch brings the positions of its events, and histories are gathered there.
 
-A position is 8 bytes where a slot of five columns is 20 and more; on a GPU they would cross the bus with every batch.
+A position takes 8 bytes, a history slot of five columns 20 and more; on a GPU they would cross the bus with each batch.
 """
 
 from __future__ import annotations
@@ -15,41 +15,47 @@ from propensity.data.batch import Batch
 from propensity.feature.features import Features
 
 
-class Pointers(NamedTuple):
-    """A batch whose histories are empty but for their length. event (B, L) int64: positions in the log, oldest first,
-    -1 past the last; day () int64: the cutoff."""
+class PositionBatch(NamedTuple):
+    """A batch whose histories are empty, and the positions of their events in the log."""
 
     batch: Batch
-    event: Tensor
-    day: Tensor
+    position: Tensor  # (B, L) int64, oldest first, -1 for padding
+    day: Tensor  # () int64, the cutoff
 
 
 class DeviceLog:
-    """What histories are made of, on a device: about 14 bytes an event, and the codes of items and channels."""
+    """The columns of a log that histories are made of, on a device: about 14 bytes per event, and the codes of items
+    and channels.
+
+    Parameters
+    ----------
+    features : whose log and codes are copied.
+    device : to which they are copied.
+    """
 
     def __init__(self, features: Features, device: torch.device) -> None:
-        def there(array: np.ndarray) -> Tensor:
+        def copied(array: np.ndarray) -> Tensor:
             return torch.tensor(np.asarray(array), device=device)
 
         log = features.log
-        self.item, self.kind, self.channel = there(log.item), there(log.kind), there(log.channel)
-        self.day, self.revenue = there(log.day), there(log.revenue)
-        self.item_code, self.channel_code = there(features.item_code), there(features.channel_code)
+        self.item, self.kind, self.channel = copied(log.item), copied(log.kind), copied(log.channel)
+        self.day, self.revenue = copied(log.day), copied(log.revenue)
+        self.item_code, self.channel_code = copied(features.item_code), copied(features.channel_code)
 
-    def filled(self, pointers: Pointers) -> Batch:
-        """The batch with its histories, to the bit what `Features.histories` makes of them."""
-        batch, event, day = pointers
-        real = event >= 0
-        at = event.clamp(min=0)
+    def gather(self, positions: PositionBatch) -> Batch:
+        """The batch with its histories, equal to those of `Features.histories`."""
+        batch, position, day = positions
+        real = position >= 0
+        at = position.clamp(min=0)
 
-        def present(column: Tensor, otherwise: int) -> Tensor:
-            return torch.where(real, column[at], otherwise)
+        def column(values: Tensor, padding: int) -> Tensor:
+            return torch.where(real, values[at], padding)
 
         inputs = batch.inputs._replace(
-            token=self.item_code[present(self.item, -1).long()],  # the last code is that of none
-            kind=present(self.kind, 0).int(),
-            channel=self.channel_code[present(self.channel, -1).long()],
+            token=self.item_code[column(self.item, -1).long()],  # the last code is that of no item
+            kind=column(self.kind, 0).int(),
+            channel=self.channel_code[column(self.channel, -1).long()],
             age=torch.where(real, day - self.day[at], 0).float(),
-            amount=present(self.revenue, 0),
+            amount=column(self.revenue, 0),
         )
         return batch._replace(inputs=inputs)

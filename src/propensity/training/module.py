@@ -1,7 +1,10 @@
-"""The Lightning module: joins a network, a loss and an optimizer, and knows no data set, metric or decision."""
+"""The Lightning module: a network, a loss, an optimizer and a scheduler. It knows no data set, metric or decision."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,59 +12,100 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from propensity.data.batch import Batch
-from propensity.errors import GateError
+from propensity.errors import ConfigurationError, GateError
 from propensity.loss.multitask import Terms
 from propensity.model.offer_net import OfferNet
 
 Loss = Callable[..., Any]
 MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
-WATCH = 10  # batches between two looks at the loss on a GPU; a NaN stays once it is there
+MakeScheduler = functools.partial  # of a torch scheduler that still wants its optimizer
+STEPS = ("total_steps", "T_max", "num_training_steps")  # what schedulers call the number of steps of a training
+WATCH = 10  # batches between two checks of the loss on a GPU; a NaN persists
 
 
 class PropensityModule(pl.LightningModule):
-    """Fits `model` to `loss`; the learning rate rises, then falls to zero over the run."""
+    """Fits a network to a loss.
 
-    def __init__(self, model: OfferNet, loss: Loss, optimizer: MakeOptimizer, warmup: float = 0.1, seed: int = 17):
+    Parameters
+    ----------
+    model : the network; its members learn side by side.
+    loss : from outputs, outcomes and weights to `Terms`.
+    optimizer : a torch optimizer that still wants its parameters.
+    scheduler : a torch learning rate scheduler that still wants its optimizer, stepped after every optimizer step; its
+        number of steps and highest learning rates are filled in. None: a constant learning rate.
+    seed : of dropout and of whatever else is random in a training step.
+    """
+
+    def __init__(
+        self,
+        model: OfferNet,
+        loss: Loss,
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler[Any] | None = None,
+        seed: int = 17,
+    ) -> None:
         super().__init__()
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.warmup, self.seed = warmup, seed
+        self.model, self.loss, self.optimizer, self.scheduler, self.seed = model, loss, optimizer, scheduler, seed
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        if batch_idx == 0:  # chance starts anew with each epoch: a resumed run draws what a whole one would have
+        if batch_idx == 0:  # dropout of an epoch follows from seed and epoch, so that a resumed run repeats it
             torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + 7919 * self.global_rank)
         terms = mean_terms(self.model, self.loss, batch)
-        watched = not terms.total.is_cuda or batch_idx % WATCH == 0  # looking at a number makes the GPU wait
+        watched = not terms.total.is_cuda or batch_idx % WATCH == 0  # reading a value synchronises the GPU
         if watched and not torch.isfinite(terms.total):
             raise GateError(
                 f"the loss is {terms.total.item()} by batch {batch_idx} of epoch {self.current_epoch}; "
-                "lower training.optimizer.lr or look at that batch's amounts"
+                "lower optimizer.lr or look at that batch's amounts"
             )
         size = batch.outcomes.visit.shape[0]
-        self.log("train/loss", terms.total, batch_size=size, prog_bar=True)
+        shared = self.trainer.world_size > 1
+        self.log(
+            "train/loss", terms.total, batch_size=size, on_step=True, on_epoch=True, prog_bar=True, sync_dist=shared
+        )
         self.log_dict({f"train/{name}": part for name, part in terms.parts.items()}, batch_size=size)
         return terms.total
 
+    def validation_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Outputs of each member for all pairs of the batch."""
+        return self.model.member_outputs(batch.inputs)
+
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(parameter_groups(self.model))
-        steps = int(self.trainer.estimated_stepping_batches)
-        rates = [group["lr"] for group in optimizer.param_groups]
-        schedule = OneCycleLR(optimizer, rates, total_steps=max(steps, 2), pct_start=self.warmup, cycle_momentum=False)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        if self.scheduler is None:
+            return optimizer
+        scheduler = complete(self.scheduler, optimizer, self.trainer.estimated_stepping_batches)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def complete(scheduler: MakeScheduler[Any], optimizer: Optimizer, steps: float) -> LRScheduler:
+    """The scheduler of an optimizer, with the training's number of steps and each group's rate as its highest."""
+    taken = [name for name in inspect.signature(scheduler.func).parameters if name not in scheduler.keywords]
+    more: dict[str, Any] = {}
+    for name in (name for name in STEPS if name in taken):
+        if not math.isfinite(steps):
+            raise ConfigurationError("scheduler needs a number of steps; give trainer.max_epochs or trainer.max_steps")
+        more[name] = max(int(steps), 2)
+    if "max_lr" in taken:
+        more["max_lr"] = [group["lr"] for group in optimizer.param_groups]
+    made: LRScheduler = scheduler(optimizer, **more)
+    return made
 
 
 def mean_terms(model: OfferNet, loss: Loss, batch: Batch) -> Terms:
-    """The loss of a batch: the mean over members, each of which meets it by itself."""
+    """The loss of a batch: the mean of the losses of the members."""
     member_outputs = model.member_outputs(batch.inputs, batch.place)
-    terms: list[Terms] = [loss(answer, batch.outcomes, batch.weight) for answer in member_outputs]
+    terms: list[Terms] = [loss(each, batch.outcomes, batch.weight) for each in member_outputs]
     parts = {name: torch.stack([each.parts[name] for each in terms]).mean() for name in terms[0].parts}
     return Terms(torch.stack([each.total for each in terms]).mean(), parts)
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Weights decay; biases and embeddings of names do not shrink toward a meaning that zero lacks."""
+    """Matrices with weight decay, vectors such as biases without."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     return [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]

@@ -1,4 +1,4 @@
-"""A trained network's answer for one send date, block by block."""
+"""Predictions of a trained network at one cutoff, in blocks of customers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ from propensity.training.data_module import to_tensors
 
 
 def predict(model: nn.Module, cutoff_data: CutoffData, name: str = "network", pairs: int = 131_072) -> Scores:
-    """Scores of every customer of the occasion for every offer; `pairs` at a time, on the device of the model.
+    """Scores of every customer at a cutoff for every offer, on the device of the model.
 
-    A score depends neither on the block it was computed in nor on how many threads torch may use.
+    Parameters
+    ----------
+    model : the network.
+    cutoff_data : features, offers and customers at the cutoff.
+    name : of the model in the scores.
+    pairs : customer x offer pairs in a block. Scores depend neither on it nor on the number of torch threads.
     """
     return predict_both(model, cutoff_data, name, pairs)[0]
 
@@ -27,13 +32,13 @@ def predict(model: nn.Module, cutoff_data: CutoffData, name: str = "network", pa
 def predict_both(
     model: nn.Module, cutoff_data: CutoffData, name: str = "network", pairs: int = 131_072
 ) -> tuple[Scores, ChannelShares | None]:
-    """Scores as of `predict`, and the channels that purchases will go through; None where fewer than two are known."""
+    """Scores as of `predict`, and shares of channels; None where fewer than two channels are known."""
     offer, channel = cutoff_data.features.offers.name, cutoff_data.features.vocabulary.sold_through
     shape = (cutoff_data.customer.size, len(offer))
     probability, revenue = np.empty(shape, np.float32), np.empty(shape, np.float32)
     share = np.empty((shape[0], len(channel)), np.float32)
     with one_thread():
-        for block, outputs in answers(model, cutoff_data, max(pairs // max(shape[1], 1), 1)):
+        for block, outputs in outputs_by_block(model, cutoff_data, max(pairs // max(shape[1], 1), 1)):
             probability[block] = outputs.probability().float().cpu().numpy()
             revenue[block] = outputs.expected_revenue().float().cpu().numpy()
             if len(channel) > 1:
@@ -44,16 +49,18 @@ def predict_both(
 
 
 def states(model: nn.Module, cutoff_data: CutoffData, size: int = 1024) -> pl.DataFrame:
-    """What the model makes of each customer's past: customer_id and state_0 to state_D, `size` customers at a time."""
+    """The state of each customer: customer_id and state_0 to state_D, computed for `size` customers at a time."""
     with one_thread():
-        rows = np.concatenate([outputs.state.float().cpu().numpy() for _, outputs in answers(model, cutoff_data, size)])
+        rows = np.concatenate(
+            [outputs.state.float().cpu().numpy() for _, outputs in outputs_by_block(model, cutoff_data, size)]
+        )
     table = pl.DataFrame(rows, schema=[f"state_{k}" for k in range(rows.shape[1])])
     return table.insert_column(0, pl.Series("customer_id", cutoff_data.customer_id))
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread of torch on the CPU, so that sums are made in one order wherever a score is made."""
+    """One torch CPU thread, so that sums are computed in one order everywhere."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -62,8 +69,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def answers(model: nn.Module, cutoff_data: CutoffData, size: int) -> Iterator[tuple[slice, Outputs]]:
-    """Blocks of at most `size` customers and what the model, not training, says of them."""
+def outputs_by_block(model: nn.Module, cutoff_data: CutoffData, size: int) -> Iterator[tuple[slice, Outputs]]:
+    """Blocks of at most `size` customers and the outputs of the model in evaluation mode."""
     device = next(model.parameters()).device
     training = model.training
     model.eval()

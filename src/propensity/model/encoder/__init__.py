@@ -1,4 +1,4 @@
 """Encoders: the last events of a customer as one vector, (B, L, D) and (B,) lengths -> (B, D).
 
-A length may be 0: every encoder answers for a customer without history, and padding never changes an answer.
+A length may be 0, and padding never changes the output.
 """

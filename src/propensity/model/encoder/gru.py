@@ -1,4 +1,4 @@
-"""A recurrent reading of the events, oldest first."""
+"""A recurrent network over the events, oldest first."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 
 class Gru(nn.Module):
-    """The hidden state after the last real event; a learned vector for a customer without history.
+    """The hidden state after the last event; a learned vector for a customer without history.
 
-    Notable: an exporter would unroll torch's own recurrence for one length. While it traces, the same steps are written
-    as a scan, which keeps the length open. Either needs one event at least: hence the slot after the last.
+    Notes
+    -----
+    An exporter would unroll `nn.GRU` for one length. During export the same steps are computed by a scan, which keeps
+    the length dynamic. Both need one event at least, hence one position of padding.
     """
 
     def __init__(self, width: int, layers: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""The mean of the events, newest counting most: cheap, and hard to beat where pair windows carry the rhythm."""
+"""Means of the events, one of them weighted towards the newest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class MeanPool(nn.Module):
-    """Two means of the events, all alike and fading by position, mixed linearly."""
+    """A linear layer over two means of the events: unweighted, and with weights that halve every `half_life`."""
 
     def __init__(self, width: int, half_life: float = 16.0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Self-attention over the events, read out by a token of its own."""
+"""Self-attention over the events with a summary token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from propensity.errors import ConfigurationError
 
 
 class Transformer(nn.Module):
-    """A pre-norm transformer; the answer is the state of a summary token, which sees all real events.
+    """A pre-norm transformer; its output is the state of a summary token that attends to all events.
 
     Time enters through the age of each event in its embedding, so no position table limits the length.
     """

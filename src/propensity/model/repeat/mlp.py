@@ -1,4 +1,4 @@
-"""What a customer's own past with an offer says: one small network shared by all pairs."""
+"""Repeat expert: a small network over a customer's own history with an offer, shared by all pairs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from propensity.model.pairs import Pairs
 class RepeatMLP(nn.Module):
     """Two hidden layers over the columns of `pairs` (..., P), the state (B, D) and the offers (M, D).
 
-    Notable: the first layer of the concatenation is taken apart, so state and offer cost O(B + M), not O(B M); the last
-    layer is made from the offer's vector, so each offer reads the hidden units in its own way.
+    Notes
+    -----
+    The first layer of the concatenation is computed in parts, so that state and offer cost O(B + M), not O(B M). The
+    weights of the last layer are a linear function of the offer's vector.
     """
 
-    def __init__(self, pair: int, width: int, hidden: int = 64, dropout: float = 0.1) -> None:
+    def __init__(self, pair_columns: int, width: int, hidden: int = 64, dropout: float = 0.1) -> None:
         super().__init__()
-        self.from_pair = nn.Linear(pair, hidden)
+        self.from_pair = nn.Linear(pair_columns, hidden)
         self.from_state = nn.Linear(width, hidden, bias=False)
         self.from_offer = nn.Linear(width, hidden, bias=False)
         self.second = nn.Linear(hidden, hidden)

@@ -1,1 +1,1 @@
-"""Seasonality: what the send date adds to the log-odds of each offer, (S,) and (M, D) -> (M,)."""
+"""Seasonality: what the cutoff adds to the log-odds of each offer, (S,) and (M, D) -> (M,)."""

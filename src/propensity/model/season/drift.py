@@ -1,4 +1,4 @@
-"""Each offer's log-odds drift with the years, up to the newest date that training saw."""
+"""A linear drift of each offer's log-odds over the years, up to the newest training cutoff."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Drift(nn.Module):
-    """A slope out of the offer's vector times the years; later dates count as the newest of training."""
+    """A slope, linear in the offer's vector, times the years; later cutoffs count as the newest of training."""
 
     newest: Tensor
 

@@ -1,4 +1,4 @@
-"""Each offer has its own wave over the year and the month."""
+"""Fourier terms of the year and the month, with coefficients for each offer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Fourier(nn.Module):
-    """The waves of the send date, all terms but the last, times coefficients that come from the offer's vector."""
+    """The calendar terms of the cutoff but the last, times coefficients that are linear in the offer's vector."""
 
     def __init__(self, season: int, width: int) -> None:
         super().__init__()

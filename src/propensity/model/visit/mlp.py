@@ -1,4 +1,4 @@
-"""Whether the customer shops at all in the horizon: the largest unknown of every pair at once."""
+"""Visit expert: whether the customer buys anything in the horizon."""
 
 from __future__ import annotations
 

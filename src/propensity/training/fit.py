@@ -1,0 +1,218 @@
+"""From a configuration to a fitted network: Lightning's trainer with its callbacks and loggers."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, ProgressBar, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from propensity.config import TrainConfig
+from propensity.errors import ConfigurationError
+from propensity.metric.declaration import Metric
+from propensity.model.offer_net import OfferNet
+from propensity.training.curve import rows
+from propensity.training.data_module import PropensityDataModule
+from propensity.training.metric import TRAIN_LOSS, mode, validation_metrics
+from propensity.training.module import Loss, PropensityModule
+from propensity.training.settings import TrainingConfig
+from propensity.training.track import build_loggers, close, introduce
+from propensity.training.validation import ValidationMetrics
+
+PROGRESS = "progress"  # folder inside a run, there only while it is unfinished
+CHECKPOINTS = "checkpoints"  # folder inside a run, of callbacks that keep checkpoints
+
+
+class Fitted(NamedTuple):
+    """How a fit ended: epochs and optimizer steps of the training; the step of the weights, and metrics at it."""
+
+    epochs: int
+    steps: int
+    step: int
+    metrics: dict[str, float]
+
+
+def fit(
+    model: OfferNet, loss: Loss, data: PropensityDataModule, config: TrainConfig, out: Path, resume: str | None = None
+) -> Fitted:
+    """Fits a network in place; leaves logs and the state to resume from in a folder.
+
+    The network gets the averaged weights where `training.ema_decay` is set, and those of the best checkpoint where a
+    `ModelCheckpoint` of `callbacks` monitors a metric.
+
+    Parameters
+    ----------
+    model : whose parameters are fitted.
+    loss : from outputs, outcomes and weights to `Terms`.
+    data : batches of training, and of validation if there is one.
+    config : of which training, trainer, optimizer, scheduler, callbacks and logger are read.
+    out : folder of the run.
+    resume : checkpoint of an interrupted fit; None starts anew.
+    """
+    settings: TrainingConfig = instantiate(config.training, _convert_="all")
+    if settings.threads is not None and config.trainer.get("accelerator") == "cpu":
+        torch.set_num_threads(settings.threads)
+    loggers = build_loggers(config, out, resume)
+    callbacks = [KeepCurve(loggers if resume else ()), *build_callbacks(config, settings, data, out)]
+    validations = [each for each in callbacks if isinstance(each, ValidationMetrics)]
+    with quiet():
+        introduce(config, loggers, out)
+        trainer = build_trainer(config, callbacks, loggers, out)
+        module = PropensityModule(
+            model,
+            loss,
+            instantiate(config.optimizer, _partial_=True, _convert_="all"),
+            instantiate(config.scheduler, _partial_=True, _convert_="all") if config.scheduler else None,
+            data.seed,
+        )
+        if settings.compile:
+            for member in model.members:
+                member.compile(dynamic=True)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+            if any(each.behind(trainer.global_step) for each in validations):  # stopped between two validations
+                trainer.validate(module, datamodule=data, verbose=False)
+        except MisconfigurationException as error:
+            raise ConfigurationError(f"Lightning refuses the training: {error}") from error
+        finally:
+            close(loggers)
+    step = restore_best(trainer, module)
+    return Fitted(trainer.current_epoch, trainer.global_step, step, final_metrics(trainer, validations, step))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings of Lightning about what a run does on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # Batches are made by kernels in this process: loader workers would only copy them.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero.*")  # no validation
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # an older name of torch's, in Lightning
+        yield
+
+
+def build_trainer(config: TrainConfig, callbacks: list[Callback], loggers: list[Logger], out: Path) -> pl.Trainer:
+    """Lightning's trainer; ConfigurationError where it refuses its arguments."""
+    arguments = dict(config.trainer)
+    own = arguments | {
+        "enable_progress_bar": any(isinstance(each, ProgressBar) for each in callbacks),
+        "logger": loggers or False,
+        "callbacks": callbacks,
+        "use_distributed_sampler": False,
+        "default_root_dir": str(out),
+    }
+    try:
+        return pl.Trainer(**instantiate({key: own[key] for key in own if key != "_target_"}, _convert_="all"))
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigurationError(f"Lightning's Trainer refuses its arguments: {error}") from error
+
+
+def build_callbacks(
+    config: TrainConfig, settings: TrainingConfig, data: PropensityDataModule, out: Path
+) -> list[Callback]:
+    """The callbacks of every run, then those of the group `callbacks`."""
+    metrics = validation_metrics(config.metrics)
+    callbacks: list[Callback] = []
+    if config.trainer.get("enable_checkpointing") is not False:
+        callbacks.append(
+            ModelCheckpoint(out / PROGRESS, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+        )
+    if settings.ema_decay:
+        callbacks.append(EMAWeightAveraging(decay=settings.ema_decay, use_buffers=False))
+    if data.validation is not None:
+        places = [place for place, _ in data.validation.blocks]
+        monitored = [part["monitor"] for part in config.callbacks.values() if part and part.get("monitor")]
+        purchase_days = data.task.feature.pair.index("purchase_days")
+        callbacks.append(ValidationMetrics(places, purchase_days, metrics, monitored))
+    chosen = [built(name, part, out, metrics) for name, part in config.callbacks.items() if part is not None]
+    callbacks += chosen
+    if config.trainer.get("enable_progress_bar", True) and not any(isinstance(each, ProgressBar) for each in chosen):
+        callbacks.append(RichProgressBar(refresh_rate=5) if sys.stderr.isatty() else EpochLines())
+    return callbacks
+
+
+def built(name: str, part: dict[str, Any], out: Path, metrics: Sequence[Metric]) -> Callback:
+    """A callback; one that monitors a metric gets the mode that fits it, and checkpoints a place in the run."""
+    more: dict[str, Any] = {}
+    metric = part.get("monitor")
+    if metric is not None and not part.get("mode") and metric.startswith(("val/", "train/")):
+        more["mode"] = mode(f"callbacks.{name}", metric, metrics)
+    if part["_target_"].endswith(".ModelCheckpoint") and not part.get("dirpath"):
+        more["dirpath"] = str(out / CHECKPOINTS)
+    made = instantiate({**part, **more}, _convert_="all")
+    if not isinstance(made, Callback):
+        raise ConfigurationError(
+            f"callbacks.{name} makes a {type(made).__name__}; give a subclass of Lightning's Callback"
+        )
+    return made
+
+
+def restore_best(trainer: pl.Trainer, module: pl.LightningModule) -> int:
+    """Loads the weights of the best checkpoint that a callback kept, if one did; returns the step of the weights."""
+    for each in trainer.checkpoint_callbacks:
+        if isinstance(each, ModelCheckpoint) and each.monitor is not None and each.best_model_path:
+            content = torch.load(each.best_model_path, map_location="cpu", weights_only=True)
+            module.load_state_dict(content["state_dict"])
+            return int(content["global_step"])
+    return trainer.global_step
+
+
+def final_metrics(trainer: pl.Trainer, validations: Sequence[ValidationMetrics], step: int) -> dict[str, float]:
+    """The mean training loss of the last epoch, and the validation of the weights at a step, or the last before it."""
+    values = {name: float(value) for name, value in trainer.callback_metrics.items() if not name.startswith("val/")}
+    rows = [row for each in validations for row in each.history if row["step"] <= step]
+    validated = {name: value for name, value in rows[-1].items() if name.startswith("val/")} if rows else {}
+    return {name: values[name] for name in (TRAIN_LOSS,) if name in values} | validated
+
+
+class KeepCurve(Callback):
+    """A resumed training keeps the rows that CSV loggers wrote before the checkpoint it goes on from.
+
+    Parameters
+    ----------
+    loggers : of the training. Their rows are read here: a CSV logger deletes them when it is first used.
+    """
+
+    def __init__(self, loggers: Iterable[Any]) -> None:
+        written = [logger for logger in loggers if isinstance(logger, CSVLogger)]
+        self.earlier = [(logger, list(rows(Path(logger.log_dir) / "metrics.csv"))) for logger in written]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for logger, earlier in self.earlier:
+            for row in (row for row in earlier if row["step"] < trainer.global_step):
+                values: dict[str, Any] = {
+                    name: int(cell) if name == "epoch" else cell for name, cell in row.items() if name != "step"
+                }
+                logger.log_metrics(values, step=int(row["step"]))
+
+
+class EpochLines(Callback):
+    """A line per epoch, for logs and pipes, where a bar would fill pages: mean training loss, and validation."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        shown = {"loss": "train/loss", "val/loss": "val/loss", "val/log_loss": "val/log_loss", "val/auc": "val/auc"}
+        known = trainer.callback_metrics
+        values = ", ".join(f"{title} {float(known[name]):.4f}" for title, name in shown.items() if name in known)
+        of = f" of {trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+        seconds = time.perf_counter() - self.began
+        print(f"epoch {trainer.current_epoch + 1}{of}: {values} in {seconds:.0f} s", file=sys.stderr, flush=True)

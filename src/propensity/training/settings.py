@@ -1,0 +1,162 @@
+"""The settings of a training: those that are ours, and the check of those that are Lightning's and torch's."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from propensity.config import TrainConfig
+from propensity.errors import ConfigurationError
+from propensity.mistake import suggest
+from propensity.task import Task, TrainingSet
+from propensity.training.data_module import PropensityDataModule
+from propensity.training.metric import LOSSES, TRAIN_LOSS, by_name, mode, validation_metrics
+from propensity.training.validation import Validation
+
+GROUPS = ("optimizer", "scheduler", "callbacks", "logger")
+FILLED = {  # arguments of Trainer that a run fills in -> where to set what they hold
+    "logger": "use the group logger",
+    "callbacks": "use the group callbacks",
+    "default_root_dir": "use out",
+    "use_distributed_sampler": "batches are shared among processes by training's own sampler",
+}
+PACKAGES = {
+    "lightning.pytorch.loggers.WandbLogger": ("wandb",),
+    "lightning.pytorch.loggers.MLFlowLogger": ("mlflow", "mlflow_skinny"),
+    "lightning.pytorch.loggers.TensorBoardLogger": ("tensorboard", "tensorboardX"),
+}
+
+
+@dataclass
+class TrainingConfig:
+    """What a training has beside Lightning's `Trainer`, the optimizer and the scheduler.
+
+    Parameters
+    ----------
+    pairs_per_batch : customer x offer pairs in a batch.
+    length_bucketing : whether a batch holds histories of similar length, so that an encoder of events reads little
+        padding.
+    log_on_device : whether the event log is kept on the device, where histories are gathered.
+    negative_rate : sampling rate of never-bought negatives in (0, 1], importance-weighted. Where offers are fine they
+        are nearly all pairs, and take nearly all the time.
+    ema_decay : decay of the exponential moving average of the weights, which is what a run keeps and what is
+        validated; None keeps the last weights.
+    compile : whether `torch.compile` is applied to each member.
+    threads : torch CPU threads; None uses torch's default. With more than one, threads wait for each other at every
+        layer.
+    validation : number of last label windows, or ISO dates of cutoffs, to validate on; None: no validation. Training
+        label windows close by the first of them.
+    validation_customers : customers per validation cutoff, sampled by the seed; None: all.
+    """
+
+    pairs_per_batch: int = 32_768
+    length_bucketing: bool = False
+    log_on_device: bool = False
+    negative_rate: float = 1.0
+    ema_decay: float | None = 0.995
+    compile: bool = False
+    threads: int | None = 1
+    validation: int | list[str] | None = None
+    validation_customers: int | None = 2_000
+
+    def data_module(
+        self, training_set: TrainingSet, task: Task, seed: int, validation: Validation | None = None
+    ) -> PropensityDataModule:
+        """The training set in batches, and the validation cutoffs in blocks of customers."""
+        return PropensityDataModule(
+            training_set,
+            task,
+            self.pairs_per_batch,
+            seed,
+            self.length_bucketing,
+            self.log_on_device,
+            self.negative_rate,
+            validation,
+        )
+
+
+def check_settings(config: TrainConfig) -> None:
+    """Checks the groups of a training before anything is prepared.
+
+    Raises
+    ------
+    ConfigurationError
+        For a GPU that is not there, a class that does not exist, an argument that its class does not take, a logger
+        whose package is missing, and a monitored metric that is not computed.
+    """
+    if config.trainer.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigurationError("training wants a GPU and torch sees none; use trainer=cpu")
+    found = dict(parts(config))
+    valid = [f"{place}.{name}" for place, part in found.items() for name in arguments(place, part) or ()]
+    for place, part in found.items():
+        _check_arguments(place, part, [*valid, *(group for group in GROUPS if not place.startswith(group))])
+        if not installed(part["_target_"]):
+            package = PACKAGES[part["_target_"]][0]
+            raise ConfigurationError(f"{place} needs the package {package}; pip install {package}")
+    metrics = validation_metrics(config.metrics)
+    for name, part in (config.callbacks or {}).items():
+        if part is not None and (metric := part.get("monitor")) is not None:
+            check_metric(f"callbacks.{name}.monitor", metric, config, [*by_name(metrics), *LOSSES])
+            if not part.get("mode"):
+                mode(f"callbacks.{name}", metric, metrics)
+    if config.objective is not None:
+        check_metric("objective", config.objective, config, [*by_name(metrics), TRAIN_LOSS])
+
+
+def installed(target: str) -> bool:
+    """Whether one of the packages that a logger needs is there."""
+    packages = PACKAGES.get(target, ())
+    return not packages or any(find_spec(package) is not None for package in packages)
+
+
+def parts(config: TrainConfig) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The groups of a training that name a class, by their place in the configuration."""
+    for name in ("training", "trainer", "optimizer", "scheduler"):
+        if (part := getattr(config, name)) is not None:
+            yield name, part
+    for group in ("callbacks", "logger"):
+        for name, part in (getattr(config, group) or {}).items():
+            if part is not None:
+                yield f"{group}.{name}", part
+
+
+def arguments(place: str, part: Mapping[str, Any]) -> list[str] | None:
+    """Names of the arguments that a part's class takes; None where it takes any."""
+    target = part.get("_target_") if isinstance(part, Mapping) else None
+    if target is None:
+        raise ConfigurationError(f"{place} names no class; give {place}._target_=package.Class, or another {place}")
+    try:
+        taken = inspect.signature(pkgutil.resolve_name(target)).parameters
+    except (ImportError, AttributeError, ValueError, TypeError):
+        raise ConfigurationError(f"{place}._target_={target} does not exist; correct the name") from None
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken.values()):
+        return None
+    return [name for name in taken if place != "trainer" or name not in FILLED]
+
+
+def _check_arguments(place: str, part: Mapping[str, Any], valid: list[str]) -> None:
+    taken = arguments(place, part)
+    if taken is None:
+        return
+    for name in (name for name in part if not name.startswith("_")):
+        if place == "trainer" and name in FILLED:
+            raise ConfigurationError(f"trainer.{name} is filled in by the run; {FILLED[name]}")
+        if name not in taken:
+            raise ConfigurationError(
+                suggest(f"{place}.{name} is no argument of {part['_target_']}", f"{place}.{name}", valid)
+            )
+
+
+def check_metric(place: str, metric: str, config: TrainConfig, known: Sequence[str]) -> None:
+    """Refuses a metric of ours that is not computed; others may come from a callback of one's own."""
+    ours = metric.startswith(("val/", "train/")) or place == "objective"
+    if ours and metric not in known and not (metric.startswith("train/") and place != "objective"):
+        raise ConfigurationError(suggest(f"{place}={metric} is no metric of a training", metric, known))
+    if metric.startswith("val/") and not config.training.get("validation"):
+        raise ConfigurationError(f"{place}={metric} needs a validation; add training.validation=1")

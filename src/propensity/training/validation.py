@@ -1,0 +1,219 @@
+"""Validation: label windows that training does not see, and their metrics after an epoch, exact over all customers.
+
+Legend: N customers of a cutoff, M offers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from propensity.data.batch import Batch, Outcomes
+from propensity.data.cutoff import Cutoff, parse_cutoff, require_labels
+from propensity.data.event_log import EventLog, to_date
+from propensity.data.vocabulary import Vocabulary
+from propensity.errors import ConfigurationError
+from propensity.feature.features import Features
+from propensity.metric.context import eval_context
+from propensity.metric.declaration import Metric
+from propensity.metric.labels import Labels, Prediction
+from propensity.metric.metric_table import metric_table
+from propensity.model.outputs import Outputs, ensemble_mean
+from propensity.task import CutoffData, Task
+from propensity.training.metric import ALL, NEVER_BOUGHT, VAL_LOSS
+
+FRACTION = 0.1  # of the customers that lift and revenue metrics keep
+
+
+class Windows(NamedTuple):
+    """A task whose training labels close by the first validation cutoff, and those cutoffs, ascending."""
+
+    task: Task
+    cutoffs: list[Cutoff]
+    end: int  # first day after the last label of all
+
+
+class Validation(NamedTuple):
+    """Cutoffs to validate at: what is known of a sample of customers, and features of the log with its outcomes."""
+
+    cutoffs_data: list[CutoffData]
+    complete: list[Features]
+
+
+class Block(NamedTuple):
+    """What the network says of some customers of a cutoff, and what they did."""
+
+    members: list[Outputs]
+    outcomes: Outcomes
+    never_bought: torch.Tensor  # (N, M) bool
+
+
+def windows(task: Task, log: EventLog, validation: int | Sequence[str] | None) -> Windows:
+    """Divides the label windows into those of training and those of validation.
+
+    Parameters
+    ----------
+    task : whose `end` is the day by which all labels close.
+    validation : number of last label windows, one horizon apart; or ISO dates of cutoffs; None or empty: none.
+
+    Raises
+    ------
+    ConfigurationError
+        For a number below 1, or a label window that is not complete by the end.
+    """
+    end = task.end_day(log)
+    if isinstance(validation, bool) or not isinstance(validation, int | list | tuple | None):
+        raise ConfigurationError(f"training.validation={validation} is neither a number nor a list; give 1 or [date]")
+    if validation is None or validation == [] or validation == ():
+        return Windows(task, [], end)
+    if isinstance(validation, int):
+        if validation < 1:
+            raise ConfigurationError(
+                f"training.validation={validation} is no number of windows; give 1 or more, or null"
+            )
+        cutoffs = [Cutoff(end - task.horizon * (back + 1), task.horizon) for back in reversed(range(validation))]
+    else:
+        cutoffs = [
+            require_labels(log, parse_cutoff(log, str(day), task.horizon)) for day in sorted(set(validation), key=str)
+        ]
+    if late := [cutoff for cutoff in cutoffs if cutoff.end > end]:
+        last = to_date(end - task.horizon)
+        raise ConfigurationError(
+            f"the label window of validation cutoff {late[0]} reaches past {to_date(end)}; give {last} or earlier"
+        )
+    return Windows(replace(task, end=str(cutoffs[0])), cutoffs, end)
+
+
+def validation_set(
+    chosen: Windows, log: EventLog, vocabulary: Vocabulary, customers: int | None, seed: int
+) -> Validation | None:
+    """The validation cutoffs with their customers, or a sample of them that follows from the seed; None without any."""
+    if customers is not None and customers < 1:
+        raise ConfigurationError(f"training.validation_customers={customers} is no sample; give 1 or more, or null")
+    if not chosen.cutoffs:
+        return None
+    cutoffs_data, complete = [], []
+    for cutoff in chosen.cutoffs:
+        each = chosen.task.cutoff_data(log, cutoff, vocabulary)
+        if customers is not None and each.customer.size > customers:
+            rng = np.random.default_rng((seed, cutoff.day))
+            each = each._replace(customer=np.sort(rng.choice(each.customer, customers, replace=False)))
+        cutoffs_data.append(each)
+        complete.append(Features(log, each.features.offers, vocabulary, each.features.config))
+    return Validation(cutoffs_data, complete)
+
+
+class ValidationMetrics(Callback):
+    """Logs the loss and the declared metrics after each validation, over all its customers at once.
+
+    Values are those of an evaluation: means over the cutoffs, for all pairs and for never-bought ones. A metric that is
+    undefined, for want of buyers, is left out. Every process of a distributed run validates all customers, so that all
+    decide alike.
+
+    Parameters
+    ----------
+    places : of the batches of the validation loop, the place of the cutoff that each belongs to.
+    purchase_days : place of the pair column that is 0 for a never-bought pair.
+    metrics : declarations of the metrics to compute.
+    monitored : names of metrics that other callbacks need.
+    """
+
+    def __init__(
+        self, places: Sequence[int], purchase_days: int, metrics: Sequence[Metric], monitored: Sequence[str] = ()
+    ) -> None:
+        self.places, self.purchase_days, self.metrics, self.monitored = places, purchase_days, metrics, monitored
+        self.blocks: dict[int, list[Block]] = {}
+        self.history: list[dict[str, float]] = []  # one entry per validation, with `step` and `epoch`
+
+    def behind(self, step: int) -> bool:
+        """Whether the weights after so many optimizer steps were not validated yet."""
+        return not self.history or self.history[-1]["step"] < step
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.blocks = {}
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        never_bought = batch.inputs.pair[..., self.purchase_days] == 0
+        outcomes = Outcomes(*(each.float().cpu() for each in batch.outcomes))
+        block = Block([on_cpu(each) for each in outputs], outcomes, never_bought.cpu())
+        self.blocks.setdefault(self.places[batch_idx], []).append(block)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        cutoffs = [joined(self.blocks[place]) for place in sorted(self.blocks)]
+        self.blocks = {}
+        if trainer.sanity_checking or not cutoffs:
+            return
+        values = {VAL_LOSS: mean_loss(pl_module.loss, cutoffs)} | values_of(cutoffs, self.metrics)
+        if missing := [name for name in self.monitored if name.startswith("val/") and name not in values]:
+            raise ConfigurationError(
+                f"{missing[0]} is undefined, for want of buyers; give more training.validation_customers, a longer "
+                "data.horizon, or monitor another metric"
+            )
+        pl_module.log_dict(values, sync_dist=trainer.world_size > 1)
+        at = {"epoch": float(trainer.current_epoch), "step": float(trainer.global_step)}
+        self.history.append(at | values)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": [dict(each) for each in self.history]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history = [dict(each) for each in state_dict["history"]]
+
+
+def on_cpu(outputs: Outputs) -> Outputs:
+    """The outputs as float32 on the CPU, without the states."""
+    moved = Outputs(*(each.detach().float().cpu() for each in outputs))
+    return moved._replace(state=moved.state[:, :0])
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Blocks of customers as one."""
+    by_member = zip(*(block.members for block in blocks), strict=True)
+    members = [Outputs(*(torch.cat(parts) for parts in zip(*each, strict=True))) for each in by_member]
+    outcomes = Outcomes(*(torch.cat(parts) for parts in zip(*(block.outcomes for block in blocks), strict=True)))
+    return Block(members, outcomes, torch.cat([block.never_bought for block in blocks]))
+
+
+def mean_loss(loss: Any, cutoffs: Sequence[Block]) -> float:
+    """The training loss of each member at each cutoff, with weights of one: their mean."""
+    weights = [torch.ones(block.outcomes.bought.shape[1]) for block in cutoffs]
+    totals = [
+        float(loss(member, block.outcomes, weight).total)
+        for block, weight in zip(cutoffs, weights, strict=True)
+        for member in block.members
+    ]
+    return float(np.mean(totals))
+
+
+def values_of(cutoffs: Sequence[Block], metrics: Sequence[Metric]) -> dict[str, float]:
+    """The metrics by their logged names: means over the cutoffs, undefined ones left out."""
+    tables = []
+    for block in cutoffs:
+        outputs = ensemble_mean(block.members)
+        prediction = Prediction(outputs.probability().numpy(), outputs.expected_revenue().numpy())
+        bought, revenue = block.outcomes.bought.numpy() > 0, block.outcomes.revenue.numpy().astype(np.float64)
+        masks = {"all": np.ones(bought.shape, bool), "never_bought": block.never_bought.numpy()}
+        customers, offers = (np.arange(size) for size in bought.shape)
+        labels = Labels("", customers, offers, bought, revenue, masks)
+        context = eval_context(labels, np.ones((customers.size, 1), np.uint8), FRACTION)
+        tables.append(metric_table(context, prediction, metrics))
+    means = {
+        f"{prefix}/{name}": float(np.mean([table[slice_][name][0] for table in tables]))
+        for slice_, prefix in (("all", ALL), ("never_bought", NEVER_BOUGHT))
+        for name in tables[0][slice_]
+    }
+    return {name: value for name, value in means.items() if np.isfinite(value)}
