@@ -433,7 +433,7 @@ class Model:
         return Arrays(x, tuple(column_names(data)), purchase.ravel(), revenue.ravel(), weight), ids
 
     def _outcomes(self, data: CutoffData) -> tuple[np.ndarray, np.ndarray]:
-        shape = data.customer.size, len(data.features.offers)
+        shape = data.row.size, len(data.features.offers)
         if data.market_stats.cutoff.end > self.log.last_day + 1:
             return np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
         from propensity.evaluation.evaluate import labels

@@ -90,7 +90,7 @@ def test_a_column_that_nearly_is_the_answer_is_suspect_and_its_name_is_told(judg
     trained = load_trained(judged)
     log = trained.task.open()
     cutoff_data = cutoff_data_of(trained, log, trained.about["end"])
-    rows = np.arange(cutoff_data.customer.size)
+    rows = np.arange(cutoff_data.row.size)
     features, market_stats, customer = planted(cutoff_data, log, "pair", "too_good")
     bought = np.asarray(features.inputs(market_stats, customer).pair)[..., -1] > 0
     found = suspects(planted(cutoff_data, log, "pair", "too_good"), bought, rows)
@@ -113,7 +113,7 @@ def test_a_feature_that_reads_the_label_window_in_training_is_caught(small_world
         whole = type(features)(world, features.offers, features.vocabulary, features.config)
         rows = world.purchasers(day)
         late = cutoff_data.market_stats._replace(cutoff=cutoff_data.market_stats.cutoff._replace(day=day + 3))
-        return cutoff_data._replace(features=whole, market_stats=late, customer=rows)
+        return cutoff_data._replace(features=whole, market_stats=late, row=rows)
 
     found = informed(careless, log, day, seed=2)
     assert any(name.startswith("pair.days_") for name in found) and any(n.startswith("customer.") for n in found)

@@ -50,7 +50,7 @@ def task(tables: Tables, offer: OfferConfig = BY_CATEGORY, end: str | None = Non
 
 def inputs(cutoff_data: CutoffData, customer: np.ndarray | None = None, mask: HistoryMask | None = None) -> Inputs:
     return cutoff_data.features.inputs(
-        cutoff_data.market_stats, cutoff_data.customer if customer is None else customer, mask
+        cutoff_data.market_stats, cutoff_data.row if customer is None else customer, mask
     )
 
 
@@ -103,7 +103,7 @@ def test_training_knows_nothing_at_or_after_the_end(how: str, known: str) -> Non
         np.testing.assert_array_equal(mine.customer_id, theirs.customer_id)
         assert_same(mine.market_stats, theirs.market_stats)
         assert_same(inputs(mine), inputs(theirs))
-        outcomes = [each.features.outcomes(each.market_stats.cutoff, each.customer) for each in (mine, theirs)]
+        outcomes = [each.features.outcomes(each.market_stats.cutoff, each.row) for each in (mine, theirs)]
         assert_same(outcomes[0], outcomes[1])
     np.testing.assert_array_equal(have.weights, want.weights)
 
@@ -130,9 +130,9 @@ def test_inputs_do_not_depend_on_who_else_is_in_the_block(seed: int) -> None:
     cutoff_data = cutoff_data_of(log, log.last_day)
     everyone, random = inputs(cutoff_data), np.random.default_rng(seed)
     products = [CONFIG.pair.index(name) for name in (*(column.name for column in AFFINITY), *SIBLING_NAMES)]
-    for size in (1, 7, cutoff_data.customer.size):
-        place = random.permutation(cutoff_data.customer.size)[:size]
-        block = inputs(cutoff_data, cutoff_data.customer[place])
+    for size in (1, 7, cutoff_data.row.size):
+        place = random.permutation(cutoff_data.row.size)[:size]
+        block = inputs(cutoff_data, cutoff_data.row[place])
         for name in ("token", "kind", "channel", "age", "amount", "length", "customer"):
             np.testing.assert_array_equal(getattr(block, name), getattr(everyone, name)[place], err_msg=name)
         one, other = np.array(block.pair), np.array(everyone.pair)[place]
@@ -171,7 +171,7 @@ def test_inputs_are_missing_only_where_they_mean_nothing(seed: int) -> None:
             missing = bought < 1 if name in ONE_DAY else (bought < 2) & (name in TWO_DAYS)
             missing |= ~cutoff_data.market_stats.sold & (name in MARKET_NAMES)
             np.testing.assert_array_equal(np.isnan(pair[:, :, k]), missing, err_msg=name)
-        shopped = np.isin(everybody, cutoff_data.customer)
+        shopped = np.isin(everybody, cutoff_data.row)
         repeated = ~np.isnan(person[:, CONFIG.customer.index("interpurchase_time")])
         assert (shopped | ~repeated).all()
         for k, name in enumerate(CONFIG.customer):
@@ -188,7 +188,7 @@ def test_inputs_are_missing_only_where_they_mean_nothing(seed: int) -> None:
 def test_shapes_are_the_sizes_promised() -> None:
     log = random_log(1)
     cutoff_data = cutoff_data_of(log, log.last_day)
-    have, n, m = inputs(cutoff_data), cutoff_data.customer.size, len(cutoff_data.features.offers)
+    have, n, m = inputs(cutoff_data), cutoff_data.row.size, len(cutoff_data.features.offers)
     sizes = CONFIG.sizes(cutoff_data.features.vocabulary)
     assert have.token.shape == (n, 32, len(sizes.tokens)) and have.pair.shape == (n, m, sizes.pair.columns)
     assert have.customer.shape == (n, sizes.customer.columns) and have.context.shape == (m, sizes.context.columns)

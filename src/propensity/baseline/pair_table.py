@@ -103,12 +103,12 @@ def training_table(
     """
     rng = np.random.default_rng(seed)
     weighted_cutoffs = list(zip(training_set.cutoffs_data, training_set.weights, strict=True))[-last_cutoffs:]
-    pairs = sum(cutoff_data.customer.size for cutoff_data, _ in weighted_cutoffs) * len(training_set.features.offers)
+    pairs = sum(cutoff_data.row.size for cutoff_data, _ in weighted_cutoffs) * len(training_set.features.offers)
     negative_rate = min(1.0, rows / max(pairs, 1) * 2.0)
     parts = [
-        _sample(cutoff_data, weight, cutoff_data.customer[start : start + BLOCK], negative_rate, rng, launched)
+        _sample(cutoff_data, weight, cutoff_data.row[start : start + BLOCK], negative_rate, rng, launched)
         for cutoff_data, weight in weighted_cutoffs
-        for start in range(0, cutoff_data.customer.size, BLOCK)
+        for start in range(0, cutoff_data.row.size, BLOCK)
     ]
     table = PairTable(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     check_two_classes(table.bought)

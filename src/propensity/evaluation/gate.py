@@ -113,7 +113,7 @@ def no_leak(candidate: Candidate) -> tuple[bool, str]:
             return False, f"{', '.join(found)} changed with what happened after the cutoff, {place}"
     cutoff_data = bird(sent)(log)
     rows = np.unique(
-        np.linspace(0, cutoff_data.customer.size - 1, min(CUSTOMERS, cutoff_data.customer.size)).astype(int)
+        np.linspace(0, cutoff_data.row.size - 1, min(CUSTOMERS, cutoff_data.row.size)).astype(int)
     )
     if strong := suspects(cutoff_data, _bought(log, cutoff_data, rows), rows, candidate.cfg.highest_auc):
         name, value = next(iter(strong.items()))

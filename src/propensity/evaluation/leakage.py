@@ -107,7 +107,7 @@ def suspects(
 
     Args: bought (B,M) what the customers `rows` (B,) of the occasion went on to buy.
     """
-    part = cutoff_data._replace(customer=cutoff_data.customer[rows])
+    part = cutoff_data._replace(row=cutoff_data.row[rows])
     strength = {str(column): _strength(column, bought) for column in columns_of(part, rows.size)}
     found = sorted(strength.items(), key=lambda pair: -pair[1])
     return {name: value for name, value in found if value > highest}

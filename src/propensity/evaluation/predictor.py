@@ -97,7 +97,7 @@ def _classified(
     model.fit(table.x, table.bought)
     scores = []
     for cutoff_data in cutoffs_data:
-        probability = np.empty((cutoff_data.customer.size, len(cutoff_data.features.offers)), np.float32)
+        probability = np.empty((cutoff_data.row.size, len(cutoff_data.features.offers)), np.float32)
         for block, inputs in cutoff_data.blocks():
             probability[block] = model.predict_proba(rows_of(inputs))[:, 1].reshape(inputs.pair.shape[:2])
         scores.append(_scores(name, probability, cutoff_data))
@@ -110,7 +110,7 @@ def _scores(name: str, prediction: Any, cutoff_data: CutoffData) -> Scores:
         return matched([prediction], [cutoff_data])[0]
     probability, revenue = prediction if isinstance(prediction, tuple) else (prediction, prediction)
     offers, cutoff = cutoff_data.features.offers.name, str(cutoff_data.market_stats.cutoff)
-    shape = cutoff_data.customer.size, len(offers)
+    shape = cutoff_data.row.size, len(offers)
     for values, what in ((probability, "probabilities"), (revenue, "expected revenue")):
         if np.shape(values) != shape:
             raise DataError(f"{name} gives {what} of shape {np.shape(values)} at {cutoff}; give {shape}, all pairs")

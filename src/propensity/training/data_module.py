@@ -181,7 +181,7 @@ class PropensityDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sizes = [cutoff_data.customer.size for cutoff_data in self.training_set.cutoffs_data]
+        sizes = [cutoff_data.row.size for cutoff_data in self.training_set.cutoffs_data]
         sampler = DateSampler(
             sizes, self.batch, self.seed, rank, world, self.lengths() if self.length_bucketing else None
         )
@@ -199,11 +199,11 @@ class PropensityDataModule(pl.LightningDataModule):
 
     def lengths(self) -> list[np.ndarray]:
         """Events in the history of every customer of each date."""
-        return [o.features.lengths(o.market_stats.cutoff, o.customer) for o in self.training_set.cutoffs_data]
+        return [o.features.lengths(o.market_stats.cutoff, o.row) for o in self.training_set.cutoffs_data]
 
     def sample(self, batches: int = 20) -> Inputs:
         """Inputs of a few batches spread over the dates, joined; history, offers and season are those of the first."""
-        sizes = [cutoff_data.customer.size for cutoff_data in self.training_set.cutoffs_data]
+        sizes = [cutoff_data.row.size for cutoff_data in self.training_set.cutoffs_data]
         draws = list(DateSampler(sizes, self.batch, self.seed))
         dataset = ExampleBatches(self.training_set, self.task)
         found = [dataset[draw].inputs for draw in draws[:batches]]

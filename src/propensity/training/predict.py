@@ -29,7 +29,7 @@ def predict_both(
 ) -> tuple[Scores, ChannelShares | None]:
     """Scores as of `predict`, and the channels that purchases will go through; None where fewer than two are known."""
     offer, channel = cutoff_data.features.offers.name, cutoff_data.features.vocabulary.sold_through
-    shape = (cutoff_data.customer.size, len(offer))
+    shape = (cutoff_data.row.size, len(offer))
     probability, revenue = np.empty(shape, np.float32), np.empty(shape, np.float32)
     share = np.empty((shape[0], len(channel)), np.float32)
     with one_thread():

@@ -188,7 +188,7 @@ def describe(config: Any, log: EventLog, task: Task, training_set: TrainingSet) 
         "data": log.fingerprint,
         "end": to_date(task.end_day(log)).isoformat(),
         "cutoffs": dates,
-        "examples": int(sum(cutoff_data.customer.size for cutoff_data in training_set.cutoffs_data)),
+        "examples": int(sum(cutoff_data.row.size for cutoff_data in training_set.cutoffs_data)),
         "offers": len(training_set.features.offers),
         "commit": commit(),
         "libraries": libraries(),
