@@ -336,7 +336,7 @@ class Model:
             Names of the baselines to fit; None: all, []: none.
         also
             Models of your own: name -> table of scores (frame or Parquet file), object with `predict(cutoff_data)`, or
-            scikit-learn classifier; see `propensity.evaluation.predictor.predicted`.
+            scikit-learn classifier; see `propensity.evaluation.predictor.score_model`.
         metrics
             Metrics of your own beside the built-in ones, see `propensity.metric.declaration.Metric`.
         resamples
