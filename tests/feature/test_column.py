@@ -25,7 +25,7 @@ from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, MarketStatsConfig
 from propensity.feature.point_in_time import PointInTime, point_in_time
-from propensity.feature.table import written
+from propensity.feature.table import update_tables
 from propensity.kernel.event import PURCHASE
 from propensity.kernel.reference import LONG_AGO, between, context_ratios, of_kind, of_offer, offer_row
 from propensity.serving.inputs import rebuild_inputs
@@ -180,7 +180,7 @@ def test_names_are_unique_in_a_block_and_roles_are_those_declared() -> None:
 
 def test_the_page_holds_the_declared_columns() -> None:
     page = PAGE.read_text()
-    assert page == written(page), "run python -m propensity.feature.table docs/features.md"
+    assert page == update_tables(page), "run python -m propensity.feature.table docs/features.md"
     assert page.count("| `") == sum(map(len, BUILT_IN.values()))
 
 

@@ -267,7 +267,9 @@ def test_an_offer_on_the_day_of_its_launch_looks_like_one_that_nobody_bought() -
             (unsold, None),
         )
     )
-    siblings = [k for k, name in enumerate(CONFIG.pair) if name != "sibling_follow"]  # a regression with one taste less
+    siblings = [
+        k for k, name in enumerate(CONFIG.pair) if name != "sibling_follow"
+    ]  # a regression with one variable less
     np.testing.assert_allclose(got.pair[:, 0, siblings], want.pair[:, 0, siblings], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(got.context[0], want.context[0])
     assert got.offer[0] == 0 and np.isfinite(got.pair[:, 0, CONFIG.pair.index("sibling_follow")]).all()
@@ -293,7 +295,7 @@ def test_channels_that_only_messages_used_or_that_came_later_sell_nothing() -> N
     assert CONFIG.sizes(fitted).sold_through == (2,)
 
 
-def test_features_need_the_window_and_half_life_that_rates_and_tastes_are_made_of() -> None:
+def test_features_need_the_window_and_half_life_that_rates_and_affinities_are_computed_from() -> None:
     for config in ({"windows": (7, 28)}, {"windows": (7, 182)}, {"half_lives": (10,)}):
         with pytest.raises(ConfigurationError, match="features need the windows 28, 91, 182 and the half-lives 30, 90"):
             replace(CONFIG, **config)
