@@ -100,7 +100,7 @@ def test_the_leakage_check_names_it_only_where_its_code_reads_the_future(
 
     assert "pair.promoted_share_182" in map(str, input_columns(make(log)))
     assert changed_inputs(make, log, day, seed=1) == []
-    assert changed_inputs(lambda world: make(world, leak=True), log, day, seed=1) == ["customer.leaky"]
+    assert changed_inputs(lambda world: make(world, leak=True), log, day, seed=1) == ["customer_features.leaky"]
 
 
 def test_a_checkpoint_with_it_scores(trained: Trained, tmp_path: Path) -> None:

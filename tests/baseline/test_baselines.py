@@ -97,5 +97,5 @@ def test_a_row_is_the_pair_s_the_customer_s_and_the_offer_s_columns(small_world:
     features, market_stats, customer = small_world["examples"].cutoffs_data[0]
     inputs = features.inputs(market_stats, customer[:3])
     rows = rows_of(inputs).reshape(3, len(features.offers), -1)
-    expected = np.concatenate([inputs.pair[2, 1], inputs.customer[2], inputs.context[1]])
+    expected = np.concatenate([inputs.pair[2, 1], inputs.customer_features[2], inputs.context[1]])
     np.testing.assert_array_equal(rows[2, 1], expected)

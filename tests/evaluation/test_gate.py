@@ -53,7 +53,7 @@ def test_a_sound_run_passes(evaluated: Path, composed: Compose) -> None:
 def test_a_column_made_from_the_future_does_not_pass_under_any_name_and_shape(
     kind: str, evaluated: Path, composed: Compose
 ) -> None:
-    field, name = "pair" if kind == "noisy" else kind, f"innocent_{kind}"
+    field, name = {"noisy": "pair", "customer": "customer_features"}.get(kind, kind), f"innocent_{kind}"
     canary = ["checks=[no_leak]", f"evaluate.canary={kind}", f"evaluate.name={name}"]
     result = checked(composed, evaluated, *canary)["no_leak"]
     assert not result.passed
@@ -120,7 +120,9 @@ def test_a_feature_that_reads_the_label_window_in_training_does_not_pass(small_w
         return cutoff_data._replace(features=whole, market_stats=late, row=rows)
 
     changed = changed_inputs(careless, log, day, seed=2)
-    assert any(name.startswith("pair.days_") for name in changed) and any(n.startswith("customer.") for n in changed)
+    assert any(name.startswith("pair.days_") for name in changed) and any(
+        n.startswith("customer_features.") for n in changed
+    )
 
 
 def test_weights_that_are_not_finite_do_not_pass(evaluated: Path, composed: Compose, tmp_path: Path) -> None:

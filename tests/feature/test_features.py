@@ -133,7 +133,7 @@ def test_inputs_do_not_depend_on_who_else_is_in_the_block(seed: int) -> None:
     for size in (1, 7, cutoff_data.row.size):
         place = random.permutation(cutoff_data.row.size)[:size]
         block = inputs(cutoff_data, cutoff_data.row[place])
-        for name in ("token", "kind", "channel", "age", "amount", "length", "customer"):
+        for name in ("token", "kind", "channel", "age", "amount", "length", "customer_features"):
             np.testing.assert_array_equal(getattr(block, name), getattr(everyone, name)[place], err_msg=name)
         one, other = np.array(block.pair), np.array(everyone.pair)[place]
         np.testing.assert_allclose(one[:, :, products], other[:, :, products], rtol=1e-4, atol=1e-5)
@@ -165,7 +165,7 @@ def test_inputs_are_missing_only_where_they_mean_nothing(seed: int) -> None:
         )
         everybody = np.arange(len(cutoff_data.features.log))
         have = inputs(cutoff_data, everybody)
-        pair, person = np.asarray(have.pair), np.asarray(have.customer)
+        pair, person = np.asarray(have.pair), np.asarray(have.customer_features)
         bought = pair[:, :, CONFIG.pair.index("purchase_days")]
         for k, name in enumerate(CONFIG.pair):
             missing = bought < 1 if name in ONE_DAY else (bought < 2) & (name in TWO_DAYS)
@@ -180,7 +180,7 @@ def test_inputs_are_missing_only_where_they_mean_nothing(seed: int) -> None:
         sold = np.asarray(have.context)[cutoff_data.market_stats.sold]
         assert not sold.size or np.isfinite(np.delete(sold, CONTEXT_NAMES.index("interpurchase_time"), axis=1)).all()
         assert np.isnan(np.asarray(have.context)[~cutoff_data.market_stats.sold]).all()
-        for name in set(Inputs._fields) - {"pair", "customer", "context"}:
+        for name in set(Inputs._fields) - {"pair", "customer_features", "context"}:
             assert np.isfinite(getattr(have, name)).all(), name
         assert not np.isinf(pair).any() and not np.isinf(person).any()
 
@@ -191,7 +191,10 @@ def test_shapes_are_the_sizes_promised() -> None:
     have, n, m = inputs(cutoff_data), cutoff_data.row.size, len(cutoff_data.features.offers)
     sizes = CONFIG.sizes(cutoff_data.features.vocabulary)
     assert have.token.shape == (n, 32, len(sizes.tokens)) and have.pair.shape == (n, m, sizes.pair.columns)
-    assert have.customer.shape == (n, sizes.customer.columns) and have.context.shape == (m, sizes.context.columns)
+    assert have.customer_features.shape == (n, sizes.customer.columns) and have.context.shape == (
+        m,
+        sizes.context.columns,
+    )
     assert have.season.shape == (sizes.season,) and have.attribute.shape == (m, sizes.attributes)
     assert (np.asarray(have.token).max(axis=(0, 1)) < sizes.tokens).all()
     assert np.asarray(have.channel).max() < sizes.channels and np.asarray(have.offer).max() < sizes.offers
@@ -246,8 +249,8 @@ def test_a_customer_whose_everything_is_hidden_looks_like_one_without_a_past() -
     masked = features.inputs(market_stats, everybody, everything)
     nobody = features.inputs(market_stats, np.full(len(log), NOBODY))
     pair, person = CONFIG.pair.index("masked"), CONFIG.customer.index("masked")
-    assert (masked.pair[:, :, pair] == 1).all() and (masked.customer[:, person] == EVERYTHING).all()
-    masked.pair[:, :, pair], masked.customer[:, person] = 0, 0
+    assert (masked.pair[:, :, pair] == 1).all() and (masked.customer_features[:, person] == EVERYTHING).all()
+    masked.pair[:, :, pair], masked.customer_features[:, person] = 0, 0
     assert_same(masked, nobody)
 
 

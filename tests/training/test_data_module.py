@@ -93,7 +93,9 @@ def test_a_thinned_batch_keeps_every_pair_with_a_past_or_a_purchase_as_it_was(sm
             (kept.outcomes.revenue, all_pairs.outcomes.revenue),
         ):
             torch.testing.assert_close(found, wanted.flatten(0, 1)[place], rtol=0, atol=0, equal_nan=True)
-        torch.testing.assert_close(kept.inputs.customer, all_pairs.inputs.customer, rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(
+            kept.inputs.customer_features, all_pairs.inputs.customer_features, rtol=0, atol=0, equal_nan=True
+        )
         assert torch.equal(kept.outcomes.visit, all_pairs.outcomes.visit)
 
 
@@ -164,7 +166,7 @@ def test_hiding_everything_makes_a_customer_without_history_who_is_marked(small_
     assert (inputs.length == 0).all()
     assert (inputs.pair[:, :, names.index("purchase_days")] == 0).all()
     assert (inputs.pair[:, :, names.index("masked")] == 1).all()
-    assert (inputs.customer[:, features.config.customer.index("masked")] > 0).all()
+    assert (inputs.customer_features[:, features.config.customer.index("masked")] > 0).all()
 
 
 @pytest.mark.parametrize("seed", range(3))

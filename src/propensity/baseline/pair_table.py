@@ -51,7 +51,7 @@ def rows_of(inputs: Any) -> np.ndarray:
         (B M, P + F + C); the M rows of a customer follow each other.
     """
     b, m, _ = inputs.pair.shape
-    customer = np.broadcast_to(inputs.customer[:, None], (b, m, inputs.customer.shape[1]))
+    customer = np.broadcast_to(inputs.customer_features[:, None], (b, m, inputs.customer_features.shape[1]))
     context = np.broadcast_to(inputs.context, (b, m, inputs.context.shape[1]))
     return np.concatenate([inputs.pair, customer, context], axis=2).reshape(b * m, -1)
 

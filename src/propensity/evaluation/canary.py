@@ -14,6 +14,7 @@ from propensity.feature.market_stats import MarketStats
 from propensity.task import CutoffData
 
 CANARY_KINDS = ("pair", "customer", "context", "noisy", "season")
+FIELDS = {"noisy": "pair", "customer": "customer_features"}  # of `Inputs`, where they are not called like the kind
 
 
 def add_canary(cutoff_data: CutoffData, log: EventLog, kind: str, name: str) -> CutoffData:
@@ -66,7 +67,8 @@ class CanaryFeatures:
     def __init__(self, features: Features, log: EventLog, kind: str, name: str) -> None:
         self.features, self.kind = features, kind
         self.label_features = Features(log, features.offers, features.vocabulary, features.config)
-        self.canary = {"pair" if kind == "noisy" else kind: (name,)}
+        self.field = FIELDS.get(kind, kind)
+        self.canary = {self.field: (name,)}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.features, name)
@@ -85,7 +87,6 @@ class CanaryFeatures:
             "context": bought.sum(axis=0),
             "season": revenue.sum(keepdims=False)[None],
         }[self.kind]
-        block = "pair" if self.kind == "noisy" else self.kind
-        values = np.asarray(getattr(inputs, block))
+        values = np.asarray(getattr(inputs, self.field))
         extended = np.concatenate([values, column.reshape(*values.shape[:-1], 1)], axis=-1, dtype=np.float32)
-        return inputs._replace(**{block: extended})
+        return inputs._replace(**{self.field: extended})

@@ -376,8 +376,8 @@ def labels(log: EventLog, cutoff_data: CutoffData) -> Labels:
     for block, inputs in cutoff_data.blocks():
         ever[block] = np.asarray(inputs.pair)[:, :, pair_columns.index("purchase_days")] > 0
         recent[block] = np.asarray(inputs.pair)[:, :, pair_columns.index("days_91")] > 0
-        active[block] = np.asarray(inputs.customer)[:, customer_columns.index("orders_28")] > 0
-        tenure[block] = np.asarray(inputs.customer)[:, customer_columns.index("tenure")]
+        active[block] = np.asarray(inputs.customer_features)[:, customer_columns.index("orders_28")] > 0
+        tenure[block] = np.asarray(inputs.customer_features)[:, customer_columns.index("tenure")]
     orders = np.maximum.reduceat(past.order, past.offsets[:-1])[row] + 1
     ids = cutoff_data.customer_id
     masks = slices(ever, recent, active, orders, ids)
@@ -404,7 +404,7 @@ def customer_table(cutoff_data: CutoffData) -> pl.DataFrame:
         the name of another column is called `given_<name>`.
     """
     features, market_stats, row = cutoff_data
-    values = np.concatenate([np.asarray(inputs.customer) for _, inputs in cutoff_data.blocks()])
+    values = np.concatenate([np.asarray(inputs.customer_features) for _, inputs in cutoff_data.blocks()])
     activity = pl.DataFrame(values, schema=list(features.config.customer)).drop("masked").fill_nan(None)
     taken = {"customer_id", "cutoff", *activity.columns}
     attributes = features.log.customers[row].rename(lambda name: f"given_{name}" if name in taken else name)

@@ -95,7 +95,7 @@ def input_columns(cutoff_data: CutoffData, customers: int = CUSTOMERS) -> Iterat
     rows = all_rows[np.unique(np.linspace(0, all_rows.size - 1, min(customers, all_rows.size)).astype(int))]
     inputs = features.inputs(market_stats, rows)
     config = features.config
-    names_of = {"pair": config.pair, "customer": config.customer, "context": config.context}
+    names_of = {"pair": config.pair, "customer_features": config.customer, "context": config.context}
     for field, array in zip(inputs._fields, inputs, strict=True):
         values: Any = np.asarray(array)
         canary = getattr(features, "canary", {}).get(field, ())
@@ -170,7 +170,11 @@ def high_auc_columns(
 
 def _column_auc(column: InputColumn, bought: np.ndarray) -> float:
     """AUC of one column over all pairs, missing values lowest; one half for a column without a value per pair."""
-    shapes = {"pair": (slice(None), slice(None)), "customer": (slice(None), None), "context": (None, slice(None))}
+    shapes = {
+        "pair": (slice(None), slice(None)),
+        "customer_features": (slice(None), None),
+        "context": (None, slice(None)),
+    }
     if column.field not in shapes or not column.name or bought.all() or not bought.any():
         return 0.5
     values = np.broadcast_to(column.values[shapes[column.field]], bought.shape).astype(np.float64).ravel()

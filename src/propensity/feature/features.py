@@ -156,13 +156,13 @@ class Features:
             If an extra column returns another shape than that of its block.
         """
         mask = HistoryMask.nothing(customer.size) if mask is None else mask
-        person = self._customer(market_stats, customer, mask)
+        customer_features = self._customer(market_stats, customer, mask)
         token, kind, channel, age, amount, length = self.histories(market_stats.cutoff, customer, mask)
-        pair = self._pair(market_stats, customer, mask, person)
+        pair = self._pair(market_stats, customer, mask, customer_features)
         if self.config.own("pair") or self.config.own("customer"):
             known = point_in_time(self.log, self.offers, market_stats, customer, mask)
             self._own_pair(pair, known, mask)
-            self._own_customer(person, known)
+            self._own_customer(customer_features, known)
         launched = np.isin(np.arange(len(self.offers)), mask.launched)
         return _inputs(
             token=token,
@@ -172,7 +172,7 @@ class Features:
             amount=amount,
             length=length,
             pair=pair,
-            customer=person,
+            customer_features=customer_features,
             context=self._context(market_stats, launched),
             season=season(market_stats.cutoff.day, market_stats.cutoff.horizon),
             offer=np.where(launched, 0, self.offer_code),
@@ -194,7 +194,7 @@ class Features:
         return visible_events(self.events, customer, cutoff.day, self.config.history)
 
     def _pair(
-        self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, person: np.ndarray
+        self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, customer_features: np.ndarray
     ) -> np.ndarray:
         names, columns = self.config.pair, self.config.columns["pair"]
         out = np.empty((customer.size, len(self.offers), len(names)), np.float32)
@@ -203,7 +203,7 @@ class Features:
             *(self.windows, self.half_lives, out),
         )
         column = {name: out[:, :, k] for k, name in enumerate(names)}
-        exposure = np.minimum(person[:, self.config.customer.index("tenure")], RATE_WINDOW)[:, None]
+        exposure = np.minimum(customer_features[:, self.config.customer.index("tenure")], RATE_WINDOW)[:, None]
         rate = (column[f"days_{RATE_WINDOW}"] + PRIOR_DAYS * market_stats.rate) / (exposure + PRIOR_DAYS)
         column["expected"][:] = rate * market_stats.cutoff.horizon
         cell = hazard_cell(column["recency"], column["purchase_days"])

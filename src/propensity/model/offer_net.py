@@ -51,7 +51,7 @@ class OfferNet(nn.Module):
     def fit_scales(self, inputs: Inputs) -> None:
         """Sets the buffers of normalisation from training inputs (rows may be many batches concatenated)."""
         self.scale_pair.fit(inputs.pair)
-        self.scale_customer.fit(inputs.customer)
+        self.scale_customer.fit(inputs.customer_features)
         self.scale_context.fit(inputs.context)
 
     def member_outputs(self, inputs: Inputs, place: Tensor | None = None) -> list[Outputs]:
@@ -59,7 +59,7 @@ class OfferNet(nn.Module):
 
         place (K,): flat positions in (B, M) of the only pairs that `inputs.pair` (K, P) holds and answers are about.
         """
-        pair, customer_BF = self.scale_pair(inputs.pair), self.scale_customer(inputs.customer)
+        pair, customer_BF = self.scale_pair(inputs.pair), self.scale_customer(inputs.customer_features)
         context_MC = self.scale_context(inputs.context)
         return [member(inputs, pair, customer_BF, context_MC, place) for member in self.members]
 

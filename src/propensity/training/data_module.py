@@ -208,6 +208,6 @@ class PropensityDataModule(pl.LightningDataModule):
         dataset = ExampleBatches(self.training_set, self.task)
         found = [dataset[draw].inputs for draw in draws[:batches]]
         pair, customer, context = (
-            torch.cat([getattr(f, name) for f in found]) for name in ("pair", "customer", "context")
+            torch.cat([getattr(f, name) for f in found]) for name in ("pair", "customer_features", "context")
         )
-        return found[0]._replace(pair=pair, customer=customer, context=context)
+        return found[0]._replace(pair=pair, customer_features=customer, context=context)
