@@ -82,5 +82,5 @@ def test_a_gate_and_a_search_know_its_direction(run: Path, composed: Any) -> Non
 
     (finding,) = gate(composed("gate", f"run={run}", "checks=[beats_baseline]", "against=popularity", "metric=brier"))
     verdict = json.loads((run / "metrics.json").read_text())["differences"]["popularity"]["mean"]["all"]["brier"]
-    assert finding.passed == (verdict["verdict"] == "win") and finding.sentence.startswith("brier minus popularity's")
+    assert finding.passed == (verdict["verdict"] == "win") and finding.message.startswith("brier minus popularity's")
     assert objective_metric("brier", own_metrics([{"_target_": "my_own_metrics.brier"}])).lower_is_better
