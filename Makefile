@@ -12,7 +12,7 @@ RUN = .venv/bin/python
 COMMAND = .venv/bin/propensity
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo results test lint bench clean
+.PHONY: help install demo results test slow lint bench clean
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,8 +34,11 @@ demo: .venv/.installed ## raw transactions to runs/demo/report.html, on real dat
 results: .venv/.installed ## README's tables from the metrics of the demo
 	$(RUN) experiments/results.py runs/demo
 
-test: .venv/.installed ## the tests that take seconds; slow ones: .venv/bin/pytest -m slow
+test: .venv/.installed ## the tests that take seconds
 	$(RUN) -m pytest
+
+slow: .venv/.installed ## the tests that take minutes: the wheel, a project, printed commands
+	$(RUN) -m pytest -m slow
 
 lint: .venv/.installed ## style, format and types
 	$(RUN) -m ruff check .

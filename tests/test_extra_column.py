@@ -28,22 +28,24 @@ from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.run import train
 
 PAGE = Path(__file__).parents[1] / "docs/features.md"
-EXTRA = "data.feature.extra=[{_target_: mine.promoted_share, days: 182}]"
+EXTRA = "data.feature.extra=[{_target_: mine.promoted.promoted_share, days: 182}]"
 
 
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of `mine.py`, importable; its parts may be named by a checkpoint."""
+    """The folder of the package `mine`, importable; its parts may be named by a checkpoint."""
     folder = tmp_path_factory.mktemp("plugin")
     found = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert found is not None
-    (folder / "mine.py").write_text(found[1])
+    (folder / "mine").mkdir()
+    (folder / "mine/promoted.py").write_text(found[1])
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         patch.setattr(trust, "_named", {})
         trust.use_plugins(["mine"])
         yield folder
-    sys.modules.pop("mine", None)
+    for name in ("mine.promoted", "mine"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +120,15 @@ def test_a_checkpoint_with_it_is_refused_where_its_module_is_not_trusted(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trust, "_named", {})
-    with pytest.raises(IntegrityError, match="mine.promoted_share"):
+    with pytest.raises(IntegrityError, match="mine.promoted.promoted_share"):
         load_trained(trained.about["folder"])
 
 
 def test_training_refuses_a_column_that_breaks_its_declaration(
     module: Path, composed: Callable[..., Any], small_world: dict[str, Any], tmp_path: Path
 ) -> None:
-    imports = "import mine\nfrom dataclasses import replace\n"
-    (module / "broken.py").write_text(f"{imports}def share():\n    return replace(mine.promoted_share(), empty=0.0)\n")
+    imports = "from mine.promoted import promoted_share\nfrom dataclasses import replace\n"
+    (module / "broken.py").write_text(f"{imports}def share():\n    return replace(promoted_share(), empty=0.0)\n")
     asked = [*SMALL, *QUICK, "data.feature.extra=[{_target_: broken.share}]", f"data.log={small_world['folder']}"]
     with pytest.raises(ConfigurationError, match="is nan on an empty history, but declares empty=0"):
         train(composed("train", *asked, f"out={tmp_path / 'run'}"))

@@ -32,8 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"propensity {__version__}")
         else:
             stem, rest = split(words, verbs())
-            sys.argv = [f"propensity {stem}", *(f"out={word}" if _is_folder(stem, word) else word for word in rest)]
-            loaded(scripts_folder() / f"{stem}.py")()
+            script = scripts_folder() / f"{stem}.py"
+            # Lightning starts the further processes of a distributed training by sys.argv.
+            sys.argv = [str(script), *(f"out={word}" if _is_folder(stem, word) else word for word in rest)]
+            loaded(script)()
     except PropensityError as error:
         print(f"propensity: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
@@ -107,4 +109,6 @@ def loaded(path: Path) -> Callable[[], None]:
 
 
 if __name__ == "__main__":
+    # Else Lightning would start further processes as `python -m propensity.cli`, without the verb.
+    __spec__ = None  # type: ignore[assignment]
     main()
