@@ -80,7 +80,7 @@ def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarr
     bought = labels(log, cutoff_data).bought
     weight = resample_weights([np.asarray(log.customer_id)], cfg.resamples, cfg.seed)[0]
     weight = weight[np.searchsorted(log.customer_id, cutoff_data.customer_id)]
-    return ranking_metrics(scores, bought[:, removed], weight), cutoff_data.customer.size
+    return ranking_metrics(scores, bought[:, removed], weight), cutoff_data.row.size
 
 
 def lightgbm_scores(trees: Any, cutoff_data: Any, offers: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Trains and judges one model per send date: `propensity backtest --help`."""
+"""Trains and evaluates one model per cutoff: `propensity backtest --help`."""
 
 from propensity.command import entry
 from propensity.config import BacktestConfig

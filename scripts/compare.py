@@ -1,4 +1,4 @@
-"""Compares variants of a training, in pairs: `propensity compare --help`."""
+"""Compares variants of a training, paired: `propensity compare --help`."""
 
 from propensity.command import entry
 from propensity.config import CompareConfig

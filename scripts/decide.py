@@ -1,4 +1,4 @@
-"""From scores to a decision: `propensity decide --help`."""
+"""Makes a decision from scores: `propensity decide --help`."""
 
 from propensity.command import entry
 from propensity.config import DecideConfig

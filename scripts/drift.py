@@ -1,4 +1,4 @@
-"""Compares a send date with the training window of a bundle: `propensity drift --help`."""
+"""Compares the inputs and scores of a cutoff with the training data of a bundle: `propensity drift --help`."""
 
 from propensity.command import entry
 from propensity.config import DriftConfig

@@ -1,4 +1,4 @@
-"""Judges a run against the incumbents: `propensity evaluate --help`."""
+"""Evaluates a run and the baselines at later cutoffs: `propensity evaluate --help`."""
 
 from propensity.command import entry
 from propensity.config import EvaluateConfig

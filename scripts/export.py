@@ -1,4 +1,4 @@
-"""Exports a run to a bundle that scores and proves itself: `propensity export --help`."""
+"""Exports a run to a bundle that scores without Lightning: `propensity export --help`."""
 
 from propensity.command import entry
 from propensity.config import ExportConfig

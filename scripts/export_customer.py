@@ -1,4 +1,4 @@
-"""Everything that is held on a customer, for that customer: `propensity export-customer --help`."""
+"""Exports all stored data on a customer: `propensity export-customer --help`."""
 
 import json
 
@@ -11,11 +11,11 @@ def main(cfg: ExportCustomerConfig) -> None:
     from propensity.atomic import whole_file
     from propensity.ingest.erasure import export_customer
 
-    found = export_customer(str(cfg.customer), cfg.log, cfg.runs, cfg.pseudonym)
+    data = export_customer(str(cfg.customer), cfg.log, cfg.runs, cfg.pseudonym)
     with whole_file(cfg.out) as draft:
-        draft.write_text(json.dumps(found, indent=1, default=str))
-    rows = sum(map(len, found["tables"].values()))
-    print(f"{cfg.out}: {len(found['events'])} events, {rows} rows of other tables, {len(found['models'])} models")
+        draft.write_text(json.dumps(data, indent=1, default=str))
+    rows = sum(map(len, data["tables"].values()))
+    print(f"{cfg.out}: {len(data['events'])} events, {rows} rows of other tables, {len(data['models'])} models")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Puts a run through its checks: `propensity gate --help`."""
+"""Checks a run before it is used: `propensity gate --help`."""
 
 from propensity.command import entry
 from propensity.config import GateConfig
@@ -8,13 +8,13 @@ from propensity.config import GateConfig
 def main(cfg: GateConfig) -> None:
     from propensity.errors import GateError
     from propensity.evaluation.gate import gate
-    from propensity.report.table import show_findings, working
+    from propensity.report.table import show_checks, working
 
     with working("checking"):
-        findings = gate(cfg)
-    show_findings(findings)
-    if failed := [finding for finding in findings if not finding.passed]:
-        raise GateError(f"{cfg.run} fails " + "; ".join(f"{each.check}: {each.sentence}" for each in failed))
+        results = gate(cfg)
+    show_checks(results)
+    if failed := [result for result in results if not result.passed]:
+        raise GateError(f"{cfg.run} fails " + "; ".join(f"{each.check}: {each.message}" for each in failed))
 
 
 if __name__ == "__main__":

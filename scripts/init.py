@@ -1,4 +1,4 @@
-"""Makes a project folder of your own: `propensity init --help`."""
+"""Creates a project folder: `propensity init --help`."""
 
 from propensity.command import entry
 from propensity.config import InitConfig
@@ -8,8 +8,8 @@ from propensity.config import InitConfig
 def main(cfg: InitConfig) -> None:
     from propensity.project import make_project
 
-    made = make_project(cfg.out)
-    print(f"{cfg.out}: {len(made)} files; {cfg.out.rstrip('/')}/README.md has the first commands")
+    files = make_project(cfg.out)
+    print(f"{cfg.out}: {len(files)} files; {cfg.out.rstrip('/')}/README.md has the first commands")
 
 
 if __name__ == "__main__":

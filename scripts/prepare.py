@@ -1,4 +1,4 @@
-"""From raw tables to an event log: `propensity prepare --help`."""
+"""Builds an event log from raw tables: `propensity prepare --help`."""
 
 from propensity.command import entry
 from propensity.config import PrepareConfig
@@ -16,10 +16,10 @@ def main(cfg: PrepareConfig) -> None:
         return
     task = instantiate(cfg.data, _convert_="all")
     out = cfg.out or task.log or task.default_log
-    doing = "checking" if cfg.check else "adding to" if cfg.append else "preparing"
-    with working(f"{doing} {out}"):
-        made = task.check() if cfg.check else task.append(out) if cfg.append else task.prepare(out)
-    show_log(made, None if cfg.check else out)
+    action = "checking" if cfg.check else "adding to" if cfg.append else "preparing"
+    with working(f"{action} {out}"):
+        log = task.check() if cfg.check else task.append(out) if cfg.append else task.prepare(out)
+    show_log(log, None if cfg.check else out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains a run again and compares: `propensity reproduce --help`."""
+"""Trains a run again and compares weights and metrics: `propensity reproduce --help`."""
 
 from propensity.command import entry
 from propensity.config import ReproduceConfig
@@ -8,13 +8,13 @@ from propensity.config import ReproduceConfig
 def main(cfg: ReproduceConfig) -> None:
     from propensity.errors import GateError
     from propensity.evaluation.reproduce import reproduce
-    from propensity.report.table import say, show_copy
+    from propensity.report.table import say, show_reproduction
 
-    copy = reproduce(cfg, say)
-    show_copy(copy, cfg.run)
-    if copy.differences:
-        more = f", and {len(copy.differences) - 1} more" if len(copy.differences) > 1 else ""
-        raise GateError(f"{cfg.run} is not reproduced: {copy.differences[0]}{more}")
+    reproduction = reproduce(cfg, say)
+    show_reproduction(reproduction, cfg.run)
+    if differences := reproduction.differences:
+        more = f", and {len(differences) - 1} more" if len(differences) > 1 else ""
+        raise GateError(f"{cfg.run} is not reproduced: {differences[0]}{more}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Scores every customer for every offer at a send date: `propensity score --help`."""
+"""Scores every customer for every offer at a cutoff: `propensity score --help`."""
 
 from propensity.command import entry
 from propensity.config import ScoreConfig

@@ -1,4 +1,4 @@
-"""The network's state of every customer, for segments: `propensity states --help`."""
+"""Writes the network's state vector of every customer, for segments: `propensity states --help`."""
 
 from propensity.command import entry
 from propensity.config import StatesConfig
@@ -17,10 +17,12 @@ def main(cfg: StatesConfig) -> None:
     with working("reading states"), whole_file(cfg.out) as draft:
         trained = load_trained(cfg.run)
         log = trained.task.open()
-        date = parse_cutoff(log, cfg.cutoff, trained.task.horizon)
-        table = states(trained.model, trained.task.cutoff_data(log, date, trained.vocabulary))
+        cutoff = parse_cutoff(log, cfg.cutoff, trained.task.horizon)
+        table = states(trained.model, trained.task.cutoff_data(log, cutoff, trained.vocabulary))
         table.write_parquet(draft)
-    Console().print(f"{table.height:,} customers on {date}, {table.width - 1} numbers each: {cfg.out}", highlight=False)
+    Console().print(
+        f"{table.height:,} customers on {cutoff}, {table.width - 1} numbers each: {cfg.out}", highlight=False
+    )
 
 
 if __name__ == "__main__":

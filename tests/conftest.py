@@ -62,7 +62,7 @@ def repository() -> Path:
     return conf_folder().parent
 
 
-def judged_run(log: Path, out: Path, end: str, *overrides: str) -> Path:
+def evaluated_run(log: Path, out: Path, end: str, *overrides: str) -> Path:
     """Trains a short run on the log, labels closed by `end`, evaluates it at that cutoff; returns its folder."""
     from propensity.evaluation.evaluate import evaluate_run
     from propensity.training.run import train

@@ -102,7 +102,7 @@ def test_models_of_one_s_own_are_evaluated_by_the_same_call(model: pp.Model) -> 
 
     class Flat:
         def predict(self, data: Any) -> np.ndarray:
-            return np.full((data.customer.size, len(data.features.offers)), 0.1)
+            return np.full((data.row.size, len(data.features.offers)), 0.1)
 
     class Fitted(Flat):
         def fit(self, training_set: Any, seed: int) -> None:

@@ -18,7 +18,7 @@ from propensity.baseline.pair_table import column_names, training_table
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.evaluation.leakage import columns_of, informed
+from propensity.evaluation.leakage import changed_inputs, input_columns
 from propensity.feature.column import FeatureColumn
 from propensity.feature.point_in_time import PointInTime
 from propensity.serving.export import export
@@ -100,9 +100,9 @@ def test_the_leakage_check_names_it_only_where_its_code_reads_the_future(
         task = replace(trained.task, feature=config)
         return task.cutoff_data(world, Cutoff(day, 14), trained.vocabulary)
 
-    assert "pair.promoted_share_182" in map(str, columns_of(make(log)))
-    assert informed(make, log, day, seed=1) == []
-    assert informed(lambda world: make(world, leak=True), log, day, seed=1) == ["customer.leaky"]
+    assert "pair.promoted_share_182" in map(str, input_columns(make(log)))
+    assert changed_inputs(make, log, day, seed=1) == []
+    assert changed_inputs(lambda world: make(world, leak=True), log, day, seed=1) == ["customer_features.leaky"]
 
 
 def test_a_checkpoint_with_it_scores(trained: Trained, tmp_path: Path) -> None:

@@ -121,15 +121,15 @@ def test_a_shuffled_future_changes_no_input_and_no_closed_label(
         training_set.vocabulary == again.vocabulary and cutoff_data.features.offers.name == other.features.offers.name
     )
     pairs = [*zip([*training_set.cutoffs_data, cutoff_data], [*again.cutoffs_data, other], strict=True)]
-    for (features, market_stats, customer), changed in pairs:
-        rows = np.arange(0, customer.size, 4)
+    for (features, market_stats, row), changed in pairs:
+        rows = np.arange(0, row.size, 4)
         where = f"{name} at {to_date(market_stats.cutoff.day)}"
-        ids = features.log.customer_id[customer], changed.features.log.customer_id[changed.customer]
+        ids = features.log.customer_id[row], changed.features.log.customer_id[changed.row]
         np.testing.assert_array_equal(*ids, err_msg=where)
         assert_equal(market_stats, changed.market_stats, where)
-        inputs = changed.features.inputs(changed.market_stats, changed.customer[rows])
-        assert_equal(features.inputs(market_stats, customer[rows]), inputs, where)
-    for (features, market_stats, customer), changed in pairs[:-1]:
-        outcomes = changed.features.outcomes(changed.market_stats.cutoff, changed.customer)
-        assert_equal(features.outcomes(market_stats.cutoff, customer), outcomes, f"{name}: labels closed by {date}")
+        inputs = changed.features.inputs(changed.market_stats, changed.row[rows])
+        assert_equal(features.inputs(market_stats, row[rows]), inputs, where)
+    for (features, market_stats, row), changed in pairs[:-1]:
+        outcomes = changed.features.outcomes(changed.market_stats.cutoff, changed.row)
+        assert_equal(features.outcomes(market_stats.cutoff, row), outcomes, f"{name}: labels closed by {date}")
     np.testing.assert_array_equal(training_set.weights, again.weights)

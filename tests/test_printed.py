@@ -120,6 +120,6 @@ def test_a_printed_command_of_a_run_runs(
     except SystemExit as stop:
         code = int(stop.code or 0)
     if "evaluate.canary=true" in words:
-        assert code == 4, "the planted column must be found"
+        assert code == 4, "the canary must be found"
     else:  # a network of two steps may fail a gate
         assert code == 0 or (code == 4 and words[0] in ("gate", "drift"))

@@ -19,7 +19,7 @@ from propensity.baseline.popularity import Popularity
 from propensity.config import conf_folder
 from propensity.data.event_log import to_date, to_day
 from propensity.errors import ConfigurationError, DataError
-from propensity.evaluation.evaluate import customers, stored_decay
+from propensity.evaluation.evaluate import customer_table, stored_decay
 from propensity.feature.features import Features
 from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.metric.slice import CELLS
@@ -168,7 +168,7 @@ def test_a_customer_attribute_named_like_an_activity_column_is_kept(line: dict[s
         cutoff_data.features.log, customers=cutoff_data.features.log.customers.with_columns(tenure=pl.lit("x"))
     )
     features = Features(log, cutoff_data.features.offers, cutoff_data.features.vocabulary, cutoff_data.features.config)
-    table = customers(cutoff_data._replace(features=features))
+    table = customer_table(cutoff_data._replace(features=features))
     assert (table["given_tenure"] == "x").all() and table["tenure"].dtype == pl.Float32
 
 
@@ -252,7 +252,7 @@ def test_cutoffs_are_listed_or_counted_back_from_the_end_of_the_log(
 
     with pytest.raises(ConfigurationError, match="give cutoffs=.* or folds=<number> with step=<days>, and not both"):
         run_backtest("folds=2", f"cutoffs=[{line['a']}]")
-    with pytest.raises(ConfigurationError, match="folds=0 and step=28 make no"):
+    with pytest.raises(ConfigurationError, match="folds=0 and step=28 make no cutoffs"):
         run_backtest("folds=0")
     with pytest.raises(ConfigurationError, match="ages holds -1; give weeks of 0 or more"):
         run_backtest("folds=1", "ages=[-1]")
@@ -296,5 +296,5 @@ def test_evaluate_needs_complete_labels_and_known_baselines(line: dict[str, Any]
         evaluate(composed("evaluate", f"run={line['run']}", f"cutoffs=[{line['a']}]", "baselines=[lightgmb]"))
     with pytest.raises(ConfigurationError, match=f"cutoffs names a date twice: {line['a']}, {line['a']}; give each"):
         evaluate(composed("evaluate", f"run={line['run']}", f"cutoffs=[{line['a']},{line['a']}]"))
-    with pytest.raises(ConfigurationError, match="no cutoff to judge at"):
+    with pytest.raises(ConfigurationError, match="no cutoff to evaluate; give"):
         evaluate(composed("evaluate", f"run={line['run']}", "cutoffs=[]"))

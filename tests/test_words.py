@@ -55,6 +55,7 @@ ONLY_IN = {  # words that are retired in some places and plain English elsewhere
     "habit": EXPERTS,
     "taste": EXPERTS,
     "receipt": ("src/propensity/simulate/",),
+    "shopper": ("src/propensity/simulate/", "conf/", "docs/", "README.md", "CONTRIBUTING.md"),
     "splice": ("src/propensity/kernel/",),
     "tally": ("src/propensity/kernel/",),
 }

@@ -311,8 +311,8 @@ class Model:
         """
         from propensity.training.predict import predict
 
-        data = self.cutoff_data(cutoff, log)
-        for caution in scoring_warnings(self.log if log is None else _opened(log), data.market_stats.cutoff, self._end):
+        data, last = self.cutoff_data(cutoff, log), str(self.trained.about["last_label"])
+        for caution in scoring_warnings(self.log if log is None else _opened(log), data.market_stats.cutoff, last):
             warnings.warn(caution, UserWarning, stacklevel=2)
         return predict(self.trained.model, data).frame()
 
@@ -336,7 +336,7 @@ class Model:
             Names of the baselines to fit; None: all, []: none.
         also
             Models of your own: name -> table of scores (frame or Parquet file), object with `predict(cutoff_data)`, or
-            scikit-learn classifier; see `propensity.evaluation.predictor.predicted`.
+            scikit-learn classifier; see `propensity.evaluation.predictor.score_model`.
         metrics
             Metrics of your own beside the built-in ones, see `propensity.metric.declaration.Metric`.
         resamples
@@ -433,7 +433,7 @@ class Model:
         return Arrays(x, tuple(column_names(data)), purchase.ravel(), revenue.ravel(), weight), ids
 
     def _outcomes(self, data: CutoffData) -> tuple[np.ndarray, np.ndarray]:
-        shape = data.customer.size, len(data.features.offers)
+        shape = data.row.size, len(data.features.offers)
         if data.market_stats.cutoff.end > self.log.last_day + 1:
             return np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
         from propensity.evaluation.evaluate import labels

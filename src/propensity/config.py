@@ -163,20 +163,23 @@ class TuneConfig(TrainConfig):
 
 
 @dataclass
-class Trap:
-    canary: Any = setting("true plants a column made of the future; or its place, such as pair or customer", False)
-    name: str = setting("name of the planted column", "canary")
+class CanaryConfig:
+    canary: Any = setting(
+        "true adds a column made from the future, to test the leakage check; or its block, such as pair or customer",
+        False,
+    )
+    name: str = setting("name of the added column", "canary")
 
 
 @dataclass
 class GateConfig(CommandConfig):
     run: str = setting("folder of a trained run")
     checks: list[str] = setting("checks to make", ["finite", "deterministic", "no_leak", "beats_baseline"])
-    evaluate: Trap = field(default_factory=Trap)
+    evaluate: CanaryConfig = field(default_factory=CanaryConfig)
     against: str = setting("baseline to beat", "frequency")
     metric: str = setting("metric to beat it by", "revenue_lift")
     highest_auc: float = setting("AUC of a single column above which it is suspect", 0.98)
-    seed: int = setting("seed of the rewritten future", 17)
+    seed: int = setting("seed of the shuffled future", 17)
 
 
 @dataclass

@@ -56,12 +56,12 @@ class CutoffData(NamedTuple):
 
     features: Features  # of the active offers
     market_stats: MarketStats  # at the cutoff
-    customer: np.ndarray  # (N,) int64, rows of features.log
+    row: np.ndarray  # (N,) int64, rows of features.log, one for each customer
 
     @property
     def customer_id(self) -> np.ndarray:
         """Original ids (N,)."""
-        return self.features.log.customer_id[self.customer]
+        return self.features.log.customer_id[self.row]
 
     def blocks(self, size: int = BLOCK) -> Iterator[tuple[slice, Inputs]]:
         """Compute the inputs of all customers block by block.
@@ -78,9 +78,9 @@ class CutoffData(NamedTuple):
         Inputs
             Its inputs, as NumPy arrays.
         """
-        for start in range(0, self.customer.size, size):
-            block = slice(start, min(start + size, self.customer.size))
-            yield block, self.features.inputs(self.market_stats, self.customer[block])
+        for start in range(0, self.row.size, size):
+            block = slice(start, min(start + size, self.row.size))
+            yield block, self.features.inputs(self.market_stats, self.row[block])
 
 
 class TrainingSet(NamedTuple):
@@ -278,7 +278,7 @@ class Task:
             for cutoff in track(cutoffs, "market statistics")
         ]
         newest = cutoffs_data[-1].market_stats
-        require(features, newest, cutoffs_data[-1].customer)
+        require(features, newest, cutoffs_data[-1].row)
         interpurchase_time, day = newest.interpurchase_time, newest.cutoff.day
         weights = [self.weight(day - each.market_stats.cutoff.day, interpurchase_time) for each in cutoffs_data]
         return TrainingSet(cutoffs_data, weights, vocabulary)
@@ -307,11 +307,11 @@ class Task:
         """
         past = log.before(cutoff.day)
         offers = active_offers(past, self.offer, cutoff)
-        customer = past.purchasers(cutoff.day)
-        if customer.size == 0:
+        row = past.purchasers(cutoff.day)
+        if row.size == 0:
             raise ConfigurationError(f"no customer has a purchase before {cutoff}; use a later cutoff")
         market_stats = MarketStatsBuilder(past, offers, self.horizon, self.market_stats).at(cutoff)
-        return CutoffData(Features(past, offers, vocabulary, self.feature), market_stats, customer)
+        return CutoffData(Features(past, offers, vocabulary, self.feature), market_stats, row)
 
 
 def resolved(data: Mapping[str, Any], task: Task, log: EventLog) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def test_a_baseline_gives_the_same_scores_twice(
     scores = fitted_scores(small_world, composed, name)
     again = fitted_scores(small_world, composed, name)
     assert scores.model == name and scores.offer == cutoff_data.features.offers.name
-    assert scores.probability.shape == scores.revenue.shape == (cutoff_data.customer.size, len(scores.offer))
+    assert scores.probability.shape == scores.revenue.shape == (cutoff_data.row.size, len(scores.offer))
     assert ((scores.probability >= 0) & (scores.probability <= 1)).all()
     assert (scores.revenue >= 0).all() and np.isfinite(scores.revenue).all()
     np.testing.assert_array_equal(scores.probability, again.probability)
@@ -48,7 +48,7 @@ def test_a_baseline_ranks_buyers_of_its_training_window_first(
     name: str, small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
     cutoff_data = small_world["examples"].cutoffs_data[-1]
-    bought = np.asarray(cutoff_data.features.outcomes(cutoff_data.market_stats.cutoff, cutoff_data.customer).bought)
+    bought = np.asarray(cutoff_data.features.outcomes(cutoff_data.market_stats.cutoff, cutoff_data.row).bought)
     scores = fitted_scores(small_world, composed, name)
     assert auc(scores.probability.ravel(), bought.ravel() > 0) > 0.6
 
@@ -86,7 +86,7 @@ def test_a_sampled_table_weighs_as_much_as_all_pairs(small_world: dict[str, Any]
     training_set = small_world["examples"]
     whole = training_table(training_set, last_cutoffs=3, rows=10**9, seed=1)
     assert (whole.weight >= 1).all()
-    pairs = sum(each.customer.size for each in training_set.cutoffs_data[-3:]) * len(training_set.features.offers)
+    pairs = sum(each.row.size for each in training_set.cutoffs_data[-3:]) * len(training_set.features.offers)
     sampled = training_table(training_set, last_cutoffs=3, rows=pairs // 4, seed=1)
     assert sampled.bought.sum() == whole.bought.sum(), "every purchase is kept"
     assert abs(sampled.weight.sum() / pairs - 1) < 0.1
@@ -97,5 +97,5 @@ def test_a_row_is_the_pair_s_the_customer_s_and_the_offer_s_columns(small_world:
     features, market_stats, customer = small_world["examples"].cutoffs_data[0]
     inputs = features.inputs(market_stats, customer[:3])
     rows = rows_of(inputs).reshape(3, len(features.offers), -1)
-    expected = np.concatenate([inputs.pair[2, 1], inputs.customer[2], inputs.context[1]])
+    expected = np.concatenate([inputs.pair[2, 1], inputs.customer_features[2], inputs.context[1]])
     np.testing.assert_array_equal(rows[2, 1], expected)

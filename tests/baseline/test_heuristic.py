@@ -14,7 +14,7 @@ from propensity.errors import ConfigurationError
 
 def pair_column(world: dict[str, Any], name: str) -> np.ndarray:
     cutoff_data = world["examples"].cutoffs_data[-1]
-    inputs = cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.customer)
+    inputs = cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.row)
     return np.asarray(inputs.pair)[:, :, cutoff_data.features.config.pair.index(name)]
 
 
@@ -33,7 +33,7 @@ def test_customers_of_a_segment_are_tied_and_segments_are_ranked_by_their_share_
 ) -> None:
     cutoff_data = small_world["examples"].cutoffs_data[-1]
     rank, length = segment(cutoff_data, seed=1, segments=4)
-    assert rank.shape == (cutoff_data.customer.size, len(cutoff_data.features.offers)) and (length == len(rank)).all()
+    assert rank.shape == (cutoff_data.row.size, len(cutoff_data.features.offers)) and (length == len(rank)).all()
     profiles, label = np.unique(rank, axis=0, return_inverse=True)
     assert 2 <= len(profiles) <= 4
     recent = pair_column(small_world, "days_28") > 0

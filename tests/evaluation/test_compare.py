@@ -1,4 +1,4 @@
-"""A comparison trains its variants alike, judges them on the same customers, and refuses to compare one with itself."""
+"""A comparison trains its variants alike, evaluates them on the same customers, and needs two variants."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from conftest import QUICK, SMALL
 
 
 def run(repository: Path, world: dict[str, Any], out: Path, variants: str) -> subprocess.CompletedProcess[str]:
-    """Two short trainings of each variant, judged at one date."""
+    """Two short trainings of each variant, evaluated at one cutoff."""
     settings = ["cutoffs=[2024-06-01]", "seeds=[1,2]", "resamples=20", f"data.log={world['folder']}", f"out={out}"]
     command = [sys.executable, "scripts/compare.py", *SMALL, *QUICK, *settings, f"variants={variants}"]
     return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.slow
-def test_the_first_variant_is_held_against_the_others(
+def test_the_first_variant_is_compared_with_each_other_one(
     small_world: dict[str, Any], repository: Path, tmp_path: Path
 ) -> None:
-    done = run(
+    result = run(
         repository, small_world, tmp_path, "{one: ['model.width=8'], same: ['model.width=8'], wide: ['model.width=16']}"
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert result.returncode == 0, result.stderr[-2000:]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert list(metrics["models"]) == ["one", "same", "wide"] and list(metrics["differences"]) == ["same", "wide"]
     assert metrics["differences"]["same"]["mean"]["all"]["auc"]["value"] == 0.0
@@ -36,7 +36,7 @@ def test_the_first_variant_is_held_against_the_others(
 
 
 @pytest.mark.slow
-def test_one_variant_is_no_comparison(small_world: dict[str, Any], repository: Path, tmp_path: Path) -> None:
-    done = run(repository, small_world, tmp_path, "{one: []}")
-    assert done.returncode == 2
-    assert done.stderr == "propensity: 1 variant makes no comparison; give variants two or more\n"
+def test_one_variant_is_refused(small_world: dict[str, Any], repository: Path, tmp_path: Path) -> None:
+    result = run(repository, small_world, tmp_path, "{one: []}")
+    assert result.returncode == 2
+    assert result.stderr == "propensity: 1 variant makes no comparison; give variants two or more\n"

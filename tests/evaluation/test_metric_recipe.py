@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import judged_run
+from conftest import evaluated_run
 from propensity.data.event_log import to_date
 from propensity.evaluation.evaluate import own_metrics
 from propensity.evaluation.tune import objective_metric
@@ -50,7 +50,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def run(module: Any, small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     end = to_date(small_world["log"].last_day + 1 - 40).isoformat()
     out = tmp_path_factory.mktemp("recipe") / "run"
-    return judged_run(small_world["folder"], out, end, "baselines=[popularity]", "resamples=20", SETTING)
+    return evaluated_run(small_world["folder"], out, end, "baselines=[popularity]", "resamples=20", SETTING)
 
 
 def test_a_lower_brier_score_is_a_win(module: Any) -> None:
@@ -82,5 +82,5 @@ def test_a_gate_and_a_search_know_its_direction(run: Path, composed: Any) -> Non
 
     (finding,) = gate(composed("gate", f"run={run}", "checks=[beats_baseline]", "against=popularity", "metric=brier"))
     verdict = json.loads((run / "metrics.json").read_text())["differences"]["popularity"]["mean"]["all"]["brier"]
-    assert finding.passed == (verdict["verdict"] == "win") and finding.sentence.startswith("brier minus popularity's")
+    assert finding.passed == (verdict["verdict"] == "win") and finding.message.startswith("brier minus popularity's")
     assert objective_metric("brier", [{"_target_": "my_own_metrics.brier"}])[1].lower_is_better

@@ -1,4 +1,4 @@
-"""A run is what it says it was: trained again it is the same, and whatever is not is named."""
+"""Training a run again gives the same weights and metrics, and names every difference."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from conftest import judged_run
+from conftest import evaluated_run
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError
 from propensity.evaluation import reproduce as module
-from propensity.evaluation.reproduce import Copy, reproduce
+from propensity.evaluation.reproduce import Reproduction, reproduce
 from propensity.training.checkpoint import load_trained, save_trained
 
 Compose = Callable[..., Any]
@@ -24,15 +24,15 @@ Compose = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def original(small_world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A run with a log of its own, judged where its labels end, and everything heard while it is reproduced."""
+    """A run with a log of its own, evaluated where its labels end."""
     base = tmp_path_factory.mktemp("original")
     shutil.copytree(small_world["folder"], base / "log")
     end = to_date(small_world["log"].last_day + 1 - 40).isoformat()
-    judged_run(base / "log", base / "run", end, "baselines=[]", "resamples=7")
+    evaluated_run(base / "log", base / "run", end, "baselines=[]", "resamples=7")
     return {"run": base / "run", "log": base / "log", "end": end}
 
 
-def again(composed: Compose, run: Path, *more: str) -> Copy:
+def again(composed: Compose, run: Path, *more: str) -> Reproduction:
     return reproduce(composed("reproduce", f"run={run}", *more), lambda text: None)
 
 
@@ -40,14 +40,14 @@ def copied(original: dict[str, Any], tmp_path: Path) -> Path:
     return Path(shutil.copytree(original["run"], tmp_path / "run"))
 
 
-def named(copy: Copy) -> str:
-    return "; ".join(map(str, copy.differences))
+def named(reproduction: Reproduction) -> str:
+    return "; ".join(map(str, reproduction.differences))
 
 
 def test_a_run_is_reproduced_to_the_last_number(original: dict[str, Any], composed: Compose) -> None:
     files = sorted(path.name for path in original["run"].iterdir())
-    copy = again(composed, original["run"])
-    assert copy.differences == [] and copy.compared > 100
+    result = again(composed, original["run"])
+    assert result.differences == [] and result.compared > 100
     assert sorted(path.name for path in original["run"].iterdir()) == files, "nothing is left behind"
 
 
@@ -56,9 +56,9 @@ def test_a_changed_metric_is_named(original: dict[str, Any], composed: Compose, 
     metrics = json.loads((run / "metrics.json").read_text())
     metrics["models"]["network"]["mean"]["all"]["auc"]["value"] += 1e-6
     (run / "metrics.json").write_text(json.dumps(metrics))
-    copy = again(composed, run)
-    assert [each.what for each in copy.differences] == ["metric mean/all/auc/value"]
-    assert named(copy).startswith("metric mean/all/auc/value was 0.")
+    result = again(composed, run)
+    assert [each.name for each in result.differences] == ["metric mean/all/auc/value"]
+    assert named(result).startswith("metric mean/all/auc/value was 0.")
 
 
 def test_changed_weights_are_named(original: dict[str, Any], composed: Compose, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_changed_weights_are_named(original: dict[str, Any], composed: Compose, 
         weight.view(-1)[0] += 0.5
     save_trained(run, trained.model, trained.vocabulary, trained.about)
     (run / "metrics.json").unlink()
-    assert [each.what for each in again(composed, run).differences] == [f"weight {name}"]
+    assert [each.name for each in again(composed, run).differences] == [f"weight {name}"]
 
 
 def test_an_edited_configuration_is_named_before_anything_is_trained(
@@ -97,16 +97,16 @@ def test_other_data_are_named_before_anything_is_trained(
         EventLog.open(kept).save(original["log"])
 
 
-def test_other_code_is_said_and_is_no_difference_by_itself(
+def test_other_code_is_reported_and_is_not_a_difference_by_itself(
     original: dict[str, Any], composed: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "commit", lambda: "1234567")
     monkeypatch.setattr(module, "libraries", lambda: load_trained(original["run"]).about["libraries"] | {"torch": "9"})
-    copy = again(composed, original["run"])
-    assert copy.differences == [] and [each.what for each in copy.around] == ["commit", "library torch"]
+    result = again(composed, original["run"])
+    assert result.differences == [] and [each.name for each in result.environment] == ["commit", "library torch"]
 
 
-def test_another_device_may_differ_by_the_tolerance_and_needs_a_judgement(
+def test_another_device_may_differ_by_the_tolerance_and_needs_an_evaluation(
     original: dict[str, Any], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = copied(original, tmp_path)
@@ -121,7 +121,7 @@ def test_another_device_may_differ_by_the_tolerance_and_needs_a_judgement(
     (run / "metrics.json").write_text(json.dumps(metrics))
     monkeypatch.setattr(module, "train", lambda config, folder: (trained.model,))
     assert again(composed, run).differences == []
-    assert [each.what for each in again(composed, run, "tolerance=0.0005").differences] == ["metric mean/all/auc/value"]
+    assert [each.name for each in again(composed, run, "tolerance=0.0005").differences] == ["metric mean/all/auc/value"]
     (run / "metrics.json").unlink()
-    with pytest.raises(ConfigurationError, match="was not judged; run propensity evaluate"):
+    with pytest.raises(ConfigurationError, match="was not evaluated; run propensity evaluate"):
         again(composed, run)

@@ -25,7 +25,7 @@ from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, MarketStatsConfig
 from propensity.feature.point_in_time import PointInTime, point_in_time
-from propensity.feature.table import written
+from propensity.feature.table import update_tables
 from propensity.kernel.event import PURCHASE
 from propensity.kernel.reference import LONG_AGO, between, context_ratios, of_kind, of_offer, offer_row
 from propensity.serving.inputs import rebuild_inputs
@@ -35,6 +35,7 @@ from random_log import NOBODY, columns, membership, random_log, random_offers, w
 
 PAGE = Path(__file__).parents[2] / "docs/features.md"
 CONFIG = FeatureConfig(history=24)
+FIELDS = {"pair": "pair", "customer": "customer_features", "context": "context"}  # block to field of `Inputs`
 SEEDS = range(3)
 COLUMNS = [(block, column.name) for block in BLOCKS for column in CONFIG.columns[block]]
 DECLARED = {(block, column.name): column for block in BLOCKS for column in CONFIG.columns[block]}
@@ -101,7 +102,7 @@ def definitions(seed: int) -> dict[str, np.ndarray]:
     settings = feature_settings(CONFIG, features.vocabulary, 14)
     tables = cutoff_tables(CutoffData(features, market_stats, everybody))
     found = rebuild_inputs(columns(log), settings, tables, ())
-    return {"pair": found["pair"], "customer": found["customer"], "context": context(seed)}
+    return {"pair": found["pair"], "customer": found["customer_features"], "context": context(seed)}
 
 
 def context(seed: int) -> np.ndarray:
@@ -120,7 +121,7 @@ def context(seed: int) -> np.ndarray:
 
 
 def column_of(inputs: Any, block: str, name: str) -> np.ndarray:
-    values = inputs[block] if isinstance(inputs, dict) else getattr(inputs, block)
+    values = inputs[block] if isinstance(inputs, dict) else getattr(inputs, FIELDS[block])
     return np.asarray(values)[..., getattr(CONFIG, block).index(name)]
 
 
@@ -180,7 +181,7 @@ def test_names_are_unique_in_a_block_and_roles_are_those_declared() -> None:
 
 def test_the_page_holds_the_declared_columns() -> None:
     page = PAGE.read_text()
-    assert page == written(page), "run python -m propensity.feature.table docs/features.md"
+    assert page == update_tables(page), "run python -m propensity.feature.table docs/features.md"
     assert page.count("| `") == sum(map(len, BUILT_IN.values()))
 
 
@@ -264,19 +265,19 @@ def test_an_extra_column_keeps_its_declaration(column: FeatureColumn, seed: int)
 def test_extra_columns_are_the_last_of_their_block_and_leave_ours_as_they_were(seed: int) -> None:
     ours, with_extra = inputs(seed), own_world(seed).inputs()
     for name, one, other in zip(Inputs._fields, ours, with_extra, strict=True):
-        other = other[..., : np.shape(one)[-1]] if name in BLOCKS else other
+        other = other[..., : np.shape(one)[-1]] if name in FIELDS.values() else other
         np.testing.assert_array_equal(one, other, err_msg=name)
     known = own_world(seed).known()
     assert OWN.pair[-1] == "promoted_share_182" and OWN.customer[-2:] == ("days_since_payday", "app_purchases")
     np.testing.assert_allclose(with_extra.pair[..., -1], EXTRA[0].compute(known), rtol=1e-6)  # type: ignore[misc]
-    np.testing.assert_array_equal(with_extra.customer[:, -1], EXTRA[2].compute(known))  # type: ignore[misc]
+    np.testing.assert_array_equal(with_extra.customer_features[:, -1], EXTRA[2].compute(known))  # type: ignore[misc]
     assert np.isfinite(np.asarray(with_extra.context)[:, -1]).all() and OWN.context[-1] == "units_sold"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_at_or_after_the_cutoff_changes_an_extra_column(seed: int) -> None:
     one, other = own_world(seed), World.of(altered(seed).log, seed, OWN)
-    for name in BLOCKS:
+    for name in FIELDS.values():
         np.testing.assert_array_equal(getattr(one.inputs(), name), getattr(other.inputs(), name))
     known = other.known()
     assert (known.age >= 1).all() and known.events.day.max() < other.cutoff.day
@@ -295,7 +296,7 @@ def test_an_extra_column_sees_nothing_that_the_mask_hides(seed: int) -> None:
     assert not ((known.events.item >= 0) & (hidden >= 0) & belongs[known.events.item, hidden]).any()
     own = np.flatnonzero(offer >= 0)
     assert np.isnan(masked.pair[own, offer[own], -1]).all() and np.isnan(masked.pair[:, 1, -1]).all()
-    assert masked.context[1, -1] == 0.0 and (masked.customer[mask.days == 100_000, -1] == 0).all()
+    assert masked.context[1, -1] == 0.0 and (masked.customer_features[mask.days == 100_000, -1] == 0).all()
     plain = one.inputs()
     np.testing.assert_array_equal(masked.context[2:, -1], plain.context[2:, -1])
     free = np.flatnonzero((offer < 0) & (mask.days == 0))
@@ -308,7 +309,7 @@ def test_an_extra_column_has_the_same_value_in_any_block() -> None:
     for rows in (np.array([NOBODY]), np.array([3, NOBODY, 3]), np.random.default_rng(0).permutation(len(one.log))):
         some = one.features.inputs(one.market_stats, rows)
         np.testing.assert_array_equal(some.pair[..., -1], everybody.pair[rows][..., -1])
-        np.testing.assert_array_equal(some.customer[:, -2:], everybody.customer[rows][:, -2:])
+        np.testing.assert_array_equal(some.customer_features[:, -2:], everybody.customer_features[rows][:, -2:])
 
 
 def ones(known: PointInTime) -> np.ndarray:

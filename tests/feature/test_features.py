@@ -50,7 +50,7 @@ def task(tables: Tables, offer: OfferConfig = BY_CATEGORY, end: str | None = Non
 
 def inputs(cutoff_data: CutoffData, customer: np.ndarray | None = None, mask: HistoryMask | None = None) -> Inputs:
     return cutoff_data.features.inputs(
-        cutoff_data.market_stats, cutoff_data.customer if customer is None else customer, mask
+        cutoff_data.market_stats, cutoff_data.row if customer is None else customer, mask
     )
 
 
@@ -103,7 +103,7 @@ def test_training_knows_nothing_at_or_after_the_end(how: str, known: str) -> Non
         np.testing.assert_array_equal(mine.customer_id, theirs.customer_id)
         assert_same(mine.market_stats, theirs.market_stats)
         assert_same(inputs(mine), inputs(theirs))
-        outcomes = [each.features.outcomes(each.market_stats.cutoff, each.customer) for each in (mine, theirs)]
+        outcomes = [each.features.outcomes(each.market_stats.cutoff, each.row) for each in (mine, theirs)]
         assert_same(outcomes[0], outcomes[1])
     np.testing.assert_array_equal(have.weights, want.weights)
 
@@ -130,10 +130,10 @@ def test_inputs_do_not_depend_on_who_else_is_in_the_block(seed: int) -> None:
     cutoff_data = cutoff_data_of(log, log.last_day)
     everyone, random = inputs(cutoff_data), np.random.default_rng(seed)
     products = [CONFIG.pair.index(name) for name in (*(column.name for column in AFFINITY), *SIBLING_NAMES)]
-    for size in (1, 7, cutoff_data.customer.size):
-        place = random.permutation(cutoff_data.customer.size)[:size]
-        block = inputs(cutoff_data, cutoff_data.customer[place])
-        for name in ("token", "kind", "channel", "age", "amount", "length", "customer"):
+    for size in (1, 7, cutoff_data.row.size):
+        place = random.permutation(cutoff_data.row.size)[:size]
+        block = inputs(cutoff_data, cutoff_data.row[place])
+        for name in ("token", "kind", "channel", "age", "amount", "length", "customer_features"):
             np.testing.assert_array_equal(getattr(block, name), getattr(everyone, name)[place], err_msg=name)
         one, other = np.array(block.pair), np.array(everyone.pair)[place]
         np.testing.assert_allclose(one[:, :, products], other[:, :, products], rtol=1e-4, atol=1e-5)
@@ -165,13 +165,13 @@ def test_inputs_are_missing_only_where_they_mean_nothing(seed: int) -> None:
         )
         everybody = np.arange(len(cutoff_data.features.log))
         have = inputs(cutoff_data, everybody)
-        pair, person = np.asarray(have.pair), np.asarray(have.customer)
+        pair, person = np.asarray(have.pair), np.asarray(have.customer_features)
         bought = pair[:, :, CONFIG.pair.index("purchase_days")]
         for k, name in enumerate(CONFIG.pair):
             missing = bought < 1 if name in ONE_DAY else (bought < 2) & (name in TWO_DAYS)
             missing |= ~cutoff_data.market_stats.sold & (name in MARKET_NAMES)
             np.testing.assert_array_equal(np.isnan(pair[:, :, k]), missing, err_msg=name)
-        shopped = np.isin(everybody, cutoff_data.customer)
+        shopped = np.isin(everybody, cutoff_data.row)
         repeated = ~np.isnan(person[:, CONFIG.customer.index("interpurchase_time")])
         assert (shopped | ~repeated).all()
         for k, name in enumerate(CONFIG.customer):
@@ -180,7 +180,7 @@ def test_inputs_are_missing_only_where_they_mean_nothing(seed: int) -> None:
         sold = np.asarray(have.context)[cutoff_data.market_stats.sold]
         assert not sold.size or np.isfinite(np.delete(sold, CONTEXT_NAMES.index("interpurchase_time"), axis=1)).all()
         assert np.isnan(np.asarray(have.context)[~cutoff_data.market_stats.sold]).all()
-        for name in set(Inputs._fields) - {"pair", "customer", "context"}:
+        for name in set(Inputs._fields) - {"pair", "customer_features", "context"}:
             assert np.isfinite(getattr(have, name)).all(), name
         assert not np.isinf(pair).any() and not np.isinf(person).any()
 
@@ -188,10 +188,13 @@ def test_inputs_are_missing_only_where_they_mean_nothing(seed: int) -> None:
 def test_shapes_are_the_sizes_promised() -> None:
     log = random_log(1)
     cutoff_data = cutoff_data_of(log, log.last_day)
-    have, n, m = inputs(cutoff_data), cutoff_data.customer.size, len(cutoff_data.features.offers)
+    have, n, m = inputs(cutoff_data), cutoff_data.row.size, len(cutoff_data.features.offers)
     sizes = CONFIG.sizes(cutoff_data.features.vocabulary)
     assert have.token.shape == (n, 32, len(sizes.tokens)) and have.pair.shape == (n, m, sizes.pair.columns)
-    assert have.customer.shape == (n, sizes.customer.columns) and have.context.shape == (m, sizes.context.columns)
+    assert have.customer_features.shape == (n, sizes.customer.columns) and have.context.shape == (
+        m,
+        sizes.context.columns,
+    )
     assert have.season.shape == (sizes.season,) and have.attribute.shape == (m, sizes.attributes)
     assert (np.asarray(have.token).max(axis=(0, 1)) < sizes.tokens).all()
     assert np.asarray(have.channel).max() < sizes.channels and np.asarray(have.offer).max() < sizes.offers
@@ -246,8 +249,8 @@ def test_a_customer_whose_everything_is_hidden_looks_like_one_without_a_past() -
     masked = features.inputs(market_stats, everybody, everything)
     nobody = features.inputs(market_stats, np.full(len(log), NOBODY))
     pair, person = CONFIG.pair.index("masked"), CONFIG.customer.index("masked")
-    assert (masked.pair[:, :, pair] == 1).all() and (masked.customer[:, person] == EVERYTHING).all()
-    masked.pair[:, :, pair], masked.customer[:, person] = 0, 0
+    assert (masked.pair[:, :, pair] == 1).all() and (masked.customer_features[:, person] == EVERYTHING).all()
+    masked.pair[:, :, pair], masked.customer_features[:, person] = 0, 0
     assert_same(masked, nobody)
 
 
@@ -267,7 +270,9 @@ def test_an_offer_on_the_day_of_its_launch_looks_like_one_that_nobody_bought() -
             (unsold, None),
         )
     )
-    siblings = [k for k, name in enumerate(CONFIG.pair) if name != "sibling_follow"]  # a regression with one taste less
+    siblings = [
+        k for k, name in enumerate(CONFIG.pair) if name != "sibling_follow"
+    ]  # a regression with one variable less
     np.testing.assert_allclose(got.pair[:, 0, siblings], want.pair[:, 0, siblings], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(got.context[0], want.context[0])
     assert got.offer[0] == 0 and np.isfinite(got.pair[:, 0, CONFIG.pair.index("sibling_follow")]).all()
@@ -293,7 +298,7 @@ def test_channels_that_only_messages_used_or_that_came_later_sell_nothing() -> N
     assert CONFIG.sizes(fitted).sold_through == (2,)
 
 
-def test_features_need_the_window_and_half_life_that_rates_and_tastes_are_made_of() -> None:
+def test_features_need_the_window_and_half_life_that_rates_and_affinities_are_computed_from() -> None:
     for config in ({"windows": (7, 28)}, {"windows": (7, 182)}, {"half_lives": (10,)}):
         with pytest.raises(ConfigurationError, match="features need the windows 28, 91, 182 and the half-lives 30, 90"):
             replace(CONFIG, **config)

@@ -29,7 +29,7 @@ def days_of(log: EventLog) -> list[int]:
 
 
 def dense(log: EventLog, seed: int, asked: RollingRequest, room: int) -> np.ndarray:
-    """Pair trails as (N, M, F, D), with the rows of pairs that never met."""
+    """Rolling windows of pairs as (N, M, F, D), including pairs without a purchase."""
     offers, everyone = random_offers(seed, ITEMS), np.arange(len(log))
     out = np.zeros((len(log), len(offers), len(rolling_pair_columns(*asked[1:])), len(asked.cutoffs)), np.float32)
     at = out.shape[2] - 3
@@ -62,7 +62,7 @@ def test_one_pass_equals_a_pass_for_each_cutoff_to_the_last_bit(seed: int) -> No
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_trails_match_the_plain_definitions(seed: int) -> None:
+def test_rolling_windows_match_the_plain_definitions(seed: int) -> None:
     log, offers = random_log(seed, customers=20, items=ITEMS), random_offers(seed, ITEMS)
     asked = RollingRequest(days_of(log)[seed :: len(days_of(log)) // 5], WINDOWS, HALF_LIVES)
     everyone, nothing, no_offer = np.arange(20), np.zeros(20, np.int64), np.full(20, -1)

@@ -38,7 +38,7 @@ def network(world: dict[str, Any], cfg: Any) -> OfferNet:
 
 def inputs_of(world: dict[str, Any], rows: slice) -> Inputs:
     cutoff_data = world["examples"].cutoffs_data[-1]
-    return to_tensors(cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.customer[rows]))
+    return to_tensors(cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.row[rows]))
 
 
 @pytest.mark.parametrize("override", ["model.width=8", *PARTS])

@@ -46,7 +46,7 @@ def random_inputs(customers: int, events: int, offers: int) -> Inputs:
         "token": random.integers(0, 5, (customers, events, 2)).astype(np.int32),
         "length": length,
         "pair": pair,
-        "customer": random.random((customers, len(CONFIG.customer)), np.float32),
+        "customer_features": random.random((customers, len(CONFIG.customer)), np.float32),
         "context": random.random((offers, len(CONTEXT)), np.float32),
         "season": random.random(9, np.float32),
         "offer": random.integers(0, 6, offers),

@@ -61,7 +61,7 @@ def test_a_batch_holds_what_the_features_say(small_world: dict[str, Any]) -> Non
     training_set = small_world["examples"]
     batches = TrainingBatches(training_set, small_world["task"])
     batches.task.history_mask = NoHistoryMask()
-    draw = next(iter(CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 16, seed=2)))
+    draw = next(iter(CutoffSampler([o.row.size for o in training_set.cutoffs_data], 16, seed=2)))
     batch = batches[draw]
     features, market_stats, customer = training_set.cutoffs_data[draw.cutoff]
     expected = to_tensors(features.inputs(market_stats, customer[draw.rows]))
@@ -79,7 +79,7 @@ def has_past(batch: Batch, task: Task) -> torch.Tensor:
 def test_a_thinned_batch_keeps_every_pair_with_a_past_or_a_purchase_as_it_was(small_world: dict[str, Any]) -> None:
     training_set, task = small_world["examples"], small_world["task"]
     whole, thin = (TrainingBatches(training_set, task, negative_rate=share) for share in (1.0, 0.2))
-    for draw in list(CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 64, seed=2))[:4]:
+    for draw in list(CutoffSampler([o.row.size for o in training_set.cutoffs_data], 64, seed=2))[:4]:
         all_pairs, kept = whole[draw], thin[draw]
         place = kept.place
         assert all_pairs.place is None and place is not None
@@ -93,14 +93,16 @@ def test_a_thinned_batch_keeps_every_pair_with_a_past_or_a_purchase_as_it_was(sm
             (kept.outcomes.revenue, all_pairs.outcomes.revenue),
         ):
             torch.testing.assert_close(found, wanted.flatten(0, 1)[place], rtol=0, atol=0, equal_nan=True)
-        torch.testing.assert_close(kept.inputs.customer, all_pairs.inputs.customer, rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(
+            kept.inputs.customer_features, all_pairs.inputs.customer_features, rtol=0, atol=0, equal_nan=True
+        )
         assert torch.equal(kept.outcomes.visit, all_pairs.outcomes.visit)
 
 
 def test_the_weights_of_a_thinned_batch_stand_for_all_pairs(small_world: dict[str, Any]) -> None:
     training_set, task = small_world["examples"], small_world["task"]
     batches = TrainingBatches(training_set, task)
-    batch = batches[next(iter(CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 64, seed=2)))]
+    batch = batches[next(iter(CutoffSampler([o.row.size for o in training_set.cutoffs_data], 64, seed=2)))]
     batch = batch._replace(weight=torch.linspace(0.5, 2.0, len(batch.weight)))
     terms = torch.rand(batch.outcomes.bought.shape, generator=torch.Generator().manual_seed(1))
     whole, found = (terms * batch.weight).mean(), []
@@ -115,7 +117,7 @@ def test_the_weights_of_a_thinned_batch_stand_for_all_pairs(small_world: dict[st
 def test_a_batch_of_which_nothing_would_be_kept_stays_whole(small_world: dict[str, Any]) -> None:
     training_set, task = small_world["examples"], small_world["task"]
     batches = TrainingBatches(training_set, task)
-    batch = batches[next(iter(CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 4, seed=2)))]
+    batch = batches[next(iter(CutoffSampler([o.row.size for o in training_set.cutoffs_data], 4, seed=2)))]
     nothing = torch.zeros_like(batch.outcomes.bought)
     strangers = batch._replace(outcomes=batch.outcomes._replace(bought=nothing))
     assert sample_negatives(strangers, nothing > 0, 1e-9, seed=1) is strangers
@@ -140,7 +142,7 @@ def test_batches_hold_about_as_many_pairs_as_asked_for(small_world: dict[str, An
 def test_bucketed_batches_hold_like_lengths_and_nothing_but_empty_slots_is_cut(small_world: dict[str, Any]) -> None:
     training_set, task = small_world["examples"], small_world["task"]
     loader = PropensityDataModule(training_set, task, pairs_per_batch=60, seed=3, length_bucketing=True)
-    lengths, sizes = loader.lengths(), [o.customer.size for o in training_set.cutoffs_data]
+    lengths, sizes = loader.lengths(), [o.row.size for o in training_set.cutoffs_data]
     plain, cut = (TrainingBatches(training_set, task, trim) for trim in (False, True))
     draws = list(CutoffSampler(sizes, loader.batch_size, 3, lengths=lengths))
     for date, size in enumerate(sizes):
@@ -166,7 +168,7 @@ def test_hiding_everything_makes_a_customer_without_history_who_is_marked(small_
     assert (inputs.length == 0).all()
     assert (inputs.pair[:, :, names.index("purchase_days")] == 0).all()
     assert (inputs.pair[:, :, names.index("masked")] == 1).all()
-    assert (inputs.customer[:, features.config.customer.index("masked")] > 0).all()
+    assert (inputs.customer_features[:, features.config.customer.index("masked")] > 0).all()
 
 
 @pytest.mark.parametrize("seed", range(3))

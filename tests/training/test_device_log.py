@@ -26,7 +26,7 @@ def test_gathered_batches_equal_those_of_the_kernel(small_world: dict[str, Any],
     whole = TrainingBatches(training_set, replace(small_world["task"], history_mask=history_mask), trim)
     pointers, log = PositionBatches(whole), DeviceLog(training_set.features, torch.device("cpu"))
     lengths = set()
-    for draw in CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 16, seed=2):
+    for draw in CutoffSampler([o.row.size for o in training_set.cutoffs_data], 16, seed=2):
         wanted, found = whole[draw], log.gather(pointers[draw])
         lengths |= set(wanted.inputs.length.tolist())
         for name in wanted.inputs._fields:
@@ -41,7 +41,7 @@ def test_gathered_batches_equal_those_of_the_kernel(small_world: dict[str, Any],
 def test_what_crosses_to_the_device_are_positions_and_no_histories(small_world: dict[str, Any]) -> None:
     training_set = small_world["examples"]
     batches = PositionBatches(TrainingBatches(training_set, small_world["task"]))
-    made = batches[next(iter(CutoffSampler([o.customer.size for o in training_set.cutoffs_data], 16, seed=2)))]
+    made = batches[next(iter(CutoffSampler([o.row.size for o in training_set.cutoffs_data], 16, seed=2)))]
     assert isinstance(made, PositionBatch)
     assert made.position.shape[1] == training_set.features.config.history
     assert made.batch.inputs.token.numel() == made.batch.inputs.age.numel() == 0

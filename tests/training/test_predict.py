@@ -20,7 +20,7 @@ def test_scores_do_not_depend_on_the_threads_that_torch_may_use(
     torch.manual_seed(5)
     sizes = small_world["task"].feature.sizes(small_world["examples"].vocabulary)
     model = instantiate(composed("train", "model.width=16").model, sizes=sizes)
-    model.fit_scales(to_tensors(cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.customer)))
+    model.fit_scales(to_tensors(cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.row)))
     before, found = torch.get_num_threads(), {}
     try:
         for threads in (1, 2, 3):
@@ -40,7 +40,7 @@ def test_a_state_belongs_to_its_customer_whatever_the_block(
     cutoff_data = small_world["examples"].cutoffs_data[-1]
     sizes = small_world["task"].feature.sizes(small_world["examples"].vocabulary)
     model = instantiate(composed("train", "model.width=8", "model.members=2").model, sizes=sizes)
-    inputs = to_tensors(cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.customer[:5]))
+    inputs = to_tensors(cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.row[:5]))
     model.fit_scales(inputs)
     table = states(model, cutoff_data, size=7)
     assert table["customer_id"].to_list() == cutoff_data.customer_id.tolist()

@@ -75,7 +75,7 @@ def test_a_sample_of_customers_follows_from_the_seed(small_world: dict[str, Any]
     def sample(customers: int | None, seed: int) -> list[int]:
         validation = validation_set(chosen, log, vocabulary, customers, seed)
         assert validation is not None
-        return [int(each) for each in validation.cutoffs_data[0].customer]
+        return [int(each) for each in validation.cutoffs_data[0].row]
 
     everyone = sample(None, 1)
     assert sample(30, 1) == sample(30, 1) != sample(30, 2)

@@ -61,7 +61,7 @@ class Frequency:
         from sklearn.metrics import log_loss
 
         recent = [
-            cutoff_data._replace(customer=cutoff_data.customer[::EVERY])
+            cutoff_data._replace(row=cutoff_data.row[::EVERY])
             for cutoff_data in training_set.cutoffs_data[-self.last_cutoffs :]
         ]
         bought = np.concatenate([_bought(cutoff_data) for cutoff_data in recent])
@@ -91,7 +91,7 @@ class Frequency:
 
 def _bought(cutoff_data: CutoffData) -> np.ndarray:
     """Whether each pair has a purchase in the label window: (N M,)."""
-    outcomes = cutoff_data.features.outcomes(cutoff_data.market_stats.cutoff, cutoff_data.customer)
+    outcomes = cutoff_data.features.outcomes(cutoff_data.market_stats.cutoff, cutoff_data.row)
     return np.asarray(outcomes.bought).ravel()
 
 

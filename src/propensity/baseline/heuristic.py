@@ -66,7 +66,7 @@ def segment(cutoff_data: CutoffData, seed: int, segments: int = SEGMENTS) -> Heu
             "the heuristics comparison needs scikit-learn; pip install 'propensity[gbdt]' or give heuristics=false"
         ) from None
     blocks = [inputs for _, inputs in cutoff_data.blocks()]
-    columns = np.nan_to_num(np.concatenate([np.asarray(inputs.customer) for inputs in blocks]))
+    columns = np.nan_to_num(np.concatenate([np.asarray(inputs.customer_features) for inputs in blocks]))
     days_28 = np.concatenate([np.asarray(inputs.pair)[:, :, _pair(cutoff_data, "days_28")] for inputs in blocks])
     recent = days_28 > 0
     x = StandardScaler().fit_transform(np.sign(columns) * np.log1p(np.abs(columns)))

@@ -77,7 +77,7 @@ class LightGBM:
 
     def predict(self, cutoff_data: CutoffData) -> Scores:
         """Scores (N, M); expected revenue is the product of both models."""
-        probability = np.empty((cutoff_data.customer.size, len(cutoff_data.features.offers)), np.float32)
+        probability = np.empty((cutoff_data.row.size, len(cutoff_data.features.offers)), np.float32)
         amount = np.zeros_like(probability)  # stays 0 where the log has no prices
         for block, inputs in cutoff_data.blocks():
             probability[block] = self.predict_pairs(self.purchase_model, inputs)

@@ -55,7 +55,7 @@ class Logistic:
 
     def predict(self, cutoff_data: CutoffData) -> Scores:
         """Scores (N, M); the amount is the customer's mean spend, see `pair_table.usual_amount`."""
-        probability = np.empty((cutoff_data.customer.size, len(cutoff_data.features.offers)), np.float32)
+        probability = np.empty((cutoff_data.row.size, len(cutoff_data.features.offers)), np.float32)
         amount = np.empty_like(probability)
         for block, inputs in cutoff_data.blocks():
             shape = inputs.pair.shape[:2]

@@ -51,7 +51,7 @@ def rows_of(inputs: Any) -> np.ndarray:
         (B M, P + F + C); the M rows of a customer follow each other.
     """
     b, m, _ = inputs.pair.shape
-    customer = np.broadcast_to(inputs.customer[:, None], (b, m, inputs.customer.shape[1]))
+    customer = np.broadcast_to(inputs.customer_features[:, None], (b, m, inputs.customer_features.shape[1]))
     context = np.broadcast_to(inputs.context, (b, m, inputs.context.shape[1]))
     return np.concatenate([inputs.pair, customer, context], axis=2).reshape(b * m, -1)
 
@@ -103,12 +103,12 @@ def training_table(
     """
     rng = np.random.default_rng(seed)
     weighted_cutoffs = list(zip(training_set.cutoffs_data, training_set.weights, strict=True))[-last_cutoffs:]
-    pairs = sum(cutoff_data.customer.size for cutoff_data, _ in weighted_cutoffs) * len(training_set.features.offers)
+    pairs = sum(cutoff_data.row.size for cutoff_data, _ in weighted_cutoffs) * len(training_set.features.offers)
     negative_rate = min(1.0, rows / max(pairs, 1) * 2.0)
     parts = [
-        _sample(cutoff_data, weight, cutoff_data.customer[start : start + BLOCK], negative_rate, rng, launched)
+        _sample(cutoff_data, weight, cutoff_data.row[start : start + BLOCK], negative_rate, rng, launched)
         for cutoff_data, weight in weighted_cutoffs
-        for start in range(0, cutoff_data.customer.size, BLOCK)
+        for start in range(0, cutoff_data.row.size, BLOCK)
     ]
     table = PairTable(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     check_two_classes(table.bought)

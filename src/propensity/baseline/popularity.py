@@ -38,6 +38,6 @@ class Popularity:
         market_stats = cutoff_data.market_stats
         reach = np.nan_to_num(np.minimum(np.exp(market_stats.context[:, CONTEXT_NAMES.index("reach_28")]), 0.999))
         probability = 1 - (1 - reach) ** (market_stats.cutoff.horizon / 28)
-        shape = (cutoff_data.customer.size, probability.size)
+        shape = (cutoff_data.row.size, probability.size)
         price = np.broadcast_to(usual_price(market_stats), shape)
         return scores_of(cutoff_data, self.name, np.broadcast_to(probability, shape), price)

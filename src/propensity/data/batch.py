@@ -22,7 +22,7 @@ class Inputs(NamedTuple):
     amount: Tensor  # (B, L) float32, revenue of the event
     length: Tensor  # (B,) int64, number of events; later positions are padding
     pair: Tensor  # (B, M, P) float32, customer-offer columns; NaN where undefined
-    customer: Tensor  # (B, F) float32, customer columns; NaN where undefined
+    customer_features: Tensor  # (B, F) float32, customer columns; NaN where undefined
     context: Tensor  # (M, C) float32, market columns of the offer at the cutoff; NaN where undefined
     season: Tensor  # (S,) float32, calendar terms of the cutoff
     offer: Tensor  # (M,) int64, offer code, 0 for an offer that is not in the vocabulary

@@ -1,4 +1,4 @@
-"""Cutoffs (send dates) with a horizon: visible is `day < cutoff`, predicted is `cutoff <= day < cutoff + horizon`."""
+"""Cutoffs with a horizon: visible is `day < cutoff`, predicted is `cutoff <= day < cutoff + horizon`."""
 
 from __future__ import annotations
 

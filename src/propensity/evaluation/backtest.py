@@ -1,4 +1,4 @@
-"""One model per send date, each trained only on label windows that closed by then; and models left to grow old."""
+"""Rolling-origin evaluation: one model per cutoff, trained on label windows that closed by then; and lift decay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ from propensity.config import BacktestConfig, TrainConfig, training_config
 from propensity.data.cutoff import last_windows, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
-from propensity.evaluation.evaluate import NETWORK, Answers, Case, Say, baseline_scores, chosen, judge, judged, labels
+from propensity.evaluation.evaluate import (
+    NETWORK,
+    EvaluationData,
+    ModelScores,
+    Say,
+    baseline_scores,
+    build_baselines,
+    evaluation_cutoffs,
+    labels,
+    write_evaluation,
+)
 from propensity.metric.decay import lift_decay
 from propensity.metric.labels import Prediction
 from propensity.scores import Scores
@@ -23,11 +33,11 @@ from propensity.task import CutoffData
 from propensity.training.predict import predict
 from propensity.training.run import commit, train
 
-WEEK = 7
+WEEK = 7  # days
 
 
 class AgedScores(NamedTuple):
-    """A network trained on what closed by some day, asked at a send date `weeks` later."""
+    """Scores at a cutoff by a network whose training labels closed `weeks` weeks before it."""
 
     weeks: int
     cutoff_data: CutoffData
@@ -35,19 +45,38 @@ class AgedScores(NamedTuple):
 
 
 def backtest(cfg: BacktestConfig, say: Say) -> dict[str, Any]:
-    """Trains the network and the incumbents anew for every cutoff, and judges them together.
+    """Train the network and the baselines for every cutoff and evaluate them together.
 
-    With `cfg.ages`, networks trained so many weeks before each cutoff are asked as well, and what they lose against the
-    fresh one is the lift decay. A fold that was finished with the same code, configuration and data is not trained
-    again. Leaves scores.parquet, a Parquet file per incumbent, metrics.json, decay.json and a run folder per training
-    date in `cfg.out`.
+    Parameters
+    ----------
+    cfg : BacktestConfig
+        Training, cutoffs, ages, baselines and bootstrap.
+    say : callable
+        Called with a sentence of progress.
+
+    Returns
+    -------
+    dict
+        The content of metrics.json; see `propensity.metric.evaluation.evaluate`.
+
+    Raises
+    ------
+    ConfigurationError
+        For invalid cutoffs, folds, ages or baselines.
+
+    Notes
+    -----
+    With `cfg.ages`, networks trained so many weeks before each cutoff are scored too; their loss of revenue lift
+    against the network of age 0 is the lift decay. A fold that was finished with the same code, configuration and data
+    is not trained again. `cfg.out` receives scores.parquet, a Parquet file per baseline, customers.parquet,
+    metrics.json, with ages decay.json, and a run folder per training date.
     """
     log = instantiate(cfg.data, _convert_="all").open()
-    days = judged(send_dates(cfg, log), log, cfg.data["horizon"])
-    answers: Answers = {}
-    asked = list(_asked(cfg, days, answers, say))
-    fresh = [each for each in asked if each.weeks == 0]
-    answers = {NETWORK: [each.scores for each in fresh], **answers}
+    days = evaluation_cutoffs(backtest_cutoffs(cfg, log), log, cfg.data["horizon"])
+    scores_of_baselines: ModelScores = {}
+    aged_scores = list(_train_and_score(cfg, days, scores_of_baselines, say))
+    fresh = [each for each in aged_scores if each.weeks == 0]
+    scores = {NETWORK: [each.scores for each in fresh], **scores_of_baselines}
     about = {
         "config": asdict(cfg),
         "seed": cfg.seed,
@@ -55,35 +84,69 @@ def backtest(cfg: BacktestConfig, say: Say) -> dict[str, Any]:
         "data": log.fingerprint,
         "commit": commit(),
     }
-    case = Case(log, [each.cutoff_data for each in fresh], answers, about, Path(cfg.out))
-    more = {"decay": _decay(cfg, case, asked, say)} if list(cfg.ages) else {}
-    return judge(case, cfg, say, more)
+    data = EvaluationData(log, [each.cutoff_data for each in fresh], scores, about, Path(cfg.out))
+    sections = {"decay": _write_decay(cfg, data, aged_scores, say)} if list(cfg.ages) else {}
+    return write_evaluation(data, cfg, say, sections)
 
 
-def send_dates(cfg: BacktestConfig, log: EventLog) -> list[str]:
-    """`cfg.cutoffs`, or `cfg.folds` dates `cfg.step` days apart, or the last label windows of the log."""
+def backtest_cutoffs(cfg: BacktestConfig, log: EventLog) -> list[str]:
+    """Choose the cutoffs of a backtest.
+
+    Parameters
+    ----------
+    cfg : BacktestConfig
+        `cutoffs`, `folds`, `step` and `data.horizon` are read.
+    log : EventLog
+        The log.
+
+    Returns
+    -------
+    list of str
+        ISO dates: `cfg.cutoffs`; or `cfg.folds` cutoffs `cfg.step` days apart, the last one a horizon before the end of
+        the log; by default the last label windows of the log.
+
+    Raises
+    ------
+    ConfigurationError
+        If both `cutoffs` and `folds` are given, or `folds` or `step` is below 1.
+    """
     if cfg.folds is not None and cfg.cutoffs is not None:
         raise ConfigurationError("give cutoffs=[YYYY-MM-DD,...], or folds=<number> with step=<days>, and not both")
     if cfg.folds is None:
         return list(cfg.cutoffs) if cfg.cutoffs is not None else last_windows(log, cfg.data["horizon"])
     if cfg.folds < 1 or cfg.step < 1:
-        raise ConfigurationError(f"folds={cfg.folds} and step={cfg.step} make no send dates; give 1 or more of each")
+        raise ConfigurationError(f"folds={cfg.folds} and step={cfg.step} make no cutoffs; give 1 or more of each")
     last = log.last_day + 1 - cfg.data["horizon"]
     return [to_date(last - cfg.step * fold).isoformat() for fold in reversed(range(cfg.folds))]
 
 
 def closed_by(config: TrainConfig, day: str) -> TrainConfig:
-    """The training whose label windows close by `day`: its last cutoff lies a horizon before it."""
+    """Limit a training to label windows that close by a day.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The training.
+    day : str
+        ISO date that no training label reaches.
+
+    Returns
+    -------
+    TrainConfig
+        A copy with `data.end` set.
+    """
     fold = training_config(config)
     fold.data["end"] = day
     return fold
 
 
-def _asked(cfg: BacktestConfig, days: list[str], answers: Answers, say: Say) -> Iterator[AgedScores]:
-    """Trains once for every day that a send date or an age asks for, oldest first; fills the incumbents' answers."""
-    ages, baselines = {0, *cfg.ages}, chosen(cfg)
-    if bad := [age for age in ages if age < 0]:
-        raise ConfigurationError(f"ages holds {bad[0]}; give weeks of 0 or more")
+def _train_and_score(
+    cfg: BacktestConfig, days: list[str], scores_of_baselines: ModelScores, say: Say
+) -> Iterator[AgedScores]:
+    """Train once for every end of labels that a cutoff or an age needs, oldest first; fills the baselines' scores."""
+    ages, baselines = {0, *cfg.ages}, build_baselines(cfg)
+    if negative := [age for age in ages if age < 0]:
+        raise ConfigurationError(f"ages holds {negative[0]}; give weeks of 0 or more")
     ends = sorted({to_day(day) - WEEK * age for day in days for age in ages})
     for number, end in enumerate(ends):
         date = to_date(end).isoformat()
@@ -97,20 +160,20 @@ def _asked(cfg: BacktestConfig, days: list[str], answers: Answers, say: Say) -> 
             yield AgedScores(weeks, cutoff_data, predict(model, cutoff_data, NETWORK))
             if weeks == 0:
                 for name, scores in baseline_scores(baselines, training_set, [cutoff_data], cfg.seed, say).items():
-                    answers.setdefault(name, []).extend(scores)
+                    scores_of_baselines.setdefault(name, []).extend(scores)
 
 
-def _decay(cfg: BacktestConfig, case: Case, asked: list[AgedScores], say: Say) -> dict[str, Any]:
-    """The lift decay, also left as decay.json, with what it was measured on."""
-    say("measuring how lift decays")
-    aged: dict[int, list[Prediction]] = {}
-    for each in sorted(asked, key=lambda each: each.scores.cutoff):
-        aged.setdefault(each.weeks, []).append(Prediction(each.scores.probability, each.scores.revenue))
-    all_labels = [labels(case.log, cutoff_data) for cutoff_data in case.cutoffs_data]
-    data = case.about["config"]["data"]
-    task = {"source": case.log.meta.get("source"), "offer": data["offer"], "horizon": data["horizon"]}
-    about = {"data": case.log.fingerprint, "commit": case.about["commit"], **task}
-    made = lift_decay(all_labels, aged, cfg.resamples, cfg.seed) | {"about": about}
-    with whole_file(case.out / "decay.json") as draft:
-        draft.write_text(json.dumps(made, indent=1) + "\n")
-    return made
+def _write_decay(cfg: BacktestConfig, data: EvaluationData, aged_scores: list[AgedScores], say: Say) -> dict[str, Any]:
+    """Compute the lift decay and write decay.json, with the task it was measured on."""
+    say("measuring the lift decay")
+    predictions: dict[int, list[Prediction]] = {}
+    for each in sorted(aged_scores, key=lambda each: each.scores.cutoff):
+        predictions.setdefault(each.weeks, []).append(Prediction(each.scores.probability, each.scores.revenue))
+    all_labels = [labels(data.log, cutoff_data) for cutoff_data in data.cutoffs_data]
+    settings = data.about["config"]["data"]
+    task = {"source": data.log.meta.get("source"), "offer": settings["offer"], "horizon": settings["horizon"]}
+    about = {"data": data.log.fingerprint, "commit": data.about["commit"], **task}
+    decay = lift_decay(all_labels, predictions, cfg.resamples, cfg.seed) | {"about": about}
+    with whole_file(data.out / "decay.json") as draft:
+        draft.write_text(json.dumps(decay, indent=1) + "\n")
+    return decay

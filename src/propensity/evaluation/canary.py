@@ -1,4 +1,4 @@
-"""A column that knows the future, planted on request, to see that the check for leaks catches it."""
+"""Canary: an input column made from the future, added on request to test the leakage check."""
 
 from __future__ import annotations
 
@@ -13,46 +13,80 @@ from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
 from propensity.task import CutoffData
 
-KINDS = ("pair", "customer", "context", "noisy", "season")
+CANARY_KINDS = ("pair", "customer", "context", "noisy", "season")
+FIELDS = {"noisy": "pair", "customer": "customer_features"}  # of `Inputs`, where they are not called like the kind
 
 
-def planted(cutoff_data: CutoffData, log: EventLog, kind: str, name: str) -> CutoffData:
-    """The occasion with one more input, made from what `log` holds at or after the cutoff.
+def add_canary(cutoff_data: CutoffData, log: EventLog, kind: str, name: str) -> CutoffData:
+    """Add one input column that is made from events at or after the cutoff.
 
-    kind: `pair` whether the customer buys the offer; `customer` what the customer will spend; `context` how many will
-    buy the offer; `noisy` the first, mostly noise; `season` what all will spend. ConfigurationError for another.
+    Parameters
+    ----------
+    cutoff_data : CutoffData
+        Customers and offers at the cutoff.
+    log : EventLog
+        A log that covers the horizon.
+    kind : {"pair", "customer", "context", "noisy", "season"}
+        `pair`: whether the customer buys the offer; `customer`: revenue of the customer; `context`: number of buyers of
+        the offer; `noisy`: `pair` with normal noise of standard deviation 3; `season`: revenue of all customers. All
+        within the horizon.
+    name : str
+        Name of the column.
+
+    Returns
+    -------
+    CutoffData
+        The same cutoff with the further column.
+
+    Raises
+    ------
+    ConfigurationError
+        For another kind.
     """
-    if kind not in KINDS:
-        raise ConfigurationError(f"evaluate.canary={kind} is no canary; give true, or one of {', '.join(KINDS)}")
-    features: Any = Canary(cutoff_data.features, log, kind, name)
+    if kind not in CANARY_KINDS:
+        raise ConfigurationError(
+            f"evaluate.canary={kind} is not a kind of canary; give true, or one of {', '.join(CANARY_KINDS)}"
+        )
+    features: Any = CanaryFeatures(cutoff_data.features, log, kind, name)
     return cutoff_data._replace(features=features)
 
 
-class Canary:
-    """Features with the planted input beside those of `features`; everything else is theirs."""
+class CanaryFeatures:
+    """Features with a canary as the last column of one block; all other attributes are those of `features`.
+
+    Parameters
+    ----------
+    features : Features
+        The features without the canary.
+    log : EventLog
+        A log that covers the horizon.
+    kind, name : str
+        As for `add_canary`.
+    """
 
     def __init__(self, features: Features, log: EventLog, kind: str, name: str) -> None:
         self.features, self.kind = features, kind
-        self.later = Features(log, features.offers, features.vocabulary, features.config)
-        self.planted = {"pair" if kind == "noisy" else kind: (name,)}
+        self.label_features = Features(log, features.offers, features.vocabulary, features.config)
+        self.field = FIELDS.get(kind, kind)
+        self.canary = {self.field: (name,)}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.features, name)
 
-    def inputs(self, market_stats: MarketStats, customer: np.ndarray, mask: Any = None) -> Inputs:
-        made: Any = self.features.inputs(market_stats, customer, mask)
-        rows = np.searchsorted(self.later.log.customer_id, self.features.log.customer_id[customer])
-        found = self.later.outcomes(market_stats.cutoff, rows)
-        bought, spent = np.asarray(found.bought), np.asarray(found.revenue)
+    def inputs(self, market_stats: MarketStats, row: np.ndarray, mask: Any = None) -> Inputs:
+        """Compute the inputs of the customers `row` (B,), with the canary."""
+        inputs: Any = self.features.inputs(market_stats, row, mask)
+        label_row = np.searchsorted(self.label_features.log.customer_id, self.features.log.customer_id[row])
+        outcomes = self.label_features.outcomes(market_stats.cutoff, label_row)
+        bought, revenue = np.asarray(outcomes.bought), np.asarray(outcomes.revenue)
         noise = np.random.default_rng(0).normal(0, 3, bought.shape).astype(np.float32)
         column = {
             "pair": bought,
             "noisy": bought + noise,
-            "customer": spent.sum(axis=1),
+            "customer": revenue.sum(axis=1),
             "context": bought.sum(axis=0),
-            "season": spent.sum(keepdims=False)[None],
+            "season": revenue.sum(keepdims=False)[None],
         }[self.kind]
-        field = "pair" if self.kind == "noisy" else self.kind
-        held = np.asarray(getattr(made, field))
-        grown = np.concatenate([held, column.reshape(*held.shape[:-1], 1)], axis=-1, dtype=np.float32)
-        return made._replace(**{field: grown})
+        values = np.asarray(getattr(inputs, self.field))
+        extended = np.concatenate([values, column.reshape(*values.shape[:-1], 1)], axis=-1, dtype=np.float32)
+        return inputs._replace(**{self.field: extended})

@@ -1,4 +1,4 @@
-"""One question, several answers: variants of a training that differ by named overrides, judged together in pairs."""
+"""Comparison of training variants that differ by overrides of the configuration, paired on the same customers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from propensity.config import CompareConfig, TrainConfig
 from propensity.data.cutoff import last_windows, parse_cutoff
 from propensity.errors import ConfigurationError
 from propensity.evaluation.backtest import closed_by
-from propensity.evaluation.evaluate import Say, judged, labels, own_metrics
+from propensity.evaluation.evaluate import Say, evaluation_cutoffs, labels, own_metrics
 from propensity.metric.evaluation import evaluate
 from propensity.metric.labels import Labels, Prediction
 from propensity.training.predict import predict
@@ -24,36 +24,58 @@ from propensity.training.run import train
 
 # settings of the comparison itself, not of a training
 OWN = ("variants", "out", "cutoffs", "metrics", "resamples", "seeds")
-Variant = Callable[[Sequence[str]], TrainConfig]
+Variant = Callable[[Sequence[str]], TrainConfig]  # overrides to the configuration with them
 
 
 def compare(cfg: CompareConfig, variant: Variant, say: Say) -> dict[str, Any]:
-    """Trains each variant for every cutoff and seed, on labels closed by it, and judges all on the same customers.
+    """Train each variant for every cutoff and seed, and compare the first with each other one.
 
-    The answers of several seeds are averaged, so that a difference is not one of luck. Leaves metrics.json, with the
-    first variant minus each of the others, and a run folder per training in `cfg.out`, which are not trained again by
-    the same code, configuration and data.
+    Parameters
+    ----------
+    cfg : CompareConfig
+        Variants, cutoffs, seeds and bootstrap.
+    variant : callable
+        Composes the training configuration of a variant from its overrides.
+    say : callable
+        Called with a sentence of progress.
+
+    Returns
+    -------
+    dict
+        The content of metrics.json, whose differences are the first variant minus each other one.
+
+    Raises
+    ------
+    ConfigurationError
+        For fewer than two variants, or invalid cutoffs.
+
+    Notes
+    -----
+    Training labels close by the cutoff. Predictions are averaged over the seeds, which lowers the variance between
+    trainings. `cfg.out` receives metrics.json and a run folder per training; a training that was finished with the same
+    code, configuration and data is not repeated.
     """
     if len(cfg.variants) < 2:
         raise ConfigurationError(f"{len(cfg.variants)} variant makes no comparison; give variants two or more")
     log = instantiate(cfg.data, _convert_="all").open()
     horizon = cfg.data["horizon"]
     cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon)
-    days = judged(cutoffs, log, horizon)
-    answers: dict[str, list[Prediction]] = {name: [] for name in cfg.variants}
+    days = evaluation_cutoffs(cutoffs, log, horizon)
+    predictions: dict[str, list[Prediction]] = {name: [] for name in cfg.variants}
     all_labels: list[Labels] = []
     for day in days:
-        found = {}
+        at_cutoff = {}
         for name, overrides in cfg.variants.items():
             say(f"{name} for {day}")
-            found[name], judged_by = _answer(variant(overrides), day, cfg.seeds, Path(cfg.out) / name / day)
-        all_labels.append(judged_by)
-        for name, prediction in found.items():
-            answers[name].append(prediction)
+            out = Path(cfg.out) / name / day
+            at_cutoff[name], cutoff_labels = _predict_variant(variant(overrides), day, cfg.seeds, out)
+        all_labels.append(cutoff_labels)
+        for name, prediction in at_cutoff.items():
+            predictions[name].append(prediction)
     first = next(iter(cfg.variants))
     metrics = evaluate(
         all_labels,
-        answers,
+        predictions,
         reference=first,
         resamples=cfg.resamples,
         seed=cfg.seed,
@@ -67,8 +89,8 @@ def compare(cfg: CompareConfig, variant: Variant, say: Say) -> dict[str, Any]:
     return metrics
 
 
-def _answer(variant: TrainConfig, day: str, seeds: Sequence[int], out: Path) -> tuple[Prediction, Labels]:
-    """One variant's prediction for a cutoff, averaged over the seeds, and what came true."""
+def _predict_variant(variant: TrainConfig, day: str, seeds: Sequence[int], out: Path) -> tuple[Prediction, Labels]:
+    """One variant's prediction at a cutoff, averaged over the seeds, and the labels."""
     probability, revenue = [], []
     for seed in seeds:
         training = replace(closed_by(variant, day), seed=seed)

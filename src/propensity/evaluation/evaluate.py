@@ -1,4 +1,4 @@
-"""Judging a run: the network and the incumbents at dates that none of them saw, by the same metrics."""
+"""Evaluation of a run: the network and the baselines at cutoffs after training, on the same pairs and metrics."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
 from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
-from propensity.evaluation.predictor import predicted
+from propensity.evaluation.predictor import score_model
 from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.features import Features
 from propensity.metric.declaration import Metric
-from propensity.metric.evaluation import evaluate as compare
+from propensity.metric.evaluation import evaluate
 from propensity.metric.heuristic import compare_heuristics
 from propensity.metric.interval import resample_weights
 from propensity.metric.labels import Labels, Prediction
@@ -36,18 +36,32 @@ from propensity.training.predict import predict_both
 from propensity.training.track import log_evaluation
 
 NETWORK = "network"
-RESERVED = ("scores", "customers", "channels")  # tables of a run that are no rival's
+RESERVED = ("scores", "customers", "channels")  # tables of a run that hold no scores of a baseline
 Say = Callable[[str], None]
-Answers = dict[str, list[Scores]]
-Evaluation = EvaluateConfig | BacktestConfig  # what names baselines, resamples and seed
+ModelScores = dict[str, list[Scores]]  # model name to its scores at each cutoff
+EvaluationConfig = EvaluateConfig | BacktestConfig
 
 
-class Case(NamedTuple):
-    """What is to be judged: a log that knows what came, the dates, every model's answers; and where to leave it."""
+class EvaluationData(NamedTuple):
+    """Everything that the metrics of an evaluation are computed from.
+
+    Parameters
+    ----------
+    log : EventLog
+        A log that covers the horizons of all cutoffs.
+    cutoffs_data : list of CutoffData
+        Cutoffs, oldest first.
+    scores : dict of str to list of Scores
+        Model name to its scores at each cutoff.
+    about : dict
+        Configuration, data fingerprint and versions of the run; written to metrics.json.
+    out : Path
+        Folder for the results.
+    """
 
     log: EventLog
     cutoffs_data: list[CutoffData]
-    answers: Answers
+    scores: ModelScores
     about: dict[str, Any]
     out: Path
 
@@ -55,10 +69,34 @@ class Case(NamedTuple):
 def evaluate_run(
     cfg: EvaluateConfig, say: Say, models: Mapping[str, Any] | None = None, metrics: Sequence[Metric] = ()
 ) -> dict[str, Any]:
-    """Judges `cfg.run` at `cfg.cutoffs` against the incumbents, which are fitted on the run's own training dates.
+    """Evaluate a run, the baselines and further models at cutoffs after training.
 
-    Leaves metrics.json, scores.parquet, a Parquet file per incumbent, customers.parquet and, where the network learned
-    channels, channels.parquet in the run.
+    Parameters
+    ----------
+    cfg : EvaluateConfig
+        Run, cutoffs, baselines and bootstrap.
+    say : callable
+        Called with a sentence of progress.
+    models : mapping, optional
+        Models of your own by name, beside those of `cfg.also`; see `propensity.evaluation.predictor.score_model`.
+    metrics : sequence of Metric
+        Metrics of your own, beside those of `cfg.metrics`.
+
+    Returns
+    -------
+    dict
+        The content of metrics.json; see `propensity.metric.evaluation.evaluate`.
+
+    Raises
+    ------
+    ConfigurationError
+        For a cutoff without complete labels, an unknown baseline, or a model name that is taken.
+
+    Notes
+    -----
+    Baselines are fitted on the training cutoffs of the run. The folder of the run receives metrics.json,
+    scores.parquet, a Parquet file of scores per other model, customers.parquet and, where the network predicts
+    channels, channels.parquet.
     """
     trained = load_trained(cfg.run)
     log = trained.task.open()
@@ -68,14 +106,14 @@ def evaluate_run(
         )
     horizon = trained.task.horizon
     cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon, trained.about["last_label"])
-    cutoffs_data = [cutoff_data_of(trained, log, day) for day in judged(cutoffs, log, horizon)]
+    cutoffs_data = [cutoff_data_of(trained, log, day) for day in evaluation_cutoffs(cutoffs, log, horizon)]
     for cutoff_data in cutoffs_data:
         if cutoff_data.market_stats.cutoff.day < to_day(trained.about["last_label"]):
             cutoff = cutoff_data.market_stats.cutoff
             say(f"cutoff {cutoff} lies before the last training label: its figures are in-sample")
-    asked = [predict_both(trained.model, cutoff_data, NETWORK) for cutoff_data in cutoffs_data]
-    answers = {NETWORK: [scores for scores, _ in asked]}
-    baselines = chosen(cfg)
+    predictions = [predict_both(trained.model, cutoff_data, NETWORK) for cutoff_data in cutoffs_data]
+    scores = {NETWORK: [network_scores for network_scores, _ in predictions]}
+    baselines = build_baselines(cfg)
 
     @cache
     def training_set() -> TrainingSet:
@@ -83,23 +121,21 @@ def evaluate_run(
         return replace(trained.task, end=trained.about["end"]).training_set(log)  # the log may have grown since
 
     if baselines:
-        answers |= baseline_scores(baselines, training_set(), cutoffs_data, cfg.seed, say)
+        scores |= baseline_scores(baselines, training_set(), cutoffs_data, cfg.seed, say)
     for name, model in {**(cfg.also or {}), **(models or {})}.items():
-        if name in (*answers, *RESERVED):
+        if name in (*scores, *RESERVED):
             raise ConfigurationError(f"also.{name} takes the name of another file of the run; give another")
-        answers[name] = predicted(name, model, training_set, cutoffs_data, cfg.seed)
+        scores[name] = score_model(name, model, training_set, cutoffs_data, cfg.seed)
     curve = stored_decay(cfg.decay, log, trained.about["config"]["data"])
-    case = Case(log, cutoffs_data, answers, trained.about, Path(cfg.run))
-    result = judge(case, cfg, say, {"decay": curve} if curve else {}, metrics)
-    if shares := [each for _, each in asked if each is not None]:
-        save_shares(shares, case.out / SHARES_FILE)
+    data = EvaluationData(log, cutoffs_data, scores, trained.about, Path(cfg.run))
+    result = write_evaluation(data, cfg, say, {"decay": curve} if curve else {}, metrics)
+    if shares := [channel_shares for _, channel_shares in predictions if channel_shares is not None]:
+        save_shares(shares, data.out / SHARES_FILE)
     return result
 
 
 def stored_decay(file: str | None, log: EventLog, data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The lift decay that an experiment measured, if it was on the same data, offers and horizon; else None.
-
-    The fingerprint of the log decides on the data: it names every event, customer and item, and so their source.
+    """Load a stored lift decay if it was measured on the same log, offers and horizon.
 
     Parameters
     ----------
@@ -109,6 +145,15 @@ def stored_decay(file: str | None, log: EventLog, data: Mapping[str, Any]) -> di
         The log that the run is evaluated on.
     data : mapping
         The run's settings of the data, of which `offer` and `horizon` are compared.
+
+    Returns
+    -------
+    dict or None
+        The lift decay; None if there is no such file or it was measured on something else.
+
+    Notes
+    -----
+    Logs are compared by their fingerprint, which depends on every event, customer and item.
     """
     places = [Path(file), conf_folder().parent / file] if file else []
     path = next((place for place in places if place.is_file()), None)
@@ -119,10 +164,30 @@ def stored_decay(file: str | None, log: EventLog, data: Mapping[str, Any]) -> di
     return curve if all(curve["about"][key] == value for key, value in task.items()) else None
 
 
-def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
-    """The cutoffs to judge at, as ISO dates, oldest first, each once and with complete labels; else a sentence."""
+def evaluation_cutoffs(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
+    """Check the cutoffs of an evaluation and sort them.
+
+    Parameters
+    ----------
+    cutoffs : sequence of str
+        ISO dates.
+    log : EventLog
+        The log that gives the labels.
+    horizon : int
+        Days in which a purchase counts.
+
+    Returns
+    -------
+    list of str
+        ISO dates, oldest first.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no cutoff, one is given twice, or its labels are not complete.
+    """
     if not cutoffs:
-        raise ConfigurationError("no cutoff to judge at; give cutoffs=[YYYY-MM-DD,...]")
+        raise ConfigurationError("no cutoff to evaluate; give cutoffs=[YYYY-MM-DD,...]")
     days = sorted(str(require_labels(log, parse_cutoff(log, day, horizon))) for day in cutoffs)
     if len(set(days)) < len(days):
         raise ConfigurationError(f"cutoffs names a date twice: {', '.join(days)}; give each once")
@@ -130,12 +195,33 @@ def judged(cutoffs: Sequence[str], log: EventLog, horizon: int) -> list[str]:
 
 
 def cutoff_data_of(trained: Trained, log: EventLog, day: str) -> CutoffData:
-    """A send date as the trained network sees it."""
+    """Prepare a cutoff with the task and the vocabulary of a trained network.
+
+    Parameters
+    ----------
+    trained : Trained
+        The network with its task.
+    log : EventLog
+        The log.
+    day : str
+        ISO date of the cutoff.
+
+    Returns
+    -------
+    CutoffData
+        Customers, active offers and features at the cutoff.
+    """
     return trained.task.cutoff_data(log, parse_cutoff(log, day, trained.task.horizon), trained.vocabulary)
 
 
-def chosen(cfg: Evaluation) -> dict[str, Baseline]:
-    """The incumbents named in `cfg.baselines` (None: all), built."""
+def build_baselines(cfg: EvaluationConfig) -> dict[str, Baseline]:
+    """Instantiate the baselines that `cfg.baselines` names; None names all of `cfg.baseline`.
+
+    Raises
+    ------
+    ConfigurationError
+        For a name that `cfg.baseline` does not define.
+    """
     names = list(cfg.baseline) if cfg.baselines is None else list(cfg.baselines)
     if unknown := [name for name in names if name not in cfg.baseline]:
         raise ConfigurationError(f"no baseline {unknown[0]!r}; baselines holds {', '.join(cfg.baseline)}")
@@ -144,103 +230,184 @@ def chosen(cfg: Evaluation) -> dict[str, Baseline]:
 
 def baseline_scores(
     baselines: Mapping[str, Baseline], training_set: TrainingSet, cutoffs_data: list[CutoffData], seed: int, say: Say
-) -> Answers:
-    """Fits each incumbent on the examples and asks it at every occasion."""
-    answers: Answers = {}
+) -> ModelScores:
+    """Fit each baseline on the training set and score every cutoff.
+
+    Parameters
+    ----------
+    baselines : mapping of str to Baseline
+        Baselines by name.
+    training_set : TrainingSet
+        Training cutoffs.
+    cutoffs_data : list of CutoffData
+        Cutoffs to score.
+    seed : int
+        Seed of the fits.
+    say : callable
+        Called with a sentence before each fit.
+
+    Returns
+    -------
+    dict of str to list of Scores
+        Name to the scores at each cutoff.
+    """
+    scores: ModelScores = {}
     for name, baseline in baselines.items():
         say(f"fitting {name}")
         baseline.fit(training_set, seed)
-        answers[name] = [baseline.predict(cutoff_data) for cutoff_data in cutoffs_data]
-    return answers
+        scores[name] = [baseline.predict(cutoff_data) for cutoff_data in cutoffs_data]
+    return scores
 
 
-def judge(case: Case, cfg: Evaluation, say: Say, more: Mapping[str, Any], own: Sequence[Metric] = ()) -> dict[str, Any]:
-    """Compares the answers, and leaves scores, customers and metrics, with what is known `more`, in the case's folder.
+def write_evaluation(
+    data: EvaluationData,
+    cfg: EvaluationConfig,
+    say: Say,
+    sections: Mapping[str, Any],
+    metrics: Sequence[Metric] = (),
+) -> dict[str, Any]:
+    """Compute all metrics, and write metrics.json, the scores of each model and customers.parquet.
 
-    Args: cfg, of which `resamples`, `seed`, `metrics` and `heuristics` are read.
+    Parameters
+    ----------
+    data : EvaluationData
+        Log, cutoffs, scores and folder.
+    cfg : EvaluateConfig or BacktestConfig
+        `resamples`, `seed`, `metrics` and `heuristics` are read.
+    say : callable
+        Called with a sentence of progress.
+    sections : mapping
+        Further sections of metrics.json by name, such as `decay`.
+    metrics : sequence of Metric
+        Metrics of your own, beside those of `cfg.metrics`.
+
+    Returns
+    -------
+    dict
+        The content of metrics.json.
     """
-    all_labels = [labels(case.log, cutoff_data) for cutoff_data in case.cutoffs_data]
-    answers, out = case.answers, case.out
+    all_labels = [labels(data.log, cutoff_data) for cutoff_data in data.cutoffs_data]
     predictions = {
-        name: [Prediction(s.probability, s.revenue, s.mask) for s in found] for name, found in answers.items()
+        name: [Prediction(each.probability, each.revenue, each.mask) for each in scores]
+        for name, scores in data.scores.items()
     }
     settings = {"resamples": cfg.resamples, "seed": cfg.seed}
-    own = [*own_metrics(cfg.metrics), *own]
-    metrics = compare(all_labels, predictions, reference=NETWORK, metrics=own, progress=say, **settings) | dict(more)
+    metrics = [*own_metrics(cfg.metrics), *metrics]
+    result = evaluate(all_labels, predictions, reference=NETWORK, metrics=metrics, progress=say, **settings)
+    result |= dict(sections)
     if cfg.heuristics:
-        say("holding the rule and the segments against the network")
-        metrics["heuristics"] = heuristic_comparisons(case.cutoffs_data, all_labels, predictions[NETWORK], cfg)
-    horizon, rows = case.cutoffs_data[0].market_stats.cutoff.horizon, case.log.meta["rows"]
-    metrics["run"] = case.about | {"horizon": horizon, "rows": rows, "evaluation": settings}
-    metrics["run"]["source"] = case.log.meta.get("source")
-    for name, found in answers.items():
-        save_scores(found, out / ("scores.parquet" if name == NETWORK else f"{name}.parquet"))
-    with whole_file(out / "customers.parquet") as draft:
-        customers(case.cutoffs_data[-1]).write_parquet(draft)
-    with whole_file(out / "metrics.json") as draft:
-        draft.write_text(json.dumps(metrics, indent=1))
-    log_evaluation(metrics, case.about["config"]["logger"], out)
-    return metrics
+        say("comparing the network with the heuristics")
+        result["heuristics"] = heuristic_comparisons(data.cutoffs_data, all_labels, predictions[NETWORK], cfg)
+    horizon, rows = data.cutoffs_data[0].market_stats.cutoff.horizon, data.log.meta["rows"]
+    result["run"] = data.about | {"horizon": horizon, "rows": rows, "evaluation": settings}
+    result["run"]["source"] = data.log.meta.get("source")
+    for name, scores in data.scores.items():
+        save_scores(scores, data.out / ("scores.parquet" if name == NETWORK else f"{name}.parquet"))
+    with whole_file(data.out / "customers.parquet") as draft:
+        customer_table(data.cutoffs_data[-1]).write_parquet(draft)
+    with whole_file(data.out / "metrics.json") as draft:
+        draft.write_text(json.dumps(result, indent=1))
+    log_evaluation(result, data.about["config"]["logger"], data.out)
+    return result
 
 
 def heuristic_comparisons(
     cutoffs_data: Sequence[CutoffData],
     all_labels: Sequence[Labels],
-    ours: Sequence[Prediction],
-    cfg: Evaluation,
+    predictions: Sequence[Prediction],
+    cfg: EvaluationConfig,
 ) -> dict[str, Any]:
-    """The network against the marketer's rule and against segments, at equal volume: what they leave on the table."""
+    """Compare the network with the six-month rule and with segments, at equal numbers of customers.
+
+    Parameters
+    ----------
+    cutoffs_data : sequence of CutoffData
+        Cutoffs.
+    all_labels : sequence of Labels
+        Labels at each cutoff.
+    predictions : sequence of Prediction
+        The network's predictions at each cutoff.
+    cfg : EvaluateConfig or BacktestConfig
+        `resamples` and `seed` are read.
+
+    Returns
+    -------
+    dict
+        Results of `propensity.metric.heuristic.compare_heuristics` under `rule` and `segment`.
+    """
     weights = resample_weights([each.customer for each in all_labels], cfg.resamples, cfg.seed)
-    values = [prediction.value for prediction in ours]
+    values = [prediction.value for prediction in predictions]
     audiences = {
         "rule": [six_month_rule(cutoff_data) for cutoff_data in cutoffs_data],
         "segment": [segment(cutoff_data, cfg.seed) for cutoff_data in cutoffs_data],
     }
-    return {name: compare_heuristics(all_labels, values, chosen, weights) for name, chosen in audiences.items()}
+    return {name: compare_heuristics(all_labels, values, audience, weights) for name, audience in audiences.items()}
 
 
 def own_metrics(metrics: Any) -> list[Metric]:
-    """The declarations that `metrics`, a list of `_target_`s, stands for: metrics beside the built-in ones."""
+    """Instantiate metrics of your own from a list of `_target_`s; None gives an empty list."""
     return list(instantiate(metrics or [], _convert_="all"))
 
 
 def labels(log: EventLog, cutoff_data: CutoffData) -> Labels:
-    """What the occasion's customers did in the horizon, and the slices they belonged to before it."""
-    features, market_stats, customer = cutoff_data
+    """Compute the outcomes of a cutoff's customers in the horizon, and their slices before it.
+
+    Parameters
+    ----------
+    log : EventLog
+        A log that covers the horizon.
+    cutoff_data : CutoffData
+        N customers and M offers at the cutoff.
+
+    Returns
+    -------
+    Labels
+        Purchases (N, M), revenue (N, M) in the log's currency, and the mask of each slice.
+    """
+    features, market_stats, row = cutoff_data
     past = features.log
-    rows = np.searchsorted(log.customer_id, past.customer_id[customer])
-    later = Features(log, features.offers, features.vocabulary, features.config).outcomes(market_stats.cutoff, rows)
-    pair, person = features.config.pair, features.config.customer
-    shape = (customer.size, len(features.offers))
-    ever, recent, live = np.empty(shape, bool), np.empty(shape, bool), np.empty(customer.size, bool)
-    tenure = np.empty(customer.size)
-    for block, known in cutoff_data.blocks():
-        ever[block] = np.asarray(known.pair)[:, :, pair.index("purchase_days")] > 0
-        recent[block] = np.asarray(known.pair)[:, :, pair.index("days_91")] > 0
-        live[block] = np.asarray(known.customer)[:, person.index("orders_28")] > 0
-        tenure[block] = np.asarray(known.customer)[:, person.index("tenure")]
-    orders = np.maximum.reduceat(past.order, past.offsets[:-1])[customer] + 1
+    label_row = np.searchsorted(log.customer_id, past.customer_id[row])
+    label_features = Features(log, features.offers, features.vocabulary, features.config)
+    outcomes = label_features.outcomes(market_stats.cutoff, label_row)
+    pair_columns, customer_columns = features.config.pair, features.config.customer
+    shape = (row.size, len(features.offers))
+    ever, recent, active = np.empty(shape, bool), np.empty(shape, bool), np.empty(row.size, bool)
+    tenure = np.empty(row.size)
+    for block, inputs in cutoff_data.blocks():
+        ever[block] = np.asarray(inputs.pair)[:, :, pair_columns.index("purchase_days")] > 0
+        recent[block] = np.asarray(inputs.pair)[:, :, pair_columns.index("days_91")] > 0
+        active[block] = np.asarray(inputs.customer_features)[:, customer_columns.index("orders_28")] > 0
+        tenure[block] = np.asarray(inputs.customer_features)[:, customer_columns.index("tenure")]
+    orders = np.maximum.reduceat(past.order, past.offsets[:-1])[row] + 1
     ids = cutoff_data.customer_id
-    masks = slices(ever, recent, live, orders, ids)
+    masks = slices(ever, recent, active, orders, ids)
     age = market_stats.context[:, CONTEXT_NAMES.index("age")]
-    masks |= partition(tenure, live, masks["light"][:, 0], ever, recent, age)
-    bought = np.asarray(later.bought) > 0
+    masks |= partition(tenure, active, masks["light"][:, 0], ever, recent, age)
+    bought = np.asarray(outcomes.bought) > 0
     return Labels(
-        str(market_stats.cutoff), ids, np.array(features.offers.name), bought, np.asarray(later.revenue), masks
+        str(market_stats.cutoff), ids, np.array(features.offers.name), bought, np.asarray(outcomes.revenue), masks
     )
 
 
-def customers(cutoff_data: CutoffData) -> pl.DataFrame:
-    """Attributes and activity of every customer as of the occasion, one row each.
+def customer_table(cutoff_data: CutoffData) -> pl.DataFrame:
+    """Collect the attributes and the customer columns of every customer at a cutoff.
 
-    An attribute that is called like a column of ours goes by `given_<name>`.
+    Parameters
+    ----------
+    cutoff_data : CutoffData
+        N customers.
+
+    Returns
+    -------
+    DataFrame
+        One row per customer: `customer_id`, attributes, customer columns of the inputs and `cutoff`. An attribute with
+        the name of another column is called `given_<name>`.
     """
-    features, market_stats, customer = cutoff_data
-    log = features.log
-    columns = np.concatenate([np.asarray(known.customer) for _, known in cutoff_data.blocks()])
-    activity = pl.DataFrame(columns, schema=list(features.config.customer)).drop("masked").fill_nan(None)
+    features, market_stats, row = cutoff_data
+    values = np.concatenate([np.asarray(inputs.customer_features) for _, inputs in cutoff_data.blocks()])
+    activity = pl.DataFrame(values, schema=list(features.config.customer)).drop("masked").fill_nan(None)
     taken = {"customer_id", "cutoff", *activity.columns}
-    attributes = log.customers[customer].rename(lambda name: f"given_{name}" if name in taken else name)
+    attributes = features.log.customers[row].rename(lambda name: f"given_{name}" if name in taken else name)
     cutoff = pl.lit(to_date(market_stats.cutoff.day)).alias("cutoff")
-    named = attributes.rename({"customer": "customer_id"})
-    return pl.concat([named, activity], how="horizontal").with_columns(cutoff)
+    identified = attributes.rename({"customer": "customer_id"})
+    return pl.concat([identified, activity], how="horizontal").with_columns(cutoff)

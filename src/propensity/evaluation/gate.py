@@ -1,4 +1,4 @@
-"""What a run must pass before anybody relies on it: one sentence for each check, and no run passes by half."""
+"""Release checks of a run: finite values, determinism, no leakage, and better than a baseline."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog, to_day
 from propensity.data.offer import offers_before
 from propensity.errors import ConfigurationError
-from propensity.evaluation.canary import planted
+from propensity.evaluation.canary import add_canary
 from propensity.evaluation.evaluate import cutoff_data_of
-from propensity.evaluation.leakage import CUSTOMERS, informed, suspects
+from propensity.evaluation.leakage import CUSTOMERS, changed_inputs, high_auc_columns
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStatsBuilder
 from propensity.scores import Scores, load_scores
@@ -25,19 +25,33 @@ from propensity.task import CutoffData
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.predict import predict
 
-TOLERANCE = 1e-5  # between scores of one network on machines that add in another order
+TOLERANCE = 1e-5  # of scores of one network on machines that add in another order
 
 
-class Finding(NamedTuple):
-    """What a check came to, in words."""
+class CheckResult(NamedTuple):
+    """Result of one check, with a sentence that explains it."""
 
     check: str
     passed: bool
-    sentence: str
+    message: str
 
 
-class Candidate(NamedTuple):
-    """The run under test, at the first send date it was judged at."""
+class GateContext(NamedTuple):
+    """The run under test.
+
+    Parameters
+    ----------
+    cfg : GateConfig
+        Settings of the checks.
+    trained : Trained
+        The network with its task.
+    log : EventLog
+        The log.
+    day : str
+        ISO date of the first evaluated cutoff; of the end of the training labels if the run was not evaluated.
+    metrics : dict or None
+        The content of metrics.json; None if the run was not evaluated.
+    """
 
     cfg: GateConfig
     trained: Trained
@@ -46,90 +60,99 @@ class Candidate(NamedTuple):
     metrics: dict[str, Any] | None
 
 
-def gate(cfg: GateConfig) -> list[Finding]:
-    """Puts `cfg.run` through `cfg.checks`, in their order.
+def gate(cfg: GateConfig) -> list[CheckResult]:
+    """Check a run.
 
-    Raises: ConfigurationError for a check that does not exist, or a run that was not judged where a check asks for it.
+    Parameters
+    ----------
+    cfg : GateConfig
+        Run, checks and their settings.
+
+    Returns
+    -------
+    list of CheckResult
+        In the order of `cfg.checks`.
+
+    Raises
+    ------
+    ConfigurationError
+        For a check that does not exist, or a run that was not evaluated where a check needs its metrics.
     """
     if unknown := [name for name in cfg.checks if name not in CHECKS]:
         raise ConfigurationError(f"no check {unknown[0]!r}; checks holds {', '.join(CHECKS)}")
     trained = load_trained(cfg.run)
     log = trained.task.open()
-    judged = Path(cfg.run) / "metrics.json"
-    metrics = json.loads(judged.read_text()) if judged.is_file() else None
-    day = min(metrics["counts"]) if metrics else trained.about["end"]
-    candidate = Candidate(cfg, trained, log, day, metrics)
-    return [Finding(name, *CHECKS[name](candidate)) for name in cfg.checks]
+    file = Path(cfg.run) / "metrics.json"
+    metrics = json.loads(file.read_text()) if file.is_file() else None
+    day = min(metrics["counts"]) if metrics else trained.about["last_label"]
+    context = GateContext(cfg, trained, log, day, metrics)
+    return [CheckResult(name, *CHECKS[name](context)) for name in cfg.checks]
 
 
-def finite(candidate: Candidate) -> tuple[bool, str]:
-    """Weights, scores and metrics are numbers, probabilities lie in [0, 1], and no revenue is negative."""
-    bad = [name for name, value in candidate.trained.model.state_dict().items() if not _finite(value)]
+def finite(context: GateContext) -> tuple[bool, str]:
+    """Check that weights, scores and metrics are finite, probabilities lie in [0, 1], and no revenue is negative."""
+    bad = [name for name, value in context.trained.model.state_dict().items() if not _finite(value)]
     if bad:
         return False, f"weight {bad[0]} holds values that are not finite"
-    scores = fresh(candidate)
-    for name, grid, highest in (("probability", scores.probability, 1.0), ("revenue", scores.revenue, np.inf)):
-        if not (np.isfinite(grid).all() and (grid >= 0).all() and (grid <= highest).all()):
-            return False, f"{name} at {candidate.day} reaches from {grid.min()} to {grid.max()}"
-    if lost := _not_finite(candidate.metrics):
-        return False, f"metrics.json holds a value that is not finite at {lost}"
-    return True, f"weights, {scores.probability.size:,} scores at {candidate.day} and metrics are finite"
+    scores = rescore(context)
+    for name, values, highest in (("probability", scores.probability, 1.0), ("revenue", scores.revenue, np.inf)):
+        if not (np.isfinite(values).all() and (values >= 0).all() and (values <= highest).all()):
+            return False, f"{name} at {context.day} reaches from {values.min()} to {values.max()}"
+    if path := _not_finite(context.metrics):
+        return False, f"metrics.json holds a value that is not finite at {path}"
+    return True, f"weights, {scores.probability.size:,} scores at {context.day} and metrics are finite"
 
 
-def deterministic(candidate: Candidate) -> tuple[bool, str]:
-    """The network says the same twice, in blocks of any size, and what its table of scores says."""
-    first, again = fresh(candidate), fresh(candidate)
-    if not np.array_equal(first.probability, again.probability) or not np.array_equal(first.revenue, again.revenue):
-        return False, f"two answers at {candidate.day} differ by {_gap(first, again):.2g}"
-    if (gap := _gap(first, fresh(candidate, pairs=8192))) > TOLERANCE:
-        return False, f"scores at {candidate.day} depend on the block they are computed in, by {gap:.2g}"
-    stored = Path(candidate.cfg.run) / "scores.parquet"
-    kept = [s for s in load_scores(stored) if s.cutoff == candidate.day] if stored.is_file() else []
-    if kept and (gap := _gap(first, kept[0])) > TOLERANCE:
-        return False, f"{stored} at {candidate.day} differs from what the network says now by {gap:.2g}"
-    return True, f"the same scores at {candidate.day} every time" + (" and in scores.parquet" if kept else "")
+def deterministic(context: GateContext) -> tuple[bool, str]:
+    """Check that scores are equal in a second pass, in blocks of another size, and to scores.parquet."""
+    first, second = rescore(context), rescore(context)
+    if not np.array_equal(first.probability, second.probability) or not np.array_equal(first.revenue, second.revenue):
+        return False, f"two passes at {context.day} differ by {_difference(first, second):.2g}"
+    if (difference := _difference(first, rescore(context, pairs=8192))) > TOLERANCE:
+        return False, f"scores at {context.day} depend on the block they are computed in, by {difference:.2g}"
+    file = Path(context.cfg.run) / "scores.parquet"
+    stored = [scores for scores in load_scores(file) if scores.cutoff == context.day] if file.is_file() else []
+    if stored and (difference := _difference(first, stored[0])) > TOLERANCE:
+        return False, f"{file} at {context.day} differs from the network's scores by {difference:.2g}"
+    return True, f"the same scores at {context.day} every time" + (" and in scores.parquet" if stored else "")
 
 
-def no_leak(candidate: Candidate) -> tuple[bool, str]:
-    """No input, and no score, changes with what happens at or after the cutoff; no column alone knows too much."""
-    trained, log, day = candidate.trained, candidate.log, to_day(candidate.day)
-    early = [each for each in (candidate.metrics or {}).get("counts", {}) if each < trained.about["end"]]
+def no_leak(context: GateContext) -> tuple[bool, str]:
+    """Check that no input changes with events at or after the cutoff, and no single column has a very high AUC."""
+    trained, log, day = context.trained, context.log, to_day(context.day)
+    early = [each for each in (context.metrics or {}).get("counts", {}) if each < trained.about["last_label"]]
     if early:
-        return False, f"the run was judged at {early[0]}, before its last training label ({trained.about['end']})"
-    settings = candidate.cfg.evaluate
+        return False, f"the run was evaluated at {early[0]}, before its last training label ({trained.about['end']})"
 
-    def sent(world: EventLog) -> CutoffData:
-        return cutoff_data_of(trained, world, candidate.day)
+    def scoring(other_log: EventLog) -> CutoffData:
+        return cutoff_data_of(trained, other_log, context.day)
 
-    def bird(make: Callable[[EventLog], CutoffData]) -> Callable[[EventLog], CutoffData]:
-        if not settings.canary:
-            return make
-        kind = "pair" if settings.canary is True else str(settings.canary)
-        return lambda world: planted(make(world), world, kind, settings.name)
-
-    learned, first = learner(trained, log)
-    for make, cutoff, place in ((bird(sent), day, "at a send date"), (bird(learned), first, "in training")):
-        if found := informed(make, log, cutoff, candidate.cfg.seed):
-            return False, f"{', '.join(found)} changed with what happened after the cutoff, {place}"
-    cutoff_data = bird(sent)(log)
-    rows = np.unique(
-        np.linspace(0, cutoff_data.customer.size - 1, min(CUSTOMERS, cutoff_data.customer.size)).astype(int)
-    )
-    if strong := suspects(cutoff_data, _bought(log, cutoff_data, rows), rows, candidate.cfg.highest_auc):
-        name, value = next(iter(strong.items()))
-        return False, f"{name} alone ranks the buyers of {candidate.day} with AUC {value:.3f}: it knows too much"
-    return True, f"no input of {candidate.day} or of training changes when the future is rewritten or deleted"
+    training, training_day = training_cutoff(trained, log)
+    scoring_canary = _with_canary(scoring, context.cfg)
+    for prepare, cutoff, where in (
+        (scoring_canary, day, "in scoring"),
+        (_with_canary(training, context.cfg), training_day, "in training"),
+    ):
+        if changed := changed_inputs(prepare, log, cutoff, context.cfg.seed):
+            return False, f"{', '.join(changed)} changed with events at or after the cutoff, {where}"
+    cutoff_data = scoring_canary(log)
+    customers = cutoff_data.row.size
+    rows = np.unique(np.linspace(0, customers - 1, min(CUSTOMERS, customers)).astype(int))
+    if suspect := high_auc_columns(cutoff_data, _bought(log, cutoff_data, rows), rows, context.cfg.highest_auc):
+        name, value = next(iter(suspect.items()))
+        return False, f"{name} alone ranks the buyers of {context.day} with AUC {value:.3f}, above highest_auc"
+    return True, f"no input of {context.day} or of training changes when the future is shuffled or removed"
 
 
-def beats_baseline(candidate: Candidate) -> tuple[bool, str]:
-    """The network's metric is better than the baseline's, with the whole interval of the difference."""
-    cfg, metrics = candidate.cfg, candidate.metrics
+def beats_baseline(context: GateContext) -> tuple[bool, str]:
+    """Check that the network's metric is better than the baseline's by the whole 95 % interval of the difference."""
+    cfg, metrics = context.cfg, context.metrics
     if metrics is None:
-        raise ConfigurationError(f"{cfg.run} was not judged; run propensity evaluate run={cfg.run}")
+        raise ConfigurationError(f"{cfg.run} was not evaluated; run propensity evaluate run={cfg.run}")
     if cfg.against not in metrics["differences"]:
-        found = ", ".join(metrics["differences"]) or "none"
+        names = ", ".join(metrics["differences"]) or "none"
         raise ConfigurationError(
-            f"against={cfg.against} was not judged in {cfg.run} (rivals: {found}); name one of them"
+            f"against={cfg.against} was not evaluated in {cfg.run} (baselines: {names}); name one of them"
         )
     cells = metrics["differences"][cfg.against]["mean"]["all"]
     if cfg.metric not in cells:
@@ -139,11 +162,11 @@ def beats_baseline(candidate: Candidate) -> tuple[bool, str]:
     cell = cells[cfg.metric]
     if cell["verdict"] is None:
         return False, f"no verdict on {cfg.metric} against {cfg.against}: {cell.get('reason')}"
-    bootstrap_interval = f"{cell['value']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}]"
-    return cell["verdict"] == "win", f"{cfg.metric} minus {cfg.against}'s is {bootstrap_interval}: a {cell['verdict']}"
+    interval = f"{cell['value']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}]"
+    return cell["verdict"] == "win", f"{cfg.metric} minus {cfg.against}'s is {interval}: a {cell['verdict']}"
 
 
-CHECKS: dict[str, Callable[[Candidate], tuple[bool, str]]] = {
+CHECKS: dict[str, Callable[[GateContext], tuple[bool, str]]] = {
     "finite": finite,
     "deterministic": deterministic,
     "no_leak": no_leak,
@@ -151,39 +174,65 @@ CHECKS: dict[str, Callable[[Candidate], tuple[bool, str]]] = {
 }
 
 
-def fresh(candidate: Candidate, pairs: int = 131_072) -> Scores:
-    """What the network says at the candidate's date, from the log."""
-    return predict(
-        candidate.trained.model, cutoff_data_of(candidate.trained, candidate.log, candidate.day), pairs=pairs
-    )
+def rescore(context: GateContext, pairs: int = 131_072) -> Scores:
+    """Score the evaluated cutoff again from the log, at most `pairs` pairs at a time."""
+    return predict(context.trained.model, cutoff_data_of(context.trained, context.log, context.day), pairs=pairs)
 
 
-def learner(trained: Trained, log: EventLog) -> tuple[Callable[[EventLog], CutoffData], int]:
-    """How the last training date is prepared, from a log that reaches past it; and the day it stands for.
+def training_cutoff(trained: Trained, log: EventLog) -> tuple[Callable[[EventLog], CutoffData], int]:
+    """Describe the last training cutoff for the leakage check.
 
-    In training the log holds the label window: only the kernels' own inequality keeps it out of the inputs.
+    Parameters
+    ----------
+    trained : Trained
+        The network with its task.
+    log : EventLog
+        A log that covers the label window.
+
+    Returns
+    -------
+    prepare : callable
+        Prepares the training cutoff from a log.
+    day : int
+        Days since 1970-01-01 of the cutoff.
+
+    Notes
+    -----
+    In training the log holds the label window, and only the comparison `day < cutoff` of the kernels excludes it from
+    the inputs.
     """
     task, end = trained.task, to_day(trained.about["end"])
     cutoff = parse_cutoff(log, trained.about["cutoffs"][-1], task.horizon)
-    every = offers_before(log, task.offer, end)
-    offers = every.take(np.flatnonzero(np.isin(every.name, trained.vocabulary.offers)))
+    all_offers = offers_before(log, task.offer, end)
+    offers = all_offers.take(np.flatnonzero(np.isin(all_offers.name, trained.vocabulary.offers)))
 
-    def make(world: EventLog) -> CutoffData:
-        features = Features(world, offers, trained.vocabulary, task.feature)
-        market_stats = MarketStatsBuilder(world, offers, task.horizon, task.market_stats).at(cutoff)
-        return CutoffData(features, market_stats, world.purchasers(cutoff.day))
+    def prepare(other_log: EventLog) -> CutoffData:
+        features = Features(other_log, offers, trained.vocabulary, task.feature)
+        market_stats = MarketStatsBuilder(other_log, offers, task.horizon, task.market_stats).at(cutoff)
+        return CutoffData(features, market_stats, other_log.purchasers(cutoff.day))
 
-    return make, cutoff.day
+    return prepare, cutoff.day
+
+
+def _with_canary(prepare: Callable[[EventLog], CutoffData], cfg: GateConfig) -> Callable[[EventLog], CutoffData]:
+    """The cutoff with the canary that `cfg.evaluate` asks for, if any."""
+    settings = cfg.evaluate
+    if not settings.canary:
+        return prepare
+    kind = "pair" if settings.canary is True else str(settings.canary)
+    return lambda log: add_canary(prepare(log), log, kind, settings.name)
 
 
 def _bought(log: EventLog, cutoff_data: CutoffData, rows: np.ndarray) -> np.ndarray:
+    """Purchases in the horizon (B, M) of the customers at positions `rows` (B,)."""
     features = cutoff_data.features
-    found = np.searchsorted(log.customer_id, cutoff_data.customer_id[rows])
-    later = Features(log, features.offers, features.vocabulary, features.config)
-    return np.asarray(later.outcomes(cutoff_data.market_stats.cutoff, found).bought) > 0
+    label_row = np.searchsorted(log.customer_id, cutoff_data.customer_id[rows])
+    label_features = Features(log, features.offers, features.vocabulary, features.config)
+    return np.asarray(label_features.outcomes(cutoff_data.market_stats.cutoff, label_row).bought) > 0
 
 
-def _gap(a: Scores, b: Scores) -> float:
+def _difference(a: Scores, b: Scores) -> float:
+    """Largest absolute difference of probabilities; infinite for other shapes."""
     if a.probability.shape != b.probability.shape:
         return float("inf")
     return float(np.abs(a.probability.astype(np.float64) - b.probability).max())
@@ -194,8 +243,8 @@ def _finite(value: torch.Tensor) -> bool:
 
 
 def _not_finite(node: Any, path: str = "") -> str | None:
-    """Where in nested containers the first float lies that is none."""
+    """Path of the first float in nested containers that is not finite; None if all are."""
     if isinstance(node, float) and not np.isfinite(node):
         return path
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    return next((found for key, child in children if (found := _not_finite(child, f"{path}/{key}"))), None)
+    return next((place for key, child in children if (place := _not_finite(child, f"{path}/{key}"))), None)

@@ -1,4 +1,4 @@
-"""Models of the user's own, evaluated beside the network: an object that predicts, or a table of scores."""
+"""Scores of models of your own: an object with `predict`, a scikit-learn classifier, or a table of scores."""
 
 from __future__ import annotations
 
@@ -17,21 +17,31 @@ from propensity.task import CutoffData, TrainingSet
 CUTOFFS, ROWS = 8, 1_000_000  # of the training set that a scikit-learn classifier is fitted on, as for LightGBM
 
 
-def predicted(
+def score_model(
     name: str, model: Any, training_set: Callable[[], TrainingSet], cutoffs_data: Sequence[CutoffData], seed: int
 ) -> list[Scores]:
-    """Scores of one model of the user's own for the customers and offers of every cutoff.
+    """Score every cutoff with one model of your own, and fit it first where it can be fitted.
 
     Parameters
     ----------
-    name : of the model in metrics, tables and messages.
-    model : a Parquet file or a frame of scores with the columns cutoff, customer_id, offer_id, score and
-        expected_revenue; or an object with `predict(cutoff_data)`, which gives `Scores`, probabilities (N, M), or a
-        pair of probabilities and expected revenue, both (N, M), and which is first fitted where it has
+    name : str
+        Name of the model in metrics, tables and messages.
+    model : path, frame or object
+        A Parquet file, or a Polars or pandas frame, with the columns cutoff, customer_id, offer_id, score and
+        expected_revenue; or an object with `predict(cutoff_data)`, which returns `Scores`, probabilities (N, M), or a
+        pair of probabilities and expected revenue, both (N, M), and which is fitted first if it has
         `fit(training_set, seed)`; or a scikit-learn classifier, which is fitted on the columns of the baselines.
-    training_set : makes the training set when a model has to be fitted.
-    cutoffs_data : cutoffs to predict, each with N customers and M offers.
-    seed : of the draw of rows for a scikit-learn classifier, and handed to `fit`.
+    training_set : callable
+        Returns the training set; called only if a model has to be fitted.
+    cutoffs_data : sequence of CutoffData
+        Cutoffs to score, each with N customers and M offers.
+    seed : int
+        Seed of `fit`, and of the sample of rows for a scikit-learn classifier.
+
+    Returns
+    -------
+    list of Scores
+        One for each cutoff.
 
     Raises
     ------
@@ -41,11 +51,11 @@ def predicted(
         For a table without a pair of the evaluation, or predictions of another shape.
     """
     if isinstance(model, str | Path):
-        return matched(load_scores(model, name), cutoffs_data)
+        return match_scores(load_scores(model, name), cutoffs_data)
     if (frame := polars_frame(model)) is not None:
-        return matched(scores_from(frame, name, name), cutoffs_data)
+        return match_scores(scores_from(frame, name, name), cutoffs_data)
     if hasattr(model, "predict_proba"):
-        return _classified(name, model, training_set(), cutoffs_data, seed)
+        return _fit_classifier(name, model, training_set(), cutoffs_data, seed)
     if not callable(getattr(model, "predict", None)):
         raise ConfigurationError(
             f"{name} is a {type(model).__name__}; give a table of scores, an object with predict(cutoff_data), "
@@ -53,11 +63,11 @@ def predicted(
         )
     if hasattr(model, "fit"):
         model.fit(training_set(), seed)
-    return [_scores(name, model.predict(cutoff_data), cutoff_data) for cutoff_data in cutoffs_data]
+    return [_as_scores(name, model.predict(cutoff_data), cutoff_data) for cutoff_data in cutoffs_data]
 
 
 def polars_frame(table: Any) -> pl.DataFrame | None:
-    """A Polars or pandas frame as a Polars frame; None for anything else."""
+    """Convert a Polars or pandas frame to a Polars frame; None for anything else."""
     if isinstance(table, pl.LazyFrame):
         return table.collect()
     if isinstance(table, pl.DataFrame):
@@ -67,22 +77,34 @@ def polars_frame(table: Any) -> pl.DataFrame | None:
     return None
 
 
-def matched(scores: Sequence[Scores], cutoffs_data: Sequence[CutoffData]) -> list[Scores]:
-    """Scores made elsewhere, for the customers and offers of each cutoff; pairs without a score count as 0.
+def match_scores(scores: Sequence[Scores], cutoffs_data: Sequence[CutoffData]) -> list[Scores]:
+    """Align scores with the customers and offers of each cutoff.
+
+    Parameters
+    ----------
+    scores : sequence of Scores
+        Scores of one model, one for each of its cutoffs.
+    cutoffs_data : sequence of CutoffData
+        Cutoffs of the evaluation.
+
+    Returns
+    -------
+    list of Scores
+        One for each cutoff of the evaluation; pairs without a score have score 0 and a mask of False.
 
     Raises
     ------
     ConfigurationError
-        For a cutoff without any score.
+        If a cutoff has no score.
     DataError
-        Where no score is about a pair of the cutoff.
+        If no score belongs to a pair of the cutoff.
     """
     by_cutoff = {each.cutoff: each for each in scores}
     matches = []
-    for features, market_stats, customer in cutoffs_data:
+    for features, market_stats, row in cutoffs_data:
         if (day := str(market_stats.cutoff)) not in by_cutoff:
             raise ConfigurationError(f"{scores[0].model} has no scores at {day}, only at {', '.join(by_cutoff)}")
-        matches.append(aligned(by_cutoff[day], features.log.customer_id[customer], features.offers.name))
+        matches.append(aligned(by_cutoff[day], features.log.customer_id[row], features.offers.name))
         if not np.any(matches[-1].mask):
             raise DataError(
                 f"{matches[-1].model} at {day} scores none of the run's pairs; use its customer and offer ids"
@@ -90,27 +112,28 @@ def matched(scores: Sequence[Scores], cutoffs_data: Sequence[CutoffData]) -> lis
     return matches
 
 
-def _classified(
+def _fit_classifier(
     name: str, model: Any, training_set: TrainingSet, cutoffs_data: Sequence[CutoffData], seed: int
 ) -> list[Scores]:
+    """Fit a scikit-learn classifier on a sample of the training pairs and score every cutoff."""
     table = training_table(training_set, CUTOFFS, ROWS, seed)
     model.fit(table.x, table.bought)
     scores = []
     for cutoff_data in cutoffs_data:
-        probability = np.empty((cutoff_data.customer.size, len(cutoff_data.features.offers)), np.float32)
+        probability = np.empty((cutoff_data.row.size, len(cutoff_data.features.offers)), np.float32)
         for block, inputs in cutoff_data.blocks():
             probability[block] = model.predict_proba(rows_of(inputs))[:, 1].reshape(inputs.pair.shape[:2])
-        scores.append(_scores(name, probability, cutoff_data))
+        scores.append(_as_scores(name, probability, cutoff_data))
     return scores
 
 
-def _scores(name: str, prediction: Any, cutoff_data: CutoffData) -> Scores:
-    """What `predict` gave, as `Scores` for the pairs of the cutoff."""
+def _as_scores(name: str, prediction: Any, cutoff_data: CutoffData) -> Scores:
+    """The return value of a model's `predict` as `Scores` for the pairs of the cutoff."""
     if isinstance(prediction, Scores):
-        return matched([prediction], [cutoff_data])[0]
+        return match_scores([prediction], [cutoff_data])[0]
     probability, revenue = prediction if isinstance(prediction, tuple) else (prediction, prediction)
     offers, cutoff = cutoff_data.features.offers.name, str(cutoff_data.market_stats.cutoff)
-    shape = cutoff_data.customer.size, len(offers)
+    shape = cutoff_data.row.size, len(offers)
     for values, what in ((probability, "probabilities"), (revenue, "expected revenue")):
         if np.shape(values) != shape:
             raise DataError(f"{name} gives {what} of shape {np.shape(values)} at {cutoff}; give {shape}, all pairs")

@@ -1,4 +1,4 @@
-"""Training a run again, from what it says about itself, and holding the two against each other."""
+"""Reproduction of a run: train it again from its stored configuration and compare weights and metrics."""
 
 from __future__ import annotations
 
@@ -28,60 +28,95 @@ Say = Callable[[str], None]
 
 
 class Difference(NamedTuple):
-    """What is not the same any more."""
+    """A value of the run that is not the same now."""
 
-    what: str
-    then: str
+    name: str
+    before: str
     now: str
 
     def __str__(self) -> str:
-        return f"{self.what} was {self.then} and is {self.now}"
+        return f"{self.name} was {self.before} and is {self.now}"
 
 
-class Copy(NamedTuple):
-    """What training again came to: what differs, and what is new around it (code, libraries), which may be why."""
+class Reproduction(NamedTuple):
+    """Result of training a run again.
+
+    Parameters
+    ----------
+    differences : list of Difference
+        Weights, metrics, settings or data that differ; empty if the run is reproduced.
+    environment : list of Difference
+        Changes of code and libraries, which may be the cause.
+    compared : int
+        Number of values that were compared.
+    """
 
     differences: list[Difference]
-    around: list[Difference]
-    compared: int  # numbers
+    environment: list[Difference]
+    compared: int
 
 
-def reproduce(cfg: ReproduceConfig, say: Say) -> Copy:
-    """Trains the run at `cfg.run` again, aside, and compares weights and the network's metrics.
+def reproduce(cfg: ReproduceConfig, say: Say) -> Reproduction:
+    """Train a run again in a temporary folder and compare weights and the network's metrics.
 
-    On a CPU every weight and every metric must be identical; on another device, where sums are taken in another order,
-    metrics may differ by `cfg.tolerance`. A run that was not judged is compared by its weights.
+    Parameters
+    ----------
+    cfg : ReproduceConfig
+        Run and tolerance.
+    say : callable
+        Called with a sentence of progress.
+
+    Returns
+    -------
+    Reproduction
+        Differences, changes of the environment and the number of compared values.
+
+    Raises
+    ------
+    ConfigurationError
+        For a run on another device than a CPU that was not evaluated, or metrics.json without its settings.
+
+    Notes
+    -----
+    On a CPU every weight and every metric must be identical. On another device sums are computed in another order, and
+    metrics may differ by `cfg.tolerance`. A run that was not evaluated is compared by its weights. Nothing is trained
+    if the data or config.yaml changed.
     """
     trained = load_trained(cfg.run)
     about, log = trained.about, trained.task.open()
-    around = [*_changes("commit", about["commit"], commit()), *_changed("library", about["libraries"], libraries())]
-    for difference in around:
+    environment = [
+        *_difference("commit", about["commit"], commit()),
+        *_differences("library", about["libraries"], libraries()),
+    ]
+    for difference in environment:
         say(str(difference))
-    found = [*_changes("data fingerprint", about["data"], log.fingerprint), *_edited(Path(cfg.run), about["config"])]
-    if found:
-        return Copy(found, around, 0)
+    differences = [
+        *_difference("data fingerprint", about["data"], log.fingerprint),
+        *_edited(Path(cfg.run), about["config"]),
+    ]
+    if differences:
+        return Reproduction(differences, environment, 0)
     exact = about["config"]["trainer"]["accelerator"] == "cpu"
     with tempfile.TemporaryDirectory(dir=cfg.run, prefix=".again.") as folder:
-        again, *_ = train(_configuration(about), folder)
+        model, *_ = train(_configuration(about), folder)
     if exact:
-        found = list(_weights(trained.model.state_dict(), again.state_dict()))
-    judged = Path(cfg.run) / "metrics.json"
-    if not judged.is_file():
+        differences = list(_weights(trained.model.state_dict(), model.state_dict()))
+    file = Path(cfg.run) / "metrics.json"
+    if not file.is_file():
         if not exact:
-            raise ConfigurationError(f"{cfg.run} was not judged; run propensity evaluate run={cfg.run} first")
-        return Copy(found, around, sum(weight.numel() for weight in again.state_dict().values()))
-    then = json.loads(judged.read_text())
-    if "evaluation" not in then["run"]:
-        raise ConfigurationError(f"{judged} does not say how it was made; run propensity evaluate run={cfg.run} again")
-    now = _metrics(trained, log, again, then)
-    pairs = list(_numbers(_builtin(then["models"][NETWORK]), now))
+            raise ConfigurationError(f"{cfg.run} was not evaluated; run propensity evaluate run={cfg.run} first")
+        return Reproduction(differences, environment, sum(weight.numel() for weight in model.state_dict().values()))
+    stored = json.loads(file.read_text())
+    if "evaluation" not in stored["run"]:
+        raise ConfigurationError(f"{file} lacks the evaluation's settings; run propensity evaluate run={cfg.run} again")
+    pairs = list(_leaves(_builtin(stored["models"][NETWORK]), _metrics(trained, log, model, stored)))
     tolerance = 0.0 if exact else cfg.tolerance
-    found += [Difference(f"metric {name}", str(a), str(b)) for name, a, b in pairs if not _close(a, b, tolerance)]
-    return Copy(found, around, len(pairs))
+    differences += [Difference(f"metric {name}", str(a), str(b)) for name, a, b in pairs if not _close(a, b, tolerance)]
+    return Reproduction(differences, environment, len(pairs))
 
 
 def _configuration(about: Mapping[str, Any]) -> TrainConfig:
-    """The run's own configuration, its labels closing where they did though the log may have grown; no logger."""
+    """The run's configuration with the end of its labels, since the log may have grown, and without a logger."""
     config = TrainConfig(**copy.deepcopy(dict(about["config"])))
     config.data["end"] = about["last_label"]
     config.training["validation"] = about["validation"] or None
@@ -89,19 +124,19 @@ def _configuration(about: Mapping[str, Any]) -> TrainConfig:
     return config
 
 
-def _metrics(trained: Trained, log: EventLog, again: OfferNet, then: Mapping[str, Any]) -> dict[str, Any]:
-    """What the network trained again reaches where the run was judged, with the same resamples of customers."""
-    cutoffs_data = [cutoff_data_of(trained, log, day) for day in then["counts"]]
-    scores = [predict(again, cutoff_data, NETWORK) for cutoff_data in cutoffs_data]
+def _metrics(trained: Trained, log: EventLog, model: OfferNet, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics of the new network at the stored cutoffs, with the same bootstrap resamples."""
+    cutoffs_data = [cutoff_data_of(trained, log, day) for day in stored["counts"]]
+    scores = [predict(model, cutoff_data, NETWORK) for cutoff_data in cutoffs_data]
     predictions = {NETWORK: [Prediction(each.probability, each.revenue) for each in scores]}
     all_labels = [labels(log, cutoff_data) for cutoff_data in cutoffs_data]
-    made = evaluate(all_labels, predictions, reference=NETWORK, **then["run"]["evaluation"])
-    found: dict[str, Any] = json.loads(json.dumps(made["models"][NETWORK]))
-    return found
+    result = evaluate(all_labels, predictions, reference=NETWORK, **stored["run"]["evaluation"])
+    cells: dict[str, Any] = json.loads(json.dumps(result["models"][NETWORK]))
+    return cells
 
 
 def _builtin(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """The built-in metrics by cutoff and slice: metrics of a user's own are code that a file only names."""
+    """The built-in metrics by cutoff and slice; the code of your own metrics is not stored."""
     names = {metric.name for metric in METRICS}
     return {
         cutoff: {
@@ -111,9 +146,10 @@ def _builtin(cells: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _weights(then: Mapping[str, torch.Tensor], now: Mapping[str, torch.Tensor]) -> Iterator[Difference]:
-    for name in sorted({*then, *now}):
-        a, b = then.get(name), now.get(name)
+def _weights(before: Mapping[str, torch.Tensor], now: Mapping[str, torch.Tensor]) -> Iterator[Difference]:
+    """Weights with another shape or value; a value is that of the first element that differs."""
+    for name in sorted({*before, *now}):
+        a, b = before.get(name), now.get(name)
         if a is None or b is None or a.shape != b.shape:
             yield Difference(f"weight {name}", *(str(None if w is None else list(w.shape)) for w in (a, b)))
         elif not torch.equal(a, b.cpu()):
@@ -122,36 +158,39 @@ def _weights(then: Mapping[str, torch.Tensor], now: Mapping[str, torch.Tensor]) 
 
 
 def _edited(run: Path, config: Mapping[str, Any]) -> Iterator[Difference]:
-    """Where config.yaml is no longer the configuration that the checkpoint was trained with."""
+    """Settings of config.yaml that differ from the configuration in the checkpoint."""
     file = run / "config.yaml"
     if not file.is_file():
         return
     now = OmegaConf.to_container(OmegaConf.load(file))
-    for name, a, b in _numbers(json.loads(json.dumps(config)), json.loads(json.dumps(now))):
-        yield from _changes(f"setting {name.replace('/', '.')}", a, b)
+    for name, a, b in _leaves(json.loads(json.dumps(config)), json.loads(json.dumps(now))):
+        yield from _difference(f"setting {name.replace('/', '.')}", a, b)
 
 
-def _numbers(then: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Every leaf of two nested containers, side by side; None where one has no such place."""
-    if isinstance(then, dict) or isinstance(now, dict):
-        a, b = (each if isinstance(each, dict) else {} for each in (then, now))
+def _leaves(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Path and both values of every leaf of two nested containers; None where one lacks the path."""
+    if isinstance(before, dict) or isinstance(now, dict):
+        a, b = (each if isinstance(each, dict) else {} for each in (before, now))
         for key in [*a, *(key for key in b if key not in a)]:
-            yield from _numbers(a.get(key), b.get(key), f"{path}/{key}" if path else str(key))
+            yield from _leaves(a.get(key), b.get(key), f"{path}/{key}" if path else str(key))
     else:
-        yield path, then, now
+        yield path, before, now
 
 
-def _changed(kind: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
-    for name in then:
-        yield from _changes(f"{kind} {name}", then[name], now.get(name))
+def _differences(kind: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
+    """Entries of `before` that differ in `now`."""
+    for name in before:
+        yield from _difference(f"{kind} {name}", before[name], now.get(name))
 
 
-def _changes(what: str, then: Any, now: Any) -> Iterator[Difference]:
-    if then != now:
-        yield Difference(what, str(then), str(now))
+def _difference(name: str, before: Any, now: Any) -> Iterator[Difference]:
+    """One difference, or none."""
+    if before != now:
+        yield Difference(name, str(before), str(now))
 
 
 def _close(a: Any, b: Any, tolerance: float) -> bool:
+    """Whether floats differ by at most `tolerance`; other values must be equal."""
     if isinstance(a, float) and isinstance(b, float):
         return abs(a - b) <= tolerance
     return bool(a == b)

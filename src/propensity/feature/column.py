@@ -62,7 +62,7 @@ CONTEXT = (
     context("trend_7", "log ratio of the purchase days of 7 days to those of 28 days, per day"),
     context("trend_28", "log ratio of the purchase days of 28 days to those of 91 days, per day"),
     context("intensity", "purchase days per buyer of the last 91 days"),
-    context("novelty", "share of the buyers of the last 28 days who had never bought before"),
+    context("novelty", "share of the buyers of the last 28 days without an earlier purchase"),
     context("interpurchase_time", "mean days between purchase days, over all customers", missing="nobody bought twice"),
     context("age", "days since the first sale, at most 182", optional=True),
     context("price", "revenue per purchase day of the last 91 days"),

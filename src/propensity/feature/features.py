@@ -20,7 +20,14 @@ from propensity.errors import ConfigurationError
 from propensity.feature.calendar import SEASON, season
 from propensity.feature.column import MARKET_NAMES, block_sizes, blocks
 from propensity.feature.history_mask import HistoryMask
-from propensity.feature.market_stats import BLAS, TASTES, MarketStats, hazard_cell, tastes, tenure_month
+from propensity.feature.market_stats import (
+    AFFINITY_HALF_LIVES,
+    BLAS,
+    MarketStats,
+    hazard_cell,
+    purchase_profile,
+    tenure_month,
+)
 from propensity.feature.point_in_time import PointInTime, point_in_time
 from propensity.kernel.column import Block, FeatureColumn
 from propensity.kernel.customer import customer_windows
@@ -58,8 +65,8 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
         self.extra = tuple(self.extra)
-        if not set(REQUIRED_WINDOWS) <= set(self.windows) or not set(TASTES) <= set(self.half_lives):
-            windows, half_lives = (", ".join(map(str, days)) for days in (REQUIRED_WINDOWS, TASTES))
+        if not set(REQUIRED_WINDOWS) <= set(self.windows) or not set(AFFINITY_HALF_LIVES) <= set(self.half_lives):
+            windows, half_lives = (", ".join(map(str, days)) for days in (REQUIRED_WINDOWS, AFFINITY_HALF_LIVES))
             raise ConfigurationError(
                 f"features need the windows {windows} and the half-lives {half_lives}; add them to data.feature"
             )
@@ -101,7 +108,19 @@ class FeatureConfig:
 
 
 class Features:
-    """Inputs and outcomes of one log and list of offers, in NumPy; the fields of `Inputs` are arrays here."""
+    """Inputs and outcomes for one log and list of offers, as NumPy arrays.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log.
+    offers : Offers
+        M offers.
+    vocabulary : Vocabulary
+        Codes of offers, items and channels.
+    config : FeatureConfig
+        Windows, half-lives, history length and extra columns.
+    """
 
     def __init__(self, log: EventLog, offers: Offers, vocabulary: Vocabulary, config: FeatureConfig) -> None:
         self.log, self.offers, self.vocabulary, self.config = log, offers, vocabulary, config
@@ -115,7 +134,7 @@ class Features:
         self.own_context: dict[Cutoff, np.ndarray] = {}
 
     def inputs(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask | None = None) -> Inputs:
-        """Everything that is visible of customers at the cutoff of `market_stats`.
+        """Compute the model inputs of customers from what is visible at a cutoff.
 
         Parameters
         ----------
@@ -124,12 +143,12 @@ class Features:
         customer : (B,) int
             Rows of the log.
         mask : HistoryMask, optional
-            What is hidden of these customers; None: nothing.
+            Events to hide; None hides nothing.
 
         Returns
         -------
         Inputs
-            Of arrays.
+            Fields are NumPy arrays.
 
         Raises
         ------
@@ -137,13 +156,13 @@ class Features:
             If an extra column returns another shape than that of its block.
         """
         mask = HistoryMask.nothing(customer.size) if mask is None else mask
-        person = self._customer(market_stats, customer, mask)
+        customer_features = self._customer(market_stats, customer, mask)
         token, kind, channel, age, amount, length = self.histories(market_stats.cutoff, customer, mask)
-        pair = self._pair(market_stats, customer, mask, person)
+        pair = self._pair(market_stats, customer, mask, customer_features)
         if self.config.own("pair") or self.config.own("customer"):
             known = point_in_time(self.log, self.offers, market_stats, customer, mask)
             self._own_pair(pair, known, mask)
-            self._own_customer(person, known)
+            self._own_customer(customer_features, known)
         launched = np.isin(np.arange(len(self.offers)), mask.launched)
         return _inputs(
             token=token,
@@ -153,7 +172,7 @@ class Features:
             amount=amount,
             length=length,
             pair=pair,
-            customer=person,
+            customer_features=customer_features,
             context=self._context(market_stats, launched),
             season=season(market_stats.cutoff.day, market_stats.cutoff.horizon),
             offer=np.where(launched, 0, self.offer_code),
@@ -161,7 +180,7 @@ class Features:
         )
 
     def outcomes(self, cutoff: Cutoff, customer: np.ndarray) -> Outcomes:
-        """What `customer (B,)` did in the horizon, as float32 arrays."""
+        """Compute purchases, revenue, visits and channels of `customer (B,)` in the horizon, as float32 arrays."""
         bought = np.empty((customer.size, len(self.offers)), bool)
         revenue, visit = np.empty(bought.shape, np.float32), np.empty(customer.size, bool)
         outcomes(self.events, self.sets, customer, cutoff.day, cutoff.horizon, bought, revenue, visit)
@@ -175,7 +194,7 @@ class Features:
         return visible_events(self.events, customer, cutoff.day, self.config.history)
 
     def _pair(
-        self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, person: np.ndarray
+        self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, customer_features: np.ndarray
     ) -> np.ndarray:
         names, columns = self.config.pair, self.config.columns["pair"]
         out = np.empty((customer.size, len(self.offers), len(names)), np.float32)
@@ -184,7 +203,7 @@ class Features:
             *(self.windows, self.half_lives, out),
         )
         column = {name: out[:, :, k] for k, name in enumerate(names)}
-        exposure = np.minimum(person[:, self.config.customer.index("tenure")], RATE_WINDOW)[:, None]
+        exposure = np.minimum(customer_features[:, self.config.customer.index("tenure")], RATE_WINDOW)[:, None]
         rate = (column[f"days_{RATE_WINDOW}"] + PRIOR_DAYS * market_stats.rate) / (exposure + PRIOR_DAYS)
         column["expected"][:] = rate * market_stats.cutoff.horizon
         cell = hazard_cell(column["recency"], column["purchase_days"])
@@ -200,14 +219,14 @@ class Features:
 
     def _affinity(self, market_stats: MarketStats, column: dict[str, np.ndarray]) -> None:
         """Fills the columns that depend on the customer's purchases of other offers."""
-        taste, m = tastes(column), len(self.offers)
+        profile, m = purchase_profile(column), len(self.offers)
         with BLAS.limit(limits=1, user_api="blas"):
             for k, name in enumerate(("", "_broad")):
-                column[f"similar{name}"][:] = taste[:, m:-1] @ market_stats.similar[k]
+                column[f"similar{name}"][:] = profile[:, m:-1] @ market_stats.similar[k]
                 column[f"together{name}"][:] = np.log1p(column["purchase_days"]) @ market_stats.together[k]
-                column[f"follow{name}"][:] = taste @ market_stats.follow[k]
-            column["sibling_short"][:] = taste[:, :m] @ market_stats.sibling
-            column["sibling_long"][:] = taste[:, m:-1] @ market_stats.sibling
+                column[f"follow{name}"][:] = profile @ market_stats.follow[k]
+            column["sibling_short"][:] = profile[:, :m] @ market_stats.sibling
+            column["sibling_long"][:] = profile[:, m:-1] @ market_stats.sibling
             column["sibling_follow"][:] = column["follow_broad"] @ market_stats.sibling
 
     def _customer(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask) -> np.ndarray:
@@ -236,7 +255,7 @@ class Features:
         """Fills the extra pair columns; pairs whose offer is masked or launched get the declared empty value."""
         first, masked = len(self.config.pair) - len(self.config.own("pair")), np.flatnonzero(mask.offer >= 0)
         for k, column in enumerate(self.config.own("pair"), first):
-            out[:, :, k] = computed(column, known)
+            out[:, :, k] = compute_column(column, known)
             out[:, mask.launched, k] = column.empty
             out[masked, mask.offer[masked], k] = column.empty
 
@@ -244,7 +263,7 @@ class Features:
         """Fills the extra customer columns."""
         first = len(self.config.customer) - len(self.config.own("customer"))
         for k, column in enumerate(self.config.own("customer"), first):
-            out[:, k] = computed(column, known)
+            out[:, k] = compute_column(column, known)
 
     def _own_context(self, market_stats: MarketStats) -> np.ndarray:
         """The extra context columns over everybody with a purchase, computed once for a cutoff: (M, K) float32."""
@@ -253,7 +272,7 @@ class Features:
             everybody = np.union1d(self.log.purchasers(cutoff.day), self.log.guests(cutoff.day))
             mask = HistoryMask.nothing(everybody.size)
             known = point_in_time(self.log, self.offers, market_stats, everybody, mask)
-            columns = [computed(column, known) for column in self.config.own("context")]
+            columns = [compute_column(column, known) for column in self.config.own("context")]
             self.own_context[cutoff] = np.stack(columns, axis=1).astype(np.float32)
         return self.own_context[cutoff]
 
@@ -283,13 +302,27 @@ class Features:
         return np.array([position.get(name, 0) for name in self.log.meta["channels"]] + [0], np.int32)
 
 
-def computed(column: FeatureColumn, known: PointInTime, reference: bool = False) -> np.ndarray:
-    """An extra column, by its function or by its plain definition, as float32 in the shape of its block.
+def compute_column(column: FeatureColumn, known: PointInTime, reference: bool = False) -> np.ndarray:
+    """Compute an extra column by its function or by its plain definition.
+
+    Parameters
+    ----------
+    column : FeatureColumn
+        A column with `compute` and `reference`.
+    known : PointInTime
+        B customers and M offers at the cutoff.
+    reference : bool
+        Use the plain definition.
+
+    Returns
+    -------
+    ndarray of float32
+        (B, M) for a pair column, (B,) for a customer column, (M,) for a context column.
 
     Raises
     ------
     ConfigurationError
-        If the shape is another.
+        If the function returns another shape.
     """
     shape = {"pair": (len(known), len(known.offers)), "customer": (len(known),), "context": (len(known.offers),)}
     function = column.reference if reference else column.compute

@@ -11,16 +11,16 @@ EVERYTHING = 100_000  # days; more history than any log holds
 
 
 class HistoryMask(NamedTuple):
-    """What is hidden of B customers.
+    """Events of B customers that are hidden from the inputs.
 
     Parameters
     ----------
     days : (B,) int64
-        The most recent days before the cutoff; 0: none.
+        Number of days before the cutoff whose events are hidden; 0 hides none.
     offer : (B,) int64
-        The offer whose events are hidden; -1: none.
+        Offer whose events are hidden; -1 hides none.
     launched : (K,) int64
-        Offers whose inputs are those of the day of their launch, as if nobody had bought them.
+        Offers whose inputs are those of an offer without any purchase.
     """
 
     days: np.ndarray
@@ -29,13 +29,13 @@ class HistoryMask(NamedTuple):
 
     @classmethod
     def nothing(cls, customers: int) -> HistoryMask:
-        """The mask of B customers that hides nothing."""
+        """Return the mask of B customers that hides nothing."""
         return cls(np.zeros(customers, np.int64), np.full(customers, -1), np.zeros(0, np.int64))
 
 
 @dataclass
 class NoHistoryMask:
-    """No history is hidden."""
+    """Hide no history."""
 
     def draw(self, rng: np.random.Generator, customers: int, offers: int) -> HistoryMask:
         return HistoryMask.nothing(customers)
@@ -43,7 +43,7 @@ class NoHistoryMask:
 
 @dataclass
 class RandomHistoryMask:
-    """Hides one offer's events, the last weeks or everything from a share of the training customers.
+    """Hide one offer's events, the last weeks or everything for a share of the training customers.
 
     Parameters
     ----------
@@ -63,7 +63,20 @@ class RandomHistoryMask:
     longest: int = 90
 
     def draw(self, rng: np.random.Generator, customers: int, offers: int) -> HistoryMask:
-        """Independent draws for each customer, and for each offer."""
+        """Draw a mask for B customers and M offers.
+
+        Parameters
+        ----------
+        rng : Generator
+            Source of the draws, which are independent for each customer and each offer.
+        customers, offers : int
+            B and M.
+
+        Returns
+        -------
+        HistoryMask
+            Of B customers.
+        """
         uniform = rng.random((3, customers))
         days = np.where(uniform[1] < self.recent, rng.integers(self.shortest, self.longest + 1, customers), 0)
         days = np.where(uniform[2] < self.everything, EVERYTHING, days)

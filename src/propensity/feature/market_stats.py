@@ -30,9 +30,9 @@ RECENCY_EDGES = np.array(
     [4, 8, 15, 22, 29, 43, 64, 92, 137, 183, 274]
 )  # days; the hazard is constant between two of them
 COUNT_EDGES = np.array([2, 3, 5, 9, 17])  # purchase days
-CELLS = 1 + (RECENCY_EDGES.size + 1) * (COUNT_EDGES.size + 1)  # cell 0: never bought
+CELLS = 1 + (RECENCY_EDGES.size + 1) * (COUNT_EDGES.size + 1)  # cell 0: never-bought
 TENURES = 13  # months since the first purchase, the last open
-TASTES = (30, 90)  # half-lives, in days, of the decayed purchase days that affinity is computed from, ascending
+AFFINITY_HALF_LIVES = (30, 90)  # days, ascending; of the decayed purchase days that affinity is computed from
 COHORT = (91,), ()  # the window, and no half-life, of the comparison with customers of the same tenure
 BLOCK = 4096
 BLAS = ThreadpoolController()  # one thread, so that sums have one order
@@ -82,12 +82,13 @@ class MarketStats(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Sums over customers at a reference date: taste x taste, taste x later purchases, hazard trials and hits.
+    """Sums over customers at a reference date, from which affinities and hazards are estimated.
 
-    A taste is the log of decayed purchase days.
+    `profile` is the Gram matrix of purchase profiles, `follow` their products with later purchases. A purchase profile
+    holds the logs of decayed purchase days.
     """
 
-    taste: np.ndarray  # (2 M + 1, 2 M + 1): short tastes, long tastes, ones
+    profile: np.ndarray  # (2 M + 1, 2 M + 1): short half-life, long half-life, ones
     whole: np.ndarray  # (M, M): log purchase days of the whole past
     follow: np.ndarray  # (2 M + 1, M)
     trials: np.ndarray  # (M, CELLS)
@@ -109,7 +110,7 @@ class MarketStatsConfig:
     shrink : float
         Weight, in trials, of the hazard over all offers against an offer's own.
     ridge_similar, ridge_follow : tuple of float
-        Weak and strong ridge of the affinity weights, in multiples of the mean square of a taste.
+        Weak and strong ridge of the affinity weights, in multiples of the mean square of a profile value.
     """
 
     references: int = 8
@@ -159,7 +160,7 @@ class MarketStatsBuilder:
             interpurchase_time=raw["interpurchase_time"],
             rate=raw["days_91"] / max(everybody.size * exposure, 1),
             hazard=self._hazard(past),
-            similar=regress_on_others(now.taste[len(sold) : -1, len(sold) : -1], self.config.ridge_similar),
+            similar=regress_on_others(now.profile[len(sold) : -1, len(sold) : -1], self.config.ridge_similar),
             together=regress_on_others(now.whole, self.config.ridge_similar),
             follow=self._follow(past),
             sibling=siblings(self.offers.parent, sold),
@@ -182,33 +183,33 @@ class MarketStatsBuilder:
 
     def _count(self, day: int) -> Moments:
         m, population = len(self.offers), self._population(day)
-        width = len(TASTES) * m + 1
+        width = len(AFFINITY_HALF_LIVES) * m + 1
         shapes = (width, width), (m, m), (width, m), (m, CELLS), (m, CELLS)
         sums = Moments(*(np.zeros(shape) for shape in shapes))
         for start in range(0, population.size, BLOCK):
             rows = population[start : start + BLOCK]
-            taste, whole, cell = self._state(rows, day)
+            profile, whole, cell = self._state(rows, day)
             bought = self._bought(rows, day)
-            sums.taste[:] += taste.T @ taste
+            sums.profile[:] += profile.T @ profile
             sums.whole[:] += whole.T @ whole
-            sums.follow[:] += taste.T @ bought
+            sums.follow[:] += profile.T @ bought
             slot = (cell + CELLS * np.arange(m)).ravel()
             sums.trials[:] += np.bincount(slot, minlength=m * CELLS).reshape(m, CELLS)
             sums.hits[:] += np.bincount(slot, bought.ravel(), minlength=m * CELLS).reshape(m, CELLS)
         return sums
 
     def _state(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Tastes (B, 2 M + 1) float32, with a column of ones, log purchase days (B, M), and hazard cells (B, M)."""
+        """Profiles (B, 2 M + 1) float32, with a column of ones, log purchase days (B, M), and hazard cells (B, M)."""
         shape = (rows.size, len(self.offers))
-        column = {f"decayed_{half_life}": np.zeros(shape, np.float32) for half_life in TASTES}
+        column = {f"decayed_{half_life}": np.zeros(shape, np.float32) for half_life in AFFINITY_HALF_LIVES}
         column |= {"recency": np.full(shape, np.nan, np.float32), "purchase_days": np.zeros(shape, np.float32)}
-        request = RollingRequest([day], (), TASTES)
+        request = RollingRequest([day], (), AFFINITY_HALF_LIVES)
         place = {name: k for k, name in enumerate(rolling_pair_columns(*request[1:]))}
         for block in rolling_pair(self.log, self.offers, request, rows):
             for name, grid in column.items():
                 grid[block.owner, block.offer] = block.column[:, place[name], 0]
         return (
-            tastes(column),
+            purchase_profile(column),
             np.log1p(column["purchase_days"]),
             hazard_cell(column["recency"], column["purchase_days"]),
         )
@@ -227,11 +228,11 @@ class MarketStatsBuilder:
         return (hits + self.config.shrink * overall) / (trials + self.config.shrink)
 
     def _follow(self, past: list[Moments]) -> np.ndarray:
-        """Purchases within the horizon, predicted from all tastes by ridge regression: (2, 2 M + 1, M)."""
-        width, ridges = len(TASTES) * len(self.offers) + 1, self.config.ridge_follow
+        """Purchases within the horizon, predicted from the whole profile by ridge regression: (2, 2 M + 1, M)."""
+        width, ridges = len(AFFINITY_HALF_LIVES) * len(self.offers) + 1, self.config.ridge_follow
         if not past:
             return np.zeros((len(ridges), width, len(self.offers)), np.float32)
-        gram, target = np.sum([p.taste for p in past], axis=0), np.sum([p.follow for p in past], axis=0)
+        gram, target = np.sum([p.profile for p in past], axis=0), np.sum([p.follow for p in past], axis=0)
         weights = []
         for ridge in ridges:
             penalty = np.full(width, ridge * mean_square(gram[:-1, :-1]))
@@ -250,9 +251,20 @@ class MarketStatsBuilder:
         return np.stack([np.bincount(month, values, minlength=TENURES) / size for values in logs], axis=1)
 
 
-def tastes(column: dict[str, np.ndarray]) -> np.ndarray:
-    """Log of the decayed purchase days of each half-life in `TASTES`, from columns (B, M), and ones: (B, 2 M + 1)."""
-    logs = [np.log1p(column[f"decayed_{half_life}"]) for half_life in TASTES]
+def purchase_profile(column: dict[str, np.ndarray]) -> np.ndarray:
+    """Compute the logs of decayed purchase days, one block of M offers per half-life.
+
+    Parameters
+    ----------
+    column : dict of str to ndarray
+        `decayed_<days>` (B, M) for each half-life of `AFFINITY_HALF_LIVES`.
+
+    Returns
+    -------
+    ndarray of float32, shape (B, 2 M + 1)
+        The logs, and a last column of ones.
+    """
+    logs = [np.log1p(column[f"decayed_{half_life}"]) for half_life in AFFINITY_HALF_LIVES]
     return np.concatenate([*logs, np.ones((len(logs[0]), 1), np.float32)], axis=1)
 
 
@@ -299,7 +311,7 @@ def siblings(parent: np.ndarray, sold: np.ndarray) -> np.ndarray:
 
 
 def hazard_cell(recency: np.ndarray, purchase_days: np.ndarray) -> np.ndarray:
-    """Cell of a pair by days since its last purchase and number of purchase days, any shape; 0 for never bought."""
+    """Cell of a pair by days since its last purchase and number of purchase days, any shape; 0 for never-bought."""
     row = np.digitize(np.nan_to_num(recency), RECENCY_EDGES)
     column = np.digitize(purchase_days, COUNT_EDGES)
     return np.where(purchase_days > 0, 1 + row * (COUNT_EDGES.size + 1) + column, 0)

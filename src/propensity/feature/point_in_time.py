@@ -1,4 +1,4 @@
-"""What an extra column is computed from: visible events only, and without those that the history mask hides."""
+"""Data that an extra column is computed from: events before the cutoff that the history mask does not hide."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from propensity.kernel.history import ends
 
 @dataclass(frozen=True)
 class PointInTime:
-    """Some customers at a cutoff, as far as they were known then. B customers, E events, M offers, I items.
+    """Customers as known at a cutoff. B customers, E events, M offers, I items.
 
     Parameters
     ----------
@@ -80,12 +80,12 @@ class PointInTime:
 def point_in_time(
     log: EventLog, offers: Offers, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask
 ) -> PointInTime:
-    """What is visible of customers at the date of `market_stats`.
+    """Collect what is visible of customers at the cutoff of `market_stats`.
 
     Parameters
     ----------
     log : EventLog
-        May hold later events; they are left out.
+        The log; events at or after the cutoff are left out.
     offers : Offers
         M offers.
     market_stats : MarketStats
@@ -93,7 +93,12 @@ def point_in_time(
     customer : (B,) int
         Rows of the log.
     mask : HistoryMask
-        Events that it hides are left out: the last days of a customer, and those of its masked offer.
+        Hides the last days of a customer and the events of its masked offer.
+
+    Returns
+    -------
+    PointInTime
+        The customers with their visible events.
     """
     start, end = log.offsets[customer], ends(log.events, customer, market_stats.cutoff.day, mask.days)
     count = end - start

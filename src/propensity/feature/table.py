@@ -20,8 +20,8 @@ def table(block: Block) -> str:
     return "\n".join(["| column | meaning | missing | empty | roles |", "|---|---|---|---|---|", *rows])
 
 
-def written(page: str) -> str:
-    """The page with the table of each block between its marks."""
+def update_tables(page: str) -> str:
+    """Replace the table of each block between its marks in a Markdown page."""
     for block in BLOCKS:
         pattern = re.compile(SECTION.format(block=block), re.DOTALL)
         page = pattern.sub(lambda marks, block=block: marks[1] + table(block) + marks[2], page)  # type: ignore[misc]
@@ -42,4 +42,4 @@ def _empty(value: float | None) -> str:
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
-    path.write_text(written(path.read_text()))
+    path.write_text(update_tables(path.read_text()))

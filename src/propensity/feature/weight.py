@@ -19,7 +19,7 @@ class Even:
 class HalfLife:
     """Weight 0.5 ** (age / half-life). The half-life is `days`, or a multiple of the offer's interpurchase time.
 
-    The buyers of an offer bought every week change faster than those of one bought twice a year.
+    A multiple of the interpurchase time gives offers with frequent purchases a shorter half-life.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class HalfLife:
     longest: float = 720.0
 
     def __call__(self, age: int, interpurchase_time: np.ndarray) -> np.ndarray:
-        """Weights of examples.
+        """Compute the weight of each offer at a training cutoff.
 
         Parameters
         ----------
@@ -49,6 +49,7 @@ class HalfLife:
         Returns
         -------
         (M,) float32
+            Weights in (0, 1].
         """
         half_life = np.full(interpurchase_time.size, self.days)
         if self.rhythm is not None:

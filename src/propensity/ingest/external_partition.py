@@ -41,7 +41,7 @@ def partition_bounds(customer: pl.LazyFrame, rows: int, range_rows: int) -> pl.S
 
 
 class ExternalPartition:
-    """Partition of rows by customer id that spills to disk.
+    """Partition of rows by customer id, with files on disk for what exceeds `memory_rows`.
 
     Parameters
     ----------

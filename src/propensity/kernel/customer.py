@@ -23,7 +23,7 @@ CUSTOMER = (
     column("orders_{}", "orders of the last {} days", per="window"),
     column("spend_{}", "revenue of the last {} days", per="window"),
     column("decayed_{}", "orders, each weighted by 0.5 ** (age / {} days)", per="half_life"),
-    column("recency", "days since the last purchase day", missing="never bought", empty=np.nan, optional=True),
+    column("recency", "days since the last purchase day", missing="no purchase", empty=np.nan, optional=True),
     of_repeat_buyers("interpurchase_time", "mean days between purchase days", optional=True),
     of_repeat_buyers("interpurchase_std", "standard deviation of the days between purchase days"),
     of_repeat_buyers("interpurchase_last", "days between the last two purchase days"),

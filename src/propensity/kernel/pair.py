@@ -37,7 +37,7 @@ from propensity.kernel.reference import pair_reference
 from propensity.kernel.window import decay_table, first_at, window_table
 
 column = partial(FeatureColumn, block="pair", definition=pair_reference)
-of_buyers = partial(column, missing="never bought", empty=np.nan)
+of_buyers = partial(column, missing="never-bought", empty=np.nan)
 of_repeat_buyers = partial(column, missing="bought on fewer than two days", empty=np.nan)
 
 # In the order that the kernel writes: families first, then the single columns.

@@ -64,7 +64,7 @@ class OfferNet(nn.Module):
     def fit_scales(self, inputs: Inputs) -> None:
         """Fits the scalers to training inputs, of one batch or of several that are concatenated."""
         self.scale_pair.fit(inputs.pair)
-        self.scale_customer.fit(inputs.customer)
+        self.scale_customer.fit(inputs.customer_features)
         self.scale_context.fit(inputs.context)
 
     def member_outputs(self, inputs: Inputs, place: Tensor | None = None) -> list[Outputs]:
@@ -75,7 +75,7 @@ class OfferNet(nn.Module):
         inputs : unscaled; `inputs.pair` is (B, M, P), or (K, P) with `place`.
         place : (K,) int64, flat positions in (B, M) of the pairs that `inputs.pair` holds; None: all pairs.
         """
-        pair, customer_BF = self.scale_pair(inputs.pair), self.scale_customer(inputs.customer)
+        pair, customer_BF = self.scale_pair(inputs.pair), self.scale_customer(inputs.customer_features)
         context_MC = self.scale_context(inputs.context)
         return [member(inputs, pair, customer_BF, context_MC, place) for member in self.members]
 

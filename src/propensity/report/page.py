@@ -13,24 +13,40 @@ from markupsafe import Markup
 
 from propensity.atomic import whole_file
 from propensity.report import partition, section
+from propensity.report.curve import learning_curves
 from propensity.report.decay import decay
 from propensity.report.heuristic import heuristics
 from propensity.report.number import Cell, MetricFormat, percent, shown_metrics
 from propensity.report.offer import offers
 from propensity.report.verdict import REFERENCE, baseline_of, name_of, verdict_line, verdict_of, verdict_word
+from propensity.training.curve import load_curves
 
 TEMPLATE, STYLE = "page.html.j2", "page.css"
-OPTIONAL = ("config", "source", "data", "end", "cutoffs", "examples", "commit", "libraries", "seed", "horizon", "rows")
+OPTIONAL = (
+    "config",
+    "source",
+    "data",
+    "end",
+    "last_label",
+    "cutoffs",
+    "examples",
+    "commit",
+    "libraries",
+    "seed",
+    "horizon",
+    "rows",
+)
 
 
 def write_page(metrics: Mapping[str, Any], path: str | Path) -> None:
     """Writes the page of `metrics`, the result of `evaluate` with `run`; the file appears whole or not at all."""
+    training = learning_curves(load_curves(Path(path).parent))
     with whole_file(path) as draft:
-        draft.write_text(page(metrics), encoding="utf-8")
+        draft.write_text(page(metrics, training), encoding="utf-8")
 
 
-def page(metrics: Mapping[str, Any]) -> str:
-    """The page as text. Every name and number goes through the template, which escapes it."""
+def page(metrics: Mapping[str, Any], training: Markup | None = None) -> str:
+    """The page as text, with the learning curves of `training`. The template escapes every name and number."""
     metrics = {**metrics, "run": dict.fromkeys(OPTIONAL) | (metrics.get("run") or {})}
     shown, run, baseline = shown_metrics(metrics), metrics["run"], baseline_of(metrics)
     environment = Environment(
@@ -56,6 +72,7 @@ def page(metrics: Mapping[str, Any]) -> str:
         heuristics=heuristics(metrics),
         decay=decay(metrics, shown),
         data=section.data(metrics),
+        training=training,
         glossary=list(shown.values()),
         baseline=name_of(baseline) if baseline else "",
         days=list(metrics["counts"]),
@@ -87,7 +104,7 @@ def cards(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> list
 
 def in_sample(metrics: Mapping[str, Any]) -> list[str]:
     """Cutoffs before the end of the training labels, whose outcomes the network was trained on."""
-    end = metrics["run"].get("end")
+    end = metrics["run"].get("last_label") or metrics["run"].get("end")
     return [day for day in metrics["counts"] if end and day < str(end)[:10]]
 
 

@@ -209,22 +209,22 @@ def _number(cell: dict[str, Any] | None) -> str:
     return f"{cell['value']:.4f}" if abs(cell["value"]) < 1 else f"{cell['value']:.2f}"
 
 
-def show_findings(findings: Sequence[Any]) -> None:
-    """A line for every check of a gate."""
-    for finding in findings:
-        word = "[green]pass[/green]" if finding.passed else "[red]FAIL[/red]"
-        SCREEN.print(f"{word} {escape(finding.check)}: {escape(finding.sentence)}", highlight=False, soft_wrap=True)
+def show_checks(results: Sequence[Any]) -> None:
+    """Print one line for each check of a gate."""
+    for result in results:
+        word = "[green]pass[/green]" if result.passed else "[red]FAIL[/red]"
+        SCREEN.print(f"{word} {escape(result.check)}: {escape(result.message)}", highlight=False, soft_wrap=True)
 
 
-def show_copy(copy: Any, run: str) -> None:
-    """What differs after training again, or that nothing does."""
-    if not copy.differences:
-        SCREEN.print(f"{run} is reproduced: {copy.compared:,} numbers are equal", highlight=False)
+def show_reproduction(reproduction: Any, run: str) -> None:
+    """Print up to 20 differences after training a run again, or that there is none."""
+    if not reproduction.differences:
+        SCREEN.print(f"{run} is reproduced: {reproduction.compared:,} numbers are equal", highlight=False)
         return
     table = plain_table(f"{run} trained again")
-    for name in ("what", "before", "now"):
+    for name in ("value", "before", "now"):
         table.add_column(name)
-    for difference in copy.differences[:20]:
+    for difference in reproduction.differences[:20]:
         table.add_row(*map(escape, difference))
     SCREEN.print(table)
 

@@ -169,7 +169,7 @@ def score_bundle(
     bundle = open_bundle(folder, digest)
     events = bundle.task.open() if log is None else EventLog.open(log)
     date = bundle.cutoff(events, cutoff)
-    for caution in scoring_warnings(events, date, bundle.manifest["end"]):
+    for caution in scoring_warnings(events, date, bundle.manifest["last_label"]):
         say(caution)
     out = open_output(Path(out), bundle, events, str(date), config)
     say("computing market statistics")

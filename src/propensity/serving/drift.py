@@ -213,7 +213,7 @@ def draw_sample(
         score = model(inputs._asdict())["probability"]
         expected += float(score.sum(dtype=np.float64))
         pair = inputs.pair.reshape(-1, inputs.pair.shape[-1])
-        parts.append((pair[::step], inputs.customer, score.reshape(-1)[::step]))
+        parts.append((pair[::step], inputs.customer_features, score.reshape(-1)[::step]))
     pairs, customer_columns, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     columns = {"pair": pairs, "customer": customer_columns, "context": np.asarray(market_stats.context)}
     observed = 0.0 if labels is None else count_purchases(features, market_stats.cutoff, rows, labels)

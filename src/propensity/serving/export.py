@@ -210,6 +210,7 @@ def write_tables(draft: Path, trained: Trained, cutoff_data: CutoffData, valid_d
         "format": verify.FORMAT,
         "data": trained.about["data"],
         "end": trained.about["end"],
+        "last_label": trained.about["last_label"],
         "valid_from": to_date(cutoff_data.market_stats.cutoff.day).isoformat(),
         "valid_until": (to_date(end) + timedelta(days=valid_days)).isoformat(),
         "commit": commit(),

@@ -30,7 +30,7 @@ from propensity.training.data_module import to_tensors
 BATCH, EVENTS, OFFERS = (torch.export.Dim(name) for name in ("customers", "events", "offers"))
 DYNAMIC_SHAPES: dict[str, dict[int, Any] | None] = {
     **{name: {0: BATCH, 1: EVENTS} for name in ("token", "kind", "channel", "age", "amount")},
-    **{name: {0: BATCH} for name in ("length", "customer")},
+    **{name: {0: BATCH} for name in ("length", "customer_features")},
     **{name: {0: OFFERS} for name in ("context", "offer", "attribute")},
     "pair": {0: BATCH, 1: OFFERS},
     "season": None,
@@ -96,7 +96,7 @@ class PartsGraph(nn.Module):
             By the names of `fused.PARTS`; the members are concatenated in the last dimension.
         """
         batch = Inputs(*inputs)
-        customer_BF = self.model.scale_customer(batch.customer)
+        customer_BF = self.model.scale_customer(batch.customer_features)
         context_MC = self.model.scale_context(batch.context)
         members = [self._member(member, batch, customer_BF, context_MC) for member in self.model.members]
         return tuple(torch.cat(parts, dim=-1) for parts in zip(*members, strict=True))

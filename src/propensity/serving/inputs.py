@@ -118,7 +118,7 @@ def rebuild_inputs(
     rows, m = np.arange(log["offsets"].size - 1), tables["offer_code"].size
     belongs = np.zeros((tables["item"].size, m), bool)
     belongs[np.repeat(np.arange(belongs.shape[0]), np.diff(tables["item_offsets"])), tables["item_offer"]] = True
-    customer = customer_rows(log, belongs, rows, settings, tables)
+    customer_features = customer_rows(log, belongs, rows, settings, tables)
     no_mask = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
     item, kind, channel, gap, amount, length = last_events_reference(
         log, belongs, rows, int(tables["day"]), *no_mask, settings["history"]
@@ -131,8 +131,8 @@ def rebuild_inputs(
         "age": gap.astype(np.float32),
         "amount": amount.astype(np.float32),
         "length": length,
-        "pair": pair_rows(log, belongs, rows, settings, tables, customer, new),
-        "customer": customer,
+        "pair": pair_rows(log, belongs, rows, settings, tables, customer_features, new),
+        "customer_features": customer_features,
         "context": np.where(new[:, None], np.nan, tables["context"]).astype(np.float32),
         "season": season(int(tables["day"]), settings["horizon"]),
         "offer": np.where(new, 0, tables["offer_code"]),

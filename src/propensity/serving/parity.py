@@ -124,7 +124,7 @@ def take_rows(inputs: Inputs, rows: np.ndarray) -> Inputs:
     Inputs
         The fields of offers are unchanged.
     """
-    names = ("token", "kind", "channel", "age", "amount", "length", "pair", "customer")
+    names = ("token", "kind", "channel", "age", "amount", "length", "pair", "customer_features")
     return inputs._replace(**{name: getattr(inputs, name)[rows] for name in names})
 
 

@@ -19,7 +19,7 @@ from propensity.data.vocabulary import Vocabulary
 from propensity.feature.column import MARKET_NAMES, SIBLING_NAMES
 from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
 from propensity.feature.history_mask import HistoryMask
-from propensity.feature.market_stats import COUNT_EDGES, RECENCY_EDGES, TASTES, MarketStats
+from propensity.feature.market_stats import AFFINITY_HALF_LIVES, COUNT_EDGES, RECENCY_EDGES, MarketStats
 from propensity.kernel.event import Events, fixed
 from propensity.serving.inputs import Arrays, Event, channel_codes, event_columns
 from propensity.task import CutoffData
@@ -76,7 +76,7 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "horizon": horizon,
         "windows": list(config.windows),
         "half_lives": list(config.half_lives),
-        "affinity_half_lives": list(TASTES),
+        "affinity_half_lives": list(AFFINITY_HALF_LIVES),
         "history": config.history,
         "prior_days": PRIOR_DAYS,
         "rate_window": RATE_WINDOW,

@@ -165,7 +165,7 @@ def select_pair(inputs: Inputs, row: int, offer_index: int) -> Inputs:
     Inputs
         With one row and one offer.
     """
-    names = (*EVENT_FIELDS, "length", "customer")
+    names = (*EVENT_FIELDS, "length", "customer_features")
     return inputs._replace(
         **{name: getattr(inputs, name)[row : row + 1] for name in names},
         **{name: getattr(inputs, name)[offer_index : offer_index + 1] for name in ("context", "offer", "attribute")},
@@ -196,7 +196,7 @@ def list_features(
         Groups of columns in which the customer differs, then events.
     """
     features: list[tuple[str, Place]] = []
-    for field, names, scope in (("pair", pair, "with the offer"), ("customer", customer_columns, "overall")):
+    for field, names, scope in (("pair", pair, "with the offer"), ("customer_features", customer_columns, "overall")):
         values, reference = (getattr(each, field).reshape(-1) for each in (customer, empty))
         differs = ~((values == reference) | (np.isnan(values) & np.isnan(reference)))
         groups: dict[str, list[int]] = {}
@@ -234,7 +234,7 @@ def coalition_probabilities(
         Probabilities.
     """
     size, length = len(coalitions), int(customer.length[0])
-    pair, columns = (np.repeat(getattr(empty, name), size, axis=0) for name in ("pair", "customer"))
+    pair, columns = (np.repeat(getattr(empty, name), size, axis=0) for name in ("pair", "customer_features"))
     visible = np.zeros((size, customer.kind.shape[1]), bool)
     for row, coalition in enumerate(coalitions):
         for field, place in (places[k] for k in coalition):
@@ -245,6 +245,6 @@ def coalition_probabilities(
                 target[place] = getattr(customer, field).reshape(-1)[place]
     slots = np.argsort(~visible, axis=1, kind="stable")  # visible events first, oldest first; padding is at the end
     history = {name: getattr(customer, name)[0][slots] for name in EVENT_FIELDS}
-    changed: dict[str, Any] = {"pair": pair, "customer": columns}
+    changed: dict[str, Any] = {"pair": pair, "customer_features": columns}
     batch = customer._replace(**changed, length=np.minimum(visible.sum(axis=1), length).astype(np.int64), **history)
     return run_session(session, batch._asdict())["probability"][:, 0].astype(np.float64)

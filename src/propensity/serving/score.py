@@ -74,7 +74,7 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
     trained = load_trained(run)
     events = trained.task.open() if log is None else EventLog.open(log)
     date = parse_cutoff(events, cutoff, trained.task.horizon)
-    for caution in scoring_warnings(events, date, trained.about["end"]):
+    for caution in scoring_warnings(events, date, trained.about["last_label"]):
         say(caution)
     cutoff_data = trained.task.cutoff_data(events, date, trained.vocabulary)
     config, (features, _, _) = trained.task.offer, cutoff_data

@@ -130,7 +130,7 @@ class ValidationBatches(Dataset[Batch]):
         self.blocks: list[tuple[int, np.ndarray]] = []  # place of the cutoff, rows of its log
         for place, each in enumerate(validation.cutoffs_data):
             size = max(pairs // len(each.features.offers), 1)
-            self.blocks += [(place, each.customer[k : k + size]) for k in range(0, each.customer.size, size)]
+            self.blocks += [(place, each.row[k : k + size]) for k in range(0, each.row.size, size)]
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -268,13 +268,11 @@ class PropensityDataModule(pl.LightningDataModule):
 
     def sizes(self) -> list[int]:
         """Customers at each training cutoff."""
-        return [cutoff_data.customer.size for cutoff_data in self.training_set.cutoffs_data]
+        return [cutoff_data.row.size for cutoff_data in self.training_set.cutoffs_data]
 
     def lengths(self) -> list[np.ndarray]:
         """History length of every customer at each training cutoff."""
-        return [
-            each.features.lengths(each.market_stats.cutoff, each.customer) for each in self.training_set.cutoffs_data
-        ]
+        return [each.features.lengths(each.market_stats.cutoff, each.row) for each in self.training_set.cutoffs_data]
 
     def sample(self, batches: int = 20) -> Inputs:
         """Inputs of a few batches over the cutoffs, concatenated; history, offers and season are those of the first."""
@@ -282,6 +280,6 @@ class PropensityDataModule(pl.LightningDataModule):
         dataset = TrainingBatches(self.training_set, self.task)
         parts = [dataset[index].inputs for index in indices[:batches]]
         pair, customer, context = (
-            torch.cat([getattr(part, name) for part in parts]) for name in ("pair", "customer", "context")
+            torch.cat([getattr(part, name) for part in parts]) for name in ("pair", "customer_features", "context")
         )
-        return parts[0]._replace(pair=pair, customer=customer, context=context)
+        return parts[0]._replace(pair=pair, customer_features=customer, context=context)

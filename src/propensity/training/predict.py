@@ -34,7 +34,7 @@ def predict_both(
 ) -> tuple[Scores, ChannelShares | None]:
     """Scores as of `predict`, and shares of channels; None where fewer than two channels are known."""
     offer, channel = cutoff_data.features.offers.name, cutoff_data.features.vocabulary.sold_through
-    shape = (cutoff_data.customer.size, len(offer))
+    shape = (cutoff_data.row.size, len(offer))
     probability, revenue = np.empty(shape, np.float32), np.empty(shape, np.float32)
     share = np.empty((shape[0], len(channel)), np.float32)
     with one_thread():

@@ -101,7 +101,7 @@ def describe(config: Any, log: EventLog, chosen: Windows, training_set: Training
         "cutoffs": dates,
         "validation": [str(cutoff) for cutoff in chosen.cutoffs],
         "last_label": to_date(chosen.end).isoformat(),
-        "examples": int(sum(cutoff_data.customer.size for cutoff_data in training_set.cutoffs_data)),
+        "examples": int(sum(cutoff_data.row.size for cutoff_data in training_set.cutoffs_data)),
         "offers": len(training_set.features.offers),
         "commit": commit(),
         "libraries": libraries(),

@@ -101,9 +101,9 @@ def validation_set(
     cutoffs_data, complete = [], []
     for cutoff in chosen.cutoffs:
         each = chosen.task.cutoff_data(log, cutoff, vocabulary)
-        if customers is not None and each.customer.size > customers:
+        if customers is not None and each.row.size > customers:
             rng = np.random.default_rng((seed, cutoff.day))
-            each = each._replace(customer=np.sort(rng.choice(each.customer, customers, replace=False)))
+            each = each._replace(row=np.sort(rng.choice(each.row, customers, replace=False)))
         cutoffs_data.append(each)
         complete.append(Features(log, each.features.offers, vocabulary, each.features.config))
     return Validation(cutoffs_data, complete)
