@@ -26,7 +26,6 @@ from loss import test_loss
 from model import test_encoders
 from propensity import trust
 from propensity.cli import main
-from propensity.config import conf_folder
 from propensity.data.event_log import EventLog
 from propensity.project import make_project
 from propensity.task import Task
@@ -179,7 +178,7 @@ def test_a_loss_trains_and_its_terms_are_logged(shop: Path, composed: Callable[.
     assert run(train, *longer, *SIZES) == 0
     rows = curve(shop / "runs/focal")
     focal, purchase = (values(rows, f"train/{name}") for name in ("focal", "purchase"))
-    assert focal == values(rows, "train/loss") and len(focal) > 0
+    assert focal == values(rows, "train/loss_step") and len(focal) > 0
     assert all(small < whole for small, whole in zip(focal, purchase, strict=True))
     test_loss.test_every_loss_is_finite_and_teaches("focal", composed)
 
@@ -291,7 +290,6 @@ def test_a_decision_leaves_its_table(
     test_decide.test_every_decision_runs_with_scores_and_out_alone("best_offer", evaluated, composed, tmp_path, capsys)
 
 
-@pytest.mark.skipif(not (conf_folder() / "callbacks").is_dir(), reason="there is no group of callbacks")
 def test_a_callback_is_called(shop: Path) -> None:
     (train,) = RECIPES["Callback"].commands
     longer = [each.replace("max_steps=2", "max_steps=12").replace("max_epochs=1", "max_epochs=3") for each in QUICK]

@@ -103,8 +103,8 @@ def configuration(name: str, settings: Mapping[str, Any]) -> Any:
 def _grammar(value: Any) -> str:
     """A Python value as Hydra's command line reads it.
 
-    >>> _grammar({"a": [1, None, True], "b": "it's"})
-    "{a: [1, null, true], b: 'it\\'s'}"
+    >>> _grammar({"a": [1, None, True], "b": "two words"})
+    "{a: [1, null, true], b: 'two words'}"
     """
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_grammar(child)}" for key, child in value.items()) + "}"

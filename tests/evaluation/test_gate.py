@@ -159,7 +159,7 @@ def test_a_run_evaluated_on_its_training_labels_does_not_pass(
     run = copied(evaluated, tmp_path)
     trained = load_trained(run)
     later = to_date(trained.task.open().last_day).isoformat()
-    save_trained(run, trained.model, trained.vocabulary, trained.about | {"end": later})
+    save_trained(run, trained.model, trained.vocabulary, trained.about | {"last_label": later})
     result = checked(composed, run, "checks=[no_leak]")["no_leak"]
     assert not result.passed and f"before its last training label ({later})" in result.message
 

@@ -122,7 +122,10 @@ def no_leak(context: GateContext) -> tuple[bool, str]:
     trained, log, day = context.trained, context.log, to_day(context.day)
     early = [each for each in (context.metrics or {}).get("counts", {}) if each < trained.about["last_label"]]
     if early:
-        return False, f"the run was evaluated at {early[0]}, before its last training label ({trained.about['end']})"
+        return (
+            False,
+            f"the run was evaluated at {early[0]}, before its last training label ({trained.about['last_label']})",
+        )
 
     def scoring(other_log: EventLog) -> CutoffData:
         return cutoff_data_of(trained, other_log, context.day)
