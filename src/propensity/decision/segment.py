@@ -11,6 +11,7 @@ import polars as pl
 
 from propensity.data.event_log import to_date
 from propensity.decision.condition import LIFECYCLE, applicable, rows_where
+from propensity.decision.consent import rows_of
 from propensity.decision.context import DecisionContext, aligned, read
 from propensity.decision.history import PurchaseHistory
 from propensity.decision.kmeans import KMeansFit, adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus
@@ -130,7 +131,7 @@ class Segment:
                 raise ConfigurationError("segments need the event log or a table of customers; give log= or customers=")
             return CustomerTable(np.empty(0, np.int64), context.customers, {}), None
         known = customer_table(context.history, self.shares)
-        scored = np.isin(known.table["customer_id"].to_numpy(), context.scores.customer)
+        scored = rows_of(known.table["customer_id"], pl.Series(context.scores.customer)) >= 0
         table = known.table.filter(pl.Series(scored))
         return known._replace(row=known.row[scored], table=table), known.row[scored]
 
@@ -148,7 +149,7 @@ class Segment:
             return None
         states = read(self.states, "decision.states")
         own = aligned(states, table["customer_id"].to_numpy(), self.states)
-        lacking = table["customer_id"].cast(pl.String).is_in(states["customer_id"].cast(pl.String).implode()).not_()
+        lacking = pl.Series(rows_of(table["customer_id"], states["customer_id"]) < 0)
         if lacking.any():
             raise DataError(
                 f"{self.states} lacks {lacking.sum():,} of {table.height:,} customers, such as "
@@ -190,6 +191,7 @@ class Segment:
         )
         summary = {
             "decision": "segment",
+            "consent": context.consent_summary(),
             "cutoff": context.scores.cutoff,
             "k": fit.k,
             "chosen_by": "decision.k" if self.k else "knee of the inertia",
@@ -323,7 +325,7 @@ class Migration(NamedTuple):
 def migrate(history: PurchaseHistory, settings: Segment, k: int, seed: int) -> Migration | None:
     """Segments fixed at the earlier date, followed to the later one; None if the log does not reach back."""
     earlier = history.at(history.day - settings.migration_days)
-    if earlier.log.purchasers(earlier.day).size < max(k, 2):
+    if earlier.purchasers().size < max(k, 2):
         return None
     tables = [active(customer_table(one, {}).table, settings.active_days) for one in (earlier, history)]
     features = [feature_matrix(table)[0] for table in tables]
