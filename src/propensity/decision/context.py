@@ -22,13 +22,11 @@ from propensity.decision.consent import (
     consent_record,
     known_channels,
     may_contact,
-    normal_ids,
     objectors,
-    require_match,
-    rows_of,
 )
 from propensity.decision.history import PurchaseHistory, log_folder, purchase_history_of
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
+from propensity.ingest.rule.matching import normal_ids, require_match, rows_of
 from propensity.scores import SHARES_FILE, ChannelShares, Scores, customers_of, load_scores, load_shares
 
 T = TypeVar("T")

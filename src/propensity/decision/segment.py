@@ -11,7 +11,6 @@ import polars as pl
 
 from propensity.data.event_log import to_date
 from propensity.decision.condition import LIFECYCLE, applicable, rows_where
-from propensity.decision.consent import rows_of
 from propensity.decision.context import DecisionContext, aligned, read
 from propensity.decision.history import PurchaseHistory
 from propensity.decision.kmeans import KMeansFit, adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus
@@ -19,6 +18,7 @@ from propensity.decision.picture import BLUE, INK, ORANGE, short
 from propensity.decision.result import DecisionResult
 from propensity.decision.rfm import CustomerTable, customer_table, feature_matrix
 from propensity.errors import ConfigurationError, DataError
+from propensity.ingest.rule.matching import rows_of
 
 REACH = 4.0  # standard deviations at which standardised features are clipped
 TOP_OFFERS = 3  # named in a profile

@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EPOCH, to_date, to_day
-from propensity.decision.consent import rows_of
 from propensity.decision.context import DecisionContext, tie_break
 from propensity.decision.plan.planner import Problem
 from propensity.decision.setting import check_kinds
 from propensity.errors import ConfigurationError, InfeasibleError
+from propensity.ingest.rule.matching import rows_of
 from propensity.kernel.contact_cap import EDGE, WEEK, Calendar
 from propensity.kernel.event import MESSAGE
 from propensity.kernel.plan import Limits
