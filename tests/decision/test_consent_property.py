@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -160,11 +161,8 @@ entries = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(first=entries, second=entries, by_channel=st.booleans(), by_day=st.booleans(), deliveries=st.integers(1, 2))
-def test_no_decision_contacts_one_whom_it_must_not(
-    first: list[Entry], second: list[Entry], by_channel: bool, by_day: bool, deliveries: int
-) -> None:
+def check(first: list[Entry], second: list[Entry], by_channel: bool, by_day: bool, deliveries: int) -> None:
+    """Compare every decision with the oracle."""
     log, _ = shop()
     customers, rows = words_of(first, by_channel, by_day), list(first)
     if deliveries == 2:
@@ -174,12 +172,29 @@ def test_no_decision_contacts_one_whom_it_must_not(
         customers = merged_words(both, customers, later)
     assert customers["customer"].to_list() == log.customers["customer"].to_list()
     may = allowed(rows, by_channel, by_day)
+    any_channel = {c for c, channel in may if channel is None} if not channels_of(customers) else set()
     for name, contacts in decided(customers).items():
-        any_channel = {c for c, channel in may if channel is None} if not channels_of(customers) else set()
         assert contacts <= may | {(c, channel) for c in any_channel for channel in ("app", "store")}, name
         if deliveries == 1 and name.startswith("audience"):
             channel = name.removeprefix("audience ")
             assert contacts == {pair for pair in may if str(pair[1]) == channel}, name
+
+
+deliveries = {"first": entries, "second": entries, "by_channel": st.booleans(), "by_day": st.booleans()}
+deliveries |= {"deliveries": st.integers(1, 2)}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(**deliveries)
+def test_no_decision_contacts_one_whom_it_must_not(**case: Any) -> None:
+    check(**case)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(**deliveries)
+def test_no_decision_contacts_one_whom_it_must_not_in_ten_thousand_shops(**case: Any) -> None:
+    check(**case)
 
 
 def channels_of(customers: pl.DataFrame) -> set[str]:

@@ -232,8 +232,8 @@ def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         name, since = f"consent_{channel}", f"consented_{channel}"
         if channel == EVERY_CHANNEL:
             own, name, since = own.with_columns(~pl.col("given")), "suppressed", "consented"
-        columns = [pl.col("given").alias(name), *(["since"] if dated else [])]
-        own = own.select("customer", *columns).rename({"since": since} if dated else {})
+        days = [pl.col("since").alias(since)] if dated else []
+        own = own.select("customer", pl.col("given").alias(name), *days)
         wide = wide.join(own, on="customer", how="left")
     return wide.sort("customer"), withdrawn
 
