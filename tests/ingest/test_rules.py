@@ -443,3 +443,16 @@ def test_a_later_delivery_turns_around_nobody_elses_consent(tmp_path: Path) -> N
     log = append(deliver("later", more, later), tmp_path / "log")
     words = dict(log.customers.select("customer", "consent_mail").iter_rows())
     assert words == {"anna": True, "bert": False, "carl": False, "dora": True, "emil": None}
+
+
+def test_a_refusal_in_the_table_of_customers_counts_behind_an_alias(tmp_path: Path) -> None:
+    beside = consents("", customers="people.csv")
+    del beside["settings"]["consents"]
+    beside["files"]["people.csv"] = "who,consent_mail,city\nanna,yes,Rome\nann,no,Oslo\nbert,yes,Rome\n"
+    log = log_of(Case("", **beside), tmp_path)
+    words = {row["customer"]: (row["consent_mail"], row["city"]) for row in log.customers.to_dicts()}
+    assert words["anna"] == ("no", "Rome") and words["bert"] == ("yes", "Rome")
+    beside["files"]["people.csv"] = "who,consent_mail,city\nann,no,Oslo\nbert,yes,Rome\n"
+    (tmp_path / "other").mkdir()
+    log = log_of(Case("", **beside), tmp_path / "other")
+    assert log.customers.filter(pl.col("customer") == "anna")["consent_mail"].to_list() == ["no"]

@@ -356,15 +356,53 @@ def add_consents(
     return joined.lazy(), {code: count for code, count in counts.items() if count}
 
 
+def with_refusals_of_aliases(customers: pl.LazyFrame, aliases: pl.DataFrame) -> pl.LazyFrame:
+    """Give every customer the refusals in the rows of its aliases.
+
+    Parameters
+    ----------
+    customers : polars.LazyFrame
+        Table of customers.
+    aliases : polars.DataFrame
+        Table of `read_identity_map`.
+
+    Returns
+    -------
+    polars.LazyFrame
+        The table, in which a customer's `suppressed`, `consent` and `consent_<channel>` are a refusal if those of an
+        alias are.
+    """
+    schema = customers.collect_schema()
+    names = [name for name in schema if name in ("suppressed", "consent") or name.startswith("consent_")]
+    if not names:
+        return customers
+    refusals = (
+        apply_identity_map(customers, aliases)
+        .group_by("customer")
+        .agg(_refused(name, name).any().alias(f"?{name}") for name in names)
+    )
+    joined = customers.join(refusals, on="customer", how="full", coalesce=True, maintain_order="left")
+    words = []
+    for name in names:
+        text, number = ("yes", 1) if name == "suppressed" else ("no", 0)
+        word = pl.lit(number if schema[name].is_numeric() else text).cast(schema[name])
+        words.append(pl.when(pl.col(f"?{name}")).then(word).otherwise(name).alias(name))
+    return joined.with_columns(words).select(schema.names())
+
+
+def _refused(name: str, column: str) -> pl.Expr:
+    """Whether the column of a word refuses consent; false for a blank."""
+    text = clean_text(pl.col(column)).str.to_lowercase().str.replace(r"\.0$", "")
+    return text.is_in(NO if name == "suppressed" else YES).not_().fill_null(False)
+
+
 def _with_attribute(name: str, is_day: bool) -> pl.Expr:
     """A word of the consents together with the attribute of the same name in the table of customers."""
     if is_day:
         return pl.col(name)
-    text = clean_text(pl.col(f"?{name}")).str.to_lowercase()
-    refused = text.is_in(NO).not_() if name == "suppressed" else text.is_in(YES).not_()
-    word = pl.lit(name == "suppressed")
-    either = pl.coalesce(name, pl.when(text.is_not_null()).then(~word))
-    return pl.when(refused.fill_null(False)).then(word).otherwise(either).alias(name)
+    word, refused = pl.lit(name == "suppressed"), _refused(name, f"?{name}")
+    either = pl.coalesce(name, pl.when(clean_text(pl.col(f"?{name}")).is_not_null()).then(~word))
+    return pl.when(refused).then(word).otherwise(either).alias(name)
 
 
 def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:

@@ -47,6 +47,7 @@ from propensity.ingest.source.people import (
     read_contacts,
     read_identity_map,
     with_guest_flag,
+    with_refusals_of_aliases,
 )
 from propensity.ingest.source.reading import (
     ANYTHING,
@@ -394,12 +395,15 @@ class Table:
     ) -> tuple[pl.LazyFrame | None, dict[str, int]]:
         """The table of customers with guests and consents, and warnings."""
         warnings: dict[str, int] = {}
-        customers = None if customers is None else with_guest_flag(customers)
+        aliases, _ = self._aliases(ids)
+        if customers is not None:
+            customers = with_guest_flag(customers)
+            customers = customers if aliases is None else with_refusals_of_aliases(customers, aliases)
         if self.guests == "popularity" and self.columns.get("order"):
             customers = add_guests(customers, accepted)
         if self.consents is not None:
             files = open_table(self.consents, CONSENTS, "consents", self.separator)
             style = DayFormat(self.day_format, None, self.timezone)
             entries = read_consents(files, self.consents, ids, style)
-            customers, warnings = add_consents(customers, accepted, entries, self._aliases(ids)[0])
+            customers, warnings = add_consents(customers, accepted, entries, aliases)
         return customers, warnings
