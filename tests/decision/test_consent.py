@@ -160,6 +160,12 @@ def test_the_consents_of_the_runs_log_are_read_without_being_asked(
     assert summary["ignored"] and pl.read_parquet(tmp_path / "b" / "audience.parquet").height == summary["customers"]
 
 
+def test_without_any_source_the_result_says_that_consents_are_unknown() -> None:
+    result = Audience(offer=OFFERS[0])(context_of(log_with(), history=None))
+    assert not result.summary["consent"]["known"] and any("consents are unknown" in s for s in result.sentences)
+    assert all("unknown" not in s for s in Audience(offer=OFFERS[0])(context_of(log_with())).sentences[2:])
+
+
 def test_a_log_that_is_given_beside_scores_without_a_run_is_respected(tmp_path: Path, composed: Compose) -> None:
     log = log_with(consent=["yes", "no", ""])
     run_folder(log, tmp_path, composed)

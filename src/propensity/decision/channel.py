@@ -131,7 +131,8 @@ class Channel:
         sentences = [
             f"best channel of {context.contactable()}: expected margin {total:,.2f} "
             f"over {m} offers; through one channel alone "
-            + ", ".join(f"{name} {amount:,.2f}" for name, amount in one_channel.items())
+            + ", ".join(f"{name} {amount:,.2f}" for name, amount in one_channel.items()),
+            *context.consent_sentences(),
         ]
         if self.learned:
             sentences.append(f"shares of {', '.join(names)}: the network's, from channels.parquet")
@@ -139,7 +140,6 @@ class Channel:
             sentences.append(f"shares of {', '.join(names)}: counted from the log's last year")
         else:
             sentences.append("no purchase of the last year names a channel; map one with data.source.columns.channel")
-        sentences += context.consent_sentences()
         return DecisionResult(
             "channel", table, sentences, counts, summary, picture(counts, names), {"channels": counts}
         )

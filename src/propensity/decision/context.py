@@ -240,8 +240,9 @@ class DecisionContext:
         Returns
         -------
         dict[str, Any]
-            ``ignored``, ``customers``, ``may_contact`` (through one of the channels or more), ``left_out`` by reason,
-            which together are all customers, and ``by_channel`` where several channels were asked about.
+            ``ignored``; ``known``, whether there are any consents; ``customers``; ``may_contact``, through one of the
+            channels or more; ``left_out`` by reason, which together are all customers; and ``by_channel`` where several
+            channels were asked about.
         """
         asked = self._permissions
         union = np.logical_or.reduce([p.mask for p in asked.values()] or [np.ones(self.scores.customer.size, bool)])
@@ -254,6 +255,7 @@ class DecisionContext:
                 rest = rest & ~mask
         summary = {
             "ignored": self.ignore_consent,
+            "known": any(record.words for record in self.consent_records),
             "customers": self.scores.customer.size + self.profiling_objectors,
             "may_contact": int(union.sum()),
             "left_out": left_out,
@@ -280,6 +282,8 @@ class DecisionContext:
             return [
                 regard + f"{summary['customers']:,} customers may be contacted" + (f"; {reasons}" if reasons else "")
             ]
+        if not summary["known"] and self.event_log is None:
+            return ["consents are unknown: there is no log, and no table of customers holds them"]
         if not reasons:
             return []
         sentences = [f"not contacted, of {summary['customers']:,} customers: {reasons}"]
