@@ -207,9 +207,13 @@ class DecideConfig(CommandConfig):
     scores: str = setting("table that `evaluate` or `score` wrote")
     out: str = setting("folder of the result")
     cutoff: str | None = setting("which cutoff of the table; null uses the last", None)
-    customers: str | None = setting("attributes and consents; null uses customers.parquet beside the scores", None)
+    customers: str | None = setting(
+        "attributes and consents beside those of the log; null uses customers.parquet beside the scores", None
+    )
     contacts: str | None = setting("messages already promised: customer_id, day and, if known, channel", None)
-    log: str | None = setting("folder of the event log; null uses that of the run the scores lie in", None)
+    log: str | None = setting(
+        "folder of the event log, with consents; null uses that of the run the scores lie in", None
+    )
     seed: int = setting("seed of hashes that break ties", 17)
 
 

@@ -6,7 +6,7 @@ Network, baselines, bundles and external models all return `Scores`; evaluation 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -312,3 +312,27 @@ def aligned(scores: Scores, customer: np.ndarray, offer: Sequence[str]) -> Score
         mask &= scores.mask[row, column]
     probability, revenue = (np.where(mask, grid[row, column], 0) for grid in (scores.probability, scores.revenue))
     return Scores(customer, tuple(offer), probability, revenue, scores.cutoff, scores.model, mask)
+
+
+def customers_of(scores: Scores, mask: np.ndarray) -> Scores:
+    """Scores of some customers.
+
+    Parameters
+    ----------
+    scores : Scores
+        Scores of N customers at one cutoff.
+    mask : ndarray of shape (N,), bool
+        The customers to keep.
+
+    Returns
+    -------
+    Scores
+        In the same order.
+    """
+    return replace(
+        scores,
+        customer=scores.customer[mask],
+        probability=scores.probability[mask],
+        revenue=scores.revenue[mask],
+        mask=None if scores.mask is None else scores.mask[mask],
+    )

@@ -25,6 +25,7 @@ def context(**changes: Any) -> DecisionContext:
             "region": ["north", "south", "south", "north", None],
             "suppressed": [False, False, False, None, True],
             "consent_email": [True, False, True, None, True],
+            "consent_post": [True] * 5,
         }
     )
     scores = Scores(np.arange(1, 6), ("tea", "jam"), CHANCE, CHANCE * PAID, "2024-03-04", "test")

@@ -29,6 +29,7 @@ def context(customers: int = 40, seed: int = 1, **changes: Any) -> DecisionConte
             "region": ["north" if n % 4 else "south" for n in range(customers)],
             "suppressed": [n == 0 for n in range(customers)],
             "consent_email": [n % 2 == 0 for n in range(customers)],
+            "consent_post": [True] * customers,
         }
     )
     return replace(DecisionContext(scores, customers=table), **changes)

@@ -102,9 +102,12 @@ def test_a_file_that_is_no_table_of_shares_is_refused(known: DecisionContext, tm
 
 
 def test_a_channel_without_consent_is_not_used(known: DecisionContext) -> None:
-    customers = pl.DataFrame({"customer_id": [str(c) for c in known.scores.customer], "consent_app": False})
+    ids = [str(c) for c in known.scores.customer]
+    customers = pl.DataFrame({"customer_id": ids, "consent_app": False, "consent_Store": True})
     table = Channel()(replace(known, customers=customers)).table
     assert set(table["best_channel"].drop_nulls()) == {"store"}
+    silent = Channel()(replace(known, customers=customers.drop("consent_Store")))
+    assert silent.table["best_channel"].is_null().all(), "nobody has said a word about the store"
 
 
 def test_without_channels_all_go_through_any_and_without_a_log_there_is_no_answer(known: DecisionContext) -> None:

@@ -122,9 +122,8 @@ def test_what_lies_beside_the_scores_is_read_only_where_it_is_used(
     run: Path, tmp_path: Path, composed: Compose
 ) -> None:
     (tmp_path / "scores.parquet").write_bytes((run / "scores.parquet").read_bytes())
-    for name in ("customers", "channels"):
-        (tmp_path / f"{name}.parquet").write_bytes(b"PAR1")
-    (tmp_path / "config.yaml").write_text("nothing: here\n")
+    (tmp_path / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    (tmp_path / "channels.parquet").write_bytes(b"PAR1")
     context = gather(str(tmp_path / "scores.parquet"), None, None, None, None, 1, lambda _: None)
 
     def result(*settings: str) -> Any:
@@ -132,12 +131,18 @@ def test_what_lies_beside_the_scores_is_read_only_where_it_is_used(
         return instantiate(cfg.decision, _convert_="all")(context)
 
     assert result("decision=overlap").table.height > 0
-    with pytest.raises(DataError, match="is no configuration of a run"):
-        result("decision=opportunity")
     with pytest.raises(DataError, match="channels.parquet cannot be read"):
         result("decision=channel", "decision.learned=true")
+
+
+def test_damaged_tables_that_may_hold_consents_are_refused_by_every_decision(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "scores.parquet").write_bytes((run / "scores.parquet").read_bytes())
+    (tmp_path / "customers.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="customers.parquet cannot be read"):
-        _ = context.customers
+        gather(str(tmp_path / "scores.parquet"), None, None, None, None, 1, lambda _: None)
+    (tmp_path / "config.yaml").write_text("nothing: here\n")
+    with pytest.raises(DataError, match="is no configuration of a run"):
+        gather(str(tmp_path / "scores.parquet"), None, None, None, None, 1, lambda _: None)
 
 
 def test_scores_that_are_not_finite_are_refused(tmp_path: Path) -> None:

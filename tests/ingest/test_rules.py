@@ -14,6 +14,7 @@ import pytest
 
 from propensity.data.event_log import EventLog
 from propensity.errors import DataError
+from propensity.ingest.append import append
 from propensity.ingest.build import prepare
 from propensity.ingest.rule import RULE_BY_CODE, RULES, UNUSED_OUTCOMES
 from propensity.ingest.source.table import Table
@@ -382,3 +383,76 @@ def test_aliases_are_one_customer(tmp_path: Path) -> None:
     settings = {"identity_map": {"path": "map.csv", "alias": "old", "customer": "new"}}
     case = Case("", settings=settings, files={"map.csv": "old,new\nbert,b2\nb2,anna\n"})
     assert log_of(case, tmp_path).customers["customer"].to_list() == ["anna"]
+
+
+def consents(rows: str, **more: Any) -> dict[str, Any]:
+    """Settings and files of a shop with an identity map and a dated consents file."""
+    setting = {"path": "yes.csv", "customer": "who", "consent": "ok", "channel": "how", "day": "on"}
+    people = {"path": "map.csv", "alias": "old", "customer": "new"}
+    files = {"yes.csv": f"who,ok,how,on\n{rows}", "map.csv": "old,new\nann,anna\n"}
+    return {"settings": {"consents": setting, "identity_map": people, **more}, "files": files}
+
+
+@pytest.mark.parametrize(
+    "withdrawal", ["ann,no,mail,2024-02-01", "anna,no,mail,soon", "anna,no,mail,", "anna,no,mail,2024-01-01",
+                   "anna,perhaps,mail,2024-02-01", "anna,,mail,2024-02-01"],
+)  # fmt: skip
+def test_a_withdrawal_counts_whatever_is_unclear_about_it(withdrawal: str, tmp_path: Path) -> None:
+    rows = f"{withdrawal}\nanna,yes,mail,2024-01-01\nbert,yes,mail,2024-01-01\n"
+    log = log_of(Case("", **consents(rows)), tmp_path)
+    assert log.customers["consent_mail"].to_list() == [False, True]
+    assert log.customers["consented_mail"].to_list()[1] == date(2024, 1, 1)
+
+
+def test_a_withdrawal_without_a_channel_suppresses_and_a_file_without_rows_is_no_consent(tmp_path: Path) -> None:
+    log = log_of(Case("", **consents("anna,no,,2024-02-01\nbert,yes,mail,2024-01-01\n")), tmp_path)
+    assert log.customers.select("suppressed", "consent_mail").rows() == [(True, None), (None, True)]
+    (tmp_path / "none").mkdir()
+    log = log_of(Case("", **consents("")), tmp_path / "none")
+    assert log.customers["suppressed"].to_list() == [None, None]
+
+
+def test_integer_ids_of_consents_are_those_of_padded_text_and_others_are_refused(tmp_path: Path) -> None:
+    sold = "007,2024-03-04,milk,1,2\n008,2024-03-04,milk,1,2\n"
+    beside = consents("7,no,mail,2024-01-01\n8,yes,mail,2024-01-01\n", ids="text")
+    log = log_of(Case("", sold, good="", **beside), tmp_path)
+    assert log.customers.select("customer", "consent_mail").rows() == [("007", False), ("008", True)]
+    (tmp_path / "other").mkdir()
+    with pytest.raises(DataError, match="0 of 2 customers of data.source.consents are among the 2 of the events"):
+        log_of(Case("", sold, good="", **consents("x7,no,mail,\nx8,yes,mail,\n", ids="text")), tmp_path / "other")
+
+
+def test_a_withdrawal_in_the_table_of_customers_or_in_the_consents_counts(tmp_path: Path) -> None:
+    beside = consents("anna,yes,mail,2024-01-01\nbert,no,mail,2024-01-01\n", customers="people.csv")
+    beside["files"]["people.csv"] = "who,consent_mail,guest\nanna,no,no\nbert,yes,no\n"
+    log = log_of(Case("", **beside), tmp_path)
+    assert log.customers["consent_mail"].to_list() == [False, False]
+    assert log.guests(log.last_day + 1).size == 0, "a text column with no marks nobody as a guest"
+
+
+def test_a_later_delivery_turns_around_nobody_elses_consent(tmp_path: Path) -> None:
+    def deliver(folder: str, sold: str, rows: str) -> Table:
+        (tmp_path / folder).mkdir()
+        return source(Case("", sold, good="", **consents(rows)), tmp_path / folder)
+
+    first = "anna,yes,mail,2024-01-01\nbert,no,mail,2024-02-01\ncarl,no,mail,soon\n"
+    sold = "anna,2024-03-04,milk,1,2\nbert,2024-03-04,milk,1,2\ncarl,2024-03-04,milk,1,2\n"
+    prepare(deliver("first", sold, first), tmp_path / "log")
+    later = "dora,yes,mail,2024-03-01\nbert,yes,mail,2024-01-15\ncarl,yes,mail,2024-03-02\n"
+    more = "".join(f"{who},2024-03-08,milk,1,2\n" for who in ("anna", "bert", "carl", "dora", "emil"))
+    log = append(deliver("later", more, later), tmp_path / "log")
+    words = dict(log.customers.select("customer", "consent_mail").iter_rows())
+    assert words == {"anna": True, "bert": False, "carl": False, "dora": True, "emil": None}
+
+
+def test_a_refusal_in_the_table_of_customers_counts_behind_an_alias(tmp_path: Path) -> None:
+    beside = consents("", customers="people.csv")
+    del beside["settings"]["consents"]
+    beside["files"]["people.csv"] = "who,consent_mail,city\nanna,yes,Rome\nann,no,Oslo\nbert,yes,Rome\n"
+    log = log_of(Case("", **beside), tmp_path)
+    words = {row["customer"]: (row["consent_mail"], row["city"]) for row in log.customers.to_dicts()}
+    assert words["anna"] == ("no", "Rome") and words["bert"] == ("yes", "Rome")
+    beside["files"]["people.csv"] = "who,consent_mail,city\nann,no,Oslo\nbert,yes,Rome\n"
+    (tmp_path / "other").mkdir()
+    log = log_of(Case("", **beside), tmp_path / "other")
+    assert log.customers.filter(pl.col("customer") == "anna")["consent_mail"].to_list() == ["no"]

@@ -50,13 +50,15 @@ class Audience:
     margin : float
         Share of the revenue that is earned, in (0, 1].
     channel : str, optional
-        Only customers with ``consent_<channel>``.
+        Only customers who consent to it. None: those who consent to at least one.
     recent : int, optional
         Days; leaves out customers who bought the offer within them.
     where : str, optional
         SQL condition on customers.
     spend_cv : float
         Coefficient of variation of what a buyer pays; it widens the interval of revenue.
+    ignore_consent : bool
+        Contact customers regardless of consent; the result says so.
 
     Raises
     ------
@@ -77,6 +79,7 @@ class Audience:
     recent: int | None = None
     where: str | None = None
     spend_cv: float = 1.0
+    ignore_consent: bool = False
 
     def __post_init__(self) -> None:
         if self.by is not None and self.by not in BY:
@@ -95,7 +98,7 @@ class Audience:
                 raise ConfigurationError(f"decision.{name}={value} is below 0; give 0 or more")
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
-        scores = context.scores
+        context, scores = context.with_consent(self.ignore_consent), context.scores
         by = self.by or ("revenue" if scores.revenue.any() else "probability")
         if by != "probability":
             context.require_revenue()
@@ -103,7 +106,7 @@ class Audience:
         m = int(total.argmax()) if self.offer is None else context.offer(self.offer)
         recency = None if context.history is None else self.recency(context, m)
         excluded = self.exclusions(context, m, recency)
-        eligible = ~np.logical_or.reduce(list(excluded.values()))
+        eligible = ~np.logical_or.reduce([np.zeros(scores.customer.size, bool), *excluded.values()])
         value = self.value(context, m, by)
         ranked = best_first(value, scores.customer)
         ranked = ranked[eligible[ranked]]
@@ -123,9 +126,9 @@ class Audience:
 
     def exclusions(self, context: DecisionContext, m: int, recency: np.ndarray | None) -> dict[str, np.ndarray]:
         """Masks (N,) of the customers who may not be contacted, by reason."""
-        masks = {"suppressed": ~context.reachable(None)}
-        if self.channel is not None:
-            masks[f"no consent for {self.channel}"] = ~context.reachable(self.channel)
+        allowed = context.reachable(self.channel)
+        left_out = context.permission(self.channel).left_out
+        masks = {reason: mask & ~allowed for reason, mask in left_out.items() if (mask & ~allowed).any()}
         if self.recent is not None:
             if recency is None:
                 raise ConfigurationError("decision.recent needs the event log; give log=<folder>, or leave it out")
@@ -200,14 +203,18 @@ class Audience:
             "ranked_by": by,
             "customers": audience.size,
             "eligible": ranked.size,
+            "consent": context.consent_summary(),
             "excluded": {reason: int(mask.sum()) for reason, mask in excluded.items()},
             "buyers": buyers._asdict(),
             "revenue": revenue._asdict(),
             "profit": profit,
             "never_bought": never_bought,
         }
+        permitted = int(context.reachable(self.channel).sum())
+        who = context.contactable()
         sentences = [
-            f"{scores.offer[m]} on {scores.cutoff}: {audience.size:,} of {ranked.size:,} eligible customers, "
+            f"{scores.offer[m]} on {scores.cutoff}: {audience.size:,} of "
+            f"{who if ranked.size == permitted else f'{ranked.size:,} eligible customers, of {who}'}, "
             f"ranked by {by}; expected buyers {buyers.value:,.1f} [{buyers.low:,.1f}, {buyers.high:,.1f}], "
             f"revenue {revenue.value:,.2f} [{revenue.low:,.2f}, {revenue.high:,.2f}], profit {profit:,.2f} "
             f"at a margin of {self.margin:.0%} and a cost of {self.cost or 0:g} per message",
@@ -217,6 +224,7 @@ class Audience:
                 else f"never-bought: {never_bought:,}"
             )
             + "; 95 % prediction intervals given the scores, without model error",
+            *context.consent_sentences(),
         ]
         return DecisionResult(
             "audience", table, sentences, table, summary, self.picture(scores, m, by, value, ranked, audience.size)

@@ -45,6 +45,8 @@ class CampaignPlan:
         Money per message, where a campaign names none.
     prices : bool
         Plan again with each limit one unit wider, to check its shadow price.
+    ignore_consent : bool
+        Contact customers regardless of consent; the result says so.
 
     Raises
     ------
@@ -66,6 +68,7 @@ class CampaignPlan:
     margin: float = 0.3
     cost: float = 0.02
     prices: bool = True
+    ignore_consent: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -77,6 +80,7 @@ class CampaignPlan:
         )
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
+        context = context.with_consent(self.ignore_consent)
         request = build_request(context, self.requested(context), self.plan_limits, self.margin, self.cost)
         pinned = pin(request, context.scores.customer)
         plan = solve(pinned.remaining.problem, context.seed)
@@ -193,6 +197,7 @@ def result(
     summary = {
         "decision": "campaign",
         "cutoff": context.scores.cutoff,
+        "consent": context.consent_summary(),
         "contacts": table.height,
         "customers": table["customer_id"].n_unique(),
         "value": value,
@@ -205,10 +210,12 @@ def result(
         "heuristics": comparison.to_dicts(),
     }
     sentences = [
-        f"{table.height:,} contacts with {summary['customers']:,} customers, expected margin {value:,.2f}; "
+        f"{table.height:,} contacts with {summary['customers']:,} of {context.contactable()}, "
+        f"expected margin {value:,.2f}; "
         f"no plan earns more than {bound:,.2f}: optimality gap at most {optimality_gap:.4%}",
         *(f"{r.name}: {r.value:,.2f}, {_beside(plan.value, r)}" for r in compared),
         *_prices(prices),
+        *context.consent_sentences(),
     ]
     extra_tables = {"campaigns": by_campaign, "prices": prices, "heuristics": comparison}
     return DecisionResult(

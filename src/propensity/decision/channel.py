@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from propensity.decision.consent import channel_key
 from propensity.decision.context import DecisionContext
 from propensity.decision.history import PurchaseHistory
 from propensity.decision.picture import COLOURS, short
@@ -28,7 +29,7 @@ ANY = "any"
 class Channel:
     """The best channel of every customer for some offers, or none where no message pays.
 
-    A channel for which customers have a column ``consent_<channel>`` is used with their consent only.
+    Where consents are given by channel, a channel is used with the customer's consent to it only.
 
     Parameters
     ----------
@@ -48,6 +49,8 @@ class Channel:
         Purchases that the offer's shares count as, beside the customer's own.
     offer_prior : float
         Purchases that the shares of all customers count as, beside the offer's.
+    ignore_consent : bool
+        Contact customers regardless of consent; the result says so.
 
     Raises
     ------
@@ -65,6 +68,7 @@ class Channel:
     learned: bool = False
     customer_prior: float = 5.0
     offer_prior: float = 50.0
+    ignore_consent: bool = False
 
     def __post_init__(self) -> None:
         self.cost = self.cost or {}
@@ -82,7 +86,7 @@ class Channel:
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
         context.require_revenue()
-        scores = context.scores
+        context, scores = context.with_consent(self.ignore_consent), context.scores
         chosen = (
             context.best_sellers(self.count)
             if self.offers is None
@@ -123,9 +127,12 @@ class Channel:
         one_channel = {name: float(np.maximum(net[:, :, c], 0.0).sum()) for c, name in enumerate(names)}
         total = float(table["expected_value"].sum())
         summary = {"decision": "channel", "cutoff": scores.cutoff, "value": total, "one_channel": one_channel}
+        summary |= {"consent": context.consent_summary()}
         sentences = [
-            f"best channel of each customer: expected margin {total:,.2f} over {m} offers; through one channel alone "
-            + ", ".join(f"{name} {amount:,.2f}" for name, amount in one_channel.items())
+            f"best channel of {context.contactable()}: expected margin {total:,.2f} "
+            f"over {m} offers; through one channel alone "
+            + ", ".join(f"{name} {amount:,.2f}" for name, amount in one_channel.items()),
+            *context.consent_sentences(),
         ]
         if self.learned:
             sentences.append(f"shares of {', '.join(names)}: the network's, from channels.parquet")
@@ -155,8 +162,10 @@ class Channel:
 
     def allowed(self, context: DecisionContext, names: list[str]) -> np.ndarray:
         """(N, C) whether a customer may be contacted through a channel."""
-        columns = [] if context.customers is None else context.customers.columns
-        masks = [context.reachable(name if f"consent_{name}" in columns else None) for name in names]
+        known, nobody = context.consent_channels, np.zeros(context.scores.customer.size, bool)
+        if names == [ANY] or not known or context.ignore_consent:
+            return np.stack([context.reachable(None)] * len(names), axis=1)
+        masks = [context.reachable(name) if channel_key(name) in known else nobody for name in names]
         return np.stack(masks, axis=1)
 
 

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import polars as pl
 
+from propensity.data.event_log import EventLog
 from propensity.decision.condition import rows_where
-from propensity.decision.history import PurchaseHistory, purchase_history_of
+from propensity.decision.consent import (
+    ConsentRecord,
+    Permission,
+    channel_key,
+    consent_record,
+    known_channels,
+    may_contact,
+    objectors,
+)
+from propensity.decision.history import PurchaseHistory, log_folder, purchase_history_of
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
-from propensity.scores import SHARES_FILE, ChannelShares, Scores, load_scores, load_shares
+from propensity.ingest.rule.matching import normal_ids, require_match, rows_of
+from propensity.scores import SHARES_FILE, ChannelShares, Scores, customers_of, load_scores, load_shares
 
 T = TypeVar("T")
 
@@ -62,6 +75,16 @@ class DecisionContext:
         The network's shares of channels for the customers of the scores.
     seed : int
         Of every random stream.
+    log : EventLog, optional
+        Holds consents and sent messages; None: the log of the history.
+    run_record : ConsentRecord, optional
+        What the run's customers.parquet says about the N customers.
+    profiling_objectors : int
+        Customers who are left out of the scores because they object to profiling.
+    no_consent : str, optional
+        Why consents are unknown although the log of the scores may hold some; then nobody may be contacted.
+    ignore_consent : bool
+        Contact regardless of consent.
     """
 
     scores: Scores
@@ -71,6 +94,12 @@ class DecisionContext:
     history: LazyField[PurchaseHistory] = LazyField()
     channel_shares: LazyField[ChannelShares] = LazyField()
     seed: int = 17
+    log: EventLog | None = None
+    run_record: ConsentRecord | None = None
+    profiling_objectors: int = 0
+    no_consent: str | None = None
+    ignore_consent: bool = False
+    _permissions: dict[str | None, Permission] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def offer(self, name: str) -> int:
         """Index of an offer.
@@ -120,33 +149,150 @@ class DecisionContext:
             raise ConfigurationError(f"the filter ({condition}) needs a table of customers; give customers=<file>")
         return rows_where(self.customers, condition, "the filter")
 
-    def reachable(self, channel: str | None) -> np.ndarray:
-        """Customers who may be contacted: not ``suppressed``, and with consent where a channel is named.
+    def changed(self, **changes: Any) -> DecisionContext:
+        """A copy with other fields; `dataclasses.replace` would read those that are read when they are used."""
+        other = copy.copy(self)
+        other.__dict__.pop("consent_records", None)
+        for name, value in {**changes, "_permissions": {}}.items():
+            object.__setattr__(other, name, value)
+        return other
+
+    def with_consent(self, ignore: bool) -> DecisionContext:
+        """The same context, in which consent is ignored or respected."""
+        return self.changed(ignore_consent=ignore)
+
+    @property
+    def event_log(self) -> EventLog | None:
+        """The log that holds consents and messages."""
+        return self.log if self.log is not None or self.history is None else self.history.log
+
+    @cached_property
+    def consent_records(self) -> list[ConsentRecord]:
+        """What the log, the table of customers and the run say about the N customers."""
+        cutoff, customer = self.scores.cutoff, pl.Series("customer_id", self.scores.customer)
+        log = self.event_log
+        records = [] if log is None else [log_record(log, customer, cutoff)]
+        records += [] if self.customers is None else [consent_record(self.customers, cutoff, from_log=False)]
+        return records if self.run_record is None else [*records, self.run_record]
+
+    @property
+    def consent_channels(self) -> list[str]:
+        """Channels that consents are given for, in lower case."""
+        return known_channels(self.consent_records)
+
+    def permission(self, channel: str | None) -> Permission:
+        """Who may be contacted, see `propensity.decision.consent.may_contact`.
 
         Parameters
         ----------
         channel : str or None
-            Requires ``consent_<channel>``; a customer without a value has not consented.
+            Channel of the contact; None: one that is chosen later.
 
         Returns
         -------
-        np.ndarray
-            (N,) bool.
+        Permission
+            Whether or not consent is ignored.
 
         Raises
         ------
         ConfigurationError
-            If customers have no column ``consent_<channel>``.
+            If no consents for the channel are known.
+        InfeasibleError
+            If the log of the scores is not there, so that no consents are known.
         """
-        mask = np.ones(self.scores.customer.size, bool)
-        if self.customers is not None and "suppressed" in self.customers.columns:
-            mask &= ~self.where("coalesce(suppressed, false)")
-        if channel is None:
-            return mask
-        column = f"consent_{channel}"
-        if self.customers is None or column not in self.customers.columns:
-            raise ConfigurationError(f"customers have no column {column}; add it, or leave decision.channel out")
-        return mask & self.where(f'"{column}"')
+        if self.no_consent is not None and not self.ignore_consent:
+            raise InfeasibleError(self.no_consent)
+        if channel not in self._permissions:
+            if self.ignore_consent and channel is not None and channel_key(channel) not in self.consent_channels:
+                return self.permission(None)
+            self._permissions[channel] = may_contact(self.consent_records, channel, self.scores.customer.size)
+        return self._permissions[channel]
+
+    def reachable(self, channel: str | None) -> np.ndarray:
+        """Customers who may be contacted; the gate that every list of customers goes through.
+
+        Parameters
+        ----------
+        channel : str or None
+            Channel of the contact; None: one that is chosen later, so that a customer must have consented to at least
+            one, where consents are given by channel.
+
+        Returns
+        -------
+        np.ndarray
+            (N,) bool; all where consent is ignored, except those who object to profiling.
+
+        Raises
+        ------
+        ConfigurationError
+            If no consents for the channel are known.
+        InfeasibleError
+            If the log of the scores is not there, so that no consents are known.
+        """
+        permission = self.permission(channel)
+        if not self.ignore_consent:
+            return permission.mask.copy()
+        return ~objectors(self.consent_records, self.scores.customer.size)
+
+    def consent_summary(self) -> dict[str, Any]:
+        """Who may be contacted through the channels that were asked about, and who not, counted by reason.
+
+        Returns
+        -------
+        dict[str, Any]
+            ``ignored``; ``known``, whether there are any consents; ``customers``; ``may_contact``, through one of the
+            channels or more; ``left_out`` by reason, which together are all customers; and ``by_channel`` where several
+            channels were asked about.
+        """
+        asked = self._permissions
+        union = np.logical_or.reduce([p.mask for p in asked.values()] or [np.ones(self.scores.customer.size, bool)])
+        left_out = {"objects to profiling": self.profiling_objectors} if self.profiling_objectors else {}
+        rest = ~union
+        for permission in asked.values():
+            for reason, mask in permission.left_out.items():
+                if count := int((mask & rest).sum()):
+                    left_out[reason] = left_out.get(reason, 0) + count
+                rest = rest & ~mask
+        summary = {
+            "ignored": self.ignore_consent,
+            "known": any(record.words for record in self.consent_records),
+            "customers": self.scores.customer.size + self.profiling_objectors,
+            "may_contact": int(union.sum()),
+            "left_out": left_out,
+        }
+        if len(asked) > 1:
+            summary["by_channel"] = {
+                channel or "any": {"may_contact": int(p.mask.sum()), "left_out": _counts(p)}
+                for channel, p in asked.items()
+            }
+        return summary
+
+    def contactable(self) -> str:
+        """How many customers a decision chooses from, in words."""
+        if self.ignore_consent:
+            return f"{self.scores.customer.size:,} customers, regardless of consent"
+        return f"{self.consent_summary()['may_contact']:,} customers who may be contacted"
+
+    def consent_sentences(self) -> list[str]:
+        """Who was left out, in words; or that consent was ignored."""
+        summary = self.consent_summary()
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary["left_out"].items())
+        if self.ignore_consent:
+            regard = f"consent is ignored (decision.ignore_consent=true): {summary['may_contact']:,} of "
+            return [
+                regard + f"{summary['customers']:,} customers may be contacted" + (f"; {reasons}" if reasons else "")
+            ]
+        if not summary["known"] and self.event_log is None:
+            return ["consents are unknown: there is no log, and no table of customers holds them"]
+        if not reasons:
+            return []
+        sentences = [f"not contacted, of {summary['customers']:,} customers: {reasons}"]
+        if None in self._permissions and (channels := self.consent_channels):
+            sentences.append(
+                f"no channel is named: a customer has consented to at least one of {', '.join(channels)}; name the one "
+                "that is used"
+            )
+        return sentences
 
     def require_revenue(self) -> None:
         """InfeasibleError where the scores expect no revenue, as those of a log without prices do."""
@@ -155,6 +301,44 @@ class DecisionContext:
                 f"the scores at {self.scores.cutoff} expect no revenue of any offer, so a contact has no value; "
                 "prepare a log with a revenue column, or rank by probability with decision=audience"
             )
+
+
+def _counts(permission: Permission) -> dict[str, int]:
+    """Customers by the reason for which they are left out."""
+    return {reason: int(mask.sum()) for reason, mask in permission.left_out.items()}
+
+
+def log_record(log: EventLog, customer: pl.Series, cutoff: str) -> ConsentRecord:
+    """The words of a log on N customers; a customer whom it does not have gave none.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log.
+    customer : pl.Series
+        N ids of the scores.
+    cutoff : str
+        YYYY-MM-DD.
+
+    Returns
+    -------
+    ConsentRecord
+        Without words, where the log holds no consents.
+
+    Raises
+    ------
+    DataError
+        If the log holds consents of other customers.
+    """
+    known = log.customers["customer"]
+    row = rows_of(customer, known)
+    place = pl.DataFrame({"row": pl.Series(row, dtype=pl.Int64)})
+    numbered = log.customers.select(pl.exclude("customer")).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    table = place.join(numbered, on="row", how="left", maintain_order="left")
+    record = consent_record(table, cutoff, from_log=True)
+    if record.words:
+        require_match(customer, known, "the scores", "the log")
+    return record
 
 
 def unknown_offer(name: str, offers: tuple[str, ...]) -> str:
@@ -210,24 +394,55 @@ def gather(
         cutoffs = ", ".join(s.cutoff for s in all_scores)
         raise ConfigurationError(f"no scores of {cutoff} in {scores}; it holds {cutoffs}")
     run = Path(scores).parent
+    say(f"reading consents and the purchase history before {chosen.cutoff}")
+    history = purchase_history_of(run / "config.yaml", log, chosen.cutoff, say)
+    events = history.log if history is not None else EventLog.open(log) if log is not None else None
     attributes = run / "customers.parquet"
+    path = customers or (str(attributes) if attributes.is_file() else None)
+    table = None if path is None else read(path, "customers")
+    promised = None if contacts is None else promised_contacts(read(contacts, "contacts"), contacts)
+    if promised is not None and contacts is not None:
+        known_ids = pl.Series(chosen.customer) if events is None else events.customers["customer"]
+        require_match(promised["customer_id"], known_ids, contacts, "the scores" if events is None else "the log")
 
-    def customer_table(path: str) -> pl.DataFrame:
-        return aligned(read(path, "customers"), chosen.customer, path)
+    def context(chosen: Scores) -> DecisionContext:
+        own = None if table is None or path is None else aligned(table, chosen.customer, path)
+        of_run = own if customers is None and events is None else None
+        return DecisionContext(
+            scores=chosen,
+            earlier=tuple(s for s in all_scores if s.cutoff < chosen.cutoff),
+            customers=own,
+            contacts=promised,
+            history=history,
+            channel_shares=lambda: load_shares(run / SHARES_FILE, chosen.cutoff, chosen.customer),
+            seed=seed,
+            log=events,
+            run_record=None if of_run is None else consent_record(of_run, chosen.cutoff, from_log=True),
+        )
 
-    def history() -> PurchaseHistory | None:
-        say(f"reading the purchase history before {chosen.cutoff}")
-        return purchase_history_of(run / "config.yaml", log, chosen.cutoff, say)
+    known = context(chosen)
+    folder = None if events is not None else log_folder(run / "config.yaml")
+    if folder is not None and not any(record.words for record in known.consent_records):
+        return known.changed(no_consent=no_consents(scores, folder))
+    objecting = objectors(known.consent_records, chosen.customer.size)
+    if events is not None and history is not None:
+        rows = objectors([consent_record(events.customers, chosen.cutoff, from_log=True)], len(events))
+        own_rows = rows_of(pl.Series(chosen.customer[objecting]), events.customers["customer"])
+        history = replace(history, objectors=np.union1d(np.flatnonzero(rows), own_rows[own_rows >= 0]))
+    if objecting.all():
+        raise InfeasibleError(f"all {objecting.size} customers of {scores} object to profiling; score others")
+    if objecting.any():
+        left_out = pl.Series(chosen.customer[objecting])
+        all_scores = [customers_of(s, rows_of(pl.Series(s.customer), left_out) < 0) for s in all_scores]
+        known = context(customers_of(chosen, ~objecting))
+    return known.changed(history=history, profiling_objectors=int(objecting.sum()))
 
-    default = (lambda: customer_table(str(attributes))) if attributes.is_file() else None
-    return DecisionContext(
-        scores=chosen,
-        earlier=tuple(s for s in all_scores if s.cutoff < chosen.cutoff),
-        customers=customer_table(customers) if customers else default,
-        contacts=None if contacts is None else promised_contacts(read(contacts, "contacts"), contacts),
-        history=history if log is None else history(),
-        channel_shares=lambda: load_shares(run / SHARES_FILE, chosen.cutoff, chosen.customer),
-        seed=seed,
+
+def no_consents(scores: str, folder: str) -> str:
+    """Why nobody may be contacted: the log that may hold consents is not there."""
+    return (
+        f"{scores} comes without consents, because the event log {folder} that the run names is not there; give "
+        "log=<folder>, customers=<file with consent or suppressed>, or decision.ignore_consent=true"
     )
 
 
@@ -236,7 +451,10 @@ def read(path: str, setting: str) -> pl.DataFrame:
     if not Path(path).is_file():
         raise ConfigurationError(f"no {setting} at {path}; give {setting}=<Parquet or CSV file>")
     try:
-        return pl.read_csv(path, try_parse_dates=True) if path.endswith(".csv") else pl.read_parquet(path)
+        if not path.endswith(".csv"):
+            return pl.read_parquet(path)
+        text = {"customer_id": pl.String} if "customer_id" in pl.read_csv(path, n_rows=0).columns else None
+        return pl.read_csv(path, try_parse_dates=True, schema_overrides=text)  # ids keep their leading zeros
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); write it again") from None
 
@@ -261,17 +479,23 @@ def aligned(table: pl.DataFrame, customer: np.ndarray, path: str) -> pl.DataFram
     Raises
     ------
     DataError
-        If there is no column customer_id, or a customer has two rows.
+        If there is no column customer_id, a customer has two rows, or under half of the ids match.
     """
     if "customer_id" not in table.columns:
         raise DataError(f"{path} has no column customer_id, only {', '.join(table.columns)}; name it so")
-    keyed = table.with_columns(pl.col("customer_id").cast(pl.String))
-    if twice := keyed.filter(pl.col("customer_id").is_duplicated())["customer_id"].unique().sort().to_list():
-        raise DataError(f"{path} holds customer {twice[0]} twice; keep one row each")
+    scored = pl.Series("customer_id", customer)
+    table = table.drop_nulls("customer_id")
+    if table.height:
+        require_match(table["customer_id"], scored, path, "the scores")
+    row = pl.Series("?row", rows_of(table["customer_id"], scored))
+    twice = table.filter((normal_ids(table["customer_id"]).is_duplicated()) | (row.is_duplicated() & (row >= 0)))
+    if twice.height:
+        raise DataError(f"{path} holds customer {normal_ids(twice['customer_id']).sort()[0]} twice; keep one row each")
+    keyed = table.drop("customer_id").with_columns(row)
     return (
-        pl.DataFrame({"customer_id": customer})
-        .select(pl.col("customer_id").cast(pl.String))
-        .join(keyed, on="customer_id", how="left", maintain_order="left")
+        pl.DataFrame({"customer_id": scored.cast(pl.String), "?row": np.arange(scored.len())})
+        .join(keyed, on="?row", how="left", maintain_order="left")
+        .drop("?row")
     )
 
 

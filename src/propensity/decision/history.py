@@ -38,16 +38,24 @@ class PurchaseHistory:
         Days since 1970-01-01.
     horizon : int
         Days.
+    objectors : np.ndarray, optional
+        Rows of the log's customers who object to profiling, ascending.
     """
 
     log: EventLog
     offer_config: OfferConfig
     day: int
     horizon: int = 14
+    objectors: np.ndarray | None = None
 
     def at(self, day: int) -> PurchaseHistory:
         """The same log as of another day."""
         return replace(self, day=day)
+
+    def purchasers(self) -> np.ndarray:
+        """Ascending rows of the customers with a purchase before the day, without those who object to profiling."""
+        rows = self.log.purchasers(self.day)
+        return rows if self.objectors is None else np.setdiff1d(rows, self.objectors)
 
     @cached_property
     def offers(self) -> Offers:
@@ -153,15 +161,28 @@ def purchase_history_of(
     if not config.is_file():
         say(f"no {config}: the purchase history is unknown")
         return None
+    task = _task(config)
+    folder = log or task.log or task.default_log
+    if log is None and not (Path(folder) / "meta.json").is_file():
+        say(f"no event log at {folder}: the purchase history is unknown; give log=<folder>")
+        return None
+    return PurchaseHistory(EventLog.open(folder), task.offer, to_day(cutoff), task.horizon)
+
+
+def log_folder(config: Path) -> str | None:
+    """Folder of the event log that the configuration of a run names; None without a configuration."""
+    if not config.is_file():
+        return None
+    task = _task(config)
+    return str(task.log or task.default_log)
+
+
+def _task(config: Path) -> Any:
+    """The task that the configuration of a run describes."""
     try:
         settings: Any = OmegaConf.to_container(OmegaConf.load(config), resolve=False)
         data = settings["data"]
     except (OmegaConfBaseException, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{config} is no configuration of a run ({type(error).__name__}); train again") from None
     check_targets(data, config, DATA)
-    task = instantiate(data, _convert_="all")
-    folder = log or task.log or task.default_log
-    if log is None and not (Path(folder) / "meta.json").is_file():
-        say(f"no event log at {folder}: the purchase history is unknown; give log=<folder>")
-        return None
-    return PurchaseHistory(EventLog.open(folder), task.offer, to_day(cutoff), task.horizon)
+    return instantiate(data, _convert_="all")

@@ -44,6 +44,8 @@ class NextBest:
         Share of the revenue that is earned.
     cost : float
         Money per message, where a campaign names none.
+    ignore_consent : bool
+        Contact customers regardless of consent; the result says so.
 
     Raises
     ------
@@ -64,6 +66,7 @@ class NextBest:
     margin: float = 0.3
     cost: float = 0.02
     capacity: Mapping[str, int] | None = None
+    ignore_consent: bool = False
 
     def __post_init__(self) -> None:
         for name in ("count", "days"):
@@ -76,6 +79,7 @@ class NextBest:
         self.plan_limits = PlanLimits(self.day, self.week, self.rolling, self.capacity or {})
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
+        context = context.with_consent(self.ignore_consent)
         request = self.journeys(context)
         pinned = pin(request, context.scores.customer)
         plan = solve(pinned.remaining.problem, context.seed)
@@ -88,6 +92,7 @@ class NextBest:
         bound = plan.bound + pinned.value
         summary = {
             "decision": "next_best",
+            "consent": context.consent_summary(),
             "cutoff": context.scores.cutoff,
             "customers": context.scores.customer.size,
             "contacted": table["customer_id"].n_unique(),
@@ -97,10 +102,11 @@ class NextBest:
             "fixed_list": {"value": fixed_list.value, "contacts": fixed_list.contacts},
         }
         sentences = [
-            f"{table.height:,} messages to {summary['contacted']:,} of {summary['customers']:,} customers "
+            f"{table.height:,} messages to {summary['contacted']:,} of {context.contactable()}, "
             f"in {self.days} days, expected margin {journeys.value:,.2f} (upper bound {bound:,.2f})",
             f"fixed list of priorities: {fixed_list.contacts:,} messages, {fixed_list.value:,.2f}"
             + (f"; the journeys earn {journeys.value / fixed_list.value - 1:+.1%}" if fixed_list.value > 0 else ""),
+            *context.consent_sentences(),
         ]
         counted = first.group_by("next_campaign").agg(customers=pl.len(), value=pl.col("expected_value").sum())
         preview = counted.with_columns(pl.col("next_campaign").fill_null("none")).sort("customers", descending=True)

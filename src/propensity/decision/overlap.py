@@ -12,7 +12,7 @@ import polars as pl
 from propensity.decision.context import DecisionContext, best_first
 from propensity.decision.picture import BLUE, ORANGE, short
 from propensity.decision.result import DecisionResult
-from propensity.errors import ConfigurationError
+from propensity.errors import ConfigurationError, InfeasibleError
 
 WORK = 3e8  # pairs x customers up to which every pair gets its joint campaign; else pairs of the best-selling offers
 GROUPED = 0.5  # mean overlap at which groups of offers are cut
@@ -35,6 +35,8 @@ class Overlap:
         Share of the revenue that is earned.
     cost : float
         Money per message.
+    ignore_consent : bool
+        Contact customers regardless of consent; the result says so.
 
     Raises
     ------
@@ -48,6 +50,7 @@ class Overlap:
     share: float = 0.1
     margin: float = 0.3
     cost: float = 0.1
+    ignore_consent: bool = False
 
     def __post_init__(self) -> None:
         if self.offers is not None and (len(self.offers) != 2 or self.offers[0] == self.offers[1]):
@@ -67,9 +70,13 @@ class Overlap:
                 f"an overlap needs two offers and the scores hold {len(scores.offer)}; score more offers"
             )
         context.require_revenue()
-        money = scores.revenue.astype(np.float64)
+        context = context.with_consent(self.ignore_consent)
+        allowed = context.reachable(None)
+        if not allowed.any():
+            raise InfeasibleError(f"none of {allowed.size} customers may be contacted; score customers who consented")
+        money = scores.revenue[allowed].astype(np.float64)
         size = max(1, round(self.share * money.shape[0]))
-        member = audiences(money, scores.customer, size)
+        member = audiences(money, scores.customer[allowed], size)
         common = member.T.astype(np.float32) @ member / size
         correlation = rank_correlation(money)
         tree = linkage(common)
@@ -103,14 +110,17 @@ class Overlap:
         summary = {
             "decision": "overlap",
             "cutoff": scores.cutoff,
+            "consent": context.consent_summary(),
             "audience": size,
             "selected": selected,
             "groups": groups["group"].n_unique(),
         }
         sentences = [
+            f"audiences of {size:,} of {context.contactable()}",
             self.words(selected, size),
             f"{len(scores.offer)} offers form {summary['groups']} groups with a mean overlap of {GROUPED:.0%} or more; "
             f"the largest holds {', '.join(largest['offer_id'][0].to_list()[:6])}",
+            *context.consent_sentences(),
         ]
         preview = table.select("offer_a", "offer_b", "common", "rank_correlation", "advice")
         draw = picture(common[np.ix_(tree.order, tree.order)], money, member, first, second, scores.offer)

@@ -74,7 +74,7 @@ def customer_table(history: PurchaseHistory, shares: Mapping[str, str] | None) -
     ConfigurationError
         If a condition of `shares` cannot be applied to the items.
     """
-    row = history.log.purchasers(history.day)
+    row = history.purchasers()
     features = pl.DataFrame(history.customer_features(row)).with_row_index("place")
     lines = purchase_lines(history, row)
     masks, labels = item_masks(history.log.items, shares)
@@ -97,7 +97,7 @@ def purchase_lines(history: PurchaseHistory, row: np.ndarray) -> pl.DataFrame:
     history : PurchaseHistory
         The log and the day.
     row : np.ndarray
-        (n,) rows of the log.
+        (n,) rows of the log; the lines of other customers are left out.
 
     Returns
     -------
@@ -109,6 +109,7 @@ def purchase_lines(history: PurchaseHistory, row: np.ndarray) -> pl.DataFrame:
     place[row] = np.arange(row.size)
     event = np.flatnonzero((log.kind == PURCHASE) & (log.day < history.day) & (log.day >= history.day - YEAR))
     owner = np.searchsorted(log.offsets, event, side="right") - 1
+    event, owner = (part[place[owner] >= 0] for part in (event, owner))
     columns = {name: np.asarray(getattr(log, name))[event] for name in ("day", "item", "revenue", "channel")}
     return pl.DataFrame({"place": place[owner].astype(np.uint32), **columns})
 

@@ -18,6 +18,7 @@ from propensity.decision.picture import BLUE, INK, ORANGE, short
 from propensity.decision.result import DecisionResult
 from propensity.decision.rfm import CustomerTable, customer_table, feature_matrix
 from propensity.errors import ConfigurationError, DataError
+from propensity.ingest.rule.matching import rows_of
 
 REACH = 4.0  # standard deviations at which standardised features are clipped
 TOP_OFFERS = 3  # named in a profile
@@ -130,7 +131,7 @@ class Segment:
                 raise ConfigurationError("segments need the event log or a table of customers; give log= or customers=")
             return CustomerTable(np.empty(0, np.int64), context.customers, {}), None
         known = customer_table(context.history, self.shares)
-        scored = np.isin(known.table["customer_id"].to_numpy(), context.scores.customer)
+        scored = rows_of(known.table["customer_id"], pl.Series(context.scores.customer)) >= 0
         table = known.table.filter(pl.Series(scored))
         return known._replace(row=known.row[scored], table=table), known.row[scored]
 
@@ -148,7 +149,7 @@ class Segment:
             return None
         states = read(self.states, "decision.states")
         own = aligned(states, table["customer_id"].to_numpy(), self.states)
-        lacking = table["customer_id"].cast(pl.String).is_in(states["customer_id"].cast(pl.String).implode()).not_()
+        lacking = pl.Series(rows_of(table["customer_id"], states["customer_id"]) < 0)
         if lacking.any():
             raise DataError(
                 f"{self.states} lacks {lacking.sum():,} of {table.height:,} customers, such as "
@@ -190,6 +191,7 @@ class Segment:
         )
         summary = {
             "decision": "segment",
+            "consent": context.consent_summary(),
             "cutoff": context.scores.cutoff,
             "k": fit.k,
             "chosen_by": "decision.k" if self.k else "knee of the inertia",
@@ -323,7 +325,7 @@ class Migration(NamedTuple):
 def migrate(history: PurchaseHistory, settings: Segment, k: int, seed: int) -> Migration | None:
     """Segments fixed at the earlier date, followed to the later one; None if the log does not reach back."""
     earlier = history.at(history.day - settings.migration_days)
-    if earlier.log.purchasers(earlier.day).size < max(k, 2):
+    if earlier.purchasers().size < max(k, 2):
         return None
     tables = [active(customer_table(one, {}).table, settings.active_days) for one in (earlier, history)]
     features = [feature_matrix(table)[0] for table in tables]

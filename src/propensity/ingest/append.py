@@ -25,6 +25,7 @@ from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
 from propensity.ingest.source import Source
+from propensity.ingest.source.people import merged_words
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import merge_events, orders_so_far
 
@@ -109,6 +110,7 @@ def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draf
         The merged log, which `EventLog.seal` completes.
     """
     customers = _vocabulary(old.customers, new.customers, "customer", described["customer"])
+    customers = merged_words(customers, old.customers, new.customers)
     items = _vocabulary(
         old.items.with_columns(known=pl.Series(old.item_known)),
         new.items.with_columns(known=pl.Series(new.item_known)),

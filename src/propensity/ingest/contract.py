@@ -167,7 +167,7 @@ CONSENTS = (
     Column(
         "channel", "text", "channel of the consent; stored as consent_<channel>", "all channels; stored as suppressed"
     ),
-    Column("day", "date", "date of the consent; the last one is used", "order of the rows"),
+    Column("day", "date", "date of the entry; the last one is used, on one day a withdrawal", "a withdrawal is used"),
 )
 TABLES = {
     "events": EVENTS,

@@ -16,7 +16,9 @@ from propensity.decision.context import DecisionContext, tie_break
 from propensity.decision.plan.planner import Problem
 from propensity.decision.setting import check_kinds
 from propensity.errors import ConfigurationError, InfeasibleError
+from propensity.ingest.rule.matching import rows_of
 from propensity.kernel.contact_cap import EDGE, WEEK, Calendar
+from propensity.kernel.event import MESSAGE
 from propensity.kernel.plan import Limits
 
 LARGEST_RECURSION = 3  # contacts a day up to which rolling weeks are planned exactly: 4^6 states; 5^6 take minutes
@@ -35,7 +37,7 @@ class Campaign:
     days : Sequence[int]
         On which it may be sent, counted from the cutoff (0).
     channel : str, optional
-        Requires ``consent_<channel>``.
+        Only customers who consent to it. None: those who consent to at least one.
     least, most : int
         Smallest and largest number of customers; `most` None: no limit.
     cost : float, optional
@@ -162,7 +164,7 @@ def build_request(
     Parameters
     ----------
     context : DecisionContext
-        Scores, customers and promised contacts.
+        Scores, consents, and contacts promised or already made.
     campaigns : Sequence[Campaign]
         At least one.
     plan_limits : PlanLimits
@@ -273,19 +275,49 @@ def contact_value(context: DecisionContext, campaign: Campaign, margin: float) -
 
 
 def promised_contacts(context: DecisionContext, first: int, days: int) -> np.ndarray:
-    """(N, EDGE+days+EDGE) uint8 promised contacts by day, or one row of zeros."""
+    """(N, EDGE+days+EDGE) uint8 contacts by day, promised or in the log before `first`, or one row of zeros.
+
+    A contact that is both promised and in the log, on the same day through the same channel, counts once.
+    """
     none = np.zeros((1, days + 2 * EDGE), np.uint8)
-    if context.contacts is None:
+    tables = [messages_before(context, first)] if context.event_log is not None else []
+    if context.contacts is not None:
+        tables.append(context.contacts)
+    if not tables:
         return none
-    ids = pl.DataFrame({"customer_id": [str(c) for c in context.scores.customer.tolist()]}).with_row_index("row")
-    start = EPOCH + timedelta(days=first - EDGE)
-    contacts = context.contacts.join(ids, on="customer_id").with_columns(at=(pl.col("day") - start).dt.total_days())
-    contacts = contacts.filter(pl.col("at").is_between(0, none.shape[1] - 1))
+    counted = [
+        table.group_by(
+            "customer_id", "day", pl.col("channel").cast(pl.String).str.strip_chars().str.to_lowercase()
+        ).len()
+        for table in tables
+    ]
+    contacts = pl.concat(counted).group_by("customer_id", "day", "channel").agg(pl.col("len").max())
+    contacts = contacts.with_columns(
+        row=rows_of(contacts["customer_id"], pl.Series(context.scores.customer)),
+        at=(pl.col("day") - (EPOCH + timedelta(days=first - EDGE))).dt.total_days(),
+    )
+    contacts = contacts.filter((pl.col("row") >= 0) & pl.col("at").is_between(0, none.shape[1] - 1))
     if contacts.is_empty():
         return none
     used = np.zeros((context.scores.customer.size, none.shape[1]), np.int64)
-    np.add.at(used, (contacts["row"].to_numpy(), contacts["at"].to_numpy()), 1)
+    np.add.at(used, (contacts["row"].to_numpy(), contacts["at"].to_numpy()), contacts["len"].to_numpy())
     return np.minimum(used, 255).astype(np.uint8)
+
+
+def messages_before(context: DecisionContext, first: int) -> pl.DataFrame:
+    """Messages of the log in the `EDGE` days before `first`: customer_id (text), day, channel."""
+    log = context.event_log
+    assert log is not None
+    event = np.flatnonzero((log.kind == MESSAGE) & (log.day < first) & (log.day >= first - EDGE))
+    owner = np.searchsorted(log.offsets, event, side="right") - 1
+    names = np.array([*log.meta.get("channels", []), None], dtype=object)
+    return pl.DataFrame(
+        {
+            "customer_id": log.customers["customer"].cast(pl.String).gather(owner),
+            "day": pl.Series(np.asarray(log.day)[event], dtype=pl.Int32).cast(pl.Date),
+            "channel": pl.Series(names[np.asarray(log.channel)[event]].tolist(), dtype=pl.String),
+        }
+    )
 
 
 def clashes(campaigns: Sequence[Campaign], column: np.ndarray, plan_limits: PlanLimits) -> np.ndarray:

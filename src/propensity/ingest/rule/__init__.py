@@ -95,7 +95,7 @@ RULES = (
     Rule("customer_described_again", "keep", "second description of a customer; the last is used"),
     Rule("identity_cycle", "keep", "ids that replace each other in a cycle; the smallest replaces all"),
     Rule("identity_two_owners", "keep", "id with two replacements; it is not replaced"),
-    Rule("consent_withdrawn", "keep", "consent that was withdrawn later; the last entry is used"),
+    Rule("consent_withdrawn", "keep", "consent that was withdrawn; the withdrawal is used"),
     Rule("consent_missing", "keep", "customer without a consent entry; treated as no consent"),
     Rule("personal_masked", "keep", "e-mail address or phone number in an attribute; it is not stored"),
 )  # fmt: skip

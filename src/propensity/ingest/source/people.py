@@ -10,11 +10,15 @@ from propensity.errors import ConfigurationError
 from propensity.ingest.contract import Column, mandatory
 from propensity.ingest.rule.day import DayFormat, read_day
 from propensity.ingest.rule.identity import normalised_id, resolve_aliases
+from propensity.ingest.rule.matching import require_match, rows_of
 from propensity.ingest.rule.number import clean_text
 from propensity.ingest.source.delivery import ROW, Delivery, check_keys, collect, open_files
 from propensity.ingest.source.id_normalisation import GUEST, IdFormat
 
+EVERY_CHANNEL = "?all"  # the channel of an entry that names none
 YES = ("true", "yes", "y", "1", "t", "opt-in", "optin", "opted_in", "granted", "given", "ja", "oui", "si", "sim")
+
+NO = ("false", "no", "n", "0", "f", "nein", "non", "nao")
 
 
 def open_table(setting: Mapping[str, str], columns: tuple[Column, ...], name: str, separator: str) -> list[Delivery]:
@@ -146,9 +150,7 @@ def read_contacts(
     return frames
 
 
-def read_consents(
-    files: list[Delivery], setting: Mapping[str, str], ids: IdFormat, style: DayFormat
-) -> tuple[pl.DataFrame, dict[str, int]]:
+def read_consents(files: list[Delivery], setting: Mapping[str, str], ids: IdFormat, style: DayFormat) -> pl.DataFrame:
     """Read consents.
 
     Parameters
@@ -164,36 +166,76 @@ def read_consents(
 
     Returns
     -------
-    consents : polars.DataFrame
-        One row per customer with the last consent for each channel as `consent_<channel>`, or `suppressed` without
-        channels.
-    warnings : dict of str to int
-        Number of withdrawn consents by rule.
+    polars.DataFrame
+        One row per entry: `customer`, `channel` in lower case or `EVERY_CHANNEL`, `day` where it is mapped (null where
+        it cannot be read), and `consent`, false for anything but a clear yes.
     """
     parts = []
     for each in files:
-        channel = (
-            clean_text(pl.col(setting["channel"])).str.to_lowercase() if setting.get("channel") else pl.lit("?all")
-        )
-        day = pl.lit(None, pl.Date)
+        channel = pl.lit(EVERY_CHANNEL)
+        if setting.get("channel"):
+            channel = clean_text(pl.col(setting["channel"])).str.to_lowercase().fill_null(EVERY_CHANNEL)
+        columns = {
+            "customer": ids.read(setting["customer"], each.schema[setting["customer"]]),
+            "channel": channel,
+            "consent": clean_text(pl.col(setting["consent"])).str.to_lowercase().is_in(YES).fill_null(False),
+        }
         if setting.get("day"):
-            day = read_day(setting["day"], each.schema[setting["day"]], style)
-        word = clean_text(pl.col(setting["consent"]).cast(pl.String)).str.to_lowercase()
-        customer = ids.read(setting["customer"], each.schema[setting["customer"]])
-        consent = word.is_in(YES).fill_null(False)
-        entry = each.frame.select(customer=customer, channel=channel, day=day, consent=consent)
-        parts.append(collect(entry, str(each.file)))
-    entries = pl.concat(parts).drop_nulls(["customer", "channel"]).sort("day", maintain_order=True, nulls_last=False)
-    last = entries.group_by("customer", "channel", maintain_order=True).agg(
-        pl.col("consent").last(), before=pl.col("consent").any()
+            columns["day"] = read_day(setting["day"], each.schema[setting["day"]], style)
+        parts.append(collect(each.frame.select(**columns), str(each.file)))
+    return pl.concat(parts, how="vertical_relaxed").drop_nulls("customer")
+
+
+def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """The word that counts, of each customer on each channel.
+
+    A withdrawal counts if its day cannot be read, or if no consent was given on a later day; without days, it counts
+    wherever it stands.
+
+    Parameters
+    ----------
+    entries : polars.DataFrame
+        Table of `read_consents`.
+
+    Returns
+    -------
+    words : polars.DataFrame
+        One row per customer: `consent_<channel>`, and `suppressed` for entries on every channel or if there are no
+        entries at all; null without an entry. With days, `consented_<channel>` and `consented` hold the day since which
+        the word holds, null for a withdrawal whose day cannot be read.
+    withdrawn : int
+        Customers and channels whose consent was withdrawn.
+
+    Examples
+    --------
+    >>> entries = pl.DataFrame({"customer": ["anna", "anna"], "channel": ["mail"] * 2, "consent": [True, False]})
+    >>> last_words(entries)[0].to_dicts()
+    [{'customer': 'anna', 'consent_mail': False}]
+    """
+    dated = "day" in entries.columns
+    entries = entries if dated else entries.with_columns(day=pl.lit(None, pl.Date))
+    no, yes, day = pl.col("consent").not_(), pl.col("consent"), pl.col("day")
+    last_no = day.filter(no).max()
+    counted = yes & (last_no.is_null() | (day > last_no)).fill_null(False)  # of an entry, within its group
+    undated_no = (no & day.is_null()).any()
+    words = entries.group_by("customer", "channel").agg(
+        given=counted.any() & ~undated_no,
+        first_yes=day.filter(counted).min(),
+        last_no=pl.when(~undated_no).then(last_no),
+        before=yes.any(),
     )
-    withdrawn = last.filter(pl.col("before") & ~pl.col("consent")).height
-    wide = last.pivot("channel", index="customer", values="consent", sort_columns=True)
-    names = {c: f"consent_{c}" for c in wide.columns if c not in ("customer", "?all")}
-    wide = wide.rename(names)
-    if "?all" in wide.columns:
-        wide = wide.with_columns(suppressed=pl.col("?all").not_().fill_null(True)).drop("?all")
-    return wide, {"consent_withdrawn": withdrawn} if withdrawn else {}
+    words = words.with_columns(since=pl.when("given").then("first_yes").otherwise("last_no"))
+    withdrawn = words.filter(pl.col("before") & ~pl.col("given")).height
+    wide = words.select("customer").unique()
+    for channel in sorted({*words["channel"], *([] if words.height else [EVERY_CHANNEL])}):
+        own = words.filter(pl.col("channel") == channel)
+        name, since = f"consent_{channel}", f"consented_{channel}"
+        if channel == EVERY_CHANNEL:
+            own, name, since = own.with_columns(~pl.col("given")), "suppressed", "consented"
+        days = [pl.col("since").alias(since)] if dated else []
+        own = own.select("customer", pl.col("given").alias(name), *days)
+        wide = wide.join(own, on="customer", how="left")
+    return wide.sort("customer"), withdrawn
 
 
 def add_messages(events: pl.LazyFrame, messages: list[pl.LazyFrame]) -> pl.LazyFrame:
@@ -244,8 +286,28 @@ def add_guests(customers: pl.LazyFrame | None, events: pl.LazyFrame) -> pl.LazyF
     return marked if customers is None else pl.concat([customers, marked], how="diagonal")
 
 
+def with_guest_flag(customers: pl.LazyFrame) -> pl.LazyFrame:
+    """Read an attribute `guest` as a flag: only a clear yes marks a guest.
+
+    Parameters
+    ----------
+    customers : polars.LazyFrame
+        Table of customers.
+
+    Returns
+    -------
+    polars.LazyFrame
+        The table; `guest` is a boolean if it is there.
+    """
+    schema = customers.collect_schema()
+    if "guest" not in schema or schema["guest"] == pl.Boolean:
+        return customers
+    word = clean_text(pl.col("guest")).str.to_lowercase().str.replace(r"\.0$", "")
+    return customers.with_columns(guest=word.is_in(YES).fill_null(False))
+
+
 def add_consents(
-    customers: pl.LazyFrame | None, events: pl.LazyFrame, consents: pl.DataFrame
+    customers: pl.LazyFrame | None, events: pl.LazyFrame, entries: pl.DataFrame, aliases: pl.DataFrame | None = None
 ) -> tuple[pl.LazyFrame, dict[str, int]]:
     """Add the consents to the table of customers.
 
@@ -255,24 +317,134 @@ def add_consents(
         Table of customers.
     events : polars.LazyFrame
         Accepted events.
-    consents : polars.DataFrame
+    entries : polars.DataFrame
         Table of `read_consents`.
+    aliases : polars.DataFrame, optional
+        Table of `read_identity_map`; the entries of an alias are those of its customer.
 
     Returns
     -------
     customers : polars.LazyFrame
-        All customers with their consents; a customer without an entry has not consented.
+        All customers with their words, see `last_words`; null for a customer without an entry, who is not contacted.
     warnings : dict of str to int
-        Number of customers without an entry, by rule.
+        Number of withdrawn consents and of customers without an entry, by rule.
+
+    Raises
+    ------
+    DataError
+        If under half of the ids match.
     """
     table = events.select("customer").unique()
     if customers is not None:
         both = pl.concat([table, customers.select("customer")]).unique()
-        table = both.join(customers.unique("customer", keep="last"), on="customer", how="left")
-    dtype = table.collect_schema()["customer"]
-    entries = consents.lazy().with_columns(pl.col("customer").cast(dtype, strict=False), pl.lit(True).alias("?entry"))
-    joined = table.join(entries, on="customer", how="left").sort("customer").collect(engine="streaming")
-    flags = [name for name in consents.columns if name != "customer"]
-    filled = joined.with_columns(pl.col(name).fill_null(name == "suppressed") for name in flags)
-    missing = int(joined["?entry"].null_count())
-    return filled.drop("?entry").lazy(), {"consent_missing": missing} if missing else {}
+        table = both.join(customers.unique("customer", keep="last", maintain_order=True), on="customer", how="left")
+    people = table.sort("customer").collect(engine="streaming")
+    if aliases is not None:
+        entries = apply_identity_map(entries.lazy(), aliases).collect()
+    require_match(entries["customer"], people["customer"], "data.source.consents", "the events")
+    row = pl.Series("?row", rows_of(entries["customer"], people["customer"]))
+    own = entries.with_columns(row).filter(pl.col("?row") >= 0).with_columns(customer=pl.col("?row")).drop("?row")
+    words, withdrawn = last_words(own)
+    attributes = [name for name in words.columns if name != "customer" and name in people.columns]
+    people = people.rename({name: f"?{name}" for name in attributes})
+    numbered = people.with_row_index("?row").with_columns(pl.col("?row").cast(pl.Int64))
+    words = words.with_columns(pl.col("customer").cast(pl.Int64), pl.lit(True).alias("?entry"))
+    joined = numbered.join(words, left_on="?row", right_on="customer", how="left", maintain_order="left").drop("?row")
+    counts = {"consent_withdrawn": withdrawn, "consent_missing": int(joined["?entry"].null_count())}
+    joined = joined.with_columns(_with_attribute(name, words.schema[name] == pl.Date) for name in attributes)
+    joined = joined.drop("?entry", *(f"?{name}" for name in attributes))
+    return joined.lazy(), {code: count for code, count in counts.items() if count}
+
+
+def with_refusals_of_aliases(customers: pl.LazyFrame, aliases: pl.DataFrame) -> pl.LazyFrame:
+    """Give every customer the refusals in the rows of its aliases.
+
+    Parameters
+    ----------
+    customers : polars.LazyFrame
+        Table of customers.
+    aliases : polars.DataFrame
+        Table of `read_identity_map`.
+
+    Returns
+    -------
+    polars.LazyFrame
+        The table, in which a customer's `suppressed`, `consent` and `consent_<channel>` are a refusal if those of an
+        alias are.
+    """
+    schema = customers.collect_schema()
+    names = [name for name in schema if name in ("suppressed", "consent") or name.startswith("consent_")]
+    if not names:
+        return customers
+    refusals = (
+        apply_identity_map(customers, aliases)
+        .group_by("customer")
+        .agg(_refused(name, name).any().alias(f"?{name}") for name in names)
+    )
+    joined = customers.join(refusals, on="customer", how="full", coalesce=True, maintain_order="left")
+    words = []
+    for name in names:
+        text, number = ("yes", 1) if name == "suppressed" else ("no", 0)
+        word = pl.lit(number if schema[name].is_numeric() else text).cast(schema[name])
+        words.append(pl.when(pl.col(f"?{name}")).then(word).otherwise(name).alias(name))
+    return joined.with_columns(words).select(schema.names())
+
+
+def _refused(name: str, column: str) -> pl.Expr:
+    """Whether the column of a word refuses consent; false for a blank."""
+    text = clean_text(pl.col(column)).str.to_lowercase().str.replace(r"\.0$", "")
+    return text.is_in(NO if name == "suppressed" else YES).not_().fill_null(False)
+
+
+def _with_attribute(name: str, is_day: bool) -> pl.Expr:
+    """A word of the consents together with the attribute of the same name in the table of customers."""
+    if is_day:
+        return pl.col(name)
+    word, refused = pl.lit(name == "suppressed"), _refused(name, f"?{name}")
+    either = pl.coalesce(name, pl.when(clean_text(pl.col(f"?{name}")).is_not_null()).then(~word))
+    return pl.when(refused).then(word).otherwise(either).alias(name)
+
+
+def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+    """Combine the consents of two deliveries, as if both had been delivered at once.
+
+    Parameters
+    ----------
+    customers : polars.DataFrame
+        Customers of both deliveries.
+    old, new : polars.DataFrame
+        Customers of each delivery.
+
+    Returns
+    -------
+    polars.DataFrame
+        `customers` with the words of `last_words`: a withdrawal of either delivery counts, unless the other one has a
+        consent of a later day.
+    """
+    for name in customers.columns:
+        kinds = [table.schema.get(name) for table in (old, new)]
+        if kinds != [pl.Boolean, pl.Boolean] or not (name == "suppressed" or name.startswith("consent_")):
+            continue
+        since = name.replace("consent_", "consented_", 1) if name != "suppressed" else "consented"
+        entries = []
+        for table in (old, new):
+            day = pl.col(since) if since in table.columns else pl.lit(None, pl.Date)
+            consent = ~pl.col(name) if name == "suppressed" else pl.col(name)
+            entry = table.select(
+                pl.col("customer").cast(customers.schema["customer"]), consent.alias("consent"), day=day
+            )
+            entries.append(entry.drop_nulls("consent").with_columns(channel=pl.lit(name)))
+        if not sum(entry.height for entry in entries):
+            continue
+        words = last_words(pl.concat(entries))[0].rename(
+            lambda column: f"?{column}" if column != "customer" else column
+        )
+        given = pl.col(f"?consent_{name}")
+        columns = {name: ~given if name == "suppressed" else given}
+        if since in customers.columns:  # of two consents the later day, as a withdrawal may lie between them
+            latest = pl.concat(entries).filter("consent").group_by("customer").agg(pl.col("day").max().alias("?latest"))
+            words = words.join(latest, on="customer", how="left")
+            columns[since] = pl.when(given).then("?latest").otherwise(f"?consented_{name}")
+        joined = customers.join(words, on="customer", how="left", maintain_order="left")
+        customers = joined.with_columns(**columns).select(customers.columns)
+    return customers

@@ -46,6 +46,8 @@ from propensity.ingest.source.people import (
     read_consents,
     read_contacts,
     read_identity_map,
+    with_guest_flag,
+    with_refusals_of_aliases,
 )
 from propensity.ingest.source.reading import (
     ANYTHING,
@@ -339,11 +341,15 @@ class Table:
 
     def _with_replaced_ids(self, events: pl.LazyFrame, ids: IdFormat) -> tuple[pl.LazyFrame, dict[str, int]]:
         """The events after the identity map, and its warnings."""
+        aliases, warnings = self._aliases(ids)
+        return (events if aliases is None else apply_identity_map(events, aliases)), warnings
+
+    def _aliases(self, ids: IdFormat) -> tuple[pl.DataFrame | None, dict[str, int]]:
+        """The identity map, None where there is none, and its warnings."""
         if self.identity_map is None:
-            return events, {}
+            return None, {}
         files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
-        aliases, warnings = read_identity_map(files, self.identity_map, ids)
-        return apply_identity_map(events, aliases), warnings
+        return read_identity_map(files, self.identity_map, ids)
 
     def _with_guests(self, events: pl.LazyFrame, items: IdFormat) -> pl.LazyFrame:
         """The events with guest ids, and the columns `?shared`, `?guest` and `?unlisted`."""
@@ -389,12 +395,15 @@ class Table:
     ) -> tuple[pl.LazyFrame | None, dict[str, int]]:
         """The table of customers with guests and consents, and warnings."""
         warnings: dict[str, int] = {}
+        aliases, _ = self._aliases(ids)
+        if customers is not None:
+            customers = with_guest_flag(customers)
+            customers = customers if aliases is None else with_refusals_of_aliases(customers, aliases)
         if self.guests == "popularity" and self.columns.get("order"):
             customers = add_guests(customers, accepted)
         if self.consents is not None:
             files = open_table(self.consents, CONSENTS, "consents", self.separator)
             style = DayFormat(self.day_format, None, self.timezone)
-            consents, warnings = read_consents(files, self.consents, ids, style)
-            customers, missing = add_consents(customers, accepted, consents)
-            warnings |= missing
+            entries = read_consents(files, self.consents, ids, style)
+            customers, warnings = add_consents(customers, accepted, entries, aliases)
         return customers, warnings
