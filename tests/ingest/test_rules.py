@@ -261,6 +261,17 @@ def test_the_last_delivery_of_an_order_is_used(tmp_path: Path) -> None:
     assert events_of("order_again", tmp_path).select("quantity", "revenue").rows() == [(2.0, 4.0)]
 
 
+def test_a_receipt_number_that_starts_again_is_another_order(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        f"sales-{month}.csv": f"{HEAD},receipt\nanna,2024-{month}-05,milk,1,{price},12\nanna,2024-{month}-05,tea,1,2,12\n"
+        for month, price in (("01", "1.00"), ("02", "1.10"))
+    }
+    log = log_of(Case("", columns=ORDER, head=f"{HEAD},receipt", good="anna,2024-02-09,milk,1,3,12\n", files=files),
+                 tmp_path)  # fmt: skip
+    assert log.meta["rows"]["merged"] == {}
+    assert log.order.tolist() == [0, 0, 1, 1, 2] and log.revenue.sum() == pytest.approx(9.1)
+
+
 def test_an_amount_in_another_currency_is_converted_at_its_rate(tmp_path: Path) -> None:
     assert events_of("amount_converted", tmp_path)["revenue"].sort().to_list() == [1.0, 2.5, 4.0]
 

@@ -115,7 +115,7 @@ EVENTS = (
     Column(
         "order",
         "id",
-        "receipt or order of the line",
+        "receipt or order of the line; the same number on another day is another order",
         "all purchases of a customer on a day are one order",
         ("order_id", "invoice", "invoiceno", "basket", "basket_id", "transactionid", "transaction_id", "receipt"),
     ),

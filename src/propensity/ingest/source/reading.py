@@ -416,7 +416,7 @@ def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
             for name, value in amounts.items()
         ),
         *(
-            [day.alias("day"), (pl.col("available") > pl.col("day")).fill_null(False).alias("?late")]
+            [day.alias("day"), pl.col("day").alias("ordered"), (pl.col("available") > pl.col("day")).fill_null(False).alias("?late")]
             if mapping.has("available_at")
             else [pl.lit(False).alias("?late")]
         ),
