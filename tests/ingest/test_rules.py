@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from propensity.data.event_log import EventLog
-from propensity.errors import DataError
+from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.build import prepare
 from propensity.ingest.rule import RULE_BY_CODE, RULES, UNUSED_OUTCOMES
 from propensity.ingest.source.table import Table
@@ -87,6 +87,14 @@ CASES = [
     Case("revenue_unreadable", "".join(f"anna,2024-03-04,milk,1,{q}\n" for q in ("", "NaN", "-inf", "NULL", "x")),
          count=5),
     Case("revenue_unreadable", 'anna,2024-03-04,milk,1,"1,234"\n', good="anna,2024-03-01,milk,1,2\n", name="1,234"),
+    Case("revenue_unreadable", "anna,2024-03-04,milk,1,1e39\nanna,2024-03-04,milk,1,-4e38\n", count=2, name="too large"),
+    Case("quantity_unreadable", "anna,2024-03-04,milk,1e39,2\n", settings={"most_units": None}, name="too large"),
+    Case("revenue_unreadable", "anna,2024-03-04,milk,1,abc\n", files={"mail.csv": "who,sent\nanna,2024-03-01\n"},
+         settings={"contacts": {"path": "mail.csv", "customer": "who", "day": "sent"}}, name="beside contacts"),
+    extended("currency_without_rate", "money", "EUR", "anna,2024-03-04,milk,1,2,XAU\n", columns={"currency": "money"},
+             settings={"rates": {"EUR": 1.0},
+                       "contacts": {"path": "mail.csv", "customer": "who", "day": "sent"}},
+             files={"mail.csv": "who,sent\nanna,2024-03-01\n"}, name="beside contacts"),
     extended("currency_without_rate", "money", "EUR", "anna,2024-03-04,milk,1,2,XAU\n", columns={"currency": "money"},
              settings={"rates": {"EUR": 1.0}}),
     Case("quantity_zero", "anna,2024-03-04,milk,0,2\n"),
@@ -270,6 +278,26 @@ def test_a_receipt_number_that_starts_again_is_another_order(tmp_path: Path) -> 
                  tmp_path)  # fmt: skip
     assert log.meta["rows"]["merged"] == {}
     assert log.order.tolist() == [0, 0, 1, 1, 2] and log.revenue.sum() == pytest.approx(9.1)
+
+
+def test_a_column_name_that_occurs_twice_is_refused_where_it_is_mapped(tmp_path: Path) -> None:
+    twice = Case("", head=f"{HEAD},paid", good="anna,2024-03-01,milk,1,2.5,9\n")
+    with pytest.raises(DataError, match="the column paid .* twice, as columns 5 and 6; rename one of them"):
+        log_of(twice, tmp_path)
+    other = Case("", head=f"{HEAD},note,note", good="anna,2024-03-01,milk,1,2.5,x,y\n")
+    assert log_of(other, tmp_path).revenue.tolist() == [2.5]
+
+
+@pytest.mark.parametrize(("word", "setting"), [("1", 1), ("2", "2"), ("True", True)])
+def test_a_word_of_the_column_of_kinds_may_be_a_number(word: str, setting: Any, tmp_path: Path) -> None:
+    case = extended("", "what", "buy", f"anna,2024-03-04,milk,1,2,{word}\n", columns={"kind": "what"},
+                    settings={"kinds": {setting: "return"}})  # fmt: skip
+    assert bought(log_of(case, tmp_path)).filter(pl.col("kind") == "return")["revenue"].to_list() == [-2.0]
+
+
+def test_an_unknown_time_zone_is_a_setting_that_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="timezone=Europe/Berlinn is not a time zone; .* Europe/Berlin$"):
+        log_of(Case("", settings={"timezone": "Europe/Berlinn"}), tmp_path)
 
 
 def test_an_amount_in_another_currency_is_converted_at_its_rate(tmp_path: Path) -> None:

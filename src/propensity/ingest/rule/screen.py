@@ -34,6 +34,22 @@ def has_amount() -> pl.Expr:
     return pl.col("kind").is_in(["purchase", "return"]).fill_null(False)
 
 
+def is_storable(number: pl.Expr) -> pl.Expr:
+    """Build an expression that tells whether a number is finite as float32, the type of the log.
+
+    Parameters
+    ----------
+    number : polars.Expr
+        Numbers.
+
+    Returns
+    -------
+    polars.Expr
+        False for missing numbers too.
+    """
+    return number.cast(pl.Float32).is_finite().fill_null(False)
+
+
 def rejection_reason(
     latest: date,
     earliest: date = EARLIEST,
@@ -78,9 +94,9 @@ def rejection_reason(
         "day_in_future": day > latest,
         "item_missing": item.is_null() & kind.is_in(["message", "redemption"]).not_(),
         "item_unknown": pl.col("?unlisted") if not unknown_items else pl.lit(False),
-        "quantity_unreadable": has_amount() & quantity.is_finite().not_().fill_null(True),
+        "quantity_unreadable": has_amount() & is_storable(quantity).not_(),
         "currency_without_rate": has_amount() & pl.col("?rate").is_null(),
-        "revenue_unreadable": has_amount() & revenue.is_finite().not_().fill_null(True),
+        "revenue_unreadable": has_amount() & is_storable(revenue).not_(),
         "quantity_zero": purchase & (quantity <= 0),
         "price_negative": purchase & (revenue < 0),
         "line_in_bulk": has_amount() & (quantity.abs() > most_units) if most_units else pl.lit(False),

@@ -23,6 +23,7 @@ TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".csv.zst")
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, csv.Error)
 MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 ROW = "row_in_file"
+REPEATED = "_duplicated_0"  # suffix that Polars gives to the second column of a name
 CHUNK = 1 << 22
 LINE = {"line": pl.String}
 
@@ -57,13 +58,18 @@ class Delivery:
         ConfigurationError
             If there is no such column; the message contains the closest name.
         DataError
-            If the column holds lists, durations or other unsupported types.
+            If the column holds lists, durations or other unsupported types, or two columns have the name.
         """
         names = [c for c in self.schema.names() if c != ROW]
         if name not in names:
             near = closest_name(name, names)
             raise ConfigurationError(
                 f"{setting}={name} is not a column of {self.file}; the closest of its {len(names)} columns is {near!r}"
+            )
+        if f"{name}{REPEATED}" in names:
+            raise DataError(
+                f"{self.file} has the column {name} ({setting}) twice, as columns {names.index(name) + 1} and "
+                f"{names.index(f'{name}{REPEATED}') + 1}; rename one of them"
             )
         kind = self.schema[name]
         if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration, pl.Time):

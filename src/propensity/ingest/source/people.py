@@ -211,12 +211,13 @@ def add_messages(events: pl.LazyFrame, messages: list[pl.LazyFrame]) -> pl.LazyF
     polars.LazyFrame
         Events, then messages.
     """
-    flags = [name for name, kind in events.collect_schema().items() if kind == pl.Boolean]
+    flags = [name for name, kind in events.collect_schema().items() if kind == pl.Boolean and name != "?has_day"]
     dtype = events.collect_schema()["customer"]
     messages = [message.with_columns(pl.col("customer").cast(dtype, strict=False)) for message in messages]
-    amounts = pl.col("quantity", "revenue", "discount").fill_null(0.0)
-    both = pl.concat([events, *messages], how="diagonal_relaxed")
-    return both.with_columns(pl.col(flags).fill_null(False), amounts, pl.col("?rate").fill_null(1.0))
+    zero, one = pl.lit(0.0), pl.lit(1.0)
+    defaults = {"quantity": zero, "revenue": zero, "discount": zero, "?rate": one}
+    messages = [message.with_columns(**defaults, **dict.fromkeys(flags, pl.lit(False))) for message in messages]
+    return pl.concat([events, *messages], how="diagonal_relaxed")
 
 
 def add_guests(customers: pl.LazyFrame | None, events: pl.LazyFrame) -> pl.LazyFrame | None:

@@ -13,7 +13,7 @@ from propensity.errors import DataError
 from propensity.ingest.rule.day import DayFormat, day_order_evidence, read_day
 from propensity.ingest.rule.identity import clean_attribute, normalised_id
 from propensity.ingest.rule.number import clean_text, currency_of, decimal_mark, read_number
-from propensity.ingest.rule.screen import has_amount
+from propensity.ingest.rule.screen import has_amount, is_storable
 from propensity.ingest.source import RAW
 from propensity.ingest.source.delivery import ROW, Delivery, collect
 from propensity.ingest.source.id_normalisation import IdFormat
@@ -266,7 +266,7 @@ def _names(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdForma
             names.append(normalised_id(column[name], schema[column[name]], numeric=whole).alias(name))
     if mapping.has("kind"):
         word = clean_text(pl.col(column["kind"])).str.to_lowercase()
-        kinds = KIND_OF | {key.lower(): kind for key, kind in mapping.kinds.items()}
+        kinds = KIND_OF | {str(key).lower(): kind for key, kind in mapping.kinds.items()}
         names.append(map_words(word, kinds, word).alias("kind"))
     return names
 
@@ -437,7 +437,7 @@ def finite_or_zero(number: pl.Expr) -> pl.Expr:
     polars.Expr
         Finite numbers.
     """
-    return pl.when(number.is_finite()).then(number).otherwise(0.0)
+    return pl.when(is_storable(number)).then(number).otherwise(0.0)
 
 
 def check_scales(delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:

@@ -8,6 +8,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from zoneinfo import available_timezones
 
 import polars as pl
 
@@ -21,6 +22,7 @@ from propensity.ingest.source import Tables
 from propensity.ingest.source.delivery import (
     Delivery,
     check_keys,
+    closest_name,
     collect,
     collect_all,
     count_rows,
@@ -206,6 +208,11 @@ class Table:
                 raise ConfigurationError(
                     f"data.source.{key}_columns={list(names)} and data.source.{key}s describe the same; remove one"
                 )
+        if self.timezone is not None and self.timezone not in available_timezones():
+            raise ConfigurationError(
+                f"data.source.timezone={self.timezone} is not a time zone; the closest is "
+                f"{closest_name(str(self.timezone), available_timezones())}"
+            )
         if unknown := sorted(set(self.kinds.values()) - set(KINDS)):
             raise ConfigurationError(f"data.source.kinds names {unknown[0]!r}; use one of {', '.join(KINDS)}")
 
