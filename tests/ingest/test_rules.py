@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -348,6 +348,64 @@ def test_zoned_and_naive_times_share_the_calendar_of_the_shop(tmp_path: Path) ->
     log = log_of(Case("", rows, good="", settings={"timezone": "Europe/Berlin"}), tmp_path)
     first, last = ((date(2024, *day) - date(1970, 1, 1)).days for day in ((3, 31), (10, 27)))
     assert log.day.tolist() == [first, first, first, last]
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["2024-03-10 23:30:00+00", "2024-03-10T23:30:00.000+0000", "2024-03-10 23:30Z", "2024-03-10 11:30:00 PM UTC",
+     "2024-03-10 23:30:00 GMT", "Sun, 10 Mar 2024 23:30:00 +0000", "13/03/2024 23:30 -0000", "10/03/2024 18:30 EST",
+     "2024-03-10T19:30:00-04:00[America/New_York]", "Sun Mar 10 2024 23:30:00 GMT+0000 (Greenwich)"],
+)  # fmt: skip
+def test_every_way_to_write_an_offset_is_honoured(time: str, tmp_path: Path) -> None:
+    rows = f'anna,13/02/2024,milk,1,2\nanna,"{time}",milk,1,2\n'
+    log = log_of(Case("", rows, good="", settings={"timezone": "Europe/Berlin"}), tmp_path)
+    day = 14 if time.startswith("13/") else 11
+    assert log.day.max() == (date(2024, 3, day) - date(1970, 1, 1)).days
+
+
+def test_a_time_with_an_unknown_zone_is_set_aside_only_where_the_zone_matters(tmp_path: Path) -> None:
+    case = Case("", "anna,2024-03-10 23:30 NPT,milk,1,2\n", settings={"timezone": "Europe/Berlin"})
+    assert log_of(case, tmp_path).meta["rows"]["quarantined"] == {"day_unreadable": 1}
+    assert log_of(replace(case, settings={}), tmp_path).meta["rows"]["quarantined"] == {}
+
+
+def test_one_odd_day_among_many_is_set_aside_and_does_not_stop_the_delivery(tmp_path: Path) -> None:
+    good = "".join(f"anna,{day:02d}/02/2024,milk,1,2\n" for day in range(1, 29)) * 2
+    for odd in ("0", "02/13/2024"):
+        rows = log_of(Case("", f"anna,{odd},milk,1,2\n", good=good), tmp_path).meta["rows"]
+        assert (rows["used"], rows["quarantined"]) == (56, {"day_unreadable": 1})
+    good = "".join(f"anna,2024-02-{day:02d},milk,1,2\n" for day in range(1, 29)) * 2
+    rows = log_of(Case("", "anna,03/04/2024,milk,1,2\n", good=good), tmp_path).meta["rows"]
+    assert (rows["used"], rows["quarantined"]) == (56, {"day_unreadable": 1})
+
+
+def test_serial_dates_of_excel_are_read_by_name(tmp_path: Path) -> None:
+    case = Case("", "anna,45296,milk,1,2\nanna,45297.5,milk,1,2\n", good="")
+    with pytest.raises(DataError, match="from 45296 to 45297.5, which look like serial dates of Excel; set data"):
+        log_of(case, tmp_path)
+    log = log_of(replace(case, settings={"day_format": "excel"}), tmp_path)
+    assert log.day.tolist() == [(date(2024, 1, day) - date(1970, 1, 1)).days for day in (5, 6)]
+
+
+def test_tables_beside_the_events_have_formats_of_their_own(tmp_path: Path) -> None:
+    beside = {"contacts": {"path": "mail.csv", "customer": "who", "day": "sent"},
+              "consents": {"path": "yes.csv", "customer": "who", "consent": "ok", "day": "on"}}  # fmt: skip
+    files: dict[str, str | bytes] = {
+        "mail.csv": "who,sent\nanna,13/02/2024\nanna,04/03/2024\n",
+        "yes.csv": "who,ok,on\nanna,no,02/28/2024\nanna,yes,02/01/2024\nbert,yes,01/31/2024\n",
+    }
+    log = log_of(Case("", settings=beside, files=files), tmp_path)
+    messages = bought(log).filter(pl.col("kind") == "message")["day"].to_list()
+    assert messages == [(date(2024, *day) - date(1970, 1, 1)).days for day in ((2, 13), (3, 4))]
+    assert log.customers.select("customer", "suppressed").rows() == [("anna", True), ("bert", False)]
+    unclear = Case("", settings=beside, files=files | {"yes.csv": "who,ok,on\nanna,no,02/03/2024\n"})
+    with pytest.raises(DataError, match="yes.csv column on has 02/03/2024 in line 2, which may be day first"):
+        log_of(unclear, tmp_path)
+
+
+def test_the_day_of_availability_has_a_format_of_its_own(tmp_path: Path) -> None:
+    case = extended("", "loaded", "13/03/2024", "", columns={"available_at": "loaded"})
+    assert set(log_of(case, tmp_path).day.tolist()) == {(date(2024, 3, 13) - date(1970, 1, 1)).days}
 
 
 def test_zoned_timestamps_of_parquet_are_days_in_the_calendar_of_the_shop(tmp_path: Path) -> None:

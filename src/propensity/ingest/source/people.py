@@ -8,7 +8,7 @@ import polars as pl
 
 from propensity.errors import ConfigurationError
 from propensity.ingest.contract import Column, mandatory
-from propensity.ingest.rule.day import DayFormat, read_day
+from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
 from propensity.ingest.rule.identity import normalised_id, resolve_aliases
 from propensity.ingest.rule.number import clean_text
 from propensity.ingest.source.delivery import ROW, Delivery, check_keys, collect, open_files
@@ -52,6 +52,38 @@ def open_table(setting: Mapping[str, str], columns: tuple[Column, ...], name: st
             if key != "path" and column:
                 each.column(column, f"{full_name}.{key}")
     return files
+
+
+def detect_day_format(delivery: Delivery, column: str, style: DayFormat, setting: str) -> DayFormat:
+    """Detect the format of a column of days in one pass.
+
+    Parameters
+    ----------
+    delivery : Delivery
+        File.
+    column : str
+        Column of days.
+    style : DayFormat
+        Configured format and time zone.
+    setting : str
+        Setting of the column, for error messages.
+
+    Returns
+    -------
+    DayFormat
+        The format.
+
+    Raises
+    ------
+    DataError
+        If the order of day and month is ambiguous, or the column holds no dates.
+    """
+    probes = [] if style.format else day_evidence(column, delivery.schema[column])
+    if not probes:
+        return style
+    frame = delivery.frame.rename({ROW: "row"})
+    evidence = collect(frame.select(probes), str(delivery.file)).row(0, named=True)
+    return day_format(evidence, f"{delivery.file} column {column}", style.format, style.zone, setting)
 
 
 def read_identity_map(
@@ -119,7 +151,7 @@ def read_contacts(
     ids : IdFormat
         Format of customer ids.
     style : DayFormat
-        Format of days.
+        Configured format and time zone of days; the rest is detected in each file.
     names : sequence of str
         Names of all delivered files, the categories of the column `file`.
 
@@ -137,7 +169,7 @@ def read_contacts(
                 file=pl.lit(str(each.file)).cast(pl.Enum(list(names))),
                 row=pl.col(ROW).cast(pl.UInt32),
                 customer=ids.read(setting["customer"], each.schema[setting["customer"]]),
-                day=read_day(day, each.schema[day], style),
+                day=read_day(day, each.schema[day], detect_day_format(each, day, style, "data.source.contacts.day")),
                 kind=pl.lit("message"),
                 channel=text.cast(pl.String),
                 **{"?has_day": pl.col(day).is_not_null()},
@@ -160,7 +192,7 @@ def read_consents(
     ids : IdFormat
         Format of customer ids.
     style : DayFormat
-        Format of days.
+        Configured format and time zone of days; the rest is detected in each file.
 
     Returns
     -------
@@ -177,7 +209,10 @@ def read_consents(
         )
         day = pl.lit(None, pl.Date)
         if setting.get("day"):
-            day = read_day(setting["day"], each.schema[setting["day"]], style)
+            column = setting["day"]
+            day = read_day(
+                column, each.schema[column], detect_day_format(each, column, style, "data.source.consents.day")
+            )
         word = clean_text(pl.col(setting["consent"]).cast(pl.String)).str.to_lowercase()
         customer = ids.read(setting["customer"], each.schema[setting["customer"]])
         consent = word.is_in(YES).fill_null(False)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from propensity.errors import DataError
-from propensity.ingest.rule.day import DayFormat, day_order_evidence, read_day
+from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
 from propensity.ingest.rule.identity import clean_attribute, normalised_id
 from propensity.ingest.rule.number import clean_text, currency_of, decimal_mark, read_number
 from propensity.ingest.rule.screen import has_amount, is_storable
@@ -21,7 +21,6 @@ from propensity.ingest.source.id_normalisation import IdFormat
 SAMPLED = 20_000  # rows of a file from which prices are compared
 MIN_SHARED_ITEMS = 3
 ANYTHING = "anything"  # item of events without an item column
-SMALLEST_DATE = 19_000_000  # 1900 as yyyymmdd; smaller numbers are durations
 WORDS = {
     "purchase": ("purchase", "purchased", "transaction", "buy", "bought", "order", "sale", "sold", "checkout"),
     "view": ("view", "viewed", "addtocart", "add_to_cart", "add to cart", "cart", "click", "detail", "pageview"),
@@ -71,7 +70,7 @@ class FileFormat:
     """Detected format of the text columns of a file."""
 
     decimal: Mapping[str, str | None]  # decimal separator of each amount
-    day: DayFormat
+    days: Mapping[str, DayFormat]  # of `day` and `available_at`
     plain: Mapping[str, bool]  # whether all values of an amount parse as plain numbers
     currencies: tuple[str, ...] = ()
 
@@ -96,7 +95,7 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
     DataError
         If the order of dates is ambiguous, or the day column holds durations.
     """
-    schema, day = delivery.schema, mapping.columns["day"]
+    schema = delivery.schema
     texts = {n: mapping.columns[n] for n in ("quantity", "revenue", "discount") if mapping.has(n)}
     texts = {name: column for name, column in texts.items() if not schema[column].is_numeric()}
     probes = [pl.lit(None).alias("nothing")]
@@ -108,20 +107,23 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
         probes.append(currency_of(pl.col(texts["revenue"])).drop_nulls().unique().sort().implode().alias("signs"))
     if mapping.has("currency"):
         probes.append(currency(mapping).drop_nulls().unique().sort().implode().alias("currencies"))
-    is_text_date = mapping.day_format is None and schema[day] == pl.String
-    if is_text_date:
-        probes += day_order_evidence(day)
-    if schema[day].is_numeric() or schema[day] == pl.String:
-        number = pl.col(day).cast(pl.Float64, strict=False)
-        probes += [number.min().alias("minimum"), number.max().alias("maximum")]
+    day_columns = {name: mapping.columns[name] for name in ("day", "available_at") if mapping.has(name)}
+    if mapping.day_format is None:
+        for name, column in day_columns.items():
+            probes += day_evidence(column, schema[column], f"{name} ")
     evidence: dict[str, Any] = {}
     if len(probes) > 1:
         evidence = collect(delivery.frame.rename({ROW: "row"}).select(probes), str(delivery.file)).row(0, named=True)
-    _check_dates(evidence, delivery, mapping)
-    first = _date_order(evidence, delivery, mapping) if is_text_date else None
+    days = {
+        name: day_format(
+            {key.removeprefix(f"{name} "): value for key, value in evidence.items() if key.startswith(f"{name} ")},
+            f"{delivery.file} column {column}", mapping.day_format, mapping.timezone, f"data.source.columns.{name}",
+        )
+        for name, column in day_columns.items()
+    }  # fmt: skip
     return FileFormat(
         decimal={name: mapping.decimal or evidence[f"{name} mark"] for name in texts},
-        day=DayFormat(mapping.day_format, first, mapping.timezone),
+        days=days,
         plain={name: bool(evidence[f"{name} plain"]) and mapping.decimal != "," for name in texts},
         currencies=tuple(evidence.get("currencies") or evidence.get("signs") or ()),
     )
@@ -151,35 +153,6 @@ def check_currencies(styles: Sequence[FileFormat], delivered: Sequence[Delivery]
             f"{file} has amounts in {', '.join(currencies)} without exchange rates; set a rate for each, such as "
             f"'data.source.rates={{{currencies[0]}: 1, {currencies[1]}: 1.1}}'"
         )
-
-
-def _check_dates(evidence: dict[str, Any], delivery: Delivery, mapping: ColumnMapping) -> None:
-    """DataError for a day column of numbers that are too small for dates."""
-    low, high, column = evidence.get("minimum"), evidence.get("maximum"), mapping.columns["day"]
-    if mapping.day_format is None and low is not None and high is not None and 0 <= low <= high < SMALLEST_DATE:
-        raise DataError(
-            f"{delivery.file} column {column} holds numbers from {low:g} to {high:g}, which are not calendar dates; "
-            "map data.source.columns.day to a column of dates"
-        )
-
-
-def _date_order(evidence: dict[str, Any], delivery: Delivery, mapping: ColumnMapping) -> str | None:
-    """Whether day or month comes first in dates such as 13/02/2024; DataError if it is ambiguous."""
-    day, month, either = (
-        evidence[name] and evidence[name]["text"] and evidence[name] for name in ("day", "month", "either")
-    )
-    column = f"{delivery.file} column {mapping.columns['day']}"
-    fix = "set data.source.day_format, such as %d/%m/%Y or %m/%d/%Y"
-    if day and month:
-        raise DataError(
-            f"{column} has {day['text']} in line {day['row'] + 1} and {month['text']} in line {month['row'] + 1}, "
-            f"day first and month first in one column; {fix}"
-        )
-    if either and not day and not month:
-        raise DataError(
-            f"{column} has {either['text']} in line {either['row'] + 1}, which may be day first or month first; {fix}"
-        )
-    return "day" if day else "month" if month else None
 
 
 def currency(mapping: ColumnMapping) -> pl.Expr:
@@ -300,7 +273,7 @@ def _days(delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> list
     for name, alias in (("day", "day"), ("available_at", "available")):
         if mapping.has(name):
             column = mapping.columns[name]
-            days.append(read_day(column, delivery.schema[column], style.day).alias(alias))
+            days.append(read_day(column, delivery.schema[column], style.days[name]).alias(alias))
     return days
 
 

@@ -100,7 +100,7 @@ class Table:
     revenue_is : {"total", "unit"}
         Whether revenue is the total of the line or the price of one unit.
     day_format : str, optional
-        strptime format, for dates that are neither ISO, timestamps, epochs nor yyyymmdd.
+        strptime format, for dates that are neither ISO, timestamps, epochs nor yyyymmdd; or "excel" for serial dates.
     timezone : str, optional
         Time zone of the shop's calendar, for timestamps with a zone.
     decimal : str, optional
