@@ -108,6 +108,7 @@ CASES = [
              "anna,2024-03-04,milk,1,2,r1,2024-03-05\nanna,2024-03-04,milk,2,4,r1,2024-03-06\n",
              columns={"order": "receipt", "available_at": "loaded"}, name="in one file"),
     Case("return_before_purchase", "anna,2024-02-01,milk,-1,-2\nbert,2024-03-08,tea,-1,-2\n", count=2),
+    ordered("line_completed", "anna,2024-03-04,milk,1,2,r3\n,,tea,1,2,r3\n,,salt,1,2,r3\n", count=2),
     Case("id_rewritten", "' anna ',2024-03-04,milk,1,2\n12345.0,2024-03-04,milk,1,2\n".replace("'", ""), count=2),
     Case("id_rewritten", "00123,2024-03-04,milk,1,2\n123,2024-03-04,milk,1,2\n", name="padded"),
     Case("price_zero", "anna,2024-03-04,milk,1,0\n"),

@@ -120,6 +120,13 @@ EVENTS = (
         ("order_id", "invoice", "invoiceno", "basket", "basket_id", "transactionid", "transaction_id", "receipt"),
     ),
     Column(
+        "parent",
+        "id",
+        "order that a refund belongs to; it gives a refund its customer",
+        "refunds have a customer of their own",
+        ("parent_id", "parent_order", "refunded_order"),
+    ),
+    Column(
         "event_id",
         "id",
         "id of the line; the last delivery of an id is used",

@@ -71,6 +71,10 @@ RULES = (
          "corrections"),
     Rule("return_before_purchase", "quarantine", "return of an item that the customer had not bought", "orphans"),
     Rule("customer_erased", "drop", "delivery of an erased customer"),
+    Rule(
+        "line_completed", "keep",
+        "line that takes customer, status, currency or the like from the first line of its order", "header_once",
+    ),
     Rule("id_rewritten", "keep", "id that was normalised, such as 12345.0, ' 00123' or full-width digits", "ids"),
     Rule("price_zero", "keep", "purchase without revenue: a gift or sample"),
     Rule("quantity_fraction", "keep", "fractional quantity: a weight or length"),

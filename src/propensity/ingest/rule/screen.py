@@ -132,6 +132,7 @@ def screen_events(events: pl.LazyFrame, rule: pl.Expr) -> pl.LazyFrame:
         "line_returned": kind == "return",
         "day_late": pl.col("?late"),
         "item_unlisted": pl.col("?unlisted"),
+        "line_completed": pl.col("?completed"),
     }
     facts = [name for name in events.collect_schema() if name.startswith("?")]
     return events.with_columns(rule, note_bits(conditions)).drop(facts)

@@ -24,6 +24,7 @@ UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, 
 MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 ROW = "row_in_file"
 REPEATED = "_duplicated_0"  # suffix that Polars gives to the second column of a name
+COMPLETED = "completed_line"
 CHUNK = 1 << 22
 LINE = {"line": pl.String}
 
@@ -37,6 +38,7 @@ class Delivery:
     schema: pl.Schema
     ragged: list[int] = field(default_factory=list)  # records with more or fewer fields than the header
     encoding: str | None = None  # encoding from which the file was converted; None for UTF-8
+    completed: bool = False  # whether the frame has `completed_line`, which marks lines with facts of their order
 
     def column(self, name: str, setting: str) -> str:
         """Check that a column exists and can be read.

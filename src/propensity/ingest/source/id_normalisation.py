@@ -177,6 +177,8 @@ def assign_guest_ids(
     without_customer, guest = pl.col("?shared") | customer.is_null(), pl.lit(False)
     new_id: pl.Expr = pl.when(~without_customer).then(customer)
     if has_orders and accept_guests and dtype == pl.String:
-        guest = without_customer & pl.col("order").is_not_null()
-        new_id = pl.when(guest).then(pl.lit(GUEST) + pl.col("order").cast(pl.String)).otherwise(new_id)
+        names = [name for name in ("parent", "order") if name in events.collect_schema().names()]
+        order = pl.coalesce(pl.col(name).cast(pl.String) for name in names)  # a refund is the guest's of its order
+        guest = without_customer & order.is_not_null()
+        new_id = pl.when(guest).then(pl.lit(GUEST) + order).otherwise(new_id)
     return events.with_columns(new_id.alias("customer"), guest.alias("?guest"))

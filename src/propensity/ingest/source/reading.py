@@ -15,7 +15,7 @@ from propensity.ingest.rule.identity import clean_attribute, normalised_id
 from propensity.ingest.rule.number import clean_text, currency_of, decimal_mark, read_number
 from propensity.ingest.rule.screen import has_amount, is_storable
 from propensity.ingest.source import RAW
-from propensity.ingest.source.delivery import ROW, Delivery, collect
+from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery, collect
 from propensity.ingest.source.id_normalisation import IdFormat
 
 SAMPLED = 20_000  # rows of a file from which prices are compared
@@ -233,7 +233,7 @@ def _names(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdForma
     if mapping.item_identity:
         item = pl.concat_str(item, *(clean_text(pl.col(c)) for c in mapping.item_identity), separator="|")
     names = [ids["customer"].read(column["customer"], schema[column["customer"]]).alias("customer"), item.alias("item")]
-    for name in ("channel", "order", "event_id"):
+    for name in ("channel", "order", "event_id", "parent"):
         if mapping.has(name):
             whole = name != "channel" and schema[column[name]].is_integer()
             names.append(normalised_id(column[name], schema[column[name]], numeric=whole).alias(name))
@@ -310,6 +310,7 @@ def _rule_columns(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, 
         ),
         "?formatted": _formatted(mapping, schema),
         "?transcoded": pl.lit(delivery.encoding is not None),
+        "?completed": pl.col(COMPLETED) if delivery.completed else pl.lit(False),
     }
     scale = mapping.scale if isinstance(mapping.scale, float | int) else _scale(delivery, mapping.scale)
     return [(value * scale if name == "?rate" else value).alias(name) for name, value in columns.items()]

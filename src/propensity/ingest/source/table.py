@@ -39,6 +39,7 @@ from propensity.ingest.source.id_normalisation import (
 )
 from propensity.ingest.source.join import join_tables
 from propensity.ingest.source.meta import attribute_table, event_attributes, first_day_attributes, table_warnings
+from propensity.ingest.source.order import assign_parents, complete_orders
 from propensity.ingest.source.people import (
     add_consents,
     add_guests,
@@ -99,6 +100,8 @@ class Table:
         Further columns that distinguish products with the same code.
     revenue_is : {"total", "unit"}
         Whether revenue is the total of the line or the price of one unit.
+    header_once : bool, optional
+        Whether facts of an order stand on its first line only; detected for each column by default.
     day_format : str, optional
         strptime format, for dates that are neither ISO, timestamps, epochs nor yyyymmdd; or "excel" for serial dates.
     timezone : str, optional
@@ -165,6 +168,7 @@ class Table:
     customer_key: str | None = None
     item_identity: Sequence[str] = field(default_factory=list)
     revenue_is: str = "total"
+    header_once: bool | None = None
     day_format: str | None = None
     timezone: str | None = None
     decimal: str | None = None
@@ -208,6 +212,8 @@ class Table:
                 raise ConfigurationError(
                     f"data.source.{key}_columns={list(names)} and data.source.{key}s describe the same; remove one"
                 )
+        if self.columns.get("parent") and not self.columns.get("order"):
+            raise ConfigurationError("data.source.columns.parent needs data.source.columns.order; set both or neither")
         if self.timezone is not None and self.timezone not in available_timezones():
             raise ConfigurationError(
                 f"data.source.timezone={self.timezone} is not a time zone; the closest is "
@@ -260,6 +266,8 @@ class Table:
         for each in delivered:
             for name, setting in self._required_columns().items():
                 each.column(name, setting)
+        if order := self.columns.get("order"):
+            delivered = [complete_orders(each, order, self._order_facts(), self.header_once) for each in delivered]
         ids = {key: self._id_format(key, delivered) for key in ("customer", "item")}
         events, warnings = self._events(delivered, ids)
         screen = partial(screen_events, rule=self._rejection_reason())
@@ -302,6 +310,8 @@ class Table:
         check_currencies(styles, delivered, mapping)
         frames = [read_events(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)]
         events, warnings = self._with_replaced_ids(concat_deliveries(frames), ids["customer"])
+        if self.columns.get("parent") and self.columns.get("order"):
+            events = assign_parents(events, self.events)
         events = self._with_guests(events, ids["item"])
         if contacts and self.contacts:
             style = DayFormat(self.day_format, None, self.timezone)
@@ -318,6 +328,12 @@ class Table:
         for name in ("item_columns", "customer_columns", "item_identity"):
             settings |= dict.fromkeys(getattr(self, name), f"data.source.{name}")
         return settings | {column: f"data.source.columns.{name}" for name, column in self.columns.items() if column}
+
+    def _order_facts(self) -> list[str]:
+        """Columns that an order has once."""
+        names = ("customer", "day", "kind", "channel", "currency", "available_at")
+        mapped = [column for name in names if (column := self.columns.get(name))]
+        return [*mapped, *self.leave_out, *self.customer_columns]
 
     def _mapping(self) -> ColumnMapping:
         """Settings of the columns."""
@@ -362,7 +378,7 @@ class Table:
             table = self._attribute_table("item", events.collect_schema()["item"], items).select("item").unique()
             listed = collect(table, self.items)["item"]
             unlisted = pl.col("item").is_in(listed.implode()).not_() & pl.col("item").is_not_null()
-        return events.with_columns(unlisted.fill_null(False).alias("?unlisted"))
+        return events.with_columns(unlisted.fill_null(False).alias("?unlisted")).drop("parent", strict=False)
 
     def _attribute_table(self, key: str, dtype: pl.DataType, ids: IdFormat) -> pl.LazyFrame:
         """The delivered table of items or customers with the ids of the events."""
