@@ -281,6 +281,48 @@ def test_a_receipt_number_that_starts_again_is_another_order(tmp_path: Path) -> 
     assert log.order.tolist() == [0, 0, 1, 1, 2] and log.revenue.sum() == pytest.approx(9.1)
 
 
+@pytest.mark.parametrize(
+    ("amounts", "total"),
+    [
+        (("1.990", "12.990", "1.299.990", "990"), 1_315_960),
+        (("1,990", "12,990", "1,299,990", "990"), 1_315_960),
+        (("1.990", "2.5"), 4.49),
+        (("1,990", "2,5"), 4.49),
+        (("1.990", "0.125"), 2.115),
+        (("1.990", "12345.678"), 12_347.668),
+        (("1.990", "1.234,5"), 3_224.5),
+    ],
+)
+def test_thousands_and_decimals_are_told_apart_by_the_whole_column(
+    amounts: tuple[str, ...], total: float, tmp_path: Path
+) -> None:
+    rows = "".join(f'anna,2024-03-01,milk,1,"{amount}"\n' for amount in amounts)
+    log = log_of(Case("", rows, good=""), tmp_path)
+    assert log.meta["rows"]["quarantined"] == {} and log.revenue.sum() == pytest.approx(total)
+
+
+def test_the_decimal_mark_is_the_files(tmp_path: Path) -> None:
+    rows = 'anna,2024-03-01,screw,1.000,"12,50"\nanna,2024-03-02,screw,2.500,"30,00"\nbert,2024-03-02,lamp,2,"19,90"\n'
+    assert log_of(Case("", rows, good=""), tmp_path).quantity.tolist() == [1000, 2500, 2]
+    assert log_of(Case("", rows.replace(",", "!").replace('"', "").replace("!", ",").replace("12,50", "12.50")
+                       .replace("30,00", "30.00").replace("19,90", "19.90"), good=""), tmp_path
+                  ).quantity.tolist() == [1, 2.5, 2]  # fmt: skip
+
+
+def test_an_amount_that_may_be_one_or_a_thousand_is_set_aside_unless_the_setting_decides(tmp_path: Path) -> None:
+    case = Case("", "anna,2024-03-01,milk,1,1.990\n", good="anna,2024-03-01,milk,1,2\n")
+    assert log_of(case, tmp_path).meta["rows"]["quarantined"] == {"revenue_unreadable": 1}
+    for decimal, total in ((".", 3.99), (",", 1992)):
+        assert log_of(replace(case, settings={"decimal": decimal}), tmp_path).revenue.sum() == pytest.approx(total)
+
+
+def test_a_column_with_both_marks_is_refused_where_an_amount_depends_on_them(tmp_path: Path) -> None:
+    rows = 'anna,2024-03-01,milk,1,"2,5"\nanna,2024-03-01,milk,1,2.5\n'
+    assert log_of(Case("", rows, good=""), tmp_path).revenue.tolist() == [2.5, 2.5]
+    with pytest.raises(DataError, match="paid has 1 amounts with a decimal comma and 1 with a decimal point, so that 1"):
+        log_of(Case("", rows + "anna,2024-03-01,milk,1,1.234\n", good=""), tmp_path)
+
+
 def test_a_column_name_that_occurs_twice_is_refused_where_it_is_mapped(tmp_path: Path) -> None:
     twice = Case("", head=f"{HEAD},paid", good="anna,2024-03-01,milk,1,2.5,9\n")
     with pytest.raises(DataError, match="the column paid .* twice, as columns 5 and 6; rename one of them"):

@@ -57,11 +57,11 @@ RULES = (
         "item_unknown", "quarantine", "item missing from the table of items, with unknown_items=quarantine",
         "unknown_items",
     ),
-    Rule("quantity_unreadable", "quarantine", "quantity that is not a finite number or is too large", "decimal"),
+    Rule("quantity_unreadable", "quarantine", "quantity that is not a finite number, is too large, or is ambiguous", "decimal"),
     Rule("currency_without_rate", "quarantine", "amount in a currency without an exchange rate", "rates"),
     Rule(
         "revenue_unreadable", "quarantine",
-        "amount that is not a finite number, is too large (1e39), or is ambiguous, such as 1,234", "decimal",
+        "amount that is not a finite number, is too large (1e39), or is ambiguous (1,234)", "decimal",
     ),
     Rule("quantity_zero", "quarantine", "purchase of zero or fewer units that is not a return"),
     Rule("price_negative", "quarantine", "purchase with negative revenue: an adjustment, not a sale"),

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from propensity.errors import DataError
-from propensity.ingest.rule.number import clean_text
+from propensity.ingest.rule.number import MAX_ODD_SHARE, clean_text
 
 EARLIEST, LATEST = date(1980, 1, 1), date(2100, 1, 1)
 EXCEL = "excel"  # value of `day_format` for serial dates
 EXCEL_EPOCH = date(1899, 12, 30)
 SERIAL = (20_000, 80_000)  # serial dates of the years 1954 to 2119
 SMALLEST_DATE = 19_000_000  # 1900 as yyyymmdd; smaller numbers are durations or serial dates
-MAX_ODD_SHARE = 0.05  # share of cells that may contradict the others; they are quarantined
 ISO = r"^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[T ].*)?$"
 PARTS = r"^(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d{2})(?:[T ,].*)?$"
 MONTHS = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"

@@ -8,8 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from propensity.errors import DataError
-from propensity.ingest.rule.day import MAX_ODD_SHARE
-from propensity.ingest.rule.number import clean_text
+from propensity.ingest.rule.number import MAX_ODD_SHARE, clean_text
 from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery, collect
 
 SAMPLED = 20_000  # rows from which the layout of a file is detected

@@ -12,7 +12,7 @@ import polars as pl
 from propensity.errors import DataError
 from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
 from propensity.ingest.rule.identity import clean_attribute, normalised_id
-from propensity.ingest.rule.number import clean_text, currency_of, decimal_mark, read_number
+from propensity.ingest.rule.number import MarkEvidence, clean_text, currency_of, mark_evidence, read_number
 from propensity.ingest.rule.screen import has_amount, is_storable
 from propensity.ingest.source import RAW
 from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery, collect
@@ -102,7 +102,8 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
     for name, column in texts.items():
         number = pl.col(column).cast(pl.Float64, strict=False)
         probes.append((number.is_null() & clean_text(pl.col(column)).is_not_null()).any().not_().alias(f"{name} plain"))
-        probes.append(decimal_mark(pl.col(column)).alias(f"{name} mark"))
+        if mapping.decimal is None:
+            probes.append(mark_evidence(pl.col(column)).alias(f"{name} mark"))
     if "revenue" in texts:
         probes.append(currency_of(pl.col(texts["revenue"])).drop_nulls().unique().sort().implode().alias("signs"))
     if mapping.has("currency"):
@@ -121,12 +122,35 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
         )
         for name, column in day_columns.items()
     }  # fmt: skip
+    marks = {name: MarkEvidence(**evidence[f"{name} mark"]) for name in texts if mapping.decimal is None}
+    decimal = {name: mapping.decimal or _decimal_mark(name, marks, delivery, mapping) for name in texts}
     return FileFormat(
-        decimal={name: mapping.decimal or evidence[f"{name} mark"] for name in texts},
+        decimal=decimal,
         days=days,
-        plain={name: bool(evidence[f"{name} plain"]) and mapping.decimal != "," for name in texts},
+        plain={
+            name: bool(evidence[f"{name} plain"])
+            and (decimal[name] == "." or (decimal[name] is None and not marks[name].unclear))
+            for name in texts
+        },
         currencies=tuple(evidence.get("currencies") or evidence.get("signs") or ()),
     )
+
+
+def _decimal_mark(
+    name: str, marks: Mapping[str, MarkEvidence], delivery: Delivery, mapping: ColumnMapping
+) -> str | None:
+    """Decimal separator of an amount by its own evidence, otherwise by that of the file's other amounts."""
+    own = marks[name]
+    if own.commas or own.points:
+        if own.unclear and own.mark() is None:
+            raise DataError(
+                f"{delivery.file} column {mapping.columns[name]} has {own.commas} amounts with a decimal comma and "
+                f"{own.points} with a decimal point, so that {own.unclear} amounts such as 1.234 may be one or a "
+                "thousand; set data.source.decimal"
+            )
+        return own.mark()
+    others = {mark for each in marks.values() if (mark := each.mark())}
+    return others.pop() if len(others) == 1 else None
 
 
 def check_currencies(styles: Sequence[FileFormat], delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
