@@ -70,6 +70,11 @@ CASES = [
     Case("not_a_product", "anna,2024-03-04,POST,1,2\nanna,2024-03-04,Bank Charges,1,2\n", count=2),
     Case("not_a_product", "anna,2024-03-04,M,1,2\n", settings={"not_products": ["M", "D"]}, name="by name"),
     ordered("guest", ",2024-03-04,milk,1,2,r3\nNULL,2024-03-04,milk,1,2,r4\n", count=2),
+    ordered("guest", "-1,2024-03-04,milk,1,2,r3\nGuest,2024-03-04,milk,1,2,r4\n", count=2, name="stand-in"),
+    ordered("guest", "77,2024-03-04,milk,1,2,r3\n-1,2024-03-04,milk,1,2,r4\n", settings={"guest_ids": [77]},
+            name="stand-in by name"),
+    Case("id_truncated", "1.23457E+12,2024-03-04,milk,1,2\nanna,2024-03-04,5.0001e+12,1,2\n", count=2),
+    Case("customer_zero", "0,2024-03-04,milk,1,2\n"),
     ordered("guest", "".join(f"till,2024-03-04,milk,1,2,x{k}\n" for k in range(1200)), count=1200, name="shared id"),
     ordered("customer_missing", ",2024-03-04,milk,1,2,r3\n", settings={"guests": "quarantine"}, name="by option"),
     Case("customer_missing", ",2024-03-04,milk,1,2\nNaN,2024-03-04,milk,1,2\n", count=2),
@@ -360,6 +365,29 @@ def test_three_spellings_of_an_id_are_one_customer(tmp_path: Path) -> None:
     texts.write_parquet(tmp_path / "sales-b.parquet")
     log = prepare(Table("sales-*.parquet", dict(COLUMNS), folder=str(tmp_path)), tmp_path / "log")
     assert log.customers["customer"].to_list() == ["123"] and log.revenue.tolist() == [2.0, 2.5, 3.0]
+
+
+def test_an_address_is_one_customer_in_any_case(tmp_path: Path) -> None:
+    rows = "Ann@Example.org,2024-03-01,Milk,1,2\nann@example.org ,2024-03-02,milk,1,2\nAnn,2024-03-02,milk,1,2\n"
+    (tmp_path / "sales.csv").write_text(f"{HEAD}\n{rows}")
+    log = prepare(Table("sales.csv", dict(COLUMNS), folder=str(tmp_path)), tmp_path / "log", key=b"k" * 32)
+    assert len(log) == 2 and log.items["item"].to_list() == ["Milk", "milk"]
+
+
+def test_numbers_that_stand_for_nobody_are_guests_or_set_aside(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"who": [-1, 7, -1], "when": ["2024-03-01"] * 3, "sku": "milk", "units": 1, "paid": 2.0,
+                         "receipt": [1, 2, 3]})  # fmt: skip
+    rows.write_parquet(tmp_path / "sales.parquet")
+    for columns, customers in ((dict(COLUMNS), [7]), (COLUMNS | ORDER, ["7", "guest:1", "guest:3"])):
+        log = prepare(Table("sales.parquet", columns, folder=str(tmp_path)), tmp_path / "log")
+        assert log.customers["customer"].to_list() == customers
+
+
+def test_floats_that_cannot_hold_an_id_are_set_aside(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"who": [2.0**53 + 2, 7.0], "when": ["2024-03-01"] * 2, "sku": "m", "units": 1, "paid": 2.0})
+    rows.write_parquet(tmp_path / "sales.parquet")
+    log = prepare(Table("sales.parquet", dict(COLUMNS), folder=str(tmp_path)), tmp_path / "log")
+    assert log.meta["rows"]["quarantined"] == {"id_truncated": 1} and log.customers["customer"].to_list() == [7]
 
 
 def test_unicode_forms_of_an_id_are_equal_and_case_only_with_fold_case(tmp_path: Path) -> None:

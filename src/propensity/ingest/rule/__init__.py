@@ -45,7 +45,11 @@ RULES = (
         "kind_unknown", "quarantine", "event other than a purchase, view, message, redemption or return", "kinds"
     ),
     Rule("not_a_product", "drop", "item code for postage, fees or manual entries", "not_products"),
-    Rule("guest", "keep", "order without a customer id or with a shared id; it becomes one guest", "guests"),
+    Rule(
+        "id_truncated", "quarantine",
+        "customer or item id whose last digits are lost, such as 1.23457E+12 from a spreadsheet",
+    ),
+    Rule("guest", "keep", "order without a customer id, with a stand-in (-1, guest) or a shared id; it becomes one guest", "guests"),
     Rule("customer_shared", "quarantine", "customer id with more orders per day than one person makes", "most_orders"),
     Rule("customer_missing", "quarantine", "no customer id and no order id from which to make a guest", "guests"),
     Rule("day_missing", "quarantine", "no day"),
@@ -76,6 +80,7 @@ RULES = (
         "line that takes customer, status, currency or the like from the first line of its order", "header_once",
     ),
     Rule("id_rewritten", "keep", "id that was normalised, such as 12345.0, ' 00123' or full-width digits", "ids"),
+    Rule("customer_zero", "keep", "customer 0, which may stand for nobody", "guest_ids"),
     Rule("price_zero", "keep", "purchase without revenue: a gift or sample"),
     Rule("quantity_fraction", "keep", "fractional quantity: a weight or length"),
     Rule("amount_rewritten", "keep", "amount with a currency sign, decimal comma or thousands separator"),

@@ -86,6 +86,7 @@ def rejection_reason(
         "left_out": pl.col("?left_out"),
         "kind_unknown": kind.is_in(list(KINDS)).not_().fill_null(True),
         "not_a_product": item.cast(pl.String).str.to_lowercase().is_in(list(not_products)),
+        "id_truncated": pl.col("?truncated"),
         "customer_shared": pl.col("?shared") & pl.col("customer").is_null(),
         "customer_missing": pl.col("customer").is_null(),
         "day_missing": day.is_null() & ~pl.col("?has_day"),
@@ -133,6 +134,7 @@ def screen_events(events: pl.LazyFrame, rule: pl.Expr) -> pl.LazyFrame:
         "day_late": pl.col("?late"),
         "item_unlisted": pl.col("?unlisted"),
         "line_completed": pl.col("?completed"),
+        "customer_zero": pl.col("customer").cast(pl.String).is_in(["0", "00", "000", "0000"]).fill_null(False),
     }
     facts = [name for name in events.collect_schema() if name.startswith("?")]
     return events.with_columns(rule, note_bits(conditions)).drop(facts)

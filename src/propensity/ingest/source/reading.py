@@ -11,7 +11,7 @@ import polars as pl
 
 from propensity.errors import DataError
 from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
-from propensity.ingest.rule.identity import clean_attribute, normalised_id
+from propensity.ingest.rule.identity import clean_attribute, is_truncated_id, normalised_id
 from propensity.ingest.rule.number import MarkEvidence, clean_text, currency_of, mark_evidence, read_number
 from propensity.ingest.rule.screen import has_amount, is_storable
 from propensity.ingest.source import RAW
@@ -331,6 +331,9 @@ def _rule_columns(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, 
         "?rate": _rate(mapping, schema),
         "?rewritten": pl.any_horizontal(
             _rewritten(column[key], schema[column[key]], ids[key]) for key in ("customer", "item") if mapping.has(key)
+        ),
+        "?truncated": pl.any_horizontal(
+            is_truncated_id(column[key], schema[column[key]]) for key in ("customer", "item") if mapping.has(key)
         ),
         "?formatted": _formatted(mapping, schema),
         "?transcoded": pl.lit(delivery.encoding is not None),

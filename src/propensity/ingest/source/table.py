@@ -31,11 +31,13 @@ from propensity.ingest.source.delivery import (
     split_duplicates,
 )
 from propensity.ingest.source.id_normalisation import (
+    STAND_INS,
     IdFormat,
     assign_guest_ids,
     detect_id_format,
     shared_ids,
     text_for_guests,
+    without_stand_ins,
 )
 from propensity.ingest.source.join import join_tables
 from propensity.ingest.source.meta import attribute_table, event_attributes, first_day_attributes, table_warnings
@@ -129,6 +131,8 @@ class Table:
         ISO dates of the first and last valid day; default 1980-01-01 and today.
     ids : {"auto", "text", "number"}
         Format of ids.
+    guest_ids : sequence, optional
+        Customer ids that stand for nobody; default -1, unknown, guest and similar words.
     guests : {"popularity", "quarantine"}
         Whether rows without a customer count for item statistics or are quarantined.
     corrections : {"overlap", "always", "never"}
@@ -184,6 +188,7 @@ class Table:
     latest: str | None = None
     ids: str = "auto"
     fold_case: bool = False
+    guest_ids: Sequence[Any] | None = None
     guests: str = "popularity"
     corrections: str = "overlap"
     orphans: str = "quarantine"
@@ -298,7 +303,7 @@ class Table:
             other_types = [each.schema[each.column(name, f"data.source.{key}_key")] for each in files]
         ids = detect_id_format(column, delivered, other_types, self.ids, self.fold_case)
         guests = key == "customer" and self.guests == "popularity" and self.columns.get("order")
-        return text_for_guests(ids, column, delivered) if guests else ids
+        return text_for_guests(ids, column, delivered, self._stand_ins()) if guests else ids
 
     def _events(self, delivered: list[Delivery], ids: dict[str, IdFormat]) -> tuple[pl.LazyFrame, dict[str, int]]:
         """All events under the names of the contract, with the columns of the rules, and warnings about their ids."""
@@ -328,6 +333,10 @@ class Table:
         for name in ("item_columns", "customer_columns", "item_identity"):
             settings |= dict.fromkeys(getattr(self, name), f"data.source.{name}")
         return settings | {column: f"data.source.columns.{name}" for name, column in self.columns.items() if column}
+
+    def _stand_ins(self) -> tuple[str, ...]:
+        """Customer ids that stand for nobody, in lower case."""
+        return STAND_INS if self.guest_ids is None else tuple(str(name).lower() for name in self.guest_ids)
 
     def _order_facts(self) -> list[str]:
         """Columns that an order has once."""
@@ -371,8 +380,10 @@ class Table:
     def _with_guests(self, events: pl.LazyFrame, items: IdFormat) -> pl.LazyFrame:
         """The events with guest ids, and the columns `?shared`, `?guest` and `?unlisted`."""
         has_orders = self.columns.get("order") is not None
+        events = without_stand_ins(events, self._stand_ins())
         shared = shared_ids(events, self.most_orders) if has_orders and self.most_orders else []
-        events = assign_guest_ids(events, shared, has_orders, has_orders and self.guests == "popularity")
+        accept = has_orders and self.guests == "popularity"
+        events = assign_guest_ids(events, shared, has_orders, accept)
         unlisted = pl.lit(False)
         if self.items is not None:
             table = self._attribute_table("item", events.collect_schema()["item"], items).select("item").unique()
