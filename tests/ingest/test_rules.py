@@ -102,6 +102,8 @@ CASES = [
              files={"mail.csv": "who,sent\nanna,2024-03-01\n"}, name="beside contacts"),
     extended("currency_without_rate", "money", "EUR", "anna,2024-03-04,milk,1,2,XAU\n", columns={"currency": "money"},
              settings={"rates": {"EUR": 1.0}}),
+    extended("discount_unreadable", "off", "", "".join(f"anna,2024-03-04,milk,1,2,{x}\n" for x in ("x", "inf", "x%")),
+             columns={"discount": "off"}, count=3),
     Case("quantity_zero", "anna,2024-03-04,milk,0,2\n"),
     Case("price_negative", "anna,2024-03-04,milk,1,-2\n"),
     Case("line_in_bulk", "anna,2024-03-04,milk,80995,2\n"),
@@ -284,6 +286,21 @@ def test_a_receipt_number_that_starts_again_is_another_order(tmp_path: Path) -> 
                  tmp_path)  # fmt: skip
     assert log.meta["rows"]["merged"] == {}
     assert log.order.tolist() == [0, 0, 1, 1, 2] and log.revenue.sum() == pytest.approx(9.1)
+
+
+@pytest.mark.parametrize(
+    ("revenue_is", "total"), [("total", 30), ("gross", 4 + 9 + 10), ("unit", 14 + 18 + 10), ("net_unit", 50)]
+)
+def test_a_discount_is_taken_off_where_the_amount_is_before_it(revenue_is: str, total: float, tmp_path: Path) -> None:
+    rows = "anna,2024-03-01,milk,2,10,6\nanna,2024-03-02,milk,2,10,10%\nanna,2024-03-02,tea,1,10,\n"
+    case = Case("", rows, head=f"{HEAD},off", good="", columns={"discount": "off"}, settings={"revenue_is": revenue_is})
+    assert log_of(case, tmp_path).revenue.sum() == pytest.approx(total)
+
+
+def test_the_discount_of_a_return_makes_it_smaller(tmp_path: Path) -> None:
+    rows = "anna,2024-03-01,milk,2,10,5\nanna,2024-03-03,milk,-2,10,-5\n"
+    case = Case("", rows, head=f"{HEAD},off", good="", columns={"discount": "off"}, settings={"revenue_is": "unit"})
+    assert log_of(case, tmp_path).revenue.tolist() == [15, -15]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ EVENTS = (
     Column(
         "revenue",
         "number",
-        "total of the line, or the price of one unit with revenue_is=unit",
+        "what was paid for the line; see revenue_is for prices of one unit and amounts before a discount",
         "1 per unit",
         (
             "price",
@@ -133,7 +133,7 @@ EVENTS = (
         "every line is an event",
         ("line_id", "event_id", "uuid", "row_id", "transaction_line"),
     ),
-    Column("discount", "number", "discount on the line", "0", ("rebate", "coupon", "discount_amount", "markdown")),
+    Column("discount", "number", "discount on the line, or a percentage such as 10%; taken off with revenue_is=gross or unit", "0", ("rebate", "coupon", "discount_amount", "markdown")),
     Column(
         "currency",
         "text",

@@ -98,6 +98,7 @@ def rejection_reason(
         "quantity_unreadable": has_amount() & is_storable(quantity).not_(),
         "currency_without_rate": has_amount() & pl.col("?rate").is_null(),
         "revenue_unreadable": has_amount() & is_storable(revenue).not_(),
+        "discount_unreadable": has_amount() & pl.col("?discount").not_(),
         "quantity_zero": purchase & (quantity <= 0),
         "price_negative": purchase & (revenue < 0),
         "line_in_bulk": has_amount() & (quantity.abs() > most_units) if most_units else pl.lit(False),

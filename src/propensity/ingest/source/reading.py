@@ -12,7 +12,7 @@ import polars as pl
 from propensity.errors import DataError
 from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
 from propensity.ingest.rule.identity import clean_attribute, is_truncated_id, normalised_id
-from propensity.ingest.rule.number import MarkEvidence, clean_text, currency_of, mark_evidence, read_number
+from propensity.ingest.rule.number import EDGES, MarkEvidence, clean_text, currency_of, mark_evidence, read_number
 from propensity.ingest.rule.screen import has_amount, is_storable
 from propensity.ingest.source import RAW
 from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery, collect
@@ -20,6 +20,8 @@ from propensity.ingest.source.id_normalisation import IdFormat
 
 SAMPLED = 20_000  # rows of a file from which prices are compared
 MIN_SHARED_ITEMS = 3
+UNIT_PRICES = ("unit", "net_unit")  # values of `revenue_is` for the price of one unit
+BEFORE_DISCOUNT = ("gross", "unit")  # values of `revenue_is` for amounts from which the discount is taken off
 ANYTHING = "anything"  # item of events without an item column
 WORDS = {
     "purchase": ("purchase", "purchased", "transaction", "buy", "bought", "order", "sale", "sold", "checkout"),
@@ -39,7 +41,7 @@ class ColumnMapping:
     item_columns: tuple[str, ...] = ()
     customer_columns: tuple[str, ...] = ()
     item_identity: tuple[str, ...] = ()
-    unit_price: bool = False
+    revenue_is: str = "total"
     day_format: str | None = None
     timezone: str | None = None
     decimal: str | None = None
@@ -226,7 +228,7 @@ def read_events(
         *_names(delivery, mapping, ids),
         *_days(delivery, mapping, style),
         *_numbers(delivery, mapping, style),
-        *_rule_columns(delivery, mapping, ids),
+        *_rule_columns(delivery, mapping, style, ids),
         *_attributes(delivery, mapping),
     )
     return _signed(cells, mapping)
@@ -303,19 +305,25 @@ def _days(delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> list
 
 def _numbers(delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> list[pl.Expr]:
     """Columns `quantity`, `revenue` as delivered, and `discount`."""
-    numbers = []
-    for name in ("quantity", "revenue", "discount"):
-        if not mapping.has(name):
-            numbers.append(pl.lit(0.0 if name == "discount" else 1.0).alias(name))
-            continue
-        value = pl.col(mapping.columns[name])
-        plain = name not in style.plain or style.plain[name]
-        number = value.cast(pl.Float64, strict=False) if plain else read_number(value, style.decimal[name])
-        numbers.append(number.alias(name))
-    return numbers
+    defaults = {"quantity": 1.0, "revenue": 1.0, "discount": 0.0}
+    return [
+        (_number(name, delivery, mapping, style) if mapping.has(name) else pl.lit(default)).alias(name)
+        for name, default in defaults.items()
+    ]
 
 
-def _rule_columns(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdFormat]) -> list[pl.Expr]:
+def _number(name: str, delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> pl.Expr:
+    """A mapped amount; a percentage without its sign."""
+    value = pl.col(mapping.columns[name])
+    if name == "discount" and delivery.schema[mapping.columns[name]] == pl.String:
+        value = value.str.strip_chars(EDGES).str.strip_suffix("%")
+    plain = name not in style.plain or style.plain[name]
+    return value.cast(pl.Float64, strict=False) if plain else read_number(value, style.decimal[name])
+
+
+def _rule_columns(
+    delivery: Delivery, mapping: ColumnMapping, style: FileFormat, ids: Mapping[str, IdFormat]
+) -> list[pl.Expr]:
     """Columns used by the rules only."""
     column, schema = mapping.columns, delivery.schema
     raw = [pl.col(name) for name in schema.names() if name != ROW and schema[name] == pl.String]
@@ -336,9 +344,15 @@ def _rule_columns(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, 
             is_truncated_id(column[key], schema[column[key]]) for key in ("customer", "item") if mapping.has(key)
         ),
         "?formatted": _formatted(mapping, schema),
+        "?percent": pl.lit(False),
+        "?discount": pl.lit(True),
         "?transcoded": pl.lit(delivery.encoding is not None),
         "?completed": pl.col(COMPLETED) if delivery.completed else pl.lit(False),
     }
+    if mapping.has("discount"):
+        cell = clean_text(pl.col(column["discount"]))
+        percent = cell.str.ends_with("%").fill_null(False) if schema[column["discount"]] == pl.String else pl.lit(False)
+        columns |= {"?percent": percent, "?discount": cell.is_null() | _number("discount", delivery, mapping, style).is_finite().fill_null(False)}
     scale = mapping.scale if isinstance(mapping.scale, float | int) else _scale(delivery, mapping.scale)
     return [(value * scale if name == "?rate" else value).alias(name) for name, value in columns.items()]
 
@@ -395,8 +409,14 @@ def _attributes(delivery: Delivery, mapping: ColumnMapping) -> list[pl.Expr]:
 def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
     """Line totals in the currency of the log, kinds of events, and negative amounts for returns."""
     quantity, delivered = pl.col("quantity"), pl.col("revenue")
-    total = quantity * delivered if mapping.unit_price or not mapping.has("revenue") else delivered
-    revenue = total * pl.col("?rate").fill_null(1.0)
+    unit_price = mapping.revenue_is in UNIT_PRICES or not mapping.has("revenue")
+    total = quantity * delivered if unit_price else delivered
+    rate = pl.col("?rate").fill_null(1.0)
+    off = finite_or_zero(pl.col("discount"))
+    discount = pl.when(pl.col("?percent")).then(total.abs() * off / 100).otherwise(off)
+    if mapping.revenue_is in BEFORE_DISCOUNT and mapping.has("discount"):
+        total = pl.when(total < 0).then(total + discount.abs()).otherwise(total - discount.abs())
+    revenue = total * rate
     negative = (quantity < 0) if mapping.has("quantity") else (delivered < 0)
     if mapping.cancelled and mapping.has("order"):
         negative = negative | pl.col("order").cast(pl.String).str.contains(mapping.cancelled)
@@ -405,7 +425,7 @@ def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
         kind = pl.when(negative & (pl.col("kind") == "purchase")).then(pl.lit("return")).otherwise(pl.col("kind"))
     else:
         kind = pl.when(negative).then(pl.lit("return")).otherwise(pl.lit("purchase"))
-    cells = cells.with_columns(kind=kind, revenue=revenue)
+    cells = cells.with_columns(kind=kind, revenue=revenue, discount=discount * rate)
     is_return, has_amounts = pl.col("kind") == "return", has_amount()
     day = pl.max_horizontal("day", pl.when(pl.col("day").is_not_null()).then(pl.col("available")))
     amounts = {
@@ -473,7 +493,7 @@ def check_scales(delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
 def _prices(delivery: Delivery, mapping: ColumnMapping) -> pl.DataFrame:
     """Median price of each item in the first rows of a file, and whether all its prices are whole numbers."""
     item, revenue = mapping.columns["item"], pl.col(mapping.columns["revenue"])
-    units = pl.col(mapping.columns["quantity"]) if mapping.has("quantity") and not mapping.unit_price else pl.lit(1.0)
+    units = pl.col(mapping.columns["quantity"]) if mapping.has("quantity") and mapping.revenue_is not in UNIT_PRICES else pl.lit(1.0)
     price = read_number(revenue, mapping.decimal) / pl.when(read_number(units, None) > 0).then(read_number(units, None))
     rows = delivery.frame.head(SAMPLED).select(
         item=normalised_id(item, delivery.schema[item], padded=False), price=price

@@ -64,7 +64,7 @@ from propensity.ingest.source.reading import (
 from propensity.kernel.event import KINDS
 
 CHOICES = {
-    "revenue_is": ("total", "unit"),
+    "revenue_is": ("total", "gross", "unit", "net_unit"),
     "guests": ("popularity", "quarantine"),
     "ids": ("auto", "text", "number"),
     "corrections": ("overlap", "always", "never"),
@@ -100,8 +100,9 @@ class Table:
         Id columns of the tables; default the names in the events.
     item_identity : sequence of str
         Further columns that distinguish products with the same code.
-    revenue_is : {"total", "unit"}
-        Whether revenue is the total of the line or the price of one unit.
+    revenue_is : {"total", "gross", "unit", "net_unit"}
+        Whether revenue is what was paid for the line, the same before its discount, the price of one unit before the
+        discount of the line, or the price of one unit after it.
     header_once : bool, optional
         Whether facts of an order stand on its first line only; detected for each column by default.
     day_format : str, optional
@@ -351,7 +352,7 @@ class Table:
             item_columns=tuple(self.item_columns),
             customer_columns=tuple(self.customer_columns),
             item_identity=tuple(self.item_identity),
-            unit_price=self.revenue_is == "unit",
+            revenue_is=self.revenue_is,
             day_format=self.day_format,
             timezone=self.timezone,
             decimal=self.decimal,
