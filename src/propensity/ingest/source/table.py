@@ -268,7 +268,9 @@ class Table:
         if not sum(map(count_rows, delivered)):
             raise DataError(f"{self.events} has no rows; deliver it again")
         merged = {"file_twice": sum(count_rows(self._open(file)) for file in duplicates)} if duplicates else {}
-        delivered = join_tables(delivered, self.joins, self.separator)
+        style = DayFormat(self.day_format, None, self.timezone)
+        day, needed = str(self.columns["day"]), self._required_columns()
+        delivered = join_tables(delivered, self.joins, self.separator, day, style, needed)
         for each in delivered:
             for name, setting in self._required_columns().items():
                 each.column(name, setting)
