@@ -17,7 +17,7 @@ from propensity.ingest.source.id_normalisation import GUEST, IdFormat
 YES = ("true", "yes", "y", "1", "t", "opt-in", "optin", "opted_in", "granted", "given", "ja", "oui", "si", "sim")
 
 
-def open_table(setting: Mapping[str, str], columns: tuple[Column, ...], name: str, separator: str) -> list[Delivery]:
+def open_table(setting: Mapping[str, str], columns: tuple[Column, ...], name: str, separator: str | None) -> list[Delivery]:
     """Open the files of a table beside the events and check its columns.
 
     Parameters
@@ -28,8 +28,8 @@ def open_table(setting: Mapping[str, str], columns: tuple[Column, ...], name: st
         Contract of the table.
     name : str
         Name of the setting in `data.source`.
-    separator : str
-        Field separator of text files.
+    separator : str or None
+        Field separator of text files; detected if None.
 
     Returns
     -------

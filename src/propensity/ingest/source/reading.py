@@ -326,8 +326,9 @@ def _rule_columns(
 ) -> list[pl.Expr]:
     """Columns used by the rules only."""
     column, schema = mapping.columns, delivery.schema
-    raw = [pl.col(name) for name in schema.names() if name != ROW and schema[name] == pl.String]
-    text = len(raw) == len(schema) - 1
+    names = [name for name in schema.names() if name != ROW and name not in delivery.partitions]
+    raw = [pl.col(name) for name in names if schema[name] == pl.String]
+    text = len(raw) == len(names)
     excluded = [
         clean_text(pl.col(name)).is_in(list(values)).fill_null(False) for name, values in mapping.leave_out.items()
     ]

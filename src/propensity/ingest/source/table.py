@@ -63,6 +63,7 @@ from propensity.ingest.source.reading import (
 )
 from propensity.kernel.event import KINDS
 
+TAB = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
 CHOICES = {
     "revenue_is": ("total", "gross", "unit", "net_unit"),
     "guests": ("popularity", "quarantine"),
@@ -144,8 +145,12 @@ class Table:
         What is done with items that are missing from the table of items.
     fold_case : bool
         Whether the case of ids is not significant.
-    separator : str
-        Field separator of text files.
+    separator : str, optional
+        Field separator of text files, or "tab"; detected by default.
+    header : bool
+        Whether files of events have a header; otherwise the columns are column_1, column_2 and so on.
+    skip : int
+        Lines above the header in files of events.
     encoding : str, optional
         Encoding of text files; detected by default.
     folder : str, optional
@@ -194,7 +199,9 @@ class Table:
     corrections: str = "overlap"
     orphans: str = "quarantine"
     unknown_items: str = "keep"
-    separator: str = ","
+    separator: str | None = None
+    header: bool = True
+    skip: int = 0
     encoding: str | None = None
     folder: str | None = None
 
@@ -218,6 +225,14 @@ class Table:
                 raise ConfigurationError(
                     f"data.source.{key}_columns={list(names)} and data.source.{key}s describe the same; remove one"
                 )
+        if self.separator is not None:
+            self.separator = TAB.get(self.separator, self.separator)
+            if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
+                raise ConfigurationError(
+                    f"data.source.separator={self.separator} is not one character; use a character such as ; or tab"
+                )
+        if not isinstance(self.skip, int) or self.skip < 0:
+            raise ConfigurationError(f"data.source.skip={self.skip} is not a number of lines; use 0 or more")
         if self.columns.get("parent") and not self.columns.get("order"):
             raise ConfigurationError("data.source.columns.parent needs data.source.columns.order; set both or neither")
         if self.timezone is not None and self.timezone not in available_timezones():
@@ -318,6 +333,14 @@ class Table:
         check_currencies(styles, delivered, mapping)
         frames = [read_events(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)]
         events, warnings = self._with_replaced_ids(concat_deliveries(frames), ids["customer"])
+        if self.separator is not None:
+            self.separator = TAB.get(self.separator, self.separator)
+            if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
+                raise ConfigurationError(
+                    f"data.source.separator={self.separator} is not one character; use a character such as ; or tab"
+                )
+        if not isinstance(self.skip, int) or self.skip < 0:
+            raise ConfigurationError(f"data.source.skip={self.skip} is not a number of lines; use 0 or more")
         if self.columns.get("parent") and self.columns.get("order"):
             events = assign_parents(events, self.events)
         events = self._with_guests(events, ids["item"])
@@ -328,7 +351,7 @@ class Table:
 
     def _open(self, file: Path) -> Delivery:
         """A file as a scan."""
-        return open_file(file, self.separator, self.encoding)
+        return open_file(file, self.separator, self.encoding, self.header, self.skip)
 
     def _required_columns(self) -> dict[str, str]:
         """Columns that the events must have, and the setting that names each."""
