@@ -20,7 +20,7 @@ TEXT = "who,when,sku,paid\nanna,2024-03-01,milk,2.5\nbert,2024-03-02,soap,4\nann
 
 
 def log_of(folder: Path, events: str = "sales.csv", columns: dict[str, str] | None = None, **more: Any) -> EventLog:
-    return prepare(Table(events, COLUMNS | (columns or {}), folder=str(folder), **more), folder / "log")
+    return prepare(Table(events, {**COLUMNS, **(columns or {})}, folder=str(folder), **more), folder / "log")
 
 
 def is_whole(log: EventLog) -> bool:
@@ -117,5 +117,10 @@ def test_folder_names_are_columns(suffix: str, tmp_path: Path) -> None:
         getattr(part.drop("when"), f"write_{suffix}")(place / f"part.{suffix}")
     log = log_of(tmp_path, f"sales/**/*.{suffix}", {"channel": "shop"})
     assert is_whole(log) and log.meta["channels"] == ["a 0", "a 1"]
+    for shop in "xy":
+        place = tmp_path / f"other/when=2024-03-01/shop={shop}"
+        place.mkdir(parents=True)
+        (place / "part.csv").write_text("who,sku,paid\nanna,milk,2\n")
+    assert log_of(tmp_path, "other/**/*.csv", {"channel": "shop"}).meta["rows"]["used"] == 2
     with pytest.raises(ConfigurationError, match=rf"sales is a folder; use a pattern such as .*sales/\*\*/\*.{suffix}"):
         log_of(tmp_path, "sales")

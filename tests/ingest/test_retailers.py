@@ -101,7 +101,10 @@ def test_joins_neither_lose_nor_duplicate_events(tmp_path: Path) -> None:
              "orders.csv": "order,person,at,state\no1,c1,2024-03-01 10:00:00,paid\no2,c2,2024-03-02 10:00:00,paid\n"
                            "o3,c3,2024-03-03 10:00:00,canceled\no1,c1,2024-03-01 11:00:00,paid\n",
              "people.csv": "person,human\nc1,h1\nc2,h1\nc3,h3\n"}  # fmt: skip
-    joins = [{"table": "orders.csv", "by": "order", "keep": "last"}, {"table": "people.csv", "left": "person", "right": "person"}]
+    joins = [
+        {"table": "orders.csv", "by": "order", "keep": "last"},
+        {"table": "people.csv", "left": "person", "right": "person"},
+    ]
     columns = {"customer": "human", "day": "at", "item": "product", "revenue": "price", "order": "order"}
     log = log_of(tmp_path, files, columns=columns, joins=joins, leave_out={"state": ["canceled"]})
     assert log.customers["customer"].to_list()[-1] == "h1" and log.meta["rows"]["dropped"] == {"left_out": 1}

@@ -63,6 +63,7 @@ CASES = [
     Case("line_blank", "\n"),
     Case("line_ragged", "anna,2024-03-03,milk,1,2,5\n", name="too many"),
     Case("line_ragged", "anna,2024-03-03,milk\n", name="too few"),
+    Case("line_ragged", '"anna,2024-03-03,milk,1,2"\n"anna,2024-03-03,""milk, big"",1,2"\n', count=2, name="whole"),
     Case("line_ragged", '"an,na",2024-03-03,milk,1,2\nanna,2024-03-03,milk,1\n', name="beside quotes"),
     extended("left_out", "state", "sent", "anna,2024-03-04,milk,1,2,cancelled\n",
              settings={"leave_out": {"state": ["cancelled"]}}),
@@ -92,7 +93,7 @@ CASES = [
     Case("revenue_unreadable", "".join(f"anna,2024-03-04,milk,1,{q}\n" for q in ("", "NaN", "-inf", "NULL", "x")),
          count=5),
     Case("revenue_unreadable", 'anna,2024-03-04,milk,1,"1,234"\n', good="anna,2024-03-01,milk,1,2\n", name="1,234"),
-    Case("revenue_unreadable", "anna,2024-03-04,milk,1,1e39\nanna,2024-03-04,milk,1,-4e38\n", count=2, name="too large"),
+    Case("revenue_unreadable", "anna,2024-03-04,milk,1,1e39\nanna,2024-03-04,milk,1,-4e38\n", count=2, name="large"),
     Case("quantity_unreadable", "anna,2024-03-04,milk,1e39,2\n", settings={"most_units": None}, name="too large"),
     Case("revenue_unreadable", "anna,2024-03-04,milk,1,abc\n", files={"mail.csv": "who,sent\nanna,2024-03-01\n"},
          settings={"contacts": {"path": "mail.csv", "customer": "who", "day": "sent"}}, name="beside contacts"),
@@ -279,8 +280,8 @@ def test_the_last_delivery_of_an_order_is_used(tmp_path: Path) -> None:
 
 def test_a_receipt_number_that_starts_again_is_another_order(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {
-        f"sales-{month}.csv": f"{HEAD},receipt\nanna,2024-{month}-05,milk,1,{price},12\nanna,2024-{month}-05,tea,1,2,12\n"
-        for month, price in (("01", "1.00"), ("02", "1.10"))
+        f"sales-{month}.csv": f"{HEAD},receipt\nanna,{day},milk,1,{price},12\nanna,{day},tea,1,2,12\n"
+        for month, day, price in (("1", "2024-01-05", "1.00"), ("2", "2024-02-05", "1.10"))
     }
     log = log_of(Case("", columns=ORDER, head=f"{HEAD},receipt", good="anna,2024-02-09,milk,1,3,12\n", files=files),
                  tmp_path)  # fmt: skip
@@ -341,8 +342,27 @@ def test_an_amount_that_may_be_one_or_a_thousand_is_set_aside_unless_the_setting
 def test_a_column_with_both_marks_is_refused_where_an_amount_depends_on_them(tmp_path: Path) -> None:
     rows = 'anna,2024-03-01,milk,1,"2,5"\nanna,2024-03-01,milk,1,2.5\n'
     assert log_of(Case("", rows, good=""), tmp_path).revenue.tolist() == [2.5, 2.5]
-    with pytest.raises(DataError, match="paid has 1 amounts with a decimal comma and 1 with a decimal point, so that 1"):
+    with pytest.raises(
+        DataError, match="paid has 1 amounts with a decimal comma and 1 with a decimal point, so that 1"
+    ):
         log_of(Case("", rows + "anna,2024-03-01,milk,1,1.234\n", good=""), tmp_path)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_unit_price_is_not_taken_for_the_total_of_the_line(times: int, tmp_path: Path) -> None:
+    lines = [(f"i{k}", q, (3 + k) * (1 + 0.1 * (q > 3))) for k in range(12) for q in (1, 2, 3, 4, 5)]
+    unit = "".join(f"anna,2024-03-01,{item},{q},{price:.2f}\n" for item, q, price in lines)
+    with pytest.raises(
+        DataError, match="paid does not grow with units for 12 of 12 items, .*revenue_is=unit, or total"
+    ):
+        log_of(Case("", unit, good=""), tmp_path)
+    for revenue_is, factor in (("unit", [q for _, q, _ in lines]), ("total", [1] * len(lines))):
+        log = log_of(Case("", unit, good="", settings={"revenue_is": revenue_is}), tmp_path)
+        assert log.revenue.sum() == pytest.approx(
+            sum(f * price for f, (_, _, price) in zip(factor, lines, strict=True))
+        )
+    total = "".join(f"anna,2024-03-01,{item},{q},{q * price:.2f}\n" for item, q, price in lines)
+    assert log_of(Case("", total * times, good=""), tmp_path).meta["rows"]["used"] == times * len(lines)
 
 
 def test_a_column_name_that_occurs_twice_is_refused_where_it_is_mapped(tmp_path: Path) -> None:
@@ -396,7 +416,7 @@ def test_numbers_that_stand_for_nobody_are_guests_or_set_aside(tmp_path: Path) -
                          "receipt": [1, 2, 3]})  # fmt: skip
     rows.write_parquet(tmp_path / "sales.parquet")
     for columns, customers in ((dict(COLUMNS), [7]), (COLUMNS | ORDER, ["7", "guest:1", "guest:3"])):
-        log = prepare(Table("sales.parquet", columns, folder=str(tmp_path)), tmp_path / "log")
+        log = prepare(Table("sales.parquet", {**columns}, folder=str(tmp_path)), tmp_path / "log")
         assert log.customers["customer"].to_list() == customers
 
 

@@ -133,7 +133,13 @@ EVENTS = (
         "every line is an event",
         ("line_id", "event_id", "uuid", "row_id", "transaction_line"),
     ),
-    Column("discount", "number", "discount on the line, or a percentage such as 10%; taken off with revenue_is=gross or unit", "0", ("rebate", "coupon", "discount_amount", "markdown")),
+    Column(
+        "discount",
+        "number",
+        "discount on the line, or a percentage such as 10%; taken off with revenue_is=gross or unit",
+        "0",
+        ("rebate", "coupon", "discount_amount", "markdown"),
+    ),
     Column(
         "currency",
         "text",

@@ -39,7 +39,7 @@ RULES = (
     Rule("file_twice", "merge", "file with the same bytes as an earlier file of the pattern"),
     Rule("file_transcoded", "keep", "row of a text file that was read as Windows-1252 or UTF-16", "encoding"),
     Rule("line_blank", "drop", "line without any value"),
-    Rule("line_ragged", "quarantine", "line with more or fewer fields than the header"),
+    Rule("line_ragged", "quarantine", "line with more or fewer fields than the header, or quoted as a whole"),
     Rule("left_out", "drop", "value that the mapping excludes, such as a cancelled order", "leave_out"),
     Rule(
         "kind_unknown", "quarantine", "event other than a purchase, view, message, redemption or return", "kinds"
@@ -49,7 +49,10 @@ RULES = (
         "id_truncated", "quarantine",
         "customer or item id whose last digits are lost, such as 1.23457E+12 from a spreadsheet",
     ),
-    Rule("guest", "keep", "order without a customer id, with a stand-in (-1, guest) or a shared id; it becomes one guest", "guests"),
+    Rule(
+        "guest", "keep",
+        "order without a customer id, with a stand-in (-1, guest) or a shared id; it becomes one guest", "guests",
+    ),
     Rule("customer_shared", "quarantine", "customer id with more orders per day than one person makes", "most_orders"),
     Rule("customer_missing", "quarantine", "no customer id and no order id from which to make a guest", "guests"),
     Rule("day_missing", "quarantine", "no day"),
@@ -61,7 +64,10 @@ RULES = (
         "item_unknown", "quarantine", "item missing from the table of items, with unknown_items=quarantine",
         "unknown_items",
     ),
-    Rule("quantity_unreadable", "quarantine", "quantity that is not a finite number, is too large, or is ambiguous", "decimal"),
+    Rule(
+        "quantity_unreadable", "quarantine",
+        "quantity that is not a finite number, is too large, or is ambiguous", "decimal",
+    ),
     Rule("currency_without_rate", "quarantine", "amount in a currency without an exchange rate", "rates"),
     Rule(
         "revenue_unreadable", "quarantine",
@@ -69,7 +75,10 @@ RULES = (
     ),
     Rule("discount_unreadable", "quarantine", "discount that is not a finite number or percentage", "decimal"),
     Rule("quantity_zero", "quarantine", "purchase of zero or fewer units that is not a return"),
-    Rule("price_negative", "quarantine", "purchase with negative revenue, after its discount: an adjustment, not a sale"),
+    Rule(
+        "price_negative", "quarantine",
+        "purchase with negative revenue, after its discount: an adjustment, not a sale",
+    ),
     Rule("line_in_bulk", "quarantine", "more units in one line than a household buys", "most_units"),
     Rule("event_again", "merge", "event id that is delivered again; the last delivery is used"),
     Rule("order_again", "merge", "order that is delivered again with corrections; the last delivery is used",

@@ -283,7 +283,11 @@ def day_evidence(column: str, dtype: pl.DataType, prefix: str = "") -> list[pl.E
 
 
 def day_format(
-    evidence: Mapping[str, Any], place: str, form: str | None, zone: str | None, setting: str = "data.source.columns.day"
+    evidence: Mapping[str, Any],
+    place: str,
+    form: str | None,
+    zone: str | None,
+    setting: str = "data.source.columns.day",
 ) -> DayFormat:
     """Decide the format of a column of days.
 
@@ -339,7 +343,6 @@ def _date_order(evidence: Mapping[str, Any], place: str) -> str | None:
     if not days and not months and evidence["eithers"] > MAX_ODD_SHARE * evidence["present"]:
         either = evidence["either"]
         raise DataError(
-            f"{place} has {either['text']} in line {either['row'] + 1}, "
-            f"which may be day first or month first; {fix}"
+            f"{place} has {either['text']} in line {either['row'] + 1}, which may be day first or month first; {fix}"
         )
     return "day" if days > months else "month" if months else None

@@ -14,7 +14,8 @@ CODES = "EUR|USD|GBP|BRL|CHF|JPY|INR|PLN|SEK|NOK|DKK|CZK|TWD|NTD|CAD|AUD|CNY|TRY
 NOISE = rf"(?i)({CODES}|R\$|NT\$|zł|kr\.?|[€£¥₹$]|[\s\u00a0\u202f'’])"
 COMMA_DECIMAL = r"^[+-]?(?:\d*,(?:\d{1,2}|\d{4,})|(?:0|\d{4,}),\d{3}|\d{1,3}(?:\.\d{3})+,\d*|\d{1,3}(?:\.\d{3}){2,})$"
 POINT_DECIMAL = (
-    r"^[+-]?(?:\d*\.(?:\d{1,2}|\d{4,})(?:e[+-]?\d+)?|(?:0|\d{4,})\.\d{3}|\d{1,3}(?:,\d{3})+\.\d*|\d{1,3}(?:,\d{3}){2,})$"
+    r"^[+-]?(?:\d*\.(?:\d{1,2}|\d{4,})(?:e[+-]?\d+)?|(?:0|\d{4,})\.\d{3}"
+    r"|\d{1,3}(?:,\d{3})+\.\d*|\d{1,3}(?:,\d{3}){2,})$"
 )
 MAX_ODD_SHARE = 0.05  # share of cells that may contradict the others
 AMOUNT = r"^[+-]?(\d[\d.,]*|[.,]\d+)(e[+-]?\d+)?$"

@@ -155,13 +155,14 @@ def find_files(path: str, setting: str) -> list[Path]:
             raise ConfigurationError(f"{setting}={file} is a workbook; save its sheet as CSV UTF-8")
         if not file.name.lower().endswith(PARQUET + TEXT + JSON_LINES):
             raise ConfigurationError(
-                f"{setting}={file} is neither CSV, JSON lines nor Parquet by its name; use {', '.join(PARQUET[:1] + TEXT[:1] + JSON_LINES[:1])}"
+                f"{setting}={file} is neither CSV, JSON lines nor Parquet by its name; "
+                f"use {', '.join(PARQUET[:1] + TEXT[:1] + JSON_LINES[:1])}"
             )
     return files
 
 
 def split_duplicates(files: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Separate files with the same bytes as an earlier file.
+    """Separate files with the same bytes as an earlier file, and the same partition if folder names are columns.
 
     Parameters
     ----------
@@ -180,7 +181,8 @@ def split_duplicates(files: list[Path]) -> tuple[list[Path], list[Path]]:
     distinct: list[Path] = []
     duplicates: list[Path] = []
     for file, size in zip(files, sizes, strict=True):
-        key = (size, digest(file)) if sizes.count(size) > 1 and size else file
+        folders = [part for part in file.parent.parts if "=" in part]  # they hold values of the rows
+        key = (size, digest(file), *folders) if sizes.count(size) > 1 and size else file
         (duplicates if key in keys else distinct).append(file)
         keys.add(key)
     return distinct, duplicates
@@ -258,9 +260,7 @@ def _with_partitions(delivery: Delivery) -> Delivery:
     return replace(delivery, frame=frame, schema=frame.collect_schema(), partitions=tuple(names))
 
 
-def open_text(
-    file: Path, separator: str | None, encoding: str | None, header: bool = True, skip: int = 0
-) -> Delivery:
+def open_text(file: Path, separator: str | None, encoding: str | None, header: bool = True, skip: int = 0) -> Delivery:
     """Open a text file. A file that is zipped, not UTF-8 or has lines that end with CR only is converted in memory.
 
     Parameters
@@ -364,7 +364,7 @@ def _check_header(file: Path, lines: Sequence[str], separator: str, skip: int) -
     counts = [re.sub('"[^"]*"', "", line).count(detect_separator(lines[-1:])) for line in lines[:100]]
     if counts[0] == 0 and len(counts) > 2 and max(counts) > 0:
         first = counts.index(max(counts))
-        if counts.count(0) == first and "\"" not in lines[0]:
+        if counts.count(0) == first and '"' not in lines[0]:
             raise DataError(
                 f"{file} has lines above its header, such as {lines[0][:60]!r}; set data.source.skip={skip + first}"
             )
@@ -468,10 +468,17 @@ def ragged_records(
         Numbers of the records, counted from 1.
     """
     lines = pl.scan_csv(
-        source, has_header=False, skip_lines=skip, separator="\x1f", quote_char=None, schema=LINE, glob=False, truncate_ragged_lines=True
+        source,
+        has_header=False,
+        skip_lines=skip,
+        separator="\x1f",
+        quote_char=None,
+        schema=LINE,
+        glob=False,
+        truncate_ragged_lines=True,
     )
     bare = pl.col("line").str.replace_all('"[^"]*"', "").str.strip_chars("\r")
-    odd = (bare.str.count_matches(separator, literal=True) != fields - 1) & (bare != "")
+    odd = (bare.str.count_matches(separator, literal=True) != fields - 1) & (pl.col("line").str.strip_chars("\r") != "")
     suspect = lines.select((odd | bare.str.contains('"', literal=True)).any()).collect(engine="streaming").item()
     if not suspect:
         return []

@@ -103,9 +103,7 @@ def _has_both_forms(column: str, events: Sequence[Delivery]) -> bool:
     return bool({name.lstrip("0") for name in padded} & plain)
 
 
-def text_for_guests(
-    ids: IdFormat, column: str, events: Sequence[Delivery], stand_ins: Sequence[str] = ()
-) -> IdFormat:
+def text_for_guests(ids: IdFormat, column: str, events: Sequence[Delivery], stand_ins: Sequence[str] = ()) -> IdFormat:
     """Use text ids if rows without a customer will get guest ids, which are text.
 
     Parameters

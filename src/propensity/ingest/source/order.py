@@ -75,7 +75,9 @@ def _stands_on_first_line(lines: pl.DataFrame, name: str, file: str) -> bool:
     counts = counts.filter((pl.col("lines") > 1) & (pl.col("present") > 0))
     one = pl.col("present") == 1
     once, later, every = counts.select(
-        (one & pl.col("first")).sum(), later=(~pl.col("first")).sum(), every=(pl.col("present") == pl.col("lines")).sum()
+        (one & pl.col("first")).sum(),
+        later=(~pl.col("first")).sum(),
+        every=(pl.col("present") == pl.col("lines")).sum(),
     ).row(0)
     if not once or later > MAX_ODD_SHARE * once:
         return False
@@ -121,8 +123,8 @@ def assign_parents(events: pl.LazyFrame, file: str) -> pl.LazyFrame:
     parents = collect(events.filter(customer.is_null()).select(parent).drop_nulls().unique(), file)["parent"]
     if not parents.len():
         return events
-    owners = events.select(order.alias("?parent"), customer.alias("?owner")).drop_nulls()
-    owners = owners.filter(pl.col("?parent").is_in(parents.implode())).group_by("?parent")
+    rows = events.select(order.alias("?parent"), customer.alias("?owner")).drop_nulls()
+    owners = rows.filter(pl.col("?parent").is_in(parents.implode())).group_by("?parent")
     found = collect(owners.agg(pl.col("?owner").first(), owners=pl.col("?owner").n_unique()), file)
     lookup = found.filter(pl.col("owners") == 1).drop("owners").lazy()
     joined = events.with_columns(parent.alias("?parent")).join(lookup, on="?parent", how="left", maintain_order="left")

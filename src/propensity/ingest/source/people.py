@@ -17,7 +17,9 @@ from propensity.ingest.source.id_normalisation import GUEST, IdFormat
 YES = ("true", "yes", "y", "1", "t", "opt-in", "optin", "opted_in", "granted", "given", "ja", "oui", "si", "sim")
 
 
-def open_table(setting: Mapping[str, str], columns: tuple[Column, ...], name: str, separator: str | None) -> list[Delivery]:
+def open_table(
+    setting: Mapping[str, str], columns: tuple[Column, ...], name: str, separator: str | None
+) -> list[Delivery]:
     """Open the files of a table beside the events and check its columns.
 
     Parameters

@@ -20,6 +20,8 @@ from propensity.ingest.source.id_normalisation import IdFormat
 
 SAMPLED = 20_000  # rows of a file from which prices are compared
 MIN_SHARED_ITEMS = 3
+MIN_UNIT_ITEMS = 10  # items with several quantities from which a unit price is recognised
+MIN_UNIT_SHARE = 0.9  # of them
 UNIT_PRICES = ("unit", "net_unit")  # values of `revenue_is` for the price of one unit
 BEFORE_DISCOUNT = ("gross", "unit")  # values of `revenue_is` for amounts from which the discount is taken off
 ANYTHING = "anything"  # item of events without an item column
@@ -353,7 +355,10 @@ def _rule_columns(
     if mapping.has("discount"):
         cell = clean_text(pl.col(column["discount"]))
         percent = cell.str.ends_with("%").fill_null(False) if schema[column["discount"]] == pl.String else pl.lit(False)
-        columns |= {"?percent": percent, "?discount": cell.is_null() | _number("discount", delivery, mapping, style).is_finite().fill_null(False)}
+        columns |= {
+            "?percent": percent,
+            "?discount": cell.is_null() | _number("discount", delivery, mapping, style).is_finite().fill_null(False),
+        }
     scale = mapping.scale if isinstance(mapping.scale, float | int) else _scale(delivery, mapping.scale)
     return [(value * scale if name == "?rate" else value).alias(name) for name, value in columns.items()]
 
@@ -438,7 +443,11 @@ def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
             for name, value in amounts.items()
         ),
         *(
-            [day.alias("day"), pl.col("day").alias("ordered"), (pl.col("available") > pl.col("day")).fill_null(False).alias("?late")]
+            [
+                day.alias("day"),
+                pl.col("day").alias("ordered"),
+                (pl.col("available") > pl.col("day")).fill_null(False).alias("?late"),
+            ]
             if mapping.has("available_at")
             else [pl.lit(False).alias("?late")]
         ),
@@ -491,10 +500,56 @@ def check_scales(delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
                 )
 
 
+def check_unit_prices(delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
+    """Check that revenue, if nothing is said about it, is not the price of one unit.
+
+    Parameters
+    ----------
+    delivered : sequence of Delivery
+        Files of events.
+    mapping : ColumnMapping
+        Configured mapping.
+
+    Raises
+    ------
+    DataError
+        If the amounts of nearly all items are the same for several quantities.
+
+    Notes
+    -----
+    An item that was sold in several quantities has fewer distinct amounts than distinct ratios of amount and quantity
+    if the amount is a unit price, and more if it is a total. Prices may change in between.
+    """
+    if not all(map(mapping.has, ("item", "quantity", "revenue"))):
+        return
+    item, quantity, revenue = (mapping.columns[name] for name in ("item", "quantity", "revenue"))
+    for each in delivered:
+        units, amount = (read_number(pl.col(name), mapping.decimal) for name in (quantity, revenue))
+        rows = each.frame.head(SAMPLED).select(pl.col(item).alias("item"), units=units, amount=amount)
+        rows = rows.filter((pl.col("units") > 0) & (pl.col("units") % 1 == 0) & (pl.col("amount") > 0))
+        ratio = (pl.col("amount") / pl.col("units")).round(2).n_unique()
+        counts = rows.group_by("item").agg(
+            several=pl.col("units").n_unique() > 1, amounts=pl.col("amount").n_unique().cast(pl.Int64), ratios=ratio
+        )
+        votes = counts.filter(pl.col("several")).select(
+            unit=(pl.col("amounts") < pl.col("ratios")).sum(), total=(pl.col("amounts") > pl.col("ratios")).sum()
+        )
+        unit, total = collect(votes, str(each.file)).row(0)
+        if unit >= MIN_UNIT_ITEMS and unit >= MIN_UNIT_SHARE * (unit + total):
+            raise DataError(
+                f"{each.file} column {revenue} does not grow with {quantity} for {unit} of {unit + total} items, so "
+                "that it may be the price of one unit; set data.source.revenue_is=unit, or total if it is the line's total"
+            )
+
+
 def _prices(delivery: Delivery, mapping: ColumnMapping) -> pl.DataFrame:
     """Median price of each item in the first rows of a file, and whether all its prices are whole numbers."""
     item, revenue = mapping.columns["item"], pl.col(mapping.columns["revenue"])
-    units = pl.col(mapping.columns["quantity"]) if mapping.has("quantity") and mapping.revenue_is not in UNIT_PRICES else pl.lit(1.0)
+    units = (
+        pl.col(mapping.columns["quantity"])
+        if mapping.has("quantity") and mapping.revenue_is not in UNIT_PRICES
+        else pl.lit(1.0)
+    )
     price = read_number(revenue, mapping.decimal) / pl.when(read_number(units, None) > 0).then(read_number(units, None))
     rows = delivery.frame.head(SAMPLED).select(
         item=normalised_id(item, delivery.schema[item], padded=False), price=price

@@ -57,6 +57,7 @@ from propensity.ingest.source.reading import (
     ColumnMapping,
     check_currencies,
     check_scales,
+    check_unit_prices,
     concat_deliveries,
     detect_format,
     read_events,
@@ -101,9 +102,10 @@ class Table:
         Id columns of the tables; default the names in the events.
     item_identity : sequence of str
         Further columns that distinguish products with the same code.
-    revenue_is : {"total", "gross", "unit", "net_unit"}
+    revenue_is : {"total", "gross", "unit", "net_unit"}, optional
         Whether revenue is what was paid for the line, the same before its discount, the price of one unit before the
-        discount of the line, or the price of one unit after it.
+        discount of the line, or the price of one unit after it. By default the total, unless the amounts are
+        evidently prices of one unit.
     header_once : bool, optional
         Whether facts of an order stand on its first line only; detected for each column by default.
     day_format : str, optional
@@ -177,7 +179,7 @@ class Table:
     item_key: str | None = None
     customer_key: str | None = None
     item_identity: Sequence[str] = field(default_factory=list)
-    revenue_is: str = "total"
+    revenue_is: str | None = None
     header_once: bool | None = None
     day_format: str | None = None
     timezone: str | None = None
@@ -212,7 +214,7 @@ class Table:
             if self.columns.get(name) is None:
                 raise ConfigurationError(f"data.source.columns.{name} is null; set it to the name of the column")
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
+            if getattr(self, name) not in choices and (name, getattr(self, name)) != ("revenue_is", None):
                 raise ConfigurationError(
                     f"data.source.{name}={getattr(self, name)} is unknown; use {' or '.join(choices)}"
                 )
@@ -327,6 +329,8 @@ class Table:
         """All events under the names of the contract, with the columns of the rules, and warnings about their ids."""
         mapping = self._mapping()
         check_scales(delivered, mapping)
+        if self.revenue_is is None:
+            check_unit_prices(delivered, mapping)
         contacts = [] if self.contacts is None else open_table(self.contacts, CONTACTS, "contacts", self.separator)
         names = [str(each.file) for each in (*delivered, *contacts)]
         styles = [detect_format(each, mapping) for each in delivered]
@@ -377,7 +381,7 @@ class Table:
             item_columns=tuple(self.item_columns),
             customer_columns=tuple(self.customer_columns),
             item_identity=tuple(self.item_identity),
-            revenue_is=self.revenue_is,
+            revenue_is=self.revenue_is or "total",
             day_format=self.day_format,
             timezone=self.timezone,
             decimal=self.decimal,
