@@ -538,7 +538,7 @@ def check_unit_prices(delivered: Sequence[Delivery], mapping: ColumnMapping) -> 
         if unit >= MIN_UNIT_ITEMS and unit >= MIN_UNIT_SHARE * (unit + total):
             raise DataError(
                 f"{each.file} column {revenue} does not grow with {quantity} for {unit} of {unit + total} items, so "
-                "that it may be the price of one unit; set data.source.revenue_is=unit, or total if it is the line's total"
+                "that it may be the price of one unit; set data.source.revenue_is=unit, or total if it is not"
             )
 
 
