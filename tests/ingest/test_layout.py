@@ -13,6 +13,7 @@ import pytest
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.build import prepare
+from propensity.ingest.source.suggestion import suggest
 from propensity.ingest.source.table import Table
 
 COLUMNS = {"customer": "who", "day": "when", "item": "sku", "revenue": "paid"}
@@ -106,6 +107,25 @@ def test_dictionary_columns_are_text(tmp_path: Path) -> None:
     frame = pl.read_csv(TEXT.encode(), infer_schema=False)
     frame.with_columns(pl.all().cast(pl.Categorical)).write_parquet(tmp_path / "sales.parquet")
     assert is_whole(log_of(tmp_path, "sales.parquet"))
+
+
+def test_an_amount_alone_is_drafted_as_money_and_the_draft_names_every_column_it_must(tmp_path: Path) -> None:
+    (tmp_path / "till.csv").write_text("card,date,till_no,sku,amount,delivered\na,2024-03-01,7,milk,1.00,2024-03-02\n")
+    draft = suggest(str(tmp_path / "till.csv"))
+    for part in ("revenue='amount'", "order='till_no'", "available_at='delivered'", "customer='card'", "item='sku'"):
+        assert f"data.source.columns.{part}" in draft
+    assert "columns.quantity" not in draft
+    (tmp_path / "visits.csv").write_text("card,date\na,2024-03-01\n")
+    draft = suggest(str(tmp_path / "visits.csv"))
+    assert "columns.item=null" in draft and "columns.revenue=null" in draft
+
+
+def test_a_draft_finds_the_unit_price_by_arithmetic(tmp_path: Path) -> None:
+    lines = "".join(f"a,2024-03-01,i{k},{k},{k + 0.5},{k * (k + 0.5)}\n" for k in range(1, 9))
+    (tmp_path / "sales.csv").write_text(f"card,date,sku,units,price,line\n{lines}")
+    assert "# line is units x price: add data.source.revenue_is=unit" in suggest(str(tmp_path / "sales.csv"))
+    (tmp_path / "sales.csv").write_text(f"card,date,sku,units,price,line\n{lines.replace('.5', '.7')}")
+    assert "is units x price" not in suggest(str(tmp_path / "sales.csv"))
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])

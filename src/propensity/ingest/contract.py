@@ -96,6 +96,7 @@ EVENTS = (
             "spend",
             "sales_value",
             "net",
+            "amount",
         ),
     ),
     Column(
@@ -117,7 +118,17 @@ EVENTS = (
         "id",
         "receipt or order of the line; the same number on another day is another order",
         "all purchases of a customer on a day are one order",
-        ("order_id", "invoice", "invoiceno", "basket", "basket_id", "transactionid", "transaction_id", "receipt"),
+        (
+            "order_id",
+            "invoice",
+            "invoiceno",
+            "basket",
+            "basket_id",
+            "transactionid",
+            "transaction_id",
+            "receipt",
+            "till_no",
+        ),
     ),
     Column(
         "parent",
@@ -152,7 +163,7 @@ EVENTS = (
         "date",
         "date on which the row became available",
         "the day of the event",
-        ("loaded_at", "available_at", "ingested_at", "delivered_at", "updated_at"),
+        ("loaded_at", "available_at", "ingested_at", "delivered_at", "delivered", "updated_at"),
     ),
 )
 ITEMS = (
