@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from propensity.data.event_log import EventLog
 from propensity.errors import DataError
@@ -98,3 +103,64 @@ def test_a_refund_of_a_number_with_two_customers_is_nobodys(tmp_path: Path) -> N
     rows = "501,,ann,2024-01-05,m,2,20\n501,,bob,2024-01-06,m,1,8\n503,501,,2024-01-09,m,-1,-10\n"
     log = log_of(tmp_path, rows, head, {"parent": "parent"})
     assert log.meta["rows"]["quarantined"] == {"return_before_purchase": 1} and log.revenue.sum() == 28
+
+
+class Order(NamedTuple):
+    """An order of a made-up shop."""
+
+    customer: str
+    day: date
+    number: int  # it starts again every month and at every till
+    state: str
+    lines: list[tuple[str, int, int]]  # item, units and price of one, in cents
+    refunded: bool  # whether its first line comes back on 1 March, as an order without a customer
+
+
+orders = st.builds(
+    Order,
+    customer=st.sampled_from(["ann", "bob", "cy"]),
+    day=st.dates(date(2024, 1, 1), date(2024, 2, 29)),
+    number=st.integers(1, 3),
+    state=st.sampled_from(["paid", "paid", "void"]),
+    lines=st.lists(st.tuples(st.sampled_from("mnop"), st.integers(1, 9), st.integers(1, 999)), min_size=1, max_size=4),
+    refunded=st.booleans(),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(shop=st.lists(orders, min_size=1, max_size=12), header_once=st.booleans())
+def test_net_revenue_by_customer_day_and_item_is_that_of_a_plain_sum(
+    shop: list[Order], header_once: bool, tmp_path: Path
+) -> None:
+    assume(any(order.state == "paid" for order in shop))
+    expected: Counter[tuple[str, date, str]] = Counter()
+    files = {1: [HEAD_OF_SHOP], 2: [HEAD_OF_SHOP]}
+    refunds = []
+    for k, order in enumerate(shop):
+        refunded = order.refunded and order.state == "paid"
+        number = f"U{k}" if refunded else str(order.number)
+        for n, (item, units, cents) in enumerate(order.lines):
+            facts = ",," if header_once and n else f"{order.customer},{order.day},{order.state}"
+            files[order.day.month].append(f"{number},,{facts},{item},{units},{units * cents / 100}")
+            if order.state == "paid":
+                expected[order.customer, order.day, item] += units * cents
+        if refunded:
+            item, units, cents = order.lines[0]
+            refunds.append(f"R{k},U{k},,2024-03-01,paid,{item},{-units},{-units * cents / 100}")
+            expected[order.customer, date(2024, 3, 1), item] -= units * cents
+    for month, lines in files.items():
+        (tmp_path / f"sales-{month}.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "sales-3.csv").write_text("\n".join([HEAD_OF_SHOP, *refunds]) + "\n")
+    columns: dict[str, str | None] = {**COLUMNS, "parent": "of"}
+    more: dict[str, Any] = {"leave_out": {"state": ["void"]}, "header_once": header_once}
+    log = prepare(Table("sales-*.csv", columns, folder=str(tmp_path), decimal=".", **more), tmp_path / "log")
+    found: Counter[tuple[str, date, str]] = Counter()
+    owner = log.customer_id[np.repeat(np.arange(len(log)), np.diff(log.offsets))]
+    for customer, day, item, revenue in zip(owner, log.day, log.item, log.revenue, strict=True):
+        found[customer, date.fromordinal(int(day) + 719_163), log.items["item"][int(item)]] += round(
+            100 * float(revenue)
+        )
+    assert found == expected
+
+
+HEAD_OF_SHOP = "no,of,mail,on,state,sku,n,sum"
