@@ -78,6 +78,8 @@ def test_lines_above_the_header_are_named_and_skipped(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has lines above its header, such as 'Sales report'; set data.source.skip=3"):
         log_of(tmp_path)
     assert is_whole(log_of(tmp_path, skip=3))
+    with pytest.raises(DataError, match="has 7 lines, fewer than data.source.skip=7 leaves out; lower it"):
+        log_of(tmp_path, skip=7)
 
 
 def test_compressed_files_and_lines_that_end_with_cr_are_read(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_a_draft_names_the_columns_and_the_open_decisions(tmp_path: Path) -> Non
     for ours, theirs in {"customer": "CustomerID", "day": "InvoiceDate", "item": "StockCode", "quantity": "Quantity",
                          "revenue": "UnitPrice", "order": "InvoiceNo"}.items():  # fmt: skip
         assert f"data.source.columns.{ours}='{theirs}'" in command
-    assert "add 'data.source.cancelled=^C'" in command and "add data.source.revenue_is=unit" in command
+    assert "add \"data.source.cancelled='^C'\"" in command and "add data.source.revenue_is=unit" in command
 
 
 @pytest.mark.parametrize("folder", ["ta_feng/transactions.parquet", "olist_sample/order_items.parquet"])

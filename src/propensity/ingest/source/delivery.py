@@ -296,7 +296,10 @@ def open_text(file: Path, separator: str | None, encoding: str | None, header: b
             source = io.BytesIO((text.replace("\r", "\n") if only_cr else text).encode())
         except (UnicodeDecodeError, LookupError) as error:
             raise DataError(f"{file} cannot be read as {encoding} ({error}); set data.source.encoding") from None
-    lines = head.lstrip("\ufeff").splitlines()[skip:]
+    lines = head.lstrip("\ufeff").splitlines()
+    if lines and skip >= len(lines):
+        raise DataError(f"{file} has {len(lines)} lines, fewer than data.source.skip={skip} leaves out; lower it")
+    lines = lines[skip:]
     if declared := re.match(r"^sep=(.)$", lines[0] if lines else ""):
         separator, skip, lines = separator or declared[1], skip + 1, lines[1:]
     separator = separator or detect_separator(lines)

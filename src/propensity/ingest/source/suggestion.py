@@ -215,7 +215,7 @@ def mapping_warnings(rows: pl.DataFrame, mapping: dict[str, str], file: str) -> 
     if "order" in mapping and rows.schema[mapping["order"]] == pl.String:
         letters = rows[mapping["order"]].str.extract(r"^([A-Za-z]+)\d+$").drop_nulls().unique().sort().to_list()
         lines += [
-            f"# orders such as {prefix}...: if they are cancellations, add 'data.source.cancelled=^{prefix}'"
+            f"# orders such as {prefix}...: if they are cancellations, add \"data.source.cancelled='^{prefix}'\""
             for prefix in letters[:3]
         ]
     if total := line_total(rows, mapping):
