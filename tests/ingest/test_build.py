@@ -159,11 +159,11 @@ def test_orders_are_numbered_by_first_appearance_and_lines_without_an_id_form_on
         {"day": first, "kind": "view", "order": 60},
         {"day": first, "order": 90},
         {"day": first, "order": None},
-        {"day": second, "order": 80},  # the rest of an order of the day before
+        {"day": second, "order": 80},  # another order than that of the day before
         {"day": first, "order": 90, "customer": 2},
     ]
     log = build_log(tables_of(rows))
-    assert log.order.tolist() == [0, 1, 2, -1, 0, 2, 3, 4, 3, 1, 0]
+    assert log.order.tolist() == [0, 1, 2, -1, 0, 2, 3, 4, 3, 5, 0]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -101,11 +101,44 @@ def test_joins_neither_lose_nor_duplicate_events(tmp_path: Path) -> None:
              "orders.csv": "order,person,at,state\no1,c1,2024-03-01 10:00:00,paid\no2,c2,2024-03-02 10:00:00,paid\n"
                            "o3,c3,2024-03-03 10:00:00,canceled\no1,c1,2024-03-01 11:00:00,paid\n",
              "people.csv": "person,human\nc1,h1\nc2,h1\nc3,h3\n"}  # fmt: skip
-    joins = [{"table": "orders.csv", "by": "order"}, {"table": "people.csv", "left": "person", "right": "person"}]
+    joins = [
+        {"table": "orders.csv", "by": "order", "keep": "last"},
+        {"table": "people.csv", "left": "person", "right": "person"},
+    ]
     columns = {"customer": "human", "day": "at", "item": "product", "revenue": "price", "order": "order"}
     log = log_of(tmp_path, files, columns=columns, joins=joins, leave_out={"state": ["canceled"]})
     assert log.customers["customer"].to_list()[-1] == "h1" and log.meta["rows"]["dropped"] == {"left_out": 1}
     assert log.meta["rows"]["used"] == 3 and log.meta["rows"]["quarantined"] == {"day_missing": 1}
+
+
+PRICES = "sku,valid_from,price\nm,2024-06-01,9\nm,2024-01-02,1\nn,2024-01-01,2\n"
+SALES = {"customer": "who", "day": "on", "item": "sku", "quantity": "n", "revenue": "price"}
+LINES = "who,on,sku,n\na,2024-01-05,m,1\nb,2024-06-05,m,3\nc,2024-06-01,m,1\nd,2024-01-01,m,1\nd,2024-01-01,n,1\n"
+
+
+def test_a_dated_price_list_gives_each_event_the_price_of_its_day(tmp_path: Path) -> None:
+    files = {"lines.csv": LINES + "d,soon,n,1\nd,2024-01-01,x,1\n", "prices.csv": PRICES}
+    joins = [{"table": "prices.csv", "by": "sku", "from": "valid_from"}]
+    log = log_of(tmp_path, files, columns=SALES, joins=joins, revenue_is="unit")
+    assert log.revenue.tolist() == [1, 27, 9, 2]
+    assert log.meta["rows"]["quarantined"] == {"day_unreadable": 1, "revenue_unreadable": 2}
+
+
+def test_a_key_with_contradicting_rows_is_refused_unless_the_join_says_which_counts(tmp_path: Path) -> None:
+    files, join = {"lines.csv": LINES, "prices.csv": PRICES}, {"table": "prices.csv", "by": "sku"}
+    with pytest.raises(DataError, match="has several rows for sku=m, with 2 values of price; set from to"):
+        log_of(tmp_path, files, columns=SALES, joins=[join])
+    for keep, total in (("first", 9), ("last", 1)):
+        log = log_of(tmp_path, files, columns=SALES, joins=[join | {"keep": keep}])
+        assert log.revenue.sum() == 4 * total + 2
+    log = log_of(tmp_path, files, columns=SALES | {"revenue": None}, joins=[join])
+    assert log.meta["rows"]["used"] == 5
+
+
+def test_several_files_of_a_joined_table_do_not_repeat_events(tmp_path: Path) -> None:
+    files = {"lines.csv": LINES, "price-a.csv": "sku,price\nm,1\nn,2\n", "price-b.csv": "sku,price\nm,1\n"}
+    log = log_of(tmp_path, files, columns=SALES, joins=[{"table": "price-*.csv", "by": "sku"}])
+    assert log.revenue.sum() == 6
 
 
 @pytest.mark.parametrize(
@@ -121,6 +154,8 @@ def test_joins_neither_lose_nor_duplicate_events(tmp_path: Path) -> None:
             r"data.source.joins\[0\] has no key 'tabel'; the closest key is 'table'",
         ),
         ([{"table": "none.csv", "by": "order"}], "matches no file"),
+        ([{"table": "orders.csv", "by": "order", "keep": "all"}], r"joins\[0\].keep=all is unknown; use first or last"),
+        ([{"table": "orders.csv", "by": "order", "sum": ["at"]}], r"joins\[0\] has no key 'sum'"),
     ],
 )
 def test_an_impossible_join_is_a_configuration_error(joins: list[Any], words: str, tmp_path: Path) -> None:
@@ -145,7 +180,7 @@ def test_a_draft_names_the_columns_and_the_open_decisions(tmp_path: Path) -> Non
     for ours, theirs in {"customer": "CustomerID", "day": "InvoiceDate", "item": "StockCode", "quantity": "Quantity",
                          "revenue": "UnitPrice", "order": "InvoiceNo"}.items():  # fmt: skip
         assert f"data.source.columns.{ours}='{theirs}'" in command
-    assert "add 'data.source.cancelled=^C'" in command and "add data.source.revenue_is=unit" in command
+    assert "add \"data.source.cancelled='^C'\"" in command and "add data.source.revenue_is=unit" in command
 
 
 @pytest.mark.parametrize("folder", ["ta_feng/transactions.parquet", "olist_sample/order_items.parquet"])

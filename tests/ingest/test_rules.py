@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from propensity.data.event_log import EventLog
-from propensity.errors import DataError
+from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.append import append
 from propensity.ingest.build import prepare
 from propensity.ingest.rule import RULE_BY_CODE, RULES, UNUSED_OUTCOMES
@@ -64,6 +64,7 @@ CASES = [
     Case("line_blank", "\n"),
     Case("line_ragged", "anna,2024-03-03,milk,1,2,5\n", name="too many"),
     Case("line_ragged", "anna,2024-03-03,milk\n", name="too few"),
+    Case("line_ragged", '"anna,2024-03-03,milk,1,2"\n"anna,2024-03-03,""milk, big"",1,2"\n', count=2, name="whole"),
     Case("line_ragged", '"an,na",2024-03-03,milk,1,2\nanna,2024-03-03,milk,1\n', name="beside quotes"),
     extended("left_out", "state", "sent", "anna,2024-03-04,milk,1,2,cancelled\n",
              settings={"leave_out": {"state": ["cancelled"]}}),
@@ -71,6 +72,11 @@ CASES = [
     Case("not_a_product", "anna,2024-03-04,POST,1,2\nanna,2024-03-04,Bank Charges,1,2\n", count=2),
     Case("not_a_product", "anna,2024-03-04,M,1,2\n", settings={"not_products": ["M", "D"]}, name="by name"),
     ordered("guest", ",2024-03-04,milk,1,2,r3\nNULL,2024-03-04,milk,1,2,r4\n", count=2),
+    ordered("guest", "-1,2024-03-04,milk,1,2,r3\nGuest,2024-03-04,milk,1,2,r4\n", count=2, name="stand-in"),
+    ordered("guest", "77,2024-03-04,milk,1,2,r3\n-1,2024-03-04,milk,1,2,r4\n", settings={"guest_ids": [77]},
+            name="stand-in by name"),
+    Case("id_truncated", "1.23457E+12,2024-03-04,milk,1,2\nanna,2024-03-04,5.0001e+12,1,2\n", count=2),
+    Case("customer_zero", "0,2024-03-04,milk,1,2\n"),
     ordered("guest", "".join(f"till,2024-03-04,milk,1,2,x{k}\n" for k in range(1200)), count=1200, name="shared id"),
     ordered("customer_missing", ",2024-03-04,milk,1,2,r3\n", settings={"guests": "quarantine"}, name="by option"),
     Case("customer_missing", ",2024-03-04,milk,1,2\nNaN,2024-03-04,milk,1,2\n", count=2),
@@ -88,8 +94,18 @@ CASES = [
     Case("revenue_unreadable", "".join(f"anna,2024-03-04,milk,1,{q}\n" for q in ("", "NaN", "-inf", "NULL", "x")),
          count=5),
     Case("revenue_unreadable", 'anna,2024-03-04,milk,1,"1,234"\n', good="anna,2024-03-01,milk,1,2\n", name="1,234"),
+    Case("revenue_unreadable", "anna,2024-03-04,milk,1,1e39\nanna,2024-03-04,milk,1,-4e38\n", count=2, name="large"),
+    Case("quantity_unreadable", "anna,2024-03-04,milk,1e39,2\n", settings={"most_units": None}, name="too large"),
+    Case("revenue_unreadable", "anna,2024-03-04,milk,1,abc\n", files={"mail.csv": "who,sent\nanna,2024-03-01\n"},
+         settings={"contacts": {"path": "mail.csv", "customer": "who", "day": "sent"}}, name="beside contacts"),
+    extended("currency_without_rate", "money", "EUR", "anna,2024-03-04,milk,1,2,XAU\n", columns={"currency": "money"},
+             settings={"rates": {"EUR": 1.0},
+                       "contacts": {"path": "mail.csv", "customer": "who", "day": "sent"}},
+             files={"mail.csv": "who,sent\nanna,2024-03-01\n"}, name="beside contacts"),
     extended("currency_without_rate", "money", "EUR", "anna,2024-03-04,milk,1,2,XAU\n", columns={"currency": "money"},
              settings={"rates": {"EUR": 1.0}}),
+    extended("discount_unreadable", "off", "", "".join(f"anna,2024-03-04,milk,1,2,{x}\n" for x in ("x", "inf", "x%")),
+             columns={"discount": "off"}, count=3),
     Case("quantity_zero", "anna,2024-03-04,milk,0,2\n"),
     Case("price_negative", "anna,2024-03-04,milk,1,-2\n"),
     Case("line_in_bulk", "anna,2024-03-04,milk,80995,2\n"),
@@ -101,6 +117,7 @@ CASES = [
              "anna,2024-03-04,milk,1,2,r1,2024-03-05\nanna,2024-03-04,milk,2,4,r1,2024-03-06\n",
              columns={"order": "receipt", "available_at": "loaded"}, name="in one file"),
     Case("return_before_purchase", "anna,2024-02-01,milk,-1,-2\nbert,2024-03-08,tea,-1,-2\n", count=2),
+    ordered("line_completed", "anna,2024-03-04,milk,1,2,r3\n,,tea,1,2,r3\n,,salt,1,2,r3\n", count=2),
     Case("id_rewritten", "' anna ',2024-03-04,milk,1,2\n12345.0,2024-03-04,milk,1,2\n".replace("'", ""), count=2),
     Case("id_rewritten", "00123,2024-03-04,milk,1,2\n123,2024-03-04,milk,1,2\n", name="padded"),
     Case("price_zero", "anna,2024-03-04,milk,1,0\n"),
@@ -262,6 +279,113 @@ def test_the_last_delivery_of_an_order_is_used(tmp_path: Path) -> None:
     assert events_of("order_again", tmp_path).select("quantity", "revenue").rows() == [(2.0, 4.0)]
 
 
+def test_a_receipt_number_that_starts_again_is_another_order(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        f"sales-{month}.csv": f"{HEAD},receipt\nanna,{day},milk,1,{price},12\nanna,{day},tea,1,2,12\n"
+        for month, day, price in (("1", "2024-01-05", "1.00"), ("2", "2024-02-05", "1.10"))
+    }
+    log = log_of(Case("", columns=ORDER, head=f"{HEAD},receipt", good="anna,2024-02-09,milk,1,3,12\n", files=files),
+                 tmp_path)  # fmt: skip
+    assert log.meta["rows"]["merged"] == {}
+    assert log.order.tolist() == [0, 0, 1, 1, 2] and log.revenue.sum() == pytest.approx(9.1)
+
+
+@pytest.mark.parametrize(
+    ("revenue_is", "total"), [("total", 30), ("gross", 4 + 9 + 10), ("unit", 14 + 18 + 10), ("net_unit", 50)]
+)
+def test_a_discount_is_taken_off_where_the_amount_is_before_it(revenue_is: str, total: float, tmp_path: Path) -> None:
+    rows = "anna,2024-03-01,milk,2,10,6\nanna,2024-03-02,milk,2,10,10%\nanna,2024-03-02,tea,1,10,\n"
+    case = Case("", rows, head=f"{HEAD},off", good="", columns={"discount": "off"}, settings={"revenue_is": revenue_is})
+    assert log_of(case, tmp_path).revenue.sum() == pytest.approx(total)
+
+
+def test_the_discount_of_a_return_makes_it_smaller(tmp_path: Path) -> None:
+    rows = "anna,2024-03-01,milk,2,10,5\nanna,2024-03-03,milk,-2,10,-5\n"
+    case = Case("", rows, head=f"{HEAD},off", good="", columns={"discount": "off"}, settings={"revenue_is": "unit"})
+    assert log_of(case, tmp_path).revenue.tolist() == [15, -15]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "total"),
+    [
+        (("1.990", "12.990", "1.299.990", "990"), 1_315_960),
+        (("1,990", "12,990", "1,299,990", "990"), 1_315_960),
+        (("1.990", "2.5"), 4.49),
+        (("1,990", "2,5"), 4.49),
+        (("1.990", "0.125"), 2.115),
+        (("1.990", "12345.678"), 12_347.668),
+        (("1.990", "1.234,5"), 3_224.5),
+    ],
+)
+def test_thousands_and_decimals_are_told_apart_by_the_whole_column(
+    amounts: tuple[str, ...], total: float, tmp_path: Path
+) -> None:
+    rows = "".join(f'anna,2024-03-01,milk,1,"{amount}"\n' for amount in amounts)
+    log = log_of(Case("", rows, good=""), tmp_path)
+    assert log.meta["rows"]["quarantined"] == {} and log.revenue.sum() == pytest.approx(total)
+
+
+def test_the_decimal_mark_is_the_files(tmp_path: Path) -> None:
+    rows = 'anna,2024-03-01,screw,1.000,"12,50"\nanna,2024-03-02,screw,2.500,"30,00"\nbert,2024-03-02,lamp,2,"19,90"\n'
+    assert log_of(Case("", rows, good=""), tmp_path).quantity.tolist() == [1000, 2500, 2]
+    assert log_of(Case("", rows.replace(",", "!").replace('"', "").replace("!", ",").replace("12,50", "12.50")
+                       .replace("30,00", "30.00").replace("19,90", "19.90"), good=""), tmp_path
+                  ).quantity.tolist() == [1, 2.5, 2]  # fmt: skip
+
+
+def test_an_amount_that_may_be_one_or_a_thousand_is_set_aside_unless_the_setting_decides(tmp_path: Path) -> None:
+    case = Case("", "anna,2024-03-01,milk,1,1.990\n", good="anna,2024-03-01,milk,1,2\n")
+    assert log_of(case, tmp_path).meta["rows"]["quarantined"] == {"revenue_unreadable": 1}
+    for decimal, total in ((".", 3.99), (",", 1992)):
+        assert log_of(replace(case, settings={"decimal": decimal}), tmp_path).revenue.sum() == pytest.approx(total)
+
+
+def test_a_column_with_both_marks_is_refused_where_an_amount_depends_on_them(tmp_path: Path) -> None:
+    rows = 'anna,2024-03-01,milk,1,"2,5"\nanna,2024-03-01,milk,1,2.5\n'
+    assert log_of(Case("", rows, good=""), tmp_path).revenue.tolist() == [2.5, 2.5]
+    with pytest.raises(
+        DataError, match="paid has 1 amounts with a decimal comma and 1 with a decimal point, so that 1"
+    ):
+        log_of(Case("", rows + "anna,2024-03-01,milk,1,1.234\n", good=""), tmp_path)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_unit_price_is_not_taken_for_the_total_of_the_line(times: int, tmp_path: Path) -> None:
+    lines = [(f"i{k}", q, (3 + k) * (1 + 0.1 * (q > 3))) for k in range(12) for q in (1, 2, 3, 4, 5)]
+    unit = "".join(f"anna,2024-03-01,{item},{q},{price:.2f}\n" for item, q, price in lines)
+    with pytest.raises(
+        DataError, match="paid does not grow with units for 12 of 12 items, .*revenue_is=unit, or total"
+    ):
+        log_of(Case("", unit, good=""), tmp_path)
+    for revenue_is, factor in (("unit", [q for _, q, _ in lines]), ("total", [1] * len(lines))):
+        log = log_of(Case("", unit, good="", settings={"revenue_is": revenue_is}), tmp_path)
+        assert log.revenue.sum() == pytest.approx(
+            sum(f * price for f, (_, _, price) in zip(factor, lines, strict=True))
+        )
+    total = "".join(f"anna,2024-03-01,{item},{q},{q * price:.2f}\n" for item, q, price in lines)
+    assert log_of(Case("", total * times, good=""), tmp_path).meta["rows"]["used"] == times * len(lines)
+
+
+def test_a_column_name_that_occurs_twice_is_refused_where_it_is_mapped(tmp_path: Path) -> None:
+    twice = Case("", head=f"{HEAD},paid", good="anna,2024-03-01,milk,1,2.5,9\n")
+    with pytest.raises(DataError, match="the column paid .* twice, as columns 5 and 6; rename one of them"):
+        log_of(twice, tmp_path)
+    other = Case("", head=f"{HEAD},note,note", good="anna,2024-03-01,milk,1,2.5,x,y\n")
+    assert log_of(other, tmp_path).revenue.tolist() == [2.5]
+
+
+@pytest.mark.parametrize(("word", "setting"), [("1", 1), ("2", "2"), ("True", True)])
+def test_a_word_of_the_column_of_kinds_may_be_a_number(word: str, setting: Any, tmp_path: Path) -> None:
+    case = extended("", "what", "buy", f"anna,2024-03-04,milk,1,2,{word}\n", columns={"kind": "what"},
+                    settings={"kinds": {setting: "return"}})  # fmt: skip
+    assert bought(log_of(case, tmp_path)).filter(pl.col("kind") == "return")["revenue"].to_list() == [-2.0]
+
+
+def test_an_unknown_time_zone_is_a_setting_that_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="timezone=Europe/Berlinn is not a time zone; .* Europe/Berlin$"):
+        log_of(Case("", settings={"timezone": "Europe/Berlinn"}), tmp_path)
+
+
 def test_an_amount_in_another_currency_is_converted_at_its_rate(tmp_path: Path) -> None:
     assert events_of("amount_converted", tmp_path)["revenue"].sort().to_list() == [1.0, 2.5, 4.0]
 
@@ -279,6 +403,29 @@ def test_three_spellings_of_an_id_are_one_customer(tmp_path: Path) -> None:
     texts.write_parquet(tmp_path / "sales-b.parquet")
     log = prepare(Table("sales-*.parquet", dict(COLUMNS), folder=str(tmp_path)), tmp_path / "log")
     assert log.customers["customer"].to_list() == ["123"] and log.revenue.tolist() == [2.0, 2.5, 3.0]
+
+
+def test_an_address_is_one_customer_in_any_case(tmp_path: Path) -> None:
+    rows = "Ann@Example.org,2024-03-01,Milk,1,2\nann@example.org ,2024-03-02,milk,1,2\nAnn,2024-03-02,milk,1,2\n"
+    (tmp_path / "sales.csv").write_text(f"{HEAD}\n{rows}")
+    log = prepare(Table("sales.csv", dict(COLUMNS), folder=str(tmp_path)), tmp_path / "log", key=b"k" * 32)
+    assert len(log) == 2 and log.items["item"].to_list() == ["Milk", "milk"]
+
+
+def test_numbers_that_stand_for_nobody_are_guests_or_set_aside(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"who": [-1, 7, -1], "when": ["2024-03-01"] * 3, "sku": "milk", "units": 1, "paid": 2.0,
+                         "receipt": [1, 2, 3]})  # fmt: skip
+    rows.write_parquet(tmp_path / "sales.parquet")
+    for columns, customers in ((dict(COLUMNS), [7]), (COLUMNS | ORDER, ["7", "guest:1", "guest:3"])):
+        log = prepare(Table("sales.parquet", {**columns}, folder=str(tmp_path)), tmp_path / "log")
+        assert log.customers["customer"].to_list() == customers
+
+
+def test_floats_that_cannot_hold_an_id_are_set_aside(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"who": [2.0**53 + 2, 7.0], "when": ["2024-03-01"] * 2, "sku": "m", "units": 1, "paid": 2.0})
+    rows.write_parquet(tmp_path / "sales.parquet")
+    log = prepare(Table("sales.parquet", dict(COLUMNS), folder=str(tmp_path)), tmp_path / "log")
+    assert log.meta["rows"]["quarantined"] == {"id_truncated": 1} and log.customers["customer"].to_list() == [7]
 
 
 def test_unicode_forms_of_an_id_are_equal_and_case_only_with_fold_case(tmp_path: Path) -> None:
@@ -310,6 +457,64 @@ def test_zoned_and_naive_times_share_the_calendar_of_the_shop(tmp_path: Path) ->
     log = log_of(Case("", rows, good="", settings={"timezone": "Europe/Berlin"}), tmp_path)
     first, last = ((date(2024, *day) - date(1970, 1, 1)).days for day in ((3, 31), (10, 27)))
     assert log.day.tolist() == [first, first, first, last]
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["2024-03-10 23:30:00+00", "2024-03-10T23:30:00.000+0000", "2024-03-10 23:30Z", "2024-03-10 11:30:00 PM UTC",
+     "2024-03-10 23:30:00 GMT", "Sun, 10 Mar 2024 23:30:00 +0000", "13/03/2024 23:30 -0000", "10/03/2024 18:30 EST",
+     "2024-03-10T19:30:00-04:00[America/New_York]", "Sun Mar 10 2024 23:30:00 GMT+0000 (Greenwich)"],
+)  # fmt: skip
+def test_every_way_to_write_an_offset_is_honoured(time: str, tmp_path: Path) -> None:
+    rows = f'anna,13/02/2024,milk,1,2\nanna,"{time}",milk,1,2\n'
+    log = log_of(Case("", rows, good="", settings={"timezone": "Europe/Berlin"}), tmp_path)
+    day = 14 if time.startswith("13/") else 11
+    assert log.day.max() == (date(2024, 3, day) - date(1970, 1, 1)).days
+
+
+def test_a_time_with_an_unknown_zone_is_set_aside_only_where_the_zone_matters(tmp_path: Path) -> None:
+    case = Case("", "anna,2024-03-10 23:30 NPT,milk,1,2\n", settings={"timezone": "Europe/Berlin"})
+    assert log_of(case, tmp_path).meta["rows"]["quarantined"] == {"day_unreadable": 1}
+    assert log_of(replace(case, settings={}), tmp_path).meta["rows"]["quarantined"] == {}
+
+
+def test_one_odd_day_among_many_is_set_aside_and_does_not_stop_the_delivery(tmp_path: Path) -> None:
+    good = "".join(f"anna,{day:02d}/02/2024,milk,1,2\n" for day in range(1, 29)) * 2
+    for odd in ("0", "02/13/2024"):
+        rows = log_of(Case("", f"anna,{odd},milk,1,2\n", good=good), tmp_path).meta["rows"]
+        assert (rows["used"], rows["quarantined"]) == (56, {"day_unreadable": 1})
+    good = "".join(f"anna,2024-02-{day:02d},milk,1,2\n" for day in range(1, 29)) * 2
+    rows = log_of(Case("", "anna,03/04/2024,milk,1,2\n", good=good), tmp_path).meta["rows"]
+    assert (rows["used"], rows["quarantined"]) == (56, {"day_unreadable": 1})
+
+
+def test_serial_dates_of_excel_are_read_by_name(tmp_path: Path) -> None:
+    case = Case("", "anna,45296,milk,1,2\nanna,45297.5,milk,1,2\n", good="")
+    with pytest.raises(DataError, match="from 45296 to 45297.5, which look like serial dates of Excel; set data"):
+        log_of(case, tmp_path)
+    log = log_of(replace(case, settings={"day_format": "excel"}), tmp_path)
+    assert log.day.tolist() == [(date(2024, 1, day) - date(1970, 1, 1)).days for day in (5, 6)]
+
+
+def test_tables_beside_the_events_have_formats_of_their_own(tmp_path: Path) -> None:
+    beside = {"contacts": {"path": "mail.csv", "customer": "who", "day": "sent"},
+              "consents": {"path": "yes.csv", "customer": "who", "consent": "ok", "day": "on"}}  # fmt: skip
+    files: dict[str, str | bytes] = {
+        "mail.csv": "who,sent\nanna,13/02/2024\nanna,04/03/2024\n",
+        "yes.csv": "who,ok,on\nanna,no,02/28/2024\nanna,yes,02/01/2024\nbert,yes,01/31/2024\n",
+    }
+    log = log_of(Case("", settings=beside, files=files), tmp_path)
+    messages = bought(log).filter(pl.col("kind") == "message")["day"].to_list()
+    assert messages == [(date(2024, *day) - date(1970, 1, 1)).days for day in ((2, 13), (3, 4))]
+    assert log.customers.select("customer", "suppressed").rows() == [("anna", True), ("bert", False)]
+    unclear = Case("", settings=beside, files=files | {"yes.csv": "who,ok,on\nanna,no,02/03/2024\n"})
+    with pytest.raises(DataError, match="yes.csv column on has 02/03/2024 in line 2, which may be day first"):
+        log_of(unclear, tmp_path)
+
+
+def test_the_day_of_availability_has_a_format_of_its_own(tmp_path: Path) -> None:
+    case = extended("", "loaded", "13/03/2024", "", columns={"available_at": "loaded"})
+    assert set(log_of(case, tmp_path).day.tolist()) == {(date(2024, 3, 13) - date(1970, 1, 1)).days}
 
 
 def test_zoned_timestamps_of_parquet_are_days_in_the_calendar_of_the_shop(tmp_path: Path) -> None:

@@ -28,9 +28,10 @@ def test_orders_are_numbered_as_a_dictionary_would(seed: int) -> None:
     named, purchase = random.random(rows) < 0.7, random.random(rows) < 0.8
     expected = np.full(rows, -1)
     for start, end in zip(offsets[:-1], offsets[1:], strict=True):
-        numbers: dict[tuple[bool, int], int] = {}
+        numbers: dict[tuple[bool, int, int], int] = {}
         for r in range(start, end):
             if purchase[r]:
-                expected[r] = numbers.setdefault((bool(named[r]), int(key[r] if named[r] else day[r])), len(numbers))
+                order = (bool(named[r]), int(key[r]) if named[r] else 0, int(day[r]))
+                expected[r] = numbers.setdefault(order, len(numbers))
     number = number_orders(offsets, purchase, named, key, day.astype(np.int32))
     np.testing.assert_array_equal(number, expected)

@@ -81,7 +81,7 @@ EVENTS = (
     Column(
         "revenue",
         "number",
-        "total of the line, or the price of one unit with revenue_is=unit",
+        "what was paid for the line; see revenue_is for prices of one unit and amounts before a discount",
         "1 per unit",
         (
             "price",
@@ -96,6 +96,7 @@ EVENTS = (
             "spend",
             "sales_value",
             "net",
+            "amount",
         ),
     ),
     Column(
@@ -115,9 +116,26 @@ EVENTS = (
     Column(
         "order",
         "id",
-        "receipt or order of the line",
+        "receipt or order of the line; the same number on another day is another order",
         "all purchases of a customer on a day are one order",
-        ("order_id", "invoice", "invoiceno", "basket", "basket_id", "transactionid", "transaction_id", "receipt"),
+        (
+            "order_id",
+            "invoice",
+            "invoiceno",
+            "basket",
+            "basket_id",
+            "transactionid",
+            "transaction_id",
+            "receipt",
+            "till_no",
+        ),
+    ),
+    Column(
+        "parent",
+        "id",
+        "order that a refund belongs to; it gives a refund its customer",
+        "refunds have a customer of their own",
+        ("parent_id", "parent_order", "refunded_order"),
     ),
     Column(
         "event_id",
@@ -126,7 +144,13 @@ EVENTS = (
         "every line is an event",
         ("line_id", "event_id", "uuid", "row_id", "transaction_line"),
     ),
-    Column("discount", "number", "discount on the line", "0", ("rebate", "coupon", "discount_amount", "markdown")),
+    Column(
+        "discount",
+        "number",
+        "discount on the line, or a percentage such as 10%; taken off with revenue_is=gross or unit",
+        "0",
+        ("rebate", "coupon", "discount_amount", "markdown"),
+    ),
     Column(
         "currency",
         "text",
@@ -139,7 +163,7 @@ EVENTS = (
         "date",
         "date on which the row became available",
         "the day of the event",
-        ("loaded_at", "available_at", "ingested_at", "delivered_at", "updated_at"),
+        ("loaded_at", "available_at", "ingested_at", "delivered_at", "delivered", "updated_at"),
     ),
 )
 ITEMS = (

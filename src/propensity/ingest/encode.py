@@ -115,7 +115,7 @@ def _place(ids: pl.Series, distinct: pl.Series) -> pl.Series:
 def _order_numbers(
     order: pl.Series, place: np.ndarray, count: np.ndarray, columns: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """Number of each event's order within its customer, by first appearance."""
+    """Number of each event's order, of one day, within its customer, by first appearance."""
     if not order.dtype.is_integer():
         order = _place(order, order.drop_nulls().unique())
     offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)

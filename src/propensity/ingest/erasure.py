@@ -121,9 +121,10 @@ def stored_ids(customer: str, key: str | None) -> list[str]:
     Returns
     -------
     list of str
-        The id, and its pseudonym if there is a key.
+        The id, of an e-mail address also in lower case as it is stored, and their pseudonyms if there is a key.
     """
-    return [customer] if key is None else [customer, pseudonym(customer, read_key(key))]
+    ids = list(dict.fromkeys([customer, customer.lower()] if "@" in customer else [customer]))
+    return ids if key is None else [*ids, *(pseudonym(each, read_key(key)) for each in ids)]
 
 
 def customer_row(log: EventLog, ids: list[str]) -> int | None:

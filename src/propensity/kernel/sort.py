@@ -67,9 +67,9 @@ def number_orders(
     purchase : np.ndarray
         (R,) bool rows that belong to an order.
     named : np.ndarray
-        (R,) bool rows with an order id; another row belongs to the order of its day.
+        (R,) bool rows with an order id; the others of a day are one order.
     key : np.ndarray
-        (R,) int64 order ids, where `named`.
+        (R,) int64 order ids, where `named`; the same id on another day is another order.
     day : np.ndarray
         (R,) integers.
 
@@ -104,9 +104,9 @@ def number_orders(
 @njit(cache=True, nogil=True)
 def same_order(named: np.ndarray, key: np.ndarray, day: np.ndarray, one: int, other: int) -> bool:
     """Whether two rows of a customer belong to one order."""
-    if named[one] != named[other]:
+    if named[one] != named[other] or day[one] != day[other]:
         return False
-    return key[one] == key[other] if named[one] else day[one] == day[other]
+    return not named[one] or key[one] == key[other]
 
 
 @njit(cache=True, nogil=True)
@@ -114,8 +114,10 @@ def first_row_of_order(
     slot: np.ndarray, size: int, named: np.ndarray, key: np.ndarray, day: np.ndarray, row: int
 ) -> tuple[int, bool]:
     """The first row of the order of `row`, and whether that is `row`; slot (size,), a power of two, is a hash table."""
-    value = key[row] if named[row] else np.int64(day[row])
-    place = np.int64((np.uint64(value) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & (size - 1)
+    value = np.uint64(day[row]) * np.uint64(0xC2B2AE3D27D4EB4F)
+    if named[row]:
+        value ^= np.uint64(key[row])
+    place = np.int64((value * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & (size - 1)
     while slot[place] >= 0:
         if same_order(named, key, day, row, slot[place]):
             return slot[place], False

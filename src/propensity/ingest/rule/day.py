@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from propensity.ingest.rule.number import clean_text
+from propensity.errors import DataError
+from propensity.ingest.rule.number import MAX_ODD_SHARE, clean_text
 
 EARLIEST, LATEST = date(1980, 1, 1), date(2100, 1, 1)
+EXCEL = "excel"  # value of `day_format` for serial dates
+EXCEL_EPOCH = date(1899, 12, 30)
+SERIAL = (20_000, 80_000)  # serial dates of the years 1954 to 2119
+SMALLEST_DATE = 19_000_000  # 1900 as yyyymmdd; smaller numbers are durations or serial dates
 ISO = r"^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[T ].*)?$"
 PARTS = r"^(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d{2})(?:[T ,].*)?$"
-MONTH_NAMES = ("%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y")
-OFFSET = r"^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2})(:\d{2})?(?:\.\d+)?\s*(Z|[+-]\d{2}:?\d{2}|UTC)$"
+MONTHS = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+MONTH_NAMES = ("%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y", "%b %d %Y")
+WEEKDAY = r"^(?i)(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+"
+HOURS_OF_ZONE = {
+    "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,  # RFC 2822
+    "WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3,
+}  # fmt: skip
+ZONE = rf"[Zz]|(?:UTC|GMT|UT)?[+-]\d{{2}}(?::?\d{{2}})?|UTC|GMT|UT|{'|'.join(HOURS_OF_ZONE)}"
+CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?(?:\s*([AaPp])\.?[Mm]\.?)?"
+MOMENT = rf"^(.*\d)[T ,]\s*{CLOCK}\s*({ZONE})?(?:\s*[\[(].*[\])])?$"  # date, hour, minute, second, half, zone
 UNITS = {(9, 10): 1_000, (12, 13): 1, (15, 16): 1e-3, (18, 19): 1e-6}  # digits of an epoch -> its unit in milliseconds
 
 
@@ -23,6 +37,7 @@ class DayFormat(NamedTuple):
     format: str | None = None  # strptime format, if configured
     first: str | None = None  # "day" or "month", whichever comes first in dates such as 13/02/2024
     zone: str | None = None  # time zone of the calendar
+    named: bool = True  # whether a month may be a name
 
 
 def read_day(column: str, dtype: pl.DataType, style: DayFormat) -> pl.Expr:
@@ -53,17 +68,84 @@ def read_day(column: str, dtype: pl.DataType, style: DayFormat) -> pl.Expr:
     if dtype.is_float():
         value = value.cast(pl.Int64, strict=False)
     text = clean_text(value).str.replace(r"\.0+$", "")
+    if style.format == EXCEL:
+        return pl.coalesce(serial_date(pl.col(column)), calendar_date(text, style, not dtype.is_numeric()))
     if style.format is not None:
         return pl.coalesce(
             text.str.to_date(style.format, strict=False), text.str.to_datetime(style.format, strict=False).dt.date()
         )
-    readings = [zoned_date(text, style.zone)] if style.zone else []
-    readings += [date_from_parts(text, ISO, (1, 2, 3)), compact_date(text), epoch_date(text, style.zone)]
+    return calendar_date(text, style, not dtype.is_numeric())
+
+
+def calendar_date(text: pl.Expr, style: DayFormat, words: bool) -> pl.Expr:
+    """Build an expression that reads dates in all known formats.
+
+    Parameters
+    ----------
+    text : polars.Expr
+        Text.
+    style : DayFormat
+        Format of the days.
+    words : bool
+        Whether the text may be more than digits.
+
+    Returns
+    -------
+    polars.Expr
+        Date. With a time zone, a time with an offset is converted, a time without one is local, and a text with
+        anything else behind the date is null, because it may name a zone.
+    """
+    numbers = [compact_date(text), epoch_date(text, style.zone)]
+    if not words:
+        return pl.coalesce([date_from_parts(text, ISO, (1, 2, 3)), *numbers])
+    if not style.zone:
+        return pl.coalesce([*written_dates(text, style), *numbers])
+    head = pl.coalesce(text.str.extract(MOMENT, 1), pl.when(text.str.contains(":", literal=True).not_()).then(text))
+    exact = pl.when(head.str.contains(r"[T ,]\s*\d{1,2}:|^\d{4}\S*[T ]|^\d+[-/.]\d+[-/.]\d+[T ,]").not_()).then(head)
+    written = pl.coalesce(written_dates(exact, style))
+    return pl.coalesce([zoned_date(text, written, style.zone), *numbers])
+
+
+def written_dates(text: pl.Expr, style: DayFormat) -> list[pl.Expr]:
+    """Build expressions that read dates as written.
+
+    Parameters
+    ----------
+    text : polars.Expr
+        Text.
+    style : DayFormat
+        Format of the days.
+
+    Returns
+    -------
+    list of polars.Expr
+        One date for each format.
+    """
+    readings = [date_from_parts(text, ISO, (1, 2, 3))]
     if style.first:
         readings.append(date_from_parts(text, PARTS, (3, 2, 1) if style.first == "day" else (3, 1, 2)))
-    if not dtype.is_numeric():
-        readings += [text.str.to_date(name, strict=False) for name in MONTH_NAMES]
-    return pl.coalesce(readings)
+    if style.named:
+        name = text.str.replace(WEEKDAY, "").str.replace(rf"[T ,]\s*{CLOCK}.*$", "")
+        readings += [name.str.to_date(form, strict=False) for form in MONTH_NAMES]
+    return readings
+
+
+def serial_date(number: pl.Expr) -> pl.Expr:
+    """Build an expression that reads Excel's serial dates.
+
+    Parameters
+    ----------
+    number : polars.Expr
+        Days since 1899-12-30, with a fraction for the time.
+
+    Returns
+    -------
+    polars.Expr
+        Date.
+    """
+    days = number.cast(pl.Float64, strict=False)
+    days = pl.when(days.is_between(1, SMALLEST_DATE)).then(days.floor())
+    return (days.cast(pl.Int32, strict=False) + pl.lit(EXCEL_EPOCH).cast(pl.Int32)).cast(pl.Date)
 
 
 def date_from_parts(text: pl.Expr, pattern: str, order: tuple[int, int, int]) -> pl.Expr:
@@ -128,49 +210,139 @@ def epoch_date(text: pl.Expr, zone: str | None) -> pl.Expr:
     return moment.dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.date() if zone else moment.dt.date()
 
 
-def zoned_date(text: pl.Expr, zone: str) -> pl.Expr:
-    """Build an expression that reads a timestamp with an offset.
+def zoned_date(text: pl.Expr, written: pl.Expr, zone: str) -> pl.Expr:
+    """Build an expression that converts timestamps to the calendar of a zone.
 
     Parameters
     ----------
     text : polars.Expr
         Text.
+    written : polars.Expr
+        Date as written.
     zone : str
         Time zone of the calendar.
 
     Returns
     -------
     polars.Expr
-        Date in `zone`, null for a timestamp without an offset.
+        Date in `zone`; the date as written without a time or an offset.
     """
-    offset = (
-        text.str.extract(OFFSET, 4).str.replace("^(Z|UTC)$", "+00:00").str.replace(r"^([+-]\d{2})(\d{2})$", "$1:$2")
-    )
-    seconds = text.str.extract(OFFSET, 3).fill_null(":00")
-    moment = text.str.extract(OFFSET, 1) + "T" + text.str.extract(OFFSET, 2) + seconds + offset
-    utc = moment.str.to_datetime("%Y-%m-%dT%H:%M:%S%:z", strict=False, time_zone="UTC")
-    return utc.dt.convert_time_zone(zone).dt.date()
+    hour, minute, second = (text.str.extract(MOMENT, group).cast(pl.Int64, strict=False) for group in (2, 3, 4))
+    half, name = text.str.extract(MOMENT, 5).str.to_lowercase(), text.str.extract(MOMENT, 6).str.to_uppercase()
+    hour = pl.when(half.is_null()).then(hour).otherwise(hour % 12 + pl.when(half == "p").then(12).otherwise(0))
+    sign = pl.when(name.str.contains("-", literal=True)).then(-1).otherwise(1)
+    hours, minutes = (name.str.extract(r"[+-](\d{2}):?(\d{2})?$", k).cast(pl.Int64, strict=False) for k in (1, 2))
+    offset = sign * (hours * 60 + minutes.fill_null(0))
+    for abbreviation, hours_of_zone in HOURS_OF_ZONE.items():
+        offset = pl.when(name == abbreviation).then(60 * hours_of_zone).otherwise(offset)
+    seconds = hour * 3600 + minute * 60 + second.fill_null(0) - 60 * offset.fill_null(0)
+    utc = (written.cast(pl.Int32).cast(pl.Int64) * 86_400 + seconds) * 1_000
+    moment = utc.cast(pl.Datetime("ms")).dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.date()
+    valid = (hour <= 24) & (minute < 60)
+    return pl.when(name.is_null() | hour.is_null()).then(written).when(valid).then(moment)
 
 
-def day_order_evidence(column: str) -> list[pl.Expr]:
-    """Build expressions that find the order of day and month in a text column.
+def day_evidence(column: str, dtype: pl.DataType, prefix: str = "") -> list[pl.Expr]:
+    """Build expressions that find the format of a column of days.
 
     Parameters
     ----------
     column : str
-        Text column; the frame also needs a column `row`.
+        Column of text or numbers; the frame also needs a column `row`.
+    dtype : polars.DataType
+        Type of the column.
+    prefix : str
+        Prefix of the names of the expressions.
 
     Returns
     -------
     list of polars.Expr
-        The first row, with its text, whose date must be day first ("day"), must be month first ("month"), or has this
-        form at all ("either").
+        The number of rows whose date must be day first ("days"), must be month first ("months"), or has this form at
+        all ("eithers"), and the first of each with its text; whether months have names; the number of present cells
+        and of numbers that are too small for dates, with the smallest and largest of these. Nothing for dates.
     """
+    if dtype != pl.String and not dtype.is_numeric():
+        return []
     text = clean_text(pl.col(column))
-    first, second = (text.str.extract(PARTS, group).cast(pl.Int32, strict=False) for group in (1, 2))
-    evidence = {
-        "day": (first > 12) & (second <= 12),
-        "month": (second > 12) & (first <= 12),
-        "either": first.is_not_null(),
-    }
-    return [pl.struct("row", text.alias("text")).filter(mask).first().alias(name) for name, mask in evidence.items()]
+    number = pl.col(column).cast(pl.Float64, strict=False)
+    small = pl.when((number >= 0) & (number < SMALLEST_DATE)).then(number)
+    probes = [small.count().alias("small"), small.min().alias("low"), small.max().alias("high")]
+    probes.append(text.count().alias("present"))
+    if dtype == pl.String:
+        first, second = (text.str.extract(PARTS, group).cast(pl.Int32, strict=False) for group in (1, 2))
+        evidence = {
+            "day": (first > 12) & (second <= 12),
+            "month": (second > 12) & (first <= 12),
+            "either": first.is_not_null(),
+        }
+        cell = pl.struct("row", text.alias("text"))
+        probes += [cell.filter(mask).first().alias(name) for name, mask in evidence.items()]
+        probes += [mask.sum().alias(f"{name}s") for name, mask in evidence.items()]
+        probes.append(text.str.contains(MONTHS).any().alias("named"))
+    return [probe.name.prefix(prefix) for probe in probes]
+
+
+def day_format(
+    evidence: Mapping[str, Any],
+    place: str,
+    form: str | None,
+    zone: str | None,
+    setting: str = "data.source.columns.day",
+) -> DayFormat:
+    """Decide the format of a column of days.
+
+    Parameters
+    ----------
+    evidence : mapping
+        Values of `day_evidence`, without their prefix.
+    place : str
+        File and column, for error messages.
+    form, zone : str or None
+        Configured format and time zone.
+    setting : str
+        Setting of the column, for error messages.
+
+    Returns
+    -------
+    DayFormat
+        The format. Single cells that contradict the others do not count.
+
+    Raises
+    ------
+    DataError
+        If most cells are durations or serial dates, or the order of day and month is ambiguous.
+    """
+    if form is not None or not evidence:
+        return DayFormat(form, None, zone)
+    if evidence["small"] > 0.5 * evidence["present"]:
+        low, high = evidence["low"], evidence["high"]
+        if SERIAL[0] <= low and high < SERIAL[1]:
+            raise DataError(
+                f"{place} holds numbers from {low:g} to {high:g}, which look like serial dates of Excel; "
+                "set data.source.day_format=excel"
+            )
+        raise DataError(
+            f"{place} holds numbers from {low:g} to {high:g}, which are not calendar dates; "
+            f"map {setting} to a column of dates"
+        )
+    if "days" not in evidence:
+        return DayFormat(None, None, zone)
+    return DayFormat(None, _date_order(evidence, place), zone, bool(evidence["named"]))
+
+
+def _date_order(evidence: Mapping[str, Any], place: str) -> str | None:
+    """Whether day or month comes first in dates such as 13/02/2024; DataError if it is ambiguous."""
+    days, months = evidence["days"], evidence["months"]
+    fix = "set data.source.day_format, such as %d/%m/%Y or %m/%d/%Y"
+    if min(days, months) > MAX_ODD_SHARE * (days + months):
+        day, month = evidence["day"], evidence["month"]
+        raise DataError(
+            f"{place} has {day['text']} in line {day['row'] + 1} and {month['text']} in line {month['row'] + 1}, "
+            f"day first and month first in one column; {fix}"
+        )
+    if not days and not months and evidence["eithers"] > MAX_ODD_SHARE * evidence["present"]:
+        either = evidence["either"]
+        raise DataError(
+            f"{place} has {either['text']} in line {either['row'] + 1}, which may be day first or month first; {fix}"
+        )
+    return "day" if days > months else "month" if months else None

@@ -7,6 +7,9 @@ import polars as pl
 from propensity.ingest.rule.number import clean_text
 
 PADDED = r"^0+\d+$"
+ADDRESS = r"^[^@\s]+@[^@\s]+$"
+SCIENTIFIC = r"^[+-]?\d(?:[.,]\d+)?[eE]\+\d{2,}$"  # as a spreadsheet writes a long number
+EXACT = 2**53  # a larger whole number may be rounded in a column of floats
 
 
 def normalised_id(
@@ -21,7 +24,7 @@ def normalised_id(
     dtype : polars.DataType
         Type of the column.
     numeric : bool
-        Keep whole numbers as integers; otherwise ids are text.
+        Keep whole numbers as integers; otherwise ids are text, and those that are e-mail addresses are in lower case.
     padded : bool
         Keep leading zeros.
     fold : bool
@@ -42,7 +45,34 @@ def normalised_id(
     text = clean_text(value, "NFKC").str.replace(r"^([+-]?\d+)\.0+$", "$1")
     if not padded:
         text = text.str.replace(r"^0+(\d+)$", "$1")
-    return text.str.to_lowercase() if fold else text
+    if fold:
+        return text.str.to_lowercase()
+    if dtype != pl.String:
+        return text
+    address = text.str.contains("@", literal=True) & text.str.contains(ADDRESS)
+    return pl.when(address).then(text.str.to_lowercase()).otherwise(text)
+
+
+def is_truncated_id(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Build an expression that finds ids whose last digits are lost.
+
+    Parameters
+    ----------
+    column : str
+        Name of the column.
+    dtype : polars.DataType
+        Type of the column.
+
+    Returns
+    -------
+    polars.Expr
+        True for 1.23457E+12, which a spreadsheet wrote, and for floats that are too large to be exact.
+    """
+    if dtype == pl.String:
+        return pl.col(column).str.strip_chars().str.contains(SCIENTIFIC).fill_null(False)
+    if dtype.is_float():
+        return (pl.col(column).abs() > EXACT).fill_null(False)
+    return pl.lit(False)
 
 
 def clean_attribute(column: str, dtype: pl.DataType) -> pl.Expr:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import polars as pl
 
@@ -12,6 +12,12 @@ EDGES = " \t\r\n\v\f\u00a0\u2007\u202f\u200b\u200c\u200d\u2060\ufeff"
 SIGNS = {"€": "EUR", "£": "GBP", "R$": "BRL", "¥": "JPY", "₹": "INR", "zł": "PLN", "$": "USD"}
 CODES = "EUR|USD|GBP|BRL|CHF|JPY|INR|PLN|SEK|NOK|DKK|CZK|TWD|NTD|CAD|AUD|CNY|TRY|RUB|KRW|MXN"
 NOISE = rf"(?i)({CODES}|R\$|NT\$|zł|kr\.?|[€£¥₹$]|[\s\u00a0\u202f'’])"
+COMMA_DECIMAL = r"^[+-]?(?:\d*,(?:\d{1,2}|\d{4,})|(?:0|\d{4,}),\d{3}|\d{1,3}(?:\.\d{3})+,\d*|\d{1,3}(?:\.\d{3}){2,})$"
+POINT_DECIMAL = (
+    r"^[+-]?(?:\d*\.(?:\d{1,2}|\d{4,})(?:e[+-]?\d+)?|(?:0|\d{4,})\.\d{3}"
+    r"|\d{1,3}(?:,\d{3})+\.\d*|\d{1,3}(?:,\d{3}){2,})$"
+)
+MAX_ODD_SHARE = 0.05  # share of cells that may contradict the others
 AMOUNT = r"^[+-]?(\d[\d.,]*|[.,]\d+)(e[+-]?\d+)?$"
 
 
@@ -65,7 +71,7 @@ def read_number(text: pl.Expr, decimal: str | None) -> pl.Expr:
     text : polars.Expr
         Text.
     decimal : str or None
-        Decimal separator of the column, "." or ",", if it is known. Without it 1,234 is ambiguous.
+        Decimal separator of the column, "." or ",", if it is known. Without it 1,234 and 1.234 are ambiguous.
 
     Returns
     -------
@@ -74,7 +80,7 @@ def read_number(text: pl.Expr, decimal: str | None) -> pl.Expr:
 
     Examples
     --------
-    >>> pl.select(*(read_number(pl.lit(t), None).alias(t) for t in ("€ 1.234,50", "(3.5)", "1,234", "2,5"))).row(0)
+    >>> pl.select(*(read_number(pl.lit(t), None).alias(t) for t in ("€ 1.234,50", "(3.5)", "1.234", "2,5"))).row(0)
     (1234.5, -3.5, None, 2.5)
     """
     digits = bare_number(text)
@@ -87,8 +93,10 @@ def read_number(text: pl.Expr, decimal: str | None) -> pl.Expr:
     ambiguous = pl.lit(None, pl.String)
     one_mark = {",": european, ".": without_commas, None: pl.when(thousand & (commas == 1)).then(ambiguous)}
     normalised = (
-        pl.when((commas == 0) & ((points > 1) | ((decimal == ",") & thousand_points)))
+        pl.when((commas == 0) & ((points > 1) | ((pl.lit(decimal == ",")) & thousand_points)))
         .then(pl.when(thousand_points).then(with_point))
+        .when((commas == 0) & (points == 1) & thousand_points & pl.lit(decimal is None))
+        .then(ambiguous)
         .when(commas == 0)
         .then(digits)
         .when(comma_last)
@@ -102,8 +110,23 @@ def read_number(text: pl.Expr, decimal: str | None) -> pl.Expr:
     return normalised.cast(pl.Float64, strict=False)
 
 
-def decimal_mark(text: pl.Expr) -> pl.Expr:
-    """Build an expression that detects the decimal separator of a column.
+class MarkEvidence(NamedTuple):
+    """Number of amounts of a column that show its decimal separator, and of those that depend on it."""
+
+    commas: int  # such as 2,5 or 1.234,50 or 1.299.990
+    points: int  # such as 2.5 or 1,234.50 or 1,299,990
+    unclear: int  # 1,234 or 1.234
+
+    def mark(self) -> str | None:
+        """Return the separator that nearly all amounts show, if any."""
+        total = self.commas + self.points
+        if not total or min(self.commas, self.points) > MAX_ODD_SHARE * total:
+            return None
+        return "," if self.commas > self.points else "."
+
+
+def mark_evidence(text: pl.Expr) -> pl.Expr:
+    """Build an expression that counts the evidence for the decimal separator of a column.
 
     Parameters
     ----------
@@ -113,17 +136,24 @@ def decimal_mark(text: pl.Expr) -> pl.Expr:
     Returns
     -------
     polars.Expr
-        "." or ",", null if the values show neither or both.
+        One struct with the fields of `MarkEvidence`.
+
+    Notes
+    -----
+    One separator twice, as in 1.299.990, groups thousands, so the other marks decimals. One separator before other than
+    three digits, or after a zero or more than three digits, marks decimals.
 
     Examples
     --------
-    >>> pl.DataFrame({"x": ["1,234", "2,5"]}).select(decimal_mark(pl.col("x"))).item()
-    ','
+    >>> counts = pl.DataFrame({"x": ["1,234", "2,5", "1.299.990"]}).select(mark_evidence(pl.col("x"))).item()
+    >>> MarkEvidence(**counts), MarkEvidence(**counts).mark()
+    (MarkEvidence(commas=2, points=0, unclear=1), ',')
     """
     digits = bare_number(text)
-    comma = (digits.str.contains(r",(\d{1,2}|\d{4,})$") | digits.str.contains(r"\.\d{3},\d*$")).any()
-    point = (digits.str.contains(r"\.(\d{1,2}|\d{4,})$") | digits.str.contains(r",\d{3}\.\d*$")).any()
-    return pl.when(comma & ~point).then(pl.lit(",")).when(point & ~comma).then(pl.lit("."))
+    commas = digits.str.contains(COMMA_DECIMAL).sum().cast(pl.Int64)
+    points = digits.str.contains(POINT_DECIMAL).sum().cast(pl.Int64)
+    unclear = digits.str.contains(r"^[+-]?[1-9]\d{0,2}[.,]\d{3}$").sum().cast(pl.Int64)
+    return pl.struct(commas.alias("commas"), points.alias("points"), unclear.alias("unclear"))
 
 
 def currency_of(text: pl.Expr) -> pl.Expr:

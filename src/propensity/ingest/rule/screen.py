@@ -34,6 +34,22 @@ def has_amount() -> pl.Expr:
     return pl.col("kind").is_in(["purchase", "return"]).fill_null(False)
 
 
+def is_storable(number: pl.Expr) -> pl.Expr:
+    """Build an expression that tells whether a number is finite as float32, the type of the log.
+
+    Parameters
+    ----------
+    number : polars.Expr
+        Numbers.
+
+    Returns
+    -------
+    polars.Expr
+        False for missing numbers too.
+    """
+    return number.cast(pl.Float32).is_finite().fill_null(False)
+
+
 def rejection_reason(
     latest: date,
     earliest: date = EARLIEST,
@@ -70,6 +86,7 @@ def rejection_reason(
         "left_out": pl.col("?left_out"),
         "kind_unknown": kind.is_in(list(KINDS)).not_().fill_null(True),
         "not_a_product": item.cast(pl.String).str.to_lowercase().is_in(list(not_products)),
+        "id_truncated": pl.col("?truncated"),
         "customer_shared": pl.col("?shared") & pl.col("customer").is_null(),
         "customer_missing": pl.col("customer").is_null(),
         "day_missing": day.is_null() & ~pl.col("?has_day"),
@@ -78,9 +95,10 @@ def rejection_reason(
         "day_in_future": day > latest,
         "item_missing": item.is_null() & kind.is_in(["message", "redemption"]).not_(),
         "item_unknown": pl.col("?unlisted") if not unknown_items else pl.lit(False),
-        "quantity_unreadable": has_amount() & quantity.is_finite().not_().fill_null(True),
+        "quantity_unreadable": has_amount() & is_storable(quantity).not_(),
         "currency_without_rate": has_amount() & pl.col("?rate").is_null(),
-        "revenue_unreadable": has_amount() & revenue.is_finite().not_().fill_null(True),
+        "revenue_unreadable": has_amount() & is_storable(revenue).not_(),
+        "discount_unreadable": has_amount() & pl.col("?discount").not_(),
         "quantity_zero": purchase & (quantity <= 0),
         "price_negative": purchase & (revenue < 0),
         "line_in_bulk": has_amount() & (quantity.abs() > most_units) if most_units else pl.lit(False),
@@ -116,6 +134,8 @@ def screen_events(events: pl.LazyFrame, rule: pl.Expr) -> pl.LazyFrame:
         "line_returned": kind == "return",
         "day_late": pl.col("?late"),
         "item_unlisted": pl.col("?unlisted"),
+        "line_completed": pl.col("?completed"),
+        "customer_zero": pl.col("customer").cast(pl.String).is_in(["0", "00", "000", "0000"]).fill_null(False),
     }
     facts = [name for name in events.collect_schema() if name.startswith("?")]
     return events.with_columns(rule, note_bits(conditions)).drop(facts)

@@ -53,7 +53,7 @@ def _merge(rows: pl.DataFrame, corrections: Corrections) -> Iterator[tuple[str, 
         yield "event_again", rows
     if corrections != "never" and "order" in rows.columns:
         replaced = corrected_orders(rows, corrections)
-        key = ["customer", "order", delivery_column(rows)]
+        key = [*order_key(rows), delivery_column(rows)]
         yield "order_again", rows.join(replaced, on=key, how="anti", maintain_order="left")
 
 
@@ -73,6 +73,23 @@ def delivery_column(rows: pl.DataFrame) -> str:
     return "available" if "available" in rows.columns else "file"
 
 
+def order_key(rows: pl.DataFrame) -> list[str]:
+    """Name the columns that identify an order.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        Rows of some customers.
+
+    Returns
+    -------
+    list of str
+        Customer, day and number. Receipt numbers start again after a while, so the same number on another day is
+        another order. The day is the one as written (`ordered`), which lateness does not change.
+    """
+    return ["customer", "ordered" if "ordered" in rows.columns else "day", "order"]
+
+
 def corrected_orders(rows: pl.DataFrame, corrections: Corrections) -> pl.DataFrame:
     """Find the deliveries of orders that a later delivery corrects.
 
@@ -86,9 +103,9 @@ def corrected_orders(rows: pl.DataFrame, corrections: Corrections) -> pl.DataFra
     Returns
     -------
     polars.DataFrame
-        Customer, order and delivery of the replaced rows.
+        Customer, day, order and delivery of the replaced rows.
     """
-    order, delivery = ["customer", "order"], delivery_column(rows)
+    order, delivery = order_key(rows), delivery_column(rows)
     sales = rows.lazy().filter(pl.col("order").is_not_null(), pl.col("kind").is_in(["purchase", "return"]))
     repeated = sales.group_by(order).agg(pl.min(delivery), later=pl.max(delivery))
     repeated = repeated.filter(pl.col(delivery) < pl.col("later"))
@@ -120,5 +137,5 @@ def is_orphan_return() -> pl.Expr:
 
 def _count_duplicate_lines(rows: pl.DataFrame) -> int:
     """Number of rows that equal an earlier row in all columns of an event."""
-    columns = [name for name in rows.columns if name not in ("file", "row", "notes", "available")]
+    columns = [name for name in rows.columns if name not in ("file", "row", "notes", "available", "ordered")]
     return rows.height - rows.select(pl.struct(columns).hash(seed=0).n_unique()).item() if rows.height else 0

@@ -7,22 +7,33 @@ import csv
 import gzip
 import hashlib
 import io
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+import zipfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from glob import glob
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
+from urllib.parse import unquote
 
 import polars as pl
 
 from propensity.errors import ConfigurationError, DataError
 
 PARQUET = (".parquet", ".pq")
-TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".csv.zst")
-UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, csv.Error)
+TEXT = tuple(f".{kind}{packed}" for packed in ("", ".gz", ".zip", ".zst") for kind in ("csv", "tsv", "txt"))
+JSON_LINES = (".jsonl", ".ndjson")
+EXCEL = (".xlsx", ".xls", ".xlsm", ".ods")
+SEPARATORS = (",", ";", "\t", "|")
+HEAD = 1 << 16  # bytes from which the layout of a text file is detected
+NO_NAME = r"^[\d\s.,:/+-]*$"  # a cell that names no column
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, csv.Error, zipfile.BadZipFile)
 MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 ROW = "row_in_file"
+REPEATED = "_duplicated_0"  # suffix that Polars gives to the second column of a name
+COMPLETED = "completed_line"
 CHUNK = 1 << 22
 LINE = {"line": pl.String}
 
@@ -36,6 +47,9 @@ class Delivery:
     schema: pl.Schema
     ragged: list[int] = field(default_factory=list)  # records with more or fewer fields than the header
     encoding: str | None = None  # encoding from which the file was converted; None for UTF-8
+    partitions: tuple[str, ...] = ()  # columns from folder names such as day=2024-01-05
+    options: Mapping[str, Any] | None = None  # of `scan_csv`, if the file itself can be scanned
+    completed: bool = False  # whether the frame has `completed_line`, which marks lines with facts of their order
 
     def column(self, name: str, setting: str) -> str:
         """Check that a column exists and can be read.
@@ -57,7 +71,7 @@ class Delivery:
         ConfigurationError
             If there is no such column; the message contains the closest name.
         DataError
-            If the column holds lists, durations or other unsupported types.
+            If the column holds lists, durations or other unsupported types, or two columns have the name.
         """
         names = [c for c in self.schema.names() if c != ROW]
         if name not in names:
@@ -65,13 +79,18 @@ class Delivery:
             raise ConfigurationError(
                 f"{setting}={name} is not a column of {self.file}; the closest of its {len(names)} columns is {near!r}"
             )
+        if f"{name}{REPEATED}" in names:
+            raise DataError(
+                f"{self.file} has the column {name} ({setting}) twice, as columns {names.index(name) + 1} and "
+                f"{names.index(f'{name}{REPEATED}') + 1}; rename one of them"
+            )
         kind = self.schema[name]
         if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration, pl.Time):
             raise DataError(f"{self.file} column {name} ({setting}) has type {kind}; deliver text, numbers or dates")
         return name
 
 
-def open_files(path: str, setting: str, separator: str = ",", encoding: str | None = None) -> list[Delivery]:
+def open_files(path: str, setting: str, separator: str | None = None, encoding: str | None = None) -> list[Delivery]:
     """Open the files of a pattern.
 
     Parameters
@@ -80,8 +99,8 @@ def open_files(path: str, setting: str, separator: str = ",", encoding: str | No
         File or pattern of files.
     setting : str
         Setting of the path, for error messages.
-    separator : str
-        Field separator of text files.
+    separator : str, optional
+        Field separator of text files; detected by default.
     encoding : str, optional
         Encoding of text files; detected by default.
 
@@ -118,26 +137,32 @@ def find_files(path: str, setting: str) -> list[Path]:
     Raises
     ------
     ConfigurationError
-        If there is no file, or a file is neither CSV nor Parquet by its name.
+        If there is no file, or a file is neither CSV, JSON lines nor Parquet by its name.
     """
     location = Path(path).expanduser()
     if location.is_dir():
-        raise ConfigurationError(f"{setting}={path} is a folder; use a pattern such as {location / '*.parquet'}")
+        known = (file for file in location.rglob("*") if file.name.lower().endswith(PARQUET + TEXT + JSON_LINES))
+        file = next(known, location / "sales.parquet")
+        pattern = location / ("**" if file.parent != location else "") / f"*{file.suffix}"
+        raise ConfigurationError(f"{setting}={path} is a folder; use a pattern such as {pattern}")
     files = [location] if location.is_file() else sorted(Path(name) for name in glob(str(location), recursive=True))
     if not files:
         raise ConfigurationError(
             f"{setting}={path} matches no file; correct the path, which is relative to {Path.cwd()}"
         )
     for file in files:
-        if not file.name.lower().endswith(PARQUET + TEXT):
+        if file.name.lower().endswith(EXCEL):
+            raise ConfigurationError(f"{setting}={file} is a workbook; save its sheet as CSV UTF-8")
+        if not file.name.lower().endswith(PARQUET + TEXT + JSON_LINES):
             raise ConfigurationError(
-                f"{setting}={file} is neither CSV nor Parquet by its name; use {' or '.join(PARQUET[:1] + TEXT[:1])}"
+                f"{setting}={file} is neither CSV, JSON lines nor Parquet by its name; "
+                f"use {', '.join(PARQUET[:1] + TEXT[:1] + JSON_LINES[:1])}"
             )
     return files
 
 
 def split_duplicates(files: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Separate files with the same bytes as an earlier file.
+    """Separate files with the same bytes as an earlier file, and the same partition if folder names are columns.
 
     Parameters
     ----------
@@ -156,7 +181,8 @@ def split_duplicates(files: list[Path]) -> tuple[list[Path], list[Path]]:
     distinct: list[Path] = []
     duplicates: list[Path] = []
     for file, size in zip(files, sizes, strict=True):
-        key = (size, digest(file)) if sizes.count(size) > 1 and size else file
+        folders = [part for part in file.parent.parts if "=" in part]  # they hold values of the rows
+        key = (size, digest(file), *folders) if sizes.count(size) > 1 and size else file
         (duplicates if key in keys else distinct).append(file)
         keys.add(key)
     return distinct, duplicates
@@ -179,22 +205,28 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def open_file(file: Path, separator: str = ",", encoding: str | None = None) -> Delivery:
+def open_file(
+    file: Path, separator: str | None = None, encoding: str | None = None, header: bool = True, skip: int = 0
+) -> Delivery:
     """Open a file.
 
     Parameters
     ----------
     file : Path
-        CSV or Parquet file.
-    separator : str
-        Field separator of text files.
+        CSV, JSON lines or Parquet file.
+    separator : str, optional
+        Field separator of text files; detected by default.
     encoding : str, optional
         Encoding of text files; detected by default.
+    header : bool
+        Whether text files have a header; otherwise the columns are column_1, column_2 and so on.
+    skip : int
+        Lines of text files above the header.
 
     Returns
     -------
     Delivery
-        The file as a scan; all columns of text files are text.
+        The file as a scan; all columns of text files are text. Folder names such as day=2024-01-05 are columns.
 
     Raises
     ------
@@ -205,24 +237,44 @@ def open_file(file: Path, separator: str = ",", encoding: str | None = None) -> 
         if file.stat().st_size == 0:
             raise DataError(f"{file} is empty (0 bytes); deliver it again")
         if file.name.lower().endswith(PARQUET):
-            frame = pl.scan_parquet(file, glob=False, row_index_name=ROW, row_index_offset=1)
-            return Delivery(file, frame, frame.collect_schema())
-        return open_text(file, separator, encoding)
+            frame = pl.scan_parquet(
+                file, glob=False, row_index_name=ROW, row_index_offset=1, hive_partitioning=False
+            ).with_columns(pl.selectors.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
+            return _with_partitions(Delivery(file, frame, frame.collect_schema()))
+        if file.name.lower().endswith(JSON_LINES):
+            frame = pl.scan_ndjson(file, infer_schema_length=None, row_index_name=ROW, row_index_offset=1)
+            return _with_partitions(Delivery(file, frame, frame.collect_schema()))
+        return _with_partitions(open_text(file, separator, encoding, header, skip))
     except UNREADABLE as error:
         raise read_error(str(file), error) from None
 
 
-def open_text(file: Path, separator: str, encoding: str | None) -> Delivery:
-    """Open a text file. A file that is not UTF-8 is converted in memory.
+def _with_partitions(delivery: Delivery) -> Delivery:
+    """The file with the columns of its folders, such as day=2024-01-05."""
+    pairs = dict(part.split("=", 1) for part in delivery.file.parent.parts if "=" in part)
+    names = [name for name in pairs if name and name not in delivery.schema]
+    if not names:
+        return delivery
+    values = {name: None if pairs[name] == NULL_PARTITION else unquote(pairs[name]) for name in names}
+    frame = delivery.frame.with_columns(pl.lit(value, pl.String).alias(name) for name, value in values.items())
+    return replace(delivery, frame=frame, schema=frame.collect_schema(), partitions=tuple(names))
+
+
+def open_text(file: Path, separator: str | None, encoding: str | None, header: bool = True, skip: int = 0) -> Delivery:
+    """Open a text file. A file that is zipped, not UTF-8 or has lines that end with CR only is converted in memory.
 
     Parameters
     ----------
     file : Path
         CSV file, possibly compressed.
-    separator : str
-        Field separator.
+    separator : str or None
+        Field separator; detected if None.
     encoding : str or None
         Encoding; detected if None.
+    header : bool
+        Whether the file has a header.
+    skip : int
+        Lines above the header.
 
     Returns
     -------
@@ -236,18 +288,89 @@ def open_text(file: Path, separator: str, encoding: str | None) -> Delivery:
     """
     encoding = encoding or detect_encoding(file)
     source: Any = file
-    if encoding != "utf-8":
+    head = _head(file, encoding)
+    only_cr = "\r" in head.rstrip("\r") and "\n" not in head
+    if encoding != "utf-8" or only_cr or file.name.lower().endswith(".zip"):
         try:
-            source = io.BytesIO(b"".join(_chunks(file)).decode(encoding).encode())
+            text = b"".join(_chunks(file)).decode(encoding)
+            source = io.BytesIO((text.replace("\r", "\n") if only_cr else text).encode())
         except (UnicodeDecodeError, LookupError) as error:
             raise DataError(f"{file} cannot be read as {encoding} ({error}); set data.source.encoding") from None
-    options: dict[str, Any] = {"separator": separator, "infer_schema": False, "glob": False}
-    frame = pl.scan_csv(source, **options, truncate_ragged_lines=True, row_index_name=ROW, row_index_offset=1)
+    lines = head.lstrip("\ufeff").splitlines()
+    if lines and skip >= len(lines):
+        raise DataError(f"{file} has {len(lines)} lines, fewer than data.source.skip={skip} leaves out; lower it")
+    lines = lines[skip:]
+    if declared := re.match(r"^sep=(.)$", lines[0] if lines else ""):
+        separator, skip, lines = separator or declared[1], skip + 1, lines[1:]
+    separator = separator or detect_separator(lines)
+    if header:
+        _check_header(file, lines, separator, skip)
+    options: dict[str, Any] = {"separator": separator, "has_header": header, "skip_lines": skip, "glob": False}
+    frame = pl.scan_csv(
+        source, **options, infer_schema=False, truncate_ragged_lines=True, row_index_name=ROW, row_index_offset=1
+    )
+    if not header:  # Polars counts from 0 or 1, depending on its version
+        frame = frame.rename({c: f"column_{k}" for k, c in enumerate(frame.collect_schema().names()) if c != ROW})
     schema = frame.collect_schema()
     if len(schema) < 2:
         raise DataError(f"{file} has no header; add a first line that names the columns")
-    ragged = ragged_records(file, source, separator, len(schema) - 1, encoding) if len(schema) > 2 else []
-    return Delivery(file, frame, schema, ragged, None if encoding == "utf-8" else encoding)
+    fields = len(schema) - 1
+    ragged = ragged_records(file, source, separator, fields, encoding, header, skip) if fields > 1 else []
+    scan = options if source is file else None
+    return Delivery(file, frame, schema, ragged, None if encoding == "utf-8" else encoding, options=scan)
+
+
+def _head(file: Path, encoding: str) -> str:
+    """The first characters of a text file, up to its last whole line; nothing of a zst file."""
+    data = next(_chunks(file), b"")[:HEAD]
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(data)
+    return text if len(data) < HEAD else text[: text.rfind("\n") + 1] or text
+
+
+def detect_separator(lines: Sequence[str]) -> str:
+    """Detect the field separator of a text file.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        First lines of the file, of which the first is the header.
+
+    Returns
+    -------
+    str
+        The one of comma, semicolon, tab and bar that most lines have as often as the header; a comma without any.
+
+    Examples
+    --------
+    >>> detect_separator(["a;b;c", "x,1;2,5;3", "y;1,5;2"])
+    ';'
+    """
+    bare = [re.sub('"[^"]*"', "", line) for line in lines[:100] if line.strip()]
+    scores = {}
+    for separator in SEPARATORS:
+        counts = [line.count(separator) for line in bare]
+        if counts and counts[0]:
+            scores[separator] = (counts.count(counts[0]) / len(counts), counts[0])
+    return max(scores, key=lambda separator: scores[separator]) if scores else ","
+
+
+def _check_header(file: Path, lines: Sequence[str], separator: str, skip: int) -> None:
+    """DataError if the first line holds values or stands above the header."""
+    if not lines:
+        return
+    cells = next(csv.reader([lines[0]], delimiter=separator), [])
+    if len(cells) > 1 and all(re.match(NO_NAME, cell) for cell in cells):
+        raise DataError(
+            f"{file} has no header (its first line is {lines[0][:60]!r}); set data.source.header=false and map "
+            "column_1, column_2 and so on"
+        )
+    counts = [re.sub('"[^"]*"', "", line).count(detect_separator(lines[-1:])) for line in lines[:100]]
+    if counts[0] == 0 and len(counts) > 2 and max(counts) > 0:
+        first = counts.index(max(counts))
+        if counts.count(0) == first and '"' not in lines[0]:
+            raise DataError(
+                f"{file} has lines above its header, such as {lines[0][:60]!r}; set data.source.skip={skip + first}"
+            )
 
 
 def detect_encoding(file: Path) -> str:
@@ -299,12 +422,28 @@ def _chunks(file: Path) -> Iterator[bytes]:
     name = file.name.lower()
     if name.endswith(".zst"):
         return
-    with gzip.open(file, "rb") if name.endswith(".gz") else open(file, "rb") as stream:
+    with _binary(file) as stream:
         while chunk := stream.read(CHUNK):
             yield chunk
 
 
-def ragged_records(file: Path, source: Any, separator: str, fields: int, encoding: str) -> list[int]:
+def _binary(file: Path) -> IO[bytes]:
+    """A text file, possibly compressed, opened for reading its bytes; DataError for an archive of several files."""
+    name = file.name.lower()
+    if name.endswith(".gz"):
+        return cast(IO[bytes], gzip.open(file, "rb"))
+    if not name.endswith(".zip"):
+        return open(file, "rb")
+    with zipfile.ZipFile(file) as archive:
+        members = [member for member in archive.namelist() if not member.endswith("/")]
+        if len(members) != 1:
+            raise DataError(f"{file} holds {len(members)} files; deliver an archive of one")
+        return archive.open(members[0])
+
+
+def ragged_records(
+    file: Path, source: Any, separator: str, fields: int, encoding: str, header: bool = True, skip: int = 0
+) -> list[int]:
     """Find the records with more or fewer fields than the header.
 
     A streaming scan counts separators outside quotes. Only a file with a suspect line is read record by record.
@@ -321,6 +460,10 @@ def ragged_records(file: Path, source: Any, separator: str, fields: int, encodin
         Number of fields of the header.
     encoding : str
         Encoding of the file.
+    header : bool
+        Whether the file has a header.
+    skip : int
+        Lines above the header.
 
     Returns
     -------
@@ -328,29 +471,39 @@ def ragged_records(file: Path, source: Any, separator: str, fields: int, encodin
         Numbers of the records, counted from 1.
     """
     lines = pl.scan_csv(
-        source, has_header=False, separator="\x1f", quote_char=None, schema=LINE, glob=False, truncate_ragged_lines=True
+        source,
+        has_header=False,
+        skip_lines=skip,
+        separator="\x1f",
+        quote_char=None,
+        schema=LINE,
+        glob=False,
+        truncate_ragged_lines=True,
     )
     bare = pl.col("line").str.replace_all('"[^"]*"', "").str.strip_chars("\r")
-    odd = (bare.str.count_matches(separator, literal=True) != fields - 1) & (bare != "")
+    odd = (bare.str.count_matches(separator, literal=True) != fields - 1) & (pl.col("line").str.strip_chars("\r") != "")
     suspect = lines.select((odd | bare.str.contains('"', literal=True)).any()).collect(engine="streaming").item()
     if not suspect:
         return []
     csv.field_size_limit(1 << 24)
     with _text(file, encoding) as stream:
+        for _ in range(skip):
+            stream.readline()
         records = csv.reader(stream, delimiter=separator)
-        next(records, None)
+        if header:
+            next(records, None)
         return [k for k, record in enumerate(records, 1) if record and len(record) != fields]
 
 
 def _text(file: Path, encoding: str) -> IO[str]:
     """A text file, possibly compressed, opened for reading."""
     kind = "utf-8-sig" if encoding == "utf-8" else encoding
-    if file.name.lower().endswith(".gz"):
-        return io.TextIOWrapper(gzip.open(file, "rb"), encoding=kind, newline="")
-    return open(file, encoding=kind, newline="")
+    return io.TextIOWrapper(_binary(file), encoding=kind, newline="")
 
 
-def read_attribute_table(path: str, setting: str, key: str, key_setting: str, separator: str = ",") -> pl.LazyFrame:
+def read_attribute_table(
+    path: str, setting: str, key: str, key_setting: str, separator: str | None = None
+) -> pl.LazyFrame:
     """Open a table of items or customers.
 
     Parameters
@@ -363,8 +516,8 @@ def read_attribute_table(path: str, setting: str, key: str, key_setting: str, se
         Column of the ids.
     key_setting : str
         Setting of `key`, for error messages.
-    separator : str
-        Field separator of text files.
+    separator : str, optional
+        Field separator of text files; detected by default.
 
     Returns
     -------
@@ -381,18 +534,17 @@ def read_attribute_table(path: str, setting: str, key: str, key_setting: str, se
     frames = []
     for each in open_files(path, setting, separator):
         each.column(key, key_setting)
-        if each.file.name.lower().endswith(PARQUET) or each.encoding is not None:
+        if each.options is None:
             frames.append(each.frame.drop(ROW))
             continue
         typed = {key: pl.String}
         try:
             frame = pl.scan_csv(
                 each.file,
-                separator=separator,
+                **each.options,
                 infer_schema_length=None,
                 schema_overrides=typed,
                 truncate_ragged_lines=True,
-                glob=False,
             )
             frame.collect_schema()
         except UNREADABLE as error:

@@ -11,6 +11,10 @@ from propensity.ingest.rule.identity import PADDED, normalised_id
 from propensity.ingest.source.delivery import Delivery, collect
 
 GUEST = "guest:"
+STAND_INS = (
+    "-1", "unknown", "guest", "anonymous", "anonym", "nobody", "walk-in", "walkin", "no customer", "not registered",
+    "unbekannt", "gast", "inconnu", "invité", "desconocido", "invitado", "desconhecido", "convidado",
+)  # fmt: skip
 MIN_SHARED_ROWS = 1_000  # an id with fewer rows is never treated as shared
 
 
@@ -99,7 +103,7 @@ def _has_both_forms(column: str, events: Sequence[Delivery]) -> bool:
     return bool({name.lstrip("0") for name in padded} & plain)
 
 
-def text_for_guests(ids: IdFormat, column: str, events: Sequence[Delivery]) -> IdFormat:
+def text_for_guests(ids: IdFormat, column: str, events: Sequence[Delivery], stand_ins: Sequence[str] = ()) -> IdFormat:
     """Use text ids if rows without a customer will get guest ids, which are text.
 
     Parameters
@@ -110,16 +114,48 @@ def text_for_guests(ids: IdFormat, column: str, events: Sequence[Delivery]) -> I
         Column of customer ids.
     events : sequence of Delivery
         Files of events.
+    stand_ins : sequence of str
+        Ids that stand for nobody.
 
     Returns
     -------
     IdFormat
-        Text if `column` has missing values, otherwise unchanged.
+        Text if `column` has missing values or stand-ins, otherwise unchanged.
     """
     if not ids.numeric:
         return ids
-    missing = (collect(each.frame.select(pl.col(column).is_null().any()), str(each.file)).item() for each in events)
+    numbers = [float(name) for name in stand_ins if _is_number(name)]
+    nobody = pl.col(column).is_null() | pl.col(column).cast(pl.Float64).is_in(numbers)
+    missing = (collect(each.frame.select(nobody.any()), str(each.file)).item() for each in events)
     return replace(ids, numeric=False) if any(missing) else ids
+
+
+def _is_number(name: str) -> bool:
+    """Whether a text is a whole number."""
+    return name.removeprefix("-").isdecimal()
+
+
+def without_stand_ins(events: pl.LazyFrame, stand_ins: Sequence[str]) -> pl.LazyFrame:
+    """Remove customer ids that stand for nobody.
+
+    Parameters
+    ----------
+    events : polars.LazyFrame
+        Events with customer.
+    stand_ins : sequence of str
+        The ids, in lower case.
+
+    Returns
+    -------
+    polars.LazyFrame
+        The events; the customer is null where it was one of them.
+    """
+    customer = pl.col("customer")
+    if events.collect_schema()["customer"] != pl.String:
+        numbers = [int(name) for name in stand_ins if _is_number(name)]
+        return events.with_columns(pl.when(customer.is_in(numbers).not_()).then(customer).alias("customer"))
+    nobody = customer.str.to_lowercase().is_in(list(stand_ins))
+    return events.with_columns(pl.when(nobody.not_()).then(customer).alias("customer"))
 
 
 def shared_ids(events: pl.LazyFrame, most_orders: float) -> list[object]:
@@ -177,6 +213,8 @@ def assign_guest_ids(
     without_customer, guest = pl.col("?shared") | customer.is_null(), pl.lit(False)
     new_id: pl.Expr = pl.when(~without_customer).then(customer)
     if has_orders and accept_guests and dtype == pl.String:
-        guest = without_customer & pl.col("order").is_not_null()
-        new_id = pl.when(guest).then(pl.lit(GUEST) + pl.col("order").cast(pl.String)).otherwise(new_id)
+        names = [name for name in ("parent", "order") if name in events.collect_schema().names()]
+        order = pl.coalesce(pl.col(name).cast(pl.String) for name in names)  # a refund is the guest's of its order
+        guest = without_customer & order.is_not_null()
+        new_id = pl.when(guest).then(pl.lit(GUEST) + order).otherwise(new_id)
     return events.with_columns(new_id.alias("customer"), guest.alias("?guest"))

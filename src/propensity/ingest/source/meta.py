@@ -14,7 +14,7 @@ PAUSE = 90  # days without an event after which a code may be reused for another
 
 
 def attribute_table(
-    path: str, setting: str, key: str, column: str, separator: str, ids: IdFormat, dtype: pl.DataType
+    path: str, setting: str, key: str, column: str, separator: str | None, ids: IdFormat, dtype: pl.DataType
 ) -> pl.LazyFrame:
     """Read a table of items or customers.
 
@@ -28,8 +28,8 @@ def attribute_table(
         "item" or "customer".
     column : str
         Name of the id column.
-    separator : str
-        Field separator of text files.
+    separator : str or None
+        Field separator of text files; detected if None.
     ids : IdFormat
         Format of the ids.
     dtype : polars.DataType

@@ -8,7 +8,7 @@ import polars as pl
 
 from propensity.errors import ConfigurationError
 from propensity.ingest.contract import Column, mandatory
-from propensity.ingest.rule.day import DayFormat, read_day
+from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
 from propensity.ingest.rule.identity import normalised_id, resolve_aliases
 from propensity.ingest.rule.matching import require_match, rows_of
 from propensity.ingest.rule.number import clean_text
@@ -21,7 +21,9 @@ YES = ("true", "yes", "y", "1", "t", "opt-in", "optin", "opted_in", "granted", "
 NO = ("false", "no", "n", "0", "f", "nein", "non", "nao")
 
 
-def open_table(setting: Mapping[str, str], columns: tuple[Column, ...], name: str, separator: str) -> list[Delivery]:
+def open_table(
+    setting: Mapping[str, str], columns: tuple[Column, ...], name: str, separator: str | None
+) -> list[Delivery]:
     """Open the files of a table beside the events and check its columns.
 
     Parameters
@@ -32,8 +34,8 @@ def open_table(setting: Mapping[str, str], columns: tuple[Column, ...], name: st
         Contract of the table.
     name : str
         Name of the setting in `data.source`.
-    separator : str
-        Field separator of text files.
+    separator : str or None
+        Field separator of text files; detected if None.
 
     Returns
     -------
@@ -56,6 +58,38 @@ def open_table(setting: Mapping[str, str], columns: tuple[Column, ...], name: st
             if key != "path" and column:
                 each.column(column, f"{full_name}.{key}")
     return files
+
+
+def detect_day_format(delivery: Delivery, column: str, style: DayFormat, setting: str) -> DayFormat:
+    """Detect the format of a column of days in one pass.
+
+    Parameters
+    ----------
+    delivery : Delivery
+        File.
+    column : str
+        Column of days.
+    style : DayFormat
+        Configured format and time zone.
+    setting : str
+        Setting of the column, for error messages.
+
+    Returns
+    -------
+    DayFormat
+        The format.
+
+    Raises
+    ------
+    DataError
+        If the order of day and month is ambiguous, or the column holds no dates.
+    """
+    probes = [] if style.format else day_evidence(column, delivery.schema[column])
+    if not probes:
+        return style
+    frame = delivery.frame.rename({ROW: "row"})
+    evidence = collect(frame.select(probes), str(delivery.file)).row(0, named=True)
+    return day_format(evidence, f"{delivery.file} column {column}", style.format, style.zone, setting)
 
 
 def read_identity_map(
@@ -123,7 +157,7 @@ def read_contacts(
     ids : IdFormat
         Format of customer ids.
     style : DayFormat
-        Format of days.
+        Configured format and time zone of days; the rest is detected in each file.
     names : sequence of str
         Names of all delivered files, the categories of the column `file`.
 
@@ -141,7 +175,7 @@ def read_contacts(
                 file=pl.lit(str(each.file)).cast(pl.Enum(list(names))),
                 row=pl.col(ROW).cast(pl.UInt32),
                 customer=ids.read(setting["customer"], each.schema[setting["customer"]]),
-                day=read_day(day, each.schema[day], style),
+                day=read_day(day, each.schema[day], detect_day_format(each, day, style, "data.source.contacts.day")),
                 kind=pl.lit("message"),
                 channel=text.cast(pl.String),
                 **{"?has_day": pl.col(day).is_not_null()},
@@ -162,7 +196,7 @@ def read_consents(files: list[Delivery], setting: Mapping[str, str], ids: IdForm
     ids : IdFormat
         Format of customer ids.
     style : DayFormat
-        Format of days.
+        Configured format and time zone of days; the rest is detected in each file.
 
     Returns
     -------
@@ -175,13 +209,19 @@ def read_consents(files: list[Delivery], setting: Mapping[str, str], ids: IdForm
         channel = pl.lit(EVERY_CHANNEL)
         if setting.get("channel"):
             channel = clean_text(pl.col(setting["channel"])).str.to_lowercase().fill_null(EVERY_CHANNEL)
+        word = clean_text(pl.col(setting["consent"]).cast(pl.String)).str.to_lowercase()
         columns = {
             "customer": ids.read(setting["customer"], each.schema[setting["customer"]]),
             "channel": channel,
-            "consent": clean_text(pl.col(setting["consent"])).str.to_lowercase().is_in(YES).fill_null(False),
+            "consent": clean_text(pl.col(setting["consent"]).cast(pl.String))
+            .str.to_lowercase()
+            .is_in(YES)
+            .fill_null(False),
         }
         if setting.get("day"):
-            columns["day"] = read_day(setting["day"], each.schema[setting["day"]], style)
+            column = setting["day"]
+            detected = detect_day_format(each, column, style, "data.source.consents.day")
+            columns["day"] = read_day(column, each.schema[column], detected)
         parts.append(collect(each.frame.select(**columns), str(each.file)))
     return pl.concat(parts, how="vertical_relaxed").drop_nulls("customer")
 
@@ -253,12 +293,13 @@ def add_messages(events: pl.LazyFrame, messages: list[pl.LazyFrame]) -> pl.LazyF
     polars.LazyFrame
         Events, then messages.
     """
-    flags = [name for name, kind in events.collect_schema().items() if kind == pl.Boolean]
+    flags = [name for name, kind in events.collect_schema().items() if kind == pl.Boolean and name != "?has_day"]
     dtype = events.collect_schema()["customer"]
     messages = [message.with_columns(pl.col("customer").cast(dtype, strict=False)) for message in messages]
-    amounts = pl.col("quantity", "revenue", "discount").fill_null(0.0)
-    both = pl.concat([events, *messages], how="diagonal_relaxed")
-    return both.with_columns(pl.col(flags).fill_null(False), amounts, pl.col("?rate").fill_null(1.0))
+    zero, one = pl.lit(0.0), pl.lit(1.0)
+    defaults = {"quantity": zero, "revenue": zero, "discount": zero, "?rate": one}
+    messages = [message.with_columns(**defaults, **dict.fromkeys(flags, pl.lit(False))) for message in messages]
+    return pl.concat([events, *messages], how="diagonal_relaxed")
 
 
 def add_guests(customers: pl.LazyFrame | None, events: pl.LazyFrame) -> pl.LazyFrame | None:

@@ -10,18 +10,21 @@ from typing import Any
 import polars as pl
 
 from propensity.errors import DataError
-from propensity.ingest.rule.day import DayFormat, day_order_evidence, read_day
-from propensity.ingest.rule.identity import clean_attribute, normalised_id
-from propensity.ingest.rule.number import clean_text, currency_of, decimal_mark, read_number
-from propensity.ingest.rule.screen import has_amount
+from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
+from propensity.ingest.rule.identity import clean_attribute, is_truncated_id, normalised_id
+from propensity.ingest.rule.number import EDGES, MarkEvidence, clean_text, currency_of, mark_evidence, read_number
+from propensity.ingest.rule.screen import has_amount, is_storable
 from propensity.ingest.source import RAW
-from propensity.ingest.source.delivery import ROW, Delivery, collect
+from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery, collect
 from propensity.ingest.source.id_normalisation import IdFormat
 
 SAMPLED = 20_000  # rows of a file from which prices are compared
 MIN_SHARED_ITEMS = 3
+MIN_UNIT_ITEMS = 10  # items with several quantities from which a unit price is recognised
+MIN_UNIT_SHARE = 0.9  # of them
+UNIT_PRICES = ("unit", "net_unit")  # values of `revenue_is` for the price of one unit
+BEFORE_DISCOUNT = ("gross", "unit")  # values of `revenue_is` for amounts from which the discount is taken off
 ANYTHING = "anything"  # item of events without an item column
-SMALLEST_DATE = 19_000_000  # 1900 as yyyymmdd; smaller numbers are durations
 WORDS = {
     "purchase": ("purchase", "purchased", "transaction", "buy", "bought", "order", "sale", "sold", "checkout"),
     "view": ("view", "viewed", "addtocart", "add_to_cart", "add to cart", "cart", "click", "detail", "pageview"),
@@ -40,7 +43,7 @@ class ColumnMapping:
     item_columns: tuple[str, ...] = ()
     customer_columns: tuple[str, ...] = ()
     item_identity: tuple[str, ...] = ()
-    unit_price: bool = False
+    revenue_is: str = "total"
     day_format: str | None = None
     timezone: str | None = None
     decimal: str | None = None
@@ -71,7 +74,7 @@ class FileFormat:
     """Detected format of the text columns of a file."""
 
     decimal: Mapping[str, str | None]  # decimal separator of each amount
-    day: DayFormat
+    days: Mapping[str, DayFormat]  # of `day` and `available_at`
     plain: Mapping[str, bool]  # whether all values of an amount parse as plain numbers
     currencies: tuple[str, ...] = ()
 
@@ -96,35 +99,62 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
     DataError
         If the order of dates is ambiguous, or the day column holds durations.
     """
-    schema, day = delivery.schema, mapping.columns["day"]
+    schema = delivery.schema
     texts = {n: mapping.columns[n] for n in ("quantity", "revenue", "discount") if mapping.has(n)}
     texts = {name: column for name, column in texts.items() if not schema[column].is_numeric()}
     probes = [pl.lit(None).alias("nothing")]
     for name, column in texts.items():
         number = pl.col(column).cast(pl.Float64, strict=False)
         probes.append((number.is_null() & clean_text(pl.col(column)).is_not_null()).any().not_().alias(f"{name} plain"))
-        probes.append(decimal_mark(pl.col(column)).alias(f"{name} mark"))
+        if mapping.decimal is None:
+            probes.append(mark_evidence(pl.col(column)).alias(f"{name} mark"))
     if "revenue" in texts:
         probes.append(currency_of(pl.col(texts["revenue"])).drop_nulls().unique().sort().implode().alias("signs"))
     if mapping.has("currency"):
         probes.append(currency(mapping).drop_nulls().unique().sort().implode().alias("currencies"))
-    is_text_date = mapping.day_format is None and schema[day] == pl.String
-    if is_text_date:
-        probes += day_order_evidence(day)
-    if schema[day].is_numeric() or schema[day] == pl.String:
-        number = pl.col(day).cast(pl.Float64, strict=False)
-        probes += [number.min().alias("minimum"), number.max().alias("maximum")]
+    day_columns = {name: mapping.columns[name] for name in ("day", "available_at") if mapping.has(name)}
+    if mapping.day_format is None:
+        for name, column in day_columns.items():
+            probes += day_evidence(column, schema[column], f"{name} ")
     evidence: dict[str, Any] = {}
     if len(probes) > 1:
         evidence = collect(delivery.frame.rename({ROW: "row"}).select(probes), str(delivery.file)).row(0, named=True)
-    _check_dates(evidence, delivery, mapping)
-    first = _date_order(evidence, delivery, mapping) if is_text_date else None
+    days = {
+        name: day_format(
+            {key.removeprefix(f"{name} "): value for key, value in evidence.items() if key.startswith(f"{name} ")},
+            f"{delivery.file} column {column}", mapping.day_format, mapping.timezone, f"data.source.columns.{name}",
+        )
+        for name, column in day_columns.items()
+    }  # fmt: skip
+    marks = {name: MarkEvidence(**evidence[f"{name} mark"]) for name in texts if mapping.decimal is None}
+    decimal = {name: mapping.decimal or _decimal_mark(name, marks, delivery, mapping) for name in texts}
     return FileFormat(
-        decimal={name: mapping.decimal or evidence[f"{name} mark"] for name in texts},
-        day=DayFormat(mapping.day_format, first, mapping.timezone),
-        plain={name: bool(evidence[f"{name} plain"]) and mapping.decimal != "," for name in texts},
+        decimal=decimal,
+        days=days,
+        plain={
+            name: bool(evidence[f"{name} plain"])
+            and (decimal[name] == "." or (decimal[name] is None and not marks[name].unclear))
+            for name in texts
+        },
         currencies=tuple(evidence.get("currencies") or evidence.get("signs") or ()),
     )
+
+
+def _decimal_mark(
+    name: str, marks: Mapping[str, MarkEvidence], delivery: Delivery, mapping: ColumnMapping
+) -> str | None:
+    """Decimal separator of an amount by its own evidence, otherwise by that of the file's other amounts."""
+    own = marks[name]
+    if own.commas or own.points:
+        if own.unclear and own.mark() is None:
+            raise DataError(
+                f"{delivery.file} column {mapping.columns[name]} has {own.commas} amounts with a decimal comma and "
+                f"{own.points} with a decimal point, so that {own.unclear} amounts such as 1.234 may be one or a "
+                "thousand; set data.source.decimal"
+            )
+        return own.mark()
+    others = {mark for each in marks.values() if (mark := each.mark())}
+    return others.pop() if len(others) == 1 else None
 
 
 def check_currencies(styles: Sequence[FileFormat], delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
@@ -151,35 +181,6 @@ def check_currencies(styles: Sequence[FileFormat], delivered: Sequence[Delivery]
             f"{file} has amounts in {', '.join(currencies)} without exchange rates; set a rate for each, such as "
             f"'data.source.rates={{{currencies[0]}: 1, {currencies[1]}: 1.1}}'"
         )
-
-
-def _check_dates(evidence: dict[str, Any], delivery: Delivery, mapping: ColumnMapping) -> None:
-    """DataError for a day column of numbers that are too small for dates."""
-    low, high, column = evidence.get("minimum"), evidence.get("maximum"), mapping.columns["day"]
-    if mapping.day_format is None and low is not None and high is not None and 0 <= low <= high < SMALLEST_DATE:
-        raise DataError(
-            f"{delivery.file} column {column} holds numbers from {low:g} to {high:g}, which are not calendar dates; "
-            "map data.source.columns.day to a column of dates"
-        )
-
-
-def _date_order(evidence: dict[str, Any], delivery: Delivery, mapping: ColumnMapping) -> str | None:
-    """Whether day or month comes first in dates such as 13/02/2024; DataError if it is ambiguous."""
-    day, month, either = (
-        evidence[name] and evidence[name]["text"] and evidence[name] for name in ("day", "month", "either")
-    )
-    column = f"{delivery.file} column {mapping.columns['day']}"
-    fix = "set data.source.day_format, such as %d/%m/%Y or %m/%d/%Y"
-    if day and month:
-        raise DataError(
-            f"{column} has {day['text']} in line {day['row'] + 1} and {month['text']} in line {month['row'] + 1}, "
-            f"day first and month first in one column; {fix}"
-        )
-    if either and not day and not month:
-        raise DataError(
-            f"{column} has {either['text']} in line {either['row'] + 1}, which may be day first or month first; {fix}"
-        )
-    return "day" if day else "month" if month else None
 
 
 def currency(mapping: ColumnMapping) -> pl.Expr:
@@ -229,7 +230,7 @@ def read_events(
         *_names(delivery, mapping, ids),
         *_days(delivery, mapping, style),
         *_numbers(delivery, mapping, style),
-        *_rule_columns(delivery, mapping, ids),
+        *_rule_columns(delivery, mapping, style, ids),
         *_attributes(delivery, mapping),
     )
     return _signed(cells, mapping)
@@ -260,13 +261,13 @@ def _names(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdForma
     if mapping.item_identity:
         item = pl.concat_str(item, *(clean_text(pl.col(c)) for c in mapping.item_identity), separator="|")
     names = [ids["customer"].read(column["customer"], schema[column["customer"]]).alias("customer"), item.alias("item")]
-    for name in ("channel", "order", "event_id"):
+    for name in ("channel", "order", "event_id", "parent"):
         if mapping.has(name):
             whole = name != "channel" and schema[column[name]].is_integer()
             names.append(normalised_id(column[name], schema[column[name]], numeric=whole).alias(name))
     if mapping.has("kind"):
         word = clean_text(pl.col(column["kind"])).str.to_lowercase()
-        kinds = KIND_OF | {key.lower(): kind for key, kind in mapping.kinds.items()}
+        kinds = KIND_OF | {str(key).lower(): kind for key, kind in mapping.kinds.items()}
         names.append(map_words(word, kinds, word).alias("kind"))
     return names
 
@@ -300,29 +301,36 @@ def _days(delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> list
     for name, alias in (("day", "day"), ("available_at", "available")):
         if mapping.has(name):
             column = mapping.columns[name]
-            days.append(read_day(column, delivery.schema[column], style.day).alias(alias))
+            days.append(read_day(column, delivery.schema[column], style.days[name]).alias(alias))
     return days
 
 
 def _numbers(delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> list[pl.Expr]:
     """Columns `quantity`, `revenue` as delivered, and `discount`."""
-    numbers = []
-    for name in ("quantity", "revenue", "discount"):
-        if not mapping.has(name):
-            numbers.append(pl.lit(0.0 if name == "discount" else 1.0).alias(name))
-            continue
-        value = pl.col(mapping.columns[name])
-        plain = name not in style.plain or style.plain[name]
-        number = value.cast(pl.Float64, strict=False) if plain else read_number(value, style.decimal[name])
-        numbers.append(number.alias(name))
-    return numbers
+    defaults = {"quantity": 1.0, "revenue": 1.0, "discount": 0.0}
+    return [
+        (_number(name, delivery, mapping, style) if mapping.has(name) else pl.lit(default)).alias(name)
+        for name, default in defaults.items()
+    ]
 
 
-def _rule_columns(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdFormat]) -> list[pl.Expr]:
+def _number(name: str, delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> pl.Expr:
+    """A mapped amount; a percentage without its sign."""
+    value = pl.col(mapping.columns[name])
+    if name == "discount" and delivery.schema[mapping.columns[name]] == pl.String:
+        value = value.str.strip_chars(EDGES).str.strip_suffix("%")
+    plain = name not in style.plain or style.plain[name]
+    return value.cast(pl.Float64, strict=False) if plain else read_number(value, style.decimal[name])
+
+
+def _rule_columns(
+    delivery: Delivery, mapping: ColumnMapping, style: FileFormat, ids: Mapping[str, IdFormat]
+) -> list[pl.Expr]:
     """Columns used by the rules only."""
     column, schema = mapping.columns, delivery.schema
-    raw = [pl.col(name) for name in schema.names() if name != ROW and schema[name] == pl.String]
-    text = len(raw) == len(schema) - 1
+    names = [name for name in schema.names() if name != ROW and name not in delivery.partitions]
+    raw = [pl.col(name) for name in names if schema[name] == pl.String]
+    text = len(raw) == len(names)
     excluded = [
         clean_text(pl.col(name)).is_in(list(values)).fill_null(False) for name, values in mapping.leave_out.items()
     ]
@@ -335,9 +343,22 @@ def _rule_columns(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, 
         "?rewritten": pl.any_horizontal(
             _rewritten(column[key], schema[column[key]], ids[key]) for key in ("customer", "item") if mapping.has(key)
         ),
+        "?truncated": pl.any_horizontal(
+            is_truncated_id(column[key], schema[column[key]]) for key in ("customer", "item") if mapping.has(key)
+        ),
         "?formatted": _formatted(mapping, schema),
+        "?percent": pl.lit(False),
+        "?discount": pl.lit(True),
         "?transcoded": pl.lit(delivery.encoding is not None),
+        "?completed": pl.col(COMPLETED) if delivery.completed else pl.lit(False),
     }
+    if mapping.has("discount"):
+        cell = clean_text(pl.col(column["discount"]))
+        percent = cell.str.ends_with("%").fill_null(False) if schema[column["discount"]] == pl.String else pl.lit(False)
+        columns |= {
+            "?percent": percent,
+            "?discount": cell.is_null() | _number("discount", delivery, mapping, style).is_finite().fill_null(False),
+        }
     scale = mapping.scale if isinstance(mapping.scale, float | int) else _scale(delivery, mapping.scale)
     return [(value * scale if name == "?rate" else value).alias(name) for name, value in columns.items()]
 
@@ -394,8 +415,14 @@ def _attributes(delivery: Delivery, mapping: ColumnMapping) -> list[pl.Expr]:
 def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
     """Line totals in the currency of the log, kinds of events, and negative amounts for returns."""
     quantity, delivered = pl.col("quantity"), pl.col("revenue")
-    total = quantity * delivered if mapping.unit_price or not mapping.has("revenue") else delivered
-    revenue = total * pl.col("?rate").fill_null(1.0)
+    unit_price = mapping.revenue_is in UNIT_PRICES or not mapping.has("revenue")
+    total = quantity * delivered if unit_price else delivered
+    rate = pl.col("?rate").fill_null(1.0)
+    off = finite_or_zero(pl.col("discount"))
+    discount = pl.when(pl.col("?percent")).then(total.abs() * off / 100).otherwise(off)
+    if mapping.revenue_is in BEFORE_DISCOUNT and mapping.has("discount"):
+        total = pl.when(total < 0).then(total + discount.abs()).otherwise(total - discount.abs())
+    revenue = total * rate
     negative = (quantity < 0) if mapping.has("quantity") else (delivered < 0)
     if mapping.cancelled and mapping.has("order"):
         negative = negative | pl.col("order").cast(pl.String).str.contains(mapping.cancelled)
@@ -404,7 +431,7 @@ def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
         kind = pl.when(negative & (pl.col("kind") == "purchase")).then(pl.lit("return")).otherwise(pl.col("kind"))
     else:
         kind = pl.when(negative).then(pl.lit("return")).otherwise(pl.lit("purchase"))
-    cells = cells.with_columns(kind=kind, revenue=revenue)
+    cells = cells.with_columns(kind=kind, revenue=revenue, discount=discount * rate)
     is_return, has_amounts = pl.col("kind") == "return", has_amount()
     day = pl.max_horizontal("day", pl.when(pl.col("day").is_not_null()).then(pl.col("available")))
     amounts = {
@@ -416,7 +443,11 @@ def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
             for name, value in amounts.items()
         ),
         *(
-            [day.alias("day"), (pl.col("available") > pl.col("day")).fill_null(False).alias("?late")]
+            [
+                day.alias("day"),
+                pl.col("day").alias("ordered"),
+                (pl.col("available") > pl.col("day")).fill_null(False).alias("?late"),
+            ]
             if mapping.has("available_at")
             else [pl.lit(False).alias("?late")]
         ),
@@ -437,7 +468,7 @@ def finite_or_zero(number: pl.Expr) -> pl.Expr:
     polars.Expr
         Finite numbers.
     """
-    return pl.when(number.is_finite()).then(number).otherwise(0.0)
+    return pl.when(is_storable(number)).then(number).otherwise(0.0)
 
 
 def check_scales(delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
@@ -469,10 +500,56 @@ def check_scales(delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
                 )
 
 
+def check_unit_prices(delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
+    """Check that revenue, if nothing is said about it, is not the price of one unit.
+
+    Parameters
+    ----------
+    delivered : sequence of Delivery
+        Files of events.
+    mapping : ColumnMapping
+        Configured mapping.
+
+    Raises
+    ------
+    DataError
+        If the amounts of nearly all items are the same for several quantities.
+
+    Notes
+    -----
+    An item that was sold in several quantities has fewer distinct amounts than distinct ratios of amount and quantity
+    if the amount is a unit price, and more if it is a total. Prices may change in between.
+    """
+    if not all(map(mapping.has, ("item", "quantity", "revenue"))):
+        return
+    item, quantity, revenue = (mapping.columns[name] for name in ("item", "quantity", "revenue"))
+    for each in delivered:
+        units, amount = (read_number(pl.col(name), mapping.decimal) for name in (quantity, revenue))
+        rows = each.frame.head(SAMPLED).select(pl.col(item).alias("item"), units=units, amount=amount)
+        rows = rows.filter((pl.col("units") > 0) & (pl.col("units") % 1 == 0) & (pl.col("amount") > 0))
+        ratio = (pl.col("amount") / pl.col("units")).round(2).n_unique()
+        counts = rows.group_by("item").agg(
+            several=pl.col("units").n_unique() > 1, amounts=pl.col("amount").n_unique().cast(pl.Int64), ratios=ratio
+        )
+        votes = counts.filter(pl.col("several")).select(
+            unit=(pl.col("amounts") < pl.col("ratios")).sum(), total=(pl.col("amounts") > pl.col("ratios")).sum()
+        )
+        unit, total = collect(votes, str(each.file)).row(0)
+        if unit >= MIN_UNIT_ITEMS and unit >= MIN_UNIT_SHARE * (unit + total):
+            raise DataError(
+                f"{each.file} column {revenue} does not grow with {quantity} for {unit} of {unit + total} items, so "
+                "that it may be the price of one unit; set data.source.revenue_is=unit, or total if it is not"
+            )
+
+
 def _prices(delivery: Delivery, mapping: ColumnMapping) -> pl.DataFrame:
     """Median price of each item in the first rows of a file, and whether all its prices are whole numbers."""
     item, revenue = mapping.columns["item"], pl.col(mapping.columns["revenue"])
-    units = pl.col(mapping.columns["quantity"]) if mapping.has("quantity") and not mapping.unit_price else pl.lit(1.0)
+    units = (
+        pl.col(mapping.columns["quantity"])
+        if mapping.has("quantity") and mapping.revenue_is not in UNIT_PRICES
+        else pl.lit(1.0)
+    )
     price = read_number(revenue, mapping.decimal) / pl.when(read_number(units, None) > 0).then(read_number(units, None))
     rows = delivery.frame.head(SAMPLED).select(
         item=normalised_id(item, delivery.schema[item], padded=False), price=price

@@ -13,6 +13,8 @@ from propensity.ingest.rule.number import clean_text, read_number
 from propensity.ingest.source.delivery import ROW, collect, open_files
 
 HEAD = 2_000  # rows that are read
+WITHOUT_DEFAULT = ("item", "revenue")  # the configuration asks for them, null included
+MIN_PRODUCTS = 5  # rows with several units from which a unit price is recognised
 MIN_READABLE = 0.95  # share of values that must have the type of the column
 DURATIONS = ("since", "gap", "diff", "ago", "until")
 
@@ -47,8 +49,8 @@ def suggest(path: str) -> str:
     lines += ["propensity prepare data/source=table out=data/mine \\", f"    data.source.events='{path}' \\"]
     for column in EVENTS:
         name = mapping.get(column.name)
-        if name is not None or column.default is None:
-            value = f"'{name}'" if name else "?"
+        if name is not None or column.default is None or column.name in WITHOUT_DEFAULT:
+            value = f"'{name}'" if name else "?" if column.default is None else "null"
             lines.append(f"    data.source.columns.{column.name}={value} \\")
     others = [name for name in rows.columns if name not in mapping.values() and _may_describe(rows[name])]
     if others:
@@ -77,7 +79,39 @@ def draft_mapping(rows: pl.DataFrame) -> dict[str, str]:
             mapping[column.name] = ranked[0][1]
         elif ranked and column.name == "day":
             mapping["day"] = ranked[0][1]  # the only kind of column that reads as dates
+    revenue = next(column for column in EVENTS if column.name == "revenue")
+    if "revenue" not in mapping and name_similarity(revenue, mapping.get("quantity", "")) > 1:
+        mapping["revenue"] = mapping.pop("quantity")  # an amount alone is money
     return mapping
+
+
+def line_total(rows: pl.DataFrame, mapping: dict[str, str]) -> str | None:
+    """Find the column that is the product of quantity and revenue, so that revenue is the price of one unit.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        First rows of the table.
+    mapping : dict of str to str
+        Mapping of `draft_mapping`.
+
+    Returns
+    -------
+    str or None
+        Name of the column, None without one.
+    """
+    if not {"quantity", "revenue"} <= mapping.keys():
+        return None
+    for name in rows.columns:
+        if name in (mapping["quantity"], mapping["revenue"]) or rows.schema[name].is_temporal():
+            continue
+        columns = {"units": mapping["quantity"], "price": mapping["revenue"], "total": name}
+        numbers = rows.select(read_number(pl.col(column), ".").alias(key) for key, column in columns.items())
+        numbers = numbers.drop_nulls().filter((pl.col("units") != 1) & (pl.col("price") != 0))
+        equal = ((pl.col("units") * pl.col("price") - pl.col("total")).abs() <= 0.01).mean()
+        if numbers.height >= MIN_PRODUCTS and numbers.select(equal).item() >= MIN_READABLE:
+            return name
+    return None
 
 
 def name_similarity(column: Column, name: str) -> float:
@@ -181,9 +215,14 @@ def mapping_warnings(rows: pl.DataFrame, mapping: dict[str, str], file: str) -> 
     if "order" in mapping and rows.schema[mapping["order"]] == pl.String:
         letters = rows[mapping["order"]].str.extract(r"^([A-Za-z]+)\d+$").drop_nulls().unique().sort().to_list()
         lines += [
-            f"# orders such as {prefix}...: if they are cancellations, add 'data.source.cancelled=^{prefix}'"
+            f"# orders such as {prefix}...: if they are cancellations, add \"data.source.cancelled='^{prefix}'\""
             for prefix in letters[:3]
         ]
-    if "quantity" in mapping and "revenue" in mapping and "unit" in mapping["revenue"].lower():
+    if total := line_total(rows, mapping):
+        lines.append(
+            f"# {total} is {mapping['quantity']} x {mapping['revenue']}: add data.source.revenue_is=unit, "
+            f"or map revenue to {total}"
+        )
+    elif "quantity" in mapping and "revenue" in mapping and "unit" in mapping["revenue"].lower():
         lines.append(f"# {mapping['revenue']} may be the price of one unit: if so, add data.source.revenue_is=unit")
     return lines

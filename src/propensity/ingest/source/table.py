@@ -8,6 +8,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from zoneinfo import available_timezones
 
 import polars as pl
 
@@ -21,6 +22,7 @@ from propensity.ingest.source import Tables
 from propensity.ingest.source.delivery import (
     Delivery,
     check_keys,
+    closest_name,
     collect,
     collect_all,
     count_rows,
@@ -29,14 +31,17 @@ from propensity.ingest.source.delivery import (
     split_duplicates,
 )
 from propensity.ingest.source.id_normalisation import (
+    STAND_INS,
     IdFormat,
     assign_guest_ids,
     detect_id_format,
     shared_ids,
     text_for_guests,
+    without_stand_ins,
 )
 from propensity.ingest.source.join import join_tables
 from propensity.ingest.source.meta import attribute_table, event_attributes, first_day_attributes, table_warnings
+from propensity.ingest.source.order import assign_parents, complete_orders
 from propensity.ingest.source.people import (
     add_consents,
     add_guests,
@@ -54,14 +59,16 @@ from propensity.ingest.source.reading import (
     ColumnMapping,
     check_currencies,
     check_scales,
+    check_unit_prices,
     concat_deliveries,
     detect_format,
     read_events,
 )
 from propensity.kernel.event import KINDS
 
+TAB = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
 CHOICES = {
-    "revenue_is": ("total", "unit"),
+    "revenue_is": ("total", "gross", "unit", "net_unit"),
     "guests": ("popularity", "quarantine"),
     "ids": ("auto", "text", "number"),
     "corrections": ("overlap", "always", "never"),
@@ -97,10 +104,14 @@ class Table:
         Id columns of the tables; default the names in the events.
     item_identity : sequence of str
         Further columns that distinguish products with the same code.
-    revenue_is : {"total", "unit"}
-        Whether revenue is the total of the line or the price of one unit.
+    revenue_is : {"total", "gross", "unit", "net_unit"}, optional
+        Whether revenue is what was paid for the line, the same before its discount, the price of one unit before the
+        discount of the line, or the price of one unit after it. By default the total, unless the amounts are
+        evidently prices of one unit.
+    header_once : bool, optional
+        Whether facts of an order stand on its first line only; detected for each column by default.
     day_format : str, optional
-        strptime format, for dates that are neither ISO, timestamps, epochs nor yyyymmdd.
+        strptime format, for dates that are neither ISO, timestamps, epochs nor yyyymmdd; or "excel" for serial dates.
     timezone : str, optional
         Time zone of the shop's calendar, for timestamps with a zone.
     decimal : str, optional
@@ -126,6 +137,8 @@ class Table:
         ISO dates of the first and last valid day; default 1980-01-01 and today.
     ids : {"auto", "text", "number"}
         Format of ids.
+    guest_ids : sequence, optional
+        Customer ids that stand for nobody; default -1, unknown, guest and similar words.
     guests : {"popularity", "quarantine"}
         Whether rows without a customer count for item statistics or are quarantined.
     corrections : {"overlap", "always", "never"}
@@ -136,8 +149,12 @@ class Table:
         What is done with items that are missing from the table of items.
     fold_case : bool
         Whether the case of ids is not significant.
-    separator : str
-        Field separator of text files.
+    separator : str, optional
+        Field separator of text files, or "tab"; detected by default.
+    header : bool
+        Whether files of events have a header; otherwise the columns are column_1, column_2 and so on.
+    skip : int
+        Lines above the header in files of events.
     encoding : str, optional
         Encoding of text files; detected by default.
     folder : str, optional
@@ -164,7 +181,8 @@ class Table:
     item_key: str | None = None
     customer_key: str | None = None
     item_identity: Sequence[str] = field(default_factory=list)
-    revenue_is: str = "total"
+    revenue_is: str | None = None
+    header_once: bool | None = None
     day_format: str | None = None
     timezone: str | None = None
     decimal: str | None = None
@@ -180,11 +198,14 @@ class Table:
     latest: str | None = None
     ids: str = "auto"
     fold_case: bool = False
+    guest_ids: Sequence[Any] | None = None
     guests: str = "popularity"
     corrections: str = "overlap"
     orphans: str = "quarantine"
     unknown_items: str = "keep"
-    separator: str = ","
+    separator: str | None = None
+    header: bool = True
+    skip: int = 0
     encoding: str | None = None
     folder: str | None = None
 
@@ -195,7 +216,7 @@ class Table:
             if self.columns.get(name) is None:
                 raise ConfigurationError(f"data.source.columns.{name} is null; set it to the name of the column")
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
+            if getattr(self, name) not in choices and (name, getattr(self, name)) != ("revenue_is", None):
                 raise ConfigurationError(
                     f"data.source.{name}={getattr(self, name)} is unknown; use {' or '.join(choices)}"
                 )
@@ -208,6 +229,21 @@ class Table:
                 raise ConfigurationError(
                     f"data.source.{key}_columns={list(names)} and data.source.{key}s describe the same; remove one"
                 )
+        if self.separator is not None:
+            self.separator = TAB.get(self.separator, self.separator)
+            if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
+                raise ConfigurationError(
+                    f"data.source.separator={self.separator} is not one character; use a character such as ; or tab"
+                )
+        if not isinstance(self.skip, int) or self.skip < 0:
+            raise ConfigurationError(f"data.source.skip={self.skip} is not a number of lines; use 0 or more")
+        if self.columns.get("parent") and not self.columns.get("order"):
+            raise ConfigurationError("data.source.columns.parent needs data.source.columns.order; set both or neither")
+        if self.timezone is not None and self.timezone not in available_timezones():
+            raise ConfigurationError(
+                f"data.source.timezone={self.timezone} is not a time zone; the closest is "
+                f"{closest_name(str(self.timezone), available_timezones())}"
+            )
         if unknown := sorted(set(self.kinds.values()) - set(KINDS)):
             raise ConfigurationError(f"data.source.kinds names {unknown[0]!r}; use one of {', '.join(KINDS)}")
 
@@ -251,10 +287,14 @@ class Table:
         if not sum(map(count_rows, delivered)):
             raise DataError(f"{self.events} has no rows; deliver it again")
         merged = {"file_twice": sum(count_rows(self._open(file)) for file in duplicates)} if duplicates else {}
-        delivered = join_tables(delivered, self.joins, self.separator)
+        style = DayFormat(self.day_format, None, self.timezone)
+        day, needed = str(self.columns["day"]), self._required_columns()
+        delivered = join_tables(delivered, self.joins, self.separator, day, style, needed)
         for each in delivered:
             for name, setting in self._required_columns().items():
                 each.column(name, setting)
+        if order := self.columns.get("order"):
+            delivered = [complete_orders(each, order, self._order_facts(), self.header_once) for each in delivered]
         ids = {key: self._id_format(key, delivered) for key in ("customer", "item")}
         events, warnings = self._events(delivered, ids)
         screen = partial(screen_events, rule=self._rejection_reason())
@@ -285,18 +325,30 @@ class Table:
             other_types = [each.schema[each.column(name, f"data.source.{key}_key")] for each in files]
         ids = detect_id_format(column, delivered, other_types, self.ids, self.fold_case)
         guests = key == "customer" and self.guests == "popularity" and self.columns.get("order")
-        return text_for_guests(ids, column, delivered) if guests else ids
+        return text_for_guests(ids, column, delivered, self._stand_ins()) if guests else ids
 
     def _events(self, delivered: list[Delivery], ids: dict[str, IdFormat]) -> tuple[pl.LazyFrame, dict[str, int]]:
         """All events under the names of the contract, with the columns of the rules, and warnings about their ids."""
         mapping = self._mapping()
         check_scales(delivered, mapping)
+        if self.revenue_is is None:
+            check_unit_prices(delivered, mapping)
         contacts = [] if self.contacts is None else open_table(self.contacts, CONTACTS, "contacts", self.separator)
         names = [str(each.file) for each in (*delivered, *contacts)]
         styles = [detect_format(each, mapping) for each in delivered]
         check_currencies(styles, delivered, mapping)
         frames = [read_events(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)]
         events, warnings = self._with_replaced_ids(concat_deliveries(frames), ids["customer"])
+        if self.separator is not None:
+            self.separator = TAB.get(self.separator, self.separator)
+            if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
+                raise ConfigurationError(
+                    f"data.source.separator={self.separator} is not one character; use a character such as ; or tab"
+                )
+        if not isinstance(self.skip, int) or self.skip < 0:
+            raise ConfigurationError(f"data.source.skip={self.skip} is not a number of lines; use 0 or more")
+        if self.columns.get("parent") and self.columns.get("order"):
+            events = assign_parents(events, self.events)
         events = self._with_guests(events, ids["item"])
         if contacts and self.contacts:
             style = DayFormat(self.day_format, None, self.timezone)
@@ -305,7 +357,7 @@ class Table:
 
     def _open(self, file: Path) -> Delivery:
         """A file as a scan."""
-        return open_file(file, self.separator, self.encoding)
+        return open_file(file, self.separator, self.encoding, self.header, self.skip)
 
     def _required_columns(self) -> dict[str, str]:
         """Columns that the events must have, and the setting that names each."""
@@ -314,6 +366,16 @@ class Table:
             settings |= dict.fromkeys(getattr(self, name), f"data.source.{name}")
         return settings | {column: f"data.source.columns.{name}" for name, column in self.columns.items() if column}
 
+    def _stand_ins(self) -> tuple[str, ...]:
+        """Customer ids that stand for nobody, in lower case."""
+        return STAND_INS if self.guest_ids is None else tuple(str(name).lower() for name in self.guest_ids)
+
+    def _order_facts(self) -> list[str]:
+        """Columns that an order has once."""
+        names = ("customer", "day", "kind", "channel", "currency", "available_at")
+        mapped = [column for name in names if (column := self.columns.get(name))]
+        return [*mapped, *self.leave_out, *self.customer_columns]
+
     def _mapping(self) -> ColumnMapping:
         """Settings of the columns."""
         return ColumnMapping(
@@ -321,7 +383,7 @@ class Table:
             item_columns=tuple(self.item_columns),
             customer_columns=tuple(self.customer_columns),
             item_identity=tuple(self.item_identity),
-            unit_price=self.revenue_is == "unit",
+            revenue_is=self.revenue_is or "total",
             day_format=self.day_format,
             timezone=self.timezone,
             decimal=self.decimal,
@@ -354,14 +416,16 @@ class Table:
     def _with_guests(self, events: pl.LazyFrame, items: IdFormat) -> pl.LazyFrame:
         """The events with guest ids, and the columns `?shared`, `?guest` and `?unlisted`."""
         has_orders = self.columns.get("order") is not None
+        events = without_stand_ins(events, self._stand_ins())
         shared = shared_ids(events, self.most_orders) if has_orders and self.most_orders else []
-        events = assign_guest_ids(events, shared, has_orders, has_orders and self.guests == "popularity")
+        accept = has_orders and self.guests == "popularity"
+        events = assign_guest_ids(events, shared, has_orders, accept)
         unlisted = pl.lit(False)
         if self.items is not None:
             table = self._attribute_table("item", events.collect_schema()["item"], items).select("item").unique()
             listed = collect(table, self.items)["item"]
             unlisted = pl.col("item").is_in(listed.implode()).not_() & pl.col("item").is_not_null()
-        return events.with_columns(unlisted.fill_null(False).alias("?unlisted"))
+        return events.with_columns(unlisted.fill_null(False).alias("?unlisted")).drop("parent", strict=False)
 
     def _attribute_table(self, key: str, dtype: pl.DataType, ids: IdFormat) -> pl.LazyFrame:
         """The delivered table of items or customers with the ids of the events."""
