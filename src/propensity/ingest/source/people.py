@@ -213,10 +213,7 @@ def read_consents(files: list[Delivery], setting: Mapping[str, str], ids: IdForm
         columns = {
             "customer": ids.read(setting["customer"], each.schema[setting["customer"]]),
             "channel": channel,
-            "consent": clean_text(pl.col(setting["consent"]).cast(pl.String))
-            .str.to_lowercase()
-            .is_in(YES)
-            .fill_null(False),
+            "consent": word.is_in(YES).fill_null(False),
         }
         if setting.get("day"):
             column = setting["day"]
