@@ -12,7 +12,7 @@ RUN = .venv/bin/python
 COMMAND = .venv/bin/propensity
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo results test slow lint bench clean
+.PHONY: help install demo results test slow long lint bench clean
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -40,12 +40,15 @@ test: .venv/.installed ## the tests that take seconds
 slow: .venv/.installed ## the tests that take minutes: the wheel, a project, printed commands
 	$(RUN) -m pytest -m slow
 
+long: .venv/.installed ## the tests that take longest: killed runs, spoilt files, ten thousand shops
+	$(RUN) -m pytest -m long
+
 lint: .venv/.installed ## style, format and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-bench: .venv/.installed ## our kernels against their rivals in one process
+bench: .venv/.installed ## our kernels and reference implementations in one process
 	$(RUN) benchmarks/run.py
 
 clean: ## remove caches; data/, runs/ and .venv/ stay

@@ -190,7 +190,7 @@ def test_no_decision_contacts_one_whom_it_must_not(**case: Any) -> None:
     check(**case)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(**deliveries)
 def test_no_decision_contacts_one_whom_it_must_not_in_ten_thousand_shops(**case: Any) -> None:

@@ -66,7 +66,7 @@ def whole(out: Path) -> str | None:
     return log.fingerprint
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_run_leaves_the_old_or_the_new_log(tmp_path: Path) -> None:
     first, second = sales(tmp_path, 40_000, 0), sales(tmp_path, 60_000, 1)
     out, draw, fingerprints = tmp_path / "logs/shop", random.Random(5), set()

@@ -147,7 +147,7 @@ def test_corrupted_bytes_are_accepted_or_refused_in_one_line(suffix: str, tmp_pa
     assert counts["accepted"] + counts["refused"] == 60 and counts["refused"] > 5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_many_corrupted_bytes_are_accepted_or_refused_in_one_line(suffix: str, tmp_path: Path) -> None:
     assert sum(fuzzed(tmp_path, suffix, 500, seed=11).values()) == 500
