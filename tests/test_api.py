@@ -65,6 +65,7 @@ def test_every_public_name_can_be_had_and_no_other() -> None:
         pp.nothing  # noqa: B018
 
 
+@pytest.mark.slow
 def test_readme_s_lines_run_as_printed(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (repository / "README.md").read_text(), re.S)
     monkeypatch.chdir(tmp_path)

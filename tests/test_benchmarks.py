@@ -67,6 +67,7 @@ def test_one_purchase_at_another_price_fails_the_check(benchmark, whose, tmp_pat
                 windows.same_pairs(windows.our_pairs(synthetic, 1), 0, expected, offers)
 
 
+@pytest.mark.slow
 def test_planner_and_segments_agree_with_their_references(benchmark, tmp_path):
     (tmp_path / "results.md").write_text("# Speed\n\nas before\n")
     benchmark("decision").main(["--smallest", f"--out={tmp_path}"])

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,14 +170,19 @@ def test_an_interrupted_training_ends_with_130_and_says_how_it_continues(
 ) -> None:
     quick = [setting for setting in QUICK if "max_" not in setting]
     settings = [*SMALL, *quick, "trainer.max_epochs=1000", f"data.log={small_world['folder']}", f"out={tmp_path}/run"]
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores Ctrl-C
+    command = [*COMMAND, "train", *settings]
     process = subprocess.Popen(
-        [*COMMAND, "train", *settings], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+        command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, preexec_fn=listening
     )
     last, end = tmp_path / "run/progress/last.ckpt", time.monotonic() + 120
     while not last.is_file() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
+    try:
+        said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
     assert process.returncode == 130, said
     assert said.endswith("propensity: interrupted; the same command continues after the last whole epoch\n")
 

@@ -72,7 +72,7 @@ def order_numbers(events: Sequence[Event]) -> list[int]:
     Parameters
     ----------
     events : sequence of mappings
-        Events by day. Purchases without `order` on one day are one order.
+        Events by day. An order is identified by day and number; purchases without `order` on one day are one order.
 
     Returns
     -------
@@ -85,11 +85,11 @@ def order_numbers(events: Sequence[Event]) -> list[int]:
     >>> order_numbers([day, day | order, day, day | {"kind": "view"}])
     [0, 1, 0, -1]
     """
-    number: dict[tuple[str, str], int] = {}
+    number: dict[tuple[str, str | None], int] = {}
     numbers = []
     for event in events:
         order = event.get("order")
-        key = ("day", str(event["day"])) if order is None else ("order", str(order))
+        key = (str(event["day"]), None if order is None else str(order))
         numbers.append(number.setdefault(key, len(number)) if event["kind"] == "purchase" else -1)
     return numbers
 
