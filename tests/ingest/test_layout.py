@@ -120,6 +120,7 @@ def test_an_amount_alone_is_drafted_as_money_and_the_draft_names_every_column_it
     (tmp_path / "visits.csv").write_text("card,date\na,2024-03-01\n")
     draft = suggest(str(tmp_path / "visits.csv"))
     assert "columns.item=null" in draft and "columns.revenue=null" in draft
+    assert "# revenue: no column of" in draft and "revenue counts units, not money" in draft
 
 
 def test_a_draft_finds_the_unit_price_by_arithmetic(tmp_path: Path) -> None:

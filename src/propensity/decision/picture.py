@@ -11,7 +11,6 @@ from propensity.errors import ConfigurationError
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, "#222222", "#8a8f98")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
-DASHES = ("-", "--", ":", "-.")
 INK = "#444444"
 
 

@@ -13,7 +13,10 @@ from propensity.ingest.rule.number import clean_text, read_number
 from propensity.ingest.source.delivery import ROW, collect, open_files
 
 HEAD = 2_000  # rows that are read
-WITHOUT_DEFAULT = ("item", "revenue")  # the configuration asks for them, null included
+WITHOUT = {  # columns that the configuration asks for, null included, and what null means
+    "item": "with null all lines are of one item",
+    "revenue": "with null revenue counts units, not money",
+}
 MIN_PRODUCTS = 5  # rows with several units from which a unit price is recognised
 MIN_READABLE = 0.95  # share of values that must have the type of the column
 DURATIONS = ("since", "gap", "diff", "ago", "until")
@@ -49,7 +52,7 @@ def suggest(path: str) -> str:
     lines += ["propensity prepare data/source=table out=data/mine \\", f"    data.source.events='{path}' \\"]
     for column in EVENTS:
         name = mapping.get(column.name)
-        if name is not None or column.default is None or column.name in WITHOUT_DEFAULT:
+        if name is not None or column.default is None or column.name in WITHOUT:
             value = f"'{name}'" if name else "?" if column.default is None else "null"
             lines.append(f"    data.source.columns.{column.name}={value} \\")
     others = [name for name in rows.columns if name not in mapping.values() and _may_describe(rows[name])]
@@ -204,6 +207,7 @@ def mapping_warnings(rows: pl.DataFrame, mapping: dict[str, str], file: str) -> 
         Shell comments about missing columns, the order of dates, cancelled orders and unit prices.
     """
     lines = [f"# {name}: no column of {file} matches" for name in mandatory(EVENTS) if name not in mapping]
+    lines += [f"# {name}: no column of {file} matches; {WITHOUT[name]}" for name in WITHOUT if name not in mapping]
     if "day" not in mapping:
         durations = [name for name in rows.columns if any(word in name.lower() for word in DURATIONS)]
         details = f"; {', '.join(durations)} holds durations between dates, not dates" if durations else ""
