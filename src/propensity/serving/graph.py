@@ -168,6 +168,7 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
     projections = [r.from_pair.weight.T for r in repeat], explore, gate, [m.value.pair.weight.T for m in members]
     gate_bias = [torch.inf if m.gate is None else m.gate.bias.item() for m in members]
     weights = {
+        "factor": scale.factor,
         "mean": scale.mean,
         "deviation": scale.deviation,
         "flagged": scale.flagged,
@@ -181,6 +182,7 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
         "bias": torch.stack([r.second.bias for r in repeat]),
         "gate": torch.tensor(gate_bias),
         "sigma_max": torch.tensor(SIGMA_MAX),
+        "unit": model.unit,
     }
     return {name: tensor.detach().contiguous().numpy() for name, tensor in weights.items()}
 
