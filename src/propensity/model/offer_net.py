@@ -72,6 +72,10 @@ class OfferNet(nn.Module):
         self.scale_customer.fit(inputs.customer_features)
         self.scale_context.fit(inputs.context)
 
+    def in_units(self, inputs: Inputs) -> Inputs:
+        """The inputs with the amounts of events as multiples of the unit."""
+        return inputs._replace(amount=inputs.amount / self.unit)
+
     def member_outputs(self, inputs: Inputs, place: Tensor | None = None) -> list[Outputs]:
         """Outputs of each member.
 
@@ -82,7 +86,7 @@ class OfferNet(nn.Module):
         """
         pair, customer_BF = self.scale_pair(inputs.pair), self.scale_customer(inputs.customer_features)
         context_MC = self.scale_context(inputs.context)
-        inputs = inputs._replace(amount=inputs.amount / self.unit)
+        inputs = self.in_units(inputs)
         outputs = [member(inputs, pair, customer_BF, context_MC, place) for member in self.members]
         return [each._replace(unit=self.unit) for each in outputs]
 

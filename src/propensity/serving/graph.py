@@ -95,7 +95,7 @@ class PartsGraph(nn.Module):
         tuple of Tensor
             By the names of `fused.PARTS`; the members are concatenated in the last dimension.
         """
-        batch = Inputs(*inputs)
+        batch = self.model.in_units(Inputs(*inputs))
         customer_BF = self.model.scale_customer(batch.customer_features)
         context_MC = self.model.scale_context(batch.context)
         members = [self._member(member, batch, customer_BF, context_MC) for member in self.model.members]
