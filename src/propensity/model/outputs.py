@@ -25,6 +25,11 @@ class Outputs(NamedTuple):
         """(B, M) probability to buy within the horizon."""
         return self.purchase.sigmoid()
 
+    def amount(self) -> Tensor:
+        """(B, M) expected spend of a buyer, in the log's currency: the mean of the log-normal."""
+        location, sigma = self.value[..., 0], self.value[..., 1]
+        return torch.exp(location + 0.5 * sigma * sigma) * self.unit
+
     def channel_share(self) -> Tensor:
         """(B, K) probability of each channel, given a purchase."""
         return self.channel.softmax(dim=-1)
