@@ -108,7 +108,9 @@ def test_the_currency_changes_no_weight(factor: float) -> None:
     scaled = pairs._replace(amount=pairs.amount * factor, revenue=pairs.revenue * factor)
     ours, theirs = fit_stack(pairs, 2.0), fit_stack(scaled, 2.0 * factor)
     assert (ours.past, ours.never_bought) == (theirs.past, theirs.never_bought)
-    np.testing.assert_allclose(theirs.amount.amount(scaled.amount), factor * ours.amount.amount(pairs.amount), rtol=1e-9)
+    np.testing.assert_allclose(
+        theirs.amount.amount(scaled.amount), factor * ours.amount.amount(pairs.amount), rtol=1e-9
+    )
 
 
 def test_one_large_purchase_hardly_moves_the_amounts() -> None:

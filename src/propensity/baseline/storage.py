@@ -81,7 +81,16 @@ def read(path: Path, reader: Callable[[], T]) -> T:
         raise ConfigurationError(f"no candidate at {path}; train again")
     try:
         return reader()
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        EOFError,
+        OSError,
+        zipfile.BadZipFile,
+    ) as error:
         raise damaged(path, str(error).partition("\n")[0] or type(error).__name__) from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
@@ -32,5 +31,3 @@ class PolynomialAveraging(WeightAveraging):
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         return step_idx is not None
-
-

@@ -119,7 +119,7 @@ def length_warnings(length: Length, steps: int, ended: bool, validated: bool) ->
         )
     elif length.passes(steps) < 0.5:
         sentences.append(
-            f"the network overfits: validation was best after {steps} steps, {length.passes(steps):.2f} passes over the "
-            "training cutoffs; a simpler model may be better"
+            f"the network overfits: validation was best after {steps} steps, {length.passes(steps):.2f} passes "
+            "over the training cutoffs; a simpler model may be better"
         )
     return sentences

@@ -53,7 +53,7 @@ class TrainingConfig:
         layer.
     validation : number of last label windows, or ISO dates of cutoffs, to validate on; None: no validation. A number is
         lowered where the log is too short for it.
-    validation_customers : customers per validation cutoff, sampled by the seed; None: all.
+    validation_pairs : customer x offer pairs per validation cutoff, of customers that the seed samples; None: all.
     refit : whether the network is trained again on all label windows, those of the validation included, for the number
         of passes that the validation found best. Without, training label windows close by the first validation cutoff.
     """
@@ -66,7 +66,7 @@ class TrainingConfig:
     compile: bool = False
     threads: int | None = 1
     validation: int | list[str] | None = 1
-    validation_customers: int | None = 2_000
+    validation_pairs: int | None = 500_000
     refit: bool = True
 
     def data_module(
@@ -84,6 +84,21 @@ class TrainingConfig:
             validation,
         )
 
+    def validation_customers(self, offers: int) -> int | None:
+        """Customers per validation cutoff that give so many pairs; None: all.
+
+        Raises
+        ------
+        ConfigurationError
+            For a number of pairs below 1.
+        """
+        if self.validation_pairs is None:
+            return None
+        if self.validation_pairs < 1:
+            raise ConfigurationError(
+                f"training.validation_pairs={self.validation_pairs} is no sample; give 1 or more, or null"
+            )
+        return -(-self.validation_pairs // max(offers, 1))
 
     def length(self, training_set: TrainingSet) -> Length:
         """The sizes of a training on a training set."""
