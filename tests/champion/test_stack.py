@@ -55,7 +55,7 @@ def test_a_useless_candidate_gets_hardly_any_weight() -> None:
     weights = []
     for seed in range(4):
         pairs = made_up({"frequency": 0.2, "network": 0.2}, customers=1500, seed=seed)
-        useless = np.random.default_rng(seed).normal(-1.5, 1.0, pairs.bought.size)
+        useless = np.random.default_rng(100 + seed).normal(-1.5, 1.0, pairs.bought.size)
         stack = fit_stack(pairs._replace(logit=np.stack([useless, pairs.logit[1]])), 1.0)
         weights += [stack.past.weight[0], stack.never_bought.weight[0]]
     assert np.mean(weights) < 0.05

@@ -96,8 +96,8 @@ class LightGBM:
         num_leaves, min_child_samples, last_cutoffs, n_estimators, amount_n_estimators, and `amount_factor`, by which
         amounts are multiplied so that buyers of the validation windows spend what is expected.
     purchase_model, amount_model : lightgbm.Booster
-        Log-odds of a purchase; log of the amount over the usual amount, see `pair_table.usual_amount`. There is no amount model without prices in the log, and the
-        expected revenue is then 0.
+        Log-odds of a purchase; log of the amount over the usual amount, see `pair_table.usual_amount`. There is no
+        amount model without prices in the log, and the expected revenue is then 0.
 
     Notes
     -----
@@ -415,7 +415,7 @@ def _boosted(
     valid: tuple[np.ndarray, ...] | None = None,
     patience: int = 0,
 ) -> Any:
-    """A booster; with `valid` (rows, labels, weights and perhaps raw scores) it stops after so many trees without an improvement."""
+    """A booster; with `valid` (rows, labels, weights, perhaps raw scores) it stops after so many trees in vain."""
     lightgbm = _library()
     if valid is None:
         return lightgbm.train(dict(params), data, num_boost_round=n_estimators)
