@@ -53,6 +53,15 @@ def headline(
     }
 
 
+def served_model(metrics: Mapping[str, Any]) -> str:
+    """The model of metrics.json whose scores are used: the reference, which all others are compared with.
+
+    >>> served_model({"models": {"network": {}, "stack": {}}, "differences": {"network": {}}})
+    'stack'
+    """
+    return next(name for name in metrics["models"] if name not in metrics["differences"])
+
+
 def sign(value: float | None) -> str:
     """The sign of a difference: +, -, 0, or empty where it is undefined."""
     return "" if value is None else "+" if value > 0 else "-" if value < 0 else "0"
