@@ -304,8 +304,8 @@ def test_the_tables_and_the_comparison_are_those_of_the_served_model(
         stored = load_scores(run / f"{file}.parquet")[0].probability
         np.testing.assert_array_equal(stored, scores[name][0].probability)
     assert not (run / "frequency.parquet").exists()
-    result = checked(composed, run, "checks=[deterministic]")["deterministic"]
-    assert result.passed and result.message.endswith("in network.parquet")
+    check = checked(composed, run, "checks=[deterministic]")["deterministic"]
+    assert check.passed and check.message.endswith("in network.parquet")
 
 
 def test_an_evaluation_inside_the_training_labels_warns(evaluated: Path, composed: Compose, tmp_path: Path) -> None:

@@ -170,10 +170,13 @@ def _totals(part: Quantity, by_offer: bool) -> dict[Group, Totals]:
 
 def _pooled(parts: Sequence[Mapping[Group, Totals]]) -> dict[Group, Totals]:
     """Sums over the cutoffs, of the groups of any of them."""
-    groups = dict.fromkeys(group for part in parts for group in part)
+    pooled: dict[Group, list[Totals]] = {}
+    for part in parts:
+        for group, totals in part.items():
+            pooled.setdefault(group, []).append(totals)
     return {
-        group: Totals(*(sum(sums) for sums in zip(*(part[group] for part in parts if group in part), strict=True)))
-        for group in groups
+        group: Totals(np.sum([one.expected for one in each], axis=0), np.sum([one.observed for one in each], axis=0))
+        for group, each in pooled.items()
     }
 
 

@@ -132,13 +132,15 @@ def warnings(all_labels: Sequence[Labels], predictions: Mapping[str, Sequence[Pr
 
 
 def _miscalibrated(name: str, totals: Mapping[str, Any]) -> list[str]:
-    """At most three sentences: over all cutoffs, the cutoffs where it is off, and the top pairs by expected revenue."""
+    """Whether the total is off, and at which cutoffs; and the top pairs by expected revenue."""
     start, end, advice = WORDS[name]
-    cutoffs, whole = totals["cutoffs"], not meets(totals, *CALIBRATED)
-    sentences = [f"{start} {interval_of(totals)} {end}: {advice}; {REMEDY}"] if whole else []
-    off = [f"{interval_of(cell)} at {day}" for day, cell in cutoffs.items() if not meets(cell, *CALIBRATED)]
-    if off and len(cutoffs) > 1:
-        sentences.append(f"by cutoff, {start} {', '.join(off)} {end}: {advice} of a single cutoff")
+    cutoffs = totals["cutoffs"] if len(totals["cutoffs"]) > 1 else {}
+    off = ", ".join(f"{interval_of(cell)} at {day}" for day, cell in cutoffs.items() if not meets(cell, *CALIBRATED))
+    sentences = []
+    if not meets(totals, *CALIBRATED):
+        sentences.append(f"{start} {interval_of(totals)} {end}{f' ({off})' if off else ''}: {advice}; {REMEDY}")
+    elif off:
+        sentences.append(f"{start} {off} {end}, though level over all cutoffs: {advice} of a single cutoff")
     if name == "revenue" and not meets(totals["top"], *CALIBRATED):
         pairs = f"of the {100 * TOP:.0f} % of pairs with the highest expected revenue"
         sentences.append(f"{start} {interval_of(totals['top'])} {end} {pairs}: campaign plans choose among these pairs")
