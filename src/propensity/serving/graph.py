@@ -95,7 +95,7 @@ class PartsGraph(nn.Module):
         tuple of Tensor
             By the names of `fused.PARTS`; the members are concatenated in the last dimension.
         """
-        batch = Inputs(*inputs)
+        batch = self.model.in_units(Inputs(*inputs))
         customer_BF = self.model.scale_customer(batch.customer_features)
         context_MC = self.model.scale_context(batch.context)
         members = [self._member(member, batch, customer_BF, context_MC) for member in self.model.members]
@@ -110,15 +110,13 @@ class PartsGraph(nn.Module):
         match_BM = state_BD.new_zeros(state_BD.shape[0], offer_MD.shape[0])
         if isinstance(explore, ExploreDotProduct):
             match_BM = explore.match(state_BD, offer_MD)
-        season_M = torch.zeros_like(offer_MD[:, 0])
-        if member.season is not None:
-            season_M = season_M + member.season(batch.season, offer_MD)
-        visit_B = torch.full_like(state_BD[:, 0], torch.inf) if member.visit is None else member.visit(state_BD)
+        offer_M = member.offer_logit(batch.offer, batch.season, offer_MD)
+        visit_B = torch.full_like(state_BD[:, 0], torch.inf) if member.visit is None else member.visit_logit(state_BD)
         return (
-            *(repeat.from_state(state_BD), match_BM[..., None], visit_B[:, None], value.state(state_BD)),
+            *(repeat.from_state(state_BD), match_BM[..., None], visit_B[:, None], value.customer(customer_BF)),
             repeat.from_offer(offer_MD) + repeat.from_pair.bias,
-            *(repeat.answer(offer_MD), repeat.base(offer_MD), season_M[:, None]),
-            value.offer(offer_MD) + value.pair.bias,
+            *(repeat.answer(offer_MD), repeat.base(offer_MD), offer_M[:, None]),
+            value.offer(batch.offer, context_MC) + value.pair.bias,
         )
 
 
@@ -168,6 +166,7 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
     projections = [r.from_pair.weight.T for r in repeat], explore, gate, [m.value.pair.weight.T for m in members]
     gate_bias = [torch.inf if m.gate is None else m.gate.bias.item() for m in members]
     weights = {
+        "factor": scale.factor,
         "mean": scale.mean,
         "deviation": scale.deviation,
         "flagged": scale.flagged,
@@ -181,6 +180,7 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
         "bias": torch.stack([r.second.bias for r in repeat]),
         "gate": torch.tensor(gate_bias),
         "sigma_max": torch.tensor(SIGMA_MAX),
+        "unit": model.unit,
     }
     return {name: tensor.detach().contiguous().numpy() for name, tensor in weights.items()}
 
