@@ -175,10 +175,19 @@ class CanaryConfig:
 @dataclass
 class GateConfig(CommandConfig):
     run: str = setting("folder of a trained run")
-    checks: list[str] = setting("checks to make", ["finite", "deterministic", "no_leak", "beats_baseline"])
+    checks: list[str] = setting(
+        "checks to make",
+        ["finite", "deterministic", "no_leak", "beats_baseline", "calibrated", "no_better_baseline"],
+    )
     evaluate: CanaryConfig = field(default_factory=CanaryConfig)
     against: str = setting("baseline to beat", "frequency")
     metric: str = setting("metric to beat it by", "revenue_lift")
+    calibration: list[float] = setting(
+        "limits that the interval of expected over observed purchases and revenue must meet", [0.8, 1.25]
+    )  # a season alone moves totals by up to a fifth
+    not_behind: list[str] = setting(
+        "metrics in which no other model may be better", ["log_loss", "auc", "normalised_revenue_capture"]
+    )
     highest_auc: float = setting("AUC of a single column above which it is suspect", 0.98)
     seed: int = setting("seed of the shuffled future", 17)
 
