@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SIGMA_MAX = 2.0  # of log revenue; above it the tail dominates the mean of a log-normal
+SIGMA_MIN, SIGMA_MAX = 0.05, 2.0  # of log revenue; above it the tail dominates the mean of a log-normal
 
 
 class Outputs(NamedTuple):
