@@ -5,8 +5,8 @@
     python experiments/zoo.py --only cdnow,fashion # these, again
     python experiments/zoo.py --table              # experiments/zoo.md from the results there are
 
-Nothing is tuned: `propensity train` gets the log, the item column of the offers, the end of the labels and a folder. Cutoffs of
-real markets lie before the official test dates. Results go to runs/zoo/, the table to experiments/zoo.md.
+Nothing is tuned: `propensity train` gets the log, the item column of the offers, the end of the labels and a folder.
+Cutoffs of real markets lie before the official test dates. Results go to runs/zoo/, the table to experiments/zoo.md.
 """
 
 from __future__ import annotations
@@ -298,8 +298,8 @@ def differences_table(metrics: Mapping[str, Any]) -> Iterator[str]:
 def summary_table() -> Iterator[str]:
     """One row for each market."""
     yield (
-        "| market | champion | AUC | AUC of the best baseline | regret of the champion, AUC | log loss | log loss of the best "
-        "baseline | expected / observed purchases | expected / observed revenue | CPU-seconds |"
+        "| market | champion | AUC | AUC of the best baseline | regret of the champion, AUC | log loss | log loss of the "
+        "best baseline | expected / observed purchases | expected / observed revenue | CPU-seconds |"
     )
     yield "|---|---|" + "---:|" * 8
     for name, market in MARKETS.items():
@@ -348,8 +348,8 @@ def section(name: str, market: Market) -> Iterator[str]:
     count = metrics["counts"][market.cutoff]
     cost = ", ".join(f"{verb} {seconds:.0f}" for verb, seconds in record["cpu_seconds"].items())
     yield (
-        f"{count['customers']:,} customers, {count['offers']} offers, {count['positives']:,} purchases of an offer in the "
-        f"horizon, revenue {count['revenue']:,.0f}; CPU-seconds: {cost}.\n"
+        f"{count['customers']:,} customers, {count['offers']} offers, {count['positives']:,} purchases of an offer in "
+        f"the horizon, revenue {count['revenue']:,.0f}; CPU-seconds: {cost}.\n"
     )
     yield from models_table(metrics)
     yield ""
