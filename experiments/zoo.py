@@ -298,8 +298,8 @@ def differences_table(metrics: Mapping[str, Any]) -> Iterator[str]:
 def summary_table() -> Iterator[str]:
     """One row for each market."""
     yield (
-        "| market | champion | AUC | AUC of the best baseline | regret of the champion, AUC | log loss | log loss of the "
-        "best baseline | expected / observed purchases | expected / observed revenue | CPU-seconds |"
+        "| market | champion | AUC | AUC of the best baseline | regret of the champion, AUC | log loss | log loss "
+        "of the best baseline | expected / observed purchases | expected / observed revenue | CPU-seconds |"
     )
     yield "|---|---|" + "---:|" * 8
     for name, market in MARKETS.items():

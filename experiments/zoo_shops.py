@@ -20,9 +20,9 @@ class Shop:
     """Settings of one made-up shop.
 
     Each pair of a customer and an offer is a renewal process with gamma distributed gaps, from the day the customer
-    joins until the customer lapses. Its rate is the customer's activity (gamma distributed) times the offer's share in the
-    customer's taste (a softmax of normal variables). Season and weekday thin the events. An amount is the offer's price
-    times the customer's scale times units with a Pareto tail.
+    joins until the customer lapses. Its rate is the customer's activity (gamma distributed) times the offer's share in
+    the customer's taste (a softmax of normal variables). Season and weekday thin the events. An amount is the offer's
+    price times the customer's scale times units with a Pareto tail.
     """
 
     customers: int = 2500
