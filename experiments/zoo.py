@@ -23,13 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from zoo_shops import COLUMNS, SHOPS, sales
 
 from propensity.atomic import whole_file
 
 SHARED = Path("../shared/data")
 RESULTS, PAGE = Path("runs/zoo"), Path("experiments/zoo.md")
-NETWORK = "network"
+NETWORK, BASELINES = "network", ("popularity", "frequency", "logistic", "lightgbm")
+AMOUNT = "LightGBM's amounts"
 COMPARED = ("auc", "average_precision", "log_loss", "normalised_revenue_capture")
 LOWER = ("log_loss",)
 LEVEL = 0.05
@@ -148,7 +150,7 @@ def run_market(name: str, market: Market) -> dict[str, Any]:
         if done.returncode:
             last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
             return record | {"failed": {"verb": verb, "exit_code": done.returncode, "message": last}}
-    return record
+    return record | further_comparisons(RESULTS / name, market.cutoff)
 
 
 def child_seconds() -> float:
@@ -158,18 +160,18 @@ def child_seconds() -> float:
 
 
 def load(name: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Record and metrics of a market; None where there are none."""
-    record, metrics = RESULTS / f"{name}.json", RESULTS / name / "metrics.json"
-    return (
-        json.loads(record.read_text()) if record.is_file() else None,
-        json.loads(metrics.read_text()) if record.is_file() and metrics.is_file() else None,
-    )
+    """Record and metrics of a market, the further comparisons among them; None where there are none."""
+    files = RESULTS / f"{name}.json", RESULTS / name / "metrics.json"
+    record, metrics = (json.loads(file.read_text()) if file.is_file() else None for file in files)
+    if record is None or metrics is None:
+        return record, None
+    return record, metrics | {"network_differences": record.get("network"), "amount": record.get("amount")}
 
 
 def champion(metrics: Mapping[str, Any]) -> str:
     """Name of the model that the run serves; the network where a run names no champion."""
-    entry = metrics.get("champion") or NETWORK
-    return str(entry["name"] if isinstance(entry, Mapping) else entry)
+    entry = metrics.get("champion")
+    return NETWORK if entry is None else str(entry["name"])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -194,12 +196,52 @@ def p_value(cell: Mapping[str, Any]) -> float:
     return math.erfc(abs(cell["value"]) / error / math.sqrt(2))
 
 
-def differences(metrics: Mapping[str, Any]) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """(reference, baseline, metric) -> difference with its interval and the p-value by Holm within the market."""
-    tables = metrics["differences"]
-    reference = next(name for name in metrics["models"] if name not in tables)
+def references(metrics: Mapping[str, Any]) -> list[str]:
+    """The models that are compared with all others: the one that is served, and the network."""
+    served = next(name for name in metrics["models"] if name not in metrics["differences"])
+    return [served] if served == NETWORK else [served, NETWORK]
+
+
+def further_comparisons(run: Path, cutoff: str) -> dict[str, Any]:
+    """Differences that `propensity evaluate` does not compute, from the tables of scores of a run.
+
+    `network` holds the network minus each other model, where another model is served. `amount` is the normalised
+    revenue capture of the served model minus that of its probabilities times LightGBM's expected amounts.
+    """
+    from propensity.evaluation.evaluate import cutoff_data_of, labels
+    from propensity.evaluation.predictor import match_scores
+    from propensity.metric.evaluation import evaluate
+    from propensity.metric.labels import Prediction
+    from propensity.scores import load_scores
+    from propensity.training.checkpoint import load_trained
+
+    metrics, trained = json.loads((run / "metrics.json").read_text()), load_trained(run)
+    served, log = references(metrics)[0], trained.task.open()
+    cutoff_data = cutoff_data_of(trained, log, cutoff)
+    truth, settings, predictions = [labels(log, cutoff_data)], metrics["run"]["evaluation"], {}
+    for name in metrics["models"]:
+        file = run / ("scores.parquet" if name == served else f"{name}.parquet")
+        (scores,) = match_scores(load_scores(file, name), [cutoff_data])
+        predictions[name] = Prediction(scores.probability, scores.revenue, scores.mask)
+    ours, trees = predictions[served], predictions["lightgbm"]
+    amount = trees.revenue / np.maximum(trees.probability, 1e-12)
+    mixed = {served: [ours], AMOUNT: [Prediction(ours.probability, ours.probability * amount)]}
+    result = evaluate(truth, mixed, reference=served, **settings)
+    further = {"amount": result["differences"][AMOUNT]["mean"]["all"]["normalised_revenue_capture"]}
+    if served != NETWORK:
+        lists = {name: [prediction] for name, prediction in predictions.items()}
+        tables = evaluate(truth, lists, reference=NETWORK, **settings)["differences"]
+        further["network"] = {
+            name: {"mean": {"all": {metric: table["mean"]["all"][metric] for metric in COMPARED}}}
+            for name, table in tables.items()
+        }
+    return further
+
+
+def differences(tables: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """(baseline, metric) -> difference with its interval and the p-value by Holm within the market."""
     cells = {
-        (reference, other, metric): dict(by_cutoff["mean"]["all"][metric])
+        (other, metric): dict(by_cutoff["mean"]["all"][metric])
         for other, by_cutoff in tables.items()
         for metric in COMPARED
         if by_cutoff["mean"]["all"][metric]["low"] is not None
@@ -209,15 +251,22 @@ def differences(metrics: Mapping[str, Any]) -> dict[tuple[str, str, str], dict[s
     return cells
 
 
-def losses(metrics: Mapping[str, Any]) -> list[str]:
+def losses(metrics: Mapping[str, Any], reference: str) -> list[str]:
     """Sentences: differences against a baseline that are significant by Holm and exceed .002 AUC or 1 % of log loss."""
     sentences = []
-    for (reference, other, metric), cell in differences(metrics).items():
+    for (other, metric), cell in differences(tables_of(metrics, reference)).items():
         worse = cell["value"] if metric in LOWER else -cell["value"]
         limit = {"auc": 0.002, "log_loss": 0.01 * (value(metrics, other, "all", "log_loss") or 0.0)}.get(metric)
-        if limit is not None and cell["holm"] < LEVEL and worse > limit:
-            sentences.append(f"{reference} minus {other}, {metric}: {interval(cell, signed=True)}")
+        if other in BASELINES and limit is not None and cell["holm"] < LEVEL and worse > limit:
+            digits = 5 if metric in LOWER else 4
+            sentences.append(f"{reference} minus {other}, {metric}: {interval(cell, digits, signed=True)}")
     return sentences
+
+
+def tables_of(metrics: Mapping[str, Any], reference: str) -> dict[str, Any]:
+    """Differences of one of `references`."""
+    tables: dict[str, Any] = metrics["differences" if reference == references(metrics)[0] else "network_differences"]
+    return tables
 
 
 def regret(metrics: Mapping[str, Any], metric: str = "auc") -> float | None:
@@ -280,18 +329,17 @@ def models_table(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {name}{' (champion)' if name == best and 'champion' in metrics else ''} | " + " | ".join(cells) + " |"
 
 
-def differences_table(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """One row for each baseline: the reference minus it; stars mark p < .05 by Holm within the market."""
-    cells = differences(metrics)
-    reference = next(iter(cells), (NETWORK,))[0]
+def differences_table(metrics: Mapping[str, Any], reference: str) -> Iterator[str]:
+    """One row for each other model: the reference minus it; stars mark p < .05 by Holm within the market."""
+    tables = tables_of(metrics, reference)
+    cells = differences(tables)
     yield f"| {reference} minus | AUC | AP | log loss | normalised revenue capture |\n|---|---:|---:|---:|---:|"
-    for other in metrics["differences"]:
-        row = [cells.get((reference, other, metric)) for metric in COMPARED]
-        digits = [4, 4, 5, 4]
-        texts = [
-            interval(cell, each, True) + (" *" if cell and cell["holm"] < LEVEL else "")
-            for cell, each in zip(row, digits, strict=True)
-        ]
+    for other in tables:
+        texts = []
+        for metric in COMPARED:
+            cell = cells.get((other, metric))
+            star = " *" if cell is not None and cell["holm"] < LEVEL else ""
+            texts.append(interval(cell, 5 if metric in LOWER else 4, signed=True) + star)
         yield f"| {other} | " + " | ".join(texts) + " |"
 
 
@@ -299,33 +347,33 @@ def summary_table() -> Iterator[str]:
     """One row for each market."""
     yield (
         "| market | champion | AUC | AUC of the best baseline | regret of the champion, AUC | log loss | log loss "
-        "of the best baseline | expected / observed purchases | expected / observed revenue | CPU-seconds |"
+        "of the best baseline | losses beyond the limit, served model and network | expected / observed purchases | "
+        "expected / observed revenue | CPU-seconds |"
     )
-    yield "|---|---|" + "---:|" * 8
+    yield "|---|---|" + "---:|" * 9
     for name, market in MARKETS.items():
         record, metrics = load(name)
         if record is None:
             continue
         seconds = round(sum(record["cpu_seconds"].values()))
         if metrics is None or record["failed"]:
-            yield f"| {market.title} | failed: {record['failed']['message']} |" + " - |" * 7 + f" {seconds} |"
+            yield f"| {market.title} | failed: {record['failed']['message']} |" + " - |" * 8 + f" {seconds} |"
             continue
         best = champion(metrics)
+        lost = ", ".join(str(len(losses(metrics, reference))) for reference in references(metrics))
         auc, loss = best_baseline(metrics, "auc"), best_baseline(metrics, "log_loss")
         yield (
             f"| {market.title} | {best} | {number(value(metrics, best, 'all', 'auc'))} | {auc} | "
-            f"{number(regret(metrics))} | {number(value(metrics, best, 'all', 'log_loss'), 5)} | {loss} | "
+            f"{number(regret(metrics))} | {number(value(metrics, best, 'all', 'log_loss'), 5)} | {loss} | {lost} | "
             f"{interval(cell_of(metrics, best, 'all', 'expected_over_observed'), 2)} | "
             f"{interval(cell_of(metrics, best, 'all', 'expected_over_observed_revenue'), 2)} | {seconds} |"
         )
 
 
 def best_baseline(metrics: Mapping[str, Any], metric: str) -> str:
-    """The best value of a metric among the models that are neither the network nor the champion, with its name."""
-    others = {name: value(metrics, name, "all", metric) for name in metrics["models"]}
-    known = {
-        name: each for name, each in others.items() if each is not None and name not in (NETWORK, champion(metrics))
-    }
+    """The best value of a metric among the baselines, with its name."""
+    values = {name: value(metrics, name, "all", metric) for name in metrics["models"] if name in BASELINES}
+    known = {name: each for name, each in values.items() if each is not None}
     if not known:
         return "-"
     name = (min if metric in LOWER else max)(known, key=known.__getitem__)
@@ -353,9 +401,13 @@ def section(name: str, market: Market) -> Iterator[str]:
     )
     yield from models_table(metrics)
     yield ""
-    yield from differences_table(metrics)
-    yield ""
-    for sentence in losses(metrics):
+    for reference in references(metrics):
+        yield from differences_table(metrics, reference)
+        yield ""
+    yield f"Normalised revenue capture minus that of the same probabilities times {AMOUNT}: " + (
+        interval(metrics["amount"], signed=True) + "\n"
+    )
+    for sentence in (each for reference in references(metrics) for each in losses(metrics, reference)):
         yield f"- loss beyond the limit: {sentence}"
     for sentence in metrics["warnings"]:
         yield f"- warning: {sentence}"
