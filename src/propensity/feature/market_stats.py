@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 from threadpoolctl import ThreadpoolController
 
 from propensity.data.cutoff import Cutoff
@@ -130,8 +129,7 @@ class MarketStatsBuilder:
     def __init__(self, log: EventLog, offers: Offers, horizon: int, config: MarketStatsConfig) -> None:
         self.log, self.offers, self.horizon, self.config = log, offers, horizon, config
         self.events, self.sets = log.events, offers.sets
-        ids = log.customers["customer"]
-        self.id_hash = ids.cast(pl.String).hash(seed=0).to_numpy()
+        self.id_hash = log.id_hash()
         self.moments: dict[int, Moments] = {}
         self.rolled: dict[int, np.ndarray] = {}
 

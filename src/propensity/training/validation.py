@@ -114,7 +114,8 @@ def validation_set(
         each = chosen.task.cutoff_data(log, cutoff, vocabulary)
         if customers is not None and each.row.size > customers:
             rng = np.random.default_rng((seed, cutoff.day))
-            each = each._replace(row=np.sort(rng.choice(each.row, customers, replace=False)))
+            rows = each.row[np.argsort(log.id_hash()[each.row])]  # a sample that the type of ids does not change
+            each = each._replace(row=np.sort(rng.choice(rows, customers, replace=False)))
         cutoffs_data.append(each)
         complete.append(Features(log, each.features.offers, vocabulary, each.features.config))
     return Validation(cutoffs_data, complete)
