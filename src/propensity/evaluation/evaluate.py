@@ -16,6 +16,8 @@ from hydra.utils import instantiate
 from propensity.atomic import whole_file
 from propensity.baseline import Baseline
 from propensity.baseline.heuristic import segment, six_month_rule
+from propensity.champion.champion import NETWORK, SERVED, Champion
+from propensity.champion.choose import STACK
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
 from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date
@@ -34,13 +36,10 @@ from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
 from propensity.task import CutoffData, TrainingSet
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.curve import SUMMARY
-from propensity.training.predict import predict_both
 from propensity.training.track import log_evaluation
 
-NETWORK = "network"
-STACK = "stack"
-CANDIDATES = (NETWORK, STACK)  # models of ours, which are no baselines
-RESERVED = ("scores", "customers", "channels")  # tables of a run that hold no scores of a baseline
+CANDIDATES = (NETWORK, STACK, SERVED)  # models of ours, which are no baselines
+RESERVED = ("scores", "customers", "channels", SERVED)  # tables of a run that hold no scores of a baseline
 Say = Callable[[str], None]
 ModelScores = dict[str, list[Scores]]  # model name to its scores at each cutoff
 EvaluationConfig = EvaluateConfig | BacktestConfig
@@ -98,8 +97,8 @@ def evaluate_run(
 
     Notes
     -----
-    Baselines are fitted on the training cutoffs of the run. The folder of the run receives metrics.json,
-    scores.parquet, a Parquet file of scores per other model, customers.parquet and, where the network predicts
+    The candidates of the run are those that were fitted with it; other baselines are fitted on its training cutoffs.
+    The folder of the run receives metrics.json, scores.parquet, a Parquet file of scores per other model, customers.parquet and, where the network predicts
     channels, channels.parquet.
     """
     trained = load_trained(cfg.run)
@@ -111,27 +110,42 @@ def evaluate_run(
     horizon = trained.task.horizon
     cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon, trained.about["last_label"])
     cutoffs_data = [cutoff_data_of(trained, log, day) for day in evaluation_cutoffs(cutoffs, log, horizon)]
-    predictions = [predict_both(trained.model, cutoff_data, NETWORK) for cutoff_data in cutoffs_data]
-    scores = {NETWORK: [network_scores for network_scores, _ in predictions]}
+    champion = Champion.load(cfg.run, trained.model)
+    predictions = [champion.predict_both(cutoff_data) for cutoff_data in cutoffs_data]
     baselines = build_baselines(cfg)
+    wanted = [name for name in predictions[0][0] if name in (*CANDIDATES, *baselines)]
+    scores = {name: [models[name] for models, _ in predictions] for name in wanted}
 
     @cache
     def training_set() -> TrainingSet:
         say("preparing the training cutoffs of the baselines")
         return replace(trained.task, end=trained.about["end"]).training_set(log)  # the log may have grown since
 
-    if baselines:
-        scores |= baseline_scores(baselines, training_set(), cutoffs_data, cfg.seed, say)
+    if unfitted := {name: each for name, each in baselines.items() if name not in champion.candidates}:
+        scores |= baseline_scores(unfitted, training_set(), cutoffs_data, cfg.seed, say)
     for name, model in {**(cfg.also or {}), **(models or {})}.items():
         if name in (*scores, *RESERVED):
             raise ConfigurationError(f"also.{name} takes the name of another file of the run; give another")
         scores[name] = score_model(name, model, training_set, cutoffs_data, cfg.seed)
     curve = stored_decay(cfg.decay, log, trained.about["config"]["data"])
     data = EvaluationData(log, cutoffs_data, scores, trained.about, Path(cfg.run))
-    result = write_evaluation(data, cfg, say, {"decay": curve} if curve else {}, metrics)
+    sections = ({"decay": curve} if curve else {}) | champion_section(champion)
+    result = write_evaluation(data, cfg, say, sections, metrics)
     if shares := [channel_shares for _, channel_shares in predictions if channel_shares is not None]:
         save_shares(shares, data.out / SHARES_FILE)
     return result
+
+
+def champion_section(champion: Champion) -> dict[str, Any]:
+    """The section of metrics.json on the served model and its candidates; empty for a network without any."""
+    if not champion.candidates:
+        return {}
+    record = champion.record()
+    return {"champion": {"name": record["champion"], "reason": record["why"]} | _without(record, "champion", "why")}
+
+
+def _without(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
 
 
 def stored_decay(file: str | None, log: EventLog, data: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -294,7 +308,7 @@ def write_evaluation(
     }
     settings = {"resamples": cfg.resamples, "seed": cfg.seed}
     metrics = [*own_metrics(cfg.metrics), *metrics]
-    served = str(sections.get("champion", {}).get("name", NETWORK))
+    served = SERVED if "champion" in sections else NETWORK
     baselines = [name for name in predictions if name not in CANDIDATES]
     result = evaluate(
         all_labels, predictions, reference=served, metrics=metrics, baselines=baselines, progress=say, **settings

@@ -16,6 +16,7 @@ NAMES = {
     "logistic": "Logistic regression",
     "popularity": "Popularity",
     "stack": "Stack",
+    "champion": "Champion",
     "oracle": "Oracle",
 }
 VERBS = {"win": "wins against", "tie": "ties with", "loss": "loses to"}
@@ -44,7 +45,7 @@ def in_text(model: str) -> str:
     >>> in_text("network"), in_text("stack"), in_text("lightgbm")
     ('network', 'stack', 'LightGBM')
     """
-    return model if model in (NETWORK, "stack") else name_of(model)
+    return model if model in (NETWORK, "stack", "champion") else name_of(model)
 
 
 def the(model: str) -> str:
@@ -72,7 +73,7 @@ def served_words(metrics: Mapping[str, Any]) -> str:
     champion = metrics.get("champion")
     if not champion:
         return ""
-    served = served_model(metrics)
+    served = str(champion["name"])
     reason = str(champion.get("reason") or "").strip().rstrip(".")
     sentence = f"Served model: {in_text(served)}{f', because {reason}' if reason else ''}."
     if served == NETWORK or NETWORK not in metrics["models"]:
