@@ -97,6 +97,14 @@ def test_the_trees_equal_lightgbm_on_and_beside_every_threshold(seed: int) -> No
         assert np.abs(scores - expected).max() < 1e-5
 
 
+def test_amounts_in_a_small_currency_keep_their_precision() -> None:
+    x, y = random_table(2)
+    parameters = {"objective": "gamma", "num_leaves": 31, "min_data_in_leaf": 5, **QUIET}
+    model = lightgbm.train(parameters, lightgbm.Dataset(x, 1e9 * (1 + 9 * y), params=parameters), num_boost_round=300)
+    difference = onnx_scores(read_trees(model.model_to_string()), x) - model.predict(x, raw_score=True)
+    assert np.abs(difference).max() < 4e-6
+
+
 def test_rows_on_the_edge_go_elsewhere_if_thresholds_are_rounded_to_the_nearest() -> None:
     model = booster(3)
     trees = read_trees(model.model_to_string())

@@ -46,11 +46,11 @@ class Trees(NamedTuple):
     left, right : ndarray of shape (K,), int64
         The next node as a number of at least 0, or a leaf as -1 minus its number.
     leaf : ndarray of shape (L,), float32
-        Values of the leaves.
+        Values of the leaves, minus their mean over the leaves of the tree.
     root : ndarray of shape (T,), int64
         First node of each tree with more than one leaf.
     base : float
-        Sum of the trees with one leaf.
+        Sum of those means and of the trees with one leaf, so that sums of float32 leaves stay small.
     """
 
     column: np.ndarray
@@ -223,7 +223,7 @@ def _read_tree(fields: Mapping[str, str]) -> Trees:
     missing_left = _missing_left(threshold, decision)
     return Trees(
         *(column, beside_zero(round_down(threshold)), missing_left, left, right),
-        *(leaf.astype(np.float32), np.zeros(1, np.int64), 0.0),
+        *((leaf - leaf.mean()).astype(np.float32), np.zeros(1, np.int64), float(leaf.mean())),
     )
 
 
