@@ -35,6 +35,8 @@ class Vocabulary:
         Names of the channels of all events.
     sold_through : tuple of str
         Names of the channels with purchases, a subset of `channels`.
+    unit : float
+        Revenue that a model counts as 1, in the log's currency; see `EventLog.revenue_unit`.
     """
 
     offers: tuple[str, ...]
@@ -42,6 +44,7 @@ class Vocabulary:
     shares: dict[str, tuple[str, ...]]
     channels: tuple[str, ...]
     sold_through: tuple[str, ...] = ()
+    unit: float = 1.0
 
     @classmethod
     def fit(cls, log: EventLog, config: OfferConfig, day: int) -> Vocabulary:
@@ -74,6 +77,7 @@ class Vocabulary:
             shares={n: names for n, names in values.items() if 1 < len(names) <= SHARE_VALUES and n != column},
             channels=_channels(log, past),
             sold_through=_channels(log, past & (log.kind == PURCHASE)),
+            unit=log.revenue_unit(day),
         )
 
     def state(self) -> dict[str, Any]:
@@ -101,9 +105,8 @@ class Vocabulary:
             Equal to the one that was stored.
         """
         items, shares = ({k: tuple(v) for k, v in state[name].items()} for name in ("items", "shares"))
-        return cls(
-            tuple(state["offers"]), items, shares, tuple(state["channels"]), tuple(state.get("sold_through", ()))
-        )
+        channels, sold_through = tuple(state["channels"]), tuple(state.get("sold_through", ()))
+        return cls(tuple(state["offers"]), items, shares, channels, sold_through, float(state.get("unit", 1.0)))
 
     def offer_codes(self, offers: Offers) -> np.ndarray:
         """Encode offers.

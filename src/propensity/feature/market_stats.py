@@ -65,7 +65,9 @@ class MarketStats(NamedTuple):
     sold : (M,) bool
         Whether anybody bought the offer.
     cohort : (TENURES, 2) float
-        Mean log revenue and log orders of 91 days by months since the first purchase.
+        Mean log revenue, in units, and log orders of 91 days by months since the first purchase.
+    unit : () float
+        Revenue that counts as 1, see `EventLog.revenue_unit`.
     """
 
     cutoff: Cutoff
@@ -79,6 +81,7 @@ class MarketStats(NamedTuple):
     sibling: np.ndarray
     sold: np.ndarray
     cohort: np.ndarray
+    unit: np.ndarray
 
 
 class Moments(NamedTuple):
@@ -153,7 +156,7 @@ class MarketStatsBuilder:
         offer_context(self.events, self.sets, everybody, cutoff.day, self.horizon, np.array(CONTEXT_WINDOWS), totals)
         raw = dict(zip(names, totals.T, strict=True))
         exposure = min(cutoff.day - self.log.first_day, CONTEXT_WINDOWS[2])
-        now, sold = self._moments(cutoff.day), ~np.isnan(raw["age"])
+        now, sold, unit = self._moments(cutoff.day), ~np.isnan(raw["age"]), self.log.revenue_unit(cutoff.day)
         return MarketStats(
             cutoff=cutoff,
             context=np.where(sold[:, None], _context(raw, everybody.size), np.nan),
@@ -165,7 +168,8 @@ class MarketStatsBuilder:
             follow=self._follow(past),
             sibling=siblings(self.offers.parent, sold),
             sold=sold,
-            cohort=self._cohort(population, cutoff),
+            cohort=self._cohort(population, cutoff, unit),
+            unit=np.float64(unit),
         )
 
     def _population(self, day: int) -> np.ndarray:
@@ -240,14 +244,14 @@ class MarketStatsBuilder:
             weights.append(np.linalg.solve(gram + np.diag(penalty), target))
         return np.array(weights, np.float32)
 
-    def _cohort(self, population: np.ndarray, cutoff: Cutoff) -> np.ndarray:
+    def _cohort(self, population: np.ndarray, cutoff: Cutoff, unit: float) -> np.ndarray:
         if cutoff.day not in self.rolled:
             self.prefetch([cutoff.day])
         rows = self.rolled[cutoff.day][population]
         names = rolling_customer_columns(*COHORT)
         month = tenure_month(np.minimum(np.nan_to_num(rows[:, names.index("since_first")]), TENURE_CAP))
         size = np.bincount(month, minlength=TENURES) + 1e-9
-        logs = [np.log1p(np.maximum(rows[:, names.index(name)], 0)) for name in ("spend_91", "orders_91")]
+        logs = log_spend(rows[:, names.index("spend_91")], unit), np.log1p(rows[:, names.index("orders_91")])
         return np.stack([np.bincount(month, values, minlength=TENURES) / size for values in logs], axis=1)
 
 
@@ -266,6 +270,11 @@ def purchase_profile(column: dict[str, np.ndarray]) -> np.ndarray:
     """
     logs = [np.log1p(column[f"decayed_{half_life}"]) for half_life in AFFINITY_HALF_LIVES]
     return np.concatenate([*logs, np.ones((len(logs[0]), 1), np.float32)], axis=1)
+
+
+def log_spend(spend: np.ndarray, unit: float) -> np.ndarray:
+    """log(1 + spend / unit), 0 for a negative spend."""
+    return np.log1p(np.maximum(spend, 0) * np.float32(1 / unit))
 
 
 def regress_on_others(gram: np.ndarray, ridges: Sequence[float]) -> np.ndarray:

@@ -36,6 +36,9 @@ class FeatureColumn:
     gate : int
         Place among the inputs of the gate that mixes the repeat and the explore expert, from 1; 0: the gate does not
         read the column. Pair columns only.
+    money : bool
+        The column holds amounts of the log's currency. Models read it in units of the market, so that the currency
+        does not matter.
     per : {None, "window", "half_life"}
         The declaration stands for a column for each window, or for each half-life, of the configuration.
     definition : callable or None
@@ -62,6 +65,7 @@ class FeatureColumn:
     optional: bool = False
     ranked: bool = False
     gate: int = 0
+    money: bool = False
     per: Per | None = None
     definition: Callable[..., Any] | None = None
     compute: Callable[[Any], np.ndarray] | None = None

@@ -22,7 +22,7 @@ class EventEmbedding(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         age = torch.log1p(inputs.age) / 5
-        amount = torch.sign(inputs.amount) * torch.log1p(inputs.amount.abs()) / 3
+        amount = torch.sign(inputs.amount) * torch.log1p(inputs.amount.abs())
         week = 2 * torch.pi * inputs.age / 7
         number = torch.stack([age, amount, week.sin(), week.cos()], dim=-1)
         event_BLD = self.number(number) + self.kind(inputs.kind) + self.channel(inputs.channel)

@@ -43,6 +43,8 @@ class FusedWeights(NamedTuple):
         Projections of `never_bought`.
     scaled : ndarray of shape (P,)
         Scaled columns of `never_bought`.
+    factor : ndarray of shape (P,)
+        What raw columns are multiplied by first: 1 over the unit for amounts.
     mean, inverse : ndarray of shape (P,)
         Mean of the logarithms, and one over their standard deviation.
     low, high : ndarray of shape (P,)
@@ -72,6 +74,7 @@ class FusedWeights(NamedTuple):
     never_bought: np.ndarray
     projection: np.ndarray
     scaled: np.ndarray
+    factor: np.ndarray
     mean: np.ndarray
     inverse: np.ndarray
     low: np.ndarray
@@ -108,7 +111,9 @@ def fused_weights(weights: Mapping[str, np.ndarray], never_bought: np.ndarray) -
     mean, deviation, flagged = (weights[name] for name in ("mean", "deviation", "flagged"))
     inverse = (1.0 / deviation).astype(np.float32)
     missing = np.isnan(never_bought)
-    logs = np.sign(never_bought) * np.log1p(np.abs(never_bought))
+    factor = weights["factor"]
+    in_units = (never_bought * factor).astype(np.float32)
+    logs = np.sign(in_units) * np.log1p(np.abs(in_units))
     low, high, columns = weights["low"], weights["high"], weights["ranked"]
     scaled = np.where(missing, 0.0, np.clip((logs - mean) * inverse, low, high)).astype(np.float32)
     knots, width, size = weights["knots"][:-1], np.diff(weights["knots"], axis=0), never_bought.size
@@ -116,7 +121,7 @@ def fused_weights(weights: Mapping[str, np.ndarray], never_bought: np.ndarray) -
     knot[columns] = knots.T
     slope[columns] = np.where(width > 0, 1.0 / np.maximum(width, np.float32(1e-12)), 0.0).T
     step, rank = 2.0 * float(weights["spread"]) / max(len(knots), 1), np.zeros(size, np.float32)
-    position = np.clip((never_bought[columns, None] - knot[columns]) * slope[columns], 0.0, 1.0).sum(axis=1)
+    position = np.clip((in_units[columns, None] - knot[columns]) * slope[columns], 0.0, 1.0).sum(axis=1)
     rank[columns] = np.where(missing[columns], 0.0, position * step - weights["spread"])
     rank_row, missing_row = np.full(size, -1), np.full(size, -1)
     rank_row[columns] = size + np.arange(columns.size)
@@ -124,7 +129,7 @@ def fused_weights(weights: Mapping[str, np.ndarray], never_bought: np.ndarray) -
     row = np.concatenate([scaled, rank[columns], missing[flagged].astype(np.float32)])
     projection = (row.astype(np.float64) @ weights["weight"]).astype(np.float32)
     return FusedWeights(
-        *(never_bought.astype(np.float32), projection, scaled, mean, inverse, low, high),
+        *(never_bought.astype(np.float32), projection, scaled, factor, mean, inverse, low, high),
         *(rank_row, rank, knot, slope, step, -float(weights["spread"])),
         *(missing_row, missing.astype(np.float32)),
         *(np.ascontiguousarray(weights[name]) for name in ("weight", "second", "bias", "gate")),
@@ -144,7 +149,7 @@ class FusedScorer:
 
     def __init__(self, folder: Path, never_bought: np.ndarray) -> None:
         weights = verify.load_arrays(folder / WEIGHTS)
-        self.sigma_max = float(weights["sigma_max"])
+        self.sigma_max, self.unit = float(weights["sigma_max"]), float(weights["unit"])
         self.weights = fused_weights(weights, never_bought)
         self.session = session(folder / GRAPH)
 
@@ -178,21 +183,25 @@ class FusedScorer:
             combine_members(
                 *(second, other, self.weights, match, output_weight, output_bias, season_logit),
                 *(visit, value_customer, value_offer),
-                *(self.sigma_max, probability[tile], revenue[tile]),
+                *(self.sigma_max, self.unit, probability[tile], revenue[tile]),
             )
         return probability, revenue
 
 
 @njit(cache=True, nogil=True)
-def changed_columns(row: np.ndarray, never_bought: np.ndarray, column: np.ndarray, value: np.ndarray) -> int:
+def changed_columns(
+    row: np.ndarray, never_bought: np.ndarray, factor: np.ndarray, column: np.ndarray, value: np.ndarray
+) -> int:
     """Find the columns in which a pair differs from a never-bought pair.
 
     Parameters
     ----------
     row, never_bought : ndarray of shape (P,)
         Raw columns.
+    factor : ndarray of shape (P,)
+        Factors of the columns.
     column, value : ndarray of shape (P,)
-        Filled with the indices and raw values of the columns that differ.
+        Filled with the indices of the columns that differ, and their values times the factors.
 
     Returns
     -------
@@ -203,7 +212,7 @@ def changed_columns(row: np.ndarray, never_bought: np.ndarray, column: np.ndarra
     for p in range(row.size):
         if row[p] != never_bought[p] and not (np.isnan(row[p]) and np.isnan(never_bought[p])):
             column[count] = p
-            value[count] = row[p]
+            value[count] = row[p] * factor[p]
             count += 1
     return count
 
@@ -314,7 +323,7 @@ def first_layer(
     projection, n = np.empty(weights.projection.size, np.float32), 0
     for b in range(pair.shape[0]):
         for m in range(pair.shape[1]):
-            count = changed_columns(pair[b, m], weights.never_bought, column, value)
+            count = changed_columns(pair[b, m], weights.never_bought, weights.factor, column, value)
             signed_logs(value, count, one, bits, log)
             rows = scaled_changes(column, value, log, count, weights, row, by)
             projection[:] = weights.projection
@@ -378,6 +387,7 @@ def combine_members(
     value_customer: np.ndarray,
     value_offer: np.ndarray,
     sigma_max: float,
+    unit: float,
     probability: np.ndarray,
     revenue: np.ndarray,
 ) -> None:
@@ -403,6 +413,8 @@ def combine_members(
         Terms of the revenue's location and scale.
     sigma_max : float
         Largest standard deviation of the log revenue.
+    unit : float
+        Revenue of one unit, in the log's currency.
     probability, revenue : ndarray of shape (B, M)
         Filled with the results; revenue is in the log's currency.
     """
@@ -424,7 +436,7 @@ def combine_members(
             location, sigma = location / members, sigma / members
             p = logistic(mean_logit / members)
             probability[b, m] = p
-            revenue[b, m] = p * np.exp(location + 0.5 * sigma * sigma)
+            revenue[b, m] = p * np.exp(location + 0.5 * sigma * sigma) * unit
             n += 1
 
 
@@ -443,7 +455,7 @@ def scaled_changes(
     Parameters
     ----------
     column, value, log : ndarray of shape (P,)
-        Indices, raw values and signed logarithms of the columns that differ.
+        Indices, values times factors and signed logarithms of the columns that differ.
     count : int
         Number of columns that differ.
     weights : FusedWeights
@@ -486,7 +498,7 @@ def rank_position(value: float, knot: np.ndarray, slope: np.ndarray) -> float:
     Parameters
     ----------
     value : float
-        Raw value of a column.
+        Value of a column times its factor.
     knot, slope : ndarray of shape (S,)
         Start of each step, and one over its width.
 

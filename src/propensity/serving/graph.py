@@ -95,7 +95,7 @@ class PartsGraph(nn.Module):
         tuple of Tensor
             By the names of `fused.PARTS`; the members are concatenated in the last dimension.
         """
-        batch = Inputs(*inputs)
+        batch = self.model.in_units(Inputs(*inputs))
         customer_BF = self.model.scale_customer(batch.customer_features)
         context_MC = self.model.scale_context(batch.context)
         members = [self._member(member, batch, customer_BF, context_MC) for member in self.model.members]
@@ -168,6 +168,7 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
     projections = [r.from_pair.weight.T for r in repeat], explore, gate, [m.value.pair.weight.T for m in members]
     gate_bias = [torch.inf if m.gate is None else m.gate.bias.item() for m in members]
     weights = {
+        "factor": scale.factor,
         "mean": scale.mean,
         "deviation": scale.deviation,
         "flagged": scale.flagged,
@@ -181,6 +182,7 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
         "bias": torch.stack([r.second.bias for r in repeat]),
         "gate": torch.tensor(gate_bias),
         "sigma_max": torch.tensor(SIGMA_MAX),
+        "unit": model.unit,
     }
     return {name: tensor.detach().contiguous().numpy() for name, tensor in weights.items()}
 

@@ -183,7 +183,10 @@ def on_cpu(outputs: Outputs) -> Outputs:
 def joined(blocks: Sequence[Block]) -> Block:
     """Blocks of customers as one."""
     by_member = zip(*(block.members for block in blocks), strict=True)
-    members = [Outputs(*(torch.cat(parts) for parts in zip(*each, strict=True))) for each in by_member]
+    members = []
+    for each in by_member:
+        *parts, unit = (list(column) for column in zip(*each, strict=True))
+        members.append(Outputs(*(torch.cat(part) for part in parts), unit[0]))
     outcomes = Outcomes(*(torch.cat(parts) for parts in zip(*(block.outcomes for block in blocks), strict=True)))
     return Block(members, outcomes, torch.cat([block.never_bought for block in blocks]))
 
