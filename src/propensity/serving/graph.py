@@ -1,4 +1,4 @@
-"""The trained network as a traced graph, and the two file formats that it is written in.
+"""The trained network and the champion as traced graphs, and the two file formats that they are written in.
 
 Shapes: B customers, M offers, P pair columns, C context columns, F customer columns, D width, R members, H hidden
 units.
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
@@ -24,9 +25,11 @@ from propensity.model.offer_net import OfferNet
 from propensity.model.outputs import SIGMA_MAX
 from propensity.model.repeat.mlp import RepeatMLP
 from propensity.model.scale import SPREAD
-from propensity.serving.verify import OUTPUTS
+from propensity.serving.champion import Combination, TreeRows
+from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS
 from propensity.training.data_module import to_tensors
 
+SMALLEST = 1e-30  # revenue whose logarithm is taken for 0
 BATCH, EVENTS, OFFERS = (torch.export.Dim(name) for name in ("customers", "events", "offers"))
 DYNAMIC_SHAPES: dict[str, dict[int, Any] | None] = {
     **{name: {0: BATCH, 1: EVENTS} for name in ("token", "kind", "channel", "age", "amount")},
@@ -38,35 +41,74 @@ DYNAMIC_SHAPES: dict[str, dict[int, Any] | None] = {
 
 
 class ScoringGraph(nn.Module):
-    """The network with the outputs that production needs: `OUTPUTS`.
+    """The outputs that production needs: probability and expected revenue of the champion, and those of the network.
 
     Parameters
     ----------
     model : nn.Module
         Maps `Inputs` to `Outputs`.
+    combination : Combination, optional
+        The champion; None if it is the network.
+    torch_trees : bool, default=False
+        Compute raw scores of trees in torch; else they are inputs of the graph.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, combination: Combination | None = None, torch_trees: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.combination = model, combination
+        boosters = combination.boosters if combination is not None and torch_trees else {}
+        self.rows = nn.ModuleList(TreeRows(each.parts(name), each.factor) for name, each in boosters.items())
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+    @property
+    def tree_inputs(self) -> tuple[str, ...]:
+        """Names of the graph's inputs besides those of the model: raw scores of trees."""
+        return () if self.combination is None or len(self.rows) else tuple(self.combination.trees)
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Compute the outputs.
 
         Parameters
         ----------
-        *inputs : Tensor
-            Fields of `Inputs`, in order.
+        *tensors : Tensor
+            Fields of `Inputs`, in order, then `tree_inputs`.
 
         Returns
         -------
         tuple of Tensor
-            probability (B, M), expected_revenue (B, M), visit (B,) and, if the network predicts channels,
-            channel_share.
+            By `output_names`: probability (B, M), expected_revenue (B, M), visit (B,); channel_share (B, K) if the
+            network predicts channels; network_probability and network_expected_revenue (B, M) if it is not the
+            champion.
         """
-        outputs = self.model(Inputs(*inputs))
-        results = outputs.probability(), outputs.expected_revenue(), outputs.visit.sigmoid(), outputs.channel_share()
-        return results if outputs.channel.shape[1] else results[:3]
+        inputs, raw = Inputs(*tensors[: len(Inputs._fields)]), tensors[len(Inputs._fields) :]
+        outputs = self.model(inputs)
+        network = outputs.probability(), outputs.expected_revenue()
+        share = (outputs.channel_share(),) if outputs.channel.shape[1] else ()
+        if self.combination is None:
+            return *network, outputs.visit.sigmoid(), *share
+        by_name = dict(zip(self.tree_inputs, raw, strict=True))
+        for rows in self.rows:
+            by_name |= rows(inputs)
+        terms = outputs.purchase, network[1].clamp(min=SMALLEST).log() - logsigmoid(outputs.purchase)
+        return *self.combination(inputs, terms, by_name), outputs.visit.sigmoid(), *share, *network
+
+
+def output_names(channels: bool, champion: bool) -> tuple[str, ...]:
+    """Names of the outputs of `ScoringGraph`.
+
+    Parameters
+    ----------
+    channels : bool
+        Whether the network predicts channels.
+    champion : bool
+        Whether the champion is not the network alone.
+
+    Returns
+    -------
+    tuple of str
+        In order, from `OUTPUTS`.
+    """
+    left_out = (() if channels else ("channel_share",)) + (() if champion else NETWORK_OUTPUTS)
+    return tuple(name for name in OUTPUTS if name not in left_out)
 
 
 class PartsGraph(nn.Module):
@@ -187,15 +229,17 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
     return {name: tensor.detach().contiguous().numpy() for name, tensor in weights.items()}
 
 
-def trace(module: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
+def trace(module: nn.Module, example: Inputs, extra: int = 0) -> torch.export.ExportedProgram:
     """Trace a module with dynamic numbers of customers, events and offers.
 
     Parameters
     ----------
     module : nn.Module
-        Takes the fields of `Inputs`.
+        Takes the fields of `Inputs`, and further tensors (B, M).
     example : Inputs
         With at least two customers, events and offers.
+    extra : int, default=0
+        Number of further tensors.
 
     Returns
     -------
@@ -207,13 +251,14 @@ def trace(module: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
     ConfigurationError
         If a part of the network cannot be traced.
     """
-    shapes = (tuple(DYNAMIC_SHAPES[name] for name in Inputs._fields),)
+    pairs = torch.zeros(example.pair.shape[:2])
+    shapes = ((*(DYNAMIC_SHAPES[name] for name in Inputs._fields), *({0: BATCH, 1: OFFERS},) * extra),)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.export.export(
                 module.eval(),
-                tuple(to_tensors(example)),
+                (*to_tensors(example), *(pairs.clone() for _ in range(extra))),
                 dynamic_shapes=shapes,
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
@@ -224,7 +269,9 @@ def trace(module: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
         ) from error
 
 
-def write_onnx(program: torch.export.ExportedProgram, path: Path, names: Sequence[str] = OUTPUTS) -> None:
+def write_onnx(
+    program: torch.export.ExportedProgram, path: Path, names: Sequence[str] = OUTPUTS, extra: Sequence[str] = ()
+) -> None:
     """Write one self-contained ONNX file.
 
     Parameters
@@ -235,6 +282,8 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, names: Sequenc
         File to write.
     names : sequence of str
         Names of the outputs.
+    extra : sequence of str
+        Names of the inputs after the fields of `Inputs`.
 
     Raises
     ------
@@ -250,7 +299,10 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, names: Sequenc
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = torch.onnx.export(
-            program, dynamo=True, verbose=False, input_names=Inputs._fields, output_names=names, external_data=False
+            *(program,),
+            **{"dynamo": True, "verbose": False, "external_data": False},
+            input_names=(*Inputs._fields, *extra),
+            output_names=names,
         )
         assert graph is not None
         graph.save(path)
@@ -274,7 +326,7 @@ def write_torch(program: torch.export.ExportedProgram, path: Path) -> None:
     program.example_inputs = example
 
 
-def run_network(model: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
+def run_network(model: nn.Module, inputs: Inputs, names: Sequence[str] = OUTPUTS) -> dict[str, np.ndarray]:
     """Run the trained network or a traced module.
 
     Parameters
@@ -283,12 +335,14 @@ def run_network(model: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
         Takes the fields of `Inputs`.
     inputs : Inputs
         A batch.
+    names : sequence of str
+        Names of the outputs.
 
     Returns
     -------
     dict of str to ndarray
-        Outputs by the names of `OUTPUTS`.
+        Outputs by name.
     """
     with torch.inference_mode():
         outputs = model(*to_tensors(inputs))
-    return {name: tensor.numpy() for name, tensor in zip(OUTPUTS, outputs, strict=False)}
+    return {name: tensor.numpy() for name, tensor in zip(names, outputs, strict=False)}

@@ -20,7 +20,8 @@ from typing import Any
 FORMAT = 2
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 TOLERANCE = 1e-5  # absolute for probabilities; relative for expected revenues above 1
-OUTPUTS = ("probability", "expected_revenue", "visit", "channel_share")
+NETWORK_OUTPUTS = ("network_probability", "network_expected_revenue")  # if the champion is not the network alone
+OUTPUTS = ("probability", "expected_revenue", "visit", "channel_share", *NETWORK_OUTPUTS)
 
 
 class VerificationError(Exception):
