@@ -14,10 +14,10 @@ from hydra.utils import instantiate
 
 from propensity.baseline.pair_table import rows_of
 from propensity.data.batch import Inputs
-from propensity.serving.champion import Booster, Combination, CombinationGraph, Mixture
+from propensity.serving.champion import Booster, Combination, Mixture
 from propensity.serving.graph import ScoringGraph, output_names, run_network, trace, write_onnx
 from propensity.serving.session import session
-from propensity.serving.tree_inputs import TreeInput, insert_trees
+from propensity.serving.tree_inputs import insert_trees
 from propensity.serving.trees import read_trees
 from propensity.serving.verify import max_difference, run_session
 from serving.test_export import CONFIG, SIZES, random_inputs

@@ -6,7 +6,8 @@ Shapes: B customers, M offers, P pair columns, F customer columns, C context col
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,9 +16,44 @@ from torch import Tensor, nn
 from propensity.data.batch import Inputs
 from propensity.serving.tree_inputs import TreeInput
 from propensity.serving.trees import TorchTrees, Trees
+from propensity.serving.verify import NETWORK_INPUTS
+from propensity.training.data_module import to_tensors
 
 NETWORK = "network"
-NETWORK_INPUTS = ("network_logit", "network_log_amount")  # of a graph that combines without the network
+
+
+class CandidateTerms(NamedTuple):
+    """What a candidate predicts, before it is combined.
+
+    Attributes
+    ----------
+    logit : ndarray of shape (B, M), float64
+        Log-odds of a purchase.
+    amount : ndarray of shape (B, M), float64
+        Expected revenue of a buyer, in the log's currency.
+    """
+
+    logit: np.ndarray
+    amount: np.ndarray
+
+
+class Champion(Protocol):
+    """A champion other than the network, as the run stores it."""
+
+    name: str
+    why: str
+
+    def outputs(self, inputs: Inputs, network: CandidateTerms) -> CandidateTerms:
+        """Its log-odds and amounts for a batch, by the libraries that fitted its candidates."""
+        ...
+
+    def combination(self) -> Combination:
+        """The same as a graph."""
+        ...
+
+    def about(self) -> dict[str, Any]:
+        """Name, reason, candidates and weights, serialisable as JSON."""
+        ...
 
 
 class Mixture(NamedTuple):
@@ -235,3 +271,40 @@ class CombinationGraph(nn.Module):
         if NETWORK_INPUTS[0] in by_name:
             network = by_name[NETWORK_INPUTS[0]], by_name[NETWORK_INPUTS[1]]
         return self.combination(inputs, network, by_name)
+
+
+def network_terms(model: nn.Module, inputs: Inputs) -> CandidateTerms:
+    """Log-odds and amounts of the network.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Maps `Inputs` to `Outputs`.
+    inputs : Inputs
+        A batch, as arrays.
+
+    Returns
+    -------
+    CandidateTerms
+        As float64.
+    """
+    with torch.inference_mode():
+        outputs = model(Inputs(*to_tensors(inputs)))
+        amount = outputs.expected_revenue().double() / outputs.probability().double()
+        return CandidateTerms(outputs.purchase.double().numpy(), amount.numpy())
+
+
+def load_champion(run: Path) -> Champion | None:
+    """The champion of a run.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+
+    Returns
+    -------
+    Champion or None
+        None if it is the network.
+    """
+    return None

@@ -26,10 +26,9 @@ from propensity.model.outputs import SIGMA_MAX
 from propensity.model.repeat.mlp import RepeatMLP
 from propensity.model.scale import SPREAD
 from propensity.serving.champion import Combination, TreeRows
-from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS
+from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS, SMALLEST
 from propensity.training.data_module import to_tensors
 
-SMALLEST = 1e-30  # revenue whose logarithm is taken for 0
 BATCH, EVENTS, OFFERS = (torch.export.Dim(name) for name in ("customers", "events", "offers"))
 DYNAMIC_SHAPES: dict[str, dict[int, Any] | None] = {
     **{name: {0: BATCH, 1: EVENTS} for name in ("token", "kind", "channel", "age", "amount")},
