@@ -49,16 +49,16 @@ def boosters() -> dict[str, lightgbm.Booster]:
     return {"purchase": train("binary", buys.astype(float)), "amount": train("gamma", pays)}
 
 
-def booster(models: dict[str, lightgbm.Booster], factor: float = 1.0) -> Booster:
-    purchase, amount = (read_trees(models[name].model_to_string()) for name in ("purchase", "amount"))
-    return Booster(purchase, 1.0, amount, np.full(models["purchase"].num_feature(), factor, np.float32))
+def booster(models: dict[str, lightgbm.Booster]) -> Booster:
+    return Booster(*(read_trees(models[name].model_to_string()) for name in ("purchase", "amount")))
 
 
 def mixture(candidates: tuple[str, ...], never_bought_trees: bool = True) -> Mixture:
     weight = np.array([[0.7, 0.2], [0.4, 0.6]])[:, -len(candidates) :]
     if not never_bought_trees:
         weight[0, -1] = 0.0
-    return Mixture(candidates, weight, np.array([-0.1, 0.05]), weight * 0.9, np.array([0.1, 0.02]), PAST)
+    amount = np.array([0.3, 0.7])[-len(candidates) :]
+    return Mixture(candidates, weight, np.array([-0.1, 0.05]), amount, 4.0, 1.1, 0.01, PAST)
 
 
 def expected_scores(
@@ -73,16 +73,17 @@ def expected_scores(
         "lightgbm": (tree_logit.reshape(shape), tree_amount.reshape(shape)),
     }
     row = (np.asarray(inputs.pair)[..., PAST] > 0).astype(int)
-    logit, amount = weights.intercept[row], weights.amount_intercept[row]
+    logit, amount = weights.intercept[row], np.zeros(shape)
     for k, name in enumerate(weights.candidates):
         logit = logit + weights.weight[row, k] * terms[name][0]
-        amount = amount + weights.amount_weight[row, k] * terms[name][1]
+        amount = amount + weights.amount_weight[k] * np.log(np.maximum(np.exp(terms[name][1]) / 4.0, 0.01))
     probability = 1 / (1 + np.exp(-logit))
-    return probability, probability * np.exp(amount)
+    return probability, probability * np.exp(amount) * 4.0 * 1.1
 
 
-@pytest.mark.parametrize("candidates", [("network", "lightgbm"), ("lightgbm",)])
-@pytest.mark.parametrize("never_bought_trees", [True, False])
+@pytest.mark.parametrize(
+    ("candidates", "never_bought_trees"), [(("network", "lightgbm"), False), (("lightgbm",), True)]
+)
 def test_one_graph_holds_network_trees_and_their_weights(
     candidates: tuple[str, ...],
     never_bought_trees: bool,
@@ -91,7 +92,7 @@ def test_one_graph_holds_network_trees_and_their_weights(
     tmp_path: Path,
 ) -> None:
     torch.manual_seed(0)
-    cfg = composed("train", "model.members=1", "model.width=8")
+    cfg = composed("train", "model/encoder=none", "model.members=1", "model.width=8")
     model = instantiate(cfg.model, sizes=SIZES).eval()
     weights = mixture(candidates, never_bought_trees)
     combination = Combination(weights, {}, {"lightgbm": booster(boosters)})

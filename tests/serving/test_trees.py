@@ -20,7 +20,6 @@ from propensity.serving.trees import (
     Trees,
     read_trees,
     round_down,
-    sigmoid_slope,
     tree_nodes,
 )
 
@@ -190,9 +189,3 @@ def test_a_damaged_text_is_refused() -> None:
     for damaged in ("", "trees", text[: len(text) // 2], text.replace("leaf_value=", "leaf_value=1 ", 1)):
         with pytest.raises(DataError, match="train again"):
             read_trees(damaged)
-
-
-def test_the_slope_of_the_sigmoid_is_that_of_the_model() -> None:
-    assert sigmoid_slope(booster(14, sigmoid=2.0).model_to_string()) == 2.0
-    with pytest.raises(ConfigurationError, match="has objective 'gamma'; use objective=binary"):
-        sigmoid_slope(booster(14, objective="gamma").model_to_string())

@@ -5,7 +5,8 @@ Shapes: B customers, M offers, P pair columns, F customer columns, C context col
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -57,42 +58,52 @@ class Champion(Protocol):
 
 
 class Mixture(NamedTuple):
-    """Weights of the candidates, for never-bought pairs in row 0 and for pairs with a past in row 1.
+    """Weights of the candidates: of their log-odds, apart for never-bought pairs and pairs with a past, and of amounts.
 
     Attributes
     ----------
     candidates : tuple of str, length Q
-        Candidates with a weight other than 0.
+        Names.
     weight : ndarray of shape (2, Q)
-        Weights of the log-odds.
+        Weights of the log-odds, of never-bought pairs first.
     intercept : ndarray of shape (2,)
         Added to the log-odds.
-    amount_weight : ndarray of shape (2, Q)
-        Weights of the log amounts.
-    amount_intercept : ndarray of shape (2,)
-        Log of the calibration factor of the amounts.
+    amount_weight : ndarray of shape (Q,)
+        Weights of the log amounts, in units.
+    unit : float
+        Revenue that counts as 1, in the log's currency.
+    factor : float
+        What amounts are multiplied by; 0 for a log without revenue.
+    smallest : float
+        Amount that smaller ones are raised to, in units.
     past_column : int
         Pair column that is above 0 for a pair with a past.
-    money : bool
-        False for a log without revenue: expected revenues are 0.
     """
 
     candidates: tuple[str, ...]
     weight: np.ndarray
     intercept: np.ndarray
     amount_weight: np.ndarray
-    amount_intercept: np.ndarray
+    unit: float
+    factor: float
+    smallest: float
     past_column: int
-    money: bool = True
 
-    def uses(self, candidate: str) -> bool:
+    def reads_purchase(self, name: str) -> bool:
+        """Whether a candidate's log-odds have a weight."""
+        return name in self.candidates and bool(self.weight[:, self.candidates.index(name)].any())
+
+    def reads_amount(self, name: str) -> bool:
+        """Whether a candidate's amounts have a weight."""
+        return name in self.candidates and self.factor > 0 and self.amount_weight[self.candidates.index(name)] > 0
+
+    def uses(self, name: str) -> bool:
         """Whether scores depend on a candidate."""
-        return candidate in self.candidates
+        return self.reads_purchase(name) or self.reads_amount(name)
 
-    def past_only(self, candidate: str, amount: bool) -> bool:
-        """Whether a candidate's log-odds, or its log amounts, have no weight for never-bought pairs."""
-        weights = self.amount_weight if amount else self.weight
-        return bool(weights[0, self.candidates.index(candidate)] == 0)
+    def past_only(self, name: str) -> bool:
+        """Whether a candidate's log-odds have no weight for never-bought pairs."""
+        return bool(self.weight[0, self.candidates.index(name)] == 0)
 
 
 class Booster(NamedTuple):
@@ -101,24 +112,13 @@ class Booster(NamedTuple):
     Attributes
     ----------
     purchase : Trees
-        Raw scores of a purchase.
-    slope : float
-        Log-odds of one unit of the raw score.
+        Log-odds of a purchase.
     amount : Trees or None
-        Log amounts; None for a log without revenue.
-    factor : ndarray of shape (P + F + C,), float32
-        What the columns are multiplied by first.
+        Log of the amount in the log's currency; None for a log without revenue.
     """
 
     purchase: Trees
-    slope: float
     amount: Trees | None
-    factor: np.ndarray
-
-    def parts(self, name: str) -> dict[str, Trees]:
-        """The ensembles by the names of their raw scores."""
-        parts = {f"{name}_purchase": self.purchase, f"{name}_amount": self.amount}
-        return {key: trees for key, trees in parts.items() if trees is not None}
 
 
 class TreeRows(nn.Module):
@@ -128,15 +128,10 @@ class TreeRows(nn.Module):
     ----------
     trees : mapping of str to Trees
         Ensembles by the name of their raw scores.
-    factor : ndarray of shape (P + F + C,)
-        What the columns are multiplied by first.
     """
 
-    factor: Tensor
-
-    def __init__(self, trees: Mapping[str, Trees], factor: np.ndarray) -> None:
+    def __init__(self, trees: Mapping[str, Trees]) -> None:
         super().__init__()
-        self.register_buffer("factor", torch.from_numpy(factor.astype(np.float32)))
         self.trees = nn.ModuleDict({name: TorchTrees(each) for name, each in trees.items()})
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
@@ -147,7 +142,7 @@ class TreeRows(nn.Module):
             inputs.customer_features[:, None].expand(-1, offers, -1),
             inputs.context[None].expand(customers, -1, -1),
         )
-        rows = torch.cat(columns, dim=2).flatten(0, 1) * self.factor
+        rows = torch.cat(columns, dim=2).flatten(0, 1)
         return {name: trees(rows).unflatten(0, (customers, offers)) for name, trees in self.trees.items()}
 
 
@@ -157,7 +152,7 @@ class Combination(nn.Module):
     Parameters
     ----------
     mixture : Mixture
-        Weights.
+        Weights. Candidates without any are left out.
     parts : mapping of str to nn.Module
         Candidates other than network and trees; each maps inputs to log-odds and log amounts, (B, M) both.
     boosters : mapping of str to Booster
@@ -167,38 +162,30 @@ class Combination(nn.Module):
     weight: Tensor
     intercept: Tensor
     amount_weight: Tensor
-    amount_intercept: Tensor
 
     def __init__(self, mixture: Mixture, parts: Mapping[str, nn.Module], boosters: Mapping[str, Booster]) -> None:
         super().__init__()
-        self.mixture = mixture
-        self.boosters = {name: boosters[name] for name in mixture.candidates if name in boosters}
-        self.parts = nn.ModuleDict({name: parts[name] for name in mixture.candidates if name in parts})
-        for name in ("weight", "intercept", "amount_weight", "amount_intercept"):
+        self.mixture, self.boosters = mixture, boosters
+        self.parts = nn.ModuleDict({name: part for name, part in parts.items() if mixture.uses(name)})
+        for name in ("weight", "intercept", "amount_weight"):
             self.register_buffer(name, torch.from_numpy(np.asarray(getattr(mixture, name), np.float32)))
 
     @property
-    def trees(self) -> dict[str, Trees]:
-        """Ensembles by the name of their raw scores, in the order of the graph's inputs."""
-        return {key: trees for name, booster in self.boosters.items() for key, trees in booster.parts(name).items()}
-
-    @property
     def tree_inputs(self) -> dict[str, TreeInput]:
-        """What `insert_trees` computes: pairs on which trees have no weight are skipped."""
-        return {
-            key: TreeInput(trees, booster.factor, self._past_column(name, trees is booster.amount))
-            for name, booster in self.boosters.items()
-            for key, trees in booster.parts(name).items()
-        }
-
-    def _past_column(self, candidate: str, amount: bool) -> int | None:
-        """The column by which never-bought pairs are skipped; None if a candidate has a weight for them."""
-        return self.mixture.past_column if self.mixture.past_only(candidate, amount) else None
+        """Raw scores that `insert_trees` computes, by name: pairs are skipped where they have no weight."""
+        inputs: dict[str, TreeInput] = {}
+        for name, booster in self.boosters.items():
+            if self.mixture.reads_purchase(name):
+                skipped = self.mixture.past_column if self.mixture.past_only(name) else None
+                inputs[f"{name}_purchase"] = TreeInput(booster.purchase, skipped)
+            if self.mixture.reads_amount(name) and booster.amount is not None:
+                inputs[f"{name}_amount"] = TreeInput(booster.amount, None)
+        return inputs
 
     @property
     def extra_inputs(self) -> tuple[str, ...]:
         """Names of the graph's inputs besides those of the model: the network's outputs, then raw scores of trees."""
-        return (*(NETWORK_INPUTS if self.mixture.uses(NETWORK) else ()), *self.trees)
+        return (*(NETWORK_INPUTS if self.mixture.uses(NETWORK) else ()), *self.tree_inputs)
 
     def forward(
         self, inputs: Inputs, network: tuple[Tensor, Tensor] | None, raw: Mapping[str, Tensor]
@@ -219,35 +206,34 @@ class Combination(nn.Module):
         probability, expected_revenue : Tensor of shape (B, M)
             Revenue is in the log's currency.
         """
-        values = [self._candidate(name, inputs, network, raw) for name in self.mixture.candidates]
-        past = inputs.pair[..., self.mixture.past_column] > 0
-        logit = self._mean(past, [logit for logit, _ in values], self.weight, self.intercept)
+        mixture = self.mixture
+        past = inputs.pair[..., mixture.past_column] > 0
+        logit = torch.where(past, self.intercept[1], self.intercept[0])
+        amount = torch.zeros_like(logit)
+        for k, name in enumerate(mixture.candidates):
+            if not mixture.uses(name):
+                continue
+            own_logit, own_amount = self._terms(name, inputs, network, raw)
+            if mixture.reads_purchase(name):
+                logit = logit + torch.where(past, self.weight[1, k], self.weight[0, k]) * own_logit
+            if mixture.reads_amount(name):
+                in_units = (own_amount - math.log(mixture.unit)).clamp(min=math.log(mixture.smallest))
+                amount = amount + self.amount_weight[k] * in_units
         probability = logit.sigmoid()
-        if not self.mixture.money:
-            return probability, torch.zeros_like(probability)
-        amounts = [amount for _, amount in values]
-        return probability, probability * self._mean(past, amounts, self.amount_weight, self.amount_intercept).exp()
+        return probability, probability * amount.exp() * (mixture.factor * mixture.unit)
 
-    def _candidate(
+    def _terms(
         self, name: str, inputs: Inputs, network: tuple[Tensor, Tensor] | None, raw: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Log-odds and log amounts of a candidate."""
+        """Log-odds and log amounts of a candidate; 0 where they have no weight."""
         if name == NETWORK:
             assert network is not None
             return network
-        if name not in self.boosters:
-            values: tuple[Tensor, Tensor] = self.parts[name](inputs)
-            return values
-        logit = raw[f"{name}_purchase"] * self.boosters[name].slope
-        return logit, raw.get(f"{name}_amount", torch.zeros_like(logit))
-
-    @staticmethod
-    def _mean(past: Tensor, values: Sequence[Tensor], weight: Tensor, intercept: Tensor) -> Tensor:
-        """Weighted sum of (B, M) values with the weights of each pair's row."""
-        total = torch.where(past, intercept[1], intercept[0])
-        for k, value in enumerate(values):
-            total = total + torch.where(past, weight[1, k], weight[0, k]) * value
-        return total
+        if name in self.parts:
+            terms: tuple[Tensor, Tensor] = self.parts[name](inputs)
+            return terms
+        nothing = torch.zeros_like(inputs.pair[..., 0])
+        return raw.get(f"{name}_purchase", nothing), raw.get(f"{name}_amount", nothing)
 
 
 class CombinationGraph(nn.Module):

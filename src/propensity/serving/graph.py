@@ -55,13 +55,13 @@ class ScoringGraph(nn.Module):
     def __init__(self, model: nn.Module, combination: Combination | None = None, torch_trees: bool = False) -> None:
         super().__init__()
         self.model, self.combination = model, combination
-        boosters = combination.boosters if combination is not None and torch_trees else {}
-        self.rows = nn.ModuleList(TreeRows(each.parts(name), each.factor) for name, each in boosters.items())
+        inputs = combination.tree_inputs if combination is not None and torch_trees else {}
+        self.rows = TreeRows({name: each.trees for name, each in inputs.items()}) if inputs else None
 
     @property
     def tree_inputs(self) -> tuple[str, ...]:
         """Names of the graph's inputs besides those of the model: raw scores of trees."""
-        return () if self.combination is None or len(self.rows) else tuple(self.combination.trees)
+        return () if self.combination is None or self.rows is not None else tuple(self.combination.tree_inputs)
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Compute the outputs.
@@ -85,8 +85,8 @@ class ScoringGraph(nn.Module):
         if self.combination is None:
             return *network, outputs.visit.sigmoid(), *share
         by_name = dict(zip(self.tree_inputs, raw, strict=True))
-        for rows in self.rows:
-            by_name |= rows(inputs)
+        if self.rows is not None:
+            by_name = self.rows(inputs)
         terms = outputs.purchase, network[1].clamp(min=SMALLEST).log() - logsigmoid(outputs.purchase)
         return *self.combination(inputs, terms, by_name), outputs.visit.sigmoid(), *share, *network
 

@@ -24,14 +24,11 @@ class TreeInput(NamedTuple):
     ----------
     trees : Trees
         The ensemble.
-    factor : ndarray of shape (P + F + C,), float32
-        What the columns are multiplied by first.
     past_column : int or None
         Pair column; pairs in which it is not above 0 are skipped and get 0. None for all pairs.
     """
 
     trees: Trees
-    factor: np.ndarray
     past_column: int | None
 
 
@@ -53,13 +50,12 @@ def insert_trees(path: Path, tree_inputs: dict[str, TreeInput]) -> None:
     model = onnx.load(path)
     graph = model.graph
     nodes: list[onnx.NodeProto] = []
-    rows: dict[tuple[int | None, bytes], str] = {}
+    rows: dict[int | None, str] = {}
     for name, each in tree_inputs.items():
-        key = each.past_column, each.factor.tobytes()
-        if key not in rows:
-            rows[key] = f"tree_rows_{len(rows)}"
-            nodes += _rows(each, _pair_columns(graph), rows[key])
-        nodes += _raw_scores(each, name, rows[key])
+        if each.past_column not in rows:
+            rows[each.past_column] = f"tree_rows_{len(rows)}"
+            nodes += _rows(each.past_column, _pair_columns(graph), rows[each.past_column])
+        nodes += _raw_scores(each, name, rows[each.past_column])
     inputs = [each for each in graph.input if each.name not in tree_inputs]
     nodes += graph.node
     del graph.input[:], graph.node[:]
@@ -104,11 +100,11 @@ def _ints(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
-def _rows(each: TreeInput, columns: int, name: str) -> Iterator[onnx.NodeProto]:
+def _rows(past_column: int | None, columns: int, name: str) -> Iterator[onnx.NodeProto]:
     """Nodes of the rows (n, P + F + C) of selected pairs; their places in (B M,) are `{name}_place` if not all."""
     nodes = _Nodes(name)
     flat = nodes.add("Reshape", "pair", _ints(-1, columns))
-    if each.past_column is None:
+    if past_column is None:
         pairs = nodes.add("Shape", "pair", end=2)
         parts = [flat]
         for field, axis in (("customer_features", 1), ("context", 0)):
@@ -118,7 +114,7 @@ def _rows(each: TreeInput, columns: int, name: str) -> Iterator[onnx.NodeProto]:
             )
             parts.append(nodes.add("Reshape", expanded, nodes.add("Concat", nodes.constant(_ints(-1)), size, axis=0)))
     else:
-        past = nodes.add("Gather", flat, _ints(each.past_column), axis=1)
+        past = nodes.add("Gather", flat, _ints(past_column), axis=1)
         some = nodes.add("NonZero", nodes.add("Greater", past, np.zeros(1, np.float32)))
         place = nodes.add("Gather", some, np.array(0, np.int64), axis=0, name=f"{name}_place")
         offers = nodes.add("Shape", "pair", start=1, end=2)
@@ -127,10 +123,7 @@ def _rows(each: TreeInput, columns: int, name: str) -> Iterator[onnx.NodeProto]:
             nodes.add("Gather", "customer_features", nodes.add("Div", place, offers), axis=0),
             nodes.add("Gather", "context", nodes.add("Mod", place, offers), axis=0),
         ]
-    scaled = bool((each.factor != 1).any())
-    rows = nodes.add("Concat", *parts, axis=1, name=None if scaled else name)
-    if scaled:
-        nodes.add("Mul", rows, each.factor.astype(np.float32), name=name)
+    nodes.add("Concat", *parts, axis=1, name=name)
     yield from nodes.nodes  # type: ignore[misc]
 
 

@@ -125,37 +125,6 @@ def refuse_unsupported(header: str) -> None:
         )
 
 
-def sigmoid_slope(text: str) -> float:
-    """Factor of the raw score in the sigmoid of a binary model.
-
-    Parameters
-    ----------
-    text : str
-        Text of a LightGBM model.
-
-    Returns
-    -------
-    float
-        LightGBM's setting `sigmoid`.
-
-    Raises
-    ------
-    ConfigurationError
-        For a model of another objective.
-
-    Examples
-    --------
-    >>> sigmoid_slope("objective=binary sigmoid:1")
-    1.0
-    """
-    if match := re.search(r"^objective=binary sigmoid:(\S+)$", text, flags=re.MULTILINE):
-        return float(match[1])
-    objective = re.search(r"^objective=(.*)$", text, flags=re.MULTILINE)
-    raise ConfigurationError(
-        f"a purchase model of LightGBM has objective {objective[1] if objective else 'none'!r}; use objective=binary"
-    )
-
-
 def round_down(threshold: np.ndarray) -> np.ndarray:
     """The largest float32 that is not above each number.
 
