@@ -12,6 +12,27 @@ QUANTILE = 0.99  # of the ratios, which is never capped
 DRIFT = 0.1  # standard deviation of the log of expected over observed revenue from one window to the next
 
 
+SMALLEST = 0.01  # usual amount, in units of money
+
+
+def in_units(amount: np.ndarray, unit: float) -> np.ndarray:
+    """Amounts in units of money, at least a hundredth, so that they have a logarithm.
+
+    Parameters
+    ----------
+    amount : np.ndarray
+        Any shape, in the log's currency.
+    unit : float
+        Revenue that counts as 1, in the log's currency.
+
+    Examples
+    --------
+    >>> in_units(np.array([0.0, 5.0]), 10.0)
+    array([0.01, 0.5 ])
+    """
+    return np.maximum(amount / unit, SMALLEST)
+
+
 class AmountCap(NamedTuple):
     """The largest amount that a model learns from, as a multiple of what is usual for the pair.
 

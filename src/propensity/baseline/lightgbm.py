@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from propensity.atomic import whole_file
-from propensity.baseline.amount import amount_caps, calibration, shrunk_factor
+from propensity.baseline.amount import AmountCap, amount_caps, calibration, in_units, shrunk_factor
 from propensity.baseline.candidate import CandidateOutputs, predict_blocks
 from propensity.baseline.pair_table import (
     Columns,
@@ -20,6 +20,7 @@ from propensity.baseline.pair_table import (
     columns_of,
     rows_of,
     training_table,
+    usual_amount_of,
     usual_amount_of_rows,
     validation_table,
 )
@@ -40,7 +41,22 @@ SEARCH_RATE, SEARCH_PATIENCE = 0.1, 10  # learning rate and early stopping while
 PATIENCE = 25  # trees without an improvement after which the model is complete
 LONGEST = 1_000  # trees
 BETTER = 1e-4  # share of the log loss by which another setting must be better than the one before
+MIN_JUDGED = 100  # purchases of the validation windows that the length of the amount model needs
 POSITIVES_PER_TREE = 20  # without validation, at least so many purchases for each tree
+
+
+class BuyerAmounts(NamedTuple):
+    """Rows (K, C) of buyers, what they paid and what is usual for them (K,), in units, and their weights (K,)."""
+
+    x: np.ndarray
+    paid: np.ndarray
+    usual: np.ndarray
+    weight: np.ndarray
+
+    def labelled(self, base: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Rows, amounts, weights and logs of the usual amounts times `base`, of those who paid anything."""
+        paid = self.paid > 0
+        return self.x[paid], self.paid[paid], self.weight[paid], np.log(base * self.usual[paid])
 
 
 class AmountSize(NamedTuple):
@@ -79,7 +95,7 @@ class LightGBM:
         num_leaves, min_child_samples, last_cutoffs, n_estimators, amount_n_estimators, and `amount_factor`, by which
         amounts are multiplied so that buyers of the validation windows spend what is expected.
     purchase_model, amount_model : lightgbm.Booster
-        Log-odds of a purchase; log of the amount in units. There is no amount model without prices in the log, and the
+        Log-odds of a purchase; log of the amount over the usual amount, see `pair_table.usual_amount`. There is no amount model without prices in the log, and the
         expected revenue is then 0.
 
     Notes
@@ -143,8 +159,9 @@ class LightGBM:
         logit = self.purchase_model.predict(x, raw_score=True, num_threads=self.num_threads).reshape(shape)
         if self.amount_model is None:
             return CandidateOutputs(logit, np.zeros(shape))
-        log_amount = self.amount_model.predict(x, raw_score=True, num_threads=self.num_threads).reshape(shape)
-        return CandidateOutputs(logit, np.exp(log_amount) * self.amount_scale * self.columns.unit)
+        usual = in_units(usual_amount_of(self.columns, inputs), self.columns.unit)
+        relative = np.exp(self._raw_amount(x)).reshape(shape)
+        return CandidateOutputs(logit, relative * usual * (self.amount_scale * self.columns.unit))
 
     def predict(self, cutoff_data: CutoffData) -> Scores:
         """Scores (N, M); expected revenue is the product of both models."""
@@ -257,34 +274,36 @@ class LightGBM:
     def _fit_amounts(self, table: PairTable, judged: PairTable | None, seed: int) -> None:
         """The amount model, if anything was paid, its length and its factor."""
         self.amount_model, self.amount_scale = None, 1.0
-        buyers = _buyers(table, self.amount_rows, seed)
-        if not (buyers.revenue > 0).any():
+        bought = _buyers(table, self.amount_rows, seed)
+        if not (bought.revenue > 0).any():
             return
-        usual = usual_amount_of_rows(self.columns, buyers.x)
-        caps = amount_caps(buyers.revenue, usual)
-        paid = np.minimum(buyers.revenue, caps.of(usual)) / self.columns.unit
-        size = amount_size(int((paid > 0).sum()), self.amount_n_estimators)
-        params = self._params("gamma", size._asdict(), int((paid > 0).sum()), seed)
-        data = self._dataset(buyers.x[paid > 0], paid[paid > 0], buyers.weight[paid > 0])
-        length = size.n_estimators if judged is not None else min(self.chosen["amount_n_estimators"], LONGEST)
-        later = None if judged is None else _buyers(judged, self.amount_rows, seed)
-        if later is None or (later.revenue > 0).sum() < MIN_JUDGED:
-            self.amount_model = _boosted(params, data, length)
+        cap = amount_caps(bought.revenue, usual_amount_of_rows(self.columns, bought.x))
+        train = self._buyer_amounts(bought, cap)
+        base = calibration(train.paid, train.usual, train.weight)
+        size = amount_size(int((train.paid > 0).sum()), self.chosen["amount_n_estimators"])
+        params = self._params("gamma", size._asdict(), int((train.paid > 0).sum()), seed)
+        data = self._dataset(*train.labelled(base))
+        later = None if judged is None else self._buyer_amounts(_buyers(judged, self.amount_rows, seed), cap)
+        if later is None or (later.paid > 0).sum() < MIN_JUDGED:
+            self.amount_model = _boosted(params, data, size.n_estimators)
         else:
-            later_paid = np.minimum(later.revenue, caps.of(usual_amount_of_rows(self.columns, later.x)))
-            positive = later_paid > 0
-            valid = (later.x[positive], later_paid[positive] / self.columns.unit, later.weight[positive])
-            self.amount_model = _shortest(_boosted(params, data, LONGEST, valid, PATIENCE))
+            self.amount_model = _shortest(_boosted(params, data, LONGEST, later.labelled(base), PATIENCE))
         self.chosen["amount_n_estimators"] = self.amount_model.current_iteration()
-        self.amount_scale = calibration(paid, np.exp(self._raw_amount(buyers.x)), buyers.weight)
+        forecast = base * np.exp(self._raw_amount(train.x)) * train.usual
+        self.amount_scale = base * calibration(train.paid, forecast, train.weight)
         if later is not None:
-            later_paid = np.minimum(later.revenue, caps.of(usual_amount_of_rows(self.columns, later.x)))
-            expected = np.exp(self._raw_amount(later.x)) * self.amount_scale
-            self.chosen["amount_factor"] = shrunk_factor(later_paid / self.columns.unit, expected, later.weight)
+            expected = self.amount_scale * np.exp(self._raw_amount(later.x)) * later.usual
+            self.chosen["amount_factor"] = shrunk_factor(later.paid, expected, later.weight)
         self.amount_scale *= self.chosen["amount_factor"]
 
+    def _buyer_amounts(self, table: PairTable, cap: AmountCap) -> BuyerAmounts:
+        """What buyers paid and what is usual for them, in units."""
+        usual = usual_amount_of_rows(self.columns, table.x)
+        paid = np.minimum(table.revenue, cap.of(usual)) / self.columns.unit
+        return BuyerAmounts(table.x, np.maximum(paid, 0.0), in_units(usual, self.columns.unit), table.weight)
+
     def _raw_amount(self, x: np.ndarray) -> np.ndarray:
-        """Log amounts in units of rows (K, C): (K,)."""
+        """Log of the amount over the usual amount, up to a constant, of rows (K, C): (K,)."""
         return np.asarray(self.amount_model.predict(x, raw_score=True, num_threads=self.num_threads))
 
     def _params(self, objective: str, settings: Mapping[str, Any], rows: int, seed: int) -> dict[str, Any]:
@@ -307,13 +326,10 @@ class LightGBM:
             "verbose": -1,
         }
 
-    def _dataset(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Any:
-        """Binned rows."""
+    def _dataset(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, start: np.ndarray | None = None) -> Any:
+        """Binned rows; `start` (K,) are raw scores that the trees add to."""
         params = {"verbose": -1, "max_bin": self.max_bin, "feature_pre_filter": False, "num_threads": self.num_threads}
-        return _library().Dataset(x, y, weight=weight, feature_name=self._names, params=params)
-
-
-MIN_JUDGED = 100  # purchases of the validation windows that the length of the amount model needs
+        return _library().Dataset(x, y, weight=weight, init_score=start, feature_name=self._names, params=params)
 
 
 def amount_size(purchases: int, n_estimators: int) -> AmountSize:
@@ -333,7 +349,8 @@ def amount_size(purchases: int, n_estimators: int) -> AmountSize:
      AmountSize(num_leaves=15, min_child_samples=200, n_estimators=100))
     """
     leaves = 4 if purchases < 1_000 else 7 if purchases < 5_000 else 15
-    return AmountSize(leaves, int(np.clip(purchases // 20, 1, 200)), min(n_estimators, {4: 40, 7: 70}.get(leaves, 1000)))
+    most = {4: 40, 7: 50, 15: LONGEST}[leaves]
+    return AmountSize(leaves, int(np.clip(purchases // 20, 1, 200)), min(n_estimators, most))
 
 
 def _improve(better: Callable[[dict[str, int]], bool], changes: Sequence[dict[str, int]]) -> bool:
@@ -358,15 +375,16 @@ def _boosted(
     params: Mapping[str, Any],
     data: Any,
     n_estimators: int,
-    valid: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    valid: tuple[np.ndarray, ...] | None = None,
     patience: int = 0,
 ) -> Any:
-    """A booster; with `valid` (rows, labels, weights) it stops after so many trees without an improvement."""
+    """A booster; with `valid` (rows, labels, weights and perhaps raw scores) it stops after so many trees without an improvement."""
     lightgbm = _library()
     if valid is None:
         return lightgbm.train(dict(params), data, num_boost_round=n_estimators)
-    x, y, weight = valid
-    judged = lightgbm.Dataset(x, y, weight=weight, reference=data, params={"verbose": -1})
+    x, y, weight, *start = valid
+    more = {"init_score": start[0]} if start else {}
+    judged = lightgbm.Dataset(x, y, weight=weight, reference=data, params={"verbose": -1}, **more)
     stop = lightgbm.early_stopping(patience, verbose=False)
     rounds = {"num_boost_round": n_estimators, "valid_sets": [judged], "valid_names": ["validation"]}
     return lightgbm.train(dict(params), data, callbacks=[stop], **rounds)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from propensity.data.batch import Inputs, Sizes
 from propensity.errors import ConfigurationError
+from propensity.model.base_rate import BaseRates
 from propensity.model.member import EnsembleMember, Part
 from propensity.model.outputs import Outputs, ensemble_mean
 from propensity.model.scale import FeatureScaler
@@ -71,6 +72,12 @@ class OfferNet(nn.Module):
         self.scale_pair.fit(inputs.pair)
         self.scale_customer.fit(inputs.customer_features)
         self.scale_context.fit(inputs.context)
+
+    def start_from(self, rates: BaseRates, code: Tensor) -> None:
+        """Sets the biases of all members such that training starts from base rates; see `EnsembleMember.start_from`."""
+        for member in self.members:
+            if isinstance(member, EnsembleMember):
+                member.start_from(rates, code)
 
     def in_units(self, inputs: Inputs) -> Inputs:
         """The inputs with the amounts of events as multiples of the unit."""

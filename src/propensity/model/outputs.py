@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SIGMA_MAX = 2.0  # of log revenue; above it the tail dominates the mean of a log-normal
+SIGMA_MIN, SIGMA_MAX = 0.05, 2.0  # of log revenue; above it the tail dominates the mean of a log-normal
 
 
 class Outputs(NamedTuple):
@@ -24,6 +24,11 @@ class Outputs(NamedTuple):
     def probability(self) -> Tensor:
         """(B, M) probability to buy within the horizon."""
         return self.purchase.sigmoid()
+
+    def amount(self) -> Tensor:
+        """(B, M) expected spend of a buyer, in the log's currency: the mean of the log-normal."""
+        location, sigma = self.value[..., 0], self.value[..., 1]
+        return torch.exp(location + 0.5 * sigma * sigma) * self.unit
 
     def channel_share(self) -> Tensor:
         """(B, K) probability of each channel, given a purchase."""

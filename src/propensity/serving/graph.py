@@ -151,15 +151,13 @@ class PartsGraph(nn.Module):
         match_BM = state_BD.new_zeros(state_BD.shape[0], offer_MD.shape[0])
         if isinstance(explore, ExploreDotProduct):
             match_BM = explore.match(state_BD, offer_MD)
-        season_M = torch.zeros_like(offer_MD[:, 0])
-        if member.season is not None:
-            season_M = season_M + member.season(batch.season, offer_MD)
-        visit_B = torch.full_like(state_BD[:, 0], torch.inf) if member.visit is None else member.visit(state_BD)
+        offer_M = member.offer_logit(batch.offer, batch.season, offer_MD)
+        visit_B = torch.full_like(state_BD[:, 0], torch.inf) if member.visit is None else member.visit_logit(state_BD)
         return (
-            *(repeat.from_state(state_BD), match_BM[..., None], visit_B[:, None], value.state(state_BD)),
+            *(repeat.from_state(state_BD), match_BM[..., None], visit_B[:, None], value.customer(customer_BF)),
             repeat.from_offer(offer_MD) + repeat.from_pair.bias,
-            *(repeat.answer(offer_MD), repeat.base(offer_MD), season_M[:, None]),
-            value.offer(offer_MD) + value.pair.bias,
+            *(repeat.answer(offer_MD), repeat.base(offer_MD), offer_M[:, None]),
+            value.offer(batch.offer, context_MC) + value.pair.bias,
         )
 
 

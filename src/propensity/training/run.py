@@ -25,6 +25,7 @@ from propensity.errors import ConfigurationError, GateError
 from propensity.model.offer_net import OfferNet
 from propensity.task import Task, TrainingSet, resolved
 from propensity.training.audit import record
+from propensity.training.base_rate import base_rates
 from propensity.training.checkpoint import FILE, load_trained, save_trained
 from propensity.training.curve import METRICS, SUMMARY
 from propensity.training.fit import CHECKPOINTS, PROGRESS, Fitted, fit
@@ -79,6 +80,7 @@ def train(
     validation = validation_set(chosen, log, training_set.vocabulary, settings.validation_customers, config.seed)
     data = settings.data_module(training_set, task, config.seed, validation)
     model.fit_scales(data.sample())
+    model.start_from(base_rates(training_set), torch.from_numpy(training_set.features.offer_code))
     with only_writer(folder) if first_process() else nullcontext():
         keep_record(config.out, folder, log, task.log or task.default_log, about)
         resume = unfinished(folder, about)

@@ -1,0 +1,53 @@
+"""What candidates say of the validation pairs, and what happened: the arrays that stack and choice are computed from.
+
+Legend: Q candidates, K pairs, G customers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ValidationPairs(NamedTuple):
+    """The pairs of the validation windows, one window after the other.
+
+    Attributes
+    ----------
+    names : tuple of str, length Q
+        Candidates, the simplest first.
+    logit : np.ndarray
+        (Q, K) log-odds of a purchase.
+    amount : np.ndarray
+        (Q, K) expected spend of a buyer, in the log's currency.
+    bought : np.ndarray
+        (K,) bool.
+    revenue : np.ndarray
+        (K,) spend in the label window, in the log's currency.
+    past : np.ndarray
+        (K,) bool, whether the customer has bought the offer before.
+    customer : np.ndarray
+        (K,) int, place of the pair's customer among the G distinct ones of all windows.
+    windows : int
+        Number of label windows.
+    """
+
+    names: tuple[str, ...]
+    logit: np.ndarray
+    amount: np.ndarray
+    bought: np.ndarray
+    revenue: np.ndarray
+    past: np.ndarray
+    customer: np.ndarray
+    windows: int = 1
+
+    def only(self, mask: np.ndarray) -> ValidationPairs:
+        """Some of the pairs, by a mask (K,)."""
+        shared = (column[mask] for column in (self.bought, self.revenue, self.past, self.customer))
+        return ValidationPairs(self.names, self.logit[:, mask], self.amount[:, mask], *shared, self.windows)
+
+
+def pair_losses(logit: np.ndarray, bought: np.ndarray) -> np.ndarray:
+    """Log loss of each pair, from log-odds of the same shape (..., K)."""
+    return np.asarray(np.maximum(logit, 0) - logit * bought + np.log1p(np.exp(-np.abs(logit))))
