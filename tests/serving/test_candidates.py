@@ -92,6 +92,8 @@ def test_lightgbm_in_a_graph_equals_the_fitted_one() -> None:
     trees = TreeRows({"purchase": booster.purchase, "amount": booster.amount})
     with torch.inference_mode():
         raw = trees(Inputs(*to_tensors(inputs)))
-    assert_equal(raw["purchase"], raw["amount"], model.outputs(inputs))
+        assert booster.usual is not None
+        usual = booster.usual(Inputs(*to_tensors(inputs)))
+    assert_equal(raw["purchase"], raw["amount"] + usual, model.outputs(inputs))
     model.amount_model = None
     assert booster_of(model).amount is None

@@ -50,7 +50,7 @@ def boosters() -> dict[str, lightgbm.Booster]:
 
 
 def booster(models: dict[str, lightgbm.Booster]) -> Booster:
-    return Booster(*(read_trees(models[name].model_to_string()) for name in ("purchase", "amount")))
+    return Booster(*(read_trees(models[name].model_to_string()) for name in ("purchase", "amount")), None)
 
 
 def mixture(candidates: tuple[str, ...], never_bought_trees: bool = True) -> Mixture:

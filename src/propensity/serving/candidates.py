@@ -1,4 +1,4 @@
-"""Candidates of a run as parts of a graph, from what they fitted.
+"""The champion of a run and its candidates as parts of a graph, from what they fitted.
 
 Shapes: B customers, M offers, K columns of a block.
 """
@@ -11,15 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from propensity.baseline.amount import SMALLEST
+from propensity.baseline.candidate import CandidateOutputs
 from propensity.baseline.frequency import FLOOR, Frequency
 from propensity.baseline.lightgbm import LightGBM
 from propensity.baseline.logistic import WIDEST, Logistic
 from propensity.baseline.pair_table import PRIOR_PURCHASES, Columns
+from propensity.champion.champion import NETWORK, Champion
+from propensity.champion.choose import STACK
+from propensity.champion.stack import SegmentWeights
 from propensity.data.batch import Inputs
+from propensity.errors import ConfigurationError
 from propensity.model.scale import signed_log
-from propensity.serving.champion import Booster
+from propensity.serving.champion import Booster, Combination, Mixture
 from propensity.serving.trees import Trees, read_trees
-from propensity.serving.verify import SMALLEST
+from propensity.training.data_module import to_tensors
 
 
 class UsualAmount(nn.Module):
@@ -34,17 +40,17 @@ class UsualAmount(nn.Module):
     def __init__(self, columns: Columns) -> None:
         super().__init__()
         self.days, self.spend = (columns.pair.index(name) for name in ("purchase_days", "spend_mean"))
-        self.price = columns.context.index("price")
+        self.price, self.smallest = columns.context.index("price"), SMALLEST * columns.unit
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Log amounts (B, M) in the log's currency."""
+        """Log amounts (B, M) in the log's currency, with the floor of `amount.in_units`."""
         price = inputs.context[:, self.price]
         missing = price.isnan()
         price = price.masked_fill(missing, 0.0)
         price = torch.where(missing, price.sum() / (~missing).sum().clamp(min=1), price)
         days, spend = inputs.pair[..., self.days], inputs.pair[..., self.spend].nan_to_num(0.0)
         amount = (spend * days + price * PRIOR_PURCHASES) / (days + PRIOR_PURCHASES)
-        return amount.clamp(min=SMALLEST).log()
+        return amount.clamp(min=self.smallest).log()
 
 
 class LinearBlock(nn.Module):
@@ -147,7 +153,7 @@ class FrequencyGraph(nn.Module):
 
 
 def booster_of(model: LightGBM) -> Booster:
-    """The trees of `LightGBM`, in the log's currency.
+    """The trees of `LightGBM`.
 
     Parameters
     ----------
@@ -157,12 +163,104 @@ def booster_of(model: LightGBM) -> Booster:
     Returns
     -------
     Booster
-        With the scale and the unit of the amounts in their base.
+        With the scale of the amounts in their base.
     """
     purchase = read_trees(model.purchase_model.model_to_string(num_iteration=-1))
     if model.amount_model is None:
-        return Booster(purchase, None)
+        return Booster(purchase, None, None)
     amount: Trees = read_trees(model.amount_model.model_to_string(num_iteration=-1))
-    return Booster(
-        purchase, amount._replace(base=amount.base + math.log(model.amount_scale) + math.log(model.columns.unit))
+    relative = amount._replace(base=amount.base + math.log(model.amount_scale))
+    return Booster(purchase, relative, UsualAmount(model.columns))
+
+
+def is_network(champion: Champion) -> bool:
+    """Whether scores are the network's alone: a run without candidates."""
+    return not champion.candidates
+
+
+def combination_of(champion: Champion, past_column: int) -> Combination:
+    """A champion as a graph.
+
+    Parameters
+    ----------
+    champion : Champion
+        A champion with candidates.
+    past_column : int
+        Pair column `purchase_days`.
+
+    Returns
+    -------
+    Combination
+        Of the candidates that have a weight.
+    """
+    stack = champion.stack
+    segments = [stack.never_bought, stack.past]
+    if champion.name != STACK:
+        segments = [SegmentWeights(tuple(float(name == champion.name) for name in stack.names), 0.0)] * 2
+    mixture = Mixture(
+        stack.names,
+        np.array([segment.weight for segment in segments]),
+        np.array([segment.intercept for segment in segments]),
+        *(np.array(stack.amount.weight), stack.amount.unit, stack.amount.factor, SMALLEST, past_column),
     )
+    parts: dict[str, nn.Module] = {}
+    boosters: dict[str, Booster] = {}
+    for name, candidate in champion.candidates.items():
+        if isinstance(candidate, LightGBM):
+            boosters[name] = booster_of(candidate)
+        elif isinstance(candidate, Logistic):
+            parts[name] = LogisticGraph(candidate)
+        elif isinstance(candidate, Frequency):
+            parts[name] = FrequencyGraph(candidate)
+        elif mixture.uses(name):
+            raise ConfigurationError(f"a bundle cannot hold the candidate {name!r}; train with champion=network")
+    return Combination(mixture, parts, boosters)
+
+
+def champion_outputs(
+    champion: Champion, inputs: Inputs, network: CandidateOutputs, past_column: int
+) -> CandidateOutputs:
+    """Log-odds and amounts of a champion for a batch, by the libraries that fitted its candidates.
+
+    Parameters
+    ----------
+    champion : Champion
+        A champion with candidates.
+    inputs : Inputs
+        A batch, as arrays.
+    network : CandidateOutputs
+        Log-odds and amounts of the network.
+    past_column : int
+        Pair column `purchase_days`.
+
+    Returns
+    -------
+    CandidateOutputs
+        Each (B, M).
+    """
+    own = {name: candidate.outputs(inputs) for name, candidate in champion.candidates.items()} | {NETWORK: network}
+    stack = champion.stack
+    logit, amount = (np.stack(terms) for terms in zip(*(own[name] for name in stack.names), strict=True))
+    past = np.asarray(inputs.pair)[..., past_column] > 0
+    chosen = stack.logit(logit, past) if champion.name == STACK else own[champion.name].logit
+    return CandidateOutputs(chosen, stack.amount.amount(amount))
+
+
+def network_outputs(model: nn.Module, inputs: Inputs) -> CandidateOutputs:
+    """Log-odds and amounts of the network for a batch.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Maps `Inputs` to `Outputs`.
+    inputs : Inputs
+        A batch, as arrays.
+
+    Returns
+    -------
+    CandidateOutputs
+        Each (B, M), float64.
+    """
+    with torch.inference_mode():
+        outputs = model(Inputs(*to_tensors(inputs)))
+        return CandidateOutputs(outputs.purchase.double().numpy(), outputs.amount().double().numpy())

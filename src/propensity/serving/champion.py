@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,43 +17,8 @@ from propensity.data.batch import Inputs
 from propensity.serving.tree_inputs import TreeInput
 from propensity.serving.trees import TorchTrees, Trees
 from propensity.serving.verify import NETWORK_INPUTS
-from propensity.training.data_module import to_tensors
 
 NETWORK = "network"
-
-
-class CandidateTerms(NamedTuple):
-    """What a candidate predicts, before it is combined.
-
-    Attributes
-    ----------
-    logit : ndarray of shape (B, M), float64
-        Log-odds of a purchase.
-    amount : ndarray of shape (B, M), float64
-        Expected revenue of a buyer, in the log's currency.
-    """
-
-    logit: np.ndarray
-    amount: np.ndarray
-
-
-class Champion(Protocol):
-    """A champion other than the network, as the run stores it."""
-
-    name: str
-    why: str
-
-    def outputs(self, inputs: Inputs, network: CandidateTerms) -> CandidateTerms:
-        """Its log-odds and amounts for a batch, by the libraries that fitted its candidates."""
-        ...
-
-    def combination(self) -> Combination:
-        """The same as a graph."""
-        ...
-
-    def about(self) -> dict[str, Any]:
-        """Name, reason, candidates and weights, serialisable as JSON."""
-        ...
 
 
 class Mixture(NamedTuple):
@@ -114,11 +78,14 @@ class Booster(NamedTuple):
     purchase : Trees
         Log-odds of a purchase.
     amount : Trees or None
-        Log of the amount in the log's currency; None for a log without revenue.
+        Log of the amount over the usual amount; None for a log without revenue.
+    usual : nn.Module or None
+        Maps inputs to logs of the usual amounts (B, M), in the log's currency.
     """
 
     purchase: Trees
     amount: Trees | None
+    usual: nn.Module | None
 
 
 class TreeRows(nn.Module):
@@ -167,6 +134,9 @@ class Combination(nn.Module):
         super().__init__()
         self.mixture, self.boosters = mixture, boosters
         self.parts = nn.ModuleDict({name: part for name, part in parts.items() if mixture.uses(name)})
+        self.usual = nn.ModuleDict(
+            {n: each.usual for n, each in boosters.items() if each.usual is not None and mixture.reads_amount(n)}
+        )
         for name in ("weight", "intercept", "amount_weight"):
             self.register_buffer(name, torch.from_numpy(np.asarray(getattr(mixture, name), np.float32)))
 
@@ -233,7 +203,8 @@ class Combination(nn.Module):
             terms: tuple[Tensor, Tensor] = self.parts[name](inputs)
             return terms
         nothing = torch.zeros_like(inputs.pair[..., 0])
-        return raw.get(f"{name}_purchase", nothing), raw.get(f"{name}_amount", nothing)
+        usual = self.usual[name](inputs) if name in self.usual else nothing
+        return raw.get(f"{name}_purchase", nothing), raw.get(f"{name}_amount", nothing) + usual
 
 
 class CombinationGraph(nn.Module):
@@ -257,40 +228,3 @@ class CombinationGraph(nn.Module):
         if NETWORK_INPUTS[0] in by_name:
             network = by_name[NETWORK_INPUTS[0]], by_name[NETWORK_INPUTS[1]]
         return self.combination(inputs, network, by_name)
-
-
-def network_terms(model: nn.Module, inputs: Inputs) -> CandidateTerms:
-    """Log-odds and amounts of the network.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Maps `Inputs` to `Outputs`.
-    inputs : Inputs
-        A batch, as arrays.
-
-    Returns
-    -------
-    CandidateTerms
-        As float64.
-    """
-    with torch.inference_mode():
-        outputs = model(Inputs(*to_tensors(inputs)))
-        amount = outputs.expected_revenue().double() / outputs.probability().double()
-        return CandidateTerms(outputs.purchase.double().numpy(), amount.numpy())
-
-
-def load_champion(run: Path) -> Champion | None:
-    """The champion of a run.
-
-    Parameters
-    ----------
-    run : Path
-        Folder of the run.
-
-    Returns
-    -------
-    Champion or None
-        None if it is the network.
-    """
-    return None

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 
 from propensity.atomic import whole_folder
+from propensity.baseline.regression import logistic
+from propensity.champion.champion import Champion
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -26,7 +28,8 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.kernel import reference
 from propensity.model.offer_net import OfferNet
 from propensity.serving import drift, fused, inputs, verify
-from propensity.serving.champion import NETWORK, Champion, Combination, CombinationGraph, load_champion, network_terms
+from propensity.serving.candidates import champion_outputs, combination_of, is_network, network_outputs
+from propensity.serving.champion import NETWORK, Combination, CombinationGraph
 from propensity.serving.golden import golden_customers
 from propensity.serving.graph import (
     PartsGraph,
@@ -105,7 +108,7 @@ def export(
     """
     validate_request(out, formats)
     trained = load_trained(run)
-    served = served_model(trained, load_champion(Path(run)))
+    served = served_model(trained, Champion.load(run, trained.model))
     refuse_extra(trained.task.feature)
     events = trained.task.open() if log is None else EventLog.open(log)
     cutoffs_data = past_cutoffs(trained, events, cutoff or trained.about["end"])
@@ -156,36 +159,40 @@ class Served(NamedTuple):
         return self.combination is None or self.combination.mixture.uses(NETWORK)
 
 
-def served_model(trained: Trained, champion: Champion | None) -> Served:
+def served_model(trained: Trained, champion: Champion) -> Served:
     """The model that a bundle serves.
 
     Parameters
     ----------
     trained : Trained
         The run.
-    champion : Champion or None
-        The champion of the run; None for the network.
+    champion : Champion
+        The champion of the run.
 
     Returns
     -------
     Served
         With a reference that computes the champion without any exported graph.
     """
-    channels = len(trained.vocabulary.sold_through) > 1
-    names, network_names = (output_names(channels, other) for other in (champion is not None, False))
-    network = partial(run_network, ScoringGraph(trained.model).eval(), names=network_names)
-    if champion is None:
-        return Served(trained, None, network, names, {"name": NETWORK, "why": "champion=network"})
+    channels, pure = len(trained.vocabulary.sold_through) > 1, is_network(champion)
+    network = partial(run_network, ScoringGraph(trained.model).eval(), names=output_names(channels, False))
+    record = champion.record()
+    about = {"name": record.pop("champion"), **record}
+    if pure:
+        return Served(trained, None, network, output_names(channels, False), about)
+    past_column = trained.task.feature.pair.index("purchase_days")
 
     def reference(inputs: Inputs) -> dict[str, np.ndarray]:
         outputs = network(inputs)
-        logit, amount = champion.outputs(inputs, network_terms(trained.model, inputs))
-        probability = 1 / (1 + np.exp(-logit))
+        terms = network_outputs(trained.model, inputs)
+        logit, amount = champion_outputs(champion, inputs, terms, past_column)
+        probability = logistic(logit)
         scores = {"probability": probability, "expected_revenue": probability * amount}
         own = dict(zip(NETWORK_OUTPUTS, (outputs[name] for name in scores), strict=True))
         return outputs | {name: array.astype(np.float32) for name, array in scores.items()} | own
 
-    return Served(trained, champion.combination(), reference, names, champion.about())
+    combination = combination_of(champion, past_column)
+    return Served(trained, combination, reference, output_names(channels, True), about)
 
 
 def validate_request(out: str | Path, formats: Sequence[str]) -> None:

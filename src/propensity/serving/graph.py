@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
 
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
@@ -87,7 +86,7 @@ class ScoringGraph(nn.Module):
         by_name = dict(zip(self.tree_inputs, raw, strict=True))
         if self.rows is not None:
             by_name = self.rows(inputs)
-        terms = outputs.purchase, network[1].clamp(min=SMALLEST).log() - logsigmoid(outputs.purchase)
+        terms = outputs.purchase, outputs.amount().clamp(min=SMALLEST).log()
         return *self.combination(inputs, terms, by_name), outputs.visit.sigmoid(), *share, *network
 
 
@@ -146,18 +145,19 @@ class PartsGraph(nn.Module):
     def _member(member: nn.Module, batch: Inputs, customer_BF: Tensor, context_MC: Tensor) -> tuple[Tensor, ...]:
         """The terms of one member."""
         assert isinstance(member, EnsembleMember) and isinstance(member.repeat, RepeatMLP)
-        state_BD, offer_MD = member.state(batch, customer_BF), member.offer(batch.offer, batch.attribute, context_MC)
+        state_BD, code_M = member.state(batch, customer_BF), member.offer.code(batch.offer)
+        offer_MD = member.offer(code_M, batch.attribute, context_MC)
         repeat, explore, value = member.repeat, member.explore, member.value
         match_BM = state_BD.new_zeros(state_BD.shape[0], offer_MD.shape[0])
         if isinstance(explore, ExploreDotProduct):
             match_BM = explore.match(state_BD, offer_MD)
-        offer_M = member.offer_logit(batch.offer, batch.season, offer_MD)
+        offer_M = member.offer_logit(code_M, batch.season, offer_MD)
         visit_B = torch.full_like(state_BD[:, 0], torch.inf) if member.visit is None else member.visit_logit(state_BD)
         return (
             *(repeat.from_state(state_BD), match_BM[..., None], visit_B[:, None], value.customer(customer_BF)),
             repeat.from_offer(offer_MD) + repeat.from_pair.bias,
             *(repeat.answer(offer_MD), repeat.base(offer_MD), offer_M[:, None]),
-            value.offer(batch.offer, context_MC) + value.pair.bias,
+            value.offer(code_M, context_MC) + value.pair.bias,
         )
 
 
