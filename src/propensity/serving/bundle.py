@@ -83,6 +83,11 @@ class Bundle:
         """Name of the model whose scores are served."""
         return str(self.manifest["champion"]["name"])
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Names of the candidates that its scores combine."""
+        return tuple(self.manifest["champion"]["uses"])
+
     def pair_scorer(self) -> PairScorer:
         """The fastest exported model for blocks of customers.
 

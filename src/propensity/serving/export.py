@@ -118,7 +118,7 @@ def export(
         manifest["champion"] = served.about
         manifest["window"] = write_window(draft, served, events)
         golden = write_golden(draft, served, manifest)
-        say(f"champion: {served.about['name']} ({served.about['why']})")
+        say(f"champion: {served.about['why']}")
         say("tracing the network")
         torch.manual_seed(0)
         for name in formats:
@@ -177,7 +177,7 @@ def served_model(trained: Trained, champion: Champion) -> Served:
     channels, pure = len(trained.vocabulary.sold_through) > 1, is_network(champion)
     network = partial(run_network, ScoringGraph(trained.model).eval(), names=output_names(channels, False))
     record = champion.record()
-    about = {"name": record.pop("champion"), **record}
+    about = {"name": record.pop("champion"), "uses": [NETWORK], **record}
     if pure:
         return Served(trained, None, network, output_names(channels, False), about)
     past_column = trained.task.feature.pair.index("purchase_days")
@@ -192,6 +192,7 @@ def served_model(trained: Trained, champion: Champion) -> Served:
         return outputs | {name: array.astype(np.float32) for name, array in scores.items()} | own
 
     combination = combination_of(champion, past_column)
+    about["uses"] = [name for name in combination.mixture.candidates if combination.mixture.uses(name)]
     return Served(trained, combination, reference, output_names(channels, True), about)
 
 
