@@ -152,8 +152,10 @@ class Frequency:
         model = cls(name=str(state["name"]))
         model.chosen = {name: int(state["chosen"][name]) for name in ("half_life", "prior")}
         slope, intercept = map(float, state["link"])
-        model.link, model.activity, model.columns = (slope, intercept), float(state["activity"]), columns_from(
-            state["columns"]
+        model.link, model.activity, model.columns = (
+            (slope, intercept),
+            float(state["activity"]),
+            columns_from(state["columns"]),
         )
         if not np.isfinite([slope, intercept, model.activity]).all() or min(model.chosen.values()) < 1:
             raise damaged(path, "a coefficient is not finite")

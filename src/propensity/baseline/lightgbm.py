@@ -42,6 +42,7 @@ PATIENCE = 25  # trees without an improvement after which the model is complete
 LONGEST = 1_000  # trees
 BETTER = 1e-4  # share of the log loss by which another setting must be better than the one before
 MIN_JUDGED = 100  # purchases of the validation windows that the length of the amount model needs
+ODD = 1.1907  # times the unit: multiples of it are rarely half-way between two rounded values
 POSITIVES_PER_TREE = 20  # without validation, at least so many purchases for each tree
 
 
@@ -95,8 +96,8 @@ class LightGBM:
         num_leaves, min_child_samples, last_cutoffs, n_estimators, amount_n_estimators, and `amount_factor`, by which
         amounts are multiplied so that buyers of the validation windows spend what is expected.
     purchase_model, amount_model : lightgbm.Booster
-        Log-odds of a purchase; log of the amount over the usual amount, see `pair_table.usual_amount`. There is no amount model without prices in the log, and the
-        expected revenue is then 0.
+        Log-odds of a purchase; log of the amount over the usual amount, see `pair_table.usual_amount`. There is no
+        amount model without prices in the log, and the expected revenue is then 0.
 
     Notes
     -----
@@ -215,7 +216,7 @@ class LightGBM:
         table = training_table(training_set, last_cutoffs, self.rows, seed, self.launched)
         self.columns = columns_of(training_set.features, training_set.cutoffs_data[-1].market_stats.cutoff.horizon)
         self._names = column_names(training_set)
-        return table
+        return table._replace(x=rounded(table.x, self.columns))
 
     def _train_table(self, table: PairTable, seed: int) -> PairTable:
         """The pairs that the purchase model is fitted on."""
@@ -332,6 +333,42 @@ class LightGBM:
         return _library().Dataset(x, y, weight=weight, init_score=start, feature_name=self._names, params=params)
 
 
+def rounded(x: np.ndarray, columns: Columns) -> np.ndarray:
+    """Values with seven significant bits, amounts of money in units, so that no rounding error reaches the bins.
+
+    Parameters
+    ----------
+    x : np.ndarray
+        (K, C) float32 with NaN.
+    columns : Columns
+        Their names, which of them are money, and the unit.
+
+    Returns
+    -------
+    np.ndarray
+        (K, C) float32. Whole numbers up to 128 stay as they are.
+
+    Notes
+    -----
+    The sums of amounts in another currency differ in their last bit, and trees grow differently where two equal values
+    become two values. LightGBM splits half-way between two values, which is where the rounding changes, so that the
+    trees fit values that are not rounded. Units are shifted by an odd factor, because multiples of a price often lie
+    exactly half-way.
+
+    Examples
+    --------
+    >>> rounded(np.array([[100.0, 301.0]], np.float32), Columns(("a", "b"), (), ()))
+    array([[100., 300.]], dtype=float32)
+    """
+    scale = np.ones(x.shape[1])
+    scale[list(columns.money)] = columns.unit * ODD
+    result = x * (1 / scale).astype(np.float32)
+    bits = result.view(np.uint32)
+    bits += np.uint32(1 << 16)
+    bits &= np.uint32(0xFFFE0000)
+    return result * scale.astype(np.float32)
+
+
 def amount_size(purchases: int, n_estimators: int) -> AmountSize:
     """Size of the amount model: fewer leaves and trees where there are few purchases.
 
@@ -378,7 +415,7 @@ def _boosted(
     valid: tuple[np.ndarray, ...] | None = None,
     patience: int = 0,
 ) -> Any:
-    """A booster; with `valid` (rows, labels, weights and perhaps raw scores) it stops after so many trees without an improvement."""
+    """A booster; with `valid` (rows, labels, weights, perhaps raw scores) it stops after so many trees in vain."""
     lightgbm = _library()
     if valid is None:
         return lightgbm.train(dict(params), data, num_boost_round=n_estimators)
@@ -408,7 +445,7 @@ def _read_booster(path: Path, state: Mapping[str, Any], width: int) -> Any:
 
     text, lightgbm = read(path, booster), _library()
     try:
-        return lightgbm.Booster(model_str=text, params={"verbose": -1})
+        return lightgbm.Booster(model_str=text)
     except lightgbm.basic.LightGBMError as error:
         raise damaged(path, str(error).partition("\n")[0]) from None
 

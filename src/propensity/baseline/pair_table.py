@@ -10,8 +10,8 @@ import numpy as np
 from propensity.data.batch import Outcomes
 from propensity.errors import ConfigurationError
 from propensity.feature.column import BLOCKS
-from propensity.feature.history_mask import HistoryMask
 from propensity.feature.features import Features
+from propensity.feature.history_mask import HistoryMask
 from propensity.task import BLOCK, CutoffData, TrainingSet
 
 if TYPE_CHECKING:

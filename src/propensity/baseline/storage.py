@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +17,10 @@ from propensity.baseline.pair_table import Columns
 from propensity.errors import ConfigurationError, IntegrityError
 
 T = TypeVar("T")
+DAMAGES = (
+    *(ValueError, TypeError, LookupError, AttributeError, EOFError, OSError, MemoryError, ArithmeticError),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -57,7 +63,7 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """
 
     def arrays() -> dict[str, np.ndarray]:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {name: file[name] for name in names}
 
     content = read(path, arrays)
@@ -81,7 +87,7 @@ def read(path: Path, reader: Callable[[], T]) -> T:
         raise ConfigurationError(f"no candidate at {path}; train again")
     try:
         return reader()
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except DAMAGES as error:
         raise damaged(path, str(error).partition("\n")[0] or type(error).__name__) from None
 
 

@@ -253,7 +253,9 @@ def fit_champion(
     """
     names = tuple(name for name in ORDER if name in (*candidates, NETWORK))
     if champion not in (AUTO, STACK, *names):
-        raise ConfigurationError(f"champion={champion} is no candidate; choose one of {', '.join((AUTO, *names, STACK))}")
+        raise ConfigurationError(
+            f"champion={champion} is no candidate; choose one of {', '.join((AUTO, *names, STACK))}"
+        )
     for candidate in candidates.values():
         candidate.fit(training_set, seed, validation)
     unit = float(training_set.vocabulary.unit)

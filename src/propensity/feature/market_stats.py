@@ -349,6 +349,7 @@ def _context(raw: dict[str, np.ndarray], customers: int) -> np.ndarray:
     """The context columns, all free of scale, from the totals of `offer_context`: (M, C) float32."""
     price = raw["spend_91"] / np.maximum(raw["days_91"], 1)
     recent_price = raw["spend_28"] / np.maximum(raw["days_28"], 1)
+    price_ratio = np.divide(recent_price, price, out=np.ones_like(price), where=price > 0)
     column = {f"reach_{w}": np.log((raw[f"buyers_{w}"] + 0.5) / (customers + 1)) for w in CONTEXT_WINDOWS} | {
         "trend_7": np.log((4 * raw["days_7"] + 4) / (raw["days_28"] + 4)),
         "trend_28": np.log((3.25 * raw["days_28"] + 4) / (raw["days_91"] + 4)),
@@ -357,7 +358,7 @@ def _context(raw: dict[str, np.ndarray], customers: int) -> np.ndarray:
         "interpurchase_time": raw["interpurchase_time"],
         "age": np.minimum(raw["age"], 182),
         "price": price,
-        "price_trend": np.log((recent_price + 0.1) / (price + 0.1)),
+        "price_trend": np.log((price_ratio + 0.1) / 1.1),
         "last_year": np.log((raw["last_year_days"] + 5) / (raw["last_year_around"] + 5)),
     }
     return np.stack([column[name] for name in CONTEXT_NAMES], axis=1).astype(np.float32)
