@@ -22,8 +22,10 @@ from numba import njit
 
 from propensity.serving import verify
 from propensity.serving.session import session
+from propensity.serving.verify import NETWORK_INPUTS, SMALLEST
 
-GRAPH, WEIGHTS = "parts.onnx", "parts.npz"  # in a bundle whose network is supported
+GRAPH, WEIGHTS = "parts.onnx", "parts.npz"  # in a bundle whose network is supported and has a weight in the scores
+CHAMPION = "champion.onnx"  # the champion without the network, if it is not the network alone
 CUSTOMER_PARTS = ("first_customer", "match", "visit", "value_customer")
 OFFER_PARTS = ("first_offer", "output_weight", "output_bias", "season_logit", "value_offer")
 PARTS = (*CUSTOMER_PARTS, *OFFER_PARTS)
@@ -166,9 +168,25 @@ class FusedScorer:
         probability, expected_revenue : ndarray of shape (B, M), float32
             Revenue is in the log's currency.
         """
+        probability, revenue, _ = self.outputs(inputs)
+        return probability, revenue
+
+    def outputs(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probability, expected revenue and log-odds of the network.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray
+            Arrays by the names of `propensity.data.batch.Inputs`.
+
+        Returns
+        -------
+        probability, expected_revenue, logit : ndarray of shape (B, M), float32
+            Revenue is in the log's currency.
+        """
         parts = verify.run_session(self.session, inputs)
         shape, (members, units) = inputs["pair"].shape[:2], self.weights.bias.shape
-        probability, revenue = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        probability, revenue, logit = (np.empty(shape, np.float32) for _ in range(3))
         step = max(TILE // max(shape[1], 1), 1)
         hidden, second = (np.empty((members, step * shape[1], units), np.float32) for _ in range(2))
         other = np.empty((step * shape[1], 4 * members), np.float32)
@@ -183,9 +201,80 @@ class FusedScorer:
             combine_members(
                 *(second, other, self.weights, match, output_weight, output_bias, season_logit),
                 *(visit, value_customer, value_offer),
-                *(self.sigma_max, self.unit, probability[tile], revenue[tile]),
+                *(self.sigma_max, self.unit, probability[tile], revenue[tile], logit[tile]),
             )
-        return probability, revenue
+        return probability, revenue, logit
+
+
+class ChampionScorer:
+    """A champion that is not the network alone.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the bundle.
+    network : FusedScorer, optional
+        The network; None if the champion does not use it.
+    """
+
+    def __init__(self, folder: Path, network: FusedScorer | None) -> None:
+        self.network, self.session = network, session(folder / CHAMPION)
+
+    def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Score B customers for M offers.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray
+            Arrays by the names of `propensity.data.batch.Inputs`.
+
+        Returns
+        -------
+        probability, expected_revenue : ndarray of shape (B, M), float32
+            Revenue is in the log's currency.
+        """
+        terms: dict[str, np.ndarray] = {}
+        if self.network is not None:
+            probability, revenue, logit = self.network.outputs(inputs)
+            terms = dict(zip(NETWORK_INPUTS, (logit, log_amount(probability, revenue)), strict=True))
+        outputs = verify.run_session(self.session, {**inputs, **terms})
+        return outputs["probability"], outputs["expected_revenue"]
+
+
+def log_amount(probability: np.ndarray, revenue: np.ndarray) -> np.ndarray:
+    """Log of the expected revenue of a buyer.
+
+    Parameters
+    ----------
+    probability, revenue : ndarray of shape (B, M), float32
+        Probability and expected revenue of each pair.
+
+    Returns
+    -------
+    ndarray of shape (B, M), float32
+        Finite also where both are 0.
+    """
+    smallest = np.float32(SMALLEST)
+    return np.asarray(np.log(np.maximum(revenue, smallest)) - np.log(np.maximum(probability, smallest)), np.float32)
+
+
+def fast_scorer(folder: Path, never_bought: np.ndarray) -> FusedScorer | ChampionScorer | None:
+    """The scorer of a bundle that is faster than its whole graph.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the bundle.
+    never_bought : ndarray of shape (P,)
+        Raw columns of a never-bought offer.
+
+    Returns
+    -------
+    FusedScorer, ChampionScorer or None
+        None if the bundle has the whole graph only.
+    """
+    network = FusedScorer(folder, never_bought) if (folder / WEIGHTS).is_file() else None
+    return ChampionScorer(folder, network) if (folder / CHAMPION).is_file() else network
 
 
 @njit(cache=True, nogil=True)
@@ -390,8 +479,9 @@ def combine_members(
     unit: float,
     probability: np.ndarray,
     revenue: np.ndarray,
+    logit: np.ndarray,
 ) -> None:
-    """Compute probability and expected revenue as means over the members.
+    """Compute probability, expected revenue and log-odds as means over the members.
 
     Parameters
     ----------
@@ -415,7 +505,7 @@ def combine_members(
         Largest standard deviation of the log revenue.
     unit : float
         Revenue of one unit, in the log's currency.
-    probability, revenue : ndarray of shape (B, M)
+    probability, revenue, logit : ndarray of shape (B, M)
         Filled with the results; revenue is in the log's currency.
     """
     members, units, n = hidden.shape[0], hidden.shape[2], 0
@@ -424,16 +514,17 @@ def combine_members(
             mean_logit, location, sigma = 0.0, 0.0, 0.0
             for r in range(members):
                 part = slice(r * units, (r + 1) * units)
-                logit = output_logit(hidden[r, n], weights.bias[r], output_weight[m, part]) + output_bias[m, r]
+                mixed = output_logit(hidden[r, n], weights.bias[r], output_weight[m, part]) + output_bias[m, r]
                 if weights.gate[r] < np.inf:
                     gate = logistic(other[n, members + r] + weights.gate[r])
-                    logit = gate * logit + (1.0 - gate) * (match[b, m, r] + other[n, r])
-                mean_logit += joint_logit(visit[b, r], logit + season_logit[m, r])
+                    mixed = gate * mixed + (1.0 - gate) * (match[b, m, r] + other[n, r])
+                mean_logit += joint_logit(visit[b, r], mixed + season_logit[m, r])
                 k = 2 * members + 2 * r
                 location += other[n, k] + value_customer[b, 2 * r] + value_offer[m, 2 * r]
                 scale = logistic(other[n, k + 1] + value_customer[b, 2 * r + 1] + value_offer[m, 2 * r + 1])
                 sigma += 0.05 + (sigma_max - 0.05) * scale
             location, sigma = location / members, sigma / members
+            logit[b, m] = mean_logit / members
             p = logistic(mean_logit / members)
             probability[b, m] = p
             revenue[b, m] = p * np.exp(location + 0.5 * sigma * sigma) * unit
