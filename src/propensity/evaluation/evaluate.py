@@ -98,8 +98,8 @@ def evaluate_run(
     Notes
     -----
     The candidates of the run are those that were fitted with it; other baselines are fitted on its training cutoffs.
-    The folder of the run receives metrics.json, scores.parquet, a Parquet file of scores per other model, customers.parquet and, where the network predicts
-    channels, channels.parquet.
+    The folder of the run receives metrics.json, scores.parquet, a Parquet file of scores per other model,
+    customers.parquet and, where the network predicts channels, channels.parquet.
     """
     trained = load_trained(cfg.run)
     log = trained.task.open()
