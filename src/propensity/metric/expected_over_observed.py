@@ -160,11 +160,14 @@ def _totals(part: Quantity, by_offer: bool) -> dict[Group, Totals]:
     rows = []  # (2,N) by group: expected and observed of each customer
     for group, share in _shares(part):
         groups.append(group)
-        rows.append([(table * share).sum(axis=1, dtype=np.float64) for table in (part.expected, part.observed)])
+        rows.append(
+            np.stack([(table * share).sum(axis=1, dtype=np.float64) for table in (part.expected, part.observed)])
+        )
     if by_offer:
         groups += [("offers", str(offer)) for offer in part.context.labels.offer]
-        rows += [list(columns) for columns in zip(part.expected.T, part.observed.T, strict=True)]
-    sums = np.array(rows, np.float64) @ part.context.weight.astype(np.float64)
+        rows += [np.stack(columns) for columns in zip(part.expected.T, part.observed.T, strict=True)]
+    flat = np.concatenate(rows).astype(np.float64)  # one product: many small ones mostly wait for BLAS's threads
+    sums = (flat @ part.context.weight.astype(np.float64)).reshape(len(rows), 2, -1)
     return {group: Totals(*each) for group, each in zip(groups, sums, strict=True)}
 
 
