@@ -18,7 +18,7 @@ from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.feature.calendar import SEASON, season
-from propensity.feature.column import MARKET_NAMES, block_sizes, blocks
+from propensity.feature.column import CONTEXT_NAMES, GROUPS, block_sizes, blocks, depends_on_market
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import (
     AFFINITY_HALF_LIVES,
@@ -35,6 +35,7 @@ from propensity.kernel.event import KINDS, fixed
 from propensity.kernel.history import ends, last_events, last_positions, visible_events
 from propensity.kernel.outcome import outcomes, purchase_channels
 from propensity.kernel.pair import pair_windows
+from propensity.kernel.pair_group import PAIR_GROUPS, BasicColumns, OfferMarket, pair_groups
 
 PRIOR_DAYS = 91  # days of exposure that the market's rate counts for against the customer's own
 RATE_WINDOW = 182
@@ -55,22 +56,27 @@ class FeatureConfig:
         Number of last events that the encoder reads.
     extra : tuple of FeatureColumn
         A user's own columns; see `docs/features.md`.
+    groups : tuple of str
+        Groups of columns to compute, of `GROUPS`.
     """
 
     windows: tuple[int, ...] = (7, 14, 28, 56, 91, 182, 364)
-    half_lives: tuple[int, ...] = (10, 30, 90)
+    half_lives: tuple[int, ...] = (10, 30, 90, 180)
     history: int = 128
     extra: tuple[FeatureColumn, ...] = ()
+    groups: tuple[str, ...] = GROUPS
 
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
-        self.extra = tuple(self.extra)
+        self.extra, self.groups = tuple(self.extra), tuple(self.groups)
         if not set(REQUIRED_WINDOWS) <= set(self.windows) or not set(AFFINITY_HALF_LIVES) <= set(self.half_lives):
             windows, half_lives = (", ".join(map(str, days)) for days in (REQUIRED_WINDOWS, AFFINITY_HALF_LIVES))
             raise ConfigurationError(
                 f"features need the windows {windows} and the half-lives {half_lives}; add them to data.feature"
             )
-        self.columns = blocks(self.windows, self.half_lives, self.extra)  # of each block, in the order of the inputs
+        self.columns = blocks(
+            self.windows, self.half_lives, self.extra, self.groups
+        )  # of each block, in the order of the inputs
 
     @cached_property
     def pair(self) -> tuple[str, ...]:
@@ -86,6 +92,17 @@ class FeatureConfig:
     def context(self) -> tuple[str, ...]:
         """Names of the context columns."""
         return tuple(column.name for column in self.columns["context"])
+
+    @cached_property
+    def market(self) -> tuple[str, ...]:
+        """Names of the pair columns that are missing where nobody has bought the offer."""
+        return tuple(column.name for column in self.columns["pair"] if depends_on_market(column))
+
+    @cached_property
+    def group_start(self) -> np.ndarray:
+        """First pair column of each of `PAIR_GROUPS`; -1 where the group is off."""
+        groups = [column.group for column in self.columns["pair"]]
+        return np.array([groups.index(name) if name in groups else -1 for name in PAIR_GROUPS])
 
     def own(self, block: Block) -> tuple[FeatureColumn, ...]:
         """The user's own columns of a block, which are its last."""
@@ -202,6 +219,12 @@ class Features:
             *(self.events, self.sets, customer, market_stats.cutoff.day, mask.days, mask.offer),
             *(self.windows, self.half_lives, out),
         )
+        if (self.config.group_start >= 0).any():
+            pair_groups(
+                *(self.events, self.sets, customer, market_stats.cutoff.day, market_stats.cutoff.horizon),
+                *(mask.days, mask.offer, self.half_lives, offer_market(market_stats)),
+                *(BasicColumns.of(names, self.config.half_lives), self.config.group_start, out),
+            )
         column = {name: out[:, :, k] for k, name in enumerate(names)}
         exposure = np.minimum(customer_features[:, self.config.customer.index("tenure")], RATE_WINDOW)[:, None]
         rate = (column[f"days_{RATE_WINDOW}"] + PRIOR_DAYS * market_stats.rate) / (exposure + PRIOR_DAYS)
@@ -213,7 +236,7 @@ class Features:
             if declared.definition is not None:
                 out[:, mask.launched, k] = declared.empty
         unsold = np.union1d(np.flatnonzero(~market_stats.sold), mask.launched)
-        for name in MARKET_NAMES:
+        for name in self.config.market:
             column[name][:, unsold] = np.nan
         return out
 
@@ -300,6 +323,13 @@ class Features:
         """Channel number in the log (-1 for none, the last entry) -> code among the names, 0 for another."""
         position = {name: k + 1 for k, name in enumerate(names)}
         return np.array([position.get(name, 0) for name in self.log.meta["channels"]] + [0], np.int32)
+
+
+def offer_market(market_stats: MarketStats) -> OfferMarket:
+    """The tables of a market that the groups of pair columns read."""
+    intensity = market_stats.context[:, CONTEXT_NAMES.index("intensity")]
+    tables = market_stats.trip_share, market_stats.interpurchase_time, np.nan_to_num(intensity)
+    return OfferMarket(*(np.ascontiguousarray(table, np.float64) for table in tables))
 
 
 def compute_column(column: FeatureColumn, known: PointInTime, reference: bool = False) -> np.ndarray:

@@ -23,6 +23,7 @@ from propensity.feature.rolling import RollingRequest, rolling_customer, rolling
 from propensity.kernel.context import context_columns, offer_context
 from propensity.kernel.customer import TENURE_CAP
 from propensity.kernel.outcome import outcomes
+from propensity.kernel.purchase_day import shopping_days
 from propensity.kernel.rolling_customer import rolling_customer_columns
 from propensity.kernel.rolling_pair import rolling_pair_columns
 
@@ -51,6 +52,8 @@ class MarketStats(NamedTuple):
         Mean days between purchase days; NaN where nobody bought twice.
     rate : (M,) float
         Purchase days per customer and day.
+    trip_share : (M,) float
+        Purchase days over everybody's shopping days, of the last 91 days.
     hazard : (M, CELLS) float
         Share of pairs in a recency x count cell that bought within the horizon, shrunk to the cell's share over all
         offers.
@@ -72,6 +75,7 @@ class MarketStats(NamedTuple):
     context: np.ndarray
     interpurchase_time: np.ndarray
     rate: np.ndarray
+    trip_share: np.ndarray
     hazard: np.ndarray
     similar: np.ndarray
     together: np.ndarray
@@ -159,6 +163,7 @@ class MarketStatsBuilder:
             context=np.where(sold[:, None], _context(raw, everybody.size), np.nan),
             interpurchase_time=raw["interpurchase_time"],
             rate=raw["days_91"] / max(everybody.size * exposure, 1),
+            trip_share=raw["days_91"] / max(shopping_days(self.events, everybody, cutoff.day, CONTEXT_WINDOWS[2]), 1),
             hazard=self._hazard(past),
             similar=regress_on_others(now.profile[len(sold) : -1, len(sold) : -1], self.config.ridge_similar),
             together=regress_on_others(now.whole, self.config.ridge_similar),

@@ -36,6 +36,10 @@ class FeatureColumn:
     gate : int
         Place among the inputs of the gate that mixes the repeat and the explore expert, from 1; 0: the gate does not
         read the column. Pair columns only.
+    money : bool
+        The column is an amount in the currency of the log.
+    group : str
+        Group of columns that `data.feature.groups` switches on; empty: the column is always there.
     per : {None, "window", "half_life"}
         The declaration stands for a column for each window, or for each half-life, of the configuration.
     definition : callable or None
@@ -62,6 +66,8 @@ class FeatureColumn:
     optional: bool = False
     ranked: bool = False
     gate: int = 0
+    money: bool = False
+    group: str = ""
     per: Per | None = None
     definition: Callable[..., Any] | None = None
     compute: Callable[[Any], np.ndarray] | None = None

@@ -112,6 +112,102 @@ def pair_row(
     }
 
 
+def pair_group_reference(
+    log: Columns,
+    belongs: np.ndarray,
+    customer: np.ndarray,
+    cutoff: int,
+    horizon: int,
+    mask_days: np.ndarray,
+    mask_offer: np.ndarray,
+    half_lives: Sequence[int],
+    names: Sequence[str],
+) -> np.ndarray:
+    """`pair_groups`, and what its columns of the market are computed from: (B, M, P), the columns `names`."""
+    out = np.empty((customer.size, belongs.shape[1], len(names)))
+    for b, n in enumerate(customer):
+        seen = of_kind(between(log, n, LONG_AGO, cutoff - mask_days[b]), PURCHASE)
+        own = [of_offer(seen, belongs, m) for m in range(belongs.shape[1])]
+        own = [where(events, np.full(events["day"].size, mask_offer[b] != m)) for m, events in enumerate(own)]
+        bought = np.array([np.sum(cutoff - np.unique(events["day"]) <= 182) for events in own])
+        for m, events in enumerate(own):
+            row = {
+                **trip_row(seen, events, cutoff, horizon, half_lives),
+                **renewal_row(np.unique(events["day"]), cutoff, horizon),
+                **unit_row(seen, events, cutoff, horizon),
+                "rank_182": (bought > bought[m]).sum() if bought[m] else np.nan,
+                "rank_share_182": (bought > bought[m]).sum() / (bought > 0).sum() if bought[m] else np.nan,
+            }
+            out[b, m] = [row[name] for name in names]
+    return out
+
+
+def trip_row(seen: Columns, own: Columns, cutoff: int, horizon: int, half_lives: Sequence[int]) -> dict[str, float]:
+    """One pair's purchase days against the customer's shopping days, from the purchases of each."""
+    shopping, days = np.unique(seen["day"]), np.unique(own["day"])
+    age, own_age, n = cutoff - shopping, cutoff - days, days.size
+    rates = (age <= 28).sum() / 28, (age <= 91).sum() / 91
+    tenure, since_first = (max(dates.max(initial=horizon), horizon) for dates in (age, own_age))
+    shares = {h: total(0.5 ** (own_age / h)) / max(total(0.5 ** (age / h)), 1e-300) for h in half_lives}
+    return {
+        **{f"decayed_share_{h}": share for h, share in shares.items()},
+        "trip_share": n / max(age.size, 1),
+        "trip_share_91": (own_age <= 91).sum() / max((age <= 91).sum(), 1),
+        "trips_since": (shopping > days[-1]).sum() if n else np.nan,
+        "rate_tenure": n * horizon / tenure,
+        "rate_first": (n - 1) * horizon / since_first if n else np.nan,
+        "trips": age.size,
+        "trips_expected": horizon * sum(rates) / 2,
+        "trips_decayed": total(0.5 ** (age / 90)),
+        "own_decayed": total(0.5 ** (own_age / 90)),
+    }
+
+
+def renewal_row(days: np.ndarray, cutoff: int, horizon: int) -> dict[str, float]:
+    """One pair's intervals, from its purchase days, ascending."""
+    age, between_days, n = cutoff - days, np.diff(days), days.size
+    recency = age[-1] if n else np.nan
+    weeks = np.unique((age - 1) // 7)
+    longer, ended = between_days >= recency, (between_days >= recency) & (between_days < recency + horizon)
+    month, quarter = (age <= 28).sum(), (age <= 91).sum()
+    return {
+        "own_hazard": (ended.sum() + 0.3) / (longer.sum() + 2) if n else np.nan,
+        "longer_intervals": longer.sum() if n else np.nan,
+        "interval_last_ratio": recency / between_days[-1] if n > 1 else np.nan,
+        "interval_before": between_days[-2] if n > 2 else np.nan,
+        "interval_variation": between_days.std() / between_days.mean() if n > 2 else np.nan,
+        "weeks_12": (weeks < 12).sum(),
+        "week_bits": total(0.5 ** weeks[weeks < 12]),
+        "acceleration": 2 * month - (age <= 56).sum(),
+        "trend": 3.25 * month / quarter if quarter else 0.0,
+        "recency": recency,
+        "purchase_days": n,
+        "intervals": between_days.size,
+        "interval_total": total(between_days),
+        "days_of_91": quarter,
+    }
+
+
+def unit_row(seen: Columns, own: Columns, cutoff: int, horizon: int) -> dict[str, float]:
+    """One pair's units, items and share of revenue, from the customer's purchases and those of the offer."""
+    days, age, n = np.unique(own["day"]), cutoff - own["day"], np.unique(own["day"]).size
+    units, last = total(own["quantity"]), total(own["quantity"][own["day"] == days[-1]]) if n else np.nan
+    recent = {name: where(events, cutoff - events["day"] <= 91) for name, events in (("all", seen), ("own", own))}
+    products = np.unique(np.stack([own["day"], own["item"]]), axis=1).shape[1]
+    spend, spend_91 = total(seen["revenue"]), total(recent["all"]["revenue"])
+    return {
+        "units_28": total(own["quantity"][age <= 28]),
+        "units_91": total(own["quantity"][age <= 91]),
+        "units": units,
+        "units_last": last,
+        "units_last_ratio": (last * n / units if units > 0 else 0.0) if n else np.nan,
+        "units_rate": units * horizon / max(age.max(), horizon) if n else np.nan,
+        "products": products / n if n else np.nan,
+        "spend_share": total(own["revenue"]) / spend if spend > 0 else 0.0,
+        "spend_share_91": total(recent["own"]["revenue"]) / spend_91 if spend_91 > 0 else 0.0,
+    }
+
+
 def customer_reference(
     log: Columns,
     belongs: np.ndarray,

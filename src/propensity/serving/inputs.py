@@ -14,13 +14,20 @@ from typing import Any
 import numpy as np
 
 try:  # inside a bundle the two files are in one folder
-    from reference import customer_reference, last_events_reference, pair_reference
+    from reference import customer_reference, last_events_reference, pair_group_reference, pair_reference
 except ImportError:
-    from propensity.kernel.reference import customer_reference, last_events_reference, pair_reference
+    from propensity.kernel.reference import (
+        customer_reference,
+        last_events_reference,
+        pair_group_reference,
+        pair_reference,
+    )
 
 KINDS = ("purchase", "view", "message", "redemption", "return")
 KIND_CODE = {name: code for code, name in enumerate(KINDS)}
 EPOCH = date(1970, 1, 1)
+TRIP_COLUMNS = "trips", "trips_expected", "trips_decayed", "own_decayed"
+INTERVAL_COLUMNS = "intervals", "interval_total", "days_of_91"
 DERIVED = ("trend", "cohort_spend", "cohort_orders")  # customer columns that no kernel computes
 Event = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -220,7 +227,8 @@ def pair_rows(
         Columns in the order of `settings["pair"]`. Columns estimated from other customers' purchases are NaN for offers
         that nobody has bought.
     """
-    names = [name for name in settings["pair"] if name not in (*settings["market"], *settings["sibling"])]
+    other = {*settings["market"], *settings["sibling"], *settings["grouped"]}
+    names = [name for name in settings["pair"] if name not in other]
     no_mask = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
     arguments = *no_mask, settings["windows"], settings["half_lives"], names
     values = pair_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
@@ -231,12 +239,49 @@ def pair_rows(
     column["expected"] = rate * settings["horizon"]
     column["hazard"] = hazards(column, tables)
     column |= affinities(column, settings, tables)
+    column |= groups(log, belongs, rows, settings, tables)
     for name in settings["market"]:
         column[name] = np.where(new | ~tables["sold"], np.nan, column[name])
     out = np.stack([column[name] for name in settings["pair"]], axis=-1).astype(np.float32)
-    empty = {name: np.nan if name in settings["undefined"] else 0.0 for name in names}
-    out[:, new, : len(names)] = [empty[name] for name in names]
+    for k, name in enumerate(settings["pair"]):
+        if name in names or name in settings["grouped"]:
+            out[:, new, k] = np.nan if name in settings["undefined"] else 0.0
     return out
+
+
+def groups(
+    log: Arrays, belongs: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]
+) -> Arrays:
+    """Pair columns of the groups that are computed from lists of purchase days.
+
+    Parameters
+    ----------
+    log, belongs, rows, settings, tables
+        See `customer_rows`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name, and those that they are computed from.
+    """
+    names = [*settings["grouped"], *TRIP_COLUMNS, *INTERVAL_COLUMNS, "trips_since", "recency", "purchase_days"]
+    no_mask = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
+    arguments = settings["horizon"], *no_mask, settings["half_lives"], names
+    values = pair_group_reference(log, belongs, rows, int(tables["day"]), *arguments)
+    column = {name: values[:, :, k] for k, name in enumerate(names)}
+    share, recency = tables["trip_share"], column["recency"]
+    of_trips = (column["own_decayed"] + 3 * share) / (column["trips_decayed"] + 3)
+    interval = (column["interval_total"] + 2 * tables["interpurchase_time"]) / (column["intervals"] + 2)
+    intensity = np.nan_to_num(tables["context"][:, settings["intensity"]])
+    relative = column["days_of_91"] / np.where(intensity > 0, intensity, np.inf)
+    grouped = {name: column[name] for name in settings["grouped"]}
+    return grouped | {
+        "trips_due": column["trips_since"] * (column["purchase_days"] + 0.5 * share) / (column["trips"] + 0.5),
+        "expected_trips": 1 - np.exp(-of_trips * column["trips_expected"]),
+        "recency_shrunk": recency / interval,
+        "until_due": interval - recency,
+        "buyer_ratio_91": relative,
+    }
 
 
 def hazards(column: Arrays, tables: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -16,7 +16,7 @@ from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import COLUMNS
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
-from propensity.feature.column import MARKET_NAMES, SIBLING_NAMES
+from propensity.feature.column import CONTEXT_NAMES, SIBLING_NAMES
 from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import AFFINITY_HALF_LIVES, COUNT_EDGES, RECENCY_EDGES, MarketStats
@@ -82,9 +82,12 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "rate_window": RATE_WINDOW,
         "pair": list(config.pair),
         "customer": list(config.customer),
-        "market": list(MARKET_NAMES),
+        "groups": list(config.groups),
+        "grouped": [c.name for c in config.columns["pair"] if c.group and c.definition is not None],
+        "market": list(config.market),
         "sibling": list(SIBLING_NAMES),
         "undefined": [config.pair[k] for k in np.flatnonzero(np.isnan(never_bought_columns(config)))],
+        "intensity": CONTEXT_NAMES.index("intensity"),
         "channels": list(vocabulary.channels),
     }
 
@@ -142,7 +145,12 @@ class PointInTimeFeatures(Features):
 
     def __init__(self, tables: Mapping[str, np.ndarray], settings: Mapping[str, Any], vocabulary: Vocabulary) -> None:
         self.tables, self.settings, self.vocabulary = tables, settings, vocabulary
-        self.config = FeatureConfig(tuple(settings["windows"]), tuple(settings["half_lives"]), settings["history"])
+        self.config = FeatureConfig(
+            tuple(settings["windows"]),
+            tuple(settings["half_lives"]),
+            settings["history"],
+            groups=tuple(settings["groups"]),
+        )
         parts = (tables[name] for name in ("item_offsets", "item_offer", "offer_parent"))
         self.offers = Offers(tuple(tables["offer_name"].tolist()), *parts)
         self.sets = self.offers.sets
