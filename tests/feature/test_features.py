@@ -17,7 +17,7 @@ from propensity.data.offer.column import ColumnOffers
 from propensity.data.offer.filter import FilterOffers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
-from propensity.feature.column import AFFINITY, CONTEXT_NAMES, SIBLING_NAMES
+from propensity.feature.column import AFFINITY, AFFINITY_GROUP, CONTEXT_NAMES, SIBLING_NAMES
 from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.history_mask import EVERYTHING, HistoryMask
 from propensity.feature.market_stats import MarketStatsBuilder, MarketStatsConfig
@@ -129,7 +129,9 @@ def test_inputs_do_not_depend_on_who_else_is_in_the_block(seed: int) -> None:
     log = random_log(seed)
     cutoff_data = cutoff_data_of(log, log.last_day)
     everyone, random = inputs(cutoff_data), np.random.default_rng(seed)
-    products = [CONFIG.pair.index(name) for name in (*(column.name for column in AFFINITY), *SIBLING_NAMES)]
+    products = [
+        CONFIG.pair.index(name) for name in (*(column.name for column in (*AFFINITY, *AFFINITY_GROUP)), *SIBLING_NAMES)
+    ]
     for size in (1, 7, cutoff_data.row.size):
         place = random.permutation(cutoff_data.row.size)[:size]
         block = inputs(cutoff_data, cutoff_data.row[place])

@@ -24,6 +24,8 @@ BLOCKS: tuple[Block, ...] = ("pair", "customer", "context")
 CONTEXT_WINDOWS = (7, 28, 91, 364)
 
 market = partial(FeatureColumn, block="pair", missing="nobody bought the offer", ranked=True)
+of_others = partial(market, group="affinity")
+neighbour = partial(market, group="neighbours")
 sibling = partial(FeatureColumn, block="pair", ranked=True)
 relative = partial(FeatureColumn, block="customer")
 context = partial(
@@ -72,11 +74,24 @@ CONTEXT = (
     context("last_year", "log ratio of the purchase days of the horizon's weeks last year to the 91 days around them"),
 )
 CONTEXT_NAMES = tuple(column.name for column in CONTEXT)
+AFFINITY_GROUP = (
+    of_others("svd_12", "rarity-weighted purchases of all offers, decayed by 90 days, rebuilt from 12 dimensions"),
+    of_others("svd_40", "the same from 40 dimensions"),
+    of_others("ease_ever", "affinity with the offers ever bought, without counts"),
+    of_others("ease_91", "the same of the offers bought in 91 days"),
+    of_others("ease_28", "the same of the offers bought in 28 days"),
+    of_others("cosine", "mean of log(1 + purchase days decayed by 90 days) over other offers, by cosine"),
+)
+NEIGHBOURS = (
+    neighbour("neighbours_short", "weighted share of the 80 most similar customers who bought within a horizon"),
+    neighbour("neighbours_middle", "the same within four horizons"),
+    neighbour("neighbours_long", "the same within 182 days, or four horizons if they are longer"),
+)
 PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
-GROUPS = tuple(PAIR_GROUPS)
+GROUPS = (*PAIR_GROUPS, "affinity", "neighbours")
 SIBLING_NAMES = tuple(column.name for column in SIBLING)
 BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
-    "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP),
+    "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS),
     "customer": (*CUSTOMER, *RELATIVE),
     "context": CONTEXT,
 }

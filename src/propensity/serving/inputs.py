@@ -28,6 +28,7 @@ KIND_CODE = {name: code for code, name in enumerate(KINDS)}
 EPOCH = date(1970, 1, 1)
 TRIP_COLUMNS = "trips", "trips_expected", "trips_decayed", "own_decayed"
 INTERVAL_COLUMNS = "intervals", "interval_total", "days_of_91"
+NEIGHBOUR_COLUMNS = "neighbours_short", "neighbours_middle", "neighbours_long"
 DERIVED = ("trend", "cohort_spend", "cohort_orders")  # customer columns that no kernel computes
 Event = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -240,6 +241,7 @@ def pair_rows(
     column["hazard"] = hazards(column, tables)
     column |= affinities(column, settings, tables)
     column |= groups(log, belongs, rows, settings, tables)
+    column |= rebuilt(column, settings, tables) | neighbours(log, rows, settings, tables)
     for name in settings["market"]:
         column[name] = np.where(new | ~tables["sold"], np.nan, column[name])
     out = np.stack([column[name] for name in settings["pair"]], axis=-1).astype(np.float32)
@@ -331,6 +333,127 @@ def affinities(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str,
     affinity["sibling_short"], affinity["sibling_long"] = short @ tables["sibling"], long @ tables["sibling"]
     affinity["sibling_follow"] = affinity["follow_broad"] @ tables["sibling"]
     return affinity
+
+
+def rebuilt(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
+    """Pair columns of the group affinity.
+
+    Parameters
+    ----------
+    column : dict of str to ndarray of shape (B, M)
+        Pair columns.
+    settings, tables : mapping
+        See `rebuild_inputs`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name; none where the group is off.
+    """
+    if "affinity" not in settings["groups"]:
+        return {}
+    long = np.log1p(column[f"decayed_{settings['affinity_half_lives'][-1]}"])
+    reach, svd = tables["context"][:, settings["reach"]], tables["svd"]
+    weighted = long * np.nan_to_num(np.log1p(np.exp(-reach)))
+    weighted = weighted / np.maximum(np.linalg.norm(weighted, axis=1, keepdims=True), 1e-12)
+    flags = column["purchase_days"] > 0, column["days_91"] > 0, column["days_28"] > 0
+    ease = {f"ease_{name}": flags[k] @ tables["ease"][k] for k, name in enumerate(("ever", "91", "28"))}
+    rebuilds = {f"svd_{rank}": weighted @ svd[:, :rank] @ svd[:, :rank].T for rank in settings["svd_ranks"]}
+    return rebuilds | ease | {"cosine": long @ tables["cosine"]}
+
+
+def neighbours(log: Arrays, rows: np.ndarray, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
+    """Pair columns of the group neighbours: what the customers with the most similar profiles bought.
+
+    Parameters
+    ----------
+    log, rows, settings, tables
+        See `customer_rows`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name; none where the group is off.
+    """
+    if "neighbours" not in settings["groups"]:
+        return {}
+    size, m = tables["neighbour_signature"].size, tables["offer_code"].size
+    index, weight = tables["neighbour_offsets"], tables["neighbour_weight"]
+    profile, bought = np.zeros((size, weight.size)), np.full((size, m), len(NEIGHBOUR_COLUMNS))
+    profile[tables["neighbour_customer"], np.repeat(np.arange(weight.size), np.diff(index))] = tables["neighbour_value"]
+    owner = np.repeat(np.arange(size), np.diff(tables["neighbour_bought_offsets"]))
+    bought[owner, tables["neighbour_bought_offer"]] = tables["neighbour_bought_window"]
+    shares = np.zeros((rows.size, m, len(NEIGHBOUR_COLUMNS)))
+    for b, n in enumerate(rows):
+        own = slice(log["offsets"][n], log["offsets"][n + 1])
+        paid = (log["kind"][own] == KIND_CODE["purchase"]) & (log["item"][own] >= 0)
+        day, item = log["day"][own][paid], log["item"][own][paid]
+        similarity = profile @ own_profile(day, item, settings["profile_days"], tables)
+        twin = np.flatnonzero(tables["neighbour_signature"] == signature(day, item, tables))
+        similarity[twin[:1]] = 0.0
+        least = np.sort(similarity)[-settings["nearest"] :][0] if size else 0.0
+        nearest = (similarity > 0) & (similarity >= least * (1 - 1e-6))
+        cosine = np.where(nearest, similarity, 0.0) ** 2
+        for w in range(len(NEIGHBOUR_COLUMNS)):
+            shares[b, :, w] = cosine @ (bought <= w) / max(cosine.sum(), 1e-12)
+    return {name: shares[:, :, w] for w, name in enumerate(NEIGHBOUR_COLUMNS)}
+
+
+def own_profile(day: np.ndarray, item: np.ndarray, window: int, tables: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A customer's profile over categories.
+
+    Parameters
+    ----------
+    day, item : ndarray of shape (E,)
+        Purchases of known items.
+    window : int
+        Days before the cutoff that count.
+    tables : mapping
+        See `rebuild_inputs`.
+
+    Returns
+    -------
+    ndarray of shape (K,)
+        Of length 1, or 0 without a purchase.
+    """
+    offsets, weight = tables["category_offsets"], tables["neighbour_weight"]
+    days: list[set[int]] = [set() for _ in range(weight.size)]
+    for each, bought in zip(day.tolist(), item.tolist(), strict=True):
+        if int(tables["day"]) - window <= each < int(tables["day"]):
+            for k in tables["category"][offsets[bought] : offsets[bought + 1]]:
+                days[k].add(each)
+    value = np.log1p([len(each) for each in days]) * weight
+    return np.asarray(value / max(float(np.linalg.norm(value)), 1e-12))
+
+
+def signature(day: np.ndarray, item: np.ndarray, tables: Mapping[str, np.ndarray]) -> np.uint64:
+    """Number that identifies a customer by the purchases before the day of the tables, whatever their order.
+
+    Parameters
+    ----------
+    day, item : ndarray of shape (E,)
+        Purchases of known items.
+    tables : mapping
+        See `rebuild_inputs`.
+
+    Returns
+    -------
+    numpy.uint64
+        The sum, modulo 2 ** 64, of a hash of the day and each category and offer of each purchase.
+    """
+    past, parts = day < int(tables["neighbour_day"]), []
+    sets = ("category_offsets", "category", 0), ("item_offsets", "item_offer", tables["neighbour_weight"].size)
+    for offsets, members, first in sets:
+        bounds = tables[offsets]
+        count = (bounds[1:] - bounds[:-1])[item[past]]
+        number = [tables[members][bounds[each] : bounds[each + 1]] for each in item[past]]
+        number = first + np.concatenate([np.zeros(0, np.int64), *number])
+        key = (np.repeat(day[past].astype(np.int64), count) + 2**31).astype(np.uint64) << np.uint64(32)
+        key = key | number.astype(np.uint64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
+        parts.append(key ^ (key >> np.uint64(31)))
+    return np.uint64(np.concatenate(parts).sum(dtype=np.uint64))
 
 
 def season(day: int, horizon: int) -> np.ndarray:
