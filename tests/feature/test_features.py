@@ -162,7 +162,7 @@ TWO_DAYS = {  # ... and from two
     "interpurchase_std",
     "interpurchase_last",
     "recency_ratio",
-    "interval_last_ratio",
+    *("interval_last_ratio", "interval_longest", "recency_longest"),
 }
 THREE_DAYS = {"interval_before", "interval_variation"}
 RANKS = {"rank_182", "rank_share_182"}

@@ -16,6 +16,7 @@ from propensity.errors import ConfigurationError
 from propensity.kernel.column import Block, expanded
 from propensity.kernel.column import FeatureColumn as FeatureColumn  # a user imports it from here
 from propensity.kernel.customer import CUSTOMER
+from propensity.kernel.customer_group import BEHAVIOUR, SHOPPING
 from propensity.kernel.pair import PAIR
 from propensity.kernel.pair_group import PAIR_GROUPS
 from propensity.kernel.reference import context_ratios
@@ -88,11 +89,11 @@ NEIGHBOURS = (
     neighbour("neighbours_long", "the same within 182 days, or four horizons if they are longer"),
 )
 PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
-GROUPS = (*PAIR_GROUPS, "affinity", "neighbours")
+GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour")
 SIBLING_NAMES = tuple(column.name for column in SIBLING)
 BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
     "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS),
-    "customer": (*CUSTOMER, *RELATIVE),
+    "customer": (*CUSTOMER, *RELATIVE, *SHOPPING, *BEHAVIOUR),
     "context": CONTEXT,
 }
 

@@ -5,6 +5,7 @@ Kernels read events before the cutoff only, and the market statistics were compu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -34,6 +35,7 @@ from propensity.feature.neighbour import category_sets
 from propensity.feature.point_in_time import PointInTime, point_in_time
 from propensity.kernel.column import Block, FeatureColumn
 from propensity.kernel.customer import customer_windows
+from propensity.kernel.customer_group import customer_groups
 from propensity.kernel.event import KINDS, Sets, fixed
 from propensity.kernel.history import ends, last_events, last_positions, visible_events
 from propensity.kernel.market import MarketColumns, look_up, profiles, spread
@@ -106,8 +108,16 @@ class FeatureConfig:
     @cached_property
     def group_start(self) -> np.ndarray:
         """First pair column of each of `PAIR_GROUPS`; -1 where the group is off."""
-        groups = [column.group for column in self.columns["pair"]]
-        return np.array([groups.index(name) if name in groups else -1 for name in PAIR_GROUPS])
+        return self._starts("pair", PAIR_GROUPS)
+
+    @cached_property
+    def customer_group_start(self) -> np.ndarray:
+        """First customer column of the groups expect and behaviour; -1 where the group is off."""
+        return self._starts("customer", ("expect", "behaviour"))
+
+    def _starts(self, block: Block, names: Iterable[str]) -> np.ndarray:
+        groups = [column.group for column in self.columns[block]]
+        return np.array([groups.index(name) if name in groups else -1 for name in names])
 
     def own(self, block: Block) -> tuple[FeatureColumn, ...]:
         """The user's own columns of a block, which are its last."""
@@ -294,6 +304,12 @@ class Features:
             *(self.events, self.sets, len(self.offers), customer, cutoff.day, cutoff.horizon),
             *(mask.days, self.windows, self.half_lives, out),
         )
+        if (self.config.customer_group_start >= 0).any():
+            customer_groups(
+                *(self.events, self.sets, len(self.offers), customer, cutoff.day, cutoff.horizon, mask.days),
+                *(self.half_lives, float(market_stats.order_size), fixed(self.channel_code)),
+                *(self.config.customer_group_start, out),
+            )
         column = {name: out[:, k] for k, name in enumerate(names)}
         column["trend"][:] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
         cohort = market_stats.cohort[tenure_month(column["tenure"])]

@@ -23,6 +23,7 @@ from propensity.feature.neighbour import Level, category_sets, finest_level, nei
 from propensity.feature.rolling import RollingRequest, rolling_customer, rolling_pair
 from propensity.kernel.context import context_columns, offer_context
 from propensity.kernel.customer import TENURE_CAP
+from propensity.kernel.customer_group import median_order
 from propensity.kernel.event import fixed
 from propensity.kernel.neighbour import PROFILE_DAYS, Neighbours
 from propensity.kernel.outcome import outcomes
@@ -61,6 +62,8 @@ class MarketStats(NamedTuple):
         Purchase days per customer and day.
     trip_share : (M,) float
         Purchase days over everybody's shopping days, of the last 91 days.
+    order_size : float
+        Median revenue of the orders of the last 91 days.
     hazard : (M, CELLS) float
         Share of pairs in a recency x count cell that bought within the horizon, shrunk to the cell's share over all
         offers.
@@ -93,6 +96,7 @@ class MarketStats(NamedTuple):
     interpurchase_time: np.ndarray
     rate: np.ndarray
     trip_share: np.ndarray
+    order_size: np.ndarray
     hazard: np.ndarray
     similar: np.ndarray
     together: np.ndarray
@@ -215,6 +219,7 @@ class MarketStatsBuilder:
             interpurchase_time=raw["interpurchase_time"],
             rate=raw["days_91"] / max(everybody.size * exposure, 1),
             trip_share=raw["days_91"] / max(shopping_days(self.events, everybody, cutoff.day, CONTEXT_WINDOWS[2]), 1),
+            order_size=np.array(median_order(self.events, everybody, cutoff.day)),
             hazard=self._hazard(past),
             similar=regress_on_others(now.profile[len(sold) : -1, len(sold) : -1], self.config.ridge_similar),
             together=regress_on_others(now.whole, self.config.ridge_similar),

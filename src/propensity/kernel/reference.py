@@ -234,6 +234,81 @@ def customer_reference(
     return out
 
 
+def customer_group_reference(
+    log: Columns,
+    belongs: np.ndarray,
+    customer: np.ndarray,
+    cutoff: int,
+    horizon: int,
+    mask_days: np.ndarray,
+    half_lives: Sequence[int],
+    order_size: float,
+    channel_code: np.ndarray,
+    names: Sequence[str],
+) -> np.ndarray:
+    """`customer_groups`: (B, F), the columns `names`."""
+    out = np.empty((customer.size, len(names)))
+    for b, n in enumerate(customer):
+        bought = of_kind(between(log, n, LONG_AGO, cutoff - mask_days[b]), PURCHASE)
+        of_each = [np.unique(of_offer(bought, belongs, m)["day"]) for m in range(belongs.shape[1])]
+        row = {
+            **{f"shopping_{k}": v for k, v in decayed(cutoff - np.unique(bought["day"]), half_lives).items()},
+            **shopping_row(bought, cutoff, horizon, order_size),
+            **breadth_row([cutoff - days for days in of_each if days.size], cutoff - np.unique(bought["day"]), horizon),
+            **channel_row(bought, channel_code),
+        }
+        out[b] = [row[name] for name in names]
+    return out
+
+
+def shopping_row(bought: Columns, cutoff: int, horizon: int, order_size: float) -> dict[str, float]:
+    """Trends of shopping days and revenue, the longest interval and the size of orders."""
+    shopping = np.unique(bought["day"])
+    longest = np.diff(shopping).max(initial=0)
+    days = {w: (cutoff - shopping <= w).sum() for w in (28, 91, horizon, 4 * horizon)}
+    spend = {w: total(bought["revenue"][cutoff - bought["day"] <= w]) for w in days}
+    recent = where(bought, cutoff - bought["day"] <= 91)
+    orders = [total(recent["revenue"][recent["order"] == order]) for order in np.unique(recent["order"])]
+    return {
+        "interval_longest": longest if shopping.size > 1 else np.nan,
+        "recency_longest": (cutoff - shopping[-1]) / longest if shopping.size > 1 else np.nan,
+        "trips_trend": 3.25 * days[28] / max(days[91], 1),
+        "trips_trend_short": 4 * days[horizon] / max(days[4 * horizon], 1),
+        "spend_trend": 3.25 * spend[28] / spend[91] if spend[91] > 0 else 0.0,
+        "spend_trend_short": 4 * spend[horizon] / spend[4 * horizon] if spend[4 * horizon] > 0 else 0.0,
+        "large_orders": np.sum(np.array(orders) > order_size) / max(len(orders), 1),
+    }
+
+
+def breadth_row(age: Sequence[np.ndarray], trip_age: np.ndarray, horizon: int) -> dict[str, float]:
+    """Offers bought, bought first and bought again, from the ages of each offer's purchase days and of the trips."""
+    windows = {"short": horizon, "28": 28, "56": 56, "91": 91}
+    bought = {name: sum((a <= w).any() for a in age) for name, w in windows.items()}
+    new = {name: sum((a <= w).all() for a in age) for name, w in windows.items()}
+    days = {name: sum((a <= w).sum() for a in age) for name, w in windows.items()}
+    tried, again = 0, 0
+    for end in (0, horizon, 2 * horizon):
+        start = end + horizon
+        before = [((a > start) & (a <= start + 91)).any() for a in age]
+        tried += sum(before)
+        again += sum(b and ((a > end) & (a <= start)).any() for a, b in zip(age, before, strict=True))
+    return {
+        **{f"offers_{name}": bought[name] for name in ("short", "28", "91")},
+        "offers_ever": len(age),
+        **{f"new_offers_{name}": new[name] for name in ("short", "28", "56")},
+        **{f"new_share_{name}": new[name] / max(days[name], 1) for name in ("short", "28", "56")},
+        "trip_offers": days["91"] / max((trip_age <= 91).sum(), 1),
+        "repeat_rate": (again + 1) / (tried + 10),
+    }
+
+
+def channel_row(bought: Columns, channel_code: np.ndarray) -> dict[str, float]:
+    """How many known channels, and how concentrated the shopping days are on one of them."""
+    known = where(bought, channel_code[bought["channel"]] > 0)
+    days = [np.unique(known["day"][known["channel"] == k]).size for k in np.unique(known["channel"])]
+    return {"channels": len(days), "channel_main": max(days, default=0) / max(sum(days), 1)}
+
+
 def money_row(
     bought: Columns, cutoff: int, horizon: int, windows: Sequence[int], half_lives: Sequence[int]
 ) -> dict[str, float]:

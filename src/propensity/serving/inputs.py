@@ -14,9 +14,16 @@ from typing import Any
 import numpy as np
 
 try:  # inside a bundle the two files are in one folder
-    from reference import customer_reference, last_events_reference, pair_group_reference, pair_reference
+    from reference import (
+        customer_group_reference,
+        customer_reference,
+        last_events_reference,
+        pair_group_reference,
+        pair_reference,
+    )
 except ImportError:
     from propensity.kernel.reference import (
+        customer_group_reference,
         customer_reference,
         last_events_reference,
         pair_group_reference,
@@ -190,7 +197,8 @@ def customer_rows(
     ndarray of shape (B, F), float32
         Columns in the order of `settings["customer"]`.
     """
-    names = [name for name in settings["customer"] if name not in DERIVED]
+    grouped = settings["grouped_customer"]
+    names = [name for name in settings["customer"] if name not in (*DERIVED, *grouped)]
     hide_days = np.zeros(rows.size, np.int64)
     arguments = settings["horizon"], hide_days, settings["windows"], settings["half_lives"], names
     values = customer_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
@@ -199,6 +207,11 @@ def customer_rows(
     column["trend"] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
     column["cohort_spend"] = np.log1p(np.maximum(column["spend_91"], 0)) - tables["cohort"][month, 0]
     column["cohort_orders"] = np.log1p(column["orders_91"]) - tables["cohort"][month, 1]
+    arguments = settings["horizon"], hide_days, settings["half_lives"], float(tables["order_size"])
+    values = customer_group_reference(
+        log, belongs, rows, int(tables["day"]), *arguments, channel_codes(settings), grouped
+    )
+    column |= dict(zip(grouped, values.T, strict=True))
     return np.stack([column[name] for name in settings["customer"]], axis=1).astype(np.float32)
 
 

@@ -89,6 +89,7 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "customer": list(config.customer),
         "groups": list(config.groups),
         "grouped": [c.name for c in config.columns["pair"] if c.group and c.definition is not None],
+        "grouped_customer": [c.name for c in config.columns["customer"] if c.group],
         "market": list(config.market),
         "sibling": list(SIBLING_NAMES),
         "undefined": [config.pair[k] for k in np.flatnonzero(np.isnan(never_bought_columns(config)))],
