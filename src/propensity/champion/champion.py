@@ -302,10 +302,16 @@ def validation_pairs(
         for block in blocks(network, candidates, cutoff_data)
     ]
     logit, amount, bought, revenue, past, customer = zip(*parts, strict=True)
-    ids = np.unique(np.concatenate(customer), return_inverse=True)[1]
-    columns = (np.concatenate(column) for column in (bought, revenue, past))
-    joined = np.concatenate(logit, axis=1), np.concatenate(amount, axis=1)
-    return ValidationPairs((*candidates, NETWORK), *joined, *columns, ids, len(validation.cutoffs_data))
+    return ValidationPairs(
+        names=(*candidates, NETWORK),
+        logit=np.concatenate(logit, axis=1),
+        amount=np.concatenate(amount, axis=1),
+        bought=np.concatenate(bought),
+        revenue=np.concatenate(revenue),
+        past=np.concatenate(past),
+        customer=np.unique(np.concatenate(customer), return_inverse=True)[1],
+        windows=len(validation.cutoffs_data),
+    )
 
 
 def _labelled(block: Block, cutoff_data: CutoffData, complete: Any) -> tuple[np.ndarray, ...]:

@@ -44,8 +44,14 @@ class ValidationPairs(NamedTuple):
 
     def only(self, mask: np.ndarray) -> ValidationPairs:
         """Some of the pairs, by a mask (K,)."""
-        shared = (column[mask] for column in (self.bought, self.revenue, self.past, self.customer))
-        return ValidationPairs(self.names, self.logit[:, mask], self.amount[:, mask], *shared, self.windows)
+        return self._replace(
+            logit=self.logit[:, mask],
+            amount=self.amount[:, mask],
+            bought=self.bought[mask],
+            revenue=self.revenue[mask],
+            past=self.past[mask],
+            customer=self.customer[mask],
+        )
 
 
 def pair_losses(logit: np.ndarray, bought: np.ndarray) -> np.ndarray:
