@@ -67,6 +67,14 @@ def test_a_single_candidate_stays_where_the_stack_gains_nothing() -> None:
     assert "does not exclude 0" in choice.why
 
 
+def test_a_gain_on_few_purchases_is_no_proof() -> None:
+    pairs = made_up({"lightgbm": 0.5, "network": 0.5}, customers=200)
+    pairs = pairs._replace(bought=pairs.bought & (np.cumsum(pairs.bought) <= 20))
+    certain = np.where(pairs.bought, 9.0, -9.0)
+    choice = choose(pairs, certain)
+    assert choice.champion != STACK and "rests on 20 purchases, fewer than 30" in choice.why
+
+
 def test_few_purchases_leave_the_stack_near_the_best_candidate() -> None:
     pairs = made_up({"lightgbm": 0.8, "network": 0.6}, customers=6)
     few, many = fit_stack(pairs, 1.0), fit_stack(made_up({"lightgbm": 0.8, "network": 0.6}, customers=1500), 1.0)

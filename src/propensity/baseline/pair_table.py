@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 PRIOR_PURCHASES = 2.0  # weight of the offer's mean price, in purchase days of the customer
 NEVER_BOUGHT_SHARE = 1 / 4  # sampling rate of never-bought pairs over that of other pairs without a purchase
-VALIDATION_ROWS = 400_000  # about how many validation pairs settings are compared on
+VALIDATION_ROWS = 200_000  # about how many validation pairs settings are compared on
+ENOUGH = 30  # purchases of the validation windows, without which nothing is chosen by them
 
 
 class PairTable(NamedTuple):
@@ -179,13 +180,13 @@ def validation_table(validation: Validation | None, rows: int = VALIDATION_ROWS,
     Returns
     -------
     PairTable or None
-        None without validation, or where its pairs have one class only: nothing can be chosen by them.
+        None without validation, or with fewer than 30 purchases in it, or nothing else: nothing can be chosen by them.
     """
     if validation is None or not validation.cutoffs_data:
         return None
     weights = [np.ones(len(each.features.offers)) for each in validation.cutoffs_data]
     table = _sampled_table(validation.cutoffs_data, validation.complete, weights, rows, seed, 0.0)
-    return table if table.bought.min() < table.bought.max() else None
+    return table if table.bought.sum() >= ENOUGH and table.bought.min() == 0 else None
 
 
 def _sampled_table(

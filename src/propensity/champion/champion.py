@@ -266,7 +266,7 @@ def fit_champion(
         return Champion(network, ordered, *_unjudged(names, champion, unit))
     pairs = validation_pairs(network, ordered, validation)
     stack = fit_stack(pairs, unit, AMOUNT_PRIOR if AMOUNT_PRIOR in names else None)
-    choice = choose(pairs, cross_fitted_logit(pairs, stack, seed), seed)
+    choice = choose(pairs, cross_fitted_logit(pairs, stack, seed), stack.amount.amount(pairs.amount), seed)
     if champion != AUTO and champion != choice.champion:
         why = f"{champion}: set by champion={champion}; by validation it would be {choice.why}"
         choice = choice._replace(champion=champion, why=why)
@@ -310,7 +310,7 @@ def validation_pairs(
         revenue=np.concatenate(revenue),
         past=np.concatenate(past),
         customer=np.unique(np.concatenate(customer), return_inverse=True)[1],
-        windows=len(validation.cutoffs_data),
+        shapes=tuple((each.row.size, len(each.features.offers)) for each in validation.cutoffs_data),
     )
 
 

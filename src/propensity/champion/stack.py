@@ -124,9 +124,9 @@ def fit_stack(pairs: ValidationPairs, unit: float, amount_prior: str | None = No
     Notes
     -----
     A ridge draws the weights of both segments to the candidate with the lowest log loss of all pairs, so that few
-    purchases give that candidate. Each window has a level of its own, by season and chance, which all its pairs share and which
-    more pairs do not average out. So a ridge keeps a quarter of the shift of the level that the validation pairs
-    ask for.
+    purchases give that candidate. Each window has a level of its own, by season and chance, which all its pairs
+    share and which more pairs do not average out. So a ridge keeps a quarter of the shift of the level that the
+    validation pairs ask for.
     Stacking: Wolpert, Neural Networks 1992; with weights of at least 0: Breiman, Machine Learning 1996.
     """
     best = best_single(pairs)
