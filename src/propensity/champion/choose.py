@@ -110,7 +110,8 @@ def _metrics(pairs: ValidationPairs, logit: np.ndarray, amount: np.ndarray) -> d
         window, shape = slice(start, start + customers * offers), (customers, offers)
         probability = logistic(logit[window]).reshape(shape)
         bought, revenue = pairs.bought[window].reshape(shape), pairs.revenue[window].reshape(shape).astype(np.float64)
-        labels = Labels("", *map(np.arange, shape), bought, revenue, {"all": np.ones(shape, bool)})
+        masks = {"all": np.ones(shape, bool)}
+        labels = Labels("", np.arange(customers), np.arange(offers), bought, revenue, masks)
         prediction = Prediction(probability, probability * amount[window].reshape(shape))
         table = metric_table(eval_context(labels, np.ones((customers, 1), np.uint8), FRACTION), prediction, SHOWN)
         tables.append({name: float(values[0]) for name, values in table["all"].items()})
