@@ -22,9 +22,9 @@ from propensity.champion.choose import STACK
 from propensity.command import typed
 from propensity.config import conf_folder
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.task import TrainingSet
+from propensity.task import TrainingSet, Validation
 from propensity.training.predict import predict
-from propensity.training.validation import Validation, validation_set, windows
+from propensity.training.validation import validation_set, windows
 
 
 class World:

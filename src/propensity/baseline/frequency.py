@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -16,10 +16,7 @@ from propensity.baseline.storage import columns_from, damaged, read, read_json, 
 from propensity.errors import ConfigurationError
 from propensity.feature.features import Features
 from propensity.scores import Scores
-from propensity.task import CutoffData, TrainingSet
-
-if TYPE_CHECKING:
-    from propensity.training.validation import Validation
+from propensity.task import CutoffData, TrainingSet, Validation
 
 CUSTOMERS = 2_000  # of a cutoff, at most, that are fitted on: two coefficients and two choices need no more
 FILE = "frequency.json"

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -28,10 +28,7 @@ from propensity.baseline.storage import columns_from, damaged, read, read_json, 
 from propensity.baseline.tree_text import check_trees
 from propensity.errors import ConfigurationError
 from propensity.scores import Scores
-from propensity.task import CutoffData, TrainingSet
-
-if TYPE_CHECKING:
-    from propensity.training.validation import Validation
+from propensity.task import CutoffData, TrainingSet, Validation
 
 JSON, PURCHASE, AMOUNT = "lightgbm.json", "purchase.txt", "amount.txt"
 CHOSEN = ("num_leaves", "min_child_samples", "last_cutoffs", "n_estimators", "amount_n_estimators")

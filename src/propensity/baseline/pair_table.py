@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,7 @@ from propensity.errors import ConfigurationError
 from propensity.feature.column import BLOCKS
 from propensity.feature.features import Features
 from propensity.feature.history_mask import HistoryMask
-from propensity.task import BLOCK, CutoffData, TrainingSet
-
-if TYPE_CHECKING:
-    from propensity.training.validation import Validation
+from propensity.task import BLOCK, CutoffData, TrainingSet, Validation
 
 PRIOR_PURCHASES = 2.0  # weight of the offer's mean price, in purchase days of the customer
 NEVER_BOUGHT_SHARE = 1 / 4  # sampling rate of never-bought pairs over that of other pairs without a purchase

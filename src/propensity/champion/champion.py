@@ -25,11 +25,9 @@ from propensity.champion.choose import STACK, Choice, choose
 from propensity.champion.outcome import ValidationPairs
 from propensity.champion.stack import AmountWeights, SegmentWeights, Stack, cross_fitted_logit, fit_stack, single
 from propensity.errors import ConfigurationError
+from propensity.model.inference import one_thread, to_tensors
 from propensity.scores import ChannelShares, Scores
-from propensity.task import CutoffData, TrainingSet
-from propensity.training.data_module import to_tensors
-from propensity.training.predict import one_thread
-from propensity.training.validation import Validation
+from propensity.task import CutoffData, TrainingSet, Validation
 
 NETWORK, AUTO, SERVED = "network", "auto", "champion"
 KINDS: dict[str, type[Frequency] | type[Logistic] | type[LightGBM]] = {
