@@ -398,7 +398,8 @@ class Model:
         Parameters
         ----------
         rows
-            Pairs to draw, about; every purchase is kept, and the weights make the draw stand for all pairs.
+            Pairs to draw, about; every purchase is kept unless they are more than half. The weights make the draw stand
+            for all pairs.
         cutoffs
             How many of the last training cutoffs.
         seed

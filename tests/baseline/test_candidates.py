@@ -19,8 +19,8 @@ from propensity.baseline.logistic import Logistic
 from propensity.baseline.tree_text import check_trees
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.task import TrainingSet
-from propensity.training.validation import Validation, validation_set, windows
+from propensity.task import TrainingSet, Validation
+from propensity.training.validation import validation_set, windows
 
 BUILT: dict[str, Callable[[], Candidate]] = {
     "frequency": Frequency,

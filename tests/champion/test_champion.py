@@ -22,9 +22,9 @@ from propensity.champion.choose import STACK
 from propensity.command import typed
 from propensity.config import conf_folder
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.task import TrainingSet
+from propensity.task import TrainingSet, Validation
 from propensity.training.predict import predict
-from propensity.training.validation import Validation, validation_set, windows
+from propensity.training.validation import validation_set, windows
 
 
 class World:
@@ -88,6 +88,7 @@ def test_a_champion_comes_back_from_its_folder(world: World, tmp_path: Path) -> 
         np.testing.assert_array_equal(theirs[name].revenue, ours[name].revenue)
     record = json.loads((tmp_path / "champion.json").read_text())
     assert record["champion"] == world.champion.name and record["candidates"]["lightgbm"]["chosen"]["num_leaves"] == 15
+    assert {"log_loss", "auc", "normalised_revenue_capture"} < set(record["candidates"][STACK])
 
 
 def test_a_folder_without_champion_json_is_the_network(world: World, tmp_path: Path) -> None:

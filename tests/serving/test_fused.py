@@ -11,11 +11,11 @@ import torch
 from hydra.utils import instantiate
 
 from propensity.data.batch import Inputs
+from propensity.model.inference import to_tensors
 from propensity.serving import fused
 from propensity.serving.fused import FusedScorer, fused_weights, signed_logs
 from propensity.serving.graph import PartsGraph, ScoringGraph, can_fuse, pair_weights, run_network
 from propensity.serving.point_in_time import never_bought_columns
-from propensity.training.data_module import to_tensors
 
 VARIANTS = {
     "default": [],

@@ -5,21 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from propensity.baseline.candidate import CandidateOutputs, predict_blocks
-from propensity.baseline.pair_table import Columns, check_two_classes, columns_of, outcomes_of, usual_amount_of
+from propensity.baseline.pair_table import ENOUGH, Columns, check_two_classes, columns_of, outcomes_of, usual_amount_of
 from propensity.baseline.regression import Problem, Ridge, fit_logistic, weighted_log_loss
 from propensity.baseline.storage import columns_from, damaged, read, read_json, write_json
 from propensity.errors import ConfigurationError
 from propensity.feature.features import Features
 from propensity.scores import Scores
-from propensity.task import CutoffData, TrainingSet
-
-if TYPE_CHECKING:
-    from propensity.training.validation import Validation
+from propensity.task import CutoffData, TrainingSet, Validation
 
 CUSTOMERS = 2_000  # of a cutoff, at most, that are fitted on: two coefficients and two choices need no more
 FILE = "frequency.json"
@@ -183,10 +180,11 @@ class Frequency:
 
 
 def _validation(validation: Validation, half_lives: tuple[int, ...], seed: int) -> list[Labelled]:
-    """The validation cutoffs; empty where all labels are equal."""
+    """The validation cutoffs; empty where they hold too few purchases, or nothing else."""
     pairs = zip(validation.cutoffs_data, validation.complete, strict=True)
     judged = [_labelled(cutoff_data, complete, half_lives, seed) for cutoff_data, complete in pairs]
-    return judged if any(each.bought.min() < each.bought.max() for each in judged if each.bought.size) else []
+    bought = np.concatenate([np.zeros(0), *(each.bought for each in judged)])
+    return judged if bought.sum() >= ENOUGH and bought.min() == 0 else []
 
 
 def _labelled(cutoff_data: CutoffData, complete: Features, half_lives: tuple[int, ...], seed: int) -> Labelled:

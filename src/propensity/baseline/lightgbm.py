@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -28,22 +28,19 @@ from propensity.baseline.storage import columns_from, damaged, read, read_json, 
 from propensity.baseline.tree_text import check_trees
 from propensity.errors import ConfigurationError
 from propensity.scores import Scores
-from propensity.task import CutoffData, TrainingSet
-
-if TYPE_CHECKING:
-    from propensity.training.validation import Validation
+from propensity.task import CutoffData, TrainingSet, Validation
 
 JSON, PURCHASE, AMOUNT = "lightgbm.json", "purchase.txt", "amount.txt"
 CHOSEN = ("num_leaves", "min_child_samples", "last_cutoffs", "n_estimators", "amount_n_estimators")
 LEAVES = (7, 15, 31, 63)  # that are compared, from the default in the direction that is better
 FEW_CUTOFFS = 8  # the alternative to last_cutoffs
-SEARCH_RATE, SEARCH_PATIENCE = 0.1, 10  # learning rate and early stopping while settings are compared
+SEARCH_RATE, SEARCH_PATIENCE = 0.15, 8  # learning rate and early stopping while settings are compared
 PATIENCE = 25  # trees without an improvement after which the model is complete
 LONGEST = 1_000  # trees
-BETTER = 1e-4  # share of the log loss by which another setting must be better than the one before
+BETTER = 5e-4  # share of the log loss by which another setting must be better than the one before
 MIN_JUDGED = 100  # purchases of the validation windows that the length of the amount model needs
 ODD = 1.1907  # times the unit: multiples of it are rarely half-way between two rounded values
-POSITIVES_PER_TREE = 20  # without validation, at least so many purchases for each tree
+POSITIVES_PER_TREE = 4  # without validation, at least so many purchases for each tree
 
 
 class BuyerAmounts(NamedTuple):
@@ -107,7 +104,7 @@ class LightGBM:
 
     last_cutoffs: int = 20
     rows: int = 500_000
-    search_rows: int = 200_000
+    search_rows: int = 100_000
     amount_rows: int = 100_000
     n_estimators: int = 220
     num_leaves: int = 15
@@ -138,7 +135,7 @@ class LightGBM:
             If LightGBM is not installed, or nobody or everybody bought in the label windows.
         """
         table = self._table(training_set, self.last_cutoffs, seed)
-        judged = validation_table(validation, self.search_rows, seed)
+        judged = validation_table(validation, seed=seed)
         self.chosen = self._defaults(table)
         if judged is not None and self.search:
             self.chosen |= self._search(table, judged, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,10 +20,7 @@ from propensity.baseline.pair_table import (
 from propensity.baseline.regression import Problem, Ridge, fit_logistic, weighted_log_loss
 from propensity.baseline.storage import columns_from, damaged, read, read_arrays, read_json, write_arrays, write_json
 from propensity.scores import Scores
-from propensity.task import CutoffData, TrainingSet
-
-if TYPE_CHECKING:
-    from propensity.training.validation import Validation
+from propensity.task import CutoffData, TrainingSet, Validation
 
 WIDEST = 6.0  # standard deviations from the mean
 ARRAYS = ("mean", "deviation", "coefficient")

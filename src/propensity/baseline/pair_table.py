@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,14 +12,13 @@ from propensity.errors import ConfigurationError
 from propensity.feature.column import BLOCKS
 from propensity.feature.features import Features
 from propensity.feature.history_mask import HistoryMask
-from propensity.task import BLOCK, CutoffData, TrainingSet
-
-if TYPE_CHECKING:
-    from propensity.training.validation import Validation
+from propensity.task import BLOCK, CutoffData, TrainingSet, Validation
 
 PRIOR_PURCHASES = 2.0  # weight of the offer's mean price, in purchase days of the customer
 NEVER_BOUGHT_SHARE = 1 / 4  # sampling rate of never-bought pairs over that of other pairs without a purchase
-VALIDATION_ROWS = 400_000  # about how many validation pairs settings are compared on
+PURCHASE_SHARE = 1 / 2  # of the rows, at most, that are pairs with a purchase
+VALIDATION_ROWS = 200_000  # about how many validation pairs settings are compared on
+ENOUGH = 30  # purchases of the validation windows, without which nothing is chosen by them
 
 
 class PairTable(NamedTuple):
@@ -144,7 +143,8 @@ def training_table(
     Returns
     -------
     PairTable
-        Every pair with a purchase and a sample of the others.
+        Every pair with a purchase and a sample of the others. Where purchases would be more than half of the rows,
+        those of a random share of the customers of each cutoff.
 
     Raises
     ------
@@ -179,13 +179,13 @@ def validation_table(validation: Validation | None, rows: int = VALIDATION_ROWS,
     Returns
     -------
     PairTable or None
-        None without validation, or where its pairs have one class only: nothing can be chosen by them.
+        None without validation, or with fewer than 30 purchases in it, or nothing else: nothing can be chosen by them.
     """
     if validation is None or not validation.cutoffs_data:
         return None
     weights = [np.ones(len(each.features.offers)) for each in validation.cutoffs_data]
     table = _sampled_table(validation.cutoffs_data, validation.complete, weights, rows, seed, 0.0)
-    return table if table.bought.min() < table.bought.max() else None
+    return table if table.bought.sum() >= ENOUGH and table.bought.min() == 0 else None
 
 
 def _sampled_table(
@@ -199,19 +199,31 @@ def _sampled_table(
     """The sampled pairs of cutoffs; `complete` holds, for each, features of a log with its outcomes."""
     rng = np.random.default_rng(seed)
     pairs = sum(each.row.size * len(each.features.offers) for each in cutoffs_data)
-    negative_rate = min(1.0, rows / max(pairs, 1) * 2.0)
+    share = min(1.0, PURCHASE_SHARE * rows / max(_purchase_rate(cutoffs_data[-1], complete[-1]) * pairs, 1.0))
+    negative_rate = min(1.0, rows / max(pairs * share, 1.0) * 2.0)
     parts = [
-        _sample(cutoff_data, labels, weight, place, customer, negative_rate, rng, launched)
+        _sample(cutoff_data, labels, weight / share, place, customer, negative_rate, rng, launched)
         for place, (cutoff_data, labels, weight) in enumerate(zip(cutoffs_data, complete, weights, strict=True))
-        for customer in _customer_blocks(cutoff_data)
+        for customer in _customer_blocks(cutoff_data, share, rng)
     ]
     return PairTable(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _customer_blocks(cutoff_data: CutoffData) -> Iterator[np.ndarray]:
-    """The customers' rows of the log, block by block."""
-    for start in range(0, cutoff_data.row.size, BLOCK):
-        yield cutoff_data.row[start : start + BLOCK]
+def _purchase_rate(cutoff_data: CutoffData, complete: Features) -> float:
+    """Share of the pairs of a cutoff with a purchase in the label window."""
+    bought = [np.asarray(outcomes_of(cutoff_data, complete, rows).bought) for rows in _customer_blocks(cutoff_data)]
+    return float(np.mean([each.mean() for each in bought])) if bought else 0.0
+
+
+def _customer_blocks(
+    cutoff_data: CutoffData, share: float = 1.0, rng: np.random.Generator | None = None
+) -> Iterator[np.ndarray]:
+    """Rows of the log of the customers, or of a random share of them, block by block."""
+    row = cutoff_data.row
+    if rng is not None and share < 1:
+        row = row[rng.random(row.size) < share]
+    for start in range(0, row.size, BLOCK):
+        yield row[start : start + BLOCK]
 
 
 def check_two_classes(bought: np.ndarray) -> None:

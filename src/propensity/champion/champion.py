@@ -25,11 +25,9 @@ from propensity.champion.choose import STACK, Choice, choose
 from propensity.champion.outcome import ValidationPairs
 from propensity.champion.stack import AmountWeights, SegmentWeights, Stack, cross_fitted_logit, fit_stack, single
 from propensity.errors import ConfigurationError
+from propensity.model.inference import one_thread, to_tensors
 from propensity.scores import ChannelShares, Scores
-from propensity.task import CutoffData, TrainingSet
-from propensity.training.data_module import to_tensors
-from propensity.training.predict import one_thread
-from propensity.training.validation import Validation
+from propensity.task import CutoffData, TrainingSet, Validation
 
 NETWORK, AUTO, SERVED = "network", "auto", "champion"
 KINDS: dict[str, type[Frequency] | type[Logistic] | type[LightGBM]] = {
@@ -266,7 +264,7 @@ def fit_champion(
         return Champion(network, ordered, *_unjudged(names, champion, unit))
     pairs = validation_pairs(network, ordered, validation)
     stack = fit_stack(pairs, unit, AMOUNT_PRIOR if AMOUNT_PRIOR in names else None)
-    choice = choose(pairs, cross_fitted_logit(pairs, stack, seed), seed)
+    choice = choose(pairs, cross_fitted_logit(pairs, stack, seed), stack.amount.amount(pairs.amount), seed)
     if champion != AUTO and champion != choice.champion:
         why = f"{champion}: set by champion={champion}; by validation it would be {choice.why}"
         choice = choice._replace(champion=champion, why=why)
@@ -302,10 +300,16 @@ def validation_pairs(
         for block in blocks(network, candidates, cutoff_data)
     ]
     logit, amount, bought, revenue, past, customer = zip(*parts, strict=True)
-    ids = np.unique(np.concatenate(customer), return_inverse=True)[1]
-    columns = (np.concatenate(column) for column in (bought, revenue, past))
-    joined = np.concatenate(logit, axis=1), np.concatenate(amount, axis=1)
-    return ValidationPairs((*candidates, NETWORK), *joined, *columns, ids, len(validation.cutoffs_data))
+    return ValidationPairs(
+        names=(*candidates, NETWORK),
+        logit=np.concatenate(logit, axis=1),
+        amount=np.concatenate(amount, axis=1),
+        bought=np.concatenate(bought),
+        revenue=np.concatenate(revenue),
+        past=np.concatenate(past),
+        customer=np.unique(np.concatenate(customer), return_inverse=True)[1],
+        shapes=tuple((each.row.size, len(each.features.offers)) for each in validation.cutoffs_data),
+    )
 
 
 def _labelled(block: Block, cutoff_data: CutoffData, complete: Any) -> tuple[np.ndarray, ...]:

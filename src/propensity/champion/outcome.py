@@ -29,8 +29,8 @@ class ValidationPairs(NamedTuple):
         (K,) bool, whether the customer has bought the offer before.
     customer : np.ndarray
         (K,) int, place of the pair's customer among the G distinct ones of all windows.
-    windows : int
-        Number of label windows.
+    shapes : tuple of (int, int)
+        Customers and offers of each label window; empty where the pairs are a part of them.
     """
 
     names: tuple[str, ...]
@@ -40,12 +40,19 @@ class ValidationPairs(NamedTuple):
     revenue: np.ndarray
     past: np.ndarray
     customer: np.ndarray
-    windows: int = 1
+    shapes: tuple[tuple[int, int], ...] = ()
 
     def only(self, mask: np.ndarray) -> ValidationPairs:
         """Some of the pairs, by a mask (K,)."""
-        shared = (column[mask] for column in (self.bought, self.revenue, self.past, self.customer))
-        return ValidationPairs(self.names, self.logit[:, mask], self.amount[:, mask], *shared, self.windows)
+        return self._replace(
+            logit=self.logit[:, mask],
+            amount=self.amount[:, mask],
+            bought=self.bought[mask],
+            revenue=self.revenue[mask],
+            past=self.past[mask],
+            customer=self.customer[mask],
+            shapes=(),
+        )
 
 
 def pair_losses(logit: np.ndarray, bought: np.ndarray) -> np.ndarray:

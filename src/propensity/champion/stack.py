@@ -14,9 +14,9 @@ from propensity.baseline.amount import amount_caps, in_units, shrunk_factor
 from propensity.baseline.regression import Problem, Ridge, fit_logistic, logistic
 from propensity.champion.outcome import ValidationPairs, pair_losses
 
-STRENGTH = 25.0  # of the ridge on weights: one standard deviation is 0.2
-LEVEL = 1.0  # strength of the ridge on the level, in multiples of what the pairs know of it
-AMOUNT_STRENGTH = 25.0  # the same as STRENGTH, for the weights of log amounts
+STRENGTH = 100.0  # of the ridge on weights: one standard deviation is 0.1
+LEVEL = 3.0  # strength of the ridge on the level, in multiples of what the pairs know of it
+AMOUNT_STRENGTH = 25.0  # the same for the weights of log amounts, in their residual variance
 FOLDS = 3
 SETTLED = 1e-4  # a weight below it is 0
 
@@ -123,13 +123,15 @@ def fit_stack(pairs: ValidationPairs, unit: float, amount_prior: str | None = No
 
     Notes
     -----
-    A ridge draws the weights to those of the candidate with the lowest log loss of the segment, so that few purchases
-    give that candidate. Each window has a level of its own, by season and chance, which all its pairs share and which
-    more pairs do not average out. So a ridge halves the shift of the level that the validation pairs ask for.
+    A ridge draws the weights of both segments to the candidate with the lowest log loss of all pairs, so that few
+    purchases give that candidate. Each window has a level of its own, by season and chance, which all its pairs
+    share and which more pairs do not average out. So a ridge keeps a quarter of the shift of the level that the
+    validation pairs ask for.
     Stacking: Wolpert, Neural Networks 1992; with weights of at least 0: Breiman, Machine Learning 1996.
     """
-    past = _fit_segment(pairs.only(pairs.past), None)
-    never_bought = _fit_segment(pairs.only(~pairs.past), None)
+    best = best_single(pairs)
+    past = _fit_segment(pairs.only(pairs.past), best)
+    never_bought = _fit_segment(pairs.only(~pairs.past), best)
     return Stack(pairs.names, past, never_bought, fit_amounts(pairs, unit, amount_prior))
 
 
@@ -150,21 +152,25 @@ def cross_fitted_logit(pairs: ValidationPairs, stack: Stack, seed: int) -> np.nd
     np.ndarray
         (K,)
     """
+    best = best_single(pairs)
     fold = np.random.default_rng(seed).permutation(np.arange(pairs.customer.max(initial=0) + 1) % FOLDS)[pairs.customer]
     combined = np.empty(pairs.bought.shape)
     for segment, weights in ((pairs.past, stack.past), (~pairs.past, stack.never_bought)):
         for out in range(FOLDS):
-            fitted = _fit_segment(pairs.only(segment & (fold != out)), weights)
+            fitted = _fit_segment(pairs.only(segment & (fold != out)), best, weights)
             judged = segment & (fold == out)
             combined[judged] = fitted.logit(pairs.logit[:, judged])
     return combined
 
 
-def _fit_segment(pairs: ValidationPairs, warm: SegmentWeights | None) -> SegmentWeights:
-    """The weights of one segment; those of the best single candidate where nobody or everybody bought."""
+def best_single(pairs: ValidationPairs) -> int:
+    """Place of the candidate with the lowest log loss; of equal ones the first."""
+    return int(np.argmin(pair_losses(pairs.logit, pairs.bought).sum(axis=1)))
+
+
+def _fit_segment(pairs: ValidationPairs, best: int, warm: SegmentWeights | None = None) -> SegmentWeights:
+    """The weights of one segment; those of the best candidate where nobody or everybody bought."""
     count, positives = len(pairs.names), int(pairs.bought.sum())
-    losses = pair_losses(pairs.logit, pairs.bought).sum(axis=1)
-    best = int(np.argmin(losses))
     alone = np.eye(count)[best]
     if count == 1 or not 0 < positives < pairs.bought.size:
         return SegmentWeights(tuple(alone.tolist()), 0.0)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
 from propensity.model.explore.dot_product import ExploreDotProduct
+from propensity.model.inference import to_tensors
 from propensity.model.member import EnsembleMember
 from propensity.model.offer_net import OfferNet
 from propensity.model.outputs import SIGMA_MAX
@@ -26,7 +27,6 @@ from propensity.model.repeat.mlp import RepeatMLP
 from propensity.model.scale import SPREAD
 from propensity.serving.champion import Combination, TreeRows
 from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS, SMALLEST
-from propensity.training.data_module import to_tensors
 
 BATCH, EVENTS, OFFERS = (torch.export.Dim(name) for name in ("customers", "events", "offers"))
 DYNAMIC_SHAPES: dict[str, dict[int, Any] | None] = {

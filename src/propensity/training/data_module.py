@@ -6,27 +6,22 @@ There is no per-sample Python and no cache on disk; the batches of an epoch foll
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from propensity.data.batch import Batch, Inputs, Outcomes
+from propensity.data.batch import Batch, Inputs
 from propensity.errors import ConfigurationError
 from propensity.feature.history_mask import HistoryMask
+from propensity.model.inference import to_tensors
 from propensity.task import Task, TrainingSet
 from propensity.training.device_log import DeviceLog, PositionBatch
 from propensity.training.validation import Validation
 
-Fields = TypeVar("Fields", Inputs, Outcomes)
 HISTORY = ("token", "kind", "channel", "age", "amount")
-
-
-def to_tensors(fields: Fields) -> Fields:
-    """Tensors that share memory with the arrays of a named tuple."""
-    return type(fields)(*(torch.from_numpy(np.ascontiguousarray(array)) for array in fields))
 
 
 def trim_padding(inputs: Inputs) -> Inputs:

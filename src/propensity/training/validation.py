@@ -25,7 +25,7 @@ from propensity.metric.declaration import Metric
 from propensity.metric.labels import Labels, Prediction
 from propensity.metric.metric_table import metric_table
 from propensity.model.outputs import Outputs, ensemble_mean
-from propensity.task import CutoffData, Task
+from propensity.task import Task, Validation
 from propensity.training.metric import ALL, NEVER_BOUGHT, VAL_LOSS
 
 FRACTION = 0.1  # of the customers that lift and revenue metrics keep
@@ -38,13 +38,6 @@ class Windows(NamedTuple):
     cutoffs: list[Cutoff]
     end: int  # first day after the last label of all
     warnings: tuple[str, ...] = ()
-
-
-class Validation(NamedTuple):
-    """Cutoffs to validate at: what is known of a sample of customers, and features of the log with its outcomes."""
-
-    cutoffs_data: list[CutoffData]
-    complete: list[Features]
 
 
 class Block(NamedTuple):
