@@ -81,6 +81,7 @@ def random_network() -> Any:
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
+    from propensity.command import typed
     from propensity.config import conf_folder
     from propensity.data.batch import Inputs, Sizes
     from propensity.feature.column import block_sizes
@@ -89,7 +90,7 @@ def random_network() -> Any:
 
     torch.manual_seed(0)
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        cfg = compose("train")
+        cfg = typed(compose("train", overrides=["data.offer.column=category", "data.log=unused"]))
     blocks = (block_sizes(columns) for columns in FeatureConfig().columns.values())
     model = instantiate(cfg.model, sizes=Sizes((5, 7), 5, 3, *blocks, 9, OFFERS, 4, (1, 2))).eval()
     model.fit_scales(Inputs(*to_tensors(random_inputs(1))))
