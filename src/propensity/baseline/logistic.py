@@ -64,7 +64,7 @@ class Logistic:
 
     last_cutoffs: int = 20
     rows: int = 200_000
-    ridges: tuple[float, ...] = (1000.0, 100.0, 10.0, 1.0)
+    ridges: tuple[float, ...] = (1000.0, 100.0, 10.0, 1.0, 0.1)
     ridge: float = 100.0
     name: str = "logistic"
     chosen: dict[str, Any] = field(default_factory=dict, init=False)

@@ -199,6 +199,17 @@ class EventLog:
         revenue = self.revenue[(self.kind == PURCHASE) & (self.day < day) & (self.revenue > 0)]
         return float(np.partition(revenue, revenue.size // 2)[revenue.size // 2]) if revenue.size else 1.0
 
+    def id_hash(self) -> np.ndarray:
+        """Hash the customer ids as text.
+
+        Returns
+        -------
+        numpy.ndarray of shape (N,), uint64
+            The same for the number 7 and the text "7", so that samples drawn in this order do not depend on the type
+            of the ids.
+        """
+        return self.customers["customer"].cast(pl.String).hash(seed=0).to_numpy()
+
     def guests(self, day: int) -> np.ndarray:
         """List the guests with a purchase before a day. Guests count for item statistics and are not scored.
 

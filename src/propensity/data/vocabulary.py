@@ -67,10 +67,12 @@ class Vocabulary:
         """
         offers = offers_before(log, config, day)
         frequent = count_buyers(log, offers, day, day - log.first_day) >= max(config.min_buyers, 1)
-        items = log.items.filter(pl.Series(log.item_known < day))
+        past = log.day < day
+        present = np.zeros(log.items.height, bool)  # a value without events would only shift the initial weights
+        present[log.item[past & (log.item >= 0)]] = True
+        items = log.items.filter(pl.Series(present))
         values = {name: _values(items, name) for name in items.columns if name != "item"}
         column = getattr(config, "column", None)  # the offers' own column is redundant with their codes
-        past = log.day < day
         return cls(
             offers=tuple(name for name, enough in zip(offers.name, frequent, strict=True) if enough),
             items={name: names for name, names in values.items() if 1 < len(names) <= TOKEN_VALUES},

@@ -11,6 +11,7 @@ BLOCK = 4096
 ROWS = 200_000  # customers at cutoffs that are counted at most
 PRIOR_BUYERS = 2.0  # purchases at the mean rate of all offers that each offer is given beside its own
 PRIOR_AMOUNTS = 10.0  # amounts at the mean of all offers that each offer is given beside its own
+NO_AMOUNT = -200.0  # log revenue where nobody paid anything: its exponential is 0 in float32
 
 
 def base_rates(training_set: TrainingSet) -> BaseRates:
@@ -38,7 +39,7 @@ def base_rates(training_set: TrainingSet) -> BaseRates:
     mean_rate = (buyers.sum() + 0.5) / (m * customers + 1.0)
     exposure = PRIOR_BUYERS / mean_rate
     purchase = np.minimum((buyers + PRIOR_BUYERS) / (customers + exposure), 0.999 * visit)
-    mean_amount = logs.sum() / max(payers.sum(), 1.0)
+    mean_amount = logs.sum() / payers.sum() if payers.any() else NO_AMOUNT
     amounts = (logs + PRIOR_AMOUNTS * mean_amount) / (payers + PRIOR_AMOUNTS)
     variance = (squares - 2 * amounts * logs + payers * amounts**2).sum() / max(payers.sum(), 1.0)
     return BaseRates(visit, purchase, amounts, float(np.sqrt(max(variance, 1e-4))))
