@@ -50,7 +50,8 @@ def boosters() -> dict[str, lightgbm.Booster]:
 
 
 def booster(models: dict[str, lightgbm.Booster]) -> Booster:
-    return Booster(*(read_trees(models[name].model_to_string()) for name in ("purchase", "amount")), None)
+    purchase, amount = (read_trees(models[name].model_to_string()) for name in ("purchase", "amount"))
+    return Booster(purchase, amount, None)
 
 
 def mixture(candidates: tuple[str, ...], never_bought_trees: bool = True) -> Mixture:
@@ -66,7 +67,9 @@ def expected_scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores of network and trees, combined in float64."""
     rows, shape = rows_of(inputs), inputs.pair.shape[:2]
-    tree_logit, tree_amount = (models[name].predict(rows, raw_score=True) for name in ("purchase", "amount"))
+    tree_logit, tree_amount = (
+        np.asarray(models[name].predict(rows, raw_score=True)) for name in ("purchase", "amount")
+    )
     p = network["probability"].astype(float)
     terms = {
         "network": (np.log(p / (1 - p)), np.log(network["expected_revenue"] / p)),

@@ -201,7 +201,8 @@ class FusedScorer:
             combine_members(
                 *(second, other, self.weights, match, output_weight, output_bias, season_logit),
                 *(visit, value_customer, value_offer),
-                *(self.sigma_max, self.unit, probability[tile], revenue[tile], logit[tile]),
+                *(self.sigma_max, self.unit),
+                *(probability[tile], revenue[tile], logit[tile]),
             )
         return probability, revenue, logit
 

@@ -296,10 +296,12 @@ def write_onnx(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = torch.onnx.export(
-            *(program,),
-            **{"dynamo": True, "verbose": False, "external_data": False},
+            program,
+            dynamo=True,
+            verbose=False,
             input_names=(*Inputs._fields, *extra),
             output_names=names,
+            external_data=False,
         )
         assert graph is not None
         graph.save(path)

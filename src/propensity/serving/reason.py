@@ -114,11 +114,10 @@ def explain(
     labels = event_names if "network" in candidates else None
     features = list_features(customer, empty, config.pair, config.customer, labels)
     if "frequency" in candidates:
-        customer, empty = (
-            add_other_offers(customer, inputs, row, offer_index),
-            add_other_offers(empty, reference, 0, offer_index),
-        )
-        features.append((OTHERS, ("others", np.zeros(0, np.int64))))
+        customer = add_other_offers(customer, inputs, row, offer_index)
+        empty = add_other_offers(empty, reference, 0, offer_index)
+        if not np.array_equal(customer.pair[0, 1], empty.pair[0, 1]):
+            features.append((OTHERS, ("others", np.zeros(0, np.int64))))
     random = np.random.default_rng(17)
     orders = [random.permutation(len(features)) for _ in range(ORDERS)]
     orders += [order[::-1] for order in orders]
@@ -204,11 +203,12 @@ def add_other_offers(pair: Inputs, inputs: Inputs, row: int, offer_index: int) -
     Inputs
         With one row and two offers. A candidate that adds up purchases of all offers gets the same sum.
     """
-    total = np.nansum(np.delete(inputs.pair[row], offer_index, axis=0), axis=0, dtype=np.float32)
-    twice: dict[str, Any] = {
-        name: np.repeat(getattr(pair, name), 2, axis=0) for name in ("context", "offer", "attribute")
-    }
-    return pair._replace(**twice, pair=np.concatenate([pair.pair, total[None, None]], axis=1))
+    others = np.delete(np.asarray(inputs.pair)[row], offer_index, axis=0)
+    total = np.nan_to_num(others).sum(axis=0, dtype=np.float32)
+    names = ("context", "offer", "attribute")
+    twice: dict[str, Any] = {name: np.repeat(getattr(pair, name), 2, axis=0) for name in names}
+    twice["pair"] = np.concatenate([np.asarray(pair.pair), total[None, None]], axis=1)
+    return pair._replace(**twice)
 
 
 Place = tuple[str, np.ndarray]  # a field of the inputs, and columns of it or slots of the history

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class _Nodes:
     """Nodes whose constants are made on the way."""
 
     def __init__(self, prefix: str) -> None:
-        self.prefix, self.nodes = prefix, list[object]()
+        self.prefix, self.nodes = prefix, list[Any]()
 
     def constant(self, values: np.ndarray) -> str:
         """Name of a constant."""
@@ -86,7 +86,7 @@ class _Nodes:
         self.nodes.append(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values)))
         return name
 
-    def add(self, operator: str, *inputs: str | np.ndarray, name: str | None = None, **attributes: int) -> str:
+    def add(self, operator: str, *inputs: str | np.ndarray, name: str | None = None, **attributes: Any) -> str:
         """Name of the output of an operator."""
         from onnx import helper
 
@@ -124,7 +124,7 @@ def _rows(past_column: int | None, columns: int, name: str) -> Iterator[onnx.Nod
             nodes.add("Gather", "context", nodes.add("Mod", place, offers), axis=0),
         ]
     nodes.add("Concat", *parts, axis=1, name=name)
-    yield from nodes.nodes  # type: ignore[misc]
+    yield from nodes.nodes
 
 
 def _raw_scores(each: TreeInput, name: str, rows: str) -> Iterator[onnx.NodeProto]:
@@ -139,4 +139,4 @@ def _raw_scores(each: TreeInput, name: str, rows: str) -> Iterator[onnx.NodeProt
         place = nodes.add("Unsqueeze", f"{rows}_place", _ints(1))
         raw = nodes.add("ScatterElements", zeros, place, raw, axis=0)
     nodes.add("Reshape", raw, pairs, name=name)
-    yield from nodes.nodes  # type: ignore[misc]
+    yield from nodes.nodes
