@@ -168,8 +168,13 @@ def load(name: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     return record, metrics | {"network_differences": record.get("network"), "amount": record.get("amount")}
 
 
+def served(metrics: Mapping[str, Any]) -> str:
+    """The model of a run that is compared with all others: its champion, or the network."""
+    return next(name for name in metrics["models"] if name not in metrics["differences"])
+
+
 def champion(metrics: Mapping[str, Any]) -> str:
-    """Name of the model that the run serves; the network where a run names no champion."""
+    """Name of the candidate that the run serves; the network where a run names no champion."""
     entry = metrics.get("champion")
     return NETWORK if entry is None else str(entry["name"])
 
@@ -198,8 +203,8 @@ def p_value(cell: Mapping[str, Any]) -> float:
 
 def references(metrics: Mapping[str, Any]) -> list[str]:
     """The models that are compared with all others: the one that is served, and the network."""
-    served = next(name for name in metrics["models"] if name not in metrics["differences"])
-    return [served] if served == NETWORK else [served, NETWORK]
+    first = served(metrics)
+    return [first] if first == NETWORK else [first, NETWORK]
 
 
 def further_comparisons(run: Path, cutoff: str) -> dict[str, Any]:
@@ -216,19 +221,19 @@ def further_comparisons(run: Path, cutoff: str) -> dict[str, Any]:
     from propensity.training.checkpoint import load_trained
 
     metrics, trained = json.loads((run / "metrics.json").read_text()), load_trained(run)
-    served, log = references(metrics)[0], trained.task.open()
+    first, log = served(metrics), trained.task.open()
     cutoff_data = cutoff_data_of(trained, log, cutoff)
     truth, settings, predictions = [labels(log, cutoff_data)], metrics["run"]["evaluation"], {}
     for name in metrics["models"]:
-        file = run / ("scores.parquet" if name == served else f"{name}.parquet")
+        file = run / ("scores.parquet" if name == first else f"{name}.parquet")
         (scores,) = match_scores(load_scores(file, name), [cutoff_data])
         predictions[name] = Prediction(scores.probability, scores.revenue, scores.mask)
-    ours, trees = predictions[served], predictions["lightgbm"]
+    ours, trees = predictions[first], predictions["lightgbm"]
     amount = trees.revenue / np.maximum(trees.probability, 1e-12)
-    mixed = {served: [ours], AMOUNT: [Prediction(ours.probability, ours.probability * amount)]}
-    result = evaluate(truth, mixed, reference=served, **settings)
+    mixed = {first: [ours], AMOUNT: [Prediction(ours.probability, ours.probability * amount)]}
+    result = evaluate(truth, mixed, reference=first, **settings)
     further = {"amount": result["differences"][AMOUNT]["mean"]["all"]["normalised_revenue_capture"]}
-    if served != NETWORK:
+    if first != NETWORK:
         lists = {name: [prediction] for name, prediction in predictions.items()}
         tables = evaluate(truth, lists, reference=NETWORK, **settings)["differences"]
         further["network"] = {
@@ -265,7 +270,7 @@ def losses(metrics: Mapping[str, Any], reference: str) -> list[str]:
 
 def tables_of(metrics: Mapping[str, Any], reference: str) -> dict[str, Any]:
     """Differences of one of `references`."""
-    tables: dict[str, Any] = metrics["differences" if reference == references(metrics)[0] else "network_differences"]
+    tables: dict[str, Any] = metrics["differences" if reference == served(metrics) else "network_differences"]
     return tables
 
 
@@ -273,7 +278,7 @@ def regret(metrics: Mapping[str, Any], metric: str = "auc") -> float | None:
     """How far the champion lies behind the best model of the market; 0 where it is the best."""
     values = {name: value(metrics, name, "all", metric) for name in metrics["models"]}
     known = [each for each in values.values() if each is not None]
-    mine = values[champion(metrics)]
+    mine = values[served(metrics)]
     if mine is None:
         return None
     return mine - min(known) if metric in LOWER else max(known) - mine
@@ -321,12 +326,16 @@ def models_table(metrics: Mapping[str, Any]) -> Iterator[str]:
     """One row for each model."""
     titles = [title for title, _, _ in MODEL_COLUMNS] + ["expected / observed purchases", "expected / observed revenue"]
     yield "| model | " + " | ".join(titles) + " |\n|---|" + "---:|" * len(titles)
-    best = champion(metrics)
     for name in metrics["models"]:
         cells = [number(value(metrics, name, part, metric)) for _, part, metric in MODEL_COLUMNS]
         for metric in ("expected_over_observed", "expected_over_observed_revenue"):
             cells.append(interval(cell_of(metrics, name, "all", metric), 2))
-        yield f"| {name}{' (champion)' if name == best and 'champion' in metrics else ''} | " + " | ".join(cells) + " |"
+        yield f"| {titled(metrics, name)} | " + " | ".join(cells) + " |"
+
+
+def titled(metrics: Mapping[str, Any], name: str) -> str:
+    """Name of a model; of the served one, with the candidate that it is."""
+    return f"**{name}** ({champion(metrics)})" if name == served(metrics) else name
 
 
 def differences_table(metrics: Mapping[str, Any], reference: str) -> Iterator[str]:
@@ -359,11 +368,11 @@ def summary_table() -> Iterator[str]:
         if metrics is None or record["failed"]:
             yield f"| {market.title} | failed: {record['failed']['message']} |" + " - |" * 8 + f" {seconds} |"
             continue
-        best = champion(metrics)
+        best = served(metrics)
         lost = ", ".join(str(len(losses(metrics, reference))) for reference in references(metrics))
         auc, loss = best_baseline(metrics, "auc"), best_baseline(metrics, "log_loss")
         yield (
-            f"| {market.title} | {best} | {number(value(metrics, best, 'all', 'auc'))} | {auc} | "
+            f"| {market.title} | {champion(metrics)} | {number(value(metrics, best, 'all', 'auc'))} | {auc} | "
             f"{number(regret(metrics))} | {number(value(metrics, best, 'all', 'log_loss'), 5)} | {loss} | {lost} | "
             f"{interval(cell_of(metrics, best, 'all', 'expected_over_observed'), 2)} | "
             f"{interval(cell_of(metrics, best, 'all', 'expected_over_observed_revenue'), 2)} | {seconds} |"
