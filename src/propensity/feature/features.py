@@ -46,6 +46,7 @@ from propensity.kernel.pair_group import PAIR_GROUPS, BasicColumns, OfferMarket,
 
 PRIOR_DAYS = 91  # days of exposure that the market's rate counts for against the customer's own
 RATE_WINDOW = 182
+ROUNDING = 1e-6  # smaller values are rounding errors, whose ranks would differ between blocks
 REQUIRED_WINDOWS = (28, 91, RATE_WINDOW)  # that other columns, and the slices of an evaluation, are computed from
 
 
@@ -273,7 +274,8 @@ class Features:
                 length = np.sqrt(np.einsum("bm,bm->b", weighted, weighted))[:, None]
                 place = weighted @ market_stats.svd / np.maximum(length, np.float32(1e-12))
                 for rank in SVD_RANKS:
-                    column[f"svd_{rank}"] = place[:, :rank] @ market_stats.svd[:, :rank].T
+                    rebuilt = place[:, :rank] @ market_stats.svd[:, :rank].T
+                    column[f"svd_{rank}"] = np.where(np.abs(rebuilt) < ROUNDING, np.float32(0.0), rebuilt)
                 for name, flag, weight in zip(("ever", "91", "28"), binary, market_stats.ease, strict=True):
                     column[f"ease_{name}"] = flag @ weight
                 column["cosine"] = long @ market_stats.cosine

@@ -372,6 +372,7 @@ def rebuilt(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str, np
     flags = column["purchase_days"] > 0, column["days_91"] > 0, column["days_28"] > 0
     ease = {f"ease_{name}": flags[k] @ tables["ease"][k] for k, name in enumerate(("ever", "91", "28"))}
     rebuilds = {f"svd_{rank}": weighted @ svd[:, :rank] @ svd[:, :rank].T for rank in settings["svd_ranks"]}
+    rebuilds = {name: np.where(np.abs(value) < 1e-6, 0.0, value) for name, value in rebuilds.items()}
     return rebuilds | ease | {"cosine": long @ tables["cosine"]}
 
 
