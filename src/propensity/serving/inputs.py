@@ -195,10 +195,11 @@ def customer_rows(
     Returns
     -------
     ndarray of shape (B, F), float32
-        Columns in the order of `settings["customer"]`.
+        Columns in the order of `settings["customer"]`. Attributes are unknown: events do not hold them.
     """
     grouped = settings["grouped_customer"]
-    names = [name for name in settings["customer"] if name not in (*DERIVED, *grouped)]
+    attributes = [f"attribute_{name}" for name in settings["attributes"]]
+    names = [name for name in settings["customer"] if name not in (*DERIVED, *grouped, *attributes)]
     hide_days = np.zeros(rows.size, np.int64)
     arguments = settings["horizon"], hide_days, settings["windows"], settings["half_lives"], names
     values = customer_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
@@ -212,6 +213,7 @@ def customer_rows(
         log, belongs, rows, int(tables["day"]), *arguments, channel_codes(settings), grouped
     )
     column |= dict(zip(grouped, values.T, strict=True))
+    column |= {name: np.full(rows.size, np.nan) for name in attributes}
     return np.stack([column[name] for name in settings["customer"]], axis=1).astype(np.float32)
 
 
