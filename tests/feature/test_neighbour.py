@@ -15,7 +15,14 @@ from propensity.data.vocabulary import Vocabulary
 from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.history_mask import EVERYTHING, HistoryMask
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, MarketStatsConfig
-from propensity.feature.neighbour import Level, category_sets, finest_level, neighbours, nested_columns
+from propensity.feature.neighbour import (
+    Level,
+    category_sets,
+    finest_level,
+    neighbours,
+    nested_columns,
+    nested_levels,
+)
 from propensity.ingest.build import build_log
 from propensity.kernel.neighbour import NEAREST, Neighbours, neighbour_shares, signatures
 from propensity.serving.inputs import rebuild_inputs
@@ -144,10 +151,10 @@ def test_the_level_is_the_finest_nested_column_with_enough_buyers_or_else_the_of
     offers = ColumnOffers("category", min_buyers=1).all(log)
     rows, day = log.purchasers(log.last_day), log.last_day
     assert nested_columns(log.items, offers) == ["item", "category"]
-    by_item = finest_level(log, offers, ["item", "category"], rows, day)
+    by_item = finest_level(log, offers, nested_levels(log.items, offers), rows, day)
     assert by_item.column == "item" and list(by_item.value) == sorted(by_item.value) and by_item.value.size > 4
     monkeypatch.setattr(module, "CATEGORIES", by_item.value.size - 1)
-    by_offer = finest_level(log, offers, ["item", "category"], rows, day)
+    by_offer = finest_level(log, offers, nested_levels(log.items, offers), rows, day)
     assert by_offer.column == "" and tuple(by_offer.value) == offers.name
     sets = category_sets(log.items, offers, by_item)
     for k, name in enumerate(by_item.value):

@@ -13,6 +13,7 @@ from functools import partial
 
 from propensity.data.batch import BlockSizes
 from propensity.errors import ConfigurationError
+from propensity.feature.attribute import attribute_columns
 from propensity.kernel.column import Block, expanded
 from propensity.kernel.column import FeatureColumn as FeatureColumn  # a user imports it from here
 from propensity.kernel.customer import CUSTOMER
@@ -93,7 +94,7 @@ NEIGHBOURS = (
     neighbour("neighbours_long", "the same within 182 days, or four horizons if they are longer"),
 )
 PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
-GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour")
+GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour", "attributes")
 SIBLING_NAMES = tuple(column.name for column in SIBLING)
 BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
     "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS),
@@ -107,6 +108,7 @@ def blocks(
     half_lives: Sequence[int],
     extra: Sequence[FeatureColumn] = (),
     groups: Sequence[str] = GROUPS,
+    attributes: Sequence[str] = (),
 ) -> dict[Block, tuple[FeatureColumn, ...]]:
     """The columns of each block in the order of the inputs.
 
@@ -118,6 +120,8 @@ def blocks(
         A user's own columns.
     groups : sequence of str
         Groups of `GROUPS` whose columns are there.
+    attributes : sequence of str
+        Columns of the log's customers whose numbers are columns.
 
     Raises
     ------
@@ -132,7 +136,8 @@ def blocks(
     for column in extra:
         refuse_incomplete(column)
     refuse_unknown(groups)
-    built_in = {block: [each for each in BUILT_IN[block] if not each.group or each.group in groups] for block in BLOCKS}
+    declared = BUILT_IN | {"customer": (*BUILT_IN["customer"], *attribute_columns(attributes))}
+    built_in = {block: [each for each in declared[block] if not each.group or each.group in groups] for block in BLOCKS}
     columns = {
         block: (*expanded(built_in[block], windows, half_lives), *(each for each in extra if each.block == block))
         for block in BLOCKS

@@ -18,6 +18,7 @@ from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
+from propensity.feature.attribute import attribute_numbers
 from propensity.feature.calendar import SEASON, season
 from propensity.feature.column import CONTEXT_NAMES, GROUPS, NEIGHBOURS, block_sizes, blocks, depends_on_market
 from propensity.feature.history_mask import HistoryMask
@@ -47,6 +48,7 @@ from propensity.kernel.pair_group import PAIR_GROUPS, BasicColumns, OfferMarket,
 
 PRIOR_DAYS = 91  # days of exposure that the market's rate counts for against the customer's own
 RATE_WINDOW = 182
+ROUNDING = 1e-6  # smaller values are rounding errors, whose ranks would differ between blocks
 REQUIRED_WINDOWS = (28, 91, RATE_WINDOW)  # that other columns, and the slices of an evaluation, are computed from
 
 
@@ -66,6 +68,8 @@ class FeatureConfig:
         A user's own columns; see `docs/features.md`.
     groups : tuple of str
         Groups of columns to compute, of `GROUPS`.
+    attributes : tuple of str
+        Columns of the log's customers whose numbers are customer columns. They are taken as known at every cutoff.
     """
 
     windows: tuple[int, ...] = (7, 14, 28, 56, 91, 182, 364)
@@ -73,17 +77,18 @@ class FeatureConfig:
     history: int = 128
     extra: tuple[FeatureColumn, ...] = ()
     groups: tuple[str, ...] = GROUPS
+    attributes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
-        self.extra, self.groups = tuple(self.extra), tuple(self.groups)
+        self.extra, self.groups, self.attributes = tuple(self.extra), tuple(self.groups), tuple(self.attributes)
         if not set(REQUIRED_WINDOWS) <= set(self.windows) or not set(AFFINITY_HALF_LIVES) <= set(self.half_lives):
             windows, half_lives = (", ".join(map(str, days)) for days in (REQUIRED_WINDOWS, AFFINITY_HALF_LIVES))
             raise ConfigurationError(
                 f"features need the windows {windows} and the half-lives {half_lives}; add them to data.feature"
             )
         self.columns = blocks(
-            self.windows, self.half_lives, self.extra, self.groups
+            self.windows, self.half_lives, self.extra, self.groups, self.attributes
         )  # of each block, in the order of the inputs
 
     @cached_property
@@ -115,6 +120,11 @@ class FeatureConfig:
     def customer_group_start(self) -> np.ndarray:
         """First customer column of the groups expect and behaviour; -1 where the group is off."""
         return self._starts("customer", ("expect", "behaviour"))
+
+    @property
+    def used_attributes(self) -> tuple[str, ...]:
+        """The attributes that are columns."""
+        return self.attributes if "attributes" in self.groups else ()
 
     def _starts(self, block: Block, names: Iterable[str]) -> np.ndarray:
         groups = [column.group for column in self.columns[block]]
@@ -165,6 +175,7 @@ class Features:
         self.channel_code = self._channel_codes(vocabulary.channels)
         self.sold_through = self._channel_codes(vocabulary.sold_through) - 1  # -1: not counted
         self.windows, self.half_lives = np.array(config.windows), np.array(config.half_lives)
+        self.attributes = attribute_numbers(log.customers, config.used_attributes)
         self.own_context: dict[Cutoff, np.ndarray] = {}
         self.categories: dict[int, tuple[np.ndarray, Sets]] = {}  # by the day of the market's tables
 
@@ -275,7 +286,8 @@ class Features:
                 length = np.sqrt(np.einsum("bm,bm->b", weighted, weighted))[:, None]
                 place = weighted @ market_stats.svd / np.maximum(length, np.float32(1e-12))
                 for rank in SVD_RANKS:
-                    column[f"svd_{rank}"] = place[:, :rank] @ market_stats.svd[:, :rank].T
+                    rebuilt = place[:, :rank] @ market_stats.svd[:, :rank].T
+                    column[f"svd_{rank}"] = np.where(np.abs(rebuilt) < ROUNDING, np.float32(0.0), rebuilt)
                 for name, flag, weight in zip(("ever", "91", "28"), binary, market_stats.ease, strict=True):
                     column[f"ease_{name}"] = flag @ weight
                 column["cosine"] = long @ market_stats.cosine
@@ -313,6 +325,8 @@ class Features:
                 *(self.config.customer_group_start, out),
             )
         column = {name: out[:, k] for k, name in enumerate(names)}
+        for k, name in enumerate(self.config.used_attributes):
+            column[f"attribute_{name}"][:] = self.attributes[customer, k]
         column["trend"][:] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
         cohort = market_stats.cohort[tenure_month(column["tenure"])]
         column["cohort_spend"][:] = log_spend(column["spend_91"], float(market_stats.unit)) - cohort[:, 0]

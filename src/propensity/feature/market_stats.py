@@ -18,12 +18,12 @@ from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS, GROUPS
-from propensity.feature.neighbour import Level, category_sets, finest_level, neighbours, nested_columns, no_neighbours
+from propensity.feature.neighbour import Level, category_sets, finest_level, neighbours, nested_levels, no_neighbours
 from propensity.feature.rolling import RollingRequest, rolling_customer, rolling_pair
 from propensity.kernel.context import context_columns, offer_context
 from propensity.kernel.customer import TENURE_CAP
 from propensity.kernel.customer_group import median_order
-from propensity.kernel.event import fixed
+from propensity.kernel.event import Sets, fixed
 from propensity.kernel.neighbour import PROFILE_DAYS, Neighbours
 from propensity.kernel.outcome import outcomes
 from propensity.kernel.purchase_day import shopping_days
@@ -187,7 +187,8 @@ class MarketStatsBuilder:
         self.id_hash = log.id_hash()
         self.moments: dict[int, Moments] = {}
         self.rolled: dict[int, np.ndarray] = {}
-        self.nested: list[str] | None = None
+        self.levels: list[tuple[Level, Sets]] | None = None
+        self.last_purchases: tuple[tuple[int, int, int], tuple[np.ndarray, dict[str, np.ndarray]]] | None = None
 
     def prefetch(self, days: Sequence[int]) -> None:
         """Passes over the log once for several cutoffs, instead of once for each."""
@@ -248,10 +249,10 @@ class MarketStatsBuilder:
         """Reference customers and the level that they are compared at."""
         if "neighbours" not in self.groups:
             return Level("", np.zeros(0, str)), no_neighbours(day)
-        if self.nested is None:
-            self.nested = nested_columns(self.log.items, self.offers)
+        if self.levels is None:
+            self.levels = nested_levels(self.log.items, self.offers)
         rows = self._population(day, self.config.neighbours)
-        level = finest_level(self.log, self.offers, self.nested, rows, day)
+        level = finest_level(self.log, self.offers, self.levels, rows, day)
         categories = category_sets(self.log.items, self.offers, level)
         windows = self.horizon, 4 * self.horizon, max(PROFILE_DAYS, 4 * self.horizon)
         return level, neighbours(self.events, self.offers, categories, level.value.size, rows, day, windows)
@@ -307,7 +308,17 @@ class MarketStatsBuilder:
         return profile, np.log1p(column["purchase_days"]), hazard_cell(column["recency"], column["purchase_days"])
 
     def _purchases(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Profiles (B, 2 M + 1), with a column of ones, and the pair columns (B, M) that they come from."""
+        """Profiles (B, 2 M + 1), with a column of ones, and the pair columns (B, M) that they come from.
+
+        The last block is kept, because the sums of a cutoff and its affinities read the same blocks.
+        """
+        block = (day, int(rows[0]), rows.size)
+        if self.last_purchases is None or self.last_purchases[0] != block:
+            self.last_purchases = block, self._read_purchases(rows, day)
+        return self.last_purchases[1]
+
+    def _read_purchases(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """A block of `_purchases`."""
         shape = (rows.size, len(self.offers))
         column = {f"decayed_{half_life}": np.zeros(shape, np.float32) for half_life in AFFINITY_HALF_LIVES}
         column |= {"recency": np.full(shape, np.nan, np.float32), "purchase_days": np.zeros(shape, np.float32)}

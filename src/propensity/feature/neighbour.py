@@ -5,6 +5,7 @@ Tables of single customers without their ids: a row of the sample is a profile a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +86,31 @@ def nested_columns(items: pl.DataFrame, offers: Offers) -> list[str]:
     return nested
 
 
-def finest_level(log: EventLog, offers: Offers, columns: list[str], rows: np.ndarray, day: int) -> Level:
+def nested_levels(items: pl.DataFrame, offers: Offers) -> list[tuple[Level, Sets]]:
+    """The levels that a profile may have besides the offers, with the categories of each item.
+
+    Parameters
+    ----------
+    items : DataFrame
+        I items with their attributes.
+    offers : Offers
+        M offers.
+
+    Returns
+    -------
+    list of (Level, Sets)
+        All values of each of `nested_columns`.
+    """
+    levels = []
+    for column in nested_columns(items, offers):
+        values = items[column].cast(pl.String).drop_nulls().unique().sort().to_numpy().astype(str)
+        levels.append((Level(column, values), category_sets(items, offers, Level(column, values))))
+    return levels
+
+
+def finest_level(
+    log: EventLog, offers: Offers, levels: Sequence[tuple[Level, Sets]], rows: np.ndarray, day: int
+) -> Level:
     """The column with the most values that enough reference customers bought, or the offers if none has more.
 
     Parameters
@@ -94,8 +119,8 @@ def finest_level(log: EventLog, offers: Offers, columns: list[str], rows: np.nda
         The log.
     offers : Offers
         M offers.
-    columns : list of str
-        Item columns to choose from.
+    levels : sequence of (Level, Sets)
+        As from `nested_levels`.
     rows : (R,) int
         Reference customers.
     day : int
@@ -107,13 +132,12 @@ def finest_level(log: EventLog, offers: Offers, columns: list[str], rows: np.nda
         At most `CATEGORIES` values, each with `BUYERS` buyers; or all offers.
     """
     best = Level("", np.array(offers.name, str))
-    for column in columns:
-        values = log.items[column].cast(pl.String).drop_nulls().unique().sort().to_numpy().astype(str)
-        sets = category_sets(log.items, offers, Level(column, values))
-        _, category, _ = profile_days(log.events, offers.sets, sets, values.size, rows, day, PROFILE_DAYS)
-        frequent = np.bincount(category, minlength=values.size) >= BUYERS
-        if best.value.size < frequent.sum() <= CATEGORIES:
-            best = Level(column, values[frequent])
+    for level, sets in levels:
+        if level.value.size > best.value.size:
+            _, category, _, _ = profile_days(log.events, offers.sets, sets, level.value.size, rows, day, PROFILE_DAYS)
+            frequent = np.bincount(category, minlength=level.value.size) >= BUYERS
+            if best.value.size < frequent.sum() <= CATEGORIES:
+                best = Level(level.column, level.value[frequent])
     return best
 
 
@@ -151,15 +175,14 @@ def neighbours(
     signature = signatures(events, offers.sets, categories, size, rows, day)
     order = np.argsort(signature, kind="stable")
     rows, signature = rows[order], signature[order]
-    offsets, category, days = profile_days(events, offers.sets, categories, size, rows, day, PROFILE_DAYS)
+    offsets, category, days, _ = profile_days(events, offers.sets, categories, size, rows, day, PROFILE_DAYS)
     weight = np.log1p(rows.size / np.maximum(np.bincount(category, minlength=size), 1)).astype(np.float32)
     owner = np.repeat(np.arange(rows.size), np.diff(offsets))
     value = np.log1p(days) * weight[category]
     length = np.sqrt(np.bincount(owner, value**2, minlength=rows.size))
     place = np.argsort(category, kind="stable")
     index = np.concatenate([[0], np.cumsum(np.bincount(category, minlength=size))]).astype(np.int64)
-    bought = [profile_days(events, offers.sets, offers.sets, len(offers), rows, day, window) for window in windows]
-    bought_offsets, bought_offer, bought_window = _shortest(bought, len(offers))
+    own = profile_days(events, offers.sets, offers.sets, len(offers), rows, day, windows[-1])
     return Neighbours(
         day=day,
         weight=weight,
@@ -167,9 +190,9 @@ def neighbours(
         customer=owner[place].astype(np.int32),
         value=(value / length[owner])[place].astype(np.float32),
         signature=signature,
-        bought_offsets=bought_offsets,
-        bought_offer=bought_offer,
-        bought_window=bought_window,
+        bought_offsets=own[0],
+        bought_offer=own[1],
+        bought_window=np.searchsorted(windows, own[3]).astype(np.int8),
     )
 
 
@@ -178,13 +201,3 @@ def no_neighbours(day: int) -> Neighbours:
     empty, index = np.zeros(0, np.int32), np.zeros(1, np.int64)
     real = np.zeros(0, np.float32)
     return Neighbours(day, real, index, empty, real, np.zeros(0, np.uint64), index, empty, np.zeros(0, np.int8))
-
-
-def _shortest(bought: list[tuple[np.ndarray, np.ndarray, np.ndarray]], offers: int) -> tuple[np.ndarray, ...]:
-    """Offsets (R + 1,), offer and shortest window, from the offers of each window, which is part of the next."""
-    customers = bought[0][0].size - 1
-    keys = [np.repeat(np.arange(customers), np.diff(offsets)) * offers + offer for offsets, offer, _ in bought]
-    key = np.sort(keys[-1])
-    window = sum((~np.isin(key, shorter)).astype(np.int8) for shorter in keys[:-1])
-    offsets = np.searchsorted(key, np.arange(customers + 1) * offers).astype(np.int64)
-    return offsets, (key % max(offers, 1)).astype(np.int32), np.asarray(window, np.int8)

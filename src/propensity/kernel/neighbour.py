@@ -105,28 +105,29 @@ def count_days(
 @njit(cache=True, nogil=True)
 def profile_days(
     events: Events, sets: Sets, categories: Sets, n_categories: int, customer: np.ndarray, cutoff: int, window: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Days with a purchase of each category in the last `window` days.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Days with a purchase of each category in the last `window` days, and how long ago the last was.
 
     Returns
     -------
     tuple of arrays
-        offsets (B + 1,), and the categories and days of customer b in `offsets[b]:offsets[b + 1]`.
+        offsets (B + 1,), and the categories, days and recency of customer b in `offsets[b]:offsets[b + 1]`.
     """
     memory, offsets, room = counter(n_categories), np.zeros(customer.size + 1, np.int64), 1024
-    category, days = np.empty(room, np.int32), np.empty(room, np.int32)
+    category, days, recency = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
     for b in range(customer.size):
         start, end = first_at(events, customer[b], cutoff - window), first_at(events, customer[b], cutoff)
         touched, at = count_days(events, sets, categories, start, end, -1, memory), offsets[b]
         if at + touched > room:
             room = 2 * (at + touched)
-            category, days = resized(category, room), resized(days, room)
+            category, days, recency = resized(category, room), resized(days, room), resized(recency, room)
         for t in range(touched):
             k = memory.touched[t]
-            category[at + t], days[at + t] = k, memory.days[k]
+            category[at + t], days[at + t], recency[at + t] = k, memory.days[k], cutoff - memory.last[k]
             memory.last[k] = NEVER
         offsets[b + 1] = at + touched
-    return offsets, category[: offsets[-1]], days[: offsets[-1]]
+    size = offsets[-1]
+    return offsets, category[:size], days[:size], recency[:size]
 
 
 @njit(cache=True, nogil=True)

@@ -195,10 +195,11 @@ def customer_rows(
     Returns
     -------
     ndarray of shape (B, F), float32
-        Columns in the order of `settings["customer"]`.
+        Columns in the order of `settings["customer"]`. Attributes are unknown: events do not hold them.
     """
     grouped = settings["grouped_customer"]
-    names = [name for name in settings["customer"] if name not in (*DERIVED, *grouped)]
+    attributes = [f"attribute_{name}" for name in settings["attributes"]]
+    names = [name for name in settings["customer"] if name not in (*DERIVED, *grouped, *attributes)]
     hide_days = np.zeros(rows.size, np.int64)
     arguments = settings["horizon"], hide_days, settings["windows"], settings["half_lives"], names
     values = customer_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
@@ -214,6 +215,7 @@ def customer_rows(
         log, belongs, rows, int(tables["day"]), *arguments, channel_codes(settings), grouped
     )
     column |= dict(zip(grouped, values.T, strict=True))
+    column |= {name: np.full(rows.size, np.nan) for name in attributes}
     return np.stack([column[name] for name in settings["customer"]], axis=1).astype(np.float32)
 
 
@@ -374,6 +376,7 @@ def rebuilt(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str, np
     flags = column["purchase_days"] > 0, column["days_91"] > 0, column["days_28"] > 0
     ease = {f"ease_{name}": flags[k] @ tables["ease"][k] for k, name in enumerate(("ever", "91", "28"))}
     rebuilds = {f"svd_{rank}": weighted @ svd[:, :rank] @ svd[:, :rank].T for rank in settings["svd_ranks"]}
+    rebuilds = {name: np.where(np.abs(value) < 1e-6, 0.0, value) for name, value in rebuilds.items()}
     return rebuilds | ease | {"cosine": long @ tables["cosine"]}
 
 

@@ -13,10 +13,11 @@ import polars as pl
 from propensity.data.batch import Inputs
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
+from propensity.feature.attribute import attribute_numbers
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
 from propensity.serving.inputs import Event, event_columns
-from propensity.serving.point_in_time import empty_customer
+from propensity.serving.point_in_time import empty_customer, unknown_attributes
 from propensity.serving.reason import event_labels, explain
 from propensity.serving.schema import Explanation, OfferScore, Reason, ScoreRequest, ScoreResponse
 
@@ -35,12 +36,15 @@ class ScoringRequest:
         Requested offers.
     reasons : int
         Number of reasons to return; 0 for none.
+    attributes : ndarray of shape (A,)
+        Numbers of the customer's attributes; NaN where unknown.
     """
 
     events: dict[str, np.ndarray]
     day: int
     offer_index: np.ndarray
     reasons: int
+    attributes: np.ndarray
 
 
 class OnlineScorer:
@@ -67,6 +71,14 @@ class OnlineScorer:
         ids = [] if self.log is None else self.log.customers["customer"].cast(pl.String).to_list()
         self.row = {customer_id: row for row, customer_id in enumerate(ids)}
         self.item_index, self.channel_index = self._indices()
+        self.attributes = self._attributes()
+
+    def _attributes(self) -> np.ndarray:
+        """Numbers of the attributes of the log's customers; the last row is for customers given as events."""
+        unknown = unknown_attributes(self.features.config, 1)
+        if self.log is None:
+            return unknown
+        return np.concatenate([attribute_numbers(self.log.customers, self.features.config.used_attributes), unknown])
 
     def _indices(self) -> tuple[np.ndarray, np.ndarray]:
         """The log's items and channels as indices into the bundled tables; the last entry, -1, is for none."""
@@ -109,7 +121,8 @@ class OnlineScorer:
         if unknown := [name for name in names if name not in self.offer_index]:
             raise ConfigurationError(f"no offer {unknown[0]!r} in this bundle; GET /model lists them")
         offer_index = np.array([self.offer_index[name] for name in names])
-        return ScoringRequest(self._events(request), day, offer_index, request.reasons)
+        attributes = self.attributes[self.row.get(str(request.customer_id), -1)]
+        return ScoringRequest(self._events(request), day, offer_index, request.reasons, attributes)
 
     def _events(self, request: ScoreRequest) -> dict[str, np.ndarray]:
         """Events of the request, or of the customer in the log."""
@@ -145,7 +158,8 @@ class OnlineScorer:
         for day in {request.day for request in requests}:
             positions = [position for position, request in enumerate(requests) if request.day == day]
             events = concatenate_events([requests[position].events for position in positions])
-            inputs = self.features.from_events(events, day)
+            attributes = np.stack([requests[position].attributes for position in positions])
+            inputs = self.features.from_events(events, day, attributes=attributes)
             scores, revenues = self.pair_scorer(inputs._asdict())
             for row, position in enumerate(positions):
                 responses[position] = self._response(requests[position], inputs, row, scores[row], revenues[row])

@@ -89,7 +89,8 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "customer": list(config.customer),
         "groups": list(config.groups),
         "grouped": [c.name for c in config.columns["pair"] if c.group and c.definition is not None],
-        "grouped_customer": [c.name for c in config.columns["customer"] if c.group],
+        "grouped_customer": [c.name for c in config.columns["customer"] if c.group and c.definition is not None],
+        "attributes": list(config.used_attributes),
         "market": list(config.market),
         "sibling": list(SIBLING_NAMES),
         "undefined": [config.pair[k] for k in np.flatnonzero(np.isnan(never_bought_columns(config)))],
@@ -137,7 +138,13 @@ def empty_customer(features: Features, market_stats: MarketStats) -> Inputs:
     twin = copy.copy(features)
     columns = {name: np.zeros(0, COLUMNS[name]) for name in Events._fields[1:]}
     twin.events = Events(fixed(np.zeros(2, np.int64)), *(fixed(column) for column in columns.values()))
+    twin.attributes = unknown_attributes(features.config, 1)
     return twin.inputs(market_stats, np.zeros(1, np.int64))
+
+
+def unknown_attributes(config: FeatureConfig, customers: int) -> np.ndarray:
+    """Numbers of the attributes of B customers of whom none is known: (B, A) float32."""
+    return np.full((customers, len(config.used_attributes)), np.nan, np.float32)
 
 
 class PointInTimeFeatures(Features):
@@ -160,6 +167,7 @@ class PointInTimeFeatures(Features):
             tuple(settings["half_lives"]),
             settings["history"],
             groups=tuple(settings["groups"]),
+            attributes=tuple(settings["attributes"]),
         )
         parts = (tables[name] for name in ("item_offsets", "item_offer", "offer_parent"))
         self.offers = Offers(tuple(tables["offer_name"].tolist()), *parts)
@@ -199,7 +207,13 @@ class PointInTimeFeatures(Features):
         columns = event_columns(customers, self.item_index, self.settings["channels"])
         return self.from_events(Events(*(fixed(columns[name]) for name in Events._fields)), day, mask)
 
-    def from_events(self, events: Events, day: int | None = None, mask: HistoryMask | None = None) -> Inputs:
+    def from_events(
+        self,
+        events: Events,
+        day: int | None = None,
+        mask: HistoryMask | None = None,
+        attributes: np.ndarray | None = None,
+    ) -> Inputs:
         """Inputs of every customer of a set of events.
 
         Parameters
@@ -210,6 +224,8 @@ class PointInTimeFeatures(Features):
             Cutoff, in days since 1970-01-01; default: the cutoff of the tables.
         mask : HistoryMask, optional
             Events to hide.
+        attributes : ndarray of shape (B, A), optional
+            Numbers of the attributes, see `propensity.feature.attribute.attribute_numbers`; default: none is known.
 
         Returns
         -------
@@ -218,5 +234,7 @@ class PointInTimeFeatures(Features):
         """
         twin = copy.copy(self)
         twin.events = events
+        customers = events.offsets.size - 1
+        twin.attributes = unknown_attributes(self.config, customers) if attributes is None else attributes
         cutoff = self.market_stats.cutoff if day is None else self.market_stats.cutoff._replace(day=day)
         return twin.inputs(self.market_stats._replace(cutoff=cutoff), np.arange(events.offsets.size - 1), mask)
