@@ -156,7 +156,7 @@ class TrainingCutoffs:
     """
 
     step: int = 7
-    count: int = 20
+    count: int = 60
     minimum_history: int = 56
 
     def __post_init__(self) -> None:
