@@ -111,7 +111,7 @@ def test_another_configuration_does_not_resume(
 def test_a_loss_that_is_no_number_stops_and_names_the_batch(
     small_world: dict[str, Any], composed: Compose, tmp_path: Path
 ) -> None:
-    cfg = config(composed, small_world, tmp_path, "optimizer.lr=1e30", "scheduler.pct_start=0.5")
+    cfg = config(composed, small_world, tmp_path, "optimizer.lr=1e30", "scheduler=none")
     cfg.trainer.update(max_steps=30, max_epochs=9)
     with pytest.raises(GateError, match=r"the loss is (nan|inf) by batch \d+ of epoch \d+; lower optimizer.lr"):
         train(cfg)
