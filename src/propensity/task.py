@@ -271,7 +271,7 @@ class Task:
         all_offers = offers_before(past, self.offer, end)
         offers = all_offers.take(np.flatnonzero(np.isin(all_offers.name, vocabulary.offers)))
         features = Features(past, offers, vocabulary, self.feature)
-        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats)
+        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, self.feature.groups)
         builder.prefetch([cutoff.day for cutoff in cutoffs])
         cutoffs_data = [
             CutoffData(features, builder.at(cutoff), past.purchasers(cutoff.day))
@@ -310,7 +310,8 @@ class Task:
         row = past.purchasers(cutoff.day)
         if row.size == 0:
             raise ConfigurationError(f"no customer has a purchase before {cutoff}; use a later cutoff")
-        market_stats = MarketStatsBuilder(past, offers, self.horizon, self.market_stats).at(cutoff)
+        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, self.feature.groups)
+        market_stats = builder.at(cutoff)
         return CutoffData(Features(past, offers, vocabulary, self.feature), market_stats, row)
 
 

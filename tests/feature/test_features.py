@@ -17,7 +17,7 @@ from propensity.data.offer.column import ColumnOffers
 from propensity.data.offer.filter import FilterOffers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
-from propensity.feature.column import AFFINITY, CONTEXT_NAMES, MARKET_NAMES, SIBLING_NAMES
+from propensity.feature.column import AFFINITY, AFFINITY_GROUP, CONTEXT_NAMES, SIBLING_NAMES
 from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.history_mask import EVERYTHING, HistoryMask
 from propensity.feature.market_stats import MarketStatsBuilder, MarketStatsConfig
@@ -129,7 +129,9 @@ def test_inputs_do_not_depend_on_who_else_is_in_the_block(seed: int) -> None:
     log = random_log(seed)
     cutoff_data = cutoff_data_of(log, log.last_day)
     everyone, random = inputs(cutoff_data), np.random.default_rng(seed)
-    products = [CONFIG.pair.index(name) for name in (*(column.name for column in AFFINITY), *SIBLING_NAMES)]
+    products = [
+        CONFIG.pair.index(name) for name in (*(column.name for column in (*AFFINITY, *AFFINITY_GROUP)), *SIBLING_NAMES)
+    ]
     for size in (1, 7, cutoff_data.row.size):
         place = random.permutation(cutoff_data.row.size)[:size]
         block = inputs(cutoff_data, cutoff_data.row[place])
@@ -152,8 +154,19 @@ ONE_DAY = {
     "spend_last",
     "units_mean",
     "discount_share",
+    *("trips_since", "rate_first", "trips_due", "own_hazard", "longer_intervals"),
+    *("units_last", "units_last_ratio", "units_rate", "products"),
 }
-TWO_DAYS = {"interpurchase_time", "interpurchase_std", "interpurchase_last", "recency_ratio"}  # ... and from two
+TWO_DAYS = {  # ... and from two
+    "interpurchase_time",
+    "interpurchase_std",
+    "interpurchase_last",
+    "recency_ratio",
+    *("interval_last_ratio", "interval_longest", "recency_longest"),
+}
+THREE_DAYS = {"interval_before", "interval_variation"}
+RANKS = {"rank_182", "rank_share_182"}
+SHRUNK = {"recency_shrunk", "until_due"}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -169,7 +182,11 @@ def test_inputs_are_missing_only_where_they_mean_nothing(seed: int) -> None:
         bought = pair[:, :, CONFIG.pair.index("purchase_days")]
         for k, name in enumerate(CONFIG.pair):
             missing = bought < 1 if name in ONE_DAY else (bought < 2) & (name in TWO_DAYS)
-            missing |= ~cutoff_data.market_stats.sold & (name in MARKET_NAMES)
+            missing |= (bought < 3) & (name in THREE_DAYS)
+            missing |= (pair[:, :, CONFIG.pair.index("days_182")] == 0) & (name in RANKS)
+            once = np.isnan(cutoff_data.market_stats.interpurchase_time)
+            missing |= ((bought < 1) | once) & (name in SHRUNK)
+            missing |= ~cutoff_data.market_stats.sold & (name in CONFIG.market)
             np.testing.assert_array_equal(np.isnan(pair[:, :, k]), missing, err_msg=name)
         shopped = np.isin(everybody, cutoff_data.row)
         repeated = ~np.isnan(person[:, CONFIG.customer.index("interpurchase_time")])
@@ -235,7 +252,8 @@ def test_new_customers_items_and_offers_have_inputs() -> None:
     have = inputs(summer)
     assert have.offer[place] == 0 and (np.delete(have.offer, place) > 0).all()
     assert new.size > 5 and (have.length[new] > 0).all()
-    assert np.isfinite(have.pair[:, place, CONFIG.pair.index("hazard") :]).all()
+    market = slice(CONFIG.pair.index("hazard"), CONFIG.pair.index("sibling_follow") + 1)
+    assert np.isfinite(have.pair[:, place, market]).all()
     assert (have.pair[:, place, CONFIG.pair.index("purchase_days")] > 0).any()
 
 

@@ -258,7 +258,9 @@ def training_cutoff(trained: Trained, log: EventLog) -> tuple[Callable[[EventLog
 
     def prepare(other_log: EventLog) -> CutoffData:
         features = Features(other_log, offers, trained.vocabulary, task.feature)
-        market_stats = MarketStatsBuilder(other_log, offers, task.horizon, task.market_stats).at(cutoff)
+        market_stats = MarketStatsBuilder(other_log, offers, task.horizon, task.market_stats, task.feature.groups).at(
+            cutoff
+        )
         return CutoffData(features, market_stats, other_log.purchasers(cutoff.day))
 
     return prepare, cutoff.day

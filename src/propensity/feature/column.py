@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import partial
 
 from propensity.data.batch import BlockSizes
@@ -15,13 +16,17 @@ from propensity.errors import ConfigurationError
 from propensity.kernel.column import Block, expanded
 from propensity.kernel.column import FeatureColumn as FeatureColumn  # a user imports it from here
 from propensity.kernel.customer import CUSTOMER
+from propensity.kernel.customer_group import BEHAVIOUR, SHOPPING
 from propensity.kernel.pair import PAIR
+from propensity.kernel.pair_group import PAIR_GROUPS
 from propensity.kernel.reference import context_ratios
 
 BLOCKS: tuple[Block, ...] = ("pair", "customer", "context")
 CONTEXT_WINDOWS = (7, 28, 91, 364)
 
 market = partial(FeatureColumn, block="pair", missing="nobody bought the offer", ranked=True)
+of_others = partial(market, group="affinity")
+neighbour = partial(market, group="neighbours")
 sibling = partial(FeatureColumn, block="pair", ranked=True)
 relative = partial(FeatureColumn, block="customer")
 context = partial(
@@ -74,17 +79,34 @@ CONTEXT = (
     context("last_year", "log ratio of the purchase days of the horizon's weeks last year to the 91 days around them"),
 )
 CONTEXT_NAMES = tuple(column.name for column in CONTEXT)
-MARKET_NAMES = tuple(column.name for column in MARKET)
+AFFINITY_GROUP = (
+    of_others("svd_12", "rarity-weighted purchases of all offers, decayed by 90 days, rebuilt from 12 dimensions"),
+    of_others("svd_40", "the same from 40 dimensions"),
+    of_others("ease_ever", "affinity with the offers ever bought, without counts"),
+    of_others("ease_91", "the same of the offers bought in 91 days"),
+    of_others("ease_28", "the same of the offers bought in 28 days"),
+    of_others("cosine", "mean of log(1 + purchase days decayed by 90 days) over other offers, by cosine"),
+)
+NEIGHBOURS = (
+    neighbour("neighbours_short", "weighted share of the 80 most similar customers who bought within a horizon"),
+    neighbour("neighbours_middle", "the same within four horizons"),
+    neighbour("neighbours_long", "the same within 182 days, or four horizons if they are longer"),
+)
+PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
+GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour")
 SIBLING_NAMES = tuple(column.name for column in SIBLING)
 BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
-    "pair": (*PAIR, *MARKET, *SIBLING),
-    "customer": (*CUSTOMER, *RELATIVE),
+    "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS),
+    "customer": (*CUSTOMER, *RELATIVE, *SHOPPING, *BEHAVIOUR),
     "context": CONTEXT,
 }
 
 
 def blocks(
-    windows: Sequence[int], half_lives: Sequence[int], extra: Sequence[FeatureColumn] = ()
+    windows: Sequence[int],
+    half_lives: Sequence[int],
+    extra: Sequence[FeatureColumn] = (),
+    groups: Sequence[str] = GROUPS,
 ) -> dict[Block, tuple[FeatureColumn, ...]]:
     """The columns of each block in the order of the inputs.
 
@@ -94,11 +116,13 @@ def blocks(
         Days.
     extra : sequence of FeatureColumn
         A user's own columns.
+    groups : sequence of str
+        Groups of `GROUPS` whose columns are there.
 
     Raises
     ------
     ConfigurationError
-        For an extra column whose declaration is incomplete, or whose name is taken.
+        For an unknown or repeated group, for an extra column whose declaration is incomplete, or whose name is taken.
 
     Examples
     --------
@@ -107,8 +131,10 @@ def blocks(
     """
     for column in extra:
         refuse_incomplete(column)
+    refuse_unknown(groups)
+    built_in = {block: [each for each in BUILT_IN[block] if not each.group or each.group in groups] for block in BLOCKS}
     columns = {
-        block: (*expanded(BUILT_IN[block], windows, half_lives), *(each for each in extra if each.block == block))
+        block: (*expanded(built_in[block], windows, half_lives), *(each for each in extra if each.block == block))
         for block in BLOCKS
     }
     for block in BLOCKS:
@@ -118,6 +144,24 @@ def blocks(
                 f"two {block} columns are called {repeated[0]!r}; give the one in data.feature.extra another name"
             )
     return columns
+
+
+def refuse_unknown(groups: Sequence[str]) -> None:
+    """ConfigurationError for a group of columns that does not exist, or is named twice."""
+    for group in groups:
+        if group not in GROUPS:
+            close = get_close_matches(str(group), GROUPS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ";"
+            raise ConfigurationError(
+                f"data.feature.groups has no group {group!r}{hint} the groups are {', '.join(GROUPS)}"
+            )
+    if len(set(groups)) < len(groups):
+        raise ConfigurationError(f"data.feature.groups={list(groups)} names a group twice; remove one of them")
+
+
+def depends_on_market(column: FeatureColumn) -> bool:
+    """Whether a built-in pair column is missing for every customer where nobody has bought the offer."""
+    return column.block == "pair" and column.definition is None and column.compute is None and bool(column.missing)
 
 
 def refuse_incomplete(column: FeatureColumn) -> None:

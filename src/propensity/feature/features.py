@@ -5,6 +5,7 @@ Kernels read events before the cutoff only, and the market statistics were compu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,24 +19,31 @@ from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.feature.calendar import SEASON, season
-from propensity.feature.column import MARKET_NAMES, block_sizes, blocks
+from propensity.feature.column import CONTEXT_NAMES, GROUPS, NEIGHBOURS, block_sizes, blocks, depends_on_market
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import (
     AFFINITY_HALF_LIVES,
     BLAS,
+    COUNT_EDGES,
+    RECENCY_EDGES,
+    SVD_RANKS,
     MarketStats,
-    hazard_cell,
     log_spend,
-    purchase_profile,
+    rarity,
     tenure_month,
 )
+from propensity.feature.neighbour import category_sets
 from propensity.feature.point_in_time import PointInTime, point_in_time
 from propensity.kernel.column import Block, FeatureColumn
 from propensity.kernel.customer import customer_windows
-from propensity.kernel.event import KINDS, fixed
+from propensity.kernel.customer_group import customer_groups
+from propensity.kernel.event import KINDS, Sets, fixed
 from propensity.kernel.history import ends, last_events, last_positions, visible_events
+from propensity.kernel.market import MarketColumns, look_up, profiles, spread
+from propensity.kernel.neighbour import neighbour_shares
 from propensity.kernel.outcome import outcomes, purchase_channels
 from propensity.kernel.pair import pair_windows
+from propensity.kernel.pair_group import PAIR_GROUPS, BasicColumns, OfferMarket, pair_groups
 
 PRIOR_DAYS = 91  # days of exposure that the market's rate counts for against the customer's own
 RATE_WINDOW = 182
@@ -56,22 +64,27 @@ class FeatureConfig:
         Number of last events that the encoder reads.
     extra : tuple of FeatureColumn
         A user's own columns; see `docs/features.md`.
+    groups : tuple of str
+        Groups of columns to compute, of `GROUPS`.
     """
 
     windows: tuple[int, ...] = (7, 14, 28, 56, 91, 182, 364)
-    half_lives: tuple[int, ...] = (10, 30, 90)
+    half_lives: tuple[int, ...] = (10, 30, 90, 180)
     history: int = 128
     extra: tuple[FeatureColumn, ...] = ()
+    groups: tuple[str, ...] = GROUPS
 
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
-        self.extra = tuple(self.extra)
+        self.extra, self.groups = tuple(self.extra), tuple(self.groups)
         if not set(REQUIRED_WINDOWS) <= set(self.windows) or not set(AFFINITY_HALF_LIVES) <= set(self.half_lives):
             windows, half_lives = (", ".join(map(str, days)) for days in (REQUIRED_WINDOWS, AFFINITY_HALF_LIVES))
             raise ConfigurationError(
                 f"features need the windows {windows} and the half-lives {half_lives}; add them to data.feature"
             )
-        self.columns = blocks(self.windows, self.half_lives, self.extra)  # of each block, in the order of the inputs
+        self.columns = blocks(
+            self.windows, self.half_lives, self.extra, self.groups
+        )  # of each block, in the order of the inputs
 
     @cached_property
     def pair(self) -> tuple[str, ...]:
@@ -87,6 +100,25 @@ class FeatureConfig:
     def context(self) -> tuple[str, ...]:
         """Names of the context columns."""
         return tuple(column.name for column in self.columns["context"])
+
+    @cached_property
+    def market(self) -> tuple[str, ...]:
+        """Names of the pair columns that are missing where nobody has bought the offer."""
+        return tuple(column.name for column in self.columns["pair"] if depends_on_market(column))
+
+    @cached_property
+    def group_start(self) -> np.ndarray:
+        """First pair column of each of `PAIR_GROUPS`; -1 where the group is off."""
+        return self._starts("pair", PAIR_GROUPS)
+
+    @cached_property
+    def customer_group_start(self) -> np.ndarray:
+        """First customer column of the groups expect and behaviour; -1 where the group is off."""
+        return self._starts("customer", ("expect", "behaviour"))
+
+    def _starts(self, block: Block, names: Iterable[str]) -> np.ndarray:
+        groups = [column.group for column in self.columns[block]]
+        return np.array([groups.index(name) if name in groups else -1 for name in names])
 
     def own(self, block: Block) -> tuple[FeatureColumn, ...]:
         """The user's own columns of a block, which are its last."""
@@ -134,6 +166,7 @@ class Features:
         self.sold_through = self._channel_codes(vocabulary.sold_through) - 1  # -1: not counted
         self.windows, self.half_lives = np.array(config.windows), np.array(config.half_lives)
         self.own_context: dict[Cutoff, np.ndarray] = {}
+        self.categories: dict[int, tuple[np.ndarray, Sets]] = {}  # by the day of the market's tables
 
     def inputs(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask | None = None) -> Inputs:
         """Compute the model inputs of customers from what is visible at a cutoff.
@@ -204,32 +237,67 @@ class Features:
             *(self.events, self.sets, customer, market_stats.cutoff.day, mask.days, mask.offer),
             *(self.windows, self.half_lives, out),
         )
-        column = {name: out[:, :, k] for k, name in enumerate(names)}
-        exposure = np.minimum(customer_features[:, self.config.customer.index("tenure")], RATE_WINDOW)[:, None]
-        rate = (column[f"days_{RATE_WINDOW}"] + PRIOR_DAYS * market_stats.rate) / (exposure + PRIOR_DAYS)
-        column["expected"][:] = rate * market_stats.cutoff.horizon
-        cell = hazard_cell(column["recency"], column["purchase_days"])
-        column["hazard"][:] = market_stats.hazard[np.arange(len(self.offers)), cell]
-        self._affinity(market_stats, column)
+        if (self.config.group_start >= 0).any():
+            pair_groups(
+                *(self.events, self.sets, customer, market_stats.cutoff.day, market_stats.cutoff.horizon),
+                *(mask.days, mask.offer, self.half_lives, offer_market(market_stats)),
+                *(BasicColumns.of(names, self.config.half_lives), self.config.group_start, out),
+            )
+        tenure = np.ascontiguousarray(customer_features[:, self.config.customer.index("tenure")])
+        at, days = MarketColumns.of(names, AFFINITY_HALF_LIVES), (RATE_WINDOW, PRIOR_DAYS, market_stats.cutoff.horizon)
+        tables = np.asarray(market_stats.rate), np.asarray(market_stats.hazard), (RECENCY_EDGES, COUNT_EDGES)
+        look_up(out, at, tenure, days, *tables)
+        shares = self._affinity(market_stats, profiles(out, at))
+        shares |= self._neighbours(market_stats, customer, mask)
+        spread(np.stack(list(shares.values())), np.array([names.index(name) for name in shares]), out)
         for k, declared in enumerate(columns):
             if declared.definition is not None:
                 out[:, mask.launched, k] = declared.empty
         unsold = np.union1d(np.flatnonzero(~market_stats.sold), mask.launched)
-        for name in MARKET_NAMES:
-            column[name][:, unsold] = np.nan
+        for name in self.config.market:
+            out[:, unsold, names.index(name)] = np.nan
         return out
 
-    def _affinity(self, market_stats: MarketStats, column: dict[str, np.ndarray]) -> None:
-        """Fills the columns that depend on the customer's purchases of other offers."""
-        profile, m = purchase_profile(column), len(self.offers)
+    def _affinity(self, market_stats: MarketStats, bought: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
+        """The columns (B, M) that depend on the customer's purchases of other offers, from those of `profiles`."""
+        (profile, whole, *binary), m = bought, len(self.offers)
+        short, long, column = profile[:, :m], profile[:, m:-1], {}
         with BLAS.limit(limits=1, user_api="blas"):
             for k, name in enumerate(("", "_broad")):
-                column[f"similar{name}"][:] = profile[:, m:-1] @ market_stats.similar[k]
-                column[f"together{name}"][:] = np.log1p(column["purchase_days"]) @ market_stats.together[k]
-                column[f"follow{name}"][:] = profile @ market_stats.follow[k]
-            column["sibling_short"][:] = profile[:, :m] @ market_stats.sibling
-            column["sibling_long"][:] = profile[:, m:-1] @ market_stats.sibling
-            column["sibling_follow"][:] = column["follow_broad"] @ market_stats.sibling
+                column[f"similar{name}"] = long @ market_stats.similar[k]
+                column[f"together{name}"] = whole @ market_stats.together[k]
+                column[f"follow{name}"] = profile @ market_stats.follow[k]
+            column["sibling_short"] = short @ market_stats.sibling
+            column["sibling_long"] = long @ market_stats.sibling
+            column["sibling_follow"] = column["follow_broad"] @ market_stats.sibling
+            if "affinity" in self.config.groups:
+                weighted = long * rarity(market_stats.context)
+                length = np.sqrt(np.einsum("bm,bm->b", weighted, weighted))[:, None]
+                place = weighted @ market_stats.svd / np.maximum(length, np.float32(1e-12))
+                for rank in SVD_RANKS:
+                    column[f"svd_{rank}"] = place[:, :rank] @ market_stats.svd[:, :rank].T
+                for name, flag, weight in zip(("ever", "91", "28"), binary, market_stats.ease, strict=True):
+                    column[f"ease_{name}"] = flag @ weight
+                column["cosine"] = long @ market_stats.cosine
+        return column
+
+    def _neighbours(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask) -> dict[str, np.ndarray]:
+        """What similar customers bought: columns (B, M)."""
+        if "neighbours" not in self.config.groups:
+            return {}
+        shares = np.empty((customer.size, len(self.offers), len(NEIGHBOURS)), np.float32)
+        neighbour_shares(
+            *(self.events, self.sets, self.item_categories(market_stats), customer, market_stats.cutoff.day),
+            *(mask.days, mask.offer, market_stats.neighbours, shares),
+        )
+        return {column.name: shares[:, :, k] for k, column in enumerate(NEIGHBOURS)}
+
+    def item_categories(self, market_stats: MarketStats) -> Sets:
+        """The categories of the items that customers are compared by, computed once for a cutoff."""
+        day, level = int(market_stats.neighbour_day), market_stats.neighbour_level
+        if day not in self.categories or self.categories[day][0] is not level.value:
+            self.categories[day] = level.value, category_sets(self.log.items, self.offers, level)
+        return self.categories[day][1]
 
     def _customer(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask) -> np.ndarray:
         names, cutoff = self.config.customer, market_stats.cutoff
@@ -238,6 +306,12 @@ class Features:
             *(self.events, self.sets, len(self.offers), customer, cutoff.day, cutoff.horizon),
             *(mask.days, self.windows, self.half_lives, out),
         )
+        if (self.config.customer_group_start >= 0).any():
+            customer_groups(
+                *(self.events, self.sets, len(self.offers), customer, cutoff.day, cutoff.horizon, mask.days),
+                *(self.half_lives, float(market_stats.order_size), fixed(self.channel_code)),
+                *(self.config.customer_group_start, out),
+            )
         column = {name: out[:, k] for k, name in enumerate(names)}
         column["trend"][:] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
         cohort = market_stats.cohort[tenure_month(column["tenure"])]
@@ -302,6 +376,13 @@ class Features:
         """Channel number in the log (-1 for none, the last entry) -> code among the names, 0 for another."""
         position = {name: k + 1 for k, name in enumerate(names)}
         return np.array([position.get(name, 0) for name in self.log.meta["channels"]] + [0], np.int32)
+
+
+def offer_market(market_stats: MarketStats) -> OfferMarket:
+    """The tables of a market that the groups of pair columns read."""
+    intensity = market_stats.context[:, CONTEXT_NAMES.index("intensity")]
+    tables = market_stats.trip_share, market_stats.interpurchase_time, np.nan_to_num(intensity)
+    return OfferMarket(*(np.ascontiguousarray(table, np.float64) for table in tables))
 
 
 def compute_column(column: FeatureColumn, known: PointInTime, reference: bool = False) -> np.ndarray:

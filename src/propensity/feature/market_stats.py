@@ -17,11 +17,16 @@ from threadpoolctl import ThreadpoolController
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
-from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS
+from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS, GROUPS
+from propensity.feature.neighbour import Level, category_sets, finest_level, neighbours, nested_columns, no_neighbours
 from propensity.feature.rolling import RollingRequest, rolling_customer, rolling_pair
 from propensity.kernel.context import context_columns, offer_context
 from propensity.kernel.customer import TENURE_CAP
+from propensity.kernel.customer_group import median_order
+from propensity.kernel.event import fixed
+from propensity.kernel.neighbour import PROFILE_DAYS, Neighbours
 from propensity.kernel.outcome import outcomes
+from propensity.kernel.purchase_day import shopping_days
 from propensity.kernel.rolling_customer import rolling_customer_columns
 from propensity.kernel.rolling_pair import rolling_pair_columns
 
@@ -32,6 +37,10 @@ COUNT_EDGES = np.array([2, 3, 5, 9, 17])  # purchase days
 CELLS = 1 + (RECENCY_EDGES.size + 1) * (COUNT_EDGES.size + 1)  # cell 0: never-bought
 TENURES = 13  # months since the first purchase, the last open
 AFFINITY_HALF_LIVES = (30, 90)  # days, ascending; of the decayed purchase days that affinity is computed from
+SVD_RANKS = (12, 40)
+SVD_STEPS = 12  # of the subspace iteration
+SVD_SPARE = 10  # dimensions beyond the largest rank
+RECENT = 91, 28  # days of the binary affinities besides those of the whole past
 COHORT = (91,), ()  # the window, and no half-life, of the comparison with customers of the same tenure
 BLOCK = 4096
 BLAS = ThreadpoolController()  # one thread, so that sums have one order
@@ -50,6 +59,10 @@ class MarketStats(NamedTuple):
         Mean days between purchase days; NaN where nobody bought twice.
     rate : (M,) float
         Purchase days per customer and day.
+    trip_share : (M,) float
+        Purchase days over everybody's shopping days, of the last 91 days.
+    order_size : float
+        Median revenue of the orders of the last 91 days.
     hazard : (M, CELLS) float
         Share of pairs in a recency x count cell that bought within the horizon, shrunk to the cell's share over all
         offers.
@@ -59,6 +72,16 @@ class MarketStats(NamedTuple):
     follow : (2, 2 M + 1, M) float32
         Ridge weights that predict purchases within the horizon from short and long decayed purchase days; the last row
         is the intercept.
+    svd : (M, SVD_RANKS[-1]) float32
+        Orthonormal directions, the strongest first, in which weighted long decayed purchase days vary most.
+    ease : (3, M, M) float32
+        Ridge weights like `similar`, of what was ever bought, and bought in the last 91 and 28 days, without counts.
+    cosine : (M, M) float32
+        Cosines between the long decayed purchase days of offers, the diagonal 0 and each column of sum 1.
+    neighbour_column, neighbour_category : str, (K,) str
+        The item column, empty for the offers, and its values that customers are compared by.
+    neighbour_day, neighbour_weight, ... : int, arrays
+        The fields of `Neighbours`: customers of a sample, without ids, and what they bought.
     sibling : (M, M) float32
         Equal weights of all other sold offers of the same parent.
     sold : (M,) bool
@@ -73,14 +96,41 @@ class MarketStats(NamedTuple):
     context: np.ndarray
     interpurchase_time: np.ndarray
     rate: np.ndarray
+    trip_share: np.ndarray
+    order_size: np.ndarray
     hazard: np.ndarray
     similar: np.ndarray
     together: np.ndarray
     follow: np.ndarray
+    svd: np.ndarray
+    ease: np.ndarray
+    cosine: np.ndarray
+    neighbour_column: np.ndarray
+    neighbour_category: np.ndarray
+    neighbour_day: np.ndarray
+    neighbour_weight: np.ndarray
+    neighbour_offsets: np.ndarray
+    neighbour_customer: np.ndarray
+    neighbour_value: np.ndarray
+    neighbour_signature: np.ndarray
+    neighbour_bought_offsets: np.ndarray
+    neighbour_bought_offer: np.ndarray
+    neighbour_bought_window: np.ndarray
     sibling: np.ndarray
     sold: np.ndarray
     cohort: np.ndarray
     unit: np.ndarray
+
+    @property
+    def neighbours(self) -> Neighbours:
+        """The reference customers, in the form that kernels expect."""
+        day, *tables = (getattr(self, f"neighbour_{name}") for name in Neighbours._fields)
+        return Neighbours(int(day), *map(fixed, tables))
+
+    @property
+    def neighbour_level(self) -> Level:
+        """What customers are compared by."""
+        return Level(str(self.neighbour_column), self.neighbour_category)
 
 
 class Moments(NamedTuple):
@@ -113,6 +163,8 @@ class MarketStatsConfig:
         Weight, in trials, of the hazard over all offers against an offer's own.
     ridge_similar, ridge_follow : tuple of float
         Weak and strong ridge of the affinity weights, in multiples of the mean square of a profile value.
+    neighbours : int
+        Reference customers at most, among whom similar customers are looked for.
     """
 
     references: int = 8
@@ -121,17 +173,21 @@ class MarketStatsConfig:
     shrink: float = 40.0
     ridge_similar: tuple[float, float] = (0.3, 2.0)
     ridge_follow: tuple[float, float] = (1.0, 8.0)
+    neighbours: int = 10_000
 
 
 class MarketStatsBuilder:
     """Builds `MarketStats` of one log and list of offers, and keeps the sums of reference dates between cutoffs."""
 
-    def __init__(self, log: EventLog, offers: Offers, horizon: int, config: MarketStatsConfig) -> None:
-        self.log, self.offers, self.horizon, self.config = log, offers, horizon, config
+    def __init__(
+        self, log: EventLog, offers: Offers, horizon: int, config: MarketStatsConfig, groups: Sequence[str] = GROUPS
+    ) -> None:
+        self.log, self.offers, self.horizon, self.config, self.groups = log, offers, horizon, config, groups
         self.events, self.sets = log.events, offers.sets
         self.id_hash = log.id_hash()
         self.moments: dict[int, Moments] = {}
         self.rolled: dict[int, np.ndarray] = {}
+        self.nested: list[str] | None = None
 
     def prefetch(self, days: Sequence[int]) -> None:
         """Passes over the log once for several cutoffs, instead of once for each."""
@@ -155,27 +211,72 @@ class MarketStatsBuilder:
         raw = dict(zip(names, totals.T, strict=True))
         exposure = min(cutoff.day - self.log.first_day, CONTEXT_WINDOWS[2])
         now, sold, unit = self._moments(cutoff.day), ~np.isnan(raw["age"]), self.log.revenue_unit(cutoff.day)
+        context = np.where(sold[:, None], _context(raw, everybody.size), np.nan)
+        level, tables = self._neighbours(cutoff.day)
+        svd, ease, cosine = self._affinity(population, cutoff.day, context)
         return MarketStats(
             cutoff=cutoff,
-            context=np.where(sold[:, None], _context(raw, everybody.size), np.nan),
+            context=context,
             interpurchase_time=raw["interpurchase_time"],
             rate=raw["days_91"] / max(everybody.size * exposure, 1),
+            trip_share=raw["days_91"] / max(shopping_days(self.events, everybody, cutoff.day, CONTEXT_WINDOWS[2]), 1),
+            order_size=np.array(median_order(self.events, everybody, cutoff.day)),
             hazard=self._hazard(past),
             similar=regress_on_others(now.profile[len(sold) : -1, len(sold) : -1], self.config.ridge_similar),
             together=regress_on_others(now.whole, self.config.ridge_similar),
             follow=self._follow(past),
+            svd=svd,
+            ease=ease,
+            cosine=cosine,
+            neighbour_column=np.array(level.column),
+            neighbour_category=level.value,
+            **{f"neighbour_{name}": np.asarray(value) for name, value in tables._asdict().items()},
             sibling=siblings(self.offers.parent, sold),
             sold=sold,
             cohort=self._cohort(population, cutoff, unit),
             unit=np.float64(unit),
         )
 
-    def _population(self, day: int) -> np.ndarray:
+    def _population(self, day: int, sample: int | None = None) -> np.ndarray:
         """Rows of the purchasers before `day`, of at most `sample` of them."""
-        rows = self.log.purchasers(day)
-        if rows.size <= self.config.sample:
+        rows, most = self.log.purchasers(day), self.config.sample if sample is None else sample
+        if rows.size <= most:
             return rows
-        return np.sort(rows[np.argpartition(self.id_hash[rows], self.config.sample)[: self.config.sample]])
+        return np.sort(rows[np.argpartition(self.id_hash[rows], most)[:most]])
+
+    def _neighbours(self, day: int) -> tuple[Level, Neighbours]:
+        """Reference customers and the level that they are compared at."""
+        if "neighbours" not in self.groups:
+            return Level("", np.zeros(0, str)), no_neighbours(day)
+        if self.nested is None:
+            self.nested = nested_columns(self.log.items, self.offers)
+        rows = self._population(day, self.config.neighbours)
+        level = finest_level(self.log, self.offers, self.nested, rows, day)
+        categories = category_sets(self.log.items, self.offers, level)
+        windows = self.horizon, 4 * self.horizon, max(PROFILE_DAYS, 4 * self.horizon)
+        return level, neighbours(self.events, self.offers, categories, level.value.size, rows, day, windows)
+
+    def _affinity(self, population: np.ndarray, day: int, context: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The tables svd, ease and cosine; without entries where the group is off."""
+        m = len(self.offers)
+        if "affinity" not in self.groups:
+            empty = np.zeros((0, 0), np.float32)
+            return empty, empty[None], empty
+        weight, half = rarity(context), len(AFFINITY_HALF_LIVES) - 1
+        weighted, plain, binary = np.zeros((m, m)), np.zeros((m, m)), np.zeros((1 + len(RECENT), m, m))
+        for start in range(0, population.size, BLOCK):
+            profile, column = self._purchases(population[start : start + BLOCK], day)
+            long = profile[:, half * m : (half + 1) * m]
+            row = long * weight
+            row /= np.maximum(np.sqrt((row**2).sum(axis=1, keepdims=True)), 1e-12)
+            weighted += row.T @ row
+            plain += long.T @ long
+            ever = column["purchase_days"] > 0
+            for k, bought in enumerate((ever, *(ever & (column["recency"] <= days) for days in RECENT))):
+                flag = bought.astype(np.float32)
+                binary[k] += flag.T @ flag
+        ease = [regress_on_others(gram, self.config.ridge_similar[:1])[0] for gram in binary]
+        return leading_directions(weighted, SVD_RANKS[-1]), np.array(ease), cosines(plain)
 
     def _moments(self, day: int) -> Moments:
         """Sums at a reference date. `follow` and `hits` use the `horizon` days after it, which must be closed."""
@@ -202,6 +303,11 @@ class MarketStatsBuilder:
 
     def _state(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Profiles (B, 2 M + 1) float32, with a column of ones, log purchase days (B, M), and hazard cells (B, M)."""
+        profile, column = self._purchases(rows, day)
+        return profile, np.log1p(column["purchase_days"]), hazard_cell(column["recency"], column["purchase_days"])
+
+    def _purchases(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Profiles (B, 2 M + 1), with a column of ones, and the pair columns (B, M) that they come from."""
         shape = (rows.size, len(self.offers))
         column = {f"decayed_{half_life}": np.zeros(shape, np.float32) for half_life in AFFINITY_HALF_LIVES}
         column |= {"recency": np.full(shape, np.nan, np.float32), "purchase_days": np.zeros(shape, np.float32)}
@@ -210,11 +316,7 @@ class MarketStatsBuilder:
         for block in rolling_pair(self.log, self.offers, request, rows):
             for name, grid in column.items():
                 grid[block.owner, block.offer] = block.column[:, place[name], 0]
-        return (
-            purchase_profile(column),
-            np.log1p(column["purchase_days"]),
-            hazard_cell(column["recency"], column["purchase_days"]),
-        )
+        return purchase_profile(column), column
 
     def _bought(self, rows: np.ndarray, day: int) -> np.ndarray:
         bought = np.empty((rows.size, len(self.offers)), bool)
@@ -300,6 +402,60 @@ def regress_on_others(gram: np.ndarray, ridges: Sequence[float]) -> np.ndarray:
         np.fill_diagonal(weight, 0.0)
         weights.append(weight)
     return np.array(weights, np.float32)
+
+
+def rarity(context: np.ndarray) -> np.ndarray:
+    """Weight of an offer: log(1 + customers / buyers of 364 days), 0 where nobody bought it.
+
+    Parameters
+    ----------
+    context : (M, C) float32
+        Columns `CONTEXT_NAMES`.
+
+    Returns
+    -------
+    (M,) float32
+    """
+    reach = context[:, CONTEXT_NAMES.index("reach_364")]
+    return np.nan_to_num(np.log1p(np.exp(-reach))).astype(np.float32)
+
+
+def leading_directions(gram: np.ndarray, rank: int) -> np.ndarray:
+    """Eigenvectors of the largest eigenvalues, by subspace iteration from the axes with the largest squares.
+
+    Parameters
+    ----------
+    gram : (M, M) float
+        Sums of products.
+    rank : int
+        Number of vectors.
+
+    Returns
+    -------
+    (M, rank) float32
+        In the order of their eigenvalues; 0 from the M-th on.
+    """
+    m = len(gram)
+    axes = np.argsort(-np.diag(gram), kind="stable")[: rank + SVD_SPARE]
+    basis = np.eye(m)[:, axes]
+    for _ in range(SVD_STEPS if axes.size < m else 1):
+        basis, _ = np.linalg.qr(gram @ basis + 1e-9 * basis)
+    values, vectors = np.linalg.eigh(basis.T @ gram @ basis)
+    leading = (basis @ vectors[:, np.argsort(-values)])[:, :rank]
+    return np.pad(leading, ((0, 0), (0, rank - leading.shape[1]))).astype(np.float32)
+
+
+def cosines(gram: np.ndarray) -> np.ndarray:
+    """Cosines between variables from their Gram matrix, the diagonal 0, each column divided by its sum: (M, M) float32.
+
+    >>> cosines(np.array([[4.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))[:, 1]
+    array([1., 0., 0.], dtype=float32)
+    """
+    length = np.sqrt(np.diag(gram))
+    cosine = gram / np.maximum(np.outer(length, length), 1e-12)
+    np.fill_diagonal(cosine, 0.0)
+    total = cosine.sum(axis=0)
+    return (cosine / np.where(total > 0, total, 1.0)).astype(np.float32)
 
 
 def mean_square(gram: np.ndarray) -> float:

@@ -15,9 +15,9 @@ SECTION = r"(<!-- columns {block} -->\n).*?(\n<!-- /columns {block} -->)"
 
 
 def table(block: Block) -> str:
-    """One block's columns as Markdown: name, meaning, meaning of NaN, value on an empty history, roles."""
+    """One block's columns as Markdown: name, meaning, meaning of NaN, value on an empty history, roles, group."""
     rows = [_row(column) for column in BUILT_IN[block]]
-    return "\n".join(["| column | meaning | missing | empty | roles |", "|---|---|---|---|---|", *rows])
+    return "\n".join(["| column | meaning | missing | empty | roles | group |", "|---|---|---|---|---|---|", *rows])
 
 
 def update_tables(page: str) -> str:
@@ -31,7 +31,8 @@ def update_tables(page: str) -> str:
 def _row(column: FeatureColumn) -> str:
     name, meaning = (text.format(DAYS[column.per]) for text in (column.name, column.meaning))
     roles = [role for role in ("optional", "ranked", "gate") if getattr(column, role)]
-    return f"| `{name}` | {meaning} | {column.missing or 'never'} | {_empty(column.empty)} | {', '.join(roles)} |"
+    cells = (f"`{name}`", meaning, column.missing or "never", _empty(column.empty), ", ".join(roles), column.group)
+    return f"| {' | '.join(cells)} |"
 
 
 def _empty(value: float | None) -> str:

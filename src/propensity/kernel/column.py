@@ -39,6 +39,8 @@ class FeatureColumn:
     money : bool
         The column holds amounts of the log's currency. Models read it in units of the market, so that the currency
         does not matter.
+    group : str
+        Group of columns that `data.feature.groups` switches on; empty: the column is always there.
     per : {None, "window", "half_life"}
         The declaration stands for a column for each window, or for each half-life, of the configuration.
     definition : callable or None
@@ -66,6 +68,7 @@ class FeatureColumn:
     ranked: bool = False
     gate: int = 0
     money: bool = False
+    group: str = ""
     per: Per | None = None
     definition: Callable[..., Any] | None = None
     compute: Callable[[Any], np.ndarray] | None = None

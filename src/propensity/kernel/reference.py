@@ -112,6 +112,102 @@ def pair_row(
     }
 
 
+def pair_group_reference(
+    log: Columns,
+    belongs: np.ndarray,
+    customer: np.ndarray,
+    cutoff: int,
+    horizon: int,
+    mask_days: np.ndarray,
+    mask_offer: np.ndarray,
+    half_lives: Sequence[int],
+    names: Sequence[str],
+) -> np.ndarray:
+    """`pair_groups`, and what its columns of the market are computed from: (B, M, P), the columns `names`."""
+    out = np.empty((customer.size, belongs.shape[1], len(names)))
+    for b, n in enumerate(customer):
+        seen = of_kind(between(log, n, LONG_AGO, cutoff - mask_days[b]), PURCHASE)
+        own = [of_offer(seen, belongs, m) for m in range(belongs.shape[1])]
+        own = [where(events, np.full(events["day"].size, mask_offer[b] != m)) for m, events in enumerate(own)]
+        bought = np.array([np.sum(cutoff - np.unique(events["day"]) <= 182) for events in own])
+        for m, events in enumerate(own):
+            row = {
+                **trip_row(seen, events, cutoff, horizon, half_lives),
+                **renewal_row(np.unique(events["day"]), cutoff, horizon),
+                **unit_row(seen, events, cutoff, horizon),
+                "rank_182": (bought > bought[m]).sum() if bought[m] else np.nan,
+                "rank_share_182": (bought > bought[m]).sum() / (bought > 0).sum() if bought[m] else np.nan,
+            }
+            out[b, m] = [row[name] for name in names]
+    return out
+
+
+def trip_row(seen: Columns, own: Columns, cutoff: int, horizon: int, half_lives: Sequence[int]) -> dict[str, float]:
+    """One pair's purchase days against the customer's shopping days, from the purchases of each."""
+    shopping, days = np.unique(seen["day"]), np.unique(own["day"])
+    age, own_age, n = cutoff - shopping, cutoff - days, days.size
+    rates = (age <= 28).sum() / 28, (age <= 91).sum() / 91
+    tenure, since_first = (max(dates.max(initial=horizon), horizon) for dates in (age, own_age))
+    shares = {h: total(0.5 ** (own_age / h)) / max(total(0.5 ** (age / h)), 1e-300) for h in half_lives}
+    return {
+        **{f"decayed_share_{h}": share for h, share in shares.items()},
+        "trip_share": n / max(age.size, 1),
+        "trip_share_91": (own_age <= 91).sum() / max((age <= 91).sum(), 1),
+        "trips_since": (shopping > days[-1]).sum() if n else np.nan,
+        "rate_tenure": n * horizon / tenure,
+        "rate_first": (n - 1) * horizon / since_first if n else np.nan,
+        "trips": age.size,
+        "trips_expected": horizon * sum(rates) / 2,
+        "trips_decayed": total(0.5 ** (age / 90)),
+        "own_decayed": total(0.5 ** (own_age / 90)),
+    }
+
+
+def renewal_row(days: np.ndarray, cutoff: int, horizon: int) -> dict[str, float]:
+    """One pair's intervals, from its purchase days, ascending."""
+    age, between_days, n = cutoff - days, np.diff(days), days.size
+    recency = age[-1] if n else np.nan
+    weeks = np.unique((age - 1) // 7)
+    longer, ended = between_days >= recency, (between_days >= recency) & (between_days < recency + horizon)
+    month, quarter = (age <= 28).sum(), (age <= 91).sum()
+    return {
+        "own_hazard": (ended.sum() + 0.3) / (longer.sum() + 2) if n else np.nan,
+        "longer_intervals": longer.sum() if n else np.nan,
+        "interval_last_ratio": recency / between_days[-1] if n > 1 else np.nan,
+        "interval_before": between_days[-2] if n > 2 else np.nan,
+        "interval_variation": between_days.std() / between_days.mean() if n > 2 else np.nan,
+        "weeks_12": (weeks < 12).sum(),
+        "week_bits": total(0.5 ** weeks[weeks < 12]),
+        "acceleration": 2 * month - (age <= 56).sum(),
+        "trend": 3.25 * month / quarter if quarter else 0.0,
+        "recency": recency,
+        "purchase_days": n,
+        "intervals": between_days.size,
+        "interval_total": total(between_days),
+        "days_of_91": quarter,
+    }
+
+
+def unit_row(seen: Columns, own: Columns, cutoff: int, horizon: int) -> dict[str, float]:
+    """One pair's units, items and share of revenue, from the customer's purchases and those of the offer."""
+    days, age, n = np.unique(own["day"]), cutoff - own["day"], np.unique(own["day"]).size
+    units, last = total(own["quantity"]), total(own["quantity"][own["day"] == days[-1]]) if n else np.nan
+    recent = {name: where(events, cutoff - events["day"] <= 91) for name, events in (("all", seen), ("own", own))}
+    products = np.unique(np.stack([own["day"], own["item"]]), axis=1).shape[1]
+    spend, spend_91 = total(seen["revenue"]), total(recent["all"]["revenue"])
+    return {
+        "units_28": total(own["quantity"][age <= 28]),
+        "units_91": total(own["quantity"][age <= 91]),
+        "units": units,
+        "units_last": last,
+        "units_last_ratio": (last * n / units if units > 0 else 0.0) if n else np.nan,
+        "units_rate": units * horizon / max(age.max(), horizon) if n else np.nan,
+        "products": products / n if n else np.nan,
+        "spend_share": total(own["revenue"]) / spend if spend > 0 else 0.0,
+        "spend_share_91": total(recent["own"]["revenue"]) / spend_91 if spend_91 > 0 else 0.0,
+    }
+
+
 def customer_reference(
     log: Columns,
     belongs: np.ndarray,
@@ -136,6 +232,81 @@ def customer_reference(
         }
         out[b] = [row[name] for name in names]
     return out
+
+
+def customer_group_reference(
+    log: Columns,
+    belongs: np.ndarray,
+    customer: np.ndarray,
+    cutoff: int,
+    horizon: int,
+    mask_days: np.ndarray,
+    half_lives: Sequence[int],
+    order_size: float,
+    channel_code: np.ndarray,
+    names: Sequence[str],
+) -> np.ndarray:
+    """`customer_groups`: (B, F), the columns `names`."""
+    out = np.empty((customer.size, len(names)))
+    for b, n in enumerate(customer):
+        bought = of_kind(between(log, n, LONG_AGO, cutoff - mask_days[b]), PURCHASE)
+        of_each = [np.unique(of_offer(bought, belongs, m)["day"]) for m in range(belongs.shape[1])]
+        row = {
+            **{f"shopping_{k}": v for k, v in decayed(cutoff - np.unique(bought["day"]), half_lives).items()},
+            **shopping_row(bought, cutoff, horizon, order_size),
+            **breadth_row([cutoff - days for days in of_each if days.size], cutoff - np.unique(bought["day"]), horizon),
+            **channel_row(bought, channel_code),
+        }
+        out[b] = [row[name] for name in names]
+    return out
+
+
+def shopping_row(bought: Columns, cutoff: int, horizon: int, order_size: float) -> dict[str, float]:
+    """Trends of shopping days and revenue, the longest interval and the size of orders."""
+    shopping = np.unique(bought["day"])
+    longest = np.diff(shopping).max(initial=0)
+    days = {w: (cutoff - shopping <= w).sum() for w in (28, 91, horizon, 4 * horizon)}
+    spend = {w: total(bought["revenue"][cutoff - bought["day"] <= w]) for w in days}
+    recent = where(bought, cutoff - bought["day"] <= 91)
+    orders = [total(recent["revenue"][recent["order"] == order]) for order in np.unique(recent["order"])]
+    return {
+        "interval_longest": longest if shopping.size > 1 else np.nan,
+        "recency_longest": (cutoff - shopping[-1]) / longest if shopping.size > 1 else np.nan,
+        "trips_trend": 3.25 * days[28] / max(days[91], 1),
+        "trips_trend_short": 4 * days[horizon] / max(days[4 * horizon], 1),
+        "spend_trend": 3.25 * spend[28] / spend[91] if spend[91] > 0 else 0.0,
+        "spend_trend_short": 4 * spend[horizon] / spend[4 * horizon] if spend[4 * horizon] > 0 else 0.0,
+        "large_orders": np.sum(np.array(orders) > order_size) / max(len(orders), 1),
+    }
+
+
+def breadth_row(age: Sequence[np.ndarray], trip_age: np.ndarray, horizon: int) -> dict[str, float]:
+    """Offers bought, bought first and bought again, from the ages of each offer's purchase days and of the trips."""
+    windows = {"short": horizon, "28": 28, "56": 56, "91": 91}
+    bought = {name: sum((a <= w).any() for a in age) for name, w in windows.items()}
+    new = {name: sum((a <= w).all() for a in age) for name, w in windows.items()}
+    days = {name: sum((a <= w).sum() for a in age) for name, w in windows.items()}
+    tried, again = 0, 0
+    for end in (0, horizon, 2 * horizon):
+        start = end + horizon
+        before = [((a > start) & (a <= start + 91)).any() for a in age]
+        tried += sum(before)
+        again += sum(b and ((a > end) & (a <= start)).any() for a, b in zip(age, before, strict=True))
+    return {
+        **{f"offers_{name}": bought[name] for name in ("short", "28", "91")},
+        "offers_ever": len(age),
+        **{f"new_offers_{name}": new[name] for name in ("short", "28", "56")},
+        **{f"new_share_{name}": new[name] / max(days[name], 1) for name in ("short", "28", "56")},
+        "trip_offers": days["91"] / max((trip_age <= 91).sum(), 1),
+        "repeat_rate": (again + 1) / (tried + 10),
+    }
+
+
+def channel_row(bought: Columns, channel_code: np.ndarray) -> dict[str, float]:
+    """How many known channels, and how concentrated the shopping days are on one of them."""
+    known = where(bought, channel_code[bought["channel"]] > 0)
+    days = [np.unique(known["day"][known["channel"] == k]).size for k in np.unique(known["channel"])]
+    return {"channels": len(days), "channel_main": max(days, default=0) / max(sum(days), 1)}
 
 
 def money_row(

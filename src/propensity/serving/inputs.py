@@ -14,13 +14,28 @@ from typing import Any
 import numpy as np
 
 try:  # inside a bundle the two files are in one folder
-    from reference import customer_reference, last_events_reference, pair_reference
+    from reference import (
+        customer_group_reference,
+        customer_reference,
+        last_events_reference,
+        pair_group_reference,
+        pair_reference,
+    )
 except ImportError:
-    from propensity.kernel.reference import customer_reference, last_events_reference, pair_reference
+    from propensity.kernel.reference import (
+        customer_group_reference,
+        customer_reference,
+        last_events_reference,
+        pair_group_reference,
+        pair_reference,
+    )
 
 KINDS = ("purchase", "view", "message", "redemption", "return")
 KIND_CODE = {name: code for code, name in enumerate(KINDS)}
 EPOCH = date(1970, 1, 1)
+TRIP_COLUMNS = "trips", "trips_expected", "trips_decayed", "own_decayed"
+INTERVAL_COLUMNS = "intervals", "interval_total", "days_of_91"
+NEIGHBOUR_COLUMNS = "neighbours_short", "neighbours_middle", "neighbours_long"
 DERIVED = ("trend", "cohort_spend", "cohort_orders")  # customer columns that no kernel computes
 Event = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -182,7 +197,8 @@ def customer_rows(
     ndarray of shape (B, F), float32
         Columns in the order of `settings["customer"]`.
     """
-    names = [name for name in settings["customer"] if name not in DERIVED]
+    grouped = settings["grouped_customer"]
+    names = [name for name in settings["customer"] if name not in (*DERIVED, *grouped)]
     hide_days = np.zeros(rows.size, np.int64)
     arguments = settings["horizon"], hide_days, settings["windows"], settings["half_lives"], names
     values = customer_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
@@ -193,6 +209,11 @@ def customer_rows(
         np.log1p(np.maximum(column["spend_91"], 0) * np.float32(1 / float(tables["unit"]))) - tables["cohort"][month, 0]
     )
     column["cohort_orders"] = np.log1p(column["orders_91"]) - tables["cohort"][month, 1]
+    arguments = settings["horizon"], hide_days, settings["half_lives"], float(tables["order_size"])
+    values = customer_group_reference(
+        log, belongs, rows, int(tables["day"]), *arguments, channel_codes(settings), grouped
+    )
+    column |= dict(zip(grouped, values.T, strict=True))
     return np.stack([column[name] for name in settings["customer"]], axis=1).astype(np.float32)
 
 
@@ -222,7 +243,8 @@ def pair_rows(
         Columns in the order of `settings["pair"]`. Columns estimated from other customers' purchases are NaN for offers
         that nobody has bought.
     """
-    names = [name for name in settings["pair"] if name not in (*settings["market"], *settings["sibling"])]
+    other = {*settings["market"], *settings["sibling"], *settings["grouped"]}
+    names = [name for name in settings["pair"] if name not in other]
     no_mask = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
     arguments = *no_mask, settings["windows"], settings["half_lives"], names
     values = pair_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
@@ -233,12 +255,50 @@ def pair_rows(
     column["expected"] = rate * settings["horizon"]
     column["hazard"] = hazards(column, tables)
     column |= affinities(column, settings, tables)
+    column |= groups(log, belongs, rows, settings, tables)
+    column |= rebuilt(column, settings, tables) | neighbours(log, rows, settings, tables)
     for name in settings["market"]:
         column[name] = np.where(new | ~tables["sold"], np.nan, column[name])
     out = np.stack([column[name] for name in settings["pair"]], axis=-1).astype(np.float32)
-    empty = {name: np.nan if name in settings["undefined"] else 0.0 for name in names}
-    out[:, new, : len(names)] = [empty[name] for name in names]
+    for k, name in enumerate(settings["pair"]):
+        if name in names or name in settings["grouped"]:
+            out[:, new, k] = np.nan if name in settings["undefined"] else 0.0
     return out
+
+
+def groups(
+    log: Arrays, belongs: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]
+) -> Arrays:
+    """Pair columns of the groups that are computed from lists of purchase days.
+
+    Parameters
+    ----------
+    log, belongs, rows, settings, tables
+        See `customer_rows`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name, and those that they are computed from.
+    """
+    names = [*settings["grouped"], *TRIP_COLUMNS, *INTERVAL_COLUMNS, "trips_since", "recency", "purchase_days"]
+    no_mask = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
+    arguments = settings["horizon"], *no_mask, settings["half_lives"], names
+    values = pair_group_reference(log, belongs, rows, int(tables["day"]), *arguments)
+    column = {name: values[:, :, k] for k, name in enumerate(names)}
+    share, recency = tables["trip_share"], column["recency"]
+    of_trips = (column["own_decayed"] + 3 * share) / (column["trips_decayed"] + 3)
+    interval = (column["interval_total"] + 2 * tables["interpurchase_time"]) / (column["intervals"] + 2)
+    intensity = np.nan_to_num(tables["context"][:, settings["intensity"]])
+    relative = column["days_of_91"] / np.where(intensity > 0, intensity, np.inf)
+    grouped = {name: column[name] for name in settings["grouped"]}
+    return grouped | {
+        "trips_due": column["trips_since"] * (column["purchase_days"] + 0.5 * share) / (column["trips"] + 0.5),
+        "expected_trips": 1 - np.exp(-of_trips * column["trips_expected"]),
+        "recency_shrunk": recency / interval,
+        "until_due": interval - recency,
+        "buyer_ratio_91": relative,
+    }
 
 
 def hazards(column: Arrays, tables: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -288,6 +348,127 @@ def affinities(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str,
     affinity["sibling_short"], affinity["sibling_long"] = short @ tables["sibling"], long @ tables["sibling"]
     affinity["sibling_follow"] = affinity["follow_broad"] @ tables["sibling"]
     return affinity
+
+
+def rebuilt(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
+    """Pair columns of the group affinity.
+
+    Parameters
+    ----------
+    column : dict of str to ndarray of shape (B, M)
+        Pair columns.
+    settings, tables : mapping
+        See `rebuild_inputs`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name; none where the group is off.
+    """
+    if "affinity" not in settings["groups"]:
+        return {}
+    long = np.log1p(column[f"decayed_{settings['affinity_half_lives'][-1]}"])
+    reach, svd = tables["context"][:, settings["reach"]], tables["svd"]
+    weighted = long * np.nan_to_num(np.log1p(np.exp(-reach)))
+    weighted = weighted / np.maximum(np.linalg.norm(weighted, axis=1, keepdims=True), 1e-12)
+    flags = column["purchase_days"] > 0, column["days_91"] > 0, column["days_28"] > 0
+    ease = {f"ease_{name}": flags[k] @ tables["ease"][k] for k, name in enumerate(("ever", "91", "28"))}
+    rebuilds = {f"svd_{rank}": weighted @ svd[:, :rank] @ svd[:, :rank].T for rank in settings["svd_ranks"]}
+    return rebuilds | ease | {"cosine": long @ tables["cosine"]}
+
+
+def neighbours(log: Arrays, rows: np.ndarray, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
+    """Pair columns of the group neighbours: what the customers with the most similar profiles bought.
+
+    Parameters
+    ----------
+    log, rows, settings, tables
+        See `customer_rows`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name; none where the group is off.
+    """
+    if "neighbours" not in settings["groups"]:
+        return {}
+    size, m = tables["neighbour_signature"].size, tables["offer_code"].size
+    index, weight = tables["neighbour_offsets"], tables["neighbour_weight"]
+    profile, bought = np.zeros((size, weight.size)), np.full((size, m), len(NEIGHBOUR_COLUMNS))
+    profile[tables["neighbour_customer"], np.repeat(np.arange(weight.size), np.diff(index))] = tables["neighbour_value"]
+    owner = np.repeat(np.arange(size), np.diff(tables["neighbour_bought_offsets"]))
+    bought[owner, tables["neighbour_bought_offer"]] = tables["neighbour_bought_window"]
+    shares = np.zeros((rows.size, m, len(NEIGHBOUR_COLUMNS)))
+    for b, n in enumerate(rows):
+        own = slice(log["offsets"][n], log["offsets"][n + 1])
+        paid = (log["kind"][own] == KIND_CODE["purchase"]) & (log["item"][own] >= 0)
+        day, item = log["day"][own][paid], log["item"][own][paid]
+        similarity = profile @ own_profile(day, item, settings["profile_days"], tables)
+        twin = np.flatnonzero(tables["neighbour_signature"] == signature(day, item, tables))
+        similarity[twin[:1]] = 0.0
+        least = np.sort(similarity)[-settings["nearest"] :][0] if size else 0.0
+        nearest = (similarity > 0) & (similarity >= least * (1 - 1e-6))
+        cosine = np.where(nearest, similarity, 0.0) ** 2
+        for w in range(len(NEIGHBOUR_COLUMNS)):
+            shares[b, :, w] = cosine @ (bought <= w) / max(cosine.sum(), 1e-12)
+    return {name: shares[:, :, w] for w, name in enumerate(NEIGHBOUR_COLUMNS)}
+
+
+def own_profile(day: np.ndarray, item: np.ndarray, window: int, tables: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A customer's profile over categories.
+
+    Parameters
+    ----------
+    day, item : ndarray of shape (E,)
+        Purchases of known items.
+    window : int
+        Days before the cutoff that count.
+    tables : mapping
+        See `rebuild_inputs`.
+
+    Returns
+    -------
+    ndarray of shape (K,)
+        Of length 1, or 0 without a purchase.
+    """
+    offsets, weight = tables["category_offsets"], tables["neighbour_weight"]
+    days: list[set[int]] = [set() for _ in range(weight.size)]
+    for each, bought in zip(day.tolist(), item.tolist(), strict=True):
+        if int(tables["day"]) - window <= each < int(tables["day"]):
+            for k in tables["category"][offsets[bought] : offsets[bought + 1]]:
+                days[k].add(each)
+    value = np.log1p([len(each) for each in days]) * weight
+    return np.asarray(value / max(float(np.linalg.norm(value)), 1e-12))
+
+
+def signature(day: np.ndarray, item: np.ndarray, tables: Mapping[str, np.ndarray]) -> np.uint64:
+    """Number that identifies a customer by the purchases before the day of the tables, whatever their order.
+
+    Parameters
+    ----------
+    day, item : ndarray of shape (E,)
+        Purchases of known items.
+    tables : mapping
+        See `rebuild_inputs`.
+
+    Returns
+    -------
+    numpy.uint64
+        The sum, modulo 2 ** 64, of a hash of the day and each category and offer of each purchase.
+    """
+    past, parts = day < int(tables["neighbour_day"]), []
+    sets = ("category_offsets", "category", 0), ("item_offsets", "item_offer", tables["neighbour_weight"].size)
+    for offsets, members, first in sets:
+        bounds = tables[offsets]
+        count = (bounds[1:] - bounds[:-1])[item[past]]
+        number = [tables[members][bounds[each] : bounds[each + 1]] for each in item[past]]
+        number = first + np.concatenate([np.zeros(0, np.int64), *number])
+        key = (np.repeat(day[past].astype(np.int64), count) + 2**31).astype(np.uint64) << np.uint64(32)
+        key = key | number.astype(np.uint64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
+        parts.append(key ^ (key >> np.uint64(31)))
+    return np.uint64(np.concatenate(parts).sum(dtype=np.uint64))
 
 
 def season(day: int, horizon: int) -> np.ndarray:

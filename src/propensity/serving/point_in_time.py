@@ -16,11 +16,12 @@ from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import COLUMNS
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
-from propensity.feature.column import MARKET_NAMES, SIBLING_NAMES
+from propensity.feature.column import CONTEXT_NAMES, SIBLING_NAMES
 from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
 from propensity.feature.history_mask import HistoryMask
-from propensity.feature.market_stats import AFFINITY_HALF_LIVES, COUNT_EDGES, RECENCY_EDGES, MarketStats
-from propensity.kernel.event import Events, fixed
+from propensity.feature.market_stats import AFFINITY_HALF_LIVES, COUNT_EDGES, RECENCY_EDGES, SVD_RANKS, MarketStats
+from propensity.kernel.event import Events, Sets, fixed
+from propensity.kernel.neighbour import NEAREST, PROFILE_DAYS
 from propensity.serving.inputs import Arrays, Event, channel_codes, event_columns
 from propensity.task import CutoffData
 
@@ -36,9 +37,11 @@ def cutoff_tables(cutoff_data: CutoffData) -> Arrays:
     Returns
     -------
     dict of str to ndarray
-        Content of `tables.npz`. No array is about a single customer.
+        Content of `tables.npz`. The arrays `neighbour_...` hold purchase profiles of single customers without their
+        ids; they are empty where the group neighbours is off. No other array is about a single customer.
     """
     features, market_stats = cutoff_data.features, cutoff_data.market_stats
+    categories = features.item_categories(market_stats)
     statistics = {name: np.asarray(value) for name, value in market_stats._asdict().items() if name != "cutoff"}
     return statistics | {
         "day": np.array(market_stats.cutoff.day),
@@ -52,6 +55,8 @@ def cutoff_tables(cutoff_data: CutoffData) -> Arrays:
         "item_offsets": features.offers.item_offsets,
         "item_offer": features.offers.item_offer,
         "token": features.item_code,
+        "category_offsets": categories.offsets,
+        "category": categories.offer,
     }
 
 
@@ -82,9 +87,17 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "rate_window": RATE_WINDOW,
         "pair": list(config.pair),
         "customer": list(config.customer),
-        "market": list(MARKET_NAMES),
+        "groups": list(config.groups),
+        "grouped": [c.name for c in config.columns["pair"] if c.group and c.definition is not None],
+        "grouped_customer": [c.name for c in config.columns["customer"] if c.group],
+        "market": list(config.market),
         "sibling": list(SIBLING_NAMES),
         "undefined": [config.pair[k] for k in np.flatnonzero(np.isnan(never_bought_columns(config)))],
+        "intensity": CONTEXT_NAMES.index("intensity"),
+        "reach": CONTEXT_NAMES.index("reach_364"),
+        "svd_ranks": list(SVD_RANKS),
+        "nearest": NEAREST,
+        "profile_days": PROFILE_DAYS,
         "channels": list(vocabulary.channels),
     }
 
@@ -142,7 +155,12 @@ class PointInTimeFeatures(Features):
 
     def __init__(self, tables: Mapping[str, np.ndarray], settings: Mapping[str, Any], vocabulary: Vocabulary) -> None:
         self.tables, self.settings, self.vocabulary = tables, settings, vocabulary
-        self.config = FeatureConfig(tuple(settings["windows"]), tuple(settings["half_lives"]), settings["history"])
+        self.config = FeatureConfig(
+            tuple(settings["windows"]),
+            tuple(settings["half_lives"]),
+            settings["history"],
+            groups=tuple(settings["groups"]),
+        )
         parts = (tables[name] for name in ("item_offsets", "item_offer", "offer_parent"))
         self.offers = Offers(tuple(tables["offer_name"].tolist()), *parts)
         self.sets = self.offers.sets
@@ -154,6 +172,10 @@ class PointInTimeFeatures(Features):
             cutoff=Cutoff(int(tables["day"]), settings["horizon"]),
             **{name: tables[name] for name in MarketStats._fields if name != "cutoff"},
         )
+
+    def item_categories(self, market_stats: MarketStats) -> Sets:
+        """The categories of the bundled items that customers are compared by."""
+        return Sets(fixed(self.tables["category_offsets"]), fixed(self.tables["category"]))
 
     def from_raw_events(
         self, customers: Sequence[Sequence[Event]], day: int | None = None, mask: HistoryMask | None = None

@@ -1,0 +1,294 @@
+"""Customers with similar purchases: profiles over categories of items, the nearest of a sample, and what they bought.
+
+A customer of the sample is no neighbour of himself. He is recognised by a signature of his purchases before the day of
+the tables, so that a customer who is scored from his events alone has the neighbours that he has in the whole base, and
+a history mask of training does not make him a neighbour of himself.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from propensity.kernel.event import PURCHASE, Events, Sets
+from propensity.kernel.history import belongs
+from propensity.kernel.window import NEVER, first_at
+
+PROFILE_DAYS = 182
+NEAREST = 80
+CLOSE = np.float32(1 - 1e-6)  # cosines that differ by rounding only are ties
+BINS = 1024  # of cosines, to find the nearest
+MIX = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # Steele et al., SplitMix, OOPSLA 2014
+SHIFT = np.array([30, 27, 31, 32], np.uint64)
+
+
+class Neighbours(NamedTuple):
+    """R reference customers by their profiles over K categories, as an inverted index.
+
+    Parameters
+    ----------
+    day : int
+        The day before which the reference customers bought what is in the tables.
+    weight : (K,) float32
+        Weight of a category in a profile; rare ones weigh more.
+    offsets : (K + 1,) int64
+        Category k is in the profiles `offsets[k]:offsets[k + 1]` of `customer` and `value`.
+    customer : (entries,) int32
+        Reference customers.
+    value : (entries,) float32
+        Their profiles, of length 1.
+    signature : (R,) uint64
+        Of all purchases before `day`, ascending.
+    bought_offsets : (R + 1,) int64
+        Reference customer r bought `bought_offsets[r]:bought_offsets[r + 1]` of `bought_offer` and `bought_window`.
+    bought_offer : (purchases,) int32
+        Offers.
+    bought_window : (purchases,) int8
+        The shortest of the windows with a purchase of the offer.
+    """
+
+    day: int
+    weight: np.ndarray
+    offsets: np.ndarray
+    customer: np.ndarray
+    value: np.ndarray
+    signature: np.ndarray
+    bought_offsets: np.ndarray
+    bought_offer: np.ndarray
+    bought_window: np.ndarray
+
+
+class Counter(NamedTuple):
+    """Working memory to count the distinct days of K categories."""
+
+    last: np.ndarray  # (K,) day of the last purchase, NEVER before and after a count
+    days: np.ndarray  # (K,)
+    touched: np.ndarray  # (K,)
+
+
+@njit(cache=True, nogil=True)
+def counter(categories: int) -> Counter:
+    """Memory without an entry."""
+    return Counter(np.full(categories, NEVER), np.zeros(categories, np.int64), np.empty(categories, np.int64))
+
+
+@njit(cache=True, nogil=True)
+def count_days(
+    events: Events, sets: Sets, categories: Sets, start: int, end: int, mask_offer: int, memory: Counter
+) -> int:
+    """Counts the days with a purchase of each category among the events [start, end).
+
+    Returns
+    -------
+    int
+        The number of categories in `touched`, whose `last` the caller sets back to NEVER.
+    """
+    day, item, kind = events.day, events.item, events.kind
+    touched = 0
+    for e in range(start, end):
+        if kind[e] != PURCHASE or item[e] < 0 or (mask_offer >= 0 and belongs(sets, item[e], mask_offer)):
+            continue
+        for j in range(categories.offsets[item[e]], categories.offsets[item[e] + 1]):
+            k = categories.offer[j]
+            if memory.last[k] == NEVER:
+                memory.touched[touched] = k
+                memory.days[k] = 0
+                touched += 1
+            if memory.last[k] != day[e]:
+                memory.last[k] = day[e]
+                memory.days[k] += 1
+    return touched
+
+
+@njit(cache=True, nogil=True)
+def profile_days(
+    events: Events, sets: Sets, categories: Sets, n_categories: int, customer: np.ndarray, cutoff: int, window: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Days with a purchase of each category in the last `window` days.
+
+    Returns
+    -------
+    tuple of arrays
+        offsets (B + 1,), and the categories and days of customer b in `offsets[b]:offsets[b + 1]`.
+    """
+    memory, offsets, room = counter(n_categories), np.zeros(customer.size + 1, np.int64), 1024
+    category, days = np.empty(room, np.int32), np.empty(room, np.int32)
+    for b in range(customer.size):
+        start, end = first_at(events, customer[b], cutoff - window), first_at(events, customer[b], cutoff)
+        touched, at = count_days(events, sets, categories, start, end, -1, memory), offsets[b]
+        if at + touched > room:
+            room = 2 * (at + touched)
+            category, days = resized(category, room), resized(days, room)
+        for t in range(touched):
+            k = memory.touched[t]
+            category[at + t], days[at + t] = k, memory.days[k]
+            memory.last[k] = NEVER
+        offsets[b + 1] = at + touched
+    return offsets, category[: offsets[-1]], days[: offsets[-1]]
+
+
+@njit(cache=True, nogil=True)
+def resized(array: np.ndarray, size: int) -> np.ndarray:
+    """A copy with room for more."""
+    larger = np.empty(size, array.dtype)
+    larger[: array.size] = array
+    return larger
+
+
+@njit(cache=True, nogil=True)
+def signatures(
+    events: Events, sets: Sets, categories: Sets, n_categories: int, customer: np.ndarray, day: int
+) -> np.ndarray:
+    """Of the purchases of each customer before a day, whatever their order; 0 without any: (B,) uint64."""
+    out = np.zeros(customer.size, np.uint64)
+    for b in range(customer.size):
+        start, end = events.offsets[customer[b]], first_at(events, customer[b], day)
+        out[b] = signature(events, sets, categories, n_categories, start, end)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def signature(events: Events, sets: Sets, categories: Sets, n_categories: int, start: int, end: int) -> np.uint64:
+    """Sum of the mixed days and categories, and days and offers, of the purchases among the events [start, end).
+
+    Customers with the same signature have the same profile and bought the same offers on the same days.
+    """
+    item, total = events.item, np.uint64(0)
+    for e in range(start, end):
+        if events.kind[e] != PURCHASE or item[e] < 0:
+            continue
+        for j in range(categories.offsets[item[e]], categories.offsets[item[e] + 1]):
+            total += mixed(events.day[e], categories.offer[j])
+        for j in range(sets.offsets[item[e]], sets.offsets[item[e] + 1]):
+            total += mixed(events.day[e], n_categories + sets.offer[j])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def mixed(day: int, number: int) -> np.uint64:
+    """A hash of a day and a number."""
+    x = (np.uint64(np.int64(day) - NEVER) << SHIFT[3]) | np.uint64(number)
+    x = (x ^ (x >> SHIFT[0])) * MIX[0]
+    x = (x ^ (x >> SHIFT[1])) * MIX[1]
+    return x ^ (x >> SHIFT[2])
+
+
+@njit(cache=True, nogil=True)
+def neighbour_shares(
+    events: Events,
+    sets: Sets,
+    categories: Sets,
+    customer: np.ndarray,
+    cutoff: int,
+    mask_days: np.ndarray,
+    mask_offer: np.ndarray,
+    tables: Neighbours,
+    out: np.ndarray,
+) -> np.ndarray:
+    """Weighted share of the nearest reference customers who bought each offer in each window.
+
+    Parameters
+    ----------
+    events, sets, categories : Events, Sets, Sets
+        The log, and the offers and categories of its items.
+    customer : (B,) int
+        Rows of the log.
+    cutoff : int
+        Day; events of this day and later are not read.
+    mask_days : (B,) int
+        The most recent days that the history mask hides; 0: none.
+    mask_offer : (B,) int
+        The offer whose events the history mask hides; -1: none.
+    tables : Neighbours
+        The reference customers.
+    out : (B, M, W) float32
+        Overwritten; 0 for a customer without a neighbour.
+
+    Returns
+    -------
+    (B, M, W) float32
+        `out`. The nearest have the largest cosines; weights are squared cosines. Ties with the last are among them.
+    """
+    similarity = np.zeros(tables.signature.size, np.float32)
+    memory, near = counter(tables.weight.size), np.empty(similarity.size, np.int64)
+    cosine, bins = np.empty(similarity.size, np.float32), np.zeros(BINS, np.int64)
+    for b in range(customer.size):
+        out[b] = 0.0
+        first, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - mask_days[b])
+        start = first_at(events, customer[b], cutoff - PROFILE_DAYS)
+        touched = count_days(events, sets, categories, start, end, mask_offer[b], memory)
+        add_similarities(memory, touched, tables, similarity)
+        known = first_at(events, customer[b], tables.day)
+        own = find(tables.signature, signature(events, sets, categories, tables.weight.size, first, known))
+        if own >= 0:
+            similarity[own] = 0.0
+        count = 0
+        for r in range(similarity.size):
+            if similarity[r] > 0.0:
+                near[count], cosine[count] = r, similarity[r]
+                count += 1
+            similarity[r] = 0.0
+        add_purchases(tables, near[:count], cosine[:count], least_of_nearest(cosine[:count], bins), out[b])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def add_similarities(memory: Counter, touched: int, tables: Neighbours, similarity: np.ndarray) -> None:
+    """Adds the cosines with every reference customer to similarity (R,), and empties the counter."""
+    square = 0.0
+    for t in range(touched):
+        square += (np.log1p(memory.days[memory.touched[t]]) * tables.weight[memory.touched[t]]) ** 2
+    scale = 1.0 / np.sqrt(square) if square > 0.0 else 0.0
+    for t in range(touched):
+        k = memory.touched[t]
+        value = np.float32(np.log1p(memory.days[k]) * tables.weight[k] * scale)
+        for j in range(tables.offsets[k], tables.offsets[k + 1]):
+            similarity[tables.customer[j]] += value * tables.value[j]
+        memory.last[k] = NEVER
+
+
+@njit(cache=True, nogil=True)
+def find(signature: np.ndarray, wanted: np.uint64) -> int:
+    """The first place of a value in signature (R,), ascending; -1 if it is not there, or is that of no purchase."""
+    place = np.searchsorted(signature, wanted)
+    return place if place < signature.size and signature[place] == wanted and wanted != np.uint64(0) else -1
+
+
+@njit(cache=True, nogil=True)
+def least_of_nearest(cosine: np.ndarray, bins: np.ndarray) -> float:
+    """The `NEAREST`-th largest of cosines (C,) in (0, 1]; 0 if there are fewer. bins (BINS,) is working memory."""
+    if cosine.size <= NEAREST:
+        return 0.0
+    bins[:] = 0
+    for c in range(cosine.size):
+        bins[min(int(cosine[c] * BINS), BINS - 1)] += 1
+    last, above = BINS - 1, 0
+    while above + bins[last] < NEAREST:
+        above += bins[last]
+        last -= 1
+    within, size = np.empty(bins[last], np.float32), 0
+    for c in range(cosine.size):
+        if min(int(cosine[c] * BINS), BINS - 1) == last:
+            within[size] = cosine[c]
+            size += 1
+    return np.sort(within)[size - (NEAREST - above)]
+
+
+@njit(cache=True, nogil=True)
+def add_purchases(tables: Neighbours, near: np.ndarray, cosine: np.ndarray, least: float, out: np.ndarray) -> None:
+    """Adds the weights of the neighbours near (C,) with a cosine of at least `least` to their offers in out (M, W)."""
+    total = 0.0
+    for c in range(near.size):
+        if cosine[c] >= least * CLOSE:
+            total += cosine[c] ** 2
+    for c in range(near.size):
+        if cosine[c] < least * CLOSE:
+            continue
+        share = cosine[c] ** 2 / total
+        for j in range(tables.bought_offsets[near[c]], tables.bought_offsets[near[c] + 1]):
+            out[tables.bought_offer[j], tables.bought_window[j]] += share
+    for m in range(out.shape[0]):
+        for w in range(1, out.shape[1]):
+            out[m, w] += out[m, w - 1]

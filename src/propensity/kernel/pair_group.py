@@ -1,0 +1,445 @@
+"""Groups of pair columns that are computed from lists of purchase days: expected purchases, renewal and units.
+
+An offer's own market (its share of shopping days, its mean interpurchase time) enters as an array over offers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from propensity.kernel.column import FeatureColumn, positions
+from propensity.kernel.event import PURCHASE, Events, Sets
+from propensity.kernel.purchase_day import DayLists, collect, day_lists, forget
+from propensity.kernel.reference import pair_group_reference
+from propensity.kernel.window import decay_of, decay_table, first_at
+
+PRIOR_TRIPS = 3.0  # decayed shopping days that the offer's share of everybody's counts for
+PRIOR_GAPS = 2.0  # intervals that the offer's mean interpurchase time counts for
+WEEKS = 12
+SHARE_HALF_LIFE = np.array([90])  # days, of the customer's own share in expected_trips
+RANKED = 182  # days in which offers are ranked by their purchase days
+
+expect = partial(FeatureColumn, block="pair", group="expect", definition=pair_group_reference)
+renewal = partial(FeatureColumn, block="pair", group="renewal", definition=pair_group_reference)
+units = partial(FeatureColumn, block="pair", group="units", definition=pair_group_reference)
+NEVER_BOUGHT = {"missing": "never-bought", "empty": np.nan}
+TWICE = {"missing": "bought on fewer than two days", "empty": np.nan}
+THRICE = {"missing": "bought on fewer than three days", "empty": np.nan}
+OF_MARKET = {"definition": None, "missing": "never-bought", "empty": np.nan}
+OF_REPEATS = {"definition": None, "missing": "never-bought, or nobody bought the offer twice", "empty": np.nan}
+
+# In the order that the kernel writes: a family first, then the single columns.
+EXPECT = (
+    expect("decayed_share_{}", "purchase days over shopping days, both decayed by {} days", per="half_life"),
+    expect("trip_share", "purchase days over shopping days"),
+    expect("trip_share_91", "the same of the last 91 days"),
+    expect("trips_since", "shopping days since the last purchase day", **NEVER_BOUGHT),
+    expect("rate_tenure", "purchase days per horizon since the customer's first purchase"),
+    expect("rate_first", "purchase days after the first, per horizon since then", **NEVER_BOUGHT),
+    expect("trips_due", "trips_since times trip_share, shrunk to everybody's share", **OF_MARKET),
+    expect(
+        "expected_trips",
+        "chance of a purchase on the shopping days expected in the horizon",
+        definition=None,
+        missing="nobody bought the offer",
+        empty=None,
+        ranked=True,
+    ),
+)
+RENEWAL = (
+    renewal(
+        "own_hazard", "share of the pair's intervals longer than its recency that ended in a horizon", **NEVER_BOUGHT
+    ),
+    renewal(
+        "longer_intervals", "the number of the pair's intervals that are no shorter than its recency", **NEVER_BOUGHT
+    ),
+    renewal("interval_last_ratio", "recency over the last interval", **TWICE),
+    renewal("interval_before", "days of the interval before the last", **THRICE),
+    renewal("interval_variation", "standard deviation of the intervals over their mean", **THRICE),
+    renewal("weeks_12", "weeks with a purchase among the last 12"),
+    renewal("week_bits", "sum of 0.5 ** i over the last 12 weeks i = 0, 1, ... with a purchase"),
+    renewal("acceleration", "purchase days of 28 days minus those of the 28 days before"),
+    renewal("trend", "purchase days of 28 days over those of 91 days, per day"),
+    renewal("recency_shrunk", "recency over the mean interval, shrunk to the offer's", **OF_REPEATS),
+    renewal("until_due", "days from now to the shrunk mean interval after the last purchase", **OF_REPEATS),
+)
+UNITS = (
+    units("units_28", "units of the last 28 days"),
+    units("units_91", "units of the last 91 days"),
+    units("units", "units, all visible"),
+    units("units_last", "units of the last purchase day", **NEVER_BOUGHT),
+    units("units_last_ratio", "units of the last purchase day over their mean", **NEVER_BOUGHT),
+    units("units_rate", "units per horizon since the first purchase day", **NEVER_BOUGHT),
+    units("products", "distinct items per purchase day", **NEVER_BOUGHT),
+    units("spend_share", "share of the customer's revenue"),
+    units("spend_share_91", "share of the customer's revenue of the last 91 days"),
+    units("rank_182", "offers with more purchase days in 182 days", missing="no purchase in 182 days", empty=np.nan),
+    units("rank_share_182", "rank_182 over the offers of 182 days", missing="no purchase in 182 days", empty=np.nan),
+    units(
+        "buyer_ratio_91",
+        "purchase days of 91 days over their mean among buyers",
+        definition=None,
+        missing="nobody bought the offer",
+    ),
+)
+PAIR_GROUPS = {"expect": EXPECT, "renewal": RENEWAL, "units": UNITS}
+# Constants of this file: Numba compiles them in, and an edited declaration recompiles the kernels below.
+AT = positions(EXPECT)
+TRIP_SHARE, TRIP_SHARE_91, TRIPS_SINCE = AT["trip_share"], AT["trip_share_91"], AT["trips_since"]
+RATE_TENURE, RATE_FIRST = AT["rate_tenure"], AT["rate_first"]
+TRIPS_DUE, EXPECTED_TRIPS = AT["trips_due"], AT["expected_trips"]
+AT_RENEWAL = positions(RENEWAL)
+OWN_HAZARD, LONGER = AT_RENEWAL["own_hazard"], AT_RENEWAL["longer_intervals"]
+LAST_RATIO, BEFORE = AT_RENEWAL["interval_last_ratio"], AT_RENEWAL["interval_before"]
+VARIATION, WEEKS_12, WEEK_BITS = AT_RENEWAL["interval_variation"], AT_RENEWAL["weeks_12"], AT_RENEWAL["week_bits"]
+ACCELERATION, TREND = AT_RENEWAL["acceleration"], AT_RENEWAL["trend"]
+RECENCY_SHRUNK, UNTIL_DUE = AT_RENEWAL["recency_shrunk"], AT_RENEWAL["until_due"]
+AT_UNITS = positions(UNITS)
+UNITS_28, UNITS_91, ALL_UNITS = AT_UNITS["units_28"], AT_UNITS["units_91"], AT_UNITS["units"]
+UNITS_LAST, UNITS_LAST_RATIO = AT_UNITS["units_last"], AT_UNITS["units_last_ratio"]
+UNITS_RATE, PRODUCTS = AT_UNITS["units_rate"], AT_UNITS["products"]
+SPEND_SHARE, SPEND_SHARE_91 = AT_UNITS["spend_share"], AT_UNITS["spend_share_91"]
+RANK, RANK_SHARE, BUYER_RATIO = AT_UNITS["rank_182"], AT_UNITS["rank_share_182"], AT_UNITS["buyer_ratio_91"]
+EMPTY_EXPECT, EMPTY_RENEWAL, EMPTY_UNITS = (
+    np.array([0.0 if each.empty is None else each.empty for each in group if each.per is None], np.float32)
+    for group in (EXPECT, RENEWAL, UNITS)
+)
+
+
+class OfferMarket(NamedTuple):
+    """What all customers did with each of M offers, as far as the groups use it.
+
+    Parameters
+    ----------
+    trip_share : (M,) float64
+        Purchase days over everybody's shopping days, of the last 91 days.
+    interpurchase_time : (M,) float64
+        Mean days between purchase days; NaN where nobody bought twice.
+    intensity : (M,) float64
+        Purchase days per buyer of the last 91 days; 0 without a buyer.
+    """
+
+    trip_share: np.ndarray
+    interpurchase_time: np.ndarray
+    intensity: np.ndarray
+
+
+class BasicColumns(NamedTuple):
+    """Places of the columns of `pair_windows` that the groups are computed from.
+
+    Parameters
+    ----------
+    decayed, decayed_90 : int
+        The first column of the family, and that of 90 days.
+    days_91, days_182, purchase_days : int
+        Purchase days of windows, and of the whole past.
+    """
+
+    decayed: int
+    decayed_90: int
+    days_91: int
+    days_182: int
+    purchase_days: int
+
+    @classmethod
+    def of(cls, names: Sequence[str], half_lives: Sequence[int]) -> BasicColumns:
+        """The places among the names of all pair columns."""
+        first = f"decayed_{half_lives[0]}"
+        return cls(*map(names.index, (first, "decayed_90", "days_91", "days_182", "purchase_days")))
+
+
+class Trips(NamedTuple):
+    """A customer's shopping days and revenue before a cutoff.
+
+    Parameters
+    ----------
+    count, recent : int
+        Shopping days, and those of the last 91 days.
+    expected : float
+        Shopping days expected in the horizon: the mean of the rates of 28 and of 91 days.
+    decayed : float
+        Shopping days decayed by `SHARE_HALF_LIFE`.
+    tenure : int
+        Days since the first; 0 without any.
+    spend, spend_91 : float
+        Revenue, and that of the last 91 days.
+    """
+
+    count: int
+    recent: int
+    expected: float
+    decayed: float
+    tenure: int
+    spend: float
+    spend_91: float
+
+
+@njit(cache=True, nogil=True)
+def pair_groups(
+    events: Events,
+    sets: Sets,
+    customer: np.ndarray,
+    cutoff: int,
+    horizon: int,
+    mask_days: np.ndarray,
+    mask_offer: np.ndarray,
+    half_lives: np.ndarray,
+    market: OfferMarket,
+    basic: BasicColumns,
+    at: np.ndarray,
+    out: np.ndarray,
+) -> np.ndarray:
+    """Columns of the groups of each (customer, offer) pair at one cutoff, after those of `pair_windows`.
+
+    Parameters
+    ----------
+    events, sets : Events, Sets
+        The log and the offers of its items.
+    customer : (B,) int
+        Rows of the log.
+    cutoff, horizon : int
+        Day, whose events and later ones are not read, and days that are predicted.
+    mask_days : (B,) int
+        The most recent days that the history mask hides; 0: none.
+    mask_offer : (B,) int
+        The offer whose events the history mask hides; -1: none.
+    half_lives : (H,) int
+        Days.
+    market : OfferMarket
+        Of M offers.
+    basic : BasicColumns
+        Places of columns that `pair_windows` has written.
+    at : (3,) int
+        First column of the groups expect, renewal and units; -1: the group is off.
+    out : (B, M, P) float32
+        The groups' columns are overwritten; missing values are NaN.
+
+    Returns
+    -------
+    (B, M, P) float32
+        `out`.
+    """
+    n_offers, decay, share_decay = out.shape[1], decay_table(half_lives), decay_table(SHARE_HALF_LIFE)
+    lists = day_lists(events, sets, n_offers, customer, cutoff)
+    decayed, rank = np.empty(half_lives.size), np.zeros(RANKED + 2, np.int64)
+    for b in range(customer.size):
+        start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - mask_days[b])
+        touched, count, spend = collect(events, sets, b, start, end, lists)
+        spend_91 = revenue_since(events, start, end, cutoff - 91)
+        trips = summarise(lists, count, spend, spend_91, cutoff, horizon, share_decay)
+        decay_days(lists.shopping, count, cutoff, decay, half_lives, decayed)
+        ranked = rank_offers(out[b], basic.days_182, lists, touched, mask_offer[b], rank)
+        for m in range(n_offers):
+            if lists.head[m] < 0 or m == mask_offer[b]:
+                write_empty(out[b, m], at, half_lives.size, market.trip_share[m], trips)
+                continue
+            if at[0] >= 0:
+                write_expect(out[b, m], at[0], basic, lists, m, trips, decayed, cutoff, horizon, market.trip_share[m])
+            if at[1] >= 0:
+                write_renewal(out[b, m, at[1] :], lists, m, cutoff, horizon, market.interpurchase_time[m])
+            if at[2] >= 0:
+                write_units(
+                    out[b, m], at[2], basic, lists, m, trips, cutoff, horizon, market.intensity[m], rank, ranked
+                )
+        forget(lists, touched)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def summarise(
+    lists: DayLists, count: int, spend: float, spend_91: float, cutoff: int, horizon: int, decay: np.ndarray
+) -> Trips:
+    """The customer's `Trips` from the lists, whose `shopping` has `count` days."""
+    recent, month, decayed = 0, 0, 0.0
+    for t in range(count):
+        age = cutoff - lists.shopping[t]
+        recent += age <= 91
+        month += age <= 28
+        decayed += decay_of(decay, SHARE_HALF_LIFE, age, 0)
+    tenure = cutoff - lists.shopping[0] if count > 0 else 0
+    return Trips(count, recent, 0.5 * horizon * (month / 28 + recent / 91), decayed, tenure, spend, spend_91)
+
+
+@njit(cache=True, nogil=True)
+def revenue_since(events: Events, start: int, end: int, day: int) -> float:
+    """Revenue of the purchases among the events [start, end) at or after a day."""
+    revenue, e = 0.0, end - 1
+    while e >= start and events.day[e] >= day:
+        if events.kind[e] == PURCHASE:
+            revenue += events.revenue[e]
+        e -= 1
+    return revenue
+
+
+@njit(cache=True, nogil=True)
+def decay_days(
+    day: np.ndarray, count: int, cutoff: int, decay: np.ndarray, half_lives: np.ndarray, out: np.ndarray
+) -> None:
+    """Fills out (H,) with the first `count` days, decayed by each half-life."""
+    out[:] = 0.0
+    for t in range(count):
+        for h in range(half_lives.size):
+            out[h] += decay_of(decay, half_lives, cutoff - day[t], h)
+
+
+@njit(cache=True, nogil=True)
+def rank_offers(
+    rows: np.ndarray, days_182: int, lists: DayLists, touched: int, mask_offer: int, rank: np.ndarray
+) -> int:
+    """Fills rank (RANKED + 2,) with the number of offers that have more purchase days than each number of days.
+
+    rows (M, P) are the customer's pairs.
+
+    Returns
+    -------
+    int
+        The number of offers with a purchase in the last `RANKED` days.
+    """
+    rank[:] = 0
+    for t in range(touched):
+        if lists.touched[t] != mask_offer:
+            rank[int(rows[lists.touched[t], days_182])] += 1
+    above = 0
+    for days in range(rank.size - 1, -1, -1):
+        own, rank[days] = rank[days], above
+        above += own
+    return rank[0]
+
+
+@njit(cache=True, nogil=True)
+def write_empty(row: np.ndarray, at: np.ndarray, half_lives: int, trip_share: float, trips: Trips) -> None:
+    """The columns (P,) of an offer without a purchase of the customer."""
+    if at[0] >= 0:
+        for p in range(half_lives):
+            row[at[0] + p] = 0.0
+        for p in range(EMPTY_EXPECT.size):
+            row[at[0] + half_lives + p] = EMPTY_EXPECT[p]
+        row[at[0] + half_lives + EXPECTED_TRIPS] = chance(0.0, trip_share, trips)
+    if at[1] >= 0:
+        for p in range(EMPTY_RENEWAL.size):
+            row[at[1] + p] = EMPTY_RENEWAL[p]
+    if at[2] >= 0:
+        for p in range(EMPTY_UNITS.size):
+            row[at[2] + p] = EMPTY_UNITS[p]
+
+
+@njit(cache=True, nogil=True)
+def chance(decayed: float, trip_share: float, trips: Trips) -> float:
+    """Chance of a purchase on the expected shopping days, from the pair's share of them, shrunk to everybody's."""
+    share = (decayed + PRIOR_TRIPS * trip_share) / (trips.decayed + PRIOR_TRIPS)
+    return 1.0 - np.exp(-share * trips.expected)
+
+
+@njit(cache=True, nogil=True)
+def write_expect(
+    row: np.ndarray,
+    at: int,
+    basic: BasicColumns,
+    lists: DayLists,
+    m: int,
+    trips: Trips,
+    decayed: np.ndarray,
+    cutoff: int,
+    horizon: int,
+    trip_share: float,
+) -> None:
+    """The group expect; decayed (H,): the decayed shopping days."""
+    days = row[basic.purchase_days]
+    for h in range(decayed.size):
+        row[at + h] = row[basic.decayed + h] / decayed[h] if decayed[h] > 0.0 else 0.0
+    since, at = trips.count - 1 - lists.trip[lists.tail[m]], at + decayed.size
+    row[at + TRIP_SHARE] = days / trips.count
+    row[at + TRIP_SHARE_91] = row[basic.days_91] / max(trips.recent, 1)
+    row[at + TRIPS_SINCE] = since
+    row[at + RATE_TENURE] = days * (horizon / max(trips.tenure, horizon))
+    row[at + RATE_FIRST] = (days - 1) * (horizon / max(cutoff - lists.day[lists.head[m]], horizon))
+    row[at + TRIPS_DUE] = since * (days + 0.5 * trip_share) / (trips.count + 0.5)
+    row[at + EXPECTED_TRIPS] = chance(row[basic.decayed_90], trip_share, trips)
+
+
+@njit(cache=True, nogil=True)
+def write_renewal(
+    row: np.ndarray, lists: DayLists, m: int, cutoff: int, horizon: int, interpurchase_time: float
+) -> None:
+    """The group renewal."""
+    r, recency = lists.head[m], cutoff - lists.day[lists.tail[m]]
+    gaps, total, squares, last, before, longer, ended = 0, 0.0, 0.0, 0, 0, 0, 0
+    days_28, days_56, days_91, weeks, earlier, previous, bits = 0, 0, 0, 0, -1, 0, 0.0
+    while r >= 0:
+        age = cutoff - lists.day[r]
+        days_28 += age <= 28
+        days_56 += age <= 56
+        days_91 += age <= 91
+        week = (age - 1) // 7
+        if week < WEEKS and week != earlier:
+            weeks += 1
+            bits += 0.5**week
+        earlier = week
+        if r != lists.head[m]:
+            before, last = last, lists.day[r] - previous
+            gaps += 1
+            total += last
+            squares += last * last
+            longer += last >= recency
+            ended += recency <= last < recency + horizon
+        previous = lists.day[r]
+        r = lists.following[r]
+    mean = total / max(gaps, 1)
+    shrunk = (total + PRIOR_GAPS * interpurchase_time) / (gaps + PRIOR_GAPS)
+    row[OWN_HAZARD] = (ended + 0.3) / (longer + 2.0)
+    row[LONGER] = longer
+    row[LAST_RATIO] = recency / last if gaps > 0 else np.nan
+    row[BEFORE] = before if gaps > 1 else np.nan
+    row[VARIATION] = np.sqrt(max(squares / gaps - mean * mean, 0.0)) / mean if gaps > 1 else np.nan
+    row[WEEKS_12] = weeks
+    row[WEEK_BITS] = bits
+    row[ACCELERATION] = 2 * days_28 - days_56
+    row[TREND] = 3.25 * days_28 / days_91 if days_91 > 0 else 0.0
+    row[RECENCY_SHRUNK] = recency / shrunk
+    row[UNTIL_DUE] = shrunk - recency
+
+
+@njit(cache=True, nogil=True)
+def write_units(
+    row: np.ndarray,
+    at: int,
+    basic: BasicColumns,
+    lists: DayLists,
+    m: int,
+    trips: Trips,
+    cutoff: int,
+    horizon: int,
+    intensity: float,
+    rank: np.ndarray,
+    ranked: int,
+) -> None:
+    """The group units; rank as from `rank_offers`, ranked: the number of offers in it."""
+    total, month, recent, spend, spend_91, products, r = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, lists.head[m]
+    days, first, last = row[basic.purchase_days], lists.day[r], lists.units[lists.tail[m]]
+    while r >= 0:
+        age = cutoff - lists.day[r]
+        total += lists.units[r]
+        spend += lists.spend[r]
+        products += lists.products[r]
+        if age <= 28:
+            month += lists.units[r]
+        if age <= 91:
+            recent += lists.units[r]
+            spend_91 += lists.spend[r]
+        r = lists.following[r]
+    days_ranked = int(row[basic.days_182])
+    row[at + UNITS_28], row[at + UNITS_91], row[at + ALL_UNITS] = month, recent, total
+    row[at + UNITS_LAST] = last
+    row[at + UNITS_LAST_RATIO] = last * days / total if total > 0.0 else 0.0
+    row[at + UNITS_RATE] = total * (horizon / max(cutoff - first, horizon))
+    row[at + PRODUCTS] = products / days
+    row[at + SPEND_SHARE] = spend / trips.spend if trips.spend > 0.0 else 0.0
+    row[at + SPEND_SHARE_91] = spend_91 / trips.spend_91 if trips.spend_91 > 0.0 else 0.0
+    row[at + RANK] = rank[days_ranked] if days_ranked > 0 else np.nan
+    row[at + RANK_SHARE] = rank[days_ranked] / ranked if days_ranked > 0 else np.nan
+    row[at + BUYER_RATIO] = row[basic.days_91] / intensity if intensity > 0.0 else 0.0

@@ -1,0 +1,113 @@
+"""Laws of the groups of customer columns: shopping days and behaviour."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from propensity.data.event_log import EventLog
+from propensity.data.offer import Offers
+from propensity.ingest.build import build_log
+from propensity.kernel.column import names
+from propensity.kernel.customer_group import BEHAVIOUR, SHOPPING, customer_groups, median_order
+from propensity.kernel.reference import LONG_AGO, between, customer_group_reference, of_kind, total
+from random_log import (
+    BUSY,
+    NOBODY,
+    around_1970,
+    around_events,
+    columns,
+    cut,
+    membership,
+    random_log,
+    random_offers,
+    random_tables,
+    with_another_future,
+)
+
+HALF_LIVES, HORIZON, ORDER_SIZE = (10, 90, 3000), 14, 9.0
+NAMES = names((*SHOPPING, *BEHAVIOUR), (), HALF_LIVES)
+START = np.array([0, len(HALF_LIVES)])
+CHANNELS = np.array([1, 2, 0])  # the codes of a log's two channels, and of none
+
+
+def people(
+    log: EventLog, offers: Offers, cutoff: int, customer=None, days=None, horizon=HORIZON, start=START, code=CHANNELS
+) -> np.ndarray:
+    customer = np.arange(len(log)) if customer is None else customer
+    days = np.zeros(customer.size, np.int64) if days is None else days
+    out = np.full((customer.size, len(NAMES)), 7.7, np.float32)
+    settings = np.array(HALF_LIVES), ORDER_SIZE, code, start
+    return customer_groups(log.events, offers.sets, len(offers), customer, cutoff, horizon, days, *settings, out)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_kernel_equals_its_definition(seed):
+    log = random_log(seed, customers=25, days=450 + 300 * (seed % 2))
+    offers, random = random_offers(seed, log.items.height), np.random.default_rng(seed)
+    customer, horizon = random.permutation(len(log)), int(random.integers(1, 60))
+    days, code = random.choice([0, 0, 1, 30, 100_000], customer.size), np.array([seed % 2, 2, 0])
+    for cutoff in around_events(log, seed):
+        want = customer_group_reference(
+            *(columns(log), membership(offers), customer, cutoff, horizon, days, HALF_LIVES, ORDER_SIZE, code, NAMES)
+        )
+        have = people(log, offers, cutoff, customer, days, horizon, code=code)
+        np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5, err_msg=str(NAMES))
+
+
+def test_the_median_order_is_that_of_the_orders_of_all_customers():
+    log = random_log(2)
+    for cutoff in around_events(log, 2):
+        orders = []
+        for n in range(len(log)):
+            bought = of_kind(between(columns(log), n, max(cutoff - 91, LONG_AGO), cutoff), 0)
+            orders += [total(bought["revenue"][bought["order"] == order]) for order in np.unique(bought["order"])]
+        want = np.median(orders) if orders else 0.0
+        np.testing.assert_allclose(median_order(log.events, np.arange(len(log)), cutoff), want)
+
+
+def test_a_group_that_is_off_is_not_written():
+    log = random_log(1)
+    offers, cutoff, at = random_offers(1, log.items.height), log.last_day, len(HALF_LIVES)
+    whole = people(log, offers, cutoff)
+    np.testing.assert_array_equal(people(log, offers, cutoff, start=np.array([0, -1]))[:, :at], whole[:, :at])
+    have = people(log, offers, cutoff, start=np.array([-1, at]))
+    np.testing.assert_array_equal(have[:, at:], whole[:, at:])
+    assert (have[:, :at] == np.float32(7.7)).all()
+
+
+def test_days_before_1970_are_days_like_any_other():
+    log = random_log(3)
+    old, shift = around_1970(log)
+    offers = random_offers(3, log.items.height)
+    for cutoff in (*range(-3, 4), 100):
+        np.testing.assert_array_equal(people(old, offers, cutoff), people(log, offers, cutoff + shift))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_at_or_after_the_cutoff_matters(seed):
+    log = random_log(seed)
+    offers, random = random_offers(seed, log.items.height), np.random.default_rng(seed)
+    for cutoff in around_events(log, seed):
+        altered = with_another_future(log, cutoff, random, ("item", "kind", "order", "channel", "revenue"))
+        np.testing.assert_array_equal(people(altered, offers, cutoff), people(log, offers, cutoff))
+
+
+@pytest.mark.parametrize("days", [1, 28, 100_000])
+def test_masking_days_equals_a_log_that_ends_so_many_days_before_the_cutoff(days):
+    tables = random_tables(5)
+    log = build_log(tables)
+    offers, cutoff = random_offers(5, log.items.height), log.last_day + 1
+    have = people(log, offers, cutoff, days=np.full(len(log), days))
+    if cutoff - days > log.first_day:
+        np.testing.assert_array_equal(have, people(build_log(cut(tables, cutoff - days)), offers, cutoff))
+    else:
+        np.testing.assert_array_equal(have, people(log, offers, cutoff, np.full(len(log), NOBODY)))
+
+
+def test_a_customer_has_the_same_row_in_any_block():
+    log = random_log(8)
+    offers, cutoff = random_offers(8, log.items.height), log.last_day - 20
+    everyone = people(log, offers, cutoff)
+    for block in (np.array([BUSY]), np.array([NOBODY, BUSY, NOBODY]), np.random.default_rng(8).permutation(len(log))):
+        np.testing.assert_array_equal(people(log, offers, cutoff, block), everyone[block])
