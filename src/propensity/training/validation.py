@@ -93,7 +93,7 @@ def windows(task: Task, log: EventLog, validation: int | Sequence[str] | None) -
 
 def last_windows(task: Task, log: EventLog, end: int, count: int) -> Windows:
     """The last label windows, one horizon apart, as many as leave a training cutoff before them."""
-    oldest = log.first_day + task.cutoff.minimum_history + task.horizon  # by when the first training label closes
+    oldest = log.first_day + task.cutoff.history(log, end) + task.horizon  # by when the first training label closes
     room = (end - oldest) // task.horizon
     chosen = min(count, max(room, 0))
     warnings = ()
