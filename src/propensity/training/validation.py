@@ -101,8 +101,9 @@ def enough_windows(log: EventLog, end: int, horizon: int) -> int:
 
 def room(task: Task, log: EventLog) -> int:
     """How many label windows lie between the earliest training label and the end of the labels."""
-    first_label = log.first_day + task.cutoff.minimum_history + task.horizon
-    return max((task.end_day(log) - first_label) // task.horizon, 0)
+    end = task.end_day(log)
+    first_label = log.first_day + task.cutoff.history(log, end) + task.horizon
+    return max((end - first_label) // task.horizon, 0)
 
 
 def last_windows(task: Task, log: EventLog, end: int, count: int) -> Windows:
