@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -54,7 +56,7 @@ def market(log: EventLog, offers: Offers, day: int, most: int = 10_000) -> Marke
     return MarketStatsBuilder(log, offers, 14, config).at(Cutoff(day, 14))
 
 
-def of(features: Features, pair: np.ndarray) -> np.ndarray:
+def of(features: Features, pair: Any) -> np.ndarray:
     return np.asarray(pair)[:, :, [features.config.pair.index(name) for name in NAMES]]
 
 
@@ -137,7 +139,7 @@ def test_masking_an_offer_equals_a_log_without_its_purchases_by_this_customer() 
     reference = tables(log, offers, np.delete(np.arange(len(log)), row), cutoff)
     belongs = np.zeros(log.items.height + 1, bool)
     belongs[:-1] = np.isin(np.arange(log.items.height), offers.item[offers.item_offer == 1])
-    own = np.arange(log.day.size) // 1
+    own = np.arange(log.day.size)
     hidden = belongs[log.item] & (own >= log.offsets[row]) & (own < log.offsets[row + 1])
     other = EventLog(**(vars(log) | {"item": np.where(hidden, -1, log.item).astype(np.int32)}))
     have = shares(log, offers, reference, cutoff, np.array([row]), None, np.array([1]))

@@ -253,7 +253,7 @@ def add_similarities(memory: Counter, touched: int, tables: Neighbours, similari
 @njit(cache=True, nogil=True)
 def find(signature: np.ndarray, wanted: np.uint64) -> int:
     """The first place of a value in signature (R,), ascending; -1 if it is not there, or is that of no purchase."""
-    place = np.searchsorted(signature, wanted)
+    place = int(np.searchsorted(signature, wanted))
     return place if place < signature.size and signature[place] == wanted and wanted != np.uint64(0) else -1
 
 
