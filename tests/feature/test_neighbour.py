@@ -26,6 +26,7 @@ from propensity.feature.neighbour import (
     nested_levels,
 )
 from propensity.ingest.build import build_log
+from propensity.kernel.event import fixed
 from propensity.kernel.neighbour import NEAREST, Neighbours, neighbour_shares, signatures
 from propensity.serving.inputs import rebuild_inputs
 from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, feature_settings
@@ -48,6 +49,7 @@ def shares(
     days = np.zeros(rows.size, np.int64) if days is None else days
     mask_offer = np.full(rows.size, -1) if mask_offer is None else mask_offer
     out = np.full((rows.size, len(offers), 3), 7.7, np.float32)
+    reference = Neighbours(reference.day, *map(fixed, reference[1:]))
     return neighbour_shares(log.events, offers.sets, offers.sets, rows, cutoff, days, mask_offer, reference, out)
 
 

@@ -250,4 +250,4 @@ def test_a_service_is_refused_a_bundle_that_is_not_there_or_another_one(exported
         serve(ServeConfig(bundle="nowhere"))
     with pytest.raises(IntegrityError, match="this is another bundle"):
         serve(ServeConfig(bundle=str(exported.bundle), digest="0"))
-    assert json.loads((exported.bundle / "manifest.json").read_text())["format"] == 2
+    assert json.loads((exported.bundle / "manifest.json").read_text())["format"] == 3

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 TOLERANCE = 1e-5  # absolute for probabilities; relative for expected revenues above 1
 OUTPUTS = ("probability", "expected_revenue", "visit", "channel_share")
