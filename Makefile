@@ -12,7 +12,7 @@ RUN = .venv/bin/python
 COMMAND = .venv/bin/propensity
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo results test slow long lint bench clean
+.PHONY: help install demo results zoo test slow long lint bench clean
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ demo: .venv/.installed ## raw transactions to runs/demo/report.html, on real dat
 
 results: .venv/.installed ## README's tables from the metrics of the demo
 	$(RUN) experiments/results.py runs/demo
+
+zoo: .venv/.installed ## default settings on many markets, one cutoff each: experiments/zoo.md; up to three hours
+	$(RUN) experiments/zoo.py
 
 test: .venv/.installed ## the tests that take seconds
 	$(RUN) -m pytest

@@ -85,10 +85,12 @@ def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarr
 
 def lightgbm_scores(trees: Any, cutoff_data: Any, offers: np.ndarray) -> np.ndarray:
     """LightGBM's probabilities of the offers at the places `offers` (K,): (N, K)."""
+    from propensity.baseline.regression import logistic
+
     parts = []
     for _, inputs in cutoff_data.blocks():
         selected = inputs._replace(pair=inputs.pair[:, offers], context=inputs.context[offers])
-        parts.append(trees.predict_pairs(trees.purchase_model, selected))
+        parts.append(logistic(trees.outputs(selected).logit))
     return np.concatenate(parts)
 
 

@@ -30,6 +30,8 @@ QUICK = (
     "training.pairs_per_batch=1024",
     "trainer.enable_progress_bar=false",
     "model.width=8",
+    "training.validation=null",  # no search for the length, and no second fit
+    "champion=network",
 )
 
 

@@ -21,6 +21,7 @@ LADDER = (
     {"ingest"},
     {"task", "model", "scores", "metric"},
     {"loss", "decision", "baseline"},
+    {"champion"},
     {"training"},
     {"evaluation"},
     {"serving", "report", "project", "cli"},

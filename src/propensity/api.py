@@ -309,12 +309,12 @@ class Model:
             cutoff, customer_id, offer_id, score (probability of a purchase within the horizon) and expected_revenue
             (in the log's currency). A stale log or an in-sample cutoff is a UserWarning.
         """
-        from propensity.training.predict import predict
+        from propensity.champion.champion import SERVED, Champion
 
         data, last = self.cutoff_data(cutoff, log), str(self.trained.about["last_label"])
         for caution in scoring_warnings(self.log if log is None else _opened(log), data.market_stats.cutoff, last):
             warnings.warn(caution, UserWarning, stacklevel=2)
-        return predict(self.trained.model, data).frame()
+        return Champion.load(self.run, self.trained.model).predict(data)[SERVED].frame()
 
     def evaluate(
         self,
@@ -398,7 +398,8 @@ class Model:
         Parameters
         ----------
         rows
-            Pairs to draw, about; every purchase is kept, and the weights make the draw stand for all pairs.
+            Pairs to draw, about; every purchase is kept unless they are more than half. The weights make the draw stand
+            for all pairs.
         cutoffs
             How many of the last training cutoffs.
         seed

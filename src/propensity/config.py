@@ -54,6 +54,9 @@ class TrainConfig(CommandConfig):
     metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
     out: str = setting("folder of the run")
     seed: int = setting("seed of every random stream of the run", 17)
+    champion: str = setting("served model: auto (chosen by validation), stack, network or one of the baselines", "auto")
+    baseline: Part = setting("baselines by name")
+    baselines: list[str] | None = setting("names of the baselines to fit; null fits all, [] none", None)
     objective: str | None = setting("metric that a job of a sweep returns; null: val/log_loss, or train/loss", None)
 
 
@@ -81,8 +84,6 @@ class BacktestConfig(TrainConfig):
     folds: int | None = setting("instead of cutoffs: their number, `step` days apart, up to the end of the log", None)
     step: int = setting("days between the cutoffs of `folds`", 28)
     ages: list[int] = setting("weeks by which networks are left to age, to measure the lift decay", [])
-    baseline: Part = setting("baselines by name")
-    baselines: list[str] | None = setting("names of the baselines to fit; null fits all, [] none", None)
     heuristics: bool = setting("compare the network with the six-month rule and K-means segments", True)
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
 
@@ -174,10 +175,19 @@ class CanaryConfig:
 @dataclass
 class GateConfig(CommandConfig):
     run: str = setting("folder of a trained run")
-    checks: list[str] = setting("checks to make", ["finite", "deterministic", "no_leak", "beats_baseline"])
+    checks: list[str] = setting(
+        "checks to make",
+        ["finite", "deterministic", "no_leak", "beats_baseline", "calibrated", "no_better_baseline"],
+    )
     evaluate: CanaryConfig = field(default_factory=CanaryConfig)
     against: str = setting("baseline to beat", "frequency")
     metric: str = setting("metric to beat it by", "revenue_lift")
+    calibration: list[float] = setting(
+        "limits that the interval of expected over observed purchases and revenue must meet", [0.8, 1.25]
+    )  # a season alone moves totals by up to a fifth
+    not_behind: list[str] = setting(
+        "metrics in which no other model may be better", ["log_loss", "auc", "normalised_revenue_capture"]
+    )
     highest_auc: float = setting("AUC of a single column above which it is suspect", 0.98)
     seed: int = setting("seed of the shuffled future", 17)
 

@@ -5,6 +5,7 @@ Network, baselines, bundles and external models all return `Scores`; evaluation 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from propensity.errors import ConfigurationError, DataError
 
 COLUMNS = ("cutoff", "customer_id", "offer_id", "score", "expected_revenue")
 SHARES = ("cutoff", "customer_id", "channel", "share")
+WARNINGS = "propensity.warnings"  # key of the metadata of a table of scores
 SHARES_FILE = "channels.parquet"  # written beside the scores
 
 
@@ -166,7 +168,7 @@ def load_shares(path: str | Path, cutoff: str, customer: np.ndarray) -> ChannelS
     return ChannelShares(customer, tuple(channels), share, cutoff)
 
 
-def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
+def save_scores(scores: Sequence[Scores], path: str | Path, warnings: Sequence[str] = ()) -> None:
     """Write scores of several cutoffs to one Parquet file, atomically.
 
     Parameters
@@ -175,6 +177,8 @@ def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
         One entry per cutoff.
     path : str or Path
         File to write or replace.
+    warnings : sequence of str
+        What a reader of the scores should know; kept in the file's metadata, see `score_warnings`.
 
     Raises
     ------
@@ -184,7 +188,25 @@ def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
     if Path(path).is_dir():
         raise ConfigurationError(f"{path} is a folder; give the name of a file, such as {path}/scores.parquet")
     with whole_file(path) as draft:
-        pl.concat([table.frame() for table in scores]).write_parquet(draft, compression="zstd")
+        metadata = {WARNINGS: json.dumps(list(warnings))} if warnings else None
+        pl.concat([table.frame() for table in scores]).write_parquet(draft, compression="zstd", metadata=metadata)
+
+
+def score_warnings(path: str | Path) -> list[str]:
+    """Read the warnings that stand in the metadata of a table of scores.
+
+    Parameters
+    ----------
+    path : str or Path
+        Parquet file.
+
+    Returns
+    -------
+    list of str
+        Empty where the file holds none.
+    """
+    sentences: list[str] = json.loads(pl.read_parquet_metadata(path).get(WARNINGS, "[]"))
+    return sentences
 
 
 def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:

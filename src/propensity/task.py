@@ -96,6 +96,13 @@ class TrainingSet(NamedTuple):
         return self.cutoffs_data[0].features
 
 
+class Validation(NamedTuple):
+    """Cutoffs to validate at: what is known of a sample of customers, and features of the log with its outcomes."""
+
+    cutoffs_data: list[CutoffData]
+    complete: list[Features]
+
+
 @dataclass
 class Task:
     """Source, offers, horizon, training cutoffs and features of a run.

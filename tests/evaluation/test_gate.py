@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,13 @@ from conftest import evaluated_run
 from propensity.data.event_log import COLUMNS, to_date
 from propensity.errors import ConfigurationError
 from propensity.evaluation.canary import CANARY_KINDS, add_canary
-from propensity.evaluation.evaluate import cutoff_data_of
+from propensity.evaluation.evaluate import EvaluationData, cutoff_data_of, evaluate_run, write_evaluation
 from propensity.evaluation.gate import CheckResult, gate
 from propensity.evaluation.leakage import changed_inputs, high_auc_columns, shuffle_future
+from propensity.metric.headline import served_model
+from propensity.scores import load_scores, score_warnings
 from propensity.training.checkpoint import load_trained, save_trained
+from propensity.training.predict import predict
 
 Compose = Callable[..., Any]
 
@@ -198,3 +203,114 @@ def test_an_impossible_check_is_refused_with_a_sentence(evaluated: Path, compose
     assert checked(composed, run, "checks=[finite]")["finite"].passed, (
         "a check without metrics passes without an evaluation"
     )
+
+
+def rewritten(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes the metrics of a run."""
+    metrics = json.loads((run / "metrics.json").read_text())
+    change(metrics)
+    (run / "metrics.json").write_text(json.dumps(metrics))
+
+
+def ratio(value: float | None, low: float | None, high: float | None) -> dict[str, Any]:
+    return {"value": value, "low": low, "high": high} | ({} if value is not None else {"reason": "nothing was spent"})
+
+
+@pytest.mark.parametrize(
+    ("purchases", "revenue", "passed"),
+    [
+        ((1.1, 1.0, 1.2), (0.9, 0.8, 1.0), True),
+        ((1.4, 1.2, 1.6), (1.0, 0.9, 1.1), True),
+        ((1.4, 1.3, 1.5), (1.0, 0.9, 1.1), False),
+        ((1.0, 0.9, 1.1), (0.5, 0.4, 0.6), False),
+        ((1.0, 0.9, 1.1), (None, None, None), True),
+        ((None, None, None), (None, None, None), False),
+        ((1.3, None, None), (1.0, None, None), False),
+    ],
+)
+def test_totals_pass_where_their_interval_meets_the_limits(
+    purchases: Any, revenue: Any, passed: bool, evaluated: Path, composed: Compose, tmp_path: Path
+) -> None:
+    run = copied(evaluated, tmp_path)
+    totals = {"purchases": ratio(*purchases), "revenue": ratio(*revenue)}
+    rewritten(run, lambda metrics: metrics["expected_over_observed"].update(network=totals))
+    result = checked(composed, run, "checks=[calibrated]")["calibrated"]
+    assert result.passed == passed and "expected over observed" in result.message
+    if purchases[0] is not None:
+        assert f"purchases {purchases[0]:.2f}" in result.message and "limits 0.8 to 1.25" in result.message
+
+
+def test_the_limits_of_totals_are_settings(evaluated: Path, composed: Compose, tmp_path: Path) -> None:
+    run = copied(evaluated, tmp_path)
+    totals = {"purchases": ratio(1.4, 1.3, 1.5), "revenue": ratio(1.0, 0.9, 1.1)}
+    rewritten(run, lambda metrics: metrics["expected_over_observed"].update(network=totals))
+    assert checked(composed, run, "checks=[calibrated]", "calibration=[0.7,1.5]")["calibrated"].passed
+    with pytest.raises(ConfigurationError, match=r"calibration=\[1.2\] is no pair of limits; give two such as"):
+        checked(composed, run, "checks=[calibrated]", "calibration=[1.2]")
+    rewritten(run, lambda metrics: metrics.pop("expected_over_observed"))
+    with pytest.raises(ConfigurationError, match="has no expected_over_observed; run propensity evaluate run="):
+        checked(composed, run, "checks=[calibrated]")
+
+
+def test_a_model_that_is_better_in_any_metric_does_not_pass(evaluated: Path, composed: Compose, tmp_path: Path) -> None:
+    run = copied(evaluated, tmp_path)
+
+    def verdicts(**words: str) -> None:
+        def change(metrics: dict[str, Any]) -> None:
+            for metric in ("log_loss", "auc", "normalised_revenue_capture", "average_precision"):
+                metrics["differences"]["popularity"]["mean"]["all"][metric]["verdict"] = words.get(metric, "tie")
+
+        rewritten(run, change)
+
+    verdicts()
+    result = checked(composed, run, "checks=[no_better_baseline]")["no_better_baseline"]
+    assert result.passed and result.message.startswith("no model is better than network in log_loss, auc")
+    verdicts(log_loss="loss", auc="win")
+    result = checked(composed, run, "checks=[no_better_baseline]")["no_better_baseline"]
+    assert not result.passed and result.message == "popularity is better in log_loss than network"
+    verdicts(average_precision="loss")
+    assert checked(composed, run, "checks=[no_better_baseline]")["no_better_baseline"].passed
+    more = "not_behind=[average_precision]"
+    assert not checked(composed, run, "checks=[no_better_baseline]", more)["no_better_baseline"].passed
+    with pytest.raises(ConfigurationError, match="not_behind=luck is not in .*/metrics.json; give some of"):
+        checked(composed, run, "checks=[no_better_baseline]", "not_behind=[luck]")
+    rewritten(run, lambda metrics: metrics.update(differences={}))
+    result = checked(composed, run, "checks=[no_better_baseline]")["no_better_baseline"]
+    assert not result.passed and result.message.startswith("no baseline was evaluated")
+
+
+def test_the_tables_and_the_comparison_are_those_of_the_served_model(
+    small_world: dict[str, Any], evaluated: Path, composed: Compose, tmp_path: Path
+) -> None:
+    """A champion that is not the network is served, and the network keeps a table of its own."""
+    run = copied(evaluated, tmp_path)
+    trained = load_trained(run)
+    log, day = trained.task.open(), trained.about["end"]
+    cutoff_data = cutoff_data_of(trained, log, day)
+    scores = {"network": [predict(trained.model, cutoff_data, "network")]}
+    scores["frequency"] = [replace(scores["network"][0], probability=scores["network"][0].probability * 0.5)]
+    data = EvaluationData(log, [cutoff_data], scores, trained.about, run)
+    sections = {"champion": {"name": "frequency", "reason": "its validation log loss is lower", "candidates": {}}}
+    (run / "training.json").write_text(json.dumps({"warnings": ["only 60 steps"]}))
+    cfg = composed("evaluate", f"run={run}", "resamples=20")
+    result = write_evaluation(data, cfg, lambda text: None, sections)
+    assert served_model(result) == "frequency" and list(result["differences"]) == ["network"]
+    assert result["headline"] is None and result["champion"] == sections["champion"]
+    assert result["warnings"][0] == "only 60 steps"
+    assert len(set(result["warnings"])) == len(result["warnings"])
+    assert score_warnings(run / "scores.parquet") == result["warnings"]
+    assert score_warnings(run / "network.parquet") == []
+    for name, file in (("frequency", "scores"), ("network", "network")):
+        stored = load_scores(run / f"{file}.parquet")[0].probability
+        np.testing.assert_array_equal(stored, scores[name][0].probability)
+    assert not (run / "frequency.parquet").exists()
+    check = checked(composed, run, "checks=[deterministic]")["deterministic"]
+    assert check.passed and check.message.endswith("in network.parquet")
+
+
+def test_an_evaluation_inside_the_training_labels_warns(evaluated: Path, composed: Compose, tmp_path: Path) -> None:
+    run = copied(evaluated, tmp_path)
+    early = (date.fromisoformat(load_trained(run).about["last_label"]) - timedelta(days=7)).isoformat()
+    cfg = composed("evaluate", f"run={run}", f"cutoffs=[{early}]", "resamples=0", "baselines=[]", "heuristics=false")
+    warnings = evaluate_run(cfg, lambda text: None)["warnings"]
+    assert warnings[0].startswith("in-sample cutoff: the training labels end on") and early in warnings[0]

@@ -45,6 +45,17 @@ def test_a_status_on_the_first_line_leaves_out_the_whole_order(tmp_path: Path) -
 def test_a_currency_on_the_first_line_converts_the_whole_order(tmp_path: Path) -> None:
     log = log_of(tmp_path, HEADER_ONCE, columns={"currency": "money"}, rates={"EUR": 1, "USD": 0.5})
     assert log.meta["rows"]["quarantined"] == {} and log.revenue.sum() == 30 + 60 + 22.5 + 20
+    assert log.meta["currency"] == "EUR"
+
+
+def test_the_currency_of_the_log_is_the_given_one_or_the_only_one_and_unknown_without_any(tmp_path: Path) -> None:
+    for name, more, currency in (
+        ("none", {}, None),
+        ("given", {"currency": "GBP"}, "GBP"),
+        ("rates", {"rates": {"EUR": 0.9, "USD": 1}, "columns": {"currency": "money"}}, "USD"),
+    ):
+        (tmp_path / name).mkdir()
+        assert log_of(tmp_path / name, HEADER_ONCE, **more).meta["currency"] == currency
 
 
 def test_a_number_that_starts_again_takes_the_facts_of_its_own_first_line(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_a_report_is_json(report):
         "metrics",
         "models",
         "differences",
+        "expected_over_observed",
         "counts",
         "curves",
         "calibration",

@@ -30,7 +30,7 @@ def evaluated(seed: int, customers: int, resamples: int = 60, **kind):
 def test_the_verdict_is_that_of_the_revenue_lift_against_the_strongest_baseline():
     result = evaluated(1, 4000)
     headline, cell = result["headline"], result["differences"]["blurred"]["mean"]["all"]["revenue_lift"]
-    assert strongest(result["models"], "network") == headline["baseline"] == "blurred"
+    assert strongest(result["models"], ["blurred", "chance"]) == headline["baseline"] == "blurred"
     assert headline["metric"] == "revenue_lift" and {k: headline[k] for k in cell} == cell
     assert headline["winsorised"] == result["differences"]["blurred"]["mean"]["all"]["revenue_lift_winsorised"]
     assert result["verdict"] == headline["verdict"] == "win" and not headline["underpowered"]
@@ -88,3 +88,23 @@ def test_effective_customers_count_equal_holders_once_over_all_cutoffs():
     spent[0, 1] = 10.0
     assert effective_customers([two._replace(revenue=spent)]) == pytest.approx((15 + 5) ** 2 / (15**2 + 5**2))
     assert effective_customers([two._replace(revenue=spent * 0)]) == 0.0
+
+
+def test_the_baseline_is_the_one_with_the_best_revenue_lift_and_by_auc_only_without_revenue():
+    labels, known, blurred, _ = market(9, 2000)
+    spender = Prediction(blurred.probability[:, ::-1] * 0 + 0.5, labels.revenue)  # knows amounts, and no chance
+    models = {"network": [known], "blurred": [blurred], "spender": [spender]}
+    result = evaluate([labels], models, reference="network", resamples=5)
+    auc = {name: cells["mean"]["all"]["auc"]["value"] for name, cells in result["models"].items()}
+    assert auc["blurred"] > auc["spender"] and result["headline"]["baseline"] == "spender"
+    free = labels._replace(revenue=labels.revenue * 0)
+    assert evaluate([free], models, reference="network", resamples=5)["headline"]["baseline"] == "blurred"
+
+
+def test_the_headline_compares_with_a_baseline_and_not_with_another_candidate():
+    labels, known, blurred, chance = market(10, 2000)
+    models = {"network": [known], "stack": [blurred], "frequency": [chance]}
+    result = evaluate([labels], models, reference="stack", baselines=["frequency"], resamples=5)
+    assert result["headline"]["baseline"] == "frequency" and set(result["differences"]) == {"network", "frequency"}
+    alone = evaluate([labels], models, reference="stack", baselines=[], resamples=5)
+    assert alone["headline"] is None and alone["verdict"] is None

@@ -13,10 +13,10 @@ from propensity.command import own_cause
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
 from propensity.model.head import PRIOR, ChannelHead
+from propensity.model.inference import to_tensors
 from propensity.model.member import within_visit
 from propensity.model.offer_net import OfferNet
 from propensity.model.season.drift import Drift
-from propensity.training.data_module import to_tensors
 
 PARTS = [
     "model/season=fourier",

@@ -12,7 +12,7 @@ import pytest
 from propensity.report.markdown import summary, write_summary
 from propensity.report.number import shown_metrics
 from propensity.report.verdict import verdict_line
-from report.test_page import HOSTILE, evaluated, without_values
+from report.test_page import HOSTILE, RUN, evaluated, with_champion, without_values
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +44,21 @@ def test_figures_are_those_of_the_metrics(metrics):
     assert "commit `abc1234`" in text and "data.horizon=14" in text
 
 
+def test_totals_warnings_currency_and_the_served_model_are_those_of_the_page(metrics):
+    text = summary(metrics | {"warnings": ["only 60 steps"]})
+    cell = metrics["expected_over_observed"]["network"]["revenue"]["top"]
+    assert f"| {cell['value']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}] |" in text
+    assert text.splitlines()[2] == "- Warning: only 60 steps" and text.count("in the log's currency") == 1
+    text = summary(with_champion("stack") | {"run": RUN | {"currency": "EUR"}})
+    assert "Served model: stack, because its validation log loss is lowest. The network is not served" in text
+    assert "Amounts are in EUR." in text and "stack minus" in text
+
+
 def test_tables_are_square_and_names_are_no_markup(metrics):
     text = summary(metrics)
     assert "<script" not in text.replace("&lt;script", "")
     tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
-    assert len(tables) == 3
+    assert len(tables) == 4
     for table in tables:
         assert len({len(row) for row in rows(table)}) == 1
     renamed = copy.deepcopy(metrics)

@@ -17,9 +17,9 @@ from propensity.metric.heuristic import HeuristicAudience, compare_heuristics
 from propensity.metric.interval import resample_weights
 from propensity.metric.slice import CELLS, partition, slices
 from propensity.report.number import shown_metrics
-from propensity.report.page import in_sample, page, write_page
+from propensity.report.page import page, write_page
 from propensity.report.partition import totals
-from propensity.report.verdict import NAMES, baseline_of, name_of, verdict_line, verdict_of
+from propensity.report.verdict import NAMES, baseline_of, baselines_of, name_of, verdict_line, verdict_of
 
 HOSTILE = '</td><script src="http://evil.example/x.js">alert("1")</script>'
 BASELINES = ("popularity", "frequency", "logistic", "lightgbm")
@@ -208,10 +208,10 @@ def test_equal_models_tie():
     assert "Better than Personal frequency at 0 of 2 cutoffs on revenue capture" in text
 
 
-def test_the_baseline_of_the_verdict_is_the_strongest():
+def test_the_baseline_of_the_verdict_has_the_best_revenue_lift():
     rest = evaluated(("popularity", "logistic"))
-    auc = {name: rest["models"][name]["mean"]["all"]["auc"]["value"] for name in ("popularity", "logistic")}
-    assert baseline_of(rest) == max(auc, key=lambda name: auc[name])
+    lift = {name: rest["models"][name]["mean"]["all"]["revenue_lift"]["value"] for name in ("popularity", "logistic")}
+    assert baseline_of(rest) == max(lift, key=lambda name: lift[name]) == baselines_of(rest)[0]
 
 
 def test_figures_are_those_of_the_metrics(metrics):
@@ -268,10 +268,76 @@ def test_a_short_account_of_the_run_is_enough(metrics):
     assert Reader(page(bare)).open == []
 
 
-def test_cutoffs_in_the_training_labels_are_named(metrics):
-    late = metrics | {"run": RUN | {"end": "2024-02-01"}}
-    assert in_sample(metrics) == [] and in_sample(late) == ["2024-01-08"]
-    assert "In-sample at 2024-01-08" in Reader(page(late)).text
+def test_every_warning_is_shown_once_on_the_page(metrics):
+    warnings = ["only 60 steps", *(f"warning number {n}" for n in range(9))]
+    text = Reader(page(metrics | {"warnings": warnings})).text
+    assert all(text.count(warning) == 1 for warning in warnings) and "10 warnings" in text and "4 more" in text
+    assert "warnings" not in Reader(page(metrics | {"warnings": []})).text.split("All models")[0]
+
+
+def test_expected_over_observed_is_shown_by_model_decile_slice_cutoff_and_offer(metrics):
+    ours, text = metrics["expected_over_observed"]["network"], Reader(page(metrics)).text
+    groups = [ours["revenue"], ours["revenue"]["top"], *ours["revenue"]["deciles"], *ours["purchases"]["deciles"]]
+    groups += [*ours["revenue"]["cutoffs"].values(), *ours["revenue"]["offers"].values()]
+    groups.append(ours["revenue"]["slices"]["any / repeat / any"])
+    for cell in (cell for cell in groups if cell["value"] is not None):
+        interval = f"[{cell['low']:.2f}, {cell['high']:.2f}]".replace("-0.00", "0.00").replace("-", "−")
+        assert f"{cell['value']:.2f} {interval}" in text
+    assert "Expected / observed revenue by decile" in text and "top 5 % of pairs" in text
+    older = {key: value for key, value in metrics.items() if key != "expected_over_observed"}
+    assert "by decile" not in Reader(page(older)).text
+
+
+def test_where_nothing_was_spent_the_ratio_of_revenue_is_a_dash_and_purchases_are_drawn():
+    labels, ours = market(1, "2024-01-08")
+    free = labels._replace(revenue=labels.revenue * 0)
+    result = evaluate([free], {"network": [ours]}, reference="network", resamples=20)
+    text = Reader(page(json.loads(json.dumps(result)))).text
+    assert "nothing was spent" in text and "Expected / observed purchases by decile" in text
+    assert "None" not in text and "nan" not in text
+
+
+def test_amounts_name_their_currency_where_the_log_knows_it(metrics):
+    result = page(metrics | {"run": RUN | {"currency": "TWD"}})
+    text = Reader(result).text
+    for title in ("amounts in TWD", "Revenue (TWD)", "Revenue expected (TWD)", "Its revenue (TWD)"):
+        assert title in text
+    assert "realised revenue (TWD)" in result
+    plain = Reader(page(metrics)).text
+    assert plain.count("in the log's currency") == 1 and "(TWD)" not in plain
+
+
+def with_champion(served: str) -> dict[str, Any]:
+    """Metrics of a run whose champion is `served`, as an evaluation with a section champion writes them."""
+    markets = [market(seed, f"2024-0{seed + 1}-08") for seed in range(2)]
+    models = {"network": [ours for _, ours in markets]}
+    for place, name in enumerate(("frequency", "lightgbm", "stack")):
+        guess = np.random.default_rng(place)
+        models[name] = [Prediction(guess.permuted(ours.probability), ours.revenue) for ours in models["network"]]
+    baselines = ["frequency", "lightgbm"]
+    result = evaluate([each for each, _ in markets], models, reference=served, baselines=baselines, resamples=20)
+    losses = {name: {"log_loss": 0.1 + place / 100, "auc": 0.8} for place, name in enumerate(models)}
+    champion = {"name": served, "reason": "its validation log loss is lowest", "candidates": losses}
+    return json.loads(json.dumps(result | {"champion": champion, "run": RUN}))
+
+
+@pytest.mark.parametrize("served", ["network", "stack", "lightgbm"])
+def test_the_served_model_is_named_with_its_reason_and_compared_with_a_baseline(served):
+    metrics = with_champion(served)
+    read = Reader(page(metrics))
+    name = {"lightgbm": "LightGBM"}.get(served, served)
+    assert read.open == []
+    assert f"Served model: {name}, because its validation log loss is lowest." in read.text
+    assert ("The network is not served" in read.text) == (served != "network")
+    assert "Candidates" in read.text and "0.1100" in read.text
+    assert baseline_of(metrics) in ("frequency", "lightgbm") and baseline_of(metrics) != served
+    assert headline(metrics).startswith({"lightgbm": "LightGBM"}.get(served, f"The {served}"))
+    assert f"{name_of(served)} minus" in read.text
+
+
+def test_a_run_without_a_champion_names_no_served_model(metrics):
+    text = Reader(page(metrics)).text
+    assert "Served model" not in text and "Candidates" not in text and "The network wins against" in text
 
 
 def test_the_file_is_whole_or_not_there(metrics, tmp_path):

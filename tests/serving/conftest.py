@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from serving.exported import exported  # noqa: F401
+from serving.exported import exported, stacked  # noqa: F401

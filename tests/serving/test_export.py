@@ -100,7 +100,7 @@ def test_a_model_that_differs_from_the_network_is_not_written(
         program.state_dict[name].data.sub_(0.01)
 
     monkeypatch.setattr(module, "write_onnx", tampered)
-    with pytest.raises(GateError, match="onnx differs by .* from the trained network on golden rows in batches of 1"):
+    with pytest.raises(GateError, match="onnx differs by .* from the trained model on golden rows in batches of 1"):
         export(exported.run, tmp_path / "bundle", ["onnx"], None, None, 10, 180, lambda text: None)
     assert not list(tmp_path.iterdir())
 
@@ -118,9 +118,7 @@ def test_the_best_customers_may_differ_only_by_ties() -> None:
 def test_parity_names_the_batch_that_differs() -> None:
     inputs = random_inputs(2, 3, 2)
     models = [lambda batch, p=p: {"probability": np.full((2, 2), p, np.float32)} for p in (0.1, 0.1002)]
-    with pytest.raises(
-        GateError, match="onnx differs by 0.0002 from the trained network on this batch, more than 1e-05"
-    ):
+    with pytest.raises(GateError, match="onnx differs by 0.0002 from the trained model on this batch, more than 1e-05"):
         Parity().compare(models[0], {"onnx": models[1]}, inputs, "this batch")
 
 

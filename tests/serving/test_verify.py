@@ -86,7 +86,7 @@ def test_an_additional_file_or_another_format_is_refused(bundle: Path) -> None:
     (bundle / "more.bin").unlink()
     manifest = json.loads((bundle / verify.MANIFEST).read_text())
     seal(bundle, manifest | {"format": 0})
-    with pytest.raises(IntegrityError, match="has format 0, not 2; export again$"):
+    with pytest.raises(IntegrityError, match="has format 0, not 3; export again$"):
         open_bundle(bundle)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 
-from propensity.training.data_module import to_tensors
+from propensity.model.inference import to_tensors
 from propensity.training.predict import predict, states
 
 

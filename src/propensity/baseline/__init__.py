@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from propensity.scores import Scores
-from propensity.task import CutoffData, TrainingSet
+from propensity.task import CutoffData, TrainingSet, Validation
 
 
 class Baseline(Protocol):
@@ -18,7 +18,7 @@ class Baseline(Protocol):
     `fit` reads the training set only: every label window in it closed before the first evaluated cutoff.
     """
 
-    def fit(self, training_set: TrainingSet, seed: int) -> None:
+    def fit(self, training_set: TrainingSet, seed: int, validation: Validation | None = None) -> None:
         """Fits the model.
 
         Parameters
@@ -27,6 +27,8 @@ class Baseline(Protocol):
             Training cutoffs, oldest first, with a weight (M,) for the offers of each.
         seed : int
             Seed of every random draw; the same seed gives the same model.
+        validation : Validation or None
+            Cutoffs after training with their outcomes, by which hyperparameters are chosen; None: defaults hold.
 
         Raises
         ------

@@ -10,7 +10,7 @@ from propensity.baseline import scores_of
 from propensity.baseline.pair_table import usual_price
 from propensity.feature.column import CONTEXT_NAMES
 from propensity.scores import Scores
-from propensity.task import CutoffData, TrainingSet
+from propensity.task import CutoffData, TrainingSet, Validation
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Popularity:
 
     name: str = "popularity"
 
-    def fit(self, training_set: TrainingSet, seed: int) -> None:
+    def fit(self, training_set: TrainingSet, seed: int, validation: Validation | None = None) -> None:
         """Does nothing: the rule has no parameters."""
 
     def predict(self, cutoff_data: CutoffData) -> Scores:
@@ -39,5 +39,5 @@ class Popularity:
         reach = np.nan_to_num(np.minimum(np.exp(market_stats.context[:, CONTEXT_NAMES.index("reach_28")]), 0.999))
         probability = 1 - (1 - reach) ** (market_stats.cutoff.horizon / 28)
         shape = (cutoff_data.row.size, probability.size)
-        price = np.broadcast_to(usual_price(market_stats), shape)
+        price = np.broadcast_to(usual_price(market_stats.context[:, CONTEXT_NAMES.index("price")]), shape)
         return scores_of(cutoff_data, self.name, np.broadcast_to(probability, shape), price)

@@ -61,12 +61,15 @@ class BlockSizes(NamedTuple):
         Columns whose rank in the training data is given beside their scaled logarithm.
     gate : tuple of int
         Columns that the gate between the experts reads, in its order.
+    money : tuple of int
+        Columns in the log's currency.
     """
 
     columns: int
     optional: tuple[int, ...] = ()
     ranked: tuple[int, ...] = ()
     gate: tuple[int, ...] = ()
+    money: tuple[int, ...] = ()
 
 
 class Sizes(NamedTuple):
@@ -82,3 +85,4 @@ class Sizes(NamedTuple):
     offers: int  # number of offer codes, including the unknown
     attributes: int
     sold_through: tuple[int, ...]  # codes of the channels with purchases
+    unit: float = 1.0  # revenue that counts as 1, in the log's currency

@@ -182,6 +182,34 @@ class EventLog:
         """
         return np.setdiff1d(self._buyers(day, start, stop), self._guests, assume_unique=True)
 
+    def revenue_unit(self, day: int) -> float:
+        """Median revenue of a purchase line before a day: the unit in which a model reads amounts.
+
+        Parameters
+        ----------
+        day : int
+            Days since 1970-01-01, exclusive.
+
+        Returns
+        -------
+        float
+            In the log's currency, over lines with a revenue above 0; 1 without any. One of the revenues, so that it
+            scales exactly with the currency.
+        """
+        revenue = self.revenue[(self.kind == PURCHASE) & (self.day < day) & (self.revenue > 0)]
+        return float(np.partition(revenue, revenue.size // 2)[revenue.size // 2]) if revenue.size else 1.0
+
+    def id_hash(self) -> np.ndarray:
+        """Hash the customer ids as text.
+
+        Returns
+        -------
+        numpy.ndarray of shape (N,), uint64
+            The same for the number 7 and the text "7", so that samples drawn in this order do not depend on the type
+            of the ids.
+        """
+        return self.customers["customer"].cast(pl.String).hash(seed=0).to_numpy()
+
     def guests(self, day: int) -> np.ndarray:
         """List the guests with a purchase before a day. Guests count for item statistics and are not scored.
 

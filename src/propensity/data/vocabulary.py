@@ -35,6 +35,8 @@ class Vocabulary:
         Names of the channels of all events.
     sold_through : tuple of str
         Names of the channels with purchases, a subset of `channels`.
+    unit : float
+        Revenue that a model counts as 1, in the log's currency; see `EventLog.revenue_unit`.
     """
 
     offers: tuple[str, ...]
@@ -42,6 +44,7 @@ class Vocabulary:
     shares: dict[str, tuple[str, ...]]
     channels: tuple[str, ...]
     sold_through: tuple[str, ...] = ()
+    unit: float = 1.0
 
     @classmethod
     def fit(cls, log: EventLog, config: OfferConfig, day: int) -> Vocabulary:
@@ -64,16 +67,19 @@ class Vocabulary:
         """
         offers = offers_before(log, config, day)
         frequent = count_buyers(log, offers, day, day - log.first_day) >= max(config.min_buyers, 1)
-        items = log.items.filter(pl.Series(log.item_known < day))
+        past = log.day < day
+        present = np.zeros(log.items.height, bool)  # a value without events would only shift the initial weights
+        present[log.item[past & (log.item >= 0)]] = True
+        items = log.items.filter(pl.Series(present))
         values = {name: _values(items, name) for name in items.columns if name != "item"}
         column = getattr(config, "column", None)  # the offers' own column is redundant with their codes
-        past = log.day < day
         return cls(
             offers=tuple(name for name, enough in zip(offers.name, frequent, strict=True) if enough),
             items={name: names for name, names in values.items() if 1 < len(names) <= TOKEN_VALUES},
             shares={n: names for n, names in values.items() if 1 < len(names) <= SHARE_VALUES and n != column},
             channels=_channels(log, past),
             sold_through=_channels(log, past & (log.kind == PURCHASE)),
+            unit=log.revenue_unit(day),
         )
 
     def state(self) -> dict[str, Any]:
@@ -101,9 +107,8 @@ class Vocabulary:
             Equal to the one that was stored.
         """
         items, shares = ({k: tuple(v) for k, v in state[name].items()} for name in ("items", "shares"))
-        return cls(
-            tuple(state["offers"]), items, shares, tuple(state["channels"]), tuple(state.get("sold_through", ()))
-        )
+        channels, sold_through = tuple(state["channels"]), tuple(state.get("sold_through", ()))
+        return cls(tuple(state["offers"]), items, shares, channels, sold_through, float(state.get("unit", 1.0)))
 
     def offer_codes(self, offers: Offers) -> np.ndarray:
         """Encode offers.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,17 +11,20 @@ from typing import Any, NamedTuple
 from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
+from propensity.champion.champion import Champion
 from propensity.config import BacktestConfig, TrainConfig, training_config
 from propensity.data.cutoff import last_windows, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.evaluation.evaluate import (
+    CANDIDATES,
     NETWORK,
     EvaluationData,
     ModelScores,
     Say,
     baseline_scores,
     build_baselines,
+    champion_section,
     evaluation_cutoffs,
     labels,
     write_evaluation,
@@ -73,10 +76,10 @@ def backtest(cfg: BacktestConfig, say: Say) -> dict[str, Any]:
     """
     log = instantiate(cfg.data, _convert_="all").open()
     days = evaluation_cutoffs(backtest_cutoffs(cfg, log), log, cfg.data["horizon"])
-    scores_of_baselines: ModelScores = {}
-    aged_scores = list(_train_and_score(cfg, days, scores_of_baselines, say))
+    scores: ModelScores = {}
+    champions: dict[str, Champion] = {}
+    aged_scores = list(_train_and_score(cfg, days, scores, champions, say))
     fresh = [each for each in aged_scores if each.weeks == 0]
-    scores = {NETWORK: [each.scores for each in fresh], **scores_of_baselines}
     about = {
         "config": asdict(cfg),
         "seed": cfg.seed,
@@ -86,6 +89,7 @@ def backtest(cfg: BacktestConfig, say: Say) -> dict[str, Any]:
     }
     data = EvaluationData(log, [each.cutoff_data for each in fresh], scores, about, Path(cfg.out))
     sections = {"decay": _write_decay(cfg, data, aged_scores, say)} if list(cfg.ages) else {}
+    sections |= champions_section(champions)
     return write_evaluation(data, cfg, say, sections)
 
 
@@ -141,26 +145,48 @@ def closed_by(config: TrainConfig, day: str) -> TrainConfig:
 
 
 def _train_and_score(
-    cfg: BacktestConfig, days: list[str], scores_of_baselines: ModelScores, say: Say
+    cfg: BacktestConfig, days: list[str], scores: ModelScores, champions: dict[str, Champion], say: Say
 ) -> Iterator[AgedScores]:
-    """Train once for every end of labels that a cutoff or an age needs, oldest first; fills the baselines' scores."""
+    """Train once for every end of labels that a cutoff or an age needs, oldest first; fills scores and champions."""
     ages, baselines = {0, *cfg.ages}, build_baselines(cfg)
+    known = (*CANDIDATES, *baselines)
     if negative := [age for age in ages if age < 0]:
         raise ConfigurationError(f"ages holds {negative[0]}; give weeks of 0 or more")
     ends = sorted({to_day(day) - WEEK * age for day in days for age in ages})
     for number, end in enumerate(ends):
         date = to_date(end).isoformat()
         say(f"training up to {date}, {number + 1} of {len(ends)}")
-        model, task, training_set, log = train(closed_by(cfg, date), Path(cfg.out) / "folds" / date, reuse=True)
+        folder = Path(cfg.out) / "folds" / date
+        model, task, training_set, log = train(closed_by(cfg, date), folder, reuse=True)
+        champion = Champion.load(folder, model)
         for day in days:
             weeks, rest = divmod(to_day(day) - end, WEEK)
             if rest or weeks not in ages:
                 continue
             cutoff_data = task.cutoff_data(log, parse_cutoff(log, day, task.horizon), training_set.vocabulary)
-            yield AgedScores(weeks, cutoff_data, predict(model, cutoff_data, NETWORK))
-            if weeks == 0:
-                for name, scores in baseline_scores(baselines, training_set, [cutoff_data], cfg.seed, say).items():
-                    scores_of_baselines.setdefault(name, []).extend(scores)
+            if weeks > 0:
+                yield AgedScores(weeks, cutoff_data, predict(model, cutoff_data, NETWORK))
+                continue
+            models = {name: [each] for name, each in champion.predict(cutoff_data).items() if name in known}
+            unfitted = {name: each for name, each in baselines.items() if name not in models}
+            models |= baseline_scores(unfitted, training_set, [cutoff_data], cfg.seed, say)
+            for name, each in models.items():
+                scores.setdefault(name, []).extend(each)
+            champions[day] = champion
+            yield AgedScores(weeks, cutoff_data, models[NETWORK][0])
+
+
+def champions_section(champions: Mapping[str, Champion]) -> dict[str, Any]:
+    """The section on the served models of several cutoffs; empty where the networks have no candidates."""
+    sections = {day: champion_section(champion) for day, champion in champions.items()}
+    if not any(sections.values()):
+        return {}
+    names = {day: section["champion"]["name"] for day, section in sections.items()}
+    if len(names) == 1:
+        return next(iter(sections.values()))
+    name = next(iter(names.values())) if len(set(names.values())) == 1 else "one for each cutoff"
+    reasons = [f"at {day} {section['champion']['reason']}" for day, section in sections.items()]
+    return {"champion": {"name": name, "reason": "; ".join(reasons), "cutoffs": names}}
 
 
 def _write_decay(cfg: BacktestConfig, data: EvaluationData, aged_scores: list[AgedScores], say: Say) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
+from propensity.champion.champion import NETWORK
 from propensity.config import CompareConfig, TrainConfig
 from propensity.data.cutoff import last_windows, parse_cutoff
 from propensity.errors import ConfigurationError
@@ -93,7 +94,7 @@ def _predict_variant(variant: TrainConfig, day: str, seeds: Sequence[int], out: 
     """One variant's prediction at a cutoff, averaged over the seeds, and the labels."""
     probability, revenue = [], []
     for seed in seeds:
-        training = replace(closed_by(variant, day), seed=seed)
+        training = replace(closed_by(variant, day), seed=seed, champion=NETWORK)
         model, task, training_set, log = train(training, out / str(seed), reuse=True)
         cutoff_data = task.cutoff_data(log, parse_cutoff(log, day, task.horizon), training_set.vocabulary)
         scores = predict(model, cutoff_data)

@@ -16,9 +16,11 @@ from hydra.utils import instantiate
 from propensity.atomic import whole_file
 from propensity.baseline import Baseline
 from propensity.baseline.heuristic import segment, six_month_rule
+from propensity.champion.champion import NETWORK, SERVED, Champion
+from propensity.champion.choose import STACK
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
 from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
-from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError
 from propensity.evaluation.predictor import score_model
 from propensity.feature.column import CONTEXT_NAMES
@@ -29,14 +31,15 @@ from propensity.metric.heuristic import compare_heuristics
 from propensity.metric.interval import resample_weights
 from propensity.metric.labels import Labels, Prediction
 from propensity.metric.slice import partition, slices
+from propensity.metric.warning import in_sample, merged
 from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
 from propensity.task import CutoffData, TrainingSet
 from propensity.training.checkpoint import Trained, load_trained
-from propensity.training.predict import predict_both
+from propensity.training.curve import SUMMARY
 from propensity.training.track import log_evaluation
 
-NETWORK = "network"
-RESERVED = ("scores", "customers", "channels")  # tables of a run that hold no scores of a baseline
+CANDIDATES = (NETWORK, STACK, SERVED)  # models of ours, which are no baselines
+RESERVED = ("scores", "customers", "channels", SERVED)  # tables of a run that hold no scores of a baseline
 Say = Callable[[str], None]
 ModelScores = dict[str, list[Scores]]  # model name to its scores at each cutoff
 EvaluationConfig = EvaluateConfig | BacktestConfig
@@ -94,9 +97,9 @@ def evaluate_run(
 
     Notes
     -----
-    Baselines are fitted on the training cutoffs of the run. The folder of the run receives metrics.json,
-    scores.parquet, a Parquet file of scores per other model, customers.parquet and, where the network predicts
-    channels, channels.parquet.
+    The candidates of the run are those that were fitted with it; other baselines are fitted on its training cutoffs.
+    The folder of the run receives metrics.json, scores.parquet, a Parquet file of scores per other model,
+    customers.parquet and, where the network predicts channels, channels.parquet.
     """
     trained = load_trained(cfg.run)
     log = trained.task.open()
@@ -107,31 +110,42 @@ def evaluate_run(
     horizon = trained.task.horizon
     cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon, trained.about["last_label"])
     cutoffs_data = [cutoff_data_of(trained, log, day) for day in evaluation_cutoffs(cutoffs, log, horizon)]
-    for cutoff_data in cutoffs_data:
-        if cutoff_data.market_stats.cutoff.day < to_day(trained.about["last_label"]):
-            cutoff = cutoff_data.market_stats.cutoff
-            say(f"cutoff {cutoff} lies before the last training label: its figures are in-sample")
-    predictions = [predict_both(trained.model, cutoff_data, NETWORK) for cutoff_data in cutoffs_data]
-    scores = {NETWORK: [network_scores for network_scores, _ in predictions]}
+    champion = Champion.load(cfg.run, trained.model)
+    predictions = [champion.predict_both(cutoff_data) for cutoff_data in cutoffs_data]
     baselines = build_baselines(cfg)
+    wanted = [name for name in predictions[0][0] if name in (*CANDIDATES, *baselines)]
+    scores = {name: [models[name] for models, _ in predictions] for name in wanted}
 
     @cache
     def training_set() -> TrainingSet:
         say("preparing the training cutoffs of the baselines")
         return replace(trained.task, end=trained.about["end"]).training_set(log)  # the log may have grown since
 
-    if baselines:
-        scores |= baseline_scores(baselines, training_set(), cutoffs_data, cfg.seed, say)
+    if unfitted := {name: each for name, each in baselines.items() if name not in champion.candidates}:
+        scores |= baseline_scores(unfitted, training_set(), cutoffs_data, cfg.seed, say)
     for name, model in {**(cfg.also or {}), **(models or {})}.items():
         if name in (*scores, *RESERVED):
             raise ConfigurationError(f"also.{name} takes the name of another file of the run; give another")
         scores[name] = score_model(name, model, training_set, cutoffs_data, cfg.seed)
     curve = stored_decay(cfg.decay, log, trained.about["config"]["data"])
     data = EvaluationData(log, cutoffs_data, scores, trained.about, Path(cfg.run))
-    result = write_evaluation(data, cfg, say, {"decay": curve} if curve else {}, metrics)
+    sections = ({"decay": curve} if curve else {}) | champion_section(champion)
+    result = write_evaluation(data, cfg, say, sections, metrics)
     if shares := [channel_shares for _, channel_shares in predictions if channel_shares is not None]:
         save_shares(shares, data.out / SHARES_FILE)
     return result
+
+
+def champion_section(champion: Champion) -> dict[str, Any]:
+    """The section of metrics.json on the served model and its candidates; empty for a network without any."""
+    if not champion.candidates:
+        return {}
+    record = champion.record()
+    return {"champion": {"name": record["champion"], "reason": record["why"]} | _without(record, "champion", "why")}
+
+
+def _without(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
 
 
 def stored_decay(file: str | None, log: EventLog, data: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -277,7 +291,8 @@ def write_evaluation(
     say : callable
         Called with a sentence of progress.
     sections : mapping
-        Further sections of metrics.json by name, such as `decay`.
+        Further sections of metrics.json by name, such as `decay`. `champion` holds the `name` of the served model and
+        the `reason`; without it the network is served.
     metrics : sequence of Metric
         Metrics of your own, beside those of `cfg.metrics`.
 
@@ -293,16 +308,26 @@ def write_evaluation(
     }
     settings = {"resamples": cfg.resamples, "seed": cfg.seed}
     metrics = [*own_metrics(cfg.metrics), *metrics]
-    result = evaluate(all_labels, predictions, reference=NETWORK, metrics=metrics, progress=say, **settings)
+    served = SERVED if "champion" in sections else NETWORK
+    baselines = [name for name in predictions if name not in CANDIDATES]
+    result = evaluate(
+        all_labels, predictions, reference=served, metrics=metrics, baselines=baselines, progress=say, **settings
+    )
     result |= dict(sections)
+    result["warnings"] = merged(
+        training_warnings(data.out, list(result["counts"])),
+        in_sample(result["counts"], data.about.get("last_label")),
+        result["warnings"],
+    )
     if cfg.heuristics:
-        say("comparing the network with the heuristics")
-        result["heuristics"] = heuristic_comparisons(data.cutoffs_data, all_labels, predictions[NETWORK], cfg)
+        say("comparing with the heuristics")
+        result["heuristics"] = heuristic_comparisons(data.cutoffs_data, all_labels, predictions[served], cfg)
     horizon, rows = data.cutoffs_data[0].market_stats.cutoff.horizon, data.log.meta["rows"]
     result["run"] = data.about | {"horizon": horizon, "rows": rows, "evaluation": settings}
-    result["run"]["source"] = data.log.meta.get("source")
+    result["run"] |= {key: data.log.meta.get(key) for key in ("source", "currency")}
     for name, scores in data.scores.items():
-        save_scores(scores, data.out / ("scores.parquet" if name == NETWORK else f"{name}.parquet"))
+        notes = result["warnings"] if name == served else ()
+        save_scores(scores, data.out / ("scores.parquet" if name == served else f"{name}.parquet"), notes)
     with whole_file(data.out / "customers.parquet") as draft:
         customer_table(data.cutoffs_data[-1]).write_parquet(draft)
     with whole_file(data.out / "metrics.json") as draft:
@@ -311,13 +336,32 @@ def write_evaluation(
     return result
 
 
+def training_warnings(folder: Path, cutoffs: Sequence[str]) -> list[str]:
+    """Read the warnings of the trainings in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        A run, or a backtest with a run per cutoff.
+    cutoffs : sequence of str
+        ISO dates of the evaluation.
+
+    Returns
+    -------
+    list of str
+        `warnings` of each training.json, each sentence once; empty without the file or the key.
+    """
+    files = [folder / SUMMARY, *(folder / "folds" / cutoff / SUMMARY for cutoff in cutoffs)]
+    return merged(*(json.loads(file.read_text()).get("warnings", []) for file in files if file.is_file()))
+
+
 def heuristic_comparisons(
     cutoffs_data: Sequence[CutoffData],
     all_labels: Sequence[Labels],
     predictions: Sequence[Prediction],
     cfg: EvaluationConfig,
 ) -> dict[str, Any]:
-    """Compare the network with the six-month rule and with segments, at equal numbers of customers.
+    """Compare the served model with the six-month rule and with segments, at equal numbers of customers.
 
     Parameters
     ----------
@@ -326,7 +370,7 @@ def heuristic_comparisons(
     all_labels : sequence of Labels
         Labels at each cutoff.
     predictions : sequence of Prediction
-        The network's predictions at each cutoff.
+        The served model's predictions at each cutoff.
     cfg : EvaluateConfig or BacktestConfig
         `resamples` and `seed` are read.
 

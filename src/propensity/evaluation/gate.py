@@ -1,4 +1,4 @@
-"""Release checks of a run: finite values, determinism, no leakage, and better than a baseline."""
+"""Release checks of a run: finite values, determinism, no leakage, calibrated totals, and level with every baseline."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from propensity.data.event_log import EventLog, to_day
 from propensity.data.offer import offers_before
 from propensity.errors import ConfigurationError
 from propensity.evaluation.canary import add_canary
-from propensity.evaluation.evaluate import cutoff_data_of
+from propensity.evaluation.evaluate import NETWORK, cutoff_data_of
 from propensity.evaluation.leakage import CUSTOMERS, changed_inputs, high_auc_columns
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStatsBuilder
+from propensity.metric.headline import served_model
+from propensity.metric.warning import better_baselines, interval_of, meets
 from propensity.scores import Scores, load_scores
 from propensity.task import CutoffData
 from propensity.training.checkpoint import Trained, load_trained
@@ -76,10 +78,14 @@ def gate(cfg: GateConfig) -> list[CheckResult]:
     Raises
     ------
     ConfigurationError
-        For a check that does not exist, or a run that was not evaluated where a check needs its metrics.
+        For a check that does not exist, limits that are no pair, or a run that was not evaluated where a check needs
+        its metrics.
     """
     if unknown := [name for name in cfg.checks if name not in CHECKS]:
         raise ConfigurationError(f"no check {unknown[0]!r}; checks holds {', '.join(CHECKS)}")
+    limits = list(cfg.calibration)
+    if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
+        raise ConfigurationError(f"calibration={limits} is no pair of limits; give two such as [0.8,1.25]")
     trained = load_trained(cfg.run)
     log = trained.task.open()
     file = Path(cfg.run) / "metrics.json"
@@ -104,17 +110,18 @@ def finite(context: GateContext) -> tuple[bool, str]:
 
 
 def deterministic(context: GateContext) -> tuple[bool, str]:
-    """Check that scores are equal in a second pass, in blocks of another size, and to scores.parquet."""
+    """Check that the network's scores are equal in a second pass, in blocks of another size, and to the stored ones."""
     first, second = rescore(context), rescore(context)
     if not np.array_equal(first.probability, second.probability) or not np.array_equal(first.revenue, second.revenue):
         return False, f"two passes at {context.day} differ by {_difference(first, second):.2g}"
     if (difference := _difference(first, rescore(context, pairs=8192))) > TOLERANCE:
         return False, f"scores at {context.day} depend on the block they are computed in, by {difference:.2g}"
-    file = Path(context.cfg.run) / "scores.parquet"
+    served = served_model(context.metrics) if context.metrics else NETWORK
+    file = Path(context.cfg.run) / ("scores.parquet" if served == NETWORK else f"{NETWORK}.parquet")
     stored = [scores for scores in load_scores(file) if scores.cutoff == context.day] if file.is_file() else []
     if stored and (difference := _difference(first, stored[0])) > TOLERANCE:
         return False, f"{file} at {context.day} differs from the network's scores by {difference:.2g}"
-    return True, f"the same scores at {context.day} every time" + (" and in scores.parquet" if stored else "")
+    return True, f"the same scores at {context.day} every time" + (f" and in {file.name}" if stored else "")
 
 
 def no_leak(context: GateContext) -> tuple[bool, str]:
@@ -148,10 +155,8 @@ def no_leak(context: GateContext) -> tuple[bool, str]:
 
 
 def beats_baseline(context: GateContext) -> tuple[bool, str]:
-    """Check that the network's metric is better than the baseline's by the whole 95 % interval of the difference."""
-    cfg, metrics = context.cfg, context.metrics
-    if metrics is None:
-        raise ConfigurationError(f"{cfg.run} was not evaluated; run propensity evaluate run={cfg.run}")
+    """Check that the served model's metric is better than the baseline's by the whole interval of the difference."""
+    cfg, metrics = context.cfg, _evaluated(context)
     if cfg.against not in metrics["differences"]:
         names = ", ".join(metrics["differences"]) or "none"
         raise ConfigurationError(
@@ -169,11 +174,53 @@ def beats_baseline(context: GateContext) -> tuple[bool, str]:
     return cell["verdict"] == "win", f"{cfg.metric} minus {cfg.against}'s is {interval}: a {cell['verdict']}"
 
 
+def calibrated(context: GateContext) -> tuple[bool, str]:
+    """Check that expected over observed purchases and revenue of the served model meet the limits `cfg.calibration`.
+
+    An interval outside the limits is evidence of an error; one that reaches into them is not. A total without revenue,
+    or of a model that predicts none, cannot be checked and passes.
+    """
+    low, high = context.cfg.calibration
+    metrics = _evaluated(context)
+    if "expected_over_observed" not in metrics:
+        run = context.cfg.run
+        raise ConfigurationError(f"{run}/metrics.json has no expected_over_observed; run propensity evaluate run={run}")
+    totals = metrics["expected_over_observed"][served_model(metrics)]
+    if totals["purchases"]["value"] is None:
+        return False, f"expected over observed purchases are undefined: {totals['purchases']['reason']}"
+    passed = all(meets(totals[name], low, high) for name in ("purchases", "revenue"))
+    words = [
+        f"{name} {interval_of(cell) if cell['value'] is not None else 'undefined (' + cell['reason'] + ')'}"
+        for name, cell in totals.items()
+    ]
+    return passed, f"expected over observed: {', '.join(words)}; limits {low:g} to {high:g}"
+
+
+def no_better_baseline(context: GateContext) -> tuple[bool, str]:
+    """Check that no model is better than the served one by the whole 95 % interval in any of `cfg.not_behind`."""
+    metrics, names = _evaluated(context), list(context.cfg.not_behind)
+    served = served_model(metrics)
+    if not metrics["differences"]:
+        return False, "no baseline was evaluated; name some with baselines=[...]"
+    known = metrics["models"][served]["mean"]["all"]
+    if unknown := [name for name in names if name not in known]:
+        run = context.cfg.run
+        raise ConfigurationError(
+            f"not_behind={unknown[0]} is not in {run}/metrics.json; give some of {', '.join(known)}"
+        )
+    if better := better_baselines(metrics["models"], metrics["differences"], served, names):
+        words = [f"{name} is better in {', '.join(lost)}" for name, lost in better.items()]
+        return False, f"{'; '.join(words)} than {served}"
+    return True, f"no model is better than {served} in {', '.join(names)}: {', '.join(metrics['differences'])}"
+
+
 CHECKS: dict[str, Callable[[GateContext], tuple[bool, str]]] = {
     "finite": finite,
     "deterministic": deterministic,
     "no_leak": no_leak,
     "beats_baseline": beats_baseline,
+    "calibrated": calibrated,
+    "no_better_baseline": no_better_baseline,
 }
 
 
@@ -217,6 +264,14 @@ def training_cutoff(trained: Trained, log: EventLog) -> tuple[Callable[[EventLog
         return CutoffData(features, market_stats, other_log.purchasers(cutoff.day))
 
     return prepare, cutoff.day
+
+
+def _evaluated(context: GateContext) -> dict[str, Any]:
+    """The content of metrics.json."""
+    if context.metrics is None:
+        run = context.cfg.run
+        raise ConfigurationError(f"{run} was not evaluated; run propensity evaluate run={run}")
+    return context.metrics
 
 
 def _with_canary(prepare: Callable[[EventLog], CutoffData], cfg: GateConfig) -> Callable[[EventLog], CutoffData]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import OmegaConf
 
+from propensity.champion.champion import FILE as CHAMPION
 from propensity.config import ReproduceConfig, TrainConfig
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
@@ -99,8 +100,10 @@ def reproduce(cfg: ReproduceConfig, say: Say) -> Reproduction:
     exact = about["config"]["trainer"]["accelerator"] == "cpu"
     with tempfile.TemporaryDirectory(dir=cfg.run, prefix=".again.") as folder:
         model, *_ = train(_configuration(about), folder)
+        served = [_champion(Path(place)) for place in (cfg.run, folder)]
     if exact:
         differences = list(_weights(trained.model.state_dict(), model.state_dict()))
+        differences += _difference("champion", *served)
     file = Path(cfg.run) / "metrics.json"
     if not file.is_file():
         if not exact:
@@ -113,6 +116,12 @@ def reproduce(cfg: ReproduceConfig, say: Say) -> Reproduction:
     tolerance = 0.0 if exact else cfg.tolerance
     differences += [Difference(f"metric {name}", str(a), str(b)) for name, a, b in pairs if not _close(a, b, tolerance)]
     return Reproduction(differences, environment, len(pairs))
+
+
+def _champion(folder: Path) -> str:
+    """The content of champion.json; empty for a network without candidates."""
+    file = folder / CHAMPION
+    return file.read_text() if file.is_file() else ""
 
 
 def _configuration(about: Mapping[str, Any]) -> TrainConfig:

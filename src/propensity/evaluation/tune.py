@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from propensity.champion.champion import NETWORK
 from propensity.config import TrainConfig, TuneConfig
 from propensity.errors import ConfigurationError
 from propensity.metric.declaration import Metric
@@ -76,6 +77,7 @@ def objective_metric(name: str, own: Sequence[Any]) -> tuple[str, Metric]:
 def _judge(config: TrainConfig, name: str, metric: Metric, out: Path) -> float:
     if not config.training.get("validation"):
         config.training["validation"] = 1
+    config.training["refit"], config.champion = False, NETWORK  # only the validation counts
     train(config, out)
     values = final_metrics(out)
     if name not in values:

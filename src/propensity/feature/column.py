@@ -60,7 +60,11 @@ SIBLING = (
 )
 RELATIVE = (
     relative("trend", "log ratio of the orders of 28 days to those of 91 days, per day"),
-    relative("cohort_spend", "log revenue of 91 days minus its mean over customers of the same tenure", empty=None),
+    relative(
+        "cohort_spend",
+        "log revenue of 91 days, in units of the market, minus its mean over customers of the same tenure",
+        empty=None,
+    ),
     relative("cohort_orders", "log orders of 91 days minus its mean over customers of the same tenure", empty=None),
 )
 CONTEXT = (
@@ -71,7 +75,7 @@ CONTEXT = (
     context("novelty", "share of the buyers of the last 28 days without an earlier purchase"),
     context("interpurchase_time", "mean days between purchase days, over all customers", missing="nobody bought twice"),
     context("age", "days since the first sale, at most 182", optional=True),
-    context("price", "revenue per purchase day of the last 91 days"),
+    context("price", "revenue per purchase day of the last 91 days", money=True),
     context("price_trend", "log ratio of the price of 28 days to that of 91 days"),
     context("last_year", "log ratio of the purchase days of the horizon's weeks last year to the 91 days around them"),
 )
@@ -197,4 +201,5 @@ def block_sizes(columns: Sequence[FeatureColumn]) -> BlockSizes:
         optional=tuple(k for k, column in enumerate(columns) if column.optional),
         ranked=tuple(k for k, column in enumerate(columns) if column.ranked),
         gate=tuple(k for _, k in gate),
+        money=tuple(k for k, column in enumerate(columns) if column.money),
     )

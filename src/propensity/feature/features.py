@@ -29,6 +29,7 @@ from propensity.feature.market_stats import (
     RECENCY_EDGES,
     SVD_RANKS,
     MarketStats,
+    log_spend,
     rarity,
     tenure_month,
 )
@@ -146,6 +147,7 @@ class FeatureConfig:
             offers=len(vocabulary.offers) + 1,
             attributes=vocabulary.attribute_size,
             sold_through=tuple(vocabulary.channels.index(name) + 1 for name in vocabulary.sold_through),
+            unit=vocabulary.unit,
         )
 
 
@@ -327,7 +329,7 @@ class Features:
             column[f"attribute_{name}"][:] = self.attributes[customer, k]
         column["trend"][:] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
         cohort = market_stats.cohort[tenure_month(column["tenure"])]
-        column["cohort_spend"][:] = np.log1p(np.maximum(column["spend_91"], 0)) - cohort[:, 0]
+        column["cohort_spend"][:] = log_spend(column["spend_91"], float(market_stats.unit)) - cohort[:, 0]
         column["cohort_orders"][:] = np.log1p(column["orders_91"]) - cohort[:, 1]
         return out
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 from threadpoolctl import ThreadpoolController
 
 from propensity.data.cutoff import Cutoff
@@ -88,7 +87,9 @@ class MarketStats(NamedTuple):
     sold : (M,) bool
         Whether anybody bought the offer.
     cohort : (TENURES, 2) float
-        Mean log revenue and log orders of 91 days by months since the first purchase.
+        Mean log revenue, in units, and log orders of 91 days by months since the first purchase.
+    unit : () float
+        Revenue that counts as 1, see `EventLog.revenue_unit`.
     """
 
     cutoff: Cutoff
@@ -121,6 +122,7 @@ class MarketStats(NamedTuple):
     sibling: np.ndarray
     sold: np.ndarray
     cohort: np.ndarray
+    unit: np.ndarray
 
     @property
     def neighbours(self) -> Neighbours:
@@ -185,8 +187,7 @@ class MarketStatsBuilder:
     ) -> None:
         self.log, self.offers, self.horizon, self.config, self.groups = log, offers, horizon, config, groups
         self.events, self.sets = log.events, offers.sets
-        ids = log.customers["customer"]
-        self.id_hash = ids.cast(pl.String).hash(seed=0).to_numpy()
+        self.id_hash = log.id_hash()
         self.moments: dict[int, Moments] = {}
         self.rolled: dict[int, np.ndarray] = {}
         self.levels: list[tuple[Level, Sets]] | None = None
@@ -213,7 +214,7 @@ class MarketStatsBuilder:
         offer_context(self.events, self.sets, everybody, cutoff.day, self.horizon, np.array(CONTEXT_WINDOWS), totals)
         raw = dict(zip(names, totals.T, strict=True))
         exposure = min(cutoff.day - self.log.first_day, CONTEXT_WINDOWS[2])
-        now, sold = self._moments(cutoff.day), ~np.isnan(raw["age"])
+        now, sold, unit = self._moments(cutoff.day), ~np.isnan(raw["age"]), self.log.revenue_unit(cutoff.day)
         context = np.where(sold[:, None], _context(raw, everybody.size), np.nan)
         level, tables = self._neighbours(cutoff.day)
         svd, ease, cosine = self._affinity(population, cutoff.day, context)
@@ -236,7 +237,8 @@ class MarketStatsBuilder:
             **{f"neighbour_{name}": np.asarray(value) for name, value in tables._asdict().items()},
             sibling=siblings(self.offers.parent, sold),
             sold=sold,
-            cohort=self._cohort(population, cutoff),
+            cohort=self._cohort(population, cutoff, unit),
+            unit=np.float64(unit),
         )
 
     def _population(self, day: int, sample: int | None = None) -> np.ndarray:
@@ -356,14 +358,14 @@ class MarketStatsBuilder:
             weights.append(np.linalg.solve(gram + np.diag(penalty), target))
         return np.array(weights, np.float32)
 
-    def _cohort(self, population: np.ndarray, cutoff: Cutoff) -> np.ndarray:
+    def _cohort(self, population: np.ndarray, cutoff: Cutoff, unit: float) -> np.ndarray:
         if cutoff.day not in self.rolled:
             self.prefetch([cutoff.day])
         rows = self.rolled[cutoff.day][population]
         names = rolling_customer_columns(*COHORT)
         month = tenure_month(np.minimum(np.nan_to_num(rows[:, names.index("since_first")]), TENURE_CAP))
         size = np.bincount(month, minlength=TENURES) + 1e-9
-        logs = [np.log1p(np.maximum(rows[:, names.index(name)], 0)) for name in ("spend_91", "orders_91")]
+        logs = log_spend(rows[:, names.index("spend_91")], unit), np.log1p(rows[:, names.index("orders_91")])
         return np.stack([np.bincount(month, values, minlength=TENURES) / size for values in logs], axis=1)
 
 
@@ -382,6 +384,11 @@ def purchase_profile(column: dict[str, np.ndarray]) -> np.ndarray:
     """
     logs = [np.log1p(column[f"decayed_{half_life}"]) for half_life in AFFINITY_HALF_LIVES]
     return np.concatenate([*logs, np.ones((len(logs[0]), 1), np.float32)], axis=1)
+
+
+def log_spend(spend: np.ndarray, unit: float) -> np.ndarray:
+    """log(1 + spend / unit), 0 for a negative spend."""
+    return np.log1p(np.maximum(spend, 0) * np.float32(1 / unit))
 
 
 def regress_on_others(gram: np.ndarray, ridges: Sequence[float]) -> np.ndarray:
@@ -510,6 +517,7 @@ def _context(raw: dict[str, np.ndarray], customers: int) -> np.ndarray:
     """The context columns, all free of scale, from the totals of `offer_context`: (M, C) float32."""
     price = raw["spend_91"] / np.maximum(raw["days_91"], 1)
     recent_price = raw["spend_28"] / np.maximum(raw["days_28"], 1)
+    price_ratio = np.divide(recent_price, price, out=np.ones_like(price), where=price > 0)
     column = {f"reach_{w}": np.log((raw[f"buyers_{w}"] + 0.5) / (customers + 1)) for w in CONTEXT_WINDOWS} | {
         "trend_7": np.log((4 * raw["days_7"] + 4) / (raw["days_28"] + 4)),
         "trend_28": np.log((3.25 * raw["days_28"] + 4) / (raw["days_91"] + 4)),
@@ -518,7 +526,7 @@ def _context(raw: dict[str, np.ndarray], customers: int) -> np.ndarray:
         "interpurchase_time": raw["interpurchase_time"],
         "age": np.minimum(raw["age"], 182),
         "price": price,
-        "price_trend": np.log((recent_price + 0.1) / (price + 0.1)),
+        "price_trend": np.log((price_ratio + 0.1) / 1.1),
         "last_year": np.log((raw["last_year_days"] + 5) / (raw["last_year_around"] + 5)),
     }
     return np.stack([column[name] for name in CONTEXT_NAMES], axis=1).astype(np.float32)

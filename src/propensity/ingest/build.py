@@ -278,7 +278,7 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
         "warnings": dict(sorted(counts.warnings.items())),
         "channels": channel.to_list(),
     }
-    meta |= {"first_day": counts.first_day, "last_day": counts.last_day}
+    meta |= {"first_day": counts.first_day, "last_day": counts.last_day, "currency": tables.currency}
     columns: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
     return EventLog(
         offsets=np.concatenate([[0], np.cumsum(size["count"].fill_null(0).to_numpy())]).astype(np.int64),

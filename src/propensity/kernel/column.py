@@ -37,7 +37,8 @@ class FeatureColumn:
         Place among the inputs of the gate that mixes the repeat and the explore expert, from 1; 0: the gate does not
         read the column. Pair columns only.
     money : bool
-        The column is an amount in the currency of the log.
+        The column holds amounts of the log's currency. Models read it in units of the market, so that the currency
+        does not matter.
     group : str
         Group of columns that `data.feature.groups` switches on; empty: the column is always there.
     per : {None, "window", "half_life"}

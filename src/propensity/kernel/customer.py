@@ -21,7 +21,7 @@ of_repeat_buyers = partial(column, missing="bought on fewer than two days", empt
 # In the order that the kernel writes: families first, then the single columns. Recent means the last 91 days.
 CUSTOMER = (
     column("orders_{}", "orders of the last {} days", per="window"),
-    column("spend_{}", "revenue of the last {} days", per="window"),
+    column("spend_{}", "revenue of the last {} days", per="window", money=True),
     column("decayed_{}", "orders, each weighted by 0.5 ** (age / {} days)", per="half_life"),
     column("recency", "days since the last purchase day", missing="no purchase", empty=np.nan, optional=True),
     of_repeat_buyers("interpurchase_time", "mean days between purchase days", optional=True),
@@ -30,7 +30,7 @@ CUSTOMER = (
     of_repeat_buyers("recency_ratio", "recency over the interpurchase time"),
     column("tenure", f"days since the first purchase, at most {TENURE_CAP}"),
     column("order_lines", "lines per recent order"),
-    column("order_spend", "revenue per recent order"),
+    column("order_spend", "revenue per recent order", money=True),
     column("order_offers", "distinct offers over recent orders"),
     column("penetration", "share of all offers ever bought"),
     column("exploration", "share of the offers of recent orders that were bought for the first time then"),
@@ -42,7 +42,7 @@ CUSTOMER = (
     column("response", "share of the messages of the last 182 days followed by a purchase within 7 days"),
     column("redemptions_91", "coupon redemptions of the last 91 days"),
     column("views_28", "views of the last 28 days"),
-    column("last_year_spend", "revenue in the weeks of last year that the horizon covers"),
+    column("last_year_spend", "revenue in the weeks of last year that the horizon covers", money=True),
     column("masked", "days that the history mask of training hides"),
 )
 # Constants of this file: Numba compiles them in, and an edited declaration recompiles the kernels below.

@@ -43,7 +43,7 @@ of_repeat_buyers = partial(column, missing="bought on fewer than two days", empt
 # In the order that the kernel writes: families first, then the single columns.
 PAIR = (
     column("days_{}", "purchase days in the last {} days", per="window"),
-    column("spend_{}", "revenue of the last {} days", per="window"),
+    column("spend_{}", "revenue of the last {} days", per="window", money=True),
     column("decayed_{}", "purchase days, each weighted by 0.5 ** (age / {} days)", per="half_life"),
     of_buyers("recency", "days since the last purchase day", optional=True, gate=2),
     of_buyers("since_first", "days since the first purchase day"),
@@ -54,8 +54,8 @@ PAIR = (
     of_repeat_buyers("recency_ratio", "recency over the interpurchase time"),
     of_buyers("orders_since", "orders of anything since the last one with the offer"),
     of_buyers("order_share", "share of the orders since the first one with the offer that contain it"),
-    of_buyers("spend_mean", "revenue per purchase day"),
-    of_buyers("spend_last", "revenue of the last purchase day"),
+    of_buyers("spend_mean", "revenue per purchase day", money=True),
+    of_buyers("spend_last", "revenue of the last purchase day", money=True),
     of_buyers("units_mean", "units per purchase day"),
     of_buyers("discount_share", "discount over revenue plus discount"),
     column("returns", "returned lines"),

@@ -409,7 +409,7 @@ def context_ratios(total: Mapping[str, float], customers: int) -> dict[str, floa
         "interpurchase_time": total["interpurchase_time"],
         "age": min(total["age"], 182),
         "price": price,
-        "price_trend": np.log((recent_price + 0.1) / (price + 0.1)),
+        "price_trend": np.log(((recent_price / price if price > 0 else 1.0) + 0.1) / 1.1),
         "last_year": np.log((total["last_year_days"] + 5) / (total["last_year_around"] + 5)),
     }
 

@@ -56,10 +56,10 @@ def visit_loss(outputs: Outputs, outcomes: Outcomes, weight: Tensor) -> Tensor:
 
 
 def value_loss(outputs: Outputs, outcomes: Outcomes, weight: Tensor) -> Tensor:
-    """Weighted negative log-likelihood of log revenue over the pairs with revenue; 0 without any."""
+    """Weighted negative log-likelihood of log revenue, in units, over the pairs with revenue; 0 without any."""
     location, sigma = outputs.value[..., 0].float(), outputs.value[..., 1].float()
     paid = outcomes.revenue > 0
-    error = torch.log(torch.where(paid, outcomes.revenue, 1.0)) - location
+    error = torch.log(torch.where(paid, outcomes.revenue / outputs.unit, 1.0)) - location
     likelihood = 0.5 * (error / sigma) ** 2 + torch.log(sigma) + 0.5 * math.log(2 * math.pi)
     scaled = torch.where(paid, likelihood * weight, 0.0)
     return scaled.sum() / torch.where(paid, weight, 0.0).sum().clamp(min=1e-6)

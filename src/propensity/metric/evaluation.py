@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +11,13 @@ from propensity.errors import DataError
 from propensity.metric.builtin import METRICS
 from propensity.metric.context import EvalContext, Sample, eval_context
 from propensity.metric.declaration import Metric, declared
+from propensity.metric.expected_over_observed import expected_over_observed
 from propensity.metric.headline import effective_customers, headline, strongest
 from propensity.metric.interval import bootstrap_interval, minimum_detectable_effect, resample_weights, verdict
 from propensity.metric.labels import Labels, Prediction, checked
 from propensity.metric.metric_table import MetricTable, metric_table, why_undefined
 from propensity.metric.summary import calibration_table, counts, curves, finite, offer_table
-from propensity.metric.warning import warnings
+from propensity.metric.warning import beaten, merged, miscalibrated, warnings
 
 __all__ = ["Labels", "Prediction", "evaluate"]
 
@@ -40,6 +41,7 @@ def evaluate(
     seed: int = 17,
     fraction: float = 0.1,
     metrics: Sequence[Metric] = (),
+    baselines: Collection[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Computes every metric of every model by cutoff and slice, and `reference` minus each other model.
@@ -53,7 +55,7 @@ def evaluate(
     predictions : mapping of str to sequence of Prediction
         Model name to one prediction per cutoff, in the same order.
     reference : str
-        The model that is compared with all others.
+        The served model, which is compared with all others.
     resamples : int
         Bootstrap resamples of customers; 0 gives no intervals.
     seed : int
@@ -62,6 +64,8 @@ def evaluate(
         Share of customers kept by lift and capture, in (0, 1].
     metrics : sequence of Metric
         Metrics of your own, beside the built-in ones.
+    baselines : collection of str, optional
+        Models that the headline may compare with; None: all but the reference.
     progress : callable, optional
         Called with a sentence before each model and cutoff.
 
@@ -69,7 +73,8 @@ def evaluate(
     -------
     dict
         Plain Python values: verdict and headline against the strongest baseline, warnings, fraction, the declarations
-        of all metrics, models, differences, counts, curves, calibration and offers. An undefined value is None with a
+        of all metrics, models, differences, expected over observed purchases and revenue, counts, curves, calibration
+        and offers. An undefined value is None with a
         `reason`. Ranking metrics are means over the offers with at least 10 buyers (5 inside a slice) and at least one
         customer who did not buy.
 
@@ -90,18 +95,29 @@ def evaluate(
     models = {name: _model_cells(each, every) for name, each in tables.items()}
     ours = tables[reference]
     differences = {name: _difference_cells(ours, each, every) for name, each in tables.items() if name != reference}
+    others = set(differences) if baselines is None else set(differences) & set(baselines)
+    totals = {
+        name: expected_over_observed(contexts, each, by_offer=name == reference)
+        for name, each in checked_predictions.items()
+    }
+    described = {metric.name: metric.described(fraction) for metric in every}
     against = None
-    if baseline := strongest(models, reference):
+    if baseline := strongest(models, others):
         cells, change = models[reference]["mean"]["all"], differences[baseline]
         against = headline(cells, change, baseline, fraction, effective_customers(all_labels))
     return {
         "verdict": word(against) if against else None,
         "headline": against,
-        "warnings": warnings(all_labels, checked_predictions),
+        "warnings": merged(
+            miscalibrated(totals[reference]),
+            beaten(models, differences, reference, described),
+            warnings(all_labels, checked_predictions),
+        ),
         "fraction": fraction,
-        "metrics": {metric.name: metric.described(fraction) for metric in every},
+        "metrics": described,
         "models": models,
         "differences": differences,
+        "expected_over_observed": totals,
         "counts": {
             context.labels.cutoff: counts(context, {name: each[n] for name, each in checked_predictions.items()})
             for n, context in enumerate(contexts)

@@ -1,18 +1,20 @@
 """The headline comparison: revenue lift against the strongest baseline, and the power of that test.
 
-A tie means that the interval of the difference contains zero; `underpowered` that it is wide.
+The strongest baseline has the best revenue lift at the same cutoffs. The served model is chosen without these outcomes
+and the baseline with them, so the choice can only make the comparison harder for the served model. A tie means that the
+interval of the difference contains zero; `underpowered` that it is wide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from propensity.metric.labels import Labels
 
-METRIC, ROBUST = "revenue_lift", "revenue_lift_winsorised"
+METRIC, ROBUST, RANKING = "revenue_lift", "revenue_lift_winsorised", "auc"
 WORTH = 0.05  # share of the distance from a random ranking to the oracle that a test should detect
 HOLDERS = 50  # effective customers below which a few of them decide the result
 Cells = Mapping[str, Mapping[str, Any]]
@@ -51,15 +53,31 @@ def headline(
     }
 
 
+def served_model(metrics: Mapping[str, Any]) -> str:
+    """The model of metrics.json whose scores are used: the reference, which all others are compared with.
+
+    >>> served_model({"models": {"network": {}, "stack": {}}, "differences": {"network": {}}})
+    'stack'
+    """
+    return next(name for name in metrics["models"] if name not in metrics["differences"])
+
+
 def sign(value: float | None) -> str:
     """The sign of a difference: +, -, 0, or empty where it is undefined."""
     return "" if value is None else "+" if value > 0 else "-" if value < 0 else "0"
 
 
-def strongest(models: Mapping[str, Any], reference: str) -> str | None:
-    """The model with the best AUC, mean over the cutoffs, but the reference; None without any."""
-    auc = {name: cells["mean"]["all"]["auc"]["value"] for name, cells in models.items() if name != reference}
-    return max(auc, key=lambda name: -1.0 if auc[name] is None else auc[name], default=None)
+def strongest(models: Mapping[str, Any], names: Collection[str]) -> str | None:
+    """The one of `names` with the best revenue lift, or the best AUC where none has a revenue lift; None without any.
+
+    Both are means over the cutoffs and all pairs; equal models are taken in the order of `models`.
+    """
+    for metric in (METRIC, RANKING):
+        values = {name: cells["mean"]["all"][metric]["value"] for name, cells in models.items() if name in names}
+        known = {name: value for name, value in values.items() if value is not None}
+        if known:
+            return max(known, key=lambda name: known[name])
+    return next((name for name in models if name in names), None)
 
 
 def effective_customers(all_labels: Sequence[Labels]) -> float:

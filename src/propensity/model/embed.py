@@ -22,7 +22,7 @@ class EventEmbedding(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         age = torch.log1p(inputs.age) / 5
-        amount = torch.sign(inputs.amount) * torch.log1p(inputs.amount.abs()) / 3
+        amount = torch.sign(inputs.amount) * torch.log1p(inputs.amount.abs())
         week = 2 * torch.pi * inputs.age / 7
         number = torch.stack([age, amount, week.sin(), week.cos()], dim=-1)
         event_BLD = self.number(number) + self.kind(inputs.kind) + self.channel(inputs.channel)
@@ -34,8 +34,8 @@ class EventEmbedding(nn.Module):
 class OfferEmbedding(nn.Module):
     """Name, attributes and market context of each offer: (M,), (M, A), (M, C) -> (M, D).
 
-    In training a share `unnamed` of the offers gets code 0 instead of its own, so that the embedding of code 0 fits
-    offers that are not in the vocabulary.
+    In training `code` gives a share `unnamed` of the offers code 0 instead of its own, so that the embedding of code 0
+    fits offers that are not in the vocabulary.
     """
 
     def __init__(self, sizes: Sizes, context: int, width: int, unnamed: float = 0.05) -> None:
@@ -46,8 +46,12 @@ class OfferEmbedding(nn.Module):
         self.unnamed = unnamed
         nn.init.normal_(self.name.weight, std=0.1)
 
-    def forward(self, offer_M: Tensor, attribute_MA: Tensor, context_MC: Tensor) -> Tensor:
+    def code(self, offer_M: Tensor) -> Tensor:
+        """The codes of the offers; in training a share of them is 0."""
         if self.training and self.unnamed > 0:
             hidden_M = torch.rand(offer_M.shape, device=offer_M.device) < self.unnamed
             offer_M = torch.where(hidden_M, 0, offer_M)
+        return offer_M
+
+    def forward(self, offer_M: Tensor, attribute_MA: Tensor, context_MC: Tensor) -> Tensor:
         return self.name(offer_M) + self.attribute(attribute_MA) + self.context(context_MC)

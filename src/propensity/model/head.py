@@ -7,30 +7,44 @@ from torch import Tensor, nn
 
 from propensity.data.batch import Inputs
 from propensity.kernel.event import PURCHASE
-from propensity.model.outputs import SIGMA_MAX
+from propensity.model.outputs import SIGMA_MAX, SIGMA_MIN
 from propensity.model.pairs import Pairs
 
 PRIOR = 5.0  # initial weight of the prior, in purchases
 
 
 class ValueHead(nn.Module):
-    """Linear in the columns of `pairs`, the state and the offer: (..., P), (B, D), (M, D) -> (..., 2).
+    """Linear in the columns of pairs, customers and offers, with a bias for each offer: (..., P), ... -> (..., 2).
+
+    Parameters
+    ----------
+    pair_columns, customer_columns, context_columns : numbers of columns after scaling.
+    offers : number of offer codes.
 
     Notes
     -----
-    No gradient reaches the state from here: the few amounts of a customer recur at every training cutoff, and the
-    state would overfit to them.
+    It shares no parameter with the purchase heads, so that neither task disturbs the other. A linear function of the
+    columns does not overfit: the few amounts of a customer recur at every training cutoff.
     """
 
-    def __init__(self, pair_columns: int, width: int) -> None:
+    def __init__(self, pair_columns: int, customer_columns: int, context_columns: int, offers: int) -> None:
         super().__init__()
         self.pair = nn.Linear(pair_columns, 2)
-        self.state = nn.Linear(width, 2, bias=False)
-        self.offer = nn.Linear(width, 2, bias=False)
+        self.customer = nn.Linear(customer_columns, 2, bias=False)
+        self.context = nn.Linear(context_columns, 2, bias=False)
+        self.base = nn.Embedding(offers, 2)
+        for layer in (self.pair, self.customer, self.context):
+            nn.init.zeros_(layer.weight)
+        nn.init.zeros_(self.pair.bias)
+        nn.init.zeros_(self.base.weight)
 
-    def forward(self, pair: Tensor, state_BD: Tensor, offer_MD: Tensor, pairs: Pairs) -> Tensor:
-        raw = self.pair(pair) + pairs.of_customer(self.state(state_BD)) + pairs.of_offer(self.offer(offer_MD))
-        sigma = 0.05 + (SIGMA_MAX - 0.05) * raw[..., 1].sigmoid()
+    def offer(self, code_M: Tensor, context_MC: Tensor) -> Tensor:
+        """The terms of the offers: (M, 2)."""
+        return self.base(code_M) + self.context(context_MC)
+
+    def forward(self, pair: Tensor, customer_BF: Tensor, offer_M2: Tensor, pairs: Pairs) -> Tensor:
+        raw = self.pair(pair) + pairs.of_customer(self.customer(customer_BF)) + pairs.of_offer(offer_M2)
+        sigma = SIGMA_MIN + (SIGMA_MAX - SIGMA_MIN) * raw[..., 1].sigmoid()
         return torch.stack([raw[..., 0], sigma], dim=-1)
 
 

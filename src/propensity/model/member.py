@@ -11,9 +11,10 @@ from torch.nn.functional import logsigmoid
 
 from propensity.data.batch import Inputs, Sizes
 from propensity.errors import ConfigurationError
+from propensity.model.base_rate import BaseRates
 from propensity.model.embed import EventEmbedding, OfferEmbedding
 from propensity.model.head import ChannelHead, ValueHead
-from propensity.model.outputs import Outputs
+from propensity.model.outputs import SIGMA_MAX, SIGMA_MIN, Outputs
 from propensity.model.pairs import Pairs
 
 Part = Callable[..., nn.Module]
@@ -64,7 +65,10 @@ class EnsembleMember(nn.Module):
         self.explore = explore(pair_columns=pair_columns, width=width) if explore else None
         self.visit = visit(width=width) if visit else None
         self.season = season(season=sizes.season, width=width) if season else None
-        self.value = ValueHead(pair_columns, width)
+        self.base = nn.Embedding(sizes.offers, 1)  # log-odds of each offer, of a customer who visits
+        self.visit_base = nn.Parameter(torch.zeros(()))
+        nn.init.zeros_(self.base.weight)
+        self.value = ValueHead(pair_columns, customer_columns, context_columns, sizes.offers)
         self.gate_columns = list(sizes.pair.gate)
         self.gate = nn.Linear(len(self.gate_columns), 1) if repeat and explore else None
         # Last, so that the other parts start from the same weights with it and without.
@@ -84,16 +88,16 @@ class EnsembleMember(nn.Module):
         """
         pairs = Pairs.at(place, inputs.offer.shape[0])
         state_BD = self.state(inputs, customer_BF)
-        offer_MD = self.offer(inputs.offer, inputs.attribute, context_MC)
-        logit = self._mixed(pair, state_BD, offer_MD, pairs)
-        if self.season is not None:
-            logit = logit + pairs.of_offer(self.season(inputs.season, offer_MD))
+        code_M = self.offer.code(inputs.offer)
+        offer_MD = self.offer(code_M, inputs.attribute, context_MC)
+        offer_M = self.offer_logit(code_M, inputs.season, offer_MD)
+        logit = self._mixed(pair, state_BD, offer_MD, pairs) + pairs.of_offer(offer_M)
         visit_B = torch.zeros_like(state_BD[:, 0])
         if self.visit is not None:
-            visit_B = self.visit(state_BD)
+            visit_B = self.visit_logit(state_BD)
             logit = within_visit(pairs.of_customer(visit_B), logit)
         channel_BK = state_BD[:, :0] if self.channel is None else self.channel(inputs, state_BD)
-        value = self.value(pair, state_BD.detach(), offer_MD, pairs)
+        value = self.value(pair, customer_BF, self.value.offer(code_M, context_MC), pairs)
         return Outputs(logit, value, visit_B, state_BD, channel_BK)
 
     def state(self, inputs: Inputs, customer_BF: Tensor) -> Tensor:
@@ -103,6 +107,38 @@ class EnsembleMember(nn.Module):
             state_BD = state_BD + self.encoder(self.event(inputs), inputs.length)
         return self.dropout(state_BD)
 
+    def offer_logit(self, code_M: Tensor, season_S: Tensor, offer_MD: Tensor) -> Tensor:
+        """Base rate and season of each offer, as log-odds: (M,)."""
+        base_M = self.base(code_M).squeeze(-1)
+        return base_M if self.season is None else base_M + self.season(season_S, offer_MD)
+
+    def visit_logit(self, state_BD: Tensor) -> Tensor:
+        """Log-odds of a visit: (B,)."""
+        assert self.visit is not None
+        visit_B: Tensor = self.visit(state_BD) + self.visit_base
+        return visit_B
+
+    @torch.no_grad()
+    def start_from(self, rates: BaseRates, code: Tensor) -> None:
+        """Sets the biases such that the untrained member predicts about the base rates.
+
+        Parameters
+        ----------
+        rates : of M offers.
+        code : (M,) int64, codes of the offers. Other codes get the mean.
+        """
+        visit = rates.visit if self.visit is not None else 1.0
+        if self.visit is not None:
+            self.visit_base.copy_(log_odds(torch.tensor(rates.visit)))
+        base = log_odds(torch.from_numpy(rates.purchase / visit))
+        amount = torch.from_numpy(rates.amount)
+        share = (min(max(rates.deviation, 0.1), 0.95 * SIGMA_MAX) - SIGMA_MIN) / (SIGMA_MAX - SIGMA_MIN)
+        self.base.weight.fill_(base.mean())
+        self.base.weight[code, 0] = base.float()
+        self.value.base.weight[:, 0] = amount.mean()
+        self.value.base.weight[code, 0] = amount.float()
+        self.value.base.weight[:, 1] = log_odds(torch.tensor(share))
+
     def _mixed(self, pair: Tensor, state_BD: Tensor, offer_MD: Tensor, pairs: Pairs) -> Tensor:
         """The experts' logits, mixed by the gate for each pair: (B, M) or (K,)."""
         arguments = pair, state_BD, offer_MD, pairs
@@ -111,6 +147,11 @@ class EnsembleMember(nn.Module):
             return logits[0]
         share = self.gate(pair[..., self.gate_columns]).sigmoid().squeeze(-1)
         return share * logits[0] + (1 - share) * logits[1]
+
+
+def log_odds(probability: Tensor) -> Tensor:
+    """log(p / (1 - p))."""
+    return torch.log(probability) - torch.log1p(-probability)
 
 
 def within_visit(visit: Tensor, purchase_given_visit: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from propensity.data.batch import Inputs, Sizes
 from propensity.errors import ConfigurationError
+from propensity.model.base_rate import BaseRates
 from propensity.model.member import EnsembleMember, Part
 from propensity.model.outputs import Outputs, ensemble_mean
 from propensity.model.scale import FeatureScaler
@@ -35,6 +37,8 @@ class OfferNet(nn.Module):
     minimised: a loss of the mean output would train one wider network, which predicts worse.
     """
 
+    unit: Tensor
+
     def __init__(
         self,
         sizes: Sizes,
@@ -52,7 +56,7 @@ class OfferNet(nn.Module):
         if members < 1:
             raise ConfigurationError(f"model.members={members} makes no network; give 1 or more")
         self.scale_pair, self.scale_customer, self.scale_context = (
-            FeatureScaler(block.columns, block.optional, block.ranked)
+            FeatureScaler(block.columns, block.optional, block.ranked, block.money, sizes.unit)
             for block in (sizes.pair, sizes.customer, sizes.context)
         )
         columns = self.scale_pair.size, self.scale_customer.size, self.scale_context.size
@@ -61,11 +65,23 @@ class OfferNet(nn.Module):
             EnsembleMember(sizes, *columns, width, *parts, customer_hidden, dropout) for _ in range(members)
         )
 
+        self.register_buffer("unit", torch.tensor(sizes.unit))
+
     def fit_scales(self, inputs: Inputs) -> None:
         """Fits the scalers to training inputs, of one batch or of several that are concatenated."""
         self.scale_pair.fit(inputs.pair)
         self.scale_customer.fit(inputs.customer_features)
         self.scale_context.fit(inputs.context)
+
+    def start_from(self, rates: BaseRates, code: Tensor) -> None:
+        """Sets the biases of all members such that training starts from base rates; see `EnsembleMember.start_from`."""
+        for member in self.members:
+            if isinstance(member, EnsembleMember):
+                member.start_from(rates, code)
+
+    def in_units(self, inputs: Inputs) -> Inputs:
+        """The inputs with the amounts of events as multiples of the unit."""
+        return inputs._replace(amount=inputs.amount / self.unit)
 
     def member_outputs(self, inputs: Inputs, place: Tensor | None = None) -> list[Outputs]:
         """Outputs of each member.
@@ -77,7 +93,9 @@ class OfferNet(nn.Module):
         """
         pair, customer_BF = self.scale_pair(inputs.pair), self.scale_customer(inputs.customer_features)
         context_MC = self.scale_context(inputs.context)
-        return [member(inputs, pair, customer_BF, context_MC, place) for member in self.members]
+        inputs = self.in_units(inputs)
+        outputs = [member(inputs, pair, customer_BF, context_MC, place) for member in self.members]
+        return [each._replace(unit=self.unit) for each in outputs]
 
     def forward(self, inputs: Inputs) -> Outputs:
         return ensemble_mean(self.member_outputs(inputs))

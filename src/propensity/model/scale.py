@@ -28,6 +28,10 @@ class FeatureScaler(nn.Module):
         Columns for which a flag says where they are missing.
     ranked : tuple of int
         Columns whose rank in the training data is appended.
+    money : tuple of int
+        Columns in the log's currency, which are divided by `unit`.
+    unit : float
+        Revenue that counts as 1.
 
     Notes
     -----
@@ -38,6 +42,7 @@ class FeatureScaler(nn.Module):
     about a hundredth of the largest, and standardised logs would hardly tell them apart.
     """
 
+    factor: Tensor
     mean: Tensor
     deviation: Tensor
     low: Tensor
@@ -46,8 +51,18 @@ class FeatureScaler(nn.Module):
     ranked: Tensor
     knots: Tensor
 
-    def __init__(self, columns: int, optional: tuple[int, ...] = (), ranked: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        columns: int,
+        optional: tuple[int, ...] = (),
+        ranked: tuple[int, ...] = (),
+        money: tuple[int, ...] = (),
+        unit: float = 1.0,
+    ) -> None:
         super().__init__()
+        factor = torch.ones(columns)
+        factor[list(money)] = 1.0 / unit
+        self.register_buffer("factor", factor)
         self.register_buffer("mean", torch.zeros(columns))
         self.register_buffer("deviation", torch.ones(columns))
         self.register_buffer("low", torch.full((columns,), -WIDEST))
@@ -68,7 +83,7 @@ class FeatureScaler(nn.Module):
         x : (..., K) float
             Raw columns of the training data.
         """
-        rows = x.reshape(-1, x.shape[-1])
+        rows = x.reshape(-1, x.shape[-1]) * self.factor
         flat = signed_log(rows).double()
         present = ~torch.isnan(flat)
         count = present.sum(0).clamp(min=1)
@@ -84,7 +99,7 @@ class FeatureScaler(nn.Module):
             self.knots[:, column] = quantiles(rows[:, k])
 
     def forward(self, x: Tensor) -> Tensor:
-        missing = torch.isnan(x)
+        missing, x = torch.isnan(x), x * self.factor
         scaled = (signed_log(x) - self.mean) * (1.0 / self.deviation)
         parts = [torch.minimum(torch.maximum(scaled, self.low), self.high).masked_fill(missing, 0.0)]
         if self.ranked.numel():

@@ -34,6 +34,8 @@ def show_bundle(manifest: dict[str, Any], out: str) -> None:
         f"compared on {parity['rows']:,} real customers, {parity['pairs']:,} pairs, and {synthetic}; "
         f"valid until {manifest['valid_until']}"
     )
+    champion = manifest["champion"]
+    SCREEN.print(f"champion: {champion['why']}; its scores combine {', '.join(champion['uses'])}", soft_wrap=True)
     SCREEN.print(f"to verify the bundle: python {out}/verify.py {manifest['digest']}", soft_wrap=True)
 
 

@@ -8,6 +8,7 @@ from zlib import crc32
 
 from markupsafe import Markup
 
+from propensity.metric.warning import CALIBRATED
 from propensity.report.chart import (
     Axis,
     ModelStyle,
@@ -21,7 +22,7 @@ from propensity.report.chart import (
     text_at,
     value_range,
 )
-from propensity.report.number import Cell, MetricFormat, percent, short
+from propensity.report.number import Cell, MetricFormat, in_currency, percent, short
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish; dash and shape repeat the distinction.
 STYLES = {
@@ -102,12 +103,16 @@ def reliability(bins: Mapping[str, Sequence[Mapping[str, float]]], named: Mappin
     return svg("Purchase rate against predicted probability", area.height, *parts)
 
 
-def expected_and_realised(offers: Sequence[Mapping[str, Any]]) -> Markup:
+def expected_and_realised(offers: Sequence[Mapping[str, Any]], currency: str = "") -> Markup:
     """A dot per offer: realised against expected revenue, on log scales."""
     sold = [row for row in offers if (row["expected_revenue"] or 0) > 0 and row["revenue"] > 0]
     low, high = value_range([row[k] for row in sold for k in ("expected_revenue", "revenue")], log=True)
     area = plot_area((low, high), (low, high), 400, log=(True, True))
-    parts = [axes(area, ("expected revenue", "realised revenue"), (short, short))]
+    parts = [
+        axes(
+            area, (in_currency("expected revenue", currency), in_currency("realised revenue", currency)), (short, short)
+        )
+    ]
     parts.append(path(area, [(low, low), (high, high)], PLAIN, "expected = realised"))
     for row in sold:
         title = f"{row['offer']}: expected {short(row['expected_revenue'])}, realised {short(row['revenue'])}"
@@ -115,6 +120,34 @@ def expected_and_realised(offers: Sequence[Mapping[str, Any]]) -> Markup:
             marker(*area.at((row["expected_revenue"], row["revenue"])), STYLES["network"], title, 4.0, faint=True)
         )
     return svg("Realised against expected revenue, by offer", area.height, *parts)
+
+
+def ratios_by_decile(cells: Sequence[Cell], quantity: str) -> Markup:
+    """Expected over observed by decile of the prediction with intervals, on a log scale; the band is 0.9 to 1.1."""
+    known = [(n + 1.0, cell) for n, cell in enumerate(cells) if cell["value"] is not None]
+    bounds = [cell[key] for _, cell in known for key in ("value", "low", "high") if cell.get(key)]
+    low, high = value_range([*bounds, *CALIBRATED], log=True)
+    area = plot_area((0.5, 10.5), (max(low, 0.1), min(high, 10.0)), 320, log=(False, True))
+    by = "probability" if quantity == "purchases" else "expected revenue"
+    title = f"expected / observed {quantity}"
+    parts = [_band(area), axes(area, (f"decile of pairs by {by}, lowest first", title), (short, short))]
+    parts.append(path(area, [(0.5, 1.0), (10.5, 1.0)], ZERO, "expected = observed"))
+    style = STYLES["network"]
+    bar = ModelStyle(style.colour, "", "circle", 2.0)
+    for decile, cell in known:
+        text = f"decile {decile:.0f}: {cell['value']:.2f}"
+        if cell.get("low") is not None:
+            text += f" [{cell['low']:.2f}, {cell['high']:.2f}]"
+            parts.append(path(area, [(decile, cell["low"]), (decile, cell["high"])], bar, text))
+        parts.append(marker(*area.at((decile, cell["value"])), style, text))
+    return svg(f"{title} by decile, 95 % interval", area.height, *parts)
+
+
+def _band(area: PlotArea) -> Markup:
+    """The ratios that count as calibrated."""
+    top, bottom = area.y.at(CALIBRATED[1]), area.y.at(CALIBRATED[0])
+    tag = Markup('<rect x="{}" y="{}" width="{}" height="{}" fill="#e3f0f8"/>')
+    return tag.format(area.x.start, top, area.x.end - area.x.start, round(bottom - top, 1))
 
 
 def _dots(

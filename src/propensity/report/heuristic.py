@@ -1,12 +1,14 @@
-"""Heuristics comparison: the network against a six-month rule and segments, with equal numbers of messages."""
+"""Heuristics comparison: the served model against a six-month rule and segments, with equal numbers of messages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from propensity.metric.headline import served_model
 from propensity.report.html_table import SYMBOLS, HtmlTable, TableCell
-from propensity.report.number import DASH, decimal, percent
+from propensity.report.number import DASH, currency_of, decimal, in_currency, percent
+from propensity.report.verdict import name_of, the
 
 HEURISTICS = {
     "rule": ("Six-month rule", "customers who bought the offer in the last six months, most recent first"),
@@ -22,22 +24,25 @@ def heuristics(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     comparisons = metrics.get("heuristics")
     if not comparisons:
         return None
-    head = ["Heuristic", "Messages", "Its revenue", "Revenue of the network", "Difference", "Relative difference"]
+    served, currency = the(served_model(metrics)), currency_of(metrics)
+    money = [in_currency(title, currency) for title in ("Its revenue", f"Revenue of {served}", "Difference")]
+    head = ["Heuristic", "Messages", *money, "Relative difference"]
     return {
         "table": HtmlTable(head, [_row(name, each) for name, each in comparisons.items()], []),
-        "sentences": [sentence(name, each) for name, each in comparisons.items()],
+        "sentences": [sentence(metrics, name, each) for name, each in comparisons.items()],
     }
 
 
-def sentence(name: str, comparison: Mapping[str, Any]) -> str:
-    """The difference in revenue between the network and a heuristic, as a sentence without a full stop."""
+def sentence(metrics: Mapping[str, Any], name: str, comparison: Mapping[str, Any]) -> str:
+    """The difference in revenue between the served model and a heuristic, as a sentence without a full stop."""
     difference, messages = comparison["difference"], decimal(comparison["messages"], 0)
     interval = f" {text}" if (text := _interval(difference)) else ""
     relative = f" ({_relative(comparison)})" if comparison["heuristic"] > 0 else ""
     title = HEURISTICS[name][0]
     return (
-        f"Network minus {title[0].lower()}{title[1:]}, {messages} messages each: "
-        f"revenue {decimal(difference['value'], 0, signed=True)}{interval}{relative}"
+        f"{name_of(served_model(metrics))} minus {title[0].lower()}{title[1:]}, {messages} messages each: "
+        f"{in_currency('revenue', currency_of(metrics))} "
+        f"{decimal(difference['value'], 0, signed=True)}{interval}{relative}"
     )
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from propensity.atomic import whole_file
+from propensity.metric.headline import served_model
 from propensity.metric.slice import MARGINS
+from propensity.report.expected_over_observed import ratio_lines, short_name
 from propensity.report.heuristic import HEURISTICS, sentence
-from propensity.report.number import DASH, GAP, Cell, MetricFormat, decimal, shown_metrics
+from propensity.report.number import DASH, GAP, LOG_CURRENCY, Cell, MetricFormat, currency_of, decimal, shown_metrics
 from propensity.report.offer import over_cutoffs
 from propensity.report.page import settings
-from propensity.report.partition import short_name, totals
-from propensity.report.verdict import REFERENCE, baseline_of, baselines_of, name_of, verdict_line
+from propensity.report.partition import totals
+from propensity.report.verdict import baseline_of, baselines_of, in_text, name_of, served_words, verdict_line
 
 SHORT = 3  # offers at either end
 HEADLINE = ("revenue_lift", "auc")
@@ -26,19 +28,22 @@ def write_summary(metrics: Mapping[str, Any], path: str | Path) -> None:
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
-    """Verdict, all models, differences by cutoff, slices, offers, heuristics, lift decay, and how to reproduce it."""
+    """Verdict, served model, warnings, models, totals, cutoffs, slices, offers, heuristics, and how to reproduce it."""
     shown = shown_metrics(metrics)
     comparisons = metrics.get("heuristics") or {}
     parts = [
         f"**{verdict_line(metrics)}**",
+        _plain(served_words(metrics)),
+        "\n".join(f"- Warning: {_plain(warning)}" for warning in metrics.get("warnings", [])),
         f"Mean over the cutoffs {', '.join(metrics['counts'])}; 95 % intervals from a paired bootstrap over customers.",
         _models(metrics, shown),
+        _totals(metrics),
         _cutoffs(metrics, shown),
         _slices(metrics, shown),
         _offers(metrics),
-        *(f"{sentence(name, each)}." for name, each in comparisons.items() if name in HEURISTICS),
+        f"Amounts are in {currency_of(metrics) or LOG_CURRENCY}.",
+        *(f"{sentence(metrics, name, each)}." for name, each in comparisons.items() if name in HEURISTICS),
         *([f"Lift decay: {metrics['decay']['sentence']}."] if metrics.get("decay") else []),
-        "\n".join(f"- Warning: {warning}" for warning in metrics.get("warnings", [])),
         _reproduce(metrics),
     ]
     return "\n\n".join(part for part in parts if part).replace(GAP, " ") + "\n"
@@ -46,26 +51,39 @@ def summary(metrics: Mapping[str, Any]) -> str:
 
 def _models(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
     """A row for every metric, a column for every model."""
-    names = (REFERENCE, *baselines_of(metrics))
+    names = (served_model(metrics), *baselines_of(metrics))
     cells = [metrics["models"][name]["mean"]["all"] for name in names]
     rows = [[metric.title, *(_value(each[key], metric) for each in cells)] for key, metric in shown.items()]
     return _table(["metric", *map(name_of, names)], rows)
 
 
+def _totals(metrics: Mapping[str, Any]) -> str:
+    """Expected over observed purchases and revenue of the served model."""
+    rows = [list(line) for line in ratio_lines(metrics)]
+    head = [f"expected / observed: {in_text(served_model(metrics))}", "all cutoffs", "by cutoff"]
+    return _table(head, rows) if rows else ""
+
+
 def _cutoffs(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
-    """The network minus the strongest baseline at each cutoff, and the mean."""
+    """The served model minus the strongest baseline at each cutoff, and the mean."""
     if not (baseline := baseline_of(metrics)):
         return ""
     rows = [
         [cutoff, *(_difference(slices["all"][key], shown[key]) for key in HEADLINE)]
         for cutoff, slices in metrics["differences"][baseline].items()
     ]
-    return _table([f"network minus {name_of(baseline)}", *(shown[key].title for key in HEADLINE)], rows)
+    return _table(
+        [f"{in_text(served_model(metrics))} minus {name_of(baseline)}", *(shown[key].title for key in HEADLINE)], rows
+    )
 
 
 def _slices(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
     """The margins of the partition that hold a pair."""
-    cells, baseline, lift = metrics["models"][REFERENCE]["mean"], baseline_of(metrics), shown["revenue_lift"]
+    cells, baseline, lift = (
+        metrics["models"][served_model(metrics)]["mean"],
+        baseline_of(metrics),
+        shown["revenue_lift"],
+    )
     rows = []
     for name in (name for name in MARGINS if name in cells):
         sums = totals(metrics, name)

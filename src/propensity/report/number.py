@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 DASH, GAP = "–", "\u00a0"  # a number and its unit are not broken over two lines
+LOG_CURRENCY = "the log's currency"  # where it has no name
 Cell = Mapping[str, Any]  # value, low, high, reason, and a verdict where it is a difference
 
 
@@ -52,6 +53,20 @@ def shown_metrics(metrics: Mapping[str, Any]) -> dict[str, MetricFormat]:
         for name, described in metrics["metrics"].items()
         if described["shown"]
     }
+
+
+def currency_of(metrics: Mapping[str, Any]) -> str:
+    """The currency of a run's amounts; empty where the log does not know it."""
+    return str((metrics.get("run") or {}).get("currency") or "")
+
+
+def in_currency(title: str, currency: str) -> str:
+    """The title of an amount with its currency.
+
+    >>> in_currency("Revenue", "EUR"), in_currency("Revenue", "")
+    ('Revenue (EUR)', 'Revenue')
+    """
+    return f"{title} ({currency})" if currency else title
 
 
 def with_gap(unit: str) -> str:

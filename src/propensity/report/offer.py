@@ -1,4 +1,4 @@
-"""The offers one by one: where the network's ranking has the highest and lowest lift, and expected against observed."""
+"""The offers one by one: where the ranking has the highest and lowest lift, and expected against observed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from propensity.metric.headline import served_model
+from propensity.report.expected_over_observed import RATIO
 from propensity.report.figure import expected_and_realised
-from propensity.report.html_table import HtmlTable, TableCell
-from propensity.report.number import optional
+from propensity.report.html_table import Footnotes, HtmlTable, TableCell, value_cell
+from propensity.report.number import Cell, currency_of, in_currency, optional
 
 FEW, MANY = 8, 300  # offers in the short tables; in the long one
 SUMS = ("buyers", "revenue", "expected_buyers", "expected_revenue")
@@ -22,15 +24,19 @@ def offers(metrics: Mapping[str, Any]) -> dict[str, Any]:
     evaluated = sorted((row for row in rows if row["evaluated"]), key=lambda row: -row["lift"])
     few = min(FEW, len(evaluated) // 2)
     biggest = sorted(rows, key=lambda row: -row["revenue"])
-    title = metrics["metrics"]["lift"]["title"]
+    title, currency = metrics["metrics"]["lift"]["title"], currency_of(metrics)
+    measured = metrics.get("expected_over_observed", {}).get(served_model(metrics), {})
+    ratios = {name: cells.get("offers", {}) for name, cells in measured.items()}
     return {
-        "highest": _table(evaluated[:few], title),
-        "lowest": _table(evaluated[len(evaluated) - few :][::-1], title),
-        "all": _table(biggest[:MANY], title),
+        "highest": _table(evaluated[:few], title, currency),
+        "lowest": _table(evaluated[len(evaluated) - few :][::-1], title, currency),
+        "all": _table(biggest[:MANY], title, currency, ratios),
         "hidden": max(len(rows) - MANY, 0),
         "evaluated": len(evaluated),
         "count": len(rows),
-        "figure": expected_and_realised(rows) if any((row["expected_revenue"] or 0) > 0 for row in rows) else "",
+        "figure": expected_and_realised(rows, currency)
+        if any((row["expected_revenue"] or 0) > 0 for row in rows)
+        else "",
     }
 
 
@@ -50,12 +56,25 @@ def over_cutoffs(tables: Sequence[Sequence[Mapping[str, Any]]], buyers: int = 10
     return result
 
 
-def _table(rows: Sequence[Mapping[str, Any]], title: str) -> HtmlTable:
-    head = ["Offer", title, "AUC", "Buyers", "Buyers expected", "Revenue", "Revenue expected"]
+def _table(
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    currency: str,
+    ratios: Mapping[str, Mapping[str, Cell]] | None = None,
+) -> HtmlTable:
+    """A row for each offer; with `ratios`, expected over observed purchases and revenue with their intervals."""
+    money = [in_currency(name, currency) for name in ("Revenue", "Revenue expected")]
+    head = ["Offer", title, "AUC", "Buyers", "Buyers expected", *money]
     digits = {"lift": 2, "auc": 3, "buyers": 0, "expected_buyers": 0, "revenue": 0, "expected_revenue": 0}
     numbers = [[TableCell(optional(row[key], n)) for key, n in digits.items()] for row in rows]
     cells = [[TableCell(_breakable(row["offer"])), *line] for row, line in zip(rows, numbers, strict=True)]
-    return HtmlTable(head, cells, [])
+    notes = Footnotes()
+    for quantity, by_offer in (ratios or {}).items():
+        if all(row["offer"] in by_offer for row in rows):
+            head.append(f"Expected / observed {quantity}")
+            for row, line in zip(rows, cells, strict=True):
+                line.append(value_cell(by_offer[row["offer"]], RATIO, notes))
+    return HtmlTable(head, cells, notes.reasons)
 
 
 def _breakable(name: str) -> Markup:

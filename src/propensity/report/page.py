@@ -12,13 +12,23 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from propensity.atomic import whole_file
+from propensity.metric.headline import served_model
 from propensity.report import partition, section
 from propensity.report.curve import learning_curves
 from propensity.report.decay import decay
+from propensity.report.expected_over_observed import expected_and_observed, expected_over_observed
 from propensity.report.heuristic import heuristics
-from propensity.report.number import Cell, MetricFormat, percent, shown_metrics
+from propensity.report.number import Cell, MetricFormat, currency_of, percent, shown_metrics
 from propensity.report.offer import offers
-from propensity.report.verdict import REFERENCE, baseline_of, name_of, verdict_line, verdict_of, verdict_word
+from propensity.report.verdict import (
+    baseline_of,
+    name_of,
+    served_words,
+    the,
+    verdict_line,
+    verdict_of,
+    verdict_word,
+)
 from propensity.training.curve import load_curves
 
 TEMPLATE, STYLE = "page.html.j2", "page.css"
@@ -66,7 +76,8 @@ def page(metrics: Mapping[str, Any], training: Markup | None = None) -> str:
         cutoffs=section.cutoffs(metrics, shown),
         slices=section.slices(metrics, shown),
         partition=partition.partition(metrics, shown),
-        expected=partition.expected_and_observed(metrics),
+        expected=expected_and_observed(metrics),
+        totals=expected_over_observed(metrics),
         calibration=section.calibration(metrics),
         offers=offers(metrics),
         heuristics=heuristics(metrics),
@@ -76,7 +87,11 @@ def page(metrics: Mapping[str, Any], training: Markup | None = None) -> str:
         glossary=list(shown.values()),
         baseline=name_of(baseline) if baseline else "",
         days=list(metrics["counts"]),
-        in_sample=in_sample(metrics),
+        served=the(served_model(metrics)),
+        served_name=name_of(served_model(metrics)),
+        served_words=served_words(metrics),
+        candidates=section.candidates(metrics),
+        currency=currency_of(metrics),
         run=run,
         command=command(run),
         settings="\n".join(settings(run.get("config") or {})),
@@ -85,27 +100,20 @@ def page(metrics: Mapping[str, Any], training: Markup | None = None) -> str:
 
 def cards(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> list[dict[str, str]]:
     """The main values: text, title, and the interval or reason below."""
-    cells, baseline = metrics["models"][REFERENCE]["mean"]["all"], baseline_of(metrics)
-    lift, capture = shown["revenue_lift"], shown["revenue_capture"]
+    cells, baseline = metrics["models"][served_model(metrics)]["mean"]["all"], baseline_of(metrics)
+    lift = shown["revenue_lift"]
     if baseline:
         cell = metrics["differences"][baseline]["mean"]["all"]["revenue_lift"]
         below = f"{lift.interval(cell, signed=True)} {verdict_word(cell)}".strip()
         second = _card(cell, lift.difference(cell), f"{lift.title}: minus {name_of(baseline)}", below)
     else:
         second = _value_card(cells["normalised_revenue_capture"], shown["normalised_revenue_capture"])
-    ratio = shown["expected_over_observed"]
+    ratios = ("expected_over_observed", "expected_over_observed_revenue")
     return [
         _value_card(cells["revenue_lift"], lift),
         second,
-        _value_card(cells["revenue_capture"], capture),
-        _value_card(cells["expected_over_observed"], ratio),
+        *(_value_card(cells[name], shown[name]) for name in ratios),
     ]
-
-
-def in_sample(metrics: Mapping[str, Any]) -> list[str]:
-    """Cutoffs before the end of the training labels, whose outcomes the network was trained on."""
-    end = metrics["run"].get("last_label") or metrics["run"].get("end")
-    return [day for day in metrics["counts"] if end and day < str(end)[:10]]
 
 
 def command(run: Mapping[str, Any]) -> str:

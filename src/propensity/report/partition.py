@@ -1,14 +1,15 @@
-"""The partition of all pairs of customer and offer into cells: what each holds, how it is ranked and calibrated."""
+"""The partition of all pairs of customer and offer into cells: what each holds and how it is ranked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from propensity.metric.slice import ANY, CELLS, ITEMS, MARGINS
+from propensity.metric.headline import served_model
+from propensity.metric.slice import CELLS, ITEMS
 from propensity.report.html_table import Footnotes, HtmlTable, TableCell, difference_cell, missing_cell, value_cell
-from propensity.report.number import DASH, MetricFormat, decimal, percent
-from propensity.report.verdict import REFERENCE, baseline_of, name_of
+from propensity.report.number import MetricFormat, currency_of, decimal, in_currency, percent
+from propensity.report.verdict import baseline_of, name_of
 
 Metrics = Mapping[str, Any]
 SUMS = {"pairs": "Pairs", "positives": "Purchases", "revenue": "Revenue"}
@@ -16,7 +17,7 @@ SUMS = {"pairs": "Pairs", "positives": "Purchases", "revenue": "Revenue"}
 
 def partition(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> dict[str, Any] | None:
     """A row for every cell that holds a pair, and one for all pairs; None where the slices hold no partition."""
-    if CELLS[0] not in metrics["models"][REFERENCE]["mean"]:
+    if CELLS[0] not in metrics["models"][served_model(metrics)]["mean"]:
         return None
     notes, sums = Footnotes(), {name: totals(metrics, name) for name in ("all", *CELLS)}
     filled = [name for name in CELLS if sums[name]["pairs"]]
@@ -24,7 +25,7 @@ def partition(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> dict[str, 
     title, baseline = shown["revenue_lift"].title, baseline_of(metrics)
     columns = {
         "Customer / history / offer": "",
-        **dict.fromkeys(SUMS.values(), ""),
+        **{in_currency(title, currency_of(metrics) if key == "revenue" else ""): "" for key, title in SUMS.items()},
         "Evaluated": "share of the purchases that belong to offers with enough buyers to be evaluated",
         "Coverage": "share of the pairs with a score",
         title: "",
@@ -41,47 +42,6 @@ def totals(metrics: Metrics, name: str) -> dict[str, float]:
     return {key: sum(each[key] for each in counts) for key in SUMS}
 
 
-def short_name(name: str) -> str:
-    """A margin of the partition without the axes that it sums over.
-
-    >>> short_name("any / lapsed / any")
-    'lapsed'
-    """
-    return " / ".join(word for word in name.split(" / ") if word != ANY)
-
-
-def expected_and_observed(metrics: Metrics) -> dict[str, HtmlTable]:
-    """Expected and observed buyers and revenue of the network, by margin of the partition and by cutoff."""
-    table = metrics["calibration"][REFERENCE]
-    return {
-        "slices": _expected("Slice", {name: table.get("slices", {}).get(name) for name in MARGINS}),
-        "dates": _expected("Cutoff", table.get("dates", {})),
-    }
-
-
-def _expected(title: str, parts: Mapping[str, Mapping[str, Any] | None]) -> HtmlTable:
-    head = [title, "Pairs"]
-    head += [f"{what} {which}" for what in ("Buyers", "Revenue") for which in ("expected", "observed", "ratio")]
-    rows = []
-    for name, part in parts.items():
-        if not part or not part["pairs"]:
-            continue
-        row = [TableCell(short_name(name)), TableCell(decimal(part["pairs"], 0))]
-        for key in ("buyers", "revenue"):
-            row += _ratio(part[f"expected_{key}"], part[key])
-        rows.append([*row, TableCell(decimal(part["ece"], 4))])
-    return HtmlTable([*head, "ECE"], rows, [])
-
-
-def _ratio(expected: float | None, observed: float) -> Iterable[TableCell]:
-    ratio = DASH if expected is None or not observed else decimal(expected / observed, 2)
-    return (
-        TableCell(DASH if expected is None else decimal(expected, 0)),
-        TableCell(decimal(observed, 0)),
-        TableCell(ratio),
-    )
-
-
 def _row(
     metrics: Metrics,
     shown: Mapping[str, MetricFormat],
@@ -95,16 +55,16 @@ def _row(
         share = percent(sums[name][key] / whole[key]) if whole[key] and name != "all" else ""
         row.append(TableCell(decimal(sums[name][key], 0), share))
     row += [_share(metrics, name, "evaluated", notes), _share(metrics, name, "coverage", notes)]
-    row.append(value_cell(metrics["models"][REFERENCE]["mean"][name]["revenue_lift"], lift, notes))
+    row.append(value_cell(metrics["models"][served_model(metrics)]["mean"][name]["revenue_lift"], lift, notes))
     if baseline := baseline_of(metrics):
         row.append(difference_cell(metrics["differences"][baseline]["mean"][name]["revenue_lift"], lift, notes))
     return row
 
 
 def _share(metrics: Metrics, name: str, key: str, notes: Footnotes) -> TableCell:
-    """Plain mean over cutoffs: the share of purchases of evaluated offers, or of pairs that the network scored."""
+    """Plain mean over cutoffs: the share of purchases of evaluated offers, or of pairs that the served model scored."""
     shares = [count["slices"][name][key] for count in metrics["counts"].values()]
-    own = (each.get(REFERENCE) if isinstance(each, Mapping) else each for each in shares)
+    own = (each.get(served_model(metrics)) if isinstance(each, Mapping) else each for each in shares)
     known = [float(each) for each in own if each is not None]
     if not known:
         return missing_cell(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from propensity.ingest.rule import UNUSED_OUTCOMES
+from propensity.metric.headline import served_model
 from propensity.report.chart import legend_swatch
 from propensity.report.figure import DotRow, dot_rows, reliability, revenue_curves, style_of
 from propensity.report.html_table import (
@@ -19,8 +20,8 @@ from propensity.report.html_table import (
     missing_cell,
     value_cell,
 )
-from propensity.report.number import DASH, MetricFormat, decimal, optional, percent
-from propensity.report.verdict import REFERENCE, baseline_of, baselines_of, main_models, name_of
+from propensity.report.number import DASH, MetricFormat, currency_of, decimal, in_currency, optional, percent
+from propensity.report.verdict import baseline_of, baselines_of, in_text, main_models, name_of
 
 Metrics = Mapping[str, Any]
 SLICES = {
@@ -48,13 +49,13 @@ def legend(names: Sequence[str], values: Mapping[str, str] | None = None, dot: b
 
 def curves(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> dict[str, Any]:
     """The revenue curves, whole and their start, the legend, and the same as numbers."""
-    fraction, names = metrics["fraction"], [REFERENCE, *baselines_of(metrics), "oracle"]
+    fraction, names = metrics["fraction"], [served_model(metrics), *baselines_of(metrics), "oracle"]
     named = {name: name_of(name) for name in names}
     models = {name: title for name, title in named.items() if name != "oracle"}
     captures = {name: cells["mean"]["all"]["revenue_capture"] for name, cells in metrics["models"].items()}
-    captures["oracle"] = metrics["models"][REFERENCE]["mean"]["all"]["revenue_capture_oracle"]
+    captures["oracle"] = metrics["models"][served_model(metrics)]["mean"]["all"]["revenue_capture_oracle"]
     values = {name: shown["revenue_capture"].value(cell) for name, cell in captures.items()}
-    depths = [n for n in (1, 2, 5, 10, 20, 30, 50) if n < len(metrics["curves"][REFERENCE]["share"])]
+    depths = [n for n in (1, 2, 5, 10, 20, 30, 50) if n < len(metrics["curves"][served_model(metrics)]["share"])]
     rows = [[TableCell(named[name]), *(_depth(metrics["curves"][name]["macro"][n]) for n in depths)] for name in names]
     rows.append([TableCell("Random ranking"), *(_depth(n / 100) for n in depths)])
     return {
@@ -67,7 +68,7 @@ def curves(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> dict[str, Any
 
 def models(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> HtmlTable:
     """A row for every metric, a column for every model, mean over the cutoffs; the best of each row is marked."""
-    notes, names = Footnotes(), [REFERENCE, *baselines_of(metrics)]
+    notes, names = Footnotes(), [served_model(metrics), *baselines_of(metrics)]
     cells = {name: metrics["models"][name]["mean"]["all"] for name in names}
     best = {key: best_of([cells[name][key] for name in names], metric) for key, metric in shown.items()}
     rows = [
@@ -78,39 +79,42 @@ def models(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> HtmlTable:
 
 
 def differences(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> HtmlTable:
-    """The network minus each baseline, a row for every metric, with verdicts."""
+    """The served model minus each other one, a row for every metric, with verdicts."""
     notes, baselines = Footnotes(), baselines_of(metrics)
     cells = {name: metrics["differences"][name]["mean"]["all"] for name in baselines}
     rows = [
         [TableCell(metric.title), *(difference_cell(cells[name][key], metric, notes) for name in baselines)]
         for key, metric in shown.items()
     ]
-    return HtmlTable(["Network minus", *map(name_of, baselines)], rows if baselines else [], notes.reasons)
+    return HtmlTable(
+        [f"{name_of(served_model(metrics))} minus", *map(name_of, baselines)], rows if baselines else [], notes.reasons
+    )
 
 
 def cutoffs(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> dict[str, Any]:
-    """Every cutoff by itself: the network, the strongest baseline and the difference."""
+    """Every cutoff by itself: the served model, the strongest baseline and the difference."""
     baseline, notes, days = baseline_of(metrics), Footnotes(), list(metrics["counts"])
     wanted = [shown["revenue_capture"], shown["auc"]]
     rows = []
     for day in days:
         row = [TableCell(day)]
         for metric in wanted:
-            row.append(value_cell(metrics["models"][REFERENCE][day]["all"][metric.name], metric, notes))
+            row.append(value_cell(metrics["models"][served_model(metrics)][day]["all"][metric.name], metric, notes))
             if baseline:
                 row.append(value_cell(metrics["models"][baseline][day]["all"][metric.name], metric, notes))
                 row.append(difference_cell(metrics["differences"][baseline][day]["all"][metric.name], metric, notes))
         rows.append(row)
-    columns = ["network", name_of(baseline), "difference"] if baseline else ["network"]
+    ours = in_text(served_model(metrics))
+    columns = [ours, name_of(baseline), "difference"] if baseline else [ours]
     head = ["Cutoff", *(f"{metric.title}: {column}" for metric in wanted for column in columns)]
     figures = _cutoff_figures(metrics, shown, days, baseline)
     return {"table": HtmlTable(head, rows, notes.reasons), "figures": figures}
 
 
 def slices(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> dict[str, Any]:
-    """AUC by slice of the network, the strongest baseline and personal frequency."""
+    """AUC by slice of the served model, the strongest baseline and personal frequency."""
     notes, models, auc, baseline = Footnotes(), main_models(metrics), shown["auc"], baseline_of(metrics)
-    names = [name for name in metrics["models"][REFERENCE]["mean"] if name != "all" and " / " not in name]
+    names = [name for name in metrics["models"][served_model(metrics)]["mean"] if name != "all" and " / " not in name]
     points, rows = [], []
     for name in names:
         cells = {model: metrics["models"][model]["mean"][name] for model in models}
@@ -136,7 +140,7 @@ def slices(metrics: Metrics, shown: Mapping[str, MetricFormat]) -> dict[str, Any
 
 def calibration(metrics: Metrics) -> dict[str, Any]:
     """Expected against observed purchases and the reliability diagram, for models whose scores are probabilities."""
-    names = [REFERENCE, *baselines_of(metrics)]
+    names = [served_model(metrics), *baselines_of(metrics)]
     bins = {name: metrics["calibration"][name]["bins"] for name in names if metrics["calibration"][name]["bins"]}
     rows, notes = [], Footnotes()
     for name in names:
@@ -157,8 +161,22 @@ def calibration(metrics: Metrics) -> dict[str, Any]:
         "legend": legend(drawn),
         "empty": empty,
         "table": HtmlTable(head, rows, notes.reasons),
-        "bins": _bins(bins.get(REFERENCE, [])),
+        "bins": _bins(bins.get(served_model(metrics), [])),
     }
+
+
+def candidates(metrics: Metrics) -> HtmlTable | None:
+    """The candidates among which the served model was chosen, with their validation metrics; None without a choice."""
+    measured = (metrics.get("champion") or {}).get("candidates")
+    if not measured:
+        return None
+    names = list(dict.fromkeys(name for values in measured.values() for name in values))
+    titles = [metrics["metrics"].get(name, {}).get("title", name.replace("_", " ")) for name in names]
+    rows = [
+        [TableCell(name_of(model)), *(TableCell(_four(values.get(name))) for name in names)]
+        for model, values in measured.items()
+    ]
+    return HtmlTable(["Candidate", *titles], rows, [])
 
 
 def data(metrics: Metrics) -> dict[str, HtmlTable | None]:
@@ -167,7 +185,8 @@ def data(metrics: Metrics) -> dict[str, HtmlTable | None]:
     lines = [(name, rows[key]) for key, name in (("in", "read"), ("used", "used")) if key in rows]
     lines += [(f"{way}: {rule}", count) for way in UNUSED_OUTCOMES for rule, count in (rows.get(way) or {}).items()]
     counted = [[TableCell(name), TableCell(decimal(count, 0))] for name, count in lines]
-    head = ["Cutoff", "Customers", "Offers", "Evaluated", "Pairs", "Purchases", "Purchase rate", "Revenue"]
+    head = ["Cutoff", "Customers", "Offers", "Evaluated", "Pairs", "Purchases", "Purchase rate"]
+    head.append(in_currency("Revenue", currency_of(metrics)))
     days = []
     for day, c in metrics["counts"].items():
         whole = [c["customers"], c["offers"], c["slices"]["all"]["offers"], c["pairs"], c["positives"]]
@@ -192,18 +211,24 @@ def _cutoff_figures(
     metrics: Metrics, shown: Mapping[str, MetricFormat], days: list[str], baseline: str | None
 ) -> list[tuple[str, Markup]]:
     """A caption and a figure each for revenue capture and AUC."""
-    drawn, units = [], {"revenue_capture": "percentage points" if baseline else "%", "auc": "AUC"}
+    served, drawn = served_model(metrics), []
+    units = {"revenue_capture": "percentage points" if baseline else "%", "auc": "AUC"}
     for key, unit in units.items():
-        source = metrics["differences"][baseline] if baseline else metrics["models"][REFERENCE]
-        rows = [DotRow(day, {REFERENCE: source[day]["all"][key]}) for day in days]
-        caption = f"Network minus {name_of(baseline)}" if baseline else "Network"
-        figure = dot_rows(rows, {REFERENCE: "Network"}, shown[key], unit, difference=baseline is not None)
+        source = metrics["differences"][baseline] if baseline else metrics["models"][served]
+        rows = [DotRow(day, {served: source[day]["all"][key]}) for day in days]
+        caption = f"{name_of(served)} minus {name_of(baseline)}" if baseline else name_of(served)
+        figure = dot_rows(rows, {served: name_of(served)}, shown[key], unit, difference=baseline is not None)
         drawn.append((f"{caption}: {shown[key].title}", figure))
     return drawn
 
 
 def _positives(metrics: Metrics, name: str) -> int:
     return sum(count["slices"][name]["positives"] for count in metrics["counts"].values())
+
+
+def _four(value: Any) -> str:
+    """Four decimals of a number, and anything else as it is."""
+    return optional(value, 4) if value is None or isinstance(value, int | float) else str(value)
 
 
 def _depth(value: float | None) -> TableCell:

@@ -15,10 +15,11 @@ from rich.table import Table
 
 from propensity.data.event_log import EventLog, to_date
 from propensity.ingest.rule import RULE_BY_CODE, UNUSED_OUTCOMES
-from propensity.metric.headline import sign
+from propensity.metric.headline import served_model, sign
+from propensity.report.expected_over_observed import ratio_lines
 from propensity.report.heuristic import sentence
-from propensity.report.number import shown_metrics
-from propensity.report.verdict import verdict_line
+from propensity.report.number import GAP, LOG_CURRENCY, currency_of, shown_metrics
+from propensity.report.verdict import served_words, verdict_line
 from propensity.scores import Scores
 
 SCREEN, NOTES = Console(), Console(stderr=True)
@@ -113,23 +114,28 @@ def show_scores(scores: Scores, out: str) -> None:
     SCREEN.print(table)
     n, m = scores.probability.shape
     SCREEN.print(
-        f"{n:,} customers x {m:,} offers = {n * m:,} pairs; above, the ten offers with the highest expected revenue"
+        f"{n:,} customers x {m:,} offers = {n * m:,} pairs; above, the ten offers with the highest expected revenue "
+        f"in {LOG_CURRENCY}"
     )
 
 
 def show_metrics(metrics: dict[str, Any], folder: str) -> None:
-    """The verdict, warnings, all models as means over the cutoffs, and the differences to the baselines."""
+    """The verdict, served model, warnings, all models, expected over observed, and the differences to the baselines."""
     SCREEN.print(f"[bold]{escape(verdict_line(metrics))}[/bold]", highlight=False, soft_wrap=True)
+    if served := served_words(metrics):
+        SCREEN.print(served, highlight=False, markup=False, soft_wrap=True)
     for warning in metrics.get("warnings", []):
         say(f"warning: {warning}")
     SCREEN.print(_models(metrics))
+    if metrics.get("expected_over_observed"):
+        SCREEN.print(_totals(metrics))
     SCREEN.print(_slices(metrics))
     if metrics["headline"]:
         SCREEN.print(_against_strongest(metrics))
     if len(metrics["differences"]) > 1:
         SCREEN.print(_differences(metrics))
     for name, comparison in (metrics.get("heuristics") or {}).items():
-        SCREEN.print(sentence(name, comparison), highlight=False)
+        SCREEN.print(sentence(metrics, name, comparison), highlight=False)
     if metrics.get("decay"):
         SCREEN.print(f"lift decay: {metrics['decay']['sentence']}", highlight=False)
     SCREEN.print(f"results: {', '.join(result_files(folder))}")
@@ -150,6 +156,18 @@ def _models(metrics: dict[str, Any]) -> Table:
     for key, metric in shown_metrics(metrics).items():
         cells = (each["mean"]["all"][key] for each in metrics["models"].values())
         table.add_row(metric.title, *(_number(cell) for cell in cells))
+    return table
+
+
+def _totals(metrics: dict[str, Any]) -> Table:
+    """Expected over observed purchases and revenue of the served model, with intervals."""
+    currency = currency_of(metrics) or LOG_CURRENCY
+    table = plain_table(f"expected over observed, {_reference(metrics)}; amounts are in {currency}")
+    table.add_column("sum", no_wrap=True)
+    table.add_column("all cutoffs")
+    table.add_column("by cutoff")
+    for line in ratio_lines(metrics):
+        table.add_row(*(escape(text.replace(GAP, " ")) for text in line))
     return table
 
 
@@ -195,7 +213,7 @@ def _differences(metrics: dict[str, Any]) -> Table:
 
 def _reference(metrics: dict[str, Any]) -> str:
     """The model that all others are compared with."""
-    return next(name for name in metrics["models"] if name not in metrics["differences"])
+    return served_model(metrics)
 
 
 def _signed(cell: dict[str, Any]) -> str:

@@ -1,26 +1,29 @@
-"""The verdict in words: win, tie or loss against the strongest baseline, and no verdict without an interval."""
+"""The verdict in words: win, tie or loss against the strongest baseline, and which model is served and why."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from propensity.metric.headline import METRIC, RANKING, served_model
 from propensity.report.number import GAP, Cell, MetricFormat, decimal, percent
 
-REFERENCE = "network"
+NETWORK = "network"
 NAMES = {
     "network": "Network",
     "lightgbm": "LightGBM",
     "frequency": "Personal frequency",
     "logistic": "Logistic regression",
     "popularity": "Popularity",
+    "stack": "Stack",
+    "champion": "Champion",
     "oracle": "Oracle",
 }
 VERBS = {"win": "wins against", "tie": "ties with", "loss": "loses to"}
 
 
 class Verdict(NamedTuple):
-    """What the best customers hold, how the network compares with the strongest baseline, and the values behind both.
+    """What the best customers hold, how the served model compares with the strongest baseline, and the values behind.
 
     `kind` is win, tie or loss where revenue capture and AUC agree, mixed where they differ, none without a verdict.
     """
@@ -36,21 +39,58 @@ def name_of(model: str) -> str:
     return NAMES.get(model, model)
 
 
+def in_text(model: str) -> str:
+    """A model's name inside a sentence.
+
+    >>> in_text("network"), in_text("stack"), in_text("lightgbm")
+    ('network', 'stack', 'LightGBM')
+    """
+    return model if model in (NETWORK, "stack", "champion") else name_of(model)
+
+
+def the(model: str) -> str:
+    """A model as the subject of a sentence.
+
+    >>> the("network"), the("lightgbm")
+    ('the network', 'LightGBM')
+    """
+    return f"the {model}" if model in (NETWORK, "stack") else name_of(model)
+
+
 def baselines_of(metrics: Mapping[str, Any]) -> list[str]:
-    """Every model but the network, strongest by AUC first; those without an AUC last."""
-    auc = {name: cells["mean"]["all"]["auc"]["value"] for name, cells in metrics["models"].items() if name != REFERENCE}
-    return sorted(auc, key=lambda name: -1.0 if auc[name] is None else -auc[name])
+    """Every model but the served one: best revenue lift first, the headline's metric, then best AUC; undefined last."""
+    served = served_model(metrics)
+
+    def rank(name: str) -> tuple[float, ...]:
+        values = (metrics["models"][name]["mean"]["all"][metric]["value"] for metric in (METRIC, RANKING))
+        return tuple(1.0 if value is None else -value for value in values)
+
+    return sorted((name for name in metrics["models"] if name != served), key=rank)
+
+
+def served_words(metrics: Mapping[str, Any]) -> str:
+    """Which model is served and why, as a sentence; empty where no champion was chosen."""
+    champion = metrics.get("champion")
+    if not champion:
+        return ""
+    served = str(champion["name"])
+    reason = str(champion.get("reason") or "").strip().rstrip(".")
+    sentence = f"Served model: {in_text(served)}{f', because {reason}' if reason else ''}."
+    if served == NETWORK or NETWORK not in metrics["models"]:
+        return sentence
+    return f"{sentence} The network is not served; its scores are in network.parquet."
 
 
 def baseline_of(metrics: Mapping[str, Any]) -> str | None:
-    """The baseline that the verdict is about: the strongest by AUC; None without baselines."""
+    """The baseline that the verdict is about: the one with the best revenue lift; None without baselines."""
     headline = metrics.get("headline")
     return headline["baseline"] if headline else None
 
 
 def main_models(metrics: Mapping[str, Any]) -> list[str]:
-    """The network, the strongest baseline and personal frequency, as far as they were evaluated."""
-    wanted = [REFERENCE, baseline_of(metrics) or REFERENCE, "frequency"]
+    """The served model, the strongest baseline and personal frequency, as far as they were evaluated."""
+    served = served_model(metrics)
+    wanted = [served, baseline_of(metrics) or served, "frequency"]
     return [name for name in dict.fromkeys(wanted) if name in metrics["models"]]
 
 
@@ -88,7 +128,9 @@ def verdict_of(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) ->
     cells = metrics["differences"][baseline]["mean"]["all"]
     verdicts = cells["revenue_capture"].get("verdict"), cells["auc"].get("verdict")
     sentences = _filled(_captures(metrics, shown), _ranking(metrics, shown, baseline), _by_cutoff(metrics, baseline))
-    return Verdict(_kind(*verdicts), reach, _headline(name_of(baseline), *verdicts), sentences)
+    return Verdict(
+        _kind(*verdicts), reach, _headline(the(served_model(metrics)), name_of(baseline), *verdicts), sentences
+    )
 
 
 def verdict_word(cell: Cell) -> str:
@@ -102,17 +144,18 @@ def _kind(revenue: str | None, ranking: str | None) -> str:
     return revenue if revenue == ranking else "mixed"
 
 
-def _headline(baseline: str, revenue: str | None, ranking: str | None) -> str:
+def _headline(served: str, baseline: str, revenue: str | None, ranking: str | None) -> str:
     if revenue is None and ranking is None:
         return f"There is no verdict against {baseline}: the difference has no interval."
+    subject = f"{served[0].upper()}{served[1:]}"
     if revenue == ranking:
-        return f"The network {VERBS[str(revenue)]} {baseline} on revenue capture and on AUC."
+        return f"{subject} {VERBS[str(revenue)]} {baseline} on revenue capture and on AUC."
     parts = []
     for kind, topic in ((revenue, "revenue capture"), (ranking, "AUC")):
         parts.append(
             f"{VERBS[kind]} {baseline} on {topic}" if kind else f"has no verdict against {baseline} on {topic}"
         )
-    return f"The network {parts[0]}, and {parts[1]}."
+    return f"{subject} {parts[0]}, and {parts[1]}."
 
 
 def _filled(*sentences: str) -> list[str]:
@@ -120,7 +163,7 @@ def _filled(*sentences: str) -> list[str]:
 
 
 def _reach(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
-    cells, share = metrics["models"][REFERENCE]["mean"]["all"], percent(metrics["fraction"], 0)
+    cells, share = metrics["models"][served_model(metrics)]["mean"]["all"], percent(metrics["fraction"], 0)
     if cells["revenue_capture"]["value"] is None:
         return f"Revenue capture is undefined: {cells['revenue_capture']['reason']}."
     capture = shown["revenue_capture"].value(cells["revenue_capture"])
@@ -129,11 +172,12 @@ def _reach(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str
 
 
 def _captures(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
-    """Revenue capture of the network with its interval, and of the main baselines with the difference to them."""
-    ours, capture = metrics["models"][REFERENCE]["mean"]["all"]["revenue_capture"], shown["revenue_capture"]
+    """Revenue capture of the served model with its interval, and of the main baselines with the difference to them."""
+    served, capture = served_model(metrics), shown["revenue_capture"]
+    ours = metrics["models"][served]["mean"]["all"]["revenue_capture"]
     if ours["value"] is None:
         return ""
-    parts = [f"{capture.title}: network {capture.value(ours)} {capture.interval(ours)}".strip()]
+    parts = [f"{capture.title}: {in_text(served)} {capture.value(ours)} {capture.interval(ours)}".strip()]
     for baseline in main_models(metrics)[1:]:
         cell = metrics["models"][baseline]["mean"]["all"]["revenue_capture"]
         difference = metrics["differences"][baseline]["mean"]["all"]["revenue_capture"]
@@ -143,16 +187,17 @@ def _captures(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> 
 
 
 def _ranking(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat], baseline: str) -> str:
-    ours, theirs = (metrics["models"][name]["mean"]["all"]["auc"] for name in (REFERENCE, baseline))
+    served = served_model(metrics)
+    ours, theirs = (metrics["models"][name]["mean"]["all"]["auc"] for name in (served, baseline))
     difference, auc = metrics["differences"][baseline]["mean"]["all"]["auc"], shown["auc"]
     if difference["value"] is None:
         return f"AUC cannot be compared: {difference['reason']}."
     baseline_value = f"{name_of(baseline)} {auc.value(theirs)} (difference {_difference(auc, difference)})"
-    return f"AUC: network {auc.value(ours)}; {baseline_value}."
+    return f"AUC: {in_text(served)} {auc.value(ours)}; {baseline_value}."
 
 
 def _by_cutoff(metrics: Mapping[str, Any], baseline: str) -> str:
-    """At how many cutoffs the network is better: the interval covers customers, not weeks."""
+    """At how many cutoffs the served model is better: the interval covers customers, not weeks."""
     days = list(metrics["counts"])
     ahead = [_ahead(metrics, baseline, days, metric) for metric in ("revenue_capture", "auc")]
     if len(days) < 2 or None in ahead:

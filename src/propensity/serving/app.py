@@ -167,6 +167,7 @@ def create_app(scorer: OnlineScorer, max_waiting: int = 256) -> FastAPI:
         """The model that the service uses."""
         cutoff = scorer.features.market_stats.cutoff
         return ModelCard(
+            champion=scorer.bundle.champion,
             digest=scorer.bundle.digest,
             commit=manifest["commit"],
             tables_cutoff=to_date(cutoff.day),

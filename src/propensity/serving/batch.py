@@ -235,7 +235,7 @@ class BatchScorer:
         self.features, self.market_stats = features, market_stats
         self.config, self.log = config, self.features.log
         self.offers, self.cutoff = self.features.offers.name, self.market_stats.cutoff
-        self.pair_scorer = bundle.pair_scorer()
+        self.pair_scorer, self.bundle = bundle.pair_scorer(), bundle
         if config.reasons:
             self.session, self.empty = bundle.session(), empty_customer(self.features, self.market_stats)
         self.block = max(BLOCK_PAIRS // len(self.offers), 1)
@@ -321,7 +321,7 @@ class BatchScorer:
         rows, score, revenue = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
         if self.config.top_per_customer is None:
             ids = self.log.customer_id[rows]
-            scores = Scores(ids, self.offers, score, revenue, str(self.cutoff), "network")
+            scores = Scores(ids, self.offers, score, revenue, str(self.cutoff), self.bundle.champion)
             return scores.frame()
         order = np.argsort(-score, axis=1, kind="stable")[:, : self.config.top_per_customer]
         best = (np.take_along_axis(values, order, 1).ravel() for values in (score, revenue))
@@ -345,7 +345,9 @@ class BatchScorer:
         histories = {int(row): self._inputs_and_labels(int(row)) for row in np.unique(rows)}
         for row, m in zip(rows.tolist(), offer.tolist(), strict=True):
             inputs, labels = histories[row]
-            reasons = explain(self.session, inputs, self.empty, 0, m, self.features.config, labels)
+            reasons = explain(
+                *(self.session, inputs, self.empty, 0, m, self.features.config, labels, self.bundle.candidates)
+            )
             largest = reasons.largest(self.config.reasons or 0)
             other = reasons.total - sum(value for _, value in largest)
             entries = [*largest, (OTHER, other)]

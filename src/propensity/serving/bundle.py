@@ -36,7 +36,7 @@ CHUNK = 1 << 24  # events that are read at once
 
 @dataclass(frozen=True)
 class Bundle:
-    """An exported network with everything that scoring needs.
+    """An exported champion with everything that scoring needs.
 
     Attributes
     ----------
@@ -78,28 +78,37 @@ class Bundle:
         """
         return session(self.folder / "model.onnx", threads)
 
+    @property
+    def champion(self) -> str:
+        """Name of the model whose scores are served."""
+        return str(self.manifest["champion"]["name"])
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Names of the candidates that its scores combine."""
+        return tuple(self.manifest["champion"]["uses"])
+
     def pair_scorer(self) -> PairScorer:
         """The fastest exported model for blocks of customers.
 
         Returns
         -------
         callable
-            Maps inputs by name to probability and expected revenue, each (B, M): `fused.FusedScorer` if the bundle has
-            its weights, else ONNX Runtime.
+            Maps inputs by name to the champion's probability and expected revenue, each (B, M): `fused.fast_scorer` if
+            the bundle has its files, else ONNX Runtime.
 
         Raises
         ------
         IntegrityError
             If it does not reproduce the golden outputs.
         """
-        scorer: PairScorer = OnnxScorer(self.session())
-        if (self.folder / fused.WEIGHTS).is_file():
-            scorer = fused.FusedScorer(self.folder, never_bought_columns(self.task.feature))
+        fast = fused.fast_scorer(self.folder, never_bought_columns(self.task.feature))
+        scorer: PairScorer = OnnxScorer(self.session()) if fast is None else fast
         inputs, expected = (verify.load_arrays(self.folder / f"golden/{name}.npz") for name in ("inputs", "outputs"))
         for name, output in zip(verify.OUTPUTS, scorer(inputs), strict=False):
             if not (difference := verify.max_difference(output, expected[name])) <= verify.TOLERANCE:
                 raise IntegrityError(
-                    f"{self.folder / fused.WEIGHTS} differs by {difference:.2g} from golden/outputs.npz; export again"
+                    f"the scorer of {self.folder} differs by {difference:.2g} from golden/outputs.npz; export again"
                 )
         return scorer
 

@@ -10,12 +10,14 @@ from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 
 from propensity.atomic import whole_folder
+from propensity.baseline.regression import logistic
+from propensity.champion.champion import Champion
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -26,11 +28,14 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.kernel import reference
 from propensity.model.offer_net import OfferNet
 from propensity.serving import drift, fused, inputs, verify
+from propensity.serving.candidates import champion_outputs, combination_of, is_network, network_outputs
+from propensity.serving.champion import NETWORK, Combination, CombinationGraph
 from propensity.serving.golden import golden_customers
 from propensity.serving.graph import (
     PartsGraph,
     ScoringGraph,
     can_fuse,
+    output_names,
     pair_weights,
     run_network,
     trace,
@@ -45,6 +50,8 @@ from propensity.serving.point_in_time import (
     never_bought_columns,
 )
 from propensity.serving.session import session
+from propensity.serving.tree_inputs import insert_trees
+from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS
 from propensity.task import CutoffData
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.run import commit
@@ -66,7 +73,7 @@ def export(
     valid_days: int,
     say: Say,
 ) -> dict[str, Any]:
-    """Export the network of a run to a folder, atomically.
+    """Export the champion of a run, and its network, to a folder, atomically.
 
     Parameters
     ----------
@@ -97,29 +104,96 @@ def export(
     ConfigurationError
         For an unknown format, an `out` in use, or a network that cannot be traced.
     GateError
-        If a format differs from the trained network.
+        If a format differs from the trained model.
     """
     validate_request(out, formats)
     trained = load_trained(run)
+    served = served_model(trained, Champion.load(run, trained.model))
     refuse_extra(trained.task.feature)
     events = trained.task.open() if log is None else EventLog.open(log)
     cutoffs_data = past_cutoffs(trained, events, cutoff or trained.about["end"])
     first = next(cutoffs_data)
     with whole_folder(out) as draft:
         manifest = write_tables(draft, trained, first, valid_days)
-        manifest["window"] = write_window(draft, trained, events)
-        golden = write_golden(draft, trained, manifest)
+        manifest["champion"] = served.about
+        manifest["window"] = write_window(draft, served, events)
+        golden = write_golden(draft, served, manifest)
+        say(f"champion: {served.about['why']}")
         say("tracing the network")
         torch.manual_seed(0)
-        program = trace(ScoringGraph(trained.model), golden)
         for name in formats:
-            {"onnx": write_onnx, "torch_export": write_torch}[name](program, draft / FILES[name])
-        write_parts(draft, trained, golden)
-        say("comparing the exported files with the network")
-        manifest["parity"] = asdict(measure_parity(draft, trained, formats, golden, first, cutoffs_data, rows))
+            {"onnx": write_scoring_onnx, "torch_export": write_scoring_torch}[name](served, draft / FILES[name], golden)
+        write_pair_scorer(draft, served, golden)
+        say("comparing the exported files with the trained model")
+        manifest["parity"] = asdict(measure_parity(draft, served, formats, golden, first, cutoffs_data, rows))
         manifest["metrics"] = headline(Path(run))
         digest = seal(draft, manifest)
     return manifest | {"digest": digest}
+
+
+class Served(NamedTuple):
+    """What a bundle serves.
+
+    Attributes
+    ----------
+    trained : Trained
+        The run, with its network.
+    combination : Combination or None
+        The champion as a graph; None if it is the network.
+    reference : callable
+        Maps `Inputs` to outputs by name, by the libraries that trained the model: what exported files must equal.
+    names : tuple of str
+        Names of the outputs.
+    about : dict
+        Name of the champion, the reason, candidates and weights, for the manifest.
+    """
+
+    trained: Trained
+    combination: Combination | None
+    reference: Callable[[Inputs], dict[str, np.ndarray]]
+    names: tuple[str, ...]
+    about: dict[str, Any]
+
+    def uses_network(self) -> bool:
+        """Whether the scores depend on the network."""
+        return self.combination is None or self.combination.mixture.uses(NETWORK)
+
+
+def served_model(trained: Trained, champion: Champion) -> Served:
+    """The model that a bundle serves.
+
+    Parameters
+    ----------
+    trained : Trained
+        The run.
+    champion : Champion
+        The champion of the run.
+
+    Returns
+    -------
+    Served
+        With a reference that computes the champion without any exported graph.
+    """
+    channels, pure = len(trained.vocabulary.sold_through) > 1, is_network(champion)
+    network = partial(run_network, ScoringGraph(trained.model).eval(), names=output_names(channels, False))
+    record = champion.record()
+    about = {"name": record.pop("champion"), "uses": [NETWORK], **record}
+    if pure:
+        return Served(trained, None, network, output_names(channels, False), about)
+    past_column = trained.task.feature.pair.index("purchase_days")
+
+    def reference(inputs: Inputs) -> dict[str, np.ndarray]:
+        outputs = network(inputs)
+        terms = network_outputs(trained.model, inputs)
+        logit, amount = champion_outputs(champion, inputs, terms, past_column)
+        probability = logistic(logit)
+        scores = {"probability": probability, "expected_revenue": probability * amount}
+        own = dict(zip(NETWORK_OUTPUTS, (outputs[name] for name in scores), strict=True))
+        return outputs | {name: array.astype(np.float32) for name, array in scores.items()} | own
+
+    combination = combination_of(champion, past_column)
+    about["uses"] = [name for name in combination.mixture.candidates if combination.mixture.uses(name)]
+    return Served(trained, combination, reference, output_names(channels, True), about)
 
 
 def validate_request(out: str | Path, formats: Sequence[str]) -> None:
@@ -221,15 +295,15 @@ def write_tables(draft: Path, trained: Trained, cutoff_data: CutoffData, valid_d
     }
 
 
-def write_window(draft: Path, trained: Trained, log: EventLog) -> dict[str, Any]:
+def write_window(draft: Path, served: Served, log: EventLog) -> dict[str, Any]:
     """Write histograms of the last training window, with which drift is measured.
 
     Parameters
     ----------
     draft : Path
         Folder of the bundle.
-    trained : Trained
-        The run.
+    served : Served
+        The model of the bundle.
     log : EventLog
         Event log.
 
@@ -238,23 +312,23 @@ def write_window(draft: Path, trained: Trained, log: EventLog) -> dict[str, Any]
     dict
         Cutoff of the window and names of the context columns.
     """
+    trained = served.trained
     end, horizon = to_day(trained.about["end"]), trained.task.horizon
     cutoff_data = trained.task.cutoff_data(log, Cutoff(end - horizon, horizon), trained.vocabulary)
-    network = ScoringGraph(trained.model).eval()
-    arrays = drift.training_window(cutoff_data, lambda batch: run_network(network, Inputs(**batch)), WINDOW, log)
+    arrays = drift.training_window(cutoff_data, lambda batch: served.reference(Inputs(**batch)), WINDOW, log)
     write_arrays(draft / drift.FILE, arrays)
     return {"cutoff": str(cutoff_data.market_stats.cutoff), "context": list(CONTEXT_NAMES)}
 
 
-def write_golden(draft: Path, trained: Trained, manifest: dict[str, Any]) -> Inputs:
-    """Write golden data: raw events of synthetic customers, their inputs, and the trained network's outputs.
+def write_golden(draft: Path, served: Served, manifest: dict[str, Any]) -> Inputs:
+    """Write golden data: raw events of synthetic customers, their inputs, and the trained model's outputs.
 
     Parameters
     ----------
     draft : Path
         Folder of the bundle, with tables.npz.
-    trained : Trained
-        The run.
+    served : Served
+        The model of the bundle.
     manifest : dict
         Receives the size of the golden data as `golden`.
 
@@ -264,7 +338,7 @@ def write_golden(draft: Path, trained: Trained, manifest: dict[str, Any]) -> Inp
         The golden inputs, as the kernels compute them.
     """
     tables = verify.load_arrays(draft / "tables.npz")
-    features = PointInTimeFeatures(tables, manifest["features"], trained.vocabulary)
+    features = PointInTimeFeatures(tables, manifest["features"], served.trained.vocabulary)
     customers = golden_customers(tables, manifest["features"])
     launched = np.linspace(0, len(features.offers) - 1, min(LAUNCHED, len(features.offers))).astype(int)
     mask = HistoryMask.nothing(len(customers))._replace(launched=launched)
@@ -272,46 +346,89 @@ def write_golden(draft: Path, trained: Trained, manifest: dict[str, Any]) -> Inp
     (draft / "golden").mkdir()
     write_json(draft / "golden/events.json", {"launched": launched.tolist(), "customers": customers})
     write_arrays(draft / "golden/inputs.npz", golden._asdict())
-    write_arrays(draft / "golden/outputs.npz", run_network(ScoringGraph(trained.model), golden))
+    write_arrays(draft / "golden/outputs.npz", served.reference(golden))
     manifest["golden"] = {"customers": len(customers), "offers": len(features.offers)}
     return golden
 
 
-def write_parts(draft: Path, trained: Trained, golden: Inputs) -> None:
-    """Write the files of `fused.FusedScorer`, if it supports the network.
+def write_scoring_onnx(served: Served, path: Path, golden: Inputs) -> None:
+    """Write the whole model as ONNX.
+
+    Parameters
+    ----------
+    served : Served
+        The model of the bundle.
+    path : Path
+        File to write.
+    golden : Inputs
+        Example inputs for tracing.
+    """
+    graph = ScoringGraph(served.trained.model, served.combination)
+    write_onnx(trace(graph, golden, len(graph.tree_inputs)), path, served.names, graph.tree_inputs)
+    if served.combination is not None:
+        insert_trees(path, served.combination.tree_inputs)
+
+
+def write_scoring_torch(served: Served, path: Path, golden: Inputs) -> None:
+    """Write the whole model as torch.export writes it, with trees as tensors.
+
+    Parameters
+    ----------
+    served : Served
+        The model of the bundle.
+    path : Path
+        File to write.
+    golden : Inputs
+        Example inputs for tracing.
+    """
+    write_torch(trace(ScoringGraph(served.trained.model, served.combination, torch_trees=True), golden), path)
+
+
+def write_pair_scorer(draft: Path, served: Served, golden: Inputs) -> None:
+    """Write the files that score blocks of customers faster than the whole graph, where they can.
 
     Parameters
     ----------
     draft : Path
         Folder of the bundle.
-    trained : Trained
-        The run.
+    served : Served
+        The model of the bundle.
     golden : Inputs
         Example inputs for tracing.
+
+    Notes
+    -----
+    A network that `fused.FusedScorer` supports is written as parts, unless the champion does not use it. A champion
+    other than the network is written as a graph without it.
     """
-    if can_fuse(trained.model):
-        model = cast(OfferNet, trained.model)
-        write_onnx(trace(PartsGraph(model), golden), draft / fused.GRAPH, fused.PARTS)
-        write_arrays(draft / fused.WEIGHTS, pair_weights(model))
+    model, combination = served.trained.model, served.combination
+    fusable = can_fuse(model)
+    if fusable and served.uses_network():
+        write_onnx(trace(PartsGraph(cast(OfferNet, model)), golden), draft / fused.GRAPH, fused.PARTS)
+        write_arrays(draft / fused.WEIGHTS, pair_weights(cast(OfferNet, model)))
+    if combination is not None and (fusable or not served.uses_network()):
+        program = trace(CombinationGraph(combination), golden, len(combination.extra_inputs))
+        write_onnx(program, draft / fused.CHAMPION, OUTPUTS[:2], combination.extra_inputs)
+        insert_trees(draft / fused.CHAMPION, combination.tree_inputs)
 
 
 def measure_parity(
     draft: Path,
-    trained: Trained,
+    served: Served,
     formats: Sequence[str],
     golden: Inputs,
     first: CutoffData,
     earlier: Iterator[CutoffData],
     rows: int,
 ) -> Parity:
-    """Compare the exported files, as written, with the trained network on golden and real customers.
+    """Compare the exported files, as written, with the trained model on golden and real customers.
 
     Parameters
     ----------
     draft : Path
         Folder of the bundle.
-    trained : Trained
-        The run.
+    served : Served
+        The model of the bundle.
     formats : sequence of str
         Exported formats.
     golden : Inputs
@@ -333,24 +450,24 @@ def measure_parity(
     GateError
         If a format differs by more than the tolerance.
     """
-    network = partial(run_network, ScoringGraph(trained.model).eval())
+    reference, names = served.reference, served.names
     models: dict[str, Any] = {"onnx": partial(_run_onnx, session(draft / FILES["onnx"]))}
     if "torch_export" in formats:
-        models["torch_export"] = partial(run_network, torch.export.load(draft / FILES["torch_export"]).module())
-    if (draft / fused.WEIGHTS).is_file():
-        scorer = fused.FusedScorer(draft, never_bought_columns(trained.task.feature))
-        models["fused"] = lambda batch: dict(zip(verify.OUTPUTS, scorer(batch._asdict()), strict=False))
+        graph = torch.export.load(draft / FILES["torch_export"]).module()
+        models["torch_export"] = partial(run_network, graph, names=names)
+    if (scorer := fused.fast_scorer(draft, never_bought_columns(served.trained.task.feature))) is not None:
+        models["fused"] = lambda batch: dict(zip(OUTPUTS, scorer(batch._asdict()), strict=False))
     parity = Parity()
     for description, batch in edge_cases(golden):
-        parity.compare(network, models, batch, description)
+        parity.compare(reference, models, batch, description)
     parity = Parity(max_difference=parity.max_difference)  # from here on, rows and pairs count real customers
     for name, model in models.items():
-        expected, actual = score_matrices((network, model), first)
+        expected, actual = score_matrices((reference, model), first)
         parity.top_k_swaps[name] = compare_top_k(expected, actual)
     for cutoff_data in (first, *earlier) if rows > 0 else ():
         cutoff = cutoff_data.market_stats.cutoff
         for block, batch in cutoff_data.blocks(BLOCK):
-            parity.compare(network, models, batch, f"customers {block.start} to {block.stop} at {cutoff}")
+            parity.compare(reference, models, batch, f"customers {block.start} to {block.stop} at {cutoff}")
             if parity.rows >= rows:
                 return parity
     return parity

@@ -22,8 +22,10 @@ from numba import njit
 
 from propensity.serving import verify
 from propensity.serving.session import session
+from propensity.serving.verify import NETWORK_INPUTS, SMALLEST
 
-GRAPH, WEIGHTS = "parts.onnx", "parts.npz"  # in a bundle whose network is supported
+GRAPH, WEIGHTS = "parts.onnx", "parts.npz"  # in a bundle whose network is supported and has a weight in the scores
+CHAMPION = "champion.onnx"  # the champion without the network, if it is not the network alone
 CUSTOMER_PARTS = ("first_customer", "match", "visit", "value_customer")
 OFFER_PARTS = ("first_offer", "output_weight", "output_bias", "season_logit", "value_offer")
 PARTS = (*CUSTOMER_PARTS, *OFFER_PARTS)
@@ -43,6 +45,8 @@ class FusedWeights(NamedTuple):
         Projections of `never_bought`.
     scaled : ndarray of shape (P,)
         Scaled columns of `never_bought`.
+    factor : ndarray of shape (P,)
+        What raw columns are multiplied by first: 1 over the unit for amounts.
     mean, inverse : ndarray of shape (P,)
         Mean of the logarithms, and one over their standard deviation.
     low, high : ndarray of shape (P,)
@@ -72,6 +76,7 @@ class FusedWeights(NamedTuple):
     never_bought: np.ndarray
     projection: np.ndarray
     scaled: np.ndarray
+    factor: np.ndarray
     mean: np.ndarray
     inverse: np.ndarray
     low: np.ndarray
@@ -108,7 +113,9 @@ def fused_weights(weights: Mapping[str, np.ndarray], never_bought: np.ndarray) -
     mean, deviation, flagged = (weights[name] for name in ("mean", "deviation", "flagged"))
     inverse = (1.0 / deviation).astype(np.float32)
     missing = np.isnan(never_bought)
-    logs = np.sign(never_bought) * np.log1p(np.abs(never_bought))
+    factor = weights["factor"]
+    in_units = (never_bought * factor).astype(np.float32)
+    logs = np.sign(in_units) * np.log1p(np.abs(in_units))
     low, high, columns = weights["low"], weights["high"], weights["ranked"]
     scaled = np.where(missing, 0.0, np.clip((logs - mean) * inverse, low, high)).astype(np.float32)
     knots, width, size = weights["knots"][:-1], np.diff(weights["knots"], axis=0), never_bought.size
@@ -116,7 +123,7 @@ def fused_weights(weights: Mapping[str, np.ndarray], never_bought: np.ndarray) -
     knot[columns] = knots.T
     slope[columns] = np.where(width > 0, 1.0 / np.maximum(width, np.float32(1e-12)), 0.0).T
     step, rank = 2.0 * float(weights["spread"]) / max(len(knots), 1), np.zeros(size, np.float32)
-    position = np.clip((never_bought[columns, None] - knot[columns]) * slope[columns], 0.0, 1.0).sum(axis=1)
+    position = np.clip((in_units[columns, None] - knot[columns]) * slope[columns], 0.0, 1.0).sum(axis=1)
     rank[columns] = np.where(missing[columns], 0.0, position * step - weights["spread"])
     rank_row, missing_row = np.full(size, -1), np.full(size, -1)
     rank_row[columns] = size + np.arange(columns.size)
@@ -124,7 +131,7 @@ def fused_weights(weights: Mapping[str, np.ndarray], never_bought: np.ndarray) -
     row = np.concatenate([scaled, rank[columns], missing[flagged].astype(np.float32)])
     projection = (row.astype(np.float64) @ weights["weight"]).astype(np.float32)
     return FusedWeights(
-        *(never_bought.astype(np.float32), projection, scaled, mean, inverse, low, high),
+        *(never_bought.astype(np.float32), projection, scaled, factor, mean, inverse, low, high),
         *(rank_row, rank, knot, slope, step, -float(weights["spread"])),
         *(missing_row, missing.astype(np.float32)),
         *(np.ascontiguousarray(weights[name]) for name in ("weight", "second", "bias", "gate")),
@@ -144,7 +151,7 @@ class FusedScorer:
 
     def __init__(self, folder: Path, never_bought: np.ndarray) -> None:
         weights = verify.load_arrays(folder / WEIGHTS)
-        self.sigma_max = float(weights["sigma_max"])
+        self.sigma_max, self.unit = float(weights["sigma_max"]), float(weights["unit"])
         self.weights = fused_weights(weights, never_bought)
         self.session = session(folder / GRAPH)
 
@@ -161,9 +168,25 @@ class FusedScorer:
         probability, expected_revenue : ndarray of shape (B, M), float32
             Revenue is in the log's currency.
         """
+        probability, revenue, _ = self.outputs(inputs)
+        return probability, revenue
+
+    def outputs(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probability, expected revenue and log-odds of the network.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray
+            Arrays by the names of `propensity.data.batch.Inputs`.
+
+        Returns
+        -------
+        probability, expected_revenue, logit : ndarray of shape (B, M), float32
+            Revenue is in the log's currency.
+        """
         parts = verify.run_session(self.session, inputs)
         shape, (members, units) = inputs["pair"].shape[:2], self.weights.bias.shape
-        probability, revenue = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        probability, revenue, logit = (np.empty(shape, np.float32) for _ in range(3))
         step = max(TILE // max(shape[1], 1), 1)
         hidden, second = (np.empty((members, step * shape[1], units), np.float32) for _ in range(2))
         other = np.empty((step * shape[1], 4 * members), np.float32)
@@ -178,21 +201,97 @@ class FusedScorer:
             combine_members(
                 *(second, other, self.weights, match, output_weight, output_bias, season_logit),
                 *(visit, value_customer, value_offer),
-                *(self.sigma_max, probability[tile], revenue[tile]),
+                *(self.sigma_max, self.unit),
+                *(probability[tile], revenue[tile], logit[tile]),
             )
-        return probability, revenue
+        return probability, revenue, logit
+
+
+class ChampionScorer:
+    """A champion that is not the network alone.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the bundle.
+    network : FusedScorer, optional
+        The network; None if the champion does not use it.
+    """
+
+    def __init__(self, folder: Path, network: FusedScorer | None) -> None:
+        self.network, self.session = network, session(folder / CHAMPION)
+
+    def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Score B customers for M offers.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray
+            Arrays by the names of `propensity.data.batch.Inputs`.
+
+        Returns
+        -------
+        probability, expected_revenue : ndarray of shape (B, M), float32
+            Revenue is in the log's currency.
+        """
+        terms: dict[str, np.ndarray] = {}
+        if self.network is not None:
+            probability, revenue, logit = self.network.outputs(inputs)
+            terms = dict(zip(NETWORK_INPUTS, (logit, log_amount(probability, revenue)), strict=True))
+        outputs = verify.run_session(self.session, {**inputs, **terms})
+        return outputs["probability"], outputs["expected_revenue"]
+
+
+def log_amount(probability: np.ndarray, revenue: np.ndarray) -> np.ndarray:
+    """Log of the expected revenue of a buyer.
+
+    Parameters
+    ----------
+    probability, revenue : ndarray of shape (B, M), float32
+        Probability and expected revenue of each pair.
+
+    Returns
+    -------
+    ndarray of shape (B, M), float32
+        Finite also where both are 0.
+    """
+    smallest = np.float32(SMALLEST)
+    return np.asarray(np.log(np.maximum(revenue, smallest)) - np.log(np.maximum(probability, smallest)), np.float32)
+
+
+def fast_scorer(folder: Path, never_bought: np.ndarray) -> FusedScorer | ChampionScorer | None:
+    """The scorer of a bundle that is faster than its whole graph.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the bundle.
+    never_bought : ndarray of shape (P,)
+        Raw columns of a never-bought offer.
+
+    Returns
+    -------
+    FusedScorer, ChampionScorer or None
+        None if the bundle has the whole graph only.
+    """
+    network = FusedScorer(folder, never_bought) if (folder / WEIGHTS).is_file() else None
+    return ChampionScorer(folder, network) if (folder / CHAMPION).is_file() else network
 
 
 @njit(cache=True, nogil=True)
-def changed_columns(row: np.ndarray, never_bought: np.ndarray, column: np.ndarray, value: np.ndarray) -> int:
+def changed_columns(
+    row: np.ndarray, never_bought: np.ndarray, factor: np.ndarray, column: np.ndarray, value: np.ndarray
+) -> int:
     """Find the columns in which a pair differs from a never-bought pair.
 
     Parameters
     ----------
     row, never_bought : ndarray of shape (P,)
         Raw columns.
+    factor : ndarray of shape (P,)
+        Factors of the columns.
     column, value : ndarray of shape (P,)
-        Filled with the indices and raw values of the columns that differ.
+        Filled with the indices of the columns that differ, and their values times the factors.
 
     Returns
     -------
@@ -203,7 +302,7 @@ def changed_columns(row: np.ndarray, never_bought: np.ndarray, column: np.ndarra
     for p in range(row.size):
         if row[p] != never_bought[p] and not (np.isnan(row[p]) and np.isnan(never_bought[p])):
             column[count] = p
-            value[count] = row[p]
+            value[count] = row[p] * factor[p]
             count += 1
     return count
 
@@ -314,7 +413,7 @@ def first_layer(
     projection, n = np.empty(weights.projection.size, np.float32), 0
     for b in range(pair.shape[0]):
         for m in range(pair.shape[1]):
-            count = changed_columns(pair[b, m], weights.never_bought, column, value)
+            count = changed_columns(pair[b, m], weights.never_bought, weights.factor, column, value)
             signed_logs(value, count, one, bits, log)
             rows = scaled_changes(column, value, log, count, weights, row, by)
             projection[:] = weights.projection
@@ -378,10 +477,12 @@ def combine_members(
     value_customer: np.ndarray,
     value_offer: np.ndarray,
     sigma_max: float,
+    unit: float,
     probability: np.ndarray,
     revenue: np.ndarray,
+    logit: np.ndarray,
 ) -> None:
-    """Compute probability and expected revenue as means over the members.
+    """Compute probability, expected revenue and log-odds as means over the members.
 
     Parameters
     ----------
@@ -403,7 +504,9 @@ def combine_members(
         Terms of the revenue's location and scale.
     sigma_max : float
         Largest standard deviation of the log revenue.
-    probability, revenue : ndarray of shape (B, M)
+    unit : float
+        Revenue of one unit, in the log's currency.
+    probability, revenue, logit : ndarray of shape (B, M)
         Filled with the results; revenue is in the log's currency.
     """
     members, units, n = hidden.shape[0], hidden.shape[2], 0
@@ -412,19 +515,20 @@ def combine_members(
             mean_logit, location, sigma = 0.0, 0.0, 0.0
             for r in range(members):
                 part = slice(r * units, (r + 1) * units)
-                logit = output_logit(hidden[r, n], weights.bias[r], output_weight[m, part]) + output_bias[m, r]
+                mixed = output_logit(hidden[r, n], weights.bias[r], output_weight[m, part]) + output_bias[m, r]
                 if weights.gate[r] < np.inf:
                     gate = logistic(other[n, members + r] + weights.gate[r])
-                    logit = gate * logit + (1.0 - gate) * (match[b, m, r] + other[n, r])
-                mean_logit += joint_logit(visit[b, r], logit + season_logit[m, r])
+                    mixed = gate * mixed + (1.0 - gate) * (match[b, m, r] + other[n, r])
+                mean_logit += joint_logit(visit[b, r], mixed + season_logit[m, r])
                 k = 2 * members + 2 * r
                 location += other[n, k] + value_customer[b, 2 * r] + value_offer[m, 2 * r]
                 scale = logistic(other[n, k + 1] + value_customer[b, 2 * r + 1] + value_offer[m, 2 * r + 1])
                 sigma += 0.05 + (sigma_max - 0.05) * scale
             location, sigma = location / members, sigma / members
+            logit[b, m] = mean_logit / members
             p = logistic(mean_logit / members)
             probability[b, m] = p
-            revenue[b, m] = p * np.exp(location + 0.5 * sigma * sigma)
+            revenue[b, m] = p * np.exp(location + 0.5 * sigma * sigma) * unit
             n += 1
 
 
@@ -443,7 +547,7 @@ def scaled_changes(
     Parameters
     ----------
     column, value, log : ndarray of shape (P,)
-        Indices, raw values and signed logarithms of the columns that differ.
+        Indices, values times factors and signed logarithms of the columns that differ.
     count : int
         Number of columns that differ.
     weights : FusedWeights
@@ -486,7 +590,7 @@ def rank_position(value: float, knot: np.ndarray, slope: np.ndarray) -> float:
     Parameters
     ----------
     value : float
-        Raw value of a column.
+        Value of a column times its factor.
     knot, slope : ndarray of shape (S,)
         Start of each step, and one over its width.
 

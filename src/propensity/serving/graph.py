@@ -1,4 +1,4 @@
-"""The trained network as a traced graph, and the two file formats that it is written in.
+"""The trained network and the champion as traced graphs, and the two file formats that they are written in.
 
 Shapes: B customers, M offers, P pair columns, C context columns, F customer columns, D width, R members, H hidden
 units.
@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
 from propensity.model.explore.dot_product import ExploreDotProduct
+from propensity.model.inference import to_tensors
 from propensity.model.member import EnsembleMember
 from propensity.model.offer_net import OfferNet
 from propensity.model.outputs import SIGMA_MAX
 from propensity.model.repeat.mlp import RepeatMLP
 from propensity.model.scale import SPREAD
-from propensity.serving.verify import OUTPUTS
-from propensity.training.data_module import to_tensors
+from propensity.serving.champion import Combination, TreeRows
+from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS, SMALLEST
 
 BATCH, EVENTS, OFFERS = (torch.export.Dim(name) for name in ("customers", "events", "offers"))
 DYNAMIC_SHAPES: dict[str, dict[int, Any] | None] = {
@@ -38,35 +39,74 @@ DYNAMIC_SHAPES: dict[str, dict[int, Any] | None] = {
 
 
 class ScoringGraph(nn.Module):
-    """The network with the outputs that production needs: `OUTPUTS`.
+    """The outputs that production needs: probability and expected revenue of the champion, and those of the network.
 
     Parameters
     ----------
     model : nn.Module
         Maps `Inputs` to `Outputs`.
+    combination : Combination, optional
+        The champion; None if it is the network.
+    torch_trees : bool, default=False
+        Compute raw scores of trees in torch; else they are inputs of the graph.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, combination: Combination | None = None, torch_trees: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.combination = model, combination
+        inputs = combination.tree_inputs if combination is not None and torch_trees else {}
+        self.rows = TreeRows({name: each.trees for name, each in inputs.items()}) if inputs else None
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+    @property
+    def tree_inputs(self) -> tuple[str, ...]:
+        """Names of the graph's inputs besides those of the model: raw scores of trees."""
+        return () if self.combination is None or self.rows is not None else tuple(self.combination.tree_inputs)
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Compute the outputs.
 
         Parameters
         ----------
-        *inputs : Tensor
-            Fields of `Inputs`, in order.
+        *tensors : Tensor
+            Fields of `Inputs`, in order, then `tree_inputs`.
 
         Returns
         -------
         tuple of Tensor
-            probability (B, M), expected_revenue (B, M), visit (B,) and, if the network predicts channels,
-            channel_share.
+            By `output_names`: probability (B, M), expected_revenue (B, M), visit (B,); channel_share (B, K) if the
+            network predicts channels; network_probability and network_expected_revenue (B, M) if it is not the
+            champion.
         """
-        outputs = self.model(Inputs(*inputs))
-        results = outputs.probability(), outputs.expected_revenue(), outputs.visit.sigmoid(), outputs.channel_share()
-        return results if outputs.channel.shape[1] else results[:3]
+        inputs, raw = Inputs(*tensors[: len(Inputs._fields)]), tensors[len(Inputs._fields) :]
+        outputs = self.model(inputs)
+        network = outputs.probability(), outputs.expected_revenue()
+        share = (outputs.channel_share(),) if outputs.channel.shape[1] else ()
+        if self.combination is None:
+            return *network, outputs.visit.sigmoid(), *share
+        by_name = dict(zip(self.tree_inputs, raw, strict=True))
+        if self.rows is not None:
+            by_name = self.rows(inputs)
+        terms = outputs.purchase, outputs.amount().clamp(min=SMALLEST).log()
+        return *self.combination(inputs, terms, by_name), outputs.visit.sigmoid(), *share, *network
+
+
+def output_names(channels: bool, champion: bool) -> tuple[str, ...]:
+    """Names of the outputs of `ScoringGraph`.
+
+    Parameters
+    ----------
+    channels : bool
+        Whether the network predicts channels.
+    champion : bool
+        Whether the champion is not the network alone.
+
+    Returns
+    -------
+    tuple of str
+        In order, from `OUTPUTS`.
+    """
+    left_out = (() if channels else ("channel_share",)) + (() if champion else NETWORK_OUTPUTS)
+    return tuple(name for name in OUTPUTS if name not in left_out)
 
 
 class PartsGraph(nn.Module):
@@ -95,7 +135,7 @@ class PartsGraph(nn.Module):
         tuple of Tensor
             By the names of `fused.PARTS`; the members are concatenated in the last dimension.
         """
-        batch = Inputs(*inputs)
+        batch = self.model.in_units(Inputs(*inputs))
         customer_BF = self.model.scale_customer(batch.customer_features)
         context_MC = self.model.scale_context(batch.context)
         members = [self._member(member, batch, customer_BF, context_MC) for member in self.model.members]
@@ -105,20 +145,19 @@ class PartsGraph(nn.Module):
     def _member(member: nn.Module, batch: Inputs, customer_BF: Tensor, context_MC: Tensor) -> tuple[Tensor, ...]:
         """The terms of one member."""
         assert isinstance(member, EnsembleMember) and isinstance(member.repeat, RepeatMLP)
-        state_BD, offer_MD = member.state(batch, customer_BF), member.offer(batch.offer, batch.attribute, context_MC)
+        state_BD, code_M = member.state(batch, customer_BF), member.offer.code(batch.offer)
+        offer_MD = member.offer(code_M, batch.attribute, context_MC)
         repeat, explore, value = member.repeat, member.explore, member.value
         match_BM = state_BD.new_zeros(state_BD.shape[0], offer_MD.shape[0])
         if isinstance(explore, ExploreDotProduct):
             match_BM = explore.match(state_BD, offer_MD)
-        season_M = torch.zeros_like(offer_MD[:, 0])
-        if member.season is not None:
-            season_M = season_M + member.season(batch.season, offer_MD)
-        visit_B = torch.full_like(state_BD[:, 0], torch.inf) if member.visit is None else member.visit(state_BD)
+        offer_M = member.offer_logit(code_M, batch.season, offer_MD)
+        visit_B = torch.full_like(state_BD[:, 0], torch.inf) if member.visit is None else member.visit_logit(state_BD)
         return (
-            *(repeat.from_state(state_BD), match_BM[..., None], visit_B[:, None], value.state(state_BD)),
+            *(repeat.from_state(state_BD), match_BM[..., None], visit_B[:, None], value.customer(customer_BF)),
             repeat.from_offer(offer_MD) + repeat.from_pair.bias,
-            *(repeat.answer(offer_MD), repeat.base(offer_MD), season_M[:, None]),
-            value.offer(offer_MD) + value.pair.bias,
+            *(repeat.answer(offer_MD), repeat.base(offer_MD), offer_M[:, None]),
+            value.offer(code_M, context_MC) + value.pair.bias,
         )
 
 
@@ -168,6 +207,7 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
     projections = [r.from_pair.weight.T for r in repeat], explore, gate, [m.value.pair.weight.T for m in members]
     gate_bias = [torch.inf if m.gate is None else m.gate.bias.item() for m in members]
     weights = {
+        "factor": scale.factor,
         "mean": scale.mean,
         "deviation": scale.deviation,
         "flagged": scale.flagged,
@@ -181,19 +221,22 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
         "bias": torch.stack([r.second.bias for r in repeat]),
         "gate": torch.tensor(gate_bias),
         "sigma_max": torch.tensor(SIGMA_MAX),
+        "unit": model.unit,
     }
     return {name: tensor.detach().contiguous().numpy() for name, tensor in weights.items()}
 
 
-def trace(module: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
+def trace(module: nn.Module, example: Inputs, extra: int = 0) -> torch.export.ExportedProgram:
     """Trace a module with dynamic numbers of customers, events and offers.
 
     Parameters
     ----------
     module : nn.Module
-        Takes the fields of `Inputs`.
+        Takes the fields of `Inputs`, and further tensors (B, M).
     example : Inputs
         With at least two customers, events and offers.
+    extra : int, default=0
+        Number of further tensors.
 
     Returns
     -------
@@ -205,13 +248,14 @@ def trace(module: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
     ConfigurationError
         If a part of the network cannot be traced.
     """
-    shapes = (tuple(DYNAMIC_SHAPES[name] for name in Inputs._fields),)
+    pairs = torch.zeros(example.pair.shape[:2])
+    shapes = ((*(DYNAMIC_SHAPES[name] for name in Inputs._fields), *({0: BATCH, 1: OFFERS},) * extra),)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.export.export(
                 module.eval(),
-                tuple(to_tensors(example)),
+                (*to_tensors(example), *(pairs.clone() for _ in range(extra))),
                 dynamic_shapes=shapes,
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
@@ -222,7 +266,9 @@ def trace(module: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
         ) from error
 
 
-def write_onnx(program: torch.export.ExportedProgram, path: Path, names: Sequence[str] = OUTPUTS) -> None:
+def write_onnx(
+    program: torch.export.ExportedProgram, path: Path, names: Sequence[str] = OUTPUTS, extra: Sequence[str] = ()
+) -> None:
     """Write one self-contained ONNX file.
 
     Parameters
@@ -233,6 +279,8 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, names: Sequenc
         File to write.
     names : sequence of str
         Names of the outputs.
+    extra : sequence of str
+        Names of the inputs after the fields of `Inputs`.
 
     Raises
     ------
@@ -248,7 +296,12 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, names: Sequenc
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = torch.onnx.export(
-            program, dynamo=True, verbose=False, input_names=Inputs._fields, output_names=names, external_data=False
+            program,
+            dynamo=True,
+            verbose=False,
+            input_names=(*Inputs._fields, *extra),
+            output_names=names,
+            external_data=False,
         )
         assert graph is not None
         graph.save(path)
@@ -272,7 +325,7 @@ def write_torch(program: torch.export.ExportedProgram, path: Path) -> None:
     program.example_inputs = example
 
 
-def run_network(model: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
+def run_network(model: nn.Module, inputs: Inputs, names: Sequence[str] = OUTPUTS) -> dict[str, np.ndarray]:
     """Run the trained network or a traced module.
 
     Parameters
@@ -281,12 +334,14 @@ def run_network(model: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
         Takes the fields of `Inputs`.
     inputs : Inputs
         A batch.
+    names : sequence of str
+        Names of the outputs.
 
     Returns
     -------
     dict of str to ndarray
-        Outputs by the names of `OUTPUTS`.
+        Outputs by name.
     """
     with torch.inference_mode():
         outputs = model(*to_tensors(inputs))
-    return {name: tensor.numpy() for name, tensor in zip(OUTPUTS, outputs, strict=False)}
+    return {name: tensor.numpy() for name, tensor in zip(names, outputs, strict=False)}

@@ -206,7 +206,9 @@ def customer_rows(
     column = dict(zip(names, values.T, strict=True))
     month = np.minimum(column["tenure"] // 30, len(tables["cohort"]) - 1).astype(np.int64)
     column["trend"] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
-    column["cohort_spend"] = np.log1p(np.maximum(column["spend_91"], 0)) - tables["cohort"][month, 0]
+    column["cohort_spend"] = (
+        np.log1p(np.maximum(column["spend_91"], 0) * np.float32(1 / float(tables["unit"]))) - tables["cohort"][month, 0]
+    )
     column["cohort_orders"] = np.log1p(column["orders_91"]) - tables["cohort"][month, 1]
     behaviour = settings["horizon"], hide_days, settings["half_lives"], float(tables["order_size"])
     values = customer_group_reference(

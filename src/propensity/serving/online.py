@@ -184,7 +184,7 @@ class OnlineScorer:
         cutoff = market_stats.cutoff._replace(day=request.day)
         empty = empty_customer(self.features, market_stats._replace(cutoff=cutoff))
         config, names = self.features.config, self.event_labels(request)
-        reasons = explain(self.session, inputs, empty, row, best, config, names)
+        reasons = explain(self.session, inputs, empty, row, best, config, names, self.bundle.candidates)
         largest = reasons.largest(request.reasons)
         return Explanation(
             offer_id=self.features.offers.name[best],

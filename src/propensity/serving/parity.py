@@ -1,4 +1,4 @@
-"""Parity of an export: whether the exported files compute what the trained network computes."""
+"""Parity of an export: whether the exported files compute what the trained model computes."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Parity:
     max_difference : dict of str to float
         Largest difference by format, see `propensity.serving.verify.max_difference`.
     top_k_swaps : dict of str to int
-        By format, customers among the best `TOP` of an offer by the network but not by the format. All of them are tied
-        with the last of the best within the tolerance.
+        By format, customers among the best `TOP` of an offer by the trained model but not by the format. All of them
+        are tied with the last of the best within the tolerance.
     """
 
     rows: int = 0
@@ -41,14 +41,14 @@ class Parity:
     top_k_swaps: dict[str, int] = field(default_factory=dict)
 
     def compare(
-        self, network: Model, formats: Mapping[str, Model], inputs: Inputs, description: str
+        self, reference: Model, formats: Mapping[str, Model], inputs: Inputs, description: str
     ) -> Mapping[str, np.ndarray]:
-        """Compare all formats with the network on one batch.
+        """Compare all formats with the trained model on one batch.
 
         Parameters
         ----------
-        network : callable
-            The trained network.
+        reference : callable
+            The trained model.
         formats : mapping of str to callable
             Exported models by name.
         inputs : Inputs
@@ -59,14 +59,14 @@ class Parity:
         Returns
         -------
         mapping of str to ndarray
-            Outputs of the network.
+            Outputs of the trained model.
 
         Raises
         ------
         GateError
             If a format differs by more than `TOLERANCE`.
         """
-        expected = network(inputs)
+        expected = reference(inputs)
         self.rows += inputs.length.shape[0]
         self.pairs += expected["probability"].size
         for name, model in formats.items():
@@ -75,7 +75,7 @@ class Parity:
             self.max_difference[name] = max(self.max_difference.get(name, 0.0), difference)
             if not difference <= TOLERANCE:
                 raise GateError(
-                    f"{name} differs by {difference:.2g} from the trained network on {description}, more than "
+                    f"{name} differs by {difference:.2g} from the trained model on {description}, more than "
                     f"{TOLERANCE:g}; nothing was exported"
                 )
         return expected
@@ -134,7 +134,7 @@ def compare_top_k(expected: np.ndarray, actual: np.ndarray, top: int = TOP) -> i
     Parameters
     ----------
     expected, actual : ndarray of shape (N, M)
-        Probabilities by the network and by an exported model.
+        Probabilities by the trained model and by an exported one.
     top : int, default=1000
         Customers per offer.
 

@@ -13,7 +13,7 @@ Source: Castro, Gomez & Tejada, Computers & Operations Research 2009.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from propensity.serving.verify import run_session
 ORDERS = 4  # random orders; their reverses are added
 RECENT_EVENTS = 24  # events that are features of their own; all earlier events are one feature
 EARLIER = "earlier events"
+OTHERS = "purchases of other offers"
 EVENT_FIELDS = ("token", "kind", "channel", "age", "amount")
 
 
@@ -80,6 +81,7 @@ def explain(
     offer_index: int,
     config: FeatureConfig,
     event_names: Sequence[str],
+    candidates: Collection[str] = ("network",),
 ) -> Reasons:
     """Explain the probability of one customer and offer.
 
@@ -99,6 +101,9 @@ def explain(
         Names the columns.
     event_names : sequence of str
         Names of the customer's visible events, oldest first.
+    candidates : collection of str
+        Candidates that the model combines. Only the network reads single events; only frequency reads the purchases of
+        other offers.
 
     Returns
     -------
@@ -106,7 +111,13 @@ def explain(
         Contributions of columns and events. Features with equal names are added.
     """
     customer, empty = select_pair(inputs, row, offer_index), select_pair(reference, 0, offer_index)
-    features = list_features(customer, empty, config.pair, config.customer, event_names)
+    labels = event_names if "network" in candidates else None
+    features = list_features(customer, empty, config.pair, config.customer, labels)
+    if "frequency" in candidates:
+        customer = add_other_offers(customer, inputs, row, offer_index)
+        empty = add_other_offers(empty, reference, 0, offer_index)
+        if not np.array_equal(customer.pair[0, 1], empty.pair[0, 1]):
+            features.append((OTHERS, ("others", np.zeros(0, np.int64))))
     random = np.random.default_rng(17)
     orders = [random.permutation(len(features)) for _ in range(ORDERS)]
     orders += [order[::-1] for order in orders]
@@ -173,11 +184,42 @@ def select_pair(inputs: Inputs, row: int, offer_index: int) -> Inputs:
     )
 
 
+def add_other_offers(pair: Inputs, inputs: Inputs, row: int, offer_index: int) -> Inputs:
+    """Append an offer that stands for all other offers of a customer: its pair columns are their sums.
+
+    Parameters
+    ----------
+    pair : Inputs
+        Inputs of one customer and one offer.
+    inputs : Inputs
+        Inputs of a batch with all offers.
+    row : int
+        Row of the customer in `inputs`.
+    offer_index : int
+        Index of the offer.
+
+    Returns
+    -------
+    Inputs
+        With one row and two offers. A candidate that adds up purchases of all offers gets the same sum.
+    """
+    others = np.delete(np.asarray(inputs.pair)[row], offer_index, axis=0)
+    total = np.nan_to_num(others).sum(axis=0, dtype=np.float32)
+    names = ("context", "offer", "attribute")
+    twice: dict[str, Any] = {name: np.repeat(getattr(pair, name), 2, axis=0) for name in names}
+    twice["pair"] = np.concatenate([np.asarray(pair.pair), total[None, None]], axis=1)
+    return pair._replace(**twice)
+
+
 Place = tuple[str, np.ndarray]  # a field of the inputs, and columns of it or slots of the history
 
 
 def list_features(
-    customer: Inputs, empty: Inputs, pair: Sequence[str], customer_columns: Sequence[str], event_names: Sequence[str]
+    customer: Inputs,
+    empty: Inputs,
+    pair: Sequence[str],
+    customer_columns: Sequence[str],
+    event_names: Sequence[str] | None,
 ) -> list[tuple[str, Place]]:
     """Features that are explained, with their places in the inputs.
 
@@ -187,8 +229,8 @@ def list_features(
         Inputs of one pair, of the customer and of a customer without history.
     pair, customer_columns : sequence of str
         Names of the columns. Columns that differ only in their window are one feature.
-    event_names : sequence of str
-        Names of the customer's visible events, oldest first.
+    event_names : sequence of str, optional
+        Names of the customer's visible events, oldest first; None for a model that does not read single events.
 
     Returns
     -------
@@ -203,6 +245,8 @@ def list_features(
         for k in np.flatnonzero(differs):
             groups.setdefault(re.sub(r"_\d+$", "", names[int(k)]), []).append(int(k))
         features += [(f"{name} {scope}", (field, np.array(columns))) for name, columns in groups.items()]
+    if event_names is None:
+        return features
     length = int(customer.length[0])
     first = max(length - RECENT_EVENTS, 0)
     labels = list(event_names)[len(event_names) - length :]
@@ -240,9 +284,11 @@ def coalition_probabilities(
         for field, place in (places[k] for k in coalition):
             if field == "event":
                 visible[row, place] = True
+            elif field == "others":
+                pair[row, 1] = customer.pair[0, 1]
             else:
                 target = pair[row, 0] if field == "pair" else columns[row]
-                target[place] = getattr(customer, field).reshape(-1)[place]
+                target[place] = (customer.pair[0, 0] if field == "pair" else customer.customer_features[0])[place]
     slots = np.argsort(~visible, axis=1, kind="stable")  # visible events first, oldest first; padding is at the end
     history = {name: getattr(customer, name)[0][slots] for name in EVENT_FIELDS}
     changed: dict[str, Any] = {"pair": pair, "customer_features": columns}

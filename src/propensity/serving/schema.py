@@ -94,6 +94,7 @@ class Health(StrictModel):
 class ModelCard(StrictModel):
     """The model that the service uses."""
 
+    champion: str
     digest: str
     commit: str | None
     tables_cutoff: datetime.date = Field(description="cutoff of the bundled tables")

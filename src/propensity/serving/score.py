@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from propensity.champion.champion import SERVED, Champion
 from propensity.config import ScoreConfig
 from propensity.data.cutoff import parse_cutoff, scoring_warnings
 from propensity.data.event_log import EventLog
@@ -12,7 +13,6 @@ from propensity.data.offer import count_buyers
 from propensity.errors import ConfigurationError
 from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
 from propensity.training.checkpoint import load_trained
-from propensity.training.predict import predict_both
 
 
 def uses_bundle(cfg: ScoreConfig) -> bool:
@@ -41,7 +41,7 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
 
 
 def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: Callable[[str], None]) -> Scores:
-    """Score every customer with a purchase before a cutoff for every offer on sale, and write the scores.
+    """Score every customer with a purchase before a cutoff for every offer on sale by the champion of a run.
 
     Parameters
     ----------
@@ -83,7 +83,8 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
             f"no offer has {config.min_buyers} buyers in the {config.window} days before {date}: "
             "all offers with a sale are scored"
         )
-    scores, shares = predict_both(trained.model, cutoff_data)
+    by_name, shares = Champion.load(run, trained.model).predict_both(cutoff_data)
+    scores = by_name[SERVED]
     save_scores([scores], out)
     if shares is not None:
         save_shares([shares], shares_path)

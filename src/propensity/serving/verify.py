@@ -20,7 +20,10 @@ from typing import Any
 FORMAT = 3
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 TOLERANCE = 1e-5  # absolute for probabilities; relative for expected revenues above 1
-OUTPUTS = ("probability", "expected_revenue", "visit", "channel_share")
+NETWORK_OUTPUTS = ("network_probability", "network_expected_revenue")  # if the champion is not the network alone
+NETWORK_INPUTS = ("network_logit", "network_log_amount")  # of champion.onnx, if the champion uses the network
+SMALLEST = 1e-30  # revenue whose logarithm is taken for 0
+OUTPUTS = ("probability", "expected_revenue", "visit", "channel_share", *NETWORK_OUTPUTS)
 
 
 class VerificationError(Exception):

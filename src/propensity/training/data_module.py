@@ -6,27 +6,22 @@ There is no per-sample Python and no cache on disk; the batches of an epoch foll
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from propensity.data.batch import Batch, Inputs, Outcomes
+from propensity.data.batch import Batch, Inputs
 from propensity.errors import ConfigurationError
 from propensity.feature.history_mask import HistoryMask
+from propensity.model.inference import to_tensors
 from propensity.task import Task, TrainingSet
 from propensity.training.device_log import DeviceLog, PositionBatch
 from propensity.training.validation import Validation
 
-Fields = TypeVar("Fields", Inputs, Outcomes)
 HISTORY = ("token", "kind", "channel", "age", "amount")
-
-
-def to_tensors(fields: Fields) -> Fields:
-    """Tensors that share memory with the arrays of a named tuple."""
-    return type(fields)(*(torch.from_numpy(np.ascontiguousarray(array)) for array in fields))
 
 
 def trim_padding(inputs: Inputs) -> Inputs:
@@ -155,6 +150,8 @@ class CutoffSampler(Sampler[BatchIndex]):
     seed : of the order.
     rank, world : number of this process, and processes of a distributed run.
     lengths : history length of every customer at each cutoff; where given, a batch holds customers of similar length.
+    orders : at each cutoff, the order of the customers that is shuffled; None: as they stand. Customers stand in the
+        order of their ids, which differs between numbers and text.
 
     Raises
     ------
@@ -170,8 +167,9 @@ class CutoffSampler(Sampler[BatchIndex]):
         rank: int = 0,
         world: int = 1,
         lengths: list[np.ndarray] | None = None,
+        orders: list[np.ndarray] | None = None,
     ) -> None:
-        self.lengths = lengths
+        self.lengths, self.orders = lengths, orders
         self.sizes, self.batch_size, self.seed, self.rank, self.world = sizes, batch_size, seed, rank, world
         if (batches := sum(-(-size // batch_size) for size in sizes)) < world:
             raise ConfigurationError(
@@ -191,7 +189,7 @@ class CutoffSampler(Sampler[BatchIndex]):
         rng = np.random.default_rng((self.seed, self.epoch))
         batches = []
         for cutoff, size in enumerate(self.sizes):
-            rows = rng.permutation(size)
+            rows = rng.permutation(size if self.orders is None else self.orders[cutoff])
             if self.lengths is not None:
                 rows = rows[np.argsort(self.lengths[cutoff][rows], kind="stable")]
             parts = np.array_split(rows, -(-size // self.batch_size))
@@ -246,7 +244,7 @@ class PropensityDataModule(pl.LightningDataModule):
         """Loader of the training batches of this process."""
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         lengths = self.lengths() if self.length_bucketing else None
-        sampler = CutoffSampler(self.sizes(), self.batch_size, self.seed, rank, world, lengths)
+        sampler = CutoffSampler(self.sizes(), self.batch_size, self.seed, rank, world, lengths, self.orders())
         batches = TrainingBatches(self.training_set, self.task, self.length_bucketing, self.negative_rate)
         dataset: Dataset[Any] = PositionBatches(batches) if self.log_on_device else batches
         return DataLoader(dataset, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())
@@ -270,13 +268,18 @@ class PropensityDataModule(pl.LightningDataModule):
         """Customers at each training cutoff."""
         return [cutoff_data.row.size for cutoff_data in self.training_set.cutoffs_data]
 
+    def orders(self) -> list[np.ndarray]:
+        """Customers at each training cutoff by the hash of their ids, whatever the type of these."""
+        id_hash = self.training_set.features.log.id_hash()
+        return [np.argsort(id_hash[each.row]) for each in self.training_set.cutoffs_data]
+
     def lengths(self) -> list[np.ndarray]:
         """History length of every customer at each training cutoff."""
         return [each.features.lengths(each.market_stats.cutoff, each.row) for each in self.training_set.cutoffs_data]
 
     def sample(self, batches: int = 20) -> Inputs:
         """Inputs of a few batches over the cutoffs, concatenated; history, offers and season are those of the first."""
-        indices = list(CutoffSampler(self.sizes(), self.batch_size, self.seed))
+        indices = list(CutoffSampler(self.sizes(), self.batch_size, self.seed, orders=self.orders()))
         dataset = TrainingBatches(self.training_set, self.task)
         parts = [dataset[index].inputs for index in indices[:batches]]
         pair, customer, context = (

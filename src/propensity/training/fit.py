@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -22,9 +22,11 @@ from propensity.config import TrainConfig
 from propensity.errors import ConfigurationError
 from propensity.metric.declaration import Metric
 from propensity.model.offer_net import OfferNet
+from propensity.training.averaging import PolynomialAveraging
 from propensity.training.curve import rows
 from propensity.training.data_module import PropensityDataModule
-from propensity.training.metric import TRAIN_LOSS, mode, validation_metrics
+from propensity.training.length import GUESS, UNVALIDATED, EndByValidation, Length
+from propensity.training.metric import DEFAULT, TRAIN_LOSS, mode, validation_metrics
 from propensity.training.module import Loss, PropensityModule
 from propensity.training.settings import TrainingConfig
 from propensity.training.track import build_loggers, close, introduce
@@ -41,15 +43,33 @@ class Fitted(NamedTuple):
     steps: int
     step: int
     metrics: dict[str, float]
+    ended: bool = False  # by validation, before the longest training
+
+
+class Stage(NamedTuple):
+    """A part of a run: with a validation that says how long to train, or for a known number of steps.
+
+    Parameters
+    ----------
+    name : of its folder in the run's state to resume from.
+    resume : checkpoint of an interrupted fit; None starts anew.
+    steps : optimizer steps; None: those of the trainer's settings, or as many as validation finds best.
+    loggers : whether the loggers of the run follow it.
+    """
+
+    name: str
+    resume: str | None = None
+    steps: int | None = None
+    loggers: bool = True
 
 
 def fit(
-    model: OfferNet, loss: Loss, data: PropensityDataModule, config: TrainConfig, out: Path, resume: str | None = None
+    model: OfferNet, loss: Loss, data: PropensityDataModule, config: TrainConfig, out: Path, stage: Stage
 ) -> Fitted:
     """Fits a network in place; leaves logs and the state to resume from in a folder.
 
-    The network gets the averaged weights where `training.ema_decay` is set, and those of the best checkpoint where a
-    `ModelCheckpoint` of `callbacks` monitors a metric.
+    The network gets the averaged weights where `training.averaging` is set, and those of the best validation where the
+    validation ends the training, or a `ModelCheckpoint` of `callbacks` monitors a metric.
 
     Parameters
     ----------
@@ -58,17 +78,21 @@ def fit(
     data : batches of training, and of validation if there is one.
     config : of which training, trainer, optimizer, scheduler, callbacks and logger are read.
     out : folder of the run.
-    resume : checkpoint of an interrupted fit; None starts anew.
+    stage : which part of the run it is.
     """
     settings: TrainingConfig = instantiate(config.training, _convert_="all")
     if settings.threads is not None and config.trainer.get("accelerator") == "cpu":
         torch.set_num_threads(settings.threads)
-    loggers = build_loggers(config, out, resume)
-    callbacks = [KeepCurve(loggers if resume else ()), *build_callbacks(config, settings, data, out)]
+    length, resume = settings.length(data.training_set), stage.resume
+    loggers = build_loggers(config, out, resume) if stage.loggers else []
+    own = build_callbacks(config, settings, data, out, stage)
+    callbacks = [KeepCurve(loggers if resume else ()), *own]
     validations = [each for each in callbacks if isinstance(each, ValidationMetrics)]
     with quiet():
-        introduce(config, loggers, out)
-        trainer = build_trainer(config, callbacks, loggers, out)
+        if stage.loggers:
+            introduce(config, loggers, out)
+        limits = trainer_limits(config.trainer, length, data.validation is not None, stage.steps)
+        trainer = build_trainer(config.trainer | limits, callbacks, loggers, out)
         module = PropensityModule(
             model,
             loss,
@@ -88,7 +112,38 @@ def fit(
         finally:
             close(loggers)
     step = restore_best(trainer, module)
-    return Fitted(trainer.current_epoch, trainer.global_step, step, final_metrics(trainer, validations, step))
+    ended = any(isinstance(each, EndByValidation) and each.ended for each in callbacks)
+    metrics = final_metrics(trainer, validations, step)
+    return Fitted(trainer.current_epoch, trainer.global_step, step, metrics, ended)
+
+
+def open_ended(trainer: Mapping[str, Any]) -> bool:
+    """Whether the settings of the trainer leave the length of the training to validation."""
+    return trainer.get("max_epochs") is None and trainer.get("max_steps") in (None, -1) and not trainer.get("max_time")
+
+
+def trainer_limits(
+    trainer: Mapping[str, Any], length: Length, validated: bool, steps: int | None = None
+) -> dict[str, Any]:
+    """Arguments of Lightning's trainer that say when training ends and when it validates.
+
+    Parameters
+    ----------
+    trainer : the settings; a length that they give is kept.
+    length : sizes of the training.
+    validated : whether there is a validation.
+    steps : known number of optimizer steps.
+    """
+    if steps is not None:
+        return {"max_steps": steps, "max_epochs": -1, "max_time": None}
+    if not open_ended(trainer):
+        return {}
+    if not validated:
+        return {"max_steps": max(int(GUESS * length.pass_steps), UNVALIDATED), "max_epochs": -1}
+    limits: dict[str, Any] = {"max_steps": length.max_steps, "max_epochs": -1}
+    if trainer.get("val_check_interval") is None and trainer.get("check_val_every_n_epoch") in (None, 1):
+        limits |= {"val_check_interval": length.interval, "check_val_every_n_epoch": None}
+    return limits
 
 
 @contextmanager
@@ -106,10 +161,11 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def build_trainer(config: TrainConfig, callbacks: list[Callback], loggers: list[Logger], out: Path) -> pl.Trainer:
+def build_trainer(
+    arguments: Mapping[str, Any], callbacks: list[Callback], loggers: list[Logger], out: Path
+) -> pl.Trainer:
     """Lightning's trainer; ConfigurationError where it refuses its arguments."""
-    arguments = dict(config.trainer)
-    own = arguments | {
+    own = dict(arguments) | {
         "enable_progress_bar": any(isinstance(each, ProgressBar) for each in callbacks),
         "logger": loggers or False,
         "callbacks": callbacks,
@@ -123,27 +179,39 @@ def build_trainer(config: TrainConfig, callbacks: list[Callback], loggers: list[
 
 
 def build_callbacks(
-    config: TrainConfig, settings: TrainingConfig, data: PropensityDataModule, out: Path
+    config: TrainConfig, settings: TrainingConfig, data: PropensityDataModule, out: Path, stage: Stage
 ) -> list[Callback]:
     """The callbacks of every run, then those of the group `callbacks`."""
     metrics = validation_metrics(config.metrics)
     callbacks: list[Callback] = []
     if config.trainer.get("enable_checkpointing") is not False:
         callbacks.append(
-            ModelCheckpoint(out / PROGRESS, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+            ModelCheckpoint(
+                out / PROGRESS / stage.name, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+            )
         )
-    if settings.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=settings.ema_decay, use_buffers=False))
+    if settings.averaging is not None:
+        callbacks.append(PolynomialAveraging(settings.averaging))
     if data.validation is not None:
         places = [place for place, _ in data.validation.blocks]
         monitored = [part["monitor"] for part in config.callbacks.values() if part and part.get("monitor")]
         purchase_days = data.task.feature.pair.index("purchase_days")
         callbacks.append(ValidationMetrics(places, purchase_days, metrics, monitored))
+        if open_ended(config.trainer) and stage.steps is None:
+            best = {"monitor": DEFAULT, "mode": "min", "save_top_k": 1, "enable_version_counter": False}
+            callbacks += [EndByValidation(DEFAULT), ModelCheckpoint(out / PROGRESS / stage.name, "best", **best)]
+    if stage.steps is not None:  # such callbacks chose the number of steps
+        return callbacks + progress_bar(config, [])
     chosen = [built(name, part, out, metrics) for name, part in config.callbacks.items() if part is not None]
     callbacks += chosen
-    if config.trainer.get("enable_progress_bar", True) and not any(isinstance(each, ProgressBar) for each in chosen):
-        callbacks.append(RichProgressBar(refresh_rate=5) if sys.stderr.isatty() else EpochLines())
-    return callbacks
+    return callbacks + progress_bar(config, chosen)
+
+
+def progress_bar(config: TrainConfig, chosen: Sequence[Callback]) -> list[Callback]:
+    """A bar on a terminal, else lines; none where it is not wanted or chosen otherwise."""
+    if not config.trainer.get("enable_progress_bar", True) or any(isinstance(each, ProgressBar) for each in chosen):
+        return []
+    return [RichProgressBar(refresh_rate=5) if sys.stderr.isatty() else EpochLines()]
 
 
 def built(name: str, part: dict[str, Any], out: Path, metrics: Sequence[Metric]) -> Callback:

@@ -72,6 +72,19 @@ class PropensityModule(pl.LightningModule):
         """Outputs of each member for all pairs of the batch."""
         return self.model.member_outputs(batch.inputs)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the gradient of the value heads and that of the other parameters each by its own norm or value."""
+        for part in separate(self.model):
+            if gradient_clip_val and gradient_clip_algorithm == "value":
+                nn.utils.clip_grad_value_(part, gradient_clip_val)
+            elif gradient_clip_val:
+                nn.utils.clip_grad_norm_(part, gradient_clip_val)
+
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(parameter_groups(self.model))
         if self.scheduler is None:
@@ -102,6 +115,13 @@ def mean_terms(model: OfferNet, loss: Loss, batch: Batch) -> Terms:
     terms: list[Terms] = [loss(each, batch.outcomes, batch.weight) for each in member_outputs]
     parts = {name: torch.stack([each.parts[name] for each in terms]).mean() for name in terms[0].parts}
     return Terms(torch.stack([each.total for each in terms]).mean(), parts)
+
+
+def separate(model: nn.Module) -> list[list[nn.Parameter]]:
+    """Parameters of the value heads, and the others: two tasks that share no parameter."""
+    named = list(model.named_parameters())
+    value = [parameter for name, parameter in named if ".value." in name]
+    return [part for part in (value, [p for name, p in named if ".value." not in name]) if part]
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import polars as pl
 import torch
 from torch import nn
 
+from propensity.model.inference import one_thread, to_tensors
 from propensity.model.outputs import Outputs
 from propensity.scores import ChannelShares, Scores
 from propensity.task import CutoffData
-from propensity.training.data_module import to_tensors
 
 
 def predict(model: nn.Module, cutoff_data: CutoffData, name: str = "network", pairs: int = 131_072) -> Scores:
@@ -56,17 +55,6 @@ def states(model: nn.Module, cutoff_data: CutoffData, size: int = 1024) -> pl.Da
         )
     table = pl.DataFrame(rows, schema=[f"state_{k}" for k in range(rows.shape[1])])
     return table.insert_column(0, pl.Series("customer_id", cutoff_data.customer_id))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch CPU thread, so that sums are computed in one order everywhere."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def outputs_by_block(model: nn.Module, cutoff_data: CutoffData, size: int) -> Iterator[tuple[slice, Outputs]]:

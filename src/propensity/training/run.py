@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import lightning.pytorch as pl
 import torch
@@ -19,19 +21,27 @@ from omegaconf import OmegaConf
 from rich.progress import track
 
 from propensity.atomic import only_writer, whole_file
+from propensity.baseline.candidate import Candidate
+from propensity.champion.champion import FILE as CHAMPION
+from propensity.champion.champion import FOLDER as CANDIDATES
+from propensity.champion.champion import KINDS, NETWORK, Champion, fit_champion
 from propensity.config import TrainConfig
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, GateError
 from propensity.model.offer_net import OfferNet
 from propensity.task import Task, TrainingSet, resolved
 from propensity.training.audit import record
+from propensity.training.base_rate import base_rates
 from propensity.training.checkpoint import FILE, load_trained, save_trained
 from propensity.training.curve import METRICS, SUMMARY
-from propensity.training.fit import CHECKPOINTS, PROGRESS, Fitted, fit
+from propensity.training.data_module import PropensityDataModule
+from propensity.training.fit import CHECKPOINTS, PROGRESS, Fitted, Stage, fit, open_ended
+from propensity.training.length import Length, length_warnings
 from propensity.training.settings import TrainingConfig, check_settings
 from propensity.training.track import first_process
 from propensity.training.validation import Windows, validation_set, windows
 
+LOGGER = logging.getLogger(__name__)
 EVALUATION = ("metrics.json", "report.html", "report.md", "scores.parquet", "customers.parquet", "curves.svg")
 
 
@@ -41,6 +51,9 @@ def train(
     """Prepares the data, fits the network and saves it; seed and data determine the weights.
 
     An interrupted run of the same configuration and data continues after its last whole epoch.
+
+    Where the last label windows validate, a network is first trained without them. Their log loss says how long to
+    train, and the candidates are compared on them. Then network and candidates are fitted again on all windows.
 
     Parameters
     ----------
@@ -71,23 +84,93 @@ def train(
     config = replace(config, data=resolved(config.data, task, log), metrics=used)
     chosen = windows(task, log, settings.validation)
     bar = track if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
-    training_set = chosen.task.training_set(log, bar)
-    about = describe(asdict(config), log, chosen, training_set)
+    refit = settings.refit and bool(chosen.cutoffs)
+    training_set = (replace(task, end=to_date(chosen.end).isoformat()) if refit else chosen.task).training_set(log, bar)
+    about = describe(asdict(config), log, chosen, training_set, refit)
     if reuse and (done := finished(folder, about)):
         return done, task, training_set, log
-    model: OfferNet = instantiate(config.model, sizes=task.feature.sizes(training_set.vocabulary))
-    validation = validation_set(chosen, log, training_set.vocabulary, settings.validation_customers, config.seed)
-    data = settings.data_module(training_set, task, config.seed, validation)
-    model.fit_scales(data.sample())
+    work = Work(config, settings, task, log, chosen, folder)
     with only_writer(folder) if first_process() else nullcontext():
         keep_record(config.out, folder, log, task.log or task.default_log, about)
-        resume = unfinished(folder, about)
-        fitted = fit(model, instantiate(config.loss), data, config, folder, resume)
-        finish(folder, model, training_set, about, fitted)
+        begin_or_continue(folder, about)
+        earlier = chosen.task.training_set(log, bar) if refit else training_set
+        searched = search(work, earlier)
+        model, champion = refitted(work, searched, training_set) if refit else (searched.model, searched.champion)
+        finish(folder, model, champion, training_set, about, searched)
     return model, task, training_set, log
 
 
-def describe(config: Any, log: EventLog, chosen: Windows, training_set: TrainingSet) -> dict[str, Any]:
+class Work(NamedTuple):
+    """What all stages of a run share."""
+
+    config: TrainConfig
+    settings: TrainingConfig
+    task: Task
+    log: EventLog
+    windows: Windows
+    folder: Path
+
+    def network(self, training_set: TrainingSet, data: PropensityDataModule) -> OfferNet:
+        """A network that starts from the base rates of a training set."""
+        pl.seed_everything(self.config.seed, verbose=False)
+        sizes = self.task.feature.sizes(training_set.vocabulary)
+        model: OfferNet = instantiate(self.config.model, sizes=sizes)
+        model.fit_scales(data.sample())
+        model.start_from(base_rates(training_set), torch.from_numpy(training_set.features.offer_code))
+        return model
+
+
+class Searched(NamedTuple):
+    """A network and candidates fitted on the windows before those of the validation, and how the fit ended."""
+
+    model: OfferNet
+    champion: Champion
+    length: Length
+    fitted: Fitted
+    warnings: list[str]
+
+
+def search(work: Work, training_set: TrainingSet) -> Searched:
+    """Fits network and candidates on the windows before those of the validation, and compares them on these."""
+    config, settings, chosen = work.config, work.settings, work.windows
+    customers = settings.validation_customers(len(training_set.features.offers))
+    validation = validation_set(chosen, work.log, training_set.vocabulary, customers, config.seed)
+    data = settings.data_module(training_set, work.task, config.seed, validation)
+    model, length = work.network(training_set, data), settings.length(training_set)
+    stage = Stage("search", resume=last_checkpoint(work.folder, "search"))
+    fitted = fit(model, instantiate(config.loss), data, config, work.folder, stage)
+    warnings = [*chosen.warnings]
+    if open_ended(config.trainer):
+        warnings += length_warnings(length, fitted.step, fitted.ended, validation is not None)
+    champion = fit_champion(model, candidates(config), training_set, validation, config.champion, config.seed)
+    return Searched(model, champion, length, fitted, warnings)
+
+
+def refitted(work: Work, searched: Searched, training_set: TrainingSet) -> tuple[OfferNet, Champion]:
+    """Network and candidates fitted on all windows, with as many passes and the settings that the search found."""
+    data = work.settings.data_module(training_set, work.task, work.config.seed)
+    length = work.settings.length(training_set)
+    steps = max(round(searched.fitted.step * length.pass_steps / searched.length.pass_steps), 1)
+    model = work.network(training_set, data)
+    stage = Stage("refit", last_checkpoint(work.folder, "refit"), steps, loggers=False)
+    fit(model, instantiate(work.config.loss), data, work.config, work.folder, stage)
+    return model, searched.champion.refit(training_set, model, work.config.seed)
+
+
+def candidates(config: TrainConfig) -> dict[str, Candidate]:
+    """The candidates beside the network: those of `config.baselines` that a run can serve; none for a pure network."""
+    if config.champion == NETWORK:
+        return {}
+    chosen = list(config.baseline) if config.baselines is None else list(config.baselines)
+    if unknown := [name for name in chosen if name not in config.baseline]:
+        raise ConfigurationError(f"no baseline {unknown[0]!r}; baselines holds {', '.join(config.baseline)}")
+    built = {name: instantiate(config.baseline[name], _convert_="all") for name in chosen if name in KINDS}
+    if find_spec("lightgbm") is None and built.pop("lightgbm", None) is not None:
+        LOGGER.warning("LightGBM is no candidate because it is not installed; pip install 'propensity[gbdt]'")
+    return built
+
+
+def describe(config: Any, log: EventLog, chosen: Windows, training_set: TrainingSet, refit: bool) -> dict[str, Any]:
     """The record of a training: configuration, data, cutoffs, code and library versions, in plain containers.
 
     `end` is the first day after the last training label, `last_label` after the last one of validation as well.
@@ -97,7 +180,7 @@ def describe(config: Any, log: EventLog, chosen: Windows, training_set: Training
         "config": config,
         "seed": config["seed"],
         "data": log.fingerprint,
-        "end": to_date(chosen.task.end_day(log)).isoformat(),
+        "end": to_date(chosen.end if refit else chosen.task.end_day(log)).isoformat(),
         "cutoffs": dates,
         "validation": [str(cutoff) for cutoff in chosen.cutoffs],
         "last_label": to_date(chosen.end).isoformat(),
@@ -130,14 +213,17 @@ def finished(folder: Path, about: dict[str, Any]) -> OfferNet | None:
     return cast(OfferNet, trained.model) if trained.about == about else None
 
 
-def unfinished(folder: Path, about: dict[str, Any]) -> str | None:
-    """The checkpoint to resume from, if `folder` holds an interrupted run with the same record; None: a new start."""
-    progress = folder / PROGRESS
-    note, last = progress / "about.json", progress / "last.ckpt"
-    if note.is_file() and last.is_file() and json.loads(note.read_text()) == about:
-        return str(last)
-    begin(progress, json.dumps(about))
-    return None
+def begin_or_continue(folder: Path, about: dict[str, Any]) -> None:
+    """Keeps the state to resume from, if `folder` holds an interrupted run with the same record; else starts anew."""
+    note = folder / PROGRESS / "about.json"
+    if not (note.is_file() and json.loads(note.read_text()) == about):
+        begin(folder / PROGRESS, json.dumps(about))
+
+
+def last_checkpoint(folder: Path, stage: str) -> str | None:
+    """The checkpoint that an interrupted stage resumes from; None: a new start."""
+    last = folder / PROGRESS / stage / "last.ckpt"
+    return str(last) if last.is_file() else None
 
 
 @rank_zero_only
@@ -155,15 +241,37 @@ def begin(progress: Path, note: str) -> None:
 
 
 @rank_zero_only
-def finish(folder: Path, model: OfferNet, training_set: TrainingSet, about: dict[str, Any], fitted: Fitted) -> None:
-    """Writes the checkpoint, the resolved configuration and the last metrics; removes the state to resume from."""
+def finish(
+    folder: Path,
+    model: OfferNet,
+    champion: Champion,
+    training_set: TrainingSet,
+    about: dict[str, Any],
+    searched: Searched,
+) -> None:
+    """Writes the checkpoint, the champion, the configuration and the summary; removes the state to resume from."""
     if not all(torch.isfinite(p).all() for p in model.parameters()):
         raise GateError("training left weights that are not finite; lower optimizer.lr")
     for name in EVALUATION:  # of the network that is replaced
         (folder / name).unlink(missing_ok=True)
+    for former in (folder / CHAMPION, folder / CANDIDATES):  # a checkpoint without its champion is a pure network
+        shutil.rmtree(former, ignore_errors=True) if former.is_dir() else former.unlink(missing_ok=True)
     save_trained(folder, model, training_set.vocabulary, about)
+    if champion.candidates:
+        champion.save(folder)
     with whole_file(folder / "config.yaml") as draft:
         draft.write_text(OmegaConf.to_yaml(about["config"]))
     with whole_file(folder / SUMMARY) as draft:
-        draft.write_text(json.dumps(fitted._asdict(), indent=1))
+        draft.write_text(json.dumps(summary(searched), indent=1))
     shutil.rmtree(folder / PROGRESS, ignore_errors=True)
+
+
+def summary(searched: Searched) -> dict[str, Any]:
+    """How the training ended: the content of training.json."""
+    fitted, length = searched.fitted, searched.length
+    passes = length.passes(fitted.step)
+    choice = (
+        f"{fitted.step} steps of {length.pairs_per_batch:,} pairs, {passes:.1f} passes over the training cutoffs; "
+        f"served: {searched.champion.choice.why}"
+    )
+    return fitted._asdict() | {"length": length._asdict(), "choice": choice, "warnings": searched.warnings}

@@ -16,6 +16,7 @@ from propensity.errors import ConfigurationError
 from propensity.mistake import suggest
 from propensity.task import Task, TrainingSet
 from propensity.training.data_module import PropensityDataModule
+from propensity.training.length import Length, length_of
 from propensity.training.metric import LOSSES, TRAIN_LOSS, by_name, mode, validation_metrics
 from propensity.training.validation import Validation
 
@@ -39,31 +40,34 @@ class TrainingConfig:
 
     Parameters
     ----------
-    pairs_per_batch : customer x offer pairs in a batch.
+    pairs_per_batch : customer x offer pairs in a batch; None: by the size of the training set, see `length_of`.
     length_bucketing : whether a batch holds histories of similar length, so that an encoder of events reads little
         padding.
     log_on_device : whether the event log is kept on the device, where histories are gathered.
     negative_rate : sampling rate of never-bought negatives in (0, 1], importance-weighted. Where offers are fine they
         are nearly all pairs, and take nearly all the time.
-    ema_decay : decay of the exponential moving average of the weights, which is what a run keeps and what is
-        validated; None keeps the last weights.
+    averaging : degree of the average of the weights, which is what a run keeps and what is validated; see
+        `PolynomialAveraging`. None keeps the last weights.
     compile : whether `torch.compile` is applied to each member.
     threads : torch CPU threads; None uses torch's default. With more than one, threads wait for each other at every
         layer.
-    validation : number of last label windows, or ISO dates of cutoffs, to validate on; None: no validation. Training
-        label windows close by the first of them.
-    validation_customers : customers per validation cutoff, sampled by the seed; None: all.
+    validation : number of last label windows, or ISO dates of cutoffs, to validate on; None: no validation. A number is
+        lowered where the log is too short for it.
+    validation_pairs : customer x offer pairs per validation cutoff, of customers that the seed samples; None: all.
+    refit : whether the network is trained again on all label windows, those of the validation included, for the number
+        of passes that the validation found best. Without, training label windows close by the first validation cutoff.
     """
 
-    pairs_per_batch: int = 32_768
+    pairs_per_batch: int | None = None
     length_bucketing: bool = False
     log_on_device: bool = False
     negative_rate: float = 1.0
-    ema_decay: float | None = 0.995
+    averaging: float | None = 8.0
     compile: bool = False
     threads: int | None = 1
-    validation: int | list[str] | None = None
-    validation_customers: int | None = 2_000
+    validation: int | list[str] | None = 1
+    validation_pairs: int | None = 500_000
+    refit: bool = True
 
     def data_module(
         self, training_set: TrainingSet, task: Task, seed: int, validation: Validation | None = None
@@ -72,13 +76,35 @@ class TrainingConfig:
         return PropensityDataModule(
             training_set,
             task,
-            self.pairs_per_batch,
+            self.length(training_set).pairs_per_batch,
             seed,
             self.length_bucketing,
             self.log_on_device,
             self.negative_rate,
             validation,
         )
+
+    def validation_customers(self, offers: int) -> int | None:
+        """Customers per validation cutoff that give so many pairs; None: all.
+
+        Raises
+        ------
+        ConfigurationError
+            For a number of pairs below 1.
+        """
+        if self.validation_pairs is None:
+            return None
+        if self.validation_pairs < 1:
+            raise ConfigurationError(
+                f"training.validation_pairs={self.validation_pairs} is no sample; give 1 or more, or null"
+            )
+        return -(-self.validation_pairs // max(offers, 1))
+
+    def length(self, training_set: TrainingSet) -> Length:
+        """The sizes of a training on a training set."""
+        offers = len(training_set.features.offers)
+        pairs = offers * sum(cutoff_data.row.size for cutoff_data in training_set.cutoffs_data)
+        return length_of(pairs, offers, self.pairs_per_batch)
 
 
 def check_settings(config: TrainConfig) -> None:

@@ -25,7 +25,7 @@ from propensity.metric.declaration import Metric
 from propensity.metric.labels import Labels, Prediction
 from propensity.metric.metric_table import metric_table
 from propensity.model.outputs import Outputs, ensemble_mean
-from propensity.task import CutoffData, Task
+from propensity.task import Task, Validation
 from propensity.training.metric import ALL, NEVER_BOUGHT, VAL_LOSS
 
 FRACTION = 0.1  # of the customers that lift and revenue metrics keep
@@ -37,13 +37,7 @@ class Windows(NamedTuple):
     task: Task
     cutoffs: list[Cutoff]
     end: int  # first day after the last label of all
-
-
-class Validation(NamedTuple):
-    """Cutoffs to validate at: what is known of a sample of customers, and features of the log with its outcomes."""
-
-    cutoffs_data: list[CutoffData]
-    complete: list[Features]
+    warnings: tuple[str, ...] = ()
 
 
 class Block(NamedTuple):
@@ -60,7 +54,8 @@ def windows(task: Task, log: EventLog, validation: int | Sequence[str] | None) -
     Parameters
     ----------
     task : whose `end` is the day by which all labels close.
-    validation : number of last label windows, one horizon apart; or ISO dates of cutoffs; None or empty: none.
+    validation : number of last label windows, one horizon apart; or ISO dates of cutoffs; None or empty: none. A number
+        is lowered, with a warning, until a training cutoff is left before them.
 
     Raises
     ------
@@ -77,11 +72,10 @@ def windows(task: Task, log: EventLog, validation: int | Sequence[str] | None) -
             raise ConfigurationError(
                 f"training.validation={validation} is no number of windows; give 1 or more, or null"
             )
-        cutoffs = [Cutoff(end - task.horizon * (back + 1), task.horizon) for back in reversed(range(validation))]
-    else:
-        cutoffs = [
-            require_labels(log, parse_cutoff(log, str(day), task.horizon)) for day in sorted(set(validation), key=str)
-        ]
+        return last_windows(task, log, end, validation)
+    cutoffs = [
+        require_labels(log, parse_cutoff(log, str(day), task.horizon)) for day in sorted(set(validation), key=str)
+    ]
     if late := [cutoff for cutoff in cutoffs if cutoff.end > end]:
         last = to_date(end - task.horizon)
         raise ConfigurationError(
@@ -90,12 +84,22 @@ def windows(task: Task, log: EventLog, validation: int | Sequence[str] | None) -
     return Windows(replace(task, end=str(cutoffs[0])), cutoffs, end)
 
 
+def last_windows(task: Task, log: EventLog, end: int, count: int) -> Windows:
+    """The last label windows, one horizon apart, as many as leave a training cutoff before them."""
+    oldest = log.first_day + task.cutoff.minimum_history + task.horizon  # by when the first training label closes
+    room = (end - oldest) // task.horizon
+    chosen = min(count, max(room, 0))
+    warnings = ()
+    if chosen < count:
+        warnings = (f"the log is short: {chosen} of {count} label windows are left to validate on",)
+    cutoffs = [Cutoff(end - task.horizon * (back + 1), task.horizon) for back in reversed(range(chosen))]
+    return Windows(replace(task, end=str(cutoffs[0])) if cutoffs else task, cutoffs, end, warnings)
+
+
 def validation_set(
     chosen: Windows, log: EventLog, vocabulary: Vocabulary, customers: int | None, seed: int
 ) -> Validation | None:
     """The validation cutoffs with their customers, or a sample of them that follows from the seed; None without any."""
-    if customers is not None and customers < 1:
-        raise ConfigurationError(f"training.validation_customers={customers} is no sample; give 1 or more, or null")
     if not chosen.cutoffs:
         return None
     cutoffs_data, complete = [], []
@@ -103,7 +107,8 @@ def validation_set(
         each = chosen.task.cutoff_data(log, cutoff, vocabulary)
         if customers is not None and each.row.size > customers:
             rng = np.random.default_rng((seed, cutoff.day))
-            each = each._replace(row=np.sort(rng.choice(each.row, customers, replace=False)))
+            rows = each.row[np.argsort(log.id_hash()[each.row])]  # a sample that the type of ids does not change
+            each = each._replace(row=np.sort(rng.choice(rows, customers, replace=False)))
         cutoffs_data.append(each)
         complete.append(Features(log, each.features.offers, vocabulary, each.features.config))
     return Validation(cutoffs_data, complete)
@@ -160,7 +165,7 @@ class ValidationMetrics(Callback):
         values = {VAL_LOSS: mean_loss(pl_module.loss, cutoffs)} | values_of(cutoffs, self.metrics)
         if missing := [name for name in self.monitored if name.startswith("val/") and name not in values]:
             raise ConfigurationError(
-                f"{missing[0]} is undefined, for want of buyers; give more training.validation_customers, a longer "
+                f"{missing[0]} is undefined, for want of buyers; give more training.validation_pairs, a longer "
                 "data.horizon, or monitor another metric"
             )
         pl_module.log_dict(values, sync_dist=trainer.world_size > 1)
@@ -183,7 +188,10 @@ def on_cpu(outputs: Outputs) -> Outputs:
 def joined(blocks: Sequence[Block]) -> Block:
     """Blocks of customers as one."""
     by_member = zip(*(block.members for block in blocks), strict=True)
-    members = [Outputs(*(torch.cat(parts) for parts in zip(*each, strict=True))) for each in by_member]
+    members = []
+    for each in by_member:
+        *parts, unit = (list(column) for column in zip(*each, strict=True))
+        members.append(Outputs(*(torch.cat(part) for part in parts), unit[0]))
     outcomes = Outcomes(*(torch.cat(parts) for parts in zip(*(block.outcomes for block in blocks), strict=True)))
     return Block(members, outcomes, torch.cat([block.never_bought for block in blocks]))
 

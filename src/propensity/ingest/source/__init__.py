@@ -80,6 +80,8 @@ class Tables(NamedTuple):
         Rule -> raw rows that are not in `events` because another row replaces them.
     warnings : dict of str to int
         Rule -> number of rows or ids.
+    currency : str or None
+        Currency of the amounts, such as EUR; None where it is not known.
     """
 
     events: pl.LazyFrame
@@ -91,6 +93,7 @@ class Tables(NamedTuple):
     settle: Callable[[pl.DataFrame], Settled] = keep_as_delivered
     merged: dict[str, int] = {}
     warnings: dict[str, int] = {}
+    currency: str | None = None
 
 
 class Source(Protocol):

@@ -95,7 +95,7 @@ class CompleteJourney:
         read = counts[0] + sum(self._count(frame) for frame in contacts)
         items = products.rename({"product_id": "item"}).with_columns(pl.col("manufacturer_id").cast(pl.String))
         customers = self._scan("demographics").rename({"household_id": "customer"}).select("customer", *DEMOGRAPHICS)
-        return Tables(events, items, customers, dropped, read)
+        return Tables(events, items, customers, dropped, read, currency="USD")
 
     @staticmethod
     def _purchases(lines: pl.LazyFrame) -> pl.LazyFrame:

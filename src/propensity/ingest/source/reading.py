@@ -183,6 +183,33 @@ def check_currencies(styles: Sequence[FileFormat], delivered: Sequence[Delivery]
         )
 
 
+def log_currency(styles: Sequence[FileFormat], mapping: ColumnMapping) -> str | None:
+    """Find the currency that the amounts of the log are in.
+
+    Parameters
+    ----------
+    styles : sequence of FileFormat
+        Formats of the files.
+    mapping : ColumnMapping
+        Configured mapping.
+
+    Returns
+    -------
+    str or None
+        The currency with exchange rate 1; without rates the only one of the files; None where there is not exactly one.
+
+    Examples
+    --------
+    >>> style = FileFormat(decimal={}, days={}, plain={}, currencies=("EUR", "USD"))
+    >>> log_currency([style], ColumnMapping(columns={}, rates={"eur": 1, "usd": 0.9}))
+    'EUR'
+    """
+    codes = {name.upper() for name, rate in mapping.rates.items() if float(rate) == 1.0}
+    if not mapping.rates:
+        codes = {code for style in styles for code in style.currencies}
+    return codes.pop() if len(codes) == 1 else None
+
+
 def currency(mapping: ColumnMapping) -> pl.Expr:
     """Build an expression that reads the currency column.
 

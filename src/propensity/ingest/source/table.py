@@ -62,6 +62,7 @@ from propensity.ingest.source.reading import (
     check_unit_prices,
     concat_deliveries,
     detect_format,
+    log_currency,
     read_events,
 )
 from propensity.kernel.event import KINDS
@@ -118,6 +119,8 @@ class Table:
         Decimal separator, "." or ","; detected by default.
     rates : mapping of str to float
         Currency -> exchange rate.
+    currency : str, optional
+        Currency of the log, named wherever amounts are shown; by default that of the rates or of the events.
     scale : float or mapping of str to float
         Factor of revenue, such as 0.01 for cents, or pattern of file names -> factor.
     kinds : mapping of str to str
@@ -187,6 +190,7 @@ class Table:
     timezone: str | None = None
     decimal: str | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
+    currency: str | None = None
     scale: Any = 1.0
     kinds: Mapping[str, str] = field(default_factory=dict)
     cancelled: str | None = None
@@ -296,7 +300,7 @@ class Table:
         if order := self.columns.get("order"):
             delivered = [complete_orders(each, order, self._order_facts(), self.header_once) for each in delivered]
         ids = {key: self._id_format(key, delivered) for key in ("customer", "item")}
-        events, warnings = self._events(delivered, ids)
+        events, warnings, currency = self._events(delivered, ids)
         screen = partial(screen_events, rule=self._rejection_reason())
         accepted = screen(events).filter(pl.col("reason").is_null())
         tables, attribute_warnings = self._attribute_tables(accepted, ids)
@@ -312,6 +316,7 @@ class Table:
             settle=partial(settle, corrections=corrections, orphans=self.orphans == "keep"),
             merged=merged,
             warnings=warnings | attribute_warnings | consent_warnings,
+            currency=currency,
         )
 
     def _id_format(self, key: str, delivered: list[Delivery]) -> IdFormat:
@@ -327,8 +332,10 @@ class Table:
         guests = key == "customer" and self.guests == "popularity" and self.columns.get("order")
         return text_for_guests(ids, column, delivered, self._stand_ins()) if guests else ids
 
-    def _events(self, delivered: list[Delivery], ids: dict[str, IdFormat]) -> tuple[pl.LazyFrame, dict[str, int]]:
-        """All events under the names of the contract, with the columns of the rules, and warnings about their ids."""
+    def _events(
+        self, delivered: list[Delivery], ids: dict[str, IdFormat]
+    ) -> tuple[pl.LazyFrame, dict[str, int], str | None]:
+        """All events under the names of the contract, warnings about their ids, and the currency of the log."""
         mapping = self._mapping()
         check_scales(delivered, mapping)
         if self.revenue_is is None:
@@ -353,7 +360,7 @@ class Table:
         if contacts and self.contacts:
             style = DayFormat(self.day_format, None, self.timezone)
             events = add_messages(events, read_contacts(contacts, self.contacts, ids["customer"], style, names))
-        return events, warnings
+        return events, warnings, self.currency or log_currency(styles, mapping)
 
     def _open(self, file: Path) -> Delivery:
         """A file as a scan."""

@@ -1,0 +1,148 @@
+"""The rule that chooses the champion by the validation windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from propensity.baseline.pair_table import ENOUGH
+from propensity.baseline.regression import logistic
+from propensity.champion.outcome import ValidationPairs, pair_losses
+from propensity.metric.builtin import METRICS
+from propensity.metric.context import eval_context
+from propensity.metric.interval import Interval, bootstrap_interval, resample_weights
+from propensity.metric.labels import Labels, Prediction
+from propensity.metric.metric_table import metric_table
+
+STACK = "stack"
+RESAMPLES = 500
+FRACTION = 0.1  # of the customers that revenue capture keeps
+NAMES = (
+    *("auc", "average_precision", "normalised_revenue_capture"),
+    *("expected_over_observed", "expected_over_observed_revenue"),
+)
+SHOWN = [metric for metric in METRICS if metric.name in NAMES]
+
+
+class Choice(NamedTuple):
+    """The champion, why, and how every candidate did on the validation windows.
+
+    Attributes
+    ----------
+    champion : str
+        Name of a candidate, or `stack`.
+    why : str
+        One sentence.
+    candidates : dict
+        Name -> log_loss, difference, low and high of its log loss to the champion's, and the metrics of `SHOWN` that
+        are defined, means over the windows; JSON-able.
+    """
+
+    champion: str
+    why: str
+    candidates: dict[str, dict[str, float]]
+
+
+def choose(
+    pairs: ValidationPairs, stack_logit: np.ndarray, stack_amount: np.ndarray | None = None, seed: int = 0
+) -> Choice:
+    """The champion by the log loss of the validation pairs.
+
+    Parameters
+    ----------
+    pairs : ValidationPairs
+        Log-odds of Q candidates, the simplest first.
+    stack_logit : np.ndarray
+        (K,) cross-fitted log-odds of their stack.
+    stack_amount : np.ndarray or None
+        (K,) amounts of the stack; None: no metrics but the log loss.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Choice
+        The champion and its reason.
+
+    Notes
+    -----
+    The rule: of the single candidates the one with the lowest log loss; the stack in its place only where the 95 %
+    interval of the difference, from a paired bootstrap over customers, lies below 0, on 30 purchases or more. The
+    reason: single candidates are equally easy to serve, and the lower loss is the better guess even where the interval
+    holds 0. The stack needs all candidates at every score, and its weights were chosen on the same windows, so it has
+    to prove its gain.
+    """
+    models: Mapping[str, np.ndarray] = dict(zip(pairs.names, pairs.logit, strict=True)) | {STACK: stack_logit}
+    losses = {name: _by_customer(pair_losses(logit, pairs.bought), pairs.customer) for name, logit in models.items()}
+    size = _by_customer(np.ones(pairs.bought.size), pairs.customer)
+    weight = resample_weights([np.arange(size.size)], RESAMPLES, seed)[0].T.astype(np.float64)
+    log_loss = {name: float(loss.sum() / size.sum()) for name, loss in losses.items()}
+
+    def difference(name: str, other: str) -> Interval:
+        return bootstrap_interval(weight @ (losses[name] - losses[other]) / (weight @ size))
+
+    best = min(pairs.names, key=lambda name: log_loss[name])
+    gain = difference(STACK, best)
+    proven = gain.high < 0 and pairs.bought.sum() >= ENOUGH
+    champion = STACK if len(pairs.names) > 1 and proven else best
+    rows = {name: _row(log_loss[name], difference(name, champion)) for name in models}
+    if pairs.shapes and stack_amount is not None:
+        for name, amount in zip(models, [*pairs.amount, stack_amount], strict=True):
+            rows[name] |= _metrics(pairs, models[name], amount)
+    return Choice(champion, _why(champion, best, log_loss, gain, pairs), rows)
+
+
+def _by_customer(values: np.ndarray, customer: np.ndarray) -> np.ndarray:
+    """Sums over the pairs of each customer: (K,), (K,) -> (G,)."""
+    return np.bincount(customer, values)
+
+
+def _row(log_loss: float, difference: Interval) -> dict[str, float]:
+    return {"log_loss": log_loss, "difference": difference.value, "low": difference.low, "high": difference.high}
+
+
+def _metrics(pairs: ValidationPairs, logit: np.ndarray, amount: np.ndarray) -> dict[str, float]:
+    """Means over the windows of the metrics that are defined in all of them."""
+    tables, start = [], 0
+    for customers, offers in pairs.shapes:
+        window, shape = slice(start, start + customers * offers), (customers, offers)
+        probability = logistic(logit[window]).reshape(shape)
+        bought, revenue = pairs.bought[window].reshape(shape), pairs.revenue[window].reshape(shape).astype(np.float64)
+        masks = {"all": np.ones(shape, bool)}
+        labels = Labels("", np.arange(customers), np.arange(offers), bought, revenue, masks)
+        prediction = Prediction(probability, probability * amount[window].reshape(shape))
+        table = metric_table(eval_context(labels, np.ones((customers, 1), np.uint8), FRACTION), prediction, SHOWN)
+        tables.append({name: float(values[0]) for name, values in table["all"].items()})
+        start = window.stop
+    means = {name: float(np.mean([table[name] for table in tables])) for name in tables[0]}
+    return {name: value for name, value in means.items() if np.isfinite(value)}
+
+
+def _why(champion: str, best: str, log_loss: Mapping[str, float], gain: Interval, pairs: ValidationPairs) -> str:
+    """The sentence of the choice."""
+    if len(pairs.names) == 1:
+        return f"{best}: the only candidate"
+    windows = f"on {max(len(pairs.shapes), 1)} validation window{'s' * (len(pairs.shapes) > 1)}"
+    if champion == STACK:
+        other = f"against {_short(log_loss[best])} of {best}"
+        return f"stack: log loss {_short(log_loss[STACK])} {other}, difference {_span(gain)} {windows}"
+    second = min((name for name in pairs.names if name != best), key=lambda name: log_loss[name])
+    other = f"against {_short(log_loss[second])} of {second}"
+    kept = f"the stack's difference {_span(gain)}"
+    if gain.high < 0:
+        kept = f"{kept} rests on {int(pairs.bought.sum())} purchases, fewer than {ENOUGH}"
+    elif gain.low <= 0:
+        kept = f"{kept} does not exclude 0"
+    return f"{best}: log loss {_short(log_loss[best])} {other} {windows}; {kept}"
+
+
+def _short(value: float) -> str:
+    """Four decimals without the leading zero."""
+    return f"{value:.4f}".replace("0.", ".", 1)
+
+
+def _span(gain: Interval) -> str:
+    value, low, high = (f"{each:+.4f}".replace("0.", ".", 1) for each in gain)
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,257 @@
+"""The stack of the candidates: a weighted sum of their log-odds, and a weighted geometric mean of their amounts.
+
+Legend: Q candidates, K pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from propensity.baseline.amount import amount_caps, in_units, shrunk_factor
+from propensity.baseline.regression import Problem, Ridge, fit_logistic, logistic
+from propensity.champion.outcome import ValidationPairs, pair_losses
+
+STRENGTH = 100.0  # of the ridge on weights: one standard deviation is 0.1
+LEVEL = 3.0  # strength of the ridge on the level, in multiples of what the pairs know of it
+AMOUNT_STRENGTH = 25.0  # the same for the weights of log amounts, in their residual variance
+FOLDS = 3
+SETTLED = 1e-4  # a weight below it is 0
+
+
+class SegmentWeights(NamedTuple):
+    """How log-odds are combined: weight times log-odds, summed over the candidates, plus the intercept."""
+
+    weight: tuple[float, ...]  # length Q, at least 0
+    intercept: float
+
+    def logit(self, logit: np.ndarray) -> np.ndarray:
+        """Combined log-odds: (Q, ...) -> (...)."""
+        combined = np.full(logit.shape[1:], self.intercept)
+        for weight, each in zip(self.weight, logit, strict=True):
+            if weight:
+                combined += weight * each
+        return combined
+
+
+class AmountWeights(NamedTuple):
+    """How amounts are combined: the weighted geometric mean times a factor; all 0 where the market has no revenue."""
+
+    weight: tuple[float, ...]  # length Q, at least 0, with sum 1
+    factor: float
+    unit: float
+
+    def amount(self, amount: np.ndarray) -> np.ndarray:
+        """Combined amounts: (Q, ...) -> (...), in the log's currency."""
+        if self.factor == 0:
+            return np.zeros(amount.shape[1:])
+        total = np.zeros(amount.shape[1:])
+        for weight, each in zip(self.weight, amount, strict=True):
+            if weight:
+                total += weight * np.log(in_units(each, self.unit))
+        return np.asarray(self.factor * self.unit * np.exp(total))
+
+
+class Stack(NamedTuple):
+    """Weights of the candidates, by whether the customer has bought the offer before.
+
+    Attributes
+    ----------
+    names : tuple of str, length Q
+        Candidates.
+    past, never_bought : SegmentWeights
+        Weights of the log-odds of pairs with and without an earlier purchase.
+    amount : AmountWeights
+        Weights of the amounts of all pairs.
+    """
+
+    names: tuple[str, ...]
+    past: SegmentWeights
+    never_bought: SegmentWeights
+    amount: AmountWeights
+
+    def logit(self, logit: np.ndarray, past: np.ndarray) -> np.ndarray:
+        """Combined log-odds.
+
+        Parameters
+        ----------
+        logit : np.ndarray
+            (Q, ...) log-odds of the candidates.
+        past : np.ndarray
+            (...) bool, whether the customer has bought the offer before.
+
+        Returns
+        -------
+        np.ndarray
+            (...) float64.
+        """
+        return np.where(past, self.past.logit(logit), self.never_bought.logit(logit))
+
+
+def single(names: tuple[str, ...], name: str, unit: float) -> Stack:
+    """The stack that is one candidate.
+
+    Examples
+    --------
+    >>> stack = single(("frequency", "network"), "network", 1.0)
+    >>> stack.logit(np.array([[1.0], [2.0]]), np.array([True]))
+    array([2.])
+    """
+    weight = tuple(float(each == name) for each in names)
+    segment = SegmentWeights(weight, 0.0)
+    return Stack(names, segment, segment, AmountWeights(weight, 1.0, unit))
+
+
+def fit_stack(pairs: ValidationPairs, unit: float, amount_prior: str | None = None) -> Stack:
+    """Weights that lower the log loss of the validation pairs, and weights of the amounts of their buyers.
+
+    Parameters
+    ----------
+    pairs : ValidationPairs
+        Log-odds and amounts of Q candidates.
+    unit : float
+        Revenue that counts as 1, in the log's currency.
+    amount_prior : str or None
+        The candidate whose amounts are used where there are few purchases; None: that with the best log amounts.
+
+    Returns
+    -------
+    Stack
+        The stack of one candidate is that candidate.
+
+    Notes
+    -----
+    A ridge draws the weights of both segments to the candidate with the lowest log loss of all pairs, so that few
+    purchases give that candidate. Each window has a level of its own, by season and chance, which all its pairs
+    share and which more pairs do not average out. So a ridge keeps a quarter of the shift of the level that the
+    validation pairs ask for.
+    Stacking: Wolpert, Neural Networks 1992; with weights of at least 0: Breiman, Machine Learning 1996.
+    """
+    best = best_single(pairs)
+    past = _fit_segment(pairs.only(pairs.past), best)
+    never_bought = _fit_segment(pairs.only(~pairs.past), best)
+    return Stack(pairs.names, past, never_bought, fit_amounts(pairs, unit, amount_prior))
+
+
+def cross_fitted_logit(pairs: ValidationPairs, stack: Stack, seed: int) -> np.ndarray:
+    """Log-odds of the stack in which no customer's own purchases chose the weights.
+
+    Parameters
+    ----------
+    pairs : ValidationPairs
+        K pairs.
+    stack : Stack
+        The stack of all of them; Newton's method starts from its weights.
+    seed : int
+        Of the division of the customers into three folds.
+
+    Returns
+    -------
+    np.ndarray
+        (K,)
+    """
+    best = best_single(pairs)
+    fold = np.random.default_rng(seed).permutation(np.arange(pairs.customer.max(initial=0) + 1) % FOLDS)[pairs.customer]
+    combined = np.empty(pairs.bought.shape)
+    for segment, weights in ((pairs.past, stack.past), (~pairs.past, stack.never_bought)):
+        for out in range(FOLDS):
+            fitted = _fit_segment(pairs.only(segment & (fold != out)), best, weights)
+            judged = segment & (fold == out)
+            combined[judged] = fitted.logit(pairs.logit[:, judged])
+    return combined
+
+
+def best_single(pairs: ValidationPairs) -> int:
+    """Place of the candidate with the lowest log loss; of equal ones the first."""
+    return int(np.argmin(pair_losses(pairs.logit, pairs.bought).sum(axis=1)))
+
+
+def _fit_segment(pairs: ValidationPairs, best: int, warm: SegmentWeights | None = None) -> SegmentWeights:
+    """The weights of one segment; those of the best candidate where nobody or everybody bought."""
+    count, positives = len(pairs.names), int(pairs.bought.sum())
+    alone = np.eye(count)[best]
+    if count == 1 or not 0 < positives < pairs.bought.size:
+        return SegmentWeights(tuple(alone.tolist()), 0.0)
+    centre = pairs.logit.mean(axis=1, dtype=np.float64)
+    x = np.concatenate([pairs.logit - centre[:, None], np.ones((1, pairs.bought.size))]).T
+    chance = logistic(pairs.logit[best])
+    level = LEVEL * float(np.sum(chance * (1 - chance), dtype=np.float64))
+    prior = np.append(alone, 0.0)
+    ridge = Ridge(np.append(np.full(count, STRENGTH), level), prior)
+    start = prior if warm is None else np.append(warm.weight, warm.intercept - centre[best] + centre @ warm.weight)
+    problem = Problem(x, pairs.bought.astype(np.float64), np.ones(pairs.bought.size), centre[[best]])
+    fitted = fit_logistic(problem, ridge, start, bounded=count)
+    weight = np.where(fitted[:-1] < SETTLED, 0.0, fitted[:-1])
+    return SegmentWeights(tuple(weight.tolist()), float(fitted[-1] + centre[best] - centre @ weight))
+
+
+def fit_amounts(pairs: ValidationPairs, unit: float, prior: str | None = None) -> AmountWeights:
+    """Weights of the log amounts of the candidates by the amounts of the validation buyers.
+
+    Parameters
+    ----------
+    pairs : ValidationPairs
+        Amounts of Q candidates.
+    unit : float
+        Revenue that counts as 1, in the log's currency.
+    prior : str or None
+        The candidate that a ridge draws the weights to; None: the one with the smallest squared error of log amounts.
+
+    Returns
+    -------
+    AmountWeights
+        Weights of sum 1, and the factor that makes buyers spend what is expected, shrunk to 1 where there are few. The
+        factor is 0 where no candidate expects any amount.
+    """
+    count, buyers = len(pairs.names), pairs.only(pairs.bought > 0)
+    paid = buyers.revenue > 0
+    if not (pairs.amount > 0).any():
+        return AmountWeights(tuple(np.eye(count)[0].tolist()), 0.0, unit)
+    logs = np.log(in_units(buyers.amount[:, paid], unit))
+    reference = _reference(logs, buyers.revenue[paid], unit) if prior is None else pairs.names.index(prior)
+    alone = np.eye(count)[reference]
+    if not paid.any() or count == 1:
+        return AmountWeights(tuple(alone.tolist()), 1.0, unit)
+    cap = amount_caps(buyers.revenue, buyers.amount[reference])
+    capped = np.minimum(buyers.revenue, cap.of(buyers.amount[reference]))
+    weight = _simplex(logs, np.log(capped[paid] / unit), alone)
+    weights = AmountWeights(tuple(weight.tolist()), 1.0, unit)
+    expected = weights.amount(buyers.amount)
+    return weights._replace(factor=shrunk_factor(capped / unit, expected / unit, np.ones(capped.size)))
+
+
+def _reference(logs: np.ndarray, revenue: np.ndarray, unit: float) -> int:
+    """Place of the candidate whose log amounts (Q, K) are nearest to those paid, up to a constant."""
+    if not revenue.size:
+        return 0
+    return int(np.argmin((np.log(revenue / unit) - logs).var(axis=1)))
+
+
+def _simplex(logs: np.ndarray, target: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Weights of sum 1, at least 0, that predict the target (K,) up to a constant; the same log amounts twice get one.
+
+    The ridge is relative to the variance of what is left over by the prior.
+    """
+    x, y = logs - logs.mean(axis=1, keepdims=True), target - target.mean()
+    noise = max(float(((y - centre @ x) ** 2).mean()), 1e-12)
+    gram, right = x @ x.T / noise, x @ y / noise
+    gram, right = gram + AMOUNT_STRENGTH * np.eye(len(x)), right + AMOUNT_STRENGTH * centre
+    best, lowest = centre, float(0.5 * centre @ gram @ centre - right @ centre)
+    for support in _supports(x, centre):
+        weight = np.zeros(len(x))
+        system = np.block([[gram[np.ix_(support, support)], np.ones((len(support), 1))], [np.ones(len(support)), 0.0]])
+        weight[support] = np.linalg.solve(system, np.append(right[support], 1.0))[:-1]
+        value = float(0.5 * weight @ gram @ weight - right @ weight)
+        if weight.min() >= 0 and value < lowest:
+            best, lowest = weight, value
+    return np.where(best < SETTLED, 0.0, best) / best[best >= SETTLED].sum()
+
+
+def _supports(x: np.ndarray, centre: np.ndarray) -> Iterator[list[int]]:
+    """All sets of candidates with different log amounts; of equal ones, that of the prior or else the first."""
+    order = sorted(range(len(x)), key=lambda k: -centre[k])
+    distinct = [k for place, k in enumerate(order) if not any(np.array_equal(x[k], x[j]) for j in order[:place])]
+    for members in range(1, 2 ** len(distinct)):
+        yield [k for place, k in enumerate(distinct) if members >> place & 1]

@@ -1,0 +1,266 @@
+"""The champion of a run and its candidates as parts of a graph, from what they fitted.
+
+Shapes: B customers, M offers, K columns of a block.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from propensity.baseline.amount import SMALLEST
+from propensity.baseline.candidate import CandidateOutputs
+from propensity.baseline.frequency import FLOOR, Frequency
+from propensity.baseline.lightgbm import LightGBM
+from propensity.baseline.logistic import WIDEST, Logistic
+from propensity.baseline.pair_table import PRIOR_PURCHASES, Columns
+from propensity.champion.champion import NETWORK, Champion
+from propensity.champion.choose import STACK
+from propensity.champion.stack import SegmentWeights
+from propensity.data.batch import Inputs
+from propensity.errors import ConfigurationError
+from propensity.model.scale import signed_log
+from propensity.serving.champion import Booster, Combination, Mixture
+from propensity.serving.trees import Trees, read_trees
+from propensity.training.data_module import to_tensors
+
+
+class UsualAmount(nn.Module):
+    """The amount of a customer who buys an offer, see `pair_table.usual_amount_of`.
+
+    Parameters
+    ----------
+    columns : Columns
+        Names of the input columns.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        super().__init__()
+        self.days, self.spend = (columns.pair.index(name) for name in ("purchase_days", "spend_mean"))
+        self.price, self.smallest = columns.context.index("price"), SMALLEST * columns.unit
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Log amounts (B, M) in the log's currency, with the floor of `amount.in_units`."""
+        price = inputs.context[:, self.price]
+        missing = price.isnan()
+        price = price.masked_fill(missing, 0.0)
+        price = torch.where(missing, price.sum() / (~missing).sum().clamp(min=1), price)
+        days, spend = inputs.pair[..., self.days], inputs.pair[..., self.spend].nan_to_num(0.0)
+        amount = (spend * days + price * PRIOR_PURCHASES) / (days + PRIOR_PURCHASES)
+        return amount.clamp(min=self.smallest).log()
+
+
+class LinearBlock(nn.Module):
+    """What the columns of a block contribute to the log-odds of a logistic regression.
+
+    Parameters
+    ----------
+    factor : ndarray of shape (K,)
+        What the columns are multiplied by first.
+    mean, deviation, coefficient : ndarray of shape (2, K)
+        Of the signed logs, and of the indicators of missing values.
+    """
+
+    factor: Tensor
+    mean: Tensor
+    deviation: Tensor
+    coefficient: Tensor
+    when_missing: Tensor
+    when_present: Tensor
+
+    def __init__(self, factor: np.ndarray, mean: np.ndarray, deviation: np.ndarray, coefficient: np.ndarray) -> None:
+        super().__init__()
+        indicator = np.clip((np.array([[1.0], [0.0]]) - mean[1]) / deviation[1], -WIDEST, WIDEST) * coefficient[1]
+        arrays = {
+            "factor": factor,
+            "mean": mean[0],
+            "deviation": deviation[0],
+            "coefficient": coefficient[0],
+            "when_missing": indicator[0] - indicator[1],
+            "when_present": indicator[1].sum(),
+        }
+        for name, array in arrays.items():
+            self.register_buffer(name, torch.from_numpy(np.asarray(array, np.float32)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Log-odds (...) of columns (..., K) with NaN."""
+        missing = x.isnan()
+        scaled = (signed_log(x.masked_fill(missing, 0.0) * self.factor) - self.mean) / self.deviation
+        indicated = missing.to(x.dtype) @ self.when_missing + self.when_present
+        return scaled.clamp(-WIDEST, WIDEST) @ self.coefficient + indicated
+
+
+class LogisticGraph(nn.Module):
+    """`Logistic` as a graph.
+
+    Parameters
+    ----------
+    model : Logistic
+        A fitted model.
+    """
+
+    def __init__(self, model: Logistic) -> None:
+        super().__init__()
+        columns = model.columns
+        sizes = [len(names) for names in columns[:3]]
+        total, start = sum(sizes), 0
+        factor = np.ones(total)
+        factor[list(columns.money)] = 1 / columns.unit
+        fitted = [each[: 2 * total].reshape(2, total) for each in (model.mean, model.deviation, model.coefficient)]
+        blocks = []
+        for size in sizes:
+            place = slice(start, start + size)
+            blocks.append(LinearBlock(factor[place], *(each[:, place] for each in fitted)))
+            start += size
+        self.pair, self.customer, self.context = blocks
+        self.intercept, self.amount = float(model.coefficient[-1]), UsualAmount(columns)
+
+    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Log-odds and log amounts, each (B, M)."""
+        customer, context = self.customer(inputs.customer_features)[:, None], self.context(inputs.context)
+        return self.pair(inputs.pair) + customer + context + self.intercept, self.amount(inputs)
+
+
+class FrequencyGraph(nn.Module):
+    """`Frequency` as a graph. All offers of the market belong to the inputs, as a customer's activity is their sum.
+
+    Parameters
+    ----------
+    model : Frequency
+        A fitted model.
+    """
+
+    def __init__(self, model: Frequency) -> None:
+        super().__init__()
+        columns, self.half_life, self.prior = model.columns, model.chosen["half_life"], model.chosen["prior"]
+        self.decayed, self.tenure = columns.pair.index(f"decayed_{self.half_life}"), columns.customer.index("tenure")
+        self.reach, self.intensity = (columns.context.index(name) for name in ("reach_91", "intensity"))
+        self.horizon, self.activity, (self.slope, self.intercept) = columns.horizon, model.activity, model.link
+        self.amount = UsualAmount(columns)
+
+    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Log-odds and log amounts, each (B, M)."""
+        decayed, tenure = inputs.pair[..., self.decayed], inputs.customer_features[:, self.tenure]
+        buyers = inputs.context[:, self.reach].exp() * inputs.context[:, self.intensity]
+        rate = buyers.masked_fill(buyers.isnan(), 0.0) / 91
+        exposure = self.half_life / math.log(2) * (1 - torch.exp(tenure * (-math.log(2) / self.half_life)))
+        relative = (decayed.sum(1) + 1) / (self.activity + 1)
+        rates = (decayed + self.prior * rate * relative[:, None]) / (exposure + self.prior)[:, None]
+        return self.slope * torch.log(rates * self.horizon + FLOOR) + self.intercept, self.amount(inputs)
+
+
+def booster_of(model: LightGBM) -> Booster:
+    """The trees of `LightGBM`.
+
+    Parameters
+    ----------
+    model : LightGBM
+        A fitted model.
+
+    Returns
+    -------
+    Booster
+        With the scale of the amounts in their base.
+    """
+    purchase = read_trees(model.purchase_model.model_to_string(num_iteration=-1))
+    if model.amount_model is None:
+        return Booster(purchase, None, None)
+    amount: Trees = read_trees(model.amount_model.model_to_string(num_iteration=-1))
+    relative = amount._replace(base=amount.base + math.log(model.amount_scale))
+    return Booster(purchase, relative, UsualAmount(model.columns))
+
+
+def is_network(champion: Champion) -> bool:
+    """Whether scores are the network's alone: a run without candidates."""
+    return not champion.candidates
+
+
+def combination_of(champion: Champion, past_column: int) -> Combination:
+    """A champion as a graph.
+
+    Parameters
+    ----------
+    champion : Champion
+        A champion with candidates.
+    past_column : int
+        Pair column `purchase_days`.
+
+    Returns
+    -------
+    Combination
+        Of the candidates that have a weight.
+    """
+    stack = champion.stack
+    segments = [stack.never_bought, stack.past]
+    if champion.name != STACK:
+        segments = [SegmentWeights(tuple(float(name == champion.name) for name in stack.names), 0.0)] * 2
+    mixture = Mixture(
+        stack.names,
+        np.array([segment.weight for segment in segments]),
+        np.array([segment.intercept for segment in segments]),
+        *(np.array(stack.amount.weight), stack.amount.unit, stack.amount.factor, SMALLEST, past_column),
+    )
+    parts: dict[str, nn.Module] = {}
+    boosters: dict[str, Booster] = {}
+    for name, candidate in champion.candidates.items():
+        if isinstance(candidate, LightGBM):
+            boosters[name] = booster_of(candidate)
+        elif isinstance(candidate, Logistic):
+            parts[name] = LogisticGraph(candidate)
+        elif isinstance(candidate, Frequency):
+            parts[name] = FrequencyGraph(candidate)
+        elif mixture.uses(name):
+            raise ConfigurationError(f"a bundle cannot hold the candidate {name!r}; train with champion=network")
+    return Combination(mixture, parts, boosters)
+
+
+def champion_outputs(
+    champion: Champion, inputs: Inputs, network: CandidateOutputs, past_column: int
+) -> CandidateOutputs:
+    """Log-odds and amounts of a champion for a batch, by the libraries that fitted its candidates.
+
+    Parameters
+    ----------
+    champion : Champion
+        A champion with candidates.
+    inputs : Inputs
+        A batch, as arrays.
+    network : CandidateOutputs
+        Log-odds and amounts of the network.
+    past_column : int
+        Pair column `purchase_days`.
+
+    Returns
+    -------
+    CandidateOutputs
+        Each (B, M).
+    """
+    own = {name: candidate.outputs(inputs) for name, candidate in champion.candidates.items()} | {NETWORK: network}
+    stack = champion.stack
+    logit, amount = (np.stack(terms) for terms in zip(*(own[name] for name in stack.names), strict=True))
+    past = np.asarray(inputs.pair)[..., past_column] > 0
+    chosen = stack.logit(logit, past) if champion.name == STACK else own[champion.name].logit
+    return CandidateOutputs(chosen, stack.amount.amount(amount))
+
+
+def network_outputs(model: nn.Module, inputs: Inputs) -> CandidateOutputs:
+    """Log-odds and amounts of the network for a batch.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Maps `Inputs` to `Outputs`.
+    inputs : Inputs
+        A batch, as arrays.
+
+    Returns
+    -------
+    CandidateOutputs
+        Each (B, M), float64.
+    """
+    with torch.inference_mode():
+        outputs = model(Inputs(*to_tensors(inputs)))
+        return CandidateOutputs(outputs.purchase.double().numpy(), outputs.amount().double().numpy())

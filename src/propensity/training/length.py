@@ -1,0 +1,125 @@
+"""Length of a training: pairs of a batch, optimizer steps, and when validation ends it.
+
+One rule holds for markets of all sizes; a run writes down what it gave.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+BATCHES = 256  # per pass, where a batch is neither at its smallest nor at its largest
+SMALLEST, LARGEST = 2_048, 32_768  # pairs in a batch
+PASSES = 4.0  # over the training cutoffs, at most
+STEPS = 2_000  # at most, where so many are more than the passes
+VALIDATIONS = 40  # over the longest training
+FEWEST, MOST = 25, 250  # steps between two validations
+WITHOUT = 3  # validations without improvement before training ends, at least
+GROWTH = 1.5  # and steps since the start over those of the best validation
+GUESS, UNVALIDATED = 2.0, 600  # passes and steps, at least, where no validation says how many
+WARMUP = 60  # steps below which a training is called short
+
+
+class Length(NamedTuple):
+    """Sizes that follow from the number of pairs of the training cutoffs."""
+
+    pairs: int  # in a pass over the training cutoffs
+    pairs_per_batch: int
+    pass_steps: int  # optimizer steps of a pass
+    max_steps: int
+    interval: int  # optimizer steps between two validations
+
+    def passes(self, steps: int) -> float:
+        """Passes over the training cutoffs that so many steps are."""
+        return steps / max(self.pass_steps, 1)
+
+
+def length_of(pairs: int, offers: int, pairs_per_batch: int | None = None) -> Length:
+    """The sizes of a training.
+
+    Parameters
+    ----------
+    pairs : customer x offer pairs of all training cutoffs.
+    offers : of a customer; a batch holds whole customers.
+    pairs_per_batch : as the user set it; None: by the rule.
+
+    Examples
+    --------
+    >>> length_of(280_000, 30)[1:]
+    (2048, 138, 2000, 50)
+    >>> length_of(4_500_000_000, 225)[1:]
+    (32768, 138159, 552636, 250)
+    """
+    batch = pairs_per_batch or min(max(pairs // BATCHES, SMALLEST), LARGEST)
+    customers = max(batch // max(offers, 1), 1)
+    per_pass = max(-(-pairs // (customers * max(offers, 1))), 1)
+    longest = max(int(PASSES * per_pass), STEPS)
+    return Length(pairs, batch, per_pass, longest, min(max(longest // VALIDATIONS, FEWEST), MOST))
+
+
+class EndByValidation(Callback):
+    """Ends a training once a monitored metric no longer improves, and remembers the step of its best value.
+
+    Parameters
+    ----------
+    monitor : name of a metric that is better when lower.
+
+    Notes
+    -----
+    Training ends after `WITHOUT` validations without improvement that also make up a third of all steps. So a long
+    training is given as much patience as its length calls for.
+    """
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+        self.best_step, self.best, self.without, self.ended = 0, float("inf"), 0, False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or self.monitor not in trainer.callback_metrics:
+            return
+        value = float(trainer.callback_metrics[self.monitor])
+        if value < self.best:
+            self.best, self.best_step, self.without = value, trainer.global_step, 0
+            return
+        self.without += 1
+        if self.without >= WITHOUT and trainer.global_step >= GROWTH * self.best_step:
+            self.ended = trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("best_step", "best", "without", "ended")}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+
+def length_warnings(length: Length, steps: int, ended: bool, validated: bool) -> list[str]:
+    """What may be wrong with the number of steps of a training, as sentences.
+
+    Parameters
+    ----------
+    length : sizes of the training.
+    steps : at which validation was best, or that were made without any.
+    ended : whether validation ended the training before its longest.
+    validated : whether there was a validation.
+    """
+    sentences = []
+    if steps < WARMUP:
+        sentences.append(f"the network had only {steps} optimizer steps; a longer log or more customers would help it")
+    if not validated:
+        sentences.append(
+            f"no label window was free to validate on: the length of {steps} steps is a guess; a longer log, or "
+            "trainer.max_epochs, would settle it"
+        )
+    elif not ended:
+        sentences.append(
+            f"validation was still improving when training ended after {steps} steps; raise trainer.max_steps"
+        )
+    elif length.passes(steps) < 0.5:
+        sentences.append(
+            f"the network overfits: validation was best after {steps} steps, {length.passes(steps):.2f} passes "
+            "over the training cutoffs; a simpler model may be better"
+        )
+    return sentences

@@ -1,0 +1,129 @@
+"""Laws of the stack and of the choice, on made-up log-odds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from propensity.baseline.regression import logistic
+from propensity.champion.choose import STACK, choose
+from propensity.champion.outcome import ValidationPairs, pair_losses
+from propensity.champion.stack import cross_fitted_logit, fit_amounts, fit_stack, single
+
+
+def made_up(noises: dict[str, float], customers: int = 400, offers: int = 10, seed: int = 1) -> ValidationPairs:
+    """Candidates that see the true log-odds with independent noise of these standard deviations."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(-1.5, 1.5, customers * offers)
+    logit = np.stack([truth + noise * rng.normal(size=truth.size) for noise in noises.values()])
+    bought = rng.random(truth.size) < logistic(truth)
+    usual = np.exp(rng.normal(2.0, 0.7, truth.size))
+    amount = np.stack([usual * np.exp(noise * rng.normal(size=truth.size)) for noise in noises.values()])
+    revenue = np.where(bought, usual * np.exp(0.3 * rng.normal(size=truth.size)), 0.0)
+    customer = np.repeat(np.arange(customers), offers)
+    past = rng.random(truth.size) < 0.4
+    return ValidationPairs(tuple(noises), logit, amount, bought, revenue, past, customer)
+
+
+def test_the_stack_of_one_candidate_is_that_candidate() -> None:
+    pairs = made_up({"network": 0.5})
+    stack = fit_stack(pairs, 1.0)
+    assert stack == single(("network",), "network", 1.0)
+    np.testing.assert_array_equal(stack.logit(pairs.logit, pairs.past), pairs.logit[0])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_stack_is_never_worse_than_the_best_candidate_on_the_pairs_of_its_fit(seed: int) -> None:
+    pairs = made_up({"logistic": 0.9, "lightgbm": 0.5, "network": 0.4}, customers=60, seed=seed)
+    stack = fit_stack(pairs, 1.0)
+    losses = pair_losses(pairs.logit, pairs.bought).sum(axis=1)
+    assert pair_losses(stack.logit(pairs.logit, pairs.past), pairs.bought).sum() <= losses.min() + 1e-9
+
+
+def test_two_independent_candidates_are_better_together_and_become_champion() -> None:
+    pairs = made_up({"lightgbm": 0.8, "network": 0.8}, customers=1500)
+    stack = fit_stack(pairs, 1.0)
+    choice = choose(pairs, cross_fitted_logit(pairs, stack, 3))
+    assert choice.champion == STACK and choice.candidates["network"]["low"] > 0
+    assert min(stack.past.weight) > 0.2 and choice.why.startswith("stack: log loss .")
+    assert "on 1 validation window" in choice.why
+
+
+def test_a_useless_candidate_gets_hardly_any_weight() -> None:
+    weights = []
+    for seed in range(4):
+        pairs = made_up({"frequency": 0.2, "network": 0.2}, customers=1500, seed=seed)
+        useless = np.random.default_rng(100 + seed).normal(-1.5, 1.0, pairs.bought.size)
+        stack = fit_stack(pairs._replace(logit=np.stack([useless, pairs.logit[1]])), 1.0)
+        weights += [stack.past.weight[0], stack.never_bought.weight[0]]
+    assert np.mean(weights) < 0.05
+
+
+def test_a_single_candidate_stays_where_the_stack_gains_nothing() -> None:
+    pairs = made_up({"network": 0.2})
+    twice = pairs._replace(names=("lightgbm", "network"), logit=pairs.logit[[0, 0]], amount=pairs.amount[[0, 0]])
+    choice = choose(twice, twice.logit[0])
+    assert choice.champion == "lightgbm", "the simpler of two equals"
+    assert "does not exclude 0" in choice.why
+
+
+def test_a_gain_on_few_purchases_is_no_proof() -> None:
+    pairs = made_up({"lightgbm": 0.5, "network": 0.5}, customers=200)
+    pairs = pairs._replace(bought=pairs.bought & (np.cumsum(pairs.bought) <= 20))
+    certain = np.where(pairs.bought, 9.0, -9.0)
+    choice = choose(pairs, certain)
+    assert choice.champion != STACK and "rests on 20 purchases, fewer than 30" in choice.why
+
+
+def test_few_purchases_leave_the_stack_near_the_best_candidate() -> None:
+    pairs = made_up({"lightgbm": 0.8, "network": 0.6}, customers=6)
+    few, many = fit_stack(pairs, 1.0), fit_stack(made_up({"lightgbm": 0.8, "network": 0.6}, customers=1500), 1.0)
+    assert max(few.past.weight) > 0.9 > max(many.past.weight)
+
+
+def test_a_segment_without_purchases_takes_a_single_candidate() -> None:
+    pairs = made_up({"lightgbm": 0.8, "network": 0.6})
+    pairs = pairs._replace(bought=pairs.bought & pairs.past)
+    weights = fit_stack(pairs, 1.0).never_bought
+    assert sorted(weights.weight) == [0.0, 1.0] and weights.intercept == 0
+
+
+def test_amounts_are_weighed_by_how_well_they_match() -> None:
+    pairs = made_up({"lightgbm": 0.1, "network": 0.6}, customers=1000)
+    weights = fit_amounts(pairs, 1.0, "network")
+    assert weights.weight[0] > 0.9 and sum(weights.weight) == pytest.approx(1)
+    bought = pairs.bought
+    assert weights.amount(pairs.amount)[bought].sum() == pytest.approx(pairs.revenue[bought].sum(), rel=0.03)
+
+
+def test_equal_amounts_are_counted_once() -> None:
+    pairs = made_up({"logistic": 0.2, "network": 0.2})
+    pairs = pairs._replace(
+        names=("frequency", "logistic", "network"), logit=pairs.logit[[0, 0, 1]], amount=pairs.amount[[0, 0, 1]]
+    )
+    assert sum(weight > 0 for weight in fit_amounts(pairs, 1.0).weight[:2]) == 1
+
+
+def test_a_market_without_revenue_has_no_amounts() -> None:
+    pairs = made_up({"lightgbm": 0.1, "network": 0.6})
+    none = pairs._replace(amount=np.zeros_like(pairs.amount), revenue=np.zeros_like(pairs.revenue))
+    assert (fit_stack(none, 1.0).amount.amount(none.amount) == 0).all()
+
+
+@pytest.mark.parametrize("factor", [0.01, 4.0, 16_000.0])
+def test_the_currency_changes_no_weight(factor: float) -> None:
+    pairs = made_up({"lightgbm": 0.3, "network": 0.6})
+    scaled = pairs._replace(amount=pairs.amount * factor, revenue=pairs.revenue * factor)
+    ours, theirs = fit_stack(pairs, 2.0), fit_stack(scaled, 2.0 * factor)
+    assert (ours.past, ours.never_bought) == (theirs.past, theirs.never_bought)
+    np.testing.assert_allclose(
+        theirs.amount.amount(scaled.amount), factor * ours.amount.amount(pairs.amount), rtol=1e-9
+    )
+
+
+def test_one_large_purchase_hardly_moves_the_amounts() -> None:
+    pairs = made_up({"lightgbm": 0.2, "network": 0.4}, customers=300)
+    revenue = pairs.revenue.copy()
+    revenue[np.flatnonzero(pairs.bought)[0]] = 38_970.0
+    ours, theirs = (fit_amounts(each, 1.0).amount(pairs.amount) for each in (pairs, pairs._replace(revenue=revenue)))
+    np.testing.assert_allclose(theirs, ours, rtol=0.05)
