@@ -184,3 +184,15 @@ def test_a_group_that_is_off_has_no_columns_and_no_tables() -> None:
     settings = feature_settings(config, vocabulary, 14)
     plain = rebuild_inputs(columns(log), settings, cutoff_tables(CutoffData(few, stats, rows)), ())
     np.testing.assert_allclose(plain["pair"], have.pair, rtol=2e-5, atol=2e-5)
+
+
+def test_the_nearest_in_the_tables_are_those_that_a_search_finds() -> None:
+    """Masking an offer without items hides nothing, and searches."""
+    log = random_log(9, customers=150)
+    offers, cutoff = random_offers(9, log.items.height), log.last_day
+    rows = log.purchasers(cutoff)
+    reference = tables(log, offers, rows, cutoff)
+    sizes = np.diff(reference.nearest_offsets)
+    assert rows.size > NEAREST + 1 and sizes.max() >= NEAREST
+    searched = shares(log, offers, reference, cutoff, mask_offer=np.full(len(log), len(offers) - 1))
+    np.testing.assert_array_equal(searched, shares(log, offers, reference, cutoff))
