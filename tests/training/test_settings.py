@@ -54,12 +54,12 @@ MISTAKES = {
     "trainer.max_epoch=2": "trainer.max_epoch is no argument of lightning.pytorch.Trainer; did you mean trainer.max_ep",
     "trainer.logger=true": "trainer.logger is filled in by the run; use the group logger",
     "optimizer.learning_rate=1": "optimizer.learning_rate is no argument of torch.optim.AdamW",
-    "scheduler.pct_starts=0.1": "did you mean scheduler.pct_start?",
+    "scheduler.total_iter=9": "did you mean scheduler.total_iters?",
     "optimizer._target_=torch.optim.Adan": "optimizer._target_=torch.optim.Adan does not exist",
     "callbacks.mine._target_=nowhere.Mine": "callbacks.mine._target_=nowhere.Mine does not exist",
     "callbacks.mine.patience=3": "callbacks.mine names no class; give callbacks.mine._target_=package.Class",
-    "callbacks=early_stopping": "monitor=val/log_loss needs a validation; add training.validation=1",
-    "objective=val/auc": "objective=val/auc needs a validation; add training.validation=1",
+    "callbacks=early_stopping training.validation=null": "monitor=val/log_loss needs a validation; add training.validation=1",
+    "objective=val/auc training.validation=null": "objective=val/auc needs a validation; add training.validation=1",
     "objective=val/acu": "objective=val/acu is no metric of a training; did you mean val/auc?",
 }
 
@@ -67,7 +67,7 @@ MISTAKES = {
 @pytest.mark.parametrize("setting", MISTAKES)
 def test_a_setting_in_a_wrong_place_names_the_right_one(setting: str, composed: Compose, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        train(composed("train", *SMALL, setting, f"out={tmp_path / 'run'}"))
+        train(composed("train", *SMALL, *setting.split(), f"out={tmp_path / 'run'}"))
     assert MISTAKES[setting] in str(refused.value)
     assert not list(tmp_path.iterdir())
 

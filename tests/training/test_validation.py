@@ -28,7 +28,12 @@ from propensity.training.run import train
 from propensity.training.validation import validation_set, windows
 
 Compose = Callable[..., Any]
-EPOCHS = ("trainer.max_steps=-1", "trainer.limit_train_batches=3", "training.pairs_per_batch=512")
+EPOCHS = (
+    "trainer.max_steps=-1",
+    "trainer.limit_train_batches=3",
+    "training.pairs_per_batch=512",
+    "training.refit=false",
+)
 
 
 def run(compose: Compose, world: dict[str, Any], out: Path, *more: str) -> dict[str, Any]:
@@ -109,11 +114,11 @@ def test_nothing_dated_in_a_validation_window_reaches_the_weights(
     assert a["metrics"]["val/log_loss"] != b["metrics"]["val/log_loss"]
 
 
-@pytest.mark.parametrize("ema_decay", ["0.9", "null"])
+@pytest.mark.parametrize("averaging", ["8.0", "null"])
 def test_validation_judges_the_weights_that_are_kept_as_an_evaluation_does(
-    ema_decay: str, small_world: dict[str, Any], composed: Compose, tmp_path: Path
+    averaging: str, small_world: dict[str, Any], composed: Compose, tmp_path: Path
 ) -> None:
-    more = ("training.validation=1", "training.validation_customers=null", f"training.ema_decay={ema_decay}")
+    more = ("training.validation=1", "training.validation_pairs=null", f"training.averaging={averaging}")
     found = run(composed, small_world, tmp_path, *more, "trainer.max_epochs=2")["metrics"]
     trained, log = load_trained(tmp_path), small_world["log"]
     cutoff = parse_cutoff(log, trained.about["validation"][0], trained.task.horizon)
@@ -149,7 +154,7 @@ def test_a_metric_of_one_s_own_is_validated_and_monitored(
 def test_the_best_checkpoint_is_what_a_run_keeps(
     small_world: dict[str, Any], composed: Compose, tmp_path: Path
 ) -> None:
-    more = ("callbacks=best_checkpoint", "callbacks.best_checkpoint.monitor=val/auc", "training.ema_decay=null")
+    more = ("callbacks=best_checkpoint", "callbacks.best_checkpoint.monitor=val/auc", "training.averaging=null")
     length = ("training.validation=1", "trainer.max_epochs=5", "optimizer.lr=0.05")
     summary = run(composed, small_world, tmp_path, *more, *length)
     curve = load_curves(tmp_path)["val/auc"]
@@ -172,7 +177,7 @@ def test_a_training_stops_once_its_metric_stops_getting_better(
 def test_a_training_that_stops_within_an_epoch_is_validated_at_its_end(
     small_world: dict[str, Any], composed: Compose, tmp_path: Path
 ) -> None:
-    more = ("training.validation=1", "trainer.max_epochs=9", "trainer.max_steps=4", "training.ema_decay=0.5")
+    more = ("training.validation=1", "trainer.max_epochs=9", "trainer.max_steps=4", "training.averaging=1.0")
     found = run(composed, small_world, tmp_path, *more)
     curve = load_curves(tmp_path)["val/auc"]
     assert found["steps"] == 4 and len(curve.value) == 2
@@ -185,4 +190,4 @@ def test_a_monitored_metric_that_is_undefined_is_said(
 ) -> None:
     more = ("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/auc", "training.validation=1")
     with pytest.raises(ConfigurationError, match="val/auc is undefined, for want of buyers; give more"):
-        run(composed, small_world, tmp_path, *more, "training.validation_customers=2")
+        run(composed, small_world, tmp_path, *more, "training.validation_pairs=16")

@@ -111,7 +111,8 @@ def fit(
             raise ConfigurationError(f"Lightning refuses the training: {error}") from error
         finally:
             close(loggers)
-    step = restore_best(trainer, module)
+    step = restore_best(trainer, module, resume)
+    trainer.strategy.barrier()  # a checkpoint is there until all processes have read it
     ended = any(isinstance(each, EndByValidation) and each.ended for each in callbacks)
     metrics = final_metrics(trainer, validations, step)
     return Fitted(trainer.current_epoch, trainer.global_step, step, metrics, ended)
@@ -197,14 +198,21 @@ def build_callbacks(
         monitored = [part["monitor"] for part in config.callbacks.values() if part and part.get("monitor")]
         purchase_days = data.task.feature.pair.index("purchase_days")
         callbacks.append(ValidationMetrics(places, purchase_days, metrics, monitored))
-        if open_ended(config.trainer) and stage.steps is None:
-            best = {"monitor": DEFAULT, "mode": "min", "save_top_k": 1, "enable_version_counter": False}
-            callbacks += [EndByValidation(DEFAULT), ModelCheckpoint(out / PROGRESS / stage.name, "best", **best)]
-    if stage.steps is not None:  # such callbacks chose the number of steps
+    if stage.steps is not None:  # the callbacks of the group chose the number of steps
         return callbacks + progress_bar(config, [])
     chosen = [built(name, part, out, metrics) for name, part in config.callbacks.items() if part is not None]
+    if data.validation is not None and open_ended(config.trainer):
+        callbacks.append(EndByValidation(DEFAULT))
+        if not any(keeps_best(each) for each in chosen):
+            best = {"monitor": DEFAULT, "mode": "min", "save_top_k": 1, "enable_version_counter": False}
+            callbacks.append(ModelCheckpoint(out / PROGRESS / stage.name, "best", **best))
     callbacks += chosen
     return callbacks + progress_bar(config, chosen)
+
+
+def keeps_best(callback: Callback) -> bool:
+    """Whether a callback keeps the checkpoint of the best value of a metric."""
+    return isinstance(callback, ModelCheckpoint) and callback.monitor is not None
 
 
 def progress_bar(config: TrainConfig, chosen: Sequence[Callback]) -> list[Callback]:
@@ -230,13 +238,19 @@ def built(name: str, part: dict[str, Any], out: Path, metrics: Sequence[Metric])
     return made
 
 
-def restore_best(trainer: pl.Trainer, module: pl.LightningModule) -> int:
-    """Loads the weights of the best checkpoint that a callback kept, if one did; returns the step of the weights."""
-    for each in trainer.checkpoint_callbacks:
-        if isinstance(each, ModelCheckpoint) and each.monitor is not None and each.best_model_path:
-            content = torch.load(each.best_model_path, map_location="cpu", weights_only=True)
-            module.load_state_dict(content["state_dict"])
-            return int(content["global_step"])
+def restore_best(trainer: pl.Trainer, module: pl.LightningModule, resume: str | None) -> int:
+    """Loads the weights of the best checkpoint that a callback kept, if one did; returns the step of the weights.
+
+    A fit that was over when it was interrupted has made no step and swapped no weights: it gets those of its checkpoint.
+    """
+    best = [each for each in trainer.checkpoint_callbacks if keeps_best(each) and each.best_model_path]
+    path = best[0].best_model_path if best else resume
+    if path is None:
+        return trainer.global_step
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if best or content["global_step"] == trainer.global_step:
+        module.load_state_dict(content["state_dict"])
+        return int(content["global_step"])
     return trainer.global_step
 
 
@@ -261,7 +275,15 @@ class KeepCurve(Callback):
         self.earlier = [(logger, list(rows(Path(logger.log_dir) / "metrics.csv"))) for logger in written]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for logger, earlier in self.earlier:
+        self.write(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.write(trainer)  # of a training that was over, and did not start again
+
+    def write(self, trainer: pl.Trainer) -> None:
+        """Logs the earlier rows, once."""
+        earlier_rows, self.earlier = self.earlier, []
+        for logger, earlier in earlier_rows:
             for row in (row for row in earlier if row["step"] < trainer.global_step):
                 values: dict[str, Any] = {
                     name: int(cell) if name == "epoch" else cell for name, cell in row.items() if name != "step"

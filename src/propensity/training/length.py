@@ -76,6 +76,9 @@ class EndByValidation(Callback):
         self.monitor = monitor
         self.best_step, self.best, self.without, self.ended = 0, float("inf"), 0, False
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.ended  # a resumed training may have ended already
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or self.monitor not in trainer.callback_metrics:
             return
