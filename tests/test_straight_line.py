@@ -259,7 +259,7 @@ def test_cutoffs_are_listed_or_counted_back_from_the_end_of_the_log(
     with pytest.raises(ConfigurationError, match="labels of cutoff .* need data up to .*, the log ends on"):
         run_backtest(f"cutoffs=[{line['a']},{to_date(line['log'].last_day).isoformat()}]")
     with pytest.raises(ConfigurationError, match="no training cutoff fits: labels close by"):
-        run_backtest("folds=6")
+        run_backtest("folds=6", "data.cutoff.minimum_history=56")
 
 
 def test_a_finished_fold_is_not_trained_again(

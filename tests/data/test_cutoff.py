@@ -63,6 +63,14 @@ def test_training_needs_complete_labels_and_enough_history() -> None:
         split.before(LOG, LOG.first_day + 56 + 13, 14)
 
 
+def test_a_quarter_of_a_short_log_is_history_enough() -> None:
+    first = LOG.first_day
+    for days, history in ((90, 22), (223, 55), (224, 56), (400, 56)):
+        assert TrainingCutoffs().history(LOG, first + days) == history
+        assert TrainingCutoffs(minimum_history=28).history(LOG, first + days) == 28
+    assert len(TrainingCutoffs().before(LOG, first + 90, 14)) == 8
+
+
 @pytest.mark.parametrize("name", ["step", "count", "minimum_history"])
 def test_a_split_setting_below_one_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"data.cutoff.{name}=0 is too small; use 1 or more"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -24,6 +26,7 @@ from propensity.feature.neighbour import (
     nested_levels,
 )
 from propensity.ingest.build import build_log
+from propensity.kernel.event import fixed
 from propensity.kernel.neighbour import NEAREST, Neighbours, neighbour_shares, signatures
 from propensity.serving.inputs import rebuild_inputs
 from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, feature_settings
@@ -46,6 +49,7 @@ def shares(
     days = np.zeros(rows.size, np.int64) if days is None else days
     mask_offer = np.full(rows.size, -1) if mask_offer is None else mask_offer
     out = np.full((rows.size, len(offers), 3), 7.7, np.float32)
+    reference = Neighbours(reference.day, *map(fixed, reference[1:]))
     return neighbour_shares(log.events, offers.sets, offers.sets, rows, cutoff, days, mask_offer, reference, out)
 
 
@@ -54,7 +58,7 @@ def market(log: EventLog, offers: Offers, day: int, most: int = 10_000) -> Marke
     return MarketStatsBuilder(log, offers, 14, config).at(Cutoff(day, 14))
 
 
-def of(features: Features, pair: np.ndarray) -> np.ndarray:
+def of(features: Features, pair: Any) -> np.ndarray:
     return np.asarray(pair)[:, :, [features.config.pair.index(name) for name in NAMES]]
 
 
@@ -137,7 +141,7 @@ def test_masking_an_offer_equals_a_log_without_its_purchases_by_this_customer() 
     reference = tables(log, offers, np.delete(np.arange(len(log)), row), cutoff)
     belongs = np.zeros(log.items.height + 1, bool)
     belongs[:-1] = np.isin(np.arange(log.items.height), offers.item[offers.item_offer == 1])
-    own = np.arange(log.day.size) // 1
+    own = np.arange(log.day.size)
     hidden = belongs[log.item] & (own >= log.offsets[row]) & (own < log.offsets[row + 1])
     other = EventLog(**(vars(log) | {"item": np.where(hidden, -1, log.item).astype(np.int32)}))
     have = shares(log, offers, reference, cutoff, np.array([row]), None, np.array([1]))
@@ -180,3 +184,15 @@ def test_a_group_that_is_off_has_no_columns_and_no_tables() -> None:
     settings = feature_settings(config, vocabulary, 14)
     plain = rebuild_inputs(columns(log), settings, cutoff_tables(CutoffData(few, stats, rows)), ())
     np.testing.assert_allclose(plain["pair"], have.pair, rtol=2e-5, atol=2e-5)
+
+
+def test_the_nearest_in_the_tables_are_those_that_a_search_finds() -> None:
+    """Masking an offer without items hides nothing, and searches."""
+    log = random_log(9, customers=150)
+    offers, cutoff = random_offers(9, log.items.height), log.last_day
+    rows = log.purchasers(cutoff)
+    reference = tables(log, offers, rows, cutoff)
+    sizes = np.diff(reference.nearest_offsets)
+    assert rows.size > NEAREST + 1 and sizes.max() >= NEAREST
+    searched = shares(log, offers, reference, cutoff, mask_offer=np.full(len(log), len(offers) - 1))
+    np.testing.assert_array_equal(searched, shares(log, offers, reference, cutoff))

@@ -55,8 +55,11 @@ def pairs(
     mask, half_lives = (mask_days, mask_offer), np.array(HALF_LIVES)
     pair_windows(log.events, offers.sets, customer, cutoff, *mask, np.array(WINDOWS), half_lives, out)
     basic = BasicColumns.of(BASIC, HALF_LIVES)
-    tables = half_lives, market(len(offers)), basic
-    pair_groups(log.events, offers.sets, customer, cutoff, horizon, *mask, *tables, start, out)
+    everybody = market(len(offers))
+    pair_groups(
+        *(log.events, offers.sets, customer, cutoff, horizon, mask_days, mask_offer, half_lives),
+        *(everybody, basic, start, out),
+    )
     return dict(zip(NAMES, np.moveaxis(out[:, :, len(BASIC) :], 2, 0), strict=True))
 
 

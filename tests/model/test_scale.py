@@ -60,3 +60,11 @@ def test_a_column_without_values_is_finite(empty: float) -> None:
     scale = FeatureScaler(1, ranked=(0,))
     scale.fit(torch.full((10, 1), empty))
     assert torch.isfinite(scale(torch.tensor([[empty], [2.0]]))).all()
+
+
+def test_ranks_do_not_amplify_the_rounding_of_a_nearly_constant_column() -> None:
+    random = np.random.default_rng(5)
+    column = torch.from_numpy(np.float32(1) + 2e-7 * random.normal(size=500)).float()
+    knots = quantiles(column).float()[:, None]
+    beside = ranks(column[:, None] * (1 + 1e-7), knots) - ranks(column[:, None], knots)
+    assert beside.abs().max() < 1e-6

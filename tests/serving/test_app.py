@@ -24,6 +24,7 @@ from propensity.serving.bundle import open_bundle
 from propensity.serving.online import OnlineScorer, ScoringRequest
 from propensity.serving.schema import ScoreRequest, ScoreResponse
 from propensity.serving.score import score
+from propensity.serving.verify import FORMAT
 from serving.exported import Exported
 
 
@@ -199,7 +200,8 @@ def test_concurrent_requests_are_scored_in_blocks(scorer: OnlineScorer, monkeypa
     responses = send(create_app(scorer), *[("POST", "/score", {"json": {"events": []}})] * 40)
     assert all(response.status_code == 200 for response in responses)
     assert sum(sizes) == 40 and len(sizes) < 20
-    assert len({response.text for response in responses}) == 1
+    scores = [[each["probability"] for each in response.json()["scores"]] for response in responses]
+    assert np.ptp(scores, axis=0).max() < 1e-6  # sums of a matrix product have another order in a block of another size
 
 
 def test_a_bug_fails_one_request_and_not_the_service(scorer: OnlineScorer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,4 +252,4 @@ def test_a_service_is_refused_a_bundle_that_is_not_there_or_another_one(exported
         serve(ServeConfig(bundle="nowhere"))
     with pytest.raises(IntegrityError, match="this is another bundle"):
         serve(ServeConfig(bundle=str(exported.bundle), digest="0"))
-    assert json.loads((exported.bundle / "manifest.json").read_text())["format"] == 2
+    assert json.loads((exported.bundle / "manifest.json").read_text())["format"] == FORMAT

@@ -146,7 +146,7 @@ def test_labels_that_are_not_complete_are_refused(
     with pytest.raises(ConfigurationError, match="training labels up to 2031-01-01 are not complete"):
         train(config(composed, small_world, tmp_path, "data.end=2031-01-01"))
     with pytest.raises(ConfigurationError, match="no training cutoff fits"):
-        train(config(composed, small_world, tmp_path, f"data.end={to_date(small_world['log'].first_day + 20)}"))
+        train(config(composed, small_world, tmp_path, f"data.end={to_date(small_world['log'].first_day + 15)}"))
     with pytest.raises(ConfigurationError, match="'soon' is not a date; write it as YYYY-MM-DD"):
         train(config(composed, small_world, tmp_path, "data.end=soon"))
     with pytest.raises(ConfigurationError, match=r"no offer has 9999 buyers before .*; lower data.offer"):

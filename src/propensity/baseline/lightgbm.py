@@ -104,7 +104,7 @@ class LightGBM:
 
     last_cutoffs: int = 20
     rows: int = 500_000
-    search_rows: int = 100_000
+    search_rows: int = 200_000
     amount_rows: int = 100_000
     n_estimators: int = 220
     num_leaves: int = 15
@@ -149,7 +149,7 @@ class LightGBM:
         """Fits both models again, with the settings that `fit` chose."""
         table = self._table(training_set, self.chosen["last_cutoffs"], seed)
         self.purchase_model = self._purchases(self._train_table(table, seed), None, seed)
-        self._fit_amounts(table, None, seed)
+        self._fit_amounts(table, None, seed, self.chosen["amount_n_estimators"])
 
     def outputs(self, inputs: Any) -> CandidateOutputs:
         """Log-odds and amounts (B, M) of the inputs of B customers and M offers."""
@@ -245,7 +245,8 @@ class LightGBM:
         better({})
         larger = [{"num_leaves": leaves} for leaves in LEAVES if leaves > self.num_leaves]
         smaller = [{"num_leaves": leaves} for leaves in reversed(LEAVES) if leaves < self.num_leaves]
-        _improve(better, larger) or _improve(better, smaller)
+        if not _improve(better, larger) and len(table.bought) <= self.search_rows:
+            _improve(better, smaller)  # on a part of the rows, fewer leaves look better than they are
         _improve(better, [{"min_child_samples": max(self.min_child_samples // 4, 1)}])
         if table.cutoff.max() >= FEW_CUTOFFS:
             _improve(better, [{"last_cutoffs": FEW_CUTOFFS}])
@@ -269,8 +270,8 @@ class LightGBM:
             return _boosted(params, data, self.chosen["n_estimators"])
         return _shortest(_boosted(params, data, LONGEST, (judged.x, judged.bought, judged.weight), PATIENCE))
 
-    def _fit_amounts(self, table: PairTable, judged: PairTable | None, seed: int) -> None:
-        """The amount model, if anything was paid, its length and its factor."""
+    def _fit_amounts(self, table: PairTable, judged: PairTable | None, seed: int, length: int | None = None) -> None:
+        """The amount model, if anything was paid, and its factor; its length follows from validation if not given."""
         self.amount_model, self.amount_scale = None, 1.0
         bought = _buyers(table, self.amount_rows, seed)
         if not (bought.revenue > 0).any():
@@ -278,12 +279,12 @@ class LightGBM:
         cap = amount_caps(bought.revenue, usual_amount_of_rows(self.columns, bought.x))
         train = self._buyer_amounts(bought, cap)
         base = calibration(train.paid, train.usual, train.weight)
-        size = amount_size(int((train.paid > 0).sum()), self.chosen["amount_n_estimators"])
+        size = amount_size(int((train.paid > 0).sum()), self.amount_n_estimators)
         params = self._params("gamma", size._asdict(), int((train.paid > 0).sum()), seed)
         data = self._dataset(*train.labelled(base))
         later = None if judged is None else self._buyer_amounts(_buyers(judged, self.amount_rows, seed), cap)
         if later is None or (later.paid > 0).sum() < MIN_JUDGED:
-            self.amount_model = _boosted(params, data, size.n_estimators)
+            self.amount_model = _boosted(params, data, size.n_estimators if length is None else length)
         else:
             self.amount_model = _shortest(_boosted(params, data, LONGEST, later.labelled(base), PATIENCE))
         self.chosen["amount_n_estimators"] = self.amount_model.current_iteration()

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 
+HISTORY = 56  # days of log before a training cutoff, where the log is long
+
 
 class Cutoff(NamedTuple):
     """First day of a label window, and the window's length."""
@@ -146,8 +148,9 @@ class TrainingCutoffs:
         Days between two cutoffs.
     count : int
         Maximum number of cutoffs.
-    minimum_history : int
-        Days of log required before a cutoff.
+    minimum_history : int, optional
+        Days of log required before a cutoff; default `HISTORY`, or a quarter of a log that is shorter than four times
+        that, so that a log of three months has several training cutoffs.
 
     Raises
     ------
@@ -156,13 +159,32 @@ class TrainingCutoffs:
     """
 
     step: int = 7
-    count: int = 20
-    minimum_history: int = 56
+    count: int = 60
+    minimum_history: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("step", "count", "minimum_history"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigurationError(f"data.cutoff.{name}={getattr(self, name)} is too small; use 1 or more")
+
+    def history(self, log: EventLog, end: int) -> int:
+        """Give the days of log that a training cutoff needs before it.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log with the labels.
+        end : int
+            First day that no label may reach, in days since 1970-01-01.
+
+        Returns
+        -------
+        int
+            `minimum_history`, or its default for a log that ends at `end`.
+        """
+        if self.minimum_history is not None:
+            return self.minimum_history
+        return max(min(HISTORY, (end - log.first_day) // 4), 1)
 
     def before(self, log: EventLog, end: int, horizon: int) -> list[Cutoff]:
         """List the training cutoffs whose label windows close by `end`.
@@ -191,12 +213,13 @@ class TrainingCutoffs:
                 f"training labels up to {to_date(end)} are not complete, the log ends on {to_date(log.last_day)}; "
                 f"use an end of {to_date(log.last_day + 1)} or earlier"
             )
-        oldest = log.first_day + self.minimum_history
+        history = self.history(log, end)
+        oldest = log.first_day + history
         days = [end - horizon - self.step * k for k in range(self.count)]
         cutoffs = [Cutoff(day, horizon) for day in sorted(days) if day >= oldest]
         if not cutoffs:
             raise ConfigurationError(
-                f"no training cutoff fits: labels close by {to_date(end)}, {self.minimum_history} days of history "
+                f"no training cutoff fits: labels close by {to_date(end)}, {history} days of history "
                 f"are required and the log begins on {to_date(log.first_day)}; lower data.cutoff.minimum_history"
             )
         return cutoffs

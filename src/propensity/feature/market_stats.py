@@ -116,6 +116,9 @@ class MarketStats(NamedTuple):
     neighbour_bought_offsets: np.ndarray
     neighbour_bought_offer: np.ndarray
     neighbour_bought_window: np.ndarray
+    neighbour_nearest_offsets: np.ndarray
+    neighbour_nearest: np.ndarray
+    neighbour_nearest_share: np.ndarray
     sibling: np.ndarray
     sold: np.ndarray
     cohort: np.ndarray

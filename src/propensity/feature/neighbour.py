@@ -15,7 +15,7 @@ from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers, is_categorical
 from propensity.data.offer.column import MIN_AGREEMENT
 from propensity.kernel.event import Events, Sets, fixed
-from propensity.kernel.neighbour import PROFILE_DAYS, Neighbours, profile_days, signatures
+from propensity.kernel.neighbour import PROFILE_DAYS, Neighbours, nearest_neighbours, profile_days, signatures
 
 CATEGORIES = 2000  # of a profile, at most
 BUYERS = 30  # reference customers with a purchase that a category needs
@@ -183,7 +183,8 @@ def neighbours(
     place = np.argsort(category, kind="stable")
     index = np.concatenate([[0], np.cumsum(np.bincount(category, minlength=size))]).astype(np.int64)
     own = profile_days(events, offers.sets, offers.sets, len(offers), rows, day, windows[-1])
-    return Neighbours(
+    none = np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
+    tables = Neighbours(
         day=day,
         weight=weight,
         offsets=index,
@@ -193,11 +194,18 @@ def neighbours(
         bought_offsets=own[0],
         bought_offer=own[1],
         bought_window=np.searchsorted(windows, own[3]).astype(np.int8),
+        nearest_offsets=none[0],
+        nearest=none[1],
+        nearest_share=none[2],
     )
+    readable = Neighbours(day, *map(fixed, tables[1:]))
+    nearest = nearest_neighbours(events, offers.sets, categories, rows, readable)
+    return tables._replace(nearest_offsets=nearest[0], nearest=nearest[1], nearest_share=nearest[2])
 
 
 def no_neighbours(day: int) -> Neighbours:
     """Tables without a reference customer."""
     empty, index = np.zeros(0, np.int32), np.zeros(1, np.int64)
     real = np.zeros(0, np.float32)
-    return Neighbours(day, real, index, empty, real, np.zeros(0, np.uint64), index, empty, np.zeros(0, np.int8))
+    profiles, bought = (real, index, empty, real, np.zeros(0, np.uint64)), (index, empty, np.zeros(0, np.int8))
+    return Neighbours(day, *profiles, *bought, index, empty, real)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -16,7 +17,7 @@ from propensity.kernel.window import NEVER, decay_table, first_at
 
 RECENT = 91  # days of orders whose size counts, and in which an offer was tried
 CLOSED = 3  # label windows, closed by the cutoff, that the repeat rate looks at
-TWICE = {"missing": "bought on fewer than two days", "empty": np.nan}
+TWICE: dict[str, Any] = {"missing": "bought on fewer than two days", "empty": np.nan}
 
 behaviour = partial(FeatureColumn, block="customer", group="behaviour", definition=customer_group_reference)
 

@@ -47,6 +47,12 @@ class Neighbours(NamedTuple):
         Offers.
     bought_window : (purchases,) int8
         The shortest of the windows with a purchase of the offer.
+    nearest_offsets : (R + 1,) int64
+        The nearest of reference customer r are `nearest_offsets[r]:nearest_offsets[r + 1]` of `nearest`.
+    nearest : (pairs,) int32
+        Reference customers.
+    nearest_share : (pairs,) float32
+        Their weights, of sum 1.
     """
 
     day: int
@@ -58,6 +64,18 @@ class Neighbours(NamedTuple):
     bought_offsets: np.ndarray
     bought_offer: np.ndarray
     bought_window: np.ndarray
+    nearest_offsets: np.ndarray
+    nearest: np.ndarray
+    nearest_share: np.ndarray
+
+
+class Workspace(NamedTuple):
+    """Working memory to find the nearest of R reference customers."""
+
+    similarity: np.ndarray  # (R,) 0 before and after a search
+    near: np.ndarray  # (R,) reference customers with a similarity
+    cosine: np.ndarray  # (R,) theirs; afterwards the shares of the nearest
+    bins: np.ndarray  # (BINS,)
 
 
 class Counter(NamedTuple):
@@ -212,27 +230,94 @@ def neighbour_shares(
     (B, M, W) float32
         `out`. The nearest have the largest cosines; weights are squared cosines. Ties with the last are among them.
     """
-    similarity = np.zeros(tables.signature.size, np.float32)
-    memory, near = counter(tables.weight.size), np.empty(similarity.size, np.int64)
-    cosine, bins = np.empty(similarity.size, np.float32), np.zeros(BINS, np.int64)
+    memory, work = counter(tables.weight.size), workspace(tables.signature.size)
     for b in range(customer.size):
         out[b] = 0.0
-        first, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - mask_days[b])
-        start = first_at(events, customer[b], cutoff - PROFILE_DAYS)
-        touched = count_days(events, sets, categories, start, end, mask_offer[b], memory)
-        add_similarities(memory, touched, tables, similarity)
-        known = first_at(events, customer[b], tables.day)
+        first, known = events.offsets[customer[b]], first_at(events, customer[b], tables.day)
         own = find(tables.signature, signature(events, sets, categories, tables.weight.size, first, known))
-        if own >= 0:
-            similarity[own] = 0.0
-        count = 0
-        for r in range(similarity.size):
-            if similarity[r] > 0.0:
-                near[count], cosine[count] = r, similarity[r]
-                count += 1
-            similarity[r] = 0.0
-        add_purchases(tables, near[:count], cosine[:count], least_of_nearest(cosine[:count], bins), out[b])
+        if own >= 0 and mask_days[b] == 0 and mask_offer[b] < 0 and cutoff == tables.day:
+            part = slice(tables.nearest_offsets[own], tables.nearest_offsets[own + 1])
+            add_purchases(tables, tables.nearest[part], tables.nearest_share[part], out[b])
+            continue
+        start = first_at(events, customer[b], cutoff - PROFILE_DAYS)
+        end = first_at(events, customer[b], cutoff - mask_days[b])
+        touched = count_days(events, sets, categories, start, end, mask_offer[b], memory)
+        count = find_nearest(memory, touched, own, tables, work)
+        add_purchases(tables, work.near[:count], work.cosine[:count], out[b])
     return out
+
+
+@njit(cache=True, nogil=True)
+def nearest_neighbours(
+    events: Events, sets: Sets, categories: Sets, customer: np.ndarray, tables: Neighbours
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The nearest of each reference customer, which are looked up where nothing of him is hidden.
+
+    Parameters
+    ----------
+    events, sets, categories : Events, Sets, Sets
+        The log, and the offers and categories of its items.
+    customer : (R,) int
+        Rows of the reference customers, in the order of the tables.
+    tables : Neighbours
+        The reference customers; their nearest are not read.
+
+    Returns
+    -------
+    tuple of arrays
+        `nearest_offsets`, `nearest` and `nearest_share`.
+    """
+    memory, work = counter(tables.weight.size), workspace(customer.size)
+    offsets, room = np.zeros(customer.size + 1, np.int64), NEAREST * customer.size + 1
+    nearest, share = np.empty(room, np.int32), np.empty(room, np.float32)
+    for r in range(customer.size):
+        start = first_at(events, customer[r], tables.day - PROFILE_DAYS)
+        end, at = first_at(events, customer[r], tables.day), offsets[r]
+        touched = count_days(events, sets, categories, start, end, -1, memory)
+        count = find_nearest(memory, touched, find(tables.signature, tables.signature[r]), tables, work)
+        if at + count > room:
+            room = 2 * (at + count)
+            nearest, share = resized(nearest, room), resized(share, room)
+        nearest[at : at + count], share[at : at + count] = work.near[:count], work.cosine[:count]
+        offsets[r + 1] = at + count
+    return offsets, nearest[: offsets[-1]].copy(), share[: offsets[-1]].copy()
+
+
+@njit(cache=True, nogil=True)
+def workspace(customers: int) -> Workspace:
+    """Memory for a search among so many reference customers."""
+    cosine = np.empty(customers, np.float32)
+    return Workspace(np.zeros(customers, np.float32), np.empty(customers, np.int32), cosine, np.zeros(BINS, np.int64))
+
+
+@njit(cache=True, nogil=True)
+def find_nearest(memory: Counter, touched: int, own: int, tables: Neighbours, work: Workspace) -> int:
+    """Finds the nearest to a counted profile, without `own` (-1: none), and empties the counter.
+
+    Returns
+    -------
+    int
+        Their number; they are the first of `work.near`, their shares the first of `work.cosine`.
+    """
+    similarity, near, cosine, bins = work
+    add_similarities(memory, touched, tables, similarity)
+    if own >= 0:
+        similarity[own] = 0.0
+    size = 0
+    for r in range(similarity.size):
+        if similarity[r] > 0.0:
+            near[size], cosine[size] = r, similarity[r]
+            size += 1
+        similarity[r] = 0.0
+    least, count, total = least_of_nearest(cosine[:size], bins) * CLOSE, 0, 0.0
+    for c in range(size):
+        if cosine[c] >= least:
+            near[count], cosine[count] = near[c], cosine[c] ** 2
+            total += cosine[count]
+            count += 1
+    for c in range(count):
+        cosine[c] /= total
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -253,7 +338,7 @@ def add_similarities(memory: Counter, touched: int, tables: Neighbours, similari
 @njit(cache=True, nogil=True)
 def find(signature: np.ndarray, wanted: np.uint64) -> int:
     """The first place of a value in signature (R,), ascending; -1 if it is not there, or is that of no purchase."""
-    place = np.searchsorted(signature, wanted)
+    place = int(np.searchsorted(signature, wanted))
     return place if place < signature.size and signature[place] == wanted and wanted != np.uint64(0) else -1
 
 
@@ -278,18 +363,11 @@ def least_of_nearest(cosine: np.ndarray, bins: np.ndarray) -> float:
 
 
 @njit(cache=True, nogil=True)
-def add_purchases(tables: Neighbours, near: np.ndarray, cosine: np.ndarray, least: float, out: np.ndarray) -> None:
-    """Adds the weights of the neighbours near (C,) with a cosine of at least `least` to their offers in out (M, W)."""
-    total = 0.0
+def add_purchases(tables: Neighbours, near: np.ndarray, share: np.ndarray, out: np.ndarray) -> None:
+    """Adds the shares of the neighbours near (C,) to the offers that they bought, in out (M, W)."""
     for c in range(near.size):
-        if cosine[c] >= least * CLOSE:
-            total += cosine[c] ** 2
-    for c in range(near.size):
-        if cosine[c] < least * CLOSE:
-            continue
-        share = cosine[c] ** 2 / total
         for j in range(tables.bought_offsets[near[c]], tables.bought_offsets[near[c] + 1]):
-            out[tables.bought_offer[j], tables.bought_window[j]] += share
+            out[tables.bought_offer[j], tables.bought_window[j]] += share[c]
     for m in range(out.shape[0]):
         for w in range(1, out.shape[1]):
             out[m, w] += out[m, w - 1]

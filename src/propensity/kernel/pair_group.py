@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -27,11 +27,15 @@ RANKED = 182  # days in which offers are ranked by their purchase days
 expect = partial(FeatureColumn, block="pair", group="expect", definition=pair_group_reference)
 renewal = partial(FeatureColumn, block="pair", group="renewal", definition=pair_group_reference)
 units = partial(FeatureColumn, block="pair", group="units", definition=pair_group_reference)
-NEVER_BOUGHT = {"missing": "never-bought", "empty": np.nan}
-TWICE = {"missing": "bought on fewer than two days", "empty": np.nan}
-THRICE = {"missing": "bought on fewer than three days", "empty": np.nan}
-OF_MARKET = {"definition": None, "missing": "never-bought", "empty": np.nan}
-OF_REPEATS = {"definition": None, "missing": "never-bought, or nobody bought the offer twice", "empty": np.nan}
+NEVER_BOUGHT: dict[str, Any] = {"missing": "never-bought", "empty": np.nan}
+TWICE: dict[str, Any] = {"missing": "bought on fewer than two days", "empty": np.nan}
+THRICE: dict[str, Any] = {"missing": "bought on fewer than three days", "empty": np.nan}
+OF_MARKET: dict[str, Any] = {"definition": None, "missing": "never-bought", "empty": np.nan}
+OF_REPEATS: dict[str, Any] = {
+    "definition": None,
+    "missing": "never-bought, or nobody bought the offer twice",
+    "empty": np.nan,
+}
 
 # In the order that the kernel writes: a family first, then the single columns.
 EXPECT = (
@@ -158,7 +162,7 @@ class Trips(NamedTuple):
 
     Parameters
     ----------
-    count, recent : int
+    total, recent : int
         Shopping days, and those of the last 91 days.
     expected : float
         Shopping days expected in the horizon: the mean of the rates of 28 and of 91 days.
@@ -170,7 +174,7 @@ class Trips(NamedTuple):
         Revenue, and that of the last 91 days.
     """
 
-    count: int
+    total: int
     recent: int
     expected: float
     decayed: float
@@ -352,13 +356,13 @@ def write_expect(
     days = row[basic.purchase_days]
     for h in range(decayed.size):
         row[at + h] = row[basic.decayed + h] / decayed[h] if decayed[h] > 0.0 else 0.0
-    since, at = trips.count - 1 - lists.trip[lists.tail[m]], at + decayed.size
-    row[at + TRIP_SHARE] = days / trips.count
+    since, at = trips.total - 1 - lists.trip[lists.tail[m]], at + decayed.size
+    row[at + TRIP_SHARE] = days / trips.total
     row[at + TRIP_SHARE_91] = row[basic.days_91] / max(trips.recent, 1)
     row[at + TRIPS_SINCE] = since
     row[at + RATE_TENURE] = days * (horizon / max(trips.tenure, horizon))
     row[at + RATE_FIRST] = (days - 1) * (horizon / max(cutoff - lists.day[lists.head[m]], horizon))
-    row[at + TRIPS_DUE] = since * (days + 0.5 * trip_share) / (trips.count + 0.5)
+    row[at + TRIPS_DUE] = since * (days + 0.5 * trip_share) / (trips.total + 0.5)
     row[at + EXPECTED_TRIPS] = chance(row[basic.decayed_90], trip_share, trips)
 
 

@@ -290,8 +290,8 @@ def breadth_row(age: Sequence[np.ndarray], trip_age: np.ndarray, horizon: int) -
     for end in (0, horizon, 2 * horizon):
         start = end + horizon
         before = [((a > start) & (a <= start + 91)).any() for a in age]
-        tried += sum(before)
-        again += sum(b and ((a > end) & (a <= start)).any() for a, b in zip(age, before, strict=True))
+        tried += int(sum(before))
+        again += int(sum(b and ((a > end) & (a <= start)).any() for a, b in zip(age, before, strict=True)))
     return {
         **{f"offers_{name}": bought[name] for name in ("short", "28", "91")},
         "offers_ever": len(age),

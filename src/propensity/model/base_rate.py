@@ -20,9 +20,12 @@ class BaseRates(NamedTuple):
         Mean log revenue of a buyer, in units.
     deviation : float
         Standard deviation of the log revenue within an offer.
+    span : int
+        Days from the first training cutoff to the last.
     """
 
     visit: float
     purchase: np.ndarray
     amount: np.ndarray
     deviation: float
+    span: int = 0

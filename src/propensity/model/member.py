@@ -16,6 +16,7 @@ from propensity.model.embed import EventEmbedding, OfferEmbedding
 from propensity.model.head import ChannelHead, ValueHead
 from propensity.model.outputs import SIGMA_MAX, SIGMA_MIN, Outputs
 from propensity.model.pairs import Pairs
+from propensity.model.season.fourier import Fourier
 
 Part = Callable[..., nn.Module]
 
@@ -127,6 +128,8 @@ class EnsembleMember(nn.Module):
         rates : of M offers.
         code : (M,) int64, codes of the offers. Other codes get the mean.
         """
+        if isinstance(self.season, Fourier):
+            self.season.start_from(rates.span)
         visit = rates.visit if self.visit is not None else 1.0
         if self.visit is not None:
             self.visit_base.copy_(log_odds(torch.tensor(rates.visit)))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 WIDEST = 6.0  # standard deviations from the mean
 SPREAD = 1.7  # ranks lie in [-SPREAD, SPREAD], with a standard deviation of about 1 like the other inputs
 KNOTS = 17  # quantiles of a column's distribution
+NEAREST, ROUNDING = 1e-4, 1e-6  # of a quantile, and of the largest: nearer ones are equal, or ranks amplify rounding
 
 
 def signed_log(x: Tensor) -> Tensor:
@@ -116,7 +117,11 @@ def quantiles(column: Tensor) -> Tensor:
     if values.numel() == 0:
         return values.new_zeros(KNOTS)
     place = torch.linspace(0, values.numel() - 1, KNOTS, dtype=torch.float64).round().long()
-    return values[place]
+    knots = values[place]
+    size = torch.maximum(knots.abs() * NEAREST, knots.abs().max() * ROUNDING)
+    for k in range(1, KNOTS):
+        knots[k] = torch.where(knots[k] - knots[k - 1] > size[k], knots[k], knots[k - 1])
+    return knots
 
 
 def ranks(x: Tensor, knots: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from propensity.report.heuristic import sentence
 from propensity.report.number import GAP, LOG_CURRENCY, currency_of, shown_metrics
 from propensity.report.verdict import served_words, verdict_line
 from propensity.scores import Scores
+from propensity.training.curve import SUMMARY
 
 SCREEN, NOTES = Console(), Console(stderr=True)
 SLICES = ("never-bought", "lapsed", "repeat", "dormant", "light")
@@ -86,7 +88,11 @@ def _meaning(code: str) -> str:
 
 
 def show_run(out: str) -> None:
-    """The files of a run folder."""
+    """What a training chose and why, its warnings, and the files of its folder."""
+    training = json.loads((Path(out) / SUMMARY).read_text())
+    SCREEN.print(training["choice"])
+    for warning in training["warnings"]:
+        SCREEN.print(f"warning: {warning}")
     files = ", ".join(sorted(path.name for path in Path(out).iterdir()))
     SCREEN.print(f"run at {out}: {files}")
 

@@ -461,8 +461,8 @@ def measure_parity(
     for description, batch in edge_cases(golden):
         parity.compare(reference, models, batch, description)
     parity = Parity(max_difference=parity.max_difference)  # from here on, rows and pairs count real customers
-    for name, model in models.items():
-        expected, actual = score_matrices((reference, model), first)
+    expected, *others = score_matrices((reference, *models.values()), first)
+    for name, actual in zip(models, others, strict=True):
         parity.top_k_swaps[name] = compare_top_k(expected, actual)
     for cutoff_data in (first, *earlier) if rows > 0 else ():
         cutoff = cutoff_data.market_stats.cutoff

@@ -210,9 +210,9 @@ def customer_rows(
         np.log1p(np.maximum(column["spend_91"], 0) * np.float32(1 / float(tables["unit"]))) - tables["cohort"][month, 0]
     )
     column["cohort_orders"] = np.log1p(column["orders_91"]) - tables["cohort"][month, 1]
-    arguments = settings["horizon"], hide_days, settings["half_lives"], float(tables["order_size"])
+    behaviour = settings["horizon"], hide_days, settings["half_lives"], float(tables["order_size"])
     values = customer_group_reference(
-        log, belongs, rows, int(tables["day"]), *arguments, channel_codes(settings), grouped
+        log, belongs, rows, int(tables["day"]), *behaviour, channel_codes(settings), grouped
     )
     column |= dict(zip(grouped, values.T, strict=True))
     column |= {name: np.full(rows.size, np.nan) for name in attributes}
@@ -464,8 +464,8 @@ def signature(day: np.ndarray, item: np.ndarray, tables: Mapping[str, np.ndarray
     for offsets, members, first in sets:
         bounds = tables[offsets]
         count = (bounds[1:] - bounds[:-1])[item[past]]
-        number = [tables[members][bounds[each] : bounds[each + 1]] for each in item[past]]
-        number = first + np.concatenate([np.zeros(0, np.int64), *number])
+        each_item = [tables[members][bounds[each] : bounds[each + 1]] for each in item[past]]
+        number = first + np.concatenate([np.zeros(0, np.int64), *each_item])
         key = (np.repeat(day[past].astype(np.int64), count) + 2**31).astype(np.uint64) << np.uint64(32)
         key = key | number.astype(np.uint64)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):

@@ -42,4 +42,5 @@ def base_rates(training_set: TrainingSet) -> BaseRates:
     mean_amount = logs.sum() / payers.sum() if payers.any() else NO_AMOUNT
     amounts = (logs + PRIOR_AMOUNTS * mean_amount) / (payers + PRIOR_AMOUNTS)
     variance = (squares - 2 * amounts * logs + payers * amounts**2).sum() / max(payers.sum(), 1.0)
-    return BaseRates(visit, purchase, amounts, float(np.sqrt(max(variance, 1e-4))))
+    days = [each.market_stats.cutoff.day for each in training_set.cutoffs_data]
+    return BaseRates(visit, purchase, amounts, float(np.sqrt(max(variance, 1e-4))), max(days) - min(days))

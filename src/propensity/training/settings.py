@@ -51,8 +51,8 @@ class TrainingConfig:
     compile : whether `torch.compile` is applied to each member.
     threads : torch CPU threads; None uses torch's default. With more than one, threads wait for each other at every
         layer.
-    validation : number of last label windows, or ISO dates of cutoffs, to validate on; None: no validation. A number is
-        lowered where the log is too short for it.
+    validation : number of last label windows, or ISO dates of cutoffs, to validate on; `auto`: one, or as many as hold
+        enough purchases; None: no validation. A number is lowered where the log is too short for it.
     validation_pairs : customer x offer pairs per validation cutoff, of customers that the seed samples; None: all.
     refit : whether the network is trained again on all label windows, those of the validation included, for the number
         of passes that the validation found best. Without, training label windows close by the first validation cutoff.
@@ -65,7 +65,7 @@ class TrainingConfig:
     averaging: float | None = 8.0
     compile: bool = False
     threads: int | None = 1
-    validation: int | list[str] | None = 1
+    validation: int | str | list[str] | None = "auto"
     validation_pairs: int | None = 500_000
     refit: bool = True
 

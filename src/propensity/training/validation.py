@@ -20,6 +20,7 @@ from propensity.data.event_log import EventLog, to_date
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.feature.features import Features
+from propensity.kernel.event import PURCHASE
 from propensity.metric.context import eval_context
 from propensity.metric.declaration import Metric
 from propensity.metric.labels import Labels, Prediction
@@ -28,6 +29,8 @@ from propensity.model.outputs import Outputs, ensemble_mean
 from propensity.task import Task, Validation
 from propensity.training.metric import ALL, NEVER_BOUGHT, VAL_LOSS
 
+ENOUGH, MOST = 1_000, 4  # purchase lines that a validation should hold, and windows at most that it takes for them
+AUTO = "auto"
 FRACTION = 0.1  # of the customers that lift and revenue metrics keep
 
 
@@ -48,14 +51,15 @@ class Block(NamedTuple):
     never_bought: torch.Tensor  # (N, M) bool
 
 
-def windows(task: Task, log: EventLog, validation: int | Sequence[str] | None) -> Windows:
+def windows(task: Task, log: EventLog, validation: int | str | Sequence[str] | None) -> Windows:
     """Divides the label windows into those of training and those of validation.
 
     Parameters
     ----------
     task : whose `end` is the day by which all labels close.
-    validation : number of last label windows, one horizon apart; or ISO dates of cutoffs; None or empty: none. A number
-        is lowered, with a warning, until a training cutoff is left before them.
+    validation : number of last label windows, one horizon apart; or ISO dates of cutoffs; `auto`: as many as
+        `enough_windows` says; None or empty: none. A number is lowered, with a warning, until a training cutoff is left
+        before them.
 
     Raises
     ------
@@ -63,8 +67,12 @@ def windows(task: Task, log: EventLog, validation: int | Sequence[str] | None) -
         For a number below 1, or a label window that is not complete by the end.
     """
     end = task.end_day(log)
+    if validation == AUTO:
+        return last_windows(task, log, end, min(enough_windows(log, end, task.horizon), max(room(task, log) // 4, 1)))
     if isinstance(validation, bool) or not isinstance(validation, int | list | tuple | None):
-        raise ConfigurationError(f"training.validation={validation} is neither a number nor a list; give 1 or [date]")
+        raise ConfigurationError(
+            f"training.validation={validation} is neither a number nor a list; give auto, 1 or [date]"
+        )
     if validation is None or validation == [] or validation == ():
         return Windows(task, [], end)
     if isinstance(validation, int):
@@ -84,11 +92,23 @@ def windows(task: Task, log: EventLog, validation: int | Sequence[str] | None) -
     return Windows(replace(task, end=str(cutoffs[0])), cutoffs, end)
 
 
+def enough_windows(log: EventLog, end: int, horizon: int) -> int:
+    """How many last label windows hold enough purchases to choose by: 1 to 4."""
+    day = log.day[log.kind == PURCHASE]
+    held = [int(((day >= end - horizon * count) & (day < end)).sum()) for count in range(1, MOST + 1)]
+    return next((count for count, lines in enumerate(held, 1) if lines >= ENOUGH), MOST)
+
+
+def room(task: Task, log: EventLog) -> int:
+    """How many label windows lie between the earliest training label and the end of the labels."""
+    end = task.end_day(log)
+    first_label = log.first_day + task.cutoff.history(log, end) + task.horizon
+    return max((end - first_label) // task.horizon, 0)
+
+
 def last_windows(task: Task, log: EventLog, end: int, count: int) -> Windows:
     """The last label windows, one horizon apart, as many as leave a training cutoff before them."""
-    oldest = log.first_day + task.cutoff.minimum_history + task.horizon  # by when the first training label closes
-    room = (end - oldest) // task.horizon
-    chosen = min(count, max(room, 0))
+    chosen = min(count, room(task, log))
     warnings = ()
     if chosen < count:
         warnings = (f"the log is short: {chosen} of {count} label windows are left to validate on",)
