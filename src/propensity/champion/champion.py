@@ -213,6 +213,15 @@ def alone(network: nn.Module, unit: float = 1.0) -> Champion:
     return Champion(network, {}, single((NETWORK,), NETWORK, unit), choice)
 
 
+def check_champion(champion: str, candidates: Sequence[str], validated: bool) -> None:
+    """Refuses a champion that is neither `auto` nor one of the candidates, and the stack without validation."""
+    names = (AUTO, *(name for name in ORDER if name in (*candidates, NETWORK)), STACK)
+    if champion not in names:
+        raise ConfigurationError(f"champion={champion} is no candidate; choose one of {', '.join(names)}")
+    if champion == STACK and not validated:
+        raise ConfigurationError("champion=stack needs validation; give training.validation=1 or another champion")
+
+
 def fit_champion(
     network: nn.Module,
     candidates: Mapping[str, Candidate],
@@ -249,11 +258,8 @@ def fit_champion(
     ConfigurationError
         If the champion is neither `auto` nor one of the candidates, or is the stack without validation.
     """
+    check_champion(champion, tuple(candidates), validation is not None)
     names = tuple(name for name in ORDER if name in (*candidates, NETWORK))
-    if champion not in (AUTO, STACK, *names):
-        raise ConfigurationError(
-            f"champion={champion} is no candidate; choose one of {', '.join((AUTO, *names, STACK))}"
-        )
     for candidate in candidates.values():
         candidate.fit(training_set, seed, validation)
     unit = float(training_set.vocabulary.unit)
@@ -273,8 +279,6 @@ def fit_champion(
 
 def _unjudged(names: tuple[str, ...], champion: str, unit: float) -> tuple[Stack, Choice]:
     """The stack and the choice without validation."""
-    if champion == STACK:
-        raise ConfigurationError("champion=stack needs validation; give training.validation=1 or another champion")
     name = NETWORK if champion == AUTO else champion
     why = "there is no validation window" if champion == AUTO else f"set by champion={champion}"
     return single(names, name, unit), Choice(name, f"{name}: {why}", {each: {} for each in names})

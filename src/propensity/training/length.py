@@ -59,6 +59,19 @@ def length_of(pairs: int, offers: int, pairs_per_batch: int | None = None) -> Le
     return Length(pairs, batch, per_pass, longest, min(max(longest // VALIDATIONS, FEWEST), MOST))
 
 
+class EndAtStep(Callback):
+    """Ends a training after a number of optimizer steps, also one that resumes there."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
+
+
 class EndByValidation(Callback):
     """Ends a training once a monitored metric no longer improves, and remembers the step of its best value.
 
