@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from propensity.data.batch import Outcomes
-from propensity.errors import ConfigurationError
+from propensity.errors import OneClassError
 from propensity.feature.column import BLOCKS
 from propensity.feature.features import Features
 from propensity.feature.history_mask import HistoryMask
@@ -224,14 +224,12 @@ def check_two_classes(bought: np.ndarray) -> None:
 
     Raises
     ------
-    ConfigurationError
+    OneClassError
         If all labels are equal: no classifier can be fitted.
     """
     if bought.min() == bought.max():
         word = "nobody bought anything" if bought.max() == 0 else "everybody bought everything"
-        raise ConfigurationError(
-            f"{word} in the last training windows; raise data.horizon or lower data.offer.min_buyers"
-        )
+        raise OneClassError(f"{word} in the last training windows; raise data.horizon or lower data.offer.min_buyers")
 
 
 def _sample(
