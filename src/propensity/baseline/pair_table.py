@@ -209,9 +209,15 @@ def _sampled_table(
 
 
 def _customer_blocks(cutoff_data: CutoffData) -> Iterator[np.ndarray]:
-    """The customers' rows of the log, block by block."""
-    for start in range(0, cutoff_data.row.size, BLOCK):
-        yield cutoff_data.row[start : start + BLOCK]
+    """The customers' rows of the log, block by block, in an order that the type of the ids does not change."""
+    row = by_hash(cutoff_data)
+    for start in range(0, row.size, BLOCK):
+        yield row[start : start + BLOCK]
+
+
+def by_hash(cutoff_data: CutoffData) -> np.ndarray:
+    """The customers' rows of the log (N,), by the hash of their ids."""
+    return cutoff_data.row[np.argsort(cutoff_data.features.log.id_hash()[cutoff_data.row])]
 
 
 def check_two_classes(bought: np.ndarray) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from torch import nn
 
@@ -314,7 +315,8 @@ def validation_pairs(
         for block in blocks(network, candidates, cutoff_data)
     ]
     logit, amount, bought, revenue, past, customer = zip(*parts, strict=True)
-    ids = np.unique(np.concatenate(customer), return_inverse=True)[1]
+    text = pl.Series(np.concatenate(customer)).cast(pl.String)
+    ids = np.unique(text.hash(seed=0).to_numpy(), return_inverse=True)[1]  # folds that the type of ids does not change
     columns = (np.concatenate(column) for column in (bought, revenue, past))
     joined = np.concatenate(logit, axis=1), np.concatenate(amount, axis=1)
     return ValidationPairs((*candidates, NETWORK), *joined, *columns, ids, len(validation.cutoffs_data))
