@@ -241,7 +241,7 @@ def built(name: str, part: dict[str, Any], out: Path, metrics: Sequence[Metric])
 def restore_best(trainer: pl.Trainer, module: pl.LightningModule, resume: str | None) -> int:
     """Loads the weights of the best checkpoint that a callback kept, if one did; returns the step of the weights.
 
-    A fit that was over when it was interrupted has made no step and swapped no weights: it gets those of its checkpoint.
+    A fit that was over when it was interrupted makes no step and swaps no weights: it gets those of its checkpoint.
     """
     best = [each for each in trainer.checkpoint_callbacks if keeps_best(each) and each.best_model_path]
     path = best[0].best_model_path if best else resume
