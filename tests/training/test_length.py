@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from propensity.training.fit import open_ended, trainer_limits
+from propensity.training.fit import open_ended, steps_at_most, trainer_limits
 from propensity.training.length import (
     FEWEST,
     LARGEST,
@@ -17,6 +17,7 @@ from propensity.training.length import (
     STEPS,
     UNVALIDATED,
     WARMUP,
+    EndAtStep,
     EndByValidation,
     Length,
     length_of,
@@ -127,21 +128,39 @@ def test_a_warning_says_what_may_be_wrong_with_the_length(
         assert part in sentence
 
 
-def test_the_trainer_s_own_length_is_kept_and_an_open_one_filled() -> None:
-    assert trainer_limits({"max_epochs": 3}, LENGTH, validated=True) == {}
-    assert trainer_limits({"max_epochs": None, "max_steps": 9}, LENGTH, validated=True) == {}
+def test_a_length_that_the_trainer_gives_is_kept() -> None:
     assert not open_ended({"max_time": "00:01:00:00"}) and open_ended({"max_epochs": None, "max_steps": -1})
-    limits = trainer_limits({"max_epochs": None, "max_steps": -1}, LENGTH, validated=True)
-    assert limits == {"max_steps": 2_000, "max_epochs": -1, "val_check_interval": 50, "check_val_every_n_epoch": None}
-    often = trainer_limits({"val_check_interval": 0.25}, LENGTH, validated=True)
-    assert often == {"max_steps": 2_000, "max_epochs": -1}
+    for trainer, steps in (({"max_epochs": 3}, None), ({"max_epochs": 3, "max_steps": 9}, 9), ({"max_steps": 9}, 9)):
+        assert steps_at_most(trainer, LENGTH, validated=True) == steps
+    assert trainer_limits({"max_epochs": 3, "max_steps": 9}, LENGTH, validated=True) == {"max_steps": -1}
+    assert trainer_limits({"max_steps": 9}, LENGTH, validated=True)["max_epochs"] == -1, "not Lightning's 1,000"
+
+
+def test_an_open_length_is_the_longest_and_validation_ends_it() -> None:
+    trainer = {"max_epochs": None, "max_steps": -1}
+    assert steps_at_most(trainer, LENGTH, validated=True) == LENGTH.max_steps
+    limits = trainer_limits(trainer, LENGTH, validated=True)
+    assert limits["val_check_interval"] == LENGTH.interval and limits["check_val_every_n_epoch"] is None
+    assert "val_check_interval" not in trainer_limits({"val_check_interval": 0.25}, LENGTH, validated=True)
 
 
 def test_a_length_that_nothing_validates_is_a_guess_of_two_passes() -> None:
-    assert trainer_limits({}, LENGTH, validated=False)["max_steps"] == UNVALIDATED
-    assert trainer_limits({}, LENGTH._replace(pass_steps=1_000), validated=False)["max_steps"] == 2_000
+    assert steps_at_most({}, LENGTH, validated=False) == UNVALIDATED
+    assert steps_at_most({}, LENGTH._replace(pass_steps=1_000), validated=False) == 2_000
 
 
 def test_a_known_number_of_steps_stands_above_all() -> None:
-    limits = trainer_limits({"max_epochs": 3, "max_time": "00:01:00:00"}, LENGTH, validated=False, steps=7)
-    assert limits == {"max_steps": 7, "max_epochs": -1, "max_time": None}
+    trainer = {"max_epochs": 3, "max_time": "00:01:00:00"}
+    assert steps_at_most(trainer, LENGTH, validated=False, steps=7) == 7
+    limits = trainer_limits(trainer, LENGTH, validated=False, steps=7)
+    assert limits["max_epochs"] == -1 and limits["max_time"] is None
+
+
+def test_a_training_ends_at_its_step_also_where_it_resumes_there() -> None:
+    for hook in (EndAtStep(5).on_train_batch_end, EndAtStep(5).on_train_start):
+        ended = []
+        for step in (4, 5, 6):
+            trainer: Any = SimpleNamespace(global_step=step, should_stop=False)
+            hook(trainer, None)  # type: ignore[arg-type]
+            ended.append(trainer.should_stop)
+        assert ended == [False, True, True]

@@ -120,19 +120,16 @@ def test_a_run_without_a_refit_keeps_the_weights_of_the_best_validation(
     assert [about["end"]] == about["validation"] and about["end"] < about["last_label"]
 
 
-@pytest.mark.parametrize("averaging", ["8.0", "null"])
-@pytest.mark.parametrize("length", [(), ("trainer.max_epochs=3",)])
+@pytest.mark.parametrize("more", [(), ("trainer.max_epochs=3",)])
 @pytest.mark.parametrize("stage", ["search", "between", "refit", "end"])
 def test_a_run_that_is_interrupted_in_a_stage_ends_as_if_it_had_not_been(
     stage: str,
-    length: tuple[str, ...],
-    averaging: str,
+    more: tuple[str, ...],
     small_world: dict[str, Any],
     composed: Compose,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    more = (*length, f"training.averaging={averaging}")
     seen = stages(monkeypatch)
     train(config(composed, small_world, tmp_path / "whole", *more))
 
@@ -171,8 +168,8 @@ def test_a_log_too_short_to_validate_on_trains_and_warns(
     small_world: dict[str, Any], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, log, seen = small_world["task"], small_world["log"], stages(monkeypatch)
-    end = log.first_day + task.cutoff.minimum_history + task.horizon + 2
-    train(config(composed, small_world, tmp_path, f"data.end={to_date(end)}"))
+    end = log.first_day + 30 + task.horizon + 2
+    train(config(composed, small_world, tmp_path, f"data.end={to_date(end)}", "data.cutoff.minimum_history=30"))
     found = summary(tmp_path)
     assert len(seen) == 1 and found["steps"] == 12 and load_trained(tmp_path).about["validation"] == []
     short, steps, guess = found["warnings"]

@@ -214,6 +214,15 @@ def alone(network: nn.Module, unit: float = 1.0) -> Champion:
     return Champion(network, {}, single((NETWORK,), NETWORK, unit), choice)
 
 
+def check_champion(champion: str, candidates: Sequence[str], validated: bool) -> None:
+    """Refuses a champion that is neither `auto` nor one of the candidates, and the stack without validation."""
+    names = (AUTO, *(name for name in ORDER if name in (*candidates, NETWORK)), STACK)
+    if champion not in names:
+        raise ConfigurationError(f"champion={champion} is no candidate; choose one of {', '.join(names)}")
+    if champion == STACK and not validated:
+        raise ConfigurationError("champion=stack needs validation; give training.validation=1 or another champion")
+
+
 def fit_champion(
     network: nn.Module,
     candidates: Mapping[str, Candidate],
@@ -251,11 +260,8 @@ def fit_champion(
     ConfigurationError
         If the champion is neither `auto` nor one of the candidates, or is the stack without validation.
     """
+    check_champion(champion, tuple(candidates), validation is not None)
     names = tuple(name for name in ORDER if name in (*candidates, NETWORK))
-    if champion not in (AUTO, STACK, *names):
-        raise ConfigurationError(
-            f"champion={champion} is no candidate; choose one of {', '.join((AUTO, *names, STACK))}"
-        )
     candidates = {name: each for name, each in candidates.items() if _fitted(each, training_set, validation, seed)}
     names = tuple(name for name in names if name in (*candidates, NETWORK))
     if champion not in (AUTO, STACK, *names):
@@ -286,8 +292,6 @@ def _fitted(candidate: Candidate, training_set: TrainingSet, validation: Validat
 
 def _unjudged(names: tuple[str, ...], champion: str, unit: float) -> tuple[Stack, Choice]:
     """The stack and the choice without validation."""
-    if champion == STACK:
-        raise ConfigurationError("champion=stack needs validation; give training.validation=1 or another champion")
     name = NETWORK if champion == AUTO else champion
     why = "there is no validation window" if champion == AUTO else f"set by champion={champion}"
     return single(names, name, unit), Choice(name, f"{name}: {why}", {each: {} for each in names})

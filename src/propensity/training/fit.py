@@ -25,7 +25,7 @@ from propensity.model.offer_net import OfferNet
 from propensity.training.averaging import PolynomialAveraging
 from propensity.training.curve import rows
 from propensity.training.data_module import PropensityDataModule
-from propensity.training.length import GUESS, UNVALIDATED, EndByValidation, Length
+from propensity.training.length import GUESS, UNVALIDATED, EndAtStep, EndByValidation, Length
 from propensity.training.metric import DEFAULT, TRAIN_LOSS, mode, validation_metrics
 from propensity.training.module import Loss, PropensityModule
 from propensity.training.settings import TrainingConfig
@@ -85,8 +85,9 @@ def fit(
         torch.set_num_threads(settings.threads)
     length, resume = settings.length(data.training_set), stage.resume
     loggers = build_loggers(config, out, resume) if stage.loggers else []
+    steps = steps_at_most(config.trainer, length, data.validation is not None, stage.steps)
     own = build_callbacks(config, settings, data, out, stage)
-    callbacks = [KeepCurve(loggers if resume else ()), *own]
+    callbacks = [KeepCurve(loggers if resume else ()), *([] if steps is None else [EndAtStep(steps)]), *own]
     validations = [each for each in callbacks if isinstance(each, ValidationMetrics)]
     with quiet():
         if stage.loggers:
@@ -99,6 +100,7 @@ def fit(
             instantiate(config.optimizer, _partial_=True, _convert_="all"),
             instantiate(config.scheduler, _partial_=True, _convert_="all") if config.scheduler else None,
             data.seed,
+            steps,
         )
         if settings.compile:
             for member in model.members:
@@ -123,10 +125,8 @@ def open_ended(trainer: Mapping[str, Any]) -> bool:
     return trainer.get("max_epochs") is None and trainer.get("max_steps") in (None, -1) and not trainer.get("max_time")
 
 
-def trainer_limits(
-    trainer: Mapping[str, Any], length: Length, validated: bool, steps: int | None = None
-) -> dict[str, Any]:
-    """Arguments of Lightning's trainer that say when training ends and when it validates.
+def steps_at_most(trainer: Mapping[str, Any], length: Length, validated: bool, steps: int | None = None) -> int | None:
+    """Optimizer steps at which a training ends at the latest; None: its epochs or its time end it.
 
     Parameters
     ----------
@@ -136,13 +136,27 @@ def trainer_limits(
     steps : known number of optimizer steps.
     """
     if steps is not None:
-        return {"max_steps": steps, "max_epochs": -1, "max_time": None}
+        return steps
     if not open_ended(trainer):
-        return {}
-    if not validated:
-        return {"max_steps": max(int(GUESS * length.pass_steps), UNVALIDATED), "max_epochs": -1}
-    limits: dict[str, Any] = {"max_steps": length.max_steps, "max_epochs": -1}
-    if trainer.get("val_check_interval") is None and trainer.get("check_val_every_n_epoch") in (None, 1):
+        return None if trainer.get("max_steps") in (None, -1) else int(trainer["max_steps"])
+    return length.max_steps if validated else max(int(GUESS * length.pass_steps), UNVALIDATED)
+
+
+def trainer_limits(
+    trainer: Mapping[str, Any], length: Length, validated: bool, steps: int | None = None
+) -> dict[str, Any]:
+    """Arguments of Lightning's trainer that say when training ends and when it validates.
+
+    Parameters are those of `steps_at_most`, which `EndAtStep` ends: a trainer with a number of steps of its own runs an
+    empty epoch when it resumes, and its epochs are counted wrong from then on.
+    """
+    if steps is not None:
+        return {"max_steps": -1, "max_epochs": -1, "max_time": None}
+    if not open_ended(trainer):
+        unlimited = trainer.get("max_epochs") is None and trainer.get("max_steps") not in (None, -1)
+        return {"max_steps": -1} | ({"max_epochs": -1} if unlimited else {})
+    limits: dict[str, Any] = {"max_steps": -1, "max_epochs": -1}
+    if validated and trainer.get("val_check_interval") is None and trainer.get("check_val_every_n_epoch") in (None, 1):
         limits |= {"val_check_interval": length.interval, "check_val_every_n_epoch": None}
     return limits
 

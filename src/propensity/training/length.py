@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-BATCHES = 256  # per pass, where a batch is neither at its smallest nor at its largest
-SMALLEST, LARGEST = 2_048, 32_768  # pairs in a batch
+BATCHES = 1_024  # per pass, where a batch is neither at its smallest nor at its largest
+SMALLEST, LARGEST = 4_096, 32_768  # pairs in a batch
 PASSES = 4.0  # over the training cutoffs, at most
 STEPS = 2_000  # at most, where so many are more than the passes
 VALIDATIONS = 40  # over the longest training
@@ -48,7 +48,7 @@ def length_of(pairs: int, offers: int, pairs_per_batch: int | None = None) -> Le
     Examples
     --------
     >>> length_of(280_000, 30)[1:]
-    (2048, 138, 2000, 50)
+    (4096, 69, 2000, 50)
     >>> length_of(4_500_000_000, 225)[1:]
     (32768, 138159, 552636, 250)
     """
@@ -57,6 +57,19 @@ def length_of(pairs: int, offers: int, pairs_per_batch: int | None = None) -> Le
     per_pass = max(-(-pairs // (customers * max(offers, 1))), 1)
     longest = max(int(PASSES * per_pass), STEPS)
     return Length(pairs, batch, per_pass, longest, min(max(longest // VALIDATIONS, FEWEST), MOST))
+
+
+class EndAtStep(Callback):
+    """Ends a training after a number of optimizer steps, also one that resumes there."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
 
 
 class EndByValidation(Callback):

@@ -37,6 +37,7 @@ class PropensityModule(pl.LightningModule):
     scheduler : a torch learning rate scheduler that still wants its optimizer, stepped after every optimizer step; its
         number of steps and highest learning rates are filled in. None: a constant learning rate.
     seed : of dropout and of whatever else is random in a training step.
+    steps : optimizer steps at which training ends at the latest; None: the trainer's settings say it.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class PropensityModule(pl.LightningModule):
         optimizer: MakeOptimizer,
         scheduler: MakeScheduler[Any] | None = None,
         seed: int = 17,
+        steps: int | None = None,
     ) -> None:
         super().__init__()
+        self.steps = math.inf if steps is None else steps
         self.model, self.loss, self.optimizer, self.scheduler, self.seed = model, loss, optimizer, scheduler, seed
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -89,7 +92,7 @@ class PropensityModule(pl.LightningModule):
         optimizer = self.optimizer(parameter_groups(self.model))
         if self.scheduler is None:
             return optimizer
-        scheduler = complete(self.scheduler, optimizer, self.trainer.estimated_stepping_batches)
+        scheduler = complete(self.scheduler, optimizer, min(self.steps, self.trainer.estimated_stepping_batches))
         if isinstance(scheduler, ReduceLROnPlateau):
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss"}}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -24,7 +24,7 @@ from propensity.atomic import only_writer, whole_file
 from propensity.baseline.candidate import Candidate
 from propensity.champion.champion import FILE as CHAMPION
 from propensity.champion.champion import FOLDER as CANDIDATES
-from propensity.champion.champion import KINDS, NETWORK, Champion, fit_champion
+from propensity.champion.champion import KINDS, NETWORK, Champion, check_champion, fit_champion
 from propensity.config import TrainConfig
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, GateError
@@ -68,7 +68,8 @@ def train(
     Raises
     ------
     ConfigurationError
-        For a setting that `check_settings` refuses, label windows that are not complete, and a file in place of `out`.
+        For a setting that `check_settings` refuses, a champion that is no candidate, label windows that are not
+        complete, and a file in place of `out`.
     GateError
         If the loss or the weights are not finite.
     """
@@ -83,6 +84,7 @@ def train(
     used = config.metrics if settings.validation else []  # others are those of an evaluation
     config = replace(config, data=resolved(config.data, task, log), metrics=used)
     chosen = windows(task, log, settings.validation)
+    check_champion(config.champion, tuple(candidates(config)), bool(chosen.cutoffs))
     bar = track if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
     refit = settings.refit and bool(chosen.cutoffs)
     training_set = (replace(task, end=to_date(chosen.end).isoformat()) if refit else chosen.task).training_set(log, bar)
