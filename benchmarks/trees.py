@@ -91,8 +91,9 @@ def random_network() -> Any:
     torch.manual_seed(0)
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cfg = typed(compose("train", overrides=["data.offer.column=category", "data.log=unused"]))
-    blocks = (block_sizes(columns) for columns in FeatureConfig().columns.values())
-    model = instantiate(cfg.model, sizes=Sizes((5, 7), 5, 3, *blocks, 9, OFFERS, 4, (1, 2))).eval()
+    pair, customer, context = (block_sizes(columns) for columns in FeatureConfig().columns.values())
+    sizes = Sizes((5, 7), 5, 3, pair, customer, context, 9, OFFERS, 4, (1, 2))
+    model = instantiate(cfg.model, sizes=sizes).eval()
     model.fit_scales(Inputs(*to_tensors(random_inputs(1))))
     return model
 
@@ -149,7 +150,7 @@ def time_scorers(folder: Path) -> list[dict[str, Any]]:
     inputs, never_bought = random_inputs(3), never_bought_columns(FeatureConfig())
     arrays, rows = inputs._asdict(), rows_of(inputs)
     onnx = {name: OnnxScorer(session(folder / name / "model.onnx")) for name in ("none", "all", "past")}
-    fast = {name: fast_scorer(folder / name, never_bought) for name in onnx}
+    fast: dict[str, Any] = {name: fast_scorer(folder / name, never_bought) for name in onnx}
     methods: dict[str, Callable[[], Any]] = {
         ALONE: lambda: onnx["none"](arrays),
         "network and trees, ONNX Runtime": lambda: onnx["all"](arrays),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 from zoo_shops import SHOPS, Shop, sales
 
@@ -53,3 +56,18 @@ def test_a_made_up_shop_is_the_same_every_time(name: str) -> None:
     first = date.fromisoformat(shop.start)
     assert lines["sold_on"].is_between(first, first + timedelta(days=shop.days - 1)).all()
     assert (lines.filter(kind="view")["total"] == 0).all() and (lines.filter(kind="purchase")["total"] > 0).all()
+
+
+def test_a_shop_where_nobody_returns_is_trained_and_evaluated(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    sku, day = random.integers(0, 6, 400), random.integers(0, 180, 400)
+    lines = pl.DataFrame({"card": np.arange(400), "sku": sku, "total": random.gamma(3, 20, 400).round(2)}).with_columns(
+        sold_on=pl.date(2024, 1, 1) + pl.duration(days=pl.Series(day)),
+        category=pl.format("category {}", pl.col("sku") // 3),
+    )
+    columns = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
+    log = pp.prepare(lines, tmp_path / "log", item_columns=["category"], **columns)  # type: ignore[arg-type]
+    model = pp.fit(log, offer="category", end="2024-06-01", out=tmp_path / "run", settings={"trainer.max_steps": 2})
+    warnings = model.evaluate(["2024-06-01"]).metrics["warnings"]
+    assert any("nobody, or everybody, bought in the training windows" in sentence for sentence in warnings)
+    assert model.score("2024-06-01")["score"].is_finite().all()

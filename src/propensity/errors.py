@@ -25,6 +25,10 @@ class ConfigurationError(PropensityError):
     exit_code = 2
 
 
+class OneClassError(ConfigurationError):
+    """Labels of which all are equal: no classifier can be fitted to them."""
+
+
 class DataError(PropensityError):
     """A table cannot be read, is truncated, is empty, or violates its contract. Exit code 3."""
 

@@ -8,7 +8,7 @@ import pytest
 from propensity.baseline.regression import logistic
 from propensity.champion.choose import STACK, choose
 from propensity.champion.outcome import ValidationPairs, pair_losses
-from propensity.champion.stack import cross_fitted_logit, fit_amounts, fit_stack, single
+from propensity.champion.stack import cross_fitted_logit, fit_amounts, fit_stack, prior_weights, single
 
 
 def made_up(noises: dict[str, float], customers: int = 400, offers: int = 10, seed: int = 1) -> ValidationPairs:
@@ -59,33 +59,30 @@ def test_a_useless_candidate_gets_hardly_any_weight() -> None:
     assert np.mean(weights) < 0.05
 
 
-def test_a_single_candidate_stays_where_the_stack_gains_nothing() -> None:
+def test_a_single_candidate_is_served_where_it_is_better_than_the_stack() -> None:
+    pairs = made_up({"lightgbm": 0.8, "network": 0.2})
+    choice = choose(pairs, np.zeros(pairs.bought.size))
+    assert choice.champion == "network" and "the stack's difference is +" in choice.why
+
+
+def test_the_stack_is_served_where_nothing_tells_it_from_a_candidate() -> None:
     pairs = made_up({"network": 0.2})
     twice = pairs._replace(names=("lightgbm", "network"), logit=pairs.logit[[0, 0]], amount=pairs.amount[[0, 0]])
-    choice = choose(twice, twice.logit[0])
-    assert choice.champion == "lightgbm", "the simpler of two equals"
-    assert "does not exclude 0" in choice.why
+    assert choose(twice, twice.logit[0]).champion == STACK
 
 
-def test_a_gain_on_few_purchases_is_no_proof() -> None:
-    pairs = made_up({"lightgbm": 0.5, "network": 0.5}, customers=200)
-    pairs = pairs._replace(bought=pairs.bought & (np.cumsum(pairs.bought) <= 20))
-    certain = np.where(pairs.bought, 9.0, -9.0)
-    choice = choose(pairs, certain)
-    assert choice.champion != STACK and "rests on 20 purchases, fewer than 30" in choice.why
+def test_few_purchases_leave_the_mean_of_the_candidates_that_they_cannot_tell_apart() -> None:
+    few = prior_weights(made_up({"lightgbm": 0.8, "network": 0.7}, customers=6))
+    many = prior_weights(made_up({"lightgbm": 0.8, "network": 0.2}, customers=1500))
+    assert few.min() > 0.2 and many.tolist() == [0.0, 1.0]
+    assert few.sum() == pytest.approx(1)
 
 
-def test_few_purchases_leave_the_stack_near_the_best_candidate() -> None:
-    pairs = made_up({"lightgbm": 0.8, "network": 0.6}, customers=6)
-    few, many = fit_stack(pairs, 1.0), fit_stack(made_up({"lightgbm": 0.8, "network": 0.6}, customers=1500), 1.0)
-    assert max(few.past.weight) > 0.9 > max(many.past.weight)
-
-
-def test_a_segment_without_purchases_takes_a_single_candidate() -> None:
+def test_a_segment_without_purchases_takes_the_weights_of_all_pairs() -> None:
     pairs = made_up({"lightgbm": 0.8, "network": 0.6})
     pairs = pairs._replace(bought=pairs.bought & pairs.past)
     weights = fit_stack(pairs, 1.0).never_bought
-    assert sorted(weights.weight) == [0.0, 1.0] and weights.intercept == 0
+    assert weights.weight == tuple(prior_weights(pairs).tolist()) and weights.intercept == 0
 
 
 def test_amounts_are_weighed_by_how_well_they_match() -> None:

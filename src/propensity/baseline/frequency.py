@@ -10,7 +10,15 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from propensity.baseline.candidate import CandidateOutputs, predict_blocks
-from propensity.baseline.pair_table import ENOUGH, Columns, check_two_classes, columns_of, outcomes_of, usual_amount_of
+from propensity.baseline.pair_table import (
+    ENOUGH,
+    Columns,
+    by_hash,
+    check_two_classes,
+    columns_of,
+    outcomes_of,
+    usual_amount_of,
+)
 from propensity.baseline.regression import Problem, Ridge, fit_logistic, weighted_log_loss
 from propensity.baseline.storage import columns_from, damaged, read, read_json, write_json
 from propensity.errors import ConfigurationError
@@ -189,7 +197,7 @@ def _validation(validation: Validation, half_lives: tuple[int, ...], seed: int) 
 
 def _labelled(cutoff_data: CutoffData, complete: Features, half_lives: tuple[int, ...], seed: int) -> Labelled:
     """Rates and purchases of the customers of a cutoff, or of a sample of them."""
-    row = cutoff_data.row
+    row = by_hash(cutoff_data)
     if row.size > CUSTOMERS:
         row = np.sort(np.random.default_rng((seed, cutoff_data.market_stats.cutoff.day)).choice(row, CUSTOMERS, False))
     sample = cutoff_data._replace(row=row)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from propensity.data.batch import Outcomes
-from propensity.errors import ConfigurationError
+from propensity.errors import OneClassError
 from propensity.feature.column import BLOCKS
 from propensity.feature.features import Features
 from propensity.feature.history_mask import HistoryMask
@@ -218,12 +218,17 @@ def _purchase_rate(cutoff_data: CutoffData, complete: Features) -> float:
 def _customer_blocks(
     cutoff_data: CutoffData, share: float = 1.0, rng: np.random.Generator | None = None
 ) -> Iterator[np.ndarray]:
-    """Rows of the log of the customers, or of a random share of them, block by block."""
-    row = cutoff_data.row
+    """Rows of the log of the customers, or of a random share, in blocks; the type of the ids changes no order."""
+    row = by_hash(cutoff_data)
     if rng is not None and share < 1:
         row = row[rng.random(row.size) < share]
     for start in range(0, row.size, BLOCK):
         yield row[start : start + BLOCK]
+
+
+def by_hash(cutoff_data: CutoffData) -> np.ndarray:
+    """The customers' rows of the log (N,), by the hash of their ids."""
+    return cutoff_data.row[np.argsort(cutoff_data.features.log.id_hash()[cutoff_data.row])]
 
 
 def check_two_classes(bought: np.ndarray) -> None:
@@ -236,14 +241,12 @@ def check_two_classes(bought: np.ndarray) -> None:
 
     Raises
     ------
-    ConfigurationError
+    OneClassError
         If all labels are equal: no classifier can be fitted.
     """
     if bought.min() == bought.max():
         word = "nobody bought anything" if bought.max() == 0 else "everybody bought everything"
-        raise ConfigurationError(
-            f"{word} in the last training windows; raise data.horizon or lower data.offer.min_buyers"
-        )
+        raise OneClassError(f"{word} in the last training windows; raise data.horizon or lower data.offer.min_buyers")
 
 
 def _sample(

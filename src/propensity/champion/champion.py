@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from torch import nn
 
@@ -24,7 +25,7 @@ from propensity.baseline.storage import damaged, read, read_json, write_json
 from propensity.champion.choose import STACK, Choice, choose
 from propensity.champion.outcome import ValidationPairs
 from propensity.champion.stack import AmountWeights, SegmentWeights, Stack, cross_fitted_logit, fit_stack, single
-from propensity.errors import ConfigurationError
+from propensity.errors import ConfigurationError, OneClassError
 from propensity.model.inference import one_thread, to_tensors
 from propensity.scores import ChannelShares, Scores
 from propensity.task import CutoffData, TrainingSet, Validation
@@ -239,7 +240,8 @@ def fit_champion(
     candidates : mapping of str to Candidate
         Candidates by name, not yet fitted. Empty: the network alone.
     training_set : TrainingSet
-        Training cutoffs whose label windows close by the first validation cutoff.
+        Training cutoffs whose label windows close by the first validation cutoff. Candidates that cannot be fitted to
+        them, because nobody bought, are left out.
     validation : Validation or None
         Cutoffs after training with their outcomes. None: nothing can be compared, and the network is the champion
         unless another is named.
@@ -260,8 +262,10 @@ def fit_champion(
     """
     check_champion(champion, tuple(candidates), validation is not None)
     names = tuple(name for name in ORDER if name in (*candidates, NETWORK))
-    for candidate in candidates.values():
-        candidate.fit(training_set, seed, validation)
+    candidates = {name: each for name, each in candidates.items() if _fitted(each, training_set, validation, seed)}
+    names = tuple(name for name in names if name in (*candidates, NETWORK))
+    if champion not in (AUTO, STACK, *names):
+        raise OneClassError(f"champion={champion} cannot be fitted: in the training windows all or no pairs bought")
     unit = float(training_set.vocabulary.unit)
     if not candidates:
         return alone(network, unit)
@@ -275,6 +279,15 @@ def fit_champion(
         why = f"{champion}: set by champion={champion}; by validation it would be {choice.why}"
         choice = choice._replace(champion=champion, why=why)
     return Champion(network, ordered, stack, choice)
+
+
+def _fitted(candidate: Candidate, training_set: TrainingSet, validation: Validation | None, seed: int) -> bool:
+    """Fits a candidate; False if it needs purchases and the training windows have none."""
+    try:
+        candidate.fit(training_set, seed, validation)
+    except OneClassError:
+        return False
+    return True
 
 
 def _unjudged(names: tuple[str, ...], champion: str, unit: float) -> tuple[Stack, Choice]:
@@ -304,6 +317,7 @@ def validation_pairs(
         for block in blocks(network, candidates, cutoff_data)
     ]
     logit, amount, bought, revenue, past, customer = zip(*parts, strict=True)
+    text = pl.Series(np.concatenate(customer)).cast(pl.String)
     return ValidationPairs(
         names=(*candidates, NETWORK),
         logit=np.concatenate(logit, axis=1),
@@ -311,7 +325,7 @@ def validation_pairs(
         bought=np.concatenate(bought),
         revenue=np.concatenate(revenue),
         past=np.concatenate(past),
-        customer=np.unique(np.concatenate(customer), return_inverse=True)[1],
+        customer=np.unique(text.hash(seed=0).to_numpy(), return_inverse=True)[1],  # the type of ids changes no fold
         shapes=tuple((each.row.size, len(each.features.offers)) for each in validation.cutoffs_data),
     )
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from propensity.baseline.pair_table import ENOUGH
 from propensity.baseline.regression import logistic
 from propensity.champion.outcome import ValidationPairs, pair_losses
 from propensity.metric.builtin import METRICS
@@ -68,11 +67,9 @@ def choose(
 
     Notes
     -----
-    The rule: of the single candidates the one with the lowest log loss; the stack in its place only where the 95 %
-    interval of the difference, from a paired bootstrap over customers, lies below 0, on 30 purchases or more. The
-    reason: single candidates are equally easy to serve, and the lower loss is the better guess even where the interval
-    holds 0. The stack needs all candidates at every score, and its weights were chosen on the same windows, so it has
-    to prove its gain.
+    The rule: the stack, unless a single candidate's log loss is lower with a 95 % interval of the difference, from a
+    paired bootstrap over customers, above 0. The reason: one or a few windows seldom tell good candidates apart, the
+    best of them changes from date to date, and their mean loses less than a wrong choice does.
     """
     models: Mapping[str, np.ndarray] = dict(zip(pairs.names, pairs.logit, strict=True)) | {STACK: stack_logit}
     losses = {name: _by_customer(pair_losses(logit, pairs.bought), pairs.customer) for name, logit in models.items()}
@@ -85,8 +82,7 @@ def choose(
 
     best = min(pairs.names, key=lambda name: log_loss[name])
     gain = difference(STACK, best)
-    proven = gain.high < 0 and pairs.bought.sum() >= ENOUGH
-    champion = STACK if len(pairs.names) > 1 and proven else best
+    champion = best if len(pairs.names) == 1 or gain.low > 0 else STACK
     rows = {name: _row(log_loss[name], difference(name, champion)) for name in models}
     if pairs.shapes and stack_amount is not None:
         for name, amount in zip(models, [*pairs.amount, stack_amount], strict=True):
@@ -130,12 +126,7 @@ def _why(champion: str, best: str, log_loss: Mapping[str, float], gain: Interval
         return f"stack: log loss {_short(log_loss[STACK])} {other}, difference {_span(gain)} {windows}"
     second = min((name for name in pairs.names if name != best), key=lambda name: log_loss[name])
     other = f"against {_short(log_loss[second])} of {second}"
-    kept = f"the stack's difference {_span(gain)}"
-    if gain.high < 0:
-        kept = f"{kept} rests on {int(pairs.bought.sum())} purchases, fewer than {ENOUGH}"
-    elif gain.low <= 0:
-        kept = f"{kept} does not exclude 0"
-    return f"{best}: log loss {_short(log_loss[best])} {other} {windows}; {kept}"
+    return f"{best}: log loss {_short(log_loss[best])} {other} {windows}; the stack's difference is {_span(gain)}"
 
 
 def _short(value: float) -> str:

@@ -18,6 +18,7 @@ STRENGTH = 100.0  # of the ridge on weights: one standard deviation is 0.1
 LEVEL = 3.0  # strength of the ridge on the level, in multiples of what the pairs know of it
 AMOUNT_STRENGTH = 25.0  # the same for the weights of log amounts, in their residual variance
 FOLDS = 3
+SHARED = 0.01  # a share of the prior below it is 0
 SETTLED = 1e-4  # a weight below it is 0
 
 
@@ -123,15 +124,15 @@ def fit_stack(pairs: ValidationPairs, unit: float, amount_prior: str | None = No
 
     Notes
     -----
-    A ridge draws the weights of both segments to the candidate with the lowest log loss of all pairs, so that few
-    purchases give that candidate. Each window has a level of its own, by season and chance, which all its pairs
-    share and which more pairs do not average out. So a ridge keeps a quarter of the shift of the level that the
+    A ridge draws the weights of both segments to `prior_weights` of all pairs, so that few purchases give the mean of
+    the candidates that they cannot tell apart. Each window has a level of its own, by season and chance, which all its
+    pairs share and which more pairs do not average out. So a ridge keeps a quarter of the shift of the level that the
     validation pairs ask for.
     Stacking: Wolpert, Neural Networks 1992; with weights of at least 0: Breiman, Machine Learning 1996.
     """
-    best = best_single(pairs)
-    past = _fit_segment(pairs.only(pairs.past), best)
-    never_bought = _fit_segment(pairs.only(~pairs.past), best)
+    shared = prior_weights(pairs)
+    past = _fit_segment(pairs.only(pairs.past), shared)
+    never_bought = _fit_segment(pairs.only(~pairs.past), shared)
     return Stack(pairs.names, past, never_bought, fit_amounts(pairs, unit, amount_prior))
 
 
@@ -152,39 +153,52 @@ def cross_fitted_logit(pairs: ValidationPairs, stack: Stack, seed: int) -> np.nd
     np.ndarray
         (K,)
     """
-    best = best_single(pairs)
+    shared = prior_weights(pairs)
     fold = np.random.default_rng(seed).permutation(np.arange(pairs.customer.max(initial=0) + 1) % FOLDS)[pairs.customer]
     combined = np.empty(pairs.bought.shape)
     for segment, weights in ((pairs.past, stack.past), (~pairs.past, stack.never_bought)):
         for out in range(FOLDS):
-            fitted = _fit_segment(pairs.only(segment & (fold != out)), best, weights)
+            fitted = _fit_segment(pairs.only(segment & (fold != out)), shared, weights)
             judged = segment & (fold == out)
             combined[judged] = fitted.logit(pairs.logit[:, judged])
     return combined
 
 
-def best_single(pairs: ValidationPairs) -> int:
-    """Place of the candidate with the lowest log loss; of equal ones the first."""
-    return int(np.argmin(pair_losses(pairs.logit, pairs.bought).sum(axis=1)))
+def prior_weights(pairs: ValidationPairs) -> np.ndarray:
+    """Weights of sum 1 that candidates share whom the validation pairs cannot tell apart: (Q,).
+
+    Notes
+    -----
+    A candidate whose log loss is z standard errors (over customers) above the lowest has a weight proportional to
+    exp(-z^2 / 2). Where validation is short, the mean of the candidates is a safer forecast than any one of them.
+    Source: Bates and Granger, The Combination of Forecasts, 1969.
+    """
+    losses = pair_losses(pairs.logit, pairs.bought)
+    by_customer = np.stack([np.bincount(pairs.customer, loss) for loss in losses])
+    excess = by_customer - by_customer[int(np.argmin(by_customer.sum(axis=1)))]
+    error = np.sqrt(((excess - excess.mean(axis=1, keepdims=True)) ** 2).sum(axis=1))
+    z = np.where(error > 0, excess.sum(axis=1) / np.maximum(error, 1e-12), 0.0)
+    weight = np.exp(-0.5 * z**2)
+    weight[weight < SHARED] = 0.0
+    return np.asarray(weight / weight.sum())
 
 
-def _fit_segment(pairs: ValidationPairs, best: int, warm: SegmentWeights | None = None) -> SegmentWeights:
-    """The weights of one segment; those of the best candidate where nobody or everybody bought."""
+def _fit_segment(pairs: ValidationPairs, shared: np.ndarray, warm: SegmentWeights | None = None) -> SegmentWeights:
+    """The weights of one segment; those of the prior (Q,) where nobody or everybody bought."""
     count, positives = len(pairs.names), int(pairs.bought.sum())
-    alone = np.eye(count)[best]
     if count == 1 or not 0 < positives < pairs.bought.size:
-        return SegmentWeights(tuple(alone.tolist()), 0.0)
+        return SegmentWeights(tuple(shared.tolist()), 0.0)
     centre = pairs.logit.mean(axis=1, dtype=np.float64)
     x = np.concatenate([pairs.logit - centre[:, None], np.ones((1, pairs.bought.size))]).T
-    chance = logistic(pairs.logit[best])
+    chance = logistic(shared @ pairs.logit)
     level = LEVEL * float(np.sum(chance * (1 - chance), dtype=np.float64))
-    prior = np.append(alone, 0.0)
+    prior, middle = np.append(shared, 0.0), float(centre @ shared)
     ridge = Ridge(np.append(np.full(count, STRENGTH), level), prior)
-    start = prior if warm is None else np.append(warm.weight, warm.intercept - centre[best] + centre @ warm.weight)
-    problem = Problem(x, pairs.bought.astype(np.float64), np.ones(pairs.bought.size), centre[[best]])
+    start = prior if warm is None else np.append(warm.weight, warm.intercept - middle + centre @ warm.weight)
+    problem = Problem(x, pairs.bought.astype(np.float64), np.ones(pairs.bought.size), np.array([middle]))
     fitted = fit_logistic(problem, ridge, start, bounded=count)
     weight = np.where(fitted[:-1] < SETTLED, 0.0, fitted[:-1])
-    return SegmentWeights(tuple(weight.tolist()), float(fitted[-1] + centre[best] - centre @ weight))
+    return SegmentWeights(tuple(weight.tolist()), float(fitted[-1] + middle - centre @ weight))
 
 
 def fit_amounts(pairs: ValidationPairs, unit: float, prior: str | None = None) -> AmountWeights:

@@ -21,7 +21,7 @@ from propensity.champion.choose import STACK
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
 from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date
-from propensity.errors import ConfigurationError
+from propensity.errors import ConfigurationError, OneClassError
 from propensity.evaluation.predictor import score_model
 from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.features import Features
@@ -268,12 +268,16 @@ def baseline_scores(
     Returns
     -------
     dict of str to list of Scores
-        Name to the scores at each cutoff.
+        Name to the scores at each cutoff, without baselines that the training windows give no purchase to learn from.
     """
     scores: ModelScores = {}
     for name, baseline in baselines.items():
         say(f"fitting {name}")
-        baseline.fit(training_set, seed)
+        try:
+            baseline.fit(training_set, seed)
+        except OneClassError as error:
+            say(f"{name} is left out: {error}")
+            continue
         scores[name] = [baseline.predict(cutoff_data) for cutoff_data in cutoffs_data]
     return scores
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-BATCHES = 256  # per pass, where a batch is neither at its smallest nor at its largest
-SMALLEST, LARGEST = 2_048, 32_768  # pairs in a batch
+BATCHES = 1_024  # per pass, where a batch is neither at its smallest nor at its largest
+SMALLEST, LARGEST = 4_096, 32_768  # pairs in a batch
 PASSES = 4.0  # over the training cutoffs, at most
 STEPS = 2_000  # at most, where so many are more than the passes
 VALIDATIONS = 40  # over the longest training
@@ -48,7 +48,7 @@ def length_of(pairs: int, offers: int, pairs_per_batch: int | None = None) -> Le
     Examples
     --------
     >>> length_of(280_000, 30)[1:]
-    (2048, 138, 2000, 50)
+    (4096, 69, 2000, 50)
     >>> length_of(4_500_000_000, 225)[1:]
     (32768, 138159, 552636, 250)
     """

@@ -144,7 +144,13 @@ def search(work: Work, training_set: TrainingSet) -> Searched:
     warnings = [*chosen.warnings]
     if open_ended(config.trainer):
         warnings += length_warnings(length, fitted.step, fitted.ended, validation is not None)
-    champion = fit_champion(model, candidates(config), training_set, validation, config.champion, config.seed)
+    named = candidates(config)
+    champion = fit_champion(model, named, training_set, validation, config.champion, config.seed)
+    if missing := [name for name in named if name not in champion.candidates]:
+        warnings.append(
+            f"nobody, or everybody, bought in the training windows: {', '.join(missing)} cannot be fitted; raise "
+            "data.horizon or lower data.offer.min_buyers"
+        )
     return Searched(model, champion, length, fitted, warnings)
 
 
