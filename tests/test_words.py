@@ -142,6 +142,7 @@ def test_every_pattern_names_files(repository: Path) -> None:
         ("| of the possible |", "of the possible"),
         ("propensity train data/dropout=launch", "data/dropout"),
         ("training.resident=true", "training.resident"),
+        ("training.ema_decay=0.995", "ema_decay"),
         ("it beats the customs", "customs"),
         ("fit = Fit(optimizer)", "Fit("),
         ("a loss of 0.04 would have been seen", "would have been seen"),

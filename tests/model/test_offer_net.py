@@ -49,7 +49,7 @@ def test_every_composition_answers_for_every_pair(
     outputs = network(small_world, composed("train", "model.width=8", override))(inputs)
     pairs = inputs.pair.shape[:2]
     assert outputs.purchase.shape == pairs and outputs.value.shape == (*pairs, 2)
-    assert outputs.visit.shape == pairs[:1] and outputs.state.shape == (pairs[0], 3 * 8)
+    assert outputs.visit.shape == pairs[:1] and outputs.state.shape == (pairs[0], 8)
     assert outputs.channel.shape == (pairs[0], len(small_world["examples"].vocabulary.sold_through)) == (pairs[0], 2)
     assert all(torch.isfinite(part).all() for part in outputs)
     assert ((outputs.probability() > 0) & (outputs.probability() < 1)).all()
