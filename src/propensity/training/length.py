@@ -50,7 +50,7 @@ def length_of(pairs: int, offers: int, pairs_per_batch: int | None = None) -> Le
     >>> length_of(280_000, 30)[1:]
     (4096, 69, 2000, 50)
     >>> length_of(4_500_000_000, 225)[1:]
-    (32768, 138159, 552636, 250)
+    (32768, 137975, 551900, 250)
     """
     batch = pairs_per_batch or min(max(pairs // BATCHES, SMALLEST), LARGEST)
     customers = max(batch // max(offers, 1), 1)
