@@ -20,7 +20,7 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.model.embed import EventEmbedding
 from propensity.model.encoder.transformer import Transformer
 from propensity.training.data_module import HISTORY, CutoffSampler, trim_padding
-from propensity.training.settings import TrainingConfig
+from propensity.training.length import LARGEST
 
 WIDTH = 32
 MANY = 2  # times the customers of a collation that are trained on in a turn
@@ -108,7 +108,7 @@ def bucket_race(market: Market, customers: int, gate: float, aim: float) -> Race
     found = scene(market)
     features, cutoff, everyone = found
     rows = np.random.default_rng(2).choice(everyone, min(MANY * customers, everyone.size), replace=False)
-    lengths, batch = features.lengths(cutoff, rows), max(TrainingConfig.pairs_per_batch // len(market.offers), 1)
+    lengths, batch = features.lengths(cutoff, rows), max(LARGEST // len(market.offers), 1)
     torch.manual_seed(0)
     embed, encoder = EventEmbedding(features.config.sizes(features.vocabulary), WIDTH), Transformer(WIDTH, dropout=0.0)
     parts = [*embed.parameters(), *encoder.parameters()]

@@ -96,17 +96,17 @@ def fit_and_score(cfg: CompareConfig, log: Any, out: Path) -> tuple[dict[str, li
 
     from propensity.baseline.frequency import Frequency
     from propensity.data.cutoff import cutoff_of
-    from propensity.training.fit import fit
+    from propensity.training.fit import Stage, fit
     from propensity.training.predict import predict
+    from propensity.training.run import untrained
 
     lightning.seed_everything(cfg.seed, verbose=False)
     task = instantiate(cfg.data, _convert_="all")
     task.end = cfg.cutoffs[0]
     training_set = task.training_set(log)
-    model = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary))
     data = instantiate(cfg.training, _convert_="all").data_module(training_set, task, cfg.seed)
-    model.fit_scales(data.sample())
-    fit(model, instantiate(cfg.loss), data, cfg, out)
+    model = untrained(cfg, task, training_set, data)
+    fit(model, instantiate(cfg.loss), data, cfg, out, Stage("search"))
     days = [cutoff_of(log, day, task.horizon) for day in cfg.cutoffs]
     cutoffs_data = [task.cutoff_data(log, day, training_set.vocabulary) for day in days]
     frequency = Frequency()

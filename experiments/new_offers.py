@@ -48,8 +48,9 @@ def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarr
     from propensity.metric.interval import resample_weights
     from propensity.report.table import say
     from propensity.task import CutoffData
-    from propensity.training.fit import fit
+    from propensity.training.fit import Stage, fit
     from propensity.training.predict import predict
+    from propensity.training.run import untrained
 
     task = instantiate(cfg.data, _convert_="all")
     log = task.open()
@@ -61,10 +62,9 @@ def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarr
     pl.seed_everything(cfg.seed + number, verbose=False)
     task.end = cfg.cutoffs[0]
     training_set = task.training_set(reduced_log)
-    model = instantiate(cfg.model, sizes=task.feature.sizes(training_set.vocabulary))
     data = instantiate(cfg.training, _convert_="all").data_module(training_set, task, cfg.seed + number)
-    model.fit_scales(data.sample())
-    fit(model, instantiate(cfg.loss), data, cfg, Path(cfg.out) / str(number))
+    model = untrained(cfg, task, training_set, data)
+    fit(model, instantiate(cfg.loss), data, cfg, Path(cfg.out) / str(number), Stage("search"))
     past = reduced_log.before(cutoff.day)
     features = Features(past, offers, training_set.vocabulary, task.feature)
     market_stats = MarketStatsBuilder(past, offers, task.horizon, task.market_stats).at(cutoff)

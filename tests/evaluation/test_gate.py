@@ -288,22 +288,22 @@ def test_the_tables_and_the_comparison_are_those_of_the_served_model(
     log, day = trained.task.open(), trained.about["end"]
     cutoff_data = cutoff_data_of(trained, log, day)
     scores = {"network": [predict(trained.model, cutoff_data, "network")]}
-    scores["frequency"] = [replace(scores["network"][0], probability=scores["network"][0].probability * 0.5)]
+    scores["champion"] = [replace(scores["network"][0], probability=scores["network"][0].probability * 0.5)]
     data = EvaluationData(log, [cutoff_data], scores, trained.about, run)
     sections = {"champion": {"name": "frequency", "reason": "its validation log loss is lower", "candidates": {}}}
     (run / "training.json").write_text(json.dumps({"warnings": ["only 60 steps"]}))
     cfg = composed("evaluate", f"run={run}", "resamples=20")
     result = write_evaluation(data, cfg, lambda text: None, sections)
-    assert served_model(result) == "frequency" and list(result["differences"]) == ["network"]
+    assert served_model(result) == "champion" and list(result["differences"]) == ["network"]
     assert result["headline"] is None and result["champion"] == sections["champion"]
     assert result["warnings"][0] == "only 60 steps"
     assert len(set(result["warnings"])) == len(result["warnings"])
     assert score_warnings(run / "scores.parquet") == result["warnings"]
     assert score_warnings(run / "network.parquet") == []
-    for name, file in (("frequency", "scores"), ("network", "network")):
+    for name, file in (("champion", "scores"), ("network", "network")):
         stored = load_scores(run / f"{file}.parquet")[0].probability
         np.testing.assert_array_equal(stored, scores[name][0].probability)
-    assert not (run / "frequency.parquet").exists()
+    assert not (run / "champion.parquet").exists()
     check = checked(composed, run, "checks=[deterministic]")["deterministic"]
     assert check.passed and check.message.endswith("in network.parquet")
 

@@ -74,8 +74,8 @@ def test_a_table_holds_every_job_of_its_command_and_no_other(composed: Compose, 
 
 def test_outside_a_sweep_nothing_is_written(composed: Compose, tmp_path: Path) -> None:
     folder = finished(tmp_path / "run", val_log_loss=0.3, train_loss=0.5)
-    assert finish_job(composed("train", f"out={folder}"), None) == 0.5
-    assert finish_job(composed("train", f"out={folder}", "training.validation=1"), None) == 0.3
+    assert finish_job(composed("train", f"out={folder}"), None) == 0.3
+    assert finish_job(composed("train", f"out={folder}", "objective=train/loss"), None) == 0.5
     assert [path.name for path in folder.iterdir()] == [SUMMARY] and [path.name for path in tmp_path.iterdir()] == [
         "run"
     ]

@@ -17,6 +17,7 @@ from propensity.model.offer_net import OfferNet
 from propensity.task import TrainingSet
 from propensity.training.base_rate import PRIOR_AMOUNTS, base_rates
 from propensity.training.predict import predict
+from propensity.training.run import untrained
 
 Compose = Callable[..., Any]
 
@@ -35,16 +36,12 @@ def counted(small_world: dict[str, Any]) -> tuple[BaseRates, np.ndarray, np.ndar
     return base_rates(small_world["examples"]), *labels(small_world["examples"])
 
 
-def untrained(compose: Compose, world: dict[str, Any], rates: BaseRates, *more: str) -> OfferNet:
-    """A network that starts from base rates."""
-    training_set: TrainingSet = world["examples"]
+def network(compose: Compose, world: dict[str, Any], *more: str) -> OfferNet:
+    """A network before its first step."""
     torch.manual_seed(3)
     config = compose("train", *SMALL, *more)
-    model: OfferNet = instantiate(config.model, sizes=world["task"].feature.sizes(training_set.vocabulary))
-    settings = instantiate(config.training, _convert_="all")
-    model.fit_scales(settings.data_module(training_set, world["task"], 5).sample())
-    model.start_from(rates, torch.from_numpy(training_set.features.offer_code))
-    return model
+    data = instantiate(config.training, _convert_="all").data_module(world["examples"], world["task"], 5)
+    return untrained(config, world["task"], world["examples"], data)
 
 
 def test_rates_are_the_shares_of_buyers_drawn_to_that_of_all_offers(
@@ -79,7 +76,7 @@ def test_an_untrained_network_predicts_about_the_base_rates(
     counted: tuple[BaseRates, np.ndarray, np.ndarray],
 ) -> None:
     rates, bought, _ = counted
-    model = untrained(composed, small_world, rates, *more)
+    model = network(composed, small_world, *more)
     scores = [predict(model, each) for each in small_world["examples"].cutoffs_data]
     probability = np.concatenate([each.probability for each in scores])
     assert probability.sum() == pytest.approx(bought.sum(), rel=0.25)
@@ -91,7 +88,7 @@ def test_untrained_amounts_are_about_the_geometric_means(
     composed: Compose, small_world: dict[str, Any], counted: tuple[BaseRates, np.ndarray, np.ndarray]
 ) -> None:
     rates = counted[0]
-    model, unit = untrained(composed, small_world, rates), small_world["examples"].vocabulary.unit
+    model, unit = network(composed, small_world), small_world["examples"].vocabulary.unit
     scores = predict(model, small_world["examples"].cutoffs_data[0])
     log_amount = np.log(scores.revenue / scores.probability / unit)
     location = log_amount - 0.5 * rates.deviation**2  # the mean of a log-normal is above its geometric mean

@@ -58,7 +58,7 @@ MISTAKES = {
     "optimizer._target_=torch.optim.Adan": "optimizer._target_=torch.optim.Adan does not exist",
     "callbacks.mine._target_=nowhere.Mine": "callbacks.mine._target_=nowhere.Mine does not exist",
     "callbacks.mine.patience=3": "callbacks.mine names no class; give callbacks.mine._target_=package.Class",
-    "callbacks=early_stopping training.validation=null": "monitor=val/log_loss needs a validation; add training.validation=1",
+    "callbacks=early_stopping training.validation=null": "needs a validation; add training.validation=1",
     "objective=val/auc training.validation=null": "objective=val/auc needs a validation; add training.validation=1",
     "objective=val/acu": "objective=val/acu is no metric of a training; did you mean val/auc?",
 }

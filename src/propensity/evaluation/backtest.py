@@ -17,7 +17,6 @@ from propensity.data.cutoff import last_windows, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.evaluation.evaluate import (
-    CANDIDATES,
     NETWORK,
     EvaluationData,
     ModelScores,
@@ -25,6 +24,7 @@ from propensity.evaluation.evaluate import (
     baseline_scores,
     build_baselines,
     champion_section,
+    compared,
     evaluation_cutoffs,
     labels,
     write_evaluation,
@@ -149,7 +149,6 @@ def _train_and_score(
 ) -> Iterator[AgedScores]:
     """Train once for every end of labels that a cutoff or an age needs, oldest first; fills scores and champions."""
     ages, baselines = {0, *cfg.ages}, build_baselines(cfg)
-    known = (*CANDIDATES, *baselines)
     if negative := [age for age in ages if age < 0]:
         raise ConfigurationError(f"ages holds {negative[0]}; give weeks of 0 or more")
     ends = sorted({to_day(day) - WEEK * age for day in days for age in ages})
@@ -167,6 +166,7 @@ def _train_and_score(
             if weeks > 0:
                 yield AgedScores(weeks, cutoff_data, predict(model, cutoff_data, NETWORK))
                 continue
+            known = compared(champion, baselines)
             models = {name: [each] for name, each in champion.predict(cutoff_data).items() if name in known}
             unfitted = {name: each for name, each in baselines.items() if name not in models}
             models |= baseline_scores(unfitted, training_set, [cutoff_data], cfg.seed, say)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -113,7 +113,7 @@ def evaluate_run(
     champion = Champion.load(cfg.run, trained.model)
     predictions = [champion.predict_both(cutoff_data) for cutoff_data in cutoffs_data]
     baselines = build_baselines(cfg)
-    wanted = [name for name in predictions[0][0] if name in (*CANDIDATES, *baselines)]
+    wanted = [name for name in predictions[0][0] if name in compared(champion, baselines)]
     scores = {name: [models[name] for models, _ in predictions] for name in wanted}
 
     @cache
@@ -134,6 +134,11 @@ def evaluate_run(
     if shares := [channel_shares for _, channel_shares in predictions if channel_shares is not None]:
         save_shares(shares, data.out / SHARES_FILE)
     return result
+
+
+def compared(champion: Champion, baselines: Iterable[str]) -> tuple[str, ...]:
+    """Models that an evaluation compares; a network without candidates is the champion, and stands there once."""
+    return (*(CANDIDATES if champion.candidates else (NETWORK,)), *baselines)
 
 
 def champion_section(champion: Champion) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def finish_job(cfg: TrainConfig, job: SweepJob | None) -> float | None:
         where nothing was validated.
     job : the job of the sweep; None outside one, where nothing is written.
     """
-    name = cfg.objective or (DEFAULT if cfg.training.get("validation") else TRAIN_LOSS)
     metrics = final_metrics(cfg.out)
+    name = cfg.objective or (DEFAULT if DEFAULT in metrics else TRAIN_LOSS)
     if name not in metrics:
         if job is None:
             return None

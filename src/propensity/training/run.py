@@ -114,13 +114,17 @@ class Work(NamedTuple):
     folder: Path
 
     def network(self, training_set: TrainingSet, data: PropensityDataModule) -> OfferNet:
-        """A network that starts from the base rates of a training set."""
+        """The untrained network that follows from the seed."""
         pl.seed_everything(self.config.seed, verbose=False)
-        sizes = self.task.feature.sizes(training_set.vocabulary)
-        model: OfferNet = instantiate(self.config.model, sizes=sizes)
-        model.fit_scales(data.sample())
-        model.start_from(base_rates(training_set), torch.from_numpy(training_set.features.offer_code))
-        return model
+        return untrained(self.config, self.task, training_set, data)
+
+
+def untrained(config: TrainConfig, task: Task, training_set: TrainingSet, data: PropensityDataModule) -> OfferNet:
+    """A network that starts from the base rates of a training set, with scalers fitted to its inputs."""
+    model: OfferNet = instantiate(config.model, sizes=task.feature.sizes(training_set.vocabulary))
+    model.fit_scales(data.sample())
+    model.start_from(base_rates(training_set), torch.from_numpy(training_set.features.offer_code))
+    return model
 
 
 class Searched(NamedTuple):
