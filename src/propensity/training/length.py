@@ -17,7 +17,7 @@ STEPS = 2_000  # at most, where so many are more than the passes
 VALIDATIONS = 40  # over the longest training
 FEWEST, MOST = 25, 250  # steps between two validations
 WITHOUT = 3  # validations without improvement before training ends, at least
-GROWTH = 1.5  # and steps since the start over those of the best validation
+GROWTH = 1.33  # and steps since the start over those of the best validation
 GUESS, UNVALIDATED = 2.0, 600  # passes and steps, at least, where no validation says how many
 WARMUP = 60  # steps below which a training is called short
 
@@ -81,7 +81,7 @@ class EndByValidation(Callback):
 
     Notes
     -----
-    Training ends after `WITHOUT` validations without improvement that also make up a third of all steps. So a long
+    Training ends after `WITHOUT` validations without improvement that also make up a quarter of all steps. So a long
     training is given as much patience as its length calls for.
     """
 
