@@ -38,6 +38,7 @@ class OfferNet(nn.Module):
     """
 
     unit: Tensor
+    amount_scale: Tensor  # see `propensity.training.amount`
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class OfferNet(nn.Module):
         )
 
         self.register_buffer("unit", torch.tensor(sizes.unit))
+        self.register_buffer("amount_scale", torch.ones(()))
 
     def fit_scales(self, inputs: Inputs) -> None:
         """Fits the scalers to training inputs, of one batch or of several that are concatenated."""
@@ -95,7 +97,7 @@ class OfferNet(nn.Module):
         context_MC = self.scale_context(inputs.context)
         inputs = self.in_units(inputs)
         outputs = [member(inputs, pair, customer_BF, context_MC, place) for member in self.members]
-        return [each._replace(unit=self.unit) for each in outputs]
+        return [each._replace(unit=self.unit * self.amount_scale) for each in outputs]
 
     def forward(self, inputs: Inputs) -> Outputs:
         return ensemble_mean(self.member_outputs(inputs))

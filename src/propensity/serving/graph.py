@@ -221,7 +221,7 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
         "bias": torch.stack([r.second.bias for r in repeat]),
         "gate": torch.tensor(gate_bias),
         "sigma_max": torch.tensor(SIGMA_MAX),
-        "unit": model.unit,
+        "unit": model.unit * model.amount_scale,
     }
     return {name: tensor.detach().contiguous().numpy() for name, tensor in weights.items()}
 

@@ -17,7 +17,7 @@ STEPS = 2_000  # at most, where so many are more than the passes
 VALIDATIONS = 40  # over the longest training
 FEWEST, MOST = 25, 250  # steps between two validations
 WITHOUT = 3  # validations without improvement before training ends, at least
-GROWTH = 1.5  # and steps since the start over those of the best validation
+GROWTH = 1.33  # and steps since the start over those of the best validation
 GUESS, UNVALIDATED = 2.0, 600  # passes and steps, at least, where no validation says how many
 WARMUP = 60  # steps below which a training is called short
 
@@ -50,7 +50,7 @@ def length_of(pairs: int, offers: int, pairs_per_batch: int | None = None) -> Le
     >>> length_of(280_000, 30)[1:]
     (4096, 69, 2000, 50)
     >>> length_of(4_500_000_000, 225)[1:]
-    (32768, 138159, 552636, 250)
+    (32768, 137975, 551900, 250)
     """
     batch = pairs_per_batch or min(max(pairs // BATCHES, SMALLEST), LARGEST)
     customers = max(batch // max(offers, 1), 1)
@@ -81,7 +81,7 @@ class EndByValidation(Callback):
 
     Notes
     -----
-    Training ends after `WITHOUT` validations without improvement that also make up a third of all steps. So a long
+    Training ends after `WITHOUT` validations without improvement that also make up a quarter of all steps. So a long
     training is given as much patience as its length calls for.
     """
 

@@ -30,6 +30,7 @@ from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, GateError
 from propensity.model.offer_net import OfferNet
 from propensity.task import Task, TrainingSet, resolved
+from propensity.training.amount import amount_scale
 from propensity.training.audit import record
 from propensity.training.base_rate import base_rates
 from propensity.training.checkpoint import FILE, load_trained, save_trained
@@ -145,6 +146,7 @@ def search(work: Work, training_set: TrainingSet) -> Searched:
     model, length = work.network(training_set, data), settings.length(training_set)
     stage = Stage("search", resume=last_checkpoint(work.folder, "search"))
     fitted = fit(model, instantiate(config.loss), data, config, work.folder, stage)
+    model.amount_scale.fill_(amount_scale(model, data))
     warnings = [*chosen.warnings]
     if open_ended(config.trainer):
         warnings += length_warnings(length, fitted.step, fitted.ended, validation is not None)
@@ -166,6 +168,7 @@ def refitted(work: Work, searched: Searched, training_set: TrainingSet) -> tuple
     model = work.network(training_set, data)
     stage = Stage("refit", last_checkpoint(work.folder, "refit"), steps, loggers=False)
     fit(model, instantiate(work.config.loss), data, work.config, work.folder, stage)
+    model.amount_scale.fill_(amount_scale(model, data))
     return model, searched.champion.refit(training_set, model, work.config.seed)
 
 
