@@ -164,13 +164,15 @@ def signatures(
     out = np.zeros(customer.size, np.uint64)
     for b in range(customer.size):
         start, end = events.offsets[customer[b]], first_at(events, customer[b], day)
-        out[b] = signature(events, sets, categories, n_categories, start, end)
+        out[b] = signature(events, sets, categories, n_categories, start, end, day)
     return out
 
 
 @njit(cache=True, nogil=True)
-def signature(events: Events, sets: Sets, categories: Sets, n_categories: int, start: int, end: int) -> np.uint64:
-    """Sum of the mixed days and categories, and days and offers, of the purchases among the events [start, end).
+def signature(
+    events: Events, sets: Sets, categories: Sets, n_categories: int, start: int, end: int, day: int
+) -> np.uint64:
+    """Sum of the mixed ages on a day and categories, and ages and offers, of the purchases among the events [start, end).
 
     Customers with the same signature have the same profile and bought the same offers on the same days.
     """
@@ -179,16 +181,16 @@ def signature(events: Events, sets: Sets, categories: Sets, n_categories: int, s
         if events.kind[e] != PURCHASE or item[e] < 0:
             continue
         for j in range(categories.offsets[item[e]], categories.offsets[item[e] + 1]):
-            total += mixed(events.day[e], categories.offer[j])
+            total += mixed(day - events.day[e], categories.offer[j])
         for j in range(sets.offsets[item[e]], sets.offsets[item[e] + 1]):
-            total += mixed(events.day[e], n_categories + sets.offer[j])
+            total += mixed(day - events.day[e], n_categories + sets.offer[j])
     return total
 
 
 @njit(cache=True, nogil=True)
-def mixed(day: int, number: int) -> np.uint64:
-    """A hash of a day and a number."""
-    x = (np.uint64(np.int64(day) - NEVER) << SHIFT[3]) | np.uint64(number)
+def mixed(age: int, number: int) -> np.uint64:
+    """A hash of an age and a number."""
+    x = (np.uint64(np.int64(age) - NEVER) << SHIFT[3]) | np.uint64(number)
     x = (x ^ (x >> SHIFT[0])) * MIX[0]
     x = (x ^ (x >> SHIFT[1])) * MIX[1]
     return x ^ (x >> SHIFT[2])
@@ -234,7 +236,7 @@ def neighbour_shares(
     for b in range(customer.size):
         out[b] = 0.0
         first, known = events.offsets[customer[b]], first_at(events, customer[b], tables.day)
-        own = find(tables.signature, signature(events, sets, categories, tables.weight.size, first, known))
+        own = find(tables.signature, signature(events, sets, categories, tables.weight.size, first, known, tables.day))
         if own >= 0 and mask_days[b] == 0 and mask_offer[b] < 0 and cutoff == tables.day:
             part = slice(tables.nearest_offsets[own], tables.nearest_offsets[own + 1])
             add_purchases(tables, tables.nearest[part], tables.nearest_share[part], out[b])

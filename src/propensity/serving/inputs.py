@@ -457,16 +457,17 @@ def signature(day: np.ndarray, item: np.ndarray, tables: Mapping[str, np.ndarray
     Returns
     -------
     numpy.uint64
-        The sum, modulo 2 ** 64, of a hash of the day and each category and offer of each purchase.
+        The sum, modulo 2 ** 64, of a hash of the age and each category and offer of each purchase.
     """
-    past, parts = day < int(tables["neighbour_day"]), []
+    age, parts = int(tables["neighbour_day"]) - day.astype(np.int64), []
+    past = age > 0
     sets = ("category_offsets", "category", 0), ("item_offsets", "item_offer", tables["neighbour_weight"].size)
     for offsets, members, first in sets:
         bounds = tables[offsets]
         count = (bounds[1:] - bounds[:-1])[item[past]]
         each_item = [tables[members][bounds[each] : bounds[each + 1]] for each in item[past]]
         number = first + np.concatenate([np.zeros(0, np.int64), *each_item])
-        key = (np.repeat(day[past].astype(np.int64), count) + 2**31).astype(np.uint64) << np.uint64(32)
+        key = (np.repeat(age[past], count) + 2**31).astype(np.uint64) << np.uint64(32)
         key = key | number.astype(np.uint64)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
