@@ -37,14 +37,13 @@ from propensity.feature.neighbour import category_sets
 from propensity.feature.point_in_time import PointInTime, point_in_time
 from propensity.kernel.column import Block, FeatureColumn
 from propensity.kernel.customer import customer_windows
-from propensity.kernel.customer_group import customer_groups
 from propensity.kernel.event import KINDS, Sets, fixed
+from propensity.kernel.group import GroupTables, windows_and_groups
 from propensity.kernel.history import ends, last_events, last_positions, visible_events
 from propensity.kernel.market import MarketColumns, look_up, profiles, spread
 from propensity.kernel.neighbour import neighbour_shares
 from propensity.kernel.outcome import outcomes, purchase_channels
-from propensity.kernel.pair import pair_windows
-from propensity.kernel.pair_group import PAIR_GROUPS, BasicColumns, OfferMarket, pair_groups
+from propensity.kernel.pair_group import PAIR_GROUPS, BasicColumns, OfferMarket
 
 PRIOR_DAYS = 91  # days of exposure that the market's rate counts for against the customer's own
 RATE_WINDOW = 182
@@ -244,16 +243,18 @@ class Features:
     ) -> np.ndarray:
         names, columns = self.config.pair, self.config.columns["pair"]
         out = np.empty((customer.size, len(self.offers), len(names)), np.float32)
-        pair_windows(
-            *(self.events, self.sets, customer, market_stats.cutoff.day, mask.days, mask.offer),
-            *(self.windows, self.half_lives, out),
+        order_size, channel_code = float(market_stats.order_size), fixed(self.channel_code)
+        places = (
+            BasicColumns.of(names, self.config.half_lives),
+            self.config.group_start,
+            self.config.customer_group_start,
         )
-        if (self.config.group_start >= 0).any():
-            pair_groups(
-                *(self.events, self.sets, customer, market_stats.cutoff.day, market_stats.cutoff.horizon),
-                *(mask.days, mask.offer, self.half_lives, offer_market(market_stats)),
-                *(BasicColumns.of(names, self.config.half_lives), self.config.group_start, out),
-            )
+        windows_and_groups(
+            *(self.events, self.sets, customer, market_stats.cutoff.day, market_stats.cutoff.horizon),
+            *(mask.days, mask.offer, self.windows, self.half_lives),
+            GroupTables(offer_market(market_stats), *places, order_size, channel_code),
+            *(out, customer_features),
+        )
         tenure = np.ascontiguousarray(customer_features[:, self.config.customer.index("tenure")])
         at, days = MarketColumns.of(names, AFFINITY_HALF_LIVES), (RATE_WINDOW, PRIOR_DAYS, market_stats.cutoff.horizon)
         tables = np.asarray(market_stats.rate), np.asarray(market_stats.hazard), (RECENCY_EDGES, COUNT_EDGES)
@@ -318,12 +319,6 @@ class Features:
             *(self.events, self.sets, len(self.offers), customer, cutoff.day, cutoff.horizon),
             *(mask.days, self.windows, self.half_lives, out),
         )
-        if (self.config.customer_group_start >= 0).any():
-            customer_groups(
-                *(self.events, self.sets, len(self.offers), customer, cutoff.day, cutoff.horizon, mask.days),
-                *(self.half_lives, float(market_stats.order_size), fixed(self.channel_code)),
-                *(self.config.customer_group_start, out),
-            )
         column = {name: out[:, k] for k, name in enumerate(names)}
         for k, name in enumerate(self.config.used_attributes):
             column[f"attribute_{name}"][:] = self.attributes[customer, k]

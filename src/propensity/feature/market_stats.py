@@ -19,16 +19,16 @@ from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS, GROUPS
 from propensity.feature.neighbour import Level, category_sets, finest_level, neighbours, nested_levels, no_neighbours
-from propensity.feature.rolling import RollingRequest, rolling_customer, rolling_pair
+from propensity.feature.rolling import RollingRequest, rolling_customer
 from propensity.kernel.context import context_columns, offer_context
 from propensity.kernel.customer import TENURE_CAP
 from propensity.kernel.customer_group import median_order
 from propensity.kernel.event import Sets, fixed
+from propensity.kernel.market import cells, count_cells, purchase_state
 from propensity.kernel.neighbour import PROFILE_DAYS, Neighbours
 from propensity.kernel.outcome import outcomes
 from propensity.kernel.purchase_day import shopping_days
 from propensity.kernel.rolling_customer import rolling_customer_columns
-from propensity.kernel.rolling_pair import rolling_pair_columns
 
 RECENCY_EDGES = np.array(
     [4, 8, 15, 22, 29, 43, 64, 92, 137, 183, 274]
@@ -300,9 +300,7 @@ class MarketStatsBuilder:
             sums.profile[:] += profile.T @ profile
             sums.whole[:] += whole.T @ whole
             sums.follow[:] += profile.T @ bought
-            slot = (cell + CELLS * np.arange(m)).ravel()
-            sums.trials[:] += np.bincount(slot, minlength=m * CELLS).reshape(m, CELLS)
-            sums.hits[:] += np.bincount(slot, bought.ravel(), minlength=m * CELLS).reshape(m, CELLS)
+            count_cells(cell, bought, sums.trials, sums.hits)
         return sums
 
     def _state(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -323,14 +321,13 @@ class MarketStatsBuilder:
     def _read_purchases(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """A block of `_purchases`."""
         shape = (rows.size, len(self.offers))
-        column = {f"decayed_{half_life}": np.zeros(shape, np.float32) for half_life in AFFINITY_HALF_LIVES}
-        column |= {"recency": np.full(shape, np.nan, np.float32), "purchase_days": np.zeros(shape, np.float32)}
-        request = RollingRequest([day], (), AFFINITY_HALF_LIVES)
-        place = {name: k for k, name in enumerate(rolling_pair_columns(*request[1:]))}
-        for block in rolling_pair(self.log, self.offers, request, rows):
-            for name, grid in column.items():
-                grid[block.owner, block.offer] = block.column[:, place[name], 0]
-        return purchase_profile(column), column
+        recency, purchase_days = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        profile = np.empty((rows.size, len(AFFINITY_HALF_LIVES) * shape[1] + 1), np.float32)
+        half_lives = np.array(AFFINITY_HALF_LIVES)
+        purchase_state(self.events, self.sets, rows, day, half_lives, profile, recency, purchase_days)
+        np.log1p(profile[:, :-1], out=profile[:, :-1])
+        profile[:, -1] = 1.0
+        return profile, {"recency": recency, "purchase_days": purchase_days}
 
     def _bought(self, rows: np.ndarray, day: int) -> np.ndarray:
         bought = np.empty((rows.size, len(self.offers)), bool)
@@ -367,23 +364,6 @@ class MarketStatsBuilder:
         size = np.bincount(month, minlength=TENURES) + 1e-9
         logs = log_spend(rows[:, names.index("spend_91")], unit), np.log1p(rows[:, names.index("orders_91")])
         return np.stack([np.bincount(month, values, minlength=TENURES) / size for values in logs], axis=1)
-
-
-def purchase_profile(column: dict[str, np.ndarray]) -> np.ndarray:
-    """Compute the logs of decayed purchase days, one block of M offers per half-life.
-
-    Parameters
-    ----------
-    column : dict of str to ndarray
-        `decayed_<days>` (B, M) for each half-life of `AFFINITY_HALF_LIVES`.
-
-    Returns
-    -------
-    ndarray of float32, shape (B, 2 M + 1)
-        The logs, and a last column of ones.
-    """
-    logs = [np.log1p(column[f"decayed_{half_life}"]) for half_life in AFFINITY_HALF_LIVES]
-    return np.concatenate([*logs, np.ones((len(logs[0]), 1), np.float32)], axis=1)
 
 
 def log_spend(spend: np.ndarray, unit: float) -> np.ndarray:
@@ -489,9 +469,8 @@ def siblings(parent: np.ndarray, sold: np.ndarray) -> np.ndarray:
 
 def hazard_cell(recency: np.ndarray, purchase_days: np.ndarray) -> np.ndarray:
     """Cell of a pair by days since its last purchase and number of purchase days, any shape; 0 for never-bought."""
-    row = np.digitize(np.nan_to_num(recency), RECENCY_EDGES)
-    column = np.digitize(purchase_days, COUNT_EDGES)
-    return np.where(purchase_days > 0, 1 + row * (COUNT_EDGES.size + 1) + column, 0)
+    shape, edges = np.shape(recency), (RECENCY_EDGES, COUNT_EDGES)
+    return cells(np.ravel(recency), np.ravel(purchase_days), edges).reshape(shape)
 
 
 def _overall_hazard(hits: np.ndarray, trials: np.ndarray, shrink: float) -> np.ndarray:

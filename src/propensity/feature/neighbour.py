@@ -15,7 +15,15 @@ from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers, is_categorical
 from propensity.data.offer.column import MIN_AGREEMENT
 from propensity.kernel.event import Events, Sets, fixed
-from propensity.kernel.neighbour import PROFILE_DAYS, Neighbours, nearest_neighbours, profile_days, signatures
+from propensity.kernel.neighbour import (
+    PROFILE_DAYS,
+    Neighbours,
+    category_buyers,
+    inverted,
+    nearest_neighbours,
+    profile_days,
+    signatures,
+)
 
 CATEGORIES = 2000  # of a profile, at most
 BUYERS = 30  # reference customers with a purchase that a category needs
@@ -134,8 +142,8 @@ def finest_level(
     best = Level("", np.array(offers.name, str))
     for level, sets in levels:
         if level.value.size > best.value.size:
-            _, category, _, _ = profile_days(log.events, offers.sets, sets, level.value.size, rows, day, PROFILE_DAYS)
-            frequent = np.bincount(category, minlength=level.value.size) >= BUYERS
+            buyers = category_buyers(log.events, sets, level.value.size, rows, day, PROFILE_DAYS)
+            frequent = buyers >= BUYERS
             if best.value.size < frequent.sum() <= CATEGORIES:
                 best = Level(level.column, level.value[frequent])
     return best
@@ -180,16 +188,18 @@ def neighbours(
     owner = np.repeat(np.arange(rows.size), np.diff(offsets))
     value = np.log1p(days) * weight[category]
     length = np.sqrt(np.bincount(owner, value**2, minlength=rows.size))
-    place = np.argsort(category, kind="stable")
+    value = (value / length[owner]).astype(np.float32)
     index = np.concatenate([[0], np.cumsum(np.bincount(category, minlength=size))]).astype(np.int64)
+    profiles = Sets(fixed(offsets), fixed(category))
+    member, member_value = inverted(profiles, value, index)
     own = profile_days(events, offers.sets, offers.sets, len(offers), rows, day, windows[-1])
     none = np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
     tables = Neighbours(
         day=day,
         weight=weight,
         offsets=index,
-        customer=owner[place].astype(np.int32),
-        value=(value / length[owner])[place].astype(np.float32),
+        customer=member,
+        value=member_value,
         signature=signature,
         bought_offsets=own[0],
         bought_offer=own[1],
@@ -199,7 +209,7 @@ def neighbours(
         nearest_share=none[2],
     )
     readable = Neighbours(day, *map(fixed, tables[1:]))
-    nearest = nearest_neighbours(events, offers.sets, categories, rows, readable)
+    nearest = nearest_neighbours(profiles, value, readable)
     return tables._replace(nearest_offsets=nearest[0], nearest=nearest[1], nearest_share=nearest[2])
 
 

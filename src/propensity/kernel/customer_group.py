@@ -9,11 +9,10 @@ import numpy as np
 from numba import njit
 
 from propensity.kernel.column import FeatureColumn, positions
-from propensity.kernel.event import PURCHASE, Events, Sets
-from propensity.kernel.pair_group import decay_days, revenue_since
-from propensity.kernel.purchase_day import DayLists, collect, day_lists, forget
+from propensity.kernel.event import PURCHASE, Events
+from propensity.kernel.purchase_day import DayLists, revenue_since
 from propensity.kernel.reference import customer_group_reference
-from propensity.kernel.window import NEVER, decay_table, first_at
+from propensity.kernel.window import NEVER, first_at
 
 RECENT = 91  # days of orders whose size counts, and in which an offer was tried
 CLOSED = 3  # label windows, closed by the cutoff, that the repeat rate looks at
@@ -73,68 +72,36 @@ SINGLE = len(AT)
 
 
 @njit(cache=True, nogil=True)
-def customer_groups(
+def write_customer(
+    row: np.ndarray,
+    at: np.ndarray,
     events: Events,
-    sets: Sets,
-    n_offers: int,
-    customer: np.ndarray,
+    start: int,
+    end: int,
+    lists: DayLists,
+    touched: int,
+    count: int,
+    decayed: np.ndarray,
     cutoff: int,
     horizon: int,
-    mask_days: np.ndarray,
-    half_lives: np.ndarray,
     order_size: float,
     channel_code: np.ndarray,
-    at: np.ndarray,
-    out: np.ndarray,
-) -> np.ndarray:
-    """Columns of the groups of each customer at one cutoff.
+) -> None:
+    """The groups' columns of one customer, row (F,), from the events [start, end) and their lists.
 
-    Parameters
-    ----------
-    events, sets : Events, Sets
-        The log and the offers of its items.
-    n_offers : int
-        Number of offers M.
-    customer : (B,) int
-        Rows of the log.
-    cutoff, horizon : int
-        Day, whose events and later ones are not read, and days that are predicted.
-    mask_days : (B,) int
-        The most recent days that the history mask hides; 0: none.
-    half_lives : (H,) int
-        Days.
-    order_size : float
-        Revenue above which an order is large.
-    channel_code : (C + 1,) int
-        Code of each channel, 0 for an unknown one; the last is that of an event without a channel.
-    at : (2,) int
-        First column of the groups expect and behaviour; -1: the group is off.
-    out : (B, F) float32
-        The groups' columns are overwritten; missing values are NaN.
-
-    Returns
-    -------
-    (B, F) float32
-        `out`.
+    at (2,) holds the first column of the groups expect and behaviour, -1 for a group that is off; decayed (H,) the
+    decayed shopping days, of which there are `count`.
     """
-    decay, decayed = decay_table(half_lives), np.empty(half_lives.size)
-    lists = day_lists(events, sets, n_offers, customer, cutoff)
-    for b in range(customer.size):
-        start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - mask_days[b])
-        touched, trips, _ = collect(events, sets, b, start, end, lists)
-        if at[0] >= 0:
-            decay_days(lists.shopping, trips, cutoff, decay, half_lives, decayed)
-            for h in range(half_lives.size):
-                out[b, at[0] + h] = decayed[h]
-        if at[1] >= 0:
-            row = out[b, at[1] : at[1] + SINGLE]
-            write_trips(row, lists.shopping, trips, cutoff, horizon)
-            write_offers(row, lists, touched, trips, cutoff, horizon)
-            write_spend(row, events, start, end, cutoff, horizon)
-            row[LARGE_ORDERS] = large_orders(events, start, end, cutoff - RECENT, order_size)
-            row[CHANNELS], row[CHANNEL_MAIN] = channels(events, start, end, channel_code)
-        forget(lists, touched)
-    return out
+    if at[0] >= 0:
+        for h in range(decayed.size):
+            row[at[0] + h] = decayed[h]
+    if at[1] >= 0:
+        single = row[at[1] : at[1] + SINGLE]
+        write_trips(single, lists.shopping, count, cutoff, horizon)
+        write_offers(single, lists, touched, count, cutoff, horizon)
+        write_spend(single, events, start, end, cutoff, horizon)
+        single[LARGE_ORDERS] = large_orders(events, start, end, cutoff - RECENT, order_size)
+        single[CHANNELS], single[CHANNEL_MAIN] = channels(events, start, end, channel_code)
 
 
 @njit(cache=True, nogil=True)

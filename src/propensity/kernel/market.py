@@ -11,6 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from propensity.kernel.event import PURCHASE, Events, Sets
+from propensity.kernel.window import NEVER, decay_of, decay_table, first_at
+
 
 class MarketColumns(NamedTuple):
     """Places of pair columns: those that are read, and the two that are written.
@@ -128,3 +131,84 @@ def spread(source: np.ndarray, at: np.ndarray, out: np.ndarray) -> None:
         for m in range(out.shape[1]):
             for k in range(at.size):
                 out[b, m, at[k]] = source[k, b, m]
+
+
+@njit(cache=True, nogil=True)
+def purchase_state(
+    events: Events,
+    sets: Sets,
+    customer: np.ndarray,
+    cutoff: int,
+    half_lives: np.ndarray,
+    decayed: np.ndarray,
+    recency: np.ndarray,
+    purchase_days: np.ndarray,
+) -> None:
+    """Fills the purchase days of each customer and offer before a cutoff, equal to the columns of `pair_windows`.
+
+    Parameters
+    ----------
+    events, sets : Events, Sets
+        The log and the offers of its items.
+    customer : (B,) int
+        Rows of the log.
+    cutoff : int
+        Day; events of this day and later are not read.
+    half_lives : (H,) int
+        Days.
+    decayed : (B, H M + ...) float32
+        Overwritten, one block of M offers per half-life: purchase days, each weighted by 0.5 ** (age / half-life).
+    recency, purchase_days : (B, M) float32
+        Overwritten; recency is NaN for a never-bought offer.
+    """
+    n_offers, n, decay = recency.shape[1], half_lives.size, decay_table(half_lives)
+    sums, last, days = np.zeros((n_offers, n)), np.full(n_offers, NEVER), np.zeros(n_offers, np.int64)
+    touched, weight = np.empty(n_offers, np.int64), np.zeros(n)
+    for b in range(customer.size):
+        count, today = 0, NEVER
+        decayed[b, : n * n_offers], recency[b], purchase_days[b] = 0.0, np.nan, 0.0
+        for e in range(events.offsets[customer[b]], first_at(events, customer[b], cutoff)):
+            if events.kind[e] != PURCHASE or events.item[e] < 0:
+                continue
+            if events.day[e] != today:
+                today = events.day[e]
+                for h in range(n):
+                    weight[h] = decay_of(decay, half_lives, cutoff - today, h)
+            for j in range(sets.offsets[events.item[e]], sets.offsets[events.item[e] + 1]):
+                m = sets.offer[j]
+                if last[m] == today:
+                    continue
+                if last[m] == NEVER:
+                    touched[count] = m
+                    count += 1
+                last[m] = today
+                days[m] += 1
+                for h in range(n):
+                    sums[m, h] += weight[h]
+        for t in range(count):
+            m = touched[t]
+            for h in range(n):
+                decayed[b, h * n_offers + m] = sums[m, h]
+                sums[m, h] = 0.0
+            recency[b, m], purchase_days[b, m] = cutoff - last[m], days[m]
+            last[m], days[m] = NEVER, 0
+
+
+@njit(cache=True, nogil=True)
+def cells(recency: np.ndarray, purchase_days: np.ndarray, edges: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Cell of each of K pairs in the tables that `look_up` reads; 0 for never-bought: (K,) int64."""
+    row_of, column_of, out = bin_table(edges[0]), bin_table(edges[1]), np.zeros(recency.size, np.int64)
+    for k in range(out.size):
+        if purchase_days[k] > 0:
+            row = row_of[min(int(recency[k]), row_of.size - 1)]
+            out[k] = 1 + row * (edges[1].size + 1) + column_of[min(int(purchase_days[k]), column_of.size - 1)]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def count_cells(cell: np.ndarray, bought: np.ndarray, trials: np.ndarray, hits: np.ndarray) -> None:
+    """Adds the pairs of B customers, cell (B, M) and bought (B, M), to trials and hits (M, cells)."""
+    for b in range(cell.shape[0]):
+        for m in range(cell.shape[1]):
+            trials[m, cell[b, m]] += 1.0
+            hits[m, cell[b, m]] += bought[b, m]

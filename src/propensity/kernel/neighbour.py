@@ -20,6 +20,7 @@ PROFILE_DAYS = 182
 NEAREST = 80
 CLOSE = np.float32(1 - 1e-6)  # cosines that differ by rounding only are ties
 BINS = 1024  # of cosines, to find the nearest
+FREQUENT = 0.2  # share of the profiles from which a category is a row of a matrix
 MIX = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # Steele et al., SplitMix, OOPSLA 2014
 SHIFT = np.array([30, 27, 31, 32], np.uint64)
 
@@ -149,6 +150,21 @@ def profile_days(
 
 
 @njit(cache=True, nogil=True)
+def inverted(profiles: Sets, value: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The customers and values of each category, from the categories and values (entries,) of each customer.
+
+    Category k is in the entries `index[k]:index[k + 1]` of both, ascending in customer.
+    """
+    place, owner, sorted_value = index[:-1].copy(), np.empty(value.size, np.int32), np.empty_like(value)
+    for r in range(profiles.offsets.size - 1):
+        for i in range(profiles.offsets[r], profiles.offsets[r + 1]):
+            at = place[profiles.offer[i]]
+            owner[at], sorted_value[at] = r, value[i]
+            place[profiles.offer[i]] += 1
+    return owner, sorted_value
+
+
+@njit(cache=True, nogil=True)
 def resized(array: np.ndarray, size: int) -> np.ndarray:
     """A copy with room for more."""
     larger = np.empty(size, array.dtype)
@@ -250,17 +266,34 @@ def neighbour_shares(
 
 
 @njit(cache=True, nogil=True)
+def category_buyers(
+    events: Events, categories: Sets, n_categories: int, customer: np.ndarray, cutoff: int, window: int
+) -> np.ndarray:
+    """Customers with a purchase of each category in the last `window` days: (K,) int64."""
+    count, last = np.zeros(n_categories, np.int64), np.full(n_categories, -1)
+    for b in range(customer.size):
+        for e in range(first_at(events, customer[b], cutoff - window), first_at(events, customer[b], cutoff)):
+            if events.kind[e] != PURCHASE or events.item[e] < 0:
+                continue
+            for j in range(categories.offsets[events.item[e]], categories.offsets[events.item[e] + 1]):
+                k = categories.offer[j]
+                count[k] += last[k] != b
+                last[k] = b
+    return count
+
+
+@njit(cache=True, nogil=True)
 def nearest_neighbours(
-    events: Events, sets: Sets, categories: Sets, customer: np.ndarray, tables: Neighbours
+    profiles: Sets, value: np.ndarray, tables: Neighbours
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The nearest of each reference customer, which are looked up where nothing of him is hidden.
 
     Parameters
     ----------
-    events, sets, categories : Events, Sets, Sets
-        The log, and the offers and categories of its items.
-    customer : (R,) int
-        Rows of the reference customers, in the order of the tables.
+    profiles : Sets
+        The categories of each reference customer, in the order of the tables.
+    value : (entries,) float32
+        The values of their profiles.
     tables : Neighbours
         The reference customers; their nearest are not read.
 
@@ -268,21 +301,61 @@ def nearest_neighbours(
     -------
     tuple of arrays
         `nearest_offsets`, `nearest` and `nearest_share`.
+
+    Notes
+    -----
+    Frequent categories are rows of a matrix, which processors add faster than an inverted index. The order of the sums
+    is that of a search.
     """
-    memory, work = counter(tables.weight.size), workspace(customer.size)
-    offsets, room = np.zeros(customer.size + 1, np.int64), NEAREST * customer.size + 1
+    size, (row, dense) = tables.signature.size, frequent_rows(tables)
+    offsets, room, work = np.zeros(size + 1, np.int64), NEAREST * size + 1, workspace(size)
     nearest, share = np.empty(room, np.int32), np.empty(room, np.float32)
-    for r in range(customer.size):
-        start = first_at(events, customer[r], tables.day - PROFILE_DAYS)
-        end, at = first_at(events, customer[r], tables.day), offsets[r]
-        touched = count_days(events, sets, categories, start, end, -1, memory)
-        count = find_nearest(memory, touched, find(tables.signature, tables.signature[r]), tables, work)
+    for r in range(size):
+        for i in range(profiles.offsets[r], profiles.offsets[r + 1]):
+            k = profiles.offer[i]
+            if row[k] >= 0:
+                add_row(value[i], dense[row[k]], work.similarity)
+            else:
+                add_entries(value[i], tables, k, work.similarity)
+        count, at = select_nearest(work.similarity, find(tables.signature, tables.signature[r]), work), offsets[r]
+        work.similarity[:] = 0.0
         if at + count > room:
             room = 2 * (at + count)
             nearest, share = resized(nearest, room), resized(share, room)
         nearest[at : at + count], share[at : at + count] = work.near[:count], work.cosine[:count]
         offsets[r + 1] = at + count
     return offsets, nearest[: offsets[-1]].copy(), share[: offsets[-1]].copy()
+
+
+@njit(cache=True, nogil=True)
+def add_row(value: float, row: np.ndarray, similarity: np.ndarray) -> None:
+    """Adds a multiple of row (R,) to similarity (R,)."""
+    for r in range(similarity.size):
+        similarity[r] += value * row[r]
+
+
+@njit(cache=True, nogil=True)
+def add_entries(value: float, tables: Neighbours, k: int, similarity: np.ndarray) -> None:
+    """Adds a multiple of the profiles' values of category k to similarity (R,)."""
+    for j in range(tables.offsets[k], tables.offsets[k + 1]):
+        similarity[tables.customer[j]] += value * tables.value[j]
+
+
+@njit(cache=True, nogil=True)
+def frequent_rows(tables: Neighbours) -> tuple[np.ndarray, np.ndarray]:
+    """The row of each category (K,) int64, -1 for a rare one, and the profiles of the frequent ones: (D, R) float32."""
+    row, size = np.full(tables.weight.size, -1), tables.signature.size
+    rows = 0
+    for k in range(row.size):
+        if tables.offsets[k + 1] - tables.offsets[k] >= FREQUENT * size:
+            row[k] = rows
+            rows += 1
+    dense = np.zeros((rows, size), np.float32)
+    for k in range(row.size):
+        if row[k] >= 0:
+            for j in range(tables.offsets[k], tables.offsets[k + 1]):
+                dense[row[k], tables.customer[j]] = tables.value[j]
+    return row, dense
 
 
 @njit(cache=True, nogil=True)
@@ -301,25 +374,67 @@ def find_nearest(memory: Counter, touched: int, own: int, tables: Neighbours, wo
     int
         Their number; they are the first of `work.near`, their shares the first of `work.cosine`.
     """
-    similarity, near, cosine, bins = work
-    add_similarities(memory, touched, tables, similarity)
+    add_similarities(memory, touched, tables, work.similarity)
+    count = select_nearest(work.similarity, own, work)
+    work.similarity[:] = 0.0
+    return count
+
+
+@njit(cache=True, nogil=True)
+def select_nearest(similarity: np.ndarray, own: int, work: Workspace) -> int:
+    """The nearest by similarity (R,), without `own` (-1: none); see `find_nearest`."""
+    _, near, cosine, bins = work
     if own >= 0:
         similarity[own] = 0.0
+    bins[:] = 0
     size = 0
     for r in range(similarity.size):
         if similarity[r] > 0.0:
             near[size], cosine[size] = r, similarity[r]
+            bins[bin_of(similarity[r])] += 1
             size += 1
-        similarity[r] = 0.0
-    least, count, total = least_of_nearest(cosine[:size], bins) * CLOSE, 0, 0.0
+    if size > NEAREST:
+        last, above = BINS - 1, 0
+        while above + bins[last] < NEAREST:
+            above += bins[last]
+            last -= 1
+        size = compact(near, cosine, size, np.float32(last / BINS) * CLOSE)
+        size = compact(near, cosine, size, least_in_bin(cosine[:size], last, NEAREST - above) * CLOSE)
+    total = 0.0
+    for c in range(size):
+        cosine[c] = cosine[c] ** 2
+        total += cosine[c]
+    for c in range(size):
+        cosine[c] /= total
+    return size
+
+
+@njit(cache=True, nogil=True)
+def bin_of(cosine: float) -> int:
+    """Bin of a positive cosine."""
+    return min(int(cosine * BINS), BINS - 1)
+
+
+@njit(cache=True, nogil=True)
+def compact(near: np.ndarray, cosine: np.ndarray, size: int, least: float) -> int:
+    """Moves the customers with at least a cosine to the front, in order, and returns their number."""
+    count = 0
     for c in range(size):
         if cosine[c] >= least:
-            near[count], cosine[count] = near[c], cosine[c] ** 2
-            total += cosine[count]
+            near[count], cosine[count] = near[c], cosine[c]
             count += 1
-    for c in range(count):
-        cosine[c] /= total
     return count
+
+
+@njit(cache=True, nogil=True)
+def least_in_bin(cosine: np.ndarray, place: int, n: int) -> float:
+    """The n-th largest of the cosines (C,) in a bin."""
+    within, size = np.empty(cosine.size, np.float32), 0
+    for c in range(cosine.size):
+        if bin_of(cosine[c]) == place:
+            within[size] = cosine[c]
+            size += 1
+    return np.sort(within[:size])[size - n]
 
 
 @njit(cache=True, nogil=True)
@@ -328,12 +443,11 @@ def add_similarities(memory: Counter, touched: int, tables: Neighbours, similari
     square = 0.0
     for t in range(touched):
         square += (np.log1p(memory.days[memory.touched[t]]) * tables.weight[memory.touched[t]]) ** 2
-    scale = 1.0 / np.sqrt(square) if square > 0.0 else 0.0
+    length = np.sqrt(square) if square > 0.0 else 1.0
     for t in range(touched):
         k = memory.touched[t]
-        value = np.float32(np.log1p(memory.days[k]) * tables.weight[k] * scale)
-        for j in range(tables.offsets[k], tables.offsets[k + 1]):
-            similarity[tables.customer[j]] += value * tables.value[j]
+        value = np.float32(np.log1p(memory.days[k]) * tables.weight[k] / length)
+        add_entries(value, tables, k, similarity)
         memory.last[k] = NEVER
 
 
@@ -345,31 +459,13 @@ def find(signature: np.ndarray, wanted: np.uint64) -> int:
 
 
 @njit(cache=True, nogil=True)
-def least_of_nearest(cosine: np.ndarray, bins: np.ndarray) -> float:
-    """The `NEAREST`-th largest of cosines (C,) in (0, 1]; 0 if there are fewer. bins (BINS,) is working memory."""
-    if cosine.size <= NEAREST:
-        return 0.0
-    bins[:] = 0
-    for c in range(cosine.size):
-        bins[min(int(cosine[c] * BINS), BINS - 1)] += 1
-    last, above = BINS - 1, 0
-    while above + bins[last] < NEAREST:
-        above += bins[last]
-        last -= 1
-    within, size = np.empty(bins[last], np.float32), 0
-    for c in range(cosine.size):
-        if min(int(cosine[c] * BINS), BINS - 1) == last:
-            within[size] = cosine[c]
-            size += 1
-    return np.sort(within)[size - (NEAREST - above)]
-
-
-@njit(cache=True, nogil=True)
 def add_purchases(tables: Neighbours, near: np.ndarray, share: np.ndarray, out: np.ndarray) -> None:
     """Adds the shares of the neighbours near (C,) to the offers that they bought, in out (M, W)."""
+    offsets, offer, window, width = tables.bought_offsets, tables.bought_offer, tables.bought_window, out.shape[1]
+    flat = out.reshape(out.size)
     for c in range(near.size):
-        for j in range(tables.bought_offsets[near[c]], tables.bought_offsets[near[c] + 1]):
-            out[tables.bought_offer[j], tables.bought_window[j]] += share[c]
-    for m in range(out.shape[0]):
-        for w in range(1, out.shape[1]):
-            out[m, w] += out[m, w - 1]
+        for j in range(offsets[near[c]], offsets[near[c] + 1]):
+            flat[offer[j] * width + window[j]] += share[c]
+    for m in range(0, flat.size, width):
+        for w in range(m + 1, m + width):
+            flat[w] += flat[w - 1]

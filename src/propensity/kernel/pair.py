@@ -8,6 +8,7 @@ training.
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -79,6 +80,28 @@ def pair_columns(windows: tuple[int, ...], half_lives: tuple[int, ...]) -> tuple
     return names(PAIR, windows, half_lives)
 
 
+class PairMemory(NamedTuple):
+    """Tables by age, and working memory for one customer with M offers, as `accumulate_events` uses them."""
+
+    table: np.ndarray
+    decay: np.ndarray
+    sums: np.ndarray
+    totals: np.ndarray
+    touched: np.ndarray
+    empty: np.ndarray  # the columns of an offer without events
+
+
+@njit(cache=True, nogil=True)
+def pair_memory(n_offers: int, windows: np.ndarray, half_lives: np.ndarray) -> PairMemory:
+    """Memory without an event."""
+    at = 2 * windows.size + half_lives.size
+    sums, totals = np.zeros((n_offers, at)), np.zeros((n_offers, TOUCHED + 1))
+    for m in range(n_offers):
+        clear(sums, totals, m)
+    touched = np.empty(n_offers, np.int64)
+    return PairMemory(window_table(windows), decay_table(half_lives), sums, totals, touched, empty_row(at))
+
+
 @njit(cache=True, nogil=True)
 def pair_windows(
     events: Events,
@@ -117,32 +140,46 @@ def pair_windows(
     (B, M, P) float32
         `out`.
     """
-    n_offers, n_windows, at = out.shape[1], windows.size, 2 * windows.size + half_lives.size
-    table, decay = window_table(windows), decay_table(half_lives)
-    sums, totals = np.zeros((n_offers, at)), np.zeros((n_offers, TOUCHED + 1))
-    touched, empty = np.empty(n_offers, np.int64), empty_row(at)
-    for m in range(n_offers):
-        clear(sums, totals, m)
+    memory = pair_memory(out.shape[1], windows, half_lives)
     for b in range(customer.size):
         start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - mask_days[b])
-        n_touched, newest = accumulate_events(
-            events, sets, start, end, cutoff, mask_offer[b], table, decay, half_lives, sums, totals, touched
-        )
-        masked = 1.0 if mask_days[b] > 0 else 0.0
-        empty[at + MASKED] = masked
-        for m in range(n_offers):
-            if totals[m, TOUCHED] == 0.0:
-                for p in range(empty.size):
-                    out[b, m, p] = empty[p]
-        for t in range(n_touched):
-            m = touched[t]
-            write_sums(out, b, m, sums, n_windows)
-            write_single(out, b, m, at, totals, cutoff, newest)
-            out[b, m, at + MASKED] = masked
-            clear(sums, totals, m)
-        if mask_offer[b] >= 0:
-            out[b, mask_offer[b], at + MASKED] = 1.0
+        write_pairs(events, sets, start, end, cutoff, mask_days[b], mask_offer[b], half_lives, memory, out[b])
     return out
+
+
+@njit(cache=True, nogil=True)
+def write_pairs(
+    events: Events,
+    sets: Sets,
+    start: int,
+    end: int,
+    cutoff: int,
+    mask_days: int,
+    mask_offer: int,
+    half_lives: np.ndarray,
+    memory: PairMemory,
+    out: np.ndarray,
+) -> None:
+    """The columns of one customer's pairs (M, P), from the events [start, end)."""
+    table, decay, sums, totals, touched, empty = memory
+    at = sums.shape[1]
+    n_windows, masked = (at - half_lives.size) // 2, 1.0 if mask_days > 0 else 0.0
+    n_touched, newest = accumulate_events(
+        events, sets, start, end, cutoff, mask_offer, table, decay, half_lives, sums, totals, touched
+    )
+    empty[at + MASKED] = masked
+    for m in range(out.shape[0]):
+        if totals[m, TOUCHED] == 0.0:
+            for p in range(empty.size):
+                out[m, p] = empty[p]
+    for t in range(n_touched):
+        m = touched[t]
+        write_sums(out[m], sums[m], n_windows)
+        write_single(out[m], at, totals[m], cutoff, newest)
+        out[m, at + MASKED] = masked
+        clear(sums, totals, m)
+    if mask_offer >= 0:
+        out[mask_offer, at + MASKED] = 1.0
 
 
 @njit(cache=True, nogil=True)
@@ -155,43 +192,43 @@ def empty_row(at: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def write_sums(out: np.ndarray, b: int, m: int, sums: np.ndarray, n_windows: int) -> None:
+def write_sums(row: np.ndarray, sums: np.ndarray, n_windows: int) -> None:
     """Days and spend of each window, the smaller ones included, and decays."""
     days, spend = 0.0, 0.0
     for w in range(n_windows):
-        days += sums[m, w]
-        spend += sums[m, n_windows + w]
-        out[b, m, w] = days
-        out[b, m, n_windows + w] = spend
-    for p in range(2 * n_windows, sums.shape[1]):
-        out[b, m, p] = sums[m, p]
+        days += sums[w]
+        spend += sums[n_windows + w]
+        row[w] = days
+        row[n_windows + w] = spend
+    for p in range(2 * n_windows, sums.size):
+        row[p] = sums[p]
 
 
 @njit(cache=True, nogil=True)
-def write_single(out: np.ndarray, b: int, m: int, at: int, totals: np.ndarray, cutoff: int, newest: int) -> None:
+def write_single(row: np.ndarray, at: int, totals: np.ndarray, cutoff: int, newest: int) -> None:
     """The single columns, from `at` on; `masked` is left to the caller."""
-    days = totals[m, DAYS]
+    days = totals[DAYS]
     if days < 2:  # with two purchase days, every column is written below
         for p in range(SINGLE):
-            out[b, m, at + p] = EMPTY[p]
-    out[b, m, at + PURCHASE_DAYS] = days
-    out[b, m, at + RETURNED_LINES] = totals[m, RETURNS]
-    out[b, m, at + VIEWS_28] = totals[m, VIEWS]
+            row[at + p] = EMPTY[p]
+    row[at + PURCHASE_DAYS] = days
+    row[at + RETURNED_LINES] = totals[RETURNS]
+    row[at + VIEWS_28] = totals[VIEWS]
     if days == 0:
         return
-    recency = cutoff - totals[m, LAST]
-    out[b, m, at + RECENCY] = recency
-    out[b, m, at + SINCE_FIRST] = cutoff - totals[m, FIRST]
+    recency = cutoff - totals[LAST]
+    row[at + RECENCY] = recency
+    row[at + SINCE_FIRST] = cutoff - totals[FIRST]
     if days > 1:
-        mean = (totals[m, LAST] - totals[m, FIRST]) / (days - 1)
-        out[b, m, at + INTERPURCHASE_TIME] = mean
-        out[b, m, at + INTERPURCHASE_STD] = np.sqrt(max(totals[m, INTERVAL_SQUARES] / (days - 1) - mean * mean, 0.0))
-        out[b, m, at + INTERPURCHASE_LAST] = totals[m, INTERVAL_LAST]
-        out[b, m, at + RECENCY_RATIO] = recency / mean
-    out[b, m, at + ORDERS_SINCE] = newest - totals[m, ORDER_LAST]
-    out[b, m, at + ORDER_SHARE] = totals[m, ORDERS] / max(newest - totals[m, ORDER_FIRST] + 1, 1.0)
-    out[b, m, at + SPEND_MEAN] = totals[m, SPEND] / days
-    out[b, m, at + SPEND_OF_LAST_DAY] = totals[m, SPEND_LAST]
-    out[b, m, at + UNITS_MEAN] = totals[m, UNITS] / days
-    gross = totals[m, SPEND] + totals[m, SAVED]
-    out[b, m, at + DISCOUNT_SHARE] = totals[m, SAVED] / gross if gross > 0 else 0.0
+        mean = (totals[LAST] - totals[FIRST]) / (days - 1)
+        row[at + INTERPURCHASE_TIME] = mean
+        row[at + INTERPURCHASE_STD] = np.sqrt(max(totals[INTERVAL_SQUARES] / (days - 1) - mean * mean, 0.0))
+        row[at + INTERPURCHASE_LAST] = totals[INTERVAL_LAST]
+        row[at + RECENCY_RATIO] = recency / mean
+    row[at + ORDERS_SINCE] = newest - totals[ORDER_LAST]
+    row[at + ORDER_SHARE] = totals[ORDERS] / max(newest - totals[ORDER_FIRST] + 1, 1.0)
+    row[at + SPEND_MEAN] = totals[SPEND] / days
+    row[at + SPEND_OF_LAST_DAY] = totals[SPEND_LAST]
+    row[at + UNITS_MEAN] = totals[UNITS] / days
+    gross = totals[SPEND] + totals[SAVED]
+    row[at + DISCOUNT_SHARE] = totals[SAVED] / gross if gross > 0 else 0.0

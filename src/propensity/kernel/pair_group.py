@@ -13,10 +13,9 @@ import numpy as np
 from numba import njit
 
 from propensity.kernel.column import FeatureColumn, positions
-from propensity.kernel.event import PURCHASE, Events, Sets
-from propensity.kernel.purchase_day import DayLists, collect, day_lists, forget
+from propensity.kernel.purchase_day import DayLists
 from propensity.kernel.reference import pair_group_reference
-from propensity.kernel.window import decay_of, decay_table, first_at
+from propensity.kernel.window import decay_of
 
 PRIOR_TRIPS = 3.0  # decayed shopping days that the offer's share of everybody's counts for
 PRIOR_GAPS = 2.0  # intervals that the offer's mean interpurchase time counts for
@@ -184,74 +183,36 @@ class Trips(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def pair_groups(
-    events: Events,
-    sets: Sets,
-    customer: np.ndarray,
+def write_groups(
+    rows: np.ndarray,
+    at: np.ndarray,
+    basic: BasicColumns,
+    lists: DayLists,
+    touched: int,
+    trips: Trips,
+    decayed: np.ndarray,
     cutoff: int,
     horizon: int,
-    mask_days: np.ndarray,
-    mask_offer: np.ndarray,
-    half_lives: np.ndarray,
+    mask_offer: int,
     market: OfferMarket,
-    basic: BasicColumns,
-    at: np.ndarray,
-    out: np.ndarray,
-) -> np.ndarray:
-    """Columns of the groups of each (customer, offer) pair at one cutoff, after those of `pair_windows`.
+    rank: np.ndarray,
+) -> None:
+    """The groups' columns of one customer's pairs, rows (M, P), after those of `write_pairs`.
 
-    Parameters
-    ----------
-    events, sets : Events, Sets
-        The log and the offers of its items.
-    customer : (B,) int
-        Rows of the log.
-    cutoff, horizon : int
-        Day, whose events and later ones are not read, and days that are predicted.
-    mask_days : (B,) int
-        The most recent days that the history mask hides; 0: none.
-    mask_offer : (B,) int
-        The offer whose events the history mask hides; -1: none.
-    half_lives : (H,) int
-        Days.
-    market : OfferMarket
-        Of M offers.
-    basic : BasicColumns
-        Places of columns that `pair_windows` has written.
-    at : (3,) int
-        First column of the groups expect, renewal and units; -1: the group is off.
-    out : (B, M, P) float32
-        The groups' columns are overwritten; missing values are NaN.
-
-    Returns
-    -------
-    (B, M, P) float32
-        `out`.
+    at (3,) holds the first column of the groups expect, renewal and units, -1 for a group that is off; decayed (H,) the
+    decayed shopping days; rank (RANKED + 2,) is working memory.
     """
-    n_offers, decay, share_decay = out.shape[1], decay_table(half_lives), decay_table(SHARE_HALF_LIFE)
-    lists = day_lists(events, sets, n_offers, customer, cutoff)
-    decayed, rank = np.empty(half_lives.size), np.zeros(RANKED + 2, np.int64)
-    for b in range(customer.size):
-        start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - mask_days[b])
-        touched, count, spend = collect(events, sets, b, start, end, lists)
-        spend_91 = revenue_since(events, start, end, cutoff - 91)
-        trips = summarise(lists, count, spend, spend_91, cutoff, horizon, share_decay)
-        decay_days(lists.shopping, count, cutoff, decay, half_lives, decayed)
-        ranked = rank_offers(out[b], basic.days_182, lists, touched, mask_offer[b], rank)
-        for m in range(n_offers):
-            if lists.head[m] < 0 or m == mask_offer[b]:
-                write_empty(out[b, m], at, half_lives.size, market.trip_share[m], trips)
-                continue
-            if at[0] >= 0:
-                write_expect(out[b, m], at[0], basic, lists, m, trips, decayed, cutoff, horizon, market.trip_share[m])
-            if at[1] >= 0:
-                write_renewal(out[b, m, at[1] :], lists, m, cutoff, horizon, market.interpurchase_time[m])
-            if at[2] >= 0:
-                write_units(
-                    out[b, m], at[2], basic, lists, m, trips, cutoff, horizon, market.intensity[m], rank, ranked
-                )
-        forget(lists, touched)
-    return out
+    ranked = rank_offers(rows, basic.days_182, lists, touched, mask_offer, rank)
+    for m in range(rows.shape[0]):
+        if lists.head[m] < 0 or m == mask_offer:
+            write_empty(rows[m], at, decayed.size, market.trip_share[m], trips)
+            continue
+        if at[0] >= 0:
+            write_expect(rows[m], at[0], basic, lists, m, trips, decayed, cutoff, horizon, market.trip_share[m])
+        if at[1] >= 0:
+            write_renewal(rows[m, at[1] :], lists, m, cutoff, horizon, market.interpurchase_time[m])
+        if at[2] >= 0:
+            write_units(rows[m], at[2], basic, lists, m, trips, cutoff, horizon, market.intensity[m], rank, ranked)
 
 
 @njit(cache=True, nogil=True)
@@ -267,28 +228,6 @@ def summarise(
         decayed += decay_of(decay, SHARE_HALF_LIFE, age, 0)
     tenure = cutoff - lists.shopping[0] if count > 0 else 0
     return Trips(count, recent, 0.5 * horizon * (month / 28 + recent / 91), decayed, tenure, spend, spend_91)
-
-
-@njit(cache=True, nogil=True)
-def revenue_since(events: Events, start: int, end: int, day: int) -> float:
-    """Revenue of the purchases among the events [start, end) at or after a day."""
-    revenue, e = 0.0, end - 1
-    while e >= start and events.day[e] >= day:
-        if events.kind[e] == PURCHASE:
-            revenue += events.revenue[e]
-        e -= 1
-    return revenue
-
-
-@njit(cache=True, nogil=True)
-def decay_days(
-    day: np.ndarray, count: int, cutoff: int, decay: np.ndarray, half_lives: np.ndarray, out: np.ndarray
-) -> None:
-    """Fills out (H,) with the first `count` days, decayed by each half-life."""
-    out[:] = 0.0
-    for t in range(count):
-        for h in range(half_lives.size):
-            out[h] += decay_of(decay, half_lives, cutoff - day[t], h)
 
 
 @njit(cache=True, nogil=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from propensity.kernel.event import PURCHASE, Events, Sets
-from propensity.kernel.window import NEVER, first_at
+from propensity.kernel.window import NEVER, decay_of, first_at
 
 
 class DayLists(NamedTuple):
@@ -140,3 +140,25 @@ def shopping_days(events: Events, customer: np.ndarray, cutoff: int, window: int
                 today = events.day[e]
                 count += 1
     return count
+
+
+@njit(cache=True, nogil=True)
+def revenue_since(events: Events, start: int, end: int, day: int) -> float:
+    """Revenue of the purchases among the events [start, end) at or after a day."""
+    revenue, e = 0.0, end - 1
+    while e >= start and events.day[e] >= day:
+        if events.kind[e] == PURCHASE:
+            revenue += events.revenue[e]
+        e -= 1
+    return revenue
+
+
+@njit(cache=True, nogil=True)
+def decay_days(
+    day: np.ndarray, count: int, cutoff: int, decay: np.ndarray, half_lives: np.ndarray, out: np.ndarray
+) -> None:
+    """Fills out (H,) with the first `count` days, decayed by each half-life."""
+    out[:] = 0.0
+    for t in range(count):
+        for h in range(half_lives.size):
+            out[h] += decay_of(decay, half_lives, cutoff - day[t], h)
