@@ -24,6 +24,8 @@ COLUMNS = (
     ("all", "normalised_revenue_capture"),
     ("all", "log_loss"),
     ("all", "ece"),
+    ("all", "expected_over_observed"),
+    ("all", "expected_over_observed_revenue"),
 )
 SLICES = (("lapsed", "auc"), ("dormant", "auc"), ("light", "auc"))
 COMPARED = (
