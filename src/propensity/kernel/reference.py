@@ -123,7 +123,7 @@ def pair_group_reference(
     half_lives: Sequence[int],
     names: Sequence[str],
 ) -> np.ndarray:
-    """`pair_groups`, and what its columns of the market are computed from: (B, M, P), the columns `names`."""
+    """The groups of pair columns, and what its columns of the market are computed from: (B, M, P), the columns `names`."""
     out = np.empty((customer.size, belongs.shape[1], len(names)))
     for b, n in enumerate(customer):
         seen = of_kind(between(log, n, LONG_AGO, cutoff - mask_days[b]), PURCHASE)
@@ -246,7 +246,7 @@ def customer_group_reference(
     channel_code: np.ndarray,
     names: Sequence[str],
 ) -> np.ndarray:
-    """`customer_groups`: (B, F), the columns `names`."""
+    """The groups of customer columns: (B, F), the columns `names`."""
     out = np.empty((customer.size, len(names)))
     for b, n in enumerate(customer):
         bought = of_kind(between(log, n, LONG_AGO, cutoff - mask_days[b]), PURCHASE)
