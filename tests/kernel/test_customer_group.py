@@ -45,7 +45,8 @@ def people(
     windows_and_groups(
         *(log.events, offers.sets, customer, cutoff, horizon, days, np.full(customer.size, -1)),
         *(np.array(WINDOWS), np.array(HALF_LIVES)),
-        *(GroupTables(market, basic, np.array([-1, -1, -1]), start, ORDER_SIZE, code), pair, out),
+        GroupTables(market, basic, np.array([-1, -1, -1]), start, ORDER_SIZE, code),
+        *(pair, out),
     )
     return out
 
