@@ -23,6 +23,7 @@ SMALL = (
     "data.cutoff.count=4",
     "data.feature.history=24",
     "data.market_stats.references=3",
+    "data.market_stats.neighbour_categories=2",
 )
 QUICK = (
     "trainer.max_steps=2",

@@ -168,6 +168,8 @@ class MarketStatsConfig:
         Weak and strong ridge of the affinity weights, in multiples of the mean square of a profile value.
     neighbours : int
         Reference customers at most, among whom similar customers are looked for.
+    neighbour_categories : int
+        Categories that profiles need; with fewer nobody has neighbours, because most profiles would be equal.
     """
 
     references: int = 8
@@ -177,6 +179,7 @@ class MarketStatsConfig:
     ridge_similar: tuple[float, float] = (0.3, 2.0)
     ridge_follow: tuple[float, float] = (1.0, 8.0)
     neighbours: int = 10_000
+    neighbour_categories: int = 50
 
 
 class MarketStatsBuilder:
@@ -258,6 +261,8 @@ class MarketStatsBuilder:
             self.levels = nested_levels(self.log.items, self.offers)
         rows = self._population(day, self.config.neighbours)
         level = finest_level(self.log, self.offers, self.levels, rows, day)
+        if level.value.size < self.config.neighbour_categories:  # most profiles would be equal
+            return Level("", np.zeros(0, str)), no_neighbours(day)
         categories = category_sets(self.log.items, self.offers, level)
         windows = self.horizon, 4 * self.horizon, max(PROFILE_DAYS, 4 * self.horizon)
         return level, neighbours(self.events, self.offers, categories, level.value.size, rows, day, windows)
