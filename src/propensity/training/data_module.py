@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from propensity.data.batch import Batch, Inputs
 from propensity.errors import ConfigurationError
 from propensity.feature.history_mask import HistoryMask
-from propensity.model.inference import to_tensors
 from propensity.model.base_rate import BaseRates
+from propensity.model.inference import to_tensors
 from propensity.task import Task, TrainingSet
 from propensity.training.device_log import DeviceLog, PositionBatch
 from propensity.training.length import Length
