@@ -26,8 +26,6 @@ OTHER = "propensity_before"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    import numpy as np
-
     parser = argparse.ArgumentParser(prog="benchmarks/features.py", description=__doc__)
     parser.add_argument("log", type=Path, help="folder of an event log")
     parser.add_argument("--before", type=Path, help="folder `propensity` of the sources to compare with")
@@ -35,6 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--end", default="2017-10-02", help="the last cutoff")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
+        if chosen.before:
+            os.environ["NUMBA_CACHE_DIR"] = temporary  # types of one version would enter the cache of the other
         packages = ["propensity"] + ([renamed(chosen.before, Path(temporary))] if chosen.before else [])
         versions = {package: Version(package, chosen) for package in packages}
         seconds: dict[tuple[str, str], list[float]] = {}
@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
                     start = time.process_time()
                     call()
                     seconds.setdefault((what, package), []).extend([time.process_time() - start] * (k > 0))
+    import numpy as np
+
     print("| CPU-seconds of one cutoff | " + " | ".join(packages) + " |\n|---|" + "---:|" * len(packages))
     for what in dict.fromkeys(what for what, _ in seconds):
         row = [f"{np.median(seconds[what, p]):.3f} [{min(seconds[what, p]):.3f}]" for p in packages]

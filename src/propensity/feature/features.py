@@ -20,7 +20,17 @@ from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.feature.attribute import attribute_numbers
 from propensity.feature.calendar import SEASON, season
-from propensity.feature.column import CONTEXT_NAMES, GROUPS, NEIGHBOURS, block_sizes, blocks, depends_on_market
+from propensity.feature.column import (
+    AFFINITY,
+    AFFINITY_GROUP,
+    CONTEXT_NAMES,
+    GROUPS,
+    NEIGHBOURS,
+    SIBLING,
+    block_sizes,
+    blocks,
+    depends_on_market,
+)
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import (
     AFFINITY_HALF_LIVES,
@@ -47,6 +57,8 @@ from propensity.kernel.pair_group import PAIR_GROUPS, BasicColumns, OfferMarket
 
 PRIOR_DAYS = 91  # days of exposure that the market's rate counts for against the customer's own
 RATE_WINDOW = 182
+# columns that depend on the customer's purchases of other offers
+OF_OTHERS = tuple(column.name for column in (*AFFINITY, *SIBLING, *AFFINITY_GROUP, *NEIGHBOURS))
 ROUNDING = 1e-6  # smaller values are rounding errors, whose ranks would differ between blocks
 REQUIRED_WINDOWS = (28, 91, RATE_WINDOW)  # that other columns, and the slices of an evaluation, are computed from
 
@@ -259,9 +271,12 @@ class Features:
         at, days = MarketColumns.of(names, AFFINITY_HALF_LIVES), (RATE_WINDOW, PRIOR_DAYS, market_stats.cutoff.horizon)
         tables = np.asarray(market_stats.rate), np.asarray(market_stats.hazard), (RECENCY_EDGES, COUNT_EDGES)
         look_up(out, at, tenure, days, *tables)
-        shares = self._affinity(market_stats, profiles(out, at))
-        shares |= self._neighbours(market_stats, customer, mask)
-        spread(np.stack(list(shares.values())), np.array([names.index(name) for name in shares]), out)
+        written = [name for name in OF_OTHERS if name in names]
+        values = np.empty((len(written), *out.shape[:2]), np.float32)
+        column = dict(zip(written, values, strict=True))
+        self._affinity(market_stats, profiles(out, at), column)
+        self._neighbours(market_stats, customer, mask, column)
+        spread(values, np.array([names.index(name) for name in written]), out)
         for k, declared in enumerate(columns):
             if declared.definition is not None:
                 out[:, mask.launched, k] = declared.empty
@@ -270,40 +285,44 @@ class Features:
             out[:, unsold, names.index(name)] = np.nan
         return out
 
-    def _affinity(self, market_stats: MarketStats, bought: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
-        """The columns (B, M) that depend on the customer's purchases of other offers, from those of `profiles`."""
+    def _affinity(
+        self, market_stats: MarketStats, bought: tuple[np.ndarray, ...], column: dict[str, np.ndarray]
+    ) -> None:
+        """Fills the columns (B, M) of affinity and siblings, from the arrays of `profiles`."""
         (profile, whole, *binary), m = bought, len(self.offers)
-        short, long, column = profile[:, :m], profile[:, m:-1], {}
+        short, long = profile[:, :m], profile[:, m:-1]
         with BLAS.limit(limits=1, user_api="blas"):
             for k, name in enumerate(("", "_broad")):
-                column[f"similar{name}"] = long @ market_stats.similar[k]
-                column[f"together{name}"] = whole @ market_stats.together[k]
-                column[f"follow{name}"] = profile @ market_stats.follow[k]
-            column["sibling_short"] = short @ market_stats.sibling
-            column["sibling_long"] = long @ market_stats.sibling
-            column["sibling_follow"] = column["follow_broad"] @ market_stats.sibling
+                np.matmul(long, market_stats.similar[k], out=column[f"similar{name}"])
+                np.matmul(whole, market_stats.together[k], out=column[f"together{name}"])
+                np.matmul(profile, market_stats.follow[k], out=column[f"follow{name}"])
+            np.matmul(short, market_stats.sibling, out=column["sibling_short"])
+            np.matmul(long, market_stats.sibling, out=column["sibling_long"])
+            np.matmul(column["follow_broad"], market_stats.sibling, out=column["sibling_follow"])
             if "affinity" in self.config.groups:
                 weighted = long * rarity(market_stats.context)
                 length = np.sqrt(np.einsum("bm,bm->b", weighted, weighted))[:, None]
                 place = weighted @ market_stats.svd / np.maximum(length, np.float32(1e-12))
                 for rank in SVD_RANKS:
-                    rebuilt = place[:, :rank] @ market_stats.svd[:, :rank].T
-                    column[f"svd_{rank}"] = np.where(np.abs(rebuilt) < ROUNDING, np.float32(0.0), rebuilt)
+                    rebuilt = np.matmul(place[:, :rank], market_stats.svd[:, :rank].T, out=column[f"svd_{rank}"])
+                    rebuilt[np.abs(rebuilt) < ROUNDING] = 0.0
                 for name, flag, weight in zip(("ever", "91", "28"), binary, market_stats.ease, strict=True):
-                    column[f"ease_{name}"] = flag @ weight
-                column["cosine"] = long @ market_stats.cosine
-        return column
+                    np.matmul(flag, weight, out=column[f"ease_{name}"])
+                np.matmul(long, market_stats.cosine, out=column["cosine"])
 
-    def _neighbours(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask) -> dict[str, np.ndarray]:
-        """What similar customers bought: columns (B, M)."""
+    def _neighbours(
+        self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, column: dict[str, np.ndarray]
+    ) -> None:
+        """Fills the columns (B, M) of what similar customers bought."""
         if "neighbours" not in self.config.groups:
-            return {}
+            return
         shares = np.empty((customer.size, len(self.offers), len(NEIGHBOURS)), np.float32)
         neighbour_shares(
             *(self.events, self.sets, self.item_categories(market_stats), customer, market_stats.cutoff.day),
             *(mask.days, mask.offer, market_stats.neighbours, shares),
         )
-        return {column.name: shares[:, :, k] for k, column in enumerate(NEIGHBOURS)}
+        for k, each in enumerate(NEIGHBOURS):
+            column[each.name][:] = shares[:, :, k]
 
     def item_categories(self, market_stats: MarketStats) -> Sets:
         """The categories of the items that customers are compared by, computed once for a cutoff."""
