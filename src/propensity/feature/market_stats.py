@@ -238,7 +238,7 @@ class MarketStatsBuilder:
             sibling=siblings(self.offers.parent, sold),
             sold=sold,
             cohort=self._cohort(population, cutoff, unit),
-            unit=np.float64(unit),
+            unit=np.array(unit, np.float64),
         )
 
     def _population(self, day: int, sample: int | None = None) -> np.ndarray:
