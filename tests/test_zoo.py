@@ -65,7 +65,7 @@ def test_a_shop_where_nobody_returns_is_trained_and_evaluated(tmp_path: Path) ->
         sold_on=pl.date(2024, 1, 1) + pl.duration(days=pl.lit(pl.Series(day))),
         category=pl.format("category {}", pl.col("sku") // 3),
     )
-    columns = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
+    columns: dict[str, Any] = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
     log = pp.prepare(lines, tmp_path / "log", item_columns=["category"], **columns)
     model = pp.fit(log, offer="category", end="2024-06-01", out=tmp_path / "run", settings={"trainer.max_steps": 2})
     warnings = model.evaluate(["2024-06-01"]).metrics["warnings"]

@@ -7,7 +7,7 @@ import pytest
 
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
-from propensity.kernel.context import context_columns, offer_context
+from propensity.kernel.context import context_columns, line_limits, offer_context
 from propensity.kernel.reference import context_reference
 from random_log import around_1970, around_events, columns, membership, random_log, random_offers, with_another_future
 
@@ -18,7 +18,8 @@ NAMES = context_columns(WINDOWS)
 def market(log: EventLog, offers: Offers, cutoff: int, customer=None, horizon: int = 14) -> np.ndarray:
     customer = np.arange(len(log)) if customer is None else customer
     out = np.full((len(offers), len(NAMES)), 7.7)  # what a reused buffer may hold
-    offer_context(log.events, offers.sets, customer, cutoff, horizon, np.array(WINDOWS), out)
+    limits = line_limits(log.events, offers.sets, len(offers), customer, cutoff)
+    offer_context(log.events, offers.sets, customer, cutoff, horizon, np.array(WINDOWS), limits, out)
     return out
 
 

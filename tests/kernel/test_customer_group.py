@@ -9,7 +9,10 @@ from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.ingest.build import build_log
 from propensity.kernel.column import names
-from propensity.kernel.customer_group import BEHAVIOUR, SHOPPING, customer_groups, median_order
+from propensity.kernel.customer_group import BEHAVIOUR, SHOPPING, median_order
+from propensity.kernel.group import GroupTables, windows_and_groups
+from propensity.kernel.pair import pair_columns
+from propensity.kernel.pair_group import BasicColumns, OfferMarket
 from propensity.kernel.reference import LONG_AGO, between, customer_group_reference, of_kind, total
 from random_log import (
     BUSY,
@@ -25,7 +28,7 @@ from random_log import (
     with_another_future,
 )
 
-HALF_LIVES, HORIZON, ORDER_SIZE = (10, 90, 3000), 14, 9.0
+WINDOWS, HALF_LIVES, HORIZON, ORDER_SIZE = (7, 28), (10, 90, 3000), 14, 9.0
 NAMES = names((*SHOPPING, *BEHAVIOUR), (), HALF_LIVES)
 START = np.array([0, len(HALF_LIVES)])
 CHANNELS = np.array([1, 2, 0])  # the codes of a log's two channels, and of none
@@ -37,8 +40,15 @@ def people(
     customer = np.arange(len(log)) if customer is None else customer
     days = np.zeros(customer.size, np.int64) if days is None else days
     out = np.full((customer.size, len(NAMES)), 7.7, np.float32)
-    settings = np.array(HALF_LIVES), ORDER_SIZE, code, start
-    return customer_groups(log.events, offers.sets, len(offers), customer, cutoff, horizon, days, *settings, out)
+    market, basic = OfferMarket(*np.zeros((3, len(offers)))), BasicColumns(0, 0, 0, 0, 0)
+    pair = np.empty((customer.size, len(offers), len(pair_columns(WINDOWS, HALF_LIVES))), np.float32)
+    windows_and_groups(
+        *(log.events, offers.sets, customer, cutoff, horizon, days, np.full(customer.size, -1)),
+        *(np.array(WINDOWS), np.array(HALF_LIVES)),
+        GroupTables(market, basic, np.array([-1, -1, -1]), start, ORDER_SIZE, code),
+        *(pair, out),
+    )
+    return out
 
 
 @pytest.mark.parametrize("seed", range(8))

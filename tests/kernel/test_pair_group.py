@@ -9,8 +9,9 @@ from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.ingest.build import build_log
 from propensity.kernel.column import names
-from propensity.kernel.pair import PAIR, pair_windows
-from propensity.kernel.pair_group import EXPECT, RENEWAL, UNITS, BasicColumns, OfferMarket, pair_groups
+from propensity.kernel.group import GroupTables, windows_and_groups
+from propensity.kernel.pair import PAIR
+from propensity.kernel.pair_group import EXPECT, RENEWAL, UNITS, BasicColumns, OfferMarket
 from propensity.kernel.purchase_day import shopping_days
 from propensity.kernel.reference import LONG_AGO, between, of_kind, pair_group_reference
 from random_log import (
@@ -53,12 +54,11 @@ def pairs(
     mask_offer = np.full(customer.size, -1) if mask_offer is None else mask_offer
     out = np.full((customer.size, len(offers), len(BASIC) + len(NAMES)), 7.7, np.float32)
     mask, half_lives = (mask_days, mask_offer), np.array(HALF_LIVES)
-    pair_windows(log.events, offers.sets, customer, cutoff, *mask, np.array(WINDOWS), half_lives, out)
-    basic = BasicColumns.of(BASIC, HALF_LIVES)
-    everybody = market(len(offers))
-    pair_groups(
-        *(log.events, offers.sets, customer, cutoff, horizon, mask_days, mask_offer, half_lives),
-        *(everybody, basic, start, out),
+    places = BasicColumns.of(BASIC, HALF_LIVES), start, np.array([-1, -1])
+    windows_and_groups(
+        *(log.events, offers.sets, customer, cutoff, horizon, *mask, np.array(WINDOWS), half_lives),
+        GroupTables(market(len(offers)), *places, 0.0, np.zeros(1, np.int64)),
+        *(out, np.empty((customer.size, 0), np.float32)),
     )
     return dict(zip(NAMES, np.moveaxis(out[:, :, len(BASIC) :], 2, 0), strict=True))
 

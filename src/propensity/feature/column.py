@@ -75,7 +75,7 @@ CONTEXT = (
     context("novelty", "share of the buyers of the last 28 days without an earlier purchase"),
     context("interpurchase_time", "mean days between purchase days, over all customers", missing="nobody bought twice"),
     context("age", "days since the first sale, at most 182", optional=True),
-    context("price", "revenue per purchase day of the last 91 days", money=True),
+    context("price", "revenue per purchase day of the last 91 days, without implausible lines", money=True),
     context("price_trend", "log ratio of the price of 28 days to that of 91 days"),
     context("last_year", "log ratio of the purchase days of the horizon's weeks last year to the 91 days around them"),
 )

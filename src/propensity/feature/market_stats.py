@@ -20,7 +20,7 @@ from propensity.data.offer import Offers
 from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS, GROUPS
 from propensity.feature.neighbour import Level, category_sets, finest_level, neighbours, nested_levels, no_neighbours
 from propensity.feature.rolling import RollingRequest, rolling_customer
-from propensity.kernel.context import context_columns, offer_context
+from propensity.kernel.context import context_columns, line_limits, offer_context
 from propensity.kernel.customer import TENURE_CAP
 from propensity.kernel.customer_group import median_order
 from propensity.kernel.event import Sets, fixed
@@ -211,7 +211,9 @@ class MarketStatsBuilder:
         names = context_columns(CONTEXT_WINDOWS)
         totals = np.empty((len(self.offers), len(names)))
         everybody = np.concatenate([population, self.log.guests(cutoff.day)])
-        offer_context(self.events, self.sets, everybody, cutoff.day, self.horizon, np.array(CONTEXT_WINDOWS), totals)
+        limits = line_limits(self.events, self.sets, len(self.offers), everybody, cutoff.day)
+        windows = np.array(CONTEXT_WINDOWS)
+        offer_context(self.events, self.sets, everybody, cutoff.day, self.horizon, windows, limits, totals)
         raw = dict(zip(names, totals.T, strict=True))
         exposure = min(cutoff.day - self.log.first_day, CONTEXT_WINDOWS[2])
         now, sold, unit = self._moments(cutoff.day), ~np.isnan(raw["age"]), self.log.revenue_unit(cutoff.day)
@@ -238,7 +240,7 @@ class MarketStatsBuilder:
             sibling=siblings(self.offers.parent, sold),
             sold=sold,
             cohort=self._cohort(population, cutoff, unit),
-            unit=np.array(unit, np.float64),
+            unit=np.array(unit),
         )
 
     def _population(self, day: int, sample: int | None = None) -> np.ndarray:

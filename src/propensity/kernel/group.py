@@ -19,6 +19,7 @@ from propensity.kernel.pair_group import (
     SHARE_HALF_LIFE,
     BasicColumns,
     OfferMarket,
+    empty_groups,
     summarise,
     write_groups,
 )
@@ -95,6 +96,7 @@ def windows_and_groups(
     memory, share_decay = pair_memory(pair.shape[1], windows, half_lives), decay_table(SHARE_HALF_LIFE)
     lists = day_lists(events, sets, pair.shape[1], customer, cutoff)
     decayed, rank = np.empty(half_lives.size), np.zeros(RANKED + 2, np.int64)
+    empty = empty_groups(pair_at, half_lives.size)
     of_pairs, of_customers = (pair_at >= 0).any(), (customer_at >= 0).any()
     for b in range(customer.size):
         start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff - mask_days[b])
@@ -108,7 +110,7 @@ def windows_and_groups(
             trips = summarise(lists, count, spend, spend_91, cutoff, horizon, share_decay)
             write_groups(
                 *(pair[b], pair_at, basic, lists, touched, trips, decayed, cutoff, horizon, mask_offer[b]),
-                *(market, rank),
+                *(market, empty, rank),
             )
         if of_customers:
             write_customer(

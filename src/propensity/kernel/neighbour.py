@@ -18,7 +18,7 @@ from propensity.kernel.window import NEVER, first_at
 
 PROFILE_DAYS = 182
 NEAREST = 80
-CLOSE = np.float32(1 - 1e-6)  # cosines that differ by rounding only are ties
+CLOSE = float(np.float32(1 - 1e-6))  # cosines that differ by rounding only are ties
 BINS = 1024  # of cosines, to find the nearest
 FREQUENT = 0.2  # share of the profiles from which a category is a row of a matrix
 MIX = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # Steele et al., SplitMix, OOPSLA 2014
@@ -328,14 +328,14 @@ def nearest_neighbours(
 
 
 @njit(cache=True, nogil=True)
-def add_row(value: float, row: np.ndarray, similarity: np.ndarray) -> None:
+def add_row(value: np.float32, row: np.ndarray, similarity: np.ndarray) -> None:
     """Adds a multiple of row (R,) to similarity (R,)."""
     for r in range(similarity.size):
         similarity[r] += value * row[r]
 
 
 @njit(cache=True, nogil=True)
-def add_entries(value: float, tables: Neighbours, k: int, similarity: np.ndarray) -> None:
+def add_entries(value: np.float32, tables: Neighbours, k: int, similarity: np.ndarray) -> None:
     """Adds a multiple of the profiles' values of category k to similarity (R,)."""
     for j in range(tables.offsets[k], tables.offsets[k + 1]):
         similarity[tables.customer[j]] += value * tables.value[j]
@@ -398,7 +398,7 @@ def select_nearest(similarity: np.ndarray, own: int, work: Workspace) -> int:
         while above + bins[last] < NEAREST:
             above += bins[last]
             last -= 1
-        size = compact(near, cosine, size, np.float32(last / BINS) * CLOSE)
+        size = compact(near, cosine, size, last / BINS * CLOSE)
         size = compact(near, cosine, size, least_in_bin(cosine[:size], last, NEAREST - above) * CLOSE)
     total = 0.0
     for c in range(size):

@@ -108,6 +108,7 @@ UNITS_LAST, UNITS_LAST_RATIO = AT_UNITS["units_last"], AT_UNITS["units_last_rati
 UNITS_RATE, PRODUCTS = AT_UNITS["units_rate"], AT_UNITS["products"]
 SPEND_SHARE, SPEND_SHARE_91 = AT_UNITS["spend_share"], AT_UNITS["spend_share_91"]
 RANK, RANK_SHARE, BUYER_RATIO = AT_UNITS["rank_182"], AT_UNITS["rank_share_182"], AT_UNITS["buyer_ratio_91"]
+WEEK_WEIGHT = 0.5 ** np.arange(WEEKS)
 EMPTY_EXPECT, EMPTY_RENEWAL, EMPTY_UNITS = (
     np.array([0.0 if each.empty is None else each.empty for each in group if each.per is None], np.float32)
     for group in (EXPECT, RENEWAL, UNITS)
@@ -195,24 +196,25 @@ def write_groups(
     horizon: int,
     mask_offer: int,
     market: OfferMarket,
+    empty: np.ndarray,
     rank: np.ndarray,
 ) -> None:
     """The groups' columns of one customer's pairs, rows (M, P), after those of `write_pairs`.
 
     at (3,) holds the first column of the groups expect, renewal and units, -1 for a group that is off; decayed (H,) the
-    decayed shopping days; rank (RANKED + 2,) is working memory.
+    decayed shopping days; empty is that of `empty_groups`; rank (RANKED + 2,) is working memory. Each group is one pass
+    over the customer's offers, because the arguments of a call for each pair take longer than its columns.
     """
     ranked = rank_offers(rows, basic.days_182, lists, touched, mask_offer, rank)
-    for m in range(rows.shape[0]):
-        if lists.head[m] < 0 or m == mask_offer:
-            write_empty(rows[m], at, decayed.size, market.trip_share[m], trips)
-            continue
-        if at[0] >= 0:
-            write_expect(rows[m], at[0], basic, lists, m, trips, decayed, cutoff, horizon, market.trip_share[m])
-        if at[1] >= 0:
-            write_renewal(rows[m, at[1] :], lists, m, cutoff, horizon, market.interpurchase_time[m])
-        if at[2] >= 0:
-            write_units(rows[m], at[2], basic, lists, m, trips, cutoff, horizon, market.intensity[m], rank, ranked)
+    write_empty(rows, at, empty, lists.head, mask_offer, market.trip_share, decayed.size, trips)
+    if at[0] >= 0:
+        write_expect(rows, at[0], basic, lists, touched, mask_offer, trips, decayed, cutoff, horizon, market.trip_share)
+    if at[1] >= 0:
+        write_renewal(rows, at[1], lists, touched, mask_offer, cutoff, horizon, market.interpurchase_time)
+    if at[2] >= 0:
+        write_units(
+            rows, at[2], basic, lists, touched, mask_offer, trips, cutoff, horizon, market.intensity, rank, ranked
+        )
 
 
 @njit(cache=True, nogil=True)
@@ -255,134 +257,193 @@ def rank_offers(
 
 
 @njit(cache=True, nogil=True)
-def write_empty(row: np.ndarray, at: np.ndarray, half_lives: int, trip_share: float, trips: Trips) -> None:
-    """The columns (P,) of an offer without a purchase of the customer."""
+def empty_groups(at: np.ndarray, half_lives: int) -> np.ndarray:
+    """The columns of an offer without a purchase of the customer, of the groups that are on, which stand together."""
+    row = np.empty(2 * half_lives + EMPTY_EXPECT.size + EMPTY_RENEWAL.size + EMPTY_UNITS.size, np.float32)
+    size = 0
     if at[0] >= 0:
-        for p in range(half_lives):
-            row[at[0] + p] = 0.0
-        for p in range(EMPTY_EXPECT.size):
-            row[at[0] + half_lives + p] = EMPTY_EXPECT[p]
-        row[at[0] + half_lives + EXPECTED_TRIPS] = chance(0.0, trip_share, trips)
+        row[:half_lives] = 0.0
+        row[half_lives : half_lives + EMPTY_EXPECT.size] = EMPTY_EXPECT
+        size = half_lives + EMPTY_EXPECT.size
     if at[1] >= 0:
-        for p in range(EMPTY_RENEWAL.size):
-            row[at[1] + p] = EMPTY_RENEWAL[p]
+        row[size : size + EMPTY_RENEWAL.size] = EMPTY_RENEWAL
+        size += EMPTY_RENEWAL.size
     if at[2] >= 0:
-        for p in range(EMPTY_UNITS.size):
-            row[at[2] + p] = EMPTY_UNITS[p]
+        row[size : size + EMPTY_UNITS.size] = EMPTY_UNITS
+        size += EMPTY_UNITS.size
+    return row[:size].copy()
 
 
 @njit(cache=True, nogil=True)
-def chance(decayed: float, trip_share: float, trips: Trips) -> float:
-    """Chance of a purchase on the expected shopping days, from the pair's share of them, shrunk to everybody's."""
-    share = (decayed + PRIOR_TRIPS * trip_share) / (trips.decayed + PRIOR_TRIPS)
-    return 1.0 - np.exp(-share * trips.expected)
+def write_empty(
+    rows: np.ndarray,
+    at: np.ndarray,
+    empty: np.ndarray,
+    head: np.ndarray,
+    mask_offer: int,
+    trip_share: np.ndarray,
+    half_lives: int,
+    trips: Trips,
+) -> None:
+    """The columns of the offers (M, P) without a purchase of the customer; head (M,) is -1 there, or masked."""
+    start, expected = first_on(at), at[0] + half_lives + EXPECTED_TRIPS
+    for m in range(rows.shape[0]):
+        if head[m] < 0 or m == mask_offer:
+            for p in range(empty.size):
+                rows[m, start + p] = empty[p]
+            if at[0] >= 0:
+                rows[m, expected] = chance(0.0, trip_share[m], trips.decayed, trips.expected)
+
+
+@njit(cache=True, nogil=True)
+def first_on(at: np.ndarray) -> int:
+    """The first column of the groups that are on."""
+    for group in range(at.size):
+        if at[group] >= 0:
+            return at[group]
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def chance(decayed: float, trip_share: float, trips: float, expected: float) -> float:
+    """Chance of a purchase on the `expected` shopping days, from the pair's share of them, shrunk to everybody's.
+
+    `decayed` are the purchase days and `trips` the shopping days of the customer, decayed by `SHARE_HALF_LIFE`.
+    """
+    share = (decayed + PRIOR_TRIPS * trip_share) / (trips + PRIOR_TRIPS)
+    return 1.0 - np.exp(-share * expected)
 
 
 @njit(cache=True, nogil=True)
 def write_expect(
-    row: np.ndarray,
-    at: int,
+    rows: np.ndarray,
+    first: int,
     basic: BasicColumns,
     lists: DayLists,
-    m: int,
+    touched: int,
+    mask_offer: int,
     trips: Trips,
     decayed: np.ndarray,
     cutoff: int,
     horizon: int,
-    trip_share: float,
+    trip_share: np.ndarray,
 ) -> None:
-    """The group expect; decayed (H,): the decayed shopping days."""
-    days = row[basic.purchase_days]
-    for h in range(decayed.size):
-        row[at + h] = row[basic.decayed + h] / decayed[h] if decayed[h] > 0.0 else 0.0
-    since, at = trips.total - 1 - lists.trip[lists.tail[m]], at + decayed.size
-    row[at + TRIP_SHARE] = days / trips.total
-    row[at + TRIP_SHARE_91] = row[basic.days_91] / max(trips.recent, 1)
-    row[at + TRIPS_SINCE] = since
-    row[at + RATE_TENURE] = days * (horizon / max(trips.tenure, horizon))
-    row[at + RATE_FIRST] = (days - 1) * (horizon / max(cutoff - lists.day[lists.head[m]], horizon))
-    row[at + TRIPS_DUE] = since * (days + 0.5 * trip_share) / (trips.total + 0.5)
-    row[at + EXPECTED_TRIPS] = chance(row[basic.decayed_90], trip_share, trips)
+    """The group expect of the customer's offers, rows (M, P); decayed (H,): the decayed shopping days."""
+    for t in range(touched):
+        m = lists.touched[t]
+        if m == mask_offer:
+            continue
+        row, at = rows[m], first
+        days = row[basic.purchase_days]
+        for h in range(decayed.size):
+            row[at + h] = row[basic.decayed + h] / decayed[h] if decayed[h] > 0.0 else 0.0
+        since, at = trips.total - 1 - lists.trip[lists.tail[m]], at + decayed.size
+        row[at + TRIP_SHARE] = days / trips.total
+        row[at + TRIP_SHARE_91] = row[basic.days_91] / max(trips.recent, 1)
+        row[at + TRIPS_SINCE] = since
+        row[at + RATE_TENURE] = days * (horizon / max(trips.tenure, horizon))
+        row[at + RATE_FIRST] = (days - 1) * (horizon / max(cutoff - lists.day[lists.head[m]], horizon))
+        row[at + TRIPS_DUE] = since * (days + 0.5 * trip_share[m]) / (trips.total + 0.5)
+        row[at + EXPECTED_TRIPS] = chance(row[basic.decayed_90], trip_share[m], trips.decayed, trips.expected)
 
 
 @njit(cache=True, nogil=True)
 def write_renewal(
-    row: np.ndarray, lists: DayLists, m: int, cutoff: int, horizon: int, interpurchase_time: float
+    rows: np.ndarray,
+    at: int,
+    lists: DayLists,
+    touched: int,
+    mask_offer: int,
+    cutoff: int,
+    horizon: int,
+    interpurchase_time: np.ndarray,
 ) -> None:
-    """The group renewal."""
-    r, recency = lists.head[m], cutoff - lists.day[lists.tail[m]]
-    gaps, total, squares, last, before, longer, ended = 0, 0.0, 0.0, 0, 0, 0, 0
-    days_28, days_56, days_91, weeks, earlier, previous, bits = 0, 0, 0, 0, -1, 0, 0.0
-    while r >= 0:
-        age = cutoff - lists.day[r]
-        days_28 += age <= 28
-        days_56 += age <= 56
-        days_91 += age <= 91
-        week = (age - 1) // 7
-        if week < WEEKS and week != earlier:
-            weeks += 1
-            bits += 0.5**week
-        earlier = week
-        if r != lists.head[m]:
-            before, last = last, lists.day[r] - previous
-            gaps += 1
-            total += last
-            squares += last * last
-            longer += last >= recency
-            ended += recency <= last < recency + horizon
-        previous = lists.day[r]
-        r = lists.following[r]
-    mean = total / max(gaps, 1)
-    shrunk = (total + PRIOR_GAPS * interpurchase_time) / (gaps + PRIOR_GAPS)
-    row[OWN_HAZARD] = (ended + 0.3) / (longer + 2.0)
-    row[LONGER] = longer
-    row[LAST_RATIO] = recency / last if gaps > 0 else np.nan
-    row[BEFORE] = before if gaps > 1 else np.nan
-    row[VARIATION] = np.sqrt(max(squares / gaps - mean * mean, 0.0)) / mean if gaps > 1 else np.nan
-    row[WEEKS_12] = weeks
-    row[WEEK_BITS] = bits
-    row[ACCELERATION] = 2 * days_28 - days_56
-    row[TREND] = 3.25 * days_28 / days_91 if days_91 > 0 else 0.0
-    row[RECENCY_SHRUNK] = recency / shrunk
-    row[UNTIL_DUE] = shrunk - recency
+    """The group renewal of the customer's offers, rows (M, P)."""
+    head, tail, following, day = lists.head, lists.tail, lists.following, lists.day
+    for t in range(touched):
+        m = lists.touched[t]
+        if m == mask_offer:
+            continue
+        row = rows[m, at:]
+        r, recency = head[m], cutoff - day[tail[m]]
+        gaps, total, squares, last, before, longer, ended = 0, 0.0, 0.0, 0, 0, 0, 0
+        days_28, days_56, days_91, weeks, earlier, previous, bits = 0, 0, 0, 0, -1, 0, 0.0
+        while r >= 0:
+            age = cutoff - day[r]
+            days_28 += age <= 28
+            days_56 += age <= 56
+            days_91 += age <= 91
+            week = (age - 1) // 7
+            if week < WEEKS and week != earlier:
+                weeks += 1
+                bits += WEEK_WEIGHT[week]
+            earlier = week
+            if r != head[m]:
+                before, last = last, day[r] - previous
+                gaps += 1
+                total += last
+                squares += last * last
+                longer += last >= recency
+                ended += recency <= last < recency + horizon
+            previous = day[r]
+            r = following[r]
+        mean = total / max(gaps, 1)
+        shrunk = (total + PRIOR_GAPS * interpurchase_time[m]) / (gaps + PRIOR_GAPS)
+        row[OWN_HAZARD] = (ended + 0.3) / (longer + 2.0)
+        row[LONGER] = longer
+        row[LAST_RATIO] = recency / last if gaps > 0 else np.nan
+        row[BEFORE] = before if gaps > 1 else np.nan
+        row[VARIATION] = np.sqrt(max(squares / gaps - mean * mean, 0.0)) / mean if gaps > 1 else np.nan
+        row[WEEKS_12] = weeks
+        row[WEEK_BITS] = bits
+        row[ACCELERATION] = 2 * days_28 - days_56
+        row[TREND] = 3.25 * days_28 / days_91 if days_91 > 0 else 0.0
+        row[RECENCY_SHRUNK] = recency / shrunk
+        row[UNTIL_DUE] = shrunk - recency
 
 
 @njit(cache=True, nogil=True)
 def write_units(
-    row: np.ndarray,
+    rows: np.ndarray,
     at: int,
     basic: BasicColumns,
     lists: DayLists,
-    m: int,
+    touched: int,
+    mask_offer: int,
     trips: Trips,
     cutoff: int,
     horizon: int,
-    intensity: float,
+    intensity: np.ndarray,
     rank: np.ndarray,
     ranked: int,
 ) -> None:
-    """The group units; rank as from `rank_offers`, ranked: the number of offers in it."""
-    total, month, recent, spend, spend_91, products, r = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, lists.head[m]
-    days, first, last = row[basic.purchase_days], lists.day[r], lists.units[lists.tail[m]]
-    while r >= 0:
-        age = cutoff - lists.day[r]
-        total += lists.units[r]
-        spend += lists.spend[r]
-        products += lists.products[r]
-        if age <= 28:
-            month += lists.units[r]
-        if age <= 91:
-            recent += lists.units[r]
-            spend_91 += lists.spend[r]
-        r = lists.following[r]
-    days_ranked = int(row[basic.days_182])
-    row[at + UNITS_28], row[at + UNITS_91], row[at + ALL_UNITS] = month, recent, total
-    row[at + UNITS_LAST] = last
-    row[at + UNITS_LAST_RATIO] = last * days / total if total > 0.0 else 0.0
-    row[at + UNITS_RATE] = total * (horizon / max(cutoff - first, horizon))
-    row[at + PRODUCTS] = products / days
-    row[at + SPEND_SHARE] = spend / trips.spend if trips.spend > 0.0 else 0.0
-    row[at + SPEND_SHARE_91] = spend_91 / trips.spend_91 if trips.spend_91 > 0.0 else 0.0
-    row[at + RANK] = rank[days_ranked] if days_ranked > 0 else np.nan
-    row[at + RANK_SHARE] = rank[days_ranked] / ranked if days_ranked > 0 else np.nan
-    row[at + BUYER_RATIO] = row[basic.days_91] / intensity if intensity > 0.0 else 0.0
+    """The group units of the customer's offers, rows (M, P); rank as from `rank_offers`, ranked: the offers in it."""
+    for t in range(touched):
+        m = lists.touched[t]
+        if m == mask_offer:
+            continue
+        row = rows[m]
+        total, month, recent, spend, spend_91, products, r = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, lists.head[m]
+        days, first, last = row[basic.purchase_days], lists.day[r], lists.units[lists.tail[m]]
+        while r >= 0:
+            age = cutoff - lists.day[r]
+            total += lists.units[r]
+            spend += lists.spend[r]
+            products += lists.products[r]
+            if age <= 28:
+                month += lists.units[r]
+            if age <= 91:
+                recent += lists.units[r]
+                spend_91 += lists.spend[r]
+            r = lists.following[r]
+        days_ranked = int(row[basic.days_182])
+        row[at + UNITS_28], row[at + UNITS_91], row[at + ALL_UNITS] = month, recent, total
+        row[at + UNITS_LAST] = last
+        row[at + UNITS_LAST_RATIO] = last * days / total if total > 0.0 else 0.0
+        row[at + UNITS_RATE] = total * (horizon / max(cutoff - first, horizon))
+        row[at + PRODUCTS] = products / days
+        row[at + SPEND_SHARE] = spend / trips.spend if trips.spend > 0.0 else 0.0
+        row[at + SPEND_SHARE_91] = spend_91 / trips.spend_91 if trips.spend_91 > 0.0 else 0.0
+        row[at + RANK] = rank[days_ranked] if days_ranked > 0 else np.nan
+        row[at + RANK_SHARE] = rank[days_ranked] / ranked if days_ranked > 0 else np.nan
+        row[at + BUYER_RATIO] = row[basic.days_91] / intensity[m] if intensity[m] > 0.0 else 0.0

@@ -123,7 +123,7 @@ def pair_group_reference(
     half_lives: Sequence[int],
     names: Sequence[str],
 ) -> np.ndarray:
-    """`pair_groups`, and what its columns of the market are computed from: (B, M, P), the columns `names`."""
+    """The groups of pair columns, and what those of the market are computed from: (B, M, P), the columns `names`."""
     out = np.empty((customer.size, belongs.shape[1], len(names)))
     for b, n in enumerate(customer):
         seen = of_kind(between(log, n, LONG_AGO, cutoff - mask_days[b]), PURCHASE)
@@ -246,7 +246,7 @@ def customer_group_reference(
     channel_code: np.ndarray,
     names: Sequence[str],
 ) -> np.ndarray:
-    """`customer_groups`: (B, F), the columns `names`."""
+    """The groups of customer columns: (B, F), the columns `names`."""
     out = np.empty((customer.size, len(names)))
     for b, n in enumerate(customer):
         bought = of_kind(between(log, n, LONG_AGO, cutoff - mask_days[b]), PURCHASE)
@@ -382,7 +382,7 @@ def offer_row(bought: Sequence[Columns], cutoff: int, horizon: int, windows: Seq
     days_ago = cutoff - np.concatenate([np.zeros(0, np.int64), *shopping])
     between_days = np.concatenate([np.zeros(0, np.int64), *(np.diff(days) for days in shopping)])
     age = cutoff - np.concatenate([np.zeros(0, np.int64), *(b["day"] for b in bought)])
-    revenue = np.concatenate([np.zeros(0), *(b["revenue"] for b in bought)])
+    revenue = plausible(np.concatenate([np.zeros(0), *(b["revenue"] for b in bought)]), age)
     last_year = 364 - horizon / 2  # the middle of the horizon's weeks, a year ago
     return {
         **{f"buyers_{w}": sum(cutoff - days[-1] <= w for days in shopping) for w in windows},
@@ -395,6 +395,15 @@ def offer_row(bought: Sequence[Columns], cutoff: int, horizon: int, windows: Seq
         "last_year_days": ((days_ago > 364 - horizon) & (days_ago <= 364)).sum(),
         "last_year_around": ((days_ago > last_year - 45.5) & (days_ago <= last_year + 45.5)).sum() * horizon / 91,
     }
+
+
+def plausible(revenue: np.ndarray, age: np.ndarray) -> np.ndarray:
+    """Revenue of lines (K,), where one far above those of 91 days counts as their median, if there are 20."""
+    lines = revenue[(age <= 91) & (revenue > 0)]
+    if lines.size < 20:
+        return revenue
+    low, middle, high = np.quantile(np.log(lines), [0.16, 0.5, 0.84], method="lower")
+    return np.where(revenue > np.exp(middle + 6 * max((high - low) / 2, 0.5)), np.exp(middle), revenue)
 
 
 def context_ratios(total: Mapping[str, float], customers: int) -> dict[str, float]:

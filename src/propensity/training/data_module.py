@@ -16,9 +16,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from propensity.data.batch import Batch, Inputs
 from propensity.errors import ConfigurationError
 from propensity.feature.history_mask import HistoryMask
+from propensity.model.base_rate import BaseRates
 from propensity.model.inference import to_tensors
 from propensity.task import Task, TrainingSet
 from propensity.training.device_log import DeviceLog, PositionBatch
+from propensity.training.length import Length
 from propensity.training.validation import Validation
 
 HISTORY = ("token", "kind", "channel", "age", "amount")
@@ -217,11 +219,18 @@ class PropensityDataModule(pl.LightningDataModule):
     negative_rate : sampling rate of never-bought negatives.
     validation : cutoffs to validate at; None: no validation.
 
+    Attributes
+    ----------
+    base_rates, length : of the training labels, and sizes of the training; `TrainingConfig.data_module` sets them.
+
     Raises
     ------
     ConfigurationError
         For a negative_rate outside (0, 1].
     """
+
+    base_rates: BaseRates
+    length: Length
 
     def __init__(
         self,

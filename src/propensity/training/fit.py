@@ -83,7 +83,7 @@ def fit(
     settings: TrainingConfig = instantiate(config.training, _convert_="all")
     if settings.threads is not None and config.trainer.get("accelerator") == "cpu":
         torch.set_num_threads(settings.threads)
-    length, resume = settings.length(data.training_set), stage.resume
+    length, resume = data.length, stage.resume
     loggers = build_loggers(config, out, resume) if stage.loggers else []
     steps = steps_at_most(config.trainer, length, data.validation is not None, stage.steps)
     own = build_callbacks(config, settings, data, out, stage)

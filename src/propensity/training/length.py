@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 
 BATCHES = 1_024  # per pass, where a batch is neither at its smallest nor at its largest
 SMALLEST, LARGEST = 4_096, 32_768  # pairs in a batch
+CUSTOMERS = 1_024  # in a batch, at most: where offers are few, their histories take the time
 PASSES = 4.0  # over the training cutoffs, at most
 STEPS = 2_000  # at most, where so many are more than the passes
 VALIDATIONS = 40  # over the longest training
@@ -19,6 +20,8 @@ FEWEST, MOST = 25, 250  # steps between two validations
 WITHOUT = 3  # validations without improvement before training ends, at least
 GROWTH = 1.33  # and steps since the start over those of the best validation
 GUESS, UNVALIDATED = 2.0, 600  # passes and steps, at least, where no validation says how many
+NEGATIVES = 20.0  # never-bought negatives that are kept for each purchase, about
+FEWEST_NEGATIVES = 0.05  # share of them that is kept at least
 WARMUP = 60  # steps below which a training is called short
 
 
@@ -26,7 +29,7 @@ class Length(NamedTuple):
     """Sizes that follow from the number of pairs of the training cutoffs."""
 
     pairs: int  # in a pass over the training cutoffs
-    pairs_per_batch: int
+    pairs_per_batch: int  # before negatives are sampled
     pass_steps: int  # optimizer steps of a pass
     max_steps: int
     interval: int  # optimizer steps between two validations
@@ -36,7 +39,18 @@ class Length(NamedTuple):
         return steps / max(self.pass_steps, 1)
 
 
-def length_of(pairs: int, offers: int, pairs_per_batch: int | None = None) -> Length:
+def negative_rate_of(base_rate: float) -> float:
+    """Sampling rate of never-bought negatives, by the share of all pairs with a purchase.
+
+    More negatives for each purchase teach next to nothing, and take nearly all the time where offers are fine.
+
+    >>> negative_rate_of(0.06), negative_rate_of(0.01), negative_rate_of(0.0001)
+    (1.0, 0.2, 0.05)
+    """
+    return min(max(NEGATIVES * base_rate, FEWEST_NEGATIVES), 1.0)
+
+
+def length_of(pairs: int, offers: int, pairs_per_batch: int | None = None, negative_rate: float = 1.0) -> Length:
     """The sizes of a training.
 
     Parameters
@@ -44,15 +58,17 @@ def length_of(pairs: int, offers: int, pairs_per_batch: int | None = None) -> Le
     pairs : customer x offer pairs of all training cutoffs.
     offers : of a customer; a batch holds whole customers.
     pairs_per_batch : as the user set it; None: by the rule.
+    negative_rate : of the never-bought negatives. The rule counts the pairs of a batch that are kept, and `Length` all.
 
     Examples
     --------
     >>> length_of(280_000, 30)[1:]
     (4096, 69, 2000, 50)
     >>> length_of(4_500_000_000, 225)[1:]
-    (32768, 137975, 551900, 250)
+    (32768, 137932, 551728, 250)
     """
-    batch = pairs_per_batch or min(max(pairs // BATCHES, SMALLEST), LARGEST)
+    kept = min(max(int(pairs * negative_rate) // BATCHES, SMALLEST), LARGEST)
+    batch = pairs_per_batch or min(int(kept / negative_rate), CUSTOMERS * max(offers, 1))
     customers = max(batch // max(offers, 1), 1)
     per_pass = max(-(-pairs // (customers * max(offers, 1))), 1)
     longest = max(int(PASSES * per_pass), STEPS)

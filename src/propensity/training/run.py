@@ -32,7 +32,6 @@ from propensity.model.offer_net import OfferNet
 from propensity.task import Task, TrainingSet, resolved
 from propensity.training.amount import amount_scale
 from propensity.training.audit import record
-from propensity.training.base_rate import base_rates
 from propensity.training.checkpoint import FILE, load_trained, save_trained
 from propensity.training.curve import METRICS, SUMMARY
 from propensity.training.data_module import PropensityDataModule
@@ -124,7 +123,7 @@ def untrained(config: TrainConfig, task: Task, training_set: TrainingSet, data: 
     """A network that starts from the base rates of a training set, with scalers fitted to its inputs."""
     model: OfferNet = instantiate(config.model, sizes=task.feature.sizes(training_set.vocabulary))
     model.fit_scales(data.sample())
-    model.start_from(base_rates(training_set), torch.from_numpy(training_set.features.offer_code))
+    model.start_from(data.base_rates, torch.from_numpy(training_set.features.offer_code))
     return model
 
 
@@ -144,7 +143,7 @@ def search(work: Work, training_set: TrainingSet) -> Searched:
     customers = settings.validation_customers(len(training_set.features.offers))
     validation = validation_set(chosen, work.log, training_set.vocabulary, customers, config.seed)
     data = settings.data_module(training_set, work.task, config.seed, validation)
-    model, length = work.network(training_set, data), settings.length(training_set)
+    model, length = work.network(training_set, data), data.length
     stage = Stage("search", resume=last_checkpoint(work.folder, "search"))
     loss = instantiate(config.loss)
     fitted = fit(model, loss, data, config, work.folder, stage)
@@ -169,7 +168,7 @@ def search(work: Work, training_set: TrainingSet) -> Searched:
 def refitted(work: Work, searched: Searched, training_set: TrainingSet) -> tuple[OfferNet, Champion]:
     """Network and candidates fitted on all windows, with as many passes and the settings that the search found."""
     data = work.settings.data_module(training_set, work.task, work.config.seed)
-    length = work.settings.length(training_set)
+    length = data.length
     steps = max(round(searched.fitted.step * length.pass_steps / searched.length.pass_steps), 1)
     model = work.network(training_set, data)
     stage = Stage("refit", last_checkpoint(work.folder, "refit"), steps, loggers=False)

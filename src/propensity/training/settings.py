@@ -15,8 +15,9 @@ from propensity.config import TrainConfig
 from propensity.errors import ConfigurationError
 from propensity.mistake import suggest
 from propensity.task import Task, TrainingSet
+from propensity.training.base_rate import base_rates
 from propensity.training.data_module import PropensityDataModule
-from propensity.training.length import Length, length_of
+from propensity.training.length import length_of, negative_rate_of
 from propensity.training.metric import LOSSES, TRAIN_LOSS, by_name, mode, validation_metrics
 from propensity.training.validation import Validation
 
@@ -44,7 +45,8 @@ class TrainingConfig:
     length_bucketing : whether a batch holds histories of similar length, so that an encoder of events reads little
         padding.
     log_on_device : whether the event log is kept on the device, where histories are gathered.
-    negative_rate : sampling rate of never-bought negatives in (0, 1], importance-weighted. Where offers are fine they
+    negative_rate : sampling rate of never-bought negatives in (0, 1], importance-weighted; None: by the share of pairs
+        with a purchase, see `negative_rate_of`. Where offers are fine they
         are nearly all pairs, and take nearly all the time.
     averaging : degree of the average of the weights, which is what a run keeps and what is validated; see
         `PolynomialAveraging`. None keeps the last weights.
@@ -61,7 +63,7 @@ class TrainingConfig:
     pairs_per_batch: int | None = None
     length_bucketing: bool = False
     log_on_device: bool = False
-    negative_rate: float = 1.0
+    negative_rate: float | None = None
     averaging: float | None = 8.0
     compile: bool = False
     threads: int | None = 1
@@ -73,16 +75,23 @@ class TrainingConfig:
         self, training_set: TrainingSet, task: Task, seed: int, validation: Validation | None = None
     ) -> PropensityDataModule:
         """The training set in batches, and the validation cutoffs in blocks of customers."""
-        return PropensityDataModule(
+        rates, offers = base_rates(training_set), len(training_set.features.offers)
+        given = self.negative_rate
+        rate = negative_rate_of(float(rates.purchase.mean())) if given is None else given
+        pairs = offers * sum(cutoff_data.row.size for cutoff_data in training_set.cutoffs_data)
+        length = length_of(pairs, offers, self.pairs_per_batch, rate if given is None else 1.0)
+        data = PropensityDataModule(
             training_set,
             task,
-            self.length(training_set).pairs_per_batch,
+            length.pairs_per_batch,
             seed,
             self.length_bucketing,
             self.log_on_device,
-            self.negative_rate,
+            rate,
             validation,
         )
+        data.base_rates, data.length = rates, length
+        return data
 
     def validation_customers(self, offers: int) -> int | None:
         """Customers per validation cutoff that give so many pairs; None: all.
@@ -99,12 +108,6 @@ class TrainingConfig:
                 f"training.validation_pairs={self.validation_pairs} is no sample; give 1 or more, or null"
             )
         return -(-self.validation_pairs // max(offers, 1))
-
-    def length(self, training_set: TrainingSet) -> Length:
-        """The sizes of a training on a training set."""
-        offers = len(training_set.features.offers)
-        pairs = offers * sum(cutoff_data.row.size for cutoff_data in training_set.cutoffs_data)
-        return length_of(pairs, offers, self.pairs_per_batch)
 
 
 def check_settings(config: TrainConfig) -> None:

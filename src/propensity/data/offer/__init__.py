@@ -10,7 +10,7 @@ import polars as pl
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
-from propensity.kernel.context import offer_context
+from propensity.kernel.context import LineLimits, offer_context
 from propensity.kernel.event import Sets, fixed
 
 
@@ -199,6 +199,6 @@ def count_buyers(log: EventLog, offers: Offers, day: int, window: int) -> np.nda
     numpy.ndarray of shape (M,), int64
         Distinct customers with a purchase.
     """
-    out = np.empty((len(offers), 9))
-    offer_context(log.events, offers.sets, np.arange(len(log)), day, 1, np.array([window]), out)
+    out, none = np.empty((len(offers), 9)), LineLimits(np.full(len(offers), np.inf), np.zeros(len(offers)))
+    offer_context(log.events, offers.sets, np.arange(len(log)), day, 1, np.array([window]), none, out)
     return out[:, 0].astype(np.int64)
