@@ -41,7 +41,7 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
         folder = tmp_path_factory.mktemp("shop")
         columns = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
         about: dict[str, Any] = {"item_columns": ["category"]} if items is None else {"items": items}
-        log = pp.prepare(lines, folder / "log", columns={"kind": "kind"}, **about, **columns)  # type: ignore[arg-type]
+        log = pp.prepare(lines, folder / "log", columns={"kind": "kind"}, **about, **columns)
         out = folder / "run"
         return pp.fit(log, offer="category", end=cutoff.isoformat(), out=out, settings=SETTINGS | more)
 

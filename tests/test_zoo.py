@@ -26,7 +26,7 @@ def metrics(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     shop, folder = SMALL[request.param], tmp_path_factory.mktemp("zoo")
     cutoff = (date.fromisoformat(shop.start) + timedelta(days=shop.days - 14)).isoformat()
     columns = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
-    log = pp.prepare(sales(shop), folder / "log", item_columns=["category"], columns={"kind": "kind"}, **columns)  # type: ignore[arg-type]
+    log = pp.prepare(sales(shop), folder / "log", item_columns=["category"], columns={"kind": "kind"}, **columns)
     return pp.fit(log, offer="category", end=cutoff, out=folder / "run").evaluate([cutoff]).metrics
 
 
@@ -62,11 +62,11 @@ def test_a_shop_where_nobody_returns_is_trained_and_evaluated(tmp_path: Path) ->
     random = np.random.default_rng(1)
     sku, day = random.integers(0, 6, 400), random.integers(0, 180, 400)
     lines = pl.DataFrame({"card": np.arange(400), "sku": sku, "total": random.gamma(3, 20, 400).round(2)}).with_columns(
-        sold_on=pl.date(2024, 1, 1) + pl.duration(days=pl.Series(day)),
+        sold_on=pl.date(2024, 1, 1) + pl.duration(days=pl.lit(pl.Series(day))),
         category=pl.format("category {}", pl.col("sku") // 3),
     )
-    columns = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
-    log = pp.prepare(lines, tmp_path / "log", item_columns=["category"], **columns)  # type: ignore[arg-type]
+    columns: dict[str, Any] = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
+    log = pp.prepare(lines, tmp_path / "log", item_columns=["category"], **columns)
     model = pp.fit(log, offer="category", end="2024-06-01", out=tmp_path / "run", settings={"trainer.max_steps": 2})
     warnings = model.evaluate(["2024-06-01"]).metrics["warnings"]
     assert any("nobody, or everybody, bought in the training windows" in sentence for sentence in warnings)

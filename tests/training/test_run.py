@@ -17,6 +17,7 @@ from conftest import QUICK, SMALL
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, GateError
 from propensity.training.checkpoint import load_trained
+from propensity.training.fit import PROGRESS
 from propensity.training.module import PropensityModule
 from propensity.training.run import train
 
@@ -174,13 +175,19 @@ def test_a_gpu_that_is_not_there_is_said(small_world: dict[str, Any], composed: 
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_network(small_world: dict[str, Any], tmp_path: Path, repository: Path) -> None:
+@pytest.mark.parametrize(
+    "more", [(), ("training.validation=1", "trainer.max_epochs=2"), ("training.validation=1", "training.refit=false")]
+)
+def test_two_processes_train_one_network(
+    more: tuple[str, ...], small_world: dict[str, Any], tmp_path: Path, repository: Path
+) -> None:
     command = [sys.executable, "scripts/train.py", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
     options = [o for o in QUICK if "steps" not in o]
     done = subprocess.run(
-        [*command, *SMALL, *options, f"data.log={small_world['folder']}", f"out={tmp_path / 'run'}"],
+        [*command, *SMALL, *options, f"data.log={small_world['folder']}", f"out={tmp_path / 'run'}", *more],
         cwd=repository, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert "MEMBER: 2/2" in done.stderr
     assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())
+    assert not (tmp_path / "run" / PROGRESS).exists()

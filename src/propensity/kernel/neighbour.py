@@ -188,7 +188,7 @@ def signatures(
 def signature(
     events: Events, sets: Sets, categories: Sets, n_categories: int, start: int, end: int, day: int
 ) -> np.uint64:
-    """Sum of the mixed ages on a day and categories, and ages and offers, of the purchases among the events [start, end).
+    """Sum of the mixed ages and categories, and ages and offers, of the purchases among the events [start, end).
 
     Customers with the same signature have the same profile and bought the same offers on the same days.
     """

@@ -19,7 +19,7 @@ def amount_scale(model: OfferNet, data: PropensityDataModule) -> float:
     The mean of a log-normal depends on the tail of the fit, and so the total is off where the tail is another.
     """
     model.eval()
-    indices = list(CutoffSampler(data.sizes(), data.batch_size, data.seed))[:BATCHES]
+    indices = list(CutoffSampler(data.sizes(), data.batch_size, data.seed, orders=data.orders()))[:BATCHES]
     batches = TrainingBatches(data.training_set, data.task)
     paid, expected, buyers = 0.0, 0.0, 0
     for index in indices:

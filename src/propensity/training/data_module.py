@@ -141,6 +141,11 @@ class ValidationBatches(Dataset[Batch]):
         outcomes = to_tensors(complete.outcomes(market_stats.cutoff, rows))
         return Batch(inputs, outcomes, torch.ones(len(features.offers)))
 
+    def placed(self) -> Iterator[tuple[int, Batch]]:
+        """All batches, each with the place of its cutoff."""
+        for number, (place, _) in enumerate(self.blocks):
+            yield place, self[number]
+
 
 class CutoffSampler(Sampler[BatchIndex]):
     """Shuffles the customers of each cutoff, and the batches of all cutoffs; each process gets equally many batches.

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import lightning.pytorch as pl
 import torch
@@ -218,13 +218,13 @@ def build_callbacks(
     if data.validation is not None and open_ended(config.trainer):
         callbacks.append(EndByValidation(DEFAULT))
         if not any(keeps_best(each) for each in chosen):
-            best = {"monitor": DEFAULT, "mode": "min", "save_top_k": 1, "enable_version_counter": False}
+            best: dict[str, Any] = {"monitor": DEFAULT, "mode": "min", "save_top_k": 1, "enable_version_counter": False}
             callbacks.append(ModelCheckpoint(out / PROGRESS / stage.name, "best", **best))
     callbacks += chosen
     return callbacks + progress_bar(config, chosen)
 
 
-def keeps_best(callback: Callback) -> bool:
+def keeps_best(callback: Callback) -> TypeGuard[ModelCheckpoint]:
     """Whether a callback keeps the checkpoint of the best value of a metric."""
     return isinstance(callback, ModelCheckpoint) and callback.monitor is not None
 

@@ -37,9 +37,10 @@ from propensity.training.curve import METRICS, SUMMARY
 from propensity.training.data_module import PropensityDataModule
 from propensity.training.fit import CHECKPOINTS, PROGRESS, Fitted, Stage, fit, open_ended
 from propensity.training.length import Length, length_warnings
+from propensity.training.metric import validation_metrics
 from propensity.training.settings import TrainingConfig, check_settings
 from propensity.training.track import first_process
-from propensity.training.validation import Windows, validation_set, windows
+from propensity.training.validation import Windows, validated, validation_set, windows
 
 LOGGER = logging.getLogger(__name__)
 EVALUATION = ("metrics.json", "report.html", "report.md", "scores.parquet", "customers.parquet", "curves.svg")
@@ -144,8 +145,13 @@ def search(work: Work, training_set: TrainingSet) -> Searched:
     data = settings.data_module(training_set, work.task, config.seed, validation)
     model, length = work.network(training_set, data), data.length
     stage = Stage("search", resume=last_checkpoint(work.folder, "search"))
-    fitted = fit(model, instantiate(config.loss), data, config, work.folder, stage)
+    loss = instantiate(config.loss)
+    fitted = fit(model, loss, data, config, work.folder, stage)
     model.amount_scale.fill_(amount_scale(model, data))
+    if data.validation is not None:  # again, because the scale moves the totals of revenue
+        purchase_days = work.task.feature.pair.index("purchase_days")
+        metrics = validated(model, loss, data.validation.placed(), purchase_days, validation_metrics(config.metrics))
+        fitted = fitted._replace(metrics=fitted.metrics | metrics)
     warnings = [*chosen.warnings]
     if open_ended(config.trainer):
         warnings += length_warnings(length, fitted.step, fitted.ended, validation is not None)

@@ -5,7 +5,7 @@ Legend: N customers of a cutoff, M offers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from propensity.metric.context import eval_context
 from propensity.metric.declaration import Metric
 from propensity.metric.labels import Labels, Prediction
 from propensity.metric.metric_table import metric_table
+from propensity.model.offer_net import OfferNet
 from propensity.model.outputs import Outputs, ensemble_mean
 from propensity.task import Task, Validation
 from propensity.training.metric import ALL, NEVER_BOUGHT, VAL_LOSS
@@ -109,7 +110,7 @@ def room(task: Task, log: EventLog) -> int:
 def last_windows(task: Task, log: EventLog, end: int, count: int) -> Windows:
     """The last label windows, one horizon apart, as many as leave a training cutoff before them."""
     chosen = min(count, room(task, log))
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if chosen < count:
         warnings = (f"the log is short: {chosen} of {count} label windows are left to validate on",)
     cutoffs = [Cutoff(end - task.horizon * (back + 1), task.horizon) for back in reversed(range(chosen))]
@@ -172,10 +173,7 @@ class ValidationMetrics(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        never_bought = batch.inputs.pair[..., self.purchase_days] == 0
-        outcomes = Outcomes(*(each.float().cpu() for each in batch.outcomes))
-        block = Block([on_cpu(each) for each in outputs], outcomes, never_bought.cpu())
-        self.blocks.setdefault(self.places[batch_idx], []).append(block)
+        self.blocks.setdefault(self.places[batch_idx], []).append(block_of(outputs, batch, self.purchase_days))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         cutoffs = [joined(self.blocks[place]) for place in sorted(self.blocks)]
@@ -199,6 +197,34 @@ class ValidationMetrics(Callback):
         self.history = [dict(each) for each in state_dict["history"]]
 
 
+@torch.no_grad()
+def validated(
+    model: OfferNet, loss: Any, batches: Iterable[tuple[int, Batch]], purchase_days: int, metrics: Sequence[Metric]
+) -> dict[str, float]:
+    """Loss and metrics of a network outside a training, by their logged names.
+
+    Parameters
+    ----------
+    model : the network.
+    loss : from outputs, outcomes and weights to `Terms`.
+    batches : the place of its cutoff and the batch.
+    purchase_days, metrics : as in `ValidationMetrics`.
+    """
+    model.eval()
+    blocks: dict[int, list[Block]] = {}
+    for place, batch in batches:
+        blocks.setdefault(place, []).append(block_of(model.member_outputs(batch.inputs), batch, purchase_days))
+    cutoffs = [joined(blocks[place]) for place in sorted(blocks)]
+    return {VAL_LOSS: mean_loss(loss, cutoffs)} | values_of(cutoffs, metrics)
+
+
+def block_of(outputs: Sequence[Outputs], batch: Batch, purchase_days: int) -> Block:
+    """Outputs of the members and outcomes of a batch, on the CPU."""
+    never_bought = batch.inputs.pair[..., purchase_days] == 0
+    outcomes = Outcomes(*(each.float().cpu() for each in batch.outcomes))
+    return Block([on_cpu(each) for each in outputs], outcomes, never_bought.cpu())
+
+
 def on_cpu(outputs: Outputs) -> Outputs:
     """The outputs as float32 on the CPU, without the states."""
     moved = Outputs(*(each.detach().float().cpu() for each in outputs))
@@ -211,7 +237,7 @@ def joined(blocks: Sequence[Block]) -> Block:
     members = []
     for each in by_member:
         *parts, unit = (list(column) for column in zip(*each, strict=True))
-        members.append(Outputs(*(torch.cat(part) for part in parts), unit[0]))
+        members.append(Outputs(*(torch.cat(part) for part in parts))._replace(unit=unit[0]))
     outcomes = Outcomes(*(torch.cat(parts) for parts in zip(*(block.outcomes for block in blocks), strict=True)))
     return Block(members, outcomes, torch.cat([block.never_bought for block in blocks]))
 
