@@ -44,7 +44,9 @@ def test_attributes_are_customer_columns_of_the_log_and_of_a_bundle() -> None:
     offers, day = random_offers(1, log.items.height), log.last_day
     vocabulary, rows = Vocabulary(offers.name, {}, {}, ("app", "store")), np.arange(20)[::-1]
     features = Features(log, offers, vocabulary, CONFIG)
-    stats = MarketStatsBuilder(log, offers, 14, MarketStatsConfig(references=2)).at(Cutoff(day, 14))
+    stats = MarketStatsBuilder(log, offers, 14, MarketStatsConfig(neighbour_categories=2, references=2)).at(
+        Cutoff(day, 14)
+    )
     have = features.inputs(stats, rows).customer_features
     first = CONFIG.customer.index("attribute_income")
     np.testing.assert_array_equal(have[:, first], 10.0 * rows + 2)

@@ -54,7 +54,7 @@ class World(NamedTuple):
         offers = random_offers(seed, log.items.height)
         cutoff = Cutoff(log.first_day + 300, 14)
         features = Features(log, offers, Vocabulary(offers.name, {}, {}, ("app", "store")), config)
-        settings = MarketStatsConfig(references=3)
+        settings = MarketStatsConfig(neighbour_categories=2, references=3)
         return cls(log, offers, features, MarketStatsBuilder(log, offers, 14, settings).at(cutoff))
 
     def inputs(self, mask: HistoryMask | None = None) -> Inputs:

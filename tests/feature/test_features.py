@@ -44,7 +44,7 @@ class Delivered:
 def task(tables: Tables, offer: OfferConfig = BY_CATEGORY, end: str | None = None) -> Task:
     return Task(
         offer, Delivered(tables), end=end, cutoff=TrainingCutoffs(step=14, count=3), weight=HalfLife(rhythm=10.0),
-        feature=CONFIG, market_stats=MarketStatsConfig(references=3, sample=40),
+        feature=CONFIG, market_stats=MarketStatsConfig(neighbour_categories=2, references=3, sample=40),
     )  # fmt: skip
 
 
@@ -261,7 +261,9 @@ def test_a_customer_whose_everything_is_hidden_looks_like_one_without_a_past() -
     log = random_log(4)
     cutoff, offers = Cutoff(log.last_day, 14), active_offers(log, BY_CATEGORY, Cutoff(log.last_day, 14))
     features = Features(log, offers, Vocabulary.fit(log, BY_CATEGORY, cutoff.day), CONFIG)
-    market_stats = MarketStatsBuilder(log, offers, 14, MarketStatsConfig(references=2)).at(cutoff)
+    market_stats = MarketStatsBuilder(log, offers, 14, MarketStatsConfig(neighbour_categories=2, references=2)).at(
+        cutoff
+    )
     everybody = np.arange(len(log))
     everything = HistoryMask.nothing(len(log))._replace(days=np.full(len(log), EVERYTHING))
     masked = features.inputs(market_stats, everybody, everything)
@@ -281,7 +283,9 @@ def test_an_offer_on_the_day_of_its_launch_looks_like_one_that_nobody_bought() -
     unsold = replace(log, item=np.where(belongs[log.item], -1, log.item))
     got, want = (
         Features(one, offers, vocabulary, CONFIG).inputs(
-            MarketStatsBuilder(one, offers, 14, MarketStatsConfig(references=2)).at(cutoff), np.arange(len(log)), mask
+            MarketStatsBuilder(one, offers, 14, MarketStatsConfig(neighbour_categories=2, references=2)).at(cutoff),
+            np.arange(len(log)),
+            mask,
         )
         for one, mask in (
             (log, HistoryMask.nothing(len(log))._replace(launched=np.array([0]))),

@@ -54,7 +54,7 @@ def shares(
 
 
 def market(log: EventLog, offers: Offers, day: int, most: int = 10_000) -> MarketStats:
-    config = MarketStatsConfig(references=2, neighbours=most)
+    config = MarketStatsConfig(neighbour_categories=2, references=2, neighbours=most)
     return MarketStatsBuilder(log, offers, 14, config).at(Cutoff(day, 14))
 
 
@@ -171,7 +171,9 @@ def test_a_group_that_is_off_has_no_columns_and_no_tables() -> None:
     log = random_log(8)
     offers, day = random_offers(8, log.items.height), log.last_day
     config = FeatureConfig(history=8, groups=("expect",))
-    stats = MarketStatsBuilder(log, offers, 14, MarketStatsConfig(references=2), config.groups).at(Cutoff(day, 14))
+    stats = MarketStatsBuilder(
+        log, offers, 14, MarketStatsConfig(neighbour_categories=2, references=2), config.groups
+    ).at(Cutoff(day, 14))
     assert stats.neighbour_signature.size == stats.svd.size == stats.ease.size == 0
     vocabulary = Vocabulary(offers.name, {}, {}, ("app", "store"))
     few, rows = Features(log, offers, vocabulary, config), np.arange(len(log))
@@ -196,3 +198,14 @@ def test_the_nearest_in_the_tables_are_those_that_a_search_finds() -> None:
     assert rows.size > NEAREST + 1 and sizes.max() >= NEAREST
     searched = shares(log, offers, reference, cutoff, mask_offer=np.full(len(log), len(offers) - 1))
     np.testing.assert_array_equal(searched, shares(log, offers, reference, cutoff))
+
+
+def test_few_categories_give_nobody_a_neighbour() -> None:
+    log = build_log(random_tables(3, customers=60, days=300))
+    offers = random_offers(3, log.items.height)
+    few, enough = (
+        MarketStatsBuilder(log, offers, 14, MarketStatsConfig(references=1, neighbour_categories=count))
+        for count in (len(offers) + 1, 1)
+    )
+    day = Cutoff(log.last_day - 10, 14)
+    assert few.at(day).neighbour_signature.size == 0 < enough.at(day).neighbour_signature.size

@@ -59,8 +59,10 @@ def category_sets(items: pl.DataFrame, offers: Offers, level: Level) -> Sets:
     Returns
     -------
     Sets
-        Item i has the categories `offer[offsets[i]:offsets[i + 1]]`, places in `level.value`.
+        Item i has the categories `offer[offsets[i]:offsets[i + 1]]`, places in `level.value`; none where that is empty.
     """
+    if level.value.size == 0:
+        return Sets(fixed(np.zeros(items.height + 1, np.int64)), fixed(np.zeros(0, np.int32)))
     if not level.column:
         return offers.sets
     values = items[level.column].cast(pl.String)
