@@ -54,7 +54,7 @@ def shares(
 
 
 def market(log: EventLog, offers: Offers, day: int, most: int = 10_000) -> MarketStats:
-    config = MarketStatsConfig(neighbour_categories=2, references=2, neighbours=most)
+    config = MarketStatsConfig(references=2, neighbours=most, neighbour_categories=1)
     return MarketStatsBuilder(log, offers, 14, config).at(Cutoff(day, 14))
 
 
