@@ -76,9 +76,9 @@ def trial(*values: float, interval: int = 10) -> tuple[EndByValidation, list[int
     return callback, stopped
 
 
-def test_three_validations_without_improvement_end_a_short_training() -> None:
-    callback, stopped = trial(3.0, 2.0, 2.5, 2.0, 2.1)
-    assert stopped == [50] and callback.ended and (callback.best_step, callback.best) == (20, 2.0)
+def test_six_validations_without_improvement_end_a_short_training() -> None:
+    callback, stopped = trial(3.0, 2.0, 2.5, 2.0, 2.1, 2.0, 2.2, 2.0)
+    assert stopped == [80] and callback.ended and (callback.best_step, callback.best) == (20, 2.0)
 
 
 def test_an_improvement_restarts_the_patience() -> None:
@@ -86,19 +86,19 @@ def test_an_improvement_restarts_the_patience() -> None:
     assert not stopped and not callback.ended and callback.best_step == 40
 
 
-def test_a_long_training_is_given_a_third_of_its_best_step_more() -> None:
+def test_a_long_training_is_given_half_of_its_best_step_more() -> None:
     falling = [1.0 - 0.01 * k for k in range(20)]
     _, stopped = trial(*falling, *[2.0] * 10)
-    assert stopped[0] == 270, "best after 200 steps"
+    assert stopped[0] == 300, "best after 200 steps"
 
 
 def test_a_value_that_is_no_number_is_no_improvement() -> None:
-    callback, stopped = trial(3.0, *[float("nan")] * 3)
-    assert stopped == [40] and callback.best == 3.0
+    callback, stopped = trial(3.0, *[float("nan")] * 6)
+    assert stopped == [70] and callback.best == 3.0
 
 
 def test_a_resumed_training_knows_its_best_step_and_whether_it_ended() -> None:
-    callback, _ = trial(3.0, 2.0, 2.5, 2.0, 2.1)
+    callback, _ = trial(3.0, 2.0, *[2.5] * 6)
     resumed = EndByValidation("val/x")
     resumed.load_state_dict(callback.state_dict())
     trainer: Any = SimpleNamespace(should_stop=False)

@@ -17,8 +17,8 @@ PASSES = 4.0  # over the training cutoffs, at most
 STEPS = 2_000  # at most, where so many are more than the passes
 VALIDATIONS = 40  # over the longest training
 FEWEST, MOST = 25, 250  # steps between two validations
-WITHOUT = 3  # validations without improvement before training ends, at least
-GROWTH = 1.33  # and steps since the start over those of the best validation
+WITHOUT = 6  # validations without improvement before training ends, at least
+GROWTH = 1.5  # and steps since the start over those of the best validation
 GUESS, UNVALIDATED = 2.0, 600  # passes and steps, at least, where no validation says how many
 NEGATIVES = 20.0  # never-bought negatives that are kept for each purchase, about
 FEWEST_NEGATIVES = 0.05  # share of them that is kept at least
@@ -97,7 +97,7 @@ class EndByValidation(Callback):
 
     Notes
     -----
-    Training ends after `WITHOUT` validations without improvement that also make up a quarter of all steps. So a long
+    Training ends after `WITHOUT` validations without improvement that also make up a third of all steps. So a long
     training is given as much patience as its length calls for.
     """
 
