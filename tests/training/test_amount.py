@@ -11,6 +11,7 @@ import torch
 from hydra.utils import instantiate
 
 from conftest import SMALL
+from propensity.model.member import EnsembleMember
 from propensity.training.amount import amount_scale
 from propensity.training.length import negative_rate_of
 from propensity.training.run import untrained
@@ -27,7 +28,8 @@ def test_scaled_amounts_come_near_what_buyers_paid_in_total(
     data = instantiate(config.training, _convert_="all").data_module(training_set, small_world["task"], 5)
     model = untrained(config, small_world["task"], training_set, data)
     for member in model.members:
-        member.value.base.weight.data[:, 0] += float(np.log(error))  # type: ignore[union-attr, operator]
+        assert isinstance(member, EnsembleMember)
+        member.value.base.weight.data[:, 0] += float(np.log(error))
     scale = amount_scale(model, data)
     model.amount_scale.fill_(scale)
     left = abs(np.log(amount_scale(model, data)))
