@@ -56,7 +56,7 @@ def test_a_scrambled_future_gives_the_same_scores(
                 "experiment=complete_journey",
                 "cutoffs=[2017-10-16]",
                 "baselines=[frequency,lightgbm]",
-                "baseline.lightgbm.search=false",
+                "+baseline.lightgbm.search=false",
                 "baseline.lightgbm.rows=50_000",
                 "training.validation_pairs=50_000",
                 "trainer.max_epochs=1",

@@ -128,7 +128,7 @@ def validation_set(
         each = chosen.task.cutoff_data(log, cutoff, vocabulary)
         if customers is not None and each.row.size > customers:
             rng = np.random.default_rng((seed, cutoff.day))
-            rows = each.row[np.argsort(log.id_hash()[each.row])]  # a sample that the type of ids does not change
+            rows = each.row[np.argsort(each.features.log.id_hash()[each.row])]  # whatever the type of ids
             each = each._replace(row=np.sort(rng.choice(rows, customers, replace=False)))
         cutoffs_data.append(each)
         complete.append(Features(log, each.features.offers, vocabulary, each.features.config))
