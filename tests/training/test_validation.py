@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from conftest import QUICK, SMALL
-from propensity.data.cutoff import parse_cutoff
+from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError
 from propensity.evaluation.evaluate import labels
@@ -192,3 +192,16 @@ def test_a_monitored_metric_that_is_undefined_is_said(
     more = ("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/auc", "training.validation=1")
     with pytest.raises(ConfigurationError, match="val/auc is undefined, for want of buyers; give more"):
         run(composed, small_world, tmp_path, *more, "training.validation_pairs=16")
+
+
+def test_customers_who_come_later_change_no_validation_sample(small_world: dict[str, Any]) -> None:
+    log, vocabulary = small_world["log"], small_world["examples"].vocabulary
+    chosen = windows(small_world["task"], log, 1)
+    early = Cutoff(chosen.cutoffs[0].day - 90, chosen.cutoffs[0].horizon)
+    samples = []
+    for each in (log, log.before(early.end)):
+        validation = validation_set(chosen._replace(cutoffs=[early]), each, vocabulary, 20, 3)
+        assert validation is not None
+        samples.append(validation.cutoffs_data[0].customer_id.tolist())
+    assert samples[0] == samples[1] and len(samples[0]) == 20
+    assert log.before(early.end).customer_id.tolist() != log.customer_id.tolist(), "rows are not the same"
