@@ -175,15 +175,16 @@ def test_an_interrupted_training_ends_with_130_and_says_how_it_continues(
     process = subprocess.Popen(
         command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, preexec_fn=listening
     )
-    last, end = tmp_path / "run/progress/last.ckpt", time.monotonic() + 120
+    last, end = tmp_path / "run/progress/search/last.ckpt", time.monotonic() + 120
     while not last.is_file() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.1)
+    epoch_ended = last.is_file()
     process.send_signal(signal.SIGINT)
     try:
         said = process.communicate(timeout=60)[1]
     finally:
         process.kill()
-    assert process.returncode == 130, said
+    assert epoch_ended and process.returncode == 130, said
     assert said.endswith("propensity: interrupted; the same command continues after the last whole epoch\n")
 
 
