@@ -92,6 +92,11 @@ def test_a_long_training_is_given_half_of_its_best_step_more() -> None:
     assert stopped[0] == 300, "best after 200 steps"
 
 
+def test_an_improvement_within_the_noise_is_none() -> None:
+    callback, stopped = trial(1.0, *[1.0 - 1e-4 * k for k in range(1, 7)])
+    assert stopped == [70] and (callback.best_step, callback.best) == (10, 1.0)
+
+
 def test_a_value_that_is_no_number_is_no_improvement() -> None:
     callback, stopped = trial(3.0, *[float("nan")] * 6)
     assert stopped == [70] and callback.best == 3.0

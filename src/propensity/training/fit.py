@@ -216,10 +216,8 @@ def build_callbacks(
         return callbacks + progress_bar(config, [])
     chosen = [built(name, part, out, metrics) for name, part in config.callbacks.items() if part is not None]
     if data.validation is not None and open_ended(config.trainer):
-        callbacks.append(EndByValidation(DEFAULT))
-        if not any(keeps_best(each) for each in chosen):
-            best: dict[str, Any] = {"monitor": DEFAULT, "mode": "min", "save_top_k": 1, "enable_version_counter": False}
-            callbacks.append(ModelCheckpoint(out / PROGRESS / stage.name, "best", **best))
+        own = not any(keeps_best(each) for each in chosen)
+        callbacks.append(EndByValidation(DEFAULT, out / PROGRESS / stage.name / "best.ckpt" if own else None))
     callbacks += chosen
     return callbacks + progress_bar(config, chosen)
 
@@ -257,8 +255,8 @@ def restore_best(trainer: pl.Trainer, module: pl.LightningModule, resume: str | 
 
     A fit that was over when it was interrupted makes no step and swaps no weights: it gets those of its checkpoint.
     """
-    best = [each for each in trainer.checkpoint_callbacks if keeps_best(each) and each.best_model_path]
-    path = best[0].best_model_path if best else resume
+    best = list(best_checkpoints(trainer))
+    path = best[0] if best else resume
     if path is None:
         return trainer.global_step
     content = torch.load(path, map_location="cpu", weights_only=True)
@@ -266,6 +264,15 @@ def restore_best(trainer: pl.Trainer, module: pl.LightningModule, resume: str | 
         module.load_state_dict(content["state_dict"])
         return int(content["global_step"])
     return trainer.global_step
+
+
+def best_checkpoints(trainer: pl.Trainer) -> Iterator[str]:
+    """Files of the best checkpoints of a training, by metrics that callbacks monitor."""
+    for each in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(each, ModelCheckpoint) and keeps_best(each) and each.best_model_path:
+            yield each.best_model_path
+        elif isinstance(each, EndByValidation) and each.checkpoint is not None and each.best_step > 0:
+            yield str(each.checkpoint)
 
 
 def final_metrics(trainer: pl.Trainer, validations: Sequence[ValidationMetrics], step: int) -> dict[str, float]:

@@ -5,6 +5,7 @@ One rule holds for markets of all sizes; a run writes down what it gave.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
@@ -17,6 +18,7 @@ PASSES = 4.0  # over the training cutoffs, at most
 STEPS = 2_000  # at most, where so many are more than the passes
 VALIDATIONS = 40  # over the longest training
 FEWEST, MOST = 25, 250  # steps between two validations
+BETTER = 1e-3  # share of the best value by which another must be lower to be an improvement
 WITHOUT = 6  # validations without improvement before training ends, at least
 GROWTH = 1.5  # and steps since the start over those of the best validation
 GUESS, UNVALIDATED = 2.0, 600  # passes and steps, at least, where no validation says how many
@@ -89,20 +91,22 @@ class EndAtStep(Callback):
 
 
 class EndByValidation(Callback):
-    """Ends a training once a monitored metric no longer improves, and remembers the step of its best value.
+    """Ends a training once a monitored metric no longer improves, and keeps the checkpoint of the last improvement.
 
     Parameters
     ----------
     monitor : name of a metric that is better when lower.
+    checkpoint : file of that checkpoint; None: it is not kept.
 
     Notes
     -----
-    Training ends after `WITHOUT` validations without improvement that also make up a third of all steps. So a long
-    training is given as much patience as its length calls for.
+    An improvement is at least `BETTER` of the value: smaller ones are within the noise of a validation, and cost as
+    much time as the large ones before them. Training ends after `WITHOUT` validations without improvement that also
+    make up a third of all steps. So a long training is given as much patience as its length calls for.
     """
 
-    def __init__(self, monitor: str) -> None:
-        self.monitor = monitor
+    def __init__(self, monitor: str, checkpoint: Path | None = None) -> None:
+        self.monitor, self.checkpoint = monitor, checkpoint
         self.best_step, self.best, self.without, self.ended = 0, float("inf"), 0, False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -112,8 +116,10 @@ class EndByValidation(Callback):
         if trainer.sanity_checking or self.monitor not in trainer.callback_metrics:
             return
         value = float(trainer.callback_metrics[self.monitor])
-        if value < self.best:
+        if value < self.best * (1 - BETTER):
             self.best, self.best_step, self.without = value, trainer.global_step, 0
+            if self.checkpoint is not None:
+                trainer.save_checkpoint(self.checkpoint)
             return
         self.without += 1
         if self.without >= WITHOUT and trainer.global_step >= GROWTH * self.best_step:
