@@ -93,7 +93,7 @@ def test_a_long_training_is_given_half_of_its_best_step_more() -> None:
 
 
 def test_an_improvement_within_the_noise_is_none() -> None:
-    callback, stopped = trial(1.0, *[1.0 - 1e-4 * k for k in range(1, 7)])
+    callback, stopped = trial(1.0, *[1.0 - 4e-5 * k for k in range(1, 7)])
     assert stopped == [70] and (callback.best_step, callback.best) == (10, 1.0)
 
 
