@@ -17,7 +17,7 @@ import torch
 
 from propensity.atomic import whole_folder
 from propensity.baseline.regression import logistic
-from propensity.champion.champion import Champion
+from propensity.champion.champion import NETWORK, Champion
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -29,7 +29,7 @@ from propensity.kernel import reference
 from propensity.model.offer_net import OfferNet
 from propensity.serving import drift, fused, inputs, verify
 from propensity.serving.candidates import champion_outputs, combination_of, is_network, network_outputs
-from propensity.serving.champion import NETWORK, Combination, CombinationGraph
+from propensity.serving.champion import Combination, CombinationGraph
 from propensity.serving.golden import golden_customers
 from propensity.serving.graph import (
     PartsGraph,
@@ -374,12 +374,8 @@ def write_scoring_torch(served: Served, path: Path, golden: Inputs) -> None:
 
     Parameters
     ----------
-    served : Served
-        The model of the bundle.
-    path : Path
-        File to write.
-    golden : Inputs
-        Example inputs for tracing.
+    served, path, golden
+        See `write_scoring_onnx`.
     """
     write_torch(trace(ScoringGraph(served.trained.model, served.combination, torch_trees=True), golden), path)
 

@@ -156,6 +156,11 @@ class FusedScorer:
         self.session = session(folder / GRAPH)
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Probability and expected revenue (B, M), see `outputs`."""
+        probability, revenue, _ = self.outputs(inputs)
+        return probability, revenue
+
+    def outputs(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Score B customers for M offers.
 
         Parameters
@@ -165,24 +170,8 @@ class FusedScorer:
 
         Returns
         -------
-        probability, expected_revenue : ndarray of shape (B, M), float32
-            Revenue is in the log's currency.
-        """
-        probability, revenue, _ = self.outputs(inputs)
-        return probability, revenue
-
-    def outputs(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Probability, expected revenue and log-odds of the network.
-
-        Parameters
-        ----------
-        inputs : mapping of str to ndarray
-            Arrays by the names of `propensity.data.batch.Inputs`.
-
-        Returns
-        -------
         probability, expected_revenue, logit : ndarray of shape (B, M), float32
-            Revenue is in the log's currency.
+            Of the network; revenue is in the log's currency.
         """
         parts = verify.run_session(self.session, inputs)
         shape, (members, units) = inputs["pair"].shape[:2], self.weights.bias.shape
@@ -222,18 +211,7 @@ class ChampionScorer:
         self.network, self.session = network, session(folder / CHAMPION)
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Score B customers for M offers.
-
-        Parameters
-        ----------
-        inputs : mapping of str to ndarray
-            Arrays by the names of `propensity.data.batch.Inputs`.
-
-        Returns
-        -------
-        probability, expected_revenue : ndarray of shape (B, M), float32
-            Revenue is in the log's currency.
-        """
+        """Probability and expected revenue (B, M) of the champion, from the inputs of `FusedScorer.outputs`."""
         terms: dict[str, np.ndarray] = {}
         if self.network is not None:
             probability, revenue, logit = self.network.outputs(inputs)
