@@ -68,7 +68,8 @@ def time_scorers(folder: Path) -> Iterator[dict[str, Any]]:
     import numpy as np
 
     from propensity.data.event_log import EventLog
-    from propensity.serving.bundle import OnnxScorer, open_bundle
+    from propensity.serving.bundle import open_bundle
+    from propensity.serving.pair_scorer import OnnxScorer
     from propensity.serving.top_k import TopK
 
     bundle = open_bundle(folder / "bundle")

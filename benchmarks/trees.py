@@ -106,8 +106,8 @@ def write_graphs(folder: Path, booster: Any) -> None:
     from propensity.feature.features import FeatureConfig
     from propensity.serving.champion import Booster, Combination, CombinationGraph, Mixture
     from propensity.serving.export import write_arrays
-    from propensity.serving.fused import CHAMPION, GRAPH, PARTS, WEIGHTS
     from propensity.serving.graph import PartsGraph, ScoringGraph, output_names, pair_weights, trace, write_onnx
+    from propensity.serving.pair_scorer import CHAMPION, GRAPH, PARTS, WEIGHTS
     from propensity.serving.tree_inputs import insert_trees
     from propensity.serving.trees import read_trees
 
@@ -140,8 +140,7 @@ def time_scorers(folder: Path) -> list[dict[str, Any]]:
 
     from propensity.baseline.pair_table import rows_of
     from propensity.feature.features import FeatureConfig
-    from propensity.serving.bundle import OnnxScorer
-    from propensity.serving.fused import fast_scorer
+    from propensity.serving.pair_scorer import OnnxScorer, fast_scorer
     from propensity.serving.point_in_time import never_bought_columns
     from propensity.serving.session import session
 

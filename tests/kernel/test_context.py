@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kernel.laws import assert_days_before_1970_are_like_any_other, assert_the_future_does_not_matter
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.kernel.context import context_columns, line_limits, offer_context
 from propensity.kernel.reference import context_reference
-from random_log import around_1970, around_events, columns, membership, random_log, random_offers, with_another_future
+from random_log import around_events, columns, membership, random_log, random_offers
 
 WINDOWS = (7, 28, 91, 364)
 NAMES = context_columns(WINDOWS)
@@ -36,20 +37,12 @@ def test_the_kernel_equals_its_definition(seed):
 
 
 def test_days_before_1970_are_days_like_any_other():
-    log = random_log(3)
-    old, shift = around_1970(log)
-    offers = random_offers(3, log.items.height)
-    for cutoff in (*range(-3, 4), 100, 300):
-        np.testing.assert_array_equal(market(old, offers, cutoff), market(log, offers, cutoff + shift))
+    assert_days_before_1970_are_like_any_other(market)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_at_or_after_the_cutoff_matters(seed):
-    log = random_log(seed)
-    offers, random = random_offers(seed, log.items.height), np.random.default_rng(seed)
-    for cutoff in around_events(log, seed):
-        altered = with_another_future(log, cutoff, random, ("item", "kind"))
-        np.testing.assert_array_equal(market(altered, offers, cutoff), market(log, offers, cutoff))
+    assert_the_future_does_not_matter(market, seed, ("item", "kind"))
 
 
 def test_the_order_of_customers_does_not_matter_and_their_counts_add_up():

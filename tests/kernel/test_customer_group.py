@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kernel.laws import (
+    assert_a_row_is_the_same_in_any_block,
+    assert_days_before_1970_are_like_any_other,
+    assert_the_future_does_not_matter,
+    unwritten,
+    visible,
+)
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.ingest.build import build_log
@@ -15,9 +22,7 @@ from propensity.kernel.pair import pair_columns
 from propensity.kernel.pair_group import BasicColumns, OfferMarket
 from propensity.kernel.reference import LONG_AGO, between, customer_group_reference, of_kind, total
 from random_log import (
-    BUSY,
     NOBODY,
-    around_1970,
     around_events,
     columns,
     cut,
@@ -25,7 +30,6 @@ from random_log import (
     random_log,
     random_offers,
     random_tables,
-    with_another_future,
 )
 
 WINDOWS, HALF_LIVES, HORIZON, ORDER_SIZE = (7, 28), (10, 90, 3000), 14, 9.0
@@ -37,13 +41,12 @@ CHANNELS = np.array([1, 2, 0])  # the codes of a log's two channels, and of none
 def people(
     log: EventLog, offers: Offers, cutoff: int, customer=None, days=None, horizon=HORIZON, start=START, code=CHANNELS
 ) -> np.ndarray:
-    customer = np.arange(len(log)) if customer is None else customer
-    days = np.zeros(customer.size, np.int64) if days is None else days
-    out = np.full((customer.size, len(NAMES)), 7.7, np.float32)
+    customer, days, mask_offer = visible(log, customer, days)
+    out = unwritten(customer.size, len(NAMES))
     market, basic = OfferMarket(*np.zeros((3, len(offers)))), BasicColumns(0, 0, 0, 0, 0)
     pair = np.empty((customer.size, len(offers), len(pair_columns(WINDOWS, HALF_LIVES))), np.float32)
     windows_and_groups(
-        *(log.events, offers.sets, customer, cutoff, horizon, days, np.full(customer.size, -1)),
+        *(log.events, offers.sets, customer, cutoff, horizon, days, mask_offer),
         *(np.array(WINDOWS), np.array(HALF_LIVES)),
         GroupTables(market, basic, np.array([-1, -1, -1]), start, ORDER_SIZE, code),
         *(pair, out),
@@ -87,20 +90,12 @@ def test_a_group_that_is_off_is_not_written():
 
 
 def test_days_before_1970_are_days_like_any_other():
-    log = random_log(3)
-    old, shift = around_1970(log)
-    offers = random_offers(3, log.items.height)
-    for cutoff in (*range(-3, 4), 100):
-        np.testing.assert_array_equal(people(old, offers, cutoff), people(log, offers, cutoff + shift))
+    assert_days_before_1970_are_like_any_other(people, days=(100,))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_at_or_after_the_cutoff_matters(seed):
-    log = random_log(seed)
-    offers, random = random_offers(seed, log.items.height), np.random.default_rng(seed)
-    for cutoff in around_events(log, seed):
-        altered = with_another_future(log, cutoff, random, ("item", "kind", "order", "channel", "revenue"))
-        np.testing.assert_array_equal(people(altered, offers, cutoff), people(log, offers, cutoff))
+    assert_the_future_does_not_matter(people, seed, ("item", "kind", "order", "channel", "revenue"))
 
 
 @pytest.mark.parametrize("days", [1, 28, 100_000])
@@ -116,8 +111,4 @@ def test_masking_days_equals_a_log_that_ends_so_many_days_before_the_cutoff(days
 
 
 def test_a_customer_has_the_same_row_in_any_block():
-    log = random_log(8)
-    offers, cutoff = random_offers(8, log.items.height), log.last_day - 20
-    everyone = people(log, offers, cutoff)
-    for block in (np.array([BUSY]), np.array([NOBODY, BUSY, NOBODY]), np.random.default_rng(8).permutation(len(log))):
-        np.testing.assert_array_equal(people(log, offers, cutoff, block), everyone[block])
+    assert_a_row_is_the_same_in_any_block(people)

@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kernel.laws import (
+    assert_a_row_is_the_same_in_any_block,
+    assert_days_before_1970_are_like_any_other,
+    assert_the_future_does_not_matter,
+    unwritten,
+    visible,
+)
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.ingest.build import build_log
@@ -15,9 +22,7 @@ from propensity.kernel.pair_group import EXPECT, RENEWAL, UNITS, BasicColumns, O
 from propensity.kernel.purchase_day import shopping_days
 from propensity.kernel.reference import LONG_AGO, between, of_kind, pair_group_reference
 from random_log import (
-    BUSY,
     NOBODY,
-    around_1970,
     around_events,
     columns,
     cut,
@@ -25,7 +30,6 @@ from random_log import (
     random_log,
     random_offers,
     random_tables,
-    with_another_future,
 )
 
 WINDOWS, HALF_LIVES, HORIZON = (7, 28, 91, 182), (10, 90, 3000), 14
@@ -48,28 +52,16 @@ def market(offers: int) -> OfferMarket:
 def pairs(
     log: EventLog, offers: Offers, cutoff: int, customer=None, mask_days=None, mask_offer=None, horizon=HORIZON,
     start=START,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    customer = np.arange(len(log)) if customer is None else customer
-    mask_days = np.zeros(customer.size, np.int64) if mask_days is None else mask_days
-    mask_offer = np.full(customer.size, -1) if mask_offer is None else mask_offer
-    out = np.full((customer.size, len(offers), len(BASIC) + len(NAMES)), 7.7, np.float32)
-    mask, half_lives = (mask_days, mask_offer), np.array(HALF_LIVES)
+) -> np.ndarray:  # fmt: skip
+    customer, *mask = visible(log, customer, mask_days, mask_offer)
+    out, half_lives = unwritten(customer.size, len(offers), len(BASIC) + len(NAMES)), np.array(HALF_LIVES)
     places = BasicColumns.of(BASIC, HALF_LIVES), start, np.array([-1, -1])
     windows_and_groups(
         *(log.events, offers.sets, customer, cutoff, horizon, *mask, np.array(WINDOWS), half_lives),
         GroupTables(market(len(offers)), *places, 0.0, np.zeros(1, np.int64)),
         *(out, np.empty((customer.size, 0), np.float32)),
     )
-    return dict(zip(NAMES, np.moveaxis(out[:, :, len(BASIC) :], 2, 0), strict=True))
-
-
-def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
-    for name in one:
-        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
-
-
-def at(block: dict[str, np.ndarray], place: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: values[place] for name, values in block.items()}
+    return out[:, :, len(BASIC) :]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -82,7 +74,7 @@ def test_the_kernel_equals_its_definition(seed):
         want = pair_group_reference(columns(log), membership(offers), customer, cutoff, horizon, *mask, HALF_LIVES, OWN)
         have = pairs(log, offers, cutoff, customer, *mask, horizon)
         for k, name in enumerate(OWN):
-            np.testing.assert_allclose(have[name], want[:, :, k], rtol=1e-5, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(have[:, :, NAMES.index(name)], want[:, :, k], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_shopping_days_are_the_distinct_days_of_each_customer():
@@ -98,28 +90,17 @@ def test_a_group_that_is_off_is_not_written():
     offers, cutoff = random_offers(1, log.items.height), log.last_day
     whole = pairs(log, offers, cutoff)
     for k, group in enumerate(GROUPS):
-        start = np.where(np.arange(3) == k, START, -1)
-        have = pairs(log, offers, cutoff, start=start)
-        for name in NAMES:
-            want = whole[name] if name in group else np.full(whole[name].shape, 7.7, np.float32)
-            np.testing.assert_array_equal(have[name], want, err_msg=name)
+        have, on = pairs(log, offers, cutoff, start=np.where(np.arange(3) == k, START, -1)), np.isin(NAMES, group)
+        np.testing.assert_array_equal(have, np.where(on, whole, unwritten(*whole.shape)))
 
 
 def test_days_before_1970_are_days_like_any_other():
-    log = random_log(3)
-    old, shift = around_1970(log)
-    offers = random_offers(3, log.items.height)
-    for cutoff in (*range(-3, 4), 100):
-        assert_same(pairs(old, offers, cutoff), pairs(log, offers, cutoff + shift))
+    assert_days_before_1970_are_like_any_other(pairs, days=(100,))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_at_or_after_the_cutoff_matters(seed):
-    log = random_log(seed)
-    offers, random = random_offers(seed, log.items.height), np.random.default_rng(seed)
-    for cutoff in around_events(log, seed):
-        altered = with_another_future(log, cutoff, random, ("item", "kind", "order", "quantity", "revenue"))
-        assert_same(pairs(altered, offers, cutoff), pairs(log, offers, cutoff))
+    assert_the_future_does_not_matter(pairs, seed, ("item", "kind", "order", "quantity", "revenue"))
 
 
 @pytest.mark.parametrize("days", [1, 28, 100_000])
@@ -129,10 +110,9 @@ def test_masking_days_equals_a_log_that_ends_so_many_days_before_the_cutoff(days
     offers, cutoff = random_offers(5, log.items.height), log.last_day + 1
     have = pairs(log, offers, cutoff, mask_days=np.full(len(log), days))
     if cutoff - days > log.first_day:
-        assert_same(have, pairs(build_log(cut(tables, cutoff - days)), offers, cutoff))
+        np.testing.assert_array_equal(have, pairs(build_log(cut(tables, cutoff - days)), offers, cutoff))
     else:
-        nobody = pairs(log, offers, cutoff, np.array([NOBODY]))
-        assert_same(have, {name: np.repeat(values, len(log), axis=0) for name, values in nobody.items()})
+        np.testing.assert_array_equal(have, pairs(log, offers, cutoff, np.full(len(log), NOBODY)))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -143,12 +123,10 @@ def test_masking_an_offer_leaves_a_pair_without_a_past_and_all_others_as_they_we
     plain, have = pairs(log, offers, cutoff), pairs(log, offers, cutoff, mask_offer=mask_offer)
     mine = np.zeros((len(log), len(offers)), bool)
     mine[np.arange(len(log)), mask_offer] = True
-    for name in NAMES:
-        if not name.startswith("rank_"):
-            np.testing.assert_array_equal(have[name][~mine], plain[name][~mine], err_msg=name)
-        if name != "expected_trips":
-            never = np.full(mine.sum(), plain[name][NOBODY, 0])
-            np.testing.assert_array_equal(have[name][mine], never, err_msg=name)
+    rank, of_trips = np.char.startswith(NAMES, "rank_"), np.array(NAMES) == "expected_trips"
+    np.testing.assert_array_equal(have[~mine][:, ~rank], plain[~mine][:, ~rank])
+    never = np.broadcast_to(plain[NOBODY, 0], have[mine].shape)
+    np.testing.assert_array_equal(have[mine][:, ~of_trips], never[:, ~of_trips])
 
 
 def test_a_rank_does_not_depend_on_the_order_of_offers():
@@ -157,13 +135,10 @@ def test_a_rank_does_not_depend_on_the_order_of_offers():
     order = np.random.default_rng(4).permutation(len(offers))
     place = np.argsort(order)[offers.item_offer].astype(np.int32)
     other = Offers(offers.name, offers.item_offsets, place, offers.parent)
-    for name in ("rank_182", "rank_share_182"):
-        np.testing.assert_array_equal(pairs(log, other, cutoff)[name], pairs(log, offers, cutoff)[name][:, order])
+    rank = np.char.startswith(NAMES, "rank_")
+    have, want = pairs(log, other, cutoff), pairs(log, offers, cutoff)[:, order]
+    np.testing.assert_array_equal(have[:, :, rank], want[:, :, rank])
 
 
 def test_a_customer_has_the_same_row_in_any_block():
-    log = random_log(8)
-    offers, cutoff = random_offers(8, log.items.height), log.last_day - 20
-    everyone = pairs(log, offers, cutoff)
-    for block in (np.array([BUSY]), np.array([NOBODY, BUSY, NOBODY]), np.random.default_rng(8).permutation(len(log))):
-        assert_same(pairs(log, offers, cutoff, block), at(everyone, block))
+    assert_a_row_is_the_same_in_any_block(pairs)

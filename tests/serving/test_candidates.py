@@ -15,9 +15,9 @@ from propensity.baseline.lightgbm import LightGBM
 from propensity.baseline.logistic import Logistic
 from propensity.baseline.pair_table import Columns, rows_of
 from propensity.data.batch import Inputs
+from propensity.model.inference import to_tensors
 from propensity.serving.candidates import FrequencyGraph, LogisticGraph, booster_of
 from propensity.serving.champion import TreeRows
-from propensity.training.data_module import to_tensors
 from serving.test_champion import QUIET, some_inputs
 from serving.test_export import CONFIG
 

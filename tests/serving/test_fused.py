@@ -12,9 +12,10 @@ from hydra.utils import instantiate
 
 from propensity.data.batch import Inputs
 from propensity.model.inference import to_tensors
-from propensity.serving import fused
-from propensity.serving.fused import FusedScorer, fused_weights, signed_logs
+from propensity.serving import pair_scorer
+from propensity.serving.fused import fused_weights, signed_logs
 from propensity.serving.graph import PartsGraph, ScoringGraph, can_fuse, pair_weights, run_network
+from propensity.serving.pair_scorer import FusedScorer
 from propensity.serving.point_in_time import never_bought_columns
 
 VARIANTS = {
@@ -50,12 +51,14 @@ def test_the_fused_scorer_equals_the_network(
     assert can_fuse(model)
     weights = pair_weights(model)
     with torch.no_grad():
-        parts = dict(zip(fused.PARTS, (each.numpy() for each in PartsGraph(model)(*to_tensors(inputs))), strict=True))
+        parts = dict(
+            zip(pair_scorer.PARTS, (each.numpy() for each in PartsGraph(model)(*to_tensors(inputs))), strict=True)
+        )
     scorer = FusedScorer.__new__(FusedScorer)
     scorer.session, scorer.sigma_max, scorer.unit = None, float(weights["sigma_max"]), float(weights["unit"])
     scorer.weights = fused_weights(weights, never_bought_columns(features.config))
-    monkeypatch.setattr(fused.verify, "run_session", lambda session, inputs: parts)
-    monkeypatch.setattr(fused, "TILE", 100)  # several tiles, the last one short
+    monkeypatch.setattr(pair_scorer.verify, "run_session", lambda session, inputs: parts)
+    monkeypatch.setattr(pair_scorer, "TILE", 100)  # several tiles, the last one short
     expected = run_network(ScoringGraph(model), inputs)
     probability, revenue = scorer(inputs._asdict())
     np.testing.assert_allclose(probability, expected["probability"], atol=2e-6)

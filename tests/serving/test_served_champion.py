@@ -17,8 +17,8 @@ from propensity.data.event_log import EventLog
 from propensity.serving.batch import BatchConfig, score_bundle
 from propensity.serving.bundle import open_bundle
 from propensity.serving.export import export
-from propensity.serving.fused import ChampionScorer
 from propensity.serving.online import OnlineScorer, concatenate_events
+from propensity.serving.pair_scorer import ChampionScorer
 from propensity.serving.point_in_time import empty_customer
 from propensity.serving.reason import OTHERS, explain
 from propensity.serving.schema import ScoreRequest

@@ -98,9 +98,8 @@ class FeatureConfig:
             raise ConfigurationError(
                 f"features need the windows {windows} and the half-lives {half_lives}; add them to data.feature"
             )
-        self.columns = blocks(
-            self.windows, self.half_lives, self.extra, self.groups, self.attributes
-        )  # of each block, in the order of the inputs
+        # of each block, in the order of the inputs
+        self.columns = blocks(self.windows, self.half_lives, self.extra, self.groups, self.attributes)
 
     @cached_property
     def pair(self) -> tuple[str, ...]:
@@ -138,6 +137,7 @@ class FeatureConfig:
         return self.attributes if "attributes" in self.groups else ()
 
     def _starts(self, block: Block, names: Iterable[str]) -> np.ndarray:
+        """Place of the first column of each of K groups in a block: (K,) int64, -1 where a group is off."""
         groups = [column.group for column in self.columns[block]]
         return np.array([groups.index(name) if name in groups else -1 for name in names])
 

@@ -255,14 +255,15 @@ class MarketStatsBuilder:
 
     def _neighbours(self, day: int) -> tuple[Level, Neighbours]:
         """Reference customers and the level that they are compared at."""
+        nobody = Level("", np.zeros(0, str)), no_neighbours(day)
         if "neighbours" not in self.groups:
-            return Level("", np.zeros(0, str)), no_neighbours(day)
+            return nobody
         if self.levels is None:
             self.levels = nested_levels(self.log.items, self.offers)
         rows = self._population(day, self.config.neighbours)
         level = finest_level(self.log, self.offers, self.levels, rows, day)
         if level.value.size < self.config.neighbour_categories:  # most profiles would be equal
-            return Level("", np.zeros(0, str)), no_neighbours(day)
+            return nobody
         categories = category_sets(self.log.items, self.offers, level)
         windows = self.horizon, 4 * self.horizon, max(PROFILE_DAYS, 4 * self.horizon)
         return level, neighbours(self.events, self.offers, categories, level.value.size, rows, day, windows)

@@ -18,7 +18,6 @@ from propensity.kernel.event import Events, Sets, fixed
 from propensity.kernel.neighbour import (
     PROFILE_DAYS,
     Neighbours,
-    category_buyers,
     inverted,
     nearest_neighbours,
     profile_days,
@@ -73,19 +72,9 @@ def category_sets(items: pl.DataFrame, offers: Offers, level: Level) -> Sets:
 
 
 def nested_columns(items: pl.DataFrame, offers: Offers) -> list[str]:
-    """Categorical item columns of which nine items in ten are in the offer of most items with their value.
+    """Categorical columns of items, a share `MIN_AGREEMENT` of which are in the offer of most items with their value.
 
-    Parameters
-    ----------
-    items : DataFrame
-        I items with their attributes.
-    offers : Offers
-        M offers.
-
-    Returns
-    -------
-    list of str
-        Names of the columns, that of the items themselves among them.
+    The column of the items themselves is among them.
     """
     nested = []
     for name in (name for name in items.columns if is_categorical(items.schema[name])):
@@ -114,7 +103,8 @@ def nested_levels(items: pl.DataFrame, offers: Offers) -> list[tuple[Level, Sets
     levels = []
     for column in nested_columns(items, offers):
         values = items[column].cast(pl.String).drop_nulls().unique().sort().to_numpy().astype(str)
-        levels.append((Level(column, values), category_sets(items, offers, Level(column, values))))
+        level = Level(column, values)
+        levels.append((level, category_sets(items, offers, level)))
     return levels
 
 
@@ -144,8 +134,8 @@ def finest_level(
     best = Level("", np.array(offers.name, str))
     for level, sets in levels:
         if level.value.size > best.value.size:
-            buyers = category_buyers(log.events, sets, level.value.size, rows, day, PROFILE_DAYS)
-            frequent = buyers >= BUYERS
+            _, category, *_ = profile_days(log.events, sets, level.value.size, rows, day, PROFILE_DAYS)
+            frequent = np.bincount(category, minlength=level.value.size) >= BUYERS
             if best.value.size < frequent.sum() <= CATEGORIES:
                 best = Level(level.column, level.value[frequent])
     return best
@@ -185,34 +175,30 @@ def neighbours(
     signature = signatures(events, offers.sets, categories, size, rows, day)
     order = np.argsort(signature, kind="stable")
     rows, signature = rows[order], signature[order]
-    offsets, category, days, _ = profile_days(events, offers.sets, categories, size, rows, day, PROFILE_DAYS)
-    weight = np.log1p(rows.size / np.maximum(np.bincount(category, minlength=size), 1)).astype(np.float32)
+    offsets, category, days, _ = profile_days(events, categories, size, rows, day, PROFILE_DAYS)
+    buyers = np.bincount(category, minlength=size)
+    weight = np.log1p(rows.size / np.maximum(buyers, 1)).astype(np.float32)
     owner = np.repeat(np.arange(rows.size), np.diff(offsets))
     value = np.log1p(days) * weight[category]
     length = np.sqrt(np.bincount(owner, value**2, minlength=rows.size))
     value = (value / length[owner]).astype(np.float32)
-    index = np.concatenate([[0], np.cumsum(np.bincount(category, minlength=size))]).astype(np.int64)
+    index = np.concatenate([[0], np.cumsum(buyers)]).astype(np.int64)
     profiles = Sets(fixed(offsets), fixed(category))
     member, member_value = inverted(profiles, value, index)
-    own = profile_days(events, offers.sets, offers.sets, len(offers), rows, day, windows[-1])
-    none = np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
-    tables = Neighbours(
-        day=day,
+    bought_offsets, bought_offer, _, recency = profile_days(events, offers.sets, len(offers), rows, day, windows[-1])
+    tables = no_neighbours(day)._replace(
         weight=weight,
         offsets=index,
         customer=member,
         value=member_value,
         signature=signature,
-        bought_offsets=own[0],
-        bought_offer=own[1],
-        bought_window=np.searchsorted(windows, own[3]).astype(np.int8),
-        nearest_offsets=none[0],
-        nearest=none[1],
-        nearest_share=none[2],
+        bought_offsets=bought_offsets,
+        bought_offer=bought_offer,
+        bought_window=np.searchsorted(windows, recency).astype(np.int8),
     )
     readable = Neighbours(day, *map(fixed, tables[1:]))
-    nearest = nearest_neighbours(profiles, value, readable)
-    return tables._replace(nearest_offsets=nearest[0], nearest=nearest[1], nearest_share=nearest[2])
+    nearest_offsets, nearest, share = nearest_neighbours(profiles, value, readable)
+    return tables._replace(nearest_offsets=nearest_offsets, nearest=nearest, nearest_share=share)
 
 
 def no_neighbours(day: int) -> Neighbours:

@@ -10,6 +10,7 @@ from numba import njit
 
 from propensity.kernel.column import FeatureColumn, positions
 from propensity.kernel.event import PURCHASE, Events
+from propensity.kernel.growing import resized
 from propensity.kernel.purchase_day import DayLists, revenue_since
 from propensity.kernel.reference import customer_group_reference
 from propensity.kernel.window import NEVER, first_at
@@ -97,16 +98,16 @@ def write_customer(
             row[at[0] + h] = decayed[h]
     if at[1] >= 0:
         single = row[at[1] : at[1] + SINGLE]
-        write_trips(single, lists.shopping, count, cutoff, horizon)
-        write_offers(single, lists, touched, count, cutoff, horizon)
+        trips_91 = write_trips(single, lists.shopping, count, cutoff, horizon)
+        write_offers(single, lists, touched, trips_91, cutoff, horizon)
         write_spend(single, events, start, end, cutoff, horizon)
         single[LARGE_ORDERS] = large_orders(events, start, end, cutoff - RECENT, order_size)
         single[CHANNELS], single[CHANNEL_MAIN] = channels(events, start, end, channel_code)
 
 
 @njit(cache=True, nogil=True)
-def write_trips(row: np.ndarray, shopping: np.ndarray, trips: int, cutoff: int, horizon: int) -> None:
-    """Columns of the shopping days, of which there are `trips`."""
+def write_trips(row: np.ndarray, shopping: np.ndarray, trips: int, cutoff: int, horizon: int) -> int:
+    """Columns of the shopping days, of which there are `trips`; returns the number of those of the last 91 days."""
     longest, month, quarter, short, middle = 0, 0, 0, 0, 0
     for t in range(trips):
         age = cutoff - shopping[t]
@@ -120,11 +121,12 @@ def write_trips(row: np.ndarray, shopping: np.ndarray, trips: int, cutoff: int, 
     row[RECENCY_LONGEST] = (cutoff - shopping[trips - 1]) / longest if trips > 1 else np.nan
     row[TRIPS_TREND] = 3.25 * month / max(quarter, 1)
     row[TRIPS_TREND_SHORT] = 4.0 * short / max(middle, 1)
+    return quarter
 
 
 @njit(cache=True, nogil=True)
-def write_offers(row: np.ndarray, lists: DayLists, touched: int, trips: int, cutoff: int, horizon: int) -> None:
-    """Columns of the purchase days of all offers."""
+def write_offers(row: np.ndarray, lists: DayLists, touched: int, trips_91: int, cutoff: int, horizon: int) -> None:
+    """Columns of the purchase days of all offers; trips_91: the shopping days of the last 91 days."""
     offers_short, offers_28, offers_91, new_short, new_28, new_56 = 0, 0, 0, 0, 0, 0
     days_short, days_28, days_56, days_91, tried, again = 0, 0, 0, 0, 0, 0
     for t in range(touched):
@@ -150,22 +152,19 @@ def write_offers(row: np.ndarray, lists: DayLists, touched: int, trips: int, cut
         for k in range(CLOSED):
             tried += before[k]
             again += before[k] and within[k]
-    recent = 0
-    for t in range(trips):
-        recent += cutoff - lists.shopping[t] <= 91
     row[OFFERS_SHORT], row[OFFERS_28], row[OFFERS_91], row[OFFERS_EVER] = offers_short, offers_28, offers_91, touched
     row[NEW_SHORT], row[NEW_28], row[NEW_56] = new_short, new_28, new_56
     row[SHARE_SHORT] = new_short / max(days_short, 1)
     row[SHARE_28] = new_28 / max(days_28, 1)
     row[SHARE_56] = new_56 / max(days_56, 1)
-    row[TRIP_OFFERS] = days_91 / max(recent, 1)
+    row[TRIP_OFFERS] = days_91 / max(trips_91, 1)
     row[REPEAT_RATE] = (again + 1.0) / (tried + 10.0)
 
 
 @njit(cache=True, nogil=True)
 def write_spend(row: np.ndarray, events: Events, start: int, end: int, cutoff: int, horizon: int) -> None:
     """Ratios of the revenue of windows; 0 without revenue in the longer one."""
-    month, quarter = (revenue_since(events, start, end, cutoff - 28), revenue_since(events, start, end, cutoff - 91))
+    month, quarter = revenue_since(events, start, end, cutoff - 28), revenue_since(events, start, end, cutoff - 91)
     short = revenue_since(events, start, end, cutoff - horizon)
     middle = revenue_since(events, start, end, cutoff - 4 * horizon)
     row[SPEND_TREND] = 3.25 * month / quarter if quarter > 0.0 else 0.0
@@ -205,9 +204,7 @@ def median_order(events: Events, customer: np.ndarray, cutoff: int) -> float:
         start, end = events.offsets[customer[b]], first_at(events, customer[b], cutoff)
         revenue = order_revenues(events, start, end, cutoff - RECENT)
         if size + revenue.size > room.size:
-            larger = np.empty(2 * (size + revenue.size))
-            larger[:size] = room[:size]
-            room = larger
+            room = resized(room, 2 * (size + revenue.size))
         room[size : size + revenue.size] = revenue
         size += revenue.size
     return np.median(room[:size]) if size > 0 else 0.0

@@ -80,12 +80,7 @@ def look_up(
         for m in range(out.shape[1]):
             row = out[b, m]
             row[at.expected] = (row[at.days_182] + prior * rate[m]) / exposure * horizon
-            cell = 0
-            if row[at.purchase_days] > 0:
-                recency, count = int(row[at.recency]), int(row[at.purchase_days])
-                cell = 1 + row_of[min(recency, row_of.size - 1)] * (edges[1].size + 1)
-                cell += column_of[min(count, column_of.size - 1)]
-            row[at.hazard] = hazard[m, cell]
+            row[at.hazard] = hazard[m, cell_of(row[at.recency], row[at.purchase_days], row_of, column_of)]
 
 
 @njit(cache=True, nogil=True)
@@ -95,6 +90,15 @@ def bin_table(edges: np.ndarray) -> np.ndarray:
     for edge in edges:
         table[edge:] += 1
     return table
+
+
+@njit(cache=True, nogil=True)
+def cell_of(recency: float, purchase_days: float, row_of: np.ndarray, column_of: np.ndarray) -> int:
+    """Cell of a pair by the tables of `bin_table` for recency and purchase days; 0 for never-bought."""
+    if not purchase_days > 0:
+        return 0
+    row, column = row_of[min(int(recency), row_of.size - 1)], column_of[min(int(purchase_days), column_of.size - 1)]
+    return 1 + row * (column_of[-1] + 1) + column
 
 
 @njit(cache=True, nogil=True)
@@ -199,9 +203,7 @@ def cells(recency: np.ndarray, purchase_days: np.ndarray, edges: tuple[np.ndarra
     """Cell of each of K pairs in the tables that `look_up` reads; 0 for never-bought: (K,) int64."""
     row_of, column_of, out = bin_table(edges[0]), bin_table(edges[1]), np.zeros(recency.size, np.int64)
     for k in range(out.size):
-        if purchase_days[k] > 0:
-            row = row_of[min(int(recency[k]), row_of.size - 1)]
-            out[k] = 1 + row * (edges[1].size + 1) + column_of[min(int(purchase_days[k]), column_of.size - 1)]
+        out[k] = cell_of(recency[k], purchase_days[k], row_of, column_of)
     return out
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from propensity.kernel.event import PURCHASE, Events, Sets
+from propensity.kernel.growing import resized
 from propensity.kernel.history import belongs
 from propensity.kernel.window import NEVER, first_at
 
@@ -123,7 +124,7 @@ def count_days(
 
 @njit(cache=True, nogil=True)
 def profile_days(
-    events: Events, sets: Sets, categories: Sets, n_categories: int, customer: np.ndarray, cutoff: int, window: int
+    events: Events, categories: Sets, n_categories: int, customer: np.ndarray, cutoff: int, window: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Days with a purchase of each category in the last `window` days, and how long ago the last was.
 
@@ -136,7 +137,7 @@ def profile_days(
     category, days, recency = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
     for b in range(customer.size):
         start, end = first_at(events, customer[b], cutoff - window), first_at(events, customer[b], cutoff)
-        touched, at = count_days(events, sets, categories, start, end, -1, memory), offsets[b]
+        touched, at = count_days(events, categories, categories, start, end, -1, memory), offsets[b]
         if at + touched > room:
             room = 2 * (at + touched)
             category, days, recency = resized(category, room), resized(days, room), resized(recency, room)
@@ -162,14 +163,6 @@ def inverted(profiles: Sets, value: np.ndarray, index: np.ndarray) -> tuple[np.n
             owner[at], sorted_value[at] = r, value[i]
             place[profiles.offer[i]] += 1
     return owner, sorted_value
-
-
-@njit(cache=True, nogil=True)
-def resized(array: np.ndarray, size: int) -> np.ndarray:
-    """A copy with room for more."""
-    larger = np.empty(size, array.dtype)
-    larger[: array.size] = array
-    return larger
 
 
 @njit(cache=True, nogil=True)
@@ -266,23 +259,6 @@ def neighbour_shares(
 
 
 @njit(cache=True, nogil=True)
-def category_buyers(
-    events: Events, categories: Sets, n_categories: int, customer: np.ndarray, cutoff: int, window: int
-) -> np.ndarray:
-    """Customers with a purchase of each category in the last `window` days: (K,) int64."""
-    count, last = np.zeros(n_categories, np.int64), np.full(n_categories, -1)
-    for b in range(customer.size):
-        for e in range(first_at(events, customer[b], cutoff - window), first_at(events, customer[b], cutoff)):
-            if events.kind[e] != PURCHASE or events.item[e] < 0:
-                continue
-            for j in range(categories.offsets[events.item[e]], categories.offsets[events.item[e] + 1]):
-                k = categories.offer[j]
-                count[k] += last[k] != b
-                last[k] = b
-    return count
-
-
-@njit(cache=True, nogil=True)
 def nearest_neighbours(
     profiles: Sets, value: np.ndarray, tables: Neighbours
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -317,8 +293,7 @@ def nearest_neighbours(
                 add_row(value[i], dense[row[k]], work.similarity)
             else:
                 add_entries(value[i], tables, k, work.similarity)
-        count, at = select_nearest(work.similarity, find(tables.signature, tables.signature[r]), work), offsets[r]
-        work.similarity[:] = 0.0
+        count, at = select_nearest(find(tables.signature, tables.signature[r]), work), offsets[r]
         if at + count > room:
             room = 2 * (at + count)
             nearest, share = resized(nearest, room), resized(share, room)
@@ -375,15 +350,13 @@ def find_nearest(memory: Counter, touched: int, own: int, tables: Neighbours, wo
         Their number; they are the first of `work.near`, their shares the first of `work.cosine`.
     """
     add_similarities(memory, touched, tables, work.similarity)
-    count = select_nearest(work.similarity, own, work)
-    work.similarity[:] = 0.0
-    return count
+    return select_nearest(own, work)
 
 
 @njit(cache=True, nogil=True)
-def select_nearest(similarity: np.ndarray, own: int, work: Workspace) -> int:
-    """The nearest by similarity (R,), without `own` (-1: none); see `find_nearest`."""
-    _, near, cosine, bins = work
+def select_nearest(own: int, work: Workspace) -> int:
+    """The nearest by `work.similarity`, which is set back to 0, without `own` (-1: none); see `find_nearest`."""
+    similarity, near, cosine, bins = work
     if own >= 0:
         similarity[own] = 0.0
     bins[:] = 0
@@ -393,6 +366,7 @@ def select_nearest(similarity: np.ndarray, own: int, work: Workspace) -> int:
             near[size], cosine[size] = r, similarity[r]
             bins[bin_of(similarity[r])] += 1
             size += 1
+    similarity[:] = 0.0
     if size > NEAREST:
         last, above = BINS - 1, 0
         while above + bins[last] < NEAREST:

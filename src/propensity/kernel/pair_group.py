@@ -18,7 +18,7 @@ from propensity.kernel.reference import pair_group_reference
 from propensity.kernel.window import decay_of
 
 PRIOR_TRIPS = 3.0  # decayed shopping days that the offer's share of everybody's counts for
-PRIOR_GAPS = 2.0  # intervals that the offer's mean interpurchase time counts for
+PRIOR_INTERVALS = 2.0  # intervals that the offer's mean interpurchase time counts for
 WEEKS = 12
 SHARE_HALF_LIFE = np.array([90])  # days, of the customer's own share in expected_trips
 RANKED = 182  # days in which offers are ranked by their purchase days
@@ -366,7 +366,7 @@ def write_renewal(
             continue
         row = rows[m, at:]
         r, recency = head[m], cutoff - day[tail[m]]
-        gaps, total, squares, last, before, longer, ended = 0, 0.0, 0.0, 0, 0, 0, 0
+        intervals, total, squares, last, before, longer, ended = 0, 0.0, 0.0, 0, 0, 0, 0
         days_28, days_56, days_91, weeks, earlier, previous, bits = 0, 0, 0, 0, -1, 0, 0.0
         while r >= 0:
             age = cutoff - day[r]
@@ -380,20 +380,20 @@ def write_renewal(
             earlier = week
             if r != head[m]:
                 before, last = last, day[r] - previous
-                gaps += 1
+                intervals += 1
                 total += last
                 squares += last * last
                 longer += last >= recency
                 ended += recency <= last < recency + horizon
             previous = day[r]
             r = following[r]
-        mean = total / max(gaps, 1)
-        shrunk = (total + PRIOR_GAPS * interpurchase_time[m]) / (gaps + PRIOR_GAPS)
+        mean = total / max(intervals, 1)
+        shrunk = (total + PRIOR_INTERVALS * interpurchase_time[m]) / (intervals + PRIOR_INTERVALS)
         row[OWN_HAZARD] = (ended + 0.3) / (longer + 2.0)
         row[LONGER] = longer
-        row[LAST_RATIO] = recency / last if gaps > 0 else np.nan
-        row[BEFORE] = before if gaps > 1 else np.nan
-        row[VARIATION] = np.sqrt(max(squares / gaps - mean * mean, 0.0)) / mean if gaps > 1 else np.nan
+        row[LAST_RATIO] = recency / last if intervals > 0 else np.nan
+        row[BEFORE] = before if intervals > 1 else np.nan
+        row[VARIATION] = np.sqrt(max(squares / intervals - mean * mean, 0.0)) / mean if intervals > 1 else np.nan
         row[WEEKS_12] = weeks
         row[WEEK_BITS] = bits
         row[ACCELERATION] = 2 * days_28 - days_56

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 from hydra.utils import instantiate
 from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -20,7 +18,8 @@ from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder
-from propensity.serving import fused, verify
+from propensity.serving import verify
+from propensity.serving.pair_scorer import OnnxScorer, PairScorer, fast_scorer
 from propensity.serving.point_in_time import PointInTimeFeatures, never_bought_columns
 from propensity.serving.session import session
 from propensity.task import Task
@@ -30,7 +29,6 @@ UNREADABLE: tuple[type[Exception], ...] = (
     *(ValueError, KeyError, TypeError),
     *(state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoSuchFile),
 )
-PairScorer = Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]
 CHUNK = 1 << 24  # events that are read at once
 
 
@@ -94,7 +92,7 @@ class Bundle:
         Returns
         -------
         callable
-            Maps inputs by name to the champion's probability and expected revenue, each (B, M): `fused.fast_scorer` if
+            Maps inputs by name to the champion's probability and expected revenue, each (B, M): `fast_scorer` if
             the bundle has its files, else ONNX Runtime.
 
         Raises
@@ -102,7 +100,7 @@ class Bundle:
         IntegrityError
             If it does not reproduce the golden outputs.
         """
-        fast = fused.fast_scorer(self.folder, never_bought_columns(self.task.feature))
+        fast = fast_scorer(self.folder, never_bought_columns(self.task.feature))
         scorer: PairScorer = OnnxScorer(self.session()) if fast is None else fast
         inputs, expected = (verify.load_arrays(self.folder / f"golden/{name}.npz") for name in ("inputs", "outputs"))
         for name, output in zip(verify.OUTPUTS, scorer(inputs), strict=False):
@@ -190,36 +188,6 @@ class Bundle:
             cutoff
         )
         return Features(past, offers, self.vocabulary, task.feature), market_stats
-
-
-class OnnxScorer:
-    """Scores pairs with the whole network in ONNX Runtime.
-
-    Parameters
-    ----------
-    model : onnxruntime.InferenceSession
-        The network.
-    """
-
-    def __init__(self, model: ort.InferenceSession) -> None:
-        self.model = model
-
-    def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Score B customers for M offers.
-
-        Parameters
-        ----------
-        inputs : mapping of str to ndarray
-            Arrays by the names of `propensity.data.batch.Inputs`.
-
-        Returns
-        -------
-        probability, expected_revenue : ndarray of shape (B, M)
-            Revenue is in the log's currency.
-        """
-        names = [node.name for node in self.model.get_inputs()]
-        probability, revenue = self.model.run(verify.OUTPUTS[:2], {name: inputs[name] for name in names})
-        return probability, revenue
 
 
 def last_event_day(log: EventLog) -> int:

@@ -19,13 +19,13 @@ from propensity.baseline.logistic import WIDEST, Logistic
 from propensity.baseline.pair_table import PRIOR_PURCHASES, Columns
 from propensity.champion.champion import NETWORK, Champion
 from propensity.champion.choose import STACK
-from propensity.champion.stack import SegmentWeights
+from propensity.champion.stack import single
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
+from propensity.model.inference import to_tensors
 from propensity.model.scale import signed_log
 from propensity.serving.champion import Booster, Combination, Mixture
 from propensity.serving.trees import Trees, read_trees
-from propensity.training.data_module import to_tensors
 
 
 class UsualAmount(nn.Module):
@@ -194,9 +194,8 @@ def combination_of(champion: Champion, past_column: int) -> Combination:
         Of the candidates that have a weight.
     """
     stack = champion.stack
-    segments = [stack.never_bought, stack.past]
-    if champion.name != STACK:
-        segments = [SegmentWeights(tuple(float(name == champion.name) for name in stack.names), 0.0)] * 2
+    chosen = stack if champion.name == STACK else single(stack.names, champion.name, stack.amount.unit)
+    segments = chosen.never_bought, chosen.past
     mixture = Mixture(
         stack.names,
         np.array([segment.weight for segment in segments]),

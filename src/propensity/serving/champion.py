@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from propensity.champion.champion import NETWORK
 from propensity.data.batch import Inputs
 from propensity.serving.tree_inputs import TreeInput
 from propensity.serving.trees import TorchTrees, Trees
 from propensity.serving.verify import NETWORK_INPUTS
-
-NETWORK = "network"
 
 
 class Mixture(NamedTuple):

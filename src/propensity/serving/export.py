@@ -17,7 +17,7 @@ import torch
 
 from propensity.atomic import whole_folder
 from propensity.baseline.regression import logistic
-from propensity.champion.champion import Champion
+from propensity.champion.champion import NETWORK, Champion
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -27,9 +27,9 @@ from propensity.feature.features import FeatureConfig
 from propensity.feature.history_mask import HistoryMask
 from propensity.kernel import reference
 from propensity.model.offer_net import OfferNet
-from propensity.serving import drift, fused, inputs, verify
+from propensity.serving import drift, inputs, pair_scorer, verify
 from propensity.serving.candidates import champion_outputs, combination_of, is_network, network_outputs
-from propensity.serving.champion import NETWORK, Combination, CombinationGraph
+from propensity.serving.champion import Combination, CombinationGraph
 from propensity.serving.golden import golden_customers
 from propensity.serving.graph import (
     PartsGraph,
@@ -374,12 +374,8 @@ def write_scoring_torch(served: Served, path: Path, golden: Inputs) -> None:
 
     Parameters
     ----------
-    served : Served
-        The model of the bundle.
-    path : Path
-        File to write.
-    golden : Inputs
-        Example inputs for tracing.
+    served, path, golden
+        See `write_scoring_onnx`.
     """
     write_torch(trace(ScoringGraph(served.trained.model, served.combination, torch_trees=True), golden), path)
 
@@ -398,18 +394,18 @@ def write_pair_scorer(draft: Path, served: Served, golden: Inputs) -> None:
 
     Notes
     -----
-    A network that `fused.FusedScorer` supports is written as parts, unless the champion does not use it. A champion
-    other than the network is written as a graph without it.
+    A network for which `can_fuse` is true is written as parts, unless the champion does not use it. A champion other
+    than the network is written as a graph without it.
     """
     model, combination = served.trained.model, served.combination
     fusable = can_fuse(model)
     if fusable and served.uses_network():
-        write_onnx(trace(PartsGraph(cast(OfferNet, model)), golden), draft / fused.GRAPH, fused.PARTS)
-        write_arrays(draft / fused.WEIGHTS, pair_weights(cast(OfferNet, model)))
+        write_onnx(trace(PartsGraph(cast(OfferNet, model)), golden), draft / pair_scorer.GRAPH, pair_scorer.PARTS)
+        write_arrays(draft / pair_scorer.WEIGHTS, pair_weights(cast(OfferNet, model)))
     if combination is not None and (fusable or not served.uses_network()):
         program = trace(CombinationGraph(combination), golden, len(combination.extra_inputs))
-        write_onnx(program, draft / fused.CHAMPION, OUTPUTS[:2], combination.extra_inputs)
-        insert_trees(draft / fused.CHAMPION, combination.tree_inputs)
+        write_onnx(program, draft / pair_scorer.CHAMPION, OUTPUTS[:2], combination.extra_inputs)
+        insert_trees(draft / pair_scorer.CHAMPION, combination.tree_inputs)
 
 
 def measure_parity(
@@ -455,7 +451,7 @@ def measure_parity(
     if "torch_export" in formats:
         graph = torch.export.load(draft / FILES["torch_export"]).module()
         models["torch_export"] = partial(run_network, graph, names=names)
-    if (scorer := fused.fast_scorer(draft, never_bought_columns(served.trained.task.feature))) is not None:
+    if (scorer := pair_scorer.fast_scorer(draft, never_bought_columns(served.trained.task.feature))) is not None:
         models["fused"] = lambda batch: dict(zip(OUTPUTS, scorer(batch._asdict()), strict=False))
     parity = Parity()
     for description, batch in edge_cases(golden):

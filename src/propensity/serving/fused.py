@@ -1,4 +1,4 @@
-"""Scores pairs in one pass over the pair columns, without an array for every step of the network's graph.
+"""Kernels that score pairs in one pass over the pair columns, without an array for every step of the network's graph.
 
 Shapes: B customers, M offers, P pair columns, R members, H hidden units, K rows of a weight matrix, S steps of a rank.
 J = R H + 4 R linear projections of the scaled pair columns: the first layer of every member's repeat expert, then R for
@@ -14,22 +14,11 @@ graph, so results agree up to rounding; a bundle compares them with the golden o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from propensity.serving import verify
-from propensity.serving.session import session
-from propensity.serving.verify import NETWORK_INPUTS, SMALLEST
-
-GRAPH, WEIGHTS = "parts.onnx", "parts.npz"  # in a bundle whose network is supported and has a weight in the scores
-CHAMPION = "champion.onnx"  # the champion without the network, if it is not the network alone
-CUSTOMER_PARTS = ("first_customer", "match", "visit", "value_customer")
-OFFER_PARTS = ("first_offer", "output_weight", "output_bias", "season_logit", "value_offer")
-PARTS = (*CUSTOMER_PARTS, *OFFER_PARTS)
-TILE = 1024  # pairs whose layers fit into the cache of a core
 FAST_WITH_NAN = {"contract", "arcp", "nsz"}  # NaN is preserved, and rounding errors can be compensated
 FAST_SUMS = FAST_WITH_NAN | {"reassoc"}
 
@@ -136,146 +125,6 @@ def fused_weights(weights: Mapping[str, np.ndarray], never_bought: np.ndarray) -
         *(missing_row, missing.astype(np.float32)),
         *(np.ascontiguousarray(weights[name]) for name in ("weight", "second", "bias", "gate")),
     )
-
-
-class FusedScorer:
-    """The network of a bundle: terms of customers and offers by a graph, pairs by kernels.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the bundle.
-    never_bought : ndarray of shape (P,)
-        Raw columns of a never-bought offer.
-    """
-
-    def __init__(self, folder: Path, never_bought: np.ndarray) -> None:
-        weights = verify.load_arrays(folder / WEIGHTS)
-        self.sigma_max, self.unit = float(weights["sigma_max"]), float(weights["unit"])
-        self.weights = fused_weights(weights, never_bought)
-        self.session = session(folder / GRAPH)
-
-    def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Score B customers for M offers.
-
-        Parameters
-        ----------
-        inputs : mapping of str to ndarray
-            Arrays by the names of `propensity.data.batch.Inputs`.
-
-        Returns
-        -------
-        probability, expected_revenue : ndarray of shape (B, M), float32
-            Revenue is in the log's currency.
-        """
-        probability, revenue, _ = self.outputs(inputs)
-        return probability, revenue
-
-    def outputs(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Probability, expected revenue and log-odds of the network.
-
-        Parameters
-        ----------
-        inputs : mapping of str to ndarray
-            Arrays by the names of `propensity.data.batch.Inputs`.
-
-        Returns
-        -------
-        probability, expected_revenue, logit : ndarray of shape (B, M), float32
-            Revenue is in the log's currency.
-        """
-        parts = verify.run_session(self.session, inputs)
-        shape, (members, units) = inputs["pair"].shape[:2], self.weights.bias.shape
-        probability, revenue, logit = (np.empty(shape, np.float32) for _ in range(3))
-        step = max(TILE // max(shape[1], 1), 1)
-        hidden, second = (np.empty((members, step * shape[1], units), np.float32) for _ in range(2))
-        other = np.empty((step * shape[1], 4 * members), np.float32)
-        first_offer, output_weight, output_bias, season_logit, value_offer = (parts[name] for name in OFFER_PARTS)
-        for start in range(0, shape[0], step):
-            tile = slice(start, start + step)
-            pair = inputs["pair"][tile]
-            first_customer, match, visit, value_customer = (parts[name][tile] for name in CUSTOMER_PARTS)
-            first_layer(pair, self.weights, first_customer, first_offer, hidden, other)
-            size = pair.shape[0] * shape[1]
-            np.matmul(hidden[:, :size], self.weights.second, out=second[:, :size])
-            combine_members(
-                *(second, other, self.weights, match, output_weight, output_bias, season_logit),
-                *(visit, value_customer, value_offer),
-                *(self.sigma_max, self.unit),
-                *(probability[tile], revenue[tile], logit[tile]),
-            )
-        return probability, revenue, logit
-
-
-class ChampionScorer:
-    """A champion that is not the network alone.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the bundle.
-    network : FusedScorer, optional
-        The network; None if the champion does not use it.
-    """
-
-    def __init__(self, folder: Path, network: FusedScorer | None) -> None:
-        self.network, self.session = network, session(folder / CHAMPION)
-
-    def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Score B customers for M offers.
-
-        Parameters
-        ----------
-        inputs : mapping of str to ndarray
-            Arrays by the names of `propensity.data.batch.Inputs`.
-
-        Returns
-        -------
-        probability, expected_revenue : ndarray of shape (B, M), float32
-            Revenue is in the log's currency.
-        """
-        terms: dict[str, np.ndarray] = {}
-        if self.network is not None:
-            probability, revenue, logit = self.network.outputs(inputs)
-            terms = dict(zip(NETWORK_INPUTS, (logit, log_amount(probability, revenue)), strict=True))
-        outputs = verify.run_session(self.session, {**inputs, **terms})
-        return outputs["probability"], outputs["expected_revenue"]
-
-
-def log_amount(probability: np.ndarray, revenue: np.ndarray) -> np.ndarray:
-    """Log of the expected revenue of a buyer.
-
-    Parameters
-    ----------
-    probability, revenue : ndarray of shape (B, M), float32
-        Probability and expected revenue of each pair.
-
-    Returns
-    -------
-    ndarray of shape (B, M), float32
-        Finite also where both are 0.
-    """
-    smallest = np.float32(SMALLEST)
-    return np.asarray(np.log(np.maximum(revenue, smallest)) - np.log(np.maximum(probability, smallest)), np.float32)
-
-
-def fast_scorer(folder: Path, never_bought: np.ndarray) -> FusedScorer | ChampionScorer | None:
-    """The scorer of a bundle that is faster than its whole graph.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the bundle.
-    never_bought : ndarray of shape (P,)
-        Raw columns of a never-bought offer.
-
-    Returns
-    -------
-    FusedScorer, ChampionScorer or None
-        None if the bundle has the whole graph only.
-    """
-    network = FusedScorer(folder, never_bought) if (folder / WEIGHTS).is_file() else None
-    return ChampionScorer(folder, network) if (folder / CHAMPION).is_file() else network
 
 
 @njit(cache=True, nogil=True)

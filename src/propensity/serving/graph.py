@@ -110,7 +110,7 @@ def output_names(channels: bool, champion: bool) -> tuple[str, ...]:
 
 
 class PartsGraph(nn.Module):
-    """The terms of the network that depend on a customer or an offer alone, for `fused.FusedScorer`.
+    """The terms of the network that depend on a customer or an offer alone, for `pair_scorer.FusedScorer`.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class PartsGraph(nn.Module):
         Returns
         -------
         tuple of Tensor
-            By the names of `fused.PARTS`; the members are concatenated in the last dimension.
+            By the names of `pair_scorer.PARTS`; the members are concatenated in the last dimension.
         """
         batch = self.model.in_units(Inputs(*inputs))
         customer_BF = self.model.scale_customer(batch.customer_features)
@@ -162,7 +162,7 @@ class PartsGraph(nn.Module):
 
 
 def can_fuse(model: nn.Module) -> bool:
-    """Whether `fused.FusedScorer` computes the same as a network.
+    """Whether `pair_scorer.FusedScorer` computes the same as a network.
 
     Parameters
     ----------

@@ -134,16 +134,15 @@ def rebuild_inputs(
     belongs = np.zeros((tables["item"].size, m), bool)
     belongs[np.repeat(np.arange(belongs.shape[0]), np.diff(tables["item_offsets"])), tables["item_offer"]] = True
     customer_features = customer_rows(log, belongs, rows, settings, tables)
-    no_mask = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
-    item, kind, channel, gap, amount, length = last_events_reference(
-        log, belongs, rows, int(tables["day"]), *no_mask, settings["history"]
+    item, kind, channel, age, amount, length = last_events_reference(
+        log, belongs, rows, int(tables["day"]), *_no_mask(rows.size), settings["history"]
     )
     new = np.isin(np.arange(m), launched)
     return {
         "token": tables["token"][item],
         "kind": kind.astype(np.int32),
         "channel": channel_codes(settings)[channel],
-        "age": gap.astype(np.float32),
+        "age": age.astype(np.float32),
         "amount": amount.astype(np.float32),
         "length": length,
         "pair": pair_rows(log, belongs, rows, settings, tables, customer_features, new),
@@ -153,6 +152,11 @@ def rebuild_inputs(
         "offer": np.where(new, 0, tables["offer_code"]),
         "attribute": tables["attribute"],
     }
+
+
+def _no_mask(customers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Masked days and offer of customers of whom nothing is hidden: (B,) int64, (B,) int64."""
+    return np.zeros(customers, np.int64), np.full(customers, -1)
 
 
 def channel_codes(settings: Mapping[str, Any]) -> np.ndarray:
@@ -200,8 +204,8 @@ def customer_rows(
     grouped = settings["grouped_customer"]
     attributes = [f"attribute_{name}" for name in settings["attributes"]]
     names = [name for name in settings["customer"] if name not in (*DERIVED, *grouped, *attributes)]
-    hide_days = np.zeros(rows.size, np.int64)
-    arguments = settings["horizon"], hide_days, settings["windows"], settings["half_lives"], names
+    mask_days, _ = _no_mask(rows.size)
+    arguments = settings["horizon"], mask_days, settings["windows"], settings["half_lives"], names
     values = customer_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
     column = dict(zip(names, values.T, strict=True))
     month = np.minimum(column["tenure"] // 30, len(tables["cohort"]) - 1).astype(np.int64)
@@ -210,7 +214,7 @@ def customer_rows(
         np.log1p(np.maximum(column["spend_91"], 0) * np.float32(1 / float(tables["unit"]))) - tables["cohort"][month, 0]
     )
     column["cohort_orders"] = np.log1p(column["orders_91"]) - tables["cohort"][month, 1]
-    behaviour = settings["horizon"], hide_days, settings["half_lives"], float(tables["order_size"])
+    behaviour = settings["horizon"], mask_days, settings["half_lives"], float(tables["order_size"])
     values = customer_group_reference(
         log, belongs, rows, int(tables["day"]), *behaviour, channel_codes(settings), grouped
     )
@@ -247,8 +251,7 @@ def pair_rows(
     """
     other = {*settings["market"], *settings["sibling"], *settings["grouped"]}
     names = [name for name in settings["pair"] if name not in other]
-    no_mask = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
-    arguments = *no_mask, settings["windows"], settings["half_lives"], names
+    arguments = *_no_mask(rows.size), settings["windows"], settings["half_lives"], names
     values = pair_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
     column = {name: values[:, :, k] for k, name in enumerate(names)}
     tenure, window = customer[:, settings["customer"].index("tenure")], settings["rate_window"]
@@ -258,7 +261,7 @@ def pair_rows(
     column["hazard"] = hazards(column, tables)
     column |= affinities(column, settings, tables)
     column |= groups(log, belongs, rows, settings, tables)
-    column |= rebuilt(column, settings, tables) | neighbours(log, rows, settings, tables)
+    column |= affinity_group(column, settings, tables) | neighbours(log, rows, settings, tables)
     for name in settings["market"]:
         column[name] = np.where(new | ~tables["sold"], np.nan, column[name])
     out = np.stack([column[name] for name in settings["pair"]], axis=-1).astype(np.float32)
@@ -284,8 +287,7 @@ def groups(
         Columns by name, and those that they are computed from.
     """
     names = [*settings["grouped"], *TRIP_COLUMNS, *INTERVAL_COLUMNS, "trips_since", "recency", "purchase_days"]
-    no_mask = np.zeros(rows.size, np.int64), np.full(rows.size, -1)
-    arguments = settings["horizon"], *no_mask, settings["half_lives"], names
+    arguments = settings["horizon"], *_no_mask(rows.size), settings["half_lives"], names
     values = pair_group_reference(log, belongs, rows, int(tables["day"]), *arguments)
     column = {name: values[:, :, k] for k, name in enumerate(names)}
     share, recency = tables["trip_share"], column["recency"]
@@ -309,7 +311,7 @@ def hazards(column: Arrays, tables: Mapping[str, np.ndarray]) -> np.ndarray:
     Parameters
     ----------
     column : dict of str to ndarray of shape (B, M)
-        Pair columns, with `recency` and `days_bought`.
+        Pair columns, with `recency` and `purchase_days`.
     tables : mapping of str to ndarray
         See `rebuild_inputs`.
 
@@ -352,15 +354,13 @@ def affinities(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str,
     return affinity
 
 
-def rebuilt(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
+def affinity_group(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
     """Pair columns of the group affinity.
 
     Parameters
     ----------
-    column : dict of str to ndarray of shape (B, M)
-        Pair columns.
-    settings, tables : mapping
-        See `rebuild_inputs`.
+    column, settings, tables
+        See `affinities`.
 
     Returns
     -------

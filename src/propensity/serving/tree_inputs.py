@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from propensity.serving.trees import ML_DOMAIN, ML_OPSET, Trees, tree_nodes
+from propensity.serving.trees import ML_DOMAIN, ML_OPSET, Trees, constant_node, tree_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -80,10 +80,8 @@ class _Nodes:
 
     def constant(self, values: np.ndarray) -> str:
         """Name of a constant."""
-        from onnx import helper, numpy_helper
-
         name = f"{self.prefix}_constant_{len(self.nodes)}"
-        self.nodes.append(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values)))
+        self.nodes.append(constant_node(name, values))
         return name
 
     def add(self, operator: str, *inputs: str | np.ndarray, name: str | None = None, **attributes: Any) -> str:

@@ -238,6 +238,13 @@ def _joined(trees: list[Trees], base: float) -> Trees:
     )
 
 
+def constant_node(name: str, values: np.ndarray) -> onnx.NodeProto:
+    """ONNX node of a constant, an array of any shape, whose output has the given name."""
+    from onnx import helper, numpy_helper
+
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values))
+
+
 def tree_nodes(trees: Trees, rows: str, output: str) -> Iterator[onnx.NodeProto]:
     """ONNX nodes that compute the raw score.
 
@@ -255,21 +262,18 @@ def tree_nodes(trees: Trees, rows: str, output: str) -> Iterator[onnx.NodeProto]
     onnx.NodeProto
         In the order of computation; they need opset `ML_OPSET` of `ML_DOMAIN`.
     """
-    from onnx import helper, numpy_helper
-
-    def constant(name: str, values: np.ndarray) -> onnx.NodeProto:
-        return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values))
+    from onnx import helper
 
     base = np.array([trees.base], np.float32)
     if trees.root.size == 0:
-        yield constant(f"{output}_column", np.zeros(1, np.int64))
-        yield constant(f"{output}_base", base)
+        yield constant_node(f"{output}_column", np.zeros(1, np.int64))
+        yield constant_node(f"{output}_base", base)
         yield helper.make_node("Gather", [rows, f"{output}_column"], [f"{output}_first"], axis=1)
         yield helper.make_node("Shape", [f"{output}_first"], [f"{output}_shape"])
         yield helper.make_node("Expand", [f"{output}_base", f"{output}_shape"], [output])
         return
     yield helper.make_node("TreeEnsemble", [rows], [f"{output}_sum"], domain=ML_DOMAIN, **_attributes(trees))
-    yield constant(f"{output}_base", base)
+    yield constant_node(f"{output}_base", base)
     yield helper.make_node("Add", [f"{output}_sum", f"{output}_base"], [output])
 
 
