@@ -16,6 +16,8 @@ class Baseline(Protocol):
     Notes
     -----
     `fit` reads the training set only: every label window in it closed before the first evaluated cutoff.
+    A baseline that gives all customers the same score by its definition says so with a class attribute
+    `constant = True`; an evaluation then does not warn that its ranking is random.
     """
 
     def fit(self, training_set: TrainingSet, seed: int, validation: Validation | None = None) -> None:

@@ -296,7 +296,7 @@ def write_evaluation(
     data : EvaluationData
         Log, cutoffs, scores and folder.
     cfg : EvaluateConfig or BacktestConfig
-        `resamples`, `seed`, `metrics` and `heuristics` are read.
+        `resamples`, `seed`, `metrics`, `heuristics` and the baselines are read.
     say : callable
         Called with a sentence of progress.
     sections : mapping
@@ -319,9 +319,9 @@ def write_evaluation(
     metrics = [*own_metrics(cfg.metrics), *metrics]
     served = SERVED if "champion" in sections else NETWORK
     baselines = [name for name in predictions if name not in CANDIDATES]
-    result = evaluate(
-        all_labels, predictions, reference=served, metrics=metrics, baselines=baselines, progress=say, **settings
-    )
+    constant = [name for name, each in build_baselines(cfg).items() if getattr(each, "constant", False)]
+    options = {"metrics": metrics, "baselines": baselines, "constant": constant, "progress": say}
+    result = evaluate(all_labels, predictions, reference=served, **options, **settings)
     result |= dict(sections)
     result["warnings"] = merged(
         training_warnings(data.out, list(result["counts"])),
