@@ -45,8 +45,11 @@ def test_two_independent_candidates_are_better_together_and_become_champion() ->
     stack = fit_stack(pairs, 1.0)
     choice = choose(pairs, cross_fitted_logit(pairs, stack, 3))
     assert choice.champion == STACK and choice.candidates["network"]["low"] > 0
-    assert min(stack.past.weight) > 0.2 and choice.why.startswith("stack: log loss .")
-    assert "on 1 validation window" in choice.why
+    assert min(stack.past.weight) > 0.2 and choice.why.startswith("its log loss on 1 validation window is 0.")
+    assert (
+        f"of {min(choice.candidates.keys() - {STACK}, key=lambda name: choice.candidates[name]['log_loss'])},"
+        in choice.why
+    )
 
 
 def test_a_useless_candidate_gets_hardly_any_weight() -> None:

@@ -16,6 +16,7 @@ from propensity.metric.labels import Labels, Prediction
 from propensity.metric.metric_table import metric_table
 
 STACK = "stack"
+ONLY = "it is the only candidate"
 RESAMPLES = 500
 FRACTION = 0.1  # of the customers that revenue capture keeps
 NAMES = (
@@ -33,7 +34,7 @@ class Choice(NamedTuple):
     champion : str
         Name of a candidate, or `stack`.
     why : str
-        One sentence.
+        The reason as a clause, to be read after "because".
     candidates : dict
         Name -> log_loss, difference, low and high of its log loss to the champion's, and the metrics of `SHOWN` that
         are defined, means over the windows; JSON-able.
@@ -117,23 +118,12 @@ def _metrics(pairs: ValidationPairs, logit: np.ndarray, amount: np.ndarray) -> d
 
 
 def _why(champion: str, best: str, log_loss: Mapping[str, float], gain: Interval, pairs: ValidationPairs) -> str:
-    """The sentence of the choice."""
+    """The reason of the choice."""
     if len(pairs.names) == 1:
-        return f"{best}: the only candidate"
+        return ONLY
     windows = f"on {max(len(pairs.shapes), 1)} validation window{'s' * (len(pairs.shapes) > 1)}"
+    ours = f"its log loss {windows} is {log_loss[champion]:.4f}"
+    difference = "{:+.4f} [{:+.4f}, {:+.4f}]".format(*gain)
     if champion == STACK:
-        other = f"against {_short(log_loss[best])} of {best}"
-        return f"stack: log loss {_short(log_loss[STACK])} {other}, difference {_span(gain)} {windows}"
-    second = min((name for name in pairs.names if name != best), key=lambda name: log_loss[name])
-    other = f"against {_short(log_loss[second])} of {second}"
-    return f"{best}: log loss {_short(log_loss[best])} {other} {windows}; the stack's difference is {_span(gain)}"
-
-
-def _short(value: float) -> str:
-    """Four decimals without the leading zero."""
-    return f"{value:.4f}".replace("0.", ".", 1)
-
-
-def _span(gain: Interval) -> str:
-    value, low, high = (f"{each:+.4f}".replace("0.", ".", 1) for each in gain)
-    return f"{value} [{low}, {high}]"
+        return f"{ours}, against {log_loss[best]:.4f} of {best}, the best single candidate (difference {difference})"
+    return f"{ours}, against {log_loss[STACK]:.4f} of the stack (the stack's difference is {difference})"

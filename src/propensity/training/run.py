@@ -290,8 +290,9 @@ def summary(searched: Searched) -> dict[str, Any]:
     """How the training ended: the content of training.json."""
     fitted, length = searched.fitted, searched.length
     passes = length.passes(fitted.step)
+    served = searched.champion.choice
     choice = (
         f"{fitted.step} steps of {length.pairs_per_batch:,} pairs, {passes:.1f} passes over the training cutoffs; "
-        f"served: {searched.champion.choice.why}"
+        f"served model: {served.champion}, because {served.why}"
     )
     return fitted._asdict() | {"length": length._asdict(), "choice": choice, "warnings": searched.warnings}
