@@ -123,12 +123,12 @@ def test_a_damaged_champion_json_is_one_sentence(world: World, tmp_path: Path, o
 
 def test_a_named_champion_is_set_whatever_validation_says(world: World) -> None:
     champion = fit_champion(world.network, built(), world.training_set, world.validation, champion="network", seed=3)
-    assert champion.name == "network" and "set by champion=network" in champion.choice.why
+    assert champion.name == "network" and "champion=network sets it" in champion.choice.why
 
 
 def test_without_validation_the_network_is_served(world: World) -> None:
     champion = fit_champion(world.network, built(), world.training_set, None, seed=3)
-    assert champion.name == "network" and champion.choice.why == "network: there is no validation window"
+    assert champion.name == "network" and champion.choice.why == "there is no validation window"
     with pytest.raises(ConfigurationError, match="champion=stack needs validation"):
         fit_champion(world.network, built(), world.training_set, None, champion="stack")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from propensity.baseline.regression import logistic
+from propensity.baseline.regression import log_losses, logistic
 from propensity.champion.choose import STACK, choose
-from propensity.champion.outcome import ValidationPairs, pair_losses
+from propensity.champion.outcome import ValidationPairs
 from propensity.champion.stack import cross_fitted_logit, fit_amounts, fit_stack, prior_weights, single
 
 
@@ -36,8 +36,8 @@ def test_the_stack_of_one_candidate_is_that_candidate() -> None:
 def test_the_stack_is_never_worse_than_the_best_candidate_on_the_pairs_of_its_fit(seed: int) -> None:
     pairs = made_up({"logistic": 0.9, "lightgbm": 0.5, "network": 0.4}, customers=60, seed=seed)
     stack = fit_stack(pairs, 1.0)
-    losses = pair_losses(pairs.logit, pairs.bought).sum(axis=1)
-    assert pair_losses(stack.logit(pairs.logit, pairs.past), pairs.bought).sum() <= losses.min() + 1e-9
+    losses = log_losses(pairs.logit, pairs.bought).sum(axis=1)
+    assert log_losses(stack.logit(pairs.logit, pairs.past), pairs.bought).sum() <= losses.min() + 1e-9
 
 
 def test_two_independent_candidates_are_better_together_and_become_champion() -> None:
@@ -45,8 +45,11 @@ def test_two_independent_candidates_are_better_together_and_become_champion() ->
     stack = fit_stack(pairs, 1.0)
     choice = choose(pairs, cross_fitted_logit(pairs, stack, 3))
     assert choice.champion == STACK and choice.candidates["network"]["low"] > 0
-    assert min(stack.past.weight) > 0.2 and choice.why.startswith("stack: log loss .")
-    assert "on 1 validation window" in choice.why
+    assert min(stack.past.weight) > 0.2 and choice.why.startswith("its log loss on 1 validation window is 0.")
+    assert (
+        f"of {min(choice.candidates.keys() - {STACK}, key=lambda name: choice.candidates[name]['log_loss'])},"
+        in choice.why
+    )
 
 
 def test_a_useless_candidate_gets_hardly_any_weight() -> None:

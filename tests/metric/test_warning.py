@@ -76,6 +76,15 @@ def test_a_better_baseline_is_named_with_figures_and_a_worse_or_equal_one_is_not
     assert not any("is better than" in sentence for sentence in turned["warnings"])
 
 
+def test_equal_scores_are_a_warning_unless_they_are_the_definition_of_the_model():
+    labels, chance = market(3, "2024-03-04")
+    flat = Prediction(np.broadcast_to(chance.mean(axis=0), chance.shape))
+    models = {"network": [Prediction(chance)], "popularity": [flat], "mine": [flat]}
+    result = evaluate([labels], models, reference="network", resamples=0, constant=["popularity"])
+    equal = [sentence for sentence in result["warnings"] if "the same score" in sentence]
+    assert equal == ["mine gives all customers the same score at 2024-03-04: its ranking is random"]
+
+
 def test_cutoffs_inside_the_training_labels_are_in_sample():
     days = ["2024-01-08", "2024-02-05"]
     assert in_sample(days, None) == in_sample(days, "2024-01-08") == []

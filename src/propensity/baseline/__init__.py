@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
+from propensity.errors import ConfigurationError
 from propensity.scores import Scores
 from propensity.task import CutoffData, TrainingSet, Validation
 
@@ -16,6 +18,8 @@ class Baseline(Protocol):
     Notes
     -----
     `fit` reads the training set only: every label window in it closed before the first evaluated cutoff.
+    A baseline that gives all customers the same score by its definition says so with a class attribute
+    `constant = True`; an evaluation then does not warn that its ranking is random.
     """
 
     def fit(self, training_set: TrainingSet, seed: int, validation: Validation | None = None) -> None:
@@ -51,6 +55,27 @@ class Baseline(Protocol):
             probability (N, M) of a purchase within the horizon and expected revenue (N, M) in the log's currency.
         """
         ...
+
+
+def chosen_names(baselines: Mapping[str, Any], names: Sequence[str] | None) -> list[str]:
+    """Names of the baselines that a configuration chooses.
+
+    Parameters
+    ----------
+    baselines : mapping of str to settings
+        The group `baseline` of the configuration.
+    names : sequence of str or None
+        Its setting `baselines`; None chooses all.
+
+    Raises
+    ------
+    ConfigurationError
+        For a name that the group does not define.
+    """
+    chosen = list(baselines) if names is None else list(names)
+    if unknown := [name for name in chosen if name not in baselines]:
+        raise ConfigurationError(f"no baseline {unknown[0]!r}; baselines holds {', '.join(baselines)}")
+    return chosen
 
 
 def scores_of(cutoff_data: CutoffData, name: str, probability: np.ndarray, amount: np.ndarray) -> Scores:

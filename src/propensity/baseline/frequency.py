@@ -17,6 +17,7 @@ from propensity.baseline.pair_table import (
     check_two_classes,
     columns_of,
     outcomes_of,
+    training_columns,
     usual_amount_of,
 )
 from propensity.baseline.regression import Problem, Ridge, fit_logistic, weighted_log_loss
@@ -157,11 +158,8 @@ class Frequency:
         model = cls(name=str(state["name"]))
         model.chosen = {name: int(state["chosen"][name]) for name in ("half_life", "prior")}
         slope, intercept = map(float, state["link"])
-        model.link, model.activity, model.columns = (
-            (slope, intercept),
-            float(state["activity"]),
-            columns_from(state["columns"]),
-        )
+        model.link, model.activity = (slope, intercept), float(state["activity"])
+        model.columns = columns_from(state["columns"])
         if not np.isfinite([slope, intercept, model.activity]).all() or min(model.chosen.values()) < 1:
             raise damaged(path, "a coefficient is not finite")
         if f"decayed_{model.chosen['half_life']}" not in model.columns.pair:
@@ -181,7 +179,7 @@ class Frequency:
     def _training(self, training_set: TrainingSet, half_lives: tuple[int, ...], seed: int) -> list[Labelled]:
         """The last training cutoffs; sets the columns."""
         recent = training_set.cutoffs_data[-self.last_cutoffs :]
-        self.columns = columns_of(training_set.features, recent[-1].market_stats.cutoff.horizon)
+        self.columns = training_columns(training_set)
         train = [_labelled(each, each.features, half_lives, seed) for each in recent]
         check_two_classes(np.concatenate([each.bought for each in train]))
         return train

@@ -16,9 +16,8 @@ from propensity.baseline.candidate import CandidateOutputs, predict_blocks
 from propensity.baseline.pair_table import (
     Columns,
     PairTable,
-    column_names,
-    columns_of,
     rows_of,
+    training_columns,
     training_table,
     usual_amount_of,
     usual_amount_of_rows,
@@ -211,8 +210,7 @@ class LightGBM:
     def _table(self, training_set: TrainingSet, last_cutoffs: int, seed: int) -> PairTable:
         """The sampled training pairs; sets the columns."""
         table = training_table(training_set, last_cutoffs, self.rows, seed, self.launched)
-        self.columns = columns_of(training_set.features, training_set.cutoffs_data[-1].market_stats.cutoff.horizon)
-        self._names = column_names(training_set)
+        self.columns = training_columns(training_set)
         return table._replace(x=rounded(table.x, self.columns))
 
     def _train_table(self, table: PairTable, seed: int) -> PairTable:
@@ -328,7 +326,7 @@ class LightGBM:
     def _dataset(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, start: np.ndarray | None = None) -> Any:
         """Binned rows; `start` (K,) are raw scores that the trees add to."""
         params = {"verbose": -1, "max_bin": self.max_bin, "feature_pre_filter": False, "num_threads": self.num_threads}
-        return _library().Dataset(x, y, weight=weight, init_score=start, feature_name=self._names, params=params)
+        return _library().Dataset(x, y, weight=weight, init_score=start, feature_name=self.columns.names, params=params)
 
 
 def rounded(x: np.ndarray, columns: Columns) -> np.ndarray:

@@ -12,7 +12,7 @@ from propensity.baseline.candidate import CandidateOutputs, predict_blocks
 from propensity.baseline.pair_table import (
     Columns,
     PairTable,
-    columns_of,
+    training_columns,
     training_table,
     usual_amount_of,
     validation_table,
@@ -147,8 +147,7 @@ class Logistic:
     def _problem(self, training_set: TrainingSet, seed: int) -> Problem:
         """The regression of the training pairs; sets columns, means and deviations."""
         table = training_table(training_set, self.last_cutoffs, self.rows, seed)
-        horizon = training_set.cutoffs_data[-1].market_stats.cutoff.horizon
-        self.columns = columns_of(training_set.features, horizon)
+        self.columns = training_columns(training_set)
         return self._standardised(table.last(self.last_cutoffs, self.rows, seed))
 
     def _standardised(self, table: PairTable) -> Problem:

@@ -74,6 +74,11 @@ class Columns(NamedTuple):
     unit: float = 1.0
     horizon: int = 14
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns of `rows_of`: of P + F + C, with a prefix that tells the blocks apart."""
+        return [f"{block}_{name}" for block, names in zip(BLOCKS, self, strict=False) for name in names]
+
 
 def columns_of(features: Features, horizon: int = 14) -> Columns:
     """The columns of the inputs of `features`.
@@ -89,6 +94,11 @@ def columns_of(features: Features, horizon: int = 14) -> Columns:
     declared = [column for block in (config.columns[name] for name in BLOCKS) for column in block]
     money = tuple(k for k, column in enumerate(declared) if column.money)
     return Columns(config.pair, config.customer, config.context, money, float(features.vocabulary.unit), horizon)
+
+
+def training_columns(training_set: TrainingSet) -> Columns:
+    """The columns of the inputs of a training set, with its horizon."""
+    return columns_of(training_set.features, training_set.cutoffs_data[-1].market_stats.cutoff.horizon)
 
 
 def rows_of(inputs: Any) -> np.ndarray:
@@ -117,9 +127,7 @@ def column_names(training_set: TrainingSet | CutoffData) -> list[str]:
     -----
     The prefix pair_, customer_ or context_ keeps names apart that occur in more than one block.
     """
-    config = training_set.features.config
-    blocks = {"pair": config.pair, "customer": config.customer, "context": config.context}
-    return [f"{block}_{name}" for block, names in blocks.items() for name in names]
+    return columns_of(training_set.features).names
 
 
 def training_table(
@@ -321,10 +329,9 @@ def usual_amount_of(columns: Columns, inputs: Any) -> np.ndarray:
     inputs : Inputs
         Inputs of B customers and M offers.
     """
-    days_bought = np.asarray(inputs.pair)[:, :, columns.pair.index("purchase_days")].astype(np.float64)
-    mean_spend = np.nan_to_num(np.asarray(inputs.pair)[:, :, columns.pair.index("spend_mean")])
-    price = usual_price(np.asarray(inputs.context)[:, columns.context.index("price")].astype(np.float64))
-    return (mean_spend * days_bought + price * PRIOR_PURCHASES) / (days_bought + PRIOR_PURCHASES)
+    return _usual_amount(
+        columns, np.asarray(inputs.pair), np.asarray(inputs.context)[:, columns.context.index("price")]
+    )
 
 
 def usual_amount_of_rows(columns: Columns, x: np.ndarray) -> np.ndarray:
@@ -337,11 +344,16 @@ def usual_amount_of_rows(columns: Columns, x: np.ndarray) -> np.ndarray:
     x : np.ndarray
         (K, C) rows. The price of an offer without buyers is the mean of the other rows' prices.
     """
-    pair, first = columns.pair, len(columns.pair) + len(columns.customer)
-    days_bought = x[:, pair.index("purchase_days")].astype(np.float64)
-    mean_spend = np.nan_to_num(x[:, pair.index("spend_mean")]).astype(np.float64)
-    price = usual_price(x[:, first + columns.context.index("price")].astype(np.float64))
-    return (mean_spend * days_bought + price * PRIOR_PURCHASES) / (days_bought + PRIOR_PURCHASES)
+    first = len(columns.pair) + len(columns.customer)
+    return _usual_amount(columns, x, x[:, first + columns.context.index("price")])
+
+
+def _usual_amount(columns: Columns, pair: np.ndarray, price: np.ndarray) -> np.ndarray:
+    """`usual_amount` from the pair columns, first on the last axis, and the price: (..., P), (M,) or (K,) -> (...)."""
+    days_bought = pair[..., columns.pair.index("purchase_days")].astype(np.float64)
+    mean_spend = np.nan_to_num(pair[..., columns.pair.index("spend_mean")])
+    price = usual_price(price.astype(np.float64))
+    return np.asarray((mean_spend * days_bought + price * PRIOR_PURCHASES) / (days_bought + PRIOR_PURCHASES))
 
 
 def usual_price(price: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class Popularity:
     purchases fall evenly on the days. AUC within an offer is 0.5, since all its customers have one score.
     """
 
+    constant: ClassVar[bool] = True
     name: str = "popularity"
 
     def fit(self, training_set: TrainingSet, seed: int, validation: Validation | None = None) -> None:

@@ -66,10 +66,14 @@ def logistic(z: np.ndarray) -> np.ndarray:
     return np.where(z >= 0, 1 / (1 + tail), tail / (1 + tail))
 
 
+def log_losses(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Log loss of each label y (K,) under log-odds z (..., K), finite for any log-odds: (..., K)."""
+    return np.asarray(np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z))))
+
+
 def weighted_log_loss(z: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
-    """Sum of the weighted log losses of log-odds z (K,), finite for any log-odds."""
-    loss = np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))
-    return float(np.sum(weight * loss, dtype=np.float64))
+    """Sum of the weighted log losses of log-odds z (K,)."""
+    return float(np.sum(weight * log_losses(z, y), dtype=np.float64))
 
 
 def fit_logistic(

@@ -22,7 +22,7 @@ from propensity.baseline.logistic import Logistic
 from propensity.baseline.pair_table import outcomes_of
 from propensity.baseline.regression import logistic
 from propensity.baseline.storage import damaged, read, read_json, write_json
-from propensity.champion.choose import STACK, Choice, choose
+from propensity.champion.choose import ONLY, STACK, Choice, choose
 from propensity.champion.outcome import ValidationPairs
 from propensity.champion.stack import AmountWeights, SegmentWeights, Stack, cross_fitted_logit, fit_stack, single
 from propensity.errors import ConfigurationError, OneClassError
@@ -210,7 +210,7 @@ class Champion(NamedTuple):
 
 def alone(network: nn.Module, unit: float = 1.0) -> Champion:
     """The champion that is the network, without candidates."""
-    choice = Choice(NETWORK, "network: the only candidate", {NETWORK: {}})
+    choice = Choice(NETWORK, ONLY, {NETWORK: {}})
     return Champion(network, {}, single((NETWORK,), NETWORK, unit), choice)
 
 
@@ -276,7 +276,7 @@ def fit_champion(
     stack = fit_stack(pairs, unit, AMOUNT_PRIOR if AMOUNT_PRIOR in names else None)
     choice = choose(pairs, cross_fitted_logit(pairs, stack, seed), stack.amount.amount(pairs.amount), seed)
     if champion != AUTO and champion != choice.champion:
-        why = f"{champion}: set by champion={champion}; by validation it would be {choice.why}"
+        why = f"champion={champion} sets it; validation would choose {choice.champion}, because {choice.why}"
         choice = choice._replace(champion=champion, why=why)
     return Champion(network, ordered, stack, choice)
 
@@ -293,8 +293,8 @@ def _fitted(candidate: Candidate, training_set: TrainingSet, validation: Validat
 def _unjudged(names: tuple[str, ...], champion: str, unit: float) -> tuple[Stack, Choice]:
     """The stack and the choice without validation."""
     name = NETWORK if champion == AUTO else champion
-    why = "there is no validation window" if champion == AUTO else f"set by champion={champion}"
-    return single(names, name, unit), Choice(name, f"{name}: {why}", {each: {} for each in names})
+    why = "there is no validation window" if champion == AUTO else f"champion={champion} sets it"
+    return single(names, name, unit), Choice(name, why, {each: {} for each in names})
 
 
 def validation_pairs(

@@ -7,17 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from propensity.baseline.regression import logistic
-from propensity.champion.outcome import ValidationPairs, pair_losses
+from propensity.baseline.regression import log_losses, logistic
+from propensity.champion.outcome import ValidationPairs
 from propensity.metric.builtin import METRICS
-from propensity.metric.context import eval_context
 from propensity.metric.interval import Interval, bootstrap_interval, resample_weights
-from propensity.metric.labels import Labels, Prediction
-from propensity.metric.metric_table import metric_table
+from propensity.metric.labels import Prediction, unnamed_labels
+from propensity.metric.metric_table import mean_values
 
 STACK = "stack"
+ONLY = "it is the only candidate"
 RESAMPLES = 500
-FRACTION = 0.1  # of the customers that revenue capture keeps
 NAMES = (
     *("auc", "average_precision", "normalised_revenue_capture"),
     *("expected_over_observed", "expected_over_observed_revenue"),
@@ -33,7 +32,7 @@ class Choice(NamedTuple):
     champion : str
         Name of a candidate, or `stack`.
     why : str
-        One sentence.
+        The reason as a clause, to be read after "because".
     candidates : dict
         Name -> log_loss, difference, low and high of its log loss to the champion's, and the metrics of `SHOWN` that
         are defined, means over the windows; JSON-able.
@@ -72,7 +71,7 @@ def choose(
     best of them changes from date to date, and their mean loses less than a wrong choice does.
     """
     models: Mapping[str, np.ndarray] = dict(zip(pairs.names, pairs.logit, strict=True)) | {STACK: stack_logit}
-    losses = {name: _by_customer(pair_losses(logit, pairs.bought), pairs.customer) for name, logit in models.items()}
+    losses = {name: _by_customer(log_losses(logit, pairs.bought), pairs.customer) for name, logit in models.items()}
     size = _by_customer(np.ones(pairs.bought.size), pairs.customer)
     weight = resample_weights([np.arange(size.size)], RESAMPLES, seed)[0].T.astype(np.float64)
     log_loss = {name: float(loss.sum() / size.sum()) for name, loss in losses.items()}
@@ -101,39 +100,24 @@ def _row(log_loss: float, difference: Interval) -> dict[str, float]:
 
 def _metrics(pairs: ValidationPairs, logit: np.ndarray, amount: np.ndarray) -> dict[str, float]:
     """Means over the windows of the metrics that are defined in all of them."""
-    tables, start = [], 0
-    for customers, offers in pairs.shapes:
-        window, shape = slice(start, start + customers * offers), (customers, offers)
-        probability = logistic(logit[window]).reshape(shape)
-        bought, revenue = pairs.bought[window].reshape(shape), pairs.revenue[window].reshape(shape).astype(np.float64)
-        masks = {"all": np.ones(shape, bool)}
-        labels = Labels("", np.arange(customers), np.arange(offers), bought, revenue, masks)
-        prediction = Prediction(probability, probability * amount[window].reshape(shape))
-        table = metric_table(eval_context(labels, np.ones((customers, 1), np.uint8), FRACTION), prediction, SHOWN)
-        tables.append({name: float(values[0]) for name, values in table["all"].items()})
-        start = window.stop
-    means = {name: float(np.mean([table[name] for table in tables])) for name in tables[0]}
-    return {name: value for name, value in means.items() if np.isfinite(value)}
+    windows, start = [], 0
+    for shape in pairs.shapes:
+        part = slice(start, start + shape[0] * shape[1])
+        probability = logistic(logit[part]).reshape(shape)
+        bought, revenue = pairs.bought[part].reshape(shape), pairs.revenue[part].reshape(shape)
+        labels = unnamed_labels(bought, revenue, {"all": np.ones(shape, bool)})
+        windows.append((labels, Prediction(probability, probability * amount[part].reshape(shape))))
+        start = part.stop
+    return mean_values(windows, SHOWN)["all"]
 
 
 def _why(champion: str, best: str, log_loss: Mapping[str, float], gain: Interval, pairs: ValidationPairs) -> str:
-    """The sentence of the choice."""
+    """The reason of the choice."""
     if len(pairs.names) == 1:
-        return f"{best}: the only candidate"
+        return ONLY
     windows = f"on {max(len(pairs.shapes), 1)} validation window{'s' * (len(pairs.shapes) > 1)}"
+    ours = f"its log loss {windows} is {log_loss[champion]:.4f}"
+    difference = "{:+.4f} [{:+.4f}, {:+.4f}]".format(*gain)
     if champion == STACK:
-        other = f"against {_short(log_loss[best])} of {best}"
-        return f"stack: log loss {_short(log_loss[STACK])} {other}, difference {_span(gain)} {windows}"
-    second = min((name for name in pairs.names if name != best), key=lambda name: log_loss[name])
-    other = f"against {_short(log_loss[second])} of {second}"
-    return f"{best}: log loss {_short(log_loss[best])} {other} {windows}; the stack's difference is {_span(gain)}"
-
-
-def _short(value: float) -> str:
-    """Four decimals without the leading zero."""
-    return f"{value:.4f}".replace("0.", ".", 1)
-
-
-def _span(gain: Interval) -> str:
-    value, low, high = (f"{each:+.4f}".replace("0.", ".", 1) for each in gain)
-    return f"{value} [{low}, {high}]"
+        return f"{ours}, against {log_loss[best]:.4f} of {best}, the best single candidate (difference {difference})"
+    return f"{ours}, against {log_loss[STACK]:.4f} of the stack (the stack's difference is {difference})"

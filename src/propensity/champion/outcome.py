@@ -53,8 +53,3 @@ class ValidationPairs(NamedTuple):
             customer=self.customer[mask],
             shapes=(),
         )
-
-
-def pair_losses(logit: np.ndarray, bought: np.ndarray) -> np.ndarray:
-    """Log loss of each pair, from log-odds of the same shape (..., K)."""
-    return np.asarray(np.maximum(logit, 0) - logit * bought + np.log1p(np.exp(-np.abs(logit))))

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from propensity.baseline.amount import amount_caps, in_units, shrunk_factor
-from propensity.baseline.regression import Problem, Ridge, fit_logistic, logistic
-from propensity.champion.outcome import ValidationPairs, pair_losses
+from propensity.baseline.regression import Problem, Ridge, fit_logistic, log_losses, logistic
+from propensity.champion.outcome import ValidationPairs
 
 STRENGTH = 100.0  # of the ridge on weights: one standard deviation is 0.1
 LEVEL = 3.0  # strength of the ridge on the level, in multiples of what the pairs know of it
@@ -173,7 +173,7 @@ def prior_weights(pairs: ValidationPairs) -> np.ndarray:
     exp(-z^2 / 2). Where validation is short, the mean of the candidates is a safer forecast than any one of them.
     Source: Bates and Granger, The Combination of Forecasts, 1969.
     """
-    losses = pair_losses(pairs.logit, pairs.bought)
+    losses = log_losses(pairs.logit, pairs.bought)
     by_customer = np.stack([np.bincount(pairs.customer, loss) for loss in losses])
     excess = by_customer - by_customer[int(np.argmin(by_customer.sum(axis=1)))]
     error = np.sqrt(((excess - excess.mean(axis=1, keepdims=True)) ** 2).sum(axis=1))

@@ -14,8 +14,9 @@ import polars as pl
 from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
-from propensity.baseline import Baseline
+from propensity.baseline import Baseline, chosen_names
 from propensity.baseline.heuristic import segment, six_month_rule
+from propensity.baseline.pair_table import outcomes_of
 from propensity.champion.champion import NETWORK, SERVED, Champion
 from propensity.champion.choose import STACK
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
@@ -241,9 +242,7 @@ def build_baselines(cfg: EvaluationConfig) -> dict[str, Baseline]:
     ConfigurationError
         For a name that `cfg.baseline` does not define.
     """
-    names = list(cfg.baseline) if cfg.baselines is None else list(cfg.baselines)
-    if unknown := [name for name in names if name not in cfg.baseline]:
-        raise ConfigurationError(f"no baseline {unknown[0]!r}; baselines holds {', '.join(cfg.baseline)}")
+    names = chosen_names(cfg.baseline, cfg.baselines)
     return {name: instantiate(cfg.baseline[name], _convert_="all") for name in names}
 
 
@@ -296,7 +295,7 @@ def write_evaluation(
     data : EvaluationData
         Log, cutoffs, scores and folder.
     cfg : EvaluateConfig or BacktestConfig
-        `resamples`, `seed`, `metrics` and `heuristics` are read.
+        `resamples`, `seed`, `metrics`, `heuristics` and the baselines are read.
     say : callable
         Called with a sentence of progress.
     sections : mapping
@@ -319,9 +318,9 @@ def write_evaluation(
     metrics = [*own_metrics(cfg.metrics), *metrics]
     served = SERVED if "champion" in sections else NETWORK
     baselines = [name for name in predictions if name not in CANDIDATES]
-    result = evaluate(
-        all_labels, predictions, reference=served, metrics=metrics, baselines=baselines, progress=say, **settings
-    )
+    constant = [name for name, each in build_baselines(cfg).items() if getattr(each, "constant", False)]
+    options = {"metrics": metrics, "baselines": baselines, "constant": constant, "progress": say}
+    result = evaluate(all_labels, predictions, reference=served, **options, **settings)
     result |= dict(sections)
     result["warnings"] = merged(
         training_warnings(data.out, list(result["counts"])),
@@ -419,9 +418,8 @@ def labels(log: EventLog, cutoff_data: CutoffData) -> Labels:
     """
     features, market_stats, row = cutoff_data
     past = features.log
-    label_row = np.searchsorted(log.customer_id, past.customer_id[row])
-    label_features = Features(log, features.offers, features.vocabulary, features.config)
-    outcomes = label_features.outcomes(market_stats.cutoff, label_row)
+    complete = Features(log, features.offers, features.vocabulary, features.config)
+    outcomes = outcomes_of(cutoff_data, complete, row)
     pair_columns, customer_columns = features.config.pair, features.config.customer
     shape = (row.size, len(features.offers))
     ever, recent, active = np.empty(shape, bool), np.empty(shape, bool), np.empty(row.size, bool)

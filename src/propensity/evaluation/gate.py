@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from propensity.baseline.pair_table import outcomes_of
 from propensity.config import GateConfig
 from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog, to_day
@@ -286,9 +287,8 @@ def _with_canary(prepare: Callable[[EventLog], CutoffData], cfg: GateConfig) -> 
 def _bought(log: EventLog, cutoff_data: CutoffData, rows: np.ndarray) -> np.ndarray:
     """Purchases in the horizon (B, M) of the customers at positions `rows` (B,)."""
     features = cutoff_data.features
-    label_row = np.searchsorted(log.customer_id, cutoff_data.customer_id[rows])
-    label_features = Features(log, features.offers, features.vocabulary, features.config)
-    return np.asarray(label_features.outcomes(cutoff_data.market_stats.cutoff, label_row).bought) > 0
+    complete = Features(log, features.offers, features.vocabulary, features.config)
+    return np.asarray(outcomes_of(cutoff_data, complete, cutoff_data.row[rows]).bought) > 0
 
 
 def _difference(a: Scores, b: Scores) -> float:

@@ -42,6 +42,7 @@ def evaluate(
     fraction: float = 0.1,
     metrics: Sequence[Metric] = (),
     baselines: Collection[str] | None = None,
+    constant: Collection[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Computes every metric of every model by cutoff and slice, and `reference` minus each other model.
@@ -66,6 +67,8 @@ def evaluate(
         Metrics of your own, beside the built-in ones.
     baselines : collection of str, optional
         Models that the headline may compare with; None: all but the reference.
+    constant : collection of str
+        Models that give all customers the same score by definition, so that this is no warning.
     progress : callable, optional
         Called with a sentence before each model and cutoff.
 
@@ -74,9 +77,8 @@ def evaluate(
     dict
         Plain Python values: verdict and headline against the strongest baseline, warnings, fraction, the declarations
         of all metrics, models, differences, expected over observed purchases and revenue, counts, curves, calibration
-        and offers. An undefined value is None with a
-        `reason`. Ranking metrics are means over the offers with at least 10 buyers (5 inside a slice) and at least one
-        customer who did not buy.
+        and offers. An undefined value is None with a `reason`. Ranking metrics are means over the offers with at least
+        10 buyers (5 inside a slice) and at least one customer who did not buy.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def evaluate(
         "warnings": merged(
             miscalibrated(totals[reference]),
             beaten(models, differences, reference, described),
-            warnings(all_labels, checked_predictions),
+            warnings(all_labels, checked_predictions, constant),
         ),
         "fraction": fraction,
         "metrics": described,

@@ -25,6 +25,12 @@ class Labels(NamedTuple):
     slices: dict[str, np.ndarray]  # name -> (N,M) bool
 
 
+def unnamed_labels(bought: np.ndarray, revenue: np.ndarray, slices: dict[str, np.ndarray]) -> Labels:
+    """Labels (N, M) of which the names of cutoff, customers and offers do not matter."""
+    customers, offers = (np.arange(size) for size in bought.shape)
+    return Labels("", customers, offers, bought, revenue.astype(np.float64), slices)
+
+
 class Prediction(NamedTuple):
     """One model's predictions for the same customers and offers; without revenue, capture is ranked by probability."""
 

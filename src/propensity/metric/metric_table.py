@@ -5,15 +5,16 @@ Legend: N customers, M offers, W weight columns (column 0 is the full sample).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from propensity.metric.context import EvalContext, Sample, finite_mean, needed_buyers
+from propensity.metric.context import EvalContext, Sample, eval_context, finite_mean, needed_buyers
 from propensity.metric.declaration import Function, Metric
-from propensity.metric.labels import Prediction
+from propensity.metric.labels import Labels, Prediction
 
 MetricTable = dict[str, dict[str, np.ndarray]]  # slice -> metric -> (W,)
+FRACTION = 0.1  # of the customers that lift and revenue metrics keep while models are chosen
 
 
 def metric_table(context: EvalContext, prediction: Prediction, metrics: Sequence[Metric]) -> MetricTable:
@@ -30,6 +31,28 @@ def metric_table(context: EvalContext, prediction: Prediction, metrics: Sequence
         for name, values in _values(metric, sample).items():
             result[name][metric.name] = values
     return result
+
+
+def mean_values(windows: Iterable[tuple[Labels, Prediction]], metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
+    """Point estimates of one model over label windows, without resamples.
+
+    Returns
+    -------
+    dict
+        Slice -> metric name -> plain mean over the windows; metrics that are undefined in one of them are left out.
+    """
+    tables = []
+    for labels, prediction in windows:
+        weight = np.ones((labels.customer.size, 1), np.uint8)
+        tables.append(metric_table(eval_context(labels, weight, FRACTION), prediction, metrics))
+    means = {
+        slice_: {name: float(np.mean([float(each[slice_][name][0]) for each in tables])) for name in values}
+        for slice_, values in tables[0].items()
+    }
+    return {
+        slice_: {name: value for name, value in values.items() if np.isfinite(value)}
+        for slice_, values in means.items()
+    }
 
 
 def why_undefined(metric: Metric, sample: Sample, name: str) -> str:

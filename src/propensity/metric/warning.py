@@ -5,7 +5,7 @@ metrics.json, the page, report.md and the terminal show the same list in the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,16 +118,29 @@ def beaten(
     for baseline, names in better_baselines(models, differences, served).items():
         figures = "; ".join(_figure(models, differences, served, baseline, name, titles) for name in names)
         remedy = f"use {baseline}.parquet, or train longer or on more cutoffs"
-        sentences.append(f"{baseline} is better than {_the(served)}: {figures}; {remedy}")
+        sentences.append(f"{_the(baseline)} is better than {_the(served)}: {figures}; {remedy}")
     return sentences
 
 
-def warnings(all_labels: Sequence[Labels], predictions: Mapping[str, Sequence[Prediction]]) -> list[str]:
-    """Warnings about offers that nobody or everybody bought, a window without revenue, models that give all customers
-    the same score, and pairs without a score."""
+def warnings(
+    all_labels: Sequence[Labels], predictions: Mapping[str, Sequence[Prediction]], constant: Collection[str] = ()
+) -> list[str]:
+    """Warnings about offers that nobody or everybody bought, windows without revenue, equal scores and missing scores.
+
+    Parameters
+    ----------
+    all_labels : sequence of Labels
+        One per cutoff.
+    predictions : mapping of str to sequence of Prediction
+        Model name to one prediction per cutoff.
+    constant : collection of str
+        Models that give all customers the same score by definition.
+    """
     sentences = [sentence for labels in all_labels for sentence in _outcomes(labels)]
     for name, each in predictions.items():
-        sentences += [sentence for pair in zip(all_labels, each, strict=True) for sentence in _predictions(name, *pair)]
+        for labels, prediction in zip(all_labels, each, strict=True):
+            sentences += [] if name in constant else _equal_scores(name, labels, prediction)
+            sentences += _missing_scores(name, labels, prediction)
     return sentences
 
 
@@ -164,7 +177,8 @@ def _figure(
 
 
 def _the(model: str) -> str:
-    return "the network" if model == "network" else model
+    """A model inside a sentence."""
+    return f"the {model}" if model in ("network", "stack", "champion") else model
 
 
 def _outcomes(labels: Labels) -> list[str]:
@@ -180,18 +194,19 @@ def _outcomes(labels: Labels) -> list[str]:
     return sentences
 
 
-def _predictions(name: str, labels: Labels, prediction: Prediction) -> list[str]:
-    sentences = []
+def _equal_scores(name: str, labels: Labels, prediction: Prediction) -> list[str]:
     offers = labels.offer.size
     same = int(np.all(prediction.value == prediction.value[:1], axis=0).sum()) if labels.customer.size > 1 else 0
+    if not same:
+        return []
     if same == offers:
-        sentences.append(f"{name} gives all customers the same score at {labels.cutoff}: its ranking is random")
-    elif same:
-        sentences.append(
-            f"{name} gives all customers the same score for {same} of {offers} offers at {labels.cutoff}: "
-            "their ranking is random"
-        )
-    if prediction.scored is not None and not prediction.scored.all():
-        missing, pairs = int((~prediction.scored).sum()), prediction.scored.size
-        sentences.append(f"{name} has no score for {missing:,} of {pairs:,} pairs at {labels.cutoff}: they count as 0")
-    return sentences
+        return [f"{name} gives all customers the same score at {labels.cutoff}: its ranking is random"]
+    which = f"for {same} of {offers} offers at {labels.cutoff}"
+    return [f"{name} gives all customers the same score {which}: their ranking is random"]
+
+
+def _missing_scores(name: str, labels: Labels, prediction: Prediction) -> list[str]:
+    if prediction.scored is None or prediction.scored.all():
+        return []
+    missing, pairs = int((~prediction.scored).sum()), prediction.scored.size
+    return [f"{name} has no score for {missing:,} of {pairs:,} pairs at {labels.cutoff}: they count as 0"]

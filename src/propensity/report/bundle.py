@@ -35,7 +35,8 @@ def show_bundle(manifest: dict[str, Any], out: str) -> None:
         f"valid until {manifest['valid_until']}"
     )
     champion = manifest["champion"]
-    SCREEN.print(f"champion: {champion['why']}; its scores combine {', '.join(champion['uses'])}", soft_wrap=True)
+    SCREEN.print(f"served model: {champion['name']}, because {champion['why']}", highlight=False, soft_wrap=True)
+    SCREEN.print(f"its scores combine {', '.join(champion['uses'])}", soft_wrap=True)
     SCREEN.print(f"to verify the bundle: python {out}/verify.py {manifest['digest']}", soft_wrap=True)
 
 

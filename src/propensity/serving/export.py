@@ -118,7 +118,7 @@ def export(
         manifest["champion"] = served.about
         manifest["window"] = write_window(draft, served, events)
         golden = write_golden(draft, served, manifest)
-        say(f"champion: {served.about['why']}")
+        say(f"served model: {served.about['name']}, because {served.about['why']}")
         say("tracing the network")
         torch.manual_seed(0)
         for name in formats:

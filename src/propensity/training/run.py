@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from rich.progress import track
 
 from propensity.atomic import only_writer, whole_file
+from propensity.baseline import chosen_names
 from propensity.baseline.candidate import Candidate
 from propensity.champion.champion import FILE as CHAMPION
 from propensity.champion.champion import FOLDER as CANDIDATES
@@ -85,14 +86,15 @@ def train(
     used = config.metrics if settings.validation else []  # others are those of an evaluation
     config = replace(config, data=resolved(config.data, task, log), metrics=used)
     chosen = windows(task, log, settings.validation)
-    check_champion(config.champion, tuple(candidates(config)), bool(chosen.cutoffs))
+    named = candidates(config)
+    check_champion(config.champion, tuple(named), bool(chosen.cutoffs))
     bar = track if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
     refit = settings.refit and bool(chosen.cutoffs)
     training_set = (replace(task, end=to_date(chosen.end).isoformat()) if refit else chosen.task).training_set(log, bar)
     about = describe(asdict(config), log, chosen, training_set, refit)
     if reuse and (done := finished(folder, about)):
         return done, task, training_set, log
-    work = Work(config, settings, task, log, chosen, folder)
+    work = Work(config, settings, task, log, chosen, named, folder)
     with only_writer(folder) if first_process() else nullcontext():
         keep_record(config.out, folder, log, task.log or task.default_log, about)
         begin_or_continue(folder, about)
@@ -111,6 +113,7 @@ class Work(NamedTuple):
     task: Task
     log: EventLog
     windows: Windows
+    candidates: dict[str, Candidate]  # by name, without the network
     folder: Path
 
     def network(self, training_set: TrainingSet, data: PropensityDataModule) -> OfferNet:
@@ -155,9 +158,8 @@ def search(work: Work, training_set: TrainingSet) -> Searched:
     warnings = [*chosen.warnings]
     if open_ended(config.trainer):
         warnings += length_warnings(length, fitted.step, fitted.ended, validation is not None)
-    named = candidates(config)
-    champion = fit_champion(model, named, training_set, validation, config.champion, config.seed)
-    if missing := [name for name in named if name not in champion.candidates]:
+    champion = fit_champion(model, work.candidates, training_set, validation, config.champion, config.seed)
+    if missing := [name for name in work.candidates if name not in champion.candidates]:
         warnings.append(
             f"nobody, or everybody, bought in the training windows: {', '.join(missing)} cannot be fitted; raise "
             "data.horizon or lower data.offer.min_buyers"
@@ -181,9 +183,7 @@ def candidates(config: TrainConfig) -> dict[str, Candidate]:
     """The candidates beside the network: those of `config.baselines` that a run can serve; none for a pure network."""
     if config.champion == NETWORK:
         return {}
-    chosen = list(config.baseline) if config.baselines is None else list(config.baselines)
-    if unknown := [name for name in chosen if name not in config.baseline]:
-        raise ConfigurationError(f"no baseline {unknown[0]!r}; baselines holds {', '.join(config.baseline)}")
+    chosen = chosen_names(config.baseline, config.baselines)
     built = {name: instantiate(config.baseline[name], _convert_="all") for name in chosen if name in KINDS}
     if find_spec("lightgbm") is None and built.pop("lightgbm", None) is not None:
         LOGGER.warning("LightGBM is no candidate because it is not installed; pip install 'propensity[gbdt]'")
@@ -290,8 +290,9 @@ def summary(searched: Searched) -> dict[str, Any]:
     """How the training ended: the content of training.json."""
     fitted, length = searched.fitted, searched.length
     passes = length.passes(fitted.step)
+    served = searched.champion.choice
     choice = (
         f"{fitted.step} steps of {length.pairs_per_batch:,} pairs, {passes:.1f} passes over the training cutoffs; "
-        f"served: {searched.champion.choice.why}"
+        f"served model: {served.champion}, because {served.why}"
     )
     return fitted._asdict() | {"length": length._asdict(), "choice": choice, "warnings": searched.warnings}

@@ -21,10 +21,9 @@ from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.feature.features import Features
 from propensity.kernel.event import PURCHASE
-from propensity.metric.context import eval_context
 from propensity.metric.declaration import Metric
-from propensity.metric.labels import Labels, Prediction
-from propensity.metric.metric_table import metric_table
+from propensity.metric.labels import Prediction, unnamed_labels
+from propensity.metric.metric_table import mean_values
 from propensity.model.offer_net import OfferNet
 from propensity.model.outputs import Outputs, ensemble_mean
 from propensity.task import Task, Validation
@@ -32,7 +31,6 @@ from propensity.training.metric import ALL, NEVER_BOUGHT, VAL_LOSS
 
 ENOUGH, MOST = 1_000, 4  # purchase lines that a validation should hold, and windows at most that it takes for them
 AUTO = "auto"
-FRACTION = 0.1  # of the customers that lift and revenue metrics keep
 
 
 class Windows(NamedTuple):
@@ -255,19 +253,16 @@ def mean_loss(loss: Any, cutoffs: Sequence[Block]) -> float:
 
 def values_of(cutoffs: Sequence[Block], metrics: Sequence[Metric]) -> dict[str, float]:
     """The metrics by their logged names: means over the cutoffs, undefined ones left out."""
-    tables = []
+    windows = []
     for block in cutoffs:
         outputs = ensemble_mean(block.members)
-        prediction = Prediction(outputs.probability().numpy(), outputs.expected_revenue().numpy())
-        bought, revenue = block.outcomes.bought.numpy() > 0, block.outcomes.revenue.numpy().astype(np.float64)
+        bought = block.outcomes.bought.numpy() > 0
         masks = {"all": np.ones(bought.shape, bool), "never_bought": block.never_bought.numpy()}
-        customers, offers = (np.arange(size) for size in bought.shape)
-        labels = Labels("", customers, offers, bought, revenue, masks)
-        context = eval_context(labels, np.ones((customers.size, 1), np.uint8), FRACTION)
-        tables.append(metric_table(context, prediction, metrics))
-    means = {
-        f"{prefix}/{name}": float(np.mean([table[slice_][name][0] for table in tables]))
+        labels = unnamed_labels(bought, block.outcomes.revenue.numpy(), masks)
+        windows.append((labels, Prediction(outputs.probability().numpy(), outputs.expected_revenue().numpy())))
+    means = mean_values(windows, metrics)
+    return {
+        f"{prefix}/{name}": value
         for slice_, prefix in (("all", ALL), ("never_bought", NEVER_BOUGHT))
-        for name in tables[0][slice_]
+        for name, value in means[slice_].items()
     }
-    return {name: value for name, value in means.items() if np.isfinite(value)}
