@@ -10,6 +10,7 @@ import argparse
 import functools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -115,6 +116,19 @@ def _grammar(value: Any) -> str:
     return str(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "\\'") + "'"
 
 
+def quoted(argument: str) -> str:
+    """An argument with quotes around words with letters beyond ASCII, which Hydra reads in quotes only.
+
+    >>> quoted("decision.offer=Pláště a duše"), quoted("leave_out={state: [zrušeno, open]}")
+    ("decision.offer='Pláště a duše'", "leave_out={state: ['zrušeno', open]}")
+    """
+    key, _, value = argument.partition("=")
+    if value.isascii() or {*"'\""} & {*value} or argument.startswith("-"):
+        return argument
+    words = re.compile(r"[^\s\[\]{},:][^\[\]{},:]*")
+    return f"{key}=" + words.sub(lambda word: word[0] if word[0].isascii() else f"'{word[0]}'", value)
+
+
 def composer(name: str, own: Collection[str]) -> Callable[[Sequence[str]], TrainConfig]:
     """A function from further overrides to the training that this command describes with them.
 
@@ -166,7 +180,7 @@ def entry(name: str, interrupted: str = AGAIN) -> Callable[[Callable[[Any], Any]
                 if {"-h", "--help"} & {*sys.argv[1:]}:
                     return print(usage(conf_folder(), name, [a for a in sys.argv[1:] if "=" in a and a[0] != "-"]))
                 refuse_unknown_flags(sys.argv[1:])
-                sys.argv[1:] = replacing(name, sys.argv[1:])
+                sys.argv[1:] = replacing(name, [quoted(each) for each in sys.argv[1:]])
                 hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(job)()
 
         return script

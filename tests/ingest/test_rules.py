@@ -128,6 +128,8 @@ CASES = [
     Case("line_returned", "anna,2024-03-04,milk,-1,-2\n"),
     ordered("line_returned", "anna,2024-03-04,milk,1,2,C1\n", settings={"cancelled": "^C"}, name="cancellation"),
     Case("line_twice", "anna,2024-03-01,milk,1,2.5\n"),
+    extended("discount_repeated", "off,receipt", "0,r1", "anna,2024-03-04,tea,1,5,1,r2\nanna,2024-03-04,tea,1,9,1,r2\n",
+             columns={"discount": "off", "order": "receipt"}, settings={"revenue_is": "gross"}, count=2),
     extended("day_late", "loaded", "2024-03-01", "anna,2024-03-04,milk,1,2,2024-03-09\n",
              columns={"available_at": "loaded"}, count=1),
     Case("item_unlisted", "anna,2024-03-04,tea,1,2\n", settings={"items": "goods.csv"},
@@ -148,6 +150,8 @@ CASES = [
     Case("consent_withdrawn",
          settings={"consents": {"path": "yes.csv", "customer": "who", "consent": "ok", "day": "on"}},
          files={"yes.csv": "who,ok,on\nanna,no,2024-02-01\nanna,yes,2024-01-01\nbert,yes,2024-01-01\n"}),
+    Case("consent_unclear", settings={"consents": {"path": "yes.csv", "customer": "who", "consent": "ok"}},
+         files={"yes.csv": "who,ok\nanna,ano\nbert,jo\n"}),
     Case("consent_missing", settings={"consents": {"path": "yes.csv", "customer": "who", "consent": "ok"}},
          files={"yes.csv": "who,ok\nanna,yes\n"}),
 ]  # fmt: skip
@@ -347,6 +351,23 @@ def test_a_column_with_both_marks_is_refused_where_an_amount_depends_on_them(tmp
         DataError, match="paid has 1 amounts with a decimal comma and 1 with a decimal point, so that 1"
     ):
         log_of(Case("", rows + "anna,2024-03-01,milk,1,1.234\n", good=""), tmp_path)
+
+
+def test_a_discount_of_each_line_is_no_discount_of_the_order(tmp_path: Path) -> None:
+    rows = "anna,2024-03-04,milk,1,5,1,r2\nanna,2024-03-04,tea,1,9,2,r2\nbert,2024-03-05,tea,1,9,10%,r3\n"
+    rows += "bert,2024-03-05,milk,1,5,10%,r3\n"
+    case = extended("", "off,receipt", "0,r1", rows, columns={"discount": "off", "order": "receipt"},
+                    settings={"revenue_is": "gross"})  # fmt: skip
+    assert "discount_repeated" not in log_of(case, tmp_path).meta["warnings"]
+
+
+def test_guests_need_no_consent_entry(tmp_path: Path) -> None:
+    consents = {"path": "yes.csv", "customer": "who", "consent": "ok"}
+    case = ordered("", ",2024-03-04,milk,1,2,r3\n", settings={"consents": consents})
+    log = log_of(replace(case, files={"yes.csv": "who,ok\nanna,Ano\nbert,ne\n"}), tmp_path)
+    assert not {"consent_missing", "consent_unclear"} & set(log.meta["warnings"])
+    suppressed = dict(log.customers.select("customer", "suppressed").rows())
+    assert suppressed == {"anna": False, "bert": True, "guest:r3": None}
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -101,6 +101,11 @@ RULES = (
     ),
     Rule("line_twice", "keep", "line equal to an earlier one in all mapped columns, without an event id"),
     Rule(
+        "discount_repeated", "keep",
+        "line with the same discount as all others of its order; if it is that of the whole order, divide it among the "
+        "lines before", "columns.discount",
+    ),
+    Rule(
         "day_late", "keep", "event that became available after its day; it is dated to its availability",
         "columns.available_at",
     ),
@@ -115,6 +120,7 @@ RULES = (
     Rule("identity_cycle", "keep", "ids that replace each other in a cycle; the smallest replaces all"),
     Rule("identity_two_owners", "keep", "id with two replacements; it is not replaced"),
     Rule("consent_withdrawn", "keep", "consent that was withdrawn; the withdrawal is used"),
+    Rule("consent_unclear", "keep", "consent entry that is no clear yes or no, such as maybe; treated as no consent"),
     Rule("consent_missing", "keep", "customer without a consent entry; treated as no consent"),
     Rule("personal_masked", "keep", "e-mail address or phone number in an attribute; it is not stored"),
 )  # fmt: skip

@@ -16,9 +16,12 @@ from propensity.ingest.source.delivery import ROW, Delivery, check_keys, collect
 from propensity.ingest.source.id_normalisation import GUEST, IdFormat
 
 EVERY_CHANNEL = "?all"  # the channel of an entry that names none
-YES = ("true", "yes", "y", "1", "t", "opt-in", "optin", "opted_in", "granted", "given", "ja", "oui", "si", "sim")
-
-NO = ("false", "no", "n", "0", "f", "nein", "non", "nao")
+YES = (
+    *("true", "yes", "y", "1", "t", "opt-in", "optin", "opted_in", "granted", "given"),
+    *("ja", "oui", "si", "sí", "sì", "sim", "ano", "áno", "tak", "da", "igen"),
+)
+NO = ("false", "no", "n", "0", "f", "nein", "non", "nao", "não", "ne", "nie", "nee", "nej", "nei", "nu", "nem")
+REFUSED = (*NO, "opt-out", "optout", "opted_out", "withdrawn", "revoked", "refused", "denied")
 
 
 def open_table(
@@ -202,7 +205,8 @@ def read_consents(files: list[Delivery], setting: Mapping[str, str], ids: IdForm
     -------
     polars.DataFrame
         One row per entry: `customer`, `channel` in lower case or `EVERY_CHANNEL`, `day` where it is mapped (null where
-        it cannot be read), and `consent`, false for anything but a clear yes.
+        it cannot be read), `consent`, false for anything but a clear yes, and `?unclear` for a word that is no clear no
+        either.
     """
     parts = []
     for each in files:
@@ -214,6 +218,7 @@ def read_consents(files: list[Delivery], setting: Mapping[str, str], ids: IdForm
             "customer": ids.read(setting["customer"], each.schema[setting["customer"]]),
             "channel": channel,
             "consent": word.is_in(YES).fill_null(False),
+            "?unclear": word.is_in((*YES, *REFUSED)).not_().fill_null(False),
         }
         if setting.get("day"):
             column = setting["day"]
@@ -365,7 +370,8 @@ def add_consents(
     customers : polars.LazyFrame
         All customers with their words, see `last_words`; null for a customer without an entry, who is not contacted.
     warnings : dict of str to int
-        Number of withdrawn consents and of customers without an entry, by rule.
+        Number of withdrawn consents, of entries with an unknown word and of customers, guests aside, without an entry,
+        by rule.
 
     Raises
     ------
@@ -388,7 +394,12 @@ def add_consents(
     numbered = people.with_row_index("?row").with_columns(pl.col("?row").cast(pl.Int64))
     words = words.with_columns(pl.col("customer").cast(pl.Int64), pl.lit(True).alias("?entry"))
     joined = numbered.join(words, left_on="?row", right_on="customer", how="left", maintain_order="left").drop("?row")
-    counts = {"consent_withdrawn": withdrawn, "consent_missing": int(joined["?entry"].null_count())}
+    without = pl.col("?entry").is_null() & pl.col("customer").cast(pl.String).str.starts_with(GUEST).not_()
+    counts = {
+        "consent_withdrawn": withdrawn,
+        "consent_unclear": int(own["?unclear"].sum()) if "?unclear" in own.columns else 0,
+        "consent_missing": joined.select(without.sum()).item(),
+    }
     joined = joined.with_columns(_with_attribute(name, words.schema[name] == pl.Date) for name in attributes)
     joined = joined.drop("?entry", *(f"?{name}" for name in attributes))
     return joined.lazy(), {code: count for code, count in counts.items() if count}

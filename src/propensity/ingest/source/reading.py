@@ -23,6 +23,7 @@ MIN_SHARED_ITEMS = 3
 MIN_UNIT_ITEMS = 10  # items with several quantities from which a unit price is recognised
 MIN_UNIT_SHARE = 0.9  # of them
 UNIT_PRICES = ("unit", "net_unit")  # values of `revenue_is` for the price of one unit
+MIN_REPEATED_SHARE = 0.9  # of the orders with a discount, from which it may be that of the order
 BEFORE_DISCOUNT = ("gross", "unit")  # values of `revenue_is` for amounts from which the discount is taken off
 ANYTHING = "anything"  # item of events without an item column
 WORDS = {
@@ -567,6 +568,35 @@ def check_unit_prices(delivered: Sequence[Delivery], mapping: ColumnMapping) -> 
                 f"{each.file} column {revenue} does not grow with {quantity} for {unit} of {unit + total} items, so "
                 "that it may be the price of one unit; set data.source.revenue_is=unit, or total if it is not"
             )
+
+
+def count_repeated_discounts(delivery: Delivery, mapping: ColumnMapping) -> int:
+    """Count the lines whose discount may be that of their whole order, which would be taken off several times.
+
+    Parameters
+    ----------
+    delivery : Delivery
+        File of events.
+    mapping : ColumnMapping
+        Configured mapping.
+
+    Returns
+    -------
+    int
+        Lines of orders that have the same discount, not a percentage, on lines with different amounts; 0 if this holds
+        for few of the orders with a discount and such lines.
+    """
+    if mapping.revenue_is not in BEFORE_DISCOUNT or not all(map(mapping.has, ("discount", "order", "revenue"))):
+        return 0
+    order, revenue, discount = (pl.col(mapping.columns[name]) for name in ("order", "revenue", "discount"))
+    rows = delivery.frame.select(order=order, amount=revenue, off=read_number(discount, mapping.decimal))
+    orders = rows.group_by("order").agg(
+        lines=pl.len(), amounts=pl.col("amount").n_unique(), off=pl.col("off").abs().max(),
+        same=(pl.col("off").n_unique() == 1) & pl.col("off").is_not_null().all(),
+    ).filter(pl.col("order").is_not_null(), pl.col("amounts") > 1, pl.col("off") > 0)  # fmt: skip
+    counts = orders.select(all=pl.len(), same=pl.col("same").sum(), lines=pl.col("lines").filter("same").sum())
+    every, same, lines = collect(counts, str(delivery.file)).row(0)
+    return int(lines) if same >= MIN_REPEATED_SHARE * every else 0
 
 
 def _prices(delivery: Delivery, mapping: ColumnMapping) -> pl.DataFrame:

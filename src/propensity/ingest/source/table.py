@@ -61,6 +61,7 @@ from propensity.ingest.source.reading import (
     check_scales,
     check_unit_prices,
     concat_deliveries,
+    count_repeated_discounts,
     detect_format,
     log_currency,
     read_events,
@@ -356,6 +357,8 @@ class Table:
             raise ConfigurationError(f"data.source.skip={self.skip} is not a number of lines; use 0 or more")
         if self.columns.get("parent") and self.columns.get("order"):
             events = assign_parents(events, self.events)
+        if repeated := sum(count_repeated_discounts(each, mapping) for each in delivered):
+            warnings |= {"discount_repeated": repeated}
         events = self._with_guests(events, ids["item"])
         if contacts and self.contacts:
             style = DayFormat(self.day_format, None, self.timezone)
