@@ -57,9 +57,8 @@ def pairs(
     out, half_lives = unwritten(customer.size, len(offers), len(BASIC) + len(NAMES)), np.array(HALF_LIVES)
     places = BasicColumns.of(BASIC, HALF_LIVES), start, np.array([-1, -1])
     windows_and_groups(
-        *(log.events, offers.sets, customer, cutoff, horizon, *mask, np.array(WINDOWS), half_lives),
-        GroupTables(market(len(offers)), *places, 0.0, np.zeros(1, np.int64)),
-        *(out, np.empty((customer.size, 0), np.float32)),
+        *(log.events, offers.sets, customer, cutoff, horizon, mask[0], mask[1], np.array(WINDOWS), half_lives),
+        *(GroupTables(market(len(offers)), *places, 0.0, np.zeros(1, np.int64)), out, unwritten(customer.size, 0)),
     )
     return out[:, :, len(BASIC) :]
 

@@ -77,7 +77,8 @@ class Columns(NamedTuple):
     @property
     def names(self) -> list[str]:
         """Names of the columns of `rows_of`: of P + F + C, with a prefix that tells the blocks apart."""
-        return [f"{block}_{name}" for block, names in zip(BLOCKS, self, strict=False) for name in names]
+        blocks = zip(BLOCKS, (self.pair, self.customer, self.context), strict=True)
+        return [f"{block}_{name}" for block, names in blocks for name in names]
 
 
 def columns_of(features: Features, horizon: int = 14) -> Columns:

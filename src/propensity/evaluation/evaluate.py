@@ -314,13 +314,21 @@ def write_evaluation(
         name: [Prediction(each.probability, each.revenue, each.mask) for each in scores]
         for name, scores in data.scores.items()
     }
-    settings = {"resamples": cfg.resamples, "seed": cfg.seed}
     metrics = [*own_metrics(cfg.metrics), *metrics]
     served = SERVED if "champion" in sections else NETWORK
     baselines = [name for name in predictions if name not in CANDIDATES]
     constant = [name for name, each in build_baselines(cfg).items() if getattr(each, "constant", False)]
-    options = {"metrics": metrics, "baselines": baselines, "constant": constant, "progress": say}
-    result = evaluate(all_labels, predictions, reference=served, **options, **settings)
+    result = evaluate(
+        all_labels,
+        predictions,
+        reference=served,
+        resamples=cfg.resamples,
+        seed=cfg.seed,
+        metrics=metrics,
+        baselines=baselines,
+        constant=constant,
+        progress=say,
+    )
     result |= dict(sections)
     result["warnings"] = merged(
         training_warnings(data.out, list(result["counts"])),
@@ -331,7 +339,11 @@ def write_evaluation(
         say("comparing with the heuristics")
         result["heuristics"] = heuristic_comparisons(data.cutoffs_data, all_labels, predictions[served], cfg)
     horizon, rows = data.cutoffs_data[0].market_stats.cutoff.horizon, data.log.meta["rows"]
-    result["run"] = data.about | {"horizon": horizon, "rows": rows, "evaluation": settings}
+    result["run"] = data.about | {
+        "horizon": horizon,
+        "rows": rows,
+        "evaluation": {"resamples": cfg.resamples, "seed": cfg.seed},
+    }
     result["run"] |= {key: data.log.meta.get(key) for key in ("source", "currency")}
     for name, scores in data.scores.items():
         notes = result["warnings"] if name == served else ()
