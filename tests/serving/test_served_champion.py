@@ -113,7 +113,6 @@ def trees_alone(exported: Exported, small_world: dict[str, Any], tmp_path_factor
     return exported._replace(run=run, bundle=folder / "bundle", manifest=manifest)
 
 
-@pytest.mark.slow
 def test_a_champion_of_trees_has_the_probabilities_of_trees_and_the_amounts_of_the_stack(trees_alone: Exported) -> None:
     assert trees_alone.manifest["champion"]["name"] == "lightgbm"
     assert trees_alone.manifest["champion"]["uses"] == ["frequency", "lightgbm", "network"]
