@@ -120,7 +120,7 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Say) -> BatchResult:
     """
     assert cfg.bundle is not None  # uses_bundle has seen to it
     config = BatchConfig(cfg.top, cfg.top_per_customer, cfg.reasons, cfg.part, cfg.threads)
-    return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, config, say, cfg.digest)
+    return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, config, say, cfg.digest, cfg.data.verify)
 
 
 def score_bundle(
@@ -131,6 +131,7 @@ def score_bundle(
     config: BatchConfig,
     say: Say,
     digest: str | None = None,
+    verify: bool = True,
 ) -> BatchResult:
     """Score every customer with a purchase before a cutoff and write `part-*.parquet`.
 
@@ -150,6 +151,8 @@ def score_bundle(
         Receives messages about progress, and warnings about a stale log or an in-sample cutoff.
     digest : str, optional
         Required digest of the bundle.
+    verify : bool
+        Whether to compare the log with its checksums.
 
     Returns
     -------
@@ -170,7 +173,7 @@ def score_bundle(
     The same request again writes only the missing parts, with identical bytes.
     """
     bundle = open_bundle(folder, digest)
-    events = bundle.task.open() if log is None else EventLog.open(log)
+    events = bundle.task.open_or(log, verify)
     date = bundle.cutoff(events, cutoff)
     for caution in scoring_warnings(events, date, bundle.manifest["last_label"]):
         say(caution)
