@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from propensity.atomic import storage_message, whole_file
+from propensity.atomic import make_folder, whole_file
 from propensity.checksum import is_intact, is_sealed, seal_folder
 from propensity.config import ScoreConfig
 from propensity.data.batch import Inputs
@@ -216,8 +216,7 @@ def open_output(out: Path, bundle: Bundle, log: EventLog, cutoff: str, config: B
         raise ConfigurationError(f"{out} contains something other than scores; give another folder as out")
     if path.is_file() and path.read_text() != text:
         raise ConfigurationError(f"{out} contains scores of another request ({REQUEST}); give another folder as out")
-    with storage_message(out):
-        out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if not is_sealed(out):
         seal_folder(out)
     with whole_file(path) as draft:
