@@ -33,6 +33,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from propensity.atomic import storage_problem
 from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
 from propensity.mistake import one_line, sentence
@@ -201,6 +202,10 @@ def mistakes_in_one_line(name: str, interrupted: str = AGAIN) -> Iterator[None]:
         leave(f"interrupted; {interrupted}", INTERRUPTED)  # Lightning leaves with a code of its own
     except PropensityError as error:
         leave(str(error), error.exit_code)
+    except OSError as error:
+        if (message := storage_problem(error)) is None:
+            raise
+        leave(message, ConfigurationError.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
         if (ours := own_cause(error)) is not None:
             leave(str(ours), ours.exit_code)
@@ -208,6 +213,18 @@ def mistakes_in_one_line(name: str, interrupted: str = AGAIN) -> Iterator[None]:
         if message is None:
             raise
         leave(message, ConfigurationError.exit_code)
+    except Exception as error:  # Polars, torch and Lightning have errors of their own for a full disk
+        if (message := storage_problem(own_error(error))) is None:
+            raise
+        leave(message, ConfigurationError.exit_code)
+
+
+def own_error(error: BaseException) -> BaseException:
+    """The error of the system behind an error of a library, or the error itself."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return error if cause is None else cause
 
 
 def leave(message: str, code: int) -> None:

@@ -99,6 +99,11 @@ class CompareConfig(TrainConfig):
 
 
 @dataclass
+class LogConfig:
+    verify: bool = setting("compare the event log with its checksums before it is used", True)
+
+
+@dataclass
 class ExportConfig(CommandConfig):
     run: str = setting("folder of a trained run")
     out: str = setting("folder of the bundle")
@@ -107,6 +112,7 @@ class ExportConfig(CommandConfig):
     cutoff: str | None = setting("date of the bundled tables; null uses the end of training", None)
     rows: int = setting("real customers on whom the formats must agree", 10_000)
     valid_days: int = setting("days after the end of training up to which the bundle scores", 180)
+    data: LogConfig = field(default_factory=LogConfig)
 
 
 @dataclass
@@ -122,6 +128,7 @@ class ScoreConfig(CommandConfig):
     reasons: int | None = setting("reasons to give for each score that top or top_per_customer keeps", None)
     part: int = setting("customers in a file", 16_384)
     threads: int = setting("blocks scored at the same time", 2)
+    data: LogConfig = field(default_factory=LogConfig)
 
 
 @dataclass
@@ -132,6 +139,7 @@ class ServeConfig(CommandConfig):
     host: str = setting("address to listen on", "127.0.0.1")
     port: int = setting("port to listen on", 8000)
     max_waiting: int = setting("requests that may wait; further ones get status 429", 256)
+    data: LogConfig = field(default_factory=LogConfig)
 
 
 @dataclass
@@ -228,6 +236,13 @@ class DecideConfig(CommandConfig):
 
 
 @dataclass
+class VerifyConfig(CommandConfig):
+    log: str | None = setting("folder of an event log", None)
+    run: str | None = setting("folder of a run, or of scores", None)
+    bundle: str | None = setting("folder of an exported bundle", None)
+
+
+@dataclass
 class InitConfig(CommandConfig):
     out: str = setting("folder to make; it must be empty or absent")
 
@@ -250,6 +265,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "forget": ForgetConfig,
     "export_customer": ExportCustomerConfig,
     "init": InitConfig,
+    "verify": VerifyConfig,
 }
 
 

@@ -19,7 +19,8 @@ from propensity.training.checkpoint import load_trained
 from propensity.training.curve import METRICS, SUMMARY, load_curves
 from propensity.training.fit import PROGRESS, Stage
 from propensity.training.module import PropensityModule
-from propensity.training.run import train
+from propensity.training.run import last_checkpoint, train
+from propensity.training.storage import save_checkpoint
 from propensity.training.validation import windows
 
 Compose = Callable[..., Any]
@@ -227,3 +228,18 @@ def test_a_champion_that_is_no_candidate_is_refused_before_training(
         with pytest.raises(ConfigurationError, match=words):
             train(config(composed, small_world, tmp_path / "run", *settings))
         assert not (tmp_path / "run" / METRICS).exists()
+
+
+def test_a_damaged_state_to_resume_from_is_told_and_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    last = tmp_path / PROGRESS / "search" / "last.ckpt"
+    save_checkpoint({"global_step": 3, "weights": torch.arange(5)}, last)
+    assert last_checkpoint(tmp_path, "search") == str(last)
+    whole = last.read_bytes()
+    for damaged in (whole[:-1], whole[: len(whole) // 2], b"", whole[:99] + b"\1" + whole[100:]):
+        last.parent.mkdir(exist_ok=True)
+        last.write_bytes(damaged)
+        caplog.clear()
+        assert last_checkpoint(tmp_path, "search") is None and not last.exists()
+        assert "last.ckpt" in caplog.text and "passed over, and this part of the training starts again" in caplog.text

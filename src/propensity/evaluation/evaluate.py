@@ -22,6 +22,7 @@ from propensity.champion.choose import STACK
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
 from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date
+from propensity.data.table_file import write_table
 from propensity.errors import ConfigurationError, OneClassError
 from propensity.evaluation.predictor import score_model
 from propensity.feature.column import CONTEXT_NAMES
@@ -349,7 +350,7 @@ def write_evaluation(
         notes = result["warnings"] if name == served else ()
         save_scores(scores, data.out / ("scores.parquet" if name == served else f"{name}.parquet"), notes)
     with whole_file(data.out / "customers.parquet") as draft:
-        customer_table(data.cutoffs_data[-1]).write_parquet(draft)
+        write_table(customer_table(data.cutoffs_data[-1]), draft)
     with whole_file(data.out / "metrics.json") as draft:
         draft.write_text(json.dumps(result, indent=1))
     log_evaluation(result, data.about["config"]["logger"], data.out)

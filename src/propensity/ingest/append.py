@@ -8,7 +8,6 @@ the log.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.atomic import whole_folder
+from propensity.atomic import draft_folder, linked, whole_folder
 from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.errors import DataError
@@ -58,15 +57,19 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
         If an event is not later than the log, or the tables cannot be read.
     """
     out = Path(out)
-    old = EventLog.open(out)
-    with tempfile.TemporaryDirectory(dir=out.parent) as place, whole_folder(out) as draft:
-        with translate_read_errors():
-            tables = protect_personal_data(source.load(), out, key)
-        new = ingest(tables, Path(place))
-        check_later(old, new)
-        described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
-        _copy_other_files(out, Path(place), draft)
-        merge_logs(old, new, described, draft).seal(draft)
+    old = EventLog.open(out, verify=True)  # what is copied gets new checksums
+    with whole_folder(out) as draft:
+        place = draft_folder(linked(out))
+        try:
+            with translate_read_errors():
+                tables = protect_personal_data(source.load(), out, key)
+            new = ingest(tables, place)
+            check_later(old, new)
+            described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
+            _copy_other_files(out, place, draft)
+            merge_logs(old, new, described, draft).seal(draft)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
     return EventLog.open(out)
 
 

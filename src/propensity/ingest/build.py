@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.atomic import is_disk_full, whole_folder
+from propensity.atomic import is_disk_full, scratch_folder, whole_folder
 from propensity.data.column_store import ColumnFiles, replace_codes
 from propensity.data.event_log import COLUMNS, EventLog, check_replaceable, fingerprint
+from propensity.data.valid import check_totals
 from propensity.errors import DataError
 from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode
 from propensity.ingest.erasure import drop_erased
@@ -130,8 +131,9 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
     DataError
         If the tables cannot be read or have no usable event.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        log = ingest(tables, Path(folder), range_rows)
+    with scratch_folder() as folder:
+        log = ingest(tables, folder, range_rows)
+        check_totals({name: getattr(log, name) for name in COLUMNS})
         columns: dict[str, Any] = {name: np.array(getattr(log, name)) for name in COLUMNS}
     log = replace(log, **columns)
     log.meta["fingerprint"] = fingerprint(log)

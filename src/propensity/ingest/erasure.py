@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from propensity.atomic import whole_file, whole_folder
+from propensity.atomic import remove_left_overs, whole_file, whole_folder
 from propensity.data.event_log import COLUMNS, EventLog, to_date
+from propensity.data.table_file import rewrite_table
 from propensity.errors import ConfigurationError, IntegrityError
 from propensity.ingest.privacy import ID_COLUMNS, distinct_customers, files_mentioning, pseudonym, read_key
 from propensity.ingest.source import Tables
@@ -173,7 +174,8 @@ def erase_customer(customer: str, folder: str | Path, runs: str | Path, key: str
         If a search finds the customer afterwards.
     """
     folder, runs, ids = Path(folder), Path(runs), stored_ids(customer, key)
-    log = EventLog.open(folder)
+    log = EventLog.open(folder, verify=True)  # what stays gets new checksums
+    remove_left_overs(runs)
     row = customer_row(log, ids)
     models = models_trained_on(log, folder, runs, row)
     add_tombstones(ids, folder)
@@ -260,7 +262,7 @@ def _remove_rows(file: Path, ids: list[str]) -> int:
         frame = pl.read_parquet(file)
         column = next(name for name in ID_COLUMNS if name in frame.columns)
         with whole_file(file) as draft:
-            frame.filter(pl.col(column).cast(pl.String).is_in(ids).not_()).write_parquet(draft)
+            rewrite_table(frame.filter(pl.col(column).cast(pl.String).is_in(ids).not_()), file, draft)
     return count
 
 

@@ -7,6 +7,8 @@ B customers of a block, M offers.
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,7 +19,8 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from propensity.atomic import whole_file
+from propensity.atomic import make_folder, whole_file
+from propensity.checksum import is_intact, is_sealed, seal_folder
 from propensity.config import ScoreConfig
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import scoring_warnings
@@ -117,7 +120,7 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Say) -> BatchResult:
     """
     assert cfg.bundle is not None  # uses_bundle has seen to it
     config = BatchConfig(cfg.top, cfg.top_per_customer, cfg.reasons, cfg.part, cfg.threads)
-    return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, config, say, cfg.digest)
+    return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, config, say, cfg.digest, cfg.data.verify)
 
 
 def score_bundle(
@@ -128,6 +131,7 @@ def score_bundle(
     config: BatchConfig,
     say: Say,
     digest: str | None = None,
+    verify: bool = True,
 ) -> BatchResult:
     """Score every customer with a purchase before a cutoff and write `part-*.parquet`.
 
@@ -147,6 +151,8 @@ def score_bundle(
         Receives messages about progress, and warnings about a stale log or an in-sample cutoff.
     digest : str, optional
         Required digest of the bundle.
+    verify : bool
+        Whether to compare the log with its checksums.
 
     Returns
     -------
@@ -167,7 +173,7 @@ def score_bundle(
     The same request again writes only the missing parts, with identical bytes.
     """
     bundle = open_bundle(folder, digest)
-    events = bundle.task.open() if log is None else EventLog.open(log)
+    events = bundle.task.open_or(log, verify)
     date = bundle.cutoff(events, cutoff)
     for caution in scoring_warnings(events, date, bundle.manifest["last_label"]):
         say(caution)
@@ -210,10 +216,24 @@ def open_output(out: Path, bundle: Bundle, log: EventLog, cutoff: str, config: B
         raise ConfigurationError(f"{out} contains something other than scores; give another folder as out")
     if path.is_file() and path.read_text() != text:
         raise ConfigurationError(f"{out} contains scores of another request ({REQUEST}); give another folder as out")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
+    if not is_sealed(out):
+        seal_folder(out)
     with whole_file(path) as draft:
         draft.write_text(text)
     return out
+
+
+def _completed(top_k: TopK, progress: Path, say: Say) -> int:
+    """Restore a saved selection; its number of parts, 0 without one or if it is damaged."""
+    if not progress.is_file():
+        return 0
+    try:
+        return top_k.load(progress)
+    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+        say(f"{progress} is damaged; the selection starts again")
+        top_k.clear()
+        return 0
 
 
 class BatchScorer:
@@ -259,7 +279,9 @@ class BatchScorer:
         customers, rows = 0, 0
         for part in self.parts:
             path = out / f"part-{part:05d}.parquet"
-            if not path.is_file():
+            if not is_intact(path):
+                if path.is_file():
+                    say(f"{path} is damaged; it is written again")
                 frame = self._part_frame(part)
                 with whole_file(path) as draft:
                     frame.write_parquet(draft, compression="zstd", compression_level=1)
@@ -287,7 +309,7 @@ class BatchScorer:
         tie_break = self.log.customers["customer"].cast(pl.String).hash(seed=0).to_numpy()
         top_k = TopK(len(self.offers), min(self.config.top, len(self.log)), tie_break)
         progress = out / PROGRESS
-        completed = top_k.load(progress) if progress.is_file() else 0
+        completed = _completed(top_k, progress, say)
         for part in self.parts[completed:]:
             for rows, score, revenue in self.score_blocks(part):
                 top_k.add(rows, score, revenue)

@@ -42,6 +42,7 @@ from propensity.serving.graph import (
     write_onnx,
     write_torch,
 )
+from propensity.serving.own_log import log_record
 from propensity.serving.parity import Parity, compare_top_k, edge_cases
 from propensity.serving.point_in_time import (
     PointInTimeFeatures,
@@ -72,6 +73,7 @@ def export(
     rows: int,
     valid_days: int,
     say: Say,
+    verify_log: bool = True,
 ) -> dict[str, Any]:
     """Export the champion of a run, and its network, to a folder, atomically.
 
@@ -93,6 +95,8 @@ def export(
         Days after the end of training for which the bundle may be used.
     say : callable
         Receives messages about progress.
+    verify_log : bool
+        Whether to compare the log with its checksums.
 
     Returns
     -------
@@ -110,12 +114,13 @@ def export(
     trained = load_trained(run)
     served = served_model(trained, Champion.load(run, trained.model))
     refuse_extra(trained.task.feature)
-    events = trained.task.open() if log is None else EventLog.open(log)
+    events = trained.task.open_or(log, verify_log)
     cutoffs_data = past_cutoffs(trained, events, cutoff or trained.about["end"])
     first = next(cutoffs_data)
     with whole_folder(out) as draft:
         manifest = write_tables(draft, trained, first, valid_days)
         manifest["champion"] = served.about
+        manifest["own_log"] = log_record(events, trained.about["end"])
         manifest["window"] = write_window(draft, served, events)
         golden = write_golden(draft, served, manifest)
         say(f"served model: {served.about['name']}, because {served.about['why']}")

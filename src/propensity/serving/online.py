@@ -17,6 +17,7 @@ from propensity.feature.attribute import attribute_numbers
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
 from propensity.serving.inputs import Event, event_columns
+from propensity.serving.own_log import require_own_log
 from propensity.serving.point_in_time import empty_customer, unknown_attributes
 from propensity.serving.reason import event_labels, explain
 from propensity.serving.schema import Explanation, OfferScore, Reason, ScoreRequest, ScoreResponse
@@ -56,6 +57,13 @@ class OnlineScorer:
         An opened bundle.
     log : str or Path, optional
         Folder of an event log whose customers can be requested by id.
+    verify : bool
+        Whether to compare the log with its checksums.
+
+    Raises
+    ------
+    ConfigurationError
+        If the log is not the one that the bundle was trained on, or a continuation of it.
 
     Notes
     -----
@@ -63,11 +71,13 @@ class OnlineScorer:
     end of the bundle's validity.
     """
 
-    def __init__(self, bundle: Bundle, log: str | Path | None = None) -> None:
+    def __init__(self, bundle: Bundle, log: str | Path | None = None, verify: bool = True) -> None:
         self.bundle, self.features = bundle, bundle.features()
         self.session, self.pair_scorer = bundle.session(), bundle.pair_scorer()
         self.offer_index = {name: index for index, name in enumerate(self.features.offers.name)}
-        self.log = None if log is None else EventLog.open(log)
+        self.log = None if log is None else EventLog.open(log, verify)
+        if self.log is not None and log is not None:
+            require_own_log(bundle.manifest, self.log, log)
         ids = [] if self.log is None else self.log.customers["customer"].cast(pl.String).to_list()
         self.row = {customer_id: row for row, customer_id in enumerate(ids)}
         self.item_index, self.channel_index = self._indices()
