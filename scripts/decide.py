@@ -18,6 +18,10 @@ def main(cfg: DecideConfig) -> None:
     with working("deciding") as say:
         context = gather(cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed, say)
         result = decision(context)
+        if cfg.reasons:
+            from propensity.explain.decision import with_reasons
+
+            result = with_reasons(result, context.scores.cutoff, cfg, say)
         save(result, cfg.out)
     show(result, cfg.out)
 

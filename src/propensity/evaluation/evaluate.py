@@ -24,6 +24,9 @@ from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, OneClassError
 from propensity.evaluation.predictor import score_model
+from propensity.explain.document import write_documents
+from propensity.explain.opened import of_run
+from propensity.explain.reliance import reliance
 from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.features import Features
 from propensity.metric.declaration import Metric
@@ -100,7 +103,7 @@ def evaluate_run(
     -----
     The candidates of the run are those that were fitted with it; other baselines are fitted on its training cutoffs.
     The folder of the run receives metrics.json, scores.parquet, a Parquet file of scores per other model,
-    customers.parquet and, where the network predicts channels, channels.parquet.
+    customers.parquet and, where the network predicts channels, channels.parquet; and model_card.md and data_sheet.md.
     """
     trained = load_trained(cfg.run)
     log = trained.task.open()
@@ -131,7 +134,11 @@ def evaluate_run(
     curve = stored_decay(cfg.decay, log, trained.about["config"]["data"])
     data = EvaluationData(log, cutoffs_data, scores, trained.about, Path(cfg.run))
     sections = ({"decay": curve} if curve else {}) | champion_section(champion)
+    if cfg.reliance:
+        say(f"explaining scores of {cfg.reliance} customers")
+        sections["reliance"] = reliance(of_run(champion, cutoffs_data[-1]), cfg.reliance, cfg.seed)
     result = write_evaluation(data, cfg, say, sections, metrics)
+    write_documents(result, log, data.out)
     if shares := [channel_shares for _, channel_shares in predictions if channel_shares is not None]:
         save_shares(shares, data.out / SHARES_FILE)
     return result
