@@ -89,7 +89,9 @@ def show(result: Explained, out: str) -> None:
     screen = Console()
     if result.reasons is not None:
         carried = result.reasons.carried(len(result.largest))
-        screen.print(f"{result.reasons.facts.offer}: log-odds {result.reasons.score:.2f}", highlight=False, markup=False)
+        screen.print(
+            f"{result.reasons.facts.offer}: log-odds {result.reasons.score:.2f}", highlight=False, markup=False
+        )
         for reason in result.largest:
             screen.print(f"  {reason.contribution:+.2f}  {reason.text}", highlight=False, markup=False)
         screen.print(f"  these carry {100 * carried:.0f} % of the score", style="dim", highlight=False)

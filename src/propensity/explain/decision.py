@@ -18,9 +18,7 @@ from propensity.training.checkpoint import FILE
 PAIR = {"customer_id", "offer_id"}
 
 
-def with_reasons(
-    result: DecisionResult, cutoff: str, cfg: DecideConfig, say: Callable[[str], None]
-) -> DecisionResult:
+def with_reasons(result: DecisionResult, cutoff: str, cfg: DecideConfig, say: Callable[[str], None]) -> DecisionResult:
     """A decision whose tables of customers and offers say why.
 
     Parameters

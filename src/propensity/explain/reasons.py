@@ -113,7 +113,6 @@ class Reasons:
         """A reason with values of the customer."""
         return REASONS[name].words(self.facts._replace(raises=self.contribution.get(name, 0.0) >= 0))
 
-
     def carried(self, count: int = SENTENCES) -> float:
         """Share of the sum of absolute contributions that the largest reasons hold; 1 where there is none."""
         total = sum(map(abs, self.contribution.values()))

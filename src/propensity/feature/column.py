@@ -14,6 +14,7 @@ from functools import partial
 from propensity.data.batch import BlockSizes
 from propensity.errors import ConfigurationError
 from propensity.feature.attribute import attribute_columns
+from propensity.feature.reason import REASONS
 from propensity.kernel.column import Block, expanded
 from propensity.kernel.column import FeatureColumn as FeatureColumn  # a user imports it from here
 from propensity.kernel.customer import CUSTOMER
@@ -203,6 +204,8 @@ def refuse_incomplete(column: FeatureColumn) -> None:
     for field in ("meaning", "compute", "reference"):
         if not getattr(column, field):
             raise ConfigurationError(f"{place} has no {field}; declare it")
+    if column.reason not in REASONS:
+        raise ConfigurationError(f"{place} has reason={column.reason!r}; give one of {', '.join(REASONS)}")
     if column.per is not None:
         raise ConfigurationError(f"{place} has per={column.per!r}; declare one column for each number of days")
     if column.empty is None and column.block != "customer":

@@ -15,6 +15,7 @@ from propensity.kernel.column import Block, ReasonName
 ATTRIBUTE = "attribute_"  # what the names of columns of attributes begin with
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 TYPICAL_WINDOW = 91  # days that sentences speak of, if there is such a window
+HUGE = 20.0  # log ratio that larger ones count as
 SMALL = 0.005  # log ratio below which something is as usual
 
 
@@ -142,7 +143,7 @@ def more(log_ratio: float) -> str:
     >>> more(0.2), more(-0.2), more(0.001), more(1.2)
     ('22 % more', '18 % less', 'as much', '3.3 times as much')
     """
-    ratio = math.exp(log_ratio)
+    ratio = math.exp(min(log_ratio, HUGE))
     if abs(log_ratio) < SMALL:
         return "as much"
     if ratio >= 2:
@@ -225,7 +226,7 @@ def popularity_words(facts: PairFacts) -> str:
     reach = facts.get("context", f"reach_{TYPICAL_WINDOW}")
     if reach is None:
         return f"Nobody has bought {facts.offer} so far."
-    return f"Of all customers, {share(math.exp(reach))} bought {facts.offer} in the last {TYPICAL_WINDOW} days."
+    return f"Of all customers, {share(math.exp(min(reach, 0)))} bought {facts.offer} in the last {TYPICAL_WINDOW} days."
 
 
 def price_words(facts: PairFacts) -> str:
