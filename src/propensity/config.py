@@ -226,7 +226,7 @@ class DecideConfig(CommandConfig):
         "folder of the event log, with consents; null uses that of the run the scores lie in", None
     )
     reasons: int | None = setting("reasons in words for each customer and offer of a list, this many; null: none", None)
-    model: str | None = setting("run or bundle that reasons come from; null: the folder that the scores lie in", None)
+    reasons_from: str | None = setting("run or bundle that gives reasons; null: the folder of the scores", None)
     seed: int = setting("seed of hashes that break ties", 17)
 
 

@@ -15,14 +15,14 @@ from propensity.config import DecideConfig, ExplainConfig
 from propensity.data.event_log import to_date
 from propensity.errors import ConfigurationError
 from propensity.explain.coalition import column_masks
-from propensity.explain.command import explain
 from propensity.explain.model import log_odds_of
-from propensity.explain.opened import OTHER, OpenedCutoff, open_cutoff
+from propensity.explain.opened import OTHER, OpenedCutoff
 from propensity.explain.reasons import Explainer
 from propensity.explain.reliance import reliance
 from propensity.feature.reason import REASONS
 from propensity.serving.batch import BatchConfig, score_bundle
 from propensity.serving.bundle import open_bundle
+from propensity.serving.explain import explain, open_cutoff, with_reasons
 from propensity.serving.online import OnlineScorer
 from propensity.serving.schema import RawEvent, ScoreRequest
 from serving.exported import Exported
@@ -201,14 +201,15 @@ def test_the_command_refuses_what_it_cannot_explain(
 def test_a_send_list_has_the_reasons_of_its_scores(exported: Exported, tmp_path: Path) -> None:
     from propensity.decision.audience import Audience
     from propensity.decision.context import gather
-    from propensity.explain.decision import with_reasons
     from propensity.serving.score import score
 
     path = tmp_path / "scores.parquet"
     scores = score(exported.run, exported.cutoff, path, str(exported.log), lambda text: None)
     context = gather(str(path), None, None, None, str(exported.log), 17, lambda text: None)
     result = Audience(size=3)(context.with_consent(True))
-    cfg = DecideConfig(decision={}, scores=str(path), out="", log=str(exported.log), reasons=2, model=str(exported.run))
+    cfg = DecideConfig(
+        decision={}, scores=str(path), out="", log=str(exported.log), reasons=2, reasons_from=str(exported.run)
+    )
     table = with_reasons(result, scores.cutoff, cfg, lambda text: None).table
     assert table.drop("base_value", "reasons", "why").equals(result.table)
     place = {str(customer): n for n, customer in enumerate(scores.customer.tolist())}
@@ -216,6 +217,6 @@ def test_a_send_list_has_the_reasons_of_its_scores(exported: Exported, tmp_path:
         probability = scores.probability[place[str(customer)], scores.offer.index(offer)]
         total = base + sum(each["contribution"] for each in reasons)
         assert total == pytest.approx(log_odds_of(np.array(probability)), abs=1e-4)
-    cfg.model = str(tmp_path)
+    cfg.reasons_from = str(tmp_path)
     with pytest.raises(ConfigurationError, match="holds neither a run nor a bundle to explain scores"):
         with_reasons(result, scores.cutoff, cfg, lambda text: None)

@@ -1,18 +1,15 @@
-"""Log-odds of the served model for inputs that are changed: of a run, and of a bundle."""
+"""Log-odds of the served model for inputs that are changed."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from propensity.champion.champion import NETWORK, Champion
 from propensity.champion.choose import STACK
+from propensity.champion.served import champion_outputs, network_outputs
 from propensity.data.batch import Inputs
 from propensity.explain.coalition import LogOdds
 from propensity.model.inference import one_thread
-from propensity.serving.candidates import champion_outputs, network_outputs
-from propensity.serving.verify import run_session
 
 SMALLEST, LARGEST = 1e-12, 1 - 1e-7  # probabilities whose log-odds are computed
 
@@ -48,22 +45,6 @@ def run_log_odds(champion: Champion, past_column: int) -> LogOdds:
             return champion_outputs(champion, inputs, network, past_column).logit
 
     champion.network.eval()
-    return log_odds
-
-
-def bundle_log_odds(session: Any) -> LogOdds:
-    """The served model of a bundle.
-
-    Parameters
-    ----------
-    session : onnxruntime.InferenceSession
-        Of model.onnx. The faster scorers take rows without purchases for rows of a never-bought offer, and do not fit
-        inputs of coalitions.
-    """
-
-    def log_odds(inputs: Inputs) -> np.ndarray:
-        return log_odds_of(run_session(session, inputs._asdict())["probability"])
-
     return log_odds
 
 

@@ -1,9 +1,8 @@
-"""Opens a run or a bundle to explain its scores of a cutoff."""
+"""The scores of a cutoff of a run or a bundle, ready to be explained."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,16 +10,11 @@ import polars as pl
 
 from propensity.champion.champion import Champion
 from propensity.data.batch import Inputs
-from propensity.data.cutoff import parse_cutoff
-from propensity.data.event_log import EventLog
 from propensity.decision.context import unknown_offer
 from propensity.errors import ConfigurationError
-from propensity.explain.model import bundle_log_odds, reads_other_offers, run_log_odds
+from propensity.explain.model import reads_other_offers, run_log_odds
 from propensity.explain.reasons import SENTENCES, Explainer, Reasons, texts
-from propensity.serving.bundle import open_bundle
-from propensity.serving.verify import MANIFEST
 from propensity.task import CutoffData
-from propensity.training.checkpoint import load_trained
 
 REASONS_DTYPE = pl.List(pl.Struct({"feature": pl.String, "contribution": pl.Float64, "sentence": pl.String}))
 OTHER = "everything else"  # feature name for the contributions that are not listed
@@ -171,34 +165,3 @@ def of_run(champion: Champion, cutoff_data: CutoffData) -> OpenedCutoff:
     features, market_stats, rows = cutoff_data
     log_odds = run_log_odds(champion, features.config.pair.index("purchase_days"))
     return OpenedCutoff(Explainer(log_odds, features, market_stats, reads_other_offers(champion)), rows)
-
-
-def open_cutoff(folder: str | Path, cutoff: str, log: str | None = None) -> OpenedCutoff:
-    """Open a run or a bundle at a cutoff.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Of the run, or of an exported bundle.
-    cutoff : str
-        ISO date.
-    log : str, optional
-        Folder of the event log; None: that of the run.
-
-    Raises
-    ------
-    ConfigurationError
-        If the folder holds neither, or the cutoff does not fit the log.
-    """
-    if (Path(folder) / MANIFEST).is_file():
-        bundle = open_bundle(folder)
-        events = bundle.task.open() if log is None else EventLog.open(log)
-        features, market_stats = bundle.features_at(events, bundle.cutoff(events, cutoff))
-        log_odds, others = bundle_log_odds(bundle.session()), "frequency" in bundle.candidates
-        rows = features.log.purchasers(market_stats.cutoff.day)
-        return OpenedCutoff(Explainer(log_odds, features, market_stats, others), rows)
-    trained = load_trained(folder)
-    events = trained.task.open() if log is None else EventLog.open(log)
-    date = parse_cutoff(events, cutoff, trained.task.horizon)
-    champion = Champion.load(folder, trained.model)
-    return of_run(champion, trained.task.cutoff_data(events, date, trained.vocabulary))

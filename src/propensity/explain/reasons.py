@@ -30,11 +30,11 @@ from propensity.explain.coalition import (
     present,
 )
 from propensity.explain.shapley import shapley_values
+from propensity.feature.empty_customer import empty_customer
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
 from propensity.feature.reason import ATTRIBUTE, REASONS, PairFacts
 from propensity.kernel.column import Block, ReasonName
-from propensity.serving.point_in_time import empty_customer
 
 SENTENCES = 5
 COMPANIONS = 3

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from propensity.explain.opened import OpenedCutoff
 from propensity.explain.reasons import SENTENCES, Reasons
+from propensity.explain.section import KINDS
 from propensity.feature.reason import REASONS
 
 CUSTOMERS = 100
 RESAMPLES = 500
-KINDS = ("any", "best")
 
 
 def reliance(opened: OpenedCutoff, customers: int = CUSTOMERS, seed: int = 17) -> dict[str, Any]:
@@ -80,15 +80,3 @@ def cell(values: np.ndarray, weights: np.ndarray) -> dict[str, float]:
 def median_carried(reasons: Sequence[Reasons]) -> float:
     """Median share that the five largest reasons carry."""
     return float(np.median([each.carried(SENTENCES) for each in reasons]))
-
-
-def ordered(section: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The groups with any contribution, the largest of random offers first.
-
-    Parameters
-    ----------
-    section : mapping
-        Result of `reliance`.
-    """
-    groups = [each for each in section["groups"] if any(each[kind]["value"] > 0 for kind in KINDS)]
-    return sorted(groups, key=lambda each: -each["any"]["value"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from propensity.atomic import whole_file
-from propensity.explain.reliance import KINDS, ordered
+from propensity.explain.section import KINDS, ordered
 from propensity.metric.headline import served_model
 from propensity.report.expected_over_observed import ratio_lines
 from propensity.report.markdown import markdown_table, plain_text

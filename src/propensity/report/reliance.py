@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from propensity.explain.reliance import KINDS, ordered
+from propensity.explain.section import KINDS, ordered
 from propensity.report.html_table import HtmlTable, TableCell
 from propensity.report.number import decimal, percent
 

@@ -22,13 +22,13 @@ from propensity.config import ScoreConfig
 from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
-from propensity.explain.model import bundle_log_odds
 from propensity.explain.opened import OpenedCutoff
 from propensity.explain.reasons import Explainer
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
 from propensity.scores import Scores
 from propensity.serving.bundle import Bundle, open_bundle
+from propensity.serving.explain import bundle_log_odds
 from propensity.serving.top_k import TopK
 
 REQUEST, PROGRESS = "request.json", "progress.npz"

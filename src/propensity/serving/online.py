@@ -13,13 +13,13 @@ import polars as pl
 from propensity.data.batch import Inputs
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
-from propensity.explain.model import bundle_log_odds
 from propensity.explain.reasons import Explainer
 from propensity.feature.attribute import attribute_numbers
+from propensity.feature.empty_customer import unknown_attributes
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
+from propensity.serving.explain import bundle_log_odds
 from propensity.serving.inputs import Event, event_columns
-from propensity.serving.point_in_time import unknown_attributes
 from propensity.serving.schema import Explanation, OfferScore, Reason, ScoreRequest, ScoreResponse
 
 
