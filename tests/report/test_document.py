@@ -15,7 +15,7 @@ from propensity.report.document import DATA_SHEET, MODEL_CARD, data_sheet, model
 from propensity.report.number import shown_metrics
 from propensity.report.page import page
 from propensity.report.verdict import verdict_line
-from report.test_page import RUN, metrics, metrics_of  # noqa: F401
+from report.test_page import RUN, metrics  # noqa: F401
 
 LOG = {
     "customers": 2468,

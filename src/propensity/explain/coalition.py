@@ -126,7 +126,8 @@ def add_other_offers(pair: Inputs, inputs: Inputs, row: int, offer_index: int) -
     other_pairs = np.delete(np.asarray(inputs.pair)[row], offer_index, axis=0)
     total = np.nan_to_num(other_pairs).sum(axis=0, dtype=np.float32)
     twice: dict[str, Any] = {n: np.repeat(getattr(pair, n), 2, axis=0) for n in ("context", "offer", "attribute")}
-    return pair._replace(**twice, pair=np.concatenate([np.asarray(pair.pair), total[None, None]], axis=1))
+    twice["pair"] = np.concatenate([np.asarray(pair.pair), total[None, None]], axis=1)
+    return pair._replace(**twice)
 
 
 def column_masks(config: FeatureConfig) -> dict[ReasonName, dict[Block, np.ndarray]]:
