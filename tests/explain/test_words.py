@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from propensity.explain.coalition import column_masks
 from propensity.explain.reasons import Reasons, effect
-from propensity.feature.column import BLOCKS, BUILT_IN
+from propensity.feature.column import BLOCKS, BUILT_IN, FeatureColumn
 from propensity.feature.features import FeatureConfig
 from propensity.feature.reason import REASONS, PairFacts
 from propensity.kernel.column import Block, ReasonName
@@ -109,3 +111,19 @@ def test_the_effect_has_the_direction_of_the_contribution(contribution: float) -
     words = effect(contribution)
     up, down = words.startswith(("raises", "multiplies")), words.startswith("lowers")
     assert (up, down) == (contribution > 0.1, contribution < -0.1)
+
+
+def test_the_columns_of_a_group_follow_the_declaration_of_a_plug_in() -> None:
+    def nothing(known: object) -> np.ndarray:
+        raise NotImplementedError
+
+    own = FeatureColumn("mood", "mood of the day", "customer", compute=nothing, reference=nothing)
+    priced = replace(own, name="rebate", reason="price")
+    config = FeatureConfig(extra=(own, priced))
+    masks = column_masks(config)
+    assert [config.customer[k] for k in np.flatnonzero(masks["own"]["customer"])] == ["mood"]
+    assert config.customer.index("rebate") in np.flatnonzero(masks["price"]["customer"])
+    for block in BLOCKS:  # every column belongs to exactly one group
+        assert (np.sum([mask[block] for mask in masks.values()], axis=0) == 1).all()
+    known = PairFacts("tea", {("customer", "mood"): 0.7}, meanings={("customer", "mood"): own.meaning})
+    assert REASONS["own"].words(known) == "Columns of your own: mood of the day: 0.7."
