@@ -16,7 +16,7 @@ from propensity.data.event_log import to_date, to_day
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.contract import CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, mandatory
 from propensity.ingest.rule.day import EARLIEST, DayFormat
-from propensity.ingest.rule.screen import MAX_UNITS, NOT_PRODUCTS, rejection_reason, screen_events
+from propensity.ingest.rule.screen import MAX_UNITS, rejection_reason, screen_events
 from propensity.ingest.rule.settle import Corrections, settle
 from propensity.ingest.source import Tables
 from propensity.ingest.source.delivery import (
@@ -41,7 +41,9 @@ from propensity.ingest.source.id_normalisation import (
 )
 from propensity.ingest.source.join import join_tables
 from propensity.ingest.source.meta import attribute_table, event_attributes, first_day_attributes, table_warnings
+from propensity.ingest.rule.product import describes_items, names_no_product
 from propensity.ingest.source.order import assign_parents, complete_orders
+from propensity.ingest.source.order_amount import divide_order_amounts
 from propensity.ingest.source.people import (
     add_consents,
     add_guests,
@@ -70,13 +72,15 @@ from propensity.kernel.event import KINDS
 
 TAB = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
 CHOICES = {
-    "revenue_is": ("total", "gross", "unit", "net_unit"),
+    "revenue_is": ("net", "total", "gross", "unit", "net_unit"),
+    "discount_is": ("amount", "percent", "fraction"),
     "guests": ("popularity", "quarantine"),
     "ids": ("auto", "text", "number"),
     "corrections": ("overlap", "always", "never"),
     "orphans": ("quarantine", "keep"),
     "unknown_items": ("keep", "quarantine"),
 }
+UNSET = ("revenue_is", "discount_is")  # choices that may be null
 
 
 @dataclass
@@ -106,16 +110,20 @@ class Table:
         Id columns of the tables; default the names in the events.
     item_identity : sequence of str
         Further columns that distinguish products with the same code.
-    revenue_is : {"total", "gross", "unit", "net_unit"}, optional
+    revenue_is : {"net", "gross", "unit", "net_unit"}, optional
         Whether revenue is what was paid for the line, the same before its discount, the price of one unit before the
         discount of the line, or the price of one unit after it. By default the total, unless the amounts are
         evidently prices of one unit.
+    discount_is : {"amount", "percent", "fraction"}, optional
+        What a discount without the sign % is; by default an amount.
     header_once : bool, optional
         Whether facts of an order stand on its first line only; detected for each column by default.
     day_format : str, optional
         strptime format, for dates that are neither ISO, timestamps, epochs nor yyyymmdd; or "excel" for serial dates.
     timezone : str, optional
         Time zone of the shop's calendar, for timestamps with a zone.
+    times_in : str, optional
+        Time zone of times without an offset, such as UTC; by default `timezone`.
     decimal : str, optional
         Decimal separator, "." or ","; detected by default.
     rates : mapping of str to float
@@ -131,7 +139,8 @@ class Table:
     leave_out : mapping of str to sequence of str
         Column -> values whose rows are not sales.
     not_products : sequence of str, optional
-        Item codes that are not products; default postage, fees and similar codes.
+        Codes and descriptions of items that are not products, of which `default` stands for the built-in words for
+        postage, fees, discounts and the like in ten languages; by default these. Empty to keep all lines.
     most_units : float, optional
         Maximum units in one line; null for no maximum.
     most_orders : float, optional
@@ -186,9 +195,11 @@ class Table:
     customer_key: str | None = None
     item_identity: Sequence[str] = field(default_factory=list)
     revenue_is: str | None = None
+    discount_is: str | None = None
     header_once: bool | None = None
     day_format: str | None = None
     timezone: str | None = None
+    times_in: str | None = None
     decimal: str | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
     currency: str | None = None
@@ -221,7 +232,7 @@ class Table:
             if self.columns.get(name) is None:
                 raise ConfigurationError(f"data.source.columns.{name} is null; set it to the name of the column")
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices and (name, getattr(self, name)) != ("revenue_is", None):
+            if getattr(self, name) not in (*choices, *([None] if name in UNSET else [])):
                 raise ConfigurationError(
                     f"data.source.{name}={getattr(self, name)} is unknown; use {' or '.join(choices)}"
                 )
@@ -347,16 +358,10 @@ class Table:
         check_currencies(styles, delivered, mapping)
         frames = [read_events(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)]
         events, warnings = self._with_replaced_ids(concat_deliveries(frames), ids["customer"])
-        if self.separator is not None:
-            self.separator = TAB.get(self.separator, self.separator)
-            if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
-                raise ConfigurationError(
-                    f"data.source.separator={self.separator} is not one character; use a character such as ; or tab"
-                )
-        if not isinstance(self.skip, int) or self.skip < 0:
-            raise ConfigurationError(f"data.source.skip={self.skip} is not a number of lines; use 0 or more")
         if self.columns.get("parent") and self.columns.get("order"):
             events = assign_parents(events, self.events)
+        before = mapping.revenue_is in ("gross", "unit")
+        events = divide_order_amounts(events, self.events, before)
         if repeated := sum(count_repeated_discounts(each, mapping) for each in delivered):
             warnings |= {"discount_repeated": repeated}
         events = self._with_guests(events, ids["item"])
@@ -382,7 +387,7 @@ class Table:
 
     def _order_facts(self) -> list[str]:
         """Columns that an order has once."""
-        names = ("customer", "day", "kind", "channel", "currency", "available_at")
+        names = ("customer", "day", "kind", "channel", "currency", "available_at", "parent")
         mapped = [column for name in names if (column := self.columns.get(name))]
         return [*mapped, *self.leave_out, *self.customer_columns]
 
@@ -402,14 +407,16 @@ class Table:
             kinds=self.kinds,
             cancelled=self.cancelled,
             leave_out={column: tuple(map(str, values)) for column, values in self.leave_out.items()},
+            not_products=None if self.not_products is None else tuple(map(str, self.not_products)),
+            discount_is=self.discount_is,
+            times_in=self.times_in,
         )
 
     def _rejection_reason(self) -> pl.Expr:
         """Rules on single rows with the configured bounds."""
-        codes = NOT_PRODUCTS if self.not_products is None else tuple(str(code).lower() for code in self.not_products)
         latest = date.today() if self.latest is None else to_date(to_day(self.latest))
         earliest = EARLIEST if self.earliest is None else to_date(to_day(self.earliest))
-        return rejection_reason(latest, earliest, codes, self.most_units, self.unknown_items == "keep")
+        return rejection_reason(latest, earliest, self.most_units, self.unknown_items == "keep")
 
     def _with_replaced_ids(self, events: pl.LazyFrame, ids: IdFormat) -> tuple[pl.LazyFrame, dict[str, int]]:
         """The events after the identity map, and its warnings."""
@@ -432,10 +439,22 @@ class Table:
         events = assign_guest_ids(events, shared, has_orders, accept)
         unlisted = pl.lit(False)
         if self.items is not None:
-            table = self._attribute_table("item", events.collect_schema()["item"], items).select("item").unique()
-            listed = collect(table, self.items)["item"]
+            table = collect(self._attribute_table("item", events.collect_schema()["item"], items), self.items)
+            listed = table["item"].unique()
+            if others := self._codes_of_no_product(table):
+                not_product = pl.col("?not_product") | pl.col("item").is_in(others)
+                events = events.with_columns(not_product.fill_null(False).alias("?not_product"))
             unlisted = pl.col("item").is_in(listed.implode()).not_() & pl.col("item").is_not_null()
         return events.with_columns(unlisted.fill_null(False).alias("?unlisted")).drop("parent", strict=False)
+
+    def _codes_of_no_product(self, items: pl.DataFrame) -> list[object]:
+        """Items whose description in their own table names no product."""
+        described = [c for c, kind in items.schema.items() if c != "item" and kind == pl.String and describes_items(c)]
+        if self.not_products == [] or not described:
+            return []
+        names = None if self.not_products is None else tuple(map(str, self.not_products))
+        found = items.filter(pl.any_horizontal(names_no_product(pl.col(c), names) for c in described))
+        return found["item"].to_list()
 
     def _attribute_table(self, key: str, dtype: pl.DataType, ids: IdFormat) -> pl.LazyFrame:
         """The delivered table of items or customers with the ids of the events."""
