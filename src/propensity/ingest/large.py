@@ -35,9 +35,9 @@ def implausible_sales(largest: np.ndarray, sales: int) -> np.ndarray:
 
     Notes
     -----
-    The tail is that of a Pareto distribution above the k-th largest sale u, of which k (x / u)^-a exceed x. Its exponent
-    is that of the median, a = ln 2 / median(ln(x / u)), so that the suspect sales themselves do not stretch it (Hill,
-    Annals of Statistics 1975, with the median for the mean).
+    The tail is that of a Pareto distribution above the k-th largest sale u, of which k (x / u)^-a exceed x. Its
+    exponent is that of the median, a = ln 2 / median(ln(x / u)), so that the suspect sales themselves do not
+    stretch it (Hill, Annals of Statistics 1975, with the median for the mean).
 
     Examples
     --------

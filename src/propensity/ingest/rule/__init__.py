@@ -132,7 +132,7 @@ RULES = (
     Rule("consent_missing", "keep", "customer without a consent entry; treated as no consent"),
     Rule(
         "sale_undone", "keep",
-        "large sale that a line of another item, such as Manual, takes back from the same customer; it is still revenue",
+        "large sale that a line of another item, such as Manual, takes back from its customer; it is still revenue",
         "leave_out",
     ),
     Rule("sale_implausible", "keep", "sale larger than the largest sales of its market allow", "leave_out"),

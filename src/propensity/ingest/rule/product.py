@@ -25,7 +25,8 @@ WORDS = {  # a text that holds one of these, and otherwise only words of FILLERS
     "es": "envío|gastos de envío|portes|descuento|rebaja|cupón|vale|tarjeta regalo|cheque regalo|fianza|depósito"
     "|propina|donación|muestras?|redondeo|ajuste|comisión|comisiones bancarias|recargo|prueba|deuda incobrable",
     "it": "spedizione|spese di spedizione|spese|sconto|buono|buono sconto|buono regalo|carta regalo|cauzione|mancia"
-    "|donazione|campioni|campione omaggio|arrotondamento|rettifica|commissione|commissioni|supplemento|articolo di prova",
+    "|donazione|campioni|campione omaggio|arrotondamento|rettifica|commissione|commissioni|supplemento"
+    "|articolo di prova",
     "nl": "verzending|verzendkosten|bezorging|bezorgkosten|portokosten|vracht|korting|kortingsbon|cadeaubon|waardebon"
     "|cadeaukaart|statiegeld|borg|fooi|donatie|proefmonster|afronding|correctie|toeslag|administratiekosten|bankkosten",
     "pl": "wysyłka|koszt wysyłki|koszty wysyłki|dostawa|koszt dostawy|przesyłka|rabat|zniżka|kupon|bon podarunkowy"
@@ -50,7 +51,8 @@ FILLERS = (
 )
 DESCRIBES = (  # names of columns that describe an item in words
     r"(?i)desc|(^|[^a-z])name$|^name|title|label|bezeichnung|benennung|artikelname|artikeltext|libell|designation"
-    r"|désignation|nombre|denominaz|omschrijving|naam|nazwa|opis|název|popis|nome|titulo|título|tanım|açıklama|urun_ad|ürün ad"
+    r"|désignation|nombre|denominaz|omschrijving|naam|nazwa|opis|název|popis|nome|titulo|título|tanım|açıklama|urun_ad"
+    r"|ürün ad"
 )
 
 
@@ -87,7 +89,7 @@ OTHER = rf"(?:{_alternatives(FILLERS)}|[\d.,:%€£$/]+)"
 GAP = r"[\s_\-/.,:;()!*+&']+"
 NOT_A_PRODUCT = (
     rf"^(?:{GAP})?(?:(?:{NOUN}|{OTHER}){GAP})*{NOUN}(?:[_\s-]?\d+)?(?:{GAP}(?:{NOUN}|{OTHER}))*(?:{GAP})?$"
-    r"|^(?:\w+ )?adjustment by \w+ on "
+    r"|^gift_\d+_\d+$|^(?:\w+ )?adjustment by \w+ on "
 )
 
 
@@ -99,7 +101,7 @@ def names_no_product(text: pl.Expr, names: Sequence[str] | None) -> pl.Expr:
     text : polars.Expr
         Item codes or descriptions.
     names : sequence of str or None
-        The texts that are not products, ignoring case, of which `default` stands for the built-in words; None for these.
+        The texts that are not products, ignoring case; `default` stands for the built-in words. None for these.
 
     Returns
     -------

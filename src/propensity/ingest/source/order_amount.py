@@ -12,7 +12,9 @@ ORDER_AMOUNTS = ("order_discount", "order_total", "order_refund")
 KEY = ("file", "customer", "day", "order")
 
 
-def divide_order_amounts(events: pl.LazyFrame, file: str, before_discount: bool) -> pl.LazyFrame:
+def divide_order_amounts(
+    events: pl.LazyFrame, file: str, before_discount: bool, includes_lines: bool = False
+) -> pl.LazyFrame:
     """Take discounts and refunds of whole orders off their lines.
 
     Parameters
@@ -25,6 +27,8 @@ def divide_order_amounts(events: pl.LazyFrame, file: str, before_discount: bool)
         Path of the events, for error messages.
     before_discount : bool
         Whether the amounts of lines are before discounts; otherwise only refunds are taken off.
+    includes_lines : bool
+        Whether the discount of an order includes those of its lines, which are taken off already.
 
     Returns
     -------
@@ -47,14 +51,15 @@ def divide_order_amounts(events: pl.LazyFrame, file: str, before_discount: bool)
     ).fill_null(False)  # fmt: skip
     events = events.with_columns(counted.alias("?counted"))
     amount = pl.col("revenue").filter(pl.col("?counted")).sum().alias("?sum")
+    lines = pl.col("discount").abs().filter(pl.col("?counted")).sum().alias("?lines")
     several = [pl.col(name).drop_nulls().n_unique().alias(f"{name} values") for name in names]
     first = [pl.col(name).abs().max() for name in names]
     percent = pl.col("?order_percent").any() if "?order_percent" in events.collect_schema() else pl.lit(False)
     orders = events.filter(pl.col("order").is_not_null()).group_by(KEY)
-    sums = collect(orders.agg(amount, *several, *first, percent.alias("?order_percent")), file)
+    sums = collect(orders.agg(amount, lines, *several, *first, percent.alias("?order_percent")), file)
     for name in names:
         _check_one_value(sums, name, file)
-    factors = sums.lazy().select(*KEY, _factor(names, before_discount).alias("?factor"))
+    factors = sums.lazy().select(*KEY, _factor(names, before_discount, includes_lines).alias("?factor"))
     joined = events.join(factors, on=list(KEY), how="left", nulls_equal=True, maintain_order="left")
     factor = pl.when(pl.col("?counted")).then(pl.col("?factor")).otherwise(1.0).fill_null(1.0)
     off = pl.col("revenue") * (1.0 - factor)
@@ -77,13 +82,14 @@ def _check_one_value(sums: pl.DataFrame, name: str, file: str) -> None:
         )
 
 
-def _factor(names: list[str], before_discount: bool) -> pl.Expr:
+def _factor(names: list[str], before_discount: bool, includes_lines: bool) -> pl.Expr:
     """Share of the sum of the lines that was paid for an order."""
     total = pl.col("?sum")
     target = total
     if before_discount and "?order_discount" in names:
         off = pl.col("?order_discount")
-        off = pl.when("?order_percent").then(total * off / 100).otherwise(off)
+        further = (off - pl.col("?lines")).clip(0.0) if includes_lines else off
+        off = pl.when("?order_percent").then(total * off / 100).otherwise(further)
         target = target - off.fill_null(0.0)
     if before_discount and "?order_total" in names:
         target = pl.min_horizontal(pl.coalesce("?order_total", target), total)

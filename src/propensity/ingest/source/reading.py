@@ -85,6 +85,8 @@ class FileFormat:
     days: Mapping[str, DayFormat]  # of `day` and `available_at`
     plain: Mapping[str, bool]  # whether all values of an amount parse as plain numbers
     currencies: tuple[str, ...] = ()
+    marks: Mapping[str, MarkEvidence] = field(default_factory=dict)  # evidence for `decimal`
+    dates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # evidence for `days`
 
 
 def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
@@ -127,10 +129,14 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
     evidence: dict[str, Any] = {}
     if len(probes) > 1:
         evidence = collect(delivery.frame.rename({ROW: "row"}).select(probes), str(delivery.file)).row(0, named=True)
+    dates = {
+        name: {key.removeprefix(f"{name} "): value for key, value in evidence.items() if key.startswith(f"{name} ")}
+        for name in day_columns
+    }
     days = {
         name: day_format(
-            {key.removeprefix(f"{name} "): value for key, value in evidence.items() if key.startswith(f"{name} ")},
-            f"{delivery.file} column {column}", mapping.day_format, mapping.timezone, f"data.source.columns.{name}",
+            _with_shared_order(dates[name], list(dates.values())), f"{delivery.file} column {column}",
+            mapping.day_format, mapping.timezone, f"data.source.columns.{name}", mapping.times_in,
         )
         for name, column in day_columns.items()
     }  # fmt: skip
@@ -145,7 +151,18 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
             for name in texts
         },
         currencies=tuple(evidence.get("currencies") or evidence.get("signs") or ()),
+        marks=marks,
+        dates=dates,
     )
+
+
+def _with_shared_order(own: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Evidence of a column of days; if none shows the order of day and month, with that of the file's other columns."""
+    if not own.get("eithers") or own["days"] or own["months"]:
+        return own
+    shared = {name: sum(each.get(name) or 0 for each in every) for name in ("days", "months")}
+    firsts = {name: next((each[name] for each in every if each.get(name)), None) for name in ("day", "month")}
+    return {**own, **shared, **firsts}
 
 
 def _decimal_mark(
@@ -293,8 +310,10 @@ def _names(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdForma
     """Customer, item, channel, order, event id and kind."""
     column, schema = mapping.columns, delivery.schema
     item = ids["item"].read(column["item"], schema[column["item"]]) if mapping.has("item") else pl.lit(ANYTHING)
+    if mapping.has("item") and mapping.has("description"):  # an item without a code is its description
+        item = pl.coalesce(item.cast(pl.String), clean_text(pl.col(column["description"])))
     if mapping.item_identity:
-        item = pl.concat_str(item, *(clean_text(pl.col(c)) for c in mapping.item_identity), separator="|")
+        item = pl.concat_str(item, *(clean_text(pl.col(c)).fill_null("") for c in mapping.item_identity), separator="|")
     names = [ids["customer"].read(column["customer"], schema[column["customer"]]).alias("customer"), item.alias("item")]
     for name in ("channel", "order", "event_id", "parent"):
         if mapping.has(name):
