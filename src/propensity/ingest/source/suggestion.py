@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -122,9 +123,6 @@ def draft_source(paths: Sequence[str]) -> Draft:
     events, others, notes = assign_roles(tables)
     rows = events.rows
     joins = others.pop("joins", [])
-    for join in joins:
-        right = next(each for each in tables if each.path == join["table"])
-        rows = rows.join(right.rows.unique(join["by"]), on=join["by"], how="left")
     if preset := preset_of(rows.columns):
         notes = [f"the columns of {events.file} are those of data/source={preset}", *address_advice(rows), *notes]
         return Draft(f"my_{preset}", preset, {"events": events.path}, notes, True, [])
@@ -200,7 +198,7 @@ def formats_of(events: RawTable, settings: Mapping[str, Any], runs: bool) -> lis
     list of dict
         See `propensity.ingest.source.evidence.findings`.
     """
-    columns = {name: column for name, column in settings["columns"].items() if column in events.rows.columns}
+    columns = {name: column for name, column in settings["columns"].items() if column in events.delivery.schema}
     mapping = ColumnMapping(columns=columns)
     try:
         return findings(events.delivery, mapping, detect_format(events.delivery, mapping))
@@ -266,7 +264,9 @@ def _argument(key: str, value: Any) -> str:
         return f"data.source.{key}=null"
     if isinstance(value, str) and re.fullmatch(PLAIN, value) and value.isascii() and value.lower() not in RESERVED:
         return f"data.source.{key}='{value}'"
-    text = re.sub(r'([\\"$`])', r"\\\1", f"data.source.{key}={_hydra(value)}")
+    text = f"data.source.{key}={_hydra(value)}"
+    if {*text} & {*'$`"\\!'}:
+        return shlex.quote(text)
     return f'"{text}"'
 
 
@@ -466,11 +466,7 @@ def _depends(rows: pl.DataFrame, key: str, name: str, role: str) -> bool:
 def _may_describe(values: pl.Series) -> bool:
     """Whether a column holds several texts or codes."""
     kind = values.dtype
-    if (
-        kind == pl.String
-        and values.drop_nulls().str.contains(r"@\w|^[+-]?\d+[.,]\d+$|^\d{4}-\d\d-\d\d").mean()
-        or 0 > 0.5
-    ):
+    if kind == pl.String and int(values.str.contains(NO_WORDS).sum()) > 0.5 * len(values):
         return False
     return (kind == pl.String or kind.is_integer()) and values.drop_nulls().n_unique() > 1
 

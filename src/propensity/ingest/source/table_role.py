@@ -79,7 +79,7 @@ def assign_roles(tables: Sequence[RawTable]) -> tuple[RawTable, dict[str, Any], 
     Returns
     -------
     events : RawTable
-        The table of events: the one with the most columns of a purchase.
+        The table of events: the one with the most columns of a purchase. Its rows have the columns of joined tables.
     others : dict
         Role -> table and key, for items, customers, consents and contacts, and `joins`.
     notes : list of str
@@ -94,34 +94,45 @@ def assign_roles(tables: Sequence[RawTable]) -> tuple[RawTable, dict[str, Any], 
     events, mapping = tables[place], drafts[place]
     others: dict[str, Any] = {}
     notes: list[str] = []
+    rows = events.rows
     for k, table in enumerate(tables):
-        if k == place:
+        key = _join_key(table, drafts[k], rows, mapping) if k != place else None
+        if key is not None:
+            others.setdefault("joins", []).append({"table": table.path, "by": key})
+            notes.append(f"{table.path}: joined by {key}")
+            new = [c for c in table.rows.columns if c == key or c not in rows.columns]
+            rows = rows.join(table.rows.select(new), on=key, how="left", maintain_order="left")
+            mapping = draft_mapping(rows)
+    joined = {join["table"] for join in others.get("joins", [])}
+    for k, table in enumerate(tables):
+        if k == place or table.path in joined:
             continue
-        role, key, more = _role(table, drafts[k], events, mapping)
+        role, key, more = _role(table, drafts[k], rows, mapping)
         if role is None:
             notes.append(f"{table.path}: no column has the values of a column of {events.path}; it is not used")
             continue
-        if role == "joins":
-            others.setdefault("joins", []).append({"table": table.path, "by": key})
-        elif role not in others:
+        if role not in others:
             others[role] = {"path": table.path, "key": key} | more
-        notes.append(f"{table.path}: {'joined' if role == 'joins' else role} by {key}")
-    return events, others, notes
+        notes.append(f"{table.path}: {role} by {key}")
+    return events._replace(rows=rows), others, notes
+
+
+def _join_key(table: RawTable, draft: Mapping[str, str], rows: pl.DataFrame, mapping: Mapping[str, str]) -> str | None:
+    """Key by which a table supplies a column that the events lack, None without one."""
+    if not any(name in draft for name in ("customer", "day", "item") if name not in mapping):
+        return None
+    shared = [key for key in table.rows.columns if key in rows.columns and _is_key(table.rows[key])]
+    return next((key for key in shared if _shared(table.rows[key], rows[key]) >= MIN_SHARED), None)
 
 
 def _role(
-    table: RawTable, draft: Mapping[str, str], events: RawTable, mapping: Mapping[str, str]
+    table: RawTable, draft: Mapping[str, str], rows: pl.DataFrame, mapping: Mapping[str, str]
 ) -> tuple[str | None, str, dict[str, Any]]:
     """Role of a table beside the events, its key, and further columns of the role."""
-    lacking = [name for name in ("customer", "day", "item") if name not in mapping]
-    for key in table.rows.columns:
-        supplies = key in events.rows.columns and any(name in draft for name in lacking) and _is_key(table.rows[key])
-        if supplies and _shared(table.rows[key], events.rows[key]) >= MIN_SHARED:
-            return "joins", key, {}
     best: dict[str, tuple[float, str]] = {}
     for name in ("item", "customer"):
         if name in mapping:
-            values = events.rows[mapping[name]]
+            values = rows[mapping[name]]
             shares = [(_shared(table.rows[key], values), key) for key in table.rows.columns]
             best[name] = max(shares, key=lambda pair: pair[0])
     share, key = best.get("customer", (0.0, ""))
