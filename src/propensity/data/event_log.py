@@ -44,7 +44,7 @@ ARRAYS = ("offsets", *COLUMNS, "item_known")
 EPOCH = date(1970, 1, 1)
 TABLES = ("customers", "items")
 TABLE_FILES = tuple(f"{name}.parquet" for name in TABLES)
-UNREADABLE: tuple[type[BaseException], ...] = (
+UNREADABLE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError),
     *(MemoryError, RecursionError, struct.error, tokenize.TokenError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
