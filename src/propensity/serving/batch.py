@@ -51,7 +51,7 @@ class BatchConfig:
     top_per_customer : int, optional
         Write only the best `top_per_customer` offers of each customer.
     reasons : int, optional
-        Reasons per score; needs `top` or `top_per_customer`. An explanation takes about 20 ms.
+        Reasons per score; needs `top` or `top_per_customer`. An explanation takes tens of milliseconds.
     part : int
         Customers in a file.
     threads : int
