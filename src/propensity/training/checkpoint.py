@@ -16,7 +16,7 @@ from propensity.atomic import whole_file
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.task import Task
-from propensity.trust import check_targets
+from propensity.trust import DATA, MODEL, check_targets
 
 FORMAT = 2
 FILE = "model.ckpt"
@@ -67,8 +67,13 @@ def load_trained(folder: str | Path) -> Trained:
         raise DataError(f"{path} cannot be read ({reason}); train again") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path} is no checkpoint of format {FORMAT}; train again")
-    config = content["about"]["config"]
+    about = content.get("about")
+    config = about.get("config") if isinstance(about, dict) else None
     check_targets(config, path)
+    if not (isinstance(config, dict) and {"data", "model"} <= config.keys()):
+        raise DataError(f"{path} holds no configuration of a run; train again")
+    check_targets(config["data"], path, DATA)
+    check_targets(config["model"], path, MODEL)
     task = instantiate(config["data"], _convert_="all")
     vocabulary = Vocabulary.from_state(content["vocabulary"])
     model = instantiate(config["model"], sizes=task.feature.sizes(vocabulary))
