@@ -62,6 +62,7 @@ LIBRARIES = frozenset(
     )
     for name in names
 )
+OURS = ("propensity", "torch.optim", "lightning.pytorch.callbacks", "lightning.pytorch.loggers")  # harmless to import
 NOT_PLUGINS = {"propensity", "torch", "lightning", "hydra", "omegaconf", "numpy", "polars", "numba", "builtins"}
 VARIABLE = "PROPENSITY_PLUGINS"  # names of packages, with commas between
 MAX_NODES, MAX_DEPTH = 100_000, 64  # of a configuration; the largest of ours has a few hundred, ten deep
@@ -184,6 +185,8 @@ def _check(target: str, place: str | Path, allowed: Sequence[str]) -> None:
     plugins, top = tuple(_named), target.split(".")[0]
     listed = target in LIBRARIES or target in declared(conf_folder())
     if not (_within(target, plugins) or (listed and _within(target, allowed))):
+        if _within(target, OURS) and located(target) is None:
+            raise IntegrityError(f"{place} asks for {target}, which does not exist; train again")
         if top in NOT_PLUGINS or top in sys.stdlib_module_names or not top.isidentifier():
             raise IntegrityError(f"{place} asks for {target}, which is not ours to call; train again")
         raise IntegrityError(f"{place} asks for {target}; if you trust the package {top}, add plugins=[{top}]")
