@@ -52,7 +52,7 @@ WRAPS: list[Callable[[Any], Any]] = [
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.data())
+@given(data=st.data())
 def test_a_checkpoint_calls_nothing_that_its_configuration_names(
     data: st.DataObject, exported: Exported, tmp_path_factory: pytest.TempPathFactory, marker: Path
 ) -> None:

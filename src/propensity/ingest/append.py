@@ -24,6 +24,7 @@ from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
+from propensity.ingest.privacy import check_key
 from propensity.ingest.source import Source
 from propensity.ingest.source.people import merged_words
 from propensity.kernel.event import fixed
@@ -53,12 +54,13 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
     Raises
     ------
     ConfigurationError
-        If there is no log.
+        If there is no log, or its ids are stored under another key or under none.
     DataError
         If an event is not later than the log, or the tables cannot be read.
     """
     out = Path(out)
     old = EventLog.open(out)
+    check_key(old.meta, key, out)
     with tempfile.TemporaryDirectory(dir=out.parent) as place, whole_folder(out) as draft:
         with translate_read_errors():
             tables = protect_personal_data(source.load(), out, key)
@@ -222,7 +224,9 @@ def _meta(old: EventLog, new: EventLog, channels: list[str]) -> dict[str, Any]:
     rows |= {name: _add_counts(one, other, name) for name in ("merged", "quarantined", "dropped")}
     first, last = min(old.first_day, new.first_day), max(old.last_day, new.last_day)
     warnings = _add_counts(old.meta, new.meta, "warnings")
-    return old.meta | {"rows": rows, "warnings": warnings, "channels": channels, "first_day": first, "last_day": last}
+    former = [*old.meta.get("formerly", []), old.fingerprint]
+    changed = {"channels": channels, "first_day": first, "last_day": last, "formerly": former}
+    return old.meta | {"rows": rows, "warnings": warnings} | changed
 
 
 def _add_counts(one: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, int]:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from propensity.atomic import whole_folder
+from propensity.audit import append_beside
 from propensity.baseline.regression import logistic
 from propensity.champion.champion import NETWORK, Champion
 from propensity.data.batch import Inputs
@@ -130,6 +131,8 @@ def export(
         digest = seal(draft, manifest)
     with whole_folder(verifier_folder(out)) as draft:
         write_verifier(draft)
+    entry = {"model": str(run), "digest": digest, "log": str(events.folder), "fingerprint": events.fingerprint}
+    append_beside(Path(run).parent, out, "export", entry)
     return manifest | {"digest": digest}
 
 
