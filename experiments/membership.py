@@ -5,7 +5,10 @@ log. A model is trained on the log without the strangers, the erased are forgott
 attacker knows histories and purchases of both groups and ranks customers by the log loss of their purchases in the
 training windows: a lower loss looks like a member. AUC .5 cannot tell the groups apart.
 
-    python experiments/membership.py
+    python experiments/membership.py trainer.max_epochs=80 champion=network
+
+So many passes fit the training data too closely: AUC .694 before, .466 after (300 against 300 customers, standard error
+.02). With the usual number of passes it is .49 before and after.
 """
 
 from __future__ import annotations
@@ -83,9 +86,8 @@ def membership(folder: Path, customers: int = 1_500, seed: int = 17, settings: t
         erase_customer(str(customer), log, folder / "runs")
     without(EventLog.open(log), erased[FORGOTTEN_BY_COMMAND:]).save(log)
     after = losses(log, folder / "runs/after", everyone, size, *settings)
-    return Attack(
-        *(distinguished(loss, erased, strangers) for loss in (before, after)), int(erased.size), int(strangers.size)
-    )
+    told, still_told = (distinguished(loss, erased, strangers) for loss in (before, after))
+    return Attack(told, still_told, int(erased.size), int(strangers.size))
 
 
 def without(log: EventLog, customers: np.ndarray) -> EventLog:
