@@ -37,6 +37,7 @@ from propensity.atomic import storage_problem
 from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
 from propensity.mistake import one_line, sentence
+from propensity.secret import redacted, refuse_secrets
 from propensity.trust import check_targets, use_plugins
 from propensity.usage import usage
 
@@ -96,7 +97,9 @@ def configuration(name: str, settings: Mapping[str, Any]) -> Any:
     overrides = replacing(name, [f"{key}={_grammar(value)}" for key, value in settings.items()])
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            return typed(compose(name, overrides))
+            cfg = compose(name, overrides)
+            refuse_secrets(OmegaConf.to_container(cfg, resolve=True))
+            return typed(cfg)
     except (HydraException, OmegaConfBaseException) as error:
         message = sentence(error, conf_folder(), name, overrides)
         raise ConfigurationError(message or one_line(error)) from error
@@ -228,7 +231,7 @@ def own_error(error: BaseException) -> BaseException:
 
 
 def leave(message: str, code: int) -> None:
-    print(f"propensity: {one_line(message)}", file=sys.stderr)
+    print(f"propensity: {redacted(one_line(message))}", file=sys.stderr)
     raise SystemExit(code) from None
 
 
@@ -306,8 +309,10 @@ def checked(cfg: DictConfig) -> DictConfig:
     if running.mode == RunMode.MULTIRUN and isinstance(cfg.get("out"), str) and swept(sys.argv[1:]) != {"out"}:
         cfg.out = numbered(Path(cfg.out), running.job.num)
     cfg.plugins = use_plugins(cfg.get("plugins", []))
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    refuse_secrets(settings)
     try:
-        check_targets(OmegaConf.to_container(cfg, resolve=True), "the configuration")
+        check_targets(settings, "the configuration")
     except IntegrityError as error:  # a mistake, not an attack: this configuration comes from the user
         raise ConfigurationError(str(error).removesuffix("; train again")) from None
     return cfg

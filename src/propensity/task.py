@@ -28,6 +28,7 @@ from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare, protect_personal_data, translate_read_errors
 from propensity.ingest.privacy import read_key
 from propensity.ingest.source import Source
+from propensity.secret import without_secrets
 
 BLOCK = 512  # customers whose inputs are in memory at a time
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -365,7 +366,8 @@ def origin(source: Source) -> str:
     """
     files: list[Path] = getattr(source, "files", list)()
     stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.is_file()}
-    return json.dumps({"source": type(source).__qualname__, "settings": _settings(source), "files": stamps}, indent=1)
+    settings = without_secrets(_settings(source))
+    return json.dumps({"source": type(source).__qualname__, "settings": settings, "files": stamps}, indent=1)
 
 
 def _settings(source: Any, changed_only: bool = False) -> dict[str, str]:

@@ -23,6 +23,7 @@ from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
+from propensity.ingest.privacy import check_key
 from propensity.ingest.source import Source
 from propensity.ingest.source.people import merged_words
 from propensity.kernel.event import fixed
@@ -52,12 +53,13 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
     Raises
     ------
     ConfigurationError
-        If there is no log.
+        If there is no log, or its ids are stored under another key or under none.
     DataError
         If an event is not later than the log, or the tables cannot be read.
     """
     out = Path(out)
     old = EventLog.open(out, verify=True)  # what is copied gets new checksums
+    check_key(old.meta, key, out)
     with whole_folder(out) as draft:
         place = draft_folder(linked(out))
         try:
@@ -226,6 +228,7 @@ def _meta(old: EventLog, new: EventLog, channels: list[str]) -> dict[str, Any]:
     first, last = min(old.first_day, new.first_day), max(old.last_day, new.last_day)
     warnings = _add_counts(old.meta, new.meta, "warnings")
     merged = {"rows": rows, "warnings": warnings, "channels": channels, "first_day": first, "last_day": last}
+    merged["formerly"] = [*old.meta.get("formerly", []), old.fingerprint]
     for name in ("money", "not_products"):
         one, other = old.meta.get(name, {}), new.meta.get(name, {})
         merged[name] = {key: round(one.get(key, 0) + other.get(key, 0), 2) for key in {**one, **other}}

@@ -23,11 +23,17 @@ from propensity.data.event_log import COLUMNS, EventLog, check_replaceable, fing
 from propensity.data.valid import check_totals
 from propensity.errors import DataError
 from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode
-from propensity.ingest.erasure import drop_erased
+from propensity.ingest.erasure import drop_erased, tombstone_note
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
 from propensity.ingest.large import LargeLines
 from propensity.ingest.money import MoneyCounts
-from propensity.ingest.privacy import mask_contact_data, pseudonymise, refuse_personal_ids, remove_contact_data
+from propensity.ingest.privacy import (
+    key_fingerprint,
+    mask_contact_data,
+    pseudonymise,
+    refuse_personal_ids,
+    remove_contact_data,
+)
 from propensity.ingest.rule import rule_codes
 from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
@@ -83,7 +89,8 @@ def prepare(
     with whole_folder(out) as draft:
         log = ingest(tables, draft)
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
-        log.seal(draft, notes)
+        log.meta["key"] = key_fingerprint(key)
+        log.seal(draft, {**(notes or {}), **tombstone_note(out)})
     return EventLog.open(out)
 
 

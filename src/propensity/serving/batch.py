@@ -20,6 +20,7 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from propensity.atomic import make_folder, whole_file
+from propensity.audit import append_beside
 from propensity.checksum import is_intact, is_sealed, seal_folder
 from propensity.config import ScoreConfig
 from propensity.data.cutoff import scoring_warnings
@@ -178,7 +179,11 @@ def score_bundle(
     out = open_output(Path(out), bundle, events, str(date), config)
     say("computing market statistics")
     scorer = BatchScorer(bundle, *bundle.features_at(events, date), config)
-    return scorer.write_top(out, say) if config.top else scorer.write_parts(out, say)
+    result = scorer.write_top(out, say) if config.top else scorer.write_parts(out, say)
+    entry = {"model": str(folder), "digest": bundle.digest, "log": str(events.folder)}
+    entry |= {"fingerprint": events.fingerprint, "cutoff": str(date)}
+    append_beside(Path(folder).resolve().parent, out, "score", entry)
+    return result
 
 
 def open_output(out: Path, bundle: Bundle, log: EventLog, cutoff: str, config: BatchConfig) -> Path:

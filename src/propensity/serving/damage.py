@@ -160,7 +160,7 @@ def verify_bundle(folder: str | Path) -> str:
         verify.verify_outputs(folder, session(folder / "model.onnx"))
     except verify.VerificationError as error:
         raise IntegrityError(str(error)) from None
-    except (OSError, json.JSONDecodeError, *UNREADABLE) as error:
+    except UNREADABLE as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise IntegrityError(f"the bundle at {folder} cannot be read ({reason}); export again") from None
     digest = verify.sha256(folder / verify.MANIFEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from propensity.audit import append_beside
 from propensity.champion.champion import SERVED, Champion
 from propensity.config import ScoreConfig
 from propensity.data.cutoff import parse_cutoff, scoring_warnings
@@ -93,4 +94,6 @@ def score(
     save_scores([scores], out)
     if shares is not None:
         save_shares([shares], shares_path)
+    entry = {"model": str(run), "log": str(events.folder), "fingerprint": events.fingerprint, "cutoff": str(date)}
+    append_beside(Path(run).parent, out, "score", entry)
     return scores
