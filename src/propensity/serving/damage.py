@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from propensity.training.checkpoint import FILE as CHECKPOINT
 from propensity.training.storage import check_checkpoint
 
 SHOWN = 3  # names of files without a checksum
+
+BROKEN: tuple[type[Exception], ...] = (OSError, *UNREADABLE)
 
 
 def verify_all(log: str | Path | None, run: str | Path | None, bundle: str | Path | None) -> Iterator[str]:
@@ -160,7 +161,7 @@ def verify_bundle(folder: str | Path) -> str:
         verify.verify_outputs(folder, session(folder / "model.onnx"))
     except verify.VerificationError as error:
         raise IntegrityError(str(error)) from None
-    except UNREADABLE as error:
+    except BROKEN as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise IntegrityError(f"the bundle at {folder} cannot be read ({reason}); export again") from None
     digest = verify.sha256(folder / verify.MANIFEST)
