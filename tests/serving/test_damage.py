@@ -181,7 +181,8 @@ def test_scores_keep_their_checksum_when_they_are_moved(folders: dict[str, Path]
 def test_a_damaged_part_of_batch_scores_is_written_again(
     folders: dict[str, Path], exported: Exported, tmp_path: Path
 ) -> None:
-    out, said, config = tmp_path / "scores", [], BatchConfig(None, None, None, part=60)
+    said: list[str] = []
+    out, config = tmp_path / "scores", BatchConfig(None, None, None, part=60)
     arguments: Any = (folders["bundle"], str(folders["log"]), exported.cutoff, out, config, said.append)
     score_bundle(*arguments)
     part, whole = out / "part-00001.parquet", (out / "part-00001.parquet").read_bytes()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import struct
 import sys
 import tokenize
@@ -47,7 +46,7 @@ TABLES = ("customers", "items")
 TABLE_FILES = tuple(f"{name}.parquet" for name in TABLES)
 UNREADABLE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError),
-    *(MemoryError, RecursionError, struct.error, tokenize.TokenError, mmap.error),
+    *(MemoryError, RecursionError, struct.error, tokenize.TokenError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
 
