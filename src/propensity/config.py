@@ -37,7 +37,7 @@ class PrepareConfig(CommandConfig):
     out: str | None = setting("folder of the event log; null uses data/<source>", None)
     append: bool = setting("add the events, which must all be later, to the log at `out`", False)
     check: bool = setting("only report what would become of every row", False)
-    suggest: str | None = setting("file or pattern: print a draft of its column mapping, and do nothing else", None)
+    suggest: Any = setting("files or patterns of tables: write a draft of their mapping to conf/, and do no more", None)
 
 
 @dataclass
@@ -72,6 +72,7 @@ class EvaluateConfig(CommandConfig):
     heuristics: bool = setting("compare the network with the six-month rule and K-means segments", True)
     also: Any = setting("scores of other models: {name: file.parquet}", None)
     metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
+    reliance: int = setting("customers whose scores are explained, to show what the model relies on; 0: none", 100)
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
     seed: int = setting("seed of the bootstrap and the baselines", 17)
 
@@ -232,6 +233,8 @@ class DecideConfig(CommandConfig):
     log: str | None = setting(
         "folder of the event log, with consents; null uses that of the run the scores lie in", None
     )
+    reasons: int | None = setting("reasons in words for each customer and offer of a list, this many; null: none", None)
+    reasons_from: str | None = setting("run or bundle that gives reasons; null: the folder of the scores", None)
     seed: int = setting("seed of hashes that break ties", 17)
 
 
@@ -240,6 +243,20 @@ class VerifyConfig(CommandConfig):
     log: str | None = setting("folder of an event log", None)
     run: str | None = setting("folder of a run, or of scores", None)
     bundle: str | None = setting("folder of an exported bundle", None)
+
+
+@dataclass
+class ExplainConfig(CommandConfig):
+    run: str | None = setting("folder of a trained run; or", None)
+    bundle: str | None = setting("folder of an exported bundle", None)
+    cutoff: str = setting("cutoff as an ISO date, such as 2017-12-04")
+    log: str | None = setting("folder of the event log; null uses the run's own", None)
+    customer: Any = setting("id of a customer; null: only what the model relies on", None)
+    offer: str | None = setting("offer to explain; null: the one with the customer's highest score", None)
+    reasons: int = setting("reasons in words, at most", 5)
+    customers: int = setting("customers whose scores are explained, to measure what the model relies on; 0: none", 100)
+    out: str = setting("file of what the model relies on", "reliance.json")
+    seed: int = setting("seed of the sample of customers and of the bootstrap", 17)
 
 
 @dataclass
@@ -260,6 +277,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "serve": ServeConfig,
     "drift": DriftConfig,
     "decide": DecideConfig,
+    "explain": ExplainConfig,
     "gate": GateConfig,
     "reproduce": ReproduceConfig,
     "forget": ForgetConfig,

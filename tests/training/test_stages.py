@@ -121,6 +121,12 @@ def test_a_run_without_a_refit_keeps_the_weights_of_the_best_validation(
     assert [about["end"]] == about["validation"] and about["end"] < about["last_label"]
 
 
+@pytest.fixture(scope="module")
+def whole_runs() -> dict[tuple[str, ...], tuple[Path, list[tuple[Stage, Any, dict[str, torch.Tensor]]]]]:
+    """Runs that nothing interrupted, and their stages, by their settings; the first test that needs one trains it."""
+    return {}
+
+
 @pytest.mark.parametrize("more", [(), ("trainer.max_epochs=3",)])
 @pytest.mark.parametrize("stage", ["search", "between", "refit", "end"])
 def test_a_run_that_is_interrupted_in_a_stage_ends_as_if_it_had_not_been(
@@ -129,10 +135,16 @@ def test_a_run_that_is_interrupted_in_a_stage_ends_as_if_it_had_not_been(
     small_world: dict[str, Any],
     composed: Compose,
     tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    whole_runs: dict[tuple[str, ...], Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if more not in whole_runs:
+        with monkeypatch.context() as patched:
+            whole_runs[more] = tmp_path_factory.mktemp("whole"), stages(patched)
+            train(config(composed, small_world, whole_runs[more][0], *more))
+    whole_run, whole_stages = whole_runs[more]
     seen = stages(monkeypatch)
-    train(config(composed, small_world, tmp_path / "whole", *more))
 
     def fails(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the power went out")
@@ -153,16 +165,16 @@ def test_a_run_that_is_interrupted_in_a_stage_ends_as_if_it_had_not_been(
         with pytest.raises(RuntimeError, match="power"):
             train(config(composed, small_world, tmp_path / "cut", *more))
     assert not (tmp_path / "cut" / "model.ckpt").exists()
-    del seen[2:]
+    seen.clear()
     train(config(composed, small_world, tmp_path / "cut", *more))
-    for whole, cut in zip(seen[:2], seen[2:], strict=True):
+    for whole, cut in zip(whole_stages, seen, strict=True):
         assert same(whole[2], cut[2]), cut[0].name
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
-    ours, theirs = summary(tmp_path / "cut"), summary(tmp_path / "whole")
+    assert same(weights(whole_run), weights(tmp_path / "cut"))
+    ours, theirs = summary(tmp_path / "cut"), summary(whole_run)
     for each in (ours, theirs):  # of an epoch that was over
         each["metrics"].pop("train/loss", None)
     assert ours == theirs
-    assert load_curves(tmp_path / "cut")["val/log_loss"] == load_curves(tmp_path / "whole")["val/log_loss"]
+    assert load_curves(tmp_path / "cut")["val/log_loss"] == load_curves(whole_run)["val/log_loss"]
 
 
 def test_a_log_too_short_to_validate_on_trains_and_warns(

@@ -18,6 +18,7 @@ import torch
 from propensity.atomic import whole_folder
 from propensity.baseline.regression import logistic
 from propensity.champion.champion import NETWORK, Champion
+from propensity.champion.served import champion_outputs, network_outputs
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -28,7 +29,7 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.kernel import reference
 from propensity.model.offer_net import OfferNet
 from propensity.serving import drift, inputs, pair_scorer, verify
-from propensity.serving.candidates import champion_outputs, combination_of, is_network, network_outputs
+from propensity.serving.candidates import combination_of, is_network
 from propensity.serving.champion import Combination, CombinationGraph
 from propensity.serving.golden import golden_customers
 from propensity.serving.graph import (
@@ -44,12 +45,7 @@ from propensity.serving.graph import (
 )
 from propensity.serving.own_log import log_record
 from propensity.serving.parity import Parity, compare_top_k, edge_cases
-from propensity.serving.point_in_time import (
-    PointInTimeFeatures,
-    cutoff_tables,
-    feature_settings,
-    never_bought_columns,
-)
+from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, feature_settings, never_bought_columns
 from propensity.serving.session import session
 from propensity.serving.tree_inputs import insert_trees
 from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS

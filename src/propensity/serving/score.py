@@ -36,6 +36,8 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
         raise ConfigurationError("score either a run or a bundle; give run=runs/demo or bundle=bundle")
     if cfg.bundle is None and (cfg.top or cfg.top_per_customer):
         raise ConfigurationError("top and top_per_customer need a bundle; export the run first")
+    if cfg.bundle is None and cfg.reasons:
+        raise ConfigurationError("reasons need a bundle; for a run use propensity explain or decide with reasons=5")
     return cfg.bundle is not None
 
 
