@@ -89,7 +89,7 @@ def read_manifest(folder: Path, digest: str | None = None) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise VerificationError(f"{folder / name} is missing; export again")
     actual = sha256(folder / MANIFEST)
-    if actual != (folder / SEAL).read_text().strip():
+    if actual.encode() != (folder / SEAL).read_bytes().strip():
         raise VerificationError(f"{folder / MANIFEST} was changed: its hash is not the one in {SEAL}; export again")
     if digest is not None and actual != digest:
         raise VerificationError(
