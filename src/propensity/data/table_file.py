@@ -119,7 +119,7 @@ def table_checksum(frame: pl.DataFrame, metadata: Mapping[str, str]) -> str:
     Returns
     -------
     str
-        CRC-32 in 8 hexadecimal digits after "0x"; it depends on the order of rows and columns, not on the layout in memory.
+        CRC-32 in hexadecimal digits; it depends on the order of rows and columns, not on the layout in memory.
 
     Examples
     --------
