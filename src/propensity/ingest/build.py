@@ -27,6 +27,7 @@ from propensity.ingest.external_partition import ExternalPartition, partition_bo
 from propensity.ingest.privacy import mask_contact_data, pseudonymise, refuse_personal_ids, remove_contact_data
 from propensity.ingest.rule import rule_codes
 from propensity.ingest.source import RAW, Source, Tables
+from propensity.ingest.source.people import with_consent_flags
 from propensity.kernel.event import KINDS, PURCHASE
 
 ALWAYS = np.iinfo(np.int32).min
@@ -265,7 +266,8 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
             "map channel to a coarser column"
         )
     customer = pl.concat(ids)
-    customer_table = _vocabulary(customer, tables.customers, "customer")
+    described = None if tables.customers is None else with_consent_flags(tables.customers)
+    customer_table = _vocabulary(customer, described, "customer")
     item_table = _items(items, tables.items)
     channel = channels.table["name"].sort()
     replace_codes(folder / "item.npy", items.ranks(item_table["item"]))

@@ -20,12 +20,13 @@ from threadpoolctl import threadpool_limits
 from propensity.atomic import whole_file
 from propensity.config import ScoreConfig
 from propensity.data.batch import Inputs
+from propensity.data.consent import words_at
 from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
-from propensity.scores import Scores
+from propensity.scores import Scores, with_consents
 from propensity.serving.bundle import Bundle, open_bundle
 from propensity.serving.point_in_time import empty_customer
 from propensity.serving.reason import event_labels, explain
@@ -322,7 +323,7 @@ class BatchScorer:
         if self.config.top_per_customer is None:
             ids = self.log.customer_id[rows]
             scores = Scores(ids, self.offers, score, revenue, str(self.cutoff), self.bundle.champion)
-            return scores.frame()
+            return with_consents(scores, self.log, rows).frame()
         order = np.argsort(-score, axis=1, kind="stable")[:, : self.config.top_per_customer]
         best = (np.take_along_axis(values, order, 1).ravel() for values in (score, revenue))
         return self._pair_frame(np.repeat(rows, order.shape[1]), order.ravel(), *best)
@@ -337,6 +338,8 @@ class BatchScorer:
                 "expected_revenue": revenue,
             }
         ).select(pl.lit(str(self.cutoff)).str.to_date().alias("cutoff"), pl.all())
+        if (consents := words_at(self.log.customers, str(self.cutoff))) is not None:
+            frame = frame.hstack(consents[rows])
         return frame.hstack(self._reason_columns(rows, offer)) if self.config.reasons else frame
 
     def _reason_columns(self, rows: np.ndarray, offer: np.ndarray) -> pl.DataFrame:
