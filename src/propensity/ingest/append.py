@@ -25,7 +25,7 @@ from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
 from propensity.ingest.privacy import check_key
 from propensity.ingest.source import Source
-from propensity.ingest.source.people import merged_words
+from propensity.ingest.source.people import merged_words, with_consent_flags
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import merge_events, orders_so_far
 
@@ -114,8 +114,8 @@ def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draf
     EventLog
         The merged log, which `EventLog.seal` completes.
     """
-    customers = _vocabulary(old.customers, new.customers, "customer", described["customer"])
-    customers = merged_words(customers, old.customers, new.customers)
+    before, after = (with_consent_flags(log.customers.lazy()).collect() for log in (old, new))
+    customers = merged_words(_vocabulary(before, after, "customer", described["customer"]), before, after)
     items = _vocabulary(
         old.items.with_columns(known=pl.Series(old.item_known)),
         new.items.with_columns(known=pl.Series(new.item_known)),

@@ -37,6 +37,7 @@ from propensity.ingest.privacy import (
 from propensity.ingest.rule import rule_codes
 from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
+from propensity.ingest.source.people import with_consent_flags
 from propensity.kernel.event import KINDS, PURCHASE
 
 ALWAYS = np.iinfo(np.int32).min
@@ -302,7 +303,8 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
             "map channel to a coarser column"
         )
     customer = pl.concat(ids)
-    customer_table = _vocabulary(customer, tables.customers, "customer")
+    described = None if tables.customers is None else with_consent_flags(tables.customers)
+    customer_table = _vocabulary(customer, described, "customer")
     item_table = _items(items, tables.items)
     channel = channels.table["name"].sort()
     replace_codes(folder / "item.npy", items.ranks(item_table["item"]))
