@@ -33,9 +33,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from propensity.atomic import storage_problem
 from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
 from propensity.mistake import one_line, sentence
+from propensity.secret import redacted, refuse_secrets
 from propensity.trust import check_targets, use_plugins
 from propensity.usage import usage
 
@@ -95,7 +97,9 @@ def configuration(name: str, settings: Mapping[str, Any]) -> Any:
     overrides = replacing(name, [f"{key}={_grammar(value)}" for key, value in settings.items()])
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            return typed(compose(name, overrides))
+            cfg = compose(name, overrides)
+            refuse_secrets(OmegaConf.to_container(cfg, resolve=True))
+            return typed(cfg)
     except (HydraException, OmegaConfBaseException) as error:
         message = sentence(error, conf_folder(), name, overrides)
         raise ConfigurationError(message or one_line(error)) from error
@@ -201,6 +205,10 @@ def mistakes_in_one_line(name: str, interrupted: str = AGAIN) -> Iterator[None]:
         leave(f"interrupted; {interrupted}", INTERRUPTED)  # Lightning leaves with a code of its own
     except PropensityError as error:
         leave(str(error), error.exit_code)
+    except OSError as error:
+        if (message := storage_problem(error)) is None:
+            raise
+        leave(message, ConfigurationError.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
         if (ours := own_cause(error)) is not None:
             leave(str(ours), ours.exit_code)
@@ -208,10 +216,22 @@ def mistakes_in_one_line(name: str, interrupted: str = AGAIN) -> Iterator[None]:
         if message is None:
             raise
         leave(message, ConfigurationError.exit_code)
+    except Exception as error:  # Polars, torch and Lightning have errors of their own for a full disk
+        if (message := storage_problem(own_error(error))) is None:
+            raise
+        leave(message, ConfigurationError.exit_code)
+
+
+def own_error(error: BaseException) -> BaseException:
+    """The error of the system behind an error of a library, or the error itself."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return error if cause is None else cause
 
 
 def leave(message: str, code: int) -> None:
-    print(f"propensity: {one_line(message)}", file=sys.stderr)
+    print(f"propensity: {redacted(one_line(message))}", file=sys.stderr)
     raise SystemExit(code) from None
 
 
@@ -289,8 +309,10 @@ def checked(cfg: DictConfig) -> DictConfig:
     if running.mode == RunMode.MULTIRUN and isinstance(cfg.get("out"), str) and swept(sys.argv[1:]) != {"out"}:
         cfg.out = numbered(Path(cfg.out), running.job.num)
     cfg.plugins = use_plugins(cfg.get("plugins", []))
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    refuse_secrets(settings)
     try:
-        check_targets(OmegaConf.to_container(cfg, resolve=True), "the configuration")
+        check_targets(settings, "the configuration")
     except IntegrityError as error:  # a mistake, not an attack: this configuration comes from the user
         raise ConfigurationError(str(error).removesuffix("; train again")) from None
     return cfg

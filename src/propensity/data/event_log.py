@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
+import sys
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -17,12 +20,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.atomic import whole_folder
+from propensity.atomic import remove_interrupted, whole_folder
+from propensity.checksum import Damage, check_files, check_sizes, covered_files, file_records, is_signed, signed
 from propensity.data.column_store import CHUNK, release_pages
-from propensity.errors import ConfigurationError, DataError
+from propensity.data.valid import check_columns, check_totals
+from propensity.errors import ConfigurationError, DamageError, DataError
 from propensity.kernel.event import PURCHASE, Events, fixed
 
-FORMAT = 2
+FORMAT = 3
+META = "meta.json"
+WITHOUT_CHECKSUMS = 2  # the format before, which is still read
 COLUMNS = {
     "day": np.int32,
     "item": np.int32,
@@ -35,8 +42,11 @@ COLUMNS = {
 }
 ARRAYS = ("offsets", *COLUMNS, "item_known")
 EPOCH = date(1970, 1, 1)
-UNREADABLE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError),
+TABLES = ("customers", "items")
+TABLE_FILES = tuple(f"{name}.parquet" for name in TABLES)
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError),
+    *(MemoryError, RecursionError, struct.error, tokenize.TokenError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
 
@@ -241,13 +251,15 @@ class EventLog:
         return start + np.flatnonzero(np.diff(total[offsets - offsets[0]]))
 
     @classmethod
-    def open(cls, folder: str | Path) -> EventLog:
-        """Memory-map a log.
+    def open(cls, folder: str | Path, verify: bool = False) -> EventLog:
+        """Memory-map a log. Sizes, ranges and order are always checked.
 
         Parameters
         ----------
         folder : str or Path
             Folder of the log.
+        verify : bool
+            Whether to compare all files with their checksums first.
 
         Returns
         -------
@@ -259,24 +271,33 @@ class EventLog:
         ConfigurationError
             If there is no log.
         DataError
-            If the log is damaged or has another format.
+            If the log has another format.
+        DamageError
+            If the log is damaged.
         """
         folder = Path(folder)
-        if not (folder / "meta.json").is_file():
+        remove_interrupted(folder)
+        if not (folder / META).is_file():
             raise ConfigurationError(f"no event log at {folder}; make one with propensity prepare out={folder}")
+        meta, damage = read_meta(folder), log_damage(folder)
+        files = meta.get("files", {})
         try:
-            meta = json.loads((folder / "meta.json").read_text())
-            if meta["format"] != FORMAT:
-                raise DataError(
-                    f"the event log at {folder} has format {meta['format']}, not {FORMAT}; prepare it again"
-                )
+            (check_files if verify else check_sizes)(folder, files, damage)
+            check_files(folder, {name: files[name] for name in TABLE_FILES if name in files}, damage)
             arrays: dict[str, Any] = {name: cls._column(folder, name, meta["columns"][name]) for name in ARRAYS}
-            frames: dict[str, Any] = {n: pl.read_parquet(folder / f"{n}.parquet") for n in ("customers", "items")}
+            frames: dict[str, Any] = {n: pl.read_parquet(folder / f"{n}.parquet") for n in TABLES}
+            keys, channels = {name: frames[name].columns[:1] for name in TABLES}, len(meta["channels"])
+            days = int(meta["first_day"]), int(meta["last_day"])
+        except DamageError:
+            raise
         except UNREADABLE as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"the event log at {folder} is damaged ({reason}); prepare it again") from None
-        if frames["customers"].height != arrays["offsets"].size - 1 or arrays["offsets"][-1] != arrays["day"].size:
-            raise DataError(f"the event log at {folder} is damaged (its tables differ in length); prepare it again")
+            raise damage("", first_line(error)) from None
+        if frames["customers"].height != arrays["offsets"].size - 1 or keys != {
+            "customers": ["customer"],
+            "items": ["item"],
+        }:
+            raise damage("", "its tables differ in length or columns")
+        check_columns(arrays, frames["items"].height, channels, days, damage)
         return cls(**arrays, **frames, meta=meta)
 
     @staticmethod
@@ -328,12 +349,83 @@ class EventLog:
             (draft / name).write_text(text)
         for name in ("offsets", "item_known"):
             np.save(draft / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        check_totals({name: getattr(self, name) for name in COLUMNS})
         self.customers.write_parquet(draft / "customers.parquet")
         self.items.write_parquet(draft / "items.parquet")
         arrays = {name: getattr(self, name) for name in ARRAYS}
         columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in arrays.items()}
-        meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self)}
-        (draft / "meta.json").write_text(json.dumps(meta, indent=1))
+        files = file_records(draft, [name for name in covered_files(draft) if name != META])
+        meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self), "files": files}
+        (draft / META).write_text(json.dumps(signed(meta), indent=1))
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Read `meta.json` of a log.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the log.
+
+    Returns
+    -------
+    dict
+        Its content. A log of the format before has no `files` with checksums; that is printed to stderr once.
+
+    Raises
+    ------
+    DataError
+        If the log has another format.
+    DamageError
+        If the file is damaged.
+    """
+    path = folder / META
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text())
+        known, sealed = meta["format"], "checksum" in meta or "files" in meta
+    except UNREADABLE as error:
+        raise log_damage(folder)(META, first_line(error)) from None
+    if (sealed or known == FORMAT) and not is_signed(meta):
+        raise log_damage(folder)(META, "its content has another checksum")
+    if known not in (FORMAT, WITHOUT_CHECKSUMS):
+        raise DataError(f"the event log at {folder} has format {known}, not {FORMAT}; prepare it again")
+    if not sealed and str(folder.resolve()) not in _told:
+        _told.add(str(folder.resolve()))
+        print(
+            f"propensity: the event log at {folder} was written without checksums, so that damage may not be found; "
+            "prepare it again to add them",
+            file=sys.stderr,
+        )
+    return meta
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, or its class."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def log_damage(folder: Path) -> Damage:
+    """Errors that name a damaged file of a log.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the log.
+
+    Returns
+    -------
+    callable
+        From the name of a file, which may be empty, and a reason to the error.
+    """
+
+    def damage(name: str, reason: str) -> DamageError:
+        place = f"{name}: {reason}" if name else reason
+        return DamageError(f"the event log at {folder} is damaged ({place}); prepare it again")
+
+    return damage
+
+
+_told: set[str] = set()  # logs without checksums of which the user knows
 
 
 def check_replaceable(folder: str | Path) -> None:

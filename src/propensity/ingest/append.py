@@ -8,7 +8,6 @@ the log.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,11 +18,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.atomic import whole_folder
+from propensity.atomic import draft_folder, linked, whole_folder
 from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
+from propensity.ingest.privacy import check_key
 from propensity.ingest.source import Source
 from propensity.ingest.source.people import merged_words
 from propensity.kernel.event import fixed
@@ -53,20 +53,25 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
     Raises
     ------
     ConfigurationError
-        If there is no log.
+        If there is no log, or its ids are stored under another key or under none.
     DataError
         If an event is not later than the log, or the tables cannot be read.
     """
     out = Path(out)
-    old = EventLog.open(out)
-    with tempfile.TemporaryDirectory(dir=out.parent) as place, whole_folder(out) as draft:
-        with translate_read_errors():
-            tables = protect_personal_data(source.load(), out, key)
-        new = ingest(tables, Path(place))
-        check_later(old, new)
-        described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
-        _copy_other_files(out, Path(place), draft)
-        merge_logs(old, new, described, draft).seal(draft)
+    old = EventLog.open(out, verify=True)  # what is copied gets new checksums
+    check_key(old.meta, key, out)
+    with whole_folder(out) as draft:
+        place = draft_folder(linked(out))
+        try:
+            with translate_read_errors():
+                tables = protect_personal_data(source.load(), out, key)
+            new = ingest(tables, place)
+            check_later(old, new)
+            described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
+            _copy_other_files(out, place, draft)
+            merge_logs(old, new, described, draft).seal(draft)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
     return EventLog.open(out)
 
 
@@ -223,6 +228,7 @@ def _meta(old: EventLog, new: EventLog, channels: list[str]) -> dict[str, Any]:
     first, last = min(old.first_day, new.first_day), max(old.last_day, new.last_day)
     warnings = _add_counts(old.meta, new.meta, "warnings")
     merged = {"rows": rows, "warnings": warnings, "channels": channels, "first_day": first, "last_day": last}
+    merged["formerly"] = [*old.meta.get("formerly", []), old.fingerprint]
     for name in ("money", "not_products"):
         one, other = old.meta.get(name, {}), new.meta.get(name, {})
         merged[name] = {key: round(one.get(key, 0) + other.get(key, 0), 2) for key in {**one, **other}}

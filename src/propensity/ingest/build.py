@@ -17,16 +17,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.atomic import is_disk_full, whole_folder
+from propensity.atomic import is_disk_full, scratch_folder, whole_folder
 from propensity.data.column_store import ColumnFiles, replace_codes
 from propensity.data.event_log import COLUMNS, EventLog, check_replaceable, fingerprint
+from propensity.data.valid import check_totals
 from propensity.errors import DataError
 from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode
-from propensity.ingest.erasure import drop_erased
+from propensity.ingest.erasure import drop_erased, tombstone_note
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
 from propensity.ingest.large import LargeLines
 from propensity.ingest.money import MoneyCounts
-from propensity.ingest.privacy import mask_contact_data, pseudonymise, refuse_personal_ids, remove_contact_data
+from propensity.ingest.privacy import (
+    key_fingerprint,
+    mask_contact_data,
+    pseudonymise,
+    refuse_personal_ids,
+    remove_contact_data,
+)
 from propensity.ingest.rule import rule_codes
 from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
@@ -82,7 +89,8 @@ def prepare(
     with whole_folder(out) as draft:
         log = ingest(tables, draft)
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
-        log.seal(draft, notes)
+        log.meta["key"] = key_fingerprint(key)
+        log.seal(draft, {**(notes or {}), **tombstone_note(out)})
     return EventLog.open(out)
 
 
@@ -136,8 +144,9 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
     DataError
         If the tables cannot be read or have no usable event.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        log = ingest(tables, Path(folder), range_rows)
+    with scratch_folder() as folder:
+        log = ingest(tables, folder, range_rows)
+        check_totals({name: getattr(log, name) for name in COLUMNS})
         columns: dict[str, Any] = {name: np.array(getattr(log, name)) for name in COLUMNS}
     log = replace(log, **columns)
     log.meta["fingerprint"] = fingerprint(log)

@@ -20,6 +20,7 @@ import polars as pl
 
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.source.layout import Finding, Layout, detect_layout, layout_findings
+from propensity.ingest.source.unfold import check_unfolded
 
 PARQUET = (".parquet", ".pq")
 TEXT = tuple(f".{kind}{packed}" for packed in ("", ".gz", ".zip", ".zst") for kind in ("csv", "tsv", "txt"))
@@ -247,6 +248,7 @@ def open_file(
     try:
         if file.stat().st_size == 0:
             raise DataError(f"{file} is empty (0 bytes); deliver it again")
+        check_unfolded(file)
         if file.name.lower().endswith(PARQUET):
             frame = pl.scan_parquet(
                 file, glob=False, row_index_name=ROW, row_index_offset=1, hive_partitioning=False
