@@ -225,7 +225,13 @@ def _meta(old: EventLog, new: EventLog, channels: list[str]) -> dict[str, Any]:
     rows |= {name: _add_counts(one, other, name) for name in ("merged", "quarantined", "dropped")}
     first, last = min(old.first_day, new.first_day), max(old.last_day, new.last_day)
     warnings = _add_counts(old.meta, new.meta, "warnings")
-    return old.meta | {"rows": rows, "warnings": warnings, "channels": channels, "first_day": first, "last_day": last}
+    merged = {"rows": rows, "warnings": warnings, "channels": channels, "first_day": first, "last_day": last}
+    for name in ("money", "not_products"):
+        one, other = old.meta.get(name, {}), new.meta.get(name, {})
+        merged[name] = {key: round(one.get(key, 0) + other.get(key, 0), 2) for key in {**one, **other}}
+    for name in ("large_lines", "formats"):
+        merged[name] = [*old.meta.get(name, []), *new.meta.get(name, [])]
+    return old.meta | merged
 
 
 def _add_counts(one: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, int]:

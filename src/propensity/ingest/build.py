@@ -25,13 +25,19 @@ from propensity.errors import DataError
 from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode
 from propensity.ingest.erasure import drop_erased
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
+from propensity.ingest.large import LargeLines
+from propensity.ingest.money import MoneyCounts
 from propensity.ingest.privacy import mask_contact_data, pseudonymise, refuse_personal_ids, remove_contact_data
 from propensity.ingest.rule import rule_codes
+from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
 from propensity.kernel.event import KINDS, PURCHASE
 
 ALWAYS = np.iinfo(np.int32).min
 MAX_CHANNELS = 127  # a channel code is one signed byte
+MAX_NAMES = 50  # lines that are not products are counted under at most as many names
+MIN_DOMINANT, DOMINANT = 100, 10  # events of a dominant customer, and times those of the next
+MEDIAN_SALES = 1_000_000  # sales from which the median is computed
 RANGE_ROWS = 2_000_000  # rows that are sorted at a time
 OPTIONAL = {
     "kind": pl.lit("purchase"),
@@ -200,6 +206,27 @@ class IngestCounts:
     dropped: Counter[str] = field(default_factory=Counter)
     merged: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
+    not_products: Counter[str] = field(default_factory=Counter)  # rows by name
+    money: MoneyCounts = field(default_factory=MoneyCounts)
+    large: LargeLines = field(default_factory=LargeLines)
+
+    def add_rejected(self, dropped: pl.DataFrame, quarantined: pl.DataFrame) -> None:
+        """Count rows that the screen rejected.
+
+        Parameters
+        ----------
+        dropped, quarantined : polars.DataFrame
+            Rows with a column `reason`.
+        """
+        self.dropped.update(dict(dropped["reason"].value_counts().iter_rows()))
+        for way, rows in (("dropped", dropped), ("quarantined", quarantined)):
+            self.money.add(way, rows)
+            self.large.add_undoing(rows)
+        others = dropped.filter(pl.col("reason") == "not_a_product")
+        described = [name for name in others.columns if name.startswith("item.") and describes_items(name[5:])]
+        names = [pl.col(name).cast(pl.String) for name in ("item", *described)]
+        named = others.select(pl.concat_str(names, separator=" ", ignore_nulls=True).alias("name"))
+        self.not_products.update(dict(named["name"].value_counts().iter_rows()))
 
     def add_passed(self, rows: pl.DataFrame) -> None:
         """Count rows that the screen accepted.
@@ -210,6 +237,7 @@ class IngestCounts:
             Accepted rows.
         """
         self.passed += rows.height
+        self.money.add("passed", rows)
         self.without_key += rows.select((pl.col("customer").is_null() | pl.col("day").is_null()).sum()).item()
         self.kinds |= set(rows["kind"].unique())
 
@@ -275,12 +303,22 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     size = pl.DataFrame({"customer": customer, "count": np.concatenate(sizes)})
     size = customer_table.select("customer").join(size, on="customer", how="left", maintain_order="left")
     counts.warnings.update(tables.warnings)
+    if dominant := _dominant_events(size):
+        counts.warnings["customer_dominant"] = dominant
+    codes, large_lines = counts.large.warnings(_median_sale(folder))
+    counts.warnings.update(codes)
     meta: dict[str, Any] = {
         "rows": rows,
         "warnings": dict(sorted(counts.warnings.items())),
         "channels": channel.to_list(),
     }
     meta |= {"first_day": counts.first_day, "last_day": counts.last_day, "currency": tables.currency}
+    meta |= {
+        "money": counts.money.account(sum(counts.merged.values()) - sum(tables.merged.values())),
+        "not_products": dict(counts.not_products.most_common(MAX_NAMES)),
+        "large_lines": large_lines,
+        "formats": tables.formats,
+    }
     columns: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
     return EventLog(
         offsets=np.concatenate([[0], np.cumsum(size["count"].fill_null(0).to_numpy())]).astype(np.int64),
@@ -292,6 +330,20 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     )
 
 
+def _dominant_events(size: pl.DataFrame) -> int:
+    """Number of events of the customer with ten times those of any other; 0 without one."""
+    largest = size["count"].drop_nulls().top_k(2).to_list()
+    return largest[0] if len(largest) == 2 and largest[0] >= max(MIN_DOMINANT, DOMINANT * largest[1]) else 0
+
+
+def _median_sale(folder: Path) -> float:
+    """Median revenue of purchases in the columns of `folder`, from a sample of a large log; 0 without any."""
+    kind, revenue = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("kind", "revenue"))
+    step = max(1, kind.size // MEDIAN_SALES)
+    sales = np.asarray(revenue[::step])[np.asarray(kind[::step]) == PURCHASE]
+    return float(np.median(sales)) if sales.size else 0.0
+
+
 def _partition(
     raw: pl.LazyFrame, events: pl.LazyFrame, place: Path, range_rows: int, counts: IngestCounts, quarantine: Quarantine
 ) -> ExternalPartition:
@@ -301,10 +353,11 @@ def _partition(
     partition = ExternalPartition(place, bounds, memory_rows=range_rows)
     for batch in events.collect_batches(engine="streaming"):
         counts.rows += batch.height
+        counts.money.add("gross", batch)
         if "reason" in batch.columns:
             rejected = batch.filter(pl.col("reason").is_not_null())
             dropped = pl.col("reason").is_in(rule_codes("drop"))
-            counts.dropped.update(dict(rejected.filter(dropped)["reason"].value_counts().iter_rows()))
+            counts.add_rejected(rejected.filter(dropped), rejected.filter(~dropped))
             quarantine.add(rejected.filter(~dropped))
             raw_columns = [name for name in batch.columns if name.startswith(RAW)]
             batch = batch.filter(pl.col("reason").is_null()).drop("reason", *raw_columns)
@@ -329,9 +382,13 @@ def _settle(
         counts.merged.update(settled.merged)
         counts.warnings.update(settled.warnings)
         quarantine.add(settled.quarantined)
+        counts.money.add("settled", settled.quarantined)
+        counts.large.add_undoing(settled.quarantined)
         if settled.accepted.height:
             encoded = encode(settled.accepted, items, channels)
             counts.add_used(encoded.columns["kind"], encoded.columns["day"])
+            counts.money.add_used(settled.accepted)
+            counts.large.add_used(settled.accepted)
             yield encoded
 
 

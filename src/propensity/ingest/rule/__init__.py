@@ -44,7 +44,11 @@ RULES = (
     Rule(
         "kind_unknown", "quarantine", "event other than a purchase, view, message, redemption or return", "kinds"
     ),
-    Rule("not_a_product", "drop", "item code for postage, fees or manual entries", "not_products"),
+    Rule(
+        "not_a_product", "drop",
+        "item whose code or description is postage, a fee, discount, voucher, deposit, test, manual entry or the like",
+        "not_products",
+    ),
     Rule(
         "id_truncated", "quarantine",
         "customer or item id whose last digits are lost, such as 1.23457E+12 from a spreadsheet",
@@ -106,6 +110,10 @@ RULES = (
         "lines before", "columns.discount",
     ),
     Rule(
+        "discount_divided", "keep", "line that bears a share of the discount or refund of its whole order",
+        "columns.order_discount",
+    ),
+    Rule(
         "day_late", "keep", "event that became available after its day; it is dated to its availability",
         "columns.available_at",
     ),
@@ -122,6 +130,16 @@ RULES = (
     Rule("consent_withdrawn", "keep", "consent that was withdrawn; the withdrawal is used"),
     Rule("consent_unclear", "keep", "consent entry that is no clear yes or no, such as maybe; treated as no consent"),
     Rule("consent_missing", "keep", "customer without a consent entry; treated as no consent"),
+    Rule(
+        "sale_undone", "keep",
+        "large sale that a line of another item, such as Manual, takes back from its customer; it is still revenue",
+        "leave_out",
+    ),
+    Rule("sale_implausible", "keep", "sale larger than the largest sales of its market allow", "leave_out"),
+    Rule(
+        "customer_dominant", "keep",
+        "event of a customer with ten times the events of any other, who may stand for nobody", "guest_ids",
+    ),
     Rule("personal_masked", "keep", "e-mail address or phone number in an attribute; it is not stored"),
 )  # fmt: skip
 RULE_BY_CODE = {rule.code: rule for rule in RULES}

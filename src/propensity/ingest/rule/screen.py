@@ -15,11 +15,6 @@ from propensity.ingest.rule.day import EARLIEST, LATEST
 from propensity.ingest.rule.note import note_bits
 from propensity.kernel.event import KINDS
 
-NOT_PRODUCTS = (
-    "post", "postage", "dot", "dotcom postage", "dotcom", "shipping", "freight", "delivery", "carriage", "handling",
-    "manual", "fee", "fees", "bank charges", "amazonfee", "discount", "adjust", "adjustment", "voucher", "deposit",
-    "gift wrap", "giftwrap", "surcharge", "tip", "donation", "cruk", "pads", "test", "rounding",
-)  # fmt: skip
 MAX_UNITS = 10_000.0  # in one line
 
 
@@ -53,7 +48,6 @@ def is_storable(number: pl.Expr) -> pl.Expr:
 def rejection_reason(
     latest: date,
     earliest: date = EARLIEST,
-    not_products: tuple[str, ...] = NOT_PRODUCTS,
     most_units: float | None = MAX_UNITS,
     unknown_items: bool = True,
 ) -> pl.Expr:
@@ -65,8 +59,6 @@ def rejection_reason(
         Last valid day.
     earliest : datetime.date
         First valid day.
-    not_products : tuple of str
-        Item codes that are not products, in lower case.
     most_units : float, optional
         Maximum units in one line; None for no maximum.
     unknown_items : bool
@@ -85,7 +77,7 @@ def rejection_reason(
         "line_ragged": pl.col("?ragged"),
         "left_out": pl.col("?left_out"),
         "kind_unknown": kind.is_in(list(KINDS)).not_().fill_null(True),
-        "not_a_product": item.cast(pl.String).str.to_lowercase().is_in(list(not_products)),
+        "not_a_product": pl.col("?not_product"),
         "id_truncated": pl.col("?truncated"),
         "customer_shared": pl.col("?shared") & pl.col("customer").is_null(),
         "customer_missing": pl.col("customer").is_null(),
@@ -134,6 +126,7 @@ def screen_events(events: pl.LazyFrame, rule: pl.Expr) -> pl.LazyFrame:
         "line_returned": kind == "return",
         "day_late": pl.col("?late"),
         "item_unlisted": pl.col("?unlisted"),
+        "discount_divided": pl.col("?divided"),
         "line_completed": pl.col("?completed"),
         "customer_zero": pl.col("customer").cast(pl.String).is_in(["0", "00", "000", "0000"]).fill_null(False),
     }

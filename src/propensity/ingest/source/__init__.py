@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
@@ -82,6 +82,8 @@ class Tables(NamedTuple):
         Rule -> number of rows or ids.
     currency : str or None
         Currency of the amounts, such as EUR; None where it is not known.
+    formats : list of dict
+        Formats that were found in the files, with their evidence: `file`, `what`, `value`, `evidence` and `setting`.
     """
 
     events: pl.LazyFrame
@@ -94,6 +96,7 @@ class Tables(NamedTuple):
     merged: dict[str, int] = {}
     warnings: dict[str, int] = {}
     currency: str | None = None
+    formats: list[dict[str, Any]] = []
 
 
 class Source(Protocol):

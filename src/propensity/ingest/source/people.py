@@ -92,7 +92,7 @@ def detect_day_format(delivery: Delivery, column: str, style: DayFormat, setting
         return style
     frame = delivery.frame.rename({ROW: "row"})
     evidence = collect(frame.select(probes), str(delivery.file)).row(0, named=True)
-    return day_format(evidence, f"{delivery.file} column {column}", style.format, style.zone, setting)
+    return day_format(evidence, f"{delivery.file} column {column}", style.format, style.zone, setting, style.times_in)
 
 
 def read_identity_map(
