@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND
 
 
 class Column(NamedTuple):
@@ -101,7 +101,7 @@ EVENTS = (
     ),
     Column(
         "kind",
-        ", ".join(KINDS),
+        ", ".join(EVERY_KIND),
         "type of event",
         "return if the quantity (without one, the revenue) is negative, otherwise purchase",
         ("event", "type", "event_type", "action", "status"),
@@ -264,7 +264,7 @@ def contract_violations() -> dict[str, pl.Expr]:
     violations = {
         "customer is null": pl.col("customer").is_null(),
         "day is null": pl.col("day").is_null(),
-        f"kind is not one of {', '.join(KINDS)}": kind.is_in(list(KINDS)).not_().fill_null(True),
+        f"kind is not one of {', '.join(EVERY_KIND)}": kind.is_in(list(EVERY_KIND)).not_().fill_null(True),
         "quantity is not finite": pl.col("quantity").is_finite().not_().fill_null(True),
         "revenue is not finite": pl.col("revenue").is_finite().not_().fill_null(True),
         "quantity of a purchase is not positive": purchase & (pl.col("quantity") <= 0),

@@ -13,7 +13,7 @@ import polars as pl
 from propensity.ingest.rule import RULE_BY_CODE
 from propensity.ingest.rule.day import EARLIEST, LATEST
 from propensity.ingest.rule.note import note_bits
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND
 
 MAX_UNITS = 10_000.0  # in one line
 
@@ -76,7 +76,7 @@ def rejection_reason(
         "line_blank": pl.col("?blank"),
         "line_ragged": pl.col("?ragged"),
         "left_out": pl.col("?left_out"),
-        "kind_unknown": kind.is_in(list(KINDS)).not_().fill_null(True),
+        "kind_unknown": kind.is_in(list(EVERY_KIND)).not_().fill_null(True),
         "not_a_product": pl.col("?not_product"),
         "id_truncated": pl.col("?truncated"),
         "customer_shared": pl.col("?shared") & pl.col("customer").is_null(),

@@ -70,7 +70,7 @@ from propensity.ingest.source.reading import (
     log_currency,
     read_events,
 )
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND
 
 TAB = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
 QUOTES = {"double": '"', "single": "'", "none": ""}
@@ -285,8 +285,8 @@ class Table:
             raise ConfigurationError(
                 f"data.source.times_in={self.times_in} needs data.source.timezone, the time zone of the shop's calendar"
             )
-        if unknown := sorted(set(self.kinds.values()) - set(KINDS)):
-            raise ConfigurationError(f"data.source.kinds names {unknown[0]!r}; use one of {', '.join(KINDS)}")
+        if unknown := sorted(set(self.kinds.values()) - set(EVERY_KIND)):
+            raise ConfigurationError(f"data.source.kinds names {unknown[0]!r}; use one of {', '.join(EVERY_KIND)}")
 
     def _prefix_paths(self) -> None:
         """Put `folder` before all paths."""
