@@ -23,6 +23,8 @@ class Column(NamedTuple):
     aliases: tuple[str, ...] = ()  # common names, for the draft of a mapping
 
 
+# columns of events that a log has only where they are delivered
+OPTIONAL_COLUMNS = ("time", "cost", "campaign", "offer", "arm", "experiment", "probability")
 EVENTS = (
     Column(
         "customer",
@@ -193,6 +195,31 @@ EVENTS = (
         "the day of the event",
         ("loaded_at", "available_at", "ingested_at", "delivered_at", "delivered", "updated_at"),
     ),
+    Column(
+        "time",
+        "time of day",
+        "time of the event, in a column of its own or in that of the day; with data.source.timezone in the shop's zone",
+        "events have a day only",
+        ("time_of_day", "trans_time"),
+    ),
+    Column(
+        "cost",
+        "number",
+        "cost of the goods of the line, or of the message; see cost_is for the cost of one unit",
+        "not known",
+        ("cogs", "cost_of_goods"),
+    ),
+    Column("campaign", "id", "campaign that the message or the response to it belongs to", "none", ("campaign_id",)),
+    Column("offer", "id", "offer of the message", "none", ("offer_id",)),
+    Column("arm", "id", "arm of the experiment, such as treatment or holdout", "none", ("variant", "arm")),
+    Column("experiment", "id", "experiment that decided what was sent", "none", ("experiment_id",)),
+    Column(
+        "probability",
+        "number",
+        "probability of having been sent exactly this, above 0 and at most 1, or a percentage",
+        "not known",
+        ("propensity_of_sending",),
+    ),
 )
 ITEMS = (
     Column("item", "id", "item of the events; data.source.item_key names the column", None, EVENTS[2].aliases),
@@ -204,10 +231,16 @@ CUSTOMERS = (
     ),
     Column("any other", "text or number", "attribute for audience filters", "no attributes"),
 )
+ACQUISITION = (
+    Column("day", "date", "date of registration or first contact; stored as acquired_day", "not known"),
+    Column("channel", "text", "how the customer was won; stored as acquired_channel", "not known"),
+    Column("cost", "number", "what that cost; stored as acquired_cost", "not known"),
+)
 CONTACTS = (
     Column("customer", "id", "recipient", None),
     Column("day", "date", "date of sending", None),
     Column("channel", "text", "channel of the message", "none"),
+    *(column for column in EVENTS if column.name in OPTIONAL_COLUMNS),
 )
 IDENTITY_MAP = (
     Column("alias", "id", "id that is replaced", None),
@@ -225,6 +258,7 @@ TABLES = {
     "events": EVENTS,
     "items": ITEMS,
     "customers": CUSTOMERS,
+    "acquisition": ACQUISITION,
     "contacts": CONTACTS,
     "identity_map": IDENTITY_MAP,
     "consents": CONSENTS,

@@ -58,10 +58,10 @@ class Tables(NamedTuple):
     ----------
     events : polars.LazyFrame
         Columns customer, day (Date), item (null for a message), kind (one of `propensity.kernel.event.EVERY_KIND`),
-        channel, order (null: all purchases of a day are one order), quantity, revenue (total of the line), discount. Optional:
-        time (Int64 milliseconds since 1970-01-01 UTC), cost (of a line or message), campaign, offer, arm, experiment,
-        probability (of being sent exactly this, in (0, 1]); null where it is not known. Other columns are passed to
-        `screen` and `settle` and then dropped. The order of rows is the order within a day.
+        channel, order (null: all purchases of a day are one order), quantity, revenue (total of the line), discount.
+        Optional: time (Int64 milliseconds since 1970-01-01 UTC), cost (of a line or message), campaign, offer, arm,
+        experiment, probability (of being sent exactly this, in (0, 1]); null where it is not known. Other columns are
+        passed to `screen` and `settle` and then dropped. The order of rows is the order within a day.
     items : polars.LazyFrame or None
         Item and its attributes, known from the start; None if items have no attributes. With a column `known` the table
         was derived from the events: each item is known from its first event, or never.

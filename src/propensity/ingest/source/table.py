@@ -20,6 +20,12 @@ from propensity.ingest.rule.product import describes_items, names_no_product
 from propensity.ingest.rule.screen import MAX_UNITS, rejection_reason, screen_events
 from propensity.ingest.rule.settle import Corrections, settle
 from propensity.ingest.source import Tables
+from propensity.ingest.source.acquisition import (
+    add_acquisition,
+    check_acquisition,
+    read_acquisition,
+    without_aliases,
+)
 from propensity.ingest.source.delivery import (
     Delivery,
     check_keys,
@@ -75,6 +81,7 @@ from propensity.kernel.event import EVERY_KIND
 TAB = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
 QUOTES = {"double": '"', "single": "'", "none": ""}
 CHOICES = {
+    "cost_is": ("total", "unit"),
     "revenue_is": ("net", "total", "gross", "unit", "net_unit"),
     "order_discount_is": ("further", "total"),
     "discount_is": ("amount", "percent", "fraction"),
@@ -109,6 +116,8 @@ class Table:
         `path`, `customer`, `consent` and optionally `channel` and `day`.
     contacts : mapping, optional
         `path`, `customer`, `day` and optionally `channel`: messages that were sent.
+    acquisition : mapping, optional
+        `day`, `channel` and `cost`: columns of the table of customers.
     item_columns, customer_columns : sequence of str
         Without the tables: columns of the events that describe items or customers; the value of the first day is used.
     item_key, customer_key : str, optional
@@ -123,6 +132,8 @@ class Table:
         What a discount without the sign % is; by default an amount.
     order_discount_is : {"further", "total"}
         Whether the discount of an order stands beside the discounts of its lines or includes them.
+    cost_is : {"total", "unit"}
+        Whether the cost is that of the line or of one unit.
     header_once : bool, optional
         Whether facts of an order stand on its first line only; detected for each column by default.
     day_format : str, optional
@@ -199,6 +210,7 @@ class Table:
     identity_map: Mapping[str, str] | None = None
     consents: Mapping[str, str] | None = None
     contacts: Mapping[str, str] | None = None
+    acquisition: Mapping[str, str] | None = None
     item_columns: Sequence[str] = field(default_factory=list)
     customer_columns: Sequence[str] = field(default_factory=list)
     item_key: str | None = None
@@ -207,6 +219,7 @@ class Table:
     revenue_is: str | None = None
     discount_is: str | None = None
     order_discount_is: str = "further"
+    cost_is: str = "total"
     header_once: bool | None = None
     day_format: str | None = None
     timezone: str | None = None
@@ -258,6 +271,7 @@ class Table:
                 raise ConfigurationError(
                     f"data.source.{key}_columns={list(names)} and data.source.{key}s describe the same; remove one"
                 )
+        check_acquisition(self.acquisition, self.customers)
         if self.separator is not None:
             self.separator = TAB.get(self.separator, self.separator)
             if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
@@ -359,6 +373,7 @@ class Table:
             merged=merged,
             warnings=warnings | attribute_warnings | consent_warnings,
             currency=currency,
+            timezone=self.timezone,
             formats=self._formats,
         )
 
@@ -401,7 +416,9 @@ class Table:
         events = self._with_guests(events, ids["item"])
         if contacts and self.contacts:
             style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
-            events = add_messages(events, read_contacts(contacts, self.contacts, ids["customer"], style, names))
+            events = add_messages(
+                events, read_contacts(contacts, self.contacts, ids["customer"], style, names, self.decimal)
+            )
         return events, warnings, self.currency or log_currency(styles, mapping)
 
     def _open(self, file: Path) -> Delivery:
@@ -450,6 +467,7 @@ class Table:
             not_products=None if self.not_products is None else tuple(map(str, self.not_products)),
             discount_is=self.discount_is,
             times_in=self.times_in,
+            cost_is=self.cost_is,
         )
 
     def _rejection_reason(self) -> pl.Expr:
@@ -531,12 +549,28 @@ class Table:
         aliases, _ = self._aliases(ids)
         if customers is not None:
             customers = with_guest_flag(customers)
-            customers = customers if aliases is None else with_refusals_of_aliases(customers, aliases)
+            if self.acquisition and self.customers:
+                table, warnings = self._acquisition(ids)
+                customers = add_acquisition(customers, table, self.acquisition)
+            if aliases is not None:
+                customers = without_aliases(with_refusals_of_aliases(customers, aliases), aliases)
         if self.guests == "popularity" and self.columns.get("order"):
             customers = add_guests(customers, accepted)
         if self.consents is not None:
             files = open_table(self.consents, CONSENTS, "consents", self.separator)
             style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
             entries = read_consents(files, self.consents, ids, style)
-            customers, warnings = add_consents(customers, accepted, entries, aliases)
+            customers, consent_warnings = add_consents(customers, accepted, entries, aliases)
+            warnings |= consent_warnings
         return customers, warnings
+
+    def _acquisition(self, ids: IdFormat) -> tuple[pl.DataFrame, dict[str, int]]:
+        """When, how and at what cost customers were acquired, and warnings."""
+        files = [self._open_table(file) for file in find_files(str(self.customers), "data.source.customers")]
+        key = self.customer_key or str(self.columns["customer"])
+        style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
+        return read_acquisition(files, self.acquisition or {}, key, ids, style, self.decimal)
+
+    def _open_table(self, file: Path) -> Delivery:
+        """A file beside the events as a scan."""
+        return open_file(file, self.separator)
