@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from propensity.ingest.rule.day import HOURS_OF_ZONE, UNITS, ZONE, DayFormat
+from propensity.ingest.rule.day import HOURS_OF_ZONE, UNITS, ZONE, DayFormat, read_day
 from propensity.ingest.rule.number import clean_text
 
 DAY = 86_400_000  # milliseconds
@@ -16,7 +16,7 @@ TIME = (
 )  # hour, minute, second, fraction, half, zone
 
 
-def read_time(column: str, dtype: pl.DataType, style: DayFormat, day: pl.Expr) -> pl.Expr:
+def read_time(column: str, dtype: pl.DataType, style: DayFormat, day: pl.Expr, dated: bool = False) -> pl.Expr:
     """Build an expression that reads the moment of an event.
 
     Parameters
@@ -29,6 +29,8 @@ def read_time(column: str, dtype: pl.DataType, style: DayFormat, day: pl.Expr) -
         Format of the days, with the time zone of the shop.
     day : polars.Expr
         Date of the event in the shop's calendar.
+    dated : bool
+        Whether the column is that of the day too, so that its cells have the date on which the time was written.
 
     Returns
     -------
@@ -56,7 +58,8 @@ def read_time(column: str, dtype: pl.DataType, style: DayFormat, day: pl.Expr) -
     text = clean_text(value)
     readings = [_local(_number(text), style, day), *_epoch(text, style, day)]
     if dtype == pl.String:
-        readings = [*_text(text, style, day), *readings]
+        written = read_day(column, dtype, style._replace(zone=None, times_in=None)) if dated and style.zone else None
+        readings = [*_text(text, style, day, written), *readings]
     return pl.coalesce(readings)
 
 
@@ -75,17 +78,15 @@ def _start(day: pl.Expr) -> pl.Expr:
     return day.cast(pl.Int32).cast(pl.Int64) * DAY
 
 
-def _local(clock: pl.Expr, style: DayFormat, day: pl.Expr) -> pl.Expr:
+def _local(clock: pl.Expr, style: DayFormat, day: pl.Expr, written: pl.Expr | None = None) -> pl.Expr:
     """The moment at which a clock without an offset shows `clock` milliseconds since midnight on `day`."""
     if style.zone is None:
         return _start(day) + clock
     shop = style.zone
     where = style.times_in or shop
-    if where == "UTC":
-        return _on_day(clock, shop, day)
-    shifts = (0,) if where == shop else (0, -DAY, DAY)
+    shifts = (0,) if where == shop or written is not None else (0, -DAY, DAY)
     moments = [
-        (_start(day) + clock + shift)
+        (_start(day if written is None else written) + clock + shift)
         .cast(pl.Datetime("ms"))
         .dt.replace_time_zone(where, ambiguous="earliest", non_existent="null")
         for shift in shifts
@@ -95,8 +96,10 @@ def _local(clock: pl.Expr, style: DayFormat, day: pl.Expr) -> pl.Expr:
     return pl.coalesce(pl.when(_date_in(each, shop) == day).then(each.dt.epoch("ms")) for each in moments)
 
 
-def _on_day(utc: pl.Expr, zone: str, day: pl.Expr) -> pl.Expr:
-    """The moment `utc` milliseconds after some midnight of UTC whose date in the shop's zone is `day`."""
+def _on_day(utc: pl.Expr, zone: str, day: pl.Expr, written: pl.Expr | None) -> pl.Expr:
+    """The moment `utc` milliseconds after midnight of `written` or, without it, so that its date in `zone` is `day`."""
+    if written is not None:
+        return _start(written) + utc
     moments = [_start(day) + utc % DAY + shift for shift in (0, -DAY, DAY)]
     dates = [_date_in(each.cast(pl.Datetime("ms")).dt.replace_time_zone("UTC"), zone) for each in moments]
     return pl.coalesce(pl.when(own == day).then(each) for each, own in zip(moments, dates, strict=True))
@@ -107,7 +110,7 @@ def _date_in(moment: pl.Expr, zone: str) -> pl.Expr:
     return moment.dt.convert_time_zone(zone).dt.date()
 
 
-def _text(text: pl.Expr, style: DayFormat, day: pl.Expr) -> Iterator[pl.Expr]:
+def _text(text: pl.Expr, style: DayFormat, day: pl.Expr, written: pl.Expr | None) -> Iterator[pl.Expr]:
     """Readings of a written time, with or without an offset."""
     hour, minute, second = (text.str.extract(TIME, group).cast(pl.Int64, strict=False) for group in (1, 2, 3))
     fraction = text.str.extract(TIME, 4).str.pad_end(3, "0").str.slice(0, 3).cast(pl.Int64, strict=False)
@@ -123,9 +126,9 @@ def _text(text: pl.Expr, style: DayFormat, day: pl.Expr) -> Iterator[pl.Expr]:
         offset = sign * (hours.fill_null(0) * 60 + minutes.fill_null(0))
         for name, hours_of_zone in HOURS_OF_ZONE.items():
             offset = pl.when(zone == name).then(60 * hours_of_zone).otherwise(offset)
-        yield pl.when(zone.is_not_null()).then(_on_day(clock - offset * 60_000, style.zone, day))
+        yield pl.when(zone.is_not_null()).then(_on_day(clock - offset * 60_000, style.zone, day, written))
         clock = pl.when(zone.is_null()).then(clock)
-    yield _local(clock, style, day)
+    yield _local(clock, style, day, written)
     if style.format is not None:
         yield _local(_milliseconds(text.str.to_datetime(style.format, strict=False)), style, day)
 

@@ -83,7 +83,7 @@ def with_time(events: pl.LazyFrame, column: TimeColumn) -> pl.LazyFrame:
     """
     text = clean_text(pl.col(column.name))
     written = text.str.contains(":", literal=True).fill_null(False) if column.is_day else text.is_not_null()
-    time = read_time(column.name, column.type, column.style, pl.col("day"))
+    time = read_time(column.name, column.type, column.style, pl.col("day"), column.is_day)
     events = events.with_columns(time.alias("time"))
     return events.with_columns(
         (written & pl.col("time").is_null() & pl.col("day").is_not_null()).alias("?time_unreadable")
