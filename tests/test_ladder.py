@@ -23,6 +23,7 @@ LADDER = (
     {"loss", "decision", "baseline"},
     {"champion"},
     {"training"},
+    {"explain"},
     {"evaluation"},
     {"serving", "report", "project", "cli"},
     {"api"},

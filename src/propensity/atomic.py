@@ -48,8 +48,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     named = Path(path)
     path = linked(named)
+    make_folder(path.parent)
     with storage_message(named):
-        path.parent.mkdir(parents=True, exist_ok=True)
         remove_file_drafts(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -76,6 +76,26 @@ def linked(path: Path) -> Path:
         The target of a symbolic link, also one that does not exist yet; any other path as it is.
     """
     return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; it may exist.
+
+    Raises
+    ------
+    ConfigurationError
+        If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigurationError(f"{folder} cannot be made ({reason}); give another path as out") from None
 
 
 def sync(path: Path) -> None:
@@ -156,20 +176,19 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     """
     named = Path(folder)
     folder = linked(named)
-    with storage_message(named):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with only_writer(folder):
-            for message in remove_drafts(folder):
-                print(f"propensity: {message}", file=sys.stderr)
-            draft = draft_folder(folder)
-            try:
-                yield draft
-                for path in draft.rglob("*"):
-                    sync(path)
-                replace_folder(draft, folder)
-                note_written(named)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
+    make_folder(folder.parent)
+    with storage_message(named), only_writer(folder):
+        for message in remove_drafts(folder):
+            print(f"propensity: {message}", file=sys.stderr)
+        draft = draft_folder(folder)
+        try:
+            yield draft
+            for path in draft.rglob("*"):
+                sync(path)
+            replace_folder(draft, folder)
+            note_written(named)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def draft_folder(folder: Path) -> Path:
@@ -353,9 +372,12 @@ def only_writer(folder: str | Path) -> Iterator[None]:
     """
     folder = linked(Path(folder))
     path = folder.with_name(f".{folder.name}.lock")
-    with storage_message(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
+    try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigurationError(f"{folder} cannot be written ({reason}); give another path as out") from None
     try:
         if not _acquire(lock, path):
             raise ConfigurationError(f"another run is writing to {folder}; wait for it, or give another folder as out")

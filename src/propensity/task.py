@@ -132,6 +132,8 @@ class Task:
         Windows and half-lives of the features.
     market_stats : MarketStatsConfig
         Settings of the market statistics.
+    verify : bool
+        Whether `open` compares the log with its checksums.
 
     Raises
     ------
@@ -150,6 +152,7 @@ class Task:
     history_mask: Any = field(default_factory=NoHistoryMask)
     feature: FeatureConfig = field(default_factory=FeatureConfig)
     market_stats: MarketStatsConfig = field(default_factory=MarketStatsConfig)
+    verify: bool = True
 
     def __post_init__(self) -> None:
         if self.horizon < 1:
@@ -164,11 +167,28 @@ class Task:
             The log, memory-mapped.
         """
         if self.log is not None:
-            return EventLog.open(self.log)
+            return EventLog.open(self.log, self.verify)
         folder = Path(self.default_log)
         if (folder / "origin.json").is_file() and (folder / "origin.json").read_text() == origin(self.tables):
-            return EventLog.open(folder)
+            return EventLog.open(folder, self.verify)
         return self.prepare(folder)
+
+    def open_or(self, log: str | Path | None, verify: bool) -> EventLog:
+        """Open another event log, or the own one.
+
+        Parameters
+        ----------
+        log : str or Path, optional
+            Folder of the other log; None for the own one.
+        verify : bool
+            Whether to compare the log with its checksums.
+
+        Returns
+        -------
+        EventLog
+            The log, memory-mapped.
+        """
+        return dataclasses.replace(self, verify=verify).open() if log is None else EventLog.open(log, verify)
 
     def prepare(self, out: str | Path) -> EventLog:
         """Read the source and write its log, with a record of the source's settings and files.

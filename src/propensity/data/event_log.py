@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import struct
 import sys
 import tokenize
@@ -54,7 +53,7 @@ CONTACTS = "contacts"
 TABLE_FILES = tuple(f"{name}.parquet" for name in (*TABLES, CONTACTS))
 UNREADABLE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError),
-    *(MemoryError, RecursionError, struct.error, tokenize.TokenError, mmap.error),
+    *(MemoryError, RecursionError, struct.error, tokenize.TokenError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
 

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog
+from propensity.data.table_file import read_table
 from propensity.decision.condition import rows_where
 from propensity.decision.consent import (
     ConsentRecord,
@@ -452,10 +453,10 @@ def read(path: str, setting: str) -> pl.DataFrame:
         raise ConfigurationError(f"no {setting} at {path}; give {setting}=<Parquet or CSV file>")
     try:
         if not path.endswith(".csv"):
-            return pl.read_parquet(path)
+            return read_table(Path(path))
         text = {"customer_id": pl.String} if "customer_id" in pl.read_csv(path, n_rows=0).columns else None
         return pl.read_csv(path, try_parse_dates=True, schema_overrides=text)  # ids keep their leading zeros
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, OSError, MemoryError) as error:
         raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); write it again") from None
 
 

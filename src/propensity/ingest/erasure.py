@@ -20,6 +20,7 @@ import polars as pl
 from propensity.atomic import remove_left_overs, whole_file, whole_folder
 from propensity.data.contact import optional_values
 from propensity.data.event_log import OPTIONAL, EventLog, to_date
+from propensity.data.table_file import rewrite_table
 from propensity.errors import ConfigurationError, IntegrityError
 from propensity.ingest.privacy import ID_COLUMNS, distinct_customers, files_mentioning, pseudonym, read_key
 from propensity.ingest.source import Tables
@@ -263,7 +264,7 @@ def _remove_rows(file: Path, ids: list[str]) -> int:
         frame = pl.read_parquet(file)
         column = next(name for name in ID_COLUMNS if name in frame.columns)
         with whole_file(file) as draft:
-            frame.filter(pl.col(column).cast(pl.String).is_in(ids).not_()).write_parquet(draft)
+            rewrite_table(frame.filter(pl.col(column).cast(pl.String).is_in(ids).not_()), file, draft)
     return count
 
 

@@ -18,6 +18,7 @@ import torch
 from propensity.atomic import whole_folder
 from propensity.baseline.regression import logistic
 from propensity.champion.champion import NETWORK, Champion
+from propensity.champion.served import champion_outputs, network_outputs
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -28,7 +29,7 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.kernel import reference
 from propensity.model.offer_net import OfferNet
 from propensity.serving import drift, inputs, pair_scorer, verify
-from propensity.serving.candidates import champion_outputs, combination_of, is_network, network_outputs
+from propensity.serving.candidates import combination_of, is_network
 from propensity.serving.champion import Combination, CombinationGraph
 from propensity.serving.golden import golden_customers
 from propensity.serving.graph import (
@@ -42,13 +43,9 @@ from propensity.serving.graph import (
     write_onnx,
     write_torch,
 )
+from propensity.serving.own_log import log_record
 from propensity.serving.parity import Parity, compare_top_k, edge_cases
-from propensity.serving.point_in_time import (
-    PointInTimeFeatures,
-    cutoff_tables,
-    feature_settings,
-    never_bought_columns,
-)
+from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, feature_settings, never_bought_columns
 from propensity.serving.session import session
 from propensity.serving.tree_inputs import insert_trees
 from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS
@@ -72,6 +69,7 @@ def export(
     rows: int,
     valid_days: int,
     say: Say,
+    verify_log: bool = True,
 ) -> dict[str, Any]:
     """Export the champion of a run, and its network, to a folder, atomically.
 
@@ -93,6 +91,8 @@ def export(
         Days after the end of training for which the bundle may be used.
     say : callable
         Receives messages about progress.
+    verify_log : bool
+        Whether to compare the log with its checksums.
 
     Returns
     -------
@@ -110,12 +110,13 @@ def export(
     trained = load_trained(run)
     served = served_model(trained, Champion.load(run, trained.model))
     refuse_extra(trained.task.feature)
-    events = trained.task.open() if log is None else EventLog.open(log)
+    events = trained.task.open_or(log, verify_log)
     cutoffs_data = past_cutoffs(trained, events, cutoff or trained.about["end"])
     first = next(cutoffs_data)
     with whole_folder(out) as draft:
         manifest = write_tables(draft, trained, first, valid_days)
         manifest["champion"] = served.about
+        manifest["own_log"] = log_record(events, trained.about["end"])
         manifest["window"] = write_window(draft, served, events)
         golden = write_golden(draft, served, manifest)
         say(f"served model: {served.about['name']}, because {served.about['why']}")

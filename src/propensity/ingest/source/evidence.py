@@ -48,10 +48,12 @@ def _amounts(mapping: ColumnMapping, style: FileFormat) -> list[Finding]:
     marks = sorted({mark for mark in style.decimal.values() if mark})
     counted = f"{commas:,} amounts show a decimal comma, {points:,} a decimal point, {unclear:,} such as 1.234 neither"
     evidence = "configured" if mapping.decimal else counted
-    thousands = [OTHER_MARK[mark] for mark in marks] if unclear else []
+    thousands = [OTHER_MARK[mark] for mark in marks]
     return [
         Finding("decimal mark", " and ".join(marks) or "unknown", evidence, "data.source.decimal"),
-        Finding("thousands mark", " and ".join(thousands) or "none", "follows the decimal mark", "data.source.decimal"),
+        Finding(
+            "thousands mark", " and ".join(thousands) or "unknown", "follows the decimal mark", "data.source.decimal"
+        ),
     ]
 
 

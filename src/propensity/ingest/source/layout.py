@@ -166,7 +166,7 @@ def _lines_above(lines: Sequence[str], separator: str, quote: str) -> int:
 def _begins_with_values(lines: Sequence[str], separator: str, quote: str) -> bool:
     """Whether the first line holds values: at least half of the columns of numbers and dates hold one there too."""
     quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
-    records = [record for record in csv.reader(lines, delimiter=separator, **quoting) if record]  # type: ignore[call-overload]
+    records = [record for record in csv.reader(lines, delimiter=separator, **quoting) if record]
     if not records or len(records[0]) < 2:
         return False
     first, rest = records[0], [record for record in records[1:] if len(record) == len(records[0])]

@@ -43,13 +43,10 @@ def resolve_names(mapping: Mapping, delivered: Sequence[Delivery]) -> dict[str, 
         If a required column has none of its names.
     """
     present = {name for each in delivered for name in each.schema.names()}
-    columns = {}
-    for key, names in mapping.columns.items():
-        if isinstance(names, str) or names is None:
-            columns[key] = names
-            continue
-        columns[key] = next((name for name in names if name in present), None)
-        if columns[key] is None and key in mandatory(EVENTS):
+    columns = {key: chosen_name(names, delivered) for key, names in mapping.columns.items()}
+    for key in mandatory(EVENTS):
+        if columns[key] is None:
+            names = mapping.columns[key]
             raise ConfigurationError(
                 f"data.source.columns.{key}={list(names)} names no column of {delivered[0].file}; set it to one of its "
                 f"columns, such as {', '.join(sorted(present)[:5])}"
@@ -62,6 +59,27 @@ def resolve_names(mapping: Mapping, delivered: Sequence[Delivery]) -> dict[str, 
         for key in ("item_columns", "customer_columns", "item_identity")
     }
     return {"columns": columns, "leave_out": leave_out, **lists}
+
+
+def chosen_name(names: Any, delivered: Sequence[Delivery]) -> str | None:
+    """Choose the first name that a file has.
+
+    Parameters
+    ----------
+    names : str, sequence of str or None
+        One name, which is chosen whether it exists or not, or a list of names.
+    delivered : sequence of Delivery
+        Files of events.
+
+    Returns
+    -------
+    str or None
+        The name, None without one.
+    """
+    if names is None or isinstance(names, str):
+        return names
+    present = {name for each in delivered for name in each.schema.names()}
+    return next((name for name in names if name in present), None)
 
 
 def _bare(name: str) -> str:

@@ -49,7 +49,7 @@ from propensity.ingest.source.id_normalisation import (
 )
 from propensity.ingest.source.join import join_tables
 from propensity.ingest.source.meta import attribute_table, event_attributes, first_day_attributes, table_warnings
-from propensity.ingest.source.name_choice import OPTIONAL, resolve_names
+from propensity.ingest.source.name_choice import OPTIONAL, chosen_name, resolve_names
 from propensity.ingest.source.order import assign_parents, complete_orders
 from propensity.ingest.source.order_amount import divide_order_amounts
 from propensity.ingest.source.people import (
@@ -343,8 +343,7 @@ class Table:
             raise DataError(f"{self.events} has no rows; deliver it again")
         merged = {"file_twice": sum(count_rows(self._open(file)) for file in duplicates)} if duplicates else {}
         style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
-        opened = resolve_names(self, delivered)["columns"]
-        day, needed = str(opened["day"]), self._possible_columns()
+        day, needed = chosen_name(self.columns["day"], delivered) or "", self._possible_columns()
         delivered = join_tables(delivered, self.joins, self.separator, day, style, needed)
         return replace(self, folder=None, **resolve_names(self, delivered))._load(delivered, merged)
 
