@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import available_timezones
@@ -107,6 +108,12 @@ def choice(*values: str) -> Limit:
     return Limit(" or ".join(values), lambda value: isinstance(value, str), lambda value: value in values)
 
 
+def one_of(*values: int) -> Limit:
+    """One of some whole numbers, also written as text."""
+    words, texts = " or ".join(map(str, values)), [*map(str, values)]
+    return Limit(words, lambda value: _is_whole(value) or value in texts, lambda value: str(value) in texts)
+
+
 def day() -> Limit:
     """An ISO date."""
     return Limit("a date such as 2024-01-31", lambda value: isinstance(value, str | date), _is_date)
@@ -122,7 +129,13 @@ def _is_date(value: Any) -> bool:
 
 def zone() -> Limit:
     """A time zone."""
-    return Limit(ZONES, lambda value: isinstance(value, str), lambda value: value in available_timezones())
+    return Limit(ZONES, lambda value: isinstance(value, str), lambda value: value in zones())
+
+
+@cache
+def zones() -> frozenset[str]:
+    """Names of all time zones."""
+    return frozenset(available_timezones())
 
 
 def pattern() -> Limit:
@@ -211,7 +224,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "EvaluateConfig": COMMAND | {
         "run": path(), "cutoffs": CUTOFFS, "baseline": GROUP, "baselines": maybe(NAMES), "decay": maybe(path()),
         "heuristics": flag(), "also": either(mapping(path()), null()), "metrics": METRICS, "resamples": RESAMPLES,
-        "seed": SEED,
+        "seed": SEED, "reliance": whole(0),
     },
     "BacktestConfig": TRAIN | {
         "cutoffs": CUTOFFS, "folds": maybe(whole(1, 10_000)), "step": whole(1, DAYS), "ages": many(whole(0, 5_200)),
@@ -222,16 +235,17 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "ExportConfig": COMMAND | {
         "run": path(), "out": path(), "formats": many(choice("onnx", "torch_export"), least=1), "log": maybe(path()),
-        "cutoff": maybe(day()), "rows": whole(1), "valid_days": whole(1, DAYS),
+        "cutoff": maybe(day()), "rows": whole(1), "valid_days": whole(1, DAYS), "data": GROUP,
     },
     "ScoreConfig": COMMAND | {
         "run": maybe(path()), "bundle": maybe(path()), "digest": maybe(text()), "cutoff": day(), "out": maybe(path()),
         "log": maybe(path()), "top": maybe(whole(1)), "top_per_customer": maybe(whole(1)),
         "reasons": maybe(whole(1, 1_000)), "part": whole(1, 10**8), "threads": whole(1, 1_024),
+        "data": GROUP,
     },
     "ServeConfig": COMMAND | {
         "bundle": path(), "log": maybe(path()), "digest": maybe(text()), "host": text(), "port": whole(0, 65_535),
-        "max_waiting": whole(1, 10**6),
+        "max_waiting": whole(1, 10**6), "data": GROUP,
     },
     "DriftConfig": COMMAND | {
         "bundle": path(), "cutoff": day(), "out": path(), "log": maybe(path()), "customers": whole(1),
@@ -252,8 +266,15 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "DecideConfig": COMMAND | {
         "decision": GROUP, "scores": path(), "out": path(), "cutoff": maybe(day()), "customers": maybe(path()),
-        "contacts": maybe(path()), "log": maybe(path()), "seed": SEED,
+        "contacts": maybe(path()), "log": maybe(path()), "seed": SEED, "reasons": maybe(whole(1, 1_000)),
+        "reasons_from": maybe(path()),
     },
+    "ExplainConfig": COMMAND | {
+        "run": maybe(path()), "bundle": maybe(path()), "cutoff": day(), "log": maybe(path()), "customer": maybe(name()),
+        "offer": maybe(name()), "reasons": whole(1, 1_000), "customers": whole(1), "out": path(), "seed": SEED,
+    },
+    "VerifyConfig": COMMAND | dict.fromkeys(("log", "run", "bundle"), maybe(path())),
+    "LogConfig": {"verify": flag()},
     "InitConfig": COMMAND | {"out": path()},
 }  # fmt: skip
 
@@ -267,7 +288,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     "Task": {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,
         "market_stats": GROUP, "log": maybe(path()), "pseudonym": maybe(text()), "horizon": whole(1, 3_650),
-        "end": maybe(day()),
+        "end": maybe(day()), "verify": flag(),
     },
     "FeatureConfig": {
         "windows": many(whole(1, DAYS), least=1, most=100), "half_lives": many(number(0, DAYS, above=True), most=100),
@@ -314,7 +335,8 @@ PARTS: dict[str, dict[str, Limit]] = {
         "unknown_items": choice("keep", "quarantine"), "separator": maybe(text()), "header": maybe(flag()),
         "skip": maybe(whole(0, 10**6)), "quote": maybe(text()), "encoding": maybe(text()), "items": maybe(path()),
         "item_key": maybe(text()), "item_columns": NAMES, "customers": maybe(path()), "customer_key": maybe(text()),
-        "customer_columns": NAMES, **dict.fromkeys(("identity_map", "consents", "contacts", "acquisition"), TABLE_SETTING),
+        "customer_columns": NAMES,
+        **dict.fromkeys(("identity_map", "consents", "contacts", "acquisition"), TABLE_SETTING),
     },
     "CompleteJourney": {"path": maybe(path())},
     "Synthetic": {
@@ -325,7 +347,8 @@ PARTS: dict[str, dict[str, Limit]] = {
         "basket": number(0.01, 1_000), "folder": maybe(path()),
     },
     "OfferNet": {
-        "members": whole(1, 64), "width": whole(1, 8_192), "customer_hidden": whole(1, 65_536), "dropout": number(0, 0.99),
+        "members": whole(1, 64), "width": whole(1, 8_192), "customer_hidden": whole(1, 65_536),
+        "dropout": number(0, 0.99),
         **dict.fromkeys(("encoder", "repeat", "explore", "visit", "season"), GROUP),
     },
     "Gru": {"layers": whole(1, 64)},
@@ -375,7 +398,8 @@ PARTS: dict[str, dict[str, Limit]] = {
         "category": maybe(text()), "groups": either(mapping(text()), null()),
     },
     "Overlap": {
-        "offers": maybe(many(name(), least=2, most=2)), "share": number(0, 1, above=True), "margin": MARGIN, "cost": MONEY,
+        "offers": maybe(many(name(), least=2, most=2)), "share": number(0, 1, above=True), "margin": MARGIN,
+        "cost": MONEY,
     } | CONSENT,
     "Segment": {
         "k": maybe(whole(1, 10_000)), "max_k": whole(1, 1_000), "restarts": whole(1, 10_000), "states": maybe(path()),
@@ -391,13 +415,15 @@ LIBRARIES: dict[str, dict[str, Limit]] = {
         "max_epochs": maybe(whole(-1, 10**9)), "min_epochs": maybe(whole(0, 10**9)), "max_steps": whole(-1),
         "min_steps": maybe(whole(0)), "max_time": either(text(), mapping(whole(0)), null()),
         "accelerator": choice("cpu", "gpu", "cuda", "auto"),
-        "devices": either(choice("auto"), whole(-1, 4_096), many(whole(0, 4_096), least=1), text()),
+        "devices": either(choice("auto"), whole(1, 4_096), one_of(-1), many(whole(0, 4_096), least=1)),
         "num_nodes": whole(1, 100_000),
         "strategy": choice("auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_find_unused_parameters_true"),
-        "precision": choice("32-true", "32", "64-true", "64", "bf16-mixed", "bf16-true", "bf16", "16-mixed", "16-true"),
+        "precision": either(choice("32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "bf16"),
+                            one_of(16, 32, 64)),
         "gradient_clip_val": maybe(number(0, 1e9)), "gradient_clip_algorithm": maybe(choice("norm", "value")),
         "accumulate_grad_batches": whole(1, 10**6), "check_val_every_n_epoch": maybe(whole(1, 10**6)),
-        "val_check_interval": either(number(0, 1, above=True), whole(1), null()), "num_sanity_val_steps": whole(-1, 10**6),
+        "val_check_interval": either(number(0, 1, above=True), whole(1), null()),
+        "num_sanity_val_steps": whole(-1, 10**6),
         "limit_train_batches": maybe(STEPS), "limit_val_batches": maybe(STEPS), "log_every_n_steps": whole(0, 10**9),
         "overfit_batches": STEPS, "enable_progress_bar": flag(), "enable_model_summary": flag(),
         "enable_checkpointing": maybe(flag()), "deterministic": either(flag(), choice("warn"), null()),
@@ -426,6 +452,12 @@ LIBRARIES: dict[str, dict[str, Limit]] = {
     "WandbLogger": {"project": maybe(text()), "offline": flag()},
 }  # fmt: skip
 LIMITS = COMMANDS_LIMITS | PARTS | LIBRARIES
+NESTED = {"evaluate": "CanaryConfig", "data": "LogConfig"}  # settings of commands that hold settings without a class
+ORDERED = {  # pairs of settings of which the first may not be above the second
+    "RandomHistoryMask": ("shortest", "longest"),
+    "HalfLife": ("shortest", "longest"),
+    "Trainer": ("min_epochs", "max_epochs"),
+}
 OWNED = ("propensity.", "lightning.", "torch.")  # packages whose classes the names in `LIMITS` mean
 WRITTEN = ("out",)  # settings of commands that name what is written
 
@@ -451,6 +483,20 @@ def check_values(command: str, settings: Mapping[str, Any]) -> None:
     for key, value, limit in _declared(settings, owner, ""):
         if value != "???" and (problem := limit.problem(value)) is not None:
             raise ConfigurationError(f"{key}={_shown(value)} is {problem}; give {limit.words}")
+    _check_order(settings, "")
+
+
+def _check_order(node: Any, prefix: str) -> None:
+    """Check the pairs of `ORDERED`."""
+    if not isinstance(node, Mapping):
+        return
+    low, high = ORDERED.get(str(node.get("_target_")).rsplit(".", 1)[-1], ("", ""))
+    if _is_number(node.get(low)) and _is_number(node.get(high)) and 0 <= node[high] < node[low]:
+        raise ConfigurationError(
+            f"{prefix}{low}={node[low]} is above {prefix}{high}={node[high]}; give {low} up to {high}"
+        )
+    for key, child in node.items():
+        _check_order(child, f"{prefix}{key}.")
 
 
 def check_writable(settings: Mapping[str, Any]) -> None:
@@ -498,8 +544,8 @@ def _parts(node: Any, key: str) -> Iterator[tuple[str, Any, Limit]]:
     if isinstance(target, str) and target.startswith(OWNED):
         yield from _declared(node, target.rsplit(".", 1)[-1], f"{key}.")
         return
-    if key == "evaluate":
-        yield from _declared(node, "CanaryConfig", f"{key}.")
+    if key in NESTED:
+        yield from _declared(node, NESTED[key], f"{key}.")
         return
     for name, child in node.items():
         yield from _parts(child, f"{key}.{name}")
