@@ -58,6 +58,13 @@ def extended(code: str, column: str, good: str, rows: str, name: str = "", count
 
 
 CASES = [
+    extended("time_unreadable", "at", "10:30", "anna,2024-03-03,milk,1,2.5,25:00\n", columns={"time": "at"}),
+    extended("cost_unreadable", "cost", "1.2", "anna,2024-03-03,milk,1,2.5,dear\n", columns={"cost": "cost"}),
+    extended("probability_unreadable", "p", "0.5", "anna,2024-03-03,milk,1,2.5,1.2\n", columns={"probability": "p"}),
+    Case(
+        "acquisition_unreadable", settings={"customers": "people.csv", "acquisition": {"day": "since"}},
+        files={"people.csv": "who,since\nanna,2024-01-05\nbert,soon\n"},
+    ),
     Case("file_twice", files={"sales-b.csv": f"{HEAD}\n{GOOD}"}, count=2),
     Case("file_transcoded", files={"sales-a.csv": f"{HEAD}\nrené,2024-03-01,café,1,2\n".encode("latin-1")}),
     Case("file_transcoded", files={"sales-a.csv": f"{HEAD}\nrené,2024-03-01,café,1,2\n".encode("utf-16")}, name="16"),

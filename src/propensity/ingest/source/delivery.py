@@ -90,6 +90,8 @@ class Delivery:
                 f"{names.index(f'{name}{REPEATED}') + 1}; rename one of them"
             )
         kind = self.schema[name]
+        if kind == pl.Time and setting.endswith(".time"):
+            return name
         if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration, pl.Time):
             raise DataError(f"{self.file} column {name} ({setting}) has type {kind}; deliver text, numbers or dates")
         return name

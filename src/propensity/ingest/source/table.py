@@ -21,6 +21,12 @@ from propensity.ingest.rule.product import describes_items, names_no_product
 from propensity.ingest.rule.screen import MAX_UNITS, rejection_reason, screen_events
 from propensity.ingest.rule.settle import Corrections, settle
 from propensity.ingest.source import Tables
+from propensity.ingest.source.acquisition import (
+    add_acquisition,
+    check_acquisition,
+    read_acquisition,
+    without_aliases,
+)
 from propensity.ingest.source.delivery import (
     Delivery,
     check_keys,
@@ -74,11 +80,12 @@ from propensity.ingest.source.reading import (
     log_currency,
     read_events,
 )
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND
 
 TAB = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
 QUOTES = {"double": '"', "single": "'", "none": ""}
 CHOICES = {
+    "cost_is": ("total", "unit"),
     "revenue_is": ("net", "total", "gross", "unit", "net_unit"),
     "order_discount_is": ("further", "total"),
     "discount_is": ("amount", "percent", "fraction"),
@@ -113,6 +120,8 @@ class Table:
         `path`, `customer`, `consent` and optionally `channel`, `purpose` and `day`.
     contacts : mapping, optional
         `path`, `customer`, `day` and optionally `channel`: messages that were sent.
+    acquisition : mapping, optional
+        `day`, `channel` and `cost`: columns of the table of customers.
     item_columns, customer_columns : sequence of str
         Without the tables: columns of the events that describe items or customers; the value of the first day is used.
     item_key, customer_key : str, optional
@@ -127,6 +136,8 @@ class Table:
         What a discount without the sign % is; by default an amount.
     order_discount_is : {"further", "total"}
         Whether the discount of an order stands beside the discounts of its lines or includes them.
+    cost_is : {"total", "unit"}
+        Whether the cost is that of the line or of one unit.
     header_once : bool, optional
         Whether facts of an order stand on its first line only; detected for each column by default.
     day_format : str, optional
@@ -203,6 +214,7 @@ class Table:
     identity_map: Mapping[str, str] | None = None
     consents: Mapping[str, str] | None = None
     contacts: Mapping[str, str] | None = None
+    acquisition: Mapping[str, str] | None = None
     item_columns: Sequence[str] = field(default_factory=list)
     customer_columns: Sequence[str] = field(default_factory=list)
     item_key: str | None = None
@@ -211,6 +223,7 @@ class Table:
     revenue_is: str | None = None
     discount_is: str | None = None
     order_discount_is: str = "further"
+    cost_is: str = "total"
     header_once: bool | None = None
     day_format: str | None = None
     timezone: str | None = None
@@ -262,6 +275,7 @@ class Table:
                 raise ConfigurationError(
                     f"data.source.{key}_columns={list(names)} and data.source.{key}s describe the same; remove one"
                 )
+        check_acquisition(self.acquisition, self.customers)
         if self.separator is not None:
             self.separator = TAB.get(self.separator, self.separator)
             if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
@@ -289,8 +303,8 @@ class Table:
             raise ConfigurationError(
                 f"data.source.times_in={self.times_in} needs data.source.timezone, the time zone of the shop's calendar"
             )
-        if unknown := sorted(set(self.kinds.values()) - set(KINDS)):
-            raise ConfigurationError(f"data.source.kinds names {unknown[0]!r}; use one of {', '.join(KINDS)}")
+        if unknown := sorted(set(self.kinds.values()) - set(EVERY_KIND)):
+            raise ConfigurationError(f"data.source.kinds names {unknown[0]!r}; use one of {', '.join(EVERY_KIND)}")
 
     def _prefix_paths(self) -> None:
         """Put `folder` before all paths."""
@@ -362,6 +376,7 @@ class Table:
             merged=merged,
             warnings=warnings | attribute_warnings | consent_warnings,
             currency=currency,
+            timezone=self.timezone,
             formats=self._formats,
         )
 
@@ -452,6 +467,7 @@ class Table:
             not_products=None if self.not_products is None else tuple(map(str, self.not_products)),
             discount_is=self.discount_is,
             times_in=self.times_in,
+            cost_is=self.cost_is,
         )
 
     def _rejection_reason(self) -> pl.Expr:
@@ -485,7 +501,7 @@ class Table:
         """Sent messages after the identity map; DataError if their customers are not those of the events."""
         style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
         aliases, _ = self._aliases(ids)
-        messages = read_contacts(contacts, self.contacts or {}, ids, style, names)
+        messages = read_contacts(contacts, self.contacts or {}, ids, style, names, self.decimal)
         messages = messages if aliases is None else [apply_identity_map(each, aliases) for each in messages]
         frames = [pl.concat([each.select("customer") for each in messages]), events.select("customer")]
         written_to, known = collect_all([frame.unique() for frame in frames], self.events)
@@ -553,7 +569,11 @@ class Table:
         aliases, _ = self._aliases(ids)
         if customers is not None:
             customers = with_guest_flag(customers)
+            if self.acquisition and self.customers:
+                table, warnings = self._acquisition(ids)
+                customers = add_acquisition(customers, table, self.acquisition)
             customers = with_every_refusal(with_consent_flags(customers), aliases)
+            customers = customers if aliases is None else without_aliases(customers, aliases)
         if self.guests == "popularity" and self.columns.get("order"):
             customers = add_guests(customers, accepted)
         if self.consents is not None:
@@ -562,5 +582,17 @@ class Table:
             entries = with_refusals_of_owners(
                 read_consents(files, self.consents, ids, style), self._ambiguous(ids, aliases)
             )
-            customers, warnings = add_consents(customers, accepted, entries, aliases)
+            customers, consent_warnings = add_consents(customers, accepted, entries, aliases)
+            warnings |= consent_warnings
         return customers, warnings
+
+    def _acquisition(self, ids: IdFormat) -> tuple[pl.DataFrame, dict[str, int]]:
+        """When, how and at what cost customers were acquired, and warnings."""
+        files = [self._open_table(file) for file in find_files(str(self.customers), "data.source.customers")]
+        key = self.customer_key or str(self.columns["customer"])
+        style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
+        return read_acquisition(files, self.acquisition or {}, key, ids, style, self.decimal)
+
+    def _open_table(self, file: Path) -> Delivery:
+        """A file beside the events as a scan."""
+        return open_file(file, self.separator)
