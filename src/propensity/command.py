@@ -38,6 +38,7 @@ from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
 from propensity.limits import check_values, check_writable
 from propensity.mistake import one_line, sentence
+from propensity.secret import redacted, refuse_secrets
 from propensity.trust import check_targets, use_plugins
 from propensity.usage import usage
 
@@ -100,6 +101,7 @@ def configuration(name: str, settings: Mapping[str, Any]) -> Any:
             cfg = compose(name, overrides)
             container: Any = OmegaConf.to_container(cfg, resolve=True)
             check_values(name, container)
+            refuse_secrets(container)
             return typed(cfg)
     except (HydraException, OmegaConfBaseException) as error:
         message = sentence(error, conf_folder(), name, overrides)
@@ -234,7 +236,7 @@ def own_error(error: BaseException) -> BaseException:
 
 
 def leave(message: str, code: int) -> None:
-    print(f"propensity: {one_line(message)}", file=sys.stderr)
+    print(f"propensity: {redacted(one_line(message))}", file=sys.stderr)
     raise SystemExit(code) from None
 
 
@@ -314,6 +316,7 @@ def checked(cfg: DictConfig, name: str) -> DictConfig:
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     check_values(name, settings)
     cfg.plugins = use_plugins(cfg.get("plugins", []))
+    refuse_secrets(settings)
     try:
         check_targets(settings, "the configuration")
     except IntegrityError as error:  # a mistake, not an attack: this configuration comes from the user

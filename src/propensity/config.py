@@ -213,10 +213,21 @@ class ForgetConfig(CommandConfig):
     log: str = setting("folder of the event log")
     runs: str = setting("folder of trained networks and scores", "runs")
     pseudonym: str | None = setting("file:<path> or env:<name> of the key that the log's ids are hashed with", None)
+    lift: bool = setting("lift the tombstone of the customer instead, so that later deliveries are accepted", False)
 
 
 @dataclass
-class ExportCustomerConfig(ForgetConfig):
+class AuditConfig(CommandConfig):
+    runs: str = setting("folder with audit.jsonl, or the file; $PROPENSITY_AUDIT comes first", "runs")
+    digest: str | None = setting("digest that an earlier call printed; the log must have had it", None)
+
+
+@dataclass
+class ExportCustomerConfig(CommandConfig):
+    customer: str = setting("id as in your own tables")
+    log: str = setting("folder of the event log")
+    runs: str = setting("folder of trained networks and scores", "runs")
+    pseudonym: str | None = setting("file:<path> or env:<name> of the key that the log's ids are hashed with", None)
     out: str = setting("file to write", "customer.json")
 
 
@@ -281,6 +292,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "gate": GateConfig,
     "reproduce": ReproduceConfig,
     "forget": ForgetConfig,
+    "audit": AuditConfig,
     "export_customer": ExportCustomerConfig,
     "init": InitConfig,
     "verify": VerifyConfig,

@@ -29,6 +29,7 @@ from propensity.ingest.build import build_log, prepare, protect_personal_data, t
 from propensity.ingest.privacy import read_key
 from propensity.ingest.source import Source
 from propensity.ingest.source.workbook import workbook_file
+from propensity.secret import without_secrets
 
 BLOCK = 512  # customers whose inputs are in memory at a time
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -367,7 +368,8 @@ def origin(source: Source) -> str:
     files: list[Path] = getattr(source, "files", list)()
     stats = {str(path): workbook_file(path).stat() for path in files if workbook_file(path).is_file()}
     stamps = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
-    return json.dumps({"source": type(source).__qualname__, "settings": _settings(source), "files": stamps}, indent=1)
+    settings = without_secrets(_settings(source))
+    return json.dumps({"source": type(source).__qualname__, "settings": settings, "files": stamps}, indent=1)
 
 
 def _settings(source: Any, changed_only: bool = False) -> dict[str, str]:

@@ -702,8 +702,8 @@ def test_a_refusal_in_the_table_of_customers_counts_behind_an_alias(tmp_path: Pa
     beside["files"]["people.csv"] = "who,consent_mail,city\nanna,yes,Rome\nann,no,Oslo\nbert,yes,Rome\n"
     log = log_of(Case("", **beside), tmp_path)
     words = {row["customer"]: (row["consent_mail"], row["city"]) for row in log.customers.to_dicts()}
-    assert words["anna"] == ("no", "Rome") and words["bert"] == ("yes", "Rome")
+    assert words["anna"] == (False, "Rome") and words["bert"] == (True, "Rome")
     beside["files"]["people.csv"] = "who,consent_mail,city\nann,no,Oslo\nbert,yes,Rome\n"
     (tmp_path / "other").mkdir()
     log = log_of(Case("", **beside), tmp_path / "other")
-    assert log.customers.filter(pl.col("customer") == "anna")["consent_mail"].to_list() == ["no"]
+    assert log.customers.filter(pl.col("customer") == "anna")["consent_mail"].to_list() == [False]

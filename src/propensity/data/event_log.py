@@ -24,6 +24,7 @@ import polars as pl
 from propensity.atomic import remove_interrupted, whole_folder
 from propensity.checksum import Damage, check_files, check_sizes, covered_files, file_records, is_signed, signed
 from propensity.data.column_store import CHUNK, release_pages
+from propensity.data.consent import guest_flags, profiling_objectors
 from propensity.data.valid import check_columns, check_engagement, check_optional, check_totals
 from propensity.errors import ConfigurationError, DamageError, DataError
 from propensity.kernel.event import PURCHASE, Events, fixed
@@ -51,7 +52,7 @@ EPOCH = date(1970, 1, 1)
 TABLES = ("customers", "items")
 CONTACTS = "contacts"
 TABLE_FILES = tuple(f"{name}.parquet" for name in (*TABLES, CONTACTS))
-UNREADABLE = (
+UNREADABLE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError),
     *(MemoryError, RecursionError, struct.error, tokenize.TokenError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
@@ -171,7 +172,8 @@ class EventLog:
     @property
     def column_types(self) -> dict[str, type]:
         """NumPy types of the columns with one value per event, with those of `OPTIONAL` that the log has."""
-        return COLUMNS | {name: kind for name, kind in OPTIONAL.items() if getattr(self, name) is not None}
+        present: dict[str, type] = {n: kind for n, kind in OPTIONAL.items() if getattr(self, n) is not None}
+        return {**COLUMNS, **present}
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -261,7 +263,7 @@ class EventLog:
         return replace(self, offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), **columns)
 
     def purchasers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """List the customers with at least one purchase before a day, guests excluded.
+        """List the customers with at least one purchase before a day, without guests and objectors to profiling.
 
         Parameters
         ----------
@@ -275,7 +277,8 @@ class EventLog:
         numpy.ndarray of int
             Ascending rows.
         """
-        return np.setdiff1d(self._buyers(day, start, stop), self._guests, assume_unique=True)
+        buyers = self._buyers(day, start, stop)
+        return buyers[~self._not_scored(day, start, stop)[buyers - start]]
 
     def revenue_unit(self, day: int) -> float:
         """Median revenue of a purchase line before a day: the unit in which a model reads amounts.
@@ -306,7 +309,9 @@ class EventLog:
         return self.customers["customer"].cast(pl.String).hash(seed=0).to_numpy()
 
     def guests(self, day: int) -> np.ndarray:
-        """List the guests with a purchase before a day. Guests count for item statistics and are not scored.
+        """List the guests and the objectors to profiling with a purchase before a day.
+
+        They count for item statistics and are in no training example and in no score.
 
         Parameters
         ----------
@@ -318,14 +323,13 @@ class EventLog:
         numpy.ndarray of int
             Ascending rows.
         """
-        return np.intersect1d(self._buyers(day), self._guests, assume_unique=True)
+        buyers = self._buyers(day)
+        return buyers[self._not_scored(day)[buyers]]
 
-    @property
-    def _guests(self) -> np.ndarray:
-        """Rows of all guests."""
-        if "guest" not in self.customers.columns:
-            return np.zeros(0, np.int64)
-        return np.flatnonzero(self.customers["guest"].fill_null(False).to_numpy())
+    def _not_scored(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Whether the customers in [start, stop) are guests or object to profiling."""
+        customers = self.customers[start:stop]
+        return guest_flags(customers) | profiling_objectors(customers, to_date(day).isoformat())
 
     def _buyers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows in [start, stop) with a purchase before `day`, guests included."""
@@ -408,7 +412,8 @@ class EventLog:
         EventLog
             A log of these events.
         """
-        return replace(self, **(dict.fromkeys(OPTIONAL) | {"engagement": None} | dict(columns)))
+        absent: dict[str, Any] = {**dict.fromkeys(OPTIONAL), "engagement": None}
+        return replace(self, **{**absent, **columns})
 
     @staticmethod
     def _column(folder: Path, name: str, spec: dict[str, Any]) -> np.ndarray:

@@ -24,8 +24,9 @@ from propensity.data.contact import contact_key, contact_table
 from propensity.data.event_log import COLUMNS, ENGAGEMENT, MISSING, OPTIONAL, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
+from propensity.ingest.privacy import check_key
 from propensity.ingest.source import Source
-from propensity.ingest.source.people import merged_words
+from propensity.ingest.source.people import merged_words, with_consent_flags
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import merge_events, orders_so_far
 
@@ -53,12 +54,13 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
     Raises
     ------
     ConfigurationError
-        If there is no log.
+        If there is no log, or its ids are stored under another key or under none.
     DataError
         If an event is not later than the log, or the tables cannot be read.
     """
     out = Path(out)
     old = EventLog.open(out, verify=True)  # what is copied gets new checksums
+    check_key(old.meta, key, out)
     with whole_folder(out) as draft:
         place = draft_folder(linked(out))
         try:
@@ -118,8 +120,8 @@ def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draf
     EventLog
         The merged log, which `EventLog.seal` completes.
     """
-    customers = _vocabulary(old.customers, new.customers, "customer", described["customer"])
-    customers = merged_words(customers, old.customers, new.customers)
+    before, after = (with_consent_flags(log.customers.lazy()).collect() for log in (old, new))
+    customers = merged_words(_vocabulary(before, after, "customer", described["customer"]), before, after)
     items = _vocabulary(
         old.items.with_columns(known=pl.Series(old.item_known)),
         new.items.with_columns(known=pl.Series(new.item_known)),
@@ -184,8 +186,8 @@ def _write_columns(
                 if getattr(old, name) is not None:
                     release_pages(getattr(old, name))
             files.append(merged)
-    columns = {name: np.load(draft / f"{name}.npy", mmap_mode="r") for name in types}
-    return {"offsets": offsets} | columns
+    mapped: dict[str, Any] = {name: np.load(draft / f"{name}.npy", mmap_mode="r") for name in types}
+    return {"offsets": offsets} | mapped
 
 
 def _values(log: EventLog, name: str, start: int, stop: int) -> np.ndarray:
@@ -266,6 +268,7 @@ def _meta(old: EventLog, new: EventLog, channels: list[str]) -> dict[str, Any]:
     first, last = min(old.first_day, new.first_day), max(old.last_day, new.last_day)
     warnings = _add_counts(old.meta, new.meta, "warnings")
     merged = {"rows": rows, "warnings": warnings, "channels": channels, "first_day": first, "last_day": last}
+    merged["formerly"] = [*old.meta.get("formerly", []), old.fingerprint]
     for name in ("money", "not_products"):
         one, other = old.meta.get(name, {}), new.meta.get(name, {})
         merged[name] = {key: round(one.get(key, 0) + other.get(key, 0), 2) for key in {**one, **other}}

@@ -24,14 +24,21 @@ from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, check_repla
 from propensity.data.valid import check_totals
 from propensity.errors import DataError
 from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode, optional_columns
-from propensity.ingest.erasure import drop_erased
+from propensity.ingest.erasure import drop_erased, tombstone_note
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
 from propensity.ingest.large import LargeLines
 from propensity.ingest.money import MoneyCounts
-from propensity.ingest.privacy import mask_contact_data, pseudonymise, refuse_personal_ids, remove_contact_data
+from propensity.ingest.privacy import (
+    key_fingerprint,
+    mask_contact_data,
+    pseudonymise,
+    refuse_personal_ids,
+    remove_contact_data,
+)
 from propensity.ingest.rule import rule_codes
 from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
+from propensity.ingest.source.people import with_consent_flags
 from propensity.kernel.event import EVERY_KIND, PURCHASE
 
 ALWAYS = np.iinfo(np.int32).min
@@ -84,7 +91,8 @@ def prepare(
     with whole_folder(out) as draft:
         log = ingest(tables, draft)
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
-        log.seal(draft, notes)
+        log.meta["key"] = key_fingerprint(key)
+        log.seal(draft, {**(notes or {}), **tombstone_note(out)})
     return EventLog.open(out)
 
 
@@ -318,7 +326,8 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
             "map channel to a coarser column"
         )
     customer = pl.concat(ids)
-    customer_table = _vocabulary(customer, tables.customers, "customer")
+    described = None if tables.customers is None else with_consent_flags(tables.customers)
+    customer_table = _vocabulary(customer, described, "customer")
     item_table = _items(items, tables.items)
     channel = channels.table["name"].sort()
     contact_keys = contacts.table["name"].sort()
@@ -333,8 +342,8 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     counts.warnings.update(tables.warnings)
     if dominant := _dominant_events(size):
         counts.warnings["customer_dominant"] = dominant
-    codes, large_lines = counts.large.warnings(_median_sale(folder))
-    counts.warnings.update(codes)
+    large, large_lines = counts.large.warnings(_median_sale(folder))
+    counts.warnings.update(large)
     meta: dict[str, Any] = {
         "rows": rows,
         "warnings": dict(sorted(counts.warnings.items())),

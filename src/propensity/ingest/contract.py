@@ -252,6 +252,7 @@ CONSENTS = (
     Column(
         "channel", "text", "channel of the consent; stored as consent_<channel>", "all channels; stored as suppressed"
     ),
+    Column("purpose", "text", "marketing or profiling; any other refusal is one of both", "marketing"),
     Column("day", "date", "date of the entry; the last one is used, on one day a withdrawal", "a withdrawal is used"),
 )
 TABLES = {

@@ -20,8 +20,10 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from propensity.atomic import make_folder, whole_file
+from propensity.audit import append_beside
 from propensity.checksum import is_intact, is_sealed, seal_folder
 from propensity.config import ScoreConfig
+from propensity.data.consent import words_at
 from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
@@ -29,7 +31,7 @@ from propensity.explain.opened import OpenedCutoff
 from propensity.explain.reasons import Explainer
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
-from propensity.scores import Scores
+from propensity.scores import Scores, with_consents
 from propensity.serving.bundle import Bundle, open_bundle
 from propensity.serving.explain import bundle_log_odds
 from propensity.serving.top_k import TopK
@@ -51,7 +53,7 @@ class BatchConfig:
     top_per_customer : int, optional
         Write only the best `top_per_customer` offers of each customer.
     reasons : int, optional
-        Reasons per score; needs `top` or `top_per_customer`. An explanation takes about 20 ms.
+        Reasons per score; needs `top` or `top_per_customer`. An explanation takes tens of milliseconds.
     part : int
         Customers in a file.
     threads : int
@@ -178,7 +180,11 @@ def score_bundle(
     out = open_output(Path(out), bundle, events, str(date), config)
     say("computing market statistics")
     scorer = BatchScorer(bundle, *bundle.features_at(events, date), config)
-    return scorer.write_top(out, say) if config.top else scorer.write_parts(out, say)
+    result = scorer.write_top(out, say) if config.top else scorer.write_parts(out, say)
+    entry = {"model": str(folder), "digest": bundle.digest, "log": str(events.folder)}
+    entry |= {"fingerprint": events.fingerprint, "cutoff": str(date)}
+    append_beside(Path(folder).resolve().parent, out, "score", entry)
+    return result
 
 
 def open_output(out: Path, bundle: Bundle, log: EventLog, cutoff: str, config: BatchConfig) -> Path:
@@ -344,7 +350,7 @@ class BatchScorer:
         if self.config.top_per_customer is None:
             ids = self.log.customer_id[rows]
             scores = Scores(ids, self.offers, score, revenue, str(self.cutoff), self.bundle.champion)
-            return scores.frame()
+            return with_consents(scores, self.log, rows).frame()
         order = np.argsort(-score, axis=1, kind="stable")[:, : self.config.top_per_customer]
         best = (np.take_along_axis(values, order, 1).ravel() for values in (score, revenue))
         return self._pair_frame(np.repeat(rows, order.shape[1]), order.ravel(), *best)
@@ -359,6 +365,8 @@ class BatchScorer:
                 "expected_revenue": revenue,
             }
         ).select(pl.lit(str(self.cutoff)).str.to_date().alias("cutoff"), pl.all())
+        if (consents := words_at(self.log.customers, str(self.cutoff))) is not None:
+            frame = frame.hstack(consents[rows])
         return frame.hstack(self.opened.explain_table(frame, self.config.reasons)) if self.config.reasons else frame
 
     def purchasers(self, part: int) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from propensity.atomic import whole_folder
+from propensity.audit import append_beside
 from propensity.baseline.regression import logistic
 from propensity.champion.champion import NETWORK, Champion
 from propensity.champion.served import champion_outputs, network_outputs
@@ -129,7 +130,29 @@ def export(
         manifest["parity"] = asdict(measure_parity(draft, served, formats, golden, first, cutoffs_data, rows))
         manifest["metrics"] = headline(Path(run))
         digest = seal(draft, manifest)
+    with whole_folder(verifier_folder(out)) as draft:
+        write_verifier(draft)
+    entry = {"model": str(run), "digest": digest, "log": str(events.folder), "fingerprint": events.fingerprint}
+    append_beside(Path(run).parent, out, "export", entry)
     return manifest | {"digest": digest}
+
+
+def verifier_folder(out: str | Path) -> Path:
+    """Folder beside a bundle with the copy of the verifier that its reader runs.
+
+    Examples
+    --------
+    >>> verifier_folder("out/bundle").as_posix()
+    'out/bundle.verifier'
+    """
+    return Path(out).with_name(f"{Path(out).name}.verifier")
+
+
+def write_verifier(folder: Path) -> None:
+    """Copy the three files of the verifier, which need NumPy and ONNX Runtime only."""
+    for module in (verify, inputs, reference):
+        assert module.__file__ is not None
+        shutil.copyfile(module.__file__, folder / Path(module.__file__).name)
 
 
 class Served(NamedTuple):
@@ -219,6 +242,9 @@ def validate_request(out: str | Path, formats: Sequence[str]) -> None:
     folder = Path(out)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / verify.MANIFEST).is_file()):
         raise ConfigurationError(f"{out} contains something other than a bundle; give another folder as out")
+    beside = verifier_folder(out)
+    if beside.exists() and not (beside / Path(verify.__file__).name).is_file():
+        raise ConfigurationError(f"{beside} is not the verifier of an export; move it, or give another folder as out")
 
 
 def refuse_extra(config: FeatureConfig) -> None:
@@ -277,9 +303,7 @@ def write_tables(draft: Path, trained: Trained, cutoff_data: CutoffData, valid_d
     data = {key: value for key, value in trained.about["config"]["data"].items() if key != "log"}
     write_json(draft / "vocabulary.json", trained.vocabulary.state())
     write_json(draft / "task.json", data)
-    for module in (verify, inputs, reference):
-        assert module.__file__ is not None
-        shutil.copyfile(module.__file__, draft / Path(module.__file__).name)
+    write_verifier(draft)
     end = to_day(trained.about["end"])
     return {
         "format": verify.FORMAT,

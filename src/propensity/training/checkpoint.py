@@ -18,7 +18,7 @@ from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DamageError, DataError, IntegrityError
 from propensity.task import Task
 from propensity.training.storage import check_checkpoint, save_checkpoint
-from propensity.trust import check_targets
+from propensity.trust import DATA, MODEL, check_targets
 
 FORMAT = 2
 FILE = "model.ckpt"
@@ -75,8 +75,13 @@ def load_trained(folder: str | Path) -> Trained:
         raise DamageError(f"{path} cannot be read ({reason}); {WAY_OUT}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path} is no checkpoint of format {FORMAT}; train again")
-    config = content["about"]["config"]
+    about = content.get("about")
+    config = about.get("config") if isinstance(about, dict) else None
     check_targets(config, path)
+    if not (isinstance(config, dict) and {"data", "model"} <= config.keys()):
+        raise DataError(f"{path} holds no configuration of a run; train again")
+    check_targets(config["data"], path, DATA)
+    check_targets(config["model"], path, MODEL)
     task = instantiate(config["data"], _convert_="all")
     vocabulary = Vocabulary.from_state(content["vocabulary"])
     model = instantiate(config["model"], sizes=task.feature.sizes(vocabulary))

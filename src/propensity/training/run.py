@@ -31,6 +31,7 @@ from propensity.config import TrainConfig
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, DamageError, GateError
 from propensity.model.offer_net import OfferNet
+from propensity.secret import without_secrets
 from propensity.task import Task, TrainingSet, resolved
 from propensity.training.amount import amount_scale
 from propensity.training.audit import record
@@ -94,7 +95,7 @@ def train(
     bar = track if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
     refit = settings.refit and bool(chosen.cutoffs)
     training_set = (replace(task, end=to_date(chosen.end).isoformat()) if refit else chosen.task).training_set(log, bar)
-    about = describe(asdict(config), log, chosen, training_set, refit)
+    about = describe(without_secrets(asdict(config)), log, chosen, training_set, refit)
     if reuse and (done := finished(folder, about)):
         return done, task, training_set, log
     work = Work(config, settings, task, log, chosen, named, folder)

@@ -21,6 +21,7 @@ import polars as pl
 
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.source.layout import Finding, Layout, detect_layout, layout_findings
+from propensity.ingest.source.unfold import check_unfolded
 from propensity.ingest.source.workbook import EXCEL, SHEET, read_sheet, split_sheet, workbook_file
 
 PARQUET = (".parquet", ".pq")
@@ -273,6 +274,7 @@ def open_file(
         if workbook_file(file).name.lower().endswith(EXCEL):
             frame = read_sheet(file, header is not False, skip or 0).with_row_index(ROW, 1).lazy()
             return _with_partitions(Delivery(file, frame, frame.collect_schema()))
+        check_unfolded(file)
         if file.name.lower().endswith(PARQUET):
             frame = pl.scan_parquet(
                 file, glob=False, row_index_name=ROW, row_index_offset=1, hive_partitioning=False

@@ -16,6 +16,7 @@ from propensity.data.event_log import to_date, to_day
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.contract import CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, mandatory
 from propensity.ingest.rule.day import EARLIEST, DayFormat
+from propensity.ingest.rule.matching import require_match
 from propensity.ingest.rule.product import describes_items, names_no_product
 from propensity.ingest.rule.screen import MAX_UNITS, rejection_reason, screen_events
 from propensity.ingest.rule.settle import Corrections, settle
@@ -57,13 +58,16 @@ from propensity.ingest.source.people import (
     add_consents,
     add_guests,
     add_messages,
+    ambiguous_aliases,
     apply_identity_map,
     open_table,
     read_consents,
     read_contacts,
     read_identity_map,
+    with_consent_flags,
+    with_every_refusal,
     with_guest_flag,
-    with_refusals_of_aliases,
+    with_refusals_of_owners,
 )
 from propensity.ingest.source.reading import (
     ANYTHING,
@@ -116,7 +120,7 @@ class Table:
     identity_map : mapping, optional
         `path`, `alias` and `customer`: ids that other ids replace.
     consents : mapping, optional
-        `path`, `customer`, `consent` and optionally `channel` and `day`.
+        `path`, `customer`, `consent` and optionally `channel`, `purpose` and `day`.
     contacts : mapping, optional
         `path`, `customer`, `day` and optionally `channel`: messages that were sent.
     acquisition : mapping, optional
@@ -418,10 +422,7 @@ class Table:
             warnings |= {"discount_repeated": repeated}
         events = self._with_guests(events, ids["item"])
         if contacts and self.contacts:
-            style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
-            events = add_messages(
-                events, read_contacts(contacts, self.contacts, ids["customer"], style, names, self.decimal)
-            )
+            events = add_messages(events, self._messages(contacts, events, ids["customer"], names))
         return events, warnings, self.currency or log_currency(styles, mapping)
 
     def _open(self, file: Path) -> Delivery:
@@ -492,6 +493,26 @@ class Table:
         files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
         return read_identity_map(files, self.identity_map, ids)
 
+    def _ambiguous(self, ids: IdFormat, aliases: pl.DataFrame | None) -> pl.DataFrame:
+        """Ids of the identity map with several owners."""
+        if self.identity_map is None or aliases is None:
+            return pl.DataFrame(schema={"alias": pl.String, "customer": pl.String})
+        files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
+        return ambiguous_aliases(files, self.identity_map, ids, aliases)
+
+    def _messages(
+        self, contacts: list[Delivery], events: pl.LazyFrame, ids: IdFormat, names: list[str]
+    ) -> list[pl.LazyFrame]:
+        """Sent messages after the identity map; DataError if their customers are not those of the events."""
+        style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
+        aliases, _ = self._aliases(ids)
+        messages = read_contacts(contacts, self.contacts or {}, ids, style, names, self.decimal)
+        messages = messages if aliases is None else [apply_identity_map(each, aliases) for each in messages]
+        frames = [pl.concat([each.select("customer") for each in messages]), events.select("customer")]
+        written_to, known = collect_all([frame.unique() for frame in frames], self.events)
+        require_match(written_to["customer"], known["customer"], "data.source.contacts", "the events")
+        return messages
+
     def _with_guests(self, events: pl.LazyFrame, items: IdFormat) -> pl.LazyFrame:
         """The events with guest ids, and the columns `?shared`, `?guest` and `?unlisted`."""
         has_orders = self.columns.get("order") is not None
@@ -556,14 +577,16 @@ class Table:
             if self.acquisition and self.customers:
                 table, warnings = self._acquisition(ids)
                 customers = add_acquisition(customers, table, self.acquisition)
-            if aliases is not None:
-                customers = without_aliases(with_refusals_of_aliases(customers, aliases), aliases)
+            customers = with_every_refusal(with_consent_flags(customers), aliases)
+            customers = customers if aliases is None else without_aliases(customers, aliases)
         if self.guests == "popularity" and self.columns.get("order"):
             customers = add_guests(customers, accepted)
         if self.consents is not None:
             files = open_table(self.consents, CONSENTS, "consents", self.separator)
             style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
-            entries = read_consents(files, self.consents, ids, style)
+            entries = with_refusals_of_owners(
+                read_consents(files, self.consents, ids, style), self._ambiguous(ids, aliases)
+            )
             customers, consent_warnings = add_consents(customers, accepted, entries, aliases)
             warnings |= consent_warnings
         return customers, warnings
