@@ -39,7 +39,7 @@ def options() -> Iterator[tuple[str, str]]:
     """A primary configuration and an override that chooses each option of each group."""
     groups = sorted({path.parent.relative_to(conf_folder()).as_posix() for path in conf_folder().rglob("*/*.yaml")})
     for group in groups:
-        if group.split("/")[0] in ("experiment", "hydra", "project"):
+        if group.split("/")[0] in ("experiment", "hydra", "project", "baseline"):  # options of baseline are parts of it
             continue
         name = "decide" if group == "decision" else "train"
         yield from ((name, f"{group}={option.stem}") for option in sorted((conf_folder() / group).glob("*.yaml")))

@@ -200,8 +200,8 @@ def maybe(limit: Limit) -> Limit:
     return either(limit, null())
 
 
-GROUP = either(mapping(anything()), null())
-PARTS_BY_NAME = either(mapping(GROUP), null())
+GROUP = either(mapping(anything()), null())._replace(words="a group of settings or null")
+PARTS_BY_NAME = either(mapping(GROUP), null())._replace(words="{name: group of settings} or null")
 SHARE = number(0, 1)
 SEED = whole(0, 2**32 - 1)
 NAMES = many(text())
@@ -262,7 +262,10 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "calibration": many(number(0, 1_000), least=2, most=2), "not_behind": NAMES, "highest_auc": SHARE, "seed": SEED,
     },
     "ReproduceConfig": COMMAND | {"run": path(), "tolerance": SHARE},
-    "ForgetConfig": COMMAND | {"customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text())},
+    "ForgetConfig": COMMAND | {
+        "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "lift": flag(),
+    },
+    "AuditConfig": COMMAND | {"runs": path(), "digest": maybe(text())},
     "ExportCustomerConfig": COMMAND | {
         "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "out": path(),
     },

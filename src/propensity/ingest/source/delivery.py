@@ -156,8 +156,8 @@ def find_files(path: str, setting: str) -> list[Path]:
         file = next(known, location / "sales.parquet")
         pattern = location / ("**" if file.parent != location else "") / f"*{file.suffix}"
         raise ConfigurationError(f"{setting}={path} is a folder; use a pattern such as {pattern}")
-    pattern, sheet = split_sheet(str(location))
-    files = [location] if location.is_file() else _matching(pattern)
+    plain, sheet = split_sheet(str(location))
+    files = [location] if location.is_file() else _matching(plain)
     if not files:
         raise ConfigurationError(
             f"{setting}={path} matches no file; correct the path, which is relative to {Path.cwd()}"
@@ -271,10 +271,10 @@ def open_file(
     try:
         if workbook_file(file).stat().st_size == 0:
             raise DataError(f"{file} is empty (0 bytes); deliver it again")
+        check_unfolded(workbook_file(file))
         if workbook_file(file).name.lower().endswith(EXCEL):
             frame = read_sheet(file, header is not False, skip or 0).with_row_index(ROW, 1).lazy()
             return _with_partitions(Delivery(file, frame, frame.collect_schema()))
-        check_unfolded(file)
         if file.name.lower().endswith(PARQUET):
             frame = pl.scan_parquet(
                 file, glob=False, row_index_name=ROW, row_index_offset=1, hive_partitioning=False
@@ -319,7 +319,7 @@ def flattened(frame: pl.LazyFrame) -> pl.LazyFrame:
     return frame.select(fields.values())
 
 
-def _fields(path: str, kind: pl.DataType, value: pl.Expr) -> Iterator[tuple[str, pl.DataType, pl.Expr]]:
+def _fields(path: str, kind: Any, value: pl.Expr) -> Iterator[tuple[str, Any, pl.Expr]]:
     """Paths, types and values of the fields of a column that hold no further fields."""
     if not isinstance(kind, pl.Struct):
         yield path, kind, value
