@@ -31,6 +31,7 @@ from propensity.kernel.event import PURCHASE, Events, fixed
 
 FORMAT = 3
 META = "meta.json"
+TOMBSTONES = "tombstones.json"  # changes without the log, and holds a checksum of its own
 WITHOUT_CHECKSUMS = 2  # the format before, which is still read
 COLUMNS = {
     "day": np.int32,
@@ -485,7 +486,7 @@ class EventLog:
         if self.engagement is not None:
             np.save(draft / ENGAGEMENT / "offsets.npy", self.engagement.offsets, allow_pickle=False)
         columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in self.arrays.items()}
-        files = file_records(draft, [name for name in covered_files(draft) if name != META])
+        files = file_records(draft, [name for name in covered_files(draft) if name not in (META, TOMBSTONES)])
         meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self), "files": files}
         (draft / META).write_text(json.dumps(signed(meta), indent=1))
 

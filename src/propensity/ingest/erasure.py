@@ -20,8 +20,9 @@ import polars as pl
 
 from propensity import audit
 from propensity.atomic import only_writer, remove_drafts, remove_left_overs, whole_file, whole_folder
+from propensity.checksum import is_signed, signed
 from propensity.data.contact import optional_values
-from propensity.data.event_log import OPTIONAL, EventLog, to_date
+from propensity.data.event_log import OPTIONAL, TOMBSTONES, EventLog, to_date
 from propensity.data.table_file import rewrite_table
 from propensity.errors import ConfigurationError, IntegrityError
 from propensity.ingest.privacy import (
@@ -36,7 +37,7 @@ from propensity.ingest.provenance import Provenance
 from propensity.ingest.source import Tables
 from propensity.kernel.event import EVERY_KIND
 
-FILE = "tombstones.json"
+FILE = TOMBSTONES
 LAST = "~"  # after every time
 
 
@@ -176,7 +177,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text())
         records = [*content.get("logs", {}).values(), *([content] if "stones" in content else [])]
-        if all(isinstance(each["salt"], str) and isinstance(each["stones"], dict) for each in records):
+        sound = all(isinstance(each["salt"], str) and isinstance(each["stones"], dict) for each in records)
+        if sound and ("checksum" not in content or is_signed(content)):
             return content
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
@@ -193,17 +195,17 @@ def _write_record(log: Path, record: dict[str, Any]) -> None:
         else:
             shelf["logs"] = shelf.get("logs", {}) | {log.resolve().name: record}
         with whole_file(shelf_path) as draft:
-            draft.write_text(json.dumps(shelf, indent=1))
+            draft.write_text(json.dumps(signed(shelf), indent=1))
     if log.is_dir():
         with whole_file(log / FILE) as draft:
-            draft.write_text(json.dumps(record, indent=1))
+            draft.write_text(json.dumps(signed(record), indent=1))
 
 
 def tombstone_note(log: str | Path) -> dict[str, str]:
     """The copy of a log's tombstones that stands inside it, as a note for `EventLog.seal`; empty without tombstones."""
     log = Path(log)
     record = _read(log.parent / FILE).get("logs", {}).get(log.resolve().name) or _read(log / FILE)
-    return {FILE: json.dumps(record, indent=1)} if record else {}
+    return {FILE: json.dumps(signed(record), indent=1)} if record else {}
 
 
 def stored_ids(customer: str, key: str | None) -> list[str]:
