@@ -273,7 +273,7 @@ class DecisionContext:
         summary = self.consent_summary()
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary["left_out"].items())
         if self.ignore_consent:
-            regard = f"consent is ignored (decision.ignore_consent=true): {summary['may_contact']:,} of "
+            regard = f"{IGNORED} (decision.ignore_consent=true): {summary['may_contact']:,} of "
             return [
                 regard + f"{summary['customers']:,} customers may be contacted" + (f"; {reasons}" if reasons else "")
             ]

@@ -24,13 +24,14 @@ from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
+from propensity.ingest.retention import retain
 from propensity.ingest.source import Source
 from propensity.ingest.source.people import merged_words, with_consent_flags
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import merge_events, orders_so_far
 
 
-def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLog:
+def append(source: Source, out: str | Path, key: bytes | None = None, keep: int | None = None) -> EventLog:
     """Append the events of a source to a log, in one step.
 
     Attributes of items and customers that the delivery describes again are replaced. Personal data are protected as in
@@ -44,6 +45,8 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
         Folder of the log.
     key : bytes, optional
         Key of the customer pseudonyms, the same as that of the log.
+    keep : int, optional
+        Days of the log, see `propensity.ingest.retention.retain`; by default those that the log was made with.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
         check_later(old, new)
         described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
         _copy_other_files(out, Path(place), draft)
-        merge_logs(old, new, described, draft).seal(draft)
+        merged = merge_logs(old, new, described, draft)
+        retain(merged, old.meta.get("keep") if keep is None else keep, draft).seal(draft)
     return EventLog.open(out)
 
 

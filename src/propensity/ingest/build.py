@@ -25,6 +25,7 @@ from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode
 from propensity.ingest.erasure import drop_erased
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
 from propensity.ingest.privacy import mask_contact_data, pseudonymise, refuse_personal_ids, remove_contact_data
+from propensity.ingest.retention import retain
 from propensity.ingest.rule import rule_codes
 from propensity.ingest.source import RAW, Source, Tables
 from propensity.ingest.source.people import with_consent_flags
@@ -44,7 +45,11 @@ UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 def prepare(
-    source: Source, out: str | Path, notes: Mapping[str, str] | None = None, key: bytes | None = None
+    source: Source,
+    out: str | Path,
+    notes: Mapping[str, str] | None = None,
+    key: bytes | None = None,
+    keep: int | None = None,
 ) -> EventLog:
     """Build the log of a source and write it in one step.
 
@@ -58,6 +63,8 @@ def prepare(
         Text files to write beside the log, by name.
     key : bytes, optional
         Key of the customer pseudonyms, see `protect_personal_data`.
+    keep : int, optional
+        Days of the log, see `propensity.ingest.retention.retain`; by default all.
 
     Returns
     -------
@@ -75,7 +82,7 @@ def prepare(
     with translate_read_errors():
         tables = protect_personal_data(source.load(), out, key)
     with whole_folder(out) as draft:
-        log = ingest(tables, draft)
+        log = retain(ingest(tables, draft), keep, draft)
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
         log.seal(draft, notes)
     return EventLog.open(out)
@@ -111,7 +118,7 @@ def protect_personal_data(tables: Tables, out: str | Path, key: bytes | None) ->
     return remove_contact_data(tables)
 
 
-def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
+def build_log(tables: Tables, range_rows: int = RANGE_ROWS, keep: int | None = None) -> EventLog:
     """Build the log of raw tables in memory.
 
     Parameters
@@ -120,6 +127,8 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
         Raw tables.
     range_rows : int
         Rows that are sorted at a time.
+    keep : int, optional
+        Days of the log, see `propensity.ingest.retention.retain`; by default all.
 
     Returns
     -------
@@ -132,7 +141,7 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
         If the tables cannot be read or have no usable event.
     """
     with tempfile.TemporaryDirectory() as folder:
-        log = ingest(tables, Path(folder), range_rows)
+        log = retain(ingest(tables, Path(folder), range_rows), keep, Path(folder))
         columns: dict[str, Any] = {name: np.array(getattr(log, name)) for name in COLUMNS}
     log = replace(log, **columns)
     log.meta["fingerprint"] = fingerprint(log)
