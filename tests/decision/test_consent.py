@@ -268,22 +268,32 @@ LISTS = {"audience", "campaign", "channel", "next_best", "overlap"}  # decisions
 GROUPS = {"segment": "groups of all customers", "opportunity": "sums over all customers"}  # what the others give
 
 
-def test_every_decision_passes_the_gate_or_lists_nobody_to_be_contacted(composed: Compose) -> None:
+def test_every_decision_passes_the_gate_or_lists_nobody_to_be_contacted(
+    composed: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kinds = {path.stem for path in (conf_folder() / "decision").glob("*.yaml")}
     assert kinds == LISTS | GROUPS.keys(), "a new decision stands in one of the two, and the gate is reachable()"
     log = log_with(suppressed=[False, True, None], consent_profiling=[None, None, None, False])
     context = context_of(log)
+    gate, asked = DecisionContext.reachable, set[str | None]()
+
+    def watched(context: DecisionContext, channel: str | None) -> np.ndarray:
+        asked.add(channel)
+        return gate(context, channel)
+
+    monkeypatch.setattr(DecisionContext, "reachable", watched)
     for kind in sorted(LISTS):
-        asked: list[str | None] = []
-        gate = DecisionContext.reachable
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(DecisionContext, "reachable", lambda c, channel: (asked.append(channel), gate(c, channel))[1])
-            result = instantiate(composed("decide", f"decision={kind}", "scores=x", "out=y").decision)(context)
+        asked.clear()
+        decision = instantiate(composed("decide", f"decision={kind}", "scores=x", "out=y").decision)
+        result = decision(context)
         assert asked, kind
         assert result.summary["consent"]["left_out"].keys() >= {"suppressed", "no word on consent"}, kind
         nobody = context_of(log_with(suppressed=[True]))
+        if kind == "channel":  # says of every customer through which channel, which may be none
+            assert decision(nobody).table["best_channel"].null_count() == len(nobody.scores.customer)
+            continue
         with pytest.raises(InfeasibleError):
-            instantiate(composed("decide", f"decision={kind}", "scores=x", "out=y").decision)(nobody)
+            decision(nobody)
 
 
 @pytest.mark.parametrize("words", [{"suppressed": [False, True, None]}, {"consent_store": ["yes", "no", ""]}])

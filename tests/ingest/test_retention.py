@@ -32,7 +32,9 @@ def shop(folder: Path, days: range, seed: int = 0, **more: str) -> Table:
     for name, text in more.items():
         (folder / f"{name}.csv").write_text(text)
     tables = {name: str(folder / f"{name}.csv") for name in more if name == "customers"}
-    consents = {"path": str(folder / "consents.csv"), "customer": "who", "consent": "ok"} if "consents" in more else None
+    consents = (
+        {"path": str(folder / "consents.csv"), "customer": "who", "consent": "ok"} if "consents" in more else None
+    )
     return Table(str(folder / "sales.csv"), dict(MAPPING), consents=consents, **tables)
 
 

@@ -15,9 +15,11 @@ from rich.table import Table
 
 from propensity.atomic import whole_folder
 from propensity.errors import ConfigurationError
+from propensity.scores import WARNINGS
 
 PREVIEW_ROWS = 15
 SUMMARY = "summary.json"
+IGNORED = "consent is ignored"  # how the sentence begins that also stands in the metadata of the tables
 
 
 @dataclass(frozen=True)
