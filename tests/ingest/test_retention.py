@@ -21,7 +21,7 @@ MAPPING: dict[str, str | None] = {"customer": "who", "day": "on", "item": "what"
 
 
 def shop(folder: Path, days: range, seed: int = 0, **more: str) -> Table:
-    """Random sales on some days of 2024, in orders of two lines, with a line without a day and an old one of no item."""
+    """Random sales, in orders of two lines, with a line without a day and an old one without an item."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     lines = ["who,on,what,paid,order", "anna,,milk,1,o", f"anna,{to_date(19800 + days.start)},,1,p"]

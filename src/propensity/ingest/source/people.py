@@ -296,7 +296,7 @@ def _by_purpose(entries: pl.DataFrame) -> pl.DataFrame:
     return both.drop("?purpose")
 
 
-def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+def last_words(entries: pl.DataFrame, channels: Sequence[str] = ()) -> tuple[pl.DataFrame, int]:
     """The word that counts, of each customer on each channel.
 
     A withdrawal counts if its day cannot be read, or if no consent was given on a later day; without days, it counts
@@ -306,6 +306,8 @@ def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     ----------
     entries : polars.DataFrame
         Table of `read_consents`.
+    channels : sequence of str
+        Further channels that get a column, null where nobody has an entry.
 
     Returns
     -------
@@ -338,7 +340,7 @@ def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     words = words.with_columns(since=pl.when("given").then("first_yes").otherwise("last_no"))
     withdrawn = words.filter(pl.col("before") & ~pl.col("given")).height
     wide = words.select("customer").unique()
-    for channel in sorted({*words["channel"], *([] if words.height else [EVERY_CHANNEL])}):
+    for channel in sorted({*words["channel"], *channels, *([] if words.height or channels else [EVERY_CHANNEL])}):
         own = words.filter(pl.col("channel") == channel)
         name, word = f"consent_{channel}", pl.col("given")
         if channel == EVERY_CHANNEL:
@@ -460,7 +462,7 @@ def add_consents(
     require_match(entries["customer"], people["customer"], "data.source.consents", "the events")
     row = pl.Series("?row", rows_of(entries["customer"], people["customer"]))
     own = entries.with_columns(row).filter(pl.col("?row") >= 0).with_columns(customer=pl.col("?row")).drop("?row")
-    words, withdrawn = last_words(own)
+    words, withdrawn = last_words(own, entries["channel"].unique().to_list())
     attributes = [name for name in words.columns if name != "customer" and name in people.columns]
     people = people.rename({name: f"?{name}" for name in attributes})
     numbered = people.with_row_index("?row").with_columns(pl.col("?row").cast(pl.Int64))
