@@ -355,6 +355,9 @@ def test_channels_are_one_whatever_their_case_and_blanks() -> None:
     log = log_with(Consent_Store=["yes", "no"])
     chosen = Audience(offer=OFFERS[0], share=1.0, channel=" STORE ")(context_of(log)).table
     assert set(chosen["customer_id"]) <= ids_where(log, pl.col("Consent_Store") == "yes")
-    campaigns = [{"offer": OFFERS[0], "days": [0], "channel": "Store"}, {"offer": OFFERS[1], "channel": "store"}]
+    campaigns: list[dict[str, Any]] = [
+        {"offer": OFFERS[0], "days": [0], "channel": "Store"},
+        {"offer": OFFERS[1], "channel": "store"},
+    ]
     plan = CampaignPlan(campaigns=campaigns, cost=0.0, capacity={"STORE": 3}, prices=False)(context_of(log))
     assert 0 < plan.table.height <= 3

@@ -31,11 +31,11 @@ def shop(folder: Path, days: range, seed: int = 0, **more: str) -> Table:
     (folder / "sales.csv").write_text("\n".join(lines) + "\n")
     for name, text in more.items():
         (folder / f"{name}.csv").write_text(text)
-    tables = {name: str(folder / f"{name}.csv") for name in more if name == "customers"}
+    customers = str(folder / "customers.csv") if "customers" in more else None
     consents = (
         {"path": str(folder / "consents.csv"), "customer": "who", "consent": "ok"} if "consents" in more else None
     )
-    return Table(str(folder / "sales.csv"), dict(MAPPING), consents=consents, **tables)
+    return Table(str(folder / "sales.csv"), dict(MAPPING), customers=customers, consents=consents)
 
 
 def same_events(one: EventLog, other: EventLog) -> None:

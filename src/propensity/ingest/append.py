@@ -7,11 +7,13 @@ the log.
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,12 @@ from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
+from propensity.ingest.privacy import pseudonym
 from propensity.ingest.retention import retain
+from propensity.ingest.rule.matching import rows_of
 from propensity.ingest.source import Source
 from propensity.ingest.source.people import merged_words, with_consent_flags
+from propensity.ingest.source.table import Table
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import merge_events, orders_so_far
 
@@ -63,13 +68,18 @@ def append(source: Source, out: str | Path, key: bytes | None = None, keep: int 
     out = Path(out)
     old = EventLog.open(out)
     with tempfile.TemporaryDirectory(dir=out.parent) as place, whole_folder(out) as draft:
+        aliases = None
         with translate_read_errors():
+            if isinstance(source, Table):
+                source = copy.copy(source)
+                source.earlier = partial(_known, old, key)
+                aliases = _stored(source.aliases(), old, key)
             tables = protect_personal_data(source.load(), out, key)
         new = ingest(tables, Path(place))
         check_later(old, new)
         described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
         _copy_other_files(out, Path(place), draft)
-        merged = merge_logs(old, new, described, draft)
+        merged = merge_logs(old, new, described, draft, aliases)
         retain(merged, old.meta.get("keep") if keep is None else keep, draft).seal(draft)
     return EventLog.open(out)
 
@@ -96,7 +106,26 @@ def check_later(old: EventLog, new: EventLog) -> None:
         )
 
 
-def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draft: Path) -> EventLog:
+def _known(old: EventLog, key: bytes | None, ids: pl.Series) -> pl.Series:
+    """Those of some ids, as delivered, that are customers of the log."""
+    stored = ids if key is None else pl.Series([pseudonym(name, key) for name in ids], dtype=pl.String)
+    return ids.filter(pl.Series(rows_of(stored, old.customers["customer"]) >= 0))
+
+
+def _stored(aliases: pl.DataFrame | None, old: EventLog, key: bytes | None) -> pl.DataFrame | None:
+    """An identity map with the ids under which the log stores its customers."""
+    if aliases is None:
+        return None
+    dtype = old.customers.schema["customer"]
+    columns = [aliases["alias"], aliases["customer"]]
+    if key is not None:
+        columns = [pl.Series(ids.name, [pseudonym(name, key) for name in ids], pl.String) for ids in columns]
+    return pl.DataFrame(columns).with_columns(pl.all().cast(dtype))
+
+
+def merge_logs(
+    old: EventLog, new: EventLog, described: Mapping[str, bool], draft: Path, aliases: pl.DataFrame | None = None
+) -> EventLog:
     """Merge two logs of consecutive periods.
 
     Parameters
@@ -107,6 +136,8 @@ def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draf
         Whether the delivery has a table of its own for "item" and "customer".
     draft : Path
         Folder for the columns.
+    aliases : polars.DataFrame, optional
+        Identity map of the delivery: ids of customers of the old log, and of those who replace them.
 
     Returns
     -------
@@ -114,7 +145,7 @@ def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draf
         The merged log, which `EventLog.seal` completes.
     """
     before, after = (with_consent_flags(log.customers.lazy()).collect() for log in (old, new))
-    customers = merged_words(_vocabulary(before, after, "customer", described["customer"]), before, after)
+    customers = merged_words(_vocabulary(before, after, "customer", described["customer"]), before, after, aliases)
     items = _vocabulary(
         old.items.with_columns(known=pl.Series(old.item_known)),
         new.items.with_columns(known=pl.Series(new.item_known)),

@@ -59,8 +59,8 @@ def retain(log: EventLog, keep: int | None, folder: Path) -> EventLog:
     place = folder / "kept"
     place.mkdir()
     with ColumnFiles(place, COLUMNS) as files:
-        for customers, columns, counts in _kept(log, first):
-            size[customers] = counts
+        for part, columns, counts in _kept(log, first):
+            size[part] = counts
             bought = columns["day"][columns["kind"] == PURCHASE]
             first_purchase = min(first_purchase, int(bought.min(initial=first_purchase)))
             files.append(columns)

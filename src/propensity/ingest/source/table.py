@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -217,6 +217,7 @@ class Table:
     skip: int = 0
     encoding: str | None = None
     folder: str | None = None
+    earlier: Callable[[pl.Series], pl.Series] | None = field(init=False, default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self._prefix_paths()
@@ -426,6 +427,13 @@ class Table:
         files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
         return read_identity_map(files, self.identity_map, ids)
 
+    def aliases(self) -> pl.DataFrame | None:
+        """The identity map, see `propensity.ingest.source.people.read_identity_map`; None where there is none."""
+        if self.identity_map is None:
+            return None
+        files, _ = split_duplicates(find_files(self.events, "data.source.events"))
+        return self._aliases(self._id_format("customer", [self._open(file) for file in files]))[0]
+
     def _ambiguous(self, ids: IdFormat, aliases: pl.DataFrame | None) -> pl.DataFrame:
         """Ids of the identity map with several owners."""
         if self.identity_map is None or aliases is None:
@@ -442,7 +450,11 @@ class Table:
         messages = messages if aliases is None else [apply_identity_map(each, aliases) for each in messages]
         frames = [pl.concat([each.select("customer") for each in messages]), events.select("customer")]
         written_to, known = collect_all([frame.unique() for frame in frames], self.events)
-        require_match(written_to["customer"], known["customer"], "data.source.contacts", "the events")
+        ids = written_to["customer"]
+        known = (
+            known["customer"] if self.earlier is None else pl.concat([known["customer"], self.earlier(ids)]).unique()
+        )
+        require_match(ids, known, "data.source.contacts", "the events")
         return messages
 
     def _with_guests(self, events: pl.LazyFrame, items: IdFormat) -> pl.LazyFrame:
@@ -503,5 +515,5 @@ class Table:
             entries = with_refusals_of_owners(
                 read_consents(files, self.consents, ids, style), self._ambiguous(ids, aliases)
             )
-            customers, warnings = add_consents(customers, accepted, entries, aliases)
+            customers, warnings = add_consents(customers, accepted, entries, aliases, self.earlier)
         return customers, warnings
