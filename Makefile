@@ -10,6 +10,8 @@ PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --prog
 LOG = .venv/install.log
 RUN = .venv/bin/python
 COMMAND = .venv/bin/propensity
+# Two tests at a time, each with one thread of torch, LightGBM and Numba: more threads would wait for each other.
+TESTS = OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo results zoo test slow long lint bench clean
@@ -38,10 +40,10 @@ zoo: .venv/.installed ## default settings on many markets, one cutoff each: expe
 	$(RUN) experiments/zoo.py
 
 test: .venv/.installed ## the tests that take seconds
-	$(RUN) -m pytest
+	$(TESTS)
 
 slow: .venv/.installed ## the tests that take minutes: the wheel, a project, printed commands
-	$(RUN) -m pytest -m slow
+	$(TESTS) -m slow
 
 long: .venv/.installed ## the tests that take longest: killed runs, spoilt files, ten thousand shops
 	$(RUN) -m pytest -m long

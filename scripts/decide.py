@@ -12,12 +12,13 @@ def main(cfg: DecideConfig) -> None:
     from propensity.decision.result import save, show
     from propensity.decision.setting import check_decision
     from propensity.report.table import working
+    from propensity.serving.explain import with_reasons
 
     check_decision(cfg.decision)
     decision = instantiate(cfg.decision, _convert_="all")
     with working("deciding") as say:
         context = gather(cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed, say)
-        result = decision(context)
+        result = with_reasons(decision(context), context.scores.cutoff, cfg, say)
         save(result, cfg.out)
     show(result, cfg.out)
 

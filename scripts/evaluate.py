@@ -7,6 +7,7 @@ from propensity.config import EvaluateConfig
 @entry("evaluate")
 def main(cfg: EvaluateConfig) -> None:
     from propensity.evaluation.evaluate import evaluate_run
+    from propensity.report.document import write_documents
     from propensity.report.markdown import write_summary
     from propensity.report.page import write_page
     from propensity.report.table import show_metrics, working
@@ -15,6 +16,7 @@ def main(cfg: EvaluateConfig) -> None:
         metrics = evaluate_run(cfg, say)
     write_page(metrics, f"{cfg.run}/report.html")
     write_summary(metrics, f"{cfg.run}/report.md")
+    write_documents(metrics, cfg.run)
     show_metrics(metrics, cfg.run)
 
 

@@ -11,7 +11,10 @@ def main(cfg: ExportConfig) -> None:
     from propensity.serving.export import export
 
     with working("exporting") as say:
-        manifest = export(cfg.run, cfg.out, list(cfg.formats), cfg.log, cfg.cutoff, cfg.rows, cfg.valid_days, say)
+        manifest = export(
+            *(cfg.run, cfg.out, list(cfg.formats), cfg.log, cfg.cutoff, cfg.rows, cfg.valid_days, say),
+            verify_log=cfg.data.verify,
+        )
     show_bundle(manifest, cfg.out)
 
 

@@ -1,18 +1,20 @@
 """Builds an event log from raw tables: `propensity prepare --help`."""
 
-from propensity.command import entry
+from propensity.command import entry, project_folder
 from propensity.config import PrepareConfig
 
 
 @entry("prepare")
 def main(cfg: PrepareConfig) -> None:
+    from pathlib import Path
+
     from hydra.utils import instantiate
 
     from propensity.ingest.source.suggestion import suggest
     from propensity.report.table import show_log, working
 
     if cfg.suggest:
-        print(suggest(cfg.suggest))
+        print(suggest(cfg.suggest, project_folder() or Path("conf")))
         return
     task = instantiate(cfg.data, _convert_="all")
     out = cfg.out or task.log or task.default_log

@@ -20,7 +20,7 @@ def main(cfg: ScoreConfig) -> None:
     out = cfg.out or "scores.parquet"
     assert cfg.run is not None  # uses_bundle has seen to it
     with working("scoring") as say:
-        scores = score(cfg.run, cfg.cutoff, out, cfg.log, say)
+        scores = score(cfg.run, cfg.cutoff, out, cfg.log, say, cfg.data.verify)
     show_scores(scores, out)
 
 

@@ -10,6 +10,7 @@ def main(cfg: StatesConfig) -> None:
 
     from propensity.atomic import whole_file
     from propensity.data.cutoff import parse_cutoff
+    from propensity.data.table_file import write_table
     from propensity.report.table import working
     from propensity.training.checkpoint import load_trained
     from propensity.training.predict import states
@@ -19,10 +20,9 @@ def main(cfg: StatesConfig) -> None:
         log = trained.task.open()
         cutoff = parse_cutoff(log, cfg.cutoff, trained.task.horizon)
         table = states(trained.model, trained.task.cutoff_data(log, cutoff, trained.vocabulary))
-        table.write_parquet(draft)
-    Console().print(
-        f"{table.height:,} customers on {cutoff}, {table.width - 1} numbers each: {cfg.out}", highlight=False
-    )
+        write_table(table, draft)
+    summary = f"{table.height:,} customers on {cutoff}, {table.width - 1} numbers each: {cfg.out}"
+    Console().print(summary, highlight=False)
 
 
 if __name__ == "__main__":

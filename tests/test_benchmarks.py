@@ -77,5 +77,5 @@ def test_planner_and_segments_agree_with_their_references(benchmark, tmp_path):
     assert rows["segments", "ours"]["value"] <= rows["segments", "scikit-learn"]["value"] * 1.01
     written = (tmp_path / "results.md").read_text()
     assert written.startswith("# Speed\n\nas before\n\n## Decisions\n")
-    benchmark("decision").main(["--smallest", f"--out={tmp_path}"])
+    benchmark("decision").main(["--smallest", "--resume", f"--out={tmp_path}"])
     assert (tmp_path / "results.md").read_text().count("## Decisions") == 1

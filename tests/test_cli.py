@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import yaml
 
 from conftest import QUICK, SMALL
 from propensity import __version__
-from propensity.cli import split, spoken, verbs
+from propensity.cli import main, split, spoken, verbs
 from propensity.config import COMMANDS, OPEN, conf_folder, scripts_folder
 from propensity.errors import ConfigurationError
 from propensity.project import make_project
@@ -129,9 +131,13 @@ MAPPINGS = {
 
 
 def job(*arguments: str) -> Any:
-    done = propensity(*arguments, "--cfg", "job")
-    assert done.returncode == 0, done.stderr
-    return yaml.safe_load(done.stdout)
+    """The configuration that a command prints, from this process."""
+    with redirect_stdout(io.StringIO()) as output, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(REPOSITORY)
+        patch.delenv("PROPENSITY_PLUGINS", raising=False)
+        patch.setattr(sys, "argv", [*sys.argv])
+        main([*arguments, "--cfg", "job"])
+    return yaml.safe_load(output.getvalue())
 
 
 def at(config: Any, key: str) -> Any:
@@ -263,10 +269,10 @@ def test_a_plugin_is_recorded_and_loads_again_only_where_it_is_named(own_run: Pa
 @pytest.mark.slow
 def test_a_plugin_can_be_compared_and_exported(own_run: Path) -> None:
     variants = 'variants={own: ["model/encoder=last_events"], none: ["model/encoder=none"]}'
-    short = ["trainer.max_steps=2", "resamples=0", "out=runs/compare"]
+    short = [*QUICK, "resamples=0", "out=runs/compare"]
     for words in (
         ["compare", "cutoffs=[2024-06-20]", variants, *short],
-        ["export", "run=runs/own", "out=own_bundle"],
+        ["export", "run=runs/own", "out=own_bundle", "rows=100"],
         ["score", "bundle=own_bundle", "log=data/shop", "cutoff=2024-06-20", "out=own_scores"],
     ):
         done = propensity(*words, cwd=own_run)

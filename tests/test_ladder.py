@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 
 LADDER = (
-    {"kernel", "errors", "atomic", "trust"},
+    {"kernel", "errors", "checksum", "atomic", "trust"},
     {"config"},
     {"data", "mistake", "usage"},
     {"command"},
@@ -23,14 +23,21 @@ LADDER = (
     {"loss", "decision", "baseline"},
     {"champion"},
     {"training"},
+    {"explain"},
     {"evaluation"},
     {"serving", "report", "project", "cli"},
     {"api"},
 )
 RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
-BESIDE = {("metric", "scores"), ("atomic", "errors"), ("trust", "errors")}  # siblings that may see each other
+BESIDE = {
+    ("metric", "scores"),
+    ("atomic", "errors"),
+    ("atomic", "checksum"),
+    ("checksum", "errors"),
+    ("trust", "errors"),
+}  # siblings that may see each other
 WITHOUT_TORCH = (
-    *("kernel", "errors", "atomic", "trust", "mistake", "config", "usage", "command", "cli"),
+    *("kernel", "errors", "checksum", "atomic", "trust", "mistake", "config", "usage", "command", "cli"),
     *("data", "feature", "simulate", "ingest", "task"),
     *("metric", "scores", "decision", "report"),
 )

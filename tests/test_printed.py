@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,10 @@ def test_commands_are_found_wherever_they_are_printed() -> None:
     assert {command.stem for command in ALL} == set(verbs())
 
 
-def composed(stem: str, settings: list[str]) -> DictConfig:
+@cache  # pages repeat each other's commands
+def composed(stem: str, *words: str) -> DictConfig:
     """The configuration of a command; of a sweep, that of its first job."""
-    settings = [each for each in settings if not each.startswith("-") and not any(mark in each for mark in PARTIAL)]
+    settings = [each for each in words if not each.startswith("-") and not any(mark in each for mark in PARTIAL)]
     settings = replacing(stem, settings)
     for n, setting in enumerate(OverridesParser.create().parse_overrides(settings)):
         if setting.is_sweep_override():
@@ -49,12 +51,12 @@ def is_partial(command: Printed) -> bool:
 def test_a_printed_command_composes(command: Printed) -> None:
     if command.stem == "init":
         return
-    cfg = composed(command.stem, command.settings)
+    cfg = composed(command.stem, *command.settings)
     whole = not is_partial(command) and not command.place.startswith("src/")
     if whole and "check=true" not in command.words:
         assert OmegaConf.missing_keys(cfg) == set()
     for overrides in (cfg.get("variants") or {}).values():
-        composed(command.stem, [*command.settings, *overrides])
+        composed(command.stem, *command.settings, *overrides)
 
 
 PAGES = [each for each in ALL if each.place.endswith(".md") or each.place.count("/") == 1]
@@ -66,7 +68,7 @@ PAGES = [each for each in ALL if each.place.endswith(".md") or each.place.count(
 def test_a_training_on_a_page_says_what_it_reads(command: Printed) -> None:
     if command.place == "CONTRIBUTING.md" or is_partial(command) or "--help" in command.words:
         return
-    data = composed(command.stem, command.settings)["data"]
+    data = composed(command.stem, *command.settings)["data"]
     assert data["source"] is not None or data["log"] is not None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import glob
 import os
 import shutil
 import sys
@@ -13,10 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from propensity.checksum import note_written
 from propensity.errors import ConfigurationError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DISK_FULL_MESSAGES = tuple(os.strerror(code) for code in DISK_FULL)
+REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+REFUSED_MESSAGES = tuple(os.strerror(code) for code in REFUSED[:2])
+BROKEN = (errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ESTALE)
+SCRATCH = "propensity-scratch."  # folders of events in the system's folder for temporary files
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # constants of Linux's renameat2
 
 
@@ -32,22 +38,116 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        Temporary path in the same folder. It replaces `path` on success and is removed on failure.
+        Temporary path in the same folder. It is written to the disk and replaces `path` on success, and is removed on
+        failure. A link stays a link: the file that it leads to is replaced.
 
     Raises
     ------
     ConfigurationError
-        If no space is left on the device.
+        If no space is left on the device, or it cannot be written to.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    named = Path(path)
+    path = linked(named)
+    make_folder(path.parent)
+    with storage_message(named):
+        remove_file_drafts(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with disk_full_message(path):
+        with storage_message(named):
             yield draft
+            sync(draft)
             os.replace(draft, path)
+            note_written(named)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def linked(path: Path) -> Path:
+    """Where a path leads to.
+
+    Parameters
+    ----------
+    path : Path
+        Any path.
+
+    Returns
+    -------
+    Path
+        The target of a symbolic link, also one that does not exist yet; any other path as it is.
+    """
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; it may exist.
+
+    Raises
+    ------
+    ConfigurationError
+        If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigurationError(f"{folder} cannot be made ({reason}); give another path as out") from None
+
+
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk, so that a renamed file is whole after a power failure.
+
+    Parameters
+    ----------
+    path : Path
+        A file; nothing is done without one.
+    """
+    if path.is_file():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_file_drafts(path: Path) -> list[Path]:
+    """Remove the temporary files that killed processes left of a file.
+
+    Parameters
+    ----------
+    path : Path
+        Final path of the interrupted writes.
+
+    Returns
+    -------
+    list of Path
+        The removed files.
+    """
+    return [each for each in path.parent.glob(f".{glob.escape(path.name)}.*") if _remove_if_left(each)]
+
+
+def _remove_if_left(draft: Path) -> bool:
+    """Remove a temporary file of a process that has ended."""
+    number = draft.suffix[1:]
+    if not number.isdigit() or not draft.is_file() or _is_alive(int(number)):
+        return False
+    draft.unlink(missing_ok=True)
+    return True
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this number runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 @contextmanager
@@ -62,7 +162,8 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        Temporary folder beside `folder`. It replaces `folder` on success and is removed on failure.
+        Temporary folder beside `folder`. It replaces `folder` on success and is removed on failure. A link stays a
+        link: the folder that it leads to is replaced.
 
     Raises
     ------
@@ -73,18 +174,116 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     -----
     A process that was killed leaves its temporary folder. The next call removes it and prints a line to stderr.
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with only_writer(folder), disk_full_message(folder):
+    named = Path(folder)
+    folder = linked(named)
+    make_folder(folder.parent)
+    with storage_message(named), only_writer(folder):
         for message in remove_drafts(folder):
             print(f"propensity: {message}", file=sys.stderr)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.draft.", dir=folder.parent))
-        os.chmod(draft, 0o755)
+        draft = draft_folder(folder)
         try:
             yield draft
+            for path in draft.rglob("*"):
+                sync(path)
             replace_folder(draft, folder)
+            note_written(named)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def draft_folder(folder: Path) -> Path:
+    """Make a temporary folder that `remove_drafts` removes if this process is killed.
+
+    Parameters
+    ----------
+    folder : Path
+        Final path, which `only_writer` has locked.
+
+    Returns
+    -------
+    Path
+        New folder beside it.
+    """
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.draft.", dir=folder.parent))
+    os.chmod(draft, 0o755)
+    return draft
+
+
+def remove_interrupted(folder: str | Path) -> None:
+    """Remove what killed writes left beside a folder, unless another process is writing to it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Final path of the writes.
+    """
+    folder = linked(Path(folder))
+    pattern = f".{glob.escape(folder.name)}"
+    lock = folder.with_name(f".{folder.name}.lock")
+    if not lock.exists() and not any(any(folder.parent.glob(f"{pattern}.{kind}.*")) for kind in ("draft", "old")):
+        return
+    try:
+        with only_writer(folder):
+            for message in remove_drafts(folder):
+                print(f"propensity: {message}", file=sys.stderr)
+    except (ConfigurationError, OSError):
+        return  # another process is writing, or the disk is read-only
+
+
+def remove_left_overs(folder: str | Path) -> None:
+    """Remove the temporary files and folders of killed processes anywhere below a folder, and in the system's own.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder to search; it may be absent.
+    """
+    remove_scratch()
+    for path in sorted(Path(folder).rglob(".*")) if Path(folder).is_dir() else []:
+        name, _, kind = path.name[1:].rpartition(".")
+        if path.is_dir() and (kind := Path(name).suffix[1:]) in ("draft", "old"):
+            remove_interrupted(path.with_name(Path(name).stem))
+        elif kind.isdigit():
+            _remove_if_left(path)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder of the system that is removed at the end, or by the next call if this process is killed.
+
+    Yields
+    ------
+    Path
+        Empty folder, which only this user can read.
+    """
+    remove_scratch()
+    folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}."))
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def remove_scratch() -> None:
+    """Remove the folders of `scratch_folder` whose processes were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        number = folder.name.split(".")[1]
+        if number.isdigit() and _is_alive(int(number)):
+            continue
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except OSError:
+            continue  # of another user, or removed meanwhile
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            pass  # another process works in it
+        finally:
+            os.close(descriptor)
 
 
 def replace_folder(draft: Path, folder: Path) -> None:
@@ -145,12 +344,13 @@ def remove_drafts(folder: Path) -> list[str]:
         One message for each draft or backup.
     """
     messages = []
-    for backup in sorted(folder.parent.glob(f".{folder.name}.old.*")):
+    name = glob.escape(folder.name)
+    for backup in sorted(folder.parent.glob(f".{name}.old.*")):
         if not folder.exists() and (backup / "former").is_dir():
             os.rename(backup / "former", folder)
             messages.append(f"an interrupted run had moved {folder} aside; it is restored")
         shutil.rmtree(backup, ignore_errors=True)
-    for draft in sorted(folder.parent.glob(f".{folder.name}.draft.*")):
+    for draft in sorted(folder.parent.glob(f".{name}.draft.*")):
         shutil.rmtree(draft, ignore_errors=True)
         messages.append(f"an interrupted run left an incomplete draft of {folder}; it is removed")
     return messages
@@ -170,10 +370,14 @@ def only_writer(folder: str | Path) -> Iterator[None]:
     ConfigurationError
         If another process holds the lock.
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder = linked(Path(folder))
     path = folder.with_name(f".{folder.name}.lock")
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    make_folder(folder.parent)
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigurationError(f"{folder} cannot be written ({reason}); give another path as out") from None
     try:
         if not _acquire(lock, path):
             raise ConfigurationError(f"another run is writing to {folder}; wait for it, or give another folder as out")
@@ -195,8 +399,8 @@ def _acquire(lock: int, path: Path) -> bool:
 
 
 @contextmanager
-def disk_full_message(path: Path) -> Iterator[None]:
-    """Turn a disk-full error during a write to `path` into a ConfigurationError.
+def storage_message(path: Path) -> Iterator[None]:
+    """Turn an error of the disk during a write to `path` into a ConfigurationError.
 
     Parameters
     ----------
@@ -206,14 +410,45 @@ def disk_full_message(path: Path) -> Iterator[None]:
     Raises
     ------
     ConfigurationError
-        If a disk, a quota or a size limit is exhausted. Other errors pass unchanged.
+        If the disk is full, read-only or does not permit the write. Other errors pass unchanged.
     """
     try:
         yield
     except Exception as error:
-        if not is_disk_full(error):
+        if (message := storage_problem(error, path)) is None:
             raise
-        raise ConfigurationError(f"no space left to write {path}; free some, or give another path as out") from None
+        raise ConfigurationError(message) from None
+
+
+def storage_problem(error: BaseException, path: str | Path | None = None) -> str | None:
+    """One sentence for an error of the disk.
+
+    Parameters
+    ----------
+    error : BaseException
+        Any error.
+    path : str or Path, optional
+        What was being written; else the error's own file is named.
+
+    Returns
+    -------
+    str or None
+        None for an error that is not one of the disk.
+
+    Examples
+    --------
+    >>> storage_problem(OSError(errno.EROFS, "Read-only file system", "/mnt/a"))
+    '/mnt/a cannot be written or read (Read-only file system); give another path, or change its permissions'
+    """
+    name = path or getattr(error, "filename", None) or "a file of this command"
+    if is_disk_full(error):
+        return f"no space left to write {name}; free some, or give another path as out"
+    if isinstance(error, OSError) and error.errno in (*REFUSED, *BROKEN):
+        place, reason = error.filename or name, os.strerror(error.errno)
+        return f"{place} cannot be written or read ({reason}); give another path, or change its permissions"
+    if reason := next((each for each in REFUSED_MESSAGES if f"{each} (os error" in str(error)), ""):
+        return f"{name} cannot be written or read ({reason}); give another path, or change its permissions"
+    return None
 
 
 def is_disk_full(error: BaseException) -> bool:

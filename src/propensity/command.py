@@ -33,9 +33,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from propensity.atomic import storage_problem
 from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
+from propensity.limits import check_values, check_writable
 from propensity.mistake import one_line, sentence
+from propensity.secret import redacted, refuse_secrets
 from propensity.trust import check_targets, use_plugins
 from propensity.usage import usage
 
@@ -95,7 +98,11 @@ def configuration(name: str, settings: Mapping[str, Any]) -> Any:
     overrides = replacing(name, [f"{key}={_grammar(value)}" for key, value in settings.items()])
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            return typed(compose(name, overrides))
+            cfg = compose(name, overrides)
+            container: Any = OmegaConf.to_container(cfg, resolve=True)
+            check_values(name, container)
+            refuse_secrets(container)
+            return typed(cfg)
     except (HydraException, OmegaConfBaseException) as error:
         message = sentence(error, conf_folder(), name, overrides)
         raise ConfigurationError(message or one_line(error)) from error
@@ -169,7 +176,7 @@ def entry(name: str, interrupted: str = AGAIN) -> Callable[[Callable[[Any], Any]
         def job(cfg: DictConfig) -> Any:
             # Hydra reports a failed job in words of its own before it raises: the last word is said here, inside it.
             with mistakes_in_one_line(name, interrupted):
-                return function(typed(checked(cfg)))  # what a sweeper minimises or maximises
+                return function(typed(checked(cfg, name)))  # what a sweeper minimises or maximises
 
         @functools.wraps(function)
         def script(config: Any = None) -> Any:
@@ -201,6 +208,12 @@ def mistakes_in_one_line(name: str, interrupted: str = AGAIN) -> Iterator[None]:
         leave(f"interrupted; {interrupted}", INTERRUPTED)  # Lightning leaves with a code of its own
     except PropensityError as error:
         leave(str(error), error.exit_code)
+    except OSError as error:
+        if (message := storage_problem(error)) is None:
+            raise
+        leave(message, ConfigurationError.exit_code)
+    except PermissionError as error:
+        leave(f"{error.filename or 'a file'} cannot be opened (permission denied); give another path", 2)
     except (HydraException, OmegaConfBaseException) as error:
         if (ours := own_cause(error)) is not None:
             leave(str(ours), ours.exit_code)
@@ -208,10 +221,22 @@ def mistakes_in_one_line(name: str, interrupted: str = AGAIN) -> Iterator[None]:
         if message is None:
             raise
         leave(message, ConfigurationError.exit_code)
+    except Exception as error:  # Polars, torch and Lightning have errors of their own for a full disk
+        if (message := storage_problem(own_error(error))) is None:
+            raise
+        leave(message, ConfigurationError.exit_code)
+
+
+def own_error(error: BaseException) -> BaseException:
+    """The error of the system behind an error of a library, or the error itself."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return error if cause is None else cause
 
 
 def leave(message: str, code: int) -> None:
-    print(f"propensity: {one_line(message)}", file=sys.stderr)
+    print(f"propensity: {redacted(one_line(message))}", file=sys.stderr)
     raise SystemExit(code) from None
 
 
@@ -274,9 +299,9 @@ def _is_free(cfg: DictConfig, argument: str) -> bool:
     return isinstance(node, DictConfig) and OmegaConf.get_type(node) is dict and "_target_" not in node
 
 
-def checked(cfg: DictConfig) -> DictConfig:
-    """The job's own configuration: nothing left open, no part replaced by a word, no output shared with a sibling, and
-    no part of a package that is not named as a plug-in."""
+def checked(cfg: DictConfig, name: str) -> DictConfig:
+    """The job's own configuration: nothing left open, no part replaced by a word, no output shared with a sibling, no
+    part of a package that is not named as a plug-in, and no value that its setting cannot have."""
     running = HydraConfig.get()
     for setting in OverridesParser.create().parse_overrides(list(running.overrides.task)):
         group, value = setting.key_or_group.replace(".", "/"), setting.value()
@@ -288,11 +313,15 @@ def checked(cfg: DictConfig) -> DictConfig:
         raise ConfigurationError(f"{', '.join(missing)} not given; add {' '.join(f'{key}=...' for key in missing)}")
     if running.mode == RunMode.MULTIRUN and isinstance(cfg.get("out"), str) and swept(sys.argv[1:]) != {"out"}:
         cfg.out = numbered(Path(cfg.out), running.job.num)
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    check_values(name, settings)
     cfg.plugins = use_plugins(cfg.get("plugins", []))
+    refuse_secrets(settings)
     try:
-        check_targets(OmegaConf.to_container(cfg, resolve=True), "the configuration")
+        check_targets(settings, "the configuration")
     except IntegrityError as error:  # a mistake, not an attack: this configuration comes from the user
         raise ConfigurationError(str(error).removesuffix("; train again")) from None
+    check_writable(settings)
     return cfg
 
 

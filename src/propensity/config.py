@@ -37,7 +37,7 @@ class PrepareConfig(CommandConfig):
     out: str | None = setting("folder of the event log; null uses data/<source>", None)
     append: bool = setting("add the events, which must all be later, to the log at `out`", False)
     check: bool = setting("only report what would become of every row", False)
-    suggest: str | None = setting("file or pattern: print a draft of its column mapping, and do nothing else", None)
+    suggest: Any = setting("files or patterns of tables: write a draft of their mapping to conf/, and do no more", None)
 
 
 @dataclass
@@ -72,6 +72,7 @@ class EvaluateConfig(CommandConfig):
     heuristics: bool = setting("compare the network with the six-month rule and K-means segments", True)
     also: Any = setting("scores of other models: {name: file.parquet}", None)
     metrics: list[Any] = setting("metrics of your own beside the built-in ones: [{_target_: mine.brier}]", [])
+    reliance: int = setting("customers whose scores are explained, to show what the model relies on; 0: none", 100)
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
     seed: int = setting("seed of the bootstrap and the baselines", 17)
 
@@ -99,6 +100,11 @@ class CompareConfig(TrainConfig):
 
 
 @dataclass
+class LogConfig:
+    verify: bool = setting("compare the event log with its checksums before it is used", True)
+
+
+@dataclass
 class ExportConfig(CommandConfig):
     run: str = setting("folder of a trained run")
     out: str = setting("folder of the bundle")
@@ -107,6 +113,7 @@ class ExportConfig(CommandConfig):
     cutoff: str | None = setting("date of the bundled tables; null uses the end of training", None)
     rows: int = setting("real customers on whom the formats must agree", 10_000)
     valid_days: int = setting("days after the end of training up to which the bundle scores", 180)
+    data: LogConfig = field(default_factory=LogConfig)
 
 
 @dataclass
@@ -122,6 +129,7 @@ class ScoreConfig(CommandConfig):
     reasons: int | None = setting("reasons to give for each score that top or top_per_customer keeps", None)
     part: int = setting("customers in a file", 16_384)
     threads: int = setting("blocks scored at the same time", 2)
+    data: LogConfig = field(default_factory=LogConfig)
 
 
 @dataclass
@@ -132,6 +140,7 @@ class ServeConfig(CommandConfig):
     host: str = setting("address to listen on", "127.0.0.1")
     port: int = setting("port to listen on", 8000)
     max_waiting: int = setting("requests that may wait; further ones get status 429", 256)
+    data: LogConfig = field(default_factory=LogConfig)
 
 
 @dataclass
@@ -204,10 +213,21 @@ class ForgetConfig(CommandConfig):
     log: str = setting("folder of the event log")
     runs: str = setting("folder of trained networks and scores", "runs")
     pseudonym: str | None = setting("file:<path> or env:<name> of the key that the log's ids are hashed with", None)
+    lift: bool = setting("lift the tombstone of the customer instead, so that later deliveries are accepted", False)
 
 
 @dataclass
-class ExportCustomerConfig(ForgetConfig):
+class AuditConfig(CommandConfig):
+    runs: str = setting("folder with audit.jsonl, or the file; $PROPENSITY_AUDIT comes first", "runs")
+    digest: str | None = setting("digest that an earlier call printed; the log must have had it", None)
+
+
+@dataclass
+class ExportCustomerConfig(CommandConfig):
+    customer: str = setting("id as in your own tables")
+    log: str = setting("folder of the event log")
+    runs: str = setting("folder of trained networks and scores", "runs")
+    pseudonym: str | None = setting("file:<path> or env:<name> of the key that the log's ids are hashed with", None)
     out: str = setting("file to write", "customer.json")
 
 
@@ -224,7 +244,30 @@ class DecideConfig(CommandConfig):
     log: str | None = setting(
         "folder of the event log, with consents; null uses that of the run the scores lie in", None
     )
+    reasons: int | None = setting("reasons in words for each customer and offer of a list, this many; null: none", None)
+    reasons_from: str | None = setting("run or bundle that gives reasons; null: the folder of the scores", None)
     seed: int = setting("seed of hashes that break ties", 17)
+
+
+@dataclass
+class VerifyConfig(CommandConfig):
+    log: str | None = setting("folder of an event log", None)
+    run: str | None = setting("folder of a run, or of scores", None)
+    bundle: str | None = setting("folder of an exported bundle", None)
+
+
+@dataclass
+class ExplainConfig(CommandConfig):
+    run: str | None = setting("folder of a trained run; or", None)
+    bundle: str | None = setting("folder of an exported bundle", None)
+    cutoff: str = setting("cutoff as an ISO date, such as 2017-12-04")
+    log: str | None = setting("folder of the event log; null uses the run's own", None)
+    customer: Any = setting("id of a customer; null: only what the model relies on", None)
+    offer: str | None = setting("offer to explain; null: the one with the customer's highest score", None)
+    reasons: int = setting("reasons in words, at most", 5)
+    customers: int = setting("customers whose scores are explained, to measure what the model relies on; 0: none", 100)
+    out: str = setting("file of what the model relies on", "reliance.json")
+    seed: int = setting("seed of the sample of customers and of the bootstrap", 17)
 
 
 @dataclass
@@ -245,11 +288,14 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "serve": ServeConfig,
     "drift": DriftConfig,
     "decide": DecideConfig,
+    "explain": ExplainConfig,
     "gate": GateConfig,
     "reproduce": ReproduceConfig,
     "forget": ForgetConfig,
+    "audit": AuditConfig,
     "export_customer": ExportCustomerConfig,
     "init": InitConfig,
+    "verify": VerifyConfig,
 }
 
 

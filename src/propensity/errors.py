@@ -51,3 +51,9 @@ class IntegrityError(PropensityError):
     """A file differs from the hash or record that was stored when it was written. Exit code 5."""
 
     exit_code = 5
+
+
+class DamageError(IntegrityError, DataError):
+    """A file is truncated, or is not what was written. Exit code 5."""
+
+    exit_code = 5

@@ -16,6 +16,8 @@ import polars as pl
 from propensity.atomic import whole_file
 from propensity.data.consent import consent_channel, words_at
 from propensity.data.event_log import EventLog
+from propensity.data.table_file import read_table, write_table
+from propensity.data.valid import LARGEST_TOTAL
 from propensity.errors import ConfigurationError, DataError
 
 COLUMNS = ("cutoff", "customer_id", "offer_id", "score", "expected_revenue")
@@ -149,7 +151,7 @@ def save_shares(shares: Sequence[ChannelShares], path: str | Path) -> None:
         File to write or replace.
     """
     with whole_file(path) as draft:
-        pl.concat([table.frame() for table in shares]).write_parquet(draft, compression="zstd")
+        write_table(pl.concat([table.frame() for table in shares]), draft)
 
 
 def load_shares(path: str | Path, cutoff: str, customer: np.ndarray) -> ChannelShares | None:
@@ -223,7 +225,7 @@ def save_scores(
         metadata = {WARNINGS: json.dumps(list(warnings))} if warnings else {}
         metadata |= {} if log is None else {LOG: str(log.resolve())}
         table = pl.concat([table.frame() for table in scores], how="diagonal")
-        table.write_parquet(draft, compression="zstd", metadata=metadata or None)
+        write_table(table, draft, metadata or None)
 
 
 def score_warnings(path: str | Path) -> list[str]:
@@ -275,6 +277,8 @@ def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:
         If the file does not exist.
     DataError
         If the file is not a table of scores, has a pair twice, or has a value that is not finite.
+    DamageError
+        If the file is not what was written.
     """
     path = Path(path)
     if not path.is_file():
@@ -323,8 +327,8 @@ def _require_columns(table: pl.DataFrame, name: str | Path, columns: Sequence[st
 def _table(path: Path, columns: Sequence[str], what: str) -> pl.DataFrame:
     """A Parquet file with the required columns; DataError for any other."""
     try:
-        table = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        table = read_table(path)
+    except (pl.exceptions.PolarsError, OSError, MemoryError) as error:
         raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again") from None
     _require_columns(table, path, columns, what)
     return table
@@ -348,6 +352,11 @@ def _grid(part: pl.DataFrame, model: str) -> Scores:
         values = part[name].cast(pl.Float64).to_numpy()
         if not np.isfinite(values).all():
             raise DataError(f"{name} at {part['cutoff'][0]} holds values that are not finite; fill them first")
+        if (total := float(np.abs(values).sum())) > LARGEST_TOTAL:
+            raise DataError(
+                f"{name} at {part['cutoff'][0]} adds up to {total:.3g}, more than {LARGEST_TOTAL:.0e}, so that sums "
+                "overflow; correct its unit"
+            )
         grid[row, column] = values
         grids.append(grid)
     cutoff, consents = str(part["cutoff"][0]), _consents(part)

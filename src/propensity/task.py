@@ -29,6 +29,7 @@ from propensity.ingest.build import build_log, prepare, protect_personal_data, t
 from propensity.ingest.privacy import read_key
 from propensity.ingest.retention import check_keep
 from propensity.ingest.source import Source
+from propensity.secret import without_secrets
 
 BLOCK = 512  # customers whose inputs are in memory at a time
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -135,6 +136,8 @@ class Task:
         Windows and half-lives of the features.
     market_stats : MarketStatsConfig
         Settings of the market statistics.
+    verify : bool
+        Whether `open` compares the log with its checksums.
 
     Raises
     ------
@@ -154,6 +157,7 @@ class Task:
     history_mask: Any = field(default_factory=NoHistoryMask)
     feature: FeatureConfig = field(default_factory=FeatureConfig)
     market_stats: MarketStatsConfig = field(default_factory=MarketStatsConfig)
+    verify: bool = True
 
     def __post_init__(self) -> None:
         check_keep(self.keep)
@@ -169,11 +173,28 @@ class Task:
             The log, memory-mapped.
         """
         if self.log is not None:
-            return EventLog.open(self.log)
+            return EventLog.open(self.log, self.verify)
         folder = Path(self.default_log)
         if (folder / "origin.json").is_file() and (folder / "origin.json").read_text() == self.origin:
-            return EventLog.open(folder)
+            return EventLog.open(folder, self.verify)
         return self.prepare(folder)
+
+    def open_or(self, log: str | Path | None, verify: bool) -> EventLog:
+        """Open another event log, or the own one.
+
+        Parameters
+        ----------
+        log : str or Path, optional
+            Folder of the other log; None for the own one.
+        verify : bool
+            Whether to compare the log with its checksums.
+
+        Returns
+        -------
+        EventLog
+            The log, memory-mapped.
+        """
+        return dataclasses.replace(self, verify=verify).open() if log is None else EventLog.open(log, verify)
 
     def prepare(self, out: str | Path) -> EventLog:
         """Read the source and write its log, with a record of the source's settings and files.
@@ -358,7 +379,8 @@ def origin(source: Source) -> str:
     """
     files: list[Path] = getattr(source, "files", list)()
     stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.is_file()}
-    return json.dumps({"source": type(source).__qualname__, "settings": _settings(source), "files": stamps}, indent=1)
+    settings = without_secrets(_settings(source))
+    return json.dumps({"source": type(source).__qualname__, "settings": settings, "files": stamps}, indent=1)
 
 
 def _settings(source: Any, changed_only: bool = False) -> dict[str, str]:

@@ -1,26 +1,72 @@
-"""Which code a configuration may name: classes of ours, those of a few library modules, and plug-ins named by the user.
+"""Which code a configuration may name: classes that conf/ declares, listed ones of libraries, and named plug-ins.
 
 A configuration that comes out of a file can name any Python object by `_target_`. `check_targets` refuses what nobody
-here vouched for, before anything is imported or called.
+here vouched for, before anything is imported or called. What comes from a file is plain data: `check_plain`.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from propensity.errors import ConfigurationError, IntegrityError
+import yaml
+
+from propensity.config import conf_folder
+from propensity.errors import ConfigurationError, DataError, IntegrityError
 
 DATA = ("propensity.task", "propensity.data", "propensity.feature", "propensity.ingest")
-LIGHTNING = ("trainer", "callbacks", "loggers", "strategies", "plugins", "profilers")
-ALL = ("propensity", "torch.optim", *(f"lightning.pytorch.{name}" for name in LIGHTNING))
+MODEL = ("propensity.model",)
+ALL = ("propensity", "torch", "lightning")
+OPTIMIZERS = (
+    *("ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam"),
+    *("RMSprop", "Rprop", "SGD", "SparseAdam"),
+)
+SCHEDULERS = (
+    *("ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR", "LinearLR"),
+    *("MultiStepLR", "OneCycleLR", "PolynomialLR", "ReduceLROnPlateau", "StepLR"),
+)
+CALLBACKS = (
+    *("DeviceStatsMonitor", "EMAWeightAveraging", "EarlyStopping", "GradientAccumulationScheduler"),
+    *("LearningRateMonitor", "ModelCheckpoint", "ModelSummary", "OnExceptionCheckpoint", "RichModelSummary"),
+    *(
+        "RichProgressBar",
+        "SpikeDetection",
+        "StochasticWeightAveraging",
+        "TQDMProgressBar",
+        "ThroughputMonitor",
+        "Timer",
+    ),
+)
+LOGGERS = ("CSVLogger", "CometLogger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger")
+STRATEGIES = ("DDPStrategy", "FSDPStrategy", "ModelParallelStrategy", "SingleDeviceStrategy")
+PROFILERS = ("AdvancedProfiler", "PassThroughProfiler", "PyTorchProfiler", "SimpleProfiler")
+PRECISIONS = ("DoublePrecision", "FSDPPrecision", "HalfPrecision", "MixedPrecision", "TorchSyncBatchNorm")
+LIBRARIES = frozenset(
+    f"{module}.{name}"
+    for module, names in (
+        ("torch.optim", OPTIMIZERS),
+        ("torch.optim.lr_scheduler", SCHEDULERS),
+        ("lightning.pytorch", ("Trainer",)),
+        ("lightning.pytorch.callbacks", CALLBACKS),
+        ("lightning.pytorch.loggers", LOGGERS),
+        ("lightning.pytorch.strategies", STRATEGIES),
+        ("lightning.pytorch.profilers", PROFILERS),
+        ("lightning.pytorch.plugins", PRECISIONS),
+    )
+    for name in names
+)
+OURS = ("propensity", "torch.optim", "lightning.pytorch.callbacks", "lightning.pytorch.loggers")  # harmless to import
 NOT_PLUGINS = {"propensity", "torch", "lightning", "hydra", "omegaconf", "numpy", "polars", "numba", "builtins"}
 VARIABLE = "PROPENSITY_PLUGINS"  # names of packages, with commas between
+MAX_NODES, MAX_DEPTH = 100_000, 64  # of a configuration; the largest of ours has a few hundred, ten deep
+MAX_YAML_BYTES = 1 << 22
 
 _named: dict[str, None] = {}  # in order of naming
 
@@ -71,7 +117,9 @@ def _importable(name: str) -> str:
 
 
 def check_targets(config: Any, place: str | Path, allowed: Sequence[str] = ALL) -> None:
-    """Refuses a configuration that names anything else than classes of `allowed` modules, or parts of named plug-ins.
+    """Refuses a configuration that is not plain data, or names anything else than trusted parts.
+
+    Trusted are the classes that a YAML of our conf/ declares, those of `LIBRARIES`, and parts of named plug-ins.
 
     Parameters
     ----------
@@ -80,32 +128,86 @@ def check_targets(config: Any, place: str | Path, allowed: Sequence[str] = ALL) 
     place
         The file, for the message.
     allowed
-        Modules and packages; a class counts where it is defined, not where it is imported.
+        Modules and packages in which trusted classes of ours or of a library must lie.
 
     Raises
     ------
     IntegrityError
-        For a target that is not allowed, an interpolation, or an object that is no plain container or value.
+        For a target that is not allowed, or for what `check_plain` refuses.
     """
-    for target in list(targets(config, place)):  # whole before any part of it is imported
+    check_plain(config, place)
+    for target in list(targets(config)):  # whole before any part of it is imported
         _check(target, place, allowed)
+
+
+def check_plain(config: Any, place: str | Path) -> None:
+    """Refuses what is not plain data: scalars, lists, and dicts with scalar keys.
+
+    Parameters
+    ----------
+    config
+        What was read from a file.
+    place
+        The file, for the message.
+
+    Raises
+    ------
+    IntegrityError
+        For any other object (a tuple, a set, a subclass of dict), an interpolation, a target that is no text, or
+        containers that are deeper or larger than a configuration can be.
+    """
+    waiting, seen = [(config, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if seen > MAX_NODES or depth > MAX_DEPTH:
+            raise IntegrityError(f"{place} is nested too deep or too large for a configuration; train again")
+        kind = type(value)
+        if kind is str:
+            if "${" in value:
+                shown = value if len(value) <= 80 else f"{value[:80]}..."
+                raise IntegrityError(
+                    f"{place} holds the interpolation {shown!r}, where only values may be; train again"
+                )
+        elif kind is dict:
+            if "_target_" in value and type(value["_target_"]) is not str:
+                raise IntegrityError(
+                    f"{place} names a target that is no text: {type(value['_target_']).__name__}; train again"
+                )
+            waiting += [(each, depth + 1) for pair in value.items() for each in pair]
+        elif kind is list:
+            waiting += [(each, depth + 1) for each in value]
+        elif not (value is None or kind in (bool, int, float)):
+            raise IntegrityError(f"{place} holds an object of {kind.__name__}, where only values may be; train again")
 
 
 def _check(target: str, place: str | Path, allowed: Sequence[str]) -> None:
     plugins, top = tuple(_named), target.split(".")[0]
-    # A class of Lightning's is named by a shorter path than that of the module which defines it.
-    if not _within(target, (*allowed, *plugins, *(["lightning.pytorch"] if allowed is ALL else []))):
+    listed = target in LIBRARIES or target in declared(conf_folder())
+    if not (_within(target, plugins) or (listed and _within(target, allowed))):
+        if _within(target, OURS) and located(target) is None:
+            raise IntegrityError(f"{place} asks for {target}, which does not exist; train again")
         if top in NOT_PLUGINS or top in sys.stdlib_module_names or not top.isidentifier():
             raise IntegrityError(f"{place} asks for {target}, which is not ours to call; train again")
         raise IntegrityError(f"{place} asks for {target}; if you trust the package {top}, add plugins=[{top}]")
     if (part := located(target)) is None:
         raise IntegrityError(f"{place} asks for {target}, which does not exist; train again")
-    defined = str(getattr(part, "__module__", ""))
-    if isinstance(part, type) and _within(defined, allowed):
+    if listed and isinstance(part, type):
         return
-    if callable(part) and _within(defined, plugins):
+    if callable(part) and _within(str(getattr(part, "__module__", "")), plugins):
         return
     raise IntegrityError(f"{place} asks for {target}, which is not ours to call; train again")
+
+
+@functools.cache
+def declared(folder: Path) -> frozenset[str]:
+    """Targets in the YAML of a folder of configurations.
+
+    >>> "propensity.task.Task" in declared(conf_folder()), "propensity.training.run.train" in declared(conf_folder())
+    (True, False)
+    """
+    named = re.compile(r"^[^#\n]*?\b_target_:[ \t]*([\w.]+)", re.MULTILINE)
+    return frozenset(name for file in folder.rglob("*.yaml") for name in named.findall(file.read_text()))
 
 
 def _within(name: str, packages: Sequence[str]) -> bool:
@@ -133,26 +235,59 @@ def located(target: str) -> object:
     return None
 
 
-def targets(config: Any, place: str | Path = "the configuration") -> Iterator[str]:
-    """Every `_target_` in nested containers of any kind; IntegrityError for what is not plain.
+def targets(config: Any) -> Iterator[str]:
+    """Every `_target_` in plain containers.
 
-    >>> list(targets({"_target_": "a", "b": ({"c": [{"_target_": "d"}]}, 3)}))
+    >>> list(targets({"_target_": "a", "b": [{"c": [{"_target_": "d"}]}, 3]}))
     ['a', 'd']
     """
-    if isinstance(config, Mapping):
+    if isinstance(config, dict):
         for key, value in config.items():
             if key == "_target_":
-                if not isinstance(value, str):
-                    raise IntegrityError(f"{place} names a target that is no text: {value!r}; train again")
                 yield value
-            yield from targets(value, place)
-    elif isinstance(config, str):
-        if "${" in config:
-            raise IntegrityError(f"{place} holds the interpolation {config!r}, where only values may be; train again")
-    elif isinstance(config, Sequence | Set) and not isinstance(config, bytes | bytearray):
+            else:
+                yield from targets(value)
+    elif isinstance(config, list):
         for value in config:
-            yield from targets(value, place)
-    elif not (config is None or isinstance(config, bool | int | float)):
-        raise IntegrityError(
-            f"{place} holds an object of {type(config).__name__}, where only values may be; train again"
-        )
+            yield from targets(value)
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML as plain data: dates stay text, and a number may have an exponent without a point."""
+
+
+PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if not tag.endswith(":timestamp")]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), [*"-+0123456789"]
+)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """A configuration out of a YAML file, as plain data: no tags, no interpolation, nothing is resolved.
+
+    Parameters
+    ----------
+    path
+        File of at most `MAX_YAML_BYTES`.
+
+    Raises
+    ------
+    DataError
+        If it is no YAML.
+    IntegrityError
+        For what `check_plain` refuses, and for tags of other types.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise IntegrityError(f"{path} is too large for a configuration; train again")
+        content = yaml.load(path.read_text(), PlainLoader)
+    except yaml.constructor.ConstructorError as error:
+        raise IntegrityError(f"{path} holds {error.problem}, where only values may be; train again") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError, ValueError, TypeError) as error:
+        raise DataError(f"{path} cannot be read as YAML ({type(error).__name__}); train again") from None
+    check_plain(content, path)
+    return content

@@ -230,7 +230,7 @@ deliveries = {"first": entries, "second": entries, "by_channel": st.booleans(), 
 deliveries |= {"deliveries": st.integers(1, 2), "by_purpose": st.booleans(), "carried": st.booleans()}
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(**deliveries)
 def test_no_decision_contacts_one_whom_it_must_not(**case: Any) -> None:
     check(**case)

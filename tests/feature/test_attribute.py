@@ -12,10 +12,11 @@ from propensity.data.cutoff import Cutoff
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.feature.attribute import attribute_numbers
+from propensity.feature.empty_customer import empty_customer
 from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.market_stats import MarketStatsBuilder, MarketStatsConfig
 from propensity.serving.inputs import rebuild_inputs
-from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, empty_customer, feature_settings
+from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, feature_settings
 from propensity.task import CutoffData
 from random_log import columns, random_log, random_offers
 

@@ -359,6 +359,7 @@ INCOMPLETE: dict[str, Any] = {
     "has no value for an empty history": replace(units_sold(), empty=None),
     "is NaN on an empty history; say in missing": replace(app_purchases(), empty=math.nan),
     "the gate reads pairs only": replace(app_purchases(), gate=4),
+    "has reason='mood'; give one of frequency, recency": replace(app_purchases(), reason="mood"),  # type: ignore[arg-type]
     "has per='window'": replace(app_purchases(), per="window"),
     "data.feature.extra holds a str": "app_purchases",
 }

@@ -68,16 +68,17 @@ def test_files_without_a_header_are_read_by_position(tmp_path: Path) -> None:
     positions = {name: f"column_{k}" for k, name in enumerate(COLUMNS, 1)}
     log = log_of(tmp_path, columns=positions, header=False)
     assert log.revenue.tolist() == [2.5, 1, 4] and log.meta["rows"]["quarantined"] == {"line_ragged": 1}
-    (tmp_path / "sales.csv").write_text("1,2024-03-01,7,2.5\n2,2024-03-01,7,2.5\n")
-    with pytest.raises(DataError, match=r"has no header \(its first line is '1,2024-03-01,7,2.5'\); set data"):
+    assert log_of(tmp_path, columns=positions).revenue.tolist() == [2.5, 1, 4]
+    with pytest.raises(ConfigurationError, match="who is not a column of .*, which has no header; map column_1 to col"):
         log_of(tmp_path)
 
 
-def test_lines_above_the_header_are_named_and_skipped(tmp_path: Path) -> None:
+def test_lines_above_the_header_are_skipped_and_shown(tmp_path: Path) -> None:
     (tmp_path / "sales.csv").write_text("Sales report\nGenerated today\n\n" + TEXT)
-    with pytest.raises(DataError, match="has lines above its header, such as 'Sales report'; set data.source.skip=3"):
-        log_of(tmp_path)
-    assert is_whole(log_of(tmp_path, skip=3))
+    log = log_of(tmp_path)
+    assert is_whole(log) and is_whole(log_of(tmp_path, skip=3))
+    formats = {each["what"]: each for each in log.meta["formats"]}
+    assert formats["skip"]["value"] == "3" and "'Sales report'" in formats["skip"]["evidence"]
     with pytest.raises(DataError, match="has 7 lines, fewer than data.source.skip=7 leaves out; lower it"):
         log_of(tmp_path, skip=7)
 

@@ -132,8 +132,8 @@ def test_erasing_an_unknown_customer_is_refused_and_remaining_data_are_an_integr
     with pytest.raises(ConfigurationError, match="contain no data of customer zoe"):
         export_customer("zoe", log, runs)
     runs.mkdir()
-    (runs / "list.csv").write_text("customer\nbert\n")
-    with pytest.raises(IntegrityError, match="customer bert is still found in .*list.csv; remove it there by hand"):
+    (runs / "list.txt").write_text("bert was here\n")
+    with pytest.raises(IntegrityError, match="customer bert is still found in .*list.txt; remove it there by hand"):
         erase_customer("bert", log, runs)
 
 

@@ -59,6 +59,13 @@ def extended(code: str, column: str, good: str, rows: str, name: str = "", count
 
 
 CASES = [
+    extended("time_unreadable", "at", "10:30", "anna,2024-03-03,milk,1,2.5,25:00\n", columns={"time": "at"}),
+    extended("cost_unreadable", "cost", "1.2", "anna,2024-03-03,milk,1,2.5,dear\n", columns={"cost": "cost"}),
+    extended("probability_unreadable", "p", "0.5", "anna,2024-03-03,milk,1,2.5,1.2\n", columns={"probability": "p"}),
+    Case(
+        "acquisition_unreadable", settings={"customers": "people.csv", "acquisition": {"day": "since"}},
+        files={"people.csv": "who,since\nanna,2024-01-05\nbert,soon\n"},
+    ),
     Case("file_twice", files={"sales-b.csv": f"{HEAD}\n{GOOD}"}, count=2),
     Case("file_transcoded", files={"sales-a.csv": f"{HEAD}\nrené,2024-03-01,café,1,2\n".encode("latin-1")}),
     Case("file_transcoded", files={"sales-a.csv": f"{HEAD}\nrené,2024-03-01,café,1,2\n".encode("utf-16")}, name="16"),
@@ -72,6 +79,19 @@ CASES = [
     extended("kind_unknown", "event", "purchase", "anna,2024-03-04,milk,1,2,tickle\n", columns={"kind": "event"}),
     Case("not_a_product", "anna,2024-03-04,POST,1,2\nanna,2024-03-04,Bank Charges,1,2\n", count=2),
     Case("not_a_product", "anna,2024-03-04,M,1,2\n", settings={"not_products": ["M", "D"]}, name="by name"),
+    Case("not_a_product", "anna,2024-03-04,Frais de port,1,2\nanna,2024-03-04,Pfand,1,1\nanna,2024-03-04,Kargo,1,1\n",
+         count=3, name="in other languages"),
+    extended("not_a_product", "Description", "thing", "anna,2024-03-04,x7,1,2,Next Day Carriage\n",
+             columns={"description": "Description"}, name="by description"),
+    extended("not_a_product", "Description", "thing", "anna,2024-03-04,x7,1,2,Poštovné\n",
+             settings={"item_columns": ["Description"]}, name="by a description of items"),
+    Case("sale_undone", "anna,2024-03-04,desk,1,500\nanna,2024-03-05,Manual,-1,-500\n"),
+    Case("sale_implausible",
+         "".join(f"c{k % 7},2024-03-04,i{k},1,{k}\n" for k in range(1, 300)) + "bert,2024-03-04,x,1,1e6\n"),
+    Case("customer_dominant", "".join(f"0001,2024-03-{k % 28 + 1:02},i{k},1,2\n" for k in range(100)), count=100),
+    Case("discount_divided", "anna,2024-03-04,milk,1,3,r3,1\nanna,2024-03-04,soap,2,7,r3,1\n", count=2,
+         head=f"{HEAD},receipt,cart", good="anna,2024-03-01,milk,1,2.5,r1,0\nbert,2024-03-02,soap,2,4.0,r2,\n",
+         columns=ORDER | {"order_discount": "cart"}, settings={"revenue_is": "gross"}),
     ordered("guest", ",2024-03-04,milk,1,2,r3\nNULL,2024-03-04,milk,1,2,r4\n", count=2),
     ordered("guest", "-1,2024-03-04,milk,1,2,r3\nGuest,2024-03-04,milk,1,2,r4\n", count=2, name="stand-in"),
     ordered("guest", "77,2024-03-04,milk,1,2,r3\n-1,2024-03-04,milk,1,2,r4\n", settings={"guest_ids": [77]},
@@ -510,10 +530,15 @@ def test_one_odd_day_among_many_is_set_aside_and_does_not_stop_the_delivery(tmp_
     assert (rows["used"], rows["quarantined"]) == (56, {"day_unreadable": 1})
 
 
-def test_serial_dates_of_excel_are_read_by_name(tmp_path: Path) -> None:
+def test_serial_dates_of_excel_are_read_and_shown(tmp_path: Path) -> None:
     case = Case("", "anna,45296,milk,1,2\nanna,45297.5,milk,1,2\n", good="")
-    with pytest.raises(DataError, match="from 45296 to 45297.5, which look like serial dates of Excel; set data"):
-        log_of(case, tmp_path)
+    log = log_of(case, tmp_path)
+    values = [each["value"] for each in log.meta["formats"] if each["what"] == "dates of when"]
+    assert values == ["serial dates of Excel"]
+    assert log.day.tolist() == [(date(2024, 1, day) - date(1970, 1, 1)).days for day in (5, 6)]
+    early = replace(case, rows="anna,20100,milk,1,2\n")
+    with pytest.raises(DataError, match="from 20100 to 20100, which look like serial dates of Excel; set data"):
+        log_of(early, tmp_path)
     log = log_of(replace(case, settings={"day_format": "excel"}), tmp_path)
     assert log.day.tolist() == [(date(2024, 1, day) - date(1970, 1, 1)).days for day in (5, 6)]
 

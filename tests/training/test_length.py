@@ -92,9 +92,10 @@ def test_a_long_training_is_given_half_of_its_best_step_more() -> None:
     assert stopped[0] == 300, "best after 200 steps"
 
 
-def test_an_improvement_within_the_noise_is_none() -> None:
+def test_improvements_within_the_noise_do_not_prolong_training_but_count_as_best() -> None:
+    lowest = 1.0 - 4e-5 * 6
     callback, stopped = trial(1.0, *[1.0 - 4e-5 * k for k in range(1, 7)])
-    assert stopped == [70] and (callback.best_step, callback.best) == (10, 1.0)
+    assert stopped == [70] and (callback.best_step, callback.best) == (70, lowest)
 
 
 def test_a_value_that_is_no_number_is_no_improvement() -> None:

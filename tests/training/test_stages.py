@@ -19,7 +19,8 @@ from propensity.training.checkpoint import load_trained
 from propensity.training.curve import METRICS, SUMMARY, load_curves
 from propensity.training.fit import PROGRESS, Stage
 from propensity.training.module import PropensityModule
-from propensity.training.run import train
+from propensity.training.run import last_checkpoint, train
+from propensity.training.storage import save_checkpoint
 from propensity.training.validation import windows
 
 Compose = Callable[..., Any]
@@ -120,6 +121,12 @@ def test_a_run_without_a_refit_keeps_the_weights_of_the_best_validation(
     assert [about["end"]] == about["validation"] and about["end"] < about["last_label"]
 
 
+@pytest.fixture(scope="module")
+def whole_runs() -> dict[tuple[str, ...], tuple[Path, list[tuple[Stage, Any, dict[str, torch.Tensor]]]]]:
+    """Runs that nothing interrupted, and their stages, by their settings; the first test that needs one trains it."""
+    return {}
+
+
 @pytest.mark.parametrize("more", [(), ("trainer.max_epochs=3",)])
 @pytest.mark.parametrize("stage", ["search", "between", "refit", "end"])
 def test_a_run_that_is_interrupted_in_a_stage_ends_as_if_it_had_not_been(
@@ -128,10 +135,16 @@ def test_a_run_that_is_interrupted_in_a_stage_ends_as_if_it_had_not_been(
     small_world: dict[str, Any],
     composed: Compose,
     tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    whole_runs: dict[tuple[str, ...], Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if more not in whole_runs:
+        with monkeypatch.context() as patched:
+            whole_runs[more] = tmp_path_factory.mktemp("whole"), stages(patched)
+            train(config(composed, small_world, whole_runs[more][0], *more))
+    whole_run, whole_stages = whole_runs[more]
     seen = stages(monkeypatch)
-    train(config(composed, small_world, tmp_path / "whole", *more))
 
     def fails(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the power went out")
@@ -152,16 +165,16 @@ def test_a_run_that_is_interrupted_in_a_stage_ends_as_if_it_had_not_been(
         with pytest.raises(RuntimeError, match="power"):
             train(config(composed, small_world, tmp_path / "cut", *more))
     assert not (tmp_path / "cut" / "model.ckpt").exists()
-    del seen[2:]
+    seen.clear()
     train(config(composed, small_world, tmp_path / "cut", *more))
-    for whole, cut in zip(seen[:2], seen[2:], strict=True):
+    for whole, cut in zip(whole_stages, seen, strict=True):
         assert same(whole[2], cut[2]), cut[0].name
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
-    ours, theirs = summary(tmp_path / "cut"), summary(tmp_path / "whole")
+    assert same(weights(whole_run), weights(tmp_path / "cut"))
+    ours, theirs = summary(tmp_path / "cut"), summary(whole_run)
     for each in (ours, theirs):  # of an epoch that was over
         each["metrics"].pop("train/loss", None)
     assert ours == theirs
-    assert load_curves(tmp_path / "cut")["val/log_loss"] == load_curves(tmp_path / "whole")["val/log_loss"]
+    assert load_curves(tmp_path / "cut")["val/log_loss"] == load_curves(whole_run)["val/log_loss"]
 
 
 def test_a_log_too_short_to_validate_on_trains_and_warns(
@@ -215,3 +228,18 @@ def test_a_champion_that_is_no_candidate_is_refused_before_training(
         with pytest.raises(ConfigurationError, match=words):
             train(config(composed, small_world, tmp_path / "run", *settings))
         assert not (tmp_path / "run" / METRICS).exists()
+
+
+def test_a_damaged_state_to_resume_from_is_told_and_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    last = tmp_path / PROGRESS / "search" / "last.ckpt"
+    save_checkpoint({"global_step": 3, "weights": torch.arange(5)}, last)
+    assert last_checkpoint(tmp_path, "search") == str(last)
+    whole = last.read_bytes()
+    for damaged in (whole[:-1], whole[: len(whole) // 2], b"", whole[:99] + b"\1" + whole[100:]):
+        last.parent.mkdir(exist_ok=True)
+        last.write_bytes(damaged)
+        caplog.clear()
+        assert last_checkpoint(tmp_path, "search") is None and not last.exists()
+        assert "last.ckpt" in caplog.text and "passed over, and this part of the training starts again" in caplog.text

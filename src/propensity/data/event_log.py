@@ -1,13 +1,17 @@
 """The event log: columns sorted by customer and day, memory-mapped and immutable, and its folder on disk.
 
 The folder holds one `.npy` per column, `customers.parquet` and `items.parquet` (row n describes code n and holds the
-original id) and `meta.json`, which is written last. The folder is replaced in one step.
+original id) and `meta.json`, which is written last. The folder is replaced in one step. Columns of `OPTIONAL`,
+`contacts.parquet` and the folder `engagement` exist only where a source delivers them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import struct
+import sys
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -17,13 +21,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.atomic import whole_folder
+from propensity.atomic import remove_interrupted, whole_folder
+from propensity.checksum import Damage, check_files, check_sizes, covered_files, file_records, is_signed, signed
 from propensity.data.column_store import CHUNK, release_pages
 from propensity.data.consent import guest_flags, profiling_objectors
-from propensity.errors import ConfigurationError, DataError
+from propensity.data.valid import check_columns, check_engagement, check_optional, check_totals
+from propensity.errors import ConfigurationError, DamageError, DataError
 from propensity.kernel.event import PURCHASE, Events, fixed
 
-FORMAT = 2
+FORMAT = 3
+META = "meta.json"
+TOMBSTONES = "tombstones.json"  # changes without the log, and holds a checksum of its own
+WITHOUT_CHECKSUMS = 2  # the format before, which is still read
 COLUMNS = {
     "day": np.int32,
     "item": np.int32,
@@ -35,9 +44,18 @@ COLUMNS = {
     "discount": np.float32,
 }
 ARRAYS = ("offsets", *COLUMNS, "item_known")
+OPTIONAL = {"time": np.int64, "cost": np.float32, "contact": np.int32, "probability": np.float32}
+NO_TIME = np.iinfo(np.int64).max  # an event without a time is the last of its day
+MISSING = {"time": NO_TIME, "cost": np.nan, "contact": -1, "probability": np.nan}  # value of an event without one
+ENGAGEMENT = "engagement"  # folder of the events of `propensity.kernel.event.ENGAGEMENT_KINDS`
+SOMETIMES = (*OPTIONAL, *(f"{ENGAGEMENT}/{name}" for name in ("offsets", *COLUMNS, *OPTIONAL)))
 EPOCH = date(1970, 1, 1)
-UNREADABLE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError),
+TABLES = ("customers", "items")
+CONTACTS = "contacts"
+TABLE_FILES = tuple(f"{name}.parquet" for name in (*TABLES, CONTACTS))
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError),
+    *(MemoryError, RecursionError, struct.error, tokenize.TokenError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
 
@@ -95,7 +113,7 @@ class EventLog:
     offsets: np.ndarray  # (N + 1,) int64
     day: np.ndarray  # (E,) int32, days since 1970-01-01
     item: np.ndarray  # (E,) int32, row of `items`, -1 for an event without an item
-    kind: np.ndarray  # (E,) int8, position in `propensity.kernel.event.KINDS`
+    kind: np.ndarray  # (E,) int8, position in `propensity.kernel.event.EVERY_KIND`
     channel: np.ndarray  # (E,) int8, position in `meta["channels"]`, -1 for none
     order: np.ndarray  # (E,) int32, number of the order within the customer by first appearance, -1 for other kinds
     quantity: np.ndarray  # (E,) float32, units
@@ -105,6 +123,12 @@ class EventLog:
     customers: pl.DataFrame  # (N) rows: customer and attributes
     items: pl.DataFrame  # (I) rows: item and attributes
     meta: dict[str, Any]  # row counts, warnings, channels, first and last day, fingerprint
+    time: np.ndarray | None = None  # (E,) int64, milliseconds since 1970-01-01 UTC, `NO_TIME` for an event without one
+    cost: np.ndarray | None = None  # (E,) float32, currency, of the goods of a line or of a message, NaN if not known
+    contact: np.ndarray | None = None  # (E,) int32, row of `contacts`, -1 for an event without one
+    probability: np.ndarray | None = None  # (E,) float32, in (0, 1], of being sent exactly this, NaN if not known
+    contacts: pl.DataFrame | None = None  # distinct campaign, offer, arm, experiment of messages and responses
+    engagement: EventLog | None = None  # events of `ENGAGEMENT_KINDS` of the same customers and items
 
     def __len__(self) -> int:
         return self.offsets.size - 1
@@ -128,6 +152,39 @@ class EventLog:
     def last_day(self) -> int:
         """Day of the last purchase."""
         return int(self.meta["last_day"])
+
+    @property
+    def last_event_day(self) -> int:
+        """Day of the last event of any kind."""
+        parts = [self, *([] if self.engagement is None else [self.engagement])]
+        return max(int(part.day.max()) for part in parts if part.day.size)
+
+    @property
+    def first_event_day(self) -> int:
+        """Day of the first event of any kind."""
+        parts = [self, *([] if self.engagement is None else [self.engagement])]
+        return min(int(part.day.min()) for part in parts if part.day.size)
+
+    @property
+    def timezone(self) -> str | None:
+        """Time zone of the shop, in which `day` is the date of `time`; None for a log without times."""
+        return self.meta.get("timezone")
+
+    @property
+    def column_types(self) -> dict[str, type]:
+        """NumPy types of the columns with one value per event, with those of `OPTIONAL` that the log has."""
+        present: dict[str, type] = {n: kind for n, kind in OPTIONAL.items() if getattr(self, n) is not None}
+        return {**COLUMNS, **present}
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every array of the log by the name of its file, without .npy."""
+        names = [*ARRAYS, *(name for name in OPTIONAL if getattr(self, name) is not None)]
+        own = {name: getattr(self, name) for name in names}
+        if self.engagement is None:
+            return own
+        apart = {name: getattr(self.engagement, name) for name in ("offsets", *self.engagement.column_types)}
+        return own | {f"{ENGAGEMENT}/{name}": array for name, array in apart.items()}
 
     @property
     def customer_id(self) -> np.ndarray:
@@ -157,14 +214,54 @@ class EventLog:
         EventLog
             The events before `day`, and the customers with at least one of them.
         """
-        visible = self.day < day
-        counts = np.add.reduceat(np.append(visible, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
-        active = counts > 0
-        offsets = np.concatenate([[0], np.cumsum(counts[active])]).astype(np.int64)
-        columns: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[visible]) for name in COLUMNS}
-        sold = columns["day"][columns["kind"] == PURCHASE]
+        past = self.until(day)
+        active = np.diff(past.offsets) > 0
+        offsets = np.append(past.offsets[:-1][active], past.offsets[-1])
+        sold = past.day[past.kind == PURCHASE]
         meta = self.meta | {"last_day": int(sold.max()) if sold.size else self.first_day}
-        return replace(self, offsets=offsets, customers=self.customers.filter(pl.Series(active)), meta=meta, **columns)
+        customers = self.customers.filter(pl.Series(active))
+        engagement = past.engagement
+        if engagement is not None:
+            engagement = replace(engagement.of_customers(active), customers=customers, meta=meta)
+        return replace(past, offsets=offsets, customers=customers, meta=meta, engagement=engagement)
+
+    def until(self, day: int) -> EventLog:
+        """Cut the log at a day without leaving out customers.
+
+        Parameters
+        ----------
+        day : int
+            Days since 1970-01-01, exclusive.
+
+        Returns
+        -------
+        EventLog
+            All customers with their events before `day`.
+        """
+        engagement = None if self.engagement is None else self.engagement.until(day)
+        return replace(self._where(self.day < day), engagement=engagement)
+
+    def of_customers(self, chosen: np.ndarray) -> EventLog:
+        """Leave out the events of some customers, who lose their rows.
+
+        Parameters
+        ----------
+        chosen : numpy.ndarray of shape (N,), bool
+            Customers that stay.
+
+        Returns
+        -------
+        EventLog
+            Their events; the table of customers is not changed.
+        """
+        log = self._where(np.repeat(chosen, np.diff(self.offsets)))
+        return replace(log, offsets=np.append(log.offsets[:-1][chosen], log.offsets[-1]))
+
+    def _where(self, visible: np.ndarray) -> EventLog:
+        """The events for which `visible` (E,) is true."""
+        counts = np.add.reduceat(np.append(visible, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
+        columns: dict[str, Any] = {n: np.ascontiguousarray(getattr(self, n)[visible]) for n in self.column_types}
+        return replace(self, offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), **columns)
 
     def purchasers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """List the customers with at least one purchase before a day, without guests and objectors to profiling.
@@ -249,13 +346,15 @@ class EventLog:
         return start + np.flatnonzero(np.diff(total[offsets - offsets[0]]))
 
     @classmethod
-    def open(cls, folder: str | Path) -> EventLog:
-        """Memory-map a log.
+    def open(cls, folder: str | Path, verify: bool = False) -> EventLog:
+        """Memory-map a log. Sizes, ranges and order are always checked.
 
         Parameters
         ----------
         folder : str or Path
             Folder of the log.
+        verify : bool
+            Whether to compare all files with their checksums first.
 
         Returns
         -------
@@ -267,25 +366,60 @@ class EventLog:
         ConfigurationError
             If there is no log.
         DataError
-            If the log is damaged or has another format.
+            If the log has another format.
+        DamageError
+            If the log is damaged.
         """
         folder = Path(folder)
-        if not (folder / "meta.json").is_file():
+        remove_interrupted(folder)
+        if not (folder / META).is_file():
             raise ConfigurationError(f"no event log at {folder}; make one with propensity prepare out={folder}")
+        meta, damage = read_meta(folder), log_damage(folder)
+        files = meta.get("files", {})
         try:
-            meta = json.loads((folder / "meta.json").read_text())
-            if meta["format"] != FORMAT:
-                raise DataError(
-                    f"the event log at {folder} has format {meta['format']}, not {FORMAT}; prepare it again"
-                )
-            arrays: dict[str, Any] = {name: cls._column(folder, name, meta["columns"][name]) for name in ARRAYS}
-            frames: dict[str, Any] = {n: pl.read_parquet(folder / f"{n}.parquet") for n in ("customers", "items")}
+            (check_files if verify else check_sizes)(folder, files, damage)
+            check_files(folder, {name: files[name] for name in TABLE_FILES if name in files}, damage)
+            stored = [*ARRAYS, *(name for name in SOMETIMES if name in meta["columns"])]
+            arrays: dict[str, Any] = {name: cls._column(folder, name, meta["columns"][name]) for name in stored}
+            tables = [*TABLES, *([CONTACTS] if "contact" in {name.split("/")[-1] for name in stored} else [])]
+            frames: dict[str, Any] = {n: pl.read_parquet(folder / f"{n}.parquet") for n in tables}
+            keys, channels = {name: frames[name].columns[:1] for name in TABLES}, len(meta["channels"])
+            days = int(meta["first_day"]), int(meta["last_day"])
+        except DamageError:
+            raise
         except UNREADABLE as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"the event log at {folder} is damaged ({reason}); prepare it again") from None
-        if frames["customers"].height != arrays["offsets"].size - 1 or arrays["offsets"][-1] != arrays["day"].size:
-            raise DataError(f"the event log at {folder} is damaged (its tables differ in length); prepare it again")
-        return cls(**arrays, **frames, meta=meta)
+            raise damage("", first_line(error)) from None
+        if frames["customers"].height != arrays["offsets"].size - 1 or keys != {
+            "customers": ["customer"],
+            "items": ["item"],
+        }:
+            raise damage("", "its tables differ in length or columns")
+        apart = {name.split("/")[1]: arrays.pop(name) for name in stored if "/" in name}
+        items, contacts = frames["items"].height, frames[CONTACTS].height if CONTACTS in frames else 0
+        check_columns(arrays, items, channels, days, damage)
+        check_optional(arrays, contacts, damage)
+        log = cls(**arrays, **frames, meta=meta)
+        if not apart:
+            return log
+        check_engagement(apart, items, channels, len(log), damage)
+        check_optional(apart, contacts, damage, f"{ENGAGEMENT}/")
+        return replace(log, engagement=log.sibling(apart))
+
+    def sibling(self, columns: Mapping[str, Any]) -> EventLog:
+        """Other events of the same customers and items.
+
+        Parameters
+        ----------
+        columns : mapping of str to numpy.ndarray
+            `offsets` (N + 1,), the columns of `COLUMNS` and any of `OPTIONAL`.
+
+        Returns
+        -------
+        EventLog
+            A log of these events.
+        """
+        absent: dict[str, Any] = {**dict.fromkeys(OPTIONAL), "engagement": None}
+        return replace(self, **{**absent, **columns})
 
     @staticmethod
     def _column(folder: Path, name: str, spec: dict[str, Any]) -> np.ndarray:
@@ -317,13 +451,26 @@ class EventLog:
         """
         check_replaceable(folder)
         with whole_folder(folder) as draft:
-            for name in COLUMNS:
-                np.save(draft / f"{name}.npy", getattr(self, name), allow_pickle=False)
+            self.write_columns(draft)
             self.seal(draft, notes)
         return EventLog.open(folder)
 
+    def write_columns(self, draft: Path) -> None:
+        """Write the columns with one value per event.
+
+        Parameters
+        ----------
+        draft : Path
+            Folder of the columns.
+        """
+        for name in self.column_types:
+            np.save(draft / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        if self.engagement is not None:
+            (draft / ENGAGEMENT).mkdir(exist_ok=True)
+            self.engagement.write_columns(draft / ENGAGEMENT)
+
     def seal(self, draft: Path, notes: Mapping[str, str] | None = None) -> None:
-        """Write everything except the columns of `COLUMNS`, which are in the folder already; `meta.json` is last.
+        """Write everything except the columns of events, which are in the folder already; `meta.json` is last.
 
         Parameters
         ----------
@@ -336,12 +483,86 @@ class EventLog:
             (draft / name).write_text(text)
         for name in ("offsets", "item_known"):
             np.save(draft / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        check_totals({name: getattr(self, name) for name in COLUMNS})
         self.customers.write_parquet(draft / "customers.parquet")
         self.items.write_parquet(draft / "items.parquet")
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in arrays.items()}
-        meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self)}
-        (draft / "meta.json").write_text(json.dumps(meta, indent=1))
+        if self.contacts is not None:
+            self.contacts.write_parquet(draft / f"{CONTACTS}.parquet")
+        if self.engagement is not None:
+            np.save(draft / ENGAGEMENT / "offsets.npy", self.engagement.offsets, allow_pickle=False)
+        columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in self.arrays.items()}
+        files = file_records(draft, [name for name in covered_files(draft) if name not in (META, TOMBSTONES)])
+        meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self), "files": files}
+        (draft / META).write_text(json.dumps(signed(meta), indent=1))
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Read `meta.json` of a log.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the log.
+
+    Returns
+    -------
+    dict
+        Its content. A log of the format before has no `files` with checksums; that is printed to stderr once.
+
+    Raises
+    ------
+    DataError
+        If the log has another format.
+    DamageError
+        If the file is damaged.
+    """
+    path = folder / META
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text())
+        known, sealed = meta["format"], "checksum" in meta or "files" in meta
+    except UNREADABLE as error:
+        raise log_damage(folder)(META, first_line(error)) from None
+    if (sealed or known == FORMAT) and not is_signed(meta):
+        raise log_damage(folder)(META, "its content has another checksum")
+    if known not in (FORMAT, WITHOUT_CHECKSUMS):
+        raise DataError(f"the event log at {folder} has format {known}, not {FORMAT}; prepare it again")
+    if not sealed and str(folder.resolve()) not in _told:
+        _told.add(str(folder.resolve()))
+        print(
+            f"propensity: the event log at {folder} was written without checksums, so that damage may not be found; "
+            "prepare it again to add them",
+            file=sys.stderr,
+        )
+    return meta
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, or its class."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def log_damage(folder: Path) -> Damage:
+    """Errors that name a damaged file of a log.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the log.
+
+    Returns
+    -------
+    callable
+        From the name of a file, which may be empty, and a reason to the error.
+    """
+
+    def damage(name: str, reason: str) -> DamageError:
+        place = f"{name}: {reason}" if name else reason
+        return DamageError(f"the event log at {folder} is damaged ({place}); prepare it again")
+
+    return damage
+
+
+_told: set[str] = set()  # logs without checksums of which the user knows
 
 
 def check_replaceable(folder: str | Path) -> None:
@@ -383,11 +604,10 @@ def fingerprint(log: EventLog) -> str:
         16 hexadecimal digits that change with any event, customer or item.
     """
     digest = hashlib.sha256()
-    for name in ARRAYS:
-        column = getattr(log, name)
+    for column in log.arrays.values():
         for start in range(0, column.size, CHUNK):
             digest.update(np.ascontiguousarray(column[start : start + CHUNK]).view(np.uint8).data)
             release_pages(column)
-    for frame in (log.customers, log.items):
+    for frame in (log.customers, log.items, *([] if log.contacts is None else [log.contacts])):
         digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).view(np.uint8).data)
     return digest.hexdigest()[:16]

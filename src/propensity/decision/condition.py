@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -51,6 +52,49 @@ def rows_where(table: pl.DataFrame, condition: str, setting: str) -> np.ndarray:
         reason = str(error).splitlines()[0]
         raise ConfigurationError(f"{setting} ({condition}) cannot be applied: {reason}") from None
     return np.broadcast_to(mask, (table.height,))  # a condition on no column has one value
+
+
+WORDS = {"and", "or", "not", "in", "is", "null", "between", "true", "false", "like"}
+TOKEN = re.compile(
+    r"""\s*(?:(?P<text>'(?:[^']|'')*')|(?P<quoted>"[^"]+")|(?P<number>-?\d+(?:\.\d+)?)|(?P<word>[^\W\d]\w*)"""
+    r"""|(?P<sign><=|>=|<>|!=|=|<|>|\(|\)|,))"""
+)
+MAX_CONDITION = 2_000  # characters
+
+
+def refuse_more_than_comparisons(condition: str, setting: str) -> None:
+    """Refuse an SQL condition that is more than comparisons of columns with values; for conditions of strangers.
+
+    Parameters
+    ----------
+    condition : str
+        Comparisons, IN, BETWEEN, LIKE and IS NULL, joined by AND, OR, NOT and parentheses.
+    setting : str
+        What the error message calls the condition.
+
+    Raises
+    ------
+    ConfigurationError
+        For a call of a function, arithmetic, a subquery, a cast, a comment, or more than `MAX_CONDITION` characters.
+
+    Examples
+    --------
+    >>> refuse_more_than_comparisons("age >= 18 AND city IN ('Rome', 'Bari')", "filter")
+    """
+    place, former = 0, ""
+    while len(condition) <= MAX_CONDITION and (token := TOKEN.match(condition, place)):
+        word = (token["word"] or "").lower()
+        called = token["sign"] == "(" and former == "name"
+        beside = former == "name" and bool(token["quoted"] or (word and word not in WORDS) or token["text"])
+        if called or beside or word in ("select", "from", "cast", "case"):
+            break
+        former = "name" if token["quoted"] or (word and word not in WORDS) else "other"
+        place = token.end()
+    if not condition.strip() or condition[place:].strip():
+        raise ConfigurationError(
+            f"{setting} may only compare columns with values, such as age >= 18 AND city IN ('Rome'); it reads "
+            f"{condition[:80]!r}"
+        )
 
 
 def applicable(conditions: Mapping[str, str], columns: list[str]) -> tuple[dict[str, str], list[str]]:

@@ -15,6 +15,7 @@ import polars as pl
 
 from propensity.data.consent import ConsentRecord, channel_key, consent_record
 from propensity.data.event_log import EventLog, to_day
+from propensity.data.table_file import read_table
 from propensity.decision.condition import rows_where
 from propensity.decision.consent import Permission, known_channels, may_contact, objectors
 from propensity.decision.history import PurchaseHistory, log_folder, purchase_history_of
@@ -455,10 +456,10 @@ def read(path: str, setting: str) -> pl.DataFrame:
         raise ConfigurationError(f"no {setting} at {path}; give {setting}=<Parquet or CSV file>")
     try:
         if not path.endswith(".csv"):
-            return pl.read_parquet(path)
+            return read_table(Path(path))
         text = {"customer_id": pl.String} if "customer_id" in pl.read_csv(path, n_rows=0).columns else None
         return pl.read_csv(path, try_parse_dates=True, schema_overrides=text)  # ids keep their leading zeros
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, OSError, MemoryError) as error:
         raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); write it again") from None
 
 

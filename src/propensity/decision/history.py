@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from propensity.data.event_log import EventLog, to_day
 from propensity.data.offer import OfferConfig, Offers, offers_before
@@ -20,7 +18,7 @@ from propensity.errors import DataError
 from propensity.ingest.rule.matching import rows_of
 from propensity.kernel.customer import customer_columns, customer_windows
 from propensity.kernel.pair import pair_columns, pair_windows
-from propensity.trust import DATA, check_targets
+from propensity.trust import DATA, check_targets, read_yaml
 
 BLOCK = 4096  # customers whose pairs are in memory at a time
 WINDOWS, HALF_LIVES = (28, 91, 182, 364), (30,)
@@ -180,10 +178,9 @@ def log_folder(config: Path) -> str | None:
 
 def _task(config: Path) -> Any:
     """The task that the configuration of a run describes."""
-    try:
-        settings: Any = OmegaConf.to_container(OmegaConf.load(config), resolve=False)
-        data = settings["data"]
-    except (OmegaConfBaseException, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{config} is no configuration of a run ({type(error).__name__}); train again") from None
+    data = read_yaml(config)
+    data = data.get("data") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or "_target_" not in data:
+        raise DataError(f"{config} is no configuration of a run (it has no group data); train again")
     check_targets(data, config, DATA)
     return instantiate(data, _convert_="all")

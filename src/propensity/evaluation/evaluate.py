@@ -22,10 +22,14 @@ from propensity.champion.choose import STACK
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
 from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date
+from propensity.data.table_file import write_table
 from propensity.errors import ConfigurationError, OneClassError
 from propensity.evaluation.predictor import score_model
+from propensity.explain.opened import of_run
+from propensity.explain.reliance import reliance
 from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.features import Features
+from propensity.kernel.event import KINDS
 from propensity.metric.declaration import Metric
 from propensity.metric.evaluation import evaluate
 from propensity.metric.heuristic import compare_heuristics
@@ -131,6 +135,9 @@ def evaluate_run(
     curve = stored_decay(cfg.decay, log, trained.about["config"]["data"])
     data = EvaluationData(log, cutoffs_data, scores, trained.about, Path(cfg.run))
     sections = ({"decay": curve} if curve else {}) | champion_section(champion)
+    if cfg.reliance:
+        say(f"explaining scores of {cfg.reliance} customers")
+        sections["reliance"] = reliance(of_run(champion, cutoffs_data[-1]), cfg.reliance, cfg.seed)
     result = write_evaluation(data, cfg, say, sections, metrics)
     if shares := [channel_shares for _, channel_shares in predictions if channel_shares is not None]:
         save_shares(shares, data.out / SHARES_FILE)
@@ -345,6 +352,7 @@ def write_evaluation(
         "evaluation": {"resamples": cfg.resamples, "seed": cfg.seed},
     }
     result["run"] |= {key: data.log.meta.get(key) for key in ("source", "currency")}
+    result["run"]["log"] = log_facts(data.log)
     for name, scores in data.scores.items():
         notes = result["warnings"] if name == served else ()
         path = data.out / ("scores.parquet" if name == served else f"{name}.parquet")
@@ -352,11 +360,39 @@ def write_evaluation(
         own = [with_consents(table, *place) for table, place in zip(scores, places, strict=True)]
         save_scores(own, path, notes, data.log.folder)
     with whole_file(data.out / "customers.parquet") as draft:
-        customer_table(data.cutoffs_data[-1]).write_parquet(draft)
+        write_table(customer_table(data.cutoffs_data[-1]), draft)
     with whole_file(data.out / "metrics.json") as draft:
         draft.write_text(json.dumps(result, indent=1))
     log_evaluation(result, data.about["config"]["logger"], data.out)
     return result
+
+
+def log_facts(log: EventLog) -> dict[str, Any]:
+    """What a data sheet says about a log.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log.
+
+    Returns
+    -------
+    dict
+        Numbers of customers and items, events by kind, first and last day, channels, the attributes of customers and
+        items, and the warnings of its preparation.
+    """
+    counts = np.bincount(log.kind, minlength=len(KINDS))
+    return {
+        "customers": len(log),
+        "items": log.items.height,
+        "events": {kind: int(count) for kind, count in zip(KINDS, counts, strict=True) if count},
+        "first_day": to_date(log.first_day).isoformat(),
+        "last_day": to_date(log.last_day).isoformat(),
+        "channels": list(log.meta.get("channels") or []),
+        "customer_columns": [name for name in log.customers.columns if name != "customer"],
+        "item_columns": [name for name in log.items.columns if name != "item"],
+        "warnings": dict(log.meta.get("warnings") or {}),
+    }
 
 
 def training_warnings(folder: Path, cutoffs: Sequence[str]) -> list[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from omegaconf import OmegaConf
 
 from propensity.champion.champion import FILE as CHAMPION
 from propensity.config import ReproduceConfig, TrainConfig
@@ -24,6 +23,7 @@ from propensity.model.offer_net import OfferNet
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.predict import predict
 from propensity.training.run import commit, libraries, train
+from propensity.trust import read_yaml
 
 Say = Callable[[str], None]
 
@@ -171,7 +171,7 @@ def _edited(run: Path, config: Mapping[str, Any]) -> Iterator[Difference]:
     file = run / "config.yaml"
     if not file.is_file():
         return
-    now = OmegaConf.to_container(OmegaConf.load(file))
+    now = read_yaml(file)
     for name, a, b in _leaves(json.loads(json.dumps(config)), json.loads(json.dumps(now))):
         yield from _difference(f"setting {name.replace('/', '.')}", a, b)
 

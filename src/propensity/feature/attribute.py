@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from propensity.errors import ConfigurationError
+from propensity.feature.reason import ATTRIBUTE
 from propensity.kernel.column import FeatureColumn
 
 NUMBER = r"\d+(?:\.\d+)?"
@@ -18,13 +19,14 @@ def attribute_columns(names: Sequence[str]) -> tuple[FeatureColumn, ...]:
     """Declarations of the customer columns that hold attributes."""
     return tuple(
         FeatureColumn(
-            f"attribute_{name}",
+            f"{ATTRIBUTE}{name}",
             f"number in the customer's {name}; the mean of the numbers of a range",
             "customer",
             missing="unknown",
             empty=None,
             optional=True,
             group="attributes",
+            reason="person",
         )
         for name in names
     )

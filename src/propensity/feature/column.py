@@ -14,6 +14,7 @@ from functools import partial
 from propensity.data.batch import BlockSizes
 from propensity.errors import ConfigurationError
 from propensity.feature.attribute import attribute_columns
+from propensity.feature.reason import REASONS
 from propensity.kernel.column import Block, expanded
 from propensity.kernel.column import FeatureColumn as FeatureColumn  # a user imports it from here
 from propensity.kernel.customer import CUSTOMER
@@ -25,14 +26,15 @@ from propensity.kernel.reference import context_ratios
 BLOCKS: tuple[Block, ...] = ("pair", "customer", "context")
 CONTEXT_WINDOWS = (7, 28, 91, 364)
 
-market = partial(FeatureColumn, block="pair", missing="nobody bought the offer", ranked=True)
+market = partial(FeatureColumn, block="pair", reason="companions", missing="nobody bought the offer", ranked=True)
 of_others = partial(market, group="affinity")
-neighbour = partial(market, group="neighbours")
-sibling = partial(FeatureColumn, block="pair", ranked=True)
-relative = partial(FeatureColumn, block="customer")
+neighbour = partial(market, group="neighbours", reason="similar")
+sibling = partial(FeatureColumn, block="pair", reason="companions", ranked=True)
+relative = partial(FeatureColumn, block="customer", reason="shopping")
 context = partial(
     FeatureColumn,
     block="context",
+    reason="popularity",
     missing="nobody bought the offer",
     empty=math.nan,
     definition=context_ratios,
@@ -49,8 +51,19 @@ AFFINITY = (
     market("follow_broad", "the same with a stronger ridge", empty=None),
 )
 MARKET = (
-    market("expected", "expected purchases in the horizon, shrunk to the offer's rate", empty=None, optional=True),
-    market("hazard", "share of pairs with the same recency and purchase days that bought in a horizon", empty=None),
+    market(
+        "expected",
+        "expected purchases in the horizon, shrunk to the offer's rate",
+        reason="frequency",
+        empty=None,
+        optional=True,
+    ),
+    market(
+        "hazard",
+        "share of pairs with the same recency and purchase days that bought in a horizon",
+        reason="recency",
+        empty=None,
+    ),
     *AFFINITY,
 )
 SIBLING = (
@@ -75,14 +88,24 @@ CONTEXT = (
     context("novelty", "share of the buyers of the last 28 days without an earlier purchase"),
     context("interpurchase_time", "mean days between purchase days, over all customers", missing="nobody bought twice"),
     context("age", "days since the first sale, at most 182", optional=True),
-    context("price", "revenue per purchase day of the last 91 days, without implausible lines", money=True),
-    context("price_trend", "log ratio of the price of 28 days to that of 91 days"),
-    context("last_year", "log ratio of the purchase days of the horizon's weeks last year to the 91 days around them"),
+    context(
+        "price", "revenue per purchase day of the last 91 days, without implausible lines", reason="price", money=True
+    ),
+    context("price_trend", "log ratio of the price of 28 days to that of 91 days", reason="price"),
+    context(
+        "last_year",
+        "log ratio of the purchase days of the horizon's weeks last year to the 91 days around them",
+        reason="season",
+    ),
 )
 CONTEXT_NAMES = tuple(column.name for column in CONTEXT)
 AFFINITY_GROUP = (
-    of_others("svd_12", "rarity-weighted purchases of all offers, decayed by 90 days, rebuilt from 12 dimensions"),
-    of_others("svd_40", "the same from 40 dimensions"),
+    of_others(
+        "svd_12",
+        "rarity-weighted purchases of all offers, decayed by 90 days, rebuilt from 12 dimensions",
+        reason="similar",
+    ),
+    of_others("svd_40", "the same from 40 dimensions", reason="similar"),
     of_others("ease_ever", "affinity with the offers ever bought, without counts"),
     of_others("ease_91", "the same of the offers bought in 91 days"),
     of_others("ease_28", "the same of the offers bought in 28 days"),
@@ -181,6 +204,8 @@ def refuse_incomplete(column: FeatureColumn) -> None:
     for field in ("meaning", "compute", "reference"):
         if not getattr(column, field):
             raise ConfigurationError(f"{place} has no {field}; declare it")
+    if column.reason not in REASONS:
+        raise ConfigurationError(f"{place} has reason={column.reason!r}; give one of {', '.join(REASONS)}")
     if column.per is not None:
         raise ConfigurationError(f"{place} has per={column.per!r}; declare one column for each number of days")
     if column.empty is None and column.block != "customer":

@@ -15,9 +15,11 @@ SECTION = r"(<!-- columns {block} -->\n).*?(\n<!-- /columns {block} -->)"
 
 
 def table(block: Block) -> str:
-    """One block's columns as Markdown: name, meaning, meaning of NaN, value on an empty history, roles, group."""
+    """One block's columns as Markdown: name, meaning, NaN, value on an empty history, roles, reason, group."""
     rows = [_row(column) for column in BUILT_IN[block]]
-    return "\n".join(["| column | meaning | missing | empty | roles | group |", "|---|---|---|---|---|---|", *rows])
+    return "\n".join(
+        ["| column | meaning | missing | empty | roles | reason | group |", "|---|---|---|---|---|---|---|", *rows]
+    )
 
 
 def update_tables(page: str) -> str:
@@ -31,7 +33,8 @@ def update_tables(page: str) -> str:
 def _row(column: FeatureColumn) -> str:
     name, meaning = (text.format(DAYS[column.per]) for text in (column.name, column.meaning))
     roles = [role for role in ("optional", "ranked", "gate") if getattr(column, role)]
-    cells = (f"`{name}`", meaning, column.missing or "never", _empty(column.empty), ", ".join(roles), column.group)
+    missing, empty = column.missing or "never", _empty(column.empty)
+    cells = (f"`{name}`", meaning, missing, empty, ", ".join(roles), column.reason, column.group)
     return f"| {' | '.join(cells)} |"
 
 

@@ -9,30 +9,44 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from propensity.atomic import is_disk_full, whole_folder
+from propensity.atomic import is_disk_full, scratch_folder, whole_folder
 from propensity.data.column_store import ColumnFiles, replace_codes
-from propensity.data.event_log import COLUMNS, EventLog, check_replaceable, fingerprint
+from propensity.data.contact import contact_table
+from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, check_replaceable, fingerprint
+from propensity.data.valid import check_totals
 from propensity.errors import DataError
-from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode
-from propensity.ingest.erasure import drop_erased
+from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode, optional_columns
+from propensity.ingest.erasure import drop_erased, tombstone_note
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
-from propensity.ingest.privacy import mask_contact_data, pseudonymise, refuse_personal_ids, remove_contact_data
+from propensity.ingest.large import LargeLines
+from propensity.ingest.money import MoneyCounts
+from propensity.ingest.privacy import (
+    key_fingerprint,
+    mask_contact_data,
+    pseudonymise,
+    refuse_personal_ids,
+    remove_contact_data,
+)
 from propensity.ingest.retention import retain
 from propensity.ingest.rule import rule_codes
+from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
 from propensity.ingest.source.people import with_consent_flags
-from propensity.kernel.event import KINDS, PURCHASE
+from propensity.kernel.event import EVERY_KIND, PURCHASE
 
 ALWAYS = np.iinfo(np.int32).min
 MAX_CHANNELS = 127  # a channel code is one signed byte
+MAX_NAMES = 50  # lines that are not products are counted under at most as many names
+MIN_DOMINANT, DOMINANT = 100, 10  # events of a dominant customer, and times those of the next
+MEDIAN_SALES = 1_000_000  # sales from which the median is computed
 RANGE_ROWS = 2_000_000  # rows that are sorted at a time
 OPTIONAL = {
     "kind": pl.lit("purchase"),
@@ -84,7 +98,8 @@ def prepare(
     with whole_folder(out) as draft:
         log = retain(ingest(tables, draft), keep, draft)
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
-        log.seal(draft, notes)
+        log.meta["key"] = key_fingerprint(key)
+        log.seal(draft, {**(notes or {}), **tombstone_note(out)})
     return EventLog.open(out)
 
 
@@ -140,12 +155,18 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS, keep: int | None = N
     DataError
         If the tables cannot be read or have no usable event.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        log = retain(ingest(tables, Path(folder), range_rows), keep, Path(folder))
-        columns: dict[str, Any] = {name: np.array(getattr(log, name)) for name in COLUMNS}
-    log = replace(log, **columns)
+    with scratch_folder() as folder:
+        log = retain(ingest(tables, folder, range_rows), keep, folder)
+        check_totals({name: getattr(log, name) for name in COLUMNS})
+        log = _in_memory(log)
     log.meta["fingerprint"] = fingerprint(log)
     return log
+
+
+def _in_memory(log: EventLog) -> EventLog:
+    """A log whose columns are copied from their files."""
+    columns: dict[str, Any] = {name: np.array(getattr(log, name)) for name in log.column_types}
+    return replace(log, engagement=None if log.engagement is None else _in_memory(log.engagement), **columns)
 
 
 def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventLog:
@@ -193,6 +214,14 @@ def translate_read_errors() -> Iterator[None]:
         raise DataError(f"the raw tables cannot be read ({reason}); deliver them again") from None
 
 
+class CodeTables(NamedTuple):
+    """Codes of items, channels and contacts."""
+
+    items: CodeTable
+    channels: CodeTable
+    contacts: CodeTable
+
+
 @dataclass
 class IngestCounts:
     """Counts of the rows of an ingestion."""
@@ -208,6 +237,27 @@ class IngestCounts:
     dropped: Counter[str] = field(default_factory=Counter)
     merged: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
+    not_products: Counter[str] = field(default_factory=Counter)  # rows by name
+    money: MoneyCounts = field(default_factory=MoneyCounts)
+    large: LargeLines = field(default_factory=LargeLines)
+
+    def add_rejected(self, dropped: pl.DataFrame, quarantined: pl.DataFrame) -> None:
+        """Count rows that the screen rejected.
+
+        Parameters
+        ----------
+        dropped, quarantined : polars.DataFrame
+            Rows with a column `reason`.
+        """
+        self.dropped.update(dict(dropped["reason"].value_counts().iter_rows()))
+        for way, rows in (("dropped", dropped), ("quarantined", quarantined)):
+            self.money.add(way, rows)
+            self.large.add_undoing(rows)
+        others = dropped.filter(pl.col("reason") == "not_a_product")
+        described = [name for name in others.columns if name.startswith("item.") and describes_items(name[5:])]
+        names = [pl.col(name).cast(pl.String) for name in ("item", *described)]
+        named = others.select(pl.concat_str(names, separator=" ", ignore_nulls=True).alias("name"))
+        self.not_products.update(dict(named["name"].value_counts().iter_rows()))
 
     def add_passed(self, rows: pl.DataFrame) -> None:
         """Count rows that the screen accepted.
@@ -218,19 +268,21 @@ class IngestCounts:
             Accepted rows.
         """
         self.passed += rows.height
+        self.money.add("passed", rows)
         self.without_key += rows.select((pl.col("customer").is_null() | pl.col("day").is_null()).sum()).item()
         self.kinds |= set(rows["kind"].unique())
 
-    def add_used(self, kind: np.ndarray, day: np.ndarray) -> None:
+    def add_used(self, encoded: EncodedEvents) -> None:
         """Count events of the log.
 
         Parameters
         ----------
-        kind, day : numpy.ndarray of shape (E,)
-            Kind and day of each event.
+        encoded : EncodedEvents
+            Events of some customers.
         """
+        kind, day = encoded.columns["kind"], encoded.columns["day"]
         purchase_day = day[kind == PURCHASE]
-        self.used += day.size
+        self.used += day.size + int(encoded.engagement_events.sum())
         self.purchases += purchase_day.size
         if purchase_day.size:
             self.first_day = min(self.first_day, int(purchase_day.min()))
@@ -244,8 +296,8 @@ class IngestCounts:
         DataError
             If a row has an unknown kind, no customer or no day.
         """
-        if unknown := sorted(self.kinds - set(KINDS), key=str):
-            raise DataError(f"unknown event kind {unknown[0]!r}; map it to one of {', '.join(KINDS)}")
+        if unknown := sorted(self.kinds - set(EVERY_KIND), key=str):
+            raise DataError(f"unknown event kind {unknown[0]!r}; map it to one of {', '.join(EVERY_KIND)}")
         if self.without_key:
             raise DataError(
                 f"{self.without_key} of {self.passed} accepted events have no customer or no day; "
@@ -259,15 +311,23 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     schema = tables.events.collect_schema()
     defaults = [value.alias(name) for name, value in OPTIONAL.items() if name not in schema]
     events = tables.screen(tables.events.with_columns(*defaults))
-    items, channels = CodeTable(schema["item"]), CodeTable(pl.String())
+    codes = CodeTables(CodeTable(schema["item"]), CodeTable(pl.String()), CodeTable(pl.String()))
+    items, channels, contacts = codes
+    types = COLUMNS | optional_columns(schema)
     ids: list[pl.Series] = [pl.Series(dtype=schema["customer"])]
-    sizes: list[np.ndarray] = [np.zeros(0, np.int64)]
-    with tempfile.TemporaryDirectory(dir=folder) as place, ColumnFiles(folder, COLUMNS) as files:
+    sizes: list[np.ndarray] = [np.zeros((0, 2), np.int64)]
+    with tempfile.TemporaryDirectory(dir=folder) as place, ExitStack() as stack:
+        files = {"": stack.enter_context(ColumnFiles(folder, types))}
         partition = _partition(tables.events, events, Path(place), range_rows, counts, quarantine)
-        for encoded in _settle(partition, tables, items, channels, counts, quarantine):
+        for encoded in _settle(partition, tables, codes, counts, quarantine):
             ids.append(encoded.customer)
-            sizes.append(encoded.events)
-            files.append(encoded.columns)
+            sizes.append(np.stack([encoded.events, encoded.engagement_events], axis=1))
+            files[""].append(encoded.columns)
+            if encoded.engagement and ENGAGEMENT not in files:
+                (folder / ENGAGEMENT).mkdir()
+                files[ENGAGEMENT] = stack.enter_context(ColumnFiles(folder / ENGAGEMENT, types))
+            if encoded.engagement:
+                files[ENGAGEMENT].append(encoded.engagement)
     rows = _row_counts(tables, counts, quarantine)
     if channels.table.height > MAX_CHANNELS:
         raise DataError(
@@ -279,26 +339,65 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     customer_table = _vocabulary(customer, described, "customer")
     item_table = _items(items, tables.items)
     channel = channels.table["name"].sort()
-    replace_codes(folder / "item.npy", items.ranks(item_table["item"]))
-    replace_codes(folder / "channel.npy", channels.ranks(channel))
-    size = pl.DataFrame({"customer": customer, "count": np.concatenate(sizes)})
+    contact_keys = contacts.table["name"].sort()
+    ranks = {"item": items.ranks(item_table["item"]), "channel": channels.ranks(channel)}
+    ranks |= {"contact": contacts.ranks(contact_keys)} if "contact" in types else {}
+    for part in files:
+        for name, code in ranks.items():
+            replace_codes(folder / part / f"{name}.npy", code)
+    every_size = np.concatenate(sizes)
+    size = pl.DataFrame({"customer": customer, "count": every_size[:, 0], "engagement": every_size[:, 1]})
     size = customer_table.select("customer").join(size, on="customer", how="left", maintain_order="left")
     counts.warnings.update(tables.warnings)
+    if dominant := _dominant_events(size):
+        counts.warnings["customer_dominant"] = dominant
+    large, large_lines = counts.large.warnings(_median_sale(folder))
+    counts.warnings.update(large)
     meta: dict[str, Any] = {
         "rows": rows,
         "warnings": dict(sorted(counts.warnings.items())),
         "channels": channel.to_list(),
     }
     meta |= {"first_day": counts.first_day, "last_day": counts.last_day, "currency": tables.currency}
-    columns: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
-    return EventLog(
-        offsets=np.concatenate([[0], np.cumsum(size["count"].fill_null(0).to_numpy())]).astype(np.int64),
+    meta |= {
+        "money": counts.money.account(sum(counts.merged.values()) - sum(tables.merged.values())),
+        "not_products": dict(counts.not_products.most_common(MAX_NAMES)),
+        "large_lines": large_lines,
+        "formats": tables.formats,
+    }
+    if "time" in types:
+        meta["timezone"] = tables.timezone or "UTC"
+    log = EventLog(
         item_known=item_table["known"].to_numpy().astype(np.int32),
         customers=customer_table,
         items=item_table.drop("known"),
         meta=meta,
-        **columns,
+        contacts=contact_table(contact_keys) if "contact" in types else None,
+        **_columns(folder, size["count"], types),
     )
+    if ENGAGEMENT not in files:
+        return log
+    return replace(log, engagement=log.sibling(_columns(folder / ENGAGEMENT, size["engagement"], types)))
+
+
+def _columns(folder: Path, count: pl.Series, types: Mapping[str, type]) -> dict[str, Any]:
+    """The written columns, memory-mapped, and the offsets of customers with `count` (N,) events."""
+    offsets = np.concatenate([[0], np.cumsum(count.fill_null(0).to_numpy())]).astype(np.int64)
+    return {"offsets": offsets} | {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in types}
+
+
+def _dominant_events(size: pl.DataFrame) -> int:
+    """Number of events of the customer with ten times those of any other; 0 without one."""
+    largest = size["count"].drop_nulls().top_k(2).to_list()
+    return largest[0] if len(largest) == 2 and largest[0] >= max(MIN_DOMINANT, DOMINANT * largest[1]) else 0
+
+
+def _median_sale(folder: Path) -> float:
+    """Median revenue of purchases in the columns of `folder`, from a sample of a large log; 0 without any."""
+    kind, revenue = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("kind", "revenue"))
+    step = max(1, kind.size // MEDIAN_SALES)
+    sales = np.asarray(revenue[::step])[np.asarray(kind[::step]) == PURCHASE]
+    return float(np.median(sales)) if sales.size else 0.0
 
 
 def _partition(
@@ -310,10 +409,11 @@ def _partition(
     partition = ExternalPartition(place, bounds, memory_rows=range_rows)
     for batch in events.collect_batches(engine="streaming"):
         counts.rows += batch.height
+        counts.money.add("gross", batch)
         if "reason" in batch.columns:
             rejected = batch.filter(pl.col("reason").is_not_null())
             dropped = pl.col("reason").is_in(rule_codes("drop"))
-            counts.dropped.update(dict(rejected.filter(dropped)["reason"].value_counts().iter_rows()))
+            counts.add_rejected(rejected.filter(dropped), rejected.filter(~dropped))
             quarantine.add(rejected.filter(~dropped))
             raw_columns = [name for name in batch.columns if name.startswith(RAW)]
             batch = batch.filter(pl.col("reason").is_null()).drop("reason", *raw_columns)
@@ -327,8 +427,7 @@ def _partition(
 def _settle(
     partition: ExternalPartition,
     tables: Tables,
-    items: CodeTable,
-    channels: CodeTable,
+    codes: CodeTables,
     counts: IngestCounts,
     quarantine: Quarantine,
 ) -> Iterator[EncodedEvents]:
@@ -338,9 +437,13 @@ def _settle(
         counts.merged.update(settled.merged)
         counts.warnings.update(settled.warnings)
         quarantine.add(settled.quarantined)
+        counts.money.add("settled", settled.quarantined)
+        counts.large.add_undoing(settled.quarantined)
         if settled.accepted.height:
-            encoded = encode(settled.accepted, items, channels)
-            counts.add_used(encoded.columns["kind"], encoded.columns["day"])
+            encoded = encode(settled.accepted, *codes)
+            counts.add_used(encoded)
+            counts.money.add_used(settled.accepted)
+            counts.large.add_used(settled.accepted)
             yield encoded
 
 

@@ -1,6 +1,6 @@
 """Erasure of customers: removal from logs and tables, and rejection of their later deliveries.
 
-`tombstones.json` beside a log holds salted hashes of the erased ids, not the ids.
+`tombstones.json` beside and inside a log holds salted hashes of the erased ids, not the ids.
 """
 
 from __future__ import annotations
@@ -8,23 +8,37 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from propensity.atomic import whole_file, whole_folder
-from propensity.data.event_log import COLUMNS, EventLog, to_date
+from propensity import audit
+from propensity.atomic import only_writer, remove_drafts, remove_left_overs, whole_file, whole_folder
+from propensity.checksum import is_signed, signed
+from propensity.data.contact import optional_values
+from propensity.data.event_log import OPTIONAL, TOMBSTONES, EventLog, to_date
+from propensity.data.table_file import rewrite_table
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.ingest.privacy import ID_COLUMNS, distinct_customers, files_mentioning, pseudonym, read_key
+from propensity.ingest.privacy import (
+    ID_COLUMNS,
+    check_key,
+    distinct_customers,
+    files_mentioning,
+    pseudonym,
+    read_key,
+)
+from propensity.ingest.provenance import Provenance
 from propensity.ingest.source import Tables
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND
 
-FILE = "tombstones.json"
+FILE = TOMBSTONES
+LAST = "~"  # after every time
 
 
 class ErasureResult(NamedTuple):
@@ -53,7 +67,7 @@ def tombstone_hash(identity: object, salt: str) -> str:
 
 
 def drop_erased(tables: Tables, log: str | Path) -> Tables:
-    """Drop the customers whose tombstones are beside a log.
+    """Drop the customers who have a tombstone of a log.
 
     Parameters
     ----------
@@ -67,13 +81,11 @@ def drop_erased(tables: Tables, log: str | Path) -> Tables:
     Tables
         The tables; each row of an erased customer is dropped under the rule `customer_erased`.
     """
-    path = Path(log).parent / FILE
-    if not path.is_file():
+    records = [record for record in _records(Path(log)) if record["stones"]]
+    if not records:
         return tables
-    record = json.loads(path.read_text())
-    hashes = set(record["stones"])
     ids = distinct_customers(tables)
-    is_erased = pl.Series([tombstone_hash(name, record["salt"]) in hashes for name in ids], dtype=pl.Boolean)
+    is_erased = pl.Series([any(_has_stone(record, name) for record in records) for name in ids], dtype=pl.Boolean)
     erased_ids = ids.filter(is_erased)
     if not len(erased_ids):
         return tables
@@ -98,14 +110,102 @@ def add_tombstones(identities: list[str], log: str | Path) -> None:
     identities : list of str
         Ids under which the customer may be delivered or stored.
     log : str or Path
-        Folder of the log; the tombstone file is beside it.
+        Folder of the log.
+
+    Notes
+    -----
+    The tombstones of a log stand in `tombstones.json` beside it, under the name of its folder, so that they outlive the
+    folder, and in a copy inside it, so that they move with it.
     """
-    path = Path(log).parent / FILE
-    empty: dict[str, Any] = {"salt": os.urandom(16).hex(), "stones": {}}
-    record = json.loads(path.read_text()) if path.is_file() else empty
+    log = Path(log)
+    known = _records(log)
+    record: dict[str, Any] = known[0] if known else {"salt": os.urandom(16).hex(), "stones": {}}
+    for other in known[1:]:
+        if other["salt"] == record["salt"]:
+            record["stones"] |= other["stones"]
     record["stones"] |= {tombstone_hash(name, record["salt"]): date.today().isoformat() for name in identities}
-    with whole_file(path) as draft:
-        draft.write_text(json.dumps(record, indent=1))
+    _write_record(log, record)
+
+
+def lift_tombstone(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> None:
+    """Lift the tombstones of a customer, whose later deliveries are then accepted again.
+
+    Parameters
+    ----------
+    customer : str
+        Id as delivered.
+    folder : str or Path
+        Folder of the log.
+    runs : str or Path
+        Folder of the audit log.
+    key : str, optional
+        Location of the pseudonym key.
+
+    Raises
+    ------
+    ConfigurationError
+        If the log has no tombstone of the customer.
+    """
+    folder, ids, lifted = Path(folder), stored_ids(customer, key), 0
+    for record in _records(folder):
+        stones = {tombstone_hash(name, record["salt"]) for name in ids} & record["stones"].keys()
+        for stone in stones:
+            del record["stones"][stone]
+        if stones:
+            _write_record(folder, record)
+        lifted += len(stones)
+    if not lifted:
+        raise ConfigurationError(f"{folder} has no tombstone of customer {customer}; check the id and the key")
+    _record_action("lift", customer, folder, Path(runs), key)
+
+
+def _has_stone(record: Mapping[str, Any], identity: object) -> bool:
+    return tombstone_hash(identity, record["salt"]) in record["stones"]
+
+
+def _records(log: Path) -> list[dict[str, Any]]:
+    """Tombstones of a log: those beside it under its name, then those inside it."""
+    shelf, inside = _read(log.parent / FILE), _read(log / FILE)
+    records = [shelf.get("logs", {}).get(log.resolve().name), inside or None, shelf if "stones" in shelf else None]
+    return [record for record in records if record is not None]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Content of a tombstone file, empty without one; IntegrityError if it is damaged."""
+    if not path.is_file():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        records = [*content.get("logs", {}).values(), *([content] if "stones" in content else [])]
+        sound = all(isinstance(each["salt"], str) and isinstance(each["stones"], dict) for each in records)
+        if sound and ("checksum" not in content or is_signed(content)):
+            return content
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise IntegrityError(f"{path} is damaged, so that erased customers could return; restore it from a copy")
+
+
+def _write_record(log: Path, record: dict[str, Any]) -> None:
+    """Write the tombstones of a log beside it and, if it exists, inside it."""
+    shelf_path = log.parent / FILE
+    with only_writer(shelf_path):
+        shelf = _read(shelf_path)
+        if shelf.get("salt") == record["salt"]:  # of an earlier version, which had one list for the whole folder
+            shelf |= record
+        else:
+            shelf["logs"] = shelf.get("logs", {}) | {log.resolve().name: record}
+        with whole_file(shelf_path) as draft:
+            draft.write_text(json.dumps(signed(shelf), indent=1))
+    if log.is_dir():
+        with whole_file(log / FILE) as draft:
+            draft.write_text(json.dumps(signed(record), indent=1))
+
+
+def tombstone_note(log: str | Path) -> dict[str, str]:
+    """The copy of a log's tombstones that stands inside it, as a note for `EventLog.seal`; empty without tombstones."""
+    log = Path(log)
+    record = _read(log.parent / FILE).get("logs", {}).get(log.resolve().name) or _read(log / FILE)
+    return {FILE: json.dumps(signed(record), indent=1)} if record else {}
 
 
 def stored_ids(customer: str, key: str | None) -> list[str]:
@@ -168,38 +268,60 @@ def erase_customer(customer: str, folder: str | Path, runs: str | Path, key: str
     Raises
     ------
     ConfigurationError
-        If no table contains the customer.
+        If no table contains the customer, or the key is not that of the log; nothing has changed then.
     IntegrityError
         If a search finds the customer afterwards.
+
+    Notes
+    -----
+    Only tables that were made from this log are changed, see `propensity.ingest.provenance`.
     """
     folder, runs, ids = Path(folder), Path(runs), stored_ids(customer, key)
-    log = EventLog.open(folder)
+    log = EventLog.open(folder, verify=True)  # what stays gets new checksums
+    remove_left_overs(runs)
+    if key is not None:
+        check_key(log.meta, read_key(key), folder)
+    provenance = Provenance(log, folder, runs)
     row = customer_row(log, ids)
-    models = models_trained_on(log, folder, runs, row)
+    models = models_trained_on(log, provenance, row)
+    quarantine = [file for file in sorted((folder / "quarantine").glob("*.parquet")) if customer_rows(file, ids).height]
+    tables = [file for file in provenance.tables() if customer_rows(file, ids).height]
+    if row is None and not quarantine and not tables:
+        raise ConfigurationError(f"{folder} and {runs} contain no data of customer {customer}; nothing was changed")
     add_tombstones(ids, folder)
-    tables = [file for file in sorted(runs.rglob("*.parquet")) if runs.is_dir()]
-    removed = {str(file): count for file in tables if (count := _remove_rows(file, ids))}
-    quarantine = sorted((folder / "quarantine").glob("*.parquet"))
-    if row is not None or any(_customer_rows(file, ids).height for file in quarantine):
+    with only_writer(folder):
+        remove_leftovers(folder)
+    removed = {str(file): _remove_rows(file, ids) for file in tables}
+    if row is not None or quarantine:
         removed[str(folder)] = _rewrite_log(log, folder, row, ids)
-    if not removed:
-        raise ConfigurationError(
-            f"{folder} and {runs} contain no data of customer {customer}; a tombstone was added, nothing else to do"
-        )
-    folders = [each for each in (folder, runs) if each.is_dir()]
-    left = [file for each in folders for name in ids for file in files_mentioning(each, name)]
-    if left:
+    _record_action("forget", customer, folder, runs, key, rows=sum(removed.values()))
+    places = [each for each in (folder, runs) if each.is_dir()]
+    found = {file for each in places for name in ids for file in files_mentioning(each, name)}
+    if left := sorted(file for file in found if provenance.of_log(Path(file)) is not False):
         raise IntegrityError(f"customer {customer} is still found in {', '.join(left)}; remove it there by hand")
     return ErasureResult(removed, models)
+
+
+def _record_action(action: str, customer: str, folder: Path, runs: Path, key: str | None, **more: Any) -> None:
+    """Append a line to the audit log; the customer stands in it as a keyed hash."""
+    mark = audit.customer_mark(customer, runs, None if key is None else read_key(key))
+    audit.append(runs, action, {"customer": mark, "log": str(folder), **more})
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers of a log left beside it: drafts, and the folders of appended events."""
+    remove_drafts(folder)
+    for place in folder.parent.glob("tmp*"):
+        if place.is_dir() and ((place / "day.npy").is_file() or (place / "quarantine").is_dir()):
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _rewrite_log(log: EventLog, folder: Path, row: int | None, ids: list[str]) -> int:
     """Replace the log and its quarantine by those without the customer; returns the number of removed rows."""
     rest, count = remove_customer(log, row) if row is not None else (log, 0)
-    notes = {file.name: file.read_text() for file in folder.glob("origin.json")}
+    notes = {name: (folder / name).read_text() for name in ("origin.json", FILE) if (folder / name).is_file()}
     with whole_folder(folder) as draft:
-        for name in COLUMNS:
-            np.save(draft / f"{name}.npy", getattr(rest, name), allow_pickle=False)
+        rest.write_columns(draft)
         for file in sorted((folder / "quarantine").glob("*.parquet")):
             (draft / "quarantine").mkdir(exist_ok=True)
             frame = pl.read_parquet(file)
@@ -227,16 +349,18 @@ def remove_customer(log: EventLog, row: int) -> tuple[EventLog, int]:
     count : int
         Number of removed events.
     """
-    start, end = log.offsets[row], log.offsets[row + 1]
-    columns: dict[str, Any] = {name: np.delete(getattr(log, name), np.s_[start:end]) for name in COLUMNS}
-    offsets = np.delete(log.offsets, row + 1)
-    offsets[row + 1 :] -= end - start
-    count = int(end - start)
+    others = np.arange(len(log)) != row
+    rest = log.of_customers(others)
+    engagement = None if log.engagement is None else log.engagement.of_customers(others)
+    count = log.day.size - rest.day.size
+    if log.engagement is not None and engagement is not None:
+        count += log.engagement.day.size - engagement.day.size
     rows = dict(log.meta["rows"])
     rows["used"] -= count
     rows["dropped"] = rows["dropped"] | {"customer_erased": rows["dropped"].get("customer_erased", 0) + count}
-    customers = log.customers.filter(pl.int_range(pl.len()) != row)
-    return replace(log, offsets=offsets, customers=customers, meta=log.meta | {"rows": rows}, **columns), count
+    customers = log.customers.filter(pl.Series(others))
+    meta = log.meta | {"rows": rows, "formerly": [*log.meta.get("formerly", []), log.fingerprint]}
+    return replace(rest, customers=customers, meta=meta, engagement=engagement), count
 
 
 def _is_other_customer(ids: list[str]) -> pl.Expr:
@@ -244,37 +368,65 @@ def _is_other_customer(ids: list[str]) -> pl.Expr:
     return pl.col("customer").cast(pl.String).is_in(ids).fill_null(False).not_()
 
 
-def _customer_rows(file: Path, ids: list[str]) -> pl.DataFrame:
-    """Rows of a table that belong to one customer; empty for a table without an id column."""
-    frame = pl.scan_parquet(file)
-    column = next((name for name in ID_COLUMNS if name in frame.collect_schema()), None)
-    if column is None:
-        return pl.DataFrame()
-    return frame.filter(pl.col(column).cast(pl.String).is_in(ids)).collect()
+def _scan(file: Path) -> pl.LazyFrame:
+    """A table; the cells of text files stay text."""
+    if file.suffix == ".parquet":
+        return pl.scan_parquet(file)
+    return pl.scan_csv(file, infer_schema=False, separator="\t" if file.suffix == ".tsv" else ",")
+
+
+def _id_columns(frame: pl.LazyFrame) -> list[str]:
+    """Columns of customer ids."""
+    return [name for name in frame.collect_schema() if name.lower() in ID_COLUMNS]
+
+
+def customer_rows(file: Path, ids: list[str]) -> pl.DataFrame:
+    """Rows of a table that belong to one customer.
+
+    Parameters
+    ----------
+    file : Path
+        Parquet, CSV or TSV file.
+    ids : list of str
+        Ids of the customer.
+
+    Returns
+    -------
+    polars.DataFrame
+        Empty for a table without a column of customer ids, or that cannot be read.
+    """
+    try:
+        frame = _scan(file)
+        columns = _id_columns(frame)
+        if not columns:
+            return pl.DataFrame()
+        return frame.filter(pl.any_horizontal(pl.col(name).cast(pl.String).is_in(ids) for name in columns)).collect()
+    except pl.exceptions.PolarsError:
+        return pl.DataFrame()  # not a table; the search at the end reads it as text
 
 
 def _remove_rows(file: Path, ids: list[str]) -> int:
     """Remove the rows of one customer from a table; returns their number."""
-    count = _customer_rows(file, ids).height
-    if count:
-        frame = pl.read_parquet(file)
-        column = next(name for name in ID_COLUMNS if name in frame.columns)
-        with whole_file(file) as draft:
-            frame.filter(pl.col(column).cast(pl.String).is_in(ids).not_()).write_parquet(draft)
-    return count
+    frame = _scan(file).collect()
+    same = [pl.col(name).cast(pl.String).is_in(ids).fill_null(False) for name in _id_columns(frame.lazy())]
+    rest = frame.filter(~pl.any_horizontal(same))
+    with whole_file(file) as draft:
+        if file.suffix == ".parquet":
+            rewrite_table(rest, file, draft)
+        else:
+            rest.write_csv(draft, separator="\t" if file.suffix == ".tsv" else ",")
+    return frame.height - rest.height
 
 
-def models_trained_on(log: EventLog, folder: Path, runs: Path, row: int | None) -> list[str]:
-    """List the runs whose training data contained a customer, from the audit records.
+def models_trained_on(log: EventLog, provenance: Provenance, row: int | None) -> list[str]:
+    """List the runs whose training data contained a customer, from the audit log.
 
     Parameters
     ----------
     log : EventLog
         The log.
-    folder : Path
-        Folder of the log.
-    runs : Path
-        Folder that is searched for `audit.jsonl`.
+    provenance : Provenance
+        Of the runs.
     row : int or None
         Row of the customer in the log.
 
@@ -285,13 +437,8 @@ def models_trained_on(log: EventLog, folder: Path, runs: Path, row: int | None) 
     """
     if row is None or log.offsets[row] == log.offsets[row + 1]:
         return []
-    first, models = to_date(int(log.day[log.offsets[row]])).isoformat(), set()
-    for file in sorted(runs.rglob("audit.jsonl")) if runs.is_dir() else []:
-        for entry in map(json.loads, file.read_text().splitlines()):
-            same = entry["fingerprint"] == log.fingerprint or Path(entry["log"]).resolve() == folder.resolve()
-            if same and entry["end"] > first:
-                models.add(str(entry["run"]))
-    return sorted(models)
+    first = to_date(int(log.day[log.offsets[row]])).isoformat()
+    return sorted({str(entry["run"]) for entry in provenance.trainings() if str(entry.get("end", "9")) > first})
 
 
 def export_customer(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> dict[str, Any]:
@@ -320,18 +467,20 @@ def export_customer(customer: str, folder: str | Path, runs: str | Path, key: st
     """
     folder, runs, ids = Path(folder), Path(runs), stored_ids(customer, key)
     log = EventLog.open(folder)
-    row = customer_row(log, ids)
-    quarantine = {str(file): _customer_rows(file, ids) for file in sorted((folder / "quarantine").glob("*.parquet"))}
-    tables = {str(file): _customer_rows(file, ids) for file in sorted(runs.rglob("*.parquet"))} if runs.is_dir() else {}
-    rows = {place: frame.to_dicts() for place, frame in (quarantine | tables).items() if frame.height}
+    if key is not None:
+        check_key(log.meta, read_key(key), folder)
+    provenance, row = Provenance(log, folder, runs), customer_row(log, ids)
+    files = [*sorted((folder / "quarantine").glob("*.parquet")), *provenance.tables()]
+    rows = {str(file): frame.to_dicts() for file in files if (frame := customer_rows(file, ids)).height}
     if row is None and not rows:
         raise ConfigurationError(
             f"{folder} and {runs} contain no data of customer {customer}; check the id and the key"
         )
+    _record_action("export_customer", customer, folder, runs, key)
     attributes = {} if row is None else log.customers.row(row, named=True)
     events = [] if row is None else customer_events(log, row)
     return {"customer": customer, "attributes": attributes, "events": events, "tables": rows,
-            "models": models_trained_on(log, folder, runs, row)}  # fmt: skip
+            "models": models_trained_on(log, provenance, row)}  # fmt: skip
 
 
 def customer_events(log: EventLog, row: int) -> list[dict[str, Any]]:
@@ -347,13 +496,50 @@ def customer_events(log: EventLog, row: int) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Events with original names, in the order of the log.
+        Events of all kinds with original names, by day and time.
     """
-    start, stop = int(log.offsets[row]), int(log.offsets[row + 1])
-    items, channels = [*log.items["item"].to_list(), None], [*log.meta["channels"], None]
-    return [
-        {"day": to_date(int(log.day[e])).isoformat(), "kind": KINDS[log.kind[e]], "item": items[log.item[e]],
-         "channel": channels[log.channel[e]], "order": int(log.order[e]), "quantity": float(log.quantity[e]),
-         "revenue": float(log.revenue[e]), "discount": float(log.discount[e])}
-        for e in range(start, stop)
-    ]  # fmt: skip
+    parts = [log, *([] if log.engagement is None else [log.engagement])]
+    events = [
+        (int(part.day[e]), _event(part, e)) for part in parts for e in range(*map(int, part.offsets[row : row + 2]))
+    ]
+    return [event for _, event in sorted(events, key=lambda each: (each[0], each[1].get("time") or LAST))]
+
+
+def _event(log: EventLog, e: int) -> dict[str, Any]:
+    """One event under its original names, with the optional values that are known."""
+    item, channel, place = int(log.item[e]), int(log.channel[e]), np.array([e])
+    event = {
+        "day": to_date(int(log.day[e])).isoformat(), "kind": EVERY_KIND[log.kind[e]],
+        "item": log.items["item"][item] if item >= 0 else None,
+        "channel": log.meta["channels"][channel] if channel >= 0 else None, "order": int(log.order[e]),
+        "quantity": float(log.quantity[e]), "revenue": float(log.revenue[e]), "discount": float(log.discount[e]),
+    }  # fmt: skip
+    values = {name: optional_values(log, name, place)[0] for name in OPTIONAL if getattr(log, name) is not None}
+    if values.get("time") is not None:
+        values["time"] = moment_text(values["time"])
+    contact = values.pop("contact", None)
+    if contact is not None and log.contacts is not None:
+        values |= log.contacts.row(contact, named=True)
+    return event | {name: value for name, value in values.items() if value is not None}
+
+
+def moment_text(milliseconds: int) -> str:
+    """A moment in UTC as ISO text.
+
+    Parameters
+    ----------
+    milliseconds : int
+        Since 1970-01-01 UTC.
+
+    Returns
+    -------
+    str
+        ISO 8601 with milliseconds.
+
+    Examples
+    --------
+    >>> moment_text(1_704_463_500_250)
+    '2024-01-05T14:05:00.250Z'
+    """
+    moment = datetime(1970, 1, 1) + timedelta(milliseconds=milliseconds)
+    return f"{moment.isoformat(timespec='milliseconds')}Z"

@@ -7,11 +7,13 @@ import hmac
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from propensity.data.contact import CONTACT_COLUMNS
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.source import Tables
 
@@ -78,6 +80,53 @@ def pseudonym(identity: object, key: bytes) -> str:
     True
     """
     return hmac.new(key, str(identity).encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def key_fingerprint(key: bytes | None) -> str | None:
+    """Fingerprint of a pseudonym key, which the log stores; None without a key.
+
+    Parameters
+    ----------
+    key : bytes, optional
+        Secret key.
+
+    Returns
+    -------
+    str or None
+        16 hexadecimal digits. The key cannot be recovered from them.
+
+    Examples
+    --------
+    >>> key_fingerprint(None), len(key_fingerprint(b"k" * 16))
+    (None, 16)
+    """
+    return None if key is None else hmac.new(key, b"fingerprint of the pseudonym key", hashlib.sha256).hexdigest()[:16]
+
+
+def check_key(meta: Mapping[str, Any], key: bytes | None, log: str | Path) -> None:
+    """Check that a key is the one that the ids of a log are stored under.
+
+    Parameters
+    ----------
+    meta : mapping
+        Metadata of the log; a log of an earlier version does not store a fingerprint and accepts any key.
+    key : bytes, optional
+        The key.
+    log : str or Path
+        Folder of the log, for the message.
+
+    Raises
+    ------
+    ConfigurationError
+        If the log has plain ids and there is a key, or the log has pseudonyms under another key or there is none.
+    """
+    if "key" not in meta or meta["key"] == key_fingerprint(key):
+        return
+    if meta["key"] is None:
+        raise ConfigurationError(f"{log} stores customer ids without a key; leave pseudonym out, or prepare it again")
+    if key is None:
+        raise ConfigurationError(f"{log} stores customer ids under a key; give its place as pseudonym")
+    raise ConfigurationError(f"{log} stores customer ids under another key; give the place of its own as pseudonym")
 
 
 def pseudonymise(tables: Tables, key: bytes) -> Tables:
@@ -176,8 +225,9 @@ def remove_contact_data(tables: Tables) -> Tables:
             count += values
     warnings = tables.warnings | ({"personal_masked": count} if count else {})
     events = tables.events
-    if events.collect_schema().get("channel") == pl.String:
-        events = events.with_columns(mask_contact_data("channel"))
+    schema = events.collect_schema()
+    if texts := [name for name in ("channel", *CONTACT_COLUMNS) if schema.get(name) == pl.String]:
+        events = events.with_columns(map(mask_contact_data, texts))
     return tables._replace(events=events, items=masked["items"], customers=masked["customers"], warnings=warnings)
 
 

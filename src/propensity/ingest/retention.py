@@ -16,9 +16,9 @@ import polars as pl
 
 from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
 from propensity.data.consent import NO, consent_channel, consent_record
-from propensity.data.event_log import COLUMNS, EventLog, to_date
+from propensity.data.event_log import ENGAGEMENT, EventLog, to_date
 from propensity.errors import ConfigurationError
-from propensity.kernel.event import PURCHASE
+from propensity.kernel.event import PURCHASE, RETURN
 
 EXPIRED = "event_expired"  # code of the rule
 
@@ -50,39 +50,44 @@ def retain(log: EventLog, keep: int | None, folder: Path) -> EventLog:
     """
     if keep is None:
         return log
-    first = log.last_day - keep + 1
-    meta = log.meta | {"keep": keep}
+    first, log = log.last_day - keep + 1, replace(log, meta=log.meta | {"keep": keep})
     _drop_quarantined(folder / "quarantine", first)
-    if not (np.asarray(log.day) < first).any():
-        return replace(log, meta=meta)
-    size, first_purchase = np.zeros(len(log), np.int64), log.last_day
-    place = folder / "kept"
+    parts = [(log, folder)] if log.engagement is None else [(log, folder), (log.engagement, folder / ENGAGEMENT)]
+    if not any((np.asarray(part.day) < first).any() for part, _ in parts):
+        return log
+    size = [_rewrite(part, first, place) for part, place in parts]
+    before = np.sum([np.diff(part.offsets) for part, _ in parts], axis=0)
+    gone = (np.sum(size, axis=0) == 0) & (before > 0)
+    stays = ~gone | _refused(log.customers)
+    rest = replace(
+        log,
+        customers=_without_attributes(log.customers, gone).filter(pl.Series(stays)),
+        meta=log.meta | _account(log, first, int(before.sum() - np.sum(size))),
+        **_columns(log, size[0][stays], folder),
+    )
+    if log.engagement is None:
+        return rest
+    return replace(rest, engagement=rest.sibling(_columns(log.engagement, size[1][stays], folder / ENGAGEMENT)))
+
+
+def _columns(log: EventLog, size: np.ndarray, folder: Path) -> dict[str, Any]:
+    """The rewritten columns, memory-mapped, and the offsets of customers with `size` (N,) events."""
+    columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in log.column_types}
+    return {"offsets": np.concatenate([[0], np.cumsum(size)]).astype(np.int64)} | columns
+
+
+def _rewrite(log: EventLog, first: int, folder: Path) -> np.ndarray:
+    """Rewrite the columns in a folder without the events before `first`; returns the events of each customer (N,)."""
+    size, place = np.zeros(len(log), np.int64), folder / "kept"
     place.mkdir()
-    with ColumnFiles(place, COLUMNS) as files:
+    with ColumnFiles(place, log.column_types) as files:
         for part, columns, counts in _kept(log, first):
             size[part] = counts
-            bought = columns["day"][columns["kind"] == PURCHASE]
-            first_purchase = min(first_purchase, int(bought.min(initial=first_purchase)))
             files.append(columns)
-    for name in COLUMNS:
+    for name in log.column_types:
         (place / f"{name}.npy").replace(folder / f"{name}.npy")
     place.rmdir()
-    customers = log.customers
-    gone = (size == 0) & (np.diff(log.offsets) > 0)
-    stays = ~gone | _refused(customers)
-    used = int(size.sum())
-    rows: dict[str, Any] = dict(log.meta["rows"])
-    expired = rows["used"] - used
-    rows |= {"used": used, "dropped": dict(sorted({**rows["dropped"], EXPIRED: expired}.items()))}
-    rows["dropped"][EXPIRED] += log.meta["rows"]["dropped"].get(EXPIRED, 0)
-    arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
-    return replace(
-        log,
-        offsets=np.concatenate([[0], np.cumsum(size[stays])]).astype(np.int64),
-        customers=_without_attributes(customers, gone).filter(pl.Series(stays)),
-        meta=meta | {"rows": rows, "first_day": first_purchase},
-        **arrays,
-    )
+    return size
 
 
 def _kept(log: EventLog, first: int) -> Iterator[tuple[slice, dict[str, np.ndarray], np.ndarray]]:
@@ -92,11 +97,11 @@ def _kept(log: EventLog, first: int) -> Iterator[tuple[slice, dict[str, np.ndarr
         offsets = np.asarray(log.offsets[start : stop + 1])
         own = slice(offsets[0], offsets[-1])
         stays = np.asarray(log.day[own]) >= first
-        columns = {name: np.asarray(getattr(log, name)[own])[stays] for name in COLUMNS}
+        columns = {name: np.asarray(getattr(log, name)[own])[stays] for name in log.column_types}
         owner = np.repeat(np.arange(stop - start), np.diff(offsets))[stays]
         columns["order"] = _numbered(columns["order"], owner, stop - start)
         yield slice(start, stop), columns, np.bincount(owner, minlength=stop - start)
-        for name in COLUMNS:
+        for name in log.column_types:
             release_pages(getattr(log, name))
 
 
@@ -105,6 +110,25 @@ def _numbered(order: np.ndarray, owner: np.ndarray, size: int) -> np.ndarray:
     lowest = np.full(size, np.iinfo(np.int32).max, np.int32)
     np.minimum.at(lowest, owner[order >= 0], order[order >= 0])
     return np.where(order >= 0, order - lowest[owner], order).astype(np.int32)
+
+
+def _account(log: EventLog, first: int, expired: int) -> dict[str, Any]:
+    """The metadata that change: the removed events and their sales are dropped."""
+    rows, kind, day = log.meta["rows"], np.asarray(log.kind), np.asarray(log.day)
+    dropped = rows["dropped"] | {EXPIRED: rows["dropped"].get(EXPIRED, 0) + expired}
+    used = rows["used"] - expired
+    bought = day[kind == PURCHASE]
+    changed: dict[str, Any] = {"rows": rows | {"used": used, "dropped": dict(sorted(dropped.items()))}}
+    changed["first_day"] = int(bought[bought >= first].min())
+    if money := log.meta.get("money"):
+        sums = [
+            float(np.asarray(amount)[(day < first) & (kind == which)].sum(dtype=np.float64))
+            for amount, which in ((log.revenue, PURCHASE), (log.discount, PURCHASE), (log.revenue, RETURN))
+        ]
+        paid, discount, returned = sums
+        moved = {"net": -paid - returned, "discounts": -discount, "returns": returned, "dropped": paid + discount}
+        changed["money"] = {name: round(value + moved.get(name, 0.0), 2) + 0.0 for name, value in money.items()}
+    return changed
 
 
 def _refused(customers: pl.DataFrame) -> np.ndarray:

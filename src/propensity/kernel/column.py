@@ -10,6 +10,10 @@ import numpy as np
 
 Block = Literal["pair", "customer", "context"]
 Per = Literal["window", "half_life"]
+ReasonName = Literal[
+    "frequency", "recency", "companions", "similar", "popularity", "price", "season", "messages", "shopping", "person",
+    "own",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class FeatureColumn:
         does not matter.
     group : str
         Group of columns that `data.feature.groups` switches on; empty: the column is always there.
+    reason : str
+        Reason that the column belongs to, a name of `propensity.feature.reason.REASONS`; an extra column without one
+        belongs to `own`.
     per : {None, "window", "half_life"}
         The declaration stands for a column for each window, or for each half-life, of the configuration.
     definition : callable or None
@@ -69,6 +76,7 @@ class FeatureColumn:
     gate: int = 0
     money: bool = False
     group: str = ""
+    reason: ReasonName = "own"
     per: Per | None = None
     definition: Callable[..., Any] | None = None
     compute: Callable[[Any], np.ndarray] | None = None

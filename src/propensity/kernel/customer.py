@@ -15,7 +15,8 @@ from propensity.kernel.window import NEVER, decay_of, decay_table, first_at, win
 
 TENURE_CAP = 364  # a column that grows with the calendar drifts: cap it
 
-column = partial(FeatureColumn, block="customer", definition=customer_reference)
+column = partial(FeatureColumn, block="customer", reason="shopping", definition=customer_reference)
+message = partial(column, reason="messages")
 of_repeat_buyers = partial(column, missing="bought on fewer than two days", empty=np.nan)
 
 # In the order that the kernel writes: families first, then the single columns. Recent means the last 91 days.
@@ -34,15 +35,15 @@ CUSTOMER = (
     column("order_offers", "distinct offers over recent orders"),
     column("penetration", "share of all offers ever bought"),
     column("exploration", "share of the offers of recent orders that were bought for the first time then"),
-    column("discount_share", "discount over revenue plus discount, recent"),
+    column("discount_share", "discount over revenue plus discount, recent", reason="price"),
     column("return_rate", "returned lines per purchased line"),
     column("weekend_share", "share of the recent orders on Saturday or Sunday"),
-    column("messages_28", "messages of the last 28 days"),
-    column("messages_182", "messages of the last 182 days"),
-    column("response", "share of the messages of the last 182 days followed by a purchase within 7 days"),
-    column("redemptions_91", "coupon redemptions of the last 91 days"),
-    column("views_28", "views of the last 28 days"),
-    column("last_year_spend", "revenue in the weeks of last year that the horizon covers", money=True),
+    message("messages_28", "messages of the last 28 days"),
+    message("messages_182", "messages of the last 182 days"),
+    message("response", "share of the messages of the last 182 days followed by a purchase within 7 days"),
+    message("redemptions_91", "coupon redemptions of the last 91 days"),
+    message("views_28", "views of the last 28 days"),
+    column("last_year_spend", "revenue in the weeks of last year that the horizon covers", reason="season", money=True),
     column("masked", "days that the history mask of training hides"),
 )
 # Constants of this file: Numba compiles them in, and an edited declaration recompiles the kernels below.

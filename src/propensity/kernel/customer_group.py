@@ -19,7 +19,9 @@ RECENT = 91  # days of orders whose size counts, and in which an offer was tried
 CLOSED = 3  # label windows, closed by the cutoff, that the repeat rate looks at
 TWICE: dict[str, Any] = {"missing": "bought on fewer than two days", "empty": np.nan}
 
-behaviour = partial(FeatureColumn, block="customer", group="behaviour", definition=customer_group_reference)
+behaviour = partial(
+    FeatureColumn, block="customer", group="behaviour", reason="shopping", definition=customer_group_reference
+)
 
 # In the order that the kernel writes.
 SHOPPING = (
@@ -28,6 +30,7 @@ SHOPPING = (
         "shopping days, each weighted by 0.5 ** (age / {} days)",
         "customer",
         group="expect",
+        reason="shopping",
         per="half_life",
         definition=customer_group_reference,
     ),

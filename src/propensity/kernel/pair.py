@@ -37,9 +37,10 @@ from propensity.kernel.event import Events, Sets
 from propensity.kernel.reference import pair_reference
 from propensity.kernel.window import decay_table, first_at, window_table
 
-column = partial(FeatureColumn, block="pair", definition=pair_reference)
-of_buyers = partial(column, missing="never-bought", empty=np.nan)
-of_repeat_buyers = partial(column, missing="bought on fewer than two days", empty=np.nan)
+column = partial(FeatureColumn, block="pair", reason="frequency", definition=pair_reference)
+of_buyers = partial(column, reason="recency", missing="never-bought", empty=np.nan)
+price_of_buyers = partial(of_buyers, reason="price")
+of_repeat_buyers = partial(column, reason="recency", missing="bought on fewer than two days", empty=np.nan)
 
 # In the order that the kernel writes: families first, then the single columns.
 PAIR = (
@@ -54,13 +55,15 @@ PAIR = (
     of_repeat_buyers("interpurchase_last", "days between the last two purchase days"),
     of_repeat_buyers("recency_ratio", "recency over the interpurchase time"),
     of_buyers("orders_since", "orders of anything since the last one with the offer"),
-    of_buyers("order_share", "share of the orders since the first one with the offer that contain it"),
-    of_buyers("spend_mean", "revenue per purchase day", money=True),
-    of_buyers("spend_last", "revenue of the last purchase day", money=True),
-    of_buyers("units_mean", "units per purchase day"),
-    of_buyers("discount_share", "discount over revenue plus discount"),
+    of_buyers(
+        "order_share", "share of the orders since the first one with the offer that contain it", reason="frequency"
+    ),
+    price_of_buyers("spend_mean", "revenue per purchase day", money=True),
+    price_of_buyers("spend_last", "revenue of the last purchase day", money=True),
+    of_buyers("units_mean", "units per purchase day", reason="frequency"),
+    price_of_buyers("discount_share", "discount over revenue plus discount"),
     column("returns", "returned lines"),
-    column("views", "views of the last 28 days"),
+    column("views", "views of the last 28 days", reason="messages"),
     column("masked", "1 where the history mask of training hides something of the pair", gate=3),
 )
 # Constants of this file: Numba compiles them in, and an edited declaration recompiles the kernels below.

@@ -23,9 +23,9 @@ WEEKS = 12
 SHARE_HALF_LIFE = np.array([90])  # days, of the customer's own share in expected_trips
 RANKED = 182  # days in which offers are ranked by their purchase days
 
-expect = partial(FeatureColumn, block="pair", group="expect", definition=pair_group_reference)
-renewal = partial(FeatureColumn, block="pair", group="renewal", definition=pair_group_reference)
-units = partial(FeatureColumn, block="pair", group="units", definition=pair_group_reference)
+expect = partial(FeatureColumn, block="pair", group="expect", reason="frequency", definition=pair_group_reference)
+renewal = partial(FeatureColumn, block="pair", group="renewal", reason="recency", definition=pair_group_reference)
+units = partial(FeatureColumn, block="pair", group="units", reason="frequency", definition=pair_group_reference)
 NEVER_BOUGHT: dict[str, Any] = {"missing": "never-bought", "empty": np.nan}
 TWICE: dict[str, Any] = {"missing": "bought on fewer than two days", "empty": np.nan}
 THRICE: dict[str, Any] = {"missing": "bought on fewer than three days", "empty": np.nan}
@@ -41,10 +41,10 @@ EXPECT = (
     expect("decayed_share_{}", "purchase days over shopping days, both decayed by {} days", per="half_life"),
     expect("trip_share", "purchase days over shopping days"),
     expect("trip_share_91", "the same of the last 91 days"),
-    expect("trips_since", "shopping days since the last purchase day", **NEVER_BOUGHT),
+    expect("trips_since", "shopping days since the last purchase day", reason="recency", **NEVER_BOUGHT),
     expect("rate_tenure", "purchase days per horizon since the customer's first purchase"),
     expect("rate_first", "purchase days after the first, per horizon since then", **NEVER_BOUGHT),
-    expect("trips_due", "trips_since times trip_share, shrunk to everybody's share", **OF_MARKET),
+    expect("trips_due", "trips_since times trip_share, shrunk to everybody's share", reason="recency", **OF_MARKET),
     expect(
         "expected_trips",
         "chance of a purchase on the shopping days expected in the horizon",
@@ -64,10 +64,10 @@ RENEWAL = (
     renewal("interval_last_ratio", "recency over the last interval", **TWICE),
     renewal("interval_before", "days of the interval before the last", **THRICE),
     renewal("interval_variation", "standard deviation of the intervals over their mean", **THRICE),
-    renewal("weeks_12", "weeks with a purchase among the last 12"),
-    renewal("week_bits", "sum of 0.5 ** i over the last 12 weeks i = 0, 1, ... with a purchase"),
-    renewal("acceleration", "purchase days of 28 days minus those of the 28 days before"),
-    renewal("trend", "purchase days of 28 days over those of 91 days, per day"),
+    renewal("weeks_12", "weeks with a purchase among the last 12", reason="frequency"),
+    renewal("week_bits", "sum of 0.5 ** i over the last 12 weeks i = 0, 1, ... with a purchase", reason="frequency"),
+    renewal("acceleration", "purchase days of 28 days minus those of the 28 days before", reason="frequency"),
+    renewal("trend", "purchase days of 28 days over those of 91 days, per day", reason="frequency"),
     renewal("recency_shrunk", "recency over the mean interval, shrunk to the offer's", **OF_REPEATS),
     renewal("until_due", "days from now to the shrunk mean interval after the last purchase", **OF_REPEATS),
 )

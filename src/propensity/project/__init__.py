@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from propensity.atomic import whole_file
+from propensity.atomic import make_folder, whole_file
 from propensity.errors import ConfigurationError
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -33,6 +33,7 @@ def make_project(out: str | Path) -> list[Path]:
     folder = Path(out)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ConfigurationError(f"{folder} is not empty; give the name of a new folder")
+    make_folder(folder)
     shutil.copytree(TEMPLATE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "gitignore").rename(folder / ".gitignore")
     write_sample(folder / "raw/sales.csv")

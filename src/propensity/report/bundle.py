@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,10 @@ def show_bundle(manifest: dict[str, Any], out: str) -> None:
     champion = manifest["champion"]
     SCREEN.print(f"served model: {champion['name']}, because {champion['why']}", highlight=False, soft_wrap=True)
     SCREEN.print(f"its scores combine {', '.join(champion['uses'])}", soft_wrap=True)
-    SCREEN.print(f"to verify the bundle: python {out}/verify.py {manifest['digest']}", soft_wrap=True)
+    from propensity.serving.export import verifier_folder
+
+    command = shlex.join(["python", "-I", str(verifier_folder(out) / "verify.py"), str(out), manifest["digest"]])
+    SCREEN.print(f"to verify the bundle: {command}", soft_wrap=True, markup=False, highlight=False)
 
 
 def show_batch(result: Any, out: str) -> None:

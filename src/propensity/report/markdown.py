@@ -33,8 +33,8 @@ def summary(metrics: Mapping[str, Any]) -> str:
     comparisons = metrics.get("heuristics") or {}
     parts = [
         f"**{verdict_line(metrics)}**",
-        _plain(served_words(metrics)),
-        "\n".join(f"- Warning: {_plain(warning)}" for warning in metrics.get("warnings", [])),
+        plain_text(served_words(metrics)),
+        "\n".join(f"- Warning: {plain_text(warning)}" for warning in metrics.get("warnings", [])),
         f"Mean over the cutoffs {', '.join(metrics['counts'])}; 95 % intervals from a paired bootstrap over customers.",
         _models(metrics, shown),
         _totals(metrics),
@@ -54,14 +54,14 @@ def _models(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> st
     names = (served_model(metrics), *baselines_of(metrics))
     cells = [metrics["models"][name]["mean"]["all"] for name in names]
     rows = [[metric.title, *(_value(each[key], metric) for each in cells)] for key, metric in shown.items()]
-    return _table(["metric", *map(name_of, names)], rows)
+    return markdown_table(["metric", *map(name_of, names)], rows)
 
 
 def _totals(metrics: Mapping[str, Any]) -> str:
     """Expected over observed purchases and revenue of the served model."""
     rows = [list(line) for line in ratio_lines(metrics)]
     head = [f"expected / observed: {in_text(served_model(metrics))}", "all cutoffs", "by cutoff"]
-    return _table(head, rows) if rows else ""
+    return markdown_table(head, rows) if rows else ""
 
 
 def _cutoffs(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> str:
@@ -72,7 +72,7 @@ def _cutoffs(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> s
         [cutoff, *(_difference(slices["all"][key], shown[key]) for key in HEADLINE)]
         for cutoff, slices in metrics["differences"][baseline].items()
     ]
-    return _table(
+    return markdown_table(
         [f"{in_text(served_model(metrics))} minus {name_of(baseline)}", *(shown[key].title for key in HEADLINE)], rows
     )
 
@@ -95,7 +95,7 @@ def _slices(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> st
             row.append(_difference(metrics["differences"][baseline]["mean"][name]["revenue_lift"], lift))
         rows.append(row)
     head = ["slice", "pairs", "purchases", lift.title, *([f"minus {name_of(baseline)}"] if baseline else [])]
-    return _table(head, rows) if rows else ""
+    return markdown_table(head, rows) if rows else ""
 
 
 def _offers(metrics: Mapping[str, Any]) -> str:
@@ -105,7 +105,7 @@ def _offers(metrics: Mapping[str, Any]) -> str:
     if not few:
         return ""
     highest, lowest = ranked[:few], ranked[len(ranked) - few :]
-    listed = (", ".join(f"{_plain(row['offer'])} {row['lift']:.1f}" for row in rows) for rows in (highest, lowest))
+    listed = (", ".join(f"{plain_text(row['offer'])} {row['lift']:.1f}" for row in rows) for rows in (highest, lowest))
     return "{} by offer, highest: {}; lowest: {}.".format(metrics["metrics"]["lift"]["title"], *listed)
 
 
@@ -129,12 +129,13 @@ def _difference(cell: Cell, metric: MetricFormat) -> str:
     return f"{metric.difference(cell)} {metric.interval(cell, signed=True)} {cell.get('verdict') or ''}".strip()
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; numbers stand in all columns but the first."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(_plain(each) for each in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(plain_text(each) for each in line) + " |" for line in lines)
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Text that opens no column and starts no markup."""
     line = "".join(" " if letter in "\r\n" else letter for letter in text)
     return line.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`").replace("*", "\\*")

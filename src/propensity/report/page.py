@@ -20,6 +20,7 @@ from propensity.report.expected_over_observed import expected_and_observed, expe
 from propensity.report.heuristic import heuristics
 from propensity.report.number import Cell, MetricFormat, currency_of, percent, shown_metrics
 from propensity.report.offer import offers
+from propensity.report.reliance import reliance_table
 from propensity.report.verdict import (
     baseline_of,
     name_of,
@@ -82,6 +83,7 @@ def page(metrics: Mapping[str, Any], training: Markup | None = None) -> str:
         offers=offers(metrics),
         heuristics=heuristics(metrics),
         decay=decay(metrics, shown),
+        reliance=reliance_table(metrics),
         data=section.data(metrics),
         training=training,
         glossary=list(shown.values()),

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from propensity.atomic import whole_file
 from propensity.command import SweepJob
 from propensity.config import TrainConfig
+from propensity.csv_cell import neutral
 from propensity.errors import ConfigurationError
 from propensity.metric.declaration import TINY, Metric
 from propensity.report.curve import dots, standalone
@@ -116,10 +117,11 @@ def as_csv(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row.metrics))
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
-    table.writerow(["job", *keys, "objective", *names])
+    table.writerow(map(neutral, ["job", *keys, "objective", *names]))
     for row in rows:
         values = [row.metrics.get(name, "") for name in names]
-        table.writerow([row.job, *(row.settings.get(key, "") for key in keys), row.value, *values])
+        cells = [row.job, *(row.settings.get(key, "") for key in keys), row.value, *values]
+        table.writerow(map(neutral, cells))
     return stream.getvalue()
 
 

@@ -25,6 +25,8 @@ from propensity.scores import Scores
 from propensity.training.curve import SUMMARY
 
 SCREEN, NOTES = Console(), Console(stderr=True)
+MONEY = ("net", "discounts", "returns", "merged", "quarantined", "dropped")
+NAMED = 10  # lines that are not products are shown under at most as many names
 SLICES = ("never-bought", "lapsed", "repeat", "dormant", "light")
 
 
@@ -65,12 +67,50 @@ def show_log(log: EventLog, out: str | None) -> None:
     for name, number, meaning in account(log.meta):
         table.add_row(name, f"{number:,}", meaning)
     SCREEN.print(table)
+    show_money(log.meta)
+    if out is None:
+        show_formats(log.meta.get("formats", []))
     if out and log.meta["rows"]["quarantined"]:
         SCREEN.print(f"quarantined rows: {out}/quarantine/*.parquet", highlight=False, soft_wrap=True)
     SCREEN.print(
-        f"{len(log):,} customers, {log.items.height:,} items, {log.day.size:,} events from {to_date(log.first_day)} to "
+        f"{customers_of(log)}, {log.items.height:,} items, {log.day.size:,} events from {to_date(log.first_day)} to "
         f"{to_date(log.last_day)}; fingerprint {log.fingerprint}"
     )
+
+
+def customers_of(log: EventLog) -> str:
+    """The number of customers, and of guests apart."""
+    guests = int(log.customers["guest"].fill_null(False).sum()) if "guest" in log.customers.columns else 0
+    return f"{len(log) - guests:,} customers" + (f" and {guests:,} guests" if guests else "")
+
+
+def show_money(meta: Mapping[str, Any]) -> None:
+    """What became of the delivered amounts, and the lines that deserve a look."""
+    if money := meta.get("money"):
+        currency = f" {meta['currency']}" if meta.get("currency") else ""
+        parts = " + ".join(f"{name} {money[name]:,.2f}" for name in MONEY if name in money)
+        SCREEN.print(f"sales{currency}: gross {money['gross']:,.2f} = {parts}", highlight=False, soft_wrap=True)
+    if names := meta.get("not_products"):
+        text = ", ".join(f"{name} ({rows:,})" for name, rows in list(names.items())[:NAMED])
+        SCREEN.print(f"not products: {escape(text)}", highlight=False, soft_wrap=True)
+    for line in meta.get("large_lines", []):
+        by = f", taken back by {line['by']}" if line.get("by") else ""
+        text = f"{line['rule']}: {line['item']} on {line['day']}, {line['amount']:,.2f}{by}"
+        SCREEN.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def show_formats(formats: Sequence[Mapping[str, str]]) -> None:
+    """The formats of the files with their evidence and the settings that decide them."""
+    for file in dict.fromkeys(each["file"] for each in formats):
+        table = plain_table(f"formats of {file}")
+        for name in ("format", "value", "evidence"):
+            table.add_column(name)
+        table.add_column("data.source.", no_wrap=True)
+        for each in formats:
+            if each["file"] == file:
+                cells = (each["what"], each["value"], each["evidence"], each["setting"].removeprefix("data.source."))
+                table.add_row(*map(escape, cells))
+        SCREEN.print(table)
 
 
 def account(meta: Mapping[str, Any]) -> list[tuple[str, int, str]]:

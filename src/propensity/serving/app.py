@@ -215,7 +215,7 @@ def serve(cfg: ServeConfig) -> None:
     """
     import uvicorn
 
-    scorer = OnlineScorer(open_bundle(cfg.bundle, cfg.digest), cfg.log)
+    scorer = OnlineScorer(open_bundle(cfg.bundle, cfg.digest), cfg.log, cfg.data.verify)
     print(f"propensity: {len(scorer.offer_index)} offers at http://{cfg.host}:{cfg.port}/docs", file=sys.stderr)
     uvicorn.run(
         create_app(scorer, cfg.max_waiting), host=cfg.host, port=cfg.port, log_level="warning", access_log=False

@@ -7,6 +7,8 @@ B customers of a block, M offers.
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,24 +19,24 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from propensity.atomic import whole_file
+from propensity.atomic import make_folder, whole_file
+from propensity.audit import append_beside
+from propensity.checksum import is_intact, is_sealed, seal_folder
 from propensity.config import ScoreConfig
-from propensity.data.batch import Inputs
 from propensity.data.consent import words_at
 from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
+from propensity.explain.opened import OpenedCutoff
+from propensity.explain.reasons import Explainer
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
 from propensity.scores import Scores, with_consents
 from propensity.serving.bundle import Bundle, open_bundle
-from propensity.serving.point_in_time import empty_customer
-from propensity.serving.reason import event_labels, explain
+from propensity.serving.explain import bundle_log_odds
 from propensity.serving.top_k import TopK
 
 REQUEST, PROGRESS = "request.json", "progress.npz"
-OTHER = "everything else"  # feature name for the contributions that are not listed
-REASONS_DTYPE = pl.List(pl.Struct({"feature": pl.String, "contribution": pl.Float64}))
 BLOCK_PAIRS = 24_576  # pairs of a block, so that its arrays fit into the cache of a core
 SAVE_EVERY = 8  # parts between two saves of the top-k state
 Say = Callable[[str], None]
@@ -51,7 +53,7 @@ class BatchConfig:
     top_per_customer : int, optional
         Write only the best `top_per_customer` offers of each customer.
     reasons : int, optional
-        Reasons per score; needs `top` or `top_per_customer`. An explanation costs about a thousand times a score.
+        Reasons per score; needs `top` or `top_per_customer`. An explanation takes tens of milliseconds.
     part : int
         Customers in a file.
     threads : int
@@ -118,7 +120,7 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Say) -> BatchResult:
     """
     assert cfg.bundle is not None  # uses_bundle has seen to it
     config = BatchConfig(cfg.top, cfg.top_per_customer, cfg.reasons, cfg.part, cfg.threads)
-    return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, config, say, cfg.digest)
+    return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, config, say, cfg.digest, cfg.data.verify)
 
 
 def score_bundle(
@@ -129,6 +131,7 @@ def score_bundle(
     config: BatchConfig,
     say: Say,
     digest: str | None = None,
+    verify: bool = True,
 ) -> BatchResult:
     """Score every customer with a purchase before a cutoff and write `part-*.parquet`.
 
@@ -148,6 +151,8 @@ def score_bundle(
         Receives messages about progress, and warnings about a stale log or an in-sample cutoff.
     digest : str, optional
         Required digest of the bundle.
+    verify : bool
+        Whether to compare the log with its checksums.
 
     Returns
     -------
@@ -168,14 +173,18 @@ def score_bundle(
     The same request again writes only the missing parts, with identical bytes.
     """
     bundle = open_bundle(folder, digest)
-    events = bundle.task.open() if log is None else EventLog.open(log)
+    events = bundle.task.open_or(log, verify)
     date = bundle.cutoff(events, cutoff)
     for caution in scoring_warnings(events, date, bundle.manifest["last_label"]):
         say(caution)
     out = open_output(Path(out), bundle, events, str(date), config)
     say("computing market statistics")
     scorer = BatchScorer(bundle, *bundle.features_at(events, date), config)
-    return scorer.write_top(out, say) if config.top else scorer.write_parts(out, say)
+    result = scorer.write_top(out, say) if config.top else scorer.write_parts(out, say)
+    entry = {"model": str(folder), "digest": bundle.digest, "log": str(events.folder)}
+    entry |= {"fingerprint": events.fingerprint, "cutoff": str(date)}
+    append_beside(Path(folder).resolve().parent, out, "score", entry)
+    return result
 
 
 def open_output(out: Path, bundle: Bundle, log: EventLog, cutoff: str, config: BatchConfig) -> Path:
@@ -211,10 +220,24 @@ def open_output(out: Path, bundle: Bundle, log: EventLog, cutoff: str, config: B
         raise ConfigurationError(f"{out} contains something other than scores; give another folder as out")
     if path.is_file() and path.read_text() != text:
         raise ConfigurationError(f"{out} contains scores of another request ({REQUEST}); give another folder as out")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
+    if not is_sealed(out):
+        seal_folder(out)
     with whole_file(path) as draft:
         draft.write_text(text)
     return out
+
+
+def _completed(top_k: TopK, progress: Path, say: Say) -> int:
+    """Restore a saved selection; its number of parts, 0 without one or if it is damaged."""
+    if not progress.is_file():
+        return 0
+    try:
+        return top_k.load(progress)
+    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+        say(f"{progress} is damaged; the selection starts again")
+        top_k.clear()
+        return 0
 
 
 class BatchScorer:
@@ -238,7 +261,9 @@ class BatchScorer:
         self.offers, self.cutoff = self.features.offers.name, self.market_stats.cutoff
         self.pair_scorer, self.bundle = bundle.pair_scorer(), bundle
         if config.reasons:
-            self.session, self.empty = bundle.session(), empty_customer(self.features, self.market_stats)
+            log_odds, others = bundle_log_odds(bundle.session()), "frequency" in bundle.candidates
+            explainer = Explainer(log_odds, features, market_stats, others)
+            self.opened = OpenedCutoff(explainer, features.log.purchasers(self.cutoff.day))
         self.block = max(BLOCK_PAIRS // len(self.offers), 1)
         self.parts = range(-(-len(self.log) // config.part))
 
@@ -260,7 +285,9 @@ class BatchScorer:
         customers, rows = 0, 0
         for part in self.parts:
             path = out / f"part-{part:05d}.parquet"
-            if not path.is_file():
+            if not is_intact(path):
+                if path.is_file():
+                    say(f"{path} is damaged; it is written again")
                 frame = self._part_frame(part)
                 with whole_file(path) as draft:
                     frame.write_parquet(draft, compression="zstd", compression_level=1)
@@ -288,7 +315,7 @@ class BatchScorer:
         tie_break = self.log.customers["customer"].cast(pl.String).hash(seed=0).to_numpy()
         top_k = TopK(len(self.offers), min(self.config.top, len(self.log)), tie_break)
         progress = out / PROGRESS
-        completed = top_k.load(progress) if progress.is_file() else 0
+        completed = _completed(top_k, progress, say)
         for part in self.parts[completed:]:
             for rows, score, revenue in self.score_blocks(part):
                 top_k.add(rows, score, revenue)
@@ -340,37 +367,7 @@ class BatchScorer:
         ).select(pl.lit(str(self.cutoff)).str.to_date().alias("cutoff"), pl.all())
         if (consents := words_at(self.log.customers, str(self.cutoff))) is not None:
             frame = frame.hstack(consents[rows])
-        return frame.hstack(self._reason_columns(rows, offer)) if self.config.reasons else frame
-
-    def _reason_columns(self, rows: np.ndarray, offer: np.ndarray) -> pl.DataFrame:
-        """Base value and contributions of each pair; the last entry of a list is `OTHER`."""
-        lists, base_values = [], []
-        histories = {int(row): self._inputs_and_labels(int(row)) for row in np.unique(rows)}
-        for row, m in zip(rows.tolist(), offer.tolist(), strict=True):
-            inputs, labels = histories[row]
-            reasons = explain(
-                *(self.session, inputs, self.empty, 0, m, self.features.config, labels, self.bundle.candidates)
-            )
-            largest = reasons.largest(self.config.reasons or 0)
-            other = reasons.total - sum(value for _, value in largest)
-            entries = [*largest, (OTHER, other)]
-            lists.append([{"feature": feature, "contribution": value} for feature, value in entries])
-            base_values.append(reasons.base_value)
-        return pl.DataFrame(
-            {
-                "base_value": pl.Series(base_values, dtype=pl.Float64),
-                "reasons": pl.Series(lists, dtype=REASONS_DTYPE),
-            }
-        )
-
-    def _inputs_and_labels(self, row: int) -> tuple[Inputs, list[str]]:
-        """Inputs of a customer, and the names of the visible events."""
-        own = np.arange(self.log.offsets[row], self.log.offsets[row + 1])
-        own = own[self.log.day[own] < self.cutoff.day]
-        ids = self.log.items["item"]
-        names = [str(ids[int(k)]) if k >= 0 else None for k in self.log.item[own]]
-        inputs = self.features.inputs(self.market_stats, np.array([row]))
-        return inputs, event_labels(self.log.day[own], self.log.kind[own], names)
+        return frame.hstack(self.opened.explain_table(frame, self.config.reasons)) if self.config.reasons else frame
 
     def purchasers(self, part: int) -> np.ndarray:
         """Customers of a part with a purchase before the cutoff.

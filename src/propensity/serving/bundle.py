@@ -26,7 +26,7 @@ from propensity.task import Task
 from propensity.trust import DATA, check_targets
 
 UNREADABLE: tuple[type[Exception], ...] = (
-    *(ValueError, KeyError, TypeError),
+    *(ValueError, KeyError, TypeError, RecursionError),
     *(state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoSuchFile),
 )
 CHUNK = 1 << 24  # events that are read at once

@@ -12,17 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from propensity.baseline.amount import SMALLEST
-from propensity.baseline.candidate import CandidateOutputs
 from propensity.baseline.frequency import FLOOR, Frequency
 from propensity.baseline.lightgbm import LightGBM
 from propensity.baseline.logistic import WIDEST, Logistic
 from propensity.baseline.pair_table import PRIOR_PURCHASES, Columns
-from propensity.champion.champion import NETWORK, Champion
+from propensity.champion.champion import Champion
 from propensity.champion.choose import STACK
 from propensity.champion.stack import single
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
-from propensity.model.inference import to_tensors
 from propensity.model.scale import signed_log
 from propensity.serving.champion import Booster, Combination, Mixture
 from propensity.serving.trees import Trees, read_trees
@@ -214,52 +212,3 @@ def combination_of(champion: Champion, past_column: int) -> Combination:
         elif mixture.uses(name):
             raise ConfigurationError(f"a bundle cannot hold the candidate {name!r}; train with champion=network")
     return Combination(mixture, parts, boosters)
-
-
-def champion_outputs(
-    champion: Champion, inputs: Inputs, network: CandidateOutputs, past_column: int
-) -> CandidateOutputs:
-    """Log-odds and amounts of a champion for a batch, by the libraries that fitted its candidates.
-
-    Parameters
-    ----------
-    champion : Champion
-        A champion with candidates.
-    inputs : Inputs
-        A batch, as arrays.
-    network : CandidateOutputs
-        Log-odds and amounts of the network.
-    past_column : int
-        Pair column `purchase_days`.
-
-    Returns
-    -------
-    CandidateOutputs
-        Each (B, M).
-    """
-    own = {name: candidate.outputs(inputs) for name, candidate in champion.candidates.items()} | {NETWORK: network}
-    stack = champion.stack
-    logit, amount = (np.stack(terms) for terms in zip(*(own[name] for name in stack.names), strict=True))
-    past = np.asarray(inputs.pair)[..., past_column] > 0
-    chosen = stack.logit(logit, past) if champion.name == STACK else own[champion.name].logit
-    return CandidateOutputs(chosen, stack.amount.amount(amount))
-
-
-def network_outputs(model: nn.Module, inputs: Inputs) -> CandidateOutputs:
-    """Log-odds and amounts of the network for a batch.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Maps `Inputs` to `Outputs`.
-    inputs : Inputs
-        A batch, as arrays.
-
-    Returns
-    -------
-    CandidateOutputs
-        Each (B, M), float64.
-    """
-    with torch.inference_mode():
-        outputs = model(Inputs(*to_tensors(inputs)))
-        return CandidateOutputs(outputs.purchase.double().numpy(), outputs.amount().double().numpy())

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 
 from propensity.atomic import whole_folder
+from propensity.audit import append_beside
 from propensity.baseline.regression import logistic
 from propensity.champion.champion import NETWORK, Champion
+from propensity.champion.served import champion_outputs, network_outputs
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -28,7 +30,7 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.kernel import reference
 from propensity.model.offer_net import OfferNet
 from propensity.serving import drift, inputs, pair_scorer, verify
-from propensity.serving.candidates import champion_outputs, combination_of, is_network, network_outputs
+from propensity.serving.candidates import combination_of, is_network
 from propensity.serving.champion import Combination, CombinationGraph
 from propensity.serving.golden import golden_customers
 from propensity.serving.graph import (
@@ -42,13 +44,9 @@ from propensity.serving.graph import (
     write_onnx,
     write_torch,
 )
+from propensity.serving.own_log import log_record
 from propensity.serving.parity import Parity, compare_top_k, edge_cases
-from propensity.serving.point_in_time import (
-    PointInTimeFeatures,
-    cutoff_tables,
-    feature_settings,
-    never_bought_columns,
-)
+from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, feature_settings, never_bought_columns
 from propensity.serving.session import session
 from propensity.serving.tree_inputs import insert_trees
 from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS
@@ -72,6 +70,7 @@ def export(
     rows: int,
     valid_days: int,
     say: Say,
+    verify_log: bool = True,
 ) -> dict[str, Any]:
     """Export the champion of a run, and its network, to a folder, atomically.
 
@@ -93,6 +92,8 @@ def export(
         Days after the end of training for which the bundle may be used.
     say : callable
         Receives messages about progress.
+    verify_log : bool
+        Whether to compare the log with its checksums.
 
     Returns
     -------
@@ -110,12 +111,13 @@ def export(
     trained = load_trained(run)
     served = served_model(trained, Champion.load(run, trained.model))
     refuse_extra(trained.task.feature)
-    events = trained.task.open() if log is None else EventLog.open(log)
+    events = trained.task.open_or(log, verify_log)
     cutoffs_data = past_cutoffs(trained, events, cutoff or trained.about["end"])
     first = next(cutoffs_data)
     with whole_folder(out) as draft:
         manifest = write_tables(draft, trained, first, valid_days)
         manifest["champion"] = served.about
+        manifest["own_log"] = log_record(events, trained.about["end"])
         manifest["window"] = write_window(draft, served, events)
         golden = write_golden(draft, served, manifest)
         say(f"served model: {served.about['name']}, because {served.about['why']}")
@@ -128,7 +130,29 @@ def export(
         manifest["parity"] = asdict(measure_parity(draft, served, formats, golden, first, cutoffs_data, rows))
         manifest["metrics"] = headline(Path(run))
         digest = seal(draft, manifest)
+    with whole_folder(verifier_folder(out)) as draft:
+        write_verifier(draft)
+    entry = {"model": str(run), "digest": digest, "log": str(events.folder), "fingerprint": events.fingerprint}
+    append_beside(Path(run).parent, out, "export", entry)
     return manifest | {"digest": digest}
+
+
+def verifier_folder(out: str | Path) -> Path:
+    """Folder beside a bundle with the copy of the verifier that its reader runs.
+
+    Examples
+    --------
+    >>> verifier_folder("out/bundle").as_posix()
+    'out/bundle.verifier'
+    """
+    return Path(out).with_name(f"{Path(out).name}.verifier")
+
+
+def write_verifier(folder: Path) -> None:
+    """Copy the three files of the verifier, which need NumPy and ONNX Runtime only."""
+    for module in (verify, inputs, reference):
+        assert module.__file__ is not None
+        shutil.copyfile(module.__file__, folder / Path(module.__file__).name)
 
 
 class Served(NamedTuple):
@@ -218,6 +242,9 @@ def validate_request(out: str | Path, formats: Sequence[str]) -> None:
     folder = Path(out)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / verify.MANIFEST).is_file()):
         raise ConfigurationError(f"{out} contains something other than a bundle; give another folder as out")
+    beside = verifier_folder(out)
+    if beside.exists() and not (beside / Path(verify.__file__).name).is_file():
+        raise ConfigurationError(f"{beside} is not the verifier of an export; move it, or give another folder as out")
 
 
 def refuse_extra(config: FeatureConfig) -> None:
@@ -276,9 +303,7 @@ def write_tables(draft: Path, trained: Trained, cutoff_data: CutoffData, valid_d
     data = {key: value for key, value in trained.about["config"]["data"].items() if key != "log"}
     write_json(draft / "vocabulary.json", trained.vocabulary.state())
     write_json(draft / "task.json", data)
-    for module in (verify, inputs, reference):
-        assert module.__file__ is not None
-        shutil.copyfile(module.__file__, draft / Path(module.__file__).name)
+    write_verifier(draft)
     end = to_day(trained.about["end"])
     return {
         "format": verify.FORMAT,

@@ -14,12 +14,14 @@ from propensity.data.batch import Inputs
 from propensity.data.consent import profiling_objectors
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
+from propensity.explain.reasons import Explainer
 from propensity.feature.attribute import attribute_numbers
+from propensity.feature.empty_customer import unknown_attributes
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
+from propensity.serving.explain import bundle_log_odds
 from propensity.serving.inputs import Event, event_columns
-from propensity.serving.point_in_time import empty_customer, unknown_attributes
-from propensity.serving.reason import event_labels, explain
+from propensity.serving.own_log import require_own_log
 from propensity.serving.schema import Explanation, OfferScore, Reason, ScoreRequest, ScoreResponse
 
 
@@ -57,6 +59,13 @@ class OnlineScorer:
         An opened bundle.
     log : str or Path, optional
         Folder of an event log whose customers can be requested by id.
+    verify : bool
+        Whether to compare the log with its checksums.
+
+    Raises
+    ------
+    ConfigurationError
+        If the log is not the one that the bundle was trained on, or a continuation of it.
 
     Notes
     -----
@@ -64,11 +73,13 @@ class OnlineScorer:
     end of the bundle's validity.
     """
 
-    def __init__(self, bundle: Bundle, log: str | Path | None = None) -> None:
+    def __init__(self, bundle: Bundle, log: str | Path | None = None, verify: bool = True) -> None:
         self.bundle, self.features = bundle, bundle.features()
         self.session, self.pair_scorer = bundle.session(), bundle.pair_scorer()
         self.offer_index = {name: index for index, name in enumerate(self.features.offers.name)}
-        self.log = None if log is None else EventLog.open(log)
+        self.log = None if log is None else EventLog.open(log, verify)
+        if self.log is not None and log is not None:
+            require_own_log(bundle.manifest, self.log, log)
         ids = [] if self.log is None else self.log.customers["customer"].cast(pl.String).to_list()
         self.row = {customer_id: row for row, customer_id in enumerate(ids)}
         if self.log is not None:
@@ -77,6 +88,7 @@ class OnlineScorer:
                 del self.row[ids[row]]
         self.item_index, self.channel_index = self._indices()
         self.attributes = self._attributes()
+        self.explainer: Explainer | None = None
 
     def _attributes(self) -> np.ndarray:
         """Numbers of the attributes of the log's customers; the last row is for customers given as events."""
@@ -185,36 +197,26 @@ class OnlineScorer:
     def _explanation(self, request: ScoringRequest, inputs: Inputs, row: int, score: np.ndarray) -> Explanation:
         """Reasons for the probability of the highest-scored offer."""
         best = int(request.offer_index[np.argmax(score[request.offer_index])])
-        market_stats = self.features.market_stats
-        cutoff = market_stats.cutoff._replace(day=request.day)
-        empty = empty_customer(self.features, market_stats._replace(cutoff=cutoff))
-        config, names = self.features.config, self.event_labels(request)
-        reasons = explain(self.session, inputs, empty, row, best, config, names, self.bundle.candidates)
-        largest = reasons.largest(request.reasons)
+        reasons = self._explainer(request.day).explain(inputs, row, best)
         return Explanation(
             offer_id=self.features.offers.name[best],
             base_value=reasons.base_value,
-            reasons=[Reason(feature=feature, contribution=value) for feature, value in largest],
-            other=reasons.total - sum(value for _, value in largest),
+            score=reasons.score,
+            reasons=[
+                Reason(feature=each.title, contribution=each.contribution, sentence=each.text)
+                for each in reasons.largest(request.reasons)
+            ],
+            other=reasons.left(request.reasons),
         )
 
-    def event_labels(self, request: ScoringRequest) -> list[str]:
-        """Readable names of the visible events of a request.
-
-        Parameters
-        ----------
-        request : ScoringRequest
-            A validated request.
-
-        Returns
-        -------
-        list of str
-            One name per event before the cutoff, oldest first.
-        """
-        visible = np.flatnonzero(request.events["day"] < request.day)
-        items = request.events["item"][visible]
-        names = [str(self.features.tables["item"][k]) if k >= 0 else None for k in items]
-        return event_labels(request.events["day"][visible], request.events["kind"][visible], names)
+    def _explainer(self, day: int) -> Explainer:
+        """Explains scores of a cutoff; that of the last one is kept."""
+        if self.explainer is None or self.explainer.market_stats.cutoff.day != day:
+            market_stats = self.features.market_stats
+            dated = market_stats._replace(cutoff=market_stats.cutoff._replace(day=day))
+            others = "frequency" in self.bundle.candidates
+            self.explainer = Explainer(bundle_log_odds(self.session), self.features, dated, others)
+        return self.explainer
 
 
 def concatenate_events(customers: Sequence[dict[str, np.ndarray]]) -> Events:

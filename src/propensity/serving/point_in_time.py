@@ -13,10 +13,10 @@ import numpy as np
 
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff
-from propensity.data.event_log import COLUMNS
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.feature.column import CONTEXT_NAMES, SIBLING_NAMES
+from propensity.feature.empty_customer import unknown_attributes
 from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import AFFINITY_HALF_LIVES, COUNT_EDGES, RECENCY_EDGES, SVD_RANKS, MarketStats
@@ -118,33 +118,6 @@ def never_bought_columns(config: FeatureConfig) -> np.ndarray:
         or on other offers, are 0.
     """
     return np.array([column.empty or 0.0 for column in config.columns["pair"]], np.float32)
-
-
-def empty_customer(features: Features, market_stats: MarketStats) -> Inputs:
-    """Inputs of one customer without any event.
-
-    Parameters
-    ----------
-    features : Features
-        Offers, vocabulary and settings.
-    market_stats : MarketStats
-        Statistics of the cutoff.
-
-    Returns
-    -------
-    Inputs
-        With one row.
-    """
-    twin = copy.copy(features)
-    columns = {name: np.zeros(0, COLUMNS[name]) for name in Events._fields[1:]}
-    twin.events = Events(fixed(np.zeros(2, np.int64)), *(fixed(column) for column in columns.values()))
-    twin.attributes = unknown_attributes(features.config, 1)
-    return twin.inputs(market_stats, np.zeros(1, np.int64))
-
-
-def unknown_attributes(config: FeatureConfig, customers: int) -> np.ndarray:
-    """Numbers of the attributes of B customers of whom none is known: (B, A) float32."""
-    return np.full((customers, len(config.used_attributes)), np.nan, np.float32)
 
 
 class PointInTimeFeatures(Features):

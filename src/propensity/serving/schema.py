@@ -56,19 +56,21 @@ class OfferScore(StrictModel):
 
 
 class Reason(StrictModel):
-    """Contribution of a feature to the probability."""
+    """Contribution of a group of columns to the log-odds of the probability."""
 
-    feature: str = Field(description="an event or a group of columns")
-    contribution: float = Field(description="change of the probability")
+    feature: str = Field(description="group of columns, such as How often")
+    contribution: float = Field(description="change of the log-odds")
+    sentence: str = Field(description="the reason in words, with values of the customer")
 
 
 class Explanation(StrictModel):
-    """Additive explanation: `base_value`, the contributions and `other` add up to the probability."""
+    """Additive explanation: `base_value`, the contributions and `other` add up to `score`, exactly."""
 
     offer_id: str
-    base_value: float = Field(description="probability of a customer without history")
+    base_value: float = Field(description="log-odds of a customer without history and a typical offer")
+    score: float = Field(description="log-odds of the probability")
     reasons: list[Reason]
-    other: float = Field(description="contribution of all features that are not listed")
+    other: float = Field(description="contribution of all groups that are not listed")
 
 
 class ScoreResponse(StrictModel):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from propensity.audit import append_beside
 from propensity.champion.champion import SERVED, Champion
 from propensity.config import ScoreConfig
 from propensity.data.cutoff import parse_cutoff, scoring_warnings
-from propensity.data.event_log import EventLog
 from propensity.data.offer import count_buyers
 from propensity.errors import ConfigurationError
 from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares, with_consents
@@ -37,10 +37,14 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
         raise ConfigurationError("score either a run or a bundle; give run=runs/demo or bundle=bundle")
     if cfg.bundle is None and (cfg.top or cfg.top_per_customer):
         raise ConfigurationError("top and top_per_customer need a bundle; export the run first")
+    if cfg.bundle is None and cfg.reasons:
+        raise ConfigurationError("reasons need a bundle; for a run use propensity explain or decide with reasons=5")
     return cfg.bundle is not None
 
 
-def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: Callable[[str], None]) -> Scores:
+def score(
+    run: str | Path, cutoff: str, out: str | Path, log: str | None, say: Callable[[str], None], verify: bool = True
+) -> Scores:
     """Score every customer with a purchase before a cutoff for every offer on sale by the champion of a run.
 
     Parameters
@@ -55,6 +59,8 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
         Folder of an event log; None for the log of the run.
     say : callable
         Receives warnings: a stale log, an in-sample cutoff, no offer with enough buyers.
+    verify : bool
+        Whether to compare the log with its checksums.
 
     Returns
     -------
@@ -72,7 +78,7 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
     if shares_path == Path(out):
         raise ConfigurationError(f"{out} is the file of channel shares; give another name, such as scores.parquet")
     trained = load_trained(run)
-    events = trained.task.open() if log is None else EventLog.open(log)
+    events = trained.task.open_or(log, verify)
     date = parse_cutoff(events, cutoff, trained.task.horizon)
     for caution in scoring_warnings(events, date, trained.about["last_label"]):
         say(caution)
@@ -88,4 +94,6 @@ def score(run: str | Path, cutoff: str, out: str | Path, log: str | None, say: C
     save_scores([scores], out, log=events.folder)
     if shares is not None:
         save_shares([shares], shares_path)
+    entry = {"model": str(run), "log": str(events.folder), "fingerprint": events.fingerprint, "cutoff": str(date)}
+    append_beside(Path(run).parent, out, "score", entry)
     return scores

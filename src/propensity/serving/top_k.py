@@ -42,6 +42,10 @@ class TopK:
         self.count = np.zeros(offers, np.int64)
         self.threshold = np.full(offers, -np.inf, np.float32)
 
+    def clear(self) -> None:
+        """Drop all candidates."""
+        self.count[:], self.threshold[:] = 0, -np.inf
+
     def add(self, rows: np.ndarray, score: np.ndarray, revenue: np.ndarray) -> None:
         """Add a block of customers.
 

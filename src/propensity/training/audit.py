@@ -1,24 +1,19 @@
-"""The audit log: one line per training run with the data that it read. Lines are only appended."""
+"""The line of a training run in the audit log: the data that it read."""
 
 from __future__ import annotations
 
-import json
-import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from propensity.audit import FILE, append
 from propensity.data.event_log import EventLog, to_date
-from propensity.errors import ConfigurationError
 
-FILE = "audit.jsonl"
+__all__ = ["FILE", "record"]
 
 
 def record(beside: Path, run: str | Path, log: EventLog, folder: str | Path, about: dict[str, Any]) -> Path:
-    """Appends a line to `audit.jsonl`: a run, and the fingerprint, rows and dates of its log at `folder`."""
-    path = beside / FILE
+    """Appends the line of a training run: fingerprint, rows and dates of its log at `folder`."""
     entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": str(run),
         "log": str(folder),
         "fingerprint": log.fingerprint,
@@ -30,11 +25,4 @@ def record(beside: Path, run: str | Path, log: EventLog, folder: str | Path, abo
         "cutoffs": about["cutoffs"],
         "commit": about["commit"],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        line = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as error:
-        raise ConfigurationError(f"the audit log {path} cannot be written ({error.strerror}); correct out") from None
-    with os.fdopen(line, "w") as stream:
-        stream.write(json.dumps(entry) + "\n")
-    return path
+    return append(beside, "train", entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from propensity.atomic import whole_file
+from propensity.checksum import check_folder
 from propensity.data.vocabulary import Vocabulary
-from propensity.errors import ConfigurationError, DataError, IntegrityError
+from propensity.errors import ConfigurationError, DamageError, DataError, IntegrityError
 from propensity.task import Task
-from propensity.trust import check_targets
+from propensity.training.storage import check_checkpoint, save_checkpoint
+from propensity.trust import DATA, MODEL, check_targets
 
 FORMAT = 2
 FILE = "model.ckpt"
+WAY_OUT = "train again"
+READ = ("champion.json", "candidates/", "config.yaml")  # what commands read beside it
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,7 @@ def save_trained(folder: str | Path, model: nn.Module, vocabulary: Vocabulary, a
     """Writes `folder/model.ckpt` atomically."""
     path = Path(folder) / FILE
     content = {"format": FORMAT, "state": model.state_dict(), "vocabulary": vocabulary.state(), "about": about}
-    with whole_file(path) as draft:
-        torch.save(content, draft)
+    save_checkpoint(content, path)
     return path
 
 
@@ -48,14 +51,19 @@ def load_trained(folder: str | Path) -> Trained:
     ------
     ConfigurationError
         If there is no checkpoint.
+    DamageError
+        If it, or another file of the run that commands read, is truncated or was changed.
     DataError
-        If it is truncated, or of another format or shape.
+        If it is of another format or shape.
     IntegrityError
         If it holds anything but plain data, or names a target that is not trusted.
     """
     path = Path(folder) / FILE
     if not path.is_file():
         raise ConfigurationError(f"no checkpoint at {path}; train one with propensity train out={folder}")
+    check_folder(folder, lambda name: name.startswith(READ), WAY_OUT)
+    if zipfile.is_zipfile(path) or path.read_bytes()[:2] == b"PK":
+        check_checkpoint(path, WAY_OUT)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # a foreign file; refused below
@@ -64,11 +72,16 @@ def load_trained(folder: str | Path) -> Trained:
         raise IntegrityError(f"{path} holds more than plain data and was not opened; train again") from None
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DataError(f"{path} cannot be read ({reason}); train again") from None
+        raise DamageError(f"{path} cannot be read ({reason}); {WAY_OUT}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path} is no checkpoint of format {FORMAT}; train again")
-    config = content["about"]["config"]
+    about = content.get("about")
+    config = about.get("config") if isinstance(about, dict) else None
     check_targets(config, path)
+    if not (isinstance(config, dict) and {"data", "model"} <= config.keys()):
+        raise DataError(f"{path} holds no configuration of a run; train again")
+    check_targets(config["data"], path, DATA)
+    check_targets(config["model"], path, MODEL)
     task = instantiate(config["data"], _convert_="all")
     vocabulary = Vocabulary.from_state(content["vocabulary"])
     model = instantiate(config["model"], sizes=task.feature.sizes(vocabulary))
@@ -76,4 +89,5 @@ def load_trained(folder: str | Path) -> Trained:
         model.load_state_dict(content["state"])
     except RuntimeError:
         raise DataError(f"{path} holds weights of another shape of network, by other code; train again") from None
+    check_folder(folder, lambda name: name == FILE, WAY_OUT)  # last: the errors above say more of a foreign file
     return Trained(model.eval(), task, vocabulary, content["about"])

@@ -29,6 +29,7 @@ from propensity.training.length import GUESS, UNVALIDATED, EndAtStep, EndByValid
 from propensity.training.metric import DEFAULT, TRAIN_LOSS, mode, validation_metrics
 from propensity.training.module import Loss, PropensityModule
 from propensity.training.settings import TrainingConfig
+from propensity.training.storage import CheckedCheckpointIO, check_checkpoint
 from propensity.training.track import build_loggers, close, introduce
 from propensity.training.validation import ValidationMetrics
 
@@ -187,6 +188,8 @@ def build_trainer(
         "use_distributed_sampler": False,
         "default_root_dir": str(out),
     }
+    plugins = own.get("plugins") or []
+    own["plugins"] = [*(plugins if isinstance(plugins, list | tuple) else [plugins]), CheckedCheckpointIO()]
     try:
         return pl.Trainer(**instantiate({key: own[key] for key in own if key != "_target_"}, _convert_="all"))
     except (MisconfigurationException, ValueError, TypeError) as error:
@@ -259,6 +262,7 @@ def restore_best(trainer: pl.Trainer, module: pl.LightningModule, resume: str | 
     path = best[0] if best else resume
     if path is None:
         return trainer.global_step
+    check_checkpoint(Path(path))
     content = torch.load(path, map_location="cpu", weights_only=True)
     if best or content["global_step"] == trainer.global_step:
         module.load_state_dict(content["state_dict"])

@@ -18,7 +18,7 @@ PASSES = 4.0  # over the training cutoffs, at most
 STEPS = 2_000  # at most, where so many are more than the passes
 VALIDATIONS = 40  # over the longest training
 FEWEST, MOST = 25, 250  # steps between two validations
-BETTER = 3e-4  # share of the best value by which another must be lower to be an improvement
+BETTER = 3e-4  # share by which the monitored value must fall for training to go on
 WITHOUT = 6  # validations without improvement before training ends, at least
 GROWTH = 1.5  # and steps since the start over those of the best validation
 GUESS, UNVALIDATED = 2.0, 600  # passes and steps, at least, where no validation says how many
@@ -100,14 +100,16 @@ class EndByValidation(Callback):
 
     Notes
     -----
-    An improvement is at least `BETTER` of the value: smaller ones are within the noise of a validation, and cost as
-    much time as the large ones before them. Training ends after `WITHOUT` validations without improvement that also
-    make up a third of all steps. So a long training is given as much patience as its length calls for.
+    The checkpoint is that of the lowest value. Training ends after `WITHOUT` validations in which the value did not
+    fall by `BETTER` of it, if they also make up a third of all steps: smaller improvements are within the noise of a
+    validation, and cost as much time as the large ones before them. So a long training is given as much patience as
+    its length calls for.
     """
 
     def __init__(self, monitor: str, checkpoint: Path | None = None) -> None:
         self.monitor, self.checkpoint = monitor, checkpoint
-        self.best_step, self.best, self.without, self.ended = 0, float("inf"), 0, False
+        self.best_step, self.best, self.ended = 0, float("inf"), False
+        self.without, self.level_step, self.level = 0, 0, float("inf")  # since the last improvement by BETTER
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.ended  # a resumed training may have ended already
@@ -116,17 +118,20 @@ class EndByValidation(Callback):
         if trainer.sanity_checking or self.monitor not in trainer.callback_metrics:
             return
         value = float(trainer.callback_metrics[self.monitor])
-        if value < self.best * (1 - BETTER):
-            self.best, self.best_step, self.without = value, trainer.global_step, 0
+        if value < self.best:
+            self.best, self.best_step = value, trainer.global_step
             if self.checkpoint is not None:
                 trainer.save_checkpoint(self.checkpoint)
+        if value < self.level * (1 - BETTER):
+            self.level, self.level_step, self.without = value, trainer.global_step, 0
             return
         self.without += 1
-        if self.without >= WITHOUT and trainer.global_step >= GROWTH * self.best_step:
+        if self.without >= WITHOUT and trainer.global_step >= GROWTH * self.level_step:
             self.ended = trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("best_step", "best", "without", "ended")}
+        names = ("best_step", "best", "without", "level_step", "level", "ended")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name, value in state_dict.items():

@@ -26,10 +26,12 @@ from propensity.baseline.candidate import Candidate
 from propensity.champion.champion import FILE as CHAMPION
 from propensity.champion.champion import FOLDER as CANDIDATES
 from propensity.champion.champion import KINDS, NETWORK, Champion, check_champion, fit_champion
+from propensity.checksum import seal_folder, unseal_folder
 from propensity.config import TrainConfig
 from propensity.data.event_log import EventLog, to_date
-from propensity.errors import ConfigurationError, GateError
+from propensity.errors import ConfigurationError, DamageError, GateError
 from propensity.model.offer_net import OfferNet
+from propensity.secret import without_secrets
 from propensity.task import Task, TrainingSet, resolved
 from propensity.training.amount import amount_scale
 from propensity.training.audit import record
@@ -40,9 +42,11 @@ from propensity.training.fit import CHECKPOINTS, PROGRESS, Fitted, Stage, fit, o
 from propensity.training.length import Length, length_warnings
 from propensity.training.metric import validation_metrics
 from propensity.training.settings import TrainingConfig, check_settings
+from propensity.training.storage import check_checkpoint
 from propensity.training.track import first_process
 from propensity.training.validation import Windows, validated, validation_set, windows
 
+RECORD = "about.json"
 LOGGER = logging.getLogger(__name__)
 EVALUATION = ("metrics.json", "report.html", "report.md", "scores.parquet", "customers.parquet", "curves.svg")
 
@@ -91,7 +95,7 @@ def train(
     bar = track if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
     refit = settings.refit and bool(chosen.cutoffs)
     training_set = (replace(task, end=to_date(chosen.end).isoformat()) if refit else chosen.task).training_set(log, bar)
-    about = describe(asdict(config), log, chosen, training_set, refit)
+    about = describe(without_secrets(asdict(config)), log, chosen, training_set, refit)
     if reuse and (done := finished(folder, about)):
         return done, task, training_set, log
     work = Work(config, settings, task, log, chosen, named, folder)
@@ -235,15 +239,37 @@ def finished(folder: Path, about: dict[str, Any]) -> OfferNet | None:
 
 def begin_or_continue(folder: Path, about: dict[str, Any]) -> None:
     """Keeps the state to resume from, if `folder` holds an interrupted run with the same record; else starts anew."""
-    note = folder / PROGRESS / "about.json"
-    if not (note.is_file() and json.loads(note.read_text()) == about):
+    if interrupted_record(folder / PROGRESS / RECORD) != json.dumps(about):
         begin(folder / PROGRESS, json.dumps(about))
 
 
+def interrupted_record(path: Path) -> str | None:
+    """The record of an interrupted run; None without one, or if it is damaged."""
+    try:
+        return json.dumps(json.loads(path.read_text()))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def last_checkpoint(folder: Path, stage: str) -> str | None:
-    """The checkpoint that an interrupted stage resumes from; None: a new start."""
+    """The checkpoint that an interrupted stage resumes from; None: a new start, also where one is damaged."""
     last = folder / PROGRESS / stage / "last.ckpt"
-    return str(last) if last.is_file() else None
+    if not last.is_file():
+        return None
+    try:
+        for path in sorted(last.parent.glob("*.ckpt")):
+            check_checkpoint(path, "it is passed over, and this part of the training starts again")
+    except DamageError as error:
+        LOGGER.warning("%s", error)
+        remove(last.parent)
+        return None
+    return str(last)
+
+
+@rank_zero_only
+def remove(folder: Path) -> None:
+    """Remove the state of a stage that cannot be resumed."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @rank_zero_only
@@ -253,11 +279,13 @@ def keep_record(out: str, folder: Path, log: EventLog, place: str, about: dict[s
 
 @rank_zero_only
 def begin(progress: Path, note: str) -> None:
+    unseal_folder(progress.parent)
     for former in (progress, progress.with_name(CHECKPOINTS)):
         shutil.rmtree(former, ignore_errors=True)
     (progress.parent / METRICS).unlink(missing_ok=True)
     progress.mkdir(parents=True)
-    (progress / "about.json").write_text(note)
+    with whole_file(progress / RECORD) as draft:
+        draft.write_text(note)
 
 
 @rank_zero_only
@@ -272,6 +300,7 @@ def finish(
     """Writes the checkpoint, the champion, the configuration and the summary; removes the state to resume from."""
     if not all(torch.isfinite(p).all() for p in model.parameters()):
         raise GateError("training left weights that are not finite; lower optimizer.lr")
+    unseal_folder(folder)
     for name in EVALUATION:  # of the network that is replaced
         (folder / name).unlink(missing_ok=True)
     for former in (folder / CHAMPION, folder / CANDIDATES):  # a checkpoint without its champion is a pure network
@@ -284,6 +313,7 @@ def finish(
     with whole_file(folder / SUMMARY) as draft:
         draft.write_text(json.dumps(summary(searched), indent=1))
     shutil.rmtree(folder / PROGRESS, ignore_errors=True)
+    seal_folder(folder)
 
 
 def summary(searched: Searched) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from propensity.atomic import whole_file
 from propensity.config import TrainConfig
+from propensity.csv_cell import neutral
 from propensity.errors import ConfigurationError
+from propensity.secret import without_secrets
 
 CSV = "lightning.pytorch.loggers.CSVLogger"
 WANDB = "lightning.pytorch.loggers.WandbLogger"
@@ -40,7 +42,7 @@ def build_loggers(config: TrainConfig, out: Path, resume: str | None) -> list[Lo
 def introduce(config: TrainConfig, loggers: Sequence[Logger], out: Path) -> None:
     """Tells the loggers the configuration, and notes in the run folder what services call the run."""
     for logger in loggers:
-        logger.log_hyperparams(asdict(config))
+        logger.log_hyperparams(without_secrets(asdict(config)))
     if first_process():
         groups = [(name, part["_target_"]) for name, part in config.logger.items() if part is not None]
         ids = {name: run_id(target, logger) for (name, target), logger in zip(groups, loggers, strict=True)}
@@ -114,8 +116,12 @@ def log_evaluation(metrics: Mapping[str, Any], loggers: Mapping[str, Any] | None
         target = (part or {}).get("_target_")
         if target == CSV:
             folder = Path(out) / str(part.get("name") or "") / str(part.get("version") or "")
+            if Path(out).resolve() not in (folder.resolve(), *folder.resolve().parents):
+                continue  # the name comes from a file and leads out of the run
             with whole_file(folder / EVALUATION) as draft, draft.open("w", newline="") as stream:
-                csv.writer(stream).writerows([("metric", "value"), *values.items()])
+                csv.writer(stream).writerows(
+                    [("metric", "value"), *((neutral(key), each) for key, each in values.items())]
+                )
         elif target in (WANDB, MLFLOW, TENSORBOARD):
             log_verdict(build(name, part, Path(out), ids.get(name)), target, values, metrics.get("verdict"))
         else:

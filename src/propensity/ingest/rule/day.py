@@ -15,6 +15,7 @@ EARLIEST, LATEST = date(1980, 1, 1), date(2100, 1, 1)
 EXCEL = "excel"  # value of `day_format` for serial dates
 EXCEL_EPOCH = date(1899, 12, 30)
 SERIAL = (20_000, 80_000)  # serial dates of the years 1954 to 2119
+CLEAR_SERIAL = (29_221, 55_000)  # those of 1980 to 2050, which no count of days since 1970 reaches before 2050
 SMALLEST_DATE = 19_000_000  # 1900 as yyyymmdd; smaller numbers are durations or serial dates
 ISO = r"^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[T ].*)?$"
 PARTS = r"^(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d{2})(?:[T ,].*)?$"
@@ -38,6 +39,7 @@ class DayFormat(NamedTuple):
     first: str | None = None  # "day" or "month", whichever comes first in dates such as 13/02/2024
     zone: str | None = None  # time zone of the calendar
     named: bool = True  # whether a month may be a name
+    times_in: str | None = None  # time zone of times without an offset; None for `zone`
 
 
 def read_day(column: str, dtype: pl.DataType, style: DayFormat) -> pl.Expr:
@@ -63,6 +65,9 @@ def read_day(column: str, dtype: pl.DataType, style: DayFormat) -> pl.Expr:
     if dtype == pl.Date:
         return value
     if isinstance(dtype, pl.Datetime):
+        if style.zone and style.times_in and not dtype.time_zone:
+            value = value.dt.replace_time_zone(style.times_in, ambiguous="earliest", non_existent="null")
+            return value.dt.convert_time_zone(style.zone).dt.date()
         shifted = value.dt.convert_time_zone(style.zone) if style.zone and dtype.time_zone else value
         return shifted.dt.date()
     if dtype.is_float():
@@ -103,7 +108,7 @@ def calendar_date(text: pl.Expr, style: DayFormat, words: bool) -> pl.Expr:
     head = pl.coalesce(text.str.extract(MOMENT, 1), pl.when(text.str.contains(":", literal=True).not_()).then(text))
     exact = pl.when(head.str.contains(r"[T ,]\s*\d{1,2}:|^\d{4}\S*[T ]|^\d+[-/.]\d+[-/.]\d+[T ,]").not_()).then(head)
     written = pl.coalesce(written_dates(exact, style))
-    return pl.coalesce([zoned_date(text, written, style.zone), *numbers])
+    return pl.coalesce([zoned_date(text, written, style.zone, style.times_in), *numbers])
 
 
 def written_dates(text: pl.Expr, style: DayFormat) -> list[pl.Expr]:
@@ -210,7 +215,7 @@ def epoch_date(text: pl.Expr, zone: str | None) -> pl.Expr:
     return moment.dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.date() if zone else moment.dt.date()
 
 
-def zoned_date(text: pl.Expr, written: pl.Expr, zone: str) -> pl.Expr:
+def zoned_date(text: pl.Expr, written: pl.Expr, zone: str, times_in: str | None = None) -> pl.Expr:
     """Build an expression that converts timestamps to the calendar of a zone.
 
     Parameters
@@ -221,11 +226,13 @@ def zoned_date(text: pl.Expr, written: pl.Expr, zone: str) -> pl.Expr:
         Date as written.
     zone : str
         Time zone of the calendar.
+    times_in : str, optional
+        Time zone of times without an offset.
 
     Returns
     -------
     polars.Expr
-        Date in `zone`; the date as written without a time or an offset.
+        Date in `zone`; without `times_in`, the date as written without a time or an offset.
     """
     hour, minute, second = (text.str.extract(MOMENT, group).cast(pl.Int64, strict=False) for group in (2, 3, 4))
     half, name = text.str.extract(MOMENT, 5).str.to_lowercase(), text.str.extract(MOMENT, 6).str.to_uppercase()
@@ -239,7 +246,14 @@ def zoned_date(text: pl.Expr, written: pl.Expr, zone: str) -> pl.Expr:
     utc = (written.cast(pl.Int32).cast(pl.Int64) * 86_400 + seconds) * 1_000
     moment = utc.cast(pl.Datetime("ms")).dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.date()
     valid = (hour <= 24) & (minute < 60)
-    return pl.when(name.is_null() | hour.is_null()).then(written).when(valid).then(moment)
+    if times_in is None:
+        return pl.when(name.is_null() | hour.is_null()).then(written).when(valid).then(moment)
+    clock = ((written.cast(pl.Int32).cast(pl.Int64) * 86_400 + hour * 3600 + minute * 60) * 1_000).cast(
+        pl.Datetime("ms")
+    )
+    local = clock.dt.replace_time_zone(times_in, ambiguous="earliest", non_existent="null")
+    shifted = local.dt.convert_time_zone(zone).dt.date()
+    return pl.when(hour.is_null()).then(written).when(valid & name.is_null()).then(shifted).when(valid).then(moment)
 
 
 def day_evidence(column: str, dtype: pl.DataType, prefix: str = "") -> list[pl.Expr]:
@@ -288,6 +302,7 @@ def day_format(
     form: str | None,
     zone: str | None,
     setting: str = "data.source.columns.day",
+    times_in: str | None = None,
 ) -> DayFormat:
     """Decide the format of a column of days.
 
@@ -301,6 +316,8 @@ def day_format(
         Configured format and time zone.
     setting : str
         Setting of the column, for error messages.
+    times_in : str, optional
+        Time zone of times without an offset.
 
     Returns
     -------
@@ -312,10 +329,13 @@ def day_format(
     DataError
         If most cells are durations or serial dates, or the order of day and month is ambiguous.
     """
+    style = DayFormat(form, None, zone, times_in=times_in)
     if form is not None or not evidence:
-        return DayFormat(form, None, zone)
+        return style
     if evidence["small"] > 0.5 * evidence["present"]:
         low, high = evidence["low"], evidence["high"]
+        if CLEAR_SERIAL[0] <= low and high < CLEAR_SERIAL[1]:
+            return style._replace(format=EXCEL)
         if SERIAL[0] <= low and high < SERIAL[1]:
             raise DataError(
                 f"{place} holds numbers from {low:g} to {high:g}, which look like serial dates of Excel; "
@@ -326,8 +346,8 @@ def day_format(
             f"map {setting} to a column of dates"
         )
     if "days" not in evidence:
-        return DayFormat(None, None, zone)
-    return DayFormat(None, _date_order(evidence, place), zone, bool(evidence["named"]))
+        return style
+    return style._replace(first=_date_order(evidence, place), named=bool(evidence["named"]))
 
 
 def _date_order(evidence: Mapping[str, Any], place: str) -> str | None:

@@ -7,9 +7,8 @@ import csv
 import gzip
 import hashlib
 import io
-import re
 import zipfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from glob import glob
@@ -20,14 +19,14 @@ from urllib.parse import unquote
 import polars as pl
 
 from propensity.errors import ConfigurationError, DataError
+from propensity.ingest.source.layout import Finding, Layout, detect_layout, layout_findings
+from propensity.ingest.source.unfold import check_unfolded
 
 PARQUET = (".parquet", ".pq")
 TEXT = tuple(f".{kind}{packed}" for packed in ("", ".gz", ".zip", ".zst") for kind in ("csv", "tsv", "txt"))
 JSON_LINES = (".jsonl", ".ndjson")
 EXCEL = (".xlsx", ".xls", ".xlsm", ".ods")
-SEPARATORS = (",", ";", "\t", "|")
 HEAD = 1 << 16  # bytes from which the layout of a text file is detected
-NO_NAME = r"^[\d\s.,:/+-]*$"  # a cell that names no column
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, csv.Error, zipfile.BadZipFile)
 MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -49,6 +48,7 @@ class Delivery:
     encoding: str | None = None  # encoding from which the file was converted; None for UTF-8
     partitions: tuple[str, ...] = ()  # columns from folder names such as day=2024-01-05
     options: Mapping[str, Any] | None = None  # of `scan_csv`, if the file itself can be scanned
+    layout: tuple[Finding, ...] = ()  # of a text file
     completed: bool = False  # whether the frame has `completed_line`, which marks lines with facts of their order
 
     def column(self, name: str, setting: str) -> str:
@@ -76,6 +76,11 @@ class Delivery:
         names = [c for c in self.schema.names() if c != ROW]
         if name not in names:
             near = closest_name(name, names)
+            if self.layout and ("header", "no") in [each[:2] for each in self.layout]:
+                raise ConfigurationError(
+                    f"{setting}={name} is not a column of {self.file}, which has no header; map column_1 to "
+                    f"column_{len(names)}, or set data.source.header=true if it has one"
+                )
             raise ConfigurationError(
                 f"{setting}={name} is not a column of {self.file}; the closest of its {len(names)} columns is {near!r}"
             )
@@ -85,6 +90,8 @@ class Delivery:
                 f"{names.index(f'{name}{REPEATED}') + 1}; rename one of them"
             )
         kind = self.schema[name]
+        if kind == pl.Time and setting.endswith(".time"):
+            return name
         if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration, pl.Time):
             raise DataError(f"{self.file} column {name} ({setting}) has type {kind}; deliver text, numbers or dates")
         return name
@@ -206,7 +213,12 @@ def digest(file: Path) -> str:
 
 
 def open_file(
-    file: Path, separator: str | None = None, encoding: str | None = None, header: bool = True, skip: int = 0
+    file: Path,
+    separator: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    skip: int | None = None,
+    quote: str | None = None,
 ) -> Delivery:
     """Open a file.
 
@@ -218,10 +230,12 @@ def open_file(
         Field separator of text files; detected by default.
     encoding : str, optional
         Encoding of text files; detected by default.
-    header : bool
-        Whether text files have a header; otherwise the columns are column_1, column_2 and so on.
-    skip : int
-        Lines of text files above the header.
+    header : bool, optional
+        Whether text files have a header; otherwise the columns are column_1, column_2 and so on. Detected by default.
+    skip : int, optional
+        Lines of text files above the header; detected by default.
+    quote : str, optional
+        Quotation mark of text files, "" for none; detected by default.
 
     Returns
     -------
@@ -236,6 +250,7 @@ def open_file(
     try:
         if file.stat().st_size == 0:
             raise DataError(f"{file} is empty (0 bytes); deliver it again")
+        check_unfolded(file)
         if file.name.lower().endswith(PARQUET):
             frame = pl.scan_parquet(
                 file, glob=False, row_index_name=ROW, row_index_offset=1, hive_partitioning=False
@@ -244,7 +259,7 @@ def open_file(
         if file.name.lower().endswith(JSON_LINES):
             frame = pl.scan_ndjson(file, infer_schema_length=None, row_index_name=ROW, row_index_offset=1)
             return _with_partitions(Delivery(file, frame, frame.collect_schema()))
-        return _with_partitions(open_text(file, separator, encoding, header, skip))
+        return _with_partitions(open_text(file, separator, encoding, header, skip, quote))
     except UNREADABLE as error:
         raise read_error(str(file), error) from None
 
@@ -260,7 +275,14 @@ def _with_partitions(delivery: Delivery) -> Delivery:
     return replace(delivery, frame=frame, schema=frame.collect_schema(), partitions=tuple(names))
 
 
-def open_text(file: Path, separator: str | None, encoding: str | None, header: bool = True, skip: int = 0) -> Delivery:
+def open_text(
+    file: Path,
+    separator: str | None,
+    encoding: str | None,
+    header: bool | None = None,
+    skip: int | None = None,
+    quote: str | None = None,
+) -> Delivery:
     """Open a text file. A file that is zipped, not UTF-8 or has lines that end with CR only is converted in memory.
 
     Parameters
@@ -271,10 +293,12 @@ def open_text(file: Path, separator: str | None, encoding: str | None, header: b
         Field separator; detected if None.
     encoding : str or None
         Encoding; detected if None.
-    header : bool
-        Whether the file has a header.
-    skip : int
-        Lines above the header.
+    header : bool or None
+        Whether the file has a header; detected if None.
+    skip : int or None
+        Lines above the header; detected if None.
+    quote : str or None
+        Quotation mark, "" for none; detected if None.
 
     Returns
     -------
@@ -286,6 +310,7 @@ def open_text(file: Path, separator: str | None, encoding: str | None, header: b
     DataError
         If the file has no header or cannot be decoded.
     """
+    asked = (separator, quote, header, skip, encoding)
     encoding = encoding or detect_encoding(file)
     source: Any = file
     head = _head(file, encoding)
@@ -297,27 +322,26 @@ def open_text(file: Path, separator: str | None, encoding: str | None, header: b
         except (UnicodeDecodeError, LookupError) as error:
             raise DataError(f"{file} cannot be read as {encoding} ({error}); set data.source.encoding") from None
     lines = head.lstrip("\ufeff").splitlines()
-    if lines and skip >= len(lines):
-        raise DataError(f"{file} has {len(lines)} lines, fewer than data.source.skip={skip} leaves out; lower it")
-    lines = lines[skip:]
-    if declared := re.match(r"^sep=(.)$", lines[0] if lines else ""):
-        separator, skip, lines = separator or declared[1], skip + 1, lines[1:]
-    separator = separator or detect_separator(lines)
-    if header:
-        _check_header(file, lines, separator, skip)
-    options: dict[str, Any] = {"separator": separator, "has_header": header, "skip_lines": skip, "glob": False}
+    form = detect_layout(lines, separator, header, skip, quote)
+    if lines and form.skip >= len(lines):
+        raise DataError(f"{file} has {len(lines)} lines, fewer than data.source.skip={form.skip} leaves out; lower it")
+    options: dict[str, Any] = {
+        "separator": form.separator, "has_header": form.header, "skip_lines": form.skip, "glob": False,
+        "quote_char": form.quote or None,
+    }  # fmt: skip
     frame = pl.scan_csv(
         source, **options, infer_schema=False, truncate_ragged_lines=True, row_index_name=ROW, row_index_offset=1
     )
-    if not header:  # Polars counts from 0 or 1, depending on its version
+    if not form.header:  # Polars counts from 0 or 1, depending on its version
         frame = frame.rename({c: f"column_{k}" for k, c in enumerate(frame.collect_schema().names()) if c != ROW})
     schema = frame.collect_schema()
     if len(schema) < 2:
         raise DataError(f"{file} has no header; add a first line that names the columns")
     fields = len(schema) - 1
-    ragged = ragged_records(file, source, separator, fields, encoding, header, skip) if fields > 1 else []
+    ragged = ragged_records(file, source, form, fields, encoding) if fields > 1 else []
     scan = options if source is file else None
-    return Delivery(file, frame, schema, ragged, None if encoding == "utf-8" else encoding, options=scan)
+    found = layout_findings(head, lines, form, encoding, asked) if lines else ()
+    return Delivery(file, frame, schema, ragged, None if encoding == "utf-8" else encoding, options=scan, layout=found)
 
 
 def _head(file: Path, encoding: str) -> str:
@@ -325,52 +349,6 @@ def _head(file: Path, encoding: str) -> str:
     data = next(_chunks(file), b"")[:HEAD]
     text = codecs.getincrementaldecoder(encoding)("replace").decode(data)
     return text if len(data) < HEAD else text[: text.rfind("\n") + 1] or text
-
-
-def detect_separator(lines: Sequence[str]) -> str:
-    """Detect the field separator of a text file.
-
-    Parameters
-    ----------
-    lines : sequence of str
-        First lines of the file, of which the first is the header.
-
-    Returns
-    -------
-    str
-        The one of comma, semicolon, tab and bar that most lines have as often as the header; a comma without any.
-
-    Examples
-    --------
-    >>> detect_separator(["a;b;c", "x,1;2,5;3", "y;1,5;2"])
-    ';'
-    """
-    bare = [re.sub('"[^"]*"', "", line) for line in lines[:100] if line.strip()]
-    scores = {}
-    for separator in SEPARATORS:
-        counts = [line.count(separator) for line in bare]
-        if counts and counts[0]:
-            scores[separator] = (counts.count(counts[0]) / len(counts), counts[0])
-    return max(scores, key=lambda separator: scores[separator]) if scores else ","
-
-
-def _check_header(file: Path, lines: Sequence[str], separator: str, skip: int) -> None:
-    """DataError if the first line holds values or stands above the header."""
-    if not lines:
-        return
-    cells = next(csv.reader([lines[0]], delimiter=separator), [])
-    if len(cells) > 1 and all(re.match(NO_NAME, cell) for cell in cells):
-        raise DataError(
-            f"{file} has no header (its first line is {lines[0][:60]!r}); set data.source.header=false and map "
-            "column_1, column_2 and so on"
-        )
-    counts = [re.sub('"[^"]*"', "", line).count(detect_separator(lines[-1:])) for line in lines[:100]]
-    if counts[0] == 0 and len(counts) > 2 and max(counts) > 0:
-        first = counts.index(max(counts))
-        if counts.count(0) == first and '"' not in lines[0]:
-            raise DataError(
-                f"{file} has lines above its header, such as {lines[0][:60]!r}; set data.source.skip={skip + first}"
-            )
 
 
 def detect_encoding(file: Path) -> str:
@@ -441,9 +419,7 @@ def _binary(file: Path) -> IO[bytes]:
         return archive.open(members[0])
 
 
-def ragged_records(
-    file: Path, source: Any, separator: str, fields: int, encoding: str, header: bool = True, skip: int = 0
-) -> list[int]:
+def ragged_records(file: Path, source: Any, form: Layout, fields: int, encoding: str) -> list[int]:
     """Find the records with more or fewer fields than the header.
 
     A streaming scan counts separators outside quotes. Only a file with a suspect line is read record by record.
@@ -454,16 +430,12 @@ def ragged_records(
         Text file.
     source : Path or file
         The same text in UTF-8.
-    separator : str
-        Field separator.
+    form : Layout
+        Layout of the file.
     fields : int
         Number of fields of the header.
     encoding : str
         Encoding of the file.
-    header : bool
-        Whether the file has a header.
-    skip : int
-        Lines above the header.
 
     Returns
     -------
@@ -473,24 +445,28 @@ def ragged_records(
     lines = pl.scan_csv(
         source,
         has_header=False,
-        skip_lines=skip,
+        skip_lines=form.skip,
         separator="\x1f",
         quote_char=None,
         schema=LINE,
         glob=False,
         truncate_ragged_lines=True,
     )
-    bare = pl.col("line").str.replace_all('"[^"]*"', "").str.strip_chars("\r")
-    odd = (bare.str.count_matches(separator, literal=True) != fields - 1) & (pl.col("line").str.strip_chars("\r") != "")
-    suspect = lines.select((odd | bare.str.contains('"', literal=True)).any()).collect(engine="streaming").item()
-    if not suspect:
+    bare = pl.col("line").str.strip_chars("\r")
+    if mark := form.quote:
+        bare = bare.str.replace_all(f"{mark}[^{mark}]*{mark}", "")
+    odd = bare.str.count_matches(form.separator, literal=True) != fields - 1
+    odd = odd & (pl.col("line").str.strip_chars("\r") != "")
+    suspect = odd | bare.str.contains(mark, literal=True) if mark else odd
+    if not lines.select(suspect.any()).collect(engine="streaming").item():
         return []
     csv.field_size_limit(1 << 24)
+    quoting: dict[str, Any] = {"quotechar": mark} if mark else {"quoting": csv.QUOTE_NONE}
     with _text(file, encoding) as stream:
-        for _ in range(skip):
+        for _ in range(form.skip):
             stream.readline()
-        records = csv.reader(stream, delimiter=separator)
-        if header:
+        records = csv.reader(stream, delimiter=form.separator, **quoting)
+        if form.header:
             next(records, None)
         return [k for k, record in enumerate(records, 1) if record and len(record) != fields]
 

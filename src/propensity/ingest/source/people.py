@@ -8,13 +8,15 @@ import polars as pl
 
 from propensity.data.consent import GENERAL, NO_WORDS, PROFILING, YES_WORDS, beside, channel_key, consent_channel
 from propensity.errors import ConfigurationError
-from propensity.ingest.contract import Column, mandatory
+from propensity.ingest.contract import OPTIONAL_COLUMNS, Column, mandatory
 from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
 from propensity.ingest.rule.identity import normalised_id, resolve_aliases
 from propensity.ingest.rule.matching import require_match, rows_of
 from propensity.ingest.rule.number import clean_text
 from propensity.ingest.source.delivery import ROW, Delivery, check_keys, collect, open_files
 from propensity.ingest.source.id_normalisation import GUEST, IdFormat
+from propensity.ingest.source.optional import TimeColumn, optional_cells, with_time
+from propensity.ingest.source.reading import ColumnMapping, detect_format, read_amount
 
 EVERY_CHANNEL = "?all"  # the channel of an entry that names none
 ALL_CHANNELS = ("all", "all channels", "any", "every", "*", "marketing")  # names of no channel in particular
@@ -90,7 +92,7 @@ def detect_day_format(delivery: Delivery, column: str, style: DayFormat, setting
         return style
     frame = delivery.frame.rename({ROW: "row"})
     evidence = collect(frame.select(probes), str(delivery.file)).row(0, named=True)
-    return day_format(evidence, f"{delivery.file} column {column}", style.format, style.zone, setting)
+    return day_format(evidence, f"{delivery.file} column {column}", style.format, style.zone, setting, style.times_in)
 
 
 def read_identity_map(
@@ -196,7 +198,12 @@ def apply_identity_map(frame: pl.LazyFrame, aliases: pl.DataFrame) -> pl.LazyFra
 
 
 def read_contacts(
-    files: list[Delivery], setting: Mapping[str, str], ids: IdFormat, style: DayFormat, names: Sequence[str]
+    files: list[Delivery],
+    setting: Mapping[str, str],
+    ids: IdFormat,
+    style: DayFormat,
+    names: Sequence[str],
+    decimal: str | None = None,
 ) -> list[pl.LazyFrame]:
     """Read sent messages as events.
 
@@ -205,13 +212,15 @@ def read_contacts(
     files : list of Delivery
         Files of messages.
     setting : mapping of str to str
-        Names of the columns `customer`, `day` and optionally `channel`.
+        Names of the columns `customer`, `day` and optionally `channel` and those of `OPTIONAL_COLUMNS`.
     ids : IdFormat
         Format of customer ids.
     style : DayFormat
         Configured format and time zone of days; the rest is detected in each file.
     names : sequence of str
         Names of all delivered files, the categories of the column `file`.
+    decimal : str, optional
+        Decimal separator of amounts; detected by default.
 
     Returns
     -------
@@ -222,18 +231,31 @@ def read_contacts(
     for each in files:
         day, channel = setting["day"], setting.get("channel")
         text = normalised_id(channel, each.schema[channel]) if channel else pl.lit(None)
-        frames.append(
-            each.frame.select(
-                file=pl.lit(str(each.file)).cast(pl.Enum(list(names))),
-                row=pl.col(ROW).cast(pl.UInt32),
-                customer=ids.read(setting["customer"], each.schema[setting["customer"]]),
-                day=read_day(day, each.schema[day], detect_day_format(each, day, style, "data.source.contacts.day")),
-                kind=pl.lit("message"),
-                channel=text.cast(pl.String),
-                **{"?has_day": pl.col(day).is_not_null()},
-            )
+        form = detect_day_format(each, day, style, "data.source.contacts.day")
+        columns = {name: column for name in OPTIONAL_COLUMNS if (column := setting.get(name))}
+        frame = each.frame.select(
+            *_optional_cells(each, columns, decimal),
+            file=pl.lit(str(each.file)).cast(pl.Enum(list(names))),
+            row=pl.col(ROW).cast(pl.UInt32),
+            customer=ids.read(setting["customer"], each.schema[setting["customer"]]),
+            day=read_day(day, each.schema[day], form),
+            kind=pl.lit("message"),
+            channel=text.cast(pl.String),
+            **{"?has_day": pl.col(day).is_not_null()},
+            **({"?clock": pl.col(columns["time"])} if "time" in columns else {}),
         )
+        if "time" in columns:
+            kind = each.schema[columns["time"]]
+            frame = with_time(frame, TimeColumn("?clock", kind, columns["time"] == day, form)).drop("?clock")
+        frames.append(frame)
     return frames
+
+
+def _optional_cells(delivery: Delivery, columns: Mapping[str, str], decimal: str | None) -> list[pl.Expr]:
+    """Campaign, offer, arm, experiment, probability and cost of a file of messages."""
+    mapping = ColumnMapping(columns=columns, decimal=decimal)
+    style = detect_format(delivery, mapping)
+    return optional_cells(columns, delivery.schema, lambda name: read_amount(name, delivery, mapping, style))
 
 
 def read_consents(files: list[Delivery], setting: Mapping[str, str], ids: IdFormat, style: DayFormat) -> pl.DataFrame:

@@ -13,10 +13,13 @@ from propensity.errors import DataError
 from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
 from propensity.ingest.rule.identity import clean_attribute, is_truncated_id, normalised_id
 from propensity.ingest.rule.number import EDGES, MarkEvidence, clean_text, currency_of, mark_evidence, read_number
+from propensity.ingest.rule.product import describes_items, names_no_product
 from propensity.ingest.rule.screen import has_amount, is_storable
 from propensity.ingest.source import RAW
 from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery, collect
 from propensity.ingest.source.id_normalisation import IdFormat
+from propensity.ingest.source.optional import NUMBERS, TimeColumn, optional_cells, settled_values, with_time
+from propensity.ingest.source.order_amount import ORDER_AMOUNTS
 
 SAMPLED = 20_000  # rows of a file from which prices are compared
 MIN_SHARED_ITEMS = 3
@@ -25,13 +28,22 @@ MIN_UNIT_SHARE = 0.9  # of them
 UNIT_PRICES = ("unit", "net_unit")  # values of `revenue_is` for the price of one unit
 MIN_REPEATED_SHARE = 0.9  # of the orders with a discount, from which it may be that of the order
 BEFORE_DISCOUNT = ("gross", "unit")  # values of `revenue_is` for amounts from which the discount is taken off
+PERCENTAGES = ("discount", "order_discount")
+WITH_PERCENT = (*PERCENTAGES, "probability")  # numbers that may have a sign %
+AMOUNTS = ("quantity", "revenue", "discount", *ORDER_AMOUNTS, *NUMBERS)
 ANYTHING = "anything"  # item of events without an item column
 WORDS = {
     "purchase": ("purchase", "purchased", "transaction", "buy", "bought", "order", "sale", "sold", "checkout"),
-    "view": ("view", "viewed", "addtocart", "add_to_cart", "add to cart", "cart", "click", "detail", "pageview"),
+    "view": ("view", "viewed", "detail", "pageview", "page_view", "product_view"),
     "message": ("message", "email", "e-mail", "sms", "push", "mailing", "sent"),
     "redemption": ("redemption", "redeem", "redeemed", "coupon"),
     "return": ("return", "returned", "refund", "refunded", "cancel", "cancelled", "canceled", "cancellation"),
+    "cart": ("cart", "addtocart", "add_to_cart", "add to cart", "basket_add"),
+    "open": ("open", "opened", "email_open", "email_opened"),
+    "click": ("click", "clicked", "email_click", "email_clicked"),
+    "search": ("search", "searched", "site_search"),
+    "unsubscribe": ("unsubscribe", "unsubscribed", "optout", "opt-out", "opt_out"),
+    "complaint": ("complaint", "complained", "spam", "spam_complaint", "spamreport"),
 }
 KIND_OF = {word: kind for kind, words in WORDS.items() for word in words}
 
@@ -53,6 +65,10 @@ class ColumnMapping:
     kinds: Mapping[str, str] = field(default_factory=dict)
     cancelled: str | None = None
     leave_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    not_products: tuple[str, ...] | None = None
+    discount_is: str | None = None
+    times_in: str | None = None
+    cost_is: str = "total"
 
     def has(self, name: str) -> bool:
         """Tell whether a column is mapped.
@@ -78,6 +94,8 @@ class FileFormat:
     days: Mapping[str, DayFormat]  # of `day` and `available_at`
     plain: Mapping[str, bool]  # whether all values of an amount parse as plain numbers
     currencies: tuple[str, ...] = ()
+    marks: Mapping[str, MarkEvidence] = field(default_factory=dict)  # evidence for `decimal`
+    dates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # evidence for `days`
 
 
 def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
@@ -101,7 +119,7 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
         If the order of dates is ambiguous, or the day column holds durations.
     """
     schema = delivery.schema
-    texts = {n: mapping.columns[n] for n in ("quantity", "revenue", "discount") if mapping.has(n)}
+    texts = {n: mapping.columns[n] for n in AMOUNTS if mapping.has(n)}
     texts = {name: column for name, column in texts.items() if not schema[column].is_numeric()}
     probes = [pl.lit(None).alias("nothing")]
     for name, column in texts.items():
@@ -120,10 +138,14 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
     evidence: dict[str, Any] = {}
     if len(probes) > 1:
         evidence = collect(delivery.frame.rename({ROW: "row"}).select(probes), str(delivery.file)).row(0, named=True)
+    dates = {
+        name: {key.removeprefix(f"{name} "): value for key, value in evidence.items() if key.startswith(f"{name} ")}
+        for name in day_columns
+    }
     days = {
         name: day_format(
-            {key.removeprefix(f"{name} "): value for key, value in evidence.items() if key.startswith(f"{name} ")},
-            f"{delivery.file} column {column}", mapping.day_format, mapping.timezone, f"data.source.columns.{name}",
+            _with_shared_order(dates[name], list(dates.values())), f"{delivery.file} column {column}",
+            mapping.day_format, mapping.timezone, f"data.source.columns.{name}", mapping.times_in,
         )
         for name, column in day_columns.items()
     }  # fmt: skip
@@ -138,7 +160,18 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
             for name in texts
         },
         currencies=tuple(evidence.get("currencies") or evidence.get("signs") or ()),
+        marks=marks,
+        dates=dates,
     )
+
+
+def _with_shared_order(own: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Evidence of a column of days; if none shows the order of day and month, with that of the file's other columns."""
+    if not own.get("eithers") or own["days"] or own["months"]:
+        return own
+    shared = {name: sum(each.get(name) or 0 for each in every) for name in ("days", "months")}
+    firsts = {name: next((each[name] for each in every if each.get(name)), None) for name in ("day", "month")}
+    return {**own, **shared, **firsts}
 
 
 def _decimal_mark(
@@ -260,8 +293,13 @@ def read_events(
         *_numbers(delivery, mapping, style),
         *_rule_columns(delivery, mapping, style, ids),
         *_attributes(delivery, mapping),
+        *optional_cells(mapping.columns, delivery.schema, lambda name: read_amount(name, delivery, mapping, style)),
     )
-    return _signed(cells, mapping)
+    if mapping.has("time"):
+        name = mapping.columns["time"]
+        is_day = name == mapping.columns["day"]
+        cells = with_time(cells, TimeColumn(f"{RAW}{name}", delivery.schema[name], is_day, style.days["day"]))
+    return settled_values(_signed(cells, mapping), mapping.cost_is == "unit")
 
 
 def concat_deliveries(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
@@ -286,8 +324,10 @@ def _names(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdForma
     """Customer, item, channel, order, event id and kind."""
     column, schema = mapping.columns, delivery.schema
     item = ids["item"].read(column["item"], schema[column["item"]]) if mapping.has("item") else pl.lit(ANYTHING)
+    if mapping.has("item") and mapping.has("description"):  # an item without a code is its description
+        item = pl.coalesce(item.cast(pl.String), clean_text(pl.col(column["description"])))
     if mapping.item_identity:
-        item = pl.concat_str(item, *(clean_text(pl.col(c)) for c in mapping.item_identity), separator="|")
+        item = pl.concat_str(item, *(clean_text(pl.col(c)).fill_null("") for c in mapping.item_identity), separator="|")
     names = [ids["customer"].read(column["customer"], schema[column["customer"]]).alias("customer"), item.alias("item")]
     for name in ("channel", "order", "event_id", "parent"):
         if mapping.has(name):
@@ -337,15 +377,32 @@ def _numbers(delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> l
     """Columns `quantity`, `revenue` as delivered, and `discount`."""
     defaults = {"quantity": 1.0, "revenue": 1.0, "discount": 0.0}
     return [
-        (_number(name, delivery, mapping, style) if mapping.has(name) else pl.lit(default)).alias(name)
+        (read_amount(name, delivery, mapping, style) if mapping.has(name) else pl.lit(default)).alias(name)
         for name, default in defaults.items()
     ]
 
 
-def _number(name: str, delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> pl.Expr:
-    """A mapped amount; a percentage without its sign."""
+def read_amount(name: str, delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> pl.Expr:
+    """Build an expression that reads a mapped amount.
+
+    Parameters
+    ----------
+    name : str
+        Column of the contract.
+    delivery : Delivery
+        The file.
+    mapping : ColumnMapping
+        Configured mapping.
+    style : FileFormat
+        Format of the file.
+
+    Returns
+    -------
+    polars.Expr
+        Numbers; a percentage without its sign.
+    """
     value = pl.col(mapping.columns[name])
-    if name == "discount" and delivery.schema[mapping.columns[name]] == pl.String:
+    if name in WITH_PERCENT and delivery.schema[mapping.columns[name]] == pl.String:
         value = value.str.strip_chars(EDGES).str.strip_suffix("%")
     plain = name not in style.plain or style.plain[name]
     return value.cast(pl.Float64, strict=False) if plain else read_number(value, style.decimal[name])
@@ -359,9 +416,7 @@ def _rule_columns(
     names = [name for name in schema.names() if name != ROW and name not in delivery.partitions]
     raw = [pl.col(name) for name in names if schema[name] == pl.String]
     text = len(raw) == len(names)
-    excluded = [
-        clean_text(pl.col(name)).is_in(list(values)).fill_null(False) for name, values in mapping.leave_out.items()
-    ]
+    excluded = [_excluded(name, values) for name, values in mapping.leave_out.items()]
     columns = {
         "?blank": pl.all_horizontal(value.is_null() for value in raw) if text else pl.lit(False),
         "?ragged": pl.col(ROW).is_in(delivery.ragged) if delivery.ragged else pl.lit(False),
@@ -377,18 +432,56 @@ def _rule_columns(
         "?formatted": _formatted(mapping, schema),
         "?percent": pl.lit(False),
         "?discount": pl.lit(True),
+        "?not_product": _not_product(mapping, schema),
         "?transcoded": pl.lit(delivery.encoding is not None),
         "?completed": pl.col(COMPLETED) if delivery.completed else pl.lit(False),
     }
-    if mapping.has("discount"):
-        cell = clean_text(pl.col(column["discount"]))
-        percent = cell.str.ends_with("%").fill_null(False) if schema[column["discount"]] == pl.String else pl.lit(False)
-        columns |= {
-            "?percent": percent,
-            "?discount": cell.is_null() | _number("discount", delivery, mapping, style).is_finite().fill_null(False),
-        }
+    columns |= _discount_columns(delivery, mapping, style)
     scale = mapping.scale if isinstance(mapping.scale, float | int) else _scale(delivery, mapping.scale)
     return [(value * scale if name == "?rate" else value).alias(name) for name, value in columns.items()]
+
+
+def _excluded(name: str, values: Sequence[str]) -> pl.Expr:
+    """Whether a cell has one of the values of `leave_out`; * stands for any."""
+    text = clean_text(pl.col(name))
+    return text.is_not_null() if "*" in values else text.is_in(list(values)).fill_null(False)
+
+
+def _not_product(mapping: ColumnMapping, schema: pl.Schema) -> pl.Expr:
+    """Whether the code or a description of an item names no product."""
+    described = [c for c in mapping.item_columns if describes_items(c)]
+    described += [mapping.columns["description"]] if mapping.has("description") else []
+    names = [mapping.columns["item"]] if mapping.has("item") else []
+    listed = mapping.not_products
+    texts = [c for c in dict.fromkeys([*names, *described]) if schema[c] == pl.String or listed]
+    if listed == () or not texts:
+        return pl.lit(False)
+    return pl.any_horizontal(names_no_product(pl.col(c), listed) for c in texts)
+
+
+def _discount_columns(delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> dict[str, pl.Expr]:
+    """Whether discounts are percentages and readable, and the amounts of whole orders."""
+    columns: dict[str, pl.Expr] = {}
+    for name, flag in (("discount", "?percent"), ("order_discount", "?order_percent")):
+        if mapping.has(name):
+            text, cell = delivery.schema[mapping.columns[name]] == pl.String, clean_text(pl.col(mapping.columns[name]))
+            signed = cell.str.ends_with("%").fill_null(False) if text else pl.lit(False)
+            columns[flag] = signed if mapping.discount_is in (None, "amount") else pl.lit(True)
+    for name in ORDER_AMOUNTS:
+        if mapping.has(name):
+            number = read_amount(name, delivery, mapping, style)
+            columns[f"?{name}"] = number * 100 if _is_fraction(name, mapping) else number
+    readable = [
+        clean_text(pl.col(mapping.columns[name])).is_null() | is_storable(read_amount(name, delivery, mapping, style))
+        for name in ("discount", *ORDER_AMOUNTS)
+        if mapping.has(name)
+    ]
+    return columns | ({"?discount": pl.all_horizontal(readable)} if readable else {})
+
+
+def _is_fraction(name: str, mapping: ColumnMapping) -> bool:
+    """Whether 0.1 in a column of discounts means 10 %."""
+    return name in PERCENTAGES and mapping.discount_is == "fraction"
 
 
 def _scale(delivery: Delivery, scales: Mapping[str, float]) -> float:
@@ -446,8 +539,9 @@ def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
     unit_price = mapping.revenue_is in UNIT_PRICES or not mapping.has("revenue")
     total = quantity * delivered if unit_price else delivered
     rate = pl.col("?rate").fill_null(1.0)
-    off = finite_or_zero(pl.col("discount"))
+    off = finite_or_zero(pl.col("discount")) * (100 if _is_fraction("discount", mapping) else 1)
     discount = pl.when(pl.col("?percent")).then(total.abs() * off / 100).otherwise(off)
+    orders = [name for name in ORDER_AMOUNTS if mapping.has(name)]
     if mapping.revenue_is in BEFORE_DISCOUNT and mapping.has("discount"):
         total = pl.when(total < 0).then(total + discount.abs()).otherwise(total - discount.abs())
     revenue = total * rate
@@ -459,7 +553,11 @@ def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
         kind = pl.when(negative & (pl.col("kind") == "purchase")).then(pl.lit("return")).otherwise(pl.col("kind"))
     else:
         kind = pl.when(negative).then(pl.lit("return")).otherwise(pl.lit("purchase"))
-    cells = cells.with_columns(kind=kind, revenue=revenue, discount=discount * rate)
+    whole = {f"?{name}": pl.col(f"?{name}") * rate for name in orders}
+    if "order_discount" in orders:
+        given = pl.col("?order_discount")
+        whole["?order_discount"] = pl.when(pl.col("?order_percent")).then(given).otherwise(given * rate)
+    cells = cells.with_columns(kind=kind, revenue=revenue, discount=discount * rate, **whole)
     is_return, has_amounts = pl.col("kind") == "return", has_amount()
     day = pl.max_horizontal("day", pl.when(pl.col("day").is_not_null()).then(pl.col("available")))
     amounts = {

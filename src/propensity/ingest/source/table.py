@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,16 @@ from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.contract import CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, mandatory
 from propensity.ingest.rule.day import EARLIEST, DayFormat
 from propensity.ingest.rule.matching import require_match
-from propensity.ingest.rule.screen import MAX_UNITS, NOT_PRODUCTS, rejection_reason, screen_events
+from propensity.ingest.rule.product import describes_items, names_no_product
+from propensity.ingest.rule.screen import MAX_UNITS, rejection_reason, screen_events
 from propensity.ingest.rule.settle import Corrections, settle
 from propensity.ingest.source import Tables
+from propensity.ingest.source.acquisition import (
+    add_acquisition,
+    check_acquisition,
+    read_acquisition,
+    without_aliases,
+)
 from propensity.ingest.source.delivery import (
     Delivery,
     check_keys,
@@ -31,6 +38,7 @@ from propensity.ingest.source.delivery import (
     open_file,
     split_duplicates,
 )
+from propensity.ingest.source.evidence import findings
 from propensity.ingest.source.id_normalisation import (
     STAND_INS,
     IdFormat,
@@ -42,7 +50,9 @@ from propensity.ingest.source.id_normalisation import (
 )
 from propensity.ingest.source.join import join_tables
 from propensity.ingest.source.meta import attribute_table, event_attributes, first_day_attributes, table_warnings
+from propensity.ingest.source.name_choice import OPTIONAL, chosen_name, resolve_names
 from propensity.ingest.source.order import assign_parents, complete_orders
+from propensity.ingest.source.order_amount import divide_order_amounts
 from propensity.ingest.source.people import (
     add_consents,
     add_guests,
@@ -70,17 +80,38 @@ from propensity.ingest.source.reading import (
     log_currency,
     read_events,
 )
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND
 
 TAB = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
+QUOTES = {"double": '"', "single": "'", "none": ""}
 CHOICES = {
-    "revenue_is": ("total", "gross", "unit", "net_unit"),
+    "cost_is": ("total", "unit"),
+    "revenue_is": ("net", "total", "gross", "unit", "net_unit"),
+    "order_discount_is": ("further", "total"),
+    "discount_is": ("amount", "percent", "fraction"),
     "guests": ("popularity", "quarantine"),
     "ids": ("auto", "text", "number"),
     "corrections": ("overlap", "always", "never"),
     "orphans": ("quarantine", "keep"),
     "unknown_items": ("keep", "quarantine"),
 }
+UNSET = ("revenue_is", "discount_is")  # choices that may be null
+
+
+@dataclass
+class EarlierLog:
+    """The log that a delivery is appended to.
+
+    Parameters
+    ----------
+    known : callable
+        Returns those of some ids that are customers of the log.
+    aliases : polars.DataFrame, optional
+        Identity map of the delivery, once it is read.
+    """
+
+    known: Callable[[pl.Series], pl.Series]
+    aliases: pl.DataFrame | None = None
 
 
 @dataclass
@@ -92,7 +123,8 @@ class Table:
     events : str
         File or pattern of files with transactions.
     columns : dict of str to str
-        Column of the contract (`propensity.ingest.contract`) -> column of the file; null without such a column.
+        Column of the contract (`propensity.ingest.contract`) -> column of the file; null without such a column. Of a
+        list of names the first that a file has is used.
         Customer and day are required. A missing quantity counts 1 per line, a missing revenue 1 per unit.
     joins : sequence of mapping
         Tables with further columns of the events; see `propensity.ingest.source.join.join_tables`.
@@ -104,22 +136,32 @@ class Table:
         `path`, `customer`, `consent` and optionally `channel`, `purpose` and `day`.
     contacts : mapping, optional
         `path`, `customer`, `day` and optionally `channel`: messages that were sent.
+    acquisition : mapping, optional
+        `day`, `channel` and `cost`: columns of the table of customers.
     item_columns, customer_columns : sequence of str
         Without the tables: columns of the events that describe items or customers; the value of the first day is used.
     item_key, customer_key : str, optional
         Id columns of the tables; default the names in the events.
     item_identity : sequence of str
         Further columns that distinguish products with the same code.
-    revenue_is : {"total", "gross", "unit", "net_unit"}, optional
+    revenue_is : {"net", "gross", "unit", "net_unit"}, optional
         Whether revenue is what was paid for the line, the same before its discount, the price of one unit before the
         discount of the line, or the price of one unit after it. By default the total, unless the amounts are
         evidently prices of one unit.
+    discount_is : {"amount", "percent", "fraction"}, optional
+        What a discount without the sign % is; by default an amount.
+    order_discount_is : {"further", "total"}
+        Whether the discount of an order stands beside the discounts of its lines or includes them.
+    cost_is : {"total", "unit"}
+        Whether the cost is that of the line or of one unit.
     header_once : bool, optional
         Whether facts of an order stand on its first line only; detected for each column by default.
     day_format : str, optional
         strptime format, for dates that are neither ISO, timestamps, epochs nor yyyymmdd; or "excel" for serial dates.
     timezone : str, optional
         Time zone of the shop's calendar, for timestamps with a zone.
+    times_in : str, optional
+        Time zone of times without an offset, such as UTC; by default `timezone`.
     decimal : str, optional
         Decimal separator, "." or ","; detected by default.
     rates : mapping of str to float
@@ -133,9 +175,10 @@ class Table:
     cancelled : str, optional
         Regular expression of order ids that cancel an order, such as ^C.
     leave_out : mapping of str to sequence of str
-        Column -> values whose rows are not sales.
+        Column -> values whose rows are not sales; * stands for any. A column whose name ends with ? may be missing.
     not_products : sequence of str, optional
-        Item codes that are not products; default postage, fees and similar codes.
+        Codes and descriptions of items that are not products, of which `default` stands for the built-in words for
+        postage, fees, discounts and the like in ten languages; by default these. Empty to keep all lines.
     most_units : float, optional
         Maximum units in one line; null for no maximum.
     most_orders : float, optional
@@ -159,10 +202,13 @@ class Table:
         Whether the case of ids is not significant.
     separator : str, optional
         Field separator of text files, or "tab"; detected by default.
-    header : bool
-        Whether files of events have a header; otherwise the columns are column_1, column_2 and so on.
-    skip : int
-        Lines above the header in files of events.
+    header : bool, optional
+        Whether files of events have a header; otherwise the columns are column_1, column_2 and so on. Detected by
+        default.
+    skip : int, optional
+        Lines above the header in files of events; detected by default.
+    quote : {"double", "single", "none"}, optional
+        Quotation mark of files of events; detected by default.
     encoding : str, optional
         Encoding of text files; detected by default.
     folder : str, optional
@@ -177,22 +223,27 @@ class Table:
     """
 
     events: str
-    columns: dict[str, str | None]
+    columns: dict[str, Any]
     joins: Sequence[Mapping[str, Any]] = field(default_factory=list)
     items: str | None = None
     customers: str | None = None
     identity_map: Mapping[str, str] | None = None
     consents: Mapping[str, str] | None = None
     contacts: Mapping[str, str] | None = None
+    acquisition: Mapping[str, str] | None = None
     item_columns: Sequence[str] = field(default_factory=list)
     customer_columns: Sequence[str] = field(default_factory=list)
     item_key: str | None = None
     customer_key: str | None = None
     item_identity: Sequence[str] = field(default_factory=list)
     revenue_is: str | None = None
+    discount_is: str | None = None
+    order_discount_is: str = "further"
+    cost_is: str = "total"
     header_once: bool | None = None
     day_format: str | None = None
     timezone: str | None = None
+    times_in: str | None = None
     decimal: str | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
     currency: str | None = None
@@ -213,11 +264,13 @@ class Table:
     orphans: str = "quarantine"
     unknown_items: str = "keep"
     separator: str | None = None
-    header: bool = True
-    skip: int = 0
+    header: bool | None = None
+    skip: int | None = None
+    quote: str | None = None
     encoding: str | None = None
     folder: str | None = None
-    earlier: Callable[[pl.Series], pl.Series] | None = field(init=False, default=None, compare=False, repr=False)
+    earlier: EarlierLog | None = field(init=False, default=None, compare=False, repr=False)
+    _formats: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._prefix_paths()
@@ -226,7 +279,7 @@ class Table:
             if self.columns.get(name) is None:
                 raise ConfigurationError(f"data.source.columns.{name} is null; set it to the name of the column")
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices and (name, getattr(self, name)) != ("revenue_is", None):
+            if getattr(self, name) not in (*choices, *([None] if name in UNSET else [])):
                 raise ConfigurationError(
                     f"data.source.{name}={getattr(self, name)} is unknown; use {' or '.join(choices)}"
                 )
@@ -239,23 +292,36 @@ class Table:
                 raise ConfigurationError(
                     f"data.source.{key}_columns={list(names)} and data.source.{key}s describe the same; remove one"
                 )
+        check_acquisition(self.acquisition, self.customers)
         if self.separator is not None:
             self.separator = TAB.get(self.separator, self.separator)
             if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
                 raise ConfigurationError(
                     f"data.source.separator={self.separator} is not one character; use a character such as ; or tab"
                 )
-        if not isinstance(self.skip, int) or self.skip < 0:
+        if self.skip is not None and (not isinstance(self.skip, int) or self.skip < 0):
             raise ConfigurationError(f"data.source.skip={self.skip} is not a number of lines; use 0 or more")
+        if self.quote is not None:
+            self.quote = QUOTES.get(self.quote, self.quote)
+            if self.quote not in QUOTES.values():
+                raise ConfigurationError(
+                    f"data.source.quote={self.quote} is not a quotation mark; use {' or '.join(QUOTES)}"
+                )
         if self.columns.get("parent") and not self.columns.get("order"):
             raise ConfigurationError("data.source.columns.parent needs data.source.columns.order; set both or neither")
-        if self.timezone is not None and self.timezone not in available_timezones():
+        for name in ("timezone", "times_in"):
+            zone = getattr(self, name)
+            if zone is not None and zone not in available_timezones():
+                raise ConfigurationError(
+                    f"data.source.{name}={zone} is not a time zone; the closest is "
+                    f"{closest_name(str(zone), available_timezones())}"
+                )
+        if self.times_in is not None and self.timezone is None:
             raise ConfigurationError(
-                f"data.source.timezone={self.timezone} is not a time zone; the closest is "
-                f"{closest_name(str(self.timezone), available_timezones())}"
+                f"data.source.times_in={self.times_in} needs data.source.timezone, the time zone of the shop's calendar"
             )
-        if unknown := sorted(set(self.kinds.values()) - set(KINDS)):
-            raise ConfigurationError(f"data.source.kinds names {unknown[0]!r}; use one of {', '.join(KINDS)}")
+        if unknown := sorted(set(self.kinds.values()) - set(EVERY_KIND)):
+            raise ConfigurationError(f"data.source.kinds names {unknown[0]!r}; use one of {', '.join(EVERY_KIND)}")
 
     def _prefix_paths(self) -> None:
         """Put `folder` before all paths."""
@@ -297,9 +363,15 @@ class Table:
         if not sum(map(count_rows, delivered)):
             raise DataError(f"{self.events} has no rows; deliver it again")
         merged = {"file_twice": sum(count_rows(self._open(file)) for file in duplicates)} if duplicates else {}
-        style = DayFormat(self.day_format, None, self.timezone)
-        day, needed = str(self.columns["day"]), self._required_columns()
+        style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
+        day, needed = chosen_name(self.columns["day"], delivered) or "", self._possible_columns()
         delivered = join_tables(delivered, self.joins, self.separator, day, style, needed)
+        resolved = replace(self, folder=None, **resolve_names(self, delivered))
+        resolved.earlier = self.earlier
+        return resolved._load(delivered, merged)
+
+    def _load(self, delivered: list[Delivery], merged: dict[str, int]) -> Tables:
+        """`load` after the columns of the files are known."""
         for each in delivered:
             for name, setting in self._required_columns().items():
                 each.column(name, setting)
@@ -323,6 +395,8 @@ class Table:
             merged=merged,
             warnings=warnings | attribute_warnings | consent_warnings,
             currency=currency,
+            timezone=self.timezone,
+            formats=self._formats,
         )
 
     def _id_format(self, key: str, delivered: list[Delivery]) -> IdFormat:
@@ -350,18 +424,15 @@ class Table:
         names = [str(each.file) for each in (*delivered, *contacts)]
         styles = [detect_format(each, mapping) for each in delivered]
         check_currencies(styles, delivered, mapping)
+        self._formats = [
+            finding for each, style in zip(delivered, styles, strict=True) for finding in findings(each, mapping, style)
+        ]
         frames = [read_events(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)]
         events, warnings = self._with_replaced_ids(concat_deliveries(frames), ids["customer"])
-        if self.separator is not None:
-            self.separator = TAB.get(self.separator, self.separator)
-            if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
-                raise ConfigurationError(
-                    f"data.source.separator={self.separator} is not one character; use a character such as ; or tab"
-                )
-        if not isinstance(self.skip, int) or self.skip < 0:
-            raise ConfigurationError(f"data.source.skip={self.skip} is not a number of lines; use 0 or more")
         if self.columns.get("parent") and self.columns.get("order"):
             events = assign_parents(events, self.events)
+        before = mapping.revenue_is in ("gross", "unit")
+        events = divide_order_amounts(events, self.events, before, self.order_discount_is == "total")
         if repeated := sum(count_repeated_discounts(each, mapping) for each in delivered):
             warnings |= {"discount_repeated": repeated}
         events = self._with_guests(events, ids["item"])
@@ -371,7 +442,7 @@ class Table:
 
     def _open(self, file: Path) -> Delivery:
         """A file as a scan."""
-        return open_file(file, self.separator, self.encoding, self.header, self.skip)
+        return open_file(file, self.separator, self.encoding, self.header, self.skip, self.quote)
 
     def _required_columns(self) -> dict[str, str]:
         """Columns that the events must have, and the setting that names each."""
@@ -380,13 +451,19 @@ class Table:
             settings |= dict.fromkeys(getattr(self, name), f"data.source.{name}")
         return settings | {column: f"data.source.columns.{name}" for name, column in self.columns.items() if column}
 
+    def _possible_columns(self) -> list[str]:
+        """Columns that the mapping may use."""
+        listed = [each if isinstance(each, list | tuple) else [each] for each in self.columns.values() if each]
+        names = [*self.leave_out, *self.item_columns, *self.customer_columns, *self.item_identity]
+        return [*(name for each in listed for name in each), *(name.removesuffix(OPTIONAL) for name in names)]
+
     def _stand_ins(self) -> tuple[str, ...]:
         """Customer ids that stand for nobody, in lower case."""
         return STAND_INS if self.guest_ids is None else tuple(str(name).lower() for name in self.guest_ids)
 
     def _order_facts(self) -> list[str]:
         """Columns that an order has once."""
-        names = ("customer", "day", "kind", "channel", "currency", "available_at")
+        names = ("customer", "day", "kind", "channel", "currency", "available_at", "parent")
         mapped = [column for name in names if (column := self.columns.get(name))]
         return [*mapped, *self.leave_out, *self.customer_columns]
 
@@ -406,14 +483,17 @@ class Table:
             kinds=self.kinds,
             cancelled=self.cancelled,
             leave_out={column: tuple(map(str, values)) for column, values in self.leave_out.items()},
+            not_products=None if self.not_products is None else tuple(map(str, self.not_products)),
+            discount_is=self.discount_is,
+            times_in=self.times_in,
+            cost_is=self.cost_is,
         )
 
     def _rejection_reason(self) -> pl.Expr:
         """Rules on single rows with the configured bounds."""
-        codes = NOT_PRODUCTS if self.not_products is None else tuple(str(code).lower() for code in self.not_products)
         latest = date.today() if self.latest is None else to_date(to_day(self.latest))
         earliest = EARLIEST if self.earliest is None else to_date(to_day(self.earliest))
-        return rejection_reason(latest, earliest, codes, self.most_units, self.unknown_items == "keep")
+        return rejection_reason(latest, earliest, self.most_units, self.unknown_items == "keep")
 
     def _with_replaced_ids(self, events: pl.LazyFrame, ids: IdFormat) -> tuple[pl.LazyFrame, dict[str, int]]:
         """The events after the identity map, and its warnings."""
@@ -427,13 +507,6 @@ class Table:
         files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
         return read_identity_map(files, self.identity_map, ids)
 
-    def aliases(self) -> pl.DataFrame | None:
-        """The identity map, see `propensity.ingest.source.people.read_identity_map`; None where there is none."""
-        if self.identity_map is None:
-            return None
-        files, _ = split_duplicates(find_files(self.events, "data.source.events"))
-        return self._aliases(self._id_format("customer", [self._open(file) for file in files]))[0]
-
     def _ambiguous(self, ids: IdFormat, aliases: pl.DataFrame | None) -> pl.DataFrame:
         """Ids of the identity map with several owners."""
         if self.identity_map is None or aliases is None:
@@ -445,16 +518,16 @@ class Table:
         self, contacts: list[Delivery], events: pl.LazyFrame, ids: IdFormat, names: list[str]
     ) -> list[pl.LazyFrame]:
         """Sent messages after the identity map; DataError if their customers are not those of the events."""
-        style, (aliases, _) = DayFormat(self.day_format, None, self.timezone), self._aliases(ids)
-        messages = read_contacts(contacts, self.contacts or {}, ids, style, names)
+        style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
+        aliases, _ = self._aliases(ids)
+        messages = read_contacts(contacts, self.contacts or {}, ids, style, names, self.decimal)
         messages = messages if aliases is None else [apply_identity_map(each, aliases) for each in messages]
         frames = [pl.concat([each.select("customer") for each in messages]), events.select("customer")]
         written_to, known = collect_all([frame.unique() for frame in frames], self.events)
-        ids = written_to["customer"]
-        known = (
-            known["customer"] if self.earlier is None else pl.concat([known["customer"], self.earlier(ids)]).unique()
-        )
-        require_match(ids, known, "data.source.contacts", "the events")
+        ids_of_messages, customers = written_to["customer"], known["customer"]
+        if self.earlier is not None:
+            customers = pl.concat([customers, self.earlier.known(ids_of_messages)]).unique()
+        require_match(ids_of_messages, customers, "data.source.contacts", "the events")
         return messages
 
     def _with_guests(self, events: pl.LazyFrame, items: IdFormat) -> pl.LazyFrame:
@@ -466,10 +539,22 @@ class Table:
         events = assign_guest_ids(events, shared, has_orders, accept)
         unlisted = pl.lit(False)
         if self.items is not None:
-            table = self._attribute_table("item", events.collect_schema()["item"], items).select("item").unique()
-            listed = collect(table, self.items)["item"]
+            table = collect(self._attribute_table("item", events.collect_schema()["item"], items), self.items)
+            listed = table["item"].unique()
+            if others := self._codes_of_no_product(table):
+                not_product = pl.col("?not_product") | pl.col("item").is_in(others)
+                events = events.with_columns(not_product.fill_null(False).alias("?not_product"))
             unlisted = pl.col("item").is_in(listed.implode()).not_() & pl.col("item").is_not_null()
         return events.with_columns(unlisted.fill_null(False).alias("?unlisted")).drop("parent", strict=False)
+
+    def _codes_of_no_product(self, items: pl.DataFrame) -> list[object]:
+        """Items whose description in their own table names no product."""
+        described = [c for c, kind in items.schema.items() if c != "item" and kind == pl.String and describes_items(c)]
+        if self.not_products == [] or not described:
+            return []
+        names = None if self.not_products is None else tuple(map(str, self.not_products))
+        found = items.filter(pl.any_horizontal(names_no_product(pl.col(c), names) for c in described))
+        return found["item"].to_list()
 
     def _attribute_table(self, key: str, dtype: pl.DataType, ids: IdFormat) -> pl.LazyFrame:
         """The delivered table of items or customers with the ids of the events."""
@@ -504,16 +589,35 @@ class Table:
         """The table of customers with guests and consents, and warnings."""
         warnings: dict[str, int] = {}
         aliases, _ = self._aliases(ids)
+        known = None if self.earlier is None else self.earlier.known
+        if self.earlier is not None:
+            self.earlier.aliases = aliases
         if customers is not None:
             customers = with_guest_flag(customers)
+            if self.acquisition and self.customers:
+                table, warnings = self._acquisition(ids)
+                customers = add_acquisition(customers, table, self.acquisition)
             customers = with_every_refusal(with_consent_flags(customers), aliases)
+            customers = customers if aliases is None else without_aliases(customers, aliases)
         if self.guests == "popularity" and self.columns.get("order"):
             customers = add_guests(customers, accepted)
         if self.consents is not None:
             files = open_table(self.consents, CONSENTS, "consents", self.separator)
-            style = DayFormat(self.day_format, None, self.timezone)
+            style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
             entries = with_refusals_of_owners(
                 read_consents(files, self.consents, ids, style), self._ambiguous(ids, aliases)
             )
-            customers, warnings = add_consents(customers, accepted, entries, aliases, self.earlier)
+            customers, consent_warnings = add_consents(customers, accepted, entries, aliases, known)
+            warnings |= consent_warnings
         return customers, warnings
+
+    def _acquisition(self, ids: IdFormat) -> tuple[pl.DataFrame, dict[str, int]]:
+        """When, how and at what cost customers were acquired, and warnings."""
+        files = [self._open_table(file) for file in find_files(str(self.customers), "data.source.customers")]
+        key = self.customer_key or str(self.columns["customer"])
+        style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
+        return read_acquisition(files, self.acquisition or {}, key, ids, style, self.decimal)
+
+    def _open_table(self, file: Path) -> Delivery:
+        """A file beside the events as a scan."""
+        return open_file(file, self.separator)

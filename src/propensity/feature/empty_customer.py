@@ -1,0 +1,40 @@
+"""Inputs of a customer of whom nothing is known."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from propensity.data.batch import Inputs
+from propensity.data.event_log import COLUMNS
+from propensity.feature.features import FeatureConfig, Features
+from propensity.feature.market_stats import MarketStats
+from propensity.kernel.event import Events, fixed
+
+
+def empty_customer(features: Features, market_stats: MarketStats) -> Inputs:
+    """Inputs of one customer without any event.
+
+    Parameters
+    ----------
+    features : Features
+        Offers, vocabulary and settings.
+    market_stats : MarketStats
+        Statistics of the cutoff.
+
+    Returns
+    -------
+    Inputs
+        With one row.
+    """
+    twin = copy.copy(features)
+    columns = {name: np.zeros(0, COLUMNS[name]) for name in Events._fields[1:]}
+    twin.events = Events(fixed(np.zeros(2, np.int64)), *(fixed(column) for column in columns.values()))
+    twin.attributes = unknown_attributes(features.config, 1)
+    return twin.inputs(market_stats, np.zeros(1, np.int64))
+
+
+def unknown_attributes(config: FeatureConfig, customers: int) -> np.ndarray:
+    """Numbers of the attributes of B customers of whom none is known: (B, A) float32."""
+    return np.full((customers, len(config.used_attributes)), np.nan, np.float32)

@@ -1,0 +1,126 @@
+"""A draft reads all tables together, knows names in ten languages, and runs as it is printed."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from propensity.config import conf_folder
+from propensity.ingest.build import prepare
+from propensity.ingest.source.suggestion import draft_mapping, draft_source, suggest, write_draft
+from propensity.ingest.source.table_role import open_tables
+
+HEADS = {
+    "German": "Kundennummer;Bestelldatum;Artikelnummer;Menge;Umsatz;Belegnummer",
+    "French": "N° client;Date d'achat;Référence;Quantité;Montant;No commande",
+    "Spanish": "ID cliente;Fecha;Código producto;Cantidad;Importe;Número pedido",
+    "Italian": "Codice cliente;Data ordine;Codice articolo;Quantità;Importo;Numero ordine",
+    "Dutch": "Klantnummer;Besteldatum;Artikelcode;Aantal;Bedrag;Bonnummer",
+    "Polish": "Nr klienta;Data zakupu;Kod towaru;Ilość;Wartość;Numer paragonu",
+    "Czech": "Číslo zákazníka;Datum nákupu;Kód zboží;Množství;Částka;Číslo objednávky",
+    "Portuguese": "Código cliente;Data compra;Código produto;Quantidade;Valor;Número pedido",
+    "Turkish": "Müşteri No;Sipariş Tarihi;Ürün Kodu;Miktar;Tutar;Fiş No",
+    "English": "Customer ID;Order Date;Product ID;Qty;Sales;Invoice No",
+}
+ROWS = "".join(
+    f"{k % 3};{k + 12}.03.2024;sku{k % 4};{k % 3 + 1};{(k % 3 + 1) * (k % 4 + 1)},50;b{k}\n" for k in range(12)
+)
+
+
+@pytest.mark.parametrize("language", HEADS)
+def test_the_names_of_ten_languages_are_known(language: str, tmp_path: Path) -> None:
+    (tmp_path / "sales.csv").write_text(HEADS[language] + "\n" + ROWS)
+    mapping = draft_mapping(open_tables([str(tmp_path / "sales.csv")])[0].rows)
+    names = HEADS[language].split(";")
+    assert [mapping.get(key) for key in ("customer", "day", "item", "quantity", "revenue", "order")] == names
+
+
+def run(command: str) -> float:
+    """The revenue of the log that a printed command prepares, without its comments."""
+    text = "\n".join(line for line in command.splitlines() if not line.startswith("#"))
+    words = [word for word in shlex.split(text.replace("\\\n", " ")) if "=" in word]
+    overrides = [word for word in words if word.startswith("data")]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        cfg = compose("prepare", overrides=overrides)
+    out = Path(cfg.data["source"]["events"]).parent / "log"
+    return float(prepare(instantiate(cfg.data["source"], _convert_="all"), out).revenue.sum())
+
+
+@pytest.mark.parametrize(
+    "awkward", ["a b", "Preis, $", "it's", "x{y}: [z]", "null", "Größe", "1st", "back\\slash", "$y"]
+)
+def test_a_draft_runs_whatever_the_names_hold(awkward: str, tmp_path: Path) -> None:
+    place = tmp_path / "a 'b' $c"
+    place.mkdir()
+    (place / "sales.csv").write_text(f"customer;{awkward} date;sku;{awkward} category;amount\n1;2024-03-01;x;k;2,5\n"
+                                     "1;2024-03-02;x;k;2,5\n2;2024-03-02;y;l;3,5\n")  # fmt: skip
+    assert run(suggest(str(place / "sales.csv"))) == 8.5
+
+
+def test_tables_beside_the_events_get_their_roles(tmp_path: Path) -> None:
+    files = {
+        "lines.csv": "order_id,sku,qty,price\no1,x,1,2\no2,y,2,3\no3,x,1,2\n",
+        "orders.csv": "order_id,customer_id,order_date\no1,a,2024-03-01\no2,b,2024-03-13\no3,a,2024-03-14\n",
+        "goods.csv": "sku,category\nx,k\ny,l\n",
+        "people.csv": "customer_id,age,city\na,30,Rome\nb,40,Oslo\n",
+        "optin.csv": "customer_id,marketing,date\na,yes,2024-01-01\nb,no,2024-01-01\n",
+        "mails.csv": "customer_id,date\na,2024-03-01\na,2024-03-05\nb,2024-03-05\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    draft = draft_source([str(tmp_path / "*.csv")])
+    of = draft.settings
+    assert Path(of["events"]).name == "lines.csv"
+    assert [(Path(j["table"]).name, j["by"]) for j in of["joins"]] == [("orders.csv", "order_id")]
+    assert Path(of["items"]).name == "goods.csv" and Path(of["customers"]).name == "people.csv"
+    assert of["consents"]["consent"] == "marketing" and Path(of["contacts"]["path"]).name == "mails.csv"
+    log = prepare(
+        instantiate({"_target_": "propensity.ingest.source.table.Table", **of}, _convert_="all"), tmp_path / "log"
+    )
+    assert log.revenue.sum() == 7 and log.items["category"].to_list() == ["k", "l"]
+
+
+def test_a_draft_is_written_once_under_each_content(tmp_path: Path) -> None:
+    (tmp_path / "Sales 2024.csv").write_text("customer,date,sku,amount\n1,2024-03-01,x,2\n2,2024-03-01,y,2\n")
+    draft = draft_source([str(tmp_path / "Sales 2024.csv")])
+    file = write_draft(draft, tmp_path / "conf")
+    assert file == tmp_path / "conf/data/source/sales_2024.yaml" == write_draft(draft, tmp_path / "conf")
+    file.write_text("# mine\n")
+    assert write_draft(draft, tmp_path / "conf").name == "sales_2024_2.yaml" and file.read_text() == "# mine\n"
+    command = suggest(str(tmp_path / "Sales 2024.csv"), tmp_path / "conf").splitlines()[-1]
+    assert command == "propensity prepare data/source=sales_2024_2 out=data/sales_2024_2 check=true"
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "words"),
+    [
+        ("price", lambda k: f"{1.5}", "price does not grow with qty"),
+        ("price", lambda k: f"{1.5 * k}", "price grows with qty"),
+    ],
+)
+def test_prices_of_one_unit_are_told_from_totals_by_arithmetic(
+    head: str, row: object, words: str, tmp_path: Path
+) -> None:
+    assert callable(row)
+    lines = "".join(f"a,2024-03-01,i{i},{k},{row(k)}\n" for i in range(6) for k in (1, 2, 5))
+    (tmp_path / "sales.csv").write_text(f"card,date,sku,qty,{head}\n{lines}")
+    assert words in suggest(str(tmp_path / "sales.csv"))
+
+
+def test_a_price_that_may_be_either_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "sales.csv").write_text("card,date,sku,qty,Price\na,2024-03-01,x,1,2\nb,2024-03-01,y,3,5\n")
+    assert "Price: it cannot be told whether it is the line's total or the price of one unit" in suggest(
+        str(tmp_path / "sales.csv")
+    )
+
+
+def test_a_total_in_decimal_commas_shows_the_price_of_one_unit(tmp_path: Path) -> None:
+    lines = "".join(f"a;2024-03-01;i{k};{k};{k},50;{k * (k + 0.5):.2f}\n".replace(".", ",") for k in range(2, 9))
+    (tmp_path / "sales.csv").write_text(f"Kunde;Datum;Artikel;Menge;Einzelpreis;Zeilenwert\n{lines}")
+    draft = draft_source([str(tmp_path / "sales.csv")])
+    assert draft.settings["revenue_is"] == "unit"
+    assert any(note.startswith("Zeilenwert is Menge x Einzelpreis") for note in draft.notes)
