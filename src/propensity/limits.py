@@ -1,21 +1,22 @@
 """Type, range and allowed values of every setting, declared once and checked before anything is read.
 
-`LIMITS` holds a `Limit` for each setting of each class that a configuration can name: those of the commands
-(`propensity.config`), our parts and the parts of other libraries that stand in conf/. A part of one's own has none, and
-is checked by its own class.
+`LIMITS` holds a `Limit` for each setting in conf/: those of the commands (`propensity.config`), of our parts and of
+those of other libraries. A setting of our parts that is not there is checked against its annotation. A part of one's
+own is checked by its own class.
 """
 
 from __future__ import annotations
 
 import inspect
 import os
+import pkgutil
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 from zoneinfo import available_timezones
 
 from propensity.config import COMMANDS
@@ -199,7 +200,8 @@ def maybe(limit: Limit) -> Limit:
     return either(limit, null())
 
 
-GROUP = either(mapping(anything()), null())
+GROUP = either(mapping(anything()), null())._replace(words="a group of settings or null")
+PARTS_BY_NAME = either(mapping(GROUP), null())._replace(words="{name: group of settings} or null")
 SHARE = number(0, 1)
 SEED = whole(0, 2**32 - 1)
 NAMES = many(text())
@@ -209,8 +211,8 @@ TABLE_SETTING = either(mapping(maybe(text())), null())
 
 COMMAND: dict[str, Limit] = {"plugins": NAMES}
 TRAIN: dict[str, Limit] = COMMAND | {
-    **dict.fromkeys(("data", "model", "loss", "training", "optimizer", "scheduler", "trainer", "baseline"), GROUP),
-    **dict.fromkeys(("callbacks", "logger"), GROUP),
+    **dict.fromkeys(("data", "model", "loss", "training", "optimizer", "scheduler", "trainer"), GROUP),
+    **dict.fromkeys(("baseline", "callbacks", "logger"), PARTS_BY_NAME),
     "metrics": METRICS, "out": path(), "seed": SEED, "champion": text(), "baselines": maybe(NAMES),
     "objective": maybe(text()),
 }  # fmt: skip
@@ -222,7 +224,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "TrainConfig": TRAIN,
     "EvaluateConfig": COMMAND | {
-        "run": path(), "cutoffs": CUTOFFS, "baseline": GROUP, "baselines": maybe(NAMES), "decay": maybe(path()),
+        "run": path(), "cutoffs": CUTOFFS, "baseline": PARTS_BY_NAME, "baselines": maybe(NAMES), "decay": maybe(path()),
         "heuristics": flag(), "also": either(mapping(path()), null()), "metrics": METRICS, "resamples": RESAMPLES,
         "seed": SEED, "reliance": whole(0),
     },
@@ -260,7 +262,10 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "calibration": many(number(0, 1_000), least=2, most=2), "not_behind": NAMES, "highest_auc": SHARE, "seed": SEED,
     },
     "ReproduceConfig": COMMAND | {"run": path(), "tolerance": SHARE},
-    "ForgetConfig": COMMAND | {"customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text())},
+    "ForgetConfig": COMMAND | {
+        "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "lift": flag(),
+    },
+    "AuditConfig": COMMAND | {"runs": path(), "digest": maybe(text())},
     "ExportCustomerConfig": COMMAND | {
         "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "out": path(),
     },
@@ -283,7 +288,7 @@ MARGIN = number(0, 1)
 CONSENT = {"ignore_consent": flag()}
 CAPS = {"day": whole(0, 1_000), "week": whole(0, 10_000), "rolling": flag()}
 CAMPAIGNS = maybe(many(anything()))
-CAPACITY = either(mapping(maybe(whole(0))), whole(0), null())
+CAPACITY = either(mapping(whole(0)), null())
 PARTS: dict[str, dict[str, Limit]] = {
     "Task": {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,
@@ -319,7 +324,8 @@ PARTS: dict[str, dict[str, Limit]] = {
         "shortest": number(0, 1e6, above=True), "longest": number(0, 1e6, above=True),
     },
     "Table": {
-        "folder": maybe(path()), "events": path(), "columns": mapping(COLUMN), "joins": many(mapping(anything())),
+        "folder": maybe(path()), "events": path(), "columns": mapping(COLUMN), "rename": mapping(text()),
+        "joins": many(mapping(anything())),
         "revenue_is": maybe(choice("net", "total", "gross", "unit", "net_unit")),
         "discount_is": maybe(choice("amount", "percent", "fraction")),
         "order_discount_is": choice("further", "total"), "cost_is": choice("total", "unit"),
@@ -533,7 +539,23 @@ def _declared(node: Mapping[str, Any], owner: str, prefix: str) -> Iterator[tupl
     for key, value in node.items():
         if key in limits:
             yield f"{prefix}{key}", value, limits[key]
+        elif limits and (limit := _annotated(str(node.get("_target_")), key)) is not None:
+            yield f"{prefix}{key}", value, limit
         yield from _parts(value, f"{prefix}{key}")
+
+
+def _annotated(target: str, key: str) -> Limit | None:
+    """The type of an argument of one of our classes, None where it has no plain one."""
+    if not target.startswith("propensity.") or key.startswith("_"):
+        return None
+    owner: Any = pkgutil.resolve_name(target)
+    hints = get_type_hints(owner) or get_type_hints(owner.__init__)
+    plain = {int: whole(-COUNT), float: number(-1e12), str: text(), bool: flag()}
+    hint = hints.get(key)
+    if hint in plain:
+        return plain[hint]
+    inner = [each for each in get_args(hint) if each is not type(None)]
+    return maybe(plain[inner[0]]) if len(inner) == 1 and inner[0] in plain and type(None) in get_args(hint) else None
 
 
 def _parts(node: Any, key: str) -> Iterator[tuple[str, Any, Limit]]:

@@ -36,6 +36,7 @@ from propensity.ingest.source.delivery import (
     count_rows,
     find_files,
     open_file,
+    renamed,
     split_duplicates,
 )
 from propensity.ingest.source.evidence import findings
@@ -126,6 +127,8 @@ class Table:
         Column of the contract (`propensity.ingest.contract`) -> column of the file; null without such a column. Of a
         list of names the first that a file has is used.
         Customer and day are required. A missing quantity counts 1 per line, a missing revenue 1 per unit.
+    rename : mapping of str to str
+        Name of a column in some files of events -> its name in the others.
     joins : sequence of mapping
         Tables with further columns of the events; see `propensity.ingest.source.join.join_tables`.
     items, customers : str, optional
@@ -224,6 +227,7 @@ class Table:
 
     events: str
     columns: dict[str, Any]
+    rename: Mapping[str, str] = field(default_factory=dict)
     joins: Sequence[Mapping[str, Any]] = field(default_factory=list)
     items: str | None = None
     customers: str | None = None
@@ -442,7 +446,8 @@ class Table:
 
     def _open(self, file: Path) -> Delivery:
         """A file as a scan."""
-        return open_file(file, self.separator, self.encoding, self.header, self.skip, self.quote)
+        delivery = open_file(file, self.separator, self.encoding, self.header, self.skip, self.quote)
+        return renamed(delivery, self.rename) if self.rename else delivery
 
     def _required_columns(self) -> dict[str, str]:
         """Columns that the events must have, and the setting that names each."""
