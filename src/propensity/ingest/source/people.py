@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
@@ -318,7 +318,7 @@ def _by_purpose(entries: pl.DataFrame) -> pl.DataFrame:
     return both.drop("?purpose")
 
 
-def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+def last_words(entries: pl.DataFrame, channels: Sequence[str] = ()) -> tuple[pl.DataFrame, int]:
     """The word that counts, of each customer on each channel.
 
     A withdrawal counts if its day cannot be read, or if no consent was given on a later day; without days, it counts
@@ -328,6 +328,8 @@ def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     ----------
     entries : polars.DataFrame
         Table of `read_consents`.
+    channels : sequence of str
+        Further channels that get a column, null where nobody has an entry.
 
     Returns
     -------
@@ -360,7 +362,7 @@ def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     words = words.with_columns(since=pl.when("given").then("first_yes").otherwise("last_no"))
     withdrawn = words.filter(pl.col("before") & ~pl.col("given")).height
     wide = words.select("customer").unique()
-    for channel in sorted({*words["channel"], *([] if words.height else [EVERY_CHANNEL])}):
+    for channel in sorted({*words["channel"], *channels, *([] if words.height or channels else [EVERY_CHANNEL])}):
         own = words.filter(pl.col("channel") == channel)
         name, word = f"consent_{channel}", pl.col("given")
         if channel == EVERY_CHANNEL:
@@ -444,7 +446,11 @@ def with_guest_flag(customers: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def add_consents(
-    customers: pl.LazyFrame | None, events: pl.LazyFrame, entries: pl.DataFrame, aliases: pl.DataFrame | None = None
+    customers: pl.LazyFrame | None,
+    events: pl.LazyFrame,
+    entries: pl.DataFrame,
+    aliases: pl.DataFrame | None = None,
+    earlier: Callable[[pl.Series], pl.Series] | None = None,
 ) -> tuple[pl.LazyFrame, dict[str, int]]:
     """Add the consents to the table of customers.
 
@@ -458,6 +464,8 @@ def add_consents(
         Table of `read_consents`.
     aliases : polars.DataFrame, optional
         Table of `read_identity_map`; the entries of an alias are those of its customer.
+    earlier : callable, optional
+        Returns those of some ids that the log has to which the delivery is appended. Their consents count too.
 
     Returns
     -------
@@ -479,10 +487,13 @@ def add_consents(
     people = table.sort("customer").collect(engine="streaming")
     if aliases is not None:
         entries = apply_identity_map(entries.lazy(), aliases).collect()
+    if earlier is not None:
+        known = earlier(entries["customer"].unique()).cast(people.schema["customer"]).to_frame("customer")
+        people = pl.concat([people, known.join(people, on="customer", how="anti")], how="diagonal").sort("customer")
     require_match(entries["customer"], people["customer"], "data.source.consents", "the events")
     row = pl.Series("?row", rows_of(entries["customer"], people["customer"]))
     own = entries.with_columns(row).filter(pl.col("?row") >= 0).with_columns(customer=pl.col("?row")).drop("?row")
-    words, withdrawn = last_words(own)
+    words, withdrawn = last_words(own, entries["channel"].unique().to_list())
     attributes = [name for name in words.columns if name != "customer" and name in people.columns]
     people = people.rename({name: f"?{name}" for name in attributes})
     numbered = people.with_row_index("?row").with_columns(pl.col("?row").cast(pl.Int64))
@@ -578,7 +589,9 @@ def _with_attribute(name: str, is_day: bool) -> pl.Expr:
     return pl.when(refused).then(refusal).otherwise(pl.coalesce(name, f"?{name}")).alias(name)
 
 
-def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+def merged_words(
+    customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame, aliases: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Combine the consents of two deliveries, as if both had been delivered at once.
 
     Parameters
@@ -587,6 +600,9 @@ def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) 
         Customers of both deliveries.
     old, new : polars.DataFrame
         Customers of each delivery.
+    aliases : polars.DataFrame, optional
+        Identity map of the later delivery, whose aliases may be customers of the old one; their refusals count for the
+        customers that replace them.
 
     Returns
     -------
@@ -597,6 +613,9 @@ def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) 
     for name in customers.columns:
         if consent_channel(name) is not None and customers.schema[name] == pl.Boolean:
             parts = [_entries_of(table, name, customers.schema["customer"]) for table in (old, new)]
+            if aliases is not None:
+                refusals = parts[0].filter(~pl.col("consent")).lazy()
+                parts.append(apply_identity_map(refusals, aliases).collect())
             entries = pl.concat(parts)
             customers = _with_merged(customers, name, entries) if entries.height else customers
     return customers
