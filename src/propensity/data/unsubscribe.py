@@ -36,7 +36,7 @@ def customers_with_words(log: EventLog) -> pl.DataFrame:
     keys = np.array([*map(channel_key, log.meta["channels"]), ""])[np.asarray(events.channel[place])]
     keys[np.asarray(events.kind[place]) == COMPLAINT] = ""
     row = np.searchsorted(events.offsets, place, side="right") - 1
-    columns = {consent_channel(name): name for name in customers.columns if consent_channel(name)}
+    columns = {key: name for name in customers.columns if (key := consent_channel(name))}
     keys = np.where(np.isin(keys, list(columns)), keys, "")
     for key in np.unique(keys):
         own = keys == key
