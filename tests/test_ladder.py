@@ -13,9 +13,9 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 
 LADDER = (
-    {"kernel", "errors", "checksum", "atomic", "trust"},
+    {"kernel", "errors", "checksum", "atomic", "audit", "secret", "csv_cell"},
     {"config"},
-    {"data", "mistake", "usage"},
+    {"data", "mistake", "usage", "limits", "trust"},
     {"command"},
     {"feature", "simulate"},
     {"ingest"},
@@ -34,10 +34,15 @@ BESIDE = {
     ("atomic", "errors"),
     ("atomic", "checksum"),
     ("checksum", "errors"),
-    ("trust", "errors"),
+    ("audit", "atomic"),
+    ("audit", "errors"),
+    ("secret", "errors"),
+    ("report", "serving"),
+    ("ingest", "decision"),  # provenance asks the settings of a run for its log, in a function
 }  # siblings that may see each other
 WITHOUT_TORCH = (
-    *("kernel", "errors", "checksum", "atomic", "trust", "mistake", "config", "usage", "command", "cli"),
+    *("kernel", "errors", "checksum", "atomic", "audit", "secret", "csv_cell", "trust", "limits", "mistake", "config"),
+    *("usage", "command", "cli"),
     *("data", "feature", "simulate", "ingest", "task"),
     *("metric", "scores", "decision", "report"),
 )

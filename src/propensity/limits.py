@@ -276,7 +276,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "ExplainConfig": COMMAND | {
         "run": maybe(path()), "bundle": maybe(path()), "cutoff": day(), "log": maybe(path()), "customer": maybe(name()),
-        "offer": maybe(name()), "reasons": whole(1, 1_000), "customers": whole(1), "out": path(), "seed": SEED,
+        "offer": maybe(name()), "reasons": whole(1, 1_000), "customers": whole(0), "out": path(), "seed": SEED,
     },
     "VerifyConfig": COMMAND | dict.fromkeys(("log", "run", "bundle"), maybe(path())),
     "LogConfig": {"verify": flag()},
