@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
+import struct
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -19,6 +22,7 @@ from propensity.serving.service_log import say
 from propensity.serving.service_settings import ServiceSettings
 
 MAX_AHEAD = MAX_BODY_BYTES  # bytes of further requests that may arrive before a response
+NO_LINGER = struct.pack("ii", 1, 0)  # of SO_LINGER: the system keeps nothing of a closed connection
 PATH = f"{__name__}:BoundedProtocol"  # as uvicorn's option --http
 
 
@@ -121,7 +125,9 @@ class BoundedProtocol(H11Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """Close the connection at once."""
+        """Close the connection at once, without the rest of a response that nobody reads."""
+        with suppress(OSError, AttributeError):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         self.transport.abort()
 
     def _cancel_head(self) -> None:
