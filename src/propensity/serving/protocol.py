@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
+import struct
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from propensity.serving.guard import SECURITY_HEADERS, error_body
+from propensity.serving.guard import MAX_BODY_BYTES, SECURITY_HEADERS, error_body
 from propensity.serving.service_log import say
 from propensity.serving.service_settings import ServiceSettings
 
+MAX_AHEAD = MAX_BODY_BYTES  # bytes of further requests that may arrive before a response
+NO_LINGER = struct.pack("ii", 1, 0)  # of SO_LINGER: the system keeps nothing of a closed connection
 PATH = f"{__name__}:BoundedProtocol"  # as uvicorn's option --http
 
 
@@ -56,7 +61,9 @@ class BoundedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Read a part of a request."""
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0] and not self.transport.is_closing():
+        if self.conn.their_state is h11.DONE and len(self.conn.trailing_data[0]) > MAX_AHEAD:
+            self.abort()  # uvicorn reads a part of what follows after each response, so that this would grow
+        elif self.conn.their_state is h11.IDLE and self.conn.trailing_data[0] and not self.transport.is_closing():
             if not self.head_started:
                 self._cancel_head()
                 self.head_timer, self.head_started = self.loop.call_later(self.limits.read_timeout, self.abort), True
@@ -118,7 +125,9 @@ class BoundedProtocol(H11Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """Close the connection at once."""
+        """Close the connection at once, without the rest of a response that nobody reads."""
+        with suppress(OSError, AttributeError):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         self.transport.abort()
 
     def _cancel_head(self) -> None:
