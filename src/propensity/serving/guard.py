@@ -22,9 +22,10 @@ from propensity.serving.service_metrics import METHODS, ServiceMetrics
 from propensity.serving.tokens import ADMIN, ANYONE, SCORE, Caller, Token, caller_of
 
 MAX_BODY_BYTES = 1 << 20
+MAX_HELD_BYTES = 64 << 20  # of all bodies that a process holds at a time: many connections may send at once
 LINGER_BYTES, LINGER_SECONDS = 1 << 20, 1.0  # read and discarded after a refusal, so that the client reads the response
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-OPEN = frozenset(("/health", "/ready", "/docs", "/openapi.json"))  # need no token; every other path does
+OPEN = frozenset(("/health", "/ready", "/docs", "/docs.css", "/openapi.json"))  # need no token; every other path does
 ROLES = {"/metrics": ADMIN, "/refresh": ADMIN}  # role of a path, else SCORE
 SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
@@ -85,6 +86,8 @@ class Guard:
         Paths of the application; others are one in metrics and log.
     read_timeout : float
         Seconds for a body to arrive, and for a client to take a part of a response.
+    held : int
+        Bytes of the bodies of all requests that are not answered yet.
     """
 
     app: App
@@ -93,6 +96,7 @@ class Guard:
     stopping: Callable[[], asyncio.Event | None]
     routes: Collection[str]
     read_timeout: float = 10.0
+    held: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection of the ASGI server."""
@@ -110,8 +114,7 @@ class Guard:
         scope.setdefault("state", {})["request_id"] = exchange.request_id
         try:
             scope["state"]["caller"] = exchange.caller = self._authorized(scope, headers)
-            body = await self._body(headers, receive)
-            exchange.received = len(body)
+            body = await self._body(headers, receive, exchange)
             await self.app(scope, replay(body, receive), exchange.send)
         except RefusedError as refusal:
             await self._refuse(exchange, refusal, receive)
@@ -125,6 +128,7 @@ class Guard:
                 message = f"the service failed; its log has the details under {exchange.request_id}"
                 await self._refuse(exchange, RefusedError(500, message), receive)
         finally:
+            self.held -= exchange.received
             self._count(scope, exchange, time.perf_counter() - start)
 
     def _authorized(self, scope: Scope, headers: Headers) -> Caller:
@@ -143,8 +147,8 @@ class Guard:
             raise RefusedError(403, f"the token has not the role {ROLES[path]}; use one that has", close=close)
         return caller
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        """The body of a request; RefusedError if it is too large or too slow, or the service stops."""
+    async def _body(self, headers: Headers, receive: Receive, exchange: Exchanged) -> bytes:
+        """The body of a request; RefusedError if it is too large or too slow, there are too many, or a stop."""
         too_large = RefusedError(413, f"a body may have at most {MAX_BODY_BYTES} bytes; send less at once", close=True)
         if headers.length() > MAX_BODY_BYTES:
             raise too_large
@@ -156,8 +160,13 @@ class Guard:
             part = message.get("body", b"")
             self.metrics.received.inc(len(part))
             body += part
+            exchange.received += len(part)
+            self.held += len(part)
             if len(body) > MAX_BODY_BYTES:
                 raise too_large
+            if self.held > MAX_HELD_BYTES:
+                message = f"bodies of {MAX_HELD_BYTES} bytes are being read or scored; try again in a second"
+                raise RefusedError(429, message, {"Retry-After": "1"}, close=True)
             if not message.get("more_body", False):
                 return bytes(body)
 

@@ -17,11 +17,11 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from propensity.serving.guard import MAX_BODY_BYTES, SECURITY_HEADERS, error_body
+from propensity.serving.guard import SECURITY_HEADERS, error_body
 from propensity.serving.service_log import say
 from propensity.serving.service_settings import ServiceSettings
 
-MAX_AHEAD = MAX_BODY_BYTES  # bytes of further requests that may arrive before a response
+MAX_AHEAD = 1 << 17  # bytes of further requests that may arrive before a response
 NO_LINGER = struct.pack("ii", 1, 0)  # of SO_LINGER: the system keeps nothing of a closed connection
 PATH = f"{__name__}:BoundedProtocol"  # as uvicorn's option --http
 
