@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from propensity import audit
+from propensity.data.event_log import EventLog
+from propensity.errors import ConfigurationError
 from propensity.serving import guard
-from propensity.serving.app import create_app
+from propensity.serving.app import create, create_app
 from propensity.serving.bundle import open_bundle
 from propensity.serving.online import OnlineScorer
 from propensity.serving.service_settings import ServiceSettings
@@ -56,6 +59,23 @@ def test_bodies_that_are_held_at_a_time_have_a_limit_together(
         assert exchange(address, whole).status == 200, "what was given up is not held"
         assert exchange(address, request_bytes("POST", "/score", b" " * 1_001, "Connection: close")).status == 429
         assert exchange(address, whole).status == 200
+
+
+def test_what_a_service_uses_is_in_the_audit_log_without_customers(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    values = {"BUNDLE": exported.bundle, "LOG": exported.log, "TOKENS": "off", "AUDIT": path}
+    for name, value in values.items():
+        monkeypatch.setenv(f"PROPENSITY_{name}", str(value))
+    app = create()
+    audit.verify(path)
+    (entry,) = audit.entries(path)
+    assert (entry["action"], entry["digest"]) == ("serve", app.state.exchange.scorer.bundle.digest)
+    assert entry["fingerprint"] == EventLog.open(exported.log).fingerprint
+    monkeypatch.setenv("PROPENSITY_AUDIT", str(tmp_path / "audit.jsonl" / "below a file"))
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        create()
 
 
 def test_the_page_has_a_row_for_each_risk_of_the_list() -> None:

@@ -28,7 +28,7 @@ from propensity.errors import ConfigurationError, DataError, IntegrityError, Pro
 from propensity.serving import protocol, service_log
 from propensity.serving.bundle import open_bundle
 from propensity.serving.docs_page import STYLE, docs_page
-from propensity.serving.exchange import Exchange, UnavailableError
+from propensity.serving.exchange import Exchange, UnavailableError, record
 from propensity.serving.guard import MAX_BODY_BYTES, OPEN, Guard, RefusedError, error_body
 from propensity.serving.online import OnlineScorer, ScoringRequest
 from propensity.serving.request_queue import OverloadError, RequestQueue
@@ -326,14 +326,14 @@ def add_operations(app: FastAPI, exchange: Exchange) -> None:
 
     @app.get("/ready", responses={503: {"model": ErrorResponse}})
     async def ready() -> Ready:
-        """Whether the service takes requests. Status 503 while it stops, is full, or its log cannot be used."""
-        queue: RequestQueue = app.state.queue
+        """Whether the service takes requests. Status 503 while it stops, or its log cannot be used.
+
+        A full queue does not count: it lasts for moments, and status 429 reports it.
+        """
         if app.state.stopping.is_set():
             raise RefusedError(503, "the service stops; send requests to another one")
         if exchange.log_problem:
             raise RefusedError(503, "the event log has changed and cannot be used; prepare it again")
-        if len(queue.waiting) >= queue.max_waiting:
-            raise RefusedError(503, f"{len(queue.waiting)} requests are waiting; send requests to another service")
         return Ready(status="ready", digest=exchange.scorer.bundle.digest)
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **errors()})
@@ -386,7 +386,9 @@ def create() -> FastAPI:
         If a setting is missing, or the bundle, the log or the tokens cannot be used.
     """
     service_log.configure()
-    return application(ServiceSettings.from_environment())
+    app = application(ServiceSettings.from_environment())
+    record(app.state.exchange.scorer)
+    return app
 
 
 def application(settings: ServiceSettings) -> FastAPI:

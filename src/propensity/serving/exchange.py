@@ -9,6 +9,7 @@ by their ids.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from propensity import audit
 from propensity.data.event_log import META
 from propensity.errors import ConfigurationError, PropensityError
 from propensity.serving.bundle import open_bundle
@@ -45,6 +47,36 @@ class Marks(NamedTuple):
 
 class UnavailableError(Exception):
     """The log has changed and cannot be used, so customers are not scored by id."""
+
+
+def record(scorer: OnlineScorer) -> None:
+    """Append a line to the audit log: which bundle and log this process serves from now on.
+
+    Parameters
+    ----------
+    scorer : OnlineScorer
+        In use from now on.
+
+    Raises
+    ------
+    ConfigurationError
+        If the audit log that `PROPENSITY_AUDIT` names cannot be written. The one beside the bundle may lie in a
+        read-only folder; the service's log reports it then.
+
+    Notes
+    -----
+    Single requests are in the service's log only, without customers.
+    """
+    folder = scorer.bundle.folder
+    entry = {"model": str(folder), "digest": scorer.bundle.digest, "process": os.getpid()}
+    if scorer.log is not None:
+        entry |= {"log": str(scorer.log_folder), "fingerprint": scorer.log.fingerprint}
+    try:
+        audit.append(folder.parent, "serve", entry)
+    except ConfigurationError:
+        if os.environ.get(audit.VARIABLE):
+            raise
+        say("no audit log", logging.WARNING)
 
 
 class Exchange:
@@ -201,6 +233,7 @@ class Exchange:
         for attempt in range(TRIES):
             try:
                 scorer = opening()
+                record(scorer)
             except PropensityError as error:
                 problem = type(error).__name__
             except OSError as error:
