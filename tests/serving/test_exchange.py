@@ -111,9 +111,7 @@ def test_a_request_is_scored_by_the_scorer_that_validated_it(places: tuple[Path,
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(OnlineScorer, "score", counted)
-                await asyncio.gather(
-                    *(queue.submit(requests[n % 2], (one, other)[n % 2]) for n in (0, 0, 1, 1, 1, 0))
-                )
+                await asyncio.gather(*(queue.submit(requests[n % 2], (one, other)[n % 2]) for n in (0, 0, 1, 1, 1, 0)))
 
     asyncio.run(run())
     assert [(scorer is one, size) for scorer, size in seen] == [(True, 2), (False, 3), (True, 1)]

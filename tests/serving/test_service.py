@@ -232,7 +232,9 @@ def test_a_bug_has_an_error_of_the_same_form_and_no_details(
     monkeypatch.setattr(OnlineScorer, "score", broken)
     response = ask(create_app(scorer), "POST", "/score", json={"events": []})
     assert response.status_code == 500 and is_error(response)
-    assert "42" not in response.json()["error"].replace(response.json()["request_id"], "") and "/srv" not in response.text
+    assert (
+        "42" not in response.json()["error"].replace(response.json()["request_id"], "") and "/srv" not in response.text
+    )
 
 
 @pytest.mark.parametrize("body", [{"cutoff": "2050-01-01"}, {"cutoff": "1999-01-01"}, {"offers": ["x"]}])
@@ -313,7 +315,9 @@ def test_the_log_has_a_json_line_for_each_request_and_nothing_personal(
     for body in bodies:
         ids.append(ask(app, "POST", "/score", json=body, headers=headers).headers["x-request-id"])
     ids.append(ask(app, "GET", f"/customers/{PERSONAL[0]}?id={PERSONAL[1]}", headers=headers).headers["x-request-id"])
-    ids.append(ask(app, "POST", "/score", json=bodies[1], headers={"authorization": PERSONAL[0]}).headers["x-request-id"])
+    ids.append(
+        ask(app, "POST", "/score", json=bodies[1], headers={"authorization": PERSONAL[0]}).headers["x-request-id"]
+    )
 
     def broken(self: OnlineScorer, requests: Any) -> Any:
         raise KeyError(PERSONAL[0])

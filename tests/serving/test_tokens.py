@@ -93,7 +93,11 @@ def test_each_role_may_do_its_own_and_what_lower_roles_may(scorer: OnlineScorer,
 
 WRONG = [
     *("", "Bearer ", "bearer x", f"Token {SECRET['score']}", SECRET["score"], f"Bearer {SECRET['score']}x"),
-    *(f"Bearer {SECRET['score'][:-1]}", f"Bearer {SECRET['score'].upper()}", f"Bearer {SECRET['score']} {SECRET['admin']}"),
+    *(
+        f"Bearer {SECRET['score'][:-1]}",
+        f"Bearer {SECRET['score'].upper()}",
+        f"Bearer {SECRET['score']} {SECRET['admin']}",
+    ),
     *(f"Bearer {sha256(SECRET['score'])}", "Bearer é", "Bearer \udcff", "Bearer " + "a" * 100_000),
 ]
 
@@ -192,7 +196,9 @@ def test_authentication_is_off_only_where_that_is_said(
     monkeypatch.setenv("PROPENSITY_BUNDLE", str(exported.bundle))
     for name in ("", " "):
         monkeypatch.setenv("PROPENSITY_TOKENS", name)
-        with pytest.raises(ConfigurationError, match="no tokens given; set PROPENSITY_TOKENS=tokens.yaml, or tokens=off"):
+        with pytest.raises(
+            ConfigurationError, match="no tokens given; set PROPENSITY_TOKENS=tokens.yaml, or tokens=off"
+        ):
             create()
     monkeypatch.delenv("PROPENSITY_TOKENS")
     with pytest.raises(ConfigurationError, match="no tokens given"):
@@ -265,7 +271,8 @@ def test_settings_are_the_same_after_a_way_through_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    "variable", ["MAX_WAITING=0", "MAX_WAITING=many", "MAX_WAITING=1.5", "READ_TIMEOUT=nan", "READ_TIMEOUT=-1", "VERIFY=maybe"]
+    "variable",
+    ["MAX_WAITING=0", "MAX_WAITING=many", "MAX_WAITING=1.5", "READ_TIMEOUT=nan", "READ_TIMEOUT=-1", "VERIFY=maybe"],
 )
 def test_a_variable_of_the_wrong_kind_is_refused_by_name(variable: str) -> None:
     name, _, value = f"PROPENSITY_{variable}".partition("=")

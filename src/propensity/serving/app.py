@@ -54,7 +54,9 @@ __all__ = ["MAX_BODY_BYTES", "OverloadError", "RequestQueue", "create", "create_
 MAX_PAIRS = 50_000  # customers times offers in a response
 LONGEST_MESSAGE = 500  # characters
 PATH = re.compile(r"(?<![\w/.'\"])(?:/[^\s/'\",;:()]+)+/([^\s/'\",;:()]+)")
-DESCRIPTION = "Probability and expected revenue of customers for offers. All requests but /health and /ready need a token."
+DESCRIPTION = (
+    "Probability and expected revenue of customers for offers. All requests but /health and /ready need a token."
+)
 STOP_SECONDS = 5  # after `read_timeout`, until open requests are given up
 
 
