@@ -208,17 +208,15 @@ def mistakes_in_one_line(name: str, interrupted: str = AGAIN) -> Iterator[None]:
         leave(f"interrupted; {interrupted}", INTERRUPTED)  # Lightning leaves with a code of its own
     except PropensityError as error:
         leave(str(error), error.exit_code)
-    except OSError as error:
-        if (message := storage_problem(error)) is None:
-            raise
-        leave(message, ConfigurationError.exit_code)
-    except PermissionError as error:
-        leave(f"{error.filename or 'a file'} cannot be opened (permission denied); give another path", 2)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException) as error:  # a missing option is an OSError too
         if (ours := own_cause(error)) is not None:
             leave(str(ours), ours.exit_code)
         message = sentence(error, conf_folder(), name, sys.argv[1:])
         if message is None:
+            raise
+        leave(message, ConfigurationError.exit_code)
+    except OSError as error:
+        if (message := storage_problem(error)) is None:
             raise
         leave(message, ConfigurationError.exit_code)
     except Exception as error:  # Polars, torch and Lightning have errors of their own for a full disk

@@ -327,6 +327,11 @@ class EventLog:
         buyers = self._buyers(day)
         return buyers[self._not_scored(day)[buyers]]
 
+    def objectors(self, day: int) -> np.ndarray:
+        """Ascending rows of the customers with a purchase before a day who object to profiling."""
+        buyers = self._buyers(day)
+        return buyers[profiling_objectors(self.customers, to_date(day).isoformat())[buyers]]
+
     def _not_scored(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Whether the customers in [start, stop) are guests or object to profiling."""
         customers = self.customers[start:stop]

@@ -14,11 +14,13 @@ import numpy as np
 import polars as pl
 
 from propensity.data.consent import ConsentRecord, channel_key, consent_record
-from propensity.data.event_log import EventLog
+from propensity.data.event_log import EventLog, to_day
 from propensity.data.table_file import read_table
+from propensity.data.unsubscribe import customers_with_words
 from propensity.decision.condition import rows_where
 from propensity.decision.consent import Permission, known_channels, may_contact, objectors
 from propensity.decision.history import PurchaseHistory, log_folder, purchase_history_of
+from propensity.decision.result import IGNORED
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
 from propensity.ingest.rule.matching import normal_ids, require_match, rows_of
 from propensity.scores import SHARES_FILE, ChannelShares, Scores, customers_of, load_scores, load_shares, scored_log
@@ -74,7 +76,7 @@ class DecisionContext:
     run_record : ConsentRecord, optional
         What the run's customers.parquet says about the N customers.
     profiling_objectors : int
-        Customers who are left out of the scores because they object to profiling.
+        Customers with a purchase before the cutoff who are left out because they object to profiling.
     no_consent : str, optional
         Why consents are unknown although the log of the scores may hold some; then nobody may be contacted.
     ignore_consent : bool
@@ -274,7 +276,7 @@ class DecisionContext:
         summary = self.consent_summary()
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary["left_out"].items())
         if self.ignore_consent:
-            regard = f"consent is ignored (decision.ignore_consent=true): {summary['may_contact']:,} of "
+            regard = f"{IGNORED} (decision.ignore_consent=true): {summary['may_contact']:,} of "
             return [
                 regard + f"{summary['customers']:,} customers may be contacted" + (f"; {reasons}" if reasons else "")
             ]
@@ -329,7 +331,11 @@ def log_record(log: EventLog, customer: pl.Series, cutoff: str) -> ConsentRecord
     known = log.customers["customer"]
     row = rows_of(customer, known)
     place = pl.DataFrame({"row": pl.Series(row, dtype=pl.Int64)})
-    numbered = log.customers.select(pl.exclude("customer")).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    numbered = (
+        customers_with_words(log)
+        .select(pl.exclude("customer"))
+        .with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    )
     table = place.join(numbered, on="row", how="left", maintain_order="left")
     record = consent_record(table, cutoff, from_log=True)
     if record.words:
@@ -427,13 +433,18 @@ def gather(
         rows = objectors([consent_record(events.customers, chosen.cutoff, from_log=True)], len(events))
         own_rows = rows_of(pl.Series(chosen.customer[objecting]), events.customers["customer"])
         history = replace(history, objectors=np.union1d(np.flatnonzero(rows), own_rows[own_rows >= 0]))
+    unscored = 0  # objectors of the log whom the scores leave out
+    if events is not None:
+        day = to_day(chosen.cutoff)
+        rows = events.objectors(day)
+        unscored = int((rows_of(events.customers["customer"].gather(rows), pl.Series(chosen.customer)) < 0).sum())
     if objecting.all():
         raise InfeasibleError(f"all {objecting.size} customers of {scores} object to profiling; score others")
     if objecting.any():
         left_out = pl.Series(chosen.customer[objecting])
         all_scores = [customers_of(s, rows_of(pl.Series(s.customer), left_out) < 0) for s in all_scores]
         known = context(customers_of(chosen, ~objecting))
-    return known.changed(history=history, profiling_objectors=int(objecting.sum()))
+    return known.changed(history=history, profiling_objectors=int(objecting.sum()) + unscored)
 
 
 def no_consents(scores: str, folder: str) -> str:

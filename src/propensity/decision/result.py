@@ -15,9 +15,11 @@ from rich.table import Table
 
 from propensity.atomic import whole_folder
 from propensity.errors import ConfigurationError
+from propensity.scores import WARNINGS
 
 PREVIEW_ROWS = 15
 SUMMARY = "summary.json"
+IGNORED = "consent is ignored"  # how the sentence begins that also stands in the metadata of the tables
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,12 @@ def save(result: DecisionResult, out: str | Path) -> None:
         raise ConfigurationError(f"{out} is no folder; a decision leaves several files: give out={out.with_suffix('')}")
     if out.is_dir() and any(out.iterdir()) and not (out / SUMMARY).is_file():
         raise ConfigurationError(f"{out} holds something else than a decision; give another folder")
+    ignored = result.summary.get("consent", {}).get("ignored", False)
+    notes = [sentence for sentence in result.sentences if sentence.startswith(IGNORED)] if ignored else []
+    metadata = {WARNINGS: json.dumps(notes)} if notes else None
     with whole_folder(out) as draft:
         for name, table in {result.name: result.table, **result.extra_tables}.items():
-            table.write_parquet(draft / f"{name}.parquet")
+            table.write_parquet(draft / f"{name}.parquet", metadata=metadata)
         (draft / SUMMARY).write_text(json.dumps(result.summary, indent=1, default=str))
         draw(result.picture, draft / f"{result.name}.png")
         if result.page is not None:

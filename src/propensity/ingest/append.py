@@ -7,10 +7,12 @@ the log.
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,17 @@ from propensity.data.contact import contact_key, contact_table
 from propensity.data.event_log import COLUMNS, ENGAGEMENT, MISSING, OPTIONAL, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
-from propensity.ingest.privacy import check_key
+from propensity.ingest.privacy import check_key, pseudonym
+from propensity.ingest.retention import retain
+from propensity.ingest.rule.matching import rows_of
 from propensity.ingest.source import Source
 from propensity.ingest.source.people import merged_words, with_consent_flags
+from propensity.ingest.source.table import EarlierLog, Table
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import merge_events, orders_so_far
 
 
-def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLog:
+def append(source: Source, out: str | Path, key: bytes | None = None, keep: int | None = None) -> EventLog:
     """Append the events of a source to a log, in one step.
 
     Attributes of items and customers that the delivery describes again are replaced. Personal data are protected as in
@@ -45,6 +50,8 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
         Folder of the log.
     key : bytes, optional
         Key of the customer pseudonyms, the same as that of the log.
+    keep : int, optional
+        Days of the log, see `propensity.ingest.retention.retain`; by default those that the log was made with.
 
     Returns
     -------
@@ -62,15 +69,19 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
     old = EventLog.open(out, verify=True)  # what is copied gets new checksums
     check_key(old.meta, key, out)
     with whole_folder(out) as draft:
-        place = draft_folder(linked(out))
+        place, earlier = draft_folder(linked(out)), EarlierLog(partial(_known, old, key))
         try:
             with translate_read_errors():
+                if isinstance(source, Table):
+                    source = copy.copy(source)
+                    source.earlier = earlier
                 tables = protect_personal_data(source.load(), out, key)
             new = ingest(tables, place)
             check_later(old, new)
             described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
             _copy_other_files(out, place, draft)
-            merge_logs(old, new, described, draft).seal(draft)
+            merged = merge_logs(old, new, described, draft, _stored(earlier.aliases, old, key))
+            retain(merged, old.meta.get("keep") if keep is None else keep, draft).seal(draft)
         finally:
             shutil.rmtree(place, ignore_errors=True)
     return EventLog.open(out)
@@ -103,7 +114,30 @@ def check_later(old: EventLog, new: EventLog) -> None:
         )
 
 
-def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draft: Path) -> EventLog:
+def _known(old: EventLog, key: bytes | None, ids: pl.Series) -> pl.Series:
+    """Those of some ids that are customers of the log, as the log writes them; under a key, as delivered."""
+    customers = old.customers["customer"]
+    if key is None:
+        row = rows_of(ids, customers)
+        return customers[row[row >= 0]].cast(ids.dtype).unique()
+    stored = pl.Series([pseudonym(name, key) for name in ids], dtype=pl.String)
+    return ids.filter(pl.Series(rows_of(stored, customers) >= 0))
+
+
+def _stored(aliases: pl.DataFrame | None, old: EventLog, key: bytes | None) -> pl.DataFrame | None:
+    """An identity map with the ids under which the log stores its customers."""
+    if aliases is None:
+        return None
+    dtype = old.customers.schema["customer"]
+    columns = [aliases["alias"], aliases["customer"]]
+    if key is not None:
+        columns = [pl.Series(ids.name, [pseudonym(name, key) for name in ids], pl.String) for ids in columns]
+    return pl.DataFrame(columns).with_columns(pl.all().cast(dtype))
+
+
+def merge_logs(
+    old: EventLog, new: EventLog, described: Mapping[str, bool], draft: Path, aliases: pl.DataFrame | None = None
+) -> EventLog:
     """Merge two logs of consecutive periods.
 
     Parameters
@@ -114,6 +148,8 @@ def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draf
         Whether the delivery has a table of its own for "item" and "customer".
     draft : Path
         Folder for the columns.
+    aliases : polars.DataFrame, optional
+        Identity map of the delivery: ids of customers of the old log, and of those who replace them.
 
     Returns
     -------
@@ -121,7 +157,7 @@ def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draf
         The merged log, which `EventLog.seal` completes.
     """
     before, after = (with_consent_flags(log.customers.lazy()).collect() for log in (old, new))
-    customers = merged_words(_vocabulary(before, after, "customer", described["customer"]), before, after)
+    customers = merged_words(_vocabulary(before, after, "customer", described["customer"]), before, after, aliases)
     items = _vocabulary(
         old.items.with_columns(known=pl.Series(old.item_known)),
         new.items.with_columns(known=pl.Series(new.item_known)),

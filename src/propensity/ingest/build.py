@@ -35,6 +35,7 @@ from propensity.ingest.privacy import (
     refuse_personal_ids,
     remove_contact_data,
 )
+from propensity.ingest.retention import retain
 from propensity.ingest.rule import rule_codes
 from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
@@ -58,7 +59,11 @@ UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 def prepare(
-    source: Source, out: str | Path, notes: Mapping[str, str] | None = None, key: bytes | None = None
+    source: Source,
+    out: str | Path,
+    notes: Mapping[str, str] | None = None,
+    key: bytes | None = None,
+    keep: int | None = None,
 ) -> EventLog:
     """Build the log of a source and write it in one step.
 
@@ -72,6 +77,8 @@ def prepare(
         Text files to write beside the log, by name.
     key : bytes, optional
         Key of the customer pseudonyms, see `protect_personal_data`.
+    keep : int, optional
+        Days of the log, see `propensity.ingest.retention.retain`; by default all.
 
     Returns
     -------
@@ -89,7 +96,7 @@ def prepare(
     with translate_read_errors():
         tables = protect_personal_data(source.load(), out, key)
     with whole_folder(out) as draft:
-        log = ingest(tables, draft)
+        log = retain(ingest(tables, draft), keep, draft)
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
         log.meta["key"] = key_fingerprint(key)
         log.seal(draft, {**(notes or {}), **tombstone_note(out)})
@@ -126,7 +133,7 @@ def protect_personal_data(tables: Tables, out: str | Path, key: bytes | None) ->
     return remove_contact_data(tables)
 
 
-def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
+def build_log(tables: Tables, range_rows: int = RANGE_ROWS, keep: int | None = None) -> EventLog:
     """Build the log of raw tables in memory.
 
     Parameters
@@ -135,6 +142,8 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
         Raw tables.
     range_rows : int
         Rows that are sorted at a time.
+    keep : int, optional
+        Days of the log, see `propensity.ingest.retention.retain`; by default all.
 
     Returns
     -------
@@ -147,7 +156,7 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
         If the tables cannot be read or have no usable event.
     """
     with scratch_folder() as folder:
-        log = ingest(tables, folder, range_rows)
+        log = retain(ingest(tables, folder, range_rows), keep, folder)
         check_totals({name: getattr(log, name) for name in COLUMNS})
         log = _in_memory(log)
     log.meta["fingerprint"] = fingerprint(log)

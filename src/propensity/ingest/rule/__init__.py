@@ -89,6 +89,7 @@ RULES = (
          "corrections"),
     Rule("return_before_purchase", "quarantine", "return of an item that the customer had not bought", "orphans"),
     Rule("customer_erased", "drop", "delivery of an erased customer"),
+    Rule("event_expired", "drop", "event older than the days of data.keep before the last purchase"),
     Rule(
         "line_completed", "keep",
         "line that takes customer, status, currency or the like from the first line of its order", "header_once",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
-from propensity.data.consent import GENERAL, NO_WORDS, PROFILING, YES_WORDS, beside, channel_key, consent_channel
+from propensity.data.consent import GENERAL, MARKS, NO_WORDS, PROFILING, YES_WORDS, beside, channel_key, consent_channel
 from propensity.errors import ConfigurationError
 from propensity.ingest.contract import OPTIONAL_COLUMNS, Column, mandatory
 from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
@@ -318,7 +318,7 @@ def _by_purpose(entries: pl.DataFrame) -> pl.DataFrame:
     return both.drop("?purpose")
 
 
-def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+def last_words(entries: pl.DataFrame, channels: Sequence[str] = ()) -> tuple[pl.DataFrame, int]:
     """The word that counts, of each customer on each channel.
 
     A withdrawal counts if its day cannot be read, or if no consent was given on a later day; without days, it counts
@@ -328,6 +328,8 @@ def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     ----------
     entries : polars.DataFrame
         Table of `read_consents`.
+    channels : sequence of str
+        Further channels that get a column, null where nobody has an entry.
 
     Returns
     -------
@@ -360,7 +362,7 @@ def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     words = words.with_columns(since=pl.when("given").then("first_yes").otherwise("last_no"))
     withdrawn = words.filter(pl.col("before") & ~pl.col("given")).height
     wide = words.select("customer").unique()
-    for channel in sorted({*words["channel"], *([] if words.height else [EVERY_CHANNEL])}):
+    for channel in sorted({*words["channel"], *channels, *([] if words.height or channels else [EVERY_CHANNEL])}):
         own = words.filter(pl.col("channel") == channel)
         name, word = f"consent_{channel}", pl.col("given")
         if channel == EVERY_CHANNEL:
@@ -444,7 +446,11 @@ def with_guest_flag(customers: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def add_consents(
-    customers: pl.LazyFrame | None, events: pl.LazyFrame, entries: pl.DataFrame, aliases: pl.DataFrame | None = None
+    customers: pl.LazyFrame | None,
+    events: pl.LazyFrame,
+    entries: pl.DataFrame,
+    aliases: pl.DataFrame | None = None,
+    earlier: Callable[[pl.Series], pl.Series] | None = None,
 ) -> tuple[pl.LazyFrame, dict[str, int]]:
     """Add the consents to the table of customers.
 
@@ -458,6 +464,8 @@ def add_consents(
         Table of `read_consents`.
     aliases : polars.DataFrame, optional
         Table of `read_identity_map`; the entries of an alias are those of its customer.
+    earlier : callable, optional
+        Returns those of some ids that the log has to which the delivery is appended. Their consents count too.
 
     Returns
     -------
@@ -479,10 +487,13 @@ def add_consents(
     people = table.sort("customer").collect(engine="streaming")
     if aliases is not None:
         entries = apply_identity_map(entries.lazy(), aliases).collect()
+    if earlier is not None:
+        known = earlier(entries["customer"].unique()).cast(people.schema["customer"]).to_frame("customer")
+        people = pl.concat([people, known.join(people, on="customer", how="anti")], how="diagonal").sort("customer")
     require_match(entries["customer"], people["customer"], "data.source.consents", "the events")
     row = pl.Series("?row", rows_of(entries["customer"], people["customer"]))
     own = entries.with_columns(row).filter(pl.col("?row") >= 0).with_columns(customer=pl.col("?row")).drop("?row")
-    words, withdrawn = last_words(own)
+    words, withdrawn = last_words(own, entries["channel"].unique().to_list())
     attributes = [name for name in words.columns if name != "customer" and name in people.columns]
     people = people.rename({name: f"?{name}" for name in attributes})
     numbered = people.with_row_index("?row").with_columns(pl.col("?row").cast(pl.Int64))
@@ -534,7 +545,7 @@ def _holds_words(name: str, kind: pl.DataType) -> bool:
 def _flag(name: str) -> pl.Expr:
     """A column of words as booleans, null for a blank."""
     text = clean_text(pl.col(name)).str.to_lowercase().str.replace(r"^([01])\.0+$", "$1")
-    flag = text.is_in(NO_WORDS).not_() if name == "suppressed" else text.is_in(YES_WORDS)
+    flag = text.is_in(NO_WORDS).not_() if name in MARKS else text.is_in(YES_WORDS)
     return pl.when(text.is_not_null()).then(flag).alias(name)
 
 
@@ -560,12 +571,10 @@ def with_every_refusal(customers: pl.LazyFrame, aliases: pl.DataFrame | None = N
         return customers
     mapped = customers if aliases is None else apply_identity_map(customers, aliases)
     refusals = mapped.group_by("customer").agg(
-        (pl.col(name) == pl.lit(name == "suppressed")).any().alias(f"?{name}") for name in names
+        (pl.col(name) == pl.lit(name in MARKS)).any().alias(f"?{name}") for name in names
     )
     joined = customers.join(refusals, on="customer", how="full", coalesce=True, maintain_order="left")
-    words = (
-        pl.when(pl.col(f"?{name}")).then(pl.lit(name == "suppressed")).otherwise(name).alias(name) for name in names
-    )
+    words = (pl.when(pl.col(f"?{name}")).then(pl.lit(name in MARKS)).otherwise(name).alias(name) for name in names)
     return joined.with_columns(words).select(schema.names())
 
 
@@ -573,12 +582,14 @@ def _with_attribute(name: str, is_day: bool) -> pl.Expr:
     """A word of the consents together with the attribute of the same name in the table of customers."""
     if is_day:
         return pl.col(name)
-    refusal = pl.lit(name == "suppressed")
+    refusal = pl.lit(name in MARKS)
     refused = (pl.col(f"?{name}") == refusal).fill_null(False)
     return pl.when(refused).then(refusal).otherwise(pl.coalesce(name, f"?{name}")).alias(name)
 
 
-def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+def merged_words(
+    customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame, aliases: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Combine the consents of two deliveries, as if both had been delivered at once.
 
     Parameters
@@ -587,6 +598,9 @@ def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) 
         Customers of both deliveries.
     old, new : polars.DataFrame
         Customers of each delivery.
+    aliases : polars.DataFrame, optional
+        Identity map of the later delivery, whose aliases may be customers of the old one; their refusals count for the
+        customers that replace them.
 
     Returns
     -------
@@ -597,6 +611,9 @@ def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) 
     for name in customers.columns:
         if consent_channel(name) is not None and customers.schema[name] == pl.Boolean:
             parts = [_entries_of(table, name, customers.schema["customer"]) for table in (old, new)]
+            if aliases is not None:
+                refusals = parts[0].filter(~pl.col("consent")).lazy()
+                parts.append(apply_identity_map(refusals, aliases).collect())
             entries = pl.concat(parts)
             customers = _with_merged(customers, name, entries) if entries.height else customers
     return customers
@@ -606,7 +623,7 @@ def _entries_of(table: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.DataFr
     """The words of a delivery on one channel as entries: `customer`, `consent` and `day`."""
     if name not in table.columns:
         return pl.DataFrame(schema={"customer": dtype, "consent": pl.Boolean, "day": pl.Date})
-    consent = ~pl.col(name) if name == "suppressed" else pl.col(name)
+    consent = ~pl.col(name) if name in MARKS else pl.col(name)
     since, withdrawn = beside(name, "consented"), beside(name, "withdrawn")
     day = pl.col(since) if since in table.columns else pl.lit(None, pl.Date)
     customer = pl.col("customer").cast(dtype)
@@ -629,7 +646,7 @@ def _with_merged(customers: pl.DataFrame, name: str, entries: pl.DataFrame) -> p
     for table in (words, days):
         joined = joined.join(table, on="customer", how="left", maintain_order="left")
     given = pl.col("?given")
-    columns = {name: ~given if name == "suppressed" else given}
+    columns = {name: ~given if name in MARKS else given}
     if since in customers.columns:  # of two consents the later day, as a withdrawal may lie between them
         columns[since] = pl.when(given).then("?latest").otherwise(f"consented_{name}")
     if consent_channel(name) in (GENERAL, PROFILING) and joined.filter(given)["?no"].count():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -97,6 +97,22 @@ CHOICES = {
     "unknown_items": ("keep", "quarantine"),
 }
 UNSET = ("revenue_is", "discount_is")  # choices that may be null
+
+
+@dataclass
+class EarlierLog:
+    """The log that a delivery is appended to.
+
+    Parameters
+    ----------
+    known : callable
+        Returns those of some ids that are customers of the log.
+    aliases : polars.DataFrame, optional
+        Identity map of the delivery, once it is read.
+    """
+
+    known: Callable[[pl.Series], pl.Series]
+    aliases: pl.DataFrame | None = None
 
 
 @dataclass
@@ -257,6 +273,7 @@ class Table:
     quote: str | None = None
     encoding: str | None = None
     folder: str | None = None
+    earlier: EarlierLog | None = field(init=False, default=None, compare=False, repr=False)
     _formats: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -353,7 +370,9 @@ class Table:
         style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
         day, needed = chosen_name(self.columns["day"], delivered) or "", self._possible_columns()
         delivered = join_tables(delivered, self.joins, self.separator, day, style, needed)
-        return replace(self, folder=None, **resolve_names(self, delivered))._load(delivered, merged)
+        resolved = replace(self, folder=None, **resolve_names(self, delivered))
+        resolved.earlier = self.earlier
+        return resolved._load(delivered, merged)
 
     def _load(self, delivered: list[Delivery], merged: dict[str, int]) -> Tables:
         """`load` after the columns of the files are known."""
@@ -510,7 +529,10 @@ class Table:
         messages = messages if aliases is None else [apply_identity_map(each, aliases) for each in messages]
         frames = [pl.concat([each.select("customer") for each in messages]), events.select("customer")]
         written_to, known = collect_all([frame.unique() for frame in frames], self.events)
-        require_match(written_to["customer"], known["customer"], "data.source.contacts", "the events")
+        ids_of_messages, customers = written_to["customer"], known["customer"]
+        if self.earlier is not None:
+            customers = pl.concat([customers, self.earlier.known(ids_of_messages)]).unique()
+        require_match(ids_of_messages, customers, "data.source.contacts", "the events")
         return messages
 
     def _with_guests(self, events: pl.LazyFrame, items: IdFormat) -> pl.LazyFrame:
@@ -572,6 +594,9 @@ class Table:
         """The table of customers with guests and consents, and warnings."""
         warnings: dict[str, int] = {}
         aliases, _ = self._aliases(ids)
+        known = None if self.earlier is None else self.earlier.known
+        if self.earlier is not None:
+            self.earlier.aliases = aliases
         if customers is not None:
             customers = with_guest_flag(customers)
             if self.acquisition and self.customers:
@@ -587,7 +612,7 @@ class Table:
             entries = with_refusals_of_owners(
                 read_consents(files, self.consents, ids, style), self._ambiguous(ids, aliases)
             )
-            customers, consent_warnings = add_consents(customers, accepted, entries, aliases)
+            customers, consent_warnings = add_consents(customers, accepted, entries, aliases, known)
             warnings |= consent_warnings
         return customers, warnings
 
