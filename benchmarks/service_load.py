@@ -1,6 +1,6 @@
 """Mixed load on the HTTP service: `python benchmarks/service_load.py bundle log=data/complete_journey seconds=1200`.
 
-64 clients send valid requests, requests for many customers and for reasons, malformed, huge and half-sent ones, and read
+64 clients send valid requests, requests for many customers and for reasons, malformed, huge and half-sent ones and send
 slowly; for a while all of them send at once, so that the service must refuse some. Prints counts by status, the 99th
 percentile of the latency and the memory of the service over time as JSON, and ends with exit code 1 if there was a
 status of 500 or more, no recovery after the refusals, or growing memory.

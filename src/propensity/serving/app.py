@@ -1,6 +1,6 @@
 """HTTP service: `propensity serve bundle=bundle tokens=tokens.yaml`, or the ASGI factory `create`.
 
-Concurrent requests are scored in one block. If `max_waiting` customers are waiting, further requests receive status 429.
+Concurrent requests are scored in one block. If `max_waiting` customers are waiting, others receive status 429.
 `Guard` stands before the application, `Exchange` gives it the bundle, log and tokens of the moment.
 """
 
