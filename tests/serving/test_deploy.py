@@ -43,7 +43,7 @@ def of(word: str) -> list[str]:
 
 def service() -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())
-    return content["services"]["propensity"]  # type: ignore[no-any-return]
+    return content["services"]["propensity"]
 
 
 def sources() -> list[str]:
