@@ -144,10 +144,11 @@ class Load:
             await asyncio.sleep(min(1.0, seconds / 100))
 
 
-def close(connection: Any) -> None:
-    """Close a connection, if there is one."""
+def close(connection: Any) -> Any:
+    """Close a connection, if there is one; None."""
     if connection is not None:
         connection[1].close()
+    return None
 
 
 async def status_of(reader: Any) -> str:

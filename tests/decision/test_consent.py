@@ -17,8 +17,9 @@ from omegaconf import OmegaConf
 from conftest import SMALL
 from propensity.config import conf_folder
 from propensity.data.cutoff import TrainingCutoffs
-from propensity.data.event_log import EventLog, to_date
+from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.data.offer.column import ColumnOffers
+from propensity.data.unsubscribe import COMPLAINT, UNSUBSCRIBE, customers_with_words
 from propensity.decision.audience import Audience
 from propensity.decision.campaign import CampaignPlan
 from propensity.decision.channel import Channel
@@ -29,7 +30,7 @@ from propensity.decision.overlap import Overlap
 from propensity.decision.result import save
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
 from propensity.kernel.event import MESSAGE
-from propensity.scores import Scores, save_scores, score_warnings, with_consents
+from propensity.scores import Scores, save_scores, score_warnings, scores_from, with_consents
 from propensity.task import Task
 from random_log import random_log
 from test_straight_line import script
@@ -349,6 +350,34 @@ def test_ignored_consent_stands_in_every_table_that_is_written(tmp_path: Path) -
     for ignore in (False, True):
         save(Audience(offer=OFFERS[0], ignore_consent=ignore)(context), tmp_path / str(ignore))
         assert ("consent is ignored" in str(score_warnings(tmp_path / str(ignore) / "audience.parquet"))) == ignore
+
+
+@pytest.mark.parametrize("words", [{}, {"suppressed": [False]}, {"consent_app": [True], "consent_store": [True]}])
+def test_who_unsubscribed_or_complained_is_contacted_no_more(words: dict[str, Any]) -> None:
+    log = log_with(**words)
+    channels = {name: code for code, name in enumerate(log.meta["channels"])}
+    size, app = np.zeros(len(log), np.int64), channels["app"]
+    size[[3, 8, 9]] = 1
+    columns = {name: np.zeros(3, kind) for name, kind in COLUMNS.items()}
+    columns |= {"day": np.full(3, log.last_day, np.int32), "channel": np.array([app, app, -1], np.int8)}
+    columns["kind"] = np.array([UNSUBSCRIBE, COMPLAINT, UNSUBSCRIBE], np.int8)
+    events = log.sibling({"offsets": np.concatenate([[0], np.cumsum(size)]).astype(np.int64), **columns})
+    context = context_of(replace(log, engagement=events))
+    everybody, (one, *others) = set(context.scores.customer), log.customer_id[[3, 8, 9]]
+    by_channel = "consent_app" in words
+    assert contacted("audience", context) == everybody - {*others, *([] if by_channel else [one])}
+    if by_channel:
+        assert set(Audience(offer=OFFERS[0], share=1.0, channel="app")(context).table["customer_id"]) == everybody - {
+            one,
+            *others,
+        }
+    rows = np.searchsorted(log.customer_id, context.scores.customer)
+    table = with_consents(context.scores, replace(log, engagement=events), rows).frame()
+    assert contacted("audience", DecisionContext(scores_from(table, "scores")[0])) == contacted("audience", context)
+    day = pl.lit(to_date(log.last_day + 1))
+    if "suppressed" in words:
+        later = replace(log, engagement=events, customers=log.customers.with_columns(consented=day))
+        assert not customers_with_words(later)["unsubscribed"].drop_nulls().len()
 
 
 def test_channels_are_one_whatever_their_case_and_blanks() -> None:

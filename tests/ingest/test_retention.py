@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,24 @@ def test_a_customer_without_events_leaves_unless_he_refused_whose_refusal_stays(
     assert "zoe" not in rows and rows["zack"] == (None, True)
     assert rows["anna"] == ("Bern", False) and rows["new"] == ("Graz", None)
     assert log.purchasers(log.last_day + 1).size == len(set(rows) - {"zack", "new"})
+
+
+def test_engagement_events_leave_too_and_the_money_still_adds_up(tmp_path: Path) -> None:
+    sales = shop(tmp_path / "s", range(30))
+    file = tmp_path / "s" / "sales.csv"
+    lines = file.read_text().splitlines()
+    clicks = [f"anna,{to_date(19800 + day)},milk,0,,click" for day in range(30)]
+    file.write_text("\n".join([f"{lines[0]},kind", *(f"{line},purchase" for line in lines[1:]), *clicks]) + "\n")
+    source = replace(sales, columns={**MAPPING, "kind": "kind"})
+    log = prepare(source, tmp_path / "log", keep=10)
+    whole = prepare(source, tmp_path / "whole")
+    assert log.engagement is not None and whole.engagement is not None
+    first = whole.last_day - 9
+    np.testing.assert_array_equal(log.engagement.day, whole.engagement.day[whole.engagement.day >= first])
+    assert accounted(log) and EventLog.open(tmp_path / "log", verify=True).engagement is not None
+    money = log.meta["money"]
+    assert money["gross"] == whole.meta["money"]["gross"] == pytest.approx(sum(money.values()) - money["gross"])
+    assert money["net"] == pytest.approx(log.revenue.sum(dtype=float))
 
 
 def test_a_log_is_prepared_again_when_its_retention_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def live(app: FastAPI, **variables: str) -> Iterator[tuple[str, int]]:
             app,
             host="127.0.0.1",
             port=0,
-            http=protocol.PATH,  # type: ignore[arg-type]
+            http=protocol.PATH,
             ws="none",
             log_config=UVICORN_LOG,
             timeout_keep_alive=round(float(variables.get("PROPENSITY_IDLE_TIMEOUT", "15"))) or 1,

@@ -43,7 +43,7 @@ def of(word: str) -> list[str]:
 
 def service() -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())
-    return content["services"]["propensity"]  # type: ignore[no-any-return]
+    return content["services"]["propensity"]
 
 
 def sources() -> list[str]:
@@ -156,7 +156,7 @@ def test_the_container_s_command_serves_with_two_workers_and_stops_in_spite_of_h
     try:
         base = f"http://127.0.0.1:{port}"
         wait_until_ready(base, server, log)
-        check = shlex.split(of("HEALTHCHECK")[0].partition("CMD ")[2].strip("[]").replace(",", " "))
+        check = json.loads(of("HEALTHCHECK")[0].partition("CMD ")[2])
         probe = [sys.executable, *(word.replace(f":{cfg.port}/", f":{port}/") for word in check[1:])]
         assert subprocess.run(probe, timeout=60).returncode == 0
         assert get(f"{base}/metrics")[0] == 401

@@ -16,6 +16,7 @@ import polars as pl
 from propensity.data.consent import ConsentRecord, channel_key, consent_record
 from propensity.data.event_log import EventLog, to_day
 from propensity.data.table_file import read_table
+from propensity.data.unsubscribe import customers_with_words
 from propensity.decision.condition import rows_where
 from propensity.decision.consent import Permission, known_channels, may_contact, objectors
 from propensity.decision.history import PurchaseHistory, log_folder, purchase_history_of
@@ -330,7 +331,11 @@ def log_record(log: EventLog, customer: pl.Series, cutoff: str) -> ConsentRecord
     known = log.customers["customer"]
     row = rows_of(customer, known)
     place = pl.DataFrame({"row": pl.Series(row, dtype=pl.Int64)})
-    numbered = log.customers.select(pl.exclude("customer")).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    numbered = (
+        customers_with_words(log)
+        .select(pl.exclude("customer"))
+        .with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    )
     table = place.join(numbered, on="row", how="left", maintain_order="left")
     record = consent_record(table, cutoff, from_log=True)
     if record.words:

@@ -115,9 +115,13 @@ def check_later(old: EventLog, new: EventLog) -> None:
 
 
 def _known(old: EventLog, key: bytes | None, ids: pl.Series) -> pl.Series:
-    """Those of some ids, as delivered, that are customers of the log."""
-    stored = ids if key is None else pl.Series([pseudonym(name, key) for name in ids], dtype=pl.String)
-    return ids.filter(pl.Series(rows_of(stored, old.customers["customer"]) >= 0))
+    """Those of some ids that are customers of the log, as the log writes them; under a key, as delivered."""
+    customers = old.customers["customer"]
+    if key is None:
+        row = rows_of(ids, customers)
+        return customers[row[row >= 0]].cast(ids.dtype).unique()
+    stored = pl.Series([pseudonym(name, key) for name in ids], dtype=pl.String)
+    return ids.filter(pl.Series(rows_of(stored, customers) >= 0))
 
 
 def _stored(aliases: pl.DataFrame | None, old: EventLog, key: bytes | None) -> pl.DataFrame | None:

@@ -144,7 +144,7 @@ def told_of_stop(stopping: asyncio.Event) -> Iterator[None]:
     -----
     The handlers of the server are called afterwards. In other threads than the main one there is nothing to hear.
     """
-    loop, before = asyncio.get_running_loop(), {}
+    loop, before = asyncio.get_running_loop(), dict[int, Any]()
 
     def stop(number: int, frame: Any) -> None:
         loop.call_soon_threadsafe(stopping.set)
@@ -461,7 +461,7 @@ def serve(cfg: ServeConfig) -> None:
             host=cfg.host,
             port=cfg.port,
             workers=cfg.workers,
-            http=protocol.PATH,  # type: ignore[arg-type]
+            http=protocol.PATH,
             ws="none",
             lifespan="on",
             loop="asyncio",

@@ -26,6 +26,7 @@ from propensity.config import ScoreConfig
 from propensity.data.consent import words_at
 from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
+from propensity.data.unsubscribe import customers_with_words
 from propensity.errors import ConfigurationError
 from propensity.explain.opened import OpenedCutoff
 from propensity.explain.reasons import Explainer
@@ -365,7 +366,7 @@ class BatchScorer:
                 "expected_revenue": revenue,
             }
         ).select(pl.lit(str(self.cutoff)).str.to_date().alias("cutoff"), pl.all())
-        if (consents := words_at(self.log.customers, str(self.cutoff))) is not None:
+        if (consents := words_at(customers_with_words(self.log), str(self.cutoff))) is not None:
             frame = frame.hstack(consents[rows])
         return frame.hstack(self.opened.explain_table(frame, self.config.reasons)) if self.config.reasons else frame
 

@@ -165,8 +165,8 @@ class Guard:
             if len(body) > MAX_BODY_BYTES:
                 raise too_large
             if self.held > MAX_HELD_BYTES:
-                message = f"bodies of {MAX_HELD_BYTES} bytes are being read or scored; try again in a second"
-                raise RefusedError(429, message, {"Retry-After": "1"}, close=True)
+                text = f"bodies of {MAX_HELD_BYTES} bytes are being read or scored; try again in a second"
+                raise RefusedError(429, text, {"Retry-After": "1"}, close=True)
             if not message.get("more_body", False):
                 return bytes(body)
 

@@ -43,7 +43,7 @@ class StderrHandler(logging.StreamHandler[Any]):
         self.setFormatter(JsonFormatter())
 
     @property
-    def stream(self) -> Any:  # type: ignore[override]
+    def stream(self) -> Any:
         """The stream that receives the lines."""
         return sys.stderr
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
-from propensity.data.consent import GENERAL, NO_WORDS, PROFILING, YES_WORDS, beside, channel_key, consent_channel
+from propensity.data.consent import GENERAL, MARKS, NO_WORDS, PROFILING, YES_WORDS, beside, channel_key, consent_channel
 from propensity.errors import ConfigurationError
 from propensity.ingest.contract import OPTIONAL_COLUMNS, Column, mandatory
 from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
@@ -545,7 +545,7 @@ def _holds_words(name: str, kind: pl.DataType) -> bool:
 def _flag(name: str) -> pl.Expr:
     """A column of words as booleans, null for a blank."""
     text = clean_text(pl.col(name)).str.to_lowercase().str.replace(r"^([01])\.0+$", "$1")
-    flag = text.is_in(NO_WORDS).not_() if name == "suppressed" else text.is_in(YES_WORDS)
+    flag = text.is_in(NO_WORDS).not_() if name in MARKS else text.is_in(YES_WORDS)
     return pl.when(text.is_not_null()).then(flag).alias(name)
 
 
@@ -571,12 +571,10 @@ def with_every_refusal(customers: pl.LazyFrame, aliases: pl.DataFrame | None = N
         return customers
     mapped = customers if aliases is None else apply_identity_map(customers, aliases)
     refusals = mapped.group_by("customer").agg(
-        (pl.col(name) == pl.lit(name == "suppressed")).any().alias(f"?{name}") for name in names
+        (pl.col(name) == pl.lit(name in MARKS)).any().alias(f"?{name}") for name in names
     )
     joined = customers.join(refusals, on="customer", how="full", coalesce=True, maintain_order="left")
-    words = (
-        pl.when(pl.col(f"?{name}")).then(pl.lit(name == "suppressed")).otherwise(name).alias(name) for name in names
-    )
+    words = (pl.when(pl.col(f"?{name}")).then(pl.lit(name in MARKS)).otherwise(name).alias(name) for name in names)
     return joined.with_columns(words).select(schema.names())
 
 
@@ -584,7 +582,7 @@ def _with_attribute(name: str, is_day: bool) -> pl.Expr:
     """A word of the consents together with the attribute of the same name in the table of customers."""
     if is_day:
         return pl.col(name)
-    refusal = pl.lit(name == "suppressed")
+    refusal = pl.lit(name in MARKS)
     refused = (pl.col(f"?{name}") == refusal).fill_null(False)
     return pl.when(refused).then(refusal).otherwise(pl.coalesce(name, f"?{name}")).alias(name)
 
@@ -625,7 +623,7 @@ def _entries_of(table: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.DataFr
     """The words of a delivery on one channel as entries: `customer`, `consent` and `day`."""
     if name not in table.columns:
         return pl.DataFrame(schema={"customer": dtype, "consent": pl.Boolean, "day": pl.Date})
-    consent = ~pl.col(name) if name == "suppressed" else pl.col(name)
+    consent = ~pl.col(name) if name in MARKS else pl.col(name)
     since, withdrawn = beside(name, "consented"), beside(name, "withdrawn")
     day = pl.col(since) if since in table.columns else pl.lit(None, pl.Date)
     customer = pl.col("customer").cast(dtype)
@@ -648,7 +646,7 @@ def _with_merged(customers: pl.DataFrame, name: str, entries: pl.DataFrame) -> p
     for table in (words, days):
         joined = joined.join(table, on="customer", how="left", maintain_order="left")
     given = pl.col("?given")
-    columns = {name: ~given if name == "suppressed" else given}
+    columns = {name: ~given if name in MARKS else given}
     if since in customers.columns:  # of two consents the later day, as a withdrawal may lie between them
         columns[since] = pl.when(given).then("?latest").otherwise(f"consented_{name}")
     if consent_channel(name) in (GENERAL, PROFILING) and joined.filter(given)["?no"].count():
