@@ -158,9 +158,9 @@ def told_of_stop(stopping: asyncio.Event) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is stop:
-                signal.signal(number, handler)
+        for each, former in before.items():
+            if signal.getsignal(each) is stop:
+                signal.signal(each, former)
 
 
 def add_error_handlers(app: FastAPI, max_waiting: int) -> None:
