@@ -144,11 +144,11 @@ def told_of_stop(stopping: asyncio.Event) -> Iterator[None]:
     -----
     The handlers of the server are called afterwards. In other threads than the main one there is nothing to hear.
     """
-    loop, before = asyncio.get_running_loop(), dict[int, Any]()
+    loop, before = asyncio.get_running_loop(), dict[signal.Signals, Any]()
 
     def stop(number: int, frame: Any) -> None:
         loop.call_soon_threadsafe(stopping.set)
-        before[number](number, frame)
+        before[signal.Signals(number)](number, frame)
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -326,14 +326,11 @@ def add_operations(app: FastAPI, exchange: Exchange) -> None:
 
     @app.get("/ready", responses={503: {"model": ErrorResponse}})
     async def ready() -> Ready:
-        """Whether the service takes requests. Status 503 while it stops, is full, or its log cannot be used."""
-        queue: RequestQueue = app.state.queue
+        """Whether the service takes requests. Status 503 while it stops or its log cannot be used."""
         if app.state.stopping.is_set():
             raise RefusedError(503, "the service stops; send requests to another one")
         if exchange.log_problem:
             raise RefusedError(503, "the event log has changed and cannot be used; prepare it again")
-        if len(queue.waiting) >= queue.max_waiting:
-            raise RefusedError(503, f"{len(queue.waiting)} requests are waiting; send requests to another service")
         return Ready(status="ready", digest=exchange.scorer.bundle.digest)
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **errors()})
