@@ -139,7 +139,15 @@ class ServeConfig(CommandConfig):
     digest: str | None = setting("digest of the bundle as `export` printed it; null accepts any", None)
     host: str = setting("address to listen on", "127.0.0.1")
     port: int = setting("port to listen on", 8000)
-    max_waiting: int = setting("requests that may wait; further ones get status 429", 256)
+    tokens: str | None = setting(
+        "YAML file of bearer tokens, or off for no authentication; null: $PROPENSITY_TOKENS, which must be set", None
+    )
+    workers: int = setting("processes that serve", 1)
+    max_waiting: int = setting("customers that may wait in a process; further requests get status 429", 256)
+    max_connections: int = setting("open connections of a process", 1024)
+    read_timeout: float = setting("seconds for a request to arrive, and for a client to take a response", 10.0)
+    idle_timeout: float = setting("seconds until a connection without a request is closed", 15.0)
+    refresh: float = setting("seconds between looks for a new bundle, log or file of tokens", 2.0)
     data: LogConfig = field(default_factory=LogConfig)
 
 
