@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from pathlib import Path
@@ -66,6 +67,10 @@ def test_what_a_service_uses_is_in_the_audit_log_without_customers(
 ) -> None:
     path = tmp_path / "audit.jsonl"
     values = {"BUNDLE": exported.bundle, "LOG": exported.log, "TOKENS": "off", "AUDIT": path}
+    for name in [
+        name for name in os.environ if name.startswith("PROPENSITY_")
+    ]:  # of a service that ran in this process
+        monkeypatch.delenv(name)
     for name, value in values.items():
         monkeypatch.setenv(f"PROPENSITY_{name}", str(value))
     app = create()
