@@ -67,9 +67,7 @@ def test_what_a_service_uses_is_in_the_audit_log_without_customers(
 ) -> None:
     path = tmp_path / "audit.jsonl"
     values = {"BUNDLE": exported.bundle, "LOG": exported.log, "TOKENS": "off", "AUDIT": path}
-    for name in [
-        name for name in os.environ if name.startswith("PROPENSITY_")
-    ]:  # of a service that ran in this process
+    for name in [name for name in os.environ if name.startswith("PROPENSITY_")]:  # left by a service
         monkeypatch.delenv(name)
     for name, value in values.items():
         monkeypatch.setenv(f"PROPENSITY_{name}", str(value))
