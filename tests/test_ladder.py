@@ -38,7 +38,6 @@ BESIDE = {
     ("audit", "errors"),
     ("secret", "errors"),
     ("report", "serving"),
-    ("ingest", "decision"),  # provenance asks the settings of a run for its log, in a function
 }  # siblings that may see each other
 WITHOUT_TORCH = (
     *("kernel", "errors", "checksum", "atomic", "audit", "secret", "csv_cell", "trust", "limits", "mistake", "config"),

@@ -24,7 +24,6 @@ from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, check_repla
 from propensity.data.valid import check_totals
 from propensity.errors import DataError
 from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode, optional_columns
-from propensity.ingest.erasure import drop_erased, tombstone_note
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
 from propensity.ingest.large import LargeLines
 from propensity.ingest.money import MoneyCounts
@@ -40,6 +39,7 @@ from propensity.ingest.rule import rule_codes
 from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
 from propensity.ingest.source.people import with_consent_flags
+from propensity.ingest.tombstone import drop_erased, tombstone_note
 from propensity.kernel.event import EVERY_KIND, PURCHASE
 
 ALWAYS = np.iinfo(np.int32).min
