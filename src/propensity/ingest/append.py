@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import draft_folder, linked, whole_folder
-from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
+from propensity.data.column_store import CHUNK, ColumnFiles, mapped_columns, release_pages
 from propensity.data.contact import contact_key, contact_table
 from propensity.data.event_log import COLUMNS, ENGAGEMENT, MISSING, OPTIONAL, EventLog, to_date
 from propensity.errors import DataError
@@ -222,8 +222,7 @@ def _write_columns(
                 if getattr(old, name) is not None:
                     release_pages(getattr(old, name))
             files.append(merged)
-    mapped: dict[str, Any] = {name: np.load(draft / f"{name}.npy", mmap_mode="r") for name in types}
-    return {"offsets": offsets} | mapped
+    return mapped_columns(draft, np.diff(offsets), types)
 
 
 def _values(log: EventLog, name: str, start: int, stop: int) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import is_disk_full, scratch_folder, whole_folder
-from propensity.data.column_store import ColumnFiles, replace_codes
+from propensity.data.column_store import ColumnFiles, mapped_columns, replace_codes
 from propensity.data.contact import contact_table
 from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, check_replaceable, fingerprint
 from propensity.data.valid import check_totals
@@ -348,6 +348,7 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     every_size = np.concatenate(sizes)
     size = pl.DataFrame({"customer": customer, "count": every_size[:, 0], "engagement": every_size[:, 1]})
     size = customer_table.select("customer").join(size, on="customer", how="left", maintain_order="left")
+    events, engagement_events = (size[name].fill_null(0).to_numpy() for name in ("count", "engagement"))
     counts.warnings.update(tables.warnings)
     if dominant := _dominant_events(size):
         counts.warnings["customer_dominant"] = dominant
@@ -373,17 +374,11 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
         items=item_table.drop("known"),
         meta=meta,
         contacts=contact_table(contact_keys) if "contact" in types else None,
-        **_columns(folder, size["count"], types),
+        **mapped_columns(folder, events, types),
     )
     if ENGAGEMENT not in files:
         return log
-    return replace(log, engagement=log.sibling(_columns(folder / ENGAGEMENT, size["engagement"], types)))
-
-
-def _columns(folder: Path, count: pl.Series, types: Mapping[str, type]) -> dict[str, Any]:
-    """The written columns, memory-mapped, and the offsets of customers with `count` (N,) events."""
-    offsets = np.concatenate([[0], np.cumsum(count.fill_null(0).to_numpy())]).astype(np.int64)
-    return {"offsets": offsets} | {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in types}
+    return replace(log, engagement=log.sibling(mapped_columns(folder / ENGAGEMENT, engagement_events, types)))
 
 
 def _dominant_events(size: pl.DataFrame) -> int:
