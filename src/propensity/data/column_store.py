@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -99,7 +99,7 @@ def replace_codes(file: Path, code: np.ndarray) -> None:
         column.flush()
 
 
-def mapped_columns(folder: Path, count: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
+def mapped_columns(folder: Path, count: np.ndarray, names: Iterable[str]) -> dict[str, Any]:
     """Open the columns of a folder, with the offsets of the customers.
 
     Parameters
