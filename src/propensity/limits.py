@@ -8,14 +8,11 @@ own is checked by its own class.
 from __future__ import annotations
 
 import inspect
-import os
 import pkgutil
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
 from zoneinfo import available_timezones
 
@@ -467,7 +464,6 @@ ORDERED = {  # pairs of settings of which the first may not be above the second
     "Trainer": ("min_epochs", "max_epochs"),
 }
 OWNED = ("propensity.", "lightning.", "torch.")  # packages whose classes the names in `LIMITS` mean
-WRITTEN = ("out",)  # settings of commands that name what is written
 
 
 def check_values(command: str, settings: Mapping[str, Any]) -> None:
@@ -505,34 +501,6 @@ def _check_order(node: Any, prefix: str) -> None:
         )
     for key, child in node.items():
         _check_order(child, f"{prefix}{key}.")
-
-
-def check_writable(settings: Mapping[str, Any]) -> None:
-    """Check that a command can write its result.
-
-    Parameters
-    ----------
-    settings : mapping
-        Configuration of a command.
-
-    Raises
-    ------
-    ConfigurationError
-        If the folder of a result cannot be written to.
-    """
-    for key in WRITTEN:
-        value = settings.get(key)
-        if not isinstance(value, str) or value == "???":
-            continue
-        place = Path(value).expanduser()
-        try:
-            folder = next(each for each in (place, *place.absolute().parents) if each.exists())
-            folder = folder if folder.is_dir() or folder != place else folder.parent
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".propensity-"):
-                pass
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise ConfigurationError(f"{key}={value} cannot be written ({reason.lower()}); give another path") from None
 
 
 def _declared(node: Mapping[str, Any], owner: str, prefix: str) -> Iterator[tuple[str, Any, Limit]]:
