@@ -20,7 +20,8 @@ import polars as pl
 from propensity.atomic import whole_folder
 from propensity.data.column_store import ColumnFiles, replace_codes
 from propensity.data.contact import contact_table
-from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, check_replaceable, fingerprint
+from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, fingerprint
+from propensity.data.log_folder import check_replaceable
 from propensity.data.valid import check_totals
 from propensity.disk import is_disk_full
 from propensity.errors import DataError
