@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 
 LADDER = (
-    {"kernel", "errors", "scratch", "csv_cell"},
+    {"kernel", "errors", "scratch", "csv_cell", "limit"},
     {"checksum", "disk", "secret", "config"},
     {"atomic"},
     {"audit"},
@@ -37,6 +37,7 @@ BESIDE = {  # siblings that may see each other
     ("ingest", "decision"),  # provenance asks the settings of a run for its log, in a function
 }
 WITHOUT_TORCH = (
+    "limit",
     *(
         "kernel",
         "errors",
