@@ -28,7 +28,7 @@ from propensity.command import typed
 from propensity.config import conf_folder
 from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog
-from propensity.evaluation.evaluate import labels
+from propensity.evaluation.labels import labels
 from propensity.ingest.erasure import erase_customer, remove_customer
 from propensity.training.checkpoint import load_trained
 from propensity.training.run import train

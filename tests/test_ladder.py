@@ -37,23 +37,8 @@ BESIDE = {  # siblings that may see each other
     ("ingest", "decision"),  # provenance asks the settings of a run for its log, in a function
 }
 WITHOUT_TORCH = (
-    "limit",
-    *(
-        "kernel",
-        "errors",
-        "checksum",
-        "disk",
-        "scratch",
-        "atomic",
-        "audit",
-        "secret",
-        "csv_cell",
-        "trust",
-        "limits",
-        "mistake",
-        "config",
-    ),
-    *("usage", "command", "cli"),
+    *("kernel", "errors", "checksum", "disk", "scratch", "atomic", "audit", "secret", "csv_cell"),
+    *("trust", "limit", "limits", "mistake", "config", "usage", "command", "cli"),
     *("data", "feature", "simulate", "ingest", "task"),
     *("metric", "scores", "decision", "report"),
 )

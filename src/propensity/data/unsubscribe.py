@@ -7,9 +7,7 @@ import polars as pl
 
 from propensity.data.consent import beside, channel_key, consent_channel
 from propensity.data.event_log import EventLog
-from propensity.kernel.event import EVERY_KIND
-
-UNSUBSCRIBE, COMPLAINT = (EVERY_KIND.index(kind) for kind in ("unsubscribe", "complaint"))
+from propensity.kernel.event import COMPLAINT, UNSUBSCRIBE
 
 
 def customers_with_words(log: EventLog) -> pl.DataFrame:
