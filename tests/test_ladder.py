@@ -34,7 +34,6 @@ RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
 BESIDE = {  # siblings that may see each other
     ("metric", "scores"),
     ("report", "serving"),
-    ("ingest", "decision"),  # provenance asks the settings of a run for its log, in a function
 }
 WITHOUT_TORCH = (
     *("kernel", "errors", "checksum", "disk", "scratch", "atomic", "audit", "secret", "csv_cell"),

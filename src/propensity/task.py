@@ -27,7 +27,7 @@ from propensity.feature.weight import Even
 from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare, protect_personal_data, translate_read_errors
 from propensity.ingest.privacy import read_key
-from propensity.ingest.retention import check_keep
+from propensity.ingest.retention import check_keep, check_kept
 from propensity.ingest.source import Source
 from propensity.ingest.source.workbook import workbook_file
 from propensity.secret import without_secrets
@@ -172,9 +172,16 @@ class Task:
         -------
         EventLog
             The log, memory-mapped.
+
+        Raises
+        ------
+        ConfigurationError
+            If `log` has events that `keep` excludes.
         """
         if self.log is not None:
-            return EventLog.open(self.log, self.verify)
+            log = EventLog.open(self.log, self.verify)
+            check_kept(log, self.keep, self.log)
+            return log
         folder = Path(self.default_log)
         if (folder / "origin.json").is_file() and (folder / "origin.json").read_text() == self.origin:
             return EventLog.open(folder, self.verify)

@@ -30,7 +30,6 @@ from propensity.ingest.source.delivery import open_files
 from propensity.ingest.source.id_normalisation import IdFormat
 from propensity.ingest.source.people import (
     add_consents,
-    ambiguous_aliases,
     merged_words,
     read_consents,
     read_identity_map,
@@ -86,8 +85,8 @@ def words_of(rows: Iterable[Entry], by_channel: bool, by_day: bool, by_purpose: 
         (Path(folder) / "people.csv").write_text("alias,customer\n" + "".join(f"{a},{c}\n" for a, c in pairs))
         people = open_files(f"{folder}/people.csv", "data.source.identity_map", ",")
         columns = {"alias": "alias", "customer": "customer"}
-        aliases, _ = read_identity_map(people, columns, ids)
-        entries = with_refusals_of_owners(entries, ambiguous_aliases(people, columns, ids, aliases))
+        aliases, ambiguous, _ = read_identity_map(people, columns, ids)
+        entries = with_refusals_of_owners(entries, ambiguous)
         try:
             return add_consents(None, log.customers.lazy(), entries, aliases)[0].collect()
         except DataError:  # under half of the ids are those of the log

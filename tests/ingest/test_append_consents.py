@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 from propensity.data.event_log import EventLog
 from propensity.errors import DataError
 from propensity.ingest.append import append
 from propensity.ingest.build import prepare
+from propensity.ingest.privacy import pseudonym
 from propensity.ingest.source.table import Table
 
 COLUMNS = {"customer": "customer", "day": "day", "item": "item", "revenue": "revenue"}
@@ -74,3 +78,31 @@ def test_words_hold_under_pseudonyms(tmp_path: Path) -> None:
     first, second = "customer,consent\n1,yes\n2,yes\n", "customer,consent\n1,no\n"
     result = words(tmp_path, first, second, key=b"k" * 16)
     assert sorted(result.values(), key=str) == [False, None, None, None, True]
+
+
+@pytest.mark.parametrize("key", [None, b"k" * 16])
+@pytest.mark.parametrize(("refuser", "owner"), [("3", "1"), ("1", "1"), ("3", "9")])
+def test_a_refusal_holds_for_every_id_of_a_person_that_the_log_has(
+    refuser: str, owner: str, key: bytes | None, tmp_path: Path
+) -> None:
+    (tmp_path / "people.csv").write_text(f"alias,customer\n3,{owner}\n")
+    people = {"path": str(tmp_path / "people.csv"), "alias": "alias", "customer": "customer"}
+    first, second = "customer,consent\n1,yes\n3,yes\n2,yes\n", f"customer,consent\n{refuser},no\n2,yes\n"
+    result = words(tmp_path, first, second, identity_map=people, key=key)
+    refused = {name for name in ("1", "3") if result[name if key is None else pseudonym(name, key)]}
+    assert refused == {"3", owner} - {"9"}
+    assert not result["2" if key is None else pseudonym("2", key)]
+
+
+@pytest.mark.parametrize("entry", ["007", "7"])
+def test_integer_ids_of_a_delivery_are_the_padded_ids_of_the_log(entry: str, tmp_path: Path) -> None:
+    first = "customer,consent\n007,yes\n008,yes\nA1,yes\n"
+    prepare(delivery(tmp_path, "first", "2024-01-10", ["007", "008", "A1"], first), tmp_path / "log")
+    later = delivery(tmp_path, "second", "2024-01-20", ["7", "9"], f"customer,consent\n{entry},no\nA1,no\n9,no\n")
+    sales = pl.read_csv(tmp_path / "second.csv")
+    sales.write_parquet(tmp_path / "second.parquet")
+    assert sales.schema["customer"] == pl.Int64
+    log = append(replace(later, events=str(tmp_path / "second.parquet")), tmp_path / "log")
+    rows = dict(log.customers.select("customer", "suppressed").iter_rows())
+    assert rows == {"007": True, "008": False, "9": True, "A1": True}
+    assert np.diff(log.offsets).tolist() == [2, 1, 1, 1]

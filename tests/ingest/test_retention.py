@@ -123,3 +123,34 @@ def test_a_log_is_prepared_again_when_its_retention_changes(tmp_path: Path, monk
 def test_a_retention_of_no_day_is_refused(keep: int) -> None:
     with pytest.raises(ConfigurationError, match=f"data.keep={keep} keeps nothing; give 1 day or more"):
         Task(ColumnOffers(), keep=keep)
+
+
+def test_removed_quarantined_rows_are_counted_as_dropped_with_their_sales(tmp_path: Path) -> None:
+    log = prepare(shop(tmp_path / "a", range(30)), tmp_path / "log", keep=10)
+    whole = prepare(shop(tmp_path / "b", range(30)), tmp_path / "whole")
+    rows, before = log.meta["rows"], whole.meta["rows"]
+    files = [pl.read_parquet(file) for file in (tmp_path / "log" / "quarantine").glob("*.parquet")]
+    assert sum(rows["quarantined"].values()) == sum(file.height for file in files)
+    assert rows["dropped"]["quarantine_expired"] == 1 and accounted(log)
+    assert sum(before["quarantined"].values()) == sum(rows["quarantined"].values()) + 1
+    money, former = log.meta["money"], whole.meta["money"]
+    assert money["quarantined"] == pytest.approx(former["quarantined"] - 1)
+    assert money["gross"] == former["gross"] == pytest.approx(sum(money.values()) - money["gross"])
+
+
+@pytest.mark.parametrize(("day", "listed"), [(2, False), (29, True)])
+def test_large_lines_of_an_older_day_are_not_listed(day: int, listed: bool, tmp_path: Path) -> None:
+    sales = shop(tmp_path / "s", range(30))
+    file, date = tmp_path / "s" / "sales.csv", to_date(19800 + day)
+    file.write_text(file.read_text() + f"anna,{date},yacht,9000,x\nanna,{date},POST,-9000,y\n")
+    assert prepare(sales, tmp_path / "whole").meta["large_lines"]
+    assert bool(prepare(sales, tmp_path / "log", keep=10).meta["large_lines"]) == listed
+
+
+def test_a_given_log_with_older_events_than_the_retention_is_refused(tmp_path: Path) -> None:
+    prepare(shop(tmp_path / "a", range(30)), tmp_path / "log")
+    prepare(shop(tmp_path / "b", range(30)), tmp_path / "short", keep=10)
+    with pytest.raises(ConfigurationError, match="data.keep=10 allows events from .* prepare the log again"):
+        Task(ColumnOffers(), log=str(tmp_path / "log"), keep=10).open()
+    assert len(Task(ColumnOffers(), log=str(tmp_path / "log"), keep=30).open())
+    assert len(Task(ColumnOffers(), log=str(tmp_path / "short"), keep=10).open())

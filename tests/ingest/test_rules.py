@@ -273,7 +273,12 @@ def test_an_unusable_file_is_refused_in_one_line_that_names_it(
 
 
 def test_every_rule_has_a_case() -> None:
-    elsewhere = {"customer_erased", "personal_masked", "event_expired"}  # test_privacy.py, test_retention.py
+    elsewhere = {
+        "customer_erased",
+        "personal_masked",
+        "event_expired",
+        "quarantine_expired",
+    }  # test_privacy.py, test_retention.py
     assert {case.code for case in CASES} | {code for code, *_ in REJECTED} | elsewhere == {rule.code for rule in RULES}
 
 

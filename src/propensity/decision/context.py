@@ -19,9 +19,10 @@ from propensity.data.table_file import read_table
 from propensity.data.unsubscribe import customers_with_words
 from propensity.decision.condition import rows_where
 from propensity.decision.consent import Permission, known_channels, may_contact, objectors
-from propensity.decision.history import PurchaseHistory, log_folder, purchase_history_of
+from propensity.decision.history import PurchaseHistory, purchase_history_of
 from propensity.decision.result import IGNORED
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
+from propensity.ingest.provenance import log_folder
 from propensity.ingest.rule.matching import normal_ids, require_match, rows_of
 from propensity.scores import SHARES_FILE, ChannelShares, Scores, customers_of, load_scores, load_shares, scored_log
 

@@ -21,15 +21,16 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import draft_folder, linked, whole_folder
-from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
+from propensity.data.column_store import CHUNK, ColumnFiles, mapped_columns, release_pages
 from propensity.data.contact import contact_key, contact_table
 from propensity.data.event_log import COLUMNS, ENGAGEMENT, MISSING, OPTIONAL, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
-from propensity.ingest.privacy import check_key, pseudonym
+from propensity.ingest.privacy import check_key, distinct_customers, pseudonym, with_ids
 from propensity.ingest.retention import retain
-from propensity.ingest.rule.matching import rows_of
-from propensity.ingest.source import Source
+from propensity.ingest.rule.identity import PADDED
+from propensity.ingest.rule.matching import as_written, rows_of
+from propensity.ingest.source import Source, Tables
 from propensity.ingest.source.people import merged_words, with_consent_flags
 from propensity.ingest.source.table import EarlierLog, Table
 from propensity.kernel.event import fixed
@@ -69,18 +70,19 @@ def append(source: Source, out: str | Path, key: bytes | None = None, keep: int 
     old = EventLog.open(out, verify=True)  # what is copied gets new checksums
     check_key(old.meta, key, out)
     with whole_folder(out) as draft:
-        place, earlier = draft_folder(linked(out)), EarlierLog(partial(_known, old, key))
+        place = draft_folder(linked(out))
         try:
             with translate_read_errors():
                 if isinstance(source, Table):
                     source = copy.copy(source)
-                    source.earlier = earlier
-                tables = protect_personal_data(source.load(), out, key)
+                    source.earlier = EarlierLog(partial(_known, old, key), _has_text_ids(old))
+                tables = source.load() if key is not None else with_ids_of_log(source.load(), old)
+                tables = protect_personal_data(tables, out, key)
             new = ingest(tables, place)
             check_later(old, new)
             described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
             _copy_other_files(out, place, draft)
-            merged = merge_logs(old, new, described, draft, _stored(earlier.aliases, old, key))
+            merged = merge_logs(old, new, described, draft, _stored(tables.aliases, old, key))
             retain(merged, old.meta.get("keep") if keep is None else keep, draft).seal(draft)
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -114,6 +116,33 @@ def check_later(old: EventLog, new: EventLog) -> None:
         )
 
 
+def _has_text_ids(log: EventLog) -> bool:
+    return log.customers.schema["customer"] == pl.String
+
+
+def with_ids_of_log(tables: Tables, old: EventLog) -> Tables:
+    """Write the ids of known customers as the log does, such as 007 for 7.
+
+    Parameters
+    ----------
+    tables : Tables
+        Raw tables of a delivery.
+    old : EventLog
+        The log.
+
+    Returns
+    -------
+    Tables
+        The tables; unchanged if leading zeros tell two customers of the delivery apart, or if the log has none.
+    """
+    known = old.customers["customer"]
+    if not _has_text_ids(old) or not known.str.contains(PADDED).any():
+        return tables
+    ids = distinct_customers(tables)
+    written = as_written(ids, known)
+    return tables if written.n_unique() < ids.len() else with_ids(tables, ids, written)
+
+
 def _known(old: EventLog, key: bytes | None, ids: pl.Series) -> pl.Series:
     """Those of some ids that are customers of the log, as the log writes them; under a key, as delivered."""
     customers = old.customers["customer"]
@@ -128,11 +157,11 @@ def _stored(aliases: pl.DataFrame | None, old: EventLog, key: bytes | None) -> p
     """An identity map with the ids under which the log stores its customers."""
     if aliases is None:
         return None
-    dtype = old.customers.schema["customer"]
-    columns = [aliases["alias"], aliases["customer"]]
-    if key is not None:
-        columns = [pl.Series(ids.name, [pseudonym(name, key) for name in ids], pl.String) for ids in columns]
-    return pl.DataFrame(columns).with_columns(pl.all().cast(dtype))
+    if key is None:
+        return pl.DataFrame([as_written(ids, old.customers["customer"]) for ids in aliases.iter_columns()])
+    return pl.DataFrame(
+        [pl.Series(ids.name, [pseudonym(name, key) for name in ids], pl.String) for ids in aliases.iter_columns()]
+    )
 
 
 def merge_logs(
@@ -222,8 +251,7 @@ def _write_columns(
                 if getattr(old, name) is not None:
                     release_pages(getattr(old, name))
             files.append(merged)
-    mapped: dict[str, Any] = {name: np.load(draft / f"{name}.npy", mmap_mode="r") for name in types}
-    return {"offsets": offsets} | mapped
+    return mapped_columns(draft, np.diff(offsets), types)
 
 
 def _values(log: EventLog, name: str, start: int, stop: int) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import whole_folder
-from propensity.data.column_store import ColumnFiles, replace_codes
+from propensity.data.column_store import ColumnFiles, mapped_columns, replace_codes
 from propensity.data.contact import contact_table
 from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, fingerprint
 from propensity.data.log_folder import check_replaceable
@@ -26,7 +26,6 @@ from propensity.data.valid import check_totals
 from propensity.disk import is_disk_full
 from propensity.errors import DataError
 from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode, optional_columns
-from propensity.ingest.erasure import drop_erased, tombstone_note
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
 from propensity.ingest.large import LargeLines
 from propensity.ingest.money import MoneyCounts
@@ -42,6 +41,7 @@ from propensity.ingest.rule import rule_codes
 from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
 from propensity.ingest.source.people import with_consent_flags
+from propensity.ingest.tombstone import drop_erased, tombstone_note
 from propensity.kernel.event import EVERY_KIND, PURCHASE
 from propensity.scratch import scratch_folder
 
@@ -351,6 +351,7 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     every_size = np.concatenate(sizes)
     size = pl.DataFrame({"customer": customer, "count": every_size[:, 0], "engagement": every_size[:, 1]})
     size = customer_table.select("customer").join(size, on="customer", how="left", maintain_order="left")
+    event_count, engagement_count = (size[name].fill_null(0).to_numpy() for name in ("count", "engagement"))
     counts.warnings.update(tables.warnings)
     if dominant := _dominant_events(size):
         counts.warnings["customer_dominant"] = dominant
@@ -376,17 +377,11 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
         items=item_table.drop("known"),
         meta=meta,
         contacts=contact_table(contact_keys) if "contact" in types else None,
-        **_columns(folder, size["count"], types),
+        **mapped_columns(folder, event_count, types),
     )
     if ENGAGEMENT not in files:
         return log
-    return replace(log, engagement=log.sibling(_columns(folder / ENGAGEMENT, size["engagement"], types)))
-
-
-def _columns(folder: Path, count: pl.Series, types: Mapping[str, type]) -> dict[str, Any]:
-    """The written columns, memory-mapped, and the offsets of customers with `count` (N,) events."""
-    offsets = np.concatenate([[0], np.cumsum(count.fill_null(0).to_numpy())]).astype(np.int64)
-    return {"offsets": offsets} | {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in types}
+    return replace(log, engagement=log.sibling(mapped_columns(folder / ENGAGEMENT, engagement_count, types)))
 
 
 def _dominant_events(size: pl.DataFrame) -> int:

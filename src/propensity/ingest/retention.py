@@ -5,7 +5,8 @@ The days are counted from the last purchase of the log, so that the same tables 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,19 +15,44 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
+from propensity.data.column_store import CHUNK, ColumnFiles, mapped_columns, release_pages
 from propensity.data.consent import NO, consent_channel, consent_record
 from propensity.data.event_log import ENGAGEMENT, EventLog, to_date
 from propensity.errors import ConfigurationError
+from propensity.ingest.money import sale_amount
 from propensity.kernel.event import PURCHASE, RETURN
 
-EXPIRED = "event_expired"  # code of the rule
+EXPIRED, QUARANTINE_EXPIRED = "event_expired", "quarantine_expired"  # codes of the rules
 
 
 def check_keep(keep: int | None) -> None:
     """Refuse a retention of less than a day; ConfigurationError."""
     if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int) or keep < 1):
         raise ConfigurationError(f"data.keep={keep} keeps nothing; give 1 day or more, or null to keep everything")
+
+
+def check_kept(log: EventLog, keep: int | None, folder: str | Path) -> None:
+    """Refuse a log that holds events older than its retention.
+
+    Parameters
+    ----------
+    log : EventLog
+        A log that is opened as it is.
+    keep : int or None
+        Days up to the last purchase, that day included; None accepts every log.
+    folder : str or Path
+        Its folder, for the message.
+
+    Raises
+    ------
+    ConfigurationError
+        If an event is older.
+    """
+    if keep is not None and log.first_event_day < log.last_day - keep + 1:
+        raise ConfigurationError(
+            f"data.keep={keep} allows events from {to_date(log.last_day - keep + 1)} on, but {folder} has events from "
+            f"{to_date(log.first_event_day)} on; prepare the log again with data.keep={keep}, or leave data.keep out"
+        )
 
 
 def retain(log: EventLog, keep: int | None, folder: Path) -> EventLog:
@@ -46,12 +72,16 @@ def retain(log: EventLog, keep: int | None, folder: Path) -> EventLog:
     -------
     EventLog
         The log, which `EventLog.seal` completes. A customer all of whose events are gone is removed; if he refused a
-        consent, his id and his consents stay, so that the refusal holds. Removed events are counted as dropped.
+        consent, his id and his consents stay, so that the refusal holds. Removed events and quarantined rows count as
+        dropped; large lines of an older day are not listed.
     """
     if keep is None:
         return log
-    first, log = log.last_day - keep + 1, replace(log, meta=log.meta | {"keep": keep})
-    _drop_quarantined(folder / "quarantine", first)
+    first = log.last_day - keep + 1
+    meta = log.meta | {"keep": keep}
+    if lines := meta.get("large_lines"):
+        meta["large_lines"] = [line for line in lines if line["day"] >= to_date(first).isoformat()]
+    log = replace(log, meta=_without_quarantined(meta, *_drop_quarantined(folder / "quarantine", first)))
     parts = [(log, folder)] if log.engagement is None else [(log, folder), (log.engagement, folder / ENGAGEMENT)]
     if not any((np.asarray(part.day) < first).any() for part, _ in parts):
         return log
@@ -63,17 +93,11 @@ def retain(log: EventLog, keep: int | None, folder: Path) -> EventLog:
         log,
         customers=_without_attributes(log.customers, gone).filter(pl.Series(stays)),
         meta=log.meta | _account(log, first, int(before.sum() - np.sum(size))),
-        **_columns(log, size[0][stays], folder),
+        **mapped_columns(folder, size[0][stays], log.column_types),
     )
     if log.engagement is None:
         return rest
-    return replace(rest, engagement=rest.sibling(_columns(log.engagement, size[1][stays], folder / ENGAGEMENT)))
-
-
-def _columns(log: EventLog, size: np.ndarray, folder: Path) -> dict[str, Any]:
-    """The rewritten columns, memory-mapped, and the offsets of customers with `size` (N,) events."""
-    columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in log.column_types}
-    return {"offsets": np.concatenate([[0], np.cumsum(size)]).astype(np.int64)} | columns
+    return replace(rest, engagement=rest.sibling(mapped_columns(folder / ENGAGEMENT, size[1][stays], log.column_types)))
 
 
 def _rewrite(log: EventLog, first: int, folder: Path) -> np.ndarray:
@@ -120,15 +144,12 @@ def _account(log: EventLog, first: int, expired: int) -> dict[str, Any]:
     bought = day[kind == PURCHASE]
     changed: dict[str, Any] = {"rows": rows | {"used": used, "dropped": dict(sorted(dropped.items()))}}
     changed["first_day"] = int(bought[bought >= first].min())
-    if money := log.meta.get("money"):
-        sums = [
-            float(np.asarray(amount)[(day < first) & (kind == which)].sum(dtype=np.float64))
-            for amount, which in ((log.revenue, PURCHASE), (log.discount, PURCHASE), (log.revenue, RETURN))
-        ]
-        paid, discount, returned = sums
-        moved = {"net": -paid - returned, "discounts": -discount, "returns": returned, "dropped": paid + discount}
-        changed["money"] = {name: round(value + moved.get(name, 0.0), 2) + 0.0 for name, value in money.items()}
-    return changed
+    paid, discount, returned = (
+        float(np.asarray(amount)[(day < first) & (kind == which)].sum(dtype=np.float64))
+        for amount, which in ((log.revenue, PURCHASE), (log.discount, PURCHASE), (log.revenue, RETURN))
+    )
+    moved = {"net": -paid - returned, "discounts": -discount, "returns": returned, "dropped": paid + discount}
+    return changed | _moved_money(log.meta, moved)
 
 
 def _refused(customers: pl.DataFrame) -> np.ndarray:
@@ -149,13 +170,41 @@ def _without_attributes(customers: pl.DataFrame, gone: np.ndarray) -> pl.DataFra
     return customers.with_columns(pl.when(~mask).then(name).alias(name) for name in attributes)
 
 
-def _drop_quarantined(folder: Path, first: int) -> None:
-    """Remove quarantined rows of an older day; their counts stay."""
+def _without_quarantined(meta: dict[str, Any], expired: Counter[str], sales: float) -> dict[str, Any]:
+    """The metadata after quarantined rows were removed: they and their sales are dropped."""
+    if not expired:
+        return meta
+    rows = meta["rows"]
+    dropped = Counter(rows["dropped"]) + Counter({QUARANTINE_EXPIRED: expired.total()})
+    changed: dict[str, Any] = {
+        "quarantined": dict(sorted((Counter(rows["quarantined"]) - expired).items())),
+        "dropped": dict(sorted(dropped.items())),
+    }
+    return meta | {"rows": rows | changed} | _moved_money(meta, {"quarantined": -sales, "dropped": sales})
+
+
+def _moved_money(meta: Mapping[str, Any], moved: Mapping[str, float]) -> dict[str, Any]:
+    """The account of money after amounts moved between its parts; empty for a log without an account."""
+    if not (money := meta.get("money")):
+        return {}
+    return {"money": {name: round(value + moved.get(name, 0.0), 2) + 0.0 for name, value in money.items()}}
+
+
+def _drop_quarantined(folder: Path, first: int) -> tuple[Counter[str], float]:
+    """Remove quarantined rows of an older day; returns their number by reason, and their sales."""
+    expired, sales = Counter[str](), 0.0
     for file in folder.glob("*.parquet"):
         rows = pl.read_parquet(file)
-        if rows.schema.get("day") == pl.Date:
-            recent = rows.filter((pl.col("day") >= to_date(first)).fill_null(True))
-            if recent.is_empty():
-                file.unlink()
-            elif recent.height < rows.height:
-                recent.write_parquet(file)
+        if rows.schema.get("day") != pl.Date:
+            continue
+        is_old = (pl.col("day") < to_date(first)).fill_null(False)
+        old, recent = rows.filter(is_old), rows.filter(~is_old)
+        if old.is_empty():
+            continue
+        expired.update(dict(old["reason"].value_counts().iter_rows()))
+        sales += old.select(sale_amount().sum()).item()
+        if recent.is_empty():
+            file.unlink()
+        else:
+            recent.write_parquet(file)
+    return expired, sales

@@ -90,6 +90,7 @@ RULES = (
     Rule("return_before_purchase", "quarantine", "return of an item that the customer had not bought", "orphans"),
     Rule("customer_erased", "drop", "delivery of an erased customer"),
     Rule("event_expired", "drop", "event older than the days of data.keep before the last purchase"),
+    Rule("quarantine_expired", "drop", "quarantined row of a day older than that, which is removed"),
     Rule(
         "line_completed", "keep",
         "line that takes customer, status, currency or the like from the first line of its order", "header_once",

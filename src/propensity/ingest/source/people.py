@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import polars as pl
 
@@ -95,9 +96,15 @@ def detect_day_format(delivery: Delivery, column: str, style: DayFormat, setting
     return day_format(evidence, f"{delivery.file} column {column}", style.format, style.zone, setting, style.times_in)
 
 
-def read_identity_map(
-    files: list[Delivery], setting: Mapping[str, str], ids: IdFormat
-) -> tuple[pl.DataFrame, dict[str, int]]:
+class IdentityMap(NamedTuple):
+    """An identity map."""
+
+    aliases: pl.DataFrame  # replaced ids, see `propensity.ingest.rule.identity.resolve_aliases`
+    ambiguous: pl.DataFrame  # ids with several replacements, which are not replaced, and each customer who may be meant
+    warnings: dict[str, int]  # number of ids by rule
+
+
+def read_identity_map(files: list[Delivery], setting: Mapping[str, str], ids: IdFormat) -> IdentityMap:
     """Read an identity map.
 
     Parameters
@@ -111,47 +118,18 @@ def read_identity_map(
 
     Returns
     -------
-    aliases : polars.DataFrame
-        Each replaced id and its replacement; see `propensity.ingest.rule.identity.resolve_aliases`.
-    warnings : dict of str to int
-        Number of ids by rule.
+    IdentityMap
+        Tables with the columns `alias` and `customer`.
     """
-    return resolve_aliases(_identity_pairs(files, setting, ids))
-
-
-def ambiguous_aliases(
-    files: list[Delivery], setting: Mapping[str, str], ids: IdFormat, aliases: pl.DataFrame
-) -> pl.DataFrame:
-    """The ids of an identity map that have several replacements, and so are not replaced.
-
-    Parameters
-    ----------
-    files : list of Delivery
-        Files of the map.
-    setting : mapping of str to str
-        Names of the columns `alias` and `customer`.
-    ids : IdFormat
-        Format of customer ids.
-    aliases : polars.DataFrame
-        Table of `read_identity_map`.
-
-    Returns
-    -------
-    polars.DataFrame
-        `alias` and each customer who may be meant by it.
-    """
-    pairs = _identity_pairs(files, setting, ids).drop_nulls().unique().filter(pl.col("alias") != pl.col("customer"))
-    several = pairs.filter(pl.col("alias").is_duplicated())
-    return apply_identity_map(several.lazy(), aliases).collect()
-
-
-def _identity_pairs(files: list[Delivery], setting: Mapping[str, str], ids: IdFormat) -> pl.DataFrame:
-    """All rows of an identity map."""
-    pairs = []
+    parts = []
     for each in files:
         columns = {key: ids.read(setting[key], each.schema[setting[key]]) for key in ("alias", "customer")}
-        pairs.append(collect(each.frame.select(**columns), str(each.file)))
-    return pl.concat(pairs, how="vertical_relaxed")
+        parts.append(collect(each.frame.select(**columns), str(each.file)))
+    pairs = pl.concat(parts, how="vertical_relaxed")
+    aliases, warnings = resolve_aliases(pairs)
+    pairs = pairs.drop_nulls().unique().filter(pl.col("alias") != pl.col("customer"))
+    several = pairs.filter(pl.col("alias").is_duplicated())
+    return IdentityMap(aliases, apply_identity_map(several.lazy(), aliases).collect(), warnings)
 
 
 def with_refusals_of_owners(entries: pl.DataFrame, ambiguous: pl.DataFrame) -> pl.DataFrame:
@@ -162,7 +140,7 @@ def with_refusals_of_owners(entries: pl.DataFrame, ambiguous: pl.DataFrame) -> p
     entries : polars.DataFrame
         Table of `read_consents`.
     ambiguous : polars.DataFrame
-        Table of `ambiguous_aliases`.
+        Table of `IdentityMap`.
 
     Returns
     -------
@@ -182,7 +160,7 @@ def apply_identity_map(frame: pl.LazyFrame, aliases: pl.DataFrame) -> pl.LazyFra
     frame : polars.LazyFrame
         Frame with a column `customer`.
     aliases : polars.DataFrame
-        Table of `read_identity_map`.
+        Table of `IdentityMap`.
 
     Returns
     -------
@@ -463,7 +441,8 @@ def add_consents(
     entries : polars.DataFrame
         Table of `read_consents`.
     aliases : polars.DataFrame, optional
-        Table of `read_identity_map`; the entries of an alias are those of its customer.
+        Table of `IdentityMap`; the entries of an alias are those of its customer. A refusal also holds for the alias
+        itself where the earlier log has it.
     earlier : callable, optional
         Returns those of some ids that the log has to which the delivery is appended. Their consents count too.
 
@@ -486,10 +465,11 @@ def add_consents(
         table = both.join(customers.unique("customer", keep="last", maintain_order=True), on="customer", how="left")
     people = table.sort("customer").collect(engine="streaming")
     if aliases is not None:
-        entries = apply_identity_map(entries.lazy(), aliases).collect()
+        entries = _of_replacements(entries, aliases, earlier)
     if earlier is not None:
-        known = earlier(entries["customer"].unique()).cast(people.schema["customer"]).to_frame("customer")
-        people = pl.concat([people, known.join(people, on="customer", how="anti")], how="diagonal").sort("customer")
+        known = earlier(entries["customer"].unique()).cast(people.schema["customer"])
+        known = known.filter(pl.Series(rows_of(known, people["customer"]) < 0))
+        people = pl.concat([people, known.to_frame("customer")], how="diagonal").sort("customer")
     require_match(entries["customer"], people["customer"], "data.source.consents", "the events")
     row = pl.Series("?row", rows_of(entries["customer"], people["customer"]))
     own = entries.with_columns(row).filter(pl.col("?row") >= 0).with_columns(customer=pl.col("?row")).drop("?row")
@@ -508,6 +488,18 @@ def add_consents(
     joined = joined.with_columns(_with_attribute(name, words.schema[name] == pl.Date) for name in attributes)
     joined = joined.drop("?entry", *(f"?{name}" for name in attributes))
     return joined.lazy(), {code: count for code, count in counts.items() if count}
+
+
+def _of_replacements(
+    entries: pl.DataFrame, aliases: pl.DataFrame, earlier: Callable[[pl.Series], pl.Series] | None
+) -> pl.DataFrame:
+    """The entries under the ids that replace theirs, and refusals also under an alias that the earlier log has."""
+    mapped = apply_identity_map(entries.lazy(), aliases).collect()
+    if earlier is None:
+        return mapped
+    refusals = entries.filter((mapped["customer"] != entries["customer"]) & ~entries["consent"])
+    in_log = rows_of(refusals["customer"], earlier(refusals["customer"].unique())) >= 0
+    return pl.concat([mapped, refusals.filter(pl.Series(in_log)).drop("?unclear", strict=False)], how="diagonal")
 
 
 def with_consent_flags(customers: pl.LazyFrame) -> pl.LazyFrame:
@@ -557,7 +549,7 @@ def with_every_refusal(customers: pl.LazyFrame, aliases: pl.DataFrame | None = N
     customers : polars.LazyFrame
         Table of customers, see `with_consent_flags`.
     aliases : polars.DataFrame, optional
-        Table of `read_identity_map`.
+        Table of `IdentityMap`.
 
     Returns
     -------
@@ -600,7 +592,7 @@ def merged_words(
         Customers of each delivery.
     aliases : polars.DataFrame, optional
         Identity map of the later delivery, whose aliases may be customers of the old one; their refusals count for the
-        customers that replace them.
+        customers that replace them, and those of these customers for the aliases.
 
     Returns
     -------
@@ -612,8 +604,9 @@ def merged_words(
         if consent_channel(name) is not None and customers.schema[name] == pl.Boolean:
             parts = [_entries_of(table, name, customers.schema["customer"]) for table in (old, new)]
             if aliases is not None:
-                refusals = parts[0].filter(~pl.col("consent")).lazy()
-                parts.append(apply_identity_map(refusals, aliases).collect())
+                refusals = apply_identity_map(pl.concat(parts).filter(~pl.col("consent")).lazy(), aliases).collect()
+                of_aliases = refusals.join(aliases, on="customer").with_columns(customer="alias")
+                parts += [refusals, of_aliases.select(refusals.columns)]
             entries = pl.concat(parts)
             customers = _with_merged(customers, name, entries) if entries.height else customers
     return customers
