@@ -27,6 +27,7 @@ from propensity.training.curve import SUMMARY
 SCREEN, NOTES = Console(), Console(stderr=True)
 MONEY = ("net", "discounts", "returns", "merged", "quarantined", "dropped")
 NAMED = 10  # lines that are not products are shown under at most as many names
+BASELINES_OF_A_TABLE = 4  # more do not fit a terminal of 80 columns
 SLICES = ("never-bought", "lapsed", "repeat", "dormant", "light")
 
 
@@ -149,7 +150,7 @@ def show_forgotten(customer: str, forgotten: Any) -> None:
     SCREEN.print(f"models that were trained with them: {models}", highlight=False, soft_wrap=True)
 
 
-def show_scores(scores: Scores, out: str) -> None:
+def show_scores(scores: Scores, out: str, currency: str | None = None) -> None:
     """How many pairs were scored, and the ten offers with the highest expected revenue."""
     table = plain_table(f"scores at {out}: cutoff {scores.cutoff}")
     for name in ("offer", "expected buyers", "expected revenue"):
@@ -161,7 +162,7 @@ def show_scores(scores: Scores, out: str) -> None:
     n, m = scores.probability.shape
     SCREEN.print(
         f"{n:,} customers x {m:,} offers = {n * m:,} pairs; above, the ten offers with the highest expected revenue "
-        f"in {LOG_CURRENCY}"
+        f"in {currency or LOG_CURRENCY}"
     )
 
 
@@ -179,7 +180,9 @@ def show_metrics(metrics: dict[str, Any], folder: str) -> None:
     if metrics["headline"]:
         SCREEN.print(_against_strongest(metrics))
     if len(metrics["differences"]) > 1:
-        SCREEN.print(_differences(metrics))
+        names = list(metrics["differences"])
+        for first in range(0, len(names), BASELINES_OF_A_TABLE):
+            SCREEN.print(_differences(metrics, names[first : first + BASELINES_OF_A_TABLE]))
     for name, comparison in (metrics.get("heuristics") or {}).items():
         SCREEN.print(sentence(metrics, name, comparison), highlight=False)
     if metrics.get("decay"):
@@ -245,14 +248,14 @@ def _against_strongest(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def _differences(metrics: dict[str, Any]) -> Table:
-    """Difference and verdict of every metric, a column for every baseline."""
-    table = plain_table(f"{_reference(metrics)} minus each baseline")
-    table.add_column("metric")
-    for baseline in metrics["differences"]:
+def _differences(metrics: dict[str, Any], baselines: Sequence[str]) -> Table:
+    """Difference and verdict of every metric, a column for each of some baselines."""
+    table = plain_table(f"{_reference(metrics)} minus {', '.join(baselines)}")
+    table.add_column("metric", no_wrap=True)
+    for baseline in baselines:
         table.add_column(baseline, justify="right", no_wrap=True)
     for key, metric in shown_metrics(metrics).items():
-        cells = (each["mean"]["all"][key] for each in metrics["differences"].values())
+        cells = (metrics["differences"][baseline]["mean"]["all"][key] for baseline in baselines)
         table.add_row(metric.title, *(f"{_signed(cell)} {cell['verdict'] or '':<4}" for cell in cells))
     return table
 
