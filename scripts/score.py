@@ -1,17 +1,13 @@
 """Scores every customer for every offer at a cutoff: `propensity score --help`."""
 
-from pathlib import Path
-
 from propensity.command import entry
 from propensity.config import ScoreConfig
 
 
 @entry("score", interrupted="the same command continues; of a bundle, after the last finished part")
 def main(cfg: ScoreConfig) -> None:
-    from propensity.data.event_log import read_meta
     from propensity.report.bundle import show_batch
     from propensity.report.table import show_scores, working
-    from propensity.scores import scored_log
     from propensity.serving.score import score, uses_bundle
 
     if uses_bundle(cfg):
@@ -25,8 +21,7 @@ def main(cfg: ScoreConfig) -> None:
     assert cfg.run is not None  # uses_bundle has seen to it
     with working("scoring") as say:
         scores = score(cfg.run, cfg.cutoff, out, cfg.log, say, cfg.data.verify)
-    written = scored_log(out)
-    show_scores(scores, out, read_meta(Path(written)).get("currency") if written else None)
+    show_scores(scores, out)
 
 
 if __name__ == "__main__":

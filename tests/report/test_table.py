@@ -43,11 +43,15 @@ def test_every_row_of_the_differences_to_many_models_has_its_metric(monkeypatch:
     monkeypatch.setattr(table, "SCREEN", screen)
     metrics = with_champion("network")
     one = next(iter(metrics["differences"].values()))
-    more = {name: one for name in ("logistic", "popularity", "mine")}
+    more = dict.fromkeys(("logistic", "popularity", "mine"), one)
     names = (*metrics["differences"], *more)
     show_metrics(metrics | {"differences": metrics["differences"] | more}, "runs/none")
     lines = screen.export_text().splitlines()
-    starts = [k for k, line in enumerate(lines) if line.startswith(f"{served_model(metrics)} minus ") and "strongest" not in line]
+    starts = [
+        k
+        for k, line in enumerate(lines)
+        if line.startswith(f"{served_model(metrics)} minus ") and "strongest" not in line
+    ]
     tables = [lines[k + 4 : k + 4 + len(one["mean"]["all"])] for k in starts]
     assert len(starts) == 2
     assert all(line.split("  ")[0].strip() for block in tables for line in block[:5])

@@ -14,14 +14,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from propensity.data.event_log import EventLog, to_date
+from propensity.data.event_log import META, EventLog, read_meta, to_date
 from propensity.ingest.rule import RULE_BY_CODE, UNUSED_OUTCOMES
 from propensity.metric.headline import served_model, sign
 from propensity.report.expected_over_observed import ratio_lines
 from propensity.report.heuristic import sentence
 from propensity.report.number import GAP, LOG_CURRENCY, currency_of, shown_metrics
 from propensity.report.verdict import served_words, verdict_line
-from propensity.scores import Scores
+from propensity.scores import Scores, scored_log
 from propensity.training.curve import SUMMARY
 
 SCREEN, NOTES = Console(), Console(stderr=True)
@@ -150,7 +150,7 @@ def show_forgotten(customer: str, forgotten: Any) -> None:
     SCREEN.print(f"models that were trained with them: {models}", highlight=False, soft_wrap=True)
 
 
-def show_scores(scores: Scores, out: str, currency: str | None = None) -> None:
+def show_scores(scores: Scores, out: str) -> None:
     """How many pairs were scored, and the ten offers with the highest expected revenue."""
     table = plain_table(f"scores at {out}: cutoff {scores.cutoff}")
     for name in ("offer", "expected buyers", "expected revenue"):
@@ -162,8 +162,14 @@ def show_scores(scores: Scores, out: str, currency: str | None = None) -> None:
     n, m = scores.probability.shape
     SCREEN.print(
         f"{n:,} customers x {m:,} offers = {n * m:,} pairs; above, the ten offers with the highest expected revenue "
-        f"in {currency or LOG_CURRENCY}"
+        f"in {_currency_of_scores(out) or LOG_CURRENCY}"
     )
+
+
+def _currency_of_scores(path: str) -> str | None:
+    """Currency of the log that a table of scores was made from; None where it has no name."""
+    log = scored_log(path)
+    return read_meta(Path(log)).get("currency") if log is not None and (Path(log) / META).is_file() else None
 
 
 def show_metrics(metrics: dict[str, Any], folder: str) -> None:
