@@ -111,7 +111,9 @@ class ExportConfig(CommandConfig):
     formats: list[str] = setting("onnx, torch_export or both", ["onnx", "torch_export"])
     log: str | None = setting("folder of the event log; null uses the run's own", None)
     cutoff: str | None = setting("date of the bundled tables; null uses the end of training", None)
-    rows: int = setting("real customers on whom the formats must agree", 10_000)
+    rows: int = setting(
+        "rows of real customers, one for each customer and cutoff, on which the formats must agree", 10_000
+    )
     valid_days: int = setting("days after the end of training up to which the bundle scores", 180)
     data: LogConfig = field(default_factory=LogConfig)
 

@@ -98,6 +98,11 @@ class DecisionContext:
     ignore_consent: bool = False
     _permissions: dict[str | None, Permission] = field(default_factory=dict, init=False, compare=False, repr=False)
 
+    @property
+    def currency(self) -> str | None:
+        """Currency of the amounts, None where the log does not name it."""
+        return None if self.log is None else self.log.meta.get("currency")
+
     def offer(self, name: str) -> int:
         """Index of an offer.
 

@@ -32,7 +32,8 @@ def show_bundle(manifest: dict[str, Any], out: str) -> None:
     SCREEN.print(table)
     synthetic = f"{golden['customers']} synthetic customers x {golden['offers']} offers"
     SCREEN.print(
-        f"compared on {parity['rows']:,} real customers, {parity['pairs']:,} pairs, and {synthetic}; "
+        f"compared on {parity['rows']:,} rows of real customers (one for each customer and cutoff), "
+        f"{parity['pairs']:,} pairs, and {synthetic}; "
         f"valid until {manifest['valid_until']}"
     )
     champion = manifest["champion"]
