@@ -37,7 +37,6 @@ BESIDE = {
     ("audit", "atomic"),
     ("audit", "errors"),
     ("secret", "errors"),
-    ("report", "serving"),
     ("ingest", "decision"),  # provenance asks the settings of a run for its log, in a function
 }  # siblings that may see each other
 WITHOUT_TORCH = (
