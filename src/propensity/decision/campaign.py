@@ -197,7 +197,7 @@ def result(
     summary = {
         "decision": "campaign",
         "cutoff": context.scores.cutoff,
-        "consent": context.consent_summary(),
+        "consent": context.gate.summary(),
         "contacts": table.height,
         "customers": table["customer_id"].n_unique(),
         "value": value,
@@ -210,12 +210,12 @@ def result(
         "heuristics": comparison.to_dicts(),
     }
     sentences = [
-        f"{table.height:,} contacts with {summary['customers']:,} of {context.contactable()}, "
+        f"{table.height:,} contacts with {summary['customers']:,} of {context.gate.contactable()}, "
         f"expected margin {value:,.2f}; "
         f"no plan earns more than {bound:,.2f}: optimality gap at most {optimality_gap:.4%}",
         *(f"{r.name}: {r.value:,.2f}, {_beside(plan.value, r)}" for r in compared),
         *_prices(prices),
-        *context.consent_sentences(),
+        *context.gate.sentences(),
     ]
     extra_tables = {"campaigns": by_campaign, "prices": prices, "heuristics": comparison}
     return DecisionResult(
