@@ -12,8 +12,10 @@ import polars as pl
 from propensity.data.event_log import to_date
 from propensity.decision.context import DecisionContext
 from propensity.decision.picture import BLUE, GREEN, INK, ORANGE, short
+from propensity.decision.plan.dual import evaluate
 from propensity.decision.plan.heuristic import Heuristic, Pinned, heuristics, joined, of_picks, pin
-from propensity.decision.plan.planner import Plan, Problem, evaluate, solve
+from propensity.decision.plan.planner import solve
+from propensity.decision.plan.problem import Plan, Problem
 from propensity.decision.plan.request import Campaign, PlanLimits, Request, build_request, campaign_of
 from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError, InfeasibleError

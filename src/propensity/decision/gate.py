@@ -87,30 +87,11 @@ class ConsentGate:
         return self.asked[channel]
 
     def reachable(self, channel: str | None) -> np.ndarray:
-        """Customers who may be contacted; the gate that every list of customers goes through.
-
-        Parameters
-        ----------
-        channel : str or None
-            Channel of the contact; None: one that is chosen later, so that a customer must have consented to at least
-            one, where consents are given by channel.
-
-        Returns
-        -------
-        np.ndarray
-            (N,) bool; all where consent is ignored, except those who object to profiling.
-
-        Raises
-        ------
-        ConfigurationError
-            If no consents for the channel are known.
-        InfeasibleError
-            If the log of the scores is not there, so that no consents are known.
-        """
-        permission = self.permission(channel)
-        if not self.ignored:
-            return permission.mask.copy()
-        return ~objectors(self.records, self.size)
+        """(N,) bool: customers who may be contacted, see `DecisionContext.reachable`."""
+        if self.ignored:
+            self.permission(channel)  # for the summary
+            return ~objectors(self.records, self.size)
+        return self.permission(channel).mask.copy()
 
     def summary(self) -> dict[str, Any]:
         """Who may be contacted through the channels that were asked about, and who not, counted by reason.

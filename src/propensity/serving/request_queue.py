@@ -101,7 +101,7 @@ class RequestQueue:
         return list(await asyncio.gather(*(place.future for place in places)))
 
     def _next_block(self) -> list[Waiting]:
-        """Remove the longest prefix of the queue that has one scorer and at most `MAX_BLOCK` customers, and return it."""
+        """Remove and return the first customers of the queue: at most `MAX_BLOCK`, all with the same scorer."""
         first = self.waiting[0].scorer
         size = 0
         while size < min(MAX_BLOCK, len(self.waiting)) and self.waiting[size].scorer is first:
