@@ -117,6 +117,7 @@ def export(
     with whole_folder(out) as draft:
         manifest = write_tables(draft, trained, first, valid_days)
         manifest["champion"] = served.about
+        manifest["currency"] = events.meta.get("currency")
         manifest["own_log"] = log_record(events, trained.about["end"])
         manifest["window"] = write_window(draft, served, events)
         golden = write_golden(draft, served, manifest)
