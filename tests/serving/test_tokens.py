@@ -7,6 +7,8 @@ import datetime
 import hashlib
 import hmac
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import httpx
 import pytest
 import schemathesis
 import yaml
+from fastapi import FastAPI
 from hypothesis import given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
@@ -53,6 +56,14 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@asynccontextmanager
+async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a running application."""
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t")
+    async with app.router.lifespan_context(app), client:
+        yield client
+
+
 REQUESTS: list[tuple[str, str, Any, str]] = [
     ("POST", "/score", {"events": []}, "score"),
     ("POST", "/scores", {"customers": [{"events": []}]}, "score"),
@@ -69,11 +80,7 @@ def test_each_role_may_do_its_own_and_what_lower_roles_may(scorer: OnlineScorer,
     app = create_app(scorer, tokens=file)
 
     async def run() -> None:
-        transport = httpx.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with running(app) as client:
             for method, path, body, needed in REQUESTS:
                 for role in ROLES:
                     headers = {"authorization": f"Bearer {SECRET[role]}"}
@@ -111,11 +118,7 @@ def test_two_headers_of_authorization_are_no_token(scorer: OnlineScorer, file: P
     app = create_app(scorer, tokens=file)
 
     async def run() -> int:
-        transport = httpx.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with running(app) as client:
             headers = [("authorization", f"Bearer {SECRET[role]}") for role in ("score", "admin")]
             return (await client.get("/model", headers=headers)).status_code
 
@@ -220,11 +223,7 @@ def test_tokens_are_exchanged_without_a_restart_and_unreadable_ones_leave_the_ol
     app = create_app(scorer, tokens=file)
 
     async def run() -> None:
-        transport = httpx.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with running(app) as client:
             old, new = ({"authorization": f"Bearer {SECRET[role]}"} for role in ("admin", "score"))
             file.write_text("tokens: [")
             assert (await client.post("/refresh", headers=old)).json()["current"] is True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -79,8 +79,7 @@ def verify_log(folder: str | Path) -> str:
         if fingerprint(log) != log.fingerprint:
             raise log_damage(folder)(META, f"its content has not the fingerprint {log.fingerprint}")
         return f"{folder}: the content has the fingerprint {log.fingerprint}; its files have no checksums"
-    others = sorted(set(covered_files(folder)) - {*files, META})
-    return f"{folder}: {len(files) + 1} files are as they were written{_named(others)}"
+    return f"{folder}: {len(files) + 1} files are as they were written{_others(folder, [*files, META])}"
 
 
 def verify_run(folder: str | Path) -> str:
@@ -115,12 +114,7 @@ def verify_run(folder: str | Path) -> str:
         _read(path)
     if not is_sealed(folder):
         return f"{folder}: {count} files are as they were written; others have no checksums, but can be read"
-    return f"{folder}: {count} files are as they were written{_named(sorted(_others(folder)))}"
-
-
-def _others(folder: Path) -> set[str]:
-    """Files of a sealed folder without a checksum."""
-    return set(covered_files(folder)) - set(read_checksums(folder))
+    return f"{folder}: {count} files are as they were written{_others(folder, read_checksums(folder))}"
 
 
 def _read(path: Path) -> None:
@@ -128,8 +122,7 @@ def _read(path: Path) -> None:
     try:
         read_table(path)
     except (pl.exceptions.PolarsError, OSError, MemoryError) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise DamageError(f"{path} is damaged ({reason}); write it again") from None
+        raise DamageError(f"{path} is damaged ({_reason(error)}); write it again") from None
 
 
 def verify_bundle(folder: str | Path) -> str:
@@ -161,15 +154,20 @@ def verify_bundle(folder: str | Path) -> str:
     except verify.VerificationError as error:
         raise IntegrityError(str(error)) from None
     except UNREADABLE as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise IntegrityError(f"the bundle at {folder} cannot be read ({reason}); export again") from None
+        raise IntegrityError(f"the bundle at {folder} cannot be read ({_reason(error)}); export again") from None
     digest = verify.sha256(folder / verify.MANIFEST)
     return f"{folder}: {len(manifest['files'])} files are as they were exported; digest {digest}"
 
 
-def _named(files: list[str]) -> str:
-    """The end of a sentence that names files without a checksum."""
+def _others(folder: Path, known: Collection[str]) -> str:
+    """The end of a sentence that names the files of a folder without a known checksum."""
+    files = sorted(set(covered_files(folder)) - set(known))
     if not files:
         return ""
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
     return f"; {len(files)} have no checksum: {', '.join(files[:SHOWN])}{more}"
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of an error, or its class."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
