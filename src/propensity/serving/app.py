@@ -7,6 +7,7 @@ Concurrent requests are scored in one block. If `max_waiting` customers wait, fu
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -402,7 +403,7 @@ def application(settings: ServiceSettings) -> FastAPI:
         )
     without = is_off(settings.tokens)
     if without:
-        service_log.say("authentication is off", 30)
+        service_log.say("authentication is off", logging.WARNING)
     return create_app(
         scorer,
         settings.max_waiting,

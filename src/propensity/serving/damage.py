@@ -9,7 +9,7 @@ import polars as pl
 
 from propensity.checksum import FILE as CHECKSUMS
 from propensity.checksum import check_folder, covered_files, is_sealed, read_checksums
-from propensity.data.event_log import META, EventLog, fingerprint, log_damage
+from propensity.data.event_log import META, EventLog, fingerprint, first_line, log_damage
 from propensity.data.table_file import read_table
 from propensity.errors import ConfigurationError, DamageError, IntegrityError
 from propensity.serving import verify
@@ -122,7 +122,7 @@ def _read(path: Path) -> None:
     try:
         read_table(path)
     except (pl.exceptions.PolarsError, OSError, MemoryError) as error:
-        raise DamageError(f"{path} is damaged ({_reason(error)}); write it again") from None
+        raise DamageError(f"{path} is damaged ({first_line(error)}); write it again") from None
 
 
 def verify_bundle(folder: str | Path) -> str:
@@ -154,7 +154,7 @@ def verify_bundle(folder: str | Path) -> str:
     except verify.VerificationError as error:
         raise IntegrityError(str(error)) from None
     except UNREADABLE as error:
-        raise IntegrityError(f"the bundle at {folder} cannot be read ({_reason(error)}); export again") from None
+        raise IntegrityError(f"the bundle at {folder} cannot be read ({first_line(error)}); export again") from None
     digest = verify.sha256(folder / verify.MANIFEST)
     return f"{folder}: {len(manifest['files'])} files are as they were exported; digest {digest}"
 
@@ -166,8 +166,3 @@ def _others(folder: Path, known: Collection[str]) -> str:
         return ""
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
     return f"; {len(files)} have no checksum: {', '.join(files[:SHOWN])}{more}"
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of an error, or its class."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
