@@ -28,6 +28,7 @@ from propensity.serving.schema import ScoreRequest, ScoreResponse
 from propensity.serving.score import score
 from propensity.serving.verify import FORMAT
 from serving.exported import Exported
+from serving.live import client_of
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +45,7 @@ def send(app: FastAPI, *requests: tuple[str, str, dict[str, Any]]) -> list[httpx
     """Send concurrent requests to the application."""
 
     async def run() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with client_of(app, raise_app_exceptions=False) as client:
             return list(
                 await asyncio.gather(*(client.request(method, path, **options) for method, path, options in requests))
             )
@@ -218,11 +215,7 @@ def test_a_bug_fails_one_request_and_not_the_service(scorer: OnlineScorer, monke
     monkeypatch.setattr(OnlineScorer, "score", broken)
 
     async def run() -> list[int]:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with client_of(app, raise_app_exceptions=False) as client:
             return [(await client.post("/score", **body)).status_code for _ in range(2)]
 
     assert asyncio.run(run()) == [500, 200]
