@@ -439,7 +439,7 @@ class Model:
         shape = data.row.size, len(data.features.offers)
         if data.market_stats.cutoff.end > self.log.last_day + 1:
             return np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-        from propensity.evaluation.evaluate import labels
+        from propensity.evaluation.labels import labels
 
         after = labels(self.log, data)
         return after.bought.astype(np.float32), after.revenue.astype(np.float32)

@@ -216,11 +216,15 @@ class ReproduceConfig(CommandConfig):
 
 
 @dataclass
-class ForgetConfig(CommandConfig):
+class CustomerConfig(CommandConfig):
     customer: str = setting("id as in your own tables")
     log: str = setting("folder of the event log")
     runs: str = setting("folder of trained networks and scores", "runs")
     pseudonym: str | None = setting("file:<path> or env:<name> of the key that the log's ids are hashed with", None)
+
+
+@dataclass
+class ForgetConfig(CustomerConfig):
     lift: bool = setting("lift the tombstone of the customer instead, so that later deliveries are accepted", False)
 
 
@@ -231,11 +235,7 @@ class AuditConfig(CommandConfig):
 
 
 @dataclass
-class ExportCustomerConfig(CommandConfig):
-    customer: str = setting("id as in your own tables")
-    log: str = setting("folder of the event log")
-    runs: str = setting("folder of trained networks and scores", "runs")
-    pseudonym: str | None = setting("file:<path> or env:<name> of the key that the log's ids are hashed with", None)
+class ExportCustomerConfig(CustomerConfig):
     out: str = setting("file to write", "customer.json")
 
 

@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from propensity.atomic import is_disk_full, scratch_folder, whole_folder
+from propensity.atomic import whole_folder
 from propensity.data.column_store import ColumnFiles, replace_codes
 from propensity.data.contact import contact_table
-from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, check_replaceable, fingerprint
+from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, fingerprint
+from propensity.data.log_folder import check_replaceable
 from propensity.data.valid import check_totals
+from propensity.disk import is_disk_full
 from propensity.errors import DataError
 from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode, optional_columns
 from propensity.ingest.erasure import drop_erased, tombstone_note
@@ -41,6 +43,7 @@ from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
 from propensity.ingest.source.people import with_consent_flags
 from propensity.kernel.event import EVERY_KIND, PURCHASE
+from propensity.scratch import scratch_folder
 
 ALWAYS = np.iinfo(np.int32).min
 MAX_CHANNELS = 127  # a channel code is one signed byte

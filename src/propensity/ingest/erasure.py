@@ -22,7 +22,8 @@ from propensity import audit
 from propensity.atomic import only_writer, remove_drafts, remove_left_overs, whole_file, whole_folder
 from propensity.checksum import is_signed, signed
 from propensity.data.contact import optional_values
-from propensity.data.event_log import OPTIONAL, TOMBSTONES, EventLog, to_date
+from propensity.data.event_log import OPTIONAL, EventLog, to_date
+from propensity.data.log_folder import TOMBSTONES
 from propensity.data.table_file import rewrite_table
 from propensity.errors import ConfigurationError, IntegrityError
 from propensity.ingest.privacy import (

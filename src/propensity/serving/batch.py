@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from propensity.atomic import make_folder, whole_file
+from propensity.atomic import whole_file
 from propensity.audit import append_beside
 from propensity.checksum import is_intact, is_sealed, seal_folder
 from propensity.config import ScoreConfig
@@ -28,6 +28,7 @@ from propensity.data.consent import words_at
 from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
 from propensity.data.unsubscribe import customers_with_words
+from propensity.disk import make_folder
 from propensity.errors import ConfigurationError
 from propensity.explain.opened import OpenedCutoff
 from propensity.explain.reasons import Explainer

@@ -12,7 +12,8 @@ from hydra.utils import instantiate
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from propensity.data.cutoff import Cutoff, parse_cutoff
-from propensity.data.event_log import EventLog, first_line, to_date, to_day
+from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.log_folder import first_line
 from propensity.data.offer import active_offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError

@@ -9,7 +9,8 @@ import polars as pl
 
 from propensity.checksum import FILE as CHECKSUMS
 from propensity.checksum import check_folder, covered_files, is_sealed, read_checksums
-from propensity.data.event_log import META, EventLog, fingerprint, first_line, log_damage
+from propensity.data.event_log import EventLog, fingerprint
+from propensity.data.log_folder import META, first_line, log_damage
 from propensity.data.table_file import read_table
 from propensity.errors import ConfigurationError, DamageError, IntegrityError
 from propensity.serving import verify

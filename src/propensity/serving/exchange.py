@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from propensity import audit
-from propensity.data.event_log import META
+from propensity.data.log_folder import META
 from propensity.errors import ConfigurationError, PropensityError
 from propensity.serving.bundle import open_bundle
 from propensity.serving.file_mark import Mark, file_mark, folder_mark

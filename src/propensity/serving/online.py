@@ -13,7 +13,8 @@ import polars as pl
 
 from propensity.data.batch import Inputs
 from propensity.data.consent import profiling_objectors
-from propensity.data.event_log import META, EventLog, to_date, to_day
+from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.log_folder import META
 from propensity.errors import ConfigurationError
 from propensity.explain.reasons import Explainer
 from propensity.feature.attribute import attribute_numbers

@@ -305,7 +305,7 @@ def messages_before(context: DecisionContext, first: int) -> pl.DataFrame:
     log = context.event_log
     assert log is not None
     event = np.flatnonzero((log.kind == MESSAGE) & (log.day < first) & (log.day >= first - EDGE))
-    owner = np.searchsorted(log.offsets, event, side="right") - 1
+    owner = log.owner(event)
     names = np.array([*log.meta.get("channels", []), None], dtype=object)
     return pl.DataFrame(
         {
