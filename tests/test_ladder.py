@@ -33,7 +33,6 @@ LADDER = (
 RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
 BESIDE = {  # siblings that may see each other
     ("metric", "scores"),
-    ("report", "serving"),
 }
 WITHOUT_TORCH = (
     *("kernel", "errors", "checksum", "disk", "scratch", "atomic", "audit", "secret", "csv_cell"),

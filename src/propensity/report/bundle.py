@@ -18,7 +18,7 @@ def show_bundle(manifest: dict[str, Any], out: str) -> None:
     Parameters
     ----------
     manifest : dict
-        Result of `propensity.serving.export.export`.
+        Result of `propensity.serving.export.export`: the manifest, `digest` and `verifier`.
     out : str
         Folder of the bundle.
     """
@@ -39,9 +39,7 @@ def show_bundle(manifest: dict[str, Any], out: str) -> None:
     champion = manifest["champion"]
     SCREEN.print(f"served model: {champion['name']}, because {champion['why']}", highlight=False, soft_wrap=True)
     SCREEN.print(f"its scores combine {', '.join(champion['uses'])}", soft_wrap=True)
-    from propensity.serving.export import verifier_folder
-
-    command = shlex.join(["python", "-I", str(verifier_folder(out) / "verify.py"), str(out), manifest["digest"]])
+    command = shlex.join(["python", "-I", manifest["verifier"], str(out), manifest["digest"]])
     SCREEN.print(f"to verify the bundle: {command}", soft_wrap=True, markup=False, highlight=False)
 
 

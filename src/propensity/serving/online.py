@@ -244,7 +244,9 @@ class OnlineScorer:
             market_stats = self.features.market_stats
             dated = market_stats._replace(cutoff=market_stats.cutoff._replace(day=day))
             others = "frequency" in self.bundle.candidates
-            self.explainer = Explainer(bundle_log_odds(self.session), self.features, dated, others)
+            self.explainer = Explainer(
+                bundle_log_odds(self.session), self.features, dated, others, self.bundle.manifest.get("currency")
+            )
         return self.explainer
 
 

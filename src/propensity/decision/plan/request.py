@@ -14,7 +14,7 @@ import polars as pl
 from propensity.data.consent import channel_key, channel_keys
 from propensity.data.event_log import EPOCH, to_date, to_day
 from propensity.decision.context import DecisionContext, tie_break
-from propensity.decision.plan.planner import Problem
+from propensity.decision.plan.problem import Problem
 from propensity.decision.setting import check_kinds
 from propensity.errors import ConfigurationError, InfeasibleError
 from propensity.ingest.rule.matching import rows_of
