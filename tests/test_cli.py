@@ -279,3 +279,16 @@ def test_a_plugin_can_be_compared_and_exported(own_run: Path) -> None:
     ):
         done = propensity(*words, cwd=own_run)
         assert done.returncode == 0, (words, done.stderr[-2000:])
+
+
+def test_a_reader_that_ends_early_leaves_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "propensity.cli", "evaluate", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=REPOSITORY,
+        env=ENVIRONMENT | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 1

@@ -19,7 +19,7 @@ from propensity.config import conf_folder
 from propensity.data.cutoff import TrainingCutoffs
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.data.offer.column import ColumnOffers
-from propensity.data.unsubscribe import COMPLAINT, UNSUBSCRIBE, customers_with_words
+from propensity.data.unsubscribe import customers_with_words
 from propensity.decision.audience import Audience
 from propensity.decision.campaign import CampaignPlan
 from propensity.decision.channel import Channel
@@ -29,7 +29,7 @@ from propensity.decision.next_best import NextBest
 from propensity.decision.overlap import Overlap
 from propensity.decision.result import save
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
-from propensity.kernel.event import MESSAGE
+from propensity.kernel.event import COMPLAINT, MESSAGE, UNSUBSCRIBE
 from propensity.scores import Scores, save_scores, score_warnings, scores_from, with_consents
 from propensity.task import Task
 from random_log import random_log

@@ -115,7 +115,7 @@ def decided(customers: pl.DataFrame, carried: bool = False) -> dict[str, set[tup
             rows = table.filter(pl.col("messages") > 0) if "messages" in table.columns else table
             result[name] = {(customer, channel) for customer in rows["customer_id"]}
 
-    for channel in (None, *context.consent_channels):
+    for channel in (None, *context.gate.channels):
         campaigns = [{"offer": offer, "days": [0, 1], "channel": channel} for offer in OFFERS]
         run(f"audience {channel}", Audience(offer=OFFERS[0], share=1.0, channel=channel), channel)
         run(f"campaign {channel}", CampaignPlan(campaigns=campaigns, cost=0.0, prices=False), channel)

@@ -1,4 +1,4 @@
-"""A service on a real socket, in a thread, and raw requests to it."""
+"""A service on a real socket, in a thread, raw requests to it, and a client of one without a socket."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -47,6 +48,14 @@ def live(app: FastAPI, **variables: str) -> Iterator[tuple[str, int]]:
             server.should_exit = True
             thread.join()
             protocol.process_settings.cache_clear()
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI, raise_app_exceptions: bool = True) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application that runs without a socket."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=raise_app_exceptions)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        yield client
 
 
 class Reply:

@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +20,7 @@ from propensity.serving.export import seal
 from propensity.serving.online import OnlineScorer
 from propensity.serving.verify import MANIFEST
 from serving.exported import Exported
-
-
-@asynccontextmanager
-async def client_of(app: Any) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
-        yield client
+from serving.live import client_of
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from pathlib import Path
@@ -67,8 +66,6 @@ def test_what_a_service_uses_is_in_the_audit_log_without_customers(
 ) -> None:
     path = tmp_path / "audit.jsonl"
     values = {"BUNDLE": exported.bundle, "LOG": exported.log, "TOKENS": "off", "AUDIT": path}
-    for name in [name for name in os.environ if name.startswith("PROPENSITY_")]:  # left by a service
-        monkeypatch.delenv(name)
     for name, value in values.items():
         monkeypatch.setenv(f"PROPENSITY_{name}", str(value))
     app = create()

@@ -22,7 +22,7 @@ from propensity.serving.docs_page import docs_page
 from propensity.serving.online import OnlineScorer
 from propensity.serving.service_log import LOGGER, JsonFormatter
 from serving.exported import Exported
-from serving.live import Reply, exchange, live, read_all, request_bytes
+from serving.live import Reply, client_of, exchange, live, read_all, request_bytes
 
 JSON = "Content-Type: application/json"
 SHORT = {"PROPENSITY_READ_TIMEOUT": "0.4", "PROPENSITY_IDLE_TIMEOUT": "0.6"}
@@ -42,11 +42,7 @@ def address(scorer: OnlineScorer) -> Iterator[tuple[str, int]]:
 
 def ask(app: FastAPI, method: str, path: str, **options: Any) -> httpx.Response:
     async def run() -> httpx.Response:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with client_of(app, raise_app_exceptions=False) as client:
             return await client.request(method, path, **options)
 
     return asyncio.run(run())
@@ -340,11 +336,7 @@ def test_metrics_count_requests_by_route_and_status(scorer: OnlineScorer) -> Non
     app = create_app(scorer)
 
     async def run() -> str:
-        transport = httpx.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with client_of(app) as client:
             for _ in range(3):
                 await client.post("/score", json={"events": []})
             await client.post("/score", json={"customer_id": "nobody at home"})

@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import schemathesis
 import yaml
@@ -26,6 +25,7 @@ from propensity.serving.online import OnlineScorer
 from propensity.serving.service_settings import ServiceSettings
 from propensity.serving.tokens import caller_of, read_tokens
 from serving.exported import Exported
+from serving.live import client_of
 
 SECRET = {role: f"{role}-0123456789abcdef" for role in ("score", "explain", "admin")}
 TODAY = datetime.date(2024, 5, 1)
@@ -69,11 +69,7 @@ def test_each_role_may_do_its_own_and_what_lower_roles_may(scorer: OnlineScorer,
     app = create_app(scorer, tokens=file)
 
     async def run() -> None:
-        transport = httpx.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with client_of(app) as client:
             for method, path, body, needed in REQUESTS:
                 for role in ROLES:
                     headers = {"authorization": f"Bearer {SECRET[role]}"}
@@ -111,11 +107,7 @@ def test_two_headers_of_authorization_are_no_token(scorer: OnlineScorer, file: P
     app = create_app(scorer, tokens=file)
 
     async def run() -> int:
-        transport = httpx.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with client_of(app) as client:
             headers = [("authorization", f"Bearer {SECRET[role]}") for role in ("score", "admin")]
             return (await client.get("/model", headers=headers)).status_code
 
@@ -220,11 +212,7 @@ def test_tokens_are_exchanged_without_a_restart_and_unreadable_ones_leave_the_ol
     app = create_app(scorer, tokens=file)
 
     async def run() -> None:
-        transport = httpx.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with client_of(app) as client:
             old, new = ({"authorization": f"Bearer {SECRET[role]}"} for role in ("admin", "score"))
             file.write_text("tokens: [")
             assert (await client.post("/refresh", headers=old)).json()["current"] is True

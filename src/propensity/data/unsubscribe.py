@@ -7,9 +7,7 @@ import polars as pl
 
 from propensity.data.consent import beside, channel_key, consent_channel
 from propensity.data.event_log import EventLog
-from propensity.kernel.event import EVERY_KIND
-
-UNSUBSCRIBE, COMPLAINT = (EVERY_KIND.index(kind) for kind in ("unsubscribe", "complaint"))
+from propensity.kernel.event import COMPLAINT, UNSUBSCRIBE
 
 
 def customers_with_words(log: EventLog) -> pl.DataFrame:
@@ -35,7 +33,7 @@ def customers_with_words(log: EventLog) -> pl.DataFrame:
         return customers
     keys = np.array([*map(channel_key, log.meta["channels"]), ""])[np.asarray(events.channel[place])]
     keys[np.asarray(events.kind[place]) == COMPLAINT] = ""
-    row = np.searchsorted(events.offsets, place, side="right") - 1
+    row = events.owner(place)
     columns = {key: name for name in customers.columns if (key := consent_channel(name))}
     keys = np.where(np.isin(keys, list(columns)), keys, "")
     for key in np.unique(keys):

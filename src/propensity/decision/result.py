@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,27 @@ class DecisionResult:
     picture: Callable[[Any], None]
     extra_tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     page: str | None = None
+
+
+def in_currency(result: DecisionResult, currency: str | None) -> DecisionResult:
+    """Name the currency of the amounts of a result.
+
+    Parameters
+    ----------
+    result : DecisionResult
+        Result.
+    currency : str or None
+        Its currency; None where the log does not name one.
+
+    Returns
+    -------
+    DecisionResult
+        The result with the currency in its summary and in a sentence.
+    """
+    if not currency:
+        return result
+    sentences = [*result.sentences, f"amounts are in {currency}"]
+    return replace(result, sentences=sentences, summary=result.summary | {"currency": currency})
 
 
 def save(result: DecisionResult, out: str | Path) -> None:

@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from propensity.atomic import is_disk_full, scratch_folder, whole_folder
+from propensity.atomic import whole_folder
 from propensity.data.column_store import ColumnFiles, mapped_columns, replace_codes
 from propensity.data.contact import contact_table
-from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, check_replaceable, fingerprint
+from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, fingerprint
+from propensity.data.log_folder import check_replaceable
 from propensity.data.valid import check_totals
+from propensity.disk import is_disk_full
 from propensity.errors import DataError
 from propensity.ingest.count import IngestCounts
 from propensity.ingest.encode import ALWAYS, NEVER, CodeTable, EncodedEvents, encode, optional_columns
@@ -38,6 +40,7 @@ from propensity.ingest.source import RAW, Source, Tables
 from propensity.ingest.source.people import with_consent_flags
 from propensity.ingest.tombstone import drop_erased, tombstone_note
 from propensity.kernel.event import PURCHASE
+from propensity.scratch import scratch_folder
 
 MAX_CHANNELS = 127  # a channel code is one signed byte
 MAX_NAMES = 50  # lines that are not products are counted under at most as many names

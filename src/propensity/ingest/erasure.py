@@ -15,7 +15,8 @@ import polars as pl
 
 from propensity import audit
 from propensity.atomic import only_writer, remove_drafts, remove_left_overs, whole_file, whole_folder
-from propensity.data.event_log import TOMBSTONES, EventLog, to_date
+from propensity.data.event_log import EventLog, to_date
+from propensity.data.log_folder import TOMBSTONES
 from propensity.data.table_file import rewrite_table
 from propensity.errors import ConfigurationError, IntegrityError
 from propensity.ingest.customer_data import (
@@ -29,8 +30,6 @@ from propensity.ingest.customer_data import (
 from propensity.ingest.privacy import check_key, files_mentioning, read_key
 from propensity.ingest.provenance import Provenance
 from propensity.ingest.tombstone import add_tombstones, remove_tombstones
-
-FILE = TOMBSTONES
 
 
 class ErasureResult(NamedTuple):
@@ -138,7 +137,7 @@ def _remove_appended(folder: Path) -> None:
 def _rewrite_log(log: EventLog, folder: Path, row: int | None, ids: list[str]) -> int:
     """Replace the log and its quarantine by those without the customer; returns the number of removed rows."""
     rest, count = remove_customer(log, row) if row is not None else (log, 0)
-    notes = {name: (folder / name).read_text() for name in ("origin.json", FILE) if (folder / name).is_file()}
+    notes = {name: (folder / name).read_text() for name in ("origin.json", TOMBSTONES) if (folder / name).is_file()}
     with whole_folder(folder) as draft:
         rest.write_columns(draft)
         for file in sorted((folder / "quarantine").glob("*.parquet")):

@@ -17,7 +17,7 @@ import polars as pl
 
 from propensity.atomic import only_writer, whole_file
 from propensity.checksum import is_signed, signed
-from propensity.data.event_log import TOMBSTONES
+from propensity.data.log_folder import TOMBSTONES
 from propensity.errors import IntegrityError
 from propensity.ingest.privacy import distinct_customers
 from propensity.ingest.source import Tables

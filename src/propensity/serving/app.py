@@ -7,6 +7,7 @@ Concurrent requests are scored in one block. If `max_waiting` customers wait, fu
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -402,7 +403,7 @@ def application(settings: ServiceSettings) -> FastAPI:
         )
     without = is_off(settings.tokens)
     if without:
-        service_log.say("authentication is off", 30)
+        service_log.say("authentication is off", logging.WARNING)
     return create_app(
         scorer,
         settings.max_waiting,
@@ -429,6 +430,20 @@ def service_settings(cfg: ServeConfig) -> ServiceSettings:
     )
 
 
+@contextmanager
+def environment_of(settings: ServiceSettings) -> Iterator[None]:
+    """Give worker processes the settings in environment variables; afterwards all variables are as before."""
+    before = dict(os.environ)
+    for name in vars(settings):
+        os.environ.pop(variable(name), None)
+    os.environ.update(settings.environment())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def serve(cfg: ServeConfig) -> None:
     """Verify the bundle and run the service until it is interrupted.
 
@@ -448,10 +463,7 @@ def serve(cfg: ServeConfig) -> None:
     service_log.configure()
     if cfg.workers > 1:
         application(settings)  # a mistake is reported once, here, and not by every worker
-    for name in vars(settings):
-        os.environ.pop(variable(name), None)
-    os.environ.update(settings.environment())
-    with tempfile.TemporaryDirectory(prefix="propensity-metrics.") as folder:
+    with tempfile.TemporaryDirectory(prefix="propensity-metrics.") as folder, environment_of(settings):
         if cfg.workers > 1:
             os.environ.setdefault(SHARED, folder)
         service_log.say("start", url=f"http://{cfg.host}:{cfg.port}/docs", workers=cfg.workers)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from propensity import audit
-from propensity.data.event_log import META
+from propensity.data.log_folder import META
 from propensity.errors import ConfigurationError, PropensityError
 from propensity.serving.bundle import open_bundle
 from propensity.serving.file_mark import Mark, file_mark, folder_mark
@@ -192,7 +192,7 @@ class Exchange:
             try:
                 await self.refresh()
             except Exception as error:  # the watch outlives a bug in what it opens
-                say("exchange failed", 40, error=type(error).__name__)
+                say("exchange failed", logging.ERROR, error=type(error).__name__)
 
     def _take_tokens(self) -> None:
         """Read the tokens again; unreadable ones leave the old ones valid."""
@@ -249,4 +249,4 @@ class Exchange:
     def _note(self, what: str, result: str, **fields: str) -> None:
         """Count and log an exchange."""
         self.metrics.exchanges.labels(what, result).inc()
-        say(f"{what} {result}", 20 if result == "taken" else 40, **fields)
+        say(f"{what} {result}", logging.INFO if result == "taken" else logging.ERROR, **fields)

@@ -13,7 +13,8 @@ import polars as pl
 
 from propensity.data.batch import Inputs
 from propensity.data.consent import profiling_objectors
-from propensity.data.event_log import META, EventLog, to_date, to_day
+from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.log_folder import META
 from propensity.errors import ConfigurationError
 from propensity.explain.reasons import Explainer
 from propensity.feature.attribute import attribute_numbers
@@ -243,7 +244,9 @@ class OnlineScorer:
             market_stats = self.features.market_stats
             dated = market_stats._replace(cutoff=market_stats.cutoff._replace(day=day))
             others = "frequency" in self.bundle.candidates
-            self.explainer = Explainer(bundle_log_odds(self.session), self.features, dated, others)
+            self.explainer = Explainer(
+                bundle_log_odds(self.session), self.features, dated, others, self.bundle.manifest.get("currency")
+            )
         return self.explainer
 
 

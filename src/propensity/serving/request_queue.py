@@ -101,7 +101,7 @@ class RequestQueue:
         return list(await asyncio.gather(*(place.future for place in places)))
 
     def _next_block(self) -> list[Waiting]:
-        """Take the first of those who wait, as many as have the same scorer and fit into a block."""
+        """Remove and return the first customers of the queue: at most `MAX_BLOCK`, all with the same scorer."""
         first = self.waiting[0].scorer
         size = 0
         while size < min(MAX_BLOCK, len(self.waiting)) and self.waiting[size].scorer is first:

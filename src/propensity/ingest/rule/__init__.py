@@ -37,7 +37,7 @@ RULES = (
     Rule("currencies_mixed", "reject", "amounts in several currencies without exchange rates", "rates"),
     Rule("cents_mixed", "reject", "prices of a file are about 100 times those of another for the same items", "scale"),
     Rule("file_twice", "merge", "file with the same bytes as an earlier file of the pattern"),
-    Rule("file_transcoded", "keep", "row of a text file that was read as Windows-1252 or UTF-16", "encoding"),
+    Rule("file_transcoded", "keep", "row of a text file that was read in another encoding than UTF-8", "encoding"),
     Rule("line_blank", "drop", "line without any value"),
     Rule("line_ragged", "quarantine", "line with more or fewer fields than the header, or quoted as a whole"),
     Rule("left_out", "drop", "value that the mapping excludes, such as a cancelled order", "leave_out"),

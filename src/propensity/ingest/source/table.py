@@ -172,7 +172,7 @@ class Table:
         Column -> values whose rows are not sales; * stands for any. A column whose name ends with ? may be missing.
     not_products : sequence of str, optional
         Codes and descriptions of items that are not products, of which `default` stands for the built-in words for
-        postage, fees, discounts and the like in ten languages; by default these. Empty to keep all lines.
+        postage, fees, discounts and the like in eleven languages; by default these. Empty to keep all lines.
     most_units : float, optional
         Maximum units in one line; null for no maximum.
     most_orders : float, optional
