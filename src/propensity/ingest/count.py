@@ -128,7 +128,7 @@ class IngestCounts:
         total = self.used + sum(sum(each.values()) for each in (merged, quarantined, dropped))
         if self.used == 0:
             raise DataError(
-                f"no usable event among {read} rows (rejected: { {**dropped, **quarantined} }); check the columns"
+                f"no usable event among {read} rows (rejected: {dropped | dict(quarantined)}); check the columns"
             )
         if self.purchases == 0:
             raise DataError(f"none of {self.used} events is a purchase; map data.source.columns.kind or leave it out")
