@@ -169,6 +169,25 @@ class DriftConfig(CommandConfig):
 
 
 @dataclass
+class KpiConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+    cutoff: str = setting("date as an ISO date, such as 2017-10-16; nothing of that day or later is used")
+    out: str = setting("folder of the figures, tables and page", "kpi")
+    clv: Any = setting("file or folder that `propensity clv` wrote, or several: predicted against realised value", None)
+    churn: Any = setting("file or folder that `propensity churn` wrote, or several: precision and recall", None)
+    scores: str | None = setting("table of scores of a run: expected against realised revenue", None)
+    run: str | None = setting("folder of a trained run: days since training and drift of the customers", None)
+    segments: str | None = setting("table with customer_id and segment, such as of decision=segment", None)
+    cohort: str = setting("period of cohorts: week, month, quarter or year; auto: by the length of the log", "auto")
+    window: int | None = setting("days of a tier window; null: 364, or half of a log of less than two years", None)
+    tiers: list[float] = setting("where the tiers high, middle and low begin, as shares of customers", [0.1, 0.3, 0.6])
+    margin: float | None = setting("share of revenue that is earned, for LTV; null: margin of lines, or revenue", None)
+    acquisition_cost: str | None = setting("column of the customers' table; null: acquired_cost where it is", None)
+    satisfaction: list[str] | None = setting("columns of the customers' table; null: those called nps or csat", None)
+    data: LogConfig = field(default_factory=LogConfig)
+
+
+@dataclass
 class StatesConfig(CommandConfig):
     run: str = setting("folder of a trained run")
     cutoff: str = setting("cutoff as an ISO date, such as 2017-12-04")
@@ -297,6 +316,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "export": ExportConfig,
     "serve": ServeConfig,
     "drift": DriftConfig,
+    "kpi": KpiConfig,
     "decide": DecideConfig,
     "explain": ExplainConfig,
     "gate": GateConfig,

@@ -98,6 +98,13 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "inputs": number(0, 1_000, above=True), "share": SHARE, "scores": number(0, 1_000, above=True),
         "calibration": number(1, 1_000),
     },
+    "KpiConfig": COMMAND | {
+        "log": path(), "cutoff": day(), "out": path(), "scores": maybe(path()), "run": maybe(path()),
+        "clv": either(path(), many(path(), least=1), null()), "churn": either(path(), many(path(), least=1), null()),
+        "segments": maybe(path()), "cohort": choice("auto", "week", "month", "quarter", "year"),
+        "window": maybe(whole(1, DAYS)), "tiers": many(SHARE, least=3, most=3), "margin": maybe(SHARE),
+        "acquisition_cost": maybe(text()), "satisfaction": maybe(NAMES), "data": GROUP,
+    },
     "StatesConfig": COMMAND | {"run": path(), "cutoff": day(), "out": path()},
     "TuneConfig": TRAIN | {"trials": whole(1, 10**6), "metric": text(), "space": GROUP},
     "CanaryConfig": {"canary": either(flag(), text()), "name": text()},
