@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     table = pl.DataFrame(
         {
             "customer": people,
-            "acquired_cost": pl.Series(random.gamma(2.0, 5.0, 420).round(2)).set(pl.Series(random.random(420) < 0.2), None),
+            "acquired_cost": pl.Series(random.gamma(2.0, 5.0, 420).round(2)).set(
+                pl.Series(random.random(420) < 0.2), None
+            ),
             "acquired_channel": [("search", "shop", None)[n % 3] for n in range(420)],
             "region": [("north", "south")[n % 2] for n in range(420)],
             "nps": pl.Series([None if n % 4 == 0 else n % 11 for n in range(420)], dtype=pl.Int64),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import json
 
 import numpy as np
 import polars as pl
@@ -130,9 +129,9 @@ def _saves(sales: SalesData, table: pl.DataFrame, day: int, days: int) -> list[d
     if log.contact is not None and log.contacts is not None:
         contact = np.asarray(log.contact)[event]
         known = log.contacts.select(pl.col(name).cast(pl.String) for name in names if name in log.contacts.columns)
-        sent = sent.hstack(known[np.maximum(contact, 0)].with_columns(
-            pl.when(pl.Series(contact >= 0)).then(pl.all())
-        ).get_columns())
+        sent = sent.hstack(
+            known[np.maximum(contact, 0)].with_columns(pl.when(pl.Series(contact >= 0)).then(pl.all())).get_columns()
+        )
     sent = sent.with_columns(pl.lit(None, pl.String).alias(name) for name in names if name not in sent.columns)
     first = sent.sort("row", "sent", maintain_order=True).unique("row", keep="first", maintain_order=True)
     bought = sales.lines.filter(~pl.col("returned") & pl.col("day").is_between(day, day + days, "left"))

@@ -56,8 +56,8 @@ def retention(sales: SalesData) -> pl.DataFrame:
     """
     lines = sales.lines.join(sales.customers.select("row", "cohort", "period"), on="row")
     lines = lines.with_columns(at=period_start("day", sales.period)).with_columns(
-        age=period_number("at", sales.period) - pl.col("period")
-    )
+        age=(period_number("at", sales.period) - pl.col("period")).clip(lower_bound=0)
+    )  # a return of something bought before the log began is of age 0
     bought = ~pl.col("returned")
     seen = lines.group_by("cohort", "age").agg(
         active=pl.col("row").filter(bought).n_unique(),

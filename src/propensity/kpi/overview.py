@@ -129,7 +129,5 @@ def quantiles(sales: SalesData) -> pl.DataFrame:
         quantile, orders, recency, net_revenue.
     """
     values = sales.customers.select("orders", recency=sales.day - pl.col("last"), net_revenue=in_currency("net"))
-    rows = [
-        {"quantile": q} | {name: values[name].quantile(q, "linear") for name in values.columns} for q in QUANTILES
-    ]
+    rows = [{"quantile": q} | {name: values[name].quantile(q, "linear") for name in values.columns} for q in QUANTILES]
     return pl.DataFrame(rows)

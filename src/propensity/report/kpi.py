@@ -75,7 +75,9 @@ def cards(result: Kpi, currency: str) -> list[dict[str, str]]:
         {
             "text": DASH if margin is None else percent(margin),
             "title": "Margin",
-            "below": "the log has no costs" if margin is None else f"of revenue with known cost, {decimal(own['margin'], 2)}",
+            "below": "the log has no costs"
+            if margin is None
+            else f"of revenue with known cost, {decimal(own['margin'], 2)}",
         },
     ]
 
@@ -84,13 +86,21 @@ def pictures(result: Kpi, currency: str) -> list[tuple[str, Markup]]:
     """Captions and charts; those that the data do not allow are left out."""
     tables, period = result.tables, result.facts["cohort_period"]
     drawn = [
-        (f"Customers of each {period} of first purchase who bought again, in % by age", chart.heat_map(tables["retention"], period)),
+        (
+            f"Customers of each {period} of first purchase who bought again, in % by age",
+            chart.heat_map(tables["retention"], period),
+        ),
         ("Retention by age", chart.retention_curves(tables["retention"], tables["retention_curve"], period)),
         ("Customers by number of orders", _frequency(tables["frequency"])),
         ("Customers by days since the last purchase", _recency(tables["recency"])),
     ]
     if result.facts["has_money"]:
-        drawn.append((f"Net revenue of two windows of {result.facts['window_days']} days", chart.waterfall_chart(tables["waterfall"], currency)))
+        drawn.append(
+            (
+                f"Net revenue of two windows of {result.facts['window_days']} days",
+                chart.waterfall_chart(tables["waterfall"], currency),
+            )
+        )
     predicted = tables.get("predicted")
     if predicted is not None and result.facts["has_money"]:
         for head, part in predicted.group_by("source", "predicted_on", "days", maintain_order=True):
@@ -114,7 +124,10 @@ def _recency(table: pl.DataFrame) -> Markup:
 TEXTS = {
     "cohorts": ("Cohorts", "Customers by the period of their first purchase, up to the cutoff."),
     "tiers": ("Value tiers", "By net revenue of the last window; customers without any are inactive."),
-    "migration": ("Migration between tiers", "Net revenue of the same customers in the earlier and in the last window."),
+    "migration": (
+        "Migration between tiers",
+        "Net revenue of the same customers in the earlier and in the last window.",
+    ),
     "segments": ("Segments", "Margin is revenue minus cost, over lines whose cost is known."),
     "predicted": ("Predicted against realised value", "Every prediction whose window has closed by the cutoff."),
     "churn": ("Churn alarms", "A customer has churned without a purchase in the window."),
@@ -123,7 +136,10 @@ TEXTS = {
         "Saved: a purchase in the window after the message. A difference between arms is an effect only if they were "
         "assigned at random.",
     ),
-    "acquisition": ("Value over the cost of acquisition", "Value of the customers up to the cutoff over what they cost."),
+    "acquisition": (
+        "Value over the cost of acquisition",
+        "Value of the customers up to the cutoff over what they cost.",
+    ),
     "satisfaction": ("Satisfaction", "As the customers' table has it, which carries no date."),
     "drift": (
         "Drift since the training",

@@ -101,7 +101,9 @@ def retention_curves(retention: pl.DataFrame, curve: pl.DataFrame, period: str) 
         drawn.append(path(area, points, style, name))
         drawn += [marker(*area.at(p), style, f"{name}, age {p[0]}: {percent(p[1])}", 3.0) for p in points]
     items = [
-        Markup("<li>{}<span>{}</span></li>").format(legend_swatch(style), name) for name, style, points in lines if points
+        Markup("<li>{}<span>{}</span></li>").format(legend_swatch(style), name)
+        for name, style, points in lines
+        if points
     ]
     legend = Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
     return svg("retention by age", area.height, *drawn) + legend
@@ -161,9 +163,7 @@ def _signed(value: float, whole: bool) -> str:
 def scatter(rows: Sequence[dict[str, Any]], grouping: str, currency: str) -> Markup:
     """Expected against realised revenue of groups, with the diagonal on which they are equal."""
     points = [
-        (row["name"], row["expected_revenue"], row["realised_revenue"])
-        for row in rows
-        if row["grouping"] == grouping
+        (row["name"], row["expected_revenue"], row["realised_revenue"]) for row in rows if row["grouping"] == grouping
     ]
     high = value_range([0.0, *(value for _, *pair in points for value in pair)], room=0.06)[1]
     unit = f" ({currency})" if currency else ""
