@@ -238,6 +238,11 @@ PARTS: dict[str, dict[str, Limit]] = {
         "budget": maybe(number(0, 1e12)), "exclusive": many(many(name())), "margin": MARGIN, "cost": MONEY,
         "prices": flag(),
     } | CAPS | CONSENT,
+    "Allocate": {
+        "clv": maybe(path()), "churn": maybe(path()), "weeks": maybe(whole(1, 5_200)), "plays": CAMPAIGNS,
+        "risk": SHARE, "break_even": SHARE, "budget": maybe(number(0, 1e12)), "margin": MARGIN, "cost": MONEY,
+        "prices": flag(),
+    } | CAPS | CONSENT,
     "Channel": {
         "offers": maybe(many(name())), "count": whole(1, 100_000), "cost": maybe(mapping(MONEY)), "default_cost": MONEY,
         "margin": MARGIN, "learned": flag(), "customer_prior": number(0, 1e9), "offer_prior": number(0, 1e9),

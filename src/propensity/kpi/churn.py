@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import to_date
-from propensity.decision.table import read
+from propensity.decision.value_file import SUMMARY, predicted_day, rows_of_file, summary_of
 from propensity.errors import DataError
 from propensity.kernel.event import MESSAGE
 from propensity.kpi.lines import WEEK, SalesData
 from propensity.kpi.money import UNIT, ratio
-from propensity.kpi.prediction import SUMMARY, dated
 from propensity.kpi.segment import customers_in
 
 HALF = 0.5  # p_churn from which a customer is alarmed where the file has no alarms
@@ -44,11 +42,8 @@ def churn(sales: SalesData, paths: Sequence[Path]) -> tuple[pl.DataFrame, pl.Dat
     """
     rows, saves, sentences = [], [], []
     for path in paths:
-        table = read(str(path), "churn")
-        for name in ("customer_id", "p_churn"):
-            if name not in table.columns:
-                raise DataError(f"{path} has no column {name}, only {', '.join(table.columns)}; name it so")
-        day, days = dated(path, table), weeks_of(path, table) * WEEK
+        table = rows_of_file(path, "churn", ("customer_id", "p_churn"))
+        day, days = predicted_day(path, table), weeks_of(path, table) * WEEK
         if day + days > sales.day:
             sentences.append(
                 f"not compared, because the window has not closed by {sales.cutoff}: churn within {days} days from "
@@ -67,8 +62,7 @@ def weeks_of(path: Path, table: pl.DataFrame) -> int:
     """Weeks without a purchase that are churn: of the column weeks, or of summary.json beside the file."""
     if "weeks" in table.columns and table.height:
         return int(table["weeks"][0])
-    beside = path.parent / SUMMARY
-    weeks = json.loads(beside.read_text()).get("weeks") if beside.is_file() else None
+    weeks = summary_of(path).get("weeks")
     weeks = weeks[0] if isinstance(weeks, list) and weeks else weeks
     if not isinstance(weeks, int | float) or weeks <= 0:
         raise DataError(f"{path} does not say within how many weeks; add a column weeks, or {SUMMARY} beside it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +9,8 @@ from typing import NamedTuple
 import polars as pl
 
 from propensity.data.event_log import to_date, to_day
-from propensity.data.table_file import own_metadata
-from propensity.decision.table import read
-from propensity.errors import ConfigurationError, DataError
+from propensity.decision.value_file import file_of, predicted_day, rows_of_file
+from propensity.errors import DataError
 from propensity.ingest.provenance import configured_task
 from propensity.kpi.lines import WEEK, SalesData
 from propensity.kpi.money import UNIT, in_currency, share
@@ -20,7 +18,6 @@ from propensity.kpi.segment import customers_in
 from propensity.kpi.tier import ORDER, tier_of
 from propensity.scores import load_scores
 
-SUMMARY = "summary.json"
 DECILES = 10
 OPTIONAL = ("p_active", "expected_orders", "revenue_upper_90", "tier", "margin")
 
@@ -54,38 +51,7 @@ def paths_of(given: str | Sequence[str] | None, name: str) -> list[Path]:
     ConfigurationError
         If there is no such file.
     """
-    paths = []
-    for each in [given] if isinstance(given, str) else given or []:
-        path = Path(each) / f"{name}.parquet" if Path(each).is_dir() else Path(each)
-        if not path.is_file():
-            raise ConfigurationError(f"no {name} at {path}; write it with propensity {name} out={each}")
-        paths.append(path)
-    return paths
-
-
-def dated(path: Path, table: pl.DataFrame) -> int:
-    """Day of a prediction: of its column or metadata cutoff, or of summary.json beside it.
-
-    Raises
-    ------
-    DataError
-        If none of them names it.
-    """
-    if "cutoff" in table.columns and table.height:
-        dates = table["cutoff"].unique()
-        if dates.len() > 1:
-            raise DataError(f"{path} holds predictions of {dates.len()} cutoffs; give a file for each")
-        return to_day(str(dates[0]))
-    beside = path.parent / SUMMARY
-    known = own_metadata(path).get("cutoff") if path.suffix == ".parquet" else None
-    if known is None and beside.is_file():
-        try:
-            known = json.loads(beside.read_text()).get("cutoff")
-        except (ValueError, AttributeError):
-            raise DataError(f"{beside} is no summary; write it again") from None
-    if known is None:
-        raise DataError(f"{path} does not say when it was predicted; add a column cutoff, or {SUMMARY} beside it")
-    return to_day(str(known))
+    return [file_of(each, name) for each in ([given] if isinstance(given, str) else given or [])]
 
 
 def predictions_of(sales: SalesData, path: Path) -> list[Prediction]:
@@ -108,13 +74,10 @@ def predictions_of(sales: SalesData, path: Path) -> list[Prediction]:
     DataError
         If the file has other columns, a customer twice, or does not say when it was predicted.
     """
-    table = read(str(path), "clv")
-    for name in ("customer_id", "weeks", "expected_revenue"):
-        if name not in table.columns:
-            raise DataError(f"{path} has no column {name}, only {', '.join(table.columns)}; name it so")
+    table = rows_of_file(path, "clv", ("customer_id", "weeks", "expected_revenue"))
     if table.select("customer_id", "weeks").is_duplicated().any():
         raise DataError(f"{path} holds a customer twice for the same weeks; keep one row each")
-    day = dated(path, table)
+    day = predicted_day(path, table)
     own = table.with_columns(row=pl.Series(customers_in(sales, table, str(path)))).filter(pl.col("row") >= 0)
     columns = ["row", "expected_revenue", *(name for name in OPTIONAL if name in table.columns)]
     return [
