@@ -261,6 +261,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     } | CONSENT,
     "Segment": {
         "k": maybe(whole(1, 10_000)), "max_k": whole(1, 1_000), "restarts": whole(1, 10_000), "states": maybe(path()),
+        "features": maybe(NAMES),
         "migration_days": whole(1, DAYS), "active_days": whole(1, DAYS), "min_agreement": number(-1, 1),
         "max_inertia_ratio": number(0, 1e6, above=True), "shares": either(mapping(text()), null()),
         "named": either(mapping(text()), null()),

@@ -267,7 +267,14 @@ def test_messages_of_the_log_before_the_cutoff_count_for_the_caps() -> None:
     assert written_to & set(plan(replace(context, history=replace(context.history, log=late))).table["customer_id"])  # type: ignore[type-var]
 
 
-LISTS = {"allocate", "audience", "campaign", "channel", "next_best", "overlap"}  # decisions whose customers will be contacted
+LISTS = {
+    "allocate",
+    "audience",
+    "campaign",
+    "channel",
+    "next_best",
+    "overlap",
+}  # decisions whose customers will be contacted
 GROUPS = {"segment": "groups of all customers", "opportunity": "sums over all customers"}  # what the others give
 
 

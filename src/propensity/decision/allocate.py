@@ -99,7 +99,7 @@ def play_of(settings: Mapping[str, Any]) -> Play:
 
 
 class Risks(NamedTuple):
-    """What is known of N customers: (N,) value in money and risk in [0, 1], NaN where not known; and on what grounds."""
+    """What is known of N customers: (N,) value in money and risk in [0, 1], NaN where unknown; and on what grounds."""
 
     value: np.ndarray
     risk: np.ndarray
@@ -287,7 +287,9 @@ class Allocate:
             *known.sentences,
             *(
                 f"shadow price of {row['limit']}: {row['shadow_price']:,.4f}"
-                for row in (prices.filter(pl.col("shadow_price").abs() > 1e-9).head(6).to_dicts() if prices.width else [])
+                for row in (
+                    prices.filter(pl.col("shadow_price").abs() > 1e-9).head(6).to_dicts() if prices.width else []
+                )
             ),
             *context.gate.sentences(),
         ]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from propensity.errors import ConfigurationError, DataError
 
 FILE = "analysis.json"
+LEVELS = ("arms", "effects", "outcomes")  # keys above arms and outcomes that are no names of theirs
 MISMATCH = 0.001  # p of the sample ratio below which an experiment was not split as planned
 
 
@@ -118,8 +119,9 @@ def _cells(node: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, str, M
             if isinstance(each, dict) and {"arm", "outcome", "effect", "low", "high"} <= each.keys():
                 yield str(each["arm"]), str(each["outcome"]), each
     elif isinstance(node, dict):
-        if {"effect", "low", "high"} <= node.keys() and len(above) >= 2:
-            yield above[-2], above[-1], node
+        names = [name for name in above if name not in LEVELS]
+        if {"effect", "low", "high"} <= node.keys() and len(names) >= 2:
+            yield names[-2], names[-1], node
             return
         for name, child in node.items():
             yield from _cells(child, (*above, str(name)))
