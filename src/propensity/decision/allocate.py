@@ -241,8 +241,8 @@ class Allocate:
             fitting &= self.break_even * stake >= cost
             nothing = np.full(stake.size, np.nan)
             return Candidate(play, effect, reachable, fitting, stake, nothing, nothing, nothing, cost)
-        gains = [stake * rate for rate in rates(effect, play, stake[fitting])]
-        return Candidate(play, effect, reachable, fitting, stake, *gains, cost)
+        gain, low, high = (stake * rate for rate in rates(effect, play, stake[fitting]))
+        return Candidate(play, effect, reachable, fitting, stake, gain, low, high, cost)
 
     def plan(
         self, context: DecisionContext, candidates: Sequence[Candidate], claimed: bool
@@ -496,7 +496,8 @@ def picture(table: pl.DataFrame, actions: pl.DataFrame, threshold: float, claime
         left.axvline(threshold, color=INK, ls=":", lw=1)
         left.set(xlabel="risk", ylabel="value", xlim=(-0.02, 1.02), title="Customers by risk and value")
         left.set_yscale("symlog", linthresh=max(float(known["value"].median() or 1.0), 1e-3))  # type: ignore[arg-type]
-        left.legend(loc="upper left", fontsize=8)
+        left.set_ylim(bottom=0)
+        left.legend(loc="upper right", fontsize=8)
         names = [row["play"] or row["action"].replace("_", " ") for row in actions.to_dicts()]
         amounts = actions["expected_gain" if claimed else "value_at_stake"].fill_null(0.0).to_list()
         right.barh(names, amounts, color=[colours[name] for name in actions["action"]])

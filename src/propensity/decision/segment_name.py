@@ -8,6 +8,7 @@ import numpy as np
 
 MARKED = 0.4  # standard deviations from which a feature sets a segment apart
 AVERAGE = "average"
+BASKET = 0.6  # weight of features of an order, which are 0 for customers without a recent one
 # What a high and a low mean of a feature is called; columns of several windows share a word.
 WORDS = {
     "orders": ("frequent", "rare"),
@@ -71,7 +72,8 @@ def segment_names(mean: np.ndarray, features: Sequence[str]) -> list[str]:
 
 def _words(mean: np.ndarray, features: Sequence[str]) -> list[str]:
     """Words of the marked features of one segment, once each, the most marked first."""
-    order = np.argsort(-np.abs(mean), kind="stable")
+    size = np.abs(mean) * [BASKET if name.startswith("order_") else 1.0 for name in features]
+    order = np.argsort(-size, kind="stable")
     words = [word_of(features[f], bool(mean[f] > 0)) for f in order if abs(mean[f]) >= MARKED]
     return list(dict.fromkeys(words))
 

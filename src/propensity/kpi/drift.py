@@ -32,7 +32,7 @@ def drift(sales: SalesData, run: str) -> tuple[dict[str, Any], pl.DataFrame, lis
     Returns
     -------
     tuple[dict[str, Any], pl.DataFrame, list[str]]
-        trained_until, days_since_training, columns and drifted (columns with an index above 0.25); one row per column
+        trained_until, days_since_training, drift_columns and drifted_columns (with an index above 0.25); one row per column
         of the customers: column, stability_index; and sentences for a reader.
 
     Raises
@@ -63,7 +63,7 @@ def drift(sales: SalesData, run: str) -> tuple[dict[str, Any], pl.DataFrame, lis
         "stability_index", "column", descending=[True, False]
     )
     drifted = table.filter(pl.col("stability_index") > ACT)
-    facts |= {"columns": table.height, "drifted": drifted["column"].to_list()}
+    facts |= {"drift_columns": table.height, "drifted_columns": drifted["column"].to_list()}
     sentences = [
         f"{drifted.height} of {table.height} columns of the customers have drifted since the training ended on {end} "
         f"(largest: {table['column'][0]}, {table['stability_index'][0]:.2f}); consider to train again"

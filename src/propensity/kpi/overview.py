@@ -129,5 +129,7 @@ def quantiles(sales: SalesData) -> pl.DataFrame:
         quantile, orders, recency, net_revenue.
     """
     values = sales.customers.select("orders", recency=sales.day - pl.col("last"), net_revenue=in_currency("net"))
-    rows = [{"quantile": q} | {name: values[name].quantile(q, "linear") for name in values.columns} for q in QUANTILES]
-    return pl.DataFrame(rows)
+    columns: dict[str, list[float | None]] = {"quantile": [*QUANTILES]}
+    for name in values.columns:
+        columns[name] = [values[name].quantile(each, "linear") for each in QUANTILES]
+    return pl.DataFrame(columns)

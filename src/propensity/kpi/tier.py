@@ -32,10 +32,10 @@ def tier_of(value: str, shares: Sequence[float] = SHARES) -> pl.Expr:
     """
     above = pl.col(value) > 0
     better = (pl.when(above).then(pl.col(value)).rank("min", descending=True) - 1) / above.sum()
-    tier = pl.when(~above.fill_null(False)).then(pl.lit(NONE))
-    for name, limit in zip(NAMES[:-1], shares, strict=True):
-        tier = tier.when(better < limit).then(pl.lit(name))
-    return tier.otherwise(pl.lit(NAMES[-1]))
+    tier = pl.lit(NAMES[-1])
+    for name, limit in reversed([*zip(NAMES[:-1], shares, strict=True)]):
+        tier = pl.when(better < limit).then(pl.lit(name)).otherwise(tier)
+    return pl.when(above.fill_null(False)).then(tier).otherwise(pl.lit(NONE))
 
 
 def tiered(sales: SalesData, shares: Sequence[float]) -> pl.DataFrame:

@@ -19,6 +19,8 @@ from propensity.report.table import SCREEN, plain_table, say
 
 TEMPLATE, STYLE = "kpi.html.j2", "page.css"
 MOST_ROWS = 60  # of a table on the page; the file has all
+MOST_BARS = 30  # numbers of orders up to which each has a bar
+ORDER_BINS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500)
 PERCENT = ("precision", "recall", "value_alarmed", "above_upper_90")
 
 
@@ -29,6 +31,7 @@ class Section(NamedTuple):
     text: str
     head: list[str]
     rows: list[list[str]]
+    text_columns: list[bool]
     left_out: int
 
 
@@ -111,8 +114,28 @@ def pictures(result: Kpi, currency: str) -> list[tuple[str, Markup]]:
 
 
 def _frequency(table: pl.DataFrame) -> Markup:
-    values = [(str(orders), share, f"({customers:,} customers)") for orders, customers, share, _ in table.iter_rows()]
-    return chart.bars(values, ("orders", "customers"))
+    counted = table.select("orders", "customers", "share")
+    if table.height > MOST_BARS:
+        edges = pl.Series(ORDER_BINS)
+        first = edges.gather((edges.search_sorted(counted["orders"], side="right") - 1))
+        counted = counted.with_columns(orders=first).group_by("orders").agg(pl.col("customers", "share").sum())
+    names = bin_names(counted.sort("orders")["orders"].to_list(), table.height > MOST_BARS)
+    rows = counted.sort("orders").select("customers", "share").iter_rows()
+    values = [(name, share, f"({count:,} customers)") for name, (count, share) in zip(names, rows, strict=True)]
+    return chart.bars(values, ("orders", "customers"), most=MOST_BARS)
+
+
+def bin_names(first: list[int], binned: bool) -> list[str]:
+    """Names of bins of `ORDER_BINS` by their first number, or of single numbers.
+
+    >>> bin_names([1, 5, 500], True), bin_names([1, 5], False)
+    (['1', '5-6', '500+'], ['1', '5'])
+    """
+    after = dict(zip(ORDER_BINS, ORDER_BINS[1:], strict=False))
+    if not binned:
+        return [str(number) for number in first]
+    ends = {number: after[number] - 1 if number in after else None for number in first}
+    return [f"{n}+" if end is None else str(n) if end == n else f"{n}-{end}" for n, end in ends.items()]
 
 
 def _recency(table: pl.DataFrame) -> Markup:
@@ -160,7 +183,8 @@ def sections(result: Kpi) -> list[Section]:
         period = result.facts["cohort_period"]
         rows = [[written(key, value, period) for key, value in row.items()] for row in shown.to_dicts()]
         head = [column.replace("_", " ") for column in table.columns]
-        drawn.append(Section(title, text, head, rows, table.height - shown.height))
+        texts = [kind == pl.String for kind in table.dtypes]
+        drawn.append(Section(title, text, head, rows, texts, table.height - shown.height))
     return drawn
 
 

@@ -57,7 +57,7 @@ def heat_map(retention: pl.DataFrame, period: str) -> Markup:
     later = shown.filter(pl.col("age") > 0)["share"]
     highest = max(float(later.max() or 0.0), 1e-9)  # type: ignore[arg-type]
     parts = [text_at(left + (age + 0.5) * width, top - 6, str(age), "middle") for age in range(columns)]
-    parts.append(text_at(left - 8, top - 6, f"{period}s since the first", "end"))
+    parts.append(text_at(left - 8, top - 6, f"age in {period}s", "end"))
     tag = Markup(
         '<rect x="{}" y="{}" width="{}" height="{}" fill="{}" fill-opacity="{}" stroke="{}"><title>{}</title></rect>'
     )
