@@ -171,7 +171,7 @@ def test_a_least_that_cannot_be_met_is_infeasible(files: dict[str, Any]) -> None
         ({"risk": 1.0}, r"decision.risk=1.0 must lie between 0 and 1"),
         ({"break_even": 0.0}, "decision.break_even=0.0 must be above 0"),
         ({"budget": -1.0}, "decision.budget=-1.0 is below 0"),
-        ({"clv": "nowhere"}, "no clv at nowhere; write it with propensity clv"),
+        ({"clv": "nowhere"}, "no clv at nowhere; give the file or folder that `propensity clv` wrote"),
         ({"weeks": 99}, "has no value of 99 weeks; it has 13, 52"),
         ({"plays": [{"name": "x", "action": "sleep"}]}, "play x: action=sleep is none; give lean_in or intervene"),
         ({"plays": [{"name": "x", "actoin": "intervene"}]}, "a play has no setting actoin; did you mean action"),

@@ -173,7 +173,7 @@ def test_every_customer_is_in_one_cohort_and_active_at_age_nought(period: str, t
     ("settings", "words"),
     [
         ({"tiers": [0.3, 0.1, 0.6]}, r"tiers=\[0.3, 0.1, 0.6\] must be three ascending shares"),
-        ({"clv": "nowhere"}, "no clv at nowhere; write it with propensity clv"),
+        ({"clv": "nowhere"}, "no clv at nowhere; give the file or folder that `propensity clv` wrote"),
         ({"acquisition_cost": "cac"}, "customers have no column 'cac'"),
         ({"satisfaction": ["smile"]}, "customers have no column of numbers 'smile'"),
         ({"run": "nowhere"}, "no run at nowhere"),
@@ -190,6 +190,7 @@ def test_a_setting_that_does_not_fit_is_one_sentence(settings: dict[str, Any], w
     [
         ({"weeks": [1]}, "has no column expected_revenue"),
         ({"weeks": [1], "expected_revenue": [1.0]}, "does not say when it was predicted"),
+        ({"weeks": [1], "expected_revenue": [float("nan")]}, "has a customer without a finite expected_revenue"),
     ],
 )
 def test_a_file_of_values_without_its_columns_is_one_sentence(

@@ -26,7 +26,7 @@ def file_of(given: str, name: str) -> Path:
     """
     path = Path(given) / f"{name}.parquet" if Path(given).is_dir() else Path(given)
     if not path.is_file():
-        raise ConfigurationError(f"no {name} at {path}; write it with propensity {name} out={given}")
+        raise ConfigurationError(f"no {name} at {path}; give the file or folder that `propensity {name}` wrote")
     return path
 
 

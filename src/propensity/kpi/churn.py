@@ -43,6 +43,8 @@ def churn(sales: SalesData, paths: Sequence[Path]) -> tuple[pl.DataFrame, pl.Dat
     rows, saves, sentences = [], [], []
     for path in paths:
         table = rows_of_file(path, "churn", ("customer_id", "p_churn"))
+        if not table["p_churn"].cast(pl.Float64).is_between(0.0, 1.0).fill_null(False).all():
+            raise DataError(f"{path} has a p_churn that is no probability; give values from 0 to 1")
         day, days = predicted_day(path, table), weeks_of(path, table) * WEEK
         if day + days > sales.day:
             sentences.append(

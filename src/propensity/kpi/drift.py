@@ -32,8 +32,8 @@ def drift(sales: SalesData, run: str) -> tuple[dict[str, Any], pl.DataFrame, lis
     Returns
     -------
     tuple[dict[str, Any], pl.DataFrame, list[str]]
-        trained_until, days_since_training, drift_columns and drifted_columns (with an index above 0.25); one row per column
-        of the customers: column, stability_index; and sentences for a reader.
+        trained_until, days_since_training, drift_columns and drifted_columns (with an index above 0.25); one row per
+        column of the customers: column, stability_index; and sentences for a reader.
 
     Raises
     ------

@@ -72,11 +72,14 @@ def predictions_of(sales: SalesData, path: Path) -> list[Prediction]:
     Raises
     ------
     DataError
-        If the file has other columns, a customer twice, or does not say when it was predicted.
+        If the file has other columns, a customer twice, a value that is not finite, or does not say when it was
+        predicted.
     """
     table = rows_of_file(path, "clv", ("customer_id", "weeks", "expected_revenue"))
     if table.select("customer_id", "weeks").is_duplicated().any():
         raise DataError(f"{path} holds a customer twice for the same weeks; keep one row each")
+    if not table["expected_revenue"].cast(pl.Float64).is_finite().fill_null(False).all():
+        raise DataError(f"{path} has a customer without a finite expected_revenue; predict again, or leave the row out")
     day = predicted_day(path, table)
     own = table.with_columns(row=pl.Series(customers_in(sales, table, str(path)))).filter(pl.col("row") >= 0)
     columns = ["row", "expected_revenue", *(name for name in OPTIONAL if name in table.columns)]

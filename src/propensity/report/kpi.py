@@ -117,7 +117,7 @@ def _frequency(table: pl.DataFrame) -> Markup:
     counted = table.select("orders", "customers", "share")
     if table.height > MOST_BARS:
         edges = pl.Series(ORDER_BINS)
-        first = edges.gather((edges.search_sorted(counted["orders"], side="right") - 1))
+        first = edges.gather(edges.search_sorted(counted["orders"], side="right") - 1)
         counted = counted.with_columns(orders=first).group_by("orders").agg(pl.col("customers", "share").sum())
     names = bin_names(counted.sort("orders")["orders"].to_list(), table.height > MOST_BARS)
     rows = counted.sort("orders").select("customers", "share").iter_rows()
