@@ -98,7 +98,7 @@ def test_help_says_what_every_setting_of_a_verb_means(stem: str) -> None:
     text = usage(conf_folder(), stem, [])
     assert without_meaning(text) == []
     own = {"data", "model", "loss", "training", "baseline", "decision"}
-    if stem in ("export", "score", "serve"):
+    if stem in ("export", "kpi", "score", "serve"):
         own -= {"data"}  # of which they have `data.verify` alone
     schema = (own | {*OPEN}) & {*COMMANDS[stem].__dataclass_fields__}
     groups = text.split("Groups (")[1].split("\n\n")[0].splitlines()[1:] if "Groups (" in text else []

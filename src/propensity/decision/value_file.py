@@ -14,6 +14,7 @@ from propensity.decision.table import read
 from propensity.errors import ConfigurationError, DataError
 
 SUMMARY = "summary.json"
+CUTOFF = "propensity.cutoff"  # key of the metadata of a Parquet file
 
 
 def file_of(given: str, name: str) -> Path:
@@ -43,7 +44,7 @@ def summary_of(path: Path) -> dict[str, Any]:
 
 
 def predicted_day(path: Path, table: pl.DataFrame) -> int:
-    """Day of a prediction: of the column or metadata cutoff, or of summary.json beside the file.
+    """Day of a prediction: of the column cutoff, of the metadata, or of summary.json beside the file.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def predicted_day(path: Path, table: pl.DataFrame) -> int:
         if dates.len() > 1:
             raise DataError(f"{path} holds predictions of {dates.len()} cutoffs; give a file for each")
         return to_day(str(dates[0]))
-    known = own_metadata(path).get("cutoff") if path.suffix == ".parquet" else None
+    known = own_metadata(path).get(CUTOFF) if path.suffix == ".parquet" else None
     known = summary_of(path).get("cutoff") if known is None else known
     if known is None:
         raise DataError(f"{path} does not say when it was predicted; add a column cutoff, or {SUMMARY} beside it")

@@ -11,8 +11,10 @@ from typing import Any
 import polars as pl
 
 from propensity.atomic import whole_folder
+from propensity.checksum import seal_folder
 from propensity.config import KpiConfig
 from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.table_file import write_table
 from propensity.errors import ConfigurationError
 from propensity.kpi import acquisition as acquired
 from propensity.kpi.churn import churn
@@ -196,6 +198,7 @@ def save(result: Kpi, out: str | Path, page: str) -> None:
         raise ConfigurationError(f"{out} holds something else than key figures; give another folder")
     with whole_folder(out) as draft:
         for name, table in result.tables.items():
-            table.write_parquet(draft / f"{name}.parquet")
+            write_table(table, draft / f"{name}.parquet")
         (draft / FILE).write_text(result.json(), encoding="utf-8")
         (draft / PAGE).write_text(page, encoding="utf-8")
+        seal_folder(draft)
