@@ -285,12 +285,7 @@ class Allocate:
             *(_of_play(name, effect, claimed) for name, effect in named),
             _headline(table, context, spent, self.budget, claimed),
             *known.sentences,
-            *(
-                f"shadow price of {row['limit']}: {row['shadow_price']:,.4f}"
-                for row in (
-                    prices.filter(pl.col("shadow_price").abs() > 1e-9).head(6).to_dicts() if prices.width else []
-                )
-            ),
+            *_price_sentences(prices, claimed),
             *context.gate.sentences(),
         ]
         if claimed:
@@ -415,6 +410,15 @@ def action_table(table: pl.DataFrame, claimed: bool) -> pl.DataFrame:
 def _prices(request: Request, prices: pl.DataFrame) -> pl.DataFrame:
     """Shadow prices with the names of plays."""
     return prices.with_columns(pl.col("limit").str.replace("audience of ", "customers of "))
+
+
+def _price_sentences(prices: pl.DataFrame, claimed: bool) -> list[str]:
+    """The highest shadow prices, a sentence each, in gain or in value at stake."""
+    if not prices.width:
+        return []
+    unit = "" if claimed else " of value at stake"
+    best = prices.filter(pl.col("shadow_price").abs() > 1e-9).head(6)
+    return [f"shadow price of {row['limit']}: {row['shadow_price']:,.4f}{unit}" for row in best.to_dicts()]
 
 
 def _dates(path: Any, table: pl.DataFrame, context: DecisionContext) -> list[str]:

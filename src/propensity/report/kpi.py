@@ -20,6 +20,7 @@ from propensity.report.table import SCREEN, plain_table, say
 TEMPLATE, STYLE = "kpi.html.j2", "page.css"
 MOST_ROWS = 60  # of a table on the page; the file has all
 MOST_BARS = 30  # numbers of orders up to which each has a bar
+MOST_WEEKS = 52  # bars of recency
 ORDER_BINS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500)
 PERCENT = ("precision", "recall", "value_alarmed", "above_upper_90")
 
@@ -139,9 +140,14 @@ def bin_names(first: list[int], binned: bool) -> list[str]:
 
 
 def _recency(table: pl.DataFrame) -> Markup:
-    rows = table.select("from_day", "to_day", "customers", "share").iter_rows()
-    values = [(str(low), share, f"days {low} to {high} ({count:,} customers)") for low, high, count, share in rows]
-    return chart.bars(values, ("days since the last purchase", "customers"), most=52)
+    """Bars of whole weeks, so many to a bar that `MOST_WEEKS` bars are enough."""
+    step = 7 * -(-int(table["to_day"].max()) // (7 * MOST_WEEKS))  # type: ignore[call-overload]
+    low = (pl.col("from_day") - 1) // step * step + 1
+    binned = table.group_by(low=low).agg(pl.col("customers", "share").sum()).sort("low")
+    grid = pl.DataFrame({"low": range(1, int(table["to_day"].max()) + 1, step)})  # type: ignore[call-overload]
+    rows = grid.join(binned, on="low", how="left").fill_null(0).sort("low").iter_rows()
+    values = [(str(low), share, f"days {low} to {low + step - 1} ({count:,} customers)") for low, count, share in rows]
+    return chart.bars(values, ("days since the last purchase", "customers"), most=MOST_WEEKS)
 
 
 TEXTS = {

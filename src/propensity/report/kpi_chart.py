@@ -31,6 +31,7 @@ LINES = (
 )
 ALL = ModelStyle(INK, "", "circle", 3.0)
 MOST_COHORTS, MOST_AGES = 24, 24  # rows and columns of the heat map
+WIDE = 30.0  # ratio of the largest to the smallest amount from which both axes are logarithmic
 STEP_NAMES = {"before": "earlier window", "after": "last window"}
 
 
@@ -57,7 +58,7 @@ def heat_map(retention: pl.DataFrame, period: str) -> Markup:
     later = shown.filter(pl.col("age") > 0)["share"]
     highest = max(float(later.max() or 0.0), 1e-9)  # type: ignore[arg-type]
     parts = [text_at(left + (age + 0.5) * width, top - 6, str(age), "middle") for age in range(columns)]
-    parts.append(text_at(left - 8, top - 6, f"age in {period}s", "end"))
+    parts.append(text_at(left - 8, top - 6, f"{period}s", "end"))
     tag = Markup(
         '<rect x="{}" y="{}" width="{}" height="{}" fill="{}" fill-opacity="{}" stroke="{}"><title>{}</title></rect>'
     )
@@ -165,11 +166,13 @@ def scatter(rows: Sequence[dict[str, Any]], grouping: str, currency: str) -> Mar
     points = [
         (row["name"], row["expected_revenue"], row["realised_revenue"]) for row in rows if row["grouping"] == grouping
     ]
-    high = value_range([0.0, *(value for _, *pair in points for value in pair)], room=0.06)[1]
+    values = [value for _, *pair in points for value in pair]
+    wide = min(values) > 0 and max(values) / min(values) > WIDE
+    low, high = value_range(values, log=True) if wide else (0.0, value_range([0.0, *values])[1])
     unit = f" ({currency})" if currency else ""
-    area = plot_area((0.0, high), (0.0, high), 340)
+    area = plot_area((low, high), (low, high), 340, log=(wide, wide))
     parts = [axes(area, (f"expected revenue{unit}", f"realised revenue{unit}"), (short, short))]
-    parts.append(path(area, [(0.0, 0.0), (high, high)], ModelStyle(GREY, "4 3", "circle", 1.5), "expected = realised"))
+    parts.append(path(area, [(low, low), (high, high)], ModelStyle(GREY, "4 3", "circle", 1.5), "expected = realised"))
     for name, expected, realised in points:
         x, y = area.at((expected, realised))
         note = f"{grouping} {name}: expected {decimal(expected, 2)}, realised {decimal(realised, 2)}"
