@@ -132,6 +132,16 @@ def test_an_empty_segment_has_no_rates(tmp_path: Path) -> None:
     assert lapsed["repeat_rate"] is None and lapsed["average_order_value"] is None
 
 
+def test_behaviour_needs_no_categories_but_for_specialists(tmp_path: Path) -> None:
+    rows = [(f"c{n}", 20 * n, 8.0) for n in range(20)] + [("c1", 300, 5.0)]
+    plain = figures(log_of(rows, discount=pl.lit(4.0)), tmp_path)
+    assert {"deal_seeker"} <= set(plain.tables["segments"].filter(pl.col("grouping") == "behaviour")["segment"])
+    rich = figures(build_log(random_tables(6, customers=40)), tmp_path / "rich")
+    names = set(rich.tables["segments"].filter(pl.col("grouping") == "behaviour")["segment"])
+    assert {"specialist", "cross_category", "private_label"} <= names
+    assert {"specialist", "cross_category"}.isdisjoint(set(plain.tables["segments"]["segment"]))
+
+
 def test_a_log_without_years_has_windows_of_half_its_length(tmp_path: Path) -> None:
     result = figures(log_of([("a", 7 * n, 2.0) for n in range(30)]), tmp_path)
     assert result.facts["window_days"] == 98

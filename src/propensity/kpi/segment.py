@@ -52,11 +52,13 @@ def lifecycle(sales: SalesData) -> pl.DataFrame:
 
 def behaviour(sales: SalesData) -> pl.DataFrame:
     """The built-in segments of decision=segment beside the lifecycle, where the log allows them."""
-    offers = ColumnOffers(offer_column(sales.log.items), min_buyers=1)
-    if offers.column is None:
+    if not sales.log.items["item"].drop_nulls().len():
         return pl.DataFrame(schema=SCHEMA)
-    history = PurchaseHistory(sales.log, offers, sales.day)
+    column = offer_column(sales.log.items)
+    history = PurchaseHistory(sales.log, ColumnOffers(column or "item", min_buyers=1), sales.day)
     table = customer_table(history, None)
+    if column is None:  # single items tell nothing of specialists and of those who buy across categories
+        table = table._replace(table=table.table.drop("top_share", "penetration"))
     named = Segment().named_segments(table)[0]
     parts = [
         _members(pl.Series(table.row).filter(named[name]), "behaviour", name)
