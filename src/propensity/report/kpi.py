@@ -141,10 +141,11 @@ def bin_names(first: list[int], binned: bool) -> list[str]:
 
 def _recency(table: pl.DataFrame) -> Markup:
     """Bars of whole weeks, so many to a bar that `MOST_WEEKS` bars are enough."""
-    step = 7 * -(-int(table["to_day"].max()) // (7 * MOST_WEEKS))  # type: ignore[call-overload]
+    longest = int(table["to_day"].to_numpy().max())
+    step = 7 * -(-longest // (7 * MOST_WEEKS))
     low = (pl.col("from_day") - 1) // step * step + 1
     binned = table.group_by(low=low).agg(pl.col("customers", "share").sum()).sort("low")
-    grid = pl.DataFrame({"low": range(1, int(table["to_day"].max()) + 1, step)})  # type: ignore[call-overload]
+    grid = pl.DataFrame({"low": range(1, longest + 1, step)})
     rows = grid.join(binned, on="low", how="left").fill_null(0).sort("low").iter_rows()
     values = [(str(low), share, f"days {low} to {low + step - 1} ({count:,} customers)") for low, count, share in rows]
     return chart.bars(values, ("days since the last purchase", "customers"), most=MOST_WEEKS)
