@@ -17,6 +17,7 @@ from propensity.kpi.lines import WEEK, SalesData
 from propensity.kpi.money import UNIT, ratio
 from propensity.kpi.segment import customers_in
 
+CONTACT = ("campaign", "experiment", "arm")  # columns of the log's contacts
 HALF = 0.5  # p_churn from which a customer is alarmed where the file has no alarms
 
 
@@ -57,7 +58,8 @@ def churn(sales: SalesData, paths: Sequence[Path]) -> tuple[pl.DataFrame, pl.Dat
         head = {"source": str(path), "predicted_on": to_date(day), "days": days}
         rows.append(head | _quality(own))
         saves += [head | each for each in _saves(sales, own, day, days)]
-    return pl.DataFrame(rows), pl.DataFrame(saves, infer_schema_length=None), sentences
+    texts = dict.fromkeys(CONTACT, pl.String) if saves else {}
+    return pl.DataFrame(rows), pl.DataFrame(saves, schema_overrides=texts, infer_schema_length=None), sentences
 
 
 def weeks_of(path: Path, table: pl.DataFrame) -> int:
@@ -121,22 +123,21 @@ def _saves(sales: SalesData, table: pl.DataFrame, day: int, days: int) -> list[d
     alarmed = table.filter("alarmed")
     event = np.flatnonzero((np.asarray(log.kind) == MESSAGE) & (log.day >= day) & (log.day < day + days))
     sent = pl.DataFrame({"row": log.owner(event).astype(np.int64), "sent": np.asarray(log.day)[event]})
-    names = ("campaign", "experiment", "arm")
     if log.contact is not None and log.contacts is not None:
         contact = np.asarray(log.contact)[event]
-        known = log.contacts.select(pl.col(name).cast(pl.String) for name in names if name in log.contacts.columns)
+        known = log.contacts.select(pl.col(name).cast(pl.String) for name in CONTACT if name in log.contacts.columns)
         sent = sent.hstack(
             known[np.maximum(contact, 0)].with_columns(pl.when(pl.Series(contact >= 0)).then(pl.all())).get_columns()
         )
-    sent = sent.with_columns(pl.lit(None, pl.String).alias(name) for name in names if name not in sent.columns)
+    sent = sent.with_columns(pl.lit(None, pl.String).alias(name) for name in CONTACT if name not in sent.columns)
     first = sent.sort("row", "sent", maintain_order=True).unique("row", keep="first", maintain_order=True)
     bought = sales.lines.filter(~pl.col("returned") & pl.col("day").is_between(day, day + days, "left"))
     last = bought.group_by("row").agg(last_bought=pl.col("day").max())
     own = alarmed.select("row").join(first, on="row", how="left").join(last, on="row", how="left")
     # A purchase on the day of the message counts: the message is sent in the morning.
     own = own.with_columns(saved=(pl.col("last_bought") >= pl.col("sent").fill_null(day)).fill_null(False))
-    counted = own.group_by(pl.col("sent").is_not_null().alias("messaged"), *names).agg(
+    counted = own.group_by(pl.col("sent").is_not_null().alias("messaged"), *CONTACT).agg(
         customers=pl.len(), saved=pl.col("saved").sum()
     )
     rates = counted.with_columns(save_rate=pl.col("saved") / pl.col("customers"))
-    return rates.sort("messaged", *names, descending=[True, False, False, False]).to_dicts()
+    return rates.sort("messaged", *CONTACT, descending=[True, False, False, False]).to_dicts()
