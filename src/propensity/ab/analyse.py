@@ -76,7 +76,7 @@ def analyse(experiment: Experiment, rules: Rules) -> dict[str, Any]:
     srm_p, source = sample_ratio(experiment)
     table, balance_p = balance(experiment, weight)
     before = placebo(experiment, weight)
-    refused = refusal(srm_p, source, balance_p, before)
+    refused = refusal(experiment, srm_p, source, balance_p, before)
     early = rules.planned is not None and len(experiment) < rules.planned
     result: dict[str, Any] = {
         "customers": sizes(experiment),

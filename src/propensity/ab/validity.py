@@ -118,8 +118,16 @@ def _cell(y: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: np.nd
     return {"effect": effect.effect, "low": low, "high": high, "p": effect.p}
 
 
-def refusal(srm_p: float, source: str, balance_p: float, before: dict[str, dict[str, Any]]) -> str | None:
+def refusal(
+    experiment: Experiment, srm_p: float, source: str, balance_p: float, before: dict[str, dict[str, Any]]
+) -> str | None:
     """Why no effect can be known, or None."""
+    certain = 0 if experiment.probability is None else int((experiment.probability >= 1.0).sum())
+    if certain:
+        return (
+            f"{certain:,} customers had their arm with probability 1: where the log is deterministic nobody shows what "
+            "another arm would have done; draw arms at random"
+        )
     cells = [(arm, name, cell) for arm, each in before.items() for name, cell in each.items()]
     worst = min(cells, key=lambda each: each[2]["p"], default=None)
     shown = "" if worst is None else f"; the placebo {worst[1]} differs by {worst[2]['effect']:+.4g} before the send"
