@@ -14,7 +14,7 @@ import numpy as np
 from propensity.errors import ConfigurationError
 
 LEARNERS = ("s", "t", "x", "dr")
-REGRESSORS = ("lightgbm", "ridge")
+REGRESSORS = ("blend", "lightgbm", "ridge")
 TREES: dict[str, Any] = {
     "objective": "regression",
     "learning_rate": 0.08,
@@ -55,13 +55,20 @@ def regressor(name: str, seed: int) -> Regressor:
     """
     if name == "ridge":
         return fit_ridge
-    if name != "lightgbm":
-        raise ConfigurationError(f"regressor={name} does not exist; choose {' or '.join(REGRESSORS)}")
+    if name not in REGRESSORS:
+        raise ConfigurationError(f"regressor={name} does not exist; choose one of {', '.join(REGRESSORS)}")
     try:
         import lightgbm
     except ImportError:
         raise ConfigurationError("LightGBM is not installed; pip install 'propensity[gbdt]', or regressor=ridge") from None
-    return partial(_fit_trees, lightgbm, seed)
+    trees = partial(_fit_trees, lightgbm, seed)
+    return trees if name == "lightgbm" else partial(_fit_blend, trees)
+
+
+def _fit_blend(trees: Regressor, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
+    """The mean of ridge regression and trees: effects are small, and the mean varies less than either."""
+    line, forest = fit_ridge(x, y, w), trees(x, y, w)
+    return lambda rows: (line(rows) + forest(rows)) / 2.0
 
 
 def fit_ridge(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:

@@ -64,9 +64,11 @@ def qini(ranking: Ranking, score: np.ndarray, resamples: int, seed: int) -> Qini
 def random_orderings(ranking: Ranking, orderings: int, seed: int) -> np.ndarray:
     """Qini coefficients (orderings,) of random orderings of the same customers, sorted."""
     rng, values = np.random.default_rng(seed), np.empty(orderings)
+    order = np.arange(ranking.y.size)
+    distinct = order.astype(np.float64)  # the kernel compares scores for equality only
     for k in range(orderings):
-        order = rng.permutation(ranking.y.size)
-        values[k] = qini_and_auuc(order, order.argsort().astype(np.float64), *ranking)[0]
+        rng.shuffle(order)
+        values[k] = qini_and_auuc(order, distinct, *ranking)[0]
     return np.sort(values)
 
 

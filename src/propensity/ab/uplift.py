@@ -29,7 +29,7 @@ class UpliftRules:
     learners : sequence of str
         Of s, t, x and dr.
     regressor : str
-        lightgbm or ridge.
+        blend (the mean of both), lightgbm or ridge.
     folds : int
         Folds of the cross-fit.
     orderings, resamples : int
@@ -39,7 +39,7 @@ class UpliftRules:
     """
 
     learners: Sequence[str] = LEARNERS
-    regressor: str = "lightgbm"
+    regressor: str = "blend"
     folds: int = 5
     orderings: int = 2000
     resamples: int = 200
