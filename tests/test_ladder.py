@@ -20,7 +20,7 @@ LADDER = (
     {"feature", "simulate"},
     {"ingest"},
     {"task", "model", "scores", "metric"},
-    {"loss", "decision", "baseline"},
+    {"loss", "decision", "baseline", "ab"},
     {"champion"},
     {"training"},
     {"explain"},
@@ -39,7 +39,7 @@ BESIDE = {
 WITHOUT_TORCH = (
     *("kernel", "errors", "checksum", "atomic", "trust", "mistake", "config", "usage", "command", "cli"),
     *("data", "feature", "simulate", "ingest", "task"),
-    *("metric", "scores", "decision", "report"),
+    *("metric", "scores", "decision", "report", "ab"),
 )
 HEAVY = ("torch", "lightning", "torchmetrics")
 

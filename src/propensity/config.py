@@ -275,6 +275,56 @@ class InitConfig(CommandConfig):
     out: str = setting("folder to make; it must be empty or absent")
 
 
+@dataclass
+class TableConfig:
+    path: str = setting("table with one row per customer, .parquet or .csv; data=... is short for it")
+
+
+@dataclass
+class AbConfig(CommandConfig):
+    data: TableConfig = field(default_factory=TableConfig)
+    arm: str = setting("column of the arm that was drawn")
+    control: Any = setting("arm that the others are compared with")
+    outcomes: list[str] = setting("columns measured after the send")
+    covariates: list[str] = setting("columns measured before the arm was drawn", [])
+    before: list[str] = setting("outcomes of the time before the send, as placebo", [])
+    customer: str | None = setting("column of the customer's id; null: every row is a customer", None)
+    probability: str | None = setting("column of the probability of the row's own arm", None)
+    shares: Part = setting("designed share of each arm; without it and probability equal shares are assumed", {})
+    experiments: str | None = setting("column of the experiment's name", None)
+    name: str | None = setting("which experiment of the table", None)
+    sent: str | None = setting("column of the day of the send", None)
+    happened: str | None = setting("column of the day of the outcome", None)
+    out: str = setting("folder of the result")
+
+
+@dataclass
+class AnalyseConfig(AbConfig):
+    power: float = setting("power of the minimum detectable effect", 0.8)
+    alpha: float = setting("probability of any false claim", 0.05)
+    relevant: float = setting("smallest effect that matters, as a share of the control's mean", 0.1)
+    planned: int | None = setting("planned customers; with fewer, intervals are always valid", None)
+    lower_is_better: list[str] = setting("outcomes such as unsubscribes", [])
+
+
+@dataclass
+class UpliftConfig(AbConfig):
+    learners: list[str] = setting("of s, t, x and dr", ["s", "t", "x", "dr"])
+    regressor: str = setting("blend (the mean of both), lightgbm or ridge", "blend")
+    folds: int = setting("folds of the cross-fit", 5)
+    orderings: int = setting("random orderings of the test", 2000)
+    resamples: int = setting("bootstrap resamples of the interval", 200)
+    seed: int = setting("seed of folds, trees, orderings and bootstrap", 17)
+
+
+@dataclass
+class PolicyConfig(AbConfig):
+    cost: Part = setting("cost of each arm for a customer", {})
+    regressor: str = setting("blend, lightgbm or ridge", "lightgbm")
+    folds: int = setting("folds of the cross-fit", 5)
+    seed: int = setting("seed of folds and trees", 17)
+
+
 COMMANDS: dict[str, type[CommandConfig]] = {
     "prepare": PrepareConfig,
     "train": TrainConfig,
@@ -296,6 +346,9 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "export_customer": ExportCustomerConfig,
     "init": InitConfig,
     "verify": VerifyConfig,
+    "analyse": AnalyseConfig,
+    "uplift": UpliftConfig,
+    "policy": PolicyConfig,
 }
 
 

@@ -1,0 +1,54 @@
+"""From the settings of `analyse`, `uplift` and `policy` to their folders; a refusal is written before it is raised."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
+from propensity.atomic import whole_folder
+from propensity.config import AbConfig
+from propensity.errors import ConfigurationError
+
+
+def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
+    """The checked experiment; a refusal of the table itself leaves `<kind>.json` with the reason."""
+    columns = Columns(
+        arm=cfg.arm,
+        control=str(cfg.control),
+        outcomes=list(cfg.outcomes),
+        covariates=list(cfg.covariates),
+        before=list(cfg.before),
+        customer=cfg.customer,
+        probability=cfg.probability,
+        experiment=cfg.experiments,
+        sent=cfg.sent,
+        happened=cfg.happened,
+        shares=dict(cfg.shares),
+        name=cfg.name,
+    )
+    table = read_data(cfg.data.path)
+    try:
+        return experiment_of(table, columns)
+    except RefusedError as error:
+        write(cfg.out, kind, {"refused": str(error), "arms": {}, "sentences": [str(error)]}, pl.DataFrame())
+        raise
+
+
+def write(out: str, kind: str, result: dict[str, Any], table: pl.DataFrame, page: str | None = None) -> None:
+    """Writes `<kind>.json`, `<kind>.parquet` and `<kind>.html` into a folder, all or none; prints the sentences."""
+    folder = Path(out)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / f"{kind}.json").is_file()):
+        raise ConfigurationError(f"{out} holds something else than this result; give another folder as out")
+    with whole_folder(folder) as draft:
+        (draft / f"{kind}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+        if table.width:
+            table.write_parquet(draft / f"{kind}.parquet")
+        if page is not None:
+            (draft / f"{kind}.html").write_text(page, encoding="utf-8")
+    if not result.get("refused"):
+        print("\n".join([*result.get("notes", []), *result["sentences"]]))
+        print(f"{out}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
