@@ -193,7 +193,9 @@ def sentences(result: dict[str, Any]) -> list[str]:
             mde = "unknown, because nothing varied" if cell["mde"] is None else f"{cell['mde']:.4g}"
             interval = f"[{_number(cell['low'])}, {_number(cell['high'])}]"
             if cell["verdict"] in (WIN, LOSS):
-                lines.append(f"{arm}, {name}: {cell['verdict']}, {cell['effect']:+.4f} {interval} per customer; MDE {mde}")
+                lines.append(
+                    f"{arm}, {name}: {cell['verdict']}, {cell['effect']:+.4f} {interval} per customer; MDE {mde}"
+                )
             else:
                 lines.append(f"{arm}, {name}: no effect could be seen ({cell['verdict']}), {interval}; MDE {mde}")
     return lines

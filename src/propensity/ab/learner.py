@@ -60,7 +60,9 @@ def regressor(name: str, seed: int) -> Regressor:
     try:
         import lightgbm
     except ImportError:
-        raise ConfigurationError("LightGBM is not installed; pip install 'propensity[gbdt]', or regressor=ridge") from None
+        raise ConfigurationError(
+            "LightGBM is not installed; pip install 'propensity[gbdt]', or regressor=ridge"
+        ) from None
     trees = partial(_fit_trees, lightgbm, seed)
     return trees if name == "lightgbm" else partial(_fit_blend, trees)
 

@@ -215,7 +215,11 @@ def _stated(value: Value, rules: PolicyRules) -> dict[str, Any]:
     cell: dict[str, Any] = {"effective_sample": value.effective, "overlap": value.overlap}
     if value.effective < FEWEST:
         reason = f"effective sample {value.effective:.0f}, below {FEWEST:.0f}"
-        return cell | dict.fromkeys(("value", "low", "high", "ips", "snips", "dr", "dr_low", "dr_high")) | {"refused": reason}
+        return (
+            cell
+            | dict.fromkeys(("value", "low", "high", "ips", "snips", "dr", "dr_low", "dr_high"))
+            | {"refused": reason}
+        )
     half = normal_quantile(1 - rules.alpha / 2)
     dr_error = float(value.score.std(ddof=1)) / math.sqrt(value.score.size)
     return cell | {

@@ -210,7 +210,9 @@ def _one_experiment(table: pl.DataFrame, columns: Columns) -> tuple[pl.DataFrame
     if columns.customer is None or not others.height:
         return rows, []
     shared = rows[columns.customer].is_in(others[columns.customer].implode()).sum()
-    note = f"{shared:,} of {rows.height:,} customers of {name} are also in another experiment of the table; their effects"
+    note = (
+        f"{shared:,} of {rows.height:,} customers of {name} are also in another experiment of the table; their effects"
+    )
     return rows, [f"{note} include those of its arms"] if shared else []
 
 
@@ -252,7 +254,9 @@ def _require_arms(arm: pl.Series, names: Sequence[str], columns: Columns) -> Non
             "and no effect can be known; keep a holdout"
         )
     if not names:
-        raise RefusedError(f"all customers are in the control arm {columns.control!r}; without a treatment there is no effect")
+        raise RefusedError(
+            f"all customers are in the control arm {columns.control!r}; without a treatment there is no effect"
+        )
     for name, size in sorted(count.items()):
         if size < SMALLEST_ARM:
             raise RefusedError(f"arm {name!r} has {size} customer; an effect needs at least {SMALLEST_ARM} in each arm")
@@ -299,9 +303,13 @@ def _probabilities(
     values = _floats(table, columns.probability)
     missing = int(np.isnan(values).sum())
     if missing:
-        raise DataError(f"{columns.probability} is missing in {missing:,} rows; write the probability of each arm drawn")
+        raise DataError(
+            f"{columns.probability} is missing in {missing:,} rows; write the probability of each arm drawn"
+        )
     if values.min() <= 0:
-        raise DataError(f"{columns.probability} is {values.min():g} in a row; an arm that was drawn had a chance above 0")
+        raise DataError(
+            f"{columns.probability} is {values.min():g} in a row; an arm that was drawn had a chance above 0"
+        )
     if values.max() > 1:
         raise DataError(f"{columns.probability} is {values.max():g} in a row; a probability is at most 1")
     return values

@@ -108,7 +108,9 @@ def _too_small(experiment: Experiment) -> str | None:
         return "there are no covariates that vary, so no customer differs from another; name covariates=[...]"
     count = np.bincount(experiment.arm, minlength=len(experiment.arms) + 1)
     name = [experiment.control, *experiment.arms][int(count.argmin())]
-    return f"arm {name!r} has {count.min()} customers; uplift needs {FEWEST} in each arm" if count.min() < FEWEST else None
+    return (
+        f"arm {name!r} has {count.min()} customers; uplift needs {FEWEST} in each arm" if count.min() < FEWEST else None
+    )
 
 
 def _one(
@@ -148,7 +150,11 @@ def _sentences(arms: dict[str, Any]) -> list[str]:
             name, best = max(learners.items(), key=lambda each: each[1]["qini"])
             claimed = [learner for learner, cell in learners.items() if cell["claimed"]]
             value = f"Qini {best['qini']:.4g} per treated customer ({name}), p {best['p']:.3g}, adjusted {best['p_adjusted']:.3g}"
-            verdict = f"{', '.join(claimed)} better than random orderings" if claimed else "no ranking is better than a random one"
+            verdict = (
+                f"{', '.join(claimed)} better than random orderings"
+                if claimed
+                else "no ranking is better than a random one"
+            )
             lines.append(f"{arm}, {outcome}: {verdict}; {value}")
     return lines
 

@@ -132,7 +132,11 @@ def refusal(
     worst = min(cells, key=lambda each: each[2]["p"], default=None)
     shown = "" if worst is None else f"; the placebo {worst[1]} differs by {worst[2]['effect']:+.4g} before the send"
     if srm_p < SUSPECT:
-        way_out = "; if the design was unequal give shares='{arm: share}'" if "assumed" in source else "; find the lost customers"
+        way_out = (
+            "; if the design was unequal give shares='{arm: share}'"
+            if "assumed" in source
+            else "; find the lost customers"
+        )
         return f"the sizes of the arms do not fit {source} (p {srm_p:.2g}): a sample ratio mismatch{shown}{way_out}"
     if balance_p < SUSPECT:
         return (
