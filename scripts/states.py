@@ -21,9 +21,8 @@ def main(cfg: StatesConfig) -> None:
         cutoff = parse_cutoff(log, cfg.cutoff, trained.task.horizon)
         table = states(trained.model, trained.task.cutoff_data(log, cutoff, trained.vocabulary))
         write_table(table, draft)
-    Console().print(
-        f"{table.height:,} customers on {cutoff}, {table.width - 1} numbers each: {cfg.out}", highlight=False
-    )
+    summary = f"{table.height:,} customers on {cutoff}, {table.width - 1} numbers each: {cfg.out}"
+    Console().print(summary, highlight=False)
 
 
 if __name__ == "__main__":

@@ -310,11 +310,13 @@ class Model:
             (in the log's currency). A stale log or an in-sample cutoff is a UserWarning.
         """
         from propensity.champion.champion import SERVED, Champion
+        from propensity.scores import with_consents
 
         data, last = self.cutoff_data(cutoff, log), str(self.trained.about["last_label"])
         for caution in scoring_warnings(self.log if log is None else _opened(log), data.market_stats.cutoff, last):
             warnings.warn(caution, UserWarning, stacklevel=2)
-        return Champion.load(self.run, self.trained.model).predict(data)[SERVED].frame()
+        scores = Champion.load(self.run, self.trained.model).predict(data)[SERVED]
+        return with_consents(scores, data.features.log, data.row).frame()
 
     def evaluate(
         self,

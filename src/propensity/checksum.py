@@ -36,7 +36,7 @@ class FileRecord(NamedTuple):
     """Size and checksum of a file."""
 
     bytes: int
-    crc32: str  # 8 hexadecimal digits
+    crc32: str  # 8 hexadecimal digits after "0x"
 
 
 def crc32(path: Path) -> str:
@@ -50,7 +50,7 @@ def crc32(path: Path) -> str:
     Returns
     -------
     str
-        8 hexadecimal digits.
+        8 hexadecimal digits after "0x".
 
     Examples
     --------
@@ -58,13 +58,18 @@ def crc32(path: Path) -> str:
     >>> path = Path(tempfile.mkdtemp()) / "a"
     >>> _ = path.write_bytes(b"123456789")
     >>> crc32(path)
-    'cbf43926'
+    '0xcbf43926'
     """
     value = 0
     with path.open("rb", buffering=0) as file:
         while block := file.read(BLOCK):
             value = zlib.crc32(block, value)
-    return f"{value:08x}"
+    return hexadecimal(value)
+
+
+def hexadecimal(value: int) -> str:
+    """A checksum as text; "0x" keeps digits alone from looking like a phone number."""
+    return f"0x{value:08x}"
 
 
 def file_record(path: Path) -> FileRecord:
@@ -143,7 +148,7 @@ def signed(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     rest = {name: value for name, value in content.items() if name != "checksum"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    return rest | {"checksum": f"{zlib.crc32(text.encode()):08x}"}
+    return rest | {"checksum": hexadecimal(zlib.crc32(text.encode()))}
 
 
 def is_signed(content: Mapping[str, Any]) -> bool:

@@ -36,6 +36,7 @@ from omegaconf.errors import OmegaConfBaseException
 from propensity.atomic import storage_problem
 from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
+from propensity.limits import check_values, check_writable
 from propensity.mistake import one_line, sentence
 from propensity.secret import redacted, refuse_secrets
 from propensity.trust import check_targets, use_plugins
@@ -99,7 +100,9 @@ def configuration(name: str, settings: Mapping[str, Any]) -> Any:
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
             cfg = compose(name, overrides)
-            refuse_secrets(OmegaConf.to_container(cfg, resolve=True))
+            container: Any = OmegaConf.to_container(cfg, resolve=True)
+            check_values(name, container)
+            refuse_secrets(container)
             return typed(cfg)
     except (HydraException, OmegaConfBaseException) as error:
         message = sentence(error, conf_folder(), name, overrides)
@@ -174,7 +177,7 @@ def entry(name: str, interrupted: str = AGAIN) -> Callable[[Callable[[Any], Any]
         def job(cfg: DictConfig) -> Any:
             # Hydra reports a failed job in words of its own before it raises: the last word is said here, inside it.
             with mistakes_in_one_line(name, interrupted):
-                return function(typed(checked(cfg)))  # what a sweeper minimises or maximises
+                return function(typed(checked(cfg, name)))  # what a sweeper minimises or maximises
 
         @functools.wraps(function)
         def script(config: Any = None) -> Any:
@@ -210,6 +213,8 @@ def mistakes_in_one_line(name: str, interrupted: str = AGAIN) -> Iterator[None]:
         if (message := storage_problem(error)) is None:
             raise
         leave(message, ConfigurationError.exit_code)
+    except PermissionError as error:
+        leave(f"{error.filename or 'a file'} cannot be opened (permission denied); give another path", 2)
     except (HydraException, OmegaConfBaseException) as error:
         if (ours := own_cause(error)) is not None:
             leave(str(ours), ours.exit_code)
@@ -297,9 +302,9 @@ def _is_free(cfg: DictConfig, argument: str) -> bool:
     return isinstance(node, DictConfig) and OmegaConf.get_type(node) is dict and "_target_" not in node
 
 
-def checked(cfg: DictConfig) -> DictConfig:
-    """The job's own configuration: nothing left open, no part replaced by a word, no output shared with a sibling, and
-    no part of a package that is not named as a plug-in."""
+def checked(cfg: DictConfig, name: str) -> DictConfig:
+    """The job's own configuration: nothing left open, no part replaced by a word, no output shared with a sibling, no
+    part of a package that is not named as a plug-in, and no value that its setting cannot have."""
     running = HydraConfig.get()
     for setting in OverridesParser.create().parse_overrides(list(running.overrides.task)):
         group, value = setting.key_or_group.replace(".", "/"), setting.value()
@@ -311,13 +316,15 @@ def checked(cfg: DictConfig) -> DictConfig:
         raise ConfigurationError(f"{', '.join(missing)} not given; add {' '.join(f'{key}=...' for key in missing)}")
     if running.mode == RunMode.MULTIRUN and isinstance(cfg.get("out"), str) and swept(sys.argv[1:]) != {"out"}:
         cfg.out = numbered(Path(cfg.out), running.job.num)
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    check_values(name, settings)
     cfg.plugins = use_plugins(cfg.get("plugins", []))
-    settings = OmegaConf.to_container(cfg, resolve=True)
     refuse_secrets(settings)
     try:
         check_targets(settings, "the configuration")
     except IntegrityError as error:  # a mistake, not an attack: this configuration comes from the user
         raise ConfigurationError(str(error).removesuffix("; train again")) from None
+    check_writable(settings)
     return cfg
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import whole_file
+from propensity.data.consent import consent_channel, words_at
+from propensity.data.event_log import EventLog
 from propensity.data.table_file import read_table, write_table
 from propensity.data.valid import LARGEST_TOTAL
 from propensity.errors import ConfigurationError, DataError
@@ -21,6 +23,7 @@ from propensity.errors import ConfigurationError, DataError
 COLUMNS = ("cutoff", "customer_id", "offer_id", "score", "expected_revenue")
 SHARES = ("cutoff", "customer_id", "channel", "share")
 WARNINGS = "propensity.warnings"  # key of the metadata of a table of scores
+LOG = "propensity.log"  # likewise: folder of the event log whose customers were scored
 SHARES_FILE = "channels.parquet"  # written beside the scores
 
 
@@ -44,6 +47,9 @@ class Scores:
         Name of the model.
     mask : ndarray of shape (N, M), bool, optional
         Pairs that have a score; None if all have one. The other pairs hold 0.
+    consents : polars.DataFrame of N rows, optional
+        What the customers said about being contacted, as of the cutoff, see `propensity.data.consent.words_at`; None
+        where no log holds consents.
     """
 
     customer: np.ndarray
@@ -53,6 +59,7 @@ class Scores:
     cutoff: str
     model: str
     mask: np.ndarray | None = None
+    consents: pl.DataFrame | None = None
 
     def frame(self) -> pl.DataFrame:
         """The scores as a table.
@@ -60,10 +67,10 @@ class Scores:
         Returns
         -------
         polars.DataFrame of N x M rows
-            One row per pair, with the columns `COLUMNS`.
+            One row per pair, with the columns `COLUMNS` and those of `consents`.
         """
         n, m = self.probability.shape
-        return pl.DataFrame(
+        table = pl.DataFrame(
             {
                 "customer_id": np.repeat(self.customer, m),
                 "offer_id": pl.Series(list(self.offer), dtype=pl.String).gather(np.tile(np.arange(m), n)),
@@ -71,6 +78,27 @@ class Scores:
                 "expected_revenue": self.revenue.ravel(),
             }
         ).select(pl.lit(self.cutoff).str.to_date().alias("cutoff"), *COLUMNS[1:])
+        return table if self.consents is None else table.hstack(self.consents[np.repeat(np.arange(n), m)])
+
+
+def with_consents(scores: Scores, log: EventLog, row: np.ndarray) -> Scores:
+    """The scores with the consents of their customers, so that a decision needs no other table.
+
+    Parameters
+    ----------
+    scores : Scores
+        Scores of N customers.
+    log : EventLog
+        Their log.
+    row : ndarray of shape (N,)
+        Rows of the customers in the log.
+
+    Returns
+    -------
+    Scores
+        Unchanged where the log holds no consents.
+    """
+    return replace(scores, consents=words_at(log.customers[row], scores.cutoff))
 
 
 @dataclass(frozen=True)
@@ -170,7 +198,9 @@ def load_shares(path: str | Path, cutoff: str, customer: np.ndarray) -> ChannelS
     return ChannelShares(customer, tuple(channels), share, cutoff)
 
 
-def save_scores(scores: Sequence[Scores], path: str | Path, warnings: Sequence[str] = ()) -> None:
+def save_scores(
+    scores: Sequence[Scores], path: str | Path, warnings: Sequence[str] = (), log: Path | None = None
+) -> None:
     """Write scores of several cutoffs to one Parquet file, atomically.
 
     Parameters
@@ -181,6 +211,8 @@ def save_scores(scores: Sequence[Scores], path: str | Path, warnings: Sequence[s
         File to write or replace.
     warnings : sequence of str
         What a reader of the scores should know; kept in the file's metadata, see `score_warnings`.
+    log : Path, optional
+        Folder of the event log; kept in the file's metadata, see `scored_log`.
 
     Raises
     ------
@@ -190,8 +222,10 @@ def save_scores(scores: Sequence[Scores], path: str | Path, warnings: Sequence[s
     if Path(path).is_dir():
         raise ConfigurationError(f"{path} is a folder; give the name of a file, such as {path}/scores.parquet")
     with whole_file(path) as draft:
-        metadata = {WARNINGS: json.dumps(list(warnings))} if warnings else None
-        write_table(pl.concat([table.frame() for table in scores]), draft, metadata)
+        metadata = {WARNINGS: json.dumps(list(warnings))} if warnings else {}
+        metadata |= {} if log is None else {LOG: str(log.resolve())}
+        table = pl.concat([table.frame() for table in scores], how="diagonal")
+        write_table(table, draft, metadata or None)
 
 
 def score_warnings(path: str | Path) -> list[str]:
@@ -209,6 +243,17 @@ def score_warnings(path: str | Path) -> list[str]:
     """
     sentences: list[str] = json.loads(pl.read_parquet_metadata(path).get(WARNINGS, "[]"))
     return sentences
+
+
+def scored_log(path: str | Path) -> str | None:
+    """Folder of the event log that stands in the metadata of a table of scores; None where the file names none.
+
+    Parameters
+    ----------
+    path : str or Path
+        Parquet file.
+    """
+    return pl.read_parquet_metadata(path).get(LOG)
 
 
 def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:
@@ -314,7 +359,15 @@ def _grid(part: pl.DataFrame, model: str) -> Scores:
             )
         grid[row, column] = values
         grids.append(grid)
-    return Scores(customer.to_numpy(), tuple(offer), grids[0], grids[1], str(part["cutoff"][0]), model, mask)
+    cutoff, consents = str(part["cutoff"][0]), _consents(part)
+    return Scores(customer.to_numpy(), tuple(offer), grids[0], grids[1], cutoff, model, mask, consents)
+
+
+def _consents(part: pl.DataFrame) -> pl.DataFrame | None:
+    """The consents in the rows of N customers, ascending by id; of several words the refusal, None without any."""
+    names = [name for name in part.columns if consent_channel(name) is not None and part.schema[name] == pl.Boolean]
+    words = [pl.col(name).max() if name == "suppressed" else pl.col(name).min() for name in names]
+    return part.group_by("customer_id").agg(words).sort("customer_id").select(names) if names else None
 
 
 def aligned(scores: Scores, customer: np.ndarray, offer: Sequence[str]) -> Scores:
@@ -366,4 +419,5 @@ def customers_of(scores: Scores, mask: np.ndarray) -> Scores:
         probability=scores.probability[mask],
         revenue=scores.revenue[mask],
         mask=None if scores.mask is None else scores.mask[mask],
+        consents=None if scores.consents is None else scores.consents.filter(pl.Series(mask)),
     )

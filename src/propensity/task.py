@@ -28,6 +28,7 @@ from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare, protect_personal_data, translate_read_errors
 from propensity.ingest.privacy import read_key
 from propensity.ingest.source import Source
+from propensity.ingest.source.workbook import workbook_file
 from propensity.secret import without_secrets
 
 BLOCK = 512  # customers whose inputs are in memory at a time
@@ -365,7 +366,8 @@ def origin(source: Source) -> str:
         JSON of the source's class and settings, and the size and modification time of its files.
     """
     files: list[Path] = getattr(source, "files", list)()
-    stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.is_file()}
+    stats = {str(path): workbook_file(path).stat() for path in files if workbook_file(path).is_file()}
+    stamps = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
     settings = without_secrets(_settings(source))
     return json.dumps({"source": type(source).__qualname__, "settings": settings, "files": stamps}, indent=1)
 

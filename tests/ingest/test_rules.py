@@ -58,6 +58,13 @@ def extended(code: str, column: str, good: str, rows: str, name: str = "", count
 
 
 CASES = [
+    extended("time_unreadable", "at", "10:30", "anna,2024-03-03,milk,1,2.5,25:00\n", columns={"time": "at"}),
+    extended("cost_unreadable", "cost", "1.2", "anna,2024-03-03,milk,1,2.5,dear\n", columns={"cost": "cost"}),
+    extended("probability_unreadable", "p", "0.5", "anna,2024-03-03,milk,1,2.5,1.2\n", columns={"probability": "p"}),
+    Case(
+        "acquisition_unreadable", settings={"customers": "people.csv", "acquisition": {"day": "since"}},
+        files={"people.csv": "who,since\nanna,2024-01-05\nbert,soon\n"},
+    ),
     Case("file_twice", files={"sales-b.csv": f"{HEAD}\n{GOOD}"}, count=2),
     Case("file_transcoded", files={"sales-a.csv": f"{HEAD}\nrené,2024-03-01,café,1,2\n".encode("latin-1")}),
     Case("file_transcoded", files={"sales-a.csv": f"{HEAD}\nrené,2024-03-01,café,1,2\n".encode("utf-16")}, name="16"),
@@ -695,8 +702,8 @@ def test_a_refusal_in_the_table_of_customers_counts_behind_an_alias(tmp_path: Pa
     beside["files"]["people.csv"] = "who,consent_mail,city\nanna,yes,Rome\nann,no,Oslo\nbert,yes,Rome\n"
     log = log_of(Case("", **beside), tmp_path)
     words = {row["customer"]: (row["consent_mail"], row["city"]) for row in log.customers.to_dicts()}
-    assert words["anna"] == ("no", "Rome") and words["bert"] == ("yes", "Rome")
+    assert words["anna"] == (False, "Rome") and words["bert"] == (True, "Rome")
     beside["files"]["people.csv"] = "who,consent_mail,city\nann,no,Oslo\nbert,yes,Rome\n"
     (tmp_path / "other").mkdir()
     log = log_of(Case("", **beside), tmp_path / "other")
-    assert log.customers.filter(pl.col("customer") == "anna")["consent_mail"].to_list() == ["no"]
+    assert log.customers.filter(pl.col("customer") == "anna")["consent_mail"].to_list() == [False]

@@ -1,7 +1,8 @@
 """The event log: columns sorted by customer and day, memory-mapped and immutable, and its folder on disk.
 
 The folder holds one `.npy` per column, `customers.parquet` and `items.parquet` (row n describes code n and holds the
-original id) and `meta.json`, which is written last. The folder is replaced in one step.
+original id) and `meta.json`, which is written last. The folder is replaced in one step. Columns of `OPTIONAL`,
+`contacts.parquet` and the folder `engagement` exist only where a source delivers them.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ import polars as pl
 from propensity.atomic import remove_interrupted, whole_folder
 from propensity.checksum import Damage, check_files, check_sizes, covered_files, file_records, is_signed, signed
 from propensity.data.column_store import CHUNK, release_pages
-from propensity.data.valid import check_columns, check_totals
+from propensity.data.consent import guest_flags, profiling_objectors
+from propensity.data.valid import check_columns, check_engagement, check_optional, check_totals
 from propensity.errors import ConfigurationError, DamageError, DataError
 from propensity.kernel.event import PURCHASE, Events, fixed
 
 FORMAT = 3
 META = "meta.json"
+TOMBSTONES = "tombstones.json"  # changes without the log, and holds a checksum of its own
 WITHOUT_CHECKSUMS = 2  # the format before, which is still read
 COLUMNS = {
     "day": np.int32,
@@ -41,9 +44,15 @@ COLUMNS = {
     "discount": np.float32,
 }
 ARRAYS = ("offsets", *COLUMNS, "item_known")
+OPTIONAL = {"time": np.int64, "cost": np.float32, "contact": np.int32, "probability": np.float32}
+NO_TIME = np.iinfo(np.int64).max  # an event without a time is the last of its day
+MISSING = {"time": NO_TIME, "cost": np.nan, "contact": -1, "probability": np.nan}  # value of an event without one
+ENGAGEMENT = "engagement"  # folder of the events of `propensity.kernel.event.ENGAGEMENT_KINDS`
+SOMETIMES = (*OPTIONAL, *(f"{ENGAGEMENT}/{name}" for name in ("offsets", *COLUMNS, *OPTIONAL)))
 EPOCH = date(1970, 1, 1)
 TABLES = ("customers", "items")
-TABLE_FILES = tuple(f"{name}.parquet" for name in TABLES)
+CONTACTS = "contacts"
+TABLE_FILES = tuple(f"{name}.parquet" for name in (*TABLES, CONTACTS))
 UNREADABLE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError),
     *(MemoryError, RecursionError, struct.error, tokenize.TokenError),
@@ -104,7 +113,7 @@ class EventLog:
     offsets: np.ndarray  # (N + 1,) int64
     day: np.ndarray  # (E,) int32, days since 1970-01-01
     item: np.ndarray  # (E,) int32, row of `items`, -1 for an event without an item
-    kind: np.ndarray  # (E,) int8, position in `propensity.kernel.event.KINDS`
+    kind: np.ndarray  # (E,) int8, position in `propensity.kernel.event.EVERY_KIND`
     channel: np.ndarray  # (E,) int8, position in `meta["channels"]`, -1 for none
     order: np.ndarray  # (E,) int32, number of the order within the customer by first appearance, -1 for other kinds
     quantity: np.ndarray  # (E,) float32, units
@@ -114,6 +123,12 @@ class EventLog:
     customers: pl.DataFrame  # (N) rows: customer and attributes
     items: pl.DataFrame  # (I) rows: item and attributes
     meta: dict[str, Any]  # row counts, warnings, channels, first and last day, fingerprint
+    time: np.ndarray | None = None  # (E,) int64, milliseconds since 1970-01-01 UTC, `NO_TIME` for an event without one
+    cost: np.ndarray | None = None  # (E,) float32, currency, of the goods of a line or of a message, NaN if not known
+    contact: np.ndarray | None = None  # (E,) int32, row of `contacts`, -1 for an event without one
+    probability: np.ndarray | None = None  # (E,) float32, in (0, 1], of being sent exactly this, NaN if not known
+    contacts: pl.DataFrame | None = None  # distinct campaign, offer, arm, experiment of messages and responses
+    engagement: EventLog | None = None  # events of `ENGAGEMENT_KINDS` of the same customers and items
 
     def __len__(self) -> int:
         return self.offsets.size - 1
@@ -137,6 +152,39 @@ class EventLog:
     def last_day(self) -> int:
         """Day of the last purchase."""
         return int(self.meta["last_day"])
+
+    @property
+    def last_event_day(self) -> int:
+        """Day of the last event of any kind."""
+        parts = [self, *([] if self.engagement is None else [self.engagement])]
+        return max(int(part.day.max()) for part in parts if part.day.size)
+
+    @property
+    def first_event_day(self) -> int:
+        """Day of the first event of any kind."""
+        parts = [self, *([] if self.engagement is None else [self.engagement])]
+        return min(int(part.day.min()) for part in parts if part.day.size)
+
+    @property
+    def timezone(self) -> str | None:
+        """Time zone of the shop, in which `day` is the date of `time`; None for a log without times."""
+        return self.meta.get("timezone")
+
+    @property
+    def column_types(self) -> dict[str, type]:
+        """NumPy types of the columns with one value per event, with those of `OPTIONAL` that the log has."""
+        present: dict[str, type] = {n: kind for n, kind in OPTIONAL.items() if getattr(self, n) is not None}
+        return {**COLUMNS, **present}
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every array of the log by the name of its file, without .npy."""
+        names = [*ARRAYS, *(name for name in OPTIONAL if getattr(self, name) is not None)]
+        own = {name: getattr(self, name) for name in names}
+        if self.engagement is None:
+            return own
+        apart = {name: getattr(self.engagement, name) for name in ("offsets", *self.engagement.column_types)}
+        return own | {f"{ENGAGEMENT}/{name}": array for name, array in apart.items()}
 
     @property
     def customer_id(self) -> np.ndarray:
@@ -166,17 +214,57 @@ class EventLog:
         EventLog
             The events before `day`, and the customers with at least one of them.
         """
-        visible = self.day < day
-        counts = np.add.reduceat(np.append(visible, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
-        active = counts > 0
-        offsets = np.concatenate([[0], np.cumsum(counts[active])]).astype(np.int64)
-        columns: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[visible]) for name in COLUMNS}
-        sold = columns["day"][columns["kind"] == PURCHASE]
+        past = self.until(day)
+        active = np.diff(past.offsets) > 0
+        offsets = np.append(past.offsets[:-1][active], past.offsets[-1])
+        sold = past.day[past.kind == PURCHASE]
         meta = self.meta | {"last_day": int(sold.max()) if sold.size else self.first_day}
-        return replace(self, offsets=offsets, customers=self.customers.filter(pl.Series(active)), meta=meta, **columns)
+        customers = self.customers.filter(pl.Series(active))
+        engagement = past.engagement
+        if engagement is not None:
+            engagement = replace(engagement.of_customers(active), customers=customers, meta=meta)
+        return replace(past, offsets=offsets, customers=customers, meta=meta, engagement=engagement)
+
+    def until(self, day: int) -> EventLog:
+        """Cut the log at a day without leaving out customers.
+
+        Parameters
+        ----------
+        day : int
+            Days since 1970-01-01, exclusive.
+
+        Returns
+        -------
+        EventLog
+            All customers with their events before `day`.
+        """
+        engagement = None if self.engagement is None else self.engagement.until(day)
+        return replace(self._where(self.day < day), engagement=engagement)
+
+    def of_customers(self, chosen: np.ndarray) -> EventLog:
+        """Leave out the events of some customers, who lose their rows.
+
+        Parameters
+        ----------
+        chosen : numpy.ndarray of shape (N,), bool
+            Customers that stay.
+
+        Returns
+        -------
+        EventLog
+            Their events; the table of customers is not changed.
+        """
+        log = self._where(np.repeat(chosen, np.diff(self.offsets)))
+        return replace(log, offsets=np.append(log.offsets[:-1][chosen], log.offsets[-1]))
+
+    def _where(self, visible: np.ndarray) -> EventLog:
+        """The events for which `visible` (E,) is true."""
+        counts = np.add.reduceat(np.append(visible, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
+        columns: dict[str, Any] = {n: np.ascontiguousarray(getattr(self, n)[visible]) for n in self.column_types}
+        return replace(self, offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), **columns)
 
     def purchasers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """List the customers with at least one purchase before a day, guests excluded.
+        """List the customers with at least one purchase before a day, without guests and objectors to profiling.
 
         Parameters
         ----------
@@ -190,7 +278,8 @@ class EventLog:
         numpy.ndarray of int
             Ascending rows.
         """
-        return np.setdiff1d(self._buyers(day, start, stop), self._guests, assume_unique=True)
+        buyers = self._buyers(day, start, stop)
+        return buyers[~self._not_scored(day, start, stop)[buyers - start]]
 
     def revenue_unit(self, day: int) -> float:
         """Median revenue of a purchase line before a day: the unit in which a model reads amounts.
@@ -221,7 +310,9 @@ class EventLog:
         return self.customers["customer"].cast(pl.String).hash(seed=0).to_numpy()
 
     def guests(self, day: int) -> np.ndarray:
-        """List the guests with a purchase before a day. Guests count for item statistics and are not scored.
+        """List the guests and the objectors to profiling with a purchase before a day.
+
+        They count for item statistics and are in no training example and in no score.
 
         Parameters
         ----------
@@ -233,14 +324,13 @@ class EventLog:
         numpy.ndarray of int
             Ascending rows.
         """
-        return np.intersect1d(self._buyers(day), self._guests, assume_unique=True)
+        buyers = self._buyers(day)
+        return buyers[self._not_scored(day)[buyers]]
 
-    @property
-    def _guests(self) -> np.ndarray:
-        """Rows of all guests."""
-        if "guest" not in self.customers.columns:
-            return np.zeros(0, np.int64)
-        return np.flatnonzero(self.customers["guest"].fill_null(False).to_numpy())
+    def _not_scored(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Whether the customers in [start, stop) are guests or object to profiling."""
+        customers = self.customers[start:stop]
+        return guest_flags(customers) | profiling_objectors(customers, to_date(day).isoformat())
 
     def _buyers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows in [start, stop) with a purchase before `day`, guests included."""
@@ -284,8 +374,10 @@ class EventLog:
         try:
             (check_files if verify else check_sizes)(folder, files, damage)
             check_files(folder, {name: files[name] for name in TABLE_FILES if name in files}, damage)
-            arrays: dict[str, Any] = {name: cls._column(folder, name, meta["columns"][name]) for name in ARRAYS}
-            frames: dict[str, Any] = {n: pl.read_parquet(folder / f"{n}.parquet") for n in TABLES}
+            stored = [*ARRAYS, *(name for name in SOMETIMES if name in meta["columns"])]
+            arrays: dict[str, Any] = {name: cls._column(folder, name, meta["columns"][name]) for name in stored}
+            tables = [*TABLES, *([CONTACTS] if "contact" in {name.split("/")[-1] for name in stored} else [])]
+            frames: dict[str, Any] = {n: pl.read_parquet(folder / f"{n}.parquet") for n in tables}
             keys, channels = {name: frames[name].columns[:1] for name in TABLES}, len(meta["channels"])
             days = int(meta["first_day"]), int(meta["last_day"])
         except DamageError:
@@ -297,8 +389,32 @@ class EventLog:
             "items": ["item"],
         }:
             raise damage("", "its tables differ in length or columns")
-        check_columns(arrays, frames["items"].height, channels, days, damage)
-        return cls(**arrays, **frames, meta=meta)
+        apart = {name.split("/")[1]: arrays.pop(name) for name in stored if "/" in name}
+        items, contacts = frames["items"].height, frames[CONTACTS].height if CONTACTS in frames else 0
+        check_columns(arrays, items, channels, days, damage)
+        check_optional(arrays, contacts, damage)
+        log = cls(**arrays, **frames, meta=meta)
+        if not apart:
+            return log
+        check_engagement(apart, items, channels, len(log), damage)
+        check_optional(apart, contacts, damage, f"{ENGAGEMENT}/")
+        return replace(log, engagement=log.sibling(apart))
+
+    def sibling(self, columns: Mapping[str, Any]) -> EventLog:
+        """Other events of the same customers and items.
+
+        Parameters
+        ----------
+        columns : mapping of str to numpy.ndarray
+            `offsets` (N + 1,), the columns of `COLUMNS` and any of `OPTIONAL`.
+
+        Returns
+        -------
+        EventLog
+            A log of these events.
+        """
+        absent: dict[str, Any] = {**dict.fromkeys(OPTIONAL), "engagement": None}
+        return replace(self, **{**absent, **columns})
 
     @staticmethod
     def _column(folder: Path, name: str, spec: dict[str, Any]) -> np.ndarray:
@@ -330,13 +446,26 @@ class EventLog:
         """
         check_replaceable(folder)
         with whole_folder(folder) as draft:
-            for name in COLUMNS:
-                np.save(draft / f"{name}.npy", getattr(self, name), allow_pickle=False)
+            self.write_columns(draft)
             self.seal(draft, notes)
         return EventLog.open(folder)
 
+    def write_columns(self, draft: Path) -> None:
+        """Write the columns with one value per event.
+
+        Parameters
+        ----------
+        draft : Path
+            Folder of the columns.
+        """
+        for name in self.column_types:
+            np.save(draft / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        if self.engagement is not None:
+            (draft / ENGAGEMENT).mkdir(exist_ok=True)
+            self.engagement.write_columns(draft / ENGAGEMENT)
+
     def seal(self, draft: Path, notes: Mapping[str, str] | None = None) -> None:
-        """Write everything except the columns of `COLUMNS`, which are in the folder already; `meta.json` is last.
+        """Write everything except the columns of events, which are in the folder already; `meta.json` is last.
 
         Parameters
         ----------
@@ -352,9 +481,12 @@ class EventLog:
         check_totals({name: getattr(self, name) for name in COLUMNS})
         self.customers.write_parquet(draft / "customers.parquet")
         self.items.write_parquet(draft / "items.parquet")
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in arrays.items()}
-        files = file_records(draft, [name for name in covered_files(draft) if name != META])
+        if self.contacts is not None:
+            self.contacts.write_parquet(draft / f"{CONTACTS}.parquet")
+        if self.engagement is not None:
+            np.save(draft / ENGAGEMENT / "offsets.npy", self.engagement.offsets, allow_pickle=False)
+        columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in self.arrays.items()}
+        files = file_records(draft, [name for name in covered_files(draft) if name not in (META, TOMBSTONES)])
         meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self), "files": files}
         (draft / META).write_text(json.dumps(signed(meta), indent=1))
 
@@ -467,11 +599,10 @@ def fingerprint(log: EventLog) -> str:
         16 hexadecimal digits that change with any event, customer or item.
     """
     digest = hashlib.sha256()
-    for name in ARRAYS:
-        column = getattr(log, name)
+    for column in log.arrays.values():
         for start in range(0, column.size, CHUNK):
             digest.update(np.ascontiguousarray(column[start : start + CHUNK]).view(np.uint8).data)
             release_pages(column)
-    for frame in (log.customers, log.items):
+    for frame in (log.customers, log.items, *([] if log.contacts is None else [log.contacts])):
         digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).view(np.uint8).data)
     return digest.hexdigest()[:16]

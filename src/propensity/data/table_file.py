@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from propensity.checksum import check_folder
+from propensity.checksum import check_folder, hexadecimal
 from propensity.errors import DamageError
 
 CHECKSUM, SCHEMA = "propensity.checksum", "propensity.schema"
@@ -119,7 +119,7 @@ def table_checksum(frame: pl.DataFrame, metadata: Mapping[str, str]) -> str:
     Returns
     -------
     str
-        CRC-32 in 8 hexadecimal digits; it depends on the order of rows and columns, not on the layout in memory.
+        CRC-32 in hexadecimal digits; it depends on the order of rows and columns, not on the layout in memory.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def table_checksum(frame: pl.DataFrame, metadata: Mapping[str, str]) -> str:
         value = zlib.crc32(f"{series.name}:{series.dtype}:{series.len()}".encode(), value)
         for start in range(0, series.len(), ROWS):
             value = _series_checksum(series.slice(start, ROWS), value)
-    return f"{value:08x}"
+    return hexadecimal(value)
 
 
 def _series_checksum(series: pl.Series, value: int) -> int:

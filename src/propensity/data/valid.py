@@ -13,7 +13,7 @@ import numpy as np
 from propensity.checksum import Damage
 from propensity.data.column_store import CHUNK, release_pages
 from propensity.errors import DataError
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND, KINDS
 
 AMOUNTS = ("quantity", "revenue", "discount")
 LARGEST_TOTAL = 1e18  # of the magnitudes of a column: its square is finite in 32 bits, and every sum is
@@ -80,6 +80,66 @@ def check_columns(
     for name in AMOUNTS:
         _check_range(name, arrays[name], -LARGEST_TOTAL, LARGEST_TOTAL, damage)
     check_totals(arrays)
+
+
+def check_engagement(
+    arrays: Mapping[str, np.ndarray], items: int, channels: int, customers: int, damage: Damage
+) -> None:
+    """Check the columns of the events that are stored apart.
+
+    Parameters
+    ----------
+    arrays : mapping of str to numpy.ndarray
+        `offsets` (N + 1,) and the event columns (E,).
+    items, channels, customers : int
+        Number of items, channels and customers.
+    damage : callable
+        Makes the error from the name of a file and what is wrong where.
+
+    Raises
+    ------
+    DamageError
+        If lengths differ, offsets descend, a code is out of range, or days of a customer descend.
+    """
+    events, offsets = arrays["day"].size, arrays["offsets"]
+    names = ("item", "kind", "channel", "order", *AMOUNTS)
+    if any(name not in arrays or arrays[name].shape != (events,) for name in names):
+        raise damage("engagement/day.npy", "its columns differ in length")
+    if offsets.shape != (customers + 1,) or offsets[0] != 0 or offsets[-1] != events or (np.diff(offsets) < 0).any():
+        raise damage("engagement/offsets.npy", f"it does not ascend from 0 to {events}")
+    limits = {"day": DAYS, "item": (-1, items - 1), "channel": (-1, channels - 1)}
+    for name, (least, most) in (limits | {"kind": (len(KINDS), len(EVERY_KIND) - 1)}).items():
+        _check_range(f"engagement/{name}", arrays[name], least, most, damage)
+    _check_order(arrays["day"], offsets, damage)
+
+
+def check_optional(arrays: Mapping[str, np.ndarray], contacts: int, damage: Damage, folder: str = "") -> None:
+    """Check the optional columns of events.
+
+    Parameters
+    ----------
+    arrays : mapping of str to numpy.ndarray
+        Columns (E,), of which `contact` and `probability` may be missing.
+    contacts : int
+        Number of distinct contacts.
+    damage : callable
+        Makes the error from the name of a file and what is wrong where.
+    folder : str
+        Folder of the columns inside the log, with a slash.
+
+    Raises
+    ------
+    DamageError
+        If lengths differ, a contact does not exist, or a probability is not in (0, 1].
+    """
+    for name in ("time", "cost", "contact", "probability"):
+        if name in arrays and arrays[name].shape != arrays["day"].shape:
+            raise damage(f"{folder}{name}.npy", "it differs in length")
+    if "contact" in arrays:
+        _check_range(f"{folder}contact", arrays["contact"], -1, contacts - 1, damage)
+    for start, part in chunks(arrays["probability"]) if "probability" in arrays else ():
+        if (wrong := np.flatnonzero((part <= 0) | (part > 1))).size:
+            raise damage(f"{folder}probability.npy", f"event {start + wrong[0]} has {part[wrong[0]]}, not 0 to 1")
 
 
 def _check_range(name: str, column: np.ndarray, least: float, most: float, damage: Damage) -> None:

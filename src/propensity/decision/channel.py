@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.decision.consent import channel_key
+from propensity.data.consent import channel_key
 from propensity.decision.context import DecisionContext
 from propensity.decision.history import PurchaseHistory
 from propensity.decision.picture import COLOURS, short

@@ -13,22 +13,15 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import polars as pl
 
+from propensity.data.consent import ConsentRecord, channel_key, consent_record
 from propensity.data.event_log import EventLog
 from propensity.data.table_file import read_table
 from propensity.decision.condition import rows_where
-from propensity.decision.consent import (
-    ConsentRecord,
-    Permission,
-    channel_key,
-    consent_record,
-    known_channels,
-    may_contact,
-    objectors,
-)
+from propensity.decision.consent import Permission, known_channels, may_contact, objectors
 from propensity.decision.history import PurchaseHistory, log_folder, purchase_history_of
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
 from propensity.ingest.rule.matching import normal_ids, require_match, rows_of
-from propensity.scores import SHARES_FILE, ChannelShares, Scores, customers_of, load_scores, load_shares
+from propensity.scores import SHARES_FILE, ChannelShares, Scores, customers_of, load_scores, load_shares, scored_log
 
 T = TypeVar("T")
 
@@ -169,10 +162,12 @@ class DecisionContext:
 
     @cached_property
     def consent_records(self) -> list[ConsentRecord]:
-        """What the log, the table of customers and the run say about the N customers."""
+        """What the log, the scores, the table of customers and the run say about the N customers."""
         cutoff, customer = self.scores.cutoff, pl.Series("customer_id", self.scores.customer)
         log = self.event_log
         records = [] if log is None else [log_record(log, customer, cutoff)]
+        carried = self.scores.consents
+        records += [] if carried is None else [consent_record(carried, cutoff, from_log=True)]
         records += [] if self.customers is None else [consent_record(self.customers, cutoff, from_log=False)]
         return records if self.run_record is None else [*records, self.run_record]
 
@@ -396,8 +391,10 @@ def gather(
         raise ConfigurationError(f"no scores of {cutoff} in {scores}; it holds {cutoffs}")
     run = Path(scores).parent
     say(f"reading consents and the purchase history before {chosen.cutoff}")
-    history = purchase_history_of(run / "config.yaml", log, chosen.cutoff, say)
-    events = history.log if history is not None else EventLog.open(log) if log is not None else None
+    stored = None if log is not None else scored_log(scores)
+    named = stored if stored is not None and (Path(stored) / "meta.json").is_file() else log
+    history = purchase_history_of(run / "config.yaml", named, chosen.cutoff, say)
+    events = history.log if history is not None else EventLog.open(named) if named is not None else None
     attributes = run / "customers.parquet"
     path = customers or (str(attributes) if attributes.is_file() else None)
     table = None if path is None else read(path, "customers")
@@ -422,7 +419,7 @@ def gather(
         )
 
     known = context(chosen)
-    folder = None if events is not None else log_folder(run / "config.yaml")
+    folder = None if events is not None or stored is not None else log_folder(run / "config.yaml")
     if folder is not None and not any(record.words for record in known.consent_records):
         return known.changed(no_consent=no_consents(scores, folder))
     objecting = objectors(known.consent_records, chosen.customer.size)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from hydra.utils import instantiate
 
 from propensity.data.event_log import EventLog, to_day
 from propensity.data.offer import OfferConfig, Offers, offers_before
 from propensity.errors import DataError
+from propensity.ingest.rule.matching import rows_of
 from propensity.kernel.customer import customer_columns, customer_windows
 from propensity.kernel.pair import pair_columns, pair_windows
 from propensity.trust import DATA, check_targets, read_yaml
@@ -66,15 +68,14 @@ class PurchaseHistory:
         Parameters
         ----------
         customer : np.ndarray
-            (N,) ids, compared as text.
+            (N,) ids, compared as `propensity.ingest.rule.matching.rows_of` does.
 
         Returns
         -------
         np.ndarray
             (N,) int64, -1 for a customer that the log does not have.
         """
-        number = {str(c): n for n, c in enumerate(self.log.customer_id.tolist())}
-        return np.array([number.get(str(c), -1) for c in customer.tolist()], dtype=np.int64)
+        return rows_of(pl.Series(customer), self.log.customers["customer"])
 
     def pairs(self, row: np.ndarray, offer: tuple[str, ...], column: str) -> np.ndarray:
         """One column of `kernel.pair.pair_columns` for customers and named offers.

@@ -37,7 +37,7 @@ from propensity.metric.interval import resample_weights
 from propensity.metric.labels import Labels, Prediction
 from propensity.metric.slice import partition, slices
 from propensity.metric.warning import in_sample, merged
-from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
+from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares, with_consents
 from propensity.task import CutoffData, TrainingSet
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.curve import SUMMARY
@@ -355,7 +355,10 @@ def write_evaluation(
     result["run"]["log"] = log_facts(data.log)
     for name, scores in data.scores.items():
         notes = result["warnings"] if name == served else ()
-        save_scores(scores, data.out / ("scores.parquet" if name == served else f"{name}.parquet"), notes)
+        path = data.out / ("scores.parquet" if name == served else f"{name}.parquet")
+        places = [(each.features.log, each.row) for each in data.cutoffs_data]
+        own = [with_consents(table, *place) for table, place in zip(scores, places, strict=True)]
+        save_scores(own, path, notes, data.log.folder)
     with whole_file(data.out / "customers.parquet") as draft:
         write_table(customer_table(data.cutoffs_data[-1]), draft)
     with whole_file(data.out / "metrics.json") as draft:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from propensity.data.event_log import COLUMNS, EventLog
+from propensity.data.event_log import EventLog
 from propensity.kernel.event import PURCHASE
 from propensity.metric.ranking import auc
 from propensity.task import CutoffData
@@ -56,8 +56,8 @@ def shuffle_future(log: EventLog, day: int, seed: int, share: float = 0.7) -> Ev
     later = np.flatnonzero(log.day >= day)
     remaining = np.delete(np.arange(owner.size), later[rng.random(later.size) >= share])
     moved = remaining[log.day[remaining] >= day]
-    columns: dict[str, np.ndarray] = {name: np.array(getattr(log, name)) for name in COLUMNS}
-    for name in ("item", "kind", "channel", "quantity", "revenue", "discount"):
+    columns: dict[str, np.ndarray] = {name: np.array(getattr(log, name)) for name in log.column_types}
+    for name in [name for name in columns if name not in ("day", "order")]:
         columns[name][moved] = rng.permutation(columns[name][moved])
     columns["revenue"][moved] *= rng.uniform(0.2, 5.0, moved.size).astype(np.float32)
     columns["day"][moved] = rng.integers(day, max(log.last_day, day) + 1, moved.size)
@@ -73,7 +73,8 @@ def shuffle_future(log: EventLog, day: int, seed: int, share: float = 0.7) -> Ev
     shuffled: dict[str, Any] = {name: values[order] for name, values in columns.items()}
     purchase_days = shuffled["day"][shuffled["kind"] == PURCHASE]
     meta = log.meta | {"last_day": int(purchase_days.max()) if purchase_days.size else log.first_day}
-    return replace(log, offsets=offsets, item_known=item_known, meta=meta, **shuffled)
+    engagement = None if log.engagement is None else log.engagement.until(day)
+    return replace(log, offsets=offsets, item_known=item_known, meta=meta, engagement=engagement, **shuffled)
 
 
 def input_columns(cutoff_data: CutoffData, customers: int = CUSTOMERS) -> Iterator[InputColumn]:

@@ -20,12 +20,13 @@ import polars as pl
 
 from propensity.atomic import draft_folder, linked, whole_folder
 from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
-from propensity.data.event_log import COLUMNS, EventLog, to_date
+from propensity.data.contact import contact_key, contact_table
+from propensity.data.event_log import COLUMNS, ENGAGEMENT, MISSING, OPTIONAL, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
 from propensity.ingest.privacy import check_key
 from propensity.ingest.source import Source
-from propensity.ingest.source.people import merged_words
+from propensity.ingest.source.people import merged_words, with_consent_flags
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import merge_events, orders_so_far
 
@@ -88,12 +89,17 @@ def check_later(old: EventLog, new: EventLog) -> None:
     Raises
     ------
     DataError
-        If an event of `new` is not later than all events of `old`.
+        If an event of `new` is not later than all events of `old`, or their times have another zone.
     """
-    last, first = int(old.day.max()), int(new.day.min())
+    last, first = old.last_event_day, new.first_event_day
     if first <= last:
         raise DataError(
             f"the delivery begins on {to_date(first)}, but the log ends on {to_date(last)}; prepare both together"
+        )
+    if old.timezone and new.timezone and old.timezone != new.timezone:
+        raise DataError(
+            f"the times of the delivery are in {new.timezone}, those of the log in {old.timezone}; "
+            f"set data.source.timezone={old.timezone}"
         )
 
 
@@ -114,8 +120,8 @@ def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draf
     EventLog
         The merged log, which `EventLog.seal` completes.
     """
-    customers = _vocabulary(old.customers, new.customers, "customer", described["customer"])
-    customers = merged_words(customers, old.customers, new.customers)
+    before, after = (with_consent_flags(log.customers.lazy()).collect() for log in (old, new))
+    customers = merged_words(_vocabulary(before, after, "customer", described["customer"]), before, after)
     items = _vocabulary(
         old.items.with_columns(known=pl.Series(old.item_known)),
         new.items.with_columns(known=pl.Series(new.item_known)),
@@ -123,50 +129,77 @@ def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draf
         described["item"],
     )
     channels = sorted({*old.meta["channels"], *new.meta["channels"]})
-    old_rows, new_rows = (_rows(customers, log.customers, "customer") for log in (old, new))
-    earlier_orders = orders_so_far(fixed(old.offsets), fixed(old.order), old_rows[_places(customers, new)])
-    new = _recode(new, items, channels, earlier_orders)
-    codes = {"item": _code(old.items["item"], items["item"]), "channel": _channel_code(old, channels)}
+    contacts = _contacts(old, new)
+    rows = _rows(customers, old.customers, "customer"), _rows(customers, new.customers, "customer")
+    earlier_orders = orders_so_far(fixed(old.offsets), fixed(old.order), rows[0][_places(customers, new)])
+    new_codes = _codes(new, items, channels, contacts)
+    new = _recode(new, new_codes, earlier_orders)
+    codes = _codes(old, items, channels, contacts)
     codes = {name: code for name, code in codes.items() if (code[:-1] != np.arange(code.size - 1)).any()}
-    count = sum(np.where(rows >= 0, np.diff(log.offsets)[rows], 0) for rows, log in ((old_rows, old), (new_rows, new)))
-    offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-    _write_columns(old, new, (old_rows, new_rows), offsets, codes, draft)
-    arrays: dict[str, Any] = {name: np.load(draft / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
-    return EventLog(
-        offsets=offsets,
+    log = EventLog(
         item_known=items["known"].to_numpy().astype(np.int32),
         customers=customers,
         items=items.drop("known"),
         meta=_meta(old, new, channels),
-        **arrays,
+        contacts=contacts,
+        **_write_columns(old, new, rows, codes, draft),
     )
+    parts = [each.engagement or _without_events(each) for each in (old, new)]
+    if old.engagement is None and new.engagement is None:
+        return log
+    (draft / ENGAGEMENT).mkdir()
+    if new.engagement is not None:
+        parts[1] = _recode(new.engagement, new_codes, np.zeros(len(new), np.int32))
+    return replace(log, engagement=log.sibling(_write_columns(parts[0], parts[1], rows, codes, draft / ENGAGEMENT)))
+
+
+def _without_events(log: EventLog) -> EventLog:
+    """No events of the same customers."""
+    empty = {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
+    return log.sibling({"offsets": np.zeros(len(log) + 1, np.int64)} | empty)
 
 
 def _write_columns(
-    old: EventLog,
-    new: EventLog,
-    rows: tuple[np.ndarray, np.ndarray],
-    offsets: np.ndarray,
-    codes: Mapping[str, np.ndarray],
-    draft: Path,
-) -> None:
-    """Write the merged columns some customers at a time; rows: row (N,) of each customer in either log, or -1."""
+    old: EventLog, new: EventLog, rows: tuple[np.ndarray, np.ndarray], codes: Mapping[str, np.ndarray], draft: Path
+) -> dict[str, Any]:
+    """Write the merged columns some customers at a time; rows: row (N,) of each customer in either log, or -1.
+
+    Returns the columns, memory-mapped, and their offsets.
+    """
+    counts = [np.where(at >= 0, np.diff(log.offsets)[at], 0) for at, log in zip(rows, (old, new), strict=True)]
+    offsets = np.concatenate([[0], np.cumsum(sum(counts))]).astype(np.int64)
+    types = old.column_types | new.column_types
     edges = np.searchsorted(offsets, np.arange(0, offsets[-1], CHUNK))
     new_offsets = fixed(new.offsets)
-    with ColumnFiles(draft, COLUMNS) as files:
+    with ColumnFiles(draft, types) as files:
         for first, stop in pairwise(np.unique(np.append(edges, offsets.size - 1))):
-            merged = {name: np.empty(offsets[stop] - offsets[first], dtype) for name, dtype in COLUMNS.items()}
+            merged = {name: np.empty(offsets[stop] - offsets[first], dtype) for name, dtype in types.items()}
             old_rows, new_rows = (each[first:stop] for each in rows)
             present = old_rows[old_rows >= 0]  # consecutive rows of the old log
             ends = old.offsets[present[0] : present[-1] + 2] if present.size else np.zeros(1, np.int64)
             old_rows = np.where(old_rows >= 0, np.cumsum(old_rows >= 0) - 1, -1)
             for name, out in merged.items():
-                before = getattr(old, name)[ends[0] : ends[-1]]
+                before = _values(old, name, ends[0], ends[-1])
                 before = codes[name][before].astype(out.dtype) if name in codes else before
-                columns = fixed(before), fixed(getattr(new, name))
+                columns = fixed(before), fixed(_values(new, name, 0, new.day.size))
                 merge_events(old_rows, fixed(ends - ends[0]), new_rows, new_offsets, *columns, out)
-                release_pages(getattr(old, name))
+                if getattr(old, name) is not None:
+                    release_pages(getattr(old, name))
             files.append(merged)
+    mapped: dict[str, Any] = {name: np.load(draft / f"{name}.npy", mmap_mode="r") for name in types}
+    return {"offsets": offsets} | mapped
+
+
+def _values(log: EventLog, name: str, start: int, stop: int) -> np.ndarray:
+    """Values of a column in [start, stop); those of a log without the column are missing."""
+    column = getattr(log, name)
+    return np.full(stop - start, MISSING[name], OPTIONAL[name]) if column is None else np.asarray(column[start:stop])
+
+
+def _contacts(old: EventLog, new: EventLog) -> pl.DataFrame | None:
+    """Distinct contacts of both logs, None without any."""
+    tables = [log.contacts for log in (old, new) if log.contacts is not None]
+    return contact_table(contact_key(pl.concat(tables)).unique().sort()) if tables else None
 
 
 def _vocabulary(old: pl.DataFrame, new: pl.DataFrame, key: str, described: bool) -> pl.DataFrame:
@@ -209,15 +242,22 @@ def _channel_code(log: EventLog, channels: list[str]) -> np.ndarray:
     return np.array([channels.index(name) for name in log.meta["channels"]] + [-1], np.int64)
 
 
-def _recode(new: EventLog, items: pl.DataFrame, channels: list[str], earlier_orders: np.ndarray) -> EventLog:
+def _codes(
+    log: EventLog, items: pl.DataFrame, channels: list[str], contacts: pl.DataFrame | None
+) -> dict[str, np.ndarray]:
+    """Merged code of each code of a log, by column, with -1 appended."""
+    codes = {"item": _code(log.items["item"], items["item"]), "channel": _channel_code(log, channels)}
+    if contacts is not None and log.contacts is not None:
+        codes["contact"] = _code(contact_key(log.contacts), contact_key(contacts))
+    return codes
+
+
+def _recode(new: EventLog, codes: Mapping[str, np.ndarray], earlier_orders: np.ndarray) -> EventLog:
     """The new log with merged codes; earlier_orders (N,): number of its customers' orders in the old log."""
     shift = np.repeat(earlier_orders, np.diff(new.offsets))
-    return replace(
-        new,
-        item=_code(new.items["item"], items["item"])[new.item].astype(np.int32),
-        channel=_channel_code(new, channels)[new.channel].astype(np.int8),
-        order=np.where(new.order >= 0, new.order + shift, -1).astype(np.int32),
-    )
+    present = {name: code for name, code in codes.items() if getattr(new, name) is not None}
+    recoded = {name: code[getattr(new, name)].astype(new.column_types[name]) for name, code in present.items()}
+    return replace(new, **recoded, order=np.where(new.order >= 0, new.order + shift, -1).astype(np.int32))
 
 
 def _meta(old: EventLog, new: EventLog, channels: list[str]) -> dict[str, Any]:
@@ -232,6 +272,8 @@ def _meta(old: EventLog, new: EventLog, channels: list[str]) -> dict[str, Any]:
     for name in ("money", "not_products"):
         one, other = old.meta.get(name, {}), new.meta.get(name, {})
         merged[name] = {key: round(one.get(key, 0) + other.get(key, 0), 2) for key in {**one, **other}}
+    if zone := old.timezone or new.timezone:
+        merged["timezone"] = zone
     for name in ("large_lines", "formats"):
         merged[name] = [*old.meta.get(name, []), *new.meta.get(name, [])]
     return old.meta | merged

@@ -9,20 +9,21 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from propensity.atomic import is_disk_full, scratch_folder, whole_folder
 from propensity.data.column_store import ColumnFiles, replace_codes
-from propensity.data.event_log import COLUMNS, EventLog, check_replaceable, fingerprint
+from propensity.data.contact import contact_table
+from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, check_replaceable, fingerprint
 from propensity.data.valid import check_totals
 from propensity.errors import DataError
-from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode
+from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode, optional_columns
 from propensity.ingest.erasure import drop_erased, tombstone_note
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
 from propensity.ingest.large import LargeLines
@@ -37,7 +38,8 @@ from propensity.ingest.privacy import (
 from propensity.ingest.rule import rule_codes
 from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
-from propensity.kernel.event import KINDS, PURCHASE
+from propensity.ingest.source.people import with_consent_flags
+from propensity.kernel.event import EVERY_KIND, PURCHASE
 
 ALWAYS = np.iinfo(np.int32).min
 MAX_CHANNELS = 127  # a channel code is one signed byte
@@ -147,10 +149,15 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
     with scratch_folder() as folder:
         log = ingest(tables, folder, range_rows)
         check_totals({name: getattr(log, name) for name in COLUMNS})
-        columns: dict[str, Any] = {name: np.array(getattr(log, name)) for name in COLUMNS}
-    log = replace(log, **columns)
+        log = _in_memory(log)
     log.meta["fingerprint"] = fingerprint(log)
     return log
+
+
+def _in_memory(log: EventLog) -> EventLog:
+    """A log whose columns are copied from their files."""
+    columns: dict[str, Any] = {name: np.array(getattr(log, name)) for name in log.column_types}
+    return replace(log, engagement=None if log.engagement is None else _in_memory(log.engagement), **columns)
 
 
 def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventLog:
@@ -196,6 +203,14 @@ def translate_read_errors() -> Iterator[None]:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise DataError(f"the raw tables cannot be read ({reason}); deliver them again") from None
+
+
+class CodeTables(NamedTuple):
+    """Codes of items, channels and contacts."""
+
+    items: CodeTable
+    channels: CodeTable
+    contacts: CodeTable
 
 
 @dataclass
@@ -248,16 +263,17 @@ class IngestCounts:
         self.without_key += rows.select((pl.col("customer").is_null() | pl.col("day").is_null()).sum()).item()
         self.kinds |= set(rows["kind"].unique())
 
-    def add_used(self, kind: np.ndarray, day: np.ndarray) -> None:
+    def add_used(self, encoded: EncodedEvents) -> None:
         """Count events of the log.
 
         Parameters
         ----------
-        kind, day : numpy.ndarray of shape (E,)
-            Kind and day of each event.
+        encoded : EncodedEvents
+            Events of some customers.
         """
+        kind, day = encoded.columns["kind"], encoded.columns["day"]
         purchase_day = day[kind == PURCHASE]
-        self.used += day.size
+        self.used += day.size + int(encoded.engagement_events.sum())
         self.purchases += purchase_day.size
         if purchase_day.size:
             self.first_day = min(self.first_day, int(purchase_day.min()))
@@ -271,8 +287,8 @@ class IngestCounts:
         DataError
             If a row has an unknown kind, no customer or no day.
         """
-        if unknown := sorted(self.kinds - set(KINDS), key=str):
-            raise DataError(f"unknown event kind {unknown[0]!r}; map it to one of {', '.join(KINDS)}")
+        if unknown := sorted(self.kinds - set(EVERY_KIND), key=str):
+            raise DataError(f"unknown event kind {unknown[0]!r}; map it to one of {', '.join(EVERY_KIND)}")
         if self.without_key:
             raise DataError(
                 f"{self.without_key} of {self.passed} accepted events have no customer or no day; "
@@ -286,15 +302,23 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     schema = tables.events.collect_schema()
     defaults = [value.alias(name) for name, value in OPTIONAL.items() if name not in schema]
     events = tables.screen(tables.events.with_columns(*defaults))
-    items, channels = CodeTable(schema["item"]), CodeTable(pl.String())
+    codes = CodeTables(CodeTable(schema["item"]), CodeTable(pl.String()), CodeTable(pl.String()))
+    items, channels, contacts = codes
+    types = COLUMNS | optional_columns(schema)
     ids: list[pl.Series] = [pl.Series(dtype=schema["customer"])]
-    sizes: list[np.ndarray] = [np.zeros(0, np.int64)]
-    with tempfile.TemporaryDirectory(dir=folder) as place, ColumnFiles(folder, COLUMNS) as files:
+    sizes: list[np.ndarray] = [np.zeros((0, 2), np.int64)]
+    with tempfile.TemporaryDirectory(dir=folder) as place, ExitStack() as stack:
+        files = {"": stack.enter_context(ColumnFiles(folder, types))}
         partition = _partition(tables.events, events, Path(place), range_rows, counts, quarantine)
-        for encoded in _settle(partition, tables, items, channels, counts, quarantine):
+        for encoded in _settle(partition, tables, codes, counts, quarantine):
             ids.append(encoded.customer)
-            sizes.append(encoded.events)
-            files.append(encoded.columns)
+            sizes.append(np.stack([encoded.events, encoded.engagement_events], axis=1))
+            files[""].append(encoded.columns)
+            if encoded.engagement and ENGAGEMENT not in files:
+                (folder / ENGAGEMENT).mkdir()
+                files[ENGAGEMENT] = stack.enter_context(ColumnFiles(folder / ENGAGEMENT, types))
+            if encoded.engagement:
+                files[ENGAGEMENT].append(encoded.engagement)
     rows = _row_counts(tables, counts, quarantine)
     if channels.table.height > MAX_CHANNELS:
         raise DataError(
@@ -302,18 +326,24 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
             "map channel to a coarser column"
         )
     customer = pl.concat(ids)
-    customer_table = _vocabulary(customer, tables.customers, "customer")
+    described = None if tables.customers is None else with_consent_flags(tables.customers)
+    customer_table = _vocabulary(customer, described, "customer")
     item_table = _items(items, tables.items)
     channel = channels.table["name"].sort()
-    replace_codes(folder / "item.npy", items.ranks(item_table["item"]))
-    replace_codes(folder / "channel.npy", channels.ranks(channel))
-    size = pl.DataFrame({"customer": customer, "count": np.concatenate(sizes)})
+    contact_keys = contacts.table["name"].sort()
+    ranks = {"item": items.ranks(item_table["item"]), "channel": channels.ranks(channel)}
+    ranks |= {"contact": contacts.ranks(contact_keys)} if "contact" in types else {}
+    for part in files:
+        for name, code in ranks.items():
+            replace_codes(folder / part / f"{name}.npy", code)
+    every_size = np.concatenate(sizes)
+    size = pl.DataFrame({"customer": customer, "count": every_size[:, 0], "engagement": every_size[:, 1]})
     size = customer_table.select("customer").join(size, on="customer", how="left", maintain_order="left")
     counts.warnings.update(tables.warnings)
     if dominant := _dominant_events(size):
         counts.warnings["customer_dominant"] = dominant
-    codes, large_lines = counts.large.warnings(_median_sale(folder))
-    counts.warnings.update(codes)
+    large, large_lines = counts.large.warnings(_median_sale(folder))
+    counts.warnings.update(large)
     meta: dict[str, Any] = {
         "rows": rows,
         "warnings": dict(sorted(counts.warnings.items())),
@@ -326,15 +356,25 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
         "large_lines": large_lines,
         "formats": tables.formats,
     }
-    columns: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
-    return EventLog(
-        offsets=np.concatenate([[0], np.cumsum(size["count"].fill_null(0).to_numpy())]).astype(np.int64),
+    if "time" in types:
+        meta["timezone"] = tables.timezone or "UTC"
+    log = EventLog(
         item_known=item_table["known"].to_numpy().astype(np.int32),
         customers=customer_table,
         items=item_table.drop("known"),
         meta=meta,
-        **columns,
+        contacts=contact_table(contact_keys) if "contact" in types else None,
+        **_columns(folder, size["count"], types),
     )
+    if ENGAGEMENT not in files:
+        return log
+    return replace(log, engagement=log.sibling(_columns(folder / ENGAGEMENT, size["engagement"], types)))
+
+
+def _columns(folder: Path, count: pl.Series, types: Mapping[str, type]) -> dict[str, Any]:
+    """The written columns, memory-mapped, and the offsets of customers with `count` (N,) events."""
+    offsets = np.concatenate([[0], np.cumsum(count.fill_null(0).to_numpy())]).astype(np.int64)
+    return {"offsets": offsets} | {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in types}
 
 
 def _dominant_events(size: pl.DataFrame) -> int:
@@ -378,8 +418,7 @@ def _partition(
 def _settle(
     partition: ExternalPartition,
     tables: Tables,
-    items: CodeTable,
-    channels: CodeTable,
+    codes: CodeTables,
     counts: IngestCounts,
     quarantine: Quarantine,
 ) -> Iterator[EncodedEvents]:
@@ -392,8 +431,8 @@ def _settle(
         counts.money.add("settled", settled.quarantined)
         counts.large.add_undoing(settled.quarantined)
         if settled.accepted.height:
-            encoded = encode(settled.accepted, items, channels)
-            counts.add_used(encoded.columns["kind"], encoded.columns["day"])
+            encoded = encode(settled.accepted, *codes)
+            counts.add_used(encoded)
             counts.money.add_used(settled.accepted)
             counts.large.add_used(settled.accepted)
             yield encoded

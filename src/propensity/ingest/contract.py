@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND
 
 
 class Column(NamedTuple):
@@ -23,6 +23,8 @@ class Column(NamedTuple):
     aliases: tuple[str, ...] = ()  # common names, for the draft of a mapping
 
 
+# columns of events that a log has only where they are delivered
+OPTIONAL_COLUMNS = ("time", "cost", "campaign", "offer", "arm", "experiment", "probability")
 EVENTS = (
     Column(
         "customer",
@@ -101,7 +103,7 @@ EVENTS = (
     ),
     Column(
         "kind",
-        ", ".join(KINDS),
+        ", ".join(EVERY_KIND),
         "type of event",
         "return if the quantity (without one, the revenue) is negative, otherwise purchase",
         ("event", "type", "event_type", "action", "status"),
@@ -193,6 +195,31 @@ EVENTS = (
         "the day of the event",
         ("loaded_at", "available_at", "ingested_at", "delivered_at", "delivered", "updated_at"),
     ),
+    Column(
+        "time",
+        "time of day",
+        "time of the event, in a column of its own or in that of the day; with data.source.timezone in the shop's zone",
+        "events have a day only",
+        ("time_of_day", "trans_time"),
+    ),
+    Column(
+        "cost",
+        "number",
+        "cost of the goods of the line, or of the message; see cost_is for the cost of one unit",
+        "not known",
+        ("cogs", "cost_of_goods"),
+    ),
+    Column("campaign", "id", "campaign that the message or the response to it belongs to", "none", ("campaign_id",)),
+    Column("offer", "id", "offer of the message", "none", ("offer_id",)),
+    Column("arm", "id", "arm of the experiment, such as treatment or holdout", "none", ("variant", "arm")),
+    Column("experiment", "id", "experiment that decided what was sent", "none", ("experiment_id",)),
+    Column(
+        "probability",
+        "number",
+        "probability of having been sent exactly this, above 0 and at most 1, or a percentage",
+        "not known",
+        ("propensity_of_sending",),
+    ),
 )
 ITEMS = (
     Column("item", "id", "item of the events; data.source.item_key names the column", None, EVENTS[2].aliases),
@@ -204,10 +231,16 @@ CUSTOMERS = (
     ),
     Column("any other", "text or number", "attribute for audience filters", "no attributes"),
 )
+ACQUISITION = (
+    Column("day", "date", "date of registration or first contact; stored as acquired_day", "not known"),
+    Column("channel", "text", "how the customer was won; stored as acquired_channel", "not known"),
+    Column("cost", "number", "what that cost; stored as acquired_cost", "not known"),
+)
 CONTACTS = (
     Column("customer", "id", "recipient", None),
     Column("day", "date", "date of sending", None),
     Column("channel", "text", "channel of the message", "none"),
+    *(column for column in EVENTS if column.name in OPTIONAL_COLUMNS),
 )
 IDENTITY_MAP = (
     Column("alias", "id", "id that is replaced", None),
@@ -219,12 +252,14 @@ CONSENTS = (
     Column(
         "channel", "text", "channel of the consent; stored as consent_<channel>", "all channels; stored as suppressed"
     ),
+    Column("purpose", "text", "marketing or profiling; any other refusal is one of both", "marketing"),
     Column("day", "date", "date of the entry; the last one is used, on one day a withdrawal", "a withdrawal is used"),
 )
 TABLES = {
     "events": EVENTS,
     "items": ITEMS,
     "customers": CUSTOMERS,
+    "acquisition": ACQUISITION,
     "contacts": CONTACTS,
     "identity_map": IDENTITY_MAP,
     "consents": CONSENTS,
@@ -264,7 +299,7 @@ def contract_violations() -> dict[str, pl.Expr]:
     violations = {
         "customer is null": pl.col("customer").is_null(),
         "day is null": pl.col("day").is_null(),
-        f"kind is not one of {', '.join(KINDS)}": kind.is_in(list(KINDS)).not_().fill_null(True),
+        f"kind is not one of {', '.join(EVERY_KIND)}": kind.is_in(list(EVERY_KIND)).not_().fill_null(True),
         "quantity is not finite": pl.col("quantity").is_finite().not_().fill_null(True),
         "revenue is not finite": pl.col("revenue").is_finite().not_().fill_null(True),
         "quantity of a purchase is not positive": purchase & (pl.col("quantity") <= 0),

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from propensity.kernel.event import KINDS, PURCHASE
+from propensity.data.contact import CONTACT_COLUMNS, contact_key
+from propensity.data.event_log import MISSING, OPTIONAL
+from propensity.kernel.event import EVERY_KIND, KINDS, PURCHASE
 from propensity.kernel.sort import by_customer_and_day, number_orders
 
 NEVER = np.iinfo(np.int32).max
@@ -74,36 +76,77 @@ class EncodedEvents(NamedTuple):
 
     customer: pl.Series  # sorted distinct ids
     events: np.ndarray  # number of events of each
-    columns: dict[str, np.ndarray]  # `propensity.data.event_log.COLUMNS`
+    columns: dict[str, np.ndarray]  # `propensity.data.event_log.COLUMNS` and those of `OPTIONAL` that are delivered
+    engagement_events: np.ndarray  # number of events of each of `propensity.kernel.event.ENGAGEMENT_KINDS`
+    engagement: dict[str, np.ndarray]  # columns of these events; empty without any
 
 
-def encode(rows: pl.DataFrame, items: CodeTable, channels: CodeTable) -> EncodedEvents:
+def optional_columns(schema: pl.Schema) -> dict[str, type]:
+    """List the optional columns of a log whose values are delivered.
+
+    Parameters
+    ----------
+    schema : polars.Schema
+        Columns of the events of a source.
+
+    Returns
+    -------
+    dict of str to type
+        NumPy type of each column.
+
+    Examples
+    --------
+    >>> optional_columns(pl.Schema({"customer": pl.Int64, "cost": pl.Float64, "arm": pl.String}))
+    {'cost': <class 'numpy.float32'>, 'contact': <class 'numpy.int32'>}
+    """
+    present = {*schema, *(["contact"] if {*CONTACT_COLUMNS} & {*schema} else [])}
+    return {name: kind for name, kind in OPTIONAL.items() if name in present}
+
+
+def encode(rows: pl.DataFrame, items: CodeTable, channels: CodeTable, contacts: CodeTable) -> EncodedEvents:
     """Encode the events of some customers in the order of a log.
 
     Parameters
     ----------
     rows : polars.DataFrame
         Settled rows of the customers.
-    items, channels : CodeTable
-        Codes of items and channels; new values are added.
+    items, channels, contacts : CodeTable
+        Codes of items, channels and contacts; new values are added.
 
     Returns
     -------
     EncodedEvents
-        Columns sorted by customer and day, in delivery order within a day.
+        Columns sorted by customer and day, within a day by time where it is known, otherwise in delivery order.
     """
     day = rows["day"].cast(pl.Date).to_physical()
     customer = rows["customer"].unique().sort()
     row = _place(rows["customer"], customer).to_numpy()
-    kind = rows["kind"].cast(pl.Enum(list(KINDS))).to_physical().cast(pl.Int8).to_numpy()
+    kind = rows["kind"].cast(pl.Enum(list(EVERY_KIND))).to_physical().cast(pl.Int8).to_numpy()
     item, channel = items.code(rows["item"], day), channels.code(rows["channel"], day)
-    place = by_customer_and_day(row, day.to_numpy(), len(customer))
+    if "time" in rows.columns:
+        place = np.lexsort((rows["time"].fill_null(MISSING["time"]).to_numpy(), day.to_numpy(), row))
+    else:
+        place = by_customer_and_day(row, day.to_numpy(), len(customer))
     count = np.bincount(row, minlength=len(customer))
     columns = {"day": day.to_numpy()[place], "item": item[place], "kind": kind[place], "channel": channel[place]}
     columns["order"] = _order_numbers(rows["order"], place, count, columns)
     for name, default in (("quantity", 1.0), ("revenue", 0.0), ("discount", 0.0)):
         columns[name] = rows[name].fill_null(default).to_numpy().astype(np.float32)[place]
-    return EncodedEvents(customer, count, columns)
+    for name, dtype in optional_columns(rows.schema).items():
+        columns[name] = _optional(name, rows, day, contacts).astype(dtype)[place]
+    engaged = columns["kind"] >= len(KINDS)
+    if not engaged.any():
+        return EncodedEvents(customer, count, columns, np.zeros_like(count), {})
+    apart = np.bincount(row[place][engaged], minlength=len(customer))
+    history, engagement = ({name: column[part] for name, column in columns.items()} for part in (~engaged, engaged))
+    return EncodedEvents(customer, count - apart, history, apart, engagement)
+
+
+def _optional(name: str, rows: pl.DataFrame, day: pl.Series, contacts: CodeTable) -> np.ndarray:
+    """Values (R,) of an optional column."""
+    if name == "contact":
+        return contacts.code(contact_key(rows), day)
+    return rows[name].fill_null(MISSING[name]).to_numpy()
 
 
 def _place(ids: pl.Series, distinct: pl.Series) -> pl.Series:

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,9 @@ import polars as pl
 
 from propensity import audit
 from propensity.atomic import only_writer, remove_drafts, remove_left_overs, whole_file, whole_folder
-from propensity.data.event_log import COLUMNS, EventLog, to_date
+from propensity.checksum import is_signed, signed
+from propensity.data.contact import optional_values
+from propensity.data.event_log import OPTIONAL, TOMBSTONES, EventLog, to_date
 from propensity.data.table_file import rewrite_table
 from propensity.errors import ConfigurationError, IntegrityError
 from propensity.ingest.privacy import (
@@ -33,9 +35,10 @@ from propensity.ingest.privacy import (
 )
 from propensity.ingest.provenance import Provenance
 from propensity.ingest.source import Tables
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND
 
-FILE = "tombstones.json"
+FILE = TOMBSTONES
+LAST = "~"  # after every time
 
 
 class ErasureResult(NamedTuple):
@@ -174,7 +177,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text())
         records = [*content.get("logs", {}).values(), *([content] if "stones" in content else [])]
-        if all(isinstance(each["salt"], str) and isinstance(each["stones"], dict) for each in records):
+        sound = all(isinstance(each["salt"], str) and isinstance(each["stones"], dict) for each in records)
+        if sound and ("checksum" not in content or is_signed(content)):
             return content
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
@@ -191,17 +195,17 @@ def _write_record(log: Path, record: dict[str, Any]) -> None:
         else:
             shelf["logs"] = shelf.get("logs", {}) | {log.resolve().name: record}
         with whole_file(shelf_path) as draft:
-            draft.write_text(json.dumps(shelf, indent=1))
+            draft.write_text(json.dumps(signed(shelf), indent=1))
     if log.is_dir():
         with whole_file(log / FILE) as draft:
-            draft.write_text(json.dumps(record, indent=1))
+            draft.write_text(json.dumps(signed(record), indent=1))
 
 
 def tombstone_note(log: str | Path) -> dict[str, str]:
     """The copy of a log's tombstones that stands inside it, as a note for `EventLog.seal`; empty without tombstones."""
     log = Path(log)
     record = _read(log.parent / FILE).get("logs", {}).get(log.resolve().name) or _read(log / FILE)
-    return {FILE: json.dumps(record, indent=1)} if record else {}
+    return {FILE: json.dumps(signed(record), indent=1)} if record else {}
 
 
 def stored_ids(customer: str, key: str | None) -> list[str]:
@@ -317,8 +321,7 @@ def _rewrite_log(log: EventLog, folder: Path, row: int | None, ids: list[str]) -
     rest, count = remove_customer(log, row) if row is not None else (log, 0)
     notes = {name: (folder / name).read_text() for name in ("origin.json", FILE) if (folder / name).is_file()}
     with whole_folder(folder) as draft:
-        for name in COLUMNS:
-            np.save(draft / f"{name}.npy", getattr(rest, name), allow_pickle=False)
+        rest.write_columns(draft)
         for file in sorted((folder / "quarantine").glob("*.parquet")):
             (draft / "quarantine").mkdir(exist_ok=True)
             frame = pl.read_parquet(file)
@@ -346,17 +349,18 @@ def remove_customer(log: EventLog, row: int) -> tuple[EventLog, int]:
     count : int
         Number of removed events.
     """
-    start, end = log.offsets[row], log.offsets[row + 1]
-    columns: dict[str, Any] = {name: np.delete(getattr(log, name), np.s_[start:end]) for name in COLUMNS}
-    offsets = np.delete(log.offsets, row + 1)
-    offsets[row + 1 :] -= end - start
-    count = int(end - start)
+    others = np.arange(len(log)) != row
+    rest = log.of_customers(others)
+    engagement = None if log.engagement is None else log.engagement.of_customers(others)
+    count = log.day.size - rest.day.size
+    if log.engagement is not None and engagement is not None:
+        count += log.engagement.day.size - engagement.day.size
     rows = dict(log.meta["rows"])
     rows["used"] -= count
     rows["dropped"] = rows["dropped"] | {"customer_erased": rows["dropped"].get("customer_erased", 0) + count}
-    customers = log.customers.filter(pl.int_range(pl.len()) != row)
+    customers = log.customers.filter(pl.Series(others))
     meta = log.meta | {"rows": rows, "formerly": [*log.meta.get("formerly", []), log.fingerprint]}
-    return replace(log, offsets=offsets, customers=customers, meta=meta, **columns), count
+    return replace(rest, customers=customers, meta=meta, engagement=engagement), count
 
 
 def _is_other_customer(ids: list[str]) -> pl.Expr:
@@ -492,13 +496,50 @@ def customer_events(log: EventLog, row: int) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Events with original names, in the order of the log.
+        Events of all kinds with original names, by day and time.
     """
-    start, stop = int(log.offsets[row]), int(log.offsets[row + 1])
-    items, channels = [*log.items["item"].to_list(), None], [*log.meta["channels"], None]
-    return [
-        {"day": to_date(int(log.day[e])).isoformat(), "kind": KINDS[log.kind[e]], "item": items[log.item[e]],
-         "channel": channels[log.channel[e]], "order": int(log.order[e]), "quantity": float(log.quantity[e]),
-         "revenue": float(log.revenue[e]), "discount": float(log.discount[e])}
-        for e in range(start, stop)
-    ]  # fmt: skip
+    parts = [log, *([] if log.engagement is None else [log.engagement])]
+    events = [
+        (int(part.day[e]), _event(part, e)) for part in parts for e in range(*map(int, part.offsets[row : row + 2]))
+    ]
+    return [event for _, event in sorted(events, key=lambda each: (each[0], each[1].get("time") or LAST))]
+
+
+def _event(log: EventLog, e: int) -> dict[str, Any]:
+    """One event under its original names, with the optional values that are known."""
+    item, channel, place = int(log.item[e]), int(log.channel[e]), np.array([e])
+    event = {
+        "day": to_date(int(log.day[e])).isoformat(), "kind": EVERY_KIND[log.kind[e]],
+        "item": log.items["item"][item] if item >= 0 else None,
+        "channel": log.meta["channels"][channel] if channel >= 0 else None, "order": int(log.order[e]),
+        "quantity": float(log.quantity[e]), "revenue": float(log.revenue[e]), "discount": float(log.discount[e]),
+    }  # fmt: skip
+    values = {name: optional_values(log, name, place)[0] for name in OPTIONAL if getattr(log, name) is not None}
+    if values.get("time") is not None:
+        values["time"] = moment_text(values["time"])
+    contact = values.pop("contact", None)
+    if contact is not None and log.contacts is not None:
+        values |= log.contacts.row(contact, named=True)
+    return event | {name: value for name, value in values.items() if value is not None}
+
+
+def moment_text(milliseconds: int) -> str:
+    """A moment in UTC as ISO text.
+
+    Parameters
+    ----------
+    milliseconds : int
+        Since 1970-01-01 UTC.
+
+    Returns
+    -------
+    str
+        ISO 8601 with milliseconds.
+
+    Examples
+    --------
+    >>> moment_text(1_704_463_500_250)
+    '2024-01-05T14:05:00.250Z'
+    """
+    moment = datetime(1970, 1, 1) + timedelta(milliseconds=milliseconds)
+    return f"{moment.isoformat(timespec='milliseconds')}Z"

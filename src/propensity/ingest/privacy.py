@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from propensity.data.contact import CONTACT_COLUMNS
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.source import Tables
 
@@ -224,8 +225,9 @@ def remove_contact_data(tables: Tables) -> Tables:
             count += values
     warnings = tables.warnings | ({"personal_masked": count} if count else {})
     events = tables.events
-    if events.collect_schema().get("channel") == pl.String:
-        events = events.with_columns(mask_contact_data("channel"))
+    schema = events.collect_schema()
+    if texts := [name for name in ("channel", *CONTACT_COLUMNS) if schema.get(name) == pl.String]:
+        events = events.with_columns(map(mask_contact_data, texts))
     return tables._replace(events=events, items=masked["items"], customers=masked["customers"], warnings=warnings)
 
 

@@ -7,7 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 PURCHASE, VIEW, MESSAGE, REDEMPTION, RETURN = range(5)  # the integers that the kernels compare
-KINDS = ("purchase", "view", "message", "redemption", "return")
+CART, OPEN, CLICK, SEARCH, UNSUBSCRIBE, COMPLAINT = range(5, 11)
+KINDS = ("purchase", "view", "message", "redemption", "return")  # of the columns that kernels read
+ENGAGEMENT_KINDS = ("cart", "open", "click", "search", "unsubscribe", "complaint")  # stored apart from the others
+EVERY_KIND = KINDS + ENGAGEMENT_KINDS
 
 
 class Events(NamedTuple):

@@ -23,6 +23,7 @@ from propensity.atomic import make_folder, whole_file
 from propensity.audit import append_beside
 from propensity.checksum import is_intact, is_sealed, seal_folder
 from propensity.config import ScoreConfig
+from propensity.data.consent import words_at
 from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
@@ -30,7 +31,7 @@ from propensity.explain.opened import OpenedCutoff
 from propensity.explain.reasons import Explainer
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
-from propensity.scores import Scores
+from propensity.scores import Scores, with_consents
 from propensity.serving.bundle import Bundle, open_bundle
 from propensity.serving.explain import bundle_log_odds
 from propensity.serving.top_k import TopK
@@ -349,7 +350,7 @@ class BatchScorer:
         if self.config.top_per_customer is None:
             ids = self.log.customer_id[rows]
             scores = Scores(ids, self.offers, score, revenue, str(self.cutoff), self.bundle.champion)
-            return scores.frame()
+            return with_consents(scores, self.log, rows).frame()
         order = np.argsort(-score, axis=1, kind="stable")[:, : self.config.top_per_customer]
         best = (np.take_along_axis(values, order, 1).ravel() for values in (score, revenue))
         return self._pair_frame(np.repeat(rows, order.shape[1]), order.ravel(), *best)
@@ -364,6 +365,8 @@ class BatchScorer:
                 "expected_revenue": revenue,
             }
         ).select(pl.lit(str(self.cutoff)).str.to_date().alias("cutoff"), pl.all())
+        if (consents := words_at(self.log.customers, str(self.cutoff))) is not None:
+            frame = frame.hstack(consents[rows])
         return frame.hstack(self.opened.explain_table(frame, self.config.reasons)) if self.config.reasons else frame
 
     def purchasers(self, part: int) -> np.ndarray:

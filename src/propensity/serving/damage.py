@@ -13,14 +13,13 @@ from propensity.data.event_log import META, EventLog, fingerprint, log_damage
 from propensity.data.table_file import read_table
 from propensity.errors import ConfigurationError, DamageError, IntegrityError
 from propensity.serving import verify
-from propensity.serving.bundle import UNREADABLE
+from propensity.serving.bundle import UNREADABLE as BUNDLE_UNREADABLE
 from propensity.serving.session import session
 from propensity.training.checkpoint import FILE as CHECKPOINT
 from propensity.training.storage import check_checkpoint
 
+UNREADABLE: tuple[type[Exception], ...] = (OSError, *BUNDLE_UNREADABLE)
 SHOWN = 3  # names of files without a checksum
-
-BROKEN: tuple[type[Exception], ...] = (OSError, *UNREADABLE)
 
 
 def verify_all(log: str | Path | None, run: str | Path | None, bundle: str | Path | None) -> Iterator[str]:
@@ -161,7 +160,7 @@ def verify_bundle(folder: str | Path) -> str:
         verify.verify_outputs(folder, session(folder / "model.onnx"))
     except verify.VerificationError as error:
         raise IntegrityError(str(error)) from None
-    except BROKEN as error:
+    except UNREADABLE as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise IntegrityError(f"the bundle at {folder} cannot be read ({reason}); export again") from None
     digest = verify.sha256(folder / verify.MANIFEST)

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.batch import Inputs
+from propensity.data.consent import profiling_objectors
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.explain.reasons import Explainer
@@ -81,6 +82,10 @@ class OnlineScorer:
             require_own_log(bundle.manifest, self.log, log)
         ids = [] if self.log is None else self.log.customers["customer"].cast(pl.String).to_list()
         self.row = {customer_id: row for row, customer_id in enumerate(ids)}
+        if self.log is not None:
+            cutoff = to_date(self.features.market_stats.cutoff.day).isoformat()
+            for row in np.flatnonzero(profiling_objectors(self.log.customers, cutoff)).tolist():
+                del self.row[ids[row]]
         self.item_index, self.channel_index = self._indices()
         self.attributes = self._attributes()
         self.explainer: Explainer | None = None

@@ -11,7 +11,7 @@ from propensity.config import ScoreConfig
 from propensity.data.cutoff import parse_cutoff, scoring_warnings
 from propensity.data.offer import count_buyers
 from propensity.errors import ConfigurationError
-from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares
+from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares, with_consents
 from propensity.training.checkpoint import load_trained
 
 
@@ -90,8 +90,8 @@ def score(
             "all offers with a sale are scored"
         )
     by_name, shares = Champion.load(run, trained.model).predict_both(cutoff_data)
-    scores = by_name[SERVED]
-    save_scores([scores], out)
+    scores = with_consents(by_name[SERVED], features.log, cutoff_data.row)
+    save_scores([scores], out, log=events.folder)
     if shares is not None:
         save_shares([shares], shares_path)
     entry = {"model": str(run), "log": str(events.folder), "fingerprint": events.fingerprint, "cutoff": str(date)}

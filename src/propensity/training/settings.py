@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from hydra.utils import instantiate
 
 from propensity.config import TrainConfig
-from propensity.errors import ConfigurationError
-from propensity.mistake import suggest
+from propensity.errors import ConfigurationError, PropensityError
+from propensity.mistake import one_line, suggest
 from propensity.task import Task, TrainingSet
 from propensity.training.base_rate import base_rates
 from propensity.training.data_module import PropensityDataModule
@@ -128,6 +129,7 @@ def check_settings(config: TrainConfig) -> None:
         if not installed(part["_target_"]):
             package = PACKAGES[part["_target_"]][0]
             raise ConfigurationError(f"{place} needs the package {package}; pip install {package}")
+    check_optimizer(config.optimizer)
     metrics = validation_metrics(config.metrics)
     for name, part in (config.callbacks or {}).items():
         if part is not None and (metric := part.get("monitor")) is not None:
@@ -136,6 +138,26 @@ def check_settings(config: TrainConfig) -> None:
                 mode(f"callbacks.{name}", metric, metrics)
     if config.objective is not None:
         check_metric("objective", config.objective, config, [*by_name(metrics), TRAIN_LOSS])
+
+
+def check_optimizer(settings: Mapping[str, Any]) -> None:
+    """Builds the optimizer of one parameter.
+
+    Raises
+    ------
+    ConfigurationError
+        If its class refuses the settings.
+    """
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    try:
+        instantiate({**settings, "_partial_": True})([parameter])
+    except PropensityError:
+        raise
+    except Exception as error:
+        reason = one_line(error.__cause__ or error)
+        raise ConfigurationError(
+            f"optimizer={settings['_target_']} refuses its settings ({reason}); correct them"
+        ) from None
 
 
 def installed(target: str) -> bool:

@@ -54,7 +54,11 @@ def with_checksum(archive: bytes) -> bytes:
     bytes
         The archive with a comment of `ENDING` bytes.
     """
-    body = archive[:-2] + struct.pack("<H", ENDING) + MARK
+    return with_ending(archive[:-2] + struct.pack("<H", ENDING) + MARK)
+
+
+def with_ending(body: bytes) -> bytes:
+    """Append the checksum of all bytes before it."""
     return body + f"{zlib.crc32(body):0{DIGITS}x}".encode()
 
 
@@ -74,8 +78,8 @@ def check_checkpoint(path: Path, way_out: str = "train again") -> None:
         If it is truncated or was changed.
     """
     content = path.read_bytes()
-    if content[-ENDING:-DIGITS] == MARK:
-        if content[-DIGITS:] != f"{zlib.crc32(content[:-DIGITS]):0{DIGITS}x}".encode():
+    if MARK in content[-2 * ENDING :]:
+        if content != with_ending(content[: content.rindex(MARK) + len(MARK)]):
             raise DamageError(f"{path} is damaged (it has another checksum); {way_out}")
         return
     try:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from propensity.data.consent import channel_key, channel_keys
 from propensity.data.event_log import EPOCH, to_date, to_day
 from propensity.decision.context import DecisionContext, tie_break
 from propensity.decision.plan.planner import Problem
@@ -237,8 +238,8 @@ def check(campaigns: Sequence[Campaign], plan_limits: PlanLimits) -> None:
             )
         if len(pair) != 2 or pair[0] == pair[1]:
             raise ConfigurationError(f"decision.exclusive={list(pair)} must name two campaigns")
-    channels = {campaign.channel for campaign in campaigns}
-    if unknown := sorted(set(plan_limits.capacity) - {str(c) for c in channels}):
+    channels = {channel_key(campaign.channel or "") for campaign in campaigns}
+    if unknown := sorted(name for name in plan_limits.capacity if channel_key(name) not in channels):
         raise ConfigurationError(
             f"decision.capacity.{unknown[0]} is the channel of no campaign; name it in one, or drop it"
         )
@@ -285,12 +286,7 @@ def promised_contacts(context: DecisionContext, first: int, days: int) -> np.nda
         tables.append(context.contacts)
     if not tables:
         return none
-    counted = [
-        table.group_by(
-            "customer_id", "day", pl.col("channel").cast(pl.String).str.strip_chars().str.to_lowercase()
-        ).len()
-        for table in tables
-    ]
+    counted = [table.group_by("customer_id", "day", channel_keys("channel")).len() for table in tables]
     contacts = pl.concat(counted).group_by("customer_id", "day", "channel").agg(pl.col("len").max())
     contacts = contacts.with_columns(
         row=rows_of(contacts["customer_id"], pl.Series(context.scores.customer)),
@@ -354,7 +350,7 @@ def limits_of(
         limit_names.append(f"audience of {campaign.name}")
     required = np.array([campaigns[c].least if len(campaigns[c].days) == 1 else 0 for c in column])
     for channel, room in plan_limits.capacity.items():
-        through = np.array([campaigns[c].channel == channel for c in column])
+        through = np.array([channel_key(campaigns[c].channel or "") == channel_key(channel) for c in column])
         for d in np.unique(day[through]):
             row = (through & (day == d)).astype(float)
             name = f"{channel} on {to_date(first + d)}"

@@ -42,7 +42,7 @@ RULES = (
     Rule("line_ragged", "quarantine", "line with more or fewer fields than the header, or quoted as a whole"),
     Rule("left_out", "drop", "value that the mapping excludes, such as a cancelled order", "leave_out"),
     Rule(
-        "kind_unknown", "quarantine", "event other than a purchase, view, message, redemption or return", "kinds"
+        "kind_unknown", "quarantine", "event of a kind that the log does not have", "kinds"
     ),
     Rule(
         "not_a_product", "drop",
@@ -63,7 +63,7 @@ RULES = (
     Rule("day_unreadable", "quarantine", "day in an unknown format", "day_format"),
     Rule("day_sentinel", "quarantine", "placeholder for a missing date, such as 1900, 1970 or 9999", "earliest"),
     Rule("day_in_future", "quarantine", "day after the delivery of the data", "latest"),
-    Rule("item_missing", "quarantine", "purchase, return or view without an item"),
+    Rule("item_missing", "quarantine", "purchase, return, view or cart without an item"),
     Rule(
         "item_unknown", "quarantine", "item missing from the table of items, with unknown_items=quarantine",
         "unknown_items",
@@ -117,6 +117,12 @@ RULES = (
         "day_late", "keep", "event that became available after its day; it is dated to its availability",
         "columns.available_at",
     ),
+    Rule("time_unreadable", "keep", "time of day that cannot be read; the event has none", "columns.time"),
+    Rule("cost_unreadable", "keep", "cost that is not a finite number; it is not known", "columns.cost"),
+    Rule(
+        "probability_unreadable", "keep",
+        "probability of being sent that is not above 0 and at most 1; it is not known", "columns.probability",
+    ),
     Rule("item_unlisted", "keep", "item missing from the table of items; it belongs to no offer", "unknown_items"),
     Rule("item_without_category", "keep", "item with an empty description; it belongs to no offer"),
     Rule(
@@ -125,6 +131,10 @@ RULES = (
     ),
     Rule("item_reused", "keep", "item code whose description changed after a pause in sales", "item_identity"),
     Rule("customer_described_again", "keep", "second description of a customer; the last is used"),
+    Rule(
+        "acquisition_unreadable", "keep",
+        "date or cost of acquisition that cannot be read; it is not known", "acquisition",
+    ),
     Rule("identity_cycle", "keep", "ids that replace each other in a cycle; the smallest replaces all"),
     Rule("identity_two_owners", "keep", "id with two replacements; it is not replaced"),
     Rule("consent_withdrawn", "keep", "consent that was withdrawn; the withdrawal is used"),

@@ -7,7 +7,7 @@ import polars as pl
 NOTE_CODES = (
     "file_transcoded", "guest", "id_rewritten", "price_zero", "quantity_fraction", "amount_rewritten",
     "amount_converted", "line_returned", "day_late", "item_unlisted", "line_completed",
-    "customer_zero", "discount_divided",
+    "customer_zero", "discount_divided", "time_unreadable", "cost_unreadable", "probability_unreadable",
 )  # fmt: skip
 
 

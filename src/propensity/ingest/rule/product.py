@@ -42,7 +42,7 @@ FILLERS = (
     "a|an|and|the|of|for|by|on|in|to|is|this|per|via|p&p|pp|no|free|cost|costs|standard|express|economy|next|same|day"
     "|international|domestic|uk|eu|us|bank|card|credit|debit|payment|service|processing|order|item|items|misc"
     "|miscellaneous|product|products|products?|gift|promo|promotion|promotional|loyalty|staff|customer|amazon|dotcom"
-    "|dhl|ups|dpd|gls|fedex|usps|tnt|hermes|paypal|stripe|fuel|bottle|entry|line|other|bad|extra|import|customs|environmental|recycling"
+    "|dhl|ups|dpd|gls|fedex|usps|tnt|hermes|paypal|stripe|fuel|bottle|entry|line|other|bad|extra|import|duty|duties|environmental|recycling"
     "|und|für|der|die|das|von|pro|kosten|artikel|kunde|bestellung|kraftstoff|flaschen|kostenlos|kostenlose|gratis|pauschal"
     "|et|de|du|des|d|la|le|les|l|pour|sur|port|transport|bancaires?|bancaire|produit|article|commande|gratuits?|gratuite"
     "|y|el|los|las|para|gastos|bancarios|producto|pedido|e|di|del|della|per|il|lo|bancarie|omaggio|ordine|articolo|prodotto"

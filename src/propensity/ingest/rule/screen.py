@@ -13,8 +13,10 @@ import polars as pl
 from propensity.ingest.rule import RULE_BY_CODE
 from propensity.ingest.rule.day import EARLIEST, LATEST
 from propensity.ingest.rule.note import note_bits
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND
 
+WITHOUT_ITEM = ("message", "redemption", "open", "click", "search", "unsubscribe", "complaint")
+OPTIONAL_NOTES = ("time_unreadable", "cost_unreadable", "probability_unreadable")  # where such columns are delivered
 MAX_UNITS = 10_000.0  # in one line
 
 
@@ -76,7 +78,7 @@ def rejection_reason(
         "line_blank": pl.col("?blank"),
         "line_ragged": pl.col("?ragged"),
         "left_out": pl.col("?left_out"),
-        "kind_unknown": kind.is_in(list(KINDS)).not_().fill_null(True),
+        "kind_unknown": kind.is_in(list(EVERY_KIND)).not_().fill_null(True),
         "not_a_product": pl.col("?not_product"),
         "id_truncated": pl.col("?truncated"),
         "customer_shared": pl.col("?shared") & pl.col("customer").is_null(),
@@ -85,7 +87,7 @@ def rejection_reason(
         "day_unreadable": day.is_null(),
         "day_sentinel": (day < earliest) | (day >= LATEST),
         "day_in_future": day > latest,
-        "item_missing": item.is_null() & kind.is_in(["message", "redemption"]).not_(),
+        "item_missing": item.is_null() & kind.is_in(WITHOUT_ITEM).not_(),
         "item_unknown": pl.col("?unlisted") if not unknown_items else pl.lit(False),
         "quantity_unreadable": has_amount() & is_storable(quantity).not_(),
         "currency_without_rate": has_amount() & pl.col("?rate").is_null(),
@@ -131,4 +133,5 @@ def screen_events(events: pl.LazyFrame, rule: pl.Expr) -> pl.LazyFrame:
         "customer_zero": pl.col("customer").cast(pl.String).is_in(["0", "00", "000", "0000"]).fill_null(False),
     }
     facts = [name for name in events.collect_schema() if name.startswith("?")]
+    conditions |= {code: pl.col(f"?{code}").fill_null(False) for code in OPTIONAL_NOTES if f"?{code}" in facts}
     return events.with_columns(rule, note_bits(conditions)).drop(facts)

@@ -57,9 +57,11 @@ class Tables(NamedTuple):
     Parameters
     ----------
     events : polars.LazyFrame
-        Columns customer, day (Date), item (null for a message), kind (see `propensity.kernel.event.KINDS`), channel,
-        order (null: all purchases of a day are one order), quantity, revenue (total of the line), discount. Other
-        columns are passed to `screen` and `settle` and then dropped. The order of rows is the order within a day.
+        Columns customer, day (Date), item (null for a message), kind (one of `propensity.kernel.event.EVERY_KIND`),
+        channel, order (null: all purchases of a day are one order), quantity, revenue (total of the line), discount.
+        Optional: time (Int64 milliseconds since 1970-01-01 UTC), cost (of a line or message), campaign, offer, arm,
+        experiment, probability (of being sent exactly this, in (0, 1]); null where it is not known. Other columns are
+        passed to `screen` and `settle` and then dropped. The order of rows is the order within a day.
     items : polars.LazyFrame or None
         Item and its attributes, known from the start; None if items have no attributes. With a column `known` the table
         was derived from the events: each item is known from its first event, or never.
@@ -80,6 +82,8 @@ class Tables(NamedTuple):
         Rule -> raw rows that are not in `events` because another row replaces them.
     warnings : dict of str to int
         Rule -> number of rows or ids.
+    timezone : str or None
+        Time zone of the shop, in which the date of `time` is `day`; None for UTC.
     currency : str or None
         Currency of the amounts, such as EUR; None where it is not known.
     formats : list of dict
@@ -96,6 +100,7 @@ class Tables(NamedTuple):
     merged: dict[str, int] = {}
     warnings: dict[str, int] = {}
     currency: str | None = None
+    timezone: str | None = None
     formats: list[dict[str, Any]] = []
 
 

@@ -7,11 +7,12 @@ import csv
 import gzip
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import unquote
@@ -21,11 +22,12 @@ import polars as pl
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.source.layout import Finding, Layout, detect_layout, layout_findings
 from propensity.ingest.source.unfold import check_unfolded
+from propensity.ingest.source.workbook import EXCEL, SHEET, read_sheet, split_sheet, workbook_file
 
 PARQUET = (".parquet", ".pq")
 TEXT = tuple(f".{kind}{packed}" for packed in ("", ".gz", ".zip", ".zst") for kind in ("csv", "tsv", "txt"))
 JSON_LINES = (".jsonl", ".ndjson")
-EXCEL = (".xlsx", ".xls", ".xlsm", ".ods")
+HEAD_LINES = 1_000  # of a zst file
 HEAD = 1 << 16  # bytes from which the layout of a text file is detected
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, csv.Error, zipfile.BadZipFile)
@@ -90,6 +92,8 @@ class Delivery:
                 f"{names.index(f'{name}{REPEATED}') + 1}; rename one of them"
             )
         kind = self.schema[name]
+        if kind == pl.Time and setting.endswith(".time"):
+            return name
         if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration, pl.Time):
             raise DataError(f"{self.file} column {name} ({setting}) has type {kind}; deliver text, numbers or dates")
         return name
@@ -146,24 +150,39 @@ def find_files(path: str, setting: str) -> list[Path]:
     """
     location = Path(path).expanduser()
     if location.is_dir():
-        known = (file for file in location.rglob("*") if file.name.lower().endswith(PARQUET + TEXT + JSON_LINES))
+        known = (
+            file for file in location.rglob("*") if file.name.lower().endswith(PARQUET + TEXT + JSON_LINES + EXCEL)
+        )
         file = next(known, location / "sales.parquet")
         pattern = location / ("**" if file.parent != location else "") / f"*{file.suffix}"
         raise ConfigurationError(f"{setting}={path} is a folder; use a pattern such as {pattern}")
-    files = [location] if location.is_file() else sorted(Path(name) for name in glob(str(location), recursive=True))
+    plain, sheet = split_sheet(str(location))
+    files = [location] if location.is_file() else _matching(plain)
     if not files:
         raise ConfigurationError(
             f"{setting}={path} matches no file; correct the path, which is relative to {Path.cwd()}"
         )
     for file in files:
-        if file.name.lower().endswith(EXCEL):
-            raise ConfigurationError(f"{setting}={file} is a workbook; save its sheet as CSV UTF-8")
-        if not file.name.lower().endswith(PARQUET + TEXT + JSON_LINES):
+        if not file.name.lower().endswith(PARQUET + TEXT + JSON_LINES + EXCEL):
             raise ConfigurationError(
-                f"{setting}={file} is neither CSV, JSON lines nor Parquet by its name; "
-                f"use {', '.join(PARQUET[:1] + TEXT[:1] + JSON_LINES[:1])}"
+                f"{setting}={file} is neither CSV, JSON lines, Parquet nor Excel by its name; "
+                f"use {', '.join(PARQUET[:1] + TEXT[:1] + JSON_LINES[:1] + EXCEL[:1])}"
             )
-    return files
+    return files if sheet is None else [Path(f"{file}{SHEET}{sheet}") for file in files]
+
+
+def _matching(pattern: str) -> list[Path]:
+    """Files that match a pattern, sorted; brackets in the names of folders and files that exist are no pattern."""
+    files = sorted(Path(name) for name in glob(pattern, recursive=True))
+    if files or "[" not in pattern:
+        return files
+    literal, parts = Path(), Path(pattern).parts
+    for k, part in enumerate(parts):
+        if not (literal / part).exists():
+            rest = [re.sub(r"\[", "[[]", each) for each in parts[k:]]
+            return sorted(Path(name) for name in glob(str(Path(escape(str(literal)), *rest)), recursive=True))
+        literal = literal / part
+    return [literal] if literal.is_file() else []
 
 
 def split_duplicates(files: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -181,13 +200,17 @@ def split_duplicates(files: list[Path]) -> tuple[list[Path], list[Path]]:
     duplicates : list of Path
         The other files.
     """
-    sizes = [file.stat().st_size for file in files]
+    sizes = [workbook_file(file).stat().st_size for file in files]
     keys: set[Any] = set()
     distinct: list[Path] = []
     duplicates: list[Path] = []
     for file, size in zip(files, sizes, strict=True):
         folders = [part for part in file.parent.parts if "=" in part]  # they hold values of the rows
-        key = (size, digest(file), *folders) if sizes.count(size) > 1 and size else file
+        key = (
+            (size, digest(workbook_file(file)), *folders, split_sheet(file.name)[1])
+            if sizes.count(size) > 1 and size
+            else file
+        )
         (duplicates if key in keys else distinct).append(file)
         keys.add(key)
     return distinct, duplicates
@@ -246,20 +269,94 @@ def open_file(
         If the file is empty or cannot be read.
     """
     try:
-        if file.stat().st_size == 0:
+        if workbook_file(file).stat().st_size == 0:
             raise DataError(f"{file} is empty (0 bytes); deliver it again")
-        check_unfolded(file)
+        check_unfolded(workbook_file(file))
+        if workbook_file(file).name.lower().endswith(EXCEL):
+            frame = read_sheet(file, header is not False, skip or 0).with_row_index(ROW, 1).lazy()
+            return _with_partitions(Delivery(file, frame, frame.collect_schema()))
         if file.name.lower().endswith(PARQUET):
             frame = pl.scan_parquet(
                 file, glob=False, row_index_name=ROW, row_index_offset=1, hive_partitioning=False
             ).with_columns(pl.selectors.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
+            frame = flattened(frame)
             return _with_partitions(Delivery(file, frame, frame.collect_schema()))
         if file.name.lower().endswith(JSON_LINES):
-            frame = pl.scan_ndjson(file, infer_schema_length=None, row_index_name=ROW, row_index_offset=1)
+            frame = flattened(pl.scan_ndjson(file, infer_schema_length=None, row_index_name=ROW, row_index_offset=1))
             return _with_partitions(Delivery(file, frame, frame.collect_schema()))
         return _with_partitions(open_text(file, separator, encoding, header, skip, quote))
     except UNREADABLE as error:
         raise read_error(str(file), error) from None
+
+
+def flattened(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Replace nested structs by their fields, named by their path.
+
+    Parameters
+    ----------
+    frame : polars.LazyFrame
+        Rows of a file.
+
+    Returns
+    -------
+    polars.LazyFrame
+        The rows without structs; a field whose path is the name of another column is left out.
+
+    Examples
+    --------
+    >>> flattened(pl.LazyFrame({"customer": [{"id": 7, "home": {"city": "Porto"}}]})).collect().to_dicts()
+    [{'customer.id': 7, 'customer.home.city': 'Porto'}]
+    """
+    schema = frame.collect_schema()
+    if not any(isinstance(kind, pl.Struct) for kind in schema.values()):
+        return frame
+    fields: dict[str, pl.Expr] = {}
+    for name, kind in schema.items():
+        for path, field_type, value in _fields(name, kind, pl.col(name)):
+            text = field_type in (pl.Categorical, pl.Enum)
+            if path == name or (path not in schema and path not in fields):
+                fields[path] = (value.cast(pl.String) if text else value).alias(path)
+    return frame.select(fields.values())
+
+
+def _fields(path: str, kind: Any, value: pl.Expr) -> Iterator[tuple[str, Any, pl.Expr]]:
+    """Paths, types and values of the fields of a column that hold no further fields."""
+    if not isinstance(kind, pl.Struct):
+        yield path, kind, value
+        return
+    for each in kind.fields:
+        yield from _fields(f"{path}.{each.name}", kind.to_schema()[each.name], value.struct.field(each.name))
+
+
+def renamed(delivery: Delivery, names: Mapping[str, str]) -> Delivery:
+    """Give the columns of a file other names, where it has them.
+
+    Parameters
+    ----------
+    delivery : Delivery
+        The file.
+    names : mapping of str to str
+        Name in some files -> name in the others.
+
+    Returns
+    -------
+    Delivery
+        The file; a column that it has under both names is refused.
+
+    Raises
+    ------
+    DataError
+        If the file has two columns that get one name.
+    """
+    present = {old: new for old, new in names.items() if old in delivery.schema and old != new}
+    kept = [name for name in delivery.schema if name not in present]
+    for old, new in present.items():
+        if new in kept or [*present.values()].count(new) > 1:
+            raise DataError(f"{delivery.file} has two columns for {new} (data.source.rename.{old}); remove one of them")
+    if not present:
+        return delivery
+    frame = delivery.frame.rename(present)
+    return replace(delivery, frame=frame, schema=frame.collect_schema())
 
 
 def _with_partitions(delivery: Delivery) -> Delivery:
@@ -343,7 +440,11 @@ def open_text(
 
 
 def _head(file: Path, encoding: str) -> str:
-    """The first characters of a text file, up to its last whole line; nothing of a zst file."""
+    """The first characters of a text file, up to its last whole line."""
+    if file.name.lower().endswith(".zst"):
+        lines = pl.scan_csv(file, has_header=False, separator="\x1f", quote_char=None, schema=LINE, glob=False,
+                            truncate_ragged_lines=True).head(HEAD_LINES).collect()["line"]  # fmt: skip
+        return "\n".join(line or "" for line in lines) + "\n"
     data = next(_chunks(file), b"")[:HEAD]
     text = codecs.getincrementaldecoder(encoding)("replace").decode(data)
     return text if len(data) < HEAD else text[: text.rfind("\n") + 1] or text

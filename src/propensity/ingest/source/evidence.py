@@ -81,7 +81,7 @@ def _date_form(form: DayFormat, evidence: Mapping[str, Any], configured: bool) -
         text = f"{evidence['small']:,} numbers from {evidence['low']:g} to {evidence['high']:g}"
         return "serial dates of Excel", text
     if not evidence.get("eithers"):
-        return "year first, names of months, or numbers", "no date such as 03/04/2024"
+        return "year first, names of months, or numbers", "no date of two small numbers and a year"
     examples = [each["text"] for each in (evidence["day"], evidence["month"]) if each]
     text = f"{evidence['days']:,} dates must be day first, {evidence['months']:,} month first"
     return f"{form.first} first", text + (f", such as {examples[0]}" if examples else "; another column decides")

@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from propensity.data.consent import GENERAL, NO_WORDS, PROFILING, YES_WORDS, beside, channel_key, consent_channel
 from propensity.errors import ConfigurationError
-from propensity.ingest.contract import Column, mandatory
+from propensity.ingest.contract import OPTIONAL_COLUMNS, Column, mandatory
 from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
 from propensity.ingest.rule.identity import normalised_id, resolve_aliases
 from propensity.ingest.rule.matching import require_match, rows_of
 from propensity.ingest.rule.number import clean_text
 from propensity.ingest.source.delivery import ROW, Delivery, check_keys, collect, open_files
 from propensity.ingest.source.id_normalisation import GUEST, IdFormat
+from propensity.ingest.source.optional import TimeColumn, optional_cells, with_time
+from propensity.ingest.source.reading import ColumnMapping, detect_format, read_amount
 
 EVERY_CHANNEL = "?all"  # the channel of an entry that names none
-YES = (
-    *("true", "yes", "y", "1", "t", "opt-in", "optin", "opted_in", "granted", "given"),
-    *("ja", "oui", "si", "sí", "sì", "sim", "ano", "áno", "tak", "da", "igen"),
-)
-NO = ("false", "no", "n", "0", "f", "nein", "non", "nao", "não", "ne", "nie", "nee", "nej", "nei", "nu", "nem")
-REFUSED = (*NO, "opt-out", "optout", "opted_out", "withdrawn", "revoked", "refused", "denied")
+ALL_CHANNELS = ("all", "all channels", "any", "every", "*", "marketing")  # names of no channel in particular
+MARKETING = "marketing"
+REFUSED = (*NO_WORDS, "opt-out", "optout", "opted_out", "withdrawn", "revoked", "refused", "denied")
 
 
 def open_table(
@@ -116,11 +116,62 @@ def read_identity_map(
     warnings : dict of str to int
         Number of ids by rule.
     """
+    return resolve_aliases(_identity_pairs(files, setting, ids))
+
+
+def ambiguous_aliases(
+    files: list[Delivery], setting: Mapping[str, str], ids: IdFormat, aliases: pl.DataFrame
+) -> pl.DataFrame:
+    """The ids of an identity map that have several replacements, and so are not replaced.
+
+    Parameters
+    ----------
+    files : list of Delivery
+        Files of the map.
+    setting : mapping of str to str
+        Names of the columns `alias` and `customer`.
+    ids : IdFormat
+        Format of customer ids.
+    aliases : polars.DataFrame
+        Table of `read_identity_map`.
+
+    Returns
+    -------
+    polars.DataFrame
+        `alias` and each customer who may be meant by it.
+    """
+    pairs = _identity_pairs(files, setting, ids).drop_nulls().unique().filter(pl.col("alias") != pl.col("customer"))
+    several = pairs.filter(pl.col("alias").is_duplicated())
+    return apply_identity_map(several.lazy(), aliases).collect()
+
+
+def _identity_pairs(files: list[Delivery], setting: Mapping[str, str], ids: IdFormat) -> pl.DataFrame:
+    """All rows of an identity map."""
     pairs = []
     for each in files:
         columns = {key: ids.read(setting[key], each.schema[setting[key]]) for key in ("alias", "customer")}
         pairs.append(collect(each.frame.select(**columns), str(each.file)))
-    return resolve_aliases(pl.concat(pairs, how="vertical_relaxed"))
+    return pl.concat(pairs, how="vertical_relaxed")
+
+
+def with_refusals_of_owners(entries: pl.DataFrame, ambiguous: pl.DataFrame) -> pl.DataFrame:
+    """Add the refusals of ids with several replacements to each customer who may be meant.
+
+    Parameters
+    ----------
+    entries : polars.DataFrame
+        Table of `read_consents`.
+    ambiguous : polars.DataFrame
+        Table of `ambiguous_aliases`.
+
+    Returns
+    -------
+    polars.DataFrame
+        The entries, and those of the owners.
+    """
+    owners = ambiguous.with_columns(pl.all().cast(entries.schema["customer"])).rename({"customer": "?owner"})
+    refusals = entries.filter(~pl.col("consent")).join(owners, left_on="customer", right_on="alias", how="inner")
+    return pl.concat([entries, refusals.with_columns(customer="?owner").select(entries.columns)])
 
 
 def apply_identity_map(frame: pl.LazyFrame, aliases: pl.DataFrame) -> pl.LazyFrame:
@@ -147,7 +198,12 @@ def apply_identity_map(frame: pl.LazyFrame, aliases: pl.DataFrame) -> pl.LazyFra
 
 
 def read_contacts(
-    files: list[Delivery], setting: Mapping[str, str], ids: IdFormat, style: DayFormat, names: Sequence[str]
+    files: list[Delivery],
+    setting: Mapping[str, str],
+    ids: IdFormat,
+    style: DayFormat,
+    names: Sequence[str],
+    decimal: str | None = None,
 ) -> list[pl.LazyFrame]:
     """Read sent messages as events.
 
@@ -156,13 +212,15 @@ def read_contacts(
     files : list of Delivery
         Files of messages.
     setting : mapping of str to str
-        Names of the columns `customer`, `day` and optionally `channel`.
+        Names of the columns `customer`, `day` and optionally `channel` and those of `OPTIONAL_COLUMNS`.
     ids : IdFormat
         Format of customer ids.
     style : DayFormat
         Configured format and time zone of days; the rest is detected in each file.
     names : sequence of str
         Names of all delivered files, the categories of the column `file`.
+    decimal : str, optional
+        Decimal separator of amounts; detected by default.
 
     Returns
     -------
@@ -173,18 +231,31 @@ def read_contacts(
     for each in files:
         day, channel = setting["day"], setting.get("channel")
         text = normalised_id(channel, each.schema[channel]) if channel else pl.lit(None)
-        frames.append(
-            each.frame.select(
-                file=pl.lit(str(each.file)).cast(pl.Enum(list(names))),
-                row=pl.col(ROW).cast(pl.UInt32),
-                customer=ids.read(setting["customer"], each.schema[setting["customer"]]),
-                day=read_day(day, each.schema[day], detect_day_format(each, day, style, "data.source.contacts.day")),
-                kind=pl.lit("message"),
-                channel=text.cast(pl.String),
-                **{"?has_day": pl.col(day).is_not_null()},
-            )
+        form = detect_day_format(each, day, style, "data.source.contacts.day")
+        columns = {name: column for name in OPTIONAL_COLUMNS if (column := setting.get(name))}
+        frame = each.frame.select(
+            *_optional_cells(each, columns, decimal),
+            file=pl.lit(str(each.file)).cast(pl.Enum(list(names))),
+            row=pl.col(ROW).cast(pl.UInt32),
+            customer=ids.read(setting["customer"], each.schema[setting["customer"]]),
+            day=read_day(day, each.schema[day], form),
+            kind=pl.lit("message"),
+            channel=text.cast(pl.String),
+            **{"?has_day": pl.col(day).is_not_null()},
+            **({"?clock": pl.col(columns["time"])} if "time" in columns else {}),
         )
+        if "time" in columns:
+            kind = each.schema[columns["time"]]
+            frame = with_time(frame, TimeColumn("?clock", kind, columns["time"] == day, form)).drop("?clock")
+        frames.append(frame)
     return frames
+
+
+def _optional_cells(delivery: Delivery, columns: Mapping[str, str], decimal: str | None) -> list[pl.Expr]:
+    """Campaign, offer, arm, experiment, probability and cost of a file of messages."""
+    mapping = ColumnMapping(columns=columns, decimal=decimal)
+    style = detect_format(delivery, mapping)
+    return optional_cells(columns, delivery.schema, lambda name: read_amount(name, delivery, mapping, style))
 
 
 def read_consents(files: list[Delivery], setting: Mapping[str, str], ids: IdFormat, style: DayFormat) -> pl.DataFrame:
@@ -195,7 +266,7 @@ def read_consents(files: list[Delivery], setting: Mapping[str, str], ids: IdForm
     files : list of Delivery
         Files of consents.
     setting : mapping of str to str
-        Names of the columns `customer`, `consent` and optionally `channel` and `day`.
+        Names of the columns `customer`, `consent` and optionally `channel`, `purpose` and `day`.
     ids : IdFormat
         Format of customer ids.
     style : DayFormat
@@ -204,28 +275,47 @@ def read_consents(files: list[Delivery], setting: Mapping[str, str], ids: IdForm
     Returns
     -------
     polars.DataFrame
-        One row per entry: `customer`, `channel` in lower case or `EVERY_CHANNEL`, `day` where it is mapped (null where
-        it cannot be read), `consent`, false for anything but a clear yes, and `?unclear` for a word that is no clear no
-        either.
+        One row per entry: `customer`, `channel` in lower case, `EVERY_CHANNEL` or `PROFILING`, `day` where it is mapped
+        (null where it cannot be read), `consent`, false for anything but a clear yes, and `?unclear` for a word that is
+        no clear no either.
     """
     parts = []
     for each in files:
-        channel = pl.lit(EVERY_CHANNEL)
-        if setting.get("channel"):
-            channel = clean_text(pl.col(setting["channel"])).str.to_lowercase().fill_null(EVERY_CHANNEL)
-        word = clean_text(pl.col(setting["consent"]).cast(pl.String)).str.to_lowercase()
+        word = clean_text(pl.col(setting["consent"])).str.to_lowercase().str.replace(r"^([01])\.0+$", "$1")
         columns = {
             "customer": ids.read(setting["customer"], each.schema[setting["customer"]]),
-            "channel": channel,
-            "consent": word.is_in(YES).fill_null(False),
-            "?unclear": word.is_in((*YES, *REFUSED)).not_().fill_null(False),
+            "channel": _channel(setting.get("channel")),
+            "consent": word.is_in(YES_WORDS).fill_null(False),
+            "?unclear": word.is_in((*YES_WORDS, *REFUSED)).not_().fill_null(False),
         }
+        if setting.get("purpose"):
+            columns["?purpose"] = clean_text(pl.col(setting["purpose"])).str.to_lowercase()
         if setting.get("day"):
             column = setting["day"]
             detected = detect_day_format(each, column, style, "data.source.consents.day")
             columns["day"] = read_day(column, each.schema[column], detected)
         parts.append(collect(each.frame.select(**columns), str(each.file)))
-    return pl.concat(parts, how="vertical_relaxed").drop_nulls("customer")
+    return _by_purpose(pl.concat(parts, how="vertical_relaxed").drop_nulls("customer"))
+
+
+def _channel(column: str | None) -> pl.Expr:
+    """The channel of an entry in the form of `propensity.data.consent.channel_key`."""
+    if not column:
+        return pl.lit(EVERY_CHANNEL)
+    name = clean_text(pl.col(column), "NFKC").str.replace_all(r"\s+", " ").str.to_lowercase()
+    return pl.when(name.is_in(ALL_CHANNELS)).then(pl.lit(EVERY_CHANNEL)).otherwise(name).fill_null(EVERY_CHANNEL)
+
+
+def _by_purpose(entries: pl.DataFrame) -> pl.DataFrame:
+    """Entries on profiling under the channel `PROFILING`; a refusal of any other purpose is one of marketing too."""
+    if "?purpose" not in entries.columns:
+        return entries
+    purpose, about_profiling = pl.col("?purpose"), pl.lit(PROFILING).alias("channel")
+    marketing = entries.filter(purpose == MARKETING)
+    profiling = entries.filter(purpose == PROFILING).with_columns(about_profiling)
+    unclear = entries.filter(~purpose.is_in([MARKETING, PROFILING]).fill_null(False) & ~pl.col("consent"))
+    both = pl.concat([marketing, profiling, unclear, unclear.with_columns(about_profiling)])
+    return both.drop("?purpose")
 
 
 def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -244,7 +334,8 @@ def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     words : polars.DataFrame
         One row per customer: `consent_<channel>`, and `suppressed` for entries on every channel or if there are no
         entries at all; null without an entry. With days, `consented_<channel>` and `consented` hold the day since which
-        the word holds, null for a withdrawal whose day cannot be read.
+        the word holds, null for a withdrawal whose day cannot be read, and `withdrawn` and `withdrawn_profiling` the
+        day of a withdrawal that a consent follows.
     withdrawn : int
         Customers and channels whose consent was withdrawn.
 
@@ -271,11 +362,14 @@ def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     wide = words.select("customer").unique()
     for channel in sorted({*words["channel"], *([] if words.height else [EVERY_CHANNEL])}):
         own = words.filter(pl.col("channel") == channel)
-        name, since = f"consent_{channel}", f"consented_{channel}"
+        name, word = f"consent_{channel}", pl.col("given")
         if channel == EVERY_CHANNEL:
-            own, name, since = own.with_columns(~pl.col("given")), "suppressed", "consented"
+            name, word = "suppressed", ~word
+        since = beside(name, "consented")
         days = [pl.col("since").alias(since)] if dated else []
-        own = own.select("customer", pl.col("given").alias(name), *days)
+        if channel in (EVERY_CHANNEL, PROFILING) and own.filter("given")["last_no"].count():
+            days.append(pl.when("given").then("last_no").alias(beside(name, "withdrawn")))
+        own = own.select("customer", word.alias(name), *days)
         wide = wide.join(own, on="customer", how="left")
     return wide.sort("customer"), withdrawn
 
@@ -346,7 +440,7 @@ def with_guest_flag(customers: pl.LazyFrame) -> pl.LazyFrame:
     if "guest" not in schema or schema["guest"] == pl.Boolean:
         return customers
     word = clean_text(pl.col("guest")).str.to_lowercase().str.replace(r"\.0$", "")
-    return customers.with_columns(guest=word.is_in(YES).fill_null(False))
+    return customers.with_columns(guest=word.is_in(YES_WORDS).fill_null(False))
 
 
 def add_consents(
@@ -405,53 +499,83 @@ def add_consents(
     return joined.lazy(), {code: count for code, count in counts.items() if count}
 
 
-def with_refusals_of_aliases(customers: pl.LazyFrame, aliases: pl.DataFrame) -> pl.LazyFrame:
-    """Give every customer the refusals in the rows of its aliases.
+def with_consent_flags(customers: pl.LazyFrame) -> pl.LazyFrame:
+    """Read the attributes that hold consents as flags, under names in lower case.
 
     Parameters
     ----------
     customers : polars.LazyFrame
         Table of customers.
-    aliases : polars.DataFrame
+
+    Returns
+    -------
+    polars.LazyFrame
+        The table; `suppressed`, `consent` and `consent_<channel>` are booleans. A word that is no clear yes or no is a
+        refusal, and a blank is null.
+    """
+    schema = customers.collect_schema()
+    names = {name: channel_key(name) for name, kind in schema.items() if _holds_words(name, kind)}
+    names = {name: key for name, key in names.items() if name == key or key not in (*schema, *_others(names, name))}
+    customers = customers.rename({name: key for name, key in names.items() if name != key})
+    texts = [key for name, key in names.items() if schema[name] != pl.Boolean]
+    return customers.with_columns(_flag(key) for key in texts) if texts else customers
+
+
+def _others(names: Mapping[str, str], name: str) -> list[str]:
+    """Keys of the columns before `name`."""
+    return [key for other, key in names.items() if list(names).index(other) < list(names).index(name)]
+
+
+def _holds_words(name: str, kind: pl.DataType) -> bool:
+    """Whether a column of customers holds consents; days beside them do not."""
+    return consent_channel(name) is not None and not kind.is_temporal()
+
+
+def _flag(name: str) -> pl.Expr:
+    """A column of words as booleans, null for a blank."""
+    text = clean_text(pl.col(name)).str.to_lowercase().str.replace(r"^([01])\.0+$", "$1")
+    flag = text.is_in(NO_WORDS).not_() if name == "suppressed" else text.is_in(YES_WORDS)
+    return pl.when(text.is_not_null()).then(flag).alias(name)
+
+
+def with_every_refusal(customers: pl.LazyFrame, aliases: pl.DataFrame | None = None) -> pl.LazyFrame:
+    """Give every customer the refusals in all rows of the table that are about him, those of his aliases included.
+
+    Parameters
+    ----------
+    customers : polars.LazyFrame
+        Table of customers, see `with_consent_flags`.
+    aliases : polars.DataFrame, optional
         Table of `read_identity_map`.
 
     Returns
     -------
     polars.LazyFrame
-        The table, in which a customer's `suppressed`, `consent` and `consent_<channel>` are a refusal if those of an
-        alias are.
+        The table, in which a customer's `suppressed`, `consent` and `consent_<channel>` are a refusal if those of any
+        row are.
     """
     schema = customers.collect_schema()
-    names = [name for name in schema if name in ("suppressed", "consent") or name.startswith("consent_")]
+    names = [name for name, kind in schema.items() if _holds_words(name, kind)]
     if not names:
         return customers
-    refusals = (
-        apply_identity_map(customers, aliases)
-        .group_by("customer")
-        .agg(_refused(name, name).any().alias(f"?{name}") for name in names)
+    mapped = customers if aliases is None else apply_identity_map(customers, aliases)
+    refusals = mapped.group_by("customer").agg(
+        (pl.col(name) == pl.lit(name == "suppressed")).any().alias(f"?{name}") for name in names
     )
     joined = customers.join(refusals, on="customer", how="full", coalesce=True, maintain_order="left")
-    words = []
-    for name in names:
-        text, number = ("yes", 1) if name == "suppressed" else ("no", 0)
-        word = pl.lit(number if schema[name].is_numeric() else text).cast(schema[name])
-        words.append(pl.when(pl.col(f"?{name}")).then(word).otherwise(name).alias(name))
+    words = (
+        pl.when(pl.col(f"?{name}")).then(pl.lit(name == "suppressed")).otherwise(name).alias(name) for name in names
+    )
     return joined.with_columns(words).select(schema.names())
-
-
-def _refused(name: str, column: str) -> pl.Expr:
-    """Whether the column of a word refuses consent; false for a blank."""
-    text = clean_text(pl.col(column)).str.to_lowercase().str.replace(r"\.0$", "")
-    return text.is_in(NO if name == "suppressed" else YES).not_().fill_null(False)
 
 
 def _with_attribute(name: str, is_day: bool) -> pl.Expr:
     """A word of the consents together with the attribute of the same name in the table of customers."""
     if is_day:
         return pl.col(name)
-    word, refused = pl.lit(name == "suppressed"), _refused(name, f"?{name}")
-    either = pl.coalesce(name, pl.when(clean_text(pl.col(f"?{name}")).is_not_null()).then(~word))
-    return pl.when(refused).then(word).otherwise(either).alias(name)
+    refusal = pl.lit(name == "suppressed")
+    refused = (pl.col(f"?{name}") == refusal).fill_null(False)
+    return pl.when(refused).then(refusal).otherwise(pl.coalesce(name, f"?{name}")).alias(name)
 
 
 def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
@@ -471,29 +595,44 @@ def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) 
         consent of a later day.
     """
     for name in customers.columns:
-        kinds = [table.schema.get(name) for table in (old, new)]
-        if kinds != [pl.Boolean, pl.Boolean] or not (name == "suppressed" or name.startswith("consent_")):
-            continue
-        since = name.replace("consent_", "consented_", 1) if name != "suppressed" else "consented"
-        entries = []
-        for table in (old, new):
-            day = pl.col(since) if since in table.columns else pl.lit(None, pl.Date)
-            consent = ~pl.col(name) if name == "suppressed" else pl.col(name)
-            entry = table.select(
-                pl.col("customer").cast(customers.schema["customer"]), consent.alias("consent"), day=day
-            )
-            entries.append(entry.drop_nulls("consent").with_columns(channel=pl.lit(name)))
-        if not sum(entry.height for entry in entries):
-            continue
-        words = last_words(pl.concat(entries))[0].rename(
-            lambda column: f"?{column}" if column != "customer" else column
-        )
-        given = pl.col(f"?consent_{name}")
-        columns = {name: ~given if name == "suppressed" else given}
-        if since in customers.columns:  # of two consents the later day, as a withdrawal may lie between them
-            latest = pl.concat(entries).filter("consent").group_by("customer").agg(pl.col("day").max().alias("?latest"))
-            words = words.join(latest, on="customer", how="left")
-            columns[since] = pl.when(given).then("?latest").otherwise(f"?consented_{name}")
-        joined = customers.join(words, on="customer", how="left", maintain_order="left")
-        customers = joined.with_columns(**columns).select(customers.columns)
+        if consent_channel(name) is not None and customers.schema[name] == pl.Boolean:
+            parts = [_entries_of(table, name, customers.schema["customer"]) for table in (old, new)]
+            entries = pl.concat(parts)
+            customers = _with_merged(customers, name, entries) if entries.height else customers
     return customers
+
+
+def _entries_of(table: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.DataFrame:
+    """The words of a delivery on one channel as entries: `customer`, `consent` and `day`."""
+    if name not in table.columns:
+        return pl.DataFrame(schema={"customer": dtype, "consent": pl.Boolean, "day": pl.Date})
+    consent = ~pl.col(name) if name == "suppressed" else pl.col(name)
+    since, withdrawn = beside(name, "consented"), beside(name, "withdrawn")
+    day = pl.col(since) if since in table.columns else pl.lit(None, pl.Date)
+    customer = pl.col("customer").cast(dtype)
+    parts = [table.select(customer, consent=consent, day=day).drop_nulls("consent")]
+    if withdrawn in table.columns:
+        earlier = table.select(customer, consent=pl.lit(False), day=pl.col(withdrawn)).drop_nulls("day")
+        parts.append(earlier)
+    return pl.concat(parts)
+
+
+def _with_merged(customers: pl.DataFrame, name: str, entries: pl.DataFrame) -> pl.DataFrame:
+    """The customers with the words of the entries on one channel."""
+    since, withdrawn = beside(name, "consented"), beside(name, "withdrawn")
+    words = last_words(entries.with_columns(channel=pl.lit(name)))[0].rename({f"consent_{name}": "?given"})
+    days = entries.group_by("customer").agg(
+        pl.col("day").filter("consent").max().alias("?latest"),
+        pl.col("day").filter(~pl.col("consent")).max().alias("?no"),
+    )
+    joined = customers
+    for table in (words, days):
+        joined = joined.join(table, on="customer", how="left", maintain_order="left")
+    given = pl.col("?given")
+    columns = {name: ~given if name == "suppressed" else given}
+    if since in customers.columns:  # of two consents the later day, as a withdrawal may lie between them
+        columns[since] = pl.when(given).then("?latest").otherwise(f"consented_{name}")
+    if consent_channel(name) in (GENERAL, PROFILING) and joined.filter(given)["?no"].count():
+        columns[withdrawn] = pl.when(given).then("?no")
+    joined = joined.with_columns(**columns)
+    return joined.select(*customers.columns, *(key for key in columns if key not in customers.columns))

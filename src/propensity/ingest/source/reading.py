@@ -18,6 +18,7 @@ from propensity.ingest.rule.screen import has_amount, is_storable
 from propensity.ingest.source import RAW
 from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery, collect
 from propensity.ingest.source.id_normalisation import IdFormat
+from propensity.ingest.source.optional import NUMBERS, TimeColumn, optional_cells, settled_values, with_time
 from propensity.ingest.source.order_amount import ORDER_AMOUNTS
 
 SAMPLED = 20_000  # rows of a file from which prices are compared
@@ -28,14 +29,21 @@ UNIT_PRICES = ("unit", "net_unit")  # values of `revenue_is` for the price of on
 MIN_REPEATED_SHARE = 0.9  # of the orders with a discount, from which it may be that of the order
 BEFORE_DISCOUNT = ("gross", "unit")  # values of `revenue_is` for amounts from which the discount is taken off
 PERCENTAGES = ("discount", "order_discount")
-AMOUNTS = ("quantity", "revenue", "discount", *ORDER_AMOUNTS)
+WITH_PERCENT = (*PERCENTAGES, "probability")  # numbers that may have a sign %
+AMOUNTS = ("quantity", "revenue", "discount", *ORDER_AMOUNTS, *NUMBERS)
 ANYTHING = "anything"  # item of events without an item column
 WORDS = {
     "purchase": ("purchase", "purchased", "transaction", "buy", "bought", "order", "sale", "sold", "checkout"),
-    "view": ("view", "viewed", "addtocart", "add_to_cart", "add to cart", "cart", "click", "detail", "pageview"),
+    "view": ("view", "viewed", "detail", "pageview", "page_view", "product_view"),
     "message": ("message", "email", "e-mail", "sms", "push", "mailing", "sent"),
     "redemption": ("redemption", "redeem", "redeemed", "coupon"),
     "return": ("return", "returned", "refund", "refunded", "cancel", "cancelled", "canceled", "cancellation"),
+    "cart": ("cart", "addtocart", "add_to_cart", "add to cart", "basket_add"),
+    "open": ("open", "opened", "email_open", "email_opened"),
+    "click": ("click", "clicked", "email_click", "email_clicked"),
+    "search": ("search", "searched", "site_search"),
+    "unsubscribe": ("unsubscribe", "unsubscribed", "optout", "opt-out", "opt_out"),
+    "complaint": ("complaint", "complained", "spam", "spam_complaint", "spamreport"),
 }
 KIND_OF = {word: kind for kind, words in WORDS.items() for word in words}
 
@@ -60,6 +68,7 @@ class ColumnMapping:
     not_products: tuple[str, ...] | None = None
     discount_is: str | None = None
     times_in: str | None = None
+    cost_is: str = "total"
 
     def has(self, name: str) -> bool:
         """Tell whether a column is mapped.
@@ -284,8 +293,13 @@ def read_events(
         *_numbers(delivery, mapping, style),
         *_rule_columns(delivery, mapping, style, ids),
         *_attributes(delivery, mapping),
+        *optional_cells(mapping.columns, delivery.schema, lambda name: read_amount(name, delivery, mapping, style)),
     )
-    return _signed(cells, mapping)
+    if mapping.has("time"):
+        name = mapping.columns["time"]
+        is_day = name == mapping.columns["day"]
+        cells = with_time(cells, TimeColumn(f"{RAW}{name}", delivery.schema[name], is_day, style.days["day"]))
+    return settled_values(_signed(cells, mapping), mapping.cost_is == "unit")
 
 
 def concat_deliveries(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
@@ -363,15 +377,32 @@ def _numbers(delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> l
     """Columns `quantity`, `revenue` as delivered, and `discount`."""
     defaults = {"quantity": 1.0, "revenue": 1.0, "discount": 0.0}
     return [
-        (_number(name, delivery, mapping, style) if mapping.has(name) else pl.lit(default)).alias(name)
+        (read_amount(name, delivery, mapping, style) if mapping.has(name) else pl.lit(default)).alias(name)
         for name, default in defaults.items()
     ]
 
 
-def _number(name: str, delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> pl.Expr:
-    """A mapped amount; a percentage without its sign."""
+def read_amount(name: str, delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> pl.Expr:
+    """Build an expression that reads a mapped amount.
+
+    Parameters
+    ----------
+    name : str
+        Column of the contract.
+    delivery : Delivery
+        The file.
+    mapping : ColumnMapping
+        Configured mapping.
+    style : FileFormat
+        Format of the file.
+
+    Returns
+    -------
+    polars.Expr
+        Numbers; a percentage without its sign.
+    """
     value = pl.col(mapping.columns[name])
-    if name in PERCENTAGES and delivery.schema[mapping.columns[name]] == pl.String:
+    if name in WITH_PERCENT and delivery.schema[mapping.columns[name]] == pl.String:
         value = value.str.strip_chars(EDGES).str.strip_suffix("%")
     plain = name not in style.plain or style.plain[name]
     return value.cast(pl.Float64, strict=False) if plain else read_number(value, style.decimal[name])
@@ -438,10 +469,10 @@ def _discount_columns(delivery: Delivery, mapping: ColumnMapping, style: FileFor
             columns[flag] = signed if mapping.discount_is in (None, "amount") else pl.lit(True)
     for name in ORDER_AMOUNTS:
         if mapping.has(name):
-            number = _number(name, delivery, mapping, style)
+            number = read_amount(name, delivery, mapping, style)
             columns[f"?{name}"] = number * 100 if _is_fraction(name, mapping) else number
     readable = [
-        clean_text(pl.col(mapping.columns[name])).is_null() | is_storable(_number(name, delivery, mapping, style))
+        clean_text(pl.col(mapping.columns[name])).is_null() | is_storable(read_amount(name, delivery, mapping, style))
         for name in ("discount", *ORDER_AMOUNTS)
         if mapping.has(name)
     ]

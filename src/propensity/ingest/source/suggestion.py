@@ -51,6 +51,7 @@ PLAIN = r"[A-Za-z_][\w./-]*"  # a name that shells and Hydra read as it is
 RESERVED = ("null", "true", "false", "yes", "no", "on", "off", "nan", "inf", "none")
 MOST_CATEGORIES = 500
 NO_WORDS = r"@\w|^[+-]?\d+[.,]\d+$|^\d{4}-\d\d-\d\d"  # addresses, amounts and dates
+PREPARE = "propensity prepare"
 
 
 class Draft(NamedTuple):
@@ -95,7 +96,7 @@ def suggest(path: str | Sequence[str], conf: Path | None = None) -> str:
     if conf is None or not draft.runs:
         return "\n".join([*notes, *found, *_command(draft)])
     file = write_draft(draft, conf)
-    command = f"propensity prepare data/source={file.stem} out=data/{file.stem} check=true"
+    command = f"{PREPARE} data/source={file.stem} out=data/{file.stem} check=true"
     return "\n".join([*notes, *found, f"# written: {file}; correct it, then leave out check=true", command])
 
 
@@ -245,7 +246,7 @@ def _command(draft: Draft) -> list[str]:
     """The command with all settings of a draft."""
     settings = dict(draft.settings)
     columns = settings.pop("columns", {})
-    lines = [f"propensity prepare data/source={draft.base} out=data/mine", _argument("events", settings.pop("events"))]
+    lines = [f"{PREPARE} data/source={draft.base} out=data/mine", _argument("events", settings.pop("events"))]
     for name, column in columns.items():
         required = name in mandatory(EVENTS)
         value = "?" if column is None and required else column

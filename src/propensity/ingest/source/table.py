@@ -16,10 +16,17 @@ from propensity.data.event_log import to_date, to_day
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.contract import CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, mandatory
 from propensity.ingest.rule.day import EARLIEST, DayFormat
+from propensity.ingest.rule.matching import require_match
 from propensity.ingest.rule.product import describes_items, names_no_product
 from propensity.ingest.rule.screen import MAX_UNITS, rejection_reason, screen_events
 from propensity.ingest.rule.settle import Corrections, settle
 from propensity.ingest.source import Tables
+from propensity.ingest.source.acquisition import (
+    add_acquisition,
+    check_acquisition,
+    read_acquisition,
+    without_aliases,
+)
 from propensity.ingest.source.delivery import (
     Delivery,
     check_keys,
@@ -29,6 +36,7 @@ from propensity.ingest.source.delivery import (
     count_rows,
     find_files,
     open_file,
+    renamed,
     split_duplicates,
 )
 from propensity.ingest.source.evidence import findings
@@ -50,13 +58,16 @@ from propensity.ingest.source.people import (
     add_consents,
     add_guests,
     add_messages,
+    ambiguous_aliases,
     apply_identity_map,
     open_table,
     read_consents,
     read_contacts,
     read_identity_map,
+    with_consent_flags,
+    with_every_refusal,
     with_guest_flag,
-    with_refusals_of_aliases,
+    with_refusals_of_owners,
 )
 from propensity.ingest.source.reading import (
     ANYTHING,
@@ -70,11 +81,12 @@ from propensity.ingest.source.reading import (
     log_currency,
     read_events,
 )
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND
 
 TAB = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
 QUOTES = {"double": '"', "single": "'", "none": ""}
 CHOICES = {
+    "cost_is": ("total", "unit"),
     "revenue_is": ("net", "total", "gross", "unit", "net_unit"),
     "order_discount_is": ("further", "total"),
     "discount_is": ("amount", "percent", "fraction"),
@@ -99,6 +111,8 @@ class Table:
         Column of the contract (`propensity.ingest.contract`) -> column of the file; null without such a column. Of a
         list of names the first that a file has is used.
         Customer and day are required. A missing quantity counts 1 per line, a missing revenue 1 per unit.
+    rename : mapping of str to str
+        Name of a column in some files of events -> its name in the others.
     joins : sequence of mapping
         Tables with further columns of the events; see `propensity.ingest.source.join.join_tables`.
     items, customers : str, optional
@@ -106,9 +120,11 @@ class Table:
     identity_map : mapping, optional
         `path`, `alias` and `customer`: ids that other ids replace.
     consents : mapping, optional
-        `path`, `customer`, `consent` and optionally `channel` and `day`.
+        `path`, `customer`, `consent` and optionally `channel`, `purpose` and `day`.
     contacts : mapping, optional
         `path`, `customer`, `day` and optionally `channel`: messages that were sent.
+    acquisition : mapping, optional
+        `day`, `channel` and `cost`: columns of the table of customers.
     item_columns, customer_columns : sequence of str
         Without the tables: columns of the events that describe items or customers; the value of the first day is used.
     item_key, customer_key : str, optional
@@ -123,6 +139,8 @@ class Table:
         What a discount without the sign % is; by default an amount.
     order_discount_is : {"further", "total"}
         Whether the discount of an order stands beside the discounts of its lines or includes them.
+    cost_is : {"total", "unit"}
+        Whether the cost is that of the line or of one unit.
     header_once : bool, optional
         Whether facts of an order stand on its first line only; detected for each column by default.
     day_format : str, optional
@@ -193,12 +211,14 @@ class Table:
 
     events: str
     columns: dict[str, Any]
+    rename: Mapping[str, str] = field(default_factory=dict)
     joins: Sequence[Mapping[str, Any]] = field(default_factory=list)
     items: str | None = None
     customers: str | None = None
     identity_map: Mapping[str, str] | None = None
     consents: Mapping[str, str] | None = None
     contacts: Mapping[str, str] | None = None
+    acquisition: Mapping[str, str] | None = None
     item_columns: Sequence[str] = field(default_factory=list)
     customer_columns: Sequence[str] = field(default_factory=list)
     item_key: str | None = None
@@ -207,6 +227,7 @@ class Table:
     revenue_is: str | None = None
     discount_is: str | None = None
     order_discount_is: str = "further"
+    cost_is: str = "total"
     header_once: bool | None = None
     day_format: str | None = None
     timezone: str | None = None
@@ -258,6 +279,7 @@ class Table:
                 raise ConfigurationError(
                     f"data.source.{key}_columns={list(names)} and data.source.{key}s describe the same; remove one"
                 )
+        check_acquisition(self.acquisition, self.customers)
         if self.separator is not None:
             self.separator = TAB.get(self.separator, self.separator)
             if len(self.separator.encode()) != 1 or self.separator in '"\r\n':
@@ -285,8 +307,8 @@ class Table:
             raise ConfigurationError(
                 f"data.source.times_in={self.times_in} needs data.source.timezone, the time zone of the shop's calendar"
             )
-        if unknown := sorted(set(self.kinds.values()) - set(KINDS)):
-            raise ConfigurationError(f"data.source.kinds names {unknown[0]!r}; use one of {', '.join(KINDS)}")
+        if unknown := sorted(set(self.kinds.values()) - set(EVERY_KIND)):
+            raise ConfigurationError(f"data.source.kinds names {unknown[0]!r}; use one of {', '.join(EVERY_KIND)}")
 
     def _prefix_paths(self) -> None:
         """Put `folder` before all paths."""
@@ -358,6 +380,7 @@ class Table:
             merged=merged,
             warnings=warnings | attribute_warnings | consent_warnings,
             currency=currency,
+            timezone=self.timezone,
             formats=self._formats,
         )
 
@@ -399,13 +422,13 @@ class Table:
             warnings |= {"discount_repeated": repeated}
         events = self._with_guests(events, ids["item"])
         if contacts and self.contacts:
-            style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
-            events = add_messages(events, read_contacts(contacts, self.contacts, ids["customer"], style, names))
+            events = add_messages(events, self._messages(contacts, events, ids["customer"], names))
         return events, warnings, self.currency or log_currency(styles, mapping)
 
     def _open(self, file: Path) -> Delivery:
         """A file as a scan."""
-        return open_file(file, self.separator, self.encoding, self.header, self.skip, self.quote)
+        delivery = open_file(file, self.separator, self.encoding, self.header, self.skip, self.quote)
+        return renamed(delivery, self.rename) if self.rename else delivery
 
     def _required_columns(self) -> dict[str, str]:
         """Columns that the events must have, and the setting that names each."""
@@ -449,6 +472,7 @@ class Table:
             not_products=None if self.not_products is None else tuple(map(str, self.not_products)),
             discount_is=self.discount_is,
             times_in=self.times_in,
+            cost_is=self.cost_is,
         )
 
     def _rejection_reason(self) -> pl.Expr:
@@ -468,6 +492,26 @@ class Table:
             return None, {}
         files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
         return read_identity_map(files, self.identity_map, ids)
+
+    def _ambiguous(self, ids: IdFormat, aliases: pl.DataFrame | None) -> pl.DataFrame:
+        """Ids of the identity map with several owners."""
+        if self.identity_map is None or aliases is None:
+            return pl.DataFrame(schema={"alias": pl.String, "customer": pl.String})
+        files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
+        return ambiguous_aliases(files, self.identity_map, ids, aliases)
+
+    def _messages(
+        self, contacts: list[Delivery], events: pl.LazyFrame, ids: IdFormat, names: list[str]
+    ) -> list[pl.LazyFrame]:
+        """Sent messages after the identity map; DataError if their customers are not those of the events."""
+        style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
+        aliases, _ = self._aliases(ids)
+        messages = read_contacts(contacts, self.contacts or {}, ids, style, names, self.decimal)
+        messages = messages if aliases is None else [apply_identity_map(each, aliases) for each in messages]
+        frames = [pl.concat([each.select("customer") for each in messages]), events.select("customer")]
+        written_to, known = collect_all([frame.unique() for frame in frames], self.events)
+        require_match(written_to["customer"], known["customer"], "data.source.contacts", "the events")
+        return messages
 
     def _with_guests(self, events: pl.LazyFrame, items: IdFormat) -> pl.LazyFrame:
         """The events with guest ids, and the columns `?shared`, `?guest` and `?unlisted`."""
@@ -530,12 +574,30 @@ class Table:
         aliases, _ = self._aliases(ids)
         if customers is not None:
             customers = with_guest_flag(customers)
-            customers = customers if aliases is None else with_refusals_of_aliases(customers, aliases)
+            if self.acquisition and self.customers:
+                table, warnings = self._acquisition(ids)
+                customers = add_acquisition(customers, table, self.acquisition)
+            customers = with_every_refusal(with_consent_flags(customers), aliases)
+            customers = customers if aliases is None else without_aliases(customers, aliases)
         if self.guests == "popularity" and self.columns.get("order"):
             customers = add_guests(customers, accepted)
         if self.consents is not None:
             files = open_table(self.consents, CONSENTS, "consents", self.separator)
             style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
-            entries = read_consents(files, self.consents, ids, style)
-            customers, warnings = add_consents(customers, accepted, entries, aliases)
+            entries = with_refusals_of_owners(
+                read_consents(files, self.consents, ids, style), self._ambiguous(ids, aliases)
+            )
+            customers, consent_warnings = add_consents(customers, accepted, entries, aliases)
+            warnings |= consent_warnings
         return customers, warnings
+
+    def _acquisition(self, ids: IdFormat) -> tuple[pl.DataFrame, dict[str, int]]:
+        """When, how and at what cost customers were acquired, and warnings."""
+        files = [self._open_table(file) for file in find_files(str(self.customers), "data.source.customers")]
+        key = self.customer_key or str(self.columns["customer"])
+        style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
+        return read_acquisition(files, self.acquisition or {}, key, ids, style, self.decimal)
+
+    def _open_table(self, file: Path) -> Delivery:
+        """A file beside the events as a scan."""
+        return open_file(file, self.separator)

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from propensity.data.consent import NO_WORDS, YES_WORDS
 from propensity.errors import DataError
 from propensity.ingest.rule.number import clean_text
 from propensity.ingest.source.delivery import ROW, Delivery, collect, find_files, open_file
-from propensity.ingest.source.people import NO, REFUSED, YES
+from propensity.ingest.source.people import REFUSED
 
 HEAD = 2_000  # rows that are read
 MIN_SHARED = 0.3  # share of a table's keys that the events must have, or the other way round
@@ -20,7 +21,7 @@ CONSENTS = (
     "consent", "optin", "opt_in", "allowed", "marketing", "einwilligung", "newsletter", "consentement",
     "consentimiento", "consenso", "toestemming", "zgoda", "souhlas", "onay",
 )  # fmt: skip
-CONSENT_WORDS = {*YES, *NO, *REFUSED}
+CONSENT_WORDS = {*YES_WORDS, *NO_WORDS, *REFUSED}
 
 
 class RawTable(NamedTuple):
