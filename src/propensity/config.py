@@ -325,6 +325,19 @@ class PolicyConfig(AbConfig):
     seed: int = setting("seed of folds and trees", 17)
 
 
+@dataclass
+class SplitConfig(CommandConfig):
+    customers: str = setting("table with customer_id and the columns of the strata, .parquet or .csv")
+    name: str = setting("of the experiment; it salts the hash")
+    arms: Part = setting(
+        "share of each arm outside the global holdout; they sum to 1", {"treatment": 0.9, "holdout": 0.1}
+    )
+    global_holdout: float = setting("share of customers that no experiment contacts, .01 to .1, or 0", 0.05)
+    strata: list[str] = setting("columns within which the arms are balanced, such as value and risk", [])
+    earlier: str | None = setting("earlier table of the same experiment, whose customers keep their arms", None)
+    out: str = setting("table to write", "arms.parquet")
+
+
 COMMANDS: dict[str, type[CommandConfig]] = {
     "prepare": PrepareConfig,
     "train": TrainConfig,
@@ -349,6 +362,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "analyse": AnalyseConfig,
     "uplift": UpliftConfig,
     "policy": PolicyConfig,
+    "split": SplitConfig,
 }
 
 

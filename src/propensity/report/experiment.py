@@ -6,7 +6,8 @@ from html import escape
 from typing import Any
 
 HEAD = ("arm", "outcome", "effect", "low", "high", "p", "p_adjusted", "mde", "verdict")
-STYLE = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}td,th{padding:.2rem .6rem;text-align:right}"
+STYLE = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+STYLE += "td,th{padding:.2rem .6rem;text-align:right}"
 
 
 def experiment_page(result: dict[str, Any]) -> str:
