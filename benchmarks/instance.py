@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from propensity.decision.plan.planner import Problem
+from propensity.decision.plan.problem import Problem
 from propensity.kernel.contact_cap import EDGE, Calendar
 from propensity.kernel.plan import Limits
 

@@ -144,7 +144,15 @@ def time_service(folder: Path) -> Iterator[dict[str, Any]]:
     script.write_text(
         f"wrk.method = 'POST'\nwrk.body = {json.dumps(body)}\nwrk.headers['Content-Type'] = 'application/json'\n"
     )
-    command = [sys.executable, "-m", "propensity.cli", "serve", f"bundle={folder / 'bundle'}", f"port={PORT}"]
+    command = [
+        sys.executable,
+        "-m",
+        "propensity.cli",
+        "serve",
+        f"bundle={folder / 'bundle'}",
+        "tokens=off",
+        f"port={PORT}",
+    ]
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         wait_for_service()

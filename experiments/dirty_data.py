@@ -131,7 +131,7 @@ def predictions(scores: list[Any], all_labels: list[Any]) -> list[Any]:
 
 @entry("compare")
 def main(cfg: CompareConfig) -> None:
-    from propensity.evaluation.evaluate import labels
+    from propensity.evaluation.labels import labels
     from propensity.metric.evaluation import evaluate
     from propensity.report.table import say
 

@@ -22,31 +22,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from small_market import MARKET
 
 from propensity.champion.champion import SERVED, Champion
 from propensity.command import typed
 from propensity.config import conf_folder
 from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog
-from propensity.evaluation.evaluate import labels
+from propensity.evaluation.labels import labels
 from propensity.ingest.erasure import erase_customer, remove_customer
 from propensity.training.checkpoint import load_trained
 from propensity.training.run import train
 
-MARKET = (
-    "data/source=synthetic",
-    "data.source.items=60",
-    "data.source.categories=8",
-    "data.source.days=200",
-    "data.offer.column=category",
-    "data.offer.min_buyers=3",
-    "data.cutoff.count=4",
-    "data.feature.history=24",
-    "data.market_stats.references=3",
-    "data.market_stats.neighbour_categories=2",
-    "trainer.enable_progress_bar=false",
-    "training.validation=null",
-)
+SETTINGS = (*MARKET, "trainer.enable_progress_bar=false", "training.validation=null")
 SHARE = 5  # one customer in so many is erased, and another is a stranger
 FORGOTTEN_BY_COMMAND = 3  # the others are removed in the same way, in one pass over the log
 
@@ -62,7 +50,7 @@ class Attack(NamedTuple):
 
 def composed(*overrides: str) -> Any:
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return typed(compose("train", overrides=[*MARKET, *overrides]))
+        return typed(compose("train", overrides=[*SETTINGS, *overrides]))
 
 
 def membership(folder: Path, customers: int = 1_500, seed: int = 17, settings: tuple[str, ...] = ()) -> Attack:

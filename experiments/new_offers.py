@@ -42,7 +42,7 @@ def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarr
     from propensity.baseline.lightgbm import LightGBM
     from propensity.data.cutoff import cutoff_of
     from propensity.data.offer import on_sale
-    from propensity.evaluation.evaluate import labels
+    from propensity.evaluation.labels import labels
     from propensity.feature.features import Features
     from propensity.feature.market_stats import MarketStatsBuilder
     from propensity.metric.interval import resample_weights

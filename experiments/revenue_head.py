@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from propensity.baseline.pair_table import usual_amount
-from propensity.evaluation.evaluate import cutoff_data_of, labels
+from propensity.evaluation.evaluate import cutoff_data_of
+from propensity.evaluation.labels import labels
 from propensity.metric.builtin import METRICS
 from propensity.metric.evaluation import evaluate
 from propensity.metric.labels import Labels, Prediction

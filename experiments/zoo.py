@@ -213,7 +213,8 @@ def further_comparisons(run: Path, cutoff: str) -> dict[str, Any]:
     `network` holds the network minus each other model, where another model is served. `amount` is the normalised
     revenue capture of the served model minus that of its probabilities times LightGBM's expected amounts.
     """
-    from propensity.evaluation.evaluate import cutoff_data_of, labels
+    from propensity.evaluation.evaluate import cutoff_data_of
+    from propensity.evaluation.labels import labels
     from propensity.evaluation.predictor import match_scores
     from propensity.metric.evaluation import evaluate
     from propensity.metric.labels import Prediction

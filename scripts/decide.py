@@ -9,7 +9,7 @@ def main(cfg: DecideConfig) -> None:
     from hydra.utils import instantiate
 
     from propensity.decision.context import gather
-    from propensity.decision.result import save, show
+    from propensity.decision.result import in_currency, save, show
     from propensity.decision.setting import check_decision
     from propensity.report.table import working
     from propensity.serving.explain import with_reasons
@@ -18,7 +18,8 @@ def main(cfg: DecideConfig) -> None:
     decision = instantiate(cfg.decision, _convert_="all")
     with working("deciding") as say:
         context = gather(cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed, say)
-        result = with_reasons(decision(context), context.scores.cutoff, cfg, say)
+        result = in_currency(decision(context), context.currency)
+        result = with_reasons(result, context.scores.cutoff, cfg, say)
         save(result, cfg.out)
     show(result, cfg.out)
 

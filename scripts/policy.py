@@ -1,4 +1,4 @@
-"""Estimates what sending each arm to everybody, or a learned policy, is worth, and recommends one: `propensity policy --help`."""
+"""Estimates what each arm for everybody, or a learned policy, is worth: `propensity policy --help`."""
 
 from propensity.command import entry
 from propensity.config import PolicyConfig

@@ -8,23 +8,12 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from small_market import MARKET
 
 from propensity.command import typed
 from propensity.config import conf_folder
 
-SMALL = (
-    "data/source=synthetic",
-    "data.source.customers=240",
-    "data.source.items=60",
-    "data.source.categories=8",
-    "data.source.days=200",
-    "data.offer.column=category",
-    "data.offer.min_buyers=3",
-    "data.cutoff.count=4",
-    "data.feature.history=24",
-    "data.market_stats.references=3",
-    "data.market_stats.neighbour_categories=2",
-)
+SMALL = (*MARKET, "data.source.customers=240")
 QUICK = (
     "trainer.max_steps=2",
     "trainer.max_epochs=1",

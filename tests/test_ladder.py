@@ -13,9 +13,11 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 
 LADDER = (
-    {"kernel", "errors", "checksum", "atomic", "trust"},
-    {"config"},
-    {"data", "mistake", "usage"},
+    {"kernel", "errors", "scratch", "csv_cell", "limit"},
+    {"checksum", "disk", "secret", "config"},
+    {"atomic"},
+    {"audit"},
+    {"data", "mistake", "usage", "limits", "trust"},
     {"command"},
     {"feature", "simulate"},
     {"ingest"},
@@ -29,15 +31,12 @@ LADDER = (
     {"api"},
 )
 RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
-BESIDE = {
+BESIDE = {  # siblings that may see each other
     ("metric", "scores"),
-    ("atomic", "errors"),
-    ("atomic", "checksum"),
-    ("checksum", "errors"),
-    ("trust", "errors"),
-}  # siblings that may see each other
+}
 WITHOUT_TORCH = (
-    *("kernel", "errors", "checksum", "atomic", "trust", "mistake", "config", "usage", "command", "cli"),
+    *("kernel", "errors", "checksum", "disk", "scratch", "atomic", "audit", "secret", "csv_cell"),
+    *("trust", "limit", "limits", "mistake", "config", "usage", "command", "cli"),
     *("data", "feature", "simulate", "ingest", "task"),
     *("metric", "scores", "decision", "report", "ab"),
 )

@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 
 from propensity import command as commands
 from propensity.config import COMMANDS, conf_folder
+from propensity.disk import check_writable
 from propensity.errors import ConfigurationError, PropensityError
-from propensity.limits import COMMANDS_LIMITS, LIBRARIES, LIMITS, PARTS, check_values, check_writable, undeclared
+from propensity.limits import COMMANDS_LIMITS, LIBRARIES, LIMITS, PARTS, check_values, undeclared
 from propensity.training.settings import check_optimizer
 
 assert commands  # its schemas are needed to compose
@@ -219,13 +220,12 @@ def test_values_that_ended_in_a_traceback_are_refused(name: str, key: str, value
 @pytest.mark.parametrize("out", ["/proc/out", "/dev/null/out", "/proc/1/out/deeper"])
 def test_an_out_that_cannot_be_written_is_refused_before_anything_is_read(out: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"^out={out} cannot be written \(.*\); give another path$"):
-        check_writable({"out": out})
+        check_writable(out)
 
 
 def test_a_check_of_out_leaves_nothing_behind(tmp_path: Path) -> None:
-    check_writable({"out": str(tmp_path / "new" / "folder")})
-    check_writable({"out": str(tmp_path)})
-    check_writable({"out": None})
+    check_writable(str(tmp_path / "new" / "folder"))
+    check_writable(str(tmp_path))
     assert [*tmp_path.iterdir()] == []
 
 

@@ -81,6 +81,7 @@ SMALLER = {
     "DRY NOODLES/PASTA": "category_001",
     "PASTA SAUCE": "category_002",
     "cost=0.5": "cost=0.05",
+    "data/shop": "data/complete_journey",
 }
 
 

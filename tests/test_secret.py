@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from conftest import QUICK, SMALL
 from propensity.cli import main
 from propensity.command import configuration
-from propensity.csv_cell import FORMULA, neutral, neutral_table
+from propensity.csv_cell import FORMULA, neutral
 from propensity.errors import ConfigurationError
 from propensity.secret import redacted, refuse_secrets, without_secrets
 from propensity.training.track import log_evaluation
@@ -89,15 +88,6 @@ def test_no_cell_begins_like_a_formula_unless_it_is_a_number(text: str) -> None:
 @given(st.one_of(st.integers(), st.floats(allow_nan=False), st.none(), st.from_regex(r"\A[a-z0-9]*\Z")))
 def test_other_cells_are_not_changed(value: Any) -> None:
     assert neutral(value) == value
-
-
-def test_a_table_keeps_its_shape() -> None:
-    table = pl.DataFrame(
-        {"=a": ["=1", None, "b"], "x": [-1.0, 2.0, None], "c": pl.Series(["@", "y", "y"], dtype=pl.Categorical)}
-    )
-    safe = neutral_table(table)
-    assert safe.columns == ["'=a", "x", "c"] and safe["'=a"].to_list() == ["'=1", None, "b"]
-    assert safe["c"].to_list() == ["'@", "y", "y"] and safe["x"].to_list() == [-1.0, 2.0, None]
 
 
 @pytest.mark.parametrize(

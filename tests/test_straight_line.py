@@ -65,7 +65,7 @@ def test_prepare_writes_a_log_and_counts_every_row_once(
 
 def test_train_writes_configuration_log_and_checkpoint(line: dict[str, Any], composed: Compose) -> None:
     script("train").main(composed("train", *overrides(line), *QUICK, f"data.end={line['end']}", f"out={line['run']}"))
-    written = {"config.yaml", "curves.svg", "log", "model.ckpt", "training.json"}
+    written = {"checksums.json", "config.yaml", "curves.svg", "log", "model.ckpt", "training.json"}
     assert {path.name for path in line["run"].iterdir()} == written
 
 

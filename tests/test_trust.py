@@ -83,7 +83,7 @@ def test_a_narrower_list_allows_less() -> None:
 
 UNDECLARED = [
     "propensity.data.column_store.ColumnFiles",
-    "propensity.ingest.build.Quarantine",
+    "propensity.ingest.quarantine.Quarantine",
     "propensity.ingest.external_partition.ExternalPartition",
     "propensity.errors.DataError",
     "torch.optim.Optimizer",

@@ -97,7 +97,7 @@ def test_a_wheel_alone_runs_the_commands_in_an_empty_folder(site: Path, tmp_path
     propensity("evaluate", "run=runs/small", f"cutoffs=[{last}]", "baselines=[frequency]", "resamples=5")
     propensity("decide", "decision=audience", "scores=runs/small/scores.parquet", "out=runs/small/audience")
     propensity("export", "run=runs/small", "out=bundle", "formats=[onnx]")
-    command = [sys.executable, str(site / "bin/propensity"), "serve", "bundle=bundle", f"port={PORT}"]
+    command = [sys.executable, str(site / "bin/propensity"), "serve", "bundle=bundle", "tokens=off", f"port={PORT}"]
     environment = {**os.environ, "PYTHONPATH": str(site)}
     server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     try:

@@ -214,7 +214,7 @@ def decide(
 
     from propensity.command import configuration
     from propensity.decision.context import gather
-    from propensity.decision.result import save
+    from propensity.decision.result import in_currency, save
     from propensity.decision.setting import check_decision
 
     named = {f"decision.{key}": value for key, value in settings.items()}
@@ -224,7 +224,7 @@ def decide(
         check_decision(config.decision)
         place = None if log is None else str(_folder(log))
         context = gather(files["scores"], cutoff, None, None, place, config.seed, LOGGER.info)
-        result: DecisionResult = instantiate(config.decision, _convert_="all")(context)
+        result: DecisionResult = in_currency(instantiate(config.decision, _convert_="all")(context), context.currency)
     if out is not None:
         save(result, out)
     return result
@@ -439,7 +439,7 @@ class Model:
         shape = data.row.size, len(data.features.offers)
         if data.market_stats.cutoff.end > self.log.last_day + 1:
             return np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-        from propensity.evaluation.evaluate import labels
+        from propensity.evaluation.labels import labels
 
         after = labels(self.log, data)
         return after.bought.astype(np.float32), after.revenue.astype(np.float32)

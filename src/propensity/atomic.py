@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import glob
 import os
@@ -15,14 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from propensity.checksum import note_written
+from propensity.disk import make_folder, reason_of, storage_message
 from propensity.errors import ConfigurationError
+from propensity.scratch import is_alive, remove_scratch
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-DISK_FULL_MESSAGES = tuple(os.strerror(code) for code in DISK_FULL)
-REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
-REFUSED_MESSAGES = tuple(os.strerror(code) for code in REFUSED[:2])
-BROKEN = (errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ESTALE)
-SCRATCH = "propensity-scratch."  # folders of events in the system's folder for temporary files
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # constants of Linux's renameat2
 
 
@@ -50,7 +45,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path = linked(named)
     make_folder(path.parent)
     with storage_message(named):
-        remove_file_drafts(path)
+        _remove_left_drafts(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with storage_message(named):
@@ -78,26 +73,6 @@ def linked(path: Path) -> Path:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder; it may exist.
-
-    Raises
-    ------
-    ConfigurationError
-        If that is not possible.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigurationError(f"{folder} cannot be made ({reason}); give another path as out") from None
-
-
 def sync(path: Path) -> None:
     """Wait until a file is on the disk, so that a renamed file is whole after a power failure.
 
@@ -114,40 +89,17 @@ def sync(path: Path) -> None:
             os.close(descriptor)
 
 
-def remove_file_drafts(path: Path) -> list[Path]:
-    """Remove the temporary files that killed processes left of a file.
-
-    Parameters
-    ----------
-    path : Path
-        Final path of the interrupted writes.
-
-    Returns
-    -------
-    list of Path
-        The removed files.
-    """
-    return [each for each in path.parent.glob(f".{glob.escape(path.name)}.*") if _remove_if_left(each)]
+def _remove_left_drafts(path: Path) -> None:
+    """Remove the temporary files that killed processes left of a file."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        _remove_if_left(draft)
 
 
-def _remove_if_left(draft: Path) -> bool:
-    """Remove a temporary file of a process that has ended."""
+def _remove_if_left(draft: Path) -> None:
+    """Remove a temporary file of a process that has ended; its number is the suffix."""
     number = draft.suffix[1:]
-    if not number.isdigit() or not draft.is_file() or _is_alive(int(number)):
-        return False
-    draft.unlink(missing_ok=True)
-    return True
-
-
-def _is_alive(process: int) -> bool:
-    """Whether a process of this number runs."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+    if number.isdigit() and draft.is_file() and not is_alive(int(number)):
+        draft.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -247,45 +199,6 @@ def remove_left_overs(folder: str | Path) -> None:
             _remove_if_left(path)
 
 
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A temporary folder of the system that is removed at the end, or by the next call if this process is killed.
-
-    Yields
-    ------
-    Path
-        Empty folder, which only this user can read.
-    """
-    remove_scratch()
-    folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}."))
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
-
-
-def remove_scratch() -> None:
-    """Remove the folders of `scratch_folder` whose processes were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
-        number = folder.name.split(".")[1]
-        if number.isdigit() and _is_alive(int(number)):
-            continue
-        try:
-            descriptor = os.open(folder, os.O_RDONLY)
-        except OSError:
-            continue  # of another user, or removed meanwhile
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            pass  # another process works in it
-        finally:
-            os.close(descriptor)
-
-
 def replace_folder(draft: Path, folder: Path) -> None:
     """Move `draft` to `folder`; atomic where the system supports an exchange of folders.
 
@@ -376,8 +289,7 @@ def only_writer(folder: str | Path) -> Iterator[None]:
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigurationError(f"{folder} cannot be written ({reason}); give another path as out") from None
+        raise ConfigurationError(f"{folder} cannot be written ({reason_of(error)}); give another path as out") from None
     try:
         if not _acquire(lock, path):
             raise ConfigurationError(f"another run is writing to {folder}; wait for it, or give another folder as out")
@@ -396,81 +308,3 @@ def _acquire(lock: int, path: Path) -> bool:
         return os.fstat(lock).st_ino == path.stat().st_ino
     except OSError:
         return False
-
-
-@contextmanager
-def storage_message(path: Path) -> Iterator[None]:
-    """Turn an error of the disk during a write to `path` into a ConfigurationError.
-
-    Parameters
-    ----------
-    path : Path
-        File or folder that is being written.
-
-    Raises
-    ------
-    ConfigurationError
-        If the disk is full, read-only or does not permit the write. Other errors pass unchanged.
-    """
-    try:
-        yield
-    except Exception as error:
-        if (message := storage_problem(error, path)) is None:
-            raise
-        raise ConfigurationError(message) from None
-
-
-def storage_problem(error: BaseException, path: str | Path | None = None) -> str | None:
-    """One sentence for an error of the disk.
-
-    Parameters
-    ----------
-    error : BaseException
-        Any error.
-    path : str or Path, optional
-        What was being written; else the error's own file is named.
-
-    Returns
-    -------
-    str or None
-        None for an error that is not one of the disk.
-
-    Examples
-    --------
-    >>> storage_problem(OSError(errno.EROFS, "Read-only file system", "/mnt/a"))
-    '/mnt/a cannot be written or read (Read-only file system); give another path, or change its permissions'
-    """
-    name = path or getattr(error, "filename", None) or "a file of this command"
-    if is_disk_full(error):
-        return f"no space left to write {name}; free some, or give another path as out"
-    if isinstance(error, OSError) and error.errno in (*REFUSED, *BROKEN):
-        place, reason = error.filename or name, os.strerror(error.errno)
-        return f"{place} cannot be written or read ({reason}); give another path, or change its permissions"
-    if reason := next((each for each in REFUSED_MESSAGES if f"{each} (os error" in str(error)), ""):
-        return f"{name} cannot be written or read ({reason}); give another path, or change its permissions"
-    return None
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an error means that a disk, a quota or a size limit is exhausted.
-
-    Parameters
-    ----------
-    error : BaseException
-        Any error. Some libraries drop the error number, so the system's message is searched for as well.
-
-    Returns
-    -------
-    bool
-        True for ENOSPC, EDQUOT and EFBIG.
-
-    Examples
-    --------
-    >>> is_disk_full(OSError(errno.ENOSPC, "write failed"))
-    True
-    >>> is_disk_full(ValueError("bad row"))
-    False
-    """
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return True
-    return any(message.lower() in str(error).lower() for message in DISK_FULL_MESSAGES)

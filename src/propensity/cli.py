@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PropensityError as error:
         print(f"propensity: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:  # the reader of the output, such as head, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it exits
+        raise SystemExit(1) from None
     except KeyboardInterrupt:  # before the command itself can say how it continues
         print("propensity: interrupted; nothing was started", file=sys.stderr)
         raise SystemExit(130) from None

@@ -33,10 +33,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from propensity.atomic import storage_problem
 from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder
+from propensity.disk import check_writable, storage_problem
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
-from propensity.limits import check_values, check_writable
+from propensity.limits import check_values
 from propensity.mistake import one_line, sentence
 from propensity.secret import redacted, refuse_secrets
 from propensity.trust import check_targets, use_plugins
@@ -209,13 +209,7 @@ def mistakes_in_one_line(name: str, interrupted: str = AGAIN) -> Iterator[None]:
         leave(f"interrupted; {interrupted}", INTERRUPTED)  # Lightning leaves with a code of its own
     except PropensityError as error:
         leave(str(error), error.exit_code)
-    except OSError as error:
-        if (message := storage_problem(error)) is None:
-            raise
-        leave(message, ConfigurationError.exit_code)
-    except PermissionError as error:
-        leave(f"{error.filename or 'a file'} cannot be opened (permission denied); give another path", 2)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException) as error:  # a missing option is an OSError too
         if (ours := own_cause(error)) is not None:
             leave(str(ours), ours.exit_code)
         message = sentence(error, conf_folder(), name, sys.argv[1:])
@@ -324,7 +318,8 @@ def checked(cfg: DictConfig, name: str) -> DictConfig:
         check_targets(settings, "the configuration")
     except IntegrityError as error:  # a mistake, not an attack: this configuration comes from the user
         raise ConfigurationError(str(error).removesuffix("; train again")) from None
-    check_writable(settings)
+    if isinstance(settings.get("out"), str):
+        check_writable(settings["out"])
     return cfg
 
 

@@ -111,7 +111,9 @@ class ExportConfig(CommandConfig):
     formats: list[str] = setting("onnx, torch_export or both", ["onnx", "torch_export"])
     log: str | None = setting("folder of the event log; null uses the run's own", None)
     cutoff: str | None = setting("date of the bundled tables; null uses the end of training", None)
-    rows: int = setting("real customers on whom the formats must agree", 10_000)
+    rows: int = setting(
+        "rows of real customers, one for each customer and cutoff, on which the formats must agree", 10_000
+    )
     valid_days: int = setting("days after the end of training up to which the bundle scores", 180)
     data: LogConfig = field(default_factory=LogConfig)
 
@@ -139,7 +141,15 @@ class ServeConfig(CommandConfig):
     digest: str | None = setting("digest of the bundle as `export` printed it; null accepts any", None)
     host: str = setting("address to listen on", "127.0.0.1")
     port: int = setting("port to listen on", 8000)
-    max_waiting: int = setting("requests that may wait; further ones get status 429", 256)
+    tokens: str | None = setting(
+        "YAML file of bearer tokens, or off for no authentication; null: $PROPENSITY_TOKENS, which must be set", None
+    )
+    workers: int = setting("processes that serve", 1)
+    max_waiting: int = setting("customers that may wait in a process; further requests get status 429", 256)
+    max_connections: int = setting("open connections of a process", 1024)
+    read_timeout: float = setting("seconds for a request to arrive, and for a client to take a response", 10.0)
+    idle_timeout: float = setting("seconds until a connection without a request is closed", 15.0)
+    refresh: float = setting("seconds between looks for a new bundle, log or file of tokens", 2.0)
     data: LogConfig = field(default_factory=LogConfig)
 
 
@@ -208,11 +218,15 @@ class ReproduceConfig(CommandConfig):
 
 
 @dataclass
-class ForgetConfig(CommandConfig):
+class CustomerConfig(CommandConfig):
     customer: str = setting("id as in your own tables")
     log: str = setting("folder of the event log")
     runs: str = setting("folder of trained networks and scores", "runs")
     pseudonym: str | None = setting("file:<path> or env:<name> of the key that the log's ids are hashed with", None)
+
+
+@dataclass
+class ForgetConfig(CustomerConfig):
     lift: bool = setting("lift the tombstone of the customer instead, so that later deliveries are accepted", False)
 
 
@@ -223,11 +237,7 @@ class AuditConfig(CommandConfig):
 
 
 @dataclass
-class ExportCustomerConfig(CommandConfig):
-    customer: str = setting("id as in your own tables")
-    log: str = setting("folder of the event log")
-    runs: str = setting("folder of trained networks and scores", "runs")
-    pseudonym: str | None = setting("file:<path> or env:<name> of the key that the log's ids are hashed with", None)
+class ExportCustomerConfig(CustomerConfig):
     out: str = setting("file to write", "customer.json")
 
 

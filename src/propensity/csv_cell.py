@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
-
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # first characters that spreadsheets run, as OWASP lists them
 
 
@@ -33,21 +31,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return text.isascii() and text.strip() == text
-
-
-def neutral_table(table: pl.DataFrame) -> pl.DataFrame:
-    """A table whose text cells and column names no spreadsheet runs.
-
-    Parameters
-    ----------
-    table : polars.DataFrame
-        Table to be written as CSV.
-
-    Returns
-    -------
-    polars.DataFrame
-        Of the same shape.
-    """
-    texts = [name for name, kind in table.schema.items() if kind in (pl.String, pl.Categorical) or kind == pl.Enum]
-    changed = [pl.col(name).cast(pl.String).map_elements(neutral, return_dtype=pl.String) for name in texts]
-    return table.with_columns(changed).rename({name: neutral(name) for name in table.columns})

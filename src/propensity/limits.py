@@ -8,197 +8,36 @@ own is checked by its own class.
 from __future__ import annotations
 
 import inspect
-import os
 import pkgutil
-import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
-from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_type_hints
-from zoneinfo import available_timezones
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_type_hints
 
 from propensity.config import COMMANDS
 from propensity.errors import ConfigurationError
+from propensity.limit import (
+    COUNT,
+    Limit,
+    anything,
+    choice,
+    day,
+    either,
+    flag,
+    is_number,
+    many,
+    mapping,
+    maybe,
+    name,
+    null,
+    number,
+    one_of,
+    path,
+    pattern,
+    text,
+    whole,
+    zone,
+)
 
 DAYS = 36_500
-COUNT = 10**12
-LONGEST_PATH = 4_096  # characters
-ZONES = "a time zone such as Europe/Lisbon"
-
-
-class Limit(NamedTuple):
-    """What a setting may be."""
-
-    words: str  # after "give"
-    is_kind: Callable[[Any], bool]  # whether a value has the type
-    is_valid: Callable[[Any], bool] = lambda value: True  # whether a value of the type is in the range
-
-    def problem(self, value: Any) -> str | None:
-        """What is wrong with a value, None if nothing is."""
-        if not self.is_kind(value):
-            return "of the wrong kind"
-        return None if self.is_valid(value) else "out of range"
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def whole(least: int = 0, most: int = COUNT) -> Limit:
-    """A whole number in [least, most].
-
-    Examples
-    --------
-    >>> whole(1).problem(0), whole(1).problem(14.5), whole(1).problem(True), whole(1).problem(3)
-    ('out of range', 'of the wrong kind', 'of the wrong kind', None)
-    """
-    upper = f"{most:,}" if most < COUNT else "10^12"
-    return Limit(f"a whole number from {least:,} to {upper}", _is_whole, lambda value: least <= value <= most)
-
-
-def number(least: float = 0.0, most: float = 1e12, above: bool = False) -> Limit:
-    """A finite number in [least, most], or above `least`.
-
-    Examples
-    --------
-    >>> number(0, 1, above=True).words
-    'a number above 0 and at most 1'
-    >>> number().problem(float("nan")), number().problem("1")
-    ('out of range', 'of the wrong kind')
-    """
-    words = f"a number above {least:g} and at most {most:g}" if above else f"a number from {least:g} to {most:g}"
-    return Limit(words, _is_number, lambda value: (least < value if above else least <= value) and value <= most)
-
-
-def flag() -> Limit:
-    """True or false."""
-    return Limit("true or false", lambda value: isinstance(value, bool))
-
-
-def text() -> Limit:
-    """Text without line breaks and null characters."""
-    return Limit(
-        "text in quotes", lambda value: isinstance(value, str), lambda value: not {*value} & {"\0", "\n", "\r"}
-    )
-
-
-def name() -> Limit:
-    """A name or an id, which may be a number."""
-    return Limit(
-        "a name", lambda value: isinstance(value, str) or _is_whole(value), lambda value: "\0" not in str(value)
-    )
-
-
-def path() -> Limit:
-    """A path, which need not exist."""
-    return Limit(
-        "a path",
-        lambda value: isinstance(value, str),
-        lambda value: bool(value.strip()) and len(value) <= LONGEST_PATH and "\0" not in value,
-    )
-
-
-def choice(*values: str) -> Limit:
-    """One of some words."""
-    return Limit(" or ".join(values), lambda value: isinstance(value, str), lambda value: value in values)
-
-
-def one_of(*values: int) -> Limit:
-    """One of some whole numbers, also written as text."""
-    words, texts = " or ".join(map(str, values)), [*map(str, values)]
-    return Limit(words, lambda value: _is_whole(value) or value in texts, lambda value: str(value) in texts)
-
-
-def day() -> Limit:
-    """An ISO date."""
-    return Limit("a date such as 2024-01-31", lambda value: isinstance(value, str | date), _is_date)
-
-
-def _is_date(value: Any) -> bool:
-    try:
-        date.fromisoformat(str(value))
-    except ValueError:
-        return False
-    return True
-
-
-def zone() -> Limit:
-    """A time zone."""
-    return Limit(ZONES, lambda value: isinstance(value, str), lambda value: value in zones())
-
-
-@cache
-def zones() -> frozenset[str]:
-    """Names of all time zones."""
-    return frozenset(available_timezones())
-
-
-def pattern() -> Limit:
-    """A regular expression."""
-    return Limit("a regular expression", lambda value: isinstance(value, str), _is_pattern)
-
-
-def _is_pattern(value: str) -> bool:
-    try:
-        re.compile(value)
-    except re.error:
-        return False
-    return True
-
-
-def anything() -> Limit:
-    """Any value; what it holds is checked where it is used."""
-    return Limit("any value", lambda value: True)
-
-
-def many(of: Limit, least: int = 0, most: int = 100_000) -> Limit:
-    """A list.
-
-    Examples
-    --------
-    >>> many(whole(1), least=1).problem([]), many(whole(1)).problem([0]), many(whole(1)).problem(["a"])
-    ('out of range', 'out of range', 'of the wrong kind')
-    """
-    return Limit(
-        f"a list{f' of {least} or more' if least else ''}, each {of.words}",
-        lambda value: isinstance(value, Sequence) and not isinstance(value, str) and all(map(of.is_kind, value)),
-        lambda value: least <= len(value) <= most and all(map(of.is_valid, value)),
-    )
-
-
-def mapping(of: Limit) -> Limit:
-    """A mapping to values of one kind."""
-    return Limit(
-        f"a mapping, each value {of.words}",
-        lambda value: isinstance(value, Mapping) and all(map(of.is_kind, value.values())),
-        lambda value: all(map(of.is_valid, value.values())),
-    )
-
-
-def either(*limits: Limit) -> Limit:
-    """A value that meets one of some limits."""
-    return Limit(
-        " or ".join(each.words for each in limits),
-        lambda value: any(each.is_kind(value) for each in limits),
-        lambda value: any(each.problem(value) is None for each in limits),
-    )
-
-
-def null() -> Limit:
-    """No value."""
-    return Limit("null", lambda value: value is None)
-
-
-def maybe(limit: Limit) -> Limit:
-    """A value or null."""
-    return either(limit, null())
-
 
 GROUP = either(mapping(anything()), null())._replace(words="a group of settings or null")
 PARTS_BY_NAME = either(mapping(GROUP), null())._replace(words="{name: group of settings} or null")
@@ -215,6 +54,9 @@ TRAIN: dict[str, Limit] = COMMAND | {
     **dict.fromkeys(("baseline", "callbacks", "logger"), PARTS_BY_NAME),
     "metrics": METRICS, "out": path(), "seed": SEED, "champion": text(), "baselines": maybe(NAMES),
     "objective": maybe(text()),
+}  # fmt: skip
+CUSTOMER: dict[str, Limit] = COMMAND | {
+    "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()),
 }  # fmt: skip
 RESAMPLES = whole(0, 1_000_000)
 CUTOFFS = maybe(many(day(), least=1))
@@ -247,7 +89,9 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "ServeConfig": COMMAND | {
         "bundle": path(), "log": maybe(path()), "digest": maybe(text()), "host": text(), "port": whole(0, 65_535),
-        "max_waiting": whole(1, 10**6), "data": GROUP,
+        "tokens": either(maybe(path()), flag()), "workers": whole(1, 256), "max_waiting": whole(1, 10**6),
+        "max_connections": whole(1, 10**6), "read_timeout": number(0.1, 3_600), "idle_timeout": number(0.1, 3_600),
+        "refresh": number(0.1, 86_400), "data": GROUP,
     },
     "DriftConfig": COMMAND | {
         "bundle": path(), "cutoff": day(), "out": path(), "log": maybe(path()), "customers": whole(1),
@@ -262,13 +106,9 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "calibration": many(number(0, 1_000), least=2, most=2), "not_behind": NAMES, "highest_auc": SHARE, "seed": SEED,
     },
     "ReproduceConfig": COMMAND | {"run": path(), "tolerance": SHARE},
-    "ForgetConfig": COMMAND | {
-        "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "lift": flag(),
-    },
+    "ForgetConfig": CUSTOMER | {"lift": flag()},
     "AuditConfig": COMMAND | {"runs": path(), "digest": maybe(text())},
-    "ExportCustomerConfig": COMMAND | {
-        "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "out": path(),
-    },
+    "ExportCustomerConfig": CUSTOMER | {"out": path()},
     "DecideConfig": COMMAND | {
         "decision": GROUP, "scores": path(), "out": path(), "cutoff": maybe(day()), "customers": maybe(path()),
         "contacts": maybe(path()), "log": maybe(path()), "seed": SEED, "reasons": maybe(whole(1, 1_000)),
@@ -276,7 +116,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "ExplainConfig": COMMAND | {
         "run": maybe(path()), "bundle": maybe(path()), "cutoff": day(), "log": maybe(path()), "customer": maybe(name()),
-        "offer": maybe(name()), "reasons": whole(1, 1_000), "customers": whole(1), "out": path(), "seed": SEED,
+        "offer": maybe(name()), "reasons": whole(1, 1_000), "customers": whole(0), "out": path(), "seed": SEED,
     },
     "VerifyConfig": COMMAND | dict.fromkeys(("log", "run", "bundle"), maybe(path())),
     "LogConfig": {"verify": flag()},
@@ -293,7 +133,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     "Task": {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,
         "market_stats": GROUP, "log": maybe(path()), "pseudonym": maybe(text()), "horizon": whole(1, 3_650),
-        "end": maybe(day()), "verify": flag(),
+        "end": maybe(day()), "verify": flag(), "keep": maybe(whole(1)),
     },
     "FeatureConfig": {
         "windows": many(whole(1, DAYS), least=1, most=100), "half_lives": many(number(0, DAYS, above=True), most=100),
@@ -465,7 +305,6 @@ ORDERED = {  # pairs of settings of which the first may not be above the second
     "Trainer": ("min_epochs", "max_epochs"),
 }
 OWNED = ("propensity.", "lightning.", "torch.")  # packages whose classes the names in `LIMITS` mean
-WRITTEN = ("out",)  # settings of commands that name what is written
 
 
 def check_values(command: str, settings: Mapping[str, Any]) -> None:
@@ -497,40 +336,12 @@ def _check_order(node: Any, prefix: str) -> None:
     if not isinstance(node, Mapping):
         return
     low, high = ORDERED.get(str(node.get("_target_")).rsplit(".", 1)[-1], ("", ""))
-    if _is_number(node.get(low)) and _is_number(node.get(high)) and 0 <= node[high] < node[low]:
+    if is_number(node.get(low)) and is_number(node.get(high)) and 0 <= node[high] < node[low]:
         raise ConfigurationError(
             f"{prefix}{low}={node[low]} is above {prefix}{high}={node[high]}; give {low} up to {high}"
         )
     for key, child in node.items():
         _check_order(child, f"{prefix}{key}.")
-
-
-def check_writable(settings: Mapping[str, Any]) -> None:
-    """Check that a command can write its result.
-
-    Parameters
-    ----------
-    settings : mapping
-        Configuration of a command.
-
-    Raises
-    ------
-    ConfigurationError
-        If the folder of a result cannot be written to.
-    """
-    for key in WRITTEN:
-        value = settings.get(key)
-        if not isinstance(value, str) or value == "???":
-            continue
-        place = Path(value).expanduser()
-        try:
-            folder = next(each for each in (place, *place.absolute().parents) if each.exists())
-            folder = folder if folder.is_dir() or folder != place else folder.parent
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".propensity-"):
-                pass
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise ConfigurationError(f"{key}={value} cannot be written ({reason.lower()}); give another path") from None
 
 
 def _declared(node: Mapping[str, Any], owner: str, prefix: str) -> Iterator[tuple[str, Any, Limit]]:
@@ -569,8 +380,8 @@ def _parts(node: Any, key: str) -> Iterator[tuple[str, Any, Limit]]:
     if key in NESTED:
         yield from _declared(node, NESTED[key], f"{key}.")
         return
-    for name, child in node.items():
-        yield from _parts(child, f"{key}.{name}")
+    for own, child in node.items():
+        yield from _parts(child, f"{key}.{own}")
 
 
 def _shown(value: Any) -> str:

@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import whole_file
-from propensity.data.consent import consent_channel, words_at
+from propensity.data.consent import MARKS, consent_channel, words_at
 from propensity.data.event_log import EventLog
 from propensity.data.table_file import read_table, write_table
+from propensity.data.unsubscribe import customers_with_words
 from propensity.data.valid import LARGEST_TOTAL
 from propensity.errors import ConfigurationError, DataError
 
@@ -98,7 +99,7 @@ def with_consents(scores: Scores, log: EventLog, row: np.ndarray) -> Scores:
     Scores
         Unchanged where the log holds no consents.
     """
-    return replace(scores, consents=words_at(log.customers[row], scores.cutoff))
+    return replace(scores, consents=words_at(customers_with_words(log)[row], scores.cutoff))
 
 
 @dataclass(frozen=True)
@@ -366,7 +367,7 @@ def _grid(part: pl.DataFrame, model: str) -> Scores:
 def _consents(part: pl.DataFrame) -> pl.DataFrame | None:
     """The consents in the rows of N customers, ascending by id; of several words the refusal, None without any."""
     names = [name for name in part.columns if consent_channel(name) is not None and part.schema[name] == pl.Boolean]
-    words = [pl.col(name).max() if name == "suppressed" else pl.col(name).min() for name in names]
+    words = [pl.col(name).max() if name in MARKS else pl.col(name).min() for name in names]
     return part.group_by("customer_id").agg(words).sort("customer_id").select(names) if names else None
 
 

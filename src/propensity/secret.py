@@ -45,12 +45,15 @@ def refuse_secrets(config: Any) -> None:
         anything but `env:<name>` or `file:<path>`. The message names the setting, not its value.
     """
     for path, value in _texts(config, ""):
-        name = path.rpartition(".")[2]
-        named = bool(SECRET_NAME.search(name)) and not PLACE.match(value)
-        if value and (named or redacted(value) != value):
+        if _is_secret(path.rpartition(".")[2], value) or redacted(value) != value:
             raise ConfigurationError(
                 f"{path} holds a secret, and settings are written to runs; give its place as env:<name> or file:<path>"
             )
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    """Whether a setting holds a secret by its name, and not the place of one."""
+    return isinstance(value, str) and value != "" and bool(SECRET_NAME.search(name)) and not PLACE.match(value)
 
 
 def _texts(node: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -74,12 +77,7 @@ def without_secrets(config: Any) -> Any:
     {'db': {'password': '***', 'host': 'db'}, 'url': 'mysql://a:***@c'}
     """
     if isinstance(config, Mapping):
-        return {
-            key: HIDDEN
-            if isinstance(value, str) and value and SECRET_NAME.search(str(key)) and not PLACE.match(value)
-            else without_secrets(value)
-            for key, value in config.items()
-        }
+        return {key: HIDDEN if _is_secret(str(key), value) else without_secrets(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
         return [without_secrets(value) for value in config]
     return redacted(config) if isinstance(config, str) else config

@@ -27,6 +27,7 @@ from propensity.feature.weight import Even
 from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare, protect_personal_data, translate_read_errors
 from propensity.ingest.privacy import read_key
+from propensity.ingest.retention import check_keep, check_kept
 from propensity.ingest.source import Source
 from propensity.ingest.source.workbook import workbook_file
 from propensity.secret import without_secrets
@@ -120,6 +121,8 @@ class Task:
     pseudonym : str, optional
         Location of the key under which customer ids are stored, `file:<path>` or `env:<name>`; by default ids are
         stored as delivered.
+    keep : int, optional
+        Days of purchases that the log keeps; older events leave it and are counted. By default all are kept.
     horizon : int
         Days in which a purchase counts.
     end : str, optional
@@ -140,13 +143,14 @@ class Task:
     Raises
     ------
     ConfigurationError
-        If the horizon is below 1.
+        If the horizon or the retention is below 1.
     """
 
     offer: OfferConfig
     source: Source | None = None
     log: str | None = None
     pseudonym: str | None = None
+    keep: int | None = None
     horizon: int = 14
     end: str | None = None
     cutoff: TrainingCutoffs = field(default_factory=TrainingCutoffs)
@@ -157,6 +161,7 @@ class Task:
     verify: bool = True
 
     def __post_init__(self) -> None:
+        check_keep(self.keep)
         if self.horizon < 1:
             raise ConfigurationError(f"data.horizon={self.horizon} is too short; use 1 day or more")
 
@@ -167,11 +172,18 @@ class Task:
         -------
         EventLog
             The log, memory-mapped.
+
+        Raises
+        ------
+        ConfigurationError
+            If `log` has events that `keep` excludes.
         """
         if self.log is not None:
-            return EventLog.open(self.log, self.verify)
+            log = EventLog.open(self.log, self.verify)
+            check_kept(log, self.keep, self.log)
+            return log
         folder = Path(self.default_log)
-        if (folder / "origin.json").is_file() and (folder / "origin.json").read_text() == origin(self.tables):
+        if (folder / "origin.json").is_file() and (folder / "origin.json").read_text() == self.origin:
             return EventLog.open(folder, self.verify)
         return self.prepare(folder)
 
@@ -205,7 +217,7 @@ class Task:
         EventLog
             The log, memory-mapped.
         """
-        return prepare(self.tables, out, {"origin.json": origin(self.tables)}, self.key)
+        return prepare(self.tables, out, {"origin.json": self.origin}, self.key, self.keep)
 
     def check(self) -> EventLog:
         """Build the log of `prepare` in memory without writing it.
@@ -217,7 +229,7 @@ class Task:
         """
         with translate_read_errors():
             tables = protect_personal_data(self.tables.load(), self.log or self.default_log, self.key)
-        return build_log(tables)
+        return build_log(tables, keep=self.keep)
 
     def append(self, out: str | Path) -> EventLog:
         """Append the source's events, which must be later than those of the log.
@@ -232,7 +244,7 @@ class Task:
         EventLog
             The extended log, memory-mapped.
         """
-        return append(self.tables, out, self.key)
+        return append(self.tables, out, self.key, self.keep)
 
     @property
     def tables(self) -> Source:
@@ -240,6 +252,12 @@ class Task:
         if self.source is None:
             raise ConfigurationError("no data was named; give data.log=<folder of an event log>, or data/source=<kind>")
         return self.source
+
+    @property
+    def origin(self) -> str:
+        """What the log is made from, see `origin`; with the retention where one is set."""
+        made_from = origin(self.tables)
+        return made_from if self.keep is None else json.dumps({**json.loads(made_from), "keep": self.keep}, indent=1)
 
     @property
     def key(self) -> bytes | None:
@@ -338,7 +356,9 @@ class Task:
         offers = active_offers(past, self.offer, cutoff)
         row = past.purchasers(cutoff.day)
         if row.size == 0:
-            raise ConfigurationError(f"no customer has a purchase before {cutoff}; use a later cutoff")
+            left_out = past.guests(cutoff.day).size
+            reason = f" ({left_out} are guests or object to profiling)" if left_out else ""
+            raise ConfigurationError(f"no customer has a purchase before {cutoff}{reason}; use a later cutoff")
         builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, self.feature.groups)
         market_stats = builder.at(cutoff)
         return CutoffData(Features(past, offers, vocabulary, self.feature), market_stats, row)

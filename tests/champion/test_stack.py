@@ -127,3 +127,15 @@ def test_one_large_purchase_hardly_moves_the_amounts() -> None:
     revenue[np.flatnonzero(pairs.bought)[0]] = 38_970.0
     ours, theirs = (fit_amounts(each, 1.0).amount(pairs.amount) for each in (pairs, pairs._replace(revenue=revenue)))
     np.testing.assert_allclose(theirs, ours, rtol=0.05)
+
+
+def test_a_stack_with_a_higher_log_loss_says_that_the_interval_contains_0() -> None:
+    pairs = made_up({"lightgbm": 0.8, "network": 0.2}, customers=300)
+    noise = np.random.default_rng(5).normal(0.0, 0.05, pairs.bought.size)
+    choice = choose(pairs, pairs.logit[1] + noise)
+    losses = {name: choice.candidates[name]["log_loss"] for name in ("network", STACK)}
+    assert choice.champion == STACK and losses[STACK] > losses["network"]
+    assert (
+        f"is {losses[STACK]:.4f} and that of network, the best single candidate, {losses['network']:.4f}" in choice.why
+    )
+    assert "the interval of the difference contains 0" in choice.why

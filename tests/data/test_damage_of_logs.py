@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from propensity.atomic import SCRATCH, remove_left_overs, scratch_folder, whole_file, whole_folder
+from propensity.atomic import remove_left_overs, whole_file, whole_folder
 from propensity.checksum import FILE, check_folder, read_checksums, seal_folder
 from propensity.data.event_log import COLUMNS, EventLog, fingerprint
 from propensity.errors import ConfigurationError, DamageError, DataError
 from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare
 from propensity.ingest.source import Source
+from propensity.scratch import SCRATCH, scratch_folder
 from random_log import random_log, random_tables
 
 
@@ -256,7 +257,7 @@ def test_the_folder_of_a_log_in_memory_is_removed_after_a_kill(tmp_path: Path, m
     code = f"""
         import os, signal, tempfile
         tempfile.tempdir = {str(tmp_path)!r}
-        from propensity.atomic import scratch_folder
+        from propensity.scratch import scratch_folder
         with scratch_folder() as folder:
             (folder / "events").write_text("of persons")
             os.kill(os.getpid(), signal.SIGKILL)

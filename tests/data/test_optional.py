@@ -135,8 +135,8 @@ def test_a_delivery_with_optional_columns_extends_a_log_without_them_and_the_rev
     names = [*CONTACT_COLUMNS, "cost", "probability", "time"]
     parts = [tables(0, whole.first_event_day, cut), tables(0, cut, whole.last_event_day + 1)]
     plain = parts[first]
-    kept = plain.events.filter(pl.col("kind").is_in(KINDS)).drop(names)
-    parts[first] = plain._replace(events=kept, timezone=None)
+    classic = plain.events.filter(pl.col("kind").is_in(KINDS)).drop(names)
+    parts[first] = plain._replace(events=classic, timezone=None)
     prepare(Delivery(parts[0]), tmp_path / "log")
     extended = append(Delivery(parts[1]), tmp_path / "log")
     early = extended.day < cut

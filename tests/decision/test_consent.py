@@ -15,8 +15,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from conftest import SMALL
-from propensity.data.event_log import EventLog, to_date
+from propensity.config import conf_folder
+from propensity.data.cutoff import TrainingCutoffs
+from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.data.offer.column import ColumnOffers
+from propensity.data.unsubscribe import customers_with_words
 from propensity.decision.audience import Audience
 from propensity.decision.campaign import CampaignPlan
 from propensity.decision.channel import Channel
@@ -24,9 +27,11 @@ from propensity.decision.context import DecisionContext, gather
 from propensity.decision.history import PurchaseHistory
 from propensity.decision.next_best import NextBest
 from propensity.decision.overlap import Overlap
+from propensity.decision.result import save
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
-from propensity.kernel.event import MESSAGE
-from propensity.scores import Scores, save_scores
+from propensity.kernel.event import COMPLAINT, MESSAGE, UNSUBSCRIBE
+from propensity.scores import Scores, save_scores, score_warnings, scores_from, with_consents
+from propensity.task import Task
 from random_log import random_log
 from test_straight_line import script
 
@@ -258,3 +263,130 @@ def test_messages_of_the_log_before_the_cutoff_count_for_the_caps() -> None:
     assert written_to and not written_to & set(plan(context).table["customer_id"])
     late = replace(log, day=np.where(event & (log.kind == MESSAGE), log.day - 6, log.day).astype(np.int32))
     assert written_to & set(plan(replace(context, history=replace(context.history, log=late))).table["customer_id"])  # type: ignore[type-var]
+
+
+LISTS = {"audience", "campaign", "channel", "next_best", "overlap"}  # decisions whose customers will be contacted
+GROUPS = {"segment": "groups of all customers", "opportunity": "sums over all customers"}  # what the others give
+
+
+def test_every_decision_passes_the_gate_or_lists_nobody_to_be_contacted(
+    composed: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = {path.stem for path in (conf_folder() / "decision").glob("*.yaml")}
+    assert kinds == LISTS | GROUPS.keys(), "a new decision stands in one of the two, and the gate is reachable()"
+    log = log_with(suppressed=[False, True, None], consent_profiling=[None, None, None, False])
+    context = context_of(log)
+    gate, asked = DecisionContext.reachable, set[str | None]()
+
+    def watched(context: DecisionContext, channel: str | None) -> np.ndarray:
+        asked.add(channel)
+        return gate(context, channel)
+
+    monkeypatch.setattr(DecisionContext, "reachable", watched)
+    for kind in sorted(LISTS):
+        asked.clear()
+        decision = instantiate(composed("decide", f"decision={kind}", "scores=x", "out=y").decision)
+        result = decision(context)
+        assert asked, kind
+        assert result.summary["consent"]["left_out"].keys() >= {"suppressed", "no word on consent"}, kind
+        nobody = context_of(log_with(suppressed=[True]))
+        if kind == "channel":  # says of every customer through which channel, which may be none
+            assert decision(nobody).table["best_channel"].is_null().all()
+            continue
+        with pytest.raises(InfeasibleError):
+            decision(nobody)
+
+
+@pytest.mark.parametrize("words", [{"suppressed": [False, True, None]}, {"consent_store": ["yes", "no", ""]}])
+def test_scores_bring_the_consents_of_their_log_wherever_they_lie(words: dict[str, Any], tmp_path: Path) -> None:
+    log = log_with(**words)
+    scores = context_of(log).scores
+    carrying = with_consents(scores, log, np.searchsorted(log.customer_id, scores.customer))
+    save_scores([carrying], tmp_path / "scores.parquet")
+    allowed = ids_where(log, pl.all_horizontal((pl.col(n) == v[0]) for n, v in words.items()))
+    chosen = contacted("audience", read(tmp_path / "scores.parquet"))
+    assert chosen == allowed & set(scores.customer)
+    table = pl.read_parquet(tmp_path / "scores.parquet").filter(pl.col("offer_id") == OFFERS[0]).sample(fraction=0.5)
+    table.write_parquet(tmp_path / "part.parquet")
+    assert contacted("audience", read(tmp_path / "part.parquet")) <= allowed
+
+
+def test_scores_name_the_log_in_which_later_withdrawals_stand(tmp_path: Path) -> None:
+    log = log_with()
+    log.save(tmp_path / "log")
+    save_scores([context_of(log).scores], tmp_path / "scores.parquet", log=tmp_path / "log")
+    assert contacted("audience", read(tmp_path / "scores.parquet")) == set(context_of(log).scores.customer)
+    later = log_with(suppressed=[False, True])
+    later.save(tmp_path / "log")
+    assert contacted("audience", read(tmp_path / "scores.parquet")) <= ids_where(later, ~pl.col("suppressed"))
+
+
+def test_an_objector_to_profiling_is_in_no_training_example_and_no_score() -> None:
+    day = random_log(5, customers=60).last_day - CUTOFF_BACK
+    log = log_with(consent_profiling=["", "no", "perhaps", "yes"])
+    allowed = ids_where(log, pl.col("consent_profiling").is_in(["", "yes"]))
+    whole = log_with()
+    for log_of_day in (log, log.before(day)):
+        scored = set(log_of_day.customer_id[log_of_day.purchasers(day)].tolist())
+        assert scored == set(whole.customer_id[whole.purchasers(day)].tolist()) & allowed
+        assert scored.isdisjoint(log_of_day.customer_id[log_of_day.guests(day)].tolist())
+    task = Task(ColumnOffers("category", min_buyers=1), horizon=7, cutoff=TrainingCutoffs(count=3))
+    training_set = task.training_set(log)
+    assert all(set(each.customer_id.tolist()) <= allowed for each in training_set.cutoffs_data)
+
+
+def test_an_objection_holds_until_the_day_of_a_later_consent() -> None:
+    log = log_with()
+    day = to_date(log.last_day)
+    words = {"consent_profiling": True, "consented_profiling": day, "withdrawn_profiling": to_date(log.last_day - 99)}
+    log = replace(log, customers=log.customers.with_columns(**{name: pl.lit(word) for name, word in words.items()}))
+    assert log.purchasers(log.last_day).size == 0 and log.purchasers(log.last_day + 1).size
+    never_objected = replace(log, customers=log.customers.drop("withdrawn_profiling"))
+    assert never_objected.purchasers(log.last_day).size
+
+
+def test_ignored_consent_stands_in_every_table_that_is_written(tmp_path: Path) -> None:
+    context = context_of(log_with(suppressed=[False, True]))
+    for ignore in (False, True):
+        save(Audience(offer=OFFERS[0], ignore_consent=ignore)(context), tmp_path / str(ignore))
+        assert ("consent is ignored" in str(score_warnings(tmp_path / str(ignore) / "audience.parquet"))) == ignore
+
+
+@pytest.mark.parametrize("words", [{}, {"suppressed": [False]}, {"consent_app": [True], "consent_store": [True]}])
+def test_who_unsubscribed_or_complained_is_contacted_no_more(words: dict[str, Any]) -> None:
+    log = log_with(**words)
+    channels = {name: code for code, name in enumerate(log.meta["channels"])}
+    size, app = np.zeros(len(log), np.int64), channels["app"]
+    size[[3, 8, 9]] = 1
+    columns = {name: np.zeros(3, kind) for name, kind in COLUMNS.items()}
+    columns |= {"day": np.full(3, log.last_day, np.int32), "channel": np.array([app, app, -1], np.int8)}
+    columns["kind"] = np.array([UNSUBSCRIBE, COMPLAINT, UNSUBSCRIBE], np.int8)
+    events = log.sibling({"offsets": np.concatenate([[0], np.cumsum(size)]).astype(np.int64), **columns})
+    context = context_of(replace(log, engagement=events))
+    everybody, (one, *others) = set(context.scores.customer), log.customer_id[[3, 8, 9]]
+    by_channel = "consent_app" in words
+    assert contacted("audience", context) == everybody - {*others, *([] if by_channel else [one])}
+    if by_channel:
+        assert set(Audience(offer=OFFERS[0], share=1.0, channel="app")(context).table["customer_id"]) == everybody - {
+            one,
+            *others,
+        }
+    rows = np.searchsorted(log.customer_id, context.scores.customer)
+    table = with_consents(context.scores, replace(log, engagement=events), rows).frame()
+    assert contacted("audience", DecisionContext(scores_from(table, "scores")[0])) == contacted("audience", context)
+    day = pl.lit(to_date(log.last_day + 1))
+    if "suppressed" in words:
+        later = replace(log, engagement=events, customers=log.customers.with_columns(consented=day))
+        assert not customers_with_words(later)["unsubscribed"].drop_nulls().len()
+
+
+def test_channels_are_one_whatever_their_case_and_blanks() -> None:
+    log = log_with(Consent_Store=["yes", "no"])
+    chosen = Audience(offer=OFFERS[0], share=1.0, channel=" STORE ")(context_of(log)).table
+    assert set(chosen["customer_id"]) <= ids_where(log, pl.col("Consent_Store") == "yes")
+    campaigns: list[dict[str, Any]] = [
+        {"offer": OFFERS[0], "days": [0], "channel": "Store"},
+        {"offer": OFFERS[1], "channel": "store"},
+    ]
+    plan = CampaignPlan(campaigns=campaigns, cost=0.0, capacity={"STORE": 3}, prices=False)(context_of(log))
+    assert 0 < plan.table.height <= 3

@@ -18,6 +18,7 @@ from propensity.config import conf_folder
 from propensity.data.event_log import to_date
 from propensity.decision.context import gather
 from propensity.decision.history import PurchaseHistory, purchase_history_of
+from propensity.decision.result import DecisionResult, in_currency
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.scores import Scores, save_scores
 from test_straight_line import script
@@ -212,3 +213,11 @@ def test_pairs_that_the_scores_leave_out_are_worth_nothing(run: Path, tmp_path: 
     script("decide").main(composed("decide", "decision=audience", *settings))
     audience = pl.read_parquet(tmp_path / "result" / "audience.parquet")
     assert audience["expected_revenue"].is_sorted(descending=True) and (audience["expected_revenue"] == 0).any()
+
+
+@pytest.mark.parametrize("currency", ["HUF", None])
+def test_a_result_names_the_currency_of_the_log(currency: str | None) -> None:
+    plain = DecisionResult("audience", pl.DataFrame(), ["a"], pl.DataFrame(), {"size": 1}, lambda figure: None)
+    result = in_currency(plain, currency)
+    assert result.sentences == (["a", "amounts are in HUF"] if currency else ["a"])
+    assert result.summary.get("currency") == currency and result.summary["size"] == 1

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from propensity.decision.plan.planner import Plan, Problem, evaluate, solve
+from propensity.decision.plan.dual import evaluate
+from propensity.decision.plan.planner import solve
+from propensity.decision.plan.problem import Plan, Problem
 from propensity.kernel.contact_cap import EDGE, Calendar
 from propensity.kernel.plan import Limits
 from propensity.kernel.reference_contact_cap import keeps_caps

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from conftest import evaluated_run
+from propensity.checksum import seal_folder
 from propensity.data.event_log import COLUMNS, to_date
 from propensity.errors import ConfigurationError
 from propensity.evaluation.canary import CANARY_KINDS, add_canary
@@ -154,6 +155,7 @@ def test_stored_scores_of_another_network_do_not_pass(evaluated: Path, composed:
     run = copied(evaluated, tmp_path)
     table = pl.read_parquet(run / "scores.parquet")
     table.with_columns(score=pl.col("score") * 0.9).write_parquet(run / "scores.parquet")
+    seal_folder(run)
     result = checked(composed, run, "checks=[deterministic]")["deterministic"]
     assert not result.passed and "differs from the network's scores by" in result.message
 

@@ -13,8 +13,9 @@ import torch
 from omegaconf import OmegaConf
 
 from conftest import evaluated_run
+from propensity.checksum import seal_folder
 from propensity.data.event_log import EventLog, to_date
-from propensity.errors import ConfigurationError
+from propensity.errors import ConfigurationError, DamageError
 from propensity.evaluation import reproduce as module
 from propensity.evaluation.reproduce import Reproduction, reproduce
 from propensity.training.checkpoint import load_trained, save_trained
@@ -79,6 +80,9 @@ def test_an_edited_configuration_is_named_before_anything_is_trained(
     config = OmegaConf.load(run / "config.yaml")
     config.seed = 99
     OmegaConf.save(config, run / "config.yaml")
+    with pytest.raises(DamageError, match="config.yaml is damaged"):
+        again(composed, run)
+    seal_folder(run)
     monkeypatch.setattr(module, "train", None)
     assert named(again(composed, run)) == "setting seed was 17 and is 99"
 
@@ -115,6 +119,7 @@ def test_another_device_may_differ_by_the_tolerance_and_needs_an_evaluation(
     elsewhere = config | {"trainer": config["trainer"] | {"accelerator": "auto"}}
     save_trained(run, trained.model, trained.vocabulary, trained.about | {"config": elsewhere})
     (run / "config.yaml").unlink()
+    seal_folder(run)
     metrics = json.loads((run / "metrics.json").read_text())
     cell = metrics["models"]["network"]["mean"]["all"]["auc"]
     cell["value"] += 0.001

@@ -92,6 +92,13 @@ SENTENCES: list[tuple[ReasonName, Mapping[tuple[Block, str], float], str]] = [
 ]
 
 
+@pytest.mark.parametrize("values", [pair(spend_mean=2.5), {("context", "price"): 2.5}])
+def test_amounts_have_the_currency_that_the_log_knows(values: Mapping[tuple[Block, str], float]) -> None:
+    words = REASONS["price"].words
+    assert "2.50 EUR on tea" in words(facts(values)._replace(currency="EUR"))
+    assert "2.50 on tea" in words(facts(values))
+
+
 @pytest.mark.parametrize(("name", "values", "sentence"), SENTENCES)
 def test_sentences_give_the_values(name: ReasonName, values: Mapping[tuple[Block, str], float], sentence: str) -> None:
     assert REASONS[name].words(facts(values)) == sentence

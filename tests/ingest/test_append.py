@@ -13,8 +13,8 @@ from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare
-from propensity.ingest.erasure import add_tombstones
 from propensity.ingest.source import Tables
+from propensity.ingest.tombstone import add_tombstones
 from random_log import date_of, random_tables
 
 

@@ -12,8 +12,8 @@ from polars.testing import assert_frame_equal
 
 from propensity.data.event_log import EPOCH, EventLog, fingerprint, to_day
 from propensity.errors import DataError
-from propensity.ingest.build import ALWAYS, build_log, ingest, prepare
-from propensity.ingest.encode import NEVER
+from propensity.ingest.build import build_log, ingest, prepare
+from propensity.ingest.encode import ALWAYS, NEVER
 from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.ingest.source import Settled, Tables
 from propensity.ingest.source.synthetic import Synthetic

@@ -12,10 +12,11 @@ import pytest
 
 from propensity import audit
 from propensity.data.event_log import EventLog
+from propensity.data.log_folder import TOMBSTONES
 from propensity.errors import ConfigurationError, IntegrityError
 from propensity.ingest.append import append
 from propensity.ingest.build import prepare
-from propensity.ingest.erasure import FILE, erase_customer, export_customer, lift_tombstone
+from propensity.ingest.erasure import erase_customer, export_customer, lift_tombstone
 from propensity.ingest.privacy import pseudonym
 from propensity.ingest.source.table import Table
 
@@ -168,7 +169,7 @@ def test_a_damaged_tombstone_file_is_an_integrity_error(shops: tuple[Path, Path,
     mine, _, runs = shops
     erase_customer("bert", mine, runs)
     for text in ("{", "[]", '{"logs": {"mine": {"salt": 1}}}'):
-        (mine.parent / FILE).write_text(text)
+        (mine.parent / TOMBSTONES).write_text(text)
         with pytest.raises(IntegrityError, match="tombstones.json is damaged"):
             prepare(shop(tmp_path), mine)
 

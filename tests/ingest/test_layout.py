@@ -100,9 +100,9 @@ def test_json_lines_are_read(tmp_path: Path) -> None:
     assert is_whole(log_of(tmp_path, "sales.jsonl"))
 
 
-def test_a_workbook_is_named_as_such(tmp_path: Path) -> None:
+def test_a_damaged_workbook_is_named(tmp_path: Path) -> None:
     (tmp_path / "sales.xlsx").write_bytes(b"PK")
-    with pytest.raises(ConfigurationError, match="sales.xlsx is a workbook; save its sheet as CSV UTF-8"):
+    with pytest.raises(DataError, match="sales.xlsx cannot be read .*; deliver it again"):
         log_of(tmp_path, "sales.xlsx")
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from conftest import QUICK, SMALL
 from propensity.data.event_log import EventLog
+from propensity.data.log_folder import TOMBSTONES
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.ingest.build import prepare
-from propensity.ingest.erasure import FILE, erase_customer, export_customer
+from propensity.ingest.erasure import erase_customer, export_customer
 from propensity.ingest.privacy import files_mentioning, files_with_contact_data, pseudonym, read_key
 from propensity.ingest.source.table import Table
 
@@ -114,7 +115,7 @@ def test_an_erased_customer_is_removed_everywhere_and_later_deliveries_are_dropp
     )
     again = prepare(source, log, None, bare)
     assert again.meta["rows"]["dropped"] == {"customer_erased": 4} and len(again) == 2
-    assert "bert" not in (tmp_path / "data" / FILE).read_text()
+    assert "bert" not in (tmp_path / "data" / TOMBSTONES).read_text()
     rows = again.meta["rows"]
     assert rows["in"] == rows["used"] + sum(rows["quarantined"].values()) + sum(rows["dropped"].values())
 

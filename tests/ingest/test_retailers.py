@@ -15,7 +15,7 @@ from propensity.ingest.build import prepare
 from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.ingest.source.suggestion import suggest
 from propensity.ingest.source.table import Table
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import EVERY_KIND, KINDS
 
 
 def log_of(folder: Path, files: dict[str, str], **settings: Any) -> EventLog:
@@ -69,7 +69,8 @@ def test_clicks_in_milliseconds_without_amounts_are_read(tmp_path: Path) -> None
             "1433224214164,992329,addtocart,248676,\n1433221999827,121688,transaction,15335,7063\n")  # fmt: skip
     columns = {"customer": "visitorid", "day": "timestamp", "item": "itemid", "kind": "event", "order": "transactionid"}
     log = log_of(tmp_path, {"events.csv": text}, columns=columns | {"revenue": None})
-    assert kinds(log) == ["purchase", "view", "view"] and log.revenue[log.kind == 0].tolist() == [1.0]
+    assert kinds(log) == ["purchase", "view"] and log.revenue[log.kind == 0].tolist() == [1.0]
+    assert log.engagement is not None and [EVERY_KIND[kind] for kind in log.engagement.kind] == ["cart"]
 
 
 def test_articles_with_leading_zeros_match_their_table(tmp_path: Path) -> None:

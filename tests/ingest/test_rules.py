@@ -16,9 +16,10 @@ from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.append import append
 from propensity.ingest.build import prepare
+from propensity.ingest.privacy import pseudonym
 from propensity.ingest.rule import RULE_BY_CODE, RULES, UNUSED_OUTCOMES
 from propensity.ingest.source.table import Table
-from propensity.kernel.event import KINDS
+from propensity.kernel.event import KINDS, MESSAGE
 
 COLUMNS = {"customer": "who", "day": "when", "item": "sku", "quantity": "units", "revenue": "paid"}
 HEAD = "who,when,sku,units,paid"
@@ -272,7 +273,12 @@ def test_an_unusable_file_is_refused_in_one_line_that_names_it(
 
 
 def test_every_rule_has_a_case() -> None:
-    elsewhere = {"customer_erased", "personal_masked"}  # tests/data/test_privacy.py
+    elsewhere = {
+        "customer_erased",
+        "personal_masked",
+        "event_expired",
+        "quarantine_expired",
+    }  # test_privacy.py, test_retention.py
     assert {case.code for case in CASES} | {code for code, *_ in REJECTED} | elsewhere == {rule.code for rule in RULES}
 
 
@@ -707,3 +713,46 @@ def test_a_refusal_in_the_table_of_customers_counts_behind_an_alias(tmp_path: Pa
     (tmp_path / "other").mkdir()
     log = log_of(Case("", **beside), tmp_path / "other")
     assert log.customers.filter(pl.col("customer") == "anna")["consent_mail"].to_list() == [False]
+
+
+def test_a_withdrawal_that_is_delivered_without_a_purchase_counts(tmp_path: Path) -> None:
+    sold = "".join(f"{who},2024-03-04,milk,1,2\n" for who in ("anna", "ann", "bert", "carl", "dora"))
+    yes = "".join(f"{who},yes,mail,2024-01-01\n" for who in ("anna", "bert", "carl", "dora"))
+    for name, key in (("plain", None), ("keyed", b"k" * 32)):
+        place = tmp_path / name
+        (place / "first").mkdir(parents=True)
+        setting: dict[str, Any] = consents(yes + "ann,no,mail,2024-01-05\n")
+        del setting["settings"]["identity_map"]  # ann is not yet known to be anna
+        prepare(source(Case("", sold, good="", **setting), place / "first"), place / "log", None, key)
+        (place / "later").mkdir()
+        later = consents("carl,no,mail,2024-03-06\ndora,yes,mail,2024-03-06\nstranger,no,mail,2024-03-06\n")
+        case = Case("", "emil,2024-03-08,milk,1,2\n", good="", **later)
+        log = append(source(case, place / "later"), place / "log", key)
+        words = dict(log.customers.select("customer", "consent_mail").iter_rows())
+        if key is not None:
+            ids = {pseudonym(who, key): who for who in ("anna", "ann", "bert", "carl", "dora", "emil")}
+            words = {ids[customer]: word for customer, word in words.items()}
+        assert words == {"anna": False, "ann": False, "bert": True, "carl": False, "dora": True, "emil": None}
+
+
+def test_messages_are_those_of_the_customer_who_replaces_an_alias(tmp_path: Path) -> None:
+    beside = consents("", contacts={"path": "sent.csv", "customer": "who", "day": "on"})
+    del beside["settings"]["consents"]
+    beside["files"]["sent.csv"] = "who,on\nann,2024-02-01\nbert,2024-02-02\n"
+    log = log_of(Case("", **beside), tmp_path)
+    assert log.customer_id.tolist() == ["anna", "bert"]
+    assert [(log.kind[log.offsets[n] : log.offsets[n + 1]] == MESSAGE).sum() for n in range(2)] == [1, 1]
+    beside["files"]["sent.csv"] = "who,on\nc1,2024-02-01\nc2,2024-02-02\n"
+    (tmp_path / "other").mkdir()
+    with pytest.raises(DataError, match="0 of 2 customers of data.source.contacts are among the 2 of the events"):
+        log_of(Case("", **beside), tmp_path / "other")
+
+
+def test_of_two_rows_of_a_customer_the_refusal_counts(tmp_path: Path) -> None:
+    beside = consents("", customers="people.csv")
+    del beside["settings"]["consents"], beside["settings"]["identity_map"]
+    beside["files"]["people.csv"] = "who,Consent_Mail,suppressed\nanna,0,no\nanna,1,no\nbert,1,\nbert,1,maybe\n"
+    log = log_of(Case("", **beside), tmp_path)
+    assert log.customers.select("customer", "consent_mail", "suppressed").rows() == [
+        ("anna", False, False), ("bert", True, True),
+    ]  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from propensity.metric.headline import served_model
 from propensity.report import table
 from propensity.report.table import result_files, show_metrics
 from report.test_page import with_champion
@@ -35,3 +36,23 @@ def test_the_terminal_shows_warnings_totals_and_the_served_model(monkeypatch: py
     assert "amounts are in the log's currency" in text
     for cell in (metrics["expected_over_observed"]["stack"][name] for name in ("purchases", "revenue")):
         assert f"{cell['value']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]" in text
+
+
+def test_every_row_of_the_differences_to_many_models_has_its_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(width=80, record=True)
+    monkeypatch.setattr(table, "SCREEN", screen)
+    metrics = with_champion("network")
+    one = next(iter(metrics["differences"].values()))
+    more = dict.fromkeys(("logistic", "popularity", "mine"), one)
+    names = (*metrics["differences"], *more)
+    show_metrics(metrics | {"differences": metrics["differences"] | more}, "runs/none")
+    lines = screen.export_text().splitlines()
+    starts = [
+        k
+        for k, line in enumerate(lines)
+        if line.startswith(f"{served_model(metrics)} minus ") and "strongest" not in line
+    ]
+    tables = [lines[k + 4 : k + 4 + len(one["mean"]["all"])] for k in starts]
+    assert len(starts) == 2
+    assert all(line.split("  ")[0].strip() for block in tables for line in block[:5])
+    assert all(any(name in line for line in lines) for name in names)

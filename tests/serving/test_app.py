@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from propensity.serving.schema import ScoreRequest, ScoreResponse
 from propensity.serving.score import score
 from propensity.serving.verify import FORMAT
 from serving.exported import Exported
+from serving.live import client_of
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +45,7 @@ def send(app: FastAPI, *requests: tuple[str, str, dict[str, Any]]) -> list[httpx
     """Send concurrent requests to the application."""
 
     async def run() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with client_of(app, raise_app_exceptions=False) as client:
             return list(
                 await asyncio.gather(*(client.request(method, path, **options) for method, path, options in requests))
             )
@@ -172,7 +171,8 @@ def test_malformed_and_large_bodies_are_refused(app: FastAPI) -> None:
         ("POST", "/score", {"json": {"events": []}}),
     )
     assert malformed.status_code == 422 and "JSON decode error" in malformed.json()["error"]
-    assert large.status_code == unsized.status_code == 413
+    assert large.status_code == 413
+    assert unsized.status_code == 400, "a body of unknown length is read"
     assert f"at most {MAX_BODY_BYTES} bytes" in large.json()["error"]
     assert valid.status_code == 200
 
@@ -215,11 +215,7 @@ def test_a_bug_fails_one_request_and_not_the_service(scorer: OnlineScorer, monke
     monkeypatch.setattr(OnlineScorer, "score", broken)
 
     async def run() -> list[int]:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
-        ):
+        async with client_of(app, raise_app_exceptions=False) as client:
             return [(await client.post("/score", **body)).status_code for _ in range(2)]
 
     assert asyncio.run(run()) == [500, 200]
@@ -244,7 +240,7 @@ def test_generated_requests_conform_to_the_schema(scorer: OnlineScorer) -> None:
             paths.append(case.path)
 
         holds()
-    assert set(paths) == {"/score", "/health", "/model"}
+    assert set(paths) == {"/score", "/scores", "/health", "/ready", "/model", "/metrics", "/refresh"}
 
 
 def test_a_service_is_refused_a_bundle_that_is_not_there_or_another_one(exported: Exported) -> None:
@@ -253,3 +249,24 @@ def test_a_service_is_refused_a_bundle_that_is_not_there_or_another_one(exported
     with pytest.raises(IntegrityError, match="this is another bundle"):
         serve(ServeConfig(bundle=str(exported.bundle), digest="0"))
     assert json.loads((exported.bundle / "manifest.json").read_text())["format"] == FORMAT
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_service_leaves_the_environment_of_its_process_as_it_was(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    seen: dict[str, str] = {}
+
+    def run(*arguments: Any, **options: Any) -> None:
+        seen.update(os.environ)
+        if fails:
+            raise OSError("the port is in use")
+
+    monkeypatch.setattr("uvicorn.run", run)
+    monkeypatch.setenv("PROPENSITY_DIGEST", "of the caller")
+    before = dict(os.environ)
+    with pytest.raises(OSError, match="in use") if fails else nullcontext():
+        serve(ServeConfig(bundle=str(exported.bundle), tokens="off", max_waiting=7, workers=2))
+    assert (seen["PROPENSITY_BUNDLE"], seen["PROPENSITY_MAX_WAITING"]) == (str(exported.bundle), "7")
+    assert "PROPENSITY_DIGEST" not in seen, "a setting that the command leaves out is not that of the caller"
+    assert seen["PROMETHEUS_MULTIPROC_DIR"] and dict(os.environ) == before

@@ -18,8 +18,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from propensity.decision.history import log_folder, purchase_history_of
+from propensity.decision.history import purchase_history_of
 from propensity.errors import DataError, IntegrityError
+from propensity.ingest.provenance import log_folder
 from propensity.serving import verify
 from propensity.serving.bundle import open_bundle
 from propensity.serving.export import seal, verifier_folder

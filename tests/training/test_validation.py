@@ -15,7 +15,7 @@ from conftest import QUICK, SMALL
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError
-from propensity.evaluation.evaluate import labels
+from propensity.evaluation.labels import labels
 from propensity.metric.declaration import Metric
 from propensity.metric.evaluation import evaluate
 from propensity.metric.labels import Prediction

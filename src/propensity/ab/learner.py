@@ -33,7 +33,7 @@ Regressor = Callable[[np.ndarray, np.ndarray, np.ndarray], Predict]
 
 
 class Arms(NamedTuple):
-    """Covariates x (n, C), outcomes y (n,), treatment t (n,) bool and weights w (n,) of one treatment and the control."""
+    """Covariates x (n, C), outcomes y (n,), treatment t (n,) bool, weights w (n,) of one treatment and the control."""
 
     x: np.ndarray
     y: np.ndarray

@@ -1,6 +1,7 @@
 """The value of policies from a randomised log: every arm for everybody, and the best arm by a learned rule.
 
-Source: Horvitz and Thompson, JASA 1952 (IPS); Swaminathan and Joachims, NeurIPS 2015 (SNIPS); Dudík et al., ICML 2011 (DR).
+Source: Horvitz and Thompson, JASA 1952 (IPS); Swaminathan and Joachims, NeurIPS 2015 (SNIPS); Dudík et al., ICML 2011
+(DR).
 """
 
 from __future__ import annotations
@@ -250,7 +251,8 @@ def _recommended(values: Mapping[str, Value], experiment: Experiment, rules: Pol
         part["gain"] = {"over": best, "effect": gain, "low": gain - half, "high": gain + half}
         if gain - half > 0:
             text = f"send to each customer the arm of the {learned} policy"
-            why = f"it is worth {gain:+.4g} [{gain - half:.4g}, {gain + half:.4g}] per customer more than {best} for everybody"
+            interval = f"[{gain - half:.4g}, {gain + half:.4g}]"
+            why = f"it is worth {gain:+.4g} {interval} per customer more than {best} for everybody"
             return part | {"recommendation": text, "sentences": [f"{text}: {why}"]}
     if best == experiment.control:
         text, why = f"send {best} to everybody", "no effect of another arm could be seen"

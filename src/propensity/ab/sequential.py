@@ -1,7 +1,7 @@
 """Intervals and p-values that hold at every look, for experiments that are looked at before their planned end.
 
-Source: Robbins, Annals of Mathematical Statistics 1970 (normal mixture); Johari et al., Operations Research 2022 (mSPRT);
-Waudby-Smith et al., Annals of Statistics 2024 (asymptotic confidence sequences).
+Source: Robbins, Annals of Mathematical Statistics 1970 (normal mixture); Johari et al., Operations Research 2022
+(mSPRT); Waudby-Smith et al., Annals of Statistics 2024 (asymptotic confidence sequences).
 """
 
 from __future__ import annotations

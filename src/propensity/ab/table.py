@@ -250,8 +250,8 @@ def _require_arms(arm: pl.Series, names: Sequence[str], columns: Columns) -> Non
         if near and len(names) > 1:
             raise ConfigurationError(f"there is no arm {columns.control!r}; did you mean {near[0]!r}?")
         raise RefusedError(
-            f"no customer is in the control arm {columns.control!r} (arms: {', '.join(names)}), so everyone was treated "
-            "and no effect can be known; keep a holdout"
+            f"no customer is in the control arm {columns.control!r} (arms: {', '.join(names)}), so everyone was "
+            "treated and no effect can be known; keep a holdout"
         )
     if not names:
         raise RefusedError(

@@ -149,7 +149,8 @@ def _sentences(arms: dict[str, Any]) -> list[str]:
         for outcome, learners in outcomes.items():
             name, best = max(learners.items(), key=lambda each: each[1]["qini"])
             claimed = [learner for learner, cell in learners.items() if cell["claimed"]]
-            value = f"Qini {best['qini']:.4g} per treated customer ({name}), p {best['p']:.3g}, adjusted {best['p_adjusted']:.3g}"
+            value = f"Qini {best['qini']:.4g} per treated customer ({name}), p {best['p']:.3g}"
+            value += f", adjusted {best['p_adjusted']:.3g}"
             verdict = (
                 f"{', '.join(claimed)} better than random orderings"
                 if claimed

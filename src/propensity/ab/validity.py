@@ -146,6 +146,7 @@ def refusal(
     if worst is not None and worst[2]["p"] * len(cells) < SUSPECT:
         return (
             f"{worst[1]} differed by {worst[2]['effect']:+.4g} between {worst[0]} and the control before the send "
-            f"(p {worst[2]['p']:.2g}): the placebo shows that the arms were not alike; run an experiment with a random holdout"
+            f"(p {worst[2]['p']:.2g}): the placebo shows that the arms were not alike; run an experiment with a random "
+            "holdout"
         )
     return None

@@ -118,6 +118,11 @@ def _why(champion: str, best: str, log_loss: Mapping[str, float], gain: Interval
     windows = f"on {max(len(pairs.shapes), 1)} validation window{'s' * (len(pairs.shapes) > 1)}"
     ours = f"its log loss {windows} is {log_loss[champion]:.4f}"
     difference = "{:+.4f} [{:+.4f}, {:+.4f}]".format(*gain)
+    if champion == STACK and gain.value > 0:
+        return (
+            f"{windows} its log loss is {log_loss[champion]:.4f} and that of {best}, the best single candidate, "
+            f"{log_loss[best]:.4f}, and the interval of the difference contains 0 ({difference})"
+        )
     if champion == STACK:
         return f"{ours}, against {log_loss[best]:.4f} of {best}, the best single candidate (difference {difference})"
     return f"{ours}, against {log_loss[STACK]:.4f} of the stack (the stack's difference is {difference})"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -97,6 +97,27 @@ def replace_codes(file: Path, code: np.ndarray) -> None:
         release_pages(column)
     if column.size:
         column.flush()
+
+
+def mapped_columns(folder: Path, count: np.ndarray, names: Iterable[str]) -> dict[str, Any]:
+    """Open the columns of a folder, with the offsets of the customers.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of `<name>.npy`.
+    count : numpy.ndarray of shape (N,)
+        Number of events of each customer.
+    names : iterable of str
+        Names of the columns.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        `offsets` (N + 1,) int64, and each column (E,), memory-mapped.
+    """
+    offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
+    return {"offsets": offsets} | {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
 
 
 def release_pages(column: np.ndarray) -> None:

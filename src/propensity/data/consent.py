@@ -1,9 +1,9 @@
 """What customers said about being contacted and being profiled, read from columns of their table.
 
 The table of customers of a log and any other table of customers hold the same columns: `consent_<channel>` for each
-channel, `consent` or `suppressed` for all channels, `consent_profiling` for being scored at all, and `guest`. Beside a
-word, `consented_<channel>` (or `consented`) holds the day since which it holds, and `withdrawn_<channel>` (or
-`withdrawn`) the day of a withdrawal that a later consent follows.
+channel, `consent` or `suppressed` for all channels, `consent_profiling` for being scored at all, `unsubscribed`, and
+`guest`. Beside a word, `consented_<channel>` (or `consented`) holds the day since which it holds, and
+`withdrawn_<channel>` (or `withdrawn`) the day of a withdrawal that a later consent follows.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ YES_WORDS = (
     *("ja", "oui", "si", "sí", "sì", "sim", "ano", "áno", "tak", "da", "igen"),
 )
 NO_WORDS = ("false", "no", "n", "0", "f", "nein", "non", "nao", "não", "ne", "nie", "nee", "nej", "nei", "nu", "nem")
+MARKS = ("suppressed", "unsubscribed")  # columns in which yes is a refusal
 GENERAL, PROFILING = "", "profiling"  # words on every channel, and on being scored at all
 NO, NONE, YES = -1, 0, 1
 
@@ -68,7 +69,7 @@ def consent_channel(column: str) -> str | None:
     ('store', '', None)
     """
     key = channel_key(column)
-    if key in ("suppressed", "consent"):
+    if key in (*MARKS, "consent"):
         return GENERAL
     return channel_key(key.removeprefix("consent_")) if key.startswith("consent_") else None
 
@@ -133,7 +134,7 @@ def consent_record(table: pl.DataFrame, cutoff: str, from_log: bool) -> ConsentR
         holds until then.
     from_log : bool
         `suppressed` is a withdrawn general consent: false says that it is given, and null that there is none. In any
-        other table it is a mark, and false or null says nothing.
+        other table it is a mark, and false or null says nothing, as `unsubscribed` is in every table.
 
     Returns
     -------
@@ -147,10 +148,11 @@ def consent_record(table: pl.DataFrame, cutoff: str, from_log: bool) -> ConsentR
         channel = consent_channel(name)
         if channel is None or table.schema[name].is_temporal():
             continue
-        if channel_key(name) == "suppressed":
+        if channel_key(name) in MARKS:
+            says_yes = from_log and channel_key(name) == "suppressed"
             word = -words_in(table[name], unclear=YES)
-            word = word if from_log else np.minimum(word, NONE)
-            required |= from_log
+            word = word if says_yes else np.minimum(word, NONE)
+            required |= says_yes
         else:
             word = words_in(table[name], unclear=NO)
             required |= channel == GENERAL
@@ -199,11 +201,13 @@ def words_at(customers: pl.DataFrame, cutoff: str) -> pl.DataFrame | None:
     Returns
     -------
     polars.DataFrame or None
-        N rows of `suppressed` and `consent_<channel>`, true, false or null; None if the log holds no words.
+        N rows of `suppressed`, or `unsubscribed` where a general consent is not needed, and
+        `consent_<channel>`, true, false or null; None if the log holds no words.
     """
-    columns = {}
-    for channel, word in consent_record(customers, cutoff, from_log=True).words.items():
-        name, yes = (f"consent_{channel}", YES) if channel else ("suppressed", NO)
+    columns, record = {}, consent_record(customers, cutoff, from_log=True)
+    mark = "suppressed" if record.required else "unsubscribed"
+    for channel, word in record.words.items():
+        name, yes = (f"consent_{channel}", YES) if channel else (mark, NO)
         columns[name] = pl.Series(word == yes).set(pl.Series(word == NONE), None)
     return pl.DataFrame(columns) if columns else None
 

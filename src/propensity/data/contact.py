@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from propensity.data.event_log import MISSING, EventLog
+from propensity.data.event_log import MISSING, OPTIONAL, EventLog
 from propensity.kernel.event import MESSAGE
 
 CONTACT_COLUMNS = ("campaign", "offer", "arm", "experiment")
-NUMBER_TYPES = {"time": pl.Int64, "cost": pl.Float32, "contact": pl.Int32, "probability": pl.Float32}
 SEPARATOR = "\x1f"  # between the parts of a key
 
 
@@ -74,7 +73,7 @@ def sent_messages(log: EventLog) -> pl.DataFrame:
         null where it is not known.
     """
     places = np.flatnonzero(log.kind == MESSAGE)
-    row = np.searchsorted(log.offsets, places, side="right") - 1
+    row = log.owner(places)
     channels = pl.Series(log.meta["channels"], dtype=pl.String)
     table = pl.DataFrame(
         {
@@ -112,9 +111,8 @@ def optional_values(log: EventLog, name: str, places: np.ndarray) -> pl.Series:
         Values (P,), null where one is not known.
     """
     column = getattr(log, name)
-    if column is None:
-        return pl.Series(name, [None] * places.size, NUMBER_TYPES[name])
-    values = np.asarray(column[places])
+    missing = np.full(places.size, MISSING[name], OPTIONAL[name])
+    values = missing if column is None else np.asarray(column[places])
     known = ~np.isnan(values) if values.dtype.kind == "f" else values != MISSING[name]
     return pl.select(pl.when(pl.Series(known)).then(pl.Series(values)).alias(name))[name]
 

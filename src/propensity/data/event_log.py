@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-import sys
-import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -22,17 +19,23 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import remove_interrupted, whole_folder
-from propensity.checksum import Damage, check_files, check_sizes, covered_files, file_records, is_signed, signed
+from propensity.checksum import Damage, check_files, check_sizes, covered_files, file_records, signed
 from propensity.data.column_store import CHUNK, release_pages
 from propensity.data.consent import guest_flags, profiling_objectors
+from propensity.data.log_folder import (
+    FORMAT,
+    META,
+    TOMBSTONES,
+    UNREADABLE,
+    check_replaceable,
+    first_line,
+    log_damage,
+    read_meta,
+)
 from propensity.data.valid import check_columns, check_engagement, check_optional, check_totals
-from propensity.errors import ConfigurationError, DamageError, DataError
+from propensity.errors import ConfigurationError, DamageError
 from propensity.kernel.event import PURCHASE, Events, fixed
 
-FORMAT = 3
-META = "meta.json"
-TOMBSTONES = "tombstones.json"  # changes without the log, and holds a checksum of its own
-WITHOUT_CHECKSUMS = 2  # the format before, which is still read
 COLUMNS = {
     "day": np.int32,
     "item": np.int32,
@@ -53,11 +56,6 @@ EPOCH = date(1970, 1, 1)
 TABLES = ("customers", "items")
 CONTACTS = "contacts"
 TABLE_FILES = tuple(f"{name}.parquet" for name in (*TABLES, CONTACTS))
-UNREADABLE: tuple[type[Exception], ...] = (
-    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError),
-    *(MemoryError, RecursionError, struct.error, tokenize.TokenError),
-    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
-)
 
 
 def to_day(value: date | str) -> int:
@@ -156,14 +154,18 @@ class EventLog:
     @property
     def last_event_day(self) -> int:
         """Day of the last event of any kind."""
-        parts = [self, *([] if self.engagement is None else [self.engagement])]
-        return max(int(part.day.max()) for part in parts if part.day.size)
+        return max(int(day.max()) for day in self._days)
 
     @property
     def first_event_day(self) -> int:
         """Day of the first event of any kind."""
-        parts = [self, *([] if self.engagement is None else [self.engagement])]
-        return min(int(part.day.min()) for part in parts if part.day.size)
+        return min(int(day.min()) for day in self._days)
+
+    @property
+    def _days(self) -> list[np.ndarray]:
+        """Days of the events here and of those in `engagement`, without an empty column."""
+        days = [self.day, *([] if self.engagement is None else [self.engagement.day])]
+        return [day for day in days if day.size]
 
     @property
     def timezone(self) -> str | None:
@@ -263,6 +265,21 @@ class EventLog:
         columns: dict[str, Any] = {n: np.ascontiguousarray(getattr(self, n)[visible]) for n in self.column_types}
         return replace(self, offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), **columns)
 
+    def owner(self, event: np.ndarray) -> np.ndarray:
+        """Find the customers of events.
+
+        Parameters
+        ----------
+        event : numpy.ndarray of shape (P,), int
+            Positions of events.
+
+        Returns
+        -------
+        numpy.ndarray of shape (P,), int
+            Rows of their customers.
+        """
+        return np.searchsorted(self.offsets, event, side="right") - 1
+
     def purchasers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """List the customers with at least one purchase before a day, without guests and objectors to profiling.
 
@@ -327,6 +344,11 @@ class EventLog:
         buyers = self._buyers(day)
         return buyers[self._not_scored(day)[buyers]]
 
+    def objectors(self, day: int) -> np.ndarray:
+        """Ascending rows of the customers with a purchase before a day who object to profiling."""
+        buyers = self._buyers(day)
+        return buyers[profiling_objectors(self.customers, to_date(day).isoformat())[buyers]]
+
     def _not_scored(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Whether the customers in [start, stop) are guests or object to profiling."""
         customers = self.customers[start:stop]
@@ -370,26 +392,20 @@ class EventLog:
         if not (folder / META).is_file():
             raise ConfigurationError(f"no event log at {folder}; make one with propensity prepare out={folder}")
         meta, damage = read_meta(folder), log_damage(folder)
-        files = meta.get("files", {})
         try:
-            (check_files if verify else check_sizes)(folder, files, damage)
-            check_files(folder, {name: files[name] for name in TABLE_FILES if name in files}, damage)
-            stored = [*ARRAYS, *(name for name in SOMETIMES if name in meta["columns"])]
-            arrays: dict[str, Any] = {name: cls._column(folder, name, meta["columns"][name]) for name in stored}
-            tables = [*TABLES, *([CONTACTS] if "contact" in {name.split("/")[-1] for name in stored} else [])]
-            frames: dict[str, Any] = {n: pl.read_parquet(folder / f"{n}.parquet") for n in tables}
-            keys, channels = {name: frames[name].columns[:1] for name in TABLES}, len(meta["channels"])
-            days = int(meta["first_day"]), int(meta["last_day"])
+            arrays, frames = _stored(folder, meta, verify, damage)
+            channels, days = len(meta["channels"]), (int(meta["first_day"]), int(meta["last_day"]))
         except DamageError:
             raise
         except UNREADABLE as error:
             raise damage("", first_line(error)) from None
+        keys = {name: frames[name].columns[:1] for name in TABLES}
         if frames["customers"].height != arrays["offsets"].size - 1 or keys != {
             "customers": ["customer"],
             "items": ["item"],
         }:
             raise damage("", "its tables differ in length or columns")
-        apart = {name.split("/")[1]: arrays.pop(name) for name in stored if "/" in name}
+        apart = {name.split("/")[1]: arrays.pop(name) for name in [*arrays] if "/" in name}
         items, contacts = frames["items"].height, frames[CONTACTS].height if CONTACTS in frames else 0
         check_columns(arrays, items, channels, days, damage)
         check_optional(arrays, contacts, damage)
@@ -415,14 +431,6 @@ class EventLog:
         """
         absent: dict[str, Any] = {**dict.fromkeys(OPTIONAL), "engagement": None}
         return replace(self, **{**absent, **columns})
-
-    @staticmethod
-    def _column(folder: Path, name: str, spec: dict[str, Any]) -> np.ndarray:
-        """Memory-map a column; ValueError if its shape or type differs from `spec`."""
-        array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        if list(array.shape) != spec["shape"] or str(array.dtype) != spec["dtype"]:
-            raise ValueError(f"{name}.npy is {array.dtype}{list(array.shape)}, expected {spec['dtype']}{spec['shape']}")
-        return array
 
     def save(self, folder: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:
         """Write the log, replacing an existing log.
@@ -491,98 +499,26 @@ class EventLog:
         (draft / META).write_text(json.dumps(signed(meta), indent=1))
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
-    """Read `meta.json` of a log.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the log.
-
-    Returns
-    -------
-    dict
-        Its content. A log of the format before has no `files` with checksums; that is printed to stderr once.
-
-    Raises
-    ------
-    DataError
-        If the log has another format.
-    DamageError
-        If the file is damaged.
-    """
-    path = folder / META
-    try:
-        meta: dict[str, Any] = json.loads(path.read_text())
-        known, sealed = meta["format"], "checksum" in meta or "files" in meta
-    except UNREADABLE as error:
-        raise log_damage(folder)(META, first_line(error)) from None
-    if (sealed or known == FORMAT) and not is_signed(meta):
-        raise log_damage(folder)(META, "its content has another checksum")
-    if known not in (FORMAT, WITHOUT_CHECKSUMS):
-        raise DataError(f"the event log at {folder} has format {known}, not {FORMAT}; prepare it again")
-    if not sealed and str(folder.resolve()) not in _told:
-        _told.add(str(folder.resolve()))
-        print(
-            f"propensity: the event log at {folder} was written without checksums, so that damage may not be found; "
-            "prepare it again to add them",
-            file=sys.stderr,
-        )
-    return meta
+def _stored(
+    folder: Path, meta: Mapping[str, Any], verify: bool, damage: Damage
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays, memory-mapped, by the name of their file, and tables by name; one of `UNREADABLE` if one is damaged."""
+    files, columns = meta.get("files", {}), meta["columns"]
+    (check_files if verify else check_sizes)(folder, files, damage)
+    if not verify:
+        check_files(folder, {name: files[name] for name in TABLE_FILES if name in files}, damage)
+    names = [*ARRAYS, *(name for name in SOMETIMES if name in columns)]
+    tables = [*TABLES, *([CONTACTS] if "contact" in {name.split("/")[-1] for name in names} else [])]
+    arrays = {name: _column(folder, name, columns[name]) for name in names}
+    return arrays, {name: pl.read_parquet(folder / f"{name}.parquet") for name in tables}
 
 
-def first_line(error: BaseException) -> str:
-    """First line of an error's message, or its class."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-def log_damage(folder: Path) -> Damage:
-    """Errors that name a damaged file of a log.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the log.
-
-    Returns
-    -------
-    callable
-        From the name of a file, which may be empty, and a reason to the error.
-    """
-
-    def damage(name: str, reason: str) -> DamageError:
-        place = f"{name}: {reason}" if name else reason
-        return DamageError(f"the event log at {folder} is damaged ({place}); prepare it again")
-
-    return damage
-
-
-_told: set[str] = set()  # logs without checksums of which the user knows
-
-
-def check_replaceable(folder: str | Path) -> None:
-    """Check that an event log may be written to a folder.
-
-    Parameters
-    ----------
-    folder : str or Path
-        A new or empty folder, or an existing log.
-
-    Raises
-    ------
-    ConfigurationError
-        If the folder is a file or holds something other than a log.
-    """
-    if reason := _not_replaceable(Path(folder)):
-        raise ConfigurationError(f"{folder} {reason}; choose another folder for the event log")
-
-
-def _not_replaceable(folder: Path) -> str | None:
-    """Reason why an event log may not replace the contents of `folder`, None if it may."""
-    if folder.exists() and not folder.is_dir():
-        return "is a file"
-    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    return "holds something other than an event log" if names and not names & {"meta.json", "offsets.npy"} else None
+def _column(folder: Path, name: str, spec: dict[str, Any]) -> np.ndarray:
+    """Memory-map a column; ValueError if its shape or type differs from `spec`."""
+    array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    if list(array.shape) != spec["shape"] or str(array.dtype) != spec["dtype"]:
+        raise ValueError(f"{name}.npy is {array.dtype}{list(array.shape)}, expected {spec['dtype']}{spec['shape']}")
+    return array
 
 
 def fingerprint(log: EventLog) -> str:

@@ -127,7 +127,7 @@ class Audience:
     def exclusions(self, context: DecisionContext, m: int, recency: np.ndarray | None) -> dict[str, np.ndarray]:
         """Masks (N,) of the customers who may not be contacted, by reason."""
         allowed = context.reachable(self.channel)
-        left_out = context.permission(self.channel).left_out
+        left_out = context.gate.permission(self.channel).left_out
         masks = {reason: mask & ~allowed for reason, mask in left_out.items() if (mask & ~allowed).any()}
         if self.recent is not None:
             if recency is None:
@@ -203,7 +203,7 @@ class Audience:
             "ranked_by": by,
             "customers": audience.size,
             "eligible": ranked.size,
-            "consent": context.consent_summary(),
+            "consent": context.gate.summary(),
             "excluded": {reason: int(mask.sum()) for reason, mask in excluded.items()},
             "buyers": buyers._asdict(),
             "revenue": revenue._asdict(),
@@ -211,7 +211,7 @@ class Audience:
             "never_bought": never_bought,
         }
         permitted = int(context.reachable(self.channel).sum())
-        who = context.contactable()
+        who = context.gate.contactable()
         sentences = [
             f"{scores.offer[m]} on {scores.cutoff}: {audience.size:,} of "
             f"{who if ranked.size == permitted else f'{ranked.size:,} eligible customers, of {who}'}, "
@@ -224,7 +224,7 @@ class Audience:
                 else f"never-bought: {never_bought:,}"
             )
             + "; 95 % prediction intervals given the scores, without model error",
-            *context.consent_sentences(),
+            *context.gate.sentences(),
         ]
         return DecisionResult(
             "audience", table, sentences, table, summary, self.picture(scores, m, by, value, ranked, audience.size)

@@ -12,8 +12,10 @@ import polars as pl
 from propensity.data.event_log import to_date
 from propensity.decision.context import DecisionContext
 from propensity.decision.picture import BLUE, GREEN, INK, ORANGE, short
+from propensity.decision.plan.dual import evaluate
 from propensity.decision.plan.heuristic import Heuristic, Pinned, heuristics, joined, of_picks, pin
-from propensity.decision.plan.planner import Plan, Problem, evaluate, solve
+from propensity.decision.plan.planner import solve
+from propensity.decision.plan.problem import Plan, Problem
 from propensity.decision.plan.request import Campaign, PlanLimits, Request, build_request, campaign_of
 from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError, InfeasibleError
@@ -197,7 +199,7 @@ def result(
     summary = {
         "decision": "campaign",
         "cutoff": context.scores.cutoff,
-        "consent": context.consent_summary(),
+        "consent": context.gate.summary(),
         "contacts": table.height,
         "customers": table["customer_id"].n_unique(),
         "value": value,
@@ -210,12 +212,12 @@ def result(
         "heuristics": comparison.to_dicts(),
     }
     sentences = [
-        f"{table.height:,} contacts with {summary['customers']:,} of {context.contactable()}, "
+        f"{table.height:,} contacts with {summary['customers']:,} of {context.gate.contactable()}, "
         f"expected margin {value:,.2f}; "
         f"no plan earns more than {bound:,.2f}: optimality gap at most {optimality_gap:.4%}",
         *(f"{r.name}: {r.value:,.2f}, {_beside(plan.value, r)}" for r in compared),
         *_prices(prices),
-        *context.consent_sentences(),
+        *context.gate.sentences(),
     ]
     extra_tables = {"campaigns": by_campaign, "prices": prices, "heuristics": comparison}
     return DecisionResult(

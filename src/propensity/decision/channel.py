@@ -127,12 +127,12 @@ class Channel:
         one_channel = {name: float(np.maximum(net[:, :, c], 0.0).sum()) for c, name in enumerate(names)}
         total = float(table["expected_value"].sum())
         summary = {"decision": "channel", "cutoff": scores.cutoff, "value": total, "one_channel": one_channel}
-        summary |= {"consent": context.consent_summary()}
+        summary |= {"consent": context.gate.summary()}
         sentences = [
-            f"best channel of {context.contactable()}: expected margin {total:,.2f} "
+            f"best channel of {context.gate.contactable()}: expected margin {total:,.2f} "
             f"over {m} offers; through one channel alone "
             + ", ".join(f"{name} {amount:,.2f}" for name, amount in one_channel.items()),
-            *context.consent_sentences(),
+            *context.gate.sentences(),
         ]
         if self.learned:
             sentences.append(f"shares of {', '.join(names)}: the network's, from channels.parquet")
@@ -162,7 +162,7 @@ class Channel:
 
     def allowed(self, context: DecisionContext, names: list[str]) -> np.ndarray:
         """(N, C) whether a customer may be contacted through a channel."""
-        known, nobody = context.consent_channels, np.zeros(context.scores.customer.size, bool)
+        known, nobody = context.gate.channels, np.zeros(context.scores.customer.size, bool)
         if names == [ANY] or not known or context.ignore_consent:
             return np.stack([context.reachable(None)] * len(names), axis=1)
         masks = [context.reachable(name) if channel_key(name) in known else nobody for name in names]

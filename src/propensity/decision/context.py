@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -13,14 +13,16 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import polars as pl
 
-from propensity.data.consent import ConsentRecord, channel_key, consent_record
-from propensity.data.event_log import EventLog
-from propensity.data.table_file import read_table
+from propensity.data.consent import ConsentRecord, consent_record
+from propensity.data.event_log import EventLog, to_day
 from propensity.decision.condition import rows_where
-from propensity.decision.consent import Permission, known_channels, may_contact, objectors
-from propensity.decision.history import PurchaseHistory, log_folder, purchase_history_of
+from propensity.decision.consent import objectors
+from propensity.decision.gate import ConsentGate, log_record
+from propensity.decision.history import PurchaseHistory, purchase_history_of
+from propensity.decision.table import aligned, promised_contacts, read
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
-from propensity.ingest.rule.matching import normal_ids, require_match, rows_of
+from propensity.ingest.provenance import log_folder
+from propensity.ingest.rule.matching import require_match, rows_of
 from propensity.scores import SHARES_FILE, ChannelShares, Scores, customers_of, load_scores, load_shares, scored_log
 
 T = TypeVar("T")
@@ -74,7 +76,7 @@ class DecisionContext:
     run_record : ConsentRecord, optional
         What the run's customers.parquet says about the N customers.
     profiling_objectors : int
-        Customers who are left out of the scores because they object to profiling.
+        Customers with a purchase before the cutoff who are left out because they object to profiling.
     no_consent : str, optional
         Why consents are unknown although the log of the scores may hold some; then nobody may be contacted.
     ignore_consent : bool
@@ -93,7 +95,11 @@ class DecisionContext:
     profiling_objectors: int = 0
     no_consent: str | None = None
     ignore_consent: bool = False
-    _permissions: dict[str | None, Permission] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    @property
+    def currency(self) -> str | None:
+        """Currency of the amounts, None where the log does not name it."""
+        return None if self.log is None else self.log.meta.get("currency")
 
     def offer(self, name: str) -> int:
         """Index of an offer.
@@ -146,8 +152,8 @@ class DecisionContext:
     def changed(self, **changes: Any) -> DecisionContext:
         """A copy with other fields; `dataclasses.replace` would read those that are read when they are used."""
         other = copy.copy(self)
-        other.__dict__.pop("consent_records", None)
-        for name, value in {**changes, "_permissions": {}}.items():
+        other.__dict__.pop("gate", None)
+        for name, value in changes.items():
             object.__setattr__(other, name, value)
         return other
 
@@ -161,48 +167,17 @@ class DecisionContext:
         return self.log if self.log is not None or self.history is None else self.history.log
 
     @cached_property
-    def consent_records(self) -> list[ConsentRecord]:
-        """What the log, the scores, the table of customers and the run say about the N customers."""
+    def gate(self) -> ConsentGate:
+        """What the log, the scores, the table of customers and the run say on who may be contacted."""
         cutoff, customer = self.scores.cutoff, pl.Series("customer_id", self.scores.customer)
-        log = self.event_log
+        log, carried = self.event_log, self.scores.consents
         records = [] if log is None else [log_record(log, customer, cutoff)]
-        carried = self.scores.consents
         records += [] if carried is None else [consent_record(carried, cutoff, from_log=True)]
         records += [] if self.customers is None else [consent_record(self.customers, cutoff, from_log=False)]
-        return records if self.run_record is None else [*records, self.run_record]
-
-    @property
-    def consent_channels(self) -> list[str]:
-        """Channels that consents are given for, in lower case."""
-        return known_channels(self.consent_records)
-
-    def permission(self, channel: str | None) -> Permission:
-        """Who may be contacted, see `propensity.decision.consent.may_contact`.
-
-        Parameters
-        ----------
-        channel : str or None
-            Channel of the contact; None: one that is chosen later.
-
-        Returns
-        -------
-        Permission
-            Whether or not consent is ignored.
-
-        Raises
-        ------
-        ConfigurationError
-            If no consents for the channel are known.
-        InfeasibleError
-            If the log of the scores is not there, so that no consents are known.
-        """
-        if self.no_consent is not None and not self.ignore_consent:
-            raise InfeasibleError(self.no_consent)
-        if channel not in self._permissions:
-            if self.ignore_consent and channel is not None and channel_key(channel) not in self.consent_channels:
-                return self.permission(None)
-            self._permissions[channel] = may_contact(self.consent_records, channel, self.scores.customer.size)
-        return self._permissions[channel]
+        records += [] if self.run_record is None else [self.run_record]
+        return ConsentGate(
+            *(records, customer.len(), self.ignore_consent, self.no_consent, self.profiling_objectors, log is not None)
+        )
 
     def reachable(self, channel: str | None) -> np.ndarray:
         """Customers who may be contacted; the gate that every list of customers goes through.
@@ -225,70 +200,7 @@ class DecisionContext:
         InfeasibleError
             If the log of the scores is not there, so that no consents are known.
         """
-        permission = self.permission(channel)
-        if not self.ignore_consent:
-            return permission.mask.copy()
-        return ~objectors(self.consent_records, self.scores.customer.size)
-
-    def consent_summary(self) -> dict[str, Any]:
-        """Who may be contacted through the channels that were asked about, and who not, counted by reason.
-
-        Returns
-        -------
-        dict[str, Any]
-            ``ignored``; ``known``, whether there are any consents; ``customers``; ``may_contact``, through one of the
-            channels or more; ``left_out`` by reason, which together are all customers; and ``by_channel`` where several
-            channels were asked about.
-        """
-        asked = self._permissions
-        union = np.logical_or.reduce([p.mask for p in asked.values()] or [np.ones(self.scores.customer.size, bool)])
-        left_out = {"objects to profiling": self.profiling_objectors} if self.profiling_objectors else {}
-        rest = ~union
-        for permission in asked.values():
-            for reason, mask in permission.left_out.items():
-                if count := int((mask & rest).sum()):
-                    left_out[reason] = left_out.get(reason, 0) + count
-                rest = rest & ~mask
-        summary = {
-            "ignored": self.ignore_consent,
-            "known": any(record.words for record in self.consent_records),
-            "customers": self.scores.customer.size + self.profiling_objectors,
-            "may_contact": int(union.sum()),
-            "left_out": left_out,
-        }
-        if len(asked) > 1:
-            summary["by_channel"] = {
-                channel or "any": {"may_contact": int(p.mask.sum()), "left_out": _counts(p)}
-                for channel, p in asked.items()
-            }
-        return summary
-
-    def contactable(self) -> str:
-        """How many customers a decision chooses from, in words."""
-        if self.ignore_consent:
-            return f"{self.scores.customer.size:,} customers, regardless of consent"
-        return f"{self.consent_summary()['may_contact']:,} customers who may be contacted"
-
-    def consent_sentences(self) -> list[str]:
-        """Who was left out, in words; or that consent was ignored."""
-        summary = self.consent_summary()
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary["left_out"].items())
-        if self.ignore_consent:
-            regard = f"consent is ignored (decision.ignore_consent=true): {summary['may_contact']:,} of "
-            return [
-                regard + f"{summary['customers']:,} customers may be contacted" + (f"; {reasons}" if reasons else "")
-            ]
-        if not summary["known"] and self.event_log is None:
-            return ["consents are unknown: there is no log, and no table of customers holds them"]
-        if not reasons:
-            return []
-        sentences = [f"not contacted, of {summary['customers']:,} customers: {reasons}"]
-        if None in self._permissions and (channels := self.consent_channels):
-            sentences.append(
-                f"no channel is named: a customer has consented to at least one of {', '.join(channels)}; name the one "
-                "that is used"
-            )
-        return sentences
+        return self.gate.reachable(channel)
 
     def require_revenue(self) -> None:
         """InfeasibleError where the scores expect no revenue, as those of a log without prices do."""
@@ -297,44 +209,6 @@ class DecisionContext:
                 f"the scores at {self.scores.cutoff} expect no revenue of any offer, so a contact has no value; "
                 "prepare a log with a revenue column, or rank by probability with decision=audience"
             )
-
-
-def _counts(permission: Permission) -> dict[str, int]:
-    """Customers by the reason for which they are left out."""
-    return {reason: int(mask.sum()) for reason, mask in permission.left_out.items()}
-
-
-def log_record(log: EventLog, customer: pl.Series, cutoff: str) -> ConsentRecord:
-    """The words of a log on N customers; a customer whom it does not have gave none.
-
-    Parameters
-    ----------
-    log : EventLog
-        The log.
-    customer : pl.Series
-        N ids of the scores.
-    cutoff : str
-        YYYY-MM-DD.
-
-    Returns
-    -------
-    ConsentRecord
-        Without words, where the log holds no consents.
-
-    Raises
-    ------
-    DataError
-        If the log holds consents of other customers.
-    """
-    known = log.customers["customer"]
-    row = rows_of(customer, known)
-    place = pl.DataFrame({"row": pl.Series(row, dtype=pl.Int64)})
-    numbered = log.customers.select(pl.exclude("customer")).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
-    table = place.join(numbered, on="row", how="left", maintain_order="left")
-    record = consent_record(table, cutoff, from_log=True)
-    if record.words:
-        require_match(customer, known, "the scores", "the log")
-    return record
 
 
 def unknown_offer(name: str, offers: tuple[str, ...]) -> str:
@@ -420,20 +294,25 @@ def gather(
 
     known = context(chosen)
     folder = None if events is not None or stored is not None else log_folder(run / "config.yaml")
-    if folder is not None and not any(record.words for record in known.consent_records):
+    if folder is not None and not known.gate.known:
         return known.changed(no_consent=no_consents(scores, folder))
-    objecting = objectors(known.consent_records, chosen.customer.size)
+    objecting = objectors(known.gate.records, chosen.customer.size)
     if events is not None and history is not None:
         rows = objectors([consent_record(events.customers, chosen.cutoff, from_log=True)], len(events))
         own_rows = rows_of(pl.Series(chosen.customer[objecting]), events.customers["customer"])
         history = replace(history, objectors=np.union1d(np.flatnonzero(rows), own_rows[own_rows >= 0]))
+    unscored = 0  # objectors of the log whom the scores leave out
+    if events is not None:
+        day = to_day(chosen.cutoff)
+        rows = events.objectors(day)
+        unscored = int((rows_of(events.customers["customer"].gather(rows), pl.Series(chosen.customer)) < 0).sum())
     if objecting.all():
         raise InfeasibleError(f"all {objecting.size} customers of {scores} object to profiling; score others")
     if objecting.any():
         left_out = pl.Series(chosen.customer[objecting])
         all_scores = [customers_of(s, rows_of(pl.Series(s.customer), left_out) < 0) for s in all_scores]
         known = context(customers_of(chosen, ~objecting))
-    return known.changed(history=history, profiling_objectors=int(objecting.sum()))
+    return known.changed(history=history, profiling_objectors=int(objecting.sum()) + unscored)
 
 
 def no_consents(scores: str, folder: str) -> str:
@@ -442,72 +321,6 @@ def no_consents(scores: str, folder: str) -> str:
         f"{scores} comes without consents, because the event log {folder} that the run names is not there; give "
         "log=<folder>, customers=<file with consent or suppressed>, or decision.ignore_consent=true"
     )
-
-
-def read(path: str, setting: str) -> pl.DataFrame:
-    """A Parquet or CSV table that a setting names."""
-    if not Path(path).is_file():
-        raise ConfigurationError(f"no {setting} at {path}; give {setting}=<Parquet or CSV file>")
-    try:
-        if not path.endswith(".csv"):
-            return read_table(Path(path))
-        text = {"customer_id": pl.String} if "customer_id" in pl.read_csv(path, n_rows=0).columns else None
-        return pl.read_csv(path, try_parse_dates=True, schema_overrides=text)  # ids keep their leading zeros
-    except (pl.exceptions.PolarsError, OSError, MemoryError) as error:
-        raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); write it again") from None
-
-
-def aligned(table: pl.DataFrame, customer: np.ndarray, path: str) -> pl.DataFrame:
-    """Aligns a table with the customers of the scores.
-
-    Parameters
-    ----------
-    table : pl.DataFrame
-        With a column customer_id, one row per customer.
-    customer : np.ndarray
-        (N,) ids; compared as text, so that 17 in one file is "17" in another.
-    path : str
-        Of the table, for error messages.
-
-    Returns
-    -------
-    pl.DataFrame
-        N rows in the order of `customer`; nulls for a customer that the table does not have.
-
-    Raises
-    ------
-    DataError
-        If there is no column customer_id, a customer has two rows, or under half of the ids match.
-    """
-    if "customer_id" not in table.columns:
-        raise DataError(f"{path} has no column customer_id, only {', '.join(table.columns)}; name it so")
-    scored = pl.Series("customer_id", customer)
-    table = table.drop_nulls("customer_id")
-    if table.height:
-        require_match(table["customer_id"], scored, path, "the scores")
-    row = pl.Series("?row", rows_of(table["customer_id"], scored))
-    twice = table.filter((normal_ids(table["customer_id"]).is_duplicated()) | (row.is_duplicated() & (row >= 0)))
-    if twice.height:
-        raise DataError(f"{path} holds customer {normal_ids(twice['customer_id']).sort()[0]} twice; keep one row each")
-    keyed = table.drop("customer_id").with_columns(row)
-    return (
-        pl.DataFrame({"customer_id": scored.cast(pl.String), "?row": np.arange(scored.len())})
-        .join(keyed, on="?row", how="left", maintain_order="left")
-        .drop("?row")
-    )
-
-
-def promised_contacts(table: pl.DataFrame, path: str) -> pl.DataFrame:
-    """Contacts with customer_id as text, day as Date and channel (null where unknown); DataError for other tables."""
-    for name in ("customer_id", "day"):
-        if name not in table.columns:
-            raise DataError(f"{path} has no column {name}; contacts hold customer_id, day and, if known, channel")
-    channel = pl.col("channel").cast(pl.String) if "channel" in table.columns else pl.lit(None, pl.String)
-    try:
-        day = table["day"].str.to_date() if table["day"].dtype == pl.String else table["day"].cast(pl.Date)
-    except pl.exceptions.PolarsError:
-        raise DataError(f"column day of {path} holds something else than dates; write them as YYYY-MM-DD") from None
-    return table.select(pl.col("customer_id").cast(pl.String), day.alias("day"), channel.alias("channel"))
 
 
 def tie_break(customer: np.ndarray) -> np.ndarray:

@@ -6,19 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
-from hydra.utils import instantiate
 
 from propensity.data.event_log import EventLog, to_day
 from propensity.data.offer import OfferConfig, Offers, offers_before
-from propensity.errors import DataError
+from propensity.ingest.provenance import configured_task, log_of_task
 from propensity.ingest.rule.matching import rows_of
 from propensity.kernel.customer import customer_columns, customer_windows
 from propensity.kernel.pair import pair_columns, pair_windows
-from propensity.trust import DATA, check_targets, read_yaml
 
 BLOCK = 4096  # customers whose pairs are in memory at a time
 WINDOWS, HALF_LIVES = (28, 91, 182, 364), (30,)
@@ -160,27 +157,9 @@ def purchase_history_of(
     if not config.is_file():
         say(f"no {config}: the purchase history is unknown")
         return None
-    task = _task(config)
-    folder = log or task.log or task.default_log
+    task = configured_task(config)
+    folder = log or log_of_task(task)
     if log is None and not (Path(folder) / "meta.json").is_file():
         say(f"no event log at {folder}: the purchase history is unknown; give log=<folder>")
         return None
     return PurchaseHistory(EventLog.open(folder), task.offer, to_day(cutoff), task.horizon)
-
-
-def log_folder(config: Path) -> str | None:
-    """Folder of the event log that the configuration of a run names; None without a configuration."""
-    if not config.is_file():
-        return None
-    task = _task(config)
-    return str(task.log or task.default_log)
-
-
-def _task(config: Path) -> Any:
-    """The task that the configuration of a run describes."""
-    data = read_yaml(config)
-    data = data.get("data") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or "_target_" not in data:
-        raise DataError(f"{config} is no configuration of a run (it has no group data); train again")
-    check_targets(data, config, DATA)
-    return instantiate(data, _convert_="all")

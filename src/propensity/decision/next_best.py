@@ -92,7 +92,7 @@ class NextBest:
         bound = plan.bound + pinned.value
         summary = {
             "decision": "next_best",
-            "consent": context.consent_summary(),
+            "consent": context.gate.summary(),
             "cutoff": context.scores.cutoff,
             "customers": context.scores.customer.size,
             "contacted": table["customer_id"].n_unique(),
@@ -102,11 +102,11 @@ class NextBest:
             "fixed_list": {"value": fixed_list.value, "contacts": fixed_list.contacts},
         }
         sentences = [
-            f"{table.height:,} messages to {summary['contacted']:,} of {context.contactable()}, "
+            f"{table.height:,} messages to {summary['contacted']:,} of {context.gate.contactable()}, "
             f"in {self.days} days, expected margin {journeys.value:,.2f} (upper bound {bound:,.2f})",
             f"fixed list of priorities: {fixed_list.contacts:,} messages, {fixed_list.value:,.2f}"
             + (f"; the journeys earn {journeys.value / fixed_list.value - 1:+.1%}" if fixed_list.value > 0 else ""),
-            *context.consent_sentences(),
+            *context.gate.sentences(),
         ]
         counted = first.group_by("next_campaign").agg(customers=pl.len(), value=pl.col("expected_value").sum())
         preview = counted.with_columns(pl.col("next_campaign").fill_null("none")).sort("customers", descending=True)

@@ -73,7 +73,7 @@ class Opportunity:
         small = max(1, round(self.share * revenue.shape[0]))
         summary = {
             "decision": "opportunity",
-            "consent": context.consent_summary(),
+            "consent": context.gate.summary(),
             "cutoff": context.scores.cutoff,
             "customers_in_the_group": small,
             "trend_against": self.trend_words(context),

@@ -110,17 +110,17 @@ class Overlap:
         summary = {
             "decision": "overlap",
             "cutoff": scores.cutoff,
-            "consent": context.consent_summary(),
+            "consent": context.gate.summary(),
             "audience": size,
             "selected": selected,
             "groups": groups["group"].n_unique(),
         }
         sentences = [
-            f"audiences of {size:,} of {context.contactable()}",
+            f"audiences of {size:,} of {context.gate.contactable()}",
             self.words(selected, size),
             f"{len(scores.offer)} offers form {summary['groups']} groups with a mean overlap of {GROUPED:.0%} or more; "
             f"the largest holds {', '.join(largest['offer_id'][0].to_list()[:6])}",
-            *context.consent_sentences(),
+            *context.gate.sentences(),
         ]
         preview = table.select("offer_a", "offer_b", "common", "rank_correlation", "advice")
         draw = picture(common[np.ix_(tree.order, tree.order)], money, member, first, second, scores.offer)

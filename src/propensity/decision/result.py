@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from rich.table import Table
 
 from propensity.atomic import whole_folder
 from propensity.errors import ConfigurationError
+from propensity.scores import WARNINGS
 
 PREVIEW_ROWS = 15
 SUMMARY = "summary.json"
+IGNORED = "consent is ignored"  # how the sentence begins that also stands in the metadata of the tables
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,27 @@ class DecisionResult:
     page: str | None = None
 
 
+def in_currency(result: DecisionResult, currency: str | None) -> DecisionResult:
+    """Name the currency of the amounts of a result.
+
+    Parameters
+    ----------
+    result : DecisionResult
+        Result.
+    currency : str or None
+        Its currency; None where the log does not name one.
+
+    Returns
+    -------
+    DecisionResult
+        The result with the currency in its summary and in a sentence.
+    """
+    if not currency:
+        return result
+    sentences = [*result.sentences, f"amounts are in {currency}"]
+    return replace(result, sentences=sentences, summary=result.summary | {"currency": currency})
+
+
 def save(result: DecisionResult, out: str | Path) -> None:
     """Writes <name>.parquet, <name>.png, summary.json and further tables into a folder, all or none.
 
@@ -76,9 +99,12 @@ def save(result: DecisionResult, out: str | Path) -> None:
         raise ConfigurationError(f"{out} is no folder; a decision leaves several files: give out={out.with_suffix('')}")
     if out.is_dir() and any(out.iterdir()) and not (out / SUMMARY).is_file():
         raise ConfigurationError(f"{out} holds something else than a decision; give another folder")
+    ignored = result.summary.get("consent", {}).get("ignored", False)
+    notes = [sentence for sentence in result.sentences if sentence.startswith(IGNORED)] if ignored else []
+    metadata = {WARNINGS: json.dumps(notes)} if notes else None
     with whole_folder(out) as draft:
         for name, table in {result.name: result.table, **result.extra_tables}.items():
-            table.write_parquet(draft / f"{name}.parquet")
+            table.write_parquet(draft / f"{name}.parquet", metadata=metadata)
         (draft / SUMMARY).write_text(json.dumps(result.summary, indent=1, default=str))
         draw(result.picture, draft / f"{result.name}.png")
         if result.page is not None:

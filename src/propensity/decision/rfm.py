@@ -108,7 +108,7 @@ def purchase_lines(history: PurchaseHistory, row: np.ndarray) -> pl.DataFrame:
     place = np.full(len(log), -1)
     place[row] = np.arange(row.size)
     event = np.flatnonzero((log.kind == PURCHASE) & (log.day < history.day) & (log.day >= history.day - YEAR))
-    owner = np.searchsorted(log.offsets, event, side="right") - 1
+    owner = log.owner(event)
     event, owner = (part[place[owner] >= 0] for part in (event, owner))
     columns = {name: np.asarray(getattr(log, name))[event] for name in ("day", "item", "revenue", "channel")}
     return pl.DataFrame({"place": place[owner].astype(np.uint32), **columns})

@@ -11,12 +11,13 @@ import polars as pl
 
 from propensity.data.event_log import to_date
 from propensity.decision.condition import LIFECYCLE, applicable, rows_where
-from propensity.decision.context import DecisionContext, aligned, read
+from propensity.decision.context import DecisionContext
 from propensity.decision.history import PurchaseHistory
 from propensity.decision.kmeans import KMeansFit, adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus
 from propensity.decision.picture import BLUE, INK, ORANGE, short
 from propensity.decision.result import DecisionResult
 from propensity.decision.rfm import CustomerTable, customer_table, feature_matrix
+from propensity.decision.table import aligned, read
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.rule.matching import rows_of
 
@@ -191,7 +192,7 @@ class Segment:
         )
         summary = {
             "decision": "segment",
-            "consent": context.consent_summary(),
+            "consent": context.gate.summary(),
             "cutoff": context.scores.cutoff,
             "k": fit.k,
             "chosen_by": "decision.k" if self.k else "knee of the inertia",

@@ -26,9 +26,9 @@ from propensity.evaluation.evaluate import (
     champion_section,
     compared,
     evaluation_cutoffs,
-    labels,
     write_evaluation,
 )
+from propensity.evaluation.labels import labels
 from propensity.metric.decay import lift_decay
 from propensity.metric.labels import Prediction
 from propensity.scores import Scores

@@ -16,7 +16,6 @@ from hydra.utils import instantiate
 from propensity.atomic import whole_file
 from propensity.baseline import Baseline, chosen_names
 from propensity.baseline.heuristic import segment, six_month_rule
-from propensity.baseline.pair_table import outcomes_of
 from propensity.champion.champion import NETWORK, SERVED, Champion
 from propensity.champion.choose import STACK
 from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
@@ -24,18 +23,16 @@ from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date
 from propensity.data.table_file import write_table
 from propensity.errors import ConfigurationError, OneClassError
+from propensity.evaluation.data_sheet import data_sheet_facts
+from propensity.evaluation.labels import labels
 from propensity.evaluation.predictor import score_model
 from propensity.explain.opened import of_run
 from propensity.explain.reliance import reliance
-from propensity.feature.column import CONTEXT_NAMES
-from propensity.feature.features import Features
-from propensity.kernel.event import KINDS
 from propensity.metric.declaration import Metric
 from propensity.metric.evaluation import evaluate
 from propensity.metric.heuristic import compare_heuristics
 from propensity.metric.interval import resample_weights
 from propensity.metric.labels import Labels, Prediction
-from propensity.metric.slice import partition, slices
 from propensity.metric.warning import in_sample, merged
 from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares, with_consents
 from propensity.task import CutoffData, TrainingSet
@@ -352,7 +349,7 @@ def write_evaluation(
         "evaluation": {"resamples": cfg.resamples, "seed": cfg.seed},
     }
     result["run"] |= {key: data.log.meta.get(key) for key in ("source", "currency")}
-    result["run"]["log"] = log_facts(data.log)
+    result["run"]["log"] = data_sheet_facts(data.log)
     for name, scores in data.scores.items():
         notes = result["warnings"] if name == served else ()
         path = data.out / ("scores.parquet" if name == served else f"{name}.parquet")
@@ -365,34 +362,6 @@ def write_evaluation(
         draft.write_text(json.dumps(result, indent=1))
     log_evaluation(result, data.about["config"]["logger"], data.out)
     return result
-
-
-def log_facts(log: EventLog) -> dict[str, Any]:
-    """What a data sheet says about a log.
-
-    Parameters
-    ----------
-    log : EventLog
-        The log.
-
-    Returns
-    -------
-    dict
-        Numbers of customers and items, events by kind, first and last day, channels, the attributes of customers and
-        items, and the warnings of its preparation.
-    """
-    counts = np.bincount(log.kind, minlength=len(KINDS))
-    return {
-        "customers": len(log),
-        "items": log.items.height,
-        "events": {kind: int(count) for kind, count in zip(KINDS, counts, strict=True) if count},
-        "first_day": to_date(log.first_day).isoformat(),
-        "last_day": to_date(log.last_day).isoformat(),
-        "channels": list(log.meta.get("channels") or []),
-        "customer_columns": [name for name in log.customers.columns if name != "customer"],
-        "item_columns": [name for name in log.items.columns if name != "item"],
-        "warnings": dict(log.meta.get("warnings") or {}),
-    }
 
 
 def training_warnings(folder: Path, cutoffs: Sequence[str]) -> list[str]:
@@ -450,45 +419,6 @@ def heuristic_comparisons(
 def own_metrics(metrics: Any) -> list[Metric]:
     """Instantiate metrics of your own from a list of `_target_`s; None gives an empty list."""
     return list(instantiate(metrics or [], _convert_="all"))
-
-
-def labels(log: EventLog, cutoff_data: CutoffData) -> Labels:
-    """Compute the outcomes of a cutoff's customers in the horizon, and their slices before it.
-
-    Parameters
-    ----------
-    log : EventLog
-        A log that covers the horizon.
-    cutoff_data : CutoffData
-        N customers and M offers at the cutoff.
-
-    Returns
-    -------
-    Labels
-        Purchases (N, M), revenue (N, M) in the log's currency, and the mask of each slice.
-    """
-    features, market_stats, row = cutoff_data
-    past = features.log
-    complete = Features(log, features.offers, features.vocabulary, features.config)
-    outcomes = outcomes_of(cutoff_data, complete, row)
-    pair_columns, customer_columns = features.config.pair, features.config.customer
-    shape = (row.size, len(features.offers))
-    ever, recent, active = np.empty(shape, bool), np.empty(shape, bool), np.empty(row.size, bool)
-    tenure = np.empty(row.size)
-    for block, inputs in cutoff_data.blocks():
-        ever[block] = np.asarray(inputs.pair)[:, :, pair_columns.index("purchase_days")] > 0
-        recent[block] = np.asarray(inputs.pair)[:, :, pair_columns.index("days_91")] > 0
-        active[block] = np.asarray(inputs.customer_features)[:, customer_columns.index("orders_28")] > 0
-        tenure[block] = np.asarray(inputs.customer_features)[:, customer_columns.index("tenure")]
-    orders = np.maximum.reduceat(past.order, past.offsets[:-1])[row] + 1
-    ids = cutoff_data.customer_id
-    masks = slices(ever, recent, active, orders, ids)
-    age = market_stats.context[:, CONTEXT_NAMES.index("age")]
-    masks |= partition(tenure, active, masks["light"][:, 0], ever, recent, age)
-    bought = np.asarray(outcomes.bought) > 0
-    return Labels(
-        str(market_stats.cutoff), ids, np.array(features.offers.name), bought, np.asarray(outcomes.revenue), masks
-    )
 
 
 def customer_table(cutoff_data: CutoffData) -> pl.DataFrame:

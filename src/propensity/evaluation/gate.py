@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from propensity.baseline.pair_table import outcomes_of
 from propensity.config import GateConfig
 from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog, to_day
@@ -18,6 +17,7 @@ from propensity.data.offer import offers_before
 from propensity.errors import ConfigurationError
 from propensity.evaluation.canary import add_canary
 from propensity.evaluation.evaluate import NETWORK, cutoff_data_of
+from propensity.evaluation.labels import outcomes_in
 from propensity.evaluation.leakage import CUSTOMERS, changed_inputs, high_auc_columns
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStatsBuilder
@@ -286,9 +286,7 @@ def _with_canary(prepare: Callable[[EventLog], CutoffData], cfg: GateConfig) -> 
 
 def _bought(log: EventLog, cutoff_data: CutoffData, rows: np.ndarray) -> np.ndarray:
     """Purchases in the horizon (B, M) of the customers at positions `rows` (B,)."""
-    features = cutoff_data.features
-    complete = Features(log, features.offers, features.vocabulary, features.config)
-    return np.asarray(outcomes_of(cutoff_data, complete, cutoff_data.row[rows]).bought) > 0
+    return np.asarray(outcomes_in(log, cutoff_data, cutoff_data.row[rows]).bought) > 0
 
 
 def _difference(a: Scores, b: Scores) -> float:

@@ -15,7 +15,8 @@ from propensity.champion.champion import FILE as CHAMPION
 from propensity.config import ReproduceConfig, TrainConfig
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
-from propensity.evaluation.evaluate import NETWORK, cutoff_data_of, labels
+from propensity.evaluation.evaluate import NETWORK, cutoff_data_of
+from propensity.evaluation.labels import labels
 from propensity.metric.builtin import METRICS
 from propensity.metric.evaluation import evaluate
 from propensity.metric.labels import Prediction

@@ -18,6 +18,7 @@ from propensity.feature.reason import REASONS
 from propensity.kernel.column import Block, ReasonName
 from propensity.kernel.event import PURCHASE, RETURN
 
+Masks = dict[ReasonName, dict[Block, np.ndarray]]  # columns of a reason: (P,), (F,) and (C,) bool by block
 LogOdds = Callable[[Inputs], np.ndarray]  # inputs to the log-odds (B, M) of the served model
 EVENT_FIELDS = ("token", "kind", "channel", "age", "amount")
 BLOCK_FIELDS: dict[Block, str] = {"pair": "pair", "customer": "customer_features", "context": "context"}
@@ -130,7 +131,7 @@ def add_other_offers(pair: Inputs, inputs: Inputs, row: int, offer_index: int) -
     return pair._replace(**twice)
 
 
-def column_masks(config: FeatureConfig) -> dict[ReasonName, dict[Block, np.ndarray]]:
+def column_masks(config: FeatureConfig) -> Masks:
     """The columns of each reason: masks (P,), (F,) and (C,) by block.
 
     Parameters
@@ -144,15 +145,15 @@ def column_masks(config: FeatureConfig) -> dict[ReasonName, dict[Block, np.ndarr
     }
 
 
-def present(pair: Pair, masks: dict[ReasonName, dict[Block, np.ndarray]]) -> tuple[list[ReasonName], list[ReasonName]]:
+def present(pair: Pair, masks: Masks) -> tuple[list[ReasonName], list[ReasonName]]:
     """Reasons in which a pair differs from the baseline.
 
     Parameters
     ----------
     pair : Pair
         The pair.
-    masks : dict
-        See `column_masks`.
+    masks : Masks
+        Of all reasons.
 
     Returns
     -------
@@ -207,7 +208,7 @@ def different(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def coalition_log_odds(
     pair: Pair,
-    masks: dict[ReasonName, dict[Block, np.ndarray]],
+    masks: Masks,
     shared: Sequence[ReasonName],
     own: Sequence[ReasonName],
     log_odds: LogOdds,
@@ -218,8 +219,8 @@ def coalition_log_odds(
     ----------
     pair : Pair
         The pair.
-    masks : dict
-        See `column_masks`.
+    masks : Masks
+        Of all reasons.
     shared, own : sequence of str
         K reasons together, see `present`.
     log_odds : callable
@@ -250,7 +251,7 @@ def set_of(index: int, names: Sequence[ReasonName]) -> frozenset[ReasonName]:
 
 def coalition_inputs(
     pair: Pair,
-    masks: dict[ReasonName, dict[Block, np.ndarray]],
+    masks: Masks,
     shared: frozenset[ReasonName],
     coalitions: Sequence[frozenset[ReasonName]],
 ) -> Inputs:
@@ -260,8 +261,8 @@ def coalition_inputs(
     ----------
     pair : Pair
         The pair.
-    masks : dict
-        See `column_masks`.
+    masks : Masks
+        Of all reasons.
     shared : frozenset of str
         Reasons whose context, season and offer are those of the pair; others are those of the baseline.
     coalitions : sequence of frozenset of str, length B
@@ -287,9 +288,7 @@ def coalition_inputs(
         "context": np.where(in_context, np.asarray(customer.context), baseline.context).astype(np.float32),
         "season": np.asarray(customer.season) if "season" in shared else baseline.season,
         "offer": np.asarray(customer.offer) if popular else np.zeros_like(np.asarray(customer.offer)),
-        "attribute": np.asarray(customer.attribute)
-        if popular
-        else np.broadcast_to(baseline.attribute, np.asarray(customer.attribute).shape).copy(),
+        "attribute": np.where(popular, np.asarray(customer.attribute), baseline.attribute),
     }
     return customer._replace(**changed, **visible_history(customer, coalitions))
 

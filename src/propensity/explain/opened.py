@@ -136,20 +136,15 @@ class OpenedCutoff:
         DataFrame
             K rows: `base_value`, `reasons` and `why`; null in a row without an offer.
         """
-        pairs = (
-            table.select(pl.col("customer_id").cast(pl.String), pl.col("offer_id").cast(pl.String))
-            .unique(maintain_order=True)
-            .drop_nulls()
-            .sort("customer_id", maintain_order=True)
-        )
+        keys = table.select(pl.col("customer_id", "offer_id").cast(pl.String))
+        pairs = keys.unique(maintain_order=True).drop_nulls().sort("customer_id", maintain_order=True)
         columns, last, inputs = PairReasons([], [], []), None, None
         for customer, offer in pairs.iter_rows():
             if inputs is None or customer != last:
                 inputs, last = self.inputs(self.require(customer)), customer
             columns.add(self.explainer.explain(inputs, 0, self.require_offer(offer)), count)
-        keys = table.select(pl.col("customer_id").cast(pl.String), pl.col("offer_id").cast(pl.String))
-        joined = keys.join(pairs.hstack(columns.frame()), on=["customer_id", "offer_id"], how="left")
-        return joined.drop("customer_id", "offer_id")
+        joined = keys.join(pairs.hstack(columns.frame()), on=keys.columns, how="left", maintain_order="left")
+        return joined.drop(keys.columns)
 
 
 def of_run(champion: Champion, cutoff_data: CutoffData) -> OpenedCutoff:
@@ -164,4 +159,5 @@ def of_run(champion: Champion, cutoff_data: CutoffData) -> OpenedCutoff:
     """
     features, market_stats, rows = cutoff_data
     log_odds = run_log_odds(champion, features.config.pair.index("purchase_days"))
-    return OpenedCutoff(Explainer(log_odds, features, market_stats, reads_other_offers(champion)), rows)
+    others, currency = reads_other_offers(champion), features.log.meta.get("currency")
+    return OpenedCutoff(Explainer(log_odds, features, market_stats, others, currency), rows)

@@ -154,10 +154,20 @@ class Explainer:
         Statistics of the cutoff.
     others : bool
         Whether the model adds up purchases over all offers.
+    currency : str, optional
+        Of the amounts in sentences; None or empty if the log does not know it.
     """
 
-    def __init__(self, log_odds: LogOdds, features: Features, market_stats: MarketStats, others: bool) -> None:
+    def __init__(
+        self,
+        log_odds: LogOdds,
+        features: Features,
+        market_stats: MarketStats,
+        others: bool,
+        currency: str | None = None,
+    ) -> None:
         self.log_odds, self.features, self.market_stats, self.others = log_odds, features, market_stats, others
+        self.currency = currency or ""
         self.baseline, self.masks = baseline_of(empty_customer(features, market_stats)), column_masks(features.config)
         config = features.config
         self.names = {block: tuple(column.name for column in config.columns[block]) for block in BLOCK_FIELDS}
@@ -221,6 +231,7 @@ class Explainer:
             companions=self.companions(np.asarray(inputs.pair)[row], offer_index),
             period=f"in the {cutoff.horizon} days from {start.day} {start:%B}",
             meanings=self.meanings,
+            currency=self.currency,
         )
 
     def companions(self, pair: np.ndarray, offer_index: int) -> list[str]:

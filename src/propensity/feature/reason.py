@@ -40,6 +40,8 @@ class PairFacts(NamedTuple):
         The horizon in words, such as "in the 14 days from 4 December".
     meanings : dict of (block, column) to str
         Names of the attributes of the customer, and meanings of a user's own columns.
+    currency : str
+        Of amounts; empty if the log does not know it.
     """
 
     offer: str
@@ -50,6 +52,7 @@ class PairFacts(NamedTuple):
     companions: Sequence[str] = ()
     period: str = "in the horizon"
     meanings: Mapping[tuple[Block, str], str] = {}
+    currency: str = ""
 
     def get(self, block: Block, name: str) -> float | None:
         """A value; None where it is missing."""
@@ -59,6 +62,10 @@ class PairFacts(NamedTuple):
     def number(self, block: Block, name: str) -> float:
         """A value; 0 where it is missing."""
         return self.get(block, name) or 0.0
+
+    def money(self, amount: float) -> str:
+        """An amount with its currency."""
+        return f"{amount:,.2f} {self.currency}".rstrip()
 
     @property
     def window(self) -> int:
@@ -235,8 +242,8 @@ def price_words(facts: PairFacts) -> str:
     if paid is not None:
         saved = facts.number("pair", "discount_share")
         discount = f", after discounts of {share(saved)}" if saved > SMALL else ""
-        usual = "" if price is None else f"; customers spend {price:,.2f} on average"
-        return f"Spends {paid:,.2f} on {facts.offer} per purchase{discount}{usual}."
+        usual = "" if price is None else f"; customers spend {facts.money(price)} on average"
+        return f"Spends {facts.money(paid)} on {facts.offer} per purchase{discount}{usual}."
     saved = facts.number("customer", "discount_share")
     habit = (
         f"the customer saves {share(saved)} by discounts" if saved > SMALL else "the customer buys without discounts"
@@ -245,7 +252,7 @@ def price_words(facts: PairFacts) -> str:
         return f"No price of {facts.offer} is known; {habit}."
     trend = facts.number("context", "price_trend")
     change = "" if abs(trend) < 2 * SMALL else f", lately {more(trend)}"
-    return f"Customers spend {price:,.2f} on {facts.offer} per purchase{change}; {habit}."
+    return f"Customers spend {facts.money(price)} on {facts.offer} per purchase{change}; {habit}."
 
 
 def season_words(facts: PairFacts) -> str:

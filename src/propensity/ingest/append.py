@@ -7,10 +7,12 @@ the log.
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,19 +21,23 @@ import numpy as np
 import polars as pl
 
 from propensity.atomic import draft_folder, linked, whole_folder
-from propensity.data.column_store import CHUNK, ColumnFiles, release_pages
+from propensity.data.column_store import CHUNK, ColumnFiles, mapped_columns, release_pages
 from propensity.data.contact import contact_key, contact_table
 from propensity.data.event_log import COLUMNS, ENGAGEMENT, MISSING, OPTIONAL, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
-from propensity.ingest.privacy import check_key
-from propensity.ingest.source import Source
+from propensity.ingest.privacy import check_key, distinct_customers, pseudonym, with_ids
+from propensity.ingest.retention import retain
+from propensity.ingest.rule.identity import PADDED
+from propensity.ingest.rule.matching import as_written, rows_of
+from propensity.ingest.source import Source, Tables
 from propensity.ingest.source.people import merged_words, with_consent_flags
+from propensity.ingest.source.table import EarlierLog, Table
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import merge_events, orders_so_far
 
 
-def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLog:
+def append(source: Source, out: str | Path, key: bytes | None = None, keep: int | None = None) -> EventLog:
     """Append the events of a source to a log, in one step.
 
     Attributes of items and customers that the delivery describes again are replaced. Personal data are protected as in
@@ -45,6 +51,8 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
         Folder of the log.
     key : bytes, optional
         Key of the customer pseudonyms, the same as that of the log.
+    keep : int, optional
+        Days of the log, see `propensity.ingest.retention.retain`; by default those that the log was made with.
 
     Returns
     -------
@@ -65,12 +73,17 @@ def append(source: Source, out: str | Path, key: bytes | None = None) -> EventLo
         place = draft_folder(linked(out))
         try:
             with translate_read_errors():
-                tables = protect_personal_data(source.load(), out, key)
+                if isinstance(source, Table):
+                    source = copy.copy(source)
+                    source.earlier = EarlierLog(partial(_known, old, key), _has_text_ids(old))
+                tables = source.load() if key is not None else with_ids_of_log(source.load(), old)
+                tables = protect_personal_data(tables, out, key)
             new = ingest(tables, place)
             check_later(old, new)
             described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
             _copy_other_files(out, place, draft)
-            merge_logs(old, new, described, draft).seal(draft)
+            merged = merge_logs(old, new, described, draft, _stored(tables.aliases, old, key))
+            retain(merged, old.meta.get("keep") if keep is None else keep, draft).seal(draft)
         finally:
             shutil.rmtree(place, ignore_errors=True)
     return EventLog.open(out)
@@ -103,7 +116,57 @@ def check_later(old: EventLog, new: EventLog) -> None:
         )
 
 
-def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draft: Path) -> EventLog:
+def _has_text_ids(log: EventLog) -> bool:
+    return log.customers.schema["customer"] == pl.String
+
+
+def with_ids_of_log(tables: Tables, old: EventLog) -> Tables:
+    """Write the ids of known customers as the log does, such as 007 for 7.
+
+    Parameters
+    ----------
+    tables : Tables
+        Raw tables of a delivery.
+    old : EventLog
+        The log.
+
+    Returns
+    -------
+    Tables
+        The tables; unchanged if leading zeros tell two customers of the delivery apart, or if the log has none.
+    """
+    known = old.customers["customer"]
+    if not _has_text_ids(old) or not known.str.contains(PADDED).any():
+        return tables
+    ids = distinct_customers(tables)
+    written = as_written(ids, known)
+    return tables if written.n_unique() < ids.len() else with_ids(tables, ids, written)
+
+
+def _known(old: EventLog, key: bytes | None, ids: pl.Series) -> pl.Series:
+    """Those of some ids that are customers of the log, as the log writes them; under a key, as delivered."""
+    customers = old.customers["customer"]
+    if key is None:
+        row = rows_of(ids, customers)
+        return customers[row[row >= 0]].cast(ids.dtype).unique()
+    stored = pl.Series([pseudonym(name, key) for name in ids], dtype=pl.String)
+    return ids.filter(pl.Series(rows_of(stored, customers) >= 0))
+
+
+def _stored(aliases: pl.DataFrame | None, old: EventLog, key: bytes | None) -> pl.DataFrame | None:
+    """An identity map with the ids under which the log stores its customers."""
+    if aliases is None:
+        return None
+    if key is None:
+        return pl.DataFrame([as_written(ids, old.customers["customer"]) for ids in aliases.iter_columns()])
+    return pl.DataFrame(
+        [pl.Series(ids.name, [pseudonym(name, key) for name in ids], pl.String) for ids in aliases.iter_columns()]
+    )
+
+
+def merge_logs(
+    old: EventLog, new: EventLog, described: Mapping[str, bool], draft: Path, aliases: pl.DataFrame | None = None
+) -> EventLog:
     """Merge two logs of consecutive periods.
 
     Parameters
@@ -114,6 +177,8 @@ def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draf
         Whether the delivery has a table of its own for "item" and "customer".
     draft : Path
         Folder for the columns.
+    aliases : polars.DataFrame, optional
+        Identity map of the delivery: ids of customers of the old log, and of those who replace them.
 
     Returns
     -------
@@ -121,7 +186,7 @@ def merge_logs(old: EventLog, new: EventLog, described: Mapping[str, bool], draf
         The merged log, which `EventLog.seal` completes.
     """
     before, after = (with_consent_flags(log.customers.lazy()).collect() for log in (old, new))
-    customers = merged_words(_vocabulary(before, after, "customer", described["customer"]), before, after)
+    customers = merged_words(_vocabulary(before, after, "customer", described["customer"]), before, after, aliases)
     items = _vocabulary(
         old.items.with_columns(known=pl.Series(old.item_known)),
         new.items.with_columns(known=pl.Series(new.item_known)),
@@ -186,8 +251,7 @@ def _write_columns(
                 if getattr(old, name) is not None:
                     release_pages(getattr(old, name))
             files.append(merged)
-    mapped: dict[str, Any] = {name: np.load(draft / f"{name}.npy", mmap_mode="r") for name in types}
-    return {"offsets": offsets} | mapped
+    return mapped_columns(draft, np.diff(offsets), types)
 
 
 def _values(log: EventLog, name: str, start: int, stop: int) -> np.ndarray:

@@ -7,41 +7,41 @@ appended to the columns on disk. Ids, names, days and counts of all rows are col
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from propensity.atomic import is_disk_full, scratch_folder, whole_folder
-from propensity.data.column_store import ColumnFiles, replace_codes
+from propensity.atomic import whole_folder
+from propensity.data.column_store import ColumnFiles, mapped_columns, replace_codes
 from propensity.data.contact import contact_table
-from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, check_replaceable, fingerprint
+from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, fingerprint
+from propensity.data.log_folder import check_replaceable
 from propensity.data.valid import check_totals
+from propensity.disk import is_disk_full
 from propensity.errors import DataError
-from propensity.ingest.encode import NEVER, CodeTable, EncodedEvents, encode, optional_columns
-from propensity.ingest.erasure import drop_erased, tombstone_note
+from propensity.ingest.count import IngestCounts
+from propensity.ingest.encode import ALWAYS, NEVER, CodeTable, EncodedEvents, encode, optional_columns
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
-from propensity.ingest.large import LargeLines
-from propensity.ingest.money import MoneyCounts
 from propensity.ingest.privacy import (
     key_fingerprint,
-    mask_contact_data,
     pseudonymise,
     refuse_personal_ids,
     remove_contact_data,
 )
+from propensity.ingest.quarantine import Quarantine
+from propensity.ingest.retention import retain
 from propensity.ingest.rule import rule_codes
-from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import RAW, Source, Tables
 from propensity.ingest.source.people import with_consent_flags
-from propensity.kernel.event import EVERY_KIND, PURCHASE
+from propensity.ingest.tombstone import drop_erased, tombstone_note
+from propensity.kernel.event import PURCHASE
+from propensity.scratch import scratch_folder
 
-ALWAYS = np.iinfo(np.int32).min
 MAX_CHANNELS = 127  # a channel code is one signed byte
 MAX_NAMES = 50  # lines that are not products are counted under at most as many names
 MIN_DOMINANT, DOMINANT = 100, 10  # events of a dominant customer, and times those of the next
@@ -58,7 +58,11 @@ UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 def prepare(
-    source: Source, out: str | Path, notes: Mapping[str, str] | None = None, key: bytes | None = None
+    source: Source,
+    out: str | Path,
+    notes: Mapping[str, str] | None = None,
+    key: bytes | None = None,
+    keep: int | None = None,
 ) -> EventLog:
     """Build the log of a source and write it in one step.
 
@@ -72,6 +76,8 @@ def prepare(
         Text files to write beside the log, by name.
     key : bytes, optional
         Key of the customer pseudonyms, see `protect_personal_data`.
+    keep : int, optional
+        Days of the log, see `propensity.ingest.retention.retain`; by default all.
 
     Returns
     -------
@@ -89,7 +95,7 @@ def prepare(
     with translate_read_errors():
         tables = protect_personal_data(source.load(), out, key)
     with whole_folder(out) as draft:
-        log = ingest(tables, draft)
+        log = retain(ingest(tables, draft), keep, draft)
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
         log.meta["key"] = key_fingerprint(key)
         log.seal(draft, {**(notes or {}), **tombstone_note(out)})
@@ -126,7 +132,7 @@ def protect_personal_data(tables: Tables, out: str | Path, key: bytes | None) ->
     return remove_contact_data(tables)
 
 
-def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
+def build_log(tables: Tables, range_rows: int = RANGE_ROWS, keep: int | None = None) -> EventLog:
     """Build the log of raw tables in memory.
 
     Parameters
@@ -135,6 +141,8 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
         Raw tables.
     range_rows : int
         Rows that are sorted at a time.
+    keep : int, optional
+        Days of the log, see `propensity.ingest.retention.retain`; by default all.
 
     Returns
     -------
@@ -147,7 +155,7 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS) -> EventLog:
         If the tables cannot be read or have no usable event.
     """
     with scratch_folder() as folder:
-        log = ingest(tables, folder, range_rows)
+        log = retain(ingest(tables, folder, range_rows), keep, folder)
         check_totals({name: getattr(log, name) for name in COLUMNS})
         log = _in_memory(log)
     log.meta["fingerprint"] = fingerprint(log)
@@ -213,89 +221,6 @@ class CodeTables(NamedTuple):
     contacts: CodeTable
 
 
-@dataclass
-class IngestCounts:
-    """Counts of the rows of an ingestion."""
-
-    rows: int = 0
-    passed: int = 0  # rows that the screen accepted
-    without_key: int = 0  # passed rows without a customer or day
-    used: int = 0  # events of the log
-    purchases: int = 0
-    first_day: int = NEVER  # of purchases
-    last_day: int = ALWAYS
-    kinds: set[str | None] = field(default_factory=set)
-    dropped: Counter[str] = field(default_factory=Counter)
-    merged: Counter[str] = field(default_factory=Counter)
-    warnings: Counter[str] = field(default_factory=Counter)
-    not_products: Counter[str] = field(default_factory=Counter)  # rows by name
-    money: MoneyCounts = field(default_factory=MoneyCounts)
-    large: LargeLines = field(default_factory=LargeLines)
-
-    def add_rejected(self, dropped: pl.DataFrame, quarantined: pl.DataFrame) -> None:
-        """Count rows that the screen rejected.
-
-        Parameters
-        ----------
-        dropped, quarantined : polars.DataFrame
-            Rows with a column `reason`.
-        """
-        self.dropped.update(dict(dropped["reason"].value_counts().iter_rows()))
-        for way, rows in (("dropped", dropped), ("quarantined", quarantined)):
-            self.money.add(way, rows)
-            self.large.add_undoing(rows)
-        others = dropped.filter(pl.col("reason") == "not_a_product")
-        described = [name for name in others.columns if name.startswith("item.") and describes_items(name[5:])]
-        names = [pl.col(name).cast(pl.String) for name in ("item", *described)]
-        named = others.select(pl.concat_str(names, separator=" ", ignore_nulls=True).alias("name"))
-        self.not_products.update(dict(named["name"].value_counts().iter_rows()))
-
-    def add_passed(self, rows: pl.DataFrame) -> None:
-        """Count rows that the screen accepted.
-
-        Parameters
-        ----------
-        rows : polars.DataFrame
-            Accepted rows.
-        """
-        self.passed += rows.height
-        self.money.add("passed", rows)
-        self.without_key += rows.select((pl.col("customer").is_null() | pl.col("day").is_null()).sum()).item()
-        self.kinds |= set(rows["kind"].unique())
-
-    def add_used(self, encoded: EncodedEvents) -> None:
-        """Count events of the log.
-
-        Parameters
-        ----------
-        encoded : EncodedEvents
-            Events of some customers.
-        """
-        kind, day = encoded.columns["kind"], encoded.columns["day"]
-        purchase_day = day[kind == PURCHASE]
-        self.used += day.size + int(encoded.engagement_events.sum())
-        self.purchases += purchase_day.size
-        if purchase_day.size:
-            self.first_day = min(self.first_day, int(purchase_day.min()))
-            self.last_day = max(self.last_day, int(purchase_day.max()))
-
-    def check_passed(self) -> None:
-        """Check that the accepted rows can be sorted and encoded.
-
-        Raises
-        ------
-        DataError
-            If a row has an unknown kind, no customer or no day.
-        """
-        if unknown := sorted(self.kinds - set(EVERY_KIND), key=str):
-            raise DataError(f"unknown event kind {unknown[0]!r}; map it to one of {', '.join(EVERY_KIND)}")
-        if self.without_key:
-            raise DataError(
-                f"{self.without_key} of {self.passed} accepted events have no customer or no day; "
-                "the source must reject them"
-            )
-
-
 def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     """Implementation of `ingest`."""
     counts, quarantine = IngestCounts(), Quarantine(folder / "quarantine")
@@ -319,7 +244,7 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
                 files[ENGAGEMENT] = stack.enter_context(ColumnFiles(folder / ENGAGEMENT, types))
             if encoded.engagement:
                 files[ENGAGEMENT].append(encoded.engagement)
-    rows = _row_counts(tables, counts, quarantine)
+    rows = counts.by_outcome(tables, quarantine.reasons)
     if channels.table.height > MAX_CHANNELS:
         raise DataError(
             f"the events have {channels.table.height} channels, more than the maximum of {MAX_CHANNELS}; "
@@ -339,6 +264,7 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     every_size = np.concatenate(sizes)
     size = pl.DataFrame({"customer": customer, "count": every_size[:, 0], "engagement": every_size[:, 1]})
     size = customer_table.select("customer").join(size, on="customer", how="left", maintain_order="left")
+    event_count, engagement_count = (size[name].fill_null(0).to_numpy() for name in ("count", "engagement"))
     counts.warnings.update(tables.warnings)
     if dominant := _dominant_events(size):
         counts.warnings["customer_dominant"] = dominant
@@ -364,17 +290,11 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
         items=item_table.drop("known"),
         meta=meta,
         contacts=contact_table(contact_keys) if "contact" in types else None,
-        **_columns(folder, size["count"], types),
+        **mapped_columns(folder, event_count, types),
     )
     if ENGAGEMENT not in files:
         return log
-    return replace(log, engagement=log.sibling(_columns(folder / ENGAGEMENT, size["engagement"], types)))
-
-
-def _columns(folder: Path, count: pl.Series, types: Mapping[str, type]) -> dict[str, Any]:
-    """The written columns, memory-mapped, and the offsets of customers with `count` (N,) events."""
-    offsets = np.concatenate([[0], np.cumsum(count.fill_null(0).to_numpy())]).astype(np.int64)
-    return {"offsets": offsets} | {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in types}
+    return replace(log, engagement=log.sibling(mapped_columns(folder / ENGAGEMENT, engagement_count, types)))
 
 
 def _dominant_events(size: pl.DataFrame) -> int:
@@ -436,57 +356,6 @@ def _settle(
             counts.money.add_used(settled.accepted)
             counts.large.add_used(settled.accepted)
             yield encoded
-
-
-def _row_counts(tables: Tables, counts: IngestCounts, quarantine: Quarantine) -> dict[str, Any]:
-    """Row counts by outcome; DataError unless every row has one outcome and some rows are purchases."""
-    counts.dropped.update(tables.dropped)
-    counts.merged.update(tables.merged)
-    dropped, merged, quarantined = dict(counts.dropped), dict(counts.merged), dict(quarantine.reasons)
-    not_scanned = sum(tables.dropped.values()) + sum(tables.merged.values())
-    read = counts.rows + not_scanned if tables.read is None else tables.read
-    total = counts.used + sum(sum(each.values()) for each in (merged, quarantined, dropped))
-    if counts.used == 0:
-        raise DataError(f"no usable event among {read} rows (rejected: {dropped | quarantined}); check the columns")
-    if counts.purchases == 0:
-        raise DataError(f"none of {counts.used} events is a purchase; map data.source.columns.kind or leave it out")
-    if read != total:
-        raise DataError(
-            f"{read} rows were read but {total} are accounted for; correct the source, which loses or repeats rows"
-        )
-    outcomes = {"merged": merged, "quarantined": quarantined, "dropped": dropped}
-    return {"in": read, "used": counts.used} | {name: dict(sorted(each.items())) for name, each in outcomes.items()}
-
-
-class Quarantine:
-    """Writer of rejected rows to Parquet, with the number of rows by reason.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the files; created with the first row.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.reasons: Counter[str] = Counter()
-        self.files = 0
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Write rows to a new file; contact data in their raw columns are masked.
-
-        Parameters
-        ----------
-        rows : polars.DataFrame
-            Rows with a column `reason`; may be empty.
-        """
-        if rows.height:
-            self.folder.mkdir(exist_ok=True)
-            texts = [name for name, kind in rows.schema.items() if name.startswith(RAW) and kind == pl.String]
-            masked = rows.with_columns(mask_contact_data(name) for name in texts)
-            masked.write_parquet(self.folder / f"rows-{self.files:05d}.parquet")
-            self.files += 1
-            self.reasons.update(dict(rows["reason"].value_counts().iter_rows()))
 
 
 def _vocabulary(ids: pl.Series, table: pl.LazyFrame | None, key: str) -> pl.DataFrame:

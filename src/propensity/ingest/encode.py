@@ -12,7 +12,7 @@ from propensity.data.event_log import MISSING, OPTIONAL
 from propensity.kernel.event import EVERY_KIND, KINDS, PURCHASE
 from propensity.kernel.sort import by_customer_and_day, number_orders
 
-NEVER = np.iinfo(np.int32).max
+ALWAYS, NEVER = np.iinfo(np.int32).min, np.iinfo(np.int32).max  # days before and after all others
 
 
 class CodeTable:

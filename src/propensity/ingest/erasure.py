@@ -1,17 +1,12 @@
-"""Erasure of customers: removal from logs and tables, and rejection of their later deliveries.
+"""Erasure of customers from logs and tables, and export of what is stored of them.
 
-`tombstones.json` beside and inside a log holds salted hashes of the erased ids, not the ids.
+Both are written to the audit log.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,25 +15,21 @@ import polars as pl
 
 from propensity import audit
 from propensity.atomic import only_writer, remove_drafts, remove_left_overs, whole_file, whole_folder
-from propensity.checksum import is_signed, signed
-from propensity.data.contact import optional_values
-from propensity.data.event_log import OPTIONAL, TOMBSTONES, EventLog, to_date
+from propensity.data.event_log import EventLog, to_date
+from propensity.data.log_folder import TOMBSTONES
 from propensity.data.table_file import rewrite_table
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.ingest.privacy import (
-    ID_COLUMNS,
-    check_key,
-    distinct_customers,
-    files_mentioning,
-    pseudonym,
-    read_key,
+from propensity.ingest.customer_data import (
+    customer_events,
+    customer_row,
+    customer_rows,
+    id_columns,
+    scan_cells,
+    stored_ids,
 )
+from propensity.ingest.privacy import check_key, files_mentioning, read_key
 from propensity.ingest.provenance import Provenance
-from propensity.ingest.source import Tables
-from propensity.kernel.event import EVERY_KIND
-
-FILE = TOMBSTONES
-LAST = "~"  # after every time
+from propensity.ingest.tombstone import add_tombstones, remove_tombstones
 
 
 class ErasureResult(NamedTuple):
@@ -46,85 +37,6 @@ class ErasureResult(NamedTuple):
 
     removed: dict[str, int]  # file or log -> number of removed rows
     models: list[str]  # runs that were trained with the customer
-
-
-def tombstone_hash(identity: object, salt: str) -> str:
-    """Hash an erased id.
-
-    Parameters
-    ----------
-    identity : object
-        Customer id.
-    salt : str
-        Salt of the tombstone file.
-
-    Returns
-    -------
-    str
-        SHA-256 in hexadecimal digits.
-    """
-    return hashlib.sha256(f"{salt}:{identity}".encode()).hexdigest()
-
-
-def drop_erased(tables: Tables, log: str | Path) -> Tables:
-    """Drop the customers who have a tombstone of a log.
-
-    Parameters
-    ----------
-    tables : Tables
-        Raw tables.
-    log : str or Path
-        Folder of the log.
-
-    Returns
-    -------
-    Tables
-        The tables; each row of an erased customer is dropped under the rule `customer_erased`.
-    """
-    records = [record for record in _records(Path(log)) if record["stones"]]
-    if not records:
-        return tables
-    ids = distinct_customers(tables)
-    is_erased = pl.Series([any(_has_stone(record, name) for record in records) for name in ids], dtype=pl.Boolean)
-    erased_ids = ids.filter(is_erased)
-    if not len(erased_ids):
-        return tables
-    erased = pl.col("customer").is_in(erased_ids.implode()).fill_null(False)
-    screen: Callable[[pl.LazyFrame], pl.LazyFrame] = tables.screen
-
-    def screen_erased(events: pl.LazyFrame) -> pl.LazyFrame:
-        """Screen of the source, then `customer_erased` for the erased customers."""
-        screened = screen(events)
-        reason = pl.col("reason") if "reason" in screened.collect_schema() else pl.lit(None, pl.String)
-        return screened.with_columns(reason=pl.when(erased).then(pl.lit("customer_erased")).otherwise(reason))
-
-    customers = None if tables.customers is None else tables.customers.filter(~erased)
-    return tables._replace(screen=screen_erased, customers=customers)
-
-
-def add_tombstones(identities: list[str], log: str | Path) -> None:
-    """Add tombstones for the ids of one customer.
-
-    Parameters
-    ----------
-    identities : list of str
-        Ids under which the customer may be delivered or stored.
-    log : str or Path
-        Folder of the log.
-
-    Notes
-    -----
-    The tombstones of a log stand in `tombstones.json` beside it, under the name of its folder, so that they outlive the
-    folder, and in a copy inside it, so that they move with it.
-    """
-    log = Path(log)
-    known = _records(log)
-    record: dict[str, Any] = known[0] if known else {"salt": os.urandom(16).hex(), "stones": {}}
-    for other in known[1:]:
-        if other["salt"] == record["salt"]:
-            record["stones"] |= other["stones"]
-    record["stones"] |= {tombstone_hash(name, record["salt"]): date.today().isoformat() for name in identities}
-    _write_record(log, record)
 
 
 def lift_tombstone(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> None:
@@ -146,104 +58,10 @@ def lift_tombstone(customer: str, folder: str | Path, runs: str | Path, key: str
     ConfigurationError
         If the log has no tombstone of the customer.
     """
-    folder, ids, lifted = Path(folder), stored_ids(customer, key), 0
-    for record in _records(folder):
-        stones = {tombstone_hash(name, record["salt"]) for name in ids} & record["stones"].keys()
-        for stone in stones:
-            del record["stones"][stone]
-        if stones:
-            _write_record(folder, record)
-        lifted += len(stones)
-    if not lifted:
+    folder = Path(folder)
+    if not remove_tombstones(stored_ids(customer, key), folder):
         raise ConfigurationError(f"{folder} has no tombstone of customer {customer}; check the id and the key")
     _record_action("lift", customer, folder, Path(runs), key)
-
-
-def _has_stone(record: Mapping[str, Any], identity: object) -> bool:
-    return tombstone_hash(identity, record["salt"]) in record["stones"]
-
-
-def _records(log: Path) -> list[dict[str, Any]]:
-    """Tombstones of a log: those beside it under its name, then those inside it."""
-    shelf, inside = _read(log.parent / FILE), _read(log / FILE)
-    records = [shelf.get("logs", {}).get(log.resolve().name), inside or None, shelf if "stones" in shelf else None]
-    return [record for record in records if record is not None]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Content of a tombstone file, empty without one; IntegrityError if it is damaged."""
-    if not path.is_file():
-        return {}
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        records = [*content.get("logs", {}).values(), *([content] if "stones" in content else [])]
-        sound = all(isinstance(each["salt"], str) and isinstance(each["stones"], dict) for each in records)
-        if sound and ("checksum" not in content or is_signed(content)):
-            return content
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise IntegrityError(f"{path} is damaged, so that erased customers could return; restore it from a copy")
-
-
-def _write_record(log: Path, record: dict[str, Any]) -> None:
-    """Write the tombstones of a log beside it and, if it exists, inside it."""
-    shelf_path = log.parent / FILE
-    with only_writer(shelf_path):
-        shelf = _read(shelf_path)
-        if shelf.get("salt") == record["salt"]:  # of an earlier version, which had one list for the whole folder
-            shelf |= record
-        else:
-            shelf["logs"] = shelf.get("logs", {}) | {log.resolve().name: record}
-        with whole_file(shelf_path) as draft:
-            draft.write_text(json.dumps(signed(shelf), indent=1))
-    if log.is_dir():
-        with whole_file(log / FILE) as draft:
-            draft.write_text(json.dumps(signed(record), indent=1))
-
-
-def tombstone_note(log: str | Path) -> dict[str, str]:
-    """The copy of a log's tombstones that stands inside it, as a note for `EventLog.seal`; empty without tombstones."""
-    log = Path(log)
-    record = _read(log.parent / FILE).get("logs", {}).get(log.resolve().name) or _read(log / FILE)
-    return {FILE: json.dumps(signed(record), indent=1)} if record else {}
-
-
-def stored_ids(customer: str, key: str | None) -> list[str]:
-    """List the ids under which a customer may be stored.
-
-    Parameters
-    ----------
-    customer : str
-        Id as delivered.
-    key : str, optional
-        Location of the pseudonym key, `file:<path>` or `env:<name>`.
-
-    Returns
-    -------
-    list of str
-        The id, of an e-mail address also in lower case as it is stored, and their pseudonyms if there is a key.
-    """
-    ids = list(dict.fromkeys([customer, customer.lower()] if "@" in customer else [customer]))
-    return ids if key is None else [*ids, *(pseudonym(each, read_key(key)) for each in ids)]
-
-
-def customer_row(log: EventLog, ids: list[str]) -> int | None:
-    """Find a customer in a log.
-
-    Parameters
-    ----------
-    log : EventLog
-        The log.
-    ids : list of str
-        Ids of the customer.
-
-    Returns
-    -------
-    int or None
-        Row of the first match, None without a match.
-    """
-    rows = np.flatnonzero(log.customers["customer"].cast(pl.String).is_in(ids).to_numpy())
-    return int(rows[0]) if rows.size else None
 
 
 def erase_customer(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> ErasureResult:
@@ -290,7 +108,8 @@ def erase_customer(customer: str, folder: str | Path, runs: str | Path, key: str
         raise ConfigurationError(f"{folder} and {runs} contain no data of customer {customer}; nothing was changed")
     add_tombstones(ids, folder)
     with only_writer(folder):
-        remove_leftovers(folder)
+        remove_drafts(folder)
+        _remove_appended(folder)
     removed = {str(file): _remove_rows(file, ids) for file in tables}
     if row is not None or quarantine:
         removed[str(folder)] = _rewrite_log(log, folder, row, ids)
@@ -308,9 +127,8 @@ def _record_action(action: str, customer: str, folder: Path, runs: Path, key: st
     audit.append(runs, action, {"customer": mark, "log": str(folder), **more})
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers of a log left beside it: drafts, and the folders of appended events."""
-    remove_drafts(folder)
+def _remove_appended(folder: Path) -> None:
+    """Remove the events of killed appends of an earlier version, which stand beside the log in folders tmp*."""
     for place in folder.parent.glob("tmp*"):
         if place.is_dir() and ((place / "day.npy").is_file() or (place / "quarantine").is_dir()):
             shutil.rmtree(place, ignore_errors=True)
@@ -319,7 +137,7 @@ def remove_leftovers(folder: Path) -> None:
 def _rewrite_log(log: EventLog, folder: Path, row: int | None, ids: list[str]) -> int:
     """Replace the log and its quarantine by those without the customer; returns the number of removed rows."""
     rest, count = remove_customer(log, row) if row is not None else (log, 0)
-    notes = {name: (folder / name).read_text() for name in ("origin.json", FILE) if (folder / name).is_file()}
+    notes = {name: (folder / name).read_text() for name in ("origin.json", TOMBSTONES) if (folder / name).is_file()}
     with whole_folder(folder) as draft:
         rest.write_columns(draft)
         for file in sorted((folder / "quarantine").glob("*.parquet")):
@@ -368,47 +186,10 @@ def _is_other_customer(ids: list[str]) -> pl.Expr:
     return pl.col("customer").cast(pl.String).is_in(ids).fill_null(False).not_()
 
 
-def _scan(file: Path) -> pl.LazyFrame:
-    """A table; the cells of text files stay text."""
-    if file.suffix == ".parquet":
-        return pl.scan_parquet(file)
-    return pl.scan_csv(file, infer_schema=False, separator="\t" if file.suffix == ".tsv" else ",")
-
-
-def _id_columns(frame: pl.LazyFrame) -> list[str]:
-    """Columns of customer ids."""
-    return [name for name in frame.collect_schema() if name.lower() in ID_COLUMNS]
-
-
-def customer_rows(file: Path, ids: list[str]) -> pl.DataFrame:
-    """Rows of a table that belong to one customer.
-
-    Parameters
-    ----------
-    file : Path
-        Parquet, CSV or TSV file.
-    ids : list of str
-        Ids of the customer.
-
-    Returns
-    -------
-    polars.DataFrame
-        Empty for a table without a column of customer ids, or that cannot be read.
-    """
-    try:
-        frame = _scan(file)
-        columns = _id_columns(frame)
-        if not columns:
-            return pl.DataFrame()
-        return frame.filter(pl.any_horizontal(pl.col(name).cast(pl.String).is_in(ids) for name in columns)).collect()
-    except pl.exceptions.PolarsError:
-        return pl.DataFrame()  # not a table; the search at the end reads it as text
-
-
 def _remove_rows(file: Path, ids: list[str]) -> int:
     """Remove the rows of one customer from a table; returns their number."""
-    frame = _scan(file).collect()
-    same = [pl.col(name).cast(pl.String).is_in(ids).fill_null(False) for name in _id_columns(frame.lazy())]
+    frame = scan_cells(file).collect()
+    same = [pl.col(name).cast(pl.String).is_in(ids).fill_null(False) for name in id_columns(frame.lazy())]
     rest = frame.filter(~pl.any_horizontal(same))
     with whole_file(file) as draft:
         if file.suffix == ".parquet":
@@ -481,65 +262,3 @@ def export_customer(customer: str, folder: str | Path, runs: str | Path, key: st
     events = [] if row is None else customer_events(log, row)
     return {"customer": customer, "attributes": attributes, "events": events, "tables": rows,
             "models": models_trained_on(log, provenance, row)}  # fmt: skip
-
-
-def customer_events(log: EventLog, row: int) -> list[dict[str, Any]]:
-    """Decode the events of one customer.
-
-    Parameters
-    ----------
-    log : EventLog
-        The log.
-    row : int
-        Row of the customer.
-
-    Returns
-    -------
-    list of dict
-        Events of all kinds with original names, by day and time.
-    """
-    parts = [log, *([] if log.engagement is None else [log.engagement])]
-    events = [
-        (int(part.day[e]), _event(part, e)) for part in parts for e in range(*map(int, part.offsets[row : row + 2]))
-    ]
-    return [event for _, event in sorted(events, key=lambda each: (each[0], each[1].get("time") or LAST))]
-
-
-def _event(log: EventLog, e: int) -> dict[str, Any]:
-    """One event under its original names, with the optional values that are known."""
-    item, channel, place = int(log.item[e]), int(log.channel[e]), np.array([e])
-    event = {
-        "day": to_date(int(log.day[e])).isoformat(), "kind": EVERY_KIND[log.kind[e]],
-        "item": log.items["item"][item] if item >= 0 else None,
-        "channel": log.meta["channels"][channel] if channel >= 0 else None, "order": int(log.order[e]),
-        "quantity": float(log.quantity[e]), "revenue": float(log.revenue[e]), "discount": float(log.discount[e]),
-    }  # fmt: skip
-    values = {name: optional_values(log, name, place)[0] for name in OPTIONAL if getattr(log, name) is not None}
-    if values.get("time") is not None:
-        values["time"] = moment_text(values["time"])
-    contact = values.pop("contact", None)
-    if contact is not None and log.contacts is not None:
-        values |= log.contacts.row(contact, named=True)
-    return event | {name: value for name, value in values.items() if value is not None}
-
-
-def moment_text(milliseconds: int) -> str:
-    """A moment in UTC as ISO text.
-
-    Parameters
-    ----------
-    milliseconds : int
-        Since 1970-01-01 UTC.
-
-    Returns
-    -------
-    str
-        ISO 8601 with milliseconds.
-
-    Examples
-    --------
-    >>> moment_text(1_704_463_500_250)
-    '2024-01-05T14:05:00.250Z'
-    """
-    moment = datetime(1970, 1, 1) + timedelta(milliseconds=milliseconds)
-    return f"{moment.isoformat(timespec='milliseconds')}Z"

@@ -145,14 +145,33 @@ def pseudonymise(tables: Tables, key: bytes) -> Tables:
         The tables with pseudonyms; other columns are not changed.
     """
     ids = distinct_customers(tables)
-    pseudonyms = pl.Series("?pseudonym", [pseudonym(name, key) for name in ids], pl.String)
-    lookup = pl.DataFrame({"customer": ids, "?pseudonym": pseudonyms}).lazy()
+    return with_ids(tables, ids, pl.Series([pseudonym(name, key) for name in ids], dtype=pl.String))
+
+
+def with_ids(tables: Tables, ids: pl.Series, replacements: pl.Series) -> Tables:
+    """Replace customer ids in the events and the table of customers.
+
+    Parameters
+    ----------
+    tables : Tables
+        Raw tables.
+    ids : polars.Series
+        All n ids, see `distinct_customers`.
+    replacements : polars.Series
+        Replacement (n,) of each.
+
+    Returns
+    -------
+    Tables
+        The tables; other columns are not changed.
+    """
+    lookup = pl.DataFrame({"customer": ids, "?replacement": replacements}).lazy()
 
     def replace_ids(frame: pl.LazyFrame) -> pl.LazyFrame:
-        """The frame with pseudonyms as `customer`."""
+        """The frame with replacements as `customer`."""
         return frame.join(lookup, on="customer", how="left", maintain_order="left").with_columns(
-            customer="?pseudonym"
-        ).drop("?pseudonym")  # fmt: skip
+            customer="?replacement"
+        ).drop("?replacement")  # fmt: skip
 
     customers = None if tables.customers is None else replace_ids(tables.customers)
     return tables._replace(events=replace_ids(tables.events), customers=customers)

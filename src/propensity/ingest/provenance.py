@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hydra.utils import instantiate
+
 from propensity import audit
 from propensity.data.event_log import EventLog
-from propensity.errors import PropensityError
+from propensity.errors import DataError, PropensityError
+from propensity.trust import DATA, check_targets, read_yaml
 
 TABLES = (".parquet", ".csv", ".tsv")
 
@@ -108,9 +111,45 @@ def _of_folder(folder: Path) -> Origin | None:
         if (folder / "request.json").is_file():
             return Origin(None, str(json.loads((folder / "request.json").read_text())["log"]))
         if (folder / "config.yaml").is_file():
-            from propensity.decision.history import log_folder
-
             return Origin(log_folder(folder / "config.yaml"), None)
     except (PropensityError, ValueError, KeyError, TypeError):
         return None
     return None
+
+
+def log_folder(config: Path) -> str | None:
+    """Folder of the event log that the configuration of a run names; None without a configuration."""
+    return log_of_task(configured_task(config)) if config.is_file() else None
+
+
+def log_of_task(task: Any) -> str:
+    """Folder of the event log of a task, the default one where it names none."""
+    return str(task.log or task.default_log)
+
+
+def configured_task(config: Path) -> Any:
+    """Build the task that the configuration of a run describes.
+
+    Parameters
+    ----------
+    config : Path
+        The configuration, `config.yaml`.
+
+    Returns
+    -------
+    Task
+        A `propensity.task.Task`, which this module does not import.
+
+    Raises
+    ------
+    DataError
+        If the file is no configuration of a run.
+    IntegrityError
+        If it asks for a class outside this package's data layer.
+    """
+    data = read_yaml(config)
+    data = data.get("data") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or "_target_" not in data:
+        raise DataError(f"{config} is no configuration of a run (it has no group data); train again")
+    check_targets(data, config, DATA)
+    return instantiate(data, _convert_="all")

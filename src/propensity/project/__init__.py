@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from propensity.atomic import make_folder, whole_file
+from propensity.atomic import whole_file
+from propensity.disk import make_folder
 from propensity.errors import ConfigurationError
 
 TEMPLATE = Path(__file__).parent / "template"

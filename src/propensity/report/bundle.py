@@ -18,7 +18,7 @@ def show_bundle(manifest: dict[str, Any], out: str) -> None:
     Parameters
     ----------
     manifest : dict
-        Result of `propensity.serving.export.export`.
+        Result of `propensity.serving.export.export`: the manifest, `digest` and `verifier`.
     out : str
         Folder of the bundle.
     """
@@ -32,15 +32,14 @@ def show_bundle(manifest: dict[str, Any], out: str) -> None:
     SCREEN.print(table)
     synthetic = f"{golden['customers']} synthetic customers x {golden['offers']} offers"
     SCREEN.print(
-        f"compared on {parity['rows']:,} real customers, {parity['pairs']:,} pairs, and {synthetic}; "
+        f"compared on {parity['rows']:,} rows of real customers (one for each customer and cutoff), "
+        f"{parity['pairs']:,} pairs, and {synthetic}; "
         f"valid until {manifest['valid_until']}"
     )
     champion = manifest["champion"]
     SCREEN.print(f"served model: {champion['name']}, because {champion['why']}", highlight=False, soft_wrap=True)
     SCREEN.print(f"its scores combine {', '.join(champion['uses'])}", soft_wrap=True)
-    from propensity.serving.export import verifier_folder
-
-    command = shlex.join(["python", "-I", str(verifier_folder(out) / "verify.py"), str(out), manifest["digest"]])
+    command = shlex.join(["python", "-I", manifest["verifier"], str(out), manifest["digest"]])
     SCREEN.print(f"to verify the bundle: {command}", soft_wrap=True, markup=False, highlight=False)
 
 

@@ -24,6 +24,11 @@ from propensity.report.number import DASH, MetricFormat, currency_of, decimal, i
 from propensity.report.verdict import baseline_of, baselines_of, in_text, main_models, name_of
 
 Metrics = Mapping[str, Any]
+CANDIDATE_COLUMNS = {
+    "log_loss": "Log loss", "difference": "Log loss minus the served model's", "low": "95 % interval, from",
+    "high": "to",
+    "chosen": "Settings",
+}  # fmt: skip
 SLICES = {
     "never-bought": "pairs of customer and offer without a purchase before the cutoff",
     "lapsed": "pairs with an earlier purchase, but none in the last 91 days",
@@ -171,7 +176,7 @@ def candidates(metrics: Metrics) -> HtmlTable | None:
     if not measured:
         return None
     names = list(dict.fromkeys(name for values in measured.values() for name in values))
-    titles = [metrics["metrics"].get(name, {}).get("title", name.replace("_", " ")) for name in names]
+    titles = [metrics["metrics"].get(name, {}).get("title", CANDIDATE_COLUMNS.get(name, name)) for name in names]
     rows = [
         [TableCell(name_of(model)), *(TableCell(_four(values.get(name))) for name in names)]
         for model, values in measured.items()
@@ -227,7 +232,9 @@ def _positives(metrics: Metrics, name: str) -> int:
 
 
 def _four(value: Any) -> str:
-    """Four decimals of a number, and anything else as it is."""
+    """Four decimals of a number, and settings with their values."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {each:.4g}" for name, each in value.items())
     return optional(value, 4) if value is None or isinstance(value, int | float) else str(value)
 
 

@@ -14,19 +14,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from propensity.data.event_log import EventLog, to_date
+from propensity.data.event_log import META, EventLog, read_meta, to_date
 from propensity.ingest.rule import RULE_BY_CODE, UNUSED_OUTCOMES
 from propensity.metric.headline import served_model, sign
 from propensity.report.expected_over_observed import ratio_lines
 from propensity.report.heuristic import sentence
 from propensity.report.number import GAP, LOG_CURRENCY, currency_of, shown_metrics
 from propensity.report.verdict import served_words, verdict_line
-from propensity.scores import Scores
+from propensity.scores import Scores, scored_log
 from propensity.training.curve import SUMMARY
 
 SCREEN, NOTES = Console(), Console(stderr=True)
 MONEY = ("net", "discounts", "returns", "merged", "quarantined", "dropped")
 NAMED = 10  # lines that are not products are shown under at most as many names
+BASELINES_OF_A_TABLE = 4  # more do not fit a terminal of 80 columns
 SLICES = ("never-bought", "lapsed", "repeat", "dormant", "light")
 
 
@@ -161,8 +162,14 @@ def show_scores(scores: Scores, out: str) -> None:
     n, m = scores.probability.shape
     SCREEN.print(
         f"{n:,} customers x {m:,} offers = {n * m:,} pairs; above, the ten offers with the highest expected revenue "
-        f"in {LOG_CURRENCY}"
+        f"in {_currency_of_scores(out) or LOG_CURRENCY}"
     )
+
+
+def _currency_of_scores(path: str) -> str | None:
+    """Currency of the log that a table of scores was made from; None where it has no name."""
+    log = scored_log(path)
+    return read_meta(Path(log)).get("currency") if log is not None and (Path(log) / META).is_file() else None
 
 
 def show_metrics(metrics: dict[str, Any], folder: str) -> None:
@@ -179,7 +186,9 @@ def show_metrics(metrics: dict[str, Any], folder: str) -> None:
     if metrics["headline"]:
         SCREEN.print(_against_strongest(metrics))
     if len(metrics["differences"]) > 1:
-        SCREEN.print(_differences(metrics))
+        names = list(metrics["differences"])
+        for first in range(0, len(names), BASELINES_OF_A_TABLE):
+            SCREEN.print(_differences(metrics, names[first : first + BASELINES_OF_A_TABLE]))
     for name, comparison in (metrics.get("heuristics") or {}).items():
         SCREEN.print(sentence(metrics, name, comparison), highlight=False)
     if metrics.get("decay"):
@@ -245,14 +254,14 @@ def _against_strongest(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def _differences(metrics: dict[str, Any]) -> Table:
-    """Difference and verdict of every metric, a column for every baseline."""
-    table = plain_table(f"{_reference(metrics)} minus each baseline")
-    table.add_column("metric")
-    for baseline in metrics["differences"]:
+def _differences(metrics: dict[str, Any], baselines: Sequence[str]) -> Table:
+    """Difference and verdict of every metric, a column for each of some baselines."""
+    table = plain_table(f"{_reference(metrics)} minus {', '.join(baselines)}")
+    table.add_column("metric", no_wrap=True)
+    for baseline in baselines:
         table.add_column(baseline, justify="right", no_wrap=True)
     for key, metric in shown_metrics(metrics).items():
-        cells = (each["mean"]["all"][key] for each in metrics["differences"].values())
+        cells = (metrics["differences"][baseline]["mean"]["all"][key] for baseline in baselines)
         table.add_row(metric.title, *(f"{_signed(cell)} {cell['verdict'] or '':<4}" for cell in cells))
     return table
 

@@ -1,203 +1,447 @@
-"""HTTP service: `propensity serve bundle=bundle`.
+"""HTTP service: `propensity serve bundle=bundle tokens=tokens.yaml`, or the ASGI factory `create`.
 
-Concurrent requests are scored in one block. If `max_waiting` requests are waiting, further ones receive status 429.
+Concurrent requests are scored in one block. If `max_waiting` customers wait, further requests receive status 429.
+`Guard` stands before the application, `Exchange` gives it the bundle, log and tokens of the moment.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+import logging
+import os
+import re
+import signal
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException
 
 from propensity.config import ServeConfig
 from propensity.data.event_log import to_date
-from propensity.errors import PropensityError
+from propensity.errors import ConfigurationError, DataError, IntegrityError, PropensityError
+from propensity.serving import protocol, service_log
 from propensity.serving.bundle import open_bundle
+from propensity.serving.docs_page import STYLE, docs_page
+from propensity.serving.exchange import Exchange, UnavailableError, record
+from propensity.serving.guard import MAX_BODY_BYTES, OPEN, Guard, RefusedError, error_body
 from propensity.serving.online import OnlineScorer, ScoringRequest
-from propensity.serving.schema import ErrorResponse, Health, ModelCard, ScoreRequest, ScoreResponse
+from propensity.serving.request_queue import OverloadError, RequestQueue
+from propensity.serving.schema import (
+    MAX_EXPLAINED,
+    CustomerScores,
+    ErrorResponse,
+    Health,
+    ManyRequest,
+    ManyResponse,
+    ModelCard,
+    Ready,
+    Refreshed,
+    ScoreRequest,
+    ScoreResponse,
+)
+from propensity.serving.service_metrics import CONTENT_TYPE, SHARED, ServiceMetrics
+from propensity.serving.service_settings import ServiceSettings, is_off, variable
+from propensity.serving.tokens import EXPLAIN
 
-MAX_BLOCK = 16  # requests in a block
-MAX_BODY_BYTES = 1 << 20
+__all__ = ["MAX_BODY_BYTES", "OverloadError", "RequestQueue", "create", "create_app", "serve"]
 
-
-class OverloadError(Exception):
-    """The queue of waiting requests is full."""
-
-
-class RequestQueue:
-    """Queue of requests that one thread scores in blocks.
-
-    Parameters
-    ----------
-    scorer : OnlineScorer
-        Scores the requests.
-    max_waiting : int
-        Requests that may wait.
-
-    Notes
-    -----
-    No request waits for a block to fill: requests that arrive while a block is scored form the next block, so blocks
-    grow with the load.
-    """
-
-    def __init__(self, scorer: OnlineScorer, max_waiting: int) -> None:
-        self.scorer, self.max_waiting = scorer, max_waiting
-        self.waiting: list[tuple[ScoringRequest, asyncio.Future[ScoreResponse]]] = []
-        self.not_empty = asyncio.Event()
-        self.thread = ThreadPoolExecutor(1)
-
-    async def submit(self, request: ScoringRequest) -> ScoreResponse:
-        """Queue a request and wait for its response.
-
-        Parameters
-        ----------
-        request : ScoringRequest
-            A validated request.
-
-        Returns
-        -------
-        ScoreResponse
-            The response.
-
-        Raises
-        ------
-        OverloadError
-            If the queue is full.
-        """
-        if len(self.waiting) >= self.max_waiting:
-            raise OverloadError
-        future: asyncio.Future[ScoreResponse] = asyncio.get_running_loop().create_future()
-        self.waiting.append((request, future))
-        self.not_empty.set()
-        return await future
-
-    async def run(self) -> None:
-        """Score queued requests until the task is cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await self.not_empty.wait()
-            block, self.waiting = self.waiting[:MAX_BLOCK], self.waiting[MAX_BLOCK:]
-            if not self.waiting:
-                self.not_empty.clear()
-            requests = [request for request, _ in block]
-            try:
-                results: list[Any] = await loop.run_in_executor(self.thread, self.scorer.score, requests)
-            except Exception as error:  # a bug fails the requests of this block, not the service
-                results = [error] * len(block)
-            for (_, future), result in zip(block, results, strict=True):
-                if future.cancelled():
-                    continue
-                if isinstance(result, Exception):
-                    future.set_exception(result)
-                else:
-                    future.set_result(result)
+MAX_PAIRS = 50_000  # customers times offers in a response
+LONGEST_MESSAGE = 500  # characters
+PATH = re.compile(r"(?<![\w/.'\"])(?:/[^\s/'\",;:()]+)+/([^\s/'\",;:()]+)")
+DESCRIPTION = (
+    "Probability and expected revenue of customers for offers. All requests but /health and /ready need a token."
+)
+STOP_SECONDS = 5  # after `read_timeout`, until open requests are given up
 
 
-def create_app(scorer: OnlineScorer, max_waiting: int = 256) -> FastAPI:
+def create_app(
+    scorer: OnlineScorer,
+    max_waiting: int = 256,
+    *,
+    tokens: str | Path | None = None,
+    digest: str | None = None,
+    read_timeout: float = 10.0,
+    refresh: float = 2.0,
+) -> FastAPI:
     """The web application.
 
     Parameters
     ----------
     scorer : OnlineScorer
-        Scores the requests.
+        Scores the requests, until its bundle or log is exchanged.
     max_waiting : int, default=256
-        Requests that may wait.
+        Customers that may wait.
+    tokens : str or Path, optional
+        File of bearer tokens; None for an application without authentication, which `create` makes only on demand.
+    digest : str, optional
+        Digest that an exchanged bundle must have.
+    read_timeout : float, default=10
+        Seconds for a body to arrive, and for a client to take a part of a response.
+    refresh : float, default=2
+        Seconds between looks for a new bundle, log or file of tokens.
 
     Returns
     -------
     FastAPI
-        With POST /score, GET /health, GET /model and the documentation at /docs.
+        With POST /score, POST /scores, GET /model, /health, /ready, /metrics, POST /refresh and the page /docs.
     """
+    metrics = ServiceMetrics()
+    exchange = Exchange(scorer, metrics, digest, tokens)
+    app = FastAPI(
+        title="propensity",
+        description=DESCRIPTION,
+        version=str(scorer.bundle.manifest["versions"]["propensity"]),
+        lifespan=lambda app: running(app, exchange, max_waiting, refresh),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.exchange, app.state.metrics, app.state.stopping = exchange, metrics, None
+    add_error_handlers(app, max_waiting)
+    add_scoring(app, exchange)
+    add_operations(app, exchange)
+    add_documentation(app, exchange.tokens is not None)
+    app.add_middleware(
+        Guard,
+        tokens=lambda: exchange.tokens,
+        metrics=metrics,
+        stopping=lambda: app.state.stopping,
+        routes=frozenset(route.path for route in app.routes if hasattr(route, "path")),
+        read_timeout=read_timeout,
+    )
+    return app
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.queue = queue = RequestQueue(scorer, max_waiting)
-        task = asyncio.create_task(queue.run())
+
+@asynccontextmanager
+async def running(app: FastAPI, exchange: Exchange, max_waiting: int, refresh: float) -> AsyncIterator[None]:
+    """Run the queue and the watch while the application runs."""
+    app.state.queue = queue = RequestQueue(exchange.scorer, max_waiting, exchange.metrics)
+    app.state.stopping = stopping = asyncio.Event()
+    exchange.start()
+    tasks = [asyncio.create_task(queue.run()), asyncio.create_task(exchange.watch(refresh))]
+    with told_of_stop(stopping):
         yield
+    stopping.set()
+    for task in tasks:
         task.cancel()
-        queue.thread.shutdown()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    queue.thread.shutdown()
+    exchange.stop()
+    exchange.metrics.close()
 
-    manifest = scorer.bundle.manifest
-    app = FastAPI(title="propensity", version=str(manifest["versions"]["propensity"]), lifespan=lifespan)
-    errors: dict[int | str, dict[str, Any]] = {code: {"model": ErrorResponse} for code in (400, 413, 422, 429)}
 
-    @app.middleware("http")
-    async def limit_body(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        size = request.headers.get("content-length", "")
-        if request.method == "POST" and not (size.isdigit() and int(size) <= MAX_BODY_BYTES):
-            return error_response(
-                413, f"a body needs a content-length of at most {MAX_BODY_BYTES} bytes; send fewer events"
-            )
-        return await call_next(request)
+@contextmanager
+def told_of_stop(stopping: asyncio.Event) -> Iterator[None]:
+    """Set an event when the process is told to stop, before the server waits for open requests.
+
+    Notes
+    -----
+    The handlers of the server are called afterwards. In other threads than the main one there is nothing to hear.
+    """
+    loop, before = asyncio.get_running_loop(), dict[int, Any]()
+
+    def stop(number: int, frame: Any) -> None:
+        loop.call_soon_threadsafe(stopping.set)
+        before[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if callable(handler := signal.getsignal(number)):
+                before[number] = handler
+                signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for each, former in before.items():
+            if signal.getsignal(each) is stop:
+                signal.signal(each, former)
+
+
+def add_error_handlers(app: FastAPI, max_waiting: int) -> None:
+    """Give all errors the same form; those that are bugs get it from `Guard`."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid_body(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        return error_response(422, f"{field}: {first['msg']}; /docs describes the fields")
+        return error_response(request, 422, f"{field[:200]}: {first['msg']}; /docs describes the fields")
+
+    @app.exception_handler(HTTPException)
+    async def no_such_path(request: Request, error: HTTPException) -> Response:
+        message = {404: "there is no such path; /docs lists them", 405: "the path has no such method; /docs lists them"}
+        return error_response(
+            request, error.status_code, message.get(error.status_code, str(error.detail)), error.headers
+        )
 
     @app.exception_handler(PropensityError)
     async def invalid_request(request: Request, error: PropensityError) -> Response:
-        return error_response(400, str(error))
+        if isinstance(error, IntegrityError) or not isinstance(error, ConfigurationError | DataError):
+            raise error
+        return error_response(request, 400, str(error))
 
     @app.exception_handler(OverloadError)
     async def overload(request: Request, error: OverloadError) -> Response:
-        return error_response(429, f"{max_waiting} requests are waiting; try again in a second", {"Retry-After": "1"})
+        message = f"{max_waiting} requests are waiting; try again in a second"
+        return error_response(request, 429, message, {"Retry-After": "1"})
 
-    @app.post("/score", responses=errors)
-    async def score(request: ScoreRequest) -> ScoreResponse:
-        """Probability and expected revenue of one customer for offers at a cutoff."""
-        response: ScoreResponse = await app.state.queue.submit(scorer.validate(request))
-        return response
-
-    @app.get("/health")
-    async def health() -> Health:
-        """Whether the service runs. The bundle was verified when the service started."""
-        return Health(status="ok")
-
-    @app.get("/model")
-    async def model() -> ModelCard:
-        """The model that the service uses."""
-        cutoff = scorer.features.market_stats.cutoff
-        return ModelCard(
-            champion=scorer.bundle.champion,
-            digest=scorer.bundle.digest,
-            commit=manifest["commit"],
-            tables_cutoff=to_date(cutoff.day),
-            valid_until=manifest["valid_until"],
-            horizon=cutoff.horizon,
-            offers=list(scorer.features.offers.name),
-            metrics=manifest["metrics"],
-        )
-
-    return app
+    @app.exception_handler(UnavailableError)
+    async def unavailable(request: Request, error: UnavailableError) -> Response:
+        message = "the event log has changed and cannot be used, so customer ids are unknown; give events"
+        return error_response(request, 503, message, {"Retry-After": "10"})
 
 
-def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def error_response(request: Request, status: int, message: str, headers: Any = None) -> Response:
     """A response with an error message.
 
     Parameters
     ----------
+    request : Request
+        The request.
     status : int
         HTTP status.
     message : str
         One sentence.
-    headers : dict, optional
+    headers : mapping of str to str, optional
         Additional headers.
 
     Returns
     -------
-    JSONResponse
+    Response
         With the body `ErrorResponse`.
     """
-    return JSONResponse(ErrorResponse(error=message).model_dump(), status, headers)
+    text = without_paths(message)
+    if len(text) > LONGEST_MESSAGE:
+        text = f"{text[: LONGEST_MESSAGE - 3]}..."
+    return Response(error_body(text, request.state.request_id), status, headers, "application/json")
+
+
+def without_paths(message: str) -> str:
+    """A message with the last part of absolute paths alone.
+
+    Examples
+    --------
+    >>> without_paths("/srv/shop/bundle is valid until 2024-01-01")
+    'bundle is valid until 2024-01-01'
+    >>> without_paths("GET /model lists them")
+    'GET /model lists them'
+    """
+    return PATH.sub(r"\1", message)
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Error responses of a request, for the description of the service."""
+    return {status: {"model": ErrorResponse} for status in (*statuses, 401, 403, 408, 413, 429, 500, 503)}
+
+
+def add_scoring(app: FastAPI, exchange: Exchange) -> None:
+    """Requests that score customers."""
+
+    @app.post("/score", response_model=ScoreResponse, responses=errors(400, 422))
+    async def score(request: ScoreRequest, http: Request) -> Response:
+        """Probability and expected revenue of one customer for offers at a cutoff."""
+        require_explain(http, request.reasons)
+        scorer = await exchange.current(request.customer_id is not None)
+        response = await app.state.queue.submit(scorer.validate(request), scorer)
+        return Response(response.model_dump_json(), media_type="application/json")
+
+    @app.post("/scores", response_model=ManyResponse, responses=errors(400, 422))
+    async def score_many(request: ManyRequest, http: Request) -> Response:
+        """The same for several customers. A customer who cannot be scored has an error of its own."""
+        require_explain(http, request.reasons)
+        scorer = await exchange.current(any(each.customer_id is not None for each in request.customers))
+        requests, problems = validated(scorer, request, app.state.queue.max_waiting)
+        responses = await app.state.queue.submit_all(list(requests.values()), scorer)
+        scored = {
+            position: CustomerScores(scores=response.scores, explanation=response.explanation)
+            for position, response in zip(requests, responses, strict=True)
+        }
+        failed = {position: CustomerScores(error=without_paths(text)) for position, text in problems.items()}
+        every = scored | failed
+        content = ManyResponse(customers=[every[position] for position in range(len(request.customers))])
+        return Response(content.model_dump_json(), media_type="application/json")
+
+    @app.get("/model", responses=errors())
+    async def model() -> ModelCard:
+        """The model that the service uses."""
+        return model_card(exchange.scorer)
+
+
+def require_explain(http: Request, reasons: int) -> None:
+    """RefusedError for reasons without the role that they need."""
+    if reasons and EXPLAIN not in http.state.caller.roles:
+        raise RefusedError(403, f"reasons={reasons} need a token with the role {EXPLAIN}; leave them out")
+
+
+def validated(
+    scorer: OnlineScorer, request: ManyRequest, max_waiting: int
+) -> tuple[dict[int, ScoringRequest], dict[int, str]]:
+    """Validated requests, and what is wrong with others, by position."""
+    customers = request.customers
+    common = scorer.validate(request.single(customers[0].model_copy(update={"customer_id": None, "events": []})))
+    limits = {
+        "customers may wait": (len(customers), max_waiting),
+        "customers with reasons fit into a request": (len(customers) if request.reasons else 0, MAX_EXPLAINED),
+        "customers times offers fit into a request": (len(customers) * common.offer_index.size, MAX_PAIRS),
+    }
+    for words, (size, most) in limits.items():
+        if size > most:
+            raise ConfigurationError(f"{most} {words}, not {size}; send several requests")
+    requests, problems = {}, {}
+    for position, customer in enumerate(customers):
+        try:
+            requests[position] = scorer.validate(request.single(customer))
+        except ConfigurationError as error:
+            problems[position] = str(error)
+    return requests, problems
+
+
+def model_card(scorer: OnlineScorer) -> ModelCard:
+    """Description of the model of a scorer."""
+    cutoff, manifest = scorer.features.market_stats.cutoff, scorer.bundle.manifest
+    return ModelCard(
+        champion=scorer.bundle.champion,
+        digest=scorer.bundle.digest,
+        commit=manifest["commit"],
+        tables_cutoff=to_date(cutoff.day),
+        valid_until=manifest["valid_until"],
+        horizon=cutoff.horizon,
+        offers=list(scorer.features.offers.name),
+        metrics=manifest["metrics"],
+    )
+
+
+def add_operations(app: FastAPI, exchange: Exchange) -> None:
+    """Requests of those who run the service."""
+
+    @app.get("/health")
+    async def health() -> Health:
+        """Whether the service runs. Restart it if it does not answer."""
+        return Health(status="ok")
+
+    @app.get("/ready", responses={503: {"model": ErrorResponse}})
+    async def ready() -> Ready:
+        """Whether the service takes requests. Status 503 while it stops, or its log cannot be used.
+
+        A full queue does not count: it lasts for moments, and status 429 reports it.
+        """
+        if app.state.stopping.is_set():
+            raise RefusedError(503, "the service stops; send requests to another one")
+        if exchange.log_problem:
+            raise RefusedError(503, "the event log has changed and cannot be used; prepare it again")
+        return Ready(status="ready", digest=exchange.scorer.bundle.digest)
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **errors()})
+    async def metrics() -> Response:
+        """Numbers in the text format of Prometheus. Needs the role admin."""
+        return Response(exchange.metrics.text(), media_type=CONTENT_TYPE)
+
+    @app.post("/refresh", responses=errors())
+    async def refresh() -> Refreshed:
+        """Use the bundle, log and tokens as they are in their places now. Needs the role admin."""
+        current = await exchange.refresh()
+        return Refreshed(current=current, digest=exchange.scorer.bundle.digest)
+
+
+def add_documentation(app: FastAPI, authenticated: bool) -> None:
+    """The page /docs, and the scheme of authentication in openapi.json."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None and authenticated:
+            schema = describe()
+            schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            for path, item in schema["paths"].items():
+                for operation in item.values():
+                    operation["security"] = [] if path in OPEN else [{"token": []}]
+        return describe()
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi()))
+
+    @app.get("/docs.css", include_in_schema=False)
+    async def style() -> Response:
+        return Response(STYLE, media_type="text/css")
+
+
+def create() -> FastAPI:
+    """ASGI factory with settings from the environment, for any ASGI server.
+
+    Returns
+    -------
+    FastAPI
+        The application. `PROPENSITY_BUNDLE` and `PROPENSITY_TOKENS` are required; see `ServiceSettings`.
+
+    Raises
+    ------
+    PropensityError
+        If a setting is missing, or the bundle, the log or the tokens cannot be used.
+    """
+    service_log.configure()
+    app = application(ServiceSettings.from_environment())
+    record(app.state.exchange.scorer)
+    return app
+
+
+def application(settings: ServiceSettings) -> FastAPI:
+    """The application of some settings."""
+    if not settings.bundle:
+        raise ConfigurationError(f"no bundle given; set {variable('bundle')}=<folder of an exported bundle>")
+    scorer = OnlineScorer(open_bundle(settings.bundle, settings.digest), settings.log, settings.verify)
+    if settings.tokens is None:
+        raise ConfigurationError(
+            f"no tokens given; set {variable('tokens')}=tokens.yaml, or tokens=off for a service that anyone may use"
+        )
+    without = is_off(settings.tokens)
+    if without:
+        service_log.say("authentication is off", logging.WARNING)
+    return create_app(
+        scorer,
+        settings.max_waiting,
+        tokens=None if without else settings.tokens,
+        digest=settings.digest,
+        read_timeout=settings.read_timeout,
+        refresh=settings.refresh,
+    )
+
+
+def service_settings(cfg: ServeConfig) -> ServiceSettings:
+    """The settings of a command; tokens that it does not name are those of the environment."""
+    return ServiceSettings(
+        bundle=cfg.bundle,
+        log=cfg.log,
+        digest=cfg.digest,
+        tokens=cfg.tokens or os.environ.get(variable("tokens")) or None,
+        max_waiting=cfg.max_waiting,
+        max_connections=cfg.max_connections,
+        read_timeout=cfg.read_timeout,
+        idle_timeout=cfg.idle_timeout,
+        refresh=cfg.refresh,
+        verify=cfg.data.verify,
+    )
+
+
+@contextmanager
+def environment_of(settings: ServiceSettings) -> Iterator[None]:
+    """Give worker processes the settings in environment variables; afterwards all variables are as before."""
+    before = dict(os.environ)
+    for name in vars(settings):
+        os.environ.pop(variable(name), None)
+    os.environ.update(settings.environment())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def serve(cfg: ServeConfig) -> None:
@@ -206,17 +450,37 @@ def serve(cfg: ServeConfig) -> None:
     Parameters
     ----------
     cfg : ServeConfig
-        Bundle, log and address.
+        Bundle, log, tokens and address.
 
     Raises
     ------
     PropensityError
-        If the bundle or the log cannot be used.
+        If the bundle, the log or the tokens cannot be used.
     """
     import uvicorn
 
-    scorer = OnlineScorer(open_bundle(cfg.bundle, cfg.digest), cfg.log, cfg.data.verify)
-    print(f"propensity: {len(scorer.offer_index)} offers at http://{cfg.host}:{cfg.port}/docs", file=sys.stderr)
-    uvicorn.run(
-        create_app(scorer, cfg.max_waiting), host=cfg.host, port=cfg.port, log_level="warning", access_log=False
-    )
+    settings = service_settings(cfg)
+    service_log.configure()
+    if cfg.workers > 1:
+        application(settings)  # a mistake is reported once, here, and not by every worker
+    with tempfile.TemporaryDirectory(prefix="propensity-metrics.") as folder, environment_of(settings):
+        if cfg.workers > 1:
+            os.environ.setdefault(SHARED, folder)
+        service_log.say("start", url=f"http://{cfg.host}:{cfg.port}/docs", workers=cfg.workers)
+        uvicorn.run(
+            f"{__name__}:create",
+            factory=True,
+            host=cfg.host,
+            port=cfg.port,
+            workers=cfg.workers,
+            http=protocol.PATH,
+            ws="none",
+            lifespan="on",
+            loop="asyncio",
+            log_config=service_log.UVICORN_LOG,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=max(round(cfg.idle_timeout), 1),
+            timeout_graceful_shutdown=round(cfg.read_timeout) + STOP_SECONDS,
+        )

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,19 +20,21 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from propensity.atomic import make_folder, whole_file
+from propensity.atomic import whole_file
 from propensity.audit import append_beside
 from propensity.checksum import is_intact, is_sealed, seal_folder
 from propensity.config import ScoreConfig
 from propensity.data.consent import words_at
 from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
+from propensity.data.unsubscribe import customers_with_words
+from propensity.disk import make_folder
 from propensity.errors import ConfigurationError
 from propensity.explain.opened import OpenedCutoff
 from propensity.explain.reasons import Explainer
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
-from propensity.scores import Scores, with_consents
+from propensity.scores import Scores
 from propensity.serving.bundle import Bundle, open_bundle
 from propensity.serving.explain import bundle_log_odds
 from propensity.serving.top_k import TopK
@@ -262,10 +265,15 @@ class BatchScorer:
         self.pair_scorer, self.bundle = bundle.pair_scorer(), bundle
         if config.reasons:
             log_odds, others = bundle_log_odds(bundle.session()), "frequency" in bundle.candidates
-            explainer = Explainer(log_odds, features, market_stats, others)
+            explainer = Explainer(log_odds, features, market_stats, others, features.log.meta.get("currency"))
             self.opened = OpenedCutoff(explainer, features.log.purchasers(self.cutoff.day))
         self.block = max(BLOCK_PAIRS // len(self.offers), 1)
         self.parts = range(-(-len(self.log) // config.part))
+
+    @cached_property
+    def consents(self) -> pl.DataFrame | None:
+        """What the log says on the consents of all its customers; None where it holds none."""
+        return words_at(customers_with_words(self.log), str(self.cutoff))
 
     def write_parts(self, out: Path, say: Say) -> BatchResult:
         """Write one file per part, with all offers or the best offers of each customer.
@@ -349,8 +357,10 @@ class BatchScorer:
         rows, score, revenue = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
         if self.config.top_per_customer is None:
             ids = self.log.customer_id[rows]
-            scores = Scores(ids, self.offers, score, revenue, str(self.cutoff), self.bundle.champion)
-            return with_consents(scores, self.log, rows).frame()
+            consents = None if self.consents is None else self.consents[rows]
+            return Scores(
+                ids, self.offers, score, revenue, str(self.cutoff), self.bundle.champion, consents=consents
+            ).frame()
         order = np.argsort(-score, axis=1, kind="stable")[:, : self.config.top_per_customer]
         best = (np.take_along_axis(values, order, 1).ravel() for values in (score, revenue))
         return self._pair_frame(np.repeat(rows, order.shape[1]), order.ravel(), *best)
@@ -365,8 +375,8 @@ class BatchScorer:
                 "expected_revenue": revenue,
             }
         ).select(pl.lit(str(self.cutoff)).str.to_date().alias("cutoff"), pl.all())
-        if (consents := words_at(self.log.customers, str(self.cutoff))) is not None:
-            frame = frame.hstack(consents[rows])
+        if self.consents is not None:
+            frame = frame.hstack(self.consents[rows])
         return frame.hstack(self.opened.explain_table(frame, self.config.reasons)) if self.config.reasons else frame
 
     def purchasers(self, part: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.log_folder import first_line
 from propensity.data.offer import active_offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
@@ -241,8 +242,7 @@ def open_bundle(folder: str | Path, digest: str | None = None) -> Bundle:
     except verify.VerificationError as error:
         raise IntegrityError(str(error)) from None
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise IntegrityError(f"the bundle at {folder} cannot be read ({reason}); export again") from None
+        raise IntegrityError(f"the bundle at {folder} cannot be read ({first_line(error)}); export again") from None
     check_targets(config, folder / "task.json", DATA)
     try:
         task = instantiate(config, _convert_="all")

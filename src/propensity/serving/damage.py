@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import polars as pl
 
 from propensity.checksum import FILE as CHECKSUMS
 from propensity.checksum import check_folder, covered_files, is_sealed, read_checksums
-from propensity.data.event_log import META, EventLog, fingerprint, log_damage
+from propensity.data.event_log import EventLog, fingerprint
+from propensity.data.log_folder import META, first_line, log_damage
 from propensity.data.table_file import read_table
 from propensity.errors import ConfigurationError, DamageError, IntegrityError
 from propensity.serving import verify
@@ -79,8 +80,7 @@ def verify_log(folder: str | Path) -> str:
         if fingerprint(log) != log.fingerprint:
             raise log_damage(folder)(META, f"its content has not the fingerprint {log.fingerprint}")
         return f"{folder}: the content has the fingerprint {log.fingerprint}; its files have no checksums"
-    others = sorted(set(covered_files(folder)) - {*files, META})
-    return f"{folder}: {len(files) + 1} files are as they were written{_named(others)}"
+    return f"{folder}: {len(files) + 1} files are as they were written{_others(folder, [*files, META])}"
 
 
 def verify_run(folder: str | Path) -> str:
@@ -115,12 +115,7 @@ def verify_run(folder: str | Path) -> str:
         _read(path)
     if not is_sealed(folder):
         return f"{folder}: {count} files are as they were written; others have no checksums, but can be read"
-    return f"{folder}: {count} files are as they were written{_named(sorted(_others(folder)))}"
-
-
-def _others(folder: Path) -> set[str]:
-    """Files of a sealed folder without a checksum."""
-    return set(covered_files(folder)) - set(read_checksums(folder))
+    return f"{folder}: {count} files are as they were written{_others(folder, read_checksums(folder))}"
 
 
 def _read(path: Path) -> None:
@@ -128,8 +123,7 @@ def _read(path: Path) -> None:
     try:
         read_table(path)
     except (pl.exceptions.PolarsError, OSError, MemoryError) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise DamageError(f"{path} is damaged ({reason}); write it again") from None
+        raise DamageError(f"{path} is damaged ({first_line(error)}); write it again") from None
 
 
 def verify_bundle(folder: str | Path) -> str:
@@ -161,14 +155,14 @@ def verify_bundle(folder: str | Path) -> str:
     except verify.VerificationError as error:
         raise IntegrityError(str(error)) from None
     except UNREADABLE as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise IntegrityError(f"the bundle at {folder} cannot be read ({reason}); export again") from None
+        raise IntegrityError(f"the bundle at {folder} cannot be read ({first_line(error)}); export again") from None
     digest = verify.sha256(folder / verify.MANIFEST)
     return f"{folder}: {len(manifest['files'])} files are as they were exported; digest {digest}"
 
 
-def _named(files: list[str]) -> str:
-    """The end of a sentence that names files without a checksum."""
+def _others(folder: Path, known: Collection[str]) -> str:
+    """The end of a sentence that names the files of a folder without a known checksum."""
+    files = sorted(set(covered_files(folder)) - set(known))
     if not files:
         return ""
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""

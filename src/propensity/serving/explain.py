@@ -70,7 +70,9 @@ def open_cutoff(folder: str | Path, cutoff: str, log: str | None = None) -> Open
         features, market_stats = bundle.features_at(events, bundle.cutoff(events, cutoff))
         log_odds, others = bundle_log_odds(bundle.session()), "frequency" in bundle.candidates
         rows = features.log.purchasers(market_stats.cutoff.day)
-        return OpenedCutoff(Explainer(log_odds, features, market_stats, others), rows)
+        return OpenedCutoff(
+            Explainer(log_odds, features, market_stats, others, features.log.meta.get("currency")), rows
+        )
     trained = load_trained(folder)
     events = trained.task.open() if log is None else EventLog.open(log)
     date = parse_cutoff(events, cutoff, trained.task.horizon)

@@ -98,7 +98,7 @@ def export(
     Returns
     -------
     dict
-        The manifest, and its `digest`.
+        The manifest, its `digest`, and `verifier`, the script beside the bundle that its reader runs.
 
     Raises
     ------
@@ -117,6 +117,7 @@ def export(
     with whole_folder(out) as draft:
         manifest = write_tables(draft, trained, first, valid_days)
         manifest["champion"] = served.about
+        manifest["currency"] = events.meta.get("currency")
         manifest["own_log"] = log_record(events, trained.about["end"])
         manifest["window"] = write_window(draft, served, events)
         golden = write_golden(draft, served, manifest)
@@ -134,7 +135,7 @@ def export(
         write_verifier(draft)
     entry = {"model": str(run), "digest": digest, "log": str(events.folder), "fingerprint": events.fingerprint}
     append_beside(Path(run).parent, out, "export", entry)
-    return manifest | {"digest": digest}
+    return manifest | {"digest": digest, "verifier": str(verifier_folder(out) / Path(verify.__file__).name)}
 
 
 def verifier_folder(out: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import polars as pl
 from propensity.data.batch import Inputs
 from propensity.data.consent import profiling_objectors
 from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.log_folder import META
 from propensity.errors import ConfigurationError
 from propensity.explain.reasons import Explainer
 from propensity.feature.attribute import attribute_numbers
@@ -20,6 +22,7 @@ from propensity.feature.empty_customer import unknown_attributes
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
 from propensity.serving.explain import bundle_log_odds
+from propensity.serving.file_mark import file_mark
 from propensity.serving.inputs import Event, event_columns
 from propensity.serving.own_log import require_own_log
 from propensity.serving.schema import Explanation, OfferScore, Reason, ScoreRequest, ScoreResponse
@@ -77,7 +80,14 @@ class OnlineScorer:
         self.bundle, self.features = bundle, bundle.features()
         self.session, self.pair_scorer = bundle.session(), bundle.pair_scorer()
         self.offer_index = {name: index for index, name in enumerate(self.features.offers.name)}
-        self.log = None if log is None else EventLog.open(log, verify)
+        self.log_folder, self.verify = None if log is None else Path(log), verify
+        self._open_log()
+
+    def _open_log(self) -> None:
+        """Open the log in `log_folder`, with the rows of the customers who may be scored."""
+        log, bundle = self.log_folder, self.bundle
+        self.log_mark = None if log is None else file_mark(log / META)  # before it is read: a change since is noticed
+        self.log = None if log is None else EventLog.open(log, self.verify)
         if self.log is not None and log is not None:
             require_own_log(bundle.manifest, self.log, log)
         ids = [] if self.log is None else self.log.customers["customer"].cast(pl.String).to_list()
@@ -89,6 +99,23 @@ class OnlineScorer:
         self.item_index, self.channel_index = self._indices()
         self.attributes = self._attributes()
         self.explainer: Explainer | None = None
+
+    def reopened(self) -> OnlineScorer:
+        """The same scorer with the log as it is now in its folder.
+
+        Returns
+        -------
+        OnlineScorer
+            With the bundle of this one.
+
+        Raises
+        ------
+        PropensityError
+            If the log cannot be used.
+        """
+        scorer = copy.copy(self)
+        scorer._open_log()
+        return scorer
 
     def _attributes(self) -> np.ndarray:
         """Numbers of the attributes of the log's customers; the last row is for customers given as events."""
@@ -133,7 +160,9 @@ class OnlineScorer:
             raise ConfigurationError(
                 f"cutoff {to_date(day)} is before that of the bundled tables; give {to_date(first)} or later"
             )
-        self.bundle.require_valid(day)
+        last = str(self.bundle.manifest["valid_until"])
+        if day > to_day(last):
+            raise ConfigurationError(f"the model is valid until {last}, not on {to_date(day)}; give an earlier cutoff")
         names = self.features.offers.name if request.offers is None else request.offers
         if unknown := [name for name in names if name not in self.offer_index]:
             raise ConfigurationError(f"no offer {unknown[0]!r} in this bundle; GET /model lists them")
@@ -215,7 +244,9 @@ class OnlineScorer:
             market_stats = self.features.market_stats
             dated = market_stats._replace(cutoff=market_stats.cutoff._replace(day=day))
             others = "frequency" in self.bundle.candidates
-            self.explainer = Explainer(bundle_log_odds(self.session), self.features, dated, others)
+            self.explainer = Explainer(
+                bundle_log_odds(self.session), self.features, dated, others, self.bundle.manifest.get("currency")
+            )
         return self.explainer
 
 

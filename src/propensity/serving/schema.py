@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_EVENTS, MAX_OFFERS, MAX_REASONS = 2_000, 2_000, 50
+MAX_CUSTOMERS, MAX_EXPLAINED = 256, 16  # in a request; explained customers among them
 Amount = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -31,11 +32,16 @@ class RawEvent(StrictModel):
     discount: Amount = 0.0
 
 
-class ScoreRequest(StrictModel):
+class CustomerRequest(StrictModel):
     """Either `customer_id`, an id in the log that the service was started with, or `events`."""
 
     customer_id: Name | None = None
     events: list[RawEvent] | None = Field(default=None, max_length=MAX_EVENTS)
+
+
+class OffersRequest(StrictModel):
+    """Which offers are scored, and when."""
+
     cutoff: datetime.date | None = Field(
         default=None, description="first day of the horizon; default: the cutoff of the bundled tables"
     )
@@ -45,6 +51,28 @@ class ScoreRequest(StrictModel):
     reasons: int = Field(
         default=0, ge=0, le=MAX_REASONS, description="number of reasons for the probability of the highest-scored offer"
     )
+
+
+class ScoreRequest(CustomerRequest, OffersRequest):
+    """Either `customer_id`, an id in the log that the service was started with, or `events`."""
+
+
+class ManyRequest(OffersRequest):
+    """Several customers, each given by `customer_id` or `events`; offers, cutoff and reasons are those of all."""
+
+    customers: list[CustomerRequest] = Field(
+        min_length=1, max_length=MAX_CUSTOMERS, description=f"with reasons, at most {MAX_EXPLAINED}"
+    )
+
+    def single(self, customer: CustomerRequest) -> ScoreRequest:
+        """The request for one of the customers."""
+        return ScoreRequest.model_construct(
+            customer_id=customer.customer_id,
+            events=customer.events,
+            cutoff=self.cutoff,
+            offers=self.offers,
+            reasons=self.reasons,
+        )
 
 
 class OfferScore(StrictModel):
@@ -81,16 +109,45 @@ class ScoreResponse(StrictModel):
     explanation: Explanation | None = None
 
 
+class CustomerScores(StrictModel):
+    """Scores of one of several customers, or why there are none."""
+
+    scores: list[OfferScore] | None = None
+    explanation: Explanation | None = None
+    error: str | None = Field(default=None, description="what is wrong with this customer; the others are scored")
+
+
+class ManyResponse(StrictModel):
+    """Scores of several customers, in the order of the request."""
+
+    customers: list[CustomerScores]
+
+
 class ErrorResponse(StrictModel):
-    """What was wrong and what to do, in one sentence."""
+    """What was wrong and what to do, in one sentence. Every error has this form."""
 
     error: str
+    request_id: str = Field(description="as in the header X-Request-ID and in the service's log")
 
 
 class Health(StrictModel):
     """State of the service."""
 
     status: Literal["ok"]
+
+
+class Ready(StrictModel):
+    """The service accepts requests."""
+
+    status: Literal["ready"]
+    digest: str = Field(description="of the bundle that is used")
+
+
+class Refreshed(StrictModel):
+    """What is used after a look at the files."""
+
+    current: bool = Field(description="false where a changed bundle, log or file of tokens cannot be used")
+    digest: str = Field(description="of the bundle that is used")
 
 
 class ModelCard(StrictModel):

@@ -8,6 +8,8 @@ is as trustworthy as the bundle. Nothing of the bundle is imported; its files ar
 manifest lists. A bundle that differs ends with exit code 5 and the name of the file. If a weight is changed and all
 hashes are recomputed, the model no longer reproduces the golden outputs, which the trained network computed before the
 export. If the golden outputs are replaced too, only a digest that is stored elsewhere shows the difference.
+
+The file imports nothing of the package, because it is copied beside bundles; it reads and hashes files by itself.
 """
 
 # No import before the next two statements, not even of __future__: Python searches the folder of a script first, and

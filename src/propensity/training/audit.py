@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from propensity.audit import FILE, append
+from propensity.audit import append
 from propensity.data.event_log import EventLog, to_date
-
-__all__ = ["FILE", "record"]
 
 
 def record(beside: Path, run: str | Path, log: EventLog, folder: str | Path, about: dict[str, Any]) -> Path:

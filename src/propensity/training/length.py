@@ -5,6 +5,8 @@ One rule holds for markets of all sizes; a run writes down what it gave.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ VALIDATIONS = 40  # over the longest training
 FEWEST, MOST = 25, 250  # steps between two validations
 BETTER = 3e-4  # share by which the monitored value must fall for training to go on
 WITHOUT = 6  # validations without improvement before training ends, at least
-GROWTH = 1.5  # and steps since the start over those of the best validation
+GROWTH = 1.5  # and steps since the start over those of the last improvement, at least
 GUESS, UNVALIDATED = 2.0, 600  # passes and steps, at least, where no validation says how many
 NEGATIVES = 20.0  # never-bought negatives that are kept for each purchase, about
 FEWEST_NEGATIVES = 0.05  # share of them that is kept at least
@@ -91,7 +93,7 @@ class EndAtStep(Callback):
 
 
 class EndByValidation(Callback):
-    """Ends a training once a monitored metric no longer improves, and keeps the checkpoint of the last improvement.
+    """Ends a training once a monitored metric no longer improves, and keeps the checkpoint of its lowest value.
 
     Parameters
     ----------
@@ -100,16 +102,23 @@ class EndByValidation(Callback):
 
     Notes
     -----
-    The checkpoint is that of the lowest value. Training ends after `WITHOUT` validations in which the value did not
-    fall by `BETTER` of it, if they also make up a third of all steps: smaller improvements are within the noise of a
-    validation, and cost as much time as the large ones before them. So a long training is given as much patience as
-    its length calls for.
+    `is_level` says when training ends. Smaller improvements count for the checkpoint, but do not prolong the training.
     """
 
     def __init__(self, monitor: str, checkpoint: Path | None = None) -> None:
         self.monitor, self.checkpoint = monitor, checkpoint
-        self.best_step, self.best, self.ended = 0, float("inf"), False
-        self.without, self.level_step, self.level = 0, 0, float("inf")  # since the last improvement by BETTER
+        self.history: dict[int, float] = {}  # step of each validation -> monitored value, in order
+
+    @property
+    def best_step(self) -> int:
+        """Step of the lowest value; 0 without a finite one."""
+        finite = [step for step, value in self.history.items() if isfinite(value)]
+        return min(finite, key=self.history.__getitem__, default=0)
+
+    @property
+    def ended(self) -> bool:
+        """Whether validation ended the training."""
+        return is_level(self.history)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.ended  # a resumed training may have ended already
@@ -117,25 +126,43 @@ class EndByValidation(Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or self.monitor not in trainer.callback_metrics:
             return
-        value = float(trainer.callback_metrics[self.monitor])
-        if value < self.best:
-            self.best, self.best_step = value, trainer.global_step
-            if self.checkpoint is not None:
-                trainer.save_checkpoint(self.checkpoint)
-        if value < self.level * (1 - BETTER):
-            self.level, self.level_step, self.without = value, trainer.global_step, 0
-            return
-        self.without += 1
-        if self.without >= WITHOUT and trainer.global_step >= GROWTH * self.level_step:
-            self.ended = trainer.should_stop = True
+        self.history[trainer.global_step] = float(trainer.callback_metrics[self.monitor])
+        if self.checkpoint is not None and self.best_step == trainer.global_step:
+            trainer.save_checkpoint(self.checkpoint)
+        trainer.should_stop = trainer.should_stop or self.ended
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("best_step", "best", "without", "level_step", "level", "ended")
-        return {name: getattr(self, name) for name in names}
+        return {"history": dict(self.history)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, value in state_dict.items():
-            setattr(self, name, value)
+        self.history = dict(state_dict["history"])
+
+
+def is_level(history: Mapping[int, float]) -> bool:
+    """Whether a metric no longer improves.
+
+    Parameters
+    ----------
+    history : step of each validation -> value that is better when lower, in order.
+
+    Notes
+    -----
+    An improvement is a fall by `BETTER` of the value: smaller ones are within the noise of a validation, and cost as
+    much time as the large ones before them. There must be `WITHOUT` validations after the last improvement, and they
+    must make up a third of all steps, so that a long training is given as much patience as its length calls for.
+
+    >>> is_level({10: 1.0, 20: 0.5} | dict.fromkeys(range(30, 90, 10), 0.6))
+    True
+    >>> is_level({100: 1.0, 200: 0.5} | dict.fromkeys(range(210, 270, 10), 0.6))
+    False
+    """
+    level, level_step, without, step = float("inf"), 0, 0, 0
+    for step, value in history.items():
+        if value < level * (1 - BETTER):
+            level, level_step, without = value, step, 0
+        else:
+            without += 1
+    return without >= WITHOUT and step >= GROWTH * level_step
 
 
 def length_warnings(length: Length, steps: int, ended: bool, validated: bool) -> list[str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from propensity.decision.context import tie_break
-from propensity.decision.plan.planner import Plan, Problem
+from propensity.decision.plan.problem import Plan, Problem
 from propensity.decision.plan.request import Request
 from propensity.errors import InfeasibleError
 from propensity.kernel.contact_cap import EDGE

@@ -14,7 +14,7 @@ import polars as pl
 from propensity.data.consent import channel_key, channel_keys
 from propensity.data.event_log import EPOCH, to_date, to_day
 from propensity.decision.context import DecisionContext, tie_break
-from propensity.decision.plan.planner import Problem
+from propensity.decision.plan.problem import Problem
 from propensity.decision.setting import check_kinds
 from propensity.errors import ConfigurationError, InfeasibleError
 from propensity.ingest.rule.matching import rows_of
@@ -305,7 +305,7 @@ def messages_before(context: DecisionContext, first: int) -> pl.DataFrame:
     log = context.event_log
     assert log is not None
     event = np.flatnonzero((log.kind == MESSAGE) & (log.day < first) & (log.day >= first - EDGE))
-    owner = np.searchsorted(log.offsets, event, side="right") - 1
+    owner = log.owner(event)
     names = np.array([*log.meta.get("channels", []), None], dtype=object)
     return pl.DataFrame(
         {

@@ -37,7 +37,7 @@ RULES = (
     Rule("currencies_mixed", "reject", "amounts in several currencies without exchange rates", "rates"),
     Rule("cents_mixed", "reject", "prices of a file are about 100 times those of another for the same items", "scale"),
     Rule("file_twice", "merge", "file with the same bytes as an earlier file of the pattern"),
-    Rule("file_transcoded", "keep", "row of a text file that was read as Windows-1252 or UTF-16", "encoding"),
+    Rule("file_transcoded", "keep", "row of a text file that was read in another encoding than UTF-8", "encoding"),
     Rule("line_blank", "drop", "line without any value"),
     Rule("line_ragged", "quarantine", "line with more or fewer fields than the header, or quoted as a whole"),
     Rule("left_out", "drop", "value that the mapping excludes, such as a cancelled order", "leave_out"),
@@ -89,6 +89,8 @@ RULES = (
          "corrections"),
     Rule("return_before_purchase", "quarantine", "return of an item that the customer had not bought", "orphans"),
     Rule("customer_erased", "drop", "delivery of an erased customer"),
+    Rule("event_expired", "drop", "event older than the days of data.keep before the last purchase"),
+    Rule("quarantine_expired", "drop", "quarantined row of a day older than that, which is removed"),
     Rule(
         "line_completed", "keep",
         "line that takes customer, status, currency or the like from the first line of its order", "header_once",

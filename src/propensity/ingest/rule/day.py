@@ -18,6 +18,7 @@ SERIAL = (20_000, 80_000)  # serial dates of the years 1954 to 2119
 CLEAR_SERIAL = (29_221, 55_000)  # those of 1980 to 2050, which no count of days since 1970 reaches before 2050
 SMALLEST_DATE = 19_000_000  # 1900 as yyyymmdd; smaller numbers are durations or serial dates
 ISO = r"^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[T ].*)?$"
+POINTED = r"^(\d{4})\. ?(\d{1,2})\. ?(\d{1,2})\."  # such as 2024. 03. 14.
 PARTS = r"^(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d{2})(?:[T ,].*)?$"
 MONTHS = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 MONTH_NAMES = ("%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y", "%b %d %Y")
@@ -28,7 +29,7 @@ HOURS_OF_ZONE = {
 }  # fmt: skip
 ZONE = rf"[Zz]|(?:UTC|GMT|UT)?[+-]\d{{2}}(?::?\d{{2}})?|UTC|GMT|UT|{'|'.join(HOURS_OF_ZONE)}"
 CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?(?:\s*([AaPp])\.?[Mm]\.?)?"
-MOMENT = rf"^(.*\d)[T ,]\s*{CLOCK}\s*({ZONE})?(?:\s*[\[(].*[\])])?$"  # date, hour, minute, second, half, zone
+MOMENT = rf"^(.*\d\.?)[T ,]\s*{CLOCK}\s*({ZONE})?(?:\s*[\[(].*[\])])?$"  # date, hour, minute, second, half, zone
 UNITS = {(9, 10): 1_000, (12, 13): 1, (15, 16): 1e-3, (18, 19): 1e-6}  # digits of an epoch -> its unit in milliseconds
 
 
@@ -101,6 +102,8 @@ def calendar_date(text: pl.Expr, style: DayFormat, words: bool) -> pl.Expr:
         anything else behind the date is null, because it may name a zone.
     """
     numbers = [compact_date(text), epoch_date(text, style.zone)]
+    if words:
+        text = text.str.replace(POINTED, "$1-$2-$3")
     if not words:
         return pl.coalesce([date_from_parts(text, ISO, (1, 2, 3)), *numbers])
     if not style.zone:

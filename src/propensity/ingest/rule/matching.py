@@ -52,6 +52,31 @@ def rows_of(ids: pl.Series, known: pl.Series) -> np.ndarray:
     return rows.cast(pl.Int64).fill_null(-1).to_numpy()
 
 
+def as_written(ids: pl.Series, known: pl.Series) -> pl.Series:
+    """Write ids as the known ones are written.
+
+    Parameters
+    ----------
+    ids : pl.Series
+        n ids, of any type.
+    known : pl.Series
+        N ids.
+
+    Returns
+    -------
+    pl.Series
+        n ids of the type of `known`; those that are not known as they are.
+
+    Examples
+    --------
+    >>> as_written(pl.Series([7, 9]), pl.Series(["007", "008"])).to_list()
+    ['007', '9']
+    """
+    row = rows_of(ids, known)
+    place = pl.select(pl.when(pl.Series(row) >= 0).then(pl.Series(row))).to_series()
+    return known.gather(place).fill_null(ids.cast(known.dtype)).alias(ids.name)
+
+
 def require_match(ids: pl.Series, known: pl.Series, name: str, other: str) -> None:
     """Refuses a table whose ids are not those of the known customers.
 

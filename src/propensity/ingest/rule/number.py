@@ -9,9 +9,20 @@ import polars as pl
 WORDS = ("null", "nan", "none", "na", "n/a", "nil", "<na>", "#n/a", "nat")
 BLANKS = ("", *WORDS, *map(str.upper, WORDS), *map(str.title, WORDS), "NaN", "NaT", "\\N", "-", "?")
 EDGES = " \t\r\n\v\f\u00a0\u2007\u202f\u200b\u200c\u200d\u2060\ufeff"
-SIGNS = {"€": "EUR", "£": "GBP", "R$": "BRL", "¥": "JPY", "₹": "INR", "zł": "PLN", "$": "USD"}
-CODES = "EUR|USD|GBP|BRL|CHF|JPY|INR|PLN|SEK|NOK|DKK|CZK|TWD|NTD|CAD|AUD|CNY|TRY|RUB|KRW|MXN"
-NOISE = rf"(?i)({CODES}|R\$|NT\$|zł|kr\.?|[€£¥₹$]|[\s\u00a0\u202f'’])"
+SIGNS = {
+    "€": "EUR",
+    "£": "GBP",
+    "R$": "BRL",
+    "¥": "JPY",
+    "₹": "INR",
+    "zł": "PLN",
+    "Ft": "HUF",
+    "Kč": "CZK",
+    "lei": "RON",
+    "$": "USD",
+}
+CODES = "EUR|USD|GBP|BRL|CHF|JPY|INR|PLN|SEK|NOK|DKK|CZK|TWD|NTD|CAD|AUD|CNY|TRY|RUB|KRW|MXN|HUF|RON|BGN"
+NOISE = rf"(?i)({CODES}|R\$|NT\$|zł|Ft\b|Kč|lei\b|kr\.?|[€£¥₹$]|[\s\u00a0\u202f'’])"
 COMMA_DECIMAL = r"^[+-]?(?:\d*,(?:\d{1,2}|\d{4,})|(?:0|\d{4,}),\d{3}|\d{1,3}(?:\.\d{3})+,\d*|\d{1,3}(?:\.\d{3}){2,})$"
 POINT_DECIMAL = (
     r"^[+-]?(?:\d*\.(?:\d{1,2}|\d{4,})(?:e[+-]?\d+)?|(?:0|\d{4,})\.\d{3}"

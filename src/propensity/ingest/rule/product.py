@@ -37,6 +37,9 @@ WORDS = {  # a text that holds one of these, and otherwise only words of FILLERS
     "|depósito|gorjeta|doação|amostras?|arredondamento|taxa|taxas|comissão|sobretaxa|teste",
     "tr": "kargo|kargo ücreti|nakliye|teslimat|indirim|kupon|hediye kartı|hediye çeki|depozito|bahşiş|bağış|numune"
     "|yuvarlama|düzeltme|komisyon|ek ücret|hizmet bedeli",
+    "hu": "szállítás|szállítási|kiszállítás|kiszállítási|házhozszállítás|postaköltség|postadíj|csomagolási|kezelési"
+    "|utánvét|utánvételi|fuvardíj|kedvezmény|engedmény|kupon|utalvány|ajándékutalvány|ajándékkártya|betétdíj|üvegbetét"
+    "|üvegbetétdíj|kaució|borravaló|adomány|termékminta|áruminta|kerekítés|korrekció|felár|pótdíj|jutalék",
 }
 FILLERS = (
     "a|an|and|the|of|for|by|on|in|to|is|this|per|via|p&p|pp|no|free|cost|costs|standard|express|economy|next|same|day"
@@ -47,11 +50,11 @@ FILLERS = (
     "|et|de|du|des|d|la|le|les|l|pour|sur|port|transport|bancaires?|bancaire|produit|article|commande|gratuits?|gratuite"
     "|y|el|los|las|para|gastos|bancarios|producto|pedido|e|di|del|della|per|il|lo|bancarie|omaggio|ordine|articolo|prodotto"
     "|van|voor|het|een|kosten|na|za|do|koszt|koszty|bankowa|bankovní|produkt|o|a|os|as|do|da|dos|das|bancárias?|produto"
-    "|pedido|ve|ücreti|bedeli|banka|ürün|sipariş"
+    "|pedido|ve|ücreti|bedeli|banka|ürün|sipariş|a|az|és|díj|díja|költség|költsége|ingyenes|rendelés|termék|vásárlási"
 )
 DESCRIBES = (  # names of columns that describe an item in words
     r"(?i)desc|(^|[^a-z])name$|^name|title|label|bezeichnung|benennung|artikelname|artikeltext|libell|designation"
-    r"|désignation|nombre|denominaz|omschrijving|naam|nazwa|opis|název|popis|nome|titulo|título|tanım|açıklama|urun_ad"
+    r"|désignation|nombre|denominaz|omschrijving|naam|nazwa|opis|název|popis|nome|titulo|título|tanım|açıklama|urun_ad|megnevez|leírás|leiras|terméknév|termek_?nev|cikkn[eé]v"
     r"|ürün ad"
 )
 

@@ -88,6 +88,8 @@ class Tables(NamedTuple):
         Currency of the amounts, such as EUR; None where it is not known.
     formats : list of dict
         Formats that were found in the files, with their evidence: `file`, `what`, `value`, `evidence` and `setting`.
+    aliases : polars.DataFrame or None
+        Customer ids that were replaced, `alias`, by `customer`; None without an identity map.
     """
 
     events: pl.LazyFrame
@@ -102,6 +104,7 @@ class Tables(NamedTuple):
     currency: str | None = None
     timezone: str | None = None
     formats: list[dict[str, Any]] = []
+    aliases: pl.DataFrame | None = None
 
 
 class Source(Protocol):

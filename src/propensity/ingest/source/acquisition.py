@@ -134,7 +134,7 @@ def without_aliases(customers: pl.LazyFrame, aliases: pl.DataFrame) -> pl.LazyFr
     customers : polars.LazyFrame
         Table of customers.
     aliases : polars.DataFrame
-        Table of `propensity.ingest.source.people.read_identity_map`.
+        Table of `propensity.ingest.source.people.IdentityMap`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Usual names of columns in ten languages, for the draft of a mapping."""
+"""Usual names of columns in eleven languages, for the draft of a mapping."""
 
 from __future__ import annotations
 
@@ -12,54 +12,76 @@ NAMES = {
     " num_cliente tarjeta comprador codice_cliente tessera klant klantnummer klant_id klantnr klantenkaart"
     " klient id_klienta nr_klienta numer_klienta kontrahent zakaznik id_zakaznika cislo_zakaznika"
     " zakaznicke_cislo musteri musteri_no musteri_id musteri_kodu uye email e_mail customer_email"
-    " email_address mail",
+    " email_address mail"
+    " vasarlo vasarlo_azonosito vasarlo_kod vevo vevo_azonosito vevokod vevoszam ugyfel ugyfelkod ugyfelszam"
+    " ugyfel_azonosito partnerkod",
     "day": "datum bestelldatum rechnungsdatum kaufdatum belegdatum verkaufsdatum zeitpunkt date_commande"
     " date_achat date_vente date_facture jour fecha fecha_compra fecha_pedido fecha_venta data data_ordine"
     " data_acquisto data_vendita besteldatum aankoopdatum factuurdatum data_zakupu data_zamowienia"
     " data_sprzedazy datum_objednavky datum_nakupu datum_prodeje data_compra data_pedido data_venda tarih"
-    " siparis_tarihi fatura_tarihi satis_tarihi islem_tarihi",
+    " siparis_tarihi fatura_tarihi satis_tarihi islem_tarihi"
+    " datum vasarlas_datuma rendeles_datuma rendeles_napja szamla_kelte teljesites_datuma eladas_datuma"
+    " kiszallitas_datuma kelt nap",
     "item": "artikel artikelnummer artikelnr artikel_id produkt produktnummer produkt_id article code_article"
     " reference ref_article produit code_produit id_produit articulo codigo_articulo producto"
     " codigo_producto id_producto articolo codice_articolo prodotto codice_prodotto product_id"
     " productnummer artikelcode produktu towar kod_towaru kod_produktu id_produktu indeks zbozi vyrobek"
-    " kod_zbozi cislo_zbozi produto codigo_produto id_produto artigo urun urun_kodu urun_id stok_kodu",
+    " kod_zbozi cislo_zbozi produto codigo_produto id_produto artigo urun urun_kodu urun_id stok_kodu"
+    " cikkszam cikk cikkkod cikk_kod termek termekkod termek_kod termek_azonosito termek_id",
     "quantity": "menge anzahl stueck stuck stuckzahl quantite qte nombre_articles cantidad unidades cant quantita qta"
     " pezzi aantal hoeveelheid stuks ilosc sztuk szt liczba mnozstvi kusu kusy pocet quantidade qtd qtde"
-    " unidades miktar adet",
+    " unidades miktar adet"
+    " mennyiseg darab darabszam db",
     "revenue": "umsatz betrag gesamtpreis gesamtbetrag summe zeilensumme preis einzelpreis stuckpreis verkaufspreis"
     " montant montant_ttc prix prix_total prix_unitaire total_ligne chiffre_affaires importe importe_total"
     " precio precio_total precio_unitario total_linea importo prezzo prezzo_totale prezzo_unitario"
     " totale_riga bedrag omzet prijs totaalprijs stukprijs regeltotaal kwota cena wartosc cena_jednostkowa"
     " wartosc_sprzedazy castka trzba cena_celkem jednotkova_cena valor valor_total preco preco_total"
-    " preco_unitario tutar fiyat birim_fiyat toplam toplam_tutar satis_tutari ciro",
+    " preco_unitario tutar fiyat birim_fiyat toplam toplam_tutar satis_tutari ciro"
+    " ertek osszeg brutto_osszeg fizetett_osszeg sorosszeg vegosszeg netto_ertek brutto_ertek ar egysegar"
+    " eladasi_ar brutto_ar netto_ar arbevetel",
     "channel": "kanal filiale vertriebskanal laden magasin canal boutique tienda canale negozio kanaal winkel sklep"
-    " prodejna loja magaza sube",
+    " prodejna loja magaza sube"
+    " csatorna uzlet bolt aruhaz",
     "order": "bestellung bestellnummer bestellnr bestell_id auftrag auftragsnummer rechnungsnummer rechnungsnr"
     " beleg belegnummer bon bonnummer kassenbon commande numero_commande no_commande id_commande facture"
     " numero_facture ticket numero_ticket pedido numero_pedido id_pedido num_pedido factura ordine"
     " numero_ordine id_ordine scontrino fattura bestelnummer bestelling factuurnummer bonnummer kassabon"
     " zamowienie nr_zamowienia numer_zamowienia paragon nr_paragonu faktura nr_faktury objednavka"
-    " cislo_objednavky uctenka cislo_uctenky encomenda nota_fiscal siparis siparis_no fis_no fatura_no",
-    "kind": "art typ vorgang vorgangsart type_operation tipo tipo_operacion typ_operacji typ_dokladu islem_turu",
+    " cislo_objednavky uctenka cislo_uctenky encomenda nota_fiscal siparis siparis_no fis_no fatura_no"
+    " rendeles rendeles_szam rendelesszam rendeles_azonosito rendeles_id szamlaszam szamla nyugta nyugtaszam"
+    " bizonylatszam",
+    "kind": "art typ vorgang vorgangsart type_operation tipo tipo_operacion typ_operacji typ_dokladu islem_turu"
+    " tipus esemeny muvelet",
     "discount": "rabatt nachlass remise reduction descuento sconto korting rabat znizka sleva desconto indirim"
-    " indirim_tutari",
-    "currency": "waehrung wahrung devise monnaie moneda divisa valuta waluta mena moeda para_birimi doviz",
+    " indirim_tutari"
+    " kedvezmeny engedmeny arengedmeny",
+    "currency": "waehrung wahrung devise monnaie moneda divisa valuta waluta mena moeda para_birimi doviz"
+    " penznem deviza valuta",
     "description": "bezeichnung artikelbezeichnung artikelname produktname artikeltext beschreibung designation libelle"
     " libelle_article nom_produit nom_article descripcion nombre_producto nombre_articulo descrizione"
     " nome_prodotto denominazione omschrijving productnaam artikelnaam nazwa nazwa_produktu nazwa_towaru"
     " opis nazev nazev_zbozi popis descricao nome_produto urun_adi aciklama lineitem_name product_name"
-    " item_name description",
+    " item_name description"
+    " megnevezes termeknev termek_neve cikknev leiras",
     "available_at": "geladen_am importiert_am",
-    "parent": "ursprungsbestellung commande_origine pedido_original",
+    "parent": "ursprungsbestellung commande_origine pedido_original eredeti_rendeles",
 }
 UNIT_PRICE = (
-    r"unit|einzel|stueckpreis|stuckpreis|unitario|unitaria|unitaire|stukprijs|jednostk|jednotk|birim|per_item|each"
+    r"unit|einzel|stueckpreis|stuckpreis|unitario|unitaria|unitaire|stukprijs|jednostk|jednotk|birim|egysegar"
+    r"|per_item|each"
 )
-PRICE = r"price|preis|prix|precio|prezzo|prijs|cena|preco|fiyat|cost"
+PRICE = r"price|preis|prix|precio|prezzo|prijs|cena|preco|fiyat|egysegar|eladasi_ar|cost"
 CATEGORY = (
     r"categor|kategor|warengruppe|gruppe|group|famil|department|aisle|class|marke|brand|rayon|marque|marca|merk|marka"
-    r"|grupo|gruppo|groep|znacka|reparto|seccion|bolum|type|typ"
+    r"|grupo|gruppo|groep|znacka|reparto|seccion|bolum|csoport|type|typ"
 )
+STATES = (  # of orders that are no sales, in eleven languages
+    "cancelled canceled void voided storniert storno annulliert abgebrochen annule annulee anulado anulada"
+    " cancelado cancelada annullato annullata geannuleerd anulowane anulowano anulowany anulowana zruseno zrusena"
+    " stornovano iptal iptal_edildi torolve torolt sztorno sztornozva sztornozott lemondva lemondott visszavonva"
+)
+CANCELLED = frozenset(STATES.split())
 
 
 def normalised_name(name: str) -> str:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -20,6 +21,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from propensity.errors import ConfigurationError, DataError
+from propensity.ingest.source.code_page import code_page
 from propensity.ingest.source.layout import Finding, Layout, detect_layout, layout_findings
 from propensity.ingest.source.unfold import check_unfolded
 from propensity.ingest.source.workbook import EXCEL, SHEET, read_sheet, split_sheet, workbook_file
@@ -461,7 +463,8 @@ def detect_encoding(file: Path) -> str:
     Returns
     -------
     str
-        "utf-16" with a byte order mark, otherwise the first of "utf-8", "cp1252" and "latin-1" that decodes the file.
+        "utf-16" with a byte order mark, otherwise the first of "utf-8", the code page of `code_page` and "latin-1" that
+        decodes the file.
 
     Raises
     ------
@@ -481,6 +484,8 @@ def detect_encoding(file: Path) -> str:
             except UnicodeDecodeError:
                 encoding = "cp1252"
         line += chunk.count(b"\n")
+    if encoding != "utf-8":
+        encoding = code_page(sum((Counter(chunk) for chunk in _chunks(file)), Counter()))
     return encoding if encoding == "utf-8" or _decodes(file, encoding) else "latin-1"
 
 

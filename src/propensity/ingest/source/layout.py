@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+ALPHABET = "its letters are those of a language of this code page"
 SEPARATORS = (",", ";", "\t", "|")
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", "": "none", '"': '"', "'": "'"}
 # a cell that is no name of a column
@@ -214,7 +215,7 @@ def layout_findings(
         ("quote", form.quote or "none", f"encloses fields in {enclosed} of {len(rest)} lines"),
         ("header", "yes" if form.header else "no", f"line {form.skip + 1} is {lines[form.skip][:40]!r}"),
         ("skip", str(form.skip), "the line sep= is the first" if form.declared else _above(lines, form.skip)),
-        ("encoding", encoding, "all of its bytes can be read so"),
+        ("encoding", encoding, ALPHABET if encoding in ("cp1250", "cp1254") else "all of its bytes can be read so"),
     )
     findings = [
         Finding(name, value, evidence if setting is None else "configured", f"data.source.{name}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import polars as pl
 
-from propensity.data.consent import GENERAL, NO_WORDS, PROFILING, YES_WORDS, beside, channel_key, consent_channel
+from propensity.data.consent import GENERAL, MARKS, NO_WORDS, PROFILING, YES_WORDS, beside, channel_key, consent_channel
 from propensity.errors import ConfigurationError
 from propensity.ingest.contract import OPTIONAL_COLUMNS, Column, mandatory
 from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
@@ -95,9 +96,15 @@ def detect_day_format(delivery: Delivery, column: str, style: DayFormat, setting
     return day_format(evidence, f"{delivery.file} column {column}", style.format, style.zone, setting, style.times_in)
 
 
-def read_identity_map(
-    files: list[Delivery], setting: Mapping[str, str], ids: IdFormat
-) -> tuple[pl.DataFrame, dict[str, int]]:
+class IdentityMap(NamedTuple):
+    """An identity map."""
+
+    aliases: pl.DataFrame  # replaced ids, see `propensity.ingest.rule.identity.resolve_aliases`
+    ambiguous: pl.DataFrame  # ids with several replacements, which are not replaced, and each customer who may be meant
+    warnings: dict[str, int]  # number of ids by rule
+
+
+def read_identity_map(files: list[Delivery], setting: Mapping[str, str], ids: IdFormat) -> IdentityMap:
     """Read an identity map.
 
     Parameters
@@ -111,47 +118,18 @@ def read_identity_map(
 
     Returns
     -------
-    aliases : polars.DataFrame
-        Each replaced id and its replacement; see `propensity.ingest.rule.identity.resolve_aliases`.
-    warnings : dict of str to int
-        Number of ids by rule.
+    IdentityMap
+        Tables with the columns `alias` and `customer`.
     """
-    return resolve_aliases(_identity_pairs(files, setting, ids))
-
-
-def ambiguous_aliases(
-    files: list[Delivery], setting: Mapping[str, str], ids: IdFormat, aliases: pl.DataFrame
-) -> pl.DataFrame:
-    """The ids of an identity map that have several replacements, and so are not replaced.
-
-    Parameters
-    ----------
-    files : list of Delivery
-        Files of the map.
-    setting : mapping of str to str
-        Names of the columns `alias` and `customer`.
-    ids : IdFormat
-        Format of customer ids.
-    aliases : polars.DataFrame
-        Table of `read_identity_map`.
-
-    Returns
-    -------
-    polars.DataFrame
-        `alias` and each customer who may be meant by it.
-    """
-    pairs = _identity_pairs(files, setting, ids).drop_nulls().unique().filter(pl.col("alias") != pl.col("customer"))
-    several = pairs.filter(pl.col("alias").is_duplicated())
-    return apply_identity_map(several.lazy(), aliases).collect()
-
-
-def _identity_pairs(files: list[Delivery], setting: Mapping[str, str], ids: IdFormat) -> pl.DataFrame:
-    """All rows of an identity map."""
-    pairs = []
+    parts = []
     for each in files:
         columns = {key: ids.read(setting[key], each.schema[setting[key]]) for key in ("alias", "customer")}
-        pairs.append(collect(each.frame.select(**columns), str(each.file)))
-    return pl.concat(pairs, how="vertical_relaxed")
+        parts.append(collect(each.frame.select(**columns), str(each.file)))
+    pairs = pl.concat(parts, how="vertical_relaxed")
+    aliases, warnings = resolve_aliases(pairs)
+    pairs = pairs.drop_nulls().unique().filter(pl.col("alias") != pl.col("customer"))
+    several = pairs.filter(pl.col("alias").is_duplicated())
+    return IdentityMap(aliases, apply_identity_map(several.lazy(), aliases).collect(), warnings)
 
 
 def with_refusals_of_owners(entries: pl.DataFrame, ambiguous: pl.DataFrame) -> pl.DataFrame:
@@ -162,7 +140,7 @@ def with_refusals_of_owners(entries: pl.DataFrame, ambiguous: pl.DataFrame) -> p
     entries : polars.DataFrame
         Table of `read_consents`.
     ambiguous : polars.DataFrame
-        Table of `ambiguous_aliases`.
+        Table of `IdentityMap`.
 
     Returns
     -------
@@ -182,7 +160,7 @@ def apply_identity_map(frame: pl.LazyFrame, aliases: pl.DataFrame) -> pl.LazyFra
     frame : polars.LazyFrame
         Frame with a column `customer`.
     aliases : polars.DataFrame
-        Table of `read_identity_map`.
+        Table of `IdentityMap`.
 
     Returns
     -------
@@ -318,7 +296,7 @@ def _by_purpose(entries: pl.DataFrame) -> pl.DataFrame:
     return both.drop("?purpose")
 
 
-def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+def last_words(entries: pl.DataFrame, channels: Sequence[str] = ()) -> tuple[pl.DataFrame, int]:
     """The word that counts, of each customer on each channel.
 
     A withdrawal counts if its day cannot be read, or if no consent was given on a later day; without days, it counts
@@ -328,6 +306,8 @@ def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     ----------
     entries : polars.DataFrame
         Table of `read_consents`.
+    channels : sequence of str
+        Further channels that get a column, null where nobody has an entry.
 
     Returns
     -------
@@ -360,7 +340,7 @@ def last_words(entries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     words = words.with_columns(since=pl.when("given").then("first_yes").otherwise("last_no"))
     withdrawn = words.filter(pl.col("before") & ~pl.col("given")).height
     wide = words.select("customer").unique()
-    for channel in sorted({*words["channel"], *([] if words.height else [EVERY_CHANNEL])}):
+    for channel in sorted({*words["channel"], *channels, *([] if words.height or channels else [EVERY_CHANNEL])}):
         own = words.filter(pl.col("channel") == channel)
         name, word = f"consent_{channel}", pl.col("given")
         if channel == EVERY_CHANNEL:
@@ -444,7 +424,11 @@ def with_guest_flag(customers: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def add_consents(
-    customers: pl.LazyFrame | None, events: pl.LazyFrame, entries: pl.DataFrame, aliases: pl.DataFrame | None = None
+    customers: pl.LazyFrame | None,
+    events: pl.LazyFrame,
+    entries: pl.DataFrame,
+    aliases: pl.DataFrame | None = None,
+    earlier: Callable[[pl.Series], pl.Series] | None = None,
 ) -> tuple[pl.LazyFrame, dict[str, int]]:
     """Add the consents to the table of customers.
 
@@ -457,7 +441,10 @@ def add_consents(
     entries : polars.DataFrame
         Table of `read_consents`.
     aliases : polars.DataFrame, optional
-        Table of `read_identity_map`; the entries of an alias are those of its customer.
+        Table of `IdentityMap`; the entries of an alias are those of its customer. A refusal also holds for the alias
+        itself where the earlier log has it.
+    earlier : callable, optional
+        Returns those of some ids that the log has to which the delivery is appended. Their consents count too.
 
     Returns
     -------
@@ -478,11 +465,15 @@ def add_consents(
         table = both.join(customers.unique("customer", keep="last", maintain_order=True), on="customer", how="left")
     people = table.sort("customer").collect(engine="streaming")
     if aliases is not None:
-        entries = apply_identity_map(entries.lazy(), aliases).collect()
+        entries = _of_replacements(entries, aliases, earlier)
+    if earlier is not None:
+        known = earlier(entries["customer"].unique()).cast(people.schema["customer"])
+        known = known.filter(pl.Series(rows_of(known, people["customer"]) < 0))
+        people = pl.concat([people, known.to_frame("customer")], how="diagonal").sort("customer")
     require_match(entries["customer"], people["customer"], "data.source.consents", "the events")
     row = pl.Series("?row", rows_of(entries["customer"], people["customer"]))
     own = entries.with_columns(row).filter(pl.col("?row") >= 0).with_columns(customer=pl.col("?row")).drop("?row")
-    words, withdrawn = last_words(own)
+    words, withdrawn = last_words(own, entries["channel"].unique().to_list())
     attributes = [name for name in words.columns if name != "customer" and name in people.columns]
     people = people.rename({name: f"?{name}" for name in attributes})
     numbered = people.with_row_index("?row").with_columns(pl.col("?row").cast(pl.Int64))
@@ -497,6 +488,18 @@ def add_consents(
     joined = joined.with_columns(_with_attribute(name, words.schema[name] == pl.Date) for name in attributes)
     joined = joined.drop("?entry", *(f"?{name}" for name in attributes))
     return joined.lazy(), {code: count for code, count in counts.items() if count}
+
+
+def _of_replacements(
+    entries: pl.DataFrame, aliases: pl.DataFrame, earlier: Callable[[pl.Series], pl.Series] | None
+) -> pl.DataFrame:
+    """The entries under the ids that replace theirs, and refusals also under an alias that the earlier log has."""
+    mapped = apply_identity_map(entries.lazy(), aliases).collect()
+    if earlier is None:
+        return mapped
+    refusals = entries.filter((mapped["customer"] != entries["customer"]) & ~entries["consent"])
+    in_log = rows_of(refusals["customer"], earlier(refusals["customer"].unique())) >= 0
+    return pl.concat([mapped, refusals.filter(pl.Series(in_log)).drop("?unclear", strict=False)], how="diagonal")
 
 
 def with_consent_flags(customers: pl.LazyFrame) -> pl.LazyFrame:
@@ -534,7 +537,7 @@ def _holds_words(name: str, kind: pl.DataType) -> bool:
 def _flag(name: str) -> pl.Expr:
     """A column of words as booleans, null for a blank."""
     text = clean_text(pl.col(name)).str.to_lowercase().str.replace(r"^([01])\.0+$", "$1")
-    flag = text.is_in(NO_WORDS).not_() if name == "suppressed" else text.is_in(YES_WORDS)
+    flag = text.is_in(NO_WORDS).not_() if name in MARKS else text.is_in(YES_WORDS)
     return pl.when(text.is_not_null()).then(flag).alias(name)
 
 
@@ -546,7 +549,7 @@ def with_every_refusal(customers: pl.LazyFrame, aliases: pl.DataFrame | None = N
     customers : polars.LazyFrame
         Table of customers, see `with_consent_flags`.
     aliases : polars.DataFrame, optional
-        Table of `read_identity_map`.
+        Table of `IdentityMap`.
 
     Returns
     -------
@@ -560,12 +563,10 @@ def with_every_refusal(customers: pl.LazyFrame, aliases: pl.DataFrame | None = N
         return customers
     mapped = customers if aliases is None else apply_identity_map(customers, aliases)
     refusals = mapped.group_by("customer").agg(
-        (pl.col(name) == pl.lit(name == "suppressed")).any().alias(f"?{name}") for name in names
+        (pl.col(name) == pl.lit(name in MARKS)).any().alias(f"?{name}") for name in names
     )
     joined = customers.join(refusals, on="customer", how="full", coalesce=True, maintain_order="left")
-    words = (
-        pl.when(pl.col(f"?{name}")).then(pl.lit(name == "suppressed")).otherwise(name).alias(name) for name in names
-    )
+    words = (pl.when(pl.col(f"?{name}")).then(pl.lit(name in MARKS)).otherwise(name).alias(name) for name in names)
     return joined.with_columns(words).select(schema.names())
 
 
@@ -573,12 +574,14 @@ def _with_attribute(name: str, is_day: bool) -> pl.Expr:
     """A word of the consents together with the attribute of the same name in the table of customers."""
     if is_day:
         return pl.col(name)
-    refusal = pl.lit(name == "suppressed")
+    refusal = pl.lit(name in MARKS)
     refused = (pl.col(f"?{name}") == refusal).fill_null(False)
     return pl.when(refused).then(refusal).otherwise(pl.coalesce(name, f"?{name}")).alias(name)
 
 
-def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+def merged_words(
+    customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame, aliases: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Combine the consents of two deliveries, as if both had been delivered at once.
 
     Parameters
@@ -587,6 +590,9 @@ def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) 
         Customers of both deliveries.
     old, new : polars.DataFrame
         Customers of each delivery.
+    aliases : polars.DataFrame, optional
+        Identity map of the later delivery, whose aliases may be customers of the old one; their refusals count for the
+        customers that replace them, and those of these customers for the aliases.
 
     Returns
     -------
@@ -597,6 +603,10 @@ def merged_words(customers: pl.DataFrame, old: pl.DataFrame, new: pl.DataFrame) 
     for name in customers.columns:
         if consent_channel(name) is not None and customers.schema[name] == pl.Boolean:
             parts = [_entries_of(table, name, customers.schema["customer"]) for table in (old, new)]
+            if aliases is not None:
+                refusals = apply_identity_map(pl.concat(parts).filter(~pl.col("consent")).lazy(), aliases).collect()
+                of_aliases = refusals.join(aliases, on="customer").with_columns(customer="alias")
+                parts += [refusals, of_aliases.select(refusals.columns)]
             entries = pl.concat(parts)
             customers = _with_merged(customers, name, entries) if entries.height else customers
     return customers
@@ -606,7 +616,7 @@ def _entries_of(table: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.DataFr
     """The words of a delivery on one channel as entries: `customer`, `consent` and `day`."""
     if name not in table.columns:
         return pl.DataFrame(schema={"customer": dtype, "consent": pl.Boolean, "day": pl.Date})
-    consent = ~pl.col(name) if name == "suppressed" else pl.col(name)
+    consent = ~pl.col(name) if name in MARKS else pl.col(name)
     since, withdrawn = beside(name, "consented"), beside(name, "withdrawn")
     day = pl.col(since) if since in table.columns else pl.lit(None, pl.Date)
     customer = pl.col("customer").cast(dtype)
@@ -629,7 +639,7 @@ def _with_merged(customers: pl.DataFrame, name: str, entries: pl.DataFrame) -> p
     for table in (words, days):
         joined = joined.join(table, on="customer", how="left", maintain_order="left")
     given = pl.col("?given")
-    columns = {name: ~given if name == "suppressed" else given}
+    columns = {name: ~given if name in MARKS else given}
     if since in customers.columns:  # of two consents the later day, as a withdrawal may lie between them
         columns[since] = pl.when(given).then("?latest").otherwise(f"consented_{name}")
     if consent_channel(name) in (GENERAL, PROFILING) and joined.filter(given)["?no"].count():

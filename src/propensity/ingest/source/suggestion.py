@@ -17,9 +17,9 @@ from propensity.ingest.contract import EVENTS, Column, mandatory
 from propensity.ingest.rule.day import PARTS, DayFormat, read_day
 from propensity.ingest.rule.number import MarkEvidence, clean_text, mark_evidence, read_number
 from propensity.ingest.rule.product import describes_items
-from propensity.ingest.source.column_name import CATEGORY, PRICE, UNIT_PRICE, names_of, normalised_name
+from propensity.ingest.source.column_name import CANCELLED, CATEGORY, PRICE, UNIT_PRICE, names_of, normalised_name
 from propensity.ingest.source.evidence import findings
-from propensity.ingest.source.reading import KIND_OF, ColumnMapping, detect_format
+from propensity.ingest.source.reading import KIND_OF, WITH_PERCENT, ColumnMapping, detect_format
 from propensity.ingest.source.table_role import RawTable, assign_roles, open_tables, table_settings
 from propensity.kernel.event import KINDS
 
@@ -50,6 +50,7 @@ DURATIONS = ("since", "gap", "diff", "ago", "until")
 PLAIN = r"[A-Za-z_][\w./-]*"  # a name that shells and Hydra read as it is
 RESERVED = ("null", "true", "false", "yes", "no", "on", "off", "nan", "inf", "none")
 MOST_CATEGORIES = 500
+MOST_STATES = 20  # distinct words of a column that holds the state of orders
 NO_WORDS = r"@\w|^[+-]?\d+[.,]\d+$|^\d{4}-\d\d-\d\d"  # addresses, amounts and dates
 PREPARE = "propensity prepare"
 
@@ -134,6 +135,9 @@ def draft_source(paths: Sequence[str]) -> Draft:
     settings |= described_columns(rows, mapping, others) | table_settings(others, mapping)
     decided, advice = decisions(rows, mapping)
     settings |= decided
+    left_out, cancelled = cancelled_rows(rows, mapping)
+    settings |= left_out
+    advice += [*cancelled, *unused_columns(rows, settings)]
     first = f"a draft, from the first {rows.height:,} rows of {events.file}; correct it, then try check=true"
     missing = mapping_warnings(rows, mapping, Path(events.path).name)
     customer = rows.select(mapping["customer"]) if "customer" in mapping else rows.select()
@@ -402,10 +406,9 @@ def fits(column: Column, values: pl.Series) -> bool:
         return max(_readable_share(frame.select(date).to_series(), values) for date in (day, other)) >= MIN_READABLE
     if column.type == "number":
         dates = values.dtype.is_temporal()
-        return (
-            not dates
-            and _readable_share(frame.select(read_number(pl.col(name), ".")).to_series(), values) >= MIN_READABLE
-        )
+        text = pl.col(name).cast(pl.String)
+        text = text.str.replace(r"\s*%\s*$", "") if column.name in WITH_PERCENT else text
+        return not dates and _readable_share(frame.select(read_number(text, ".")).to_series(), values) >= MIN_READABLE
     if column.type == "id":
         return not values.dtype.is_temporal() and not (values.dtype.is_float() and (values % 1 != 0).any())
     if column.name == "description":
@@ -549,6 +552,8 @@ def decisions(rows: pl.DataFrame, mapping: dict[str, str]) -> tuple[dict[str, An
     if "order" in mapping and rows.schema[mapping["order"]] == pl.String:
         prefix = rows[mapping["order"]].str.extract(r"^([A-Za-z]+)\d+$")
         for letters in prefix.drop_nulls().unique().sort().to_list()[:3]:
+            if (prefix == letters).sum() > 0.5 * len(prefix):  # ordinary orders
+                continue
             lines.append(
                 f"orders such as {letters}...: if they are cancellations, add \"data.source.cancelled='^{letters}'\""
             )
@@ -580,6 +585,61 @@ def decisions(rows: pl.DataFrame, mapping: dict[str, str]) -> tuple[dict[str, An
             "set data.source.revenue_is=net or unit"
         )
     return settings, lines
+
+
+def cancelled_rows(rows: pl.DataFrame, mapping: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Find a column whose words say that an order was cancelled.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        First rows of the events.
+    mapping : mapping of str to str
+        Mapping of `draft_mapping`.
+
+    Returns
+    -------
+    settings : dict
+        `leave_out` with the words that mean cancelled, empty without such a column.
+    advice : list of str
+        The words that are left out, and the others of the column.
+    """
+    settings: dict[str, Any] = {}
+    lines = []
+    for name in rows.columns:
+        if name in mapping.values() or rows.schema[name] != pl.String:
+            continue
+        words = sorted(rows.select(clean_text(pl.col(name)).alias("word"))["word"].drop_nulls().unique().to_list())
+        cancelled = [word for word in words if normalised_name(word) in CANCELLED]
+        if cancelled and len(words) <= MOST_STATES:
+            settings.setdefault("leave_out", {})[name] = cancelled
+            others = ", ".join(word for word in words if word not in cancelled) or "nothing else"
+            lines.append(
+                f"{name}: rows with {', '.join(cancelled)} are left out as cancelled; it also holds {others}: "
+                "add those that are no sales to leave_out"
+            )
+    return settings, lines
+
+
+def unused_columns(rows: pl.DataFrame, settings: Mapping[str, Any]) -> list[str]:
+    """Name the columns of the events that a draft does not use.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        First rows of the events.
+    settings : mapping
+        Drafted settings.
+
+    Returns
+    -------
+    list of str
+        One note, or none.
+    """
+    used = {*settings["columns"].values(), *settings.get("leave_out", {})}
+    used |= {*settings.get("item_columns", []), *settings.get("customer_columns", [])}
+    names = [name for name in rows.columns if name not in used]
+    return [f"not used: {', '.join(names)}"] if names else []
 
 
 def _only_negative(rows: pl.DataFrame, quantity: str, cancelled: pl.Series) -> bool:

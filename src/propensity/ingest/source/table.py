@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from zoneinfo import available_timezones
 
 import polars as pl
@@ -55,10 +55,10 @@ from propensity.ingest.source.name_choice import OPTIONAL, chosen_name, resolve_
 from propensity.ingest.source.order import assign_parents, complete_orders
 from propensity.ingest.source.order_amount import divide_order_amounts
 from propensity.ingest.source.people import (
+    IdentityMap,
     add_consents,
     add_guests,
     add_messages,
-    ambiguous_aliases,
     apply_identity_map,
     open_table,
     read_consents,
@@ -97,6 +97,13 @@ CHOICES = {
     "unknown_items": ("keep", "quarantine"),
 }
 UNSET = ("revenue_is", "discount_is")  # choices that may be null
+
+
+class EarlierLog(NamedTuple):
+    """The log that a delivery is appended to."""
+
+    known: Callable[[pl.Series], pl.Series]  # those of some ids that are customers of the log
+    is_text: bool  # whether its customer ids are text
 
 
 @dataclass
@@ -165,7 +172,7 @@ class Table:
         Column -> values whose rows are not sales; * stands for any. A column whose name ends with ? may be missing.
     not_products : sequence of str, optional
         Codes and descriptions of items that are not products, of which `default` stands for the built-in words for
-        postage, fees, discounts and the like in ten languages; by default these. Empty to keep all lines.
+        postage, fees, discounts and the like in eleven languages; by default these. Empty to keep all lines.
     most_units : float, optional
         Maximum units in one line; null for no maximum.
     most_orders : float, optional
@@ -257,6 +264,7 @@ class Table:
     quote: str | None = None
     encoding: str | None = None
     folder: str | None = None
+    earlier: EarlierLog | None = field(init=False, default=None, compare=False, repr=False)
     _formats: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -353,7 +361,9 @@ class Table:
         style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
         day, needed = chosen_name(self.columns["day"], delivered) or "", self._possible_columns()
         delivered = join_tables(delivered, self.joins, self.separator, day, style, needed)
-        return replace(self, folder=None, **resolve_names(self, delivered))._load(delivered, merged)
+        resolved = replace(self, folder=None, **resolve_names(self, delivered))
+        resolved.earlier = self.earlier
+        return resolved._load(delivered, merged)
 
     def _load(self, delivered: list[Delivery], merged: dict[str, int]) -> Tables:
         """`load` after the columns of the files are known."""
@@ -363,11 +373,12 @@ class Table:
         if order := self.columns.get("order"):
             delivered = [complete_orders(each, order, self._order_facts(), self.header_once) for each in delivered]
         ids = {key: self._id_format(key, delivered) for key in ("customer", "item")}
-        events, warnings, currency = self._events(delivered, ids)
+        people = self._identity_map(ids["customer"])
+        events, warnings, currency = self._events(delivered, ids, people)
         screen = partial(screen_events, rule=self._rejection_reason())
         accepted = screen(events).filter(pl.col("reason").is_null())
         tables, attribute_warnings = self._attribute_tables(accepted, ids)
-        customers, consent_warnings = self._customers(accepted, tables["customer"], ids["customer"])
+        customers, consent_warnings = self._customers(accepted, tables["customer"], ids["customer"], people)
         corrections = cast(Corrections, self.corrections)
         return Tables(
             events=events,
@@ -382,6 +393,7 @@ class Table:
             currency=currency,
             timezone=self.timezone,
             formats=self._formats,
+            aliases=None if people is None else people.aliases,
         )
 
     def _id_format(self, key: str, delivered: list[Delivery]) -> IdFormat:
@@ -394,11 +406,13 @@ class Table:
             files = [self._open(file) for file in find_files(path, f"data.source.{key}s")]
             other_types = [each.schema[each.column(name, f"data.source.{key}_key")] for each in files]
         ids = detect_id_format(column, delivered, other_types, self.ids, self.fold_case)
+        if key == "customer" and self.earlier is not None and self.earlier.is_text and ids.numeric:
+            ids = IdFormat(padded=False)
         guests = key == "customer" and self.guests == "popularity" and self.columns.get("order")
         return text_for_guests(ids, column, delivered, self._stand_ins()) if guests else ids
 
     def _events(
-        self, delivered: list[Delivery], ids: dict[str, IdFormat]
+        self, delivered: list[Delivery], ids: dict[str, IdFormat], people: IdentityMap | None
     ) -> tuple[pl.LazyFrame, dict[str, int], str | None]:
         """All events under the names of the contract, warnings about their ids, and the currency of the log."""
         mapping = self._mapping()
@@ -413,7 +427,9 @@ class Table:
             finding for each, style in zip(delivered, styles, strict=True) for finding in findings(each, mapping, style)
         ]
         frames = [read_events(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)]
-        events, warnings = self._with_replaced_ids(concat_deliveries(frames), ids["customer"])
+        events, warnings = concat_deliveries(frames), {}
+        if people is not None:
+            events, warnings = apply_identity_map(events, people.aliases), dict(people.warnings)
         if self.columns.get("parent") and self.columns.get("order"):
             events = assign_parents(events, self.events)
         before = mapping.revenue_is in ("gross", "unit")
@@ -422,7 +438,7 @@ class Table:
             warnings |= {"discount_repeated": repeated}
         events = self._with_guests(events, ids["item"])
         if contacts and self.contacts:
-            events = add_messages(events, self._messages(contacts, events, ids["customer"], names))
+            events = add_messages(events, self._messages(contacts, events, ids["customer"], names, people))
         return events, warnings, self.currency or log_currency(styles, mapping)
 
     def _open(self, file: Path) -> Delivery:
@@ -481,36 +497,31 @@ class Table:
         earliest = EARLIEST if self.earliest is None else to_date(to_day(self.earliest))
         return rejection_reason(latest, earliest, self.most_units, self.unknown_items == "keep")
 
-    def _with_replaced_ids(self, events: pl.LazyFrame, ids: IdFormat) -> tuple[pl.LazyFrame, dict[str, int]]:
-        """The events after the identity map, and its warnings."""
-        aliases, warnings = self._aliases(ids)
-        return (events if aliases is None else apply_identity_map(events, aliases)), warnings
-
-    def _aliases(self, ids: IdFormat) -> tuple[pl.DataFrame | None, dict[str, int]]:
-        """The identity map, None where there is none, and its warnings."""
+    def _identity_map(self, ids: IdFormat) -> IdentityMap | None:
+        """The identity map, None where there is none."""
         if self.identity_map is None:
-            return None, {}
+            return None
         files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
         return read_identity_map(files, self.identity_map, ids)
 
-    def _ambiguous(self, ids: IdFormat, aliases: pl.DataFrame | None) -> pl.DataFrame:
-        """Ids of the identity map with several owners."""
-        if self.identity_map is None or aliases is None:
-            return pl.DataFrame(schema={"alias": pl.String, "customer": pl.String})
-        files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
-        return ambiguous_aliases(files, self.identity_map, ids, aliases)
-
     def _messages(
-        self, contacts: list[Delivery], events: pl.LazyFrame, ids: IdFormat, names: list[str]
+        self,
+        contacts: list[Delivery],
+        events: pl.LazyFrame,
+        ids: IdFormat,
+        names: list[str],
+        people: IdentityMap | None,
     ) -> list[pl.LazyFrame]:
         """Sent messages after the identity map; DataError if their customers are not those of the events."""
         style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
-        aliases, _ = self._aliases(ids)
         messages = read_contacts(contacts, self.contacts or {}, ids, style, names, self.decimal)
-        messages = messages if aliases is None else [apply_identity_map(each, aliases) for each in messages]
+        messages = messages if people is None else [apply_identity_map(each, people.aliases) for each in messages]
         frames = [pl.concat([each.select("customer") for each in messages]), events.select("customer")]
         written_to, known = collect_all([frame.unique() for frame in frames], self.events)
-        require_match(written_to["customer"], known["customer"], "data.source.contacts", "the events")
+        ids_of_messages, customers = written_to["customer"], known["customer"]
+        if self.earlier is not None:
+            customers = pl.concat([customers, self.earlier.known(ids_of_messages)]).unique()
+        require_match(ids_of_messages, customers, "data.source.contacts", "the events")
         return messages
 
     def _with_guests(self, events: pl.LazyFrame, items: IdFormat) -> pl.LazyFrame:
@@ -567,11 +578,12 @@ class Table:
         return tables, warnings
 
     def _customers(
-        self, accepted: pl.LazyFrame, customers: pl.LazyFrame | None, ids: IdFormat
+        self, accepted: pl.LazyFrame, customers: pl.LazyFrame | None, ids: IdFormat, people: IdentityMap | None
     ) -> tuple[pl.LazyFrame | None, dict[str, int]]:
         """The table of customers with guests and consents, and warnings."""
         warnings: dict[str, int] = {}
-        aliases, _ = self._aliases(ids)
+        aliases = None if people is None else people.aliases
+        known = None if self.earlier is None else self.earlier.known
         if customers is not None:
             customers = with_guest_flag(customers)
             if self.acquisition and self.customers:
@@ -584,10 +596,9 @@ class Table:
         if self.consents is not None:
             files = open_table(self.consents, CONSENTS, "consents", self.separator)
             style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
-            entries = with_refusals_of_owners(
-                read_consents(files, self.consents, ids, style), self._ambiguous(ids, aliases)
-            )
-            customers, consent_warnings = add_consents(customers, accepted, entries, aliases)
+            entries = read_consents(files, self.consents, ids, style)
+            entries = entries if people is None else with_refusals_of_owners(entries, people.ambiguous)
+            customers, consent_warnings = add_consents(customers, accepted, entries, aliases, known)
             warnings |= consent_warnings
         return customers, warnings
 

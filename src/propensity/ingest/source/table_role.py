@@ -19,7 +19,8 @@ MIN_SHARED = 0.3  # share of a table's keys that the events must have, or the ot
 MAX_CONSENT_COLUMNS = 5  # a wider table with one row for each customer describes customers
 CONSENTS = (
     "consent", "optin", "opt_in", "allowed", "marketing", "einwilligung", "newsletter", "consentement",
-    "consentimiento", "consenso", "toestemming", "zgoda", "souhlas", "onay",
+    "consentimiento", "consenso", "toestemming", "zgoda", "souhlas", "onay", "hozzájárulás",
+    "hozzajarulas", "hírlevél", "hirlevel",
 )  # fmt: skip
 CONSENT_WORDS = {*YES_WORDS, *NO_WORDS, *REFUSED}
 
