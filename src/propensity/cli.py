@@ -67,8 +67,6 @@ def split(words: Sequence[str], known: Sequence[str]) -> tuple[str, list[str]]:
     >>> split(["registry", "list"], ["registry_list"])
     ('registry_list', [])
     """
-    if words[0] == "ab" and len(words) > 1:  # the commands of experiments may be named so
-        words = words[1:]
     for size in (2, 1):
         stem = "_".join(words[:size]).replace("-", "_")
         if stem in known and not any("=" in word or word.startswith("-") for word in words[:size]):

@@ -369,10 +369,10 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "export_customer": ExportCustomerConfig,
     "init": InitConfig,
     "verify": VerifyConfig,
-    "analyse": AnalyseConfig,
-    "uplift": UpliftConfig,
-    "policy": PolicyConfig,
-    "split": SplitConfig,
+    "ab_analyse": AnalyseConfig,
+    "ab_uplift": UpliftConfig,
+    "ab_policy": PolicyConfig,
+    "ab_split": SplitConfig,
 }
 
 

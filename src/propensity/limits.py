@@ -59,6 +59,15 @@ CUSTOMER: dict[str, Limit] = COMMAND | {
     "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()),
 }  # fmt: skip
 RESAMPLES = whole(0, 1_000_000)
+AB: dict[str, Limit] = COMMAND | {
+    "data": mapping(path()), "arm": text(), "control": name(), "outcomes": many(text(), least=1), "covariates": NAMES,
+    "before": NAMES, "customer": maybe(text()), "probability": maybe(text()), "shares": mapping(SHARE),
+    "experiments": maybe(text()), "name": maybe(name()), "sent": maybe(text()), "happened": maybe(text()),
+    "out": path(),
+}  # fmt: skip
+OPEN_SHARE = number(0, 1, above=True)
+REGRESSOR = choice("blend", "lightgbm", "ridge")
+FOLDS = whole(2, 1_000)
 CUTOFFS = maybe(many(day(), least=1))
 COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "PrepareConfig": COMMAND | {
@@ -121,6 +130,19 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "VerifyConfig": COMMAND | dict.fromkeys(("log", "run", "bundle"), maybe(path())),
     "LogConfig": {"verify": flag()},
     "InitConfig": COMMAND | {"out": path()},
+    "AnalyseConfig": AB | {
+        "power": OPEN_SHARE, "alpha": OPEN_SHARE, "relevant": number(0, 1_000), "planned": maybe(whole(1)),
+        "lower_is_better": NAMES,
+    },
+    "UpliftConfig": AB | {
+        "learners": many(choice("s", "t", "x", "dr"), least=1), "regressor": REGRESSOR, "folds": FOLDS,
+        "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
+    },
+    "PolicyConfig": AB | {"cost": mapping(number(0, 1e9)), "regressor": REGRESSOR, "folds": FOLDS, "seed": SEED},
+    "SplitConfig": COMMAND | {
+        "customers": path(), "name": name(), "arms": mapping(OPEN_SHARE), "global_holdout": number(0, 0.1),
+        "strata": NAMES, "earlier": maybe(path()), "out": path(),
+    },
 }  # fmt: skip
 
 MONEY = number(0, 1e9)

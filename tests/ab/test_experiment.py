@@ -15,7 +15,6 @@ from propensity.ab.policy import PolicyRules, policy_values
 from propensity.ab.qini import Ranking, qini
 from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
 from propensity.ab.uplift import UpliftRules, learn_uplift
-from propensity.cli import split
 from propensity.errors import ConfigurationError, DataError
 
 HILLSTROM = Path("/work/shared/data/hillstrom_email/experiment.parquet")
@@ -163,17 +162,13 @@ def test_amounts_below_zero_are_counted_and_noted() -> None:
     assert "below zero" in experiment.notes[0]
 
 
-def test_the_commands_may_be_named_after_ab() -> None:
-    assert split(["ab", "analyse", "data=x"], ["analyse"]) == split(["analyse", "data=x"], ["analyse"])
-
-
 def test_a_refusal_is_written_and_ends_with_exit_code_4(tmp_path: Path) -> None:
     from propensity.ab.command import experiment_from
     from propensity.command import configuration
 
     table(10).with_columns(arm=pl.lit("mail")).write_parquet(tmp_path / "e.parquet")
     settings = {"data": str(tmp_path / "e.parquet"), "arm": "arm", "control": "none", "outcomes": ["spend"]}
-    cfg = configuration("analyse", settings | {"out": str(tmp_path / "out")})
+    cfg = configuration("ab_analyse", settings | {"out": str(tmp_path / "out")})
     with pytest.raises(RefusedError) as caught:
         experiment_from(cfg, "analysis")
     assert caught.value.exit_code == 4

@@ -169,7 +169,7 @@ def finite(value: float) -> float | None:
 
 
 def verdict(cell: dict[str, Any], rules: Rules, lower_is_better: bool = False) -> str:
-    """win, loss, tie (an effect that matters would have been seen) or underpowered.
+    """win, loss, tie (the minimum detectable effect is small enough) or underpowered.
 
     Examples
     --------

@@ -6,7 +6,7 @@ What contradicts itself is a `DataError`. What is clean and cannot answer the qu
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from propensity.errors import ConfigurationError, DataError, GateError
 
 SMALLEST_ARM = 2
 ALIKE = 0.75  # likeness of two words above which one is taken for a misspelling of the other
-READERS = {".parquet": pl.read_parquet, ".csv": pl.read_csv}
+READERS: dict[str, Callable[[Path], pl.DataFrame]] = {".parquet": pl.read_parquet, ".csv": pl.read_csv}
 
 
 class RefusedError(GateError):

@@ -1,10 +1,10 @@
-"""Analyses an experiment: checks, effects with intervals, and verdicts: `propensity analyse --help`."""
+"""Analyses an experiment: checks, effects with intervals, and verdicts: `propensity ab analyse --help`."""
 
 from propensity.command import entry
 from propensity.config import AnalyseConfig
 
 
-@entry("analyse")
+@entry("ab_analyse")
 def main(cfg: AnalyseConfig) -> None:
     from propensity.ab.analyse import Rules, analyse, effect_table
     from propensity.ab.command import experiment_from, write

@@ -1,10 +1,10 @@
-"""Estimates what each arm for everybody, or a learned policy, is worth: `propensity policy --help`."""
+"""Estimates what each arm for everybody, or a learned policy, is worth: `propensity ab policy --help`."""
 
 from propensity.command import entry
 from propensity.config import PolicyConfig
 
 
-@entry("policy")
+@entry("ab_policy")
 def main(cfg: PolicyConfig) -> None:
     from propensity.ab.command import experiment_from, write
     from propensity.ab.policy import PolicyRules, policy_values

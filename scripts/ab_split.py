@@ -1,10 +1,10 @@
-"""Draws the arms of an experiment: `propensity split --help`."""
+"""Draws the arms of an experiment: `propensity ab split --help`."""
 
 from propensity.command import entry
 from propensity.config import SplitConfig
 
 
-@entry("split")
+@entry("ab_split")
 def main(cfg: SplitConfig) -> None:
     from propensity.ab.split import assign
     from propensity.ab.table import read_data

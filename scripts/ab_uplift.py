@@ -1,10 +1,10 @@
-"""Learns who is moved by a message, and tests the ranking against random orderings: `propensity uplift --help`."""
+"""Learns who is moved by a message, and tests the ranking against random orderings: `propensity ab uplift --help`."""
 
 from propensity.command import entry
 from propensity.config import UpliftConfig
 
 
-@entry("uplift")
+@entry("ab_uplift")
 def main(cfg: UpliftConfig) -> None:
     from propensity.ab.command import experiment_from, write
     from propensity.ab.uplift import UpliftRules, learn_uplift, require_answer
