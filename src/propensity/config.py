@@ -313,7 +313,9 @@ class AnalyseConfig(AbConfig):
     power: float = setting("power of the minimum detectable effect", 0.8)
     alpha: float = setting("probability of any false claim", 0.05)
     relevant: float = setting("smallest effect that matters, as a share of the control's mean", 0.1)
-    planned: int | None = setting("planned customers; with fewer, intervals are always valid", None)
+    planned: int | None = setting(
+        "customers at the planned end of an experiment that is looked at before; intervals hold at every look", None
+    )
     lower_is_better: list[str] = setting("outcomes such as unsubscribes", [])
 
 

@@ -60,10 +60,8 @@ def test_hillstrom_is_answered_by_one_mail_for_everybody() -> None:
 @needs_hillstrom
 def test_only_rankings_of_visits_are_claimed_on_hillstrom() -> None:
     arms = learn_uplift(hillstrom("visit", "spend"), UpliftRules(orderings=2000, resamples=20))[0]["arms"]
-    best = {
-        (arm, name): max(cell["qini"] for cell in cells.values()) for arm in arms for name, cells in arms[arm].items()
-    }
-    claimed = {(a, o) for a in arms for o, cells in arms[a].items() if any(cell["claimed"] for cell in cells.values())}
+    best = {(arm, name): cell["qini"] for arm in arms for name, cell in arms[arm].items()}
+    claimed = {(arm, name) for arm in arms for name, cell in arms[arm].items() if cell["claimed"]}
     assert best["Womens E-Mail", "visit"] >= 0.0064 and best["any", "visit"] >= 0.0041
     assert claimed == {("Womens E-Mail", "visit"), ("any", "visit")}
 
@@ -78,7 +76,7 @@ def test_daily_looks_at_aa_experiments_claim_at_most_five_percent() -> None:
     rules, false = Rules(planned=4000), 0
     for seed in range(500):
         frame = table(seed, 3990)
-        looks = (analyse(checked(frame.head(size)), rules)["arms"] for size in range(285, 3990, 285))
+        looks = (analyse(checked(frame.head(size)), rules)["arms"] for size in range(285, 3991, 285))
         false += any(arms["mail"]["spend"]["p"] <= 0.05 for arms in looks if arms)
     assert false <= 25
 
@@ -87,7 +85,7 @@ def test_the_order_of_rows_changes_nothing() -> None:
     frame, rules = table(1, effect=20.0), UpliftRules(regressor="ridge", orderings=20, resamples=0)
     shuffled = frame.sample(fraction=1.0, shuffle=True, seed=2)
     one, two = (learn_uplift(checked(each), rules)[0]["arms"]["mail"]["spend"] for each in (frame, shuffled))
-    assert one["t"]["qini"] == pytest.approx(two["t"]["qini"])
+    assert one["qini"] == pytest.approx(two["qini"])
     first, second = (analyse(checked(each), Rules())["arms"]["mail"]["spend"] for each in (frame, shuffled))
     assert first["effect"] == pytest.approx(second["effect"]) and first["p"] == pytest.approx(second["p"])
 
@@ -141,6 +139,7 @@ def test_a_deterministic_log_is_refused() -> None:
         ({"p": pl.lit(0.0)}, {"probability": "p"}, DataError, "p is 0 in a row"),
         ({"p": pl.lit(1.5)}, {"probability": "p"}, DataError, "p is 1.5 in a row"),
         ({"id": pl.col("id") // 2}, {}, DataError, "in two arms"),
+        ({"probability": pl.lit(0.0)}, {}, DataError, "probability is 0 in a row"),
         ({"arm": pl.lit("mail")}, {}, RefusedError, "everyone was treated"),
         ({"arm": pl.lit("none")}, {}, RefusedError, "without a treatment"),
         ({"arm": pl.when(pl.col("id") == 0).then(pl.lit("one")).otherwise("arm")}, {}, RefusedError, "has 1 customer"),
@@ -155,6 +154,32 @@ def test_a_table_that_breaks_a_rule_is_answered_by_a_sentence(
 ) -> None:
     with pytest.raises(error, match=words):
         checked(table(8).with_columns(**change), **more)
+
+
+def test_an_experiment_that_is_in_the_table_twice_is_refused() -> None:
+    with pytest.raises(DataError, match="3,000 rows are in the table twice"):
+        checked(pl.concat([table(8)] * 2))
+
+
+def overlapping(other_arm: pl.Expr) -> pl.DataFrame:
+    one = table(12).with_columns(experiment=pl.lit("spring"))
+    return pl.concat([one, one.with_columns(experiment=pl.lit("summer"), arm=other_arm)])
+
+
+def test_experiments_that_overlap_at_random_are_noted() -> None:
+    independent = pl.when(pl.col("id") % 2 == 0).then(pl.lit("mail")).otherwise(pl.lit("none"))
+    assert "also in another experiment" in checked(overlapping(independent), name="spring").notes[0]
+
+
+def test_experiments_whose_arms_depend_on_each_other_are_refused() -> None:
+    with pytest.raises(RefusedError, match="depend on each other"):
+        checked(overlapping(pl.col("arm")), name="spring")
+
+
+def test_columns_of_a_split_are_found_by_their_names() -> None:
+    frame = table(13).rename({"id": "customer_id"}).with_columns(probability=pl.lit(0.5))
+    experiment = checked(frame, customer=None)
+    assert experiment.probability is not None and (experiment.customer == frame["customer_id"].to_numpy()).all()
 
 
 def test_amounts_below_zero_are_counted_and_noted() -> None:

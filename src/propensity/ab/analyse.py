@@ -24,6 +24,7 @@ from propensity.ab.sequential import AlwaysValid, always_valid
 from propensity.ab.table import Experiment
 from propensity.ab.validity import balance, placebo, refusal, sample_ratio, stabilised
 
+PLANNED = 10_000  # customers where an always-valid interval is narrowest, if no end was planned
 WIN, LOSS, TIE, UNDERPOWERED = "win", "loss", "tie", "underpowered"
 
 
@@ -39,7 +40,7 @@ class Rules:
         Smallest effect that matters, as a share of the control's mean: a test that would have missed it is
         underpowered.
     planned : int, optional
-        Customers at the planned end. With fewer the experiment is looked at early.
+        Customers at the planned end of an experiment that is looked at before; all its intervals hold at every look.
     lower_is_better : collection of str
         Outcomes such as unsubscribes.
     """
@@ -76,8 +77,8 @@ def analyse(experiment: Experiment, rules: Rules) -> dict[str, Any]:
     srm_p, source = sample_ratio(experiment)
     table, balance_p = balance(experiment, weight)
     before = placebo(experiment, weight)
-    refused = refusal(experiment, srm_p, source, balance_p, before)
-    early = rules.planned is not None and len(experiment) < rules.planned
+    refused = refusal(experiment, srm_p, source, table, balance_p, before)
+    early = rules.planned is not None  # the planned end is a look too
     result: dict[str, Any] = {
         "customers": sizes(experiment),
         "control": experiment.control,
@@ -131,7 +132,8 @@ def _cell(
     adjusted = adjusted_difference(y, experiment.x, treated, control, weight)
     capped = None if is_binary(y) else difference(winsorised(y), treated, control, weight)
     customers, smallest = int(treated.sum() + control.sum()), int(min(treated.sum(), control.sum()))
-    planned = customers if rules.planned is None else max(1, round(rules.planned * customers / len(experiment)))
+    share = customers / len(experiment)  # of this arm and the control among all customers
+    planned = PLANNED if rules.planned is None else max(1, round(rules.planned * share))
     look = always_valid(raw, customers, smallest, planned, rules.alpha)
     low, high = (look.low, look.high) if early else raw.interval(rules.alpha)
     return {

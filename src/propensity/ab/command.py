@@ -34,8 +34,13 @@ def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
     try:
         return experiment_of(table, columns)
     except RefusedError as error:
-        write(cfg.out, kind, {"refused": str(error), "arms": {}, "sentences": [str(error)]}, pl.DataFrame())
+        write(cfg.out, kind, _refused(str(error)), pl.DataFrame())
         raise
+
+
+def _refused(reason: str) -> dict[str, Any]:
+    """A result whose table allowed no check."""
+    return {"srm_p": None, "balance": {}, "refused": reason, "notes": [], "arms": {}, "sentences": [reason]}
 
 
 def write(out: str, kind: str, result: dict[str, Any], table: pl.DataFrame, page: str | None = None) -> None:
@@ -50,5 +55,5 @@ def write(out: str, kind: str, result: dict[str, Any], table: pl.DataFrame, page
         if page is not None:
             (draft / f"{kind}.html").write_text(page, encoding="utf-8")
     if not result.get("refused"):
-        print("\n".join([*result.get("notes", []), *result["sentences"]]))
+        print("\n".join([*result["notes"], *result["sentences"]]))
         print(f"{out}: {', '.join(sorted(path.name for path in folder.iterdir()))}")

@@ -107,10 +107,11 @@ def policy_values(experiment: Experiment, rules: PolicyRules) -> tuple[dict[str,
     _require_costs(experiment, rules)
     weight = stabilised(experiment)
     srm_p, source = sample_ratio(experiment)
-    balance_p, before = balance(experiment, weight)[1], placebo(experiment, weight)
-    refused = refusal(experiment, srm_p, source, balance_p, before) or placebo_refusal(experiment, weight)
+    (table, balance_p), before = balance(experiment, weight), placebo(experiment, weight)
+    refused = refusal(experiment, srm_p, source, table, balance_p, before) or placebo_refusal(experiment, weight)
     result: dict[str, Any] = {
         "srm_p": srm_p,
+        "balance": table,
         "balance_p": balance_p,
         "placebo": before,
         "refused": refused,

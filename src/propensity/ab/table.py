@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ import numpy as np
 import polars as pl
 
 from propensity.ab.covariate import design_matrix
+from propensity.ab.distribution import chi_square_p
 from propensity.errors import ConfigurationError, DataError, GateError
 
 SMALLEST_ARM = 2
+SUSPECT = 0.0005  # p-value below which a check refuses; a sound experiment fails each of them once in 2,000 times
+STANDARD = {"customer": "customer_id", "probability": "probability", "experiment": "experiment"}  # names in a log
 ALIKE = 0.75  # likeness of two words above which one is taken for a misspelling of the other
 READERS: dict[str, Callable[[Path], pl.DataFrame]] = {".parquet": pl.read_parquet, ".csv": pl.read_csv}
 
@@ -38,7 +41,7 @@ class Columns:
         Columns measured after the send; before the assignment; and outcomes of the time before the send.
     customer, probability, experiment, sent, happened : str, optional
         Columns of the customer's id, the probability of the row's own arm, the experiment's name, and the dates of
-        the send and of the outcome.
+        the send and of the outcome. The first three are found by the names of `STANDARD`.
     shares : mapping of str to float
         Designed share of each arm; empty: unknown.
     name : str, optional
@@ -154,6 +157,7 @@ def experiment_of(table: pl.DataFrame, columns: Columns) -> Experiment:
     RefusedError
         Where everyone is treated, nobody is a control, or an arm has one customer.
     """
+    columns = _standard(table, columns)
     _require_columns(table, columns)
     table, notes = _one_experiment(table, columns)
     arm = _arms(table, columns)
@@ -179,6 +183,13 @@ def experiment_of(table: pl.DataFrame, columns: Columns) -> Experiment:
         shares=shares,
         notes=notes,
     )
+
+
+def _standard(table: pl.DataFrame, columns: Columns) -> Columns:
+    """The same, with the columns of a split or a log where the table has them and nothing else is named."""
+    used = {columns.arm, *columns.outcomes, *columns.covariates, *columns.before}
+    known = {key: name for key, name in STANDARD.items() if name in table.columns and name not in used}
+    return replace(columns, **{key: name for key, name in known.items() if getattr(columns, key) is None})
 
 
 def _require_columns(table: pl.DataFrame, columns: Columns) -> None:
@@ -210,10 +221,32 @@ def _one_experiment(table: pl.DataFrame, columns: Columns) -> tuple[pl.DataFrame
     if columns.customer is None or not others.height:
         return rows, []
     shared = rows[columns.customer].is_in(others[columns.customer].implode()).sum()
-    note = (
-        f"{shared:,} of {rows.height:,} customers of {name} are also in another experiment of the table; their effects"
-    )
-    return rows, [f"{note} include those of its arms"] if shared else []
+    if not shared:
+        return rows, []
+    _require_independent(rows, others, name, columns)
+    note = f"{shared:,} of {rows.height:,} customers of {name} are also in another experiment of the table"
+    return rows, [f"{note}; the effects are means over its arms, which were drawn independently"]
+
+
+def _require_independent(rows: pl.DataFrame, others: pl.DataFrame, name: str, columns: Columns) -> None:
+    """Arms of experiments that overlap may not depend on each other: chi-square test of their table."""
+    assert columns.experiment is not None and columns.customer is not None
+    for (other,), part in others.group_by(columns.experiment, maintain_order=True):
+        pairs = rows.select(columns.customer, one=pl.col(columns.arm).cast(pl.String)).join(
+            part.select(columns.customer, two=pl.col(columns.arm).cast(pl.String)), on=columns.customer
+        )
+        cells = pairs.drop_nulls().pivot("two", index="one", values="two", aggregate_function="len").fill_null(0)
+        count = cells.drop("one").to_numpy().astype(np.float64)
+        freedom = (count.shape[0] - 1) * (count.shape[1] - 1)
+        if freedom < 1:
+            continue
+        expected = count.sum(1, keepdims=True) * count.sum(0, keepdims=True) / count.sum()
+        p = chi_square_p(float(np.sum((count - expected) ** 2 / expected)), freedom)
+        if p < SUSPECT:
+            raise RefusedError(
+                f"the arms of {name} and {other} depend on each other among {pairs.height:,} customers in both "
+                f"(p {p:.2g}), so their effects cannot be told apart; draw each experiment by its own hash"
+            )
 
 
 def _arms(table: pl.DataFrame, columns: Columns) -> pl.Series:
@@ -239,6 +272,8 @@ def _customers(table: pl.DataFrame, arm: pl.Series, columns: Columns) -> np.ndar
             raise DataError(f"{torn.height:,} customers are in two arms, such as {first}; assign each to one arm")
         twice = count.filter(pl.col("rows") > 1)
         first = twice["customer"][0]
+        if int(table.is_duplicated().sum()) == int(twice["rows"].sum()):
+            raise DataError(f"{twice.height:,} rows are in the table twice, such as customer {first}; add it once")
         raise DataError(f"{twice.height:,} customers have several rows, such as {first}; keep one row per customer")
     return customer.to_numpy()
 

@@ -17,6 +17,7 @@ from propensity.ab.table import Experiment, RefusedError
 from propensity.ab.validity import balance, placebo, refusal, sample_ratio, stabilised
 from propensity.errors import ConfigurationError
 
+MEAN = "mean"  # the ranking that is tested: the mean of the learners, so that none is chosen by its own result
 FEWEST = 100  # customers of an arm below which no learner is fitted
 
 
@@ -65,9 +66,10 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     Returns
     -------
     dict
-        `arms`: arm -> outcome -> learner -> `{qini, low, high, p, p_adjusted, auuc, claimed}`; `refused`; `sentences`.
+        `arms`: arm -> outcome -> `{qini, low, high, p, p_adjusted, auuc, claimed, learners}` of the mean of the
+        learners, and `learners`: learner -> `{qini, low, high, p, auuc}`; `srm_p`; `balance`; `refused`; `sentences`.
     pl.DataFrame
-        customer, arm, outcome, and a column of uplift for each learner: `s`, `t`, `x`, `dr`.
+        customer, arm, outcome, and columns of uplift: `mean` and one for each learner, `s`, `t`, `x`, `dr`.
 
     Raises
     ------
@@ -77,11 +79,16 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     rules.require()
     weight = stabilised(experiment)
     srm_p, source = sample_ratio(experiment)
-    refused = refusal(experiment, srm_p, source, balance(experiment, weight)[1], placebo(experiment, weight))
+    table, balance_p = balance(experiment, weight)
+    before = placebo(experiment, weight)
+    refused = refusal(experiment, srm_p, source, table, balance_p, before)
     if refused is None:
         refused = _too_small(experiment)
     result: dict[str, Any] = {
         "srm_p": srm_p,
+        "balance": table,
+        "balance_p": balance_p,
+        "placebo": before,
         "refused": refused,
         "notes": list(experiment.notes),
         "orderings": rules.orderings,
@@ -94,12 +101,12 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     for arm, treated in experiment.comparisons().items():
         result["arms"][arm] = {}
         for name, y in experiment.outcomes.items():
-            cells, table = _one(experiment, weight, fold, treated, y, rules)
-            result["arms"][arm][name] = cells
-            tables.append(table.with_columns(arm=pl.lit(arm), outcome=pl.lit(name)))
+            cell, values = _one(experiment, weight, fold, treated, y, rules)
+            result["arms"][arm][name] = cell
+            tables.append(values.with_columns(arm=pl.lit(arm), outcome=pl.lit(name)))
     _claim(result["arms"], rules.alpha)
     result["sentences"] = list(_sentences(result["arms"]))
-    columns = ["customer", "arm", "outcome", *rules.learners]
+    columns = ["customer", "arm", "outcome", MEAN, *rules.learners]
     return result, pl.concat(tables).select(columns)
 
 
@@ -115,49 +122,48 @@ def _too_small(experiment: Experiment) -> str | None:
 
 def _one(
     experiment: Experiment, weight: np.ndarray, fold: np.ndarray, treated: np.ndarray, y: np.ndarray, rules: UpliftRules
-) -> tuple[dict[str, dict[str, float | None]], pl.DataFrame]:
-    """Learners of one arm and outcome."""
+) -> tuple[dict[str, Any], pl.DataFrame]:
+    """Learners of one arm and outcome, and their mean."""
     rows = np.flatnonzero(treated | (experiment.arm == 0))
     rows = rows[np.argsort(experiment.customer[rows], kind="stable")]  # the order of the table changes nothing
     arms = Arms(experiment.x[rows], y[rows], treated[rows], weight[rows])
     values = uplift(arms, fold[rows], tuple(rules.learners), regressor(rules.regressor, rules.seed))
     ranking = Ranking(arms.y, arms.t, arms.w)
     null = random_orderings(ranking, rules.orderings, rules.seed)
+    values = {MEAN: np.mean(list(values.values()), axis=0)} | values
     cells = {}
     for name, score in values.items():
         found = qini(ranking, score, rules.resamples, rules.seed)
         known = {key: value if math.isfinite(value) else None for key, value in found._asdict().items()}
         cells[name] = known | {"p": p_against(found.qini, null)}
-    return cells, pl.DataFrame({"customer": experiment.customer[rows]} | values)
+    return cells.pop(MEAN) | {"learners": cells}, pl.DataFrame({"customer": experiment.customer[rows]} | values)
 
 
 def _claim(arms: dict[str, Any], alpha: float) -> None:
-    """Holm's correction over arms, outcomes and learners."""
-    cells = {
-        f"{arm}\0{outcome}\0{learner}": cell
-        for arm, outcomes in arms.items()
-        for outcome, learners in outcomes.items()
-        for learner, cell in learners.items()
-    }
+    """Holm's correction over arms and outcomes."""
+    cells = {f"{arm}\0{outcome}": cell for arm, outcomes in arms.items() for outcome, cell in outcomes.items()}
     for key, adjusted in holm({key: cell["p"] for key, cell in cells.items()}).items():
         cells[key] |= {"p_adjusted": adjusted, "claimed": adjusted <= alpha}
 
 
 def _sentences(arms: dict[str, Any]) -> list[str]:
-    lines = []
-    for arm, outcomes in arms.items():
-        for outcome, learners in outcomes.items():
-            name, best = max(learners.items(), key=lambda each: each[1]["qini"])
-            claimed = [learner for learner, cell in learners.items() if cell["claimed"]]
-            value = f"Qini {best['qini']:.4g} per treated customer ({name}), p {best['p']:.3g}"
-            value += f", adjusted {best['p_adjusted']:.3g}"
-            verdict = (
-                f"{', '.join(claimed)} better than random orderings"
-                if claimed
-                else "no ranking is better than a random one"
-            )
-            lines.append(f"{arm}, {outcome}: {verdict}; {value}")
-    return lines
+    return [
+        f"{arm}, {outcome}: {_verdict(cell)}; Qini {cell['qini']:.4g} [{shown(cell['low'])}, {shown(cell['high'])}] "
+        f"per treated customer, p {cell['p']:.3g}, adjusted {cell['p_adjusted']:.3g}"
+        for arm, outcomes in arms.items()
+        for outcome, cell in outcomes.items()
+    ]
+
+
+def _verdict(cell: dict[str, Any]) -> str:
+    return (
+        "better than random orderings" if cell["claimed"] else "no better than a random ordering as far as can be seen"
+    )
+
+
+def shown(value: float | None) -> str:
+    """A number, or a dash where none is known."""
+    return "-" if value is None else f"{value:.4g}"
 
 
 def require_answer(result: dict[str, Any]) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from propensity.ab.distribution import chi_square_p, fisher_p, normal_p
 from propensity.ab.effect import difference
-from propensity.ab.table import Experiment
-
-SUSPECT = 0.0005  # p-value below which a check refuses; a sound experiment fails each of them once in 2,000 times
+from propensity.ab.table import SUSPECT, Experiment
 
 
 def stabilised(experiment: Experiment) -> np.ndarray:
@@ -118,8 +117,19 @@ def _cell(y: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: np.nd
     return {"effect": effect.effect, "low": low, "high": high, "p": effect.p}
 
 
+def _worst(table: Mapping[str, Mapping[str, float]]) -> tuple[str, str, float]:
+    """Covariate, arm and size of the largest standardised difference."""
+    cells = [(name, arm, gap) for name, arms in table.items() for arm, gap in arms.items()]
+    return max(cells, key=lambda each: abs(each[2]))
+
+
 def refusal(
-    experiment: Experiment, srm_p: float, source: str, balance_p: float, before: dict[str, dict[str, Any]]
+    experiment: Experiment,
+    srm_p: float,
+    source: str,
+    table: Mapping[str, Mapping[str, float]],
+    balance_p: float,
+    before: dict[str, dict[str, Any]],
 ) -> str | None:
     """Why no effect can be known, or None."""
     certain = 0 if experiment.probability is None else int((experiment.probability >= 1.0).sum())
@@ -139,8 +149,10 @@ def refusal(
         )
         return f"the sizes of the arms do not fit {source} (p {srm_p:.2g}): a sample ratio mismatch{shown}{way_out}"
     if balance_p < SUSPECT:
+        largest, arm, gap = _worst(table)
         return (
-            f"the covariates differ between the arms (p {balance_p:.2g}), so the arms were not drawn at random{shown}; "
+            f"the covariates differ between the arms (p {balance_p:.2g}; {largest} by {gap:+.2f} standard "
+            f"deviations in {arm}), so the arms were not drawn at random{shown}; "
             "run an experiment with a random holdout"
         )
     if worst is not None and worst[2]["p"] * len(cells) < SUSPECT:
