@@ -287,15 +287,23 @@ class InitConfig(CommandConfig):
 
 @dataclass
 class TableConfig:
-    path: str = setting("table with one row per customer, .parquet or .csv; data=... is short for it")
+    path: str | None = setting(
+        "table with one row per customer, .parquet or .csv; data=... is short for it; null: log and cutoff", None
+    )
 
 
 @dataclass
 class AbConfig(CommandConfig):
     data: TableConfig = field(default_factory=TableConfig)
-    arm: str = setting("column of the arm that was drawn")
-    control: Any = setting("arm that the others are compared with")
-    outcomes: list[str] = setting("columns measured after the send")
+    log: str | None = setting("folder of an event log that holds the outcomes, instead of data", None)
+    cutoff: str | None = setting("day of the send as an ISO date, with log", None)
+    horizon: int = setting("days after the cutoff in which outcomes count, with log", 14)
+    arms: str | None = setting("table that `ab split` wrote, with log; null: who got a message on the cutoff", None)
+    arm: str = setting("column of the arm that was drawn", "arm")
+    control: Any = setting("arm that the others are compared with; null: holdout, with arms", None)
+    outcomes: list[str] = setting(
+        "columns measured after the send; with log: of visit, orders, revenue, margin, unsubscribe", []
+    )
     covariates: list[str] = setting("columns measured before the arm was drawn", [])
     before: list[str] = setting("outcomes of the time before the send, as placebo", [])
     customer: str | None = setting("column of the customer's id; null: every row is a customer", None)

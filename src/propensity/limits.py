@@ -60,7 +60,8 @@ CUSTOMER: dict[str, Limit] = COMMAND | {
 }  # fmt: skip
 RESAMPLES = whole(0, 1_000_000)
 AB: dict[str, Limit] = COMMAND | {
-    "data": mapping(path()), "arm": text(), "control": name(), "outcomes": many(text(), least=1), "covariates": NAMES,
+    "data": mapping(maybe(path())), "log": maybe(path()), "cutoff": maybe(day()), "horizon": whole(1, 3_650),
+    "arms": maybe(path()), "arm": text(), "control": maybe(name()), "outcomes": NAMES, "covariates": NAMES,
     "before": NAMES, "customer": maybe(text()), "probability": maybe(text()), "shares": mapping(SHARE),
     "experiments": maybe(text()), "name": maybe(name()), "sent": maybe(text()), "happened": maybe(text()),
     "out": path(),

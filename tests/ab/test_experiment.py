@@ -117,7 +117,7 @@ def test_arms_that_lost_customers_are_refused() -> None:
 def test_arms_that_follow_a_covariate_are_refused_with_the_placebo() -> None:
     frame = table(5).with_columns(arm=pl.when(pl.col("x") > 0).then(pl.lit("mail")).otherwise(pl.lit("none")))
     result = policy_values(checked(frame, before=["past"]), PolicyRules(regressor="ridge"))[0]
-    assert "placebo past" in result["refused"] and result["recommendation"] is None
+    assert "placebo before the send: past" in result["refused"] and result["recommendation"] is None
 
 
 def test_a_small_effective_sample_has_no_policy_value() -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from propensity.ab.contacts import experiment_table
 from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
 from propensity.atomic import whole_folder
 from propensity.config import AbConfig
+from propensity.data.event_log import EventLog, to_day
 from propensity.errors import ConfigurationError
 
 
@@ -18,7 +20,7 @@ def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
     """The checked experiment; a refusal of the table itself leaves `<kind>.json` with the reason."""
     columns = Columns(
         arm=cfg.arm,
-        control=str(cfg.control),
+        control="" if cfg.control is None else str(cfg.control),
         outcomes=list(cfg.outcomes),
         covariates=list(cfg.covariates),
         before=list(cfg.before),
@@ -30,12 +32,26 @@ def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
         shares=dict(cfg.shares),
         name=cfg.name,
     )
-    table = read_data(cfg.data.path)
     try:
+        table, columns = _table(cfg, columns)
         return experiment_of(table, columns)
     except RefusedError as error:
         write(cfg.out, kind, _refused(str(error)), pl.DataFrame())
         raise
+
+
+def _table(cfg: AbConfig, columns: Columns) -> tuple[pl.DataFrame, Columns]:
+    """The table of the settings, or the one that a log gives."""
+    if cfg.log is None:
+        if cfg.data.path is None:
+            raise ConfigurationError("no data are given; add data=<table>, or log=<folder> and cutoff=<date>")
+        if cfg.control is None:
+            raise ConfigurationError("control is not given; name the arm that the others are compared with")
+        return read_data(cfg.data.path), columns
+    if cfg.cutoff is None or cfg.data.path is not None:
+        raise ConfigurationError("log needs a cutoff, and no data: give log=<folder> cutoff=<date>")
+    arms = None if cfg.arms is None else read_data(cfg.arms)
+    return experiment_table(EventLog.open(cfg.log), to_day(cfg.cutoff), cfg.horizon, columns, arms)
 
 
 def _refused(reason: str) -> dict[str, Any]:

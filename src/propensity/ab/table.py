@@ -46,6 +46,8 @@ class Columns:
         Designed share of each arm; empty: unknown.
     name : str, optional
         Which experiment of the table.
+    drawn : bool
+        Whether chance decided the arms, as far as the source of the table says.
     """
 
     arm: str
@@ -60,6 +62,7 @@ class Columns:
     happened: str | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
     name: str | None = None
+    drawn: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Experiment:
         Designed shares, empty if unknown.
     notes : list of str
         What was done with rows that are unusual.
+    drawn : bool
+        False where nobody drew the arms at random.
     """
 
     customer: np.ndarray
@@ -99,6 +104,7 @@ class Experiment:
     names: list[str]
     shares: dict[str, float]
     notes: list[str]
+    drawn: bool = True
 
     def __len__(self) -> int:
         return self.arm.size
@@ -182,6 +188,7 @@ def experiment_of(table: pl.DataFrame, columns: Columns) -> Experiment:
         names=covariates,
         shares=shares,
         notes=notes,
+        drawn=columns.drawn,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from propensity.ab.distribution import chi_square_p, fisher_p, normal_p
 from propensity.ab.effect import difference
+from propensity.ab.observational import doubly_robust
 from propensity.ab.table import SUSPECT, Experiment
 
 
@@ -117,6 +118,18 @@ def _cell(y: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: np.nd
     return {"effect": effect.effect, "low": low, "high": high, "p": effect.p}
 
 
+def _beside_placebo(experiment: Experiment) -> str:
+    """The doubly robust difference of outcomes after the send, and of the placebo before it."""
+    if not experiment.before:
+        return ""
+    treated = experiment.arm > 0
+    after, before = (
+        ", ".join(f"{name} {doubly_robust(y, experiment.x, treated):+.4g}" for name, y in values.items())
+        for values in (experiment.outcomes, experiment.before)
+    )
+    return f" (doubly robust differences after the send: {after}; placebo before the send: {before})"
+
+
 def _worst(table: Mapping[str, Mapping[str, float]]) -> tuple[str, str, float]:
     """Covariate, arm and size of the largest standardised difference."""
     cells = [(name, arm, gap) for name, arms in table.items() for arm, gap in arms.items()]
@@ -132,6 +145,11 @@ def refusal(
     before: dict[str, dict[str, Any]],
 ) -> str | None:
     """Why no effect can be known, or None."""
+    if not experiment.drawn:
+        return (
+            f"nobody drew at random who got a message{_beside_placebo(experiment)}: no effect can be known; run an "
+            "experiment with a random holdout (propensity ab split)"
+        )
     certain = 0 if experiment.probability is None else int((experiment.probability >= 1.0).sum())
     if certain:
         return (
@@ -140,7 +158,7 @@ def refusal(
         )
     cells = [(arm, name, cell) for arm, each in before.items() for name, cell in each.items()]
     worst = min(cells, key=lambda each: each[2]["p"], default=None)
-    shown = "" if worst is None else f"; the placebo {worst[1]} differs by {worst[2]['effect']:+.4g} before the send"
+    shown = _beside_placebo(experiment)
     if srm_p < SUSPECT:
         way_out = (
             "; if the design was unequal give shares='{arm: share}'"
