@@ -346,6 +346,24 @@ class PolicyConfig(AbConfig):
 
 
 @dataclass
+class DesignConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+    cutoff: str = setting("day of the send as an ISO date; outcomes of the days before it are read")
+    outcome: str = setting("of visit, orders, revenue, margin and unsubscribe", "revenue")
+    horizon: int = setting("days after the send in which the outcome counts", 14)
+    arms: Part = setting("share of each arm outside the global holdout", {"treatment": 0.9, "holdout": 0.1})
+    control: Any = setting("arm that the others are compared with", "holdout")
+    global_holdout: float = setting("share of customers that no experiment contacts, .01 to .1, or 0", 0.05)
+    relevant: float = setting("smallest effect that matters, as a share of the mean", 0.05)
+    power: float = setting("probability of finding an effect as large as the MDE", 0.8)
+    alpha: float = setting("probability of any false claim", 0.05)
+    scores: str | None = setting("scores of a run at cutoff - horizon, one more covariate", None)
+    margin: float = setting("share of the revenue that is earned", 0.3)
+    cost: float = setting("money per message", 0.02)
+    out: str = setting("folder of the result", "design")
+
+
+@dataclass
 class SplitConfig(CommandConfig):
     customers: str = setting("table with customer_id and the columns of the strata, .parquet or .csv")
     name: str = setting("of the experiment; it salts the hash")
@@ -383,6 +401,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "ab_uplift": UpliftConfig,
     "ab_policy": PolicyConfig,
     "ab_split": SplitConfig,
+    "ab_design": DesignConfig,
 }
 
 

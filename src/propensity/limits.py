@@ -132,14 +132,20 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "LogConfig": {"verify": flag()},
     "InitConfig": COMMAND | {"out": path()},
     "AnalyseConfig": AB | {
-        "power": OPEN_SHARE, "alpha": OPEN_SHARE, "relevant": number(0, 1_000), "planned": maybe(whole(1)),
-        "lower_is_better": NAMES,
+        "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "relevant": number(0, 1_000),
+        "planned": maybe(whole(1)), "lower_is_better": NAMES,
     },
     "UpliftConfig": AB | {
         "learners": many(choice("s", "t", "x", "dr"), least=1), "regressor": REGRESSOR, "folds": FOLDS,
         "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
     },
     "PolicyConfig": AB | {"cost": mapping(number(0, 1e9)), "regressor": REGRESSOR, "folds": FOLDS, "seed": SEED},
+    "DesignConfig": COMMAND | {
+        "log": path(), "cutoff": day(), "outcome": text(), "horizon": whole(1, 364), "arms": mapping(OPEN_SHARE),
+        "control": name(), "global_holdout": number(0, 0.1), "relevant": number(0, 1_000, above=True),
+        "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "scores": maybe(path()), "margin": number(0, 1),
+        "cost": number(0, 1e9), "out": path(),
+    },
     "SplitConfig": COMMAND | {
         "customers": path(), "name": name(), "arms": mapping(OPEN_SHARE), "global_holdout": number(0, 0.1),
         "strata": NAMES, "earlier": maybe(path()), "out": path(),

@@ -12,8 +12,9 @@ from propensity.ab.contacts import experiment_table
 from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
 from propensity.atomic import whole_folder
 from propensity.config import AbConfig
-from propensity.data.event_log import EventLog, to_day
+from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
+from propensity.scores import Scores, load_scores
 
 
 def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
@@ -52,6 +53,14 @@ def _table(cfg: AbConfig, columns: Columns) -> tuple[pl.DataFrame, Columns]:
         raise ConfigurationError("log needs a cutoff, and no data: give log=<folder> cutoff=<date>")
     arms = None if cfg.arms is None else read_data(cfg.arms)
     return experiment_table(EventLog.open(cfg.log), to_day(cfg.cutoff), cfg.horizon, columns, arms)
+
+
+def chosen_scores(path: str | None, cutoff: int) -> Scores | None:
+    """Scores at a cutoff, else the last ones of the file, which the design refuses by their date."""
+    if path is None:
+        return None
+    tables = load_scores(path)
+    return next((each for each in tables if each.cutoff == str(to_date(cutoff))), tables[-1])
 
 
 def _refused(reason: str) -> dict[str, Any]:

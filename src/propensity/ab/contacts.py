@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from propensity.ab.split import GLOBAL
+from propensity.ab.split import GLOBAL, HOLDOUT
 from propensity.ab.table import Columns
 from propensity.ab.window import covariates, known_customers, require_outcomes, require_window, window
 from propensity.data.contact import sent_messages
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, DataError
 
-MESSAGE, NO_MESSAGE, HOLDOUT = "message", "no message", "holdout"
+MESSAGE, NO_MESSAGE = "message", "no message"
 DEFAULT_OUTCOMES = ("visit", "revenue")
 
 

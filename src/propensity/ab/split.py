@@ -11,7 +11,7 @@ import polars as pl
 from propensity.ab.table import RefusedError
 from propensity.errors import ConfigurationError, DataError
 
-GLOBAL, GLOBAL_SALT = "global holdout", "global holdout"
+GLOBAL, GLOBAL_SALT, HOLDOUT = "global holdout", "global holdout", "holdout"
 LARGEST = 0.1  # share of the global holdout
 
 
