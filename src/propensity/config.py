@@ -330,7 +330,7 @@ class AnalyseConfig(AbConfig):
 @dataclass
 class UpliftConfig(AbConfig):
     learners: list[str] = setting("of s, t, x and dr", ["s", "t", "x", "dr"])
-    regressor: str = setting("blend (the mean of both), lightgbm or ridge", "blend")
+    regressor: str = setting("ridge, lightgbm or blend (the mean of both)", "ridge")
     folds: int = setting("folds of the cross-fit", 5)
     orderings: int = setting("random orderings of the test", 2000)
     resamples: int = setting("bootstrap resamples of the interval", 200)
@@ -340,7 +340,7 @@ class UpliftConfig(AbConfig):
 @dataclass
 class PolicyConfig(AbConfig):
     cost: Part = setting("cost of each arm for a customer", {})
-    regressor: str = setting("blend, lightgbm or ridge", "lightgbm")
+    regressor: str = setting("ridge, lightgbm or blend (the mean of both)", "ridge")
     folds: int = setting("folds of the cross-fit", 5)
     seed: int = setting("seed of folds and trees", 17)
 

@@ -35,13 +35,13 @@ class PolicyRules:
     cost : mapping of str to float
         Cost of each arm for a customer, in the unit of the outcome; arms that are not named cost nothing.
     regressor : str
-        blend, lightgbm or ridge.
+        ridge, lightgbm, or blend, the mean of both.
     folds, seed : int
         Folds of the cross-fit, and their seed.
     """
 
     cost: Mapping[str, float] = field(default_factory=dict)
-    regressor: str = "lightgbm"
+    regressor: str = "ridge"
     folds: int = 5
     seed: int = 17
     alpha: float = ALPHA

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.ab.effect import ALPHA, holm
+from propensity.ab.effect import ALPHA, holm, is_binary
 from propensity.ab.learner import LEARNERS, Arms, folds, regressor, uplift
 from propensity.ab.qini import Ranking, p_against, qini, random_orderings
 from propensity.ab.table import Experiment, RefusedError
@@ -30,7 +30,7 @@ class UpliftRules:
     learners : sequence of str
         Of s, t, x and dr.
     regressor : str
-        blend (the mean of both), lightgbm or ridge.
+        ridge, lightgbm, or blend, the mean of both.
     folds : int
         Folds of the cross-fit.
     orderings, resamples : int
@@ -40,7 +40,7 @@ class UpliftRules:
     """
 
     learners: Sequence[str] = LEARNERS
-    regressor: str = "blend"
+    regressor: str = "ridge"
     folds: int = 5
     orderings: int = 2000
     resamples: int = 200
@@ -67,7 +67,8 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     -------
     dict
         `arms`: arm -> outcome -> `{qini, low, high, p, p_adjusted, auuc, claimed, learners}` of the mean of the
-        learners, and `learners`: learner -> `{qini, low, high, p, auuc}`; `srm_p`; `balance`; `refused`; `sentences`.
+        learners, and `learners`: learner -> `{qini, low, high, p, auuc}`; `p`, the smallest adjusted one; `srm_p`;
+        `balance`; `money`, the outcomes that are amounts; `refused`; `sentences`.
     pl.DataFrame
         customer, arm, outcome, and columns of uplift: `mean` and one for each learner, `s`, `t`, `x`, `dr`.
 
@@ -92,6 +93,7 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
         "refused": refused,
         "notes": list(experiment.notes),
         "orderings": rules.orderings,
+        "money": [name for name, y in experiment.outcomes.items() if not is_binary(y)],
         "arms": {},
         "sentences": [refused] if refused else [],
     }
@@ -104,7 +106,7 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
             cell, values = _one(experiment, weight, fold, treated, y, rules)
             result["arms"][arm][name] = cell
             tables.append(values.with_columns(arm=pl.lit(arm), outcome=pl.lit(name)))
-    _claim(result["arms"], rules.alpha)
+    result["p"] = _claim(result["arms"], rules.alpha)
     result["sentences"] = list(_sentences(result["arms"]))
     columns = ["customer", "arm", "outcome", MEAN, *rules.learners]
     return result, pl.concat(tables).select(columns)
@@ -139,11 +141,12 @@ def _one(
     return cells.pop(MEAN) | {"learners": cells}, pl.DataFrame({"customer": experiment.customer[rows]} | values)
 
 
-def _claim(arms: dict[str, Any], alpha: float) -> None:
-    """Holm's correction over arms and outcomes."""
+def _claim(arms: dict[str, Any], alpha: float) -> float:
+    """Holm's correction over arms and outcomes; returns the smallest adjusted p-value."""
     cells = {f"{arm}\0{outcome}": cell for arm, outcomes in arms.items() for outcome, cell in outcomes.items()}
     for key, adjusted in holm({key: cell["p"] for key, cell in cells.items()}).items():
         cells[key] |= {"p_adjusted": adjusted, "claimed": adjusted <= alpha}
+    return min(cell["p_adjusted"] for cell in cells.values())
 
 
 def _sentences(arms: dict[str, Any]) -> list[str]:
