@@ -3,8 +3,8 @@
 python experiments/false_claims.py experiment.parquet
 
 Permuted labels: the arms of the Hillstrom experiment in random order, 200 times; a claim is a `win` of `ab analyse`, or
-a ranking that `ab uplift` calls better than random orderings. A/A: 500 experiments with amounts of a long tail, analysed
-after each of 28 days; a claim is a p-value of at most .05 on any day.
+a ranking that `ab uplift` calls better than random orderings. A/A: 500 experiments with amounts of a long tail, looked
+at after each of 28 days; a claim is a p-value of at most .05 on any day.
 """
 
 from __future__ import annotations

@@ -256,6 +256,13 @@ class DecideConfig(CommandConfig):
     )
     reasons: int | None = setting("reasons in words for each customer and offer of a list, this many; null: none", None)
     reasons_from: str | None = setting("run or bundle that gives reasons; null: the folder of the scores", None)
+    objective: str = setting(
+        "predicted; discovery: a least share of never-bought or lapsed; incremental: by the uplift of an experiment",
+        "predicted",
+    )
+    discovery: float = setting("least share of messages to never-bought or lapsed customers, with discovery", 0.3)
+    uplift: str | None = setting("folder that `ab uplift` wrote, with incremental", None)
+    arms: str | None = setting("table that `ab split` wrote; holdouts get no message", None)
     seed: int = setting("seed of hashes that break ties", 17)
 
 

@@ -122,7 +122,8 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "DecideConfig": COMMAND | {
         "decision": GROUP, "scores": path(), "out": path(), "cutoff": maybe(day()), "customers": maybe(path()),
         "contacts": maybe(path()), "log": maybe(path()), "seed": SEED, "reasons": maybe(whole(1, 1_000)),
-        "reasons_from": maybe(path()),
+        "reasons_from": maybe(path()), "objective": choice("predicted", "discovery", "incremental"),
+        "discovery": SHARE, "uplift": maybe(path()), "arms": maybe(path()),
     },
     "ExplainConfig": COMMAND | {
         "run": maybe(path()), "bundle": maybe(path()), "cutoff": day(), "log": maybe(path()), "customer": maybe(name()),
@@ -258,7 +259,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     "CampaignPlan": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "mode": choice("audience", "volume"), "capacity": CAPACITY,
         "budget": maybe(number(0, 1e12)), "exclusive": many(many(name())), "margin": MARGIN, "cost": MONEY,
-        "prices": flag(),
+        "prices": flag(), "explore": SHARE,
     } | CAPS | CONSENT,
     "Channel": {
         "offers": maybe(many(name())), "count": whole(1, 100_000), "cost": maybe(mapping(MONEY)), "default_cost": MONEY,

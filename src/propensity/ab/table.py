@@ -175,7 +175,8 @@ def experiment_of(table: pl.DataFrame, columns: Columns) -> Experiment:
     codes = np.array([code[each] for each in arm.to_list()], dtype=np.int8)
     shares = _shares(columns, code)
     outcomes = {name: _numbers(table, name, notes) for name in columns.outcomes}
-    x, covariates = design_matrix(table.select(columns.covariates))
+    none = np.zeros((table.height, 0))
+    x, covariates = design_matrix(table.select(columns.covariates)) if columns.covariates else (none, [])
     return Experiment(
         customer=customer,
         arms=names,
