@@ -69,7 +69,7 @@ def test_discovery_without_a_log_is_refused() -> None:
 
 def test_a_predicted_plan_says_that_purchases_would_happen_anyway() -> None:
     result = with_objective(CampaignPlan(campaigns=CAMPAIGNS)(context()), Objective())
-    share = float((result.table["score"] > 0.5).mean())
+    share = float((result.table["score"].to_numpy() > 0.5).mean())
     assert result.summary["share_likely_anyway"] == pytest.approx(share)
     assert result.sentences[-1].startswith("predictive: includes purchases that would happen anyway")
 

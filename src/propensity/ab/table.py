@@ -196,7 +196,7 @@ def experiment_of(table: pl.DataFrame, columns: Columns) -> Experiment:
 def _standard(table: pl.DataFrame, columns: Columns) -> Columns:
     """The same, with the columns of a split or a log where the table has them and nothing else is named."""
     used = {columns.arm, *columns.outcomes, *columns.covariates, *columns.before}
-    known = {key: name for key, name in STANDARD.items() if name in table.columns and name not in used}
+    known: dict[str, Any] = {key: name for key, name in STANDARD.items() if name in table.columns and name not in used}
     return replace(columns, **{key: name for key, name in known.items() if getattr(columns, key) is None})
 
 

@@ -35,11 +35,11 @@ def window(log: EventLog, start: int, end: int) -> dict[str, np.ndarray]:
     revenue = np.asarray(log.revenue)[places].astype(np.float64)
     pairs = np.unique(np.column_stack([row, np.asarray(log.order)[places]]), axis=0)
     orders = np.bincount(pairs[:, 0].astype(np.int64), minlength=n).astype(np.float64)
-    values = {"visit": (orders > 0).astype(np.float64), "orders": orders}
-    values["revenue"] = np.bincount(row, weights=revenue, minlength=n)
+    values: dict[str, np.ndarray] = {"visit": (orders > 0).astype(np.float64), "orders": orders}
+    values["revenue"] = np.bincount(row, weights=revenue, minlength=n).astype(np.float64)
     if log.cost is not None:
         cost = np.nan_to_num(np.asarray(log.cost)[places].astype(np.float64))
-        values["margin"] = np.bincount(row, weights=revenue - cost, minlength=n)
+        values["margin"] = np.bincount(row, weights=revenue - cost, minlength=n).astype(np.float64)
     if log.engagement is not None:
         values["unsubscribe"] = _any_event(log.engagement, UNSUBSCRIBE, start, end)
     return values
@@ -59,7 +59,7 @@ def known_customers(log: EventLog, cutoff: int) -> np.ndarray:
 
 def covariates(log: EventLog, cutoff: int) -> dict[str, np.ndarray]:
     """(N,) float64 each: revenue and orders of `WINDOWS`, and days since the last purchase, before the cutoff."""
-    values = {}
+    values: dict[str, np.ndarray] = {}
     for days in WINDOWS:
         past = window(log, cutoff - days, cutoff)
         values |= {f"{name}_{days}": past[name] for name in ("revenue", "orders")}

@@ -86,8 +86,8 @@ def with_discovery(pinned: Pinned, mask: np.ndarray, least: float, seed: int) ->
         )
     for _ in range(STEPS):
         middle = (low + high) / 2
-        plan = at(middle)
-        low, high, best = (low, middle, plan) if plan[2] >= least else (middle, high, best)
+        tried = at(middle)
+        low, high, best = (low, middle, tried) if tried[2] >= least else (middle, high, best)
     plan, shifted, share = best
     value = of_picks("", problem, plan.picks).value
     excess = excess_of(pinned.picks, problem, mask, least)
