@@ -353,6 +353,12 @@ class PolicyConfig(AbConfig):
 
 
 @dataclass
+class LearnConfig(UpliftConfig):
+    campaign: str = setting("experiment whose messages the log holds; with arms, the name of the result")
+    champion: str | None = setting("folder of the ranking in use, as `ab uplift` or `ab learn` wrote it", None)
+
+
+@dataclass
 class DesignConfig(CommandConfig):
     log: str = setting("folder of the event log")
     cutoff: str = setting("day of the send as an ISO date; outcomes of the days before it are read")
@@ -409,6 +415,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "ab_policy": PolicyConfig,
     "ab_split": SplitConfig,
     "ab_design": DesignConfig,
+    "ab_learn": LearnConfig,
 }
 
 

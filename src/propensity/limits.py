@@ -69,6 +69,10 @@ AB: dict[str, Limit] = COMMAND | {
 OPEN_SHARE = number(0, 1, above=True)
 REGRESSOR = choice("blend", "lightgbm", "ridge")
 FOLDS = whole(2, 1_000)
+UPLIFT: dict[str, Limit] = AB | {
+    "learners": many(choice("s", "t", "x", "dr"), least=1), "regressor": REGRESSOR, "folds": FOLDS,
+    "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
+}  # fmt: skip
 CUTOFFS = maybe(many(day(), least=1))
 COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "PrepareConfig": COMMAND | {
@@ -136,10 +140,8 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "relevant": number(0, 1_000),
         "planned": maybe(whole(1)), "lower_is_better": NAMES,
     },
-    "UpliftConfig": AB | {
-        "learners": many(choice("s", "t", "x", "dr"), least=1), "regressor": REGRESSOR, "folds": FOLDS,
-        "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
-    },
+    "UpliftConfig": UPLIFT,
+    "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path())},
     "PolicyConfig": AB | {"cost": mapping(number(0, 1e9)), "regressor": REGRESSOR, "folds": FOLDS, "seed": SEED},
     "DesignConfig": COMMAND | {
         "log": path(), "cutoff": day(), "outcome": text(), "horizon": whole(1, 364), "arms": mapping(OPEN_SHARE),

@@ -68,12 +68,21 @@ def _refused(reason: str) -> dict[str, Any]:
     return {"srm_p": None, "balance": {}, "refused": reason, "notes": [], "arms": {}, "sentences": [reason]}
 
 
-def write(out: str, kind: str, result: dict[str, Any], table: pl.DataFrame, page: str | None = None) -> None:
-    """Writes `<kind>.json`, `<kind>.parquet` and `<kind>.html` into a folder, all or none; prints the sentences."""
+def write(
+    out: str,
+    kind: str,
+    result: dict[str, Any],
+    table: pl.DataFrame,
+    page: str | None = None,
+    also: dict[str, dict[str, Any]] | None = None,
+) -> None:
+    """Writes `<kind>.json`, `.parquet` and `.html`, and further JSON, into a folder, all or none; prints sentences."""
     folder = Path(out)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / f"{kind}.json").is_file()):
         raise ConfigurationError(f"{out} holds something else than this result; give another folder as out")
     with whole_folder(folder) as draft:
+        for name, each in (also or {}).items():
+            (draft / f"{name}.json").write_text(json.dumps(each, indent=1), encoding="utf-8")
         (draft / f"{kind}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
         if table.width:
             table.write_parquet(draft / f"{kind}.parquet")

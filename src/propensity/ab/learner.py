@@ -27,7 +27,7 @@ TREES: dict[str, Any] = {
     "num_threads": 1,
 }
 ROUNDS, LEAF_SHARE = 40, 0.02
-RIDGE = 1.0
+RIDGE, BLOCK = 1.0, 65_536
 Predict = Callable[[np.ndarray], np.ndarray]
 Regressor = Callable[[np.ndarray, np.ndarray, np.ndarray], Predict]
 
@@ -75,10 +75,14 @@ def _fit_blend(trees: Regressor, x: np.ndarray, y: np.ndarray, w: np.ndarray) ->
 
 def fit_ridge(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
     """Weighted ridge regression with an intercept that is not penalised."""
-    design = np.column_stack([np.ones(y.size), x])
-    scaled = design * w[:, None]
-    penalty = np.diag([0.0] + [RIDGE] * x.shape[1])
-    coefficient = np.linalg.lstsq(scaled.T @ design + penalty, scaled.T @ y, rcond=None)[0]
+    gram, moment = np.diag([0.0] + [RIDGE] * x.shape[1]), np.zeros(x.shape[1] + 1)
+    for start in range(0, y.size, BLOCK):  # so that memory holds one copy of x
+        part = slice(start, start + BLOCK)
+        design = np.column_stack([np.ones(y[part].size), x[part]])
+        scaled = design * w[part, None]
+        gram += scaled.T @ design
+        moment += scaled.T @ y[part]
+    coefficient = np.linalg.lstsq(gram, moment, rcond=None)[0]
     return lambda rows: np.asarray(coefficient[0] + rows @ coefficient[1:])
 
 
@@ -144,9 +148,17 @@ def effect_model(name: str, train: Arms, half: np.ndarray, fit: Regressor) -> Pr
 def _s_learner(train: Arms, fit: Regressor) -> Predict:
     """One model with the treatment, and its products with the covariates, as columns."""
     model = fit(_with_treatment(train.x, train.t.astype(np.float64)), train.y, train.w)
-    return lambda rows: (
-        model(_with_treatment(rows, np.ones(len(rows)))) - model(_with_treatment(rows, np.zeros(len(rows))))
-    )
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        parts = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+        return np.concatenate(
+            [
+                model(_with_treatment(part, np.ones(len(part)))) - model(_with_treatment(part, np.zeros(len(part))))
+                for part in parts
+            ]
+        )
+
+    return predict
 
 
 def _with_treatment(x: np.ndarray, t: np.ndarray) -> np.ndarray:
