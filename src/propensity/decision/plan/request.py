@@ -305,7 +305,11 @@ def contact_value(context: DecisionContext, campaign: Campaign, margin: float) -
             f"campaign {campaign.name} has no eligible customer: all {eligible.size} customers are suppressed, have "
             "not consented or are filtered out; loosen its filter, or drop it"
         )
-    return np.where(eligible, margin * context.scores.revenue[:, m], -np.inf).astype(np.float32)
+    earned, uplift = margin * context.scores.revenue[:, m], context.objective.uplift
+    if uplift is not None:
+        earned = uplift.earned(campaign.name, campaign.offer, context.scores.customer, margin)
+        eligible &= np.isfinite(earned)
+    return np.where(eligible, earned, -np.inf).astype(np.float32)
 
 
 def promised_contacts(context: DecisionContext, first: int, days: int) -> np.ndarray:
