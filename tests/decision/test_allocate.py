@@ -53,7 +53,7 @@ def files(tmp_path: Path) -> dict[str, Any]:
 
 
 def analysis(path: Path, cell: dict[str, Any], **top: Any) -> None:
-    path.write_text(json.dumps({"srm_p": 0.6, **top, "effects": {"call": {"retained": cell}}}))
+    path.write_text(json.dumps({"srm_p": 0.6, **top, "arms": {"call": {"retained": cell}}}))
 
 
 def save_play(files: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_a_gain_is_value_times_risk_times_effect(files: dict[str, Any]) -> None:
 
 
 def test_a_known_control_group_says_who_would_have_left(files: dict[str, Any]) -> None:
-    cell = {"effect": 0.08, "low": 0.03, "high": 0.13, "verdict": "win", "control": 0.6}
+    cell = {"effect": 0.08, "low": 0.03, "high": 0.13, "verdict": "win", "control_mean": 0.6}
     analysis(Path(files["analysis"]), cell)
     own = Allocate(**files["paths"], plays=[save_play(files)])(context()).table.filter(pl.col("play") == "call")
     np.testing.assert_allclose(own["expected_gain"], own["value_at_stake"] * 0.08 / 0.4, rtol=1e-6)
@@ -121,6 +121,11 @@ def test_customers_of_high_risk_are_saved_and_those_of_low_risk_leant_in_on(file
         ({"effect": 0.02, "low": -0.01, "high": 0.05, "verdict": "tie"}, {}, "shows no gain in retained"),
         ({"effect": 0.02, "low": -0.01, "high": 0.05}, {}, "shows no gain in retained"),
         ({"effect": -0.02, "low": -0.03, "high": -0.01, "verdict": "loss"}, {}, "shows no gain"),
+        (
+            {"effect": 0.08, "low": None, "high": None, "verdict": "win"},
+            {},
+            "the interval of the effect on retained is",
+        ),
         ({"effect": 0.08, "low": 0.03, "high": 0.13}, {"refused": "everyone was treated"}, "everyone was treated"),
         ({"effect": 0.08, "low": 0.03, "high": 0.13}, {"srm_p": 1e-5}, "not as large as planned"),
     ],

@@ -103,12 +103,14 @@ def effect_of(given: str, arm: str, outcome: str | None) -> Effect:
 def _effect(cell: Mapping[str, Any], outcome: str) -> Effect:
     if cell.get("refused"):
         return no_effect(f"the effect on {outcome} is refused: {cell['refused']}", outcome)
+    if any(cell[name] is None for name in ("effect", "low", "high")):
+        return no_effect(f"the interval of the effect on {outcome} is not known", outcome)
     value, low, high = (float(cell[name]) for name in ("effect", "low", "high"))
     verdict = cell.get("verdict", "win" if low > 0 else "tie")
     if verdict != "win" or not low > 0:
         interval = f"{value:+.4g} [{low:+.4g}, {high:+.4g}]"
         return no_effect(f"the experiment shows no gain in {outcome}: {interval}, {verdict}", outcome)
-    control = next((cell[name] for name in ("control", "control_mean", "mean_control") if name in cell), None)
+    control = cell.get("control_mean")
     return Effect(value, low, high, None if control is None else float(control), outcome)
 
 
