@@ -6,25 +6,15 @@ from propensity.config import DesignConfig
 
 @entry("ab_design")
 def main(cfg: DesignConfig) -> None:
+    from dataclasses import fields
+
     import polars as pl
 
     from propensity.ab.command import chosen_scores, write
     from propensity.ab.design import Plan, design, sentences
     from propensity.data.event_log import EventLog, to_day
 
-    plan = Plan(
-        cfg.outcome,
-        cfg.horizon,
-        {str(name): share for name, share in cfg.arms.items()},
-        str(cfg.control),
-        cfg.global_holdout,
-        cfg.relevant,
-        cfg.alpha,
-        cfg.power,
-        cfg.margin,
-        cfg.cost,
-    )
-    cutoff = to_day(cfg.cutoff)
+    plan, cutoff = Plan(**{each.name: getattr(cfg, each.name) for each in fields(Plan)}), to_day(cfg.cutoff)
     result = design(EventLog.open(cfg.log), cutoff, plan, chosen_scores(cfg.scores, cutoff - cfg.horizon))
     result |= {"notes": [], "sentences": sentences(result)}
     write(cfg.out, "design", result, pl.DataFrame(result["duration"]))

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from decision.known import OFFERS, context_with_history
-from propensity.decision.arms import held_out, read_arms, with_arms
+from propensity.decision.arms import decided, held_out, read_arms
 from propensity.decision.audience import Audience
 from propensity.decision.campaign import CampaignPlan
 from propensity.decision.context import DecisionContext
@@ -133,10 +133,11 @@ def arms_of(known: DecisionContext, path: Path, **columns: Any) -> Path:
 def test_a_holdout_gets_no_message_and_messages_carry_their_arm(tmp_path: Path) -> None:
     known = context()
     arms = read_arms(str(arms_of(known, tmp_path / "arms.parquet")))
+    assert arms is not None
     held = held_out(arms, known.scores.customer)
     out = set(known.scores.customer[held].tolist())
     for decision in (CampaignPlan(campaigns=CAMPAIGNS), Audience(offer=OFFERS[0], size=15)):
-        result = with_arms(decision(known.changed(held=held)), arms, held)
+        result = decided(decision, known, Objective(), arms)
         assert not out & set(result.table["customer_id"]) and set(result.table["arm"]) == {"treatment"}
         assert (result.table["probability"] == 0.5).all() and result.summary["held_out"] == held.sum()
 
@@ -144,6 +145,7 @@ def test_a_holdout_gets_no_message_and_messages_carry_their_arm(tmp_path: Path) 
 def test_everybody_in_a_treatment_arm_is_refused(tmp_path: Path) -> None:
     known = context()
     arms = read_arms(str(arms_of(known, tmp_path / "arms.parquet", arm=pl.lit("treatment"))))
+    assert arms is not None
     with pytest.raises(InfeasibleError, match="keep a holdout"):
         held_out(arms, known.scores.customer)
 

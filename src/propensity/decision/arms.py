@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
+from propensity.decision.context import DecisionContext
+from propensity.decision.objective import Objective, with_objective
 from propensity.decision.result import DecisionResult
 from propensity.decision.table import read
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
@@ -16,8 +19,37 @@ UNTREATED = ("global holdout", "holdout", "business as usual", "control")  # arm
 COLUMNS = ("customer_id", "experiment", "arm", "probability")
 
 
-def read_arms(path: str) -> pl.DataFrame:
-    """Read the table that `ab split` wrote.
+def decided(
+    decision: Callable[[DecisionContext], DecisionResult],
+    context: DecisionContext,
+    objective: Objective,
+    arms: pl.DataFrame | None,
+) -> DecisionResult:
+    """Make a decision by an objective, in which holdouts get no message.
+
+    Parameters
+    ----------
+    decision : callable
+        From a context to a result.
+    context : DecisionContext
+        Scores and what else the decision may use.
+    objective : Objective
+        What a message is worth.
+    arms : pl.DataFrame or None
+        See `read_arms`.
+
+    Returns
+    -------
+    DecisionResult
+        With sentences on the objective and, with arms, a column of each message's arm.
+    """
+    held = None if arms is None else held_out(arms, context.scores.customer)
+    result = with_objective(decision(context.changed(objective=objective, held=held)), objective)
+    return result if arms is None or held is None else with_arms(result, arms, held)
+
+
+def read_arms(path: str | None) -> pl.DataFrame | None:
+    """Read the table that `ab split` wrote, None without one.
 
     Raises
     ------
@@ -26,6 +58,8 @@ def read_arms(path: str) -> pl.DataFrame:
     DataError
         If a customer is in two rows, or a probability is missing, 0 or above 1.
     """
+    if path is None:
+        return None
     table = read(path, "arms")
     if missing := [name for name in COLUMNS if name not in table.columns]:
         raise ConfigurationError(f"{path} has no column {missing[0]!r}; give a table that ab split wrote")
@@ -58,6 +92,8 @@ def held_out(arms: pl.DataFrame, customer: np.ndarray) -> np.ndarray:
 
 def with_arms(result: DecisionResult, arms: pl.DataFrame, held: np.ndarray) -> DecisionResult:
     """The result with experiment, arm and probability of every message, and the number of customers held out."""
+    if "customer_id" not in result.table.columns:
+        raise ConfigurationError(f"arms are for decisions with a list of customers, not {result.name}; leave them out")
     own = arms.rename({"probability": "arm_probability"})
     table = result.table.with_columns(key=pl.col("customer_id").cast(pl.String))
     table = table.join(own, left_on="key", right_on="customer_id", how="left", maintain_order="left").drop("key")

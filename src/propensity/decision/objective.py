@@ -132,18 +132,21 @@ def read_uplift(folder: str) -> Uplift:
     return Uplift(read(str(file.with_suffix(".parquet")), "uplift"), arms, money)
 
 
-def objective_of(name: str, discovery: float, uplift: str | None) -> Objective:
+def objective_of(
+    name: str, discovery: float, uplift: str | None, decision: Mapping[str, Any] | None = None
+) -> Objective:
     """The objective of the settings.
 
     Raises
     ------
     ConfigurationError
-        For another name.
+        For another name, or a decision that has no objective.
     InfeasibleError
         For `incremental` without an experiment.
     """
     if name not in OBJECTIVES:
         raise ConfigurationError(f"objective={name} does not exist; give one of {', '.join(OBJECTIVES)}")
+    require_supported(name, decision or {})
     if name != INCREMENTAL:
         return Objective(name, discovery)
     if uplift is None:
@@ -179,7 +182,7 @@ def require_supported(name: str, settings: Mapping[str, Any]) -> None:
         With the decisions that support it.
     """
     decision = str(settings.get("_target_", "")).rsplit(".", 1)[-1]
-    if name != PREDICTED and decision not in SUPPORTED:
+    if name != PREDICTED and decision and decision not in SUPPORTED:
         raise ConfigurationError(f"objective={name} is for decision=audience and decision=campaign, not {decision}")
 
 
