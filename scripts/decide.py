@@ -9,7 +9,7 @@ def main(cfg: DecideConfig) -> None:
     from hydra.utils import instantiate
 
     from propensity.decision.context import gather
-    from propensity.decision.result import in_currency, save, show
+    from propensity.decision.result import in_currency, record, save, show
     from propensity.decision.setting import check_decision
     from propensity.report.table import working
     from propensity.serving.explain import with_reasons
@@ -21,6 +21,7 @@ def main(cfg: DecideConfig) -> None:
         result = in_currency(decision(context), context.currency)
         result = with_reasons(result, context.scores.cutoff, cfg, say)
         save(result, cfg.out)
+        record(cfg.scores, cfg.out, context.event_log, result.name)
     show(result, cfg.out)
 
 

@@ -223,11 +223,20 @@ class CustomerConfig(CommandConfig):
     log: str = setting("folder of the event log")
     runs: str = setting("folder of trained networks and scores", "runs")
     pseudonym: str | None = setting("file:<path> or env:<name> of the key that the log's ids are hashed with", None)
+    folders: list[str] = setting("further folders with scores and send lists, which are searched too", [])
 
 
 @dataclass
 class ForgetConfig(CustomerConfig):
     lift: bool = setting("lift the tombstone of the customer instead, so that later deliveries are accepted", False)
+
+
+@dataclass
+class RotateKeyConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+    pseudonym: str = setting("file:<path> or env:<name> of the key that the log's ids are hashed with")
+    new_pseudonym: str = setting("file:<path> or env:<name> of the new key")
+    runs: str = setting("folder of trained networks and scores, with the audit log", "runs")
 
 
 @dataclass
@@ -302,6 +311,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "gate": GateConfig,
     "reproduce": ReproduceConfig,
     "forget": ForgetConfig,
+    "rotate_key": RotateKeyConfig,
     "audit": AuditConfig,
     "export_customer": ExportCustomerConfig,
     "init": InitConfig,

@@ -56,7 +56,7 @@ TRAIN: dict[str, Limit] = COMMAND | {
     "objective": maybe(text()),
 }  # fmt: skip
 CUSTOMER: dict[str, Limit] = COMMAND | {
-    "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()),
+    "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "folders": many(path()),
 }  # fmt: skip
 RESAMPLES = whole(0, 1_000_000)
 CUTOFFS = maybe(many(day(), least=1))
@@ -107,6 +107,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "ReproduceConfig": COMMAND | {"run": path(), "tolerance": SHARE},
     "ForgetConfig": CUSTOMER | {"lift": flag()},
+    "RotateKeyConfig": COMMAND | {"log": path(), "pseudonym": text(), "new_pseudonym": text(), "runs": path()},
     "AuditConfig": COMMAND | {"runs": path(), "digest": maybe(text())},
     "ExportCustomerConfig": CUSTOMER | {"out": path()},
     "DecideConfig": COMMAND | {
