@@ -150,6 +150,7 @@ class ServeConfig(CommandConfig):
     read_timeout: float = setting("seconds for a request to arrive, and for a client to take a response", 10.0)
     idle_timeout: float = setting("seconds until a connection without a request is closed", 15.0)
     refresh: float = setting("seconds between looks for a new bundle, log or file of tokens", 2.0)
+    audit_interval: float = setting("seconds between lines of the audit log on who scored how many customers", 3600.0)
     data: LogConfig = field(default_factory=LogConfig)
 
 
