@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -128,7 +128,7 @@ def _with_ids(log: EventLog, ids: pl.Series, draft: Path) -> EventLog:
     return replace(log, engagement=log.sibling(_write_columns(log.engagement, order, draft / ENGAGEMENT)))
 
 
-def _write_columns(log: EventLog, order: np.ndarray, folder: Path) -> dict[str, np.ndarray]:
+def _write_columns(log: EventLog, order: np.ndarray, folder: Path) -> dict[str, Any]:
     """Write the columns with the customers in another order (N,); returns them, memory-mapped, with offsets."""
     types = log.column_types
     with ColumnFiles(folder, types) as files:
