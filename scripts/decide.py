@@ -11,7 +11,7 @@ def main(cfg: DecideConfig) -> None:
     from propensity.decision.arms import decided, read_arms
     from propensity.decision.context import gather
     from propensity.decision.objective import objective_of
-    from propensity.decision.result import in_currency, save, show
+    from propensity.decision.result import in_currency, record, save, show
     from propensity.decision.setting import check_decision
     from propensity.report.table import working
     from propensity.serving.explain import with_reasons
@@ -24,6 +24,7 @@ def main(cfg: DecideConfig) -> None:
         result = in_currency(decided(decision, context, objective, arms), context.currency)
         result = with_reasons(result, context.scores.cutoff, cfg, say)
         save(result, cfg.out)
+        record(cfg.scores, cfg.out, context.event_log, result.name)
     show(result, cfg.out)
 
 

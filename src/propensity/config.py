@@ -150,6 +150,7 @@ class ServeConfig(CommandConfig):
     read_timeout: float = setting("seconds for a request to arrive, and for a client to take a response", 10.0)
     idle_timeout: float = setting("seconds until a connection without a request is closed", 15.0)
     refresh: float = setting("seconds between looks for a new bundle, log or file of tokens", 2.0)
+    audit_interval: float = setting("seconds between lines of the audit log on who scored how many customers", 3600.0)
     data: LogConfig = field(default_factory=LogConfig)
 
 
@@ -242,11 +243,20 @@ class CustomerConfig(CommandConfig):
     log: str = setting("folder of the event log")
     runs: str = setting("folder of trained networks and scores", "runs")
     pseudonym: str | None = setting("file:<path> or env:<name> of the key that the log's ids are hashed with", None)
+    folders: list[str] = setting("further folders with scores and send lists, which are searched too", [])
 
 
 @dataclass
 class ForgetConfig(CustomerConfig):
     lift: bool = setting("lift the tombstone of the customer instead, so that later deliveries are accepted", False)
+
+
+@dataclass
+class RotateKeyConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+    pseudonym: str = setting("file:<path> or env:<name> of the key that the log's ids are hashed with")
+    new_pseudonym: str = setting("file:<path> or env:<name> of the new key")
+    runs: str = setting("folder of trained networks and scores, with the audit log", "runs")
 
 
 @dataclass
@@ -426,6 +436,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "gate": GateConfig,
     "reproduce": ReproduceConfig,
     "forget": ForgetConfig,
+    "rotate_key": RotateKeyConfig,
     "audit": AuditConfig,
     "export_customer": ExportCustomerConfig,
     "init": InitConfig,

@@ -56,7 +56,7 @@ TRAIN: dict[str, Limit] = COMMAND | {
     "objective": maybe(text()),
 }  # fmt: skip
 CUSTOMER: dict[str, Limit] = COMMAND | {
-    "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()),
+    "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "folders": many(path()),
 }  # fmt: skip
 RESAMPLES = whole(0, 1_000_000)
 AB: dict[str, Limit] = COMMAND | {
@@ -105,7 +105,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "bundle": path(), "log": maybe(path()), "digest": maybe(text()), "host": text(), "port": whole(0, 65_535),
         "tokens": either(maybe(path()), flag()), "workers": whole(1, 256), "max_waiting": whole(1, 10**6),
         "max_connections": whole(1, 10**6), "read_timeout": number(0.1, 3_600), "idle_timeout": number(0.1, 3_600),
-        "refresh": number(0.1, 86_400), "data": GROUP,
+        "refresh": number(0.1, 86_400), "audit_interval": number(0.1, 604_800), "data": GROUP,
     },
     "DriftConfig": COMMAND | {
         "bundle": path(), "cutoff": day(), "out": path(), "log": maybe(path()), "customers": whole(1),
@@ -128,6 +128,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "ReproduceConfig": COMMAND | {"run": path(), "tolerance": SHARE},
     "ForgetConfig": CUSTOMER | {"lift": flag()},
+    "RotateKeyConfig": COMMAND | {"log": path(), "pseudonym": text(), "new_pseudonym": text(), "runs": path()},
     "AuditConfig": COMMAND | {"runs": path(), "digest": maybe(text())},
     "ExportCustomerConfig": CUSTOMER | {"out": path()},
     "DecideConfig": COMMAND | {

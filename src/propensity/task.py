@@ -26,6 +26,7 @@ from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, Mar
 from propensity.feature.weight import Even
 from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare, protect_personal_data, translate_read_errors
+from propensity.ingest.key_chain import key_chain, stored_meta
 from propensity.ingest.privacy import read_key
 from propensity.ingest.retention import check_keep, check_kept
 from propensity.ingest.source import Source
@@ -227,8 +228,9 @@ class Task:
         EventLog
             The log.
         """
+        place = self.log or self.default_log
         with translate_read_errors():
-            tables = protect_personal_data(self.tables.load(), self.log or self.default_log, self.key)
+            tables = protect_personal_data(self.tables.load(), place, key_chain(stored_meta(place), self.key))
         return build_log(tables, keep=self.keep)
 
     def append(self, out: str | Path) -> EventLog:

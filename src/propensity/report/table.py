@@ -148,6 +148,21 @@ def show_forgotten(customer: str, forgotten: Any) -> None:
     SCREEN.print(table)
     models = ", ".join(forgotten.models) or "none"
     SCREEN.print(f"models that were trained with them: {models}", highlight=False, soft_wrap=True)
+    SCREEN.print(f"searched: {', '.join(forgotten.searched)}", highlight=False, soft_wrap=True, markup=False)
+    if forgotten.copies:
+        copies = ", ".join(forgotten.copies)
+        SCREEN.print(f"delete those that are theirs: {copies}", highlight=False, soft_wrap=True, markup=False)
+
+
+def show_rotated(log: str, rotated: Any) -> None:
+    """How many ids were replaced, and what still holds those under the former key."""
+    lines = [f"{log}: {rotated.customers:,} customers and {rotated.quarantined:,} quarantined rows have new ids"]
+    if rotated.tables:
+        lines += [f"tables with ids under the former key, make them again: {', '.join(rotated.tables)}"]
+    if rotated.models:
+        lines += [f"trained on the log as it was, still valid; export bundles again: {', '.join(rotated.models)}"]
+    for line in lines:
+        SCREEN.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def show_scores(scores: Scores, out: str) -> None:
