@@ -49,6 +49,7 @@ RULES = (
         "item whose code or description is postage, a fee, discount, voucher, deposit, test, manual entry or the like",
         "not_products",
     ),
+    Rule("refunded", "drop", "line that was paid back or cancelled as a whole", "columns.refund"),
     Rule(
         "id_truncated", "quarantine",
         "customer or item id whose last digits are lost, such as 1.23457E+12 from a spreadsheet",
@@ -77,7 +78,9 @@ RULES = (
         "revenue_unreadable", "quarantine",
         "amount that is not a finite number, is too large (1e39), or is ambiguous (1,234)", "decimal",
     ),
-    Rule("discount_unreadable", "quarantine", "discount that is not a finite number or percentage", "decimal"),
+    Rule(
+        "discount_unreadable", "quarantine", "discount or refund that is not a finite number or percentage", "decimal",
+    ),
     Rule("quantity_zero", "quarantine", "purchase of zero or fewer units that is not a return"),
     Rule(
         "price_negative", "quarantine",
@@ -114,6 +117,12 @@ RULES = (
     Rule(
         "discount_divided", "keep", "line that bears a share of the discount or refund of its whole order",
         "columns.order_discount",
+    ),
+    Rule(
+        "not_product_kept", "keep", "line that is not a product by its name, kept by not_products=[]", "not_products",
+    ),
+    Rule(
+        "refund_deducted", "keep", "line from which a partial refund or cancelled units are deducted", "columns.refund",
     ),
     Rule(
         "day_late", "keep", "event that became available after its day; it is dated to its availability",

@@ -18,6 +18,7 @@ from propensity.ingest.rule.screen import has_amount, is_storable
 from propensity.ingest.source import RAW
 from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery, collect
 from propensity.ingest.source.id_normalisation import IdFormat
+from propensity.ingest.source.line_refund import REFUNDS, deduct_refunds, refund_cells
 from propensity.ingest.source.optional import NUMBERS, TimeColumn, optional_cells, settled_values, with_time
 from propensity.ingest.source.order_amount import ORDER_AMOUNTS
 
@@ -30,7 +31,7 @@ MIN_REPEATED_SHARE = 0.9  # of the orders with a discount, from which it may be 
 BEFORE_DISCOUNT = ("gross", "unit")  # values of `revenue_is` for amounts from which the discount is taken off
 PERCENTAGES = ("discount", "order_discount")
 WITH_PERCENT = (*PERCENTAGES, "probability")  # numbers that may have a sign %
-AMOUNTS = ("quantity", "revenue", "discount", *ORDER_AMOUNTS, *NUMBERS)
+AMOUNTS = ("quantity", "revenue", "discount", *ORDER_AMOUNTS, *REFUNDS, *NUMBERS)
 ANYTHING = "anything"  # item of events without an item column
 WORDS = {
     "purchase": ("purchase", "purchased", "transaction", "buy", "bought", "order", "sale", "sold", "checkout"),
@@ -69,6 +70,7 @@ class ColumnMapping:
     discount_is: str | None = None
     times_in: str | None = None
     cost_is: str = "total"
+    refund_is: str = "net"
 
     def has(self, name: str) -> bool:
         """Tell whether a column is mapped.
@@ -432,11 +434,13 @@ def _rule_columns(
         "?formatted": _formatted(mapping, schema),
         "?percent": pl.lit(False),
         "?discount": pl.lit(True),
-        "?not_product": _not_product(mapping, schema),
+        "?not_product": pl.lit(False) if mapping.not_products == () else _not_product(mapping, schema),
         "?transcoded": pl.lit(delivery.encoding is not None),
         "?completed": pl.col(COMPLETED) if delivery.completed else pl.lit(False),
     }
+    columns |= {"?not_product_kept": _not_product(mapping, schema)} if mapping.not_products == () else {}
     columns |= _discount_columns(delivery, mapping, style)
+    columns |= refund_cells(mapping.columns, lambda name: read_amount(name, delivery, mapping, style))
     scale = mapping.scale if isinstance(mapping.scale, float | int) else _scale(delivery, mapping.scale)
     return [(value * scale if name == "?rate" else value).alias(name) for name, value in columns.items()]
 
@@ -448,13 +452,13 @@ def _excluded(name: str, values: Sequence[str]) -> pl.Expr:
 
 
 def _not_product(mapping: ColumnMapping, schema: pl.Schema) -> pl.Expr:
-    """Whether the code or a description of an item names no product."""
+    """Whether the code or a description of an item names no product; with an empty list, by the built-in words."""
     described = [c for c in mapping.item_columns if describes_items(c)]
     described += [mapping.columns["description"]] if mapping.has("description") else []
     names = [mapping.columns["item"]] if mapping.has("item") else []
-    listed = mapping.not_products
+    listed = mapping.not_products or None
     texts = [c for c in dict.fromkeys([*names, *described]) if schema[c] == pl.String or listed]
-    if listed == () or not texts:
+    if not texts:
         return pl.lit(False)
     return pl.any_horizontal(names_no_product(pl.col(c), listed) for c in texts)
 
@@ -473,7 +477,7 @@ def _discount_columns(delivery: Delivery, mapping: ColumnMapping, style: FileFor
             columns[f"?{name}"] = number * 100 if _is_fraction(name, mapping) else number
     readable = [
         clean_text(pl.col(mapping.columns[name])).is_null() | is_storable(read_amount(name, delivery, mapping, style))
-        for name in ("discount", *ORDER_AMOUNTS)
+        for name in ("discount", *ORDER_AMOUNTS, *REFUNDS)
         if mapping.has(name)
     ]
     return columns | ({"?discount": pl.all_horizontal(readable)} if readable else {})
@@ -558,6 +562,8 @@ def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
         given = pl.col("?order_discount")
         whole["?order_discount"] = pl.when(pl.col("?order_percent")).then(given).otherwise(given * rate)
     cells = cells.with_columns(kind=kind, revenue=revenue, discount=discount * rate, **whole)
+    before_discount = mapping.refund_is == "gross" and mapping.revenue_is in BEFORE_DISCOUNT
+    cells = deduct_refunds(cells, before_discount, mapping.cost_is == "unit")
     is_return, has_amounts = pl.col("kind") == "return", has_amount()
     day = pl.max_horizontal("day", pl.when(pl.col("day").is_not_null()).then(pl.col("available")))
     amounts = {

@@ -19,6 +19,7 @@ from propensity.ingest.rule.number import MarkEvidence, clean_text, mark_evidenc
 from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source.column_name import CANCELLED, CATEGORY, PRICE, UNIT_PRICE, names_of, normalised_name
 from propensity.ingest.source.evidence import findings
+from propensity.ingest.source.line_refund import REFUNDS
 from propensity.ingest.source.reading import KIND_OF, WITH_PERCENT, ColumnMapping, detect_format
 from propensity.ingest.source.table_role import RawTable, assign_roles, open_tables, table_settings
 from propensity.kernel.event import KINDS
@@ -42,7 +43,8 @@ WITHOUT = {  # columns that the configuration asks for, null included, and what 
     "item": "with null all lines are of one item",
     "revenue": "with null revenue counts units, not money",
 }
-NOT_DRAFTED = ("order_discount", "order_total", "order_refund")  # a name does not tell whether they are of an order
+# a name does not tell whether they are of an order or a line, and before or after discounts
+NOT_DRAFTED = ("order_discount", "order_total", "order_refund", *REFUNDS)
 EXACT = ("description", "parent", "event_id")  # drafted by their full names only
 MIN_PRODUCTS = 5  # rows with several units from which a unit price is recognised
 MIN_READABLE = 0.95  # share of values that must have the type of the column

@@ -50,6 +50,7 @@ from propensity.ingest.source.id_normalisation import (
     without_stand_ins,
 )
 from propensity.ingest.source.join import join_tables
+from propensity.ingest.source.line_refund import REFUNDS
 from propensity.ingest.source.meta import attribute_table, event_attributes, first_day_attributes, table_warnings
 from propensity.ingest.source.name_choice import OPTIONAL, chosen_name, resolve_names
 from propensity.ingest.source.order import assign_parents, complete_orders
@@ -87,6 +88,7 @@ TAB = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
 QUOTES = {"double": '"', "single": "'", "none": ""}
 CHOICES = {
     "cost_is": ("total", "unit"),
+    "refund_is": ("net", "gross"),
     "revenue_is": ("net", "total", "gross", "unit", "net_unit"),
     "order_discount_is": ("further", "total"),
     "discount_is": ("amount", "percent", "fraction"),
@@ -148,6 +150,8 @@ class Table:
         Whether the discount of an order stands beside the discounts of its lines or includes them.
     cost_is : {"total", "unit"}
         Whether the cost is that of the line or of one unit.
+    refund_is : {"net", "gross"}
+        Whether the refund of a line is what was paid back or an amount before the discount, as a revenue that is gross.
     header_once : bool, optional
         Whether facts of an order stand on its first line only; detected for each column by default.
     day_format : str, optional
@@ -235,6 +239,7 @@ class Table:
     discount_is: str | None = None
     order_discount_is: str = "further"
     cost_is: str = "total"
+    refund_is: str = "net"
     header_once: bool | None = None
     day_format: str | None = None
     timezone: str | None = None
@@ -489,13 +494,15 @@ class Table:
             discount_is=self.discount_is,
             times_in=self.times_in,
             cost_is=self.cost_is,
+            refund_is=self.refund_is,
         )
 
     def _rejection_reason(self) -> pl.Expr:
         """Rules on single rows with the configured bounds."""
         latest = date.today() if self.latest is None else to_date(to_day(self.latest))
         earliest = EARLIEST if self.earliest is None else to_date(to_day(self.earliest))
-        return rejection_reason(latest, earliest, self.most_units, self.unknown_items == "keep")
+        refunds = any(self.columns.get(name) for name in REFUNDS)
+        return rejection_reason(latest, earliest, self.most_units, self.unknown_items == "keep", refunds)
 
     def _identity_map(self, ids: IdFormat) -> IdentityMap | None:
         """The identity map, None where there is none."""
@@ -536,17 +543,18 @@ class Table:
             table = collect(self._attribute_table("item", events.collect_schema()["item"], items), self.items)
             listed = table["item"].unique()
             if others := self._codes_of_no_product(table):
-                not_product = pl.col("?not_product") | pl.col("item").is_in(others)
-                events = events.with_columns(not_product.fill_null(False).alias("?not_product"))
+                name = "?not_product_kept" if self.not_products == [] else "?not_product"
+                not_product = pl.col(name) | pl.col("item").is_in(others)
+                events = events.with_columns(not_product.fill_null(False).alias(name))
             unlisted = pl.col("item").is_in(listed.implode()).not_() & pl.col("item").is_not_null()
         return events.with_columns(unlisted.fill_null(False).alias("?unlisted")).drop("parent", strict=False)
 
     def _codes_of_no_product(self, items: pl.DataFrame) -> list[object]:
         """Items whose description in their own table names no product."""
         described = [c for c, kind in items.schema.items() if c != "item" and kind == pl.String and describes_items(c)]
-        if self.not_products == [] or not described:
+        if not described:
             return []
-        names = None if self.not_products is None else tuple(map(str, self.not_products))
+        names = tuple(map(str, self.not_products)) if self.not_products else None
         found = items.filter(pl.any_horizontal(names_no_product(pl.col(c), names) for c in described))
         return found["item"].to_list()
 
