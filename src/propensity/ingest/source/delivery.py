@@ -9,7 +9,6 @@ import hashlib
 import io
 import re
 import zipfile
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -21,7 +20,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from propensity.errors import ConfigurationError, DataError
-from propensity.ingest.source.code_page import code_page
+from propensity.ingest.source.code_page import code_page, words_beyond_ascii
 from propensity.ingest.source.layout import Finding, Layout, detect_layout, layout_findings
 from propensity.ingest.source.unfold import check_unfolded
 from propensity.ingest.source.workbook import EXCEL, SHEET, read_sheet, split_sheet, workbook_file
@@ -113,7 +112,7 @@ def open_files(path: str, setting: str, separator: str | None = None, encoding: 
     separator : str, optional
         Field separator of text files; detected by default.
     encoding : str, optional
-        Encoding of text files; detected by default.
+        Encoding of text files that are neither UTF-8 nor UTF-16; detected by default.
 
     Returns
     -------
@@ -127,7 +126,13 @@ def open_files(path: str, setting: str, separator: str | None = None, encoding: 
     DataError
         If a file cannot be read.
     """
-    return [open_file(file, separator, encoding) for file in find_files(path, setting)]
+    files = find_files(path, setting)
+    return [open_file(file, separator, None if encoding is None else _fitting(file, encoding)) for file in files]
+
+
+def _fitting(file: Path, encoding: str) -> str | None:
+    """A configured encoding where a text file is neither UTF-8 nor UTF-16."""
+    return detect_encoding(file, encoding) if file.name.lower().endswith(TEXT) else None
 
 
 def find_files(path: str, setting: str) -> list[Path]:
@@ -452,24 +457,25 @@ def _head(file: Path, encoding: str) -> str:
     return text if len(data) < HEAD else text[: text.rfind("\n") + 1] or text
 
 
-def detect_encoding(file: Path) -> str:
+def detect_encoding(file: Path, otherwise: str | None = None) -> str:
     """Detect the encoding of a text file.
 
     Parameters
     ----------
     file : Path
         Text file.
+    otherwise : str, optional
+        Encoding of a file that is neither UTF-8 nor UTF-16; by default the code page of `code_page`.
 
     Returns
     -------
     str
-        "utf-16" with a byte order mark, otherwise the first of "utf-8", the code page of `code_page` and "latin-1" that
-        decodes the file.
+        "utf-16" with a byte order mark, "utf-8" if all of the file is, otherwise its code page.
 
     Raises
     ------
     DataError
-        If a file without the mark has a zero byte.
+        If a file without the mark has a zero byte, or its code page is unclear.
     """
     decoder, line, encoding = codecs.getincrementaldecoder("utf-8")(), 1, "utf-8"
     for k, chunk in enumerate(_chunks(file)):
@@ -482,11 +488,25 @@ def detect_encoding(file: Path) -> str:
             try:
                 decoder.decode(chunk)
             except UnicodeDecodeError:
-                encoding = "cp1252"
+                encoding = ""
         line += chunk.count(b"\n")
-    if encoding != "utf-8":
-        encoding = code_page(sum((Counter(chunk) for chunk in _chunks(file)), Counter()))
-    return encoding if encoding == "utf-8" or _decodes(file, encoding) else "latin-1"
+    return encoding or otherwise or _code_page(file)
+
+
+def _code_page(file: Path) -> str:
+    """Code page of a text file; DataError if two readings are about as likely, or none is."""
+    found = code_page(words_beyond_ascii(_chunks(file)))
+    if not found.known:
+        raise DataError(
+            f"{file} is neither UTF-8 nor in a code page whose letters are known: as {found.page} it has "
+            f"{found.words[0]!r}; set data.source.encoding, such as gbk, shift_jis or cp1255"
+        )
+    if found.other is not None:
+        raise DataError(
+            f"{file} is not UTF-8 and may have {found.words[0]!r} in {found.page} or {found.words[1]!r} in "
+            f"{found.other}; set data.source.encoding to one of them"
+        )
+    return found.page if _decodes(file, found.page) else "latin-1"
 
 
 def _decodes(file: Path, encoding: str) -> bool:
@@ -582,7 +602,12 @@ def _text(file: Path, encoding: str) -> IO[str]:
 
 
 def read_attribute_table(
-    path: str, setting: str, key: str, key_setting: str, separator: str | None = None
+    path: str,
+    setting: str,
+    key: str,
+    key_setting: str,
+    separator: str | None = None,
+    encoding: str | None = None,
 ) -> pl.LazyFrame:
     """Open a table of items or customers.
 
@@ -598,6 +623,8 @@ def read_attribute_table(
         Setting of `key`, for error messages.
     separator : str, optional
         Field separator of text files; detected by default.
+    encoding : str, optional
+        Encoding of text files that are neither UTF-8 nor UTF-16; detected by default.
 
     Returns
     -------
@@ -612,7 +639,7 @@ def read_attribute_table(
         If a file cannot be read.
     """
     frames = []
-    for each in open_files(path, setting, separator):
+    for each in open_files(path, setting, separator, encoding):
         each.column(key, key_setting)
         if each.options is None:
             frames.append(each.frame.drop(ROW))

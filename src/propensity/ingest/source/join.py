@@ -28,6 +28,7 @@ def join_tables(
     day: str,
     style: DayFormat,
     needed: Collection[str],
+    encoding: str | None = None,
 ) -> list[Delivery]:
     """Join further tables to the events.
 
@@ -47,6 +48,8 @@ def join_tables(
         Configured format and time zone of days.
     needed : collection of str
         Columns that the mapping uses.
+    encoding : str, optional
+        Encoding of text files that are neither UTF-8 nor UTF-16; detected by default.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def join_tables(
             raise ConfigurationError(f"{setting} needs table and by, or left and right; got {dict(join)}")
         if join.get("keep") not in (None, *KEEP):
             raise ConfigurationError(f"{setting}.keep={join['keep']} is unknown; use {' or '.join(KEEP)}")
-        tables = open_files(join["table"], f"{setting}.table", separator)
+        tables = open_files(join["table"], f"{setting}.table", separator, encoding)
         name = tables[0].file.stem.split(".")[0]
         used = {*needed, *(later.get("left") or later.get("by") for later in joins[k + 1 :])}
         rows = pl.concat([_keyed(each, right, join, setting, style) for each in tables], how="diagonal_relaxed")

@@ -26,7 +26,11 @@ REFUSED = (*NO_WORDS, "opt-out", "optout", "opted_out", "withdrawn", "revoked", 
 
 
 def open_table(
-    setting: Mapping[str, str], columns: tuple[Column, ...], name: str, separator: str | None
+    setting: Mapping[str, str],
+    columns: tuple[Column, ...],
+    name: str,
+    separator: str | None,
+    encoding: str | None = None,
 ) -> list[Delivery]:
     """Open the files of a table beside the events and check its columns.
 
@@ -40,6 +44,8 @@ def open_table(
         Name of the setting in `data.source`.
     separator : str or None
         Field separator of text files; detected if None.
+    encoding : str, optional
+        Encoding of text files that are neither UTF-8 nor UTF-16; detected by default.
 
     Returns
     -------
@@ -56,7 +62,7 @@ def open_table(
     for key in ("path", *mandatory(columns)):
         if not setting.get(key):
             raise ConfigurationError(f"{full_name} needs {', '.join(('path', *mandatory(columns)))}; {key} is missing")
-    files = open_files(setting["path"], full_name, separator)
+    files = open_files(setting["path"], full_name, separator, encoding)
     for each in files:
         for key, column in setting.items():
             if key != "path" and column:

@@ -14,7 +14,7 @@ import polars as pl
 
 from propensity.data.event_log import to_date, to_day
 from propensity.errors import ConfigurationError, DataError
-from propensity.ingest.contract import CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, mandatory
+from propensity.ingest.contract import CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, Column, mandatory
 from propensity.ingest.rule.day import EARLIEST, DayFormat
 from propensity.ingest.rule.matching import require_match
 from propensity.ingest.rule.product import describes_items, names_no_product
@@ -36,6 +36,7 @@ from propensity.ingest.source.delivery import (
     count_rows,
     find_files,
     open_file,
+    open_files,
     renamed,
     split_duplicates,
 )
@@ -365,7 +366,7 @@ class Table:
         merged = {"file_twice": sum(count_rows(self._open(file)) for file in duplicates)} if duplicates else {}
         style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
         day, needed = chosen_name(self.columns["day"], delivered) or "", self._possible_columns()
-        delivered = join_tables(delivered, self.joins, self.separator, day, style, needed)
+        delivered = join_tables(delivered, self.joins, self.separator, day, style, needed, self.encoding)
         resolved = replace(self, folder=None, **resolve_names(self, delivered))
         resolved.earlier = self.earlier
         return resolved._load(delivered, merged)
@@ -424,7 +425,7 @@ class Table:
         check_scales(delivered, mapping)
         if self.revenue_is is None:
             check_unit_prices(delivered, mapping)
-        contacts = [] if self.contacts is None else open_table(self.contacts, CONTACTS, "contacts", self.separator)
+        contacts = self._beside(self.contacts, CONTACTS, "contacts") if self.contacts else []
         names = [str(each.file) for each in (*delivered, *contacts)]
         styles = [detect_format(each, mapping) for each in delivered]
         check_currencies(styles, delivered, mapping)
@@ -508,7 +509,7 @@ class Table:
         """The identity map, None where there is none."""
         if self.identity_map is None:
             return None
-        files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
+        files = self._beside(self.identity_map, IDENTITY_MAP, "identity_map")
         return read_identity_map(files, self.identity_map, ids)
 
     def _messages(
@@ -561,7 +562,9 @@ class Table:
     def _attribute_table(self, key: str, dtype: pl.DataType, ids: IdFormat) -> pl.LazyFrame:
         """The delivered table of items or customers with the ids of the events."""
         name = getattr(self, f"{key}_key") or str(self.columns[key])
-        return attribute_table(getattr(self, f"{key}s"), f"data.source.{key}s", key, name, self.separator, ids, dtype)
+        return attribute_table(
+            getattr(self, f"{key}s"), f"data.source.{key}s", key, name, self.separator, ids, dtype, self.encoding
+        )
 
     def _attribute_tables(
         self, accepted: pl.LazyFrame, ids: dict[str, IdFormat]
@@ -602,7 +605,7 @@ class Table:
         if self.guests == "popularity" and self.columns.get("order"):
             customers = add_guests(customers, accepted)
         if self.consents is not None:
-            files = open_table(self.consents, CONSENTS, "consents", self.separator)
+            files = self._beside(self.consents, CONSENTS, "consents")
             style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
             entries = read_consents(files, self.consents, ids, style)
             entries = entries if people is None else with_refusals_of_owners(entries, people.ambiguous)
@@ -612,11 +615,11 @@ class Table:
 
     def _acquisition(self, ids: IdFormat) -> tuple[pl.DataFrame, dict[str, int]]:
         """When, how and at what cost customers were acquired, and warnings."""
-        files = [self._open_table(file) for file in find_files(str(self.customers), "data.source.customers")]
+        files = open_files(str(self.customers), "data.source.customers", self.separator, self.encoding)
         key = self.customer_key or str(self.columns["customer"])
         style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
         return read_acquisition(files, self.acquisition or {}, key, ids, style, self.decimal)
 
-    def _open_table(self, file: Path) -> Delivery:
-        """A file beside the events as a scan."""
-        return open_file(file, self.separator)
+    def _beside(self, setting: Mapping[str, str], columns: tuple[Column, ...], name: str) -> list[Delivery]:
+        """Files of a table beside the events."""
+        return open_table(setting, columns, name, self.separator, self.encoding)
