@@ -183,7 +183,7 @@ EVENTS = (
     Column(
         "refunded_quantity",
         "number",
-        "units of the line that were returned, whenever that was; without refund their share of the revenue is taken off",
+        "units of the line that were returned, whenever that was; without refund, their share of the revenue goes too",
         "0",
     ),
     Column(

@@ -21,6 +21,7 @@ from propensity.ingest.source.id_normalisation import IdFormat
 from propensity.ingest.source.line_refund import REFUNDS, deduct_refunds, refund_cells
 from propensity.ingest.source.optional import NUMBERS, TimeColumn, optional_cells, settled_values, with_time
 from propensity.ingest.source.order_amount import ORDER_AMOUNTS
+from propensity.ingest.source.unit_price import unit_votes
 
 SAMPLED = 20_000  # rows of a file from which prices are compared
 MIN_SHARED_ITEMS = 3
@@ -646,11 +647,6 @@ def check_unit_prices(delivered: Sequence[Delivery], mapping: ColumnMapping) -> 
     ------
     DataError
         If the amounts of nearly all items are the same for several quantities.
-
-    Notes
-    -----
-    An item that was sold in several quantities has fewer distinct amounts than distinct ratios of amount and quantity
-    if the amount is a unit price, and more if it is a total. Prices may change in between.
     """
     if not all(map(mapping.has, ("item", "quantity", "revenue"))):
         return
@@ -658,15 +654,7 @@ def check_unit_prices(delivered: Sequence[Delivery], mapping: ColumnMapping) -> 
     for each in delivered:
         units, amount = (read_number(pl.col(name), mapping.decimal) for name in (quantity, revenue))
         rows = each.frame.head(SAMPLED).select(pl.col(item).alias("item"), units=units, amount=amount)
-        rows = rows.filter((pl.col("units") > 0) & (pl.col("units") % 1 == 0) & (pl.col("amount") > 0))
-        ratio = (pl.col("amount") / pl.col("units")).round(2).n_unique()
-        counts = rows.group_by("item").agg(
-            several=pl.col("units").n_unique() > 1, amounts=pl.col("amount").n_unique().cast(pl.Int64), ratios=ratio
-        )
-        votes = counts.filter(pl.col("several")).select(
-            unit=(pl.col("amounts") < pl.col("ratios")).sum(), total=(pl.col("amounts") > pl.col("ratios")).sum()
-        )
-        unit, total = collect(votes, str(each.file)).row(0)
+        unit, total = collect(unit_votes(rows), str(each.file)).row(0)
         if unit >= MIN_UNIT_ITEMS and unit >= MIN_UNIT_SHARE * (unit + total):
             raise DataError(
                 f"{each.file} column {revenue} does not grow with {quantity} for {unit} of {unit + total} items, so "
