@@ -12,8 +12,12 @@ from propensity.ingest.source.delivery import Delivery, collect
 
 GUEST = "guest:"
 STAND_INS = (
-    "-1", "unknown", "guest", "anonymous", "anonym", "nobody", "walk-in", "walkin", "no customer", "not registered",
-    "unbekannt", "gast", "inconnu", "invité", "desconocido", "invitado", "desconhecido", "convidado",
+    "-1", "unknown", "guest", "anonymous", "anonym", "nobody", "walk-in", "walkin", "walk in", "walk-in customer",
+    "cash customer", "cash sale", "no customer", "not registered", "undefined", "(none)", "not set", "(not set)",
+    "00000000-0000-0000-0000-000000000000", "unbekannt", "gast", "laufkunde", "barverkauf", "inconnu", "invité",
+    "client de passage", "desconocido", "invitado", "consumidor final", "público en general", "desconhecido",
+    "convidado", "sconosciuto", "ospite", "onbekend", "passant", "nieznany", "gość", "neznámý", "ismeretlen",
+    "vendég", "bilinmiyor", "misafir",
 )  # fmt: skip
 MIN_SHARED_ROWS = 1_000  # an id with fewer rows is never treated as shared
 

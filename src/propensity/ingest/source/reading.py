@@ -447,9 +447,11 @@ def _rule_columns(
 
 
 def _excluded(name: str, values: Sequence[str]) -> pl.Expr:
-    """Whether a cell has one of the values of `leave_out`; * stands for any."""
+    """Whether a cell has one of the values of `leave_out`, whatever their case; * stands for any."""
     text = clean_text(pl.col(name))
-    return text.is_not_null() if "*" in values else text.is_in(list(values)).fill_null(False)
+    if "*" in values:
+        return text.is_not_null()
+    return text.str.to_lowercase().is_in([value.lower() for value in values]).fill_null(False)
 
 
 def _not_product(mapping: ColumnMapping, schema: pl.Schema) -> pl.Expr:
