@@ -85,6 +85,8 @@ CASES = [
              columns={"description": "Description"}, name="by description"),
     extended("not_a_product", "Description", "thing", "anna,2024-03-04,x7,1,2,Poštovné\n",
              settings={"item_columns": ["Description"]}, name="by a description of items"),
+    Case("customer_unlisted", settings={"customers": "people.csv"}, count=2,
+         files={"people.csv": "who,age\nANNA,30\nBERT,40\n"}),
     Case("not_product_kept", "anna,2024-03-04,POST,1,2\nanna,2024-03-04,Bank Charges,1,2\n", count=2,
          settings={"not_products": []}),
     Case("not_product_kept", "anna,2024-03-04,p9,1,2\n", settings={"not_products": [], "items": "goods.csv"},

@@ -146,6 +146,10 @@ RULES = (
         "acquisition_unreadable", "keep",
         "date or cost of acquisition that cannot be read; it is not known", "acquisition",
     ),
+    Rule(
+        "customer_unlisted", "keep",
+        "customer missing from the table of customers, if most are; ids may be written in another way", "customer_key",
+    ),
     Rule("identity_cycle", "keep", "ids that replace each other in a cycle; the smallest replaces all"),
     Rule("identity_two_owners", "keep", "id with two replacements; it is not replaced"),
     Rule("consent_withdrawn", "keep", "consent that was withdrawn; the withdrawal is used"),

@@ -10,7 +10,7 @@ PADDED = r"^0+\d+$"
 ADDRESS = r"^[^@\s]+@[^@\s]+$"
 SCIENTIFIC = r"^[+-]?\d(?:[.,]\d+)?[eE]\+\d{2,}$"  # as a spreadsheet writes a long number
 WRAPPED = r'^(?:="([^"]*)"|<([^<>\s]+@[^<>\s]+)>|([+-]?\d+)\.0+)$'  # ="007", <a@b.org> and 7.00
-EXACT = 2**53  # a larger whole number may be rounded in a column of floats
+EXACT = 2**53  # from here on a whole number may be rounded in a column of floats
 
 
 def normalised_id(
@@ -72,7 +72,7 @@ def is_truncated_id(column: str, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.String:
         return pl.col(column).str.strip_chars().str.contains(SCIENTIFIC).fill_null(False)
     if dtype.is_float():
-        return (pl.col(column).abs() > EXACT).fill_null(False)
+        return (pl.col(column).abs() >= EXACT).fill_null(False)
     return pl.lit(False)
 
 

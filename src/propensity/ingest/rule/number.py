@@ -11,10 +11,10 @@ ERRORS = ("#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!")  # of a sp
 BLANKS = ("", *ERRORS, *WORDS, *map(str.upper, WORDS), *map(str.title, WORDS), "NaN", "NaT", "\\N", "-", "?")
 EDGES = " \t\r\n\v\f\u00a0\u2007\u202f\u200b\u200c\u200d\u2060\ufeff"
 SIGNS = {
-    "€": "EUR", "£": "GBP", "R$": "BRL", "US$": "USD", "A$": "AUD", "CA$": "CAD", "C$": "CAD", "NZ$": "NZD", "HK$": "HKD",
-    "MX$": "MXN", "NT$": "TWD", "S$": "SGD", "¥": "JPY", "₹": "INR", "zł": "PLN", "Ft": "HUF", "Kč": "CZK", "lei": "RON",
-    "₽": "RUB", "₺": "TRY", "₴": "UAH", "₪": "ILS", "₩": "KRW", "฿": "THB", "₫": "VND", "₱": "PHP", "лв": "BGN",
-    "$": "USD",
+    "€": "EUR", "£": "GBP", "R$": "BRL", "US$": "USD", "A$": "AUD", "CA$": "CAD", "C$": "CAD", "NZ$": "NZD",
+    "HK$": "HKD", "MX$": "MXN", "NT$": "TWD", "S$": "SGD", "¥": "JPY", "₹": "INR", "zł": "PLN", "Ft": "HUF",
+    "Kč": "CZK", "lei": "RON", "₽": "RUB", "₺": "TRY", "₴": "UAH", "₪": "ILS", "₩": "KRW", "฿": "THB", "₫": "VND",
+    "₱": "PHP", "лв": "BGN", "$": "USD",
 }  # fmt: skip
 CODES = (
     "EUR|USD|GBP|BRL|CHF|JPY|INR|PLN|SEK|NOK|DKK|CZK|TWD|NTD|CAD|AUD|CNY|TRY|RUB|KRW|MXN|HUF|RON|BGN|UAH|ILS|THB|VND"

@@ -22,6 +22,7 @@ import polars as pl
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.source.code_page import code_page, words_beyond_ascii
 from propensity.ingest.source.layout import Finding, Layout, detect_layout, layout_findings
+from propensity.ingest.source.quoting import Repaired, repaired
 from propensity.ingest.source.unfold import check_unfolded
 from propensity.ingest.source.workbook import EXCEL, SHEET, read_sheet, split_sheet, workbook_file
 
@@ -431,19 +432,40 @@ def open_text(
         "separator": form.separator, "has_header": form.header, "skip_lines": form.skip, "glob": False,
         "quote_char": form.quote or None,
     }  # fmt: skip
-    frame = pl.scan_csv(
-        source, **options, infer_schema=False, truncate_ragged_lines=True, row_index_name=ROW, row_index_offset=1
-    )
-    if not form.header:  # Polars counts from 0 or 1, depending on its version
-        frame = frame.rename({c: f"column_{k}" for k, c in enumerate(frame.collect_schema().names()) if c != ROW})
+    frame = _scan(source, options, form.header)
     schema = frame.collect_schema()
     if len(schema) < 2:
         raise DataError(f"{file} has no header; add a first line that names the columns")
     fields = len(schema) - 1
-    ragged = ragged_records(file, source, form, fields, encoding) if fields > 1 else []
+    ragged: list[int] = []
+    if fields > 1 and _has_suspect_line(source, form, fields):
+        text = _repaired(file, form, fields, encoding) if form.quote else None
+        ragged = ragged_records(file, form, fields, encoding) if text is None else text.ragged
+        if text is not None:
+            source = io.BytesIO(text.text)
+            frame = _scan(source, options | {"skip_lines": 0}, form.header)
     scan = options if source is file else None
     found = layout_findings(head, lines, form, encoding, asked) if lines else ()
     return Delivery(file, frame, schema, ragged, None if encoding == "utf-8" else encoding, options=scan, layout=found)
+
+
+def _scan(source: Any, options: Mapping[str, Any], header: bool) -> pl.LazyFrame:
+    """A text file in UTF-8 as a scan of text."""
+    frame = pl.scan_csv(
+        source, **options, infer_schema=False, truncate_ragged_lines=True, row_index_name=ROW, row_index_offset=1
+    )
+    if header:
+        return frame
+    names = frame.collect_schema().names()  # Polars counts from 0 or 1, depending on its version
+    return frame.rename({c: f"column_{k}" for k, c in enumerate(names) if c != ROW})
+
+
+def _repaired(file: Path, form: Layout, fields: int, encoding: str) -> Repaired | None:
+    """The text of a file with quotation marks within fields, None for another."""
+    with _text(file, encoding) as stream:
+        for _ in range(form.skip):
+            stream.readline()
+        return repaired(stream, form.separator, form.quote, fields, form.header)
 
 
 def _head(file: Path, encoding: str) -> str:
@@ -543,28 +565,10 @@ def _binary(file: Path) -> IO[bytes]:
         return archive.open(members[0])
 
 
-def ragged_records(file: Path, source: Any, form: Layout, fields: int, encoding: str) -> list[int]:
-    """Find the records with more or fewer fields than the header.
+def _has_suspect_line(source: Any, form: Layout, fields: int) -> bool:
+    """Whether a line may have more or fewer fields than the header, or a quotation mark that encloses none.
 
-    A streaming scan counts separators outside quotes. Only a file with a suspect line is read record by record.
-
-    Parameters
-    ----------
-    file : Path
-        Text file.
-    source : Path or file
-        The same text in UTF-8.
-    form : Layout
-        Layout of the file.
-    fields : int
-        Number of fields of the header.
-    encoding : str
-        Encoding of the file.
-
-    Returns
-    -------
-    list of int
-        Numbers of the records, counted from 1.
+    A streaming scan counts separators outside quotes. Only a file with such a line is read record by record.
     """
     lines = pl.scan_csv(
         source,
@@ -582,10 +586,30 @@ def ragged_records(file: Path, source: Any, form: Layout, fields: int, encoding:
     odd = bare.str.count_matches(form.separator, literal=True) != fields - 1
     odd = odd & (pl.col("line").str.strip_chars("\r") != "")
     suspect = odd | bare.str.contains(mark, literal=True) if mark else odd
-    if not lines.select(suspect.any()).collect(engine="streaming").item():
-        return []
+    return bool(lines.select(suspect.any()).collect(engine="streaming").item())
+
+
+def ragged_records(file: Path, form: Layout, fields: int, encoding: str) -> list[int]:
+    """Find the records with more or fewer fields than the header.
+
+    Parameters
+    ----------
+    file : Path
+        Text file.
+    form : Layout
+        Layout of the file.
+    fields : int
+        Number of fields of the header.
+    encoding : str
+        Encoding of the file.
+
+    Returns
+    -------
+    list of int
+        Numbers of the records, counted from 1.
+    """
     csv.field_size_limit(1 << 24)
-    quoting: dict[str, Any] = {"quotechar": mark} if mark else {"quoting": csv.QUOTE_NONE}
+    quoting: dict[str, Any] = {"quotechar": form.quote} if form.quote else {"quoting": csv.QUOTE_NONE}
     with _text(file, encoding) as stream:
         for _ in range(form.skip):
             stream.readline()
@@ -641,6 +665,7 @@ def read_attribute_table(
     frames = []
     for each in open_files(path, setting, separator, encoding):
         each.column(key, key_setting)
+        _check_repeated(each, setting)
         if each.options is None:
             frames.append(each.frame.drop(ROW))
             continue
@@ -658,6 +683,18 @@ def read_attribute_table(
             raise read_error(str(each.file), error) from None
         frames.append(frame)
     return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _check_repeated(delivery: Delivery, setting: str) -> None:
+    """DataError if two columns of a table have one name and different values."""
+    names = delivery.schema.names()
+    for name in (each for each in names if f"{each}{REPEATED}" in names):
+        differ = pl.col(name).ne_missing(pl.col(f"{name}{REPEATED}")).any()
+        if collect(delivery.frame.select(differ), str(delivery.file)).item():
+            raise DataError(
+                f"{delivery.file} has the column {name} ({setting}) twice, with different values, as columns "
+                f"{names.index(name) + 1} and {names.index(f'{name}{REPEATED}') + 1}; rename one of them"
+            )
 
 
 def count_rows(delivery: Delivery) -> int:

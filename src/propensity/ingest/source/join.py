@@ -115,8 +115,8 @@ def _check_end(table: Delivery, join: Mapping[str, Any], setting: str) -> None:
     ends = [name for name in table.schema.names() if re.search(END, name) and name != join["from"]]
     if ends and not join.get("to"):
         raise DataError(
-            f"{table.file} has the column {ends[0]} beside {join['from']}; set {setting}.to={ends[0]} if it is the last "
-            f"day on which a row is valid, or to={NO_END} if a row is valid until the next one begins"
+            f"{table.file} has the column {ends[0]} beside {join['from']}; set {setting}.to={ends[0]} if it is the "
+            f"last day on which a row is valid, or to={NO_END} if a row is valid until the next one begins"
         )
 
 

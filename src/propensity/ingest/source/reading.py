@@ -130,8 +130,9 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
         probes.append((number.is_null() & clean_text(pl.col(column)).is_not_null()).any().not_().alias(f"{name} plain"))
         if mapping.decimal is None:
             probes.append(mark_evidence(pl.col(column)).alias(f"{name} mark"))
-    if "revenue" in texts:
-        probes.append(currency_of(pl.col(texts["revenue"])).drop_nulls().unique().sort().implode().alias("signs"))
+    signed = [currency_of(pl.col(texts[name])) for name in ("revenue", "cost") if name in texts]
+    if signed:
+        probes.append(pl.concat_list(signed).explode().drop_nulls().unique().sort().implode().alias("signs"))
     if mapping.has("currency"):
         probes.append(currency(mapping).drop_nulls().unique().sort().implode().alias("currencies"))
     day_columns = {name: mapping.columns[name] for name in ("day", "available_at") if mapping.has(name)}
@@ -337,7 +338,7 @@ def _names(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdForma
             whole = name != "channel" and schema[column[name]].is_integer()
             names.append(normalised_id(column[name], schema[column[name]], numeric=whole).alias(name))
     if mapping.has("kind"):
-        word = clean_text(pl.col(column["kind"])).str.to_lowercase()
+        word = clean_text(pl.col(column["kind"])).str.to_lowercase().str.replace(r"^(\d+)\.0+$", "$1")
         kinds = KIND_OF | {str(key).lower(): kind for key, kind in mapping.kinds.items()}
         names.append(map_words(word, kinds, word).alias("kind"))
     return names
