@@ -301,7 +301,7 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
 
 
 def _unlisted(ids: pl.Series, table: pl.LazyFrame | None) -> int:
-    """Number of customers of the events that their table lacks, if it lacks most of them; it may write ids otherwise."""
+    """Number of customers of the events that their table lacks, if it lacks most: it may write ids otherwise."""
     if table is None or not {*table.collect_schema()} - {"customer", "guest"}:
         return 0
     listed = table.select(pl.col("customer").cast(ids.dtype, strict=False)).collect()["customer"]
