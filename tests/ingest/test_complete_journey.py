@@ -19,6 +19,8 @@ from propensity.ingest.build import build_log
 from propensity.ingest.source.complete_journey import DEMOGRAPHICS, TABLES, CompleteJourney
 from propensity.kernel.event import KINDS
 
+NONE_AND_EMPTY: tuple[list[str] | None, ...] = (None, [])
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -85,7 +87,7 @@ def test_what_is_no_product_is_left_out_unless_it_is_kept_and_counted_by_name_in
         product_id=pl.lit(200, pl.Int64), department=pl.lit("FUEL"), product_category=pl.lit("COUPON/MISC ITEMS")
     )
     pl.concat([products, pump]).write_parquet(folder / "products.parquet")
-    without, whole = (build_log(CompleteJourney(str(folder), names).load()) for names in (None, []))
+    without, whole = (build_log(CompleteJourney(str(folder), listed).load()) for listed in NONE_AND_EMPTY)
     assert without.meta["rows"]["dropped"]["not_a_product"] == 1 and "not_product_kept" not in without.meta["warnings"]
     assert without.meta["not_products"] == whole.meta["not_products"] == {"COUPON/MISC ITEMS": 1}
     assert whole.meta["warnings"]["not_product_kept"] == 1 and whole.day.size == without.day.size + 1

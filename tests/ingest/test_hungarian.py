@@ -1,6 +1,7 @@
 """A delivery in Hungarian, a language with its own code page, form of dates and currency sign."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -105,7 +106,7 @@ def test_a_file_whose_code_page_is_unclear_is_refused_until_the_encoding_is_set(
 def test_the_encoding_holds_for_tables_beside_the_events_that_are_not_utf_8(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_bytes("item,name\nkošile,bílá košile\n".encode("iso8859_2"))
     columns = {"customer": "customer", "day": "date", "item": "item", "revenue": "amount"}
-    settings = {"folder": str(tmp_path), "items": "items.csv"}
+    settings: dict[str, Any] = {"folder": str(tmp_path), "items": "items.csv"}
     (tmp_path / "sales.csv").write_bytes("customer,date,item,amount\nanna,2024-03-01,košile,2.5\n".encode("iso8859_2"))
     log = prepare(Table("sales.csv", columns, **settings, encoding="iso8859_2"), tmp_path / "log")
     assert log.items["name"].to_list() == ["bílá košile"]

@@ -439,10 +439,10 @@ def open_text(
     fields = len(schema) - 1
     ragged: list[int] = []
     if fields > 1 and _has_suspect_line(source, form, fields):
-        text = _repaired(file, form, fields, encoding) if form.quote else None
-        ragged = ragged_records(file, form, fields, encoding) if text is None else text.ragged
-        if text is not None:
-            source = io.BytesIO(text.text)
+        rewritten = _repaired(file, form, fields, encoding) if form.quote else None
+        ragged = ragged_records(file, form, fields, encoding) if rewritten is None else rewritten.ragged
+        if rewritten is not None:
+            source = io.BytesIO(rewritten.text)
             frame = _scan(source, options | {"skip_lines": 0}, form.header)
     scan = options if source is file else None
     found = layout_findings(head, lines, form, encoding, asked) if lines else ()

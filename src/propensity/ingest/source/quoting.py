@@ -45,8 +45,7 @@ def records(lines: Iterable[str], separator: str, mark: str) -> Iterator[Record]
     quoted, plain = f"{mark}(?:[^{mark}]|{mark}{mark})*{mark}", f"[^{mark}{re.escape(separator)}\n\r]*"
     whole = re.compile(rf"(?:{quoted}|{plain})(?:{re.escape(separator)}(?:{quoted}|{plain}))*[\r\n]*")
     following, ahead = iter(lines), deque[str]()
-    while ahead or (line := next(following, None)) is not None:
-        line = ahead.popleft() if ahead else line
+    while (line := ahead.popleft() if ahead else next(following, None)) is not None:
         if mark not in line or whole.fullmatch(line):
             yield Record(line, None)
             continue
