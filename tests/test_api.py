@@ -88,6 +88,16 @@ def test_a_pandas_frame_a_polars_frame_and_a_file_make_the_same_log(tmp_path: Pa
     assert "40 customers" in repr(logs[0]) and logs[0].folder == tmp_path / "0"
 
 
+def test_keep_removes_what_is_older_and_counts_it(tmp_path: Path) -> None:
+    columns = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
+    whole = pp.prepare(sales(40), tmp_path / "whole", **columns)  # type: ignore[arg-type]
+    kept = pp.prepare(sales(40), tmp_path / "kept", keep=30, **columns)  # type: ignore[arg-type]
+    assert kept.last_day == whole.last_day and kept.day.min() > kept.last_day - 30
+    assert kept.meta["rows"]["dropped"] == {"event_expired": whole.day.size - kept.day.size}
+    with pytest.raises(ConfigurationError, match=r"data\.keep=0 keeps nothing"):
+        pp.prepare(sales(40), tmp_path / "none", keep=0, **columns)  # type: ignore[arg-type]
+
+
 def test_scores_are_those_of_the_command(model: pp.Model, tmp_path: Path) -> None:
     from propensity.serving.score import score
 

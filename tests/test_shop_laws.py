@@ -39,7 +39,7 @@ def lines() -> pl.DataFrame:
 def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
     def train_one(lines: pl.DataFrame, cutoff: date = CUTOFF, items: pl.DataFrame | None = None, **more: Any) -> Any:
         folder = tmp_path_factory.mktemp("shop")
-        columns = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
+        columns: dict[str, Any] = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
         about: dict[str, Any] = {"item_columns": ["category"]} if items is None else {"items": items}
         log = pp.prepare(lines, folder / "log", columns={"kind": "kind"}, **about, **columns)
         out = folder / "run"

@@ -25,7 +25,7 @@ def metrics(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """Metrics of a run with defaults at the last cutoff whose labels have closed."""
     shop, folder = SMALL[request.param], tmp_path_factory.mktemp("zoo")
     cutoff = (date.fromisoformat(shop.start) + timedelta(days=shop.days - 14)).isoformat()
-    columns = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
+    columns: dict[str, Any] = {"customer": "card", "day": "sold_on", "item": "sku", "revenue": "total"}
     log = pp.prepare(sales(shop), folder / "log", item_columns=["category"], columns={"kind": "kind"}, **columns)
     return pp.fit(log, offer="category", end=cutoff, out=folder / "run").evaluate([cutoff]).metrics
 

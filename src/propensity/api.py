@@ -52,6 +52,7 @@ def prepare(
     customers: Any = None,
     columns: Mapping[str, str] | None = None,
     pseudonym: str | None = None,
+    keep: int | None = None,
     **settings: Any,
 ) -> EventLog:
     """Writes the event log of a table of transactions; every row is accounted for in `log.meta`.
@@ -73,6 +74,8 @@ def prepare(
         Further columns: quantity, kind, channel, order, event_id, discount, currency, available_at -> yours.
     pseudonym
         Place of a key, `file:<path>` or `env:<name>`, under which customer ids are stored.
+    keep
+        Days of the log up to the last purchase; older events leave it and are counted. None: all.
     **settings
         Any other setting of `data/source=table`, such as `timezone` or `kinds`; see docs/data.md.
 
@@ -90,13 +93,15 @@ def prepare(
     """
     from propensity.ingest.build import prepare as write_log
     from propensity.ingest.privacy import read_key
+    from propensity.ingest.retention import check_keep
     from propensity.ingest.source.table import Table
 
+    check_keep(keep)
     mapping: dict[str, str | None] = {"customer": customer, "day": day, "item": item, "revenue": revenue}
     with _files(events=events, items=items, customers=customers) as files:
         given = {"item_columns": list(item_columns), "customer_columns": list(customer_columns), **files, **settings}
         source = Table(columns=mapping | dict(columns or {}), **given)
-        return write_log(source, out, None, None if pseudonym is None else read_key(pseudonym))
+        return write_log(source, out, None, None if pseudonym is None else read_key(pseudonym), keep)
 
 
 def fit(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import hydra
+import yaml
 from hydra import compose
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
@@ -33,6 +34,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from propensity.conf_file import part_without_target, yaml_sentence
 from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder
 from propensity.disk import check_writable, storage_problem
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
@@ -107,6 +109,10 @@ def configuration(name: str, settings: Mapping[str, Any]) -> Any:
     except (HydraException, OmegaConfBaseException) as error:
         message = sentence(error, conf_folder(), name, overrides)
         raise ConfigurationError(message or one_line(error)) from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        if (message := yaml_sentence(error, project_folder())) is None:
+            raise
+        raise ConfigurationError(message) from error
 
 
 def _grammar(value: Any) -> str:
@@ -217,7 +223,8 @@ def mistakes_in_one_line(name: str, interrupted: str = AGAIN) -> Iterator[None]:
             raise
         leave(message, ConfigurationError.exit_code)
     except Exception as error:  # Polars, torch and Lightning have errors of their own for a full disk
-        if (message := storage_problem(own_error(error))) is None:
+        message = yaml_sentence(error, project_folder()) or storage_problem(own_error(error))
+        if message is None:
             raise
         leave(message, ConfigurationError.exit_code)
 
@@ -310,6 +317,8 @@ def checked(cfg: DictConfig, name: str) -> DictConfig:
         raise ConfigurationError(f"{', '.join(missing)} not given; add {' '.join(f'{key}=...' for key in missing)}")
     if running.mode == RunMode.MULTIRUN and isinstance(cfg.get("out"), str) and swept(sys.argv[1:]) != {"out"}:
         cfg.out = numbered(Path(cfg.out), running.job.num)
+    if (message := part_without_target(cfg, running.runtime.choices, project_folder(), conf_folder())) is not None:
+        raise ConfigurationError(message)
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     check_values(name, settings)
     cfg.plugins = use_plugins(cfg.get("plugins", []))

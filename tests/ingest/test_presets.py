@@ -100,6 +100,38 @@ def test_magento_lines_are_net_of_their_discount_and_on_the_day_of_the_shop(tmp_
     assert to_date(log.first_day).isoformat() == "2024-03-02", "half past eleven in UTC is the next day in Madrid"
 
 
+def test_magento_refunds_and_cancelled_units_are_taken_off_their_line_with_their_discount(tmp_path: Path) -> None:
+    items = """item_id,order_id,parent_item_id,created_at,sku,name,qty_ordered,qty_refunded,qty_canceled,base_row_total,base_discount_amount,base_amount_refunded
+1,10,,2024-03-01 10:00:00,shirt,Shirt,4.0000,1.0000,0.0000,40.0000,4.0000,10.0000
+2,10,,2024-03-01 10:00:00,sock,Sock,1.0000,1.0000,0.0000,5.0000,0.5000,5.0000
+3,10,,2024-03-01 10:00:00,cap,Cap,2.0000,0.0000,1.0000,8.0000,0.0000,0.0000
+4,10,,2024-03-01 10:00:00,tie,Tie,1.0000,,,9.0000,0.0000,
+5,11,,2024-03-02 10:00:00,sock,Sock,1.0000,0.0000,0.0000,5.0000,0.0000,0.0000
+"""
+    orders = """entity_id,status,customer_email,base_currency_code,base_adjustment_positive
+10,complete,ann@example.org,EUR,4.0000
+11,complete,bob@example.org,EUR,
+"""
+    log = log_of("magento", tmp_path, {"sales_order_item.csv": items, "sales_order.csv": orders})
+    kept = {"shirt": 27.0, "cap": 4.0, "tie": 9.0}
+    assert log.revenue.sum() == pytest.approx(sum(kept.values()) - 4.0 + 5.0)
+    assert log.meta["rows"]["dropped"] == {"refunded": 1} and log.meta["warnings"]["refund_deducted"] == 2
+    units = {log.items["item"][int(item)]: units for item, units in zip(log.item, log.quantity, strict=True)}
+    assert units == {"shirt": 3.0, "cap": 1.0, "tie": 1.0, "sock": 1.0}
+    assert log.meta["money"] == {"gross": 67.0, "net": 41.0, "discounts": 21.0, "returns": 0.0, "merged": 0.0,
+                                 "quarantined": 0.0, "dropped": 5.0}  # fmt: skip
+
+
+def test_woocommerce_refunds_in_a_column_are_what_was_paid_back(tmp_path: Path) -> None:
+    text = """order_id,status,billing_email,date_created,item_sku,item_name,item_quantity,item_total,item_refunded,item_refunded_qty
+501,completed,ann@example.org,2024-01-05 10:00:00,m,Mug,2,20.00,-10.00,-1
+501,completed,ann@example.org,2024-01-05 10:00:00,n,Net,1,8.00,0,0
+502,completed,bob@example.org,2024-01-06 10:00:00,n,Net,1,8.00,3.00,0
+"""
+    log = log_of("woocommerce", tmp_path, {"items.csv": text}, "data.source.events=items.csv")
+    assert log.revenue.tolist() == [10.0, 8.0, 5.0] and log.quantity.tolist() == [1.0, 1.0, 1.0]
+
+
 def test_square_items_have_their_price_points_and_refunds(tmp_path: Path) -> None:
     log = log_of("square_pos", tmp_path, {"items.csv": SQUARE}, "data.source.events=items.csv")
     assert log.revenue.sum() == 8 + 3.5 - 4 + 1012 and log.meta["channels"] == ["Main St"]
@@ -119,4 +151,5 @@ def test_both_online_retail_files_are_read_without_what_is_no_product(
     assert log.meta["not_products"] == {"POST POSTAGE": 1, "D Discount": 1, "DOT DOTCOM POSTAGE": 1, "M Manual": 1}
     whole = log_of("online_retail", tmp_path, {"retail.csv": text}, "data.source.events=retail.csv",
                    "data.source.not_products=[]")  # fmt: skip
-    assert "POST" in whole.items["item"].to_list() and whole.meta["not_products"] == {}
+    assert "POST" in whole.items["item"].to_list() and whole.meta["warnings"]["not_product_kept"] == 3
+    assert whole.meta["not_products"] == log.meta["not_products"]

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from propensity.config import conf_folder
+from propensity.data.contact import sent_messages
 from propensity.ingest.build import prepare
 from propensity.ingest.source.suggestion import draft_mapping, draft_source, suggest, write_draft
 from propensity.ingest.source.table_role import open_tables
@@ -82,6 +83,34 @@ def test_tables_beside_the_events_get_their_roles(tmp_path: Path) -> None:
         instantiate({"_target_": "propensity.ingest.source.table.Table", **of}, _convert_="all"), tmp_path / "log"
     )
     assert log.revenue.sum() == 7 and log.items["category"].to_list() == ["k", "l"]
+
+
+@pytest.mark.parametrize(
+    ("head", "names"),
+    [
+        ("customer_id,sent_at,campaign,offer,arm,probability,cost",
+         ("campaign", "offer", "arm", "probability", "cost")),
+        ("Kunde,Datum,Kampagne,Angebot,Testgruppe,Wahrscheinlichkeit,Kosten",
+         ("Kampagne", "Angebot", "Testgruppe", "Wahrscheinlichkeit", "Kosten")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("often", [1, 2], ids=["one message each", "several messages"])
+def test_a_draft_of_contacts_has_what_was_sent_and_at_what_cost(
+    head: str, names: tuple[str, ...], often: int, tmp_path: Path
+) -> None:
+    sales = "".join(f"c{k % 9},2024-03-{1 + k % 20:02d},i{k % 3},2.5\n" for k in range(40))
+    (tmp_path / "sales.csv").write_text("customer_id,date,sku,amount\n" + sales)
+    sent = "".join(
+        f"c{k},2024-03-0{1 + j},spring,o{k % 2},{'AB'[k % 2]},0.5,0.08\n" for k in range(9) for j in range(often)
+    )
+    (tmp_path / "mails.csv").write_text(f"{head}\n{sent}")
+    draft = draft_source([str(tmp_path / "*.csv")])
+    kinds = ("campaign", "offer", "arm", "probability", "cost")
+    columns = draft.settings["contacts"]
+    assert {kind: columns[kind] for kind in kinds} == dict(zip(kinds, names, strict=True))
+    source = instantiate({"_target_": "propensity.ingest.source.table.Table", **draft.settings}, _convert_="all")
+    messages = sent_messages(prepare(source, tmp_path / "log"))
+    assert messages.height == 9 * often and set(messages["probability"].to_list()) == {0.5}
 
 
 def test_a_draft_is_written_once_under_each_content(tmp_path: Path) -> None:

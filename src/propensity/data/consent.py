@@ -16,10 +16,30 @@ import numpy as np
 import polars as pl
 
 YES_WORDS = (
-    *("true", "yes", "y", "1", "t", "opt-in", "optin", "opted_in", "granted", "given"),
-    *("ja", "oui", "si", "sí", "sì", "sim", "ano", "áno", "tak", "da", "igen"),
+    *("true", "yes", "y", "1", "t", "opt-in", "optin", "opted_in", "granted", "given", "subscribed"),
+    *("ja", "oui", "si", "sí", "sì", "sim", "ano", "áno", "tak", "da", "igen", "evet", "✓"),
 )
-NO_WORDS = ("false", "no", "n", "0", "f", "nein", "non", "nao", "não", "ne", "nie", "nee", "nej", "nei", "nu", "nem")
+NO_WORDS = (
+    "false",
+    "no",
+    "n",
+    "0",
+    "f",
+    "nein",
+    "non",
+    "nao",
+    "não",
+    "ne",
+    "nie",
+    "nee",
+    "nej",
+    "nei",
+    "nu",
+    "nem",
+    "hayır",
+    "hayir",
+    "✗",
+)
 MARKS = ("suppressed", "unsubscribed")  # columns in which yes is a refusal
 GENERAL, PROFILING = "", "profiling"  # words on every channel, and on being scored at all
 NO, NONE, YES = -1, 0, 1

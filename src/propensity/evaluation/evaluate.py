@@ -23,7 +23,7 @@ from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date
 from propensity.data.table_file import write_table
 from propensity.errors import ConfigurationError, OneClassError
-from propensity.evaluation.data_sheet import data_sheet_facts
+from propensity.evaluation.data_sheet import data_sheet_facts, not_product_warnings
 from propensity.evaluation.labels import labels
 from propensity.evaluation.predictor import score_model
 from propensity.explain.opened import of_run
@@ -338,6 +338,7 @@ def write_evaluation(
         training_warnings(data.out, list(result["counts"])),
         in_sample(result["counts"], data.about.get("last_label")),
         result["warnings"],
+        not_product_warnings(data.log),
     )
     if cfg.heuristics:
         say("comparing with the heuristics")

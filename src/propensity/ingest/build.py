@@ -47,6 +47,7 @@ from propensity.scratch import scratch_folder
 MAX_CHANNELS = 127  # a channel code is one signed byte
 MAX_NAMES = 50  # lines that are not products are counted under at most as many names
 MIN_DOMINANT, DOMINANT = 100, 10  # events of a dominant customer, and times those of the next
+MAX_UNLISTED = 0.5  # share of the customers of the events that their table may lack without a warning
 MEDIAN_SALES = 1_000_000  # sales from which the median is computed
 RANGE_ROWS = 2_000_000  # rows that are sorted at a time
 OPTIONAL = {
@@ -274,6 +275,8 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     size = customer_table.select("customer").join(size, on="customer", how="left", maintain_order="left")
     event_count, engagement_count = (size[name].fill_null(0).to_numpy() for name in ("count", "engagement"))
     counts.warnings.update(tables.warnings)
+    if unlisted := _unlisted(customer, described):
+        counts.warnings["customer_unlisted"] = unlisted
     if dominant := _dominant_events(size):
         counts.warnings["customer_dominant"] = dominant
     large, large_lines = counts.large.warnings(_median_sale(folder))
@@ -303,6 +306,15 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     if ENGAGEMENT not in files:
         return log
     return replace(log, engagement=log.sibling(mapped_columns(folder / ENGAGEMENT, engagement_count, types)))
+
+
+def _unlisted(ids: pl.Series, table: pl.LazyFrame | None) -> int:
+    """Number of customers of the events that their table lacks, if it lacks most: it may write ids otherwise."""
+    if table is None or not {*table.collect_schema()} - {"customer", "guest"}:
+        return 0
+    listed = table.select(pl.col("customer").cast(ids.dtype, strict=False)).collect()["customer"]
+    missing = int(ids.is_in(listed.implode()).not_().sum())
+    return missing if missing > MAX_UNLISTED * len(ids) else 0
 
 
 def _dominant_events(size: pl.DataFrame) -> int:

@@ -175,6 +175,24 @@ EVENTS = (
         ("refunded_amount",),
     ),
     Column(
+        "refund",
+        "number",
+        "what was paid back of the line, whenever that was; taken off it, see refund_is",
+        "0",
+    ),
+    Column(
+        "refunded_quantity",
+        "number",
+        "units of the line that were returned, whenever that was; without refund, their share of the revenue goes too",
+        "0",
+    ),
+    Column(
+        "cancelled_quantity",
+        "number",
+        "units of the line that were cancelled; their share of the revenue is taken off",
+        "0",
+    ),
+    Column(
         "description",
         "text",
         "text of the item; by it, lines such as postage are recognised",

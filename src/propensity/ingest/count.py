@@ -13,6 +13,7 @@ from propensity.errors import DataError
 from propensity.ingest.encode import ALWAYS, NEVER, EncodedEvents
 from propensity.ingest.large import LargeLines
 from propensity.ingest.money import MoneyCounts
+from propensity.ingest.rule.note import has_note
 from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source import Tables
 from propensity.kernel.event import EVERY_KIND, PURCHASE
@@ -49,11 +50,7 @@ class IngestCounts:
         for way, rows in (("dropped", dropped), ("quarantined", quarantined)):
             self.money.add(way, rows)
             self.large.add_undoing(rows)
-        others = dropped.filter(pl.col("reason") == "not_a_product")
-        described = [name for name in others.columns if name.startswith("item.") and describes_items(name[5:])]
-        names = [pl.col(name).cast(pl.String) for name in ("item", *described)]
-        named = others.select(pl.concat_str(names, separator=" ", ignore_nulls=True).alias("name"))
-        self.not_products.update(dict(named["name"].value_counts().iter_rows()))
+        self._add_names(dropped.filter(pl.col("reason") == "not_a_product"))
 
     def add_passed(self, rows: pl.DataFrame) -> None:
         """Count rows that the screen accepted.
@@ -67,6 +64,16 @@ class IngestCounts:
         self.money.add("passed", rows)
         self.without_key += rows.select((pl.col("customer").is_null() | pl.col("day").is_null()).sum()).item()
         self.kinds |= set(rows["kind"].unique())
+
+        if "notes" in rows.columns:
+            self._add_names(rows.filter(has_note("not_product_kept")))
+
+    def _add_names(self, others: pl.DataFrame) -> None:
+        """Count lines that are not products under their names."""
+        described = [name for name in others.columns if name.startswith("item.") and describes_items(name[5:])]
+        names = [pl.col(name).cast(pl.String) for name in ("item", *described)]
+        named = others.select(pl.concat_str(names, separator=" ", ignore_nulls=True).alias("name"))
+        self.not_products.update(dict(named["name"].value_counts().iter_rows()))
 
     def add_used(self, encoded: EncodedEvents) -> None:
         """Count events of the log.
@@ -121,6 +128,7 @@ class IngestCounts:
             Unless every row has one outcome and some rows are purchases.
         """
         self.dropped.update(tables.dropped)
+        self.not_products.update(tables.not_products)
         self.merged.update(tables.merged)
         dropped, merged = dict(self.dropped), dict(self.merged)
         not_scanned = sum(tables.dropped.values()) + sum(tables.merged.values())

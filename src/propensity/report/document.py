@@ -209,8 +209,20 @@ def composition(log: Mapping[str, Any]) -> list[str]:
     columns = (
         ("Channels", ", ".join(log.get("channels") or [])),
         ("Attributes of items", ", ".join(log.get("item_columns") or [])),
+        ("Lines that are not products by name, which were kept and may be offers", kept_lines(log)),
     )
     return known(*totals, *counts, *columns)
+
+
+def kept_lines(log: Mapping[str, Any]) -> str:
+    """Lines that are not products but were kept, by name.
+
+    Examples
+    --------
+    >>> kept_lines({"not_products_kept": {"FUEL": 1200, "COUPON": 30}})
+    'FUEL (1,200), COUPON (30)'
+    """
+    return ", ".join(f"{name} ({rows:,})" for name, rows in (log.get("not_products_kept") or {}).items())
 
 
 def row_lines(rows: Mapping[str, Any]) -> str:

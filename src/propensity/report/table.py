@@ -93,7 +93,8 @@ def show_money(meta: Mapping[str, Any]) -> None:
         SCREEN.print(f"sales{currency}: gross {money['gross']:,.2f} = {parts}", highlight=False, soft_wrap=True)
     if names := meta.get("not_products"):
         text = ", ".join(f"{name} ({rows:,})" for name, rows in list(names.items())[:NAMED])
-        SCREEN.print(f"not products: {escape(text)}", highlight=False, soft_wrap=True)
+        kept = ", kept" if "not_product_kept" in (meta.get("warnings") or {}) else ""
+        SCREEN.print(f"not products{kept}: {escape(text)}", highlight=False, soft_wrap=True)
     for line in meta.get("large_lines", []):
         by = f", taken back by {line['by']}" if line.get("by") else ""
         text = f"{line['rule']}: {line['item']} on {line['day']}, {line['amount']:,.2f}{by}"

@@ -49,6 +49,7 @@ RULES = (
         "item whose code or description is postage, a fee, discount, voucher, deposit, test, manual entry or the like",
         "not_products",
     ),
+    Rule("refunded", "drop", "line that was paid back or cancelled as a whole", "columns.refund"),
     Rule(
         "id_truncated", "quarantine",
         "customer or item id whose last digits are lost, such as 1.23457E+12 from a spreadsheet",
@@ -77,7 +78,9 @@ RULES = (
         "revenue_unreadable", "quarantine",
         "amount that is not a finite number, is too large (1e39), or is ambiguous (1,234)", "decimal",
     ),
-    Rule("discount_unreadable", "quarantine", "discount that is not a finite number or percentage", "decimal"),
+    Rule(
+        "discount_unreadable", "quarantine", "discount or refund that is not a finite number or percentage", "decimal",
+    ),
     Rule("quantity_zero", "quarantine", "purchase of zero or fewer units that is not a return"),
     Rule(
         "price_negative", "quarantine",
@@ -116,6 +119,12 @@ RULES = (
         "columns.order_discount",
     ),
     Rule(
+        "not_product_kept", "keep", "line that is not a product by its name, kept by not_products=[]", "not_products",
+    ),
+    Rule(
+        "refund_deducted", "keep", "line from which a partial refund or cancelled units are deducted", "columns.refund",
+    ),
+    Rule(
         "day_late", "keep", "event that became available after its day; it is dated to its availability",
         "columns.available_at",
     ),
@@ -136,6 +145,10 @@ RULES = (
     Rule(
         "acquisition_unreadable", "keep",
         "date or cost of acquisition that cannot be read; it is not known", "acquisition",
+    ),
+    Rule(
+        "customer_unlisted", "keep",
+        "customer missing from the table of customers, if most are; ids may be written in another way", "customer_key",
     ),
     Rule("identity_cycle", "keep", "ids that replace each other in a cycle; the smallest replaces all"),
     Rule("identity_two_owners", "keep", "id with two replacements; it is not replaced"),

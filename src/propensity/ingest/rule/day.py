@@ -151,7 +151,7 @@ def serial_date(number: pl.Expr) -> pl.Expr:
     polars.Expr
         Date.
     """
-    days = number.cast(pl.Float64, strict=False)
+    days = number.cast(pl.String).str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
     days = pl.when(days.is_between(1, SMALLEST_DATE)).then(days.floor())
     return (days.cast(pl.Int32, strict=False) + pl.lit(EXCEL_EPOCH).cast(pl.Int32)).cast(pl.Date)
 
@@ -209,7 +209,8 @@ def epoch_date(text: pl.Expr, zone: str | None) -> pl.Expr:
     polars.Expr
         Date.
     """
-    digits, count = text.str.len_chars(), text.str.extract(r"^(\d{9,19})$").cast(pl.Int64, strict=False)
+    whole = text.str.extract(r"^(\d{9,19})(?:\.\d+)?$")
+    digits, count = whole.str.len_chars(), whole.cast(pl.Int64, strict=False)
     milliseconds = [
         pl.when(digits.is_between(*lengths)).then((count * pl.lit(scale)).cast(pl.Int64, strict=False))
         for lengths, scale in UNITS.items()
@@ -281,7 +282,8 @@ def day_evidence(column: str, dtype: pl.DataType, prefix: str = "") -> list[pl.E
     if dtype != pl.String and not dtype.is_numeric():
         return []
     text = clean_text(pl.col(column))
-    number = pl.col(column).cast(pl.Float64, strict=False)
+    written = text.str.replace(",", ".", literal=True) if dtype == pl.String else pl.col(column)
+    number = written.cast(pl.Float64, strict=False)
     small = pl.when((number >= 0) & (number < SMALLEST_DATE)).then(number)
     probes = [small.count().alias("small"), small.min().alias("low"), small.max().alias("high")]
     probes.append(text.count().alias("present"))

@@ -9,7 +9,8 @@ from propensity.ingest.rule.number import clean_text
 PADDED = r"^0+\d+$"
 ADDRESS = r"^[^@\s]+@[^@\s]+$"
 SCIENTIFIC = r"^[+-]?\d(?:[.,]\d+)?[eE]\+\d{2,}$"  # as a spreadsheet writes a long number
-EXACT = 2**53  # a larger whole number may be rounded in a column of floats
+WRAPPED = r'^(?:="([^"]*)"|<([^<>\s]+@[^<>\s]+)>|([+-]?\d+)\.0+)$'  # ="007", <a@b.org> and 7.00
+EXACT = 2**53  # from here on a whole number may be rounded in a column of floats
 
 
 def normalised_id(
@@ -42,7 +43,7 @@ def normalised_id(
         value = pl.when(value == value.floor()).then(value).cast(pl.Int64, strict=False)
         if numeric:
             return value
-    text = clean_text(value, "NFKC").str.replace(r"^([+-]?\d+)\.0+$", "$1")
+    text = clean_text(value, "NFKC").str.replace(WRAPPED, "$1$2$3")
     if not padded:
         text = text.str.replace(r"^0+(\d+)$", "$1")
     if fold:
@@ -71,7 +72,7 @@ def is_truncated_id(column: str, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.String:
         return pl.col(column).str.strip_chars().str.contains(SCIENTIFIC).fill_null(False)
     if dtype.is_float():
-        return (pl.col(column).abs() > EXACT).fill_null(False)
+        return (pl.col(column).abs() >= EXACT).fill_null(False)
     return pl.lit(False)
 
 

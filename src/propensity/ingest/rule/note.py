@@ -8,6 +8,7 @@ NOTE_CODES = (
     "file_transcoded", "guest", "id_rewritten", "price_zero", "quantity_fraction", "amount_rewritten",
     "amount_converted", "line_returned", "day_late", "item_unlisted", "line_completed",
     "customer_zero", "discount_divided", "time_unreadable", "cost_unreadable", "probability_unreadable",
+    "refund_deducted", "not_product_kept",
 )  # fmt: skip
 
 
@@ -26,6 +27,22 @@ def note_bits(conditions: dict[str, pl.Expr]) -> pl.Expr:
     """
     bits = [pl.when(conditions[code]).then(1 << NOTE_CODES.index(code)).otherwise(0) for code in conditions]
     return pl.sum_horizontal(*bits, pl.lit(0)).cast(pl.UInt32).alias("notes")
+
+
+def has_note(code: str) -> pl.Expr:
+    """Build an expression that tells whether a row has a warning.
+
+    Parameters
+    ----------
+    code : str
+        One of `NOTE_CODES`.
+
+    Returns
+    -------
+    polars.Expr
+        True where the bit is set in the column `notes`.
+    """
+    return (pl.col("notes") & (1 << NOTE_CODES.index(code))) > 0
 
 
 def count_notes(column: pl.Series) -> dict[str, int]:

@@ -7,22 +7,24 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 WORDS = ("null", "nan", "none", "na", "n/a", "nil", "<na>", "#n/a", "nat")
-BLANKS = ("", *WORDS, *map(str.upper, WORDS), *map(str.title, WORDS), "NaN", "NaT", "\\N", "-", "?")
+ERRORS = ("#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!")  # of a spreadsheet
+BLANKS = ("", *ERRORS, *WORDS, *map(str.upper, WORDS), *map(str.title, WORDS), "NaN", "NaT", "\\N", "-", "?")
 EDGES = " \t\r\n\v\f\u00a0\u2007\u202f\u200b\u200c\u200d\u2060\ufeff"
 SIGNS = {
-    "€": "EUR",
-    "£": "GBP",
-    "R$": "BRL",
-    "¥": "JPY",
-    "₹": "INR",
-    "zł": "PLN",
-    "Ft": "HUF",
-    "Kč": "CZK",
-    "lei": "RON",
-    "$": "USD",
-}
-CODES = "EUR|USD|GBP|BRL|CHF|JPY|INR|PLN|SEK|NOK|DKK|CZK|TWD|NTD|CAD|AUD|CNY|TRY|RUB|KRW|MXN|HUF|RON|BGN"
-NOISE = rf"(?i)({CODES}|R\$|NT\$|zł|Ft\b|Kč|lei\b|kr\.?|[€£¥₹$]|[\s\u00a0\u202f'’])"
+    "€": "EUR", "£": "GBP", "R$": "BRL", "US$": "USD", "A$": "AUD", "CA$": "CAD", "C$": "CAD", "NZ$": "NZD",
+    "HK$": "HKD", "MX$": "MXN", "NT$": "TWD", "S$": "SGD", "¥": "JPY", "₹": "INR", "zł": "PLN", "Ft": "HUF",
+    "Kč": "CZK", "lei": "RON", "₽": "RUB", "₺": "TRY", "₴": "UAH", "₪": "ILS", "₩": "KRW", "฿": "THB", "₫": "VND",
+    "₱": "PHP", "лв": "BGN", "$": "USD",
+}  # fmt: skip
+CODES = (
+    "EUR|USD|GBP|BRL|CHF|JPY|INR|PLN|SEK|NOK|DKK|CZK|TWD|NTD|CAD|AUD|CNY|TRY|RUB|KRW|MXN|HUF|RON|BGN|UAH|ILS|THB|VND"
+    "|PHP|ZAR|SGD|HKD|NZD|MYR|IDR|CLP|COP|ARS|PEN|UYU|AED|SAR|KWD|EGP|MAD|ISK|RSD"
+)
+NOISE = (
+    rf"(?i)({CODES}|(?:US|AU?|CA?|NZ|HK|MX|NT|R|S)\$|zł|Ft\b|Kč|lei\b|kr\.?|лв\.?|руб\.?|TL\b|[€£¥₹$₽₺₴₪₩฿₫₱]"
+    r"|[\s\u00a0\u202f'’])"
+)
+NO_CENTS = r"(\d)[.,][-–—]{1,2}$"  # such as 12,- or 12.--
 COMMA_DECIMAL = r"^[+-]?(?:\d*,(?:\d{1,2}|\d{4,})|(?:0|\d{4,}),\d{3}|\d{1,3}(?:\.\d{3})+,\d*|\d{1,3}(?:\.\d{3}){2,})$"
 POINT_DECIMAL = (
     r"^[+-]?(?:\d*\.(?:\d{1,2}|\d{4,})(?:e[+-]?\d+)?|(?:0|\d{4,})\.\d{3}"
@@ -69,7 +71,7 @@ def bare_number(text: pl.Expr) -> pl.Expr:
     polars.Expr
         Digits with sign and separators, null if it is not an amount. Parentheses and a trailing minus mean negative.
     """
-    digits = clean_text(text).str.replace_all(NOISE, "")
+    digits = clean_text(text).str.replace_all(NOISE, "").str.replace(NO_CENTS, "$1").str.replace_all("[−–]", "-")
     digits = digits.str.replace(r"^\((.*)\)$", "-$1").str.replace(r"^([^-].*)-$", "-$1")
     return pl.when(digits.str.contains(AMOUNT)).then(digits)
 

@@ -16,7 +16,9 @@ from propensity.ingest.rule.note import note_bits
 from propensity.kernel.event import EVERY_KIND
 
 WITHOUT_ITEM = ("message", "redemption", "open", "click", "search", "unsubscribe", "complaint")
-OPTIONAL_NOTES = ("time_unreadable", "cost_unreadable", "probability_unreadable")  # where such columns are delivered
+OPTIONAL_NOTES = (  # where such columns are delivered
+    "time_unreadable", "cost_unreadable", "probability_unreadable", "refund_deducted", "not_product_kept",
+)  # fmt: skip
 MAX_UNITS = 10_000.0  # in one line
 
 
@@ -52,6 +54,7 @@ def rejection_reason(
     earliest: date = EARLIEST,
     most_units: float | None = MAX_UNITS,
     unknown_items: bool = True,
+    refunds: bool = False,
 ) -> pl.Expr:
     """Build an expression that finds the first rule that a row breaks.
 
@@ -65,6 +68,8 @@ def rejection_reason(
         Maximum units in one line; None for no maximum.
     unknown_items : bool
         Whether items that are missing from the table of items are accepted.
+    refunds : bool
+        Whether the events have refunds of lines.
 
     Returns
     -------
@@ -80,6 +85,7 @@ def rejection_reason(
         "left_out": pl.col("?left_out"),
         "kind_unknown": kind.is_in(list(EVERY_KIND)).not_().fill_null(True),
         "not_a_product": pl.col("?not_product"),
+        "refunded": pl.col("?refunded") if refunds else pl.lit(False),
         "id_truncated": pl.col("?truncated"),
         "customer_shared": pl.col("?shared") & pl.col("customer").is_null(),
         "customer_missing": pl.col("customer").is_null(),

@@ -135,7 +135,7 @@ def _text(text: pl.Expr, style: DayFormat, day: pl.Expr, written: pl.Expr | None
 
 def _number(text: pl.Expr) -> pl.Expr:
     """Milliseconds since midnight of the fraction of a day, hhmm, hhmmss or yyyymmddhhmmss."""
-    part = text.str.extract(r"^\d{0,5}(\.\d+)$").cast(pl.Float64, strict=False)
+    part = text.str.extract(r"^\d{0,5}([.,]\d+)$").str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
     whole = text.str.replace(r"^(\d+)\.0$", "$1")
     digits = pl.coalesce(
         whole.str.extract(r"^\d{8}(\d{6})$"),

@@ -88,6 +88,8 @@ class Tables(NamedTuple):
         Currency of the amounts, such as EUR; None where it is not known.
     formats : list of dict
         Formats that were found in the files, with their evidence: `file`, `what`, `value`, `evidence` and `setting`.
+    not_products : dict of str to int
+        Name -> lines that the source knows to be no products, whether it left them out or not.
     aliases : polars.DataFrame or None
         Customer ids that were replaced, `alias`, by `customer`; None without an identity map.
     """
@@ -105,6 +107,7 @@ class Tables(NamedTuple):
     timezone: str | None = None
     formats: list[dict[str, Any]] = []
     aliases: pl.DataFrame | None = None
+    not_products: dict[str, int] = {}
 
 
 class Source(Protocol):

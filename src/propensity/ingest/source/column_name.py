@@ -67,6 +67,22 @@ NAMES = {
     "available_at": "geladen_am importiert_am",
     "parent": "ursprungsbestellung commande_origine pedido_original eredeti_rendeles",
 }
+CONTACT_NAMES = {  # of columns of a table of messages, where they are drafted by their full names
+    "campaign": "campaign campaign_id campaign_name campaign_code mailing mailing_id kampagne kampagnen_id campagne"
+    " id_campagne campana id_campana campagna campagne_id kampania id_kampanii kampan id_kampane campanha kampanya"
+    " kampanya_id kampany kampany_azonosito",
+    "offer": "offer offer_id offer_code offer_name angebot angebot_id offre id_offre oferta id_oferta offerta"
+    " aanbieding oferta_id nabidka id_nabidky teklif ajanlat ajanlat_azonosito coupon coupon_id gutschein",
+    "arm": "arm variant variant_id group test_group treatment treatment_group test_control cell ab_group gruppe"
+    " testgruppe variante groupe grupo gruppo groep grupa skupina varianta csoport variacio grup",
+    "experiment": "experiment experiment_id test_id test_name ab_test experimento esperimento eksperyment kiserlet",
+    "probability": "probability prob p propensity_of_sending propensity send_probability assignment_probability"
+    " treatment_probability probability_sent wahrscheinlichkeit probabilite probabilidad probabilita kans"
+    " prawdopodobienstwo pravdepodobnost probabilidade olasilik valoszinuseg",
+    "cost": "cost costs cost_per_message cost_per_contact send_cost unit_cost contact_cost message_cost kosten"
+    " versandkosten stueckkosten cout cout_envoi coste costo kosten_per_bericht koszt naklady cena custo maliyet"
+    " koltseg",
+}
 UNIT_PRICE = (
     r"unit|einzel|stueckpreis|stuckpreis|unitario|unitaria|unitaire|stukprijs|jednostk|jednotk|birim|egysegar"
     r"|per_item|each"
@@ -82,6 +98,27 @@ STATES = (  # of orders that are no sales, in eleven languages
     " stornovano iptal iptal_edildi torolve torolt sztorno sztornozva sztornozott lemondva lemondott visszavonva"
 )
 CANCELLED = frozenset(STATES.split())
+
+
+def contact_names(column: str) -> tuple[str, ...]:
+    """List the usual names of a column of a table of messages.
+
+    Parameters
+    ----------
+    column : str
+        Column of the contract.
+
+    Returns
+    -------
+    tuple of str
+        Normalised names.
+
+    Examples
+    --------
+    >>> contact_names("arm")[:3]
+    ('arm', 'variant', 'variant_id')
+    """
+    return tuple(dict.fromkeys(CONTACT_NAMES.get(column, "").split()))
 
 
 def normalised_name(name: str) -> str:

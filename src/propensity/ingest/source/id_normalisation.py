@@ -12,9 +12,14 @@ from propensity.ingest.source.delivery import Delivery, collect
 
 GUEST = "guest:"
 STAND_INS = (
-    "-1", "unknown", "guest", "anonymous", "anonym", "nobody", "walk-in", "walkin", "no customer", "not registered",
-    "unbekannt", "gast", "inconnu", "invité", "desconocido", "invitado", "desconhecido", "convidado",
+    "-1", "unknown", "guest", "anonymous", "anonym", "nobody", "walk-in", "walkin", "walk in", "walk-in customer",
+    "cash customer", "cash sale", "no customer", "not registered", "undefined", "(none)", "not set", "(not set)",
+    "00000000-0000-0000-0000-000000000000", "unbekannt", "gast", "laufkunde", "barverkauf", "inconnu", "invité",
+    "client de passage", "desconocido", "invitado", "consumidor final", "público en general", "desconhecido",
+    "convidado", "sconosciuto", "ospite", "onbekend", "passant", "nieznany", "gość", "neznámý", "ismeretlen",
+    "vendég", "bilinmiyor", "misafir",
 )  # fmt: skip
+LARGEST = 2**63 - 1  # id as a number
 MIN_SHARED_ROWS = 1_000  # an id with fewer rows is never treated as shared
 
 
@@ -81,13 +86,20 @@ def detect_id_format(
         Format for the events and the other tables.
     """
     types = [each.schema[column] for each in events]
-    if all(kind.is_numeric() for kind in types) and ids != "text":
-        return IdFormat(numeric=True)
+    if all(kind.is_integer() or kind.is_float() for kind in types) and ids != "text":
+        return IdFormat(numeric=not any(_is_too_large(column, each) for each in events))
     if ids != "auto":
         return IdFormat(padded=ids == "text", fold=fold)
     if any(kind.is_numeric() for kind in (*types, *other_types)):
         return IdFormat(padded=False, fold=fold)
     return IdFormat(padded=not _has_both_forms(column, events), fold=fold)
+
+
+def _is_too_large(column: str, delivery: Delivery) -> bool:
+    """Whether a column of unsigned integers has an id that a signed one cannot hold."""
+    if delivery.schema[column] != pl.UInt64:
+        return False
+    return bool(collect(delivery.frame.select((pl.col(column) > LARGEST).any()), str(delivery.file)).item())
 
 
 def _has_both_forms(column: str, events: Sequence[Delivery]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -10,12 +11,17 @@ from typing import Any
 import polars as pl
 
 from propensity.errors import ConfigurationError, DataError
-from propensity.ingest.rule.day import DayFormat, read_day
+from propensity.ingest.rule.day import LATEST, DayFormat, read_day
 from propensity.ingest.rule.identity import normalised_id
 from propensity.ingest.source.delivery import ROW, Delivery, check_keys, collect, open_files
 from propensity.ingest.source.people import detect_day_format
 
-KEYS = ("table", "by", "left", "right", "columns", "from", "keep")
+KEYS = ("table", "by", "left", "right", "columns", "from", "to", "keep")
+END = (  # names of columns of the last day on which a row is valid
+    r"(?i)^(?:(?:valid|g.?ltig|valide|vigen\w*|geldig)[ _-]*)?(?:to|until|till|thru|through|end|bis|hasta|fin|fine|tot)"
+    r"(?:[ _-]*(?:date|datum|fecha|validity))?$|^date[ _-](?:to|end|until|fin)$"
+)
+NO_END = "none"  # value of `to`
 KEEP = ("first", "last")
 SETTING = "data.source.joins"
 START = date(1, 1, 1)  # before every event
@@ -28,6 +34,7 @@ def join_tables(
     day: str,
     style: DayFormat,
     needed: Collection[str],
+    encoding: str | None = None,
 ) -> list[Delivery]:
     """Join further tables to the events.
 
@@ -38,7 +45,8 @@ def join_tables(
     joins : sequence of mapping
         Each has `table`, a path, and `by`, the key (or `left` for the key of the events and `right` for that of the
         table), and optionally `columns` to take. `from` names a column of dates from which a row is valid; an event
-        gets the row that was valid on its day. `keep`, first or last, says which row counts if a key has several.
+        gets the row that was valid on its day. `to` names that of the last day, or is none: a row is valid until the
+        next one begins. `keep`, first or last, says which row counts if a key has several.
     separator : str, optional
         Field separator of text files.
     day : str
@@ -47,6 +55,8 @@ def join_tables(
         Configured format and time zone of days.
     needed : collection of str
         Columns that the mapping uses.
+    encoding : str, optional
+        Encoding of text files that are neither UTF-8 nor UTF-16; detected by default.
 
     Returns
     -------
@@ -58,7 +68,8 @@ def join_tables(
     ConfigurationError
         If a join lacks a key, or a table or column does not exist.
     DataError
-        If a key has several rows with different values of a needed column, and neither `from` nor `keep` is set.
+        If a key has several rows with different values of a needed column, and neither `from` nor `keep` is set, or a
+        column beside that of `from` has the name of a last day and `to` is not set.
     """
     for k, join in enumerate(joins):
         setting = f"{SETTING}[{k}]"
@@ -68,7 +79,11 @@ def join_tables(
             raise ConfigurationError(f"{setting} needs table and by, or left and right; got {dict(join)}")
         if join.get("keep") not in (None, *KEEP):
             raise ConfigurationError(f"{setting}.keep={join['keep']} is unknown; use {' or '.join(KEEP)}")
-        tables = open_files(join["table"], f"{setting}.table", separator)
+        if join.get("to") and not join.get("from"):
+            raise ConfigurationError(
+                f"{setting}.to={join['to']} needs from, the column of the first valid day; set both"
+            )
+        tables = open_files(join["table"], f"{setting}.table", separator, encoding)
         name = tables[0].file.stem.split(".")[0]
         used = {*needed, *(later.get("left") or later.get("by") for later in joins[k + 1 :])}
         rows = pl.concat([_keyed(each, right, join, setting, style) for each in tables], how="diagonal_relaxed")
@@ -83,12 +98,26 @@ def _keyed(table: Delivery, key: str, join: Mapping[str, Any], setting: str, sty
     names = join.get("columns") or [name for name in table.schema.names() if name not in (ROW, key)]
     for name in names:
         table.column(name, f"{setting}.columns")
-    start = pl.lit(START)
-    if column := join.get("from"):
-        kind = table.schema[table.column(column, f"{setting}.from")]
-        start = read_day(column, kind, detect_day_format(table, column, style, f"{setting}.from"))
-    rows = table.frame.select(normalised_id(key, table.schema[key]).alias("?key"), start.alias("?from"), *names)
+    bounds = {"?from": pl.lit(START), "?until": pl.lit(None, pl.Date)}
+    if join.get("from"):
+        _check_end(table, join, setting)
+    for what, alias in (("from", "?from"), ("to", "?until")):
+        if (column := join.get(what)) and column != NO_END:
+            kind = table.schema[table.column(column, f"{setting}.{what}")]
+            bounds[alias] = read_day(column, kind, detect_day_format(table, column, style, f"{setting}.{what}"))
+    bounds["?until"] = pl.when(bounds["?until"] < LATEST).then(bounds["?until"])
+    rows = table.frame.select(normalised_id(key, table.schema[key]).alias("?key"), *names, **bounds)
     return rows.filter(pl.col("?key").is_not_null())
+
+
+def _check_end(table: Delivery, join: Mapping[str, Any], setting: str) -> None:
+    """DataError if a table has a column of last days that `to` does not name."""
+    ends = [name for name in table.schema.names() if re.search(END, name) and name != join["from"]]
+    if ends and not join.get("to"):
+        raise DataError(
+            f"{table.file} has the column {ends[0]} beside {join['from']}; set {setting}.to={ends[0]} if it is the "
+            f"last day on which a row is valid, or to={NO_END} if a row is valid until the next one begins"
+        )
 
 
 def _one_row(
@@ -108,14 +137,19 @@ def _one_row(
             )
     single = rows.unique(unit, keep=join.get("keep") or "last", maintain_order=True)
     if not join.get("from"):
-        return single.drop("?from")
+        return single.drop("?from", "?until")
     periods = collect(single, place).sort(unit, maintain_order=True)
     if undated := periods["?from"].null_count():
         raise DataError(f"{place} has {undated} rows without a readable date in {join['from']}; deliver it again")
-    periods = periods.with_columns(pl.col("?from").shift(-1).over("?key").alias("?to"))
+    following = pl.col("?from").shift(-1).over("?key").alias("?next")
+    periods = periods.with_columns(following).with_columns(
+        pl.min_horizontal("?next", pl.col("?until") + pl.duration(days=1)).alias("?to")
+    )
     before = periods.group_by("?key").agg(pl.col("?from").min().alias("?to")).with_columns(pl.lit(START).alias("?from"))
     before = before.filter(pl.col("?to") > START)
-    return pl.concat([periods, before], how="diagonal").lazy()
+    ends = pl.col("?to").is_not_null() & (pl.col("?next").is_null() | (pl.col("?to") < pl.col("?next")))
+    gaps = periods.filter(ends).select("?key", pl.col("?to").alias("?from"), pl.col("?next").alias("?to"))
+    return pl.concat([periods.drop("?next", "?until"), before, gaps], how="diagonal").lazy()
 
 
 def _join(

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-ALPHABET = "its letters are those of a language of this code page"
+ALPHABET = "the letters of its words are those of a language of this code page"
+UNICODE = ("utf-8", "utf-16")
 SEPARATORS = (",", ";", "\t", "|")
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", "": "none", '"': '"', "'": "'"}
 # a cell that is no name of a column
@@ -215,7 +216,7 @@ def layout_findings(
         ("quote", form.quote or "none", f"encloses fields in {enclosed} of {len(rest)} lines"),
         ("header", "yes" if form.header else "no", f"line {form.skip + 1} is {lines[form.skip][:40]!r}"),
         ("skip", str(form.skip), "the line sep= is the first" if form.declared else _above(lines, form.skip)),
-        ("encoding", encoding, ALPHABET if encoding in ("cp1250", "cp1254") else "all of its bytes can be read so"),
+        ("encoding", encoding, "all of it can be read so" if encoding in UNICODE else ALPHABET),
     )
     findings = [
         Finding(name, value, evidence if setting is None else "configured", f"data.source.{name}")

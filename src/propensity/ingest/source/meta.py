@@ -14,7 +14,14 @@ PAUSE = 90  # days without an event after which a code may be reused for another
 
 
 def attribute_table(
-    path: str, setting: str, key: str, column: str, separator: str | None, ids: IdFormat, dtype: pl.DataType
+    path: str,
+    setting: str,
+    key: str,
+    column: str,
+    separator: str | None,
+    ids: IdFormat,
+    dtype: pl.DataType,
+    encoding: str | None = None,
 ) -> pl.LazyFrame:
     """Read a table of items or customers.
 
@@ -34,13 +41,15 @@ def attribute_table(
         Format of the ids.
     dtype : polars.DataType
         Type of the ids in the events.
+    encoding : str, optional
+        Encoding of text files that are neither UTF-8 nor UTF-16; detected by default.
 
     Returns
     -------
     polars.LazyFrame
         The id as `key`, and clean attributes.
     """
-    frame = read_attribute_table(path, setting, column, f"{setting[:-1]}_key", separator)
+    frame = read_attribute_table(path, setting, column, f"{setting[:-1]}_key", separator, encoding)
     schema = frame.collect_schema()
     attributes = [clean_attribute(c, schema[c]) for c in schema.names() if c not in (column, key)]
     table = frame.select(ids.read(column, schema[column]).cast(dtype, strict=False).alias(key), *attributes)

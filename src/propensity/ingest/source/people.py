@@ -17,16 +17,32 @@ from propensity.ingest.rule.number import clean_text
 from propensity.ingest.source.delivery import ROW, Delivery, check_keys, collect, open_files
 from propensity.ingest.source.id_normalisation import GUEST, IdFormat
 from propensity.ingest.source.optional import TimeColumn, optional_cells, with_time
-from propensity.ingest.source.reading import ColumnMapping, detect_format, read_amount
+from propensity.ingest.source.reading import ColumnMapping, check_currencies, detect_format, read_amount
 
 EVERY_CHANNEL = "?all"  # the channel of an entry that names none
 ALL_CHANNELS = ("all", "all channels", "any", "every", "*", "marketing")  # names of no channel in particular
 MARKETING = "marketing"
-REFUSED = (*NO_WORDS, "opt-out", "optout", "opted_out", "withdrawn", "revoked", "refused", "denied")
+REFUSED = (
+    *NO_WORDS,
+    "opt-out",
+    "optout",
+    "opted_out",
+    "unsubscribed",
+    "not_subscribed",
+    "not subscribed",
+    "withdrawn",
+    "revoked",
+    "refused",
+    "denied",
+)
 
 
 def open_table(
-    setting: Mapping[str, str], columns: tuple[Column, ...], name: str, separator: str | None
+    setting: Mapping[str, str],
+    columns: tuple[Column, ...],
+    name: str,
+    separator: str | None,
+    encoding: str | None = None,
 ) -> list[Delivery]:
     """Open the files of a table beside the events and check its columns.
 
@@ -40,6 +56,8 @@ def open_table(
         Name of the setting in `data.source`.
     separator : str or None
         Field separator of text files; detected if None.
+    encoding : str, optional
+        Encoding of text files that are neither UTF-8 nor UTF-16; detected by default.
 
     Returns
     -------
@@ -56,7 +74,7 @@ def open_table(
     for key in ("path", *mandatory(columns)):
         if not setting.get(key):
             raise ConfigurationError(f"{full_name} needs {', '.join(('path', *mandatory(columns)))}; {key} is missing")
-    files = open_files(setting["path"], full_name, separator)
+    files = open_files(setting["path"], full_name, separator, encoding)
     for each in files:
         for key, column in setting.items():
             if key != "path" and column:
@@ -233,6 +251,7 @@ def _optional_cells(delivery: Delivery, columns: Mapping[str, str], decimal: str
     """Campaign, offer, arm, experiment, probability and cost of a file of messages."""
     mapping = ColumnMapping(columns=columns, decimal=decimal)
     style = detect_format(delivery, mapping)
+    check_currencies([style], [delivery], mapping)
     return optional_cells(columns, delivery.schema, lambda name: read_amount(name, delivery, mapping, style))
 
 

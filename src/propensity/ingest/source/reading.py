@@ -18,8 +18,10 @@ from propensity.ingest.rule.screen import has_amount, is_storable
 from propensity.ingest.source import RAW
 from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery, collect
 from propensity.ingest.source.id_normalisation import IdFormat
+from propensity.ingest.source.line_refund import REFUNDS, deduct_refunds, refund_cells
 from propensity.ingest.source.optional import NUMBERS, TimeColumn, optional_cells, settled_values, with_time
 from propensity.ingest.source.order_amount import ORDER_AMOUNTS
+from propensity.ingest.source.unit_price import unit_votes
 
 SAMPLED = 20_000  # rows of a file from which prices are compared
 MIN_SHARED_ITEMS = 3
@@ -30,7 +32,7 @@ MIN_REPEATED_SHARE = 0.9  # of the orders with a discount, from which it may be 
 BEFORE_DISCOUNT = ("gross", "unit")  # values of `revenue_is` for amounts from which the discount is taken off
 PERCENTAGES = ("discount", "order_discount")
 WITH_PERCENT = (*PERCENTAGES, "probability")  # numbers that may have a sign %
-AMOUNTS = ("quantity", "revenue", "discount", *ORDER_AMOUNTS, *NUMBERS)
+AMOUNTS = ("quantity", "revenue", "discount", *ORDER_AMOUNTS, *REFUNDS, *NUMBERS)
 ANYTHING = "anything"  # item of events without an item column
 WORDS = {
     "purchase": ("purchase", "purchased", "transaction", "buy", "bought", "order", "sale", "sold", "checkout"),
@@ -69,6 +71,7 @@ class ColumnMapping:
     discount_is: str | None = None
     times_in: str | None = None
     cost_is: str = "total"
+    refund_is: str = "net"
 
     def has(self, name: str) -> bool:
         """Tell whether a column is mapped.
@@ -127,8 +130,9 @@ def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
         probes.append((number.is_null() & clean_text(pl.col(column)).is_not_null()).any().not_().alias(f"{name} plain"))
         if mapping.decimal is None:
             probes.append(mark_evidence(pl.col(column)).alias(f"{name} mark"))
-    if "revenue" in texts:
-        probes.append(currency_of(pl.col(texts["revenue"])).drop_nulls().unique().sort().implode().alias("signs"))
+    signed = [currency_of(pl.col(texts[name])) for name in ("revenue", "cost") if name in texts]
+    if signed:
+        probes.append(pl.concat_list(signed).explode().drop_nulls().unique().sort().implode().alias("signs"))
     if mapping.has("currency"):
         probes.append(currency(mapping).drop_nulls().unique().sort().implode().alias("currencies"))
     day_columns = {name: mapping.columns[name] for name in ("day", "available_at") if mapping.has(name)}
@@ -334,7 +338,7 @@ def _names(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdForma
             whole = name != "channel" and schema[column[name]].is_integer()
             names.append(normalised_id(column[name], schema[column[name]], numeric=whole).alias(name))
     if mapping.has("kind"):
-        word = clean_text(pl.col(column["kind"])).str.to_lowercase()
+        word = clean_text(pl.col(column["kind"])).str.to_lowercase().str.replace(r"^(\d+)\.0+$", "$1")
         kinds = KIND_OF | {str(key).lower(): kind for key, kind in mapping.kinds.items()}
         names.append(map_words(word, kinds, word).alias("kind"))
     return names
@@ -432,29 +436,33 @@ def _rule_columns(
         "?formatted": _formatted(mapping, schema),
         "?percent": pl.lit(False),
         "?discount": pl.lit(True),
-        "?not_product": _not_product(mapping, schema),
+        "?not_product": pl.lit(False) if mapping.not_products == () else _not_product(mapping, schema),
         "?transcoded": pl.lit(delivery.encoding is not None),
         "?completed": pl.col(COMPLETED) if delivery.completed else pl.lit(False),
     }
+    columns |= {"?not_product_kept": _not_product(mapping, schema)} if mapping.not_products == () else {}
     columns |= _discount_columns(delivery, mapping, style)
+    columns |= refund_cells(mapping.columns, lambda name: read_amount(name, delivery, mapping, style))
     scale = mapping.scale if isinstance(mapping.scale, float | int) else _scale(delivery, mapping.scale)
     return [(value * scale if name == "?rate" else value).alias(name) for name, value in columns.items()]
 
 
 def _excluded(name: str, values: Sequence[str]) -> pl.Expr:
-    """Whether a cell has one of the values of `leave_out`; * stands for any."""
+    """Whether a cell has one of the values of `leave_out`, whatever their case; * stands for any."""
     text = clean_text(pl.col(name))
-    return text.is_not_null() if "*" in values else text.is_in(list(values)).fill_null(False)
+    if "*" in values:
+        return text.is_not_null()
+    return text.str.to_lowercase().is_in([value.lower() for value in values]).fill_null(False)
 
 
 def _not_product(mapping: ColumnMapping, schema: pl.Schema) -> pl.Expr:
-    """Whether the code or a description of an item names no product."""
+    """Whether the code or a description of an item names no product; with an empty list, by the built-in words."""
     described = [c for c in mapping.item_columns if describes_items(c)]
     described += [mapping.columns["description"]] if mapping.has("description") else []
     names = [mapping.columns["item"]] if mapping.has("item") else []
-    listed = mapping.not_products
+    listed = mapping.not_products or None
     texts = [c for c in dict.fromkeys([*names, *described]) if schema[c] == pl.String or listed]
-    if listed == () or not texts:
+    if not texts:
         return pl.lit(False)
     return pl.any_horizontal(names_no_product(pl.col(c), listed) for c in texts)
 
@@ -473,7 +481,7 @@ def _discount_columns(delivery: Delivery, mapping: ColumnMapping, style: FileFor
             columns[f"?{name}"] = number * 100 if _is_fraction(name, mapping) else number
     readable = [
         clean_text(pl.col(mapping.columns[name])).is_null() | is_storable(read_amount(name, delivery, mapping, style))
-        for name in ("discount", *ORDER_AMOUNTS)
+        for name in ("discount", *ORDER_AMOUNTS, *REFUNDS)
         if mapping.has(name)
     ]
     return columns | ({"?discount": pl.all_horizontal(readable)} if readable else {})
@@ -558,6 +566,8 @@ def _signed(cells: pl.LazyFrame, mapping: ColumnMapping) -> pl.LazyFrame:
         given = pl.col("?order_discount")
         whole["?order_discount"] = pl.when(pl.col("?order_percent")).then(given).otherwise(given * rate)
     cells = cells.with_columns(kind=kind, revenue=revenue, discount=discount * rate, **whole)
+    before_discount = mapping.refund_is == "gross" and mapping.revenue_is in BEFORE_DISCOUNT
+    cells = deduct_refunds(cells, before_discount, mapping.cost_is == "unit")
     is_return, has_amounts = pl.col("kind") == "return", has_amount()
     day = pl.max_horizontal("day", pl.when(pl.col("day").is_not_null()).then(pl.col("available")))
     amounts = {
@@ -640,11 +650,6 @@ def check_unit_prices(delivered: Sequence[Delivery], mapping: ColumnMapping) -> 
     ------
     DataError
         If the amounts of nearly all items are the same for several quantities.
-
-    Notes
-    -----
-    An item that was sold in several quantities has fewer distinct amounts than distinct ratios of amount and quantity
-    if the amount is a unit price, and more if it is a total. Prices may change in between.
     """
     if not all(map(mapping.has, ("item", "quantity", "revenue"))):
         return
@@ -652,15 +657,7 @@ def check_unit_prices(delivered: Sequence[Delivery], mapping: ColumnMapping) -> 
     for each in delivered:
         units, amount = (read_number(pl.col(name), mapping.decimal) for name in (quantity, revenue))
         rows = each.frame.head(SAMPLED).select(pl.col(item).alias("item"), units=units, amount=amount)
-        rows = rows.filter((pl.col("units") > 0) & (pl.col("units") % 1 == 0) & (pl.col("amount") > 0))
-        ratio = (pl.col("amount") / pl.col("units")).round(2).n_unique()
-        counts = rows.group_by("item").agg(
-            several=pl.col("units").n_unique() > 1, amounts=pl.col("amount").n_unique().cast(pl.Int64), ratios=ratio
-        )
-        votes = counts.filter(pl.col("several")).select(
-            unit=(pl.col("amounts") < pl.col("ratios")).sum(), total=(pl.col("amounts") > pl.col("ratios")).sum()
-        )
-        unit, total = collect(votes, str(each.file)).row(0)
+        unit, total = collect(unit_votes(rows), str(each.file)).row(0)
         if unit >= MIN_UNIT_ITEMS and unit >= MIN_UNIT_SHARE * (unit + total):
             raise DataError(
                 f"{each.file} column {revenue} does not grow with {quantity} for {unit} of {unit + total} items, so "

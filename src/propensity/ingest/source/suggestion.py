@@ -19,8 +19,10 @@ from propensity.ingest.rule.number import MarkEvidence, clean_text, mark_evidenc
 from propensity.ingest.rule.product import describes_items
 from propensity.ingest.source.column_name import CANCELLED, CATEGORY, PRICE, UNIT_PRICE, names_of, normalised_name
 from propensity.ingest.source.evidence import findings
+from propensity.ingest.source.line_refund import REFUNDS
 from propensity.ingest.source.reading import KIND_OF, WITH_PERCENT, ColumnMapping, detect_format
 from propensity.ingest.source.table_role import RawTable, assign_roles, open_tables, table_settings
+from propensity.ingest.source.unit_price import unit_votes
 from propensity.kernel.event import KINDS
 
 SIGNATURES = {
@@ -42,7 +44,8 @@ WITHOUT = {  # columns that the configuration asks for, null included, and what 
     "item": "with null all lines are of one item",
     "revenue": "with null revenue counts units, not money",
 }
-NOT_DRAFTED = ("order_discount", "order_total", "order_refund")  # a name does not tell whether they are of an order
+# a name does not tell whether they are of an order or a line, and before or after discounts
+NOT_DRAFTED = ("order_discount", "order_total", "order_refund", *REFUNDS)
 EXACT = ("description", "parent", "event_id")  # drafted by their full names only
 MIN_PRODUCTS = 5  # rows with several units from which a unit price is recognised
 MIN_READABLE = 0.95  # share of values that must have the type of the column
@@ -563,7 +566,7 @@ def decisions(rows: pl.DataFrame, mapping: dict[str, str]) -> tuple[dict[str, An
     if not {"quantity", "revenue"} <= mapping.keys():
         return settings, lines
     revenue, quantity = mapping["revenue"], mapping["quantity"]
-    unit, total = unit_votes(rows, mapping)
+    unit, total = _unit_votes(rows, mapping)
     if name := line_total(rows, mapping):
         settings["revenue_is"] = "unit"
         lines.append(f"{name} is {quantity} x {revenue}: add data.source.revenue_is=unit, or map revenue to {name}")
@@ -653,33 +656,14 @@ def _number_is(rows: pl.DataFrame, column: str, value: float) -> bool:
     return bool(rows.select((_number(rows, column) == value).fill_null(True).all()).item())
 
 
-def unit_votes(rows: pl.DataFrame, mapping: dict[str, str]) -> tuple[int, int]:
-    """Count items of several quantities whose amounts are prices of one unit, and whose amounts are totals.
-
-    Parameters
-    ----------
-    rows : polars.DataFrame
-        First rows of the table.
-    mapping : dict of str to str
-        Mapping of `draft_mapping`.
-
-    Returns
-    -------
-    unit, total : int
-        Items with fewer and with more distinct amounts than distinct ratios of amount and quantity.
-    """
-    if not {"item", "quantity", "revenue"} <= mapping.keys():
+def _unit_votes(rows: pl.DataFrame, mapping: dict[str, str]) -> tuple[int, int]:
+    """Items whose amounts are prices of one unit, and items whose amounts are totals; 0 and 0 without items."""
+    if "item" not in mapping:
         return 0, 0
     units, amount = _number(rows, mapping["quantity"]), _number(rows, mapping["revenue"])
-    numbers = rows.select(pl.col(mapping["item"]).alias("item"), units.alias("units"), amount.alias("amount"))
-    numbers = numbers.filter((pl.col("units") > 0) & (pl.col("amount") > 0))
-    counts = numbers.group_by("item").agg(
-        several=pl.col("units").n_unique() > 1, amounts=pl.col("amount").n_unique().cast(pl.Int64),
-        ratios=(pl.col("amount") / pl.col("units")).round(2).n_unique().cast(pl.Int64),
-    ).filter("several")  # fmt: skip
-    return counts.filter(pl.col("amounts") < pl.col("ratios")).height, counts.filter(
-        pl.col("amounts") > pl.col("ratios")
-    ).height
+    lines = rows.lazy().select(pl.col(mapping["item"]).alias("item"), units.alias("units"), amount.alias("amount"))
+    unit, total = unit_votes(lines).collect().row(0)
+    return unit, total
 
 
 def divided_total(rows: pl.DataFrame, mapping: dict[str, str]) -> str | None:

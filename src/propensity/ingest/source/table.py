@@ -14,7 +14,7 @@ import polars as pl
 
 from propensity.data.event_log import to_date, to_day
 from propensity.errors import ConfigurationError, DataError
-from propensity.ingest.contract import CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, mandatory
+from propensity.ingest.contract import CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, Column, mandatory
 from propensity.ingest.rule.day import EARLIEST, DayFormat
 from propensity.ingest.rule.matching import require_match
 from propensity.ingest.rule.product import describes_items, names_no_product
@@ -36,6 +36,7 @@ from propensity.ingest.source.delivery import (
     count_rows,
     find_files,
     open_file,
+    open_files,
     renamed,
     split_duplicates,
 )
@@ -50,6 +51,7 @@ from propensity.ingest.source.id_normalisation import (
     without_stand_ins,
 )
 from propensity.ingest.source.join import join_tables
+from propensity.ingest.source.line_refund import REFUNDS
 from propensity.ingest.source.meta import attribute_table, event_attributes, first_day_attributes, table_warnings
 from propensity.ingest.source.name_choice import OPTIONAL, chosen_name, resolve_names
 from propensity.ingest.source.order import assign_parents, complete_orders
@@ -87,6 +89,7 @@ TAB = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
 QUOTES = {"double": '"', "single": "'", "none": ""}
 CHOICES = {
     "cost_is": ("total", "unit"),
+    "refund_is": ("net", "gross"),
     "revenue_is": ("net", "total", "gross", "unit", "net_unit"),
     "order_discount_is": ("further", "total"),
     "discount_is": ("amount", "percent", "fraction"),
@@ -148,6 +151,8 @@ class Table:
         Whether the discount of an order stands beside the discounts of its lines or includes them.
     cost_is : {"total", "unit"}
         Whether the cost is that of the line or of one unit.
+    refund_is : {"net", "gross"}
+        Whether the refund of a line is what was paid back or an amount before the discount, as a revenue that is gross.
     header_once : bool, optional
         Whether facts of an order stand on its first line only; detected for each column by default.
     day_format : str, optional
@@ -235,6 +240,7 @@ class Table:
     discount_is: str | None = None
     order_discount_is: str = "further"
     cost_is: str = "total"
+    refund_is: str = "net"
     header_once: bool | None = None
     day_format: str | None = None
     timezone: str | None = None
@@ -360,7 +366,7 @@ class Table:
         merged = {"file_twice": sum(count_rows(self._open(file)) for file in duplicates)} if duplicates else {}
         style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
         day, needed = chosen_name(self.columns["day"], delivered) or "", self._possible_columns()
-        delivered = join_tables(delivered, self.joins, self.separator, day, style, needed)
+        delivered = join_tables(delivered, self.joins, self.separator, day, style, needed, self.encoding)
         resolved = replace(self, folder=None, **resolve_names(self, delivered))
         resolved.earlier = self.earlier
         return resolved._load(delivered, merged)
@@ -419,7 +425,7 @@ class Table:
         check_scales(delivered, mapping)
         if self.revenue_is is None:
             check_unit_prices(delivered, mapping)
-        contacts = [] if self.contacts is None else open_table(self.contacts, CONTACTS, "contacts", self.separator)
+        contacts = self._beside(self.contacts, CONTACTS, "contacts") if self.contacts else []
         names = [str(each.file) for each in (*delivered, *contacts)]
         styles = [detect_format(each, mapping) for each in delivered]
         check_currencies(styles, delivered, mapping)
@@ -489,19 +495,21 @@ class Table:
             discount_is=self.discount_is,
             times_in=self.times_in,
             cost_is=self.cost_is,
+            refund_is=self.refund_is,
         )
 
     def _rejection_reason(self) -> pl.Expr:
         """Rules on single rows with the configured bounds."""
         latest = date.today() if self.latest is None else to_date(to_day(self.latest))
         earliest = EARLIEST if self.earliest is None else to_date(to_day(self.earliest))
-        return rejection_reason(latest, earliest, self.most_units, self.unknown_items == "keep")
+        refunds = any(self.columns.get(name) for name in REFUNDS)
+        return rejection_reason(latest, earliest, self.most_units, self.unknown_items == "keep", refunds)
 
     def _identity_map(self, ids: IdFormat) -> IdentityMap | None:
         """The identity map, None where there is none."""
         if self.identity_map is None:
             return None
-        files = open_table(self.identity_map, IDENTITY_MAP, "identity_map", self.separator)
+        files = self._beside(self.identity_map, IDENTITY_MAP, "identity_map")
         return read_identity_map(files, self.identity_map, ids)
 
     def _messages(
@@ -536,24 +544,27 @@ class Table:
             table = collect(self._attribute_table("item", events.collect_schema()["item"], items), self.items)
             listed = table["item"].unique()
             if others := self._codes_of_no_product(table):
-                not_product = pl.col("?not_product") | pl.col("item").is_in(others)
-                events = events.with_columns(not_product.fill_null(False).alias("?not_product"))
+                name = "?not_product_kept" if self.not_products == [] else "?not_product"
+                not_product = pl.col(name) | pl.col("item").is_in(others)
+                events = events.with_columns(not_product.fill_null(False).alias(name))
             unlisted = pl.col("item").is_in(listed.implode()).not_() & pl.col("item").is_not_null()
         return events.with_columns(unlisted.fill_null(False).alias("?unlisted")).drop("parent", strict=False)
 
     def _codes_of_no_product(self, items: pl.DataFrame) -> list[object]:
         """Items whose description in their own table names no product."""
         described = [c for c, kind in items.schema.items() if c != "item" and kind == pl.String and describes_items(c)]
-        if self.not_products == [] or not described:
+        if not described:
             return []
-        names = None if self.not_products is None else tuple(map(str, self.not_products))
+        names = tuple(map(str, self.not_products)) if self.not_products else None
         found = items.filter(pl.any_horizontal(names_no_product(pl.col(c), names) for c in described))
         return found["item"].to_list()
 
     def _attribute_table(self, key: str, dtype: pl.DataType, ids: IdFormat) -> pl.LazyFrame:
         """The delivered table of items or customers with the ids of the events."""
         name = getattr(self, f"{key}_key") or str(self.columns[key])
-        return attribute_table(getattr(self, f"{key}s"), f"data.source.{key}s", key, name, self.separator, ids, dtype)
+        return attribute_table(
+            getattr(self, f"{key}s"), f"data.source.{key}s", key, name, self.separator, ids, dtype, self.encoding
+        )
 
     def _attribute_tables(
         self, accepted: pl.LazyFrame, ids: dict[str, IdFormat]
@@ -594,7 +605,7 @@ class Table:
         if self.guests == "popularity" and self.columns.get("order"):
             customers = add_guests(customers, accepted)
         if self.consents is not None:
-            files = open_table(self.consents, CONSENTS, "consents", self.separator)
+            files = self._beside(self.consents, CONSENTS, "consents")
             style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
             entries = read_consents(files, self.consents, ids, style)
             entries = entries if people is None else with_refusals_of_owners(entries, people.ambiguous)
@@ -604,11 +615,11 @@ class Table:
 
     def _acquisition(self, ids: IdFormat) -> tuple[pl.DataFrame, dict[str, int]]:
         """When, how and at what cost customers were acquired, and warnings."""
-        files = [self._open_table(file) for file in find_files(str(self.customers), "data.source.customers")]
+        files = open_files(str(self.customers), "data.source.customers", self.separator, self.encoding)
         key = self.customer_key or str(self.columns["customer"])
         style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
         return read_acquisition(files, self.acquisition or {}, key, ids, style, self.decimal)
 
-    def _open_table(self, file: Path) -> Delivery:
-        """A file beside the events as a scan."""
-        return open_file(file, self.separator)
+    def _beside(self, setting: Mapping[str, str], columns: tuple[Column, ...], name: str) -> list[Delivery]:
+        """Files of a table beside the events."""
+        return open_table(setting, columns, name, self.separator, self.encoding)

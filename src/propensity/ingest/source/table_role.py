@@ -10,14 +10,16 @@ import polars as pl
 
 from propensity.data.consent import NO_WORDS, YES_WORDS
 from propensity.errors import DataError
+from propensity.ingest.contract import CONTACTS
 from propensity.ingest.rule.number import clean_text
+from propensity.ingest.source.column_name import contact_names, normalised_name
 from propensity.ingest.source.delivery import ROW, Delivery, collect, find_files, open_file
 from propensity.ingest.source.people import REFUSED
 
 HEAD = 2_000  # rows that are read
 MIN_SHARED = 0.3  # share of a table's keys that the events must have, or the other way round
 MAX_CONSENT_COLUMNS = 5  # a wider table with one row for each customer describes customers
-CONSENTS = (
+CONSENT_NAMES = (
     "consent", "optin", "opt_in", "allowed", "marketing", "einwilligung", "newsletter", "consentement",
     "consentimiento", "consenso", "toestemming", "zgoda", "souhlas", "onay", "hozzájárulás",
     "hozzajarulas", "hírlevél", "hirlevel",
@@ -144,12 +146,28 @@ def _role(
         if consent and (table.rows.width <= MAX_CONSENT_COLUMNS or not _is_key(table.rows[key])):
             channel = {"channel": draft["channel"]} if draft.get("channel") not in (None, consent, key) else {}
             return "consents", key, {"consent": consent} | channel | dates
-        if dates and not _is_key(table.rows[key]) and "revenue" not in draft:
+        sent = _contact_columns(table.rows, {key, *dates.values()})
+        if dates and "revenue" not in draft and (not _is_key(table.rows[key]) or len(sent) > 1):
             channel = {"channel": draft["channel"]} if draft.get("channel") not in (None, key) else {}
-            return "contacts", key, dates | channel
+            return "contacts", key, dates | channel | sent
         return "customers", key, {}
     share, key = best.get("item", (0.0, ""))
     return ("items", key, {}) if share >= MIN_SHARED else (None, "", {})
+
+
+def _contact_columns(rows: pl.DataFrame, used: set[str]) -> dict[str, str]:
+    """Columns of campaign, offer, arm, experiment, probability and cost in a table of messages, by their names."""
+    from propensity.ingest.source.suggestion import fits
+
+    found: dict[str, str] = {}
+    for column in CONTACTS:
+        for name in contact_names(column.name):
+            free = [each for each in rows.columns if each not in (*used, *found.values())]
+            named = next((each for each in free if normalised_name(each) == name and fits(column, rows[each])), None)
+            if named is not None:
+                found[column.name] = named
+                break
+    return found
 
 
 def _shared(values: pl.Series, others: pl.Series) -> float:
@@ -169,7 +187,7 @@ def _is_key(values: pl.Series) -> bool:
 def _is_consent(name: str, values: pl.Series) -> bool:
     """Whether a column says yes or no to messages."""
     words = set(values.drop_nulls().cast(pl.String).str.to_lowercase().unique())
-    called = any(part in name.lower() for part in CONSENTS)
+    called = any(part in name.lower() for part in CONSENT_NAMES)
     return bool(words) and words <= CONSENT_WORDS and called
 
 
