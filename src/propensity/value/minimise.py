@@ -77,7 +77,7 @@ def _line_search(
 def _updated(inverse: np.ndarray, change: np.ndarray, difference: np.ndarray) -> np.ndarray:
     """The inverse of the curvature after a step, unless the step says nothing about it."""
     curvature = float(change @ difference)
-    if curvature <= 1e-12:
+    if not curvature > 1e-10:
         return inverse
     left = np.eye(change.size) - np.outer(change, difference) / curvature
     return left @ inverse @ left.T + np.outer(change, change) / curvature
