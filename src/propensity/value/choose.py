@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from propensity.kernel.order_day import OrderDays, ahead, recency
+from propensity.kernel.order_day import OrderDays, Recency, ahead, recency
 from propensity.value.closed import GRID
 from propensity.value.model import EVEN, WEIGHTS, Expectation, ValueModel, blend, fit
-from propensity.value.quality import auc, quality
+from propensity.value.parametric import MODELS, PARETO_NBD, fit_orders, fit_spend
+from propensity.value.quality import auc, normalised_gini, quality
 
 PAST = 3  # the log before the last closed window is at least this many windows long, less one
 
@@ -20,33 +21,73 @@ def last_window(first_day: int, cutoff: int, longest: int) -> int | None:
     return max(usable, default=None)
 
 
-def choose(
-    orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], seed: int
-) -> tuple[tuple[float, ...], dict[str, Any]]:
-    """Weights of the trees for probability, orders and revenue, and the table of the last closed window.
+class Choice(NamedTuple):
+    """What the last closed window says.
 
-    Both parts are fitted on what was known when the window began. The weights minimise the log loss of the probability,
+    Parameters
+    ----------
+    name : buy-till-you-die model of orders
+    weights : of the trees, for probability, orders and revenue
+    table : metrics of the candidates, for JSON; empty without a closed window
+    """
+
+    name: str
+    weights: tuple[float, ...]
+    table: dict[str, Any]
+
+
+def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], seed: int) -> Choice:
+    """Choose the buy-till-you-die model and the weights of the trees on the last closed window.
+
+    All parts are fitted on what was known when the window began. The weights minimise the log loss of the probability,
     and the Poisson deviance of orders and revenue, after each blend has the observed level: a single window says little
     about levels.
     """
     length = last_window(first_day, cutoff, max(weeks))
     if length is None:
-        return EVEN, {}
+        return Choice(PARETO_NBD, EVEN, {})
     start = cutoff - 7 * length
-    model = fit(orders, first_day, start, [length], EVEN, seed)
-    by_model, by_trees = model.components(orders, start, [length])
-    row = np.flatnonzero(recency(orders, start).x >= 0)
+    state = recency(orders, start)
+    row = np.flatnonzero(state.x >= 0)
     count, revenue = (column[row] for column in ahead(orders, start, cutoff))
-    table: dict[str, Any] = {"weeks": length, "model": model.parametric.orders.name, "candidates": {}}
-    table["candidates"]["parametric"] = quality(_first(by_model), count, revenue)
+    name, table = best_parametric(state, row, count, revenue, length)
+    model = fit(orders, first_day, start, [length], EVEN, seed, name)
+    by_model, by_trees = model.components(orders, start, [length])
     if by_trees is None or not (count > 0).any():
-        return EVEN, table
+        return Choice(name, EVEN, table)
     table["candidates"]["trees"] = quality(_first(by_trees), count, revenue)
     weights = _best(by_model, by_trees, model, count, revenue)
     blended = blend(by_model, by_trees, weights, model.amount)
     table["candidates"]["blend"] = quality(_first(blended), count, revenue)
     table["weights"] = dict(zip(("active", "orders", "revenue"), weights, strict=True))
-    return weights, table
+    return Choice(name, weights, table)
+
+
+def best_parametric(
+    state: Recency, row: np.ndarray, count: np.ndarray, revenue: np.ndarray, length: int
+) -> tuple[str, dict[str, Any]]:
+    """The buy-till-you-die model with the best ranking of orders in a window, and the metrics of all of them.
+
+    Parameters
+    ----------
+    state : Recency
+        Customers when the window began.
+    row : numpy.ndarray of shape (N,), int
+        Customers with an order.
+    count, revenue : numpy.ndarray of shape (N,)
+        What followed.
+    length : int
+        Weeks of the window.
+    """
+    own, candidates, ranking = Recency(*(column[row] for column in state)), {}, {}
+    spend = fit_spend(own)
+    amount = np.zeros(row.size) if spend is None else spend.mean(own)
+    for name in MODELS:
+        active, expected = (column[:, 0] for column in fit_orders(name, own).forecast(own, np.array([float(length)])))
+        candidates[name] = quality((active, expected, expected * amount), count, revenue)
+        ranking[name] = auc(count > 0, active) + normalised_gini(count, expected)  # level and shape are the trees'
+    best = max(ranking, key=lambda name: ranking[name] if np.isfinite(ranking[name]) else -1.0)
+    return best, {"weeks": length, "model": best, "candidates": candidates}
 
 
 def _first(expectation: Expectation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

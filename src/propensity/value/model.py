@@ -15,8 +15,7 @@ import numpy as np
 from propensity.kernel.order_day import OrderDays, Recency, recency
 from propensity.value.closed import ClosedWindows, Forecast, Parametric, closed_windows, inputs, lengths, season
 from propensity.value.distribution import RevenueShape, fit_shape
-from propensity.value.minimise import minimise
-from propensity.value.parametric import MODELS, fit_orders, fit_spend, distinct, log_likelihood
+from propensity.value.parametric import PARETO_NBD, fit_orders, fit_spend
 from propensity.value.trees import Trees, fit_trees
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trees in the blend
@@ -49,7 +48,6 @@ class ValueModel(NamedTuple):
     parametric : buy-till-you-die models
     trees : None where no window has closed, or LightGBM is not installed
     known : lengths of windows in weeks that the trees have seen
-    dispersion : (2,) of the share of customers without an order at a number of expected orders
     amount : revenue of an order in closed windows, in currency
     weights : of the trees in the blend, for probability, orders and revenue
     shape : distribution of revenue around its expectation
@@ -59,7 +57,6 @@ class ValueModel(NamedTuple):
     parametric: Parametric
     trees: Trees | None
     known: tuple[int, ...]
-    dispersion: np.ndarray
     amount: float
     weights: tuple[float, ...]
     shape: RevenueShape
@@ -96,22 +93,24 @@ class ValueModel(NamedTuple):
             table = inputs(orders, cutoff, row, length, one, np.full(row.size, season(orders, self.first_day, cutoff, w)))
             parts.append(self.trees.predict(table, length))
         stacked = Expectation(*(np.stack([part[i] for part in parts], axis=1) for i in range(3)))
-        columns = [self._extended(stacked, inside, by_model.orders, grid, w) for w in weeks]
+        columns = [self._extended(stacked, inside, by_model, grid, w) for w in weeks]
         return Expectation(*(np.stack([column[i] for column in columns], axis=1) for i in range(3)))
 
     def _extended(
-        self, trees: Expectation, inside: list[int], by_model: np.ndarray, grid: list[int], w: int
+        self, trees: Expectation, inside: list[int], by_model: Expectation, grid: list[int], w: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The trees' expectations for one length of window: (N,) x 3."""
         k = inside.index(min(w, self.longest))
         active, orders, revenue = (column[:, k] for column in trees)
         if w > self.longest:
             own = growth_exponent(np.array(inside, float), trees.orders.sum(axis=0))
-            decay = by_model[:, grid.index(w)].sum() / max(by_model[:, grid.index(self.longest)].sum(), 1e-12)
+            before, after = (by_model.orders[:, grid.index(length)].sum() for length in (self.longest, w))
+            decay = after / max(before, 1e-12)
             growth = np.sqrt((w / self.longest) ** own * decay)
             orders, revenue = orders * growth, revenue * growth
-            target = some_order(orders, self.dispersion).sum()
-            active = np.maximum(shifted(active, target, "complementary"), active)
+            more = by_model.active[:, grid.index(w)].sum() / max(by_model.active[:, grid.index(self.longest)].sum(), 1e-12)
+            share = np.log(max(more, 1.0)) / max(np.log(max(decay, 1.0)), 1e-12)  # of the growth that new customers bring
+            active = np.maximum(shifted(active, active.sum() * growth ** min(share, 1.0)), active)
         return active, orders, revenue
 
     def expect(self, orders: OrderDays, cutoff: int, weeks: list[int]) -> Expectation:
@@ -141,28 +140,7 @@ def growth_exponent(weeks: np.ndarray, totals: np.ndarray) -> float:
     return min(max(slope, LEAST_GROWTH), 1.0)
 
 
-def some_order(orders: np.ndarray, dispersion: np.ndarray) -> np.ndarray:
-    """Probability of an order for expected orders: one minus the zero of a negative binomial distribution.
-
-    Its shape is exp(d0) * orders ** d1, with `dispersion` (d0, d1).
-    """
-    shape = np.exp(dispersion[0]) * np.maximum(orders, 1e-9) ** dispersion[1]
-    return -np.expm1(-shape * np.log1p(orders / shape))
-
-
-def fit_dispersion(orders: np.ndarray, active: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The dispersion (2,) of `some_order` by maximum likelihood."""
-
-    def loss(parameters: np.ndarray) -> float:
-        if np.abs(parameters).max() > 8:
-            return np.inf
-        p = np.clip(some_order(orders, parameters), 1e-9, 1 - 1e-9)
-        return float(-(weight @ np.where(active, np.log(p), np.log1p(-p))) + (parameters**2).sum())
-
-    return minimise(loss, np.array([0.0, 0.2]), tolerance=1e-3)
-
-
-def shifted(probability: np.ndarray, target: float, link: str) -> np.ndarray:
+def shifted(probability: np.ndarray, target: float) -> np.ndarray:
     """Probabilities moved by a constant on the complementary log-log scale until they sum to `target`."""
     hazard = -np.log1p(-np.clip(probability, 1e-9, 1 - 1e-9))
     target = min(target, 0.9999 * probability.size)
@@ -211,16 +189,15 @@ def in_shape(values: np.ndarray, level: np.ndarray) -> np.ndarray:
     return result * (level.sum() / max(result.sum(), 1e-12))
 
 
-def fit_parametric(state: Recency) -> Parametric:
-    """The buy-till-you-die model of orders with the highest likelihood, and Gamma-Gamma."""
-    states, models = distinct(state), [fit_orders(name, state) for name in MODELS]
-    best = max(models, key=lambda m: float(states.weight @ log_likelihood(m.name, m.parameters, states)))
-    return Parametric(best, fit_spend(state))
+def fit_parametric(state: Recency, name: str = PARETO_NBD) -> Parametric:
+    """A buy-till-you-die model of orders, and Gamma-Gamma."""
+    return Parametric(fit_orders(name, state), fit_spend(state))
 
 
 def fit(
-    orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], weights: tuple[float, ...], seed: int
-) -> ValueModel:
+    orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], weights: tuple[float, ...], seed: int,
+    name: str = PARETO_NBD,
+) -> ValueModel:  # fmt: skip
     """Fit a model of value on orders before the cutoff.
 
     Parameters
@@ -235,18 +212,19 @@ def fit(
         Weights of the trees in the blend.
     seed : int
         Seed of samples and trees.
+    name : str
+        Buy-till-you-die model of orders.
     """
-    parametric = fit_parametric(recency(orders, cutoff))
+    parametric = fit_parametric(recency(orders, cutoff), name)
     known = lengths(first_day, cutoff, max(weeks))
     windows = closed_windows(orders, first_day, cutoff, known, parametric, seed) if known else None
     trees = fit_trees(windows, seed) if windows is not None else None
     if windows is None or trees is None:
         empty = np.zeros(0)
-        return ValueModel(parametric, None, (), np.zeros(2), 0.0, weights, fit_shape(empty, empty, empty), first_day)
+        return ValueModel(parametric, None, (), 0.0, weights, fit_shape(empty, empty, empty), first_day)
     active, expected, revenue = trees.predict(windows.inputs, windows.weeks)
-    dispersion = fit_dispersion(expected, windows.orders > 0, windows.weight)
     bought = windows.orders > 0
     shape = fit_shape(windows.revenue[bought] / (revenue / active)[bought].clip(1e-9), (expected / active)[bought],
                       windows.weight[bought])  # fmt: skip
     amount = float(windows.weight @ windows.revenue) / float(windows.weight @ windows.orders)
-    return ValueModel(parametric, trees, tuple(known), dispersion, amount, weights, shape, first_day)
+    return ValueModel(parametric, trees, tuple(known), amount, weights, shape, first_day)
