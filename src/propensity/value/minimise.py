@@ -48,6 +48,8 @@ def minimise(function: Callable[[np.ndarray], float], start: np.ndarray, toleran
         if lower is None:
             break
         change, next_slope = step * direction, gradient(function, point + step * direction)
+        if not np.isfinite(next_slope).all():  # at the edge of what is allowed
+            return np.asarray(point + change)
         inverse = _updated(inverse, change, next_slope - slope)
         point, slope, gain, value = point + change, next_slope, value - lower, lower
         if gain < tolerance:

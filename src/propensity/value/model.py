@@ -14,6 +14,7 @@ import numpy as np
 
 from propensity.kernel.order_day import OrderDays, Recency, recency
 from propensity.value.closed import ClosedWindows, Forecast, Parametric, closed_windows, inputs, lengths, season
+from propensity.value.drift import NO_DRIFT, Drift, fit_drift
 from propensity.value.distribution import RevenueShape, fit_shape
 from propensity.value.parametric import PARETO_NBD, fit_orders, fit_spend
 from propensity.value.trees import Trees, fit_trees
@@ -48,6 +49,8 @@ class ValueModel(NamedTuple):
     parametric : buy-till-you-die models
     trees : None where no window has closed, or LightGBM is not installed
     known : lengths of windows in weeks that the trees have seen
+    levels : (len(known), 3) observed over expected active customers, orders and revenue of the trees, by length
+    drift : how the level moves with the age of the log
     amount : revenue of an order in closed windows, in currency
     weights : of the trees in the blend, for probability, orders and revenue
     shape : distribution of revenue around its expectation
@@ -57,6 +60,8 @@ class ValueModel(NamedTuple):
     parametric: Parametric
     trees: Trees | None
     known: tuple[int, ...]
+    levels: np.ndarray
+    drift: Drift
     amount: float
     weights: tuple[float, ...]
     shape: RevenueShape
@@ -91,7 +96,9 @@ class ValueModel(NamedTuple):
             k, length = grid.index(w) if w in grid else -1, np.full(row.size, float(w))
             one = Forecast(forecast.active[:, k], forecast.orders[:, k], forecast.amount)
             table = inputs(orders, cutoff, row, length, one, np.full(row.size, season(orders, self.first_day, cutoff, w)))
-            parts.append(self.trees.predict(table, length))
+            active, expected, revenue = self.trees.predict(table, length)
+            level = self.levels[self.known.index(w)] if w in self.known else np.ones(3)
+            parts.append((shifted(active, active.sum() * level[0]), expected * level[1], revenue * level[2]))
         stacked = Expectation(*(np.stack([part[i] for part in parts], axis=1) for i in range(3)))
         columns = [self._extended(stacked, inside, by_model, grid, w) for w in weeks]
         return Expectation(*(np.stack([column[i] for column in columns], axis=1) for i in range(3)))
@@ -118,7 +125,15 @@ class ValueModel(NamedTuple):
         by_model, by_trees = self.components(orders, cutoff, weeks)
         if by_trees is None:
             return by_model
-        return blend(by_model, by_trees, self.weights, self.amount)
+        age = cutoff - self.first_day
+        factors = np.stack([self.drift.factors(age / 7, w) for w in weeks], axis=1)
+        return blend(by_model, drifted(by_trees, factors), self.weights, self.amount)
+
+
+def drifted(expectation: Expectation, factors: np.ndarray) -> Expectation:
+    """Move the level of probability, orders and revenue by `factors` (3, W)."""
+    active = [shifted(p, p.sum() * f) for p, f in zip(expectation.active.T, factors[0], strict=True)]
+    return Expectation(np.stack(active, axis=1), expectation.orders * factors[1], expectation.revenue * factors[2])
 
 
 def _columns(expectation: Expectation, grid: list[int], weeks: list[int]) -> Expectation:
@@ -221,10 +236,19 @@ def fit(
     trees = fit_trees(windows, seed) if windows is not None else None
     if windows is None or trees is None:
         empty = np.zeros(0)
-        return ValueModel(parametric, None, (), 0.0, weights, fit_shape(empty, empty, empty), first_day)
+        return ValueModel(parametric, None, (), np.ones((0, 3)), NO_DRIFT, 0.0, weights, fit_shape(empty, empty, empty), first_day)
     active, expected, revenue = trees.predict(windows.inputs, windows.weeks)
     bought = windows.orders > 0
+    levels = np.stack([_level(windows, (active, expected, revenue), windows.weeks == w) for w in known])
     shape = fit_shape(windows.revenue[bought] / (revenue / active)[bought].clip(1e-9), (expected / active)[bought],
                       windows.weight[bought])  # fmt: skip
+    drift = fit_drift(orders, first_day, cutoff, parametric)
     amount = float(windows.weight @ windows.revenue) / float(windows.weight @ windows.orders)
-    return ValueModel(parametric, trees, tuple(known), amount, weights, shape, first_day)
+    return ValueModel(parametric, trees, tuple(known), levels, drift, amount, weights, shape, first_day)
+
+
+def _level(windows: ClosedWindows, expected: tuple[np.ndarray, ...], rows: np.ndarray) -> np.ndarray:
+    """Observed over expected probability, orders and revenue in some rows: (3,)."""
+    weight, observed = windows.weight[rows], (windows.orders > 0, windows.orders, windows.revenue)
+    pairs = [(weight @ o[rows], weight @ e[rows]) for o, e in zip(observed, expected, strict=True)]
+    return np.array([o / e if o > 0 and e > 0 else 1.0 for o, e in pairs])
