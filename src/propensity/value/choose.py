@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from propensity.kernel.order_day import OrderDays, Recency, ahead, recency
-from propensity.value.closed import GRID
+from propensity.value.closed import GRID, PAST
 from propensity.value.model import EVEN, WEIGHTS, Expectation, ValueModel, blend, fit
 from propensity.value.parametric import MODELS, PARETO_NBD, fit_orders, fit_spend
 from propensity.value.quality import auc, normalised_gini, quality
 
-PAST = 3  # the log before the last closed window is at least this many windows long, less one
 
 
 def last_window(first_day: int, cutoff: int, longest: int) -> int | None:

@@ -14,6 +14,7 @@ GRID = (4, 8, 13, 17, 21, 26, 39, 52, 78, 104)  # lengths of windows in weeks
 ROWS = 160_000
 HISTORY = 91  # days of log before a training cutoff, where the log is long enough
 YEAR = 364
+PAST = 3  # windows that fit into the log before a cutoff
 SEVERAL = 4  # cutoffs that a length of window needs
 EARLIEST = 6 * YEAR  # days: closed windows that began earlier say little about the next ones
 
@@ -60,9 +61,11 @@ class Parametric(NamedTuple):
 
 
 def lengths(first_day: int, cutoff: int, longest: int) -> list[int]:
-    """Lengths of windows in weeks that have closed at enough cutoffs, up to the one that covers `longest`."""
+    """Lengths of windows in weeks of which the log holds three, and that have closed at several cutoffs, up to the one
+    that covers `longest`."""
     cutoffs = np.array(training_cutoffs(first_day, cutoff))
     usable = [weeks for weeks in GRID if (cutoffs + 7 * weeks <= cutoff).sum() >= SEVERAL]
+    usable = [weeks for weeks in usable if weeks <= GRID[1] or PAST * 7 * weeks <= cutoff - first_day]
     return [weeks for weeks in usable if weeks <= max(longest, GRID[2])]
 
 

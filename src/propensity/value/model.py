@@ -2,8 +2,7 @@
 
 Customers are ranked by a blend on a logarithmic scale, whose weight the last closed window chooses. The level, and the
 level within bins of the ranking, is that of the trees, which fit what followed in closed windows. Beyond the longest
-closed window, orders grow by the geometric mean of two curves: that of the buy-till-you-die model, and a power of time
-fitted to the trees' own curve. The first assumes that a falling rate is drop-out, the second takes the rate as it is.
+closed window, orders grow with a power of time that is fitted to the trees' own curve: a hazard that falls as a power.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import numpy as np
 
 from propensity.kernel.order_day import OrderDays, Recency, recency
 from propensity.value.closed import ClosedWindows, Forecast, Parametric, closed_windows, inputs, lengths, season
-from propensity.value.drift import NO_DRIFT, Drift, fit_drift
 from propensity.value.distribution import RevenueShape, fit_shape
 from propensity.value.parametric import PARETO_NBD, fit_orders, fit_spend
 from propensity.value.trees import Trees, fit_trees
@@ -50,7 +48,6 @@ class ValueModel(NamedTuple):
     trees : None where no window has closed, or LightGBM is not installed
     known : lengths of windows in weeks that the trees have seen
     levels : (len(known), 3) observed over expected active customers, orders and revenue of the trees, by length
-    drift : how the level moves with the age of the log
     amount : revenue of an order in closed windows, in currency
     weights : of the trees in the blend, for probability, orders and revenue
     shape : distribution of revenue around its expectation
@@ -61,7 +58,6 @@ class ValueModel(NamedTuple):
     trees: Trees | None
     known: tuple[int, ...]
     levels: np.ndarray
-    drift: Drift
     amount: float
     weights: tuple[float, ...]
     shape: RevenueShape
@@ -111,12 +107,12 @@ class ValueModel(NamedTuple):
         active, orders, revenue = (column[:, k] for column in trees)
         if w > self.longest:
             own = growth_exponent(np.array(inside, float), trees.orders.sum(axis=0))
-            before, after = (by_model.orders[:, grid.index(length)].sum() for length in (self.longest, w))
-            decay = after / max(before, 1e-12)
-            growth = np.sqrt((w / self.longest) ** own * decay)
+            growth = (w / self.longest) ** own
             orders, revenue = orders * growth, revenue * growth
             more = by_model.active[:, grid.index(w)].sum() / max(by_model.active[:, grid.index(self.longest)].sum(), 1e-12)
-            share = np.log(max(more, 1.0)) / max(np.log(max(decay, 1.0)), 1e-12)  # of the growth that new customers bring
+            before, after = (by_model.orders[:, grid.index(length)].sum() for length in (self.longest, w))
+            # of the growth in orders, the part that customers bring who had none before
+            share = np.log(max(more, 1.0)) / max(np.log(after / max(before, 1e-12)), 1e-12)
             active = np.maximum(shifted(active, active.sum() * growth ** min(share, 1.0)), active)
         return active, orders, revenue
 
@@ -125,15 +121,7 @@ class ValueModel(NamedTuple):
         by_model, by_trees = self.components(orders, cutoff, weeks)
         if by_trees is None:
             return by_model
-        age = cutoff - self.first_day
-        factors = np.stack([self.drift.factors(age / 7, w) for w in weeks], axis=1)
-        return blend(by_model, drifted(by_trees, factors), self.weights, self.amount)
-
-
-def drifted(expectation: Expectation, factors: np.ndarray) -> Expectation:
-    """Move the level of probability, orders and revenue by `factors` (3, W)."""
-    active = [shifted(p, p.sum() * f) for p, f in zip(expectation.active.T, factors[0], strict=True)]
-    return Expectation(np.stack(active, axis=1), expectation.orders * factors[1], expectation.revenue * factors[2])
+        return blend(by_model, by_trees, self.weights, self.amount)
 
 
 def _columns(expectation: Expectation, grid: list[int], weeks: list[int]) -> Expectation:
@@ -173,7 +161,8 @@ def blend(by_model: Expectation, by_trees: Expectation, weights: tuple[float, ..
     for w in range(by_trees.active.shape[1]):
         for i in range(3):
             one, other = by_model[i][:, w], by_trees[i][:, w]
-            values = mixed(one, other, weights[i], probability=i == 0)
+            ranking = _with_orders(one, by_model.orders[:, w]) if i == 0 else one
+            values = mixed(ranking, other, weights[i], probability=i == 0)
             shape = in_shape(values, other)
             total = one.sum() ** (1 - trust) * other.sum() ** trust
             columns[i][:, w] = mixed(values, shape, trust, i == 0)
@@ -183,6 +172,15 @@ def blend(by_model: Expectation, by_trees: Expectation, weights: tuple[float, ..
     active, orders, revenue = (np.maximum.accumulate(column, axis=1) for column in columns)
     active = np.clip(active, 0.0, 1.0 - 1e-9)
     return Expectation(active, np.maximum(orders, active), revenue)
+
+
+def _with_orders(active: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    """Geometric mean of the hazard of an order and expected orders, as a probability, to rank by.
+
+    Among customers who are equally likely to order, those who order often are less likely to have left than the model
+    of a constant rate until drop-out has it.
+    """
+    return -np.expm1(-np.sqrt(-np.log1p(-np.clip(active, 1e-12, 1 - 1e-9)) * np.maximum(orders, 1e-12)))
 
 
 def mixed(one: np.ndarray, other: np.ndarray, weight: float, probability: bool) -> np.ndarray:
@@ -236,15 +234,14 @@ def fit(
     trees = fit_trees(windows, seed) if windows is not None else None
     if windows is None or trees is None:
         empty = np.zeros(0)
-        return ValueModel(parametric, None, (), np.ones((0, 3)), NO_DRIFT, 0.0, weights, fit_shape(empty, empty, empty), first_day)
+        return ValueModel(parametric, None, (), np.ones((0, 3)), 0.0, weights, fit_shape(empty, empty, empty), first_day)
     active, expected, revenue = trees.predict(windows.inputs, windows.weeks)
     bought = windows.orders > 0
     levels = np.stack([_level(windows, (active, expected, revenue), windows.weeks == w) for w in known])
     shape = fit_shape(windows.revenue[bought] / (revenue / active)[bought].clip(1e-9), (expected / active)[bought],
                       windows.weight[bought])  # fmt: skip
-    drift = fit_drift(orders, first_day, cutoff, parametric)
     amount = float(windows.weight @ windows.revenue) / float(windows.weight @ windows.orders)
-    return ValueModel(parametric, trees, tuple(known), levels, drift, amount, weights, shape, first_day)
+    return ValueModel(parametric, trees, tuple(known), levels, amount, weights, shape, first_day)
 
 
 def _level(windows: ClosedWindows, expected: tuple[np.ndarray, ...], rows: np.ndarray) -> np.ndarray:
