@@ -88,9 +88,7 @@ def _pareto_nbd_parts(
 
 
 @njit(cache=True, nogil=True)
-def pareto_nbd_log_likelihood(
-    parameters: np.ndarray, x: np.ndarray, t_x: np.ndarray, t_end: np.ndarray
-) -> np.ndarray:
+def pareto_nbd_log_likelihood(parameters: np.ndarray, x: np.ndarray, t_x: np.ndarray, t_end: np.ndarray) -> np.ndarray:
     """Log likelihood of Pareto/NBD for each customer, with r, alpha, s, beta: (4,), (N,) x 3 -> (N,)."""
     r, alpha, s, beta = parameters
     result = np.empty(x.size)

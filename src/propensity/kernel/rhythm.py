@@ -52,7 +52,9 @@ def _fraction(a: float, b: float, x: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def log_longer(shape: float, q: float, gamma: float, gaps: np.ndarray, total: np.ndarray, silence: np.ndarray) -> np.ndarray:
+def log_longer(
+    shape: float, q: float, gamma: float, gaps: np.ndarray, total: np.ndarray, silence: np.ndarray
+) -> np.ndarray:
     """Log probability that a customer who stays is silent for longer, from gaps seen and their sum: (N,) x 3 -> (N,).
 
     Parameters

@@ -13,7 +13,6 @@ from propensity.value.parametric import MODELS, PARETO_NBD, fit_orders, fit_spen
 from propensity.value.quality import auc, normalised_gini, quality
 
 
-
 def last_window(first_day: int, cutoff: int, longest: int) -> int | None:
     """Weeks of the last closed window, None where the log is too short for one."""
     usable = [weeks for weeks in GRID if weeks <= max(longest, GRID[0]) and PAST * 7 * weeks <= cutoff - first_day]

@@ -63,9 +63,7 @@ def find_churn(log: EventLog, cutoff: int, weeks: int, false_alarms: float = 0.1
         If no customer can be valued.
     """
     valuation = value_customers(log, cutoff, [weeks], false_alarms=false_alarms, seed=seed)
-    table = valuation.table.select(
-        "customer_id", (1.0 - pl.col("p_active")).alias("p_churn"), "alarm_since", *COLUMNS
-    )
+    table = valuation.table.select("customer_id", (1.0 - pl.col("p_active")).alias("p_churn"), "alarm_since", *COLUMNS)
     summary = {
         "cutoff": valuation.summary["cutoff"],
         "weeks": weeks,
@@ -73,7 +71,9 @@ def find_churn(log: EventLog, cutoff: int, weeks: int, false_alarms: float = 0.1
         "left_out": valuation.summary["left_out"],
         "expected_churners": float(table["p_churn"].sum()),
         "alarms": int(table["alarm_since"].is_not_null().sum()),
-        "expected_revenue_of_alarms": float(table.filter(pl.col("alarm_since").is_not_null())["expected_revenue"].sum()),
+        "expected_revenue_of_alarms": float(
+            table.filter(pl.col("alarm_since").is_not_null())["expected_revenue"].sum()
+        ),
         "currency": valuation.summary["currency"],
         "last_closed_window": closed_alarms(question(log.until(cutoff), cutoff, [weeks]), weeks, false_alarms),
         "values": valuation.summary["last_closed_window"],

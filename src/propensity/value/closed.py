@@ -11,7 +11,7 @@ from propensity.kernel.order_state import order_states
 from propensity.value.parametric import OrderModel, SpendModel
 
 GRID = (4, 8, 13, 17, 21, 26, 39, 52, 78, 104)  # lengths of windows in weeks
-ROWS = 160_000
+ROWS = 200_000
 HISTORY = 91  # days of log before a training cutoff, where the log is long enough
 YEAR = 364
 PAST = 3  # windows that fit into the log before a cutoff

@@ -71,7 +71,8 @@ def fit_shape(factor: np.ndarray, orders: np.ndarray, weight: np.ndarray) -> Rev
 
         normal = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
         return RevenueShape(np.zeros(0), np.exp(normal - 0.5)[None, :])
-    edges = np.unique(np.quantile(orders, np.linspace(0, 1, count + 1)[1:-1]))
+    edges = np.unique(np.quantile(orders, np.linspace(0, 1, count + 1)[1:-1], method="lower"))
+    edges = edges[edges > orders.min()]  # no group is empty
     place = np.searchsorted(edges, orders, side="right")
     rows = [_quantiles(factor[place == g], weight[place == g]) for g in range(edges.size + 1)]
     return RevenueShape(edges, np.stack(rows))

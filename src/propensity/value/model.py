@@ -91,7 +91,9 @@ class ValueModel(NamedTuple):
         for w in inside:
             k, length = grid.index(w) if w in grid else -1, np.full(row.size, float(w))
             one = Forecast(forecast.active[:, k], forecast.orders[:, k], forecast.amount)
-            table = inputs(orders, cutoff, row, length, one, np.full(row.size, season(orders, self.first_day, cutoff, w)))
+            table = inputs(
+                orders, cutoff, row, length, one, np.full(row.size, season(orders, self.first_day, cutoff, w))
+            )
             active, expected, revenue = self.trees.predict(table, length)
             level = self.levels[self.known.index(w)] if w in self.known else np.ones(3)
             parts.append((shifted(active, active.sum() * level[0]), expected * level[1], revenue * level[2]))
@@ -109,7 +111,9 @@ class ValueModel(NamedTuple):
             own = growth_exponent(np.array(inside, float), trees.orders.sum(axis=0))
             growth = (w / self.longest) ** own
             orders, revenue = orders * growth, revenue * growth
-            more = by_model.active[:, grid.index(w)].sum() / max(by_model.active[:, grid.index(self.longest)].sum(), 1e-12)
+            more = by_model.active[:, grid.index(w)].sum() / max(
+                by_model.active[:, grid.index(self.longest)].sum(), 1e-12
+            )
             before, after = (by_model.orders[:, grid.index(length)].sum() for length in (self.longest, w))
             # of the growth in orders, the part that customers bring who had none before
             share = np.log(max(more, 1.0)) / max(np.log(after / max(before, 1e-12)), 1e-12)
@@ -192,12 +196,13 @@ def mixed(one: np.ndarray, other: np.ndarray, weight: float, probability: bool) 
 
 
 def in_shape(values: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Multiply values so that in bins of their ranking they sum to what `level` sums to: (N,) x 2 -> (N,)."""
+    """Move values, without a change of their ranking, to what `level` is in bins of it: (N,) x 2 -> (N,)."""
     bins = int(np.clip(values.size // CUSTOMERS_PER_BIN, 1, MOST_BINS))
     order = np.argsort(values, kind="stable")
     parts = np.array_split(order, bins)
-    place = np.array([np.log(max(values[part].mean(), 1e-12)) for part in parts])
-    factor = np.array([np.log(max(level[part].sum(), 1e-12) / max(values[part].sum(), 1e-12)) for part in parts])
+    means = [(max(values[part].mean(), 1e-12), max(level[part].mean(), 1e-12)) for part in parts]
+    place, target = (np.log(column) for column in zip(*means, strict=True))
+    factor = np.maximum.accumulate(target) - place
     result = values * np.exp(np.interp(np.log(np.maximum(values, 1e-12)), place, factor))
     return result * (level.sum() / max(result.sum(), 1e-12))
 
@@ -234,7 +239,9 @@ def fit(
     trees = fit_trees(windows, seed) if windows is not None else None
     if windows is None or trees is None:
         empty = np.zeros(0)
-        return ValueModel(parametric, None, (), np.ones((0, 3)), 0.0, weights, fit_shape(empty, empty, empty), first_day)
+        return ValueModel(
+            parametric, None, (), np.ones((0, 3)), 0.0, weights, fit_shape(empty, empty, empty), first_day
+        )
     active, expected, revenue = trees.predict(windows.inputs, windows.weeks)
     bought = windows.orders > 0
     levels = np.stack([_level(windows, (active, expected, revenue), windows.weeks == w) for w in known])

@@ -104,7 +104,9 @@ def _of_money(revenue: np.ndarray, bounded: int) -> list[str]:
     elif (free := float((revenue <= 0).mean())) > 0.05:
         warnings.append(f"{free:.0%} of the orders have no revenue above 0; they count as orders of 0")
     if bounded:
-        warnings.append(f"{bounded} orders are more than {BOUND:g} times the 99.9 % quantile of amounts, and count as that")
+        warnings.append(
+            f"{bounded} orders are more than {BOUND:g} times the 99.9 % quantile of amounts, and count as that"
+        )
     return warnings
 
 
@@ -115,14 +117,18 @@ def _of_time(log: EventLog, day: np.ndarray, first: int, cutoff: int, weeks: lis
         warnings.append(f"all orders are of one day ({to_date(first)}): how often customers return is an assumption")
     elif (hole := int(np.diff(days).max())) > HOLE:
         at = int(days[np.diff(days).argmax()])
-        warnings.append(f"the log has no order in the {hole - 1} days after {to_date(at)}; silence there counts as silence")
+        warnings.append(
+            f"the log has no order in the {hole - 1} days after {to_date(at)}; silence there counts as silence"
+        )
     if cutoff > log.last_day + 28:
         warnings.append(
             f"the log ends on {to_date(log.last_day)}, {cutoff - log.last_day - 1} days before the cutoff; the days "
             "without data count as days without orders"
         )
     if max(weeks) > LONG * past:
-        warnings.append(f"{max(weeks)} weeks are more than {LONG} times the {past} weeks of past: little more than a guess")
+        warnings.append(
+            f"{max(weeks)} weeks are more than {LONG} times the {past} weeks of past: little more than a guess"
+        )
     return warnings
 
 

@@ -65,9 +65,7 @@ def fit_trees(windows: ClosedWindows, seed: int) -> Trees | None:
         return lgb.train(SETTINGS | objective | {"seed": seed}, data, ROUNDS)
 
     rising = [int(column == WEEKS_COLUMN) for column in range(windows.inputs.shape[1])]
-    active = booster(
-        {"objective": "binary", "monotone_constraints": rising}, bought.astype(float), _start(rate, weeks)
-    )
+    active = booster({"objective": "binary", "monotone_constraints": rising}, bought.astype(float), _start(rate, weeks))
     orders = booster({"objective": "poisson"}, windows.orders, np.log(rate * weeks))
     revenue = None
     if money > 0:

@@ -16,7 +16,13 @@ from propensity.value.question import Question, id_column, question
 from propensity.value.rhythm import fit_rhythm
 
 UPPER = 0.9
-LEVELS = {"revenue_lower_10": 0.1, "revenue_median": 0.5, "revenue_upper_90": UPPER}
+LEVELS = {
+    "revenue_median": 0.5,
+    "revenue_upper_75": 0.75,
+    "revenue_upper_90": UPPER,
+    "revenue_upper_95": 0.95,
+    "revenue_upper_99": 0.99,
+}
 TIERS = (("high", 0.5), ("middle", 0.8), ("low", 1.0))  # share of the value that customers up to the tier hold
 WEEKS_A_YEAR = 365.25 / 7
 CURVE = (1, 2, 3, 4, 6, 8, 10, 13, 17, 21, 26, 32, 39, 45, 52, 65, 78, 91, 104)
@@ -72,7 +78,8 @@ def value_customers(
     Valuation
         Its table has, for each customer and length: `p_active`, the probability of an order in those weeks;
         `expected_orders`; `expected_revenue` and `expected_margin`; `discounted_value`, the margin discounted to the
-        cutoff; `revenue_lower_10`, `revenue_median` and `revenue_upper_90`, quantiles of the customer's revenue;
+        cutoff; `revenue_median` and `revenue_upper_75`, `_90`, `_95` and
+        `_99`, quantiles of the customer's revenue, whose mass at zero is one minus `p_active`;
         `p_alive`, the probability that the customer is still one at the end of the weeks; `tier`; `behind`, the
         probability that a customer who stays would have ordered again by the cutoff; and `alarm_since`.
 
@@ -103,7 +110,9 @@ def value_customers(
 def _of_model(model: ValueModel, weeks: list[int]) -> list[str]:
     beyond = [w for w in weeks if w > model.longest]
     if not model.longest:
-        return ["no past window has closed, or LightGBM is not installed: values are those of the buy-till-you-die model alone"]
+        return [
+            "no past window has closed, or LightGBM is not installed: values are those of the buy-till-you-die model alone"
+        ]
     if beyond:
         words = ", ".join(map(str, beyond))
         return [f"no past window of {words} weeks has closed often enough; the longest is {model.longest} weeks, beyond which "
@@ -228,7 +237,9 @@ def _summary(
         for k, w in enumerate(weeks)
     }
     value = money["discounted_value"][:, -1]
-    parameters = dict(zip(NAMES[model.parametric.orders.name], model.parametric.orders.parameters.tolist(), strict=True))
+    parameters = dict(
+        zip(NAMES[model.parametric.orders.name], model.parametric.orders.parameters.tolist(), strict=True)
+    )
     return {
         "cutoff": to_date(asked.cutoff).isoformat(),
         "weeks": weeks,
