@@ -41,8 +41,10 @@ def judge(folder: Path, log_folder: Path) -> None:
               "of expected orders", round(auc(count > 0, pareto[1][:, 0]), 4))  # fmt: skip
         first = orders.day[orders.offsets[row]]
         years = np.array([to_date(day).year for day in first])
-        print("  cohorts", {int(year): round(float(expected[2][years == year].sum() / revenue[years == year].sum() - 1), 3)
-                            for year in np.unique(years)})  # fmt: skip
+        cohorts = {
+            int(year): expected[2][years == year].sum() / revenue[years == year].sum() for year in np.unique(years)
+        }
+        print("  cohorts", {year: round(float(ratio - 1), 3) for year, ratio in cohorts.items()})
 
 
 def above(part: pl.DataFrame, revenue: np.ndarray) -> dict[str, float]:

@@ -54,7 +54,8 @@ def test_likelihoods_of_a_customer_with_a_hundred_thousand_orders_are_finite() -
     active, orders = pareto_nbd_forecast(PARETO, *state, np.array([1.0, 10.0]))
     assert np.isfinite(orders).all() and orders[0, 1] > 500 and active[0, 0] > 0.9
     for modified in (False, True):
-        active, orders = bg_nbd_forecast(np.array([0.25, 4.4, 0.8, 2.4]), *state, modified, np.array([1.0, 10.0]))
+        x, t_x, t = state
+        active, orders = bg_nbd_forecast(np.array([0.25, 4.4, 0.8, 2.4]), x, t_x, t, modified, np.array([1.0, 10.0]))
         assert np.isfinite(orders).all() and 500 < orders[0, 1] < 1_500 and active[0, 1] > 0.9
 
 
@@ -87,7 +88,7 @@ def test_the_forecast_of_pareto_nbd_is_that_of_simulated_customers_without_a_sec
 @pytest.mark.parametrize("modified", [False, True])
 def test_the_forecast_of_bg_nbd_is_that_of_simulated_customers_without_a_second_order(modified: bool) -> None:
     parameters, random, size, t, w = np.array([0.6, 7.0, 0.8, 1.5]), default_rng(4), 300_000, 20.0, 30.0
-    rate, leaving = random.gamma(parameters[0], 1 / parameters[1], size), random.beta(*parameters[2:], size)
+    rate, leaving = random.gamma(parameters[0], 1 / parameters[1], size), random.beta(0.8, 1.5, size)
     here = random.random(size) >= leaving if modified else np.ones(size, bool)
     silent = ~(here & (random.exponential(1 / rate) < t))
     here &= silent
@@ -97,11 +98,11 @@ def test_the_forecast_of_bg_nbd_is_that_of_simulated_customers_without_a_second_
         orders[more] += 1
         here = more & (random.random(size) >= leaving)
         clock = clock + random.exponential(1 / rate)
-    state = columns([(0, 0.0, t)])
-    active, expected = bg_nbd_forecast(parameters, *state, modified, np.array([w]))
+    x, t_x, t_end = columns([(0, 0.0, t)])
+    active, expected = bg_nbd_forecast(parameters, x, t_x, t_end, modified, np.array([w]))
     assert expected[0, 0] == pytest.approx(orders[silent].mean(), rel=0.03)
     assert active[0, 0] == pytest.approx((orders[silent] > 0).mean(), rel=0.03)
-    assert bg_nbd_alive(parameters, *state, modified)[0] <= 1.0
+    assert bg_nbd_alive(parameters, x, t_x, t_end, modified)[0] <= 1.0
 
 
 def test_gamma_gamma_is_the_density_of_a_mean_of_gamma_amounts() -> None:

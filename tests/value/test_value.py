@@ -31,7 +31,7 @@ Line = tuple[str, int, float]
 
 
 def market(customers: int = 300, days: int = 500, seed: int = 1) -> list[Line]:
-    """Customers, days since the start and amounts: gamma rates, exponential lifetimes, amounts of the customer's own."""
+    """Customers, days since the start and amounts: gamma rates, exponential lifetimes, own amounts."""
     random, lines = np.random.default_rng(seed), []
     for n in range(customers):
         clock, rate = random.uniform(0, 0.6 * days), random.gamma(1.0, 1 / 25) + 0.004
@@ -144,7 +144,7 @@ def test_input_that_says_little_gives_finite_values_and_says_what_is_missing(lin
     result = value_customers(log, log.last_day + 1, [13, 520])
     assert finite(result.table)
     assert result.table["p_active"].is_between(0, 1).all()
-    assert result.table["expected_revenue"].max() < 1e12
+    assert (result.table["expected_revenue"] < 1e12).all()
     assert result.warnings
     churn = find_churn(log, log.last_day + 1, 13)
     assert churn.table["p_churn"].is_between(0, 1).all()

@@ -14,8 +14,8 @@ import polars as pl
 from propensity.data.event_log import EventLog
 from propensity.kernel.order_day import ahead, recency
 from propensity.value.choose import last_window
-from propensity.value.question import Question, question
 from propensity.value.quality import auc
+from propensity.value.question import Question, question
 from propensity.value.valuation import alarms, value_customers
 
 COLUMNS = ("silence_weeks", "usual_gap_weeks", "behind", "p_alive", "expected_revenue")

@@ -53,10 +53,9 @@ class OrderModel(NamedTuple):
 
     def alive(self, state: Recency) -> np.ndarray:
         """Probability that a customer has not dropped out: (N,)."""
-        columns = (state.x, state.t_x, state.t_end)
         if self.name == PARETO_NBD:
-            return pareto_nbd_alive(self.parameters, *columns)
-        return bg_nbd_alive(self.parameters, *columns, self.name == MBG_NBD)
+            return pareto_nbd_alive(self.parameters, state.x, state.t_x, state.t_end)
+        return bg_nbd_alive(self.parameters, state.x, state.t_x, state.t_end, self.name == MBG_NBD)
 
     def forecast(self, state: Recency, weeks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probability of an order and expected orders in the next `weeks` (W,), ascending: (N, W) x 2.
@@ -107,10 +106,9 @@ def sampled(states: Distinct, size: int, seed: int = 0) -> Distinct:
 
 def log_likelihood(name: str, parameters: np.ndarray, states: Distinct) -> np.ndarray:
     """Log likelihood of every distinct state."""
-    columns = (states.x, states.t_x, states.t_end)
     if name == PARETO_NBD:
-        return pareto_nbd_log_likelihood(parameters, *columns)
-    return bg_nbd_log_likelihood(parameters, *columns, name == MBG_NBD)
+        return pareto_nbd_log_likelihood(parameters, states.x, states.t_x, states.t_end)
+    return bg_nbd_log_likelihood(parameters, states.x, states.t_x, states.t_end, name == MBG_NBD)
 
 
 def fit_orders(name: str, state: Recency, start: np.ndarray | None = None, size: int = SAMPLE) -> OrderModel:

@@ -1,4 +1,4 @@
-"""The value of customers at a cutoff: probability of an order, orders, revenue, margin and discounted value by weeks."""
+"""The value of customers at a cutoff: probability of an order, orders, revenue and discounted value by weeks."""
 
 from __future__ import annotations
 
@@ -108,16 +108,14 @@ def value_customers(
 
 
 def _of_model(model: ValueModel, weeks: list[int]) -> list[str]:
-    beyond = [w for w in weeks if w > model.longest]
     if not model.longest:
-        return [
-            "no past window has closed, or LightGBM is not installed: values are those of the buy-till-you-die model alone"
-        ]
-    if beyond:
-        words = ", ".join(map(str, beyond))
-        return [f"no past window of {words} weeks has closed often enough; the longest is {model.longest} weeks, beyond which "
-                "values are extrapolated"]  # fmt: skip
-    return []
+        return ["no window of the past could be learned from: values are those of the buy-till-you-die model alone"]
+    beyond = ", ".join(str(w) for w in weeks if w > model.longest)
+    if not beyond:
+        return []
+    return [
+        f"the log is too short to learn from windows of {beyond} weeks; beyond {model.longest} they are extrapolated"
+    ]
 
 
 def survival(model: ValueModel, state: Recency, weeks: list[int]) -> np.ndarray:
@@ -202,7 +200,7 @@ def _curve(
     grid: list[int], tier: np.ndarray, state: Recency, model: ValueModel, expected: Expectation, weeks: list[int],
     alive: np.ndarray,
 ) -> pl.DataFrame:  # fmt: skip
-    """Mean probabilities by tier and week; between the lengths asked for, the model's own curve on the scale of hazards."""
+    """Mean probabilities by tier and week; between two lengths, the model's own curve on the scale of hazards."""
     active, _ = model.parametric.orders.forecast(state, np.array(grid, float))
     own = -np.log1p(-np.clip(active, 1e-12, 1 - 1e-9))
     given = -np.log1p(-np.clip(expected.active, 1e-12, 1 - 1e-9))
