@@ -88,7 +88,7 @@ def bounded_amounts(orders: OrderDays, cutoff: int) -> tuple[OrderDays, int]:
     paid = orders.revenue[(orders.revenue > 0) & (orders.day < cutoff)]
     if paid.size < 2:
         return orders, 0
-    # With fewer than a thousand orders the quantile is the second largest, so that one amount does not set its own bound.
+    # With fewer than a thousand orders it is the second largest amount, so that none sets its own bound.
     place = min(int(np.ceil(0.999 * paid.size)) - 1, paid.size - 2)
     bound = BOUND * float(np.partition(paid, place)[place])
     above = int((paid > bound).sum())
