@@ -44,17 +44,17 @@ def test_the_continued_fraction_is_the_hypergeometric_function(b: float, c: floa
 
 @pytest.mark.parametrize("parameters", [PARETO, np.array([0.6, 2.0, 0.9, 20.0]), np.array([2.0, 5.0, 1.0, 5.0])])
 def test_the_likelihood_of_pareto_nbd_integrates_over_the_day_of_the_drop_out(parameters: np.ndarray) -> None:
-    result = pareto_nbd_log_likelihood(parameters, *columns(STATES))
+    x, t_x, t = columns(STATES)
+    result = pareto_nbd_log_likelihood(parameters, x, t_x, t)
     np.testing.assert_allclose(result, [pareto_reference(parameters, *state) for state in STATES], rtol=1e-7, atol=1e-9)
 
 
 def test_likelihoods_of_a_customer_with_a_hundred_thousand_orders_are_finite() -> None:
-    state = columns([(100_000, 1000.0, 1000.0)])
-    assert np.isfinite(pareto_nbd_log_likelihood(PARETO, *state)).all()
-    active, orders = pareto_nbd_forecast(PARETO, *state, np.array([1.0, 10.0]))
+    x, t_x, t = columns([(100_000, 1000.0, 1000.0)])
+    assert np.isfinite(pareto_nbd_log_likelihood(PARETO, x, t_x, t)).all()
+    active, orders = pareto_nbd_forecast(PARETO, x, t_x, t, np.array([1.0, 10.0]))
     assert np.isfinite(orders).all() and orders[0, 1] > 500 and active[0, 0] > 0.9
     for modified in (False, True):
-        x, t_x, t = state
         active, orders = bg_nbd_forecast(np.array([0.25, 4.4, 0.8, 2.4]), x, t_x, t, modified, np.array([1.0, 10.0]))
         assert np.isfinite(orders).all() and 500 < orders[0, 1] < 1_500 and active[0, 1] > 0.9
 
@@ -75,14 +75,15 @@ def test_the_forecast_of_pareto_nbd_is_that_of_simulated_customers_without_a_sec
     life, first = random.exponential(1 / leaving), random.exponential(1 / rate)
     silent = first > np.minimum(life, t)
     following = np.where(life > t, t + random.exponential(1 / rate), np.inf)
-    active, orders = pareto_nbd_forecast(PARETO, *columns([(0, 0.0, t)]), weeks)
+    x, t_x, t_end = columns([(0, 0.0, t)])
+    active, orders = pareto_nbd_forecast(PARETO, x, t_x, t_end, weeks)
     for k, w in enumerate(weeks):
         seen = (following < np.minimum(t + w, life))[silent].mean()
         assert active[0, k] == pytest.approx(seen, abs=4 * np.sqrt(seen / silent.sum()))
         expected = (rate * np.clip(np.minimum(life, t + w) - t, 0, None))[silent].mean()
         assert orders[0, k] == pytest.approx(expected, rel=0.03)
     alive = (life > t)[silent].mean()
-    assert pareto_nbd_alive(PARETO, *columns([(0, 0.0, t)]))[0] == pytest.approx(alive, abs=0.005)
+    assert pareto_nbd_alive(PARETO, x, t_x, t_end)[0] == pytest.approx(alive, abs=0.005)
 
 
 @pytest.mark.parametrize("modified", [False, True])

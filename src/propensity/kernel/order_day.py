@@ -107,4 +107,4 @@ def _ahead(offsets, day, revenue, cutoff, end):  # type: ignore[no-untyped-def]
 
 def ahead(orders: OrderDays, cutoff: int, end: int) -> tuple[np.ndarray, np.ndarray]:
     """Orders and revenue of every customer with `cutoff <= day < end`: (N,) x 2."""
-    return _ahead(*orders, cutoff, end)  # type: ignore[no-any-return]
+    return _ahead(*orders, cutoff, end)

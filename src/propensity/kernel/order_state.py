@@ -78,4 +78,4 @@ def _states(offsets, day, revenue, cutoff, row):  # type: ignore[no-untyped-def]
 
 def order_states(orders: OrderDays, cutoff: int, row: np.ndarray) -> np.ndarray:
     """Inputs `NAMES` (R, 20) of customers `row` (R,) at a cutoff; NaN where a customer has too few orders."""
-    return _states(*orders, cutoff, np.ascontiguousarray(row, np.int64))  # type: ignore[no-any-return]
+    return _states(*orders, cutoff, np.ascontiguousarray(row, np.int64))
