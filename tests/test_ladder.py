@@ -22,7 +22,7 @@ LADDER = (
     {"feature", "simulate"},
     {"ingest"},
     {"task", "model", "scores", "metric"},
-    {"loss", "decision", "baseline", "ab"},
+    {"loss", "decision", "baseline", "ab", "value"},
     {"champion", "kpi"},
     {"training"},
     {"explain"},
@@ -38,7 +38,7 @@ WITHOUT_TORCH = (
     *("kernel", "errors", "checksum", "disk", "scratch", "atomic", "audit", "secret", "csv_cell"),
     *("trust", "limit", "limits", "mistake", "config", "usage", "command", "cli"),
     *("data", "feature", "simulate", "ingest", "task"),
-    *("metric", "scores", "decision", "kpi", "report", "ab"),
+    *("metric", "scores", "decision", "kpi", "report", "ab", "value"),
 )
 HEAVY = ("torch", "lightning", "torchmetrics")
 

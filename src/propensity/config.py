@@ -296,6 +296,28 @@ class DecideConfig(CommandConfig):
 
 
 @dataclass
+class ClvConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+    cutoff: str = setting("cutoff as an ISO date, such as 2017-12-04")
+    out: str = setting("folder of the result", "clv")
+    weeks: list[int] = setting("lengths of the windows after the cutoff, in weeks", [13, 26, 39, 52, 104])
+    margin: float = setting("share of revenue that is margin", 1.0)
+    discount: float = setting("yearly rate at which later margin counts for less", 0.1)
+    false_alarms: float = setting("share of staying customers who have an alarm within 13 weeks", 0.1)
+    seed: int = setting("seed of samples and trees", 17)
+
+
+@dataclass
+class ChurnConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+    cutoff: str = setting("cutoff as an ISO date, such as 2017-12-04")
+    weeks: int = setting("weeks without an order that are churn", 13)
+    out: str = setting("folder of the result", "churn")
+    false_alarms: float = setting("share of staying customers who have an alarm within 13 weeks", 0.1)
+    seed: int = setting("seed of samples and trees", 17)
+
+
+@dataclass
 class VerifyConfig(CommandConfig):
     log: str | None = setting("folder of an event log", None)
     run: str | None = setting("folder of a run, or of scores", None)
@@ -441,6 +463,8 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "export_customer": ExportCustomerConfig,
     "init": InitConfig,
     "verify": VerifyConfig,
+    "clv": ClvConfig,
+    "churn": ChurnConfig,
     "ab_analyse": AnalyseConfig,
     "ab_uplift": UpliftConfig,
     "ab_policy": PolicyConfig,

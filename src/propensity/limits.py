@@ -142,6 +142,14 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "offer": maybe(name()), "reasons": whole(1, 1_000), "customers": whole(0), "out": path(), "seed": SEED,
     },
     "VerifyConfig": COMMAND | dict.fromkeys(("log", "run", "bundle"), maybe(path())),
+    "ClvConfig": COMMAND | {
+        "log": path(), "cutoff": day(), "out": path(), "weeks": many(whole(1, 1_040), least=1, most=520),
+        "margin": SHARE, "discount": number(0, 10), "false_alarms": number(0, 0.9, above=True), "seed": SEED,
+    },
+    "ChurnConfig": COMMAND | {
+        "log": path(), "cutoff": day(), "out": path(), "weeks": whole(1, 1_040),
+        "false_alarms": number(0, 0.9, above=True), "seed": SEED,
+    },
     "LogConfig": {"verify": flag()},
     "InitConfig": COMMAND | {"out": path()},
     "AnalyseConfig": AB | {
