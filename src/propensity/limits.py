@@ -82,8 +82,8 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "cutoff": maybe(day()), "rows": whole(1), "valid_days": whole(1, DAYS), "data": GROUP,
     },
     "ScoreConfig": COMMAND | {
-        "run": maybe(path()), "bundle": maybe(path()), "digest": maybe(text()), "cutoff": maybe(day()), "out": maybe(path()),
-        "requests": maybe(path()), "log": maybe(path()), "top": maybe(whole(1)), "top_per_customer": maybe(whole(1)),
+        "run": maybe(path()), "bundle": maybe(path()), "digest": maybe(text()), "cutoff": maybe(day()),
+        "out": maybe(path()), "requests": maybe(path()), "log": maybe(path()), "top": maybe(whole(1)), "top_per_customer": maybe(whole(1)),
         "reasons": maybe(whole(1, 1_000)), "part": whole(1, 10**8), "threads": whole(1, 1_024),
         "data": GROUP,
     },
@@ -141,7 +141,8 @@ PARTS: dict[str, dict[str, Limit]] = {
         **dict.fromkeys(("members", "epochs"), whole(1, 1_000)),
         "half_life": number(0, 1e6, above=True), "num_leaves": whole(2, 131_072),
         "learning_rate": number(0, 1, above=True), "lr": number(0, 1, above=True), "dropout": number(0, 0.99),
-        "weight_decay": number(0, 1e6), "hidden": many(whole(1, 65_536), least=1), "validation": number(0, 0.99, above=True),
+        "weight_decay": number(0, 1e6), "hidden": many(whole(1, 65_536), least=1),
+        "validation": number(0, 0.99, above=True),
     },
     "FeatureConfig": {
         "windows": many(whole(1, DAYS), least=1, most=100), "half_lives": many(number(0, DAYS, above=True), most=100),

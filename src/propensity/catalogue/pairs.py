@@ -195,7 +195,10 @@ def select(pairs: Pairs, mask: np.ndarray) -> Pairs:
 
 
 def best_sellers(market: Market, number: int) -> np.ndarray:
-    """Union of the best sellers of the last 2, 7 and 28 days, `number` of each, or all offers if they are fewer: ascending (K,)."""
+    """Union of the best sellers of the last 2, 7 and 28 days, `number` of each: ascending (K,).
+
+    If no more than `number` offers were sold at all, these.
+    """
     if market.sold.sum() <= number:
         return np.flatnonzero(market.sold)
     lists = []

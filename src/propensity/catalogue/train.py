@@ -122,8 +122,8 @@ def require_closed(requests: Requests, log: EventLog, task: Task) -> None:
     if late.size:
         customer, day = log.customer_id[requests.customer[late[0]]], int(requests.day[late[0]])
         raise ConfigurationError(
-            f"{late.size} of {requests.number} training requests have no complete label, such as customer {customer} at "
-            f"{to_date(day)}: labels of {task.horizon} days must close by {to_date(end)}; leave out requests after "
+            f"{late.size} of {requests.number} training requests have no complete label, such as customer {customer} "
+            f"at {to_date(day)}: labels of {task.horizon} days must close by {to_date(end)}; leave out requests after "
             f"{to_date(end - task.horizon)}"
         )
 
@@ -139,11 +139,12 @@ def chosen(
     """Fit the learners before the validation, compare them, and fit them again to all pairs."""
     train, held_out = sample.take(~later), sample.take(later)
     comparable = min(int(train.bought.sum()), int(held_out.bought.sum())) >= FEW
+    single = replace(task, catalogue=replace(task.catalogue, members=1))
     lengths, losses = {}, dict[str, LogLoss]()
     if comparable:
         logits = {}
         for name in names:
-            learner = fitted(name, train, task, config.seed, None, held_out)
+            learner = fitted(name, train, single, config.seed, None, held_out)
             lengths[name], logits[name] = getattr(learner, "length", None), learner.logit(held_out.x)
         if len(names) > 1:
             logits[STACK] = np.mean(list(logits.values()), axis=0)

@@ -113,11 +113,10 @@ def pair_columns(
                 x[11] += quantity[r]
                 x[12] += revenue[r]
                 x[13] += age <= 28
-            if r == low or day[r] != day[r - 1]:  # a visit: what the market bought on that day
-                if age <= share.shape[0]:
-                    for q in range(start[b], start[b + 1]):
-                        out[q, 17] += share[age - 1, chosen[q]]
-                        out[q, 18] += first_age[chosen[q]] >= age
+            if (r == low or day[r] != day[r - 1]) and age <= share.shape[0]:  # what the market bought on a visit's day
+                for q in range(start[b], start[b + 1]):
+                    out[q, 17] += share[age - 1, chosen[q]]
+                    out[q, 18] += first_age[chosen[q]] >= age
         for p in range(start[b], start[b + 1]):
             x, m = out[p], chosen[p]
             n = x[0]

@@ -1,4 +1,4 @@
-"""The offers that are scored for a request: those its customer bought, and those that may be bought for the first time."""
+"""The offers that are scored for a request: the customer's own, and those that may be bought for the first time."""
 
 from __future__ import annotations
 
@@ -134,7 +134,10 @@ def take_best(score, touched, n, partners, mark, b, sold, chosen, p):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def affinities(offsets, day, offer, customer, end, cutoff, customer_similarity, basket_similarity, memory, half_life, start, chosen, affinity):  # type: ignore[no-untyped-def]  # fmt: skip
+def affinities(
+    offsets, day, offer, customer, end, cutoff, customer_similarity, basket_similarity, memory, half_life, start,
+    chosen, affinity,
+):  # type: ignore[no-untyped-def]  # fmt: skip
     """Fill the affinities (P, 2) of offers that were named, see `retrieve`."""
     offers = customer_similarity[0].size
     first, second = np.zeros(offers), np.zeros(offers)
