@@ -80,3 +80,59 @@ def buyer_profiles(offsets, day, offer, token, basis, cutoff, days, total, count
                 if token[k] >= 0:
                     own += basis[token[k]]
             r = stop
+
+
+@njit(cache=True, nogil=True)
+def recent_baskets(offsets, day, token, basis, cutoff, days, profile, first, stop):  # type: ignore[no-untyped-def]
+    """Fill the baskets of the last `days` days: profile (n, D) of their customer before it, and their rows.
+
+    A customer without an earlier purchase has the profile zero. Returns n, at most the size of `first`.
+    """
+    own = np.empty(basis.shape[1])
+    n = 0
+    for c in range(offsets.size - 1):
+        low, high = offsets[c], offsets[c + 1]
+        while high > low and day[high - 1] >= cutoff:
+            high -= 1
+        if high == low or cutoff - day[high - 1] > days:
+            continue
+        own[:] = 0
+        r = low
+        while r < high:
+            end = r
+            while end < high and day[end] == day[r]:
+                end += 1
+            if cutoff - day[r] <= days and n < first.size:
+                norm = np.sqrt((own * own).sum())
+                for d in range(own.size):
+                    profile[n, d] = own[d] / norm if norm > 0 else 0.0
+                first[n], stop[n] = r, end
+                n += 1
+            for k in range(r, end):
+                if token[k] >= 0:
+                    own += basis[token[k]]
+            r = end
+    return n
+
+
+@njit(cache=True, nogil=True)
+def attention(likeness, first, stop, offer, sharpness, start, chosen, offers, out):  # type: ignore[no-untyped-def]
+    """Fill the share of recent baskets that hold an offer, each weighted by exp(sharpness * likeness): (P, K).
+
+    likeness : (B, n) float32, of requests and baskets, in [-1, 1]
+    sharpness : (K,)
+    """
+    total = np.zeros(offers)
+    for b in range(likeness.shape[0]):
+        for k in range(sharpness.size):
+            whole = 0.0
+            for n in range(first.size):
+                weight = np.exp(sharpness[k] * (likeness[b, n] - 1.0))
+                whole += weight
+                for r in range(first[n], stop[n]):
+                    total[offer[r]] += weight
+            for p in range(start[b], start[b + 1]):
+                out[p, k] = total[chosen[p]] / whole if whole > 0 else 0.0
+            for n in range(first.size):
+                for r in range(first[n], stop[n]):
+                    total[offer[r]] = 0.0
