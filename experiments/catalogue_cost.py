@@ -1,8 +1,10 @@
-"""Cost of a run on requests by the size of the catalogue: `python experiments/catalogue_cost.py <raw> <out> [products ...]`.
+"""Cost of a run on requests by the size of the catalogue.
+
+    python experiments/catalogue_cost.py <raw> <out> [products ...]
 
 `<raw>` is the raw table of Ta-Feng. For each number of products: the log of the best-selling ones with all customers, a
-training on the visits of two weeks, and the best 50 offers of every customer. Prints CPU-seconds and peak memory of each
-command, without the preparation.
+training on the visits of two weeks, and the best 50 offers of every customer. Prints CPU-seconds and peak memory of
+each command, without the preparation.
 """
 
 from __future__ import annotations

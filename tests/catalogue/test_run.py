@@ -225,10 +225,8 @@ def test_requests_of_a_run_at_common_cutoffs_have_the_scores_of_their_cutoff(
     both = some.join(best, on=["cutoff", "customer_id"], how="full", suffix="_best")
     assert both.height == some.height == best.height
     np.testing.assert_allclose(both["score"], both["score_best"], rtol=1e-5)
-    stranger = next(
-        name for n, name in enumerate(log.customer_id)
-        if not (log.kind[log.offsets[n] : log.offsets[n + 1]][log.day[log.offsets[n] : log.offsets[n + 1]] < log.last_day - 150] == 0).any()
-    )  # fmt: skip
+    buyers = log.purchasers(log.last_day - 150)
+    stranger = log.customer_id[np.setdiff1d(np.arange(len(log)), buyers)[0]]
     early = to_date(log.last_day - 150)
     pl.DataFrame({"customer_id": [stranger], "cutoff": [early]}).write_parquet(tmp_path / "early.parquet")
     said = list[str]()

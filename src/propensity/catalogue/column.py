@@ -71,10 +71,5 @@ PAIR = (
     "relative_price",
     "group_baskets",
 )
-LIKENESS = (
-    "alike_3",
-    "alike_14",
-    "similar_baskets",
-    "most_similar_baskets",
-)  # of the last buyers, see `propensity.catalogue.profile`
+LIKENESS = ("alike_3", "alike_14")  # of the last buyers, see `propensity.catalogue.profile`
 COLUMNS = (*OFFER, *(f"customer_{name}" for name in CUSTOMER), *(f"pair_{name}" for name in PAIR), *LIKENESS)

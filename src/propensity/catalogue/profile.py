@@ -6,22 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from propensity.catalogue.kernel.profile import (
-    attention,
-    buyer_profiles,
-    co_occurrence,
-    customer_profiles,
-    recent_baskets,
-)
+from propensity.catalogue.kernel.profile import buyer_profiles, co_occurrence, customer_profiles
 from propensity.catalogue.sales import Sales
 from propensity.feature.market_stats import BLAS
 
 DIMENSIONS = 32
 BUYER_DAYS = (3, 14)
-BASKET_DAYS, MOST_BASKETS = 7, 8_000  # recent baskets that customers are compared with
-SHARPNESS = (4.0, 12.0)  # of the weights of baskets by likeness
 MOST_TOKENS = 1_500
-ROWS = 256  # requests that are compared with recent baskets at a time
 FEW = 5.0  # buyers that are added to those of an offer, with the mean profile of all
 
 
@@ -82,12 +73,9 @@ def basis_of(sales: Sales, group: np.ndarray, day: int) -> Basis:
 
 
 class BuyerProfiles(NamedTuple):
-    """Recent buyers: the mean profile for each offer, and each basket with the profile of its customer before it."""
+    """Mean profile of the last buyers of each offer, less that of all of them: (W, M, D) float32."""
 
-    difference: np.ndarray  # (W, M, D) float32, less the mean profile of all recent buyers
-    profile: np.ndarray  # (n, D) float32
-    first: np.ndarray  # (n,) int64, rows of each basket
-    stop: np.ndarray  # (n,) int64
+    difference: np.ndarray
 
 
 def buyers_of(sales: Sales, basis: Basis, day: int) -> BuyerProfiles:
@@ -98,13 +86,7 @@ def buyers_of(sales: Sales, basis: Basis, day: int) -> BuyerProfiles:
     buyer_profiles(sales.offsets, sales.day, sales.offer, token, basis.direction, day, days, total, count)
     mean = total.sum(axis=1) / np.maximum(count.sum(axis=1), 1)[:, None]
     difference = (total - count[..., None] * mean[:, None]) / (count[..., None] + FEW)
-    visits = sales.before(day) - sales.before(day - BASKET_DAYS)
-    profile, first, stop = np.empty((visits, dims)), np.empty(visits, np.int64), np.empty(visits, np.int64)
-    basic = sales.offsets, sales.day, token, basis.direction
-    n = recent_baskets(*basic, day, BASKET_DAYS, profile, first, stop)
-    step = max(-(-n // MOST_BASKETS), 1)
-    chosen = slice(0, n, step)
-    return BuyerProfiles(difference.astype(np.float32), profile[chosen].astype(np.float32), first[chosen], stop[chosen])
+    return BuyerProfiles(difference.astype(np.float32))
 
 
 def likeness(
@@ -122,28 +104,11 @@ def likeness(
 
     Returns
     -------
-    numpy.ndarray of shape (P, W + K), float32
-        Product of the profiles, 0 for a customer without a purchase; and the share of recent baskets that hold the
-        offer, weighted by how alike their customers are, for each of `SHARPNESS`.
+    numpy.ndarray of shape (P, W), float32
+        Product of the profiles; 0 for a customer without a purchase.
     """
     profile = np.empty((customer.size, basis.direction.shape[1]))
     customer_profiles(sales.offsets, end, customer, basis.tokens.row, basis.direction, profile)
     owner = np.repeat(np.arange(customer.size), np.diff(start))
     own = profile.astype(np.float32)[owner]
-    out = np.empty((offer.size, len(BUYER_DAYS) + len(SHARPNESS)), np.float32)
-    for k, table in enumerate(buyers.difference):
-        out[:, k] = np.einsum("pd,pd->p", own, table[offer])
-    for b in range(0, customer.size, ROWS):
-        part = slice(b, min(b + ROWS, customer.size))
-        with BLAS.limit(limits=1, user_api="blas"):
-            alike = profile[part].astype(np.float32) @ buyers.profile.T
-        begin = start[part.start : part.stop + 1]
-        rows = slice(int(begin[0]), int(begin[-1]))
-        weighted = np.empty((rows.stop - rows.start, len(SHARPNESS)), np.float32)
-        sharpness = np.array(SHARPNESS)
-        attention(
-            *(alike, buyers.first, buyers.stop, sales.offer, sharpness),
-            *(begin - begin[0], offer[rows], sales.offers, weighted),
-        )
-        out[rows, len(BUYER_DAYS) :] = weighted
-    return out
+    return np.stack([np.einsum("pd,pd->p", own, table[offer]) for table in buyers.difference], axis=1)

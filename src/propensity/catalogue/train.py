@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
@@ -34,13 +34,6 @@ from propensity.training.curve import SUMMARY
 from propensity.training.run import EVALUATION, commit, libraries
 
 FEW = 10  # purchases without which no learner can be compared
-
-
-class Fit(NamedTuple):
-    """Learners that were fitted, by name, and what the later requests said of each."""
-
-    learners: dict[str, Any]
-    losses: dict[str, LogLoss]
 
 
 def train_on_requests(config: TrainConfig, say: Callable[[str], None] = lambda text: None) -> CatalogueModel:
