@@ -106,13 +106,13 @@ class PairNetwork:
         """
         random = np.random.default_rng(seed)
         scaler = Scaler.fit(sample.x, sample.weight, random)
-        x, bought = scaler(sample.x), torch.from_numpy(sample.bought.astype(np.float32))
+        bought = torch.from_numpy(sample.bought.astype(np.float32))
         weight = torch.from_numpy((sample.weight / sample.weight.mean()).astype(np.float32))
         with one_thread(), torch.random.fork_rng(devices=[]):
             members = []
             for member in range(config.members):
                 torch.manual_seed(seed * 1_009 + member)
-                members.append(_fitted(x, bought, weight, config))
+                members.append(_fitted(scaler, sample.x, bought, weight, config))
         return cls(scaler, members, config.hidden)
 
     def logit(self, x: np.ndarray) -> np.ndarray:
@@ -149,9 +149,9 @@ class PairNetwork:
         return cls(scaler, members, hidden)
 
 
-def _fitted(x: Tensor, bought: Tensor, weight: Tensor, config: CatalogueConfig) -> nn.Sequential:
-    """One perceptron that starts from the base rate."""
-    network = perceptron(x.shape[1], config.hidden, config.dropout)
+def _fitted(scaler: Scaler, x: np.ndarray, bought: Tensor, weight: Tensor, config: CatalogueConfig) -> nn.Sequential:
+    """One perceptron that starts from the base rate; columns are scaled batch by batch to save memory."""
+    network = perceptron(scaler.width, config.hidden, config.dropout)
     output = network[-1]
     assert isinstance(output, nn.Linear)
     rate = float((bought * weight).sum() / weight.sum())
@@ -167,7 +167,8 @@ def _fitted(x: Tensor, bought: Tensor, weight: Tensor, config: CatalogueConfig) 
     for _ in range(config.epochs):
         order = torch.randperm(len(x))
         for rows in order[: batches * size].view(batches, size):
-            loss = (cross_entropy(network(x[rows]).squeeze(-1), bought[rows], reduction="none") * weight[rows]).mean()
+            logit = network(scaler(x[rows.numpy()])).squeeze(-1)
+            loss = (cross_entropy(logit, bought[rows], reduction="none") * weight[rows]).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -61,14 +61,14 @@ class CatalogueConfig:
     half_life: float = 30.0
     strongest: int = 200
     negatives: int = 10
-    pairs: int = 1_000_000
+    pairs: int = 3_000_000
     trees: int = 300
     num_leaves: int = 31
     min_child_samples: int = 200
     learning_rate: float = 0.08
     hidden: tuple[int, ...] = (128, 64)
-    members: int = 2
-    epochs: int = 3
+    members: int = 3
+    epochs: int = 4
     batch: int = 4096
     lr: float = 2e-3
     dropout: float = 0.1
