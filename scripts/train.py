@@ -7,19 +7,17 @@ from propensity.config import TrainConfig
 @entry("train", interrupted="the same command continues after the last whole epoch")
 def main(cfg: TrainConfig) -> float | None:
     from propensity.command import sweep_job
+    from propensity.report.curve import save_curves
+    from propensity.report.sweep import finish_job
     from propensity.report.table import say, show_run
+    from propensity.training.run import train
+    from propensity.training.track import first_process
 
     if cfg.data.get("requests") is not None:
         from propensity.catalogue.train import train_on_requests
 
         train_on_requests(cfg, say)
-        show_run(cfg.out)
-        return None
-    from propensity.report.curve import save_curves
-    from propensity.report.sweep import finish_job
-    from propensity.training.run import train
-    from propensity.training.track import first_process
-
+        return show_run(cfg.out)
     train(cfg)
     if not first_process():
         return None

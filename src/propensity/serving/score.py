@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from propensity.audit import append_beside
 from propensity.catalogue.model import is_catalogue
@@ -65,6 +66,34 @@ def by_request(cfg: ScoreConfig) -> bool:
         False for a bundle.
     """
     return cfg.run is not None and (cfg.requests is not None or is_catalogue(cfg.run))
+
+
+def score_from_config(cfg: ScoreConfig, out: str, say: Callable[[str], None]) -> Any:
+    """Score a run by the settings of a command.
+
+    Parameters
+    ----------
+    cfg : ScoreConfig
+        Composed configuration of conf/score.yaml, of a run.
+    out : str
+        Parquet file to write.
+    say : callable
+        Receives warnings.
+
+    Returns
+    -------
+    Scores or polars.DataFrame
+        The scores of a cutoff; a table where `by_request` holds.
+    """
+    assert cfg.run is not None  # uses_bundle has seen to it
+    if by_request(cfg):
+        from propensity.catalogue.score import score_requests
+
+        return score_requests(
+            cfg.run, cfg.requests, out, cfg.log, cfg.top_per_customer, cfg.cutoff, say, cfg.data.verify
+        )
+    assert cfg.cutoff is not None
+    return score(cfg.run, cfg.cutoff, out, cfg.log, say, cfg.data.verify)
 
 
 def score(
