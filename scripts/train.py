@@ -6,6 +6,7 @@ from propensity.config import TrainConfig
 
 @entry("train", interrupted="the same command continues after the last whole epoch")
 def main(cfg: TrainConfig) -> float | None:
+    from propensity.catalogue.train import train_on_requests
     from propensity.command import sweep_job
     from propensity.report.curve import save_curves
     from propensity.report.sweep import finish_job
@@ -14,8 +15,6 @@ def main(cfg: TrainConfig) -> float | None:
     from propensity.training.track import first_process
 
     if cfg.data.get("requests") is not None:
-        from propensity.catalogue.train import train_on_requests
-
         train_on_requests(cfg, say)
         return show_run(cfg.out)
     train(cfg)
