@@ -16,7 +16,8 @@ def main(cfg: TrainConfig) -> float | None:
 
     if cfg.data.get("requests") is not None:
         train_on_requests(cfg, say)
-        return show_run(cfg.out)
+        show_run(cfg.out)
+        return None
     train(cfg)
     if not first_process():
         return None

@@ -33,7 +33,7 @@ class Market(NamedTuple):
 
     day: int
     columns: np.ndarray  # (M, F) float32, see `propensity.catalogue.column.OFFER`
-    count: np.ndarray  # (M, W) float32, rows in the last `WINDOWS` days
+    rows: np.ndarray  # (M, W) float32, rows in the last `WINDOWS` days
     baskets: np.ndarray  # (W,) baskets in the same days
     share: np.ndarray  # (EXPOSURE_DAYS, M) float32, see `daily_shares`
     sold: np.ndarray  # (M,) bool, sold before the day

@@ -170,7 +170,7 @@ def _fitted(scaler: Scaler, x: np.ndarray, bought: Tensor, weight: Tensor, confi
             logit = network(scaler(x[rows.numpy()])).squeeze(-1)
             loss = (cross_entropy(logit, bought[rows], reduction="none") * weight[rows]).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
     return network.eval()

@@ -203,8 +203,8 @@ def best_sellers(market: Market, number: int) -> np.ndarray:
         return np.flatnonzero(market.sold)
     lists = []
     for window in (1, 4, 6):
-        order = np.lexsort((np.arange(market.sold.size), -market.count[:, 6], -market.count[:, window]))[:number]
-        lists.append(order[market.count[order, window] > 0])
+        order = np.lexsort((np.arange(market.sold.size), -market.rows[:, 6], -market.rows[:, window]))[:number]
+        lists.append(order[market.rows[order, window] > 0])
     return np.unique(np.concatenate(lists))
 
 
@@ -212,8 +212,8 @@ def group_best_sellers(market: Market, group: np.ndarray, number: int) -> np.nda
     """Best sellers of each of G groups in the last 14 days, -1 where it has fewer: (G, number) int64."""
     groups = max(int(group.max(initial=-1)) + 1, 1)
     best = np.full((groups, number), -1, np.int64)
-    order = np.lexsort((np.arange(group.size), -market.count[:, 6], -market.count[:, 5], group))
-    order = order[(group[order] >= 0) & (market.count[order, 6] > 0)]
+    order = np.lexsort((np.arange(group.size), -market.rows[:, 6], -market.rows[:, 5], group))
+    order = order[(group[order] >= 0) & (market.rows[order, 6] > 0)]
     own = group[order]
     rank = np.arange(own.size) - np.searchsorted(own, own)
     top = rank < number

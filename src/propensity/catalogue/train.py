@@ -69,7 +69,7 @@ def train_on_requests(config: TrainConfig, say: Callable[[str], None] = lambda t
     config = replace(config, data=resolved(config.data, task, log))
     task = instantiate(config.data, _convert_="all")
     catalogue, offers = opened(log, task)
-    requests = resolve(table, log, offers.name, task.requests, warnings.append)
+    requests = resolve(table, log, offers.name, str(task.requests), warnings.append)
     require_closed(requests, log, task)
     sample = training_sample(catalogue, requests._replace(named=None), task.horizon, config.seed)
     if not sample.bought.any() or sample.bought.all():

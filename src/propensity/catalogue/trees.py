@@ -71,7 +71,8 @@ class PairTrees:
         data = lightgbm.Dataset(
             sample.x, sample.bought.astype(float), weight=sample.weight, params={"max_bin": 127, "verbose": -1}
         )
-        sets, callbacks = {}, []
+        sets: dict[str, Any] = {}
+        callbacks: list[Any] = []
         if later is not None:
             sets = {
                 "valid_sets": [data.create_valid(later.x, later.bought.astype(float), weight=later.weight)],

@@ -62,9 +62,9 @@ def customer_columns(sales, customer, end, cutoff, out):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def pair_columns(
+def pair_columns(  # type: ignore[no-untyped-def]
     sales, group, share, first_age, price, popular_price, customer, end, cutoff, start, chosen, affinity, out
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Fill the pair columns (P, K) of `propensity.catalogue.column.PAIR` for B requests of one day.
 
     Parameters

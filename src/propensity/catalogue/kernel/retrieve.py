@@ -49,10 +49,10 @@ def add_partners(similarity, memory, start, end, day, offer, cutoff, half_life, 
 
 
 @njit(cache=True, nogil=True)
-def retrieve(
+def retrieve(  # type: ignore[no-untyped-def]
     offsets, day, offer, customer, end, cutoff, popular, group, group_best, customer_similarity, basket_similarity,
     memory, half_life, partners, sold, start, chosen, affinity,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Fill the offers of B requests of one day, and return their number P.
 
     Parameters
@@ -134,10 +134,10 @@ def take_best(score, touched, n, partners, mark, b, sold, chosen, p):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def affinities(
+def affinities(  # type: ignore[no-untyped-def]
     offsets, day, offer, customer, end, cutoff, customer_similarity, basket_similarity, memory, half_life, start,
     chosen, affinity,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Fill the affinities (P, 2) of offers that were named, see `retrieve`."""
     offers = customer_similarity[0].size
     first, second = np.zeros(offers), np.zeros(offers)
