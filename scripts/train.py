@@ -16,9 +16,8 @@ def main(cfg: TrainConfig) -> float | None:
 
     if cfg.data.get("requests") is not None:
         train_on_requests(cfg, say)
-        show_run(cfg.out)
-        return None
-    train(cfg)
+    else:
+        train(cfg)
     if not first_process():
         return None
     save_curves(cfg.out)
