@@ -96,9 +96,10 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "cutoff": maybe(day()), "rows": whole(1), "valid_days": whole(1, DAYS), "data": GROUP,
     },
     "ScoreConfig": COMMAND | {
-        "run": maybe(path()), "bundle": maybe(path()), "digest": maybe(text()), "cutoff": day(), "out": maybe(path()),
-        "log": maybe(path()), "top": maybe(whole(1)), "top_per_customer": maybe(whole(1)),
-        "reasons": maybe(whole(1, 1_000)), "part": whole(1, 10**8), "threads": whole(1, 1_024),
+        "run": maybe(path()), "bundle": maybe(path()), "digest": maybe(text()), "cutoff": maybe(day()),
+        "out": maybe(path()), "requests": maybe(path()), "log": maybe(path()),
+        "top": maybe(whole(1)), "top_per_customer": maybe(whole(1)), "reasons": maybe(whole(1, 1_000)),
+        "part": whole(1, 10**8), "threads": whole(1, 1_024),
         "data": GROUP,
     },
     "ServeConfig": COMMAND | {
@@ -181,7 +182,16 @@ PARTS: dict[str, dict[str, Limit]] = {
     "Task": {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,
         "market_stats": GROUP, "log": maybe(path()), "pseudonym": maybe(text()), "horizon": whole(1, 3_650),
-        "end": maybe(day()), "verify": flag(), "keep": maybe(whole(1)),
+        "end": maybe(day()), "verify": flag(), "keep": maybe(whole(1)), "requests": maybe(path()), "catalogue": GROUP,
+    },
+    "CatalogueConfig": {
+        **dict.fromkeys(("popular", "partners", "per_group", "memory"), whole(0, 10**6)),
+        **dict.fromkeys(("strongest", "negatives", "pairs", "trees", "min_child_samples", "batch"), whole(1, 10**9)),
+        **dict.fromkeys(("members", "epochs"), whole(1, 1_000)),
+        "half_life": number(0, 1e6, above=True), "num_leaves": whole(2, 131_072),
+        "learning_rate": number(0, 1, above=True), "lr": number(0, 1, above=True), "dropout": number(0, 0.99),
+        "weight_decay": number(0, 1e6), "hidden": many(whole(1, 65_536), least=1),
+        "validation": number(0, 0.99, above=True),
     },
     "FeatureConfig": {
         "windows": many(whole(1, DAYS), least=1, most=100), "half_lives": many(number(0, DAYS, above=True), most=100),

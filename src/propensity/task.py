@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from propensity.catalogue.settings import CatalogueConfig
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -140,6 +141,10 @@ class Task:
         Settings of the market statistics.
     verify : bool
         Whether `open` compares the log with its checksums.
+    requests : str, optional
+        Table of training requests, customer_id and cutoff, in place of the cutoffs; see `propensity.catalogue`.
+    catalogue : CatalogueConfig
+        Settings of a training on requests.
 
     Raises
     ------
@@ -160,6 +165,8 @@ class Task:
     feature: FeatureConfig = field(default_factory=FeatureConfig)
     market_stats: MarketStatsConfig = field(default_factory=MarketStatsConfig)
     verify: bool = True
+    requests: str | None = None
+    catalogue: CatalogueConfig = field(default_factory=CatalogueConfig)
 
     def __post_init__(self) -> None:
         check_keep(self.keep)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -179,6 +180,18 @@ def show_scores(scores: Scores, out: str) -> None:
     SCREEN.print(
         f"{n:,} customers x {m:,} offers = {n * m:,} pairs; above, the ten offers with the highest expected revenue "
         f"in {_currency_of_scores(out) or LOG_CURRENCY}"
+    )
+
+
+def show_request_scores(table: pl.DataFrame, out: str) -> None:
+    """How many requests and pairs were scored, and what they add up to."""
+    requests = table.select("customer_id", "cutoff").n_unique()
+    expected, revenue = float(table["score"].sum()), float(table["expected_revenue"].sum())
+    SCREEN.print(
+        f"scores at {out}: {table.height:,} pairs of {requests:,} requests, {expected:,.1f} expected purchases, "
+        f"{revenue:,.2f} expected revenue in {_currency_of_scores(out) or LOG_CURRENCY}",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -82,6 +82,8 @@ def train(
     """
     folder = Path(out or config.out)
     check_settings(config)
+    if config.data.get("requests") is not None:
+        raise ConfigurationError("data.requests is read by propensity train alone; other commands use common cutoffs")
     if taken := next((place for place in (folder, *folder.parents) if place.is_file()), None):
         raise ConfigurationError(f"{taken} is a file; give another folder as out")
     pl.seed_everything(config.seed, verbose=False)
