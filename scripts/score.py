@@ -10,7 +10,15 @@ def main(cfg: ScoreConfig) -> None:
     from propensity.report.table import show_scores, working
     from propensity.serving.score import score, uses_bundle
 
-    if uses_bundle(cfg):
+    bundled = uses_bundle(cfg)
+    if cfg.offers is not None:
+        from propensity.serving.score_offers import score_offers
+
+        out = cfg.out or "scores.parquet"
+        with working("scoring") as say:
+            scores = score_offers(cfg, out, say)
+        return show_scores(scores, out)
+    if bundled:
         from propensity.serving.batch import score_from_config
 
         out = cfg.out or "scores"

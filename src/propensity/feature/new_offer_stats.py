@@ -165,7 +165,9 @@ class NewOfferStatsBuilder:
         shrink, every = self.trained.config.shrink, [self.trained.moments_at(day) for day in past]
         own, empty = [self.new.moments_at(day) for day in past], np.zeros((len(self.offers), CELLS))
         trials, hits = sum((each.trials for each in own), empty), sum((each.hits for each in own), empty)
-        all_hits, all_trials = (sum((x.sum(0) for x in xs), empty[0]) for xs in ([e.hits for e in every], [e.trials for e in every]))
+        all_hits, all_trials = (
+            sum((x.sum(0) for x in xs), empty[0]) for xs in ([e.hits for e in every], [e.trials for e in every])
+        )
         return np.asarray((hits + shrink * overall_hazard(all_hits, all_trials, shrink)) / (trials + shrink))
 
     def _follow(self, past: Sequence[int], others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
