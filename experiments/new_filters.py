@@ -88,7 +88,7 @@ def random_filters(log: Any, day: int, seed: int = 19) -> dict[str, str]:
     for text in candidates(log.items, weight, rng):
         try:
             offers = FilterOffers({text: text}).all(log)
-        except Exception:  # noqa: BLE001
+        except Exception:
             continue
         if text not in chosen.values() and count_buyers(past, offers, day, 91)[0] >= MIN_BUYERS:
             chosen[f"filter {len(chosen) + 1:02d}"] = text

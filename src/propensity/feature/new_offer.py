@@ -6,6 +6,7 @@ Legend: M trained offers, K new offers, B customers.
 from __future__ import annotations
 
 import copy
+
 import numpy as np
 
 from propensity.data.batch import Inputs

@@ -120,7 +120,7 @@ class NewOfferStatsBuilder:
         others = covered <= ITSELF
         now, gram = self._sums(day), self.trained.moments_at(day)
         follow, follow_own = self._follow(past, others)
-        directions, ease, cosine = self._affinity(market, own, others)
+        directions, ease, cosine = self._affinity(market, own, others, np.minimum(share, covered) > 1 - 1e-9)
         long = slice((H - 1) * m, H * m), slice((H - 1) * len(self.offers), None)
         stats = own._replace(
             hazard=self._hazard(past),
@@ -185,7 +185,9 @@ class NewOfferStatsBuilder:
             weights[0][r], weights[1][r] = bordered(gram + np.diag(penalty), sums, each, read)
         return weights
 
-    def _affinity(self, market: MarketStats, own: MarketStats, others: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _affinity(
+        self, market: MarketStats, own: MarketStats, others: np.ndarray, identical: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         """Directions (K, R), ease (1 + RECENT, M, K) and cosine (M, K); without entries where the group is off."""
         empty = np.zeros((0, 0), np.float32)
         if "affinity" not in self.trained.groups:
@@ -202,12 +204,15 @@ class NewOfferStatsBuilder:
             cross += (new * own_weight / length).T @ (row / length)
             energy += ((row / length @ market.svd) ** 2).sum(axis=0)
             plain, square = plain + long.T @ new, square + (long**2).sum(axis=0)
-            for place, (flag, own_flag) in enumerate(zip(*map(flags, (block.trained_columns, block.new_columns)))):
+            both = flags(block.trained_columns), flags(block.new_columns)
+            for place, (flag, own_flag) in enumerate(zip(*both, strict=True)):
                 gram[place] += flag.T @ flag
                 binary[place] += flag.T @ own_flag
         ridge = self.trained.config.ridge_similar[:1]
         ease = [regress(*each, others, ridge)[0] for each in zip(gram, binary, strict=True)]
         directions = (cross @ market.svd / np.maximum(energy, 1e-12)).astype(np.float32)
+        trained, same = np.nonzero(identical)
+        directions[same] = market.svd[trained]  # they are found by iteration, which ends before the last digit
         return directions, np.array(ease), cosines_with(plain, square, others)
 
     def _neighbours(self, market: MarketStats) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ Legend: N customers, K new offers, B customers of a block.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ from propensity.task import Task
 
 TOGETHER = 128  # offers whose tables are in memory at a time
 BLOCK = 256  # customers whose inputs are
+SAMPLE = 20_000  # customers that market statistics are computed from
 LEVEL_CUSTOMERS = 5_000  # whose purchases say what the level of an offer is
 MOST_PAIRS = 200_000_000  # of a table of scores
 SHIFT = 0.5  # standard deviation of the level of an offer's log-odds before its purchases are seen
@@ -118,7 +120,8 @@ class Market:
     def __init__(self, model: OfferModel, past: EventLog, cutoff: Cutoff) -> None:
         self.model, self.past, self.cutoff, task = model, past, cutoff, model.task
         self.trained = active_offers(past, task.offer, cutoff)
-        self.builder = MarketStatsBuilder(past, self.trained, cutoff.horizon, task.market_stats, task.feature.groups)
+        settings = replace(task.market_stats, sample=min(task.market_stats.sample, SAMPLE))
+        self.builder = MarketStatsBuilder(past, self.trained, cutoff.horizon, settings, task.feature.groups)
         self.features = Features(past, self.trained, model.vocabulary, task.feature)
         self.rows = past.purchasers(cutoff.day)
         self.stats: dict[Cutoff, MarketStats] = {}
@@ -131,9 +134,9 @@ class Market:
 
     def score(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
         """Probability and expected revenue (N, K) of all customers for new offers."""
-        codes = self.codes(offers)
-        probability, revenue = self.uncorrected(offers, codes, self.cutoff, self.rows)
-        if (level := self._level(offers, codes)) is None:
+        codes, builder = self.codes(offers), NewOfferStatsBuilder(self.builder, offers)
+        probability, revenue = self.uncorrected(builder, offers, codes, self.cutoff, self.rows)
+        if (level := self._level(builder, codes)) is None:
             return probability, revenue
         corrected = logistic(log_odds(probability) + level.shift)
         amount = np.divide(revenue, probability, out=np.zeros(revenue.shape, np.float32), where=probability > 0)
@@ -163,15 +166,15 @@ class Market:
                 )
         return np.array([0 if name is None else code[name] for name in names], np.int64)
 
-    def _level(self, offers: Offers, codes: np.ndarray) -> Level | None:
+    def _level(self, builder: NewOfferStatsBuilder, codes: np.ndarray) -> Level | None:
         """What the last closed label window says of the level of each offer; None where there is none."""
         end = min(self.cutoff.day, self.past.last_day + 1)
         window = Cutoff(end - self.cutoff.horizon, self.cutoff.horizon)
         rows = self._sample(window.day) if window.day > self.past.first_day else np.zeros(0, np.int64)
         if not rows.size:
             return None
-        known = known_before(self.past, offers, window.day)
-        probability, revenue = self.uncorrected(known, codes, window, rows)
+        known = known_before(self.past, builder.offers, window.day)
+        probability, revenue = self.uncorrected(builder, known, codes, window, rows)
         outcomes = Features(self.past, known, self.model.vocabulary, self.model.task.feature).outcomes(window, rows)
         bought, paid = np.asarray(outcomes.bought) > 0, np.maximum(np.asarray(outcomes.revenue), 0.0)
         return fit_level(probability, revenue, bought, paid)
@@ -184,11 +187,14 @@ class Market:
         return rows
 
     def uncorrected(
-        self, offers: Offers, codes: np.ndarray, cutoff: Cutoff, rows: np.ndarray
+        self, builder: NewOfferStatsBuilder, offers: Offers, codes: np.ndarray, cutoff: Cutoff, rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Probability and expected revenue (B, K) of new offers at a cutoff, with the level that the model gives them."""
+        """Probability and expected revenue (B, K) of new offers at a cutoff, as the model gives them.
+
+        `offers` are those of the builder with the items that were known at the cutoff.
+        """
         market = self.stats_at(cutoff)
-        tables = NewOfferStatsBuilder(self.builder, offers).at(market)
+        tables = builder.at(market)
         features = NewOfferFeatures(self.features, market, offers, tables, codes)
         out = np.empty((2, rows.size, len(offers)), np.float32)
         for start in range(0, rows.size, BLOCK):
