@@ -11,13 +11,13 @@ def main(cfg: ScoreConfig) -> None:
     from propensity.serving.score import score, uses_bundle
 
     bundled = uses_bundle(cfg)
-    if cfg.offers is not None:
+    if cfg.offers is not None or cfg.horizons is not None:
         from propensity.serving.score_offers import score_offers
 
         out = cfg.out or "scores.parquet"
         with working("scoring") as say:
             scores = score_offers(cfg, out, say)
-        return show_scores(scores, out)
+        return show_scores(scores[max(scores)], out)
     if bundled:
         from propensity.serving.batch import score_from_config
 

@@ -300,6 +300,7 @@ class Model:
         log: EventLog | str | Path | None = None,
         *,
         offers: Mapping[str, str | Sequence[Any]] | str | Path | None = None,
+        horizons: Sequence[int] | None = None,
     ) -> pl.DataFrame:
         """Scores of every customer with a purchase before `cutoff` for every offer listed then.
 
@@ -312,6 +313,8 @@ class Model:
         offers
             Instead of the offers listed then, any others: name -> filter over item columns, or list of item ids; or a
             YAML file of them. The model need not have been trained with them.
+        horizons
+            Days of several horizons; the table then has a column `horizon`. None: the trained one.
 
         Returns
         -------
@@ -322,12 +325,12 @@ class Model:
         from propensity.champion.champion import SERVED, Champion
         from propensity.scores import with_consents
 
-        if offers is not None:
+        if offers is not None or horizons is not None:
             from propensity.serving.score_offers import model_of_run
 
             events = self.log if log is None else _opened(log)
             last = str(self.trained.about["last_label"])
-            return _score_offers(model_of_run(self.run, self.trained), events, cutoff, offers, last)
+            return _score_table(model_of_run(self.run, self.trained), events, cutoff, last, offers, horizons)
         data, last = self.cutoff_data(cutoff, log), str(self.trained.about["last_label"])
         for caution in scoring_warnings(self.log if log is None else _opened(log), data.market_stats.cutoff, last):
             warnings.warn(caution, UserWarning, stacklevel=2)
@@ -486,18 +489,21 @@ class Bundle:
         log: EventLog | str | Path | None = None,
         *,
         offers: Mapping[str, str | Sequence[Any]] | str | Path | None = None,
+        horizons: Sequence[int] | None = None,
     ) -> pl.DataFrame:
         """Scores as of `Model.score`."""
         from propensity.serving.batch import BatchConfig, score_bundle
 
-        if offers is not None:
+        if offers is not None or horizons is not None:
             from propensity.serving.bundle import open_bundle
             from propensity.serving.score_offers import model_of_bundle
 
             bundle, chosen = open_bundle(self.folder), log if log is not None else self.data
             opened = bundle.task.open() if chosen is None else _opened(chosen)
             bundle.cutoff(opened, cutoff)
-            return _score_offers(model_of_bundle(bundle), opened, cutoff, offers, str(bundle.manifest["last_label"]))
+            return _score_table(
+                model_of_bundle(bundle), opened, cutoff, str(bundle.manifest["last_label"]), offers, horizons
+            )
         events = log if log is not None else self.data
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "scores"
@@ -602,16 +608,18 @@ def _files(**tables: Any) -> Iterator[dict[str, Any]]:
         yield paths
 
 
-def _score_offers(model: OfferModel, events: EventLog, cutoff: str, offers: Any, last: str) -> pl.DataFrame:
-    """Scores of offers that a mapping, or a YAML file, names; warnings are UserWarnings."""
+def _score_table(
+    model: OfferModel, events: EventLog, cutoff: str, last: str, offers: Any, horizons: Sequence[int] | None
+) -> pl.DataFrame:
+    """Scores of offers that a mapping, or a YAML file, names, and of horizons; warnings are UserWarnings."""
     from propensity.serving.offer_definition import read_definitions
-    from propensity.serving.score_offers import score_definitions
+    from propensity.serving.score_offers import score_table, table_of
 
     def warn(text: str) -> None:
         warnings.warn(text, UserWarning, stacklevel=5)
 
-    definitions = offers if isinstance(offers, Mapping) else read_definitions(offers)
-    return score_definitions(model, events, cutoff, definitions, last, warn).frame()
+    definitions = offers if offers is None or isinstance(offers, Mapping) else read_definitions(offers)
+    return table_of(score_table(model, events, cutoff, last, warn, definitions, horizons), horizons)
 
 
 def _opened(log: EventLog | str | Path) -> EventLog:

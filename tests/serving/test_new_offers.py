@@ -25,7 +25,9 @@ from serving.exported import Exported
 
 def scored(exported: Exported, tmp_path: Path, definitions: Any, bundle: bool = False, **settings: Any) -> pl.DataFrame:
     """The table that the command writes."""
-    (tmp_path / "offers.yaml").write_text(definitions if isinstance(definitions, str) else yaml.safe_dump(definitions, sort_keys=False))
+    (tmp_path / "offers.yaml").write_text(
+        definitions if isinstance(definitions, str) else yaml.safe_dump(definitions, sort_keys=False)
+    )
     place: dict[str, Any] = {"bundle": str(exported.bundle)} if bundle else {"run": str(exported.run)}
     config = ScoreConfig(cutoff=exported.cutoff, log=str(exported.log), offers=str(tmp_path / "offers.yaml"), **place)
     score_offers(replace(config, **settings), tmp_path / "s.parquet", lambda text: None)

@@ -26,12 +26,12 @@ from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder
 from propensity.feature.new_offer import NewOfferFeatures
 from propensity.feature.new_offer_stats import NewOfferStatsBuilder
-from propensity.scores import Scores
+from propensity.kernel.market import purchase_state
 from propensity.task import Task
 
 TOGETHER = 128  # offers whose tables are in memory at a time
 BLOCK = 256  # customers whose inputs are
-SAMPLE = 20_000  # customers that market statistics are computed from
+SAMPLE = 20_000  # customers that the statistics of new offers are computed from
 LEVEL_CUSTOMERS = 5_000  # whose purchases say what the level of an offer is
 MOST_PAIRS = 200_000_000  # of a table of scores
 SHIFT = 0.5  # standard deviation of the level of an offer's log-odds before its purchases are seen
@@ -60,36 +60,27 @@ class OfferModel(NamedTuple):
     name: str
 
 
-def score_new_offers(model: OfferModel, log: EventLog, cutoff: Cutoff, offers: Offers) -> tuple[Scores, Market]:
+def score_new_offers(market: Market, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
     """Score every customer with a purchase before a cutoff for offers that the model need not know.
 
     Parameters
     ----------
-    model : OfferModel
-        A trained run or a bundle.
-    log : EventLog
-        The log that is scored.
-    cutoff : Cutoff
-        Day and horizon.
+    market : Market
+        Model, log and cutoff.
     offers : Offers
         K offers over the items of the log.
 
     Returns
     -------
-    Scores
-        Of N customers and K offers. An offer with the items of a trained one has its scores.
-    Market
-        The market that they were computed from.
+    probability, expected_revenue : ndarray of shape (N, K), float32
+        An offer with the items of a trained one has its scores.
 
     Raises
     ------
     ConfigurationError
         If an offer has the name of a trained one and other items, or there are more than `MOST_PAIRS` pairs.
     """
-    market = Market(model, log.before(cutoff.day), cutoff)
     row = market.rows
-    if not row.size:
-        raise ConfigurationError(f"no customer has a purchase before {cutoff}; use a later cutoff")
     if row.size * len(offers) > MOST_PAIRS:
         raise ConfigurationError(
             f"{len(offers):,} offers for {row.size:,} customers are more than {MOST_PAIRS:,} pairs; give at most "
@@ -100,8 +91,7 @@ def score_new_offers(model: OfferModel, log: EventLog, cutoff: Cutoff, offers: O
         part = slice(start, min(start + TOGETHER, len(offers)))
         chosen = offers.take(np.arange(part.start, part.stop))
         probability[:, part], revenue[:, part] = market.score(chosen)
-    ids = market.past.customer_id[row]
-    return Scores(ids, offers.name, probability, revenue, str(cutoff), model.name), market
+    return probability, revenue
 
 
 class Market:
@@ -115,15 +105,25 @@ class Market:
         The events before the cutoff.
     cutoff : Cutoff
         Day and horizon.
+    sample : int, optional
+        Customers at most that statistics are computed from, if they are fewer than in training.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no purchase before the cutoff.
     """
 
-    def __init__(self, model: OfferModel, past: EventLog, cutoff: Cutoff) -> None:
+    def __init__(self, model: OfferModel, past: EventLog, cutoff: Cutoff, sample: int | None = None) -> None:
         self.model, self.past, self.cutoff, task = model, past, cutoff, model.task
         self.trained = active_offers(past, task.offer, cutoff)
-        settings = replace(task.market_stats, sample=min(task.market_stats.sample, SAMPLE))
+        most = task.market_stats.sample
+        settings = replace(task.market_stats, sample=most if sample is None else min(most, sample))
         self.builder = MarketStatsBuilder(past, self.trained, cutoff.horizon, settings, task.feature.groups)
         self.features = Features(past, self.trained, model.vocabulary, task.feature)
         self.rows = past.purchasers(cutoff.day)
+        if not self.rows.size:
+            raise ConfigurationError(f"no customer has a purchase before {cutoff}; use a later cutoff")
         self.stats: dict[Cutoff, MarketStats] = {}
 
     def stats_at(self, cutoff: Cutoff) -> MarketStats:
@@ -170,7 +170,7 @@ class Market:
         """What the last closed label window says of the level of each offer; None where there is none."""
         end = min(self.cutoff.day, self.past.last_day + 1)
         window = Cutoff(end - self.cutoff.horizon, self.cutoff.horizon)
-        rows = self._sample(window.day) if window.day > self.past.first_day else np.zeros(0, np.int64)
+        rows = self.sample(window.day, LEVEL_CUSTOMERS) if window.day > self.past.first_day else np.zeros(0, np.int64)
         if not rows.size:
             return None
         known = known_before(self.past, builder.offers, window.day)
@@ -179,12 +179,25 @@ class Market:
         bought, paid = np.asarray(outcomes.bought) > 0, np.maximum(np.asarray(outcomes.revenue), 0.0)
         return fit_level(probability, revenue, bought, paid)
 
-    def _sample(self, day: int) -> np.ndarray:
-        """At most `LEVEL_CUSTOMERS` customers with a purchase before a day, by a hash of their ids."""
+    def sample(self, day: int, most: int) -> np.ndarray:
+        """At most so many customers with a purchase before a day, by a hash of their ids."""
         rows = self.past.purchasers(day)
-        if rows.size > LEVEL_CUSTOMERS:
-            rows = np.sort(rows[np.argsort(self.builder.id_hash[rows], kind="stable")[:LEVEL_CUSTOMERS]])
+        if rows.size > most:
+            rows = np.sort(rows[np.argsort(self.builder.id_hash[rows], kind="stable")[:most]])
         return rows
+
+    def trained_scores(self, cutoff: Cutoff, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probability, expected revenue and whether there is an earlier purchase of the trained offers: (B, M) each."""
+        return self._blocks(self.features, self.stats_at(cutoff), rows, len(self.trained))
+
+    def past_of(self, offers: Offers) -> np.ndarray:
+        """Whether each customer bought each offer before the cutoff: (N, K) bool."""
+        shape = self.rows.size, len(offers)
+        decayed, recency, days = (np.empty(shape, np.float32) for _ in range(3))
+        purchase_state(
+            *(self.builder.events, offers.sets, self.rows, self.cutoff.day, np.array([1]), decayed, recency, days)
+        )
+        return days > 0
 
     def uncorrected(
         self, builder: NewOfferStatsBuilder, offers: Offers, codes: np.ndarray, cutoff: Cutoff, rows: np.ndarray
@@ -196,14 +209,22 @@ class Market:
         market = self.stats_at(cutoff)
         tables = builder.at(market)
         features = NewOfferFeatures(self.features, market, offers, tables, codes)
-        out = np.empty((2, rows.size, len(offers)), np.float32)
+        return self._blocks(features, tables.market_stats, rows, len(offers))[:2]
+
+    def _blocks(
+        self, features: Features, stats: MarketStats, rows: np.ndarray, offers: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probability, expected revenue and whether there is an earlier purchase, block by block."""
+        probability, revenue = (np.empty((rows.size, offers), np.float32) for _ in range(2))
+        past, place = np.empty((rows.size, offers), bool), features.config.pair.index("purchase_days")
         for start in range(0, rows.size, BLOCK):
             part = slice(start, start + BLOCK)
-            inputs = features.inputs(tables.market_stats, rows[part])._asdict()
+            inputs = features.inputs(stats, rows[part])
+            past[part] = np.asarray(inputs.pair)[:, :offers, place] > 0
             with np.errstate(invalid="ignore"):  # of the offer that stands for all others, which has no score
-                scores = self.model.scorer(inputs)
-            out[0, part], out[1, part] = (each[:, :-1] for each in scores)
-        return out[0], out[1]
+                scores = self.model.scorer(inputs._asdict())
+            probability[part], revenue[part] = (each[:, :offers] for each in scores)
+        return probability, revenue, past
 
 
 class Level(NamedTuple):
@@ -213,7 +234,9 @@ class Level(NamedTuple):
     factor: np.ndarray
 
 
-def fit_level(probability: np.ndarray, revenue: np.ndarray, bought: np.ndarray, paid: np.ndarray) -> Level:
+def fit_level(
+    probability: np.ndarray, revenue: np.ndarray, bought: np.ndarray, paid: np.ndarray, deviation: float = SHIFT
+) -> Level:
     """The corrections with which what was expected of a label window is what happened in it.
 
     Parameters
@@ -224,11 +247,13 @@ def fit_level(probability: np.ndarray, revenue: np.ndarray, bought: np.ndarray, 
         Who bought.
     paid : (B, K) float
         Revenue of the buyers.
+    deviation : float
+        Standard deviation of the shift and of the log factor before purchases are seen.
 
     Returns
     -------
     Level
-        Both shrunk: the shift is the mode under a normal prior of deviation `SHIFT`, and for few purchases near 0.
+        Both shrunk: the shift is the mode under a normal prior, and for few purchases near 0.
 
     Examples
     --------
@@ -241,14 +266,14 @@ def fit_level(probability: np.ndarray, revenue: np.ndarray, bought: np.ndarray, 
     shift = np.zeros(odds.shape[1])
     for _ in range(STEPS):
         chance = logistic(odds + shift)
-        slope = (chance * (1 - chance)).sum(axis=0) + SHIFT**-2
-        step = (chance.sum(axis=0) - total + shift * SHIFT**-2) / slope
+        slope = (chance * (1 - chance)).sum(axis=0) + deviation**-2
+        step = (chance.sum(axis=0) - total + shift * deviation**-2) / slope
         shift -= np.clip(step, -1.0, 1.0)
     amount = np.divide(revenue, probability, out=np.zeros(revenue.shape), where=probability > 0)
     pairs = [(paid[buyers, k], amount[buyers, k]) for k, buyers in enumerate(bought.T)]
     usable = [each[0].sum() > 0 and each[1].sum() > 0 for each in pairs]
     factors = [
-        shrunk_factor(*each, np.ones(each[0].size), SHIFT) if fits else 1.0
+        shrunk_factor(*each, np.ones(each[0].size), deviation) if fits else 1.0
         for each, fits in zip(pairs, usable, strict=True)
     ]
     return Level(shift, np.array(factors))
