@@ -9,7 +9,7 @@ Legend: B customers, M offers, Q horizons.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +66,8 @@ def check_horizons(horizons: Sequence[int], market: Market) -> list[int]:
     if not horizons:
         raise ConfigurationError("horizons=[] names no horizon; give days, such as [7,14,28]")
     for horizon in sorted(horizons):
+        if horizon < 1:
+            raise ConfigurationError(f"horizons={horizon} is no horizon; give 1 day or more")
         if horizon != market.cutoff.horizon and not starts(market, horizon):
             raise ConfigurationError(
                 f"horizons={horizon} cannot be answered at {market.cutoff}: no label window of {horizon} days has "
@@ -97,11 +99,8 @@ def fit_horizon(market: Market, horizon: int, answers: dict[int, tuple[np.ndarra
     Returns
     -------
     HorizonMap
-        The identity for the trained horizon.
+        From the trained horizon to this one.
     """
-    m = len(market.trained)
-    if horizon == market.cutoff.horizon:
-        return HorizonMap(np.array([[1.0, 0.0], [1.0, 0.0]]), Level(np.zeros(m), np.ones(m)))
     parts, bought, paid = [], [], []
     for day in starts(market, horizon):
         if day not in answers:
@@ -130,14 +129,32 @@ def _fit_segment(trained: Answer, bought: np.ndarray, pairs: np.ndarray) -> np.n
     return fit_logistic(problem, Ridge(np.full(2, STRENGTH), start), start, bounded=1)
 
 
-def in_order(answers: Sequence[Answer]) -> list[Answer]:
-    """Answers of ascending horizons, of which none is below a shorter one."""
-    ordered = [answers[0]]
-    for each in answers[1:]:
-        former = ordered[-1]
-        chance, revenue = np.maximum(each.probability, former.probability), np.maximum(each.revenue, former.revenue)
-        ordered.append(Answer(chance, revenue, each.past))
-    return ordered
+def in_order(answers: Mapping[int, Answer], trained: int) -> dict[int, Answer]:
+    """Answers by horizon of which none is below that of a shorter one; that of the trained horizon stays.
+
+    Parameters
+    ----------
+    answers : mapping of int to Answer
+        By horizon, the trained one among them.
+    trained : int
+        The trained horizon.
+
+    Returns
+    -------
+    dict of int to Answer
+        By horizon, ascending.
+    """
+    ordered = {trained: answers[trained]}
+    for limit, horizons in (
+        (np.minimum, sorted(each for each in answers if each < trained)[::-1]),
+        (np.maximum, sorted(each for each in answers if each > trained)),
+    ):
+        former = answers[trained]
+        for horizon in horizons:
+            each = answers[horizon]
+            chance, revenue = limit(each.probability, former.probability), limit(each.revenue, former.revenue)
+            ordered[horizon] = former = Answer(chance, revenue, each.past)
+    return dict(sorted(ordered.items()))
 
 
 def score_horizons(
@@ -162,13 +179,16 @@ def score_horizons(
         By horizon, ascending; each of the shape of `answer`, float32, and none below that of a shorter horizon.
     """
     horizons, earlier = check_horizons(horizons, market), dict[int, tuple[np.ndarray, Answer]]()
-    maps = [fit_horizon(market, horizon, earlier) for horizon in horizons]
-    if new:
-        count = answer.probability.shape[1]
-        levels = [Level(np.zeros(count), np.full(count, float(np.median(each.level.factor)))) for each in maps]
-        maps = [each._replace(level=level) for each, level in zip(maps, levels, strict=True)]
-    scores = in_order([each.answer(answer) for each in maps])
+    trained, count = market.cutoff.horizon, answer.probability.shape[1]
+    answers = {trained: answer}
+    for horizon in (each for each in horizons if each != trained):
+        fitted = fit_horizon(market, horizon, earlier)
+        if new:
+            factor = float(np.median(fitted.level.factor))
+            fitted = fitted._replace(level=Level(np.zeros(count), np.full(count, factor)))
+        answers[horizon] = fitted.answer(answer)
+    scores = in_order(answers, trained)
     return {
-        horizon: (each.probability.astype(np.float32), each.revenue.astype(np.float32))
-        for horizon, each in zip(horizons, scores, strict=True)
+        horizon: (scores[horizon].probability.astype(np.float32), scores[horizon].revenue.astype(np.float32))
+        for horizon in horizons
     }
