@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -123,15 +124,92 @@ def train(end: str, out: str, with_filters: bool = True, log: str = "data/comple
     fit(config)
 
 
+def score(run: str, trained: str, cutoffs: str, log: str, resamples: int = 200) -> None:
+    """Prints AUC, differences and expected over observed of 50 filters by a run without and a network with them."""
+    from propensity.data.cutoff import Cutoff
+    from propensity.data.event_log import EventLog, to_day
+    from propensity.feature.features import Features
+    from propensity.serving.new_offers import SAMPLE, Market, OfferModel, score_new_offers
+    from propensity.serving.offer_definition import named_offers
+    from propensity.serving.score_offers import model_of_run
+    from propensity.training.checkpoint import load_trained
+    from propensity.training.predict import predict
+    from propensity.trust import use_plugins
+
+    use_plugins(["new_filters"])
+    events, without, with_filters = EventLog.open(log), load_trained(run), load_trained(trained)
+    filters = random_filters(events, to_day("2017-08-21"))
+    totals: dict[str, list[float]] = {}
+    values: dict[str, list[np.ndarray]] = {}
+    for date in cutoffs.split(","):
+        cutoff = Cutoff(to_day(date), without.task.horizon)
+        past = events.before(cutoff.day)
+        data = with_filters.task.cutoff_data(events, cutoff, with_filters.vocabulary)
+        known = predict(with_filters.model, data)
+        names = [name for name in filters if name in known.offer]
+        offers = named_offers(events, {name: filters[name] for name in names}, cutoff.day)
+        bought = (
+            Features(events, offers, without.vocabulary, without.task.feature)
+            .outcomes(cutoff, np.searchsorted(events.customer_id, data.customer_id))
+            .bought
+        )
+        scores = {"network, trained with them": known.probability[:, [known.offer.index(name) for name in names]]}
+        network = OfferModel(without.task, without.vocabulary, network_scorer(without.model), "network")
+        for name, model in {"network": network, "served model": model_of_run(run, without)}.items():
+            market = Market(model, past, cutoff, SAMPLE)
+            seconds = process_time()
+            scores[f"{name}, not trained with them"] = score_new_offers(market, offers)[0]
+            each = (process_time() - seconds) / len(names) / market.rows.size * 100_000
+            print(f"{date} {name}: {each:.1f} CPU-seconds an offer per 100,000 customers, at {market.rows.size:,}")
+        rng = np.random.default_rng(17)
+        weight = rng.multinomial(len(bought), np.full(len(bought), 1 / len(bought)), resamples).astype(np.float64)
+        for name, score in scores.items():
+            auc = np.array([auc_by_resample(score[:, k], bought[:, k], weight) for k in range(len(names))])
+            values.setdefault(name, []).append(auc)
+            totals.setdefault(name, []).append(float(score.sum(dtype=float) / bought.sum(dtype=float)))
+    own = {name: np.nanmean(np.concatenate(each), axis=0) for name, each in values.items()}
+    first = next(iter(own.values()))
+    for name, auc in own.items():
+        low, high = np.percentile((auc - first)[1:], [2.5, 97.5])
+        sums = ", ".join(f"{each:.3f}" for each in totals[name])
+        print(f"| {name} | {auc[0]:.4f} | {auc[0] - first[0]:+.4f} [{low:+.4f}, {high:+.4f}] | {sums} |")
+
+
+def network_scorer(model: Any) -> Any:
+    """Probability and expected revenue of a network, from inputs by name."""
+    import torch
+
+    from propensity.data.batch import Inputs
+    from propensity.model.inference import one_thread, to_tensors
+
+    def score(inputs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        with one_thread(), torch.inference_mode():
+            outputs = model.eval()(to_tensors(Inputs(**inputs)))
+            return outputs.probability().numpy(), outputs.expected_revenue().numpy()
+
+    return score
+
+
+def auc_by_resample(score: np.ndarray, bought: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """AUC of all customers and of each resample of them, weight (R, N): (1 + R,)."""
+    _, place = np.unique(score, return_inverse=True)
+    out = []
+    for each in (np.ones(score.size), *weight):
+        positive = np.bincount(place, each * (bought > 0))
+        negative = np.bincount(place, each * (bought == 0))
+        below = np.cumsum(negative) - negative / 2
+        total = positive.sum() * negative.sum()
+        out.append((positive * below).sum() / total if total > 0 else np.nan)
+    return np.array(out)
+
+
 if __name__ == "__main__":
+    import new_filters
+
     verb, *pairs = sys.argv[1:]
     settings = dict(pair.split("=", 1) for pair in pairs)
+    log = settings.get("log", "data/complete_journey")
     if verb == "train":
-        import new_filters
-
-        new_filters.train(
-            settings["end"],
-            settings["out"],
-            settings.get("filters") != "false",
-            settings.get("log", "data/complete_journey"),
-        )
+        new_filters.train(settings["end"], settings["out"], settings.get("filters") != "false", log)
+    else:
+        new_filters.score(settings["run"], settings["trained"], settings["cutoffs"], log)
