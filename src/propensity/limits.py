@@ -59,6 +59,20 @@ CUSTOMER: dict[str, Limit] = COMMAND | {
     "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()),
 }  # fmt: skip
 RESAMPLES = whole(0, 1_000_000)
+AB: dict[str, Limit] = COMMAND | {
+    "data": mapping(maybe(path())), "log": maybe(path()), "cutoff": maybe(day()), "horizon": whole(1, 3_650),
+    "arms": maybe(path()), "arm": text(), "control": maybe(name()), "outcomes": NAMES, "covariates": NAMES,
+    "before": NAMES, "customer": maybe(text()), "probability": maybe(text()), "shares": mapping(SHARE),
+    "experiments": maybe(text()), "name": maybe(name()), "sent": maybe(text()), "happened": maybe(text()),
+    "out": path(),
+}  # fmt: skip
+OPEN_SHARE = number(0, 1, above=True)
+REGRESSOR = choice("blend", "lightgbm", "ridge")
+FOLDS = whole(2, 1_000)
+UPLIFT: dict[str, Limit] = AB | {
+    "learners": many(choice("s", "t", "x", "dr"), least=1), "regressor": REGRESSOR, "folds": FOLDS,
+    "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
+}  # fmt: skip
 CUTOFFS = maybe(many(day(), least=1))
 COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "PrepareConfig": COMMAND | {
@@ -99,6 +113,13 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "inputs": number(0, 1_000, above=True), "share": SHARE, "scores": number(0, 1_000, above=True),
         "calibration": number(1, 1_000),
     },
+    "KpiConfig": COMMAND | {
+        "log": path(), "cutoff": day(), "out": path(), "scores": maybe(path()), "run": maybe(path()),
+        "clv": either(path(), many(path(), least=1), null()), "churn": either(path(), many(path(), least=1), null()),
+        "segments": maybe(path()), "cohort": choice("auto", "week", "month", "quarter", "year"),
+        "window": maybe(whole(1, DAYS)), "tiers": many(SHARE, least=3, most=3), "margin": maybe(SHARE),
+        "acquisition_cost": maybe(text()), "satisfaction": maybe(NAMES), "data": GROUP,
+    },
     "StatesConfig": COMMAND | {"run": path(), "cutoff": day(), "out": path()},
     "TuneConfig": TRAIN | {"trials": whole(1, 10**6), "metric": text(), "space": GROUP},
     "CanaryConfig": {"canary": either(flag(), text()), "name": text()},
@@ -113,7 +134,8 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "DecideConfig": COMMAND | {
         "decision": GROUP, "scores": path(), "out": path(), "cutoff": maybe(day()), "customers": maybe(path()),
         "contacts": maybe(path()), "log": maybe(path()), "seed": SEED, "reasons": maybe(whole(1, 1_000)),
-        "reasons_from": maybe(path()),
+        "reasons_from": maybe(path()), "objective": choice("predicted", "discovery", "incremental"),
+        "discovery": SHARE, "uplift": maybe(path()), "arms": maybe(path()),
     },
     "ExplainConfig": COMMAND | {
         "run": maybe(path()), "bundle": maybe(path()), "cutoff": day(), "log": maybe(path()), "customer": maybe(name()),
@@ -122,6 +144,23 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "VerifyConfig": COMMAND | dict.fromkeys(("log", "run", "bundle"), maybe(path())),
     "LogConfig": {"verify": flag()},
     "InitConfig": COMMAND | {"out": path()},
+    "AnalyseConfig": AB | {
+        "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "relevant": number(0, 1_000),
+        "planned": maybe(whole(1)), "lower_is_better": NAMES,
+    },
+    "UpliftConfig": UPLIFT,
+    "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path())},
+    "PolicyConfig": AB | {"cost": mapping(number(0, 1e9)), "regressor": REGRESSOR, "folds": FOLDS, "seed": SEED},
+    "DesignConfig": COMMAND | {
+        "log": path(), "cutoff": day(), "outcome": text(), "horizon": whole(1, 364), "arms": mapping(OPEN_SHARE),
+        "control": name(), "global_holdout": number(0, 0.1), "relevant": number(0, 1_000, above=True),
+        "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "scores": maybe(path()), "margin": number(0, 1),
+        "cost": number(0, 1e9), "out": path(),
+    },
+    "SplitConfig": COMMAND | {
+        "customers": path(), "name": name(), "arms": mapping(OPEN_SHARE), "global_holdout": number(0, 0.1),
+        "strata": NAMES, "earlier": maybe(path()), "out": path(),
+    },
 }  # fmt: skip
 
 MONEY = number(0, 1e9)
@@ -230,6 +269,11 @@ PARTS: dict[str, dict[str, Limit]] = {
     "CampaignPlan": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "mode": choice("audience", "volume"), "capacity": CAPACITY,
         "budget": maybe(number(0, 1e12)), "exclusive": many(many(name())), "margin": MARGIN, "cost": MONEY,
+        "prices": flag(), "explore": SHARE,
+    } | CAPS | CONSENT,
+    "Allocate": {
+        "clv": maybe(path()), "churn": maybe(path()), "weeks": maybe(whole(1, 5_200)), "plays": CAMPAIGNS,
+        "risk": SHARE, "break_even": SHARE, "budget": maybe(number(0, 1e12)), "margin": MARGIN, "cost": MONEY,
         "prices": flag(),
     } | CAPS | CONSENT,
     "Channel": {
@@ -250,6 +294,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     } | CONSENT,
     "Segment": {
         "k": maybe(whole(1, 10_000)), "max_k": whole(1, 1_000), "restarts": whole(1, 10_000), "states": maybe(path()),
+        "features": maybe(NAMES),
         "migration_days": whole(1, DAYS), "active_days": whole(1, DAYS), "min_agreement": number(-1, 1),
         "max_inertia_ratio": number(0, 1e6, above=True), "shares": either(mapping(text()), null()),
         "named": either(mapping(text()), null()),

@@ -1,0 +1,34 @@
+"""Designs an experiment from the log of a retailer: `propensity ab design --help`."""
+
+from propensity.command import entry
+from propensity.config import DesignConfig
+
+
+@entry("ab_design")
+def main(cfg: DesignConfig) -> None:
+    import polars as pl
+
+    from propensity.ab.command import chosen_scores, write
+    from propensity.ab.design import Plan, design, sentences
+    from propensity.data.event_log import EventLog, to_day
+
+    plan = Plan(
+        cfg.outcome,
+        cfg.horizon,
+        {str(name): share for name, share in cfg.arms.items()},
+        str(cfg.control),
+        cfg.global_holdout,
+        cfg.relevant,
+        cfg.alpha,
+        cfg.power,
+        cfg.margin,
+        cfg.cost,
+    )
+    cutoff = to_day(cfg.cutoff)
+    result = design(EventLog.open(cfg.log), cutoff, plan, chosen_scores(cfg.scores, cutoff - cfg.horizon))
+    result |= {"notes": [], "sentences": sentences(result)}
+    write(cfg.out, "design", result, pl.DataFrame(result["duration"]))
+
+
+if __name__ == "__main__":
+    main()
