@@ -8,9 +8,9 @@ from propensity.config import ScoreConfig
 def main(cfg: ScoreConfig) -> None:
     from propensity.report.bundle import show_batch
     from propensity.report.table import show_request_scores, show_scores, working
-    from propensity.serving.score import by_request, score_from_config, uses_bundle
+    from propensity.serving.score import by_offer, by_request, score_from_config, uses_bundle
 
-    if uses_bundle(cfg):
+    if uses_bundle(cfg) and not by_offer(cfg):
         from propensity.serving.batch import score_from_config as score_bundle
 
         with working("scoring") as say:

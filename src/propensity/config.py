@@ -129,6 +129,8 @@ class ScoreConfig(CommandConfig):
     log: str | None = setting("folder of the event log; null uses the run's own", None)
     top: int | None = setting("keep the best customers of each offer, this many", None)
     top_per_customer: int | None = setting("keep the best offers of each customer, this many", None)
+    offers: str | None = setting("YAML file of offers, also new ones: name -> filter or list of item ids", None)
+    horizons: list[int] | None = setting("days of several horizons, such as [7,14,28]; null: the trained one", None)
     reasons: int | None = setting("reasons to give for each score that top or top_per_customer keeps", None)
     part: int = setting("customers in a file", 16_384)
     threads: int = setting("blocks scored at the same time", 2)

@@ -98,8 +98,9 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "ScoreConfig": COMMAND | {
         "run": maybe(path()), "bundle": maybe(path()), "digest": maybe(text()), "cutoff": maybe(day()),
         "out": maybe(path()), "requests": maybe(path()), "log": maybe(path()),
-        "top": maybe(whole(1)), "top_per_customer": maybe(whole(1)), "reasons": maybe(whole(1, 1_000)),
-        "part": whole(1, 10**8), "threads": whole(1, 1_024),
+        "top": maybe(whole(1)), "top_per_customer": maybe(whole(1)),
+        "offers": maybe(path()), "horizons": maybe(many(whole(1, 365), least=1, most=50)),
+        "reasons": maybe(whole(1, 1_000)), "part": whole(1, 10**8), "threads": whole(1, 1_024),
         "data": GROUP,
     },
     "ServeConfig": COMMAND | {

@@ -43,6 +43,10 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
         raise ConfigurationError("each of the requests has a cutoff of its own; give either cutoff or requests")
     if cfg.cutoff is None and cfg.requests is None:
         raise ConfigurationError("cutoff not given; add cutoff=... or requests=...")
+    if by_offer(cfg) and by_request(cfg):
+        raise ConfigurationError(
+            "offers and horizons are scored at one cutoff, by a run with a list of offers; give them without requests"
+        )
     if cfg.bundle is None and cfg.top and by_request(cfg):
         raise ConfigurationError("top needs a bundle; for requests use top_per_customer")
     if cfg.bundle is None and (cfg.top or cfg.top_per_customer) and not by_request(cfg):
@@ -68,13 +72,29 @@ def by_request(cfg: ScoreConfig) -> bool:
     return cfg.run is not None and (cfg.requests is not None or is_catalogue(cfg.run))
 
 
+def by_offer(cfg: ScoreConfig) -> bool:
+    """Whether offers or horizons are named that the run or bundle need not know.
+
+    Parameters
+    ----------
+    cfg : ScoreConfig
+        Composed configuration of conf/score.yaml.
+
+    Returns
+    -------
+    bool
+        True if `offers` or `horizons` is set.
+    """
+    return cfg.offers is not None or cfg.horizons is not None
+
+
 def score_from_config(cfg: ScoreConfig, out: str, say: Callable[[str], None]) -> Any:
     """Score a run by the settings of a command.
 
     Parameters
     ----------
     cfg : ScoreConfig
-        Composed configuration of conf/score.yaml, of a run.
+        Composed configuration of conf/score.yaml, of a run; also of a bundle where `by_offer` holds.
     out : str
         Parquet file to write.
     say : callable
@@ -83,8 +103,13 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Callable[[str], None]) ->
     Returns
     -------
     Scores or polars.DataFrame
-        The scores of a cutoff; a table where `by_request` holds.
+        The scores of a cutoff, of the longest horizon; a table where `by_request` holds.
     """
+    if by_offer(cfg):
+        from propensity.serving.score_offers import score_offers
+
+        by_horizon = score_offers(cfg, out, say)
+        return by_horizon[max(by_horizon)]
     assert cfg.run is not None  # uses_bundle has seen to it
     if by_request(cfg):
         from propensity.catalogue.score import score_requests
