@@ -8,27 +8,18 @@ from propensity.config import ScoreConfig
 def main(cfg: ScoreConfig) -> None:
     from propensity.report.bundle import show_batch
     from propensity.report.table import show_scores, working
-    from propensity.serving.score import score, uses_bundle
+    from propensity.serving.batch import score_from_config
+    from propensity.serving.score import uses_bundle
+    from propensity.serving.score_offers import names_more, score_file
 
-    bundled = uses_bundle(cfg)
-    if cfg.offers is not None or cfg.horizons is not None:
-        from propensity.serving.score_offers import score_offers
-
-        out = cfg.out or "scores.parquet"
-        with working("scoring") as say:
-            scores = score_offers(cfg, out, say)
-        return show_scores(scores[max(scores)], out)
-    if bundled:
-        from propensity.serving.batch import score_from_config
-
+    if uses_bundle(cfg) and not names_more(cfg):
         out = cfg.out or "scores"
         with working("scoring") as say:
             result = score_from_config(cfg, out, say)
         return show_batch(result, out)
     out = cfg.out or "scores.parquet"
-    assert cfg.run is not None  # uses_bundle has seen to it
     with working("scoring") as say:
-        scores = score(cfg.run, cfg.cutoff, out, cfg.log, say, cfg.data.verify)
+        scores = score_file(cfg, out, say)
     show_scores(scores, out)
 
 
