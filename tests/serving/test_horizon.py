@@ -44,7 +44,8 @@ def test_a_longer_horizon_is_never_less_likely_and_the_trained_one_is_as_ever(wo
 def test_a_map_expects_what_happened_in_the_windows_that_it_was_fitted_on(world: Exported, days: int) -> None:
     trained = load_trained(world.run)
     log, cutoff = EventLog.open(world.log), Cutoff(to_day(world.cutoff), trained.task.horizon)
-    market, predictions = Market(model_of_run(world.run, trained), log.before(cutoff.day), cutoff), {}
+    market = Market(model_of_run(world.run, trained), log.before(cutoff.day), cutoff)
+    predictions: dict[int, tuple[np.ndarray, Prediction]] = {}
     fitted = fit_horizon(market, days, predictions)
     expected = observed = 0.0
     assert {(cutoff.day - day) % 7 for day in predictions} == {0} and max(predictions) + days <= cutoff.day
@@ -67,7 +68,8 @@ def test_run_and_bundle_agree_and_offers_go_with_horizons(world: Exported, tmp_p
     (tmp_path / "offers.yaml").write_text("cheap: price < 4\n")
     for name, place in {"run": world.run, "bundle": world.bundle}.items():
         config = ScoreConfig(cutoff=world.cutoff, log=str(world.log), offers=str(tmp_path / "offers.yaml"))
-        config = replace(config, horizons=[7, 14], **{name: str(place)})
+        setattr(config, name, str(place))
+        config.horizons = [7, 14]
         score_offers(config, tmp_path / f"{name}.parquet", lambda text: None)
     run, bundle = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("run", "bundle"))
     np.testing.assert_allclose(run["score"], bundle["score"], atol=1e-4)
