@@ -108,8 +108,7 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Callable[[str], None]) ->
     if by_offer(cfg):
         from propensity.serving.score_offers import score_offers
 
-        by_horizon = score_offers(cfg, out, say)
-        return by_horizon[max(by_horizon)]
+        return score_offers(cfg, out, say)
     assert cfg.run is not None  # uses_bundle has seen to it
     if by_request(cfg):
         from propensity.catalogue.score import score_requests
