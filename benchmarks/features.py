@@ -85,7 +85,7 @@ class Version:
         days = range(self.start - STEP * (REFERENCES + 2), self.start + STEP * (ROUNDS + 1), STEP)
         self.builder.prefetch(days)
         for day in days[: REFERENCES + 2]:
-            self.builder._moments(day)
+            self.builder.moments_at(day)
         self.rows = self.log.purchasers(self.start)
         self.stats: Any = None
 

@@ -13,7 +13,7 @@ def main(cfg: ForgetConfig) -> None:
         lift_tombstone(str(cfg.customer), cfg.log, cfg.runs, cfg.pseudonym)
         print(f"later deliveries of customer {cfg.customer} to {cfg.log} are accepted again")
         return
-    show_forgotten(cfg.customer, erase_customer(str(cfg.customer), cfg.log, cfg.runs, cfg.pseudonym))
+    show_forgotten(cfg.customer, erase_customer(str(cfg.customer), cfg.log, cfg.runs, cfg.pseudonym, cfg.folders))
 
 
 if __name__ == "__main__":

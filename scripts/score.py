@@ -7,21 +7,19 @@ from propensity.config import ScoreConfig
 @entry("score", interrupted="the same command continues; of a bundle, after the last finished part")
 def main(cfg: ScoreConfig) -> None:
     from propensity.report.bundle import show_batch
-    from propensity.report.table import show_scores, working
-    from propensity.serving.score import score, uses_bundle
+    from propensity.report.table import show_request_scores, show_scores, working
+    from propensity.serving.score import by_offer, by_request, score_from_config, uses_bundle
 
-    if uses_bundle(cfg):
-        from propensity.serving.batch import score_from_config
+    if uses_bundle(cfg) and not by_offer(cfg):
+        from propensity.serving.batch import score_from_config as score_bundle
 
-        out = cfg.out or "scores"
         with working("scoring") as say:
-            result = score_from_config(cfg, out, say)
-        return show_batch(result, out)
+            result = score_bundle(cfg, cfg.out or "scores", say)
+        return show_batch(result, cfg.out or "scores")
     out = cfg.out or "scores.parquet"
-    assert cfg.run is not None  # uses_bundle has seen to it
     with working("scoring") as say:
-        scores = score(cfg.run, cfg.cutoff, out, cfg.log, say, cfg.data.verify)
-    show_scores(scores, out)
+        scores = score_from_config(cfg, out, say)
+    show_request_scores(scores, out) if by_request(cfg) else show_scores(scores, out)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ LADDER = (
     {"feature", "simulate"},
     {"ingest"},
     {"task", "model", "scores", "metric"},
-    {"loss", "decision", "baseline"},
-    {"champion"},
+    {"loss", "decision", "baseline", "ab", "value"},
+    {"champion", "kpi"},
     {"training"},
     {"explain"},
     {"evaluation"},
@@ -38,7 +38,7 @@ WITHOUT_TORCH = (
     *("kernel", "errors", "checksum", "disk", "scratch", "atomic", "audit", "secret", "csv_cell"),
     *("trust", "limit", "limits", "mistake", "config", "usage", "command", "cli"),
     *("data", "feature", "simulate", "ingest", "task"),
-    *("metric", "scores", "decision", "report"),
+    *("metric", "scores", "decision", "kpi", "report", "ab", "value"),
 )
 HEAVY = ("torch", "lightning", "torchmetrics")
 

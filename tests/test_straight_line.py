@@ -18,12 +18,13 @@ from conftest import QUICK, SMALL
 from propensity.baseline.popularity import Popularity
 from propensity.config import conf_folder
 from propensity.data.event_log import to_date, to_day
-from propensity.errors import ConfigurationError, DataError
+from propensity.errors import ConfigurationError, DamageError, DataError
 from propensity.evaluation.evaluate import customer_table, stored_decay
 from propensity.feature.features import Features
 from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.metric.slice import CELLS
 from propensity.scores import COLUMNS, load_scores, load_shares
+from propensity.serving.damage import verify_run
 from propensity.training import run
 from propensity.training.checkpoint import load_trained
 from propensity.training.fit import Fitted
@@ -204,6 +205,13 @@ def test_backtest_trains_a_model_for_every_cutoff(line: dict[str, Any], composed
     assert [s.cutoff for s in load_scores(tmp_path / "scores.parquet")] == [line["a"], line["b"]]
     assert (tmp_path / "frequency.parquet").is_file() and (tmp_path / "report.html").is_file()
     assert sorted(path.name for path in (tmp_path / "folds").iterdir()) == [line["a"], line["b"]]
+    assert "have no checksum" not in verify_run(tmp_path)
+    for name in ("report.html", "frequency.parquet", f"folds/{line['a']}/config.yaml"):
+        good = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        with pytest.raises(DamageError, match=name):
+            verify_run(tmp_path)
+        (tmp_path / name).write_bytes(good)
 
 
 def test_every_fold_is_trained_on_label_windows_closed_by_its_cutoff(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from propensity.decision.result import DecisionResult
     from propensity.metric.declaration import Metric
+    from propensity.serving.new_offers import OfferModel
     from propensity.task import CutoffData, TrainingSet
     from propensity.training.checkpoint import Trained
 
@@ -298,7 +299,14 @@ class Model:
         """Days in which a purchase counts."""
         return self.trained.task.horizon
 
-    def score(self, cutoff: str, log: EventLog | str | Path | None = None) -> pl.DataFrame:
+    def score(
+        self,
+        cutoff: str,
+        log: EventLog | str | Path | None = None,
+        *,
+        offers: Mapping[str, str | Sequence[Any]] | str | Path | None = None,
+        horizons: Sequence[int] | None = None,
+    ) -> pl.DataFrame:
         """Scores of every customer with a purchase before `cutoff` for every offer listed then.
 
         Parameters
@@ -307,6 +315,11 @@ class Model:
             ISO date of the first day of the horizon, also past the end of the log.
         log
             Another event log than the model's own.
+        offers
+            Instead of the offers listed then, any others: name -> filter over item columns, or list of item ids; or a
+            YAML file of them. The model need not have been trained with them.
+        horizons
+            Days of several horizons; the table then has a column `horizon`. None: the trained one.
 
         Returns
         -------
@@ -317,6 +330,12 @@ class Model:
         from propensity.champion.champion import SERVED, Champion
         from propensity.scores import with_consents
 
+        if offers is not None or horizons is not None:
+            from propensity.serving.score_offers import model_of_run
+
+            events = self.log if log is None else _opened(log)
+            last = str(self.trained.about["last_label"])
+            return _score_table(model_of_run(self.run, self.trained), events, cutoff, last, offers, horizons)
         data, last = self.cutoff_data(cutoff, log), str(self.trained.about["last_label"])
         for caution in scoring_warnings(self.log if log is None else _opened(log), data.market_stats.cutoff, last):
             warnings.warn(caution, UserWarning, stacklevel=2)
@@ -469,10 +488,27 @@ class Bundle:
     folder: Path
     data: EventLog | str | Path | None = field(default=None, repr=False)
 
-    def score(self, cutoff: str, log: EventLog | str | Path | None = None) -> pl.DataFrame:
+    def score(
+        self,
+        cutoff: str,
+        log: EventLog | str | Path | None = None,
+        *,
+        offers: Mapping[str, str | Sequence[Any]] | str | Path | None = None,
+        horizons: Sequence[int] | None = None,
+    ) -> pl.DataFrame:
         """Scores as of `Model.score`."""
         from propensity.serving.batch import BatchConfig, score_bundle
 
+        if offers is not None or horizons is not None:
+            from propensity.serving.bundle import open_bundle
+            from propensity.serving.score_offers import model_of_bundle
+
+            bundle, chosen = open_bundle(self.folder), log if log is not None else self.data
+            opened = bundle.task.open() if chosen is None else _opened(chosen)
+            bundle.cutoff(opened, cutoff)
+            return _score_table(
+                model_of_bundle(bundle), opened, cutoff, str(bundle.manifest["last_label"]), offers, horizons
+            )
         events = log if log is not None else self.data
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "scores"
@@ -575,6 +611,20 @@ def _files(**tables: Any) -> Iterator[dict[str, Any]]:
                     f"{name} is a {type(table).__name__}; give a Polars or pandas frame, or a path"
                 )
         yield paths
+
+
+def _score_table(
+    model: OfferModel, events: EventLog, cutoff: str, last: str, offers: Any, horizons: Sequence[int] | None
+) -> pl.DataFrame:
+    """Scores of offers that a mapping, or a YAML file, names, and of horizons; warnings are UserWarnings."""
+    from propensity.serving.offer_definition import read_definitions
+    from propensity.serving.score_offers import score_table, table_of
+
+    def warn(text: str) -> None:
+        warnings.warn(text, UserWarning, stacklevel=5)
+
+    definitions = offers if offers is None or isinstance(offers, Mapping) else read_definitions(offers)
+    return table_of(score_table(model, events, cutoff, last, warn, definitions, horizons), horizons)
 
 
 def _opened(log: EventLog | str | Path) -> EventLog:

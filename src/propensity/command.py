@@ -45,6 +45,7 @@ from propensity.trust import check_targets, use_plugins
 from propensity.usage import usage
 
 TABLE_SUFFIXES = {".csv", ".html", ".json", ".parquet"}
+TABLES = ("ab_analyse", "ab_uplift", "ab_policy", "ab_learn")  # commands whose data is a table
 INTERRUPTED = 130
 AGAIN = "the same command starts again"
 
@@ -272,6 +273,8 @@ def replacing(name: str, arguments: list[str]) -> list[str]:
     Hydra merges a mapping into the one that is there, so that none could be emptied. A mapping that builds a part (it
     has a `_target_`) or has a schema is merged as before; `+key={...}` always adds.
     """
+    if name in TABLES:  # Hydra would take data=... for the group of this name
+        arguments = [f"data.path{each[4:]}" if each.startswith("data=") else each for each in arguments]
     chosen = [argument for argument in arguments if "={" in argument and argument[0] not in "+~-"]
     if not chosen:
         return arguments

@@ -123,11 +123,14 @@ class ScoreConfig(CommandConfig):
     run: str | None = setting("folder of a trained run; or", None)
     bundle: str | None = setting("folder of an exported bundle", None)
     digest: str | None = setting("digest of the bundle as `export` printed it; null accepts any", None)
-    cutoff: str = setting("cutoff as an ISO date, such as 2017-12-04")
+    cutoff: str | None = setting("cutoff as an ISO date, such as 2017-12-04; or", None)
+    requests: str | None = setting("table of requests: customer_id, cutoff and perhaps offer_id", None)
     out: str | None = setting("file of a run's scores or folder of a bundle's; null: scores.parquet or scores", None)
     log: str | None = setting("folder of the event log; null uses the run's own", None)
     top: int | None = setting("keep the best customers of each offer, this many", None)
     top_per_customer: int | None = setting("keep the best offers of each customer, this many", None)
+    offers: str | None = setting("YAML file of offers, also new ones: name -> filter or list of item ids", None)
+    horizons: list[int] | None = setting("days of several horizons, such as [7,14,28]; null: the trained one", None)
     reasons: int | None = setting("reasons to give for each score that top or top_per_customer keeps", None)
     part: int = setting("customers in a file", 16_384)
     threads: int = setting("blocks scored at the same time", 2)
@@ -150,6 +153,7 @@ class ServeConfig(CommandConfig):
     read_timeout: float = setting("seconds for a request to arrive, and for a client to take a response", 10.0)
     idle_timeout: float = setting("seconds until a connection without a request is closed", 15.0)
     refresh: float = setting("seconds between looks for a new bundle, log or file of tokens", 2.0)
+    audit_interval: float = setting("seconds between lines of the audit log on who scored how many customers", 3600.0)
     data: LogConfig = field(default_factory=LogConfig)
 
 
@@ -166,6 +170,25 @@ class DriftConfig(CommandConfig):
     share: float = setting("share of the columns that may drift", 0.1)
     scores: float = setting("population stability index that the scores may reach", 0.25)
     calibration: float = setting("ratio of expected to observed purchases that is allowed, either way", 1.5)
+
+
+@dataclass
+class KpiConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+    cutoff: str = setting("date as an ISO date, such as 2017-10-16; nothing of that day or later is used")
+    out: str = setting("folder of the figures, tables and page", "kpi")
+    clv: Any = setting("file or folder that `propensity clv` wrote, or several: predicted against realised value", None)
+    churn: Any = setting("file or folder that `propensity churn` wrote, or several: precision and recall", None)
+    scores: str | None = setting("table of scores of a run: expected against realised revenue", None)
+    run: str | None = setting("folder of a trained run: days since training and drift of the customers", None)
+    segments: str | None = setting("table with customer_id and segment, such as of decision=segment", None)
+    cohort: str = setting("period of cohorts: week, month, quarter or year; auto: by the length of the log", "auto")
+    window: int | None = setting("days of a tier window; null: 364, or half of a log of less than two years", None)
+    tiers: list[float] = setting("where the tiers high, middle and low begin, as shares of customers", [0.1, 0.3, 0.6])
+    margin: float | None = setting("share of revenue that is earned, for LTV; null: margin of lines, or revenue", None)
+    acquisition_cost: str | None = setting("column of the customers' table; null: acquired_cost where it is", None)
+    satisfaction: list[str] | None = setting("columns of the customers' table; null: those called nps or csat", None)
+    data: LogConfig = field(default_factory=LogConfig)
 
 
 @dataclass
@@ -223,11 +246,20 @@ class CustomerConfig(CommandConfig):
     log: str = setting("folder of the event log")
     runs: str = setting("folder of trained networks and scores", "runs")
     pseudonym: str | None = setting("file:<path> or env:<name> of the key that the log's ids are hashed with", None)
+    folders: list[str] = setting("further folders with scores and send lists, which are searched too", [])
 
 
 @dataclass
 class ForgetConfig(CustomerConfig):
     lift: bool = setting("lift the tombstone of the customer instead, so that later deliveries are accepted", False)
+
+
+@dataclass
+class RotateKeyConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+    pseudonym: str = setting("file:<path> or env:<name> of the key that the log's ids are hashed with")
+    new_pseudonym: str = setting("file:<path> or env:<name> of the new key")
+    runs: str = setting("folder of trained networks and scores, with the audit log", "runs")
 
 
 @dataclass
@@ -256,7 +288,36 @@ class DecideConfig(CommandConfig):
     )
     reasons: int | None = setting("reasons in words for each customer and offer of a list, this many; null: none", None)
     reasons_from: str | None = setting("run or bundle that gives reasons; null: the folder of the scores", None)
+    objective: str = setting(
+        "predicted; discovery: a least share of never-bought or lapsed; incremental: by the uplift of an experiment",
+        "predicted",
+    )
+    discovery: float = setting("least share of messages to never-bought or lapsed customers, with discovery", 0.3)
+    uplift: str | None = setting("folder that `ab uplift` wrote, with incremental", None)
+    arms: str | None = setting("table that `ab split` wrote; holdouts get no message", None)
     seed: int = setting("seed of hashes that break ties", 17)
+
+
+@dataclass
+class ClvConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+    cutoff: str = setting("cutoff as an ISO date, such as 2017-12-04")
+    out: str = setting("folder of the result", "clv")
+    weeks: list[int] = setting("lengths of the windows after the cutoff, in weeks", [13, 26, 39, 52, 104])
+    margin: float = setting("share of revenue that is margin", 1.0)
+    discount: float = setting("yearly rate at which later margin counts for less", 0.1)
+    false_alarms: float = setting("share of staying customers who have an alarm within 13 weeks", 0.1)
+    seed: int = setting("seed of samples and trees", 17)
+
+
+@dataclass
+class ChurnConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+    cutoff: str = setting("cutoff as an ISO date, such as 2017-12-04")
+    weeks: int = setting("weeks without an order that are churn", 13)
+    out: str = setting("folder of the result", "churn")
+    false_alarms: float = setting("share of staying customers who have an alarm within 13 weeks", 0.1)
+    seed: int = setting("seed of samples and trees", 17)
 
 
 @dataclass
@@ -285,6 +346,103 @@ class InitConfig(CommandConfig):
     out: str = setting("folder to make; it must be empty or absent")
 
 
+@dataclass
+class TableConfig:
+    path: str | None = setting(
+        "table with one row per customer, .parquet or .csv; data=... is short for it; null: log and cutoff", None
+    )
+
+
+@dataclass
+class AbConfig(CommandConfig):
+    data: TableConfig = field(default_factory=TableConfig)
+    log: str | None = setting("folder of an event log that holds the outcomes, instead of data", None)
+    cutoff: str | None = setting("day of the send as an ISO date, with log", None)
+    horizon: int = setting("days after the cutoff in which outcomes count, with log", 14)
+    arms: str | None = setting("table that `ab split` wrote, with log; null: who got a message on the cutoff", None)
+    arm: str = setting("column of the arm that was drawn", "arm")
+    control: Any = setting("arm that the others are compared with; null: holdout, with arms", None)
+    outcomes: list[str] = setting(
+        "columns measured after the send; with log: of visit, orders, revenue, margin, unsubscribe", []
+    )
+    covariates: list[str] = setting("columns measured before the arm was drawn", [])
+    before: list[str] = setting("outcomes of the time before the send, as placebo", [])
+    customer: str | None = setting("column of the customer's id; null: every row is a customer", None)
+    probability: str | None = setting("column of the probability of the row's own arm", None)
+    shares: Part = setting("designed share of each arm; without it and probability equal shares are assumed", {})
+    experiments: str | None = setting("column of the experiment's name", None)
+    name: str | None = setting("which experiment of the table", None)
+    sent: str | None = setting("column of the day of the send", None)
+    happened: str | None = setting("column of the day of the outcome", None)
+    out: str = setting("folder of the result")
+
+
+@dataclass
+class AnalyseConfig(AbConfig):
+    power: float = setting("power of the minimum detectable effect", 0.8)
+    alpha: float = setting("probability of any false claim", 0.05)
+    relevant: float = setting("smallest effect that matters, as a share of the control's mean", 0.1)
+    planned: int | None = setting(
+        "customers at the planned end of an experiment that is looked at before; intervals hold at every look", None
+    )
+    lower_is_better: list[str] = setting("outcomes such as unsubscribes", [])
+
+
+@dataclass
+class UpliftConfig(AbConfig):
+    learners: list[str] = setting("of s, t, x and dr", ["s", "t", "x", "dr"])
+    regressor: str = setting("ridge, lightgbm or blend (the mean of both)", "ridge")
+    folds: int = setting("folds of the cross-fit", 5)
+    orderings: int = setting("random orderings of the test", 2000)
+    resamples: int = setting("bootstrap resamples of the interval", 200)
+    seed: int = setting("seed of folds, trees, orderings and bootstrap", 17)
+
+
+@dataclass
+class PolicyConfig(AbConfig):
+    cost: Part = setting("cost of each arm for a customer", {})
+    regressor: str = setting("ridge, lightgbm or blend (the mean of both)", "ridge")
+    folds: int = setting("folds of the cross-fit", 5)
+    seed: int = setting("seed of folds and trees", 17)
+
+
+@dataclass
+class LearnConfig(UpliftConfig):
+    campaign: str = setting("experiment whose messages the log holds; with arms, the name of the result")
+    champion: str | None = setting("folder of the ranking in use, as `ab uplift` or `ab learn` wrote it", None)
+
+
+@dataclass
+class DesignConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+    cutoff: str = setting("day of the send as an ISO date; outcomes of the days before it are read")
+    outcome: str = setting("of visit, orders, revenue, margin and unsubscribe", "revenue")
+    horizon: int = setting("days after the send in which the outcome counts", 14)
+    arms: Part = setting("share of each arm outside the global holdout", {"treatment": 0.9, "holdout": 0.1})
+    control: Any = setting("arm that the others are compared with", "holdout")
+    global_holdout: float = setting("share of customers that no experiment contacts, .01 to .1, or 0", 0.05)
+    relevant: float = setting("smallest effect that matters, as a share of the mean", 0.05)
+    power: float = setting("probability of finding an effect as large as the MDE", 0.8)
+    alpha: float = setting("probability of any false claim", 0.05)
+    scores: str | None = setting("scores of a run at cutoff - horizon, one more covariate", None)
+    margin: float = setting("share of the revenue that is earned", 0.3)
+    cost: float = setting("money per message", 0.02)
+    out: str = setting("folder of the result", "design")
+
+
+@dataclass
+class SplitConfig(CommandConfig):
+    customers: str = setting("table with customer_id and the columns of the strata, .parquet or .csv")
+    name: str = setting("of the experiment; it salts the hash")
+    arms: Part = setting(
+        "share of each arm outside the global holdout; they sum to 1", {"treatment": 0.9, "holdout": 0.1}
+    )
+    global_holdout: float = setting("share of customers that no experiment contacts, .01 to .1, or 0", 0.05)
+    strata: list[str] = setting("columns within which the arms are balanced, such as value and risk", [])
+    earlier: str | None = setting("earlier table of the same experiment, whose customers keep their arms", None)
+    out: str = setting("table to write", "arms.parquet")
+
+
 COMMANDS: dict[str, type[CommandConfig]] = {
     "prepare": PrepareConfig,
     "train": TrainConfig,
@@ -297,15 +455,25 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "export": ExportConfig,
     "serve": ServeConfig,
     "drift": DriftConfig,
+    "kpi": KpiConfig,
     "decide": DecideConfig,
     "explain": ExplainConfig,
     "gate": GateConfig,
     "reproduce": ReproduceConfig,
     "forget": ForgetConfig,
+    "rotate_key": RotateKeyConfig,
     "audit": AuditConfig,
     "export_customer": ExportCustomerConfig,
     "init": InitConfig,
     "verify": VerifyConfig,
+    "clv": ClvConfig,
+    "churn": ChurnConfig,
+    "ab_analyse": AnalyseConfig,
+    "ab_uplift": UpliftConfig,
+    "ab_policy": PolicyConfig,
+    "ab_split": SplitConfig,
+    "ab_design": DesignConfig,
+    "ab_learn": LearnConfig,
 }
 
 

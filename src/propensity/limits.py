@@ -56,9 +56,23 @@ TRAIN: dict[str, Limit] = COMMAND | {
     "objective": maybe(text()),
 }  # fmt: skip
 CUSTOMER: dict[str, Limit] = COMMAND | {
-    "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()),
+    "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "folders": many(path()),
 }  # fmt: skip
 RESAMPLES = whole(0, 1_000_000)
+AB: dict[str, Limit] = COMMAND | {
+    "data": mapping(maybe(path())), "log": maybe(path()), "cutoff": maybe(day()), "horizon": whole(1, 3_650),
+    "arms": maybe(path()), "arm": text(), "control": maybe(name()), "outcomes": NAMES, "covariates": NAMES,
+    "before": NAMES, "customer": maybe(text()), "probability": maybe(text()), "shares": mapping(SHARE),
+    "experiments": maybe(text()), "name": maybe(name()), "sent": maybe(text()), "happened": maybe(text()),
+    "out": path(),
+}  # fmt: skip
+OPEN_SHARE = number(0, 1, above=True)
+REGRESSOR = choice("blend", "lightgbm", "ridge")
+FOLDS = whole(2, 1_000)
+UPLIFT: dict[str, Limit] = AB | {
+    "learners": many(choice("s", "t", "x", "dr"), least=1), "regressor": REGRESSOR, "folds": FOLDS,
+    "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
+}  # fmt: skip
 CUTOFFS = maybe(many(day(), least=1))
 COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "PrepareConfig": COMMAND | {
@@ -82,8 +96,10 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "cutoff": maybe(day()), "rows": whole(1), "valid_days": whole(1, DAYS), "data": GROUP,
     },
     "ScoreConfig": COMMAND | {
-        "run": maybe(path()), "bundle": maybe(path()), "digest": maybe(text()), "cutoff": day(), "out": maybe(path()),
-        "log": maybe(path()), "top": maybe(whole(1)), "top_per_customer": maybe(whole(1)),
+        "run": maybe(path()), "bundle": maybe(path()), "digest": maybe(text()), "cutoff": maybe(day()),
+        "out": maybe(path()), "requests": maybe(path()), "log": maybe(path()),
+        "top": maybe(whole(1)), "top_per_customer": maybe(whole(1)),
+        "offers": maybe(path()), "horizons": maybe(many(whole(1, 365), least=1, most=50)),
         "reasons": maybe(whole(1, 1_000)), "part": whole(1, 10**8), "threads": whole(1, 1_024),
         "data": GROUP,
     },
@@ -91,12 +107,19 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "bundle": path(), "log": maybe(path()), "digest": maybe(text()), "host": text(), "port": whole(0, 65_535),
         "tokens": either(maybe(path()), flag()), "workers": whole(1, 256), "max_waiting": whole(1, 10**6),
         "max_connections": whole(1, 10**6), "read_timeout": number(0.1, 3_600), "idle_timeout": number(0.1, 3_600),
-        "refresh": number(0.1, 86_400), "data": GROUP,
+        "refresh": number(0.1, 86_400), "audit_interval": number(0.1, 604_800), "data": GROUP,
     },
     "DriftConfig": COMMAND | {
         "bundle": path(), "cutoff": day(), "out": path(), "log": maybe(path()), "customers": whole(1),
         "inputs": number(0, 1_000, above=True), "share": SHARE, "scores": number(0, 1_000, above=True),
         "calibration": number(1, 1_000),
+    },
+    "KpiConfig": COMMAND | {
+        "log": path(), "cutoff": day(), "out": path(), "scores": maybe(path()), "run": maybe(path()),
+        "clv": either(path(), many(path(), least=1), null()), "churn": either(path(), many(path(), least=1), null()),
+        "segments": maybe(path()), "cohort": choice("auto", "week", "month", "quarter", "year"),
+        "window": maybe(whole(1, DAYS)), "tiers": many(SHARE, least=3, most=3), "margin": maybe(SHARE),
+        "acquisition_cost": maybe(text()), "satisfaction": maybe(NAMES), "data": GROUP,
     },
     "StatesConfig": COMMAND | {"run": path(), "cutoff": day(), "out": path()},
     "TuneConfig": TRAIN | {"trials": whole(1, 10**6), "metric": text(), "space": GROUP},
@@ -107,20 +130,47 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "ReproduceConfig": COMMAND | {"run": path(), "tolerance": SHARE},
     "ForgetConfig": CUSTOMER | {"lift": flag()},
+    "RotateKeyConfig": COMMAND | {"log": path(), "pseudonym": text(), "new_pseudonym": text(), "runs": path()},
     "AuditConfig": COMMAND | {"runs": path(), "digest": maybe(text())},
     "ExportCustomerConfig": CUSTOMER | {"out": path()},
     "DecideConfig": COMMAND | {
         "decision": GROUP, "scores": path(), "out": path(), "cutoff": maybe(day()), "customers": maybe(path()),
         "contacts": maybe(path()), "log": maybe(path()), "seed": SEED, "reasons": maybe(whole(1, 1_000)),
-        "reasons_from": maybe(path()),
+        "reasons_from": maybe(path()), "objective": choice("predicted", "discovery", "incremental"),
+        "discovery": SHARE, "uplift": maybe(path()), "arms": maybe(path()),
     },
     "ExplainConfig": COMMAND | {
         "run": maybe(path()), "bundle": maybe(path()), "cutoff": day(), "log": maybe(path()), "customer": maybe(name()),
         "offer": maybe(name()), "reasons": whole(1, 1_000), "customers": whole(0), "out": path(), "seed": SEED,
     },
     "VerifyConfig": COMMAND | dict.fromkeys(("log", "run", "bundle"), maybe(path())),
+    "ClvConfig": COMMAND | {
+        "log": path(), "cutoff": day(), "out": path(), "weeks": many(whole(1, 1_040), least=1, most=520),
+        "margin": SHARE, "discount": number(0, 10), "false_alarms": number(0, 0.9, above=True), "seed": SEED,
+    },
+    "ChurnConfig": COMMAND | {
+        "log": path(), "cutoff": day(), "out": path(), "weeks": whole(1, 1_040),
+        "false_alarms": number(0, 0.9, above=True), "seed": SEED,
+    },
     "LogConfig": {"verify": flag()},
     "InitConfig": COMMAND | {"out": path()},
+    "AnalyseConfig": AB | {
+        "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "relevant": number(0, 1_000),
+        "planned": maybe(whole(1)), "lower_is_better": NAMES,
+    },
+    "UpliftConfig": UPLIFT,
+    "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path())},
+    "PolicyConfig": AB | {"cost": mapping(number(0, 1e9)), "regressor": REGRESSOR, "folds": FOLDS, "seed": SEED},
+    "DesignConfig": COMMAND | {
+        "log": path(), "cutoff": day(), "outcome": text(), "horizon": whole(1, 364), "arms": mapping(OPEN_SHARE),
+        "control": name(), "global_holdout": number(0, 0.1), "relevant": number(0, 1_000, above=True),
+        "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "scores": maybe(path()), "margin": number(0, 1),
+        "cost": number(0, 1e9), "out": path(),
+    },
+    "SplitConfig": COMMAND | {
+        "customers": path(), "name": name(), "arms": mapping(OPEN_SHARE), "global_holdout": number(0, 0.1),
+        "strata": NAMES, "earlier": maybe(path()), "out": path(),
+    },
 }  # fmt: skip
 
 MONEY = number(0, 1e9)
@@ -133,7 +183,16 @@ PARTS: dict[str, dict[str, Limit]] = {
     "Task": {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,
         "market_stats": GROUP, "log": maybe(path()), "pseudonym": maybe(text()), "horizon": whole(1, 3_650),
-        "end": maybe(day()), "verify": flag(), "keep": maybe(whole(1)),
+        "end": maybe(day()), "verify": flag(), "keep": maybe(whole(1)), "requests": maybe(path()), "catalogue": GROUP,
+    },
+    "CatalogueConfig": {
+        **dict.fromkeys(("popular", "partners", "per_group", "memory"), whole(0, 10**6)),
+        **dict.fromkeys(("strongest", "negatives", "pairs", "trees", "min_child_samples", "batch"), whole(1, 10**9)),
+        **dict.fromkeys(("members", "epochs"), whole(1, 1_000)),
+        "half_life": number(0, 1e6, above=True), "num_leaves": whole(2, 131_072),
+        "learning_rate": number(0, 1, above=True), "lr": number(0, 1, above=True), "dropout": number(0, 0.99),
+        "weight_decay": number(0, 1e6), "hidden": many(whole(1, 65_536), least=1),
+        "validation": number(0, 0.99, above=True),
     },
     "FeatureConfig": {
         "windows": many(whole(1, DAYS), least=1, most=100), "half_lives": many(number(0, DAYS, above=True), most=100),
@@ -230,6 +289,11 @@ PARTS: dict[str, dict[str, Limit]] = {
     "CampaignPlan": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "mode": choice("audience", "volume"), "capacity": CAPACITY,
         "budget": maybe(number(0, 1e12)), "exclusive": many(many(name())), "margin": MARGIN, "cost": MONEY,
+        "prices": flag(), "explore": SHARE,
+    } | CAPS | CONSENT,
+    "Allocate": {
+        "clv": maybe(path()), "churn": maybe(path()), "weeks": maybe(whole(1, 5_200)), "plays": CAMPAIGNS,
+        "risk": SHARE, "break_even": SHARE, "budget": maybe(number(0, 1e12)), "margin": MARGIN, "cost": MONEY,
         "prices": flag(),
     } | CAPS | CONSENT,
     "Channel": {
@@ -250,6 +314,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     } | CONSENT,
     "Segment": {
         "k": maybe(whole(1, 10_000)), "max_k": whole(1, 1_000), "restarts": whole(1, 10_000), "states": maybe(path()),
+        "features": maybe(NAMES),
         "migration_days": whole(1, DAYS), "active_days": whole(1, DAYS), "min_agreement": number(-1, 1),
         "max_inertia_ratio": number(0, 1e6, above=True), "shares": either(mapping(text()), null()),
         "named": either(mapping(text()), null()),

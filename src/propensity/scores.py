@@ -16,7 +16,7 @@ import polars as pl
 from propensity.atomic import whole_file
 from propensity.data.consent import MARKS, consent_channel, words_at
 from propensity.data.event_log import EventLog
-from propensity.data.table_file import read_table, write_table
+from propensity.data.table_file import LOG, read_table, write_table
 from propensity.data.unsubscribe import customers_with_words
 from propensity.data.valid import LARGEST_TOTAL
 from propensity.errors import ConfigurationError, DataError
@@ -24,7 +24,6 @@ from propensity.errors import ConfigurationError, DataError
 COLUMNS = ("cutoff", "customer_id", "offer_id", "score", "expected_revenue")
 SHARES = ("cutoff", "customer_id", "channel", "share")
 WARNINGS = "propensity.warnings"  # key of the metadata of a table of scores
-LOG = "propensity.log"  # likewise: folder of the event log whose customers were scored
 SHARES_FILE = "channels.parquet"  # written beside the scores
 
 

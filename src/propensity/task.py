@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from propensity.catalogue.settings import CatalogueConfig
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -26,6 +27,7 @@ from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, Mar
 from propensity.feature.weight import Even
 from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare, protect_personal_data, translate_read_errors
+from propensity.ingest.key_chain import key_chain, stored_meta
 from propensity.ingest.privacy import read_key
 from propensity.ingest.retention import check_keep, check_kept
 from propensity.ingest.source import Source
@@ -139,6 +141,10 @@ class Task:
         Settings of the market statistics.
     verify : bool
         Whether `open` compares the log with its checksums.
+    requests : str, optional
+        Table of training requests, customer_id and cutoff, in place of the cutoffs; see `propensity.catalogue`.
+    catalogue : CatalogueConfig
+        Settings of a training on requests.
 
     Raises
     ------
@@ -159,6 +165,8 @@ class Task:
     feature: FeatureConfig = field(default_factory=FeatureConfig)
     market_stats: MarketStatsConfig = field(default_factory=MarketStatsConfig)
     verify: bool = True
+    requests: str | None = None
+    catalogue: CatalogueConfig = field(default_factory=CatalogueConfig)
 
     def __post_init__(self) -> None:
         check_keep(self.keep)
@@ -227,8 +235,9 @@ class Task:
         EventLog
             The log.
         """
+        place = self.log or self.default_log
         with translate_read_errors():
-            tables = protect_personal_data(self.tables.load(), self.log or self.default_log, self.key)
+            tables = protect_personal_data(self.tables.load(), place, key_chain(stored_meta(place), self.key))
         return build_log(tables, keep=self.keep)
 
     def append(self, out: str | Path) -> EventLog:

@@ -21,7 +21,7 @@ import yaml
 from propensity.config import conf_folder
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 
-DATA = ("propensity.task", "propensity.data", "propensity.feature", "propensity.ingest")
+DATA = ("propensity.task", "propensity.catalogue", "propensity.data", "propensity.feature", "propensity.ingest")
 MODEL = ("propensity.model",)
 ALL = ("propensity", "torch", "lightning")
 OPTIMIZERS = (

@@ -20,6 +20,7 @@ from propensity.data.cutoff import TrainingCutoffs
 from propensity.data.event_log import COLUMNS, EventLog, to_date
 from propensity.data.offer.column import ColumnOffers
 from propensity.data.unsubscribe import customers_with_words
+from propensity.decision.allocate import Allocate
 from propensity.decision.audience import Audience
 from propensity.decision.campaign import CampaignPlan
 from propensity.decision.channel import Channel
@@ -75,6 +76,7 @@ def ids_where(log: EventLog, condition: pl.Expr) -> set[Any]:
 
 
 CONTACTING: dict[str, tuple[Callable[..., Any], Callable[[Any], pl.DataFrame]]] = {
+    "allocate": (lambda **s: Allocate(cost=0.0, **s), lambda r: r.table.drop_nulls("play")),
     "audience": (lambda **s: Audience(offer=OFFERS[0], share=1.0, **s), lambda r: r.table),
     "campaign": (
         lambda **s: CampaignPlan(campaigns=[{"offer": o, "days": [d]} for d, o in enumerate(OFFERS)], cost=0.0, **s),
@@ -231,7 +233,7 @@ def test_objectors_to_profiling_are_in_no_table_of_any_decision(composed: Compos
     allowed, context = ids_where(log, pl.col("consent_profiling").fill_null(True)), read(scores)
     gone = context.profiling_objectors
     assert gone and set(context.scores.customer) <= allowed
-    for option in ("audience", "campaign", "channel", "next_best", "opportunity", "overlap", "segment"):
+    for option in ("allocate", "audience", "campaign", "channel", "next_best", "opportunity", "overlap", "segment"):
         small = ("decision.max_k=4",) if option == "segment" else ()
         cfg = composed("decide", f"decision={option}", *small, "scores=x", "out=y").decision
         result = instantiate(cfg, _convert_="all")(context)
@@ -265,7 +267,14 @@ def test_messages_of_the_log_before_the_cutoff_count_for_the_caps() -> None:
     assert written_to & set(plan(replace(context, history=replace(context.history, log=late))).table["customer_id"])  # type: ignore[type-var]
 
 
-LISTS = {"audience", "campaign", "channel", "next_best", "overlap"}  # decisions whose customers will be contacted
+LISTS = {
+    "allocate",
+    "audience",
+    "campaign",
+    "channel",
+    "next_best",
+    "overlap",
+}  # decisions whose customers will be contacted
 GROUPS = {"segment": "groups of all customers", "opportunity": "sums over all customers"}  # what the others give
 
 

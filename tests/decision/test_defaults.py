@@ -27,7 +27,7 @@ from test_straight_line import script
 
 Compose = Callable[..., DictConfig]
 OPTIONS = sorted(path.stem for path in (conf_folder() / "decision").glob("*.yaml"))
-NEED_REVENUE = ("campaign", "channel", "next_best", "opportunity", "overlap")
+NEED_REVENUE = ("allocate", "campaign", "channel", "next_best", "opportunity", "overlap")
 
 
 def shop_tables(seed: int = 5, customers: int = 60) -> Tables:

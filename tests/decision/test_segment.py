@@ -12,8 +12,9 @@ import pytest
 from decision.known import context_with_history
 from propensity.decision.context import DecisionContext
 from propensity.decision.kmeans import adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus, silhouette
-from propensity.decision.rfm import customer_table
+from propensity.decision.rfm import customer_table, private_label
 from propensity.decision.segment import Segment
+from propensity.decision.segment_name import components, segment_names
 from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.kmeans import assign, padded
 from propensity.scores import Scores
@@ -177,3 +178,90 @@ def test_without_a_log_the_customers_table_is_segmented_and_migration_unknown() 
 def test_a_bad_request_is_one_sentence(known: DecisionContext, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         decided(known, **settings)
+
+
+def test_any_column_of_numbers_of_the_customers_may_be_clustered(known: DecisionContext) -> None:
+    size = known.scores.customer.size
+    table = pl.DataFrame({"customer_id": [str(c) for c in known.scores.customer], "nps": np.arange(size) % 2 * 9.0})
+    table = table.with_columns(nps=pl.when(pl.int_range(pl.len()) != 4).then("nps"), city=pl.lit("Rome"))
+    context = known.changed(customers=table)
+    result = decided(context, k=2, features=["nps"])
+    side = np.arange(size) % 2
+    assert adjusted_rand(result.table["segment"].to_numpy(), side) > 0.9
+    assert set(result.extra_tables["profiles"]["name"]) == {"high nps", "low nps"}
+    assert result.sentences[-1] == "no migration: it needs RFM features"
+    both = decided(context, k=3, features=["rfm", "nps", "tenure"]).summary["features"]
+    assert both[-2:] == ["nps", "tenure"] and "recency" in both
+    with pytest.raises(ConfigurationError, match="names 'smile', which customers do not have; name some of: .*nps"):
+        decided(context, features=["smile"])
+    with pytest.raises(ConfigurationError, match="names city, which is a column of String; name columns of numbers"):
+        decided(context, features=["city"])
+    with pytest.raises(ConfigurationError, match="both say what to cluster"):
+        decided(context, features=["nps"], states="x.parquet")
+
+
+def test_clusters_are_shown_by_their_two_principal_components(known: DecisionContext) -> None:
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    row, _ = clouds(4, rows=120)
+    place, loading, share = components(row)
+    theirs = decomposition.PCA(2).fit(row.astype(float))
+    np.testing.assert_allclose(np.abs(place), np.abs(theirs.transform(row.astype(float))), atol=1e-4)
+    np.testing.assert_allclose(share, theirs.explained_variance_ratio_, rtol=1e-5)
+    assert (loading[np.abs(loading).argmax(axis=0), [0, 1]] > 0).all()
+    one = components(row[:, :1])
+    assert one[0].shape == (120, 2) and not one[0][:, 1].any() and one[2].tolist() == [pytest.approx(1.0), 0.0]
+    points = decided(known).extra_tables["clusters"]
+    assert points.columns == ["customer_id", "segment", "component_1", "component_2"]
+    assert points.height == known.scores.customer.size
+
+
+def test_segments_have_names_of_their_own_from_what_sets_them_apart() -> None:
+    features = ["spend_91", "spend_28", "recency", "nps"]
+    mean = np.array([[2.0, 1.9, -0.5, 0.0], [-1.0, -0.6, 1.4, 0.0], [0.1, 0.1, 0.1, 0.1]])
+    assert segment_names(mean, features) == ["high spend, recent", "long inactive, low spend", "average"]
+    close = np.array([[2.0, 0.0, -0.9, 0.5], [2.0, 0.0, -0.9, -0.5], [0.0] * 4, [0.0] * 4])
+    assert segment_names(close, features) == [
+        "high spend, recent, high nps",
+        "high spend, recent, low nps",
+        "average 1",
+        "average 2",
+    ]
+
+
+def test_the_best_and_the_worst_segment_are_said(known: DecisionContext) -> None:
+    result = decided(known, k=3)
+    profiles, best = result.extra_tables["profiles"], result.summary["best"]
+    assert set(best) == {"revenue", "value", "retention"}
+    for name, column in (("revenue", "revenue_each"), ("value", "expected_each"), ("retention", "retention")):
+        assert best[name]["best"]["value"] == profiles[column].max()
+        assert best[name]["worst"]["value"] == profiles[column].min()
+    assert any(each.startswith("by revenue best segment 1 ") for each in result.sentences)
+    table = customer_table(known.history, {}).table  # type: ignore[arg-type]
+    table = table.with_columns(segment=result.table["segment"])
+    inside = table.filter((pl.col("segment") == 2) & (pl.col("tenure") > 91))
+    assert profiles["retention"][1] == pytest.approx((inside["recency"] <= 91).mean())
+
+
+def test_behaviour_is_segmented_by_default_where_the_log_allows_it(known: DecisionContext) -> None:
+    result = decided(known, named=None, shares=None)
+    names = {"new", "active", "dormant", "lapsed", "specialist", "cross_category", "seasonal", "deal_seeker"}
+    assert names | {"private_label"} <= set(result.summary["named"])
+    assert known.history is not None
+    table = customer_table(known.history, None).table
+    assert result.summary["named"]["private_label"] == (table["private_label_share"] >= 0.5).sum()
+    assert table["private_label_share"].to_list() == table["brand_own_share"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("columns", "own"),
+    [
+        ({"brand": ["Private", "National", None]}, [True, False, False]),
+        ({"Store_Brand": [" own label", "x", "y"]}, [True, False, False]),
+        ({"is_private_label": [True, None, False]}, [True, False, False]),
+        ({"brand": ["Acme", "Bolt", None]}, None),
+        ({"colour": ["own", "x", "y"]}, None),
+    ],
+)
+def test_private_label_is_told_by_a_column_of_brands(columns: dict[str, Any], own: list[bool] | None) -> None:
+    mask = private_label(pl.DataFrame({"item": ["a", "b", "c"], **columns}))
+    assert mask is None if own is None else mask is not None and mask.tolist() == own

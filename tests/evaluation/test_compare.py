@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from conftest import QUICK, SMALL
+from propensity.errors import DamageError
+from propensity.serving.damage import verify_run
 
 
 def run(repository: Path, world: dict[str, Any], out: Path, variants: str) -> subprocess.CompletedProcess[str]:
@@ -33,6 +35,10 @@ def test_the_first_variant_is_compared_with_each_other_one(
     assert metrics["differences"]["same"]["mean"]["all"]["auc"]["value"] == 0.0
     assert metrics["differences"]["wide"]["mean"]["all"]["log_loss"]["value"] != 0.0
     assert {path.parent.name for path in tmp_path.rglob("model.ckpt")} == {"1", "2"}
+    assert "have no checksum" not in verify_run(tmp_path)
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(DamageError, match="metrics.json is damaged"):
+        verify_run(tmp_path)
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def test_a_hazard_is_the_share_of_a_cell_that_bought() -> None:
     rows = log.purchasers(day - 14)
     *_, cell = builder._state(rows, day - 14)
     expected = hazard[np.arange(len(offers)), cell].sum(axis=0)
-    np.testing.assert_allclose(expected, builder._bought(rows, day - 14).sum(axis=0), atol=1e-3)
+    np.testing.assert_allclose(expected, builder.bought(rows, day - 14).sum(axis=0), atol=1e-3)
 
 
 def test_cells_tell_recency_and_count_apart_and_know_the_never_bought() -> None:

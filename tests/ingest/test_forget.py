@@ -204,3 +204,72 @@ def test_the_audit_log_names_persons_by_keyed_hashes_only(shops: tuple[Path, Pat
     assert len({line["customer"] for line in lines}) == 1 and len(lines[0]["customer"]) == 32
     assert "bert" not in (runs / audit.FILE).read_text() and all(line["who"] for line in lines)
     assert audit.verify(runs / audit.FILE).lines == 3
+
+
+def accounted(log: EventLog) -> int:
+    rows = log.meta["rows"]
+    return int(rows["used"] + sum(sum(rows[way].values()) for way in ("merged", "quarantined", "dropped")))
+
+
+def test_every_row_and_amount_has_one_outcome_after_an_erasure(tmp_path: Path) -> None:
+    source = shop(tmp_path)
+    with open(tmp_path / "sales.csv", "a") as stream:
+        stream.write("bert,soon,milk,7\nbert,2024-03-01,milk,x\nanna,later,milk,9\n")
+    log = prepare(source, tmp_path / "data/mine")
+    before = log.meta["rows"]
+    assert before["in"] == accounted(log) == 9 and sum(before["quarantined"].values()) == 3
+    erase_customer("bert", tmp_path / "data/mine", tmp_path / "runs")
+    after = EventLog.open(tmp_path / "data/mine")
+    rows, money = after.meta["rows"], after.meta["money"]
+    assert rows["in"] == accounted(after) == 9
+    assert rows["used"] == after.day.size == 4 and rows["dropped"]["customer_erased"] == 4
+    stored = [pl.read_parquet(file) for file in (tmp_path / "data/mine/quarantine").glob("*.parquet")]
+    assert sum(rows["quarantined"].values()) == sum(frame.height for frame in stored) == 1
+    assert money["gross"] == pytest.approx(sum(money.values()) - money["gross"])
+    assert money["net"] == pytest.approx(float(after.revenue.sum())) and money["quarantined"] == 9
+
+
+def test_a_quarantined_row_alone_is_erased_and_accounted_for(tmp_path: Path) -> None:
+    source = shop(tmp_path)
+    with open(tmp_path / "sales.csv", "a") as stream:
+        stream.write("zoe,soon,milk,7\n")
+    prepare(source, tmp_path / "data/mine")
+    result = erase_customer("zoe", tmp_path / "data/mine", tmp_path / "runs")
+    rows = EventLog.open(tmp_path / "data/mine").meta["rows"]
+    assert result.removed == {str(tmp_path / "data/mine"): 1}
+    assert rows["quarantined"] == {} and rows["dropped"] == {"customer_erased": 1} and rows["in"] == 7
+
+
+def test_tables_that_the_audit_log_names_elsewhere_are_reached_and_said(shops: tuple[Path, Path, Path]) -> None:
+    mine, other, runs = shops
+    far = runs.parent / "far"
+    own, foreign = EventLog.open(mine).fingerprint, EventLog.open(other).fingerprint
+    batch, single = table(far / "batch/part-0.parquet"), table(far / "scores.parquet")
+    lists, theirs = table(far / "lists/audience/assignments.parquet"), table(far / "theirs.parquet")
+    audit.append(runs, "export", {"run": "runs/a", "out": str(far / "bundle"), "fingerprint": own})
+    for out, log in ((batch.parent, own), (single, own), (theirs, foreign)):  # beside the bundle, not under runs
+        audit.append(far, "score", {"fingerprint": log, "out": str(out)})
+    audit.append(far, "decide", {"fingerprint": own, "out": str(lists.parent)})
+    assert len(export_customer("bert", mine, runs)["tables"]) == 3
+    result = erase_customer("bert", mine, runs)
+    assert [customers(file) for file in (batch, single, lists)] == [["anna"]] * 3
+    assert customers(theirs) == ["anna", "bert"]
+    assert {str(mine), str(runs), str(batch.parent), str(single), str(lists.parent)} == {*result.searched}
+
+
+def test_further_folders_are_searched_where_they_are_given(shops: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    mine, _, runs = shops
+    loose = table(tmp_path / "lists/plan.csv")
+    assert export_customer("bert", mine, runs)["tables"] == {}
+    assert len(export_customer("bert", mine, runs, folders=[tmp_path / "lists"])["tables"]) == 1
+    with pytest.raises(ConfigurationError, match="folders=.*nowhere is no folder"):
+        erase_customer("bert", mine, runs, folders=[tmp_path / "nowhere"])
+    result = erase_customer("bert", mine, runs, folders=[tmp_path / "lists"])
+    assert customers(loose) == ["anna"] and str(tmp_path / "lists") in result.searched
+
+
+def test_copies_that_were_handed_out_are_said(shops: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    mine, _, runs = shops
+    out = tmp_path / "customer.json"
+    out.write_text(json.dumps(export_customer("bert", mine, runs, out=out)))
+    assert erase_customer("bert", mine, runs).copies == [str(out)] and out.is_file()

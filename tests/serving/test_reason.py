@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from propensity.explain.opened import OTHER, OpenedCutoff
 from propensity.explain.reasons import Explainer
 from propensity.explain.reliance import reliance
 from propensity.feature.reason import REASONS
+from propensity.report.explain import show_reasons
 from propensity.serving.batch import BatchConfig, score_bundle
 from propensity.serving.bundle import open_bundle
 from propensity.serving.explain import explain, open_cutoff, with_reasons
@@ -179,6 +181,20 @@ def test_the_command_explains_a_customer_and_writes_the_reliance(exported: Expor
     assert json.loads(out.read_text()) == result.section
     best = explain(settings(exported, out, customer=customer), lambda text: None).reasons
     assert best is not None and best.score >= result.reasons.score - 1e-4
+
+
+def test_the_printed_values_are_log_odds_that_add_up_to_the_score(
+    of_run: OpenedCutoff, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row, offer = next(pairs(of_run))
+    reasons = of_run.explainer.explain(of_run.inputs(row), 0, offer)
+    show_reasons(reasons, reasons.largest(3))
+    head = capsys.readouterr().out
+    values = [float(each) for each in re.findall(r"^  ([+-]\d+\.\d\d)  ", head, re.MULTILINE)]
+    text = " ".join(head.split())
+    assert "Base value: a customer without history" in text and "all values are log-odds" in text
+    assert values[0] == pytest.approx(reasons.base_value, abs=0.006) and len(values) == 5
+    assert sum(values) == pytest.approx(reasons.score, abs=0.03)
 
 
 @pytest.mark.parametrize(

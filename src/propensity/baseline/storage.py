@@ -15,6 +15,7 @@ import numpy as np
 from propensity.atomic import whole_file
 from propensity.baseline.pair_table import Columns
 from propensity.errors import ConfigurationError, IntegrityError
+from propensity.ingest.source.unfold import check_arrays
 
 T = TypeVar("T")
 DAMAGES = (
@@ -63,6 +64,7 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """
 
     def arrays() -> dict[str, np.ndarray]:
+        check_arrays(path)
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {name: file[name] for name in names}
 

@@ -25,6 +25,7 @@ from propensity.baseline.storage import damaged, read, read_json, write_json
 from propensity.champion.choose import ONLY, STACK, Choice, choose
 from propensity.champion.outcome import ValidationPairs
 from propensity.champion.stack import AmountWeights, SegmentWeights, Stack, cross_fitted_logit, fit_stack, single
+from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError, OneClassError
 from propensity.model.inference import one_thread, to_tensors
 from propensity.scores import ChannelShares, Scores
@@ -131,6 +132,24 @@ class Champion(NamedTuple):
         models[STACK] = logistic(self.stack.logit(block.logit, block.past)), amount
         chance = models[self.name][0] if self.name != NETWORK else block.network[0]
         return models | {SERVED: (chance, amount)}
+
+    def score(self, inputs: Inputs, pair: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Probability and expected revenue (B, M) of the champion from inputs, as of `predict`.
+
+        Parameters
+        ----------
+        inputs : Inputs
+            Of B customers and M offers, as arrays.
+        pair : sequence of str
+            Names of the pair columns.
+        """
+        self.network.eval()
+        with one_thread():
+            block = block_of(self.network, self.candidates, inputs, pair, slice(0, len(inputs.pair)))
+        if not self.candidates:
+            return block.network
+        chance, amount = self._block_scores(block)[SERVED]
+        return chance, chance * amount
 
     def refit(self, training_set: TrainingSet, network: nn.Module, seed: int) -> Champion:
         """The champion with every candidate fitted again on a training set, and with another network.
@@ -351,27 +370,48 @@ def blocks(network: nn.Module, candidates: Mapping[str, Candidate], cutoff_data:
     cutoff_data : CutoffData
         What is known at the cutoff.
     """
-    device, training = next(network.parameters()).device, network.training
-    place = cutoff_data.features.config.pair.index("purchase_days")
+    training = network.training
     network.eval()
     with one_thread():
         for customers, inputs in cutoff_data.blocks(max(PAIRS // max(len(cutoff_data.features.offers), 1), 1)):
-            others = [candidate.outputs(inputs) for candidate in candidates.values()]
-            tensors = to_tensors(inputs)
-            with torch.inference_mode():
-                outputs = network(type(tensors)(*(tensor.to(device) for tensor in tensors)))
-                own = (outputs.purchase, outputs.amount(), outputs.probability(), outputs.expected_revenue())
-                logit, amount, *scores = (each.float().cpu().numpy() for each in own)
-                channel = outputs.channel_share().float().cpu().numpy()
-            yield Block(
-                customers,
-                np.stack([*(each.logit for each in others), logit.astype(np.float64)]),
-                np.stack([*(each.amount for each in others), amount.astype(np.float64)]),
-                np.asarray(inputs.pair)[:, :, place] > 0,
-                (scores[0], scores[1]),
-                channel,
-            )
+            yield block_of(network, candidates, inputs, cutoff_data.features.config.pair, customers)
     network.train(training)
+
+
+def block_of(
+    network: nn.Module, candidates: Mapping[str, Candidate], inputs: Inputs, pair: Sequence[str], customers: slice
+) -> Block:
+    """What the candidates and, last, the network in evaluation mode say of the inputs of a block.
+
+    Parameters
+    ----------
+    network : nn.Module
+        The network.
+    candidates : mapping of str to Candidate
+        Fitted candidates by name.
+    inputs : Inputs
+        Of B customers and M offers, as arrays.
+    pair : sequence of str
+        Names of the pair columns.
+    customers : slice
+        Places of the customers.
+    """
+    device = next(network.parameters()).device
+    others = [candidate.outputs(inputs) for candidate in candidates.values()]
+    tensors = to_tensors(inputs)
+    with torch.inference_mode():
+        outputs = network(type(tensors)(*(tensor.to(device) for tensor in tensors)))
+        own = (outputs.purchase, outputs.amount(), outputs.probability(), outputs.expected_revenue())
+        logit, amount, *scores = (each.float().cpu().numpy() for each in own)
+        channel = outputs.channel_share().float().cpu().numpy()
+    return Block(
+        customers,
+        np.stack([*(each.logit for each in others), logit.astype(np.float64)]),
+        np.stack([*(each.amount for each in others), amount.astype(np.float64)]),
+        np.asarray(inputs.pair)[:, :, pair.index("purchase_days")] > 0,
+        (scores[0], scores[1]),
+        channel,
+    )
 
 
 def _segment_json(segment: SegmentWeights) -> dict[str, Any]:

@@ -349,6 +349,10 @@ class EventLog:
         buyers = self._buyers(day)
         return buyers[profiling_objectors(self.customers, to_date(day).isoformat())[buyers]]
 
+    def not_scored(self, day: int) -> np.ndarray:
+        """Ascending rows of the guests, and of the customers who object to profiling on a day."""
+        return np.flatnonzero(self._not_scored(day))
+
     def _not_scored(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Whether the customers in [start, stop) are guests or object to profiling."""
         customers = self.customers[start:stop]

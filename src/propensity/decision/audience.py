@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from propensity.decision.context import DecisionContext, best_first
+from propensity.decision.objective import DISCOVERY, LAPSED, is_discovery
 from propensity.decision.picture import BLUE, INK, ORANGE, SKY
 from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError, InfeasibleError
@@ -109,14 +110,42 @@ class Audience:
         eligible = ~np.logical_or.reduce([np.zeros(scores.customer.size, bool), *excluded.values()])
         value = self.value(context, m, by)
         ranked = best_first(value, scores.customer)
-        ranked = ranked[eligible[ranked]]
+        ranked = ranked[eligible[ranked] & np.isfinite(value[ranked])]
         self.refuse(context, ranked.size, excluded)
-        audience = ranked[: self.count(value[ranked], self.margin * scores.revenue[ranked, m])]
+        earned = value if context.objective.uplift is not None else self.margin * scores.revenue[:, m]
+        size = self.count(value[ranked], earned[ranked])
+        audience, sentences = self.chosen(context, m, ranked, size)
+        if context.objective.uplift is not None:
+            sentences = [f"messages to this audience cause a margin of {value[audience].sum():,.2f} before their cost"]
         if audience.size == 0:
             best = f"the highest expected {by} of a customer is {value[ranked[0]]:,.4g}"
             limit = f"decision.minimum={self.minimum}" if self.minimum is not None else f"decision.cost={self.cost}"
             raise InfeasibleError(f"no customer pays for a message about {scores.offer[m]}: {best}; lower {limit}")
-        return self.result(context, m, by, value, ranked, audience, recency, excluded)
+        result = self.result(context, m, by, value, ranked, audience, recency, excluded)
+        return replace(result, sentences=[*result.sentences, *sentences])
+
+    def chosen(self, context: DecisionContext, m: int, ranked: np.ndarray, size: int) -> tuple[np.ndarray, list[str]]:
+        """The best of the ranked customers, with the least share of discovery, and what that costs."""
+        objective, offer = context.objective, context.scores.offer[m]
+        if objective.name != DISCOVERY or size == 0:
+            return ranked[:size], []
+        new = is_discovery(context.history, context.scores, [offer])[ranked, 0]
+        least = math.ceil(objective.discovery * size)
+        if new.sum() < least:
+            raise InfeasibleError(
+                f"{int(new.sum()):,} of {ranked.size:,} eligible customers never bought {offer} or have lapsed, and "
+                f"discovery={objective.discovery:g} of {size:,} requires {least:,}; lower it or the size"
+            )
+        first = np.flatnonzero(new)[:least]
+        rest = np.setdiff1d(np.arange(ranked.size), first)[: size - least]
+        place = np.sort(np.concatenate([first, rest]))
+        revenue = context.scores.revenue[ranked, m].astype(np.float64)
+        cost = self.margin * float(revenue[:size].sum() - revenue[place].sum())
+        sentence = (
+            f"discovery: {new[place].mean():.1%} of the audience never bought the offer or not in {LAPSED} days "
+            f"({new[:size].mean():.1%} without the limit), which costs {cost:,.2f} of predicted margin"
+        )
+        return ranked[place], [sentence]
 
     def recency(self, context: DecisionContext, m: int) -> np.ndarray:
         """(N,) days since each customer last bought the offer; NaN: never-bought."""
@@ -129,6 +158,8 @@ class Audience:
         allowed = context.reachable(self.channel)
         left_out = context.gate.permission(self.channel).left_out
         masks = {reason: mask & ~allowed for reason, mask in left_out.items() if (mask & ~allowed).any()}
+        if context.held is not None and context.held.any():
+            masks["in a holdout"] = context.held
         if self.recent is not None:
             if recency is None:
                 raise ConfigurationError("decision.recent needs the event log; give log=<folder>, or leave it out")
@@ -138,7 +169,11 @@ class Audience:
         return masks
 
     def value(self, context: DecisionContext, m: int, by: str) -> np.ndarray:
-        """(N,) what customers are ranked by."""
+        """(N,) what customers are ranked by; -inf outside the experiment of an incremental objective."""
+        if context.objective.uplift is not None:
+            offer = context.scores.offer[m]
+            uplift = context.objective.uplift.earned(offer, offer, context.scores.customer, self.margin)
+            return np.where(np.isfinite(uplift), uplift, -np.inf)
         if by == "probability":
             return context.scores.probability[:, m].astype(np.float64)
         return context.scores.revenue[:, m].astype(np.float64) * (self.margin if by == "margin" else 1.0)

@@ -11,7 +11,10 @@ import polars as pl
 
 from propensity.data.event_log import to_date
 from propensity.decision.context import DecisionContext
+from propensity.decision.exploration import Explored, explore
+from propensity.decision.objective import DISCOVERY, LAPSED, is_discovery
 from propensity.decision.picture import BLUE, GREEN, INK, ORANGE, short
+from propensity.decision.plan.discovery import with_discovery
 from propensity.decision.plan.dual import evaluate
 from propensity.decision.plan.heuristic import Heuristic, Pinned, heuristics, joined, of_picks, pin
 from propensity.decision.plan.planner import solve
@@ -47,6 +50,8 @@ class CampaignPlan:
         Money per message, where a campaign names none.
     prices : bool
         Plan again with each limit one unit wider, to check its shadow price.
+    explore : float
+        Share of each campaign that goes to customers at random, see `decision.exploration`.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 
@@ -70,6 +75,7 @@ class CampaignPlan:
     margin: float = 0.3
     cost: float = 0.02
     prices: bool = True
+    explore: float = 0.0
     ignore_consent: bool = False
 
     def __post_init__(self) -> None:
@@ -85,12 +91,28 @@ class CampaignPlan:
         context = context.with_consent(self.ignore_consent)
         request = build_request(context, self.requested(context), self.plan_limits, self.margin, self.cost)
         pinned = pin(request, context.scores.customer)
-        plan = solve(pinned.remaining.problem, context.seed)
+        plan, priced, sentences = self._plan(context, pinned)
         if plan.short.any():
             raise InfeasibleError(clash(pinned.remaining, plan, self.plan_limits))
         compared = heuristics(pinned.remaining, context.scores.customer)
-        prices = price_list(pinned.remaining, plan, context.seed, self.prices)
-        return result(context, request, pinned, plan, compared, prices, self.margin)
+        prices = price_list(priced, plan, context.seed, self.prices)
+        planned = result(context, request, pinned, plan, compared, prices, self.margin)
+        planned = replace(planned, sentences=[*planned.sentences, *sentences])
+        return planned if self.explore == 0 else explored(context, request, joined(plan, pinned), self.explore, planned)
+
+    def _plan(self, context: DecisionContext, pinned: Pinned) -> tuple[Plan, Request, list[str]]:
+        """The plan of the objective, the request whose shadow prices it has, and what the objective costs."""
+        remaining, objective = pinned.remaining, context.objective
+        if objective.name != DISCOVERY:
+            return solve(remaining.problem, context.seed), remaining, []
+        mask = is_discovery(context.history, context.scores, [c.offer for c in remaining.campaigns])
+        found = with_discovery(pinned, mask, objective.discovery, context.seed)
+        sentence = (
+            f"discovery: {found.share:.1%} of the messages go to customers who never bought the offer or not in "
+            f"{LAPSED} days ({found.share_before:.1%} without the limit), which costs {found.cost:,.2f} of predicted "
+            f"margin; one of them may earn {found.price:,.4f} less than another message; heuristics have no such limit"
+        )
+        return found.plan, remaining._replace(problem=found.problem), [sentence]
 
     def requested(self, context: DecisionContext) -> list[Campaign]:
         """The campaigns of the settings, or those of the best-selling offers."""
@@ -103,6 +125,22 @@ class CampaignPlan:
         if self.mode == "volume":
             campaigns = [replace(c, most=c.most or size, least=c.most or size) for c in campaigns]
         return campaigns
+
+
+def explored(
+    context: DecisionContext, request: Request, picks: np.ndarray, share: float, planned: DecisionResult
+) -> DecisionResult:
+    """The planned contacts, a share of which is replaced at random, with their probabilities."""
+    drawn = explore(picks, request.problem, share, context.seed)
+    table = contacts_table(context, request, drawn.picks, drawn)
+    before, after = (float(each["expected_value"].sum()) for each in (planned.table, table))
+    count = int(drawn.explored.sum())
+    sentence = (
+        f"exploration: {count:,} of {table.height:,} contacts were drawn at random, with their probabilities; the "
+        f"expected margin is {after:,.2f}, {before - after:,.2f} less"
+    )
+    summary = planned.summary | {"value": after, "exploration": {"contacts": count, "cost": before - after}}
+    return replace(planned, table=table, sentences=[*planned.sentences, sentence], summary=summary)
 
 
 def clash(request: Request, plan: Plan, plan_limits: PlanLimits) -> str:
@@ -241,8 +279,10 @@ def _prices(prices: pl.DataFrame) -> list[str]:
     return [f"shadow price of {row['limit']}: {row['shadow_price']:,.4f}" for row in best.to_dicts()]
 
 
-def contacts_table(context: DecisionContext, request: Request, picks: np.ndarray) -> pl.DataFrame:
-    """One row per contact, by day and campaign, the best first."""
+def contacts_table(
+    context: DecisionContext, request: Request, picks: np.ndarray, drawn: Explored | None = None
+) -> pl.DataFrame:
+    """One row per contact, by day and campaign, the best first; with probabilities where contacts were explored."""
     row, place = np.nonzero(picks >= 0)
     slot = picks[row, place].astype(np.int64)
     column = request.problem.calendar.campaign[slot]
@@ -262,6 +302,9 @@ def contacts_table(context: DecisionContext, request: Request, picks: np.ndarray
         },
         schema_overrides={"day": pl.Date, "campaign": pl.String, "offer_id": pl.String, "pinned": pl.Boolean},
     )
+    if drawn is not None:
+        chance = pl.Series("probability", drawn.probability[row, place])
+        table = table.with_columns(chance, pl.Series("explored", drawn.explored[row]))
     return table.sort("day", "campaign", "expected_value", "customer_id", descending=[False, False, True, False])
 
 

@@ -62,7 +62,7 @@ TOKEN = re.compile(
 MAX_CONDITION = 2_000  # characters
 
 
-def refuse_more_than_comparisons(condition: str, setting: str) -> None:
+def refuse_more_than_comparisons(condition: str, setting: str, longest: int = MAX_CONDITION) -> None:
     """Refuse an SQL condition that is more than comparisons of columns with values; for conditions of strangers.
 
     Parameters
@@ -71,18 +71,20 @@ def refuse_more_than_comparisons(condition: str, setting: str) -> None:
         Comparisons, IN, BETWEEN, LIKE and IS NULL, joined by AND, OR, NOT and parentheses.
     setting : str
         What the error message calls the condition.
+    longest : int
+        Characters that it may have.
 
     Raises
     ------
     ConfigurationError
-        For a call of a function, arithmetic, a subquery, a cast, a comment, or more than `MAX_CONDITION` characters.
+        For a call of a function, arithmetic, a subquery, a cast, a comment, or more than `longest` characters.
 
     Examples
     --------
     >>> refuse_more_than_comparisons("age >= 18 AND city IN ('Rome', 'Bari')", "filter")
     """
     place, former = 0, ""
-    while len(condition) <= MAX_CONDITION and (token := TOKEN.match(condition, place)):
+    while len(condition) <= longest and (token := TOKEN.match(condition, place)):
         word = (token["word"] or "").lower()
         called = token["sign"] == "(" and former == "name"
         beside = former == "name" and bool(token["quoted"] or (word and word not in WORDS) or token["text"])

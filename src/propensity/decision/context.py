@@ -19,6 +19,7 @@ from propensity.decision.condition import rows_where
 from propensity.decision.consent import objectors
 from propensity.decision.gate import ConsentGate, log_record
 from propensity.decision.history import PurchaseHistory, purchase_history_of
+from propensity.decision.objective import Objective
 from propensity.decision.table import aligned, promised_contacts, read
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
 from propensity.ingest.provenance import log_folder
@@ -81,6 +82,10 @@ class DecisionContext:
         Why consents are unknown although the log of the scores may hold some; then nobody may be contacted.
     ignore_consent : bool
         Contact regardless of consent.
+    objective : Objective
+        What a message is worth.
+    held : np.ndarray, optional
+        (N,) bool, customers in a holdout, who get no message.
     """
 
     scores: Scores
@@ -95,6 +100,8 @@ class DecisionContext:
     profiling_objectors: int = 0
     no_consent: str | None = None
     ignore_consent: bool = False
+    objective: Objective = Objective()
+    held: np.ndarray | None = None
 
     @property
     def currency(self) -> str | None:
@@ -191,7 +198,7 @@ class DecisionContext:
         Returns
         -------
         np.ndarray
-            (N,) bool; all where consent is ignored, except those who object to profiling.
+            (N,) bool; all where consent is ignored, except those who object to profiling; never a holdout.
 
         Raises
         ------
@@ -200,7 +207,8 @@ class DecisionContext:
         InfeasibleError
             If the log of the scores is not there, so that no consents are known.
         """
-        return self.gate.reachable(channel)
+        allowed = self.gate.reachable(channel)
+        return allowed if self.held is None else allowed & ~self.held
 
     def require_revenue(self) -> None:
         """InfeasibleError where the scores expect no revenue, as those of a log without prices do."""

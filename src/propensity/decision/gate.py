@@ -178,7 +178,7 @@ def log_record(log: EventLog, customer: pl.Series, cutoff: str) -> ConsentRecord
     Raises
     ------
     DataError
-        If the log holds consents of other customers.
+        If the log has none of the customers, or under half of them.
     """
     known = log.customers["customer"]
     row = rows_of(customer, known)
@@ -189,7 +189,5 @@ def log_record(log: EventLog, customer: pl.Series, cutoff: str) -> ConsentRecord
         .with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
     )
     table = place.join(numbered, on="row", how="left", maintain_order="left")
-    record = consent_record(table, cutoff, from_log=True)
-    if record.words:
-        require_match(customer, known, "the scores", "the log")
-    return record
+    require_match(customer, known, "the scores", "the log")
+    return consent_record(table, cutoff, from_log=True)

@@ -13,7 +13,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from propensity import audit
 from propensity.atomic import whole_folder
+from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 from propensity.scores import WARNINGS
 
@@ -109,6 +111,35 @@ def save(result: DecisionResult, out: str | Path) -> None:
         draw(result.picture, draft / f"{result.name}.png")
         if result.page is not None:
             (draft / f"{result.name}.html").write_text(result.page)
+
+
+def record(scores: str | Path, out: str | Path, log: EventLog | None, name: str) -> Path:
+    """Append a line to the audit log: which decision was made from which scores, and where it lies.
+
+    Parameters
+    ----------
+    scores : str or Path
+        Table of scores.
+    out : str or Path
+        Folder that `save` wrote.
+    log : EventLog or None
+        The event log, if the decision knows it; `propensity forget` then finds the result.
+    name : str
+        Of the decision.
+
+    Returns
+    -------
+    Path
+        The audit log: of scores in a run the one beside the run, else the one beside the scores; where that folder is
+        read-only, the one beside the result.
+    """
+    entry = {"decision": name, "scores": str(scores)}
+    if log is not None:
+        entry |= {"log": str(log.folder), "fingerprint": log.fingerprint}
+    beside, above = Path(scores).resolve().parents[:2]
+    is_run = (beside / "config.yaml").is_file() or (above / audit.FILE).is_file()
+    folder = above if is_run and not (beside / audit.FILE).is_file() else beside
+    return audit.append_beside(folder, out, "decide", entry)
 
 
 def show(result: DecisionResult, out: str | Path) -> None:

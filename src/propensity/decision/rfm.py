@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,11 @@ from propensity.kernel.event import PURCHASE
 
 YEAR, QUARTER = 364, 91
 FEW_VALUES = 8  # of an item column, up to which each value gets a share of spend
+PRIVATE_COLUMNS = ("brand", "label")  # words in the names of item columns that tell private label
+PRIVATE_VALUES = (
+    *("private", "private label", "own", "own brand", "own label", "store brand", "house brand"),
+    *("eigenmarke", "handelsmarke", "marque propre", "marca propria", "marca blanca", "sajátmárka", "saját márka"),
+)
 TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
 ROUNDING = 0.01  # money below which spend is none
 # What distances are measured in; columns that grow with the calendar (tenure, penetration) would drift on their own.
@@ -67,7 +72,8 @@ def customer_table(history: PurchaseHistory, shares: Mapping[str, str] | None) -
         Columns of `kernel.customer.customer_columns` (orders, spend, recency, tenure and others), ``spend_rank`` (share
         of the customers with less spend in 91 days, in [0, 1]), and of the last year's purchases: ``top_share`` (of
         spend on the offer with the highest), ``offers`` (how many were bought), ``season_share`` (of spend in the
-        calendar quarter with the highest), ``channel_<name>`` (of purchases through a channel) and the shares.
+        calendar quarter with the highest), ``channel_<name>`` (of purchases through a channel), the shares, and without
+        `shares` ``private_label_share`` where an item column tells private label (`private_label`).
 
     Raises
     ------
@@ -78,6 +84,8 @@ def customer_table(history: PurchaseHistory, shares: Mapping[str, str] | None) -
     features = pl.DataFrame(history.customer_features(row)).with_row_index("place")
     lines = purchase_lines(history, row)
     masks, labels = item_masks(history.log.items, shares)
+    if shares is None and (own := private_label(history.log.items)) is not None:
+        masks["private_label_share"] = own
     parts = [concentration(history, lines), seasonality(lines), *([spend_shares(lines, masks)] if masks else [])]
     if history.log.meta.get("channels"):
         parts.append(channel_shares(history, lines))
@@ -148,6 +156,32 @@ def item_masks(items: pl.DataFrame, shares: Mapping[str, str] | None) -> tuple[d
     return masks, labels
 
 
+def private_label(items: pl.DataFrame) -> np.ndarray | None:
+    """Items of the shop's own brands.
+
+    Parameters
+    ----------
+    items : pl.DataFrame
+        I rows.
+
+    Returns
+    -------
+    np.ndarray or None
+        (I,) bool of the first column that is called after brands or labels and has a value of `PRIVATE_VALUES`, or is
+        true or false; None without one.
+    """
+    for column, kind in items.schema.items():
+        words = column.lower().replace("-", "_").split("_")
+        if not {*PRIVATE_COLUMNS} & {*words} or kind not in TEXT:
+            continue
+        if kind == pl.Boolean:
+            return items[column].fill_null(False).to_numpy() if {"private", "own"} & {*words} else None
+        own = items[column].cast(pl.String).str.to_lowercase().str.strip_chars().is_in(PRIVATE_VALUES)
+        if own.any():
+            return own.fill_null(False).to_numpy()
+    return None
+
+
 def spend_shares(lines: pl.DataFrame, masks: Mapping[str, np.ndarray]) -> pl.DataFrame:
     """Share of spend on the items of each mask (I,), by place."""
     item = lines["item"].to_numpy()
@@ -164,26 +198,28 @@ def channel_shares(history: PurchaseHistory, lines: pl.DataFrame) -> pl.DataFram
     return lines.group_by("place").agg(shares)
 
 
-def feature_matrix(table: pl.DataFrame) -> tuple[np.ndarray, list[str]]:
+def feature_matrix(table: pl.DataFrame, names: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
     """Features for distances: the RFM columns of the table, or all its numbers where it has none of them.
 
     Parameters
     ----------
     table : pl.DataFrame
         n customers; ``customer_id`` is no feature.
+    names : Sequence[str], optional
+        Columns of numbers to take instead.
 
     Returns
     -------
     tuple[np.ndarray, list[str]]
-        (n, F) float64 and the F names. Long-tailed columns are log1p; missing ages are the column's maximum, other
-        missing values 0.
+        (n, F) float64 and the F names. Long-tailed columns are log1p; missing ages are the column's maximum, missing
+        values of other RFM columns 0, and those of further columns the column's median.
 
     Raises
     ------
     ConfigurationError
         If the table has no column of numbers.
     """
-    names = [name for name in (*LOGGED, *PLAIN) if name in table.columns]
+    names = [name for name in (*LOGGED, *PLAIN) if name in table.columns] if names is None else list(names)
     if not names:
         names = [name for name, kind in table.schema.items() if kind.is_numeric() and name != "customer_id"]
     if not names:
@@ -192,8 +228,15 @@ def feature_matrix(table: pl.DataFrame) -> tuple[np.ndarray, list[str]]:
     for name in names:
         x = table[name].cast(pl.Float64).to_numpy().copy()
         finite = x[np.isfinite(x)]
-        x[~np.isfinite(x)] = (
-            finite.max() if finite.size and name in ("recency", "interpurchase_time", "recency_ratio") else 0.0
-        )
+        x[~np.isfinite(x)] = missing_value(name, finite)
         columns.append(np.log1p(np.maximum(x, 0.0)) if name in LOGGED else x)
     return np.stack(columns, axis=1), names
+
+
+def missing_value(name: str, finite: np.ndarray) -> float:
+    """What stands for a missing value of a column whose other values are `finite` (m,)."""
+    if not finite.size:
+        return 0.0
+    if name in ("recency", "interpurchase_time", "recency_ratio"):
+        return float(finite.max())
+    return 0.0 if name in (*LOGGED, *PLAIN) else float(np.median(finite))

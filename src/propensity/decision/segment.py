@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,12 +14,14 @@ from propensity.decision.condition import LIFECYCLE, applicable, rows_where
 from propensity.decision.context import DecisionContext
 from propensity.decision.history import PurchaseHistory
 from propensity.decision.kmeans import KMeansFit, adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus
-from propensity.decision.picture import BLUE, INK, ORANGE, short
+from propensity.decision.picture import BLUE, COLOURS, INK, MARKS, ORANGE, short
 from propensity.decision.result import DecisionResult
-from propensity.decision.rfm import CustomerTable, customer_table, feature_matrix
+from propensity.decision.rfm import LOGGED, PLAIN, CustomerTable, customer_table, feature_matrix
+from propensity.decision.segment_name import components, segment_names
 from propensity.decision.table import aligned, read
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.rule.matching import rows_of
+from propensity.kernel.customer import TENURE_CAP
 
 REACH = 4.0  # standard deviations at which standardised features are clipped
 TOP_OFFERS = 3  # named in a profile
@@ -28,8 +30,14 @@ NAMED = LIFECYCLE | {
     "specialist": "top_share >= 0.3 AND orders_364 >= 3",
     "cross_category": "penetration >= 0.3",
     "seasonal": "season_share >= 0.5 AND tenure >= 182",
-    "discount": "discount_share >= 0.25",
+    "deal_seeker": "discount_share >= 0.25",
+    "private_label": "private_label_share >= 0.5",
 }
+RFM = "rfm"  # stands for the RFM features among `features`
+BEST = {"revenue": "revenue_each", "value": "expected_each", "retention": "retention"}  # columns of profiles
+LEGEND = 8  # segments up to which a legend names them
+APART = 12  # features that the picture compares
+POINTS = 4_000  # customers that the picture of the clusters shows at most
 
 
 class Standardisation(NamedTuple):
@@ -64,6 +72,9 @@ class Segment:
     states : str, optional
         Parquet or CSV with customer_id and columns of numbers, such as the network's customer states, to cluster
         instead of the RFM features.
+    features : Sequence[str], optional
+        Columns of numbers to cluster: features of the log, columns of the customers' table such as satisfaction,
+        predicted value or uplift, and `rfm` for all RFM features. None: the RFM features.
     migration_days : int
         Days from the date whose segments are kept fixed to the cutoff, for migration.
     active_days : int
@@ -91,6 +102,7 @@ class Segment:
     max_k: int = 15
     restarts: int = 10
     states: str | None = None
+    features: Sequence[str] | None = None
     migration_days: int = 91
     active_days: int = 364
     shares: Mapping[str, str] | None = None
@@ -104,6 +116,10 @@ class Segment:
         for name, low in (("max_k", 1), ("restarts", 10), ("migration_days", 1), ("active_days", 1)):
             if getattr(self, name) < low:
                 raise ConfigurationError(f"decision.{name}={getattr(self, name)} is too few; give {low} or more")
+        if self.states is not None and self.features is not None:
+            raise ConfigurationError("decision.states and decision.features both say what to cluster; give one of them")
+        if self.features is not None and not self.features:
+            raise ConfigurationError("decision.features=[] names no column; name some, or give null for RFM features")
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
         customers, row = self.customers(context)
@@ -113,17 +129,38 @@ class Segment:
         if table.height < max_k:
             setting = "max_k" if max_k == self.max_k else "k"
             raise ConfigurationError(f"{table.height} customers cannot be {max_k} segments; lower decision.{setting}")
-        features, names = feature_matrix(table if states is None else states)
-        fits = fit_all(standardisation(features)(features), max_k, self.restarts, context.seed)
+        table, chosen = self.chosen_features(context, table, row)
+        features, names = feature_matrix(table if states is None else states, chosen)
+        points = standardisation(features)(features)
+        fits = fit_all(points, max_k, self.restarts, context.seed)
         curve = pl.DataFrame([(f.k, f.inertia, f.silhouette, f.stability) for f in fits], schema=CURVE, orient="row")
         fit = fits[(self.k or knee(curve["inertia"].to_numpy())) - 1]
         fit = by_spend(fit, table["spend_91"].to_numpy() if "spend_91" in table.columns else None)
-        profiles = profile(context, table, row, fit)
+        profiles = profile(context, table, row, fit, self.migration_days)
+        profiles = profiles.insert_column(1, pl.Series("name", segment_names(centres_of(points, fit), names)))
         named, left_out = self.named_segments(customers)
         migration = None
-        if context.history is not None and states is None:
+        if context.history is not None and states is None and self.features is None:
             migration = migrate(context.history, self, fit.k, context.seed)
-        return self.result(context, table, fit, curve, profiles, named, left_out, migration, names)
+        clusters = Clusters(*components(points), names, centres_of(points, fit))
+        return self.result(context, table, fit, curve, profiles, named, left_out, migration, clusters)
+
+    def chosen_features(
+        self, context: DecisionContext, table: pl.DataFrame, row: np.ndarray | None
+    ) -> tuple[pl.DataFrame, list[str] | None]:
+        """The table with the columns that `features` names, and their names; None where it names none."""
+        if self.features is None:
+            return table, None
+        rfm = [name for name in (*LOGGED, *PLAIN) if name in table.columns]
+        names = list(dict.fromkeys(each for name in self.features for each in (rfm if name == RFM else [name])))
+        for name in names:
+            if name not in table.columns:
+                table = table.with_columns(attribute(context, table, row, name))
+            if not (table[name].dtype.is_numeric() or table[name].dtype == pl.Boolean):
+                raise ConfigurationError(
+                    f"decision.features names {name}, which is a column of {table[name].dtype}; name columns of numbers"
+                )
+        return table, names
 
     def customers(self, context: DecisionContext) -> tuple[CustomerTable, np.ndarray | None]:
         """Features of the scored customers, and their rows of the log; without a log, the customers table."""
@@ -138,7 +175,7 @@ class Segment:
 
     def no_migration(self, context: DecisionContext) -> str:
         """Why there is no migration."""
-        if self.states is not None:
+        if self.states is not None or self.features is not None:
             return "no migration: it needs RFM features"
         if context.history is None:
             return "no migration: it needs the event log"
@@ -181,7 +218,7 @@ class Segment:
         named: pl.DataFrame,
         left_out: list[str],
         migration: Migration | None,
-        features: list[str],
+        clusters: Clusters,
     ) -> DecisionResult:
         lists = pl.DataFrame({"customer_id": table["customer_id"], "segment": fit.label + 1}).hstack(
             named.get_columns()
@@ -196,14 +233,16 @@ class Segment:
             "cutoff": context.scores.cutoff,
             "k": fit.k,
             "chosen_by": "decision.k" if self.k else "knee of the inertia",
-            "features": features,
+            "features": clusters.features,
+            "components": {"variance": clusters.variance.tolist(), "loadings": clusters.loadings().to_dicts()},
+            "best": best_and_worst(profiles),
             "curve": curve.fill_nan(None).to_dicts(),
             "profiles": profiles.to_dicts(),
             "named": dict(sizes.iter_rows()),
             "named_left_out": left_out,
             "migration": None if migration is None else migration.summary(),
         }
-        sentences = [sentence(row) for row in profiles.to_dicts()]
+        sentences = [*(sentence(row) for row in profiles.to_dicts()), *best_sentences(profiles)]
         if sizes.height:
             sentences.append("named segments: " + ", ".join(f"{name} {size:,}" for name, size in sizes.iter_rows()))
         if left_out:
@@ -213,13 +252,52 @@ class Segment:
             if migration is None
             else migration.sentences(self.min_agreement, self.max_inertia_ratio)
         )
-        extra_tables = {"curve": curve, "profiles": profiles, "named": sizes}
+        places = pl.DataFrame({"component_1": clusters.place[:, 0], "component_2": clusters.place[:, 1]})
+        places = lists.select("customer_id", "segment").hstack(places)
+        extra_tables = {"curve": curve, "profiles": profiles, "named": sizes, "clusters": places}
         if migration is not None:
             extra_tables["migration"] = migration.table
-        columns = ("segment", "customers", "share", "revenue_share", "revenue_each", "recency", "orders")
+        columns = ("segment", "name", "customers", "share", "revenue_each", "expected_each", "retention")
         preview = profiles.select(c for c in columns if c in profiles.columns)
-        draw = picture(curve, fit.k, profiles, migration, self.no_migration(context))
+        draw = picture(curve, fit, profiles, migration, self.no_migration(context), clusters)
         return DecisionResult("segment", lists, sentences, preview, summary, draw, extra_tables)
+
+
+class Clusters(NamedTuple):
+    """What shows the segments: places (n, 2), loadings (F, 2) and shares of variance (2,) of the two components, the F
+    features, and the means (k, F) of the standardised features by segment."""
+
+    place: np.ndarray
+    loading: np.ndarray
+    variance: np.ndarray
+    features: list[str]
+    mean: np.ndarray
+
+    def loadings(self) -> pl.DataFrame:
+        """One row per feature: feature, component_1, component_2."""
+        columns = {f"component_{c + 1}": self.loading[:, c] for c in range(2)}
+        return pl.DataFrame({"feature": self.features} | columns)
+
+
+def centres_of(points: np.ndarray, fit: KMeansFit) -> np.ndarray:
+    """Means (k, F) of the standardised features (n, F) of each segment."""
+    count = np.maximum(np.bincount(fit.label, minlength=fit.k), 1)
+    sums = [np.bincount(fit.label, column.astype(np.float64), fit.k) for column in points.T]
+    return np.stack(sums, axis=1) / count[:, None]
+
+
+def attribute(context: DecisionContext, table: pl.DataFrame, row: np.ndarray | None, name: str) -> pl.Series:
+    """A column of the customers' table, or of the customers of the log, for the rows of a table of features."""
+    if context.customers is not None and name in context.customers.columns:
+        place = rows_of(table["customer_id"], pl.Series(context.scores.customer))
+        return context.customers[name].gather(place).alias(name)
+    if context.history is not None and row is not None and name in context.history.log.customers.columns:
+        return context.history.log.customers[name].gather(row).alias(name)
+    near = [*table.columns, *([] if context.customers is None else context.customers.columns)]
+    numbers = sorted({column for column in near if column != "customer_id"})
+    raise ConfigurationError(
+        f"decision.features names {name!r}, which customers do not have; name some of: {', '.join(numbers)}"
+    )
 
 
 CURVE = {"k": pl.Int64, "inertia": pl.Float64, "silhouette": pl.Float64, "stability": pl.Float64}
@@ -236,9 +314,11 @@ def by_spend(fit: KMeansFit, spend: np.ndarray | None) -> KMeansFit:
     return fit._replace(centre=fit.centre[order], label=number[fit.label])
 
 
-def profile(context: DecisionContext, table: pl.DataFrame, row: np.ndarray | None, fit: KMeansFit) -> pl.DataFrame:
+def profile(
+    context: DecisionContext, table: pl.DataFrame, row: np.ndarray | None, fit: KMeansFit, days: int
+) -> pl.DataFrame:
     """One row per segment: size, revenue of 91 days, recency, orders, offers that it buys more and less of than others,
-    and the revenue expected of it."""
+    the revenue expected of it, and retention: the share of the customers known `days` ago who bought since."""
     rows = []
     index = {str(c): n for n, c in enumerate(context.scores.customer.tolist())}
     place = np.array([index[str(c)] for c in table["customer_id"]])
@@ -257,7 +337,10 @@ def profile(context: DecisionContext, table: pl.DataFrame, row: np.ndarray | Non
             "revenue_share": float(revenue[inside].sum() / max(revenue.sum(), 1e-9)),
             "revenue_each": float(revenue[inside].sum() / max(int(inside.sum()), 1)),
             "expected_revenue": float(expected[inside].sum()),
+            "expected_each": float(expected[inside].sum() / max(int(inside.sum()), 1)),
         }
+        if {"tenure", "recency"} <= {*table.columns}:
+            values["retention"] = retention_of(table.filter(pl.Series(inside)), days)
         for name, column in (("recency", "recency"), ("orders", "orders_91"), ("tenure", "tenure")):
             if column in table.columns:
                 values[name] = table[column].filter(pl.Series(inside)).median()
@@ -265,6 +348,36 @@ def profile(context: DecisionContext, table: pl.DataFrame, row: np.ndarray | Non
             values |= typical_offers(spend, inside, context.scores.offer)
         rows.append(values)
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def retention_of(table: pl.DataFrame, days: int) -> float | None:
+    """Share of the customers with a purchase more than `days` ago who bought since; None without any."""
+    known = table.filter(pl.col("tenure") > min(days, TENURE_CAP - 1))
+    return float((known["recency"] <= days).mean()) if known.height else None  # type: ignore[arg-type]
+
+
+def best_and_worst(profiles: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """The best and the worst segment by revenue, expected value and retention; what is not known is left out."""
+    found = {}
+    for name, column in BEST.items():
+        known = profiles.drop_nulls(column) if column in profiles.columns else profiles.clear()
+        if known.height:
+            ranked = known.sort(column, "segment", descending=[True, False])
+            ends = {"best": ranked[0], "worst": ranked[-1]}
+            found[name] = {end: {"segment": r["segment"][0], "value": r[column][0]} for end, r in ends.items()}
+    return found
+
+
+def best_sentences(profiles: pl.DataFrame) -> list[str]:
+    """The best and the worst segment in words; nothing for one segment."""
+    if profiles.height < 2:
+        return []
+    written = {"revenue": "{:,.2f} a customer in 91 days", "value": "{:,.2f} expected", "retention": "{:.0%} came back"}
+    parts = []
+    for name, ends in best_and_worst(profiles).items():
+        best, worst = (f"segment {e['segment']} ({written[name].format(e['value'])})" for e in ends.values())
+        parts.append(f"by {name} best {best}, worst {worst}")
+    return ["; ".join(parts)] if parts else []
 
 
 def typical_offers(spend: np.ndarray, inside: np.ndarray, offer: tuple[str, ...]) -> dict[str, list[str]]:
@@ -283,7 +396,8 @@ def typical_offers(spend: np.ndarray, inside: np.ndarray, offer: tuple[str, ...]
 
 def sentence(row: Mapping[str, Any]) -> str:
     """A profile as a sentence."""
-    text = f"segment {row['segment']}: {row['customers']:,} customers ({row['share']:.0%}), "
+    name = f" ({row['name']})" if row.get("name") else ""
+    text = f"segment {row['segment']}{name}: {row['customers']:,} customers ({row['share']:.0%}), "
     text += f"{row['revenue_share']:.0%} of the revenue, {row['revenue_each']:,.0f} a customer in 91 days"
     if row.get("recency") is not None:
         text += f"; median recency {row['recency']:,.0f} days"
@@ -364,28 +478,74 @@ def frame_of(table: pl.DataFrame, label: np.ndarray) -> pl.DataFrame:
     return table.select("customer_id", pl.col("spend_91").fill_null(0.0)).with_columns(names)
 
 
-def picture(curve: pl.DataFrame, k: int, profiles: pl.DataFrame, migration: Migration | None, no_migration: str) -> Any:
+def picture(
+    curve: pl.DataFrame,
+    fit: KMeansFit,
+    profiles: pl.DataFrame,
+    migration: Migration | None,
+    no_migration: str,
+    clusters: Clusters,
+) -> Any:
     def draw(figure: Any) -> None:
-        (first, second), (third, fourth) = figure.subplots(2, 2)
-        figure.set_size_inches(9, 7)
+        (first, second), (third, fourth), (fifth, sixth) = figure.subplots(3, 2)
+        figure.set_size_inches(9, 10.5)
         first.plot(curve["k"], curve["inertia"], "o-", color=BLUE)
-        first.axvline(k, color=INK, ls=":", label=f"{k} segments")
+        first.axvline(fit.k, color=INK, ls=":", label=f"{fit.k} segments")
         first.set(xlabel="segments", ylabel="inertia", title="Inertia by number of segments", ylim=0)
         first.legend()
         second.plot(curve["k"], curve["silhouette"], "s-", color=BLUE, label="silhouette")
         second.plot(curve["k"], curve["stability"], "^--", color=ORANGE, label="stability over restarts")
         second.set(xlabel="segments", ylim=(0, 1.02), title="Silhouette and stability")
         second.legend()
+        points(third, fit, profiles, clusters)
+        apart(fourth, clusters)
         names = [f"{row['segment']}" for row in profiles.to_dicts()]
         place = np.arange(len(names))
-        third.bar(place - 0.2, profiles["share"] * 100, 0.4, color="#b8bcc4", label="% of customers")
-        third.bar(place + 0.2, profiles["revenue_share"] * 100, 0.4, color=BLUE, label="% of revenue, 91 days")
-        third.set_xticks(place, names)
-        third.set(xlabel="segment", title="Customers and revenue by segment")
-        third.legend()
-        heat(fourth, migration, no_migration)
+        fifth.bar(place - 0.2, profiles["share"] * 100, 0.4, color="#b8bcc4", label="% of customers")
+        fifth.bar(place + 0.2, profiles["revenue_share"] * 100, 0.4, color=BLUE, label="% of revenue, 91 days")
+        fifth.set_xticks(place, names)
+        fifth.set(xlabel="segment", title="Customers and revenue by segment")
+        fifth.legend()
+        heat(sixth, migration, no_migration)
 
     return draw
+
+
+def points(axes: Any, fit: KMeansFit, profiles: pl.DataFrame, clusters: Clusters) -> None:
+    """Customers in the two components, by segment; a sample of a large number."""
+    shown = np.random.default_rng(0).permutation(fit.label.size)[:POINTS]
+    for c, row in enumerate(profiles.to_dicts()):
+        own = shown[fit.label[shown] == c]
+        style = {"color": COLOURS[c % len(COLOURS)], "marker": MARKS[c % len(MARKS)], "alpha": 0.55, "linewidths": 0}
+        label = f"{row['segment']}: {short(row['name'], 34)}"
+        axes.scatter(clusters.place[own, 0], clusters.place[own, 1], s=9, label=label, **style)
+    for c in range(fit.k):
+        middle = clusters.place[fit.label == c].mean(axis=0) if (fit.label == c).any() else np.zeros(2)
+        axes.annotate(str(c + 1), middle, ha="center", va="center", fontsize=9, fontweight="bold", color="black")
+    share = clusters.variance
+    axes.set(
+        xlabel=f"first component, {share[0]:.0%} of the variance",
+        ylabel=f"second component, {share[1]:.0%}",
+        title="Customers by segment",
+    )
+    if fit.k <= LEGEND:
+        axes.set_ylim(top=axes.get_ylim()[1] + (0.08 * fit.k + 0.05) * np.ptp(axes.get_ylim()))
+        axes.legend(fontsize=7, loc="upper left", handletextpad=0.2)
+
+
+def apart(axes: Any, clusters: Clusters) -> None:
+    """Means of the features by segment, in standard deviations from all customers: the most different features."""
+    spread = np.ptp(clusters.mean, axis=0)
+    rows = np.argsort(-spread, kind="stable")[:APART]
+    axes.imshow(clusters.mean[:, rows].T, cmap="RdBu_r", vmin=-2, vmax=2, aspect="auto")
+    axes.grid(False)
+    axes.set_yticks(range(rows.size), [short(clusters.features[f].replace("_", " "), 22) for f in rows])
+    axes.set_xticks(range(clusters.mean.shape[0]), [str(c + 1) for c in range(clusters.mean.shape[0])])
+    axes.set(xlabel="segment", title="What sets the segments apart")
+    for i, f in enumerate(rows):
+        for c in range(clusters.mean.shape[0]):
+            shade = "white" if abs(clusters.mean[c, f]) > 1.2 else "black"
+            axes.text(c, i, f"{clusters.mean[c, f]:+.1f}", ha="center", va="center", color=shade, fontsize=7)
 
 
 def heat(axes: Any, migration: Migration | None, no_migration: str) -> None:

@@ -10,12 +10,14 @@ import polars as pl
 from propensity.data.table_file import read_table
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.rule.matching import normal_ids, require_match, rows_of
+from propensity.ingest.source.unfold import check_unfolded
 
 
 def read(path: str, setting: str) -> pl.DataFrame:
     """A Parquet or CSV table that a setting names."""
     if not Path(path).is_file():
         raise ConfigurationError(f"no {setting} at {path}; give {setting}=<Parquet or CSV file>")
+    check_unfolded(Path(path))
     try:
         if not path.endswith(".csv"):
             return read_table(Path(path))

@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
 from propensity.champion.champion import Champion
+from propensity.checksum import seal_folder, unseal_folder
 from propensity.config import BacktestConfig, TrainConfig, training_config
 from propensity.data.cutoff import last_windows, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -72,8 +73,9 @@ def backtest(cfg: BacktestConfig, say: Say) -> dict[str, Any]:
     With `cfg.ages`, networks trained so many weeks before each cutoff are scored too; their loss of revenue lift
     against the network of age 0 is the lift decay. A fold that was finished with the same code, configuration and data
     is not trained again. `cfg.out` receives scores.parquet, a Parquet file per baseline, customers.parquet,
-    metrics.json, with ages decay.json, and a run folder per training date.
+    metrics.json, with ages decay.json, checksums.json, and a run folder per training date.
     """
+    unseal_folder(cfg.out)
     log = instantiate(cfg.data, _convert_="all").open()
     days = evaluation_cutoffs(backtest_cutoffs(cfg, log), log, cfg.data["horizon"])
     scores: ModelScores = {}
@@ -90,7 +92,9 @@ def backtest(cfg: BacktestConfig, say: Say) -> dict[str, Any]:
     data = EvaluationData(log, [each.cutoff_data for each in fresh], scores, about, Path(cfg.out))
     sections = {"decay": _write_decay(cfg, data, aged_scores, say)} if list(cfg.ages) else {}
     sections |= champions_section(champions)
-    return write_evaluation(data, cfg, say, sections)
+    metrics = write_evaluation(data, cfg, say, sections)
+    seal_folder(cfg.out)
+    return metrics
 
 
 def backtest_cutoffs(cfg: BacktestConfig, log: EventLog) -> list[str]:

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
 from propensity.champion.champion import NETWORK
+from propensity.checksum import seal_folder, unseal_folder
 from propensity.config import CompareConfig, TrainConfig
 from propensity.data.cutoff import last_windows, parse_cutoff
 from propensity.errors import ConfigurationError
@@ -54,11 +55,12 @@ def compare(cfg: CompareConfig, variant: Variant, say: Say) -> dict[str, Any]:
     Notes
     -----
     Training labels close by the cutoff. Predictions are averaged over the seeds, which lowers the variance between
-    trainings. `cfg.out` receives metrics.json and a run folder per training; a training that was finished with the same
-    code, configuration and data is not repeated.
+    trainings. `cfg.out` receives metrics.json, checksums.json and a run folder per training; a training that was
+    finished with the same code, configuration and data is not repeated.
     """
     if len(cfg.variants) < 2:
         raise ConfigurationError(f"{len(cfg.variants)} variant makes no comparison; give variants two or more")
+    unseal_folder(cfg.out)
     log = instantiate(cfg.data, _convert_="all").open()
     horizon = cfg.data["horizon"]
     cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon)
@@ -88,6 +90,7 @@ def compare(cfg: CompareConfig, variant: Variant, say: Say) -> dict[str, Any]:
     metrics["run"] = about | {"horizon": horizon, "rows": log.meta["rows"]}
     with whole_file(Path(cfg.out) / "metrics.json") as draft:
         draft.write_text(json.dumps(metrics, indent=1))
+    seal_folder(cfg.out)
     return metrics
 
 

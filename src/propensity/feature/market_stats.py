@@ -208,9 +208,9 @@ class MarketStatsBuilder:
             return self._tables(cutoff)
 
     def _tables(self, cutoff: Cutoff) -> MarketStats:
-        population = self._population(cutoff.day)
+        population = self.population(cutoff.day)
         labelled = [cutoff.day - self.horizon - k * self.config.step for k in range(self.config.references)]
-        past = [self._moments(day) for day in labelled if day > self.log.first_day]
+        past = [self.moments_at(day) for day in labelled if day > self.log.first_day]
         names = context_columns(CONTEXT_WINDOWS)
         totals = np.empty((len(self.offers), len(names)))
         everybody = np.concatenate([population, self.log.guests(cutoff.day)])
@@ -219,7 +219,7 @@ class MarketStatsBuilder:
         offer_context(self.events, self.sets, everybody, cutoff.day, self.horizon, windows, limits, totals)
         raw = dict(zip(names, totals.T, strict=True))
         exposure = min(cutoff.day - self.log.first_day, CONTEXT_WINDOWS[2])
-        now, sold, unit = self._moments(cutoff.day), ~np.isnan(raw["age"]), self.log.revenue_unit(cutoff.day)
+        now, sold, unit = self.moments_at(cutoff.day), ~np.isnan(raw["age"]), self.log.revenue_unit(cutoff.day)
         context = np.where(sold[:, None], _context(raw, everybody.size), np.nan)
         level, tables = self._neighbours(cutoff.day)
         svd, ease, cosine = self._affinity(population, cutoff.day, context)
@@ -246,7 +246,7 @@ class MarketStatsBuilder:
             unit=np.array(unit),
         )
 
-    def _population(self, day: int, sample: int | None = None) -> np.ndarray:
+    def population(self, day: int, sample: int | None = None) -> np.ndarray:
         """Rows of the purchasers before `day`, of at most `sample` of them."""
         rows, most = self.log.purchasers(day), self.config.sample if sample is None else sample
         if rows.size <= most:
@@ -260,7 +260,7 @@ class MarketStatsBuilder:
             return nobody
         if self.levels is None:
             self.levels = nested_levels(self.log.items, self.offers)
-        rows = self._population(day, self.config.neighbours)
+        rows = self.population(day, self.config.neighbours)
         level = finest_level(self.log, self.offers, self.levels, rows, day)
         if level.value.size < self.config.neighbour_categories:  # most profiles would be equal
             return nobody
@@ -277,7 +277,7 @@ class MarketStatsBuilder:
         weight, half = rarity(context), len(AFFINITY_HALF_LIVES) - 1
         weighted, plain, binary = np.zeros((m, m)), np.zeros((m, m)), np.zeros((1 + len(RECENT), m, m))
         for start in range(0, population.size, BLOCK):
-            profile, column = self._purchases(population[start : start + BLOCK], day)
+            profile, column = self.purchases(population[start : start + BLOCK], day)
             long = profile[:, half * m : (half + 1) * m]
             row = long * weight
             row /= np.maximum(np.sqrt((row**2).sum(axis=1, keepdims=True)), 1e-12)
@@ -290,21 +290,21 @@ class MarketStatsBuilder:
         ease = [regress_on_others(gram, self.config.ridge_similar[:1])[0] for gram in binary]
         return leading_directions(weighted, SVD_RANKS[-1]), np.array(ease), cosines(plain)
 
-    def _moments(self, day: int) -> Moments:
+    def moments_at(self, day: int) -> Moments:
         """Sums at a reference date. `follow` and `hits` use the `horizon` days after it, which must be closed."""
         if day not in self.moments:
             self.moments[day] = self._count(day)
         return self.moments[day]
 
     def _count(self, day: int) -> Moments:
-        m, population = len(self.offers), self._population(day)
+        m, population = len(self.offers), self.population(day)
         width = len(AFFINITY_HALF_LIVES) * m + 1
         shapes = (width, width), (m, m), (width, m), (m, CELLS), (m, CELLS)
         sums = Moments(*(np.zeros(shape) for shape in shapes))
         for start in range(0, population.size, BLOCK):
             rows = population[start : start + BLOCK]
             profile, whole, cell = self._state(rows, day)
-            bought = self._bought(rows, day)
+            bought = self.bought(rows, day)
             sums.profile[:] += profile.T @ profile
             sums.whole[:] += whole.T @ whole
             sums.follow[:] += profile.T @ bought
@@ -313,10 +313,10 @@ class MarketStatsBuilder:
 
     def _state(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Profiles (B, 2 M + 1) float32, with a column of ones, log purchase days (B, M), and hazard cells (B, M)."""
-        profile, column = self._purchases(rows, day)
+        profile, column = self.purchases(rows, day)
         return profile, np.log1p(column["purchase_days"]), hazard_cell(column["recency"], column["purchase_days"])
 
-    def _purchases(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def purchases(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Profiles (B, 2 M + 1), with a column of ones, and the pair columns (B, M) that they come from.
 
         The last block is kept, because the sums of a cutoff and its affinities read the same blocks.
@@ -327,7 +327,7 @@ class MarketStatsBuilder:
         return self.last_purchases[1]
 
     def _read_purchases(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """A block of `_purchases`."""
+        """A block of `purchases`."""
         shape = (rows.size, len(self.offers))
         recency, purchase_days = np.empty(shape, np.float32), np.empty(shape, np.float32)
         profile = np.empty((rows.size, len(AFFINITY_HALF_LIVES) * shape[1] + 1), np.float32)
@@ -337,7 +337,7 @@ class MarketStatsBuilder:
         profile[:, -1] = 1.0
         return profile, {"recency": recency, "purchase_days": purchase_days}
 
-    def _bought(self, rows: np.ndarray, day: int) -> np.ndarray:
+    def bought(self, rows: np.ndarray, day: int) -> np.ndarray:
         bought = np.empty((rows.size, len(self.offers)), bool)
         money, visit = np.empty(bought.shape, np.float32), np.empty(rows.size, bool)
         outcomes(self.events, self.sets, rows, day, self.horizon, bought, money, visit)
@@ -347,7 +347,7 @@ class MarketStatsBuilder:
         m = len(self.offers)
         trials = sum((p.trials for p in past), np.zeros((m, CELLS)))
         hits = sum((p.hits for p in past), np.zeros((m, CELLS)))
-        overall = _overall_hazard(hits.sum(0), trials.sum(0), self.config.shrink)
+        overall = overall_hazard(hits.sum(0), trials.sum(0), self.config.shrink)
         return (hits + self.config.shrink * overall) / (trials + self.config.shrink)
 
     def _follow(self, past: list[Moments]) -> np.ndarray:
@@ -481,7 +481,7 @@ def hazard_cell(recency: np.ndarray, purchase_days: np.ndarray) -> np.ndarray:
     return cells(np.ravel(recency), np.ravel(purchase_days), edges).reshape(shape)
 
 
-def _overall_hazard(hits: np.ndarray, trials: np.ndarray, shrink: float) -> np.ndarray:
+def overall_hazard(hits: np.ndarray, trials: np.ndarray, shrink: float) -> np.ndarray:
     """Share of hits in each cell (CELLS,), shrunk to the cell of the same count and the next smaller recency.
 
     A cell without trials, such as a recency longer than the log, takes the share of its neighbour.

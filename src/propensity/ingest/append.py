@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -26,7 +26,8 @@ from propensity.data.contact import contact_key, contact_table
 from propensity.data.event_log import COLUMNS, ENGAGEMENT, MISSING, OPTIONAL, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
-from propensity.ingest.privacy import check_key, distinct_customers, pseudonym, with_ids
+from propensity.ingest.key_chain import chained_pseudonym, key_chain
+from propensity.ingest.privacy import check_key, distinct_customers, with_ids
 from propensity.ingest.retention import retain
 from propensity.ingest.rule.identity import PADDED
 from propensity.ingest.rule.matching import as_written, rows_of
@@ -69,20 +70,21 @@ def append(source: Source, out: str | Path, key: bytes | None = None, keep: int 
     out = Path(out)
     old = EventLog.open(out, verify=True)  # what is copied gets new checksums
     check_key(old.meta, key, out)
+    keys = key_chain(old.meta, key)
     with whole_folder(out) as draft:
         place = draft_folder(linked(out))
         try:
             with translate_read_errors():
                 if isinstance(source, Table):
                     source = copy.copy(source)
-                    source.earlier = EarlierLog(partial(_known, old, key), _has_text_ids(old))
-                tables = source.load() if key is not None else with_ids_of_log(source.load(), old)
-                tables = protect_personal_data(tables, out, key)
+                    source.earlier = EarlierLog(partial(_known, old, keys), _has_text_ids(old))
+                tables = source.load() if keys else with_ids_of_log(source.load(), old)
+                tables = protect_personal_data(tables, out, keys)
             new = ingest(tables, place)
             check_later(old, new)
             described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
             _copy_other_files(out, place, draft)
-            merged = merge_logs(old, new, described, draft, _stored(tables.aliases, old, key))
+            merged = merge_logs(old, new, described, draft, _stored(tables.aliases, old, keys))
             retain(merged, old.meta.get("keep") if keep is None else keep, draft).seal(draft)
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -143,24 +145,27 @@ def with_ids_of_log(tables: Tables, old: EventLog) -> Tables:
     return tables if written.n_unique() < ids.len() else with_ids(tables, ids, written)
 
 
-def _known(old: EventLog, key: bytes | None, ids: pl.Series) -> pl.Series:
-    """Those of some ids that are customers of the log, as the log writes them; under a key, as delivered."""
+def _known(old: EventLog, keys: Sequence[bytes], ids: pl.Series) -> pl.Series:
+    """Those of some ids that are customers of the log, as the log writes them; under keys, as delivered."""
     customers = old.customers["customer"]
-    if key is None:
+    if not keys:
         row = rows_of(ids, customers)
         return customers[row[row >= 0]].cast(ids.dtype).unique()
-    stored = pl.Series([pseudonym(name, key) for name in ids], dtype=pl.String)
+    stored = pl.Series([chained_pseudonym(name, keys) for name in ids], dtype=pl.String)
     return ids.filter(pl.Series(rows_of(stored, customers) >= 0))
 
 
-def _stored(aliases: pl.DataFrame | None, old: EventLog, key: bytes | None) -> pl.DataFrame | None:
+def _stored(aliases: pl.DataFrame | None, old: EventLog, keys: Sequence[bytes]) -> pl.DataFrame | None:
     """An identity map with the ids under which the log stores its customers."""
     if aliases is None:
         return None
-    if key is None:
+    if not keys:
         return pl.DataFrame([as_written(ids, old.customers["customer"]) for ids in aliases.iter_columns()])
     return pl.DataFrame(
-        [pl.Series(ids.name, [pseudonym(name, key) for name in ids], pl.String) for ids in aliases.iter_columns()]
+        [
+            pl.Series(ids.name, [chained_pseudonym(name, keys) for name in ids], pl.String)
+            for ids in aliases.iter_columns()
+        ]
     )
 
 

@@ -7,7 +7,7 @@ appended to the columns on disk. Ids, names, days and counts of all rows are col
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,18 +27,20 @@ from propensity.errors import DataError
 from propensity.ingest.count import IngestCounts
 from propensity.ingest.encode import ALWAYS, NEVER, CodeTable, EncodedEvents, encode, optional_columns
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
+from propensity.ingest.key_chain import FORMER, chained_pseudonym, key_chain, stored_meta
 from propensity.ingest.privacy import (
+    distinct_customers,
     key_fingerprint,
-    pseudonymise,
     refuse_personal_ids,
     remove_contact_data,
+    with_ids,
 )
 from propensity.ingest.quarantine import Quarantine
 from propensity.ingest.retention import retain
 from propensity.ingest.rule import rule_codes
 from propensity.ingest.source import RAW, Source, Tables
 from propensity.ingest.source.people import with_consent_flags
-from propensity.ingest.tombstone import drop_erased, tombstone_note
+from propensity.ingest.tombstone import are_erased, drop_customers, has_tombstones, tombstone_note
 from propensity.kernel.event import PURCHASE
 from propensity.scratch import scratch_folder
 
@@ -93,18 +95,22 @@ def prepare(
         If the tables cannot be read or have no usable event.
     """
     check_replaceable(out)
+    replaced = stored_meta(out)
+    keys = key_chain(replaced, key)
     with translate_read_errors():
-        tables = protect_personal_data(source.load(), out, key)
+        tables = protect_personal_data(source.load(), out, keys)
     with whole_folder(out) as draft:
         log = retain(ingest(tables, draft), keep, draft)
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
         log.meta["key"] = key_fingerprint(key)
+        if len(keys) > 1:
+            log.meta[FORMER] = replaced[FORMER]
         log.seal(draft, {**(notes or {}), **tombstone_note(out)})
     return EventLog.open(out)
 
 
-def protect_personal_data(tables: Tables, out: str | Path, key: bytes | None) -> Tables:
-    """Remove erased customers and contact data, and replace customer ids by pseudonyms if there is a key.
+def protect_personal_data(tables: Tables, out: str | Path, keys: Sequence[bytes]) -> Tables:
+    """Remove erased customers and contact data, and replace customer ids by pseudonyms if there are keys.
 
     Parameters
     ----------
@@ -112,8 +118,8 @@ def protect_personal_data(tables: Tables, out: str | Path, key: bytes | None) ->
         Raw tables.
     out : str or Path
         Folder of the log; tombstones of erased customers are beside it.
-    key : bytes, optional
-        Key of the pseudonyms.
+    keys : sequence of bytes
+        Keys of the pseudonyms, see `propensity.ingest.key_chain`; empty to store ids as delivered.
 
     Returns
     -------
@@ -125,12 +131,14 @@ def protect_personal_data(tables: Tables, out: str | Path, key: bytes | None) ->
     DataError
         If customer ids are e-mail addresses or phone numbers and there is no key.
     """
-    tables = drop_erased(tables, out)
-    if key is None:
+    if not keys:
         refuse_personal_ids(tables)
-    else:
-        tables = drop_erased(pseudonymise(tables, key), out)
-    return remove_contact_data(tables)
+    if not keys and not has_tombstones(out):
+        return remove_contact_data(tables)
+    ids = distinct_customers(tables)
+    stored = pl.Series([chained_pseudonym(name, keys) for name in ids], dtype=pl.String) if keys else ids
+    erased = stored.filter(are_erased(ids, out, keys))
+    return remove_contact_data(drop_customers(with_ids(tables, ids, stored) if keys else tables, erased))
 
 
 def build_log(tables: Tables, range_rows: int = RANGE_ROWS, keep: int | None = None) -> EventLog:

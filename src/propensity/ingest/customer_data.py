@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,29 +12,31 @@ import polars as pl
 
 from propensity.data.contact import optional_values
 from propensity.data.event_log import OPTIONAL, EventLog, to_date
-from propensity.ingest.privacy import ID_COLUMNS, pseudonym, read_key
+from propensity.ingest.key_chain import chained_pseudonym
+from propensity.ingest.privacy import ID_COLUMNS
 from propensity.kernel.event import EVERY_KIND
 
 LAST = "~"  # after every time
 
 
-def stored_ids(customer: str, key: str | None) -> list[str]:
+def stored_ids(customer: str, keys: Sequence[bytes]) -> list[str]:
     """List the ids under which a customer may be stored.
 
     Parameters
     ----------
     customer : str
-        Id as delivered.
-    key : str, optional
-        Location of the pseudonym key, `file:<path>` or `env:<name>`.
+        Id as delivered, or as a table under a former key of the log has it.
+    keys : sequence of bytes
+        Keys of the log, see `propensity.ingest.key_chain`.
 
     Returns
     -------
     list of str
-        The id, of an e-mail address also in lower case as it is stored, and their pseudonyms if there is a key.
+        The id, of an e-mail address also in lower case as it is stored, and their pseudonyms after each key.
     """
     ids = list(dict.fromkeys([customer, customer.lower()] if "@" in customer else [customer]))
-    return ids if key is None else [*ids, *(pseudonym(each, read_key(key)) for each in ids)]
+    spans = [keys[i:j] for i in range(len(keys)) for j in range(i + 1, len(keys) + 1)]
+    return list(dict.fromkeys([*ids, *(chained_pseudonym(each, span) for each in ids for span in spans)]))
 
 
 def customer_row(log: EventLog, ids: list[str]) -> int | None:

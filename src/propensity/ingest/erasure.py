@@ -6,6 +6,8 @@ Both are written to the audit log.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +17,11 @@ import polars as pl
 
 from propensity import audit
 from propensity.atomic import only_writer, remove_drafts, remove_left_overs, whole_file, whole_folder
-from propensity.data.event_log import EventLog, to_date
+from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.log_folder import TOMBSTONES
 from propensity.data.table_file import rewrite_table
 from propensity.errors import ConfigurationError, IntegrityError
+from propensity.ingest.account import money_of_events, without_events, without_quarantined
 from propensity.ingest.customer_data import (
     customer_events,
     customer_row,
@@ -27,9 +30,14 @@ from propensity.ingest.customer_data import (
     scan_cells,
     stored_ids,
 )
+from propensity.ingest.key_chain import key_chain, stored_meta
+from propensity.ingest.money import CENT, sale_amount
 from propensity.ingest.privacy import check_key, files_mentioning, read_key
 from propensity.ingest.provenance import Provenance
 from propensity.ingest.tombstone import add_tombstones, remove_tombstones
+
+ERASED = "customer_erased"  # code of the rule
+SALE = ("kind", "revenue", "discount")  # columns that sale_amount reads
 
 
 class ErasureResult(NamedTuple):
@@ -37,6 +45,8 @@ class ErasureResult(NamedTuple):
 
     removed: dict[str, int]  # file or log -> number of removed rows
     models: list[str]  # runs that were trained with the customer
+    searched: list[str]  # folders, and files outside them that the audit log names
+    copies: list[str]  # files that `export_customer` wrote of customers of the log, which are not changed
 
 
 def lift_tombstone(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> None:
@@ -59,13 +69,16 @@ def lift_tombstone(customer: str, folder: str | Path, runs: str | Path, key: str
         If the log has no tombstone of the customer.
     """
     folder = Path(folder)
-    if not remove_tombstones(stored_ids(customer, key), folder):
+    keys = _keys(stored_meta(folder), key)
+    if not remove_tombstones(stored_ids(customer, keys), folder):
         raise ConfigurationError(f"{folder} has no tombstone of customer {customer}; check the id and the key")
-    _record_action("lift", customer, folder, Path(runs), key)
+    _record_action("lift", customer, folder, Path(runs), keys)
 
 
-def erase_customer(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> ErasureResult:
-    """Remove a customer from a log and from the tables of runs, and reject their later deliveries.
+def erase_customer(
+    customer: str, folder: str | Path, runs: str | Path, key: str | None = None, folders: Sequence[str | Path] = ()
+) -> ErasureResult:
+    """Remove a customer from a log and from the tables that were made from it, and reject their later deliveries.
 
     Parameters
     ----------
@@ -77,6 +90,8 @@ def erase_customer(customer: str, folder: str | Path, runs: str | Path, key: str
         Folder that is searched for tables and audit records.
     key : str, optional
         Location of the pseudonym key.
+    folders : sequence of str or Path
+        Further folders that are searched. What the audit log names as made from the log is searched anyway.
 
     Returns
     -------
@@ -86,7 +101,8 @@ def erase_customer(customer: str, folder: str | Path, runs: str | Path, key: str
     Raises
     ------
     ConfigurationError
-        If no table contains the customer, or the key is not that of the log; nothing has changed then.
+        If no table contains the customer, a folder does not exist, or the key is not that of the log; nothing has
+        changed then.
     IntegrityError
         If a search finds the customer afterwards.
 
@@ -94,18 +110,20 @@ def erase_customer(customer: str, folder: str | Path, runs: str | Path, key: str
     -----
     Only tables that were made from this log are changed, see `propensity.ingest.provenance`.
     """
-    folder, runs, ids = Path(folder), Path(runs), stored_ids(customer, key)
+    folder, runs = Path(folder), Path(runs)
     log = EventLog.open(folder, verify=True)  # what stays gets new checksums
-    remove_left_overs(runs)
-    if key is not None:
-        check_key(log.meta, read_key(key), folder)
-    provenance = Provenance(log, folder, runs)
+    keys, provenance = _opened(log, folder, runs, key, folders)
+    ids = stored_ids(customer, keys)
+    for place in provenance.places:
+        remove_left_overs(place)
     row = customer_row(log, ids)
     models = models_trained_on(log, provenance, row)
     quarantine = [file for file in sorted((folder / "quarantine").glob("*.parquet")) if customer_rows(file, ids).height]
     tables = [file for file in provenance.tables() if customer_rows(file, ids).height]
+    places = [folder, *provenance.places]
     if row is None and not quarantine and not tables:
-        raise ConfigurationError(f"{folder} and {runs} contain no data of customer {customer}; nothing was changed")
+        names = " and ".join(str(each) for each in (folder, runs, *folders))
+        raise ConfigurationError(f"{names} contain no data of customer {customer}; nothing was changed")
     add_tombstones(ids, folder)
     with only_writer(folder):
         remove_drafts(folder)
@@ -113,17 +131,33 @@ def erase_customer(customer: str, folder: str | Path, runs: str | Path, key: str
     removed = {str(file): _remove_rows(file, ids) for file in tables}
     if row is not None or quarantine:
         removed[str(folder)] = _rewrite_log(log, folder, row, ids)
-    _record_action("forget", customer, folder, runs, key, rows=sum(removed.values()))
-    places = [each for each in (folder, runs) if each.is_dir()]
+    _record_action("forget", customer, folder, runs, keys, rows=sum(removed.values()))
     found = {file for each in places for name in ids for file in files_mentioning(each, name)}
-    if left := sorted(file for file in found if provenance.of_log(Path(file)) is not False):
+    copies = provenance.copies
+    if left := sorted(file for file in found - {*copies} if provenance.of_log(Path(file)) is not False):
         raise IntegrityError(f"customer {customer} is still found in {', '.join(left)}; remove it there by hand")
-    return ErasureResult(removed, models)
+    return ErasureResult(removed, models, [str(each) for each in places], copies)
 
 
-def _record_action(action: str, customer: str, folder: Path, runs: Path, key: str | None, **more: Any) -> None:
-    """Append a line to the audit log; the customer stands in it as a keyed hash."""
-    mark = audit.customer_mark(customer, runs, None if key is None else read_key(key))
+def _keys(meta: Mapping[str, Any], key: str | None) -> tuple[bytes, ...]:
+    """The keys of a log, the present one from its location."""
+    return key_chain(meta, None if key is None else read_key(key))
+
+
+def _opened(
+    log: EventLog, folder: Path, runs: Path, key: str | None, folders: Sequence[str | Path]
+) -> tuple[tuple[bytes, ...], Provenance]:
+    """The keys of a log and where its tables lie; ConfigurationError for another key or a folder that is not there."""
+    if key is not None:
+        check_key(log.meta, read_key(key), folder)
+    if absent := [str(each) for each in folders if not Path(each).is_dir()]:
+        raise ConfigurationError(f"folders={absent[0]} is no folder; correct or leave it out")
+    return _keys(log.meta, key), Provenance(log, folder, [runs, *map(Path, folders)])
+
+
+def _record_action(action: str, customer: str, folder: Path, runs: Path, keys: Sequence[bytes], **more: Any) -> None:
+    """Append a line to the audit log; the customer stands in it as a hash, under the first key of the log."""
+    mark = audit.customer_mark(customer, runs, keys[0] if keys else None)
     audit.append(runs, action, {"customer": mark, "log": str(folder), **more})
 
 
@@ -140,14 +174,22 @@ def _rewrite_log(log: EventLog, folder: Path, row: int | None, ids: list[str]) -
     notes = {name: (folder / name).read_text() for name in ("origin.json", TOMBSTONES) if (folder / name).is_file()}
     with whole_folder(folder) as draft:
         rest.write_columns(draft)
-        for file in sorted((folder / "quarantine").glob("*.parquet")):
-            (draft / "quarantine").mkdir(exist_ok=True)
-            frame = pl.read_parquet(file)
-            other_rows = frame.filter(_is_other_customer(ids))
-            other_rows.write_parquet(draft / "quarantine" / file.name)
-            count += frame.height - other_rows.height
-        rest.seal(draft, notes)
-    return count
+        reasons, sales = _without_quarantined_rows(folder / "quarantine", draft / "quarantine", ids)
+        replace(rest, meta=without_quarantined(rest.meta, reasons, ERASED, sales)).seal(draft, notes)
+    return count + reasons.total()
+
+
+def _without_quarantined_rows(source: Path, target: Path, ids: list[str]) -> tuple[Counter[str], float]:
+    """Write the quarantined rows of the others; returns the number of the customer's by reason, and their sales."""
+    reasons, sales = Counter[str](), 0.0
+    for file in sorted(source.glob("*.parquet")):
+        target.mkdir(exist_ok=True)
+        frame = pl.read_parquet(file)
+        own = frame.filter(~_is_other_customer(ids))
+        reasons.update(dict(own["reason"].value_counts().iter_rows()))
+        sales += own.select(sale_amount().sum()).item() if {*SALE} <= {*own.columns} else 0.0
+        frame.filter(_is_other_customer(ids)).write_parquet(target / file.name)
+    return reasons, sales
 
 
 def remove_customer(log: EventLog, row: int) -> tuple[EventLog, int]:
@@ -173,12 +215,20 @@ def remove_customer(log: EventLog, row: int) -> tuple[EventLog, int]:
     count = log.day.size - rest.day.size
     if log.engagement is not None and engagement is not None:
         count += log.engagement.day.size - engagement.day.size
-    rows = dict(log.meta["rows"])
-    rows["used"] -= count
-    rows["dropped"] = rows["dropped"] | {"customer_erased": rows["dropped"].get("customer_erased", 0) + count}
-    customers = log.customers.filter(pl.Series(others))
-    meta = log.meta | {"rows": rows, "formerly": [*log.meta.get("formerly", []), log.fingerprint]}
-    return replace(rest, customers=customers, meta=meta, engagement=engagement), count
+    own = slice(*map(int, log.offsets[row : row + 2]))
+    meta = without_events(log.meta, count, ERASED, money_of_events(log, own))
+    meta["formerly"] = [*log.meta.get("formerly", []), log.fingerprint]
+    if lines := meta.get("large_lines"):
+        meta["large_lines"] = [line for line in lines if not _is_line_of(log, own, line)]
+    return replace(rest, customers=log.customers.filter(pl.Series(others)), meta=meta, engagement=engagement), count
+
+
+def _is_line_of(log: EventLog, own: slice, line: Mapping[str, Any]) -> bool:
+    """Whether a large sale of the metadata is among some events."""
+    same_day = np.asarray(log.day[own]) == to_day(str(line["day"]))
+    amount = np.isclose(np.asarray(log.revenue[own]), line["amount"], rtol=1e-6, atol=CENT)
+    codes = np.flatnonzero(log.items["item"].cast(pl.String) == str(line["item"]))
+    return bool((same_day & amount & np.isin(log.item[own], codes)).any())
 
 
 def _is_other_customer(ids: list[str]) -> pl.Expr:
@@ -222,7 +272,14 @@ def models_trained_on(log: EventLog, provenance: Provenance, row: int | None) ->
     return sorted({str(entry["run"]) for entry in provenance.trainings() if str(entry.get("end", "9")) > first})
 
 
-def export_customer(customer: str, folder: str | Path, runs: str | Path, key: str | None = None) -> dict[str, Any]:
+def export_customer(
+    customer: str,
+    folder: str | Path,
+    runs: str | Path,
+    key: str | None = None,
+    folders: Sequence[str | Path] = (),
+    out: str | Path | None = None,
+) -> dict[str, Any]:
     """Collect all stored data of a customer.
 
     Parameters
@@ -235,30 +292,36 @@ def export_customer(customer: str, folder: str | Path, runs: str | Path, key: st
         Folder that is searched for tables and audit records.
     key : str, optional
         Location of the pseudonym key.
+    folders : sequence of str or Path
+        Further folders that are searched. What the audit log names as made from the log is searched anyway.
+    out : str or Path, optional
+        File that the data will be written to, for the audit log; `erase_customer` reminds of it.
 
     Returns
     -------
     dict
-        Attributes, events, rows of other tables by file, and models that were trained with the customer.
+        Attributes, events, rows of other tables by file, models that were trained with the customer, and the places
+        that were searched.
 
     Raises
     ------
     ConfigurationError
         If no table contains the customer.
     """
-    folder, runs, ids = Path(folder), Path(runs), stored_ids(customer, key)
+    folder, runs = Path(folder), Path(runs)
     log = EventLog.open(folder)
-    if key is not None:
-        check_key(log.meta, read_key(key), folder)
-    provenance, row = Provenance(log, folder, runs), customer_row(log, ids)
+    keys, provenance = _opened(log, folder, runs, key, folders)
+    ids = stored_ids(customer, keys)
+    row = customer_row(log, ids)
     files = [*sorted((folder / "quarantine").glob("*.parquet")), *provenance.tables()]
     rows = {str(file): frame.to_dicts() for file in files if (frame := customer_rows(file, ids)).height}
     if row is None and not rows:
-        raise ConfigurationError(
-            f"{folder} and {runs} contain no data of customer {customer}; check the id and the key"
-        )
-    _record_action("export_customer", customer, folder, runs, key)
+        names = " and ".join(str(each) for each in (folder, runs, *folders))
+        raise ConfigurationError(f"{names} contain no data of customer {customer}; check the id and the key")
+    copy = {} if out is None else {"copy": str(Path(out).resolve())}
+    _record_action("export_customer", customer, folder, runs, keys, **copy)
     attributes = {} if row is None else log.customers.row(row, named=True)
     events = [] if row is None else customer_events(log, row)
     return {"customer": customer, "attributes": attributes, "events": events, "tables": rows,
-            "models": models_trained_on(log, provenance, row)}  # fmt: skip
+            "models": models_trained_on(log, provenance, row),
+            "searched": [str(each) for each in (folder, *provenance.places)]}  # fmt: skip

@@ -25,13 +25,15 @@ ID_COLUMNS = ("customer_id", "customer")
 TEXT_SUFFIXES = (".json", ".jsonl", ".yaml", ".yml", ".csv", ".md", ".html", ".txt", ".log")
 
 
-def read_key(location: str) -> bytes:
+def read_key(location: str, setting: str = "data.pseudonym") -> bytes:
     """Read a pseudonym key.
 
     Parameters
     ----------
     location : str
         `file:<path>` or `env:<name>`.
+    setting : str
+        Name of the setting, for messages.
 
     Returns
     -------
@@ -50,12 +52,10 @@ def read_key(location: str) -> bytes:
         key = Path(name).expanduser().read_bytes().strip() if Path(name).expanduser().is_file() else b""
     else:
         raise ConfigurationError(
-            "data.pseudonym is neither file:<path> nor env:<name>; give the location of the key, never the key itself"
+            f"{setting} is neither file:<path> nor env:<name>; give the location of the key, never the key itself"
         )
     if len(key) < KEY_BYTES:
-        raise ConfigurationError(
-            f"data.pseudonym={location} gives {len(key)} bytes; use a key of {KEY_BYTES} bytes or more"
-        )
+        raise ConfigurationError(f"{setting}={location} gives {len(key)} bytes; use a key of {KEY_BYTES} bytes or more")
     return key
 
 
@@ -127,25 +127,6 @@ def check_key(meta: Mapping[str, Any], key: bytes | None, log: str | Path) -> No
     if key is None:
         raise ConfigurationError(f"{log} stores customer ids under a key; give its place as pseudonym")
     raise ConfigurationError(f"{log} stores customer ids under another key; give the place of its own as pseudonym")
-
-
-def pseudonymise(tables: Tables, key: bytes) -> Tables:
-    """Replace every customer id by its pseudonym.
-
-    Parameters
-    ----------
-    tables : Tables
-        Raw tables.
-    key : bytes
-        Secret key.
-
-    Returns
-    -------
-    Tables
-        The tables with pseudonyms; other columns are not changed.
-    """
-    ids = distinct_customers(tables)
-    return with_ids(tables, ids, pl.Series([pseudonym(name, key) for name in ids], dtype=pl.String))
 
 
 def with_ids(tables: Tables, ids: pl.Series, replacements: pl.Series) -> Tables:
@@ -306,7 +287,7 @@ def files_mentioning(folder: str | Path, identity: str) -> list[str]:
     Parameters
     ----------
     folder : str or Path
-        Folder to search.
+        Folder or file to search.
     identity : str
         Customer id. Text is searched as a word. Digits, which can be any number, are searched only after a key such as
         `customer_id:` and in columns of customer ids.
@@ -320,7 +301,7 @@ def files_mentioning(folder: str | Path, identity: str) -> list[str]:
     prefix = r"customer(?:_id)?[\"']?\s*[:=]\s*[\"']?" if digits else r"(?<![\w.-])"
     word = re.compile(rf"{prefix}{re.escape(identity)}(?![\w.-])")
     files = {file for file, text in file_texts(folder, tables=not digits) if word.search(text)}
-    for path in sorted(Path(folder).rglob("*")) if digits else []:
+    for path in _files(Path(folder)) if digits else []:
         if path.suffix in (".parquet", ".csv") and _has_id(path, identity):
             files.add(str(path))
     return sorted(files)
@@ -334,13 +315,18 @@ def _has_id(file: Path, identity: str) -> bool:
     return bool(same and frame.select(pl.any_horizontal(same)).collect().item())
 
 
+def _files(place: Path) -> list[Path]:
+    """The files of a folder, or a file itself."""
+    return [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+
+
 def file_texts(folder: str | Path, tables: bool = True) -> Iterator[tuple[str, str]]:
     """Read the text of every readable file.
 
     Parameters
     ----------
     folder : str or Path
-        Folder to search.
+        Folder or file to search.
     tables : bool
         Whether to read Parquet files.
 
@@ -351,7 +337,7 @@ def file_texts(folder: str | Path, tables: bool = True) -> Iterator[tuple[str, s
     text : str
         Its text: distinct cells of a table, a checkpoint without its weights.
     """
-    for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+    for file in _files(Path(folder)):
         if file.suffix == ".parquet":
             if not tables:
                 continue

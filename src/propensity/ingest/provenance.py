@@ -1,4 +1,4 @@
-"""Which log a table under a folder of runs was made from.
+"""Which log a table was made from, and where the tables of a log lie.
 
 Evidence is, from the table upwards: a line of the audit log that names the file or a folder around it, the
 `request.json` of batch scores, and the `config.yaml` of a run.
@@ -7,14 +7,16 @@ Evidence is, from the table upwards: a line of the audit log that names the file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 from hydra.utils import instantiate
 
 from propensity import audit
 from propensity.data.event_log import EventLog
+from propensity.data.table_file import LOG
 from propensity.errors import DataError, PropensityError
 from propensity.trust import DATA, check_targets, read_yaml
 
@@ -29,7 +31,7 @@ class Origin(NamedTuple):
 
 
 class Provenance:
-    """Tables and trainings of a log under a folder of runs.
+    """Tables and trainings of a log.
 
     Parameters
     ----------
@@ -37,20 +39,59 @@ class Provenance:
         The log.
     folder : Path
         Its folder.
-    runs : Path
-        Folder that is searched.
+    folders : sequence of Path
+        Folders that are searched, the one of the audit log first.
+
+    Notes
+    -----
+    What lines of the audit log name outside these folders is searched too, and so are the audit logs beside it.
     """
 
-    def __init__(self, log: EventLog, folder: Path, runs: Path) -> None:
-        self.folder, self.runs = folder.resolve(), runs
+    def __init__(self, log: EventLog, folder: Path, folders: Sequence[Path]) -> None:
+        self.folder, self.folders = folder.resolve(), [each for each in folders if each.is_dir()]
         self.fingerprints = {log.fingerprint, *log.meta.get("formerly", [])}
-        files = {*runs.rglob(audit.FILE)} if runs.is_dir() else set()
-        files |= {path for path in (audit.audit_log(runs),) if path.is_file()}
-        self.entries = [(file, entry) for file in sorted(files) for entry in audit.entries(file)]
+        self.entries: list[tuple[Path, dict[str, Any]]] = []
+        files = {audit.audit_log(folders[0]), *(each for place in self.folders for each in place.rglob(audit.FILE))}
+        self._read(files)
         self.origins = dict(self._named())
-        configured = [_of_folder(file.parent) for file in runs.rglob("config.yaml")] if runs.is_dir() else []
+        self.tops = {each.resolve() for each in (*self.folders, *self.outside)}
+        configs = [file for place in self.places for file in place.rglob("config.yaml")]
+        configured = [_of_folder(file.parent) for file in configs]
         known = [*self.origins.values(), *(each for each in configured if each is not None)]
         self.only_log = all(self._is_log(each) for each in known)
+
+    @property
+    def outside(self) -> list[Path]:
+        """Files and folders outside the given folders that the audit log names as made from the log."""
+        inside = [self.folder, *(each.resolve() for each in self.folders)]
+        named = [place for place, origin in self.origins.items() if self._is_log(origin) and place.exists()]
+        apart = [each for each in named if not {each, *each.parents} & {*inside}]
+        return sorted(each for each in apart if not {*each.parents} & {*apart})
+
+    @property
+    def places(self) -> list[Path]:
+        """All folders and files that are searched, beside the log."""
+        return [*self.folders, *self.outside]
+
+    @property
+    def copies(self) -> list[str]:
+        """Files with the data of a customer that `export_customer` wrote and that still exist."""
+        named = {str(e["copy"]) for _, e in self.entries if self._is_own(e) and isinstance(e.get("copy"), str)}
+        return sorted(each for each in named if Path(each).is_file())
+
+    def _read(self, files: set[Path]) -> None:
+        """Read audit logs, and those beside what they name as made from the log."""
+        seen: set[Path] = set()
+        while new := {each.resolve() for each in files if each.is_file()} - seen:
+            seen |= new
+            entries = [(file, entry) for file in sorted(new) for entry in audit.entries(file)]
+            self.entries += entries
+            outs = [Path(str(e["out"])) for _, e in entries if self._is_own(e) and isinstance(e.get("out"), str)]
+            files = {place / audit.FILE for out in outs for place in (out, out.parent)}
+
+    def _is_own(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a line of the audit log is about the log."""
+        return self._is_log(Origin(entry.get("log"), entry.get("fingerprint")))
 
     def _named(self) -> Iterator[tuple[Path, Origin]]:
         """Files and folders that lines of the audit log name, with the log of each."""
@@ -73,35 +114,34 @@ class Provenance:
         Parameters
         ----------
         file : Path
-            File in the folder of runs or in the log.
+            File in one of the places or in the log.
 
         Returns
         -------
         bool or None
             None if nothing says from which of several logs it was made.
         """
-        place, top = file.resolve(), self.runs.resolve()
+        place = file.resolve()
         if self.folder in place.parents:
             return True
-        while True:
-            origin = self.origins.get(place) or (_of_folder(place) if place.is_dir() else None)
+        for each in (place, *place.parents):
+            origin = self.origins.get(each) or (_of_folder(each) if each.is_dir() else _of_table(each))
             if origin is not None:
                 return self._is_log(origin)
-            if place == top or top not in place.parents:
-                return True if self.only_log else None
-            place = place.parent
+            if each in self.tops:
+                break
+        return True if self.only_log else None
 
     def tables(self) -> list[Path]:
-        """Tables under the folder of runs that were made from the log."""
-        files = sorted(self.runs.rglob("*")) if self.runs.is_dir() else []
-        tables = [each for each in files if each.suffix in TABLES and each.is_file()]
+        """Tables in the places that were made from the log."""
+        files = {file for place in self.places for file in (place.rglob("*") if place.is_dir() else [place])}
+        tables = sorted(each for each in files if each.suffix in TABLES and each.is_file())
         return [each for each in tables if self.folder not in each.resolve().parents and self.of_log(each)]
 
     def trainings(self) -> Iterator[dict[str, Any]]:
         """Lines of the audit log of trainings on the log."""
         for _, entry in self.entries:
-            of_log = self._is_log(Origin(entry.get("log"), entry.get("fingerprint")))
-            if of_log and "run" in entry and entry.get("action", "train") == "train":
+            if self._is_own(entry) and "run" in entry and entry.get("action", "train") == "train":
                 yield entry
 
 
@@ -115,6 +155,15 @@ def _of_folder(folder: Path) -> Origin | None:
     except (PropensityError, ValueError, KeyError, TypeError):
         return None
     return None
+
+
+def _of_table(file: Path) -> Origin | None:
+    """The log that the metadata of scores name; None without any, or where it is no longer there."""
+    try:
+        log = pl.read_parquet_metadata(file).get(LOG) if file.suffix == ".parquet" else None
+    except (pl.exceptions.PolarsError, OSError):
+        return None
+    return Origin(log, None) if log is not None and Path(log).is_dir() else None
 
 
 def log_folder(config: Path) -> str | None:

@@ -6,7 +6,7 @@ The days are counted from the last purchase of the log, so that the same tables 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +19,9 @@ from propensity.data.column_store import CHUNK, ColumnFiles, mapped_columns, rel
 from propensity.data.consent import NO, consent_channel, consent_record
 from propensity.data.event_log import ENGAGEMENT, EventLog, to_date
 from propensity.errors import ConfigurationError
+from propensity.ingest.account import money_of_events, without_events, without_quarantined
 from propensity.ingest.money import sale_amount
-from propensity.kernel.event import PURCHASE, RETURN
+from propensity.kernel.event import PURCHASE
 
 EXPIRED, QUARANTINE_EXPIRED = "event_expired", "quarantine_expired"  # codes of the rules
 
@@ -81,7 +82,8 @@ def retain(log: EventLog, keep: int | None, folder: Path) -> EventLog:
     meta = log.meta | {"keep": keep}
     if lines := meta.get("large_lines"):
         meta["large_lines"] = [line for line in lines if line["day"] >= to_date(first).isoformat()]
-    log = replace(log, meta=_without_quarantined(meta, *_drop_quarantined(folder / "quarantine", first)))
+    old, sales = _drop_quarantined(folder / "quarantine", first)
+    log = replace(log, meta=without_quarantined(meta, old, QUARANTINE_EXPIRED, sales))
     parts = [(log, folder)] if log.engagement is None else [(log, folder), (log.engagement, folder / ENGAGEMENT)]
     if not any((np.asarray(part.day) < first).any() for part, _ in parts):
         return log
@@ -92,7 +94,7 @@ def retain(log: EventLog, keep: int | None, folder: Path) -> EventLog:
     rest = replace(
         log,
         customers=_without_attributes(log.customers, gone).filter(pl.Series(stays)),
-        meta=log.meta | _account(log, first, int(before.sum() - np.sum(size))),
+        meta=_account(log, first, int(before.sum() - np.sum(size))),
         **mapped_columns(folder, size[0][stays], log.column_types),
     )
     if log.engagement is None:
@@ -137,19 +139,10 @@ def _numbered(order: np.ndarray, owner: np.ndarray, size: int) -> np.ndarray:
 
 
 def _account(log: EventLog, first: int, expired: int) -> dict[str, Any]:
-    """The metadata that change: the removed events and their sales are dropped."""
-    rows, kind, day = log.meta["rows"], np.asarray(log.kind), np.asarray(log.day)
-    dropped = rows["dropped"] | {EXPIRED: rows["dropped"].get(EXPIRED, 0) + expired}
-    used = rows["used"] - expired
-    bought = day[kind == PURCHASE]
-    changed: dict[str, Any] = {"rows": rows | {"used": used, "dropped": dict(sorted(dropped.items()))}}
-    changed["first_day"] = int(bought[bought >= first].min())
-    paid, discount, returned = (
-        float(np.asarray(amount)[(day < first) & (kind == which)].sum(dtype=np.float64))
-        for amount, which in ((log.revenue, PURCHASE), (log.discount, PURCHASE), (log.revenue, RETURN))
-    )
-    moved = {"net": -paid - returned, "discounts": -discount, "returns": returned, "dropped": paid + discount}
-    return changed | _moved_money(log.meta, moved)
+    """The metadata after events before `first` left."""
+    day = np.asarray(log.day)
+    meta = without_events(log.meta, expired, EXPIRED, money_of_events(log, day < first))
+    return meta | {"first_day": int(day[(np.asarray(log.kind) == PURCHASE) & (day >= first)].min())}
 
 
 def _refused(customers: pl.DataFrame) -> np.ndarray:
@@ -168,26 +161,6 @@ def _without_attributes(customers: pl.DataFrame, gone: np.ndarray) -> pl.DataFra
     ]
     mask = pl.lit(pl.Series(gone))
     return customers.with_columns(pl.when(~mask).then(name).alias(name) for name in attributes)
-
-
-def _without_quarantined(meta: dict[str, Any], expired: Counter[str], sales: float) -> dict[str, Any]:
-    """The metadata after quarantined rows were removed: they and their sales are dropped."""
-    if not expired:
-        return meta
-    rows = meta["rows"]
-    dropped = Counter(rows["dropped"]) + Counter({QUARANTINE_EXPIRED: expired.total()})
-    changed: dict[str, Any] = {
-        "quarantined": dict(sorted((Counter(rows["quarantined"]) - expired).items())),
-        "dropped": dict(sorted(dropped.items())),
-    }
-    return meta | {"rows": rows | changed} | _moved_money(meta, {"quarantined": -sales, "dropped": sales})
-
-
-def _moved_money(meta: Mapping[str, Any], moved: Mapping[str, float]) -> dict[str, Any]:
-    """The account of money after amounts moved between its parts; empty for a log without an account."""
-    if not (money := meta.get("money")):
-        return {}
-    return {"money": {name: round(value + moved.get(name, 0.0), 2) + 0.0 for name, value in money.items()}}
 
 
 def _drop_quarantined(folder: Path, first: int) -> tuple[Counter[str], float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from propensity.atomic import only_writer, whole_file
 from propensity.checksum import is_signed, signed
 from propensity.data.log_folder import TOMBSTONES
 from propensity.errors import IntegrityError
-from propensity.ingest.privacy import distinct_customers
+from propensity.ingest.key_chain import chained_pseudonym
 from propensity.ingest.source import Tables
 
 
@@ -41,30 +41,57 @@ def tombstone_hash(identity: object, salt: str) -> str:
     return hashlib.sha256(f"{salt}:{identity}".encode()).hexdigest()
 
 
-def drop_erased(tables: Tables, log: str | Path) -> Tables:
-    """Drop the customers who have a tombstone of a log.
+def are_erased(ids: pl.Series, log: str | Path, keys: Sequence[bytes] = ()) -> pl.Series:
+    """Compare customer ids with the tombstones of a log.
+
+    Parameters
+    ----------
+    ids : polars.Series
+        Ids (n,) as delivered.
+    log : str or Path
+        Folder of the log.
+    keys : sequence of bytes
+        Keys of the log, the oldest first.
+
+    Returns
+    -------
+    polars.Series of bool
+        Whether there is a tombstone (n,) of the id, or of its pseudonym after any of the keys.
+    """
+    records = [record for record in _records(Path(log)) if record["stones"]]
+    chains = (_with_pseudonyms(name, keys) if records else [] for name in ids)
+    stones = [any(_has_stone(each, name) for each in records for name in chain) for chain in chains]
+    return pl.Series(stones, dtype=pl.Boolean)
+
+
+def _with_pseudonyms(identity: object, keys: Sequence[bytes]) -> list[object]:
+    """An id, and its pseudonym after each key."""
+    return [identity, *(chained_pseudonym(identity, keys[:n]) for n in range(1, len(keys) + 1))]
+
+
+def has_tombstones(log: str | Path) -> bool:
+    """Whether a log has any tombstone."""
+    return any(record["stones"] for record in _records(Path(log)))
+
+
+def drop_customers(tables: Tables, ids: pl.Series) -> Tables:
+    """Drop customers who have a tombstone.
 
     Parameters
     ----------
     tables : Tables
         Raw tables.
-    log : str or Path
-        Folder of the log.
+    ids : polars.Series
+        Their ids (n,) in these tables.
 
     Returns
     -------
     Tables
-        The tables; each row of an erased customer is dropped under the rule `customer_erased`.
+        The tables; each row of these customers is dropped under the rule `customer_erased`.
     """
-    records = [record for record in _records(Path(log)) if record["stones"]]
-    if not records:
+    if not len(ids):
         return tables
-    ids = distinct_customers(tables)
-    is_erased = pl.Series([any(_has_stone(record, name) for record in records) for name in ids], dtype=pl.Boolean)
-    erased_ids = ids.filter(is_erased)
-    if not len(erased_ids):
-        return tables
-    erased = pl.col("customer").is_in(erased_ids.implode()).fill_null(False)
+    erased = pl.col("customer").is_in(ids.implode()).fill_null(False)
     screen: Callable[[pl.LazyFrame], pl.LazyFrame] = tables.screen
 
     def screen_erased(events: pl.LazyFrame) -> pl.LazyFrame:

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from propensity.atomic import whole_file
+from propensity.champion.model_name import in_text, served_in_text
 from propensity.report.table import SCREEN, plain_table
 
 
@@ -37,8 +38,8 @@ def show_bundle(manifest: dict[str, Any], out: str) -> None:
         f"valid until {manifest['valid_until']}"
     )
     champion = manifest["champion"]
-    SCREEN.print(f"served model: {champion['name']}, because {champion['why']}", highlight=False, soft_wrap=True)
-    SCREEN.print(f"its scores combine {', '.join(champion['uses'])}", soft_wrap=True)
+    SCREEN.print(served_in_text(champion["name"], champion["why"]), highlight=False, soft_wrap=True)
+    SCREEN.print(f"its scores combine {', '.join(map(in_text, champion['uses']))}", soft_wrap=True)
     command = shlex.join(["python", "-I", manifest["verifier"], str(out), manifest["digest"]])
     SCREEN.print(f"to verify the bundle: {command}", soft_wrap=True, markup=False, highlight=False)
 

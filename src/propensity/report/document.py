@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from propensity.atomic import whole_file
+from propensity.champion.model_name import in_text, name_of
 from propensity.explain.section import KINDS, ordered
 from propensity.metric.headline import served_model
 from propensity.report.expected_over_observed import ratio_lines
 from propensity.report.markdown import markdown_table, plain_text
 from propensity.report.number import DASH, GAP, LOG_CURRENCY, decimal, percent, shown_metrics
 from propensity.report.reliance import TITLES
-from propensity.report.verdict import baseline_of, in_text, name_of, served_words, verdict_line
+from propensity.report.verdict import baseline_of, served_words, verdict_line
 
 MODEL_CARD, DATA_SHEET = "model_card.md", "data_sheet.md"
 USE = (

@@ -7,13 +7,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from propensity.champion.model_name import name_of
 from propensity.metric.expected_over_observed import TOP
 from propensity.metric.headline import served_model
 from propensity.metric.slice import ANY, MARGINS
 from propensity.report.figure import ratios_by_decile
 from propensity.report.html_table import Footnotes, HtmlTable, TableCell, value_cell
 from propensity.report.number import DASH, Cell, MetricFormat, currency_of, decimal, in_currency, optional, percent
-from propensity.report.verdict import baselines_of, name_of
+from propensity.report.verdict import baselines_of
 
 Metrics = Mapping[str, Any]
 RATIO = MetricFormat("ratio", "Expected / observed", "", "closest to 1", 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,10 +24,18 @@ def show_reasons(reasons: Reasons, largest: Sequence[Reason]) -> None:
         Those that are printed.
     """
     screen, carried = Console(), reasons.carried(len(largest))
-    screen.print(f"{reasons.facts.offer}: log-odds {reasons.score:.2f}", highlight=False, markup=False)
-    for reason in largest:
-        screen.print(f"  {reason.contribution:+.2f}  {reason.text}", highlight=False, markup=False)
-    screen.print(f"  these carry {100 * carried:.0f} % of the score", style="dim", highlight=False)
+    chance = 1 / (1 + math.exp(-reasons.score))
+    lines = [
+        f"{reasons.facts.offer}: log-odds {reasons.score:.2f}, a probability of {100 * chance:.2g} %",
+        f"  {reasons.base_value:+.2f}  Base value: a customer without history and a typical offer.",
+        *(f"  {reason.contribution:+.2f}  {reason.text}" for reason in largest),
+    ]
+    if left := reasons.left(len(largest)):
+        lines.append(f"  {left:+.2f}  All other reasons together.")
+    for line in lines:
+        screen.print(line, highlight=False, markup=False)
+    words = f"all values are log-odds and add up to the score; the {len(largest)} reasons carry"
+    screen.print(f"  {words} {100 * carried:.0f} % of it", style="dim", highlight=False)
 
 
 def show_reliance(section: Mapping[str, Any], out: str) -> None:

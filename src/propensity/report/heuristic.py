@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from propensity.champion.model_name import name_of, the
 from propensity.metric.headline import served_model
 from propensity.report.html_table import SYMBOLS, HtmlTable, TableCell
 from propensity.report.number import DASH, currency_of, decimal, in_currency, percent
-from propensity.report.verdict import name_of, the
 
 HEURISTICS = {
     "rule": ("Six-month rule", "customers who bought the offer in the last six months, most recent first"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from propensity.atomic import whole_file
+from propensity.champion.model_name import in_text, name_of
 from propensity.metric.headline import served_model
 from propensity.metric.slice import MARGINS
 from propensity.report.expected_over_observed import ratio_lines, short_name
@@ -15,7 +16,7 @@ from propensity.report.number import DASH, GAP, LOG_CURRENCY, Cell, MetricFormat
 from propensity.report.offer import over_cutoffs
 from propensity.report.page import settings
 from propensity.report.partition import totals
-from propensity.report.verdict import baseline_of, baselines_of, in_text, name_of, served_words, verdict_line
+from propensity.report.verdict import baseline_of, baselines_of, served_words, verdict_line
 
 SHORT = 3  # offers at either end
 HEADLINE = ("revenue_lift", "auc")

@@ -12,6 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from propensity.atomic import whole_file
+from propensity.champion.model_name import name_of, the
 from propensity.metric.headline import served_model
 from propensity.report import partition, section
 from propensity.report.curve import learning_curves
@@ -21,15 +22,7 @@ from propensity.report.heuristic import heuristics
 from propensity.report.number import Cell, MetricFormat, currency_of, percent, shown_metrics
 from propensity.report.offer import offers
 from propensity.report.reliance import reliance_table
-from propensity.report.verdict import (
-    baseline_of,
-    name_of,
-    served_words,
-    the,
-    verdict_line,
-    verdict_of,
-    verdict_word,
-)
+from propensity.report.verdict import baseline_of, served_words, verdict_line, verdict_of, verdict_word
 from propensity.training.curve import load_curves
 
 TEMPLATE, STYLE = "page.html.j2", "page.css"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from propensity.champion.model_name import name_of
 from propensity.metric.headline import served_model
 from propensity.metric.slice import CELLS, ITEMS
 from propensity.report.html_table import Footnotes, HtmlTable, TableCell, difference_cell, missing_cell, value_cell
 from propensity.report.number import MetricFormat, currency_of, decimal, in_currency, percent
-from propensity.report.verdict import baseline_of, name_of
+from propensity.report.verdict import baseline_of
 
 Metrics = Mapping[str, Any]
 SUMS = {"pairs": "Pairs", "positives": "Purchases", "revenue": "Revenue"}

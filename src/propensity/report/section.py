@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from propensity.champion.model_name import in_text, name_of
 from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.metric.headline import served_model
 from propensity.report.chart import legend_swatch
@@ -21,7 +22,7 @@ from propensity.report.html_table import (
     value_cell,
 )
 from propensity.report.number import DASH, MetricFormat, currency_of, decimal, in_currency, optional, percent
-from propensity.report.verdict import baseline_of, baselines_of, in_text, main_models, name_of
+from propensity.report.verdict import baseline_of, baselines_of, main_models
 
 Metrics = Mapping[str, Any]
 CANDIDATE_COLUMNS = {

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -149,6 +150,21 @@ def show_forgotten(customer: str, forgotten: Any) -> None:
     SCREEN.print(table)
     models = ", ".join(forgotten.models) or "none"
     SCREEN.print(f"models that were trained with them: {models}", highlight=False, soft_wrap=True)
+    SCREEN.print(f"searched: {', '.join(forgotten.searched)}", highlight=False, soft_wrap=True, markup=False)
+    if forgotten.copies:
+        copies = ", ".join(forgotten.copies)
+        SCREEN.print(f"delete those that are theirs: {copies}", highlight=False, soft_wrap=True, markup=False)
+
+
+def show_rotated(log: str, rotated: Any) -> None:
+    """How many ids were replaced, and what still holds those under the former key."""
+    lines = [f"{log}: {rotated.customers:,} customers and {rotated.quarantined:,} quarantined rows have new ids"]
+    if rotated.tables:
+        lines += [f"tables with ids under the former key, make them again: {', '.join(rotated.tables)}"]
+    if rotated.models:
+        lines += [f"trained on the log as it was, still valid; export bundles again: {', '.join(rotated.models)}"]
+    for line in lines:
+        SCREEN.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def show_scores(scores: Scores, out: str) -> None:
@@ -164,6 +180,18 @@ def show_scores(scores: Scores, out: str) -> None:
     SCREEN.print(
         f"{n:,} customers x {m:,} offers = {n * m:,} pairs; above, the ten offers with the highest expected revenue "
         f"in {_currency_of_scores(out) or LOG_CURRENCY}"
+    )
+
+
+def show_request_scores(table: pl.DataFrame, out: str) -> None:
+    """How many requests and pairs were scored, and what they add up to."""
+    requests = table.select("customer_id", "cutoff").n_unique()
+    expected, revenue = float(table["score"].sum()), float(table["expected_revenue"].sum())
+    SCREEN.print(
+        f"scores at {out}: {table.height:,} pairs of {requests:,} requests, {expected:,.1f} expected purchases, "
+        f"{revenue:,.2f} expected revenue in {_currency_of_scores(out) or LOG_CURRENCY}",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from propensity.champion.model_name import NAMES as NAMES
+from propensity.champion.model_name import NETWORK, in_text, reason_in_text, the
+from propensity.champion.model_name import name_of as name_of
 from propensity.metric.headline import METRIC, RANKING, served_model
 from propensity.report.number import GAP, Cell, MetricFormat, decimal, percent
 
-NETWORK = "network"
-NAMES = {
-    "network": "Network",
-    "lightgbm": "LightGBM",
-    "frequency": "Personal frequency",
-    "logistic": "Logistic regression",
-    "popularity": "Popularity",
-    "stack": "Stack",
-    "champion": "Champion",
-    "oracle": "Oracle",
-}
 VERBS = {"win": "wins against", "tie": "ties with", "loss": "loses to"}
 
 
@@ -32,29 +24,6 @@ class Verdict(NamedTuple):
     reach: str
     headline: str
     sentences: list[str]
-
-
-def name_of(model: str) -> str:
-    """A model's name as printed."""
-    return NAMES.get(model, model)
-
-
-def in_text(model: str) -> str:
-    """A model's name inside a sentence.
-
-    >>> in_text("network"), in_text("stack"), in_text("lightgbm")
-    ('network', 'stack', 'LightGBM')
-    """
-    return model if model in (NETWORK, "stack", "champion") else name_of(model)
-
-
-def the(model: str) -> str:
-    """A model as the subject of a sentence.
-
-    >>> the("network"), the("lightgbm")
-    ('the network', 'LightGBM')
-    """
-    return f"the {model}" if model in (NETWORK, "stack") else name_of(model)
 
 
 def baselines_of(metrics: Mapping[str, Any]) -> list[str]:
@@ -74,7 +43,7 @@ def served_words(metrics: Mapping[str, Any]) -> str:
     if not champion:
         return ""
     served = str(champion["name"])
-    reason = str(champion.get("reason") or "").strip().rstrip(".")
+    reason = reason_in_text(str(champion.get("reason") or "")).strip().rstrip(".")
     sentence = f"Served model: {in_text(served)}{f', because {reason}' if reason else ''}."
     if served == NETWORK or NETWORK not in metrics["models"]:
         return sentence

@@ -46,6 +46,7 @@ from propensity.serving.schema import (
     ScoreRequest,
     ScoreResponse,
 )
+from propensity.serving.scoring_record import ScoringRecord
 from propensity.serving.service_metrics import CONTENT_TYPE, SHARED, ServiceMetrics
 from propensity.serving.service_settings import ServiceSettings, is_off, variable
 from propensity.serving.tokens import EXPLAIN
@@ -69,6 +70,7 @@ def create_app(
     digest: str | None = None,
     read_timeout: float = 10.0,
     refresh: float = 2.0,
+    audit_interval: float = 3600.0,
 ) -> FastAPI:
     """The web application.
 
@@ -86,6 +88,8 @@ def create_app(
         Seconds for a body to arrive, and for a client to take a part of a response.
     refresh : float, default=2
         Seconds between looks for a new bundle, log or file of tokens.
+    audit_interval : float, default=3600
+        Seconds between lines of the audit log on what was scored.
 
     Returns
     -------
@@ -98,12 +102,13 @@ def create_app(
         title="propensity",
         description=DESCRIPTION,
         version=str(scorer.bundle.manifest["versions"]["propensity"]),
-        lifespan=lambda app: running(app, exchange, max_waiting, refresh),
+        lifespan=lambda app: running(app, exchange, max_waiting, refresh, audit_interval),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.exchange, app.state.metrics, app.state.stopping = exchange, metrics, None
+    app.state.record = ScoringRecord(scorer.bundle.folder.parent)
     add_error_handlers(app, max_waiting)
     add_scoring(app, exchange)
     add_operations(app, exchange)
@@ -120,12 +125,15 @@ def create_app(
 
 
 @asynccontextmanager
-async def running(app: FastAPI, exchange: Exchange, max_waiting: int, refresh: float) -> AsyncIterator[None]:
-    """Run the queue and the watch while the application runs."""
+async def running(
+    app: FastAPI, exchange: Exchange, max_waiting: int, refresh: float, audit_interval: float
+) -> AsyncIterator[None]:
+    """Run the queue, the watch and the record of what is scored while the application runs."""
     app.state.queue = queue = RequestQueue(exchange.scorer, max_waiting, exchange.metrics)
     app.state.stopping = stopping = asyncio.Event()
     exchange.start()
-    tasks = [asyncio.create_task(queue.run()), asyncio.create_task(exchange.watch(refresh))]
+    work = (queue.run(), exchange.watch(refresh), app.state.record.watch(audit_interval))
+    tasks = [asyncio.create_task(each) for each in work]
     with told_of_stop(stopping):
         yield
     stopping.set()
@@ -134,6 +142,7 @@ async def running(app: FastAPI, exchange: Exchange, max_waiting: int, refresh: f
     await asyncio.gather(*tasks, return_exceptions=True)
     queue.thread.shutdown()
     exchange.stop()
+    app.state.record.write()
     exchange.metrics.close()
 
 
@@ -249,6 +258,7 @@ def add_scoring(app: FastAPI, exchange: Exchange) -> None:
         require_explain(http, request.reasons)
         scorer = await exchange.current(request.customer_id is not None)
         response = await app.state.queue.submit(scorer.validate(request), scorer)
+        app.state.record.add(http.state.caller.name, scorer, 1, explained=int(request.reasons > 0))
         return Response(response.model_dump_json(), media_type="application/json")
 
     @app.post("/scores", response_model=ManyResponse, responses=errors(400, 422))
@@ -263,6 +273,8 @@ def add_scoring(app: FastAPI, exchange: Exchange) -> None:
             for position, response in zip(requests, responses, strict=True)
         }
         failed = {position: CustomerScores(error=without_paths(text)) for position, text in problems.items()}
+        explained = len(scored) if request.reasons else 0
+        app.state.record.add(http.state.caller.name, scorer, len(scored), len(failed), explained)
         every = scored | failed
         content = ManyResponse(customers=[every[position] for position in range(len(request.customers))])
         return Response(content.model_dump_json(), media_type="application/json")
@@ -411,6 +423,7 @@ def application(settings: ServiceSettings) -> FastAPI:
         digest=settings.digest,
         read_timeout=settings.read_timeout,
         refresh=settings.refresh,
+        audit_interval=settings.audit_interval,
     )
 
 
@@ -426,6 +439,7 @@ def service_settings(cfg: ServeConfig) -> ServiceSettings:
         read_timeout=cfg.read_timeout,
         idle_timeout=cfg.idle_timeout,
         refresh=cfg.refresh,
+        audit_interval=cfg.audit_interval,
         verify=cfg.data.verify,
     )
 

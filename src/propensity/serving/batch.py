@@ -121,7 +121,7 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Say) -> BatchResult:
     BatchResult
         Summary of the run.
     """
-    assert cfg.bundle is not None  # uses_bundle has seen to it
+    assert cfg.bundle is not None and cfg.cutoff is not None  # uses_bundle has seen to it
     config = BatchConfig(cfg.top, cfg.top_per_customer, cfg.reasons, cfg.part, cfg.threads)
     return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, config, say, cfg.digest, cfg.data.verify)
 

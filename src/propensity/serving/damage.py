@@ -89,7 +89,7 @@ def verify_run(folder: str | Path) -> str:
     Parameters
     ----------
     folder : str or Path
-        Folder that a training or `score` wrote; runs inside it are verified too.
+        Folder that a training, `backtest`, `compare` or `score` wrote; runs inside it are verified too.
 
     Returns
     -------

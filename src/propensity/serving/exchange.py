@@ -65,7 +65,7 @@ def record(scorer: OnlineScorer) -> None:
 
     Notes
     -----
-    Single requests are in the service's log only, without customers.
+    Requests are counted by `propensity.serving.scoring_record`, and are in the service's log, without customers.
     """
     folder = scorer.bundle.folder
     entry = {"model": str(folder), "digest": scorer.bundle.digest, "process": os.getpid()}

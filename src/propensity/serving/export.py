@@ -19,6 +19,7 @@ from propensity.atomic import whole_folder
 from propensity.audit import append_beside
 from propensity.baseline.regression import logistic
 from propensity.champion.champion import NETWORK, Champion
+from propensity.champion.model_name import served_in_text
 from propensity.champion.served import champion_outputs, network_outputs
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, parse_cutoff
@@ -121,7 +122,7 @@ def export(
         manifest["own_log"] = log_record(events, trained.about["end"])
         manifest["window"] = write_window(draft, served, events)
         golden = write_golden(draft, served, manifest)
-        say(f"served model: {served.about['name']}, because {served.about['why']}")
+        say(served_in_text(served.about["name"], served.about["why"]))
         say("tracing the network")
         torch.manual_seed(0)
         for name in formats:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from propensity.audit import append_beside
+from propensity.catalogue.model import is_catalogue
 from propensity.champion.champion import SERVED, Champion
 from propensity.config import ScoreConfig
 from propensity.data.cutoff import parse_cutoff, scoring_warnings
@@ -35,11 +37,88 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
     """
     if (cfg.run is None) == (cfg.bundle is None):
         raise ConfigurationError("score either a run or a bundle; give run=runs/demo or bundle=bundle")
-    if cfg.bundle is None and (cfg.top or cfg.top_per_customer):
+    if cfg.bundle is not None and cfg.requests is not None:
+        raise ConfigurationError("requests need a run; give run=runs/demo in place of bundle")
+    if cfg.cutoff is not None and cfg.requests is not None:
+        raise ConfigurationError("each of the requests has a cutoff of its own; give either cutoff or requests")
+    if cfg.cutoff is None and cfg.requests is None:
+        raise ConfigurationError("cutoff not given; add cutoff=... or requests=...")
+    if by_offer(cfg) and by_request(cfg):
+        raise ConfigurationError(
+            "offers and horizons are scored at one cutoff, by a run with a list of offers; give them without requests"
+        )
+    if cfg.bundle is None and cfg.top and by_request(cfg):
+        raise ConfigurationError("top needs a bundle; for requests use top_per_customer")
+    if cfg.bundle is None and (cfg.top or cfg.top_per_customer) and not by_request(cfg):
         raise ConfigurationError("top and top_per_customer need a bundle; export the run first")
     if cfg.bundle is None and cfg.reasons:
         raise ConfigurationError("reasons need a bundle; for a run use propensity explain or decide with reasons=5")
     return cfg.bundle is not None
+
+
+def by_request(cfg: ScoreConfig) -> bool:
+    """Whether pairs of a run are scored one by one: for a table of requests, or by a run that was trained on one.
+
+    Parameters
+    ----------
+    cfg : ScoreConfig
+        Composed configuration of conf/score.yaml.
+
+    Returns
+    -------
+    bool
+        False for a bundle.
+    """
+    return cfg.run is not None and (cfg.requests is not None or is_catalogue(cfg.run))
+
+
+def by_offer(cfg: ScoreConfig) -> bool:
+    """Whether offers or horizons are named that the run or bundle need not know.
+
+    Parameters
+    ----------
+    cfg : ScoreConfig
+        Composed configuration of conf/score.yaml.
+
+    Returns
+    -------
+    bool
+        True if `offers` or `horizons` is set.
+    """
+    return cfg.offers is not None or cfg.horizons is not None
+
+
+def score_from_config(cfg: ScoreConfig, out: str, say: Callable[[str], None]) -> Any:
+    """Score a run by the settings of a command.
+
+    Parameters
+    ----------
+    cfg : ScoreConfig
+        Composed configuration of conf/score.yaml, of a run; also of a bundle where `by_offer` holds.
+    out : str
+        Parquet file to write.
+    say : callable
+        Receives warnings.
+
+    Returns
+    -------
+    Scores or polars.DataFrame
+        The scores of a cutoff, of the longest horizon; a table where `by_request` holds.
+    """
+    if by_offer(cfg):
+        from propensity.serving.score_offers import score_offers
+
+        by_horizon = score_offers(cfg, out, say)
+        return by_horizon[max(by_horizon)]
+    assert cfg.run is not None  # uses_bundle has seen to it
+    if by_request(cfg):
+        from propensity.catalogue.score import score_requests
+
+        return score_requests(
+            cfg.run, cfg.requests, out, cfg.log, cfg.top_per_customer, cfg.cutoff, say, cfg.data.verify
+        )
+    assert cfg.cutoff is not None
+    return score(cfg.run, cfg.cutoff, out, cfg.log, say, cfg.data.verify)
 
 
 def score(

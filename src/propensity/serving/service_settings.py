@@ -38,6 +38,8 @@ class ServiceSettings:
         Seconds until a connection without a request is closed.
     refresh : float
         Seconds between looks for a new bundle, log or file of tokens.
+    audit_interval : float
+        Seconds between lines of the audit log on what was scored.
     verify : bool
         Whether to compare the log with its checksums.
     """
@@ -51,6 +53,7 @@ class ServiceSettings:
     read_timeout: float = 10.0
     idle_timeout: float = 15.0
     refresh: float = 2.0
+    audit_interval: float = 3600.0
     verify: bool = True
 
     @classmethod

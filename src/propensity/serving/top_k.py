@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from propensity.atomic import whole_file
+from propensity.ingest.source.unfold import check_arrays
 
 STATE = ("score", "revenue", "row", "count", "threshold")
 
@@ -121,6 +122,7 @@ class TopK:
         int
             Number of completed parts.
         """
+        check_arrays(path)
         with np.load(path, allow_pickle=False) as state:
             for name in STATE:
                 getattr(self, name)[:] = state[name]

@@ -37,6 +37,7 @@ TOLERANCE = 1e-5  # absolute for probabilities; relative for expected revenues a
 NETWORK_OUTPUTS = ("network_probability", "network_expected_revenue")  # if the champion is not the network alone
 NETWORK_INPUTS = ("network_logit", "network_log_amount")  # of champion.onnx, if the champion uses the network
 SMALLEST = 1e-30  # revenue whose logarithm is taken for 0
+RATIO, FREE_BYTES = 200, 256 << 20  # an archive of arrays unfolds to RATIO times its size, or to FREE_BYTES
 OUTPUTS = ("probability", "expected_revenue", "visit", "channel_share", *NETWORK_OUTPUTS)
 
 
@@ -186,13 +187,20 @@ def load_arrays(path: Path) -> dict[str, Any]:
     VerificationError
         If the file is damaged or has pickled objects.
     """
+    import zipfile
+    import zlib
+
     import numpy as np
 
     try:
+        limit = max(FREE_BYTES, RATIO * path.stat().st_size)
+        with zipfile.ZipFile(path) as archive:
+            if sum(part.file_size for part in archive.infolist()) > limit:
+                raise ValueError(f"it unfolds to more than {limit >> 20} MiB")
         with np.load(path, allow_pickle=False) as content:
             return {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise VerificationError(f"{path} is not an archive of plain arrays ({reason}); export again") from None
 
 

@@ -22,6 +22,7 @@ from propensity.trust import DATA, MODEL, check_targets
 
 FORMAT = 2
 FILE = "model.ckpt"
+CATALOGUE = "catalogue.json"  # of a run on a table of requests
 WAY_OUT = "train again"
 READ = ("champion.json", "candidates/", "config.yaml")  # what commands read beside it
 
@@ -59,6 +60,8 @@ def load_trained(folder: str | Path) -> Trained:
         If it holds anything but plain data, or names a target that is not trusted.
     """
     path = Path(folder) / FILE
+    if not path.is_file() and (Path(folder) / CATALOGUE).is_file():
+        raise ConfigurationError(f"{folder} was trained on a table of requests; only propensity score reads such a run")
     if not path.is_file():
         raise ConfigurationError(f"no checkpoint at {path}; train one with propensity train out={folder}")
     check_folder(folder, lambda name: name.startswith(READ), WAY_OUT)

@@ -26,6 +26,7 @@ from propensity.baseline.candidate import Candidate
 from propensity.champion.champion import FILE as CHAMPION
 from propensity.champion.champion import FOLDER as CANDIDATES
 from propensity.champion.champion import KINDS, NETWORK, Champion, check_champion, fit_champion
+from propensity.champion.model_name import served_in_text
 from propensity.checksum import seal_folder, unseal_folder
 from propensity.config import TrainConfig
 from propensity.data.event_log import EventLog, to_date
@@ -81,6 +82,8 @@ def train(
     """
     folder = Path(out or config.out)
     check_settings(config)
+    if config.data.get("requests") is not None:
+        raise ConfigurationError("data.requests is read by propensity train alone; other commands use common cutoffs")
     if taken := next((place for place in (folder, *folder.parents) if place.is_file()), None):
         raise ConfigurationError(f"{taken} is a file; give another folder as out")
     pl.seed_everything(config.seed, verbose=False)
@@ -323,6 +326,6 @@ def summary(searched: Searched) -> dict[str, Any]:
     served = searched.champion.choice
     choice = (
         f"{fitted.step} steps of {length.pairs_per_batch:,} pairs, {passes:.1f} passes over the training cutoffs; "
-        f"served model: {served.champion}, because {served.why}"
+        f"{served_in_text(served.champion, served.why)}"
     )
     return fitted._asdict() | {"length": length._asdict(), "choice": choice, "warnings": searched.warnings}

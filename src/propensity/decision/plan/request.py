@@ -190,10 +190,43 @@ def build_request(
     """
     context.require_revenue()
     check(campaigns, plan_limits)
+    value = np.stack([contact_value(context, campaign, margin) for campaign in campaigns], axis=1)
+    return request_of(context, campaigns, plan_limits, value, cost)
+
+
+def request_of(
+    context: DecisionContext, campaigns: Sequence[Campaign], plan_limits: PlanLimits, value: np.ndarray, cost: float
+) -> Request:
+    """The planning problem of contacts whose values are known.
+
+    Parameters
+    ----------
+    context : DecisionContext
+        Consents, and contacts promised or already made.
+    campaigns : Sequence[Campaign]
+        At least one, that do not contradict each other.
+    plan_limits : PlanLimits
+        Contact caps, capacities, budget and exclusive campaigns.
+    value : np.ndarray
+        (N, C) float32 money of a contact before cost, -inf where the customer is not eligible.
+    cost : float
+        Money per message, where a campaign has no cost of its own.
+
+    Returns
+    -------
+    Request
+        The arrays and their meaning.
+
+    Raises
+    ------
+    ConfigurationError
+        If the contact caps cannot be planned exactly.
+    InfeasibleError
+        If a campaign's `least` is more than its eligible customers, a capacity or the budget allow.
+    """
     first, days = to_day(context.scores.cutoff), 1 + max(max(c.days) for c in campaigns)
     pairs = sorted((d, c) for c, campaign in enumerate(campaigns) for d in campaign.days)
     day, column = (np.array(part, np.int64) for part in zip(*pairs, strict=True))
-    value = np.stack([contact_value(context, campaign, margin) for campaign in campaigns], axis=1)
     used = promised_contacts(context, first, days)
     week = (np.arange(first - EDGE, first + days + EDGE) + 3) // WEEK  # 1970-01-01 was a Thursday
     rolling = plan_limits.rolling
@@ -272,7 +305,11 @@ def contact_value(context: DecisionContext, campaign: Campaign, margin: float) -
             f"campaign {campaign.name} has no eligible customer: all {eligible.size} customers are suppressed, have "
             "not consented or are filtered out; loosen its filter, or drop it"
         )
-    return np.where(eligible, margin * context.scores.revenue[:, m], -np.inf).astype(np.float32)
+    earned, uplift = margin * context.scores.revenue[:, m], context.objective.uplift
+    if uplift is not None:
+        earned = uplift.earned(campaign.name, campaign.offer, context.scores.customer, margin)
+        eligible &= np.isfinite(earned)
+    return np.where(eligible, earned, -np.inf).astype(np.float32)
 
 
 def promised_contacts(context: DecisionContext, first: int, days: int) -> np.ndarray:

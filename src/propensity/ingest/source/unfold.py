@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import math
 import struct
 import zipfile
 import zlib
 from pathlib import Path
 from typing import IO, cast
 
+import numpy as np
+import polars as pl
+
+from propensity.data.parquet_size import parquet_size, text_bytes
 from propensity.errors import DataError
 
 RATIO = 200  # a text of sales packs to a tenth, one of equal lines to a hundredth
@@ -17,6 +22,7 @@ FREE_BYTES = 256 << 20  # that any file may unfold to
 MAX_PARTS = 10_000  # files in an archive
 STEP = 1 << 20
 ZIPPED = (".zip", ".xlsx", ".xlsm", ".xlsb", ".ods")
+PARQUET = (".parquet", ".pq")
 ZSTD_MAGIC, SKIPPABLE = 0xFD2FB528, 0x184D2A50
 ZSTD_BLOCK = 128 << 10  # most that a block unfolds to
 
@@ -27,7 +33,7 @@ def check_unfolded(file: Path) -> None:
     Parameters
     ----------
     file : Path
-        Delivered file; one that is neither .gz, .zip, .zst nor a spreadsheet is accepted.
+        Delivered file; one that is neither .gz, .zip, .zst, .parquet nor a spreadsheet is accepted.
 
     Raises
     ------
@@ -37,7 +43,8 @@ def check_unfolded(file: Path) -> None:
     Notes
     -----
     The bytes are counted, not taken from the archive's own statement; counting stops at the limit. A .zst file is
-    measured by its block headers, without unfolding (RFC 8878).
+    measured by its block headers, without unfolding (RFC 8878), and a Parquet file by the headers of its pages; its
+    texts are counted only if its dictionaries could repeat them beyond the limit.
     """
     name = file.name.lower()
     limit = max(FREE_BYTES, RATIO * file.stat().st_size)
@@ -49,11 +56,21 @@ def check_unfolded(file: Path) -> None:
             _check_archive(file, limit)
         elif name.endswith(".zst") and _zstd_bound(file, limit) > limit:
             raise _too_large(file, limit)
+        elif name.endswith(PARQUET):
+            size = parquet_size(file)
+            if size.values > limit or (size.values + size.texts > limit and size.values + text_bytes(file) > limit):
+                raise _too_large(file, limit)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise DataError(f"{file} cannot be read ({_first_line(error)}); deliver it again") from None
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, struct.error, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{file} cannot be read ({reason}); deliver it again") from None
+        raise DataError(f"{file} cannot be read ({_first_line(error)}); deliver it again") from None
     except (NotImplementedError, RuntimeError) as error:  # an unknown method, or a password
         raise DataError(f"{file} cannot be unpacked ({error}); deliver it as plain text") from None
+
+
+def _first_line(error: BaseException) -> str:
+    """First line of an error's message, or its class."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _check_archive(file: Path, limit: int) -> None:
@@ -117,3 +134,34 @@ def _too_large(file: Path, limit: int) -> DataError:
     return DataError(
         f"{file} unfolds to more than {limit >> 20} MiB from {file.stat().st_size:,} bytes; deliver it unpacked"
     )
+
+
+def check_arrays(file: Path) -> None:
+    """Refuse an .npz file that unfolds to more than `RATIO` times its size, above `FREE_BYTES`.
+
+    Parameters
+    ----------
+    file : Path
+        Archive of arrays. An archive is never unpacked beyond the sizes that it states, so these are summed.
+
+    Raises
+    ------
+    ValueError
+        If it unfolds to more, or an array states another size than its part of the archive has.
+    zipfile.BadZipFile, OSError
+        If it is no archive.
+    """
+    limit = max(FREE_BYTES, RATIO * file.stat().st_size)
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+        if len(parts) > MAX_PARTS or sum(part.file_size for part in parts) > limit:
+            raise ValueError(f"it unfolds to more than {limit >> 20} MiB")
+        for part in parts:
+            with archive.open(part) as stream:
+                version = np.lib.format.read_magic(stream)
+                headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                if version not in headers:
+                    raise ValueError(f"{part.filename} has a header of version {version}")
+                shape, _, dtype = headers[version](stream)
+                if dtype.hasobject or math.prod(shape) * dtype.itemsize != part.file_size - stream.tell():
+                    raise ValueError(f"{part.filename} states another size than it has")

@@ -1,0 +1,21 @@
+"""Values the customers of a log: `propensity clv --help`."""
+
+from propensity.command import entry
+from propensity.config import ClvConfig
+
+
+@entry("clv")
+def main(cfg: ClvConfig) -> None:
+    from propensity.report.table import working
+    from propensity.value.output import check_folder, save_values, show
+    from propensity.value.run import values
+
+    check_folder(cfg.out)
+    with working("valuing customers"):
+        valuation = values(cfg)
+        save_values(valuation, cfg.out)
+    show(valuation.summary, cfg.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""From the settings of `analyse`, `uplift` and `policy` to their folders; a refusal is written before it is raised."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from propensity.ab.contacts import experiment_table
+from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
+from propensity.atomic import whole_folder
+from propensity.config import AbConfig
+from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.errors import ConfigurationError
+from propensity.scores import Scores, load_scores
+
+
+def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
+    """The checked experiment; a refusal of the table itself leaves `<kind>.json` with the reason."""
+    columns = Columns(
+        arm=cfg.arm,
+        control="" if cfg.control is None else str(cfg.control),
+        outcomes=list(cfg.outcomes),
+        covariates=list(cfg.covariates),
+        before=list(cfg.before),
+        customer=cfg.customer,
+        probability=cfg.probability,
+        experiment=cfg.experiments,
+        sent=cfg.sent,
+        happened=cfg.happened,
+        shares=dict(cfg.shares),
+        name=cfg.name,
+    )
+    try:
+        table, columns = _table(cfg, columns)
+        return experiment_of(table, columns)
+    except RefusedError as error:
+        write(cfg.out, kind, _refused(str(error)), pl.DataFrame())
+        raise
+
+
+def _table(cfg: AbConfig, columns: Columns) -> tuple[pl.DataFrame, Columns]:
+    """The table of the settings, or the one that a log gives."""
+    if cfg.log is None:
+        if cfg.data.path is None:
+            raise ConfigurationError("no data are given; add data=<table>, or log=<folder> and cutoff=<date>")
+        if cfg.control is None:
+            raise ConfigurationError("control is not given; name the arm that the others are compared with")
+        return read_data(cfg.data.path), columns
+    if cfg.cutoff is None or cfg.data.path is not None:
+        raise ConfigurationError("log needs a cutoff, and no data: give log=<folder> cutoff=<date>")
+    arms = None if cfg.arms is None else read_data(cfg.arms)
+    return experiment_table(EventLog.open(cfg.log), to_day(cfg.cutoff), cfg.horizon, columns, arms)
+
+
+def chosen_scores(path: str | None, cutoff: int) -> Scores | None:
+    """Scores at a cutoff, else the last ones of the file, which the design refuses by their date."""
+    if path is None:
+        return None
+    tables = load_scores(path)
+    return next((each for each in tables if each.cutoff == str(to_date(cutoff))), tables[-1])
+
+
+def _refused(reason: str) -> dict[str, Any]:
+    """A result whose table allowed no check."""
+    return {"srm_p": None, "balance": {}, "refused": reason, "notes": [], "arms": {}, "sentences": [reason]}
+
+
+def write(
+    out: str,
+    kind: str,
+    result: dict[str, Any],
+    table: pl.DataFrame,
+    page: str | None = None,
+    also: dict[str, dict[str, Any]] | None = None,
+) -> None:
+    """Writes `<kind>.json`, `.parquet` and `.html`, and further JSON, into a folder, all or none; prints sentences."""
+    folder = Path(out)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / f"{kind}.json").is_file()):
+        raise ConfigurationError(f"{out} holds something else than this result; give another folder as out")
+    with whole_folder(folder) as draft:
+        for name, each in (also or {}).items():
+            (draft / f"{name}.json").write_text(json.dumps(each, indent=1), encoding="utf-8")
+        (draft / f"{kind}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+        if table.width:
+            table.write_parquet(draft / f"{kind}.parquet")
+        if page is not None:
+            (draft / f"{kind}.html").write_text(page, encoding="utf-8")
+    if not result.get("refused"):
+        print("\n".join([*result["notes"], *result["sentences"]]))
+        print(f"{out}: {', '.join(sorted(path.name for path in folder.iterdir()))}")

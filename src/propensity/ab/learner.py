@@ -1,0 +1,195 @@
+"""S-, T-, X- and DR-learners of the effect of a treatment, cross-fitted: nobody is scored by a model that saw them.
+
+Source: Künzel et al., PNAS 2019 (S, T, X); Kennedy, Electronic Journal of Statistics 2023 (DR).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from propensity.errors import ConfigurationError
+
+LEARNERS = ("s", "t", "x", "dr")
+REGRESSORS = ("blend", "lightgbm", "ridge")
+TREES: dict[str, Any] = {
+    "objective": "regression",
+    "learning_rate": 0.08,
+    "num_leaves": 6,
+    "max_bin": 63,
+    "lambda_l2": 10.0,
+    "verbose": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+}
+ROUNDS, LEAF_SHARE = 40, 0.02
+RIDGE, BLOCK = 1.0, 65_536
+Predict = Callable[[np.ndarray], np.ndarray]
+Regressor = Callable[[np.ndarray, np.ndarray, np.ndarray], Predict]
+
+
+class Arms(NamedTuple):
+    """Covariates x (n, C), outcomes y (n,), treatment t (n,) bool, weights w (n,) of one treatment and the control."""
+
+    x: np.ndarray
+    y: np.ndarray
+    t: np.ndarray
+    w: np.ndarray
+
+    def rows(self, mask: np.ndarray) -> Arms:
+        """Some of the customers."""
+        return Arms(*(each[mask] for each in self))
+
+
+def regressor(name: str, seed: int) -> Regressor:
+    """A function from covariates, outcomes and weights to a prediction.
+
+    Raises
+    ------
+    ConfigurationError
+        For another name, or without the library.
+    """
+    if name == "ridge":
+        return fit_ridge
+    if name not in REGRESSORS:
+        raise ConfigurationError(f"regressor={name} does not exist; choose one of {', '.join(REGRESSORS)}")
+    try:
+        import lightgbm
+    except ImportError:
+        raise ConfigurationError(
+            "LightGBM is not installed; pip install 'propensity[gbdt]', or regressor=ridge"
+        ) from None
+    trees = partial(_fit_trees, lightgbm, seed)
+    return trees if name == "lightgbm" else partial(_fit_blend, trees)
+
+
+def _fit_blend(trees: Regressor, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
+    """The mean of ridge regression and trees: effects are small, and the mean varies less than either."""
+    line, forest = fit_ridge(x, y, w), trees(x, y, w)
+    return lambda rows: (line(rows) + forest(rows)) / 2.0
+
+
+def fit_ridge(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
+    """Weighted ridge regression with an intercept that is not penalised."""
+    gram, moment = np.diag([0.0] + [RIDGE] * x.shape[1]), np.zeros(x.shape[1] + 1)
+    for start in range(0, y.size, BLOCK):  # so that memory holds one copy of x
+        part = slice(start, start + BLOCK)
+        design = np.column_stack([np.ones(y[part].size), x[part]])
+        scaled = design * w[part, None]
+        gram += scaled.T @ design
+        moment += scaled.T @ y[part]
+    coefficient = np.linalg.lstsq(gram, moment, rcond=None)[0]
+    return lambda rows: np.asarray(coefficient[0] + rows @ coefficient[1:])
+
+
+def _fit_trees(lightgbm: Any, seed: int, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
+    if not x.shape[1] or np.ptp(y) == 0:
+        mean = float(np.average(y, weights=w))
+        return lambda rows: np.full(len(rows), mean)
+    scale = float(np.std(y))  # LightGBM has absolute thresholds: another currency must not change the trees
+    parameters = TREES | {"seed": seed, "min_child_samples": max(5, round(LEAF_SHARE * y.size))}
+    data = lightgbm.Dataset(x, y / scale, weight=w, params={"verbose": -1, "max_bin": TREES["max_bin"]})
+    model = lightgbm.train(parameters, data, num_boost_round=ROUNDS)
+    return lambda rows: scale * np.asarray(model.predict(rows, num_threads=1))
+
+
+def folds(customer: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Fold of each customer (n,), random and of equal size.
+
+    The fold follows from the place of the id among the sorted ids, so that the order of rows changes nothing.
+    """
+    fold = np.empty(customer.size, dtype=np.int64)
+    rank = np.random.default_rng(seed).permutation(customer.size)
+    fold[np.argsort(customer, kind="stable")] = rank % count
+    return fold
+
+
+def uplift(arms: Arms, fold: np.ndarray, learners: tuple[str, ...], fit: Regressor) -> dict[str, np.ndarray]:
+    """Cross-fitted uplift of every customer by each learner.
+
+    Parameters
+    ----------
+    arms : Arms
+        n customers of one treatment and the control.
+    fold : np.ndarray
+        (n,) fold of each customer.
+    learners : tuple of str
+        Of `LEARNERS`.
+    fit : Regressor
+        What all learners are made of.
+
+    Returns
+    -------
+    dict
+        learner -> (n,) uplift in the unit of the outcome.
+    """
+    values = {name: np.empty(fold.size) for name in learners}
+    for k in np.unique(fold):
+        train, rows = arms.rows(fold != k), arms.x[fold == k]
+        half = fold[fold != k] % 2 == 0
+        for name in learners:
+            values[name][fold == k] = effect_model(name, train, half, fit)(rows)
+    return values
+
+
+def effect_model(name: str, train: Arms, half: np.ndarray, fit: Regressor) -> Predict:
+    """A fitted learner."""
+    if name == "s":
+        return _s_learner(train, fit)
+    if name == "t":
+        return _t_learner(train, fit)
+    return _x_learner(train, fit) if name == "x" else _dr_learner(train, half, fit)
+
+
+def _s_learner(train: Arms, fit: Regressor) -> Predict:
+    """One model with the treatment, and its products with the covariates, as columns."""
+    model = fit(_with_treatment(train.x, train.t.astype(np.float64)), train.y, train.w)
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        parts = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+        return np.concatenate(
+            [
+                model(_with_treatment(part, np.ones(len(part)))) - model(_with_treatment(part, np.zeros(len(part))))
+                for part in parts
+            ]
+        )
+
+    return predict
+
+
+def _with_treatment(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    return np.column_stack([x, t, x * t[:, None]])
+
+
+def _outcome_models(train: Arms, fit: Regressor) -> tuple[Predict, Predict]:
+    """Models of the outcome with and without treatment."""
+    one, two = (fit(*(each[mask] for each in (train.x, train.y, train.w))) for mask in (train.t, ~train.t))
+    return one, two
+
+
+def _t_learner(train: Arms, fit: Regressor) -> Predict:
+    one, two = _outcome_models(train, fit)
+    return lambda rows: one(rows) - two(rows)
+
+
+def _x_learner(train: Arms, fit: Regressor) -> Predict:
+    one, two = _outcome_models(train, fit)
+    t, share = train.t, float(np.average(train.t, weights=train.w))
+    of_treated = fit(train.x[t], train.y[t] - two(train.x[t]), train.w[t])
+    of_control = fit(train.x[~t], one(train.x[~t]) - train.y[~t], train.w[~t])
+    return lambda rows: share * of_control(rows) + (1 - share) * of_treated(rows)
+
+
+def _dr_learner(train: Arms, half: np.ndarray, fit: Regressor) -> Predict:
+    """Regression of doubly robust scores, whose outcome models saw the other half."""
+    score, share = np.empty(train.y.size), float(np.average(train.t, weights=train.w))
+    for own in (half, ~half):
+        one, two = (model(train.x[own]) for model in _outcome_models(train.rows(~own), fit))
+        t, y, w = train.t[own], train.y[own], train.w[own]
+        residual = np.where(t, (y - one) / share, -(y - two) / (1 - share))
+        score[own] = one - two + w * residual
+    return fit(train.x, score, np.ones(score.size))

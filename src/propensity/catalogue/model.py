@@ -1,0 +1,178 @@
+"""A model of a catalogue: the learners, which of them is served, and its files in the folder of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from hydra.utils import instantiate
+from scipy.special import expit
+
+from propensity.atomic import whole_file
+from propensity.catalogue.column import COLUMNS
+from propensity.catalogue.network import PairNetwork
+from propensity.catalogue.pairs import Catalogue
+from propensity.catalogue.sales import sales_of
+from propensity.catalogue.sample import Sample
+from propensity.champion.champion import NETWORK
+from propensity.champion.choose import STACK
+from propensity.checksum import check_folder
+from propensity.data.event_log import EventLog
+from propensity.data.offer import Offers, offers_before
+from propensity.errors import ConfigurationError, DamageError, DataError
+from propensity.task import Task
+from propensity.training.checkpoint import CATALOGUE as FILE
+from propensity.training.checkpoint import WAY_OUT
+from propensity.trust import DATA, check_targets
+
+FORMAT = 1
+FOLDER = "catalogue"
+LIGHTGBM = "lightgbm"
+READ = (FILE, FOLDER + "/", "config.yaml")
+LARGEST_LOGIT = 15.0  # probabilities stay above 3e-7
+
+
+class LogLoss(NamedTuple):
+    """How the probabilities of a sample of pairs fit their purchases."""
+
+    log_loss: float
+    expected_over_observed: float
+
+
+def log_loss(logit: np.ndarray, sample: Sample) -> LogLoss:
+    """Weighted log loss of log-odds (P,), and the ratio of expected to observed purchases."""
+    loss = np.logaddexp(0, logit) - np.where(sample.bought, logit, 0.0)
+    total = float(sample.weight[sample.bought].sum())
+    expected = float((expit(logit) * sample.weight).sum())
+    return LogLoss(float(np.average(loss, weights=sample.weight)), expected / total if total > 0 else np.nan)
+
+
+@dataclass(frozen=True)
+class CatalogueModel:
+    """Learners and the served one.
+
+    Parameters
+    ----------
+    learners : mapping
+        `network`, `lightgbm` or both: objects with `logit(x)`.
+    served : str
+        One of them, or `stack`: the mean of their log-odds.
+    amount_factor : float
+        Factor of the usual amounts with which buyers of the training requests spend what is expected.
+    """
+
+    learners: Mapping[str, Any]
+    served: str
+    amount_factor: float
+
+    def logit(self, x: np.ndarray) -> np.ndarray:
+        """Log-odds (P,) of the served model for the columns of pairs (P, F)."""
+        names = list(self.learners) if self.served == STACK else [self.served]
+        mean = np.mean([self.learners[name].logit(x) for name in names], axis=0)
+        return np.asarray(np.clip(mean, -LARGEST_LOGIT, LARGEST_LOGIT))
+
+    def save(self, folder: Path, about: dict[str, Any]) -> None:
+        """Write `catalogue.json` and the learners of a run."""
+        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        for learner in self.learners.values():
+            learner.save(folder / FOLDER)
+        content = {
+            "format": FORMAT,
+            "columns": list(COLUMNS),
+            "learners": list(self.learners),
+            "served": self.served,
+            "amount_factor": self.amount_factor,
+            "about": about,
+        }
+        with whole_file(folder / FILE) as draft:
+            draft.write_text(json.dumps(content, indent=1))
+
+
+class TrainedCatalogue(NamedTuple):
+    """A model of a catalogue with the task of its run, and the record of its training."""
+
+    model: CatalogueModel
+    task: Task
+    about: dict[str, Any]
+
+
+def is_catalogue(run: str | Path) -> bool:
+    """Whether a run was trained on a table of requests."""
+    return (Path(run) / FILE).is_file()
+
+
+def load_catalogue(run: str | Path) -> TrainedCatalogue:
+    """Read the model of a run that was trained on requests.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder of the run.
+
+    Returns
+    -------
+    TrainedCatalogue
+        Model, task and record.
+
+    Raises
+    ------
+    ConfigurationError
+        If the run was not trained on requests.
+    DamageError
+        If a file is damaged.
+    DataError
+        If it has another format or other columns.
+    IntegrityError
+        If the record names a target that is not trusted.
+    """
+    folder, path = Path(run), Path(run) / FILE
+    if not path.is_file():
+        raise ConfigurationError(f"no {FILE} in {run}; train it with propensity train data.requests=requests.parquet")
+    check_folder(folder, lambda name: name.startswith(READ), WAY_OUT)
+    try:
+        content = json.loads(path.read_text())
+        form, columns, about = content["format"], tuple(content["columns"]), content["about"]
+        names, served, factor = list(content["learners"]), content["served"], float(content["amount_factor"])
+        config = about["config"]["data"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamageError(f"{path} cannot be read ({error}); {WAY_OUT}") from None
+    if form != FORMAT or columns != COLUMNS:
+        raise DataError(f"{path} was written by another version, with other columns; {WAY_OUT}")
+    if served not in (*names, STACK) or not set(names) <= {NETWORK, LIGHTGBM} or not names:
+        raise DamageError(f"{path} serves {served!r} of {names}, which cannot be; {WAY_OUT}")
+    check_targets(config, path, DATA)
+    task = instantiate(config, _convert_="all")
+    learners = {name: learner_class(name).load(folder / FOLDER) for name in names}
+    return TrainedCatalogue(CatalogueModel(learners, served, factor), task, about)
+
+
+def learner_class(name: str) -> Any:
+    """The class of a learner."""
+    if name == NETWORK:
+        return PairNetwork
+    from propensity.catalogue.trees import PairTrees
+
+    return PairTrees
+
+
+def open_catalogue(log: EventLog, task: Task) -> tuple[Catalogue, Offers]:
+    """Sales and offers of a log, all customers and days included.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log.
+    task : Task
+        Definition of the offers, and settings of the catalogue.
+
+    Returns
+    -------
+    Catalogue, Offers
+        What computes pairs at any day, from rows before it; and its M offers.
+    """
+    offers = offers_before(log, task.offer, log.last_event_day + 1)
+    return Catalogue(sales_of(log, offers), offers.parent, task.catalogue), offers

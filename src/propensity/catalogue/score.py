@@ -1,0 +1,241 @@
+"""Scores of requests: each customer at a cutoff of his own, every input from events strictly before it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.special import expit
+
+from propensity.atomic import whole_file
+from propensity.audit import append_beside
+from propensity.catalogue.model import TrainedCatalogue, is_catalogue, load_catalogue, open_catalogue
+from propensity.catalogue.requests import Requests, all_purchasers, read_requests, resolve
+from propensity.champion.champion import SERVED, Champion
+from propensity.data.cutoff import Cutoff, parse_cutoff, scoring_warnings
+from propensity.data.event_log import EventLog, to_date
+from propensity.data.offer import offers_before
+from propensity.data.table_file import write_table
+from propensity.errors import ConfigurationError
+from propensity.scores import COLUMNS, LOG, WARNINGS
+from propensity.training.checkpoint import Trained, load_trained
+
+PAIRS = 1 << 18  # pairs whose columns are in memory at a time
+
+
+def score_requests(
+    run: str | Path,
+    requests: str | Path | None,
+    out: str | Path,
+    log: str | None = None,
+    top_per_customer: int | None = None,
+    cutoff: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    verify: bool = True,
+) -> pl.DataFrame:
+    """Score a table of requests by the model of a run, and write the scores.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder of a run, trained at common cutoffs or on requests.
+    requests : str or Path, optional
+        Table with customer_id, cutoff and perhaps offer_id. None: all customers with a purchase before `cutoff`.
+    out : str or Path
+        Parquet file to write.
+    log : str, optional
+        Folder of an event log; None for the log of the run.
+    top_per_customer : int, optional
+        Best offers to keep of each request.
+    cutoff : str, optional
+        YYYY-MM-DD, if no table of requests is given.
+    say : callable
+        Receives warnings.
+    verify : bool
+        Whether to compare the log with its checksums.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns cutoff, customer_id, offer_id, score, expected_revenue: by cutoff and customer, the best offer first.
+
+    Raises
+    ------
+    ConfigurationError
+        If the run is missing, or a cutoff is not after the first purchase.
+    DataError
+        If a customer or an offer is unknown, or a file is damaged.
+    """
+    if Path(out).is_dir():
+        raise ConfigurationError(f"{out} is a folder; give the name of a file, such as {out}/scores.parquet")
+    trained = load_catalogue(run) if is_catalogue(run) else load_trained(run)
+    table = None if requests is None else read_requests(requests)
+    events = trained.task.open_or(log, verify)
+    warnings: list[str] = []
+    if isinstance(trained, TrainedCatalogue):
+        catalogue, offers = open_catalogue(events, trained.task)
+        names = offers.name
+    else:
+        names = offers_before(events, trained.task.offer, events.last_event_day + 1).name
+    if table is None:
+        wanted = all_purchasers(events, parse_cutoff(events, str(cutoff), trained.task.horizon).day)
+    else:
+        wanted = resolve(table, events, names, str(requests), warnings.append)
+    warnings += request_warnings(events, wanted, trained.task.horizon, trained.about["last_label"])
+    if isinstance(trained, TrainedCatalogue):
+        parts = list(catalogue_rows(trained, catalogue, wanted, top_per_customer))
+    else:
+        parts = list(common_rows(trained, Path(run), events, wanted, names, top_per_customer, warnings))
+    result = as_table(parts, events, names)
+    for warning in warnings:
+        say(warning)
+    with whole_file(out) as draft:
+        metadata = {WARNINGS: json.dumps(warnings)} if warnings else {}
+        metadata |= {} if events.folder is None else {LOG: str(events.folder.resolve())}
+        write_table(result, draft, metadata or None)
+    days = f"{to_date(int(wanted.day.min()))} to {to_date(int(wanted.day.max()))}"
+    entry = {"model": str(run), "log": str(events.folder), "fingerprint": events.fingerprint, "cutoff": days}
+    append_beside(Path(run).parent, out, "score", entry)
+    return result
+
+
+def request_warnings(log: EventLog, requests: Requests, horizon: int, end: str) -> list[str]:
+    """What limits the use of the scores: of the first cutoff and of the last, each warning once."""
+    days = int(requests.day.max()), int(requests.day.min())
+    return list(dict.fromkeys(text for day in days for text in scoring_warnings(log, Cutoff(day, horizon), end)))
+
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # day, customer row, offer, score, revenue
+
+
+def catalogue_rows(trained: TrainedCatalogue, catalogue: Any, requests: Requests, top: int | None) -> Iterator[Rows]:
+    """Scores of a run on requests, block by block."""
+    model = trained.model
+    for pairs in catalogue.blocks(requests):
+        logit, usual = np.empty(pairs.offer.size), np.empty(pairs.offer.size, np.float32)
+        for part, rows in parts_of(pairs):
+            x = catalogue.columns(part, requests)
+            logit[rows], usual[rows] = model.logit(x), catalogue.usual(part, x)
+        chosen = best(pairs.owner, logit, pairs.offer, top)
+        score = expit(logit[chosen])
+        customer = requests.customer[pairs.request][pairs.owner[chosen]]
+        day = np.full(chosen.size, pairs.market.day)
+        yield day, customer, pairs.offer[chosen], score, score * usual[chosen] * model.amount_factor
+
+
+def parts_of(pairs: Any) -> Iterator[tuple[Any, slice]]:
+    """Pairs of whole requests, at most about `PAIRS` at a time, and their places."""
+    first = 0
+    while first < pairs.request.size:
+        stop = int(np.searchsorted(pairs.start, pairs.start[first] + PAIRS, side="right")) - 1
+        stop = min(max(stop, first + 1), pairs.request.size)
+        rows = slice(int(pairs.start[first]), int(pairs.start[stop]))
+        yield (
+            pairs._replace(
+                request=pairs.request[first:stop],
+                start=pairs.start[first : stop + 1] - pairs.start[first],
+                offer=pairs.offer[rows],
+                affinity=pairs.affinity[rows],
+                end=pairs.end[first:stop],
+            ),
+            rows,
+        )
+        first = stop
+
+
+def best(owner: np.ndarray, score: np.ndarray, offer: np.ndarray, top: int | None) -> np.ndarray:
+    """Places (K,) of the `top` best offers of each owner, in descending score; equal scores by the offer's number.
+
+    Parameters
+    ----------
+    owner : (P,)
+        Ascending numbers.
+    score, offer : (P,)
+        Of each pair.
+    top : int, optional
+        None keeps all.
+    """
+    order = np.lexsort((offer, -score, owner))
+    if top is None:
+        return order
+    sorted_owner = owner[order]
+    rank = np.arange(order.size) - np.searchsorted(sorted_owner, sorted_owner)
+    return order[rank < top]
+
+
+def common_rows(
+    trained: Trained, run: Path, log: EventLog, requests: Requests, names: tuple[str, ...], top: int | None,
+    warnings: list[str],
+) -> Iterator[Rows]:  # fmt: skip
+    """Scores of a run at common cutoffs: the requests of a day by everything that is known before it.
+
+    Notes
+    -----
+    They equal those of all customers at that cutoff, because inputs of a customer depend on the cutoff and on the log
+    before it, not on who else is scored.
+    """
+    champion, place = Champion.load(run, trained.model), {name: k for k, name in enumerate(names)}
+    strangers = inactive = 0
+    for day in np.unique(requests.day).tolist():
+        here = np.flatnonzero(requests.day == day)
+        data = trained.task.cutoff_data(log, Cutoff(day, trained.task.horizon), trained.vocabulary)
+        active = np.flatnonzero(np.diff(log.until(day).offsets) > 0)  # rows of `log.before(day)`
+        asked = np.isin(active[data.row], requests.customer[here])
+        strangers += int(here.size - asked.sum())
+        if not asked.any():
+            continue
+        scores = champion.predict_both(data._replace(row=data.row[asked]))[0][SERVED]
+        offer = np.array([place[name] for name in scores.offer])
+        row = active[data.row[asked]]
+        if requests.named is None:
+            owner, column = np.divmod(np.arange(row.size * offer.size), offer.size)
+        else:
+            owner, column, missing = named_pairs(requests, here, row, offer)
+            inactive += missing
+        score, revenue = (
+            np.asarray(grid)[owner, column].astype(float) for grid in (scores.probability, scores.revenue)
+        )
+        chosen = best(owner, score, offer[column], top)
+        yield np.full(chosen.size, day), row[owner[chosen]], offer[column[chosen]], score[chosen], revenue[chosen]
+    if strangers:
+        warnings.append(
+            f"{strangers} requests are of customers without a purchase before their cutoff, and get no score"
+        )
+    if inactive:
+        warnings.append(f"{inactive} requests name an offer that is not on sale at their cutoff, and get no score")
+
+
+def named_pairs(
+    requests: Requests, here: np.ndarray, row: np.ndarray, offer: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Places among rows (N,) and offers (M,) of the pairs that requests name, and how many name another offer."""
+    assert requests.named is not None
+    offsets, offers = requests.named
+    sizes = np.diff(offsets)[here]
+    wanted = np.concatenate([offers[offsets[r] : offsets[r + 1]] for r in here])
+    customer = np.repeat(requests.customer[here], sizes)
+    known = np.isin(customer, row)
+    owner = np.searchsorted(row, customer[known])
+    order = np.argsort(offer)
+    column = order[np.minimum(np.searchsorted(offer[order], wanted[known]), offer.size - 1)]
+    active = offer[column] == wanted[known]
+    return owner[active], column[active], int((~active).sum())
+
+
+def as_table(parts: list[Rows], log: EventLog, names: tuple[str, ...]) -> pl.DataFrame:
+    """The rows of scores as a table with the columns of every table of scores."""
+    empty: Rows = (np.empty(0, int), np.empty(0, int), np.empty(0, int), np.empty(0), np.empty(0))
+    day, row, offer, score, revenue = (np.concatenate(each) for each in zip(*(parts or [empty]), strict=True))
+    return pl.DataFrame(
+        {
+            "cutoff": pl.Series(day.astype(np.int32)).cast(pl.Date),
+            "customer_id": log.customers["customer"].gather(row.astype(np.int64)),
+            "offer_id": pl.Series(list(names), dtype=pl.String).gather(offer.astype(np.int64)),
+            "score": score.astype(np.float32),
+            "expected_revenue": revenue.astype(np.float32),
+        }
+    ).select(*COLUMNS)

@@ -1,0 +1,1 @@
+"""Key figures of a shop as of a cutoff: customers, cohorts, tiers, segments, value and churn; every sum is exact."""

@@ -1,0 +1,258 @@
+"""The model of value: buy-till-you-die models and trees, blended, with the level and shape of closed windows.
+
+Customers are ranked by a blend on a logarithmic scale, whose weight the last closed window chooses. The level, and the
+level within bins of the ranking, is that of the trees, which fit what followed in closed windows. Beyond the longest
+closed window, orders grow with a power of time that is fitted to the trees' own curve: a hazard that falls as a power.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from propensity.kernel.order_day import OrderDays, Recency, recency
+from propensity.value.closed import ClosedWindows, Forecast, Parametric, closed_windows, inputs, lengths, season
+from propensity.value.distribution import RevenueShape, fit_shape
+from propensity.value.parametric import PARETO_NBD, fit_orders, fit_spend
+from propensity.value.trees import Trees, fit_trees
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trees in the blend
+EVEN = (0.5, 0.5, 0.5)
+CUSTOMERS_PER_BIN, MOST_BINS = 500, 20
+TRUSTED = 2_000  # customers at which level and shape are half the trees', half the buy-till-you-die models'
+LEAST_GROWTH = 0.3  # exponent of a power of time that orders follow at least
+
+
+class Expectation(NamedTuple):
+    """Expected values of N customers and W lengths of windows: (N, W) each.
+
+    Parameters
+    ----------
+    active : probability of an order
+    orders : expected orders
+    revenue : expected revenue, in currency
+    """
+
+    active: np.ndarray
+    orders: np.ndarray
+    revenue: np.ndarray
+
+
+class ValueModel(NamedTuple):
+    """A fitted model.
+
+    Parameters
+    ----------
+    parametric : buy-till-you-die models
+    trees : None where no window has closed, or LightGBM is not installed
+    known : lengths of windows in weeks that the trees have seen
+    levels : (len(known), 3) observed over expected active customers, orders and revenue of the trees, by length
+    amount : revenue of an order in closed windows, in currency
+    weights : of the trees in the blend, for probability, orders and revenue
+    shape : distribution of revenue around its expectation
+    first_day : of the log
+    """
+
+    parametric: Parametric
+    trees: Trees | None
+    known: tuple[int, ...]
+    levels: np.ndarray
+    amount: float
+    weights: tuple[float, ...]
+    shape: RevenueShape
+    first_day: int
+
+    @property
+    def longest(self) -> int:
+        """Weeks of the longest closed window, 0 without one."""
+        return self.known[-1] if self.trees is not None else 0
+
+    def components(self, orders: OrderDays, cutoff: int, weeks: list[int]) -> tuple[Expectation, Expectation | None]:
+        """Expectations of the buy-till-you-die models and of the trees for customers with an order: (N, W)."""
+        state = recency(orders, cutoff)
+        row = np.flatnonzero(state.x >= 0)
+        own = Recency(*(column[row] for column in state))
+        grid = sorted({*weeks, *self.known})
+        forecast = self.parametric.forecast(own, np.array(grid, float))
+        by_model = Expectation(forecast.active, forecast.orders, forecast.orders * forecast.amount[:, None])
+        if self.trees is None:
+            return _columns(by_model, grid, weeks), None
+        return _columns(by_model, grid, weeks), self._of_trees(orders, cutoff, row, grid, by_model, forecast, weeks)
+
+    def _of_trees(
+        self, orders: OrderDays, cutoff: int, row: np.ndarray, grid: list[int], by_model: Expectation,
+        forecast: Forecast, weeks: list[int],
+    ) -> Expectation:  # fmt: skip
+        """Expectations of the trees; beyond the longest closed window they are extended."""
+        assert self.trees is not None
+        inside = sorted({min(w, self.longest) for w in weeks} | {w for w in self.known if w >= self.longest / 3})
+        parts = []
+        for w in inside:
+            k, length = grid.index(w) if w in grid else -1, np.full(row.size, float(w))
+            one = Forecast(forecast.active[:, k], forecast.orders[:, k], forecast.amount)
+            table = inputs(
+                orders, cutoff, row, length, one, np.full(row.size, season(orders, self.first_day, cutoff, w))
+            )
+            active, expected, revenue = self.trees.predict(table, length)
+            level = self.levels[self.known.index(w)] if w in self.known else np.ones(3)
+            parts.append((shifted(active, active.sum() * level[0]), expected * level[1], revenue * level[2]))
+        stacked = Expectation(*(np.stack([part[i] for part in parts], axis=1) for i in range(3)))
+        columns = [self._extended(stacked, inside, by_model, grid, w) for w in weeks]
+        return Expectation(*(np.stack([column[i] for column in columns], axis=1) for i in range(3)))
+
+    def _extended(
+        self, trees: Expectation, inside: list[int], by_model: Expectation, grid: list[int], w: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The trees' expectations for one length of window: (N,) x 3."""
+        k = inside.index(min(w, self.longest))
+        active, orders, revenue = (column[:, k] for column in trees)
+        if w > self.longest:
+            own = growth_exponent(np.array(inside, float), trees.orders.sum(axis=0))
+            growth = (w / self.longest) ** own
+            orders, revenue = orders * growth, revenue * growth
+            more = by_model.active[:, grid.index(w)].sum() / max(
+                by_model.active[:, grid.index(self.longest)].sum(), 1e-12
+            )
+            before, after = (by_model.orders[:, grid.index(length)].sum() for length in (self.longest, w))
+            # of the growth in orders, the part that customers bring who had none before
+            share = np.log(max(more, 1.0)) / max(np.log(after / max(before, 1e-12)), 1e-12)
+            active = np.maximum(shifted(active, active.sum() * growth ** min(share, 1.0)), active)
+        return active, orders, revenue
+
+    def expect(self, orders: OrderDays, cutoff: int, weeks: list[int]) -> Expectation:
+        """Blended and calibrated expectations of customers with an order, rising in `weeks` (ascending): (N, W)."""
+        by_model, by_trees = self.components(orders, cutoff, weeks)
+        if by_trees is None:
+            return by_model
+        return blend(by_model, by_trees, self.weights, self.amount)
+
+
+def _columns(expectation: Expectation, grid: list[int], weeks: list[int]) -> Expectation:
+    return Expectation(*(column[:, [grid.index(w) for w in weeks]] for column in expectation))
+
+
+def growth_exponent(weeks: np.ndarray, totals: np.ndarray) -> float:
+    """Exponent of the power of time that a curve of totals follows, at most 1: the rate a week does not rise.
+
+    Examples
+    --------
+    >>> round(growth_exponent(np.array([4.0, 8.0, 16.0]), np.array([2.0, 3.0, 4.5])), 3)
+    0.585
+    """
+    if weeks.size < 2 or totals.min() <= 0:
+        return 1.0
+    x, y = np.log(weeks), np.log(totals)
+    slope = float(((x - x.mean()) @ (y - y.mean())) / ((x - x.mean()) @ (x - x.mean())))
+    return min(max(slope, LEAST_GROWTH), 1.0)
+
+
+def shifted(probability: np.ndarray, target: float) -> np.ndarray:
+    """Probabilities moved by a constant on the complementary log-log scale until they sum to `target`."""
+    hazard = -np.log1p(-np.clip(probability, 1e-9, 1 - 1e-9))
+    target = min(target, 0.9999 * probability.size)
+    low, high = -20.0, 20.0
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if -np.expm1(-hazard * np.exp(middle)).sum() < target else (low, middle)
+    return -np.expm1(-hazard * np.exp(0.5 * (low + high)))
+
+
+def blend(by_model: Expectation, by_trees: Expectation, weights: tuple[float, ...], amount: float) -> Expectation:
+    """Rank by the blend, and take level and shape from the trees, the more so the more customers there are."""
+    columns = [np.empty_like(by_trees.active) for _ in range(3)]
+    trust = by_trees.active.shape[0] / (by_trees.active.shape[0] + TRUSTED)
+    for w in range(by_trees.active.shape[1]):
+        for i in range(3):
+            one, other = by_model[i][:, w], by_trees[i][:, w]
+            ranking = _with_orders(one, by_model.orders[:, w]) if i == 0 else one
+            values = mixed(ranking, other, weights[i], probability=i == 0)
+            shape = in_shape(values, other)
+            total = one.sum() ** (1 - trust) * other.sum() ** trust
+            columns[i][:, w] = mixed(values, shape, trust, i == 0)
+            columns[i][:, w] *= total / max(columns[i][:, w].sum(), 1e-12)
+        if amount > 0 and columns[2][:, w].sum() > 0:
+            columns[2][:, w] *= np.sqrt(columns[1][:, w].sum() * amount / columns[2][:, w].sum())
+    active, orders, revenue = (np.maximum.accumulate(column, axis=1) for column in columns)
+    active = np.clip(active, 0.0, 1.0 - 1e-9)
+    return Expectation(active, np.maximum(orders, active), revenue)
+
+
+def _with_orders(active: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    """Geometric mean of the hazard of an order and expected orders, as a probability, to rank by.
+
+    Among customers who are equally likely to order, those who order often are less likely to have left than the model
+    of a constant rate until drop-out has it.
+    """
+    return -np.expm1(-np.sqrt(-np.log1p(-np.clip(active, 1e-12, 1 - 1e-9)) * np.maximum(orders, 1e-12)))
+
+
+def mixed(one: np.ndarray, other: np.ndarray, weight: float, probability: bool) -> np.ndarray:
+    """A weighted mean on the logarithmic scale, of hazards where the values are probabilities."""
+    if probability:
+        hazards = [-np.log1p(-np.clip(column, 1e-9, 1 - 1e-9)) for column in (one, other)]
+        return -np.expm1(-np.exp((1 - weight) * np.log(hazards[0]) + weight * np.log(hazards[1])))
+    return np.exp((1 - weight) * np.log(np.maximum(one, 1e-12)) + weight * np.log(np.maximum(other, 1e-12)))
+
+
+def in_shape(values: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Move values, without a change of their ranking, to what `level` is in bins of it: (N,) x 2 -> (N,)."""
+    bins = int(np.clip(values.size // CUSTOMERS_PER_BIN, 1, MOST_BINS))
+    order = np.argsort(values, kind="stable")
+    parts = np.array_split(order, bins)
+    means = [(max(values[part].mean(), 1e-12), max(level[part].mean(), 1e-12)) for part in parts]
+    place, target = (np.log(column) for column in zip(*means, strict=True))
+    factor = np.maximum.accumulate(target) - place
+    result = values * np.exp(np.interp(np.log(np.maximum(values, 1e-12)), place, factor))
+    return result * (level.sum() / max(result.sum(), 1e-12))
+
+
+def fit_parametric(state: Recency, name: str = PARETO_NBD) -> Parametric:
+    """A buy-till-you-die model of orders, and Gamma-Gamma."""
+    return Parametric(fit_orders(name, state), fit_spend(state))
+
+
+def fit(
+    orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], weights: tuple[float, ...], seed: int,
+    name: str = PARETO_NBD,
+) -> ValueModel:  # fmt: skip
+    """Fit a model of value on orders before the cutoff.
+
+    Parameters
+    ----------
+    orders : OrderDays
+        Orders; those from the cutoff on are not read.
+    first_day, cutoff : int
+        Days since 1970-01-01.
+    weeks : list of int
+        Ascending lengths of windows that are wanted.
+    weights : tuple of float
+        Weights of the trees in the blend.
+    seed : int
+        Seed of samples and trees.
+    name : str
+        Buy-till-you-die model of orders.
+    """
+    parametric = fit_parametric(recency(orders, cutoff), name)
+    known = lengths(first_day, cutoff, max(weeks))
+    windows = closed_windows(orders, first_day, cutoff, known, parametric, seed) if known else None
+    trees = fit_trees(windows, seed) if windows is not None else None
+    if windows is None or trees is None:
+        empty = np.zeros(0)
+        return ValueModel(
+            parametric, None, (), np.ones((0, 3)), 0.0, weights, fit_shape(empty, empty, empty), first_day
+        )
+    active, expected, revenue = trees.predict(windows.inputs, windows.weeks)
+    bought = windows.orders > 0
+    levels = np.stack([_level(windows, (active, expected, revenue), windows.weeks == w) for w in known])
+    shape = fit_shape(windows.revenue[bought] / (revenue / active)[bought].clip(1e-9), (expected / active)[bought],
+                      windows.weight[bought])  # fmt: skip
+    amount = float(windows.weight @ windows.revenue) / float(windows.weight @ windows.orders)
+    return ValueModel(parametric, trees, tuple(known), levels, amount, weights, shape, first_day)
+
+
+def _level(windows: ClosedWindows, expected: tuple[np.ndarray, ...], rows: np.ndarray) -> np.ndarray:
+    """Observed over expected probability, orders and revenue in some rows: (3,)."""
+    weight, observed = windows.weight[rows], (windows.orders > 0, windows.orders, windows.revenue)
+    pairs = [(weight @ o[rows], weight @ e[rows]) for o, e in zip(observed, expected, strict=True)]
+    return np.array([o / e if o > 0 and e > 0 else 1.0 for o, e in pairs])

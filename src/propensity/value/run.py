@@ -1,0 +1,23 @@
+"""The commands `clv` and `churn` from a configuration to a result."""
+
+from __future__ import annotations
+
+from propensity.config import ChurnConfig, ClvConfig
+from propensity.data.cutoff import parse_cutoff
+from propensity.data.event_log import EventLog
+from propensity.value.churn import Churn, find_churn
+from propensity.value.valuation import Valuation, value_customers
+
+
+def values(cfg: ClvConfig) -> Valuation:
+    """Value the customers of a log."""
+    log = EventLog.open(cfg.log, verify=True)
+    cutoff = parse_cutoff(log, cfg.cutoff, 7 * max(cfg.weeks))
+    return value_customers(log, cutoff.day, list(cfg.weeks), cfg.margin, cfg.discount, cfg.false_alarms, cfg.seed)
+
+
+def churned(cfg: ChurnConfig) -> Churn:
+    """Find the customers of a log who are leaving."""
+    log = EventLog.open(cfg.log, verify=True)
+    cutoff = parse_cutoff(log, cfg.cutoff, 7 * cfg.weeks)
+    return find_churn(log, cutoff.day, cfg.weeks, cfg.false_alarms, cfg.seed)

@@ -1,0 +1,270 @@
+"""Runs on requests and scores of requests: written, read again, equal to scores at a common cutoff, and refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from conftest import QUICK, SMALL
+from propensity.catalogue.model import load_catalogue
+from propensity.catalogue.score import score_requests
+from propensity.catalogue.train import train_on_requests
+from propensity.checksum import check_folder
+from propensity.data.event_log import EventLog, to_date
+from propensity.errors import ConfigurationError, DamageError, DataError
+from propensity.scores import load_scores
+from propensity.serving.score import score, uses_bundle
+from propensity.training.checkpoint import load_trained
+from propensity.training.run import train
+
+Compose = Callable[..., Any]
+LEARN = ("data.catalogue.trees=20", "data.catalogue.epochs=2", "data.catalogue.batch=256", "data.catalogue.members=1")
+
+
+@pytest.fixture(scope="module")
+def log(small_world: dict[str, Any]) -> EventLog:
+    opened: EventLog = small_world["log"]
+    return opened
+
+
+def visits(log: EventLog, first: int, last: int) -> pl.DataFrame:
+    """A request for each customer and day with a purchase in [first, last)."""
+    owner = log.owner(np.arange(log.day.size))
+    table = pl.DataFrame({"customer_id": log.customer_id[owner], "cutoff": log.day, "kind": log.kind})
+    chosen = table.filter((pl.col("kind") == 0) & pl.col("cutoff").is_between(first, last, closed="left"))
+    return chosen.select("customer_id", pl.col("cutoff").cast(pl.Date)).unique(maintain_order=True)
+
+
+def settings(compose: Compose, log: EventLog, folder: Path, *more: str) -> Any:
+    table = folder / "train.parquet"
+    if not table.is_file():
+        visits(log, log.last_day - 90, log.last_day - 20).write_parquet(table)
+    return compose("train", *SMALL, *LEARN, f"data.log={log.folder}", f"data.requests={table}", "data.horizon=7",
+                   f"out={folder / 'run'}", *more)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(log: EventLog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on requests with both learners."""
+    from hydra import compose, initialize_config_dir
+
+    from propensity.command import typed
+    from propensity.config import conf_folder
+
+    folder = tmp_path_factory.mktemp("requests")
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = settings(lambda name, *rest: typed(compose(name, overrides=list(rest))), log, folder)
+    train_on_requests(config)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def later(log: EventLog, run: Path) -> Path:
+    """Requests of later days, at several cutoffs."""
+    path = run.parent / "later.parquet"
+    visits(log, log.last_day - 12, log.last_day - 6).write_parquet(path)
+    return path
+
+
+def test_scores_of_requests_have_the_columns_of_every_table_of_scores(run: Path, later: Path, tmp_path: Path) -> None:
+    table = score_requests(run, later, tmp_path / "s.parquet", top_per_customer=3)
+    assert table.columns == ["cutoff", "customer_id", "offer_id", "score", "expected_revenue"]
+    assert table.equals(pl.read_parquet(tmp_path / "s.parquet"))
+    assert len(load_scores(tmp_path / "s.parquet")) == table["cutoff"].n_unique()
+    assert table.group_by("cutoff", "customer_id").len()["len"].unique().to_list() == [3]
+    assert table.select("cutoff", "customer_id").unique().height == pl.read_parquet(later).height
+    assert table["score"].is_between(0, 1).all()
+    assert (table["expected_revenue"] >= 0).all()
+    every = score_requests(run, later, tmp_path / "all.parquet")
+    assert table.equals(every.group_by("cutoff", "customer_id", maintain_order=True).head(3).select(table.columns))
+
+
+def test_a_run_on_requests_ranks_better_than_chance_and_is_calibrated(
+    run: Path, later: Path, log: EventLog, tmp_path: Path
+) -> None:
+    table = score_requests(run, later, tmp_path / "s.parquet")
+    category = log.items["category"].to_numpy()
+    owner = log.owner(np.arange(log.day.size))
+    bought = pl.DataFrame({"customer_id": log.customer_id[owner], "day": log.day, "kind": log.kind, "item": log.item})
+    bought = bought.filter((pl.col("kind") == 0) & (pl.col("item") >= 0)).with_columns(
+        offer_id=pl.Series(category).gather(
+            pl.Series(bought.filter((pl.col("kind") == 0) & (pl.col("item") >= 0))["item"])
+        )
+    )
+    pairs = (
+        table.with_row_index()
+        .join(bought, on=["customer_id", "offer_id"])
+        .filter(
+            pl.col("day") - pl.col("cutoff").cast(pl.Int32) >= 0, pl.col("day") - pl.col("cutoff").cast(pl.Int32) < 7
+        )
+    )
+    label = np.zeros(table.height, bool)
+    label[pairs["index"].to_numpy()] = True
+    score = table["score"].to_numpy()
+    assert score[label].mean() > 1.3 * score[~label].mean()
+    assert 0.7 < score.sum() / label.sum() < 1.4
+
+
+def test_an_offer_that_a_request_names_has_the_same_score(run: Path, later: Path, tmp_path: Path) -> None:
+    every = score_requests(run, later, tmp_path / "all.parquet")
+    named = every.sample(fraction=0.2, seed=1).select("customer_id", "cutoff", "offer_id")
+    named.write_parquet(tmp_path / "named.parquet")
+    table = score_requests(run, tmp_path / "named.parquet", tmp_path / "s.parquet")
+    assert table.sort(table.columns).equals(every.join(named, on=named.columns, how="semi").sort(table.columns))
+
+
+def test_training_on_requests_follows_from_the_seed(log: EventLog, composed: Compose, tmp_path: Path) -> None:
+    contents = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        (tmp_path / name).mkdir()
+        config = settings(composed, log, tmp_path / name, "champion=network", f"seed={seed}", "data.catalogue.epochs=1")
+        model = train_on_requests(config)
+        contents.append(next(model.learners["network"].members[0].parameters()).detach().numpy())
+    np.testing.assert_array_equal(contents[0], contents[1])
+    assert (contents[0] != contents[2]).any()
+
+
+def test_a_request_that_stands_in_training_is_scored_as_one_at_its_cutoff(
+    run: Path, log: EventLog, tmp_path: Path
+) -> None:
+    day = log.last_day - 8
+    everyone = score_requests(run, None, tmp_path / "all.parquet", cutoff=to_date(day).isoformat())
+    some = everyone.select("customer_id", "cutoff").unique().sort("customer_id")[::7]
+    some.write_parquet(tmp_path / "some.parquet")
+    table = score_requests(run, tmp_path / "some.parquet", tmp_path / "s.parquet")
+    assert table.equals(everyone.join(some, on=["customer_id", "cutoff"], how="semi", maintain_order="left"))
+
+
+def test_a_run_on_requests_is_sealed_and_notices_damage(run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    assert check_folder(run) >= 5
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    for name in ("catalogue.json", *(f"catalogue/{path.name}" for path in (run / "catalogue").iterdir())):
+        content = (copy / name).read_bytes()
+        (copy / name).write_bytes(content[: len(content) // 2])
+        with pytest.raises(DamageError):
+            load_catalogue(copy)
+        (copy / name).write_bytes(content)
+    assert load_catalogue(copy).model.served == load_catalogue(run).model.served
+
+
+def test_commands_that_need_common_cutoffs_say_so_of_a_run_on_requests(
+    run: Path, log: EventLog, composed: Compose, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match="was trained on a table of requests; only propensity score"):
+        load_trained(run)
+    with pytest.raises(ConfigurationError, match=r"data\.requests is read by propensity train alone"):
+        train(settings(composed, log, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("champion=frequency",), "champion=frequency is no learner of requests"),
+        (("data.end=2023-03-01",), "training requests have no complete label"),
+    ],
+)
+def test_settings_that_cannot_be_trained_are_one_sentence(
+    log: EventLog, composed: Compose, tmp_path: Path, more: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        train_on_requests(settings(composed, log, tmp_path, *more))
+
+
+def test_training_requests_whose_label_is_not_complete_are_refused(
+    log: EventLog, composed: Compose, tmp_path: Path
+) -> None:
+    visits(log, log.last_day - 30, log.last_day + 1).write_parquet(tmp_path / "train.parquet")
+    with pytest.raises(ConfigurationError, match="labels of 7 days must close by"):
+        train_on_requests(settings(composed, log, tmp_path))
+
+
+def test_a_training_without_a_purchase_is_refused(log: EventLog, composed: Compose, tmp_path: Path) -> None:
+    owner = log.owner(np.arange(log.day.size))
+    silent = next(n for n in range(len(log)) if not ((owner == n) & (log.day >= log.last_day - 60)).any())
+    day = to_date(log.last_day - 50)
+    pl.DataFrame({"customer_id": [log.customer_id[silent]], "cutoff": [day]}).write_parquet(tmp_path / "train.parquet")
+    with pytest.raises(ConfigurationError, match="nobody bought within 7 days"):
+        train_on_requests(settings(composed, log, tmp_path))
+
+
+def test_requests_of_a_run_at_common_cutoffs_have_the_scores_of_their_cutoff(
+    small_world: dict[str, Any], composed: Compose, tmp_path: Path
+) -> None:
+    log = small_world["log"]
+    end = to_date(log.last_day - 20).isoformat()
+    train(composed("train", *SMALL, *QUICK, f"data.log={log.folder}", f"data.end={end}", f"out={tmp_path / 'run'}"))
+    days = [to_date(log.last_day - k).isoformat() for k in (14, 9)]
+    tables = []
+    for day in days:
+        score(tmp_path / "run", day, tmp_path / f"{day}.parquet", None, lambda text: None)
+        tables.append(pl.read_parquet(tmp_path / f"{day}.parquet"))
+    every = pl.concat(tables)
+    wanted = every.select("customer_id", "cutoff").unique(maintain_order=True)[::3]
+    wanted.write_parquet(tmp_path / "requests.parquet")
+    table = score_requests(tmp_path / "run", tmp_path / "requests.parquet", tmp_path / "s.parquet")
+    expected = every.join(wanted, on=wanted.columns, how="semi")
+    both = table.join(expected, on=["cutoff", "customer_id", "offer_id"], how="full", suffix="_common")
+    assert both.height == table.height == expected.height
+    for name in ("score", "expected_revenue"):
+        np.testing.assert_allclose(both[name], both[f"{name}_common"], rtol=1e-5)  # sums of other blocks
+    named = expected.sample(fraction=0.3, seed=2).select("customer_id", "cutoff", "offer_id")
+    named.write_parquet(tmp_path / "named.parquet")
+    some = score_requests(tmp_path / "run", tmp_path / "named.parquet", tmp_path / "s.parquet", top_per_customer=1)
+    best = (
+        expected.join(named, on=named.columns, how="semi").group_by("cutoff", "customer_id").agg(pl.col("score").max())
+    )
+    both = some.join(best, on=["cutoff", "customer_id"], how="full", suffix="_best")
+    assert both.height == some.height == best.height
+    np.testing.assert_allclose(both["score"], both["score_best"], rtol=1e-5)
+    buyers = log.purchasers(log.last_day - 150)
+    stranger = log.customer_id[np.setdiff1d(np.arange(len(log)), buyers)[0]]
+    early = to_date(log.last_day - 150)
+    pl.DataFrame({"customer_id": [stranger], "cutoff": [early]}).write_parquet(tmp_path / "early.parquet")
+    said = list[str]()
+    assert score_requests(
+        tmp_path / "run", tmp_path / "early.parquet", tmp_path / "s.parquet", say=said.append
+    ).is_empty()
+    assert any("1 requests are of customers without a purchase before their cutoff" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        (("run=r",), "cutoff not given; add cutoff=... or requests=..."),
+        (("run=r", "requests=t.parquet", "cutoff=2024-01-01"), "give either cutoff or requests"),
+        (("bundle=b", "requests=t.parquet"), "requests need a run"),
+        (("run=r", "requests=t.parquet", "top=5"), "for requests use top_per_customer"),
+    ],
+)
+def test_settings_of_a_score_that_exclude_each_other_are_refused(
+    composed: Compose, chosen: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        uses_bundle(composed("score", *chosen))
+
+
+def test_a_request_that_a_run_cannot_answer_is_one_sentence(run: Path, log: EventLog, tmp_path: Path) -> None:
+    day = to_date(log.last_day)
+    pl.DataFrame({"customer_id": ["nobody"], "cutoff": [day]}).write_parquet(tmp_path / "r.parquet")
+    with pytest.raises(DataError, match="names customer 'nobody'"):
+        score_requests(run, tmp_path / "r.parquet", tmp_path / "s.parquet")
+    assert not (tmp_path / "s.parquet").exists()
+
+
+def test_scores_after_the_end_of_the_log_warn_that_it_is_stale(run: Path, log: EventLog, tmp_path: Path) -> None:
+    table = pl.DataFrame({"customer_id": log.customer_id[:1], "cutoff": [to_date(log.last_day + 30)]})
+    table.write_parquet(tmp_path / "r.parquet")
+    said = list[str]()
+    scores = score_requests(run, tmp_path / "r.parquet", tmp_path / "s.parquet", say=said.append)
+    assert scores.height > 0
+    assert any("the log is stale" in text for text in said)
+    assert json.loads(pl.read_parquet_metadata(tmp_path / "s.parquet")["propensity.warnings"]) == said
