@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from propensity.ingest.rule.number import clean_text
+from propensity.ingest.rule.distinct import computed, is_plain
+from propensity.ingest.rule.number import BLANKS, clean_text
 
 PADDED = r"^0+\d+$"
 ADDRESS = r"^[^@\s]+@[^@\s]+$"
@@ -43,13 +44,27 @@ def normalised_id(
         value = pl.when(value == value.floor()).then(value).cast(pl.Int64, strict=False)
         if numeric:
             return value
+    if dtype != pl.String:
+        return _id_text(value, padded, fold)
+
+    def apply(values: pl.Series) -> pl.Series:
+        if padded and not fold and is_plain(values):
+            return values.set(values.is_in(BLANKS), None)
+        return computed(values, lambda text: _with_folded_addresses(_id_text(text, padded, fold)), pl.String())
+
+    return value.map_batches(apply, return_dtype=pl.String(), is_elementwise=True)
+
+
+def _id_text(value: pl.Expr, padded: bool, fold: bool) -> pl.Expr:
+    """Ids as text."""
     text = clean_text(value, "NFKC").str.replace(WRAPPED, "$1$2$3")
     if not padded:
         text = text.str.replace(r"^0+(\d+)$", "$1")
-    if fold:
-        return text.str.to_lowercase()
-    if dtype != pl.String:
-        return text
+    return text.str.to_lowercase() if fold else text
+
+
+def _with_folded_addresses(text: pl.Expr) -> pl.Expr:
+    """Ids with e-mail addresses in lower case."""
     address = text.str.contains("@", literal=True) & text.str.contains(ADDRESS)
     return pl.when(address).then(text.str.to_lowercase()).otherwise(text)
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from propensity.errors import DataError
 from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
+from propensity.ingest.rule.distinct import COLUMN, by_distinct, computed, is_plain
 from propensity.ingest.rule.identity import clean_attribute, is_truncated_id, normalised_id
 from propensity.ingest.rule.number import EDGES, MarkEvidence, clean_text, currency_of, mark_evidence, read_number
 from propensity.ingest.rule.product import describes_items, names_no_product
@@ -261,7 +262,8 @@ def currency(mapping: ColumnMapping) -> pl.Expr:
     polars.Expr
         Currency codes in upper case.
     """
-    return clean_text(pl.col(mapping.columns["currency"])).str.to_uppercase()
+    code = pl.col(mapping.columns["currency"])
+    return by_distinct(code, lambda text: clean_text(text).str.to_uppercase(), pl.String())
 
 
 def read_events(
@@ -338,10 +340,15 @@ def _names(delivery: Delivery, mapping: ColumnMapping, ids: Mapping[str, IdForma
             whole = name != "channel" and schema[column[name]].is_integer()
             names.append(normalised_id(column[name], schema[column[name]], numeric=whole).alias(name))
     if mapping.has("kind"):
-        word = clean_text(pl.col(column["kind"])).str.to_lowercase().str.replace(r"^(\d+)\.0+$", "$1")
         kinds = KIND_OF | {str(key).lower(): kind for key, kind in mapping.kinds.items()}
-        names.append(map_words(word, kinds, word).alias("kind"))
+        names.append(by_distinct(pl.col(column["kind"]), lambda word: _kind(word, kinds), pl.String()).alias("kind"))
     return names
+
+
+def _kind(value: pl.Expr, kinds: Mapping[str, str]) -> pl.Expr:
+    """Kind of an event, or the word itself where it is not known."""
+    word = clean_text(value).str.to_lowercase().str.replace(r"^(\d+)\.0+$", "$1")
+    return map_words(word, kinds, word)
 
 
 def map_words(word: pl.Expr, values: Mapping[str, Any], otherwise: pl.Expr) -> pl.Expr:
@@ -449,10 +456,13 @@ def _rule_columns(
 
 def _excluded(name: str, values: Sequence[str]) -> pl.Expr:
     """Whether a cell has one of the values of `leave_out`, whatever their case; * stands for any."""
-    text = clean_text(pl.col(name))
-    if "*" in values:
-        return text.is_not_null()
-    return text.str.to_lowercase().is_in([value.lower() for value in values]).fill_null(False)
+    listed = [value.lower() for value in values]
+
+    def excluded(cell: pl.Expr) -> pl.Expr:
+        text = clean_text(cell)
+        return text.is_not_null() if "*" in values else text.str.to_lowercase().is_in(listed).fill_null(False)
+
+    return by_distinct(pl.col(name), excluded, pl.Boolean())
 
 
 def _not_product(mapping: ColumnMapping, schema: pl.Schema) -> pl.Expr:
@@ -464,7 +474,9 @@ def _not_product(mapping: ColumnMapping, schema: pl.Schema) -> pl.Expr:
     texts = [c for c in dict.fromkeys([*names, *described]) if schema[c] == pl.String or listed]
     if not texts:
         return pl.lit(False)
-    return pl.any_horizontal(names_no_product(pl.col(c), listed) for c in texts)
+    return pl.any_horizontal(
+        by_distinct(pl.col(c), lambda text: names_no_product(text, listed), pl.Boolean()) for c in texts
+    )
 
 
 def _discount_columns(delivery: Delivery, mapping: ColumnMapping, style: FileFormat) -> dict[str, pl.Expr]:
@@ -516,9 +528,16 @@ def _rewritten(column: str, dtype: pl.DataType, ids: IdFormat) -> pl.Expr:
     """Whether normalisation changes an id."""
     if dtype != pl.String:
         return pl.lit(False)
-    return (pl.col(column).ne_missing(ids.read(column, dtype)) & clean_text(pl.col(column)).is_not_null()).fill_null(
-        False
-    )
+
+    def changed(text: pl.Expr) -> pl.Expr:
+        return text.ne_missing(ids.read(COLUMN, dtype)) & clean_text(text).is_not_null()
+
+    def apply(values: pl.Series) -> pl.Series:
+        if ids.padded and not ids.fold and is_plain(values):
+            return pl.repeat(False, values.len(), eager=True)
+        return computed(values, changed, pl.Boolean())
+
+    return pl.col(column).map_batches(apply, return_dtype=pl.Boolean(), is_elementwise=True)
 
 
 def _formatted(mapping: ColumnMapping, schema: pl.Schema) -> pl.Expr:
