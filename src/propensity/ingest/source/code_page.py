@@ -178,7 +178,7 @@ def _read(words: list[bytes], page: str) -> Reading:
 
 
 def _fits(text: str, place: int) -> float:
-    """How well a letter stands: less beside another script, as a capital within a word, or between its kind."""
+    """How well a letter stands in its place: less beside another script, as a capital within, or in a cluster."""
     letter, before, after = text[place], text[place - 1 : place], text[place + 1 : place + 2]
     beside = [each for each in (before, after) if each.isalpha()]
     foreign = letter.isalpha() and ord(letter) >= 0x370 and any(each.isascii() for each in beside)
