@@ -41,8 +41,6 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
         raise ConfigurationError("requests need a run; give run=runs/demo in place of bundle")
     if cfg.cutoff is not None and cfg.requests is not None:
         raise ConfigurationError("each of the requests has a cutoff of its own; give either cutoff or requests")
-    if cfg.cutoff is None and cfg.requests is None:
-        raise ConfigurationError("cutoff not given; add cutoff=... or requests=...")
     if by_offer(cfg) and by_request(cfg):
         raise ConfigurationError(
             "offers and horizons are scored at one cutoff, by a run with a list of offers; give them without requests"
@@ -53,6 +51,8 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
         raise ConfigurationError("top and top_per_customer need a bundle; export the run first")
     if cfg.bundle is None and cfg.reasons:
         raise ConfigurationError("reasons need a bundle; for a run use propensity explain or decide with reasons=5")
+    if cfg.cutoff is None and cfg.requests is None:
+        raise ConfigurationError("cutoff not given; add cutoff=... or requests=...")
     return cfg.bundle is not None
 
 
