@@ -6,6 +6,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -106,6 +107,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         main(["evaluate", "run=runs/demo", "cutoffs=[2017-10-16,2017-11-13,2017-12-04]", "resamples=5"])
         main(["export", "run=runs/demo", "out=bundle", "rows=100"])
         main(["states", "run=runs/demo", "cutoff=2017-12-04", "out=runs/demo/states.parquet"])
+        customers = pl.read_parquet("mine.parquet")["customer_id"].unique(maintain_order=True)[:9]
+        cutoffs = pl.Series(["2017-11-06", "2017-11-13", "2017-12-04"] * 3).str.to_date()
+        pl.DataFrame({"customer_id": customers, "cutoff": cutoffs}).write_parquet("requests.parquet")
+        Path("offers.yaml").write_text("two: \"category IN ('category_000', 'category_001')\"\n")
     return folder
 
 
