@@ -29,7 +29,7 @@ install: .venv/.installed ## make .venv with all that the other targets need
 	@touch $@
 
 demo: .venv/.installed ## raw transactions to runs/demo/report.html, on real data
-	$(COMMAND) prepare data/source=complete_journey out=data/complete_journey
+	$(COMMAND) prepare data/source=complete_journey 'data.source.not_products=[]' out=data/complete_journey
 	$(COMMAND) train experiment=demo out=runs/demo
 	$(COMMAND) evaluate run=runs/demo 'cutoffs=[2017-10-16,2017-11-13,2017-12-04]'
 

@@ -17,7 +17,7 @@ LADDER = (
     {"checksum", "disk", "secret", "config"},
     {"atomic"},
     {"audit"},
-    {"data", "mistake", "usage", "limits", "trust"},
+    {"data", "mistake", "usage", "limits", "trust", "conf_file"},
     {"command"},
     {"feature", "simulate"},
     {"ingest"},
@@ -25,7 +25,7 @@ LADDER = (
     {"loss", "decision", "baseline", "ab", "value"},
     {"champion", "kpi"},
     {"training"},
-    {"explain"},
+    {"explain", "catalogue"},
     {"evaluation"},
     {"serving", "report", "project", "cli"},
     {"api"},
@@ -36,7 +36,7 @@ BESIDE = {  # siblings that may see each other
 }
 WITHOUT_TORCH = (
     *("kernel", "errors", "checksum", "disk", "scratch", "atomic", "audit", "secret", "csv_cell"),
-    *("trust", "limit", "limits", "mistake", "config", "usage", "command", "cli"),
+    *("trust", "limit", "limits", "mistake", "config", "conf_file", "usage", "command", "cli"),
     *("data", "feature", "simulate", "ingest", "task"),
     *("metric", "scores", "decision", "kpi", "report", "ab", "value"),
 )

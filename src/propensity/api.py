@@ -216,21 +216,21 @@ def decide(
     DecisionResult
         `table` is the decision, `summary` its numbers.
     """
-    from hydra.utils import instantiate
-
     from propensity.command import configuration
+    from propensity.decision.arms import decided
     from propensity.decision.context import gather
-    from propensity.decision.result import in_currency, save
-    from propensity.decision.setting import check_decision
+    from propensity.decision.objective import Objective
+    from propensity.decision.result import save
+    from propensity.decision.setting import build_decision
 
     named = {f"decision.{key}": value for key, value in settings.items()}
     with _files(scores=scores) as files:
         given = {"decision": decision, "scores": files["scores"], "out": str(out or "decision")}
         config = configuration("decide", {**given, **named})
-        check_decision(config.decision)
+        built = build_decision(config.decision)
         place = None if log is None else str(_folder(log))
         context = gather(files["scores"], cutoff, None, None, place, config.seed, LOGGER.info)
-        result: DecisionResult = in_currency(instantiate(config.decision, _convert_="all")(context), context.currency)
+        result = decided(built, context, Objective(config.objective), None)
     if out is not None:
         save(result, out)
     return result

@@ -108,7 +108,7 @@ def part_without_target(cfg: DictConfig, choices: Any, folder: Path | None, ours
     Returns
     -------
     str or None
-        One sentence; None if every part has a `_target_`, as all options of ours in its group do.
+        One sentence; None if every part, or each of the parts that it lists by name, has a `_target_`.
     """
     for group, option in choices.items():
         file = folder / group / f"{option}.yaml" if folder is not None else None
@@ -116,12 +116,19 @@ def part_without_target(cfg: DictConfig, choices: Any, folder: Path | None, ours
             continue
         node = OmegaConf.select(cfg, group.replace("/", "."), throw_on_missing=False)
         siblings = [each.stem for each in sorted((ours / group).glob("*.yaml")) if _has_target(each)]
-        if siblings and not (isinstance(node, DictConfig) and "_target_" in node):
+        if siblings and not _builds(node):
             return (
                 f"{shown(file)} names no class (_target_), so that {group}={option} builds nothing; begin it with "
                 f"'defaults: [{'table' if 'table' in siblings else siblings[0]}, _self_]' or a line _target_"
             )
     return None
+
+
+def _builds(node: Any) -> bool:
+    """Whether a part names a class, or lists parts by name that do."""
+    if not isinstance(node, DictConfig):
+        return False
+    return "_target_" in node or (len(node) > 0 and all(_builds(part) for part in node.values()))
 
 
 def _has_target(file: Path) -> bool:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from propensity.catalogue.settings import CatalogueConfig
 from propensity.data.batch import Inputs
+from propensity.data.catalogue import CatalogueConfig
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.offer import OfferConfig, active_offers, offers_before

@@ -13,7 +13,7 @@ from propensity.catalogue.pairs import Catalogue, Pairs
 from propensity.catalogue.requests import Requests
 from propensity.catalogue.sales import Sales, sales_of
 from propensity.catalogue.sample import training_sample
-from propensity.catalogue.settings import CatalogueConfig
+from propensity.data.catalogue import CatalogueConfig
 from propensity.data.event_log import EventLog
 from propensity.kernel.event import PURCHASE
 from random_log import NOBODY, around_events, membership, random_log, random_offers, with_another_future

@@ -37,9 +37,14 @@ CONTACTING = {
     "next_best": ["decision.cost=0.0", "decision.count=2"],
     "channel": ["decision.default_cost=0.0"],
     "overlap": [EVERYBODY],
+    "allocate": ["decision.budget=1000"],
 }
 DESCRIBING = {"opportunity": [], "segment": ["decision.max_k=4"]}
-CONTACTED = {"channel": pl.col("best_channel").is_not_null(), "next_best": pl.col("messages") > 0}
+CONTACTED = {
+    "channel": pl.col("best_channel").is_not_null(),
+    "next_best": pl.col("messages") > 0,
+    "allocate": pl.col("play").is_not_null(),
+}
 
 
 def shop() -> tuple[EventLog, DecisionContext]:

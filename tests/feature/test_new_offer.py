@@ -10,7 +10,7 @@ from propensity.data.offer import build_offers, offers_before
 from propensity.data.offer.column import ColumnOffers
 from propensity.data.vocabulary import Vocabulary
 from propensity.feature.features import FeatureConfig, Features
-from propensity.feature.market_stats import MarketStatsBuilder, MarketStatsConfig
+from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, MarketStatsConfig
 from propensity.feature.new_offer import NewOfferFeatures
 from propensity.feature.new_offer_stats import NewOfferStatsBuilder, overlap, regress
 from random_log import random_log
@@ -20,7 +20,7 @@ CONFIG = FeatureConfig(history=16)
 MARKET = MarketStatsConfig(references=4, step=14, neighbour_categories=2)
 
 
-def built(seed: int, groups: tuple[str, ...] | None = None):  # type: ignore[no-untyped-def]
+def built(seed: int, groups: tuple[str, ...] | None = None) -> tuple[Features, MarketStats, MarketStatsBuilder]:
     """Features, statistics and builder of the categories at the end of a random log."""
     log = random_log(seed)
     config = CONFIG if groups is None else FeatureConfig(history=16, groups=groups)

@@ -14,7 +14,7 @@ from propensity.config import ScoreConfig
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog, to_day
 from propensity.errors import ConfigurationError
-from propensity.serving.horizon import Answer, fit_horizon, starts
+from propensity.serving.horizon import Prediction, fit_horizon, starts
 from propensity.serving.new_offers import Market
 from propensity.serving.score_offers import model_of_run, score_offers
 from propensity.training.checkpoint import load_trained
@@ -44,12 +44,13 @@ def test_a_longer_horizon_is_never_less_likely_and_the_trained_one_is_as_ever(wo
 def test_a_map_expects_what_happened_in_the_windows_that_it_was_fitted_on(world: Exported, days: int) -> None:
     trained = load_trained(world.run)
     log, cutoff = EventLog.open(world.log), Cutoff(to_day(world.cutoff), trained.task.horizon)
-    market, answers = Market(model_of_run(world.run, trained), log.before(cutoff.day), cutoff), {}
-    fitted = fit_horizon(market, days, answers)
+    market = Market(model_of_run(world.run, trained), log.before(cutoff.day), cutoff)
+    predictions: dict[int, tuple[np.ndarray, Prediction]] = {}
+    fitted = fit_horizon(market, days, predictions)
     expected = observed = 0.0
-    assert {(cutoff.day - day) % 7 for day in answers} == {0} and max(answers) + days <= cutoff.day
-    for day, (rows, answer) in answers.items():
-        expected += fitted.answer(answer).probability.sum()
+    assert {(cutoff.day - day) % 7 for day in predictions} == {0} and max(predictions) + days <= cutoff.day
+    for day, (rows, prediction) in predictions.items():
+        expected += fitted.predict(prediction).probability.sum()
         observed += np.asarray(market.features.outcomes(Cutoff(day, days), rows).bought).sum()
     assert abs(expected - observed) < 0.03 * observed + 2, (expected, observed)
 
@@ -67,7 +68,8 @@ def test_run_and_bundle_agree_and_offers_go_with_horizons(world: Exported, tmp_p
     (tmp_path / "offers.yaml").write_text("cheap: price < 4\n")
     for name, place in {"run": world.run, "bundle": world.bundle}.items():
         config = ScoreConfig(cutoff=world.cutoff, log=str(world.log), offers=str(tmp_path / "offers.yaml"))
-        config = replace(config, horizons=[7, 14], **{name: str(place)})
+        setattr(config, name, str(place))
+        config.horizons = [7, 14]
         score_offers(config, tmp_path / f"{name}.parquet", lambda text: None)
     run, bundle = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("run", "bundle"))
     np.testing.assert_allclose(run["score"], bundle["score"], atol=1e-4)
@@ -98,9 +100,9 @@ def test_windows_of_a_stale_log_are_those_that_closed(world: Exported) -> None:
 
 
 def test_an_answer_without_probability_has_no_revenue() -> None:
-    nothing = Answer(np.zeros((2, 1), np.float32), np.zeros((2, 1), np.float32), np.zeros((2, 1), bool))
+    nothing = Prediction(np.zeros((2, 1), np.float32), np.zeros((2, 1), np.float32), np.zeros((2, 1), bool))
     from propensity.serving.horizon import HorizonMap
     from propensity.serving.new_offers import Level
 
-    one = HorizonMap(np.array([[1.0, 1.0], [1.0, 1.0]]), Level(np.zeros(1), np.ones(1))).answer(nothing)
+    one = HorizonMap(np.array([[1.0, 1.0], [1.0, 1.0]]), Level(np.zeros(1), np.ones(1))).predict(nothing)
     assert (one.revenue == 0).all() and (one.probability < 1e-5).all()

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from propensity.catalogue.kernel.scale import scale
 from propensity.catalogue.sample import Sample
-from propensity.catalogue.settings import CatalogueConfig
+from propensity.data.catalogue import CatalogueConfig
 from propensity.errors import DamageError
 from propensity.model.inference import one_thread
 from propensity.training.storage import check_checkpoint, save_checkpoint

@@ -14,7 +14,7 @@ from propensity.catalogue.market import Market, Similarity, affinity_day, market
 from propensity.catalogue.profile import Basis, BuyerProfiles, basis_of, buyers_of, likeness
 from propensity.catalogue.requests import Requests
 from propensity.catalogue.sales import Sales
-from propensity.catalogue.settings import CatalogueConfig
+from propensity.data.catalogue import CatalogueConfig
 
 BLOCK = 4096  # requests whose pairs are in memory at a time
 SHRINK = 2.0  # baskets that the market's mean amount counts for against the customer's own

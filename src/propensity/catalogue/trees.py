@@ -14,7 +14,7 @@ from propensity.atomic import whole_file
 from propensity.baseline.tree_text import check_trees
 from propensity.catalogue.column import COLUMNS
 from propensity.catalogue.sample import Sample
-from propensity.catalogue.settings import CatalogueConfig
+from propensity.data.catalogue import CatalogueConfig
 from propensity.errors import ConfigurationError, DamageError
 
 FILE, DIGEST = "trees.txt", "trees.json"

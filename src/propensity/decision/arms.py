@@ -10,7 +10,7 @@ import polars as pl
 
 from propensity.decision.context import DecisionContext
 from propensity.decision.objective import Objective, with_objective
-from propensity.decision.result import DecisionResult
+from propensity.decision.result import DecisionResult, in_currency
 from propensity.decision.table import read
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
 from propensity.ingest.rule.matching import rows_of
@@ -41,10 +41,11 @@ def decided(
     Returns
     -------
     DecisionResult
-        With sentences on the objective and, with arms, a column of each message's arm.
+        With its currency, sentences on the objective and, with arms, a column of each message's arm.
     """
     held = None if arms is None else held_out(arms, context.scores.customer)
-    result = with_objective(decision(context.changed(objective=objective, held=held)), objective)
+    result = decision(context.changed(objective=objective, held=held))
+    result = with_objective(in_currency(result, context.currency), objective)
     return result if arms is None or held is None else with_arms(result, arms, held)
 
 

@@ -113,19 +113,19 @@ def save(result: DecisionResult, out: str | Path) -> None:
             (draft / f"{result.name}.html").write_text(result.page)
 
 
-def record(scores: str | Path, out: str | Path, log: EventLog | None, name: str) -> Path:
-    """Append a line to the audit log: which decision was made from which scores, and where it lies.
+def save_and_record(result: DecisionResult, out: str | Path, scores: str | Path, log: EventLog | None) -> Path:
+    """`save`, and a line in the audit log: which decision was made from which scores, and where it lies.
 
     Parameters
     ----------
+    result : DecisionResult
+        Result.
+    out : str or Path
+        Folder to write.
     scores : str or Path
         Table of scores.
-    out : str or Path
-        Folder that `save` wrote.
     log : EventLog or None
         The event log, if the decision knows it; `propensity forget` then finds the result.
-    name : str
-        Of the decision.
 
     Returns
     -------
@@ -133,7 +133,8 @@ def record(scores: str | Path, out: str | Path, log: EventLog | None, name: str)
         The audit log: of scores in a run the one beside the run, else the one beside the scores; where that folder is
         read-only, the one beside the result.
     """
-    entry = {"decision": name, "scores": str(scores)}
+    save(result, out)
+    entry = {"decision": result.name, "scores": str(scores)}
     if log is not None:
         entry |= {"log": str(log.folder), "fingerprint": log.fingerprint}
     beside, above = Path(scores).resolve().parents[:2]

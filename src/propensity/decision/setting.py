@@ -11,11 +11,12 @@ from propensity.errors import ConfigurationError
 WORDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false", NoneType: "null"}
 
 
-def check_decision(settings: Mapping[str, Any]) -> None:
-    """`check_kinds` of a decision's configuration, before it is built."""
-    from hydra.utils import get_object
+def build_decision(settings: Mapping[str, Any]) -> Any:
+    """Build a decision from its configuration, after `check_kinds`."""
+    from hydra.utils import get_object, instantiate
 
     check_kinds(settings, get_object(settings["_target_"]), "decision.")
+    return instantiate(settings, _convert_="all")
 
 
 def check_kinds(settings: Mapping[str, Any], owner: Any, prefix: str) -> None:

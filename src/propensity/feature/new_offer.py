@@ -6,6 +6,7 @@ Legend: M trained offers, K new offers, B customers.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class NewOfferFeatures(Features):
             the new ones, so that sums over offers are those over the trained offers.
         """
         nothing = HistoryMask.nothing(customer.size)
-        known = self.trained.inputs(self.market, customer)
+        known: Any = self.trained.inputs(self.market, customer)
         twin = copy.copy(self)
         twin.known = known
         customer_features = known.customer_features.copy()  # the kernel writes some of its columns again
@@ -64,12 +65,13 @@ class NewOfferFeatures(Features):
         if self.config.own("pair"):
             self._own_pair(pair, point_in_time(self.log, self.offers, market_stats, customer, nothing), nothing)
         context = self._context(market_stats, np.zeros(len(self.offers), bool))
-        return known._replace(
+        inputs: Inputs = known._replace(
             pair=np.concatenate([pair, self._rest(pair, known.pair)], axis=1),
             context=np.concatenate([context, context[:1]]),
             offer=np.append(self.offer_code, 0),
             attribute=np.concatenate([self.attribute, self.attribute[:1]]),
         )
+        return inputs
 
     def _rank(self, pair: np.ndarray, trained: np.ndarray) -> None:
         """Fills the columns of the rank, which is that among the trained offers."""
@@ -128,9 +130,10 @@ class NewOfferFeatures(Features):
         if "neighbours" not in self.config.groups:
             return
         shares = np.empty((customer.size, len(self.offers), len(NEIGHBOURS)), np.float32)
+        categories = self.trained.item_categories(self.market)
         neighbour_shares(
-            *(self.events, self.trained.sets, self.trained.item_categories(self.market), customer),
-            *(market_stats.cutoff.day, mask.days, mask.offer, market_stats.neighbours, shares),
+            *(self.events, self.trained.sets, categories, customer, market_stats.cutoff.day),
+            *(mask.days, mask.offer, market_stats.neighbours, shares),
         )
         for k, each in enumerate(NEIGHBOURS):
             column[each.name][:] = shares[:, :, k]

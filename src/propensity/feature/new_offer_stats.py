@@ -10,7 +10,7 @@ Legend: M trained offers, K new offers, B customers, H half-lives of affinity.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -215,7 +215,7 @@ class NewOfferStatsBuilder:
         directions[same] = market.svd[trained]  # they are found by iteration, which ends before the last digit
         return directions, np.array(ease), cosines_with(plain, square, others)
 
-    def _neighbours(self, market: MarketStats) -> dict[str, np.ndarray]:
+    def _neighbours(self, market: MarketStats) -> dict[str, Any]:
         """What the reference customers of the trained offers bought of the new ones."""
         same = {name: getattr(market, name) for name in MarketStats._fields if name.startswith("neighbour_")}
         if not market.neighbour_signature.size:

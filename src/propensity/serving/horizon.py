@@ -26,7 +26,7 @@ OFFER_SHIFT = 0.2  # standard deviation of the shift of an offer before its purc
 STRENGTH = 1.0  # of the ridge that keeps the map near the identity where there are few purchases
 
 
-class Answer(NamedTuple):
+class Prediction(NamedTuple):
     """What a model says of B customers and M offers."""
 
     probability: np.ndarray  # (B, M)
@@ -40,16 +40,16 @@ class HorizonMap(NamedTuple):
     coefficient: np.ndarray
     level: Level
 
-    def answer(self, trained: Answer) -> Answer:
+    def predict(self, trained: Prediction) -> Prediction:
         """Probability and revenue of the other horizon."""
         chance = logistic(mapped(self.coefficient, trained) + self.level.shift)
         amount = np.divide(
             trained.revenue, trained.probability, out=np.zeros(chance.shape), where=trained.probability > 0
         )
-        return Answer(chance, chance * amount * self.level.factor, trained.past)
+        return Prediction(chance, chance * amount * self.level.factor, trained.past)
 
 
-def mapped(coefficient: np.ndarray, trained: Answer) -> np.ndarray:
+def mapped(coefficient: np.ndarray, trained: Prediction) -> np.ndarray:
     """Log-odds of the other horizon before the shifts of offers: (B, M)."""
     slope, intercept = (np.where(trained.past, coefficient[1, k], coefficient[0, k]) for k in range(2))
     return np.asarray(slope * log_odds(trained.probability) + intercept)
@@ -84,7 +84,7 @@ def starts(market: Market, horizon: int) -> list[int]:
     return [each for each in latest if each > market.past.first_day and market.past.purchasers(each).size]
 
 
-def fit_horizon(market: Market, horizon: int, answers: dict[int, tuple[np.ndarray, Answer]]) -> HorizonMap:
+def fit_horizon(market: Market, horizon: int, predictions: dict[int, tuple[np.ndarray, Prediction]]) -> HorizonMap:
     """Fit the map of a horizon on closed label windows.
 
     Parameters
@@ -93,7 +93,7 @@ def fit_horizon(market: Market, horizon: int, answers: dict[int, tuple[np.ndarra
         The log before the cutoff, with M trained offers.
     horizon : int
         Days.
-    answers : dict of int to (rows, Answer)
+    predictions : dict of int to (rows, Prediction)
         What the model said at earlier days; filled with those that are computed.
 
     Returns
@@ -103,15 +103,15 @@ def fit_horizon(market: Market, horizon: int, answers: dict[int, tuple[np.ndarra
     """
     parts, bought, paid = [], [], []
     for day in starts(market, horizon):
-        if day not in answers:
+        if day not in predictions:
             rows = market.sample(day, CUSTOMERS)
-            answers[day] = rows, Answer(*market.trained_scores(Cutoff(day, market.cutoff.horizon), rows))
-        rows, answer = answers[day]
+            predictions[day] = rows, Prediction(*market.trained_scores(Cutoff(day, market.cutoff.horizon), rows))
+        rows, prediction = predictions[day]
         outcomes = market.features.outcomes(Cutoff(day, horizon), rows)
-        parts.append(answer)
+        parts.append(prediction)
         bought.append(np.asarray(outcomes.bought) > 0)
         paid.append(np.maximum(np.asarray(outcomes.revenue), 0.0))
-    trained = Answer(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    trained = Prediction(*(np.concatenate(each) for each in zip(*parts, strict=True)))
     label = np.concatenate(bought)
     coefficient = np.array([_fit_segment(trained, label, trained.past == past) for past in (False, True)])
     chance = logistic(mapped(coefficient, trained))
@@ -119,7 +119,7 @@ def fit_horizon(market: Market, horizon: int, answers: dict[int, tuple[np.ndarra
     return HorizonMap(coefficient, fit_level(chance, chance * amount, label, np.concatenate(paid), OFFER_SHIFT))
 
 
-def _fit_segment(trained: Answer, bought: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _fit_segment(trained: Prediction, bought: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Slope and intercept of the log-odds of some pairs (B, M) bool."""
     odds, y = log_odds(trained.probability[pairs]), bought[pairs].astype(np.float64)
     if not y.size:
@@ -129,36 +129,36 @@ def _fit_segment(trained: Answer, bought: np.ndarray, pairs: np.ndarray) -> np.n
     return fit_logistic(problem, Ridge(np.full(2, STRENGTH), start), start, bounded=1)
 
 
-def in_order(answers: Mapping[int, Answer], trained: int) -> dict[int, Answer]:
+def in_order(predictions: Mapping[int, Prediction], trained: int) -> dict[int, Prediction]:
     """Answers by horizon of which none is below that of a shorter one; that of the trained horizon stays.
 
     Parameters
     ----------
-    answers : mapping of int to Answer
+    predictions : mapping of int to Prediction
         By horizon, the trained one among them.
     trained : int
         The trained horizon.
 
     Returns
     -------
-    dict of int to Answer
+    dict of int to Prediction
         By horizon, ascending.
     """
-    ordered = {trained: answers[trained]}
+    ordered = {trained: predictions[trained]}
     for limit, horizons in (
-        (np.minimum, sorted(each for each in answers if each < trained)[::-1]),
-        (np.maximum, sorted(each for each in answers if each > trained)),
+        (np.minimum, sorted(each for each in predictions if each < trained)[::-1]),
+        (np.maximum, sorted(each for each in predictions if each > trained)),
     ):
-        former = answers[trained]
+        former = predictions[trained]
         for horizon in horizons:
-            each = answers[horizon]
+            each = predictions[horizon]
             chance, revenue = limit(each.probability, former.probability), limit(each.revenue, former.revenue)
-            ordered[horizon] = former = Answer(chance, revenue, each.past)
+            ordered[horizon] = former = Prediction(chance, revenue, each.past)
     return dict(sorted(ordered.items()))
 
 
 def score_horizons(
-    market: Market, horizons: Sequence[int], answer: Answer, new: bool
+    market: Market, horizons: Sequence[int], prediction: Prediction, new: bool
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Probability and expected revenue for several horizons.
 
@@ -168,7 +168,7 @@ def score_horizons(
         The log before the cutoff.
     horizons : sequence of int
         Days; see `check_horizons`.
-    answer : Answer
+    prediction : Prediction
         What the model says at the cutoff.
     new : bool
         Whether it says so of other offers than the trained ones, whose maps have no shift of offers.
@@ -176,18 +176,18 @@ def score_horizons(
     Returns
     -------
     dict of int to (ndarray, ndarray)
-        By horizon, ascending; each of the shape of `answer`, float32, and none below that of a shorter horizon.
+        By horizon, ascending; each of the shape of `prediction`, float32, and none below that of a shorter horizon.
     """
-    horizons, earlier = check_horizons(horizons, market), dict[int, tuple[np.ndarray, Answer]]()
-    trained, count = market.cutoff.horizon, answer.probability.shape[1]
-    answers = {trained: answer}
+    horizons, earlier = check_horizons(horizons, market), dict[int, tuple[np.ndarray, Prediction]]()
+    trained, count = market.cutoff.horizon, prediction.probability.shape[1]
+    predictions = {trained: prediction}
     for horizon in (each for each in horizons if each != trained):
         fitted = fit_horizon(market, horizon, earlier)
         if new:
             factor = float(np.median(fitted.level.factor))
             fitted = fitted._replace(level=Level(np.zeros(count), np.full(count, factor)))
-        answers[horizon] = fitted.answer(answer)
-    scores = in_order(answers, trained)
+        predictions[horizon] = fitted.predict(prediction)
+    scores = in_order(predictions, trained)
     return {
         horizon: (scores[horizon].probability.astype(np.float32), scores[horizon].revenue.astype(np.float32))
         for horizon in horizons

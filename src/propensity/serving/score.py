@@ -41,8 +41,6 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
         raise ConfigurationError("requests need a run; give run=runs/demo in place of bundle")
     if cfg.cutoff is not None and cfg.requests is not None:
         raise ConfigurationError("each of the requests has a cutoff of its own; give either cutoff or requests")
-    if cfg.cutoff is None and cfg.requests is None:
-        raise ConfigurationError("cutoff not given; add cutoff=... or requests=...")
     if by_offer(cfg) and by_request(cfg):
         raise ConfigurationError(
             "offers and horizons are scored at one cutoff, by a run with a list of offers; give them without requests"
@@ -53,6 +51,8 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
         raise ConfigurationError("top and top_per_customer need a bundle; export the run first")
     if cfg.bundle is None and cfg.reasons:
         raise ConfigurationError("reasons need a bundle; for a run use propensity explain or decide with reasons=5")
+    if cfg.cutoff is None and cfg.requests is None:
+        raise ConfigurationError("cutoff not given; add cutoff=... or requests=...")
     return cfg.bundle is not None
 
 
@@ -108,8 +108,7 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Callable[[str], None]) ->
     if by_offer(cfg):
         from propensity.serving.score_offers import score_offers
 
-        by_horizon = score_offers(cfg, out, say)
-        return by_horizon[max(by_horizon)]
+        return score_offers(cfg, out, say)
     assert cfg.run is not None  # uses_bundle has seen to it
     if by_request(cfg):
         from propensity.catalogue.score import score_requests

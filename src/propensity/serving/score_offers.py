@@ -20,7 +20,7 @@ from propensity.data.table_file import write_table
 from propensity.errors import ConfigurationError
 from propensity.scores import COLUMNS, LOG, Scores, with_consents
 from propensity.serving.bundle import Bundle, open_bundle
-from propensity.serving.horizon import Answer, check_horizons, score_horizons
+from propensity.serving.horizon import Prediction, check_horizons, score_horizons
 from propensity.serving.new_offers import SAMPLE, Market, OfferModel, score_new_offers
 from propensity.serving.offer_definition import Definitions, named_offers, read_definitions
 from propensity.training.checkpoint import Trained, load_trained
@@ -32,10 +32,10 @@ def model_of_run(run: str | Path, trained: Trained) -> OfferModel:
     """The champion of a run, as what scores offers."""
     champion, pair = Champion.load(run, trained.model), trained.task.feature.pair
 
-    def score(inputs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    def from_inputs(inputs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         return champion.score(Inputs(**inputs), pair)
 
-    return OfferModel(trained.task, trained.vocabulary, score, SERVED)
+    return OfferModel(trained.task, trained.vocabulary, from_inputs, SERVED)
 
 
 def model_of_bundle(bundle: Bundle) -> OfferModel:
@@ -84,12 +84,12 @@ def score_table(
     if horizons is not None:
         check_horizons(horizons, market)
     if offers is None:
-        answer, names = Answer(*market.trained_scores(date, market.rows)), market.trained.name
+        prediction, names = Prediction(*market.trained_scores(date, market.rows)), market.trained.name
     else:
-        answer, names = Answer(*score_new_offers(market, offers), market.past_of(offers)), offers.name
-    by_horizon = {date.horizon: answer[:2]}
+        prediction, names = Prediction(*score_new_offers(market, offers), market.past_of(offers)), offers.name
+    by_horizon = {date.horizon: prediction[:2]}
     if horizons is not None:
-        by_horizon = score_horizons(market, horizons, answer, offers is not None)
+        by_horizon = score_horizons(market, horizons, prediction, offers is not None)
     ids = market.past.customer_id[market.rows]
     return {
         horizon: with_consents(Scores(ids, names, *values, str(date), model.name), market.past, market.rows)
@@ -106,7 +106,7 @@ def table_of(by_horizon: Mapping[int, Scores], horizons: Sequence[int] | None) -
     return pl.concat(parts).select("cutoff", "customer_id", "offer_id", "horizon", pl.exclude(*COLUMNS[:3], "horizon"))
 
 
-def score_offers(cfg: ScoreConfig, out: str | Path, say: Say) -> dict[int, Scores]:
+def score_offers(cfg: ScoreConfig, out: str | Path, say: Say) -> Scores:
     """`score_table` with the settings of conf/score.yaml; writes the table.
 
     Parameters
@@ -120,8 +120,8 @@ def score_offers(cfg: ScoreConfig, out: str | Path, say: Say) -> dict[int, Score
 
     Returns
     -------
-    dict of int to Scores
-        The scores that were written, by horizon.
+    Scores
+        The scores that were written; of several horizons those of the longest.
 
     Raises
     ------
@@ -152,4 +152,4 @@ def score_offers(cfg: ScoreConfig, out: str | Path, say: Say) -> dict[int, Score
         write_table(table_of(scores, cfg.horizons), draft, metadata or None)
     entry |= {"model": str(place), "log": str(events.folder), "fingerprint": events.fingerprint}
     append_beside(place.parent, out, "score", entry | {"cutoff": str(cfg.cutoff)})
-    return scores
+    return scores[max(scores)]
