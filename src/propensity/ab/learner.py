@@ -5,7 +5,7 @@ Source: Künzel et al., PNAS 2019 (S, T, X); Kennedy, Electronic Journal of Stat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ import numpy as np
 from propensity.errors import ConfigurationError
 
 LEARNERS = ("s", "t", "x", "dr")
+HEAD = "head"  # the network head, with the treatment as an input of its state
+ALL_LEARNERS = (*LEARNERS, HEAD)
 REGRESSORS = ("blend", "lightgbm", "ridge")
 TREES: dict[str, Any] = {
     "objective": "regression",
@@ -108,7 +110,23 @@ def folds(customer: np.ndarray, count: int, seed: int) -> np.ndarray:
     return fold
 
 
-def uplift(arms: Arms, fold: np.ndarray, learners: tuple[str, ...], fit: Regressor) -> dict[str, np.ndarray]:
+class Others(NamedTuple):
+    """Rows that are scored beside the experiment: covariates x (m, C), and the fold (m,) whose models score each."""
+
+    x: np.ndarray
+    fold: np.ndarray
+
+
+class CrossFitted(NamedTuple):
+    """Uplift by learner of the experiment's rows (n,), and of the others (m,)."""
+
+    own: dict[str, np.ndarray]
+    others: dict[str, np.ndarray]
+
+
+def uplift(
+    arms: Arms, fold: np.ndarray, learners: Sequence[str], fit: Regressor, seed: int = 17
+) -> dict[str, np.ndarray]:
     """Cross-fitted uplift of every customer by each learner.
 
     Parameters
@@ -117,27 +135,45 @@ def uplift(arms: Arms, fold: np.ndarray, learners: tuple[str, ...], fit: Regress
         n customers of one treatment and the control.
     fold : np.ndarray
         (n,) fold of each customer.
-    learners : tuple of str
-        Of `LEARNERS`.
+    learners : sequence of str
+        Of `ALL_LEARNERS`.
     fit : Regressor
-        What all learners are made of.
+        What all learners but the head are made of.
+    seed : int
+        Of the head.
 
     Returns
     -------
     dict
         learner -> (n,) uplift in the unit of the outcome.
     """
-    values = {name: np.empty(fold.size) for name in learners}
+    none = Others(np.zeros((0, arms.x.shape[1])), np.zeros(0, np.int64))
+    return cross_fitted(arms, fold, learners, fit, none, seed).own
+
+
+def cross_fitted(
+    arms: Arms, fold: np.ndarray, learners: Sequence[str], fit: Regressor, others: Others, seed: int = 17
+) -> CrossFitted:
+    """The same, and the uplift of further rows by the models that did not see their fold."""
+    own = {name: np.empty(fold.size) for name in learners}
+    further = {name: np.empty(others.fold.size) for name in learners}
     for k in np.unique(fold):
-        train, rows = arms.rows(fold != k), arms.x[fold == k]
+        train, rows, place = arms.rows(fold != k), arms.x[fold == k], others.fold == k
         half = fold[fold != k] % 2 == 0
         for name in learners:
-            values[name][fold == k] = effect_model(name, train, half, fit)(rows)
-    return values
+            model = effect_model(name, train, half, fit, seed)
+            own[name][fold == k] = model(rows)
+            if place.any():
+                further[name][place] = model(others.x[place])
+    return CrossFitted(own, further)
 
 
-def effect_model(name: str, train: Arms, half: np.ndarray, fit: Regressor) -> Predict:
+def effect_model(name: str, train: Arms, half: np.ndarray, fit: Regressor, seed: int = 17) -> Predict:
     """A fitted learner."""
+    if name == HEAD:
+        from propensity.ab.head import fit_head
+
+        return fit_head(train.x, train.y, train.t, train.w, seed).uplift
     if name == "s":
         return _s_learner(train, fit)
     if name == "t":

@@ -43,6 +43,8 @@ def decided(
     DecisionResult
         With its currency, sentences on the objective and, with arms, a column of each message's arm.
     """
+    if objective.uplift is not None:
+        objective.uplift.require_cutoff(context.scores.cutoff)
     held = None if arms is None else held_out(arms, context.scores.customer)
     result = decision(context.changed(objective=objective, held=held))
     result = with_objective(in_currency(result, context.currency), objective)
