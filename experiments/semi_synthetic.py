@@ -5,8 +5,8 @@ python experiments/semi_synthetic.py run=<run whose labels end before the first 
 Histories, scores and purchases without a message are those of Complete Journey. A message changes the log-odds of a
 purchase by the state of the pair (`EFFECT`), by nothing where the probability is above .5, and by -.4 for a tenth of
 the customers, whom no covariate names. Five seeds draw that tenth, the messages and their outcomes. Printed: coverage
-of the intervals of `ab analyse`; how much of the oracle's effect a ranking reaches at 30 %, by `ab uplift` and by the best
-ranking that does not know the tenth; and the incremental margin of the plans of `decide` at equal messages.
+of the intervals of `ab analyse`; how much of the oracle's effect a ranking reaches at 30 %, by `ab uplift` and by the
+best ranking that does not know the tenth; and the incremental margin of the plans of `decide` at equal messages.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ from propensity.ab.analyse import Rules, analyse
 from propensity.ab.command import write
 from propensity.ab.learner import ALL_LEARNERS
 from propensity.ab.split import hashed
-from propensity.ab.table import Columns
+from propensity.ab.table import Columns, Experiment
 from propensity.ab.uplift import UpliftRules
 from propensity.champion.champion import SERVED, Champion
+from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog, to_day
 from propensity.decision.arms import decided
 from propensity.decision.campaign import CampaignPlan
 from propensity.decision.context import gather
 from propensity.decision.objective import Objective, objective_of
-from propensity.evaluation.message_experiment import KEY, AtCutoff, join_messages, pairs_at
+from propensity.evaluation.message_experiment import KEY, AtCutoff, Messages, join_messages, pairs_at
 from propensity.evaluation.message_uplift import uplift_of
-from propensity.scores import save_scores
+from propensity.scores import Scores, save_scores
 from propensity.training.checkpoint import load_trained
 
-CUTOFFS, AT = ("2017-07-17", "2017-07-31", "2017-08-14", "2017-08-28"), "2017-09-18"
+CUTOFFS, AT = ("2017-09-04", "2017-09-11", "2017-09-18"), "2017-10-02"
 EFFECT = {"never-bought": 0.8, "lapsed": 0.6, "active": 0.1, "likely": 0.0}
 TENTH, AGAINST = 0.1, -0.4
 MESSAGES, CAMPAIGNS, SEEDS = 50_000, 12, 5
@@ -98,34 +99,39 @@ def drawn(parts: list[AtCutoff], worlds: list[World], seed: int, rows: np.ndarra
     share = np.array(PROBABILITIES)[table["offer_id"].rank("dense").to_numpy() % len(PROBABILITIES)]
     sent = rng.random(table.height) < share
     return table.with_columns(
+        share=pl.Series(share),
         arm=pl.Series(np.where(sent, "message", "holdout")),
         probability=pl.Series(np.where(sent, share, 1 - share)),
         bought=pl.Series(np.where(sent, truth["y1"][rows], truth["y0"][rows])),
     )
 
 
-def coverage(parts: list[AtCutoff], table: pl.DataFrame, seed: int) -> list[dict[str, Any]]:
+def coverage(table: pl.DataFrame, experiment: Experiment, seed: int) -> list[dict[str, Any]]:
     """Whether the intervals of each campaign hold the mean effect of its messages, for several draws of the arms."""
-    found = []
+    share = table["share"].to_numpy()
+    y0, y1, amount = (table[name].to_numpy() for name in ("y0", "y1", "amount"))
+    offer, found = table["offer_id"].to_numpy(), []
     for redraw in range(REDRAWS):
-        rng = np.random.default_rng([seed, redraw])
-        share = pl.when(pl.col("arm") == "message").then("probability").otherwise(1 - pl.col("probability"))
-        again = table.with_columns(share=share, turn=pl.Series(rng.random(table.height)))
-        sent = pl.col("turn") < pl.col("share")
-        again = again.with_columns(
-            arm=pl.when(sent).then(pl.lit("message")).otherwise(pl.lit("holdout")),
-            probability=pl.when(sent).then("share").otherwise(1 - pl.col("share")),
-            bought=pl.when(sent).then("y1").otherwise("y0"),
-        ).drop("share", "turn")
-        for (offer,), own in again.group_by("offer_id", maintain_order=True):
-            experiment = join_messages(own, parts, None, COLUMNS).experiment
-            result = analyse(experiment, Rules())
-            gap = own["y1"].to_numpy() - own["y0"].to_numpy()
-            truth = {"bought": gap.mean(), "value": (gap * own["amount"].to_numpy()).mean()}
-            for outcome, cell in result["arms"].get("message", {}).items():
-                adjusted = cell["adjusted"] or cell
-                found.append({"offer": offer, "outcome": outcome, "raw": cell["low"] <= truth[outcome] <= cell["high"],
-                              "adjusted": adjusted["low"] <= truth[outcome] <= adjusted["high"]})  # fmt: skip
+        sent = np.random.default_rng([seed, redraw]).random(share.size) < share
+        bought = np.where(sent, y1, y0)
+        for name in np.unique(offer):
+            rows = np.flatnonzero(offer == name)
+            own = replace(
+                experiment,
+                customer=experiment.customer[rows],
+                arm=sent[rows].astype(np.int8),
+                probability=np.where(sent, share, 1 - share)[rows],
+                outcomes={"bought": bought[rows], "value": (bought * amount)[rows]},
+                x=experiment.x[rows],
+                unit=np.unique(experiment.unit[rows], return_inverse=True)[1],
+                multiple={},
+            )
+            gap = (y1 - y0)[rows]
+            truth = {"bought": gap.mean(), "value": (gap * amount[rows]).mean()}
+            for outcome, cell in analyse(own, Rules())["arms"].get("message", {}).items():
+                other = cell["adjusted"] or cell
+                row = {"outcome": outcome, "raw": cell["low"] <= truth[outcome] <= cell["high"]}
+                found.append(row | {"adjusted": other["low"] <= truth[outcome] <= other["high"]})
     return found
 
 
@@ -144,50 +150,57 @@ def plan(scores: Path, log: str, offers: list[str], objective: Objective) -> pl.
     return decided(decision, context, objective, None).table.select("customer_id", "offer_id", "score")
 
 
-def main(run: str, log: str) -> None:
-    """Prints all figures."""
+class Prepared(NamedTuple):
+    """Pairs of all cutoffs, the offers of the campaigns, and the scores that plans read."""
+
+    parts: list[AtCutoff]
+    target: AtCutoff
+    offers: list[str]
+    scores: Scores
+
+
+def prepared(run: str, log: str) -> Prepared:
+    """Everything that no seed changes."""
     trained, events = load_trained(run), EventLog.open(log)
     champion = Champion.load(run, trained.model)
-    offers = best_sellers(run, log, champion)
+    at = parse_cutoff(events, AT, trained.task.horizon)
+    scores = champion.predict_both(trained.task.cutoff_data(events, at, trained.vocabulary))[0][SERVED]
+    order = np.argsort(-scores.revenue.sum(axis=0, dtype=float), kind="stable")
+    offers = [scores.offer[m] for m in order if scores.offer[m] not in STOPPED][:CAMPAIGNS]
     parts = [pairs_at(trained, champion, events, to_day(day), offers, known=True) for day in CUTOFFS]
-    target = pairs_at(trained, champion, events, to_day(AT), offers, known=True)
+    target = pairs_at(trained, champion, events, to_day(AT), offers, known=False)
+    return Prepared(parts, target, offers, scores)
+
+
+def main(run: str, log: str) -> None:
+    """Prints all figures."""
+    measure(prepared(run, log), log)
+
+
+def measure(known: Prepared, log: str, seeds: int = SEEDS) -> None:
+    """All seeds."""
+    parts, target = known.parts, known.target
     print(pl.Series("state", np.concatenate([state_of(part) for part in parts])).value_counts(sort=True))
     with tempfile.TemporaryDirectory() as folder:
         scores = Path(folder) / "scores.parquet"
-        date = trained.task.cutoff_data(events, _cutoff(events, AT, trained), trained.vocabulary)
-        save_scores([champion.predict_both(date)[0][SERVED]], scores, log=events.folder)
+        save_scores([known.scores], scores, log=Path(log))
         covered, shares, earned = [], [], []
-        for seed in range(SEEDS):
-            worlds, goal = [world(part, seed) for part in parts], world(target, seed)
-            table = drawn(parts, worlds, seed)
-            covered += coverage(parts, table, seed)
-            shares.append(learned(table, parts, target, Path(folder) / f"uplift {seed}"))
-            earned.append(earnings(scores, log, offers, target, goal, Path(folder), seed))
+        for seed in range(seeds):
+            table = drawn(parts, [world(part, seed) for part in parts], seed)
+            messages = join_messages(table, parts, target, COLUMNS)
+            shares.append(learned(table, messages, Path(folder) / f"uplift {seed}"))
             print(seed, shares[-1], flush=True)
-    print(pl.DataFrame(covered).group_by("outcome").agg(pl.len(), pl.col("raw", "adjusted").mean()))
+            earned.append(earnings(scores, log, known.offers, target, world(target, seed), Path(folder), seed))
+            compare(earned)
+            covered += coverage(table.sort(KEY), messages.experiment, seed)
+            print(pl.DataFrame(covered).group_by("outcome").agg(pl.len(), pl.col("raw", "adjusted").mean()), flush=True)
+    pl.Config.set_tbl_cols(-1)
     print(pl.DataFrame(shares).mean())
-    compare(earned)
 
 
-def _cutoff(events: EventLog, day: str, trained: Any) -> Any:
-    from propensity.data.cutoff import parse_cutoff
-
-    return parse_cutoff(events, day, trained.task.horizon)
-
-
-def best_sellers(run: str, log: str, champion: Champion) -> list[str]:
-    """The offers with the highest expected revenue at the first cutoff, without coupons, fuel and the like."""
-    trained, events = load_trained(run), EventLog.open(log)
-    data = trained.task.cutoff_data(events, _cutoff(events, CUTOFFS[0], trained), trained.vocabulary)
-    scores = champion.predict_both(data)[0][SERVED]
-    order = np.argsort(-scores.revenue.sum(axis=0, dtype=float), kind="stable")
-    return [scores.offer[m] for m in order if scores.offer[m] not in STOPPED][:CAMPAIGNS]
-
-
-def learned(table: pl.DataFrame, parts: list[AtCutoff], target: AtCutoff, folder: Path) -> dict[str, Any]:
+def learned(table: pl.DataFrame, messages: Messages, folder: Path) -> dict[str, Any]:
     """`ab uplift` of the messages into a folder, and what its rankings reach."""
-    messages = join_messages(table, parts, target, COLUMNS)
-    rules = UpliftRules(ALL_LEARNERS, orderings=400, resamples=50)
+    rules = UpliftRules(ALL_LEARNERS, orderings=199, resamples=0)
     result, uplift, pairs = uplift_of(messages, rules)
     write(str(folder), "uplift", result | {"at": AT}, uplift, pairs=pairs)
     truth = table.with_columns(effect=pl.col("p1") - pl.col("p0"))
@@ -232,7 +245,11 @@ def earnings(
 def compare(earned: list[pl.DataFrame], resamples: int = 1000) -> None:
     """Margin and ratio to the plan by propensity over all seeds; customers are resampled in pairs."""
     table = pl.concat(earned)
-    print(table.group_by("plan").agg(pl.col("earned").sum() / SEEDS, (pl.col("len").sum() / SEEDS).alias("messages")))
+    print(
+        table.group_by("plan").agg(
+            pl.col("earned").sum() / len(earned), (pl.col("len").sum() / len(earned)).alias("messages")
+        )
+    )
     wide = (
         table.group_by("customer_id", "plan")
         .agg(pl.col("earned").sum())
