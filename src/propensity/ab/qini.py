@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from propensity.ab.distribution import normal_p, normal_quantile
 from propensity.kernel.qini import qini_and_auuc
 from propensity.kernel.rank import falling
 
@@ -134,3 +135,18 @@ def p_against(value: float, null: np.ndarray) -> float:
     (0.5, 0.25)
     """
     return float(1 + null.size - np.searchsorted(null, value, "left")) / (null.size + 1)
+
+
+def p_of_interval(qini: float, low: float, high: float, **_: float) -> float:
+    """One-sided p-value of a coefficient by its 95 % interval; 0 without an interval.
+
+    Examples
+    --------
+    >>> round(p_of_interval(1.0, -0.96, 2.96), 3), p_of_interval(1.0, math.nan, math.nan)
+    (0.159, 0.0)
+    """
+    error = (high - low) / (2 * normal_quantile(0.975))
+    if not error > 0:
+        return 0.0
+    two_sided = normal_p(qini / error)
+    return two_sided / 2 if qini > 0 else 1 - two_sided / 2

@@ -12,7 +12,7 @@ import polars as pl
 
 from propensity.ab.effect import ALPHA, holm, is_binary
 from propensity.ab.learner import ALL_LEARNERS, LEARNERS, Arms, CrossFitted, Others, cross_fitted, folds, regressor
-from propensity.ab.qini import Ranking, p_against, qini, random_orderings
+from propensity.ab.qini import Ranking, p_against, p_of_interval, qini, random_orderings
 from propensity.ab.table import Experiment, RefusedError
 from propensity.ab.validity import balance, placebo, refusal, sample_ratio, stabilised
 from propensity.errors import ConfigurationError
@@ -87,9 +87,9 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     Returns
     -------
     dict
-        `arms`: arm -> outcome -> `{qini, low, high, p, p_adjusted, auuc, claimed, learners}` of the mean of the
-        learners, and `learners`: learner -> `{qini, low, high, p, auuc}`; `p`, the smallest adjusted one; `srm_p`;
-        `balance`; `money`, the outcomes that are amounts; `refused`; `sentences`.
+        `arms`: arm -> outcome -> `{qini, low, high, p, p_orderings, p_adjusted, auuc, claimed, learners}` of the mean
+        of the learners, and `learners`: learner -> `{qini, low, high, p, p_orderings, auuc}`; `p`, the smallest
+        adjusted one; `srm_p`; `balance`; `money`, the outcomes that are amounts; `refused`; `sentences`.
     pl.DataFrame
         customer, arm, outcome, and columns of uplift: `mean` and one for each learner, `s`, `t`, `x`, `dr`, `head`.
 
@@ -97,6 +97,11 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     ------
     ConfigurationError
         For settings that do not exist.
+
+    Notes
+    -----
+    `p` is the larger of two: of random orderings, and of the bootstrap. A ranking that follows the outcome itself
+    varies more by chance than a random ordering does, which only the bootstrap of the ranking sees.
     """
     none = Targets(pl.DataFrame(), np.zeros((0, experiment.x.shape[1])), np.zeros(0, np.int64), {})
     return learn_targets(experiment, rules, none)[:2]
@@ -230,7 +235,11 @@ class _Part(NamedTuple):
         for each, score in values.items():
             stated = qini(ranking, score, rules.resamples, rules.seed)._asdict()
             known = {key: value if math.isfinite(value) else None for key, value in stated.items()}
-            cells[each] = known | {"p": p_against(stated["qini"], null)}
+            by_orderings = p_against(stated["qini"], null)
+            cells[each] = known | {
+                "p": max(by_orderings, p_of_interval(**stated)),
+                "p_orderings": by_orderings,
+            }
         table = pl.DataFrame({"customer": experiment.customer[self.rows]} | values)
         return cells.pop(MEAN) | {"learners": cells}, table
 

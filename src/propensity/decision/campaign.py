@@ -141,9 +141,7 @@ def explored(
     )
     summary = planned.summary | {"value": after, "exploration": {"contacts": count, "cost": before - after}}
     also = {**planned.extra_tables, "exploration": exploration_table(context, request, drawn.draw)}
-    return replace(
-        planned, table=table, sentences=[*planned.sentences, sentence], summary=summary, extra_tables=also
-    )
+    return replace(planned, table=table, sentences=[*planned.sentences, sentence], summary=summary, extra_tables=also)
 
 
 def exploration_table(context: DecisionContext, request: Request, draw: Draw) -> pl.DataFrame:

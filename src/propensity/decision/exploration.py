@@ -12,7 +12,6 @@ import numpy as np
 
 from propensity.decision.plan.problem import Problem
 
-
 CONTROLS = 20  # pairs without a message that are listed for each explorer, at most
 
 
