@@ -13,7 +13,7 @@ def main(cfg: AnalyseConfig) -> None:
     from propensity.report.experiment import experiment_page
 
     rules = Rules(cfg.alpha, cfg.power, cfg.relevant, cfg.planned, tuple(cfg.lower_is_better))
-    if cfg.messages is None:
+    if cfg.messages is None and cfg.run is None:
         experiment = experiment_from(cfg, "analysis")
     else:
         experiment = messages_from(cfg, "analysis", None, print).experiment

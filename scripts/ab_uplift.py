@@ -10,7 +10,7 @@ def main(cfg: UpliftConfig) -> None:
     from propensity.ab.uplift import learn_uplift, require_answer
     from propensity.evaluation.message_uplift import learn_messages
 
-    if cfg.messages is not None or cfg.at is not None:
+    if any(each is not None for each in (cfg.messages, cfg.run, cfg.at)):
         result = learn_messages(cfg)
     else:
         result, table = learn_uplift(experiment_from(cfg, "uplift"), uplift_rules(cfg))
