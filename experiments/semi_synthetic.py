@@ -22,16 +22,18 @@ import polars as pl
 
 from propensity.ab.analyse import Rules, analyse
 from propensity.ab.command import write
-from propensity.ab.learner import ALL_LEARNERS
+from propensity.ab.learner import OF_MESSAGES
 from propensity.ab.split import hashed
 from propensity.ab.table import Columns, Experiment
 from propensity.ab.uplift import UpliftRules
 from propensity.champion.champion import SERVED, Champion
 from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog, to_day
+from propensity.data.offer.column import ColumnOffers
 from propensity.decision.arms import decided
 from propensity.decision.campaign import CampaignPlan
 from propensity.decision.context import gather
+from propensity.decision.history import PurchaseHistory
 from propensity.decision.objective import Objective, objective_of
 from propensity.evaluation.message_experiment import KEY, AtCutoff, Messages, join_messages, pairs_at
 from propensity.evaluation.message_uplift import uplift_of
@@ -144,6 +146,8 @@ def reached(score: np.ndarray, effect: np.ndarray, share: float = 0.3) -> float:
 def plan(scores: Path, log: str, offers: list[str], objective: Objective) -> pl.DataFrame:
     """Contacts of the campaign plan, a tenth of the customers for each campaign."""
     context = gather(str(scores), None, None, None, log, 17, lambda sentence: None)
+    event_log, at = EventLog.open(log), to_day(context.scores.cutoff)
+    context = context.changed(history=PurchaseHistory(event_log, ColumnOffers("product_category"), at))
     size = round(0.1 * context.scores.customer.size)
     campaigns = [{"offer": offer, "days": [k % 7], "most": size} for k, offer in enumerate(offers)]
     decision = CampaignPlan(campaigns, mode="volume", margin=MARGIN, prices=False)
@@ -200,7 +204,7 @@ def measure(known: Prepared, log: str, seeds: int = SEEDS) -> None:
 
 def learned(table: pl.DataFrame, messages: Messages, folder: Path) -> dict[str, Any]:
     """`ab uplift` of the messages into a folder, and what its rankings reach."""
-    rules = UpliftRules(ALL_LEARNERS, orderings=199, resamples=0)
+    rules = UpliftRules(OF_MESSAGES, "gcv", orderings=199, resamples=50)
     result, uplift, pairs = uplift_of(messages, rules)
     write(str(folder), "uplift", result | {"at": AT}, uplift, pairs=pairs)
     truth = table.with_columns(effect=pl.col("p1") - pl.col("p0"))
@@ -208,7 +212,7 @@ def learned(table: pl.DataFrame, messages: Messages, folder: Path) -> dict[str, 
         truth.select(*KEY, "effect", "known", "p0"), left_on=["customer", *KEY[1:]], right_on=KEY
     )
     effect = rows["effect"].to_numpy()
-    names = {"mean": "mean", **{name: name for name in ALL_LEARNERS}, "reachable": "known", "propensity": "p0"}
+    names = {"mean": "mean", **{name: name for name in OF_MESSAGES}, "reachable": "known", "propensity": "p0"}
     cell = result["arms"]["message"]
     found = {name: reached(rows[column].to_numpy(), effect) for name, column in names.items()}
     return found | {f"claimed {name}": cell[name]["claimed"] for name in cell}

@@ -8,9 +8,10 @@ from propensity.config import UpliftConfig
 def main(cfg: UpliftConfig) -> None:
     from propensity.ab.command import experiment_from, uplift_rules, write
     from propensity.ab.uplift import learn_uplift, require_answer
-    from propensity.evaluation.message_uplift import learn_messages
 
     if any(each is not None for each in (cfg.messages, cfg.run, cfg.at)):
+        from propensity.evaluation.message_uplift import learn_messages
+
         result = learn_messages(cfg)
     else:
         result, table = learn_uplift(experiment_from(cfg, "uplift"), uplift_rules(cfg))

@@ -399,8 +399,10 @@ class AnalyseConfig(MessagesConfig):
 @dataclass
 class UpliftConfig(MessagesConfig):
     at: str | None = setting("cutoff at which all pairs of the messages' offers get their uplift, with messages", None)
-    learners: list[str] | None = setting("of s, t, x, dr and head; null: s, t, x, dr, with messages also head", None)
-    regressor: str = setting("ridge, lightgbm or blend (the mean of both)", "ridge")
+    learners: list[str] | None = setting("of s, t, x, dr and head; null: s, t, x, dr, with messages x, dr, head", None)
+    regressor: str | None = setting(
+        "ridge, gcv (ridge, penalty by cross-validation), lightgbm, or blend; null: ridge, with messages gcv", None
+    )
     folds: int = setting("folds of the cross-fit", 5)
     orderings: int = setting("random orderings of the test", 2000)
     resamples: int = setting("bootstrap resamples of the interval", 200)

@@ -67,12 +67,12 @@ AB: dict[str, Limit] = COMMAND | {
     "out": path(),
 }  # fmt: skip
 OPEN_SHARE = number(0, 1, above=True)
-REGRESSOR = choice("blend", "lightgbm", "ridge")
+REGRESSOR = choice("blend", "gcv", "lightgbm", "ridge")
 FOLDS = whole(2, 1_000)
 MESSAGES: dict[str, Limit] = AB | {"run": maybe(path()), "messages": maybe(path())}
 UPLIFT: dict[str, Limit] = MESSAGES | {
-    "at": maybe(day()), "learners": maybe(many(choice("s", "t", "x", "dr", "head"), least=1)), "regressor": REGRESSOR,
-    "folds": FOLDS, "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
+    "at": maybe(day()), "learners": maybe(many(choice("s", "t", "x", "dr", "head"), least=1)),
+    "regressor": maybe(REGRESSOR), "folds": FOLDS, "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
 }  # fmt: skip
 CUTOFFS = maybe(many(day(), least=1))
 COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from propensity.ab.contacts import experiment_table
-from propensity.ab.learner import ALL_LEARNERS, LEARNERS
+from propensity.ab.learner import LEARNERS, OF_MESSAGES
 from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
 from propensity.ab.uplift import UpliftRules
 from propensity.atomic import whole_folder
@@ -60,9 +60,10 @@ def _table(cfg: AbConfig, columns: Columns) -> tuple[pl.DataFrame, Columns]:
 
 
 def uplift_rules(cfg: UpliftConfig) -> UpliftRules:
-    """How uplift is learned; the network head joins the learners where a run gives the state."""
-    learners = cfg.learners or (LEARNERS if cfg.messages is None else ALL_LEARNERS)
-    return UpliftRules(tuple(learners), cfg.regressor, cfg.folds, cfg.orderings, cfg.resamples, cfg.seed)
+    """How uplift is learned; of messages by learners that shrink effects, as a run gives many covariates."""
+    learners = cfg.learners or (LEARNERS if cfg.messages is None else OF_MESSAGES)
+    fit = cfg.regressor or ("ridge" if cfg.messages is None else "gcv")
+    return UpliftRules(tuple(learners), fit, cfg.folds, cfg.orderings, cfg.resamples, cfg.seed)
 
 
 def chosen_scores(path: str | None, cutoff: int) -> Scores | None:

@@ -16,7 +16,8 @@ from propensity.errors import ConfigurationError
 LEARNERS = ("s", "t", "x", "dr")
 HEAD = "head"  # the network head, with the treatment as an input of its state
 ALL_LEARNERS = (*LEARNERS, HEAD)
-REGRESSORS = ("blend", "lightgbm", "ridge")
+OF_MESSAGES = ("x", "dr", HEAD)
+REGRESSORS = ("blend", "gcv", "lightgbm", "ridge")
 TREES: dict[str, Any] = {
     "objective": "regression",
     "learning_rate": 0.08,
@@ -30,6 +31,7 @@ TREES: dict[str, Any] = {
 }
 ROUNDS, LEAF_SHARE = 40, 0.02
 RIDGE, BLOCK = 1.0, 65_536
+PENALTIES = np.logspace(-5, 1, 19)  # of the ridge regression by cross-validation, for each row
 Predict = Callable[[np.ndarray], np.ndarray]
 Regressor = Callable[[np.ndarray, np.ndarray, np.ndarray], Predict]
 
@@ -57,6 +59,8 @@ def regressor(name: str, seed: int) -> Regressor:
     """
     if name == "ridge":
         return fit_ridge
+    if name == "gcv":
+        return fit_gcv
     if name not in REGRESSORS:
         raise ConfigurationError(f"regressor={name} does not exist; choose one of {', '.join(REGRESSORS)}")
     try:
@@ -86,6 +90,36 @@ def fit_ridge(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
         moment += scaled.T @ y[part]
     coefficient = np.linalg.lstsq(gram, moment, rcond=None)[0]
     return lambda rows: np.asarray(coefficient[0] + rows @ coefficient[1:])
+
+
+def fit_gcv(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
+    """Ridge regression whose penalty is chosen by generalised cross-validation.
+
+    Effects vary less than outcomes do, so a regression of effects needs a larger penalty than one of outcomes.
+
+    Notes
+    -----
+    Golub, Heath and Wahba, Technometrics 1979.
+    """
+    w, n = w / w.mean(), y.size
+    centre, mean = w @ x / n, float(w @ y) / n
+    gram, moment = np.zeros((x.shape[1], x.shape[1])), np.zeros(x.shape[1])
+    for start in range(0, n, BLOCK):
+        part = slice(start, start + BLOCK)
+        centred = x[part] - centre
+        scaled = centred * w[part, None]
+        gram += scaled.T @ centred
+        moment += scaled.T @ (y[part] - mean)
+    size, axes = np.linalg.eigh(gram)
+    size, along = np.maximum(size, 0.0), axes.T @ moment
+    total, best = float(w @ (y - mean) ** 2), (np.inf, PENALTIES[-1] * n)
+    for penalty in PENALTIES * n:
+        shrunk = along / (size + penalty)
+        residual = total - 2 * float(shrunk @ along) + float(size @ shrunk**2)
+        freedom = 1 + float(np.sum(size / (size + penalty)))
+        best = min(best, (residual / (1 - min(freedom / n, 0.99)) ** 2, penalty))
+    coefficient = axes @ (along / (size + best[1]))
+    return lambda rows: np.asarray(mean + (rows - centre) @ coefficient)
 
 
 def _fit_trees(lightgbm: Any, seed: int, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
