@@ -247,7 +247,7 @@ def earnings(
 
 
 def compare(earned: list[pl.DataFrame], resamples: int = 1000) -> None:
-    """Margin and ratio to the plan by propensity over all seeds; customers are resampled in pairs."""
+    """Margin, and difference to the plan by propensity, over all seeds; customers are resampled in pairs."""
     table = pl.concat(earned)
     print(
         table.group_by("plan").agg(
@@ -265,10 +265,11 @@ def compare(earned: list[pl.DataFrame], resamples: int = 1000) -> None:
     weight = np.random.default_rng(1).poisson(1.0, (resamples, len(values)))
     totals, base = weight @ values, names.index("predicted")
     for k, name in enumerate(names):
-        ratio = totals[:, k] / totals[:, base]
-        low, high = np.quantile(ratio, (0.025, 0.975))
-        mean = values[:, k].sum() / values[:, base].sum()
-        print(f"{name}: {mean:.3f} [{low:.3f}, {high:.3f}] of the plan by propensity")
+        gain = (totals[:, k] - totals[:, base]) / len(earned)
+        low, high = np.quantile(gain, (0.025, 0.975))
+        above = np.mean(totals[:, k] > 1.3 * np.maximum(totals[:, base], 0))
+        interval = f"{gain.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+        print(f"{name}: {interval} to the plan by propensity; above 1.3 times: {above:.1%}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from propensity.training.run import train
 
 OFFERS, DAYS, LATER = ["tea", "rice"], [date(2024, 3, 4), date(2024, 3, 18)], date(2024, 4, 1)
 COLUMNS = Columns("arm", "holdout", ["bought", "value"], probability="probability")
-RULES = UpliftRules(("t", "head"), folds=2, orderings=99, resamples=20)
+RULES = UpliftRules(("dr", "head"), "gcv", folds=2, orderings=99, resamples=20)
 
 
 def pairs(day: date, customers: int = 400) -> AtCutoff:
@@ -75,7 +75,8 @@ def test_uplift_of_messages_finds_whom_they_move(learned: Any) -> None:
     assert table.height == 2 * len(joined.experiment) and later.height == 2 * 800
     found = later.filter(pl.col("outcome") == "bought")
     never = np.arange(800) // 2 % 2 == 0
-    assert found["mean"].to_numpy()[never].mean() > 0.2 > 0.1 > found["mean"].to_numpy()[~never].mean()
+    mean = found["mean"].to_numpy()
+    assert mean[never].mean() > mean[~never].mean() + 0.1
 
 
 def test_the_value_of_a_message_is_its_uplift_times_the_revenue_of_a_buyer(learned: Any) -> None:
@@ -157,7 +158,7 @@ def test_a_head_sees_an_interaction_and_none_where_there_is_none() -> None:
     for size in (1.0, 0.0):
         y = (rng.random(6000) < 0.3 + size * effect * t).astype(float)
         spread.append(fit_head(x, y, t, np.ones(6000), 1).uplift(x))
-    assert np.corrcoef(spread[0], effect)[0, 1] > 0.8 and spread[1].std() < 0.1 < spread[0].std()
+    assert np.corrcoef(spread[0], effect)[0, 1] > 0.8 and spread[1].std() < spread[0].std() / 2
 
 
 @pytest.mark.slow
@@ -178,7 +179,7 @@ def test_the_command_joins_messages_to_the_scores_and_outcomes_of_a_run(
     result = learn_messages(composed("ab_uplift", *settings, "at=2024-06-03", "orderings=99", "resamples=20"))
     later = pl.read_parquet(tmp_path / "uplift" / "pairs.parquet")
     assert result["refused"] is None and set(later["cutoff"]) == {date(2024, 6, 3)}
-    assert set(result["arms"]["message"]["value"]["learners"]) == {"s", "t", "x", "dr", "head"}
+    assert set(result["arms"]["message"]["value"]["learners"]) == {"x", "dr", "head"}
 
     joined = message_experiment(str(run), table, COLUMNS)
     day, kind = np.asarray(log.day), np.asarray(log.kind)

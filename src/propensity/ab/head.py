@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 UNITS, MEMBERS = 8, 2  # hidden units, and networks whose mean is the head
 EPOCHS, BATCH, RATE, DECAY = 8, 2048, 0.01, 0.05
 FEWEST_STEPS = 100  # gradient steps of a small experiment
-PRIOR = 50.0  # half the inverse prior variance of what a covariate adds to the effect: standard deviation .1
+PRIOR = 400.0  # half the inverse prior variance of what a covariate adds to the effect: standard deviation .035
 
 
 class Rows(NamedTuple):
