@@ -12,7 +12,7 @@ def main(cfg: UpliftConfig) -> None:
     if any(each is not None for each in (cfg.messages, cfg.run, cfg.at)):
         from propensity.evaluation.message_uplift import learn_messages
 
-        result = learn_messages(cfg)
+        result = learn_messages(cfg, print)
     else:
         result, table = learn_uplift(experiment_from(cfg, "uplift"), uplift_rules(cfg))
         write(cfg.out, "uplift", result, table)

@@ -147,7 +147,7 @@ def _member(width: int, base: float) -> nn.Module:
     """Hidden units beside a direct path; both start at zero effect."""
     from torch import nn
 
-    class Member(nn.Module):
+    class HeadNetwork(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.state = nn.Sequential(nn.Linear(width, UNITS), nn.ReLU(), nn.Linear(UNITS, 1))
@@ -161,4 +161,4 @@ def _member(width: int, base: float) -> nn.Module:
             output: torch.Tensor = self.state(x) + self.direct(x)
             return output
 
-    return Member()
+    return HeadNetwork()
