@@ -170,6 +170,7 @@ def test_the_command_joins_messages_to_the_scores_and_outcomes_of_a_run(
     offers = sorted(log.items["category"].unique().to_list())[:3]
     ids = log.customers["customer"].cast(pl.String).to_list()
     rng = np.random.default_rng(1)
+    known = np.asarray(log.item_known)[np.maximum(np.asarray(log.item), 0)]
     rows = [(c, o, d) for d in (date(2024, 5, 6), date(2024, 5, 20)) for c in ids for o in offers]
     table = pl.DataFrame(rows, KEY, orient="row").with_columns(
         arm=pl.Series(np.where(rng.random(len(rows)) < 0.5, "message", "holdout")), probability=pl.lit(0.5)
@@ -190,6 +191,7 @@ def test_the_command_joins_messages_to_the_scores_and_outcomes_of_a_run(
         events = slice(log.offsets[row], log.offsets[row + 1])
         start = (cutoff - date(1970, 1, 1)).days
         inside = (day[events] >= start) & (day[events] < start + 14) & (kind[events] == PURCHASE)
+        inside &= known[events] < start  # an offer at a cutoff has the items known before it
         assert joined.experiment.outcomes["bought"][place] == (category[events][inside] == offer).any()
 
     with pytest.raises(ConfigurationError, match="before the outcomes of the last messages end"):
