@@ -10,7 +10,7 @@ from propensity.kernel.order_day import OrderDays, Recency, ahead, recency
 from propensity.value.closed import GRID, PAST
 from propensity.value.model import EVEN, WEIGHTS, Expectation, ValueModel, blend, fit
 from propensity.value.parametric import MODELS, PARETO_NBD, fit_orders, fit_spend
-from propensity.value.quality import auc, normalised_gini, quality
+from propensity.value.quality import auc, deciles, normalised_gini, quality
 
 
 def last_window(first_day: int, cutoff: int, longest: int) -> int | None:
@@ -57,6 +57,7 @@ def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], see
     weights = _best(by_model, by_trees, model, count, revenue)
     blended = blend(by_model, by_trees, weights, model.amount)
     table["candidates"]["blend"] = quality(_first(blended), count, revenue)
+    table["deciles"] = deciles(_first(blended)[2], revenue)
     table["weights"] = dict(zip(("active", "orders", "revenue"), weights, strict=True))
     return Choice(name, weights, table)
 
