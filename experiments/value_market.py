@@ -1,9 +1,9 @@
-"""Markets of eleven years with a December peak, to measure `propensity clv`: python experiments/value_market.py out seed shape.
+"""Markets of eleven years with a December peak, to measure `propensity clv`.
 
-A shape is `pareto` (constant rates, gamma distributed hazards of leaving: the market of Pareto/NBD, but for the season),
-`december` (a quarter of the customers order in November and December alone), `returning` (customers pause for
-half a year or longer and return) or `changing` (rates fall with age, and later cohorts are smaller and worse). The log
-and the orders of the year after the cutoff are simulated together, and `judge` compares.
+python experiments/value_market.py OUT SEED SHAPE writes a log. A shape is `pareto` (constant rates and gamma
+distributed hazards of leaving: the market of Pareto/NBD, but for the season), `december` (a quarter of the customers
+order in November and December alone), `returning` (customers pause for months and return) or `changing` (rates fall
+with age, and later cohorts order less).
 """
 
 from __future__ import annotations

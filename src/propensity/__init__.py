@@ -16,8 +16,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    *("Arrays", "Bundle", "Evaluation", "EventLog", "Model"),
-    *("churn", "clv", "decide", "fit", "kpi", "load", "prepare"),
+    "Arrays",
+    "Bundle",
+    "Evaluation",
+    "EventLog",
+    "Model",
+    "churn",
+    "clv",
+    "decide",
+    "fit",
+    "kpi",
+    "load",
+    "prepare",
 ]
 PLACES = {"EventLog": "propensity.data.event_log"} | dict.fromkeys(("churn", "clv", "kpi"), "propensity.api_value")
 

@@ -1,4 +1,4 @@
-"""Value, churn and key figures from Python: what `propensity clv`, `churn` and `kpi` compute, from the same settings."""
+"""Value, churn and key figures from Python: what `propensity clv`, `churn` and `kpi` compute."""
 
 from __future__ import annotations
 

@@ -205,7 +205,9 @@ def test_the_alarm_rings_where_the_silence_reaches_its_level() -> None:
     rhythm, state = Rhythm(2.0, 3.0, 4.0), state_of([3, 12, 0], [20, 50, 0], [60, 60, 60])
     silence = rhythm.alarm(state, 0.1)
     at_alarm = rhythm.behind(state._replace(t_end=state.t_x + silence))
-    np.testing.assert_allclose(1 - at_alarm, np.minimum(1 - 0.9 ** (rhythm.usual(state) / 13), 0.5), rtol=1e-6)
+    rate = -np.log1p(-np.minimum(1 - at_alarm, 0.5)) / (rhythm.usual(state) / 13)
+    assert np.average(rate, weights=1 - rhythm.behind(state)) == pytest.approx(-np.log(0.9), rel=1e-6)
+    assert (np.argsort(rate) == np.argsort(-rhythm.usual(state))).all()
 
 
 def test_a_regular_market_has_a_higher_shape_than_one_by_chance() -> None:

@@ -94,7 +94,12 @@ def churn_page(churn: Churn) -> str:
     ]
     since = churn.table["alarm_since"].drop_nulls()
     if since.len():
-        drawn.append((f"Alarms of the last {ALARM_WEEKS} weeks by weeks since the alarm, as shares of all alarms", alarm_bars(since, summary["cutoff"])))
+        drawn.append(
+            (
+                f"Alarms of the last {ALARM_WEEKS} weeks by weeks since the alarm, as shares of all alarms",
+                alarm_bars(since, summary["cutoff"]),
+            )
+        )
     if rules := closed.get("rules"):
         drawn.append(("Value of the churned that as many alarms found", rule_bars(rules)))
     found = closed.get("precision"), closed.get("recall")

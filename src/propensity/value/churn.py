@@ -99,7 +99,7 @@ def closed_alarms(asked: Question, weeks: int, false_alarms: float) -> dict[str,
     if not row.size:
         return {}
     own = Recency(*(column[row] for column in state))
-    table = alarms(earlier(asked, start, row), own, false_alarms)
+    table = alarms(earlier(asked, start, row), false_alarms)
     alarm, behind, silence, usual = (
         table[name].to_numpy() for name in ("alarm_since", "behind", "silence_weeks", "usual_gap_weeks")
     )
@@ -126,7 +126,12 @@ def closed_alarms(asked: Question, weeks: int, false_alarms: float) -> dict[str,
 
 def earlier(asked: Question, start: int, row: np.ndarray) -> Question:
     """The customers `row` (R,) of a question at an earlier cutoff."""
-    return asked._replace(orders=of_rows(asked.orders, row), customer_id=asked.customer_id[row], cutoff=start)
+    return asked._replace(
+        orders=of_rows(asked.orders, row),
+        visits=of_rows(asked.visits, row),
+        customer_id=asked.customer_id[row],
+        cutoff=start,
+    )
 
 
 def rule(rings: np.ndarray, gone: np.ndarray, value: np.ndarray) -> dict[str, Any]:
