@@ -176,6 +176,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
 MONEY = number(0, 1e9)
 MARGIN = number(0, 1)
 CONSENT = {"ignore_consent": flag()}
+OFFERED = CONSENT | {"not_products": maybe(many(anything()))}
 CAPS = {"day": whole(0, 1_000), "week": whole(0, 10_000), "rolling": flag()}
 CAMPAIGNS = maybe(many(anything()))
 CAPACITY = either(mapping(whole(0)), null())
@@ -285,12 +286,12 @@ PARTS: dict[str, dict[str, Limit]] = {
         "offer": maybe(name()), "by": maybe(choice("revenue", "probability", "margin")), "size": maybe(whole(0)),
         "share": maybe(SHARE), "minimum": maybe(number(-1e12)), "cost": maybe(MONEY), "margin": MARGIN,
         "channel": maybe(text()), "recent": maybe(whole(0, DAYS)), "where": maybe(text()), "spend_cv": number(0, 1_000),
-    } | CONSENT,
+    } | OFFERED,
     "CampaignPlan": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "mode": choice("audience", "volume"), "capacity": CAPACITY,
         "budget": maybe(number(0, 1e12)), "exclusive": many(many(name())), "margin": MARGIN, "cost": MONEY,
         "prices": flag(), "explore": SHARE,
-    } | CAPS | CONSENT,
+    } | CAPS | OFFERED,
     "Allocate": {
         "clv": maybe(path()), "churn": maybe(path()), "weeks": maybe(whole(1, 5_200)), "plays": CAMPAIGNS,
         "risk": SHARE, "break_even": SHARE, "budget": maybe(number(0, 1e12)), "margin": MARGIN, "cost": MONEY,
@@ -299,11 +300,11 @@ PARTS: dict[str, dict[str, Limit]] = {
     "Channel": {
         "offers": maybe(many(name())), "count": whole(1, 100_000), "cost": maybe(mapping(MONEY)), "default_cost": MONEY,
         "margin": MARGIN, "learned": flag(), "customer_prior": number(0, 1e9), "offer_prior": number(0, 1e9),
-    } | CONSENT,
+    } | OFFERED,
     "NextBest": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "days": whole(1, DAYS), "priority": maybe(many(name())),
         "daily_decay": number(0, 1, above=True), "margin": MARGIN, "cost": MONEY, "capacity": CAPACITY,
-    } | CAPS | CONSENT,
+    } | CAPS | OFFERED,
     "Opportunity": {
         "share": number(0, 1, above=True), "best_sellers": whole(1, 100_000), "niche": whole(0, 100_000),
         "category": maybe(text()), "groups": either(mapping(text()), null()),
@@ -311,7 +312,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     "Overlap": {
         "offers": maybe(many(name(), least=2, most=2)), "share": number(0, 1, above=True), "margin": MARGIN,
         "cost": MONEY,
-    } | CONSENT,
+    } | OFFERED,
     "Segment": {
         "k": maybe(whole(1, 10_000)), "max_k": whole(1, 1_000), "restarts": whole(1, 10_000), "states": maybe(path()),
         "features": maybe(NAMES),

@@ -52,6 +52,9 @@ class CampaignPlan:
         Plan again with each limit one unit wider, to check its shadow price.
     explore : float
         Share of each campaign that goes to customers at random, see `decision.exploration`.
+    not_products : Sequence[str], optional
+        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel, vouchers,
+        deposits and the like; []: none.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 
@@ -76,6 +79,7 @@ class CampaignPlan:
     cost: float = 0.02
     prices: bool = True
     explore: float = 0.0
+    not_products: Sequence[str] | None = None
     ignore_consent: bool = False
 
     def __post_init__(self) -> None:
@@ -88,7 +92,7 @@ class CampaignPlan:
         )
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
-        context = context.with_consent(self.ignore_consent)
+        context = context.with_settings(self.ignore_consent, self.not_products)
         request = build_request(context, self.requested(context), self.plan_limits, self.margin, self.cost)
         pinned = pin(request, context.scores.customer)
         plan, priced, sentences = self._plan(context, pinned)
@@ -97,7 +101,11 @@ class CampaignPlan:
         compared = heuristics(pinned.remaining, context.scores.customer)
         prices = price_list(priced, plan, context.seed, self.prices)
         planned = result(context, request, pinned, plan, compared, prices, self.margin)
-        planned = replace(planned, sentences=[*planned.sentences, *sentences])
+        named = None if self.campaigns is None else [campaign.offer for campaign in request.campaigns]
+        stopped, words = context.stop_summary(named)
+        planned = replace(
+            planned, sentences=[*planned.sentences, *sentences, *words], summary=planned.summary | stopped
+        )
         return planned if self.explore == 0 else explored(context, request, joined(plan, pinned), self.explore, planned)
 
     def _plan(self, context: DecisionContext, pinned: Pinned) -> tuple[Plan, Request, list[str]]:

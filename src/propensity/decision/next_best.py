@@ -44,6 +44,9 @@ class NextBest:
         Share of the revenue that is earned.
     cost : float
         Money per message, where a campaign names none.
+    not_products : Sequence[str], optional
+        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel, vouchers,
+        deposits and the like; []: none.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 
@@ -66,6 +69,7 @@ class NextBest:
     margin: float = 0.3
     cost: float = 0.02
     capacity: Mapping[str, int] | None = None
+    not_products: Sequence[str] | None = None
     ignore_consent: bool = False
 
     def __post_init__(self) -> None:
@@ -79,7 +83,7 @@ class NextBest:
         self.plan_limits = PlanLimits(self.day, self.week, self.rolling, self.capacity or {})
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
-        context = context.with_consent(self.ignore_consent)
+        context = context.with_settings(self.ignore_consent, self.not_products)
         request = self.journeys(context)
         pinned = pin(request, context.scores.customer)
         plan = solve(pinned.remaining.problem, context.seed)
@@ -101,11 +105,15 @@ class NextBest:
             "bound": bound,
             "fixed_list": {"value": fixed_list.value, "contacts": fixed_list.contacts},
         }
+        named = None if self.campaigns is None else [campaign.offer for campaign in request.campaigns]
+        stopped, words = context.stop_summary(named)
+        summary |= stopped
         sentences = [
             f"{table.height:,} messages to {summary['contacted']:,} of {context.gate.contactable()}, "
             f"in {self.days} days, expected margin {journeys.value:,.2f} (upper bound {bound:,.2f})",
             f"fixed list of priorities: {fixed_list.contacts:,} messages, {fixed_list.value:,.2f}"
             + (f"; the journeys earn {journeys.value / fixed_list.value - 1:+.1%}" if fixed_list.value > 0 else ""),
+            *words,
             *context.gate.sentences(),
         ]
         counted = first.group_by("next_campaign").agg(customers=pl.len(), value=pl.col("expected_value").sum())
