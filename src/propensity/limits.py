@@ -179,6 +179,7 @@ CONSENT = {"ignore_consent": flag()}
 OFFERED = CONSENT | {"not_products": maybe(many(anything()))}
 CAPS = {"day": whole(0, 1_000), "week": whole(0, 10_000), "rolling": flag()}
 CAMPAIGNS = maybe(many(anything()))
+TRIGGERS = either(path(), many(anything()), null())
 CAPACITY = either(mapping(whole(0)), null())
 PARTS: dict[str, dict[str, Limit]] = {
     "Task": {
@@ -290,7 +291,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     "CampaignPlan": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "mode": choice("audience", "volume"), "capacity": CAPACITY,
         "budget": maybe(number(0, 1e12)), "exclusive": many(many(name())), "margin": MARGIN, "cost": MONEY,
-        "prices": flag(), "explore": SHARE,
+        "prices": flag(), "explore": SHARE, "triggers": TRIGGERS, "trigger_days": whole(1, 364),
     } | CAPS | OFFERED,
     "Allocate": {
         "clv": maybe(path()), "churn": maybe(path()), "weeks": maybe(whole(1, 5_200)), "plays": CAMPAIGNS,
@@ -304,6 +305,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     "NextBest": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "days": whole(1, DAYS), "priority": maybe(many(name())),
         "daily_decay": number(0, 1, above=True), "margin": MARGIN, "cost": MONEY, "capacity": CAPACITY,
+        "triggers": TRIGGERS,
     } | CAPS | OFFERED,
     "Opportunity": {
         "share": number(0, 1, above=True), "best_sellers": whole(1, 100_000), "niche": whole(0, 100_000),

@@ -60,8 +60,8 @@ class Audience:
     spend_cv : float
         Coefficient of variation of what a buyer pays; it widens the interval of revenue.
     not_products : Sequence[str], optional
-        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel, vouchers,
-        deposits and the like; []: none.
+        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel,
+        vouchers, deposits and the like; []: none.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 

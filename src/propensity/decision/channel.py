@@ -50,8 +50,8 @@ class Channel:
     offer_prior : float
         Purchases that the shares of all customers count as, beside the offer's.
     not_products : Sequence[str], optional
-        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel, vouchers,
-        deposits and the like; []: none.
+        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel,
+        vouchers, deposits and the like; []: none.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 

@@ -155,7 +155,7 @@ class DecisionContext:
         return {"not_products": []}, [sentence] if names else []
 
     def best_sellers(self, count: int) -> np.ndarray:
-        """Indices of the `count` offers with the highest expected revenue, best first, without those that are stopped.
+        """Indices of the `count` products with the highest expected revenue, best first.
 
         Raises
         ------
@@ -164,8 +164,8 @@ class DecisionContext:
         """
         if self.stopped.all():
             raise InfeasibleError(
-                f"none of the {self.stopped.size} offers is a product by its name; name the offers of the campaigns, or "
-                "set decision.not_products=[]"
+                f"none of the {self.stopped.size} offers is a product by its name; name the offers of the campaigns, "
+                "or set decision.not_products=[]"
             )
         best = np.argsort(-self.scores.revenue.sum(axis=0, dtype=float), kind="stable")
         return best[~self.stopped[best]][:count]

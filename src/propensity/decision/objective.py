@@ -201,7 +201,7 @@ def with_objective(result: DecisionResult, objective: Objective) -> DecisionResu
             "incremental: customers are chosen by what a message causes, as an experiment shows; scores are predicted"
         )
         return replace(result, summary=summary, sentences=[*result.sentences, words])
-    score = result.table["score"].to_numpy()
+    score = result.table["score"].drop_nulls().to_numpy()
     share = float((score > ANYWAY).mean()) if score.size else 0.0
     sentences = [*result.sentences, predicted_words(result.table)]
     return replace(result, summary=summary | {"share_likely_anyway": share}, sentences=sentences)
@@ -209,7 +209,7 @@ def with_objective(result: DecisionResult, objective: Objective) -> DecisionResu
 
 def predicted_words(table: pl.DataFrame) -> str:
     """How many messages go to customers who are more likely than not to buy without them."""
-    score = table["score"].to_numpy()
+    score = table["score"].drop_nulls().to_numpy()  # messages about no offer have none
     share, mean = (float((score > ANYWAY).mean()), float(score.mean())) if score.size else (0.0, 0.0)
     return (
         f"predictive: includes purchases that would happen anyway; {share:.1%} of the messages go to customers whose "

@@ -36,8 +36,8 @@ class Overlap:
     cost : float
         Money per message.
     not_products : Sequence[str], optional
-        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel, vouchers,
-        deposits and the like; []: none.
+        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel,
+        vouchers, deposits and the like; []: none.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 
@@ -139,8 +139,8 @@ class Overlap:
             return context.offer(self.offers[0]), context.offer(self.offers[1])
         if strong.size < 2:
             raise InfeasibleError(
-                f"{strong.size} of {len(context.scores.offer)} offers is a product by its name and an overlap needs two; "
-                "give decision.offers, or set decision.not_products=[]"
+                f"{strong.size} of {len(context.scores.offer)} offers is a product by its name and an overlap needs "
+                "two; give decision.offers, or set decision.not_products=[]"
             )
         top = strong[:10]
         pairs = common[np.ix_(top, top)] - 2 * np.eye(top.size)
