@@ -11,14 +11,17 @@ def main(cfg: LearnConfig) -> None:
 
     from propensity.ab.command import experiment_from, write
     from propensity.ab.learn import learn
+    from propensity.ab.sent import entered
     from propensity.ab.table import read_data
     from propensity.ab.uplift import UpliftRules, require_answer
 
     champion = None if cfg.champion is None else read_data(Path(cfg.champion) / "uplift.parquet")
-    chosen = cfg if cfg.arms is not None else replace(cfg, name=cfg.campaign)
+    cfg, notes = entered(cfg)
+    chosen = cfg if cfg.arms is not None or cfg.log is None else replace(cfg, name=cfg.campaign)
     rules = UpliftRules(cfg.learners, cfg.regressor, cfg.folds, cfg.orderings, cfg.resamples, cfg.seed)
     effects, result, table = learn(experiment_from(chosen, "uplift"), rules, champion)
-    result |= {"campaign": cfg.campaign, "sentences": [*effects["sentences"], *result["sentences"]]}
+    result |= {"campaign": cfg.campaign, "notes": [*notes, *result["notes"]]}
+    result["sentences"] = [*effects["sentences"], *result["sentences"]]
     write(cfg.out, "uplift", result, table, also={"analysis": effects})
     require_answer(result)
 

@@ -408,7 +408,10 @@ class PolicyConfig(AbConfig):
 
 @dataclass
 class LearnConfig(UpliftConfig):
-    campaign: str = setting("experiment whose messages the log holds; with arms, the name of the result")
+    campaign: str = setting("name of the experiment, or the folder of the decision that was sent")
+    sent: str | None = setting(
+        "table of what was sent, whose contacts enter the log; null: that of the folder, or the log has them", None
+    )
     champion: str | None = setting("folder of the ranking in use, as `ab uplift` or `ab learn` wrote it", None)
 
 

@@ -159,7 +159,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "planned": maybe(whole(1)), "lower_is_better": NAMES,
     },
     "UpliftConfig": UPLIFT,
-    "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path())},
+    "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path()), "sent": maybe(path())},
     "PolicyConfig": AB | {"cost": mapping(number(0, 1e9)), "regressor": REGRESSOR, "folds": FOLDS, "seed": SEED},
     "DesignConfig": COMMAND | {
         "log": path(), "cutoff": day(), "outcome": text(), "horizon": whole(1, 364), "arms": mapping(OPEN_SHARE),

@@ -339,6 +339,7 @@ def contacts_table(
             "channel": pl.Series([campaigns[c].channel for c in column], dtype=pl.String),
             "score": pl.Series(np.where(offer >= 0, context.scores.probability[row, offer], np.nan)).fill_nan(None),
             "expected_value": net,
+            "cost": request.problem.cost[slot],
             "pinned": [is_fixed(campaigns[c]) for c in column],
         },
         schema_overrides={"day": pl.Date, "campaign": pl.String, "offer_id": pl.String, "pinned": pl.Boolean},

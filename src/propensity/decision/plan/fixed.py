@@ -125,8 +125,8 @@ def _require_places(request: Request, unplaced: pl.DataFrame) -> None:
         reasons = " and ".join(lost["reason"].unique().sort())
         raise InfeasibleError(
             f"trigger {first['trigger']} is required and {lost.height:,} of its messages have no place under "
-            f"{reasons}, such as that of customer {first['customer_id']} on {first['day']}; raise a cap or limit, let the "
-            "message be late with flexible, give the trigger a lower priority number, or drop required"
+            f"{reasons}, such as that of customer {first['customer_id']} on {first['day']}; raise a cap or limit, "
+            "let the message be late with flexible, give the trigger a lower priority number, or drop required"
         )
 
 
