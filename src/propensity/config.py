@@ -407,6 +407,15 @@ class PolicyConfig(AbConfig):
 
 
 @dataclass
+class FatigueConfig(AbConfig):
+    messages: str | None = setting(
+        "column of the number of messages that a customer got, for arms with different numbers; with log it is counted",
+        None,
+    )
+    window: int = setting("days before a contact in which messages count, for contacts that were drawn one by one", 28)
+
+
+@dataclass
 class LearnConfig(UpliftConfig):
     campaign: str = setting("name of the experiment, or the folder of the decision that was sent")
     sent: str | None = setting(
@@ -477,6 +486,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "ab_split": SplitConfig,
     "ab_design": DesignConfig,
     "ab_learn": LearnConfig,
+    "ab_fatigue": FatigueConfig,
 }
 
 
