@@ -386,6 +386,9 @@ class AnalyseConfig(AbConfig):
         "customers at the planned end of an experiment that is looked at before; intervals hold at every look", None
     )
     lower_is_better: list[str] = setting("outcomes such as unsubscribes", [])
+    factors: list[str] = setting(
+        "columns of the factors of a test, such as depth, framing and channel, which name the arms", []
+    )
 
 
 @dataclass
@@ -432,6 +435,7 @@ class DesignConfig(CommandConfig):
     horizon: int = setting("days after the send in which the outcome counts", 14)
     arms: Part = setting("share of each arm outside the global holdout", {"treatment": 0.9, "holdout": 0.1})
     control: Any = setting("arm that the others are compared with", "holdout")
+    factors: Part = setting("factor: levels of a factorial test, whose cells share the share of treatment", {})
     global_holdout: float = setting("share of customers that no experiment contacts, .01 to .1, or 0", 0.05)
     relevant: float = setting("smallest effect that matters, as a share of the mean", 0.05)
     power: float = setting("probability of finding an effect as large as the MDE", 0.8)
@@ -449,6 +453,7 @@ class SplitConfig(CommandConfig):
     arms: Part = setting(
         "share of each arm outside the global holdout; they sum to 1", {"treatment": 0.9, "holdout": 0.1}
     )
+    factors: Part = setting("factor: levels of a factorial test, whose cells share the share of treatment", {})
     global_holdout: float = setting("share of customers that no experiment contacts, .01 to .1, or 0", 0.05)
     strata: list[str] = setting("columns within which the arms are balanced, such as value and risk", [])
     earlier: str | None = setting("earlier table of the same experiment, whose customers keep their arms", None)

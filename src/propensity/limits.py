@@ -69,6 +69,7 @@ AB: dict[str, Limit] = COMMAND | {
 OPEN_SHARE = number(0, 1, above=True)
 REGRESSOR = choice("blend", "lightgbm", "ridge")
 FOLDS = whole(2, 1_000)
+FACTORS = mapping(many(anything(), least=2))
 UPLIFT: dict[str, Limit] = AB | {
     "learners": many(choice("s", "t", "x", "dr"), least=1), "regressor": REGRESSOR, "folds": FOLDS,
     "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
@@ -156,7 +157,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "InitConfig": COMMAND | {"out": path()},
     "AnalyseConfig": AB | {
         "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "relevant": number(0, 1_000),
-        "planned": maybe(whole(1)), "lower_is_better": NAMES,
+        "planned": maybe(whole(1)), "lower_is_better": NAMES, "factors": NAMES,
     },
     "UpliftConfig": UPLIFT,
     "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path()), "sent": maybe(path())},
@@ -166,11 +167,11 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "log": path(), "cutoff": day(), "outcome": text(), "horizon": whole(1, 364), "arms": mapping(OPEN_SHARE),
         "control": name(), "global_holdout": number(0, 0.1), "relevant": number(0, 1_000, above=True),
         "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "scores": maybe(path()), "margin": number(0, 1),
-        "cost": number(0, 1e9), "out": path(),
+        "cost": number(0, 1e9), "out": path(), "factors": FACTORS,
     },
     "SplitConfig": COMMAND | {
         "customers": path(), "name": name(), "arms": mapping(OPEN_SHARE), "global_holdout": number(0, 0.1),
-        "strata": NAMES, "earlier": maybe(path()), "out": path(),
+        "strata": NAMES, "earlier": maybe(path()), "out": path(), "factors": FACTORS,
     },
 }  # fmt: skip
 

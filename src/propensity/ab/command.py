@@ -12,6 +12,7 @@ import polars as pl
 
 from propensity.ab.contacts import experiment_table
 from propensity.ab.drawn import contacts_of_log, contacts_of_table
+from propensity.ab.factorial import cells_of_columns
 from propensity.ab.fatigue import NOT_SENT, fatigue_of_arms, fatigue_of_contacts
 from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
 from propensity.atomic import whole_folder
@@ -98,7 +99,8 @@ def _table(cfg: AbConfig, columns: Columns) -> tuple[pl.DataFrame, Columns]:
             raise ConfigurationError("no data are given; add data=<table>, or log=<folder> and cutoff=<date>")
         if cfg.control is None:
             raise ConfigurationError("control is not given; name the arm that the others are compared with")
-        return read_data(cfg.data.path), columns
+        table, factors = read_data(cfg.data.path), list(getattr(cfg, "factors", []))
+        return (cells_of_columns(table, columns.arm, columns.control, factors) if factors else table), columns
     if cfg.cutoff is None or cfg.data.path is not None:
         raise ConfigurationError("log needs a cutoff, and no data: give log=<folder> cutoff=<date>")
     arms = None if cfg.arms is None else read_data(cfg.arms)
