@@ -251,7 +251,8 @@ def _variances(effect: np.ndarray, noise: np.ndarray, kinds: list[np.ndarray]) -
     Notes
     -----
     A variance of a few levels is often estimated as 0, and intervals are then too short; the density avoids that (Chung
-    et al., Psychometrika 2013). The MM algorithm of Zhou, Hu, Zhang and Lange, Journal of Computational and Graphical Statistics 2019.
+    et al., Psychometrika 2013). The MM algorithm is that of Zhou et al., Journal of Computational and Graphical
+    Statistics 2019.
     """
     scale = np.full(len(kinds), max(float(effect.var()), 1e-12) / len(kinds))
     for _ in range(STEPS):
