@@ -99,7 +99,8 @@ def entered(cfg: LearnConfig) -> tuple[LearnConfig, list[str]]:
     Returns
     -------
     LearnConfig
-        The settings with the campaign's name and its first day as cutoff.
+        The settings with the campaign's name and its first day as cutoff; without `arms` the contacts of the log that
+        have this experiment carry the arms.
     list of str
         What happened, in words.
 
@@ -109,12 +110,13 @@ def entered(cfg: LearnConfig) -> tuple[LearnConfig, list[str]]:
         If a table of what was sent is named without a log.
     """
     campaign, table = sent_table(cfg.campaign, cfg.sent)
+    named = campaign if cfg.arms is None else cfg.name
     if table is None:
-        return cfg, []
+        return replace(cfg, campaign=campaign, name=named), []
     if cfg.log is None:
         raise ConfigurationError("what was sent enters an event log; give log=<folder>")
     day, words = enter(table, campaign, cfg.cutoff, cfg.log)
-    return replace(cfg, campaign=campaign, cutoff=cfg.cutoff or day), words
+    return replace(cfg, campaign=campaign, name=named, cutoff=cfg.cutoff or day), words
 
 
 def enter(table: pl.DataFrame, campaign: str, cutoff: str | None, log: str) -> tuple[str, list[str]]:
