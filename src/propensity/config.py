@@ -324,7 +324,7 @@ class ChurnConfig(CommandConfig):
 @dataclass
 class VerifyConfig(CommandConfig):
     log: str | None = setting("folder of an event log", None)
-    run: str | None = setting("folder of a run, or of scores", None)
+    run: str | None = setting("folder of a run, or of scores, values, churn or key figures", None)
     bundle: str | None = setting("folder of an exported bundle", None)
 
 
