@@ -49,7 +49,7 @@ class NewOfferFeatures(Features):
     ) -> None:
         super().__init__(trained.log, offers, trained.vocabulary, trained.config)
         self.trained, self.market, self.tables, self.offer_code = trained, market, tables, code
-        self.state: TrainedState | None = None
+        self.state: TrainedState | None = None  # of the customers of the last call
         self.sibling_follow = market.follow[1] @ tables.market_stats.sibling  # through follow_broad of trained offers
 
     @property
@@ -66,13 +66,13 @@ class NewOfferFeatures(Features):
             Of B customers and K + 1 offers. The last is what is left of the trained offers' purchases beside those of
             the new ones, so that sums over offers are those over the trained offers.
         """
-        nothing, cutoff = HistoryMask.nothing(customer.size), market_stats.cutoff
-        customer_features = self.trained._customer(self.market, customer, nothing)
-        twin = copy.copy(self)
-        twin.state = self._trained_state(customer, customer_features)
-        token, kind, channel, age, amount, length = self.trained.histories(cutoff, customer, nothing)
-        pair = twin._pair(market_stats, customer, nothing, customer_features)
-        self._rank(pair, twin.state)
+        nothing, cutoff, trained = HistoryMask.nothing(customer.size), market_stats.cutoff, copy.copy(self.trained)
+        trained.events, trained.attributes = self.events, self.attributes  # of others where a copy has others
+        customer_features = trained._customer(self.market, customer, nothing)
+        self.state = state = self._trained_state(customer, customer_features)
+        token, kind, channel, age, amount, length = trained.histories(cutoff, customer, nothing)
+        pair = self._pair(market_stats, customer, nothing, customer_features)
+        self._rank(pair, state)
         if self.config.own("customer"):
             known = point_in_time(self.log, self.trained.offers, self.market, customer, nothing)
             self._own_customer(customer_features, known)
@@ -86,7 +86,7 @@ class NewOfferFeatures(Features):
             "age": age,
             "amount": amount,
             "length": length,
-            "pair": np.concatenate([pair, self._rest(pair, twin.state)], axis=1),
+            "pair": np.concatenate([pair, self._rest(pair, state)], axis=1),
             "customer_features": customer_features,
             "context": np.concatenate([context, context[:1]]),
             "season": season(cutoff.day, cutoff.horizon),
