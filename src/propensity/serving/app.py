@@ -110,7 +110,6 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.exchange, app.state.metrics, app.state.stopping = exchange, metrics, None
-    app.state.defined = DefinedOffers()
     app.state.record = ScoringRecord(scorer.bundle.folder.parent)
     add_error_handlers(app, max_waiting)
     add_scoring(app, exchange)
@@ -134,6 +133,7 @@ async def running(
     """Run the queue, the watch and the record of what is scored while the application runs."""
     app.state.queue = queue = RequestQueue(exchange.scorer, max_waiting, exchange.metrics)
     app.state.stopping = stopping = asyncio.Event()
+    app.state.defined = DefinedOffers()
     exchange.start()
     work = (queue.run(), exchange.watch(refresh), app.state.record.watch(audit_interval))
     tasks = [asyncio.create_task(each) for each in work]
