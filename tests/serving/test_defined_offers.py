@@ -127,7 +127,9 @@ def test_bad_offers_of_a_request_are_one_sentence(online: OnlineScorer) -> None:
     app = create_app(online)
     responses = send(app, *({"events": [], "offers": offers} for offers, _, _ in BAD[:3]))
     for start in range(3, len(BAD), 3):
-        responses += send(create_app(online), *({"events": [], "offers": each} for each, _, _ in BAD[start : start + 3]))
+        responses += send(
+            create_app(online), *({"events": [], "offers": each} for each, _, _ in BAD[start : start + 3])
+        )
     for (_, status, words), response in zip(BAD, responses, strict=True):
         message = response.json()["error"]
         assert response.status_code == status and words in message and "\n" not in message, message
