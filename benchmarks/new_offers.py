@@ -1,7 +1,7 @@
-"""CPU-seconds of offers that a bundle was not trained with: `python benchmarks/new_offers.py BUNDLE LOG [--before=FOLDER]`.
+"""CPU-seconds of new offers: `python benchmarks/new_offers.py BUNDLE LOG [--before=FOLDER]`.
 
-Customers of the log are copied, each copy moved by up to three weeks and without a tenth of its events, until there are
-enough. With `--before`, the sources of another commit (a folder `propensity`) are timed in turns with these in one
+Customers of the log are copied, each copy moved by up to three weeks and without a tenth of its events, until there
+are enough. With `--before`, the sources of another commit (a folder `propensity`) are timed in turns with these in one
 process, and their scores are compared. `--scored` scores a part of the customers and scales their seconds; statistics
 are always those of the whole log.
 """
