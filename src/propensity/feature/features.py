@@ -250,6 +250,11 @@ class Features:
         """Events in the history of `customer (B,)`, with nothing masked: (B,) int64."""
         return visible_events(self.events, customer, cutoff.day, self.config.history)
 
+    @property
+    def customer_groups(self) -> np.ndarray:
+        """First customer column of the groups that `_pair` fills; -1 where it fills none."""
+        return self.config.customer_group_start
+
     def _pair(
         self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, customer_features: np.ndarray
     ) -> np.ndarray:
@@ -259,7 +264,7 @@ class Features:
         places = (
             BasicColumns.of(names, self.config.half_lives),
             self.config.group_start,
-            self.config.customer_group_start,
+            self.customer_groups,
         )
         windows_and_groups(
             *(self.events, self.sets, customer, market_stats.cutoff.day, market_stats.cutoff.horizon),

@@ -16,7 +16,7 @@ from propensity.data.consent import profiling_objectors
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.log_folder import META
 from propensity.errors import ConfigurationError
-from propensity.explain.reasons import Explainer
+from propensity.explain.reasons import Explainer, Reasons
 from propensity.feature.attribute import attribute_numbers
 from propensity.feature.empty_customer import unknown_attributes
 from propensity.kernel.event import Events, fixed
@@ -163,7 +163,7 @@ class OnlineScorer:
         last = str(self.bundle.manifest["valid_until"])
         if day > to_day(last):
             raise ConfigurationError(f"the model is valid until {last}, not on {to_date(day)}; give an earlier cutoff")
-        names = self.features.offers.name if request.offers is None else request.offers
+        names = self.features.offers.name if request.offers is None else list(request.offers)
         if unknown := [name for name in names if name not in self.offer_index]:
             raise ConfigurationError(f"no offer {unknown[0]!r} in this bundle; GET /model lists them")
         offer_index = np.array([self.offer_index[name] for name in names])
@@ -227,16 +227,7 @@ class OnlineScorer:
         """Reasons for the probability of the highest-scored offer."""
         best = int(request.offer_index[np.argmax(score[request.offer_index])])
         reasons = self._explainer(request.day).explain(inputs, row, best)
-        return Explanation(
-            offer_id=self.features.offers.name[best],
-            base_value=reasons.base_value,
-            score=reasons.score,
-            reasons=[
-                Reason(feature=each.title, contribution=each.contribution, sentence=each.text)
-                for each in reasons.largest(request.reasons)
-            ],
-            other=reasons.left(request.reasons),
-        )
+        return explanation_of(reasons, self.features.offers.name[best], request.reasons)
 
     def _explainer(self, day: int) -> Explainer:
         """Explains scores of a cutoff; that of the last one is kept."""
@@ -248,6 +239,30 @@ class OnlineScorer:
                 bundle_log_odds(self.session), self.features, dated, others, self.bundle.manifest.get("currency")
             )
         return self.explainer
+
+
+def explanation_of(reasons: Reasons, offer: str, count: int) -> Explanation:
+    """Reasons as a part of a response.
+
+    Parameters
+    ----------
+    reasons : Reasons
+        Of a score.
+    offer : str
+        Id of its offer.
+    count : int
+        Number of reasons.
+    """
+    return Explanation(
+        offer_id=offer,
+        base_value=reasons.base_value,
+        score=reasons.score,
+        reasons=[
+            Reason(feature=each.title, contribution=each.contribution, sentence=each.text)
+            for each in reasons.largest(count)
+        ],
+        other=reasons.left(count),
+    )
 
 
 def concatenate_events(customers: Sequence[dict[str, np.ndarray]]) -> Events:

@@ -47,9 +47,9 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
         )
     if cfg.bundle is None and cfg.top and by_request(cfg):
         raise ConfigurationError("top needs a bundle; for requests use top_per_customer")
-    if cfg.bundle is None and (cfg.top or cfg.top_per_customer) and not by_request(cfg):
+    if cfg.bundle is None and (cfg.top or cfg.top_per_customer) and not (by_request(cfg) or by_offer(cfg)):
         raise ConfigurationError("top and top_per_customer need a bundle; export the run first")
-    if cfg.bundle is None and cfg.reasons:
+    if cfg.bundle is None and cfg.reasons and not by_offer(cfg):
         raise ConfigurationError("reasons need a bundle; for a run use propensity explain or decide with reasons=5")
     if cfg.cutoff is None and cfg.requests is None:
         raise ConfigurationError("cutoff not given; add cutoff=... or requests=...")
