@@ -184,6 +184,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,
         "market_stats": GROUP, "log": maybe(path()), "pseudonym": maybe(text()), "horizon": whole(1, 3_650),
         "end": maybe(day()), "verify": flag(), "keep": maybe(whole(1)), "requests": maybe(path()), "catalogue": GROUP,
+        "registrants": maybe(flag()),
     },
     "CatalogueConfig": {
         **dict.fromkeys(("popular", "partners", "per_group", "memory"), whole(0, 10**6)),
@@ -250,7 +251,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "start": day(), "seed": SEED,
         **dict.fromkeys(("dormant_share", "new_share", "new_item_share", "messages", "returns"), SHARE),
         **dict.fromkeys(("order_effect", "season_strength", "message_effect", "views"), number(0, 1_000)),
-        "basket": number(0.01, 1_000), "folder": maybe(path()),
+        "basket": number(0.01, 1_000), "registrants": whole(0, 10**8), "folder": maybe(path()),
     },
     "OfferNet": {
         "members": whole(1, 64), "width": whole(1, 8_192), "customer_hidden": whole(1, 65_536),

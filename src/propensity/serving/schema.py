@@ -20,10 +20,16 @@ class StrictModel(BaseModel):
 
 
 class RawEvent(StrictModel):
-    """One event of a customer. Items and channels that the bundle does not know count as missing."""
+    """One event of a customer. Items and channels that the bundle does not know count as missing.
+
+    An event of kind registration has the day of registration, and the source as its channel.
+    """
 
     day: datetime.date
-    kind: Literal["purchase", "view", "message", "redemption", "return"] = "purchase"
+    kind: Literal[
+        *("purchase", "view", "message", "redemption", "return"),
+        *("cart", "open", "click", "search", "unsubscribe", "complaint", "registration"),
+    ] = "purchase"
     item: Name | None = None
     channel: Name | None = None
     order: Name | None = Field(default=None, description="purchases of one day without an order id are one order")
