@@ -286,6 +286,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "offer": maybe(name()), "by": maybe(choice("revenue", "probability", "margin")), "size": maybe(whole(0)),
         "share": maybe(SHARE), "minimum": maybe(number(-1e12)), "cost": maybe(MONEY), "margin": MARGIN,
         "channel": maybe(text()), "recent": maybe(whole(0, DAYS)), "where": maybe(text()), "spend_cv": number(0, 1_000),
+        "stage": maybe(choice("onboarding", "second_purchase")),
     } | CONSENT,
     "CampaignPlan": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "mode": choice("audience", "volume"), "capacity": CAPACITY,
