@@ -185,7 +185,7 @@ def rebuild_inputs(
     belongs[np.repeat(np.arange(belongs.shape[0]), np.diff(tables["item_offsets"])), tables["item_offer"]] = True
     customer_features = customer_rows(log, belongs, rows, settings, tables)
     item, kind, channel, age, amount, length = last_events_reference(
-        log, belongs, rows, int(tables["day"]), *_no_mask(rows.size), settings["history"]
+        history_columns(log), belongs, rows, int(tables["day"]), *_no_mask(rows.size), settings["history"]
     )
     new = np.isin(np.arange(m), launched)
     return {
@@ -202,6 +202,22 @@ def rebuild_inputs(
         "offer": np.where(new, 0, tables["offer_code"]),
         "attribute": tables["attribute"],
     }
+
+
+def history_columns(log: Arrays) -> Arrays:
+    """The columns of a log without those of `REGISTRY`.
+
+    Parameters
+    ----------
+    log : dict of str to ndarray
+        Columns as from `event_columns`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        What the plain definitions of columns and histories read.
+    """
+    return {name: column for name, column in log.items() if name not in REGISTRY}
 
 
 def _no_mask(customers: int) -> tuple[np.ndarray, np.ndarray]:
@@ -257,7 +273,7 @@ def customer_rows(
     names = [name for name in settings["customer"] if name not in (*DERIVED, *grouped, *attributes, *registrant)]
     mask_days, _ = _no_mask(rows.size)
     arguments = settings["horizon"], mask_days, settings["windows"], settings["half_lives"], names
-    values = customer_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
+    values = customer_reference(history_columns(log), belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
     column = dict(zip(names, values.T, strict=True))
     month = np.minimum(column["tenure"] // 30, len(tables["cohort"]) - 1).astype(np.int64)
     column["trend"] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
@@ -267,7 +283,7 @@ def customer_rows(
     column["cohort_orders"] = np.log1p(column["orders_91"]) - tables["cohort"][month, 1]
     behaviour = settings["horizon"], mask_days, settings["half_lives"], float(tables["order_size"])
     values = customer_group_reference(
-        log, belongs, rows, int(tables["day"]), *behaviour, channel_codes(settings), grouped
+        history_columns(log), belongs, rows, int(tables["day"]), *behaviour, channel_codes(settings), grouped
     )
     column |= dict(zip(grouped, values.T, strict=True))
     column |= {name: np.full(rows.size, np.nan) for name in attributes}
@@ -306,7 +322,7 @@ def pair_rows(
     other = {*settings["market"], *settings["sibling"], *settings["grouped"], *registrant}
     names = [name for name in settings["pair"] if name not in other]
     arguments = *_no_mask(rows.size), settings["windows"], settings["half_lives"], names
-    values = pair_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
+    values = pair_reference(history_columns(log), belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
     column = {name: values[:, :, k] for k, name in enumerate(names)}
     tenure, window = customer[:, settings["customer"].index("tenure")], settings["rate_window"]
     exposure, prior = np.minimum(tenure, window)[:, None], settings["prior_days"]
@@ -346,7 +362,7 @@ def groups(
     """
     names = [*settings["grouped"], *TRIP_COLUMNS, *INTERVAL_COLUMNS, "trips_since", "recency", "purchase_days"]
     arguments = settings["horizon"], *_no_mask(rows.size), settings["half_lives"], names
-    values = pair_group_reference(log, belongs, rows, int(tables["day"]), *arguments)
+    values = pair_group_reference(history_columns(log), belongs, rows, int(tables["day"]), *arguments)
     column = {name: values[:, :, k] for k, name in enumerate(names)}
     share, recency = tables["trip_share"], column["recency"]
     of_trips = (column["own_decayed"] + 3 * share) / (column["trips_decayed"] + 3)

@@ -18,7 +18,7 @@ import polars as pl
 from propensity.simulate.catalogue import Catalogue, Floats, Ints
 from propensity.simulate.settings import SimulationConfig
 
-SOURCES = ("contest", "newsletter", "referral", "search")
+SOURCES = ("fair", "newsletter", "referral", "search")
 SOURCE_RATE = np.array([0.2, 0.7, 2.0, 1.1])  # relative rate of the first purchase
 SHAPE = 0.8  # of the interest, whose mean is 1
 FIRST_RATE = 0.006  # first purchases a day of a registrant of interest 1 and relative rate 1
