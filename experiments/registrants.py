@@ -1,7 +1,7 @@
 """First purchases on a synthetic market with registrants: python experiments/registrants.py runs/registrants.
 
 Prepares a market, trains a run with the columns of registrants and, with `without` as the second argument, one without
-them, evaluates it at three cutoffs after training, and prints AUC and expected over observed purchases of customers
+them, evaluates it at two cutoffs after training, and prints AUC and expected over observed purchases of customers
 without a purchase, for all models, beside the AUC of the true probabilities.
 """
 
@@ -24,8 +24,8 @@ from propensity.kernel.event import PURCHASE
 from propensity.metric.ranking import auc
 from propensity.metric.slice import NO_PURCHASE
 
-MARKET = Synthetic(customers=1000, items=60, categories=12, days=420, registrants=4000, seed=23)
-CUTOFFS, HORIZON = ("2024-12-02", "2024-12-30", "2025-01-27"), 14
+MARKET = Synthetic(customers=600, items=60, categories=12, days=400, registrants=2000)
+CUTOFFS, HORIZON = ("2024-12-01", "2025-01-05"), 14
 WITHOUT = ["expect", "renewal", "units", "affinity", "neighbours", "behaviour", "attributes"]
 
 
@@ -56,11 +56,12 @@ def main(folder: Path, without: bool) -> None:
     log = EventLog.open(folder / "log") if (folder / "log").is_dir() else prepare(MARKET, folder / "log")
     run = folder / ("without" if without else "run")
     settings: dict[str, Any] = {"data.offer.min_buyers": 5, "trainer.enable_progress_bar": False}
+    settings |= {"trainer.max_steps": 60, "baselines": ["lightgbm"]}
     settings |= {"data.feature.groups": WITHOUT} if without else {}
     if not (run / "model.ckpt").is_file():
         pp.fit(str(folder / "log"), offer="category", horizon=HORIZON, end=CUTOFFS[0], out=str(run), settings=settings)
     if not (run / "metrics.json").is_file():
-        pp.load(str(run)).evaluate(list(CUTOFFS), baselines=["lightgbm"])
+        pp.load(str(run)).evaluate(list(CUTOFFS), baselines=["lightgbm"], resamples=50)
     metrics = json.loads((run / "metrics.json").read_text())
     for name, model in metrics["models"].items():
         cell, ratio = model["mean"][NO_PURCHASE]["auc"], metrics["expected_over_observed"][name]["purchases"]

@@ -104,11 +104,11 @@ def registry_columns(customers: Sequence[Sequence[Event]]) -> Arrays:
     registrations = [[event for event in events if event["kind"] == REGISTRATION][:1] for events in customers]
     engagement = [[event for event in events if event["kind"] in ENGAGEMENT_CODE] for events in customers]
     flat = [event for events in engagement for event in events]
-    days = [[day_of(event) for event in events] or [np.nan] for events in registrations]
-    sources = [[event.get("channel") or "" for event in events] or [""] for events in registrations]
+    days = [float(day_of(events[0])) if events else np.nan for events in registrations]
+    sources = [str(events[0].get("channel") or "") if events else "" for events in registrations]
     return {
-        "registered": np.array([day for (day,) in days], np.float64),
-        "source": np.array([source for (source,) in sources], np.str_),
+        "registered": np.array(days, np.float64),
+        "source": np.array(sources, np.str_),
         "engagement_offsets": np.cumsum([0, *map(len, engagement)]).astype(np.int64),
         "engagement_day": np.array([day_of(event) for event in flat], np.int32),
         "engagement_kind": np.array([ENGAGEMENT_CODE[event["kind"]] for event in flat], np.int8),

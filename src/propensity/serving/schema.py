@@ -13,6 +13,12 @@ Amount = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+Kind = Literal[
+    "purchase", "view", "message", "redemption", "return", "cart", "open", "click", "search", "unsubscribe",
+    "complaint", "registration",
+]  # fmt: skip
+
+
 class StrictModel(BaseModel):
     """A body that refuses unknown fields."""
 
@@ -26,10 +32,7 @@ class RawEvent(StrictModel):
     """
 
     day: datetime.date
-    kind: Literal[
-        *("purchase", "view", "message", "redemption", "return"),
-        *("cart", "open", "click", "search", "unsubscribe", "complaint", "registration"),
-    ] = "purchase"
+    kind: Kind = "purchase"
     item: Name | None = None
     channel: Name | None = None
     order: Name | None = Field(default=None, description="purchases of one day without an order id are one order")
