@@ -107,7 +107,7 @@ def test_a_service_scores_registrants_by_their_id_and_by_their_events(world: Wor
     scorer, log = OnlineScorer(open_bundle(world.bundle), world.log), EventLog.open(world.log)
     day = scorer.features.market_stats.cutoff.day
     expected = load_trained(world.run).task.scored_rows(log, day)
-    chosen = np.intersect1d(registrants(log, day), expected)[::9]
+    chosen = np.intersect1d(registrants(log, day), expected)[::9].tolist()
     by_id = [scorer.validate(ScoreRequest(customer_id=str(log.customer_id[row]))) for row in chosen]
     by_events = [
         scorer.validate(ScoreRequest(events=raw_events(log, row))) for row in chosen if log.customers[row, REGISTERED]
