@@ -189,6 +189,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,
         "market_stats": GROUP, "log": maybe(path()), "pseudonym": maybe(text()), "horizon": whole(1, 3_650),
         "end": maybe(day()), "verify": flag(), "keep": maybe(whole(1)), "requests": maybe(path()), "catalogue": GROUP,
+        "registrants": maybe(flag()),
     },
     "CatalogueConfig": {
         **dict.fromkeys(("popular", "partners", "per_group", "memory"), whole(0, 10**6)),
@@ -255,7 +256,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "start": day(), "seed": SEED,
         **dict.fromkeys(("dormant_share", "new_share", "new_item_share", "messages", "returns"), SHARE),
         **dict.fromkeys(("order_effect", "season_strength", "message_effect", "views"), number(0, 1_000)),
-        "basket": number(0.01, 1_000), "folder": maybe(path()),
+        "basket": number(0.01, 1_000), "registrants": whole(0, 10**8), "folder": maybe(path()),
     },
     "OfferNet": {
         "members": whole(1, 64), "width": whole(1, 8_192), "customer_hidden": whole(1, 65_536),
@@ -290,6 +291,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "offer": maybe(name()), "by": maybe(choice("revenue", "probability", "margin")), "size": maybe(whole(0)),
         "share": maybe(SHARE), "minimum": maybe(number(-1e12)), "cost": maybe(MONEY), "margin": MARGIN,
         "channel": maybe(text()), "recent": maybe(whole(0, DAYS)), "where": maybe(text()), "spend_cv": number(0, 1_000),
+        "stage": maybe(choice("onboarding", "second_purchase")),
     } | OFFERED,
     "CampaignPlan": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "mode": choice("audience", "volume"), "capacity": CAPACITY,

@@ -262,7 +262,7 @@ def training_cutoff(trained: Trained, log: EventLog) -> tuple[Callable[[EventLog
         market_stats = MarketStatsBuilder(other_log, offers, task.horizon, task.market_stats, task.feature.groups).at(
             cutoff
         )
-        return CutoffData(features, market_stats, other_log.purchasers(cutoff.day))
+        return CutoffData(features, market_stats, task.scored_rows(other_log, cutoff.day))
 
     return prepare, cutoff.day
 

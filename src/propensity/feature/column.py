@@ -15,6 +15,7 @@ from propensity.data.batch import BlockSizes
 from propensity.errors import ConfigurationError
 from propensity.feature.attribute import attribute_columns
 from propensity.feature.reason import REASONS
+from propensity.feature.registrant import GROUP, REGISTRANT, REGISTRANT_PAIR
 from propensity.kernel.column import Block, expanded
 from propensity.kernel.column import FeatureColumn as FeatureColumn  # a user imports it from here
 from propensity.kernel.customer import CUSTOMER
@@ -117,11 +118,11 @@ NEIGHBOURS = (
     neighbour("neighbours_long", "the same within 182 days, or four horizons if they are longer"),
 )
 PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
-GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour", "attributes")
+GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour", "attributes", GROUP)
 SIBLING_NAMES = tuple(column.name for column in SIBLING)
 BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
-    "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS),
-    "customer": (*CUSTOMER, *RELATIVE, *SHOPPING, *BEHAVIOUR),
+    "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS, *REGISTRANT_PAIR),
+    "customer": (*CUSTOMER, *RELATIVE, *SHOPPING, *BEHAVIOUR, *REGISTRANT),
     "context": CONTEXT,
 }
 

@@ -10,6 +10,7 @@ from propensity.data.batch import Inputs
 from propensity.data.event_log import COLUMNS
 from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.market_stats import MarketStats
+from propensity.feature.registrant import Registry
 from propensity.kernel.event import Events, fixed
 
 
@@ -32,6 +33,7 @@ def empty_customer(features: Features, market_stats: MarketStats) -> Inputs:
     columns = {name: np.zeros(0, COLUMNS[name]) for name in Events._fields[1:]}
     twin.events = Events(fixed(np.zeros(2, np.int64)), *(fixed(column) for column in columns.values()))
     twin.attributes = unknown_attributes(features.config, 1)
+    twin.registry = Registry.unknown(1)
     return twin.inputs(market_stats, np.zeros(1, np.int64))
 
 

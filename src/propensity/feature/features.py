@@ -6,7 +6,7 @@ Kernels read events before the cutoff only, and the market statistics were compu
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,7 @@ from propensity.feature.column import (
     block_sizes,
     blocks,
     depends_on_market,
+    refuse_unknown,
 )
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import (
@@ -45,6 +46,7 @@ from propensity.feature.market_stats import (
 )
 from propensity.feature.neighbour import category_sets
 from propensity.feature.point_in_time import PointInTime, point_in_time
+from propensity.feature.registrant import GROUP, Registry, fill_customer_columns, fill_pair_columns
 from propensity.kernel.column import Block, FeatureColumn
 from propensity.kernel.customer import customer_windows
 from propensity.kernel.event import KINDS, Sets, fixed
@@ -81,6 +83,8 @@ class FeatureConfig:
         Groups of columns to compute, of `GROUPS`.
     attributes : tuple of str
         Columns of the log's customers whose numbers are customer columns. They are taken as known at every cutoff.
+    registrants : bool
+        Whether customers without a purchase are among the customers. Without them the group `registrants` is off.
     """
 
     windows: tuple[int, ...] = (7, 14, 28, 56, 91, 182, 364)
@@ -89,10 +93,13 @@ class FeatureConfig:
     extra: tuple[FeatureColumn, ...] = ()
     groups: tuple[str, ...] = GROUPS
     attributes: tuple[str, ...] = ()
+    registrants: bool = False
 
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
-        self.extra, self.groups, self.attributes = tuple(self.extra), tuple(self.groups), tuple(self.attributes)
+        self.extra, self.named_groups, self.attributes = tuple(self.extra), tuple(self.groups), tuple(self.attributes)
+        refuse_unknown(self.named_groups)
+        self.groups = tuple(each for each in self.named_groups if each != GROUP or self.registrants)
         if not set(REQUIRED_WINDOWS) <= set(self.windows) or not set(AFFINITY_HALF_LIVES) <= set(self.half_lives):
             windows, half_lives = (", ".join(map(str, days)) for days in (REQUIRED_WINDOWS, AFFINITY_HALF_LIVES))
             raise ConfigurationError(
@@ -130,6 +137,10 @@ class FeatureConfig:
     def customer_group_start(self) -> np.ndarray:
         """First customer column of the groups expect and behaviour; -1 where the group is off."""
         return self._starts("customer", ("expect", "behaviour"))
+
+    def with_registrants(self, registrants: bool) -> FeatureConfig:
+        """The same settings for customers with or without registrants among them."""
+        return replace(self, groups=self.named_groups, registrants=registrants)
 
     @property
     def used_attributes(self) -> tuple[str, ...]:
@@ -189,6 +200,11 @@ class Features:
         self.attributes = attribute_numbers(log.customers, config.used_attributes)
         self.own_context: dict[Cutoff, np.ndarray] = {}
         self.categories: dict[int, tuple[np.ndarray, Sets]] = {}  # by the day of the market's tables
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Registrations and engagement of the customers."""
+        return Registry.of_log(self.log)
 
     def inputs(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask | None = None) -> Inputs:
         """Compute the model inputs of customers from what is visible at a cutoff.
@@ -281,6 +297,10 @@ class Features:
         column = dict(zip(written, values, strict=True))
         self._affinity(market_stats, profiles(out, at), column)
         self._neighbours(market_stats, customer, mask, column)
+        if GROUP in self.config.groups:
+            registrant = np.isnan(customer_features[:, self.config.customer.index("recency")])
+            place = self.registry, self.events, market_stats, customer, mask.days
+            fill_pair_columns(out, names, registrant, *place)
         spread(values, np.array([names.index(name) for name in written]), out)
         for k, declared in enumerate(columns):
             if declared.definition is not None:
@@ -346,6 +366,8 @@ class Features:
         column = {name: out[:, k] for k, name in enumerate(names)}
         for k, name in enumerate(self.config.used_attributes):
             column[f"attribute_{name}"][:] = self.attributes[customer, k]
+        if GROUP in self.config.groups:
+            fill_customer_columns(column, self.registry, self.events, market_stats, customer, mask.days)
         column["trend"][:] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
         cohort = market_stats.cohort[tenure_month(column["tenure"])]
         column["cohort_spend"][:] = log_spend(column["spend_91"], float(market_stats.unit)) - cohort[:, 0]

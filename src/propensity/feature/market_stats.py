@@ -19,6 +19,7 @@ from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
 from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS, GROUPS
 from propensity.feature.neighbour import Level, category_sets, finest_level, neighbours, nested_levels, no_neighbours
+from propensity.feature.registrant import GROUP, RegistrantRates, Registry, no_rates, registrant_rates
 from propensity.feature.rolling import RollingRequest, rolling_customer
 from propensity.kernel.context import context_columns, line_limits, offer_context
 from propensity.kernel.customer import TENURE_CAP
@@ -90,6 +91,8 @@ class MarketStats(NamedTuple):
         Mean log revenue, in units, and log orders of 91 days by months since the first purchase.
     unit : () float
         Revenue that counts as 1, see `EventLog.revenue_unit`.
+    registrant_source, registrant_source_rate, registrant_similar_rate : arrays
+        The fields of `RegistrantRates`; without entries where the group registrants is off.
     """
 
     cutoff: Cutoff
@@ -123,6 +126,9 @@ class MarketStats(NamedTuple):
     sold: np.ndarray
     cohort: np.ndarray
     unit: np.ndarray
+    registrant_source: np.ndarray = no_rates().source
+    registrant_source_rate: np.ndarray = no_rates().source_rate
+    registrant_similar_rate: np.ndarray = no_rates().similar_rate
 
     @property
     def neighbours(self) -> Neighbours:
@@ -193,6 +199,7 @@ class MarketStatsBuilder:
         self.id_hash = log.id_hash()
         self.moments: dict[int, Moments] = {}
         self.rolled: dict[int, np.ndarray] = {}
+        self.registry: Registry | None = None
         self.levels: list[tuple[Level, Sets]] | None = None
         self.last_purchases: tuple[tuple[int, int, int], tuple[np.ndarray, dict[str, np.ndarray]]] | None = None
 
@@ -210,7 +217,8 @@ class MarketStatsBuilder:
     def _tables(self, cutoff: Cutoff) -> MarketStats:
         population = self.population(cutoff.day)
         labelled = [cutoff.day - self.horizon - k * self.config.step for k in range(self.config.references)]
-        past = [self.moments_at(day) for day in labelled if day > self.log.first_day]
+        past_days = [day for day in labelled if day > self.log.first_day]
+        past = [self.moments_at(day) for day in past_days]
         names = context_columns(CONTEXT_WINDOWS)
         totals = np.empty((len(self.offers), len(names)))
         everybody = np.concatenate([population, self.log.guests(cutoff.day)])
@@ -244,7 +252,21 @@ class MarketStatsBuilder:
             sold=sold,
             cohort=self._cohort(population, cutoff, unit),
             unit=np.array(unit),
+            **{f"registrant_{name}": table for name, table in self._registrants(past_days)._asdict().items()},
         )
+
+    def _registrants(self, days: Sequence[int]) -> RegistrantRates:
+        """Rates of first purchases in the label windows that begin on `days`."""
+        if GROUP not in self.groups:
+            return no_rates()
+        if self.registry is None:
+            self.registry = Registry.of_log(self.log)
+        return registrant_rates(self.log, self.registry, days, len(self.offers), self._sampled, self.bought)
+
+    def _sampled(self, rows: np.ndarray) -> np.ndarray:
+        """At most `sample` of the rows, by the hash of their ids."""
+        most = self.config.sample
+        return rows if rows.size <= most else np.sort(rows[np.argpartition(self.id_hash[rows], most)[:most]])
 
     def population(self, day: int, sample: int | None = None) -> np.ndarray:
         """Rows of the purchasers before `day`, of at most `sample` of them."""

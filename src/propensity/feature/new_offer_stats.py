@@ -29,6 +29,7 @@ from propensity.feature.market_stats import (
     rarity,
 )
 from propensity.feature.neighbour import category_sets
+from propensity.feature.registrant import GROUP
 from propensity.kernel.event import PURCHASE
 from propensity.kernel.neighbour import PROFILE_DAYS, profile_days, signatures
 
@@ -92,7 +93,8 @@ class NewOfferStatsBuilder:
 
     def __init__(self, trained: MarketStatsBuilder, offers: Offers) -> None:
         self.trained, self.offers = trained, offers
-        self.new = MarketStatsBuilder(trained.log, offers, trained.horizon, trained.config, ())
+        own_groups = tuple(each for each in trained.groups if each == GROUP)
+        self.new = MarketStatsBuilder(trained.log, offers, trained.horizon, trained.config, own_groups)
         self.sums: dict[int, Sums] = {}
 
     def at(self, market: MarketStats) -> NewOfferStats:

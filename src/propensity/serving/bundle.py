@@ -182,8 +182,8 @@ class Bundle:
         MarketStats
             Computed from the events before the cutoff.
         """
-        past = log if last_event_day(log) < cutoff.day else log.before(cutoff.day)
         task = self.task
+        past = log if last_event_day(log) < cutoff.day else task.past(log, cutoff.day)
         offers = active_offers(past, task.offer, cutoff)
         market_stats = MarketStatsBuilder(past, offers, cutoff.horizon, task.market_stats, task.feature.groups).at(
             cutoff

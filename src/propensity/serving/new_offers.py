@@ -128,8 +128,8 @@ class Market:
         settings = replace(task.market_stats, sample=most if sample is None else min(most, sample))
         self.builder = MarketStatsBuilder(past, self.trained, cutoff.horizon, settings, task.feature.groups)
         self.features = Features(past, self.trained, model.vocabulary, task.feature)
-        self.rows = past.purchasers(cutoff.day)
-        if not self.rows.size:
+        self.rows = task.scored_rows(past, cutoff.day)
+        if not past.purchasers(cutoff.day).size:
             raise ConfigurationError(f"no customer has a purchase before {cutoff}; use a later cutoff")
         self.stats: dict[Cutoff, MarketStats] = {}
         self.prepared: tuple[Offers, PreparedOffers] | None = None  # the last ones

@@ -19,12 +19,14 @@ from propensity.errors import ConfigurationError
 from propensity.explain.reasons import Explainer, Reasons
 from propensity.feature.attribute import attribute_numbers
 from propensity.feature.empty_customer import unknown_attributes
+from propensity.feature.registrant import Registry, joined
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
 from propensity.serving.explain import bundle_log_odds
 from propensity.serving.file_mark import file_mark
 from propensity.serving.inputs import Event, event_columns
 from propensity.serving.own_log import require_own_log
+from propensity.serving.point_in_time import registry_of
 from propensity.serving.schema import Explanation, OfferScore, Reason, ScoreRequest, ScoreResponse
 
 
@@ -44,6 +46,8 @@ class ScoringRequest:
         Number of reasons to return; 0 for none.
     attributes : ndarray of shape (A,)
         Numbers of the customer's attributes; NaN where unknown.
+    registry : Registry
+        Registration and engagement of the customer.
     """
 
     events: dict[str, np.ndarray]
@@ -51,6 +55,7 @@ class ScoringRequest:
     offer_index: np.ndarray
     reasons: int
     attributes: np.ndarray
+    registry: Registry
 
 
 class OnlineScorer:
@@ -98,6 +103,7 @@ class OnlineScorer:
                 del self.row[ids[row]]
         self.item_index, self.channel_index = self._indices()
         self.attributes = self._attributes()
+        self.registry = None if self.log is None else Registry.of_log(self.log)
         self.explainer: Explainer | None = None
 
     def reopened(self) -> OnlineScorer:
@@ -168,7 +174,14 @@ class OnlineScorer:
             raise ConfigurationError(f"no offer {unknown[0]!r} in this bundle; GET /model lists them")
         offer_index = np.array([self.offer_index[name] for name in names])
         attributes = self.attributes[self.row.get(str(request.customer_id), -1)]
-        return ScoringRequest(self._events(request), day, offer_index, request.reasons, attributes)
+        events = self._events(request)
+        return ScoringRequest(events, day, offer_index, request.reasons, attributes, self._registry(request, events))
+
+    def _registry(self, request: ScoreRequest, events: dict[str, np.ndarray]) -> Registry:
+        """Registration and engagement in the events of the request, or in the log."""
+        if request.events is not None or self.registry is None:
+            return registry_of(events)
+        return self.registry.take(self.row[str(request.customer_id)])
 
     def _events(self, request: ScoreRequest) -> dict[str, np.ndarray]:
         """Events of the request, or of the customer in the log."""
@@ -205,7 +218,8 @@ class OnlineScorer:
             positions = [position for position, request in enumerate(requests) if request.day == day]
             events = concatenate_events([requests[position].events for position in positions])
             attributes = np.stack([requests[position].attributes for position in positions])
-            inputs = self.features.from_events(events, day, attributes=attributes)
+            registry = joined([requests[position].registry for position in positions])
+            inputs = self.features.from_events(events, day, attributes=attributes, registry=registry)
             scores, revenues = self.pair_scorer(inputs._asdict())
             for row, position in enumerate(positions):
                 responses[position] = self._response(requests[position], inputs, row, scores[row], revenues[row])

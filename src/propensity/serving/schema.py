@@ -14,6 +14,10 @@ Amount = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+Kind = Literal[
+    "purchase", "view", "message", "redemption", "return", "cart", "open", "click", "search", "unsubscribe",
+    "complaint", "registration",
+]  # fmt: skip
 Filter = Annotated[str, Field(min_length=1, max_length=MAX_FILTER)]
 Items = Annotated[list[StrictInt | Name], Field(max_length=MAX_ITEMS)]
 
@@ -43,10 +47,13 @@ class StrictModel(BaseModel):
 
 
 class RawEvent(StrictModel):
-    """One event of a customer. Items and channels that the bundle does not know count as missing."""
+    """One event of a customer. Items and channels that the bundle does not know count as missing.
+
+    An event of kind registration has the day of registration, and the source as its channel.
+    """
 
     day: datetime.date
-    kind: Literal["purchase", "view", "message", "redemption", "return"] = "purchase"
+    kind: Kind = "purchase"
     item: Name | None = None
     channel: Name | None = None
     order: Name | None = Field(default=None, description="purchases of one day without an order id are one order")

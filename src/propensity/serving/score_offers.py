@@ -15,7 +15,7 @@ from propensity.champion.champion import SERVED, Champion
 from propensity.config import ScoreConfig
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import parse_cutoff, scoring_warnings
-from propensity.data.event_log import EventLog
+from propensity.data.event_log import EventLog, to_day
 from propensity.data.offer import Offers
 from propensity.data.table_file import write_table
 from propensity.errors import ConfigurationError
@@ -29,6 +29,7 @@ from propensity.serving.bundle import Bundle, open_bundle
 from propensity.serving.explain import bundle_log_odds
 from propensity.serving.horizon import Prediction, check_horizons, score_horizons
 from propensity.serving.new_offers import SAMPLE, TOGETHER, Market, OfferModel, PreparedOffers, score_new_offers
+from propensity.serving.not_scored import write_not_scored
 from propensity.serving.offer_definition import Definitions, named_offers, read_definitions
 from propensity.serving.top_k import TopK
 from propensity.training.checkpoint import Trained, load_trained
@@ -136,7 +137,7 @@ def scored_table(
     for caution in scoring_warnings(events, date, last_label):
         say(caution)
     offers = None if definitions is None else named_offers(events, definitions, date.day, say)
-    market = Market(model, events.before(date.day), date, None if offers is None else SAMPLE)
+    market = Market(model, model.task.past(events, date.day), date, None if offers is None else SAMPLE)
     if horizons is not None:
         check_horizons(horizons, market)
     if offers is None:
@@ -298,6 +299,9 @@ def score_offers(cfg: ScoreConfig, out: str | Path, say: Say) -> Scores:
     with whole_file(out) as draft:
         metadata = {} if events.folder is None else {LOG: str(events.folder.resolve())}
         write_table(table, draft, metadata or None)
+    day = to_day(str(cfg.cutoff))
+    if sentence := write_not_scored(events, day, bool(model.task.registrants), Path(out)):
+        say(sentence)
     entry |= {"model": str(place), "log": str(events.folder), "fingerprint": events.fingerprint}
     append_beside(place.parent, out, "score", entry | {"cutoff": str(cfg.cutoff)})
     return scored.scores[max(scored.scores)]
