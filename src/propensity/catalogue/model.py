@@ -13,10 +13,9 @@ from hydra.utils import instantiate
 from scipy.special import expit
 
 from propensity.atomic import whole_file
-from propensity.catalogue.column import COLUMNS
+from propensity.catalogue.column import COLUMNS, TIMED_COLUMNS
 from propensity.catalogue.network import PairNetwork
 from propensity.catalogue.pairs import Catalogue
-from propensity.catalogue.sales import sales_of
 from propensity.catalogue.sample import Sample
 from propensity.champion.champion import NETWORK
 from propensity.champion.choose import STACK
@@ -63,11 +62,19 @@ class CatalogueModel:
         One of them, or `stack`: the mean of their log-odds.
     amount_factor : float
         Factor of the usual amounts with which buyers of the training requests spend what is expected.
+    columns : tuple of str
+        `COLUMNS`, or `TIMED_COLUMNS` of a run on requests with times of day.
     """
 
     learners: Mapping[str, Any]
     served: str
     amount_factor: float
+    columns: tuple[str, ...] = COLUMNS
+
+    @property
+    def hours(self) -> bool:
+        """Whether the model reads columns of hours."""
+        return self.columns == TIMED_COLUMNS
 
     def logit(self, x: np.ndarray) -> np.ndarray:
         """Log-odds (P,) of the served model for the columns of pairs (P, F)."""
@@ -82,7 +89,7 @@ class CatalogueModel:
             learner.save(folder / FOLDER)
         content = {
             "format": FORMAT,
-            "columns": list(COLUMNS),
+            "columns": list(self.columns),
             "learners": list(self.learners),
             "served": self.served,
             "amount_factor": self.amount_factor,
@@ -140,14 +147,14 @@ def load_catalogue(run: str | Path) -> TrainedCatalogue:
         config = about["config"]["data"]
     except (ValueError, KeyError, TypeError) as error:
         raise DamageError(f"{path} cannot be read ({error}); {WAY_OUT}") from None
-    if form != FORMAT or columns != COLUMNS:
+    if form != FORMAT or columns not in (COLUMNS, TIMED_COLUMNS):
         raise DataError(f"{path} was written by another version, with other columns; {WAY_OUT}")
     if served not in (*names, STACK) or not set(names) <= {NETWORK, LIGHTGBM} or not names:
         raise DamageError(f"{path} serves {served!r} of {names}, which cannot be; {WAY_OUT}")
     check_targets(config, path, DATA)
     task = instantiate(config, _convert_="all")
-    learners = {name: learner_class(name).load(folder / FOLDER) for name in names}
-    return TrainedCatalogue(CatalogueModel(learners, served, factor), task, about)
+    learners = {name: learner_class(name).load(folder / FOLDER, len(columns)) for name in names}
+    return TrainedCatalogue(CatalogueModel(learners, served, factor, columns), task, about)
 
 
 def learner_class(name: str) -> Any:
@@ -159,7 +166,7 @@ def learner_class(name: str) -> Any:
     return PairTrees
 
 
-def open_catalogue(log: EventLog, task: Task) -> tuple[Catalogue, Offers]:
+def open_catalogue(log: EventLog, task: Task, hours: bool | None = None) -> tuple[Catalogue, Offers]:
     """Sales and offers of a log, all customers and days included.
 
     Parameters
@@ -168,11 +175,18 @@ def open_catalogue(log: EventLog, task: Task) -> tuple[Catalogue, Offers]:
         The log.
     task : Task
         Definition of the offers, and settings of the catalogue.
+    hours : bool, optional
+        See `Catalogue.of`.
 
     Returns
     -------
     Catalogue, Offers
-        What computes pairs at any day, from rows before it; and its M offers.
+        What computes pairs at any moment, from events before it; and its M offers.
     """
-    offers = offers_before(log, task.offer, log.last_event_day + 1)
-    return Catalogue(sales_of(log, offers), offers.parent, task.catalogue), offers
+    offers = catalogue_offers(log, task)
+    return Catalogue.of(log, offers, task.catalogue, hours), offers
+
+
+def catalogue_offers(log: EventLog, task: Task) -> Offers:
+    """The offers of all items of a log."""
+    return offers_before(log, task.offer, log.last_event_day + 1)
