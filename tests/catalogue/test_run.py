@@ -18,6 +18,8 @@ from propensity.catalogue.train import train_on_requests
 from propensity.checksum import check_folder
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, DamageError, DataError
+from propensity.evaluation.on_requests import evaluate_on_requests
+from propensity.metric.ranking import auc
 from propensity.scores import load_scores
 from propensity.serving.score import score, uses_bundle
 from propensity.training.checkpoint import load_trained
@@ -268,3 +270,94 @@ def test_scores_after_the_end_of_the_log_warn_that_it_is_stale(run: Path, log: E
     assert scores.height > 0
     assert any("the log is stale" in text for text in said)
     assert json.loads(pl.read_parquet_metadata(tmp_path / "s.parquet")["propensity.warnings"]) == said
+
+
+def evaluated(compose: Compose, run: Path, *more: str) -> dict[str, Any]:
+    return evaluate_on_requests(compose("evaluate", f"run={run}", "resamples=20", *more))
+
+
+def test_an_evaluation_on_requests_equals_its_definitions(
+    run: Path, later: Path, log: EventLog, composed: Compose, tmp_path: Path
+) -> None:
+    result = evaluated(composed, run, f"requests={later}")
+    assert json.loads((run / "request_metrics.json").read_text()) == result
+    table = score_requests(run, later, tmp_path / "s.parquet").with_columns(pl.col("cutoff").cast(pl.Int32))
+    purchases = log_purchases(log)
+    asked = pl.read_parquet(later).with_columns(pl.col("cutoff").cast(pl.Int32))
+    every = asked.join(purchases, on="customer_id")
+    bought = every.filter(pl.col("day").is_between(pl.col("cutoff"), pl.col("cutoff") + 7, closed="left"))
+    bought = bought.select("customer_id", "cutoff", "offer_id").unique()
+    keys = ["customer_id", "cutoff", "offer_id"]
+    past = every.filter(pl.col("day") < pl.col("cutoff")).select(keys).unique().with_columns(repeat=True)
+    ranked = table.with_columns(rank=pl.int_range(pl.len()).over("customer_id", "cutoff"))
+    ranked = ranked.join(bought.with_columns(hit=True), on=keys, how="left").with_columns(
+        pl.col("hit").fill_null(False)
+    )
+    value = {name: each["value"] for name, each in result["metrics"].items()}
+    assert value["auc"] == pytest.approx(auc(ranked["score"].to_numpy(), ranked["hit"].to_numpy()), abs=1e-6)
+    assert value["expected_over_observed"] == pytest.approx(ranked["score"].sum() / ranked["hit"].sum(), rel=1e-5)
+    hits = bought.join(ranked, on=keys, how="left").join(past, on=keys, how="left")
+    hits = hits.with_columns(pl.col("repeat").fill_null(False), found=(pl.col("rank") < 10).fill_null(False))
+    for name, part in (
+        ("", hits),
+        ("_repeat", hits.filter("repeat")),
+        ("_never_bought", hits.filter(~pl.col("repeat"))),
+    ):
+        recall = part.group_by("customer_id", "cutoff").agg(pl.col("found").mean())["found"].mean()
+        assert value[f"recall@10{name}"] == pytest.approx(recall, nan_ok=True) or part.is_empty()
+    assert result["counts"]["purchases"] == bought.height
+    assert result["counts"]["pairs"] == table.height
+    assert all(each["low"] <= each["value"] <= each["high"] for each in result["metrics"].values() if each["low"])
+
+
+def log_purchases(log: EventLog) -> pl.DataFrame:
+    """customer_id, day and offer_id of every purchase."""
+    owner = log.owner(np.arange(log.day.size))
+    table = pl.DataFrame({"customer_id": log.customer_id[owner], "day": log.day, "kind": log.kind, "item": log.item})
+    table = table.filter((pl.col("kind") == 0) & (pl.col("item") >= 0))
+    return table.select("customer_id", "day", offer_id=pl.Series(log.items["category"]).gather(table["item"]))
+
+
+def test_an_evaluation_at_cutoffs_is_one_of_everybody(run: Path, log: EventLog, composed: Compose) -> None:
+    days = [to_date(log.last_day - k).isoformat() for k in (7, 10)]
+    result = evaluated(composed, run, f"cutoffs=[{','.join(days)}]")
+    assert result["counts"]["requests"] == sum(log.purchasers(log.last_day - k).size for k in (7, 10))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ((), r"give requests=<table> to evaluate on requests, or cutoffs=\[YYYY-MM-DD\]"),
+        (("requests=a.parquet", "cutoffs=[2024-01-01]"), "not both"),
+        (("requests=a.parquet",), "no table of requests at a.parquet"),
+        (("requests=a.parquet", "also={mine: m.parquet}"), "compare runs at common cutoffs"),
+        (("cutoffs=[2030-01-01]",), "evaluation requests have no complete label"),
+    ],
+)
+def test_an_evaluation_that_is_not_possible_is_one_sentence(
+    run: Path, composed: Compose, more: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        evaluated(composed, run, *more)
+
+
+def test_scores_of_requests_carry_the_consents_of_their_cutoffs(run: Path, log: EventLog, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    day = log.last_day - 8
+    refused = np.arange(len(log)) % 3 == 0
+    words = {"consent": pl.Series(~refused), "consented": pl.Series([to_date(day)] * len(log))}
+    replace(log, customers=log.customers.with_columns(**words)).save(tmp_path / "log")
+    asked = pl.DataFrame(
+        {"customer_id": np.repeat(log.customer_id[:12], 2), "cutoff": [to_date(day), to_date(day + 1)] * 12}
+    )
+    asked.write_parquet(tmp_path / "r.parquet")
+    table = score_requests(run, tmp_path / "r.parquet", tmp_path / "s.parquet", str(tmp_path / "log"))
+    for scores in load_scores(tmp_path / "s.parquet"):
+        mark = scores.consents["suppressed"] if scores.consents is not None else None
+        assert mark is not None
+        known = dict(zip(scores.customer.tolist(), mark.to_list(), strict=True))
+        early = scores.cutoff == str(to_date(day))  # a consent of that day is not known yet
+        for n, customer in enumerate(log.customer_id[:12].tolist()):
+            assert known[customer] == (True if refused[n] else None if early else False)
+    assert "suppressed" in table.columns

@@ -31,7 +31,7 @@ class TimedSales(NamedTuple):
     """R purchases of an offer, ascending in customer and time; those without a time stand at the end of their day."""
 
     offsets: np.ndarray  # (N + 1,) int64
-    time: np.ndarray  # (R,) int64
+    time: np.ndarray  # (R,) int64, milliseconds since 1970-01-01 UTC, or days
     offer: np.ndarray  # (R,) int32
     revenue: np.ndarray  # (R,) float32
 
@@ -65,10 +65,13 @@ def timed_events(log: EventLog, offers: Offers) -> TimedEvents:
     return TimedEvents(offsets, times[order], kinds[order], items[order], sets, len(offers))
 
 
-def timed_sales(log: EventLog, offers: Offers) -> TimedSales:
-    """The purchases of a log at their times, one for each offer that holds the item."""
+def timed_sales(log: EventLog, offers: Offers, by_day: bool = False) -> TimedSales:
+    """The purchases of a log at their times, or at their days, one for each offer that holds the item."""
     event = np.flatnonzero((log.kind == PURCHASE) & (log.item >= 0))
-    item, time = log.item[event].astype(np.int64), end_of_day_times(log)[event]
+    item, time = (
+        log.item[event].astype(np.int64),
+        (log.day if by_day else end_of_day_times(log))[event].astype(np.int64),
+    )
     sizes = np.diff(offers.item_offsets)[item]
     start = np.repeat(offers.item_offsets[item], sizes)
     within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)

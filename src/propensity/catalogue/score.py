@@ -88,12 +88,8 @@ def score_requests(
     else:
         wanted = resolve(table, events, names, str(requests), warnings.append)
     warnings += request_warnings(events, wanted, trained.task.horizon, trained.about["last_label"])
-    if isinstance(trained, TrainedCatalogue):
-        catalogue, asked = catalogue_for(trained, events, offers, wanted)
-        parts = list(catalogue_rows(trained, catalogue, asked, top_per_customer))
-    else:
-        parts = list(common_rows(trained, Path(run), events, wanted, names, top_per_customer, warnings))
-    result = as_table(parts, events, names, wanted.clock is not None)
+    rows = rows_of_requests(trained, Path(run), events, offers, wanted, top_per_customer, warnings)
+    result = as_table(rows, events, names, wanted.clock is not None)
     for warning in warnings:
         say(warning)
     with whole_file(out) as draft:
@@ -110,6 +106,39 @@ def request_warnings(log: EventLog, requests: Requests, horizon: int, end: str) 
     """What limits the use of the scores: of the first cutoff and of the last, each warning once."""
     days = int(requests.day.max()), int(requests.day.min())
     return list(dict.fromkeys(text for day in days for text in scoring_warnings(log, Cutoff(day, horizon), end)))
+
+
+def rows_of_requests(
+    trained: TrainedCatalogue | Trained, run: Path, log: EventLog, offers: Offers, requests: Requests, top: int | None,
+    warnings: list[str],
+) -> Rows:  # fmt: skip
+    """Scores of requests by a run of either kind, by cutoff and customer, of each request the best first.
+
+    Parameters
+    ----------
+    trained : TrainedCatalogue or Trained
+        Model of a run on requests, or at common cutoffs.
+    run : Path
+        Its folder.
+    log, offers : EventLog, Offers
+        The log, and its M offers.
+    requests : Requests
+        R requests.
+    top : int, optional
+        Best offers to keep of each request.
+    warnings : list of str
+        Receives what was left out.
+    """
+    if isinstance(trained, TrainedCatalogue):
+        catalogue, asked = catalogue_for(trained, log, offers, requests)
+        parts = list(catalogue_rows(trained, catalogue, asked, top))
+    else:
+        parts = list(common_rows(trained, run, log, requests, offers.name, top, warnings))
+    none = np.empty(0, np.int64)
+    empty = Rows(none, none, none, none, none.astype(float), none.astype(float))
+    rows = Rows(*(np.concatenate(each) for each in zip(*(parts or [empty]), strict=True)))
+    order = np.lexsort((rows.customer, rows.clock, rows.day))  # stable: the best offer of each request stays first
+    return Rows(*(values[order] for values in rows))
 
 
 def catalogue_for(
@@ -265,26 +294,21 @@ def named_pairs(
     return owner[active], column[active], int((~active).sum())
 
 
-def as_table(parts: list[Rows], log: EventLog, names: tuple[str, ...], timed: bool) -> pl.DataFrame:
-    """The rows of scores as a table with the columns of every table of scores, by cutoff and customer.
+def as_table(rows: Rows, log: EventLog, names: tuple[str, ...], timed: bool) -> pl.DataFrame:
+    """Scores as a table with the columns of every table of scores, and those of the consents of the log.
 
     Parameters
     ----------
-    parts : list of Rows
+    rows : Rows
         Scores.
     log : EventLog
-        The log, whose consents are added.
+        The log.
     names : tuple of str
         Names of the M offers.
     timed : bool
         Whether cutoffs have a time of day: then they are moments in the zone of the log.
     """
-    none = np.empty(0, np.int64)
-    rows = Rows(
-        *(np.concatenate(each) for each in zip(*(parts or [Rows(none, none, none, none, none, none)]), strict=True))
-    )
-    order = np.lexsort((rows.customer, rows.clock, rows.day))  # stable: the best offer of each request stays first
-    day, clock, row, offer, score, revenue = (values[order] for values in rows)
+    day, clock, row, offer, score, revenue = rows
     dates = pl.Series(day.astype(np.int32)).cast(pl.Date)
     return (
         pl.DataFrame(

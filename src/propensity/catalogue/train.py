@@ -79,7 +79,7 @@ def train_on_requests(config: TrainConfig, say: Callable[[str], None] = lambda t
     task = instantiate(config.data, _convert_="all")
     offers = catalogue_offers(log, task)
     requests = resolve(table, log, offers.name, str(task.requests), warnings.append)
-    require_closed(requests, log, task)
+    require_closed(requests, log, min(task.end_day(log), log.last_day + 1), task.horizon, "training requests")
     catalogue = Catalogue.of(log, offers, task.catalogue, None if requests.clock is None else True)
     sample = training_sample(catalogue, requests._replace(named=None), task.horizon, config.seed)
     if not sample.bought.any() or sample.bought.all():
@@ -118,17 +118,16 @@ def learners_of(config: TrainConfig) -> list[str]:
     return [NETWORK]
 
 
-def require_closed(requests: Requests, log: EventLog, task: Task) -> None:
-    """Refuse requests whose label window reaches past the end of the log or `data.end`."""
-    end = min(task.end_day(log), log.last_day + 1)
+def require_closed(requests: Requests, log: EventLog, end: int, horizon: int, what: str) -> None:
+    """Refuse requests whose label window reaches past `end`, days since 1970-01-01, such as the end of the log."""
     unfinished = 0 if requests.clock is None else (requests.clock > 0).astype(np.int64)  # ends within the next day
-    late = np.flatnonzero(requests.day + unfinished + task.horizon > end)
+    late = np.flatnonzero(requests.day + unfinished + horizon > end)
     if late.size:
         customer, day = log.customer_id[requests.customer[late[0]]], int(requests.day[late[0]])
         raise ConfigurationError(
-            f"{late.size} of {requests.number} training requests have no complete label, such as customer {customer} "
-            f"at {to_date(day)}: labels of {task.horizon} days must close by {to_date(end)}; leave out requests after "
-            f"{to_date(end - task.horizon)}"
+            f"{late.size} of {requests.number} {what} have no complete label, such as customer {customer} "
+            f"at {to_date(day)}: labels of {horizon} days must close by {to_date(end)}; leave out requests after "
+            f"{to_date(end - horizon)}"
         )
 
 
