@@ -16,11 +16,12 @@ from propensity.catalogue.model import load_catalogue
 from propensity.catalogue.score import score_requests
 from propensity.catalogue.train import train_on_requests
 from propensity.checksum import check_folder
+from propensity.cli import main
 from propensity.data.event_log import EventLog, to_date
-from propensity.errors import ConfigurationError, DamageError, DataError
+from propensity.errors import ConfigurationError, DamageError, DataError, InfeasibleError, PropensityError
 from propensity.evaluation.on_requests import evaluate_on_requests
 from propensity.metric.ranking import auc
-from propensity.scores import load_scores
+from propensity.scores import load_scores, require_dense
 from propensity.serving.score import score, uses_bundle
 from propensity.training.checkpoint import load_trained
 from propensity.training.run import train
@@ -361,3 +362,75 @@ def test_scores_of_requests_carry_the_consents_of_their_cutoffs(run: Path, log: 
         for n, customer in enumerate(log.customer_id[:12].tolist()):
             assert known[customer] == (True if refused[n] else None if early else False)
     assert "suppressed" in table.columns
+
+
+def scored(run: Path, frame: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, list[str]]:
+    frame.write_parquet(folder / "r.parquet")
+    said = list[str]()
+    return score_requests(run, folder / "r.parquet", folder / "s.parquet", top_per_customer=2, say=said.append), said
+
+
+@pytest.mark.parametrize("days", [2_000, 2_900_000])
+def test_requests_after_the_end_of_all_sales_get_no_score_and_a_warning(
+    run: Path, log: EventLog, tmp_path: Path, days: int
+) -> None:
+    frame = pl.DataFrame({"customer_id": log.customer_id[:2], "cutoff": [to_date(log.last_day + days)] * 2})
+    table, said = scored(run, frame, tmp_path)
+    assert table.is_empty() and table.columns[:3] == ["cutoff", "customer_id", "offer_id"]
+    assert any("2 requests get no score, because no offer was sold in the 182 days before" in text for text in said)
+
+
+def test_ids_of_another_type_are_the_same_customers(run: Path, log: EventLog, tmp_path: Path) -> None:
+    day, known = [to_date(log.last_day - 8)] * 5, pl.Series("customer_id", log.customer_id[:5])
+    expected, _ = scored(run, pl.DataFrame([known, pl.Series("cutoff", day)]), tmp_path)
+    for kind in (pl.String, pl.Int32, pl.Float64, pl.Categorical):
+        ids = known.cast(pl.String).cast(kind) if kind == pl.Categorical else known.cast(kind)
+        assert scored(run, pl.DataFrame([ids, pl.Series("cutoff", day)]), tmp_path)[0].equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "words"),
+    [
+        ({"customer_id": [1.5], "cutoff": ["2024-07-08"]}, 3, "holds Float64, not ids"),
+        ({"customer_id": [True], "cutoff": ["2024-07-08"]}, 3, "holds Boolean, not ids"),
+        ({"customer_id": [[1]], "cutoff": ["2024-07-08"]}, 3, "not ids; write them as text or whole numbers"),
+        ({"customer_id": [1], "cutoff": ["0001-01-01"]}, 2, "is not after the first purchase of the log"),
+        ({"customer_id": [1], "cutoff": ["2024-07-08 10:00"]}, 3, "has a time of day, and the log has no times"),
+        ({"customer_id": [1], "cutoff": ["2024-07-08"], "offer_id": [7]}, 3, "names offer '7', which is not among"),
+        ({"cutoff": ["2024-07-08"]}, 3, "has no column customer_id"),
+        ({}, 3, "has no column customer_id"),
+    ],
+)
+def test_a_table_that_cannot_be_scored_is_one_sentence_with_its_exit_code(
+    run: Path, tmp_path: Path, frame: dict[str, list[Any]], code: int, words: str
+) -> None:
+    with pytest.raises(PropensityError, match=words) as error:
+        scored(run, pl.DataFrame(frame), tmp_path)
+    assert error.value.exit_code == code
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_line_scores_evaluates_and_decides_on_requests_and_refuses_the_rest(
+    run: Path, later: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["propensity"])
+    monkeypatch.chdir(tmp_path)
+    main(["score", f"run={run}", f"requests={later}", "top_per_customer=4", "out=s.parquet"])
+    main(["decide", "decision=audience", "scores=s.parquet", "decision.size=5", "out=audience"])
+    assert pl.read_parquet("audience/audience.parquet").height == 5
+    main(["decide", "decision=next_best", "scores=s.parquet", "decision.count=2", "decision.days=3", "out=next"])
+    assert pl.read_parquet("next/next_best.parquet").height > 0
+    main(["evaluate", f"run={run}", f"requests={later}", "resamples=5"])
+    assert "recall@10" in capsys.readouterr().out
+    for refused in (["export", f"run={run}", "out=b"], ["explain", f"run={run}", "cutoff=2024-07-08", "customer=1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(refused)
+        assert ended.value.code == 2
+        assert "was trained on a table of requests; only propensity score and propensity" in capsys.readouterr().err
+
+
+def test_sparse_scores_of_too_many_pairs_are_refused() -> None:
+    require_dense(20_000, 5_000, 10_000_000, "2024-01-01")  # a tenth of the pairs: such scores were made as a whole
+    require_dense(1_000, 5_000, 50_000, "2024-01-01")
+    with pytest.raises(InfeasibleError, match="hold 1,600,000 of 32,000 customers x 12,000 offers"):
+        require_dense(32_000, 12_000, 1_600_000, "2024-01-01")

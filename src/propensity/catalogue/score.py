@@ -13,6 +13,7 @@ from scipy.special import expit
 
 from propensity.atomic import whole_file
 from propensity.audit import append_beside
+from propensity.catalogue.market import MEMORY
 from propensity.catalogue.model import TrainedCatalogue, catalogue_offers, is_catalogue, load_catalogue
 from propensity.catalogue.moment import DAY, ending_at
 from propensity.catalogue.pairs import Catalogue
@@ -132,6 +133,11 @@ def rows_of_requests(
     if isinstance(trained, TrainedCatalogue):
         catalogue, asked = catalogue_for(trained, log, offers, requests)
         parts = list(catalogue_rows(trained, catalogue, asked, top))
+        if nothing := requests.number - sum(part.requests for part in parts):
+            warnings.append(
+                f"{nothing} requests get no score, because no offer was sold in the {MEMORY} days before their cutoff; "
+                "use earlier cutoffs or a log that reaches to them"
+            )
     else:
         parts = list(common_rows(trained, run, log, requests, offers.name, top, warnings))
     none = np.empty(0, np.int64)
@@ -171,6 +177,14 @@ class Rows(NamedTuple):
     offer: np.ndarray  # (K,)
     score: np.ndarray  # (K,)
     revenue: np.ndarray  # (K,)
+
+    @property
+    def requests(self) -> int:
+        """Number of different requests, which stand together."""
+        if self.day.size == 0:
+            return 0
+        change = (np.diff(self.customer) != 0) | (np.diff(self.day) != 0) | (np.diff(self.clock) != 0)
+        return int(change.sum()) + 1
 
 
 def catalogue_rows(
