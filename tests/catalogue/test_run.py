@@ -12,7 +12,9 @@ import polars as pl
 import pytest
 
 from conftest import QUICK, SMALL
-from propensity.catalogue.model import load_catalogue
+from propensity.catalogue.column import COLUMNS
+from propensity.catalogue.model import level_of, load_catalogue
+from propensity.catalogue.sample import Sample
 from propensity.catalogue.score import score_requests
 from propensity.catalogue.train import train_on_requests
 from propensity.checksum import check_folder
@@ -434,3 +436,19 @@ def test_sparse_scores_of_too_many_pairs_are_refused() -> None:
     require_dense(1_000, 5_000, 50_000, "2024-01-01")
     with pytest.raises(InfeasibleError, match="hold 1,600,000 of 32,000 customers x 12,000 offers"):
         require_dense(32_000, 12_000, 1_600_000, "2024-01-01")
+
+
+def test_the_level_of_a_run_expects_the_purchases_of_its_training_pairs() -> None:
+    random = np.random.default_rng(0)
+    x, weight = np.zeros((4_000, len(COLUMNS)), np.float32), random.uniform(1, 3, 4_000)
+    x[::2, COLUMNS.index("pair_baskets")] = 2
+    logit = random.normal(-2, 1, 4_000)
+    bought = random.random(4_000) < 1 / (1 + np.exp(-logit - np.where(np.arange(4_000) % 2 == 0, 0.4, -0.3)))
+    none = np.zeros(4_000)
+    sample = Sample(x, bought, none, none, weight, none)
+    past, new = level_of(logit, sample)
+    assert past == pytest.approx(0.4, abs=0.15) and new == pytest.approx(-0.3, abs=0.15)
+    expected = weight / (1 + np.exp(-logit - np.where(x[:, COLUMNS.index("pair_baskets")] > 0, past, new)))
+    for part in (slice(0, None, 2), slice(1, None, 2)):
+        assert expected[part].sum() == pytest.approx((weight * bought)[part].sum(), rel=1e-6)
+    assert level_of(logit, sample._replace(bought=np.ones(4_000, bool))) == (0.0, 0.0)

@@ -64,12 +64,15 @@ class CatalogueModel:
         Factor of the usual amounts with which buyers of the training requests spend what is expected.
     columns : tuple of str
         `COLUMNS`, or `TIMED_COLUMNS` of a run on requests with times of day.
+    level : tuple of float
+        Shifts of the log-odds of pairs with a past and without one, see `level_of`.
     """
 
     learners: Mapping[str, Any]
     served: str
     amount_factor: float
     columns: tuple[str, ...] = COLUMNS
+    level: tuple[float, float] = (0.0, 0.0)
 
     @property
     def hours(self) -> bool:
@@ -78,9 +81,13 @@ class CatalogueModel:
 
     def logit(self, x: np.ndarray) -> np.ndarray:
         """Log-odds (P,) of the served model for the columns of pairs (P, F)."""
+        shifted = self.learner_logit(x) + np.where(with_past(x), *self.level)
+        return np.asarray(np.clip(shifted, -LARGEST_LOGIT, LARGEST_LOGIT))
+
+    def learner_logit(self, x: np.ndarray) -> np.ndarray:
+        """Log-odds (P,) of the served model before their level is set."""
         names = list(self.learners) if self.served == STACK else [self.served]
-        mean = np.mean([self.learners[name].logit(x) for name in names], axis=0)
-        return np.asarray(np.clip(mean, -LARGEST_LOGIT, LARGEST_LOGIT))
+        return np.asarray(np.mean([self.learners[name].logit(x) for name in names], axis=0))
 
     def save(self, folder: Path, about: dict[str, Any]) -> None:
         """Write `catalogue.json` and the learners of a run."""
@@ -93,10 +100,54 @@ class CatalogueModel:
             "learners": list(self.learners),
             "served": self.served,
             "amount_factor": self.amount_factor,
+            "level": list(self.level),
             "about": about,
         }
         with whole_file(folder / FILE) as draft:
             draft.write_text(json.dumps(content, indent=1))
+
+
+def with_past(x: np.ndarray) -> np.ndarray:
+    """Whether each pair (P,) has a purchase before its cutoff, by its columns (P, F)."""
+    return np.asarray(x[:, COLUMNS.index("pair_baskets")] > 0)
+
+
+def level_of(logit: np.ndarray, sample: Sample) -> tuple[float, float]:
+    """Shifts of log-odds at which as many purchases are expected as were observed.
+
+    Parameters
+    ----------
+    logit : (P,) float64
+        Log-odds of the pairs of a training.
+    sample : Sample
+        The pairs.
+
+    Returns
+    -------
+    tuple of float
+        Of pairs with a past, and of pairs without one; 0 where all or none of them bought.
+
+    Notes
+    -----
+    Dropout and the mean of log-odds over the members of an ensemble expect too few purchases: the mean of log-odds has
+    a lower probability than the mean of the probabilities, where these are small.
+    """
+    past = with_past(sample.x)
+    return _level(logit, sample, past), _level(logit, sample, ~past)
+
+
+def _level(logit: np.ndarray, sample: Sample, mask: np.ndarray) -> float:
+    """The shift of the pairs of `mask`, by Newton's method within [-1, 1]."""
+    weight, bought, own = sample.weight[mask], sample.bought[mask], logit[mask]
+    if not bought.any() or bought.all():
+        return 0.0
+    observed, shift = float(weight[bought].sum()), 0.0
+    for _ in range(20):
+        probability = expit(own + shift)
+        slope = float((weight * probability * (1 - probability)).sum())
+        step = ((weight * probability).sum() - observed) / max(slope, 1e-12)
+        shift = float(np.clip(shift - step, -1.0, 1.0))
+    return shift
 
 
 class TrainedCatalogue(NamedTuple):
@@ -144,6 +195,7 @@ def load_catalogue(run: str | Path) -> TrainedCatalogue:
         content = json.loads(path.read_text())
         form, columns, about = content["format"], tuple(content["columns"]), content["about"]
         names, served, factor = list(content["learners"]), content["served"], float(content["amount_factor"])
+        past, new = map(float, content.get("level", (0.0, 0.0)))
         config = about["config"]["data"]
     except (ValueError, KeyError, TypeError) as error:
         raise DamageError(f"{path} cannot be read ({error}); {WAY_OUT}") from None
@@ -154,7 +206,7 @@ def load_catalogue(run: str | Path) -> TrainedCatalogue:
     check_targets(config, path, DATA)
     task = instantiate(config, _convert_="all")
     learners = {name: learner_class(name).load(folder / FOLDER, len(columns)) for name in names}
-    return TrainedCatalogue(CatalogueModel(learners, served, factor, columns), task, about)
+    return TrainedCatalogue(CatalogueModel(learners, served, factor, columns, (past, new)), task, about)
 
 
 def learner_class(name: str) -> Any:

@@ -24,6 +24,7 @@ from propensity.catalogue.model import (
     LogLoss,
     catalogue_offers,
     learner_class,
+    level_of,
     log_loss,
 )
 from propensity.catalogue.pairs import Catalogue
@@ -164,7 +165,8 @@ def chosen(
         served, why = names[0], "the last requests hold too few purchases to compare"
     used = learners if served == STACK else {served: learners[served]}
     columns = COLUMNS if sample.x.shape[1] == len(COLUMNS) else TIMED_COLUMNS
-    return CatalogueModel(used, served, max(factor, 0.0), columns), why, losses
+    model = CatalogueModel(used, served, max(factor, 0.0), columns)
+    return replace(model, level=level_of(model.learner_logit(sample.x), sample)), why, losses
 
 
 def fitted(name: str, sample: Sample, task: Task, seed: int, length: int | None, later: Sample | None) -> Any:
