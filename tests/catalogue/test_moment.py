@@ -274,8 +274,8 @@ def test_weights_of_a_sample_of_timed_requests_add_up_to_all_pairs(seed: int) ->
     offers, requests = random_offers(seed, log.item_known.size), timed_requests(log, seed)
     catalogue = Catalogue.of(log, offers, SMALL, True)
     pairs = sum(pairs.offer.size for _, pairs, _ in blocks_of(catalogue, requests))
-    totals = [training_sample(catalogue, requests, 14, k).weight.sum() for k in range(30)]
-    assert abs(np.mean(totals) - pairs) < 4 * np.std(totals) / np.sqrt(len(totals)) + 1e-9
+    totals = [training_sample(catalogue, requests, 14, k).weight.sum() for k in range(12)]
+    assert abs(np.mean(totals) - pairs) < 5 * np.std(totals) / np.sqrt(len(totals)) + 1e-9
 
 
 Compose = Callable[..., Any]
@@ -324,6 +324,7 @@ def without_the_future(log: EventLog, moment: int, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_on_moments_scores_moments_from_what_was_before_them(log: EventLog, run: Path, tmp_path: Path) -> None:
     assert load_catalogue(run).model.columns == TIMED_COLUMNS
     asked = visits(log, 125, 130)
@@ -340,6 +341,7 @@ def test_a_run_on_moments_scores_moments_from_what_was_before_them(log: EventLog
     assert alone.equals(table.filter(pl.col("cutoff") == one["cutoff"].dt.replace_time_zone(None)[0]))
 
 
+@pytest.mark.slow
 def test_a_run_on_moments_scores_dates_as_their_midnights(log: EventLog, run: Path, tmp_path: Path) -> None:
     day = to_date(log.first_day + 125)
     frame = pl.DataFrame({"customer_id": log.customer_id[:9], "cutoff": [day] * 9})
@@ -348,6 +350,7 @@ def test_a_run_on_moments_scores_dates_as_their_midnights(log: EventLog, run: Pa
     assert table["cutoff"].dtype == pl.Date and table["cutoff"].unique().to_list() == [day]
 
 
+@pytest.mark.slow
 def test_a_run_on_moments_refuses_a_log_without_times(log: EventLog, run: Path, tmp_path: Path) -> None:
     timeless = replace(log, time=None, engagement=None)
     timeless.save(tmp_path / "log")
@@ -365,6 +368,7 @@ def test_training_requests_whose_last_hours_are_not_over_are_refused(
         train_on_requests(composed("train", *SETTINGS, *more))
 
 
+@pytest.mark.slow
 def test_a_run_at_common_cutoffs_scores_a_moment_from_what_was_before_it(
     log: EventLog, composed: Compose, tmp_path: Path
 ) -> None:

@@ -412,6 +412,7 @@ def test_a_table_that_cannot_be_scored_is_one_sentence_with_its_exit_code(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_command_line_scores_evaluates_and_decides_on_requests_and_refuses_the_rest(
     run: Path, later: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
