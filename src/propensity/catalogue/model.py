@@ -81,7 +81,8 @@ class CatalogueModel:
 
     def logit(self, x: np.ndarray) -> np.ndarray:
         """Log-odds (P,) of the served model for the columns of pairs (P, F)."""
-        shifted = self.learner_logit(x) + np.where(with_past(x), *self.level)
+        past, new = self.level
+        shifted = self.learner_logit(x) + np.where(with_past(x), past, new)
         return np.asarray(np.clip(shifted, -LARGEST_LOGIT, LARGEST_LOGIT))
 
     def learner_logit(self, x: np.ndarray) -> np.ndarray:

@@ -131,7 +131,7 @@ def measured(
     customers, number = np.unique(owner, return_inverse=True)
     weight = resample_weights([log.customer_id[customers]], cfg.resamples, cfg.seed)[0].astype(np.float64)
 
-    def ratio(over: np.ndarray, under: np.ndarray, where: np.ndarray | None = None) -> dict[str, float]:
+    def ratio(over: np.ndarray, under: np.ndarray, where: np.ndarray | None = None) -> dict[str, float | None]:
         """Interval of a ratio of sums over pairs."""
         own = number if where is None else number[where]
         sums = [np.bincount(own, weights=values, minlength=customers.size) @ weight for values in (over, under)]
@@ -204,7 +204,7 @@ def rank_of(request: np.ndarray, rows: Rows) -> np.ndarray:
 def list_metrics(
     requests: Requests, outcomes: Outcomes, rank: np.ndarray, place: np.ndarray, customers: np.ndarray,
     weight: np.ndarray,
-) -> dict[str, dict[str, float]]:  # fmt: skip
+) -> dict[str, dict[str, float | None]]:  # fmt: skip
     """Recall, NDCG and share of requests with a hit of the best offers: means over requests that buy.
 
     Notes
@@ -219,7 +219,7 @@ def list_metrics(
     basket = np.bincount(request, minlength=requests.number)
     ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, basket.max(initial=0) + 2)))])
 
-    def mean(values: np.ndarray, where: np.ndarray) -> dict[str, float]:
+    def mean(values: np.ndarray, where: np.ndarray) -> dict[str, float | None]:
         chosen = np.flatnonzero(where)
         sums = [
             np.bincount(own[chosen], weights=each[chosen], minlength=customers.size) @ weight
@@ -228,7 +228,7 @@ def list_metrics(
         with np.errstate(divide="ignore", invalid="ignore"):
             return _interval(sums[0] / sums[1])
 
-    def recall(hit: np.ndarray, of: np.ndarray) -> dict[str, float]:
+    def recall(hit: np.ndarray, of: np.ndarray) -> dict[str, float | None]:
         total = np.bincount(request, weights=of, minlength=requests.number)
         hits = np.bincount(request, weights=of & hit, minlength=requests.number)
         return mean(hits / np.maximum(total, 1), total > 0)
@@ -276,7 +276,7 @@ def _calibration_errors(score: np.ndarray, bought: np.ndarray, number: np.ndarra
     return error
 
 
-def _interval(values: np.ndarray) -> dict[str, float]:
+def _interval(values: np.ndarray) -> dict[str, float | None]:
     """Value, low and high; None for what is not defined."""
     interval = bootstrap_interval(values)
     return {name: value if np.isfinite(value) else None for name, value in interval._asdict().items()}
