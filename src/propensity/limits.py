@@ -69,6 +69,7 @@ AB: dict[str, Limit] = COMMAND | {
 OPEN_SHARE = number(0, 1, above=True)
 REGRESSOR = choice("blend", "lightgbm", "ridge")
 FOLDS = whole(2, 1_000)
+FACTORS = mapping(many(anything(), least=2))
 UPLIFT: dict[str, Limit] = AB | {
     "learners": many(choice("s", "t", "x", "dr"), least=1), "regressor": REGRESSOR, "folds": FOLDS,
     "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
@@ -137,6 +138,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "DecideConfig": COMMAND | {
         "decision": GROUP, "scores": path(), "out": path(), "cutoff": maybe(day()), "customers": maybe(path()),
         "contacts": maybe(path()), "log": maybe(path()), "seed": SEED, "reasons": maybe(whole(1, 1_000)),
+        "attributes": NAMES,
         "reasons_from": maybe(path()), "objective": choice("predicted", "discovery", "incremental"),
         "discovery": SHARE, "uplift": maybe(path()), "arms": maybe(path()),
     },
@@ -157,28 +159,31 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "InitConfig": COMMAND | {"out": path()},
     "AnalyseConfig": AB | {
         "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "relevant": number(0, 1_000),
-        "planned": maybe(whole(1)), "lower_is_better": NAMES,
+        "planned": maybe(whole(1)), "lower_is_better": NAMES, "factors": NAMES,
     },
     "UpliftConfig": UPLIFT,
-    "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path())},
+    "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path()), "sent": maybe(path())},
+    "FatigueConfig": AB | {"messages": maybe(text()), "window": whole(1, 364)},
     "PolicyConfig": AB | {"cost": mapping(number(0, 1e9)), "regressor": REGRESSOR, "folds": FOLDS, "seed": SEED},
     "DesignConfig": COMMAND | {
         "log": path(), "cutoff": day(), "outcome": text(), "horizon": whole(1, 364), "arms": mapping(OPEN_SHARE),
         "control": name(), "global_holdout": number(0, 0.1), "relevant": number(0, 1_000, above=True),
         "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "scores": maybe(path()), "margin": number(0, 1),
-        "cost": number(0, 1e9), "out": path(),
+        "cost": number(0, 1e9), "out": path(), "factors": FACTORS,
     },
     "SplitConfig": COMMAND | {
         "customers": path(), "name": name(), "arms": mapping(OPEN_SHARE), "global_holdout": number(0, 0.1),
-        "strata": NAMES, "earlier": maybe(path()), "out": path(),
+        "strata": NAMES, "earlier": maybe(path()), "out": path(), "factors": FACTORS,
     },
 }  # fmt: skip
 
 MONEY = number(0, 1e9)
 MARGIN = number(0, 1)
 CONSENT = {"ignore_consent": flag()}
+OFFERED = CONSENT | {"not_products": maybe(many(anything()))}
 CAPS = {"day": whole(0, 1_000), "week": whole(0, 10_000), "rolling": flag()}
 CAMPAIGNS = maybe(many(anything()))
+TRIGGERS = either(path(), many(anything()), null())
 CAPACITY = either(mapping(whole(0)), null())
 PARTS: dict[str, dict[str, Limit]] = {
     "Task": {
@@ -286,12 +291,12 @@ PARTS: dict[str, dict[str, Limit]] = {
         "offer": maybe(name()), "by": maybe(choice("revenue", "probability", "margin")), "size": maybe(whole(0)),
         "share": maybe(SHARE), "minimum": maybe(number(-1e12)), "cost": maybe(MONEY), "margin": MARGIN,
         "channel": maybe(text()), "recent": maybe(whole(0, DAYS)), "where": maybe(text()), "spend_cv": number(0, 1_000),
-    } | CONSENT,
+    } | OFFERED,
     "CampaignPlan": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "mode": choice("audience", "volume"), "capacity": CAPACITY,
         "budget": maybe(number(0, 1e12)), "exclusive": many(many(name())), "margin": MARGIN, "cost": MONEY,
-        "prices": flag(), "explore": SHARE,
-    } | CAPS | CONSENT,
+        "prices": flag(), "explore": SHARE, "triggers": TRIGGERS, "trigger_days": whole(1, 364),
+    } | CAPS | OFFERED,
     "Allocate": {
         "clv": maybe(path()), "churn": maybe(path()), "weeks": maybe(whole(1, 5_200)), "plays": CAMPAIGNS,
         "risk": SHARE, "break_even": SHARE, "budget": maybe(number(0, 1e12)), "margin": MARGIN, "cost": MONEY,
@@ -300,11 +305,12 @@ PARTS: dict[str, dict[str, Limit]] = {
     "Channel": {
         "offers": maybe(many(name())), "count": whole(1, 100_000), "cost": maybe(mapping(MONEY)), "default_cost": MONEY,
         "margin": MARGIN, "learned": flag(), "customer_prior": number(0, 1e9), "offer_prior": number(0, 1e9),
-    } | CONSENT,
+    } | OFFERED,
     "NextBest": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "days": whole(1, DAYS), "priority": maybe(many(name())),
         "daily_decay": number(0, 1, above=True), "margin": MARGIN, "cost": MONEY, "capacity": CAPACITY,
-    } | CAPS | CONSENT,
+        "triggers": TRIGGERS,
+    } | CAPS | OFFERED,
     "Opportunity": {
         "share": number(0, 1, above=True), "best_sellers": whole(1, 100_000), "niche": whole(0, 100_000),
         "category": maybe(text()), "groups": either(mapping(text()), null()),
@@ -312,7 +318,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     "Overlap": {
         "offers": maybe(many(name(), least=2, most=2)), "share": number(0, 1, above=True), "margin": MARGIN,
         "cost": MONEY,
-    } | CONSENT,
+    } | OFFERED,
     "Segment": {
         "k": maybe(whole(1, 10_000)), "max_k": whole(1, 1_000), "restarts": whole(1, 10_000), "states": maybe(path()),
         "features": maybe(NAMES),

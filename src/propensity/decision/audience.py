@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -58,6 +59,9 @@ class Audience:
         SQL condition on customers.
     spend_cv : float
         Coefficient of variation of what a buyer pays; it widens the interval of revenue.
+    not_products : Sequence[str], optional
+        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel,
+        vouchers, deposits and the like; []: none.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 
@@ -80,6 +84,7 @@ class Audience:
     recent: int | None = None
     where: str | None = None
     spend_cv: float = 1.0
+    not_products: Sequence[str] | None = None
     ignore_consent: bool = False
 
     def __post_init__(self) -> None:
@@ -99,12 +104,14 @@ class Audience:
                 raise ConfigurationError(f"decision.{name}={value} is below 0; give 0 or more")
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
-        context, scores = context.with_consent(self.ignore_consent), context.scores
+        context, scores = context.with_settings(self.ignore_consent, self.not_products), context.scores
         by = self.by or ("revenue" if scores.revenue.any() else "probability")
         if by != "probability":
             context.require_revenue()
         total = (scores.revenue if scores.revenue.any() else scores.probability).sum(axis=0, dtype=float)
-        m = int(total.argmax()) if self.offer is None else context.offer(self.offer)
+        if self.offer is None and context.stopped.all():
+            context.best_sellers(1)  # says why there is none
+        m = int(np.where(context.stopped, -np.inf, total).argmax()) if self.offer is None else context.offer(self.offer)
         recency = None if context.history is None else self.recency(context, m)
         excluded = self.exclusions(context, m, recency)
         eligible = ~np.logical_or.reduce([np.zeros(scores.customer.size, bool), *excluded.values()])
@@ -122,7 +129,8 @@ class Audience:
             limit = f"decision.minimum={self.minimum}" if self.minimum is not None else f"decision.cost={self.cost}"
             raise InfeasibleError(f"no customer pays for a message about {scores.offer[m]}: {best}; lower {limit}")
         result = self.result(context, m, by, value, ranked, audience, recency, excluded)
-        return replace(result, sentences=[*result.sentences, *sentences])
+        stopped, words = context.stop_summary(None if self.offer is None else [self.offer])
+        return replace(result, sentences=[*result.sentences, *sentences, *words], summary=result.summary | stopped)
 
     def chosen(self, context: DecisionContext, m: int, ranked: np.ndarray, size: int) -> tuple[np.ndarray, list[str]]:
         """The best of the ranked customers, with the least share of discovery, and what that costs."""
