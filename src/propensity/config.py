@@ -64,6 +64,7 @@ class TrainConfig(CommandConfig):
 class EvaluateConfig(CommandConfig):
     run: str = setting("folder of a trained run")
     cutoffs: list[str] | None = setting("cutoffs as ISO dates; null: the last label windows after training", None)
+    requests: str | None = setting("table of requests to evaluate on: customer_id, cutoff, perhaps offer_id", None)
     baseline: Part = setting("baselines by name")
     baselines: list[str] | None = setting("names of the baselines to fit; null fits all, [] none", None)
     decay: str | None = setting(

@@ -81,7 +81,8 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "TrainConfig": TRAIN,
     "EvaluateConfig": COMMAND | {
-        "run": path(), "cutoffs": CUTOFFS, "baseline": PARTS_BY_NAME, "baselines": maybe(NAMES), "decay": maybe(path()),
+        "run": path(), "cutoffs": CUTOFFS, "requests": maybe(path()),
+        "baseline": PARTS_BY_NAME, "baselines": maybe(NAMES), "decay": maybe(path()),
         "heuristics": flag(), "also": either(mapping(path()), null()), "metrics": METRICS, "resamples": RESAMPLES,
         "seed": SEED, "reliance": whole(0),
     },

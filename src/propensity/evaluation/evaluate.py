@@ -103,6 +103,8 @@ def evaluate_run(
     The folder of the run receives metrics.json, scores.parquet, a Parquet file of scores per other model,
     customers.parquet and, where the network predicts channels, channels.parquet.
     """
+    if cfg.requests is not None:
+        raise ConfigurationError("requests are evaluated by propensity evaluate; leave them out, or run that command")
     trained = load_trained(cfg.run)
     log = trained.task.open()
     if log.fingerprint != trained.about["data"]:
