@@ -327,7 +327,7 @@ class Task:
         all_offers = offers_before(past, self.offer, end)
         offers = all_offers.take(np.flatnonzero(np.isin(all_offers.name, vocabulary.offers)))
         features = Features(past, offers, vocabulary, self.feature)
-        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, self.feature.groups)
+        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, *self.feature.market_groups)
         builder.prefetch([cutoff.day for cutoff in cutoffs])
         cutoffs_data = [
             CutoffData(features, builder.at(cutoff), past.purchasers(cutoff.day))
@@ -368,7 +368,7 @@ class Task:
             left_out = past.guests(cutoff.day).size
             reason = f" ({left_out} are guests or object to profiling)" if left_out else ""
             raise ConfigurationError(f"no customer has a purchase before {cutoff}{reason}; use a later cutoff")
-        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, self.feature.groups)
+        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, *self.feature.market_groups)
         market_stats = builder.at(cutoff)
         return CutoffData(Features(past, offers, vocabulary, self.feature), market_stats, row)
 

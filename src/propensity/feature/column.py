@@ -14,6 +14,7 @@ from functools import partial
 from propensity.data.batch import BlockSizes
 from propensity.errors import ConfigurationError
 from propensity.feature.attribute import attribute_columns
+from propensity.feature.group_rate import group_rate_columns
 from propensity.feature.reason import REASONS
 from propensity.kernel.column import Block, expanded
 from propensity.kernel.column import FeatureColumn as FeatureColumn  # a user imports it from here
@@ -117,7 +118,7 @@ NEIGHBOURS = (
     neighbour("neighbours_long", "the same within 182 days, or four horizons if they are longer"),
 )
 PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
-GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour", "attributes")
+GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour", "attributes", "group_rates")
 SIBLING_NAMES = tuple(column.name for column in SIBLING)
 BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
     "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS),
@@ -132,6 +133,7 @@ def blocks(
     extra: Sequence[FeatureColumn] = (),
     groups: Sequence[str] = GROUPS,
     attributes: Sequence[str] = (),
+    group_rates: Sequence[str] = (),
 ) -> dict[Block, tuple[FeatureColumn, ...]]:
     """The columns of each block in the order of the inputs.
 
@@ -145,6 +147,8 @@ def blocks(
         Groups of `GROUPS` whose columns are there.
     attributes : sequence of str
         Columns of the log's customers whose numbers are columns.
+    group_rates : sequence of str
+        Columns of the log's customers by whose values customers are grouped.
 
     Raises
     ------
@@ -159,7 +163,10 @@ def blocks(
     for column in extra:
         refuse_incomplete(column)
     refuse_unknown(groups)
-    declared = BUILT_IN | {"customer": (*BUILT_IN["customer"], *attribute_columns(attributes))}
+    declared: dict[Block, tuple[FeatureColumn, ...]] = BUILT_IN | {
+        "customer": (*BUILT_IN["customer"], *attribute_columns(attributes)),
+        "pair": (*BUILT_IN["pair"], *group_rate_columns(group_rates)),
+    }
     built_in = {block: [each for each in declared[block] if not each.group or each.group in groups] for block in BLOCKS}
     columns = {
         block: (*expanded(built_in[block], windows, half_lives), *(each for each in extra if each.block == block))

@@ -31,6 +31,7 @@ from propensity.feature.column import (
     blocks,
     depends_on_market,
 )
+from propensity.feature.group_rate import GROUP_RATE_WINDOWS, group_codes, group_rate_name
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import (
     AFFINITY_HALF_LIVES,
@@ -81,6 +82,9 @@ class FeatureConfig:
         Groups of columns to compute, of `GROUPS`.
     attributes : tuple of str
         Columns of the log's customers whose numbers are customer columns. They are taken as known at every cutoff.
+    group_rates : tuple of str
+        Columns of the log's customers by whose values customers are grouped; what a group buys is a pair column. They
+        are taken as known at every cutoff.
     """
 
     windows: tuple[int, ...] = (7, 14, 28, 56, 91, 182, 364)
@@ -89,17 +93,19 @@ class FeatureConfig:
     extra: tuple[FeatureColumn, ...] = ()
     groups: tuple[str, ...] = GROUPS
     attributes: tuple[str, ...] = ()
+    group_rates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
         self.extra, self.groups, self.attributes = tuple(self.extra), tuple(self.groups), tuple(self.attributes)
+        self.group_rates = tuple(self.group_rates)
         if not set(REQUIRED_WINDOWS) <= set(self.windows) or not set(AFFINITY_HALF_LIVES) <= set(self.half_lives):
             windows, half_lives = (", ".join(map(str, days)) for days in (REQUIRED_WINDOWS, AFFINITY_HALF_LIVES))
             raise ConfigurationError(
                 f"features need the windows {windows} and the half-lives {half_lives}; add them to data.feature"
             )
         # of each block, in the order of the inputs
-        self.columns = blocks(self.windows, self.half_lives, self.extra, self.groups, self.attributes)
+        self.columns = blocks(self.windows, self.half_lives, self.extra, self.groups, self.attributes, self.group_rates)
 
     @cached_property
     def pair(self) -> tuple[str, ...]:
@@ -135,6 +141,16 @@ class FeatureConfig:
     def used_attributes(self) -> tuple[str, ...]:
         """The attributes that are columns."""
         return self.attributes if "attributes" in self.groups else ()
+
+    @property
+    def used_group_rates(self) -> tuple[str, ...]:
+        """The attributes that customers are grouped by."""
+        return self.group_rates if "group_rates" in self.groups else ()
+
+    @property
+    def market_groups(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Groups of columns, and attributes that customers are grouped by: what `MarketStatsBuilder` computes."""
+        return self.groups, self.used_group_rates
 
     def _starts(self, block: Block, names: Iterable[str]) -> np.ndarray:
         """Place of the first column of each of K groups in a block: (K,) int64, -1 where a group is off."""
@@ -187,6 +203,7 @@ class Features:
         self.sold_through = self._channel_codes(vocabulary.sold_through) - 1  # -1: not counted
         self.windows, self.half_lives = np.array(config.windows), np.array(config.half_lives)
         self.attributes = attribute_numbers(log.customers, config.used_attributes)
+        self.customer_group: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by the day of the market's tables
         self.own_context: dict[Cutoff, np.ndarray] = {}
         self.categories: dict[int, tuple[np.ndarray, Sets]] = {}  # by the day of the market's tables
 
@@ -271,11 +288,13 @@ class Features:
         at, days = MarketColumns.of(names, AFFINITY_HALF_LIVES), (RATE_WINDOW, PRIOR_DAYS, market_stats.cutoff.horizon)
         tables = np.asarray(market_stats.rate), np.asarray(market_stats.hazard), (RECENCY_EDGES, COUNT_EDGES)
         look_up(out, at, tenure, days, *tables)
-        written = [name for name in OF_OTHERS if name in names]
+        of_groups = [group_rate_name(w, name) for name in self.config.used_group_rates for w in GROUP_RATE_WINDOWS]
+        written = [*(name for name in OF_OTHERS if name in names), *of_groups]
         values = np.empty((len(written), *out.shape[:2]), np.float32)
         column = dict(zip(written, values, strict=True))
         self._affinity(market_stats, profiles(out, at), column)
         self._neighbours(market_stats, customer, mask, column)
+        self._group_rates(market_stats, customer, column)
         spread(values, np.array([names.index(name) for name in written]), out)
         for k, declared in enumerate(columns):
             if declared.definition is not None:
@@ -323,6 +342,23 @@ class Features:
         )
         for k, each in enumerate(NEIGHBOURS):
             column[each.name][:] = shares[:, :, k]
+
+    def _group_rates(self, market_stats: MarketStats, customer: np.ndarray, column: dict[str, np.ndarray]) -> None:
+        """Fills the columns (B, M) of what customers of the same group buy."""
+        if not self.config.used_group_rates:
+            return
+        codes = self.groups_of(market_stats)[customer]
+        for a, name in enumerate(self.config.used_group_rates):
+            for w, window in enumerate(GROUP_RATE_WINDOWS):
+                np.take(market_stats.group_rate[w], codes[:, a], axis=0, out=column[group_rate_name(window, name)])
+
+    def groups_of(self, market_stats: MarketStats) -> np.ndarray:
+        """The groups (N, A) that the log's customers are in, computed once for a cutoff."""
+        day, label = market_stats.cutoff.day, market_stats.group_label
+        if day not in self.customer_group or self.customer_group[day][0] is not label:
+            attributes, groups = self.config.used_group_rates, market_stats.customer_groups
+            self.customer_group[day] = label, group_codes(self.log.customers, attributes, groups)
+        return self.customer_group[day][1]
 
     def item_categories(self, market_stats: MarketStats) -> Sets:
         """The categories of the items that customers are compared by, computed once for a cutoff."""

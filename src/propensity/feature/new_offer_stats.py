@@ -92,7 +92,7 @@ class NewOfferStatsBuilder:
 
     def __init__(self, trained: MarketStatsBuilder, offers: Offers) -> None:
         self.trained, self.offers = trained, offers
-        self.new = MarketStatsBuilder(trained.log, offers, trained.horizon, trained.config, ())
+        self.new = MarketStatsBuilder(trained.log, offers, trained.horizon, trained.config, (), trained.attributes)
         self.sums: dict[int, Sums] = {}
 
     def at(self, market: MarketStats) -> NewOfferStats:

@@ -262,6 +262,7 @@ def pair_rows(
     column |= affinities(column, settings, tables)
     column |= groups(log, belongs, rows, settings, tables)
     column |= affinity_group(column, settings, tables) | neighbours(log, rows, settings, tables)
+    column |= group_rates(rows.size, settings, tables)
     for name in settings["market"]:
         column[name] = np.where(new | ~tables["sold"], np.nan, column[name])
     out = np.stack([column[name] for name in settings["pair"]], axis=-1).astype(np.float32)
@@ -378,6 +379,29 @@ def affinity_group(column: Arrays, settings: Mapping[str, Any], tables: Mapping[
     rebuilds = {f"svd_{rank}": weighted @ svd[:, :rank] @ svd[:, :rank].T for rank in settings["svd_ranks"]}
     rebuilds = {name: np.where(np.abs(value) < 1e-6, 0.0, value) for name, value in rebuilds.items()}
     return rebuilds | ease | {"cosine": long @ tables["cosine"]}
+
+
+def group_rates(customers: int, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
+    """Pair columns of the group group_rates.
+
+    Parameters
+    ----------
+    customers : int
+        Number of customers B. Their attributes are unknown: events do not hold them.
+    settings, tables
+        See `customer_rows`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name; none where the group is off.
+    """
+    unknown = dict(zip(settings.get("group_rates", ()), tables.get("group_offsets", ()), strict=False))
+    return {
+        f"group_rate_{window}_{name}": np.tile(tables["group_rate"][w, first], (customers, 1))
+        for name, first in unknown.items()
+        for w, window in enumerate(settings["group_rate_windows"])
+    }
 
 
 def neighbours(log: Arrays, rows: np.ndarray, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:

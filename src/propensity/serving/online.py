@@ -19,6 +19,7 @@ from propensity.errors import ConfigurationError
 from propensity.explain.reasons import Explainer
 from propensity.feature.attribute import attribute_numbers
 from propensity.feature.empty_customer import unknown_attributes
+from propensity.feature.group_rate import group_codes, unknown_groups
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
 from propensity.serving.explain import bundle_log_odds
@@ -44,6 +45,8 @@ class ScoringRequest:
         Number of reasons to return; 0 for none.
     attributes : ndarray of shape (A,)
         Numbers of the customer's attributes; NaN where unknown.
+    groups : ndarray of shape (K,), int64
+        Groups that the customer is in by other attributes.
     """
 
     events: dict[str, np.ndarray]
@@ -51,6 +54,7 @@ class ScoringRequest:
     offer_index: np.ndarray
     reasons: int
     attributes: np.ndarray
+    groups: np.ndarray
 
 
 class OnlineScorer:
@@ -97,7 +101,7 @@ class OnlineScorer:
             for row in np.flatnonzero(profiling_objectors(self.log.customers, cutoff)).tolist():
                 del self.row[ids[row]]
         self.item_index, self.channel_index = self._indices()
-        self.attributes = self._attributes()
+        self.attributes, self.groups = self._attributes(), self._groups()
         self.explainer: Explainer | None = None
 
     def reopened(self) -> OnlineScorer:
@@ -123,6 +127,14 @@ class OnlineScorer:
         if self.log is None:
             return unknown
         return np.concatenate([attribute_numbers(self.log.customers, self.features.config.used_attributes), unknown])
+
+    def _groups(self) -> np.ndarray:
+        """Groups of the log's customers by their attributes; the last row is for customers given as events."""
+        groups, names = self.features.market_stats.customer_groups, self.features.config.used_group_rates
+        unknown = unknown_groups(groups, 1)
+        if self.log is None:
+            return unknown
+        return np.concatenate([group_codes(self.log.customers, names, groups), unknown])
 
     def _indices(self) -> tuple[np.ndarray, np.ndarray]:
         """The log's items and channels as indices into the bundled tables; the last entry, -1, is for none."""
@@ -167,8 +179,9 @@ class OnlineScorer:
         if unknown := [name for name in names if name not in self.offer_index]:
             raise ConfigurationError(f"no offer {unknown[0]!r} in this bundle; GET /model lists them")
         offer_index = np.array([self.offer_index[name] for name in names])
-        attributes = self.attributes[self.row.get(str(request.customer_id), -1)]
-        return ScoringRequest(self._events(request), day, offer_index, request.reasons, attributes)
+        row = self.row.get(str(request.customer_id), -1)
+        known = self.attributes[row], self.groups[row]
+        return ScoringRequest(self._events(request), day, offer_index, request.reasons, *known)
 
     def _events(self, request: ScoreRequest) -> dict[str, np.ndarray]:
         """Events of the request, or of the customer in the log."""
@@ -205,7 +218,8 @@ class OnlineScorer:
             positions = [position for position, request in enumerate(requests) if request.day == day]
             events = concatenate_events([requests[position].events for position in positions])
             attributes = np.stack([requests[position].attributes for position in positions])
-            inputs = self.features.from_events(events, day, attributes=attributes)
+            groups = np.stack([requests[position].groups for position in positions])
+            inputs = self.features.from_events(events, day, attributes=attributes, groups=groups)
             scores, revenues = self.pair_scorer(inputs._asdict())
             for row, position in enumerate(positions):
                 responses[position] = self._response(requests[position], inputs, row, scores[row], revenues[row])

@@ -18,6 +18,7 @@ from propensity.data.vocabulary import Vocabulary
 from propensity.feature.column import CONTEXT_NAMES, SIBLING_NAMES
 from propensity.feature.empty_customer import unknown_attributes
 from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
+from propensity.feature.group_rate import GROUP_RATE_WINDOWS, unknown_groups
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import AFFINITY_HALF_LIVES, COUNT_EDGES, RECENCY_EDGES, SVD_RANKS, MarketStats
 from propensity.kernel.event import Events, Sets, fixed
@@ -91,6 +92,8 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "grouped": [c.name for c in config.columns["pair"] if c.group and c.definition is not None],
         "grouped_customer": [c.name for c in config.columns["customer"] if c.group and c.definition is not None],
         "attributes": list(config.used_attributes),
+        "group_rates": list(config.used_group_rates),
+        "group_rate_windows": list(GROUP_RATE_WINDOWS),
         "market": list(config.market),
         "sibling": list(SIBLING_NAMES),
         "undefined": [config.pair[k] for k in np.flatnonzero(np.isnan(never_bought_columns(config)))],
@@ -141,6 +144,7 @@ class PointInTimeFeatures(Features):
             settings["history"],
             groups=tuple(settings["groups"]),
             attributes=tuple(settings["attributes"]),
+            group_rates=tuple(settings.get("group_rates", ())),
         )
         parts = (tables[name] for name in ("item_offsets", "item_offer", "offer_parent"))
         self.offers = Offers(tuple(tables["offer_name"].tolist()), *parts)
@@ -151,8 +155,9 @@ class PointInTimeFeatures(Features):
         self.item_index = {item: index for index, item in enumerate(tables["item"].tolist())}
         self.market_stats = MarketStats(
             cutoff=Cutoff(int(tables["day"]), settings["horizon"]),
-            **{name: tables[name] for name in MarketStats._fields if name != "cutoff"},
+            **{name: tables[name] for name in MarketStats._fields if name in tables},
         )
+        self.customer_group = {}
 
     def item_categories(self, market_stats: MarketStats) -> Sets:
         """The categories of the bundled items that customers are compared by."""
@@ -186,6 +191,7 @@ class PointInTimeFeatures(Features):
         day: int | None = None,
         mask: HistoryMask | None = None,
         attributes: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
     ) -> Inputs:
         """Inputs of every customer of a set of events.
 
@@ -199,6 +205,8 @@ class PointInTimeFeatures(Features):
             Events to hide.
         attributes : ndarray of shape (B, A), optional
             Numbers of the attributes, see `propensity.feature.attribute.attribute_numbers`; default: none is known.
+        groups : ndarray of shape (B, A), optional
+            Groups of the customers, see `propensity.feature.group_rate.group_codes`; default: none is known.
 
         Returns
         -------
@@ -210,4 +218,7 @@ class PointInTimeFeatures(Features):
         customers = events.offsets.size - 1
         twin.attributes = unknown_attributes(self.config, customers) if attributes is None else attributes
         cutoff = self.market_stats.cutoff if day is None else self.market_stats.cutoff._replace(day=day)
+        unknown = unknown_groups(self.market_stats.customer_groups, customers)
+        label = self.market_stats.group_label
+        twin.customer_group = {cutoff.day: (label, unknown if groups is None else groups)}
         return twin.inputs(self.market_stats._replace(cutoff=cutoff), np.arange(events.offsets.size - 1), mask)
