@@ -196,7 +196,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     },
     "FeatureConfig": {
         "windows": many(whole(1, DAYS), least=1, most=100), "half_lives": many(number(0, DAYS, above=True), most=100),
-        "history": whole(1, 100_000), "groups": NAMES, "attributes": NAMES, "group_rates": NAMES,
+        "history": whole(1, 100_000), "groups": NAMES, "attributes": NAMES, "group_rates": NAMES, "text": NAMES,
         "extra": many(anything()),
     },
     "MarketStatsConfig": {

@@ -318,7 +318,7 @@ class Task:
         end = self.end_day(log)
         cutoffs = self.cutoff.before(log, end, self.horizon)
         past = log.before(end)
-        vocabulary = Vocabulary.fit(past, self.offer, end)
+        vocabulary = Vocabulary.fit(past, self.offer, end, self.feature.used_text)
         if not vocabulary.offers:
             raise ConfigurationError(
                 f"no offer has {max(self.offer.min_buyers, 1)} buyers before {to_date(end)}; "

@@ -31,6 +31,7 @@ market = partial(FeatureColumn, block="pair", reason="companions", missing="nobo
 of_others = partial(market, group="affinity")
 neighbour = partial(market, group="neighbours", reason="similar")
 sibling = partial(FeatureColumn, block="pair", reason="companions", ranked=True)
+of_text = partial(sibling, group="text")
 relative = partial(FeatureColumn, block="customer", reason="shopping")
 context = partial(
     FeatureColumn,
@@ -117,9 +118,14 @@ NEIGHBOURS = (
     neighbour("neighbours_middle", "the same within four horizons"),
     neighbour("neighbours_long", "the same within 182 days, or four horizons if they are longer"),
 )
+TEXT = (
+    of_text("text_short", "mean of log(1 + purchase days decayed by 30 days) over offers by similarity of their text"),
+    of_text("text_long", "mean of log(1 + purchase days decayed by 90 days) over offers by similarity of their text"),
+    of_text("text_follow", "mean of follow_broad over offers by similarity of their text", empty=None),
+)
 PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
-GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour", "attributes", "group_rates")
-SIBLING_NAMES = tuple(column.name for column in SIBLING)
+GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour", "attributes", "group_rates", "text")
+SIBLING_NAMES, TEXT_NAMES = (tuple(column.name for column in columns) for columns in (SIBLING, TEXT))
 BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
     "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS),
     "customer": (*CUSTOMER, *RELATIVE, *SHOPPING, *BEHAVIOUR),
@@ -134,6 +140,7 @@ def blocks(
     groups: Sequence[str] = GROUPS,
     attributes: Sequence[str] = (),
     group_rates: Sequence[str] = (),
+    text: Sequence[str] = (),
 ) -> dict[Block, tuple[FeatureColumn, ...]]:
     """The columns of each block in the order of the inputs.
 
@@ -149,6 +156,8 @@ def blocks(
         Columns of the log's customers whose numbers are columns.
     group_rates : sequence of str
         Columns of the log's customers by whose values customers are grouped.
+    text : sequence of str
+        Columns of the log's items that hold text.
 
     Raises
     ------
@@ -165,7 +174,7 @@ def blocks(
     refuse_unknown(groups)
     declared: dict[Block, tuple[FeatureColumn, ...]] = BUILT_IN | {
         "customer": (*BUILT_IN["customer"], *attribute_columns(attributes)),
-        "pair": (*BUILT_IN["pair"], *group_rate_columns(group_rates)),
+        "pair": (*BUILT_IN["pair"], *group_rate_columns(group_rates), *(TEXT if text else ())),
     }
     built_in = {block: [each for each in declared[block] if not each.group or each.group in groups] for block in BLOCKS}
     columns = {

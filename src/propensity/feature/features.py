@@ -15,6 +15,7 @@ import numpy as np
 from propensity.data.batch import Inputs, Outcomes, Sizes
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
+from propensity.data.item_text import text_weights
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
@@ -27,6 +28,7 @@ from propensity.feature.column import (
     GROUPS,
     NEIGHBOURS,
     SIBLING,
+    TEXT,
     block_sizes,
     blocks,
     depends_on_market,
@@ -59,7 +61,7 @@ from propensity.kernel.pair_group import PAIR_GROUPS, BasicColumns, OfferMarket
 PRIOR_DAYS = 91  # days of exposure that the market's rate counts for against the customer's own
 RATE_WINDOW = 182
 # columns that depend on the customer's purchases of other offers
-OF_OTHERS = tuple(column.name for column in (*AFFINITY, *SIBLING, *AFFINITY_GROUP, *NEIGHBOURS))
+OF_OTHERS = tuple(column.name for column in (*AFFINITY, *SIBLING, *TEXT, *AFFINITY_GROUP, *NEIGHBOURS))
 ROUNDING = 1e-6  # smaller values are rounding errors, whose ranks would differ between blocks
 REQUIRED_WINDOWS = (28, 91, RATE_WINDOW)  # that other columns, and the slices of an evaluation, are computed from
 
@@ -85,6 +87,8 @@ class FeatureConfig:
     group_rates : tuple of str
         Columns of the log's customers by whose values customers are grouped; what a group buys is a pair column. They
         are taken as known at every cutoff.
+    text : tuple of str
+        Columns of the log's items that hold text; offers with a similar text speak for each other.
     """
 
     windows: tuple[int, ...] = (7, 14, 28, 56, 91, 182, 364)
@@ -94,18 +98,21 @@ class FeatureConfig:
     groups: tuple[str, ...] = GROUPS
     attributes: tuple[str, ...] = ()
     group_rates: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
         self.extra, self.groups, self.attributes = tuple(self.extra), tuple(self.groups), tuple(self.attributes)
-        self.group_rates = tuple(self.group_rates)
+        self.group_rates, self.text = tuple(self.group_rates), tuple(self.text)
         if not set(REQUIRED_WINDOWS) <= set(self.windows) or not set(AFFINITY_HALF_LIVES) <= set(self.half_lives):
             windows, half_lives = (", ".join(map(str, days)) for days in (REQUIRED_WINDOWS, AFFINITY_HALF_LIVES))
             raise ConfigurationError(
                 f"features need the windows {windows} and the half-lives {half_lives}; add them to data.feature"
             )
         # of each block, in the order of the inputs
-        self.columns = blocks(self.windows, self.half_lives, self.extra, self.groups, self.attributes, self.group_rates)
+        self.columns = blocks(
+            self.windows, self.half_lives, self.extra, self.groups, self.attributes, self.group_rates, self.text
+        )
 
     @cached_property
     def pair(self) -> tuple[str, ...]:
@@ -146,6 +153,11 @@ class FeatureConfig:
     def used_group_rates(self) -> tuple[str, ...]:
         """The attributes that customers are grouped by."""
         return self.group_rates if "group_rates" in self.groups else ()
+
+    @property
+    def used_text(self) -> tuple[str, ...]:
+        """The columns of the items whose text is used."""
+        return self.text if "text" in self.groups else ()
 
     @property
     def market_groups(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -198,6 +210,10 @@ class Features:
         self.events, self.sets = log.events, offers.sets
         self.offer_code = vocabulary.offer_codes(offers)
         self.attribute = vocabulary.offer_attributes(log, offers)
+        self.text = vocabulary.offer_text(log, offers)
+        self.text_weight = np.zeros((0, 0), np.float32)
+        if config.used_text:
+            self.text_weight = text_weights(self.text, self.text, ~np.eye(len(offers), dtype=bool))
         self.item_code = vocabulary.item_codes(log)
         self.channel_code = self._channel_codes(vocabulary.channels)
         self.sold_through = self._channel_codes(vocabulary.sold_through) - 1  # -1: not counted
@@ -318,6 +334,11 @@ class Features:
             np.matmul(short, market_stats.sibling, out=column["sibling_short"])
             np.matmul(long, market_stats.sibling, out=column["sibling_long"])
             np.matmul(column["follow_broad"], market_stats.sibling, out=column["sibling_follow"])
+            if self.config.used_text:
+                np.matmul(short, self.text_weight, out=column["text_short"])
+                np.matmul(long, self.text_weight, out=column["text_long"])
+                sold = self.text_weight * market_stats.sold[:, None]
+                np.matmul(column["follow_broad"], sold, out=column["text_follow"])
             if "affinity" in self.config.groups:
                 weighted = long * rarity(market_stats.context)
                 length = np.sqrt(np.einsum("bm,bm->b", weighted, weighted))[:, None]

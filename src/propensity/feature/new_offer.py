@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from propensity.data.batch import Inputs
+from propensity.data.item_text import text_weights
 from propensity.data.offer import Offers
 from propensity.feature.column import NEIGHBOURS
 from propensity.feature.features import ROUNDING, Features
@@ -44,6 +45,8 @@ class NewOfferFeatures(Features):
     ) -> None:
         super().__init__(trained.log, offers, trained.vocabulary, trained.config)
         self.trained, self.market, self.tables, self.offer_code = trained, market, tables, code
+        if self.config.used_text:
+            self.text_weight = text_weights(trained.text, self.text, tables.others)
         self.known: Inputs | None = None
 
     def inputs(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask | None = None) -> Inputs:
@@ -111,6 +114,11 @@ class NewOfferFeatures(Features):
             column["sibling_short"][:] = short @ market_stats.sibling
             column["sibling_long"][:] = long @ market_stats.sibling
             column["sibling_follow"][:] = known[:, :, names.index("follow_broad")] @ market_stats.sibling
+            if self.config.used_text:
+                follow_broad = known[:, :, names.index("follow_broad")]  # missing where nobody bought the offer
+                column["text_short"][:] = short @ self.text_weight
+                column["text_long"][:] = long @ self.text_weight
+                column["text_follow"][:] = np.nan_to_num(follow_broad) @ self.text_weight
             if "affinity" not in self.config.groups:
                 return
             weighted = long * rarity(self.market.context)

@@ -51,12 +51,15 @@ class NewOfferStats(NamedTuple):
         What `svd` (M, R) is for trained offers.
     share : (M, K) float64
         Share of the purchases of each new offer that are purchases of each trained offer.
+    others : (M, K) bool
+        Trained offers that are evidence for a new one, because they are not mostly the new one itself.
     """
 
     market_stats: MarketStats
     follow_own: np.ndarray
     directions: np.ndarray
     share: np.ndarray
+    others: np.ndarray
 
 
 class Block(NamedTuple):
@@ -132,7 +135,7 @@ class NewOfferStatsBuilder:
             sibling=(market.sibling @ share).astype(np.float32),
             **self._neighbours(market),
         )
-        return NewOfferStats(stats, follow_own, directions, share)
+        return NewOfferStats(stats, follow_own, directions, share, others)
 
     def _blocks(self, day: int) -> Iterator[Block]:
         """The customers of a date, block by block."""

@@ -249,7 +249,7 @@ def pair_rows(
         Columns in the order of `settings["pair"]`. Columns estimated from other customers' purchases are NaN for offers
         that nobody has bought.
     """
-    other = {*settings["market"], *settings["sibling"], *settings["grouped"]}
+    other = {*settings["market"], *settings["sibling"], *settings["grouped"], *settings.get("of_text", ())}
     names = [name for name in settings["pair"] if name not in other]
     arguments = *_no_mask(rows.size), settings["windows"], settings["half_lives"], names
     values = pair_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
@@ -352,6 +352,9 @@ def affinities(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str,
         affinity[f"follow{name}"] = profile @ tables["follow"][k]
     affinity["sibling_short"], affinity["sibling_long"] = short @ tables["sibling"], long @ tables["sibling"]
     affinity["sibling_follow"] = affinity["follow_broad"] @ tables["sibling"]
+    if settings.get("text"):
+        affinity["text_short"], affinity["text_long"] = short @ tables["text_weight"], long @ tables["text_weight"]
+        affinity["text_follow"] = affinity["follow_broad"] @ (tables["text_weight"] * tables["sold"][:, None])
     return affinity
 
 

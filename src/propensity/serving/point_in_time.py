@@ -15,7 +15,7 @@ from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
-from propensity.feature.column import CONTEXT_NAMES, SIBLING_NAMES
+from propensity.feature.column import CONTEXT_NAMES, SIBLING_NAMES, TEXT_NAMES
 from propensity.feature.empty_customer import unknown_attributes
 from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
 from propensity.feature.group_rate import GROUP_RATE_WINDOWS, unknown_groups
@@ -44,7 +44,8 @@ def cutoff_tables(cutoff_data: CutoffData) -> Arrays:
     features, market_stats = cutoff_data.features, cutoff_data.market_stats
     categories = features.item_categories(market_stats)
     statistics = {name: np.asarray(value) for name, value in market_stats._asdict().items() if name != "cutoff"}
-    return statistics | {
+    text = {"text_weight": features.text_weight} if features.config.used_text else {}
+    own = {
         "day": np.array(market_stats.cutoff.day),
         "recency_edges": RECENCY_EDGES,
         "count_edges": COUNT_EDGES,
@@ -59,6 +60,7 @@ def cutoff_tables(cutoff_data: CutoffData) -> Arrays:
         "category_offsets": categories.offsets,
         "category": categories.offer,
     }
+    return statistics | text | own
 
 
 def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int) -> dict[str, Any]:
@@ -96,6 +98,8 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "group_rate_windows": list(GROUP_RATE_WINDOWS),
         "market": list(config.market),
         "sibling": list(SIBLING_NAMES),
+        "text": list(config.used_text),
+        "of_text": list(TEXT_NAMES),
         "undefined": [config.pair[k] for k in np.flatnonzero(np.isnan(never_bought_columns(config)))],
         "intensity": CONTEXT_NAMES.index("intensity"),
         "reach": CONTEXT_NAMES.index("reach_364"),
@@ -145,6 +149,7 @@ class PointInTimeFeatures(Features):
             groups=tuple(settings["groups"]),
             attributes=tuple(settings["attributes"]),
             group_rates=tuple(settings.get("group_rates", ())),
+            text=tuple(settings.get("text", ())),
         )
         parts = (tables[name] for name in ("item_offsets", "item_offer", "offer_parent"))
         self.offers = Offers(tuple(tables["offer_name"].tolist()), *parts)
@@ -158,6 +163,8 @@ class PointInTimeFeatures(Features):
             **{name: tables[name] for name in MarketStats._fields if name in tables},
         )
         self.customer_group = {}
+        if self.config.used_text:
+            self.text_weight = tables["text_weight"]
 
     def item_categories(self, market_stats: MarketStats) -> Sets:
         """The categories of the bundled items that customers are compared by."""
