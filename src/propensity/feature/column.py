@@ -15,6 +15,7 @@ from propensity.data.batch import BlockSizes
 from propensity.errors import ConfigurationError
 from propensity.feature.attribute import attribute_columns
 from propensity.feature.group_rate import group_rate_columns
+from propensity.feature.price import PRICE, PRICES
 from propensity.feature.reason import REASONS
 from propensity.kernel.column import Block, expanded
 from propensity.kernel.column import FeatureColumn as FeatureColumn  # a user imports it from here
@@ -124,7 +125,8 @@ TEXT = (
     of_text("text_follow", "mean of follow_broad over offers by similarity of their text", empty=None),
 )
 PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
-GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour", "attributes", "group_rates", "text")
+GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour", "attributes", "group_rates", "text", PRICES)
+DEFAULT_GROUPS = tuple(group for group in GROUPS if group != PRICES)
 SIBLING_NAMES, TEXT_NAMES = (tuple(column.name for column in columns) for columns in (SIBLING, TEXT))
 BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
     "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS),
@@ -137,7 +139,7 @@ def blocks(
     windows: Sequence[int],
     half_lives: Sequence[int],
     extra: Sequence[FeatureColumn] = (),
-    groups: Sequence[str] = GROUPS,
+    groups: Sequence[str] = DEFAULT_GROUPS,
     attributes: Sequence[str] = (),
     group_rates: Sequence[str] = (),
     text: Sequence[str] = (),
@@ -174,7 +176,7 @@ def blocks(
     refuse_unknown(groups)
     declared: dict[Block, tuple[FeatureColumn, ...]] = BUILT_IN | {
         "customer": (*BUILT_IN["customer"], *attribute_columns(attributes)),
-        "pair": (*BUILT_IN["pair"], *group_rate_columns(group_rates), *(TEXT if text else ())),
+        "pair": (*BUILT_IN["pair"], *group_rate_columns(group_rates), *(TEXT if text else ()), *PRICE),
     }
     built_in = {block: [each for each in declared[block] if not each.group or each.group in groups] for block in BLOCKS}
     columns = {

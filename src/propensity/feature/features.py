@@ -25,7 +25,7 @@ from propensity.feature.column import (
     AFFINITY,
     AFFINITY_GROUP,
     CONTEXT_NAMES,
-    GROUPS,
+    DEFAULT_GROUPS,
     NEIGHBOURS,
     SIBLING,
     TEXT,
@@ -48,6 +48,7 @@ from propensity.feature.market_stats import (
 )
 from propensity.feature.neighbour import category_sets
 from propensity.feature.point_in_time import PointInTime, point_in_time
+from propensity.feature.price import PRICE_NAMES, PRICES, price_columns
 from propensity.kernel.column import Block, FeatureColumn
 from propensity.kernel.customer import customer_windows
 from propensity.kernel.event import KINDS, Sets, fixed
@@ -57,6 +58,7 @@ from propensity.kernel.market import MarketColumns, look_up, profiles, spread
 from propensity.kernel.neighbour import neighbour_shares
 from propensity.kernel.outcome import outcomes, purchase_channels
 from propensity.kernel.pair_group import PAIR_GROUPS, BasicColumns, OfferMarket
+from propensity.kernel.price import price_sums
 
 PRIOR_DAYS = 91  # days of exposure that the market's rate counts for against the customer's own
 RATE_WINDOW = 182
@@ -95,7 +97,7 @@ class FeatureConfig:
     half_lives: tuple[int, ...] = (10, 30, 90, 180)
     history: int = 128
     extra: tuple[FeatureColumn, ...] = ()
-    groups: tuple[str, ...] = GROUPS
+    groups: tuple[str, ...] = DEFAULT_GROUPS
     attributes: tuple[str, ...] = ()
     group_rates: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
@@ -305,12 +307,17 @@ class Features:
         tables = np.asarray(market_stats.rate), np.asarray(market_stats.hazard), (RECENCY_EDGES, COUNT_EDGES)
         look_up(out, at, tenure, days, *tables)
         of_groups = [group_rate_name(w, name) for name in self.config.used_group_rates for w in GROUP_RATE_WINDOWS]
-        written = [*(name for name in OF_OTHERS if name in names), *of_groups]
+        written = [
+            *(name for name in OF_OTHERS if name in names),
+            *of_groups,
+            *(name for name in PRICE_NAMES if name in names),
+        ]
         values = np.empty((len(written), *out.shape[:2]), np.float32)
         column = dict(zip(written, values, strict=True))
         self._affinity(market_stats, profiles(out, at), column)
         self._neighbours(market_stats, customer, mask, column)
         self._group_rates(market_stats, customer, column)
+        self._prices(market_stats, customer, mask, column)
         spread(values, np.array([names.index(name) for name in written]), out)
         for k, declared in enumerate(columns):
             if declared.definition is not None:
@@ -372,6 +379,23 @@ class Features:
         for a, name in enumerate(self.config.used_group_rates):
             for w, window in enumerate(GROUP_RATE_WINDOWS):
                 np.take(market_stats.group_rate[w], codes[:, a], axis=0, out=column[group_rate_name(window, name)])
+
+    def _prices(
+        self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, column: dict[str, np.ndarray]
+    ) -> None:
+        """Fills the columns (B, M) of prices and discounts."""
+        if PRICES not in self.config.groups:
+            return
+        sums = self.price_sums(market_stats, customer, mask)
+        for name, values in price_columns(sums, sums, market_stats.sibling, market_stats.prices).items():
+            column[name][:] = values
+
+    def price_sums(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask) -> np.ndarray:
+        """Sums over the purchased lines of pairs: (B, M, 5) float32, see `propensity.kernel.price.price_sums`."""
+        out = np.empty((customer.size, len(self.offers), 5), np.float32)
+        usual = np.ascontiguousarray(market_stats.prices.usual, np.float64)
+        day = market_stats.cutoff.day
+        return price_sums(self.events, self.sets, customer, day, mask.days, mask.offer, usual, out)
 
     def groups_of(self, market_stats: MarketStats) -> np.ndarray:
         """The groups (N, A) that the log's customers are in, computed once for a cutoff."""

@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
-from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS, GROUPS
+from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS, DEFAULT_GROUPS
 from propensity.feature.group_rate import (
     GROUP_RATE_WINDOWS,
     CustomerGroups,
@@ -27,6 +27,7 @@ from propensity.feature.group_rate import (
     no_groups,
 )
 from propensity.feature.neighbour import Level, category_sets, finest_level, neighbours, nested_levels, no_neighbours
+from propensity.feature.price import PRICES, OfferPrices, prices_of
 from propensity.feature.rolling import RollingRequest, rolling_customer
 from propensity.kernel.context import context_columns, line_limits, offer_context
 from propensity.kernel.customer import TENURE_CAP
@@ -51,6 +52,7 @@ SVD_SPARE = 10  # dimensions beyond the largest rank
 RECENT = 91, 28  # days of the binary affinities besides those of the whole past
 COHORT = (91,), ()  # the window, and no half-life, of the comparison with customers of the same tenure
 BLOCK = 4096
+NO_PRICES = np.zeros(0)
 NO_GROUPS, NO_RATES = no_groups(), np.zeros((len(GROUP_RATE_WINDOWS), 0, 0), np.float32)
 BLAS = ThreadpoolController()  # one thread, so that sums have one order
 
@@ -103,6 +105,8 @@ class MarketStats(NamedTuple):
         The fields of `CustomerGroups`; of no attribute where the group of columns is off.
     group_rate : (W, G, M) float32
         Log ratio of the buyers among the customers of a group to those among everybody, see `group_rates`.
+    price_usual, price_now, price_discounted : (M,) float
+        The fields of `OfferPrices`; without entries where the group of columns is off.
     """
 
     cutoff: Cutoff
@@ -140,6 +144,14 @@ class MarketStats(NamedTuple):
     group_label: np.ndarray = NO_GROUPS.label
     group_numeric: np.ndarray = NO_GROUPS.numeric
     group_rate: np.ndarray = NO_RATES
+    price_usual: np.ndarray = NO_PRICES
+    price_now: np.ndarray = NO_PRICES
+    price_discounted: np.ndarray = NO_PRICES
+
+    @property
+    def prices(self) -> OfferPrices:
+        """Prices and discounts of the offers."""
+        return OfferPrices(self.price_usual, self.price_now, self.price_discounted)
 
     @property
     def customer_groups(self) -> CustomerGroups:
@@ -216,7 +228,7 @@ class MarketStatsBuilder:
         offers: Offers,
         horizon: int,
         config: MarketStatsConfig,
-        groups: Sequence[str] = GROUPS,
+        groups: Sequence[str] = DEFAULT_GROUPS,
         attributes: Sequence[str] = (),
     ) -> None:
         self.log, self.offers, self.horizon, self.config, self.groups = log, offers, horizon, config, groups
@@ -277,6 +289,7 @@ class MarketStatsBuilder:
             cohort=self._cohort(population, cutoff, unit),
             unit=np.array(unit),
             **self._group_rates(population, cutoff.day),
+            **self._prices(population, cutoff.day),
         )
 
     def population(self, day: int, sample: int | None = None) -> np.ndarray:
@@ -311,6 +324,13 @@ class MarketStatsBuilder:
         shrink = self.config.shrink_group
         rates = group_rates(self.log, self.offers, population, codes, day, groups.label.size, shrink)
         return {"group_rate": rates, **{f"group_{name}": each for name, each in groups._asdict().items()}}
+
+    def _prices(self, population: np.ndarray, day: int) -> dict[str, np.ndarray]:
+        """Prices and discounts of the offers; nothing where the group of columns is off."""
+        if PRICES not in self.groups:
+            return {}
+        prices = prices_of(self.events, self.sets, len(self.offers), population, day)
+        return {f"price_{name}": each for name, each in prices._asdict().items()}
 
     def _affinity(self, population: np.ndarray, day: int, context: np.ndarray) -> tuple[np.ndarray, ...]:
         """The tables svd, ease and cosine; without entries where the group is off."""

@@ -19,6 +19,7 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import AFFINITY_HALF_LIVES, BLAS, SVD_RANKS, MarketStats, rarity
 from propensity.feature.new_offer_stats import NewOfferStats
 from propensity.feature.point_in_time import point_in_time
+from propensity.feature.price import PRICES, price_columns
 from propensity.kernel.market import MarketColumns, profiles
 from propensity.kernel.neighbour import neighbour_shares
 
@@ -130,6 +131,19 @@ class NewOfferFeatures(Features):
             for name, flag, weight in zip(("ever", "91", "28"), binary, market_stats.ease, strict=True):
                 column[f"ease_{name}"][:] = flag @ weight
             column["cosine"][:] = long @ market_stats.cosine
+
+    def _prices(
+        self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, column: dict[str, np.ndarray]
+    ) -> None:
+        """Fills the columns (B, K) of prices and discounts; those of a parent come from purchases of trained offers."""
+        if PRICES not in self.config.groups:
+            return
+        sums = (
+            features.price_sums(at, customer, mask)
+            for features, at in ((self, market_stats), (self.trained, self.market))
+        )
+        for name, values in price_columns(*sums, market_stats.sibling, market_stats.prices).items():
+            column[name][:] = values
 
     def _neighbours(
         self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, column: dict[str, np.ndarray]

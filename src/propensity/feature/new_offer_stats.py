@@ -29,6 +29,7 @@ from propensity.feature.market_stats import (
     rarity,
 )
 from propensity.feature.neighbour import category_sets
+from propensity.feature.price import PRICES
 from propensity.kernel.event import PURCHASE
 from propensity.kernel.neighbour import PROFILE_DAYS, profile_days, signatures
 
@@ -95,7 +96,8 @@ class NewOfferStatsBuilder:
 
     def __init__(self, trained: MarketStatsBuilder, offers: Offers) -> None:
         self.trained, self.offers = trained, offers
-        self.new = MarketStatsBuilder(trained.log, offers, trained.horizon, trained.config, (), trained.attributes)
+        groups = tuple(group for group in trained.groups if group == PRICES)
+        self.new = MarketStatsBuilder(trained.log, offers, trained.horizon, trained.config, groups, trained.attributes)
         self.sums: dict[int, Sums] = {}
 
     def at(self, market: MarketStats) -> NewOfferStats:

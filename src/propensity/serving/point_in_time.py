@@ -21,6 +21,7 @@ from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, 
 from propensity.feature.group_rate import GROUP_RATE_WINDOWS, unknown_groups
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import AFFINITY_HALF_LIVES, COUNT_EDGES, RECENCY_EDGES, SVD_RANKS, MarketStats
+from propensity.feature.price import PRICE_NAMES
 from propensity.kernel.event import Events, Sets, fixed
 from propensity.kernel.neighbour import NEAREST, PROFILE_DAYS
 from propensity.serving.inputs import Arrays, Event, channel_codes, event_columns
@@ -100,6 +101,7 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "sibling": list(SIBLING_NAMES),
         "text": list(config.used_text),
         "of_text": list(TEXT_NAMES),
+        "prices": list(PRICE_NAMES),
         "undefined": [config.pair[k] for k in np.flatnonzero(np.isnan(never_bought_columns(config)))],
         "intensity": CONTEXT_NAMES.index("intensity"),
         "reach": CONTEXT_NAMES.index("reach_364"),
