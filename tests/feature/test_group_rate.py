@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -104,12 +105,9 @@ def test_other_names_of_the_values_and_other_rows_of_the_table_change_no_rate():
     order = np.random.default_rng(3).permutation(len(log))
     events = np.concatenate([np.arange(log.offsets[n], log.offsets[n + 1]) for n in order])
     sizes = np.diff(log.offsets)[order]
-    moved = replace(
-        log,
-        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        customers=log.customers[order],
-        **{name: np.ascontiguousarray(getattr(log, name)[events]) for name in log.column_types},
-    )
+    moved_events: dict[str, Any] = {name: np.ascontiguousarray(getattr(log, name)[events]) for name in log.column_types}
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    moved = replace(log, offsets=offsets, customers=log.customers[order], **moved_events)
     np.testing.assert_array_equal(everybody(moved), everybody(log)[order])
 
 

@@ -138,11 +138,9 @@ class NewOfferFeatures(Features):
         """Fills the columns (B, K) of prices and discounts; those of a parent come from purchases of trained offers."""
         if PRICES not in self.config.groups:
             return
-        sums = (
-            features.price_sums(at, customer, mask)
-            for features, at in ((self, market_stats), (self.trained, self.market))
-        )
-        for name, values in price_columns(*sums, market_stats.sibling, market_stats.prices).items():
+        own = self.price_sums(market_stats, customer, mask)
+        others = self.trained.price_sums(self.market, customer, mask)
+        for name, values in price_columns(own, others, market_stats.sibling, market_stats.prices).items():
             column[name][:] = values
 
     def _neighbours(
