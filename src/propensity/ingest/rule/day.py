@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from propensity.errors import DataError
+from propensity.ingest.rule.distinct import by_distinct
 from propensity.ingest.rule.number import MAX_ODD_SHARE, clean_text
 
 EARLIEST, LATEST = date(1980, 1, 1), date(2100, 1, 1)
@@ -65,22 +66,37 @@ def read_day(column: str, dtype: pl.DataType, style: DayFormat) -> pl.Expr:
     value = pl.col(column)
     if dtype == pl.Date:
         return value
+    if dtype == pl.String:
+        return by_distinct(value, lambda text: _written_day(text, style), pl.Date())
     if isinstance(dtype, pl.Datetime):
         if style.zone and style.times_in and not dtype.time_zone:
             value = value.dt.replace_time_zone(style.times_in, ambiguous="earliest", non_existent="null")
             return value.dt.convert_time_zone(style.zone).dt.date()
         shifted = value.dt.convert_time_zone(style.zone) if style.zone and dtype.time_zone else value
         return shifted.dt.date()
-    if dtype.is_float():
-        value = value.cast(pl.Int64, strict=False)
+    if style.format == EXCEL:
+        return pl.coalesce(serial_date(value), _number_day(value, dtype, style))
+    if style.format is not None:
+        return _written_day(value, style)
+    return _number_day(value, dtype, style)
+
+
+def _number_day(value: pl.Expr, dtype: pl.DataType, style: DayFormat) -> pl.Expr:
+    """Date of a number."""
+    whole = value.cast(pl.Int64, strict=False) if dtype.is_float() else value
+    return calendar_date(clean_text(whole), style, not dtype.is_numeric())
+
+
+def _written_day(value: pl.Expr, style: DayFormat) -> pl.Expr:
+    """Date of a text."""
     text = clean_text(value).str.replace(r"\.0+$", "")
     if style.format == EXCEL:
-        return pl.coalesce(serial_date(pl.col(column)), calendar_date(text, style, not dtype.is_numeric()))
+        return pl.coalesce(serial_date(value), calendar_date(text, style, True))
     if style.format is not None:
         return pl.coalesce(
             text.str.to_date(style.format, strict=False), text.str.to_datetime(style.format, strict=False).dt.date()
         )
-    return calendar_date(text, style, not dtype.is_numeric())
+    return calendar_date(text, style, True)
 
 
 def calendar_date(text: pl.Expr, style: DayFormat, words: bool) -> pl.Expr:
@@ -282,23 +298,34 @@ def day_evidence(column: str, dtype: pl.DataType, prefix: str = "") -> list[pl.E
     if dtype != pl.String and not dtype.is_numeric():
         return []
     text = clean_text(pl.col(column))
-    written = text.str.replace(",", ".", literal=True) if dtype == pl.String else pl.col(column)
-    number = written.cast(pl.Float64, strict=False)
+    number = pl.col(column).cast(pl.Float64, strict=False)
+    if dtype == pl.String:
+        text = by_distinct(pl.col(column), clean_text, pl.String())
+        number = by_distinct(pl.col(column), _small_number, pl.Float64())
     small = pl.when((number >= 0) & (number < SMALLEST_DATE)).then(number)
     probes = [small.count().alias("small"), small.min().alias("low"), small.max().alias("high")]
     probes.append(text.count().alias("present"))
     if dtype == pl.String:
-        first, second = (text.str.extract(PARTS, group).cast(pl.Int32, strict=False) for group in (1, 2))
-        evidence = {
-            "day": (first > 12) & (second <= 12),
-            "month": (second > 12) & (first <= 12),
-            "either": first.is_not_null(),
-        }
+        order = by_distinct(pl.col(column), _order_shown, pl.Int8())
+        evidence = {"day": order == 1, "month": order == 2, "either": order.is_not_null()}
         cell = pl.struct("row", text.alias("text"))
         probes += [cell.filter(mask).first().alias(name) for name, mask in evidence.items()]
         probes += [mask.sum().alias(f"{name}s") for name, mask in evidence.items()]
-        probes.append(text.str.contains(MONTHS).any().alias("named"))
+        named = by_distinct(pl.col(column), lambda each: clean_text(each).str.contains(MONTHS), pl.Boolean())
+        probes.append(named.any().alias("named"))
     return [probe.name.prefix(prefix) for probe in probes]
+
+
+def _small_number(text: pl.Expr) -> pl.Expr:
+    """A number, perhaps with a decimal comma."""
+    return clean_text(text).str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+
+
+def _order_shown(text: pl.Expr) -> pl.Expr:
+    """What a date of two small numbers and a year shows: 1 day first, 2 month first, 0 neither; null for others."""
+    first, second = (clean_text(text).str.extract(PARTS, group).cast(pl.Int32, strict=False) for group in (1, 2))
+    shown = pl.when((first > 12) & (second <= 12)).then(1).when((second > 12) & (first <= 12)).then(2).otherwise(0)
+    return pl.when(first.is_not_null()).then(shown)
 
 
 def day_format(

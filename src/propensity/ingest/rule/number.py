@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
+from propensity.ingest.rule.distinct import by_distinct, computed
+
 WORDS = ("null", "nan", "none", "na", "n/a", "nil", "<na>", "#n/a", "nat")
 ERRORS = ("#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!")  # of a spreadsheet
 BLANKS = ("", *ERRORS, *WORDS, *map(str.upper, WORDS), *map(str.title, WORDS), "NaN", "NaT", "\\N", "-", "?")
@@ -30,7 +32,10 @@ POINT_DECIMAL = (
     r"^[+-]?(?:\d*\.(?:\d{1,2}|\d{4,})(?:e[+-]?\d+)?|(?:0|\d{4,})\.\d{3}"
     r"|\d{1,3}(?:,\d{3})+\.\d*|\d{1,3}(?:,\d{3}){2,})$"
 )
+UNCLEAR = r"^[+-]?[1-9]\d{0,2}[.,]\d{3}$"
+MARKS = ("commas", "points", "unclear")  # codes of `_mark`
 MAX_ODD_SHARE = 0.05  # share of cells that may contradict the others
+SIMPLE = r"^[+-]?(?:\d[\d.,]*|[.,]\d+)$"  # an amount without signs
 AMOUNT = r"^[+-]?(\d[\d.,]*|[.,]\d+)(e[+-]?\d+)?$"
 
 
@@ -71,6 +76,19 @@ def bare_number(text: pl.Expr) -> pl.Expr:
     polars.Expr
         Digits with sign and separators, null if it is not an amount. Parentheses and a trailing minus mean negative.
     """
+    return text.cast(pl.String).map_batches(_bare, return_dtype=pl.String(), is_elementwise=True)
+
+
+def _bare(values: pl.Series) -> pl.Series:
+    """Amounts without signs; most have none."""
+    odd = values.str.contains(SIMPLE).not_().fill_null(False)
+    if not odd.any():
+        return values
+    return values.scatter(odd.arg_true(), computed(values.filter(odd), _without_signs, pl.String()))
+
+
+def _without_signs(text: pl.Expr) -> pl.Expr:
+    """Implementation of `bare_number` for any text."""
     digits = clean_text(text).str.replace_all(NOISE, "").str.replace(NO_CENTS, "$1").str.replace_all("[−–]", "-")
     digits = digits.str.replace(r"^\((.*)\)$", "-$1").str.replace(r"^([^-].*)-$", "-$1")
     return pl.when(digits.str.contains(AMOUNT)).then(digits)
@@ -96,6 +114,11 @@ def read_number(text: pl.Expr, decimal: str | None) -> pl.Expr:
     >>> pl.select(*(read_number(pl.lit(t), None).alias(t) for t in ("€ 1.234,50", "(3.5)", "1.234", "2,5"))).row(0)
     (1234.5, -3.5, None, 2.5)
     """
+    return by_distinct(text.cast(pl.String), lambda each: _number(each, decimal), pl.Float64())
+
+
+def _number(text: pl.Expr, decimal: str | None) -> pl.Expr:
+    """Implementation of `read_number`."""
     digits = bare_number(text)
     commas, points = digits.str.count_matches(",", literal=True), digits.str.count_matches(".", literal=True)
     comma_last = digits.str.contains(r",[^.]*$") & (points > 0) & (commas == 1)
@@ -162,11 +185,18 @@ def mark_evidence(text: pl.Expr) -> pl.Expr:
     >>> MarkEvidence(**counts), MarkEvidence(**counts).mark()
     (MarkEvidence(commas=2, points=0, unclear=1), ',')
     """
+    marks = by_distinct(text.cast(pl.String), _mark, pl.Int8())
+    return pl.struct((marks == code).sum().cast(pl.Int64).alias(name) for code, name in enumerate(MARKS, 1))
+
+
+def _mark(text: pl.Expr) -> pl.Expr:
+    """What an amount shows of its decimal separator."""
     digits = bare_number(text)
-    commas = digits.str.contains(COMMA_DECIMAL).sum().cast(pl.Int64)
-    points = digits.str.contains(POINT_DECIMAL).sum().cast(pl.Int64)
-    unclear = digits.str.contains(r"^[+-]?[1-9]\d{0,2}[.,]\d{3}$").sum().cast(pl.Int64)
-    return pl.struct(commas.alias("commas"), points.alias("points"), unclear.alias("unclear"))
+    return (
+        pl.when(digits.str.contains(COMMA_DECIMAL)).then(1)
+        .when(digits.str.contains(POINT_DECIMAL)).then(2)
+        .when(digits.str.contains(UNCLEAR)).then(3)
+    )  # fmt: skip
 
 
 def currency_of(text: pl.Expr) -> pl.Expr:
@@ -187,6 +217,20 @@ def currency_of(text: pl.Expr) -> pl.Expr:
     >>> pl.select(currency_of(pl.lit("R$ 12,50")), usd=currency_of(pl.lit("12 usd"))).row(0)
     ('BRL', 'USD')
     """
-    written = text.cast(pl.String).str.to_uppercase().str.extract(rf"\b({CODES})\b|\d({CODES})\b")
-    signs = [pl.when(text.cast(pl.String).str.contains(s, literal=True)).then(pl.lit(c)) for s, c in SIGNS.items()]
+    return text.cast(pl.String).map_batches(_currencies, return_dtype=pl.String(), is_elementwise=True)
+
+
+def _currencies(values: pl.Series) -> pl.Series:
+    """Currencies of amounts; plain numbers have none."""
+    odd = values.str.contains(SIMPLE).not_().fill_null(False)
+    nothing = pl.Series(values.name, [None], pl.String).new_from_index(0, values.len())
+    return (
+        nothing.scatter(odd.arg_true(), computed(values.filter(odd), _currency, pl.String())) if odd.any() else nothing
+    )
+
+
+def _currency(text: pl.Expr) -> pl.Expr:
+    """Implementation of `currency_of`."""
+    written = text.str.to_uppercase().str.extract(rf"\b({CODES})\b|\d({CODES})\b")
+    signs = [pl.when(text.str.contains(sign, literal=True)).then(pl.lit(code)) for sign, code in SIGNS.items()]
     return pl.coalesce(written, *signs)
