@@ -203,13 +203,14 @@ PARTS: dict[str, dict[str, Limit]] = {
     },
     "FeatureConfig": {
         "windows": many(whole(1, DAYS), least=1, most=100), "half_lives": many(number(0, DAYS, above=True), most=100),
-        "history": whole(1, 100_000), "groups": NAMES, "attributes": NAMES, "extra": many(anything()),
+        "history": whole(1, 100_000), "groups": NAMES, "attributes": NAMES, "group_rates": NAMES, "text": NAMES,
+        "extra": many(anything()),
     },
     "MarketStatsConfig": {
         "references": whole(1, 1_000), "step": whole(1, DAYS), "sample": whole(1), "shrink": number(0, 1e9),
         "ridge_similar": many(number(0, 1e9, above=True), least=2, most=2),
         "ridge_follow": many(number(0, 1e9, above=True), least=2, most=2),
-        "neighbours": whole(0), "neighbour_categories": whole(0),
+        "neighbours": whole(0), "neighbour_categories": whole(0), "shrink_group": number(0, 1e9, above=True),
     },
     "TrainingCutoffs": {
         "step": whole(1, DAYS), "count": whole(1, 100_000), "minimum_history": maybe(whole(0, DAYS)),

@@ -404,7 +404,7 @@ class Task:
         end = self.end_day(log)
         cutoffs = self.cutoff.before(log, end, self.horizon)
         past = self.past(log, end)
-        vocabulary = Vocabulary.fit(past, self.offer, end)
+        vocabulary = Vocabulary.fit(past, self.offer, end, self.feature.used_text)
         if not vocabulary.offers:
             raise ConfigurationError(
                 f"no offer has {max(self.offer.min_buyers, 1)} buyers before {to_date(end)}; "
@@ -413,7 +413,7 @@ class Task:
         all_offers = offers_before(past, self.offer, end)
         offers = all_offers.take(np.flatnonzero(np.isin(all_offers.name, vocabulary.offers)))
         features = Features(past, offers, vocabulary, self.feature)
-        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, self.feature.groups)
+        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, *self.feature.market_groups)
         builder.prefetch([cutoff.day for cutoff in cutoffs])
         cutoffs_data = [
             CutoffData(features, builder.at(cutoff), self.training_rows(past, cutoff.day))
@@ -455,7 +455,7 @@ class Task:
             left_out = past.guests(cutoff.day).size
             reason = f" ({left_out} are guests or object to profiling)" if left_out else ""
             raise ConfigurationError(f"no customer has a purchase before {cutoff}{reason}; use a later cutoff")
-        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, self.feature.groups)
+        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, *self.feature.market_groups)
         market_stats = builder.at(cutoff)
         rows = self.scored_rows(past, cutoff.day)
         return CutoffData(Features(past, offers, vocabulary, self.feature), market_stats, rows)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from propensity.data.batch import Inputs
+from propensity.data.item_text import text_weights
 from propensity.data.offer import Offers
 from propensity.feature.calendar import season
 from propensity.feature.column import NEIGHBOURS
@@ -19,6 +20,7 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import AFFINITY_HALF_LIVES, BLAS, SVD_RANKS, MarketStats, rarity
 from propensity.feature.new_offer_stats import NewOfferStats
 from propensity.feature.point_in_time import point_in_time
+from propensity.feature.price import PRICES, price_columns
 from propensity.kernel.event import fixed
 from propensity.kernel.group import GroupTables
 from propensity.kernel.market import MarketColumns
@@ -49,6 +51,10 @@ class NewOfferFeatures(Features):
     ) -> None:
         super().__init__(trained.log, offers, trained.vocabulary, trained.config)
         self.trained, self.market, self.tables, self.offer_code = trained, market, tables, code
+        if self.config.used_text:
+            self.text_weight = text_weights(trained.text, self.text, tables.others)
+            follow = np.where(market.sold, market.follow[1], 0.0)  # missing where nobody bought the offer
+            self.text_follow = (follow @ self.text_weight).astype(np.float32)
         self.state: TrainedState | None = None  # of the customers of the last call
         self.sibling_follow = market.follow[1] @ tables.market_stats.sibling  # through follow_broad of trained offers
 
@@ -148,6 +154,10 @@ class NewOfferFeatures(Features):
             column["sibling_short"][:] = short @ market_stats.sibling
             column["sibling_long"][:] = long @ market_stats.sibling
             column["sibling_follow"][:] = profile @ self.sibling_follow
+            if self.config.used_text:
+                column["text_short"][:] = short @ self.text_weight
+                column["text_long"][:] = long @ self.text_weight
+                column["text_follow"][:] = profile @ self.text_follow
             if "affinity" not in self.config.groups:
                 return
             weighted = long * rarity(self.market.context)
@@ -159,6 +169,17 @@ class NewOfferFeatures(Features):
             for name, flag, weight in zip(("ever", "91", "28"), binary, market_stats.ease, strict=True):
                 column[f"ease_{name}"][:] = flag @ weight
             column["cosine"][:] = long @ market_stats.cosine
+
+    def _prices(
+        self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, column: dict[str, np.ndarray]
+    ) -> None:
+        """Fills the columns (B, K) of prices and discounts; those of a parent come from purchases of trained offers."""
+        if PRICES not in self.config.groups:
+            return
+        own = self.price_sums(market_stats, customer, mask)
+        others = self.trained.price_sums(self.market, customer, mask)
+        for name, values in price_columns(own, others, market_stats.sibling, market_stats.prices).items():
+            column[name][:] = values
 
     def _neighbours(
         self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, column: dict[str, np.ndarray]

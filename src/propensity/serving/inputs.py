@@ -319,7 +319,14 @@ def pair_rows(
         that nobody has bought.
     """
     registrant = settings.get("registrant", {"pair": []})["pair"]
-    other = {*settings["market"], *settings["sibling"], *settings["grouped"], *registrant}
+    other = {
+        *settings["market"],
+        *settings["sibling"],
+        *settings["grouped"],
+        *settings.get("of_text", ()),
+        *settings.get("prices", ()),
+        *registrant,
+    }
     names = [name for name in settings["pair"] if name not in other]
     arguments = *_no_mask(rows.size), settings["windows"], settings["half_lives"], names
     values = pair_reference(history_columns(log), belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
@@ -336,6 +343,8 @@ def pair_rows(
         without = np.isnan(customer[:, settings["customer"].index("recency")])
         rates = registrant_offer_rates(log, rows, without, settings, tables)
         column |= dict(zip(registrant, rates, strict=True))
+    column |= group_rates(rows.size, settings, tables)
+    column |= prices(log, belongs, rows, settings, tables)
     for name in settings["market"]:
         column[name] = np.where(new | ~tables["sold"], np.nan, column[name])
     out = np.stack([column[name] for name in settings["pair"]], axis=-1).astype(np.float32)
@@ -425,6 +434,9 @@ def affinities(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str,
         affinity[f"follow{name}"] = profile @ tables["follow"][k]
     affinity["sibling_short"], affinity["sibling_long"] = short @ tables["sibling"], long @ tables["sibling"]
     affinity["sibling_follow"] = affinity["follow_broad"] @ tables["sibling"]
+    if settings.get("text"):
+        affinity["text_short"], affinity["text_long"] = short @ tables["text_weight"], long @ tables["text_weight"]
+        affinity["text_follow"] = affinity["follow_broad"] @ (tables["text_weight"] * tables["sold"][:, None])
     return affinity
 
 
@@ -452,6 +464,64 @@ def affinity_group(column: Arrays, settings: Mapping[str, Any], tables: Mapping[
     rebuilds = {f"svd_{rank}": weighted @ svd[:, :rank] @ svd[:, :rank].T for rank in settings["svd_ranks"]}
     rebuilds = {name: np.where(np.abs(value) < 1e-6, 0.0, value) for name, value in rebuilds.items()}
     return rebuilds | ease | {"cosine": long @ tables["cosine"]}
+
+
+def group_rates(customers: int, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
+    """Pair columns of the group group_rates.
+
+    Parameters
+    ----------
+    customers : int
+        Number of customers B. Their attributes are unknown: events do not hold them.
+    settings, tables
+        See `customer_rows`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name; none where the group is off.
+    """
+    unknown = dict(zip(settings.get("group_rates", ()), tables.get("group_offsets", ()), strict=False))
+    return {
+        f"group_rate_{window}_{name}": np.tile(tables["group_rate"][w, first], (customers, 1))
+        for name, first in unknown.items()
+        for w, window in enumerate(settings["group_rate_windows"])
+    }
+
+
+def prices(
+    log: Arrays, belongs: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]
+) -> Arrays:
+    """Pair columns of the group prices, from lines of the last 364 days with a revenue and units above 0.
+
+    Parameters
+    ----------
+    log, belongs, rows, settings, tables
+        See `customer_rows`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name; none where the group is off.
+    """
+    if "prices" not in settings["groups"]:
+        return {}
+    related, parts = (tables["sibling"] > 0).astype(float), []
+    for n in rows:
+        own = slice(log["offsets"][n], log["offsets"][n + 1])
+        age, revenue, units = (int(tables["day"]) - log["day"][own]), log["revenue"][own], log["quantity"][own]
+        priced = (log["kind"][own] == KIND_CODE["purchase"]) & (log["item"][own] >= 0) & (revenue > 0) & (units > 0)
+        line = np.flatnonzero(priced & (age > 0) & (age <= 364))
+        member = belongs[log["item"][own][line]].astype(float)
+        discounted, unit = (log["discount"][own][line] > 0).astype(float), revenue[line] / units[line]
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is missing
+            level = np.where(member > 0, np.log(unit[:, None] / tables["price_usual"]), 0.0).sum(axis=0)
+            paid = (revenue[line] @ member) / (units[line] @ member)
+            lines, reduced = member.sum(axis=0), discounted @ member
+            of_parent = level @ related / (lines @ related), reduced @ related / (lines @ related)
+            change = np.log(tables["price_now"] / paid)
+            parts.append(np.stack([change, reduced / lines, *of_parent, tables["price_discounted"]]))
+    return dict(zip(settings["prices"], np.stack(parts, axis=1), strict=True))
 
 
 def neighbours(log: Arrays, rows: np.ndarray, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:

@@ -126,7 +126,7 @@ class Market:
         self.trained = active_offers(past, task.offer, cutoff)
         most = task.market_stats.sample
         settings = replace(task.market_stats, sample=most if sample is None else min(most, sample))
-        self.builder = MarketStatsBuilder(past, self.trained, cutoff.horizon, settings, task.feature.groups)
+        self.builder = MarketStatsBuilder(past, self.trained, cutoff.horizon, settings, *task.feature.market_groups)
         self.features = Features(past, self.trained, model.vocabulary, task.feature)
         self.rows = task.scored_rows(past, cutoff.day)
         if not past.purchasers(cutoff.day).size:

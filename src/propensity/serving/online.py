@@ -19,6 +19,7 @@ from propensity.errors import ConfigurationError
 from propensity.explain.reasons import Explainer, Reasons
 from propensity.feature.attribute import attribute_numbers
 from propensity.feature.empty_customer import unknown_attributes
+from propensity.feature.group_rate import group_codes, unknown_groups
 from propensity.feature.registrant import Registry, joined
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
@@ -48,6 +49,8 @@ class ScoringRequest:
         Numbers of the customer's attributes; NaN where unknown.
     registry : Registry
         Registration and engagement of the customer.
+    groups : ndarray of shape (K,), int64
+        Groups that the customer is in by other attributes.
     """
 
     events: dict[str, np.ndarray]
@@ -56,6 +59,7 @@ class ScoringRequest:
     reasons: int
     attributes: np.ndarray
     registry: Registry
+    groups: np.ndarray
 
 
 class OnlineScorer:
@@ -102,7 +106,7 @@ class OnlineScorer:
             for row in np.flatnonzero(profiling_objectors(self.log.customers, cutoff)).tolist():
                 del self.row[ids[row]]
         self.item_index, self.channel_index = self._indices()
-        self.attributes = self._attributes()
+        self.attributes, self.groups = self._attributes(), self._groups()
         self.registry = None if self.log is None else Registry.of_log(self.log)
         self.explainer: Explainer | None = None
 
@@ -129,6 +133,14 @@ class OnlineScorer:
         if self.log is None:
             return unknown
         return np.concatenate([attribute_numbers(self.log.customers, self.features.config.used_attributes), unknown])
+
+    def _groups(self) -> np.ndarray:
+        """Groups of the log's customers by their attributes; the last row is for customers given as events."""
+        groups, names = self.features.market_stats.customer_groups, self.features.config.used_group_rates
+        unknown = unknown_groups(groups, 1)
+        if self.log is None:
+            return unknown
+        return np.concatenate([group_codes(self.log.customers, names, groups), unknown])
 
     def _indices(self) -> tuple[np.ndarray, np.ndarray]:
         """The log's items and channels as indices into the bundled tables; the last entry, -1, is for none."""
@@ -173,9 +185,9 @@ class OnlineScorer:
         if unknown := [name for name in names if name not in self.offer_index]:
             raise ConfigurationError(f"no offer {unknown[0]!r} in this bundle; GET /model lists them")
         offer_index = np.array([self.offer_index[name] for name in names])
-        attributes = self.attributes[self.row.get(str(request.customer_id), -1)]
-        events = self._events(request)
-        return ScoringRequest(events, day, offer_index, request.reasons, attributes, self._registry(request, events))
+        row, events = self.row.get(str(request.customer_id), -1), self._events(request)
+        known = self.attributes[row], self._registry(request, events), self.groups[row]
+        return ScoringRequest(events, day, offer_index, request.reasons, *known)
 
     def _registry(self, request: ScoreRequest, events: dict[str, np.ndarray]) -> Registry:
         """Registration and engagement in the events of the request, or in the log."""
@@ -219,7 +231,8 @@ class OnlineScorer:
             events = concatenate_events([requests[position].events for position in positions])
             attributes = np.stack([requests[position].attributes for position in positions])
             registry = joined([requests[position].registry for position in positions])
-            inputs = self.features.from_events(events, day, attributes=attributes, registry=registry)
+            groups = np.stack([requests[position].groups for position in positions])
+            inputs = self.features.from_events(events, day, attributes=attributes, registry=registry, groups=groups)
             scores, revenues = self.pair_scorer(inputs._asdict())
             for row, position in enumerate(positions):
                 responses[position] = self._response(requests[position], inputs, row, scores[row], revenues[row])

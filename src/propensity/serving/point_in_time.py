@@ -15,11 +15,13 @@ from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
-from propensity.feature.column import CONTEXT_NAMES, SIBLING_NAMES
+from propensity.feature.column import CONTEXT_NAMES, SIBLING_NAMES, TEXT_NAMES
 from propensity.feature.empty_customer import unknown_attributes
 from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
+from propensity.feature.group_rate import GROUP_RATE_WINDOWS, unknown_groups
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import AFFINITY_HALF_LIVES, COUNT_EDGES, RECENCY_EDGES, SVD_RANKS, MarketStats
+from propensity.feature.price import PRICE_NAMES
 from propensity.feature.registrant import (
     ACTIVITY_DAYS,
     ACTIVITY_EDGES,
@@ -57,7 +59,8 @@ def cutoff_tables(cutoff_data: CutoffData) -> Arrays:
     statistics = {name: np.asarray(value) for name, value in market_stats._asdict().items() if name != "cutoff"}
     if GROUP not in features.config.groups:
         statistics = {name: value for name, value in statistics.items() if not name.startswith("registrant_")}
-    return statistics | {
+    text = {"text_weight": features.text_weight} if features.config.used_text else {}
+    own = {
         "day": np.array(market_stats.cutoff.day),
         "recency_edges": RECENCY_EDGES,
         "count_edges": COUNT_EDGES,
@@ -72,6 +75,7 @@ def cutoff_tables(cutoff_data: CutoffData) -> Arrays:
         "category_offsets": categories.offsets,
         "category": categories.offer,
     }
+    return statistics | text | own
 
 
 def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int) -> dict[str, Any]:
@@ -105,8 +109,13 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "grouped": [c.name for c in config.columns["pair"] if c.group and c.definition is not None],
         "grouped_customer": [c.name for c in config.columns["customer"] if c.group and c.definition is not None],
         "attributes": list(config.used_attributes),
+        "group_rates": list(config.used_group_rates),
+        "group_rate_windows": list(GROUP_RATE_WINDOWS),
         "market": list(config.market),
         "sibling": list(SIBLING_NAMES),
+        "text": list(config.used_text),
+        "of_text": list(TEXT_NAMES),
+        "prices": list(PRICE_NAMES),
         "undefined": [config.pair[k] for k in np.flatnonzero(np.isnan(never_bought_columns(config)))],
         "intensity": CONTEXT_NAMES.index("intensity"),
         "reach": CONTEXT_NAMES.index("reach_364"),
@@ -156,6 +165,8 @@ class PointInTimeFeatures(Features):
             groups=tuple(settings["groups"]),
             attributes=tuple(settings["attributes"]),
             registrants=GROUP in settings["groups"],
+            group_rates=tuple(settings.get("group_rates", ())),
+            text=tuple(settings.get("text", ())),
         )
         parts = (tables[name] for name in ("item_offsets", "item_offer", "offer_parent"))
         self.offers = Offers(tuple(tables["offer_name"].tolist()), *parts)
@@ -168,6 +179,9 @@ class PointInTimeFeatures(Features):
             cutoff=Cutoff(int(tables["day"]), settings["horizon"]),
             **{name: tables[name] for name in MarketStats._fields if name != "cutoff" and name in tables},
         )
+        self.customer_group = {}
+        if self.config.used_text:
+            self.text_weight = tables["text_weight"]
 
     def item_categories(self, market_stats: MarketStats) -> Sets:
         """The categories of the bundled items that customers are compared by."""
@@ -203,6 +217,7 @@ class PointInTimeFeatures(Features):
         mask: HistoryMask | None = None,
         attributes: np.ndarray | None = None,
         registry: Registry | None = None,
+        groups: np.ndarray | None = None,
     ) -> Inputs:
         """Inputs of every customer of a set of events.
 
@@ -218,6 +233,8 @@ class PointInTimeFeatures(Features):
             Numbers of the attributes, see `propensity.feature.attribute.attribute_numbers`; default: none is known.
         registry : Registry, optional
             Registrations and engagement of the customers; default: none is known.
+        groups : ndarray of shape (B, A), optional
+            Groups of the customers, see `propensity.feature.group_rate.group_codes`; default: none is known.
 
         Returns
         -------
@@ -230,6 +247,9 @@ class PointInTimeFeatures(Features):
         twin.attributes = unknown_attributes(self.config, customers) if attributes is None else attributes
         twin.registry = Registry.unknown(customers) if registry is None else registry
         cutoff = self.market_stats.cutoff if day is None else self.market_stats.cutoff._replace(day=day)
+        unknown = unknown_groups(self.market_stats.customer_groups, customers)
+        label = self.market_stats.group_label
+        twin.customer_group = {cutoff.day: (label, unknown if groups is None else groups)}
         return twin.inputs(self.market_stats._replace(cutoff=cutoff), np.arange(events.offsets.size - 1), mask)
 
 
