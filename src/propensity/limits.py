@@ -67,12 +67,13 @@ AB: dict[str, Limit] = COMMAND | {
     "out": path(),
 }  # fmt: skip
 OPEN_SHARE = number(0, 1, above=True)
-REGRESSOR = choice("blend", "lightgbm", "ridge")
+REGRESSOR = choice("blend", "gcv", "lightgbm", "ridge")
 FOLDS = whole(2, 1_000)
 FACTORS = mapping(many(anything(), least=2))
-UPLIFT: dict[str, Limit] = AB | {
-    "learners": many(choice("s", "t", "x", "dr"), least=1), "regressor": REGRESSOR, "folds": FOLDS,
-    "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
+MESSAGES: dict[str, Limit] = AB | {"run": maybe(path()), "messages": maybe(path())}
+UPLIFT: dict[str, Limit] = MESSAGES | {
+    "at": maybe(day()), "learners": maybe(many(choice("s", "t", "x", "dr", "head"), least=1)),
+    "regressor": maybe(REGRESSOR), "folds": FOLDS, "orderings": whole(20, 10**6), "resamples": RESAMPLES, "seed": SEED,
 }  # fmt: skip
 CUTOFFS = maybe(many(day(), least=1))
 COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
@@ -157,7 +158,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "LogConfig": {"verify": flag()},
     "InitConfig": COMMAND | {"out": path()},
-    "AnalyseConfig": AB | {
+    "AnalyseConfig": MESSAGES | {
         "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "relevant": number(0, 1_000),
         "planned": maybe(whole(1)), "lower_is_better": NAMES, "factors": NAMES,
     },

@@ -49,8 +49,8 @@ from propensity.feature.market_stats import (
 )
 from propensity.feature.neighbour import category_sets
 from propensity.feature.point_in_time import PointInTime, point_in_time
-from propensity.feature.registrant import GROUP, Registry, fill_customer_columns, fill_pair_columns
 from propensity.feature.price import PRICE_NAMES, PRICES, price_columns
+from propensity.feature.registrant import GROUP, Registry, fill_customer_columns, fill_pair_columns
 from propensity.kernel.column import Block, FeatureColumn
 from propensity.kernel.customer import customer_windows
 from propensity.kernel.event import KINDS, Sets, fixed

@@ -27,8 +27,8 @@ from propensity.feature.group_rate import (
     no_groups,
 )
 from propensity.feature.neighbour import Level, category_sets, finest_level, neighbours, nested_levels, no_neighbours
-from propensity.feature.registrant import GROUP, RegistrantRates, Registry, no_rates, registrant_rates
 from propensity.feature.price import PRICES, OfferPrices, prices_of
+from propensity.feature.registrant import GROUP, RegistrantRates, Registry, no_rates, registrant_rates
 from propensity.feature.rolling import RollingRequest, rolling_customer
 from propensity.kernel.context import context_columns, line_limits, offer_context
 from propensity.kernel.customer import TENURE_CAP

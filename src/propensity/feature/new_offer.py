@@ -72,8 +72,7 @@ class NewOfferFeatures(Features):
             Of B customers and K + 1 offers. The last is what is left of the trained offers' purchases beside those of
             the new ones, so that sums over offers are those over the trained offers.
         """
-        nothing, cutoff, trained = HistoryMask.nothing(customer.size), market_stats.cutoff, copy.copy(self.trained)
-        trained.events, trained.attributes = self.events, self.attributes  # of others where a copy has others
+        nothing, cutoff, trained = HistoryMask.nothing(customer.size), market_stats.cutoff, self._trained()
         customer_features = trained._customer(self.market, customer, nothing)
         self.state = state = self._trained_state(customer, customer_features)
         token, kind, channel, age, amount, length = trained.histories(cutoff, customer, nothing)
@@ -100,6 +99,13 @@ class NewOfferFeatures(Features):
             "attribute": np.concatenate([self.attribute, self.attribute[:1]]),
         }
         return Inputs(**arrays)
+
+    def _trained(self) -> Features:
+        """The features of the trained offers, for the customers of these features, who are others in a copy."""
+        trained = copy.copy(self.trained)
+        trained.events, trained.attributes, trained.registry = self.events, self.attributes, self.registry
+        trained.customer_group = self.customer_group
+        return trained
 
     def _trained_state(self, customer: np.ndarray, customer_features: np.ndarray) -> TrainedState:
         """The purchases of trained offers; fills the groups of the customer columns."""
@@ -177,7 +183,7 @@ class NewOfferFeatures(Features):
         if PRICES not in self.config.groups:
             return
         own = self.price_sums(market_stats, customer, mask)
-        others = self.trained.price_sums(self.market, customer, mask)
+        others = self._trained().price_sums(self.market, customer, mask)
         for name, values in price_columns(own, others, market_stats.sibling, market_stats.prices).items():
             column[name][:] = values
 

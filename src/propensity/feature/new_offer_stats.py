@@ -29,8 +29,8 @@ from propensity.feature.market_stats import (
     rarity,
 )
 from propensity.feature.neighbour import category_sets
-from propensity.feature.registrant import GROUP
 from propensity.feature.price import PRICES
+from propensity.feature.registrant import GROUP
 from propensity.kernel.event import PURCHASE
 from propensity.kernel.neighbour import PROFILE_DAYS, profile_days, signatures
 
