@@ -83,8 +83,8 @@ def contacts_of_log(
     table = table.with_columns(pl.col("sent").fill_null(True), number=(pl.col("day") - EPOCH).dt.total_days())
     day = table["number"].to_numpy()
     table = table.with_columns(before=messages_before(table["row"].to_numpy(), day, table["sent"].to_numpy(), days))
-    own = pl.lit(True) if name is None else pl.col("experiment") == name
-    drawn = table.filter(pl.col("probability").is_not_null() & own)
+    chosen = pl.lit(True) if name is None else pl.col("experiment") == name
+    drawn = table.filter(pl.col("probability").is_not_null() & chosen)
     if not drawn.height:
         which = "" if name is None else f" of experiment {name!r}"
         raise RefusedError(

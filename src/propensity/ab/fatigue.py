@@ -190,7 +190,8 @@ def _not_drawn(sent: np.ndarray, p: np.ndarray) -> str | None:
 
 def _enough(n: np.ndarray, sent: np.ndarray, p: np.ndarray) -> tuple[list[int], str]:
     """Numbers of messages with an effective sample of sent and not sent, and a sentence on the others."""
-    good, poor = [], []
+    good: list[tuple[int, float]] = []
+    poor: list[tuple[int, float]] = []
     for k in np.unique(n).tolist():
         smallest = min(_effective(1 / p[(n == k) & (sent == side)]) for side in (True, False))
         (good if smallest >= FEWEST else poor).append((k, smallest))

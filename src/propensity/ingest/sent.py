@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -82,13 +83,15 @@ def _check(known: pl.DataFrame, log: EventLog) -> None:
         raise DataError(f"{known['day'].null_count():,} contacts have no day; write the day of each send")
     if twice := known.height - known.unique(IDENTITY).height:
         raise DataError(f"{twice:,} contacts repeat a campaign of the same customer and day; write each once")
-    if known["day"].max() > to_date(log.last_event_day):  # type: ignore[operator]
+    days = (known["day"] - EPOCH).dt.total_days().to_numpy()
+    first, last = to_date(int(days.min())), to_date(int(days.max()))
+    if last > to_date(log.last_event_day):
         raise DataError(
-            f"contacts are sent until {known['day'].max()} and the log ends on {to_date(log.last_event_day)}; append "
+            f"contacts are sent until {last} and the log ends on {to_date(log.last_event_day)}; append "
             "the deliveries of these days first (propensity prepare append=true), then enter the contacts"
         )
-    if known["day"].min() < to_date(log.first_event_day):  # type: ignore[operator]
-        raise DataError(f"contacts begin on {known['day'].min()}, before the log; give those of its days")
+    if first < to_date(log.first_event_day):
+        raise DataError(f"contacts begin on {first}, before the log; give those of its days")
     p = known["probability"]
     if p.null_count() < known.height and (p.null_count() or not p.is_between(0, 1, closed="right").all()):
         raise DataError("contacts have a probability that is missing, 0 or above 1; write the one each was drawn with")
@@ -120,7 +123,7 @@ def _messages(known: pl.DataFrame, old: EventLog) -> EventLog:
     channels = known["channel"].drop_nulls().unique().sort().to_list()
     keys = contact_key(known)
     vocabulary = keys.drop_nulls().unique().sort()
-    columns = {name: np.zeros(n, kind) for name, kind in COLUMNS.items()}
+    columns: dict[str, Any] = {name: np.zeros(n, kind) for name, kind in COLUMNS.items()}
     columns |= {name: np.full(n, MISSING[name], kind) for name, kind in OPTIONAL.items() if name != "time"}
     columns["day"][:] = (known["day"] - EPOCH).dt.total_days().to_numpy()
     columns["kind"][:], columns["item"][:], columns["order"][:] = MESSAGE, -1, -1
@@ -129,7 +132,7 @@ def _messages(known: pl.DataFrame, old: EventLog) -> EventLog:
     for name in ("probability", "cost"):
         columns[name][:] = known[name].fill_null(float("nan")).to_numpy()
     offsets = np.concatenate([[0], np.cumsum(np.bincount(known["row"].to_numpy(), minlength=len(old)))])
-    rows = {"in": n, "used": n} | {name: {} for name in ("merged", "quarantined", "dropped")}
+    rows: dict[str, Any] = {"in": n, "used": n} | {name: {} for name in ("merged", "quarantined", "dropped")}
     return EventLog(
         offsets=offsets.astype(np.int64),
         item_known=old.item_known,
