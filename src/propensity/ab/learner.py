@@ -193,13 +193,21 @@ def cross_fitted(
     further = {name: np.empty(others.fold.size) for name in learners}
     for k in np.unique(fold):
         train, rows, place = arms.rows(fold != k), arms.x[fold == k], others.fold == k
-        half = fold[fold != k] % 2 == 0
+        half = _half(fold[fold != k])
         for name in learners:
             model = effect_model(name, train, half, fit, seed)
             own[name][fold == k] = model(rows)
             if place.any():
                 further[name][place] = model(others.x[place])
     return CrossFitted(own, further)
+
+
+def _half(fold: np.ndarray) -> np.ndarray:
+    """About half of the rows (n,) bool, by whole folds where there are several."""
+    half = fold % 2 == 0
+    if half.all() or not half.any():  # of two or three folds
+        half = np.searchsorted(np.unique(fold), fold) % 2 == 0
+    return np.arange(fold.size) % 2 == 0 if half.all() else half
 
 
 def effect_model(name: str, train: Arms, half: np.ndarray, fit: Regressor, seed: int = 17) -> Predict:
