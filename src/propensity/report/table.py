@@ -18,6 +18,7 @@ from rich.table import Table
 from propensity.data.event_log import META, EventLog, read_meta, to_date
 from propensity.ingest.rule import RULE_BY_CODE, UNUSED_OUTCOMES
 from propensity.metric.headline import served_model, sign
+from propensity.metric.slice import NO_PURCHASE
 from propensity.report.expected_over_observed import ratio_lines
 from propensity.report.heuristic import sentence
 from propensity.report.number import GAP, LOG_CURRENCY, currency_of, shown_metrics
@@ -278,10 +279,12 @@ def _totals(metrics: dict[str, Any]) -> Table:
 def _slices(metrics: dict[str, Any]) -> Table:
     table = plain_table("AUC by slice, mean over the cutoffs")
     table.add_column("model", no_wrap=True)
-    for name in SLICES:
+    scored = any(NO_PURCHASE in cells["mean"] for cells in metrics["models"].values())
+    named = (*SLICES, NO_PURCHASE) if scored else SLICES
+    for name in named:
         table.add_column(name, justify="right")
     for name, cells in metrics["models"].items():
-        table.add_row(name, *(_number(cells["mean"].get(slice_, {}).get("auc")) for slice_ in SLICES))
+        table.add_row(name, *(_number(cells["mean"].get(slice_, {}).get("auc")) for slice_ in named))
     return table
 
 
