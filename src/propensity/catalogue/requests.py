@@ -123,16 +123,16 @@ def checked(table: pl.DataFrame, name: str) -> pl.DataFrame:
 def _ids(column: pl.Series, name: str) -> pl.Series:
     """Ids as text; whole numbers that a column of decimals holds are those numbers. DataError for anything else."""
     kind = column.dtype
-    if (
-        kind.is_float()
-        and column.is_finite().all()
-        and (column == column.round(0)).all()
-        and column.abs().max() < 2**53
-    ):
+    if kind.is_float() and _whole(column.to_numpy()):
         column = column.cast(pl.Int64)
     elif not (kind.is_integer() or kind in (pl.String, pl.Categorical) or isinstance(kind, pl.Enum)):
         raise DataError(f"column {column.name} of {name} holds {kind}, not ids; write them as text or whole numbers")
     return column.cast(pl.String)
+
+
+def _whole(values: np.ndarray) -> bool:
+    """Whether all decimals (R,) are whole numbers that they hold exactly."""
+    return bool(np.all(np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**53)))
 
 
 def _cutoffs(cutoff: pl.Series, name: str) -> pl.Series:
