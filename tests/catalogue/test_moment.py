@@ -53,6 +53,7 @@ def timed_log(seed: int, days: int = 120, customers: int = 30) -> EventLog:
 def timed_requests(log: EventLog, seed: int, number: int = 12) -> Requests:
     """Requests at the moment of an event of the customer, a millisecond later, and at other times of day."""
     random = np.random.default_rng(seed)
+    assert log.time is not None
     event = random.choice(np.flatnonzero((log.time != NO_TIME) & (log.day > log.first_day + 10)), number)
     customer, day = log.owner(event), log.day[event].astype(np.int64)
     clock = log.time[event] - moments(day, 0, ZONE) + np.arange(number) % 2
@@ -71,7 +72,9 @@ def other_futures(log: EventLog, moment: int, random: np.random.Generator) -> li
     shuffled, cut = [], []
     for part in both_parts(log):
         later = np.flatnonzero(end_of_day_times(part) >= moment)
-        columns = {name: np.array(getattr(part, name)) for name in ("item", "kind", "quantity", "revenue")}
+        columns: dict[str, Any] = {
+            name: np.array(getattr(part, name)) for name in ("item", "kind", "quantity", "revenue")
+        }
         for values in columns.values():
             values[later] = values[random.permutation(later)]
         columns["revenue"][later] += 1e6
@@ -83,6 +86,7 @@ def other_futures(log: EventLog, moment: int, random: np.random.Generator) -> li
 @pytest.mark.parametrize("seed", range(3))
 def test_days_that_end_at_a_time_of_day_hold_the_events_strictly_before_it(seed: int) -> None:
     log, random = timed_log(seed), np.random.default_rng(seed)
+    assert log.time is not None
     clocks = [1, 7 * HOUR, int(random.integers(0, DAY)), DAY - 1]
     event = random.choice(np.flatnonzero(log.time != NO_TIME))
     clocks.append(int(log.time[event] - moments(np.array([log.day[event]]), 0, ZONE)[0]))
@@ -379,7 +383,7 @@ def test_a_run_at_common_cutoffs_scores_a_moment_from_what_was_before_it(
     asked.write_parquet(tmp_path / "r.parquet")
     table = score_requests(tmp_path / "run", tmp_path / "r.parquet", tmp_path / "s.parquet")
     assert set(table["cutoff"]) == set(asked["cutoff"])
-    moment = int(visits(log, 125, 127)["cutoff"].dt.epoch("ms").head(3).max())
+    moment = max(visits(log, 125, 127)["cutoff"].dt.epoch("ms").head(3).to_list())
     last = asked.filter(pl.col("cutoff") == asked["cutoff"].max())
     last.write_parquet(tmp_path / "last.parquet")
     past = without_the_future(log, moment, tmp_path / "past")

@@ -298,7 +298,9 @@ def test_an_evaluation_on_requests_equals_its_definitions(
     )
     value = {name: each["value"] for name, each in result["metrics"].items()}
     assert value["auc"] == pytest.approx(auc(ranked["score"].to_numpy(), ranked["hit"].to_numpy()), abs=1e-6)
-    assert value["expected_over_observed"] == pytest.approx(ranked["score"].sum() / ranked["hit"].sum(), rel=1e-5)
+    assert value["expected_over_observed"] == pytest.approx(
+        float(ranked["score"].sum()) / int(ranked["hit"].sum()), rel=1e-5
+    )
     hits = bought.join(ranked, on=keys, how="left").join(past, on=keys, how="left")
     hits = hits.with_columns(pl.col("repeat").fill_null(False), found=(pl.col("rank") < 10).fill_null(False))
     for name, part in (

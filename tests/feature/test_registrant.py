@@ -181,7 +181,7 @@ def test_nothing_of_the_cutoff_or_later_changes_customers_or_inputs(log: EventLo
     def trained(other: EventLog) -> CutoffData:  # the log holds the label window
         own = with_another_registry(other, DAY) if other is not log else other
         offers = cutoff_data.features.offers
-        builder = MarketStatsBuilder(own, offers, 14, TASK.market_stats, TASK.feature.groups)
+        builder = MarketStatsBuilder(own, offers, 14, TASK.market_stats, *TASK.feature.market_groups)
         features = Features(own, offers, vocabulary, TASK.feature)
         return CutoffData(features, builder.at(cutoff), TASK.scored_rows(own, DAY))
 

@@ -194,11 +194,12 @@ def test_a_trained_name_means_the_trained_items(world: tuple[Exported, list[str]
 
 
 def test_settings_that_contradict_each_other_are_refused(world: tuple[Exported, list[str]], tmp_path: Path) -> None:
-    for words, settings in {
+    refused: dict[str, dict[str, Any]] = {
         "top and top_per_customer exclude each other": {"top": 3, "top_per_customer": 2},
         "add top or top_per_customer": {"reasons": 2},
         "reasons explain scores of the trained horizon": {"reasons": 2, "top": 1, "horizons": [7, 14]},
-    }.items():
+    }
+    for words, settings in refused.items():
         with pytest.raises(ConfigurationError, match=words):
             scored(world[0], tmp_path, {"x": "price > 0"}, bundle=True, **settings)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -261,15 +260,16 @@ def test_python_gives_what_the_commands_give_and_writes_sealed_folders_with_a_pa
     for name in ("clv", "churn"):
         page = (tmp_path / name / "page.html").read_text()
         assert page.count("<svg") >= 3 and "http" not in page.replace("http-equiv", "")
-        assert main(["verify", f"run={tmp_path / name}"]) in (0, None)
+        main(["verify", f"run={tmp_path / name}"])
     (tmp_path / "clv" / "summary.json").write_text("{}")
     with pytest.raises(SystemExit) as left:
-        sys.exit(main(["verify", f"run={tmp_path / 'clv'}"]))
+        main(["verify", f"run={tmp_path / 'clv'}"])
     assert left.value.code == 5
 
 
 def test_a_log_in_memory_is_valued_but_has_no_key_figures(shop: EventLog) -> None:
-    memory = replace(shop, folder=None)
+    arrays: dict[str, Any] = {name: np.array(each) for name, each in shop.arrays.items() if "/" not in name}
+    memory = replace(shop, **arrays)
     assert pp.churn(memory, str(START + timedelta(days=300)), 4).table.height == shop.purchasers(day(300)).size
     with pytest.raises(ConfigurationError, match="lies in memory"):
         pp.kpi(memory, str(START + timedelta(days=300)))

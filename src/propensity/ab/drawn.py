@@ -98,12 +98,12 @@ def contacts_of_log(
     after, before = ({each: np.zeros(inside.height) for each in names} for _ in range(2))
     row, number = inside["row"].to_numpy(), inside["number"].to_numpy()
     for each in np.unique(number).tolist():
-        own = np.flatnonzero(number == each)
+        place = np.flatnonzero(number == each)
         for values, start in ((after, each), (before, each - horizon)):
             whole = window(log, start, start + horizon)
             require_outcomes(names, whole)
             for outcome in names:
-                values[outcome][own] = whole[outcome][row[own]]
+                values[outcome][place] = whole[outcome][row[place]]
     return inside.select(pl.col("row").alias("customer"), "sent", "probability", "before"), after, before
 
 

@@ -5,7 +5,7 @@ Legend: n customers, C covariates, H units.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -136,10 +136,9 @@ def _fitted(rows: Rows, binary: bool, base: float, seed: int) -> nn.Module:
 
 def effect_size(member: nn.Module, covariates: int) -> torch.Tensor:
     """Sum of squares of the weights of products of treatment and covariates."""
-    total: torch.Tensor = sum(
-        layer.weight[:, covariates + 1 :].square().sum()
-        for layer in (member.direct, member.state[0])  # type: ignore[union-attr,index]
-    )
+    layers: Any = (member.direct, member.state[0])  # type: ignore[index]
+    direct, state = (layer.weight[:, covariates + 1 :].square().sum() for layer in layers)
+    total: torch.Tensor = direct + state
     return total
 
 
@@ -152,7 +151,8 @@ def _member(width: int, base: float) -> nn.Module:
             super().__init__()
             self.state = nn.Sequential(nn.Linear(width, UNITS), nn.ReLU(), nn.Linear(UNITS, 1))
             self.direct = nn.Linear(width, 1)
-            for layer in (self.state[2], self.direct):
+            layers: Any = (self.state[2], self.direct)
+            for layer in layers:
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
             nn.init.constant_(self.direct.bias, base)

@@ -130,7 +130,12 @@ class Channel:
         counts = counts.sort("offer_id", "best_channel")
         one_channel = {name: float(np.maximum(net[:, :, c], 0.0).sum()) for c, name in enumerate(names)}
         total = float(table["expected_value"].sum())
-        summary = {"decision": "channel", "cutoff": scores.cutoff, "value": total, "one_channel": one_channel}
+        summary: dict[str, Any] = {
+            "decision": "channel",
+            "cutoff": scores.cutoff,
+            "value": total,
+            "one_channel": one_channel,
+        }
         stopped, words = context.stop_summary(self.offers)
         summary |= {"consent": context.gate.summary()} | stopped
         sentences = [

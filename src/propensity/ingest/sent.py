@@ -108,7 +108,7 @@ def _new(known: pl.DataFrame, log: EventLog) -> pl.DataFrame:
     same = present.join(sent.unique(), on=IDENTITY, how="semi", nulls_equal=True)
     whole = sent.join(known.select(WAVE).unique(), on=WAVE, how="semi", nulls_equal=True)
     if same.height < present.height or whole.unique().height > present.height:
-        day, campaign = present["day"][0], present["campaign"][0]
+        day, campaign = str(present["day"][0]), str(present["campaign"][0])
         raise DataError(
             f"campaign {campaign} of {day} is in the log with other customers ({same.height:,} of {present.height:,} "
             "contacts are the same); a campaign enters once: give the table of what was sent, or another name"
@@ -132,7 +132,7 @@ def _messages(known: pl.DataFrame, old: EventLog) -> EventLog:
     for name in ("probability", "cost"):
         columns[name][:] = known[name].fill_null(float("nan")).to_numpy()
     offsets = np.concatenate([[0], np.cumsum(np.bincount(known["row"].to_numpy(), minlength=len(old)))])
-    rows: dict[str, Any] = {"in": n, "used": n} | {name: {} for name in ("merged", "quarantined", "dropped")}
+    rows: dict[str, Any] = {"in": n, "used": n, "merged": {}, "quarantined": {}, "dropped": {}}
     return EventLog(
         offsets=offsets.astype(np.int64),
         item_known=old.item_known,

@@ -52,8 +52,8 @@ class TrainedState(NamedTuple):
         """Memory of B customers without a purchase."""
         profile = np.zeros((customers, 2 * offers + 1), np.float32)
         profile[:, -1] = 1.0
-        pairs = np.zeros((5, customers, offers), np.float32)
-        return cls(profile, *pairs, np.zeros((customers, half_lives)))
+        whole, ever, quarter, month, days = np.zeros((5, customers, offers), np.float32)
+        return cls(profile, whole, ever, quarter, month, days, np.zeros((customers, half_lives)))
 
 
 @njit(cache=True, nogil=True)

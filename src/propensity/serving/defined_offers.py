@@ -11,6 +11,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError
 from propensity.explain.new_offer import NewOfferExplainer
+from propensity.feature.group_rate import unknown_groups
+from propensity.feature.registrant import joined
 from propensity.kernel.event import Events
 from propensity.serving.bundle import Bundle
 from propensity.serving.inputs import Event, event_columns
@@ -102,7 +105,12 @@ class DefinedScorer:
             With events as columns of the service's log.
         """
         known = self.online.validate(request.model_copy(update={"offers": None}))
-        return ScoringRequest(self._events(request), known.day, self.offer_index, known.reasons, known.attributes)
+        stats = self.prepared.stats
+        if request.events is None:
+            groups = self.prepared.features.groups_of(stats)[self.online.row[str(request.customer_id)]]
+        else:
+            groups = unknown_groups(stats.customer_groups, 1)[0]
+        return replace(known, events=self._events(request), offer_index=self.offer_index, groups=groups)
 
     def _events(self, request: ScoreRequest) -> dict[str, np.ndarray]:
         """Events of the request, or of the customer in the log."""
@@ -128,7 +136,9 @@ class DefinedScorer:
             In the order of the requests.
         """
         events = concatenate_events([request.events for request in requests])
-        block = self.prepared.of_events(events, np.stack([request.attributes for request in requests]))
+        attributes, groups = (np.stack([getattr(each, k) for each in requests]) for k in ("attributes", "groups"))
+        registry = joined([request.registry for request in requests])
+        block = self.prepared.of_events(events, attributes, registry, groups)
         inputs = block.features.inputs(block.stats, np.arange(len(requests)))
         scores, revenues = block.scores(inputs)
         names = block.features.offers.name

@@ -28,6 +28,7 @@ from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder
 from propensity.feature.new_offer import NewOfferFeatures
 from propensity.feature.new_offer_stats import NewOfferStatsBuilder
+from propensity.feature.registrant import Registry
 from propensity.kernel.event import Events
 from propensity.kernel.market import purchase_state
 from propensity.task import Task
@@ -287,7 +288,9 @@ class PreparedOffers(NamedTuple):
     stats: MarketStats
     level: Level
 
-    def of_events(self, events: Events, attributes: np.ndarray) -> PreparedOffers:
+    def of_events(
+        self, events: Events, attributes: np.ndarray, registry: Registry, groups: np.ndarray
+    ) -> PreparedOffers:
         """The same for B customers who are given by their events.
 
         Parameters
@@ -296,9 +299,14 @@ class PreparedOffers(NamedTuple):
             Of B customers, with the items and channels of the log.
         attributes : ndarray of shape (B, A)
             Numbers of their attributes.
+        registry : Registry
+            Their registrations and engagement.
+        groups : ndarray of shape (B, K)
+            Groups that they are in, see `Features.groups_of`.
         """
-        features = copy.copy(self.features)
-        features.events, features.attributes = events, attributes
+        features, stats = copy.copy(self.features), self.stats
+        features.events, features.attributes, features.registry = events, attributes, registry
+        features.customer_group = {stats.cutoff.day: (stats.group_label, groups)}
         return self._replace(features=features)
 
     def scores(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:

@@ -50,7 +50,11 @@ def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], see
     row = np.flatnonzero(state.x >= 0)
     count, revenue = (column[row] for column in ahead(orders, start, cutoff))
     clock = fit_clock(orders, first_day, start)
-    timed = (state, float(length)) if clock is None else (clock.state(state, start), float(clock.weeks(start, length)))
+    timed = (
+        (state, float(length))
+        if clock is None
+        else (clock.state(state, start), float(clock.weeks(start, np.array(length))))
+    )
     name, table = best_parametric(timed[0], row, count, revenue, timed[1])
     table = {"weeks": length, **table}
     model = fit(orders, first_day, start, [length], EVEN, seed, name)
