@@ -117,7 +117,8 @@ NEIGHBOURS = (
     neighbour("neighbours_long", "the same within 182 days, or four horizons if they are longer"),
 )
 PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
-GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour", "attributes")
+WITHIN_OFFER = "within_offer"  # comparisons of pair columns, which the network makes
+GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", WITHIN_OFFER, "behaviour", "attributes")
 SIBLING_NAMES = tuple(column.name for column in SIBLING)
 BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
     "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS),

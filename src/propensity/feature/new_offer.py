@@ -55,23 +55,36 @@ class NewOfferFeatures(Features):
             Of B customers and K + 1 offers. The last is what is left of the trained offers' purchases beside those of
             the new ones, so that sums over offers are those over the trained offers.
         """
-        nothing = HistoryMask.nothing(customer.size)
         known: Any = self.trained.inputs(self.market, customer)
-        twin = copy.copy(self)
-        twin.known = known
-        customer_features = known.customer_features.copy()  # the kernel writes some of its columns again
-        pair = twin._pair(market_stats, customer, nothing, customer_features)
-        self._rank(pair, np.asarray(known.pair))
+        pair = self._pair_beside(known, market_stats, customer)
         if self.config.own("pair"):
+            nothing = HistoryMask.nothing(customer.size)
             self._own_pair(pair, point_in_time(self.log, self.offers, market_stats, customer, nothing), nothing)
         context = self._context(market_stats, np.zeros(len(self.offers), bool))
+        standardisation = self.standardisation(market_stats)
         inputs: Inputs = known._replace(
             pair=np.concatenate([pair, self._rest(pair, known.pair)], axis=1),
             context=np.concatenate([context, context[:1]]),
             offer=np.append(self.offer_code, 0),
             attribute=np.concatenate([self.attribute, self.attribute[:1]]),
+            standardisation=np.concatenate([standardisation, np.zeros_like(standardisation[:1])]),
         )
         return inputs
+
+    def unmasked_pairs(self, market_stats: MarketStats, customer: np.ndarray) -> np.ndarray:
+        """The pair columns (B, K, P) of customers of whom nothing is hidden; 0 for those of the user's own."""
+        pair = self._pair_beside(self.trained.inputs(self.market, customer), market_stats, customer)
+        pair[:, :, len(self.config.pair) - len(self.config.own("pair")) :] = 0.0
+        return pair
+
+    def _pair_beside(self, known: Any, market_stats: MarketStats, customer: np.ndarray) -> np.ndarray:
+        """The pair columns (B, K, P) beside the inputs for the trained offers, without the user's own columns."""
+        twin = copy.copy(self)
+        twin.known = known
+        customer_features = known.customer_features.copy()  # the kernel writes some of its columns again
+        pair = twin._pair(market_stats, customer, HistoryMask.nothing(customer.size), customer_features)
+        self._rank(pair, np.asarray(known.pair))
+        return pair
 
     def _rank(self, pair: np.ndarray, trained: np.ndarray) -> None:
         """Fills the columns of the rank, which is that among the trained offers."""
