@@ -343,7 +343,9 @@ def test_customers_are_compared_with_all_customers_at_the_cutoff_in_any_currency
     np.testing.assert_array_equal(np.asarray(inputs(cutoff_data_of(dear, log.last_day)).standardisation), table)
     cutoff_data = cutoff_data_of(log, log.last_day)
     launched = HistoryMask.nothing(3)._replace(launched=np.array([1]))
-    masked = np.asarray(cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.row[:3], launched).standardisation)
+    masked = np.asarray(
+        cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.row[:3], launched).standardisation
+    )
     assert (masked[1] == 0).all()
     np.testing.assert_array_equal(np.delete(masked, 1, axis=0), np.delete(table, 1, axis=0))
     off = replace(CONFIG, groups=("expect",))

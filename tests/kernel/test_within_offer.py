@@ -53,4 +53,6 @@ def test_a_constant_column_and_one_of_too_few_customers_are_not_compared() -> No
 def test_a_deviation_that_is_small_by_chance_counts_as_a_share_of_that_over_all_offers() -> None:
     pair = np.nan_to_num(pairs(6))
     pair[:, 0, 0] = 2.0 + 0.02 * np.sign(np.arange(CUSTOMERS) - CUSTOMERS / 2 + 0.5)
-    np.testing.assert_allclose(table(pair)[0, 1, 0], 1 / (NARROW * logs(pair)[:, :, 0].std(dtype=np.float64)), rtol=1e-5)
+    np.testing.assert_allclose(
+        table(pair)[0, 1, 0], 1 / (NARROW * logs(pair)[:, :, 0].std(dtype=np.float64)), rtol=1e-5
+    )

@@ -364,8 +364,8 @@ class Features:
         return self.standardisations[cutoff]
 
     def _standardisation(self, market_stats: MarketStats) -> np.ndarray:
-        """`standardisation` from all events of the log before the cutoff; columns of the user's own are not compared."""
-        row, day = self.log.purchasers(market_stats.cutoff.day), market_stats.cutoff.day
+        """`standardisation` from all events before the cutoff; columns of the user's own are not compared."""
+        row = self.log.purchasers(market_stats.cutoff.day)
         if row.size > COMPARED:
             row = np.sort(row[np.argpartition(self.log.id_hash()[row], COMPARED)[:COMPARED]])
         twin = copy.copy(self)

@@ -7,8 +7,9 @@ the explore expert, R for the gate, and 2 R for the revenue.
 Notes
 -----
 Most pairs are never-bought and have the same pair columns. The projections of that row are computed once, with its
-comparisons within the offer once for each offer, and each pair adds only the columns in which it differs. The second layer is a matrix product. Sums have another order than in the
-graph, so results agree up to rounding; a bundle compares them with the golden outputs when it is opened.
+comparisons within the offer once for each offer, and each pair adds only the columns in which it differs. The second
+layer is a matrix product. Sums have another order than in the graph, so results agree up to rounding; a bundle compares
+them with the golden outputs when it is opened.
 """
 
 from __future__ import annotations
