@@ -134,7 +134,9 @@ def fused_weights(weights: Mapping[str, np.ndarray], never_bought: np.ndarray) -
         *(never_bought.astype(np.float32), projection, scaled, factor, mean, inverse, low, high),
         *(rank_row, rank, knot, slope, step, -float(weights["spread"])),
         *(missing_row, missing.astype(np.float32)),
-        *(logs.astype(np.float32), compared_row, float(weights.get("range", 1.0))),
+        logs.astype(np.float32),
+        compared_row,
+        float(weights.get("range", 1.0)),
         *(np.ascontiguousarray(weights[name]) for name in ("weight", "second", "bias", "gate")),
     )
 
