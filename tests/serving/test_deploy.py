@@ -111,6 +111,16 @@ def get(url: str, token: str | None = None) -> tuple[int, bytes]:
             return error.code, error.read()
 
 
+def counted_together(base: str, line: str, seconds: float = 30.0) -> bool:
+    """Whether the metrics of all workers reach a line; a worker counts a request after its response has gone."""
+    end = time.monotonic() + seconds
+    while line not in get(f"{base}/metrics", TOKEN)[1].decode():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the steps of the first stage install, without the packages that it depends on."""
@@ -162,8 +172,7 @@ def test_the_container_s_command_serves_with_two_workers_and_stops_in_spite_of_h
         assert get(f"{base}/metrics")[0] == 401
         for _ in range(20):
             assert get(f"{base}/model", TOKEN)[0] == 200
-        text = get(f"{base}/metrics", TOKEN)[1].decode()
-        assert 'route="/model",status="200"} 20.0' in text, "the workers count together"
+        assert counted_together(base, 'route="/model",status="200"} 20.0')
         for _ in range(40):
             connection = socket.create_connection(("127.0.0.1", port), timeout=60)
             head = f"POST /score HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 100\r\n\r\n{{"

@@ -60,7 +60,7 @@ def computed(values: pl.Series, build: Build, dtype: pl.DataType) -> pl.Series:
         The function of each value.
     """
     distinct = values.unique()
-    if distinct.len() > MAX_DISTINCT * values.len():
+    if distinct.len() >= MAX_DISTINCT * values.len():
         return values.to_frame(COLUMN).select(build(pl.col(COLUMN)).cast(dtype)).to_series()
     results = distinct.to_frame(COLUMN).select(build(pl.col(COLUMN)).cast(dtype)).to_series()
     return values.replace_strict(distinct, results, return_dtype=dtype)
