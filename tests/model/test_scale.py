@@ -12,7 +12,6 @@ from propensity.model.scale import (
     SPREAD,
     FeatureScaler,
     Standardisation,
-    comparisons,
     quantiles,
     ranks,
     signed_log,
@@ -84,14 +83,12 @@ def test_comparisons_within_the_offer_follow_the_columns_and_stay_in_a_range() -
     """The raw columns of 40 customers and two offers, of which one is not compared."""
     x = torch.from_numpy(np.random.default_rng(2).normal(size=(40, 2, 3)).astype(np.float32)) * 1e3
     x[:5, :, 1] = torch.nan
-    scale = FeatureScaler(3, optional=(1,), money=(2,), unit=8.0)
-    scale.fit(x)
+    scale, plain = FeatureScaler(3, optional=(1,), money=(2,), unit=8.0, within_offer=True), FeatureScaler(3, (1,))
     logs = signed_log(x / torch.tensor([1.0, 1.0, 8.0]))
-    standardisation = Standardisation(logs.nan_to_num().mean(0), torch.tensor([[2.0], [0.0]]).expand(2, 3))
-    scaled, wide = scale.compared(x, standardisation)
-    assert torch.equal(scaled, scale(x)) and torch.equal(wide[..., : scale.size], scaled)
-    compared, z = wide[..., scale.size :], torch.nan_to_num(logs - standardisation.mean) * standardisation.inverse
-    assert torch.equal(compared, comparisons(logs, standardisation))
+    mean, inverse = logs.nan_to_num().mean(0), torch.tensor([[2.0], [0.0]]).expand(2, 3)
+    y = scale(x, Standardisation(mean, inverse))
+    assert y.shape[-1] == scale.size == plain.size + 3
+    compared, z = y[..., plain.size :], torch.nan_to_num(logs - mean) * inverse
     assert (compared[:, 1] == 0).all() and (compared[:5, 0, 1] == 0).all() and float(compared.abs().max()) < RANGE
     assert torch.equal(compared[:, 0].argsort(dim=0)[:, [0, 2]], z[:, 0].argsort(dim=0)[:, [0, 2]])
     small = z.abs() < 0.1

@@ -62,8 +62,7 @@ class EnsembleMember(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.offer = OfferEmbedding(sizes, context_columns, width)
-        compared_columns = pair_columns + sizes.pair.columns * sizes.pair.within_offer
-        self.repeat = repeat(pair_columns=compared_columns, width=width) if repeat else None
+        self.repeat = repeat(pair_columns=pair_columns, width=width) if repeat else None
         self.explore = explore(pair_columns=pair_columns, width=width) if explore else None
         self.visit = visit(width=width) if visit else None
         self.season = season(season=sizes.season, width=width) if season else None
@@ -77,13 +76,7 @@ class EnsembleMember(nn.Module):
         self.channel = ChannelHead(sizes.sold_through, width) if len(sizes.sold_through) > 1 else None
 
     def forward(
-        self,
-        inputs: Inputs,
-        pair: Tensor,
-        compared: Tensor,
-        customer_BF: Tensor,
-        context_MC: Tensor,
-        place: Tensor | None = None,
+        self, inputs: Inputs, pair: Tensor, customer_BF: Tensor, context_MC: Tensor, place: Tensor | None = None
     ) -> Outputs:
         """Outputs of one batch.
 
@@ -91,7 +84,6 @@ class EnsembleMember(nn.Module):
         ----------
         inputs : unscaled; histories, offers, attributes and season are read.
         pair : (B, M, P) scaled columns of all pairs, or (K, P) of some.
-        compared : the same, with the comparisons within the offer after them.
         customer_BF, context_MC : scaled columns.
         place : (K,) int64, flat positions in (B, M) of the pairs that `pair` (K, P) holds; None: all pairs.
         """
@@ -100,7 +92,7 @@ class EnsembleMember(nn.Module):
         code_M = self.offer.code(inputs.offer)
         offer_MD = self.offer(code_M, inputs.attribute, context_MC)
         offer_M = self.offer_logit(code_M, inputs.season, offer_MD)
-        logit = self._mixed(pair, compared, state_BD, offer_MD, pairs) + pairs.of_offer(offer_M)
+        logit = self._mixed(pair, state_BD, offer_MD, pairs) + pairs.of_offer(offer_M)
         visit_B = torch.zeros_like(state_BD[:, 0])
         if self.visit is not None:
             visit_B = self.visit_logit(state_BD)
@@ -150,10 +142,10 @@ class EnsembleMember(nn.Module):
         self.value.base.weight[code, 0] = amount.float()
         self.value.base.weight[:, 1] = log_odds(torch.tensor(share))
 
-    def _mixed(self, pair: Tensor, compared: Tensor, state_BD: Tensor, offer_MD: Tensor, pairs: Pairs) -> Tensor:
+    def _mixed(self, pair: Tensor, state_BD: Tensor, offer_MD: Tensor, pairs: Pairs) -> Tensor:
         """The experts' logits, mixed by the gate for each pair: (B, M) or (K,)."""
-        experts = (self.repeat, compared), (self.explore, pair)
-        logits = [expert(columns, state_BD, offer_MD, pairs) for expert, columns in experts if expert is not None]
+        arguments = pair, state_BD, offer_MD, pairs
+        logits = [expert(*arguments) for expert in (self.repeat, self.explore) if expert is not None]
         if self.gate is None:
             return logits[0]
         share = self.gate(pair[..., self.gate_columns]).sigmoid().squeeze(-1)

@@ -58,10 +58,9 @@ class OfferNet(nn.Module):
         if members < 1:
             raise ConfigurationError(f"model.members={members} makes no network; give 1 or more")
         self.scale_pair, self.scale_customer, self.scale_context = (
-            FeatureScaler(block.columns, block.optional, block.ranked, block.money, sizes.unit)
+            FeatureScaler(block.columns, block.optional, block.ranked, block.money, sizes.unit, block.within_offer)
             for block in (sizes.pair, sizes.customer, sizes.context)
         )
-        self.within_offer = sizes.pair.within_offer and repeat is not None
         columns = self.scale_pair.size, self.scale_customer.size, self.scale_context.size
         parts = encoder, repeat, explore, visit, season
         self.members = nn.ModuleList(
@@ -95,22 +94,15 @@ class OfferNet(nn.Module):
         inputs : unscaled; `inputs.pair` is (B, M, P), or (K, P) with `place`.
         place : (K,) int64, flat positions in (B, M) of the pairs that `inputs.pair` holds; None: all pairs.
         """
-        pair, compared = self._pair(inputs, place)
-        customer_BF = self.scale_customer(inputs.customer_features)
-        context_MC = self.scale_context(inputs.context)
-        inputs = self.in_units(inputs)
-        outputs = [member(inputs, pair, compared, customer_BF, context_MC, place) for member in self.members]
-        return [each._replace(unit=self.unit * self.amount_scale) for each in outputs]
-
-    def _pair(self, inputs: Inputs, place: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The scaled pair columns, and those of the repeat expert, which are also compared within the offer."""
-        if not self.within_offer:
-            pair = self.scale_pair(inputs.pair)
-            return pair, pair
         mean_MP, inverse_MP = inputs.standardisation.unbind(1)
         pairs = Pairs.at(place, inputs.offer.shape[0])
         standardisation = Standardisation(pairs.of_offer(mean_MP), pairs.of_offer(inverse_MP))
-        return self.scale_pair.compared(inputs.pair, standardisation)
+        pair = self.scale_pair(inputs.pair, standardisation)
+        customer_BF = self.scale_customer(inputs.customer_features)
+        context_MC = self.scale_context(inputs.context)
+        inputs = self.in_units(inputs)
+        outputs = [member(inputs, pair, customer_BF, context_MC, place) for member in self.members]
+        return [each._replace(unit=self.unit * self.amount_scale) for each in outputs]
 
     def forward(self, inputs: Inputs) -> Outputs:
         return ensemble_mean(self.member_outputs(inputs))

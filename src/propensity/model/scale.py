@@ -30,17 +30,15 @@ class Standardisation(NamedTuple):
     inverse: Tensor
 
 
-def comparisons(logs: Tensor, standardisation: Standardisation) -> Tensor:
-    """Signed logs (..., K) standardised among the customers for the same offer, 0 where missing.
-
-    The standardised value z is pulled towards 0 so that it stays within `RANGE`: z / sqrt(1 + (z / RANGE) ** 2).
-    """
-    z = (logs - standardisation.mean).nan_to_num_().mul_(standardisation.inverse)
-    return z.mul_(z.square().mul_(RANGE**-2).add_(1.0).rsqrt_())
+def bounded(z: Tensor) -> Tensor:
+    """z, pulled towards 0 so that it stays within `RANGE`: z / sqrt(1 + (z / RANGE) ** 2)."""
+    return z * torch.rsqrt(1.0 + z * z * RANGE**-2)
 
 
 class FeatureScaler(nn.Module):
     """Standardised signed logs, 0 where missing; ranks of the `ranked` columns; flags for missing `optional` columns.
+
+    With `within_offer`, also the signed logs standardised among the customers for the same offer.
 
     Parameters
     ----------
@@ -54,9 +52,13 @@ class FeatureScaler(nn.Module):
         Columns in the log's currency, which are divided by `unit`.
     unit : float
         Revenue that counts as 1.
+    within_offer : bool
+        Whether columns are also compared within the offer.
+
     Notes
     -----
-    Shape: (..., K) with NaN -> (..., K + number of `ranked` columns + number of `optional` columns).
+    Shape: (..., K) with NaN -> (..., K + number of `ranked` columns + number of `optional` columns), and K more with
+    `within_offer`.
 
     Values are clipped to the range of the training data, as trees do implicitly, so a column that grows with the
     calendar stops at the edge. Ranks separate small values of skewed columns: most affinities and most hazards are
@@ -79,6 +81,7 @@ class FeatureScaler(nn.Module):
         ranked: tuple[int, ...] = (),
         money: tuple[int, ...] = (),
         unit: float = 1.0,
+        within_offer: bool = False,
     ) -> None:
         super().__init__()
         factor = torch.ones(columns)
@@ -91,7 +94,8 @@ class FeatureScaler(nn.Module):
         self.register_buffer("flagged", torch.tensor(optional, dtype=torch.int64))
         self.register_buffer("ranked", torch.tensor(ranked, dtype=torch.int64))
         self.register_buffer("knots", torch.zeros(KNOTS, len(ranked)))
-        self.size = columns + len(ranked) + len(optional)
+        self.within_offer = within_offer
+        self.size = columns + len(ranked) + len(optional) + within_offer * columns
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
@@ -119,26 +123,19 @@ class FeatureScaler(nn.Module):
         for column, k in enumerate(self.ranked.tolist()):
             self.knots[:, column] = quantiles(rows[:, k])
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x * self.factor
-        return self._scaled(x, signed_log(x))
-
-    def compared(self, x: Tensor, standardisation: Standardisation) -> tuple[Tensor, Tensor]:
-        """The scaled columns, and the same followed by `comparisons` (..., K) of all columns."""
+    def forward(self, x: Tensor, standardisation: Standardisation | None = None) -> Tensor:
         x = x * self.factor
         logs = signed_log(x)
-        scaled = self._scaled(x, logs)
-        return scaled, torch.cat([scaled, comparisons(logs, standardisation)], dim=-1)
-
-    def _scaled(self, x: Tensor, logs: Tensor) -> Tensor:
-        """The scaled columns, from columns in units of the market and their signed logs."""
-        scaled = (logs - self.mean).nan_to_num_().mul_(1.0 / self.deviation)
+        scaled = torch.nan_to_num(logs - self.mean).mul_(1.0 / self.deviation)
         parts = [scaled.clamp_(self.low, self.high)]
         if self.ranked.numel():
             values = x.index_select(-1, self.ranked)
-            parts.append(ranks(values, self.knots).masked_fill_(torch.isnan(values), 0.0))
+            parts.append(ranks(values, self.knots).masked_fill(torch.isnan(values), 0.0))
         if self.flagged.numel():
             parts.append(torch.isnan(x.index_select(-1, self.flagged)).to(scaled.dtype))
+        if self.within_offer:
+            assert standardisation is not None
+            parts.append(bounded(torch.nan_to_num(logs - standardisation.mean) * standardisation.inverse))
         return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
 
@@ -162,4 +159,4 @@ def ranks(x: Tensor, knots: Tensor) -> Tensor:
     passed = torch.zeros_like(x)
     for start, slope in zip(knots[:-1], steep, strict=True):
         passed += (x - start).mul_(slope).clamp_(0.0, 1.0)
-    return passed.mul_(2.0 * SPREAD / (KNOTS - 1)).sub_(SPREAD)
+    return passed * (2.0 * SPREAD / (KNOTS - 1)) - SPREAD

@@ -196,16 +196,15 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
         Content of parts.npz, see `fused.FusedWeights`.
     """
     members = [member for member in model.members if isinstance(member, EnsembleMember)]
-    scale = model.scale_pair
-    size = scale.size + scale.factor.numel() * model.within_offer
+    size, scale = model.scale_pair.size, model.scale_pair
     zero = torch.zeros(size, 1)
-    explore = [padded(m.explore.pair, size) if isinstance(m.explore, ExploreDotProduct) else zero for m in members]
+    explore = [m.explore.pair.weight.T if isinstance(m.explore, ExploreDotProduct) else zero for m in members]
     gate = [torch.zeros(size, 1) for _ in members]
     for column, member in zip(gate, members, strict=True):
         if member.gate is not None:
             column[member.gate_columns, 0] = member.gate.weight[0].detach()
     repeat = [m.repeat for m in members if isinstance(m.repeat, RepeatMLP)]
-    projections = [r.from_pair.weight.T for r in repeat], explore, gate, [padded(m.value.pair, size) for m in members]
+    projections = [r.from_pair.weight.T for r in repeat], explore, gate, [m.value.pair.weight.T for m in members]
     gate_bias = [torch.inf if m.gate is None else m.gate.bias.item() for m in members]
     weights = {
         "factor": scale.factor,
@@ -226,11 +225,6 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
         "unit": model.unit * model.amount_scale,
     }
     return {name: tensor.detach().contiguous().numpy() for name, tensor in weights.items()}
-
-
-def padded(layer: nn.Linear, rows: int) -> Tensor:
-    """Weights of a layer, input first, with zeros for the inputs that it does not read: (rows, outputs)."""
-    return nn.functional.pad(layer.weight.T, (0, 0, 0, rows - layer.in_features))
 
 
 def trace(module: nn.Module, example: Inputs, extra: int = 0) -> torch.export.ExportedProgram:
