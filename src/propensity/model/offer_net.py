@@ -94,9 +94,7 @@ class OfferNet(nn.Module):
         inputs : unscaled; `inputs.pair` is (B, M, P), or (K, P) with `place`.
         place : (K,) int64, flat positions in (B, M) of the pairs that `inputs.pair` holds; None: all pairs.
         """
-        mean_MP, inverse_MP = inputs.standardisation.unbind(1)
-        pairs = Pairs.at(place, inputs.offer.shape[0])
-        standardisation = Standardisation(pairs.of_offer(mean_MP), pairs.of_offer(inverse_MP))
+        standardisation = Standardisation.of_pairs(inputs.standardisation, Pairs.at(place, inputs.offer.shape[0]))
         pair = self.scale_pair(inputs.pair, standardisation)
         customer_BF = self.scale_customer(inputs.customer_features)
         context_MC = self.scale_context(inputs.context)

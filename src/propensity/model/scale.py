@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from propensity.model.pairs import Pairs
+
 WIDEST = 6.0  # standard deviations from the mean
 SPREAD = 1.7  # ranks lie in [-SPREAD, SPREAD], with a standard deviation of about 1 like the other inputs
 KNOTS = 17  # quantiles of a column's distribution
@@ -29,10 +31,20 @@ class Standardisation(NamedTuple):
     mean: Tensor
     inverse: Tensor
 
+    @classmethod
+    def of_pairs(cls, table_M2K: Tensor, pairs: Pairs) -> Standardisation:
+        """That of the offer of each pair."""
+        mean_MK, inverse_MK = table_M2K.unbind(1)
+        return cls(pairs.of_offer(mean_MK), pairs.of_offer(inverse_MK))
 
-def bounded(z: Tensor) -> Tensor:
-    """z, pulled towards 0 so that it stays within `RANGE`: z / sqrt(1 + (z / RANGE) ** 2)."""
-    return z * torch.rsqrt(1.0 + z * z * RANGE**-2)
+
+def comparisons(logs: Tensor, standardisation: Standardisation) -> Tensor:
+    """Signed logs (..., K) standardised among the customers for the same offer, 0 where missing.
+
+    The standardised value z is pulled towards 0 so that it stays within `RANGE`: z / sqrt(1 + (z / RANGE) ** 2).
+    """
+    z = (logs - standardisation.mean).nan_to_num_().mul_(standardisation.inverse)
+    return z.mul_(z.square().mul_(RANGE**-2).add_(1.0).rsqrt_())
 
 
 class FeatureScaler(nn.Module):
@@ -126,16 +138,16 @@ class FeatureScaler(nn.Module):
     def forward(self, x: Tensor, standardisation: Standardisation | None = None) -> Tensor:
         x = x * self.factor
         logs = signed_log(x)
-        scaled = torch.nan_to_num(logs - self.mean).mul_(1.0 / self.deviation)
+        scaled = (logs - self.mean).nan_to_num_().mul_(1.0 / self.deviation)
         parts = [scaled.clamp_(self.low, self.high)]
         if self.ranked.numel():
             values = x.index_select(-1, self.ranked)
-            parts.append(ranks(values, self.knots).masked_fill(torch.isnan(values), 0.0))
+            parts.append(ranks(values, self.knots).masked_fill_(torch.isnan(values), 0.0))
         if self.flagged.numel():
             parts.append(torch.isnan(x.index_select(-1, self.flagged)).to(scaled.dtype))
         if self.within_offer:
             assert standardisation is not None
-            parts.append(bounded(torch.nan_to_num(logs - standardisation.mean) * standardisation.inverse))
+            parts.append(comparisons(logs, standardisation))
         return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
 
@@ -159,4 +171,4 @@ def ranks(x: Tensor, knots: Tensor) -> Tensor:
     passed = torch.zeros_like(x)
     for start, slope in zip(knots[:-1], steep, strict=True):
         passed += (x - start).mul_(slope).clamp_(0.0, 1.0)
-    return passed * (2.0 * SPREAD / (KNOTS - 1)) - SPREAD
+    return passed.mul_(2.0 * SPREAD / (KNOTS - 1)).sub_(SPREAD)
