@@ -79,7 +79,8 @@ def test_an_untrained_network_predicts_about_the_base_rates(
     model = network(composed, small_world, *more)
     scores = [predict(model, each) for each in small_world["examples"].cutoffs_data]
     probability = np.concatenate([each.probability for each in scores])
-    assert probability.sum() == pytest.approx(bought.sum(), rel=0.25)
+    # The logits of experts with random weights scatter, which raises the mean probability.
+    assert probability.sum() == pytest.approx(bought.sum(), rel=0.4)
     np.testing.assert_allclose(probability.mean(axis=0), rates.purchase, rtol=0.5)
     assert np.corrcoef(probability.mean(axis=0), rates.purchase)[0, 1] > 0.85
 
