@@ -277,7 +277,8 @@ class ExportCustomerConfig(CustomerConfig):
 class DecideConfig(CommandConfig):
     decision: Part = setting("kind of decision")
     scores: str = setting("table that `evaluate` or `score` wrote")
-    out: str = setting("folder of the result")
+    out: str = setting("folder of the result, or a send list: a file that ends in .csv or .parquet")
+    attributes: list[str] = setting("columns of the customers' table or log that a send list holds", [])
     cutoff: str | None = setting("which cutoff of the table; null uses the last", None)
     customers: str | None = setting(
         "attributes and consents beside those of the log; null uses customers.parquet beside the scores", None
