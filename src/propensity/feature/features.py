@@ -5,6 +5,7 @@ Kernels read events before the cutoff only, and the market statistics were compu
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +30,7 @@ from propensity.feature.column import (
     NEIGHBOURS,
     SIBLING,
     TEXT,
+    WITHIN_OFFER,
     block_sizes,
     blocks,
     depends_on_market,
@@ -61,11 +63,13 @@ from propensity.kernel.neighbour import neighbour_shares
 from propensity.kernel.outcome import outcomes, purchase_channels
 from propensity.kernel.pair_group import PAIR_GROUPS, BasicColumns, OfferMarket
 from propensity.kernel.price import price_sums
+from propensity.kernel.within_offer import add_moments, standardisation
 
 PRIOR_DAYS = 91  # days of exposure that the market's rate counts for against the customer's own
 RATE_WINDOW = 182
 # columns that depend on the customer's purchases of other offers
 OF_OTHERS = tuple(column.name for column in (*AFFINITY, *SIBLING, *TEXT, *AFFINITY_GROUP, *NEIGHBOURS))
+COMPARED, PAIRS_AT_ONCE = 1_000, 100_000  # customers whom columns are standardised among, and pairs in memory for it
 ROUNDING = 1e-6  # smaller values are rounding errors, whose ranks would differ between blocks
 REQUIRED_WINDOWS = (28, 91, RATE_WINDOW)  # that other columns, and the slices of an evaluation, are computed from
 
@@ -158,6 +162,11 @@ class FeatureConfig:
         return replace(self, groups=self.named_groups, registrants=registrants)
 
     @property
+    def within_offer(self) -> bool:
+        """Whether the network compares pair columns among the customers for the same offer."""
+        return WITHIN_OFFER in self.groups
+
+    @property
     def used_attributes(self) -> tuple[str, ...]:
         """The attributes that are columns."""
         return self.attributes if "attributes" in self.groups else ()
@@ -192,7 +201,7 @@ class FeatureConfig:
             tokens=vocabulary.token_sizes,
             kinds=len(KINDS),
             channels=len(vocabulary.channels) + 1,
-            pair=block_sizes(self.columns["pair"]),
+            pair=block_sizes(self.columns["pair"])._replace(within_offer=self.within_offer),
             customer=block_sizes(self.columns["customer"]),
             context=block_sizes(self.columns["context"]),
             season=len(SEASON),
@@ -235,6 +244,7 @@ class Features:
         self.customer_group: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by the day of the market's tables
         self.own_context: dict[Cutoff, np.ndarray] = {}
         self.categories: dict[int, tuple[np.ndarray, Sets]] = {}  # by the day of the market's tables
+        self.standardisations: dict[Cutoff, np.ndarray] = {}  # by the same day, and the horizon
 
     @cached_property
     def registry(self) -> Registry:
@@ -285,6 +295,7 @@ class Features:
             season=season(market_stats.cutoff.day, market_stats.cutoff.horizon),
             offer=np.where(launched, 0, self.offer_code),
             attribute=self.attribute,
+            standardisation=np.where(launched[:, None, None], np.float32(0), self.standardisation(market_stats)),
         )
 
     def outcomes(self, cutoff: Cutoff, customer: np.ndarray) -> Outcomes:
@@ -436,6 +447,52 @@ class Features:
         if day not in self.categories or self.categories[day][0] is not level.value:
             self.categories[day] = level.value, category_sets(self.log.items, self.offers, level)
         return self.categories[day][1]
+
+    def standardisation(self, market_stats: MarketStats) -> np.ndarray:
+        """Mean and spread of the pair columns among the customers for each offer, computed once for a cutoff.
+
+        Parameters
+        ----------
+        market_stats : MarketStats
+            The market at the cutoff.
+
+        Returns
+        -------
+        (M, 2, P) float32
+            See `propensity.kernel.within_offer.standardisation`; of at most `COMPARED` customers, chosen by the hash of
+            the id. (M, 2, 0) without the group within_offer.
+        """
+        if not self.config.within_offer:
+            return np.zeros((len(self.offers), 2, 0), np.float32)
+        cutoff = market_stats.cutoff._replace(day=int(market_stats.neighbour_day))
+        if cutoff not in self.standardisations:
+            self.standardisations[cutoff] = self._standardisation(market_stats._replace(cutoff=cutoff))
+        return self.standardisations[cutoff]
+
+    def _standardisation(self, market_stats: MarketStats) -> np.ndarray:
+        """`standardisation` from all events before the cutoff; columns of the user's own are not compared."""
+        row = self.log.purchasers(market_stats.cutoff.day)
+        if row.size > COMPARED:
+            row = np.sort(row[np.argpartition(self.log.id_hash()[row], COMPARED)[:COMPARED]])
+        twin = copy.copy(self)
+        twin.events = self.log.events
+        twin.attributes = np.zeros((len(self.log), len(self.config.used_attributes)), np.float32)  # of customers only
+        twin.customer_group = {}
+        if GROUP in self.config.groups:
+            twin.registry = Registry.of_log(self.log)
+        declared, unit = self.config.columns["pair"], np.float32(1.0 / self.vocabulary.unit)
+        factor = np.array([unit if column.money else 1.0 for column in declared], np.float32)
+        sums, size = np.zeros((3, len(self.offers), len(declared))), max(PAIRS_AT_ONCE // len(self.offers), 1)
+        for start in range(0, row.size, size):
+            add_moments(twin.unmasked_pairs(market_stats, row[start : start + size]), factor, sums)
+        return standardisation(sums)
+
+    def unmasked_pairs(self, market_stats: MarketStats, customer: np.ndarray) -> np.ndarray:
+        """The pair columns (B, M, P) of customers of whom nothing is hidden; 0 for those of the user's own."""
+        mask = HistoryMask.nothing(customer.size)
+        pair = self._pair(market_stats, customer, mask, self._customer(market_stats, customer, mask))
+        pair[:, :, len(self.config.pair) - len(self.config.own("pair")) :] = 0.0
+        return pair
 
     def _customer(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask) -> np.ndarray:
         names, cutoff = self.config.customer, market_stats.cutoff

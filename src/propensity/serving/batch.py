@@ -263,6 +263,7 @@ class BatchScorer:
 
     def __init__(self, bundle: Bundle, features: Features, market_stats: MarketStats, config: BatchConfig) -> None:
         self.features, self.market_stats = features, market_stats
+        features.standardisation(market_stats)  # once, before several threads ask for it
         self.config, self.log = config, self.features.log
         self.offers, self.cutoff = self.features.offers.name, self.market_stats.cutoff
         self.pair_scorer, self.bundle = bundle.pair_scorer(), bundle

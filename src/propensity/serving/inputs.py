@@ -201,6 +201,7 @@ def rebuild_inputs(
         "season": season(int(tables["day"]), settings["horizon"]),
         "offer": np.where(new, 0, tables["offer_code"]),
         "attribute": tables["attribute"],
+        "standardisation": np.where(new[:, None, None], np.float32(0), standardisation(settings, tables)),
     }
 
 
@@ -218,6 +219,24 @@ def history_columns(log: Arrays) -> Arrays:
         What the plain definitions of columns and histories read.
     """
     return {name: column for name, column in log.items() if name not in REGISTRY}
+
+
+def standardisation(settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Mean and inverse standard deviation of the signed logs of pair columns among the customers for each offer.
+
+    Parameters
+    ----------
+    settings, tables : mapping
+        See `rebuild_inputs`.
+
+    Returns
+    -------
+    ndarray of shape (M, 2, P), float32
+        The network compares pairs by it; (M, 2, 0) where the group within_offer is off.
+    """
+    if "within_offer" not in settings["groups"]:
+        return np.zeros((tables["offer_code"].size, 2, 0), np.float32)
+    return np.asarray(tables["standardisation"])
 
 
 def _no_mask(customers: int) -> tuple[np.ndarray, np.ndarray]:

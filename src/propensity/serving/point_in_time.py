@@ -68,6 +68,7 @@ def cutoff_tables(cutoff_data: CutoffData) -> Arrays:
         "offer_parent": np.asarray(features.offers.parent),
         "offer_code": features.offer_code,
         "attribute": features.attribute,
+        "standardisation": features.standardisation(market_stats),
         "item": np.array([str(item) for item in features.log.items["item"].to_list()]),
         "item_offsets": features.offers.item_offsets,
         "item_offer": features.offers.item_offer,
@@ -186,6 +187,12 @@ class PointInTimeFeatures(Features):
     def item_categories(self, market_stats: MarketStats) -> Sets:
         """The categories of the bundled items that customers are compared by."""
         return Sets(fixed(self.tables["category_offsets"]), fixed(self.tables["category"]))
+
+    def standardisation(self, market_stats: MarketStats) -> np.ndarray:
+        """The bundled mean and spread of the pair columns: (M, 2, P); a bundle of an earlier version holds none."""
+        if not self.config.within_offer:
+            return np.zeros((len(self.offers), 2, 0), np.float32)
+        return np.asarray(self.tables["standardisation"])
 
     def from_raw_events(
         self, customers: Sequence[Sequence[Event]], day: int | None = None, mask: HistoryMask | None = None
