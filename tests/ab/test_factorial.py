@@ -23,7 +23,7 @@ from propensity.cli import main
 from propensity.errors import ConfigurationError, DataError
 from random_log import random_log
 
-FACTORS = {"depth": [10, 20, 30], "framing": ["gain", "loss"], "channel": ["mail", "sms"]}
+FACTORS: dict[str, list[Any]] = {"depth": [10, 20, 30], "framing": ["gain", "loss"], "channel": ["mail", "sms"]}
 ARMS = factorial_arms(FACTORS, {"treatment": 0.9, "holdout": 0.1})
 CELLS = [arm for arm in ARMS if levels_of(arm) is not None]
 

@@ -75,7 +75,7 @@ def contacts(seed: int, customers: int = 6000, days: int = 6) -> tuple[pl.DataFr
     rng = np.random.default_rng(seed)
     chance = rng.choice([0.3, 0.6], (customers, days))
     sent = rng.random((customers, days)) < chance
-    before = np.cumsum(sent, axis=1) - sent
+    before: np.ndarray = np.cumsum(sent, axis=1) - sent
     taste = rng.normal(5, 1, (customers, 1))
     y = (
         taste

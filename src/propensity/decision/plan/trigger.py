@@ -194,7 +194,9 @@ def trigger_of(settings: Mapping[str, Any]) -> Trigger:
             raise ConfigurationError(f"a trigger has no setting {key}; did you mean {near}?")
     if not settings.get("name"):
         raise ConfigurationError(f"trigger {dict(settings)} has no name; add name: <text>")
-    plain = {key: value.isoformat() if isinstance(value, date) else value for key, value in settings.items()}
+    plain: dict[str, Any] = {
+        key: value.isoformat() if isinstance(value, date) else value for key, value in settings.items()
+    }
     if isinstance(plain.get("days"), int) and not isinstance(plain["days"], bool):
         plain["days"] = [plain["days"]]
     check_kinds(plain, Trigger, f"trigger {plain['name']}: ")
@@ -372,7 +374,7 @@ def _anniversaries(day: np.ndarray, first: int, days: int, steps: Sequence[int])
     low, high = to_date(first - max(steps)), to_date(first + days - 1 - min(steps))
     columns = []
     for year in range(low.year, high.year + 1):
-        month, number = dates.dt.month(), dates.dt.day()
+        month, number = pl.lit(dates.dt.month()), pl.lit(dates.dt.day())
         leap = (month == 2) & (number == 29) & (not _is_leap(year))
         when = pl.select(pl.date(year, month, pl.when(leap).then(28).otherwise(number))).to_series()
         at = (when - EPOCH).dt.total_days().to_numpy()
