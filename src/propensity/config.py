@@ -64,6 +64,7 @@ class TrainConfig(CommandConfig):
 class EvaluateConfig(CommandConfig):
     run: str = setting("folder of a trained run")
     cutoffs: list[str] | None = setting("cutoffs as ISO dates; null: the last label windows after training", None)
+    requests: str | None = setting("table of requests to evaluate on: customer_id, cutoff, perhaps offer_id", None)
     baseline: Part = setting("baselines by name")
     baselines: list[str] | None = setting("names of the baselines to fit; null fits all, [] none", None)
     decay: str | None = setting(
@@ -324,7 +325,7 @@ class ChurnConfig(CommandConfig):
 @dataclass
 class VerifyConfig(CommandConfig):
     log: str | None = setting("folder of an event log", None)
-    run: str | None = setting("folder of a run, or of scores", None)
+    run: str | None = setting("folder of a run, or of scores, values, churn or key figures", None)
     bundle: str | None = setting("folder of an exported bundle", None)
 
 
@@ -379,7 +380,15 @@ class AbConfig(CommandConfig):
 
 
 @dataclass
-class AnalyseConfig(AbConfig):
+class MessagesConfig(AbConfig):
+    run: str | None = setting("folder of the run that scores the messages", None)
+    messages: str | None = setting(
+        "table of messages instead of customers: customer_id, offer_id, cutoff, arm, probability", None
+    )
+
+
+@dataclass
+class AnalyseConfig(MessagesConfig):
     power: float = setting("power of the minimum detectable effect", 0.8)
     alpha: float = setting("probability of any false claim", 0.05)
     relevant: float = setting("smallest effect that matters, as a share of the control's mean", 0.1)
@@ -393,9 +402,12 @@ class AnalyseConfig(AbConfig):
 
 
 @dataclass
-class UpliftConfig(AbConfig):
-    learners: list[str] = setting("of s, t, x and dr", ["s", "t", "x", "dr"])
-    regressor: str = setting("ridge, lightgbm or blend (the mean of both)", "ridge")
+class UpliftConfig(MessagesConfig):
+    at: str | None = setting("cutoff at which all pairs of the messages' offers get their uplift, with messages", None)
+    learners: list[str] | None = setting("of s, t, x, dr and head; null: s, t, x, dr, with messages x, dr, head", None)
+    regressor: str | None = setting(
+        "ridge, gcv (ridge, penalty by cross-validation), lightgbm, or blend; null: ridge, with messages gcv", None
+    )
     folds: int = setting("folds of the cross-fit", 5)
     orderings: int = setting("random orderings of the test", 2000)
     resamples: int = setting("bootstrap resamples of the interval", 200)

@@ -192,3 +192,22 @@ def test_explorers_keep_the_caps_and_are_drawn_with_their_probability() -> None:
     spread = 5 * np.sqrt(stated * (1 - stated) / repeats)
     assert (np.abs(share - stated)[share > 0] <= spread[share > 0] + 1e-9).all()
     assert share[40:].sum() == pytest.approx(10, rel=0.1)
+
+
+def test_exploration_lists_explorers_and_controls_with_the_probability_of_their_arm() -> None:
+    known = context()
+    plan = CampaignPlan(campaigns=CAMPAIGNS)
+    request = build_request(known, plan.requested(known), plan.plan_limits, 0.3, 0.02)
+    picks = np.full((known.scores.customer.size, 2), -1, np.int16)
+    picks[:20, 0], picks[20:40, 0] = 0, 1
+    sent, stated = np.zeros(2), np.zeros(2)
+    for seed in range(400):
+        drawn = explore(picks, request.problem, 0.25, seed)
+        draw = drawn.draw
+        assert (draw.row >= 40).all() and ((draw.probability > 0) & (draw.probability < 1)).all()
+        assert set(draw.row[draw.sent].tolist()) == set(np.flatnonzero(drawn.explored).tolist())
+        assert not set(draw.row[~draw.sent].tolist()) & set(np.flatnonzero((drawn.picks >= 0).any(1)).tolist())
+        chance = np.where(draw.sent, draw.probability, 1 - draw.probability)
+        sent += np.bincount(draw.campaign[draw.sent], minlength=2)
+        stated += np.bincount(draw.campaign, weights=chance, minlength=2)
+    assert (np.abs(sent - stated) < 4 * np.sqrt(stated)).all()

@@ -132,9 +132,9 @@ def _cell(
 ) -> dict[str, Any]:
     """One effect: raw, adjusted, winsorised and always valid."""
     control = experiment.arm == 0
-    raw = difference(y, treated, control, weight)
-    adjusted = adjusted_difference(y, experiment.x, treated, control, weight)
-    capped = None if is_binary(y) else difference(winsorised(y), treated, control, weight)
+    raw = difference(y, treated, control, weight, experiment.unit)
+    adjusted = adjusted_difference(y, experiment.x, treated, control, weight, experiment.unit)
+    capped = None if is_binary(y) else difference(winsorised(y), treated, control, weight, experiment.unit)
     customers, smallest = int(treated.sum() + control.sum()), int(min(treated.sum(), control.sum()))
     share = customers / len(experiment)  # of this arm and the control among all customers
     planned = PLANNED if rules.planned is None else max(1, round(rules.planned * share))

@@ -14,9 +14,11 @@ from propensity.ab.contacts import experiment_table
 from propensity.ab.drawn import contacts_of_log, contacts_of_table
 from propensity.ab.factorial import cells_of_columns
 from propensity.ab.fatigue import NOT_SENT, fatigue_of_arms, fatigue_of_contacts
+from propensity.ab.learner import LEARNERS, OF_MESSAGES
 from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
+from propensity.ab.uplift import UpliftRules
 from propensity.atomic import whole_folder
-from propensity.config import AbConfig, FatigueConfig
+from propensity.config import AbConfig, FatigueConfig, UpliftConfig
 from propensity.data.contact import sent_messages
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
@@ -26,6 +28,8 @@ from propensity.scores import Scores, load_scores
 
 def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
     """The checked experiment; a refusal of the table itself leaves `<kind>.json` with the reason."""
+    if getattr(cfg, "messages", None) is not None:
+        raise ConfigurationError("messages are for ab analyse and ab uplift; give a table or a log here")
     columns = Columns(
         arm=cfg.arm,
         control="" if cfg.control is None else str(cfg.control),
@@ -44,7 +48,7 @@ def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
         table, columns = _table(cfg, columns)
         return experiment_of(table, columns)
     except RefusedError as error:
-        write(cfg.out, kind, _refused(str(error)), pl.DataFrame())
+        write(cfg.out, kind, refused(str(error)), pl.DataFrame())
         raise
 
 
@@ -66,7 +70,7 @@ def fatigue_from(cfg: FatigueConfig) -> dict[str, Any]:
         first = to_day(cfg.cutoff)
         return fatigue_of_arms(experiment, messages_of(EventLog.open(cfg.log), experiment, first, first + cfg.horizon))
     except RefusedError as error:
-        write(cfg.out, "fatigue", _refused(str(error)), pl.DataFrame())
+        write(cfg.out, "fatigue", refused(str(error)), pl.DataFrame())
         raise
 
 
@@ -107,6 +111,13 @@ def _table(cfg: AbConfig, columns: Columns) -> tuple[pl.DataFrame, Columns]:
     return experiment_table(EventLog.open(cfg.log), to_day(cfg.cutoff), cfg.horizon, columns, arms)
 
 
+def uplift_rules(cfg: UpliftConfig) -> UpliftRules:
+    """How uplift is learned; of messages by learners that shrink effects, as a run gives many covariates."""
+    learners = cfg.learners or (LEARNERS if cfg.messages is None else OF_MESSAGES)
+    fit = cfg.regressor or ("ridge" if cfg.messages is None else "gcv")
+    return UpliftRules(tuple(learners), fit, cfg.folds, cfg.orderings, cfg.resamples, cfg.seed)
+
+
 def chosen_scores(path: str | None, cutoff: int) -> Scores | None:
     """Scores at a cutoff, else the last ones of the file, which the design refuses by their date."""
     if path is None:
@@ -115,7 +126,7 @@ def chosen_scores(path: str | None, cutoff: int) -> Scores | None:
     return next((each for each in tables if each.cutoff == str(to_date(cutoff))), tables[-1])
 
 
-def _refused(reason: str) -> dict[str, Any]:
+def refused(reason: str) -> dict[str, Any]:
     """A result whose table allowed no check."""
     return {"srm_p": None, "balance": {}, "refused": reason, "notes": [], "arms": {}, "sentences": [reason]}
 
@@ -127,8 +138,12 @@ def write(
     table: pl.DataFrame,
     page: str | None = None,
     also: dict[str, dict[str, Any]] | None = None,
+    pairs: pl.DataFrame | None = None,
 ) -> None:
-    """Writes `<kind>.json`, `.parquet` and `.html`, and further JSON, into a folder, all or none; prints sentences."""
+    """Writes `<kind>.json`, `.parquet` and `.html`, and further JSON, into a folder, all or none; prints sentences.
+
+    `pairs` is written to pairs.parquet.
+    """
     folder = Path(out)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / f"{kind}.json").is_file()):
         raise ConfigurationError(f"{out} holds something else than this result; give another folder as out")
@@ -138,6 +153,8 @@ def write(
         (draft / f"{kind}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
         if table.width:
             table.write_parquet(draft / f"{kind}.parquet")
+        if pairs is not None and pairs.width:
+            pairs.write_parquet(draft / "pairs.parquet")
         if page is not None:
             (draft / f"{kind}.html").write_text(page, encoding="utf-8")
     if not result.get("refused"):

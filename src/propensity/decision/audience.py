@@ -14,6 +14,7 @@ from propensity.decision.context import DecisionContext, best_first
 from propensity.decision.objective import DISCOVERY, LAPSED, is_discovery
 from propensity.decision.picture import BLUE, INK, ORANGE, SKY
 from propensity.decision.result import DecisionResult
+from propensity.decision.stage import STAGES, check_stage, in_stage
 from propensity.errors import ConfigurationError, InfeasibleError
 
 BY = ("revenue", "probability", "margin")
@@ -57,6 +58,8 @@ class Audience:
         Days; leaves out customers who bought the offer within them.
     where : str, optional
         SQL condition on customers.
+    stage : {"onboarding", "second_purchase"}, optional
+        Only customers without a purchase, or with one order, before the cutoff.
     spend_cv : float
         Coefficient of variation of what a buyer pays; it widens the interval of revenue.
     not_products : Sequence[str], optional
@@ -83,6 +86,7 @@ class Audience:
     channel: str | None = None
     recent: int | None = None
     where: str | None = None
+    stage: str | None = None
     spend_cv: float = 1.0
     not_products: Sequence[str] | None = None
     ignore_consent: bool = False
@@ -90,6 +94,7 @@ class Audience:
     def __post_init__(self) -> None:
         if self.by is not None and self.by not in BY:
             raise ConfigurationError(f"decision.by={self.by} is no value; give one of {', '.join(BY)}")
+        check_stage(self.stage)
         if len(chosen := [name for name in SIZE_SETTINGS if getattr(self, name) is not None]) > 1:
             raise ConfigurationError(
                 f"decision.{chosen[0]} and decision.{chosen[1]} both set the size; give one of them"
@@ -108,12 +113,16 @@ class Audience:
         by = self.by or ("revenue" if scores.revenue.any() else "probability")
         if by != "probability":
             context.require_revenue()
-        total = (scores.revenue if scores.revenue.any() else scores.probability).sum(axis=0, dtype=float)
+        of_stage = None if self.stage is None else in_stage(context.history, scores.customer, self.stage)
+        every = scores.revenue if scores.revenue.any() else scores.probability
+        total = (every if of_stage is None else every[of_stage]).sum(axis=0, dtype=float)
         if self.offer is None and context.stopped.all():
             context.best_sellers(1)  # says why there is none
         m = int(np.where(context.stopped, -np.inf, total).argmax()) if self.offer is None else context.offer(self.offer)
         recency = None if context.history is None else self.recency(context, m)
         excluded = self.exclusions(context, m, recency)
+        if self.stage is not None and of_stage is not None:
+            excluded[f"not in the stage {self.stage} ({STAGES[self.stage].words})"] = ~of_stage
         eligible = ~np.logical_or.reduce([np.zeros(scores.customer.size, bool), *excluded.values()])
         value = self.value(context, m, by)
         ranked = best_first(value, scores.customer)
@@ -244,6 +253,7 @@ class Audience:
             "cutoff": scores.cutoff,
             "offer": scores.offer[m],
             "ranked_by": by,
+            **({} if self.stage is None else {"stage": self.stage}),
             "customers": audience.size,
             "eligible": ranked.size,
             "consent": context.gate.summary(),

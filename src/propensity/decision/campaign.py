@@ -11,7 +11,7 @@ import polars as pl
 
 from propensity.data.event_log import to_date
 from propensity.decision.context import DecisionContext
-from propensity.decision.exploration import Explored, explore
+from propensity.decision.exploration import Draw, Explored, explore
 from propensity.decision.objective import DISCOVERY, LAPSED, is_discovery
 from propensity.decision.picture import BLUE, GREEN, INK, ORANGE, short
 from propensity.decision.plan.discovery import with_discovery
@@ -181,7 +181,22 @@ def explored(
         f"expected margin is {after:,.2f}, {before - after:,.2f} less"
     )
     summary = planned.summary | {"value": after, "exploration": {"contacts": count, "cost": before - after}}
-    return replace(planned, table=table, sentences=[*planned.sentences, sentence], summary=summary)
+    also = {**planned.extra_tables, "exploration": exploration_table(context, request, drawn.draw)}
+    return replace(planned, table=table, sentences=[*planned.sentences, sentence], summary=summary, extra_tables=also)
+
+
+def exploration_table(context: DecisionContext, request: Request, draw: Draw) -> pl.DataFrame:
+    """The experiment that exploration makes, as `ab uplift messages=` reads it."""
+    campaigns, column = request.campaigns, draw.campaign
+    return pl.DataFrame(
+        {
+            "customer_id": context.scores.customer[draw.row],
+            "offer_id": pl.Series([campaigns[c].offer for c in column], dtype=pl.String),
+            "campaign": pl.Series([campaigns[c].name for c in column], dtype=pl.String),
+            "arm": pl.Series(np.where(draw.sent, "message", "holdout"), dtype=pl.String),
+            "probability": draw.probability,
+        }
+    ).with_columns(cutoff=pl.lit(context.scores.cutoff).str.to_date())
 
 
 def clash(request: Request, plan: Plan, plan_limits: PlanLimits) -> str:

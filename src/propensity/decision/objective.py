@@ -42,11 +42,30 @@ class Uplift:
         arm -> outcome -> cell of uplift.json.
     money : list of str
         Outcomes that are amounts.
+    pairs : bool
+        Whether the table has one row per customer and offer (`offer_id`), from an experiment of messages.
+    at : str, optional
+        Cutoff of the pairs.
     """
 
     table: pl.DataFrame
     arms: dict[str, dict[str, dict[str, Any]]]
     money: list[str]
+    pairs: bool = False
+    at: str | None = None
+
+    def require_cutoff(self, cutoff: str) -> None:
+        """Refuse scores of another cutoff than that of the pairs.
+
+        Raises
+        ------
+        ConfigurationError
+            With both.
+        """
+        if self.pairs and self.at != cutoff:
+            raise ConfigurationError(
+                f"the uplift is of pairs at {self.at} and the scores are at {cutoff}; run ab uplift with at={cutoff}"
+            )
 
     def earned(self, campaign: str, offer: str, customer: np.ndarray, margin: float) -> np.ndarray:
         """Margin (N,) that a message of a campaign causes, NaN for customers outside the experiment.
@@ -54,7 +73,7 @@ class Uplift:
         Parameters
         ----------
         campaign, offer : str
-            One of them, or the only treatment, is the arm.
+            One of them is the arm; or the only treatment is, of an experiment of messages about several offers.
         customer : np.ndarray
             (N,) ids.
         margin : float
@@ -67,6 +86,8 @@ class Uplift:
         """
         single = [name for name in self.arms if name not in POOLED]
         arm = next((name for name in (campaign, offer) if name in single), None)
+        if arm is None and self.pairs and len(single) == 1:
+            arm = single[0]
         if arm is None:
             arms = ", ".join(single)
             raise InfeasibleError(
@@ -87,6 +108,13 @@ class Uplift:
                 "so it cannot say whom to write to; ask ab policy about everybody, or give objective=predicted"
             )
         rows = self.table.filter((pl.col("arm") == arm) & (pl.col("outcome") == outcome))
+        if self.pairs:
+            rows = rows.filter(pl.col("offer_id") == offer)
+            if not rows.height:
+                raise InfeasibleError(
+                    f"no message of the experiment was about {offer}, so nobody knows what one causes; plan offers of "
+                    "the experiment, draw messages about this one, or give objective=predicted"
+                )
         place = rows_of(pl.Series(customer), rows["customer"])
         if not (place >= 0).any():
             raise InfeasibleError(f"no customer of the scores was in the experiment of {arm}; score its customers")
@@ -133,7 +161,15 @@ def read_uplift(folder: str) -> Uplift:
         raise DataError(f"{file} is not what ab uplift writes; run ab uplift again") from None
     if refused:
         raise InfeasibleError(f"the experiment in {folder} was refused: {refused}")
-    return Uplift(read(str(file.with_suffix(".parquet")), "uplift"), arms, money)
+    pairs = file.with_name("pairs.parquet")
+    if pairs.is_file():
+        return Uplift(read(str(pairs), "uplift"), arms, money, pairs=True, at=result.get("at"))
+    table = read(str(file.with_suffix(".parquet")), "uplift")
+    if "offer_id" in table.columns:
+        raise ConfigurationError(
+            f"{folder} has uplift of messages at their own cutoffs; run ab uplift with at=<cutoff>"
+        )
+    return Uplift(table, arms, money)
 
 
 def objective_of(
