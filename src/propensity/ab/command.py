@@ -28,7 +28,7 @@ from propensity.scores import Scores, load_scores
 
 def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
     """The checked experiment; a refusal of the table itself leaves `<kind>.json` with the reason."""
-    if getattr(cfg, "messages", None) is not None:
+    if getattr(cfg, "messages", None) is not None and not isinstance(cfg, FatigueConfig):
         raise ConfigurationError("messages are for ab analyse and ab uplift; give a table or a log here")
     columns = Columns(
         arm=cfg.arm,

@@ -114,7 +114,7 @@ def _fitted(rows: Rows, binary: bool, base: float, seed: int) -> nn.Module:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        member = _member(2 * rows.x.shape[1] + 1, base)
+        member = _head_network(2 * rows.x.shape[1] + 1, base)
         average = torch.optim.swa_utils.AveragedModel(member)
         epochs = max(EPOCHS, -(-FEWEST_STEPS * BATCH // len(rows.y)))
         optimiser = torch.optim.AdamW(member.parameters(), lr=RATE, weight_decay=DECAY)
@@ -142,11 +142,11 @@ def effect_size(member: nn.Module, covariates: int) -> torch.Tensor:
     return total
 
 
-def _member(width: int, base: float) -> nn.Module:
+def _head_network(width: int, base: float) -> nn.Module:
     """Hidden units beside a direct path; both start at zero effect."""
     from torch import nn
 
-    class Member(nn.Module):
+    class HeadNetwork(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.state = nn.Sequential(nn.Linear(width, UNITS), nn.ReLU(), nn.Linear(UNITS, 1))
@@ -161,4 +161,4 @@ def _member(width: int, base: float) -> nn.Module:
             output: torch.Tensor = self.state(x) + self.direct(x)
             return output
 
-    return Member()
+    return HeadNetwork()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -12,24 +13,23 @@ from propensity.config import UpliftConfig
 from propensity.evaluation.message_experiment import Messages, messages_from
 
 
-def learn_messages(cfg: UpliftConfig) -> dict[str, Any]:
+def learn_messages(cfg: UpliftConfig, say: Callable[[str], None]) -> dict[str, Any]:
     """Learn uplift of messages by the settings of `ab uplift`, and write it.
 
     Parameters
     ----------
     cfg : UpliftConfig
         With `run` and `messages`.
+    say : callable
+        Receives messages about progress.
 
     Returns
     -------
     dict
         uplift.json; `at`, the cutoff of pairs.parquet.
     """
-    from propensity.report.table import working
-
-    with working("learning uplift") as say:
-        messages = messages_from(cfg, "uplift", cfg.at, say)
-        result, table, pairs = uplift_of(messages, uplift_rules(cfg))
+    messages = messages_from(cfg, "uplift", cfg.at, say)
+    result, table, pairs = uplift_of(messages, uplift_rules(cfg))
     result |= {"run": cfg.run, "at": cfg.at}
     write(cfg.out, "uplift", result, table, pairs=pairs)
     return result
