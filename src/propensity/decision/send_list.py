@@ -101,7 +101,7 @@ def send_list(
     ConfigurationError
         If an attribute is unknown.
     """
-    context = context.with_consent(decision.ignore_consent)
+    context = context.with_settings(decision.ignore_consent, decision.not_products)
     messages = _messages(decision, context, result)
     held = _held(decision, context, messages)
     table = pl.concat([messages, held], how="diagonal")
