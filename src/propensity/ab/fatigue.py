@@ -1,8 +1,8 @@
 """Fatigue: the effect of the n-th message in a window, where arms or drawn contacts allow it, and else the reason.
 
 Two designs show it. Arms with different numbers of messages: the difference of two arms, per message between them.
-Contacts that were drawn one by one with known probabilities: those drawn against those not drawn, among customers with
-as many messages before (a micro-randomised trial; Boruvka et al., JASA 2018).
+Contacts that were drawn one by one with known probabilities: those that were sent are compared with those that were
+not, among customers with as many messages before (a micro-randomised trial; Boruvka et al., JASA 2018).
 """
 
 from __future__ import annotations

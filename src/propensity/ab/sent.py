@@ -7,11 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from propensity.ab.split import GLOBAL
+from propensity.ab.fatigue import NOT_SENT
 from propensity.ab.table import read_data
 from propensity.config import LearnConfig
 from propensity.data.event_log import to_date, to_day
-from propensity.decision.arms import UNTREATED
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.sent import append_contacts
 
@@ -85,7 +84,7 @@ def contacts_of(table: pl.DataFrame, campaign: str, cutoff: str | None) -> pl.Da
     except pl.exceptions.PolarsError:
         raise DataError("column day of sent holds something else than dates; write them as YYYY-MM-DD") from None
     table = table.with_columns(day)
-    if "arm" in table.columns and (held := table.filter(pl.col("arm").is_in((*UNTREATED, GLOBAL))).height):
+    if "arm" in table.columns and (held := table.filter(pl.col("arm").is_in(NOT_SENT)).height):
         raise DataError(f"{held:,} rows of sent are of customers in a holdout, who get no message; leave them out")
     for name in ("campaign", "experiment"):
         own = pl.col(name).cast(pl.String) if name in table.columns else pl.lit(None, pl.String)

@@ -137,7 +137,7 @@ class Channel:
             "one_channel": one_channel,
         }
         stopped, words = context.stop_summary(self.offers)
-        summary |= {"consent": context.gate.summary()} | stopped
+        summary |= {"consent": context.gate.summary(), **stopped}
         sentences = [
             f"best channel of {context.gate.contactable()}: expected margin {total:,.2f} "
             f"over {m} offers; through one channel alone "

@@ -128,8 +128,8 @@ TEXT = (
 PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
 WITHIN_OFFER = "within_offer"  # comparisons of pair columns, which the network makes
 GROUPS = (
-    *(*PAIR_GROUPS, "affinity", "neighbours", WITHIN_OFFER),
-    *("behaviour", "attributes", "group_rates", "text", PRICES, GROUP),
+    *(*PAIR_GROUPS, "affinity", "neighbours", WITHIN_OFFER, "behaviour", "attributes", "group_rates", "text"),
+    *(PRICES, GROUP),
 )
 DEFAULT_GROUPS = tuple(group for group in GROUPS if group != PRICES)
 SIBLING_NAMES, TEXT_NAMES = (tuple(column.name for column in columns) for columns in (SIBLING, TEXT))

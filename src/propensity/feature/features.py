@@ -475,9 +475,11 @@ class Features:
         if row.size > COMPARED:
             row = np.sort(row[np.argpartition(self.log.id_hash()[row], COMPARED)[:COMPARED]])
         twin = copy.copy(self)
-        twin.events, twin.customer_group = self.log.events, {}
-        twin.attributes = np.zeros((len(self.log), len(self.config.used_attributes)), np.float32)  # no pair column
-        twin.__dict__.pop("registry", None)  # that of the log, not of customers given as events
+        twin.events = self.log.events
+        twin.attributes = np.zeros((len(self.log), len(self.config.used_attributes)), np.float32)  # of customers only
+        twin.customer_group = {}
+        if GROUP in self.config.groups:
+            twin.registry = Registry.of_log(self.log)
         declared, unit = self.config.columns["pair"], np.float32(1.0 / self.vocabulary.unit)
         factor = np.array([unit if column.money else 1.0 for column in declared], np.float32)
         sums, size = np.zeros((3, len(self.offers), len(declared))), max(PAIRS_AT_ONCE // len(self.offers), 1)

@@ -75,13 +75,15 @@ class NewOfferFeatures(Features):
         nothing, cutoff, trained = HistoryMask.nothing(customer.size), market_stats.cutoff, self._trained()
         customer_features = trained._customer(self.market, customer, nothing)
         token, kind, channel, age, amount, length = trained.histories(cutoff, customer, nothing)
-        pair, state = self._pair_and_state(market_stats, customer, customer_features)
+        pair = self._pair_beside(market_stats, customer, customer_features)
         if self.config.own("customer"):
             known = point_in_time(self.log, self.trained.offers, self.market, customer, nothing)
             self._own_customer(customer_features, known)
         if self.config.own("pair"):
+            nothing = HistoryMask.nothing(customer.size)
             self._own_pair(pair, point_in_time(self.log, self.offers, market_stats, customer, nothing), nothing)
         context = self._context(market_stats, np.zeros(len(self.offers), bool))
+        assert self.state is not None
         standardisation = self.standardisation(market_stats)
         arrays: Any = {
             "token": token,
@@ -90,7 +92,7 @@ class NewOfferFeatures(Features):
             "age": age,
             "amount": amount,
             "length": length,
-            "pair": np.concatenate([pair, self._rest(pair, state)], axis=1),
+            "pair": np.concatenate([pair, self._rest(pair, self.state)], axis=1),
             "customer_features": customer_features,
             "context": np.concatenate([context, context[:1]]),
             "season": season(cutoff.day, cutoff.horizon),
@@ -102,19 +104,19 @@ class NewOfferFeatures(Features):
 
     def unmasked_pairs(self, market_stats: MarketStats, customer: np.ndarray) -> np.ndarray:
         """The pair columns (B, K, P) of customers of whom nothing is hidden; 0 for those of the user's own."""
-        customer_features = self._trained()._customer(self.market, customer, HistoryMask.nothing(customer.size))
-        pair, _ = self._pair_and_state(market_stats, customer, customer_features)
+        nothing = HistoryMask.nothing(customer.size)
+        pair = self._pair_beside(market_stats, customer, self._trained()._customer(self.market, customer, nothing))
         pair[:, :, len(self.config.pair) - len(self.config.own("pair")) :] = 0.0
         return pair
 
-    def _pair_and_state(
+    def _pair_beside(
         self, market_stats: MarketStats, customer: np.ndarray, customer_features: np.ndarray
-    ) -> tuple[np.ndarray, TrainedState]:
-        """The pair columns (B, K, P) without the user's own, and the purchases of trained offers, which are kept."""
-        self.state = state = self._trained_state(customer, customer_features)
+    ) -> np.ndarray:
+        """The pair columns (B, K, P) without the user's own columns; fills the groups of the customer columns."""
+        self.state = self._trained_state(customer, customer_features)
         pair = self._pair(market_stats, customer, HistoryMask.nothing(customer.size), customer_features)
-        self._rank(pair, state)
-        return pair, state
+        self._rank(pair, self.state)
+        return pair
 
     def _trained(self) -> Features:
         """The features of the trained offers, for the customers of these features, who are others in a copy."""

@@ -205,6 +205,22 @@ def rebuild_inputs(
     }
 
 
+def history_columns(log: Arrays) -> Arrays:
+    """The columns of a log without those of `REGISTRY`.
+
+    Parameters
+    ----------
+    log : dict of str to ndarray
+        Columns as from `event_columns`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        What the plain definitions of columns and histories read.
+    """
+    return {name: column for name, column in log.items() if name not in REGISTRY}
+
+
 def standardisation(settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> np.ndarray:
     """Mean and inverse standard deviation of the signed logs of pair columns among the customers for each offer.
 
@@ -221,22 +237,6 @@ def standardisation(settings: Mapping[str, Any], tables: Mapping[str, np.ndarray
     if "within_offer" not in settings["groups"]:
         return np.zeros((tables["offer_code"].size, 2, 0), np.float32)
     return np.asarray(tables["standardisation"])
-
-
-def history_columns(log: Arrays) -> Arrays:
-    """The columns of a log without those of `REGISTRY`.
-
-    Parameters
-    ----------
-    log : dict of str to ndarray
-        Columns as from `event_columns`.
-
-    Returns
-    -------
-    dict of str to ndarray
-        What the plain definitions of columns and histories read.
-    """
-    return {name: column for name, column in log.items() if name not in REGISTRY}
 
 
 def _no_mask(customers: int) -> tuple[np.ndarray, np.ndarray]:

@@ -288,8 +288,11 @@ def request_of(
     return Request(Problem(value, costs, used, calendar, limits, order=order), list(campaigns), day, limit_name, first)
 
 
-def check(campaigns: Sequence[Campaign], plan_limits: PlanLimits, used_channels: Sequence[str | None]) -> None:
-    """ConfigurationError for campaigns that contradict each other; used_channels: of them and of triggers."""
+def check(
+    campaigns: Sequence[Campaign], plan_limits: PlanLimits, used_channels: Sequence[str | None] | None = None
+) -> None:
+    """ConfigurationError for campaigns that contradict each other; used_channels: with those of triggers."""
+    used_channels = [campaign.channel for campaign in campaigns] if used_channels is None else used_channels
     if not campaigns and not used_channels:
         raise ConfigurationError(
             "there is no campaign to plan and no message of a trigger is due; name one in decision.campaigns"

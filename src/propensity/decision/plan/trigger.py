@@ -374,7 +374,7 @@ def _anniversaries(day: np.ndarray, first: int, days: int, steps: Sequence[int])
     low, high = to_date(first - max(steps)), to_date(first + days - 1 - min(steps))
     columns = []
     for year in range(low.year, high.year + 1):
-        month, number = dates.dt.month(), dates.dt.day()
+        month, number = pl.lit(dates.dt.month()), pl.lit(dates.dt.day())
         leap = (month == 2) & (number == 29) & (not _is_leap(year))
         last = pl.select(pl.when(leap).then(28).otherwise(number)).to_series()
         when = pl.select(pl.date(year, pl.lit(month), pl.lit(last))).to_series()
