@@ -190,7 +190,7 @@ def exploration_table(context: DecisionContext, request: Request, draw: Draw) ->
     campaigns, column = request.campaigns, draw.campaign
     return pl.DataFrame(
         {
-            "customer_id": context.scores.customer[draw.row],
+            "customer_id": pl.Series(context.scores.customer).gather(draw.row),
             "offer_id": pl.Series([campaigns[c].offer for c in column], dtype=pl.String),
             "campaign": pl.Series([campaigns[c].name for c in column], dtype=pl.String),
             "arm": pl.Series(np.where(draw.sent, "message", "holdout"), dtype=pl.String),
@@ -347,7 +347,7 @@ def contacts_table(
     campaigns = request.campaigns
     table = pl.DataFrame(
         {
-            "customer_id": context.scores.customer[row],
+            "customer_id": pl.Series(context.scores.customer).gather(row),
             "day": [to_date(request.first + d) for d in request.slot_day[slot].tolist()],
             "campaign": [label(campaigns[c]) for c in column],
             "offer_id": [campaigns[c].offer or None for c in column],

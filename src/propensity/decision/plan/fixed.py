@@ -105,7 +105,7 @@ def _unplaced(request: Request, customer: np.ndarray, missing: np.ndarray) -> pl
     due = [campaign for campaign in campaigns if isinstance(campaign, Triggered)]
     table = pl.DataFrame(
         {
-            "customer_id": customer[missing[:, 0]],
+            "customer_id": pl.Series(customer).gather(missing[:, 0]),
             "trigger": [campaign.trigger for campaign in due],
             "step": [campaign.step for campaign in due],
             "day": [to_date(request.first + campaign.days[0]) for campaign in due],
