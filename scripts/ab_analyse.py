@@ -12,7 +12,13 @@ def main(cfg: AnalyseConfig) -> None:
     from propensity.report.experiment import experiment_page
 
     rules = Rules(cfg.alpha, cfg.power, cfg.relevant, cfg.planned, tuple(cfg.lower_is_better))
-    result = analyse(experiment_from(cfg, "analysis"), rules)
+    if cfg.messages is None and cfg.run is None:
+        experiment = experiment_from(cfg, "analysis")
+    else:
+        from propensity.evaluation.message_experiment import messages_from
+
+        experiment = messages_from(cfg, "analysis", None, print).experiment
+    result = analyse(experiment, rules)
     write(cfg.out, "analysis", result, effect_table(result), experiment_page(result))
     require_answer(result)
 

@@ -6,9 +6,9 @@ from propensity.config import DecideConfig
 
 @entry("decide")
 def main(cfg: DecideConfig) -> None:
-    from propensity.decision.make import make
     from propensity.decision.result import show
     from propensity.report.table import working
+    from propensity.serving.decide import make
 
     with working("deciding") as say:
         result, written = make(cfg, say)

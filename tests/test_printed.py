@@ -92,6 +92,17 @@ def of_a_run() -> list[list[str]]:
     return [list(words) for words in sorted(found)]
 
 
+def messages(scores: str) -> pl.DataFrame:
+    """An experiment of messages: half of the pairs of two offers at two cutoffs, by a hash."""
+    pairs = pl.read_parquet(scores, columns=["customer_id", "offer_id"]).unique().sort("customer_id", "offer_id")
+    pairs = pairs.filter(pl.col("offer_id").is_in(["category_000", "category_001"]))
+    pairs = pairs.join(pl.DataFrame({"cutoff": pl.Series(["2017-10-23", "2017-11-06"]).str.to_date()}), how="cross")
+    sent = pl.struct("customer_id", "offer_id", "cutoff").hash(1) % 2 == 0
+    return pairs.with_columns(
+        arm=pl.when(sent).then(pl.lit("message")).otherwise(pl.lit("holdout")), probability=pl.lit(0.5)
+    )
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run where the demo's is printed to be: runs/demo, of a log at data/complete_journey, with its dates."""
@@ -110,7 +121,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         customers = pl.read_parquet("mine.parquet")["customer_id"].unique(maintain_order=True)[:9]
         cutoffs = pl.Series(["2017-11-06", "2017-11-13", "2017-12-04"] * 3).str.to_date()
         pl.DataFrame({"customer_id": customers, "cutoff": cutoffs}).write_parquet("requests.parquet")
+        messages("mine.parquet").write_parquet("messages.parquet")
         Path("offers.yaml").write_text("two: \"category IN ('category_000', 'category_001')\"\n")
+        Path("triggers.yaml").write_text("- {name: welcome, event: first_purchase, days: [3], offer: category_000}\n")
     return folder
 
 

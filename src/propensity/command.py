@@ -45,7 +45,7 @@ from propensity.trust import check_targets, use_plugins
 from propensity.usage import usage
 
 TABLE_SUFFIXES = {".csv", ".html", ".json", ".parquet"}
-TABLES = ("ab_analyse", "ab_uplift", "ab_policy", "ab_learn")  # commands whose data is a table
+TABLES = ("ab_analyse", "ab_uplift", "ab_policy", "ab_learn", "ab_fatigue")  # commands whose data is a table
 NULLS = {  # settings that have to be given, also when they are null, and what null means
     "data.source.columns.item": "lines name no item",
     "data.source.columns.revenue": "lines have no amount",

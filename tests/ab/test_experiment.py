@@ -12,6 +12,7 @@ import pytest
 
 from propensity.ab.analyse import Rules, analyse
 from propensity.ab.learn import learn
+from propensity.ab.learner import Arms, fit_gcv, folds, uplift
 from propensity.ab.policy import PolicyRules, policy_values
 from propensity.ab.qini import Ranking, qini
 from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
@@ -214,3 +215,12 @@ def test_a_challenger_replaces_a_champion_only_where_it_ranks_better() -> None:
 def test_nothing_goes_on_from_a_null_experiment() -> None:
     rules = UpliftRules(regressor="ridge", orderings=100, resamples=20)
     assert learn(checked(table(15)), rules, None)[1]["comparison"]["mail"]["spend"]["winner"] is None
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_few_folds_leave_both_halves_of_a_doubly_robust_score(count: int) -> None:
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(3000, 2)), rng.random(3000) < 0.5
+    y = x[:, 0] + np.where(t, 1.0 + x[:, 1], 0.0) + rng.normal(size=3000)
+    found = uplift(Arms(x, y, t, np.ones(3000)), folds(np.arange(3000), count, 1), ("dr",), fit_gcv)["dr"]
+    assert np.corrcoef(found, x[:, 1])[0, 1] > 0.95 and abs(found.mean() - 1.0) < 0.15

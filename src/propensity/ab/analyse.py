@@ -20,6 +20,7 @@ from propensity.ab.effect import (
     is_binary,
     winsorised,
 )
+from propensity.ab.factorial import factorial, factorial_sentences
 from propensity.ab.sequential import AlwaysValid, always_valid
 from propensity.ab.table import Experiment
 from propensity.ab.validity import balance, placebo, refusal, sample_ratio, stabilised
@@ -66,7 +67,8 @@ def analyse(experiment: Experiment, rules: Rules) -> dict[str, Any]:
     -------
     dict
         `customers`, `control`, `srm_p`, `balance`, `balance_p`, `placebo`, `notes`, `refused` (None or the reason) and
-        `arms`: arm -> outcome -> `{effect, low, high, p, p_adjusted, mde, verdict, ...}`, empty where refused.
+        `arms`: arm -> outcome -> `{effect, low, high, p, p_adjusted, mde, verdict, ...}`, empty where refused;
+        `factorial`, where the arms are cells of factors, see `propensity.ab.factorial.factorial`.
 
     Notes
     -----
@@ -96,7 +98,9 @@ def analyse(experiment: Experiment, rules: Rules) -> dict[str, Any]:
     }
     if refused is None:
         result["arms"] = _judged(experiment, weight, rules, early)
-    result["sentences"] = [refused] if refused else sentences(result)
+        if (cells := factorial(experiment, weight, rules.alpha)) is not None:
+            result["factorial"] = cells
+    result["sentences"] = [refused] if refused else sentences(result) + factorial_sentences(result.get("factorial", {}))
     return result
 
 
@@ -128,9 +132,9 @@ def _cell(
 ) -> dict[str, Any]:
     """One effect: raw, adjusted, winsorised and always valid."""
     control = experiment.arm == 0
-    raw = difference(y, treated, control, weight)
-    adjusted = adjusted_difference(y, experiment.x, treated, control, weight)
-    capped = None if is_binary(y) else difference(winsorised(y), treated, control, weight)
+    raw = difference(y, treated, control, weight, experiment.unit)
+    adjusted = adjusted_difference(y, experiment.x, treated, control, weight, experiment.unit)
+    capped = None if is_binary(y) else difference(winsorised(y), treated, control, weight, experiment.unit)
     customers, smallest = int(treated.sum() + control.sum()), int(min(treated.sum(), control.sum()))
     share = customers / len(experiment)  # of this arm and the control among all customers
     planned = PLANNED if rules.planned is None else max(1, round(rules.planned * share))

@@ -40,8 +40,10 @@ class Effect(NamedTuple):
         return (normal_quantile(1 - alpha / 2) + normal_quantile(power)) * self.error
 
 
-def difference(y: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: np.ndarray) -> Effect:
-    """Difference of weighted means with Welch's standard error.
+def difference(
+    y: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: np.ndarray, unit: np.ndarray | None = None
+) -> Effect:
+    """Difference of weighted means with Welch's standard error, or one that is clustered by customer.
 
     Parameters
     ----------
@@ -49,6 +51,8 @@ def difference(y: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: 
         (n,) outcomes, and inverse probabilities of the own arm.
     treated, control : np.ndarray
         (n,) bool.
+    unit : np.ndarray, optional
+        (n,) customer of each row, where customers have several.
 
     Returns
     -------
@@ -57,7 +61,8 @@ def difference(y: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: 
 
     Notes
     -----
-    Welch, Biometrika 1947; with weights the Hájek estimator with its linearised variance.
+    Welch, Biometrika 1947; with weights the Hájek estimator with its linearised variance. Clustered: Liang and Zeger,
+    Biometrika 1986.
 
     Examples
     --------
@@ -66,13 +71,31 @@ def difference(y: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: 
     1.0
     """
     mean, variance, size = zip(*(_mean(y[mask], weight[mask]) for mask in (treated, control)), strict=True)
+    if unit is not None:
+        share = np.zeros(y.size)
+        for mask, sign, centre in zip((treated, control), (1.0, -1.0), mean, strict=True):
+            share[mask] = sign * weight[mask] * (y[mask] - centre) / weight[mask].sum()
+        return _clustered(float(mean[0] - mean[1]), share, unit, treated | control)
     total = sum(variance)
     freedom = total**2 / sum(v**2 / (n - 1) for v, n in zip(variance, size, strict=True)) if total > 0 else 1.0
     return Effect(float(mean[0] - mean[1]), math.sqrt(total), float(freedom))
 
 
+def _clustered(effect: float, share: np.ndarray, unit: np.ndarray, mask: np.ndarray) -> Effect:
+    """Standard error of a sum of shares (n,) whose rows are independent between customers only."""
+    total = np.bincount(unit[mask], weights=share[mask])
+    count = int(np.unique(unit[mask]).size)
+    correction = count / (count - 1) if count > 1 else 1.0
+    return Effect(effect, math.sqrt(float(total @ total) * correction), float(max(count - 1, 1)))
+
+
 def adjusted_difference(
-    y: np.ndarray, x: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: np.ndarray
+    y: np.ndarray,
+    x: np.ndarray,
+    treated: np.ndarray,
+    control: np.ndarray,
+    weight: np.ndarray,
+    unit: np.ndarray | None = None,
 ) -> Effect | None:
     """Difference after a linear regression on the covariates in each arm.
 
@@ -84,6 +107,8 @@ def adjusted_difference(
         (n, C) covariates measured before the assignment.
     treated, control : np.ndarray
         (n,) bool.
+    unit : np.ndarray, optional
+        (n,) customer of each row, where customers have several.
 
     Returns
     -------
@@ -103,6 +128,12 @@ def adjusted_difference(
     predicted = [fit[0] + x[both] @ fit[1:] for fit in fits]
     gap, w = predicted[0] - predicted[1], weight[both]
     effect, spread, _ = _mean(gap, w)
+    if unit is not None:
+        share = np.zeros(y.size)
+        share[both] = w * (gap - effect) / w.sum()
+        for fit, mask, sign in zip(fits, (treated, control), (1.0, -1.0), strict=True):
+            share[mask] += sign * weight[mask] * (y[mask] - fit[0] - x[mask] @ fit[1:]) / weight[mask].sum()
+        return _clustered(float(effect), share, unit, both)
     variance = [spread]
     for fit, mask in zip(fits, (treated, control), strict=True):
         residual = y[mask] - fit[0] - x[mask] @ fit[1:]

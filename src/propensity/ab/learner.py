@@ -5,7 +5,7 @@ Source: Künzel et al., PNAS 2019 (S, T, X); Kennedy, Electronic Journal of Stat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,7 +14,10 @@ import numpy as np
 from propensity.errors import ConfigurationError
 
 LEARNERS = ("s", "t", "x", "dr")
-REGRESSORS = ("blend", "lightgbm", "ridge")
+HEAD = "head"  # the network head, with the treatment as an input of its state
+ALL_LEARNERS = (*LEARNERS, HEAD)
+OF_MESSAGES = ("x", "dr", HEAD)
+REGRESSORS = ("blend", "gcv", "lightgbm", "ridge")
 TREES: dict[str, Any] = {
     "objective": "regression",
     "learning_rate": 0.08,
@@ -28,6 +31,7 @@ TREES: dict[str, Any] = {
 }
 ROUNDS, LEAF_SHARE = 40, 0.02
 RIDGE, BLOCK = 1.0, 65_536
+PENALTIES = np.logspace(-5, 1, 19)  # of the ridge regression by cross-validation, for each row
 Predict = Callable[[np.ndarray], np.ndarray]
 Regressor = Callable[[np.ndarray, np.ndarray, np.ndarray], Predict]
 
@@ -55,6 +59,8 @@ def regressor(name: str, seed: int) -> Regressor:
     """
     if name == "ridge":
         return fit_ridge
+    if name == "gcv":
+        return fit_gcv
     if name not in REGRESSORS:
         raise ConfigurationError(f"regressor={name} does not exist; choose one of {', '.join(REGRESSORS)}")
     try:
@@ -86,6 +92,36 @@ def fit_ridge(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
     return lambda rows: np.asarray(coefficient[0] + rows @ coefficient[1:])
 
 
+def fit_gcv(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
+    """Ridge regression whose penalty is chosen by generalised cross-validation.
+
+    Effects vary less than outcomes do, so a regression of effects needs a larger penalty than one of outcomes.
+
+    Notes
+    -----
+    Golub, Heath and Wahba, Technometrics 1979.
+    """
+    w, n = w / w.mean(), y.size
+    centre, mean = w @ x / n, float(w @ y) / n
+    gram, moment = np.zeros((x.shape[1], x.shape[1])), np.zeros(x.shape[1])
+    for start in range(0, n, BLOCK):
+        part = slice(start, start + BLOCK)
+        centred = x[part] - centre
+        scaled = centred * w[part, None]
+        gram += scaled.T @ centred
+        moment += scaled.T @ (y[part] - mean)
+    size, axes = np.linalg.eigh(gram)
+    size, along = np.maximum(size, 0.0), axes.T @ moment
+    total, best = float(w @ (y - mean) ** 2), (np.inf, PENALTIES[-1] * n)
+    for penalty in PENALTIES * n:
+        shrunk = along / (size + penalty)
+        residual = total - 2 * float(shrunk @ along) + float(size @ shrunk**2)
+        freedom = 1 + float(np.sum(size / (size + penalty)))
+        best = min(best, (residual / (1 - min(freedom / n, 0.99)) ** 2, penalty))
+    coefficient = axes @ (along / (size + best[1]))
+    return lambda rows: np.asarray(mean + (rows - centre) @ coefficient)
+
+
 def _fit_trees(lightgbm: Any, seed: int, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
     if not x.shape[1] or np.ptp(y) == 0:
         mean = float(np.average(y, weights=w))
@@ -108,7 +144,23 @@ def folds(customer: np.ndarray, count: int, seed: int) -> np.ndarray:
     return fold
 
 
-def uplift(arms: Arms, fold: np.ndarray, learners: tuple[str, ...], fit: Regressor) -> dict[str, np.ndarray]:
+class Others(NamedTuple):
+    """Rows that are scored beside the experiment: covariates x (m, C), and the fold (m,) whose models score each."""
+
+    x: np.ndarray
+    fold: np.ndarray
+
+
+class CrossFitted(NamedTuple):
+    """Uplift by learner of the experiment's rows (n,), and of the others (m,)."""
+
+    own: dict[str, np.ndarray]
+    others: dict[str, np.ndarray]
+
+
+def uplift(
+    arms: Arms, fold: np.ndarray, learners: Sequence[str], fit: Regressor, seed: int = 17
+) -> dict[str, np.ndarray]:
     """Cross-fitted uplift of every customer by each learner.
 
     Parameters
@@ -117,27 +169,53 @@ def uplift(arms: Arms, fold: np.ndarray, learners: tuple[str, ...], fit: Regress
         n customers of one treatment and the control.
     fold : np.ndarray
         (n,) fold of each customer.
-    learners : tuple of str
-        Of `LEARNERS`.
+    learners : sequence of str
+        Of `ALL_LEARNERS`.
     fit : Regressor
-        What all learners are made of.
+        What all learners but the head are made of.
+    seed : int
+        Of the head.
 
     Returns
     -------
     dict
         learner -> (n,) uplift in the unit of the outcome.
     """
-    values = {name: np.empty(fold.size) for name in learners}
+    none = Others(np.zeros((0, arms.x.shape[1])), np.zeros(0, np.int64))
+    return cross_fitted(arms, fold, learners, fit, none, seed).own
+
+
+def cross_fitted(
+    arms: Arms, fold: np.ndarray, learners: Sequence[str], fit: Regressor, others: Others, seed: int = 17
+) -> CrossFitted:
+    """The same, and the uplift of further rows by the models that did not see their fold."""
+    own = {name: np.empty(fold.size) for name in learners}
+    further = {name: np.empty(others.fold.size) for name in learners}
     for k in np.unique(fold):
-        train, rows = arms.rows(fold != k), arms.x[fold == k]
-        half = fold[fold != k] % 2 == 0
+        train, rows, place = arms.rows(fold != k), arms.x[fold == k], others.fold == k
+        half = _half(fold[fold != k])
         for name in learners:
-            values[name][fold == k] = effect_model(name, train, half, fit)(rows)
-    return values
+            model = effect_model(name, train, half, fit, seed)
+            own[name][fold == k] = model(rows)
+            if place.any():
+                further[name][place] = model(others.x[place])
+    return CrossFitted(own, further)
 
 
-def effect_model(name: str, train: Arms, half: np.ndarray, fit: Regressor) -> Predict:
+def _half(fold: np.ndarray) -> np.ndarray:
+    """About half of the rows (n,) bool, by whole folds where there are several."""
+    half = fold % 2 == 0
+    if half.all() or not half.any():  # of two or three folds
+        half = np.searchsorted(np.unique(fold), fold) % 2 == 0
+    return np.arange(fold.size) % 2 == 0 if half.all() else half
+
+
+def effect_model(name: str, train: Arms, half: np.ndarray, fit: Regressor, seed: int = 17) -> Predict:
     """A fitted learner."""
+    if name == HEAD:
+        from propensity.ab.head import fit_head
+
+        return fit_head(train.x, train.y, train.t, train.w, seed).uplift
     if name == "s":
         return _s_learner(train, fit)
     if name == "t":

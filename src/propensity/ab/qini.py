@@ -9,16 +9,32 @@ from typing import NamedTuple
 
 import numpy as np
 
+from propensity.ab.distribution import normal_p, normal_quantile
 from propensity.kernel.qini import qini_and_auuc
 from propensity.kernel.rank import falling
 
 
 class Ranking(NamedTuple):
-    """Outcomes (n,), treatment (n,) bool and weights (n,) of one treatment arm and the control."""
+    """Outcomes (n,), treatment (n,) bool and weights (n,) of one treatment arm and the control.
+
+    `unit` (n,) is the customer of each row where customers have several: they are resampled and ordered together.
+    """
 
     y: np.ndarray
     treated: np.ndarray
     weight: np.ndarray
+    unit: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Outcomes, treatment and weights."""
+        return self.y, self.treated, self.weight
+
+    def resampled(self, rng: np.random.Generator) -> np.ndarray:
+        """(n,) weights of a Poisson bootstrap over customers."""
+        if self.unit is None:
+            return self.weight * rng.poisson(1.0, self.weight.size)
+        return np.asarray(self.weight * rng.poisson(1.0, int(self.unit.max()) + 1)[self.unit])
 
 
 class Qini(NamedTuple):
@@ -51,11 +67,11 @@ def qini(ranking: Ranking, score: np.ndarray, resamples: int, seed: int) -> Qini
     (0.125, 0.0)
     """
     order = falling(score)
-    value, auuc = qini_and_auuc(order, score, *ranking)
+    value, auuc = qini_and_auuc(order, score, *ranking.arrays)
     rng = np.random.default_rng(seed)
     draws = np.empty(resamples)
     for k in range(resamples):
-        weight = ranking.weight * rng.poisson(1.0, score.size)
+        weight = ranking.resampled(rng)
         draws[k] = qini_and_auuc(order, score, ranking.y, ranking.treated, weight)[0]
     low, high = np.nanquantile(draws, (0.025, 0.975)) if resamples else (np.nan, np.nan)
     return Qini(float(value), float(low), float(high), float(auuc))
@@ -82,19 +98,31 @@ def paired_difference(
         return float(first - second)
 
     rng = np.random.default_rng(seed)
-    draws = [gain(ranking.weight * rng.poisson(1.0, one.size)) for _ in range(resamples)]
+    draws = [gain(ranking.resampled(rng)) for _ in range(resamples)]
     low, high = np.nanquantile(draws, (0.025, 0.975))
     return gain(ranking.weight), float(low), float(high)
 
 
 def random_orderings(ranking: Ranking, orderings: int, seed: int) -> np.ndarray:
     """Qini coefficients (orderings,) of random orderings of the same customers, sorted."""
+    if ranking.unit is not None:
+        return _orderings_of_units(ranking, orderings, seed)
     rng, values = np.random.default_rng(seed), np.empty(orderings)
     order = np.arange(ranking.y.size)
     distinct = order.astype(np.float64)  # the kernel compares scores for equality only
     for k in range(orderings):
         rng.shuffle(order)
-        values[k] = qini_and_auuc(order, distinct, *ranking)[0]
+        values[k] = qini_and_auuc(order, distinct, *ranking.arrays)[0]
+    return np.sort(values)
+
+
+def _orderings_of_units(ranking: Ranking, orderings: int, seed: int) -> np.ndarray:
+    """The same where all rows of a customer are one step."""
+    assert ranking.unit is not None
+    rng, values = np.random.default_rng(seed), np.empty(orderings)
+    for k in range(orderings):
+        score = rng.permutation(int(ranking.unit.max()) + 1)[ranking.unit].astype(np.float64)
+        values[k] = qini_and_auuc(falling(score), score, *ranking.arrays)[0]
     return np.sort(values)
 
 
@@ -107,3 +135,18 @@ def p_against(value: float, null: np.ndarray) -> float:
     (0.5, 0.25)
     """
     return float(1 + null.size - np.searchsorted(null, value, "left")) / (null.size + 1)
+
+
+def p_of_interval(qini: float, low: float, high: float, **_: float) -> float:
+    """One-sided p-value of a coefficient by its 95 % interval; 0 without an interval.
+
+    Examples
+    --------
+    >>> round(p_of_interval(1.0, -0.96, 2.96), 3), p_of_interval(1.0, math.nan, math.nan)
+    (0.159, 0.0)
+    """
+    error = (high - low) / (2 * normal_quantile(0.975))
+    if not error > 0:
+        return 0.0
+    two_sided = normal_p(qini / error)
+    return two_sided / 2 if qini > 0 else 1 - two_sided / 2

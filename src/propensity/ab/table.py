@@ -91,6 +91,11 @@ class Experiment:
         What was done with rows that are unusual.
     drawn : bool
         False where nobody drew the arms at random.
+    unit : np.ndarray, optional
+        (n,) int64, the customer of each row where customers have several, such as one for each message; their rows
+        share a fold, and standard errors are clustered by them.
+    multiple : dict of str to (str, np.ndarray)
+        Outcomes that are another outcome times an amount (n,) known before the send.
     """
 
     customer: np.ndarray
@@ -105,6 +110,8 @@ class Experiment:
     shares: dict[str, float]
     notes: list[str]
     drawn: bool = True
+    unit: np.ndarray | None = None
+    multiple: dict[str, tuple[str, np.ndarray]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.arm.size

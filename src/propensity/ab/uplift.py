@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from propensity.ab.effect import ALPHA, holm, is_binary
-from propensity.ab.learner import LEARNERS, Arms, folds, regressor, uplift
-from propensity.ab.qini import Ranking, p_against, qini, random_orderings
+from propensity.ab.learner import ALL_LEARNERS, LEARNERS, Arms, CrossFitted, Others, cross_fitted, folds, regressor
+from propensity.ab.qini import Ranking, p_against, p_of_interval, qini, random_orderings
 from propensity.ab.table import Experiment, RefusedError
 from propensity.ab.validity import balance, placebo, refusal, sample_ratio, stabilised
 from propensity.errors import ConfigurationError
@@ -28,7 +28,7 @@ class UpliftRules:
     Parameters
     ----------
     learners : sequence of str
-        Of s, t, x and dr.
+        Of s, t, x, dr and head, the network head.
     regressor : str
         ridge, lightgbm, or blend, the mean of both.
     folds : int
@@ -49,9 +49,9 @@ class UpliftRules:
 
     def require(self) -> None:
         """Refuse settings that do not exist."""
-        wrong = [name for name in self.learners if name not in LEARNERS]
+        wrong = [name for name in self.learners if name not in ALL_LEARNERS]
         if wrong or not self.learners:
-            raise ConfigurationError(f"learners={list(self.learners)} must name some of {', '.join(LEARNERS)}")
+            raise ConfigurationError(f"learners={list(self.learners)} must name some of {', '.join(ALL_LEARNERS)}")
         if self.folds < 2:
             raise ConfigurationError(f"folds={self.folds} leaves nothing to fit on; give at least 2")
         if self.orderings < 20 or self.resamples < 0:
@@ -60,22 +60,64 @@ class UpliftRules:
             )
 
 
+class Targets(NamedTuple):
+    """Pairs of customers and offers that get their uplift from an experiment of messages.
+
+    Attributes
+    ----------
+    labels : pl.DataFrame
+        m rows: customer, offer_id.
+    x : np.ndarray
+        (m, C) the experiment's covariates of these pairs.
+    unit : np.ndarray
+        (m,) int64, the experiment's unit of each customer, -1 for one outside it.
+    amount : dict of str to np.ndarray
+        (m,) amounts of the experiment's `multiple` outcomes.
+    """
+
+    labels: pl.DataFrame
+    x: np.ndarray
+    unit: np.ndarray
+    amount: dict[str, np.ndarray]
+
+
 def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, Any], pl.DataFrame]:
     """Cross-fitted uplift, and Qini coefficients with their tests.
 
     Returns
     -------
     dict
-        `arms`: arm -> outcome -> `{qini, low, high, p, p_adjusted, auuc, claimed, learners}` of the mean of the
-        learners, and `learners`: learner -> `{qini, low, high, p, auuc}`; `p`, the smallest adjusted one; `srm_p`;
-        `balance`; `money`, the outcomes that are amounts; `refused`; `sentences`.
+        `arms`: arm -> outcome -> `{qini, low, high, p, p_orderings, p_adjusted, auuc, claimed, learners}` of the mean
+        of the learners, and `learners`: learner -> `{qini, low, high, p, p_orderings, auuc}`; `p`, the smallest
+        adjusted one; `srm_p`; `balance`; `money`, the outcomes that are amounts; `refused`; `sentences`.
     pl.DataFrame
-        customer, arm, outcome, and columns of uplift: `mean` and one for each learner, `s`, `t`, `x`, `dr`.
+        customer, arm, outcome, and columns of uplift: `mean` and one for each learner, `s`, `t`, `x`, `dr`, `head`.
 
     Raises
     ------
     ConfigurationError
         For settings that do not exist.
+
+    Notes
+    -----
+    `p` is the larger of two: of random orderings, and of the bootstrap. A ranking that follows the outcome itself
+    varies more by chance than a random ordering does, which only the bootstrap of the ranking sees.
+    """
+    none = Targets(pl.DataFrame(), np.zeros((0, experiment.x.shape[1])), np.zeros(0, np.int64), {})
+    return learn_targets(experiment, rules, none)[:2]
+
+
+def learn_targets(
+    experiment: Experiment, rules: UpliftRules, targets: Targets
+) -> tuple[dict[str, Any], pl.DataFrame, pl.DataFrame]:
+    """The same, and the uplift of further pairs by models that did not see their customers.
+
+    Returns
+    -------
+    dict, pl.DataFrame
+        As of `learn_uplift`.
+    pl.DataFrame
+        The labels of the targets, arm, outcome and `mean`; empty where refused.
     """
     rules.require()
     weight = stabilised(experiment)
@@ -98,18 +140,57 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
         "sentences": [refused] if refused else [],
     }
     if refused is not None:
-        return result, pl.DataFrame()
-    fold, tables = folds(experiment.customer, rules.folds, rules.seed), []
+        return result, pl.DataFrame(), pl.DataFrame()
+    fold, tables, pairs = _folds(experiment, rules), [], []
+    others = Others(targets.x, _target_folds(targets, fold, experiment.unit, rules.folds))
     for arm, treated in experiment.comparisons().items():
+        part = _Part.of(experiment, weight, fold, treated)
+        fitted = {name: part.fit(experiment, name, rules, others) for name in _learned(experiment)}
         result["arms"][arm] = {}
-        for name, y in experiment.outcomes.items():
-            cell, values = _one(experiment, weight, fold, treated, y, rules)
+        for name in experiment.outcomes:
+            base, amount = experiment.multiple.get(name, (name, None))
+            found = fitted[base] if amount is None else _times(fitted[base], amount[part.rows], targets.amount[name])
+            cell, values = part.tested(experiment, name, found, rules)
             result["arms"][arm][name] = cell
-            tables.append(values.with_columns(arm=pl.lit(arm), outcome=pl.lit(name)))
+            own = {"arm": pl.lit(arm), "outcome": pl.lit(name)}
+            tables.append(values.with_columns(**own))
+            if targets.unit.size:
+                mean = np.mean(list(found.others.values()), axis=0)
+                pairs.append(targets.labels.with_columns(**own, mean=pl.Series(mean)))
     result["p"] = _claim(result["arms"], rules.alpha)
     result["sentences"] = list(_sentences(result["arms"]))
     columns = ["customer", "arm", "outcome", MEAN, *rules.learners]
-    return result, pl.concat(tables).select(columns)
+    return result, pl.concat(tables).select(columns), pl.concat(pairs) if pairs else pl.DataFrame()
+
+
+def _folds(experiment: Experiment, rules: UpliftRules) -> np.ndarray:
+    """Fold of each row (n,); rows of a customer share it."""
+    if experiment.unit is None:
+        return folds(experiment.customer, rules.folds, rules.seed)
+    return folds(np.arange(int(experiment.unit.max()) + 1), rules.folds, rules.seed)[experiment.unit]
+
+
+def _target_folds(targets: Targets, fold: np.ndarray, unit: np.ndarray | None, count: int) -> np.ndarray:
+    """Fold (m,) whose models did not see the target's customer; any for customers outside the experiment."""
+    if unit is None or not targets.unit.size:
+        return np.zeros(targets.unit.size, np.int64)
+    of_unit = np.zeros(int(unit.max()) + 1, np.int64)
+    of_unit[unit] = fold
+    return np.where(targets.unit >= 0, of_unit[np.maximum(targets.unit, 0)], np.arange(targets.unit.size) % count)
+
+
+def _learned(experiment: Experiment) -> list[str]:
+    """Outcomes that models are fitted to: all but multiples, and what these are multiples of."""
+    bases = [base for base, _ in experiment.multiple.values()]
+    return list(dict.fromkeys([*bases, *(name for name in experiment.outcomes if name not in experiment.multiple)]))
+
+
+def _times(found: CrossFitted, own: np.ndarray, others: np.ndarray) -> CrossFitted:
+    """Uplift of a multiple."""
+    return CrossFitted(
+        {name: value * own for name, value in found.own.items()},
+        {name: value * others for name, value in found.others.items()},
+    )
 
 
 def _too_small(experiment: Experiment) -> str | None:
@@ -122,23 +203,45 @@ def _too_small(experiment: Experiment) -> str | None:
     )
 
 
-def _one(
-    experiment: Experiment, weight: np.ndarray, fold: np.ndarray, treated: np.ndarray, y: np.ndarray, rules: UpliftRules
-) -> tuple[dict[str, Any], pl.DataFrame]:
-    """Learners of one arm and outcome, and their mean."""
-    rows = np.flatnonzero(treated | (experiment.arm == 0))
-    rows = rows[np.argsort(experiment.customer[rows], kind="stable")]  # the order of the table changes nothing
-    arms = Arms(experiment.x[rows], y[rows], treated[rows], weight[rows])
-    values = uplift(arms, fold[rows], tuple(rules.learners), regressor(rules.regressor, rules.seed))
-    ranking = Ranking(arms.y, arms.t, arms.w)
-    null = random_orderings(ranking, rules.orderings, rules.seed)
-    values = {MEAN: np.mean(list(values.values()), axis=0)} | values
-    cells = {}
-    for name, score in values.items():
-        found = qini(ranking, score, rules.resamples, rules.seed)
-        known = {key: value if math.isfinite(value) else None for key, value in found._asdict().items()}
-        cells[name] = known | {"p": p_against(found.qini, null)}
-    return cells.pop(MEAN) | {"learners": cells}, pl.DataFrame({"customer": experiment.customer[rows]} | values)
+class _Part(NamedTuple):
+    """Rows of one treatment and the control, in an order that does not follow the table."""
+
+    rows: np.ndarray
+    fold: np.ndarray
+    treated: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, experiment: Experiment, weight: np.ndarray, fold: np.ndarray, treated: np.ndarray) -> _Part:
+        rows = np.flatnonzero(treated | (experiment.arm == 0))
+        rows = rows[np.argsort(experiment.customer[rows], kind="stable")]
+        return cls(rows, fold[rows], treated[rows], weight[rows])
+
+    def fit(self, experiment: Experiment, name: str, rules: UpliftRules, others: Others) -> CrossFitted:
+        """All learners of an outcome."""
+        arms = Arms(experiment.x[self.rows], experiment.outcomes[name][self.rows], self.treated, self.weight)
+        fit = regressor(rules.regressor, rules.seed)
+        return cross_fitted(arms, self.fold, rules.learners, fit, others, rules.seed)
+
+    def tested(
+        self, experiment: Experiment, name: str, found: CrossFitted, rules: UpliftRules
+    ) -> tuple[dict[str, Any], pl.DataFrame]:
+        """The Qini coefficients of the learners and of their mean, and the table of uplift."""
+        unit = None if experiment.unit is None else experiment.unit[self.rows]
+        ranking = Ranking(experiment.outcomes[name][self.rows], self.treated, self.weight, unit)
+        null = random_orderings(ranking, rules.orderings, rules.seed)
+        values = {MEAN: np.mean(list(found.own.values()), axis=0)} | found.own
+        cells = {}
+        for each, score in values.items():
+            stated = qini(ranking, score, rules.resamples, rules.seed)._asdict()
+            known = {key: value if math.isfinite(value) else None for key, value in stated.items()}
+            by_orderings = p_against(stated["qini"], null)
+            cells[each] = known | {
+                "p": max(by_orderings, p_of_interval(**stated)),
+                "p_orderings": by_orderings,
+            }
+        table = pl.DataFrame({"customer": experiment.customer[self.rows]} | values)
+        return cells.pop(MEAN) | {"learners": cells}, table
 
 
 def _claim(arms: dict[str, Any], alpha: float) -> float:

@@ -45,6 +45,8 @@ def _designed(experiment: Experiment, names: list[str]) -> tuple[np.ndarray | No
         return np.array([experiment.shares[name] for name in names]), "the designed shares"
     if experiment.probability is None:
         return np.full(len(names), 1.0 / len(names)), "equal shares, which are assumed"
+    if experiment.unit is not None:
+        return None, "the probabilities of the rows"
     by_arm = [experiment.probability[experiment.arm == code] for code in range(len(names))]
     if max(float(np.ptp(each)) for each in by_arm) > 1e-9:
         return None, "the probabilities of the rows"
@@ -60,6 +62,10 @@ def _ratio_of_weights(experiment: Experiment, arms: int) -> float:
         p = experiment.probability[experiment.arm == code]
         variance = float(np.sum((1.0 - p) / p**2))
         gap = float(np.sum(1.0 / p)) - len(experiment)
+        if experiment.unit is not None:
+            own = np.where(experiment.arm == code, 1.0 / experiment.probability, 0.0) - 1.0
+            total = np.bincount(experiment.unit, weights=own)
+            variance = float(total @ total)
         smallest = min(smallest, normal_p(gap / math.sqrt(variance)) if variance > 0 else float(abs(gap) < 0.5))
     return min(1.0, arms * smallest)
 
@@ -78,25 +84,37 @@ def balance(experiment: Experiment, weight: np.ndarray) -> tuple[dict[str, dict[
     smallest, control = 1.0, experiment.arm == 0
     for k, arm in enumerate(experiment.arms):
         treated = experiment.arm == k + 1
-        gap, p = _hotelling(experiment.x, treated, control, weight)
+        gap, p = _hotelling(experiment.x, treated, control, weight, experiment.unit)
         smallest = min(smallest, p)
         for name, value in zip(experiment.names, gap, strict=True):
             table[name][arm] = float(value)
     return table, min(1.0, len(experiment.arms) * smallest)
 
 
-def _hotelling(x: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
+def _hotelling(
+    x: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: np.ndarray, unit: np.ndarray | None
+) -> tuple[np.ndarray, float]:
     """Differences of means (C,), and their joint p-value."""
     gap, covariance = np.zeros(x.shape[1]), np.zeros((x.shape[1], x.shape[1]))
+    share = np.zeros(x.shape if unit is not None else (0, 0))
     for mask, sign in ((treated, 1.0), (control, -1.0)):
         w = weight[mask] / weight[mask].sum()
         mean = w @ x[mask]
         scaled = (x[mask] - mean) * w[:, None]
         gap += sign * mean
         covariance += scaled.T @ scaled * (mask.sum() / (mask.sum() - 1))
+        if unit is not None:
+            share[mask] = sign * scaled
+    independent = int(treated.sum() + control.sum())
+    if unit is not None:
+        places, code = np.unique(unit, return_inverse=True)
+        total = np.zeros((places.size, x.shape[1]))
+        np.add.at(total, code, share)
+        independent = int(np.unique(unit[treated | control]).size)
+        covariance = total.T @ total * (independent / max(independent - 1, 1))
     values, vectors = np.linalg.eigh(covariance)
     kept = values > 1e-10 * max(float(values.max(initial=0.0)), 1e-300)
-    rank, freedom = int(kept.sum()), int(treated.sum() + control.sum()) - 2
+    rank, freedom = int(kept.sum()), independent - 2
     below = freedom - rank + 1
     if rank == 0 or below < 1:
         return gap, 1.0
@@ -107,13 +125,13 @@ def _hotelling(x: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: 
 def placebo(experiment: Experiment, weight: np.ndarray) -> dict[str, dict[str, Any]]:
     """Differences of the outcomes before the send, which no message can have changed: arm -> column -> cell."""
     return {
-        arm: {name: _cell(y, treated, experiment.arm == 0, weight) for name, y in experiment.before.items()}
+        arm: {name: _cell(experiment, y, treated, weight) for name, y in experiment.before.items()}
         for arm, treated in experiment.comparisons().items()
     }
 
 
-def _cell(y: np.ndarray, treated: np.ndarray, control: np.ndarray, weight: np.ndarray) -> dict[str, float]:
-    effect = difference(y, treated, control, weight)
+def _cell(experiment: Experiment, y: np.ndarray, treated: np.ndarray, weight: np.ndarray) -> dict[str, float]:
+    effect = difference(y, treated, experiment.arm == 0, weight, experiment.unit)
     low, high = effect.interval()
     return {"effect": effect.effect, "low": low, "high": high, "p": effect.p}
 

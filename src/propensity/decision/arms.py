@@ -56,6 +56,8 @@ def in_experiment(context: DecisionContext, objective: Objective, arms: pl.DataF
     context, objective, arms
         See `decided`.
     """
+    if objective.uplift is not None:
+        objective.uplift.require_cutoff(context.scores.cutoff)
     held = None if arms is None else held_out(arms, context.scores.customer)
     return context.changed(objective=objective, held=held)
 

@@ -12,6 +12,29 @@ import numpy as np
 
 from propensity.decision.plan.problem import Problem
 
+CONTROLS = 20  # pairs without a message that are listed for each explorer, at most
+
+
+class Draw(NamedTuple):
+    """The experiment that exploration makes, a row for each pair of a customer and a campaign.
+
+    Explorers are in it with the campaign they got, and customers who drew none with those that they could have got.
+
+    Attributes
+    ----------
+    row, campaign : np.ndarray
+        (R,) int64 customers and campaigns.
+    sent : np.ndarray
+        (R,) bool.
+    probability : np.ndarray
+        (R,) of `sent` or not, given that the pair is in the experiment.
+    """
+
+    row: np.ndarray
+    campaign: np.ndarray
+    sent: np.ndarray
+    probability: np.ndarray
+
 
 class Explored(NamedTuple):
     """Contacts with their probabilities.
@@ -24,11 +47,14 @@ class Explored(NamedTuple):
         (N,) bool, whose only contact was drawn.
     probability : np.ndarray
         (N, P) of being sent exactly this, NaN where there is no contact.
+    draw : Draw
+        Explorers and their controls.
     """
 
     picks: np.ndarray
     explored: np.ndarray
     probability: np.ndarray
+    draw: Draw
 
 
 def explore(picks: np.ndarray, problem: Problem, share: float, seed: int) -> Explored:
@@ -81,4 +107,20 @@ def explore(picks: np.ndarray, problem: Problem, share: float, seed: int) -> Exp
     probability[who[chosen], 0] = chance[chosen, slot[chosen]]
     explored = np.zeros(len(picks), dtype=bool)
     explored[who[chosen]] = True
-    return Explored(picks, explored, probability)
+    return Explored(picks, explored, probability, _draw(who, chance, np.where(keep, slot, -1), problem, rng))
+
+
+def _draw(who: np.ndarray, chance: np.ndarray, slot: np.ndarray, problem: Problem, rng: np.random.Generator) -> Draw:
+    """Explorers (slot below the number of slots) and a sample of the pairs of those who drew none."""
+    slots, none = chance.shape[1], 1.0 - chance.sum(axis=1)
+    campaign = problem.calendar.campaign
+    chance = chance @ (campaign[:, None] == np.arange(int(campaign.max(initial=0)) + 1))
+    sent = np.flatnonzero((slot >= 0) & (slot < slots))
+    possible = np.argwhere((chance > 0) & (slot == slots)[:, None])
+    pairs = float((none[:, None] * (chance > 0)).sum())  # expected, so that the sample depends on no draw
+    share = min(1.0, CONTROLS * float(chance.sum()) / max(pairs, 1.0))
+    listed = possible[rng.random(len(possible)) < share]
+    place, column = np.concatenate([sent, listed[:, 0]]), np.concatenate([campaign[slot[sent]], listed[:, 1]])
+    got, without = chance[place, column], share * none[place]
+    is_sent = np.arange(place.size) < sent.size
+    return Draw(who[place], column, is_sent, np.where(is_sent, got, without) / (got + without))

@@ -22,7 +22,11 @@ PREDICTED, DISCOVERY, INCREMENTAL = "predicted", "discovery", "incremental"
 OBJECTIVES = (PREDICTED, DISCOVERY, INCREMENTAL)
 LAPSED = 91  # days without a purchase of the offer after which a customer has lapsed
 ANYWAY = 0.5  # probability above which a purchase is more likely than not
-SUPPORTED = ("Audience", "CampaignPlan")  # decisions that choose customers for an offer
+SUPPORTED = {  # objectives beside the predicted one of the decisions that choose customers for an offer
+    "Audience": (DISCOVERY, INCREMENTAL),
+    "CampaignPlan": (DISCOVERY, INCREMENTAL),
+    "NextBest": (INCREMENTAL,),  # the value of a message decays by its day, so that discovery has no single price
+}
 POOLED = ("any", "any treatment")
 
 
@@ -38,11 +42,30 @@ class Uplift:
         arm -> outcome -> cell of uplift.json.
     money : list of str
         Outcomes that are amounts.
+    pairs : bool
+        Whether the table has one row per customer and offer (`offer_id`), from an experiment of messages.
+    at : str, optional
+        Cutoff of the pairs.
     """
 
     table: pl.DataFrame
     arms: dict[str, dict[str, dict[str, Any]]]
     money: list[str]
+    pairs: bool = False
+    at: str | None = None
+
+    def require_cutoff(self, cutoff: str) -> None:
+        """Refuse scores of another cutoff than that of the pairs.
+
+        Raises
+        ------
+        ConfigurationError
+            With both.
+        """
+        if self.pairs and self.at != cutoff:
+            raise ConfigurationError(
+                f"the uplift is of pairs at {self.at} and the scores are at {cutoff}; run ab uplift with at={cutoff}"
+            )
 
     def earned(self, campaign: str, offer: str, customer: np.ndarray, margin: float) -> np.ndarray:
         """Margin (N,) that a message of a campaign causes, NaN for customers outside the experiment.
@@ -50,7 +73,7 @@ class Uplift:
         Parameters
         ----------
         campaign, offer : str
-            One of them, or the only treatment, is the arm.
+            One of them is the arm; or the only treatment is, of an experiment of messages about several offers.
         customer : np.ndarray
             (N,) ids.
         margin : float
@@ -63,6 +86,8 @@ class Uplift:
         """
         single = [name for name in self.arms if name not in POOLED]
         arm = next((name for name in (campaign, offer) if name in single), None)
+        if arm is None and self.pairs and len(single) == 1:
+            arm = single[0]
         if arm is None:
             arms = ", ".join(single)
             raise InfeasibleError(
@@ -83,6 +108,13 @@ class Uplift:
                 "so it cannot say whom to write to; ask ab policy about everybody, or give objective=predicted"
             )
         rows = self.table.filter((pl.col("arm") == arm) & (pl.col("outcome") == outcome))
+        if self.pairs:
+            rows = rows.filter(pl.col("offer_id") == offer)
+            if not rows.height:
+                raise InfeasibleError(
+                    f"no message of the experiment was about {offer}, so nobody knows what one causes; plan offers of "
+                    "the experiment, draw messages about this one, or give objective=predicted"
+                )
         place = rows_of(pl.Series(customer), rows["customer"])
         if not (place >= 0).any():
             raise InfeasibleError(f"no customer of the scores was in the experiment of {arm}; score its customers")
@@ -129,7 +161,15 @@ def read_uplift(folder: str) -> Uplift:
         raise DataError(f"{file} is not what ab uplift writes; run ab uplift again") from None
     if refused:
         raise InfeasibleError(f"the experiment in {folder} was refused: {refused}")
-    return Uplift(read(str(file.with_suffix(".parquet")), "uplift"), arms, money)
+    pairs = file.with_name("pairs.parquet")
+    if pairs.is_file():
+        return Uplift(read(str(pairs), "uplift"), arms, money, pairs=True, at=result.get("at"))
+    table = read(str(file.with_suffix(".parquet")), "uplift")
+    if "offer_id" in table.columns:
+        raise ConfigurationError(
+            f"{folder} has uplift of messages at their own cutoffs; run ab uplift with at=<cutoff>"
+        )
+    return Uplift(table, arms, money)
 
 
 def objective_of(
@@ -182,21 +222,22 @@ def require_supported(name: str, settings: Mapping[str, Any]) -> None:
         With the decisions that support it.
     """
     decision = str(settings.get("_target_", "")).rsplit(".", 1)[-1]
-    if name != PREDICTED and decision and decision not in SUPPORTED:
-        raise ConfigurationError(f"objective={name} is for decision=audience and decision=campaign, not {decision}")
+    if name != PREDICTED and decision and name not in SUPPORTED.get(decision, ()):
+        also = ", decision=campaign and decision=next_best" if name == INCREMENTAL else " and decision=campaign"
+        raise ConfigurationError(f"objective={name} is for decision=audience{also}, not {decision}")
 
 
 def with_objective(result: DecisionResult, objective: Objective) -> DecisionResult:
     """The result with its objective, and with a sentence on what the values mean."""
     summary = result.summary | {"objective": objective.name}
-    if not {"score", "customer_id"} <= {*result.table.columns}:
+    if objective.name != INCREMENTAL and not {"score", "customer_id"} <= {*result.table.columns}:
         return replace(result, summary=summary)
     if objective.name == INCREMENTAL:
         words = (
             "incremental: customers are chosen by what a message causes, as an experiment shows; scores are predicted"
         )
         return replace(result, summary=summary, sentences=[*result.sentences, words])
-    score = result.table["score"].to_numpy()
+    score = result.table["score"].drop_nulls().to_numpy()
     share = float((score > ANYWAY).mean()) if score.size else 0.0
     sentences = [*result.sentences, predicted_words(result.table)]
     return replace(result, summary=summary | {"share_likely_anyway": share}, sentences=sentences)
@@ -204,7 +245,7 @@ def with_objective(result: DecisionResult, objective: Objective) -> DecisionResu
 
 def predicted_words(table: pl.DataFrame) -> str:
     """How many messages go to customers who are more likely than not to buy without them."""
-    score = table["score"].to_numpy()
+    score = table["score"].drop_nulls().to_numpy()  # messages about no offer have none
     share, mean = (float((score > ANYWAY).mean()), float(score.mean())) if score.size else (0.0, 0.0)
     return (
         f"predictive: includes purchases that would happen anyway; {share:.1%} of the messages go to customers whose "

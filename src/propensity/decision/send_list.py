@@ -101,7 +101,7 @@ def send_list(
     ConfigurationError
         If an attribute is unknown.
     """
-    context = context.with_consent(decision.ignore_consent)
+    context = context.with_settings(decision.ignore_consent, decision.not_products)
     messages = _messages(decision, context, result)
     held = _held(decision, context, messages)
     table = pl.concat([messages, held], how="diagonal")
@@ -204,7 +204,7 @@ def _flagged(
     offer = context.offer(first["offer_id"])
     return pl.DataFrame(
         {
-            "customer_id": pl.Series(context.scores.customer[row]).cast(pl.String),
+            "customer_id": pl.Series(context.scores.customer).gather(row).cast(pl.String),
             "campaign": pl.Series([first["campaign"]] * row.size, dtype=pl.String),
             "offer_id": pl.Series([first["offer_id"]] * row.size, dtype=pl.String),
             "channel": pl.Series([first["channel"]] * row.size, dtype=pl.String),
