@@ -171,7 +171,7 @@ def parts_of(text: str) -> Iterator[str]:
     Examples
     --------
     >>> sorted(parts_of("Ice 22"))
-    ['^22', '^22$', '^ic', '^ice', '^ice$', '22$', 'ce$', 'ice', 'ice$']
+    ['22$', '^22', '^22$', '^ic', '^ice', '^ice$', 'ce$', 'ice', 'ice$']
     """
     for word in WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
         bounded = f"^{word}$"

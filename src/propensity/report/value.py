@@ -181,7 +181,7 @@ def _edges(value: np.ndarray) -> np.ndarray:
     """Round limits of values, from the 5 % quantile to the 99 % quantile of those above 0.
 
     >>> _edges(np.array([3.0, 30.0, 70.0])).tolist()
-    [5.0, 10.0, 20.0, 50.0]
+    [10.0, 20.0, 50.0]
     """
     above = value[value > 0]
     if not above.size:

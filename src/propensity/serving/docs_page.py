@@ -80,7 +80,7 @@ def _type(spec: Mapping[str, Any]) -> str:
         return f'<a href="#{name}">{name}</a>'
     if "anyOf" in spec or "oneOf" in spec:
         return " or ".join(_type(each) for each in spec.get("anyOf", spec.get("oneOf")))
-    if "additionalProperties" in spec and spec["additionalProperties"] is not False:
+    if isinstance(spec.get("additionalProperties"), Mapping):
         most = f" of at most {spec['maxProperties']:,}" if "maxProperties" in spec else ""
         return f"object{most}: name to {_type(spec['additionalProperties'])}"
     if "items" in spec:

@@ -86,7 +86,7 @@ def seasonal_index(counts: np.ndarray, place: np.ndarray) -> np.ndarray:
     --------
     >>> weeks = np.arange(208)
     >>> index = seasonal_index(np.where(weeks % 52 >= 49, 900.0, 300.0), weeks % 52)
-    >>> (index[50] / index[20]).round(1)
+    >>> float((index[50] / index[20]).round(1))
     3.0
     """
     width = 2 * HALF
