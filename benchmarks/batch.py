@@ -140,5 +140,7 @@ def bucket_race(market: Market, customers: int, gate: float, aim: float) -> Race
 
 def _inputs(batch: Arrays) -> Inputs:
     none = torch.zeros(0)
-    others = dict.fromkeys(("pair", "customer_features", "context", "season", "offer", "attribute"), none)
+    others = dict.fromkeys(
+        ("pair", "customer_features", "context", "season", "offer", "attribute", "standardisation"), none
+    )
     return Inputs(**{name: batch[name] for name in (*HISTORY, "length")}, **others)

@@ -74,7 +74,8 @@ def cells(measurement: dict[str, Any]) -> str:
 
 def page(rows: list[dict[str, Any]]) -> str:
     lines = [
-        f"| {r['events']:,} {NAMES[r.get('form', 'parquet')]} | {r['raw_gb']:.1f} | {r['log_gb']:.1f} | {cells(r['built'])} "
+        f"| {r['events']:,} {NAMES[r.get('form', 'parquet')]} | {r['raw_gb']:.1f} | {r['log_gb']:.1f} "
+        f"| {cells(r['built'])} "
         f"| {r['appended']['rows'] - r['built']['rows']:,} | {cells(r['appended'])} | {r['commit']} |"
         for r in rows
     ]
@@ -82,8 +83,8 @@ def page(rows: list[dict[str, Any]]) -> str:
     newline = "\n"
     return f"""{HEADING}
 
-Unsorted Parquet or CSV in files of five million rows, each row checked by every rule, becomes a log on disk; then one more day
-is appended. Each step runs in its own process with one thread; its peak includes libraries and mapped files.
+Unsorted Parquet or CSV in files of five million rows, each row checked by every rule, becomes a log on disk; then one
+more day is appended. Each step runs in its own process with one thread; its peak includes libraries and mapped files.
 
 `{command}` (and the other sizes; `--csv`) · {about["machine"]} · {about["date"]}
 

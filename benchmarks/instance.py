@@ -35,6 +35,8 @@ SHAPES = {
     "heavy": Shape("values with a Pareto tail of index 1.5", value="pareto"),
     "ties": Shape("values of five levels", value="levels"),
     "narrow": Shape("a fifth of the pairs is eligible", audience=(0.01, 0.15), eligible=0.2),
+    "uplift": Shape("incremental values, four in ten below 0", value="signed"),
+    "uplift ties": Shape("incremental values of five levels", value="signed levels"),
 }
 
 
@@ -61,6 +63,8 @@ def problem(customers: int, shape: str = "usual", seed: int = 1) -> Problem:
 
 def values(random: np.random.Generator, kind: str, customers: int) -> np.ndarray:
     """(N, CAMPAIGNS) float32: products of a customer effect, a campaign effect and noise."""
+    if kind.startswith("signed"):
+        return signed(random, customers, ties=kind == "signed levels")
     person, campaign = random.gamma(1, 1, (customers, 1)), random.gamma(1, 1, (1, CAMPAIGNS))
     if kind == "pareto":
         noise = random.pareto(1.5, (customers, CAMPAIGNS)).astype(np.float32)
@@ -68,3 +72,11 @@ def values(random: np.random.Generator, kind: str, customers: int) -> np.ndarray
         noise = random.gamma(0.5, 1, (customers, CAMPAIGNS)).astype(np.float32)
     value = (person * campaign).astype(np.float32) * noise
     return np.ceil(np.minimum(value, 1.0) * 5) / np.float32(5) if kind == "levels" else value
+
+
+def signed(random: np.random.Generator, customers: int, ties: bool) -> np.ndarray:
+    """(N, CAMPAIGNS) float32: uplift, normal around the mean of each campaign; ties: of five levels."""
+    mean = random.normal(0.05, 0.05, (1, CAMPAIGNS)).astype(np.float32)
+    value = random.normal(0, 0.1, (customers, 1)).astype(np.float32) + mean
+    value = value + np.float32(0.15) * random.standard_normal((customers, CAMPAIGNS), np.float32)
+    return np.clip(np.round(value * 5), -2, 2) / np.float32(5) if ties else value

@@ -57,6 +57,7 @@ def random_inputs(seed: int) -> Any:
         "season": random.random(9, np.float32),
         "offer": random.integers(0, OFFERS, OFFERS),
         "attribute": random.random((OFFERS, 4), np.float32),
+        "standardisation": random.gamma(1.0, 1.0, (OFFERS, 2, len(config.pair))).astype(np.float32),
     }
     return Inputs(**arrays)
 
@@ -92,7 +93,7 @@ def random_network() -> Any:
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cfg = typed(compose("train", overrides=["data.offer.column=category", "data.log=unused"]))
     pair, customer, context = (block_sizes(columns) for columns in FeatureConfig().columns.values())
-    sizes = Sizes((5, 7), 5, 3, pair, customer, context, 9, OFFERS, 4, (1, 2))
+    sizes = Sizes((5, 7), 5, 3, pair._replace(within_offer=True), customer, context, 9, OFFERS, 4, (1, 2))
     model = instantiate(cfg.model, sizes=sizes).eval()
     model.fit_scales(Inputs(*to_tensors(random_inputs(1))))
     return model

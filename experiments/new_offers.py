@@ -40,7 +40,7 @@ def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarr
     import lightning.pytorch as pl
 
     from propensity.baseline.lightgbm import LightGBM
-    from propensity.data.cutoff import cutoff_of
+    from propensity.data.cutoff import parse_cutoff
     from propensity.data.offer import on_sale
     from propensity.evaluation.labels import labels
     from propensity.feature.features import Features
@@ -54,7 +54,7 @@ def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarr
 
     task = instantiate(cfg.data, _convert_="all")
     log = task.open()
-    cutoff = cutoff_of(log, cfg.cutoffs[0], task.horizon)
+    cutoff = parse_cutoff(log, cfg.cutoffs[0], task.horizon)
     offers = on_sale(log.before(cutoff.day), task.offer, cutoff)
     names = np.random.default_rng((cfg.seed, number)).choice(offers.name, len(offers) // 10, replace=False)
     reduced_log = without_offers(log, task.offer.all(log), names)
@@ -67,7 +67,8 @@ def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarr
     fit(model, instantiate(cfg.loss), data, cfg, Path(cfg.out) / str(number), Stage("search"))
     past = reduced_log.before(cutoff.day)
     features = Features(past, offers, training_set.vocabulary, task.feature)
-    market_stats = MarketStatsBuilder(past, offers, task.horizon, task.market_stats).at(cutoff)
+    settings = task.market_stats, *task.feature.market_groups
+    market_stats = MarketStatsBuilder(past, offers, task.horizon, *settings).at(cutoff)
     cutoff_data = CutoffData(features, market_stats, past.purchasers(cutoff.day))
     trees = LightGBM(launched=task.history_mask.launched, rows=600_000, n_estimators=200, amount_n_estimators=1)
     trees.fit(training_set, cfg.seed)

@@ -6,18 +6,19 @@ from propensity.config import LearnConfig
 
 @entry("ab_learn")
 def main(cfg: LearnConfig) -> None:
-    from dataclasses import replace
     from pathlib import Path
 
     from propensity.ab.command import experiment_from, uplift_rules, write
     from propensity.ab.learn import learn
+    from propensity.ab.sent import entered
     from propensity.ab.table import read_data
     from propensity.ab.uplift import require_answer
 
     champion = None if cfg.champion is None else read_data(Path(cfg.champion) / "uplift.parquet")
-    chosen = cfg if cfg.arms is not None else replace(cfg, name=cfg.campaign)
-    effects, result, table = learn(experiment_from(chosen, "uplift"), uplift_rules(cfg), champion)
-    result |= {"campaign": cfg.campaign, "sentences": [*effects["sentences"], *result["sentences"]]}
+    cfg, notes = entered(cfg)
+    effects, result, table = learn(experiment_from(cfg, "uplift"), uplift_rules(cfg), champion)
+    result |= {"campaign": cfg.campaign, "notes": [*notes, *result["notes"]]}
+    result["sentences"] = [*effects["sentences"], *result["sentences"]]
     write(cfg.out, "uplift", result, table, also={"analysis": effects})
     require_answer(result)
 

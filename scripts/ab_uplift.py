@@ -11,8 +11,10 @@ def main(cfg: UpliftConfig) -> None:
 
     if any(each is not None for each in (cfg.messages, cfg.run, cfg.at)):
         from propensity.evaluation.message_uplift import learn_messages
+        from propensity.report.table import working
 
-        result = learn_messages(cfg, print)
+        with working("learning uplift") as say:
+            result = learn_messages(cfg, say)
     else:
         result, table = learn_uplift(experiment_from(cfg, "uplift"), uplift_rules(cfg))
         write(cfg.out, "uplift", result, table)

@@ -7,13 +7,14 @@ from propensity.config import ClvConfig
 @entry("clv")
 def main(cfg: ClvConfig) -> None:
     from propensity.report.table import working
+    from propensity.report.value import value_page
     from propensity.value.output import check_folder, save_values, show
     from propensity.value.run import values
 
     check_folder(cfg.out)
     with working("valuing customers"):
         valuation = values(cfg)
-        save_values(valuation, cfg.out)
+        save_values(valuation, cfg.out, value_page(valuation))
     show(valuation.summary, cfg.out)
 
 

@@ -7,11 +7,16 @@ from propensity.config import EvaluateConfig
 @entry("evaluate")
 def main(cfg: EvaluateConfig) -> None:
     from propensity.evaluation.evaluate import evaluate_run
+    from propensity.evaluation.on_requests import evaluate_on_requests, on_requests
     from propensity.report.document import write_documents
     from propensity.report.markdown import write_summary
     from propensity.report.page import write_page
-    from propensity.report.table import show_metrics, working
+    from propensity.report.table import show_metrics, show_request_metrics, working
 
+    if on_requests(cfg):
+        with working("evaluating") as say:
+            result = evaluate_on_requests(cfg, say)
+        return show_request_metrics(result, cfg.run)
     with working("evaluating") as say:
         metrics = evaluate_run(cfg, say)
     write_page(metrics, f"{cfg.run}/report.html")

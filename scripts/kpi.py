@@ -6,7 +6,7 @@ from propensity.config import KpiConfig
 
 @entry("kpi")
 def main(cfg: KpiConfig) -> None:
-    from propensity.kpi.figures import kpi, save
+    from propensity.key_figures.figures import kpi, save
     from propensity.report.kpi import kpi_page, show_kpi
     from propensity.report.table import working
 

@@ -23,12 +23,12 @@ LADDER = (
     {"ingest"},
     {"task", "model", "scores", "metric"},
     {"loss", "decision", "baseline", "ab", "value"},
-    {"champion", "kpi"},
+    {"champion", "key_figures"},
     {"training"},
     {"explain", "catalogue"},
     {"evaluation"},
     {"serving", "report", "project", "cli"},
-    {"api"},
+    {"api", "api_value"},
 )
 RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
 BESIDE = {  # siblings that may see each other
@@ -38,7 +38,7 @@ WITHOUT_TORCH = (
     *("kernel", "errors", "checksum", "disk", "scratch", "atomic", "audit", "secret", "csv_cell"),
     *("trust", "limit", "limits", "mistake", "config", "conf_file", "usage", "command", "cli"),
     *("data", "feature", "simulate", "ingest", "task"),
-    *("metric", "scores", "decision", "kpi", "report", "ab", "value"),
+    *("metric", "scores", "decision", "key_figures", "report", "ab", "value"),
 )
 HEAVY = ("torch", "lightning", "torchmetrics")
 

@@ -123,6 +123,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pl.DataFrame({"customer_id": customers, "cutoff": cutoffs}).write_parquet("requests.parquet")
         messages("mine.parquet").write_parquet("messages.parquet")
         Path("offers.yaml").write_text("two: \"category IN ('category_000', 'category_001')\"\n")
+        Path("triggers.yaml").write_text("- {name: welcome, event: first_purchase, days: [3], offer: category_000}\n")
     return folder
 
 

@@ -11,18 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from propensity.api import Arrays, Bundle, Evaluation, Model, decide, fit, load, prepare
+    from propensity.api_value import churn, clv, kpi
     from propensity.data.event_log import EventLog
 
 __version__ = "0.1.0"
-__all__ = ["Arrays", "Bundle", "Evaluation", "EventLog", "Model", "decide", "fit", "load", "prepare"]
+__all__ = [
+    "Arrays",
+    "Bundle",
+    "Evaluation",
+    "EventLog",
+    "Model",
+    "churn",
+    "clv",
+    "decide",
+    "fit",
+    "kpi",
+    "load",
+    "prepare",
+]
+PLACES = {"EventLog": "propensity.data.event_log"} | dict.fromkeys(("churn", "clv", "kpi"), "propensity.api_value")
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(
-        importlib.import_module("propensity.data.event_log" if name == "EventLog" else "propensity.api"), name
-    )
+    return getattr(importlib.import_module(PLACES.get(name, "propensity.api")), name)
 
 
 def __dir__() -> list[str]:

@@ -192,6 +192,7 @@ def decide(
     log: EventLog | str | Path | None = None,
     out: str | Path | None = None,
     cutoff: str | None = None,
+    attributes: Sequence[str] = (),
     **settings: Any,
 ) -> DecisionResult:
     """Turns scores into a decision, such as an audience or a campaign plan.
@@ -205,9 +206,11 @@ def decide(
     log
         Event log, for decisions that look at what customers bought.
     out
-        Folder for tables, summary and picture; None: nothing is written.
+        Folder for tables, summary and picture, or the file of a send list (.csv or .parquet); None: nothing is written.
     cutoff
         Which of several cutoffs in the scores; None: the last.
+    attributes
+        Columns of the customers that a send list holds.
     **settings
         Settings of the decision, such as `size=200`.
 
@@ -221,6 +224,7 @@ def decide(
     from propensity.decision.context import gather
     from propensity.decision.objective import Objective
     from propensity.decision.result import save
+    from propensity.decision.send_list import check_list, is_list, save_list, send_list
     from propensity.decision.setting import build_decision
 
     named = {f"decision.{key}": value for key, value in settings.items()}
@@ -228,11 +232,13 @@ def decide(
         given = {"decision": decision, "scores": files["scores"], "out": str(out or "decision")}
         config = configuration("decide", {**given, **named})
         built = build_decision(config.decision)
+        check_list(built, config.out, attributes, None)
         place = None if log is None else str(_folder(log))
         context = gather(files["scores"], cutoff, None, None, place, config.seed, LOGGER.info)
         result = decided(built, context, Objective(config.objective), None)
+        sent = send_list(built, context, result, None, attributes) if is_list(config.out) else None
     if out is not None:
-        save(result, out)
+        save(result, out) if sent is None else save_list(sent, out)
     return result
 
 

@@ -45,7 +45,11 @@ from propensity.trust import check_targets, use_plugins
 from propensity.usage import usage
 
 TABLE_SUFFIXES = {".csv", ".html", ".json", ".parquet"}
-TABLES = ("ab_analyse", "ab_uplift", "ab_policy", "ab_learn")  # commands whose data is a table
+TABLES = ("ab_analyse", "ab_uplift", "ab_policy", "ab_learn", "ab_fatigue")  # commands whose data is a table
+NULLS = {  # settings that have to be given, also when they are null, and what null means
+    "data.source.columns.item": "lines name no item",
+    "data.source.columns.revenue": "lines have no amount",
+}
 INTERRUPTED = 130
 AGAIN = "the same command starts again"
 
@@ -314,7 +318,9 @@ def checked(cfg: DictConfig, name: str) -> DictConfig:
                 f"{setting.input_line} would replace a part by a word; did you mean {group}={value}?"
             )
     if missing := sorted(OmegaConf.missing_keys(cfg)):
-        raise ConfigurationError(f"{', '.join(missing)} not given; add {' '.join(f'{key}=...' for key in missing)}")
+        given = " ".join(f"{key}=..." for key in missing)
+        nulls = " and ".join(f"{key}=null where {NULLS[key]}" for key in missing if key in NULLS)
+        raise ConfigurationError(f"{', '.join(missing)} not given; add {given}" + (f" ({nulls})" if nulls else ""))
     if running.mode == RunMode.MULTIRUN and isinstance(cfg.get("out"), str) and swept(sys.argv[1:]) != {"out"}:
         cfg.out = numbered(Path(cfg.out), running.job.num)
     if (message := part_without_target(cfg, running.runtime.choices, project_folder(), conf_folder())) is not None:

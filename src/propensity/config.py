@@ -64,6 +64,7 @@ class TrainConfig(CommandConfig):
 class EvaluateConfig(CommandConfig):
     run: str = setting("folder of a trained run")
     cutoffs: list[str] | None = setting("cutoffs as ISO dates; null: the last label windows after training", None)
+    requests: str | None = setting("table of requests to evaluate on: customer_id, cutoff, perhaps offer_id", None)
     baseline: Part = setting("baselines by name")
     baselines: list[str] | None = setting("names of the baselines to fit; null fits all, [] none", None)
     decay: str | None = setting(
@@ -277,7 +278,8 @@ class ExportCustomerConfig(CustomerConfig):
 class DecideConfig(CommandConfig):
     decision: Part = setting("kind of decision")
     scores: str = setting("table that `evaluate` or `score` wrote")
-    out: str = setting("folder of the result")
+    out: str = setting("folder of the result, or a send list: a file that ends in .csv or .parquet")
+    attributes: list[str] = setting("columns of the customers' table or log that a send list holds", [])
     cutoff: str | None = setting("which cutoff of the table; null uses the last", None)
     customers: str | None = setting(
         "attributes and consents beside those of the log; null uses customers.parquet beside the scores", None
@@ -323,7 +325,7 @@ class ChurnConfig(CommandConfig):
 @dataclass
 class VerifyConfig(CommandConfig):
     log: str | None = setting("folder of an event log", None)
-    run: str | None = setting("folder of a run, or of scores", None)
+    run: str | None = setting("folder of a run, or of scores, values, churn or key figures", None)
     bundle: str | None = setting("folder of an exported bundle", None)
 
 
@@ -394,6 +396,9 @@ class AnalyseConfig(MessagesConfig):
         "customers at the planned end of an experiment that is looked at before; intervals hold at every look", None
     )
     lower_is_better: list[str] = setting("outcomes such as unsubscribes", [])
+    factors: list[str] = setting(
+        "columns of the factors of a test, such as depth, framing and channel, which name the arms", []
+    )
 
 
 @dataclass
@@ -418,8 +423,20 @@ class PolicyConfig(AbConfig):
 
 
 @dataclass
+class FatigueConfig(AbConfig):
+    messages: str | None = setting(
+        "column of the number of messages that a customer got, for arms with different numbers; with log it is counted",
+        None,
+    )
+    window: int = setting("days before a contact in which messages count, for contacts that were drawn one by one", 28)
+
+
+@dataclass
 class LearnConfig(UpliftConfig):
-    campaign: str = setting("experiment whose messages the log holds; with arms, the name of the result")
+    campaign: str = setting("name of the experiment, or the folder of the decision that was sent")
+    sent: str | None = setting(
+        "table of what was sent, whose contacts enter the log; null: that of the folder, or the log has them", None
+    )
     champion: str | None = setting("folder of the ranking in use, as `ab uplift` or `ab learn` wrote it", None)
 
 
@@ -431,6 +448,7 @@ class DesignConfig(CommandConfig):
     horizon: int = setting("days after the send in which the outcome counts", 14)
     arms: Part = setting("share of each arm outside the global holdout", {"treatment": 0.9, "holdout": 0.1})
     control: Any = setting("arm that the others are compared with", "holdout")
+    factors: Part = setting("factor: levels of a factorial test, whose cells share the share of treatment", {})
     global_holdout: float = setting("share of customers that no experiment contacts, .01 to .1, or 0", 0.05)
     relevant: float = setting("smallest effect that matters, as a share of the mean", 0.05)
     power: float = setting("probability of finding an effect as large as the MDE", 0.8)
@@ -448,6 +466,7 @@ class SplitConfig(CommandConfig):
     arms: Part = setting(
         "share of each arm outside the global holdout; they sum to 1", {"treatment": 0.9, "holdout": 0.1}
     )
+    factors: Part = setting("factor: levels of a factorial test, whose cells share the share of treatment", {})
     global_holdout: float = setting("share of customers that no experiment contacts, .01 to .1, or 0", 0.05)
     strata: list[str] = setting("columns within which the arms are balanced, such as value and risk", [])
     earlier: str | None = setting("earlier table of the same experiment, whose customers keep their arms", None)
@@ -485,6 +504,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "ab_split": SplitConfig,
     "ab_design": DesignConfig,
     "ab_learn": LearnConfig,
+    "ab_fatigue": FatigueConfig,
 }
 
 

@@ -69,6 +69,7 @@ AB: dict[str, Limit] = COMMAND | {
 OPEN_SHARE = number(0, 1, above=True)
 REGRESSOR = choice("blend", "gcv", "lightgbm", "ridge")
 FOLDS = whole(2, 1_000)
+FACTORS = mapping(many(anything(), least=2))
 MESSAGES: dict[str, Limit] = AB | {"run": maybe(path()), "messages": maybe(path())}
 UPLIFT: dict[str, Limit] = MESSAGES | {
     "at": maybe(day()), "learners": maybe(many(choice("s", "t", "x", "dr", "head"), least=1)),
@@ -81,7 +82,8 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "TrainConfig": TRAIN,
     "EvaluateConfig": COMMAND | {
-        "run": path(), "cutoffs": CUTOFFS, "baseline": PARTS_BY_NAME, "baselines": maybe(NAMES), "decay": maybe(path()),
+        "run": path(), "cutoffs": CUTOFFS, "requests": maybe(path()),
+        "baseline": PARTS_BY_NAME, "baselines": maybe(NAMES), "decay": maybe(path()),
         "heuristics": flag(), "also": either(mapping(path()), null()), "metrics": METRICS, "resamples": RESAMPLES,
         "seed": SEED, "reliance": whole(0),
     },
@@ -137,6 +139,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "DecideConfig": COMMAND | {
         "decision": GROUP, "scores": path(), "out": path(), "cutoff": maybe(day()), "customers": maybe(path()),
         "contacts": maybe(path()), "log": maybe(path()), "seed": SEED, "reasons": maybe(whole(1, 1_000)),
+        "attributes": NAMES,
         "reasons_from": maybe(path()), "objective": choice("predicted", "discovery", "incremental"),
         "discovery": SHARE, "uplift": maybe(path()), "arms": maybe(path()),
     },
@@ -157,34 +160,38 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "InitConfig": COMMAND | {"out": path()},
     "AnalyseConfig": MESSAGES | {
         "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "relevant": number(0, 1_000),
-        "planned": maybe(whole(1)), "lower_is_better": NAMES,
+        "planned": maybe(whole(1)), "lower_is_better": NAMES, "factors": NAMES,
     },
     "UpliftConfig": UPLIFT,
-    "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path())},
+    "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path()), "sent": maybe(path())},
+    "FatigueConfig": AB | {"messages": maybe(text()), "window": whole(1, 364)},
     "PolicyConfig": AB | {"cost": mapping(number(0, 1e9)), "regressor": REGRESSOR, "folds": FOLDS, "seed": SEED},
     "DesignConfig": COMMAND | {
         "log": path(), "cutoff": day(), "outcome": text(), "horizon": whole(1, 364), "arms": mapping(OPEN_SHARE),
         "control": name(), "global_holdout": number(0, 0.1), "relevant": number(0, 1_000, above=True),
         "power": number(0.01, 0.999), "alpha": number(1e-6, 0.5), "scores": maybe(path()), "margin": number(0, 1),
-        "cost": number(0, 1e9), "out": path(),
+        "cost": number(0, 1e9), "out": path(), "factors": FACTORS,
     },
     "SplitConfig": COMMAND | {
         "customers": path(), "name": name(), "arms": mapping(OPEN_SHARE), "global_holdout": number(0, 0.1),
-        "strata": NAMES, "earlier": maybe(path()), "out": path(),
+        "strata": NAMES, "earlier": maybe(path()), "out": path(), "factors": FACTORS,
     },
 }  # fmt: skip
 
 MONEY = number(0, 1e9)
 MARGIN = number(0, 1)
 CONSENT = {"ignore_consent": flag()}
+OFFERED = CONSENT | {"not_products": maybe(many(anything()))}
 CAPS = {"day": whole(0, 1_000), "week": whole(0, 10_000), "rolling": flag()}
 CAMPAIGNS = maybe(many(anything()))
+TRIGGERS = either(path(), many(anything()), null())
 CAPACITY = either(mapping(whole(0)), null())
 PARTS: dict[str, dict[str, Limit]] = {
     "Task": {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,
         "market_stats": GROUP, "log": maybe(path()), "pseudonym": maybe(text()), "horizon": whole(1, 3_650),
         "end": maybe(day()), "verify": flag(), "keep": maybe(whole(1)), "requests": maybe(path()), "catalogue": GROUP,
+        "registrants": maybe(flag()),
     },
     "CatalogueConfig": {
         **dict.fromkeys(("popular", "partners", "per_group", "memory"), whole(0, 10**6)),
@@ -197,13 +204,14 @@ PARTS: dict[str, dict[str, Limit]] = {
     },
     "FeatureConfig": {
         "windows": many(whole(1, DAYS), least=1, most=100), "half_lives": many(number(0, DAYS, above=True), most=100),
-        "history": whole(1, 100_000), "groups": NAMES, "attributes": NAMES, "extra": many(anything()),
+        "history": whole(1, 100_000), "groups": NAMES, "attributes": NAMES, "group_rates": NAMES, "text": NAMES,
+        "extra": many(anything()),
     },
     "MarketStatsConfig": {
         "references": whole(1, 1_000), "step": whole(1, DAYS), "sample": whole(1), "shrink": number(0, 1e9),
         "ridge_similar": many(number(0, 1e9, above=True), least=2, most=2),
         "ridge_follow": many(number(0, 1e9, above=True), least=2, most=2),
-        "neighbours": whole(0), "neighbour_categories": whole(0),
+        "neighbours": whole(0), "neighbour_categories": whole(0), "shrink_group": number(0, 1e9, above=True),
     },
     "TrainingCutoffs": {
         "step": whole(1, DAYS), "count": whole(1, 100_000), "minimum_history": maybe(whole(0, DAYS)),
@@ -251,7 +259,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "start": day(), "seed": SEED,
         **dict.fromkeys(("dormant_share", "new_share", "new_item_share", "messages", "returns"), SHARE),
         **dict.fromkeys(("order_effect", "season_strength", "message_effect", "views"), number(0, 1_000)),
-        "basket": number(0.01, 1_000), "folder": maybe(path()),
+        "basket": number(0.01, 1_000), "registrants": whole(0, 10**8), "folder": maybe(path()),
     },
     "OfferNet": {
         "members": whole(1, 64), "width": whole(1, 8_192), "customer_hidden": whole(1, 65_536),
@@ -286,12 +294,13 @@ PARTS: dict[str, dict[str, Limit]] = {
         "offer": maybe(name()), "by": maybe(choice("revenue", "probability", "margin")), "size": maybe(whole(0)),
         "share": maybe(SHARE), "minimum": maybe(number(-1e12)), "cost": maybe(MONEY), "margin": MARGIN,
         "channel": maybe(text()), "recent": maybe(whole(0, DAYS)), "where": maybe(text()), "spend_cv": number(0, 1_000),
-    } | CONSENT,
+        "stage": maybe(choice("onboarding", "second_purchase")),
+    } | OFFERED,
     "CampaignPlan": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "mode": choice("audience", "volume"), "capacity": CAPACITY,
         "budget": maybe(number(0, 1e12)), "exclusive": many(many(name())), "margin": MARGIN, "cost": MONEY,
-        "prices": flag(), "explore": SHARE,
-    } | CAPS | CONSENT,
+        "prices": flag(), "explore": SHARE, "triggers": TRIGGERS, "trigger_days": whole(1, 364),
+    } | CAPS | OFFERED,
     "Allocate": {
         "clv": maybe(path()), "churn": maybe(path()), "weeks": maybe(whole(1, 5_200)), "plays": CAMPAIGNS,
         "risk": SHARE, "break_even": SHARE, "budget": maybe(number(0, 1e12)), "margin": MARGIN, "cost": MONEY,
@@ -300,11 +309,12 @@ PARTS: dict[str, dict[str, Limit]] = {
     "Channel": {
         "offers": maybe(many(name())), "count": whole(1, 100_000), "cost": maybe(mapping(MONEY)), "default_cost": MONEY,
         "margin": MARGIN, "learned": flag(), "customer_prior": number(0, 1e9), "offer_prior": number(0, 1e9),
-    } | CONSENT,
+    } | OFFERED,
     "NextBest": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "days": whole(1, DAYS), "priority": maybe(many(name())),
         "daily_decay": number(0, 1, above=True), "margin": MARGIN, "cost": MONEY, "capacity": CAPACITY,
-    } | CAPS | CONSENT,
+        "triggers": TRIGGERS,
+    } | CAPS | OFFERED,
     "Opportunity": {
         "share": number(0, 1, above=True), "best_sellers": whole(1, 100_000), "niche": whole(0, 100_000),
         "category": maybe(text()), "groups": either(mapping(text()), null()),
@@ -312,7 +322,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     "Overlap": {
         "offers": maybe(many(name(), least=2, most=2)), "share": number(0, 1, above=True), "margin": MARGIN,
         "cost": MONEY,
-    } | CONSENT,
+    } | OFFERED,
     "Segment": {
         "k": maybe(whole(1, 10_000)), "max_k": whole(1, 1_000), "restarts": whole(1, 10_000), "states": maybe(path()),
         "features": maybe(NAMES),

@@ -19,11 +19,12 @@ from propensity.data.event_log import EventLog
 from propensity.data.table_file import LOG, read_table, write_table
 from propensity.data.unsubscribe import customers_with_words
 from propensity.data.valid import LARGEST_TOTAL
-from propensity.errors import ConfigurationError, DataError
+from propensity.errors import ConfigurationError, DataError, InfeasibleError
 
 COLUMNS = ("cutoff", "customer_id", "offer_id", "score", "expected_revenue")
 SHARES = ("cutoff", "customer_id", "channel", "share")
 WARNINGS = "propensity.warnings"  # key of the metadata of a table of scores
+LARGEST_SPARSE, SPARSE = 100_000_000, 0.1  # pairs in memory, of scores of which a smaller share has a row
 SHARES_FILE = "channels.parquet"  # written beside the scores
 
 
@@ -338,6 +339,7 @@ def _grid(part: pl.DataFrame, model: str) -> Scores:
     """The rows of one cutoff as matrices."""
     customer = part["customer_id"].unique().sort()
     offer = part["offer_id"].unique().sort()
+    require_dense(customer.len(), offer.len(), part.height, str(part["cutoff"][0]))
     row = customer.search_sorted(part["customer_id"]).to_numpy()
     column = offer.search_sorted(part["offer_id"]).to_numpy()
     mask = np.zeros((customer.len(), offer.len()), bool)
@@ -361,6 +363,15 @@ def _grid(part: pl.DataFrame, model: str) -> Scores:
         grids.append(grid)
     cutoff, consents = str(part["cutoff"][0]), _consents(part)
     return Scores(customer.to_numpy(), tuple(offer), grids[0], grids[1], cutoff, model, mask, consents)
+
+
+def require_dense(customers: int, offers: int, rows: int, cutoff: str) -> None:
+    """Refuse sparse scores whose customers x offers would not fit into memory, with InfeasibleError."""
+    if customers * offers > LARGEST_SPARSE and rows < SPARSE * customers * offers:
+        raise InfeasibleError(
+            f"the scores at {cutoff} hold {rows:,} of {customers:,} customers x {offers:,} offers, which are held as a "
+            f"whole up to {LARGEST_SPARSE:,} pairs; keep the offers of one campaign, or a smaller top_per_customer"
+        )
 
 
 def _consents(part: pl.DataFrame) -> pl.DataFrame | None:

@@ -18,6 +18,7 @@ from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.offer import OfferConfig, active_offers, offers_before
 from propensity.data.offer.column import ColumnOffers
+from propensity.data.registrant import known_before, registrants, with_registration
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
 from propensity.feature.contract import require
@@ -145,6 +146,9 @@ class Task:
         Table of training requests, customer_id and cutoff, in place of the cutoffs; see `propensity.catalogue`.
     catalogue : CatalogueConfig
         Settings of a training on requests.
+    registrants : bool, optional
+        Whether customers without a purchase, whom the log knows by a registration or an event, are trained on and
+        scored. None: see `for_log`; before it is called, they are not.
 
     Raises
     ------
@@ -167,8 +171,11 @@ class Task:
     verify: bool = True
     requests: str | None = None
     catalogue: CatalogueConfig = field(default_factory=CatalogueConfig)
+    registrants: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.feature.registrants != bool(self.registrants):
+            self.feature = self.feature.with_registrants(bool(self.registrants))
         check_keep(self.keep)
         if self.horizon < 1:
             raise ConfigurationError(f"data.horizon={self.horizon} is too short; use 1 day or more")
@@ -295,6 +302,85 @@ class Task:
         """
         return log.last_day + 1 if self.end is None else to_day(self.end)
 
+    def for_log(self, log: EventLog) -> Task:
+        """The task with `registrants` decided by a log, where they are not set.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log. Nothing of `end` or later is read.
+
+        Returns
+        -------
+        Task
+            With registrants if a customer without a purchase before `end` has a date of registration before it.
+        """
+        if self.registrants is not None:
+            return self
+        return dataclasses.replace(self, registrants=with_registration(log, self.end_day(log)))
+
+    def past(self, log: EventLog, day: int) -> EventLog:
+        """The events before a day, and the customers whom the task may score then.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log.
+        day : int
+            Days since 1970-01-01, exclusive.
+
+        Returns
+        -------
+        EventLog
+            See `EventLog.before`; with the registrants where the task has them.
+        """
+        return log.before(day, known_before(log, day) if self.registrants else None)
+
+    def scored_rows(self, log: EventLog, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """List the customers who are scored at a cutoff.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log.
+        day : int
+            Days since 1970-01-01, exclusive.
+        start, stop : int
+            Only rows in [start, stop) are read; `stop=None` means the end of the log.
+
+        Returns
+        -------
+        numpy.ndarray of int
+            Ascending rows: the purchasers, and the registrants where the task has them.
+        """
+        rows = log.purchasers(day, start, stop)
+        return np.union1d(rows, registrants(log, day, start, stop)) if self.registrants else rows
+
+    def training_rows(self, log: EventLog, day: int) -> np.ndarray:
+        """List the customers who are trained on at a cutoff.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log.
+        day : int
+            Days since 1970-01-01, exclusive.
+
+        Returns
+        -------
+        numpy.ndarray of int
+            Ascending rows: those of `scored_rows`, with at most as many registrants as purchasers. These are drawn by
+            a hash of id and day. The draw is independent of what they buy, so probabilities stay calibrated.
+        """
+        rows = log.purchasers(day)
+        if not self.registrants:
+            return rows
+        others = registrants(log, day)
+        if others.size > rows.size:
+            lot = (log.id_hash()[others] ^ np.uint64(day & 0xFFFF)) * np.uint64(0x9E3779B97F4A7C15)
+            others = others[np.argsort(lot, kind="stable")[: rows.size]]
+        return np.union1d(rows, others)
+
     def training_set(self, log: EventLog, track: Track = untracked) -> TrainingSet:
         """Prepare training from events before `end` and label windows that close by then.
 
@@ -317,8 +403,8 @@ class Task:
         """
         end = self.end_day(log)
         cutoffs = self.cutoff.before(log, end, self.horizon)
-        past = log.before(end)
-        vocabulary = Vocabulary.fit(past, self.offer, end)
+        past = self.past(log, end)
+        vocabulary = Vocabulary.fit(past, self.offer, end, self.feature.used_text)
         if not vocabulary.offers:
             raise ConfigurationError(
                 f"no offer has {max(self.offer.min_buyers, 1)} buyers before {to_date(end)}; "
@@ -327,10 +413,10 @@ class Task:
         all_offers = offers_before(past, self.offer, end)
         offers = all_offers.take(np.flatnonzero(np.isin(all_offers.name, vocabulary.offers)))
         features = Features(past, offers, vocabulary, self.feature)
-        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, self.feature.groups)
+        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, *self.feature.market_groups)
         builder.prefetch([cutoff.day for cutoff in cutoffs])
         cutoffs_data = [
-            CutoffData(features, builder.at(cutoff), past.purchasers(cutoff.day))
+            CutoffData(features, builder.at(cutoff), self.training_rows(past, cutoff.day))
             for cutoff in track(cutoffs, "market statistics")
         ]
         newest = cutoffs_data[-1].market_stats
@@ -354,31 +440,33 @@ class Task:
         Returns
         -------
         CutoffData
-            All customers with a purchase before the cutoff, and all active offers.
+            All customers with a purchase before the cutoff, with the registrants where the task has them, and all
+            active offers.
 
         Raises
         ------
         ConfigurationError
             If there is no purchase before the cutoff.
         """
-        past = log.before(cutoff.day)
+        past = self.past(log, cutoff.day)
         offers = active_offers(past, self.offer, cutoff)
         row = past.purchasers(cutoff.day)
         if row.size == 0:
             left_out = past.guests(cutoff.day).size
             reason = f" ({left_out} are guests or object to profiling)" if left_out else ""
             raise ConfigurationError(f"no customer has a purchase before {cutoff}{reason}; use a later cutoff")
-        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, self.feature.groups)
+        builder = MarketStatsBuilder(past, offers, self.horizon, self.market_stats, *self.feature.market_groups)
         market_stats = builder.at(cutoff)
-        return CutoffData(Features(past, offers, vocabulary, self.feature), market_stats, row)
+        rows = self.scored_rows(past, cutoff.day)
+        return CutoffData(Features(past, offers, vocabulary, self.feature), market_stats, rows)
 
 
 def resolved(data: Mapping[str, Any], task: Task, log: EventLog) -> dict[str, Any]:
-    """The settings of a task, with the offer column that its default takes from the log written out."""
+    """The settings of a task, with what it takes from the log written out: the offer column, and the registrants."""
     offer = data["offer"]
     if isinstance(task.offer, ColumnOffers) and offer.get("column") is None:
         offer = {**offer, "column": task.offer.column_of(log.items)}
-    return {**data, "offer": offer}
+    return {**data, "offer": offer} | ({} if task.registrants is None else {"registrants": task.registrants})
 
 
 def origin(source: Source) -> str:

@@ -12,13 +12,18 @@ import polars as pl
 import pytest
 
 from conftest import QUICK, SMALL
-from propensity.catalogue.model import load_catalogue
+from propensity.catalogue.column import COLUMNS
+from propensity.catalogue.model import level_of, load_catalogue
+from propensity.catalogue.sample import Sample
 from propensity.catalogue.score import score_requests
 from propensity.catalogue.train import train_on_requests
 from propensity.checksum import check_folder
+from propensity.cli import main
 from propensity.data.event_log import EventLog, to_date
-from propensity.errors import ConfigurationError, DamageError, DataError
-from propensity.scores import load_scores
+from propensity.errors import ConfigurationError, DamageError, DataError, InfeasibleError, PropensityError
+from propensity.evaluation.on_requests import evaluate_on_requests
+from propensity.metric.ranking import auc
+from propensity.scores import load_scores, require_dense
 from propensity.serving.score import score, uses_bundle
 from propensity.training.checkpoint import load_trained
 from propensity.training.run import train
@@ -268,3 +273,185 @@ def test_scores_after_the_end_of_the_log_warn_that_it_is_stale(run: Path, log: E
     assert scores.height > 0
     assert any("the log is stale" in text for text in said)
     assert json.loads(pl.read_parquet_metadata(tmp_path / "s.parquet")["propensity.warnings"]) == said
+
+
+def evaluated(compose: Compose, run: Path, *more: str) -> dict[str, Any]:
+    return evaluate_on_requests(compose("evaluate", f"run={run}", "resamples=20", *more))
+
+
+def test_an_evaluation_on_requests_equals_its_definitions(
+    run: Path, later: Path, log: EventLog, composed: Compose, tmp_path: Path
+) -> None:
+    result = evaluated(composed, run, f"requests={later}")
+    assert json.loads((run / "request_metrics.json").read_text()) == result
+    table = score_requests(run, later, tmp_path / "s.parquet").with_columns(pl.col("cutoff").cast(pl.Int32))
+    purchases = log_purchases(log)
+    asked = pl.read_parquet(later).with_columns(pl.col("cutoff").cast(pl.Int32))
+    every = asked.join(purchases, on="customer_id")
+    bought = every.filter(pl.col("day").is_between(pl.col("cutoff"), pl.col("cutoff") + 7, closed="left"))
+    bought = bought.select("customer_id", "cutoff", "offer_id").unique()
+    keys = ["customer_id", "cutoff", "offer_id"]
+    past = every.filter(pl.col("day") < pl.col("cutoff")).select(keys).unique().with_columns(repeat=True)
+    ranked = table.with_columns(rank=pl.int_range(pl.len()).over("customer_id", "cutoff"))
+    ranked = ranked.join(bought.with_columns(hit=True), on=keys, how="left").with_columns(
+        pl.col("hit").fill_null(False)
+    )
+    value = {name: each["value"] for name, each in result["metrics"].items()}
+    assert value["auc"] == pytest.approx(auc(ranked["score"].to_numpy(), ranked["hit"].to_numpy()), abs=1e-6)
+    assert value["expected_over_observed"] == pytest.approx(
+        float(ranked["score"].sum()) / int(ranked["hit"].sum()), rel=1e-5
+    )
+    hits = bought.join(ranked, on=keys, how="left").join(past, on=keys, how="left")
+    hits = hits.with_columns(pl.col("repeat").fill_null(False), found=(pl.col("rank") < 10).fill_null(False))
+    for name, part in (
+        ("", hits),
+        ("_repeat", hits.filter("repeat")),
+        ("_never_bought", hits.filter(~pl.col("repeat"))),
+    ):
+        recall = part.group_by("customer_id", "cutoff").agg(pl.col("found").mean())["found"].mean()
+        assert value[f"recall@10{name}"] == pytest.approx(recall, nan_ok=True) or part.is_empty()
+    assert result["counts"]["purchases"] == bought.height
+    assert result["counts"]["pairs"] == table.height
+    assert all(each["low"] <= each["value"] <= each["high"] for each in result["metrics"].values() if each["low"])
+
+
+def log_purchases(log: EventLog) -> pl.DataFrame:
+    """customer_id, day and offer_id of every purchase."""
+    owner = log.owner(np.arange(log.day.size))
+    table = pl.DataFrame({"customer_id": log.customer_id[owner], "day": log.day, "kind": log.kind, "item": log.item})
+    table = table.filter((pl.col("kind") == 0) & (pl.col("item") >= 0))
+    return table.select("customer_id", "day", offer_id=pl.Series(log.items["category"]).gather(table["item"]))
+
+
+def test_an_evaluation_at_cutoffs_is_one_of_everybody(run: Path, log: EventLog, composed: Compose) -> None:
+    days = [to_date(log.last_day - k).isoformat() for k in (7, 10)]
+    result = evaluated(composed, run, f"cutoffs=[{','.join(days)}]")
+    assert result["counts"]["requests"] == sum(log.purchasers(log.last_day - k).size for k in (7, 10))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ((), r"give requests=<table> to evaluate on requests, or cutoffs=\[YYYY-MM-DD\]"),
+        (("requests=a.parquet", "cutoffs=[2024-01-01]"), "not both"),
+        (("requests=a.parquet",), "no table of requests at a.parquet"),
+        (("requests=a.parquet", "also={mine: m.parquet}"), "compare runs at common cutoffs"),
+        (("cutoffs=[2030-01-01]",), "evaluation requests have no complete label"),
+    ],
+)
+def test_an_evaluation_that_is_not_possible_is_one_sentence(
+    run: Path, composed: Compose, more: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        evaluated(composed, run, *more)
+
+
+def test_scores_of_requests_carry_the_consents_of_their_cutoffs(run: Path, log: EventLog, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    day = log.last_day - 8
+    refused = np.arange(len(log)) % 3 == 0
+    words = {"consent": pl.Series(~refused), "consented": pl.Series([to_date(day)] * len(log))}
+    replace(log, customers=log.customers.with_columns(**words)).save(tmp_path / "log")
+    asked = pl.DataFrame(
+        {"customer_id": np.repeat(log.customer_id[:12], 2), "cutoff": [to_date(day), to_date(day + 1)] * 12}
+    )
+    asked.write_parquet(tmp_path / "r.parquet")
+    table = score_requests(run, tmp_path / "r.parquet", tmp_path / "s.parquet", str(tmp_path / "log"))
+    for scores in load_scores(tmp_path / "s.parquet"):
+        mark = scores.consents["suppressed"] if scores.consents is not None else None
+        assert mark is not None
+        known = dict(zip(scores.customer.tolist(), mark.to_list(), strict=True))
+        early = scores.cutoff == str(to_date(day))  # a consent of that day is not known yet
+        for n, customer in enumerate(log.customer_id[:12].tolist()):
+            assert known[customer] == (True if refused[n] else None if early else False)
+    assert "suppressed" in table.columns
+
+
+def scored(run: Path, frame: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, list[str]]:
+    frame.write_parquet(folder / "r.parquet")
+    said = list[str]()
+    return score_requests(run, folder / "r.parquet", folder / "s.parquet", top_per_customer=2, say=said.append), said
+
+
+@pytest.mark.parametrize("days", [2_000, 2_900_000])
+def test_requests_after_the_end_of_all_sales_get_no_score_and_a_warning(
+    run: Path, log: EventLog, tmp_path: Path, days: int
+) -> None:
+    frame = pl.DataFrame({"customer_id": log.customer_id[:2], "cutoff": [to_date(log.last_day + days)] * 2})
+    table, said = scored(run, frame, tmp_path)
+    assert table.is_empty() and table.columns[:3] == ["cutoff", "customer_id", "offer_id"]
+    assert any("2 requests get no score, because no offer was sold in the 182 days before" in text for text in said)
+
+
+def test_ids_of_another_type_are_the_same_customers(run: Path, log: EventLog, tmp_path: Path) -> None:
+    day, known = [to_date(log.last_day - 8)] * 5, pl.Series("customer_id", log.customer_id[:5])
+    expected, _ = scored(run, pl.DataFrame([known, pl.Series("cutoff", day)]), tmp_path)
+    for kind in (pl.String, pl.Int32, pl.Float64, pl.Categorical):
+        ids = known.cast(pl.String).cast(kind) if kind == pl.Categorical else known.cast(kind)
+        assert scored(run, pl.DataFrame([ids, pl.Series("cutoff", day)]), tmp_path)[0].equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "words"),
+    [
+        ({"customer_id": [1.5], "cutoff": ["2024-07-08"]}, 3, "holds Float64, not ids"),
+        ({"customer_id": [True], "cutoff": ["2024-07-08"]}, 3, "holds Boolean, not ids"),
+        ({"customer_id": [[1]], "cutoff": ["2024-07-08"]}, 3, "not ids; write them as text or whole numbers"),
+        ({"customer_id": [1], "cutoff": ["0001-01-01"]}, 2, "is not after the first purchase of the log"),
+        ({"customer_id": [1], "cutoff": ["2024-07-08 10:00"]}, 3, "has a time of day, and the log has no times"),
+        ({"customer_id": [1], "cutoff": ["2024-07-08"], "offer_id": [7]}, 3, "names offer '7', which is not among"),
+        ({"cutoff": ["2024-07-08"]}, 3, "has no column customer_id"),
+        ({}, 3, "has no column customer_id"),
+    ],
+)
+def test_a_table_that_cannot_be_scored_is_one_sentence_with_its_exit_code(
+    run: Path, tmp_path: Path, frame: dict[str, list[Any]], code: int, words: str
+) -> None:
+    with pytest.raises(PropensityError, match=words) as error:
+        scored(run, pl.DataFrame(frame), tmp_path)
+    assert error.value.exit_code == code
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_the_command_line_scores_evaluates_and_decides_on_requests_and_refuses_the_rest(
+    run: Path, later: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["propensity"])
+    monkeypatch.chdir(tmp_path)
+    main(["score", f"run={run}", f"requests={later}", "top_per_customer=4", "out=s.parquet"])
+    main(["decide", "decision=audience", "scores=s.parquet", "decision.size=5", "out=audience"])
+    assert pl.read_parquet("audience/audience.parquet").height == 5
+    main(["decide", "decision=next_best", "scores=s.parquet", "decision.count=2", "decision.days=3", "out=next"])
+    assert pl.read_parquet("next/next_best.parquet").height > 0
+    main(["evaluate", f"run={run}", f"requests={later}", "resamples=5"])
+    assert "recall@10" in capsys.readouterr().out
+    for refused in (["export", f"run={run}", "out=b"], ["explain", f"run={run}", "cutoff=2024-07-08", "customer=1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(refused)
+        assert ended.value.code == 2
+        assert "was trained on a table of requests; only propensity score and propensity" in capsys.readouterr().err
+
+
+def test_sparse_scores_of_too_many_pairs_are_refused() -> None:
+    require_dense(20_000, 5_000, 10_000_000, "2024-01-01")  # a tenth of the pairs: such scores were made as a whole
+    require_dense(1_000, 5_000, 50_000, "2024-01-01")
+    with pytest.raises(InfeasibleError, match="hold 1,600,000 of 32,000 customers x 12,000 offers"):
+        require_dense(32_000, 12_000, 1_600_000, "2024-01-01")
+
+
+def test_the_level_of_a_run_expects_the_purchases_of_its_training_pairs() -> None:
+    random = np.random.default_rng(0)
+    x, weight = np.zeros((4_000, len(COLUMNS)), np.float32), random.uniform(1, 3, 4_000)
+    x[::2, COLUMNS.index("pair_baskets")] = 2
+    logit = random.normal(-2, 1, 4_000)
+    bought = random.random(4_000) < 1 / (1 + np.exp(-logit - np.where(np.arange(4_000) % 2 == 0, 0.4, -0.3)))
+    none = np.zeros(4_000)
+    sample = Sample(x, bought, none, none, weight, none)
+    past, new = level_of(logit, sample)
+    assert past == pytest.approx(0.4, abs=0.15) and new == pytest.approx(-0.3, abs=0.15)
+    expected = weight / (1 + np.exp(-logit - np.where(x[:, COLUMNS.index("pair_baskets")] > 0, past, new)))
+    for part in (slice(0, None, 2), slice(1, None, 2)):
+        assert expected[part].sum() == pytest.approx((weight * bought)[part].sum(), rel=1e-6)
+    assert level_of(logit, sample._replace(bought=np.ones(4_000, bool))) == (0.0, 0.0)

@@ -159,7 +159,7 @@ def test_a_result_replaces_nothing_but_a_result(run: Path, composed: Compose, tm
     with pytest.raises(ConfigurationError, match="holds something else than a decision; give another folder"):
         decide(composed("decide", f"scores={run}/scores.parquet", f"out={tmp_path}"))
     with pytest.raises(ConfigurationError, match="is no folder; a decision leaves several files: give out="):
-        decide(composed("decide", f"scores={run}/scores.parquet", f"out={tmp_path}/a.parquet"))
+        decide(composed("decide", f"scores={run}/scores.parquet", f"out={tmp_path}/a.html"))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -16,6 +16,7 @@ from propensity.decision.audience import Audience
 from propensity.decision.campaign import CampaignPlan
 from propensity.decision.context import DecisionContext
 from propensity.decision.exploration import explore
+from propensity.decision.next_best import NextBest
 from propensity.decision.objective import Objective, is_discovery, objective_of, require_supported, with_objective
 from propensity.decision.plan.request import build_request
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
@@ -117,9 +118,24 @@ def test_incremental_without_an_uplift_file_is_refused_with_exit_code_4() -> Non
     assert caught.value.exit_code == 4
 
 
-def test_a_segmentation_has_no_objective() -> None:
-    with pytest.raises(ConfigurationError, match="not Segment"):
-        require_supported("discovery", {"_target_": "propensity.decision.segment.Segment"})
+def test_an_incremental_journey_earns_what_its_messages_cause(tmp_path: Path) -> None:
+    known = context()
+    objective = objective_of("incremental", 0.3, experiment(tmp_path, known))
+    settings: dict[str, Any] = {"campaigns": CAMPAIGNS[:1], "daily_decay": 1.0, "cost": 0.0}
+    result = decided(NextBest(**settings), known, objective, None)
+    uplift = 0.3 * np.linspace(-1, 1, known.scores.customer.size)
+    assert result.summary["value"] == pytest.approx(uplift[-20:].sum(), rel=1e-4), "the 20 of the highest uplift"
+    assert any(each.startswith("incremental: customers are chosen by what") for each in result.sentences)
+
+
+@pytest.mark.parametrize("target", ["Segment", "Channel", "Overlap", "Opportunity", "Allocate", "NextBest"])
+def test_another_decision_refuses_discovery_in_one_sentence(target: str) -> None:
+    words = f"objective=discovery is for decision=audience and decision=campaign, not {target}$"
+    with pytest.raises(ConfigurationError, match=words):
+        require_supported("discovery", {"_target_": f"propensity.decision.{target}"})
+    if target != "NextBest":
+        with pytest.raises(ConfigurationError, match=f"objective=incremental is for .*next_best, not {target}$"):
+            require_supported("incremental", {"_target_": f"propensity.decision.{target}"})
 
 
 def arms_of(known: DecisionContext, path: Path, **columns: Any) -> Path:

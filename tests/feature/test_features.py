@@ -141,7 +141,7 @@ def test_inputs_do_not_depend_on_who_else_is_in_the_block(seed: int) -> None:
         np.testing.assert_allclose(one[:, :, products], other[:, :, products], rtol=1e-4, atol=1e-5)
         one[:, :, products] = other[:, :, products] = 0.0
         np.testing.assert_array_equal(one, other)
-        for name in ("context", "season", "offer", "attribute"):
+        for name in ("context", "season", "offer", "attribute", "standardisation"):
             np.testing.assert_array_equal(getattr(block, name), getattr(everyone, name), err_msg=name)
 
 
@@ -331,3 +331,23 @@ def test_nobody_to_score_is_a_configuration_error() -> None:
     log = random_log(6)
     with pytest.raises(ConfigurationError, match="(nobody bought anything|no offer was ever bought) before"):
         cutoff_data_of(log, log.first_day)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_customers_are_compared_with_all_customers_at_the_cutoff_in_any_currency(seed: int) -> None:
+    """Among a sample by the hash of the id, not among those of a block, and not by what happens later."""
+    log = random_log(seed)
+    table = np.asarray(inputs(cutoff_data_of(log, log.last_day)).standardisation)
+    assert np.isfinite(table).all() and (table[:, 1] >= 0).all() and (table[:, 1] > 0).any()
+    dear = replace(log, revenue=log.revenue * 256, discount=log.discount * 256)
+    np.testing.assert_array_equal(np.asarray(inputs(cutoff_data_of(dear, log.last_day)).standardisation), table)
+    cutoff_data = cutoff_data_of(log, log.last_day)
+    launched = HistoryMask.nothing(3)._replace(launched=np.array([1]))
+    masked = np.asarray(
+        cutoff_data.features.inputs(cutoff_data.market_stats, cutoff_data.row[:3], launched).standardisation
+    )
+    assert (masked[1] == 0).all()
+    np.testing.assert_array_equal(np.delete(masked, 1, axis=0), np.delete(table, 1, axis=0))
+    off = replace(CONFIG, groups=("expect",))
+    features = Features(log, cutoff_data.features.offers, cutoff_data.features.vocabulary, off)
+    assert features.standardisation(cutoff_data.market_stats).shape == (len(features.offers), 2, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -10,9 +12,11 @@ from propensity.data.offer import build_offers, offers_before
 from propensity.data.offer.column import ColumnOffers
 from propensity.data.vocabulary import Vocabulary
 from propensity.feature.features import FeatureConfig, Features
-from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, MarketStatsConfig
+from propensity.feature.market_stats import AFFINITY_HALF_LIVES, MarketStats, MarketStatsBuilder, MarketStatsConfig
 from propensity.feature.new_offer import NewOfferFeatures
 from propensity.feature.new_offer_stats import NewOfferStatsBuilder, overlap, regress
+from propensity.kernel.event import Events, fixed
+from propensity.kernel.market import MarketColumns, profiles
 from random_log import random_log
 
 CATEGORY = ColumnOffers("category", min_buyers=1)
@@ -49,6 +53,38 @@ def test_a_new_offer_with_the_items_of_a_trained_one_has_its_columns(seed: int, 
         column = features.config.pair.index(f"decayed_{half_life}")
         totals = [np.asarray(each.pair)[:, :, column].sum(axis=1) for each in (want, got)]
         np.testing.assert_allclose(totals[1], totals[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_purchases_of_trained_offers_are_those_of_their_columns(seed: int) -> None:
+    features, market, builder = built(seed)
+    new = features.offers.take(np.array([1]))
+    twin = NewOfferFeatures(features, market, new, NewOfferStatsBuilder(builder, new).at(market), np.zeros(1, np.int64))
+    rows, names = np.arange(len(features.log)), features.config.pair
+    want = np.asarray(features.inputs(market, rows).pair)
+    twin.inputs(twin.tables.market_stats, rows)
+    assert twin.state is not None
+    for got, each in zip(twin.state, profiles(want, MarketColumns.of(names, AFFINITY_HALF_LIVES)), strict=False):
+        np.testing.assert_array_equal(got, each)
+    np.testing.assert_array_equal(twin.state.days, want[:, :, names.index("days_182")])
+    for place, half_life in enumerate(features.config.half_lives):
+        total = want[:, :, names.index(f"decayed_{half_life}")].sum(axis=1)
+        np.testing.assert_allclose(twin.state.decayed[:, place], total, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_customers_given_by_their_events_have_the_inputs_of_the_log(seed: int) -> None:
+    features, market, builder = built(seed)
+    new = features.offers.take(np.array([0, 2]))
+    twin = NewOfferFeatures(features, market, new, NewOfferStatsBuilder(builder, new).at(market), np.zeros(2, np.int64))
+    events, row = features.log.events, int(np.argmax(np.diff(features.log.offsets)))
+    own = slice(events.offsets[row], events.offsets[row + 1])
+    alone = copy.copy(twin)
+    columns = (np.array([0, own.stop - own.start]), *(each[own] for each in events[1:]))
+    alone.events = Events(*map(fixed, columns))
+    want = twin.inputs(twin.tables.market_stats, np.array([row]))
+    for got, each in zip(alone.inputs(twin.tables.market_stats, np.zeros(1, np.int64)), want, strict=True):
+        np.testing.assert_allclose(got, each, atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -18,8 +18,8 @@ from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.build import build_log
 from propensity.ingest.source import Tables
-from propensity.kpi.figures import Kpi, kpi, save
-from propensity.kpi.money import UNIT, units_of
+from propensity.key_figures.figures import Kpi, kpi, save
+from propensity.key_figures.money import UNIT, units_of
 from propensity.report.kpi import kpi_page
 from random_log import random_tables, rewritten
 from test_straight_line import script

@@ -13,7 +13,7 @@ import pytest
 from propensity.config import KpiConfig, LogConfig, conf_folder
 from propensity.ingest.build import build_log
 from propensity.ingest.source import Tables
-from propensity.kpi.figures import Kpi, kpi
+from propensity.key_figures.figures import Kpi, kpi
 
 duckdb = pytest.importorskip("duckdb")
 

@@ -76,6 +76,7 @@ def test_an_offer_does_not_depend_on_which_others_are_asked_for(
         context=inputs.context[kept],
         offer=inputs.offer[kept],
         attribute=inputs.attribute[kept],
+        standardisation=inputs.standardisation[kept],
     )
     torch.testing.assert_close(model(fewer).purchase, model(inputs).purchase[:, kept], rtol=1e-4, atol=1e-5)
 

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from propensity.model.scale import KNOTS, SPREAD, FeatureScaler, quantiles, ranks, signed_log
+from propensity.model.scale import (
+    KNOTS,
+    RANGE,
+    SPREAD,
+    FeatureScaler,
+    Standardisation,
+    quantiles,
+    ranks,
+    signed_log,
+)
 
 
 def test_scales_standardise_what_is_present_and_flag_what_is_missing() -> None:
@@ -68,3 +77,19 @@ def test_ranks_do_not_amplify_the_rounding_of_a_nearly_constant_column() -> None
     knots = quantiles(column).float()[:, None]
     beside = ranks(column[:, None] * (1 + 1e-7), knots) - ranks(column[:, None], knots)
     assert beside.abs().max() < 1e-6
+
+
+def test_comparisons_within_the_offer_follow_the_columns_and_stay_in_a_range() -> None:
+    """The raw columns of 40 customers and two offers, of which one is not compared."""
+    x = torch.from_numpy(np.random.default_rng(2).normal(size=(40, 2, 3)).astype(np.float32)) * 1e3
+    x[:5, :, 1] = torch.nan
+    scale, plain = FeatureScaler(3, optional=(1,), money=(2,), unit=8.0, within_offer=True), FeatureScaler(3, (1,))
+    logs = signed_log(x / torch.tensor([1.0, 1.0, 8.0]))
+    mean, inverse = logs.nan_to_num().mean(0), torch.tensor([[2.0], [0.0]]).expand(2, 3)
+    y = scale(x, Standardisation(mean, inverse))
+    assert y.shape[-1] == scale.size == plain.size + 3
+    compared, z = y[..., plain.size :], torch.nan_to_num(logs - mean) * inverse
+    assert (compared[:, 1] == 0).all() and (compared[:5, 0, 1] == 0).all() and float(compared.abs().max()) < RANGE
+    assert torch.equal(compared[:, 0].argsort(dim=0)[:, [0, 2]], z[:, 0].argsort(dim=0)[:, [0, 2]])
+    small = z.abs() < 0.1
+    torch.testing.assert_close(compared[small], z[small], rtol=1e-3, atol=1e-6)

@@ -136,7 +136,7 @@ INVALID: dict[str, tuple[dict[str, Any], int, str]] = {
     "ten thousand offers": (
         {"events": [], "offers": ["x"] * 10_000},
         422,
-        "body.offers: List should have at most 2000",
+        "body.offers.names: List should have at most 2000",
     ),
     "too many events": ({"events": [{"day": "2020-01-01"}] * 2001}, 422, "body.events: List should have at most 2000"),
 }

@@ -28,7 +28,7 @@ from serving.exported import Exported
 ENCODERS = sorted(path.stem for path in (conf_folder() / "model/encoder").glob("*.yaml"))
 CONFIG = FeatureConfig()
 PAIR, CUSTOMER, CONTEXT_BLOCK = (block_sizes(columns) for columns in CONFIG.columns.values())
-SIZES = Sizes((5, 7), 5, 3, PAIR, CUSTOMER, CONTEXT_BLOCK, 9, 6, 4, (1, 2))
+SIZES = Sizes((5, 7), 5, 3, PAIR._replace(within_offer=True), CUSTOMER, CONTEXT_BLOCK, 9, 6, 4, (1, 2))
 
 
 def random_inputs(customers: int, events: int, offers: int) -> Inputs:
@@ -51,6 +51,7 @@ def random_inputs(customers: int, events: int, offers: int) -> Inputs:
         "season": random.random(9, np.float32),
         "offer": random.integers(0, 6, offers),
         "attribute": random.random((offers, 4), np.float32),
+        "standardisation": random.random((offers, 2, len(CONFIG.pair)), np.float32),
     }
     return Inputs(**arrays, **codes, **numbers)
 

@@ -193,9 +193,49 @@ def test_a_trained_name_means_the_trained_items(world: tuple[Exported, list[str]
         scored(exported, tmp_path, {names[0]: f"category = '{names[1]}'"})
 
 
-def test_settings_that_do_not_go_with_offers_are_refused(world: tuple[Exported, list[str]], tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="top_per_customer does not go with offers"):
-        scored(world[0], tmp_path, {"x": "price > 0"}, bundle=True, top_per_customer=3)
+def test_settings_that_contradict_each_other_are_refused(world: tuple[Exported, list[str]], tmp_path: Path) -> None:
+    refused: dict[str, dict[str, Any]] = {
+        "top and top_per_customer exclude each other": {"top": 3, "top_per_customer": 2},
+        "add top or top_per_customer": {"reasons": 2},
+        "reasons explain scores of the trained horizon": {"reasons": 2, "top": 1, "horizons": [7, 14]},
+    }
+    for words, settings in refused.items():
+        with pytest.raises(ConfigurationError, match=words):
+            scored(world[0], tmp_path, {"x": "price > 0"}, bundle=True, **settings)
+
+
+@pytest.mark.parametrize("bundle", [False, True])
+def test_a_selection_of_new_offers_holds_the_highest_scores(
+    world: tuple[Exported, list[str]], bundle: bool, tmp_path: Path
+) -> None:
+    exported, names = world
+    definitions = {"cheap": "price < 4", "some": f"category IN ('{names[0]}', '{names[1]}')", "dear": "price >= 4"}
+    every = scored(exported, tmp_path, definitions, bundle)
+    best = scored(exported, tmp_path, definitions, bundle, top=5)
+    by_offer = every.sort("score", descending=True).group_by("offer_id", maintain_order=True).head(5)
+    assert best.height == 15 and best["offer_id"].unique(maintain_order=True).to_list() == list(definitions)
+    key = ("offer_id", "customer_id")
+    assert best.sort(key).equals(every.join(by_offer.select(key), on=key, how="semi").sort(key))
+    two = scored(exported, tmp_path, definitions, bundle, top_per_customer=2)
+    lowest = every.group_by("customer_id").agg(pl.col("score").min())
+    assert two.height == 2 * lowest.height and (two.join(lowest, on="customer_id")["score_right"] <= two["score"]).all()
+    assert two.columns == every.columns
+
+
+@pytest.mark.parametrize("bundle", [False, True])
+def test_reasons_of_a_new_offer_add_up_to_its_score(
+    world: tuple[Exported, list[str]], bundle: bool, tmp_path: Path
+) -> None:
+    exported, names = world
+    definitions = {"cheap": "price < 4", "again": f"category = '{names[0]}'"}
+    table = scored(exported, tmp_path, definitions, bundle, top=1, reasons=4)
+    assert table.columns[-3:] == ["base_value", "reasons", "why"] and table.height == 2
+    for row in table.iter_rows(named=True):
+        total = row["base_value"] + sum(each["contribution"] for each in row["reasons"])
+        np.testing.assert_allclose(total, np.log(row["score"] / (1 - row["score"])), atol=2e-3)
+        assert 1 < len(row["reasons"]) <= 5 and row["why"]
+    bases = table["base_value"].to_list()
+    assert bases[0] != bases[1]  # the level of an offer that was not trained is part of its base value
 
 
 def test_unknown_ids_beside_known_ones_are_reported(world: tuple[Exported, list[str]]) -> None:

@@ -24,6 +24,7 @@ from propensity.value.churn import find_churn
 from propensity.value.distribution import fit_shape
 from propensity.value.parametric import MODELS, fit_orders
 from propensity.value.rhythm import Rhythm, fit_rhythm
+from propensity.value.season import fit_clock
 from propensity.value.valuation import Valuation, value_customers
 
 START = date(2022, 1, 3)
@@ -205,7 +206,9 @@ def test_the_alarm_rings_where_the_silence_reaches_its_level() -> None:
     rhythm, state = Rhythm(2.0, 3.0, 4.0), state_of([3, 12, 0], [20, 50, 0], [60, 60, 60])
     silence = rhythm.alarm(state, 0.1)
     at_alarm = rhythm.behind(state._replace(t_end=state.t_x + silence))
-    np.testing.assert_allclose(1 - at_alarm, np.minimum(1 - 0.9 ** (rhythm.usual(state) / 13), 0.5), rtol=1e-6)
+    rate = -np.log1p(-np.minimum(1 - at_alarm, 0.5)) / (rhythm.usual(state) / 13)
+    assert np.average(rate, weights=1 - rhythm.behind(state)) == pytest.approx(-np.log(0.9), rel=1e-6)
+    assert (np.argsort(rate) == np.argsort(-rhythm.usual(state))).all()
 
 
 def test_a_regular_market_has_a_higher_shape_than_one_by_chance() -> None:
@@ -241,3 +244,85 @@ def test_forecasts_of_no_past_and_no_silence_are_finite(name: str) -> None:
     model = fit_orders(name, state)
     active, orders = model.forecast(state, np.array([1.0, 104.0]))
     assert np.isfinite(active).all() and np.isfinite(orders).all()
+
+
+def test_python_gives_what_the_commands_give_and_writes_sealed_folders_with_a_page(
+    shop: EventLog, valued: Valuation, tmp_path: Path
+) -> None:
+    cutoff = str(START + timedelta(days=300))
+    assert shop.folder is not None
+    result = pp.clv(shop, cutoff, [4, 13, 52], out=tmp_path / "clv")
+    assert result.table.equals(valued.table)
+    churn = pp.churn(shop.folder, cutoff, 13, out=tmp_path / "churn")
+    key_figures = pp.kpi(shop, cutoff, out=tmp_path / "kpi", clv=tmp_path / "clv")
+    assert key_figures.figures["customers"] == churn.table.height
+    assert pp.kpi.__name__ == "kpi"  # no subpackage has taken its place
+    for name in ("clv", "churn"):
+        page = (tmp_path / name / "page.html").read_text()
+        assert page.count("<svg") >= 3 and "http" not in page.replace("http-equiv", "")
+        main(["verify", f"run={tmp_path / name}"])
+    (tmp_path / "clv" / "summary.json").write_text("{}")
+    with pytest.raises(SystemExit) as left:
+        main(["verify", f"run={tmp_path / 'clv'}"])
+    assert left.value.code == 5
+
+
+def test_a_log_in_memory_is_valued_but_has_no_key_figures(shop: EventLog) -> None:
+    arrays: dict[str, Any] = {name: np.array(each) for name, each in shop.arrays.items() if "/" not in name}
+    memory = replace(shop, **arrays)
+    assert pp.churn(memory, str(START + timedelta(days=300)), 4).table.height == shop.purchasers(day(300)).size
+    with pytest.raises(ConfigurationError, match="lies in memory"):
+        pp.kpi(memory, str(START + timedelta(days=300)))
+
+
+def test_a_setting_that_does_not_fit_is_refused_in_python_too(shop: EventLog) -> None:
+    with pytest.raises(ConfigurationError, match="weeks"):
+        pp.clv(shop, str(START + timedelta(days=300)), [0])
+    with pytest.raises(ConfigurationError, match="marginn"):
+        pp.clv(shop, str(START + timedelta(days=300)), marginn=0.5)
+
+
+def test_other_rules_are_compared_at_equal_alarms(shop: EventLog) -> None:
+    closed = find_churn(shop, day(300), 13).summary["last_closed_window"]
+    assert {rule["alarms"] for rule in closed["rules"].values()} == {closed["alarms"]}
+    assert all(0 <= rule["value_captured"] <= 1 for rule in closed["rules"].values())
+
+
+def seasonal_orders(peak: float, years: int = 5) -> OrderDays:
+    """One customer of many orders, with a peak in the first weeks of each year of 364 days."""
+    random, days = np.random.default_rng(4), np.arange(364 * years)
+    number = random.poisson(np.where(days % 364 < 28, peak, 1.0) * 5)
+    day = np.repeat(days, number).astype(np.int32)
+    offsets = np.arange(day.size + 1)[::10]
+    return OrderDays(np.append(offsets, day.size), day, np.ones(day.size))
+
+
+def test_the_clock_of_the_season_runs_with_the_orders_and_keeps_the_length_of_a_year() -> None:
+    clock = fit_clock(seasonal_orders(3.0), 0, 364 * 5)
+    assert clock is not None
+    weeks = clock.weeks(364 * 4, np.array([4.0, 52.0]))
+    assert weeks[0] / 4 == pytest.approx(3.0 / (1 + 2 * 28 / 364), rel=0.12)
+    assert weeks[1] == pytest.approx(52, rel=0.02)
+
+
+def test_a_market_without_a_season_has_the_clock_of_the_calendar() -> None:
+    clock = fit_clock(seasonal_orders(1.0), 0, 364 * 5)
+    assert clock is not None
+    np.testing.assert_allclose(clock.weeks(364 * 4, np.array([4.0, 13.0])), [4, 13], rtol=0.05)
+    assert fit_clock(seasonal_orders(3.0), 0, 600) is None
+
+
+def test_a_view_is_a_sign_of_life_where_views_are_recorded(tmp_path: Path) -> None:
+    rows = [
+        (f"c{n}", k, kind) for n in range(30) for k in range(n % 7, 300, 7 + n % 5) for kind in ("purchase", "view")
+    ]
+    rows = [row for row in rows if row[0] != "c1" or row[2] == "view" or row[1] < 150]
+    rows = [row for row in rows if row[0] != "c2" or row[1] < 150]
+    table = pl.DataFrame(rows, schema=["customer", "day", "kind"], orient="row").with_columns(
+        pl.lit(START).dt.offset_by(pl.col("day").cast(pl.String) + "d").alias("day"), amount=pl.lit(5.0)
+    )
+    columns = {"customer": "customer", "day": "day", "item": None, "revenue": "amount", "columns": {"kind": "kind"}}
+    log = pp.prepare(table, tmp_path / "log", kinds={"purchase": "purchase", "view": "view"}, **columns)  # type: ignore[arg-type]
+    churn = find_churn(log, day(300), 13).table
+    rang = dict(churn.select("customer_id", pl.col("alarm_since").is_not_null()).iter_rows())
+    assert rang["c2"] and not rang["c1"]

@@ -20,6 +20,7 @@ from propensity.ab.effect import (
     is_binary,
     winsorised,
 )
+from propensity.ab.factorial import factorial, factorial_sentences
 from propensity.ab.sequential import AlwaysValid, always_valid
 from propensity.ab.table import Experiment
 from propensity.ab.validity import balance, placebo, refusal, sample_ratio, stabilised
@@ -66,7 +67,8 @@ def analyse(experiment: Experiment, rules: Rules) -> dict[str, Any]:
     -------
     dict
         `customers`, `control`, `srm_p`, `balance`, `balance_p`, `placebo`, `notes`, `refused` (None or the reason) and
-        `arms`: arm -> outcome -> `{effect, low, high, p, p_adjusted, mde, verdict, ...}`, empty where refused.
+        `arms`: arm -> outcome -> `{effect, low, high, p, p_adjusted, mde, verdict, ...}`, empty where refused;
+        `factorial`, where the arms are cells of factors, see `propensity.ab.factorial.factorial`.
 
     Notes
     -----
@@ -96,7 +98,9 @@ def analyse(experiment: Experiment, rules: Rules) -> dict[str, Any]:
     }
     if refused is None:
         result["arms"] = _judged(experiment, weight, rules, early)
-    result["sentences"] = [refused] if refused else sentences(result)
+        if (cells := factorial(experiment, weight, rules.alpha)) is not None:
+            result["factorial"] = cells
+    result["sentences"] = [refused] if refused else sentences(result) + factorial_sentences(result.get("factorial", {}))
     return result
 
 

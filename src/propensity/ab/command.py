@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from propensity.ab.contacts import experiment_table
+from propensity.ab.drawn import contacts_of_log, contacts_of_table
+from propensity.ab.factorial import cells_of_columns
+from propensity.ab.fatigue import NOT_SENT, fatigue_of_arms, fatigue_of_contacts
 from propensity.ab.learner import LEARNERS, OF_MESSAGES
 from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
 from propensity.ab.uplift import UpliftRules
 from propensity.atomic import whole_folder
-from propensity.config import AbConfig, UpliftConfig
+from propensity.config import AbConfig, FatigueConfig, UpliftConfig
+from propensity.data.contact import sent_messages
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
+from propensity.ingest.rule.matching import rows_of
 from propensity.scores import Scores, load_scores
 
 
 def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
     """The checked experiment; a refusal of the table itself leaves `<kind>.json` with the reason."""
-    if getattr(cfg, "messages", None) is not None:
+    if getattr(cfg, "messages", None) is not None and not isinstance(cfg, FatigueConfig):
         raise ConfigurationError("messages are for ab analyse and ab uplift; give a table or a log here")
     columns = Columns(
         arm=cfg.arm,
@@ -45,6 +52,50 @@ def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
         raise
 
 
+def fatigue_from(cfg: FatigueConfig) -> dict[str, Any]:
+    """The effect of the n-th message from arms with different numbers, or from contacts that were drawn one by one."""
+    try:
+        if cfg.arms is None and cfg.messages is None:
+            return fatigue_of_contacts(*_drawn(cfg))
+        if cfg.messages is not None and cfg.log is None:
+            counted = replace(cfg, outcomes=[*cfg.outcomes, cfg.messages])
+            experiment = experiment_from(counted, "fatigue")
+            messages = experiment.outcomes.pop(cfg.messages)
+            return fatigue_of_arms(experiment, messages)
+        if cfg.log is None or cfg.cutoff is None:
+            raise ConfigurationError(
+                "arms need the messages of a log; give log=<folder> and cutoff=<date>, or messages"
+            )
+        experiment = experiment_from(cfg, "fatigue")
+        first = to_day(cfg.cutoff)
+        return fatigue_of_arms(experiment, messages_of(EventLog.open(cfg.log), experiment, first, first + cfg.horizon))
+    except RefusedError as error:
+        write(cfg.out, "fatigue", refused(str(error)), pl.DataFrame())
+        raise
+
+
+def _drawn(cfg: FatigueConfig) -> tuple[pl.DataFrame, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Contacts that were drawn, of a log or a table."""
+    control = None if cfg.control is None else str(cfg.control)
+    if cfg.log is not None:
+        return contacts_of_log(EventLog.open(cfg.log), cfg.name, control, cfg.outcomes, cfg.window, cfg.horizon)
+    if cfg.data.path is None:
+        raise ConfigurationError("no data are given; add data=<table of contacts>, or log=<folder>")
+    names = {"customer": cfg.customer, "sent": cfg.sent, "arm": cfg.arm, "probability": cfg.probability}
+    return contacts_of_table(
+        read_data(cfg.data.path), names | {"control": control}, cfg.outcomes, cfg.before, cfg.window
+    )
+
+
+def messages_of(log: EventLog, experiment: Experiment, start: int, end: int) -> np.ndarray:
+    """(n,) messages of the log that the customers of an experiment got in the days `start <= day < end`."""
+    sent = sent_messages(log).filter(pl.col("day").is_between(to_date(start), to_date(end - 1)))
+    row = sent.filter(~pl.col("arm").is_in(NOT_SENT).fill_null(False))["row"].to_numpy()
+    count = np.bincount(row.astype(np.int64), minlength=len(log))
+    place = rows_of(pl.Series(experiment.customer), log.customers["customer"])
+    return np.where(place >= 0, count[np.maximum(place, 0)], 0).astype(np.float64)
+
+
 def _table(cfg: AbConfig, columns: Columns) -> tuple[pl.DataFrame, Columns]:
     """The table of the settings, or the one that a log gives."""
     if cfg.log is None:
@@ -52,7 +103,8 @@ def _table(cfg: AbConfig, columns: Columns) -> tuple[pl.DataFrame, Columns]:
             raise ConfigurationError("no data are given; add data=<table>, or log=<folder> and cutoff=<date>")
         if cfg.control is None:
             raise ConfigurationError("control is not given; name the arm that the others are compared with")
-        return read_data(cfg.data.path), columns
+        table, factors = read_data(cfg.data.path), list(getattr(cfg, "factors", []))
+        return (cells_of_columns(table, columns.arm, columns.control, factors) if factors else table), columns
     if cfg.cutoff is None or cfg.data.path is not None:
         raise ConfigurationError("log needs a cutoff, and no data: give log=<folder> cutoff=<date>")
     arms = None if cfg.arms is None else read_data(cfg.arms)

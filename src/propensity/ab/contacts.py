@@ -9,7 +9,15 @@ import polars as pl
 
 from propensity.ab.split import GLOBAL, HOLDOUT
 from propensity.ab.table import Columns
-from propensity.ab.window import covariates, known_customers, require_outcomes, require_window, window
+from propensity.ab.window import (
+    RETAINED,
+    RETAINED_DAYS,
+    covariates,
+    known_customers,
+    require_outcomes,
+    require_window,
+    window,
+)
 from propensity.data.contact import sent_messages
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, DataError
@@ -32,7 +40,8 @@ def experiment_table(
     horizon : int
         Days of the outcomes, and of the placebo before the cutoff.
     columns : Columns
-        Outcomes of `window`, the control arm if known, and `name` of the experiment if the contacts know it.
+        Outcomes of `window`, or `retained_90` (a purchase in the days from the horizon to 90), the control arm if
+        known, and `name` of the experiment if the contacts know it.
     arms : pl.DataFrame, optional
         customer_id, arm and probability, as `ab split` writes them. Without it the contacts of the log on the cutoff
         say who got a message.
@@ -51,9 +60,14 @@ def experiment_table(
     DataError
         If no customer of `arms` is in the log.
     """
-    require_window(log, cutoff - horizon, cutoff + horizon)
+    retained = RETAINED in columns.outcomes
+    longest = max(horizon, RETAINED_DAYS) if retained else horizon
+    require_window(log, cutoff - longest, cutoff + longest)
     outcomes = list(columns.outcomes or DEFAULT_OUTCOMES)
     after, before = window(log, cutoff, cutoff + horizon), window(log, cutoff - horizon, cutoff)
+    if retained and horizon < RETAINED_DAYS:
+        after[RETAINED] = window(log, cutoff + horizon, cutoff + RETAINED_DAYS)["visit"]
+        before[RETAINED] = window(log, cutoff - RETAINED_DAYS, cutoff - horizon)["visit"]
     require_outcomes(outcomes, after)
     drawn = arms is not None or columns.name is not None
     past = covariates(log, cutoff if drawn else cutoff - horizon)  # where chance decided nothing, before the placebo

@@ -13,6 +13,7 @@ import polars as pl
 from propensity.ab.covariate import design_matrix
 from propensity.ab.distribution import normal_quantile
 from propensity.ab.effect import ALPHA, POWER
+from propensity.ab.factorial import levels_of
 from propensity.ab.split import GLOBAL, HOLDOUT
 from propensity.ab.table import RefusedError
 from propensity.ab.window import covariates, known_customers, require_outcomes, window
@@ -87,7 +88,8 @@ def design(log: EventLog, cutoff: int, plan: Plan, scores: Scores | None = None)
     -------
     dict
         `customers`, `mean`, `deviation`, `mde` and `mde_relative` raw and `adjusted`, `variance_reduction` by source of
-        the covariates, `sample_size`, `duration`, `days`, `guardrails`, `holdout` and `sentences`.
+        the covariates, `factors` (MDE of a level, of a factorial test), `sample_size`, `duration`, `days`,
+        `guardrails`, `holdout` and `sentences`.
 
     Raises
     ------
@@ -137,6 +139,7 @@ def design(log: EventLog, cutoff: int, plan: Plan, scores: Scores | None = None)
         GLOBAL: int(known.sum()) - customers,
         "mean": mean,
         "deviation": float(y.std(ddof=1)),
+        "factors": _factors(float(y.var(ddof=1)) * (1 - best), customers, plan),
         "mde": raw,
         "mde_relative": raw / mean,
         "adjusted": {"mde": adjusted, "mde_relative": adjusted / mean},
@@ -179,6 +182,20 @@ def explained(y: np.ndarray, columns: Mapping[str, np.ndarray]) -> float:
     residual = centred - x @ np.linalg.lstsq(x.T @ x, x.T @ centred, rcond=1e-10)[0]
     share = (y.size - 1) / (y.size - x.shape[1] - 1)
     return max(0.0, 1 - share * float(residual @ residual) / float(centred @ centred))
+
+
+def _factors(variance: float, customers: int, plan: Plan) -> dict[str, float]:
+    """MDE of a level against the other levels of its factor, over all cells; empty without factors."""
+    cells = {arm: levels for arm in plan.arms if (levels := levels_of(arm)) is not None}
+    found = {}
+    for factor in next(iter(cells.values()), {}):
+        shares: dict[str, float] = {}
+        for arm, levels in cells.items():
+            shares[levels[factor]] = shares.get(levels[factor], 0.0) + plan.arms[arm]
+        least = min(shares.values())
+        error = math.sqrt(variance / customers * (1 / least + 1 / (sum(shares.values()) - least)))
+        found[factor] = error * (normal_quantile(1 - plan.alpha / 2) + normal_quantile(plan.power))
+    return found
 
 
 def _require_size(plan: Plan, customers: int) -> None:
@@ -243,7 +260,9 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         if days
         else f"{relevant:.1%} cannot be found within {result['duration'][-1]['days']} days"
     )
-    return [
+    factors = ", ".join(f"{name} {mde:.4g}" for name, mde in result["factors"].items())
+    own = [f"MDE of a level against the others of its factor, after variance reduction: {factors}"] if factors else []
+    return own + [
         f"{result['customers']:,} customers, {result['outcome']} {result['mean']:.4g} in {result['horizon']} days: MDE "
         f"{result['mde']:.4g} ({result['mde_relative']:.1%}), {adjusted['mde']:.4g} ({adjusted['mde_relative']:.1%}) "
         "after variance reduction",

@@ -114,7 +114,7 @@ def _fitted(rows: Rows, binary: bool, base: float, seed: int) -> nn.Module:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        member = _member(2 * rows.x.shape[1] + 1, base)
+        member = _head_network(2 * rows.x.shape[1] + 1, base)
         average = torch.optim.swa_utils.AveragedModel(member)
         epochs = max(EPOCHS, -(-FEWEST_STEPS * BATCH // len(rows.y)))
         optimiser = torch.optim.AdamW(member.parameters(), lr=RATE, weight_decay=DECAY)
@@ -125,7 +125,7 @@ def _fitted(rows: Rows, binary: bool, base: float, seed: int) -> nn.Module:
                 part = Rows(*(each[place] for each in rows))
                 error = loss(member(inputs(part.x, part.t)).squeeze(-1), part.y)
                 optimiser.zero_grad()
-                ((error * part.w).mean() + PRIOR / len(rows.y) * member.effect_size()).backward()
+                ((error * part.w).mean() + PRIOR / len(rows.y) * effect_size(member, rows.x.shape[1])).backward()
                 optimiser.step()
                 if epoch >= epochs // 2:
                     average.update_parameters(member)
@@ -134,27 +134,31 @@ def _fitted(rows: Rows, binary: bool, base: float, seed: int) -> nn.Module:
     return fitted
 
 
-def _member(width: int, base: float) -> Any:
+def effect_size(member: nn.Module, covariates: int) -> torch.Tensor:
+    """Sum of squares of the weights of products of treatment and covariates."""
+    layers: Any = (member.direct, member.state[0])  # type: ignore[index]
+    direct, state = (layer.weight[:, covariates + 1 :].square().sum() for layer in layers)
+    total: torch.Tensor = direct + state
+    return total
+
+
+def _head_network(width: int, base: float) -> nn.Module:
     """Hidden units beside a direct path; both start at zero effect."""
     from torch import nn
 
     class HeadNetwork(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.enter, self.leave = nn.Linear(width, UNITS), nn.Linear(UNITS, 1)
+            self.state = nn.Sequential(nn.Linear(width, UNITS), nn.ReLU(), nn.Linear(UNITS, 1))
             self.direct = nn.Linear(width, 1)
-            for layer in (self.leave, self.direct):
+            layers: Any = (self.state[2], self.direct)
+            for layer in layers:
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
             nn.init.constant_(self.direct.bias, base)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            output: torch.Tensor = self.leave(self.enter(x).relu()) + self.direct(x)
+            output: torch.Tensor = self.state(x) + self.direct(x)
             return output
-
-        def effect_size(self) -> torch.Tensor:
-            """Sum of squares of the weights of products of treatment and covariates."""
-            products = slice(width // 2 + 1, None)
-            return self.direct.weight[:, products].square().sum() + self.enter.weight[:, products].square().sum()
 
     return HeadNetwork()

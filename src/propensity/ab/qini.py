@@ -142,7 +142,7 @@ def p_of_interval(qini: float, low: float, high: float, **_: float) -> float:
 
     Examples
     --------
-    >>> round(p_of_interval(1.0, -0.96, 2.96), 3), p_of_interval(1.0, math.nan, math.nan)
+    >>> round(p_of_interval(1.0, -0.96, 2.96), 3), p_of_interval(1.0, float("nan"), float("nan"))
     (0.159, 0.0)
     """
     error = (high - low) / (2 * normal_quantile(0.975))

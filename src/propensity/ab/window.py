@@ -10,6 +10,7 @@ from propensity.errors import ConfigurationError
 from propensity.kernel.event import PURCHASE, UNSUBSCRIBE
 
 OUTCOMES = ("visit", "orders", "revenue", "margin", "unsubscribe")
+RETAINED, RETAINED_DAYS = "retained_90", 90  # a purchase after the horizon and within so many days of the send
 WINDOWS = (28, 91, 364)  # days before a cutoff whose revenue and orders are covariates
 
 

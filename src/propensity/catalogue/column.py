@@ -73,3 +73,16 @@ PAIR = (
 )
 LIKENESS = ("alike_3", "alike_14")  # of the last buyers, see `propensity.catalogue.profile`
 COLUMNS = (*OFFER, *(f"customer_{name}" for name in CUSTOMER), *(f"pair_{name}" for name in PAIR), *LIKENESS)
+
+HOURS = (1, 6, 24)  # windows of the events before a cutoff with a time of day
+HOUR_KINDS = ("purchase", "view", "cart", "open", "click", "search")
+HOUR_COLUMNS = (
+    *(f"customer_{kind}_{hours}h" for kind in HOUR_KINDS for hours in HOURS),
+    "customer_hours_since_event",
+    "customer_hour_of_day",
+    *(f"pair_{kind}_{hours}h" for kind in HOUR_KINDS for hours in HOURS),
+    "pair_hours_since_view",
+    "pair_hours_since_cart",
+    "pair_carts_since_purchase",
+)
+TIMED_COLUMNS = (*COLUMNS, *HOUR_COLUMNS)  # of a run on requests with times of day

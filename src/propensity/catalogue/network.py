@@ -132,13 +132,15 @@ class PairNetwork:
         save_checkpoint(content, folder / FILE)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; DamageError if it is damaged."""
+    def load(cls, folder: Path, width: int) -> Self:
+        """Read what `save` wrote for `width` columns; DamageError if it is damaged."""
         path = folder / FILE
         check_checkpoint(path)
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             scaler = Scaler(**{name: values.numpy() for name, values in content["scaler"].items()})
+            if scaler.size.size != width:
+                raise KeyError(f"it has {scaler.size.size} columns, not {width}")
             hidden, members = tuple(content["hidden"]), []
             for state in content["members"]:
                 members.append(perceptron(scaler.width, hidden, 0.0).eval())

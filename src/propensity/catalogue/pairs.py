@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from propensity.catalogue.column import COLUMNS, CUSTOMER, OFFER, PAIR
+from propensity.catalogue.hours import (
+    TimedEvents,
+    TimedSales,
+    columns_of_hours,
+    recently_seen,
+    timed_events,
+    timed_sales,
+)
 from propensity.catalogue.kernel.pair import customer_columns, pair_columns
 from propensity.catalogue.kernel.retrieve import affinities, own_ends, retrieve
 from propensity.catalogue.market import Market, Similarity, affinity_day, market_at, similarities
+from propensity.catalogue.moment import HOUR, ending_at, moments
 from propensity.catalogue.profile import Basis, BuyerProfiles, basis_of, buyers_of, likeness
 from propensity.catalogue.requests import Requests
-from propensity.catalogue.sales import Sales
+from propensity.catalogue.sales import Sales, sales_of
 from propensity.data.catalogue import CatalogueConfig
+from propensity.data.event_log import EventLog
+from propensity.data.offer import Offers
 
 BLOCK = 4096  # requests whose pairs are in memory at a time
 SHRINK = 2.0  # baskets that the market's mean amount counts for against the customer's own
@@ -37,6 +48,15 @@ class Pairs(NamedTuple):
         return np.repeat(np.arange(self.request.size), np.diff(self.start))
 
 
+class Timed(NamedTuple):
+    """What requests with a time of day read: the log and its offers, and events at their times."""
+
+    log: EventLog
+    offers: Offers
+    sales: TimedSales
+    events: TimedEvents | None  # None for a model without columns of hours
+
+
 class Catalogue:
     """Sales, groups of offers and settings from which pairs and their columns are made.
 
@@ -48,10 +68,12 @@ class Catalogue:
         Group of each offer, -1 without one.
     config : CatalogueConfig
         How offers are found.
+    timed : Timed, optional
+        For requests with a time of day.
     """
 
-    def __init__(self, sales: Sales, group: np.ndarray, config: CatalogueConfig) -> None:
-        self.sales, self.group, self.config = sales, group.astype(np.int32), config
+    def __init__(self, sales: Sales, group: np.ndarray, config: CatalogueConfig, timed: Timed | None = None) -> None:
+        self.sales, self.group, self.config, self.timed = sales, group.astype(np.int32), config, timed
         self._similar: dict[int, tuple[Similarity, Similarity]] = {}
         self._basis: dict[int, Basis] = {}
 
@@ -68,6 +90,53 @@ class Catalogue:
         if start not in self._basis:
             self._basis = {start: basis_of(self.sales, self.group, start)}
         return self._basis[start]
+
+    @classmethod
+    def of(cls, log: EventLog, offers: Offers, config: CatalogueConfig, hours: bool | None) -> Self:
+        """The catalogue of a log.
+
+        Parameters
+        ----------
+        log : EventLog
+            The log.
+        offers : Offers
+            Its M offers.
+        config : CatalogueConfig
+            How offers are found.
+        hours : bool, optional
+            Whether pairs have columns of hours; None for requests that are all at dates.
+        """
+        timed = None
+        if hours is not None:
+            events = timed_events(log, offers) if hours else None
+            timed = Timed(log, offers, timed_sales(log, offers), events)
+        return cls(sales_of(log, offers), offers.parent, config, timed)
+
+    def parts(self, requests: Requests) -> Iterator[tuple[Catalogue, np.ndarray]]:
+        """Catalogues whose days end at the times of day of requests, and the positions of the requests of each.
+
+        Parameters
+        ----------
+        requests : Requests
+            R requests.
+
+        Yields
+        ------
+        Catalogue
+            This one for requests at dates. With columns of hours its days end at the last full hour, and otherwise at
+            the time of day itself.
+        numpy.ndarray of shape (K,), int64
+            Ascending positions.
+        """
+        if requests.clock is None:
+            yield self, np.arange(requests.number)
+            return
+        assert self.timed is not None
+        ends = requests.clock // HOUR * HOUR if self.timed.events is not None else requests.clock
+        for clock in np.unique(ends).tolist():
+            log = ending_at(self.timed.log, clock)
+            sales = self.sales if clock == 0 else sales_of(log, self.timed.offers)
+            yield Catalogue(sales, self.group, self.config, self.timed), np.flatnonzero(ends == clock)
 
     def blocks(self, requests: Requests) -> Iterator[Pairs]:
         """Find the offers of all requests, in blocks of one day.
@@ -115,7 +184,19 @@ class Catalogue:
         found = retrieve(
             *rows, popular, self.group, best, *taste, config.partners, market.sold, start, chosen, affinity
         )
-        return Pairs(position, start, chosen[:found], affinity[:found], end, market)
+        pairs = Pairs(position, start, chosen[:found], affinity[:found], end, market)
+        if requests.clock is None or self.timed is None or self.timed.events is None:
+            return pairs
+        seen = recently_seen(self.timed.events, customer, self._moments(requests, position))
+        start, chosen = with_offers(pairs, *seen)
+        affinity = np.zeros((chosen.size, 2), np.float32)
+        affinities(*rows, *taste, start, chosen, affinity)
+        return pairs._replace(start=start, offer=chosen, affinity=affinity)
+
+    def _moments(self, requests: Requests, position: np.ndarray) -> np.ndarray:
+        """Moments of requests at positions, in milliseconds since 1970-01-01 UTC."""
+        assert self.timed is not None and requests.clock is not None
+        return moments(requests.day[position], requests.clock[position], self.timed.log.timezone)
 
     def columns(self, pairs: Pairs, requests: Requests) -> np.ndarray:
         """Compute the columns of pairs.
@@ -130,7 +211,7 @@ class Catalogue:
         Returns
         -------
         numpy.ndarray of shape (P, F), float32
-            The columns `OFFER`, `CUSTOMER` and `PAIR`; NaN where one is not defined.
+            The columns `COLUMNS`, or `TIMED_COLUMNS` with columns of hours; NaN where one is not defined.
         """
         sales, market = self.sales, pairs.market
         customer = requests.customer[pairs.request]
@@ -151,20 +232,33 @@ class Catalogue:
         assert pairs.buyers is not None
         basis = self.basis(market.day)
         out[:, last:] = likeness(sales, basis, pairs.buyers, customer, pairs.end, pairs.start, pairs.offer)
-        return out
+        if self.timed is None or self.timed.events is None:
+            return out
+        assert requests.clock is not None
+        moment, clock = self._moments(requests, pairs.request), requests.clock[pairs.request]
+        hours = columns_of_hours(self.timed.events, customer, moment, clock, pairs.start, pairs.offer)
+        return np.concatenate([out, hours], axis=1)
 
     def labels(self, pairs: Pairs, requests: Requests, horizon: int) -> tuple[np.ndarray, np.ndarray]:
         """Whether each pair's offer was bought in the horizon (P,) bool, and for how much (P,) float32."""
-        sales = self.sales
         customer = requests.customer[pairs.request]
+        if requests.clock is None:
+            sales: Sales | TimedSales = self.sales
+            time, first, last = self.sales.day, pairs.end, np.full(customer.size, pairs.market.day + horizon)
+        else:
+            assert self.timed is not None
+            sales, time, clock = self.timed.sales, self.timed.sales.time, requests.clock[pairs.request]
+            last = moments(requests.day[pairs.request] + horizon, clock, self.timed.log.timezone)
+            first = np.empty(customer.size, np.int64)
+            own_ends(sales.offsets, time, customer, self._moments(requests, pairs.request), first)
         stop = np.empty(customer.size, np.int64)
-        own_ends(sales.offsets, sales.day, customer, np.full(customer.size, pairs.market.day + horizon), stop)
-        counts = stop - pairs.end
-        rows = np.repeat(pairs.end, counts) + np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        bought = np.repeat(np.arange(customer.size), counts) * sales.offers + sales.offer[rows]
+        own_ends(sales.offsets, time, customer, last, stop)
+        offers, counts = self.sales.offers, stop - first
+        rows = np.repeat(first, counts) + np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        bought = np.repeat(np.arange(customer.size), counts) * offers + sales.offer[rows]
         keys, inverse = np.unique(bought, return_inverse=True)
         revenue = np.bincount(inverse, weights=sales.revenue[rows], minlength=keys.size)
-        key = pairs.owner * sales.offers + pairs.offer
+        key = pairs.owner * offers + pairs.offer
         place = np.searchsorted(keys, key)
         hit = (place < keys.size) & (keys[np.minimum(place, max(keys.size - 1, 0))] == key if keys.size else False)
         amount = np.where(hit, revenue[np.minimum(place, max(keys.size - 1, 0))] if keys.size else 0.0, 0.0)
@@ -185,6 +279,16 @@ class Catalogue:
         baskets, own = x[:, COLUMNS.index("pair_baskets")], np.nan_to_num(x[:, COLUMNS.index("pair_revenue")])
         everyone = pairs.market.amount[pairs.offer]
         return ((baskets * own + SHRINK * everyone) / (baskets + SHRINK)).astype(np.float32)
+
+
+def with_offers(pairs: Pairs, owner: np.ndarray, offer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets (B + 1,) and offers (P,) int32 of pairs and further offers of requests, each once, the old ones first."""
+    owners, offers = np.concatenate([pairs.owner, owner]), np.concatenate([pairs.offer, offer])
+    _, first = np.unique(owners * (int(offers.max(initial=0)) + 1) + offers, return_index=True)
+    first = np.sort(first)
+    order = first[np.argsort(owners[first], kind="stable")]
+    start = np.concatenate([[0], np.cumsum(np.bincount(owners[order], minlength=pairs.request.size))])
+    return start.astype(np.int64), offers[order].astype(np.int32)
 
 
 def select(pairs: Pairs, mask: np.ndarray) -> Pairs:

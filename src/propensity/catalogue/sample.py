@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from propensity.catalogue.pairs import Catalogue, select
+from propensity.catalogue.pairs import Catalogue, Pairs, select
 from propensity.catalogue.requests import Requests
 
 
@@ -49,13 +50,21 @@ def training_sample(catalogue: Catalogue, requests: Requests, horizon: int, seed
     if (most := int(config.pairs / per_request) + 1) < requests.number:
         requests = requests.take(np.sort(random.choice(requests.number, most, replace=False)))
     parts = []
-    for pairs in catalogue.blocks(requests):
-        bought, revenue = catalogue.labels(pairs, requests, horizon)
+    for here, pairs, asked in blocks_of(catalogue, requests):
+        bought, revenue = here.labels(pairs, asked, horizon)
         rate = min(config.negatives * max(int(bought.sum()), 1) / max(int((~bought).sum()), 1), 1.0)
         mask = bought | (random.random(bought.size) < rate)
         chosen = select(pairs, mask)
-        x = catalogue.columns(chosen, requests)
+        x = here.columns(chosen, asked)
         weight = np.where(bought[mask], 1.0, 1 / rate)
         day = np.full(weight.size, pairs.market.day, np.int64)
-        parts.append(Sample(x, bought[mask], revenue[mask], catalogue.usual(chosen, x), weight, day))
+        parts.append(Sample(x, bought[mask], revenue[mask], here.usual(chosen, x), weight, day))
     return Sample(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def blocks_of(catalogue: Catalogue, requests: Requests) -> Iterator[tuple[Catalogue, Pairs, Requests]]:
+    """The blocks of pairs of all requests, with the catalogue and the requests that they belong to."""
+    for here, position in catalogue.parts(requests):
+        asked = requests.part(position)
+        for pairs in here.blocks(asked):
+            yield here, pairs, asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,14 +13,20 @@ from scipy.special import expit
 
 from propensity.atomic import whole_file
 from propensity.audit import append_beside
-from propensity.catalogue.model import TrainedCatalogue, is_catalogue, load_catalogue, open_catalogue
+from propensity.catalogue.market import MEMORY
+from propensity.catalogue.model import TrainedCatalogue, catalogue_offers, is_catalogue, load_catalogue
+from propensity.catalogue.moment import DAY, ending_at
+from propensity.catalogue.pairs import Catalogue
 from propensity.catalogue.requests import Requests, all_purchasers, read_requests, resolve
+from propensity.catalogue.sample import blocks_of
 from propensity.champion.champion import SERVED, Champion
+from propensity.data.consent import words_at
 from propensity.data.cutoff import Cutoff, parse_cutoff, scoring_warnings
 from propensity.data.event_log import EventLog, to_date
-from propensity.data.offer import offers_before
+from propensity.data.offer import Offers
 from propensity.data.table_file import write_table
-from propensity.errors import ConfigurationError
+from propensity.data.unsubscribe import customers_with_words
+from propensity.errors import ConfigurationError, DataError
 from propensity.scores import COLUMNS, LOG, WARNINGS
 from propensity.training.checkpoint import Trained, load_trained
 
@@ -76,21 +82,15 @@ def score_requests(
     table = None if requests is None else read_requests(requests)
     events = trained.task.open_or(log, verify)
     warnings: list[str] = []
-    if isinstance(trained, TrainedCatalogue):
-        catalogue, offers = open_catalogue(events, trained.task)
-        names = offers.name
-    else:
-        names = offers_before(events, trained.task.offer, events.last_event_day + 1).name
+    offers = catalogue_offers(events, trained.task)
+    names = offers.name
     if table is None:
         wanted = all_purchasers(events, parse_cutoff(events, str(cutoff), trained.task.horizon).day)
     else:
         wanted = resolve(table, events, names, str(requests), warnings.append)
     warnings += request_warnings(events, wanted, trained.task.horizon, trained.about["last_label"])
-    if isinstance(trained, TrainedCatalogue):
-        parts = list(catalogue_rows(trained, catalogue, wanted, top_per_customer))
-    else:
-        parts = list(common_rows(trained, Path(run), events, wanted, names, top_per_customer, warnings))
-    result = as_table(parts, events, names)
+    rows = rows_of_requests(trained, Path(run), events, offers, wanted, top_per_customer, warnings)
+    result = as_table(rows, events, names, wanted.clock is not None)
     for warning in warnings:
         say(warning)
     with whole_file(out) as draft:
@@ -109,22 +109,99 @@ def request_warnings(log: EventLog, requests: Requests, horizon: int, end: str) 
     return list(dict.fromkeys(text for day in days for text in scoring_warnings(log, Cutoff(day, horizon), end)))
 
 
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # day, customer row, offer, score, revenue
+def rows_of_requests(
+    trained: TrainedCatalogue | Trained, run: Path, log: EventLog, offers: Offers, requests: Requests, top: int | None,
+    warnings: list[str],
+) -> Rows:  # fmt: skip
+    """Scores of requests by a run of either kind, by cutoff and customer, of each request the best first.
+
+    Parameters
+    ----------
+    trained : TrainedCatalogue or Trained
+        Model of a run on requests, or at common cutoffs.
+    run : Path
+        Its folder.
+    log, offers : EventLog, Offers
+        The log, and its M offers.
+    requests : Requests
+        R requests.
+    top : int, optional
+        Best offers to keep of each request.
+    warnings : list of str
+        Receives what was left out.
+    """
+    if isinstance(trained, TrainedCatalogue):
+        catalogue, asked = catalogue_for(trained, log, offers, requests)
+        parts = list(catalogue_rows(trained, catalogue, asked, top))
+        if nothing := requests.number - sum(part.requests for part in parts):
+            warnings.append(
+                f"{nothing} requests get no score, because no offer was sold in the {MEMORY} days before their cutoff; "
+                "use earlier cutoffs or a log that reaches to them"
+            )
+    else:
+        parts = list(common_rows(trained, run, log, requests, offers.name, top, warnings))
+    none = np.empty(0, np.int64)
+    empty = Rows(none, none, none, none, none.astype(float), none.astype(float))
+    rows = Rows(*(np.concatenate(each) for each in zip(*(parts or [empty]), strict=True)))
+    order = np.lexsort((rows.customer, rows.clock, rows.day))  # stable: the best offer of each request stays first
+    return Rows(*(values[order] for values in rows))
 
 
-def catalogue_rows(trained: TrainedCatalogue, catalogue: Any, requests: Requests, top: int | None) -> Iterator[Rows]:
+def catalogue_for(
+    trained: TrainedCatalogue, log: EventLog, offers: Offers, requests: Requests
+) -> tuple[Catalogue, Requests]:
+    """The catalogue of a log for a model, and the requests as the model reads them.
+
+    Raises
+    ------
+    DataError
+        If the model reads columns of hours, and the log has no times.
+    """
+    if trained.model.hours and log.time is None:
+        raise DataError(
+            "the run was trained on requests with times of day, and the log has no times; prepare the log with "
+            "data.source.columns.time=<column>, or train on requests at dates"
+        )
+    if trained.model.hours and requests.clock is None:
+        requests = requests._replace(clock=np.zeros(requests.number, np.int64))
+    hours = None if requests.clock is None else trained.model.hours
+    return Catalogue.of(log, offers, trained.task.catalogue, hours), requests
+
+
+class Rows(NamedTuple):
+    """K scores, of each request the best first."""
+
+    day: np.ndarray  # (K,)
+    clock: np.ndarray  # (K,) milliseconds since midnight
+    customer: np.ndarray  # (K,) rows of the log
+    offer: np.ndarray  # (K,)
+    score: np.ndarray  # (K,)
+    revenue: np.ndarray  # (K,)
+
+    @property
+    def requests(self) -> int:
+        """Number of different requests, which stand together."""
+        if self.day.size == 0:
+            return 0
+        change = (np.diff(self.customer) != 0) | (np.diff(self.day) != 0) | (np.diff(self.clock) != 0)
+        return int(change.sum()) + 1
+
+
+def catalogue_rows(
+    trained: TrainedCatalogue, catalogue: Catalogue, requests: Requests, top: int | None
+) -> Iterator[Rows]:
     """Scores of a run on requests, block by block."""
     model = trained.model
-    for pairs in catalogue.blocks(requests):
+    for here, pairs, asked in blocks_of(catalogue, requests):
         logit, usual = np.empty(pairs.offer.size), np.empty(pairs.offer.size, np.float32)
         for part, rows in parts_of(pairs):
-            x = catalogue.columns(part, requests)
-            logit[rows], usual[rows] = model.logit(x), catalogue.usual(part, x)
+            x = here.columns(part, asked)
+            logit[rows], usual[rows] = model.logit(x), here.usual(part, x)
         chosen = best(pairs.owner, logit, pairs.offer, top)
-        score = expit(logit[chosen])
-        customer = requests.customer[pairs.request][pairs.owner[chosen]]
-        day = np.full(chosen.size, pairs.market.day)
-        yield day, customer, pairs.offer[chosen], score, score * usual[chosen] * model.amount_factor
+        score, request = expit(logit[chosen]), pairs.request[pairs.owner[chosen]]
+        clock = np.zeros(chosen.size, np.int64) if asked.clock is None else asked.clock[request]
+        revenue = score * usual[chosen] * model.amount_factor
+        yield Rows(asked.day[request], clock, asked.customer[request], pairs.offer[chosen], score, revenue)
 
 
 def parts_of(pairs: Any) -> Iterator[tuple[Any, slice]]:
@@ -180,10 +257,14 @@ def common_rows(
     """
     champion, place = Champion.load(run, trained.model), {name: k for k, name in enumerate(names)}
     strangers = inactive = 0
-    for day in np.unique(requests.day).tolist():
-        here = np.flatnonzero(requests.day == day)
-        data = trained.task.cutoff_data(log, Cutoff(day, trained.task.horizon), trained.vocabulary)
-        active = np.flatnonzero(np.diff(log.until(day).offsets) > 0)  # rows of `log.before(day)`
+    clocks = np.zeros(requests.number, np.int64) if requests.clock is None else requests.clock
+    ends = {clock: ending_at(log, clock) for clock in np.unique(clocks)[:1].tolist()}
+    for clock, day in np.unique(np.stack([clocks, requests.day]), axis=1).T.tolist():
+        if clock not in ends:
+            ends = {clock: ending_at(log, clock)}
+        here = np.flatnonzero((requests.day == day) & (clocks == clock))
+        data = trained.task.cutoff_data(ends[clock], Cutoff(day, trained.task.horizon), trained.vocabulary)
+        active = np.flatnonzero(np.diff(ends[clock].until(day).offsets) > 0)  # rows of `log.before(day)`
         asked = np.isin(active[data.row], requests.customer[here])
         strangers += int(here.size - asked.sum())
         if not asked.any():
@@ -200,7 +281,8 @@ def common_rows(
             np.asarray(grid)[owner, column].astype(float) for grid in (scores.probability, scores.revenue)
         )
         chosen = best(owner, score, offer[column], top)
-        yield np.full(chosen.size, day), row[owner[chosen]], offer[column[chosen]], score[chosen], revenue[chosen]
+        when = np.full(chosen.size, day), np.full(chosen.size, clock)
+        yield Rows(*when, row[owner[chosen]], offer[column[chosen]], score[chosen], revenue[chosen])
     if strangers:
         warnings.append(
             f"{strangers} requests are of customers without a purchase before their cutoff, and get no score"
@@ -226,16 +308,46 @@ def named_pairs(
     return owner[active], column[active], int((~active).sum())
 
 
-def as_table(parts: list[Rows], log: EventLog, names: tuple[str, ...]) -> pl.DataFrame:
-    """The rows of scores as a table with the columns of every table of scores."""
-    empty: Rows = (np.empty(0, int), np.empty(0, int), np.empty(0, int), np.empty(0), np.empty(0))
-    day, row, offer, score, revenue = (np.concatenate(each) for each in zip(*(parts or [empty]), strict=True))
-    return pl.DataFrame(
-        {
-            "cutoff": pl.Series(day.astype(np.int32)).cast(pl.Date),
-            "customer_id": log.customers["customer"].gather(row.astype(np.int64)),
-            "offer_id": pl.Series(list(names), dtype=pl.String).gather(offer.astype(np.int64)),
-            "score": score.astype(np.float32),
-            "expected_revenue": revenue.astype(np.float32),
-        }
-    ).select(*COLUMNS)
+def as_table(rows: Rows, log: EventLog, names: tuple[str, ...], timed: bool) -> pl.DataFrame:
+    """Scores as a table with the columns of every table of scores, and those of the consents of the log.
+
+    Parameters
+    ----------
+    rows : Rows
+        Scores.
+    log : EventLog
+        The log.
+    names : tuple of str
+        Names of the M offers.
+    timed : bool
+        Whether cutoffs have a time of day: then they are moments in the zone of the log.
+    """
+    day, clock, row, offer, score, revenue = rows
+    dates = pl.Series(day.astype(np.int32)).cast(pl.Date)
+    return (
+        pl.DataFrame(
+            {
+                "cutoff": pl.Series(day.astype(np.int64) * DAY + clock).cast(pl.Datetime("ms")) if timed else dates,
+                "customer_id": log.customers["customer"].gather(row.astype(np.int64)),
+                "offer_id": pl.Series(list(names), dtype=pl.String).gather(offer.astype(np.int64)),
+                "score": score.astype(np.float32),
+                "expected_revenue": revenue.astype(np.float32),
+            }
+        )
+        .select(*COLUMNS)
+        .hstack(consents(log, day, row))
+    )
+
+
+def consents(log: EventLog, day: np.ndarray, row: np.ndarray) -> pl.DataFrame:
+    """What customers (K,) said about being contacted as of days (K,), ascending; no column where no log holds it."""
+    if day.size == 0:
+        return pl.DataFrame()
+    days, first = np.unique(day, return_index=True)
+    customers, parts = customers_with_words(log), []
+    for date, rows in zip(days.tolist(), np.split(row, first[1:]), strict=True):
+        own, place = np.unique(rows, return_inverse=True)
+        words = words_at(customers[own], to_date(date).isoformat())
+        if words is not None:
+            parts.append(words[place])
+    return pl.concat(parts, how="diagonal") if parts else pl.DataFrame()

@@ -15,9 +15,19 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from propensity.atomic import only_writer, whole_file
-from propensity.catalogue.column import COLUMNS
-from propensity.catalogue.model import FILE, FOLDER, LIGHTGBM, CatalogueModel, LogLoss, learner_class, log_loss
-from propensity.catalogue.model import open_catalogue as opened
+from propensity.catalogue.column import COLUMNS, TIMED_COLUMNS
+from propensity.catalogue.model import (
+    FILE,
+    FOLDER,
+    LIGHTGBM,
+    CatalogueModel,
+    LogLoss,
+    catalogue_offers,
+    learner_class,
+    level_of,
+    log_loss,
+)
+from propensity.catalogue.pairs import Catalogue
 from propensity.catalogue.requests import Requests, read_requests, resolve
 from propensity.catalogue.sample import Sample, training_sample
 from propensity.champion.champion import AUTO, NETWORK
@@ -68,9 +78,10 @@ def train_on_requests(config: TrainConfig, say: Callable[[str], None] = lambda t
     log = task.open()
     config = replace(config, data=resolved(config.data, task, log))
     task = instantiate(config.data, _convert_="all")
-    catalogue, offers = opened(log, task)
+    offers = catalogue_offers(log, task)
     requests = resolve(table, log, offers.name, str(task.requests), warnings.append)
-    require_closed(requests, log, task)
+    require_closed(requests, log, min(task.end_day(log), log.last_day + 1), task.horizon, "training requests")
+    catalogue = Catalogue.of(log, offers, task.catalogue, None if requests.clock is None else True)
     sample = training_sample(catalogue, requests._replace(named=None), task.horizon, config.seed)
     if not sample.bought.any() or sample.bought.all():
         raise ConfigurationError(
@@ -108,16 +119,16 @@ def learners_of(config: TrainConfig) -> list[str]:
     return [NETWORK]
 
 
-def require_closed(requests: Requests, log: EventLog, task: Task) -> None:
-    """Refuse requests whose label window reaches past the end of the log or `data.end`."""
-    end = min(task.end_day(log), log.last_day + 1)
-    late = np.flatnonzero(requests.day + task.horizon > end)
+def require_closed(requests: Requests, log: EventLog, end: int, horizon: int, what: str) -> None:
+    """Refuse requests whose label window reaches past `end`, days since 1970-01-01, such as the end of the log."""
+    unfinished = 0 if requests.clock is None else (requests.clock > 0).astype(np.int64)  # ends within the next day
+    late = np.flatnonzero(requests.day + unfinished + horizon > end)
     if late.size:
         customer, day = log.customer_id[requests.customer[late[0]]], int(requests.day[late[0]])
         raise ConfigurationError(
-            f"{late.size} of {requests.number} training requests have no complete label, such as customer {customer} "
-            f"at {to_date(day)}: labels of {task.horizon} days must close by {to_date(end)}; leave out requests after "
-            f"{to_date(end - task.horizon)}"
+            f"{late.size} of {requests.number} {what} have no complete label, such as customer {customer} "
+            f"at {to_date(day)}: labels of {horizon} days must close by {to_date(end)}; leave out requests after "
+            f"{to_date(end - horizon)}"
         )
 
 
@@ -153,7 +164,9 @@ def chosen(
     else:
         served, why = names[0], "the last requests hold too few purchases to compare"
     used = learners if served == STACK else {served: learners[served]}
-    return CatalogueModel(used, served, max(factor, 0.0)), why, losses
+    columns = COLUMNS if sample.x.shape[1] == len(COLUMNS) else TIMED_COLUMNS
+    model = CatalogueModel(used, served, max(factor, 0.0), columns)
+    return replace(model, level=level_of(model.learner_logit(sample.x), sample)), why, losses
 
 
 def fitted(name: str, sample: Sample, task: Task, seed: int, length: int | None, later: Sample | None) -> Any:
@@ -189,8 +202,8 @@ def summary(
     served = losses.get(model.served)
     metrics = {} if served is None else {f"val/{name}": value for name, value in served._asdict().items()}
     choice = (
-        f"{sample.bought.size:,} pairs of {len(COLUMNS)} columns, {int(sample.bought.sum()):,} of them purchases, in "
-        f"{seconds:.0f} s; served model: {model.served}, because {why}"
+        f"{sample.bought.size:,} pairs of {len(model.columns)} columns, {int(sample.bought.sum()):,} of them "
+        f"purchases, in {seconds:.0f} s; served model: {model.served}, because {why}"
     )
     learners = {name: loss._asdict() for name, loss in losses.items()}
     return {"choice": choice, "warnings": warnings, "metrics": metrics, "learners": learners, "seconds": seconds}

@@ -12,7 +12,6 @@ import numpy as np
 
 from propensity.atomic import whole_file
 from propensity.baseline.tree_text import check_trees
-from propensity.catalogue.column import COLUMNS
 from propensity.catalogue.sample import Sample
 from propensity.data.catalogue import CatalogueConfig
 from propensity.errors import ConfigurationError, DamageError
@@ -96,14 +95,14 @@ class PairTrees:
                 draft.write_text(content)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; DamageError if it is damaged."""
+    def load(cls, folder: Path, width: int) -> Self:
+        """Read what `save` wrote for `width` columns; DamageError if it is damaged."""
         path = folder / FILE
         try:
             text = path.read_text()
             if json.loads((folder / DIGEST).read_text())["sha256"] != _digest(text):
                 raise ValueError("it has another digest")
-            check_trees(text, len(COLUMNS))
+            check_trees(text, width)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamageError(f"{path} is damaged ({error}); train again") from None
         import lightgbm

@@ -27,6 +27,8 @@ class Inputs(NamedTuple):
     season: Tensor  # (S,) float32, calendar terms of the cutoff
     offer: Tensor  # (M,) int64, offer code, 0 for an offer that is not in the vocabulary
     attribute: Tensor  # (M, A) float32, offer attributes
+    standardisation: Tensor  # (M, 2, P) float32, mean and inverse standard deviation of the signed logs of `pair` among
+    # the customers for each offer, both 0 where there is none; (M, 2, 0) without the group within_offer
 
 
 class Outcomes(NamedTuple):
@@ -63,6 +65,8 @@ class BlockSizes(NamedTuple):
         Columns that the gate between the experts reads, in its order.
     money : tuple of int
         Columns in the log's currency.
+    within_offer : bool
+        Whether each column is also given as compared among the customers for the same offer.
     """
 
     columns: int
@@ -70,6 +74,7 @@ class BlockSizes(NamedTuple):
     ranked: tuple[int, ...] = ()
     gate: tuple[int, ...] = ()
     money: tuple[int, ...] = ()
+    within_offer: bool = False
 
 
 class Sizes(NamedTuple):

@@ -203,13 +203,16 @@ class EventLog:
         """16 hexadecimal digits that change with any event, customer or item."""
         return str(self.meta["fingerprint"])
 
-    def before(self, day: int) -> EventLog:
+    def before(self, day: int, also: np.ndarray | None = None) -> EventLog:
         """Cut the log at a day. Everything that is fitted uses such a log, so that no later event can reach it.
 
         Parameters
         ----------
         day : int
             Days since 1970-01-01, exclusive.
+        also : numpy.ndarray of shape (N,), bool, optional
+            Customers who stay without an event before `day`, such as those of
+            `propensity.data.registrant.known_before`.
 
         Returns
         -------
@@ -218,6 +221,7 @@ class EventLog:
         """
         past = self.until(day)
         active = np.diff(past.offsets) > 0
+        active = active if also is None else active | also
         offsets = np.append(past.offsets[:-1][active], past.offsets[-1])
         sold = past.day[past.kind == PURCHASE]
         meta = self.meta | {"last_day": int(sold.max()) if sold.size else self.first_day}

@@ -5,6 +5,7 @@ Code 0 means missing or unknown, so a value that first appears later is treated 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog
+from propensity.data.item_text import RANK, TextModel, fit_text, offer_vectors
 from propensity.data.offer import OfferConfig, Offers, count_buyers, is_categorical, offers_before
 from propensity.kernel.event import PURCHASE
 
@@ -37,6 +39,8 @@ class Vocabulary:
         Names of the channels with purchases, a subset of `channels`.
     unit : float
         Revenue that a model counts as 1, in the log's currency; see `EventLog.revenue_unit`.
+    text : TextModel, optional
+        Maps texts of items to vectors, which are the last attributes of an offer.
     """
 
     offers: tuple[str, ...]
@@ -45,9 +49,10 @@ class Vocabulary:
     channels: tuple[str, ...]
     sold_through: tuple[str, ...] = ()
     unit: float = 1.0
+    text: TextModel | None = None
 
     @classmethod
-    def fit(cls, log: EventLog, config: OfferConfig, day: int) -> Vocabulary:
+    def fit(cls, log: EventLog, config: OfferConfig, day: int, text: Sequence[str] = ()) -> Vocabulary:
         """Collect the names known before a day.
 
         Parameters
@@ -59,6 +64,8 @@ class Vocabulary:
             has training examples.
         day : int
             Days since 1970-01-01.
+        text : sequence of str
+            Columns of the items whose text becomes vectors.
 
         Returns
         -------
@@ -80,6 +87,7 @@ class Vocabulary:
             channels=_channels(log, past),
             sold_through=_channels(log, past & (log.kind == PURCHASE)),
             unit=log.revenue_unit(day),
+            text=fit_text(items, text) if text else None,
         )
 
     def state(self) -> dict[str, Any]:
@@ -108,7 +116,9 @@ class Vocabulary:
         """
         items, shares = ({k: tuple(v) for k, v in state[name].items()} for name in ("items", "shares"))
         channels, sold_through = tuple(state["channels"]), tuple(state.get("sold_through", ()))
-        return cls(tuple(state["offers"]), items, shares, channels, sold_through, float(state.get("unit", 1.0)))
+        text = state.get("text")
+        model = None if text is None else TextModel(tuple(text["columns"]), text["weight"])
+        return cls(tuple(state["offers"]), items, shares, channels, sold_through, float(state.get("unit", 1.0)), model)
 
     def offer_codes(self, offers: Offers) -> np.ndarray:
         """Encode offers.
@@ -161,7 +171,8 @@ class Vocabulary:
         Returns
         -------
         numpy.ndarray of shape (M, A), float32
-            The logarithm of 1 + number of items, and the share of an offer's items with each attribute value.
+            The logarithm of 1 + number of items, the share of an offer's items with each attribute value, and the
+            vector of its text.
         """
         size = np.bincount(offers.item_offer, minlength=len(offers))
         blocks = [np.log1p(size)[:, None]]
@@ -169,12 +180,33 @@ class Vocabulary:
             share = np.zeros((len(offers), len(values) + 1))
             np.add.at(share, (offers.item_offer, _encode(log.items, name, values)[offers.item]), 1.0)
             blocks.append(share[:, 1:] / np.maximum(size, 1)[:, None])
+        if self.text is not None:
+            blocks.append(self.offer_text(log, offers))
         return np.concatenate(blocks, axis=1).astype(np.float32)
+
+    def offer_text(self, log: EventLog, offers: Offers) -> np.ndarray:
+        """Map the texts of offers to vectors.
+
+        Parameters
+        ----------
+        log : EventLog
+            Log with the items.
+        offers : Offers
+            M offers.
+
+        Returns
+        -------
+        numpy.ndarray of shape (M, R), float32
+            Of length 1; 0 for an offer without text. R is 0 for a vocabulary without a text model.
+        """
+        if self.text is None:
+            return np.zeros((len(offers), 0), np.float32)
+        return offer_vectors(self.text.vectors(log.items), offers)
 
     @property
     def attribute_size(self) -> int:
         """Number of columns of `offer_attributes`."""
-        return 1 + sum(len(values) for values in self.shares.values())
+        return 1 + sum(len(values) for values in self.shares.values()) + (0 if self.text is None else RANK)
 
 
 def _channels(log: EventLog, mask: np.ndarray) -> tuple[str, ...]:

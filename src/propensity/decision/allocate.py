@@ -174,7 +174,8 @@ class Allocate:
         context = context.with_consent(self.ignore_consent)
         plays = [play_of(each) for each in self.plays] if self.plays is not None else None
         plays = plays or [Play(LEAN_IN, LEAN_IN), Play(INTERVENE, INTERVENE)]
-        check([play.campaign() for play in plays], self.plan_limits)
+        campaigns = [play.campaign() for play in plays]
+        check(campaigns, self.plan_limits, [campaign.channel for campaign in campaigns])
         effects = [play.effect() for play in plays]
         known = self.risks(context)
         claimed = any(effect.claimed for effect in effects)

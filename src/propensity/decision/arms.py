@@ -43,12 +43,23 @@ def decided(
     DecisionResult
         With its currency, sentences on the objective and, with arms, a column of each message's arm.
     """
+    context = in_experiment(context, objective, arms)
+    result = with_objective(in_currency(decision(context), context.currency), objective)
+    return result if arms is None or context.held is None else with_arms(result, arms, context.held)
+
+
+def in_experiment(context: DecisionContext, objective: Objective, arms: pl.DataFrame | None) -> DecisionContext:
+    """The context of a decision by an objective, in which holdouts get no message.
+
+    Parameters
+    ----------
+    context, objective, arms
+        See `decided`.
+    """
     if objective.uplift is not None:
         objective.uplift.require_cutoff(context.scores.cutoff)
     held = None if arms is None else held_out(arms, context.scores.customer)
-    result = decision(context.changed(objective=objective, held=held))
-    result = with_objective(in_currency(result, context.currency), objective)
-    return result if arms is None or held is None else with_arms(result, arms, held)
+    return context.changed(objective=objective, held=held)
 
 
 def read_arms(path: str | None) -> pl.DataFrame | None:

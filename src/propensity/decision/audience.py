@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from propensity.decision.context import DecisionContext, best_first
 from propensity.decision.objective import DISCOVERY, LAPSED, is_discovery
 from propensity.decision.picture import BLUE, INK, ORANGE, SKY
 from propensity.decision.result import DecisionResult
+from propensity.decision.stage import STAGES, check_stage, in_stage
 from propensity.errors import ConfigurationError, InfeasibleError
 
 BY = ("revenue", "probability", "margin")
@@ -56,8 +58,13 @@ class Audience:
         Days; leaves out customers who bought the offer within them.
     where : str, optional
         SQL condition on customers.
+    stage : {"onboarding", "second_purchase"}, optional
+        Only customers without a purchase, or with one order, before the cutoff.
     spend_cv : float
         Coefficient of variation of what a buyer pays; it widens the interval of revenue.
+    not_products : Sequence[str], optional
+        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel,
+        vouchers, deposits and the like; []: none.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 
@@ -79,12 +86,15 @@ class Audience:
     channel: str | None = None
     recent: int | None = None
     where: str | None = None
+    stage: str | None = None
     spend_cv: float = 1.0
+    not_products: Sequence[str] | None = None
     ignore_consent: bool = False
 
     def __post_init__(self) -> None:
         if self.by is not None and self.by not in BY:
             raise ConfigurationError(f"decision.by={self.by} is no value; give one of {', '.join(BY)}")
+        check_stage(self.stage)
         if len(chosen := [name for name in SIZE_SETTINGS if getattr(self, name) is not None]) > 1:
             raise ConfigurationError(
                 f"decision.{chosen[0]} and decision.{chosen[1]} both set the size; give one of them"
@@ -99,14 +109,20 @@ class Audience:
                 raise ConfigurationError(f"decision.{name}={value} is below 0; give 0 or more")
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
-        context, scores = context.with_consent(self.ignore_consent), context.scores
+        context, scores = context.with_settings(self.ignore_consent, self.not_products), context.scores
         by = self.by or ("revenue" if scores.revenue.any() else "probability")
         if by != "probability":
             context.require_revenue()
-        total = (scores.revenue if scores.revenue.any() else scores.probability).sum(axis=0, dtype=float)
-        m = int(total.argmax()) if self.offer is None else context.offer(self.offer)
+        of_stage = None if self.stage is None else in_stage(context.history, scores.customer, self.stage)
+        every = scores.revenue if scores.revenue.any() else scores.probability
+        total = (every if of_stage is None else every[of_stage]).sum(axis=0, dtype=float)
+        if self.offer is None and context.stopped.all():
+            context.best_sellers(1)  # says why there is none
+        m = int(np.where(context.stopped, -np.inf, total).argmax()) if self.offer is None else context.offer(self.offer)
         recency = None if context.history is None else self.recency(context, m)
         excluded = self.exclusions(context, m, recency)
+        if self.stage is not None and of_stage is not None:
+            excluded[f"not in the stage {self.stage} ({STAGES[self.stage].words})"] = ~of_stage
         eligible = ~np.logical_or.reduce([np.zeros(scores.customer.size, bool), *excluded.values()])
         value = self.value(context, m, by)
         ranked = best_first(value, scores.customer)
@@ -122,7 +138,8 @@ class Audience:
             limit = f"decision.minimum={self.minimum}" if self.minimum is not None else f"decision.cost={self.cost}"
             raise InfeasibleError(f"no customer pays for a message about {scores.offer[m]}: {best}; lower {limit}")
         result = self.result(context, m, by, value, ranked, audience, recency, excluded)
-        return replace(result, sentences=[*result.sentences, *sentences])
+        stopped, words = context.stop_summary(None if self.offer is None else [self.offer])
+        return replace(result, sentences=[*result.sentences, *sentences, *words], summary=result.summary | stopped)
 
     def chosen(self, context: DecisionContext, m: int, ranked: np.ndarray, size: int) -> tuple[np.ndarray, list[str]]:
         """The best of the ranked customers, with the least share of discovery, and what that costs."""
@@ -236,6 +253,7 @@ class Audience:
             "cutoff": scores.cutoff,
             "offer": scores.offer[m],
             "ranked_by": by,
+            **({} if self.stage is None else {"stage": self.stage}),
             "customers": audience.size,
             "eligible": ranked.size,
             "consent": context.gate.summary(),

@@ -16,10 +16,12 @@ from propensity.decision.objective import DISCOVERY, LAPSED, is_discovery
 from propensity.decision.picture import BLUE, GREEN, INK, ORANGE, short
 from propensity.decision.plan.discovery import with_discovery
 from propensity.decision.plan.dual import evaluate
-from propensity.decision.plan.heuristic import Heuristic, Pinned, heuristics, joined, of_picks, pin
+from propensity.decision.plan.fixed import place_fixed, trigger_sentences, trigger_table
+from propensity.decision.plan.heuristic import Heuristic, Pinned, heuristics, joined, of_picks
 from propensity.decision.plan.planner import solve
 from propensity.decision.plan.problem import Plan, Problem
-from propensity.decision.plan.request import Campaign, PlanLimits, Request, build_request, campaign_of
+from propensity.decision.plan.request import Campaign, PlanLimits, Request, Triggered, build_request, campaign_of
+from propensity.decision.plan.trigger import due_messages, read_triggers
 from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError, InfeasibleError
 from propensity.kernel.plan import exchanges
@@ -50,8 +52,15 @@ class CampaignPlan:
         Money per message, where a campaign names none.
     prices : bool
         Plan again with each limit one unit wider, to check its shadow price.
+    triggers : str or Sequence[Mapping[str, Any]], optional
+        Rules of `decision.plan.trigger.Trigger`, or a YAML file with a list of them.
+    trigger_days : int
+        Days from the cutoff on in which messages of triggers are due.
     explore : float
         Share of each campaign that goes to customers at random, see `decision.exploration`.
+    not_products : Sequence[str], optional
+        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel,
+        vouchers, deposits and the like; []: none.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 
@@ -75,7 +84,10 @@ class CampaignPlan:
     margin: float = 0.3
     cost: float = 0.02
     prices: bool = True
+    triggers: str | Sequence[Mapping[str, Any]] | None = None
+    trigger_days: int = 7
     explore: float = 0.0
+    not_products: Sequence[str] | None = None
     ignore_consent: bool = False
 
     def __post_init__(self) -> None:
@@ -88,16 +100,23 @@ class CampaignPlan:
         )
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
-        context = context.with_consent(self.ignore_consent)
-        request = build_request(context, self.requested(context), self.plan_limits, self.margin, self.cost)
-        pinned = pin(request, context.scores.customer)
+        context = context.with_settings(self.ignore_consent, self.not_products)
+        due, counted = due_messages(context, read_triggers(self.triggers), self.trigger_days)
+        campaigns: list[Campaign] = [*due, *self.requested(context)]
+        request = build_request(context, campaigns, self.plan_limits, self.margin, self.cost)
+        pinned, unplaced = place_fixed(request, context.scores.customer)
         plan, priced, sentences = self._plan(context, pinned)
         if plan.short.any():
             raise InfeasibleError(clash(pinned.remaining, plan, self.plan_limits))
         compared = heuristics(pinned.remaining, context.scores.customer)
         prices = price_list(priced, plan, context.seed, self.prices)
         planned = result(context, request, pinned, plan, compared, prices, self.margin)
-        planned = replace(planned, sentences=[*planned.sentences, *sentences])
+        planned = with_triggers(planned, request, joined(plan, pinned), counted, unplaced)
+        named = None if self.campaigns is None else [c.offer for c in request.campaigns if not isinstance(c, Triggered)]
+        stopped, words = context.stop_summary(named)
+        planned = replace(
+            planned, sentences=[*planned.sentences, *sentences, *words], summary=planned.summary | stopped
+        )
         return planned if self.explore == 0 else explored(context, request, joined(plan, pinned), self.explore, planned)
 
     def _plan(self, context: DecisionContext, pinned: Pinned) -> tuple[Plan, Request, list[str]]:
@@ -106,6 +125,7 @@ class CampaignPlan:
         if objective.name != DISCOVERY:
             return solve(remaining.problem, context.seed), remaining, []
         mask = is_discovery(context.history, context.scores, [c.offer for c in remaining.campaigns])
+        mask[:, [not c.offer for c in remaining.campaigns]] = False
         found = with_discovery(pinned, mask, objective.discovery, context.seed)
         sentence = (
             f"discovery: {found.share:.1%} of the messages go to customers who never bought the offer or not in "
@@ -127,11 +147,32 @@ class CampaignPlan:
         return campaigns
 
 
+def with_triggers(
+    planned: DecisionResult, request: Request, picks: np.ndarray, counted: pl.DataFrame, unplaced: pl.DataFrame
+) -> DecisionResult:
+    """The result with what became of the messages of triggers, unchanged without triggers."""
+    if not counted.height:
+        return planned
+    slot = picks[picks >= 0].astype(np.int64)
+    pairs = [(request.campaigns[request.problem.calendar.campaign[s]], request.slot_day[s]) for s in slot.tolist()]
+    rows = [(c.trigger, c.step, bool(d > c.days[0])) for c, d in pairs if isinstance(c, Triggered)]
+    schema = {"trigger": pl.String, "step": pl.Int64, "late": pl.Boolean}
+    table = trigger_table(counted, pl.DataFrame(rows, schema=schema, orient="row"), unplaced)
+    return replace(
+        planned,
+        sentences=[*planned.sentences, *trigger_sentences(table)],
+        summary=planned.summary | {"triggers": table.to_dicts()},
+        extra_tables=planned.extra_tables | {"triggers": table, "unplaced": unplaced},
+    )
+
+
 def explored(
     context: DecisionContext, request: Request, picks: np.ndarray, share: float, planned: DecisionResult
 ) -> DecisionResult:
     """The planned contacts, a share of which is replaced at random, with their probabilities."""
-    drawn = explore(picks, request.problem, share, context.seed)
+    value = request.problem.value.copy()
+    value[:, [isinstance(campaign, Triggered) for campaign in request.campaigns]] = -np.inf  # nobody gets one by chance
+    drawn = explore(picks, request.problem._replace(value=value), share, context.seed)
     table = contacts_table(context, request, drawn.picks, drawn)
     before, after = (float(each["expected_value"].sum()) for each in (planned.table, table))
     count = int(drawn.explored.sum())
@@ -149,7 +190,7 @@ def exploration_table(context: DecisionContext, request: Request, draw: Draw) ->
     campaigns, column = request.campaigns, draw.campaign
     return pl.DataFrame(
         {
-            "customer_id": context.scores.customer[draw.row],
+            "customer_id": pl.Series(context.scores.customer).gather(draw.row),
             "offer_id": pl.Series([campaigns[c].offer for c in column], dtype=pl.String),
             "campaign": pl.Series([campaigns[c].name for c in column], dtype=pl.String),
             "arm": pl.Series(np.where(draw.sent, "message", "holdout"), dtype=pl.String),
@@ -301,19 +342,20 @@ def contacts_table(
     row, place = np.nonzero(picks >= 0)
     slot = picks[row, place].astype(np.int64)
     column = request.problem.calendar.campaign[slot]
-    offer = np.array([context.offer(campaign.offer) for campaign in request.campaigns])[column]
+    offer = np.array([context.offer(c.offer) if c.offer else -1 for c in request.campaigns])[column]
     net = request.problem.value[row, column] * request.problem.calendar.weight[slot] - request.problem.cost[slot]
     campaigns = request.campaigns
     table = pl.DataFrame(
         {
-            "customer_id": context.scores.customer[row],
+            "customer_id": pl.Series(context.scores.customer).gather(row),
             "day": [to_date(request.first + d) for d in request.slot_day[slot].tolist()],
-            "campaign": [campaigns[c].name for c in column],
-            "offer_id": [campaigns[c].offer for c in column],
+            "campaign": [label(campaigns[c]) for c in column],
+            "offer_id": [campaigns[c].offer or None for c in column],
             "channel": pl.Series([campaigns[c].channel for c in column], dtype=pl.String),
-            "score": context.scores.probability[row, offer],
+            "score": pl.Series(np.where(offer >= 0, context.scores.probability[row, offer], np.nan)).fill_nan(None),
             "expected_value": net,
-            "pinned": [campaigns[c].pinned for c in column],
+            "cost": request.problem.cost[slot],
+            "pinned": [is_fixed(campaigns[c]) for c in column],
         },
         schema_overrides={"day": pl.Date, "campaign": pl.String, "offer_id": pl.String, "pinned": pl.Boolean},
     )
@@ -323,17 +365,33 @@ def contacts_table(
     return table.sort("day", "campaign", "expected_value", "customer_id", descending=[False, False, True, False])
 
 
+def label(campaign: Campaign) -> str:
+    """Name of a campaign in tables; messages of a trigger have the same on every day."""
+    return campaign.label if isinstance(campaign, Triggered) else campaign.name
+
+
+def is_fixed(campaign: Campaign) -> bool:
+    """Whether its contacts are placed before the others are planned."""
+    return campaign.fixed if isinstance(campaign, Triggered) else campaign.pinned
+
+
 def campaign_table(request: Request, picks: np.ndarray, table: pl.DataFrame) -> pl.DataFrame:
     """One row per campaign: its settings, contacts and value."""
     totals = table.group_by("campaign").agg(contacts=pl.len(), value=pl.col("expected_value").sum())
+    own = [c for c in request.campaigns if not isinstance(c, Triggered)]
     listed = pl.DataFrame(
         {
-            "campaign": [c.name for c in request.campaigns],
-            "days": [", ".join(f"{to_date(request.first + d):%m-%d}" for d in c.days) for c in request.campaigns],
-            "least": [c.least for c in request.campaigns],
-            "most": [c.most for c in request.campaigns],
+            "campaign": [c.name for c in own],
+            "days": [", ".join(f"{to_date(request.first + d):%m-%d}" for d in c.days) for c in own],
+            "least": [c.least for c in own],
+            "most": [c.most for c in own],
         },
-        schema_overrides={"most": pl.Int64},
+        schema_overrides={"campaign": pl.String, "days": pl.String, "least": pl.Int64, "most": pl.Int64},
+    )
+    labels = dict.fromkeys(c.label for c in request.campaigns if isinstance(c, Triggered))
+    triggered = pl.DataFrame({"campaign": list(labels)}, schema={"campaign": pl.String})
+    listed = pl.concat(
+        [listed, triggered.with_columns(days=pl.lit("trigger"), least=pl.lit(0, pl.Int64))], how="diagonal"
     )
     return listed.join(totals, on="campaign", how="left", maintain_order="left").with_columns(
         pl.col("contacts").fill_null(0), pl.col("value").fill_null(0.0)

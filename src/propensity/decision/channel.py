@@ -49,6 +49,9 @@ class Channel:
         Purchases that the offer's shares count as, beside the customer's own.
     offer_prior : float
         Purchases that the shares of all customers count as, beside the offer's.
+    not_products : Sequence[str], optional
+        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel,
+        vouchers, deposits and the like; []: none.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 
@@ -68,6 +71,7 @@ class Channel:
     learned: bool = False
     customer_prior: float = 5.0
     offer_prior: float = 50.0
+    not_products: Sequence[str] | None = None
     ignore_consent: bool = False
 
     def __post_init__(self) -> None:
@@ -86,7 +90,7 @@ class Channel:
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
         context.require_revenue()
-        context, scores = context.with_consent(self.ignore_consent), context.scores
+        context, scores = context.with_settings(self.ignore_consent, self.not_products), context.scores
         chosen = (
             context.best_sellers(self.count)
             if self.offers is None
@@ -126,12 +130,19 @@ class Channel:
         counts = counts.sort("offer_id", "best_channel")
         one_channel = {name: float(np.maximum(net[:, :, c], 0.0).sum()) for c, name in enumerate(names)}
         total = float(table["expected_value"].sum())
-        summary = {"decision": "channel", "cutoff": scores.cutoff, "value": total, "one_channel": one_channel}
-        summary |= {"consent": context.gate.summary()}
+        summary: dict[str, Any] = {
+            "decision": "channel",
+            "cutoff": scores.cutoff,
+            "value": total,
+            "one_channel": one_channel,
+        }
+        stopped, words = context.stop_summary(self.offers)
+        summary |= {"consent": context.gate.summary(), **stopped}
         sentences = [
             f"best channel of {context.gate.contactable()}: expected margin {total:,.2f} "
             f"over {m} offers; through one channel alone "
             + ", ".join(f"{name} {amount:,.2f}" for name, amount in one_channel.items()),
+            *words,
             *context.gate.sentences(),
         ]
         if self.learned:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from propensity.decision.consent import objectors
 from propensity.decision.gate import ConsentGate, log_record
 from propensity.decision.history import PurchaseHistory, purchase_history_of
 from propensity.decision.objective import Objective
+from propensity.decision.stop_code import stop_codes, stop_sentence
 from propensity.decision.table import aligned, promised_contacts, read
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
 from propensity.ingest.provenance import log_folder
@@ -86,6 +87,8 @@ class DecisionContext:
         What a message is worth.
     held : np.ndarray, optional
         (N,) bool, customers in a holdout, who get no message.
+    not_products : sequence of str, optional
+        Offers that are no campaigns unless they are named; see `propensity.decision.stop_code.stop_codes`.
     """
 
     scores: Scores
@@ -102,6 +105,7 @@ class DecisionContext:
     ignore_consent: bool = False
     objective: Objective = Objective()
     held: np.ndarray | None = None
+    not_products: Sequence[str] | None = None
 
     @property
     def currency(self) -> str | None:
@@ -130,9 +134,41 @@ class DecisionContext:
             raise ConfigurationError(unknown_offer(name, self.scores.offer))
         return self.scores.offer.index(name)
 
+    @cached_property
+    def stopped(self) -> np.ndarray:
+        """(M,) bool: offers that are no products, such as coupons and fuel."""
+        return stop_codes(self.scores.offer, self.history, self.not_products)
+
+    def stop_summary(self, named: Sequence[str] | None = None) -> tuple[dict[str, list[str]], list[str]]:
+        """Part of the summary of a decision on the offers that are no products, and a sentence where there are any.
+
+        Parameters
+        ----------
+        named : sequence of str, optional
+            Offers that the request names, so that nothing was left out. None: the best-selling ones were chosen.
+        """
+        names = [self.scores.offer[m] for m in np.flatnonzero(self.stopped)]
+        if named is None:
+            return {"not_products": names}, [stop_sentence(names, len(self.scores.offer))] if names else []
+        names = [name for name in names if name in named]
+        sentence = f"{', '.join(names)}: no product by its name, and in the plan because the request names it"
+        return {"not_products": []}, [sentence] if names else []
+
     def best_sellers(self, count: int) -> np.ndarray:
-        """Indices of the `count` offers with the highest expected revenue, best first."""
-        return np.argsort(-self.scores.revenue.sum(axis=0, dtype=float), kind="stable")[:count]
+        """Indices of the `count` products with the highest expected revenue, best first.
+
+        Raises
+        ------
+        InfeasibleError
+            If no offer is left.
+        """
+        if self.stopped.all():
+            raise InfeasibleError(
+                f"none of the {self.stopped.size} offers is a product by its name; name the offers of the campaigns, "
+                "or set decision.not_products=[]"
+            )
+        best = np.argsort(-self.scores.revenue.sum(axis=0, dtype=float), kind="stable")
+        return best[~self.stopped[best]][:count]
 
     def where(self, condition: str) -> np.ndarray:
         """Customers for whom an SQL condition over the columns of `customers` holds.
@@ -159,10 +195,15 @@ class DecisionContext:
     def changed(self, **changes: Any) -> DecisionContext:
         """A copy with other fields; `dataclasses.replace` would read those that are read when they are used."""
         other = copy.copy(self)
-        other.__dict__.pop("gate", None)
+        for name in ("gate", "stopped"):
+            other.__dict__.pop(name, None)
         for name, value in changes.items():
             object.__setattr__(other, name, value)
         return other
+
+    def with_settings(self, ignore_consent: bool, not_products: Sequence[str] | None) -> DecisionContext:
+        """The same context, in which consent is ignored or respected, with the offers that are no campaigns."""
+        return self.changed(ignore_consent=ignore_consent, not_products=not_products)
 
     def with_consent(self, ignore: bool) -> DecisionContext:
         """The same context, in which consent is ignored or respected."""

@@ -10,12 +10,14 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import to_date
-from propensity.decision.campaign import contacts_table
+from propensity.decision.campaign import contacts_table, label, with_triggers
 from propensity.decision.context import DecisionContext, tie_break
 from propensity.decision.picture import BLUE, COLOURS, short
-from propensity.decision.plan.heuristic import joined, obeying_picks, of_picks, pin, turns
+from propensity.decision.plan.fixed import place_fixed
+from propensity.decision.plan.heuristic import joined, obeying_picks, of_picks, turns
 from propensity.decision.plan.planner import solve
-from propensity.decision.plan.request import Campaign, PlanLimits, Request, build_request, campaign_of
+from propensity.decision.plan.request import Campaign, PlanLimits, Request, Triggered, build_request, campaign_of
+from propensity.decision.plan.trigger import due_messages, read_triggers
 from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError
 
@@ -44,6 +46,11 @@ class NextBest:
         Share of the revenue that is earned.
     cost : float
         Money per message, where a campaign names none.
+    triggers : str or Sequence[Mapping[str, Any]], optional
+        Rules of `decision.plan.trigger.Trigger` whose messages are due in the `days`, or a YAML file with a list.
+    not_products : Sequence[str], optional
+        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel,
+        vouchers, deposits and the like; []: none.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 
@@ -66,6 +73,8 @@ class NextBest:
     margin: float = 0.3
     cost: float = 0.02
     capacity: Mapping[str, int] | None = None
+    triggers: str | Sequence[Mapping[str, Any]] | None = None
+    not_products: Sequence[str] | None = None
     ignore_consent: bool = False
 
     def __post_init__(self) -> None:
@@ -79,9 +88,10 @@ class NextBest:
         self.plan_limits = PlanLimits(self.day, self.week, self.rolling, self.capacity or {})
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
-        context = context.with_consent(self.ignore_consent)
-        request = self.journeys(context)
-        pinned = pin(request, context.scores.customer)
+        context = context.with_settings(self.ignore_consent, self.not_products)
+        due, expected = due_messages(context, read_triggers(self.triggers), self.days)
+        request = self.journeys(context, due)
+        pinned, unplaced = place_fixed(request, context.scores.customer)
         plan = solve(pinned.remaining.problem, context.seed)
         picks = joined(plan, pinned)
         fixed = self.fixed(request, context.scores.customer)
@@ -101,22 +111,27 @@ class NextBest:
             "bound": bound,
             "fixed_list": {"value": fixed_list.value, "contacts": fixed_list.contacts},
         }
+        named = None if self.campaigns is None else [c.offer for c in request.campaigns if not isinstance(c, Triggered)]
+        stopped, words = context.stop_summary(named)
+        summary |= stopped
         sentences = [
             f"{table.height:,} messages to {summary['contacted']:,} of {context.gate.contactable()}, "
             f"in {self.days} days, expected margin {journeys.value:,.2f} (upper bound {bound:,.2f})",
             f"fixed list of priorities: {fixed_list.contacts:,} messages, {fixed_list.value:,.2f}"
             + (f"; the journeys earn {journeys.value / fixed_list.value - 1:+.1%}" if fixed_list.value > 0 else ""),
+            *words,
             *context.gate.sentences(),
         ]
         counted = first.group_by("next_campaign").agg(customers=pl.len(), value=pl.col("expected_value").sum())
         preview = counted.with_columns(pl.col("next_campaign").fill_null("none")).sort("customers", descending=True)
         extra_tables = {"journey": table, "fixed_list": contacts_table(context, request, fixed)}
         draw = picture(request, table, journeys.value, fixed_list.value, self.days)
-        return DecisionResult("next_best", first, sentences, preview, summary, draw, extra_tables)
+        result = DecisionResult("next_best", first, sentences, preview, summary, draw, extra_tables)
+        return with_triggers(result, request, picks, expected, unplaced)
 
-    def journeys(self, context: DecisionContext) -> Request:
+    def journeys(self, context: DecisionContext, due: Sequence[Triggered] = ()) -> Request:
         """The planning problem: each campaign on each of its days, with a value that decays by the day."""
-        campaigns = self.requested(context)
+        campaigns: list[Campaign] = [*due, *self.requested(context)]
         request = build_request(context, campaigns, self.plan_limits, self.margin, self.cost)
         calendar = request.problem.calendar
         weight = calendar.weight * self.daily_decay**request.slot_day
@@ -174,14 +189,14 @@ def picture(request: Request, table: pl.DataFrame, journeys: float, fixed_list: 
     def draw(figure: Any) -> None:
         left, right = figure.subplots(1, 2, width_ratios=(2, 1))
         bottom = np.zeros(days)
-        for k, campaign in enumerate(request.campaigns):
-            own = table.filter(pl.col("campaign") == campaign.name)
+        for k, name in enumerate(dict.fromkeys(map(label, request.campaigns))):
+            own = table.filter(pl.col("campaign") == name)
             counts = np.zeros(days)
             for day, count in own.group_by("day").len().iter_rows():
                 counts[(day - to_date(request.first)).days] = count
             hatch = "//" if k >= len(COLOURS) else ""
             colour = COLOURS[k % len(COLOURS)]
-            left.bar(range(days), counts, bottom=bottom, color=colour, hatch=hatch, label=short(campaign.name))
+            left.bar(range(days), counts, bottom=bottom, color=colour, hatch=hatch, label=short(name))
             bottom += counts
         left.set(xlabel="days after the cutoff", ylabel="messages", title="Messages by day")
         left.set_ylim(top=1.4 * left.get_ylim()[1])  # room for the names above the bars

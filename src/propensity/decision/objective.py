@@ -22,7 +22,11 @@ PREDICTED, DISCOVERY, INCREMENTAL = "predicted", "discovery", "incremental"
 OBJECTIVES = (PREDICTED, DISCOVERY, INCREMENTAL)
 LAPSED = 91  # days without a purchase of the offer after which a customer has lapsed
 ANYWAY = 0.5  # probability above which a purchase is more likely than not
-SUPPORTED = ("Audience", "CampaignPlan")  # decisions that choose customers for an offer
+SUPPORTED = {  # objectives beside the predicted one of the decisions that choose customers for an offer
+    "Audience": (DISCOVERY, INCREMENTAL),
+    "CampaignPlan": (DISCOVERY, INCREMENTAL),
+    "NextBest": (INCREMENTAL,),  # the value of a message decays by its day, so that discovery has no single price
+}
 POOLED = ("any", "any treatment")
 
 
@@ -218,21 +222,22 @@ def require_supported(name: str, settings: Mapping[str, Any]) -> None:
         With the decisions that support it.
     """
     decision = str(settings.get("_target_", "")).rsplit(".", 1)[-1]
-    if name != PREDICTED and decision and decision not in SUPPORTED:
-        raise ConfigurationError(f"objective={name} is for decision=audience and decision=campaign, not {decision}")
+    if name != PREDICTED and decision and name not in SUPPORTED.get(decision, ()):
+        also = ", decision=campaign and decision=next_best" if name == INCREMENTAL else " and decision=campaign"
+        raise ConfigurationError(f"objective={name} is for decision=audience{also}, not {decision}")
 
 
 def with_objective(result: DecisionResult, objective: Objective) -> DecisionResult:
     """The result with its objective, and with a sentence on what the values mean."""
     summary = result.summary | {"objective": objective.name}
-    if not {"score", "customer_id"} <= {*result.table.columns}:
+    if objective.name != INCREMENTAL and not {"score", "customer_id"} <= {*result.table.columns}:
         return replace(result, summary=summary)
     if objective.name == INCREMENTAL:
         words = (
             "incremental: customers are chosen by what a message causes, as an experiment shows; scores are predicted"
         )
         return replace(result, summary=summary, sentences=[*result.sentences, words])
-    score = result.table["score"].to_numpy()
+    score = result.table["score"].drop_nulls().to_numpy()
     share = float((score > ANYWAY).mean()) if score.size else 0.0
     sentences = [*result.sentences, predicted_words(result.table)]
     return replace(result, summary=summary | {"share_likely_anyway": share}, sentences=sentences)
@@ -240,7 +245,7 @@ def with_objective(result: DecisionResult, objective: Objective) -> DecisionResu
 
 def predicted_words(table: pl.DataFrame) -> str:
     """How many messages go to customers who are more likely than not to buy without them."""
-    score = table["score"].to_numpy()
+    score = table["score"].drop_nulls().to_numpy()  # messages about no offer have none
     share, mean = (float((score > ANYWAY).mean()), float(score.mean())) if score.size else (0.0, 0.0)
     return (
         f"predictive: includes purchases that would happen anyway; {share:.1%} of the messages go to customers whose "

@@ -35,6 +35,9 @@ class Overlap:
         Share of the revenue that is earned.
     cost : float
         Money per message.
+    not_products : Sequence[str], optional
+        Offers that are no campaigns unless they are named, as `data.source.not_products`. None: coupons, fuel,
+        vouchers, deposits and the like; []: none.
     ignore_consent : bool
         Contact customers regardless of consent; the result says so.
 
@@ -50,6 +53,7 @@ class Overlap:
     share: float = 0.1
     margin: float = 0.3
     cost: float = 0.1
+    not_products: Sequence[str] | None = None
     ignore_consent: bool = False
 
     def __post_init__(self) -> None:
@@ -70,7 +74,7 @@ class Overlap:
                 f"an overlap needs two offers and the scores hold {len(scores.offer)}; score more offers"
             )
         context.require_revenue()
-        context = context.with_consent(self.ignore_consent)
+        context = context.with_settings(self.ignore_consent, self.not_products)
         allowed = context.reachable(None)
         if not allowed.any():
             raise InfeasibleError(f"none of {allowed.size} customers may be contacted; score customers who consented")
@@ -115,11 +119,14 @@ class Overlap:
             "selected": selected,
             "groups": groups["group"].n_unique(),
         }
+        stopped, words = context.stop_summary(self.offers)
+        summary |= stopped
         sentences = [
             f"audiences of {size:,} of {context.gate.contactable()}",
             self.words(selected, size),
             f"{len(scores.offer)} offers form {summary['groups']} groups with a mean overlap of {GROUPED:.0%} or more; "
             f"the largest holds {', '.join(largest['offer_id'][0].to_list()[:6])}",
+            *words,
             *context.gate.sentences(),
         ]
         preview = table.select("offer_a", "offer_b", "common", "rank_correlation", "advice")
@@ -130,6 +137,11 @@ class Overlap:
         """Indices of the two offers that the sentences are about."""
         if self.offers is not None:
             return context.offer(self.offers[0]), context.offer(self.offers[1])
+        if strong.size < 2:
+            raise InfeasibleError(
+                f"{strong.size} of {len(context.scores.offer)} offers is a product by its name and an overlap needs "
+                "two; give decision.offers, or set decision.not_products=[]"
+            )
         top = strong[:10]
         pairs = common[np.ix_(top, top)] - 2 * np.eye(top.size)
         a, b = divmod(int(pairs.argmax()), top.size)

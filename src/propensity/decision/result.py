@@ -134,6 +134,11 @@ def save_and_record(result: DecisionResult, out: str | Path, scores: str | Path,
         read-only, the one beside the result.
     """
     save(result, out)
+    return record(result, out, scores, log)
+
+
+def record(result: DecisionResult, out: str | Path, scores: str | Path, log: EventLog | None) -> Path:
+    """The line in the audit log of `save_and_record`, for what was written otherwise."""
     entry = {"decision": result.name, "scores": str(scores)}
     if log is not None:
         entry |= {"log": str(log.folder), "fingerprint": log.fingerprint}
@@ -151,7 +156,7 @@ def show(result: DecisionResult, out: str | Path) -> None:
     result : DecisionResult
         What to print, for a terminal of 80 columns.
     out : str or Path
-        Folder that `save` wrote.
+        Folder, or file, that was written.
     """
     screen = Console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -162,8 +167,9 @@ def show(result: DecisionResult, out: str | Path) -> None:
     screen.print(table)
     for sentence in result.sentences:
         screen.print(sentence, highlight=False, markup=False)
-    files = ", ".join(sorted(path.name for path in Path(out).iterdir()))
-    screen.print(f"{out}: {files}", style="dim", highlight=False, markup=False)
+    out = Path(out)
+    files = ": " + ", ".join(sorted(path.name for path in out.iterdir())) if out.is_dir() else ""
+    screen.print(f"{out}{files}", style="dim", highlight=False, markup=False)
 
 
 def cell(value: Any) -> str:

@@ -24,7 +24,7 @@ from propensity.data.event_log import EventLog, to_date
 from propensity.data.table_file import write_table
 from propensity.errors import ConfigurationError, OneClassError
 from propensity.evaluation.data_sheet import data_sheet_facts, not_product_warnings
-from propensity.evaluation.labels import labels
+from propensity.evaluation.labels import labels, same_slices
 from propensity.evaluation.predictor import score_model
 from propensity.explain.opened import of_run
 from propensity.explain.reliance import reliance
@@ -103,6 +103,8 @@ def evaluate_run(
     The folder of the run receives metrics.json, scores.parquet, a Parquet file of scores per other model,
     customers.parquet and, where the network predicts channels, channels.parquet.
     """
+    if cfg.requests is not None:
+        raise ConfigurationError("requests are evaluated by propensity evaluate; leave them out, or run that command")
     trained = load_trained(cfg.run)
     log = trained.task.open()
     if log.fingerprint != trained.about["data"]:
@@ -313,7 +315,7 @@ def write_evaluation(
     dict
         The content of metrics.json.
     """
-    all_labels = [labels(data.log, cutoff_data) for cutoff_data in data.cutoffs_data]
+    all_labels = same_slices([labels(data.log, cutoff_data) for cutoff_data in data.cutoffs_data])
     predictions = {
         name: [Prediction(each.probability, each.revenue, each.mask) for each in scores]
         for name, scores in data.scores.items()

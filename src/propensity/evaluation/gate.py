@@ -259,10 +259,9 @@ def training_cutoff(trained: Trained, log: EventLog) -> tuple[Callable[[EventLog
 
     def prepare(other_log: EventLog) -> CutoffData:
         features = Features(other_log, offers, trained.vocabulary, task.feature)
-        market_stats = MarketStatsBuilder(other_log, offers, task.horizon, task.market_stats, task.feature.groups).at(
-            cutoff
-        )
-        return CutoffData(features, market_stats, other_log.purchasers(cutoff.day))
+        settings = task.market_stats, *task.feature.market_groups
+        market_stats = MarketStatsBuilder(other_log, offers, task.horizon, *settings).at(cutoff)
+        return CutoffData(features, market_stats, task.scored_rows(other_log, cutoff.day))
 
     return prepare, cutoff.day
 

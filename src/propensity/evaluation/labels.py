@@ -10,7 +10,7 @@ from propensity.data.event_log import EventLog
 from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.features import Features
 from propensity.metric.labels import Labels
-from propensity.metric.slice import partition, slices
+from propensity.metric.slice import NO_PURCHASE, partition, slices
 from propensity.task import CutoffData
 
 
@@ -34,6 +34,15 @@ def outcomes_in(log: EventLog, cutoff_data: CutoffData, row: np.ndarray) -> Outc
     features = cutoff_data.features
     complete = Features(log, features.offers, features.vocabulary, features.config)
     return outcomes_of(cutoff_data, complete, row)
+
+
+def orders_of(log: EventLog) -> np.ndarray:
+    """Number of orders of each customer of a log: (N,) int64, 0 without any."""
+    last = np.full(len(log), -1, np.int64)
+    active = np.flatnonzero(np.diff(log.offsets) > 0)
+    if active.size:
+        last[active] = np.maximum.reduceat(log.order, log.offsets[:-1][active])
+    return last + 1
 
 
 def labels(log: EventLog, cutoff_data: CutoffData) -> Labels:
@@ -63,12 +72,24 @@ def labels(log: EventLog, cutoff_data: CutoffData) -> Labels:
         recent[block] = np.asarray(inputs.pair)[:, :, pair_columns.index("days_91")] > 0
         active[block] = np.asarray(inputs.customer_features)[:, customer_columns.index("orders_28")] > 0
         tenure[block] = np.asarray(inputs.customer_features)[:, customer_columns.index("tenure")]
-    orders = np.maximum.reduceat(past.order, past.offsets[:-1])[row] + 1
+    orders = orders_of(past)[row]
     ids = cutoff_data.customer_id
     masks = slices(ever, recent, active, orders, ids)
+    if features.config.registrants:
+        masks[NO_PURCHASE] = np.broadcast_to((orders == 0)[:, None], shape)
     age = market_stats.context[:, CONTEXT_NAMES.index("age")]
     masks |= partition(tenure, active, masks["light"][:, 0], ever, recent, age)
     bought = np.asarray(outcomes.bought) > 0
     return Labels(
         str(market_stats.cutoff), ids, np.array(features.offers.name), bought, np.asarray(outcomes.revenue), masks
     )
+
+
+def same_slices(all_labels: list[Labels]) -> list[Labels]:
+    """The labels of several cutoffs with the same slices: one that a cutoff lacks, such as that of the registrants in a
+    fold of a backtest whose log had none yet, holds no pair there."""
+    names = list(dict.fromkeys(name for each in all_labels for name in each.slices))
+    return [
+        each._replace(slices={name: each.slices.get(name, np.zeros(each.bought.shape, bool)) for name in names})
+        for each in all_labels
+    ]

@@ -13,7 +13,7 @@ from propensity.config import UpliftConfig
 from propensity.evaluation.message_experiment import Messages, messages_from
 
 
-def learn_messages(cfg: UpliftConfig, say: Callable[[str], None] = lambda sentence: None) -> dict[str, Any]:
+def learn_messages(cfg: UpliftConfig, say: Callable[[str], None]) -> dict[str, Any]:
     """Learn uplift of messages by the settings of `ab uplift`, and write it.
 
     Parameters
@@ -21,7 +21,7 @@ def learn_messages(cfg: UpliftConfig, say: Callable[[str], None] = lambda senten
     cfg : UpliftConfig
         With `run` and `messages`.
     say : callable
-        Receives a sentence for each cutoff.
+        Receives messages about progress.
 
     Returns
     -------

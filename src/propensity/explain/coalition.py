@@ -21,6 +21,7 @@ from propensity.kernel.event import PURCHASE, RETURN
 Masks = dict[ReasonName, dict[Block, np.ndarray]]  # columns of a reason: (P,), (F,) and (C,) bool by block
 LogOdds = Callable[[Inputs], np.ndarray]  # inputs to the log-odds (B, M) of the served model
 EVENT_FIELDS = ("token", "kind", "channel", "age", "amount")
+OFFER_FIELDS = ("context", "offer", "attribute", "standardisation")
 BLOCK_FIELDS: dict[Block, str] = {"pair": "pair", "customer": "customer_features", "context": "context"}
 AFFECTED = 1  # offers of which log-odds are read; a second one stands for all others
 
@@ -38,6 +39,8 @@ class Baseline(NamedTuple):
         Medians of the context columns over the offers.
     attribute : ndarray of shape (A,)
         Medians of the attributes of offers.
+    standardisation : ndarray of shape (2, P)
+        Medians over the offers.
     season : ndarray of shape (S,)
         Waves of the year and the month at 0, their mean; the years as they are.
     """
@@ -46,6 +49,7 @@ class Baseline(NamedTuple):
     pair: np.ndarray
     context: np.ndarray
     attribute: np.ndarray
+    standardisation: np.ndarray
     season: np.ndarray
 
 
@@ -64,6 +68,7 @@ def baseline_of(empty: Inputs) -> Baseline:
         median(np.asarray(empty.pair)[0]),
         median(np.asarray(empty.context)),
         median(np.asarray(empty.attribute)),
+        np.median(np.asarray(empty.standardisation), axis=0),
         np.where(waves, np.float32(0), season).astype(season.dtype),
     )
 
@@ -118,7 +123,7 @@ def select_pair(inputs: Inputs, row: int, offer_index: int) -> Inputs:
     visible = max(int(inputs.length[row]), 1)
     own: dict[str, Any] = {name: getattr(inputs, name)[row : row + 1, :visible] for name in EVENT_FIELDS}
     own |= {name: getattr(inputs, name)[row : row + 1] for name in ("length", "customer_features")}
-    own |= {name: getattr(inputs, name)[offer_index : offer_index + 1] for name in ("context", "offer", "attribute")}
+    own |= {name: getattr(inputs, name)[offer_index : offer_index + 1] for name in OFFER_FIELDS}
     return inputs._replace(**own, pair=inputs.pair[row : row + 1, offer_index : offer_index + 1])
 
 
@@ -126,7 +131,7 @@ def add_other_offers(pair: Inputs, inputs: Inputs, row: int, offer_index: int) -
     """Append an offer whose pair columns are the sums over all other offers of the customer."""
     other_pairs = np.delete(np.asarray(inputs.pair)[row], offer_index, axis=0)
     total = np.nan_to_num(other_pairs).sum(axis=0, dtype=np.float32)
-    twice: dict[str, Any] = {n: np.repeat(getattr(pair, n), 2, axis=0) for n in ("context", "offer", "attribute")}
+    twice: dict[str, Any] = {n: np.repeat(getattr(pair, n), 2, axis=0) for n in OFFER_FIELDS}
     twice["pair"] = np.concatenate([np.asarray(pair.pair), total[None, None]], axis=1)
     return pair._replace(**twice)
 
@@ -175,6 +180,7 @@ def differs_in_offer(pair: Pair, name: ReasonName, mask: dict[Block, np.ndarray]
     return name == "popularity" and bool(
         np.asarray(customer.offer)[0] != 0
         or different(np.asarray(customer.attribute)[0], baseline.attribute).any()
+        or different(np.asarray(customer.standardisation)[0], baseline.standardisation).any()
         or different(np.asarray(pair.empty.pair)[0, 0], baseline.pair).any()
     )
 
@@ -289,6 +295,7 @@ def coalition_inputs(
         "season": np.asarray(customer.season) if "season" in shared else baseline.season,
         "offer": np.asarray(customer.offer) if popular else np.zeros_like(np.asarray(customer.offer)),
         "attribute": np.where(popular, np.asarray(customer.attribute), baseline.attribute),
+        "standardisation": np.where(popular, np.asarray(customer.standardisation), baseline.standardisation),
     }
     return customer._replace(**changed, **visible_history(customer, coalitions))
 

@@ -228,31 +228,40 @@ class Explainer:
             values=values,
             windows=config.windows,
             horizon=cutoff.horizon,
-            companions=self.companions(np.asarray(inputs.pair)[row], offer_index),
+            companions=self.companions(inputs, row, offer_index),
             period=f"in the {cutoff.horizon} days from {start.day} {start:%B}",
             meanings=self.meanings,
             currency=self.currency,
         )
 
-    def companions(self, pair: np.ndarray, offer_index: int) -> list[str]:
+    def companions(self, inputs: Inputs, row: int, offer_index: int) -> list[str]:
         """Other offers that a customer bought and that are bought together with an offer more often than the mean.
 
         Parameters
         ----------
-        pair : ndarray of shape (M, P)
-            Pair columns of the customer.
-        offer_index : int
-            Index of the offer.
+        inputs : Inputs
+            Inputs of a batch.
+        row, offer_index : int
+            Place of the pair.
         """
+        pair = np.asarray(inputs.pair)[row]
         weight = np.asarray(self.market_stats.cosine)
         if weight.ndim != 2 or weight.shape[0] != pair.shape[0]:  # the group affinity is off
             weight = np.maximum(np.asarray(self.market_stats.together)[-1], 0)
         weight = weight[:, offer_index].copy()
         weight[offer_index] = 0
         bought = np.log1p(np.nan_to_num(pair[:, self.names["pair"].index("purchase_days")]))
-        strength = np.where(weight > weight.sum() / max(weight.size - 1, 1), weight * bought, 0)
-        best = np.argsort(-strength, kind="stable")[:COMPANIONS]
-        return [self.features.offers.name[k] for k in best if strength[k] > 0]
+        return strongest(weight, bought, self.features.offers.name)
+
+
+def strongest(weight: np.ndarray, bought: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Names of the offers with the largest product of weight (M,) and log purchase days (M,).
+
+    Only offers whose weight is above the mean of the others count.
+    """
+    strength = np.where(weight > weight.sum() / max(weight.size - 1, 1), weight * bought, 0)
+    best = np.argsort(-strength, kind="stable")[:COMPANIONS]
+    return [names[k] for k in best if strength[k] > 0]
 
 
 def texts(reasons: Sequence[Reason]) -> str:

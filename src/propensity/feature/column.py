@@ -14,7 +14,10 @@ from functools import partial
 from propensity.data.batch import BlockSizes
 from propensity.errors import ConfigurationError
 from propensity.feature.attribute import attribute_columns
+from propensity.feature.group_rate import group_rate_columns
+from propensity.feature.price import PRICE, PRICES
 from propensity.feature.reason import REASONS
+from propensity.feature.registrant import GROUP, REGISTRANT, REGISTRANT_PAIR
 from propensity.kernel.column import Block, expanded
 from propensity.kernel.column import FeatureColumn as FeatureColumn  # a user imports it from here
 from propensity.kernel.customer import CUSTOMER
@@ -30,6 +33,7 @@ market = partial(FeatureColumn, block="pair", reason="companions", missing="nobo
 of_others = partial(market, group="affinity")
 neighbour = partial(market, group="neighbours", reason="similar")
 sibling = partial(FeatureColumn, block="pair", reason="companions", ranked=True)
+of_text = partial(sibling, group="text")
 relative = partial(FeatureColumn, block="customer", reason="shopping")
 context = partial(
     FeatureColumn,
@@ -116,12 +120,22 @@ NEIGHBOURS = (
     neighbour("neighbours_middle", "the same within four horizons"),
     neighbour("neighbours_long", "the same within 182 days, or four horizons if they are longer"),
 )
+TEXT = (
+    of_text("text_short", "mean of log(1 + purchase days decayed by 30 days) over offers by similarity of their text"),
+    of_text("text_long", "mean of log(1 + purchase days decayed by 90 days) over offers by similarity of their text"),
+    of_text("text_follow", "mean of follow_broad over offers by similarity of their text", empty=None),
+)
 PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
-GROUPS = (*PAIR_GROUPS, "affinity", "neighbours", "behaviour", "attributes")
-SIBLING_NAMES = tuple(column.name for column in SIBLING)
+WITHIN_OFFER = "within_offer"  # comparisons of pair columns, which the network makes
+GROUPS = (
+    *(*PAIR_GROUPS, "affinity", "neighbours", WITHIN_OFFER, "behaviour", "attributes", "group_rates", "text"),
+    *(PRICES, GROUP),
+)
+DEFAULT_GROUPS = tuple(group for group in GROUPS if group != PRICES)
+SIBLING_NAMES, TEXT_NAMES = (tuple(column.name for column in columns) for columns in (SIBLING, TEXT))
 BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
-    "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS),
-    "customer": (*CUSTOMER, *RELATIVE, *SHOPPING, *BEHAVIOUR),
+    "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS, *REGISTRANT_PAIR),
+    "customer": (*CUSTOMER, *RELATIVE, *SHOPPING, *BEHAVIOUR, *REGISTRANT),
     "context": CONTEXT,
 }
 
@@ -130,8 +144,10 @@ def blocks(
     windows: Sequence[int],
     half_lives: Sequence[int],
     extra: Sequence[FeatureColumn] = (),
-    groups: Sequence[str] = GROUPS,
+    groups: Sequence[str] = DEFAULT_GROUPS,
     attributes: Sequence[str] = (),
+    group_rates: Sequence[str] = (),
+    text: Sequence[str] = (),
 ) -> dict[Block, tuple[FeatureColumn, ...]]:
     """The columns of each block in the order of the inputs.
 
@@ -145,6 +161,10 @@ def blocks(
         Groups of `GROUPS` whose columns are there.
     attributes : sequence of str
         Columns of the log's customers whose numbers are columns.
+    group_rates : sequence of str
+        Columns of the log's customers by whose values customers are grouped.
+    text : sequence of str
+        Columns of the log's items that hold text.
 
     Raises
     ------
@@ -159,7 +179,10 @@ def blocks(
     for column in extra:
         refuse_incomplete(column)
     refuse_unknown(groups)
-    declared = BUILT_IN | {"customer": (*BUILT_IN["customer"], *attribute_columns(attributes))}
+    declared: dict[Block, tuple[FeatureColumn, ...]] = BUILT_IN | {
+        "customer": (*BUILT_IN["customer"], *attribute_columns(attributes)),
+        "pair": (*BUILT_IN["pair"], *group_rate_columns(group_rates), *(TEXT if text else ()), *PRICE),
+    }
     built_in = {block: [each for each in declared[block] if not each.group or each.group in groups] for block in BLOCKS}
     columns = {
         block: (*expanded(built_in[block], windows, half_lives), *(each for each in extra if each.block == block))

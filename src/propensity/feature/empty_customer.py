@@ -9,7 +9,9 @@ import numpy as np
 from propensity.data.batch import Inputs
 from propensity.data.event_log import COLUMNS
 from propensity.feature.features import FeatureConfig, Features
+from propensity.feature.group_rate import unknown_groups
 from propensity.feature.market_stats import MarketStats
+from propensity.feature.registrant import Registry
 from propensity.kernel.event import Events, fixed
 
 
@@ -32,6 +34,9 @@ def empty_customer(features: Features, market_stats: MarketStats) -> Inputs:
     columns = {name: np.zeros(0, COLUMNS[name]) for name in Events._fields[1:]}
     twin.events = Events(fixed(np.zeros(2, np.int64)), *(fixed(column) for column in columns.values()))
     twin.attributes = unknown_attributes(features.config, 1)
+    twin.registry = Registry.unknown(1)
+    groups = unknown_groups(market_stats.customer_groups, 1)
+    twin.customer_group = {market_stats.cutoff.day: (market_stats.group_label, groups)}
     return twin.inputs(market_stats, np.zeros(1, np.int64))
 
 

@@ -5,8 +5,9 @@ Kernels read events before the cutoff only, and the market statistics were compu
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from propensity.data.batch import Inputs, Outcomes, Sizes
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
+from propensity.data.item_text import text_weights
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
@@ -24,13 +26,17 @@ from propensity.feature.column import (
     AFFINITY,
     AFFINITY_GROUP,
     CONTEXT_NAMES,
-    GROUPS,
+    DEFAULT_GROUPS,
     NEIGHBOURS,
     SIBLING,
+    TEXT,
+    WITHIN_OFFER,
     block_sizes,
     blocks,
     depends_on_market,
+    refuse_unknown,
 )
+from propensity.feature.group_rate import GROUP_RATE_WINDOWS, group_codes, group_rate_name
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import (
     AFFINITY_HALF_LIVES,
@@ -45,6 +51,8 @@ from propensity.feature.market_stats import (
 )
 from propensity.feature.neighbour import category_sets
 from propensity.feature.point_in_time import PointInTime, point_in_time
+from propensity.feature.price import PRICE_NAMES, PRICES, price_columns
+from propensity.feature.registrant import GROUP, Registry, fill_customer_columns, fill_pair_columns
 from propensity.kernel.column import Block, FeatureColumn
 from propensity.kernel.customer import customer_windows
 from propensity.kernel.event import KINDS, Sets, fixed
@@ -54,11 +62,14 @@ from propensity.kernel.market import MarketColumns, look_up, profiles, spread
 from propensity.kernel.neighbour import neighbour_shares
 from propensity.kernel.outcome import outcomes, purchase_channels
 from propensity.kernel.pair_group import PAIR_GROUPS, BasicColumns, OfferMarket
+from propensity.kernel.price import price_sums
+from propensity.kernel.within_offer import add_moments, standardisation
 
 PRIOR_DAYS = 91  # days of exposure that the market's rate counts for against the customer's own
 RATE_WINDOW = 182
 # columns that depend on the customer's purchases of other offers
-OF_OTHERS = tuple(column.name for column in (*AFFINITY, *SIBLING, *AFFINITY_GROUP, *NEIGHBOURS))
+OF_OTHERS = tuple(column.name for column in (*AFFINITY, *SIBLING, *TEXT, *AFFINITY_GROUP, *NEIGHBOURS))
+COMPARED, PAIRS_AT_ONCE = 1_000, 100_000  # customers whom columns are standardised among, and pairs in memory for it
 ROUNDING = 1e-6  # smaller values are rounding errors, whose ranks would differ between blocks
 REQUIRED_WINDOWS = (28, 91, RATE_WINDOW)  # that other columns, and the slices of an evaluation, are computed from
 
@@ -81,25 +92,40 @@ class FeatureConfig:
         Groups of columns to compute, of `GROUPS`.
     attributes : tuple of str
         Columns of the log's customers whose numbers are customer columns. They are taken as known at every cutoff.
+    registrants : bool
+        Whether customers without a purchase are among the customers. Without them the group `registrants` is off.
+    group_rates : tuple of str
+        Columns of the log's customers by whose values customers are grouped; what a group buys is a pair column. They
+        are taken as known at every cutoff.
+    text : tuple of str
+        Columns of the log's items that hold text; offers with a similar text speak for each other.
     """
 
     windows: tuple[int, ...] = (7, 14, 28, 56, 91, 182, 364)
     half_lives: tuple[int, ...] = (10, 30, 90, 180)
     history: int = 128
     extra: tuple[FeatureColumn, ...] = ()
-    groups: tuple[str, ...] = GROUPS
+    groups: tuple[str, ...] = DEFAULT_GROUPS
     attributes: tuple[str, ...] = ()
+    registrants: bool = False
+    group_rates: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.windows, self.half_lives = tuple(sorted(self.windows)), tuple(self.half_lives)
-        self.extra, self.groups, self.attributes = tuple(self.extra), tuple(self.groups), tuple(self.attributes)
+        self.extra, self.named_groups, self.attributes = tuple(self.extra), tuple(self.groups), tuple(self.attributes)
+        self.group_rates, self.text = tuple(self.group_rates), tuple(self.text)
+        refuse_unknown(self.named_groups)
+        self.groups = tuple(each for each in self.named_groups if each != GROUP or self.registrants)
         if not set(REQUIRED_WINDOWS) <= set(self.windows) or not set(AFFINITY_HALF_LIVES) <= set(self.half_lives):
             windows, half_lives = (", ".join(map(str, days)) for days in (REQUIRED_WINDOWS, AFFINITY_HALF_LIVES))
             raise ConfigurationError(
                 f"features need the windows {windows} and the half-lives {half_lives}; add them to data.feature"
             )
         # of each block, in the order of the inputs
-        self.columns = blocks(self.windows, self.half_lives, self.extra, self.groups, self.attributes)
+        self.columns = blocks(
+            self.windows, self.half_lives, self.extra, self.groups, self.attributes, self.group_rates, self.text
+        )
 
     @cached_property
     def pair(self) -> tuple[str, ...]:
@@ -131,10 +157,34 @@ class FeatureConfig:
         """First customer column of the groups expect and behaviour; -1 where the group is off."""
         return self._starts("customer", ("expect", "behaviour"))
 
+    def with_registrants(self, registrants: bool) -> FeatureConfig:
+        """The same settings for customers with or without registrants among them."""
+        return replace(self, groups=self.named_groups, registrants=registrants)
+
+    @property
+    def within_offer(self) -> bool:
+        """Whether the network compares pair columns among the customers for the same offer."""
+        return WITHIN_OFFER in self.groups
+
     @property
     def used_attributes(self) -> tuple[str, ...]:
         """The attributes that are columns."""
         return self.attributes if "attributes" in self.groups else ()
+
+    @property
+    def used_group_rates(self) -> tuple[str, ...]:
+        """The attributes that customers are grouped by."""
+        return self.group_rates if "group_rates" in self.groups else ()
+
+    @property
+    def used_text(self) -> tuple[str, ...]:
+        """The columns of the items whose text is used."""
+        return self.text if "text" in self.groups else ()
+
+    @property
+    def market_groups(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Groups of columns, and attributes that customers are grouped by: what `MarketStatsBuilder` computes."""
+        return self.groups, self.used_group_rates
 
     def _starts(self, block: Block, names: Iterable[str]) -> np.ndarray:
         """Place of the first column of each of K groups in a block: (K,) int64, -1 where a group is off."""
@@ -151,7 +201,7 @@ class FeatureConfig:
             tokens=vocabulary.token_sizes,
             kinds=len(KINDS),
             channels=len(vocabulary.channels) + 1,
-            pair=block_sizes(self.columns["pair"]),
+            pair=block_sizes(self.columns["pair"])._replace(within_offer=self.within_offer),
             customer=block_sizes(self.columns["customer"]),
             context=block_sizes(self.columns["context"]),
             season=len(SEASON),
@@ -182,13 +232,24 @@ class Features:
         self.events, self.sets = log.events, offers.sets
         self.offer_code = vocabulary.offer_codes(offers)
         self.attribute = vocabulary.offer_attributes(log, offers)
+        self.text = vocabulary.offer_text(log, offers)
+        self.text_weight = np.zeros((0, 0), np.float32)
+        if config.used_text:
+            self.text_weight = text_weights(self.text, self.text, ~np.eye(len(offers), dtype=bool))
         self.item_code = vocabulary.item_codes(log)
         self.channel_code = self._channel_codes(vocabulary.channels)
         self.sold_through = self._channel_codes(vocabulary.sold_through) - 1  # -1: not counted
         self.windows, self.half_lives = np.array(config.windows), np.array(config.half_lives)
         self.attributes = attribute_numbers(log.customers, config.used_attributes)
+        self.customer_group: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by the day of the market's tables
         self.own_context: dict[Cutoff, np.ndarray] = {}
         self.categories: dict[int, tuple[np.ndarray, Sets]] = {}  # by the day of the market's tables
+        self.standardisations: dict[Cutoff, np.ndarray] = {}  # by the same day, and the horizon
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Registrations and engagement of the customers."""
+        return Registry.of_log(self.log)
 
     def inputs(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask | None = None) -> Inputs:
         """Compute the model inputs of customers from what is visible at a cutoff.
@@ -234,6 +295,7 @@ class Features:
             season=season(market_stats.cutoff.day, market_stats.cutoff.horizon),
             offer=np.where(launched, 0, self.offer_code),
             attribute=self.attribute,
+            standardisation=np.where(launched[:, None, None], np.float32(0), self.standardisation(market_stats)),
         )
 
     def outcomes(self, cutoff: Cutoff, customer: np.ndarray) -> Outcomes:
@@ -250,6 +312,11 @@ class Features:
         """Events in the history of `customer (B,)`, with nothing masked: (B,) int64."""
         return visible_events(self.events, customer, cutoff.day, self.config.history)
 
+    @property
+    def customer_groups(self) -> np.ndarray:
+        """First customer column of the groups that `_pair` fills; -1 where it fills none."""
+        return self.config.customer_group_start
+
     def _pair(
         self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, customer_features: np.ndarray
     ) -> np.ndarray:
@@ -259,7 +326,7 @@ class Features:
         places = (
             BasicColumns.of(names, self.config.half_lives),
             self.config.group_start,
-            self.config.customer_group_start,
+            self.customer_groups,
         )
         windows_and_groups(
             *(self.events, self.sets, customer, market_stats.cutoff.day, market_stats.cutoff.horizon),
@@ -271,11 +338,22 @@ class Features:
         at, days = MarketColumns.of(names, AFFINITY_HALF_LIVES), (RATE_WINDOW, PRIOR_DAYS, market_stats.cutoff.horizon)
         tables = np.asarray(market_stats.rate), np.asarray(market_stats.hazard), (RECENCY_EDGES, COUNT_EDGES)
         look_up(out, at, tenure, days, *tables)
-        written = [name for name in OF_OTHERS if name in names]
+        of_groups = [group_rate_name(w, name) for name in self.config.used_group_rates for w in GROUP_RATE_WINDOWS]
+        written = [
+            *(name for name in OF_OTHERS if name in names),
+            *of_groups,
+            *(name for name in PRICE_NAMES if name in names),
+        ]
         values = np.empty((len(written), *out.shape[:2]), np.float32)
         column = dict(zip(written, values, strict=True))
         self._affinity(market_stats, profiles(out, at), column)
         self._neighbours(market_stats, customer, mask, column)
+        if GROUP in self.config.groups:
+            registrant = np.isnan(customer_features[:, self.config.customer.index("recency")])
+            place = self.registry, self.events, market_stats, customer, mask.days
+            fill_pair_columns(out, names, registrant, *place)
+        self._group_rates(market_stats, customer, column)
+        self._prices(market_stats, customer, mask, column)
         spread(values, np.array([names.index(name) for name in written]), out)
         for k, declared in enumerate(columns):
             if declared.definition is not None:
@@ -299,6 +377,11 @@ class Features:
             np.matmul(short, market_stats.sibling, out=column["sibling_short"])
             np.matmul(long, market_stats.sibling, out=column["sibling_long"])
             np.matmul(column["follow_broad"], market_stats.sibling, out=column["sibling_follow"])
+            if self.config.used_text:
+                np.matmul(short, self.text_weight, out=column["text_short"])
+                np.matmul(long, self.text_weight, out=column["text_long"])
+                sold = self.text_weight * market_stats.sold[:, None]
+                np.matmul(column["follow_broad"], sold, out=column["text_follow"])
             if "affinity" in self.config.groups:
                 weighted = long * rarity(market_stats.context)
                 length = np.sqrt(np.einsum("bm,bm->b", weighted, weighted))[:, None]
@@ -324,12 +407,92 @@ class Features:
         for k, each in enumerate(NEIGHBOURS):
             column[each.name][:] = shares[:, :, k]
 
+    def _group_rates(self, market_stats: MarketStats, customer: np.ndarray, column: dict[str, np.ndarray]) -> None:
+        """Fills the columns (B, M) of what customers of the same group buy."""
+        if not self.config.used_group_rates:
+            return
+        codes = self.groups_of(market_stats)[customer]
+        for a, name in enumerate(self.config.used_group_rates):
+            for w, window in enumerate(GROUP_RATE_WINDOWS):
+                np.take(market_stats.group_rate[w], codes[:, a], axis=0, out=column[group_rate_name(window, name)])
+
+    def _prices(
+        self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, column: dict[str, np.ndarray]
+    ) -> None:
+        """Fills the columns (B, M) of prices and discounts."""
+        if PRICES not in self.config.groups:
+            return
+        sums = self.price_sums(market_stats, customer, mask)
+        for name, values in price_columns(sums, sums, market_stats.sibling, market_stats.prices).items():
+            column[name][:] = values
+
+    def price_sums(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask) -> np.ndarray:
+        """Sums over the purchased lines of pairs: (B, M, 5) float32, see `propensity.kernel.price.price_sums`."""
+        out = np.empty((customer.size, len(self.offers), 5), np.float32)
+        usual = np.ascontiguousarray(market_stats.prices.usual, np.float64)
+        day = market_stats.cutoff.day
+        return price_sums(self.events, self.sets, customer, day, mask.days, mask.offer, usual, out)
+
+    def groups_of(self, market_stats: MarketStats) -> np.ndarray:
+        """The groups (N, A) that the log's customers are in, computed once for a cutoff."""
+        day, label = market_stats.cutoff.day, market_stats.group_label
+        if day not in self.customer_group or self.customer_group[day][0] is not label:
+            attributes, groups = self.config.used_group_rates, market_stats.customer_groups
+            self.customer_group[day] = label, group_codes(self.log.customers, attributes, groups)
+        return self.customer_group[day][1]
+
     def item_categories(self, market_stats: MarketStats) -> Sets:
         """The categories of the items that customers are compared by, computed once for a cutoff."""
         day, level = int(market_stats.neighbour_day), market_stats.neighbour_level
         if day not in self.categories or self.categories[day][0] is not level.value:
             self.categories[day] = level.value, category_sets(self.log.items, self.offers, level)
         return self.categories[day][1]
+
+    def standardisation(self, market_stats: MarketStats) -> np.ndarray:
+        """Mean and spread of the pair columns among the customers for each offer, computed once for a cutoff.
+
+        Parameters
+        ----------
+        market_stats : MarketStats
+            The market at the cutoff.
+
+        Returns
+        -------
+        (M, 2, P) float32
+            See `propensity.kernel.within_offer.standardisation`; of at most `COMPARED` customers, chosen by the hash of
+            the id. (M, 2, 0) without the group within_offer.
+        """
+        if not self.config.within_offer:
+            return np.zeros((len(self.offers), 2, 0), np.float32)
+        cutoff = market_stats.cutoff._replace(day=int(market_stats.neighbour_day))
+        if cutoff not in self.standardisations:
+            self.standardisations[cutoff] = self._standardisation(market_stats._replace(cutoff=cutoff))
+        return self.standardisations[cutoff]
+
+    def _standardisation(self, market_stats: MarketStats) -> np.ndarray:
+        """`standardisation` from all events before the cutoff; columns of the user's own are not compared."""
+        row = self.log.purchasers(market_stats.cutoff.day)
+        if row.size > COMPARED:
+            row = np.sort(row[np.argpartition(self.log.id_hash()[row], COMPARED)[:COMPARED]])
+        twin = copy.copy(self)
+        twin.events = self.log.events
+        twin.attributes = np.zeros((len(self.log), len(self.config.used_attributes)), np.float32)  # of customers only
+        twin.customer_group = {}
+        if GROUP in self.config.groups:
+            twin.registry = Registry.of_log(self.log)
+        declared, unit = self.config.columns["pair"], np.float32(1.0 / self.vocabulary.unit)
+        factor = np.array([unit if column.money else 1.0 for column in declared], np.float32)
+        sums, size = np.zeros((3, len(self.offers), len(declared))), max(PAIRS_AT_ONCE // len(self.offers), 1)
+        for start in range(0, row.size, size):
+            add_moments(twin.unmasked_pairs(market_stats, row[start : start + size]), factor, sums)
+        return standardisation(sums)
+
+    def unmasked_pairs(self, market_stats: MarketStats, customer: np.ndarray) -> np.ndarray:
+        """The pair columns (B, M, P) of customers of whom nothing is hidden; 0 for those of the user's own."""
+        mask = HistoryMask.nothing(customer.size)
+        pair = self._pair(market_stats, customer, mask, self._customer(market_stats, customer, mask))
+        pair[:, :, len(self.config.pair) - len(self.config.own("pair")) :] = 0.0
+        return pair
 
     def _customer(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask) -> np.ndarray:
         names, cutoff = self.config.customer, market_stats.cutoff
@@ -341,6 +504,8 @@ class Features:
         column = {name: out[:, k] for k, name in enumerate(names)}
         for k, name in enumerate(self.config.used_attributes):
             column[f"attribute_{name}"][:] = self.attributes[customer, k]
+        if GROUP in self.config.groups:
+            fill_customer_columns(column, self.registry, self.events, market_stats, customer, mask.days)
         column["trend"][:] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
         cohort = market_stats.cohort[tenure_month(column["tenure"])]
         column["cohort_spend"][:] = log_spend(column["spend_91"], float(market_stats.unit)) - cohort[:, 0]

@@ -17,8 +17,18 @@ from threadpoolctl import ThreadpoolController
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
-from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS, GROUPS
+from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS, DEFAULT_GROUPS
+from propensity.feature.group_rate import (
+    GROUP_RATE_WINDOWS,
+    CustomerGroups,
+    customer_groups,
+    group_codes,
+    group_rates,
+    no_groups,
+)
 from propensity.feature.neighbour import Level, category_sets, finest_level, neighbours, nested_levels, no_neighbours
+from propensity.feature.price import PRICES, OfferPrices, prices_of
+from propensity.feature.registrant import GROUP, RegistrantRates, Registry, no_rates, registrant_rates
 from propensity.feature.rolling import RollingRequest, rolling_customer
 from propensity.kernel.context import context_columns, line_limits, offer_context
 from propensity.kernel.customer import TENURE_CAP
@@ -43,6 +53,8 @@ SVD_SPARE = 10  # dimensions beyond the largest rank
 RECENT = 91, 28  # days of the binary affinities besides those of the whole past
 COHORT = (91,), ()  # the window, and no half-life, of the comparison with customers of the same tenure
 BLOCK = 4096
+NO_PRICES = np.zeros(0)
+NO_GROUPS, NO_RATES = no_groups(), np.zeros((len(GROUP_RATE_WINDOWS), 0, 0), np.float32)
 BLAS = ThreadpoolController()  # one thread, so that sums have one order
 
 
@@ -90,6 +102,14 @@ class MarketStats(NamedTuple):
         Mean log revenue, in units, and log orders of 91 days by months since the first purchase.
     unit : () float
         Revenue that counts as 1, see `EventLog.revenue_unit`.
+    registrant_source, registrant_source_rate, registrant_similar_rate : arrays
+        The fields of `RegistrantRates`; without entries where the group registrants is off.
+    group_offsets, group_label, group_numeric : arrays
+        The fields of `CustomerGroups`; of no attribute where the group of columns is off.
+    group_rate : (W, G, M) float32
+        Log ratio of the buyers among the customers of a group to those among everybody, see `group_rates`.
+    price_usual, price_now, price_discounted : (M,) float
+        The fields of `OfferPrices`; without entries where the group of columns is off.
     """
 
     cutoff: Cutoff
@@ -123,6 +143,26 @@ class MarketStats(NamedTuple):
     sold: np.ndarray
     cohort: np.ndarray
     unit: np.ndarray
+    registrant_source: np.ndarray = no_rates().source
+    registrant_source_rate: np.ndarray = no_rates().source_rate
+    registrant_similar_rate: np.ndarray = no_rates().similar_rate
+    group_offsets: np.ndarray = NO_GROUPS.offsets
+    group_label: np.ndarray = NO_GROUPS.label
+    group_numeric: np.ndarray = NO_GROUPS.numeric
+    group_rate: np.ndarray = NO_RATES
+    price_usual: np.ndarray = NO_PRICES
+    price_now: np.ndarray = NO_PRICES
+    price_discounted: np.ndarray = NO_PRICES
+
+    @property
+    def prices(self) -> OfferPrices:
+        """Prices and discounts of the offers."""
+        return OfferPrices(self.price_usual, self.price_now, self.price_discounted)
+
+    @property
+    def customer_groups(self) -> CustomerGroups:
+        """The groups of customers that `group_rate` is of."""
+        return CustomerGroups(self.group_offsets, self.group_label, self.group_numeric)
 
     @property
     def neighbours(self) -> Neighbours:
@@ -170,6 +210,8 @@ class MarketStatsConfig:
         Reference customers at most, among whom similar customers are looked for.
     neighbour_categories : int
         Categories that profiles need; with fewer nobody has neighbours, because most profiles would be equal.
+    shrink_group : float
+        Expected buyers that are added to the buyers and the expected buyers of a group of customers.
     """
 
     references: int = 8
@@ -180,19 +222,28 @@ class MarketStatsConfig:
     ridge_follow: tuple[float, float] = (1.0, 8.0)
     neighbours: int = 10_000
     neighbour_categories: int = 50
+    shrink_group: float = 20.0
 
 
 class MarketStatsBuilder:
     """Builds `MarketStats` of one log and list of offers, and keeps the sums of reference dates between cutoffs."""
 
     def __init__(
-        self, log: EventLog, offers: Offers, horizon: int, config: MarketStatsConfig, groups: Sequence[str] = GROUPS
+        self,
+        log: EventLog,
+        offers: Offers,
+        horizon: int,
+        config: MarketStatsConfig,
+        groups: Sequence[str] = DEFAULT_GROUPS,
+        attributes: Sequence[str] = (),
     ) -> None:
         self.log, self.offers, self.horizon, self.config, self.groups = log, offers, horizon, config, groups
+        self.attributes = attributes
         self.events, self.sets = log.events, offers.sets
         self.id_hash = log.id_hash()
         self.moments: dict[int, Moments] = {}
         self.rolled: dict[int, np.ndarray] = {}
+        self.registry: Registry | None = None
         self.levels: list[tuple[Level, Sets]] | None = None
         self.last_purchases: tuple[tuple[int, int, int], tuple[np.ndarray, dict[str, np.ndarray]]] | None = None
 
@@ -210,7 +261,8 @@ class MarketStatsBuilder:
     def _tables(self, cutoff: Cutoff) -> MarketStats:
         population = self.population(cutoff.day)
         labelled = [cutoff.day - self.horizon - k * self.config.step for k in range(self.config.references)]
-        past = [self.moments_at(day) for day in labelled if day > self.log.first_day]
+        past_days = [day for day in labelled if day > self.log.first_day]
+        past = [self.moments_at(day) for day in past_days]
         names = context_columns(CONTEXT_WINDOWS)
         totals = np.empty((len(self.offers), len(names)))
         everybody = np.concatenate([population, self.log.guests(cutoff.day)])
@@ -244,7 +296,23 @@ class MarketStatsBuilder:
             sold=sold,
             cohort=self._cohort(population, cutoff, unit),
             unit=np.array(unit),
+            **{f"registrant_{name}": table for name, table in self._registrants(past_days)._asdict().items()},
+            **self._group_rates(population, cutoff.day),
+            **self._prices(population, cutoff.day),
         )
+
+    def _registrants(self, days: Sequence[int]) -> RegistrantRates:
+        """Rates of first purchases in the label windows that begin on `days`."""
+        if GROUP not in self.groups:
+            return no_rates()
+        if self.registry is None:
+            self.registry = Registry.of_log(self.log)
+        return registrant_rates(self.log, self.registry, days, len(self.offers), self._sampled, self.bought)
+
+    def _sampled(self, rows: np.ndarray) -> np.ndarray:
+        """At most `sample` of the rows, by the hash of their ids."""
+        most = self.config.sample
+        return rows if rows.size <= most else np.sort(rows[np.argpartition(self.id_hash[rows], most)[:most]])
 
     def population(self, day: int, sample: int | None = None) -> np.ndarray:
         """Rows of the purchasers before `day`, of at most `sample` of them."""
@@ -267,6 +335,24 @@ class MarketStatsBuilder:
         categories = category_sets(self.log.items, self.offers, level)
         windows = self.horizon, 4 * self.horizon, max(PROFILE_DAYS, 4 * self.horizon)
         return level, neighbours(self.events, self.offers, categories, level.value.size, rows, day, windows)
+
+    def _group_rates(self, population: np.ndarray, day: int) -> dict[str, np.ndarray]:
+        """The groups of customers and what they buy; nothing where no attribute is named."""
+        if not self.attributes:
+            return {}
+        customers = self.log.customers[population]
+        groups = customer_groups(customers, self.attributes)
+        codes = group_codes(customers, self.attributes, groups)
+        shrink = self.config.shrink_group
+        rates = group_rates(self.log, self.offers, population, codes, day, groups.label.size, shrink)
+        return {"group_rate": rates, **{f"group_{name}": each for name, each in groups._asdict().items()}}
+
+    def _prices(self, population: np.ndarray, day: int) -> dict[str, np.ndarray]:
+        """Prices and discounts of the offers; nothing where the group of columns is off."""
+        if PRICES not in self.groups:
+            return {}
+        prices = prices_of(self.events, self.sets, len(self.offers), population, day)
+        return {f"price_{name}": each for name, each in prices._asdict().items()}
 
     def _affinity(self, population: np.ndarray, day: int, context: np.ndarray) -> tuple[np.ndarray, ...]:
         """The tables svd, ease and cosine; without entries where the group is off."""

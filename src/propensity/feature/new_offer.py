@@ -11,15 +11,22 @@ from typing import Any
 import numpy as np
 
 from propensity.data.batch import Inputs
+from propensity.data.item_text import text_weights
 from propensity.data.offer import Offers
+from propensity.feature.calendar import season
 from propensity.feature.column import NEIGHBOURS
-from propensity.feature.features import ROUNDING, Features
+from propensity.feature.features import ROUNDING, Features, offer_market
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import AFFINITY_HALF_LIVES, BLAS, SVD_RANKS, MarketStats, rarity
 from propensity.feature.new_offer_stats import NewOfferStats
 from propensity.feature.point_in_time import point_in_time
-from propensity.kernel.market import MarketColumns, profiles
+from propensity.feature.price import PRICES, price_columns
+from propensity.kernel.event import fixed
+from propensity.kernel.group import GroupTables
+from propensity.kernel.market import MarketColumns
 from propensity.kernel.neighbour import neighbour_shares
+from propensity.kernel.pair_group import BasicColumns
+from propensity.kernel.trained_state import TrainedState, rank_among, trained_state
 
 
 class NewOfferFeatures(Features):
@@ -44,7 +51,17 @@ class NewOfferFeatures(Features):
     ) -> None:
         super().__init__(trained.log, offers, trained.vocabulary, trained.config)
         self.trained, self.market, self.tables, self.offer_code = trained, market, tables, code
-        self.known: Inputs | None = None
+        if self.config.used_text:
+            self.text_weight = text_weights(trained.text, self.text, tables.others)
+            follow = np.where(market.sold, market.follow[1], 0.0)  # missing where nobody bought the offer
+            self.text_follow = (follow @ self.text_weight).astype(np.float32)
+        self.state: TrainedState | None = None  # of the customers of the last call
+        self.sibling_follow = market.follow[1] @ tables.market_stats.sibling  # through follow_broad of trained offers
+
+    @property
+    def customer_groups(self) -> np.ndarray:
+        """No place: the groups of customer columns are those of the trained offers."""
+        return np.full(2, -1)
 
     def inputs(self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask | None = None) -> Inputs:
         """Compute the model inputs of customers for the new offers; see `Features.inputs`.
@@ -55,51 +72,101 @@ class NewOfferFeatures(Features):
             Of B customers and K + 1 offers. The last is what is left of the trained offers' purchases beside those of
             the new ones, so that sums over offers are those over the trained offers.
         """
-        nothing = HistoryMask.nothing(customer.size)
-        known: Any = self.trained.inputs(self.market, customer)
-        twin = copy.copy(self)
-        twin.known = known
-        customer_features = known.customer_features.copy()  # the kernel writes some of its columns again
-        pair = twin._pair(market_stats, customer, nothing, customer_features)
-        self._rank(pair, np.asarray(known.pair))
+        nothing, cutoff, trained = HistoryMask.nothing(customer.size), market_stats.cutoff, self._trained()
+        customer_features = trained._customer(self.market, customer, nothing)
+        token, kind, channel, age, amount, length = trained.histories(cutoff, customer, nothing)
+        pair = self._pair_beside(market_stats, customer, customer_features)
+        if self.config.own("customer"):
+            known = point_in_time(self.log, self.trained.offers, self.market, customer, nothing)
+            self._own_customer(customer_features, known)
         if self.config.own("pair"):
+            nothing = HistoryMask.nothing(customer.size)
             self._own_pair(pair, point_in_time(self.log, self.offers, market_stats, customer, nothing), nothing)
         context = self._context(market_stats, np.zeros(len(self.offers), bool))
-        inputs: Inputs = known._replace(
-            pair=np.concatenate([pair, self._rest(pair, known.pair)], axis=1),
-            context=np.concatenate([context, context[:1]]),
-            offer=np.append(self.offer_code, 0),
-            attribute=np.concatenate([self.attribute, self.attribute[:1]]),
-        )
-        return inputs
+        assert self.state is not None
+        standardisation = self.standardisation(market_stats)
+        arrays: Any = {
+            "token": token,
+            "kind": kind,
+            "channel": channel,
+            "age": age,
+            "amount": amount,
+            "length": length,
+            "pair": np.concatenate([pair, self._rest(pair, self.state)], axis=1),
+            "customer_features": customer_features,
+            "context": np.concatenate([context, context[:1]]),
+            "season": season(cutoff.day, cutoff.horizon),
+            "offer": np.append(self.offer_code, 0),
+            "attribute": np.concatenate([self.attribute, self.attribute[:1]]),
+            "standardisation": np.concatenate([standardisation, np.zeros_like(standardisation[:1])]),
+        }
+        return Inputs(**arrays)
 
-    def _rank(self, pair: np.ndarray, trained: np.ndarray) -> None:
+    def unmasked_pairs(self, market_stats: MarketStats, customer: np.ndarray) -> np.ndarray:
+        """The pair columns (B, K, P) of customers of whom nothing is hidden; 0 for those of the user's own."""
+        nothing = HistoryMask.nothing(customer.size)
+        pair = self._pair_beside(market_stats, customer, self._trained()._customer(self.market, customer, nothing))
+        pair[:, :, len(self.config.pair) - len(self.config.own("pair")) :] = 0.0
+        return pair
+
+    def _pair_beside(
+        self, market_stats: MarketStats, customer: np.ndarray, customer_features: np.ndarray
+    ) -> np.ndarray:
+        """The pair columns (B, K, P) without the user's own columns; fills the groups of the customer columns."""
+        self.state = self._trained_state(customer, customer_features)
+        pair = self._pair(market_stats, customer, HistoryMask.nothing(customer.size), customer_features)
+        self._rank(pair, self.state)
+        return pair
+
+    def _trained(self) -> Features:
+        """The features of the trained offers, for the customers of these features, who are others in a copy."""
+        trained = copy.copy(self.trained)
+        trained.events, trained.attributes, trained.registry = self.events, self.attributes, self.registry
+        trained.customer_group = self.customer_group
+        return trained
+
+    def _trained_state(self, customer: np.ndarray, customer_features: np.ndarray) -> TrainedState:
+        """The purchases of trained offers; fills the groups of the customer columns."""
+        config, cutoff, offers = self.config, self.market.cutoff, len(self.trained.offers)
+        names, half_lives = config.pair, config.half_lives
+        state = TrainedState.empty(customer.size, offers, len(half_lives))
+        places = BasicColumns.of(names, half_lives), config.group_start, config.customer_group_start
+        tables = GroupTables(
+            offer_market(self.market), *places, float(self.market.order_size), fixed(self.trained.channel_code)
+        )
+        trained_state(
+            *(self.events, self.trained.sets, customer, cutoff.day, cutoff.horizon, self.windows, self.half_lives),
+            *(MarketColumns.of(names, AFFINITY_HALF_LIVES), tables, state, customer_features),
+        )
+        return state
+
+    def _rank(self, pair: np.ndarray, state: TrainedState) -> None:
         """Fills the columns of the rank, which is that among the trained offers."""
         names = self.config.pair
         if "units" not in self.config.groups:
             return
-        days, every = (each[:, :, names.index("days_182")] for each in (pair, trained))
-        above = (every[:, :, None] > days[:, None]).sum(axis=1)
-        ranked = np.maximum((every > 0).sum(axis=1), 1)[:, None]
+        days = pair[:, :, names.index("days_182")]
+        above, ranked = np.empty(days.shape, np.int64), np.empty(len(days), np.int64)
+        rank_among(state.days, days, above, ranked)
+        share = np.minimum(above / np.maximum(ranked, 1)[:, None], 1.0)
         pair[:, :, names.index("rank_182")] = np.where(days > 0, above, np.nan)
-        pair[:, :, names.index("rank_share_182")] = np.where(days > 0, np.minimum(above / ranked, 1.0), np.nan)
+        pair[:, :, names.index("rank_share_182")] = np.where(days > 0, share, np.nan)
 
-    def _rest(self, pair: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    def _rest(self, pair: np.ndarray, state: TrainedState) -> np.ndarray:
         """Columns (B, 1, P) whose decayed purchase days are those of the trained offers without those of `pair`."""
         rest = pair[:, :1].copy()
-        for half_life in self.config.half_lives:
+        for place, half_life in enumerate(self.config.half_lives):
             column = self.config.pair.index(f"decayed_{half_life}")
-            rest[:, 0, column] = trained[:, :, column].sum(axis=1) - pair[:, :, column].sum(axis=1)
+            rest[:, 0, column] = state.decayed[:, place] - pair[:, :, column].sum(axis=1)
         return rest
 
     def _affinity(
         self, market_stats: MarketStats, bought: tuple[np.ndarray, ...], column: dict[str, np.ndarray]
     ) -> None:
         """Fills the columns (B, K) of affinity and siblings, from purchases of trained offers."""
-        assert self.known is not None
-        names, known = self.config.pair, np.asarray(self.known.pair)
-        profile, whole, *binary = profiles(known, MarketColumns.of(names, AFFINITY_HALF_LIVES))
-        m, k = known.shape[1], len(self.offers)
+        assert self.state is not None
+        profile, whole, *binary = self.state[:5]
+        m, k = whole.shape[1], len(self.offers)
         short, long = profile[:, :m], profile[:, m:-1]
         own = bought[0][:, :-1].reshape(-1, len(AFFINITY_HALF_LIVES), k)
         with BLAS.limit(limits=1, user_api="blas"):
@@ -110,7 +177,11 @@ class NewOfferFeatures(Features):
                 column[f"follow{name}"][:] = follow + (own * self.tables.follow_own[r]).sum(axis=1)
             column["sibling_short"][:] = short @ market_stats.sibling
             column["sibling_long"][:] = long @ market_stats.sibling
-            column["sibling_follow"][:] = known[:, :, names.index("follow_broad")] @ market_stats.sibling
+            column["sibling_follow"][:] = profile @ self.sibling_follow
+            if self.config.used_text:
+                column["text_short"][:] = short @ self.text_weight
+                column["text_long"][:] = long @ self.text_weight
+                column["text_follow"][:] = profile @ self.text_follow
             if "affinity" not in self.config.groups:
                 return
             weighted = long * rarity(self.market.context)
@@ -122,6 +193,17 @@ class NewOfferFeatures(Features):
             for name, flag, weight in zip(("ever", "91", "28"), binary, market_stats.ease, strict=True):
                 column[f"ease_{name}"][:] = flag @ weight
             column["cosine"][:] = long @ market_stats.cosine
+
+    def _prices(
+        self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, column: dict[str, np.ndarray]
+    ) -> None:
+        """Fills the columns (B, K) of prices and discounts; those of a parent come from purchases of trained offers."""
+        if PRICES not in self.config.groups:
+            return
+        own = self.price_sums(market_stats, customer, mask)
+        others = self._trained().price_sums(self.market, customer, mask)
+        for name, values in price_columns(own, others, market_stats.sibling, market_stats.prices).items():
+            column[name][:] = values
 
     def _neighbours(
         self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, column: dict[str, np.ndarray]

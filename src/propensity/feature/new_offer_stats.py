@@ -29,6 +29,8 @@ from propensity.feature.market_stats import (
     rarity,
 )
 from propensity.feature.neighbour import category_sets
+from propensity.feature.price import PRICES
+from propensity.feature.registrant import GROUP
 from propensity.kernel.event import PURCHASE
 from propensity.kernel.neighbour import PROFILE_DAYS, profile_days, signatures
 
@@ -51,12 +53,15 @@ class NewOfferStats(NamedTuple):
         What `svd` (M, R) is for trained offers.
     share : (M, K) float64
         Share of the purchases of each new offer that are purchases of each trained offer.
+    others : (M, K) bool
+        Trained offers that are evidence for a new one, because they are not mostly the new one itself.
     """
 
     market_stats: MarketStats
     follow_own: np.ndarray
     directions: np.ndarray
     share: np.ndarray
+    others: np.ndarray
 
 
 class Block(NamedTuple):
@@ -92,7 +97,8 @@ class NewOfferStatsBuilder:
 
     def __init__(self, trained: MarketStatsBuilder, offers: Offers) -> None:
         self.trained, self.offers = trained, offers
-        self.new = MarketStatsBuilder(trained.log, offers, trained.horizon, trained.config, ())
+        groups = tuple(group for group in trained.groups if group in (PRICES, GROUP))
+        self.new = MarketStatsBuilder(trained.log, offers, trained.horizon, trained.config, groups, trained.attributes)
         self.sums: dict[int, Sums] = {}
 
     def at(self, market: MarketStats) -> NewOfferStats:
@@ -132,7 +138,7 @@ class NewOfferStatsBuilder:
             sibling=(market.sibling @ share).astype(np.float32),
             **self._neighbours(market),
         )
-        return NewOfferStats(stats, follow_own, directions, share)
+        return NewOfferStats(stats, follow_own, directions, share, others)
 
     def _blocks(self, day: int) -> Iterator[Block]:
         """The customers of a date, block by block."""

@@ -35,7 +35,7 @@ from propensity.ingest.source import Source, Tables
 from propensity.ingest.source.people import merged_words, with_consent_flags
 from propensity.ingest.source.table import EarlierLog, Table
 from propensity.kernel.event import fixed
-from propensity.kernel.sort import merge_events, orders_so_far
+from propensity.kernel.sort import by_customer_and_day, merge_events, orders_so_far
 
 
 def append(source: Source, out: str | Path, key: bytes | None = None, keep: int | None = None) -> EventLog:
@@ -83,7 +83,7 @@ def append(source: Source, out: str | Path, key: bytes | None = None, keep: int 
             new = ingest(tables, place)
             check_later(old, new)
             described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
-            _copy_other_files(out, place, draft)
+            copy_other_files(out, place, draft)
             merged = merge_logs(old, new, described, draft, _stored(tables.aliases, old, keys))
             retain(merged, old.meta.get("keep") if keep is None else keep, draft).seal(draft)
         finally:
@@ -170,7 +170,12 @@ def _stored(aliases: pl.DataFrame | None, old: EventLog, keys: Sequence[bytes]) 
 
 
 def merge_logs(
-    old: EventLog, new: EventLog, described: Mapping[str, bool], draft: Path, aliases: pl.DataFrame | None = None
+    old: EventLog,
+    new: EventLog,
+    described: Mapping[str, bool],
+    draft: Path,
+    aliases: pl.DataFrame | None = None,
+    late: bool = False,
 ) -> EventLog:
     """Merge two logs of consecutive periods.
 
@@ -184,6 +189,8 @@ def merge_logs(
         Folder for the columns.
     aliases : polars.DataFrame, optional
         Identity map of the delivery: ids of customers of the old log, and of those who replace them.
+    late : bool
+        Events of `new` may be earlier than those of `old`; they have no order of a purchase.
 
     Returns
     -------
@@ -212,7 +219,7 @@ def merge_logs(
         items=items.drop("known"),
         meta=_meta(old, new, channels),
         contacts=contacts,
-        **_write_columns(old, new, rows, codes, draft),
+        **_write_columns(old, new, rows, codes, draft, late),
     )
     parts = [each.engagement or _without_events(each) for each in (old, new)]
     if old.engagement is None and new.engagement is None:
@@ -230,7 +237,12 @@ def _without_events(log: EventLog) -> EventLog:
 
 
 def _write_columns(
-    old: EventLog, new: EventLog, rows: tuple[np.ndarray, np.ndarray], codes: Mapping[str, np.ndarray], draft: Path
+    old: EventLog,
+    new: EventLog,
+    rows: tuple[np.ndarray, np.ndarray],
+    codes: Mapping[str, np.ndarray],
+    draft: Path,
+    late: bool = False,
 ) -> dict[str, Any]:
     """Write the merged columns some customers at a time; rows: row (N,) of each customer in either log, or -1.
 
@@ -255,6 +267,10 @@ def _write_columns(
                 merge_events(old_rows, fixed(ends - ends[0]), new_rows, new_offsets, *columns, out)
                 if getattr(old, name) is not None:
                     release_pages(getattr(old, name))
+            if late:
+                owner = np.repeat(np.arange(stop - first), np.diff(offsets[first : stop + 1]))
+                by_day = by_customer_and_day(owner, merged["day"].astype(np.int64), int(stop - first))
+                merged = {name: column[by_day] for name, column in merged.items()}
             files.append(merged)
     return mapped_columns(draft, np.diff(offsets), types)
 
@@ -353,11 +369,11 @@ def _add_counts(one: dict[str, Any], other: dict[str, Any], name: str) -> dict[s
     return dict(sorted((Counter(one.get(name, {})) + Counter(other.get(name, {}))).items()))
 
 
-def _copy_other_files(out: Path, place: Path, draft: Path) -> None:
-    """Copy the notes of the log and the quarantined rows of both deliveries."""
+def copy_other_files(out: Path, place: Path | None, draft: Path) -> None:
+    """Copy the notes of the log and the quarantined rows of both deliveries; place: of the second, if there is one."""
     for note in (*out.glob("*.json"), *out.glob("*.txt")):
         shutil.copy(note, draft / note.name)
-    files = [*(out / "quarantine").glob("*.parquet"), *(place / "quarantine").glob("*.parquet")]
+    files = [file for each in (out, place) if each is not None for file in (each / "quarantine").glob("*.parquet")]
     for k, file in enumerate(files):
         (draft / "quarantine").mkdir(exist_ok=True)
         shutil.copy(file, draft / "quarantine" / f"rows-{k:05d}.parquet")

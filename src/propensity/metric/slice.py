@@ -11,6 +11,7 @@ GROUPS = ("new customer", "dormant", "light", "regular")  # the first that fits
 HISTORIES = ("never-bought", "lapsed", "repeat")
 ITEMS = ("new offer", "known offer")
 ANY = "any"
+NO_PURCHASE = "no purchase yet"  # customers who have never bought anything; only where the model scores them
 CELLS = tuple(f"{group} / {history} / {item}" for group in GROUPS for history in HISTORIES for item in ITEMS)
 MARGINS = (
     *(f"{group} / {ANY} / {ANY}" for group in GROUPS),

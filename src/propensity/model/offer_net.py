@@ -10,7 +10,8 @@ from propensity.errors import ConfigurationError
 from propensity.model.base_rate import BaseRates
 from propensity.model.member import EnsembleMember, Part
 from propensity.model.outputs import Outputs, ensemble_mean
-from propensity.model.scale import FeatureScaler
+from propensity.model.pairs import Pairs
+from propensity.model.scale import FeatureScaler, Standardisation
 
 
 class OfferNet(nn.Module):
@@ -57,7 +58,7 @@ class OfferNet(nn.Module):
         if members < 1:
             raise ConfigurationError(f"model.members={members} makes no network; give 1 or more")
         self.scale_pair, self.scale_customer, self.scale_context = (
-            FeatureScaler(block.columns, block.optional, block.ranked, block.money, sizes.unit)
+            FeatureScaler(block.columns, block.optional, block.ranked, block.money, sizes.unit, block.within_offer)
             for block in (sizes.pair, sizes.customer, sizes.context)
         )
         columns = self.scale_pair.size, self.scale_customer.size, self.scale_context.size
@@ -93,7 +94,9 @@ class OfferNet(nn.Module):
         inputs : unscaled; `inputs.pair` is (B, M, P), or (K, P) with `place`.
         place : (K,) int64, flat positions in (B, M) of the pairs that `inputs.pair` holds; None: all pairs.
         """
-        pair, customer_BF = self.scale_pair(inputs.pair), self.scale_customer(inputs.customer_features)
+        standardisation = Standardisation.of_pairs(inputs.standardisation, Pairs.at(place, inputs.offer.shape[0]))
+        pair = self.scale_pair(inputs.pair, standardisation)
+        customer_BF = self.scale_customer(inputs.customer_features)
         context_MC = self.scale_context(inputs.context)
         inputs = self.in_units(inputs)
         outputs = [member(inputs, pair, customer_BF, context_MC, place) for member in self.members]

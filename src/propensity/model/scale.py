@@ -3,23 +3,54 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from propensity.model.pairs import Pairs
+
 WIDEST = 6.0  # standard deviations from the mean
 SPREAD = 1.7  # ranks lie in [-SPREAD, SPREAD], with a standard deviation of about 1 like the other inputs
 KNOTS = 17  # quantiles of a column's distribution
+RANGE = 3.0  # standard deviations that comparisons within the offer approach: differences far out say little
 NEAREST, ROUNDING = 1e-4, 1e-6  # of a quantile, and of the largest: nearer ones are equal, or ranks amplify rounding
 
 
 def signed_log(x: Tensor) -> Tensor:
     """log(1 + |x|) with the sign of x."""
-    return torch.sign(x) * torch.log1p(torch.abs(x))
+    return torch.sign(x).mul_(torch.abs(x).log1p_())
+
+
+class Standardisation(NamedTuple):
+    """Mean signed log of K columns among the customers for an offer, and one over its standard deviation.
+
+    Both can be broadcast to the columns (..., K).
+    """
+
+    mean: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def of_pairs(cls, table_M2K: Tensor, pairs: Pairs) -> Standardisation:
+        """That of the offer of each pair."""
+        mean_MK, inverse_MK = table_M2K.unbind(1)
+        return cls(pairs.of_offer(mean_MK), pairs.of_offer(inverse_MK))
+
+
+def comparisons(logs: Tensor, standardisation: Standardisation) -> Tensor:
+    """Signed logs (..., K) standardised among the customers for the same offer, 0 where missing.
+
+    The standardised value z is pulled towards 0 so that it stays within `RANGE`: z / sqrt(1 + (z / RANGE) ** 2).
+    """
+    z = (logs - standardisation.mean).nan_to_num_().mul_(standardisation.inverse)
+    return z.mul_(z.square().mul_(RANGE**-2).add_(1.0).rsqrt_())
 
 
 class FeatureScaler(nn.Module):
     """Standardised signed logs, 0 where missing; ranks of the `ranked` columns; flags for missing `optional` columns.
+
+    With `within_offer`, also the signed logs standardised among the customers for the same offer.
 
     Parameters
     ----------
@@ -33,10 +64,13 @@ class FeatureScaler(nn.Module):
         Columns in the log's currency, which are divided by `unit`.
     unit : float
         Revenue that counts as 1.
+    within_offer : bool
+        Whether columns are also compared within the offer.
 
     Notes
     -----
-    Shape: (..., K) with NaN -> (..., K + number of `ranked` columns + number of `optional` columns).
+    Shape: (..., K) with NaN -> (..., K + number of `ranked` columns + number of `optional` columns), and K more with
+    `within_offer`.
 
     Values are clipped to the range of the training data, as trees do implicitly, so a column that grows with the
     calendar stops at the edge. Ranks separate small values of skewed columns: most affinities and most hazards are
@@ -59,6 +93,7 @@ class FeatureScaler(nn.Module):
         ranked: tuple[int, ...] = (),
         money: tuple[int, ...] = (),
         unit: float = 1.0,
+        within_offer: bool = False,
     ) -> None:
         super().__init__()
         factor = torch.ones(columns)
@@ -71,7 +106,8 @@ class FeatureScaler(nn.Module):
         self.register_buffer("flagged", torch.tensor(optional, dtype=torch.int64))
         self.register_buffer("ranked", torch.tensor(ranked, dtype=torch.int64))
         self.register_buffer("knots", torch.zeros(KNOTS, len(ranked)))
-        self.size = columns + len(ranked) + len(optional)
+        self.within_offer = within_offer
+        self.size = columns + len(ranked) + len(optional) + within_offer * columns
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
@@ -99,15 +135,19 @@ class FeatureScaler(nn.Module):
         for column, k in enumerate(self.ranked.tolist()):
             self.knots[:, column] = quantiles(rows[:, k])
 
-    def forward(self, x: Tensor) -> Tensor:
-        missing, x = torch.isnan(x), x * self.factor
-        scaled = (signed_log(x) - self.mean) * (1.0 / self.deviation)
-        parts = [torch.minimum(torch.maximum(scaled, self.low), self.high).masked_fill(missing, 0.0)]
+    def forward(self, x: Tensor, standardisation: Standardisation | None = None) -> Tensor:
+        x = x * self.factor
+        logs = signed_log(x)
+        scaled = (logs - self.mean).nan_to_num_().mul_(1.0 / self.deviation)
+        parts = [scaled.clamp_(self.low, self.high)]
         if self.ranked.numel():
-            rank = ranks(x.index_select(-1, self.ranked), self.knots)
-            parts.append(rank.masked_fill(missing.index_select(-1, self.ranked), 0.0))
+            values = x.index_select(-1, self.ranked)
+            parts.append(ranks(values, self.knots).masked_fill_(torch.isnan(values), 0.0))
         if self.flagged.numel():
-            parts.append(missing.index_select(-1, self.flagged).to(scaled.dtype))
+            parts.append(torch.isnan(x.index_select(-1, self.flagged)).to(scaled.dtype))
+        if self.within_offer:
+            assert standardisation is not None
+            parts.append(comparisons(logs, standardisation))
         return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
 
@@ -130,5 +170,5 @@ def ranks(x: Tensor, knots: Tensor) -> Tensor:
     steep = torch.where(width > 0, 1.0 / width.clamp(min=1e-12), 0.0)
     passed = torch.zeros_like(x)
     for start, slope in zip(knots[:-1], steep, strict=True):
-        passed = passed + ((x - start) * slope).clamp(0.0, 1.0)
-    return passed * (2.0 * SPREAD / (KNOTS - 1)) - SPREAD
+        passed += (x - start).mul_(slope).clamp_(0.0, 1.0)
+    return passed.mul_(2.0 * SPREAD / (KNOTS - 1)).sub_(SPREAD)

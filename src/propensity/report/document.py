@@ -245,7 +245,8 @@ def label_lines(metrics: Mapping[str, Any]) -> str:
 def person_facts(run: Mapping[str, Any]) -> Sequence[str]:
     """What the log knows about persons, and what the model reads of it."""
     data = (run.get("config") or {}).get("data") or {}
-    used = (data.get("feature") or {}).get("attributes") or []
+    feature = data.get("feature") or {}
+    used = dict.fromkeys([*(feature.get("attributes") or []), *(feature.get("group_rates") or [])])
     columns = (run.get("log") or {}).get("customer_columns")
     return [
         *([] if columns is None else [f"Attributes of customers in the log: {', '.join(columns) or 'none'}"]),

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from propensity.champion.model_name import name_of
 from propensity.metric.expected_over_observed import TOP
 from propensity.metric.headline import served_model
-from propensity.metric.slice import ANY, MARGINS
+from propensity.metric.slice import ANY, MARGINS, NO_PURCHASE
 from propensity.report.figure import ratios_by_decile
 from propensity.report.html_table import Footnotes, HtmlTable, TableCell, value_cell
 from propensity.report.number import DASH, Cell, MetricFormat, currency_of, decimal, in_currency, optional, percent
@@ -67,7 +67,7 @@ def expected_and_observed(metrics: Metrics) -> dict[str, HtmlTable]:
     """Expected and observed buyers and revenue of the served model, by margin of the partition and by cutoff."""
     served = served_model(metrics)
     table, totals = metrics["calibration"][served], metrics.get("expected_over_observed", {}).get(served, {})
-    slices = {name: table.get("slices", {}).get(name) for name in MARGINS}
+    slices = {name: table.get("slices", {}).get(name) for name in (*MARGINS, NO_PURCHASE)}
     currency = currency_of(metrics)
     return {
         "slices": _expected("Slice", slices, _cells(totals, "slices"), currency),

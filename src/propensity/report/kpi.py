@@ -12,7 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from rich.markup import escape
 
-from propensity.kpi.figures import FILE, PAGE, Kpi
+from propensity.key_figures.figures import FILE, PAGE, Kpi
 from propensity.report import kpi_chart as chart
 from propensity.report.number import DASH, LOG_CURRENCY, decimal, percent
 from propensity.report.table import SCREEN, plain_table, say

@@ -9,7 +9,7 @@ from typing import Any
 from propensity.atomic import whole_file
 from propensity.champion.model_name import in_text, name_of
 from propensity.metric.headline import served_model
-from propensity.metric.slice import MARGINS
+from propensity.metric.slice import MARGINS, NO_PURCHASE
 from propensity.report.expected_over_observed import ratio_lines, short_name
 from propensity.report.heuristic import HEURISTICS, sentence
 from propensity.report.number import DASH, GAP, LOG_CURRENCY, Cell, MetricFormat, currency_of, decimal, shown_metrics
@@ -86,7 +86,7 @@ def _slices(metrics: Mapping[str, Any], shown: Mapping[str, MetricFormat]) -> st
         shown["revenue_lift"],
     )
     rows = []
-    for name in (name for name in MARGINS if name in cells):
+    for name in (name for name in (*MARGINS, NO_PURCHASE) if name in cells):
         sums = totals(metrics, name)
         if not sums["pairs"]:
             continue

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from propensity.champion.model_name import in_text, name_of
 from propensity.ingest.rule import UNUSED_OUTCOMES
 from propensity.metric.headline import served_model
+from propensity.metric.slice import NO_PURCHASE
 from propensity.report.chart import legend_swatch
 from propensity.report.figure import DotRow, dot_rows, reliability, revenue_curves, style_of
 from propensity.report.html_table import (
@@ -36,6 +37,7 @@ SLICES = {
     "repeat": "pairs with an earlier purchase at any time",
     "dormant": "customers who bought nothing in the last 28 days",
     "light": "the half of the customers with the fewest orders",
+    NO_PURCHASE: "customers who registered, or have another event, and have never bought anything",
 }
 
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from propensity.data.event_log import META, EventLog, read_meta, to_date
 from propensity.ingest.rule import RULE_BY_CODE, UNUSED_OUTCOMES
 from propensity.metric.headline import served_model, sign
+from propensity.metric.slice import NO_PURCHASE
 from propensity.report.expected_over_observed import ratio_lines
 from propensity.report.heuristic import sentence
 from propensity.report.number import GAP, LOG_CURRENCY, currency_of, shown_metrics
@@ -195,6 +196,26 @@ def show_request_scores(table: pl.DataFrame, out: str) -> None:
     )
 
 
+def show_request_metrics(result: dict[str, Any], run: str) -> None:
+    """Every metric of an evaluation on requests with its interval, and how many purchases were scored at all."""
+    counts, table = (
+        result["counts"],
+        plain_table("means over requests and pairs; 95 % intervals from a bootstrap over customers"),
+    )
+    for name in ("metric", "value", "interval"):
+        table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
+    for name, each in result["metrics"].items():
+        ends = "" if each["low"] is None else f"[{each['low']:.4f}, {each['high']:.4f}]"
+        table.add_row(name, "" if each["value"] is None else f"{each['value']:.4f}", escape(ends))
+    SCREEN.print(table)
+    SCREEN.print(
+        f"{counts['pairs']:,} pairs of {counts['scored_requests']:,} requests; {counts['purchases_scored']:,} of "
+        f"{counts['purchases']:,} purchases are among them; {run}/request_metrics.json holds the rest",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def _currency_of_scores(path: str) -> str | None:
     """Currency of the log that a table of scores was made from; None where it has no name."""
     log = scored_log(path)
@@ -258,10 +279,12 @@ def _totals(metrics: dict[str, Any]) -> Table:
 def _slices(metrics: dict[str, Any]) -> Table:
     table = plain_table("AUC by slice, mean over the cutoffs")
     table.add_column("model", no_wrap=True)
-    for name in SLICES:
+    scored = any(NO_PURCHASE in cells["mean"] for cells in metrics["models"].values())
+    named = (*SLICES, NO_PURCHASE) if scored else SLICES
+    for name in named:
         table.add_column(name, justify="right")
     for name, cells in metrics["models"].items():
-        table.add_row(name, *(_number(cells["mean"].get(slice_, {}).get("auc")) for slice_ in SLICES))
+        table.add_row(name, *(_number(cells["mean"].get(slice_, {}).get("auc")) for slice_ in named))
     return table
 
 

@@ -28,6 +28,7 @@ from propensity.data.event_log import to_date
 from propensity.errors import ConfigurationError, DataError, IntegrityError, PropensityError
 from propensity.serving import protocol, service_log
 from propensity.serving.bundle import open_bundle
+from propensity.serving.defined_offers import MOST_WAITING, BusyError, DefinedOffers, DefinedScorer, SlowError
 from propensity.serving.docs_page import STYLE, docs_page
 from propensity.serving.exchange import Exchange, UnavailableError, record
 from propensity.serving.guard import MAX_BODY_BYTES, OPEN, Guard, RefusedError, error_body
@@ -41,6 +42,7 @@ from propensity.serving.schema import (
     ManyRequest,
     ManyResponse,
     ModelCard,
+    OffersRequest,
     Ready,
     Refreshed,
     ScoreRequest,
@@ -131,6 +133,7 @@ async def running(
     """Run the queue, the watch and the record of what is scored while the application runs."""
     app.state.queue = queue = RequestQueue(exchange.scorer, max_waiting, exchange.metrics)
     app.state.stopping = stopping = asyncio.Event()
+    app.state.defined = DefinedOffers()
     exchange.start()
     work = (queue.run(), exchange.watch(refresh), app.state.record.watch(audit_interval))
     tasks = [asyncio.create_task(each) for each in work]
@@ -142,6 +145,7 @@ async def running(
     await asyncio.gather(*tasks, return_exceptions=True)
     queue.thread.shutdown()
     exchange.stop()
+    app.state.defined.stop()
     app.state.record.write()
     exchange.metrics.close()
 
@@ -200,6 +204,16 @@ def add_error_handlers(app: FastAPI, max_waiting: int) -> None:
         message = f"{max_waiting} requests are waiting; try again in a second"
         return error_response(request, 429, message, {"Retry-After": "1"})
 
+    @app.exception_handler(BusyError)
+    async def busy(request: Request, error: BusyError) -> Response:
+        message = f"{MOST_WAITING} lists of offers are being computed; try again in ten seconds"
+        return error_response(request, 429, message, {"Retry-After": "10"})
+
+    @app.exception_handler(SlowError)
+    async def slow(request: Request, error: SlowError) -> Response:
+        message = "the statistics of these offers are still being computed; send the request again in ten seconds"
+        return error_response(request, 503, message, {"Retry-After": "10"})
+
     @app.exception_handler(UnavailableError)
     async def unavailable(request: Request, error: UnavailableError) -> Response:
         message = "the event log has changed and cannot be used, so customer ids are unknown; give events"
@@ -256,7 +270,7 @@ def add_scoring(app: FastAPI, exchange: Exchange) -> None:
     async def score(request: ScoreRequest, http: Request) -> Response:
         """Probability and expected revenue of one customer for offers at a cutoff."""
         require_explain(http, request.reasons)
-        scorer = await exchange.current(request.customer_id is not None)
+        scorer = await scorer_for(app, exchange, request, request.customer_id is not None)
         response = await app.state.queue.submit(scorer.validate(request), scorer)
         app.state.record.add(http.state.caller.name, scorer, 1, explained=int(request.reasons > 0))
         return Response(response.model_dump_json(), media_type="application/json")
@@ -265,7 +279,8 @@ def add_scoring(app: FastAPI, exchange: Exchange) -> None:
     async def score_many(request: ManyRequest, http: Request) -> Response:
         """The same for several customers. A customer who cannot be scored has an error of its own."""
         require_explain(http, request.reasons)
-        scorer = await exchange.current(any(each.customer_id is not None for each in request.customers))
+        by_id = any(each.customer_id is not None for each in request.customers)
+        scorer = await scorer_for(app, exchange, request, by_id)
         requests, problems = validated(scorer, request, app.state.queue.max_waiting)
         responses = await app.state.queue.submit_all(list(requests.values()), scorer)
         scored = {
@@ -285,6 +300,18 @@ def add_scoring(app: FastAPI, exchange: Exchange) -> None:
         return model_card(exchange.scorer)
 
 
+async def scorer_for(
+    app: FastAPI, exchange: Exchange, request: OffersRequest, by_id: bool
+) -> OnlineScorer | DefinedScorer:
+    """What scores a request: the bundle in use, or that bundle with the offers that the request defines."""
+    defined = request.offers if isinstance(request.offers, dict) else None
+    online = await exchange.current(by_id or (defined is not None and exchange.scorer.log is not None))
+    if defined is None:
+        return online
+    scorer: DefinedScorer = await app.state.defined.scorer(online, defined, request.cutoff)
+    return scorer
+
+
 def require_explain(http: Request, reasons: int) -> None:
     """RefusedError for reasons without the role that they need."""
     if reasons and EXPLAIN not in http.state.caller.roles:
@@ -292,7 +319,7 @@ def require_explain(http: Request, reasons: int) -> None:
 
 
 def validated(
-    scorer: OnlineScorer, request: ManyRequest, max_waiting: int
+    scorer: OnlineScorer | DefinedScorer, request: ManyRequest, max_waiting: int
 ) -> tuple[dict[int, ScoringRequest], dict[int, str]]:
     """Validated requests, and what is wrong with others, by position."""
     customers = request.customers

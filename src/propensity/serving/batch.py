@@ -37,6 +37,7 @@ from propensity.feature.market_stats import MarketStats
 from propensity.scores import Scores
 from propensity.serving.bundle import Bundle, open_bundle
 from propensity.serving.explain import bundle_log_odds
+from propensity.serving.not_scored import write_not_scored
 from propensity.serving.top_k import TopK
 
 REQUEST, PROGRESS = "request.json", "progress.npz"
@@ -184,6 +185,8 @@ def score_bundle(
     say("computing market statistics")
     scorer = BatchScorer(bundle, *bundle.features_at(events, date), config)
     result = scorer.write_top(out, say) if config.top else scorer.write_parts(out, say)
+    if sentence := write_not_scored(events, date.day, bool(bundle.task.registrants), out):
+        say(sentence)
     entry = {"model": str(folder), "digest": bundle.digest, "log": str(events.folder)}
     entry |= {"fingerprint": events.fingerprint, "cutoff": str(date)}
     append_beside(Path(folder).resolve().parent, out, "score", entry)
@@ -260,13 +263,14 @@ class BatchScorer:
 
     def __init__(self, bundle: Bundle, features: Features, market_stats: MarketStats, config: BatchConfig) -> None:
         self.features, self.market_stats = features, market_stats
+        features.standardisation(market_stats)  # once, before several threads ask for it
         self.config, self.log = config, self.features.log
         self.offers, self.cutoff = self.features.offers.name, self.market_stats.cutoff
         self.pair_scorer, self.bundle = bundle.pair_scorer(), bundle
         if config.reasons:
             log_odds, others = bundle_log_odds(bundle.session()), "frequency" in bundle.candidates
             explainer = Explainer(log_odds, features, market_stats, others, features.log.meta.get("currency"))
-            self.opened = OpenedCutoff(explainer, features.log.purchasers(self.cutoff.day))
+            self.opened = OpenedCutoff(explainer, bundle.task.scored_rows(features.log, self.cutoff.day))
         self.block = max(BLOCK_PAIRS // len(self.offers), 1)
         self.parts = range(-(-len(self.log) // config.part))
 
@@ -380,7 +384,7 @@ class BatchScorer:
         return frame.hstack(self.opened.explain_table(frame, self.config.reasons)) if self.config.reasons else frame
 
     def purchasers(self, part: int) -> np.ndarray:
-        """Customers of a part with a purchase before the cutoff.
+        """Customers of a part who are scored at the cutoff; see `propensity.task.Task.scored_rows`.
 
         Parameters
         ----------
@@ -392,7 +396,8 @@ class BatchScorer:
         ndarray of int
             Rows of the customers in the log.
         """
-        return self.log.purchasers(self.cutoff.day, part * self.config.part, (part + 1) * self.config.part)
+        first = part * self.config.part
+        return self.bundle.task.scored_rows(self.log, self.cutoff.day, first, first + self.config.part)
 
     def score_blocks(self, part: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Score the customers of a part.

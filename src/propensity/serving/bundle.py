@@ -182,13 +182,11 @@ class Bundle:
         MarketStats
             Computed from the events before the cutoff.
         """
-        past = log if last_event_day(log) < cutoff.day else log.before(cutoff.day)
         task = self.task
+        past = log if last_event_day(log) < cutoff.day else task.past(log, cutoff.day)
         offers = active_offers(past, task.offer, cutoff)
-        market_stats = MarketStatsBuilder(past, offers, cutoff.horizon, task.market_stats, task.feature.groups).at(
-            cutoff
-        )
-        return Features(past, offers, self.vocabulary, task.feature), market_stats
+        builder = MarketStatsBuilder(past, offers, cutoff.horizon, task.market_stats, *task.feature.market_groups)
+        return Features(past, offers, self.vocabulary, task.feature), builder.at(cutoff)
 
 
 def last_event_day(log: EventLog) -> int:

@@ -78,8 +78,11 @@ def _type(spec: Mapping[str, Any]) -> str:
     if "$ref" in spec:
         name = escape(spec["$ref"].rsplit("/", 1)[-1])
         return f'<a href="#{name}">{name}</a>'
-    if "anyOf" in spec:
-        return " or ".join(_type(each) for each in spec["anyOf"])
+    if "anyOf" in spec or "oneOf" in spec:
+        return " or ".join(_type(each) for each in spec.get("anyOf", spec.get("oneOf")))
+    if isinstance(spec.get("additionalProperties"), Mapping):
+        most = f" of at most {spec['maxProperties']:,}" if "maxProperties" in spec else ""
+        return f"object{most}: name to {_type(spec['additionalProperties'])}"
     if "items" in spec:
         most = f" of at most {spec['maxItems']:,}" if "maxItems" in spec else ""
         return f"list{most}: {_type(spec['items'])}"

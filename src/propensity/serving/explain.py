@@ -69,7 +69,7 @@ def open_cutoff(folder: str | Path, cutoff: str, log: str | None = None) -> Open
         events = bundle.task.open() if log is None else EventLog.open(log)
         features, market_stats = bundle.features_at(events, bundle.cutoff(events, cutoff))
         log_odds, others = bundle_log_odds(bundle.session()), "frequency" in bundle.candidates
-        rows = features.log.purchasers(market_stats.cutoff.day)
+        rows = bundle.task.scored_rows(features.log, market_stats.cutoff.day)
         return OpenedCutoff(
             Explainer(log_odds, features, market_stats, others, features.log.meta.get("currency")), rows
         )

@@ -6,9 +6,10 @@ the explore expert, R for the gate, and 2 R for the revenue.
 
 Notes
 -----
-Most pairs are never-bought and have the same pair columns. The projections of that row are computed once, and each pair
-adds only the columns in which it differs. The second layer is a matrix product. Sums have another order than in the
-graph, so results agree up to rounding; a bundle compares them with the golden outputs when it is opened.
+Most pairs are never-bought and have the same pair columns. The projections of that row are computed once, with its
+comparisons within the offer once for each offer, and each pair adds only the columns in which it differs. The second
+layer is a matrix product. Sums have another order than in the graph, so results agree up to rounding; a bundle compares
+them with the golden outputs when it is opened.
 """
 
 from __future__ import annotations
@@ -52,8 +53,14 @@ class FusedWeights(NamedTuple):
         Row of `weight` for the missing-value indicator of a column; -1 for none.
     missing : ndarray of shape (P,)
         1 where `never_bought` is missing.
+    log : ndarray of shape (P,)
+        Signed logarithms of `never_bought`; NaN where it is missing.
+    compared_row : int
+        First of the P rows of `weight` for comparisons within the offer; -1 for a network without them.
+    compared_range : float
+        Bound of the comparisons.
     weight : ndarray of shape (K, J)
-        Rows for columns, ranks and missing-value indicators.
+        Rows for columns, ranks, missing-value indicators and comparisons within the offer.
     second : ndarray of shape (R, H, H)
         Second layers, input unit first.
     bias : ndarray of shape (R, H)
@@ -78,6 +85,9 @@ class FusedWeights(NamedTuple):
     rank_start: float
     missing_row: np.ndarray
     missing: np.ndarray
+    log: np.ndarray
+    compared_row: int
+    compared_range: float
     weight: np.ndarray
     second: np.ndarray
     bias: np.ndarray
@@ -118,13 +128,61 @@ def fused_weights(weights: Mapping[str, np.ndarray], never_bought: np.ndarray) -
     rank_row[columns] = size + np.arange(columns.size)
     missing_row[flagged] = size + columns.size + np.arange(flagged.size)
     row = np.concatenate([scaled, rank[columns], missing[flagged].astype(np.float32)])
-    projection = (row.astype(np.float64) @ weights["weight"]).astype(np.float32)
+    projection = (row.astype(np.float64) @ weights["weight"][: row.size]).astype(np.float32)
+    compared_row = row.size if len(weights["weight"]) > row.size else -1
     return FusedWeights(
         *(never_bought.astype(np.float32), projection, scaled, factor, mean, inverse, low, high),
         *(rank_row, rank, knot, slope, step, -float(weights["spread"])),
         *(missing_row, missing.astype(np.float32)),
+        logs.astype(np.float32),
+        compared_row,
+        float(weights.get("range", 1.0)),
         *(np.ascontiguousarray(weights[name]) for name in ("weight", "second", "bias", "gate")),
     )
+
+
+class OfferBase(NamedTuple):
+    """What the comparisons within the offer add to the pairs of each of M offers.
+
+    Attributes
+    ----------
+    standardisation : ndarray of shape (M, 2, P)
+        Mean and inverse standard deviation of the signed logarithms; (M, 2, 0) for a network without comparisons.
+    compared : ndarray of shape (M, P)
+        Comparisons of `never_bought`.
+    projection : ndarray of shape (M, J)
+        Projections of `never_bought` with its comparisons.
+    """
+
+    standardisation: np.ndarray
+    compared: np.ndarray
+    projection: np.ndarray
+
+
+def offer_base(weights: FusedWeights, standardisation: np.ndarray) -> OfferBase:
+    """Compare a never-bought pair within each offer.
+
+    Parameters
+    ----------
+    weights : FusedWeights
+        Weights of the pair columns.
+    standardisation : ndarray of shape (M, 2, P)
+        See `propensity.data.batch.Inputs`.
+
+    Returns
+    -------
+    OfferBase
+        For the kernels.
+    """
+    if weights.compared_row < 0:
+        size = len(standardisation), weights.projection.size
+        empty = np.zeros((size[0], 2, 0), np.float32)
+        return OfferBase(empty, empty[:, 0], np.broadcast_to(weights.projection, size).copy())
+    table = np.ascontiguousarray(standardisation, np.float32)
+    z = np.nan_to_num(weights.log - table[:, 0]) * table[:, 1]
+    compared = (z / np.sqrt(1 + (z / np.float32(weights.compared_range)) ** 2)).astype(np.float32)
+    rows = weights.weight[weights.compared_row : weights.compared_row + compared.shape[1]]
+    return OfferBase(table, compared, weights.projection + compared @ rows)
 
 
 @njit(cache=True, nogil=True)
@@ -235,6 +293,7 @@ def add_rows(out: np.ndarray, weight: np.ndarray, row: np.ndarray, by: np.ndarra
 def first_layer(
     pair: np.ndarray,
     weights: FusedWeights,
+    base: OfferBase,
     first_customer: np.ndarray,
     first_offer: np.ndarray,
     hidden: np.ndarray,
@@ -248,6 +307,8 @@ def first_layer(
         Raw pair columns.
     weights : FusedWeights
         Weights of the pair columns.
+    base : OfferBase
+        Comparisons within the M offers.
     first_customer, first_offer : ndarray of shape (B, R H) and (M, R H)
         Terms of the first layer that depend on the customer or the offer.
     hidden : ndarray of shape (R, B M, H)
@@ -258,14 +319,16 @@ def first_layer(
     units, columns = first_offer.shape[1], weights.never_bought.size
     column, value, one = np.empty(columns, np.int64), np.empty(columns, np.float32), np.empty(columns, np.float32)
     bits, log = one.view(np.int32), np.empty(columns, np.float32)
-    row, by = np.empty(3 * columns, np.int64), np.empty(3 * columns, np.float32)
+    row, by = np.empty(4 * columns, np.int64), np.empty(4 * columns, np.float32)
     projection, n = np.empty(weights.projection.size, np.float32), 0
     for b in range(pair.shape[0]):
         for m in range(pair.shape[1]):
             count = changed_columns(pair[b, m], weights.never_bought, weights.factor, column, value)
             signed_logs(value, count, one, bits, log)
             rows = scaled_changes(column, value, log, count, weights, row, by)
-            projection[:] = weights.projection
+            if weights.compared_row >= 0:
+                rows = compared_changes(column, log, count, weights, base, m, row, by, rows)
+            projection[:] = base.projection[m]
             add_rows(projection, weights.weight, row, by, rows)
             for r in range(hidden.shape[0]):
                 part = slice(r * hidden.shape[2], (r + 1) * hidden.shape[2])
@@ -401,7 +464,7 @@ def scaled_changes(
         Number of columns that differ.
     weights : FusedWeights
         Scales and values of the never-bought pair.
-    row, by : ndarray of shape (3 P,)
+    row, by : ndarray of shape (4 P,)
         Filled with rows of `weights.weight` and their factors.
 
     Returns
@@ -428,6 +491,54 @@ def scaled_changes(
             rows += 1
         if weights.missing_row[p] >= 0 and missing != (weights.missing[p] > 0):
             row[rows], by[rows] = weights.missing_row[p], np.float32(missing) - weights.missing[p]
+            rows += 1
+    return rows
+
+
+@njit(cache=True, nogil=True)
+def compared_changes(
+    column: np.ndarray,
+    log: np.ndarray,
+    count: int,
+    weights: FusedWeights,
+    base: OfferBase,
+    m: int,
+    row: np.ndarray,
+    by: np.ndarray,
+    rows: int,
+) -> int:
+    """Differences of comparisons within an offer from those of a never-bought pair.
+
+    Parameters
+    ----------
+    column, log : ndarray of shape (P,)
+        Indices and signed logarithms of the columns that differ.
+    count : int
+        Number of columns that differ.
+    weights : FusedWeights
+        Weights of the pair columns.
+    base : OfferBase
+        Comparisons within the offers.
+    m : int
+        The offer.
+    row, by : ndarray of shape (4 P,)
+        Rows of `weights.weight` and their factors, from `rows` on filled with those of the comparisons.
+    rows : int
+        Number of rows before.
+
+    Returns
+    -------
+    int
+        Number of rows.
+    """
+    mean, inverse, compared = base.standardisation[m, 0], base.standardisation[m, 1], base.compared[m]
+    flat = np.float32(1.0 / weights.compared_range**2)
+    for k in range(count):
+        p = column[k]
+        if inverse[p] != 0.0:
+            z = (log[k] - mean[p]) * inverse[p] if not np.isnan(log[k]) else np.float32(0.0)
+            row[rows] = weights.compared_row + p
+            by[rows] = z / np.sqrt(np.float32(1.0) + z * z * flat) - compared[p]
             rows += 1
     return rows
 

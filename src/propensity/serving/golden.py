@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from propensity.data.event_log import to_date
-from propensity.serving.inputs import KINDS
+from propensity.serving.inputs import KINDS, REGISTRATION
 
 KIND_SHARES = (0.8, 0.06, 0.06, 0.04, 0.04)  # of `KINDS` among the events of a random history
 RANDOM_CUSTOMERS = 8  # with random histories, in addition to edge cases and item coverage
@@ -30,8 +30,9 @@ def golden_customers(tables: Mapping[str, np.ndarray], settings: Mapping[str, An
     Returns
     -------
     list of lists of dict
-        Together the customers have every code of every item attribute and every channel. The first six are edge cases:
-        no event, one event, only future events, only unknown items and channels, only views, several orders on a day.
+        Together the customers have every code of every item attribute and every channel. The first are edge cases:
+        registrants, where the model scores them, no event, one event, only future events, only unknown items and
+        channels, only views, several orders on a day.
     """
     random = np.random.default_rng(seed)
     day, channels = int(tables["day"]), [*settings["channels"], None]
@@ -44,6 +45,7 @@ def golden_customers(tables: Mapping[str, np.ndarray], settings: Mapping[str, An
     histories = [random_history(random, tables["item"][part].tolist(), channels, day) for part in parts]
     item = str(tables["item"][items_on_offer[0]])
     return [
+        *registrant_customers(tables, settings, day, item),
         [],
         [event(day - 1, item)],
         [event(day, item), event(day + 3, item)],
@@ -51,6 +53,43 @@ def golden_customers(tables: Mapping[str, np.ndarray], settings: Mapping[str, An
         [event(day - k, item, kind="view", revenue=0.0) for k in (1, 30)],
         [event(day - 5, item, order=k % 3) for k in range(6)],
         *histories,
+    ]
+
+
+def registrant_customers(
+    tables: Mapping[str, np.ndarray], settings: Mapping[str, Any], day: int, item: str
+) -> list[Customer]:
+    """Customers without a purchase: of a known source and none, with and without views and engagement.
+
+    Parameters
+    ----------
+    tables, settings : mapping
+        See `golden_customers`.
+    day : int
+        Cutoff, in days since 1970-01-01.
+    item : str
+        Id of an item on offer.
+
+    Returns
+    -------
+    list of lists of dict
+        Empty where the model does not score registrants.
+    """
+    if "registrant" not in settings:
+        return []
+    source = str(tables["registrant_source"][-1]) if tables["registrant_source"].size else None
+
+    def registered(age: int, source: str | None) -> dict[str, Any]:
+        return event(day - age, None, REGISTRATION, 0.0, channel=source)
+
+    did = [event(day - age, item, kind, 0.0) for age, kind in ((1, "cart"), (3, "open"), (20, "click"), (60, "search"))]
+    views = [event(day - age, item, "view", 0.0) for age in (2, 6, 40, 120)]
+    return [
+        [registered(5, source)],
+        [registered(400, source), *views, *did],
+        [registered(1, "another source"), *views],
+        [registered(-2, source), *did, event(day + 1, item, "cart", 0.0)],
+        [registered(100, source), *did, event(day - 9, item)],
     ]
 
 

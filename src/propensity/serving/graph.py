@@ -24,7 +24,7 @@ from propensity.model.member import EnsembleMember
 from propensity.model.offer_net import OfferNet
 from propensity.model.outputs import SIGMA_MAX
 from propensity.model.repeat.mlp import RepeatMLP
-from propensity.model.scale import SPREAD
+from propensity.model.scale import RANGE, SPREAD
 from propensity.serving.champion import Combination, TreeRows
 from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS, SMALLEST
 
@@ -32,7 +32,7 @@ BATCH, EVENTS, OFFERS = (torch.export.Dim(name) for name in ("customers", "event
 DYNAMIC_SHAPES: dict[str, dict[int, Any] | None] = {
     **{name: {0: BATCH, 1: EVENTS} for name in ("token", "kind", "channel", "age", "amount")},
     **{name: {0: BATCH} for name in ("length", "customer_features")},
-    **{name: {0: OFFERS} for name in ("context", "offer", "attribute")},
+    **{name: {0: OFFERS} for name in ("context", "offer", "attribute", "standardisation")},
     "pair": {0: BATCH, 1: OFFERS},
     "season": None,
 }
@@ -216,6 +216,7 @@ def pair_weights(model: OfferNet) -> dict[str, np.ndarray]:
         "ranked": scale.ranked,
         "knots": scale.knots,
         "spread": torch.tensor(SPREAD),
+        "range": torch.tensor(RANGE),
         "weight": torch.cat([part for parts in projections for part in parts], dim=1),
         "second": torch.stack([r.second.weight.T for r in repeat]),
         "bias": torch.stack([r.second.bias for r in repeat]),

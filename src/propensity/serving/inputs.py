@@ -32,6 +32,10 @@ except ImportError:
 
 KINDS = ("purchase", "view", "message", "redemption", "return")
 KIND_CODE = {name: code for code, name in enumerate(KINDS)}
+ENGAGEMENT = ("cart", "open", "click", "search", "unsubscribe", "complaint")  # kinds that the history leaves out
+ENGAGEMENT_CODE = {name: len(KINDS) + code for code, name in enumerate(ENGAGEMENT)}
+REGISTRATION = "registration"  # kind of the event with the day of registration, and the source as its channel
+REGISTRY = "registered", "source", "engagement_offsets", "engagement_day", "engagement_kind"
 EPOCH = date(1970, 1, 1)
 TRIP_COLUMNS = "trips", "trips_expected", "trips_decayed", "own_decayed"
 INTERVAL_COLUMNS = "intervals", "interval_total", "days_of_91"
@@ -49,8 +53,8 @@ def event_columns(
     Parameters
     ----------
     customers : sequence of sequences of mappings, length B
-        Events of each customer, in any order. An event has `day` (YYYY-MM-DD) and `kind` (one of `KINDS`); `item`,
-        `channel`, `order`, `quantity`, `revenue` and `discount` are optional.
+        Events of each customer, in any order. An event has `day` (YYYY-MM-DD) and `kind` (one of `KINDS` and
+        `ENGAGEMENT`, or `REGISTRATION`); `item`, `channel`, `order`, `quantity`, `revenue` and `discount` are optional.
     item_code : mapping of str to int
         Code of each known item.
     channels : sequence of str
@@ -59,9 +63,12 @@ def event_columns(
     Returns
     -------
     dict of str to ndarray
-        `offsets` (B + 1,) and the log's columns (E,). Unknown items and channels have code -1, as missing ones.
+        `offsets` (B + 1,) and the log's columns (E,). Unknown items and channels have code -1, as missing ones. The
+        columns `REGISTRY` hold the day of the first registration (B,), NaN without one, its source (B,), and the
+        events of `ENGAGEMENT`.
     """
-    histories = [sorted(events, key=lambda event: str(event["day"])) for events in customers]
+    known = [sorted(events, key=lambda event: str(event["day"])) for events in customers]
+    histories = [[event for event in events if event["kind"] in KIND_CODE] for events in known]
     channel_code = {name: code for code, name in enumerate(channels)}
     flat = [event for events in histories for event in events]
 
@@ -70,7 +77,7 @@ def event_columns(
 
     return {
         "offsets": np.cumsum([0, *map(len, histories)]).astype(np.int64),
-        "day": column(lambda e: (date.fromisoformat(str(e["day"])) - EPOCH).days, np.int32),
+        "day": column(day_of, np.int32),
         "item": column(lambda e: item_code.get(str(e.get("item")), -1), np.int32),
         "kind": column(lambda e: KIND_CODE[e["kind"]], np.int8),
         "channel": column(lambda e: channel_code.get(e.get("channel") or "", -1), np.int8),
@@ -78,7 +85,50 @@ def event_columns(
         "quantity": column(lambda e: 1.0 if e.get("quantity") is None else e["quantity"], np.float32),
         "revenue": column(lambda e: e.get("revenue") or 0.0, np.float32),
         "discount": column(lambda e: e.get("discount") or 0.0, np.float32),
+    } | registry_columns(known)
+
+
+def registry_columns(customers: Sequence[Sequence[Event]]) -> Arrays:
+    """The columns `REGISTRY` of customers.
+
+    Parameters
+    ----------
+    customers : sequence of sequences of mappings, length B
+        Events of each customer by day.
+
+    Returns
+    -------
+    dict of str to ndarray
+        See `event_columns`.
+    """
+    registrations = [[event for event in events if event["kind"] == REGISTRATION][:1] for events in customers]
+    engagement = [[event for event in events if event["kind"] in ENGAGEMENT_CODE] for events in customers]
+    flat = [event for events in engagement for event in events]
+    days = [float(day_of(events[0])) if events else np.nan for events in registrations]
+    sources = [str(events[0].get("channel") or "") if events else "" for events in registrations]
+    return {
+        "registered": np.array(days, np.float64),
+        "source": np.array(sources, np.str_),
+        "engagement_offsets": np.cumsum([0, *map(len, engagement)]).astype(np.int64),
+        "engagement_day": np.array([day_of(event) for event in flat], np.int32),
+        "engagement_kind": np.array([ENGAGEMENT_CODE[event["kind"]] for event in flat], np.int8),
     }
+
+
+def day_of(event: Event) -> int:
+    """The day of an event, in days since 1970-01-01.
+
+    Parameters
+    ----------
+    event : mapping
+        With `day`, YYYY-MM-DD.
+
+    Returns
+    -------
+    int
+        Days.
+    """
+    return (date.fromisoformat(str(event["day"])) - EPOCH).days
 
 
 def order_numbers(events: Sequence[Event]) -> list[int]:
@@ -135,7 +185,7 @@ def rebuild_inputs(
     belongs[np.repeat(np.arange(belongs.shape[0]), np.diff(tables["item_offsets"])), tables["item_offer"]] = True
     customer_features = customer_rows(log, belongs, rows, settings, tables)
     item, kind, channel, age, amount, length = last_events_reference(
-        log, belongs, rows, int(tables["day"]), *_no_mask(rows.size), settings["history"]
+        history_columns(log), belongs, rows, int(tables["day"]), *_no_mask(rows.size), settings["history"]
     )
     new = np.isin(np.arange(m), launched)
     return {
@@ -151,7 +201,42 @@ def rebuild_inputs(
         "season": season(int(tables["day"]), settings["horizon"]),
         "offer": np.where(new, 0, tables["offer_code"]),
         "attribute": tables["attribute"],
+        "standardisation": np.where(new[:, None, None], np.float32(0), standardisation(settings, tables)),
     }
+
+
+def history_columns(log: Arrays) -> Arrays:
+    """The columns of a log without those of `REGISTRY`.
+
+    Parameters
+    ----------
+    log : dict of str to ndarray
+        Columns as from `event_columns`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        What the plain definitions of columns and histories read.
+    """
+    return {name: column for name, column in log.items() if name not in REGISTRY}
+
+
+def standardisation(settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Mean and inverse standard deviation of the signed logs of pair columns among the customers for each offer.
+
+    Parameters
+    ----------
+    settings, tables : mapping
+        See `rebuild_inputs`.
+
+    Returns
+    -------
+    ndarray of shape (M, 2, P), float32
+        The network compares pairs by it; (M, 2, 0) where the group within_offer is off.
+    """
+    if "within_offer" not in settings["groups"]:
+        return np.zeros((tables["offer_code"].size, 2, 0), np.float32)
+    return np.asarray(tables["standardisation"])
 
 
 def _no_mask(customers: int) -> tuple[np.ndarray, np.ndarray]:
@@ -203,10 +288,11 @@ def customer_rows(
     """
     grouped = settings["grouped_customer"]
     attributes = [f"attribute_{name}" for name in settings["attributes"]]
-    names = [name for name in settings["customer"] if name not in (*DERIVED, *grouped, *attributes)]
+    registrant = settings.get("registrant", {"customer": []})["customer"]
+    names = [name for name in settings["customer"] if name not in (*DERIVED, *grouped, *attributes, *registrant)]
     mask_days, _ = _no_mask(rows.size)
     arguments = settings["horizon"], mask_days, settings["windows"], settings["half_lives"], names
-    values = customer_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
+    values = customer_reference(history_columns(log), belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
     column = dict(zip(names, values.T, strict=True))
     month = np.minimum(column["tenure"] // 30, len(tables["cohort"]) - 1).astype(np.int64)
     column["trend"] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
@@ -216,10 +302,12 @@ def customer_rows(
     column["cohort_orders"] = np.log1p(column["orders_91"]) - tables["cohort"][month, 1]
     behaviour = settings["horizon"], mask_days, settings["half_lives"], float(tables["order_size"])
     values = customer_group_reference(
-        log, belongs, rows, int(tables["day"]), *behaviour, channel_codes(settings), grouped
+        history_columns(log), belongs, rows, int(tables["day"]), *behaviour, channel_codes(settings), grouped
     )
     column |= dict(zip(grouped, values.T, strict=True))
     column |= {name: np.full(rows.size, np.nan) for name in attributes}
+    if registrant:
+        column |= registrant_rows(log, rows, np.isnan(column["recency"]), settings, tables)
     return np.stack([column[name] for name in settings["customer"]], axis=1).astype(np.float32)
 
 
@@ -249,10 +337,18 @@ def pair_rows(
         Columns in the order of `settings["pair"]`. Columns estimated from other customers' purchases are NaN for offers
         that nobody has bought.
     """
-    other = {*settings["market"], *settings["sibling"], *settings["grouped"]}
+    registrant = settings.get("registrant", {"pair": []})["pair"]
+    other = {
+        *settings["market"],
+        *settings["sibling"],
+        *settings["grouped"],
+        *settings.get("of_text", ()),
+        *settings.get("prices", ()),
+        *registrant,
+    }
     names = [name for name in settings["pair"] if name not in other]
     arguments = *_no_mask(rows.size), settings["windows"], settings["half_lives"], names
-    values = pair_reference(log, belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
+    values = pair_reference(history_columns(log), belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
     column = {name: values[:, :, k] for k, name in enumerate(names)}
     tenure, window = customer[:, settings["customer"].index("tenure")], settings["rate_window"]
     exposure, prior = np.minimum(tenure, window)[:, None], settings["prior_days"]
@@ -262,6 +358,12 @@ def pair_rows(
     column |= affinities(column, settings, tables)
     column |= groups(log, belongs, rows, settings, tables)
     column |= affinity_group(column, settings, tables) | neighbours(log, rows, settings, tables)
+    if registrant:
+        without = np.isnan(customer[:, settings["customer"].index("recency")])
+        rates = registrant_offer_rates(log, rows, without, settings, tables)
+        column |= dict(zip(registrant, rates, strict=True))
+    column |= group_rates(rows.size, settings, tables)
+    column |= prices(log, belongs, rows, settings, tables)
     for name in settings["market"]:
         column[name] = np.where(new | ~tables["sold"], np.nan, column[name])
     out = np.stack([column[name] for name in settings["pair"]], axis=-1).astype(np.float32)
@@ -288,7 +390,7 @@ def groups(
     """
     names = [*settings["grouped"], *TRIP_COLUMNS, *INTERVAL_COLUMNS, "trips_since", "recency", "purchase_days"]
     arguments = settings["horizon"], *_no_mask(rows.size), settings["half_lives"], names
-    values = pair_group_reference(log, belongs, rows, int(tables["day"]), *arguments)
+    values = pair_group_reference(history_columns(log), belongs, rows, int(tables["day"]), *arguments)
     column = {name: values[:, :, k] for k, name in enumerate(names)}
     share, recency = tables["trip_share"], column["recency"]
     of_trips = (column["own_decayed"] + 3 * share) / (column["trips_decayed"] + 3)
@@ -351,6 +453,9 @@ def affinities(column: Arrays, settings: Mapping[str, Any], tables: Mapping[str,
         affinity[f"follow{name}"] = profile @ tables["follow"][k]
     affinity["sibling_short"], affinity["sibling_long"] = short @ tables["sibling"], long @ tables["sibling"]
     affinity["sibling_follow"] = affinity["follow_broad"] @ tables["sibling"]
+    if settings.get("text"):
+        affinity["text_short"], affinity["text_long"] = short @ tables["text_weight"], long @ tables["text_weight"]
+        affinity["text_follow"] = affinity["follow_broad"] @ (tables["text_weight"] * tables["sold"][:, None])
     return affinity
 
 
@@ -378,6 +483,64 @@ def affinity_group(column: Arrays, settings: Mapping[str, Any], tables: Mapping[
     rebuilds = {f"svd_{rank}": weighted @ svd[:, :rank] @ svd[:, :rank].T for rank in settings["svd_ranks"]}
     rebuilds = {name: np.where(np.abs(value) < 1e-6, 0.0, value) for name, value in rebuilds.items()}
     return rebuilds | ease | {"cosine": long @ tables["cosine"]}
+
+
+def group_rates(customers: int, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
+    """Pair columns of the group group_rates.
+
+    Parameters
+    ----------
+    customers : int
+        Number of customers B. Their attributes are unknown: events do not hold them.
+    settings, tables
+        See `customer_rows`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name; none where the group is off.
+    """
+    unknown = dict(zip(settings.get("group_rates", ()), tables.get("group_offsets", ()), strict=False))
+    return {
+        f"group_rate_{window}_{name}": np.tile(tables["group_rate"][w, first], (customers, 1))
+        for name, first in unknown.items()
+        for w, window in enumerate(settings["group_rate_windows"])
+    }
+
+
+def prices(
+    log: Arrays, belongs: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]
+) -> Arrays:
+    """Pair columns of the group prices, from lines of the last 364 days with a revenue and units above 0.
+
+    Parameters
+    ----------
+    log, belongs, rows, settings, tables
+        See `customer_rows`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name; none where the group is off.
+    """
+    if "prices" not in settings["groups"]:
+        return {}
+    related, parts = (tables["sibling"] > 0).astype(float), []
+    for n in rows:
+        own = slice(log["offsets"][n], log["offsets"][n + 1])
+        age, revenue, units = (int(tables["day"]) - log["day"][own]), log["revenue"][own], log["quantity"][own]
+        priced = (log["kind"][own] == KIND_CODE["purchase"]) & (log["item"][own] >= 0) & (revenue > 0) & (units > 0)
+        line = np.flatnonzero(priced & (age > 0) & (age <= 364))
+        member = belongs[log["item"][own][line]].astype(float)
+        discounted, unit = (log["discount"][own][line] > 0).astype(float), revenue[line] / units[line]
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is missing
+            level = np.where(member > 0, np.log(unit[:, None] / tables["price_usual"]), 0.0).sum(axis=0)
+            paid = (revenue[line] @ member) / (units[line] @ member)
+            lines, reduced = member.sum(axis=0), discounted @ member
+            of_parent = level @ related / (lines @ related), reduced @ related / (lines @ related)
+            change = np.log(tables["price_now"] / paid)
+            parts.append(np.stack([change, reduced / lines, *of_parent, tables["price_discounted"]]))
+    return dict(zip(settings["prices"], np.stack(parts, axis=1), strict=True))
 
 
 def neighbours(log: Arrays, rows: np.ndarray, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> Arrays:
@@ -415,6 +578,133 @@ def neighbours(log: Arrays, rows: np.ndarray, settings: Mapping[str, Any], table
         for w in range(len(NEIGHBOUR_COLUMNS)):
             shares[b, :, w] = cosine @ (bought <= w) / max(cosine.sum(), 1e-12)
     return {name: shares[:, :, w] for w, name in enumerate(NEIGHBOUR_COLUMNS)}
+
+
+def registrant_rows(
+    log: Arrays,
+    rows: np.ndarray,
+    registrant: np.ndarray,
+    settings: Mapping[str, Any],
+    tables: Mapping[str, np.ndarray],
+) -> Arrays:
+    """Customer columns of the group registrants.
+
+    Parameters
+    ----------
+    log, rows, settings, tables
+        See `customer_rows`; the log has the columns `REGISTRY`.
+    registrant : ndarray of shape (B,), bool
+        Customers without a purchase; the columns of the others are 0.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B,)
+        Columns by name.
+    """
+    own, columns = settings["registrant"], {name: np.zeros(rows.size) for name in settings["registrant"]["customer"]}
+    for b in np.flatnonzero(registrant):
+        kinds, ages = engagement_of(log, rows[b], own, int(tables["day"]))
+        registered = int(tables["day"]) - log["registered"][rows[b]]
+        source, similar = registrant_groups(log, rows[b], settings, tables)
+        values = {
+            "registrant": 1.0,
+            "registrant_age": min(registered, own["age_cap"]) if registered >= 1 else np.nan,
+            "registrant_source": tables["registrant_source_rate"][source, -1],
+            "registrant_similar": tables["registrant_similar_rate"][similar, -1],
+            "registrant_recency": min(ages, default=np.nan),
+        }
+        for name, (kind, days) in own["windows"].items():
+            values[name] = sum(k == kind and age <= days for k, age in zip(kinds, ages, strict=True))
+        for name, value in values.items():
+            columns[name][b] = value
+    return columns
+
+
+def registrant_offer_rates(
+    log: Arrays,
+    rows: np.ndarray,
+    registrant: np.ndarray,
+    settings: Mapping[str, Any],
+    tables: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """Pair columns of the group registrants.
+
+    Parameters
+    ----------
+    log, rows, registrant, settings, tables
+        See `registrant_rows`.
+
+    Returns
+    -------
+    ndarray of shape (2, B, M)
+        Log rates of each offer by source, and by class.
+    """
+    rates = np.zeros((2, rows.size, tables["offer_code"].size))
+    for b in np.flatnonzero(registrant):
+        for k, (group, name) in enumerate(
+            zip(registrant_groups(log, rows[b], settings, tables), ("source", "similar"), strict=True)
+        ):
+            rates[k, b] = tables[f"registrant_{name}_rate"][group, :-1]
+    return rates
+
+
+def registrant_groups(
+    log: Arrays, row: int, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]
+) -> tuple[int, int]:
+    """Source and class of a registrant.
+
+    Parameters
+    ----------
+    log, settings, tables
+        See `registrant_rows`.
+    row : int
+        Row of the registrant in the log.
+
+    Returns
+    -------
+    tuple of int
+        Rows of the tables of rates by source and by class.
+    """
+    own, names, day = settings["registrant"], tables["registrant_source"].tolist(), int(tables["day"])
+    registered, source = log["registered"][row], str(log["source"][row])
+    known = source in names and not registered >= day
+    unknown_age = not day - registered >= 1
+    age = len(own["age_edges"]) + 1 if unknown_age else int(np.digitize(day - registered, own["age_edges"]))
+    active = len(engagement_of(log, row, own, day)[0])
+    similar = age * (len(own["activity_edges"]) + 1) + int(np.digitize(active, own["activity_edges"]))
+    return names.index(source) if known else len(names), similar
+
+
+def engagement_of(log: Arrays, row: int, own: Mapping[str, Any], day: int) -> tuple[list[str], list[int]]:
+    """Views, carts, opens, clicks and searches of a customer before a cutoff.
+
+    Parameters
+    ----------
+    log : dict of str to ndarray
+        See `registrant_rows`.
+    row : int
+        Row of the customer in the log.
+    own : mapping
+        Settings of the group registrants.
+    day : int
+        Cutoff, in days since 1970-01-01.
+
+    Returns
+    -------
+    tuple of lists
+        Kind and age in days of each event that counts.
+    """
+    kinds, ages = [], []
+    for offsets, days, codes in (
+        ("offsets", "day", "kind"),
+        ("engagement_offsets", "engagement_day", "engagement_kind"),
+    ):
+        for e in range(log[offsets][row], log[offsets][row + 1]):
+            kind, age = (*KINDS, *ENGAGEMENT)[log[codes][e]], day - int(log[days][e])
+            if kind in own["counted"] and 1 <= age <= own["days"]:
+                kinds.append(kind)
+                ages.append(age)
+    return kinds, ages
 
 
 def own_profile(day: np.ndarray, item: np.ndarray, window: int, tables: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -9,6 +9,7 @@ Legend: N customers, K new offers, B customers of a block.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import numpy as np
 
 from propensity.baseline.amount import shrunk_factor
 from propensity.baseline.regression import logistic
+from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers, active_offers, build_offers, offers_before
@@ -26,11 +28,13 @@ from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder
 from propensity.feature.new_offer import NewOfferFeatures
 from propensity.feature.new_offer_stats import NewOfferStatsBuilder
+from propensity.feature.registrant import Registry
+from propensity.kernel.event import Events
 from propensity.kernel.market import purchase_state
 from propensity.task import Task
 
 TOGETHER = 128  # offers whose tables are in memory at a time
-BLOCK = 256  # customers whose inputs are
+BLOCK_PAIRS, BLOCKS = 24_576, (64, 1024)  # pairs of a block of customers, and the bounds of its customers
 SAMPLE = 20_000  # customers that the statistics of new offers are computed from
 LEVEL_CUSTOMERS = 5_000  # whose purchases say what the level of an offer is
 MOST_PAIRS = 200_000_000  # of a table of scores
@@ -41,6 +45,9 @@ Say = Callable[[str], None]
 
 class OfferModel(NamedTuple):
     """What scores offers: a task, a vocabulary, and a function of the inputs.
+
+    `explained` gives the log-odds of the scores as a function of the inputs, and whether that adds up purchases over
+    all offers; it is called where reasons are asked for.
 
     Parameters
     ----------
@@ -58,6 +65,7 @@ class OfferModel(NamedTuple):
     vocabulary: Vocabulary
     scorer: Callable[[dict[str, Any]], tuple[np.ndarray, np.ndarray]]
     name: str
+    explained: Callable[[], tuple[Callable[[Any], np.ndarray], bool]] | None = None
 
 
 def score_new_offers(market: Market, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
@@ -119,12 +127,13 @@ class Market:
         self.trained = active_offers(past, task.offer, cutoff)
         most = task.market_stats.sample
         settings = replace(task.market_stats, sample=most if sample is None else min(most, sample))
-        self.builder = MarketStatsBuilder(past, self.trained, cutoff.horizon, settings, task.feature.groups)
+        self.builder = MarketStatsBuilder(past, self.trained, cutoff.horizon, settings, *task.feature.market_groups)
         self.features = Features(past, self.trained, model.vocabulary, task.feature)
-        self.rows = past.purchasers(cutoff.day)
-        if not self.rows.size:
+        self.rows = task.scored_rows(past, cutoff.day)
+        if not past.purchasers(cutoff.day).size:
             raise ConfigurationError(f"no customer has a purchase before {cutoff}; use a later cutoff")
         self.stats: dict[Cutoff, MarketStats] = {}
+        self.prepared: tuple[Offers, PreparedOffers] | None = None  # the last ones
 
     def stats_at(self, cutoff: Cutoff) -> MarketStats:
         """Statistics of the trained offers, computed once for a cutoff."""
@@ -134,17 +143,18 @@ class Market:
 
     def score(self, offers: Offers) -> tuple[np.ndarray, np.ndarray]:
         """Probability and expected revenue (N, K) of all customers for new offers."""
+        prepared = self.prepare(offers)
+        return prepared.level.correct(*self._blocks(prepared.features, prepared.stats, self.rows, len(offers))[:2])
+
+    def prepare(self, offers: Offers) -> PreparedOffers:
+        """What scores of new offers need besides a customer's history; that of the last offers is kept."""
+        if self.prepared is not None and same_offers(self.prepared[0], offers):
+            return self.prepared[1]
         codes, builder = self.codes(offers), NewOfferStatsBuilder(self.builder, offers)
-        probability, revenue = self.uncorrected(builder, offers, codes, self.cutoff, self.rows)
-        if (level := self._level(builder, codes)) is None:
-            return probability, revenue
-        corrected = logistic(log_odds(probability) + level.shift)
-        amount = np.divide(revenue, probability, out=np.zeros(revenue.shape, np.float32), where=probability > 0)
-        own = codes > 0  # of a trained offer, whose level the training has fitted
-        return (
-            np.where(own, probability, corrected).astype(np.float32),
-            np.where(own, revenue, corrected * amount * level.factor).astype(np.float32),
-        )
+        features = self._features(builder, offers, codes, self.cutoff)
+        prepared = PreparedOffers(self.model, features, features.tables.market_stats, self._level(builder, codes))
+        self.prepared = offers, prepared
+        return prepared
 
     def codes(self, offers: Offers) -> np.ndarray:
         """Codes in the network: those of trained offers with the same items, 0 for other offers.
@@ -166,18 +176,24 @@ class Market:
                 )
         return np.array([0 if name is None else code[name] for name in names], np.int64)
 
-    def _level(self, builder: NewOfferStatsBuilder, codes: np.ndarray) -> Level | None:
-        """What the last closed label window says of the level of each offer; None where there is none."""
+    def _level(self, builder: NewOfferStatsBuilder, codes: np.ndarray) -> Level:
+        """What the last closed label window says of the level of each offer; nothing where there is none.
+
+        Nor does it say anything of an offer with the items of a trained one, whose level the training has fitted.
+        """
+        nothing = Level(np.zeros(codes.size), np.ones(codes.size))
         end = min(self.cutoff.day, self.past.last_day + 1)
         window = Cutoff(end - self.cutoff.horizon, self.cutoff.horizon)
         rows = self.sample(window.day, LEVEL_CUSTOMERS) if window.day > self.past.first_day else np.zeros(0, np.int64)
         if not rows.size:
-            return None
+            return nothing
         known = known_before(self.past, builder.offers, window.day)
-        probability, revenue = self.uncorrected(builder, known, codes, window, rows)
+        features = self._features(builder, known, codes, window)
+        probability, revenue, _ = self._blocks(features, features.tables.market_stats, rows, len(known))
         outcomes = Features(self.past, known, self.model.vocabulary, self.model.task.feature).outcomes(window, rows)
         bought, paid = np.asarray(outcomes.bought) > 0, np.maximum(np.asarray(outcomes.revenue), 0.0)
-        return fit_level(probability, revenue, bought, paid)
+        level = fit_level(probability, revenue, bought, paid)
+        return Level(*(np.where(codes > 0, *each) for each in zip(nothing, level, strict=True)))
 
     def sample(self, day: int, most: int) -> np.ndarray:
         """At most so many customers with a purchase before a day, by a hash of their ids."""
@@ -199,17 +215,12 @@ class Market:
         )
         return days > 0
 
-    def uncorrected(
-        self, builder: NewOfferStatsBuilder, offers: Offers, codes: np.ndarray, cutoff: Cutoff, rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Probability and expected revenue (B, K) of new offers at a cutoff, as the model gives them.
-
-        `offers` are those of the builder with the items that were known at the cutoff.
-        """
+    def _features(
+        self, builder: NewOfferStatsBuilder, offers: Offers, codes: np.ndarray, cutoff: Cutoff
+    ) -> NewOfferFeatures:
+        """Features of the builder's offers with the items that were known at a cutoff."""
         market = self.stats_at(cutoff)
-        tables = builder.at(market)
-        features = NewOfferFeatures(self.features, market, offers, tables, codes)
-        return self._blocks(features, tables.market_stats, rows, len(offers))[:2]
+        return NewOfferFeatures(self.features, market, offers, builder.at(market), codes)
 
     def _blocks(
         self, features: Features, stats: MarketStats, rows: np.ndarray, offers: int
@@ -217,14 +228,21 @@ class Market:
         """Probability, expected revenue and whether there is an earlier purchase, block by block."""
         probability, revenue = (np.empty((rows.size, offers), np.float32) for _ in range(2))
         past, place = np.empty((rows.size, offers), bool), features.config.pair.index("purchase_days")
-        for start in range(0, rows.size, BLOCK):
-            part = slice(start, start + BLOCK)
+        step = int(np.clip(BLOCK_PAIRS // (offers + 1), *BLOCKS))
+        for start in range(0, rows.size, step):
+            part = slice(start, start + step)
             inputs = features.inputs(stats, rows[part])
             past[part] = np.asarray(inputs.pair)[:, :offers, place] > 0
-            with np.errstate(invalid="ignore"):  # of the offer that stands for all others, which has no score
-                scores = self.model.scorer(inputs._asdict())
-            probability[part], revenue[part] = (each[:, :offers] for each in scores)
+            probability[part], revenue[part] = model_scores(self.model, inputs, offers)
         return probability, revenue, past
+
+
+def model_scores(model: OfferModel, inputs: Inputs, offers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probability and expected revenue (B, K) of the first offers of the inputs, as the model gives them."""
+    with np.errstate(invalid="ignore"):  # of the offer that stands for all others, which has no score
+        scores = model.scorer(inputs._asdict())
+    probability, revenue = (each[:, :offers] for each in scores)
+    return probability, revenue
 
 
 class Level(NamedTuple):
@@ -232,6 +250,68 @@ class Level(NamedTuple):
 
     shift: np.ndarray
     factor: np.ndarray
+
+    def correct(self, probability: np.ndarray, revenue: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probability and expected revenue (B, K), float32, with the corrections; offers without one stay as they are.
+
+        Parameters
+        ----------
+        probability, revenue : ndarray of shape (B, K), float32
+            As the model gives them.
+        """
+        chance = logistic(log_odds(probability) + self.shift)
+        amount = np.divide(revenue, probability, out=np.zeros(revenue.shape, np.float32), where=probability > 0)
+        same = (self.shift == 0) & (self.factor == 1)
+        return (
+            np.where(same, probability, chance).astype(np.float32),
+            np.where(same, revenue, chance * amount * self.factor).astype(np.float32),
+        )
+
+
+class PreparedOffers(NamedTuple):
+    """K new offers at a cutoff, ready to be scored for customers of the log or of any other events.
+
+    Parameters
+    ----------
+    model : OfferModel
+        A trained run or a bundle.
+    features : NewOfferFeatures
+        Of the offers.
+    stats : MarketStats
+        Their statistics.
+    level : Level
+        Corrections of what the model gives.
+    """
+
+    model: OfferModel
+    features: NewOfferFeatures
+    stats: MarketStats
+    level: Level
+
+    def of_events(
+        self, events: Events, attributes: np.ndarray, registry: Registry, groups: np.ndarray
+    ) -> PreparedOffers:
+        """The same for B customers who are given by their events.
+
+        Parameters
+        ----------
+        events : Events
+            Of B customers, with the items and channels of the log.
+        attributes : ndarray of shape (B, A)
+            Numbers of their attributes.
+        registry : Registry
+            Their registrations and engagement.
+        groups : ndarray of shape (B, K)
+            Groups that they are in, see `Features.groups_of`.
+        """
+        features, stats = copy.copy(self.features), self.stats
+        features.events, features.attributes, features.registry = events, attributes, registry
+        features.customer_group = {stats.cutoff.day: (stats.group_label, groups)}
+        return self._replace(features=features)
+
+    def scores(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        """Probability and expected revenue (B, K), float32, from the inputs of B customers."""
+        return self.level.correct(*model_scores(self.model, inputs, len(self.features.offers)))
 
 
 def fit_level(
@@ -290,6 +370,11 @@ def item_sets(offers: Offers) -> list[bytes]:
     order = np.argsort(offers.item_offer, kind="stable")
     ends = np.cumsum(np.bincount(offers.item_offer, minlength=len(offers)))
     return [each.tobytes() for each in np.split(offers.item[order].astype(np.int64), ends[:-1])]
+
+
+def same_offers(one: Offers, other: Offers) -> bool:
+    """Whether two lists have the same names and items."""
+    return one.name == other.name and item_sets(one) == item_sets(other)
 
 
 def known_before(log: EventLog, offers: Offers, day: int) -> Offers:

@@ -16,15 +16,18 @@ from propensity.data.consent import profiling_objectors
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.log_folder import META
 from propensity.errors import ConfigurationError
-from propensity.explain.reasons import Explainer
+from propensity.explain.reasons import Explainer, Reasons
 from propensity.feature.attribute import attribute_numbers
 from propensity.feature.empty_customer import unknown_attributes
+from propensity.feature.group_rate import group_codes, unknown_groups
+from propensity.feature.registrant import Registry, joined
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
 from propensity.serving.explain import bundle_log_odds
 from propensity.serving.file_mark import file_mark
 from propensity.serving.inputs import Event, event_columns
 from propensity.serving.own_log import require_own_log
+from propensity.serving.point_in_time import registry_of
 from propensity.serving.schema import Explanation, OfferScore, Reason, ScoreRequest, ScoreResponse
 
 
@@ -44,6 +47,10 @@ class ScoringRequest:
         Number of reasons to return; 0 for none.
     attributes : ndarray of shape (A,)
         Numbers of the customer's attributes; NaN where unknown.
+    registry : Registry
+        Registration and engagement of the customer.
+    groups : ndarray of shape (K,), int64
+        Groups that the customer is in by other attributes.
     """
 
     events: dict[str, np.ndarray]
@@ -51,6 +58,8 @@ class ScoringRequest:
     offer_index: np.ndarray
     reasons: int
     attributes: np.ndarray
+    registry: Registry
+    groups: np.ndarray
 
 
 class OnlineScorer:
@@ -97,7 +106,8 @@ class OnlineScorer:
             for row in np.flatnonzero(profiling_objectors(self.log.customers, cutoff)).tolist():
                 del self.row[ids[row]]
         self.item_index, self.channel_index = self._indices()
-        self.attributes = self._attributes()
+        self.attributes, self.groups = self._attributes(), self._groups()
+        self.registry = None if self.log is None else Registry.of_log(self.log)
         self.explainer: Explainer | None = None
 
     def reopened(self) -> OnlineScorer:
@@ -123,6 +133,14 @@ class OnlineScorer:
         if self.log is None:
             return unknown
         return np.concatenate([attribute_numbers(self.log.customers, self.features.config.used_attributes), unknown])
+
+    def _groups(self) -> np.ndarray:
+        """Groups of the log's customers by their attributes; the last row is for customers given as events."""
+        groups, names = self.features.market_stats.customer_groups, self.features.config.used_group_rates
+        unknown = unknown_groups(groups, 1)
+        if self.log is None:
+            return unknown
+        return np.concatenate([group_codes(self.log.customers, names, groups), unknown])
 
     def _indices(self) -> tuple[np.ndarray, np.ndarray]:
         """The log's items and channels as indices into the bundled tables; the last entry, -1, is for none."""
@@ -163,12 +181,19 @@ class OnlineScorer:
         last = str(self.bundle.manifest["valid_until"])
         if day > to_day(last):
             raise ConfigurationError(f"the model is valid until {last}, not on {to_date(day)}; give an earlier cutoff")
-        names = self.features.offers.name if request.offers is None else request.offers
+        names = self.features.offers.name if request.offers is None else list(request.offers)
         if unknown := [name for name in names if name not in self.offer_index]:
             raise ConfigurationError(f"no offer {unknown[0]!r} in this bundle; GET /model lists them")
         offer_index = np.array([self.offer_index[name] for name in names])
-        attributes = self.attributes[self.row.get(str(request.customer_id), -1)]
-        return ScoringRequest(self._events(request), day, offer_index, request.reasons, attributes)
+        row, events = self.row.get(str(request.customer_id), -1), self._events(request)
+        known = self.attributes[row], self._registry(request, events), self.groups[row]
+        return ScoringRequest(events, day, offer_index, request.reasons, *known)
+
+    def _registry(self, request: ScoreRequest, events: dict[str, np.ndarray]) -> Registry:
+        """Registration and engagement in the events of the request, or in the log."""
+        if request.events is not None or self.registry is None:
+            return registry_of(events)
+        return self.registry.take(self.row[str(request.customer_id)])
 
     def _events(self, request: ScoreRequest) -> dict[str, np.ndarray]:
         """Events of the request, or of the customer in the log."""
@@ -205,7 +230,9 @@ class OnlineScorer:
             positions = [position for position, request in enumerate(requests) if request.day == day]
             events = concatenate_events([requests[position].events for position in positions])
             attributes = np.stack([requests[position].attributes for position in positions])
-            inputs = self.features.from_events(events, day, attributes=attributes)
+            registry = joined([requests[position].registry for position in positions])
+            groups = np.stack([requests[position].groups for position in positions])
+            inputs = self.features.from_events(events, day, attributes=attributes, registry=registry, groups=groups)
             scores, revenues = self.pair_scorer(inputs._asdict())
             for row, position in enumerate(positions):
                 responses[position] = self._response(requests[position], inputs, row, scores[row], revenues[row])
@@ -227,16 +254,7 @@ class OnlineScorer:
         """Reasons for the probability of the highest-scored offer."""
         best = int(request.offer_index[np.argmax(score[request.offer_index])])
         reasons = self._explainer(request.day).explain(inputs, row, best)
-        return Explanation(
-            offer_id=self.features.offers.name[best],
-            base_value=reasons.base_value,
-            score=reasons.score,
-            reasons=[
-                Reason(feature=each.title, contribution=each.contribution, sentence=each.text)
-                for each in reasons.largest(request.reasons)
-            ],
-            other=reasons.left(request.reasons),
-        )
+        return explanation_of(reasons, self.features.offers.name[best], request.reasons)
 
     def _explainer(self, day: int) -> Explainer:
         """Explains scores of a cutoff; that of the last one is kept."""
@@ -248,6 +266,30 @@ class OnlineScorer:
                 bundle_log_odds(self.session), self.features, dated, others, self.bundle.manifest.get("currency")
             )
         return self.explainer
+
+
+def explanation_of(reasons: Reasons, offer: str, count: int) -> Explanation:
+    """Reasons as a part of a response.
+
+    Parameters
+    ----------
+    reasons : Reasons
+        Of a score.
+    offer : str
+        Id of its offer.
+    count : int
+        Number of reasons.
+    """
+    return Explanation(
+        offer_id=offer,
+        base_value=reasons.base_value,
+        score=reasons.score,
+        reasons=[
+            Reason(feature=each.title, contribution=each.contribution, sentence=each.text)
+            for each in reasons.largest(count)
+        ],
+        other=reasons.left(count),
+    )
 
 
 def concatenate_events(customers: Sequence[dict[str, np.ndarray]]) -> Events:

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from propensity.serving import verify
-from propensity.serving.fused import combine_members, first_layer, fused_weights
+from propensity.serving.fused import combine_members, first_layer, fused_weights, offer_base
 from propensity.serving.session import session
 from propensity.serving.verify import NETWORK_INPUTS, SMALLEST
 
@@ -81,6 +81,7 @@ class FusedScorer:
             Of the network; revenue is in the log's currency.
         """
         parts = verify.run_session(self.session, inputs)
+        base = offer_base(self.weights, inputs["standardisation"])
         shape, (members, units) = inputs["pair"].shape[:2], self.weights.bias.shape
         probability, revenue, logit = (np.empty(shape, np.float32) for _ in range(3))
         step = max(TILE // max(shape[1], 1), 1)
@@ -91,7 +92,7 @@ class FusedScorer:
             tile = slice(start, start + step)
             pair = inputs["pair"][tile]
             first_customer, match, visit, value_customer = (parts[name][tile] for name in CUSTOMER_PARTS)
-            first_layer(pair, self.weights, first_customer, first_offer, hidden, other)
+            first_layer(pair, self.weights, base, first_customer, first_offer, hidden, other)
             size = pair.shape[0] * shape[1]
             np.matmul(hidden[:, :size], self.weights.second, out=second[:, :size])
             combine_members(

@@ -15,14 +15,28 @@ from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
-from propensity.feature.column import CONTEXT_NAMES, SIBLING_NAMES
+from propensity.feature.column import CONTEXT_NAMES, SIBLING_NAMES, TEXT_NAMES
 from propensity.feature.empty_customer import unknown_attributes
 from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
+from propensity.feature.group_rate import GROUP_RATE_WINDOWS, unknown_groups
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import AFFINITY_HALF_LIVES, COUNT_EDGES, RECENCY_EDGES, SVD_RANKS, MarketStats
-from propensity.kernel.event import Events, Sets, fixed
+from propensity.feature.price import PRICE_NAMES
+from propensity.feature.registrant import (
+    ACTIVITY_DAYS,
+    ACTIVITY_EDGES,
+    AGE_CAP,
+    AGE_EDGES,
+    COUNTED,
+    GROUP,
+    REGISTRANT,
+    REGISTRANT_PAIR,
+    WINDOWS,
+    Registry,
+)
+from propensity.kernel.event import EVERY_KIND, Events, Sets, fixed
 from propensity.kernel.neighbour import NEAREST, PROFILE_DAYS
-from propensity.serving.inputs import Arrays, Event, channel_codes, event_columns
+from propensity.serving.inputs import REGISTRY, Arrays, Event, channel_codes, event_columns
 from propensity.task import CutoffData
 
 
@@ -43,7 +57,10 @@ def cutoff_tables(cutoff_data: CutoffData) -> Arrays:
     features, market_stats = cutoff_data.features, cutoff_data.market_stats
     categories = features.item_categories(market_stats)
     statistics = {name: np.asarray(value) for name, value in market_stats._asdict().items() if name != "cutoff"}
-    return statistics | {
+    if GROUP not in features.config.groups:
+        statistics = {name: value for name, value in statistics.items() if not name.startswith("registrant_")}
+    text = {"text_weight": features.text_weight} if features.config.used_text else {}
+    own = {
         "day": np.array(market_stats.cutoff.day),
         "recency_edges": RECENCY_EDGES,
         "count_edges": COUNT_EDGES,
@@ -51,6 +68,7 @@ def cutoff_tables(cutoff_data: CutoffData) -> Arrays:
         "offer_parent": np.asarray(features.offers.parent),
         "offer_code": features.offer_code,
         "attribute": features.attribute,
+        "standardisation": features.standardisation(market_stats),
         "item": np.array([str(item) for item in features.log.items["item"].to_list()]),
         "item_offsets": features.offers.item_offsets,
         "item_offer": features.offers.item_offer,
@@ -58,6 +76,7 @@ def cutoff_tables(cutoff_data: CutoffData) -> Arrays:
         "category_offsets": categories.offsets,
         "category": categories.offer,
     }
+    return statistics | text | own
 
 
 def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int) -> dict[str, Any]:
@@ -91,8 +110,13 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "grouped": [c.name for c in config.columns["pair"] if c.group and c.definition is not None],
         "grouped_customer": [c.name for c in config.columns["customer"] if c.group and c.definition is not None],
         "attributes": list(config.used_attributes),
+        "group_rates": list(config.used_group_rates),
+        "group_rate_windows": list(GROUP_RATE_WINDOWS),
         "market": list(config.market),
         "sibling": list(SIBLING_NAMES),
+        "text": list(config.used_text),
+        "of_text": list(TEXT_NAMES),
+        "prices": list(PRICE_NAMES),
         "undefined": [config.pair[k] for k in np.flatnonzero(np.isnan(never_bought_columns(config)))],
         "intensity": CONTEXT_NAMES.index("intensity"),
         "reach": CONTEXT_NAMES.index("reach_364"),
@@ -100,7 +124,7 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "nearest": NEAREST,
         "profile_days": PROFILE_DAYS,
         "channels": list(vocabulary.channels),
-    }
+    } | ({"registrant": registrant_settings()} if GROUP in config.groups else {})
 
 
 def never_bought_columns(config: FeatureConfig) -> np.ndarray:
@@ -141,6 +165,9 @@ class PointInTimeFeatures(Features):
             settings["history"],
             groups=tuple(settings["groups"]),
             attributes=tuple(settings["attributes"]),
+            registrants=GROUP in settings["groups"],
+            group_rates=tuple(settings.get("group_rates", ())),
+            text=tuple(settings.get("text", ())),
         )
         parts = (tables[name] for name in ("item_offsets", "item_offer", "offer_parent"))
         self.offers = Offers(tuple(tables["offer_name"].tolist()), *parts)
@@ -151,12 +178,21 @@ class PointInTimeFeatures(Features):
         self.item_index = {item: index for index, item in enumerate(tables["item"].tolist())}
         self.market_stats = MarketStats(
             cutoff=Cutoff(int(tables["day"]), settings["horizon"]),
-            **{name: tables[name] for name in MarketStats._fields if name != "cutoff"},
+            **{name: tables[name] for name in MarketStats._fields if name != "cutoff" and name in tables},
         )
+        self.customer_group = {}
+        if self.config.used_text:
+            self.text_weight = tables["text_weight"]
 
     def item_categories(self, market_stats: MarketStats) -> Sets:
         """The categories of the bundled items that customers are compared by."""
         return Sets(fixed(self.tables["category_offsets"]), fixed(self.tables["category"]))
+
+    def standardisation(self, market_stats: MarketStats) -> np.ndarray:
+        """The bundled mean and spread of the pair columns: (M, 2, P); a bundle of an earlier version holds none."""
+        if not self.config.within_offer:
+            return np.zeros((len(self.offers), 2, 0), np.float32)
+        return np.asarray(self.tables["standardisation"])
 
     def from_raw_events(
         self, customers: Sequence[Sequence[Event]], day: int | None = None, mask: HistoryMask | None = None
@@ -178,7 +214,8 @@ class PointInTimeFeatures(Features):
             With B rows.
         """
         columns = event_columns(customers, self.item_index, self.settings["channels"])
-        return self.from_events(Events(*(fixed(columns[name]) for name in Events._fields)), day, mask)
+        events = Events(*(fixed(columns[name]) for name in Events._fields))
+        return self.from_events(events, day, mask, registry=registry_of(columns))
 
     def from_events(
         self,
@@ -186,6 +223,8 @@ class PointInTimeFeatures(Features):
         day: int | None = None,
         mask: HistoryMask | None = None,
         attributes: np.ndarray | None = None,
+        registry: Registry | None = None,
+        groups: np.ndarray | None = None,
     ) -> Inputs:
         """Inputs of every customer of a set of events.
 
@@ -199,6 +238,10 @@ class PointInTimeFeatures(Features):
             Events to hide.
         attributes : ndarray of shape (B, A), optional
             Numbers of the attributes, see `propensity.feature.attribute.attribute_numbers`; default: none is known.
+        registry : Registry, optional
+            Registrations and engagement of the customers; default: none is known.
+        groups : ndarray of shape (B, A), optional
+            Groups of the customers, see `propensity.feature.group_rate.group_codes`; default: none is known.
 
         Returns
         -------
@@ -209,5 +252,39 @@ class PointInTimeFeatures(Features):
         twin.events = events
         customers = events.offsets.size - 1
         twin.attributes = unknown_attributes(self.config, customers) if attributes is None else attributes
+        twin.registry = Registry.unknown(customers) if registry is None else registry
         cutoff = self.market_stats.cutoff if day is None else self.market_stats.cutoff._replace(day=day)
+        unknown = unknown_groups(self.market_stats.customer_groups, customers)
+        label = self.market_stats.group_label
+        twin.customer_group = {cutoff.day: (label, unknown if groups is None else groups)}
         return twin.inputs(self.market_stats._replace(cutoff=cutoff), np.arange(events.offsets.size - 1), mask)
+
+
+def registry_of(columns: Mapping[str, np.ndarray]) -> Registry:
+    """Registrations and engagement of customers given as raw events.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray
+        Columns as from `propensity.serving.inputs.event_columns`.
+
+    Returns
+    -------
+    Registry
+        Of B customers.
+    """
+    return Registry(*(columns[name] for name in REGISTRY))
+
+
+def registrant_settings() -> dict[str, Any]:
+    """Settings of the columns of registrants that `inputs.py` needs; serialisable as JSON."""
+    return {
+        "customer": [column.name for column in REGISTRANT],
+        "pair": [column.name for column in REGISTRANT_PAIR],
+        "windows": {name: [EVERY_KIND[kind], days] for name, (kind, days) in WINDOWS.items()},
+        "counted": [EVERY_KIND[kind] for kind in COUNTED],
+        "age_cap": AGE_CAP,
+        "days": ACTIVITY_DAYS,
+        "age_edges": AGE_EDGES.tolist(),
+        "activity_edges": ACTIVITY_EDGES.tolist(),
+    }

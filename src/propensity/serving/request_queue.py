@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from propensity.serving.online import OnlineScorer, ScoringRequest
 from propensity.serving.schema import ScoreResponse
 from propensity.serving.service_metrics import ServiceMetrics
+
+if TYPE_CHECKING:
+    from propensity.serving.defined_offers import DefinedScorer
 
 MAX_BLOCK = 16  # customers in a block
 MAX_EXPLAINED = 32  # customers with reasons that may wait: reasons take a hundred times as long as scores
@@ -24,7 +27,7 @@ class Waiting(NamedTuple):
 
     Attributes
     ----------
-    scorer : OnlineScorer
+    scorer : OnlineScorer or DefinedScorer
         That validated the request; it scores it too, whatever bundle is in use by then.
     request : ScoringRequest
         A validated request.
@@ -32,7 +35,7 @@ class Waiting(NamedTuple):
         Receives the response.
     """
 
-    scorer: OnlineScorer
+    scorer: OnlineScorer | DefinedScorer
     request: ScoringRequest
     future: asyncio.Future[ScoreResponse]
 
@@ -62,13 +65,15 @@ class RequestQueue:
         self.not_empty = asyncio.Event()
         self.thread = ThreadPoolExecutor(1, "score")
 
-    async def submit(self, request: ScoringRequest, scorer: OnlineScorer | None = None) -> ScoreResponse:
+    async def submit(
+        self, request: ScoringRequest, scorer: OnlineScorer | DefinedScorer | None = None
+    ) -> ScoreResponse:
         """Queue a request and wait for its response; see `submit_all`."""
         (response,) = await self.submit_all([request], scorer)
         return response
 
     async def submit_all(
-        self, requests: Sequence[ScoringRequest], scorer: OnlineScorer | None = None
+        self, requests: Sequence[ScoringRequest], scorer: OnlineScorer | DefinedScorer | None = None
     ) -> list[ScoreResponse]:
         """Queue several requests and wait for all responses.
 
@@ -76,7 +81,7 @@ class RequestQueue:
         ----------
         requests : sequence of ScoringRequest
             Validated requests.
-        scorer : OnlineScorer, optional
+        scorer : OnlineScorer or DefinedScorer, optional
             That validated them.
 
         Returns

@@ -5,12 +5,39 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictInt, Tag
 
 MAX_EVENTS, MAX_OFFERS, MAX_REASONS = 2_000, 2_000, 50
 MAX_CUSTOMERS, MAX_EXPLAINED = 256, 16  # in a request; explained customers among them
+MAX_DEFINED, MAX_FILTER, MAX_ITEMS = 50, 2_000, 10_000  # offers that a request defines, characters and items of each
 Amount = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+Kind = Literal[
+    "purchase", "view", "message", "redemption", "return", "cart", "open", "click", "search", "unsubscribe",
+    "complaint", "registration",
+]  # fmt: skip
+Filter = Annotated[str, Field(min_length=1, max_length=MAX_FILTER)]
+Items = Annotated[list[StrictInt | Name], Field(max_length=MAX_ITEMS)]
+
+
+def _kind(value: object) -> str:
+    """Which of two forms a value has, so that an error message is about that one alone."""
+    return "names" if isinstance(value, list) else "definitions"
+
+
+def _definition(value: object) -> str:
+    """Whether an offer is defined by a filter or by its items."""
+    return "filter" if isinstance(value, str) else "items"
+
+
+Definition = Annotated[Annotated[Filter, Tag("filter")] | Annotated[Items, Tag("items")], Discriminator(_definition)]
+Names = Annotated[list[Name], Field(min_length=1, max_length=MAX_OFFERS)]
+Definitions = Annotated[dict[Name, Definition], Field(min_length=1, max_length=MAX_DEFINED)]
+OfferChoice = Annotated[
+    Annotated[Names, Tag("names")] | Annotated[Definitions, Tag("definitions")], Discriminator(_kind)
+]
 
 
 class StrictModel(BaseModel):
@@ -20,10 +47,13 @@ class StrictModel(BaseModel):
 
 
 class RawEvent(StrictModel):
-    """One event of a customer. Items and channels that the bundle does not know count as missing."""
+    """One event of a customer. Items and channels that the bundle does not know count as missing.
+
+    An event of kind registration has the day of registration, and the source as its channel.
+    """
 
     day: datetime.date
-    kind: Literal["purchase", "view", "message", "redemption", "return"] = "purchase"
+    kind: Kind = "purchase"
     item: Name | None = None
     channel: Name | None = None
     order: Name | None = Field(default=None, description="purchases of one day without an order id are one order")
@@ -45,8 +75,10 @@ class OffersRequest(StrictModel):
     cutoff: datetime.date | None = Field(
         default=None, description="first day of the horizon; default: the cutoff of the bundled tables"
     )
-    offers: list[Name] | None = Field(
-        default=None, min_length=1, max_length=MAX_OFFERS, description="offer ids; default: all offers"
+    offers: OfferChoice | None = Field(
+        default=None,
+        description="offer ids, or offers that the bundle need not know: name -> filter over columns of the log's "
+        "items, or list of item ids; default: all offers of the bundle",
     )
     reasons: int = Field(
         default=0, ge=0, le=MAX_REASONS, description="number of reasons for the probability of the highest-scored offer"

@@ -14,6 +14,7 @@ from propensity.data.cutoff import parse_cutoff, scoring_warnings
 from propensity.data.offer import count_buyers
 from propensity.errors import ConfigurationError
 from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares, with_consents
+from propensity.serving.not_scored import write_not_scored
 from propensity.training.checkpoint import load_trained
 
 
@@ -47,9 +48,9 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
         )
     if cfg.bundle is None and cfg.top and by_request(cfg):
         raise ConfigurationError("top needs a bundle; for requests use top_per_customer")
-    if cfg.bundle is None and (cfg.top or cfg.top_per_customer) and not by_request(cfg):
+    if cfg.bundle is None and (cfg.top or cfg.top_per_customer) and not (by_request(cfg) or by_offer(cfg)):
         raise ConfigurationError("top and top_per_customer need a bundle; export the run first")
-    if cfg.bundle is None and cfg.reasons:
+    if cfg.bundle is None and cfg.reasons and not by_offer(cfg):
         raise ConfigurationError("reasons need a bundle; for a run use propensity explain or decide with reasons=5")
     if cfg.cutoff is None and cfg.requests is None:
         raise ConfigurationError("cutoff not given; add cutoff=... or requests=...")
@@ -123,7 +124,10 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Callable[[str], None]) ->
 def score(
     run: str | Path, cutoff: str, out: str | Path, log: str | None, say: Callable[[str], None], verify: bool = True
 ) -> Scores:
-    """Score every customer with a purchase before a cutoff for every offer on sale by the champion of a run.
+    """Score every customer for every offer on sale by the champion of a run.
+
+    Customers have a purchase before the cutoff, or are registrants where the run was trained on them. Those without a
+    score are listed beside the scores with the reason, see `propensity.serving.not_scored`.
 
     Parameters
     ----------
@@ -172,6 +176,8 @@ def score(
     save_scores([scores], out, log=events.folder)
     if shares is not None:
         save_shares([shares], shares_path)
+    if sentence := write_not_scored(events, date.day, bool(trained.task.registrants), Path(out)):
+        say(sentence)
     entry = {"model": str(run), "log": str(events.folder), "fingerprint": events.fingerprint, "cutoff": str(date)}
     append_beside(Path(run).parent, out, "score", entry)
     return scores

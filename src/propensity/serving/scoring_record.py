@@ -12,12 +12,15 @@ import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from propensity import audit
 from propensity.errors import ConfigurationError
 from propensity.serving.online import OnlineScorer
 from propensity.serving.service_log import say
+
+if TYPE_CHECKING:
+    from propensity.serving.defined_offers import DefinedScorer
 
 COUNTS = ("requests", "customers", "failed", "explained")
 MAX_KEYS = 1_000  # tokens, bundles and logs in a line; what is beyond is counted together
@@ -51,14 +54,16 @@ class ScoringRecord:
         self.counts: dict[Served, dict[str, int]] = {}
         self.lock = threading.Lock()  # counts come from the event loop, lines are written by a thread
 
-    def add(self, token: str, scorer: OnlineScorer, customers: int, failed: int = 0, explained: int = 0) -> None:
+    def add(
+        self, token: str, scorer: OnlineScorer | DefinedScorer, customers: int, failed: int = 0, explained: int = 0
+    ) -> None:
         """Count a request.
 
         Parameters
         ----------
         token : str
             Name of the caller's token.
-        scorer : OnlineScorer
+        scorer : OnlineScorer or DefinedScorer
             That answered.
         customers, failed, explained : int
             Customers that were scored, that could not be scored, and that got reasons.

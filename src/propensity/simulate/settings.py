@@ -40,9 +40,10 @@ class SimulationConfig:
     returns: float = 0.02
     views: float = 1.0
     basket: float = 2.5
+    registrants: int = 0
 
     def __post_init__(self) -> None:
-        sizes = {"customers": 1, "categories": 1, "days": 2, "items": self.categories}
+        sizes = {"customers": 1, "categories": 1, "days": 2, "items": self.categories, "registrants": 0}
         strengths = {"order_effect": 0.0, "season_strength": 0.0, "message_effect": 0.0, "views": 0.0, "basket": 0.01}
         for name, minimum in (sizes | strengths).items():
             if not getattr(self, name) >= minimum:

@@ -61,7 +61,10 @@ def load_trained(folder: str | Path) -> Trained:
     """
     path = Path(folder) / FILE
     if not path.is_file() and (Path(folder) / CATALOGUE).is_file():
-        raise ConfigurationError(f"{folder} was trained on a table of requests; only propensity score reads such a run")
+        raise ConfigurationError(
+            f"{folder} was trained on a table of requests; only propensity score and propensity evaluate read such a "
+            "run, with requests=...; for any other command train without data.requests"
+        )
     if not path.is_file():
         raise ConfigurationError(f"no checkpoint at {path}; train one with propensity train out={folder}")
     check_folder(folder, lambda name: name.startswith(READ), WAY_OUT)

@@ -89,6 +89,7 @@ def train(
     pl.seed_everything(config.seed, verbose=False)
     task: Task = instantiate(config.data, _convert_="all")
     log = task.open()
+    task = task.for_log(log)
     settings: TrainingConfig = instantiate(config.training, _convert_="all")
     used = config.metrics if settings.validation else []  # others are those of an evaluation
     config = replace(config, data=resolved(config.data, task, log), metrics=used)

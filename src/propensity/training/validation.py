@@ -124,6 +124,7 @@ def validation_set(
     cutoffs_data, complete = [], []
     for cutoff in chosen.cutoffs:
         each = chosen.task.cutoff_data(log, cutoff, vocabulary)
+        each = each._replace(row=chosen.task.training_rows(each.features.log, cutoff.day))
         if customers is not None and each.row.size > customers:
             rng = np.random.default_rng((seed, cutoff.day))
             rows = each.row[np.argsort(each.features.log.id_hash()[each.row])]  # whatever the type of ids

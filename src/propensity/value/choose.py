@@ -10,7 +10,8 @@ from propensity.kernel.order_day import OrderDays, Recency, ahead, recency
 from propensity.value.closed import GRID, PAST
 from propensity.value.model import EVEN, WEIGHTS, Expectation, ValueModel, blend, fit
 from propensity.value.parametric import MODELS, PARETO_NBD, fit_orders, fit_spend
-from propensity.value.quality import auc, normalised_gini, quality
+from propensity.value.quality import auc, deciles, normalised_gini, quality
+from propensity.value.season import fit_clock
 
 
 def last_window(first_day: int, cutoff: int, longest: int) -> int | None:
@@ -48,7 +49,14 @@ def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], see
     state = recency(orders, start)
     row = np.flatnonzero(state.x >= 0)
     count, revenue = (column[row] for column in ahead(orders, start, cutoff))
-    name, table = best_parametric(state, row, count, revenue, length)
+    clock = fit_clock(orders, first_day, start)
+    timed = (
+        (state, float(length))
+        if clock is None
+        else (clock.state(state, start), float(clock.weeks(start, np.array(length))))
+    )
+    name, table = best_parametric(timed[0], row, count, revenue, timed[1])
+    table = {"weeks": length, **table}
     model = fit(orders, first_day, start, [length], EVEN, seed, name)
     by_model, by_trees = model.components(orders, start, [length])
     if by_trees is None or not (count > 0).any():
@@ -57,12 +65,13 @@ def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], see
     weights = _best(by_model, by_trees, model, count, revenue)
     blended = blend(by_model, by_trees, weights, model.amount)
     table["candidates"]["blend"] = quality(_first(blended), count, revenue)
+    table["deciles"] = deciles(_first(blended)[2], revenue)
     table["weights"] = dict(zip(("active", "orders", "revenue"), weights, strict=True))
     return Choice(name, weights, table)
 
 
 def best_parametric(
-    state: Recency, row: np.ndarray, count: np.ndarray, revenue: np.ndarray, length: int
+    state: Recency, row: np.ndarray, count: np.ndarray, revenue: np.ndarray, length: float
 ) -> tuple[str, dict[str, Any]]:
     """The buy-till-you-die model with the best ranking of orders in a window, and the metrics of all of them.
 
@@ -74,18 +83,18 @@ def best_parametric(
         Customers with an order.
     count, revenue : numpy.ndarray of shape (N,)
         What followed.
-    length : int
-        Weeks of the window.
+    length : float
+        Weeks of the window, in the time of the states.
     """
     own, candidates, ranking = Recency(*(column[row] for column in state)), {}, {}
     spend = fit_spend(own)
     amount = np.zeros(row.size) if spend is None else spend.mean(own)
     for name in MODELS:
-        active, expected = (column[:, 0] for column in fit_orders(name, own).forecast(own, np.array([float(length)])))
+        active, expected = (column[:, 0] for column in fit_orders(name, own).forecast(own, np.array([length])))
         candidates[name] = quality((active, expected, expected * amount), count, revenue)
         ranking[name] = auc(count > 0, active) + normalised_gini(count, expected)  # level and shape are the trees'
     best = max(ranking, key=lambda name: ranking[name] if np.isfinite(ranking[name]) else -1.0)
-    return best, {"weeks": length, "model": best, "candidates": candidates}
+    return best, {"model": best, "candidates": candidates}
 
 
 def _first(expectation: Expectation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

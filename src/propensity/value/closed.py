@@ -9,6 +9,7 @@ import numpy as np
 from propensity.kernel.order_day import OrderDays, Recency, ahead, recency
 from propensity.kernel.order_state import order_states
 from propensity.value.parametric import OrderModel, SpendModel
+from propensity.value.season import Clock
 
 GRID = (4, 8, 13, 17, 21, 26, 39, 52, 78, 104)  # lengths of windows in weeks
 ROWS = 200_000
@@ -48,16 +49,23 @@ class ClosedWindows(NamedTuple):
 
 
 class Parametric(NamedTuple):
-    """The fitted buy-till-you-die models: of orders and, where there are amounts, of amounts."""
+    """The fitted buy-till-you-die models: of orders, on the clock of the season, and of amounts."""
 
     orders: OrderModel
     spend: SpendModel | None
+    clock: Clock | None = None
 
-    def forecast(self, state: Recency, weeks: np.ndarray) -> Forecast:
-        """For N customers and the next `weeks` (W,)."""
-        active, orders = self.orders.forecast(state, weeks)
+    def forecast(self, state: Recency, cutoff: int, weeks: np.ndarray) -> Forecast:
+        """For N customers at a cutoff and the next `weeks` (W,)."""
+        active, orders = self.orders.forecast(*self.on_clock(state, cutoff, weeks))
         amount = np.zeros(state.x.size) if self.spend is None else self.spend.mean(state)
         return Forecast(active, orders, amount)
+
+    def on_clock(self, state: Recency, cutoff: int, weeks: np.ndarray) -> tuple[Recency, np.ndarray]:
+        """A state and lengths of windows in the time that the model of orders has been fitted in."""
+        if self.clock is None:
+            return state, np.asarray(weeks, float)
+        return self.clock.state(state, cutoff), self.clock.weeks(cutoff, weeks)
 
 
 def lengths(first_day: int, cutoff: int, longest: int) -> list[int]:
@@ -115,7 +123,7 @@ def _rows(
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     """The columns of the windows of one cutoff and one length."""
     own = Recency(*(column[row] for column in state))
-    forecast = model.forecast(own, np.array([float(weeks)]))
+    forecast = model.forecast(own, day, np.array([float(weeks)]))
     flat = Forecast(forecast.active[:, 0], forecast.orders[:, 0], forecast.amount)
     length = np.full(row.size, float(weeks))
     table = inputs(orders, day, row, length, flat, np.full(row.size, season(orders, first_day, day, weeks)))

@@ -15,6 +15,7 @@ from propensity.kernel.order_day import OrderDays, Recency, recency
 from propensity.value.closed import ClosedWindows, Forecast, Parametric, closed_windows, inputs, lengths, season
 from propensity.value.distribution import RevenueShape, fit_shape
 from propensity.value.parametric import PARETO_NBD, fit_orders, fit_spend
+from propensity.value.season import fit_clock
 from propensity.value.trees import Trees, fit_trees
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trees in the blend
@@ -74,7 +75,7 @@ class ValueModel(NamedTuple):
         row = np.flatnonzero(state.x >= 0)
         own = Recency(*(column[row] for column in state))
         grid = sorted({*weeks, *self.known})
-        forecast = self.parametric.forecast(own, np.array(grid, float))
+        forecast = self.parametric.forecast(own, cutoff, np.array(grid, float))
         by_model = Expectation(forecast.active, forecast.orders, forecast.orders * forecast.amount[:, None])
         if self.trees is None:
             return _columns(by_model, grid, weeks), None
@@ -207,9 +208,11 @@ def in_shape(values: np.ndarray, level: np.ndarray) -> np.ndarray:
     return result * (level.sum() / max(result.sum(), 1e-12))
 
 
-def fit_parametric(state: Recency, name: str = PARETO_NBD) -> Parametric:
-    """A buy-till-you-die model of orders, and Gamma-Gamma."""
-    return Parametric(fit_orders(name, state), fit_spend(state))
+def fit_parametric(orders: OrderDays, first_day: int, cutoff: int, name: str = PARETO_NBD) -> Parametric:
+    """A buy-till-you-die model of orders, on the clock of the season, and Gamma-Gamma."""
+    state, clock = recency(orders, cutoff), fit_clock(orders, first_day, cutoff)
+    timed = state if clock is None else clock.state(state, cutoff)
+    return Parametric(fit_orders(name, timed), fit_spend(state), clock)
 
 
 def fit(
@@ -233,7 +236,7 @@ def fit(
     name : str
         Buy-till-you-die model of orders.
     """
-    parametric = fit_parametric(recency(orders, cutoff), name)
+    parametric = fit_parametric(orders, first_day, cutoff, name)
     known = lengths(first_day, cutoff, max(weeks))
     windows = closed_windows(orders, first_day, cutoff, known, parametric, seed) if known else None
     trees = fit_trees(windows, seed) if windows is not None else None

@@ -17,7 +17,7 @@ from propensity.errors import ConfigurationError
 from propensity.value.churn import Churn
 from propensity.value.valuation import Valuation
 
-SUMMARY = "summary.json"
+SUMMARY, PAGE = "summary.json", "page.html"
 
 
 def check_folder(out: str | Path) -> None:
@@ -29,23 +29,24 @@ def check_folder(out: str | Path) -> None:
         raise ConfigurationError(f"{out} holds something else than values; give another folder as out")
 
 
-def save_values(valuation: Valuation, out: str | Path) -> None:
-    """Write clv.parquet, curve.parquet and summary.json with their checksums, all or none."""
-    _save({"clv": valuation.table, "curve": valuation.curve}, valuation.summary, out)
+def save_values(valuation: Valuation, out: str | Path, page: str) -> None:
+    """Write clv.parquet, curve.parquet, summary.json and the page with their checksums, all or none."""
+    _save({"clv": valuation.table, "curve": valuation.curve}, valuation.summary, page, out)
 
 
-def save_churn(churn: Churn, out: str | Path) -> None:
-    """Write churn.parquet and summary.json with their checksums, all or none."""
-    _save({"churn": churn.table}, churn.summary, out)
+def save_churn(churn: Churn, out: str | Path, page: str) -> None:
+    """Write churn.parquet, summary.json and the page with their checksums, all or none."""
+    _save({"churn": churn.table}, churn.summary, page, out)
 
 
-def _save(tables: dict[str, pl.DataFrame], summary: dict[str, Any], out: str | Path) -> None:
+def _save(tables: dict[str, pl.DataFrame], summary: dict[str, Any], page: str, out: str | Path) -> None:
     check_folder(out)
     metadata = {"propensity.cutoff": str(summary["cutoff"]), "propensity.currency": str(summary["currency"] or "")}
     with whole_folder(out) as draft:
         for name, table in tables.items():
             write_table(table, draft / f"{name}.parquet", metadata)
         (draft / SUMMARY).write_text(json.dumps(_plain(summary), indent=1, allow_nan=False) + "\n")
+        (draft / PAGE).write_text(page, encoding="utf-8")
         seal_folder(draft)
 
 

@@ -58,6 +58,27 @@ def decile_error(observed: np.ndarray, expected: np.ndarray) -> float:
     return float(np.mean(errors)) if errors else float("nan")
 
 
+def deciles(expected: np.ndarray, observed: np.ndarray) -> list[dict[str, Any]]:
+    """Expected and realised revenue of tenths of the customers, the highest expectation first: (N,) x 2.
+
+    Examples
+    --------
+    >>> [row["realised_revenue"] for row in deciles(np.array([1.0, 2.0]), np.array([0.0, 5.0]))]
+    [5.0, 0.0]
+    """
+    parts = np.array_split(np.argsort(-expected, kind="stable"), min(DECILES, observed.size))
+    return [
+        {
+            "grouping": "decile",
+            "name": str(k + 1),
+            "customers": int(part.size),
+            "expected_revenue": float(expected[part].sum()),
+            "realised_revenue": float(observed[part].sum()),
+        }
+        for k, part in enumerate(parts)
+    ]
+
+
 def quality(
     expected: tuple[np.ndarray, np.ndarray, np.ndarray], orders: np.ndarray, revenue: np.ndarray
 ) -> dict[str, Any]:

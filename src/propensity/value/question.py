@@ -9,10 +9,12 @@ import polars as pl
 
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import DataError
+from propensity.kernel.event import PURCHASE, VIEW
 from propensity.kernel.order_day import OrderDays, order_days
 
 BOUND = 10.0  # times the 99.9 % quantile of the amounts of a day
 HOLE = 182  # days without any order that a reader should know of
+RECENT = 28  # days in which views have to have been recorded
 LONG = 4  # times the past: a horizon beyond is little more than an assumption
 
 
@@ -23,6 +25,8 @@ class Question(NamedTuple):
     ----------
     orders : OrderDays
         Orders of all days, of the customers that are valued; a forecast reads those before the cutoff.
+    visits : OrderDays
+        Days with an order or a view, from which the alarm is; those with an order where views are not recorded.
     customer_id : numpy.ndarray of shape (N,)
         Their ids.
     first_day, cutoff : int
@@ -34,6 +38,7 @@ class Question(NamedTuple):
     """
 
     orders: OrderDays
+    visits: OrderDays
     customer_id: np.ndarray
     first_day: int
     cutoff: int
@@ -66,12 +71,39 @@ def question(log: EventLog, cutoff: int, weeks: list[int]) -> Question:
             f"no customer who may be valued has an order before {to_date(cutoff)}; use a later cutoff than that, or a "
             "log with customers who do not object to profiling"
         )
-    orders = of_rows(order_days(log.offsets, log.day, log.kind, log.revenue), row)
-    orders, bounded = bounded_amounts(orders, cutoff)
+    whole = order_days(log.offsets, log.day, log.kind, log.revenue)
+    visits = of_rows(visit_days(log, cutoff), row) if views_recorded(log, cutoff) else None
+    orders, bounded = bounded_amounts(of_rows(whole, row), cutoff)
     past = orders.day < cutoff
     first = int(orders.day[past].min())
     warnings = [*_of_money(orders.revenue[past], bounded), *_of_time(log, orders.day[past], first, cutoff, weeks)]
-    return Question(orders, log.customer_id[row], first, cutoff, {k: n for k, n in left_out.items() if n}, warnings)
+    counts = {reason: count for reason, count in left_out.items() if count}
+    return Question(orders, visits or orders, log.customer_id[row], first, cutoff, counts, warnings)
+
+
+def views_recorded(log: EventLog, cutoff: int) -> bool:
+    """Whether views have been recorded as steadily as orders: in the last `RECENT` days before a cutoff, and in those
+    before, a view comes with as many orders up to a factor of 2."""
+    day, kind = np.asarray(log.day), np.asarray(log.kind)
+    ratios = []
+    for low, high in ((cutoff - RECENT, cutoff), (cutoff - 2 * RECENT, cutoff - RECENT), (0, cutoff)):
+        inside = (day >= low) & (day < high)
+        ratios.append(float((kind[inside] == VIEW).sum()) / max(int((kind[inside] == PURCHASE).sum()), 1))
+    return min(ratios) > 0 and max(ratios) <= 2 * min(ratios)
+
+
+def visit_days(log: EventLog, cutoff: int) -> OrderDays:
+    """Days with a purchase or a view before a cutoff, from each customer's first purchase on."""
+    kind, day = np.asarray(log.kind), np.asarray(log.day)
+    customer = np.repeat(np.arange(log.offsets.size - 1), np.diff(log.offsets))
+    seen = ((kind == PURCHASE) | (kind == VIEW)) & (day < cutoff)
+    first = np.full(log.offsets.size - 1, np.iinfo(np.int64).max)
+    bought = kind == PURCHASE
+    np.minimum.at(first, customer[bought], day[bought])
+    seen &= day >= first[customer]
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(customer[seen], minlength=log.offsets.size - 1))])
+    number = int(seen.sum())
+    return order_days(offsets, day[seen], np.full(number, PURCHASE, np.int8), np.ones(number))
 
 
 def of_rows(orders: OrderDays, row: np.ndarray) -> OrderDays:

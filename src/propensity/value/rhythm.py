@@ -1,8 +1,9 @@
 """Early warning: how far a customer is behind his own rhythm, and since when.
 
 The alarm rings on the day on which the silence becomes so long that a customer who stays would have ordered before it,
-but for a rare exception. How rare follows from a rate of false alarms in 13 weeks, which is the same for every
-customer: one who orders every week has 13 silences in that time, one who orders twice a year has none or one.
+but for a rare exception. How rare follows from a rate of false alarms in 13 weeks, which is the mean of all customers:
+one who orders every week has 13 silences in that time, one who orders twice a year has none or one. Frequent customers
+get more of the false alarms, because their alarms come early.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from propensity.value.minimise import minimise
 
 QUARTER = 13.0
 RAREST, COMMONEST = 1e-6, 0.5
+SHARING = 0.3  # 1: each customer has the same rate of false alarms; 0: each silence has
 SAMPLE = 30_000
 DAY = 1.0 / 7.0
 
@@ -46,7 +48,13 @@ class Rhythm(NamedTuple):
         silence = np.maximum(state.t_end - state.t_x, 0.0)
         return -np.expm1(log_longer(self.shape, self.q, self.gamma, gaps, state.t_x, silence))
 
-    def alarm(self, state: Recency, false_alarms: float) -> np.ndarray:
+    def scale(self, state: Recency, false_alarms: float) -> float:
+        """How rare a silence has to be where the usual gap is a quarter; customers far behind count for less."""
+        share, usual = 1.0 - self.behind(state), np.maximum(self.usual(state), DAY) / QUARTER
+        mean = float(share @ usual ** (SHARING - 1.0)) / max(float(share.sum()), 1e-300)
+        return -float(np.log1p(-false_alarms)) / max(mean, 1e-300)
+
+    def alarm(self, state: Recency, false_alarms: float, among: Recency | None = None) -> np.ndarray:
         """Weeks of silence after which the alarm rings: (N,).
 
         Parameters
@@ -54,9 +62,12 @@ class Rhythm(NamedTuple):
         state : Recency
             Customers at a cutoff.
         false_alarms : float
-            Share of customers who stay and yet have an alarm in 13 weeks.
+            Share of customers who stay and yet have an alarm in 13 weeks, on average.
+        among : Recency, optional
+            Customers over whom the average is; by default those of `state`.
         """
-        level = -np.expm1(np.log1p(-false_alarms) * self.usual(state) / QUARTER)
+        scale = self.scale(state if among is None else among, false_alarms)
+        level = -np.expm1(-scale * (np.maximum(self.usual(state), DAY) / QUARTER) ** SHARING)
         gaps = np.maximum(state.x, 0.0)
         return alarm_silence(self.shape, self.q, self.gamma, gaps, state.t_x, np.clip(level, RAREST, COMMONEST))
 

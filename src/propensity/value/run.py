@@ -9,15 +9,15 @@ from propensity.value.churn import Churn, find_churn
 from propensity.value.valuation import Valuation, value_customers
 
 
-def values(cfg: ClvConfig) -> Valuation:
-    """Value the customers of a log."""
-    log = EventLog.open(cfg.log, verify=True)
+def values(cfg: ClvConfig, log: EventLog | None = None) -> Valuation:
+    """Value the customers of a log, which is opened unless it is given."""
+    log = EventLog.open(cfg.log, verify=True) if log is None else log
     cutoff = parse_cutoff(log, cfg.cutoff, 7 * max(cfg.weeks))
     return value_customers(log, cutoff.day, list(cfg.weeks), cfg.margin, cfg.discount, cfg.false_alarms, cfg.seed)
 
 
-def churned(cfg: ChurnConfig) -> Churn:
-    """Find the customers of a log who are leaving."""
-    log = EventLog.open(cfg.log, verify=True)
+def churned(cfg: ChurnConfig, log: EventLog | None = None) -> Churn:
+    """Find the customers of a log who are leaving; it is opened unless it is given."""
+    log = EventLog.open(cfg.log, verify=True) if log is None else log
     cutoff = parse_cutoff(log, cfg.cutoff, 7 * cfg.weeks)
     return find_churn(log, cutoff.day, cfg.weeks, cfg.false_alarms, cfg.seed)

@@ -96,12 +96,13 @@ def value_customers(
     grid = sorted({*ascending, *(week for week in CURVE if week <= ascending[-1])})
     expected = model.expect(asked.orders, cutoff, ascending)
     warnings = [*asked.warnings, *_of_model(model, ascending)]
-    alive = survival(model, state, grid)
+    timed, _ = model.parametric.on_clock(state, cutoff, np.zeros(0))
+    alive = survival(model, timed, grid)
     money = money_columns(expected, ascending, margin, discount)
     tier = tiers(money["discounted_value"][:, -1])
     table = _table(asked, ascending, expected, money, model, alive[:, [grid.index(w) for w in ascending]], tier)
-    table = table.join(alarms(asked, state, false_alarms), on="customer_id", how="left", maintain_order="left")
-    curve = _curve(grid, tier, state, model, expected, ascending, alive)
+    table = table.join(alarms(asked, false_alarms), on="customer_id", how="left", maintain_order="left")
+    curve = _curve(grid, tier, timed, model, expected, ascending, alive)
     summary = _summary(asked, ascending, expected, model, choice.table, tier, money)
     summary |= {"currency": log.meta.get("currency"), "margin": margin, "discount": discount, "warnings": warnings}
     return Valuation(table, curve, summary, warnings)
@@ -177,9 +178,10 @@ def _table(
     return pl.DataFrame(columns)
 
 
-def alarms(asked: Question, state: Recency, false_alarms: float) -> pl.DataFrame:
+def alarms(asked: Question, false_alarms: float) -> pl.DataFrame:
     """How far each customer is behind his own rhythm, and the day on which the alarm rang, null if it did not."""
-    rhythm = fit_rhythm(state, asked.orders, asked.cutoff)
+    state = recency(asked.visits, asked.cutoff)
+    rhythm = fit_rhythm(state, asked.visits, asked.cutoff)
     last = asked.cutoff - 1 - np.round((state.t_end - state.t_x) * 7).astype(np.int64)
     rings = last + np.ceil(np.minimum(rhythm.alarm(state, false_alarms), 10_000.0) * 7).astype(np.int64)
     since = pl.Series(np.where(rings < asked.cutoff, rings, -1)).cast(pl.Int32)

@@ -57,7 +57,7 @@ def customer_columns(sales, customer, end, cutoff, out):  # type: ignore[no-unty
         row[12] = warm_recent / recent if recent > 0 else np.nan
         row[13] = money / max(units, 1.0)
         row[14] = weekend / visits
-        row[15] = smoothed / total
+        row[15] = smoothed / total if total > 0 else np.nan  # the weights of centuries are 0
         row[17] = squares / visits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -176,7 +177,7 @@ class Pinned(NamedTuple):
     value: float
 
 
-def pin(request: Request, customer: np.ndarray) -> Pinned:
+def pin(request: Request, customer: np.ndarray, earlier: Sequence[str] = ()) -> Pinned:
     """Gives pinned campaigns their best customers, by priority.
 
     Parameters
@@ -185,6 +186,8 @@ def pin(request: Request, customer: np.ndarray) -> Pinned:
         The whole request.
     customer : np.ndarray
         (N,) ids, which order customers of equal value.
+    earlier : sequence of str
+        What has taken contacts before, for the error message.
 
     Returns
     -------
@@ -213,7 +216,7 @@ def pin(request: Request, customer: np.ndarray) -> Pinned:
         row, slot = np.repeat(ranked, slots.size), np.tile(slots, ranked.size)
         take_in_order(row, slot, problem.used, problem.calendar, limits, picks, usage)
         if usage[k] < campaign.least:
-            before = " and ".join([*(request.campaigns[j].name for _, j in chosen[:place]), "the caps"])
+            before = " and ".join([*earlier, *(request.campaigns[j].name for _, j in chosen[:place]), "the caps"])
             raise InfeasibleError(
                 f"pinned campaign {campaign.name} requires at least {campaign.least} customers and {before} leave it "
                 f"{usage[k]:.0f}; lower its least or unpin another"

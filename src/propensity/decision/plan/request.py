@@ -83,6 +83,37 @@ class Campaign:
             raise ConfigurationError(f"campaign {self.name}: weight={self.weight} must be above 0")
 
 
+@dataclass
+class Triggered(Campaign):
+    """The messages of a trigger that are due on one day.
+
+    Parameters
+    ----------
+    trigger : str
+        Name of the rule.
+    step : int
+        Days after its event.
+    label : str
+        Of the campaign in tables, the same on every day.
+    fixed : bool
+        Sent on its day before other campaigns are planned, whatever its value; otherwise planned with them.
+    required : bool
+        A message that has no place makes the plan infeasible.
+    due : np.ndarray
+        (N,) bool, customers whose message is due and who may get it.
+    worth : float
+        Money that a message is worth beside the margin of its offer.
+    """
+
+    trigger: str = ""
+    step: int = 0
+    label: str = ""
+    fixed: bool = True
+    required: bool = False
+    due: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    worth: float = 0.0
+
+
 def campaign_of(settings: Mapping[str, Any]) -> Campaign:
     """A campaign from its entry in YAML; ConfigurationError for an unknown key or a value of the wrong kind."""
     keys = [f.name for f in fields(Campaign)]
@@ -189,7 +220,7 @@ def build_request(
         budget allow.
     """
     context.require_revenue()
-    check(campaigns, plan_limits)
+    check([c for c in campaigns if not isinstance(c, Triggered)], plan_limits, [c.channel for c in campaigns])
     value = np.stack([contact_value(context, campaign, margin) for campaign in campaigns], axis=1)
     return request_of(context, campaigns, plan_limits, value, cost)
 
@@ -257,10 +288,15 @@ def request_of(
     return Request(Problem(value, costs, used, calendar, limits, order=order), list(campaigns), day, limit_name, first)
 
 
-def check(campaigns: Sequence[Campaign], plan_limits: PlanLimits) -> None:
-    """ConfigurationError for campaigns that contradict each other."""
-    if not campaigns:
-        raise ConfigurationError("there is no campaign to plan; name one in decision.campaigns")
+def check(
+    campaigns: Sequence[Campaign], plan_limits: PlanLimits, used_channels: Sequence[str | None] | None = None
+) -> None:
+    """ConfigurationError for campaigns that contradict each other; used_channels: with those of triggers."""
+    used_channels = [campaign.channel for campaign in campaigns] if used_channels is None else used_channels
+    if not campaigns and not used_channels:
+        raise ConfigurationError(
+            "there is no campaign to plan and no message of a trigger is due; name one in decision.campaigns"
+        )
     names = [campaign.name for campaign in campaigns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigurationError(f"campaign {twice[0]} is listed twice; give each a name of its own")
@@ -271,7 +307,7 @@ def check(campaigns: Sequence[Campaign], plan_limits: PlanLimits) -> None:
             )
         if len(pair) != 2 or pair[0] == pair[1]:
             raise ConfigurationError(f"decision.exclusive={list(pair)} must name two campaigns")
-    channels = {channel_key(campaign.channel or "") for campaign in campaigns}
+    channels = {channel_key(channel or "") for channel in used_channels}
     if unknown := sorted(name for name in plan_limits.capacity if channel_key(name) not in channels):
         raise ConfigurationError(
             f"decision.capacity.{unknown[0]} is the channel of no campaign; name it in one, or drop it"
@@ -290,16 +326,9 @@ def check(campaigns: Sequence[Campaign], plan_limits: PlanLimits) -> None:
 
 def contact_value(context: DecisionContext, campaign: Campaign, margin: float) -> np.ndarray:
     """(N,) float32 expected margin of a message, -inf for customers who are not eligible."""
-    m = context.offer(campaign.offer)
-    eligible = context.reachable(campaign.channel)
-    if campaign.where is not None:
-        eligible &= context.where(campaign.where)
-    if campaign.recent is not None:
-        if context.history is None:
-            raise ConfigurationError(f"campaign {campaign.name}: recent needs the event log; give log=<folder>")
-        row = context.history.rows(context.scores.customer)
-        recency = context.history.pairs(row, (campaign.offer,), "recency")[:, 0]
-        eligible &= ~(recency <= campaign.recent)
+    if isinstance(campaign, Triggered):
+        return triggered_value(context, campaign, margin)
+    m, eligible = context.offer(campaign.offer), eligible_customers(context, campaign)
     if not eligible.any():
         raise InfeasibleError(
             f"campaign {campaign.name} has no eligible customer: all {eligible.size} customers are suppressed, have "
@@ -310,6 +339,39 @@ def contact_value(context: DecisionContext, campaign: Campaign, margin: float) -
         earned = uplift.earned(campaign.name, campaign.offer, context.scores.customer, margin)
         eligible &= np.isfinite(earned)
     return np.where(eligible, earned, -np.inf).astype(np.float32)
+
+
+def eligible_customers(context: DecisionContext, campaign: Campaign) -> np.ndarray:
+    """(N,) bool: who may get a campaign by consent, filter and recent purchases."""
+    eligible = context.reachable(campaign.channel)
+    if campaign.where is not None:
+        eligible &= context.where(campaign.where)
+    if campaign.recent is not None:
+        if context.history is None:
+            raise ConfigurationError(f"campaign {campaign.name}: recent needs the event log; give log=<folder>")
+        row = context.history.rows(context.scores.customer)
+        recency = context.history.pairs(row, (campaign.offer,), "recency")[:, 0]
+        eligible &= ~(recency <= campaign.recent)
+    return eligible
+
+
+def triggered_value(context: DecisionContext, campaign: Triggered, margin: float) -> np.ndarray:
+    """(N,) float32 value of a message that a trigger sends, -inf for customers for whom none is due.
+
+    With an incremental objective a fixed message is sent whether or not an experiment says what it causes; where none
+    does it counts 0.
+    """
+    earned, uplift = np.full(campaign.due.size, campaign.worth), context.objective.uplift
+    if uplift is not None:
+        known = not campaign.fixed or {campaign.trigger, campaign.label, campaign.offer} & set(uplift.arms)
+        name = campaign.label if campaign.label in uplift.arms else campaign.trigger
+        earned = uplift.earned(name, campaign.offer, context.scores.customer, margin) if known else 0.0 * earned
+    elif campaign.offer:
+        earned = earned + margin * context.scores.revenue[:, context.offer(campaign.offer)]
+    finite = np.isfinite(earned)
+    if campaign.fixed:
+        earned, finite = np.where(finite, earned, 0.0), np.ones_like(finite)
+    return np.where(campaign.due & finite, earned, -np.inf).astype(np.float32)
 
 
 def promised_contacts(context: DecisionContext, first: int, days: int) -> np.ndarray:

@@ -53,6 +53,12 @@ FILLERS = (
     "|van|voor|het|een|kosten|na|za|do|koszt|koszty|bankowa|bankovní|produkt|o|a|os|as|do|da|dos|das|bancárias?|produto"
     "|pedido|ve|ücreti|bedeli|banka|ürün|sipariş|a|az|és|díj|díja|költség|költsége|ingyenes|rendelés|termék|vásárlási"
 )
+FUELS = (  # a text that holds one of these, and otherwise only words of FILLERS, is about fuel
+    "fuel|fuels|gas|gasoline|petrol|diesel|unleaded|gas reg unleaded|gasoline reg unleaded|gas premium|lpg|autogas"
+    "|kraftstoff|kraftstoffe|benzin|superbenzin|treibstoff|carburant|carburants|essence|gazole|sans plomb|combustible"
+    "|combustibles|gasolina|gasóleo|carburante|carburanti|benzina|gasolio|brandstof|benzine|paliwo|paliwa|benzyna"
+    "|olej napędowy|palivo|paliva|nafta|combustível|combustíveis|akaryakıt|yakıt|motorin|üzemanyag|gázolaj|motorbenzin"
+)
 DESCRIBES = (  # names of columns that describe an item in words
     r"(?i)desc|(^|[^a-z])name$|^name|title|label|bezeichnung|benennung|artikelname|artikeltext|libell|designation"
     r"|désignation|nombre|denominaz|omschrijving|naam|nazwa|opis|název|popis|nome|titulo|título|tanım|açıklama|urun_ad|megnevez|leírás|leiras|terméknév|termek_?nev|cikkn[eé]v"
@@ -88,13 +94,18 @@ def _alternatives(words: str) -> str:
     return "|".join(word.replace(" ?", r"[\s_-]?").replace(" ", r"[\s_-]+") for word in longest_first)
 
 
-NOUN = rf"(?:{_alternatives('|'.join(WORDS.values()))})"
 OTHER = rf"(?:{_alternatives(FILLERS)}|[\d.,:%€£$/]+)"
 GAP = r"[\s_\-/.,:;()!*+&']+"
-NOT_A_PRODUCT = (
-    rf"^(?:{GAP})?(?:(?:{NOUN}|{OTHER}){GAP})*{NOUN}(?:[_\s-]?\d+)?(?:{GAP}(?:{NOUN}|{OTHER}))*(?:{GAP})?$"
-    r"|^gift_\d+_\d+$|^(?:\w+ )?adjustment by \w+ on "
-)
+
+
+def _whole_text(words: str) -> str:
+    """Pattern of texts that hold one of the words, and otherwise only such words and those of FILLERS."""
+    noun = rf"(?:{_alternatives(words)})"
+    return rf"^(?:{GAP})?(?:(?:{noun}|{OTHER}){GAP})*{noun}(?:[_\s-]?\d+)?(?:{GAP}(?:{noun}|{OTHER}))*(?:{GAP})?$"
+
+
+NOT_A_PRODUCT = _whole_text("|".join(WORDS.values())) + r"|^gift_\d+_\d+$|^(?:\w+ )?adjustment by \w+ on "
+FUEL = _whole_text(FUELS)
 
 
 def names_no_product(text: pl.Expr, names: Sequence[str] | None) -> pl.Expr:
@@ -129,6 +140,28 @@ def names_no_product(text: pl.Expr, names: Sequence[str] | None) -> pl.Expr:
     if DEFAULT not in listed:
         return lower.is_in(exact).fill_null(False)
     return (lower.is_in([*exact, *CODES]) | lower.str.contains(NOT_A_PRODUCT)).fill_null(False)
+
+
+def names_fuel(text: pl.Expr) -> pl.Expr:
+    """Build an expression that finds descriptions of fuel, which a retailer sells and cannot advertise as a product.
+
+    Parameters
+    ----------
+    text : polars.Expr
+        Item codes or descriptions.
+
+    Returns
+    -------
+    polars.Expr
+        False for null.
+
+    Examples
+    --------
+    >>> texts = pl.Series(["FUEL", "Benzin", "Carburants", "Fuel filter", "Gas grill"])
+    >>> texts.to_frame("x").select(names_fuel(pl.col("x"))).to_series().to_list()
+    [True, True, True, False, False]
+    """
+    return text.cast(pl.String).str.to_lowercase().str.strip_chars().str.contains(FUEL).fill_null(False)
 
 
 def describes_items(column: str) -> bool:

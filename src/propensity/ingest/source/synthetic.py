@@ -14,6 +14,7 @@ from propensity.errors import ConfigurationError
 from propensity.ingest.source import Tables
 from propensity.simulate.catalogue import AGE_GROUPS, REGIONS, Catalogue, build_catalogue
 from propensity.simulate.customer import Customers
+from propensity.simulate.registrant import SOURCES, FirstPurchase, draw_registrants, first_purchase, registrant_events
 from propensity.simulate.settings import BLOCK, SimulationConfig
 from propensity.simulate.simulate import simulate
 from propensity.simulate.transaction import cumulative_item_shares, transactions
@@ -54,6 +55,9 @@ class Synthetic(SimulationConfig):
         A view is 1 + `views` times as likely as a purchase, purchases included.
     basket : float
         Expected number of categories bought per visit, before the other factors.
+    registrants : int
+        People who register during the simulation without having bought, beside the customers; most never buy. See
+        `propensity.simulate.registrant`.
     folder : str, optional
         Folder for the events as Parquet, one file per block, for markets larger than memory.
 
@@ -105,13 +109,15 @@ class Synthetic(SimulationConfig):
         Yields
         ------
         polars.DataFrame
-            The raw events of up to 1,024 customers.
+            The raw events of up to 1,024 customers; last, those of all registrants.
         """
         catalogue = self.catalogue()
         cumulative = cumulative_item_shares(self, catalogue)
         for b in range(self._block_count()):
             customers, _, trace = simulate(self, catalogue, b, self.days)
             yield transactions(self, catalogue, customers, trace, cumulative, b)
+        if self.registrants:
+            yield registrant_events(self, catalogue)
 
     def truth(self, cutoff: date | str, horizon: int) -> Propensity:
         """Compute the true propensity of every customer and category over `cutoff <= day < cutoff + horizon`.
@@ -149,6 +155,24 @@ class Synthetic(SimulationConfig):
         probability, revenue, visit, known = (np.concatenate(c)[: self.customers] for c in zip(*parts, strict=True))
         names = self.category_names()
         return Propensity(np.arange(self.customers), names, probability, revenue, visit, known.astype(bool))
+
+    def first_purchases(self, cutoff: date | str, horizon: int) -> FirstPurchase:
+        """Compute the true probability of a first purchase of every registrant within a horizon.
+
+        Parameters
+        ----------
+        cutoff : date or str
+            First day of the horizon.
+        horizon : int
+            Days to predict.
+
+        Returns
+        -------
+        FirstPurchase
+            Given what the log shows before the cutoff, so that no model can do better.
+        """
+        t = (date.fromisoformat(str(cutoff)) - date.fromisoformat(self.start)).days
+        return first_purchase(self, t, horizon)
 
     def catalogue(self) -> Catalogue:
         """Draw the parameters that all customers share.
@@ -199,7 +223,7 @@ class Synthetic(SimulationConfig):
     def _customers(self) -> pl.LazyFrame:
         """Table of customers."""
         customers = self.all_customers()
-        return pl.LazyFrame(
+        table = pl.LazyFrame(
             {
                 "customer": np.arange(self.customers),
                 "age_group": pl.Series(AGE_GROUPS).gather(customers.age_group),
@@ -207,6 +231,13 @@ class Synthetic(SimulationConfig):
                 "joined": pl.Series((self.epoch_day(0) + customers.joined).astype(np.int32)).cast(pl.Date),
             }
         )
+        if not self.registrants:
+            return table
+        people = draw_registrants(self)
+        registered = pl.Series((self.epoch_day(0) + people.registered).astype(np.int32)).cast(pl.Date)
+        columns = {"acquired_day": registered, "acquired_channel": pl.Series(SOURCES).gather(people.source)}
+        rows = pl.LazyFrame({"customer": self.customers + np.arange(self.registrants), "joined": registered, **columns})
+        return pl.concat([table, rows], how="diagonal")
 
     def _block_count(self) -> int:
         """Number of blocks."""

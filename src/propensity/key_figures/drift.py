@@ -12,7 +12,7 @@ from propensity.data.event_log import to_date, to_day
 from propensity.decision.history import PurchaseHistory
 from propensity.errors import ConfigurationError
 from propensity.ingest.provenance import configured_task
-from propensity.kpi.lines import SalesData
+from propensity.key_figures.lines import SalesData
 from propensity.metric.drift import binned, edges_of, stability_index
 
 WATCH, ACT = 0.1, 0.25  # population stability index: a change to watch, and a drift

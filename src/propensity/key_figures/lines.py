@@ -11,7 +11,7 @@ import polars as pl
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import DataError
 from propensity.kernel.event import PURCHASE, RETURN
-from propensity.kpi.money import EXACT, units_of
+from propensity.key_figures.money import EXACT, units_of
 
 PERIODS = ("week", "month", "quarter", "year")
 LENGTH = {"week": 70, "month": 800, "quarter": 3_000}  # days of log up to which cohorts are of a period

@@ -12,10 +12,10 @@ from propensity.data.event_log import to_date, to_day
 from propensity.decision.value_file import file_of, predicted_day, rows_of_file
 from propensity.errors import DataError
 from propensity.ingest.provenance import configured_task
-from propensity.kpi.lines import WEEK, SalesData
-from propensity.kpi.money import UNIT, in_currency, share
-from propensity.kpi.segment import customers_in
-from propensity.kpi.tier import ORDER, tier_of
+from propensity.key_figures.lines import WEEK, SalesData
+from propensity.key_figures.money import UNIT, in_currency, share
+from propensity.key_figures.segment import customers_in
+from propensity.key_figures.tier import ORDER, tier_of
 from propensity.scores import load_scores
 
 DECILES = 10

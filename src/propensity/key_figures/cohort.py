@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from propensity.kpi.lines import SalesData, period_number, period_start
-from propensity.kpi.money import in_currency, share
+from propensity.key_figures.lines import SalesData, period_number, period_start
+from propensity.key_figures.money import in_currency, share
 
 
 def cohorts(sales: SalesData) -> pl.DataFrame:

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from propensity.kpi.lines import SalesData
-from propensity.kpi.money import UNIT, in_currency, ratio
+from propensity.key_figures.lines import SalesData
+from propensity.key_figures.money import UNIT, in_currency, ratio
 
 RECENCY_STEP = 7  # days of a bin of recency
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from propensity.data.event_log import EPOCH
-from propensity.kpi.lines import SalesData
-from propensity.kpi.money import UNIT, share, units_of
-from propensity.kpi.prediction import Prediction
+from propensity.key_figures.lines import SalesData
+from propensity.key_figures.money import UNIT, share, units_of
+from propensity.key_figures.prediction import Prediction
 
 COST, CHANNEL, DAY = "acquired_cost", "acquired_channel", "acquired_day"
 

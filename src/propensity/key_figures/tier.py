@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from propensity.kpi.lines import SalesData
-from propensity.kpi.money import UNIT, in_currency, share
+from propensity.key_figures.lines import SalesData
+from propensity.key_figures.money import UNIT, in_currency, share
 
 TOP, HIGH, MIDDLE, LOW, NONE, NEW = "top", "high", "middle", "low", "inactive", "new"
 NAMES = (TOP, HIGH, MIDDLE, LOW)

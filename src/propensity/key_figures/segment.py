@@ -14,8 +14,8 @@ from propensity.decision.segment import Segment
 from propensity.decision.table import read
 from propensity.errors import DataError
 from propensity.ingest.rule.matching import require_match, rows_of
-from propensity.kpi.lines import SalesData, money_columns
-from propensity.kpi.money import UNIT, in_currency, share
+from propensity.key_figures.lines import SalesData, money_columns
+from propensity.key_figures.money import UNIT, in_currency, share
 
 FEW = 20  # values of a column of the customers up to which each is a segment
 MOST_OFFERS = 1_000  # of the item column that behaviour is measured by

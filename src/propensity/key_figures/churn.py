@@ -13,9 +13,9 @@ from propensity.data.event_log import to_date
 from propensity.decision.value_file import SUMMARY, predicted_day, rows_of_file, summary_of
 from propensity.errors import DataError
 from propensity.kernel.event import MESSAGE
-from propensity.kpi.lines import WEEK, SalesData
-from propensity.kpi.money import UNIT, ratio
-from propensity.kpi.segment import customers_in
+from propensity.key_figures.lines import WEEK, SalesData
+from propensity.key_figures.money import UNIT, ratio
+from propensity.key_figures.segment import customers_in
 
 CONTACT = ("campaign", "experiment", "arm")  # columns of the log's contacts
 HALF = 0.5  # p_churn from which a customer is alarmed where the file has no alarms

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from propensity.errors import ConfigurationError
-from propensity.kpi.lines import SalesData
+from propensity.key_figures.lines import SalesData
 
 WORDS = ("nps", "csat", "satisfaction", "ces")  # names of columns, or their beginning or end
 PROMOTER, DETRACTOR, HIGHEST = 9, 6, 10

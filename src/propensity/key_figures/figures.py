@@ -16,16 +16,16 @@ from propensity.config import KpiConfig
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.table_file import write_table
 from propensity.errors import ConfigurationError
-from propensity.kpi import acquisition as acquired
-from propensity.kpi.churn import churn
-from propensity.kpi.cohort import cohorts, retention, retention_curve
-from propensity.kpi.drift import drift
-from propensity.kpi.lines import SalesData, sales_data
-from propensity.kpi.overview import frequency, overview, quantiles, recency
-from propensity.kpi.prediction import closed, paths_of, predicted, predictions_of, predictions_of_scores
-from propensity.kpi.satisfaction import satisfaction, satisfaction_columns
-from propensity.kpi.segment import memberships, segments
-from propensity.kpi.tier import migration, tiered, tiers, waterfall
+from propensity.key_figures import acquisition as acquired
+from propensity.key_figures.churn import churn
+from propensity.key_figures.cohort import cohorts, retention, retention_curve
+from propensity.key_figures.drift import drift
+from propensity.key_figures.lines import SalesData, sales_data
+from propensity.key_figures.overview import frequency, overview, quantiles, recency
+from propensity.key_figures.prediction import closed, paths_of, predicted, predictions_of, predictions_of_scores
+from propensity.key_figures.satisfaction import satisfaction, satisfaction_columns
+from propensity.key_figures.segment import memberships, segments
+from propensity.key_figures.tier import migration, tiered, tiers, waterfall
 
 FILE, PAGE = "kpi.json", "kpi.html"
 INLINE = 200  # rows up to which a table stands in the JSON as well
