@@ -174,8 +174,8 @@ class Task:
     registrants: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.feature is None:
-            raise ConfigurationError("data.feature is null; leave it out for the default columns")
+        if not isinstance(self.feature, FeatureConfig):
+            raise ConfigurationError(f"data.feature={self.feature} is no set of columns; leave it out for the default")
         if self.feature.registrants != bool(self.registrants):
             self.feature = self.feature.with_registrants(bool(self.registrants))
         check_keep(self.keep)
