@@ -268,7 +268,7 @@ def test_a_plugin_is_recorded_and_loads_again_only_where_it_is_named(own_run: Pa
     assert propensity(*asked, cwd=tmp_path, PYTHONPATH=path, PROPENSITY_PLUGINS="shop_parts").returncode == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_plugin_can_be_compared_and_exported(own_run: Path) -> None:
     variants = 'variants={own: ["model/encoder=last_events"], none: ["model/encoder=none"]}'
     short = [*QUICK, "resamples=0", "out=runs/compare"]

@@ -8,7 +8,7 @@ import pytest
 from membership import membership
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_after_forget_and_retraining_the_erased_cannot_be_told_from_strangers(tmp_path: Path) -> None:
     attack = membership(tmp_path, settings=("trainer.max_epochs=80", "champion=network"))  # overfitted
     assert attack.erased > 250 and attack.strangers > 250
