@@ -8,10 +8,10 @@ from propensity.config import DecideConfig
 def main(cfg: DecideConfig) -> None:
     from propensity.decision.result import show
     from propensity.report.table import working
-    from propensity.serving.decide import make
+    from propensity.serving.decide import make_and_write
 
     with working("deciding") as say:
-        result, written = make(cfg, say)
+        result, written = make_and_write(cfg, say)
     show(result, written)
 
 

@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -212,7 +212,7 @@ def decide(
     attributes
         Columns of the customers that a send list holds.
     **settings
-        Settings of the decision, such as `size=200`.
+        Settings of the decision, such as `size=200`, and those of every decision, such as `objective="discovery"`.
 
     Returns
     -------
@@ -220,26 +220,19 @@ def decide(
         `table` is the decision, `summary` its numbers.
     """
     from propensity.command import configuration
-    from propensity.decision.arms import decided
-    from propensity.decision.context import gather
-    from propensity.decision.objective import Objective
-    from propensity.decision.result import save
-    from propensity.decision.send_list import check_list, is_list, save_list, send_list
-    from propensity.decision.setting import build_decision
+    from propensity.config import DecideConfig
+    from propensity.serving.decide import make
 
-    named = {f"decision.{key}": value for key, value in settings.items()}
+    common = {each.name for each in fields(DecideConfig)}
+    named = {key if key in common else f"decision.{key}": value for key, value in settings.items()}
     with _files(scores=scores) as files:
-        given = {"decision": decision, "scores": files["scores"], "out": str(out or "decision")}
-        config = configuration("decide", {**given, **named})
-        built = build_decision(config.decision)
-        check_list(built, config.out, attributes, None)
+        given = {"decision": decision, "scores": files["scores"], "out": str(out or "decision"), "cutoff": cutoff}
         place = None if log is None else str(_folder(log))
-        context = gather(files["scores"], cutoff, None, None, place, config.seed, LOGGER.info)
-        result = decided(built, context, Objective(config.objective), None)
-        sent = send_list(built, context, result, None, attributes) if is_list(config.out) else None
+        config = configuration("decide", {**given, "log": place, "attributes": list(attributes), **named})
+        made = make(config, LOGGER.info)
     if out is not None:
-        save(result, out) if sent is None else save_list(sent, out)
-    return result
+        made.write(out)
+    return made.result
 
 
 class Arrays(NamedTuple):

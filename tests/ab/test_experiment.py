@@ -19,7 +19,7 @@ from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of
 from propensity.ab.uplift import UpliftRules, learn_uplift
 from propensity.errors import ConfigurationError, DataError
 
-HILLSTROM = Path("/work/shared/data/hillstrom_email/experiment.parquet")
+HILLSTROM = Path(__file__).parents[3] / "shared/data/hillstrom_email/experiment.parquet"
 needs_hillstrom = pytest.mark.skipif(not HILLSTROM.is_file(), reason="the Hillstrom experiment is not here")
 COVARIATES = ["recency", "history", "mens", "womens", "newbie", "zip_code", "channel"]
 

@@ -21,6 +21,7 @@ from propensity.decision.next_best import NextBest
 from propensity.decision.objective import Objective
 from propensity.decision.segment import Segment
 from propensity.decision.send_list import SendList, check_list, save_list, send_list
+from propensity.decision.stage import STAGES, Stage, in_stage, orders_before
 from propensity.errors import ConfigurationError
 
 CAMPAIGNS = [
@@ -102,6 +103,20 @@ def test_who_may_not_be_contacted_is_named_with_a_reason_and_in_no_list(context:
     assert sorted(everybody) == sorted(context.scores.customer.astype(str))
     counted = sum(row["customers"] for row in sent.summary["left_out"])
     assert counted == sent.left_out.height
+
+
+def test_a_holdout_is_of_the_same_stage_and_others_are_named(
+    context: DecisionContext, arms: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert context.history is not None
+    usual = int(np.bincount(orders_before(context.history)).argmax())  # few customers of this log have one order
+    monkeypatch.setitem(STAGES, "second_purchase", Stage(usual, "the usual number of orders"))
+    sent = listed(Audience(stage="second_purchase", share=1.0), context, arms)
+    rows = in_stage(context.history, context.scores.customer, "second_purchase")
+    one_order = {str(each) for each in context.scores.customer[rows]}
+    assert sent.table["holdout"].any() and set(sent.table["customer_id"]) <= one_order
+    others = sent.left_out.filter(pl.col("reason").str.starts_with("not in the stage"))
+    assert others.height and not set(others["customer_id"]) & one_order
 
 
 def test_consent_that_is_ignored_is_written_in_every_row(context: DecisionContext) -> None:

@@ -110,7 +110,7 @@ class Audience:
 
     def __call__(self, context: DecisionContext) -> DecisionResult:
         context, scores = context.with_settings(self.ignore_consent, self.not_products), context.scores
-        by = self.by or ("revenue" if scores.revenue.any() else "probability")
+        by = self.ranked_by(context)
         if by != "probability":
             context.require_revenue()
         of_stage = None if self.stage is None else in_stage(context.history, scores.customer, self.stage)
@@ -121,8 +121,6 @@ class Audience:
         m = int(np.where(context.stopped, -np.inf, total).argmax()) if self.offer is None else context.offer(self.offer)
         recency = None if context.history is None else self.recency(context, m)
         excluded = self.exclusions(context, m, recency)
-        if self.stage is not None and of_stage is not None:
-            excluded[f"not in the stage {self.stage} ({STAGES[self.stage].words})"] = ~of_stage
         eligible = ~np.logical_or.reduce([np.zeros(scores.customer.size, bool), *excluded.values()])
         value = self.value(context, m, by)
         ranked = best_first(value, scores.customer)
@@ -183,7 +181,14 @@ class Audience:
             masks[f"bought it in the last {self.recent} days"] = recency <= self.recent
         if self.where is not None:
             masks[f"not {self.where}"] = ~context.where(self.where)
+        if self.stage is not None:
+            of_stage = in_stage(context.history, context.scores.customer, self.stage)
+            masks[f"not in the stage {self.stage} ({STAGES[self.stage].words})"] = ~of_stage
         return masks
+
+    def ranked_by(self, context: DecisionContext) -> str:
+        """What customers are ranked by: `by`, else revenue, or probability where the scores expect no revenue."""
+        return self.by or ("revenue" if context.scores.revenue.any() else "probability")
 
     def value(self, context: DecisionContext, m: int, by: str) -> np.ndarray:
         """(N,) what customers are ranked by; -inf outside the experiment of an incremental objective."""

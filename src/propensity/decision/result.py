@@ -113,15 +113,15 @@ def save(result: DecisionResult, out: str | Path) -> None:
             (draft / f"{result.name}.html").write_text(result.page)
 
 
-def save_and_record(result: DecisionResult, out: str | Path, scores: str | Path, log: EventLog | None) -> Path:
-    """`save`, and a line in the audit log: which decision was made from which scores, and where it lies.
+def record(result: DecisionResult, out: str | Path, scores: str | Path, log: EventLog | None) -> Path:
+    """Append a line to the audit log: which decision was made from which scores, and where it lies.
 
     Parameters
     ----------
     result : DecisionResult
         Result.
     out : str or Path
-        Folder to write.
+        What was written.
     scores : str or Path
         Table of scores.
     log : EventLog or None
@@ -133,12 +133,6 @@ def save_and_record(result: DecisionResult, out: str | Path, scores: str | Path,
         The audit log: of scores in a run the one beside the run, else the one beside the scores; where that folder is
         read-only, the one beside the result.
     """
-    save(result, out)
-    return record(result, out, scores, log)
-
-
-def record(result: DecisionResult, out: str | Path, scores: str | Path, log: EventLog | None) -> Path:
-    """The line in the audit log of `save_and_record`, for what was written otherwise."""
     entry = {"decision": result.name, "scores": str(scores)}
     if log is not None:
         entry |= {"log": str(log.folder), "fingerprint": log.fingerprint}

@@ -151,8 +151,7 @@ def _reason(place: int) -> pl.Expr:
 
 def _value(decision: Audience, context: DecisionContext, offer: str) -> np.ndarray:
     """(N,) what an audience is ranked by."""
-    by = decision.by or ("revenue" if context.scores.revenue.any() else "probability")
-    return decision.value(context, context.offer(offer), by)
+    return decision.value(context, context.offer(offer), decision.ranked_by(context))
 
 
 def _held(decision: Sending, context: DecisionContext, messages: pl.DataFrame) -> pl.DataFrame:

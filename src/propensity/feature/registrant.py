@@ -277,7 +277,7 @@ def registrant_rates(
     offers : int
         M.
     sample : callable
-        From rows of the log to at most as many as are counted.
+        Selects, from rows of the log (R,), the at most S rows that are counted.
     bought : callable
         From rows and the first day of a window to purchases (B, M) in it.
 
