@@ -617,13 +617,13 @@ def _score_table(
 ) -> pl.DataFrame:
     """Scores of offers that a mapping, or a YAML file, names, and of horizons; warnings are UserWarnings."""
     from propensity.serving.offer_definition import read_definitions
-    from propensity.serving.score_offers import score_table, table_of
+    from propensity.serving.score_offers import scored_table, table_of
 
     def warn(text: str) -> None:
         warnings.warn(text, UserWarning, stacklevel=5)
 
     definitions = offers if offers is None or isinstance(offers, Mapping) else read_definitions(offers)
-    return table_of(score_table(model, events, cutoff, last, warn, definitions, horizons), horizons)
+    return table_of(scored_table(model, events, cutoff, last, warn, definitions, horizons).scores, horizons)
 
 
 def _opened(log: EventLog | str | Path) -> EventLog:

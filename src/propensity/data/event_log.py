@@ -299,8 +299,8 @@ class EventLog:
         numpy.ndarray of int
             Ascending rows.
         """
-        buyers = self._buyers(day, start, stop)
-        return buyers[~self._not_scored(day, start, stop)[buyers - start]]
+        buyers = self.buyers(day, start, stop)
+        return buyers[~self.guest_or_objector(day, start, stop)[buyers - start]]
 
     def revenue_unit(self, day: int) -> float:
         """Median revenue of a purchase line before a day: the unit in which a model reads amounts.
@@ -345,25 +345,25 @@ class EventLog:
         numpy.ndarray of int
             Ascending rows.
         """
-        buyers = self._buyers(day)
-        return buyers[self._not_scored(day)[buyers]]
+        buyers = self.buyers(day)
+        return buyers[self.guest_or_objector(day)[buyers]]
 
     def objectors(self, day: int) -> np.ndarray:
         """Ascending rows of the customers with a purchase before a day who object to profiling."""
-        buyers = self._buyers(day)
+        buyers = self.buyers(day)
         return buyers[profiling_objectors(self.customers, to_date(day).isoformat())[buyers]]
 
     def not_scored(self, day: int) -> np.ndarray:
         """Ascending rows of the guests, and of the customers who object to profiling on a day."""
-        return np.flatnonzero(self._not_scored(day))
+        return np.flatnonzero(self.guest_or_objector(day))
 
-    def _not_scored(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Whether the customers in [start, stop) are guests or object to profiling."""
+    def guest_or_objector(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Whether the customers in [start, stop) are guests or object to profiling on a day: (stop - start,) bool."""
         customers = self.customers[start:stop]
         return guest_flags(customers) | profiling_objectors(customers, to_date(day).isoformat())
 
-    def _buyers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows in [start, stop) with a purchase before `day`, guests included."""
+    def buyers(self, day: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Ascending rows in [start, stop) with a purchase before `day`, guests included."""
         offsets = self.offsets[start : min(len(self) if stop is None else stop, len(self)) + 1]
         own = slice(offsets[0], offsets[-1])
         bought = (self.kind[own] == PURCHASE) & (self.day[own] < day)

@@ -87,8 +87,8 @@ def registrants(log: EventLog, day: int, start: int = 0, stop: int | None = None
     """
     stop = len(log) if stop is None else min(stop, len(log))
     chosen = known_before(log, day, start, stop)
-    chosen[log._buyers(day, start, stop) - start] = False
-    return start + np.flatnonzero(chosen & ~log._not_scored(day, start, stop))
+    chosen[log.buyers(day, start, stop) - start] = False
+    return start + np.flatnonzero(chosen & ~log.guest_or_objector(day, start, stop))
 
 
 def with_registration(log: EventLog, day: int) -> bool:
@@ -118,7 +118,7 @@ def not_scored(log: EventLog, day: int, trained_on: bool) -> pl.DataFrame:
     from propensity.data.event_log import to_date  # the log imports this module
 
     bought = np.zeros(len(log), bool)
-    bought[log._buyers(day)] = True
+    bought[log.buyers(day)] = True
     known, registered = known_before(log, day), registration_days(log.customers)
     conditions = {
         GUEST: guest_flags(log.customers),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 
 from propensity.data.batch import Inputs
@@ -30,13 +28,10 @@ def empty_customer(features: Features, market_stats: MarketStats) -> Inputs:
     Inputs
         With one row.
     """
-    twin = copy.copy(features)
-    columns = {name: np.zeros(0, COLUMNS[name]) for name in Events._fields[1:]}
-    twin.events = Events(fixed(np.zeros(2, np.int64)), *(fixed(column) for column in columns.values()))
-    twin.attributes = unknown_attributes(features.config, 1)
-    twin.registry = Registry.unknown(1)
-    groups = unknown_groups(market_stats.customer_groups, 1)
-    twin.customer_group = {market_stats.cutoff.day: (market_stats.group_label, groups)}
+    columns = (fixed(np.zeros(0, COLUMNS[name])) for name in Events._fields[1:])
+    events, attributes = Events(fixed(np.zeros(2, np.int64)), *columns), unknown_attributes(features.config, 1)
+    groups = market_stats.group_label, unknown_groups(market_stats.customer_groups, 1)
+    twin = features.with_customers(events, attributes, Registry.unknown(1), {market_stats.cutoff.day: groups})
     return twin.inputs(market_stats, np.zeros(1, np.int64))
 
 

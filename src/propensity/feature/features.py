@@ -9,7 +9,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -47,6 +47,7 @@ from propensity.feature.market_stats import (
     MarketStats,
     log_spend,
     rarity,
+    sampled,
     tenure_month,
 )
 from propensity.feature.neighbour import category_sets
@@ -55,7 +56,7 @@ from propensity.feature.price import PRICE_NAMES, PRICES, price_columns
 from propensity.feature.registrant import GROUP, Registry, fill_customer_columns, fill_pair_columns
 from propensity.kernel.column import Block, FeatureColumn
 from propensity.kernel.customer import customer_windows
-from propensity.kernel.event import KINDS, Sets, fixed
+from propensity.kernel.event import KINDS, Events, Sets, fixed
 from propensity.kernel.group import GroupTables, windows_and_groups
 from propensity.kernel.history import ends, last_events, last_positions, visible_events
 from propensity.kernel.market import MarketColumns, look_up, profiles, spread
@@ -241,10 +242,34 @@ class Features:
         self.sold_through = self._channel_codes(vocabulary.sold_through) - 1  # -1: not counted
         self.windows, self.half_lives = np.array(config.windows), np.array(config.half_lives)
         self.attributes = attribute_numbers(log.customers, config.used_attributes)
-        self.customer_group: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by the day of the market's tables
+        self.groups_by_day: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by the day of the market's tables
         self.own_context: dict[Cutoff, np.ndarray] = {}
         self.categories: dict[int, tuple[np.ndarray, Sets]] = {}  # by the day of the market's tables
         self.standardisations: dict[Cutoff, np.ndarray] = {}  # by the same day, and the horizon
+
+    def with_customers(
+        self,
+        events: Events,
+        attributes: np.ndarray,
+        registry: Registry,
+        groups_by_day: dict[int, tuple[np.ndarray, np.ndarray]],
+    ) -> Self:
+        """A copy for other customers than those of the log.
+
+        Parameters
+        ----------
+        events : Events
+            Of B customers, with the log's items and channels.
+        attributes : (B, A) float32
+            Numbers of their attributes.
+        registry : Registry
+            Their registrations and engagement.
+        groups_by_day : dict of int to ((G,) str, (B, K) int64)
+            Labels of the market's groups, and the groups that they are in, by the day of the market's tables.
+        """
+        twin = copy.copy(self)
+        twin.events, twin.attributes, twin.registry, twin.groups_by_day = events, attributes, registry, groups_by_day
+        return twin
 
     @cached_property
     def registry(self) -> Registry:
@@ -313,7 +338,7 @@ class Features:
         return visible_events(self.events, customer, cutoff.day, self.config.history)
 
     @property
-    def customer_groups(self) -> np.ndarray:
+    def customer_group_start(self) -> np.ndarray:
         """First customer column of the groups that `_pair` fills; -1 where it fills none."""
         return self.config.customer_group_start
 
@@ -326,7 +351,7 @@ class Features:
         places = (
             BasicColumns.of(names, self.config.half_lives),
             self.config.group_start,
-            self.customer_groups,
+            self.customer_group_start,
         )
         windows_and_groups(
             *(self.events, self.sets, customer, market_stats.cutoff.day, market_stats.cutoff.horizon),
@@ -436,10 +461,10 @@ class Features:
     def groups_of(self, market_stats: MarketStats) -> np.ndarray:
         """The groups (N, A) that the log's customers are in, computed once for a cutoff."""
         day, label = market_stats.cutoff.day, market_stats.group_label
-        if day not in self.customer_group or self.customer_group[day][0] is not label:
+        if day not in self.groups_by_day or self.groups_by_day[day][0] is not label:
             attributes, groups = self.config.used_group_rates, market_stats.customer_groups
-            self.customer_group[day] = label, group_codes(self.log.customers, attributes, groups)
-        return self.customer_group[day][1]
+            self.groups_by_day[day] = label, group_codes(self.log.customers, attributes, groups)
+        return self.groups_by_day[day][1]
 
     def item_categories(self, market_stats: MarketStats) -> Sets:
         """The categories of the items that customers are compared by, computed once for a cutoff."""
@@ -473,13 +498,12 @@ class Features:
         """`standardisation` from all events before the cutoff; columns of the user's own are not compared."""
         row = self.log.purchasers(market_stats.cutoff.day)
         if row.size > COMPARED:
-            row = np.sort(row[np.argpartition(self.log.id_hash()[row], COMPARED)[:COMPARED]])
-        twin = copy.copy(self)
-        twin.events = self.log.events
-        twin.attributes = np.zeros((len(self.log), len(self.config.used_attributes)), np.float32)  # of customers only
-        twin.customer_group = {}
-        if GROUP in self.config.groups:
-            twin.registry = Registry.of_log(self.log)
+            row = sampled(row, self.log.id_hash(), COMPARED)
+        unread = np.zeros(
+            (len(self.log), len(self.config.used_attributes)), np.float32
+        )  # customer columns alone read it
+        registry = Registry.of_log(self.log) if GROUP in self.config.groups else Registry.unknown(len(self.log))
+        twin = self.with_customers(self.log.events, unread, registry, {})
         declared, unit = self.config.columns["pair"], np.float32(1.0 / self.vocabulary.unit)
         factor = np.array([unit if column.money else 1.0 for column in declared], np.float32)
         sums, size = np.zeros((3, len(self.offers), len(declared))), max(PAIRS_AT_ONCE // len(self.offers), 1)

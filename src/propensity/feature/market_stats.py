@@ -311,15 +311,11 @@ class MarketStatsBuilder:
 
     def _sampled(self, rows: np.ndarray) -> np.ndarray:
         """At most `sample` of the rows, by the hash of their ids."""
-        most = self.config.sample
-        return rows if rows.size <= most else np.sort(rows[np.argpartition(self.id_hash[rows], most)[:most]])
+        return sampled(rows, self.id_hash, self.config.sample)
 
     def population(self, day: int, sample: int | None = None) -> np.ndarray:
         """Rows of the purchasers before `day`, of at most `sample` of them."""
-        rows, most = self.log.purchasers(day), self.config.sample if sample is None else sample
-        if rows.size <= most:
-            return rows
-        return np.sort(rows[np.argpartition(self.id_hash[rows], most)[:most]])
+        return sampled(self.log.purchasers(day), self.id_hash, self.config.sample if sample is None else sample)
 
     def _neighbours(self, day: int) -> tuple[Level, Neighbours]:
         """Reference customers and the level that they are compared at."""
@@ -458,6 +454,11 @@ class MarketStatsBuilder:
         size = np.bincount(month, minlength=TENURES) + 1e-9
         logs = log_spend(rows[:, names.index("spend_91")], unit), np.log1p(rows[:, names.index("orders_91")])
         return np.stack([np.bincount(month, values, minlength=TENURES) / size for values in logs], axis=1)
+
+
+def sampled(rows: np.ndarray, id_hash: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the rows (R,) of a log, those with the lowest hash of their ids (N,), ascending."""
+    return rows if rows.size <= most else np.sort(rows[np.argpartition(id_hash[rows], most)[:most]])
 
 
 def log_spend(spend: np.ndarray, unit: float) -> np.ndarray:

@@ -5,7 +5,6 @@ Legend: M trained offers, K new offers, B customers.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ class NewOfferFeatures(Features):
         self.sibling_follow = market.follow[1] @ tables.market_stats.sibling  # through follow_broad of trained offers
 
     @property
-    def customer_groups(self) -> np.ndarray:
+    def customer_group_start(self) -> np.ndarray:
         """No place: the groups of customer columns are those of the trained offers."""
         return np.full(2, -1)
 
@@ -120,10 +119,7 @@ class NewOfferFeatures(Features):
 
     def _trained(self) -> Features:
         """The features of the trained offers, for the customers of these features, who are others in a copy."""
-        trained = copy.copy(self.trained)
-        trained.events, trained.attributes, trained.registry = self.events, self.attributes, self.registry
-        trained.customer_group = self.customer_group
-        return trained
+        return self.trained.with_customers(self.events, self.attributes, self.registry, self.groups_by_day)
 
     def _trained_state(self, customer: np.ndarray, customer_features: np.ndarray) -> TrainedState:
         """The purchases of trained offers; fills the groups of the customer columns."""

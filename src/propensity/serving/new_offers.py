@@ -9,7 +9,6 @@ Legend: N customers, K new offers, B customers of a block.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -304,10 +303,8 @@ class PreparedOffers(NamedTuple):
         groups : ndarray of shape (B, K)
             Groups that they are in, see `Features.groups_of`.
         """
-        features, stats = copy.copy(self.features), self.stats
-        features.events, features.attributes, features.registry = events, attributes, registry
-        features.customer_group = {stats.cutoff.day: (stats.group_label, groups)}
-        return self._replace(features=features)
+        groups_by_day = {self.stats.cutoff.day: (self.stats.group_label, groups)}
+        return self._replace(features=self.features.with_customers(events, attributes, registry, groups_by_day))
 
     def scores(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         """Probability and expected revenue (B, K), float32, from the inputs of B customers."""

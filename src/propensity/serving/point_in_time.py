@@ -5,7 +5,6 @@ B customers, M offers, P pair columns.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -180,7 +179,7 @@ class PointInTimeFeatures(Features):
             cutoff=Cutoff(int(tables["day"]), settings["horizon"]),
             **{name: tables[name] for name in MarketStats._fields if name != "cutoff" and name in tables},
         )
-        self.customer_group = {}
+        self.groups_by_day = {}
         if self.config.used_text:
             self.text_weight = tables["text_weight"]
 
@@ -248,16 +247,15 @@ class PointInTimeFeatures(Features):
         Inputs
             With B rows.
         """
-        twin = copy.copy(self)
-        twin.events = events
         customers = events.offsets.size - 1
-        twin.attributes = unknown_attributes(self.config, customers) if attributes is None else attributes
-        twin.registry = Registry.unknown(customers) if registry is None else registry
+        attributes = unknown_attributes(self.config, customers) if attributes is None else attributes
+        registry = Registry.unknown(customers) if registry is None else registry
         cutoff = self.market_stats.cutoff if day is None else self.market_stats.cutoff._replace(day=day)
         unknown = unknown_groups(self.market_stats.customer_groups, customers)
         label = self.market_stats.group_label
-        twin.customer_group = {cutoff.day: (label, unknown if groups is None else groups)}
-        return twin.inputs(self.market_stats._replace(cutoff=cutoff), np.arange(events.offsets.size - 1), mask)
+        groups_by_day = {cutoff.day: (label, unknown if groups is None else groups)}
+        twin = self.with_customers(events, attributes, registry, groups_by_day)
+        return twin.inputs(self.market_stats._replace(cutoff=cutoff), np.arange(customers), mask)
 
 
 def registry_of(columns: Mapping[str, np.ndarray]) -> Registry:

@@ -87,19 +87,6 @@ class Table(NamedTuple):
     offers: Offers | None
 
 
-def score_table(
-    model: OfferModel,
-    events: EventLog,
-    cutoff: str,
-    last_label: str,
-    say: Say,
-    definitions: Definitions | None = None,
-    horizons: Sequence[int] | None = None,
-) -> dict[int, Scores]:
-    """Scores of every customer with a purchase before a cutoff; see `scored_table`."""
-    return scored_table(model, events, cutoff, last_label, say, definitions, horizons).scores
-
-
 def scored_table(
     model: OfferModel,
     events: EventLog,
@@ -252,7 +239,7 @@ def with_reasons(table: pl.DataFrame, market: Market, offers: Offers, count: int
 
 
 def score_offers(cfg: ScoreConfig, out: str | Path, say: Say) -> Scores:
-    """`score_table` with the settings of conf/score.yaml; writes the table.
+    """`scored_table` with the settings of conf/score.yaml; writes the table.
 
     Parameters
     ----------
