@@ -221,3 +221,9 @@ def test_a_result_names_the_currency_of_the_log(currency: str | None) -> None:
     result = in_currency(plain, currency)
     assert result.sentences == (["a", "amounts are in HUF"] if currency else ["a"])
     assert result.summary.get("currency") == currency and result.summary["size"] == 1
+
+
+def test_scores_without_the_run_beside_them_say_where_to_write_them(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert purchase_history_of(tmp_path / "config.yaml", "data/log", "2024-07-01", said.append) is None
+    assert len(said) == 1 and "write the scores into the folder of their run" in said[0]

@@ -55,6 +55,11 @@ def pair(**values: float) -> dict[tuple[Block, str], float]:
 
 EVERY_WEEK = pair(recency=12, interpurchase_time=7)
 ANSWERED: dict[tuple[Block, str], float] = {("customer", "messages_182"): 4.0, ("customer", "response"): 0.5}
+REGISTERED: dict[tuple[Block, str], float] = {
+    ("customer", "registrant"): 1.0,
+    ("customer", "registrant_age"): 12.0,
+    ("customer", "registrant_views_91"): 2.0,
+}
 SENTENCES: list[tuple[ReasonName, Mapping[tuple[Block, str], float], str]] = [
     ("frequency", pair(purchase_days=0), "Never bought tea."),
     ("frequency", pair(purchase_days=3, days_91=3), "Bought tea three times in the last 91 days."),
@@ -67,6 +72,12 @@ SENTENCES: list[tuple[ReasonName, Mapping[tuple[Block, str], float], str]] = [
         "similar",
         pair(neighbours_middle=0.25),
         "Of the customers with the most similar purchases, 25 % bought tea in the last 56 days.",
+    ),
+    ("person", {("customer", "registrant"): 0.0}, "Has bought before."),
+    (
+        "person",
+        REGISTERED,
+        "Registered 12 days ago and has not bought anything yet; viewed two items in the last 91 days.",
     ),
     ("companions", {}, "Bought milk and sugar, which customers often buy together with tea."),
     (

@@ -85,6 +85,23 @@ def test_tables_beside_the_events_get_their_roles(tmp_path: Path) -> None:
     assert log.revenue.sum() == 7 and log.items["category"].to_list() == ["k", "l"]
 
 
+def test_views_beside_the_sales_are_neither_items_nor_messages(tmp_path: Path) -> None:
+    sales = "".join(f"{k},2024-03-{1 + k % 20:02d},c{k % 9},i{k % 5},2.5\n" for k in range(40))
+    views = "".join(f"c{k % 9},2024-03-{1 + k % 20:02d},i{k % 5},view\n" for k in range(60))
+    texts = {
+        "sales.csv": "order_id,date,customer_id,sku,amount\n" + sales,
+        "browsing.csv": "customer_id,date,sku,event\n" + views,
+        "goods.csv": "sku,category\n" + "".join(f"i{k},k{k % 2}\n" for k in range(5)),
+        "more_goods.csv": "sku,brand\n" + "".join(f"i{k},b{k % 2}\n" for k in range(5)),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    draft = draft_source([str(tmp_path / "*.csv")])
+    assert Path(draft.settings["items"]).name == "goods.csv" and "contacts" not in draft.settings
+    for name in ("browsing.csv", "more_goods.csv"):
+        assert any(name in note and "not used" in note for note in draft.notes)
+
+
 @pytest.mark.parametrize(
     ("head", "names"),
     [

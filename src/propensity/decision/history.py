@@ -155,7 +155,7 @@ def purchase_history_of(
         If it asks for a class outside this package's data layer.
     """
     if not config.is_file():
-        say(f"no {config}: the purchase history is unknown")
+        say(f"no {config}: the purchase history is unknown; write the scores into the folder of their run")
         return None
     task = configured_task(config)
     folder = log or log_of_task(task)

@@ -304,8 +304,18 @@ def named_values(facts: PairFacts, attributes: bool) -> str:
 
 
 def person_words(facts: PairFacts) -> str:
-    """Attributes of the customer."""
-    return f"Known about the customer: {named_values(facts, True) or 'nothing'}."
+    """Whether the customer has a purchase, where customers without one are scored, and attributes."""
+    known = named_values(facts, True)
+    registrant = facts.get("customer", "registrant")
+    if registrant is None:
+        return f"Known about the customer: {known or 'nothing'}."
+    if registrant <= 0:
+        return f"Has bought before{f'; {known}' if known else ''}."
+    age, views = facts.get("customer", "registrant_age"), facts.number("customer", "registrant_views_91")
+    parts = ["Has not bought anything yet" if age is None else f"Registered {ago(age)} and has not bought anything yet"]
+    if round(views) > 0:
+        parts.append(f"viewed {counted(views, 'item')} in the last 91 days")
+    return f"{'; '.join([*parts, known] if known else parts)}."
 
 
 def own_words(facts: PairFacts) -> str:

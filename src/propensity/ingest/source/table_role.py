@@ -85,7 +85,7 @@ def assign_roles(tables: Sequence[RawTable]) -> tuple[RawTable, dict[str, Any], 
     events : RawTable
         The table of events: the one with the most columns of a purchase. Its rows have the columns of joined tables.
     others : dict
-        Role -> table and key, for items, customers, consents and contacts, and `joins`.
+        Role -> table and key, for items, customers, consents and contacts, and `joins`. Further events have no role.
     notes : list of str
         What each table was taken for.
     """
@@ -114,10 +114,14 @@ def assign_roles(tables: Sequence[RawTable]) -> tuple[RawTable, dict[str, Any], 
         role, key, more = _role(table, drafts[k], rows, mapping)
         if role is None:
             notes.append(f"{table.path}: no column has the values of a column of {events.path}; it is not used")
-            continue
-        if role not in others:
+        elif role == "events":
+            way = "data.source.events takes a pattern of files, data.source.rename the names that differ"
+            notes.append(f"{table.path}: further events of customers; it is not used; {way}")
+        elif role in others:
+            notes.append(f"{table.path}: {role} by {key}, as is {others[role]['path']}; it is not used")
+        else:
             others[role] = {"path": table.path, "key": key} | more
-        notes.append(f"{table.path}: {role} by {key}")
+            notes.append(f"{table.path}: {role} by {key}")
     return events._replace(rows=rows), others, notes
 
 
@@ -139,6 +143,8 @@ def _role(
             values = rows[mapping[name]]
             shares = [(_shared(table.rows[key], values), key) for key in table.rows.columns]
             best[name] = max(shares, key=lambda pair: pair[0])
+    if _is_events(table, draft, best):
+        return "events", "", {}
     share, key = best.get("customer", (0.0, ""))
     if share >= MIN_SHARED and share >= best.get("item", (0.0, ""))[0]:
         dates = {"day": draft["day"]} if "day" in draft and draft["day"] != key else {}
@@ -153,6 +159,14 @@ def _role(
         return "customers", key, {}
     share, key = best.get("item", (0.0, ""))
     return ("items", key, {}) if share >= MIN_SHARED else (None, "", {})
+
+
+def _is_events(table: RawTable, draft: Mapping[str, str], best: Mapping[str, tuple[float, str]]) -> bool:
+    """Whether a table has several rows of customers and items of the events, with dates, such as views."""
+    keys = [key for share, key in best.values() if share > 0 and not _is_key(table.rows[key])]
+    shared = max((share for share, _ in best.values()), default=0.0) >= MIN_SHARED
+    named = {"customer", "day", "item"} <= draft.keys() and {draft["customer"], draft["item"]} == {*keys}
+    return named and shared and not _contact_columns(table.rows, {*keys, draft["day"]})
 
 
 def _contact_columns(rows: pl.DataFrame, used: set[str]) -> dict[str, str]:
