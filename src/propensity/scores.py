@@ -16,13 +16,14 @@ import polars as pl
 from propensity.atomic import whole_file
 from propensity.data.consent import MARKS, consent_channel, words_at
 from propensity.data.event_log import EventLog
-from propensity.data.table_file import LOG, read_table, write_table
+from propensity.data.table_file import LOG, RUN, read_table, write_table
 from propensity.data.unsubscribe import customers_with_words
 from propensity.data.valid import LARGEST_TOTAL
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
 
 COLUMNS = ("cutoff", "customer_id", "offer_id", "score", "expected_revenue")
 SHARES = ("cutoff", "customer_id", "channel", "share")
+CONFIG = "config.yaml"  # file of a run
 WARNINGS = "propensity.warnings"  # key of the metadata of a table of scores
 LARGEST_SPARSE, SPARSE = 100_000_000, 0.1  # pairs in memory, of scores of which a smaller share has a row
 SHARES_FILE = "channels.parquet"  # written beside the scores
@@ -199,8 +200,32 @@ def load_shares(path: str | Path, cutoff: str, customer: np.ndarray) -> ChannelS
     return ChannelShares(customer, tuple(channels), share, cutoff)
 
 
+def metadata_of(log: Path | None, run: str | Path | None = None, warnings: Sequence[str] = ()) -> dict[str, str] | None:
+    """Metadata of a table of scores: where they come from, and what a reader should know.
+
+    Parameters
+    ----------
+    log, run : Path, optional
+        Folders of the event log and of the run, see `scored_log` and `run_of_scores`.
+    warnings : sequence of str
+        See `score_warnings`.
+
+    Returns
+    -------
+    dict of str to str, or None
+        None where nothing is known.
+    """
+    folders = {LOG: log, RUN: run}
+    known = {key: str(Path(folder).resolve()) for key, folder in folders.items() if folder is not None}
+    return ({WARNINGS: json.dumps(list(warnings))} if warnings else {}) | known or None
+
+
 def save_scores(
-    scores: Sequence[Scores], path: str | Path, warnings: Sequence[str] = (), log: Path | None = None
+    scores: Sequence[Scores],
+    path: str | Path,
+    warnings: Sequence[str] = (),
+    log: Path | None = None,
+    run: str | Path | None = None,
 ) -> None:
     """Write scores of several cutoffs to one Parquet file, atomically.
 
@@ -212,8 +237,8 @@ def save_scores(
         File to write or replace.
     warnings : sequence of str
         What a reader of the scores should know; kept in the file's metadata, see `score_warnings`.
-    log : Path, optional
-        Folder of the event log; kept in the file's metadata, see `scored_log`.
+    log, run : Path, optional
+        Folders of the event log and of the run; kept in the file's metadata, see `scored_log` and `run_of_scores`.
 
     Raises
     ------
@@ -223,10 +248,8 @@ def save_scores(
     if Path(path).is_dir():
         raise ConfigurationError(f"{path} is a folder; give the name of a file, such as {path}/scores.parquet")
     with whole_file(path) as draft:
-        metadata = {WARNINGS: json.dumps(list(warnings))} if warnings else {}
-        metadata |= {} if log is None else {LOG: str(log.resolve())}
         table = pl.concat([table.frame() for table in scores], how="diagonal")
-        write_table(table, draft, metadata or None)
+        write_table(table, draft, metadata_of(log, run, warnings))
 
 
 def score_warnings(path: str | Path) -> list[str]:
@@ -255,6 +278,25 @@ def scored_log(path: str | Path) -> str | None:
         Parquet file.
     """
     return pl.read_parquet_metadata(path).get(LOG)
+
+
+def run_of_scores(path: str | Path) -> Path:
+    """Folder of the run that gave a table of scores: the one it lies in, else the one that its metadata names.
+
+    Parameters
+    ----------
+    path : str or Path
+        Parquet file.
+
+    Returns
+    -------
+    Path
+        The folder of the table where neither holds a run.
+    """
+    named = pl.read_parquet_metadata(path).get(RUN)
+    beside = Path(path).parent
+    is_run = (beside / CONFIG).is_file() or named is None or not (Path(named) / CONFIG).is_file()
+    return beside if is_run or named is None else Path(named)
 
 
 def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:

@@ -223,7 +223,16 @@ def test_a_result_names_the_currency_of_the_log(currency: str | None) -> None:
     assert result.summary.get("currency") == currency and result.summary["size"] == 1
 
 
+def test_scores_in_another_folder_have_the_history_of_the_run_that_they_name(run: Path, tmp_path: Path) -> None:
+    scores = gather(f"{run}/scores.parquet", None, None, None, None, 1, lambda _: None).scores
+    save_scores([scores], tmp_path / "scores.parquet", run=run)
+    history = gather(f"{tmp_path}/scores.parquet", None, None, None, None, 1, lambda _: None).history
+    assert history is not None and to_date(history.day).isoformat() == scores.cutoff
+    save_scores([scores], tmp_path / "moved.parquet", run=tmp_path / "nowhere")
+    assert gather(f"{tmp_path}/moved.parquet", None, None, None, None, 1, lambda _: None).history is None
+
+
 def test_scores_without_the_run_beside_them_say_where_to_write_them(tmp_path: Path) -> None:
     said: list[str] = []
     assert purchase_history_of(tmp_path / "config.yaml", "data/log", "2024-07-01", said.append) is None
-    assert len(said) == 1 and "write the scores into the folder of their run" in said[0]
+    assert len(said) == 1 and "score again, or write the scores into the folder of their run" in said[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from propensity.data.offer import Offers
 from propensity.data.table_file import write_table
 from propensity.data.unsubscribe import customers_with_words
 from propensity.errors import ConfigurationError, DataError
-from propensity.scores import COLUMNS, LOG, WARNINGS
+from propensity.scores import COLUMNS, metadata_of
 from propensity.training.checkpoint import Trained, load_trained
 
 PAIRS = 1 << 18  # pairs whose columns are in memory at a time
@@ -94,9 +93,7 @@ def score_requests(
     for warning in warnings:
         say(warning)
     with whole_file(out) as draft:
-        metadata = {WARNINGS: json.dumps(warnings)} if warnings else {}
-        metadata |= {} if events.folder is None else {LOG: str(events.folder.resolve())}
-        write_table(result, draft, metadata or None)
+        write_table(result, draft, metadata_of(events.folder, run, warnings))
     days = f"{to_date(int(wanted.day.min()))} to {to_date(int(wanted.day.max()))}"
     entry = {"model": str(run), "log": str(events.folder), "fingerprint": events.fingerprint, "cutoff": days}
     append_beside(Path(run).parent, out, "score", entry)

@@ -17,6 +17,7 @@ from propensity.checksum import check_folder, hexadecimal
 from propensity.errors import DamageError
 
 CHECKSUM, SCHEMA = "propensity.checksum", "propensity.schema"
+RUN = "propensity.run"  # metadata of scores: folder of the run that gave them
 LOG = "propensity.log"  # metadata of scores: folder of the event log whose customers were scored
 VERSION = "1"
 ROWS = 1 << 18  # rows whose text is joined at a time

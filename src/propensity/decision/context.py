@@ -25,7 +25,16 @@ from propensity.decision.table import aligned, promised_contacts, read
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
 from propensity.ingest.provenance import log_folder
 from propensity.ingest.rule.matching import require_match, rows_of
-from propensity.scores import SHARES_FILE, ChannelShares, Scores, customers_of, load_scores, load_shares, scored_log
+from propensity.scores import (
+    SHARES_FILE,
+    ChannelShares,
+    Scores,
+    customers_of,
+    load_scores,
+    load_shares,
+    run_of_scores,
+    scored_log,
+)
 
 T = TypeVar("T")
 
@@ -316,7 +325,7 @@ def gather(
     say(f"reading consents and the purchase history before {chosen.cutoff}")
     stored = None if log is not None else scored_log(scores)
     named = stored if stored is not None and (Path(stored) / "meta.json").is_file() else log
-    history = purchase_history_of(run / "config.yaml", named, chosen.cutoff, say)
+    history = purchase_history_of(run_of_scores(scores) / "config.yaml", named, chosen.cutoff, say)
     events = history.log if history is not None else EventLog.open(named) if named is not None else None
     attributes = run / "customers.parquet"
     path = customers or (str(attributes) if attributes.is_file() else None)

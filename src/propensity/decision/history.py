@@ -155,7 +155,8 @@ def purchase_history_of(
         If it asks for a class outside this package's data layer.
     """
     if not config.is_file():
-        say(f"no {config}: the purchase history is unknown; write the scores into the folder of their run")
+        way = "score again, or write the scores into the folder of their run"
+        say(f"no {config}: the purchase history is unknown; {way}")
         return None
     task = configured_task(config)
     folder = log or log_of_task(task)

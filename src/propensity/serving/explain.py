@@ -24,6 +24,7 @@ from propensity.explain.model import log_odds_of
 from propensity.explain.opened import OpenedCutoff, of_run
 from propensity.explain.reasons import Explainer, Reason, Reasons
 from propensity.explain.reliance import reliance
+from propensity.scores import run_of_scores
 from propensity.serving.bundle import open_bundle
 from propensity.serving.verify import MANIFEST, run_session
 from propensity.training.checkpoint import FILE, load_trained
@@ -172,6 +173,8 @@ def with_reasons(result: DecisionResult, cutoff: str, cfg: DecideConfig, say: Ca
     if not lists:
         raise ConfigurationError(f"decision {result.name} lists no customers with offers; leave out reasons={count}")
     folder = Path(cfg.reasons_from) if cfg.reasons_from is not None else Path(cfg.scores).parent
+    if cfg.reasons_from is None and not (folder / MANIFEST).is_file():
+        folder = run_of_scores(cfg.scores)
     if not any((folder / name).is_file() for name in (FILE, MANIFEST)):
         raise ConfigurationError(
             f"{folder} holds neither a run nor a bundle to explain scores; give reasons_from=<folder>"

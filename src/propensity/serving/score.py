@@ -173,7 +173,7 @@ def score(
         )
     by_name, shares = Champion.load(run, trained.model).predict_both(cutoff_data)
     scores = with_consents(by_name[SERVED], features.log, cutoff_data.row)
-    save_scores([scores], out, log=events.folder)
+    save_scores([scores], out, log=events.folder, run=run)
     if shares is not None:
         save_shares([shares], shares_path)
     if sentence := write_not_scored(events, date.day, bool(trained.task.registrants), Path(out)):

@@ -23,7 +23,7 @@ from propensity.explain.coalition import LogOdds
 from propensity.explain.model import reads_other_offers, run_log_odds
 from propensity.explain.new_offer import NewOfferExplainer
 from propensity.explain.opened import OpenedCutoff
-from propensity.scores import COLUMNS, LOG, Scores, with_consents
+from propensity.scores import COLUMNS, Scores, metadata_of, with_consents
 from propensity.serving.batch import BatchConfig
 from propensity.serving.bundle import Bundle, open_bundle
 from propensity.serving.explain import bundle_log_odds
@@ -284,8 +284,7 @@ def score_offers(cfg: ScoreConfig, out: str | Path, say: Say) -> Scores:
         say(f"explaining {table.height:,} scores")
         table = with_reasons(table, scored.market, scored.offers, cfg.reasons)
     with whole_file(out) as draft:
-        metadata = {} if events.folder is None else {LOG: str(events.folder.resolve())}
-        write_table(table, draft, metadata or None)
+        write_table(table, draft, metadata_of(events.folder, cfg.run))
     day = to_day(str(cfg.cutoff))
     if sentence := write_not_scored(events, day, bool(model.task.registrants), Path(out)):
         say(sentence)
