@@ -110,7 +110,7 @@ def send_list(
     ignored = [pl.lit(True).alias("consent_ignored")] if decision.ignore_consent else []
     chosen = _attributes(context, attributes)
     table = table.join(chosen, on="customer_id", how="left", maintain_order="left")
-    reasons = [name for name in table.columns if name.startswith("reason_")]
+    reasons = [name for name in table.columns if name.startswith("reason_") and table[name].count()]
     table = table.select(
         "customer_id", *attributes, *MESSAGE[1:], "holdout", "arm", "probability", "score", "expected_value",
         currency, *ignored, *reasons,

@@ -80,7 +80,7 @@ def show(summary: dict[str, Any], out: str | Path) -> None:
             f"{summary['expected_churners']:,.0f} customers without an order in {summary['weeks']} weeks are expected; "
             f"{summary['alarms']:,} are behind their own rhythm"
         )
-    lines += [f"left out: {count:,}, {reason}" for reason, count in summary["left_out"].items()]
+    lines += [f"left out: {count:,} {reason}" for reason, count in summary["left_out"].items()]
     lines += [f"warning: {sentence}" for sentence in summary["warnings"]]
     for line in lines:
         screen.print(line, highlight=False, markup=False)
