@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from propensity.data.batch import Inputs, Sizes
 from propensity.errors import ConfigurationError
 from propensity.model.base_rate import BaseRates
-from propensity.model.causal import CausalEncoder
 from propensity.model.member import EnsembleMember, Part
 from propensity.model.outputs import Outputs, ensemble_mean
 from propensity.model.pairs import Pairs
@@ -100,11 +99,6 @@ class OfferNet(nn.Module):
     def in_units(self, inputs: Inputs) -> Inputs:
         """The inputs with the amounts of events as multiples of the unit."""
         return inputs._replace(amount=inputs.amount / self.unit)
-
-    @property
-    def causal(self) -> bool:
-        """Whether the encoder of each member reads a history once for many cutoffs."""
-        return all(isinstance(member.encoder, CausalEncoder) for member in self.members)
 
     def encode_at(self, inputs: Inputs, query_BQ: Tensor, hidden_BQ: Tensor) -> list[Tensor]:
         """The histories at several cutoffs, of each member: (B, Q, D); see `EnsembleMember.encode_at`."""

@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from propensity.config import TrainConfig
 from propensity.errors import ConfigurationError, PropensityError
 from propensity.mistake import one_line, suggest
+from propensity.model.causal import CausalEncoder
 from propensity.task import Task, TrainingSet
 from propensity.training.base_rate import base_rates
 from propensity.training.data_module import PropensityDataModule
@@ -54,6 +55,8 @@ class TrainingConfig:
     compile : whether `torch.compile` is applied to each member.
     threads : torch CPU threads; None uses torch's default. With more than one, threads wait for each other at every
         layer.
+    cutoffs_per_batch : training cutoffs at which a batch holds its customers, at most. With more than 1 a causal
+        encoder reads each history once for all of them; other encoders are refused.
     validation : number of last label windows, or ISO dates of cutoffs, to validate on; `auto`: one, or as many as hold
         enough purchases; None: no validation. A number is lowered where the log is too short for it.
     validation_pairs : customer x offer pairs per validation cutoff, of customers that the seed samples; None: all.
@@ -68,6 +71,7 @@ class TrainingConfig:
     averaging: float | None = 8.0
     compile: bool = False
     threads: int | None = 1
+    cutoffs_per_batch: int = 1
     validation: int | str | list[str] | None = "auto"
     validation_pairs: int | None = 500_000
     refit: bool = True
@@ -90,7 +94,10 @@ class TrainingConfig:
             self.log_on_device,
             rate,
             validation,
+            self.cutoffs_per_batch,
         )
+        if self.cutoffs_per_batch > 1:
+            length = length._replace(pass_steps=max(len(data.sampler()), 1))
         data.base_rates, data.length = rates, length
         return data
 
@@ -118,7 +125,8 @@ def check_settings(config: TrainConfig) -> None:
     ------
     ConfigurationError
         For a GPU that is not there, a class that does not exist, an argument that its class does not take, a logger
-        whose package is missing, and a monitored metric that is not computed.
+        whose package is missing, a monitored metric that is not computed, and batches of several cutoffs with an
+        encoder that is not causal.
     """
     if config.trainer.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ConfigurationError("training wants a GPU and torch sees none; use trainer=cpu")
@@ -130,6 +138,7 @@ def check_settings(config: TrainConfig) -> None:
             package = PACKAGES[part["_target_"]][0]
             raise ConfigurationError(f"{place} needs the package {package}; pip install {package}")
     check_optimizer(config.optimizer)
+    check_encoder(config)
     metrics = validation_metrics(config.metrics)
     for name, part in (config.callbacks or {}).items():
         if part is not None and (metric := part.get("monitor")) is not None:
@@ -138,6 +147,19 @@ def check_settings(config: TrainConfig) -> None:
                 mode(f"callbacks.{name}", metric, metrics)
     if config.objective is not None:
         check_metric("objective", config.objective, config, [*by_name(metrics), TRAIN_LOSS])
+
+
+def check_encoder(config: TrainConfig) -> None:
+    """Refuses batches of several cutoffs where the encoder cannot read a history once for all of them."""
+    cutoffs, encoder = config.training.get("cutoffs_per_batch", 1), config.model.get("encoder")
+    if cutoffs == 1:
+        return
+    made = None if encoder is None else pkgutil.resolve_name(encoder["_target_"])
+    if not (isinstance(made, type) and issubclass(made, CausalEncoder)):
+        raise ConfigurationError(
+            f"training.cutoffs_per_batch={cutoffs} needs an encoder that reads a history once for many cutoffs; "
+            "choose model/encoder=hstu, linear_recurrence or time_filters"
+        )
 
 
 def check_optimizer(settings: Mapping[str, Any]) -> None:
