@@ -9,6 +9,7 @@ from torch.nn.functional import leaky_relu
 from propensity.model.causal import ITEMS, CausalEncoder, no_padding
 
 AT_ONCE = 16_000_000  # weights of events in memory
+UNSEEN = -100.0  # log age of an event that has no weight at any tap
 
 
 class TimeFilters(CausalEncoder):
@@ -80,6 +81,6 @@ class TimeFilters(CausalEncoder):
         """The sums of the tokens around each tap: (B, Q, T, D)."""
         seen_BQL = torch.arange(age_BL.shape[1], device=age_BL.device) < visible_BQ[..., None]
         age_BQL = (age_BL[:, None] - query_BQ[..., None]).clamp(min=1.0)
-        place_BQL = age_BQL.log2().clamp(self.tap[0], self.tap[-1])
-        weight_BQTL = (1 - (place_BQL[:, :, None] - self.tap[:, None]).abs()).clamp(min=0.0) * seen_BQL[:, :, None]
+        place_BQL = torch.where(seen_BQL, age_BQL.log2().clamp(self.tap[0], self.tap[-1]), UNSEEN)
+        weight_BQTL = (place_BQL[:, :, None] - self.tap[:, None]).abs_().neg_().add_(1.0).clamp_(min=0.0)
         return (weight_BQTL.flatten(1, 2) @ event_BLD).unflatten(1, (query_BQ.shape[1], -1))
