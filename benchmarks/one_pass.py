@@ -60,7 +60,7 @@ def measured(name: str, chosen: argparse.Namespace) -> Measured:
     torch.manual_seed(0)
     embed, encoder = EventToken(sizes(), chosen.width, "items"), ENCODERS[name](chosen.width)
     parts = [*embed.parameters(), *encoder.parameters()]
-    whole = histories(chosen.customers, chosen.events)
+    whole = before(histories(chosen.customers, chosen.events), 0.0)
     query = torch.arange(CUTOFFS - 1, -1, -1).float() * STEP
     single = [before(whole, float(days)) for days in query]
 

@@ -21,6 +21,7 @@ from propensity.model.base_rate import BaseRates
 from propensity.model.inference import to_tensors
 from propensity.task import Task, TrainingSet
 from propensity.training.device_log import DeviceLog, PositionBatch
+from propensity.training.held_out import held_out_customers
 from propensity.training.length import Length
 from propensity.training.shared_batch import SharedBatch, SharedBatches, SharedSampler
 from propensity.training.validation import Validation
@@ -143,6 +144,13 @@ class ValidationBatches(Dataset[Batch]):
         inputs = to_tensors(features.inputs(market_stats, customer))
         outcomes = to_tensors(complete.outcomes(market_stats.cutoff, rows))
         return Batch(inputs, outcomes, torch.ones(len(features.offers)))
+
+    def held_out(self, share: float) -> list[np.ndarray]:
+        """Which customers of each batch are held out of training; empty without a share."""
+        if share == 0:
+            return []
+        flags = [held_out_customers(each.features.log, share) for each in self.validation.cutoffs_data]
+        return [flags[place][customer] for place, customer in self.blocks]
 
     def placed(self) -> Iterator[tuple[int, Batch]]:
         """All batches, each with the place of its cutoff."""

@@ -12,6 +12,7 @@ from propensity.metric.builtin import METRICS
 from propensity.metric.declaration import Direction, Metric, declared
 
 ALL, NEVER_BOUGHT = "val", "val/never_bought"  # prefixes: all pairs of the validation, and never-bought pairs
+HELD_OUT = "val/held_out"  # pairs of customers whom the network is not trained on
 TRAIN_LOSS, VAL_LOSS, DEFAULT = "train/loss", "val/loss", "val/log_loss"
 LOSSES = (TRAIN_LOSS, f"{TRAIN_LOSS}_step", f"{TRAIN_LOSS}_epoch", VAL_LOSS)
 
@@ -29,7 +30,8 @@ def by_name(metrics: Sequence[Metric]) -> dict[str, Metric]:
     (True, True, False)
     """
     everywhere = {f"{ALL}/{metric.name}": metric for metric in metrics}
-    return everywhere | {f"{NEVER_BOUGHT}/{metric.name}": metric for metric in metrics if metric.slices}
+    slices = [(prefix, metric) for prefix in (NEVER_BOUGHT, HELD_OUT) for metric in metrics if metric.slices]
+    return everywhere | {f"{prefix}/{metric.name}": metric for prefix, metric in slices}
 
 
 def direction(name: str, metrics: Sequence[Metric]) -> Direction:

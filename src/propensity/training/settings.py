@@ -19,6 +19,7 @@ from propensity.model.causal import CausalEncoder
 from propensity.task import Task, TrainingSet
 from propensity.training.base_rate import base_rates
 from propensity.training.data_module import PropensityDataModule
+from propensity.training.held_out import without_held_out
 from propensity.training.length import length_of, negative_rate_of
 from propensity.training.metric import LOSSES, TRAIN_LOSS, by_name, mode, validation_metrics
 from propensity.training.validation import Validation
@@ -60,6 +61,8 @@ class TrainingConfig:
     validation : number of last label windows, or ISO dates of cutoffs, to validate on; `auto`: one, or as many as hold
         enough purchases; None: no validation. A number is lowered where the log is too short for it.
     validation_pairs : customer x offer pairs per validation cutoff, of customers that the seed samples; None: all.
+    held_out : share of the customers, by a hash of their ids, whom the network is not trained on while there is a
+        validation, which then has metrics of them alone, `val/held_out/<metric>`. The refit trains on all customers.
     refit : whether the network is trained again on all label windows, those of the validation included, for the number
         of passes that the validation found best. Without, training label windows close by the first validation cutoff.
     """
@@ -74,12 +77,25 @@ class TrainingConfig:
     cutoffs_per_batch: int = 1
     validation: int | str | list[str] | None = "auto"
     validation_pairs: int | None = 500_000
+    held_out: float = 0.0
     refit: bool = True
 
     def data_module(
         self, training_set: TrainingSet, task: Task, seed: int, validation: Validation | None = None
     ) -> PropensityDataModule:
-        """The training set in batches, and the validation cutoffs in blocks of customers."""
+        """The training set in batches, and the validation cutoffs in blocks of customers.
+
+        Raises
+        ------
+        ConfigurationError
+            If no customer is left to train on.
+        """
+        if validation is not None and self.held_out > 0:
+            training_set = without_held_out(training_set, self.held_out)
+            if not all(each.row.size for each in training_set.cutoffs_data):
+                raise ConfigurationError(
+                    f"training.held_out={self.held_out} leaves no customer to train on at a cutoff; lower it"
+                )
         rates, offers = base_rates(training_set), len(training_set.features.offers)
         given = self.negative_rate
         rate = negative_rate_of(float(rates.purchase.mean())) if given is None else given
