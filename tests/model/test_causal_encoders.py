@@ -19,7 +19,7 @@ from propensity.model.encoder.linear_recurrence import LinearRecurrence, Recurre
 from propensity.model.scan import Complex, linear_scan, sequential_scan
 
 WIDTH = 8
-BY_TIME = {
+BY_TIME: dict[str, list[str | None]] = {
     "hstu": ["log_age", "fourier", "rotary", "none"],
     "linear_recurrence": ["days", "events"],
     "time_filters": [None],

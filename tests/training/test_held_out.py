@@ -20,7 +20,8 @@ from propensity.training.held_out import held_out_customers
 from propensity.training.metric import by_name, validation_metrics
 from propensity.training.predict import predict
 from propensity.training.run import train
-from propensity.training.settings import TrainingConfig
+from propensity.training.settings import TrainingConfig, check_settings
+from propensity.training.shared_batch import SharedIndex
 from propensity.training.validation import validation_set, windows
 
 SHARE = 0.3
@@ -45,7 +46,9 @@ def test_who_is_held_out_is_trained_on_only_without_a_validation(
     for each, expected in ((validation, 0), (None, len(held_out))):
         data = settings.data_module(training_set, task, 1, each)
         rows = [
-            index.rows if cutoffs_per_batch > 1 else data.training_set.cutoffs_data[index.cutoff].row[index.rows]
+            index.rows
+            if isinstance(index, SharedIndex)
+            else data.training_set.cutoffs_data[index.cutoff].row[index.rows]
             for index in data.sampler()
         ]
         trained = training_set.features.log.customer_id[np.unique(np.concatenate(rows))].tolist()
@@ -73,7 +76,9 @@ def test_validation_has_metrics_of_the_held_out_customers_alone(
     expected = mean_values([(labels, Prediction(scores.probability, scores.revenue))], validation_metrics([]))["all"]
     assert metrics["val/held_out/log_loss"] == pytest.approx(expected["log_loss"], rel=1e-4)
     assert metrics["val/held_out/log_loss"] != metrics["val/log_loss"]
-    assert {name for name in metrics if name.startswith("val/held_out/")} <= set(by_name(validation_metrics([])))
+    assert {name for name in metrics if name.startswith("val/held_out/")} <= set(
+        by_name(validation_metrics([]), held_out=True)
+    )
 
 
 def test_holding_out_everybody_is_refused(small_world: dict[str, Any]) -> None:
@@ -81,3 +86,10 @@ def test_holding_out_everybody_is_refused(small_world: dict[str, Any]) -> None:
     validation = validation_set(windows(task, log, 1), log, training_set.vocabulary, 10, 1)
     with pytest.raises(ConfigurationError, match="training.held_out=0.9999 leaves no customer to train on at a cutoff"):
         TrainingConfig(held_out=0.9999).data_module(training_set, task, 1, validation)
+
+
+def test_metrics_of_held_out_customers_are_monitored_only_where_there_are_some(composed: Callable[..., Any]) -> None:
+    settings = ["callbacks=early_stopping", "callbacks.early_stopping.monitor=val/held_out/auc"]
+    check_settings(composed("train", *settings, "training.held_out=0.1"))
+    with pytest.raises(ConfigurationError, match="monitor=val/held_out/auc is no metric of a training"):
+        check_settings(composed("train", *settings))

@@ -38,8 +38,8 @@ def batches_of(world: dict[str, Any], history: int, mask: str = "none") -> Share
     return SharedBatches(TrainingBatches(training_set._replace(cutoffs_data=cutoffs_data), task), CUTOFFS)
 
 
-def draws(shop: dict[str, Any], size: int = 64, seed: int = 5, epoch: int = 0, **place: int) -> Iterator[SharedIndex]:
-    sampler = SharedSampler(shop["examples"].cutoffs_data, CUTOFFS, size, seed, **place)
+def draws(shop: dict[str, Any], size: int = 64, epoch: int = 0, rank: int = 0, world: int = 1) -> Iterator[SharedIndex]:
+    sampler = SharedSampler(shop["examples"].cutoffs_data, CUTOFFS, size, 5, rank, world)
     sampler.set_epoch(epoch)
     return iter(sampler)
 
@@ -129,7 +129,7 @@ def test_a_network_trains_at_several_cutoffs_in_one_pass(
     train(composed("train", *settings, *more, f"out={tmp_path}"))
     model = load_trained(tmp_path).model
     assert isinstance(model, OfferNet)
-    moved = [member.encoder_gate.abs().sum() > 0 for member in model.members]  # type: ignore[union-attr,operator]
+    moved = [member.encoder_gate.abs().sum() > 0 for member in model.members]  # type: ignore[operator]
     assert all(moved)
 
 

@@ -126,4 +126,4 @@ def relative_time(name: str, heads: int, head_width: int) -> RelativeTime:
     if name not in TIMES:
         raise ConfigurationError(f"model.encoder.time={name} is no encoding of time; choose one of: {', '.join(TIMES)}")
     kind = TIMES[name]
-    return NoTime() if issubclass(kind, NoTime) else kind(heads, head_width)  # type: ignore[call-arg]
+    return NoTime() if issubclass(kind, NoTime) else kind(heads, head_width)

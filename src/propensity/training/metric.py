@@ -22,15 +22,17 @@ def validation_metrics(own: Sequence[Any]) -> list[Metric]:
     return [metric for metric in declared(METRICS, instantiate(list(own), _convert_="all")) if metric.shown]
 
 
-def by_name(metrics: Sequence[Metric]) -> dict[str, Metric]:
-    """The metrics by the names that they are logged under.
+def by_name(metrics: Sequence[Metric], held_out: bool = False) -> dict[str, Metric]:
+    """The metrics by the names that they are logged under; with those of `held_out` customers if there are some.
 
     >>> names = list(by_name(validation_metrics([])))
     >>> "val/auc" in names, "val/never_bought/auc" in names, "val/never_bought/ece" in names
     (True, True, False)
     """
     everywhere = {f"{ALL}/{metric.name}": metric for metric in metrics}
-    slices = [(prefix, metric) for prefix in (NEVER_BOUGHT, HELD_OUT) for metric in metrics if metric.slices]
+    slices = [
+        (prefix, metric) for prefix in (NEVER_BOUGHT, HELD_OUT)[: 1 + held_out] for metric in metrics if metric.slices
+    ]
     return everywhere | {f"{prefix}/{metric.name}": metric for prefix, metric in slices}
 
 
@@ -40,7 +42,7 @@ def direction(name: str, metrics: Sequence[Metric]) -> Direction:
     >>> [direction(name, METRICS) for name in ("val/auc", "val/never_bought/log_loss", "train/loss")]
     ['higher', 'lower', 'lower']
     """
-    known = by_name(metrics)
+    known = by_name(metrics, held_out=True)
     return known[name].direction if name in known else "lower"
 
 

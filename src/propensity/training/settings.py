@@ -156,13 +156,14 @@ def check_settings(config: TrainConfig) -> None:
     check_optimizer(config.optimizer)
     check_encoder(config)
     metrics = validation_metrics(config.metrics)
+    names = list(by_name(metrics, held_out=bool(config.training.get("held_out"))))
     for name, part in (config.callbacks or {}).items():
         if part is not None and (metric := part.get("monitor")) is not None:
-            check_metric(f"callbacks.{name}.monitor", metric, config, [*by_name(metrics), *LOSSES])
+            check_metric(f"callbacks.{name}.monitor", metric, config, [*names, *LOSSES])
             if not part.get("mode"):
                 mode(f"callbacks.{name}", metric, metrics)
     if config.objective is not None:
-        check_metric("objective", config.objective, config, [*by_name(metrics), TRAIN_LOSS])
+        check_metric("objective", config.objective, config, [*names, TRAIN_LOSS])
 
 
 def check_encoder(config: TrainConfig) -> None:
