@@ -41,12 +41,12 @@ def build(variant: tuple[str, str | None]) -> CausalEncoder:
     return encoder
 
 
-@pytest.fixture(params=VARIANTS, ids=str)
+@pytest.fixture(params=VARIANTS, ids=str, scope="module")
 def encoder(request: pytest.FixtureRequest) -> CausalEncoder:
     return build(request.param)
 
 
-@pytest.fixture(params=OF_DAYS, ids=str)
+@pytest.fixture(params=OF_DAYS, ids=str, scope="module")
 def encoder_of_days(request: pytest.FixtureRequest) -> CausalEncoder:
     return build(request.param)
 
@@ -86,6 +86,7 @@ def test_one_pass_equals_separate_passes(encoder: CausalEncoder, hidden: float) 
         torch.testing.assert_close(together[:, q], separate, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BY_TIME)
 def test_gradients_of_one_pass_equal_those_of_separate_passes(name: str) -> None:
     encoder = build((name, None))
@@ -106,11 +107,12 @@ def test_gradients_of_one_pass_equal_those_of_separate_passes(name: str) -> None
 
 def test_tokens_on_the_day_of_a_query_or_later_change_nothing(encoder: CausalEncoder) -> None:
     event, age, length = histories()
+    expected = at(encoder)
     for q, query in enumerate(QUERIES.tolist()):
         other = torch.where((age <= query)[..., None], event * 3 - 1, event)
         queries = torch.full((len(length), 1), query)
         visible = visible_tokens(age, length, queries, torch.zeros_like(queries))
-        torch.testing.assert_close(encoder.at(other, age, queries, visible)[:, 0], at(encoder)[:, q], atol=1e-5, rtol=0)
+        torch.testing.assert_close(encoder.at(other, age, queries, visible)[:, 0], expected[:, q], atol=1e-5, rtol=0)
 
 
 def test_a_query_does_not_see_the_others(encoder: CausalEncoder) -> None:
@@ -188,6 +190,7 @@ def test_a_recurrence_is_stable_for_every_parameter() -> None:
     assert all(torch.isfinite(part).all() for part in states)
 
 
+@pytest.mark.slow
 def test_100_000_events_give_a_finite_state() -> None:
     torch.manual_seed(0)
     event, age = torch.randn(1, 100_000, 4), torch.arange(100_000, 0, -1.0)[None] // 25 + 1

@@ -57,6 +57,7 @@ def test_who_is_held_out_is_trained_on_only_without_a_validation(
         assert set(trained) == known - (set() if expected else held_out)
 
 
+@pytest.mark.slow
 def test_validation_has_metrics_of_the_held_out_customers_alone(
     small_world: dict[str, Any], composed: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_draws_follow_from_seed_and_epoch_and_processes_share_them(small_world: 
     assert len(parts[0]) == len(parts[1]) and not {str(each) for each in parts[0]} & {str(each) for each in parts[1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("encoder", "tokens", "mask"), CASES)
 def test_outputs_at_several_cutoffs_equal_those_of_one_cutoff_each(
     small_world: dict[str, Any], composed: Callable[..., Any], encoder: str, tokens: str, mask: str
@@ -91,6 +92,7 @@ def test_outputs_at_several_cutoffs_equal_those_of_one_cutoff_each(
                 torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-5, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_gradients_at_several_cutoffs_are_the_mean_over_the_customers(
     small_world: dict[str, Any], composed: Callable[..., Any]
 ) -> None:
@@ -121,6 +123,7 @@ def test_a_query_sees_at_least_the_events_that_a_batch_of_its_cutoff_holds(small
             assert seen[len(seen) - len(own) :] == own
 
 
+@pytest.mark.slow
 def test_a_network_trains_at_several_cutoffs_in_one_pass(
     small_world: dict[str, Any], composed: Callable[..., Any], tmp_path: Any
 ) -> None:
