@@ -44,7 +44,7 @@ def test_appending_day_by_day_gives_the_log_built_whole(
     tables: Tables, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Holds for any chunk size, down to one customer at a time."""
-    monkeypatch.setattr("propensity.ingest.append.CHUNK", chunk)
+    monkeypatch.setattr("propensity.data.merged_columns.CHUNK", chunk)
     first, last = (build_log(tables).first_day, int(build_log(tables).day.max()))
     last_days = range(last - 12, last + 1)
     prepare(Delivery(between(tables, first, last - 12)), tmp_path / "log", {"origin.json": "{}"})
