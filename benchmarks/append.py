@@ -237,8 +237,8 @@ def page(appended: list[dict[str, Any]], read: dict[str, Any], options: Any, abo
     return f"""{HEADING}
 
 One delivery of {options.lines:,} lines, {small["delivered"]:,} bytes as Parquet, is appended to a small and to a large
-log, in turns, each time in its own process with one thread; median of {ROUNDS}. Then market statistics and the inputs of
-all customers are computed from a log with {SEGMENTS} segments and from the same log compacted.
+log, in turns, each time in its own process with one thread; median of {ROUNDS}. Then market statistics and the inputs
+of all customers are computed from a log with {SEGMENTS} segments and from the same log compacted.
 
 `{command}` · {about}
 

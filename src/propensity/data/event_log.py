@@ -1,8 +1,9 @@
 """The event log: columns sorted by customer and day, memory-mapped and immutable, and its folder on disk.
 
 The folder holds one `.npy` per column, `customers.parquet` and `items.parquet` (row n describes code n and holds the
-original id) and `meta.json`, which is written last. The folder is replaced in one step. Columns of `OPTIONAL`,
-`contacts.parquet` and the folder `engagement` exist only where a source delivers them.
+original id) and `meta.json`, which is written last. The folder is replaced in one step. Deliveries that were appended
+since lie in `segments`, see `propensity.data.segment`, and are gathered with the rest when a column is read. Columns of
+`OPTIONAL`, `contacts.parquet` and the folder `engagement` exist only where a source delivers them.
 """
 
 from __future__ import annotations
