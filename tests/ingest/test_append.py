@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from deliveries import Delivery, between, without_tables
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.append import append
@@ -16,25 +16,6 @@ from propensity.ingest.build import build_log, prepare
 from propensity.ingest.source import Tables
 from propensity.ingest.tombstone import add_tombstones
 from random_log import date_of, random_tables
-
-
-@dataclass
-class Delivery:
-    tables: Tables
-
-    def load(self) -> Tables:
-        return self.tables
-
-
-def between(tables: Tables, start: int, stop: int) -> Tables:
-    """The delivery of the days start <= day < stop; order ids contain the day."""
-    ordered = tables.events.with_columns(order=pl.col("order") * 100_000 + pl.col("day").to_physical())
-    events = ordered.filter((pl.col("day") >= date_of(start)) & (pl.col("day") < date_of(stop)))
-    return tables._replace(events=events, read=None, dropped={"damaged": 1})
-
-
-def without_tables(tables: Tables) -> Tables:
-    return tables._replace(items=None, customers=None)
 
 
 @pytest.mark.parametrize(

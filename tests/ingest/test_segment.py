@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deliveries import Delivery, between, without_tables
 from propensity.data.event_log import EventLog
 from propensity.data.segment import list_segments
 from propensity.errors import DamageError, DataError
@@ -25,7 +27,6 @@ from propensity.ingest.sent import append_contacts
 from propensity.ingest.source import Tables
 from propensity.serving.damage import verify_log
 from random_log import date_of, random_tables
-from test_append import Delivery, between, without_tables
 
 DAYS = (200, 100, 50, 20)  # before the end, at which deliveries begin
 
@@ -248,10 +249,8 @@ def killed_at(moment: int, monkeypatch: pytest.MonkeyPatch, action: Callable[[],
         for name in ("rename", "replace", "unlink", "mkdir", "rmdir", "fsync"):
             patched.setattr(os, name, counted(getattr(os, name)))
         patched.setattr(Path, "write_text", counted(Path.write_text))
-        try:
+        with contextlib.suppress(Killed):
             action()
-        except Killed:
-            pass
     return changes
 
 

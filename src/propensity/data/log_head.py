@@ -12,7 +12,7 @@ import polars as pl
 from propensity.atomic import remove_interrupted
 from propensity.checksum import check_files, check_sizes
 from propensity.data.log_folder import META, UNREADABLE, first_line, log_damage, read_meta
-from propensity.data.merged_log import changed_rows, merged_table
+from propensity.data.merged_log import changes_of, merged_table
 from propensity.data.merged_meta import merged_meta
 from propensity.data.segment import KNOWN, list_segments, read_table
 from propensity.errors import ConfigurationError
@@ -83,7 +83,7 @@ class LogHead:
     def schema(self, name: str) -> pl.DataFrame:
         """The table `name` without its rows."""
         base = pl.DataFrame(schema=pl.read_parquet_schema(self.folder / f"{name}.parquet"))
-        parts = [changed_rows(each.head(0)) for each in self._parts(name, None)]
+        parts = changes_of([each.head(0) for each in self._parts(name, None)])
         return pl.concat([base, *parts], how="diagonal_relaxed")
 
     def _table(self, name: str, columns: list[str] | None = None) -> pl.DataFrame:
@@ -97,7 +97,7 @@ class LogHead:
                 base = base.with_columns(pl.Series(KNOWN, np.load(self.folder / "item_known.npy")))
         except UNREADABLE as error:
             raise damage(names[0], first_line(error)) from None
-        return merged_table(base, [changed_rows(each) for each in self._parts(name, columns)]).frame
+        return merged_table(base, changes_of(self._parts(name, columns))).frame
 
     def _parts(self, name: str, columns: list[str] | None) -> list[pl.DataFrame]:
         """The table `name` of each segment."""

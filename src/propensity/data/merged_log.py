@@ -91,27 +91,21 @@ def merged_table(base: pl.DataFrame, changes: Sequence[pl.DataFrame]) -> MergedT
     return MergedTable(both[source], np.insert(same, at[~present], -1))
 
 
-def changes_of(segments: Sequence[Segment], name: str) -> list[pl.DataFrame]:
-    """Changed and new rows of a table in each segment.
+def changes_of(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Changed and new rows of the tables of segments.
 
     Parameters
     ----------
-    segments : sequence of Segment
-        The segments.
-    name : {"customers", "items"}
-        Which table.
+    tables : sequence of polars.DataFrame
+        `customers` or `items` of each segment, see `propensity.data.segment.Segment`.
 
     Returns
     -------
     list of polars.DataFrame
-        One table for each segment, which may be empty.
+        One table with the rows of all, in their order, without the columns of the segments' own; empty without tables.
     """
-    return [changed_rows(getattr(segment, name)) for segment in segments]
-
-
-def changed_rows(table: pl.DataFrame) -> pl.DataFrame:
-    """The changed and new rows of a table of a segment, without the columns of the segment's own."""
-    return table.filter(CHANGED).drop(CHANGED, *COUNTS, strict=False)
+    every = pl.concat(tables, how="diagonal_relaxed") if tables else None
+    return [] if every is None else [every.lazy().filter(CHANGED).drop(CHANGED, *COUNTS, strict=False).collect()]
 
 
 def merged_log(base: StoredLog, segments: Sequence[Segment]) -> MergedLog:
@@ -129,9 +123,9 @@ def merged_log(base: StoredLog, segments: Sequence[Segment]) -> MergedLog:
     MergedLog
         The parts of the merged log; columns of the base are read when they are used.
     """
-    customers = merged_table(base.frames["customers"], changes_of(segments, "customers"))
+    customers = merged_table(base.frames["customers"], changes_of([segment.customers for segment in segments]))
     known = base.frames["items"].with_columns(pl.Series(KNOWN, np.array(base.arrays["item_known"])))
-    items = merged_table(known, changes_of(segments, "items"))
+    items = merged_table(known, changes_of([segment.items for segment in segments]))
     meta = reduce(merged_meta, [segment.meta for segment in segments], base.meta)
     tables = [each for each in (base.frames.get(CONTACTS), *(s.contacts for s in segments)) if each is not None]
     contacts = contact_table(contact_key(pl.concat(tables)).unique().sort()) if tables else None
