@@ -34,7 +34,7 @@ from propensity.ingest.rule.identity import PADDED
 from propensity.ingest.rule.matching import as_written, rows_of
 from propensity.ingest.segment import Delivered, segment_of
 from propensity.ingest.source import Source, Tables
-from propensity.ingest.source.people import merged_words, with_consent_flags
+from propensity.ingest.source.consent import merged_words, with_consent_flags
 from propensity.ingest.source.table import EarlierLog, Table
 from propensity.ingest.vocabulary import merged_vocabulary, rows_in
 from propensity.kernel.event import fixed
