@@ -214,7 +214,7 @@ def test_the_key_of_a_log_with_segments_is_rotated_as_that_of_a_whole_one(tmp_pa
     appended(random_tables(3), tmp_path / "log", read_key(keys[0]))
     whole = without_segments(tmp_path / "log")
     for folder in (tmp_path / "log", whole):
-        rotate_key(folder, *keys, tmp_path)
+        rotate_key(folder, keys[0], keys[1], tmp_path)
     assert EventLog.open(tmp_path / "log", verify=True).fingerprint == EventLog.open(whole).fingerprint
 
 

@@ -9,7 +9,7 @@ since lie in `segments`, see `propensity.data.segment`, and are gathered with th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ import polars as pl
 
 from propensity.atomic import remove_interrupted, whole_folder
 from propensity.checksum import covered_files, file_records, signed
-from propensity.data.column_store import ColumnFiles, mapped_columns
 from propensity.data.consent import guest_flags, profiling_objectors
 from propensity.data.day import EPOCH as EPOCH
 from propensity.data.day import to_date as to_date
@@ -185,27 +184,22 @@ class EventLog:
         apart = {name: getattr(self.engagement, name) for name in ("offsets", *self.engagement.column_types)}
         return own | {f"{ENGAGEMENT}/{name}": array for name, array in apart.items()}
 
-    def array_blocks(self) -> Iterator[Iterable[np.ndarray]]:
-        """Read every array of the log in blocks; the columns of a log with segments are gathered block by block.
+    def blocks(self, name: str) -> Iterator[np.ndarray]:
+        """Read a column in blocks; one of a log with segments is gathered block by block.
+
+        Parameters
+        ----------
+        name : str
+            `offsets`, `item_known` or one of `column_types`.
 
         Yields
         ------
-        iterable of numpy.ndarray
-            The next array: `offsets`, the columns, `item_known`, and the same of `engagement` without `item_known`.
+        numpy.ndarray
+            The next values.
         """
-        yield from self._own_blocks(ARRAYS[:-1])
-        yield (part for _, part in chunks(self.item_known))
-        yield from self._own_blocks(tuple(name for name in OPTIONAL if self._has(name)))
-        if self.engagement is not None:
-            yield from self.engagement._own_blocks(("offsets", *self.engagement.column_types))
-
-    def _own_blocks(self, names: Iterable[str]) -> Iterator[Iterable[np.ndarray]]:
-        """Blocks of some arrays."""
-        for name in names:
-            if self.gathered is not None and name not in self.__dict__:
-                yield self.gathered.blocks(name)
-            else:
-                yield (part for _, part in chunks(getattr(self, name)))
+        if self.gathered is not None and name not in self.__dict__:
+            return self.gathered.blocks(name)
+        return (part for _, part in chunks(getattr(self, name)))
 
     @property
     def customer_id(self) -> np.ndarray:
@@ -518,36 +512,6 @@ class EventLog:
         if self.engagement is not None:
             (draft / ENGAGEMENT).mkdir(exist_ok=True)
             self.engagement.write_columns(draft / ENGAGEMENT)
-
-    def written(self, draft: Path) -> EventLog:
-        """Write the columns of events some at a time, and map them.
-
-        Parameters
-        ----------
-        draft : Path
-            Folder of the columns.
-
-        Returns
-        -------
-        EventLog
-            The same log with these columns, which `seal` completes.
-        """
-        columns = self._write_blocks(draft)
-        if self.engagement is None:
-            return replace(self, **columns, gathered=None)
-        (draft / ENGAGEMENT).mkdir(exist_ok=True)
-        apart = self.engagement._write_blocks(draft / ENGAGEMENT)
-        log = replace(self, **columns, gathered=None, engagement=None)
-        return replace(log, engagement=log.sibling(apart))
-
-    def _write_blocks(self, draft: Path) -> dict[str, Any]:
-        """Write the columns in blocks; returns them, memory-mapped, with the offsets."""
-        types = self.column_types
-        for (name, kind), blocks in zip(types.items(), self._own_blocks(types), strict=True):
-            with ColumnFiles(draft, {name: kind}) as files:
-                for block in blocks:
-                    files.append({name: block})
-        return mapped_columns(draft, np.diff(self.offsets), types)
 
     def seal(self, draft: Path, notes: Mapping[str, str] | None = None) -> None:
         """Write everything except the columns of events, which are in the folder already; `meta.json` is last.

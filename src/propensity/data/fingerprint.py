@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from propensity.data.log_column import ARRAYS, OPTIONAL
+
 if TYPE_CHECKING:
     from propensity.data.event_log import EventLog
 
@@ -25,9 +27,13 @@ def fingerprint(log: EventLog) -> str:
         16 hexadecimal digits that change with any event, customer or item.
     """
     digest = hashlib.sha256()
-    for blocks in log.array_blocks():
-        for block in blocks:
-            digest.update(np.ascontiguousarray(block).view(np.uint8).data)
+    parts = [(log, [*ARRAYS, *(name for name in OPTIONAL if name in log.column_types)])]
+    if log.engagement is not None:
+        parts.append((log.engagement, ["offsets", *log.engagement.column_types]))
+    for part, names in parts:
+        for name in names:
+            for block in part.blocks(name):
+                digest.update(np.ascontiguousarray(block).view(np.uint8).data)
     for frame in (log.customers, log.items, *([] if log.contacts is None else [log.contacts])):
         digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).view(np.uint8).data)
     return digest.hexdigest()[:16]

@@ -42,7 +42,7 @@ class MergedTable(NamedTuple):
 class MergedLog(NamedTuple):
     """The parts of the merged log, see `propensity.data.event_log.EventLog`."""
 
-    frames: dict[str, pl.DataFrame]
+    frames: dict[str, Any]
     item_known: np.ndarray
     meta: dict[str, Any]
     columns: MergedColumns
@@ -129,7 +129,7 @@ def merged_log(base: StoredLog, segments: Sequence[Segment]) -> MergedLog:
     meta = reduce(merged_meta, [segment.meta for segment in segments], base.meta)
     tables = [each for each in (base.frames.get(CONTACTS), *(s.contacts for s in segments)) if each is not None]
     contacts = contact_table(contact_key(pl.concat(tables)).unique().sort()) if tables else None
-    frames = {"customers": customers.frame, "items": items.frame.drop(KNOWN)}
+    frames: dict[str, Any] = {"customers": customers.frame, "items": items.frame.drop(KNOWN)}
     frames |= {} if contacts is None else {CONTACTS: contacts}
     names = frames["items"]["item"], meta["channels"], contacts
     codes = {

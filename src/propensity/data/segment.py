@@ -29,7 +29,6 @@ EVENTS = "events"
 CHANGED = "?changed"  # rows of the tables of a segment with the attributes of a customer or item; others only name one
 COUNTS = ("?events", "?engagement")  # number of a customer's events in a segment
 KNOWN = "known"  # see `propensity.data.event_log.EventLog.item_known`
-COMPRESSION = "zstd"
 
 
 class Segment(NamedTuple):
@@ -273,7 +272,7 @@ def write_segment(draft: Path, segment: Segment, segments: SegmentList) -> None:
     }  # fmt: skip
     for name, table in tables.items():
         if table is not None:
-            table.write_parquet(draft / f"{name}.parquet", compression=COMPRESSION)
+            table.write_parquet(draft / f"{name}.parquet", compression="zstd")
     place = {
         "format": FORMAT,
         "base": segments.base,

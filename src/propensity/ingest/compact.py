@@ -9,6 +9,7 @@ from propensity.atomic import replacement, write_lock
 from propensity.data.event_log import EventLog
 from propensity.data.log_folder import META, SEGMENT_LIST, read_meta
 from propensity.data.log_head import LogHead
+from propensity.data.log_writer import written
 from propensity.data.segment import list_segments, quarantine_files
 
 MAX_SEGMENTS = 32  # by default a log with more is compacted
@@ -66,7 +67,7 @@ def compact(folder: str | Path) -> EventLog:
             return log
         with replacement(folder) as draft:
             copy_other_files(folder, None, draft)
-            log.written(draft).seal(draft)
+            written(log, draft).seal(draft)
     return EventLog.open(folder)
 
 

@@ -14,7 +14,7 @@ from propensity.data.segment import CHANGED, COUNTS, KNOWN, Segment
 from propensity.data.valid import LARGEST_TOTAL, event_days, largest_amounts
 from propensity.errors import DataError
 from propensity.ingest.build import MAX_CHANNELS, translate_read_errors
-from propensity.ingest.source.people import merged_words, with_consent_flags
+from propensity.ingest.source.consent import merged_words, with_consent_flags
 from propensity.ingest.vocabulary import merged_vocabulary
 
 
@@ -145,7 +145,7 @@ def _items(head: LogHead, delivery: Delivered) -> pl.DataFrame:
 def _changed(merged: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """The rows of the merged table that are not in the table before."""
     former = pl.concat([merged.head(0), before], how="diagonal_relaxed").select(merged.columns)
-    return merged.cast(dict(former.schema)).join(former, on=merged.columns, how="anti", nulls_equal=True)
+    return merged.cast(former.schema).join(former, on=merged.columns, how="anti", nulls_equal=True)
 
 
 def _with_changes(ids: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
