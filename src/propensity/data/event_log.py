@@ -33,7 +33,7 @@ from propensity.data.log_folder import read_meta as read_meta
 from propensity.data.log_reader import read_base
 from propensity.data.merged_columns import MergedColumns
 from propensity.data.merged_log import merged_log
-from propensity.data.segment import SegmentList, list_segments, read_segment
+from propensity.data.segment import SegmentList, list_segments, read_segment, remove_unlisted
 from propensity.data.valid import check_totals, chunks, event_days, largest_amounts
 from propensity.errors import ConfigurationError, DamageError
 from propensity.kernel.event import PURCHASE, Events, fixed
@@ -83,8 +83,9 @@ class EventLog:
             """A field that is read when it is used: any of a log of `later`, a column of one with segments."""
             state = self.__dict__
             if name in EventLog.__dataclass_fields__ and "later" in state:
-                folder, segments = state.pop("later")
+                folder, segments = state["later"]
                 state.update(EventLog.open(folder, segments=segments).__dict__)
+                del state["later"]
                 return getattr(self, name)
             gathered = state.get("gathered")
             if gathered is None or name not in gathered.types:
@@ -435,6 +436,7 @@ class EventLog:
         """A log as its folder is at present, or with its former segments."""
         base = read_base(folder, verify)
         segments = list_segments(folder, base.meta)
+        remove_unlisted(segments)
         if former is not None and former.names == segments.names[: len(former.names)] and former.base == segments.base:
             segments = former
         if not segments.names:

@@ -6,9 +6,11 @@ names its log, its number and the segment before it, so that one of another log 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from propensity.atomic import sync, whole_file
+from propensity.atomic import only_writer, sync, whole_file
 from propensity.checksum import Damage, check_files, covered_files, file_records, is_signed, note_written, signed
 from propensity.data.log_column import COLUMNS, CONTACTS, ENGAGEMENT, OPTIONAL
-from propensity.data.log_folder import META, SEGMENT_LIST, UNREADABLE, first_line, log_damage
+from propensity.data.log_folder import META, SEGMENT_LIST, UNREADABLE, first_line, log_damage, read_meta
 from propensity.data.valid import check_columns, check_engagement, check_optional
-from propensity.errors import DamageError
+from propensity.errors import ConfigurationError, DamageError
 
 SEGMENTS = "segments"  # folder of the segments
 FORMAT = 1
@@ -313,6 +315,33 @@ def add_segment(draft: Path, segments: SegmentList) -> None:
     entries = [{"name": name, "checksum": each["checksum"]} for name, each in zip(*segments[2:], strict=True)]
     _write_manifest(segments, [*entries, {"name": place.name, "checksum": meta["checksum"]}])
     note_written(place)
+
+
+def remove_unlisted(segments: SegmentList) -> None:
+    """Remove the segment that a killed append left unlisted, unless another process is writing to the log.
+
+    Parameters
+    ----------
+    segments : SegmentList
+        The segments of a log.
+    """
+    if not _unlisted(segments):
+        return
+    folder = segments.folder
+    with contextlib.suppress(ConfigurationError, OSError), only_writer(folder):
+        for place in _unlisted(list_segments(folder, read_meta(folder))):
+            shutil.rmtree(place)
+            print(
+                f"propensity: an interrupted append left {place}, which is not of the log; it is removed",
+                file=sys.stderr,
+            )
+
+
+def _unlisted(segments: SegmentList) -> list[Path]:
+    """Folders of segments that the log does not list."""
+    place = segments.folder / SEGMENTS
+    present = sorted(place.iterdir()) if place.is_dir() else []
+    return [each for each in present if each.is_dir() and each.name not in segments.names]
 
 
 def _write_manifest(segments: SegmentList, entries: Sequence[Mapping[str, str]]) -> None:
