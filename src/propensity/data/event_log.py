@@ -174,7 +174,7 @@ class EventLog:
 
     def _has(self, name: str) -> bool:
         """Whether the log has a column of `OPTIONAL`; one that is not gathered yet stays so."""
-        return name not in self.__dict__ or self.__dict__[name] is not None
+        return (self.gathered is not None and name not in self.__dict__) or self.__dict__[name] is not None
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -261,7 +261,11 @@ class EventLog:
             All customers with their events before `day`.
         """
         engagement = None if self.engagement is None else self.engagement.until(day)
-        return replace(self._where(self.day < day), engagement=engagement)
+        if self.gathered is not None and "day" not in self.__dict__:
+            visible = np.concatenate([np.zeros(0, bool), *(part < day for part in self.blocks("day"))])
+        else:
+            visible = self.day < day
+        return replace(self._where(visible), engagement=engagement)
 
     def of_customers(self, chosen: np.ndarray) -> EventLog:
         """Leave out the events of some customers, who lose their rows.

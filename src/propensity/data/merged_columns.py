@@ -53,6 +53,7 @@ def merged_blocks(
     codes: Columns,
     types: Mapping[str, Any],
     offsets: np.ndarray,
+    out: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
     """Merge the columns of two logs some customers at a time.
 
@@ -68,6 +69,8 @@ def merged_blocks(
         Types of the columns to merge.
     offsets : numpy.ndarray of shape (N + 1,), int64
         See `merged_offsets`.
+    out : mapping of str to numpy.ndarray of shape (E,), optional
+        Memory to write the columns to; new arrays by default.
 
     Yields
     ------
@@ -79,16 +82,20 @@ def merged_blocks(
     edges = np.searchsorted(offsets, np.arange(0, offsets[-1], CHUNK))
     new_offsets = fixed(new["offsets"])
     for first, stop in pairwise(np.unique(np.append(edges, offsets.size - 1)).tolist()):
-        merged = {name: np.empty(offsets[stop] - offsets[first], dtype) for name, dtype in types.items()}
+        own = slice(offsets[first], offsets[stop])
+        merged = {
+            name: np.empty(own.stop - own.start, dtype) if out is None else out[name][own]
+            for name, dtype in types.items()
+        }
         old_rows, new_rows = (each[first:stop] for each in rows)
         present = old_rows[old_rows >= 0]  # consecutive rows of the old log
         ends = old["offsets"][present[0] : present[-1] + 2] if present.size else np.zeros(1, np.int64)
         old_rows = np.where(old_rows >= 0, np.cumsum(old_rows >= 0) - 1, -1)
-        for name, out in merged.items():
+        for name, column in merged.items():
             before = _values(old, name, ends[0], ends[-1])
-            before = codes[name][before].astype(out.dtype) if name in codes else before
-            columns = fixed(before), fixed(_values(new, name, 0, new["day"].size))
-            merge_events(old_rows, fixed(ends - ends[0]), new_rows, new_offsets, *columns, out)
+            before = codes[name][before].astype(column.dtype) if name in codes else before
+            values = fixed(before), fixed(_values(new, name, 0, new["day"].size))
+            merge_events(old_rows, fixed(ends - ends[0]), new_rows, new_offsets, *values, column)
             if name in old:
                 release_pages(old[name])
         yield slice(first, stop), merged
@@ -137,13 +144,15 @@ class MergedColumns:
         assert self.log is not None
         return fingerprint(self.log)
 
-    def blocks(self, name: str) -> Iterator[np.ndarray]:
+    def blocks(self, name: str, out: np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Gather a column some customers at a time.
 
         Parameters
         ----------
         name : str
             One of `types`.
+        out : numpy.ndarray of shape (E,), optional
+            Memory to write the column to.
 
         Yields
         ------
@@ -152,8 +161,8 @@ class MergedColumns:
         """
         if name == "order":
             self._number()
-        types = {name: self.types[name]}
-        for _, columns in merged_blocks(self.base, self.tail, self.rows, self.codes, types, self.offsets):
+        types, memory = {name: self.types[name]}, None if out is None else {name: out}
+        for _, columns in merged_blocks(self.base, self.tail, self.rows, self.codes, types, self.offsets, memory):
             yield columns[name]
 
     def column(self, name: str) -> np.ndarray:
@@ -171,7 +180,7 @@ class MergedColumns:
         """
         size, dtype = int(self.offsets[-1]), np.dtype(self.types[name])
         if size <= IN_MEMORY:
-            return np.concatenate([np.zeros(0, dtype), *self.blocks(name)])
+            return self._in_memory(name)
         with tempfile.TemporaryFile() as file:
             for block in self.blocks(name):
                 file.write(block.data)
@@ -193,11 +202,20 @@ class MergedColumns:
         numpy.ndarray
             In memory.
         """
+        if visible.all():
+            return self._in_memory(name)
         out, place, start = np.empty(int(visible.sum()), self.types[name]), 0, 0
         for block in self.blocks(name):
             part = block[visible[start : start + block.size]]
             out[place : place + part.size] = part
             place, start = place + part.size, start + block.size
+        return out
+
+    def _in_memory(self, name: str) -> np.ndarray:
+        """A whole column in memory."""
+        out = np.empty(int(self.offsets[-1]), self.types[name])
+        for _ in self.blocks(name, out):
+            pass
         return out
 
     def _number(self) -> None:
