@@ -138,7 +138,9 @@ def test_verifying_compares_every_file_of_a_segment(log: Path) -> None:
 
 def swap(log: Path) -> None:
     one, other = log / "segments/00001", log / "segments/00002"
-    one.rename(log / "aside"), other.rename(one), (log / "aside").rename(other)
+    one.rename(log / "aside")
+    other.rename(one)
+    (log / "aside").rename(other)
 
 
 def list_in_another_order(log: Path) -> None:
@@ -150,7 +152,8 @@ def list_in_another_order(log: Path) -> None:
 def of_another_log(name: str) -> Callable[[Path], None]:
     def change(log: Path) -> None:
         other = Path(shutil.copytree(log, log.parent / "other"))
-        shutil.rmtree(other / "segments"), (other / "segments.json").unlink()
+        shutil.rmtree(other / "segments")
+        (other / "segments.json").unlink()
         (other / "meta.json").write_text(
             json.dumps(signed(json.loads((other / "meta.json").read_text()) | {"currency": "X"}))
         )

@@ -33,7 +33,7 @@ class StoredLog(NamedTuple):
 
     arrays: dict[str, Any]
     engagement: dict[str, Any]
-    frames: dict[str, pl.DataFrame]
+    frames: dict[str, Any]
     meta: dict[str, Any]
 
 
