@@ -16,7 +16,7 @@ import pytest
 
 from deliveries import Delivery, between, without_tables
 from propensity.checksum import signed
-from propensity.data.event_log import EventLog
+from propensity.data.event_log import EventLog, fingerprint
 from propensity.data.segment import list_segments
 from propensity.errors import DamageError, DataError
 from propensity.ingest.append import append
@@ -101,6 +101,17 @@ def test_compacting_a_log_without_segments_changes_nothing(log: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in log.iterdir()}
     compact(log)
     assert {path: path.stat().st_mtime_ns for path in log.iterdir()} == before
+
+
+def test_a_log_knows_the_fingerprints_that_it_had_between_appends(log: Path) -> None:
+    former = []
+    for _ in range(2):
+        former.append(EventLog.open(log).fingerprint)
+        append(Delivery(day_after(log)), log)
+    assert former == EventLog.open(log).meta["formerly"][-2:] == EventLog.open(log).meta["formerly"][1:]
+    assert EventLog.open(log).fingerprint == fingerprint(EventLog.open(log)) not in former
+    assert not verify_log(log).count("have no checksum")
+    assert {*former} < {*compact(log).meta["formerly"]} and not (log / "segment_fingerprints.json").exists()
 
 
 def test_a_log_is_compacted_past_its_number_of_segments(log: Path) -> None:

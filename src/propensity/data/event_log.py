@@ -33,7 +33,8 @@ from propensity.data.log_folder import read_meta as read_meta
 from propensity.data.log_reader import read_base
 from propensity.data.merged_columns import MergedColumns
 from propensity.data.merged_log import merged_log
-from propensity.data.segment import SegmentList, list_segments, read_segment, remove_unlisted
+from propensity.data.merged_meta import with_former
+from propensity.data.segment import SegmentList, known_fingerprints, list_segments, read_segment, remove_unlisted
 from propensity.data.valid import check_totals, chunks, event_days, largest_amounts
 from propensity.errors import ConfigurationError, DamageError
 from propensity.kernel.event import PURCHASE, Events, fixed
@@ -447,8 +448,9 @@ class EventLog:
             log = cls(**base.arrays, **base.frames, meta=base.meta)
             return replace(log, engagement=log.sibling(base.engagement)) if base.engagement else log
         parts = merged_log(base, [read_segment(segments, k) for k in range(len(segments.names))])
-        log = cls._gathered(parts.columns, item_known=parts.item_known, meta=parts.meta, **parts.frames)
-        parts.columns.describe(folder, log)
+        meta = with_former(parts.meta, known_fingerprints(segments))
+        log = cls._gathered(parts.columns, item_known=parts.item_known, meta=meta, **parts.frames)
+        parts.columns.describe(segments, log)
         if parts.engagement is not None:
             shared = {name: getattr(log, name) for name in ("item_known", "customers", "items", "meta", "contacts")}
             object.__setattr__(log, "engagement", cls._gathered(parts.engagement, **shared))

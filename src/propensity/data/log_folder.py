@@ -17,6 +17,7 @@ from propensity.errors import ConfigurationError, DamageError, DataError
 FORMAT = 3
 META = "meta.json"
 SEGMENT_LIST = "segments.json"  # the segments after the base, see `propensity.data.segment`
+FINGERPRINTS = "segment_fingerprints.json"  # those that were computed of the log with its segments
 TOMBSTONES = "tombstones.json"  # changes without the log, and holds a checksum of its own
 WITHOUT_CHECKSUMS = 2  # the format before, which is still read
 UNREADABLE: tuple[type[Exception], ...] = (

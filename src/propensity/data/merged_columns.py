@@ -17,6 +17,7 @@ import numpy as np
 from propensity.data.column_store import CHUNK, release_pages
 from propensity.data.fingerprint import fingerprint
 from propensity.data.log_column import COLUMNS, MISSING, OPTIONAL
+from propensity.data.segment import SegmentList, known_fingerprints, note_fingerprint
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import merge_events, orders_so_far
 
@@ -131,18 +132,27 @@ class MergedColumns:
         optional = {name: kind for name, kind in OPTIONAL.items() if name in base or name in tail}
         self.types: dict[str, Any] = {**COLUMNS, **optional}
         self.numbered = False  # whether orders of the tail continue those of the base
-        self.folder: Path | None = None
+        self.segments: SegmentList | None = None
         self.log: EventLog | None = None
 
-    def describe(self, folder: Path, log: EventLog) -> None:
-        """Remember the folder of the log, and the log of these columns."""
-        self.folder, self.log = folder, log
+    def describe(self, segments: SegmentList, log: EventLog) -> None:
+        """Remember the segments of the log, and the log of these columns."""
+        self.segments, self.log = segments, log
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the log."""
+        return None if self.segments is None else self.segments.folder
 
     @cached_property
     def fingerprint(self) -> str:
-        """The fingerprint of the log of these columns, which reads all of it once."""
-        assert self.log is not None
-        return fingerprint(self.log)
+        """The fingerprint of the log of these columns. All of it is read, unless it was computed before."""
+        assert self.log is not None and self.segments is not None
+        known = known_fingerprints(self.segments)[-1]
+        if known is None:
+            known = fingerprint(self.log)
+            note_fingerprint(self.segments, known)
+        return known
 
     def blocks(self, name: str, out: np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Gather a column some customers at a time.

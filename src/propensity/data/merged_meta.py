@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -41,6 +41,24 @@ def merged_meta(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     for name in ("large_lines", "formats"):
         merged[name] = [*old.get(name, []), *new.get(name, [])]
     return {name: value for name, value in old.items() if name != "fingerprint"} | merged
+
+
+def with_former(meta: Mapping[str, Any], known: Sequence[str | None]) -> dict[str, Any]:
+    """Add the fingerprints that a log had after earlier segments to those that it had formerly.
+
+    Parameters
+    ----------
+    meta : mapping
+        Metadata of the log with all segments.
+    known : sequence of str or None
+        Fingerprint after each segment, None where it is not known; the last one is that of the log.
+
+    Returns
+    -------
+    dict
+        The metadata.
+    """
+    return {**meta, "formerly": [*meta["formerly"], *(each for each in known[:-1] if each is not None)]}
 
 
 def _add_counts(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> dict[str, int]:

@@ -21,7 +21,7 @@ import polars as pl
 from propensity.atomic import only_writer, sync, whole_file
 from propensity.checksum import Damage, check_files, covered_files, file_records, is_signed, note_written, signed
 from propensity.data.log_column import COLUMNS, CONTACTS, ENGAGEMENT, OPTIONAL
-from propensity.data.log_folder import META, SEGMENT_LIST, UNREADABLE, first_line, log_damage, read_meta
+from propensity.data.log_folder import FINGERPRINTS, META, SEGMENT_LIST, UNREADABLE, first_line, log_damage, read_meta
 from propensity.data.valid import check_columns, check_engagement, check_optional
 from propensity.errors import ConfigurationError, DamageError
 
@@ -88,12 +88,13 @@ class SegmentList(NamedTuple):
         """Files of the segments and the list of them, as paths inside the log; empty without segments."""
         if not self.names:
             return [SEGMENT_LIST] if (self.folder / SEGMENT_LIST).is_file() else []
+        noted = [FINGERPRINTS] if (self.folder / FINGERPRINTS).is_file() else []
         own = [
             f"{SEGMENTS}/{name}/{file}"
             for name, meta in zip(self.names, self.metas, strict=True)
             for file in (*meta["files"], META)
         ]
-        return [SEGMENT_LIST, *own]
+        return [SEGMENT_LIST, *noted, *own]
 
 
 def list_segments(folder: Path, meta: Mapping[str, Any]) -> SegmentList:
@@ -315,6 +316,45 @@ def add_segment(draft: Path, segments: SegmentList) -> None:
     entries = [{"name": name, "checksum": each["checksum"]} for name, each in zip(*segments[2:], strict=True)]
     _write_manifest(segments, [*entries, {"name": place.name, "checksum": meta["checksum"]}])
     note_written(place)
+
+
+def known_fingerprints(segments: SegmentList) -> list[str | None]:
+    """Fingerprints of a log that were computed, after each of its segments.
+
+    Parameters
+    ----------
+    segments : SegmentList
+        The segments of the log.
+
+    Returns
+    -------
+    list of str or None
+        One for each segment; None where nobody asked for it while the segment was the last.
+    """
+    try:
+        content = json.loads((segments.folder / FINGERPRINTS).read_text())
+        noted = content["fingerprints"] if is_signed(content) else {}
+        return [noted.get(meta["checksum"]) for meta in segments.metas]
+    except UNREADABLE:
+        return [None] * len(segments.metas)
+
+
+def note_fingerprint(segments: SegmentList, fingerprint: str) -> None:
+    """Write down the fingerprint of a log, so that it knows later what was made from it; not on a read-only disk.
+
+    Parameters
+    ----------
+    segments : SegmentList
+        All segments of the log.
+    fingerprint : str
+        Fingerprint of the log with these.
+    """
+    if not (segments.folder / SEGMENT_LIST).is_file():
+        return  # it was compacted meanwhile
+    known = zip(segments.metas, [*known_fingerprints(segments)[:-1], fingerprint], strict=True)
+    noted = {meta["checksum"]: each for meta, each in known if each is not None}
+    with contextlib.suppress(ConfigurationError, OSError), whole_file(segments.folder / FINGERPRINTS) as draft:
+        draft.write_text(json.dumps(signed({"fingerprints": noted}), indent=1))
 
 
 def remove_unlisted(segments: SegmentList) -> None:

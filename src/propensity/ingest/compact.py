@@ -7,7 +7,7 @@ from pathlib import Path
 
 from propensity.atomic import replacement, write_lock
 from propensity.data.event_log import EventLog
-from propensity.data.log_folder import META, SEGMENT_LIST, read_meta
+from propensity.data.log_folder import FINGERPRINTS, META, SEGMENT_LIST, read_meta
 from propensity.data.log_head import LogHead
 from propensity.data.log_writer import written
 from propensity.data.segment import list_segments, quarantine_files
@@ -85,7 +85,7 @@ def copy_other_files(out: Path, place: Path | None, draft: Path) -> None:
     """
     segments = list_segments(out, read_meta(out))
     for note in (*out.glob("*.json"), *out.glob("*.txt")):
-        if note.name not in (META, SEGMENT_LIST):
+        if note.name not in (META, SEGMENT_LIST, FINGERPRINTS):
             shutil.copy(note, draft / note.name)
     delivered = [] if place is None else quarantine_files(place)
     for k, file in enumerate([*quarantine_files(out, segments), *delivered]):
