@@ -145,6 +145,13 @@ def folds(customer: np.ndarray, count: int, seed: int) -> np.ndarray:
     return fold
 
 
+def folds_of(customer: np.ndarray, unit: np.ndarray | None, count: int, seed: int) -> np.ndarray:
+    """Fold of each row (n,); rows of a customer, whose `unit` (n,) they share, are in one fold."""
+    if unit is None:
+        return folds(customer, count, seed)
+    return folds(np.arange(int(unit.max()) + 1), count, seed)[unit]
+
+
 class Others(NamedTuple):
     """Rows that are scored beside the experiment: covariates x (m, C), and the fold (m,) whose models score each."""
 

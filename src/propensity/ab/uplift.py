@@ -12,7 +12,7 @@ import polars as pl
 
 from propensity.ab.effect import ALPHA, holm, is_binary
 from propensity.ab.evidence import Centred, centred, doubly_robust_scores, evidence
-from propensity.ab.learner import ALL_LEARNERS, LEARNERS, Arms, CrossFitted, Others, cross_fitted, folds, regressor
+from propensity.ab.learner import ALL_LEARNERS, LEARNERS, Arms, CrossFitted, Others, cross_fitted, folds_of, regressor
 from propensity.ab.qini import Ranking, qini
 from propensity.ab.table import Experiment, RefusedError
 from propensity.ab.validity import balance, placebo, refusal, sample_ratio, stabilised
@@ -144,7 +144,8 @@ def learn_targets(
     }
     if refused is not None:
         return result, pl.DataFrame(), pl.DataFrame()
-    fold, tables, pairs = _folds(experiment, rules), [], []
+    fold = folds_of(experiment.customer, experiment.unit, rules.folds, rules.seed)
+    tables, pairs = [], []
     others = Others(targets.x, _target_folds(targets, fold, experiment.unit, rules.folds))
     for arm, treated in experiment.comparisons().items():
         part = _Part.of(experiment, weight, fold, treated)
@@ -168,13 +169,6 @@ def learn_targets(
     result["sentences"] = list(_sentences(result["arms"]))
     columns = ["customer", "arm", "outcome", MEAN, *rules.learners]
     return result, pl.concat(tables).select(columns), pl.concat(pairs) if pairs else pl.DataFrame()
-
-
-def _folds(experiment: Experiment, rules: UpliftRules) -> np.ndarray:
-    """Fold of each row (n,); rows of a customer share it."""
-    if experiment.unit is None:
-        return folds(experiment.customer, rules.folds, rules.seed)
-    return folds(np.arange(int(experiment.unit.max()) + 1), rules.folds, rules.seed)[experiment.unit]
 
 
 def _target_folds(targets: Targets, fold: np.ndarray, unit: np.ndarray | None, count: int) -> np.ndarray:
