@@ -6,7 +6,7 @@ The synthetic market, without messages of its own. A message multiplies the inte
 14 days, by the state of the pair when it is sent (`EFFECT`). Each round plans with `decide` at the same number of
 messages, simulates what happens, and learns uplift of all messages so far with `ab uplift`. The first plan can only be
 one by propensity. One loop sends `SHARE` of its messages at random, the other none; without random messages nothing can
-be learned, and its plans stay what they are. The network is trained once; its scores follow the log. Incremental
+be learned, and its plans stay by propensity. The network is trained once; its scores follow the log. Incremental
 margins are exact expectations of the simulator.
 """
 

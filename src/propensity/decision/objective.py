@@ -224,10 +224,7 @@ def require_supported(name: str, settings: Mapping[str, Any]) -> None:
     decision = str(settings.get("_target_", "")).rsplit(".", 1)[-1]
     if name != PREDICTED and decision and name not in SUPPORTED.get(decision, ()):
         also = ", decision=campaign and decision=next_best" if name == INCREMENTAL else " and decision=campaign"
-        why = ""
-        if decision == "NextBest":
-            why = ": its messages lose value by the day, so that a share of discovery has no single price"
-        raise ConfigurationError(f"objective={name} is for decision=audience{also}, not {decision}{why}")
+        raise ConfigurationError(f"objective={name} is for decision=audience{also}, not {decision}")
 
 
 def with_objective(result: DecisionResult, objective: Objective) -> DecisionResult:
