@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from propensity.ab.effect import ALPHA, holm, is_binary
-from propensity.ab.evidence import Centred, centred, doubly_robust_scores, evidence
 from propensity.ab.learner import ALL_LEARNERS, LEARNERS, Arms, CrossFitted, Others, cross_fitted, folds_of, regressor
 from propensity.ab.qini import Ranking, qini
+from propensity.ab.ranking_test import Centred, centred, doubly_robust_scores, ranking_p
 from propensity.ab.table import Experiment, RefusedError
 from propensity.ab.validity import balance, placebo, refusal, sample_ratio, stabilised
 from propensity.errors import ConfigurationError
@@ -102,7 +102,7 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     Notes
     -----
     Qini coefficients and intervals are of the rankings by models of all other folds. `p` is of those by models of
-    earlier folds, which alone keep the level; see `propensity.ab.evidence`. It is the larger of two, of random
+    earlier folds, which alone keep the level; see `propensity.ab.ranking_test`. It is the larger of two, of random
     orderings and of the standard error of the ranking: a ranking that follows the outcome itself varies more by chance
     than a random ordering does.
     """
@@ -250,7 +250,7 @@ def _cell(
 ) -> dict[str, float | None]:
     """The Qini coefficient of a ranking and its p-values."""
     stated = qini(ranking, uplift, rules.resamples, rules.seed)._asdict()
-    p = evidence(known, earlier)
+    p = ranking_p(known, earlier)
     finite = {key: value if math.isfinite(value) else None for key, value in stated.items()}
     return finite | {"p": max(p), "p_orderings": p.by_orderings}
 

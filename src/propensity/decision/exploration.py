@@ -116,7 +116,8 @@ def explore(picks: np.ndarray, problem: Problem, share: float, seed: int) -> Exp
     explored = np.zeros(every.shape, dtype=bool)
     explored[:, -1] = added >= 0
     chances = np.column_stack([np.where(stays, probability, np.nan), own])
-    return Explored(*(np.take_along_axis(each, order, axis=1) for each in (every, explored, chances)), draw)
+    every, explored, chances = (np.take_along_axis(each, order, axis=1) for each in (every, explored, chances))
+    return Explored(every, explored, chances, draw)
 
 
 def possible(picks: np.ndarray, problem: Problem) -> np.ndarray:

@@ -19,7 +19,7 @@ from propensity.ab.learner import Arms, fit_gcv
 from propensity.ab.qini import p_against
 
 
-class Evidence(NamedTuple):
+class PValues(NamedTuple):
     """One-sided p-values of a ranking: by its standard error, and against random orderings of the customers."""
 
     by_error: float
@@ -87,7 +87,7 @@ def centred(
     return Centred(own, fold, unit, np.sort(gains))
 
 
-def evidence(known: Centred, uplift: np.ndarray) -> Evidence:
+def ranking_p(known: Centred, uplift: np.ndarray) -> PValues:
     """p-values of a ranking.
 
     Parameters
@@ -99,7 +99,7 @@ def evidence(known: Centred, uplift: np.ndarray) -> Evidence:
 
     Returns
     -------
-    Evidence
+    PValues
         1 where no row has an uplift.
 
     Notes
@@ -111,9 +111,9 @@ def evidence(known: Centred, uplift: np.ndarray) -> Evidence:
     total = np.bincount(known.unit, weights=np.where(np.isnan(uplift), 0.0, part))
     gain, error = float(total.sum()), math.sqrt(float(total @ total))
     if error == 0:
-        return Evidence(1.0, 1.0)
+        return PValues(1.0, 1.0)
     two_sided = normal_p(gain / error)
-    return Evidence(two_sided / 2 if gain > 0 else 1 - two_sided / 2, p_against(gain, known.null))
+    return PValues(two_sided / 2 if gain > 0 else 1 - two_sided / 2, p_against(gain, known.null))
 
 
 def places(uplift: np.ndarray, fold: np.ndarray) -> np.ndarray:
