@@ -251,7 +251,8 @@ def test_the_command_joins_messages_to_the_scores_and_outcomes_of_a_run(
         message_experiment(str(run), table, COLUMNS, at="2024-05-27")
 
     policy = policy_of_messages(composed("ab_policy", *settings[:2], f"out={tmp_path / 'policy'}"), print)
-    assert policy["recommendation"] and pl.read_parquet(tmp_path / "policy/policy.parquet").height == 2 * table.height
+    assert policy["recommendation"] == "send holdout to everybody"
+    assert pl.read_parquet(tmp_path / "policy/policy.parquet").height == 2 * len(joined.experiment)
     more = ["campaign=spring", "at=2024-06-03", "orderings=99", "resamples=20", f"champion={tmp_path / 'uplift'}"]
     told = learn_what_was_sent(composed("ab_learn", *settings[:2], f"out={tmp_path / 'learned'}", *more), print)
     assert told["campaign"] == "spring" and told["comparison"]["message"]["value"]["customers"] == 0
