@@ -426,9 +426,11 @@ class UpliftConfig(MessagesConfig):
 
 
 @dataclass
-class PolicyConfig(AbConfig):
-    cost: Part = setting("cost of each arm for a customer", {})
-    regressor: str = setting("ridge, lightgbm or blend (the mean of both)", "ridge")
+class PolicyConfig(MessagesConfig):
+    cost: Part = setting("cost of each arm for a customer, or of a message", {})
+    regressor: str | None = setting(
+        "ridge, gcv (ridge, penalty by cross-validation), lightgbm, or blend; null: ridge, with messages gcv", None
+    )
     folds: int = setting("folds of the cross-fit", 5)
     seed: int = setting("seed of folds and trees", 17)
 

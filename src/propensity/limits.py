@@ -167,7 +167,9 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "UpliftConfig": UPLIFT,
     "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path()), "sent": maybe(path())},
     "FatigueConfig": AB | {"messages": maybe(text()), "window": whole(1, 364)},
-    "PolicyConfig": AB | {"cost": mapping(number(0, 1e9)), "regressor": REGRESSOR, "folds": FOLDS, "seed": SEED},
+    "PolicyConfig": MESSAGES | {
+        "cost": mapping(number(0, 1e9)), "regressor": maybe(REGRESSOR), "folds": FOLDS, "seed": SEED,
+    },
     "DesignConfig": COMMAND | {
         "log": path(), "cutoff": day(), "outcome": text(), "horizon": whole(1, 364), "arms": mapping(OPEN_SHARE),
         "control": name(), "global_holdout": number(0, 0.1), "relevant": number(0, 1_000, above=True),
