@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-YEAR = 364  # days of training cutoffs that the terms of the year need
+from propensity.feature.calendar import SEASON
+
+TERMS = SEASON[:-1]  # without the years
+YEAR, MONTHS = 364, 91  # days of training cutoffs that the terms of the year need, and those of the month
 
 
 class Fourier(nn.Module):
@@ -13,8 +16,8 @@ class Fourier(nn.Module):
 
     Notes
     -----
-    The terms are 0 where the training cutoffs cover less than a year: seasons that were not seen cannot be told from a
-    trend.
+    Terms of the year are 0 where the training cutoffs cover less than a year, and terms of the month where they cover
+    less than three months: seasons that were not seen cannot be told from a trend, nor a day of the month from one date.
     """
 
     seen: Tensor
@@ -24,11 +27,12 @@ class Fourier(nn.Module):
         self.coefficient = nn.Linear(width, season - 1)
         nn.init.zeros_(self.coefficient.weight)
         nn.init.zeros_(self.coefficient.bias)
-        self.register_buffer("seen", torch.ones(()))
+        self.register_buffer("seen", torch.ones(season - 1))
 
     def forward(self, season_S: Tensor, offer_MD: Tensor) -> Tensor:
-        return self.seen * (self.coefficient(offer_MD) @ season_S[:-1])
+        return self.coefficient(offer_MD) @ (self.seen * season_S[:-1])
 
     def start_from(self, span: int) -> None:
-        """Whether there are terms, by the days that the training cutoffs cover."""
-        self.seen.fill_(float(span >= YEAR))
+        """Which terms there are, by the days that the training cutoffs cover."""
+        needed = torch.tensor([YEAR if "year" in name else MONTHS for name in TERMS])
+        self.seen.copy_((span >= needed).float())
