@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -13,13 +12,11 @@ from hydra.utils import instantiate
 from propensity.command import own_cause
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
-from propensity.feature.calendar import SEASON, season
 from propensity.model.head import PRIOR, ChannelHead
 from propensity.model.inference import to_tensors
 from propensity.model.member import within_visit
 from propensity.model.offer_net import OfferNet
 from propensity.model.season.drift import Drift
-from propensity.model.season.fourier import Fourier
 
 PARTS = [
     "model/season=fourier",
@@ -185,34 +182,3 @@ def test_log_odds_drift_with_the_years_and_stop_with_the_newest_that_training_sa
     drift.eval()
     torch.testing.assert_close(drift(torch.tensor([0.0, 0.0, 24.5]), offers), torch.tensor([24.5, -49.0]))
     torch.testing.assert_close(drift(torch.tensor([9.0, 9.0, 26.0]), offers), torch.tensor([25.0, -50.0]))
-
-
-@pytest.mark.parametrize(("span", "known"), [(90, ()), (91, ("month",)), (363, ("month",)), (364, ("month", "year"))])
-def test_terms_of_the_month_need_three_months_of_cutoffs_and_those_of_the_year_a_year(
-    span: int, known: tuple[str, ...]
-) -> None:
-    fourier, offers = Fourier(season=len(SEASON), width=2), torch.ones(1, 2)
-    with torch.no_grad():
-        fourier.coefficient.weight.copy_(torch.arange(16.0).view(8, 2))
-    fourier.start_from(span)
-    terms = torch.from_numpy(season(17_000, 14))
-    names = [any(part in name for part in known) for name in SEASON[:-1]]
-    expected = fourier.coefficient(offers) @ torch.where(torch.tensor(names), terms[:-1], 0.0)
-    torch.testing.assert_close(fourier(terms, offers), expected)
-    assert bool((expected != 0).all()) is bool(known)
-
-
-def test_a_month_that_repeats_is_learned_from_a_hundred_days_of_cutoffs() -> None:
-    fourier, offers = Fourier(season=len(SEASON), width=2), torch.eye(2)
-    fourier.start_from(98)
-    terms = torch.from_numpy(np.stack([season(17_000 + 7 * week, 14) for week in range(15)]))
-    truth = 0.3 * terms[:, 6] - 0.2 * terms[:, 7]
-    optimizer = torch.optim.Adam(fourier.parameters(), 0.05)
-    for _ in range(200):
-        loss = sum((fourier(row, offers) - level).square().mean() for row, level in zip(terms, truth, strict=True))
-        optimizer.zero_grad()
-        torch.as_tensor(loss).backward()
-        optimizer.step()
-    later = torch.from_numpy(season(17_000 + 300, 14))
-    level = 0.3 * later[6] - 0.2 * later[7]
-    torch.testing.assert_close(fourier(later, offers), level.expand(2), rtol=0, atol=2e-3)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from propensity.feature.calendar import SEASON
-
-TERMS = SEASON[:-1]  # without the years
-YEAR, MONTHS = 364, 91  # days of training cutoffs that the terms of the year need, and those of the month
+YEAR = 364  # days of training cutoffs that the terms of the year need
 
 
 class Fourier(nn.Module):
@@ -16,8 +13,8 @@ class Fourier(nn.Module):
 
     Notes
     -----
-    Terms of the year are 0 where the training cutoffs cover less than a year, and terms of the month where they cover
-    less than three months: seasons that were not seen cannot be told from a trend, nor a day of the month from one date.
+    The terms are 0 where the training cutoffs cover less than a year: seasons that were not seen cannot be told from a
+    trend.
     """
 
     seen: Tensor
@@ -27,12 +24,11 @@ class Fourier(nn.Module):
         self.coefficient = nn.Linear(width, season - 1)
         nn.init.zeros_(self.coefficient.weight)
         nn.init.zeros_(self.coefficient.bias)
-        self.register_buffer("seen", torch.ones(season - 1))
+        self.register_buffer("seen", torch.ones(()))
 
     def forward(self, season_S: Tensor, offer_MD: Tensor) -> Tensor:
-        return self.coefficient(offer_MD) @ (self.seen * season_S[:-1])
+        return self.seen * (self.coefficient(offer_MD) @ season_S[:-1])
 
     def start_from(self, span: int) -> None:
-        """Which terms there are, by the days that the training cutoffs cover."""
-        needed = torch.tensor([YEAR if "year" in name else MONTHS for name in TERMS])
-        self.seen.copy_((span >= needed).float())
+        """Whether there are terms, by the days that the training cutoffs cover."""
+        self.seen.fill_(float(span >= YEAR))
