@@ -20,7 +20,7 @@ from propensity.model.scale import Standardisation
 from propensity.training.validation import Block
 
 ENOUGH = 100.0  # purchases that an error of the level is believed as much as none
-LARGEST = 1.0  # change of the log-odds
+LARGEST = 4.0  # change of the log-odds
 LEAST_SHARE = 0.1  # of the explore expert in never-bought pairs, below which they have no level of their own
 HALVINGS = 40
 
