@@ -93,26 +93,28 @@ def set_level(model: OfferNet, blocks: Sequence[Block], recency: int) -> None:
     never-bought pair's into the weight of the explore expert for the missing recency, over the expert's share in such
     pairs, which is the same for all of them. An offer without a code keeps its level.
     """
-    shares = [_explore_share(model, member, recency) for member in model.members]
-    if not shares or min(shares) < LEAST_SHARE:
+    members = [member for member in model.members if isinstance(member, EnsembleMember)]
+    shares = [_explore_share(model, member, recency) for member in members]
+    if min(shares) < LEAST_SHARE:
         shift = Level.of(model, blocks).shift()
-        for member in model.members:
+        for member in members:
             member.base.weight[1:] += shift
         return
     past, never_bought = (Level.of(model, blocks, kind).shift() for kind in (False, True))
     flag = _missing_flag(model, recency)
-    for member, share in zip(model.members, shares, strict=True):
+    for member, share in zip(members, shares, strict=True):
+        assert isinstance(member.explore, ExploreDotProduct)
         member.base.weight[1:] += past
         member.base.weight[0] -= never_bought - past
         member.explore.pair.weight[0, flag] += (never_bought - past) / share
 
 
-def _explore_share(model: OfferNet, member: torch.nn.Module, recency: int) -> float:
+def _explore_share(model: OfferNet, member: EnsembleMember, recency: int) -> float:
     """Weight of the explore expert in a never-bought pair; 0 where a shift of it does not shift the pair alone."""
-    if not isinstance(member, EnsembleMember) or member.gate is None:
+    usual = member.gate is not None and isinstance(member.explore, ExploreDotProduct)
+    if not usual or recency not in model.scale_pair.flagged.tolist():
         return 0.0
-    if not isinstance(member.explore, ExploreDotProduct) or recency not in model.scale_pair.flagged.tolist():
-        return 0.0
+    assert member.gate is not None
     columns = torch.zeros_like(model.scale_pair.mean)
     columns[recency] = torch.nan
     nothing = torch.zeros_like(columns)
