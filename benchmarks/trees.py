@@ -105,8 +105,8 @@ def write_graphs(folder: Path, booster: Any) -> None:
     import torch
 
     from propensity.feature.features import FeatureConfig
+    from propensity.serving.bundle_file import write_arrays
     from propensity.serving.champion import Booster, Combination, CombinationGraph, Mixture
-    from propensity.serving.export import write_arrays
     from propensity.serving.graph import PartsGraph, ScoringGraph, output_names, pair_weights, trace, write_onnx
     from propensity.serving.pair_scorer import CHAMPION, GRAPH, PARTS, WEIGHTS
     from propensity.serving.tree_inputs import insert_trees

@@ -1,0 +1,109 @@
+"""Comparison of the files of an export with the trained model, on golden and real customers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from propensity.data.batch import Inputs
+from propensity.serving import pair_scorer, verify
+from propensity.serving.graph import run_network
+from propensity.serving.model_file import FILES
+from propensity.serving.parity import Parity, compare_top_k, edge_cases
+from propensity.serving.point_in_time import never_bought_columns
+from propensity.serving.served import Served
+from propensity.serving.session import session
+from propensity.serving.verify import OUTPUTS
+from propensity.task import CutoffData
+
+BLOCK = 64
+
+
+def measure_parity(
+    draft: Path,
+    served: Served,
+    formats: Sequence[str],
+    golden: Inputs,
+    first: CutoffData,
+    earlier: Iterator[CutoffData],
+    rows: int,
+) -> Parity:
+    """Compare the exported files, as written, with the trained model on golden and real customers.
+
+    Parameters
+    ----------
+    draft : Path
+        Folder of the bundle.
+    served : Served
+        The model of the bundle.
+    formats : sequence of str
+        Exported formats.
+    golden : Inputs
+        Inputs of the golden customers.
+    first : CutoffData
+        Data of the latest cutoff, on which the best customers of each offer are compared too.
+    earlier : iterator of CutoffData
+        Data of earlier cutoffs.
+    rows : int
+        Real customers to compare, counted once per cutoff.
+
+    Returns
+    -------
+    Parity
+        Differences by format. `rows` and `pairs` count real customers only.
+
+    Raises
+    ------
+    GateError
+        If a format differs by more than the tolerance.
+    """
+    reference, names = served.reference, served.names
+    models: dict[str, Any] = {"onnx": partial(_run_onnx, session(draft / FILES["onnx"]))}
+    if "torch_export" in formats:
+        graph = torch.export.load(draft / FILES["torch_export"]).module()
+        models["torch_export"] = partial(run_network, graph, names=names)
+    if (scorer := pair_scorer.fast_scorer(draft, never_bought_columns(served.trained.task.feature))) is not None:
+        models["fused"] = lambda batch: dict(zip(OUTPUTS, scorer(batch._asdict()), strict=False))
+    parity = Parity()
+    for description, batch in edge_cases(golden):
+        parity.compare(reference, models, batch, description)
+    parity = Parity(max_difference=parity.max_difference)  # from here on, rows and pairs count real customers
+    expected, *others = score_matrices((reference, *models.values()), first)
+    for name, actual in zip(models, others, strict=True):
+        parity.top_k_swaps[name] = compare_top_k(expected, actual)
+    for cutoff_data in (first, *earlier) if rows > 0 else ():
+        cutoff = cutoff_data.market_stats.cutoff
+        for block, batch in cutoff_data.blocks(BLOCK):
+            parity.compare(reference, models, batch, f"customers {block.start} to {block.stop} at {cutoff}")
+            if parity.rows >= rows:
+                return parity
+    return parity
+
+
+def _run_onnx(running: Any, batch: Inputs) -> dict[str, np.ndarray]:
+    """Outputs of an ONNX session for a batch."""
+    return verify.run_session(running, batch._asdict())
+
+
+def score_matrices(models: Sequence[Any], cutoff_data: CutoffData) -> list[np.ndarray]:
+    """Probabilities of all customers at a cutoff by several models.
+
+    Parameters
+    ----------
+    models : sequence of callable
+        Map `Inputs` to outputs by name.
+    cutoff_data : CutoffData
+        Data of the cutoff.
+
+    Returns
+    -------
+    list of ndarray of shape (N, M)
+        One matrix per model.
+    """
+    blocks = [[model(batch)["probability"] for model in models] for _, batch in cutoff_data.blocks(BLOCK)]
+    return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
