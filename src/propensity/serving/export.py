@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from propensity.atomic import whole_folder
 from propensity.audit import append_beside
@@ -26,6 +28,7 @@ from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.features import FeatureConfig
 from propensity.feature.history_mask import HistoryMask
 from propensity.kernel import reference
+from propensity.model.inference import one_thread
 from propensity.serving import drift, inputs, verify
 from propensity.serving.bundle_file import write_arrays, write_json
 from propensity.serving.export_parity import measure_parity
@@ -43,6 +46,20 @@ WINDOW = 20_000  # customers of the training window whose inputs are counted
 Say = Callable[[str], None]
 
 
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """One thread of torch, OpenMP and BLAS.
+
+    Notes
+    -----
+    The blocks that are compared are small. Threads of OpenMP that wait for each other at the end of each operation
+    spin, which on a busy machine takes longer than the work itself.
+    """
+    with one_thread(), threadpool_limits(1):
+        yield
+
+
+@single_thread()
 def export(
     run: str | Path,
     out: str | Path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from propensity.data.batch import Inputs
 from propensity.serving import pair_scorer, verify
 from propensity.serving.graph import run_network
 from propensity.serving.model_file import FILES
-from propensity.serving.parity import Parity, compare_top_k, edge_cases
+from propensity.serving.parity import Model, Parity, compare_top_k, edge_cases
 from propensity.serving.point_in_time import never_bought_columns
 from propensity.serving.served import Served
 from propensity.serving.session import session
@@ -73,37 +73,47 @@ def measure_parity(
     for description, batch in edge_cases(golden):
         parity.compare(reference, models, batch, description)
     parity = Parity(max_difference=parity.max_difference)  # from here on, rows and pairs count real customers
-    expected, *others = score_matrices((reference, *models.values()), first)
-    for name, actual in zip(models, others, strict=True):
-        parity.top_k_swaps[name] = compare_top_k(expected, actual)
-    for cutoff_data in (first, *earlier) if rows > 0 else ():
-        cutoff = cutoff_data.market_stats.cutoff
-        for block, batch in cutoff_data.blocks(BLOCK):
-            parity.compare(reference, models, batch, f"customers {block.start} to {block.stop} at {cutoff}")
+    compare_cutoff(parity, reference, models, first, rows)
+    for cutoff_data in earlier if parity.rows < rows else ():
+        for description, batch in described_blocks(cutoff_data):
+            parity.compare(reference, models, batch, description)
             if parity.rows >= rows:
                 return parity
     return parity
 
 
-def _run_onnx(running: Any, batch: Inputs) -> dict[str, np.ndarray]:
-    """Outputs of an ONNX session for a batch."""
-    return verify.run_session(running, batch._asdict())
-
-
-def score_matrices(models: Sequence[Any], cutoff_data: CutoffData) -> list[np.ndarray]:
-    """Probabilities of all customers at a cutoff by several models.
+def compare_cutoff(parity: Parity, reference: Model, models: Mapping[str, Model], first: CutoffData, rows: int) -> None:
+    """Compare the best customers of each offer at a cutoff, and the outputs of its first `rows` customers.
 
     Parameters
     ----------
-    models : sequence of callable
-        Map `Inputs` to outputs by name.
-    cutoff_data : CutoffData
+    parity : Parity
+        Receives the result.
+    reference, models
+        See `Parity.compare`.
+    first : CutoffData
         Data of the cutoff.
-
-    Returns
-    -------
-    list of ndarray of shape (N, M)
-        One matrix per model.
+    rows : int
+        Customers whose outputs are compared.
     """
-    blocks = [[model(batch)["probability"] for model in models] for _, batch in cutoff_data.blocks(BLOCK)]
-    return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+    probabilities = []
+    for description, batch in described_blocks(first):
+        if parity.rows < rows:
+            outputs = parity.compare(reference, models, batch, description)
+        else:
+            outputs = [model(batch) for model in (reference, *models.values())]
+        probabilities.append([each["probability"] for each in outputs])
+    expected, *others = (np.concatenate(parts) for parts in zip(*probabilities, strict=True))
+    for name, actual in zip(models, others, strict=True):
+        parity.top_k_swaps[name] = compare_top_k(expected, actual)
+
+
+def described_blocks(cutoff_data: CutoffData) -> Iterator[tuple[str, Inputs]]:
+    """Blocks of the customers of a cutoff, each with a description for error messages."""
+    for block, batch in cutoff_data.blocks(BLOCK):
+        yield f"customers {block.start} to {block.stop} at {cutoff_data.market_stats.cutoff}", batch
+
+
+def _run_onnx(running: Any, batch: Inputs) -> dict[str, np.ndarray]:
+    """Outputs of an ONNX session for a batch."""
+    return verify.run_session(running, batch._asdict())

@@ -7,14 +7,16 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from propensity.baseline.regression import logistic
 from propensity.champion.champion import NETWORK, Champion
-from propensity.champion.served import champion_outputs, network_outputs
+from propensity.champion.served import candidate_outputs, champion_outputs
 from propensity.data.batch import Inputs
+from propensity.model.inference import to_tensors
 from propensity.serving.candidates import combination_of, is_network
 from propensity.serving.champion import Combination
-from propensity.serving.graph import ScoringGraph, output_names, run_network
+from propensity.serving.graph import ScoringGraph, network_outputs, output_names, run_network
 from propensity.serving.verify import NETWORK_OUTPUTS
 from propensity.training.checkpoint import Trained
 
@@ -63,16 +65,19 @@ def served_model(trained: Trained, champion: Champion) -> Served:
         With a reference that computes the champion without any exported graph.
     """
     channels, pure = len(trained.vocabulary.sold_through) > 1, is_network(champion)
-    network = partial(run_network, ScoringGraph(trained.model).eval(), names=output_names(channels, False))
+    own_names = output_names(channels, False)
+    network = partial(run_network, ScoringGraph(trained.model).eval(), names=own_names)
     record = champion.record()
     about = {"name": record.pop("champion"), "uses": [NETWORK], **record}
     if pure:
-        return Served(trained, None, network, output_names(channels, False), about)
+        return Served(trained, None, network, own_names, about)
     past_column = trained.task.feature.pair.index("purchase_days")
 
     def reference(inputs: Inputs) -> dict[str, np.ndarray]:
-        outputs = network(inputs)
-        terms = network_outputs(trained.model, inputs)
+        with torch.inference_mode():
+            result = trained.model(Inputs(*to_tensors(inputs)))
+            values = [tensor.numpy() for tensor in network_outputs(result)]
+        outputs, terms = dict(zip(own_names, values, strict=True)), candidate_outputs(result)
         logit, amount = champion_outputs(champion, inputs, terms, past_column)
         probability = logistic(logit)
         scores = {"probability": probability, "expected_revenue": probability * amount}
