@@ -7,12 +7,14 @@ from typing import cast
 
 from propensity.data.batch import Inputs
 from propensity.model.offer_net import OfferNet
-from propensity.serving import pair_scorer
+from propensity.serving import pair_scorer, tree_scorer
 from propensity.serving.bundle_file import write_arrays
 from propensity.serving.champion import CombinationGraph
 from propensity.serving.graph import PartsGraph, ScoringGraph, can_fuse, pair_weights, trace, write_onnx, write_torch
+from propensity.serving.point_in_time import never_bought_columns
 from propensity.serving.served import Served
-from propensity.serving.tree_inputs import insert_trees
+from propensity.serving.tree_inputs import TreeInput, insert_trees
+from propensity.serving.tree_scorer import BlockSizes, can_mask, tree_arrays, usually_never_bought
 from propensity.serving.verify import OUTPUTS
 
 FILES = {"onnx": "model.onnx", "torch_export": "model.pt2"}
@@ -72,4 +74,28 @@ def write_pair_scorer(draft: Path, served: Served, golden: Inputs) -> None:
     if combination is not None and (fusable or not served.uses_network()):
         program = trace(CombinationGraph(combination), golden, len(combination.extra_inputs))
         write_onnx(program, draft / pair_scorer.CHAMPION, OUTPUTS[:2], combination.extra_inputs)
-        insert_trees(draft / pair_scorer.CHAMPION, combination.tree_inputs)
+        write_trees(draft, served, combination.tree_inputs, golden)
+
+
+def write_trees(draft: Path, served: Served, tree_inputs: dict[str, TreeInput], golden: Inputs) -> None:
+    """Write the trees of the champion to a file of their own, and those that do not fit in it into its graph.
+
+    Parameters
+    ----------
+    draft : Path
+        Folder of the bundle, with the graph of the champion.
+    served : Served
+        The model of the bundle.
+    tree_inputs : dict of str to TreeInput
+        Trees by the name of their raw scores.
+    golden : Inputs
+        Example inputs.
+    """
+    apart = {name: each for name, each in tree_inputs.items() if can_mask(each.trees)}
+    insert_trees(draft / pair_scorer.CHAMPION, {name: each for name, each in tree_inputs.items() if name not in apart})
+    if apart:
+        feature = served.trained.task.feature
+        never_bought, past_column = never_bought_columns(feature), feature.pair.index("purchase_days")
+        sizes = BlockSizes(*(array.shape[-1] for array in (golden.pair, golden.customer_features, golden.context)))
+        own = usually_never_bought(golden.pair, never_bought, past_column)
+        write_arrays(draft / tree_scorer.FILE, tree_arrays(apart, sizes, own))

@@ -15,6 +15,8 @@ import onnxruntime as ort
 from propensity.serving import verify
 from propensity.serving.fused import combine_members, first_layer, fused_weights, offer_base
 from propensity.serving.session import session
+from propensity.serving.tree_scorer import FILE as TREES
+from propensity.serving.tree_scorer import TreeScorer, read_tree_scorers
 from propensity.serving.verify import NETWORK_INPUTS, SMALLEST
 
 GRAPH, WEIGHTS = "parts.onnx", "parts.npz"  # in a bundle whose network is supported and has a weight in the scores
@@ -113,10 +115,15 @@ class ChampionScorer:
         Folder of the bundle.
     network : FusedScorer, optional
         The network; None if the champion does not use it.
+    never_bought : ndarray of shape (P,)
+        Raw columns of a never-bought offer.
     """
 
-    def __init__(self, folder: Path, network: FusedScorer | None) -> None:
+    def __init__(self, folder: Path, network: FusedScorer | None, never_bought: np.ndarray) -> None:
         self.network, self.session = network, session(folder / CHAMPION)
+        self.trees = dict[str, TreeScorer]()
+        if (folder / TREES).is_file():  # else the graph holds them
+            self.trees = read_tree_scorers(verify.load_arrays(folder / TREES), never_bought)
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Probability and expected revenue (B, M) of the champion, from the inputs of `FusedScorer.outputs`."""
@@ -124,6 +131,7 @@ class ChampionScorer:
         if self.network is not None:
             probability, revenue, logit = self.network.outputs(inputs)
             terms = dict(zip(NETWORK_INPUTS, (logit, log_amount(probability, revenue)), strict=True))
+        terms |= {name: trees(inputs) for name, trees in self.trees.items()}
         outputs = verify.run_session(self.session, {**inputs, **terms})
         return outputs["probability"], outputs["expected_revenue"]
 
@@ -161,4 +169,4 @@ def fast_scorer(folder: Path, never_bought: np.ndarray) -> FusedScorer | Champio
         None if the bundle has the whole graph only.
     """
     network = FusedScorer(folder, never_bought) if (folder / WEIGHTS).is_file() else None
-    return ChampionScorer(folder, network) if (folder / CHAMPION).is_file() else network
+    return ChampionScorer(folder, network, never_bought) if (folder / CHAMPION).is_file() else network
