@@ -7,7 +7,7 @@ from typing import cast
 
 from propensity.data.batch import Inputs
 from propensity.model.offer_net import OfferNet
-from propensity.serving import pair_scorer, tree_scorer
+from propensity.serving import linear_scorer, pair_scorer, tree_scorer
 from propensity.serving.bundle_file import write_arrays
 from propensity.serving.champion import CombinationGraph
 from propensity.serving.graph import PartsGraph, ScoringGraph, can_fuse, pair_weights, trace, write_onnx, write_torch
@@ -75,6 +75,8 @@ def write_pair_scorer(draft: Path, served: Served, golden: Inputs) -> None:
         program = trace(CombinationGraph(combination), golden, len(combination.extra_inputs))
         write_onnx(program, draft / pair_scorer.CHAMPION, OUTPUTS[:2], combination.extra_inputs)
         write_trees(draft, served, combination.tree_inputs, golden)
+        if combination.linear_inputs:
+            write_arrays(draft / linear_scorer.FILE, linear_scorer.linear_arrays(combination.linear_inputs))
 
 
 def write_trees(draft: Path, served: Served, tree_inputs: dict[str, TreeInput], golden: Inputs) -> None:

@@ -14,6 +14,8 @@ import onnxruntime as ort
 
 from propensity.serving import verify
 from propensity.serving.fused import combine_members, first_layer, fused_weights, offer_base
+from propensity.serving.linear_scorer import FILE as LINEAR
+from propensity.serving.linear_scorer import LinearScorer, read_linear_scorers
 from propensity.serving.session import session
 from propensity.serving.tree_scorer import FILE as TREES
 from propensity.serving.tree_scorer import TreeScorer, read_tree_scorers
@@ -121,9 +123,11 @@ class ChampionScorer:
 
     def __init__(self, folder: Path, network: FusedScorer | None, never_bought: np.ndarray) -> None:
         self.network, self.session = network, session(folder / CHAMPION)
-        self.trees = dict[str, TreeScorer]()
-        if (folder / TREES).is_file():  # else the graph holds them
-            self.trees = read_tree_scorers(verify.load_arrays(folder / TREES), never_bought)
+        self.terms = dict[str, TreeScorer | LinearScorer]()  # those that the graph does not hold
+        if (folder / TREES).is_file():
+            self.terms |= read_tree_scorers(verify.load_arrays(folder / TREES), never_bought)
+        if (folder / LINEAR).is_file():
+            self.terms |= read_linear_scorers(verify.load_arrays(folder / LINEAR))
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Probability and expected revenue (B, M) of the champion, from the inputs of `FusedScorer.outputs`."""
@@ -131,7 +135,7 @@ class ChampionScorer:
         if self.network is not None:
             probability, revenue, logit = self.network.outputs(inputs)
             terms = dict(zip(NETWORK_INPUTS, (logit, log_amount(probability, revenue)), strict=True))
-        terms |= {name: trees(inputs) for name, trees in self.trees.items()}
+        terms |= {name: scorer(inputs) for name, scorer in self.terms.items()}
         outputs = verify.run_session(self.session, {**inputs, **terms})
         return outputs["probability"], outputs["expected_revenue"]
 
