@@ -12,14 +12,12 @@ from propensity.serving.tree_scorer import (
     can_mask,
     read_tree_scorers,
     tree_arrays,
-    usually_never_bought,
 )
 from propensity.serving.trees import Trees, read_trees
 from serving.test_trees import COLUMNS, booster, edge_rows
 
 SIZES = BlockSizes(3, 2, 1)
-CUSTOMERS, OFFERS = 40, 25
-NONE = np.zeros(SIZES.pair, bool)
+CUSTOMERS, OFFERS = 25, 40  # more than one group of pairs that are computed at once, and a part of one
 NEVER_BOUGHT = np.array([np.nan, 0.0, 1.0], np.float32)
 
 
@@ -46,18 +44,16 @@ def test_masks_of_leaves_give_the_raw_scores_of_lightgbm(seed: int, leaves: int)
     trees = read_trees(model.model_to_string())
     inputs = blocks(trees, seed)
     expected = model.predict(flat(inputs), raw_score=True).reshape(CUSTOMERS, OFFERS)
-    for own in (NONE, ~NONE, np.array([True, False, True])):
-        actual = TreeScorer(trees, None, SIZES, NEVER_BOUGHT, own)(inputs)
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(TreeScorer(trees, None, SIZES)(inputs), expected, rtol=0, atol=2e-6)
 
 
 def test_pairs_without_a_past_are_left_out_and_a_file_keeps_the_trees() -> None:
     trees = read_trees(booster(5).model_to_string())
     inputs = blocks(trees, 5)
     both = {"all": TreeInput(trees, None), "some": TreeInput(trees, 1)}
-    scorers = read_tree_scorers(tree_arrays(both, SIZES, ~NONE), NEVER_BOUGHT)
+    scorers = read_tree_scorers(tree_arrays(both, SIZES))
     every, some = scorers["all"](inputs), scorers["some"](inputs)
-    np.testing.assert_array_equal(every, TreeScorer(trees, None, SIZES, NEVER_BOUGHT, NONE)(inputs))
+    np.testing.assert_array_equal(every, TreeScorer(trees, None, SIZES)(inputs))
     past = inputs["pair"][..., 1] > 0
     np.testing.assert_array_equal(some, np.where(past, every, 0))
     assert 0 < past.sum() < past.size
@@ -67,18 +63,10 @@ def test_a_sum_of_constants_is_a_constant() -> None:
     model = booster(6, trees=3, min_data_in_leaf=10_000)
     trees = read_trees(model.model_to_string())
     inputs = blocks(read_trees(booster(5).model_to_string()), 6)
-    actual = TreeScorer(trees, None, SIZES, NEVER_BOUGHT, NONE)(inputs)
+    actual = TreeScorer(trees, None, SIZES)(inputs)
     np.testing.assert_allclose(actual, model.predict(flat(inputs), raw_score=True)[0], atol=1e-6)
 
 
 def test_larger_trees_are_left_to_the_graph() -> None:
     assert can_mask(read_trees(booster(7, trees=2, num_leaves=64).model_to_string()))
     assert not can_mask(read_trees(booster(7, trees=2, num_leaves=65, min_data_in_leaf=1).model_to_string()))
-
-
-def test_columns_are_shared_where_nearly_all_never_bought_pairs_have_them() -> None:
-    pair = np.tile(NEVER_BOUGHT, (10, 10, 1))
-    pair[:, :5] = [3.0, 1.0, 7.0]  # pairs with a past do not count
-    pair[:2, 5:, 2] = 5.0
-    np.testing.assert_array_equal(usually_never_bought(pair, NEVER_BOUGHT, 1), [True, True, False])
-    np.testing.assert_array_equal(usually_never_bought(pair[:, :5], NEVER_BOUGHT, 1), NONE)

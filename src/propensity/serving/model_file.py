@@ -11,10 +11,9 @@ from propensity.serving import linear_scorer, pair_scorer, tree_scorer
 from propensity.serving.bundle_file import write_arrays
 from propensity.serving.champion import CombinationGraph
 from propensity.serving.graph import PartsGraph, ScoringGraph, can_fuse, pair_weights, trace, write_onnx, write_torch
-from propensity.serving.point_in_time import never_bought_columns
 from propensity.serving.served import Served
 from propensity.serving.tree_inputs import TreeInput, insert_trees
-from propensity.serving.tree_scorer import BlockSizes, can_mask, tree_arrays, usually_never_bought
+from propensity.serving.tree_scorer import BlockSizes, can_mask, tree_arrays
 from propensity.serving.verify import OUTPUTS
 
 FILES = {"onnx": "model.onnx", "torch_export": "model.pt2"}
@@ -74,20 +73,18 @@ def write_pair_scorer(draft: Path, served: Served, golden: Inputs) -> None:
     if combination is not None and (fusable or not served.uses_network()):
         program = trace(CombinationGraph(combination), golden, len(combination.extra_inputs))
         write_onnx(program, draft / pair_scorer.CHAMPION, OUTPUTS[:2], combination.extra_inputs)
-        write_trees(draft, served, combination.tree_inputs, golden)
+        write_trees(draft, combination.tree_inputs, golden)
         if combination.linear_inputs:
             write_arrays(draft / linear_scorer.FILE, linear_scorer.linear_arrays(combination.linear_inputs))
 
 
-def write_trees(draft: Path, served: Served, tree_inputs: dict[str, TreeInput], golden: Inputs) -> None:
+def write_trees(draft: Path, tree_inputs: dict[str, TreeInput], golden: Inputs) -> None:
     """Write the trees of the champion to a file of their own, and those that do not fit in it into its graph.
 
     Parameters
     ----------
     draft : Path
         Folder of the bundle, with the graph of the champion.
-    served : Served
-        The model of the bundle.
     tree_inputs : dict of str to TreeInput
         Trees by the name of their raw scores.
     golden : Inputs
@@ -96,8 +93,5 @@ def write_trees(draft: Path, served: Served, tree_inputs: dict[str, TreeInput], 
     apart = {name: each for name, each in tree_inputs.items() if can_mask(each.trees)}
     insert_trees(draft / pair_scorer.CHAMPION, {name: each for name, each in tree_inputs.items() if name not in apart})
     if apart:
-        feature = served.trained.task.feature
-        never_bought, past_column = never_bought_columns(feature), feature.pair.index("purchase_days")
         sizes = BlockSizes(*(array.shape[-1] for array in (golden.pair, golden.customer_features, golden.context)))
-        own = usually_never_bought(golden.pair, never_bought, past_column)
-        write_arrays(draft / tree_scorer.FILE, tree_arrays(apart, sizes, own))
+        write_arrays(draft / tree_scorer.FILE, tree_arrays(apart, sizes))

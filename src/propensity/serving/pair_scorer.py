@@ -117,15 +117,13 @@ class ChampionScorer:
         Folder of the bundle.
     network : FusedScorer, optional
         The network; None if the champion does not use it.
-    never_bought : ndarray of shape (P,)
-        Raw columns of a never-bought offer.
     """
 
-    def __init__(self, folder: Path, network: FusedScorer | None, never_bought: np.ndarray) -> None:
+    def __init__(self, folder: Path, network: FusedScorer | None) -> None:
         self.network, self.session = network, session(folder / CHAMPION)
         self.terms = dict[str, TreeScorer | LinearScorer]()  # those that the graph does not hold
         if (folder / TREES).is_file():
-            self.terms |= read_tree_scorers(verify.load_arrays(folder / TREES), never_bought)
+            self.terms |= read_tree_scorers(verify.load_arrays(folder / TREES))
         if (folder / LINEAR).is_file():
             self.terms |= read_linear_scorers(verify.load_arrays(folder / LINEAR))
 
@@ -173,4 +171,4 @@ def fast_scorer(folder: Path, never_bought: np.ndarray) -> FusedScorer | Champio
         None if the bundle has the whole graph only.
     """
     network = FusedScorer(folder, never_bought) if (folder / WEIGHTS).is_file() else None
-    return ChampionScorer(folder, network, never_bought) if (folder / CHAMPION).is_file() else network
+    return ChampionScorer(folder, network) if (folder / CHAMPION).is_file() else network

@@ -16,7 +16,6 @@ from propensity.serving.trees import Trees
 
 MOST_LEAVES = 64  # of a tree: bits of the largest mask
 FILE = "trees.npz"
-USUAL = 0.95  # share of never-bought pairs
 ARRAYS = ("column", "threshold", "missing_left", "left", "right", "leaf", "root", "base")
 
 
@@ -32,28 +31,6 @@ class BlockSizes(NamedTuple):
     pair: int
     customer: int
     context: int
-
-
-def usually_never_bought(pair: np.ndarray, never_bought: np.ndarray, past_column: int) -> np.ndarray:
-    """Pair columns that nearly all never-bought pairs share.
-
-    Parameters
-    ----------
-    pair : ndarray of shape (B, M, P)
-        Example pairs.
-    never_bought : ndarray of shape (P,)
-        Columns of a never-bought pair.
-    past_column : int
-        Pair column that is above 0 for a pair with a past.
-
-    Returns
-    -------
-    ndarray of shape (P,), bool
-        The nodes of these columns are applied to never-bought pairs at once. Scores do not depend on the choice.
-    """
-    rows = pair[~(pair[..., past_column] > 0)]
-    same = (rows == never_bought) | (np.isnan(rows) & np.isnan(never_bought))
-    return np.asarray(same.mean(axis=0) > USUAL if len(rows) else np.zeros(never_bought.size, bool))
 
 
 def can_mask(trees: Trees) -> bool:
@@ -78,29 +55,15 @@ class TreeScorer:
         Pair column; pairs in which it is not above 0 are left out.
     sizes : BlockSizes
         Numbers of columns.
-    never_bought : ndarray of shape (P,), float32
-        Columns of a never-bought pair.
-    own : ndarray of shape (P,), bool
-        Pair columns that never-bought pairs share.
     """
 
-    def __init__(
-        self, trees: Trees, past_column: int | None, sizes: BlockSizes, never_bought: np.ndarray, own: np.ndarray
-    ) -> None:
+    def __init__(self, trees: Trees, past_column: int | None, sizes: BlockSizes) -> None:
         self.past_column = -1 if past_column is None else past_column
-        self.never_bought = np.ascontiguousarray(never_bought, np.float32)
         masks, tree, order = leaf_masks(trees)
         self.leaf, self.base = trees.leaf[order], trees.base
         self.first_leaf = np.array([start for start, _ in tree_ranges(trees)], np.int64) + np.arange(trees.root.size)
         bounds = np.cumsum([0, *sizes])
-        in_pair = trees.column < sizes.pair
-        of_own = np.append(own, False)[np.minimum(trees.column, sizes.pair)]
-        places = [in_pair & of_own, in_pair & ~of_own]
-        places += [(trees.column >= bounds[k]) & (trees.column < bounds[k + 1]) for k in (1, 2)]
-        shift = (0, 0, sizes.pair, sizes.pair + sizes.customer)
-        self.nodes = [
-            sorted_nodes(trees, masks, tree, place, start) for place, start in zip(places, shift, strict=True)
-        ]
+        self.nodes = [sorted_nodes(trees, masks, tree, bounds[k], bounds[k + 1]) for k in range(len(sizes))]
 
     def __call__(self, inputs: Mapping[str, Any]) -> np.ndarray:
         """Raw scores.
@@ -117,7 +80,7 @@ class TreeScorer:
         """
         blocks = [np.ascontiguousarray(inputs[name]) for name in ("pair", "customer_features", "context")]
         out = np.empty(blocks[0].shape[:2], np.float32)
-        tree_sums(*blocks, *self.nodes, self.never_bought, self.first_leaf, self.leaf, self.base, self.past_column, out)
+        tree_sums(*blocks, *self.nodes, self.first_leaf, self.leaf, self.base, self.past_column, out)
         return out
 
 
@@ -133,12 +96,12 @@ def leaf_masks(trees: Trees) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     -------
     mask : ndarray of shape (N,), uint32 or uint64
         Zeros for the leaves of the left branch.
-    tree : ndarray of shape (N,), int32
+    tree : ndarray of shape (N,), int64
         Tree of each node.
     order : ndarray of shape (L,), int64
         Leaves from left to right, tree by tree.
     """
-    mask, tree, order = [0] * trees.column.size, np.zeros(trees.column.size, np.int32), list[int]()
+    mask, tree, order = [0] * trees.column.size, np.zeros(trees.column.size, np.int64), list[int]()
 
     def visit(node: int, first: int) -> int:
         """Number of leaves below a node, of which `first` is the number of the leftmost."""
@@ -157,7 +120,7 @@ def leaf_masks(trees: Trees) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ~np.array(mask, kind), tree, np.array(order, np.int64)
 
 
-def sorted_nodes(trees: Trees, mask: np.ndarray, tree: np.ndarray, place: np.ndarray, shift: int) -> Nodes:
+def sorted_nodes(trees: Trees, mask: np.ndarray, tree: np.ndarray, start: int, stop: int) -> Nodes:
     """Nodes of a block of columns.
 
     Parameters
@@ -166,27 +129,24 @@ def sorted_nodes(trees: Trees, mask: np.ndarray, tree: np.ndarray, place: np.nda
         The trees.
     mask, tree : ndarray of shape (N,)
         As from `leaf_masks`.
-    place : ndarray of shape (N,), bool
-        Nodes of the block.
-    shift : int
-        Number of the columns before the block.
+    start, stop : int
+        First column of the block, and one past its last.
 
     Returns
     -------
     Nodes
-        By column and threshold.
+        By column and tree.
     """
-    chosen = np.flatnonzero(place)
-    chosen = chosen[np.lexsort((trees.threshold[chosen], trees.column[chosen]))]
+    chosen = np.flatnonzero((trees.column >= start) & (trees.column < stop))
+    chosen = chosen[np.lexsort((tree[chosen], trees.missing_left[chosen], trees.column[chosen]))]
     column, first = np.unique(trees.column[chosen], return_index=True)
-    missing = np.where(trees.missing_left[chosen], ~mask.dtype.type(0), mask[chosen])
     return Nodes(
-        *(column.astype(np.int64) - shift, np.append(first, chosen.size).astype(np.int64)),
-        *(trees.threshold[chosen], tree[chosen], mask[chosen], missing),
+        *(column.astype(np.int64) - start, np.append(first, chosen.size).astype(np.int64)),
+        *(trees.threshold[chosen], tree[chosen], mask[chosen], trees.missing_left[chosen]),
     )
 
 
-def tree_arrays(tree_inputs: Mapping[str, TreeInput], sizes: BlockSizes, own: np.ndarray) -> dict[str, np.ndarray]:
+def tree_arrays(tree_inputs: Mapping[str, TreeInput], sizes: BlockSizes) -> dict[str, np.ndarray]:
     """Content of `FILE`.
 
     Parameters
@@ -195,30 +155,26 @@ def tree_arrays(tree_inputs: Mapping[str, TreeInput], sizes: BlockSizes, own: np
         Trees by the name of their raw scores.
     sizes : BlockSizes
         Numbers of columns.
-    own : ndarray of shape (P,), bool
-        Pair columns that never-bought pairs share.
 
     Returns
     -------
     dict of str to ndarray
         What `read_tree_scorers` reads.
     """
-    arrays = {"names": np.array(list(tree_inputs), np.str_), "sizes": np.array(sizes), "own": own}
+    arrays = {"names": np.array(list(tree_inputs), np.str_), "sizes": np.array(sizes)}
     for name, each in tree_inputs.items():
         arrays |= {f"{name}_{part}": np.asarray(getattr(each.trees, part)) for part in ARRAYS}
         arrays[f"{name}_past"] = np.array(-1 if each.past_column is None else each.past_column)
     return arrays
 
 
-def read_tree_scorers(arrays: Mapping[str, np.ndarray], never_bought: np.ndarray) -> dict[str, TreeScorer]:
+def read_tree_scorers(arrays: Mapping[str, np.ndarray]) -> dict[str, TreeScorer]:
     """The trees of a bundle.
 
     Parameters
     ----------
     arrays : mapping of str to ndarray
         Content of `FILE`.
-    never_bought : ndarray of shape (P,)
-        Columns of a never-bought pair.
 
     Returns
     -------
@@ -230,5 +186,5 @@ def read_tree_scorers(arrays: Mapping[str, np.ndarray], never_bought: np.ndarray
         parts = [arrays[f"{name}_{part}"] for part in ARRAYS[:-1]]
         trees = Trees(*parts, float(arrays[f"{name}_base"]))
         past = int(arrays[f"{name}_past"])
-        scorers[name] = TreeScorer(trees, None if past < 0 else past, sizes, never_bought, arrays["own"])
+        scorers[name] = TreeScorer(trees, None if past < 0 else past, sizes)
     return scorers
