@@ -13,7 +13,8 @@ from propensity.serving.tree_scorer import (
     read_tree_scorers,
     tree_arrays,
 )
-from propensity.serving.trees import Trees, read_trees
+from propensity.serving.tree_sum import Trees
+from propensity.serving.trees import read_trees
 from serving.test_trees import COLUMNS, booster, edge_rows
 
 SIZES = BlockSizes(3, 2, 1)

@@ -22,7 +22,8 @@ from propensity.champion.stack import single
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
 from propensity.serving.champion import Booster, Combination, LinearBlock, LinearPart, Mixture
-from propensity.serving.trees import Trees, read_trees
+from propensity.serving.tree_sum import Trees
+from propensity.serving.trees import read_trees
 
 
 class UsualAmount(nn.Module):

@@ -18,7 +18,8 @@ from propensity.champion.champion import NETWORK
 from propensity.data.batch import Inputs
 from propensity.model.scale import signed_log
 from propensity.serving.tree_inputs import TreeInput
-from propensity.serving.trees import TorchTrees, Trees
+from propensity.serving.tree_sum import Trees
+from propensity.serving.trees import TorchTrees
 from propensity.serving.verify import NETWORK_INPUTS
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from propensity.serving import verify
-from propensity.serving.fused import combine_members, first_layer, fused_weights, offer_base
+from propensity.serving.fused import OfferBase, combine_members, first_layer, fused_weights, offer_base
 from propensity.serving.linear_scorer import FILE as LINEAR
 from propensity.serving.linear_scorer import LinearScorer, read_linear_scorers
 from propensity.serving.session import session
@@ -65,6 +65,14 @@ class FusedScorer:
         self.sigma_max, self.unit = float(weights["sigma_max"]), float(weights["unit"])
         self.weights = fused_weights(weights, never_bought)
         self.session = session(folder / GRAPH)
+        self.last: tuple[np.ndarray, OfferBase] | None = None  # standardisation, and what follows from it
+
+    def offer_base(self, standardisation: np.ndarray) -> OfferBase:
+        """`fused.offer_base`; that of the last standardisation is kept."""
+        last = self.last  # of one assignment, so that threads see both parts or neither
+        if last is None or not np.array_equal(last[0], standardisation):
+            self.last = last = standardisation.copy(), offer_base(self.weights, standardisation)
+        return last[1]
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Probability and expected revenue (B, M), see `outputs`."""
@@ -85,7 +93,7 @@ class FusedScorer:
             Of the network; revenue is in the log's currency.
         """
         parts = verify.run_session(self.session, inputs)
-        base = offer_base(self.weights, inputs["standardisation"])
+        base = self.offer_base(inputs["standardisation"])
         shape, (members, units) = inputs["pair"].shape[:2], self.weights.bias.shape
         probability, revenue, logit = (np.empty(shape, np.float32) for _ in range(3))
         step = max(TILE // max(shape[1], 1), 1)

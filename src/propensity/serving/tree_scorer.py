@@ -6,13 +6,15 @@ Shapes: B customers, M offers, P pair columns, F customer columns, C context col
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from propensity.kernel.leaf_mask import Nodes, tree_sums
-from propensity.serving.tree_inputs import TreeInput
-from propensity.serving.trees import Trees
+from propensity.serving.tree_sum import Trees
+
+if TYPE_CHECKING:
+    from propensity.serving.tree_inputs import TreeInput
 
 MOST_LEAVES = 64  # of a tree: bits of the largest mask
 FILE = "trees.npz"
