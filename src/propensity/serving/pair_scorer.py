@@ -60,12 +60,13 @@ class FusedScorer:
         Raw columns of a never-bought offer.
     """
 
+    last: tuple[np.ndarray, OfferBase] | None = None  # a standardisation, and what follows from it
+
     def __init__(self, folder: Path, never_bought: np.ndarray) -> None:
         weights = verify.load_arrays(folder / WEIGHTS)
         self.sigma_max, self.unit = float(weights["sigma_max"]), float(weights["unit"])
         self.weights = fused_weights(weights, never_bought)
         self.session = session(folder / GRAPH)
-        self.last: tuple[np.ndarray, OfferBase] | None = None  # standardisation, and what follows from it
 
     def offer_base(self, standardisation: np.ndarray) -> OfferBase:
         """`fused.offer_base`; that of the last standardisation is kept."""
