@@ -8,7 +8,7 @@ from numba import njit
 FAST_WITH_NAN = {"contract", "arcp", "nsz"}  # NaN is preserved, and rounding errors can be compensated
 
 
-@njit(cache=True, nogil=True, fastmath=FAST_WITH_NAN)
+@njit(cache=True, nogil=True, fastmath=FAST_WITH_NAN, error_model="numpy")
 def signed_logs(value: np.ndarray, count: int, one: np.ndarray, bits: np.ndarray, log: np.ndarray) -> None:
     """Compute sign(x) log(1 + |x|); NaN stays NaN.
 

@@ -15,7 +15,6 @@ from propensity.serving import pair_scorer, verify
 from propensity.serving.graph import run_network
 from propensity.serving.model_file import FILES
 from propensity.serving.parity import Model, Parity, compare_top_k, edge_cases
-from propensity.serving.point_in_time import never_bought_columns
 from propensity.serving.served import Served
 from propensity.serving.session import session
 from propensity.serving.verify import OUTPUTS
@@ -67,7 +66,7 @@ def measure_parity(
     if "torch_export" in formats:
         graph = torch.export.load(draft / FILES["torch_export"]).module()
         models["torch_export"] = partial(run_network, graph, names=names)
-    if (scorer := pair_scorer.fast_scorer(draft, never_bought_columns(served.trained.task.feature))) is not None:
+    if (scorer := pair_scorer.fast_scorer(draft)) is not None:
         models["fused"] = lambda batch: dict(zip(OUTPUTS, scorer(batch._asdict()), strict=False))
     parity = Parity()
     for description, batch in edge_cases(golden):

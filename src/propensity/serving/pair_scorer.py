@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from propensity.serving import verify
-from propensity.serving.fused import OfferBase, combine_members, first_layer, fused_weights, offer_base
+from propensity.serving.fused import combine_members, first_layer, fused_weights, network_columns
 from propensity.serving.linear_scorer import FILE as LINEAR
 from propensity.serving.linear_scorer import LinearScorer, read_linear_scorers
 from propensity.serving.session import session
@@ -26,7 +26,7 @@ CHAMPION = "champion.onnx"  # the champion without the network, if it is not the
 CUSTOMER_PARTS = ("first_customer", "match", "visit", "value_customer")
 OFFER_PARTS = ("first_offer", "output_weight", "output_bias", "season_logit", "value_offer")
 PARTS = (*CUSTOMER_PARTS, *OFFER_PARTS)
-TILE = 1024  # pairs whose layers fit into the cache of a core
+TILE = 512  # pairs whose layers fit into the cache of a core
 PairScorer = Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]
 
 
@@ -56,24 +56,13 @@ class FusedScorer:
     ----------
     folder : Path
         Folder of the bundle.
-    never_bought : ndarray of shape (P,)
-        Raw columns of a never-bought offer.
     """
 
-    last: tuple[np.ndarray, OfferBase] | None = None  # a standardisation, and what follows from it
-
-    def __init__(self, folder: Path, never_bought: np.ndarray) -> None:
+    def __init__(self, folder: Path) -> None:
         weights = verify.load_arrays(folder / WEIGHTS)
         self.sigma_max, self.unit = float(weights["sigma_max"]), float(weights["unit"])
-        self.weights = fused_weights(weights, never_bought)
+        self.weights = fused_weights(weights)
         self.session = session(folder / GRAPH)
-
-    def offer_base(self, standardisation: np.ndarray) -> OfferBase:
-        """`fused.offer_base`; that of the last standardisation is kept."""
-        last = self.last  # of one assignment, so that threads see both parts or neither
-        if last is None or not np.array_equal(last[0], standardisation):
-            self.last = last = standardisation.copy(), offer_base(self.weights, standardisation)
-        return last[1]
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Probability and expected revenue (B, M), see `outputs`."""
@@ -94,19 +83,23 @@ class FusedScorer:
             Of the network; revenue is in the log's currency.
         """
         parts = verify.run_session(self.session, inputs)
-        base = self.offer_base(inputs["standardisation"])
+        standardisation = np.ascontiguousarray(inputs["standardisation"], np.float32)
         shape, (members, units) = inputs["pair"].shape[:2], self.weights.bias.shape
         probability, revenue, logit = (np.empty(shape, np.float32) for _ in range(3))
         step = max(TILE // max(shape[1], 1), 1)
         hidden, second = (np.empty((members, step * shape[1], units), np.float32) for _ in range(2))
-        other = np.empty((step * shape[1], 4 * members), np.float32)
+        columns, projection, other = (
+            np.empty((step * shape[1], size), np.float32) for size in (*self.weights.weight.shape, 4 * members)
+        )
         first_offer, output_weight, output_bias, season_logit, value_offer = (parts[name] for name in OFFER_PARTS)
         for start in range(0, shape[0], step):
             tile = slice(start, start + step)
             pair = inputs["pair"][tile]
             first_customer, match, visit, value_customer = (parts[name][tile] for name in CUSTOMER_PARTS)
-            first_layer(pair, self.weights, base, first_customer, first_offer, hidden, other)
             size = pair.shape[0] * shape[1]
+            network_columns(pair, self.weights, standardisation, columns)
+            np.matmul(columns[:size], self.weights.weight, out=projection[:size])
+            first_layer(projection, first_customer, first_offer, hidden, other)
             np.matmul(hidden[:, :size], self.weights.second, out=second[:, :size])
             combine_members(
                 *(second, other, self.weights, match, output_weight, output_bias, season_logit),
@@ -164,20 +157,18 @@ def log_amount(probability: np.ndarray, revenue: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(np.maximum(revenue, smallest)) - np.log(np.maximum(probability, smallest)), np.float32)
 
 
-def fast_scorer(folder: Path, never_bought: np.ndarray) -> FusedScorer | ChampionScorer | None:
+def fast_scorer(folder: Path) -> FusedScorer | ChampionScorer | None:
     """The scorer of a bundle that is faster than its whole graph.
 
     Parameters
     ----------
     folder : Path
         Folder of the bundle.
-    never_bought : ndarray of shape (P,)
-        Raw columns of a never-bought offer.
 
     Returns
     -------
     FusedScorer, ChampionScorer or None
         None if the bundle has the whole graph only.
     """
-    network = FusedScorer(folder, never_bought) if (folder / WEIGHTS).is_file() else None
+    network = FusedScorer(folder) if (folder / WEIGHTS).is_file() else None
     return ChampionScorer(folder, network) if (folder / CHAMPION).is_file() else network
