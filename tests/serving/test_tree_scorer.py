@@ -44,7 +44,7 @@ def test_masks_of_leaves_give_the_raw_scores_of_lightgbm(seed: int, leaves: int)
     model = booster(seed, trees=13, num_leaves=leaves, missing=seed % 2 == 0)
     trees = read_trees(model.model_to_string())
     inputs = blocks(trees, seed)
-    expected = model.predict(flat(inputs), raw_score=True).reshape(CUSTOMERS, OFFERS)
+    expected = np.asarray(model.predict(flat(inputs), raw_score=True)).reshape(CUSTOMERS, OFFERS)
     np.testing.assert_allclose(TreeScorer(trees, None, SIZES)(inputs), expected, rtol=0, atol=2e-6)
 
 
@@ -65,7 +65,7 @@ def test_a_sum_of_constants_is_a_constant() -> None:
     trees = read_trees(model.model_to_string())
     inputs = blocks(read_trees(booster(5).model_to_string()), 6)
     actual = TreeScorer(trees, None, SIZES)(inputs)
-    np.testing.assert_allclose(actual, model.predict(flat(inputs), raw_score=True)[0], atol=1e-6)
+    np.testing.assert_allclose(actual, np.asarray(model.predict(flat(inputs), raw_score=True))[0], atol=1e-6)
 
 
 def test_larger_trees_are_left_to_the_graph() -> None:

@@ -93,11 +93,25 @@ def fused_weights(weights: Mapping[str, np.ndarray]) -> FusedWeights:
     knot[columns] = knots.T
     slope[columns] = np.where(width > 0, 1.0 / np.maximum(width, np.float32(1e-12)), 0.0).T
     step, own = 2.0 * float(weights["spread"]) / max(len(knots), 1), size + columns.size + flagged.size
+    second, bias, gate = (np.ascontiguousarray(weights[name]) for name in ("second", "bias", "gate"))
     return FusedWeights(
-        *(weights["factor"], weights["mean"], (1.0 / weights["deviation"]).astype(np.float32)),
-        *(weights["low"], weights["high"], columns, flagged, knot, slope, step, -float(weights["spread"])),
-        *(own if len(weights["weight"]) > own else -1, float(weights.get("range", 1.0))),
-        *(np.ascontiguousarray(weights[name]) for name in ("weight", "second", "bias", "gate")),
+        factor=weights["factor"],
+        mean=weights["mean"],
+        inverse=(1.0 / weights["deviation"]).astype(np.float32),
+        low=weights["low"],
+        high=weights["high"],
+        ranked=columns,
+        flagged=flagged,
+        knot=knot,
+        slope=slope,
+        rank_step=step,
+        rank_start=-float(weights["spread"]),
+        compared_row=own if len(weights["weight"]) > own else -1,
+        compared_range=float(weights.get("range", 1.0)),
+        weight=np.ascontiguousarray(weights["weight"]),
+        second=second,
+        bias=bias,
+        gate=gate,
     )
 
 

@@ -40,7 +40,8 @@ class LinearScorer:
         """Contributions (B, M), float32, of `pair` (B, M, P), float32."""
         pair = np.ascontiguousarray(inputs["pair"])
         out = np.empty(pair.shape[:2], np.float32)
-        linear_sums(pair, *self.columns, self.present, WIDEST, out)
+        factor, mean, inverse, coefficient, missing = self.columns
+        linear_sums(pair, factor, mean, inverse, coefficient, missing, self.present, WIDEST, out)
         return out
 
 

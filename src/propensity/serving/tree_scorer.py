@@ -80,9 +80,11 @@ class TreeScorer:
         ndarray of shape (B, M), float32
             0 for pairs that are left out.
         """
-        blocks = [np.ascontiguousarray(inputs[name]) for name in ("pair", "customer_features", "context")]
-        out = np.empty(blocks[0].shape[:2], np.float32)
-        tree_sums(*blocks, *self.nodes, self.first_leaf, self.leaf, self.base, self.past_column, out)
+        names = "pair", "customer_features", "context"
+        pair, customer, context = (np.ascontiguousarray(inputs[name]) for name in names)
+        of_pair, of_customer, of_context = self.nodes
+        leaves, out = (self.first_leaf, self.leaf), np.empty(pair.shape[:2], np.float32)
+        tree_sums(pair, customer, context, of_pair, of_customer, of_context, *leaves, self.base, self.past_column, out)
         return out
 
 
@@ -119,7 +121,7 @@ def leaf_masks(trees: Trees) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         visit(start, 0)
     largest = max((stop - start for start, stop in tree_ranges(trees)), default=0)
     kind = np.uint32 if largest < 32 else np.uint64
-    return ~np.array(mask, kind), tree, np.array(order, np.int64)
+    return np.invert(np.array(mask, kind)), tree, np.array(order, np.int64)
 
 
 def sorted_nodes(trees: Trees, mask: np.ndarray, tree: np.ndarray, start: int, stop: int) -> Nodes:
@@ -185,8 +187,8 @@ def read_tree_scorers(arrays: Mapping[str, np.ndarray]) -> dict[str, TreeScorer]
     """
     sizes, scorers = BlockSizes(*arrays["sizes"].tolist()), dict[str, TreeScorer]()
     for name in arrays["names"].tolist():
-        parts = [arrays[f"{name}_{part}"] for part in ARRAYS[:-1]]
-        trees = Trees(*parts, float(arrays[f"{name}_base"]))
+        parts: dict[str, Any] = {part: arrays[f"{name}_{part}"] for part in ARRAYS}
+        trees = Trees(**parts | {"base": float(parts["base"])})
         past = int(arrays[f"{name}_past"])
         scorers[name] = TreeScorer(trees, None if past < 0 else past, sizes)
     return scorers
