@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -13,6 +14,9 @@ import torch
 from onnx import TensorProto, helper
 
 from propensity.errors import ConfigurationError, DataError
+from propensity.serving.tree_inputs import TreeInput
+from propensity.serving.tree_kernel import TreeScorer, tree_masks, write_trees
+from propensity.serving.tree_kernel import read_trees as read_masks
 from propensity.serving.trees import (
     ML_DOMAIN,
     ML_OPSET,
@@ -24,6 +28,7 @@ from propensity.serving.trees import (
 )
 
 COLUMNS = 6
+PAIR, PERSON = 3, 2  # of the columns: of pairs and of customers; the others are of offers
 QUIET = {"verbose": -1, "num_threads": 1, "deterministic": True, "force_row_wise": True}
 
 
@@ -189,3 +194,54 @@ def test_a_damaged_text_is_refused() -> None:
     for damaged in ("", "trees", text[: len(text) // 2], text.replace("leaf_value=", "leaf_value=1 ", 1)):
         with pytest.raises(DataError, match="train again"):
             read_trees(damaged)
+
+
+def inputs_of(rows: np.ndarray, customers: int, offers: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Inputs of B customers and M offers from rows of columns, and the rows (B M, C) of the pairs."""
+    pair = rows[: customers * offers, :PAIR].reshape(customers, offers, PAIR)
+    person, offer = rows[:customers, PAIR : PAIR + PERSON], rows[:offers, PAIR + PERSON :]
+    parts = (pair, np.repeat(person[:, None], offers, 1), np.broadcast_to(offer, (customers, *offer.shape)))
+    flat = np.ascontiguousarray(np.concatenate(parts, axis=2).reshape(-1, COLUMNS))
+    return {"pair": pair, "customer_features": person, "context": offer}, flat
+
+
+@pytest.mark.parametrize(
+    ("seed", "leaves", "bits"),
+    [
+        (0, 15, 32),
+        (1, 31, 32),
+        (2, 2, 32),
+        (3, 33, 64),
+        (4, 64, 64),
+    ],
+)
+@pytest.mark.parametrize("missing", [True, False])
+def test_the_sums_are_those_of_the_graph(seed: int, leaves: int, bits: int, missing: bool, tmp_path: Path) -> None:
+    trees = read_trees(booster(seed, missing=missing, num_leaves=leaves).model_to_string())
+    inputs, flat = inputs_of(edge_rows(trees, seed), customers=61, offers=13)
+    assert write_trees(tmp_path, {"x": TreeInput(trees, None), "x.y": TreeInput(trees, 1)})
+    scorer = read_masks(tmp_path)
+    assert scorer is not None and scorer.trees["x"].kept.dtype.itemsize * 8 == bits
+    scores, past = scorer(inputs), inputs["pair"][..., 1] > 0
+    expected = onnx_scores(trees, flat).reshape(61, 13)
+    np.testing.assert_allclose(scores["x"], expected, atol=2e-6)
+    np.testing.assert_array_equal(scores["x.y"], np.where(past, scores["x"], 0))
+    assert 0 < past.sum() < past.size
+
+
+def test_trees_of_many_leaves_stay_in_the_graph(tmp_path: Path) -> None:
+    trees = read_trees(booster(0, num_leaves=100, min_data_in_leaf=1).model_to_string())
+    assert tree_masks(TreeInput(trees, None)) is None
+    assert not write_trees(tmp_path, {"x": TreeInput(trees, None)}) and read_masks(tmp_path) is None
+    assert not write_trees(tmp_path, {})
+
+
+def test_no_tree_gives_its_base(tmp_path: Path) -> None:
+    none: list[int] = []
+    trees = Trees(*(np.array(none, each) for each in (int, np.float32, bool, int, int, np.float32, int)), 0.25)
+    masks = tree_masks(TreeInput(trees, None))
+    assert masks is not None
+    inputs, _ = inputs_of(np.zeros((12, COLUMNS), np.float32), customers=3, offers=4)
+    np.testing.assert_array_equal(TreeScorer({"x": masks})(inputs)["x"], np.full((3, 4), 0.25, np.float32))
+    empty, _ = inputs_of(np.zeros((4, COLUMNS), np.float32), customers=0, offers=4)
+    assert TreeScorer({"x": masks})(empty)["x"].shape == (0, 4)

@@ -50,6 +50,7 @@ from propensity.serving.parity import Parity, compare_top_k, edge_cases
 from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, feature_settings, never_bought_columns
 from propensity.serving.session import session
 from propensity.serving.tree_inputs import insert_trees
+from propensity.serving.tree_kernel import write_trees
 from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS
 from propensity.task import CutoffData
 from propensity.training.checkpoint import Trained, load_trained
@@ -432,7 +433,8 @@ def write_pair_scorer(draft: Path, served: Served, golden: Inputs) -> None:
     if combination is not None and (fusable or not served.uses_network()):
         program = trace(CombinationGraph(combination), golden, len(combination.extra_inputs))
         write_onnx(program, draft / pair_scorer.CHAMPION, OUTPUTS[:2], combination.extra_inputs)
-        insert_trees(draft / pair_scorer.CHAMPION, combination.tree_inputs)
+        if not write_trees(draft, combination.tree_inputs):
+            insert_trees(draft / pair_scorer.CHAMPION, combination.tree_inputs)
 
 
 def measure_parity(

@@ -15,6 +15,7 @@ import onnxruntime as ort
 from propensity.serving import verify
 from propensity.serving.fused import combine_members, first_layer, fused_weights, offer_base
 from propensity.serving.session import session
+from propensity.serving.tree_kernel import read_trees
 from propensity.serving.verify import NETWORK_INPUTS, SMALLEST
 
 GRAPH, WEIGHTS = "parts.onnx", "parts.npz"  # in a bundle whose network is supported and has a weight in the scores
@@ -116,14 +117,14 @@ class ChampionScorer:
     """
 
     def __init__(self, folder: Path, network: FusedScorer | None) -> None:
-        self.network, self.session = network, session(folder / CHAMPION)
+        self.network, self.session, self.trees = network, session(folder / CHAMPION), read_trees(folder)
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Probability and expected revenue (B, M) of the champion, from the inputs of `FusedScorer.outputs`."""
-        terms: dict[str, np.ndarray] = {}
+        terms = {} if self.trees is None else self.trees(inputs)
         if self.network is not None:
             probability, revenue, logit = self.network.outputs(inputs)
-            terms = dict(zip(NETWORK_INPUTS, (logit, log_amount(probability, revenue)), strict=True))
+            terms |= dict(zip(NETWORK_INPUTS, (logit, log_amount(probability, revenue)), strict=True))
         outputs = verify.run_session(self.session, {**inputs, **terms})
         return outputs["probability"], outputs["expected_revenue"]
 

@@ -120,17 +120,17 @@ ACQUISITION_NAMES = {  # of columns of a table of customers that say when, how a
 }
 KIND_WORDS = {  # of events that are no purchases, without accents
     "view": "view viewed views product_view page_view pageview detail impression visit visited ansicht angesehen"
-    " aufgerufen aufruf gesehen produktansicht vue consultation consulte visto vista visita visualizzazione visualizzato"
-    " bekeken weergave wyswietlenie obejrzenie obejrzany zobrazeni zobrazeno prohlednuti visualizacao visualizado"
-    " goruntuleme goruntulendi inceleme megtekintes megtekintve megnezte nezes megtekintett",
+    " aufgerufen aufruf gesehen produktansicht vue consultation consulte visto vista visita visualizzazione"
+    " visualizzato bekeken weergave wyswietlenie obejrzenie obejrzany zobrazeni zobrazeno prohlednuti visualizacao"
+    " visualizado goruntuleme goruntulendi inceleme megtekintes megtekintve megnezte nezes megtekintett",
     "cart": "cart basket add_to_cart addtocart basket_add added warenkorb in_den_warenkorb in_warenkorb panier"
     " ajout_panier ajoute_au_panier carrito al_carrito anadido carrello aggiunto_al_carrello winkelwagen"
     " in_winkelwagen koszyk do_koszyka dodanie_do_koszyka kosik do_kosiku vlozeno_do_kosiku carrinho"
     " adicionado_ao_carrinho sepet sepete_ekleme sepete_eklendi kosar kosarba kosarba_tette kosarba_tetel",
     "search": "search searched site_search suche gesucht recherche cherche busqueda ricerca cercato zoeken gezocht"
     " zoekopdracht wyszukiwanie szukanie hledani hledano pesquisa busca arama arandi kereses kereste",
-    "open": "open opened email_open geoeffnet geoffnet oeffnung offnung ouvert ouverture abierto apertura aperto geopend"
-    " otwarcie otwarto otevreno otevreni aberto abertura acilma acildi megnyitas megnyitotta",
+    "open": "open opened email_open geoeffnet geoffnet oeffnung offnung ouvert ouverture abierto apertura aperto"
+    " geopend otwarcie otwarto otevreno otevreni aberto abertura acilma acildi megnyitas megnyitotta",
     "click": "click clicked email_click klick geklickt clic clique clicado cliccato geklikt klikniecie kliknuti"
     " kliknuto tiklama tiklandi kattintas kattintott",
 }
