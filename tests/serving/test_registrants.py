@@ -20,6 +20,8 @@ from propensity.data.event_log import EventLog, to_day
 from propensity.data.registrant import REGISTERED, SOURCE, registrants
 from propensity.evaluation.evaluate import evaluate_run
 from propensity.evaluation.leakage import changed_inputs
+from propensity.feature.column import DEFAULT_GROUPS
+from propensity.feature.engagement import ENGAGEMENT
 from propensity.ingest.build import prepare
 from propensity.ingest.source.synthetic import Synthetic
 from propensity.kernel.event import EVERY_KIND
@@ -55,6 +57,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     log, run = folder / "log", folder / "run"
     prepare(MARKET, log)
     settings = ["data.offer.column=category", "data.offer.min_buyers=1", f"data.log={log}", f"data.end={END}"]
+    settings += [f"data.feature.groups=[{','.join((*DEFAULT_GROUPS, ENGAGEMENT))}]"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         train(typed(compose("train", overrides=[*settings, *QUICK, "data.horizon=14", f"out={run}"])))
         cfg = typed(compose("evaluate", overrides=[f"run={run}", f"cutoffs=[{CUTOFF}]", "baselines=[popularity]"]))
