@@ -26,7 +26,7 @@ from propensity.ingest.build import prepare
 from propensity.ingest.source import Tables
 from propensity.ingest.source.synthetic import Synthetic
 
-MARKET = Synthetic(customers=1_500, items=60, categories=12, days=330, order_effect=0.0)
+MARKET = Synthetic(customers=1_000, items=60, categories=12, days=330, order_effect=0.0)
 CUTOFFS, HORIZON, SEED = ("2024-10-14", "2024-11-04"), 7, 19
 
 
@@ -62,7 +62,7 @@ class Browsing(Synthetic):
         if not self.related:
             shown = shown.with_columns(pl.col("customer").shuffle(seed=SEED + 3))
         columns = pl.concat([events, shown.select(events.columns)])
-        return tables._replace(events=columns.lazy())
+        return tables._replace(events=columns.lazy(), read=None)
 
 
 def figures(
