@@ -112,7 +112,7 @@ def aucs(score: np.ndarray, bought: np.ndarray, weight: np.ndarray) -> np.ndarra
 
 
 def line(name: str, values: np.ndarray) -> str:
-    """A difference of mean AUC with its interval, from values (M, R) of offers and resamples, the first of everybody."""
+    """A difference of mean AUC with its interval, from (M, R) of offers and resamples, the first of everybody."""
     mean = np.nanmean(values, axis=0)
     low, high = np.percentile(mean[1:], [2.5, 97.5])
     return f"{name}: {mean[0]:+.4f} [{low:+.4f}, {high:+.4f}] over {len(values)} offers"

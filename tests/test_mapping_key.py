@@ -61,5 +61,8 @@ def test_a_column_of_any_name_is_renamed(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_python_has_the_same_keys() -> None:
-    settings = {"data/source": "table", "data.source.events": "x.csv", "data.source.kinds": {"nézte, 'ő'": "view"}}
-    assert configuration("prepare", settings | {"out": "x"}).data["source"]["kinds"] == {"nézte, 'ő'": "view"}
+    columns = {f"data.source.columns.{name}": "x" for name in ("customer", "day", "item", "revenue")}
+    kinds = {"nézte, 'ő'": "view", "plain": "cart"}
+    settings = {"data/source": "table", "data.source.events": "x.csv", "data.source.kinds": kinds, "out": "x"}
+    cfg = configuration("prepare", settings | columns)
+    assert cfg.data["source"]["kinds"] == kinds

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from propensity.ingest.source.column_mapping import ColumnMapping
 from propensity.ingest.source.delivery import Delivery
+from propensity.ingest.source.file_format import detect_format
 from propensity.ingest.source.id_normalisation import IdFormat
-from propensity.ingest.source.reading import ColumnMapping, detect_format, read_events
+from propensity.ingest.source.reading import read_events
 
 NOT_HERE = ("purchase", "return", "redemption")  # they have amounts, which this table has not
 
