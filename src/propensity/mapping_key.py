@@ -6,6 +6,7 @@ They travel through Hydra as hexadecimal digits and are decoded in the composed 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, open_dict
 
@@ -96,15 +97,16 @@ def decode_keys(cfg: DictConfig | ListConfig) -> None:
     """
     if cfg._is_none() or cfg._is_missing() or cfg._is_interpolation():
         return
-    names = list(cfg.keys()) if isinstance(cfg, DictConfig) else list(range(len(cfg)))
-    for name in names:
-        node = cfg._get_node(name)
+    if isinstance(cfg, ListConfig):
+        nodes: dict[Any, Any] = {k: cfg._get_node(k) for k in range(len(cfg))}
+    else:
+        nodes = {name: cfg._get_node(name) for name in cfg}
+    for node in nodes.values():
         if isinstance(node, DictConfig | ListConfig):
             decode_keys(node)
-    if isinstance(cfg, DictConfig) and any(isinstance(name, str) and ENCODED.fullmatch(name) for name in names):
-        nodes = {name: cfg._get_node(name) for name in names}
+    if isinstance(cfg, DictConfig) and any(isinstance(name, str) and ENCODED.fullmatch(name) for name in nodes):
         with open_dict(cfg):
-            for name in names:
+            for name in nodes:
                 del cfg[name]
             for name, node in nodes.items():
                 cfg[readable(name) if isinstance(name, str) else name] = node
