@@ -102,8 +102,8 @@ def test_views_beside_the_sales_are_neither_items_nor_messages(tmp_path: Path) -
     draft = draft_source([str(tmp_path / "*.csv")])
     assert Path(draft.settings["items"]).name == "goods.csv" and "contacts" not in draft.settings
     assert any("more_goods.csv" in note and "not used" in note for note in draft.notes)
-    views = {"path": str(tmp_path / "browsing.csv"), "customer": "customer_id", "day": "date", "item": "sku"}
-    assert draft.settings["behaviour"] == views | {"kind": "event"} and "kinds" not in draft.settings
+    expected = {"path": str(tmp_path / "browsing.csv"), "customer": "customer_id", "day": "date", "item": "sku"}
+    assert draft.settings["behaviour"] == expected | {"kind": "event"} and "kinds" not in draft.settings
 
 
 @pytest.mark.parametrize(

@@ -237,8 +237,8 @@ def test_trees_of_many_leaves_stay_in_the_graph(tmp_path: Path) -> None:
 
 
 def test_no_tree_gives_its_base(tmp_path: Path) -> None:
-    none: list[int] = []
-    trees = Trees(*(np.array(none, each) for each in (int, np.float32, bool, int, int, np.float32, int)), 0.25)
+    number, real = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    trees = Trees(number, real, np.zeros(0, bool), number, number, real, number, 0.25)
     masks = tree_masks(TreeInput(trees, None))
     assert masks is not None
     inputs, _ = inputs_of(np.zeros((12, COLUMNS), np.float32), customers=3, offers=4)
