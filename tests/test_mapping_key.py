@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,8 @@ def test_every_key_is_decoded_in_its_place(mapping: dict[str, str]) -> None:
     cfg = OmegaConf.create({"x": {encoded_key(key): {encoded_key(key): value} for key, value in mapping.items()}})
     OmegaConf.set_struct(cfg, True)
     decode_keys(cfg)
-    assert list(OmegaConf.to_container(cfg)["x"].items()) == [(key, {key: value}) for key, value in mapping.items()]
+    content: Any = OmegaConf.to_container(cfg)
+    assert list(content["x"].items()) == [(key, {key: value}) for key, value in mapping.items()]
 
 
 def test_what_hydra_reads_is_left_as_it_is() -> None:
