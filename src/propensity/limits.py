@@ -80,6 +80,8 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "PrepareConfig": COMMAND | {
         "data": GROUP, "out": maybe(path()), "append": flag(), "check": flag(), "suggest": anything(),
     },
+    "AppendConfig": COMMAND | {"data": GROUP, "log": path()},
+    "CompactConfig": COMMAND | {"log": path()},
     "TrainConfig": TRAIN,
     "EvaluateConfig": COMMAND | {
         "run": path(), "cutoffs": CUTOFFS, "requests": maybe(path()),
@@ -192,7 +194,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,
         "market_stats": GROUP, "log": maybe(path()), "pseudonym": maybe(text()), "horizon": whole(1, 3_650),
         "end": maybe(day()), "verify": flag(), "keep": maybe(whole(1)), "requests": maybe(path()), "catalogue": GROUP,
-        "registrants": maybe(flag()),
+        "registrants": maybe(flag()), "max_segments": whole(0, 10_000),
     },
     "CatalogueConfig": {
         **dict.fromkeys(("popular", "partners", "per_group", "memory"), whole(0, 10**6)),
