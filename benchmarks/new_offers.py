@@ -80,7 +80,10 @@ class Version:
 
     def warm(self) -> None:
         """Compile the kernels on the log as it is."""
-        self.score_new(self.market(self.model, self.small, self.cutoff, self.sample), self.offers.take([0, 1]))
+        import numpy as np
+
+        two = self.offers.take(np.arange(2))
+        self.score_new(self.market(self.model, self.small, self.cutoff, self.sample), two)
 
     def score(self) -> tuple[Any, ...]:
         """Score the offers, and note the seconds."""

@@ -39,6 +39,7 @@ from propensity.config import COMMANDS, OPEN, TrainConfig, conf_folder
 from propensity.disk import check_writable, storage_problem
 from propensity.errors import ConfigurationError, IntegrityError, PropensityError
 from propensity.limits import check_values
+from propensity.mapping_key import decode_keys, encoded_key, readable, with_encoded_keys
 from propensity.mistake import one_line, sentence
 from propensity.secret import redacted, refuse_secrets
 from propensity.trust import check_targets, use_plugins
@@ -106,6 +107,7 @@ def configuration(name: str, settings: Mapping[str, Any]) -> Any:
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
             cfg = compose(name, overrides)
+            decode_keys(cfg)
             container: Any = OmegaConf.to_container(cfg, resolve=True)
             check_values(name, container)
             refuse_secrets(container)
@@ -126,7 +128,7 @@ def _grammar(value: Any) -> str:
     "{a: [1, null, true], b: 'two words'}"
     """
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_grammar(child)}" for key, child in value.items()) + "}"
+        return "{" + ", ".join(f"{encoded_key(str(key))}: {_grammar(child)}" for key, child in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_grammar, value)) + "]"
     if value is None or isinstance(value, bool):
@@ -141,10 +143,14 @@ def quoted(argument: str) -> str:
     ("decision.offer='Pláště a duše'", "leave_out={state: ['zrušeno', open]}")
     """
     key, _, value = argument.partition("=")
-    if value.isascii() or {*"'\""} & {*value} or argument.startswith("-"):
+    if value.isascii() or argument.startswith("-"):
+        return argument
+    parts = re.split(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", value)  # the odd ones are in quotes
+    if any({*"'\""} & {*part} for part in parts[::2]):
         return argument
     words = re.compile(r"[^\s\[\]{},:][^\[\]{},:]*")
-    return f"{key}=" + words.sub(lambda word: word[0] if word[0].isascii() else f"'{word[0]}'", value)
+    parts[::2] = [words.sub(lambda w: w[0] if w[0].isascii() else f"'{w[0]}'", part) for part in parts[::2]]
+    return f"{key}=" + "".join(parts)
 
 
 def composer(name: str, own: Collection[str]) -> Callable[[Sequence[str]], TrainConfig]:
@@ -159,6 +165,7 @@ def composer(name: str, own: Collection[str]) -> Callable[[Sequence[str]], Train
 
     def training(more: Sequence[str]) -> TrainConfig:
         cfg = compose(name, overrides=[*overrides, *more])
+        decode_keys(cfg)
         part = OmegaConf.masked_copy(cfg, [each.name for each in fields(TrainConfig)])
         found = TrainConfig(**OmegaConf.to_container(part, resolve=True))  # type: ignore[arg-type]
         return replace(found, plugins=use_plugins())
@@ -187,6 +194,7 @@ def entry(name: str, interrupted: str = AGAIN) -> Callable[[Callable[[Any], Any]
         def job(cfg: DictConfig) -> Any:
             # Hydra reports a failed job in words of its own before it raises: the last word is said here, inside it.
             with mistakes_in_one_line(name, interrupted):
+                decode_keys(cfg)
                 return function(typed(checked(cfg, name)))  # what a sweeper minimises or maximises
 
         @functools.wraps(function)
@@ -198,7 +206,7 @@ def entry(name: str, interrupted: str = AGAIN) -> Callable[[Callable[[Any], Any]
                 if {"-h", "--help"} & {*sys.argv[1:]}:
                     return print(usage(conf_folder(), name, [a for a in sys.argv[1:] if "=" in a and a[0] != "-"]))
                 refuse_unknown_flags(sys.argv[1:])
-                sys.argv[1:] = replacing(name, [quoted(each) for each in sys.argv[1:]])
+                sys.argv[1:] = replacing(name, [quoted(with_encoded_keys(each)) for each in sys.argv[1:]])
                 hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(job)()
 
         return script
@@ -242,7 +250,7 @@ def own_error(error: BaseException) -> BaseException:
 
 
 def leave(message: str, code: int) -> None:
-    print(f"propensity: {redacted(one_line(message))}", file=sys.stderr)
+    print(f"propensity: {redacted(one_line(readable(message)))}", file=sys.stderr)
     raise SystemExit(code) from None
 
 

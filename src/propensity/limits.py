@@ -256,7 +256,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "skip": maybe(whole(0, 10**6)), "quote": maybe(text()), "encoding": maybe(text()), "items": maybe(path()),
         "item_key": maybe(text()), "item_columns": NAMES, "customers": maybe(path()), "customer_key": maybe(text()),
         "customer_columns": NAMES,
-        **dict.fromkeys(("identity_map", "consents", "contacts", "acquisition"), TABLE_SETTING),
+        **dict.fromkeys(("identity_map", "consents", "contacts", "behaviour", "acquisition"), TABLE_SETTING),
     },
     "CompleteJourney": {"path": maybe(path()), "not_products": maybe(many(anything()))},
     "Synthetic": {

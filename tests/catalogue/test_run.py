@@ -20,6 +20,7 @@ from propensity.catalogue.train import train_on_requests
 from propensity.checksum import check_folder
 from propensity.cli import main
 from propensity.data.event_log import EventLog, to_date
+from propensity.data.registrant import NOT_TRAINED, UNKNOWN
 from propensity.errors import ConfigurationError, DamageError, DataError, InfeasibleError, PropensityError
 from propensity.evaluation.on_requests import evaluate_on_requests
 from propensity.metric.ranking import auc
@@ -239,6 +240,10 @@ def test_requests_of_a_run_at_common_cutoffs_have_the_scores_of_their_cutoff(
         tmp_path / "run", tmp_path / "early.parquet", tmp_path / "s.parquet", say=said.append
     ).is_empty()
     assert any("1 requests are of customers without a purchase before their cutoff" in text for text in said)
+    assert any(text.startswith("1 request has no score: 1 n") for text in said)
+    left_out = pl.read_parquet(tmp_path / "s.not_scored.parquet")
+    assert left_out["customer_id"].to_list() == [stranger] and left_out["cutoff"].to_list() == [early]
+    assert left_out["reason"].to_list()[0] in (NOT_TRAINED, UNKNOWN)
 
 
 @pytest.mark.parametrize(

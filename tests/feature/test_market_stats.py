@@ -89,7 +89,8 @@ def test_a_hazard_is_the_share_of_a_cell_that_bought() -> None:
     builder, day = MarketStatsBuilder(log, offers, 14, config), log.last_day + 1
     hazard = builder.at(Cutoff(day, 14)).hazard
     rows = log.purchasers(day - 14)
-    *_, cell = builder._state(rows, day - 14)
+    column = builder.purchases(rows, day - 14)[1]
+    cell = hazard_cell(column["recency"], column["purchase_days"])
     expected = hazard[np.arange(len(offers)), cell].sum(axis=0)
     np.testing.assert_allclose(expected, builder.bought(rows, day - 14).sum(axis=0), atol=1e-3)
 

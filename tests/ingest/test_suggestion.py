@@ -11,9 +11,12 @@ from hydra.utils import instantiate
 
 from propensity.config import conf_folder
 from propensity.data.contact import sent_messages
+from propensity.data.event_log import to_day
+from propensity.data.registrant import registrants
 from propensity.ingest.build import prepare
 from propensity.ingest.source.suggestion import draft_mapping, draft_source, suggest, write_draft
 from propensity.ingest.source.table_role import open_tables
+from propensity.kernel.event import CART, VIEW
 
 HEADS = {
     "German": "Kundennummer;Bestelldatum;Artikelnummer;Menge;Umsatz;Belegnummer",
@@ -98,8 +101,47 @@ def test_views_beside_the_sales_are_neither_items_nor_messages(tmp_path: Path) -
         (tmp_path / name).write_text(text)
     draft = draft_source([str(tmp_path / "*.csv")])
     assert Path(draft.settings["items"]).name == "goods.csv" and "contacts" not in draft.settings
-    for name in ("browsing.csv", "more_goods.csv"):
-        assert any(name in note and "not used" in note for note in draft.notes)
+    assert any("more_goods.csv" in note and "not used" in note for note in draft.notes)
+    expected = {"path": str(tmp_path / "browsing.csv"), "customer": "customer_id", "day": "date", "item": "sku"}
+    assert draft.settings["behaviour"] == expected | {"kind": "event"} and "kinds" not in draft.settings
+
+
+@pytest.mark.parametrize(
+    ("head", "words", "names"),
+    [
+        ("vevőkód;regisztráció;forrás;hírlevél", ("Megtekintés", "kosárba"), ("regisztráció", "forrás")),
+        ("kundennummer;Kunde seit;Herkunft;Newsletter", ("angesehen", "in den Warenkorb"), ("Kunde seit", "Herkunft")),
+        ("customer_id;signup_date;utm_source;optin", ("page_view", "add_to_cart"), ("signup_date", "utm_source")),
+    ],
+)
+def test_a_draft_has_registrations_and_the_words_of_views_and_carts(
+    head: str, words: tuple[str, str], names: tuple[str, str], tmp_path: Path
+) -> None:
+    key = head.split(";")[0]
+    sales = "".join(f"{k};{1 + k % 20}.03.2024;c{k % 9};i{k % 5};2,5\n" for k in range(40))
+    views = "".join(f"c{k % 14};{1 + k % 20}.03.2024;i{k % 5};{words[k % 2]}\n" for k in range(60))
+    people = "".join(f"c{k};{10 + k % 9}.02.2024;{('web', 'shop')[k % 2]};{('yes', 'no')[k % 2]}\n" for k in range(16))
+    (tmp_path / "sales.csv").write_text(f"order_id;date;{key};sku;amount\n{sales}")
+    (tmp_path / "views.csv").write_text(f"{key};datum;sku;what\n{views}")
+    (tmp_path / "people.csv").write_text(f"{head}\n{people}")
+    draft = draft_source([str(tmp_path / "*.csv")])
+    settings = {"_target_": "propensity.ingest.source.table.Table", **draft.settings}
+    log = prepare(instantiate(settings, _convert_="all"), tmp_path / "log")
+    assert draft.settings["acquisition"] == dict(zip(("day", "channel"), names, strict=True))
+    assert draft.settings["consents"]["consent"] == head.split(";")[3] and "day" not in draft.settings["consents"]
+    assert (log.kind == VIEW).sum() == 30 and log.engagement is not None
+    assert (log.engagement.kind == CART).sum() == 30 and registrants(log, to_day("2024-04-01")).size == 16 - 9
+    assert set(log.customers["acquired_channel"].to_list()) == {"web", "shop"}
+
+
+def test_a_consent_with_a_date_of_entry_is_no_table_of_customers(tmp_path: Path) -> None:
+    sales = "".join(f"{k};2024-03-{1 + k % 20:02d};c{k % 9};i{k % 5};2.5\n" for k in range(40))
+    (tmp_path / "sales.csv").write_text(f"order_id;date;customer_id;sku;amount\n{sales}")
+    (tmp_path / "optin.csv").write_text(
+        "customer_id;optin;since\n" + "".join(f"c{k};yes;2024-01-0{k}\n" for k in range(1, 9))
+    )
+    settings = draft_source([str(tmp_path / "*.csv")]).settings
+    assert "customers" not in settings and "acquisition" not in settings and settings["consents"]["consent"] == "optin"
 
 
 @pytest.mark.parametrize(

@@ -234,5 +234,5 @@ def test_a_send_list_has_the_reasons_of_its_scores(exported: Exported, tmp_path:
         total = base + sum(each["contribution"] for each in reasons)
         assert total == pytest.approx(log_odds_of(np.array(probability)), abs=1e-4)
     cfg.reasons_from = str(tmp_path)
-    with pytest.raises(ConfigurationError, match="holds neither a run nor a bundle to explain scores"):
+    with pytest.raises(ConfigurationError, match="needs the run or the bundle that wrote the scores"):
         with_reasons(result, scores.cutoff, cfg, lambda text: None)

@@ -12,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from conftest import QUICK
+from propensity.catalogue.score import score_requests
 from propensity.command import typed
 from propensity.config import conf_folder
 from propensity.data.cutoff import parse_cutoff
@@ -19,6 +20,8 @@ from propensity.data.event_log import EventLog, to_day
 from propensity.data.registrant import REGISTERED, SOURCE, registrants
 from propensity.evaluation.evaluate import evaluate_run
 from propensity.evaluation.leakage import changed_inputs
+from propensity.feature.column import DEFAULT_GROUPS
+from propensity.feature.engagement import ENGAGEMENT
 from propensity.ingest.build import prepare
 from propensity.ingest.source.synthetic import Synthetic
 from propensity.kernel.event import EVERY_KIND
@@ -54,6 +57,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     log, run = folder / "log", folder / "run"
     prepare(MARKET, log)
     settings = ["data.offer.column=category", "data.offer.min_buyers=1", f"data.log={log}", f"data.end={END}"]
+    settings += [f"data.feature.groups=[{','.join((*DEFAULT_GROUPS, ENGAGEMENT))}]"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         train(typed(compose("train", overrides=[*settings, *QUICK, "data.horizon=14", f"out={run}"])))
         cfg = typed(compose("evaluate", overrides=[f"run={run}", f"cutoffs=[{CUTOFF}]", "baselines=[popularity]"]))
@@ -87,6 +91,24 @@ def test_a_bundle_gives_registrants_the_scores_of_the_run(world: World, tmp_path
     assert (
         any("customers have no score" in text for text in said) and (tmp_path / "scores.not_scored.parquet").is_file()
     )
+
+
+def test_requests_of_registrants_have_the_scores_of_their_cutoff_and_every_other_a_reason(
+    world: World, tmp_path: Path
+) -> None:
+    log, said = EventLog.open(world.log), list[str]()
+    everybody = pl.DataFrame({"customer_id": log.customers["customer"], "cutoff": [CUTOFF] * len(log)})
+    everybody.write_parquet(tmp_path / "requests.parquet")
+    scored = score_requests(world.run, tmp_path / "requests.parquet", tmp_path / "s.parquet", say=said.append)
+    same(scored, world.scores)
+    reasons = pl.read_parquet(tmp_path / "s.not_scored.parquet")
+    expected = pl.read_parquet(world.run.parent / "scores.not_scored.parquet")
+    assert reasons.select("customer_id", "reason").sort("customer_id").equals(expected.sort("customer_id"))
+    assert any(f"{expected.height} requests have no score: " in text for text in said)
+    chosen = everybody.join(scored.select("customer_id").unique(), on="customer_id", how="semi")
+    chosen.write_parquet(tmp_path / "requests.parquet")
+    score_requests(world.run, tmp_path / "requests.parquet", tmp_path / "s.parquet")
+    assert not (tmp_path / "s.not_scored.parquet").exists()
 
 
 def raw_events(log: EventLog, row: int) -> list[RawEvent]:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from conftest import QUICK, SMALL
+from propensity.data.cutoff import evaluation_warnings
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError
 from propensity.training import length, run
@@ -197,7 +198,11 @@ def test_a_length_that_the_user_set_brings_no_warning_of_its_length(
     small_world: dict[str, Any], composed: Compose, tmp_path: Path
 ) -> None:
     train(config(composed, small_world, tmp_path, "trainer.max_epochs=1", "trainer.max_steps=2"))
-    assert summary(tmp_path)["warnings"] == [] and summary(tmp_path)["steps"] == 2
+    log, horizon = small_world["log"], small_world["task"].horizon
+    (only,) = summary(tmp_path)["warnings"]  # training reached the end of the log
+    end = log.last_day + 1 - horizon
+    assert only.endswith(f"to keep one, train with data.end={to_date(end)}") and summary(tmp_path)["steps"] == 2
+    assert evaluation_warnings(log, end, horizon) == [] != evaluation_warnings(log, end + 1, horizon)
 
 
 def test_a_checkpoint_of_one_s_own_choice_takes_the_place_of_the_best_log_loss(

@@ -191,7 +191,12 @@ def _day_and_clock(cutoff: pl.Series, log: EventLog, name: str) -> tuple[pl.Seri
 
 
 def resolve(
-    table: pl.DataFrame, log: EventLog, offers: Sequence[str], name: str, say: Callable[[str], None]
+    table: pl.DataFrame,
+    log: EventLog,
+    offers: Sequence[str],
+    name: str,
+    say: Callable[[str], None],
+    everybody: bool = False,
 ) -> Requests:
     """Find the customers and offers of a table of requests in a log.
 
@@ -207,6 +212,8 @@ def resolve(
         Name of the table in messages.
     say : callable
         Receives what was left out: requests that stand twice, guests and objectors to profiling.
+    everybody : bool, optional
+        Whether guests and objectors are left in.
 
     Returns
     -------
@@ -237,7 +244,7 @@ def resolve(
     unique = numbered.unique().sort(*numbered.columns)
     if twice := numbered.height - unique.height:
         say(f"{twice} requests of {name} stand there more than once and are answered once")
-    allowed = _allowed(log, unique["row"].to_numpy(), unique["day"].to_numpy())
+    allowed = _allowed(log, unique["row"].to_numpy(), unique["day"].to_numpy()) | everybody
     if left_out := int((~allowed).sum()):
         say(f"{left_out} requests of {name} are of guests or of customers who object to profiling, and get no score")
     unique = unique.filter(pl.Series(allowed))

@@ -18,11 +18,13 @@ from propensity.catalogue.moment import DAY, ending_at
 from propensity.catalogue.pairs import Catalogue
 from propensity.catalogue.requests import Requests, all_purchasers, read_requests, resolve
 from propensity.catalogue.sample import blocks_of
+from propensity.catalogue.unscored import NOT_ON_SALE, NOTHING_SOLD, unscored, write_unscored
 from propensity.champion.champion import SERVED, Champion
 from propensity.data.consent import words_at
 from propensity.data.cutoff import Cutoff, parse_cutoff, scoring_warnings
 from propensity.data.event_log import EventLog, to_date
 from propensity.data.offer import Offers
+from propensity.data.registrant import known_before
 from propensity.data.table_file import write_table
 from propensity.data.unsubscribe import customers_with_words
 from propensity.errors import ConfigurationError, DataError
@@ -59,7 +61,7 @@ def score_requests(
     cutoff : str, optional
         YYYY-MM-DD, if no table of requests is given.
     say : callable
-        Receives warnings.
+        Receives warnings, and how many requests get no score; those are listed beside the scores.
     verify : bool
         Whether to compare the log with its checksums.
 
@@ -90,10 +92,21 @@ def score_requests(
     warnings += request_warnings(events, wanted, trained.task.horizon, trained.about["last_label"])
     rows = rows_of_requests(trained, Path(run), events, offers, wanted, top_per_customer, warnings)
     result = as_table(rows, events, names, wanted.clock is not None)
+    every = wanted if table is None else resolve(table, events, names, str(requests), lambda text: None, everybody=True)
+    of_common = not isinstance(trained, TrainedCatalogue)
+    others = unscored(
+        events,
+        every,
+        have_scores(every, rows),
+        not of_common or bool(trained.task.registrants),
+        NOT_ON_SALE if of_common else NOTHING_SOLD,
+    )
     for warning in warnings:
         say(warning)
     with whole_file(out) as draft:
         write_table(result, draft, metadata_of(events.folder, run, warnings))
+    if sentence := write_unscored(*others, events.customers["customer"], cutoffs_of, out):
+        say(sentence)
     days = f"{to_date(int(wanted.day.min()))} to {to_date(int(wanted.day.max()))}"
     entry = {"model": str(run), "log": str(events.folder), "fingerprint": events.fingerprint, "cutoff": days}
     append_beside(Path(run).parent, out, "score", entry)
@@ -261,7 +274,10 @@ def common_rows(
             ends = {clock: ending_at(log, clock)}
         here = np.flatnonzero((requests.day == day) & (clocks == clock))
         data = trained.task.cutoff_data(ends[clock], Cutoff(day, trained.task.horizon), trained.vocabulary)
-        active = np.flatnonzero(np.diff(ends[clock].until(day).offsets) > 0)  # rows of `log.before(day)`
+        some = np.diff(ends[clock].until(day).offsets) > 0
+        if trained.task.registrants:
+            some |= known_before(ends[clock], day)
+        active = np.flatnonzero(some)  # rows of the log that features have a row for, see `Task.past`
         asked = np.isin(active[data.row], requests.customer[here])
         strangers += int(here.size - asked.sum())
         if not asked.any():
@@ -281,8 +297,9 @@ def common_rows(
         when = np.full(chosen.size, day), np.full(chosen.size, clock)
         yield Rows(*when, row[owner[chosen]], offer[column[chosen]], score[chosen], revenue[chosen])
     if strangers:
+        known = " or a registration" if trained.task.registrants else ""
         warnings.append(
-            f"{strangers} requests are of customers without a purchase before their cutoff, and get no score"
+            f"{strangers} requests are of customers without a purchase{known} before their cutoff, and get no score"
         )
     if inactive:
         warnings.append(f"{inactive} requests name an offer that is not on sale at their cutoff, and get no score")
@@ -320,11 +337,10 @@ def as_table(rows: Rows, log: EventLog, names: tuple[str, ...], timed: bool) -> 
         Whether cutoffs have a time of day: then they are moments in the zone of the log.
     """
     day, clock, row, offer, score, revenue = rows
-    dates = pl.Series(day.astype(np.int32)).cast(pl.Date)
     return (
         pl.DataFrame(
             {
-                "cutoff": pl.Series(day.astype(np.int64) * DAY + clock).cast(pl.Datetime("ms")) if timed else dates,
+                "cutoff": cutoffs_of(day, clock if timed else None),
                 "customer_id": log.customers["customer"].gather(row.astype(np.int64)),
                 "offer_id": pl.Series(list(names), dtype=pl.String).gather(offer.astype(np.int64)),
                 "score": score.astype(np.float32),
@@ -334,6 +350,23 @@ def as_table(rows: Rows, log: EventLog, names: tuple[str, ...], timed: bool) -> 
         .select(*COLUMNS)
         .hstack(consents(log, day, row))
     )
+
+
+def cutoffs_of(day: np.ndarray, clock: np.ndarray | None) -> pl.Series:
+    """Cutoffs (K,) as dates, or as moments in the zone of the log where they have a time of day."""
+    if clock is None:
+        return pl.Series(day.astype(np.int32)).cast(pl.Date)
+    return pl.Series(day.astype(np.int64) * DAY + clock).cast(pl.Datetime("ms"))
+
+
+def have_scores(requests: Requests, rows: Rows) -> np.ndarray:
+    """Whether each request (R,) is among the scores."""
+    clock = np.zeros(requests.number, np.int64) if requests.clock is None else requests.clock
+    names = ("day", "clock", "customer")
+    table = pl.DataFrame(dict(zip(names, (requests.day, clock, requests.customer), strict=True)))
+    scored = pl.DataFrame({name: getattr(rows, name) for name in names}).cast(pl.Int64).unique()
+    keyed = table.cast(pl.Int64).join(scored.with_columns(scored=True), on=names, how="left", maintain_order="left")
+    return keyed["scored"].fill_null(False).to_numpy()
 
 
 def consents(log: EventLog, day: np.ndarray, row: np.ndarray) -> pl.DataFrame:

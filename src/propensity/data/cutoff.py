@@ -84,6 +84,32 @@ def scoring_warnings(log: EventLog, cutoff: Cutoff, end: str) -> list[str]:
     return warnings
 
 
+def evaluation_warnings(log: EventLog, end: int, horizon: int) -> list[str]:
+    """Say that no label window after training is left to evaluate on, and how to keep one.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log.
+    end : int
+        Day that no training label reaches.
+    horizon : int
+        Days of a label window.
+
+    Returns
+    -------
+    list of str
+        One sentence, or none.
+    """
+    after = log.last_day + 1
+    if end + horizon <= after:
+        return []
+    return [
+        f"training used the labels up to {to_date(end)} and left no label window of {horizon} days to evaluate on; to "
+        f"keep one, train with data.end={to_date(after - horizon)}"
+    ]
+
+
 def require_labels(log: EventLog, cutoff: Cutoff) -> Cutoff:
     """Check that the label window of a cutoff lies within the log.
 

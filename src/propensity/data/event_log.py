@@ -394,8 +394,10 @@ class EventLog:
         offsets = self.offsets[start : min(len(self) if stop is None else stop, len(self)) + 1]
         own = slice(offsets[0], offsets[-1])
         bought = (self.kind[own] == PURCHASE) & (self.day[own] < day)
-        total = np.concatenate([[0], np.cumsum(bought)])
-        return start + np.flatnonzero(np.diff(total[offsets - offsets[0]]))
+        with_events = np.flatnonzero(np.diff(offsets))
+        if not with_events.size:
+            return start + with_events
+        return start + with_events[np.logical_or.reduceat(bought, offsets[with_events] - offsets[0])]
 
     @classmethod
     def open(cls, folder: str | Path, verify: bool = False, segments: SegmentList | None = None) -> EventLog:

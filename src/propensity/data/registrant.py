@@ -7,6 +7,7 @@ day or later.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -146,3 +147,14 @@ def counted_reasons(table: pl.DataFrame) -> str:
     counts = table.group_by("reason").len().sort("len", "reason", descending=[True, False])
     parts = ", ".join(f"{count:,} {reason}" for reason, count in counts.iter_rows())
     return f"{table.height:,} customer{'s have' if table.height > 1 else ' has'} no score: {parts}"
+
+
+def not_scored_path(out: Path) -> Path:
+    """The file beside a table or a folder of scores.
+
+    Examples
+    --------
+    >>> not_scored_path(Path("out/scores.parquet")).as_posix(), not_scored_path(Path("out/scores")).as_posix()
+    ('out/scores.not_scored.parquet', 'out/scores.not_scored.parquet')
+    """
+    return out.with_name(f"{out.stem if out.suffix == '.parquet' else out.name}.not_scored.parquet")

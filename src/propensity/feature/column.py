@@ -14,6 +14,7 @@ from functools import partial
 from propensity.data.batch import BlockSizes
 from propensity.errors import ConfigurationError
 from propensity.feature.attribute import attribute_columns
+from propensity.feature.engagement import ENGAGEMENT, ENGAGEMENT_CUSTOMER, ENGAGEMENT_PAIR
 from propensity.feature.group_rate import group_rate_columns
 from propensity.feature.price import PRICE, PRICES
 from propensity.feature.reason import REASONS
@@ -129,9 +130,9 @@ PAIR_GROUP = tuple(column for group in PAIR_GROUPS.values() for column in group)
 WITHIN_OFFER = "within_offer"  # comparisons of pair columns, which the network makes
 GROUPS = (
     *(*PAIR_GROUPS, "affinity", "neighbours", WITHIN_OFFER, "behaviour", "attributes", "group_rates", "text"),
-    *(PRICES, GROUP),
+    *(PRICES, ENGAGEMENT, GROUP),
 )
-DEFAULT_GROUPS = tuple(group for group in GROUPS if group != PRICES)
+DEFAULT_GROUPS = tuple(group for group in GROUPS if group not in (PRICES, ENGAGEMENT))
 SIBLING_NAMES, TEXT_NAMES = (tuple(column.name for column in columns) for columns in (SIBLING, TEXT))
 BUILT_IN: dict[Block, tuple[FeatureColumn, ...]] = {
     "pair": (*PAIR, *MARKET, *SIBLING, *PAIR_GROUP, *AFFINITY_GROUP, *NEIGHBOURS, *REGISTRANT_PAIR),
@@ -180,8 +181,14 @@ def blocks(
         refuse_incomplete(column)
     refuse_unknown(groups)
     declared: dict[Block, tuple[FeatureColumn, ...]] = BUILT_IN | {
-        "customer": (*BUILT_IN["customer"], *attribute_columns(attributes)),
-        "pair": (*BUILT_IN["pair"], *group_rate_columns(group_rates), *(TEXT if text else ()), *PRICE),
+        "customer": (*BUILT_IN["customer"], *ENGAGEMENT_CUSTOMER, *attribute_columns(attributes)),
+        "pair": (
+            *BUILT_IN["pair"],
+            *group_rate_columns(group_rates),
+            *(TEXT if text else ()),
+            *PRICE,
+            *ENGAGEMENT_PAIR,
+        ),
     }
     built_in = {block: [each for each in declared[block] if not each.group or each.group in groups] for block in BLOCKS}
     columns = {

@@ -28,6 +28,7 @@ from propensity.feature.column import (
     SIBLING,
     TEXT,
 )
+from propensity.feature.engagement import ENGAGEMENT, fill_engaged_offers, fill_engagement
 from propensity.feature.feature_config import RATE_WINDOW
 from propensity.feature.feature_config import FeatureConfig as FeatureConfig  # runs name it here
 from propensity.feature.group_rate import GROUP_RATE_WINDOWS, group_codes, group_rate_name
@@ -231,6 +232,9 @@ class Features:
             registrant = np.isnan(customer_features[:, self.config.customer.index("recency")])
             place = self.registry, self.events, market_stats, customer, mask.days
             fill_pair_columns(out, names, registrant, *place)
+        if ENGAGEMENT in self.config.groups:
+            day = market_stats.cutoff.day
+            fill_engaged_offers(out, names, self.sets, self.registry, self.events, day, customer, mask)
         self._group_rates(market_stats, customer, column)
         self._prices(market_stats, customer, mask, column)
         spread(values, np.array([names.index(name) for name in written]), out)
@@ -356,7 +360,8 @@ class Features:
         unread = np.zeros(
             (len(self.log), len(self.config.used_attributes)), np.float32
         )  # customer columns alone read it
-        registry = Registry.of_log(self.log) if GROUP in self.config.groups else Registry.unknown(len(self.log))
+        read = {GROUP, ENGAGEMENT} & set(self.config.groups)
+        registry = Registry.of_log(self.log) if read else Registry.unknown(len(self.log))
         twin = self.with_customers(self.log.events, unread, registry, {})
         declared, unit = self.config.columns["pair"], np.float32(1.0 / self.vocabulary.unit)
         factor = np.array([unit if column.money else 1.0 for column in declared], np.float32)
@@ -384,6 +389,8 @@ class Features:
             column[f"attribute_{name}"][:] = self.attributes[customer, k]
         if GROUP in self.config.groups:
             fill_customer_columns(column, self.registry, self.events, market_stats, customer, mask.days)
+        if ENGAGEMENT in self.config.groups:
+            fill_engagement(column, self.registry, self.events, cutoff.day, customer, mask.days)
         column["trend"][:] = np.log((3.25 * column["orders_28"] + 1) / (column["orders_91"] + 1))
         cohort = market_stats.cohort[tenure_month(column["tenure"])]
         column["cohort_spend"][:] = log_spend(column["spend_91"], float(market_stats.unit)) - cohort[:, 0]

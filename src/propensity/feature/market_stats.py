@@ -379,24 +379,29 @@ class MarketStatsBuilder:
         return self.moments[day]
 
     def _count(self, day: int) -> Moments:
-        m, population = len(self.offers), self.population(day)
-        width = len(AFFINITY_HALF_LIVES) * m + 1
-        shapes = (width, width), (m, m), (width, m), (m, CELLS), (m, CELLS)
-        sums = Moments(*(np.zeros(shape) for shape in shapes))
+        population, sums = self.population(day), self.no_moments()
         for start in range(0, population.size, BLOCK):
             rows = population[start : start + BLOCK]
-            profile, whole, cell = self._state(rows, day)
-            bought = self.bought(rows, day)
-            sums.profile[:] += profile.T @ profile
-            sums.whole[:] += whole.T @ whole
-            sums.follow[:] += profile.T @ bought
-            count_cells(cell, bought, sums.trials, sums.hits)
+            self.add_moments(sums, *self.purchases(rows, day), self.bought(rows, day))
         return sums
 
-    def _state(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Profiles (B, 2 M + 1) float32, with a column of ones, log purchase days (B, M), and hazard cells (B, M)."""
-        profile, column = self.purchases(rows, day)
-        return profile, np.log1p(column["purchase_days"]), hazard_cell(column["recency"], column["purchase_days"])
+    def no_moments(self) -> Moments:
+        """Sums over nobody."""
+        m = len(self.offers)
+        width = len(AFFINITY_HALF_LIVES) * m + 1
+        shapes = (width, width), (m, m), (width, m), (m, CELLS), (m, CELLS)
+        return Moments(*(np.zeros(shape) for shape in shapes))
+
+    def add_moments(
+        self, sums: Moments, profile: np.ndarray, column: dict[str, np.ndarray], bought: np.ndarray
+    ) -> None:
+        """Add a block of customers to the sums, from the arrays of `purchases` and `bought`."""
+        whole = np.log1p(column["purchase_days"])
+        sums.profile[:] += profile.T @ profile
+        sums.whole[:] += whole.T @ whole
+        sums.follow[:] += profile.T @ bought
+        cell = hazard_cell(column["recency"], column["purchase_days"])
+        count_cells(cell, bought, sums.trials, sums.hits)
 
     def purchases(self, rows: np.ndarray, day: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Profiles (B, 2 M + 1), with a column of ones, and the pair columns (B, M) that they come from.

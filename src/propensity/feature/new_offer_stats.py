@@ -65,7 +65,7 @@ class NewOfferStats(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Purchases of a block of customers before a date: profiles (B, H M + 1) with ones, (B, H K), and the columns."""
+    """Purchases of a block of customers before a date: profiles (B, H M + 1), (B, H K + 1) with ones, and columns."""
 
     trained: np.ndarray
     new: np.ndarray
@@ -100,6 +100,7 @@ class NewOfferStatsBuilder:
         groups = tuple(group for group in trained.groups if group in (PRICES, GROUP))
         self.new = MarketStatsBuilder(trained.log, offers, trained.horizon, trained.config, groups, trained.attributes)
         self.sums: dict[int, Sums] = {}
+        self.last_blocks: tuple[int, list[Block]] | None = None
 
     def at(self, market: MarketStats) -> NewOfferStats:
         """The tables at the cutoff of those of the trained offers.
@@ -119,12 +120,15 @@ class NewOfferStatsBuilder:
 
     def _tables(self, market: MarketStats) -> NewOfferStats:
         day, config, m = market.cutoff.day, self.trained.config, len(self.trained.offers)
-        own = self.new.at(market.cutoff)
         labelled = [day - self.trained.horizon - k * config.step for k in range(config.references)]
         past = [each for each in labelled if each > self.trained.log.first_day]
+        for each in past:
+            self._sums(each)  # with the moments of the new offers
+        now = self._sums(day)
+        own = self.new.at(market.cutoff)
         share, covered = overlap(self.trained.log, self.trained.offers, self.offers, day)
         others = covered <= ITSELF
-        now, gram = self._sums(day), self.trained.moments_at(day)
+        gram = self.trained.moments_at(day)
         follow, follow_own = self._follow(past, others)
         directions, ease, cosine = self._affinity(market, own, others, np.minimum(share, covered) > 1 - 1e-9)
         long = slice((H - 1) * m, H * m), slice((H - 1) * len(self.offers), None)
@@ -141,13 +145,19 @@ class NewOfferStatsBuilder:
         return NewOfferStats(stats, follow_own, directions, share, others)
 
     def _blocks(self, day: int) -> Iterator[Block]:
-        """The customers of a date, block by block."""
+        """The customers of a date, block by block; those of the last date are kept."""
+        if self.last_blocks is None or self.last_blocks[0] != day:
+            self.last_blocks = day, list(self._read_blocks(day))
+        yield from self.last_blocks[1]
+
+    def _read_blocks(self, day: int) -> Iterator[Block]:
+        """The blocks of a date."""
         population = self.trained.population(day)
         for start in range(0, population.size, BLOCK):
             rows = population[start : start + BLOCK]
             trained, trained_columns = self.trained.purchases(rows, day)
             new, new_columns = self.new.purchases(rows, day)
-            yield Block(trained, new[:, :-1], trained_columns, new_columns, self.new.bought(rows, day))
+            yield Block(trained, new, trained_columns, new_columns, self.new.bought(rows, day))
 
     def _sums(self, day: int) -> Sums:
         """The sums of a date, counted once."""
@@ -155,15 +165,18 @@ class NewOfferStatsBuilder:
             m, k = len(self.trained.offers), len(self.offers)
             width = H * m + 1
             sums = Sums(*(np.zeros(size) for size in ((width, H * k), (H, H, k), (width, k), (H, k), (m, k))))
+            moments = self.new.no_moments()
             for block in self._blocks(day):
-                halves = block.new.reshape(-1, H, k)
-                sums.profile[:] += block.trained.T @ block.new
+                new = block.new[:, :-1]
+                halves = new.reshape(-1, H, k)
+                self.new.add_moments(moments, block.new, block.new_columns, block.bought)
+                sums.profile[:] += block.trained.T @ new
                 sums.own[:] += np.einsum("bhk,bgk->hgk", halves, halves)
                 sums.follow[:] += block.trained.T @ block.bought
                 sums.follow_own[:] += np.einsum("bhk,bk->hk", halves, block.bought)
                 whole = (np.log1p(each["purchase_days"]) for each in (block.trained_columns, block.new_columns))
                 sums.whole[:] += next(whole).T @ next(whole)
-            self.sums[day] = sums
+            self.sums[day], self.new.moments[day] = sums, moments
         return self.sums[day]
 
     def _hazard(self, past: Sequence[int]) -> np.ndarray:
@@ -204,7 +217,7 @@ class NewOfferStatsBuilder:
         binary, gram = np.zeros((1 + len(RECENT), m, k)), np.zeros((1 + len(RECENT), m, m))
         energy = np.zeros(market.svd.shape[1])
         for block in self._blocks(day):
-            long, new = block.trained[:, (H - 1) * m : H * m], block.new[:, (H - 1) * k :]
+            long, new = block.trained[:, (H - 1) * m : H * m], block.new[:, (H - 1) * k : H * k]
             row = long * weight
             length = np.maximum(np.sqrt((row**2).sum(axis=1, keepdims=True)), 1e-12)
             cross += (new * own_weight / length).T @ (row / length)

@@ -105,8 +105,8 @@ class Registry(NamedTuple):
         Source; empty where none is known.
     offsets : (N + 1,) int64
         The events of customer n are `offsets[n]:offsets[n + 1]`.
-    event_day, event_kind : (E,) int
-        Carts, opens, clicks and searches, ascending in day.
+    event_day, event_kind, event_item : (E,) int
+        Carts, opens, clicks and searches, ascending in day; the item is -1 where there is none.
     """
 
     day: np.ndarray
@@ -114,12 +114,14 @@ class Registry(NamedTuple):
     offsets: np.ndarray
     event_day: np.ndarray
     event_kind: np.ndarray
+    event_item: np.ndarray
 
     @classmethod
     def unknown(cls, customers: int) -> Registry:
         """Customers of whom nothing is known."""
         none = np.zeros(0, np.int32)
-        return cls(np.full(customers, np.nan), np.zeros(customers, "U1"), np.zeros(customers + 1, np.int64), none, none)
+        offsets = np.zeros(customers + 1, np.int64)
+        return cls(np.full(customers, np.nan), np.zeros(customers, "U1"), offsets, none, none, none)
 
     @classmethod
     def of_log(cls, log: EventLog) -> Registry:
@@ -134,19 +136,19 @@ class Registry(NamedTuple):
     def take(self, row: int) -> Registry:
         """One customer."""
         own = slice(self.offsets[row], self.offsets[row + 1])
-        day, kind = np.array(self.event_day[own]), np.array(self.event_kind[own])
-        return Registry(self.day[row : row + 1], self.source[row : row + 1], np.array([0, day.size]), day, kind)
+        day, kind, item = (np.array(each[own]) for each in (self.event_day, self.event_kind, self.event_item))
+        return Registry(self.day[row : row + 1], self.source[row : row + 1], np.array([0, day.size]), day, kind, item)
 
 
 def _events(engagement: EventLog) -> tuple[np.ndarray, ...]:
-    return engagement.offsets, engagement.day, engagement.kind
+    return engagement.offsets, engagement.day, engagement.kind, engagement.item
 
 
 def joined(registries: Sequence[Registry]) -> Registry:
     """Registries of some customers each as one."""
     sizes = np.concatenate([np.diff(each.offsets) for each in registries])
-    day, source, event_day, event_kind = (np.concatenate([each[k] for each in registries]) for k in (0, 1, 3, 4))
-    return Registry(day, source, np.concatenate([[0], np.cumsum(sizes)]), event_day, event_kind)
+    day, source, *events = (np.concatenate([each[k] for each in registries]) for k in (0, 1, 3, 4, 5))
+    return Registry(day, source, np.concatenate([[0], np.cumsum(sizes)]), *events)
 
 
 class RegistrantRates(NamedTuple):
@@ -174,21 +176,24 @@ def no_rates() -> RegistrantRates:
 
 
 class Activity(NamedTuple):
-    """What B registrants did in the last 91 days.
+    """What B customers did in the last 91 days.
 
     Parameters
     ----------
     owner : (E,) int
-        Place of the registrant of each event.
+        Place of the customer of each event.
     age : (E,) int
         Days before the cutoff, 1 or more.
     kind : (E,) int
         Its kind.
+    item : (E,) int
+        Its item; -1 for none.
     """
 
     owner: np.ndarray
     age: np.ndarray
     kind: np.ndarray
+    item: np.ndarray
 
     def counts(self, size: int, kind: int | None = None, days: int = ACTIVITY_DAYS) -> np.ndarray:
         """Events of a kind, or of every kind, in the last days: (B,) int64."""
@@ -219,12 +224,13 @@ def activity_of(registry: Registry, events: Events, row: np.ndarray, day: int, h
         Number of days before the cutoff that the history mask hides.
     """
     parts = []
-    for offsets, days, kinds in ((events.offsets, events.day, events.kind), registry[2:]):
+    for offsets, days, kinds, items in ((events.offsets, events.day, events.kind, events.item), registry[2:]):
         start, count = offsets[row], offsets[row + 1] - offsets[row]
         place = np.repeat(start - np.cumsum(count) + count, count) + np.arange(count.sum())
         owner, age, kind = np.repeat(np.arange(row.size), count), day - days[place].astype(np.int64), kinds[place]
+        item = items[place]
         visible = np.isin(kind, list(COUNTED)) & (age > hidden[owner]) & (age <= ACTIVITY_DAYS)
-        parts.append((owner[visible], age[visible], kind[visible].astype(np.int64)))
+        parts.append((owner[visible], age[visible], *(each[visible].astype(np.int64) for each in (kind, item))))
     return Activity(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 

@@ -260,6 +260,14 @@ CONTACTS = (
     Column("channel", "text", "channel of the message", "none"),
     *(column for column in EVENTS if column.name in OPTIONAL_COLUMNS),
 )
+BEHAVIOUR = (
+    Column("customer", "id", "customer of the events, or a registrant", None),
+    Column("day", "date", "date or time of the event", None),
+    Column("item", "id", "item that was viewed or put into a cart", "events without an item; views need one"),
+    Column("kind", "view, cart, search, open, click, unsubscribe, complaint", "type of event", "view"),
+    Column("channel", "text", "channel of the event", "none"),
+    *(column for column in EVENTS if column.name in ("time", "campaign")),
+)
 IDENTITY_MAP = (
     Column("alias", "id", "id that is replaced", None),
     Column("customer", "id", "id that replaces it; chains are followed to their end", None),
@@ -279,6 +287,7 @@ TABLES = {
     "customers": CUSTOMERS,
     "acquisition": ACQUISITION,
     "contacts": CONTACTS,
+    "behaviour": BEHAVIOUR,
     "identity_map": IDENTITY_MAP,
     "consents": CONSENTS,
 }

@@ -21,6 +21,7 @@ PROFILE_DAYS = 182
 NEAREST = 80
 CLOSE = float(np.float32(1 - 1e-6))  # cosines that differ by rounding only are ties
 BINS = 1024  # of cosines, to find the nearest
+MANY = 64  # customers from which frequent categories are rows of a matrix in a search
 FREQUENT = 0.2  # share of the profiles from which a category is a row of a matrix
 MIX = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # Steele et al., SplitMix, OOPSLA 2014
 SHIFT = np.array([30, 27, 31, 32], np.uint64)
@@ -242,6 +243,9 @@ def neighbour_shares(
         `out`. The nearest have the largest cosines; weights are squared cosines. Ties with the last are among them.
     """
     memory, work = counter(tables.weight.size), workspace(tables.signature.size)
+    row, dense = np.full(tables.weight.size, -1), np.zeros((0, 0), np.float32)
+    if customer.size >= MANY:
+        row, dense = frequent_rows(tables)
     for b in range(customer.size):
         out[b] = 0.0
         first, known = events.offsets[customer[b]], first_at(events, customer[b], tables.day)
@@ -253,7 +257,7 @@ def neighbour_shares(
         start = first_at(events, customer[b], cutoff - PROFILE_DAYS)
         end = first_at(events, customer[b], cutoff - mask_days[b])
         touched = count_days(events, sets, categories, start, end, mask_offer[b], memory)
-        count = find_nearest(memory, touched, own, tables, work)
+        count = find_nearest(memory, touched, own, tables, work, row, dense)
         add_purchases(tables, work.near[:count], work.cosine[:count], out[b])
     return out
 
@@ -341,15 +345,25 @@ def workspace(customers: int) -> Workspace:
 
 
 @njit(cache=True, nogil=True)
-def find_nearest(memory: Counter, touched: int, own: int, tables: Neighbours, work: Workspace) -> int:
+def find_nearest(
+    memory: Counter,
+    touched: int,
+    own: int,
+    tables: Neighbours,
+    work: Workspace,
+    row: np.ndarray,
+    dense: np.ndarray,
+) -> int:
     """Finds the nearest to a counted profile, without `own` (-1: none), and empties the counter.
+
+    `row` and `dense` are those of `frequent_rows`, or say that no category is frequent.
 
     Returns
     -------
     int
         Their number; they are the first of `work.near`, their shares the first of `work.cosine`.
     """
-    add_similarities(memory, touched, tables, work.similarity)
+    add_similarities(memory, touched, tables, work.similarity, row, dense)
     return select_nearest(own, work)
 
 
@@ -412,7 +426,9 @@ def least_in_bin(cosine: np.ndarray, place: int, n: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def add_similarities(memory: Counter, touched: int, tables: Neighbours, similarity: np.ndarray) -> None:
+def add_similarities(
+    memory: Counter, touched: int, tables: Neighbours, similarity: np.ndarray, row: np.ndarray, dense: np.ndarray
+) -> None:
     """Adds the cosines with every reference customer to similarity (R,), and empties the counter."""
     square = 0.0
     for t in range(touched):
@@ -421,7 +437,10 @@ def add_similarities(memory: Counter, touched: int, tables: Neighbours, similari
     for t in range(touched):
         k = memory.touched[t]
         value = np.float32(np.log1p(memory.days[k]) * tables.weight[k] / length)
-        add_entries(value, tables, k, similarity)
+        if row[k] >= 0:
+            add_row(value, dense[row[k]], similarity)
+        else:
+            add_entries(value, tables, k, similarity)
         memory.last[k] = NEVER
 
 

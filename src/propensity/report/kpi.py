@@ -22,6 +22,7 @@ MOST_ROWS = 60  # of a table on the page; the file has all
 MOST_BARS = 30  # numbers of orders up to which each has a bar
 MOST_WEEKS = 52  # bars of recency
 ORDER_BINS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500)
+LABELS = {"repeat_rate_days": "share with two purchase days or more"}  # of columns whose names say too little
 PERCENT = ("precision", "recall", "value_alarmed", "above_upper_90")
 
 
@@ -36,6 +37,11 @@ class Section(NamedTuple):
     left_out: int
 
 
+def label(column: str) -> str:
+    """A column in words."""
+    return LABELS.get(column, column.replace("_", " "))
+
+
 def kpi_page(result: Kpi) -> str:
     """The page as text, which needs no network; the template escapes every name and number."""
     environment = Environment(
@@ -47,7 +53,7 @@ def kpi_page(result: Kpi) -> str:
         facts=result.facts,
         warnings=result.warnings,
         cards=cards(result, currency),
-        figures=[(name.replace("_", " "), written(name, value)) for name, value in result.figures.items()],
+        figures=[(label(name), written(name, value)) for name, value in result.figures.items()],
         pictures=pictures(result, currency),
         sections=sections(result),
         currency=currency or LOG_CURRENCY,
@@ -189,7 +195,7 @@ def sections(result: Kpi) -> list[Section]:
         shown = table.head(MOST_ROWS)
         period = result.facts["cohort_period"]
         rows = [[written(key, value, period) for key, value in row.items()] for row in shown.to_dicts()]
-        head = [column.replace("_", " ") for column in table.columns]
+        head = [label(column) for column in table.columns]
         texts = [kind == pl.String for kind in table.dtypes]
         drawn.append(Section(title, text, head, rows, texts, table.height - shown.height))
     return drawn
@@ -232,7 +238,7 @@ def show_kpi(result: Kpi, out: str | Path) -> None:
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name, value in result.figures.items():
-        table.add_row(escape(name.replace("_", " ")), escape(written(name, value)))
+        table.add_row(escape(label(name)), escape(written(name, value)))
     SCREEN.print(table)
     tiers = plain_table(f"tiers by net revenue of {result.facts['window_days']} days")
     columns = ("tier", "customers", "net_revenue", "net_revenue_share", "average_order_value")

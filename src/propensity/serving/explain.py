@@ -176,8 +176,10 @@ def with_reasons(result: DecisionResult, cutoff: str, cfg: DecideConfig, say: Ca
     if cfg.reasons_from is None and not (folder / MANIFEST).is_file():
         folder = run_of_scores(cfg.scores)
     if not any((folder / name).is_file() for name in (FILE, MANIFEST)):
+        where = f"the folder of {cfg.scores}" if cfg.reasons_from is None else f"reasons_from={cfg.reasons_from}"
         raise ConfigurationError(
-            f"{folder} holds neither a run nor a bundle to explain scores; give reasons_from=<folder>"
+            f"reasons={count} needs the run or the bundle that wrote the scores, and {where} is neither; add "
+            "reasons_from=<folder of the run or of the bundle>"
         )
     opened = open_cutoff(folder, cutoff, cfg.log)
     explained = {name: explain_list(table, opened, count, say) for name, table in lists.items()}

@@ -35,7 +35,7 @@ KIND_CODE = {name: code for code, name in enumerate(KINDS)}
 ENGAGEMENT = ("cart", "open", "click", "search", "unsubscribe", "complaint")  # kinds that the history leaves out
 ENGAGEMENT_CODE = {name: len(KINDS) + code for code, name in enumerate(ENGAGEMENT)}
 REGISTRATION = "registration"  # kind of the event with the day of registration, and the source as its channel
-REGISTRY = "registered", "source", "engagement_offsets", "engagement_day", "engagement_kind"
+REGISTRY = "registered", "source", "engagement_offsets", "engagement_day", "engagement_kind", "engagement_item"
 EPOCH = date(1970, 1, 1)
 TRIP_COLUMNS = "trips", "trips_expected", "trips_decayed", "own_decayed"
 INTERVAL_COLUMNS = "intervals", "interval_total", "days_of_91"
@@ -85,16 +85,18 @@ def event_columns(
         "quantity": column(lambda e: 1.0 if e.get("quantity") is None else e["quantity"], np.float32),
         "revenue": column(lambda e: e.get("revenue") or 0.0, np.float32),
         "discount": column(lambda e: e.get("discount") or 0.0, np.float32),
-    } | registry_columns(known)
+    } | registry_columns(known, item_code)
 
 
-def registry_columns(customers: Sequence[Sequence[Event]]) -> Arrays:
+def registry_columns(customers: Sequence[Sequence[Event]], item_code: Mapping[str, int]) -> Arrays:
     """The columns `REGISTRY` of customers.
 
     Parameters
     ----------
     customers : sequence of sequences of mappings, length B
         Events of each customer by day.
+    item_code : mapping of str to int
+        Code of each known item.
 
     Returns
     -------
@@ -112,6 +114,7 @@ def registry_columns(customers: Sequence[Sequence[Event]]) -> Arrays:
         "engagement_offsets": np.cumsum([0, *map(len, engagement)]).astype(np.int64),
         "engagement_day": np.array([day_of(event) for event in flat], np.int32),
         "engagement_kind": np.array([ENGAGEMENT_CODE[event["kind"]] for event in flat], np.int8),
+        "engagement_item": np.array([item_code.get(str(event.get("item")), -1) for event in flat], np.int32),
     }
 
 
@@ -289,7 +292,9 @@ def customer_rows(
     grouped = settings["grouped_customer"]
     attributes = [f"attribute_{name}" for name in settings["attributes"]]
     registrant = settings.get("registrant", {"customer": []})["customer"]
-    names = [name for name in settings["customer"] if name not in (*DERIVED, *grouped, *attributes, *registrant)]
+    engagement = settings.get("engagement", {"customer": []})["customer"]
+    left_out = (*DERIVED, *grouped, *attributes, *registrant, *engagement)
+    names = [name for name in settings["customer"] if name not in left_out]
     mask_days, _ = _no_mask(rows.size)
     arguments = settings["horizon"], mask_days, settings["windows"], settings["half_lives"], names
     values = customer_reference(history_columns(log), belongs, rows, int(tables["day"]), *arguments).astype(np.float32)
@@ -308,6 +313,8 @@ def customer_rows(
     column |= {name: np.full(rows.size, np.nan) for name in attributes}
     if registrant:
         column |= registrant_rows(log, rows, np.isnan(column["recency"]), settings, tables)
+    if engagement:
+        column |= engagement_rows(log, rows, settings, tables)
     return np.stack([column[name] for name in settings["customer"]], axis=1).astype(np.float32)
 
 
@@ -338,7 +345,9 @@ def pair_rows(
         that nobody has bought.
     """
     registrant = settings.get("registrant", {"pair": []})["pair"]
+    engagement = settings.get("engagement", {"pair": []})["pair"]
     other = {
+        *engagement,
         *settings["market"],
         *settings["sibling"],
         *settings["grouped"],
@@ -362,6 +371,8 @@ def pair_rows(
         without = np.isnan(customer[:, settings["customer"].index("recency")])
         rates = registrant_offer_rates(log, rows, without, settings, tables)
         column |= dict(zip(registrant, rates, strict=True))
+    if engagement:
+        column |= engaged_offers(log, belongs, rows, new, settings, tables)
     column |= group_rates(rows.size, settings, tables)
     column |= prices(log, belongs, rows, settings, tables)
     for name in settings["market"]:
@@ -617,6 +628,65 @@ def registrant_rows(
             values[name] = sum(k == kind and age <= days for k, age in zip(kinds, ages, strict=True))
         for name, value in values.items():
             columns[name][b] = value
+    return columns
+
+
+def engagement_rows(
+    log: Arrays, rows: np.ndarray, settings: Mapping[str, Any], tables: Mapping[str, np.ndarray]
+) -> Arrays:
+    """Customer columns of the group engagement.
+
+    Parameters
+    ----------
+    log, rows, settings, tables
+        See `registrant_rows`.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B,)
+        Columns by name.
+    """
+    own, day = settings["engagement"], int(tables["day"])
+    columns = {name: np.zeros(rows.size) for name in own["customer"]}
+    for b, row in enumerate(rows):
+        kinds, ages = engagement_of(log, row, own, day)
+        for name, (kind, days) in own["customer_windows"].items():
+            columns[name][b] = sum(k == kind and age <= days for k, age in zip(kinds, ages, strict=True))
+        columns["engagement_recency"][b] = min(ages, default=np.nan)
+    return columns
+
+
+def engaged_offers(
+    log: Arrays,
+    belongs: np.ndarray,
+    rows: np.ndarray,
+    new: np.ndarray,
+    settings: Mapping[str, Any],
+    tables: Mapping[str, np.ndarray],
+) -> Arrays:
+    """Pair columns of the group engagement.
+
+    Parameters
+    ----------
+    log, belongs, rows, settings, tables
+        See `customer_rows`.
+    new : ndarray of shape (M,), bool
+        Offers that are treated as on their launch day.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (B, M)
+        Columns by name.
+    """
+    own, day = settings["engagement"], int(tables["day"])
+    columns = {name: np.zeros((rows.size, new.size)) for name in own["pair"]}
+    for b, row in enumerate(rows):
+        for prefix in ("", "engagement_"):
+            for e in range(log[f"{prefix}offsets"][row], log[f"{prefix}offsets"][row + 1]):
+                age, item = day - int(log[f"{prefix}day"][e]), int(log[f"{prefix}item"][e])
+                for name, (kind, days) in own["pair_windows"].items():
+                    if (*KINDS, *ENGAGEMENT)[log[f"{prefix}kind"][e]] == kind and 1 <= age <= days and item >= 0:
+                        columns[name][b] += belongs[item] & ~new
     return columns
 
 

@@ -6,19 +6,8 @@ from pathlib import Path
 
 from propensity.atomic import whole_file
 from propensity.data.event_log import EventLog
-from propensity.data.registrant import counted_reasons, not_scored
+from propensity.data.registrant import counted_reasons, not_scored, not_scored_path
 from propensity.data.table_file import write_table
-
-
-def not_scored_path(out: Path) -> Path:
-    """The file beside a table or a folder of scores.
-
-    Examples
-    --------
-    >>> not_scored_path(Path("out/scores.parquet")).as_posix(), not_scored_path(Path("out/scores")).as_posix()
-    ('out/scores.not_scored.parquet', 'out/scores.not_scored.parquet')
-    """
-    return out.with_name(f"{out.stem if out.suffix == '.parquet' else out.name}.not_scored.parquet")
 
 
 def write_not_scored(log: EventLog, day: int, registrants: bool, out: Path) -> str:

@@ -16,6 +16,13 @@ from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.feature.column import CONTEXT_NAMES, SIBLING_NAMES, TEXT_NAMES
 from propensity.feature.empty_customer import unknown_attributes
+from propensity.feature.engagement import (
+    CUSTOMER_WINDOWS,
+    ENGAGEMENT,
+    ENGAGEMENT_CUSTOMER,
+    ENGAGEMENT_PAIR,
+    PAIR_WINDOWS,
+)
 from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
 from propensity.feature.group_rate import GROUP_RATE_WINDOWS, unknown_groups
 from propensity.feature.history_mask import HistoryMask
@@ -123,7 +130,7 @@ def feature_settings(config: FeatureConfig, vocabulary: Vocabulary, horizon: int
         "nearest": NEAREST,
         "profile_days": PROFILE_DAYS,
         "channels": list(vocabulary.channels),
-    } | ({"registrant": registrant_settings()} if GROUP in config.groups else {})
+    } | own_settings(config.groups)
 
 
 def never_bought_columns(config: FeatureConfig) -> np.ndarray:
@@ -272,6 +279,24 @@ def registry_of(columns: Mapping[str, np.ndarray]) -> Registry:
         Of B customers.
     """
     return Registry(*(columns[name] for name in REGISTRY))
+
+
+def own_settings(groups: Sequence[str]) -> dict[str, Any]:
+    """Settings of the groups registrants and engagement, where they are on."""
+    settings = {GROUP: ("registrant", registrant_settings), ENGAGEMENT: ("engagement", engagement_settings)}
+    return {name: of_group() for group, (name, of_group) in settings.items() if group in groups}
+
+
+def engagement_settings() -> dict[str, Any]:
+    """Settings of the columns of engagement that `inputs.py` needs; serialisable as JSON."""
+    windows = {"customer_windows": CUSTOMER_WINDOWS, "pair_windows": PAIR_WINDOWS}
+    return {
+        "customer": [column.name for column in ENGAGEMENT_CUSTOMER],
+        "pair": [column.name for column in ENGAGEMENT_PAIR],
+        "counted": [EVERY_KIND[kind] for kind in COUNTED],
+        "days": ACTIVITY_DAYS,
+        **{key: {n: [EVERY_KIND[kind], days] for n, (kind, days) in each.items()} for key, each in windows.items()},
+    }
 
 
 def registrant_settings() -> dict[str, Any]:

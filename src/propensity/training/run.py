@@ -29,6 +29,7 @@ from propensity.champion.champion import KINDS, NETWORK, Champion, check_champio
 from propensity.champion.model_name import served_in_text
 from propensity.checksum import seal_folder, unseal_folder
 from propensity.config import TrainConfig
+from propensity.data.cutoff import evaluation_warnings
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, DamageError, GateError
 from propensity.model.offer_net import OfferNet
@@ -163,7 +164,7 @@ def search(work: Work, training_set: TrainingSet) -> Searched:
         purchase_days = work.task.feature.pair.index("purchase_days")
         metrics = validated(model, loss, data.validation.placed(), purchase_days, validation_metrics(config.metrics))
         fitted = fitted._replace(metrics=fitted.metrics | metrics)
-    warnings = [*chosen.warnings]
+    warnings = [*chosen.warnings, *evaluation_warnings(work.log, chosen.end, work.task.horizon)]
     if open_ended(config.trainer):
         warnings += length_warnings(length, fitted.step, fitted.ended, validation is not None)
     champion = fit_champion(model, work.candidates, training_set, validation, config.champion, config.seed)

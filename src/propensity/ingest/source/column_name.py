@@ -83,6 +83,57 @@ CONTACT_NAMES = {  # of columns of a table of messages, where they are drafted b
     " versandkosten stueckkosten cout cout_envoi coste costo kosten_per_bericht koszt naklady cena custo maliyet"
     " koltseg",
 }
+ACQUISITION_NAMES = {  # of columns of a table of customers that say when, how and at what cost they were won
+    "day": "registered registered_at registered_on registration registration_date date_registered registered_date"
+    " signup signup_date signup_at sign_up_date signed_up signed_up_at joined joined_at joined_on join_date date_joined"
+    " member_since customer_since client_since first_contact first_contact_date acquired acquired_at acquired_day"
+    " acquisition_date created created_at date_created account_created enrolled enrolment_date enrollment_date since"
+    " registriert registriert_am registrierung registrierungsdatum anmeldung anmeldedatum angemeldet_am kunde_seit"
+    " mitglied_seit erstkontakt angelegt_am"
+    " inscription date_inscription inscrit_le client_depuis membre_depuis date_creation premier_contact"
+    " registro fecha_registro fecha_alta alta cliente_desde miembro_desde primer_contacto"
+    " registrazione data_registrazione data_iscrizione iscritto_il iscrizione cliente_dal primo_contatto"
+    " registratie registratiedatum inschrijfdatum inschrijving aanmelddatum aangemeld_op klant_sinds lid_sinds"
+    " rejestracja data_rejestracji zarejestrowany klient_od data_zalozenia pierwszy_kontakt"
+    " registrace datum_registrace registrovan zakaznik_od prvni_kontakt"
+    " data_registo data_cadastro data_inscricao cadastro membro_desde"
+    " kayit kayit_tarihi uyelik_tarihi musteri_baslangic ilk_temas"
+    " regisztracio regisztracio_datuma regisztracio_napja regisztralt regisztralas_datuma csatlakozas csatlakozott"
+    " vasarlo_ota ugyfel_ota elso_kapcsolat felvetel_datuma",
+    "channel": "source signup_source registration_source registration_channel acquisition acquisition_channel"
+    " acquisition_source acquired_channel acquired_through customer_source lead_source traffic_source utm_source"
+    " referrer referral_source origin how_found how_heard"
+    " herkunft quelle anmeldequelle akquisekanal akquisitionskanal kanal anmeldekanal"
+    " provenance origine canal_acquisition canal_inscription"
+    " origen fuente canal_adquisicion canal_registro"
+    " provenienza fonte canale_acquisizione"
+    " herkomst bron wervingskanaal"
+    " zrodlo zrodlo_pozyskania kanal_pozyskania"
+    " zdroj zdroj_registrace kanal_akvizice"
+    " origem fonte canal_aquisicao"
+    " kaynak edinim_kanali kayit_kanali"
+    " forras regisztracio_forrasa honnan csatorna szerzesi_csatorna",
+    "cost": "acquisition_cost acquired_cost cost_of_acquisition cost_per_acquisition customer_acquisition_cost cac cpa"
+    " akquisekosten akquisitionskosten gewinnungskosten cout_acquisition coste_adquisicion costo_acquisizione"
+    " acquisitiekosten wervingskosten koszt_pozyskania akvizicni_naklady naklady_akvizice custo_aquisicao"
+    " edinim_maliyeti szerzesi_koltseg",
+}
+KIND_WORDS = {  # of events that are no purchases, without accents
+    "view": "view viewed views product_view page_view pageview detail impression visit visited ansicht angesehen"
+    " aufgerufen aufruf gesehen produktansicht vue consultation consulte visto vista visita visualizzazione"
+    " visualizzato bekeken weergave wyswietlenie obejrzenie obejrzany zobrazeni zobrazeno prohlednuti visualizacao"
+    " visualizado goruntuleme goruntulendi inceleme megtekintes megtekintve megnezte nezes megtekintett",
+    "cart": "cart basket add_to_cart addtocart basket_add added warenkorb in_den_warenkorb in_warenkorb panier"
+    " ajout_panier ajoute_au_panier carrito al_carrito anadido carrello aggiunto_al_carrello winkelwagen"
+    " in_winkelwagen koszyk do_koszyka dodanie_do_koszyka kosik do_kosiku vlozeno_do_kosiku carrinho"
+    " adicionado_ao_carrinho sepet sepete_ekleme sepete_eklendi kosar kosarba kosarba_tette kosarba_tetel",
+    "search": "search searched site_search suche gesucht recherche cherche busqueda ricerca cercato zoeken gezocht"
+    " zoekopdracht wyszukiwanie szukanie hledani hledano pesquisa busca arama arandi kereses kereste",
+    "open": "open opened email_open geoeffnet geoffnet oeffnung offnung ouvert ouverture abierto apertura aperto"
+    " geopend otwarcie otwarto otevreno otevreni aberto abertura acilma acildi megnyitas megnyitotta",
+    "click": "click clicked email_click klick geklickt clic clique clicado cliccato geklikt klikniecie kliknuti"
+    " kliknuto tiklama tiklandi kattintas kattintott",
+}
 UNIT_PRICE = (
     r"unit|einzel|stueckpreis|stuckpreis|unitario|unitaria|unitaire|stukprijs|jednostk|jednotk|birim|egysegar"
     r"|per_item|each"
@@ -119,6 +170,49 @@ def contact_names(column: str) -> tuple[str, ...]:
     ('arm', 'variant', 'variant_id')
     """
     return tuple(dict.fromkeys(CONTACT_NAMES.get(column, "").split()))
+
+
+def acquisition_names(column: str) -> tuple[str, ...]:
+    """List the usual names of a column of acquisition.
+
+    Parameters
+    ----------
+    column : str
+        Column of the contract.
+
+    Returns
+    -------
+    tuple of str
+        Normalised names.
+
+    Examples
+    --------
+    >>> acquisition_names("cost")[:2]
+    ('acquisition_cost', 'acquired_cost')
+    """
+    return tuple(dict.fromkeys(ACQUISITION_NAMES.get(column, "").split()))
+
+
+def kind_of_word(word: str) -> str | None:
+    """The kind of an event that is no purchase, by its word in eleven languages; None for another word.
+
+    Parameters
+    ----------
+    word : str
+        Word of a table.
+
+    Returns
+    -------
+    str or None
+        Kind of the contract.
+
+    Examples
+    --------
+    >>> kind_of_word("Megtekintés"), kind_of_word("in den Warenkorb"), kind_of_word("kauf")
+    ('view', 'cart', None)
+    """
+    name = normalised_name(word)
+    return next((kind for kind, words in KIND_WORDS.items() if name in words.split()), None)
 
 
 def normalised_name(name: str) -> str:

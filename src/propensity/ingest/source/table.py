@@ -14,7 +14,7 @@ import polars as pl
 
 from propensity.data.event_log import to_date, to_day
 from propensity.errors import ConfigurationError, DataError
-from propensity.ingest.contract import CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, Column, mandatory
+from propensity.ingest.contract import BEHAVIOUR, CONSENTS, CONTACTS, EVENTS, IDENTITY_MAP, Column, mandatory
 from propensity.ingest.rule.day import EARLIEST, DayFormat
 from propensity.ingest.rule.matching import require_match
 from propensity.ingest.rule.product import describes_items, names_no_product
@@ -27,6 +27,7 @@ from propensity.ingest.source.acquisition import (
     read_acquisition,
     without_aliases,
 )
+from propensity.ingest.source.behaviour import read_behaviour
 from propensity.ingest.source.collection import collect, collect_all
 from propensity.ingest.source.column_mapping import ColumnMapping
 from propensity.ingest.source.consent import (
@@ -118,6 +119,9 @@ class Table:
         `path`, `customer`, `consent` and optionally `channel`, `purpose` and `day`.
     contacts : mapping, optional
         `path`, `customer`, `day` and optionally `channel`: messages that were sent.
+    behaviour : mapping, optional
+        `path`, `customer`, `day` and optionally `item`, `kind`, `channel`, `time` and `campaign`: what customers did
+        besides buying; views without `kind`, whose words are those of `kinds`.
     acquisition : mapping, optional
         `day`, `channel` and `cost`: columns of the table of customers.
     item_columns, customer_columns : sequence of str
@@ -215,6 +219,7 @@ class Table:
     identity_map: Mapping[str, str] | None = None
     consents: Mapping[str, str] | None = None
     contacts: Mapping[str, str] | None = None
+    behaviour: Mapping[str, str] | None = None
     acquisition: Mapping[str, str] | None = None
     item_columns: Sequence[str] = field(default_factory=list)
     customer_columns: Sequence[str] = field(default_factory=list)
@@ -320,7 +325,7 @@ class Table:
             {key: str(folder / value) if key == "table" else value for key, value in join.items()}
             for join in self.joins
         ]
-        for name in ("identity_map", "consents", "contacts"):
+        for name in ("identity_map", "consents", "contacts", "behaviour"):
             if setting := getattr(self, name):
                 setattr(self, name, {**setting, "path": str(folder / setting.get("path", ""))})
 
@@ -332,7 +337,8 @@ class Table:
         list of Path
             All files that `load` reads.
         """
-        other = [setting.get("path") for setting in (self.identity_map, self.consents, self.contacts) if setting]
+        beside = (self.identity_map, self.consents, self.contacts, self.behaviour)
+        other = [setting.get("path") for setting in beside if setting]
         paths = (self.events, self.items, self.customers, *other, *(join.get("table") for join in self.joins))
         return [file for path in paths if path for file in find_files(path, "data.source")]
 
@@ -411,7 +417,8 @@ class Table:
         if self.revenue_is is None:
             check_unit_prices(delivered, mapping)
         contacts = self._beside(self.contacts, CONTACTS, "contacts") if self.contacts else []
-        names = [str(each.file) for each in (*delivered, *contacts)]
+        behaviour = self._beside(self.behaviour, BEHAVIOUR, "behaviour") if self.behaviour else []
+        names = [str(each.file) for each in (*delivered, *contacts, *behaviour)]
         styles = [detect_format(each, mapping) for each in delivered]
         check_currencies(styles, delivered, mapping)
         self._formats = [
@@ -419,6 +426,8 @@ class Table:
         ]
         frames = [read_events(each, names, mapping, style, ids) for each, style in zip(delivered, styles, strict=True)]
         events, warnings = concat_deliveries(frames), {}
+        if behaviour and self.behaviour:
+            events = add_messages(events, read_behaviour(behaviour, self.behaviour, mapping, names, ids))
         if people is not None:
             events, warnings = apply_identity_map(events, people.aliases), dict(people.warnings)
         if self.columns.get("parent") and self.columns.get("order"):

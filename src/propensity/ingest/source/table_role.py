@@ -10,16 +10,19 @@ import polars as pl
 
 from propensity.data.consent import NO_WORDS, YES_WORDS
 from propensity.errors import DataError
-from propensity.ingest.contract import CONTACTS
+from propensity.ingest.contract import ACQUISITION, CONTACTS
 from propensity.ingest.rule.number import clean_text
 from propensity.ingest.source.collection import collect
-from propensity.ingest.source.column_name import contact_names, normalised_name
+from propensity.ingest.source.column_name import acquisition_names, contact_names, kind_of_word, normalised_name
 from propensity.ingest.source.consent import REFUSED
 from propensity.ingest.source.delivery import ROW, Delivery, open_file
 from propensity.ingest.source.file_search import find_files
+from propensity.ingest.source.reading import KIND_OF
 
 HEAD = 2_000  # rows that are read
 MIN_SHARED = 0.3  # share of a table's keys that the events must have, or the other way round
+OF_ANY_ROW = ("since", "created", "created_at", "date_created", "angelegt_am")  # not of registrations alone
+MOST_KINDS = 12  # distinct words of a column of kinds
 MAX_CONSENT_COLUMNS = 5  # a wider table with one row for each customer describes customers
 CONSENT_NAMES = (
     "consent", "optin", "opt_in", "allowed", "marketing", "einwilligung", "newsletter", "consentement",
@@ -116,6 +119,9 @@ def assign_roles(tables: Sequence[RawTable]) -> tuple[RawTable, dict[str, Any], 
         role, key, more = _role(table, drafts[k], rows, mapping)
         if role is None:
             notes.append(f"{table.path}: no column has the values of a column of {events.path}; it is not used")
+        elif role == "events" and "behaviour" not in others:
+            others["behaviour"], words = behaviour_columns(table, drafts[k])
+            notes += [f"{table.path}: views and other behaviour by {drafts[k]['customer']}", *words]
         elif role == "events":
             way = "data.source.events takes a pattern of files, data.source.rename the names that differ"
             notes.append(f"{table.path}: further events of customers; it is not used; {way}")
@@ -124,7 +130,25 @@ def assign_roles(tables: Sequence[RawTable]) -> tuple[RawTable, dict[str, Any], 
         else:
             others[role] = {"path": table.path, "key": key} | more
             notes.append(f"{table.path}: {role} by {key}")
+            notes += _with_acquisition(table, role, others)
     return events._replace(rows=rows), others, notes
+
+
+def _with_acquisition(table: RawTable, role: str, others: dict[str, Any]) -> list[str]:
+    """Add the acquisition of customers to the roles; a table of consents that has it is one of customers too."""
+    if role not in ("customers", "consents") or not _is_key(table.rows[others[role]["key"]]):
+        return []
+    key = others[role]["key"]
+    won = acquisition_columns(table.rows, {key, others[role].get("consent", key)})
+    dated = "day" in won and normalised_name(won["day"]) not in OF_ANY_ROW
+    if role == "consents" and dated and "customers" not in others:
+        others["customers"] = {"path": table.path, "key": key}
+        others[role] = {name: column for name, column in others[role].items() if column != won["day"]}
+    if not won or others.get("customers", {}).get("path") != table.path:
+        return []
+    others["acquisition"] = won
+    as_well = "customers as well; " if role == "consents" else ""
+    return [f"{table.path}: {as_well}{', '.join(won.values())} say when, how or at what cost they were won"]
 
 
 def _join_key(table: RawTable, draft: Mapping[str, str], rows: pl.DataFrame, mapping: Mapping[str, str]) -> str | None:
@@ -186,6 +210,70 @@ def _contact_columns(rows: pl.DataFrame, used: set[str]) -> dict[str, str]:
     return found
 
 
+def acquisition_columns(rows: pl.DataFrame, used: set[str]) -> dict[str, str]:
+    """Find the columns of a table of customers that say when, how and at what cost they were won.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        First rows of the table.
+    used : set of str
+        Columns that are something else.
+
+    Returns
+    -------
+    dict of str to str
+        Column of the contract -> column of the table, those whose name is usual and whose values fit.
+    """
+    from propensity.ingest.source.suggestion import fits
+
+    found: dict[str, str] = {}
+    for column in ACQUISITION:
+        for name in acquisition_names(column.name):
+            free = [each for each in rows.columns if each not in (*used, *found.values())]
+            named = next((each for each in free if normalised_name(each) == name and fits(column, rows[each])), None)
+            if named is not None:
+                found[column.name] = named
+                break
+    return found
+
+
+def behaviour_columns(table: RawTable, draft: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Draft the settings of a table of views and other behaviour.
+
+    Parameters
+    ----------
+    table : RawTable
+        The table.
+    draft : mapping of str to str
+        Its columns by those of the contract; customer, day and item are among them.
+
+    Returns
+    -------
+    setting : dict
+        Path and columns, and under `kinds` the kinds of words that are not known without a setting.
+    notes : list of str
+        What each word is taken for, and which words are not known.
+    """
+    setting: dict[str, Any] = {"path": table.path} | {name: draft[name] for name in ("customer", "day", "item")}
+    free = [c for c in table.rows.columns if c not in setting.values() and table.rows.schema[c] == pl.String]
+    words = {
+        c: table.rows.select(clean_text(pl.col(c)).unique().drop_nulls().sort()).to_series().to_list() for c in free
+    }
+    kinds = {
+        c: {word: kind for word in words[c] if (kind := kind_of_word(word))}
+        for c in free
+        if len(words[c]) <= MOST_KINDS
+    }
+    name = max(kinds, key=lambda c: len(kinds[c]), default=None)
+    if name is None or not kinds[name]:
+        return setting, [f"{table.path}: it has no column of kinds; every row is taken for a view"]
+    unknown = [word for word in words[name] if word not in kinds[name]]
+    told = ", ".join(f"{word} is {kind}" for word, kind in kinds[name].items())
+    more = f"; add {', '.join(unknown)} to kinds, or leave them to quarantine" if unknown else ""
+    return setting | {"kind": name, "kinds": kinds[name]}, [f"{name}: {told}{more}"]
+
+
 def _shared(values: pl.Series, others: pl.Series) -> float:
     """Share of the fewer distinct values of two columns that both have."""
     sets = [
@@ -231,4 +319,10 @@ def table_settings(others: Mapping[str, Any], mapping: Mapping[str, str]) -> dic
         elif role in ("consents", "contacts"):
             more = {name: column for name, column in table.items() if name not in ("path", "key")}
             settings[role] = {"path": table["path"], "customer": table["key"], **more}
+        elif role == "acquisition":
+            settings[role] = dict(table)
+        elif role == "behaviour":
+            kinds = {word: kind for word, kind in table.get("kinds", {}).items() if KIND_OF.get(word.lower()) != kind}
+            settings[role] = {name: column for name, column in table.items() if name != "kinds"}
+            settings |= {"kinds": kinds} if kinds else {}
     return settings
