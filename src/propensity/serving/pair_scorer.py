@@ -131,7 +131,7 @@ class ChampionScorer:
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Probability and expected revenue (B, M) of the champion, from the inputs of `FusedScorer.outputs`."""
-        terms = {} if self.trees is None else self.trees(inputs)
+        terms: dict[str, np.ndarray] = {}
         if self.network is not None:
             probability, revenue, logit = self.network.outputs(inputs)
             terms = dict(zip(NETWORK_INPUTS, (logit, log_amount(probability, revenue)), strict=True))
