@@ -277,8 +277,9 @@ class ExportCustomerConfig(CustomerConfig):
 @dataclass
 class DecideConfig(CommandConfig):
     decision: Part = setting("kind of decision")
-    scores: str = setting("table that `evaluate` or `score` wrote")
+    scores: str = setting("table that `evaluate` or `score` wrote, or the folder of a bundle's scores")
     out: str = setting("folder of the result, or a send list: a file that ends in .csv or .parquet")
+    offers: list[str] = setting("offers, each with a decision of its own in the folder `out`; [all]: all products", [])
     attributes: list[str] = setting("columns of the customers' table or log that a send list holds", [])
     cutoff: str | None = setting("which cutoff of the table; null uses the last", None)
     customers: str | None = setting(

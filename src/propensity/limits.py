@@ -139,7 +139,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "DecideConfig": COMMAND | {
         "decision": GROUP, "scores": path(), "out": path(), "cutoff": maybe(day()), "customers": maybe(path()),
         "contacts": maybe(path()), "log": maybe(path()), "seed": SEED, "reasons": maybe(whole(1, 1_000)),
-        "attributes": NAMES,
+        "attributes": NAMES, "offers": NAMES,
         "reasons_from": maybe(path()), "objective": choice("predicted", "discovery", "incremental"),
         "discovery": SHARE, "uplift": maybe(path()), "arms": maybe(path()),
     },
