@@ -350,6 +350,29 @@ class InitConfig(CommandConfig):
 
 
 @dataclass
+class NightlyConfig(CommandConfig):
+    shop: str = setting("settings of the nightly run, a YAML file; propensity nightly shop.yaml is short", "shop.yaml")
+    date: str | None = setting("first day that the scores are about, as an ISO date; null: today", None)
+    progress: str = setting("text, or json for a JSON object in each line on stderr", "text")
+
+
+@dataclass
+class RegistryConfig(CommandConfig):
+    shop: str = setting("settings of the nightly run, a YAML file", "shop.yaml")
+    date: str | None = setting("date in the history as an ISO date; null: today", None)
+
+
+@dataclass
+class RegistryListConfig(CommandConfig):
+    shop: str = setting("settings of the nightly run, a YAML file", "shop.yaml")
+
+
+@dataclass
+class RegistryPromoteConfig(RegistryConfig):
+    model: str = setting("name of the model to make live; propensity registry promote <model> is short")
+
+
+@dataclass
 class TableConfig:
     path: str | None = setting(
         "table with one row per customer, .parquet or .csv; data=... is short for it; null: log and cutoff", None
@@ -497,6 +520,10 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "export_customer": ExportCustomerConfig,
     "init": InitConfig,
     "verify": VerifyConfig,
+    "nightly": NightlyConfig,
+    "registry_list": RegistryListConfig,
+    "registry_promote": RegistryPromoteConfig,
+    "registry_rollback": RegistryConfig,
     "clv": ClvConfig,
     "churn": ChurnConfig,
     "ab_analyse": AnalyseConfig,

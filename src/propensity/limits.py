@@ -156,6 +156,10 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "log": path(), "cutoff": day(), "out": path(), "weeks": whole(1, 1_040),
         "false_alarms": number(0, 0.9, above=True), "seed": SEED,
     },
+    "NightlyConfig": COMMAND | {"shop": path(), "date": maybe(day()), "progress": choice("text", "json")},
+    "RegistryListConfig": COMMAND | {"shop": path()},
+    "RegistryConfig": COMMAND | {"shop": path(), "date": maybe(day())},
+    "RegistryPromoteConfig": COMMAND | {"shop": path(), "date": maybe(day()), "model": name()},
     "LogConfig": {"verify": flag()},
     "InitConfig": COMMAND | {"out": path()},
     "AnalyseConfig": MESSAGES | {

@@ -129,7 +129,7 @@ def reset_peak() -> None:
 
 
 def peak_bytes() -> int:
-    """Largest resident memory since `reset_peak`; since the start of the process where the system cannot begin again."""
+    """Largest resident memory since `reset_peak`, or since the start of the process where that does nothing."""
     try:
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024

@@ -46,7 +46,11 @@ class Registry:
             return
         way_out = f"restore it: cp {second} {file}" if _is_whole(second) else "restore it from a backup"
         self.content = {k: v for k, v in read_signed(file, way_out).items() if k != "checksum"}
-        if not second.is_file() or second.read_bytes() != file.read_bytes():
+
+    def complete(self) -> None:
+        """Write the copy that an interrupted write left out."""
+        file, second = self.state / FILE, self.state / COPY
+        if file.is_file() and (not second.is_file() or second.read_bytes() != file.read_bytes()):
             self._write_copy()
 
     def _write_copy(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,11 @@ SLICES = ("never-bought", "lapsed", "repeat", "dormant", "light")
 def say(text: str) -> None:
     """Prints a line on stderr."""
     NOTES.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def say_plain(text: str) -> None:
+    """Prints a line on stderr for programs: without colours, and at once."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -39,9 +39,7 @@ class Reader:
 
     def context(self, cfg: DecideConfig) -> DecisionContext:
         """What the decision of a configuration may use; see `propensity.decision.context.gather`."""
-        context: DecisionContext = self._gather(
-            cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed
-        )
+        context: DecisionContext = self._gather(cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed)
         return context
 
 
