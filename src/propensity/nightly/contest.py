@@ -45,7 +45,7 @@ def last_window(log: EventLog, horizon: int, night: str) -> tuple[str, str]:
     end = min(log.last_day + 1, to_day(night))
     if end - horizon <= log.first_day:
         raise ConfigurationError(
-            f"no label window of {horizon} days has closed by {night} since the log begins on {to_date(log.first_day)}; "
+            f"no label window of {horizon} days has closed by {night}, as the log begins on {to_date(log.first_day)}; "
             "deliver a longer history, or wait"
         )
     return to_date(end - horizon).isoformat(), to_date(end).isoformat()

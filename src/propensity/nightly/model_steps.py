@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,10 @@ def train(night: Night, results: Results) -> dict[str, Any]:
     settings = training_settings(night)
     horizon = int(configuration("train", settings | {"out": "runs/none"}).data["horizon"])
     window, end = contest.last_window(log, horizon, night.date)
-    last_label = None if live is None else str(live["last_label"])
     alarms = results.get("drift", {}).get("alarms", [])
-    due, reason = plan.reason_to_train(night.shop.retrain, night.date, last_label, alarms, window)
+    due, reason = plan.reason_to_train(
+        night.shop.retrain, night.date, None if live is None else facts_of(live), newest(night), alarms, window
+    )
     if not due:
         return {"trained": False, "reason": reason, "model": None}
     name = model_name(night, log.fingerprint)
@@ -83,6 +85,17 @@ def train(night: Night, results: Results) -> dict[str, Any]:
         "choice": training["choice"],
         "warnings": training["warnings"],
     }
+
+
+def facts_of(model: Mapping[str, Any]) -> plan.Trained:
+    """What counts of a model of the registry for the next training."""
+    return plan.Trained(str(model["night"]), str(model["last_label"]))
+
+
+def newest(night: Night) -> plan.Trained | None:
+    """The model that was trained last before the night; None without any."""
+    earlier = [facts_of(each) for each in night.registry.models.values() if each["night"] < night.date]
+    return max(earlier, default=None)
 
 
 def training_settings(night: Night) -> dict[str, Any]:
@@ -140,10 +153,10 @@ def compare(night: Night, results: Results) -> dict[str, Any]:
         return {"verdict": None, "why": "no challenger was trained"}
     if night.champion is None:
         return {"verdict": None, "why": "there is no champion to compare with"}
-    runs = (night.registry.folder(name, "run") for name in (night.champion, trained["model"]))
+    champion, challenger = (night.registry.folder(name, "run") for name in (night.champion, trained["model"]))
     settings, log = night.shop.promote, EventLog.open(night.log)
     night.say(f"comparing {night.champion} and {trained['model']} at {trained['window']}")
-    result = contest.compare(*runs, log, trained["window"], settings.metrics, settings.resamples)
+    result = contest.compare(champion, challenger, log, trained["window"], settings.metrics, settings.resamples)
     return {"champion": night.champion, "challenger": trained["model"], "window": trained["window"], **result}
 
 

@@ -46,12 +46,15 @@ STEPS = (
 )
 
 
+class Trained(NamedTuple):
+    """What counts of a model for the next training: its night, and the first day after its last label."""
+
+    night: str
+    last_label: str
+
+
 def reason_to_train(
-    settings: Retrain,
-    night: str,
-    last_label: str | None,
-    alarms: Sequence[str],
-    window: str,
+    settings: Retrain, night: str, champion: Trained | None, newest: Trained | None, alarms: Sequence[str], window: str
 ) -> tuple[bool, str]:
     """Whether a model is trained, and why or why not.
 
@@ -61,34 +64,46 @@ def reason_to_train(
         When a model is trained.
     night : str
         Date of the night, YYYY-MM-DD.
-    last_label : str or None
-        First day after the last label of the live model, YYYY-MM-DD; None: no model is live.
+    champion : Trained or None
+        The live model.
+    newest : Trained or None
+        The model that was trained last on an earlier night, live or not.
     alarms : sequence of str
         Alarms of the drift.
     window : str
         Last cutoff whose label window has closed, YYYY-MM-DD.
 
+    Notes
+    -----
+    Age counts from the last training, also of a challenger that was not made live, so that a challenger that loses is
+    not trained again on the next night. For the same reason an alarm that stays is a reason only once the labels of a
+    whole new window are there.
+
     Examples
     --------
-    >>> reason_to_train(Retrain(age=28), "2024-03-30", "2024-03-01", [], "2024-03-15")
-    (True, 'the last label of the live model is 29 days old, 28 or more')
-    >>> reason_to_train(Retrain(age=28), "2024-03-10", "2024-03-01", [], "2024-02-25")
-    (False, 'the last label of the live model is 9 days old, less than 28')
+    >>> old = Trained("2024-03-01", "2024-02-16")
+    >>> reason_to_train(Retrain(age=28), "2024-03-30", old, old, [], "2024-03-15")
+    (True, 'the last training is 29 days old, 28 or more')
+    >>> reason_to_train(Retrain(age=28), "2024-03-10", old, old, [], "2024-02-25")
+    (False, 'the last training is 9 days old, less than 28')
     """
-    if last_label is None:
+    if champion is None or newest is None:
         return True, "no model is live"
-    age = (date.fromisoformat(night) - date.fromisoformat(last_label)).days
-    old = settings.age is not None and age >= settings.age
-    if old:
-        reason = f"the last label of the live model is {age} days old, {settings.age} or more"
+    age = (date.fromisoformat(night) - date.fromisoformat(newest.night)).days
+    if settings.age is not None and age >= settings.age:
+        reason = f"the last training is {age} days old, {settings.age} or more"
     elif settings.drift and alarms:
         reason = f"drift: {'; '.join(alarms)}"
+        if window < newest.last_label:
+            return False, f"{reason}; but no label window has closed since the last training"
     elif settings.age is None:
-        return False, "retrain.age is null, and there is no alarm of the drift"
+        return False, "retrain.age is null, and the drift gave no alarm"
     else:
-        return False, f"the last label of the live model is {age} days old, less than {settings.age}"
-    if window < last_label:
-        return False, f"{reason}; but no label window has closed since {last_label}, on which models could be compared"
+        return False, f"the last training is {age} days old, less than {settings.age}"
+    if window < champion.last_label:
+        return False, (
+            f"{reason}; but no label window has closed since {champion.last_label}, on which models could be compared"
+        )
     return True, reason
 
 

@@ -136,15 +136,15 @@ class Shop:
 
     state: Path
     deliveries: Deliveries
-    data: Mapping[str, Any]
-    train: Mapping[str, Any]
+    data: dict[str, Any]
+    train: dict[str, Any]
     retrain: Retrain
     promote: Promote
     bundle: bool
-    export: Mapping[str, Any]
-    drift: Mapping[str, Any]
-    score: Mapping[str, Any]
-    decisions: Mapping[str, Mapping[str, Any]]
+    export: dict[str, Any]
+    drift: dict[str, Any]
+    score: dict[str, Any]
+    decisions: dict[str, dict[str, Any]]
     plugins: tuple[str, ...]
 
 

@@ -76,7 +76,9 @@ def _drift(night: Night, results: Results) -> Mapping[str, Any]:
 def _train(night: Night, results: Results) -> Mapping[str, Any]:
     alarms = results.get("drift", {}).get("alarms", [])
     name = model_name(night, str(night.fingerprint()))
-    return {"name": name, "alarms": alarms, "champion": _champion(night), "files": files_in(night.shop.train)}
+    newest = model_steps.newest(night)
+    files = files_in(night.shop.train)
+    return {"name": name, "alarms": alarms, "champion": _champion(night), "newest": newest, "files": files}
 
 
 def _export(night: Night, results: Results) -> Mapping[str, Any]:

@@ -139,8 +139,8 @@ def comparison(summary: Mapping[str, Any]) -> Section | None:
     ]
     text = (
         f"{compare['champion']} is the champion, {compare['challenger']} the challenger; {compare['customers']:,} "
-        f"customers at {compare['window']}, after the last labels of both. The difference is challenger minus champion, with its "
-        "95 % interval from a paired bootstrap over customers."
+        f"customers at {compare['window']}, after the last labels of both. The difference is challenger minus "
+        "champion, with its 95 % interval from a paired bootstrap over customers."
     )
     head = ["metric", "champion", "challenger", "difference", "verdict", "minimum detectable effect"]
     return Section("Champion against challenger", text, head, rows)
@@ -233,15 +233,15 @@ def show_registry(registry: Mapping[str, Any]) -> None:
         SCREEN.print("no models yet: the first night that trains adds one", highlight=False, soft_wrap=True)
         return
     table = plain_table("models")
-    for name in ("model", "live", "last label before", "bundle", "why it was trained"):
-        table.add_column(name)
+    for name in ("model", "live", "labels before", "bundle", "why it was trained"):
+        table.add_column(name, no_wrap=name != "why it was trained")
     for name, model in registry["models"].items():
         live = "live" if name == registry["live"] else ""
-        table.add_row(name, live, model["last_label"], (model["digest"] or DASH)[:12], escape(model["reason"]))
+        table.add_row(name, live, model["last_label"], (model["digest"] or DASH)[:8], escape(model["reason"]))
     SCREEN.print(table)
     table = plain_table("promotions and rollbacks, oldest first")
     for name in ("night", "action", "model", "why"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name != "why")
     for each in registry["history"]:
         table.add_row(each["night"], each["action"], each["model"], escape(each["why"]))
     SCREEN.print(table)
