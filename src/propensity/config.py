@@ -58,6 +58,7 @@ class TrainConfig(CommandConfig):
     baseline: Part = setting("baselines by name")
     baselines: list[str] | None = setting("names of the baselines to fit; null fits all, [] none", None)
     objective: str | None = setting("metric that a job of a sweep returns; null: val/log_loss, or train/loss", None)
+    warm: str | None = setting("folder of an earlier run whose weights the training starts from; null: random", None)
 
 
 @dataclass

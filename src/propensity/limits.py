@@ -53,7 +53,7 @@ TRAIN: dict[str, Limit] = COMMAND | {
     **dict.fromkeys(("data", "model", "loss", "training", "optimizer", "scheduler", "trainer"), GROUP),
     **dict.fromkeys(("baseline", "callbacks", "logger"), PARTS_BY_NAME),
     "metrics": METRICS, "out": path(), "seed": SEED, "champion": text(), "baselines": maybe(NAMES),
-    "objective": maybe(text()),
+    "objective": maybe(text()), "warm": maybe(path()),
 }  # fmt: skip
 CUSTOMER: dict[str, Limit] = COMMAND | {
     "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "folders": many(path()),

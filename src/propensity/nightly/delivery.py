@@ -136,7 +136,7 @@ def delivered(settings: Deliveries, folder: Path) -> list[Delivered]:
     Returns
     -------
     list of Delivered
-        By date in the name, then by name. A name whose date cannot be read matches no pattern with a date.
+        By date in the name, then by name; `day` is None where the pattern has no date, or the date cannot be read.
 
     Raises
     ------
@@ -149,8 +149,7 @@ def delivered(settings: Deliveries, folder: Path) -> list[Delivered]:
     if not top.is_dir():
         raise ConfigurationError(f"deliveries.files={settings.files}: there is no folder {top}; correct the path")
     days = [(day_in_name(name, pattern, settings.date_format), name) for name in sorted(glob(wild, recursive=True))]
-    chosen = [(day, name) for day, name in days if Path(name).is_file() and (day is not None or DATE not in pattern)]
-    files = [Delivered(shown(name, folder), digest(Path(name)), day) for day, name in chosen]
+    files = [Delivered(shown(name, folder), digest(Path(name)), day) for day, name in days if Path(name).is_file()]
     return sorted(files, key=lambda each: (each.day or "", each.file))
 
 
@@ -180,13 +179,15 @@ def day_in_name(name: str, pattern: str, date_format: str) -> str | None:
         return None
 
 
-def chosen(files: Iterable[Delivered], ledger: Ledger, night: str) -> dict[str, list[dict[str, Any]]]:
+def chosen(files: Iterable[Delivered], ledger: Ledger, night: str, dated: bool) -> dict[str, list[dict[str, Any]]]:
     """What a night does with each file; the same when it is asked again, after some were appended.
 
     Parameters
     ----------
     files : iterable of Delivered
         Files that lie there.
+    dated : bool
+        Whether their names have a date.
     ledger : Ledger
         Deliveries that are settled.
     night : str
@@ -196,9 +197,9 @@ def chosen(files: Iterable[Delivered], ledger: Ledger, night: str) -> dict[str, 
     -------
     dict of str to list
         `new`, to be checked and appended; `duplicates`, with the file whose content they repeat; `waiting`, whose names
-        have a date after the night. Files that an earlier night settled are in none of them.
+        have a date after the night; `undated`, whose names have none. Files that an earlier night settled are in none.
     """
-    result: dict[str, list[dict[str, Any]]] = {"new": [], "duplicates": [], "waiting": []}
+    result: dict[str, list[dict[str, Any]]] = {"new": [], "duplicates": [], "waiting": [], "undated": []}
     first: dict[str, str] = {}  # content -> file
     for each in files:
         settled = ledger.by_file(each.file, each.sha256)
@@ -209,6 +210,8 @@ def chosen(files: Iterable[Delivered], ledger: Ledger, night: str) -> dict[str, 
             result["duplicates"].append({**asdict(each), "of": earlier.file, "night": earlier.night})
         elif each.sha256 in first:
             result["duplicates"].append({**asdict(each), "of": first[each.sha256], "night": night})
+        elif dated and each.day is None:
+            result["undated"].append(asdict(each))
         elif each.day is not None and date.fromisoformat(each.day) > date.fromisoformat(night):
             result["waiting"].append(asdict(each))
         else:

@@ -44,7 +44,8 @@ def fetch(night: Night, results: Results) -> dict[str, Any]:
     """Which files are new, which repeat an earlier one, and which are of a later day."""
     finish_append(night)
     require_log(night)
-    return chosen(delivered(night.shop.deliveries, night.folder), night.ledger, night.date)
+    settings = night.shop.deliveries
+    return chosen(delivered(settings, night.folder), night.ledger, night.date, DATE in settings.files)
 
 
 def require_log(night: Night) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
 from propensity.command import configuration
@@ -19,8 +21,10 @@ from propensity.nightly.night import Night, Results
 from propensity.report.bundle import write_drift
 from propensity.serving import drift as serving_drift
 from propensity.serving.export import export as write_bundle
+from propensity.task import Task, resolved
 from propensity.training.checkpoint import load_trained
 from propensity.training.run import train as train_run
+from propensity.training.warm import difference
 
 DRIFT_FILE, DRIFT_PAGE = "drift.json", "drift.html"
 
@@ -65,10 +69,11 @@ def train(night: Night, results: Results) -> dict[str, Any]:
     name = model_name(night, log.fingerprint)
     run = night.state / "runs" / name
     settings["data.end"] = end if live is None else window
-    if live is not None and night.shop.retrain.start == "warm":
-        settings["warm"] = str(night.registry.folder(str(night.champion), "run"))
     cfg: TrainConfig = configuration("train", settings | {"out": str(run)})
-    night.say(f"training {name}: {reason}")
+    start = "scratch"
+    if live is not None and night.shop.retrain.start == "warm":
+        cfg, start = warm_config(cfg, night.registry.folder(str(night.champion), "run"))
+    night.say(f"training {name} ({start}): {reason}")
     if not is_finished(run):
         train_run(cfg)
     about = load_trained(run).about
@@ -76,6 +81,7 @@ def train(night: Night, results: Results) -> dict[str, Any]:
     return {
         "trained": True,
         "reason": reason,
+        "start": start,
         "model": name,
         "run": relative(run, night),
         "window": window if live is not None else None,
@@ -85,6 +91,19 @@ def train(night: Night, results: Results) -> dict[str, Any]:
         "choice": training["choice"],
         "warnings": training["warnings"],
     }
+
+
+def warm_config(cfg: TrainConfig, run: Path) -> tuple[TrainConfig, str]:
+    """The configuration that starts from the weights of a run, and the word for it; from scratch where they do not fit.
+
+    The weights fit a network, columns and offers of the same settings.
+    """
+    earlier = load_trained(run).about["config"]
+    task: Task = instantiate(cfg.data, _convert_="all")
+    own = resolved(cfg.data, task.for_log(log := task.open()), log)
+    if changed := difference(earlier, {"model": cfg.model, "data": own}):
+        return cfg, f"scratch, as {changed} was changed"
+    return replace(cfg, warm=str(run)), "warm"
 
 
 def facts_of(model: Mapping[str, Any]) -> plan.Trained:

@@ -91,7 +91,7 @@ def reason_to_train(
         return True, "no model is live"
     age = (date.fromisoformat(night) - date.fromisoformat(newest.night)).days
     if settings.age is not None and age >= settings.age:
-        reason = f"the last training is {age} days old, {settings.age} or more"
+        reason = f"the last training is {days(age)} old, {settings.age} or more"
     elif settings.drift and alarms:
         reason = f"drift: {'; '.join(alarms)}"
         if window < newest.last_label:
@@ -99,12 +99,21 @@ def reason_to_train(
     elif settings.age is None:
         return False, "retrain.age is null, and the drift gave no alarm"
     else:
-        return False, f"the last training is {age} days old, less than {settings.age}"
+        return False, f"the last training is {days(age)} old, less than {settings.age}"
     if window < champion.last_label:
         return False, (
             f"{reason}; but no label window has closed since {champion.last_label}, on which models could be compared"
         )
     return True, reason
+
+
+def days(count: int) -> str:
+    """A number of days in words.
+
+    >>> days(1), days(28)
+    ('1 day', '28 days')
+    """
+    return f"{count} day" + ("" if count == 1 else "s")
 
 
 def is_promoted(settings: Promote, champion: str | None, verdict: str | None) -> tuple[bool, str]:

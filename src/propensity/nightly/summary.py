@@ -9,6 +9,7 @@ from typing import Any
 
 from propensity.atomic import whole_file
 from propensity.nightly.night import Night, Results
+from propensity.nightly.shop import Deliveries
 from propensity.nightly.steps import Failure
 from propensity.report.night import night_page
 
@@ -27,7 +28,7 @@ def summary(night: Night, results: Results, failures: Sequence[Failure]) -> dict
     failures : sequence of Failure
         Steps that could not be done.
     """
-    found = problems(results, failures)
+    found = problems(results, failures, night.shop.deliveries)
     registry = night.registry
     return {
         "night": night.date,
@@ -47,9 +48,13 @@ def summary(night: Night, results: Results, failures: Sequence[Failure]) -> dict
     }
 
 
-def problems(results: Results, failures: Sequence[Failure]) -> list[dict[str, Any]]:
+def problems(results: Results, failures: Sequence[Failure], settings: Deliveries) -> list[dict[str, Any]]:
     """What somebody has to look at, in the order of the steps; with the exit code of each."""
-    found = [{"step": "check", "reason": each["reason"], "exit_code": 3}
+    found = [
+        {"step": "fetch", "reason": undated(each["file"], settings), "exit_code": 3}
+        for each in results["fetch"]["undated"]
+    ]
+    found += [{"step": "check", "reason": each["reason"], "exit_code": 3}
              for each in results["check"]["deliveries"] if each["state"] == "held"]  # fmt: skip
     found += [{"step": "append", "reason": each["reason"], "exit_code": 3} for each in results["append"]["refused"]]
     found += [each._asdict() for each in failures]
@@ -58,6 +63,14 @@ def problems(results: Results, failures: Sequence[Failure]) -> list[dict[str, An
             name = each["name"] if each.get("offer") is None else f"{each['name']} of {each['offer']}"
             found.append({"step": "decide", "reason": f"{name}: {each['problem']}", "exit_code": each["exit_code"]})
     return found
+
+
+def undated(file: str, settings: Deliveries) -> str:
+    """Why a file whose name has no date is not read."""
+    return (
+        f"{file} has no date as deliveries.files={settings.files} and deliveries.date_format={settings.date_format} "
+        "say, and was not read; rename it, or move it away"
+    )
 
 
 def notes(results: Results) -> list[str]:
@@ -84,10 +97,11 @@ def deliveries(results: Results) -> list[dict[str, Any]]:
         reason = refused.get(each["file"], each.get("reason"))
         facts = {key: each[key] for key in ("file", "sha256", "first_day", "last_day", "rows")}
         rows.append({**facts, "state": state, "reason": reason})
-    for state in ("duplicates", "waiting"):
+    words = {"duplicates": "duplicate", "waiting": "waiting", "undated": "not read"}
+    for state, word in words.items():
         rows += [
             {"file": each["file"], "sha256": each["sha256"], "first_day": None, "last_day": None, "rows": {},
-             "state": {"duplicates": "duplicate", "waiting": "waiting"}[state], "reason": None}
+             "state": word, "reason": None}
             for each in results["fetch"][state]
         ]  # fmt: skip
     return rows
