@@ -145,7 +145,8 @@ def delivered(settings: Deliveries, folder: Path) -> list[Delivered]:
     """
     pattern = str(folder / settings.files)
     wild = pattern.replace(DATE, "*")
-    top = Path(re.split(r"[*?\[]", wild)[0]).parent if re.search(r"[*?\[]", wild) else Path(wild).parent
+    plain = re.split(r"[*?\[]", wild)[0]
+    top = Path(plain) if plain.endswith("/") else Path(plain).parent
     if not top.is_dir():
         raise ConfigurationError(f"deliveries.files={settings.files}: there is no folder {top}; correct the path")
     days = [(day_in_name(name, pattern, settings.date_format), name) for name in sorted(glob(wild, recursive=True))]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
 from propensity.command import configuration
+from propensity.config import PrepareConfig
 from propensity.data.event_log import META, EventLog, to_date
 from propensity.errors import ConfigurationError, DataError, IntegrityError, PropensityError
 from propensity.nightly.delivery import (
@@ -34,7 +36,7 @@ from propensity.nightly.shop import DATE
 from propensity.serving.damage import verify_log
 from propensity.task import Task
 
-EVENTS, LATEST = "data.source.events", "data.source.latest"
+EVENTS = "data.source.events"
 AHEAD = 7  # days after the night up to which an event is a mistake of the delivery, and not of the row
 STAGING = "incoming"
 SETTLED = "settled"  # state of a delivery that an earlier attempt of the same night appended
@@ -144,13 +146,20 @@ def task_of(night: Night, file: Delivered, latest: str) -> Task:
     latest : str
         Last valid day, where the source has such a setting and it is not set, YYYY-MM-DD.
     """
-    path = str((night.folder / file.file).resolve())
-    settings = {EVENTS: path, **filled(night.shop.data, file, night.shop.deliveries.date_format)}
-    cfg = configuration("prepare", settings | {"plugins": list(night.shop.plugins)})
-    if "latest" in cfg.data["source"] and cfg.data["source"]["latest"] is None:
-        cfg.data["source"]["latest"] = latest
-    task: Task = instantiate(cfg.data, _convert_="all")
+    settings = night.shop.data | {EVENTS: "events", "plugins": list(night.shop.plugins)}
+    data = filled(composed(json.dumps(settings), str(night.folder)), file, night.shop.deliveries.date_format)
+    source = data["source"] | {"events": str((night.folder / file.file).resolve())}
+    if source.get("latest", latest) is None:
+        source["latest"] = latest
+    task: Task = instantiate(data | {"source": source}, _convert_="all")
     return task
+
+
+@cache
+def composed(settings: str, folder: str) -> dict[str, Any]:
+    """The group `data` of `propensity prepare` with settings, as JSON, and the YAML of a folder; composed once."""
+    cfg: PrepareConfig = configuration("prepare", json.loads(settings))
+    return dict(cfg.data)
 
 
 def filled(settings: Any, file: Delivered, date_format: str) -> Any:

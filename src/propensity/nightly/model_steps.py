@@ -57,8 +57,10 @@ def train(night: Night, results: Results) -> dict[str, Any]:
     """Train a challenger, if one is due; its last labels close before the window that it is judged on."""
     log = EventLog.open(night.log)
     live = None if night.champion is None else night.registry.models[night.champion]
-    settings = training_settings(night)
-    horizon = int(configuration("train", settings | {"out": "runs/none"}).data["horizon"])
+    name = model_name(night, log.fingerprint)
+    run = night.state / "runs" / name
+    cfg: TrainConfig = configuration("train", training_settings(night) | {"out": str(run)})
+    horizon = int(cfg.data["horizon"])
     window, end = contest.last_window(log, horizon, night.date)
     alarms = results.get("drift", {}).get("alarms", [])
     due, reason = plan.reason_to_train(
@@ -66,10 +68,7 @@ def train(night: Night, results: Results) -> dict[str, Any]:
     )
     if not due:
         return {"trained": False, "reason": reason, "model": None}
-    name = model_name(night, log.fingerprint)
-    run = night.state / "runs" / name
-    settings["data.end"] = end if live is None else window
-    cfg: TrainConfig = configuration("train", settings | {"out": str(run)})
+    cfg.data["end"] = end if live is None else window
     start = "scratch"
     if live is not None and night.shop.retrain.start == "warm":
         cfg, start = warm_config(cfg, night.registry.folder(str(night.champion), "run"))
