@@ -24,7 +24,7 @@ SHORT = {  # verb -> setting that is given without its name
     "init": "out",
     "nightly": "shop",
     "registry_list": "shop",
-    "registry_promote": "model",
+    "registry_promote": "name",
     "registry_rollback": "shop",
 }
 HELP = "propensity <verb> --help shows the groups, settings and examples of a verb."
@@ -59,7 +59,7 @@ def setting(stem: str, word: str) -> str:
     """A word of the command line as a setting; some verbs have one that is given without its name.
 
     >>> setting("init", "shop/"), setting("nightly", "shop.yaml"), setting("registry_promote", "2024-03-05-1f3a90b2")
-    ('out=shop/', 'shop=shop.yaml', 'model=2024-03-05-1f3a90b2')
+    ('out=shop/', 'shop=shop.yaml', 'name=2024-03-05-1f3a90b2')
     """
     if "=" in word or word.startswith("-") or stem not in SHORT:
         return word

@@ -370,7 +370,7 @@ class RegistryListConfig(CommandConfig):
 
 @dataclass
 class RegistryPromoteConfig(RegistryConfig):
-    model: str = setting("name of the model to make live; propensity registry promote <model> is short")
+    name: str = setting("name of the model to make live; propensity registry promote <name> is short")
 
 
 @dataclass

@@ -159,7 +159,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "NightlyConfig": COMMAND | {"shop": path(), "date": maybe(day()), "progress": choice("text", "json")},
     "RegistryListConfig": COMMAND | {"shop": path()},
     "RegistryConfig": COMMAND | {"shop": path(), "date": maybe(day())},
-    "RegistryPromoteConfig": COMMAND | {"shop": path(), "date": maybe(day()), "model": name()},
+    "RegistryPromoteConfig": COMMAND | {"shop": path(), "date": maybe(day()), "name": name()},
     "LogConfig": {"verify": flag()},
     "InitConfig": COMMAND | {"out": path()},
     "AnalyseConfig": MESSAGES | {

@@ -183,14 +183,14 @@ def test_a_challenger_is_judged_on_the_last_closed_window_and_can_be_rolled_back
     outcome = run(shop, 5)
     train, compare = outcome.summary["train"], outcome.summary["compare"]
     assert (train["start"], train["last_label"], train["window"]) == ("warm", "2024-02-21", "2024-02-21")
-    assert (compare["champion"], compare["challenger"]) == (first, train["model"])
+    assert (compare["live"], compare["challenger"]) == (first, train["model"])
     assert set(compare["metrics"]) == {"log_loss", "normalised_revenue_capture"}
     assert outcome.summary["promote"]["promoted"] == (compare["verdict"] in ("win", "tie"))
     registry = Registry(state(shop))
     assert registry.served[night(5)]["model"] == registry.live
     with pytest.raises(ConfigurationError, match="did you mean"):
-        by_hand.promote(RegistryPromoteConfig(shop=str(shop), model="2024"))
-    by_hand.promote(RegistryPromoteConfig(shop=str(shop), date=night(5), model=train["model"]))
+        by_hand.promote(RegistryPromoteConfig(shop=str(shop), name="2024"))
+    by_hand.promote(RegistryPromoteConfig(shop=str(shop), date=night(5), name=train["model"]))
     assert by_hand.rollback(RegistryConfig(shop=str(shop), date=night(5))).startswith(f"{first} is live again")
     with pytest.raises(ConfigurationError, match="is the first model that is live, so there is none to roll back to"):
         by_hand.rollback(RegistryConfig(shop=str(shop)))
@@ -253,4 +253,4 @@ def test_a_night_without_any_delivery_says_so(tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(DataError, match="there is no log yet, and nothing to read for the night of 2024-02-21"):
         run(shop, 0)
-    assert json.loads((state(shop) / "nights/2024-02-21/begin.json").read_text()) == {"champion": None}
+    assert json.loads((state(shop) / "nights/2024-02-21/begin.json").read_text()) == {"live": None}

@@ -73,25 +73,25 @@ REASONS: list[tuple[Retrain, str, Trained | None, Trained | None, list[str], str
     (Retrain(28), "2024-03-21", OLD, NEW, ["scores"], "2024-03-05", False),  # drift, but no new window
     (Retrain(28, drift=False), "2024-03-10", OLD, OLD, ["scores"], "2024-02-25", False),
     (Retrain(None, drift=False), "2025-03-10", OLD, OLD, [], "2025-02-25", False),
-    (Retrain(28), "2024-03-29", OLD, OLD, [], "2024-02-15", False),  # the champion has seen the window
+    (Retrain(28), "2024-03-29", OLD, OLD, [], "2024-02-15", False),  # the live model has seen the window
 ]
 
 
-@pytest.mark.parametrize(("settings", "on", "champion", "newest", "alarms", "window", "due"), REASONS)
+@pytest.mark.parametrize(("settings", "on", "live", "newest", "alarms", "window", "due"), REASONS)
 def test_a_model_is_trained_by_age_or_drift_once_it_can_be_judged(
     settings: Retrain,
     on: str,
-    champion: Trained | None,
+    live: Trained | None,
     newest: Trained | None,
     alarms: list[str],
     window: str,
     due: bool,
 ) -> None:
-    assert reason_to_train(settings, on, champion, newest, alarms, window)[0] == due
+    assert reason_to_train(settings, on, live, newest, alarms, window)[0] == due
 
 
 @pytest.mark.parametrize(
-    ("when", "champion", "verdict", "live"),
+    ("when", "live", "verdict", "promoted"),
     [
         ("not_worse", None, None, True),
         ("never", None, None, True),
@@ -105,9 +105,9 @@ def test_a_model_is_trained_by_age_or_drift_once_it_can_be_judged(
     ],
 )
 def test_a_challenger_is_promoted_by_its_verdict(
-    when: str, champion: str | None, verdict: str | None, live: bool
+    when: str, live: str | None, verdict: str | None, promoted: bool
 ) -> None:
-    assert is_promoted(Promote(when), champion, verdict)[0] == live
+    assert is_promoted(Promote(when), live, verdict)[0] == promoted
 
 
 def test_deliveries_are_taken_by_date_and_content(tmp_path: Path) -> None:

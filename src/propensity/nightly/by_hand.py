@@ -29,7 +29,7 @@ def promote(cfg: RegistryPromoteConfig) -> str:
     """
     state = read_shop(cfg.shop).state
     with only_night(state):
-        registry, name = Registry(state), str(cfg.model)
+        registry, name = Registry(state), str(cfg.name)
         former = registry.live
         if name == former:
             registry.require(name)

@@ -1,4 +1,4 @@
-"""Champion against challenger on a label window that has closed since both were trained."""
+"""Live model against challenger on a label window that has closed since both were trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from propensity.mistake import nearest
 from propensity.scores import Scores, aligned
 from propensity.training.checkpoint import Trained, load_trained
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+LIVE, CHALLENGER = "live", "challenger"
 WIN, TIE, LOSS, UNDEFINED = "win", "tie", "loss", "undefined"
 
 
@@ -52,13 +52,13 @@ def last_window(log: EventLog, horizon: int, night: str) -> tuple[str, str]:
 
 
 def compare(
-    champion: Path, challenger: Path, log: EventLog, cutoff: str, metrics: tuple[str, ...], resamples: int
+    live: Path, challenger: Path, log: EventLog, cutoff: str, metrics: tuple[str, ...], resamples: int
 ) -> dict[str, Any]:
     """Compare two runs at one cutoff, on the same customers and offers.
 
     Parameters
     ----------
-    champion, challenger : Path
+    live, challenger : Path
         Folders of the runs.
     log : EventLog
         A log that covers the label window.
@@ -81,19 +81,19 @@ def compare(
     ConfigurationError
         If both predict something else, or a metric does not exist.
     """
-    models = {CHALLENGER: load_trained(challenger), CHAMPION: load_trained(champion)}
-    require_same_task(models[CHAMPION], models[CHALLENGER], champion)
+    models = {CHALLENGER: load_trained(challenger), LIVE: load_trained(live)}
+    require_same_task(models[LIVE], models[CHALLENGER], live)
     data = cutoff_data_of(models[CHALLENGER], log, cutoff)
     scores = {CHALLENGER: Champion.load(challenger, models[CHALLENGER].model).predict(data)[SERVED]}
-    other = Champion.load(champion, models[CHAMPION].model).predict(cutoff_data_of(models[CHAMPION], log, cutoff))
-    scores[CHAMPION] = aligned(other[SERVED], data.customer_id, scores[CHALLENGER].offer)
+    other = Champion.load(live, models[LIVE].model).predict(cutoff_data_of(models[LIVE], log, cutoff))
+    scores[LIVE] = aligned(other[SERVED], data.customer_id, scores[CHALLENGER].offer)
     result = evaluate(
         [labels(log, data)],
         {name: [prediction_of(each)] for name, each in scores.items()},
         reference=CHALLENGER,
         resamples=resamples,
     )
-    cells = result["differences"][CHAMPION]["mean"]["all"]
+    cells = result["differences"][LIVE]["mean"]["all"]
     if unknown := [name for name in metrics if name not in cells]:
         near = nearest(unknown[0], cells)
         raise ConfigurationError(f"promote.metrics names {unknown[0]}, which is no metric; did you mean {near}?")
@@ -130,9 +130,9 @@ def verdict_of(verdicts: list[str | None]) -> str:
     return next((word for word in (LOSS, WIN) if word in known), TIE)
 
 
-def require_same_task(champion: Trained, challenger: Trained, name: Path) -> None:
+def require_same_task(live: Trained, challenger: Trained, name: Path) -> None:
     """Refuse runs with other offers or another horizon: their probabilities are of something else."""
-    ours, theirs = (each.about["config"]["data"] for each in (challenger, champion))
+    ours, theirs = (each.about["config"]["data"] for each in (challenger, live))
     changed = [key for key in ("horizon", "offer") if ours[key] != theirs[key]]
     if changed:
         raise ConfigurationError(

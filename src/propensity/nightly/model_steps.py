@@ -31,12 +31,12 @@ DRIFT_FILE, DRIFT_PAGE = "drift.json", "drift.html"
 
 def drift(night: Night, results: Results) -> dict[str, Any]:
     """Compare inputs, scores and calibration with the training data of the live model."""
-    if night.champion is None:
+    if night.live is None:
         return {"measured": False, "why": "no model is live", "alarms": []}
-    model = night.registry.models[night.champion]
+    model = night.registry.models[night.live]
     if model["bundle"] is None:
         return {"measured": False, "why": "the live model has no bundle (bundle: false)", "alarms": []}
-    settings = {"bundle": str(night.registry.folder(night.champion, "bundle")), "log": str(night.log)}
+    settings = {"bundle": str(night.registry.folder(night.live, "bundle")), "log": str(night.log)}
     page = night.place / DRIFT_PAGE
     cfg = configuration("drift", night.shop.drift | settings | {"cutoff": night.date, "out": str(page)})
     report = serving_drift.drift(cfg, night.say)
@@ -56,7 +56,7 @@ def drift(night: Night, results: Results) -> dict[str, Any]:
 def train(night: Night, results: Results) -> dict[str, Any]:
     """Train a challenger, if one is due; its last labels close before the window that it is judged on."""
     log = EventLog.open(night.log)
-    live = None if night.champion is None else night.registry.models[night.champion]
+    live = None if night.live is None else night.registry.models[night.live]
     name = model_name(night, log.fingerprint)
     run = night.state / "runs" / name
     cfg: TrainConfig = configuration("train", training_settings(night) | {"out": str(run)})
@@ -71,7 +71,7 @@ def train(night: Night, results: Results) -> dict[str, Any]:
     cfg.data["end"] = end if live is None else window
     start = "scratch"
     if live is not None and night.shop.retrain.start == "warm":
-        cfg, start = warm_config(cfg, night.registry.folder(str(night.champion), "run"))
+        cfg, start = warm_config(cfg, night.registry.folder(str(night.live), "run"))
     night.say(f"training {name} ({start}): {reason}")
     if not is_finished(run):
         train_run(cfg)
@@ -124,7 +124,7 @@ def training_settings(night: Night) -> dict[str, Any]:
 
 def model_name(night: Night, log: str) -> str:
     """Name of a model: the night, and a hash of what it is trained from."""
-    inputs = {"log": log, "train": night.shop.train, "retrain": asdict(night.shop.retrain), "champion": night.champion}
+    inputs = {"log": log, "train": night.shop.train, "retrain": asdict(night.shop.retrain), "live": night.live}
     return f"{night.date}-{fingerprint('model', inputs)[:8]}"
 
 
@@ -165,25 +165,25 @@ def export(night: Night, results: Results) -> dict[str, Any]:
 
 
 def compare(night: Night, results: Results) -> dict[str, Any]:
-    """Compare champion and challenger on the last closed window."""
+    """Compare live model and challenger on the last closed window."""
     trained = results["train"]
     if not trained["trained"]:
         return {"verdict": None, "why": "no challenger was trained"}
-    if night.champion is None:
-        return {"verdict": None, "why": "there is no champion to compare with"}
-    champion, challenger = (night.registry.folder(name, "run") for name in (night.champion, trained["model"]))
+    if night.live is None:
+        return {"verdict": None, "why": "no model is live to compare with"}
+    live, challenger = (night.registry.folder(name, "run") for name in (night.live, trained["model"]))
     settings, log = night.shop.promote, EventLog.open(night.log)
-    night.say(f"comparing {night.champion} and {trained['model']} at {trained['window']}")
-    result = contest.compare(champion, challenger, log, trained["window"], settings.metrics, settings.resamples)
-    return {"champion": night.champion, "challenger": trained["model"], "window": trained["window"], **result}
+    night.say(f"comparing {night.live} and {trained['model']} at {trained['window']}")
+    result = contest.compare(live, challenger, log, trained["window"], settings.metrics, settings.resamples)
+    return {"live": night.live, "challenger": trained["model"], "window": trained["window"], **result}
 
 
 def promote(night: Night, results: Results) -> dict[str, Any]:
-    """Make the challenger the live model, or keep the champion."""
+    """Make the challenger the live model, or keep the one that is."""
     trained = results["train"]
     if not trained["trained"]:
         return {"promoted": False, "why": trained["reason"], "model": None}
-    promoted, why = plan.is_promoted(night.shop.promote, night.champion, results["compare"]["verdict"])
+    promoted, why = plan.is_promoted(night.shop.promote, night.live, results["compare"]["verdict"])
     registry, name = night.registry, trained["model"]
     entry = {"night": night.date, "action": "promote", "model": name}
     noted = any({key: each[key] for key in entry} == entry for each in registry.history)

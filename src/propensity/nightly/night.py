@@ -27,7 +27,7 @@ class Night:
         Folder of `shop.yaml`, where relative paths start.
     date : str
         First day that the scores are about, YYYY-MM-DD.
-    champion : str or None
+    live : str or None
         The live model when the night began.
     say : callable
         Receives messages about progress.
@@ -36,7 +36,7 @@ class Night:
     shop: Shop
     folder: Path
     date: str
-    champion: str | None
+    live: str | None
     say: Callable[[str], None]
 
     @property

@@ -38,7 +38,7 @@ STEPS = (
     StepPlan("drift", "comparing the log with the training data of the live model", ("verify",)),
     StepPlan("train", "training a challenger where one is due", ("verify",)),
     StepPlan("export", "exporting the challenger", ("train",)),
-    StepPlan("compare", "comparing champion and challenger on the last closed window", ("train", "export")),
+    StepPlan("compare", "comparing live model and challenger on the last closed window", ("train", "export")),
     StepPlan("promote", "choosing the live model", ("train", "compare")),
     StepPlan("score", "scoring all customers with the live model", ("verify",)),
     StepPlan("decide", "making the decisions and send lists", ("score",)),
@@ -54,7 +54,7 @@ class Trained(NamedTuple):
 
 
 def reason_to_train(
-    settings: Retrain, night: str, champion: Trained | None, newest: Trained | None, alarms: Sequence[str], window: str
+    settings: Retrain, night: str, live: Trained | None, newest: Trained | None, alarms: Sequence[str], window: str
 ) -> tuple[bool, str]:
     """Whether a model is trained, and why or why not.
 
@@ -64,7 +64,7 @@ def reason_to_train(
         When a model is trained.
     night : str
         Date of the night, YYYY-MM-DD.
-    champion : Trained or None
+    live : Trained or None
         The live model.
     newest : Trained or None
         The model that was trained last on an earlier night, live or not.
@@ -87,7 +87,7 @@ def reason_to_train(
     >>> reason_to_train(Retrain(age=28), "2024-03-10", old, old, [], "2024-02-25")
     (False, 'the last training is 9 days old, less than 28')
     """
-    if champion is None or newest is None:
+    if live is None or newest is None:
         return True, "no model is live"
     age = (date.fromisoformat(night) - date.fromisoformat(newest.night)).days
     if settings.age is not None and age >= settings.age:
@@ -100,9 +100,9 @@ def reason_to_train(
         return False, "retrain.age is null, and the drift gave no alarm"
     else:
         return False, f"the last training is {days(age)} old, less than {settings.age}"
-    if window < champion.last_label:
+    if window < live.last_label:
         return False, (
-            f"{reason}; but no label window has closed since {champion.last_label}, on which models could be compared"
+            f"{reason}; but no label window has closed since {live.last_label}, on which models could be compared"
         )
     return True, reason
 
@@ -116,36 +116,36 @@ def days(count: int) -> str:
     return f"{count} day" + ("" if count == 1 else "s")
 
 
-def is_promoted(settings: Promote, champion: str | None, verdict: str | None) -> tuple[bool, str]:
+def is_promoted(settings: Promote, live: str | None, verdict: str | None) -> tuple[bool, str]:
     """Whether a challenger becomes the live model, and why.
 
     Parameters
     ----------
     settings : Promote
         When it does.
-    champion : str or None
+    live : str or None
         The live model.
     verdict : {"win", "tie", "loss", "undefined"} or None
-        Of the comparison; None without a champion.
+        Of the comparison; None without a live model.
 
     Examples
     --------
     >>> is_promoted(Promote(), "a", "tie"), is_promoted(Promote(when="win"), "a", "tie")[0]
     ((True, 'the challenger is not worse than a (tie)'), False)
     """
-    if champion is None or verdict is None:
+    if live is None or verdict is None:
         return True, "it is the first model"
     if settings.when == "never":
-        return False, f"promote.when is never ({verdict} against {champion})"
+        return False, f"promote.when is never ({verdict} against {live})"
     if verdict == "undefined":
-        return False, f"no metric is defined on the window, so {champion} stays"
+        return False, f"no metric is defined on the window, so {live} stays"
     if verdict == "loss":
-        return False, f"the challenger is worse than {champion} (loss)"
+        return False, f"the challenger is worse than {live} (loss)"
     if verdict == "win":
-        return True, f"the challenger is better than {champion} (win)"
+        return True, f"the challenger is better than {live} (win)"
     if settings.when == "win":
-        return False, f"the challenger is not better than {champion} (tie)"
-    return True, f"the challenger is not worse than {champion} (tie)"
+        return False, f"the challenger is not better than {live} (tie)"
+    return True, f"the challenger is not worse than {live} (tie)"
 
 
 def exit_problem(problems: Sequence[dict[str, Any]]) -> int:

@@ -105,7 +105,7 @@ def nightly(cfg: NightlyConfig, say: Callable[[str], None]) -> Outcome:
         if registry.live is not None:
             registry.require(registry.live)
         meter = Meter(shop.state / RECORD, day, [each.name for each in STEPS], say, cfg.progress == "json")
-        night = Night(shop, file.parent, day, champion_of(place, registry), meter.note)
+        night = Night(shop, file.parent, day, live_of(place, registry), meter.note)
         results, failures = run_steps(night, Journal(place / JOURNAL), meter)
         meter.begin(STEPS[-1].name, STEPS[-1].title)
         with meter.measured(STEPS[-1].name):
@@ -146,12 +146,12 @@ def later_nights(state: Path, day: str) -> list[str]:
     return sorted(name for name in names if name > day and not name.startswith("."))
 
 
-def champion_of(place: Path, registry: Registry) -> str | None:
+def live_of(place: Path, registry: Registry) -> str | None:
     """The live model when the night first began: a later attempt of the night compares with the same."""
     file = place / BEGIN
     if file.is_file():
-        champion = json.loads(file.read_text())["champion"]
-        return None if champion is None else str(champion)
+        live = json.loads(file.read_text())["live"]
+        return None if live is None else str(live)
     with whole_file(file) as draft:
-        draft.write_text(json.dumps({"champion": registry.live}))
+        draft.write_text(json.dumps({"live": registry.live}))
     return registry.live

@@ -65,12 +65,12 @@ def _verify(night: Night, results: Results) -> Mapping[str, Any]:
     return {"log": night.fingerprint()}
 
 
-def _champion(night: Night) -> Any:
-    return None if night.champion is None else [night.champion, night.registry.models[night.champion]]
+def _live(night: Night) -> Any:
+    return None if night.live is None else [night.live, night.registry.models[night.live]]
 
 
 def _drift(night: Night, results: Results) -> Mapping[str, Any]:
-    return {"log": night.fingerprint(), "champion": _champion(night), "drift": night.shop.drift, "date": night.date}
+    return {"log": night.fingerprint(), "live": _live(night), "drift": night.shop.drift, "date": night.date}
 
 
 def _train(night: Night, results: Results) -> Mapping[str, Any]:
@@ -78,7 +78,7 @@ def _train(night: Night, results: Results) -> Mapping[str, Any]:
     name = model_name(night, str(night.fingerprint()))
     newest = model_steps.newest(night)
     files = files_in(night.shop.train)
-    return {"name": name, "alarms": alarms, "champion": _champion(night), "newest": newest, "files": files}
+    return {"name": name, "alarms": alarms, "live": _live(night), "newest": newest, "files": files}
 
 
 def _export(night: Night, results: Results) -> Mapping[str, Any]:
@@ -87,7 +87,7 @@ def _export(night: Night, results: Results) -> Mapping[str, Any]:
 
 def _compare(night: Night, results: Results) -> Mapping[str, Any]:
     settings = asdict(night.shop.promote)
-    return {"train": results["train"], "champion": _champion(night), "promote": settings, "log": night.fingerprint()}
+    return {"train": results["train"], "live": _live(night), "promote": settings, "log": night.fingerprint()}
 
 
 def _promote(night: Night, results: Results) -> Mapping[str, Any]:

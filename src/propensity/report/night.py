@@ -122,14 +122,14 @@ def models(summary: Mapping[str, Any]) -> Section | None:
 
 
 def comparison(summary: Mapping[str, Any]) -> Section | None:
-    """Champion against challenger, by metric."""
+    """Live model against challenger, by metric."""
     compare = summary["compare"]
     if not compare or compare.get("verdict") is None:
         return None
     rows = [
         [
             metric["title"],
-            _number(metric["champion"]),
+            _number(metric["live"]),
             _number(metric["challenger"]),
             _interval(metric),
             VERDICTS.get(metric["verdict"] or "undefined", DASH),
@@ -138,12 +138,12 @@ def comparison(summary: Mapping[str, Any]) -> Section | None:
         for metric in compare["metrics"].values()
     ]
     text = (
-        f"{compare['champion']} is the champion, {compare['challenger']} the challenger; {compare['customers']:,} "
+        f"{compare['live']} is the live model, {compare['challenger']} the challenger; {compare['customers']:,} "
         f"customers at {compare['window']}, after the last labels of both. The difference is challenger minus "
-        "champion, with its 95 % interval from a paired bootstrap over customers."
+        "live model, with its 95 % interval from a paired bootstrap over customers."
     )
-    head = ["metric", "champion", "challenger", "difference", "verdict", "minimum detectable effect"]
-    return Section("Champion against challenger", text, head, rows)
+    head = ["metric", "live", "challenger", "difference", "verdict", "minimum detectable effect"]
+    return Section("Live model against challenger", text, head, rows)
 
 
 def decisions(summary: Mapping[str, Any]) -> Section | None:
