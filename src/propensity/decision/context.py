@@ -15,6 +15,7 @@ import polars as pl
 
 from propensity.data.consent import ConsentRecord, consent_channel, consent_record
 from propensity.data.event_log import EventLog, to_day
+from propensity.data.score_file import folder_of_scores, run_of_scores, scored_log, settings_file
 from propensity.decision.condition import rows_where
 from propensity.decision.consent import objectors
 from propensity.decision.gate import ConsentGate, log_record
@@ -30,12 +31,8 @@ from propensity.scores import (
     ChannelShares,
     Scores,
     customers_of,
-    folder_of_scores,
     load_scores,
     load_shares,
-    run_of_scores,
-    scored_log,
-    settings_file,
 )
 
 T = TypeVar("T")

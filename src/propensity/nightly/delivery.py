@@ -14,7 +14,7 @@ from typing import Any
 from propensity.atomic import whole_file
 from propensity.checksum import is_signed, signed
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.ingest.source.delivery import digest
+from propensity.ingest.source.file_search import digest
 from propensity.nightly.shop import DATE, Deliveries
 
 LEDGER, PENDING = "deliveries.json", "pending.json"

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from propensity.data.event_log import META, EventLog, read_meta, to_date
+from propensity.data.score_file import scored_log
 from propensity.ingest.rule import RULE_BY_CODE, UNUSED_OUTCOMES
 from propensity.metric.headline import served_model, sign
 from propensity.metric.slice import NO_PURCHASE
@@ -24,7 +25,7 @@ from propensity.report.expected_over_observed import ratio_lines
 from propensity.report.heuristic import sentence
 from propensity.report.number import GAP, LOG_CURRENCY, currency_of, shown_metrics
 from propensity.report.verdict import served_words, verdict_line
-from propensity.scores import Scores, scored_log
+from propensity.scores import Scores
 from propensity.training.curve import SUMMARY
 
 SCREEN, NOTES = Console(), Console(stderr=True)

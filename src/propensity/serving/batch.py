@@ -27,6 +27,7 @@ from propensity.config import ScoreConfig
 from propensity.data.consent import words_at
 from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
+from propensity.data.score_file import COMPLETE, TASK
 from propensity.data.unsubscribe import customers_with_words
 from propensity.disk import make_folder
 from propensity.errors import ConfigurationError
@@ -34,7 +35,7 @@ from propensity.explain.opened import OpenedCutoff
 from propensity.explain.reasons import Explainer
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
-from propensity.scores import COMPLETE, TASK, Scores, metadata_of
+from propensity.scores import Scores, metadata_of
 from propensity.serving.bundle import Bundle, open_bundle
 from propensity.serving.explain import bundle_log_odds
 from propensity.serving.not_scored import write_not_scored

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from propensity.config import DecideConfig
 from propensity.data.event_log import EventLog
@@ -35,12 +35,14 @@ class Reader:
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
         self.open_cutoff = cache(open_cutoff)
-        self._gather = cache(lambda *place: gather(*place, say))
+        self._contexts: dict[tuple[Any, ...], DecisionContext] = {}
 
     def context(self, cfg: DecideConfig) -> DecisionContext:
         """What the decision of a configuration may use; see `propensity.decision.context.gather`."""
-        context: DecisionContext = self._gather(cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed)
-        return context
+        place = cfg.scores, cfg.cutoff, cfg.customers, cfg.contacts, cfg.log, cfg.seed
+        if place not in self._contexts:
+            self._contexts[place] = gather(*place, self.say)
+        return self._contexts[place]
 
 
 class Made(NamedTuple):

@@ -17,6 +17,7 @@ from propensity.config import DecideConfig, ExplainConfig
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import META, EventLog
+from propensity.data.score_file import folder_of_scores, run_of_scores, scored_log, scoring_model
 from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError
 from propensity.explain.coalition import LogOdds
@@ -24,7 +25,6 @@ from propensity.explain.model import log_odds_of
 from propensity.explain.opened import OpenedCutoff, of_run
 from propensity.explain.reasons import Explainer, Reason, Reasons
 from propensity.explain.reliance import reliance
-from propensity.scores import folder_of_scores, run_of_scores, scored_log, scoring_model
 from propensity.serving.bundle import open_bundle
 from propensity.serving.verify import MANIFEST, run_session
 from propensity.training.checkpoint import FILE, load_trained
