@@ -183,7 +183,7 @@ def read_shop(file: str | Path) -> Shop:
 def shop_of(content: Mapping[str, Any], folder: Path, name: str) -> Shop:
     """The settings in a mapping; relative paths start at `folder`, and `name` is that of the file, for messages."""
     _check(content, FIELDS, "", name)
-    given = {key: {**value, **(content.get(key) or {})} if _is_group(key) else content.get(key, value)
+    given: dict[str, Any] = {key: {**value, **(content.get(key) or {})} if _is_group(key) else content.get(key, value)
              for key, value in DEFAULTS.items()}  # fmt: skip
     given["deliveries"] |= content.get("deliveries") or {}
     if "files" not in given["deliveries"]:
