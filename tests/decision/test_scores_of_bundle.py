@@ -69,7 +69,12 @@ def test_many_offers_are_decided_from_one_reading(
 ) -> None:
     readings: list[str] = []
     load = context.load_scores
-    monkeypatch.setattr(context, "load_scores", lambda path: readings.append(str(path)) or load(path))
+
+    def noted(path: str) -> Any:
+        readings.append(str(path))
+        return load(path)
+
+    monkeypatch.setattr(context, "load_scores", noted)
     settings = [f"scores={parts}", f"out={parts.parent / 'lists.csv'}", "offers=[all]", "decision.size=4"]
     decided = make_all_and_write(composed("decide", *settings), lambda text: None)
     assert [path.relative_to(parts.parent).as_posix() for _, path in decided] == [
