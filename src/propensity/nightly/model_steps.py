@@ -15,7 +15,7 @@ from propensity.command import configuration
 from propensity.config import TrainConfig
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, IntegrityError
-from propensity.nightly import contest, plan
+from propensity.nightly import challenge, plan
 from propensity.nightly.journal import fingerprint
 from propensity.nightly.night import Night, Results
 from propensity.report.bundle import write_drift
@@ -61,7 +61,7 @@ def train(night: Night, results: Results) -> dict[str, Any]:
     run = night.state / "runs" / name
     cfg: TrainConfig = configuration("train", training_settings(night) | {"out": str(run)})
     horizon = int(cfg.data["horizon"])
-    window, end = contest.last_window(log, horizon, night.date)
+    window, end = challenge.last_window(log, horizon, night.date)
     alarms = results.get("drift", {}).get("alarms", [])
     due, reason = plan.reason_to_train(
         night.shop.retrain, night.date, None if live is None else facts_of(live), newest(night), alarms, window
@@ -174,7 +174,7 @@ def compare(night: Night, results: Results) -> dict[str, Any]:
     live, challenger = (night.registry.folder(name, "run") for name in (night.live, trained["model"]))
     settings, log = night.shop.promote, EventLog.open(night.log)
     night.say(f"comparing {night.live} and {trained['model']} at {trained['window']}")
-    result = contest.compare(live, challenger, log, trained["window"], settings.metrics, settings.resamples)
+    result = challenge.compare(live, challenger, log, trained["window"], settings.metrics, settings.resamples)
     return {"live": night.live, "challenger": trained["model"], "window": trained["window"], **result}
 
 
