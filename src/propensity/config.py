@@ -41,6 +41,17 @@ class PrepareConfig(CommandConfig):
 
 
 @dataclass
+class AppendConfig(CommandConfig):
+    data: Part = setting("source of the delivery, and settings of the log")
+    log: str = setting("folder of the event log")
+
+
+@dataclass
+class CompactConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+
+
+@dataclass
 class TrainConfig(CommandConfig):
     data: Part = setting("source, offers and cutoffs")
     model: Part = setting("network")
@@ -500,6 +511,8 @@ class SplitConfig(CommandConfig):
 
 COMMANDS: dict[str, type[CommandConfig]] = {
     "prepare": PrepareConfig,
+    "append": AppendConfig,
+    "compact": CompactConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "backtest": BacktestConfig,

@@ -23,6 +23,7 @@ VARIANTS = {
     "without a visit": ["model/visit=none"],
     "without an explore expert": ["model/explore=none", "model.members=1"],
     "with a season": ["model/season=fourier", "model/encoder=gru"],
+    "with a causal encoder": ["model/encoder=hstu", "model.encoder.tokens=baskets", "model.closed_gate=true"],
 }
 
 

@@ -14,7 +14,7 @@ import polars as pl
 from propensity.data.batch import Inputs
 from propensity.data.consent import profiling_objectors
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.data.log_folder import META
+from propensity.data.log_folder import log_mark
 from propensity.errors import ConfigurationError
 from propensity.explain.reasons import Explainer, Reasons
 from propensity.feature.attribute import attribute_numbers
@@ -24,7 +24,6 @@ from propensity.feature.registrant import Registry, joined
 from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
 from propensity.serving.explain import bundle_log_odds
-from propensity.serving.file_mark import file_mark
 from propensity.serving.inputs import Event, event_columns
 from propensity.serving.own_log import require_own_log
 from propensity.serving.point_in_time import registry_of
@@ -95,7 +94,7 @@ class OnlineScorer:
     def _open_log(self) -> None:
         """Open the log in `log_folder`, with the rows of the customers who may be scored."""
         log, bundle = self.log_folder, self.bundle
-        self.log_mark = None if log is None else file_mark(log / META)  # before it is read: a change since is noticed
+        self.log_mark = None if log is None else log_mark(log)  # before it is read: a change since is noticed
         self.log = None if log is None else EventLog.open(log, self.verify)
         if self.log is not None and log is not None:
             require_own_log(bundle.manifest, self.log, log)
