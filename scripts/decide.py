@@ -8,11 +8,12 @@ from propensity.config import DecideConfig
 def main(cfg: DecideConfig) -> None:
     from propensity.decision.result import show
     from propensity.report.table import working
-    from propensity.serving.decide import make_and_write
+    from propensity.serving.decide import make_all_and_write
 
     with working("deciding") as say:
-        result, written = make_and_write(cfg, say)
-    show(result, written)
+        decided = make_all_and_write(cfg, say)
+    for result, written in decided:
+        show(result, written)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import yaml
 
-from propensity.cli import split, verbs
+from propensity.cli import setting, split, verbs
 
 REPOSITORY = Path(__file__).parents[1]
 INLINE = re.compile(r"`(propensity [a-z][^`]*)`")
@@ -29,7 +29,8 @@ class Printed(NamedTuple):
 
     @property
     def settings(self) -> list[str]:
-        return split(self.words, verbs())[1]
+        stem, words = split(self.words, verbs())
+        return [setting(stem, word) for word in words]
 
     def __str__(self) -> str:
         return f"{self.place}: {' '.join(self.words)}"

@@ -20,6 +20,13 @@ from propensity.config import conf_folder, scripts_folder
 from propensity.errors import ConfigurationError, PropensityError
 
 FIRST = ("init", "prepare", "train", "evaluate", "score", "decide", "export", "serve")  # the order of use; then others
+SHORT = {  # verb -> setting that is given without its name
+    "init": "out",
+    "nightly": "shop",
+    "registry_list": "shop",
+    "registry_promote": "name",
+    "registry_rollback": "shop",
+}
 HELP = "propensity <verb> --help shows the groups, settings and examples of a verb."
 
 
@@ -35,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stem, rest = split(words, verbs())
             script = scripts_folder() / f"{stem}.py"
             # Lightning starts the further processes of a distributed training by sys.argv.
-            sys.argv = [str(script), *(f"out={word}" if _is_folder(stem, word) else word for word in rest)]
+            sys.argv = [str(script), *(setting(stem, word) for word in rest)]
             loaded(script)()
     except PropensityError as error:
         print(f"propensity: {error}", file=sys.stderr)
@@ -48,9 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def _is_folder(stem: str, word: str) -> bool:
-    """Whether a word is the folder of `propensity init <folder>`."""
-    return stem == "init" and "=" not in word and not word.startswith("-")
+def setting(stem: str, word: str) -> str:
+    """A word of the command line as a setting; some verbs have one that is given without its name.
+
+    >>> setting("init", "shop/"), setting("nightly", "shop.yaml"), setting("registry_promote", "2024-03-05-1f3a90b2")
+    ('out=shop/', 'shop=shop.yaml', 'name=2024-03-05-1f3a90b2')
+    """
+    if "=" in word or word.startswith("-") or stem not in SHORT:
+        return word
+    name = "shop" if word.endswith((".yaml", ".yml")) and stem != "init" else SHORT[stem]
+    return f"{name}={word}"
 
 
 def verbs() -> list[str]:

@@ -105,7 +105,7 @@ def configuration(name: str, settings: Mapping[str, Any]) -> Any:
     """
     overrides = replacing(name, [f"{key}={_grammar(value)}" for key, value in settings.items()])
     try:
-        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        with composing():
             cfg = compose(name, overrides)
             decode_keys(cfg)
             container: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -119,6 +119,19 @@ def configuration(name: str, settings: Mapping[str, Any]) -> Any:
         if (message := yaml_sentence(error, project_folder())) is None:
             raise
         raise ConfigurationError(message) from error
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Compose configurations of ours, also inside a running command."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            yield
+    finally:
+        if running is not None:
+            GlobalHydra.instance().initialize(running)
 
 
 def _grammar(value: Any) -> str:

@@ -69,6 +69,7 @@ class TrainConfig(CommandConfig):
     baseline: Part = setting("baselines by name")
     baselines: list[str] | None = setting("names of the baselines to fit; null fits all, [] none", None)
     objective: str | None = setting("metric that a job of a sweep returns; null: val/log_loss, or train/loss", None)
+    warm: str | None = setting("folder of an earlier run whose weights the training starts from; null: random", None)
 
 
 @dataclass
@@ -288,8 +289,9 @@ class ExportCustomerConfig(CustomerConfig):
 @dataclass
 class DecideConfig(CommandConfig):
     decision: Part = setting("kind of decision")
-    scores: str = setting("table that `evaluate` or `score` wrote")
+    scores: str = setting("table that `evaluate` or `score` wrote, or the folder of a bundle's scores")
     out: str = setting("folder of the result, or a send list: a file that ends in .csv or .parquet")
+    offers: list[str] = setting("offers, each with a decision of its own in the folder `out`; [all]: all products", [])
     attributes: list[str] = setting("columns of the customers' table or log that a send list holds", [])
     cutoff: str | None = setting("which cutoff of the table; null uses the last", None)
     customers: str | None = setting(
@@ -357,6 +359,29 @@ class ExplainConfig(CommandConfig):
 @dataclass
 class InitConfig(CommandConfig):
     out: str = setting("folder to make; it must be empty or absent")
+
+
+@dataclass
+class NightlyConfig(CommandConfig):
+    shop: str = setting("settings of the nightly run, a YAML file; propensity nightly shop.yaml is short", "shop.yaml")
+    date: str | None = setting("first day that the scores are about, as an ISO date; null: today", None)
+    progress: str = setting("text, or json for a JSON object in each line on stderr", "text")
+
+
+@dataclass
+class RegistryConfig(CommandConfig):
+    shop: str = setting("settings of the nightly run, a YAML file", "shop.yaml")
+    date: str | None = setting("date in the history as an ISO date; null: today", None)
+
+
+@dataclass
+class RegistryListConfig(CommandConfig):
+    shop: str = setting("settings of the nightly run, a YAML file", "shop.yaml")
+
+
+@dataclass
+class RegistryPromoteConfig(RegistryConfig):
+    name: str = setting("name of the model to make live; propensity registry promote <name> is short")
 
 
 @dataclass
@@ -511,6 +536,10 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "export_customer": ExportCustomerConfig,
     "init": InitConfig,
     "verify": VerifyConfig,
+    "nightly": NightlyConfig,
+    "registry_list": RegistryListConfig,
+    "registry_promote": RegistryPromoteConfig,
+    "registry_rollback": RegistryConfig,
     "clv": ClvConfig,
     "churn": ChurnConfig,
     "ab_analyse": AnalyseConfig,

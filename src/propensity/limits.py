@@ -53,7 +53,7 @@ TRAIN: dict[str, Limit] = COMMAND | {
     **dict.fromkeys(("data", "model", "loss", "training", "optimizer", "scheduler", "trainer"), GROUP),
     **dict.fromkeys(("baseline", "callbacks", "logger"), PARTS_BY_NAME),
     "metrics": METRICS, "out": path(), "seed": SEED, "champion": text(), "baselines": maybe(NAMES),
-    "objective": maybe(text()),
+    "objective": maybe(text()), "warm": maybe(path()),
 }  # fmt: skip
 CUSTOMER: dict[str, Limit] = COMMAND | {
     "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "folders": many(path()),
@@ -141,7 +141,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "DecideConfig": COMMAND | {
         "decision": GROUP, "scores": path(), "out": path(), "cutoff": maybe(day()), "customers": maybe(path()),
         "contacts": maybe(path()), "log": maybe(path()), "seed": SEED, "reasons": maybe(whole(1, 1_000)),
-        "attributes": NAMES,
+        "attributes": NAMES, "offers": NAMES,
         "reasons_from": maybe(path()), "objective": choice("predicted", "discovery", "incremental"),
         "discovery": SHARE, "uplift": maybe(path()), "arms": maybe(path()),
     },
@@ -158,6 +158,10 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "log": path(), "cutoff": day(), "out": path(), "weeks": whole(1, 1_040),
         "false_alarms": number(0, 0.9, above=True), "seed": SEED,
     },
+    "NightlyConfig": COMMAND | {"shop": path(), "date": maybe(day()), "progress": choice("text", "json")},
+    "RegistryListConfig": COMMAND | {"shop": path()},
+    "RegistryConfig": COMMAND | {"shop": path(), "date": maybe(day())},
+    "RegistryPromoteConfig": COMMAND | {"shop": path(), "date": maybe(day()), "name": name()},
     "LogConfig": {"verify": flag()},
     "InitConfig": COMMAND | {"out": path()},
     "AnalyseConfig": MESSAGES | {

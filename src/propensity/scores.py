@@ -16,6 +16,7 @@ import polars as pl
 from propensity.atomic import whole_file
 from propensity.data.consent import MARKS, consent_channel, words_at
 from propensity.data.event_log import EventLog
+from propensity.data.score_file import file_metadata, require_all_parts, score_files
 from propensity.data.table_file import LOG, RUN, read_table, write_table
 from propensity.data.unsubscribe import customers_with_words
 from propensity.data.valid import LARGEST_TOTAL
@@ -23,7 +24,6 @@ from propensity.errors import ConfigurationError, DataError, InfeasibleError
 
 COLUMNS = ("cutoff", "customer_id", "offer_id", "score", "expected_revenue")
 SHARES = ("cutoff", "customer_id", "channel", "share")
-CONFIG = "config.yaml"  # file of a run
 WARNINGS = "propensity.warnings"  # key of the metadata of a table of scores
 LARGEST_SPARSE, SPARSE = 100_000_000, 0.1  # pairs in memory, of scores of which a smaller share has a row
 SHARES_FILE = "channels.parquet"  # written beside the scores
@@ -258,45 +258,15 @@ def score_warnings(path: str | Path) -> list[str]:
     Parameters
     ----------
     path : str or Path
-        Parquet file.
+        See `score_files`.
 
     Returns
     -------
     list of str
         Empty where the file holds none.
     """
-    sentences: list[str] = json.loads(pl.read_parquet_metadata(path).get(WARNINGS, "[]"))
+    sentences: list[str] = json.loads(file_metadata(path).get(WARNINGS, "[]"))
     return sentences
-
-
-def scored_log(path: str | Path) -> str | None:
-    """Folder of the event log that stands in the metadata of a table of scores; None where the file names none.
-
-    Parameters
-    ----------
-    path : str or Path
-        Parquet file.
-    """
-    return pl.read_parquet_metadata(path).get(LOG)
-
-
-def run_of_scores(path: str | Path) -> Path:
-    """Folder of the run that gave a table of scores: the one it lies in, else the one that its metadata names.
-
-    Parameters
-    ----------
-    path : str or Path
-        Parquet file.
-
-    Returns
-    -------
-    Path
-        The folder of the table where neither holds a run.
-    """
-    named = pl.read_parquet_metadata(path).get(RUN)
-    beside = Path(path).parent
-    is_run = (beside / CONFIG).is_file() or named is None or not (Path(named) / CONFIG).is_file()
-    return beside if is_run or named is None else Path(named)
 
 
 def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:
@@ -305,7 +275,7 @@ def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:
     Parameters
     ----------
     path : str or Path
-        Parquet file with the columns `COLUMNS`, in any order of rows.
+        Parquet files with the columns `COLUMNS`, in any order of rows; see `score_files`.
     model : str
         Name of the model that the scores come from.
 
@@ -323,10 +293,11 @@ def load_scores(path: str | Path, model: str = "scores") -> list[Scores]:
     DamageError
         If the file is not what was written.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigurationError(f"no scores at {path}; write them with propensity score out={path}")
-    return scores_from(_table(path, COLUMNS, "scores"), path, model)
+    files = score_files(path)
+    if Path(path).is_dir():
+        require_all_parts(Path(path), files)
+    tables = [_table(file, COLUMNS, "scores") for file in files]
+    return scores_from(pl.concat(tables, how="diagonal") if len(tables) > 1 else tables[0], path, model)
 
 
 def scores_from(table: pl.DataFrame, name: str | Path, model: str = "scores") -> list[Scores]:

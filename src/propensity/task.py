@@ -387,7 +387,9 @@ class Task:
             others = others[np.argsort(lot, kind="stable")[: rows.size]]
         return np.union1d(rows, others)
 
-    def training_set(self, log: EventLog, track: Track = untracked) -> TrainingSet:
+    def training_set(
+        self, log: EventLog, track: Track = untracked, vocabulary: Vocabulary | None = None
+    ) -> TrainingSet:
         """Prepare training from events before `end` and label windows that close by then.
 
         Parameters
@@ -396,6 +398,8 @@ class Task:
             The log.
         track : callable
             Wraps the cutoffs in a progress bar.
+        vocabulary : Vocabulary, optional
+            Of an earlier training, whose offers are trained again. None: that of the log.
 
         Returns
         -------
@@ -410,7 +414,7 @@ class Task:
         end = self.end_day(log)
         cutoffs = self.cutoff.before(log, end, self.horizon)
         past = self.past(log, end)
-        vocabulary = Vocabulary.fit(past, self.offer, end, self.feature.used_text)
+        vocabulary = vocabulary or Vocabulary.fit(past, self.offer, end, self.feature.used_text)
         if not vocabulary.offers:
             raise ConfigurationError(
                 f"no offer has {max(self.offer.min_buyers, 1)} buyers before {to_date(end)}; "

@@ -6,15 +6,16 @@ import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import polars as pl
 
-from propensity.data.consent import ConsentRecord, consent_record
+from propensity.data.consent import ConsentRecord, consent_channel, consent_record
 from propensity.data.event_log import EventLog, to_day
+from propensity.data.score_file import folder_of_scores, run_of_scores, scored_log, settings_file
 from propensity.decision.condition import rows_where
 from propensity.decision.consent import objectors
 from propensity.decision.gate import ConsentGate, log_record
@@ -32,8 +33,6 @@ from propensity.scores import (
     customers_of,
     load_scores,
     load_shares,
-    run_of_scores,
-    scored_log,
 )
 
 T = TypeVar("T")
@@ -74,6 +73,8 @@ class DecisionContext:
         Scores of earlier cutoffs, oldest first.
     customers : pl.DataFrame, optional
         N rows in the order of the scores: attributes for conditions, ``suppressed``, ``consent_<channel>``.
+    log_customers : pl.DataFrame, optional
+        Attributes and activity of the same customers in the log, for conditions where there is no other table.
     contacts : pl.DataFrame, optional
         Promised contacts: customer_id (text), day (Date), channel.
     history : PurchaseHistory, optional
@@ -103,6 +104,7 @@ class DecisionContext:
     scores: Scores
     earlier: tuple[Scores, ...] = ()
     customers: LazyField[pl.DataFrame] = LazyField()
+    log_customers: LazyField[pl.DataFrame] = LazyField()
     contacts: LazyField[pl.DataFrame] = LazyField()
     history: LazyField[PurchaseHistory] = LazyField()
     channel_shares: LazyField[ChannelShares] = LazyField()
@@ -197,9 +199,10 @@ class DecisionContext:
         ConfigurationError
             If there is no table of customers, or the condition cannot be applied to it.
         """
-        if self.customers is None:
+        table = self.customers if self.customers is not None else self.log_customers
+        if table is None:
             raise ConfigurationError(f"the filter ({condition}) needs a table of customers; give customers=<file>")
-        return rows_where(self.customers, condition, "the filter")
+        return rows_where(table, condition, "the filter")
 
     def changed(self, **changes: Any) -> DecisionContext:
         """A copy with other fields; `dataclasses.replace` would read those that are read when they are used."""
@@ -290,11 +293,11 @@ def gather(
     Parameters
     ----------
     scores : str
-        Parquet of scores.
+        Parquet of scores, or the folder or pattern of several parts; see `propensity.scores.score_files`.
     cutoff : str or None
         ISO date; None: the last in the file.
     customers, contacts : str or None
-        Parquet or CSV; without `customers`, customers.parquet beside the scores.
+        Parquet or CSV; without `customers`, customers.parquet beside the scores, else the customers of the log.
     log : str or None
         Folder of the event log; None: the one in config.yaml beside the scores.
     seed : int
@@ -321,11 +324,11 @@ def gather(
     if chosen is None:
         cutoffs = ", ".join(s.cutoff for s in all_scores)
         raise ConfigurationError(f"no scores of {cutoff} in {scores}; it holds {cutoffs}")
-    run = Path(scores).parent
+    run = folder_of_scores(scores)
     say(f"reading consents and the purchase history before {chosen.cutoff}")
     stored = None if log is not None else scored_log(scores)
     named = stored if stored is not None and (Path(stored) / "meta.json").is_file() else log
-    history = purchase_history_of(run_of_scores(scores) / "config.yaml", named, chosen.cutoff, say)
+    history = purchase_history_of(settings_file(run_of_scores(scores)), named, chosen.cutoff, say)
     events = history.log if history is not None else EventLog.open(named) if named is not None else None
     attributes = run / "customers.parquet"
     path = customers or (str(attributes) if attributes.is_file() else None)
@@ -342,6 +345,7 @@ def gather(
             scores=chosen,
             earlier=tuple(s for s in all_scores if s.cutoff < chosen.cutoff),
             customers=own,
+            log_customers=None if events is None else partial(customers_of_log, events, history, chosen),
             contacts=promised,
             history=history,
             channel_shares=lambda: load_shares(run / SHARES_FILE, chosen.cutoff, chosen.customer),
@@ -371,6 +375,40 @@ def gather(
         all_scores = [customers_of(s, rows_of(pl.Series(s.customer), left_out) < 0) for s in all_scores]
         known = context(customers_of(chosen, ~objecting))
     return known.changed(history=history, profiling_objectors=int(objecting.sum()) + unscored)
+
+
+def customers_of_log(log: EventLog, history: PurchaseHistory | None, scores: Scores) -> pl.DataFrame:
+    """The customers of the scores with their attributes in the log, and what they did before the cutoff.
+
+    Parameters
+    ----------
+    log : EventLog
+        The log that was scored.
+    history : PurchaseHistory or None
+        Gives columns such as `orders_91` and `recency`.
+    scores : Scores
+        N customers.
+
+    Returns
+    -------
+    pl.DataFrame
+        N rows. Columns of consents are left out: `propensity.decision.gate.log_record` reads them as of the cutoff.
+    """
+    row = rows_of(pl.Series(scores.customer), log.customers["customer"])
+    known = np.flatnonzero(row >= 0)
+    activity = {} if history is None or not known.size else history.customer_features(row[known])
+    own = [n for n in log.customers.columns if n not in {"customer", "guest", *activity} and consent_channel(n) is None]
+    place = pl.Series(np.where(row >= 0, row, len(log)))
+    table = log.customers.select("customer", *own)
+    attributes = pl.concat([table, table.clear(1)])[place].drop("customer")
+    columns = {}
+    for name, values in activity.items():
+        if name != "masked":
+            column = np.full(row.size, np.nan, np.float32)
+            column[known] = values
+            columns[name] = pl.Series(name, column).fill_nan(None)
+    ids = pl.Series("customer_id", scores.customer).cast(pl.String)
+    return pl.concat([ids.to_frame(), attributes, pl.DataFrame(columns)], how="horizontal")
 
 
 def no_consents(scores: str, folder: str) -> str:

@@ -134,7 +134,7 @@ def purchase_history_of(
     Parameters
     ----------
     config : Path
-        config.yaml of the run.
+        config.yaml of the run, or task.json of the bundle.
     log : str or None
         Folder of the event log; None: the one that the configuration names.
     cutoff : str

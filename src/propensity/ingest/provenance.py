@@ -182,7 +182,7 @@ def configured_task(config: Path) -> Any:
     Parameters
     ----------
     config : Path
-        The configuration, `config.yaml`.
+        The configuration, `config.yaml`; or `task.json` of a bundle.
 
     Returns
     -------
@@ -197,7 +197,8 @@ def configured_task(config: Path) -> Any:
         If it asks for a class outside this package's data layer.
     """
     data = read_yaml(config)
-    data = data.get("data") if isinstance(data, dict) else None
+    if config.suffix != ".json":
+        data = data.get("data") if isinstance(data, dict) else None
     if not isinstance(data, dict) or "_target_" not in data:
         raise DataError(f"{config} is no configuration of a run (it has no group data); train again")
     check_targets(data, config, DATA)

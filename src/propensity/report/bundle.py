@@ -84,6 +84,20 @@ def show_drift(report: Any, out: str) -> None:
         f"{report.current_calibration:.3f} now; page at {out}",
         soft_wrap=True,
     )
+    write_drift(report, out)
+
+
+def write_drift(report: Any, out: str | Path) -> None:
+    """Write the page of a comparison with the training window.
+
+    Parameters
+    ----------
+    report : DriftReport
+        Result of `propensity.serving.drift.drift`.
+    out : str or Path
+        HTML file to write.
+    """
+    largest = sorted(report.stability_index.items(), key=lambda item: -item[1])
     with whole_file(out) as draft:
         draft.write_text(PAGE.render(report=report, largest=largest))
 

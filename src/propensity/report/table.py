@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from propensity.data.event_log import META, EventLog, read_meta, to_date
+from propensity.data.score_file import scored_log
 from propensity.ingest.rule import RULE_BY_CODE, UNUSED_OUTCOMES
 from propensity.metric.headline import served_model, sign
 from propensity.metric.slice import NO_PURCHASE
@@ -23,7 +25,7 @@ from propensity.report.expected_over_observed import ratio_lines
 from propensity.report.heuristic import sentence
 from propensity.report.number import GAP, LOG_CURRENCY, currency_of, shown_metrics
 from propensity.report.verdict import served_words, verdict_line
-from propensity.scores import Scores, scored_log
+from propensity.scores import Scores
 from propensity.training.curve import SUMMARY
 
 SCREEN, NOTES = Console(), Console(stderr=True)
@@ -36,6 +38,11 @@ SLICES = ("never-bought", "lapsed", "repeat", "dormant", "light")
 def say(text: str) -> None:
     """Prints a line on stderr."""
     NOTES.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def say_plain(text: str) -> None:
+    """Prints a line on stderr for programs: without colours, and at once."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager

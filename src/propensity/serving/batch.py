@@ -27,6 +27,7 @@ from propensity.config import ScoreConfig
 from propensity.data.consent import words_at
 from propensity.data.cutoff import scoring_warnings
 from propensity.data.event_log import EventLog
+from propensity.data.score_file import COMPLETE, TASK
 from propensity.data.unsubscribe import customers_with_words
 from propensity.disk import make_folder
 from propensity.errors import ConfigurationError
@@ -34,7 +35,7 @@ from propensity.explain.opened import OpenedCutoff
 from propensity.explain.reasons import Explainer
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
-from propensity.scores import Scores
+from propensity.scores import Scores, metadata_of
 from propensity.serving.bundle import Bundle, open_bundle
 from propensity.serving.explain import bundle_log_odds
 from propensity.serving.not_scored import write_not_scored
@@ -184,6 +185,8 @@ def score_bundle(
     out = open_output(Path(out), bundle, events, str(date), config)
     say("computing market statistics")
     scorer = BatchScorer(bundle, *bundle.features_at(events, date), config)
+    scorer.metadata = metadata_of(events.folder, folder)
+    write_sources(out, bundle, scorer.files)
     result = scorer.write_top(out, say) if config.top else scorer.write_parts(out, say)
     if sentence := write_not_scored(events, date.day, bool(bundle.task.registrants), out):
         say(sentence)
@@ -234,6 +237,23 @@ def open_output(out: Path, bundle: Bundle, log: EventLog, cutoff: str, config: B
     return out
 
 
+def write_sources(out: Path, bundle: Bundle, files: int) -> None:
+    """Write what a decision needs beside the parts.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the scores.
+    bundle : Bundle
+        Its settings of offers and horizon are copied, so that the purchase history can be read without the bundle.
+    files : int
+        Number of parts of the whole result, so that an interrupted one is recognised.
+    """
+    for name, text in ((TASK, (bundle.folder / TASK).read_text()), (COMPLETE, json.dumps({"files": files}))):
+        with whole_file(out / name) as draft:
+            draft.write_text(text)
+
+
 def _completed(top_k: TopK, progress: Path, say: Say) -> int:
     """Restore a saved selection; its number of parts, 0 without one or if it is damaged."""
     if not progress.is_file():
@@ -259,7 +279,14 @@ class BatchScorer:
         Market statistics of the cutoff.
     config : BatchConfig
         What to write.
+
+    Attributes
+    ----------
+    metadata : dict of str to str or None
+        Metadata of the files; see `propensity.scores.metadata_of`.
     """
+
+    metadata: dict[str, str] | None = None
 
     def __init__(self, bundle: Bundle, features: Features, market_stats: MarketStats, config: BatchConfig) -> None:
         self.features, self.market_stats = features, market_stats
@@ -273,6 +300,17 @@ class BatchScorer:
             self.opened = OpenedCutoff(explainer, bundle.task.scored_rows(features.log, self.cutoff.day))
         self.block = max(BLOCK_PAIRS // len(self.offers), 1)
         self.parts = range(-(-len(self.log) // config.part))
+
+    @property
+    def files(self) -> int:
+        """Number of files of the whole result."""
+        return len(self.parts) if self.config.top is None else -(-len(self.offers) // self._offers_per_file())
+
+    def _offers_per_file(self) -> int:
+        """Offers in a file of the best customers of each offer."""
+        assert self.config.top is not None
+        kept = min(self.config.top, len(self.log))
+        return max(self.config.part * len(self.offers) // max(kept, 1) // 4, 1)
 
     @cached_property
     def consents(self) -> pl.DataFrame | None:
@@ -302,7 +340,7 @@ class BatchScorer:
                     say(f"{path} is damaged; it is written again")
                 frame = self._part_frame(part)
                 with whole_file(path) as draft:
-                    frame.write_parquet(draft, compression="zstd", compression_level=1)
+                    frame.write_parquet(draft, compression="zstd", compression_level=1, metadata=self.metadata)
                 say(f"part {part + 1} of {len(self.parts)}")
             rows += pl.scan_parquet(path).select(pl.len()).collect().item()
             customers += self.purchasers(part).size
@@ -342,14 +380,15 @@ class BatchScorer:
 
     def _write_top_files(self, out: Path, top_k: TopK) -> int:
         """Write the selection in files of similar size; their number."""
-        step = max(self.config.part * len(self.offers) // max(top_k.k, 1) // 4, 1)
+        step = self._offers_per_file()
         starts = range(0, len(self.offers), step)
         for file, start in enumerate(starts):
             tops = [top_k.top(offer) for offer in range(start, min(start + step, len(self.offers)))]
             offer = np.repeat(np.arange(start, start + len(tops)), [rows.size for rows, _, _ in tops])
             rows, score, revenue = (np.concatenate(columns) for columns in zip(*tops, strict=True))
             with whole_file(out / f"part-{file:05d}.parquet") as draft:
-                self._pair_frame(rows, offer, score, revenue).write_parquet(draft, compression="zstd")
+                frame = self._pair_frame(rows, offer, score, revenue)
+                frame.write_parquet(draft, compression="zstd", metadata=self.metadata)
         return len(starts)
 
     def _part_frame(self, part: int) -> pl.DataFrame:

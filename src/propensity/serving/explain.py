@@ -16,7 +16,8 @@ from propensity.champion.champion import Champion
 from propensity.config import DecideConfig, ExplainConfig
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import parse_cutoff
-from propensity.data.event_log import EventLog
+from propensity.data.event_log import META, EventLog
+from propensity.data.score_file import folder_of_scores, run_of_scores, scored_log, scoring_model
 from propensity.decision.result import DecisionResult
 from propensity.errors import ConfigurationError
 from propensity.explain.coalition import LogOdds
@@ -24,7 +25,6 @@ from propensity.explain.model import log_odds_of
 from propensity.explain.opened import OpenedCutoff, of_run
 from propensity.explain.reasons import Explainer, Reason, Reasons
 from propensity.explain.reliance import reliance
-from propensity.scores import run_of_scores
 from propensity.serving.bundle import open_bundle
 from propensity.serving.verify import MANIFEST, run_session
 from propensity.training.checkpoint import FILE, load_trained
@@ -139,7 +139,16 @@ def of_customer(opened: OpenedCutoff, customer: str, offer: str | None) -> Reaso
     return opened.explainer.explain(inputs, 0, int(np.argmax(opened.explainer.log_odds(inputs)[0])))
 
 
-def with_reasons(result: DecisionResult, cutoff: str, cfg: DecideConfig, say: Callable[[str], None]) -> DecisionResult:
+Open = Callable[[str | Path, str, str | None], OpenedCutoff]
+
+
+def with_reasons(
+    result: DecisionResult,
+    cutoff: str,
+    cfg: DecideConfig,
+    say: Callable[[str], None],
+    opened_by: Open = open_cutoff,
+) -> DecisionResult:
     """A decision whose tables of customers and offers say why.
 
     Parameters
@@ -152,6 +161,8 @@ def with_reasons(result: DecisionResult, cutoff: str, cfg: DecideConfig, say: Ca
         `reasons`, `reasons_from`, `scores` and `log` are read.
     say : callable
         Receives messages about progress.
+    opened_by : callable
+        As `open_cutoff`; one that keeps what it opened serves several decisions.
 
     Returns
     -------
@@ -172,19 +183,26 @@ def with_reasons(result: DecisionResult, cutoff: str, cfg: DecideConfig, say: Ca
     lists = {name: table for name, table in tables.items() if set(table.columns) >= PAIR}
     if not lists:
         raise ConfigurationError(f"decision {result.name} lists no customers with offers; leave out reasons={count}")
-    folder = Path(cfg.reasons_from) if cfg.reasons_from is not None else Path(cfg.scores).parent
-    if cfg.reasons_from is None and not (folder / MANIFEST).is_file():
-        folder = run_of_scores(cfg.scores)
+    folder = Path(cfg.reasons_from) if cfg.reasons_from is not None else _model_of(cfg.scores)
     if not any((folder / name).is_file() for name in (FILE, MANIFEST)):
         where = f"the folder of {cfg.scores}" if cfg.reasons_from is None else f"reasons_from={cfg.reasons_from}"
         raise ConfigurationError(
             f"reasons={count} needs the run or the bundle that wrote the scores, and {where} is neither; add "
             "reasons_from=<folder of the run or of the bundle>"
         )
-    opened = open_cutoff(folder, cutoff, cfg.log)
+    stored = scored_log(cfg.scores)
+    log = stored if cfg.log is None and stored is not None and (Path(stored) / META).is_file() else cfg.log
+    opened = opened_by(folder, cutoff, log)
     explained = {name: explain_list(table, opened, count, say) for name, table in lists.items()}
     extra = {name: explained.get(name, table) for name, table in result.extra_tables.items()}
     return replace(result, table=explained.get(result.name, result.table), extra_tables=extra)
+
+
+def _model_of(scores: str) -> Path:
+    """The run or bundle that scores come from: their own folder, else the one that they name."""
+    named, beside = scoring_model(scores), folder_of_scores(scores)
+    places = [beside, run_of_scores(scores), *([] if named is None else [named])]
+    return next((each for each in places if any((each / n).is_file() for n in (FILE, MANIFEST))), places[1])
 
 
 def explain_list(table: pl.DataFrame, opened: OpenedCutoff, count: int, say: Callable[[str], None]) -> pl.DataFrame:

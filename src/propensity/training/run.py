@@ -47,6 +47,7 @@ from propensity.training.settings import TrainingConfig, check_settings
 from propensity.training.storage import check_checkpoint
 from propensity.training.track import first_process
 from propensity.training.validation import Windows, validated, validation_set, windows
+from propensity.training.warm import Warm, warm_from
 
 RECORD = "about.json"
 LOGGER = logging.getLogger(__name__)
@@ -99,14 +100,20 @@ def train(
     check_champion(config.champion, tuple(named), bool(chosen.cutoffs))
     bar = track if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
     refit = settings.refit and bool(chosen.cutoffs)
-    training_set = (replace(task, end=to_date(chosen.end).isoformat()) if refit else chosen.task).training_set(log, bar)
-    about = describe(without_secrets(asdict(config)), log, chosen, training_set, refit)
+    warm = warm_from(config)
+    whole = replace(task, end=to_date(chosen.end).isoformat()) if refit or warm is not None else chosen.task
+    training_set = whole.training_set(log, bar, None if warm is None else warm.trained.vocabulary)
+    about = describe(without_secrets(asdict(config)), log, chosen, training_set, refit or warm is not None)
     if reuse and (done := finished(folder, about)):
         return done, task, training_set, log
     work = Work(config, settings, task, log, chosen, named, folder)
     with only_writer(folder) if first_process() else nullcontext():
         keep_record(config.out, folder, log, task.log or task.default_log, about)
         begin_or_continue(folder, about)
+        if warm is not None:
+            searched = continued(work, warm, training_set)
+            finish(folder, searched.model, searched.champion, training_set, about, searched)
+            return searched.model, task, training_set, log
         earlier = chosen.task.training_set(log, bar) if refit else training_set
         searched = search(work, earlier)
         model, champion = refitted(work, searched, training_set) if refit else (searched.model, searched.champion)
@@ -147,6 +154,7 @@ class Searched(NamedTuple):
     length: Length
     fitted: Fitted
     warnings: list[str]
+    passes: float | None = None  # of the training from random weights that this one continues
 
 
 def search(work: Work, training_set: TrainingSet) -> Searched:
@@ -186,6 +194,20 @@ def refitted(work: Work, searched: Searched, training_set: TrainingSet) -> tuple
     fit(model, instantiate(work.config.loss), data, work.config, work.folder, stage)
     calibrate(model, data)
     return model, searched.champion.refit(training_set, model, work.config.seed)
+
+
+def continued(work: Work, warm: Warm, training_set: TrainingSet) -> Searched:
+    """The network of an earlier run, trained on for some steps on all windows; its candidates stay as they are."""
+    data = work.settings.data_module(training_set, work.task, work.config.seed)
+    steps = warm.steps(data.length.pass_steps)
+    pl.seed_everything(work.config.seed, verbose=False)
+    model = warm.model.train()
+    model.amount_scale.fill_(1.0)
+    stage = Stage("warm", last_checkpoint(work.folder, "warm"), steps)
+    fitted = fit(model, instantiate(work.config.loss), data, work.config, work.folder, stage)
+    model.amount_scale.fill_(amount_scale(model, data))
+    champion = warm.champion._replace(network=model)
+    return Searched(model, champion, data.length, fitted, [*work.windows.warnings], warm.passes)
 
 
 def candidates(config: TrainConfig) -> dict[str, Candidate]:
@@ -330,4 +352,6 @@ def summary(searched: Searched) -> dict[str, Any]:
         f"{fitted.step} steps of {length.pairs_per_batch:,} pairs, {passes:.1f} passes over the training cutoffs; "
         f"{served_in_text(served.champion, served.why)}"
     )
-    return fitted._asdict() | {"length": length._asdict(), "choice": choice, "warnings": searched.warnings}
+    continues = {} if searched.passes is None else {"passes": searched.passes}
+    record = fitted._asdict() | {"length": length._asdict(), "choice": choice, "warnings": searched.warnings}
+    return record | continues

@@ -1,0 +1,276 @@
+"""Steps from delivered files to a verified log."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+
+from propensity.atomic import whole_file
+from propensity.command import configuration
+from propensity.config import PrepareConfig
+from propensity.data.event_log import META, EventLog, to_date
+from propensity.errors import ConfigurationError, DataError, IntegrityError, PropensityError
+from propensity.nightly.delivery import (
+    APPENDED,
+    DUPLICATE,
+    EMPTY,
+    LEDGER,
+    PENDING,
+    Delivered,
+    LedgerEntry,
+    chosen,
+    delivered,
+    in_order,
+)
+from propensity.nightly.night import Night, Results
+from propensity.nightly.shop import DATE
+from propensity.serving.damage import verify_log
+from propensity.task import Task
+
+EVENTS = "data.source.events"
+AHEAD = 7  # days after the night up to which an event is a mistake of the delivery, and not of the row
+STAGING = "incoming"
+SETTLED = "settled"  # state of a delivery that an earlier attempt of the same night appended
+
+
+def fetch(night: Night, results: Results) -> dict[str, Any]:
+    """Which files are new, which repeat an earlier one, and which are of a later day."""
+    finish_append(night)
+    require_log(night)
+    settings = night.shop.deliveries
+    return chosen(delivered(settings, night.folder), night.ledger, night.date, DATE in settings.files)
+
+
+def require_log(night: Night) -> None:
+    """Refuse a log that lacks deliveries of the ledger, such as an older copy.
+
+    Raises
+    ------
+    IntegrityError
+        If the log was removed, or is none that a delivery of the ledger was appended to.
+    """
+    appended = [each.log for each in night.ledger.entries if each.state == APPENDED]
+    if not appended:
+        return
+    way_out = f"restore it from a copy, or remove {night.state / LEDGER} and the log to read all deliveries again"
+    if not (night.log / META).is_file():
+        raise IntegrityError(f"{night.log}, the log of {len(appended)} deliveries, was removed; {way_out}")
+    log = EventLog.open(night.log)
+    if appended[-1] not in (log.fingerprint, *log.meta.get("formerly", [])):
+        raise IntegrityError(f"{night.log} lacks deliveries that {night.state / LEDGER} says are in it; {way_out}")
+
+
+def check(night: Night, results: Results) -> dict[str, Any]:
+    """Read every new file by the data contract, apart from the log."""
+    deliveries: list[dict[str, Any]] = []
+    for each in results["fetch"]["new"]:
+        file = Delivered(each["file"], each["sha256"], each["day"])
+        night.say(f"checking {file.file}")
+        settled = night.ledger.by_file(file.file, file.sha256)
+        if settled is not None:
+            facts = {"first_day": settled.first_day, "last_day": settled.last_day, "rows": settled.rows}
+            state = "empty" if settled.state == EMPTY else "ok"
+            deliveries.append({**each, "state": state, **facts})
+        else:
+            deliveries.append({**each, **checked(night, file)})
+    return {"deliveries": deliveries}
+
+
+def checked(night: Night, file: Delivered) -> dict[str, Any]:
+    """What a file holds, or why it is held back."""
+    staging = night.state / STAGING
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        path = night.folder / file.file
+        if has_no_rows(path):
+            if night.shop.deliveries.empty == "accept":
+                return {"state": "empty", "first_day": None, "last_day": None, "rows": {}}
+            return held(f"{file.file} has no rows; deliver it again, or set deliveries.empty: accept")
+        latest = date.fromisoformat(night.date) + timedelta(AHEAD)
+        log = task_of(night, file, latest.isoformat()).prepare(staging / file.sha256[:12])
+        first, last = (to_date(day).isoformat() for day in (log.first_event_day, log.last_event_day))
+        if last > night.date:
+            return held(
+                f"{file.file} has rows of {last}, after the night of {night.date}; deliver it again, or run the night "
+                "of a later date"
+            )
+        return {"state": "ok", "first_day": first, "last_day": last, "rows": log.meta["rows"]}
+    except IntegrityError:
+        raise
+    except (DataError, ConfigurationError) as error:
+        if not (night.log / META).is_file() and isinstance(error, ConfigurationError):
+            raise  # nothing was ever read by these settings, so they are more likely to be wrong than the file
+        return held(str(error))
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def held(reason: str) -> dict[str, Any]:
+    """A delivery that stays where it is, with the reason."""
+    return {"state": "held", "reason": reason, "first_day": None, "last_day": None, "rows": {}}
+
+
+def has_no_rows(path: Path) -> bool:
+    """Whether a plain text file is empty or has a header only; other formats are read to find out."""
+    if path.stat().st_size == 0:
+        return True
+    if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        return False
+    with path.open("rb") as file:
+        lines = 0
+        for line in file:
+            lines += bool(line.strip(b" \t\r\n\0\xff\xfe\xef\xbb\xbf"))
+            if lines > 1 or b"\r" in line.rstrip(b"\r\n"):
+                return False
+    return True
+
+
+def task_of(night: Night, file: Delivered, latest: str) -> Task:
+    """The task of `prepare` and `append` for one file.
+
+    Parameters
+    ----------
+    night : Night
+        The night.
+    file : Delivered
+        The file; its date is put for `{date}` in the other settings.
+    latest : str
+        Last valid day, where the source has such a setting and it is not set, YYYY-MM-DD.
+    """
+    settings = night.shop.data | {EVENTS: "events", "plugins": list(night.shop.plugins)}
+    data = filled(composed(json.dumps(settings), str(night.folder)), file, night.shop.deliveries.date_format)
+    source = data["source"] | {"events": str((night.folder / file.file).resolve())}
+    if source.get("latest", latest) is None:
+        source["latest"] = latest
+    task: Task = instantiate(data | {"source": source}, _convert_="all")
+    return task
+
+
+@cache
+def composed(settings: str, folder: str) -> dict[str, Any]:
+    """The group `data` of `propensity prepare` with settings, as JSON, and the YAML of a folder; composed once."""
+    cfg: PrepareConfig = configuration("prepare", json.loads(settings))
+    return dict(cfg.data)
+
+
+def filled(settings: Any, file: Delivered, date_format: str) -> Any:
+    """Settings with the date of a delivery in place of `{date}`."""
+    if isinstance(settings, Mapping):
+        return {key: filled(value, file, date_format) for key, value in settings.items()}
+    if isinstance(settings, list):
+        return [filled(value, file, date_format) for value in settings]
+    if not isinstance(settings, str) or DATE not in settings:
+        return settings
+    if file.day is None:
+        raise ConfigurationError(f"{settings} needs the date of a delivery; write {DATE} in deliveries.files too")
+    return settings.replace(DATE, date.fromisoformat(file.day).strftime(date_format))
+
+
+def append(night: Night, results: Results) -> dict[str, Any]:
+    """Append the checked deliveries in the order of their events; the first makes the log."""
+    ledger = night.ledger
+    for each in results["fetch"]["duplicates"]:
+        if ledger.by_file(each["file"], each["sha256"]) is None:
+            ledger.add(LedgerEntry(each["file"], each["sha256"], each["day"], night.date, DUPLICATE))
+    appended, refused = [], []
+    for each in in_order([each for each in results["check"]["deliveries"] if each["state"] != "held"]):
+        file = Delivered(each["file"], each["sha256"], each["day"])
+        entry = night.ledger.by_file(file.file, file.sha256)
+        if entry is None and each["state"] == "empty":
+            entry = LedgerEntry(file.file, file.sha256, file.day, night.date, EMPTY)
+            night.ledger.add(entry)
+        if entry is None:
+            try:
+                entry = append_one(night, file, each)
+            except IntegrityError:
+                raise
+            except DataError as error:
+                refused.append({"file": file.file, "reason": f"{file.file}: {error}"})
+                continue
+        if entry.state == APPENDED:
+            appended.append({"file": entry.file, "first_day": entry.first_day, "last_day": entry.last_day,
+                             "rows": entry.rows, "log": entry.log})  # fmt: skip
+    return {"appended": appended, "refused": refused, "log": night.fingerprint()}
+
+
+def append_one(night: Night, file: Delivered, facts: Mapping[str, Any]) -> LedgerEntry:
+    """Append a delivery; it is noted before, so that an interrupted night knows afterwards whether it is in the log."""
+    night.say(f"appending {file.file}")
+    entry = LedgerEntry(
+        file.file, file.sha256, file.day, night.date, APPENDED, facts["first_day"], facts["last_day"], facts["rows"]
+    )
+    with noted(night, entry):
+        task = task_of(night, file, night.date)
+        task.append(night.log) if night.fingerprint() is not None else task.prepare(night.log)
+    return finish_append(night) or entry
+
+
+@contextmanager
+def noted(night: Night, entry: LedgerEntry) -> Iterator[None]:
+    """Note a delivery that is about to be appended; the note is removed if it is refused."""
+    file = night.state / PENDING
+    with whole_file(file) as draft:
+        draft.write_text(json.dumps({"before": night.fingerprint(), "entry": asdict(entry)}))
+    try:
+        yield
+    except PropensityError:
+        file.unlink(missing_ok=True)
+        raise
+
+
+def finish_append(night: Night) -> LedgerEntry | None:
+    """Enter a delivery into the ledger that was noted and is in the log; returns its entry.
+
+    Notes
+    -----
+    A log names the fingerprints of the logs that it was appended to, so that it says itself whether the append that was
+    noted has happened.
+    """
+    file = night.state / PENDING
+    if not file.is_file():
+        return None
+    note = json.loads(file.read_text())
+    now, entry = night.fingerprint(), None
+    if now is not None and now != note["before"]:
+        formerly = EventLog.open(night.log).meta.get("formerly", [])
+        if note["before"] is None or note["before"] in formerly:
+            entry = LedgerEntry(**{**note["entry"], "log": now})
+            ledger = night.ledger
+            if ledger.by_file(entry.file, entry.sha256) is None:
+                ledger.add(entry)
+    file.unlink(missing_ok=True)
+    return entry
+
+
+def verify(night: Night, results: Results) -> dict[str, Any]:
+    """Compare the log with its checksums, and say what it holds."""
+    if night.fingerprint() is None:
+        reasons = [each["reason"] for each in results["check"]["deliveries"] if each["state"] == "held"]
+        reasons += [each["reason"] for each in results["append"]["refused"]]
+        if reasons:
+            raise DataError(f"there is no log yet, and no delivery could be accepted: {reasons[0]}")
+        raise DataError(
+            f"there is no log yet, and nothing to read for the night of {night.date}; deliver a file that "
+            f"deliveries.files={night.shop.deliveries.files} matches"
+        )
+    verify_log(night.log)
+    log = EventLog.open(night.log)
+    return {
+        "fingerprint": log.fingerprint,
+        "customers": len(log),
+        "items": log.items.height,
+        "events": int(log.day.size),
+        "first_day": to_date(log.first_event_day).isoformat(),
+        "last_day": to_date(log.last_event_day).isoformat(),
+        "last_purchase": to_date(log.last_day).isoformat(),
+        "currency": log.meta.get("currency"),
+    }
