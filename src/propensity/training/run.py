@@ -205,7 +205,7 @@ def continued(work: Work, warm: Warm, training_set: TrainingSet) -> Searched:
     model.amount_scale.fill_(1.0)
     stage = Stage("warm", last_checkpoint(work.folder, "warm"), steps)
     fitted = fit(model, instantiate(work.config.loss), data, work.config, work.folder, stage)
-    model.amount_scale.fill_(amount_scale(model, data))
+    calibrate(model, data)
     champion = warm.champion._replace(network=model)
     return Searched(model, champion, data.length, fitted, [*work.windows.warnings], warm.passes)
 
