@@ -8,7 +8,8 @@ import numpy as np
 
 from propensity.kernel.order_day import OrderDays, Recency, ahead, recency
 from propensity.value.closed import GRID, PAST
-from propensity.value.model import EVEN, LONG, NO_DRIFT, WEIGHTS, Blend, Drift, Expectation, ValueModel, blend, fit
+from propensity.value.drift import OUTCOMES, Closed, Drift, fit_drift
+from propensity.value.model import EVEN, LONG, WEIGHTS, Blend, Expectation, ValueModel, blend, fit, years
 from propensity.value.parametric import MODELS, PARETO_NBD, fit_orders, fit_spend
 from propensity.value.quality import auc, deciles, normalised_gini, quality
 from propensity.value.question import of_rows
@@ -17,7 +18,6 @@ from propensity.value.season import fit_clock
 FOLDS = 20  # of the customers, for the noise of a loss
 CUSTOMERS = 100_000  # a sample that the choice is made on
 WINDOWS = 2  # closed windows after each other that a drift is the mean of
-DRIFT, SHOCK = 0.1, 0.1  # standard deviations of the logarithm of a total that goes on, and of one window's chance
 
 
 def last_window(first_day: int, cutoff: int, longest: int) -> int | None:
@@ -34,13 +34,13 @@ class Choice(NamedTuple):
     name : buy-till-you-die model of orders
     weights : of the blend
     table : metrics of the candidates, for JSON; empty without a closed window
-    drift : of totals
+    drift : what forecasts of earlier cutoffs missed; None where that is not known
     """
 
     name: str
     weights: Blend
     table: dict[str, Any]
-    drift: Drift = NO_DRIFT
+    drift: Drift | None = None
 
 
 def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], seed: int) -> Choice:
@@ -75,14 +75,14 @@ def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], see
     table["candidates"]["blend"] = quality(_first(blended), count, revenue)
     table["deciles"] = deciles(_first(blended)[2], revenue)
     table["weights"] = weights._asdict()
-    drift = NO_DRIFT
+    drift = None
     if cutoff - first_day >= LONG:
-        ratios = [_logarithms(_first(blended), count, revenue)]
+        closed = [Closed(years(state.t_end[row]), _first(blended), (count > 0, count, revenue))]
         for earlier in (start - 7 * length * k for k in range(1, WINDOWS)):
             if last_window(first_day, earlier + 7 * length, length) == length:
-                ratios.append(_past_ratios(orders, first_day, earlier, length, weights, seed, name))
-        drift = _drift(ratios, count, revenue, length)
-    table["drift"] = drift._asdict()
+                closed.append(_forecast(orders, first_day, earlier, length, weights, seed, name))
+        drift = fit_drift(closed, length)
+        table["drift"] = dict(zip(OUTCOMES, drift.total.tolist(), strict=True))
     return Choice(name, weights, table, drift)
 
 
@@ -94,30 +94,15 @@ def _sample(orders: OrderDays, seed: int) -> OrderDays:
     return of_rows(orders, np.sort(np.random.default_rng(seed).choice(number, CUSTOMERS, replace=False)))
 
 
-def _past_ratios(
+def _forecast(
     orders: OrderDays, first_day: int, start: int, length: int, weights: Blend, seed: int, name: str
-) -> np.ndarray:
-    """Logarithms of observed over expected totals of a window, forecast from what was known when it began: (3,)."""
-    row = np.flatnonzero(recency(orders, start).x >= 0)
+) -> Closed:
+    """The forecast of a window from what was known when it began, and what followed."""
+    state = recency(orders, start)
+    row = np.flatnonzero(state.x >= 0)
     count, revenue = (column[row] for column in ahead(orders, start, start + 7 * length))
     expected = fit(orders, first_day, start, [length], weights, seed, name).expect(orders, start, [length])
-    return _logarithms(_first(expected), count, revenue)
-
-
-def _logarithms(expected: tuple[np.ndarray, ...], count: np.ndarray, revenue: np.ndarray) -> np.ndarray:
-    pairs = [(o.sum(), e.sum()) for o, e in zip((count > 0, count, revenue), expected, strict=True)]
-    return np.array([np.log(o / e) if o > 0 and e > 0 else 0.0 for o, e in pairs])
-
-
-def _drift(ratios: list[np.ndarray], count: np.ndarray, revenue: np.ndarray, weeks: int) -> Drift:
-    """The mean of the ratios of some windows (3,), drawn to 0: the posterior mean of a normal drift.
-
-    Its variance in one window is that of a market's year and that of the sum over customers.
-    """
-    noise = [float((column**2).sum() / max(column.sum() ** 2, 1e-300)) for column in (count > 0, count, revenue)]
-    share = DRIFT**2 / (DRIFT**2 + (SHOCK**2 + np.array(noise)) / len(ratios))
-    active, orders, money = (share * np.mean(ratios, axis=0)).tolist()
-    return Drift(active, orders, money, weeks)
+    return Closed(years(state.t_end[row]), _first(expected), (count > 0, count, revenue))
 
 
 def best_parametric(

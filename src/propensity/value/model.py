@@ -14,6 +14,7 @@ import numpy as np
 from propensity.kernel.order_day import OrderDays, Recency, recency
 from propensity.value.closed import YEAR, ClosedWindows, Forecast, Parametric, closed_windows, inputs, lengths, season
 from propensity.value.distribution import RevenueShape, fit_shape
+from propensity.value.drift import Drift, no_drift
 from propensity.value.parametric import PARETO_NBD, fit_orders, fit_spend
 from propensity.value.season import fit_clock
 from propensity.value.trees import Trees, fit_trees
@@ -58,33 +59,6 @@ class Blend(NamedTuple):
 EVEN = Blend(0.5, 0.5, 0.5, True)
 
 
-class Drift(NamedTuple):
-    """How far totals were from the forecasts of earlier cutoffs, as far as that is expected to go on.
-
-    Parameters
-    ----------
-    active, orders, revenue : logarithms of observed over expected totals
-    weeks : length of the windows they are of
-    """
-
-    active: float
-    orders: float
-    revenue: float
-    weeks: int
-
-    def applied(self, expectation: Expectation, weeks: list[int]) -> Expectation:
-        """Expectations with totals moved by the drift, in a shorter window by a part of it: (N, W)."""
-        share = np.minimum(np.array(weeks, float) / self.weeks, 1.0)
-        probability = expectation.active
-        totals = probability.sum(axis=0) * np.exp(self.active * share)
-        active = np.stack([shifted(probability[:, w], total) for w, total in enumerate(totals)], axis=1)
-        orders = expectation.orders * np.exp(self.orders * share)
-        return rising(active, orders, expectation.revenue * np.exp(self.revenue * share))
-
-
-NO_DRIFT = Drift(0.0, 0.0, 0.0, 1)
-
-
 class ValueModel(NamedTuple):
     """A fitted model.
 
@@ -98,7 +72,7 @@ class ValueModel(NamedTuple):
     weights : of the blend
     shape : distribution of revenue around its expectation
     first_day : of the log
-    drift : of totals since earlier cutoffs
+    drift : what forecasts of earlier cutoffs missed
     """
 
     parametric: Parametric
@@ -109,7 +83,7 @@ class ValueModel(NamedTuple):
     weights: Blend
     shape: RevenueShape
     first_day: int
-    drift: Drift = NO_DRIFT
+    drift: Drift
 
     @property
     def longest(self) -> int:
@@ -173,7 +147,17 @@ class ValueModel(NamedTuple):
         by_model, by_trees = self.components(orders, cutoff, weeks)
         if by_trees is None:
             return by_model
-        return self.drift.applied(blend(by_model, by_trees, self.weights, self.amount), weeks)
+        state = recency(orders, cutoff)
+        age = years(state.t_end[state.x >= 0])
+        blended = blend(by_model, by_trees, self.weights, self.amount)
+        pairs = enumerate(blended)
+        columns = [[self.drift.applied(c[:, k], i, age, w) for k, w in enumerate(weeks)] for i, c in pairs]
+        return rising(*(np.stack(column, axis=1) for column in columns))
+
+
+def years(weeks: np.ndarray) -> np.ndarray:
+    """Full years in weeks: (N,)."""
+    return (7 * weeks / YEAR).astype(np.int64)
 
 
 def _columns(expectation: Expectation, grid: list[int], weeks: list[int]) -> Expectation:
@@ -269,7 +253,7 @@ def fit_parametric(orders: OrderDays, first_day: int, cutoff: int, name: str = P
 
 def fit(
     orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], weights: Blend, seed: int,
-    name: str = PARETO_NBD, drift: Drift = NO_DRIFT,
+    name: str = PARETO_NBD, drift: Drift | None = None,
 ) -> ValueModel:  # fmt: skip
     """Fit a model of value on orders before the cutoff.
 
@@ -287,8 +271,8 @@ def fit(
         Seed of samples and trees.
     name : str
         Buy-till-you-die model of orders.
-    drift : Drift
-        Of totals since earlier cutoffs.
+    drift : Drift, optional
+        What forecasts of earlier cutoffs missed.
     """
     parametric = fit_parametric(orders, first_day, cutoff, name)
     known = lengths(first_day, cutoff, max(weeks))
@@ -297,7 +281,8 @@ def fit(
     if windows is None or trees is None:
         empty = np.zeros(0)
         return ValueModel(
-            parametric, None, (), np.ones((0, 3)), 0.0, weights, fit_shape(empty, empty, empty), first_day
+            parametric, None, (), np.ones((0, 3)), 0.0, weights, fit_shape(empty, empty, empty), first_day,
+            no_drift(),
         )
     active, expected, revenue = trees.predict(windows.inputs)
     bought = windows.orders > 0
@@ -305,7 +290,7 @@ def fit(
     shape = fit_shape(windows.revenue[bought] / (revenue / active)[bought].clip(1e-9), (expected / active)[bought],
                       windows.weight[bought])  # fmt: skip
     amount = float(windows.weight @ windows.revenue) / float(windows.weight @ windows.orders)
-    return ValueModel(parametric, trees, tuple(known), levels, amount, weights, shape, first_day, drift)
+    return ValueModel(parametric, trees, tuple(known), levels, amount, weights, shape, first_day, drift or no_drift())
 
 
 def _level(windows: ClosedWindows, expected: tuple[np.ndarray, ...], rows: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ SETTINGS = {
     "verbose": -1, "num_threads": 1, "deterministic": True, "force_row_wise": True,
 }  # fmt: skip
 ROUNDS = 110
+STEP = 1.0  # of a leaf before the learning rate: from a start near 0, one large amount would take a step far too long
 WEEKS_COLUMN = 20  # of `propensity.value.closed.inputs`
 ORDERS_COLUMN, ACTIVE_COLUMN, AMOUNT_COLUMN = 21, 22, 23
 BINS = 50  # of a forecast
@@ -153,11 +154,11 @@ def fit_trees(windows: ClosedWindows, seed: int, from_forecast: bool) -> Trees |
     if bought.min() == bought.max():
         return None
     start = _start(windows, from_forecast)
-    scores = start.scores(table)
+    scores, settings = start.scores(table), SETTINGS | ({"max_delta_step": STEP} if from_forecast else {})
 
     def booster(objective: dict[str, Any], label: np.ndarray, score: np.ndarray) -> Any:
         data = lgb.Dataset(table, label, weight=windows.weight, init_score=score, params={"verbose": -1})
-        return lgb.train(SETTINGS | objective | {"seed": seed}, data, ROUNDS)
+        return lgb.train(settings | objective | {"seed": seed}, data, ROUNDS)
 
     rising = [int(column == WEEKS_COLUMN) for column in range(table.shape[1])]
     active = booster({"objective": "binary", "monotone_constraints": rising}, bought, scores[0])
