@@ -281,7 +281,14 @@ def fit(
     if windows is None or trees is None:
         empty = np.zeros(0)
         return ValueModel(
-            parametric, None, (), np.ones((0, 3)), 0.0, weights, fit_shape(empty, empty, empty), first_day,
+            parametric,
+            None,
+            (),
+            np.ones((0, 3)),
+            0.0,
+            weights,
+            fit_shape(empty, empty, empty),
+            first_day,
             no_drift(),
         )
     active, expected, revenue = trees.predict(windows.inputs)
