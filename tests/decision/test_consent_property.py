@@ -26,15 +26,10 @@ from propensity.decision.history import PurchaseHistory
 from propensity.decision.next_best import NextBest
 from propensity.errors import DataError, InfeasibleError
 from propensity.ingest.rule.day import DayFormat
+from propensity.ingest.source.consent import add_consents, merged_words, read_consents, with_refusals_of_owners
 from propensity.ingest.source.delivery import open_files
 from propensity.ingest.source.id_normalisation import IdFormat
-from propensity.ingest.source.people import (
-    add_consents,
-    merged_words,
-    read_consents,
-    read_identity_map,
-    with_refusals_of_owners,
-)
+from propensity.ingest.source.people import read_identity_map
 from propensity.scores import Scores, scores_from, with_consents
 from random_log import random_log
 

@@ -14,10 +14,11 @@ from propensity.decision.condition import LIFECYCLE, applicable, rows_where
 from propensity.decision.context import DecisionContext
 from propensity.decision.history import PurchaseHistory
 from propensity.decision.kmeans import KMeansFit, adjusted_rand, assigned, fit_all, knee, lloyd, plus_plus
-from propensity.decision.picture import BLUE, COLOURS, INK, MARKS, ORANGE, short
 from propensity.decision.result import DecisionResult
 from propensity.decision.rfm import LOGGED, PLAIN, CustomerTable, customer_table, feature_matrix
 from propensity.decision.segment_name import components, segment_names
+from propensity.decision.segment_picture import picture
+from propensity.decision.segment_result import Clusters, Migration
 from propensity.decision.table import aligned, read
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.rule.matching import rows_of
@@ -35,9 +36,6 @@ NAMED = LIFECYCLE | {
 }
 RFM = "rfm"  # stands for the RFM features among `features`
 BEST = {"revenue": "revenue_each", "value": "expected_each", "retention": "retention"}  # columns of profiles
-LEGEND = 8  # segments up to which a legend names them
-APART = 12  # features that the picture compares
-POINTS = 4_000  # customers that the picture of the clusters shows at most
 
 
 class Standardisation(NamedTuple):
@@ -263,22 +261,6 @@ class Segment:
         return DecisionResult("segment", lists, sentences, preview, summary, draw, extra_tables)
 
 
-class Clusters(NamedTuple):
-    """What shows the segments: places (n, 2), loadings (F, 2) and shares of variance (2,) of the two components, the F
-    features, and the means (k, F) of the standardised features by segment."""
-
-    place: np.ndarray
-    loading: np.ndarray
-    variance: np.ndarray
-    features: list[str]
-    mean: np.ndarray
-
-    def loadings(self) -> pl.DataFrame:
-        """One row per feature: feature, component_1, component_2."""
-        columns = {f"component_{c + 1}": self.loading[:, c] for c in range(2)}
-        return pl.DataFrame({"feature": self.features} | columns)
-
-
 def centres_of(points: np.ndarray, fit: KMeansFit) -> np.ndarray:
     """Means (k, F) of the standardised features (n, F) of each segment."""
     count = np.maximum(np.bincount(fit.label, minlength=fit.k), 1)
@@ -408,35 +390,6 @@ def sentence(row: Mapping[str, Any]) -> str:
     return text
 
 
-class Migration(NamedTuple):
-    """Customers by segment at two dates, under centres fixed at the first: table from, to, customers, spend before and
-    after; adjusted Rand index and ratio of inertia against a fresh fit; start and end as ISO dates."""
-
-    table: pl.DataFrame
-    rand: float
-    ratio: float
-    start: str
-    end: str
-
-    def summary(self) -> dict[str, Any]:
-        flows = self.table.to_dicts()
-        return {"start": self.start, "end": self.end, "rand": self.rand, "inertia_ratio": self.ratio, "flows": flows}
-
-    def sentences(self, min_agreement: float, max_inertia_ratio: float) -> list[str]:
-        flows = self.table
-        moved = flows.filter((pl.col("from") != pl.col("to")) & (pl.col("from") != "new") & (pl.col("to") != "left"))
-        entered, left = flows.filter(pl.col("from") == "new"), flows.filter(pl.col("to") == "left")
-        stayed = flows.filter(pl.col("from") == pl.col("to"))["customers"].sum()
-        refit = self.rand < min_agreement or self.ratio > max_inertia_ratio
-        return [
-            f"from {self.start} to {self.end}: {stayed:,} customers stayed, {moved['customers'].sum():,} moved (their "
-            f"revenue of 91 days went from {moved['before'].sum():,.0f} to {moved['after'].sum():,.0f}), "
-            f"{entered['customers'].sum():,} entered and {left['customers'].sum():,} left",
-            f"fixed and fresh segments: adjusted Rand index {self.rand:.2f}, inertia ratio {self.ratio:.3f}; "
-            + ("fit the segments again" if refit else "no need to fit again"),
-        ]
-
-
 def migrate(history: PurchaseHistory, settings: Segment, k: int, seed: int) -> Migration | None:
     """Segments fixed at the earlier date, followed to the later one; None if the log does not reach back."""
     earlier = history.at(history.day - settings.migration_days)
@@ -476,100 +429,3 @@ def best_of(row: np.ndarray, k: int, restarts: int, seed: int) -> KMeansFit:
 def frame_of(table: pl.DataFrame, label: np.ndarray) -> pl.DataFrame:
     names = pl.Series("segment", [str(c + 1) for c in label], dtype=pl.String)
     return table.select("customer_id", pl.col("spend_91").fill_null(0.0)).with_columns(names)
-
-
-def picture(
-    curve: pl.DataFrame,
-    fit: KMeansFit,
-    profiles: pl.DataFrame,
-    migration: Migration | None,
-    no_migration: str,
-    clusters: Clusters,
-) -> Any:
-    def draw(figure: Any) -> None:
-        (first, second), (third, fourth), (fifth, sixth) = figure.subplots(3, 2)
-        figure.set_size_inches(9, 10.5)
-        first.plot(curve["k"], curve["inertia"], "o-", color=BLUE)
-        first.axvline(fit.k, color=INK, ls=":", label=f"{fit.k} segments")
-        first.set(xlabel="segments", ylabel="inertia", title="Inertia by number of segments", ylim=0)
-        first.legend()
-        second.plot(curve["k"], curve["silhouette"], "s-", color=BLUE, label="silhouette")
-        second.plot(curve["k"], curve["stability"], "^--", color=ORANGE, label="stability over restarts")
-        second.set(xlabel="segments", ylim=(0, 1.02), title="Silhouette and stability")
-        second.legend()
-        points(third, fit, profiles, clusters)
-        apart(fourth, clusters)
-        names = [f"{row['segment']}" for row in profiles.to_dicts()]
-        place = np.arange(len(names))
-        fifth.bar(place - 0.2, profiles["share"] * 100, 0.4, color="#b8bcc4", label="% of customers")
-        fifth.bar(place + 0.2, profiles["revenue_share"] * 100, 0.4, color=BLUE, label="% of revenue, 91 days")
-        fifth.set_xticks(place, names)
-        fifth.set(xlabel="segment", title="Customers and revenue by segment")
-        fifth.legend()
-        heat(sixth, migration, no_migration)
-
-    return draw
-
-
-def points(axes: Any, fit: KMeansFit, profiles: pl.DataFrame, clusters: Clusters) -> None:
-    """Customers in the two components, by segment; a sample of a large number."""
-    shown = np.random.default_rng(0).permutation(fit.label.size)[:POINTS]
-    for c, row in enumerate(profiles.to_dicts()):
-        own = shown[fit.label[shown] == c]
-        style = {"color": COLOURS[c % len(COLOURS)], "marker": MARKS[c % len(MARKS)], "alpha": 0.55, "linewidths": 0}
-        label = f"{row['segment']}: {short(row['name'], 34)}"
-        axes.scatter(clusters.place[own, 0], clusters.place[own, 1], s=9, label=label, **style)
-    for c in range(fit.k):
-        middle = clusters.place[fit.label == c].mean(axis=0) if (fit.label == c).any() else np.zeros(2)
-        axes.annotate(str(c + 1), middle, ha="center", va="center", fontsize=9, fontweight="bold", color="black")
-    share = clusters.variance
-    axes.set(
-        xlabel=f"first component, {share[0]:.0%} of the variance",
-        ylabel=f"second component, {share[1]:.0%}",
-        title="Customers by segment",
-    )
-    if fit.k <= LEGEND:
-        axes.set_ylim(top=axes.get_ylim()[1] + (0.08 * fit.k + 0.05) * np.ptp(axes.get_ylim()))
-        axes.legend(fontsize=7, loc="upper left", handletextpad=0.2)
-
-
-def apart(axes: Any, clusters: Clusters) -> None:
-    """Means of the features by segment, in standard deviations from all customers: the most different features."""
-    spread = np.ptp(clusters.mean, axis=0)
-    rows = np.argsort(-spread, kind="stable")[:APART]
-    axes.imshow(clusters.mean[:, rows].T, cmap="RdBu_r", vmin=-2, vmax=2, aspect="auto")
-    axes.grid(False)
-    axes.set_yticks(range(rows.size), [short(clusters.features[f].replace("_", " "), 22) for f in rows])
-    axes.set_xticks(range(clusters.mean.shape[0]), [str(c + 1) for c in range(clusters.mean.shape[0])])
-    axes.set(xlabel="segment", title="What sets the segments apart")
-    for i, f in enumerate(rows):
-        for c in range(clusters.mean.shape[0]):
-            shade = "white" if abs(clusters.mean[c, f]) > 1.2 else "black"
-            axes.text(c, i, f"{clusters.mean[c, f]:+.1f}", ha="center", va="center", color=shade, fontsize=7)
-
-
-def heat(axes: Any, migration: Migration | None, no_migration: str) -> None:
-    """Customers by segment at both dates, shaded by the share of their segment at the first."""
-    if migration is None:
-        axes.axis("off")
-        axes.text(0.5, 0.5, no_migration, ha="center")
-        return
-    rows = sorted(migration.table["from"].unique(), key=lambda n: (n == "new", n.zfill(3)))
-    columns = sorted(migration.table["to"].unique(), key=lambda n: (n == "left", n.zfill(3)))
-    count = np.zeros((len(rows), len(columns)))
-    for row in migration.table.to_dicts():
-        count[rows.index(row["from"]), columns.index(row["to"])] = row["customers"]
-    share = count / np.maximum(count.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.grid(False)
-    for i in range(len(rows)):
-        for j in range(len(columns)):
-            shade = "white" if share[i, j] > 0.55 else "black"
-            axes.text(j, i, f"{count[i, j]:,.0f}", ha="center", va="center", color=shade, fontsize=7)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), [short(r) for r in rows])
-    axes.set(
-        xlabel=f"segment on {migration.end}",
-        ylabel=f"on {migration.start}",
-        title="Migration: customers, shaded by share of the row",
-    )

@@ -32,7 +32,7 @@ from propensity.ingest.retention import retain
 from propensity.ingest.rule.identity import PADDED
 from propensity.ingest.rule.matching import as_written, rows_of
 from propensity.ingest.source import Source, Tables
-from propensity.ingest.source.people import merged_words, with_consent_flags
+from propensity.ingest.source.consent import merged_words, with_consent_flags
 from propensity.ingest.source.table import EarlierLog, Table
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import by_customer_and_day, merge_events, orders_so_far

@@ -39,7 +39,7 @@ from propensity.ingest.quarantine import Quarantine
 from propensity.ingest.retention import retain
 from propensity.ingest.rule import rule_codes
 from propensity.ingest.source import RAW, Source, Tables
-from propensity.ingest.source.people import with_consent_flags
+from propensity.ingest.source.consent import with_consent_flags
 from propensity.ingest.tombstone import are_erased, drop_customers, has_tombstones, tombstone_note
 from propensity.kernel.event import PURCHASE
 from propensity.scratch import scratch_folder

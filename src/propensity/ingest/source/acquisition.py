@@ -11,10 +11,14 @@ from propensity.ingest.contract import ACQUISITION
 from propensity.ingest.rule.day import DayFormat, read_day
 from propensity.ingest.rule.number import clean_text
 from propensity.ingest.rule.screen import is_storable
-from propensity.ingest.source.delivery import Delivery, check_keys, collect
+from propensity.ingest.source.collection import collect
+from propensity.ingest.source.column_mapping import ColumnMapping
+from propensity.ingest.source.delivery import Delivery
+from propensity.ingest.source.file_format import detect_format
 from propensity.ingest.source.id_normalisation import IdFormat
+from propensity.ingest.source.known_name import check_keys
 from propensity.ingest.source.people import apply_identity_map, detect_day_format
-from propensity.ingest.source.reading import ColumnMapping, detect_format, read_amount
+from propensity.ingest.source.reading import read_amount
 
 SETTING = "data.source.acquisition"
 

@@ -10,9 +10,11 @@ import polars as pl
 from propensity.ingest.rule.day import EXCEL, MOMENT, DayFormat
 from propensity.ingest.rule.identity import is_truncated_id
 from propensity.ingest.rule.number import clean_text
-from propensity.ingest.source.delivery import ROW, Delivery, collect
+from propensity.ingest.source.collection import collect
+from propensity.ingest.source.column_mapping import ColumnMapping
+from propensity.ingest.source.delivery import ROW, Delivery
+from propensity.ingest.source.file_format import FileFormat
 from propensity.ingest.source.layout import Finding
-from propensity.ingest.source.reading import ColumnMapping, FileFormat
 
 SAMPLED = 20_000  # rows in which offsets and truncated ids are counted
 OTHER_MARK = {".": ",", ",": "."}

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from propensity.ingest.rule.identity import PADDED, normalised_id
-from propensity.ingest.source.delivery import Delivery, collect
+from propensity.ingest.source.collection import collect
+from propensity.ingest.source.delivery import Delivery
 
 GUEST = "guest:"
 STAND_INS = (

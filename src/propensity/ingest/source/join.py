@@ -13,7 +13,9 @@ import polars as pl
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.rule.day import LATEST, DayFormat, read_day
 from propensity.ingest.rule.identity import normalised_id
-from propensity.ingest.source.delivery import ROW, Delivery, check_keys, collect, open_files
+from propensity.ingest.source.collection import collect
+from propensity.ingest.source.delivery import ROW, Delivery, open_files
+from propensity.ingest.source.known_name import check_keys
 from propensity.ingest.source.people import detect_day_format
 
 KEYS = ("table", "by", "left", "right", "columns", "from", "to", "keep")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from propensity.ingest.rule.identity import clean_attribute
-from propensity.ingest.source.delivery import read_attribute_table
+from propensity.ingest.source.attribute_table import read_attribute_table
 from propensity.ingest.source.id_normalisation import IdFormat
 
 PAUSE = 90  # days without an event after which a code may be reused for another product

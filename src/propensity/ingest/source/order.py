@@ -9,7 +9,8 @@ import polars as pl
 
 from propensity.errors import DataError
 from propensity.ingest.rule.number import MAX_ODD_SHARE, clean_text
-from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery, collect
+from propensity.ingest.source.collection import collect
+from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery
 
 SAMPLED = 20_000  # rows from which the layout of a file is detected
 MAX_SPLIT = 0.1  # share of orders of the rarer layout up to which a file has the other

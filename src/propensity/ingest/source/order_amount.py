@@ -6,7 +6,7 @@ import polars as pl
 
 from propensity.errors import DataError
 from propensity.ingest.rule.number import MAX_ODD_SHARE
-from propensity.ingest.source.delivery import collect
+from propensity.ingest.source.collection import collect
 
 ORDER_AMOUNTS = ("order_discount", "order_total", "order_refund")
 KEY = ("file", "customer", "day", "order")

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any
 
 import polars as pl
 
-from propensity.errors import DataError
-from propensity.ingest.rule.day import DayFormat, day_evidence, day_format, read_day
+from propensity.ingest.rule.day import read_day
 from propensity.ingest.rule.distinct import COLUMN, by_distinct, computed, is_plain
 from propensity.ingest.rule.identity import clean_attribute, is_truncated_id, normalised_id
-from propensity.ingest.rule.number import EDGES, MarkEvidence, clean_text, currency_of, mark_evidence, read_number
+from propensity.ingest.rule.number import EDGES, clean_text, currency_of, read_number
 from propensity.ingest.rule.product import describes_items, names_no_product
 from propensity.ingest.rule.screen import has_amount, is_storable
 from propensity.ingest.source import RAW
-from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery, collect
+from propensity.ingest.source.column_mapping import BEFORE_DISCOUNT, UNIT_PRICES, ColumnMapping
+from propensity.ingest.source.delivery import COMPLETED, ROW, Delivery
+from propensity.ingest.source.file_format import FileFormat, currency
 from propensity.ingest.source.id_normalisation import IdFormat
 from propensity.ingest.source.line_refund import REFUNDS, deduct_refunds, refund_cells
-from propensity.ingest.source.optional import NUMBERS, TimeColumn, optional_cells, settled_values, with_time
+from propensity.ingest.source.optional import TimeColumn, optional_cells, settled_values, with_time
 from propensity.ingest.source.order_amount import ORDER_AMOUNTS
-from propensity.ingest.source.unit_price import unit_votes
 
-SAMPLED = 20_000  # rows of a file from which prices are compared
-MIN_SHARED_ITEMS = 3
-MIN_UNIT_ITEMS = 10  # items with several quantities from which a unit price is recognised
-MIN_UNIT_SHARE = 0.9  # of them
-UNIT_PRICES = ("unit", "net_unit")  # values of `revenue_is` for the price of one unit
-MIN_REPEATED_SHARE = 0.9  # of the orders with a discount, from which it may be that of the order
-BEFORE_DISCOUNT = ("gross", "unit")  # values of `revenue_is` for amounts from which the discount is taken off
 PERCENTAGES = ("discount", "order_discount")
 WITH_PERCENT = (*PERCENTAGES, "probability")  # numbers that may have a sign %
-AMOUNTS = ("quantity", "revenue", "discount", *ORDER_AMOUNTS, *REFUNDS, *NUMBERS)
 ANYTHING = "anything"  # item of events without an item column
 WORDS = {
     "purchase": ("purchase", "purchased", "transaction", "buy", "bought", "order", "sale", "sold", "checkout"),
@@ -49,221 +40,6 @@ WORDS = {
     "complaint": ("complaint", "complained", "spam", "spam_complaint", "spamreport"),
 }
 KIND_OF = {word: kind for kind, words in WORDS.items() for word in words}
-
-
-@dataclass(frozen=True)
-class ColumnMapping:
-    """Configured mapping of columns; see `propensity.ingest.source.table.Table` for the settings."""
-
-    columns: Mapping[str, str]
-    item_columns: tuple[str, ...] = ()
-    customer_columns: tuple[str, ...] = ()
-    item_identity: tuple[str, ...] = ()
-    revenue_is: str = "total"
-    day_format: str | None = None
-    timezone: str | None = None
-    decimal: str | None = None
-    rates: Mapping[str, float] = field(default_factory=dict)
-    scale: float | Mapping[str, float] = 1.0
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    cancelled: str | None = None
-    leave_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    not_products: tuple[str, ...] | None = None
-    discount_is: str | None = None
-    times_in: str | None = None
-    cost_is: str = "total"
-    refund_is: str = "net"
-
-    def has(self, name: str) -> bool:
-        """Tell whether a column is mapped.
-
-        Parameters
-        ----------
-        name : str
-            Column of the contract.
-
-        Returns
-        -------
-        bool
-            True if it is mapped.
-        """
-        return name in self.columns
-
-
-@dataclass(frozen=True)
-class FileFormat:
-    """Detected format of the text columns of a file."""
-
-    decimal: Mapping[str, str | None]  # decimal separator of each amount
-    days: Mapping[str, DayFormat]  # of `day` and `available_at`
-    plain: Mapping[str, bool]  # whether all values of an amount parse as plain numbers
-    currencies: tuple[str, ...] = ()
-    marks: Mapping[str, MarkEvidence] = field(default_factory=dict)  # evidence for `decimal`
-    dates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # evidence for `days`
-
-
-def detect_format(delivery: Delivery, mapping: ColumnMapping) -> FileFormat:
-    """Detect the format of a file's text columns in one pass.
-
-    Parameters
-    ----------
-    delivery : Delivery
-        File of events.
-    mapping : ColumnMapping
-        Configured mapping.
-
-    Returns
-    -------
-    FileFormat
-        Decimal separators, order of dates and currencies.
-
-    Raises
-    ------
-    DataError
-        If the order of dates is ambiguous, or the day column holds durations.
-    """
-    schema = delivery.schema
-    texts = {n: mapping.columns[n] for n in AMOUNTS if mapping.has(n)}
-    texts = {name: column for name, column in texts.items() if not schema[column].is_numeric()}
-    probes = [pl.lit(None).alias("nothing")]
-    for name, column in texts.items():
-        number = pl.col(column).cast(pl.Float64, strict=False)
-        probes.append((number.is_null() & clean_text(pl.col(column)).is_not_null()).any().not_().alias(f"{name} plain"))
-        if mapping.decimal is None:
-            probes.append(mark_evidence(pl.col(column)).alias(f"{name} mark"))
-    signed = [currency_of(pl.col(texts[name])) for name in ("revenue", "cost") if name in texts]
-    if signed:
-        probes.append(pl.concat_list(signed).explode().drop_nulls().unique().sort().implode().alias("signs"))
-    if mapping.has("currency"):
-        probes.append(currency(mapping).drop_nulls().unique().sort().implode().alias("currencies"))
-    day_columns = {name: mapping.columns[name] for name in ("day", "available_at") if mapping.has(name)}
-    if mapping.day_format is None:
-        for name, column in day_columns.items():
-            probes += day_evidence(column, schema[column], f"{name} ")
-    evidence: dict[str, Any] = {}
-    if len(probes) > 1:
-        evidence = collect(delivery.frame.rename({ROW: "row"}).select(probes), str(delivery.file)).row(0, named=True)
-    dates = {
-        name: {key.removeprefix(f"{name} "): value for key, value in evidence.items() if key.startswith(f"{name} ")}
-        for name in day_columns
-    }
-    days = {
-        name: day_format(
-            _with_shared_order(dates[name], list(dates.values())), f"{delivery.file} column {column}",
-            mapping.day_format, mapping.timezone, f"data.source.columns.{name}", mapping.times_in,
-        )
-        for name, column in day_columns.items()
-    }  # fmt: skip
-    marks = {name: MarkEvidence(**evidence[f"{name} mark"]) for name in texts if mapping.decimal is None}
-    decimal = {name: mapping.decimal or _decimal_mark(name, marks, delivery, mapping) for name in texts}
-    return FileFormat(
-        decimal=decimal,
-        days=days,
-        plain={
-            name: bool(evidence[f"{name} plain"])
-            and (decimal[name] == "." or (decimal[name] is None and not marks[name].unclear))
-            for name in texts
-        },
-        currencies=tuple(evidence.get("currencies") or evidence.get("signs") or ()),
-        marks=marks,
-        dates=dates,
-    )
-
-
-def _with_shared_order(own: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Evidence of a column of days; if none shows the order of day and month, with that of the file's other columns."""
-    if not own.get("eithers") or own["days"] or own["months"]:
-        return own
-    shared = {name: sum(each.get(name) or 0 for each in every) for name in ("days", "months")}
-    firsts = {name: next((each[name] for each in every if each.get(name)), None) for name in ("day", "month")}
-    return {**own, **shared, **firsts}
-
-
-def _decimal_mark(
-    name: str, marks: Mapping[str, MarkEvidence], delivery: Delivery, mapping: ColumnMapping
-) -> str | None:
-    """Decimal separator of an amount by its own evidence, otherwise by that of the file's other amounts."""
-    own = marks[name]
-    if own.commas or own.points:
-        if own.unclear and own.mark() is None:
-            raise DataError(
-                f"{delivery.file} column {mapping.columns[name]} has {own.commas} amounts with a decimal comma and "
-                f"{own.points} with a decimal point, so that {own.unclear} amounts such as 1.234 may be one or a "
-                "thousand; set data.source.decimal"
-            )
-        return own.mark()
-    others = {mark for each in marks.values() if (mark := each.mark())}
-    return others.pop() if len(others) == 1 else None
-
-
-def check_currencies(styles: Sequence[FileFormat], delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
-    """Check that amounts have one currency or exchange rates.
-
-    Parameters
-    ----------
-    styles : sequence of FileFormat
-        Format of each file.
-    delivered : sequence of Delivery
-        The files.
-    mapping : ColumnMapping
-        Configured mapping.
-
-    Raises
-    ------
-    DataError
-        If there are several currencies and no rates.
-    """
-    currencies = sorted({currency for style in styles for currency in style.currencies})
-    if len(currencies) > 1 and not mapping.rates:
-        file = next(d.file for d, style in zip(delivered, styles, strict=True) if currencies[-1] in style.currencies)
-        raise DataError(
-            f"{file} has amounts in {', '.join(currencies)} without exchange rates; set a rate for each, such as "
-            f"'data.source.rates={{{currencies[0]}: 1, {currencies[1]}: 1.1}}'"
-        )
-
-
-def log_currency(styles: Sequence[FileFormat], mapping: ColumnMapping) -> str | None:
-    """Find the currency that the amounts of the log are in.
-
-    Parameters
-    ----------
-    styles : sequence of FileFormat
-        Formats of the files.
-    mapping : ColumnMapping
-        Configured mapping.
-
-    Returns
-    -------
-    str or None
-        The currency with exchange rate 1; without rates the only one of the files; None where there is not exactly one.
-
-    Examples
-    --------
-    >>> style = FileFormat(decimal={}, days={}, plain={}, currencies=("EUR", "USD"))
-    >>> log_currency([style], ColumnMapping(columns={}, rates={"eur": 1, "usd": 0.9}))
-    'EUR'
-    """
-    codes = {name.upper() for name, rate in mapping.rates.items() if float(rate) == 1.0}
-    if not mapping.rates:
-        codes = {code for style in styles for code in style.currencies}
-    return codes.pop() if len(codes) == 1 else None
-
-
-def currency(mapping: ColumnMapping) -> pl.Expr:
-    """Build an expression that reads the currency column.
-
-    Parameters
-    ----------
-    mapping : ColumnMapping
-        Mapping with a currency column.
-
-    Returns
-    -------
-    polars.Expr
-        Currency codes in upper case.
-    """
-    code = pl.col(mapping.columns["currency"])
-    return by_distinct(code, lambda text: clean_text(text).str.to_uppercase(), pl.String())
 
 
 def read_events(
@@ -624,106 +400,3 @@ def finite_or_zero(number: pl.Expr) -> pl.Expr:
         Finite numbers.
     """
     return pl.when(is_storable(number)).then(number).otherwise(0.0)
-
-
-def check_scales(delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
-    """Check that no file has amounts in cents while another has not.
-
-    Parameters
-    ----------
-    delivered : sequence of Delivery
-        Files of events.
-    mapping : ColumnMapping
-        Configured mapping.
-
-    Raises
-    ------
-    DataError
-        If the prices of a file are whole numbers and about 100 times those of the first file for the same items.
-    """
-    if len(delivered) < 2 or not (mapping.has("revenue") and mapping.has("item")) or mapping.scale != 1.0:
-        return
-    prices = [_prices(each, mapping) for each in delivered]
-    for each, other in zip(delivered[1:], prices[1:], strict=True):
-        for cents, units, file in ((other, prices[0], each.file), (prices[0], other, delivered[0].file)):
-            both = cents.join(units, on="item", suffix="_units").filter(pl.col("price_units") > 0)
-            ratio = both.select((pl.col("price") / pl.col("price_units")).median()).item()
-            if both.height >= MIN_SHARED_ITEMS and cents["whole"].all() and 80 < ratio < 125:
-                raise DataError(
-                    f"{file} may be in cents: its prices are {ratio:.0f} times those of the same {both.height} "
-                    f"items in another file; set 'data.source.scale={{{file.name}: 0.01}}'"
-                )
-
-
-def check_unit_prices(delivered: Sequence[Delivery], mapping: ColumnMapping) -> None:
-    """Check that revenue, if nothing is said about it, is not the price of one unit.
-
-    Parameters
-    ----------
-    delivered : sequence of Delivery
-        Files of events.
-    mapping : ColumnMapping
-        Configured mapping.
-
-    Raises
-    ------
-    DataError
-        If the amounts of nearly all items are the same for several quantities.
-    """
-    if not all(map(mapping.has, ("item", "quantity", "revenue"))):
-        return
-    item, quantity, revenue = (mapping.columns[name] for name in ("item", "quantity", "revenue"))
-    for each in delivered:
-        units, amount = (read_number(pl.col(name), mapping.decimal) for name in (quantity, revenue))
-        rows = each.frame.head(SAMPLED).select(pl.col(item).alias("item"), units=units, amount=amount)
-        unit, total = collect(unit_votes(rows), str(each.file)).row(0)
-        if unit >= MIN_UNIT_ITEMS and unit >= MIN_UNIT_SHARE * (unit + total):
-            raise DataError(
-                f"{each.file} column {revenue} does not grow with {quantity} for {unit} of {unit + total} items, so "
-                "that it may be the price of one unit; set data.source.revenue_is=unit, or total if it is not"
-            )
-
-
-def count_repeated_discounts(delivery: Delivery, mapping: ColumnMapping) -> int:
-    """Count the lines whose discount may be that of their whole order, which would be taken off several times.
-
-    Parameters
-    ----------
-    delivery : Delivery
-        File of events.
-    mapping : ColumnMapping
-        Configured mapping.
-
-    Returns
-    -------
-    int
-        Lines of orders that have the same discount, not a percentage, on lines with different amounts; 0 if this holds
-        for few of the orders with a discount and such lines.
-    """
-    if mapping.revenue_is not in BEFORE_DISCOUNT or not all(map(mapping.has, ("discount", "order", "revenue"))):
-        return 0
-    order, revenue, discount = (pl.col(mapping.columns[name]) for name in ("order", "revenue", "discount"))
-    rows = delivery.frame.select(order=order, amount=revenue, off=read_number(discount, mapping.decimal))
-    orders = rows.group_by("order").agg(
-        lines=pl.len(), amounts=pl.col("amount").n_unique(), off=pl.col("off").abs().max(),
-        same=(pl.col("off").n_unique() == 1) & pl.col("off").is_not_null().all(),
-    ).filter(pl.col("order").is_not_null(), pl.col("amounts") > 1, pl.col("off") > 0)  # fmt: skip
-    counts = orders.select(all=pl.len(), same=pl.col("same").sum(), lines=pl.col("lines").filter("same").sum())
-    every, same, lines = collect(counts, str(delivery.file)).row(0)
-    return int(lines) if same >= MIN_REPEATED_SHARE * every else 0
-
-
-def _prices(delivery: Delivery, mapping: ColumnMapping) -> pl.DataFrame:
-    """Median price of each item in the first rows of a file, and whether all its prices are whole numbers."""
-    item, revenue = mapping.columns["item"], pl.col(mapping.columns["revenue"])
-    units = (
-        pl.col(mapping.columns["quantity"])
-        if mapping.has("quantity") and mapping.revenue_is not in UNIT_PRICES
-        else pl.lit(1.0)
-    )
-    price = read_number(revenue, mapping.decimal) / pl.when(read_number(units, None) > 0).then(read_number(units, None))
-    rows = delivery.frame.head(SAMPLED).select(
-        item=normalised_id(item, delivery.schema[item], padded=False), price=price
-    )
-    whole = (pl.col("price") % 1 == 0).all()
-    return collect(rows.drop_nulls().group_by("item").agg(pl.col("price").median(), whole=whole), str(delivery.file))

@@ -17,10 +17,12 @@ from propensity.ingest.contract import EVENTS, Column, mandatory
 from propensity.ingest.rule.day import PARTS, DayFormat, read_day
 from propensity.ingest.rule.number import MarkEvidence, clean_text, mark_evidence, read_number
 from propensity.ingest.rule.product import describes_items
+from propensity.ingest.source.column_mapping import ColumnMapping
 from propensity.ingest.source.column_name import CANCELLED, CATEGORY, PRICE, UNIT_PRICE, names_of, normalised_name
 from propensity.ingest.source.evidence import findings
+from propensity.ingest.source.file_format import detect_format
 from propensity.ingest.source.line_refund import REFUNDS
-from propensity.ingest.source.reading import KIND_OF, WITH_PERCENT, ColumnMapping, detect_format
+from propensity.ingest.source.reading import KIND_OF, WITH_PERCENT
 from propensity.ingest.source.table_role import RawTable, assign_roles, open_tables, table_settings
 from propensity.ingest.source.unit_price import unit_votes
 from propensity.kernel.event import KINDS

@@ -27,20 +27,19 @@ from propensity.ingest.source.acquisition import (
     read_acquisition,
     without_aliases,
 )
-from propensity.ingest.source.delivery import (
-    Delivery,
-    check_keys,
-    closest_name,
-    collect,
-    collect_all,
-    count_rows,
-    find_files,
-    open_file,
-    open_files,
-    renamed,
-    split_duplicates,
+from propensity.ingest.source.collection import collect, collect_all
+from propensity.ingest.source.column_mapping import ColumnMapping
+from propensity.ingest.source.consent import (
+    add_consents,
+    read_consents,
+    with_consent_flags,
+    with_every_refusal,
+    with_refusals_of_owners,
 )
+from propensity.ingest.source.delivery import Delivery, count_rows, open_file, open_files, renamed
 from propensity.ingest.source.evidence import findings
+from propensity.ingest.source.file_format import check_currencies, detect_format, log_currency
+from propensity.ingest.source.file_search import find_files, split_duplicates
 from propensity.ingest.source.id_normalisation import (
     STAND_INS,
     IdFormat,
@@ -51,6 +50,7 @@ from propensity.ingest.source.id_normalisation import (
     without_stand_ins,
 )
 from propensity.ingest.source.join import join_tables
+from propensity.ingest.source.known_name import check_keys, closest_name
 from propensity.ingest.source.line_refund import REFUNDS
 from propensity.ingest.source.meta import attribute_table, event_attributes, first_day_attributes, table_warnings
 from propensity.ingest.source.name_choice import OPTIONAL, chosen_name, resolve_names
@@ -58,31 +58,16 @@ from propensity.ingest.source.order import assign_parents, complete_orders
 from propensity.ingest.source.order_amount import divide_order_amounts
 from propensity.ingest.source.people import (
     IdentityMap,
-    add_consents,
     add_guests,
     add_messages,
     apply_identity_map,
     open_table,
-    read_consents,
     read_contacts,
     read_identity_map,
-    with_consent_flags,
-    with_every_refusal,
     with_guest_flag,
-    with_refusals_of_owners,
 )
-from propensity.ingest.source.reading import (
-    ANYTHING,
-    ColumnMapping,
-    check_currencies,
-    check_scales,
-    check_unit_prices,
-    concat_deliveries,
-    count_repeated_discounts,
-    detect_format,
-    log_currency,
-    read_events,
-)
+from propensity.ingest.source.price_check import check_scales, check_unit_prices, count_repeated_discounts
+from propensity.ingest.source.reading import ANYTHING, concat_deliveries, read_events
 from propensity.kernel.event import EVERY_KIND
 
 TAB = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}

@@ -12,9 +12,11 @@ from propensity.data.consent import NO_WORDS, YES_WORDS
 from propensity.errors import DataError
 from propensity.ingest.contract import CONTACTS
 from propensity.ingest.rule.number import clean_text
+from propensity.ingest.source.collection import collect
 from propensity.ingest.source.column_name import contact_names, normalised_name
-from propensity.ingest.source.delivery import ROW, Delivery, collect, find_files, open_file
-from propensity.ingest.source.people import REFUSED
+from propensity.ingest.source.consent import REFUSED
+from propensity.ingest.source.delivery import ROW, Delivery, open_file
+from propensity.ingest.source.file_search import find_files
 
 HEAD = 2_000  # rows that are read
 MIN_SHARED = 0.3  # share of a table's keys that the events must have, or the other way round

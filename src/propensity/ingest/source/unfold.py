@@ -16,13 +16,13 @@ import polars as pl
 
 from propensity.data.parquet_size import parquet_size, text_bytes
 from propensity.errors import DataError
+from propensity.ingest.source.file_search import PARQUET
 
 RATIO = 200  # a text of sales packs to a tenth, one of equal lines to a hundredth
 FREE_BYTES = 256 << 20  # that any file may unfold to
 MAX_PARTS = 10_000  # files in an archive
 STEP = 1 << 20
 ZIPPED = (".zip", ".xlsx", ".xlsm", ".xlsb", ".ods")
-PARQUET = (".parquet", ".pq")
 ZSTD_MAGIC, SKIPPABLE = 0xFD2FB528, 0x184D2A50
 ZSTD_BLOCK = 128 << 10  # most that a block unfolds to
 
