@@ -23,6 +23,7 @@ WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trees in the blend
 CUSTOMERS_PER_BIN, MOST_BINS = 500, 20
 TRUSTED = 2_000  # customers at which level and shape are half the trees', half the buy-till-you-die models'
 LONG = 2 * YEAR  # days of a log in which the trees start from the buy-till-you-die models
+CURVE_CUSTOMERS = 100_000  # that the growth beyond the longest closed window is fitted to
 LEAST_GROWTH = 0.3  # exponent of a power of time that orders follow at least
 
 
@@ -95,7 +96,7 @@ class ValueModel(NamedTuple):
         state = recency(orders, cutoff)
         row = np.flatnonzero(state.x >= 0)
         own = Recency(*(column[row] for column in state))
-        grid = sorted({*weeks, *self.known})
+        grid = sorted({*weeks, *self._lengths(weeks)})
         forecast = self.parametric.forecast(own, cutoff, np.array(grid, float))
         by_model = Expectation(forecast.active, forecast.orders, forecast.orders * forecast.amount[:, None])
         if self.trees is None:
@@ -108,29 +109,37 @@ class ValueModel(NamedTuple):
     ) -> Expectation:  # fmt: skip
         """Expectations of the trees; beyond the longest closed window they are extended."""
         assert self.trees is not None
-        inside = sorted({min(w, self.longest) for w in weeks} | {w for w in self.known if w >= self.longest / 3})
-        parts = []
+        parts, totals, some = [], [], np.arange(0, row.size, -(-row.size // CURVE_CUSTOMERS) or 1)
+        inside, needed = self._lengths(weeks), sorted({min(w, self.longest) for w in weeks})
         for w in inside:
-            k, length = grid.index(w) if w in grid else -1, np.full(row.size, float(w))
-            one = Forecast(forecast.active[:, k], forecast.orders[:, k], forecast.amount)
-            table = inputs(
-                orders, cutoff, row, length, one, np.full(row.size, season(orders, self.first_day, cutoff, w))
-            )
+            k, chosen = grid.index(w), np.arange(row.size) if w in needed else some
+            one = Forecast(forecast.active[chosen, k], forecast.orders[chosen, k], forecast.amount[chosen])
+            length, year = np.full(chosen.size, float(w)), season(orders, self.first_day, cutoff, w)
+            table = inputs(orders, cutoff, row[chosen], length, one, np.full(chosen.size, year))
             active, expected, revenue = self.trees.predict(table)
             level = self.levels[self.known.index(w)] if w in self.known else np.ones(3)
-            parts.append((shifted(active, active.sum() * level[0]), expected * level[1], revenue * level[2]))
+            part = (shifted(active, active.sum() * level[0]), expected * level[1], revenue * level[2])
+            totals.append(part[1][some].sum() if w in needed else part[1].sum())
+            parts += [part] if w in needed else []
         stacked = Expectation(*(np.stack([part[i] for part in parts], axis=1) for i in range(3)))
-        columns = [self._extended(stacked, inside, by_model, grid, w) for w in weeks]
+        own = growth_exponent(np.array(inside, float), np.array(totals))
+        columns = [self._extended(stacked, needed, by_model, grid, w, own) for w in weeks]
         return Expectation(*(np.stack([column[i] for column in columns], axis=1) for i in range(3)))
 
+    def _lengths(self, weeks: list[int]) -> list[int]:
+        """Lengths that the trees are asked for: those up to the longest closed window, and more for its curve."""
+        if self.trees is None:
+            return []
+        curve = {w for w in self.known if w >= self.longest / 3} if max(weeks) > self.longest else set()
+        return sorted({min(w, self.longest) for w in weeks} | curve)
+
     def _extended(
-        self, trees: Expectation, inside: list[int], by_model: Expectation, grid: list[int], w: int
+        self, trees: Expectation, inside: list[int], by_model: Expectation, grid: list[int], w: int, own: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The trees' expectations for one length of window: (N,) x 3."""
         k = inside.index(min(w, self.longest))
         active, orders, revenue = (column[:, k] for column in trees)
         if w > self.longest:
-            own = growth_exponent(np.array(inside, float), trees.orders.sum(axis=0))
             growth = (w / self.longest) ** own
             orders, revenue = orders * growth, revenue * growth
             more = by_model.active[:, grid.index(w)].sum() / max(
