@@ -44,7 +44,7 @@ else:
     source = Table(f"{raw}/lines-*.{form}", COLUMNS, items=f"{raw}/items.parquet")
     log = prepare(source, folder / "log") if step == "built" else append(source, folder / "log")
 peak = resource.getrusage(resource.RUSAGE_SELF)
-print(events if step == "generated" else log.day.size, peak.ru_utime + peak.ru_stime, peak.ru_maxrss)
+print(events if step == "generated" else log.meta["rows"]["used"], peak.ru_utime + peak.ru_stime, peak.ru_maxrss)
 """
 
 
@@ -93,8 +93,9 @@ more day is appended. Each step runs in its own process with one thread; its pea
 {newline.join(lines)}
 
 Rows are partitioned on disk by ranges of customers and the ranges are sorted one at a time, so memory does not grow
-with the rows; only a few numbers per customer do. Appending a day reads, sorts and encodes that day alone. A log is
-sorted by customer, so every column is rewritten and hashed, 29 bytes an event: this cost is linear in the log.
+with the rows; only a few numbers per customer do. Appending a day reads, sorts and encodes that day alone. Up to the
+commit 5baeb5e an append rewrote and hashed every column, 29 bytes an event, which is linear in the log; since then it
+writes a segment, see "Append and segments".
 """
 
 

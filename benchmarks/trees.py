@@ -105,9 +105,10 @@ def write_graphs(folder: Path, booster: Any) -> None:
     import torch
 
     from propensity.feature.features import FeatureConfig
+    from propensity.serving.bundle_file import write_arrays
     from propensity.serving.champion import Booster, Combination, CombinationGraph, Mixture
-    from propensity.serving.export import write_arrays
     from propensity.serving.graph import PartsGraph, ScoringGraph, output_names, pair_weights, trace, write_onnx
+    from propensity.serving.model_file import write_trees
     from propensity.serving.pair_scorer import CHAMPION, GRAPH, PARTS, WEIGHTS
     from propensity.serving.tree_inputs import insert_trees
     from propensity.serving.trees import read_trees
@@ -132,7 +133,7 @@ def write_graphs(folder: Path, booster: Any) -> None:
             insert_trees(path, combination.tree_inputs)
             path, extra = folder / name / CHAMPION, combination.extra_inputs
             write_onnx(trace(CombinationGraph(combination), inputs, len(extra)), path, names[:2], extra)
-            insert_trees(path, combination.tree_inputs)
+            write_trees(folder / name, combination.tree_inputs, inputs)
 
 
 def time_scorers(folder: Path) -> list[dict[str, Any]]:
@@ -140,17 +141,15 @@ def time_scorers(folder: Path) -> list[dict[str, Any]]:
     import numpy as np
 
     from propensity.baseline.pair_table import rows_of
-    from propensity.feature.features import FeatureConfig
     from propensity.serving.pair_scorer import OnnxScorer, fast_scorer
-    from propensity.serving.point_in_time import never_bought_columns
     from propensity.serving.session import session
 
     booster = random_booster(1)
     write_graphs(folder, booster)
-    inputs, never_bought = random_inputs(3), never_bought_columns(FeatureConfig())
+    inputs = random_inputs(3)
     arrays, rows = inputs._asdict(), rows_of(inputs)
     onnx = {name: OnnxScorer(session(folder / name / "model.onnx")) for name in ("none", "all", "past")}
-    fast: dict[str, Any] = {name: fast_scorer(folder / name, never_bought) for name in onnx}
+    fast: dict[str, Any] = {name: fast_scorer(folder / name) for name in onnx}
     methods: dict[str, Callable[[], Any]] = {
         ALONE: lambda: onnx["none"](arrays),
         "network and trees, ONNX Runtime": lambda: onnx["all"](arrays),

@@ -1,12 +1,12 @@
 """Does a loop of plan, send, outcome and learning earn more per message from round to round?
 
-python experiments/loop.py [markets=3]
+python experiments/loop.py [markets=3] [first=0]
 
 The synthetic market, without messages of its own. A message multiplies the intensity of purchases of its category for
 14 days, by the state of the pair when it is sent (`EFFECT`). Each round plans with `decide` at the same number of
 messages, simulates what happens, and learns uplift of all messages so far with `ab uplift`. The first plan can only be
 one by propensity. One loop sends `SHARE` of its messages at random, the other none; without random messages nothing can
-be learned, and its plans stay what they are. The network is trained once; its scores follow the log. Incremental
+be learned, and its plans stay by propensity. The network is trained once; its scores follow the log. Incremental
 margins are exact expectations of the simulator.
 """
 
@@ -188,10 +188,10 @@ def learn(model: pp.Model, messages: pl.DataFrame, at: str, log: Path, out: Path
         print(result["refused"])
 
 
-def main(markets: str = "3") -> None:
-    """Prints the margin per message of each round, and the differences."""
+def main(markets: str = "3", first: str = "0") -> None:
+    """Prints the margin per message of each round, and the differences, in markets of the seeds from `first` on."""
     tables = []
-    for seed in range(int(markets)):
+    for seed in range(int(first), int(first) + int(markets)):
         base = Market(seed)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

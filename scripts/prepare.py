@@ -11,7 +11,7 @@ def main(cfg: PrepareConfig) -> None:
     from hydra.utils import instantiate
 
     from propensity.ingest.source.suggestion import suggest
-    from propensity.report.table import show_log, working
+    from propensity.report.table import show_appended, show_log, working
 
     if cfg.suggest:
         print(suggest(cfg.suggest, project_folder() or Path("conf")))
@@ -21,7 +21,8 @@ def main(cfg: PrepareConfig) -> None:
     action = "checking" if cfg.check else "adding to" if cfg.append else "preparing"
     with working(f"{action} {out}"):
         log = task.check() if cfg.check else task.append(out) if cfg.append else task.prepare(out)
-    show_log(log, None if cfg.check else out)
+    show = show_appended if cfg.append and not cfg.check else show_log
+    show(log, None if cfg.check else out)
 
 
 if __name__ == "__main__":

@@ -79,3 +79,9 @@ def test_planner_and_segments_agree_with_their_references(benchmark, tmp_path):
     assert written.startswith("# Speed\n\nas before\n\n## Decisions\n")
     benchmark("decision").main(["--smallest", "--resume", f"--out={tmp_path}"])
     assert (tmp_path / "results.md").read_text().count("## Decisions") == 1
+
+
+def test_one_pass_and_separate_passes_agree_before_they_are_timed(benchmark):
+    rows = benchmark("one_pass").main(["--customers=4", "--events=12", "--rounds=1"])
+    assert [row.encoder for row in rows] == ["hstu", "linear_recurrence", "time_filters"]
+    assert all(row.one_pass > 0 and row.separate > 0 for row in rows)

@@ -126,21 +126,58 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     -----
     A process that was killed leaves its temporary folder. The next call removes it and prints a line to stderr.
     """
+    with write_lock(folder), replacement(folder) as draft:
+        yield draft
+
+
+@contextmanager
+def write_lock(folder: str | Path) -> Iterator[None]:
+    """Hold the lock on a folder, and remove what killed writes left beside it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder to write or to change. Its parent folder is created.
+
+    Raises
+    ------
+    ConfigurationError
+        If another process writes to `folder`, or no space is left on the device.
+    """
     named = Path(folder)
     folder = linked(named)
     make_folder(folder.parent)
     with storage_message(named), only_writer(folder):
         for message in remove_drafts(folder):
             print(f"propensity: {message}", file=sys.stderr)
-        draft = draft_folder(folder)
-        try:
-            yield draft
-            for path in draft.rglob("*"):
-                sync(path)
-            replace_folder(draft, folder)
-            note_written(named)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        yield
+
+
+@contextmanager
+def replacement(folder: str | Path) -> Iterator[Path]:
+    """Write a folder that replaces another one; the caller holds `write_lock`.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Final path.
+
+    Yields
+    ------
+    Path
+        Temporary folder beside `folder`. It replaces `folder` on success and is removed on failure.
+    """
+    named = Path(folder)
+    folder = linked(named)
+    draft = draft_folder(folder)
+    try:
+        yield draft
+        for path in draft.rglob("*"):
+            sync(path)
+        replace_folder(draft, folder)
+        note_written(named)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def draft_folder(folder: Path) -> Path:

@@ -41,6 +41,17 @@ class PrepareConfig(CommandConfig):
 
 
 @dataclass
+class AppendConfig(CommandConfig):
+    data: Part = setting("source of the delivery, and settings of the log")
+    log: str = setting("folder of the event log")
+
+
+@dataclass
+class CompactConfig(CommandConfig):
+    log: str = setting("folder of the event log")
+
+
+@dataclass
 class TrainConfig(CommandConfig):
     data: Part = setting("source, offers and cutoffs")
     model: Part = setting("network")
@@ -415,9 +426,11 @@ class UpliftConfig(MessagesConfig):
 
 
 @dataclass
-class PolicyConfig(AbConfig):
-    cost: Part = setting("cost of each arm for a customer", {})
-    regressor: str = setting("ridge, lightgbm or blend (the mean of both)", "ridge")
+class PolicyConfig(MessagesConfig):
+    cost: Part = setting("cost of each arm for a customer, or of a message", {})
+    regressor: str | None = setting(
+        "ridge, gcv (ridge, penalty by cross-validation), lightgbm, or blend; null: ridge, with messages gcv", None
+    )
     folds: int = setting("folds of the cross-fit", 5)
     seed: int = setting("seed of folds and trees", 17)
 
@@ -475,6 +488,8 @@ class SplitConfig(CommandConfig):
 
 COMMANDS: dict[str, type[CommandConfig]] = {
     "prepare": PrepareConfig,
+    "append": AppendConfig,
+    "compact": CompactConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "backtest": BacktestConfig,

@@ -80,6 +80,8 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "PrepareConfig": COMMAND | {
         "data": GROUP, "out": maybe(path()), "append": flag(), "check": flag(), "suggest": anything(),
     },
+    "AppendConfig": COMMAND | {"data": GROUP, "log": path()},
+    "CompactConfig": COMMAND | {"log": path()},
     "TrainConfig": TRAIN,
     "EvaluateConfig": COMMAND | {
         "run": path(), "cutoffs": CUTOFFS, "requests": maybe(path()),
@@ -165,7 +167,9 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "UpliftConfig": UPLIFT,
     "LearnConfig": UPLIFT | {"campaign": text(), "champion": maybe(path()), "sent": maybe(path())},
     "FatigueConfig": AB | {"messages": maybe(text()), "window": whole(1, 364)},
-    "PolicyConfig": AB | {"cost": mapping(number(0, 1e9)), "regressor": REGRESSOR, "folds": FOLDS, "seed": SEED},
+    "PolicyConfig": MESSAGES | {
+        "cost": mapping(number(0, 1e9)), "regressor": maybe(REGRESSOR), "folds": FOLDS, "seed": SEED,
+    },
     "DesignConfig": COMMAND | {
         "log": path(), "cutoff": day(), "outcome": text(), "horizon": whole(1, 364), "arms": mapping(OPEN_SHARE),
         "control": name(), "global_holdout": number(0, 0.1), "relevant": number(0, 1_000, above=True),
@@ -186,12 +190,13 @@ CAPS = {"day": whole(0, 1_000), "week": whole(0, 10_000), "rolling": flag()}
 CAMPAIGNS = maybe(many(anything()))
 TRIGGERS = either(path(), many(anything()), null())
 CAPACITY = either(mapping(whole(0)), null())
+TOKENS = choice("items", "baskets")
 PARTS: dict[str, dict[str, Limit]] = {
     "Task": {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,
         "market_stats": GROUP, "log": maybe(path()), "pseudonym": maybe(text()), "horizon": whole(1, 3_650),
         "end": maybe(day()), "verify": flag(), "keep": maybe(whole(1)), "requests": maybe(path()), "catalogue": GROUP,
-        "registrants": maybe(flag()),
+        "registrants": maybe(flag()), "max_segments": whole(0, 10_000),
     },
     "CatalogueConfig": {
         **dict.fromkeys(("popular", "partners", "per_group", "memory"), whole(0, 10**6)),
@@ -263,11 +268,22 @@ PARTS: dict[str, dict[str, Limit]] = {
     },
     "OfferNet": {
         "members": whole(1, 64), "width": whole(1, 8_192), "customer_hidden": whole(1, 65_536),
-        "dropout": number(0, 0.99),
+        **dict.fromkeys(("dropout", "event_dropout", "basket_dropout"), number(0, 0.99)), "closed_gate": flag(),
         **dict.fromkeys(("encoder", "repeat", "explore", "visit", "season"), GROUP),
     },
     "Gru": {"layers": whole(1, 64)},
     "MeanPool": {"half_life": number(0, 1e6, above=True)},
+    "Hstu": {
+        "layers": whole(1, 64), "heads": whole(1, 256), "time": choice("log_age", "fourier", "rotary", "none"),
+        "tokens": TOKENS, "dropout": number(0, 0.99),
+    },
+    "LinearRecurrence": {
+        "layers": whole(1, 64), "time": choice("days", "events"), "tokens": TOKENS, "dropout": number(0, 0.99),
+    },
+    "TimeFilters": {
+        "filters": whole(1, 8_192), "taps": whole(2, 64), "shortest": number(0, 1e6, above=True),
+        "bottleneck": whole(1, 65_536), "tokens": TOKENS, "dropout": number(0, 0.99),
+    },
     "Transformer": {"layers": whole(1, 64), "heads": whole(1, 256), "dropout": number(0, 0.99)},
     "ExploreDotProduct": {},
     "RepeatMLP": {"hidden": whole(1, 65_536), "dropout": number(0, 0.99)},
@@ -279,9 +295,9 @@ PARTS: dict[str, dict[str, Limit]] = {
     "TrainingConfig": {
         "pairs_per_batch": maybe(whole(1)), "length_bucketing": flag(), "log_on_device": flag(),
         "negative_rate": maybe(number(0, 1, above=True)), "averaging": maybe(number(0, 1e6)), "compile": flag(),
-        "threads": maybe(whole(1, 1_024)),
+        "threads": maybe(whole(1, 1_024)), "cutoffs_per_batch": whole(1, 100_000),
         "validation": either(whole(1, 10_000), choice("auto"), many(day(), least=1), null()),
-        "validation_pairs": maybe(whole(1)), "refit": flag(),
+        "validation_pairs": maybe(whole(1)), "held_out": number(0, 0.9), "refit": flag(),
     },
     "Popularity": {},
     "Frequency": {"half_lives": many(number(0, DAYS, above=True))},

@@ -28,6 +28,7 @@ from propensity.feature.market_stats import MarketStats, MarketStatsBuilder, Mar
 from propensity.feature.weight import Even
 from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare, protect_personal_data, translate_read_errors
+from propensity.ingest.compact import MAX_SEGMENTS
 from propensity.ingest.key_chain import key_chain, stored_meta
 from propensity.ingest.privacy import read_key
 from propensity.ingest.retention import check_keep, check_kept
@@ -149,6 +150,8 @@ class Task:
     registrants : bool, optional
         Whether customers without a purchase, whom the log knows by a registration or an event, are trained on and
         scored. None: see `for_log`; before it is called, they are not.
+    max_segments : int
+        Appended deliveries that a log keeps as segments; with more it is compacted.
 
     Raises
     ------
@@ -172,6 +175,7 @@ class Task:
     requests: str | None = None
     catalogue: CatalogueConfig = field(default_factory=CatalogueConfig)
     registrants: bool | None = None
+    max_segments: int = MAX_SEGMENTS
 
     def __post_init__(self) -> None:
         if not isinstance(self.feature, FeatureConfig):
@@ -262,7 +266,7 @@ class Task:
         EventLog
             The extended log, memory-mapped.
         """
-        return append(self.tables, out, self.key, self.keep)
+        return append(self.tables, out, self.key, self.keep, self.max_segments)
 
     @property
     def tables(self) -> Source:

@@ -91,9 +91,19 @@ def test_a_segment_without_purchases_takes_the_weights_of_all_pairs() -> None:
 def test_amounts_are_weighed_by_how_well_they_match() -> None:
     pairs = made_up({"lightgbm": 0.1, "network": 0.6}, customers=1000)
     weights = fit_amounts(pairs, 1.0, "network")
-    assert weights.weight[0] > 0.9 and sum(weights.weight) == pytest.approx(1)
+    assert weights.weight[0] > 0.9 and sum(weights.weight) == pytest.approx(1, abs=0.05)
     bought = pairs.bought
     assert weights.amount(pairs.amount)[bought].sum() == pytest.approx(pairs.revenue[bought].sum(), rel=0.03)
+
+
+def test_the_largest_expected_amounts_are_not_overstated() -> None:
+    pairs = made_up({"lightgbm": 0.4, "network": 0.5}, customers=2000)
+    pairs = pairs._replace(amount=pairs.amount.mean() * (pairs.amount / pairs.amount.mean()) ** 1.3)
+    earlier, later = pairs.only(pairs.customer < 1000), pairs.only(pairs.customer >= 1000)
+    amount = fit_amounts(earlier, 1.0).amount(later.amount)
+    top = later.bought & (amount >= np.quantile(amount, 0.9))
+    assert amount[top].sum() == pytest.approx(later.revenue[top].sum(), rel=0.06)
+    assert sum(fit_amounts(earlier, 1.0).weight) < 0.85
 
 
 def test_equal_amounts_are_counted_once() -> None:

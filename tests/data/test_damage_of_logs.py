@@ -208,10 +208,10 @@ def test_an_append_renews_the_checksums(tmp_path: Path) -> None:
 
 def test_an_append_to_a_damaged_log_is_refused(tmp_path: Path) -> None:
     prepare(Deliveries(60, False), tmp_path / "log")
-    column = np.load(tmp_path / "log/revenue.npy")
-    column[0] += 1
-    np.save(tmp_path / "log/revenue.npy", column)
-    with pytest.raises(DamageError, match="revenue.npy: its checksum is"):
+    path = tmp_path / "log/customers.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
+    with pytest.raises(DamageError, match="customers.parquet: its checksum is"):
         append(Deliveries(60, True), tmp_path / "log")
 
 
@@ -225,7 +225,7 @@ from test_damage_of_logs import Deliveries
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-module.merge_logs = die
+module.add_segment = die
 module.append(Deliveries(60, True), Path(sys.argv[1]))
 """
 
@@ -234,10 +234,12 @@ def test_a_killed_append_leaves_nothing_after_the_next_command(tmp_path: Path, c
     prepare(Deliveries(60, False), tmp_path / "log")
     here = Path(__file__).resolve()
     code = KILLED.format(tests=str(here.parents[1]), data=str(here.parent))
-    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "log")], capture_output=True, text=True)
+    command = [sys.executable, "-c", code, str(tmp_path / "log")]
+    environment = os.environ | {"PYTHONPATH": str(here.parents[2] / "src")}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert sum(".log.draft." in name for name in left) == 2, "the draft, and the events of the delivery"
+    assert sum(".log.draft." in name for name in left) == 2, "the segment, and the events of the delivery"
     EventLog.open(tmp_path / "log")
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
     assert "an interrupted run left an incomplete draft" in capsys.readouterr().err

@@ -15,10 +15,8 @@ from propensity.decision.arms import decided, held_out, read_arms
 from propensity.decision.audience import Audience
 from propensity.decision.campaign import CampaignPlan
 from propensity.decision.context import DecisionContext
-from propensity.decision.exploration import explore
 from propensity.decision.next_best import NextBest
 from propensity.decision.objective import Objective, is_discovery, objective_of, require_supported, with_objective
-from propensity.decision.plan.request import build_request
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
 
 CAMPAIGNS = [{"offer": offer, "days": [d], "most": 20, "cost": 0.0} for d, offer in enumerate(OFFERS)]
@@ -171,43 +169,3 @@ def test_an_impossible_probability_of_an_arm_is_refused(tmp_path: Path, probabil
     path = arms_of(context(), tmp_path / "arms.parquet", probability=pl.lit(probability, pl.Float64))
     with pytest.raises(DataError, match="missing, 0 or above 1"):
         read_arms(str(path))
-
-
-def test_explorers_keep_the_caps_and_are_drawn_with_their_probability() -> None:
-    known = context()
-    plan = CampaignPlan(campaigns=CAMPAIGNS)
-    request = build_request(known, plan.requested(known), plan.plan_limits, 0.3, 0.02)
-    picks = np.full((known.scores.customer.size, 2), -1, np.int16)
-    picks[:20, 0], picks[20:40, 0] = 0, 1
-    count, expected, repeats = np.zeros((len(picks), 2)), np.zeros((len(picks), 2)), 1500
-    for seed in range(repeats):
-        drawn = explore(picks, request.problem, 0.25, seed)
-        assert ((drawn.picks >= 0).sum(1) <= 1).all()
-        assert (np.bincount(drawn.picks[drawn.picks >= 0], minlength=2) <= 20).all()
-        row, place = np.nonzero(drawn.picks >= 0)
-        count[row, drawn.picks[row, place]] += 1
-        expected[row, drawn.picks[row, place]] += drawn.probability[row, place] / repeats
-    share = count / repeats
-    stated = np.divide(expected, share, out=np.zeros_like(share), where=share > 0)  # its mean where it was sent
-    spread = 5 * np.sqrt(stated * (1 - stated) / repeats)
-    assert (np.abs(share - stated)[share > 0] <= spread[share > 0] + 1e-9).all()
-    assert share[40:].sum() == pytest.approx(10, rel=0.1)
-
-
-def test_exploration_lists_explorers_and_controls_with_the_probability_of_their_arm() -> None:
-    known = context()
-    plan = CampaignPlan(campaigns=CAMPAIGNS)
-    request = build_request(known, plan.requested(known), plan.plan_limits, 0.3, 0.02)
-    picks = np.full((known.scores.customer.size, 2), -1, np.int16)
-    picks[:20, 0], picks[20:40, 0] = 0, 1
-    sent, stated = np.zeros(2), np.zeros(2)
-    for seed in range(400):
-        drawn = explore(picks, request.problem, 0.25, seed)
-        draw = drawn.draw
-        assert (draw.row >= 40).all() and ((draw.probability > 0) & (draw.probability < 1)).all()
-        assert set(draw.row[draw.sent].tolist()) == set(np.flatnonzero(drawn.explored).tolist())
-        assert not set(draw.row[~draw.sent].tolist()) & set(np.flatnonzero((drawn.picks >= 0).any(1)).tolist())
-        chance = np.where(draw.sent, draw.probability, 1 - draw.probability)
-        sent += np.bincount(draw.campaign[draw.sent], minlength=2)
-        stated += np.bincount(draw.campaign, weights=chance, minlength=2)
-    assert (np.abs(sent - stated) < 4 * np.sqrt(stated)).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,29 @@ def test_the_holdout_is_those_whom_the_same_rule_would_have_chosen(
         sent = np.isin(scores.customer.astype(str), own.filter(~pl.col("holdout"))["customer_id"].to_numpy())
         expected = scores.customer[held & consent & (value >= value[sent].min())]
         assert sorted(own.filter("holdout")["customer_id"]) == sorted(expected.astype(str))
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+@pytest.mark.parametrize("kind", [CampaignPlan, NextBest])
+def test_the_holdout_of_a_trigger_is_those_for_whom_it_is_due(
+    kind: Any, fixed: bool, context: DecisionContext, arms: pl.DataFrame
+) -> None:
+    assert context.customers is not None
+    first = date.fromisoformat(context.scores.cutoff)
+    size = context.scores.customer.size
+    born = [first.replace(year=1990) + timedelta(days=k % 9) for k in range(size)]
+    known = context.changed(customers=context.customers.with_columns(born=pl.Series(born)))
+    rule = {"name": "birthday", "anniversary": "born", "offer": "category 0", "channel": "mail", "fixed": fixed}
+    more = {"prices": False, "trigger_days": 5} if kind is CampaignPlan else {"days": 5}
+    table = listed(kind(CAMPAIGNS, triggers=[rule], **more), known, arms).table.filter(campaign="birthday")
+    held = np.isin(context.scores.customer.astype(str), arms.filter(arm="holdout")["customer_id"].to_numpy())
+    due = held & context.customers["consent_mail"].to_numpy() & (np.arange(size) % 9 < 5)
+    rows = table.filter("holdout")
+    expected = dict(zip(context.scores.customer[due].astype(str), np.arange(size)[due] % 9, strict=True))
+    days = {customer: (day - first).days for customer, day in rows.select("customer_id", "day").iter_rows()}
+    assert rows.height == len(days) and set(rows["arm"]) == {"holdout"} and set(rows["probability"]) == {0.25}
+    assert days == expected if fixed else days and days.items() <= expected.items()
+    assert table.filter(~pl.col("holdout")).height and rows["expected_value"].is_finite().all()
 
 
 def test_who_may_not_be_contacted_is_named_with_a_reason_and_in_no_list(context: DecisionContext) -> None:

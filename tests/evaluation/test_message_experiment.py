@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from conftest import QUICK, SMALL
 from propensity.ab.analyse import Rules, analyse
 from propensity.ab.command import write
 from propensity.ab.head import fit_head
+from propensity.ab.learn import compare
+from propensity.ab.policy import PolicyRules, policy_values
 from propensity.ab.table import Columns
 from propensity.ab.uplift import UpliftRules
 from propensity.decision.objective import Uplift, read_uplift
@@ -27,7 +30,13 @@ from propensity.evaluation.message_experiment import (
     message_experiment,
     pair_covariates,
 )
-from propensity.evaluation.message_uplift import learn_messages, uplift_of
+from propensity.evaluation.message_uplift import (
+    learn_messages,
+    learn_what_was_sent,
+    named,
+    policy_of_messages,
+    uplift_of,
+)
 from propensity.kernel.event import PURCHASE
 from propensity.training.run import train
 
@@ -150,6 +159,50 @@ def test_a_plan_reads_the_uplift_of_its_own_cutoff_and_offers(learned: Any, tmp_
         uplift.require_cutoff("2024-05-01")
 
 
+def test_a_message_is_for_those_whom_it_moves_where_it_costs(learned: Any) -> None:
+    joined = learned[0]
+    result, table = policy_values(joined.experiment, PolicyRules(cost={"message": 0.1}, regressor="gcv"))
+    part = result["outcomes"]["bought"]
+    assert part["recommendation"] == "send to each customer the arm of the learned policy"
+    assert part["policies"]["message"]["value"] == pytest.approx(part["policies"]["holdout"]["value"] + 0.05, abs=0.08)
+    chosen = named(table.filter(pl.col("outcome") == "bought"), joined)
+    never = pl.concat([pairs(day).table for day in DAYS]).select(*KEY[1:], customer="customer_id", never="never_bought")
+    by_state = chosen.join(never, on=["customer", *KEY[1:]]).group_by("never").agg((pl.col("arm") == "message").mean())
+    shares = dict(by_state.iter_rows())
+    assert shares[1.0] > 0.9 and shares[0.0] < 0.3
+
+
+def test_errors_of_a_policy_allow_for_several_messages_of_a_customer() -> None:
+    parts = [pairs(day) for day in DAYS]
+    table = messages(parts, 0.0, 1, sticky=True)
+    same = table.with_columns(bought=pl.col("customer_id").str.slice(-2).cast(pl.Int64) % 2.0)  # of a customer
+    experiment = join_messages(same.cast({"bought": pl.Float64}), parts, None, COLUMNS).experiment
+    width = []
+    for each in (experiment, replace(experiment, unit=None)):
+        cell = policy_values(each, PolicyRules(regressor="gcv"))[0]["outcomes"]["bought"]["policies"]["message"]
+        width.append(cell["high"] - cell["low"])
+    assert 1.7 < width[0] / width[1] < 2.3  # four messages each, all alike
+
+
+def test_a_champion_of_messages_is_compared_on_its_own_cutoff(learned: Any) -> None:
+    joined, result, table, _ = learned
+    truth = joined.labels.select(customer="customer_id", offer_id="offer_id", cutoff="cutoff")
+    never = pl.concat([pairs(day).table for day in DAYS]).select(*KEY[1:], customer="customer_id", mean="never_bought")
+    champion = truth.join(never, on=["customer", *KEY[1:]]).filter(pl.col("cutoff") == DAYS[1])
+    rows = pl.concat([champion.with_columns(outcome=pl.lit(name)) for name in ("bought", "value")])
+    winners = []
+    for sign in (1, -1):
+        told = dict(result)
+        own = rows.with_columns(pl.col("mean") * sign, arm=pl.lit("message"))
+        compare(joined.experiment, told, table, own, RULES, joined.labels)
+        cell = told["comparison"]["message"]["bought"]
+        assert cell["customers"] == 800
+        winners.append(cell["winner"])
+    assert winners == ["champion", "challenger"]
+    with pytest.raises(DataError, match="no column offer_id"):
+        compare(joined.experiment, dict(result), table, rows.drop("offer_id"), RULES, joined.labels)
+
+
 def test_a_head_sees_an_interaction_and_none_where_there_is_none() -> None:
     rng = np.random.default_rng(2)
     x, t = rng.normal(size=(6000, 3)), rng.random(6000) < 0.5
@@ -196,3 +249,13 @@ def test_the_command_joins_messages_to_the_scores_and_outcomes_of_a_run(
 
     with pytest.raises(ConfigurationError, match="before the outcomes of the last messages end"):
         message_experiment(str(run), table, COLUMNS, at="2024-05-27")
+
+    policy = policy_of_messages(composed("ab_policy", *settings[:2], f"out={tmp_path / 'policy'}"), print)
+    assert policy["recommendation"] == "send holdout to everybody"
+    assert pl.read_parquet(tmp_path / "policy/policy.parquet").height == 2 * len(joined.experiment)
+    more = ["campaign=spring", "at=2024-06-03", "orderings=99", "resamples=20", f"champion={tmp_path / 'uplift'}"]
+    told = learn_what_was_sent(composed("ab_learn", *settings[:2], f"out={tmp_path / 'learned'}", *more), print)
+    assert told["campaign"] == "spring" and told["comparison"]["message"]["value"]["customers"] == 0
+    assert (tmp_path / "learned/analysis.json").is_file() and (tmp_path / "learned/pairs.parquet").is_file()
+    with pytest.raises(ConfigurationError, match=r"no exploration.parquet in spring"):
+        learn_what_was_sent(composed("ab_learn", settings[0], f"out={tmp_path / 'none'}", *more), print)

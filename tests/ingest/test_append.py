@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from deliveries import Delivery, between, without_tables
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, DataError
 from propensity.ingest.append import append
@@ -18,25 +18,6 @@ from propensity.ingest.tombstone import add_tombstones
 from random_log import date_of, random_tables
 
 
-@dataclass
-class Delivery:
-    tables: Tables
-
-    def load(self) -> Tables:
-        return self.tables
-
-
-def between(tables: Tables, start: int, stop: int) -> Tables:
-    """The delivery of the days start <= day < stop; order ids contain the day."""
-    ordered = tables.events.with_columns(order=pl.col("order") * 100_000 + pl.col("day").to_physical())
-    events = ordered.filter((pl.col("day") >= date_of(start)) & (pl.col("day") < date_of(stop)))
-    return tables._replace(events=events, read=None, dropped={"damaged": 1})
-
-
-def without_tables(tables: Tables) -> Tables:
-    return tables._replace(items=None, customers=None)
-
-
 @pytest.mark.parametrize(
     ("tables", "chunk"), [(random_tables(0), 50), (random_tables(1), 1 << 22), (without_tables(random_tables(2)), 1)]
 )
@@ -44,7 +25,7 @@ def test_appending_day_by_day_gives_the_log_built_whole(
     tables: Tables, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Holds for any chunk size, down to one customer at a time."""
-    monkeypatch.setattr("propensity.ingest.append.CHUNK", chunk)
+    monkeypatch.setattr("propensity.data.merged_columns.CHUNK", chunk)
     first, last = (build_log(tables).first_day, int(build_log(tables).day.max()))
     last_days = range(last - 12, last + 1)
     prepare(Delivery(between(tables, first, last - 12)), tmp_path / "log", {"origin.json": "{}"})

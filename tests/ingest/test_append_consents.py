@@ -15,6 +15,7 @@ from propensity.data.event_log import EventLog
 from propensity.errors import DataError
 from propensity.ingest.append import append
 from propensity.ingest.build import prepare
+from propensity.ingest.compact import compact
 from propensity.ingest.privacy import pseudonym
 from propensity.ingest.source.table import Table
 
@@ -41,6 +42,8 @@ def words(folder: Path, first: str | None, second: str | None, **case: Any) -> d
     log = append(delivery(folder, "second", "2024-01-20", later, second, **case), folder / "log", key)
     assert log.offsets.size == log.customers.height + 1 and log.customers["customer"].is_sorted()
     assert EventLog.open(folder / "log", verify=True).day.size == len(buyers) + len(later)
+    compacted = compact(folder / "log")
+    assert compacted.customers.equals(log.customers) and compacted.fingerprint == log.fingerprint
     return dict(log.customers.select("customer", "suppressed").cast({"customer": str}).iter_rows())
 
 

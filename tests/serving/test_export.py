@@ -17,7 +17,7 @@ from propensity.data.batch import Inputs, Sizes
 from propensity.errors import ConfigurationError, GateError
 from propensity.feature.column import CONTEXT, block_sizes
 from propensity.feature.features import FeatureConfig
-from propensity.serving import export as module
+from propensity.serving import model_file as module
 from propensity.serving.export import export
 from propensity.serving.graph import ScoringGraph, run_network, trace, write_onnx
 from propensity.serving.parity import Parity, compare_top_k

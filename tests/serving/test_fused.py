@@ -16,13 +16,13 @@ from propensity.serving import pair_scorer
 from propensity.serving.fused import fused_weights, signed_logs
 from propensity.serving.graph import PartsGraph, ScoringGraph, can_fuse, pair_weights, run_network
 from propensity.serving.pair_scorer import FusedScorer
-from propensity.serving.point_in_time import never_bought_columns
 
 VARIANTS = {
     "default": [],
     "without a visit": ["model/visit=none"],
     "without an explore expert": ["model/explore=none", "model.members=1"],
     "with a season": ["model/season=fourier", "model/encoder=gru"],
+    "with a causal encoder": ["model/encoder=hstu", "model.encoder.tokens=baskets", "model.closed_gate=true"],
 }
 
 
@@ -56,7 +56,7 @@ def test_the_fused_scorer_equals_the_network(
         )
     scorer = FusedScorer.__new__(FusedScorer)
     scorer.session, scorer.sigma_max, scorer.unit = None, float(weights["sigma_max"]), float(weights["unit"])
-    scorer.weights = fused_weights(weights, never_bought_columns(features.config))
+    scorer.weights = fused_weights(weights)
     monkeypatch.setattr(pair_scorer.verify, "run_session", lambda session, inputs: parts)
     monkeypatch.setattr(pair_scorer, "TILE", 100)  # several tiles, the last one short
     expected = run_network(ScoringGraph(model), inputs)

@@ -13,11 +13,11 @@ import torch
 from onnx import TensorProto, helper
 
 from propensity.errors import ConfigurationError, DataError
+from propensity.serving.tree_sum import Trees
 from propensity.serving.trees import (
     ML_DOMAIN,
     ML_OPSET,
     TorchTrees,
-    Trees,
     read_trees,
     round_down,
     tree_nodes,

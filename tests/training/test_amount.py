@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from conftest import SMALL
 from propensity.model.member import EnsembleMember
 from propensity.training.amount import amount_scale
+from propensity.training.calibrate import training_blocks
 from propensity.training.length import negative_rate_of
 from propensity.training.run import untrained
 
@@ -30,9 +31,9 @@ def test_scaled_amounts_come_near_what_buyers_paid_in_total(
     for member in model.members:
         assert isinstance(member, EnsembleMember)
         member.value.base.weight.data[:, 0] += float(np.log(error))
-    scale = amount_scale(model, data)
+    scale = amount_scale(training_blocks(model, data))
     model.amount_scale.fill_(scale)
-    left = abs(np.log(amount_scale(model, data)))
+    left = abs(np.log(amount_scale(training_blocks(model, data))))
     assert left < 0.02 + 0.2 * abs(np.log(scale)), "of few buyers a part of the error is believed"
     assert 0.5 < scale * error < 2.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from propensity.training.module import PropensityModule
 from propensity.training.run import last_checkpoint, train
 from propensity.training.storage import save_checkpoint
 from propensity.training.validation import windows
+
+CALIBRATED = re.compile(r"amount_scale|members\.\d+\.(base|explore\.pair)\.weight")
 
 Compose = Callable[..., Any]
 OPEN = ("trainer.max_steps=-1", "trainer.max_epochs=null", "training.validation=1")
@@ -43,9 +46,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_trained(folder).model.state_dict()
 
 
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], scaled: bool = True) -> bool:
-    """Whether weights are the same; with or without the scale of amounts, which is set after a fit."""
-    return all(torch.equal(a[name], b[name]) for name in a if scaled or name != "amount_scale")
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], calibrated: bool = True) -> bool:
+    """Whether weights are the same; with or without those that are set after a fit by `training.calibrate`."""
+    return all(torch.equal(a[name], b[name]) for name in a if calibrated or not CALIBRATED.fullmatch(name))
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -91,7 +94,7 @@ def test_the_refit_sees_the_windows_of_the_validation_and_the_search_does_not(
     assert same(search[2], other_search[2]) and not same(refit[2], other_refit[2])
     assert max(each.market_stats.cutoff.end for each in search[1].training_set.cutoffs_data) <= first
     assert max(each.market_stats.cutoff.end for each in refit[1].training_set.cutoffs_data) > first
-    assert same(weights(tmp_path / "a"), refit[2], scaled=False)
+    assert same(weights(tmp_path / "a"), refit[2], calibrated=False)
     assert load_trained(tmp_path / "a").about["end"] == load_trained(tmp_path / "a").about["last_label"]
 
 
@@ -104,7 +107,7 @@ def test_validation_decides_how_long_both_stages_train(
     curve = load_curves(tmp_path)["val/log_loss"]
     best, found = curve.step[int(np.argmin(curve.value))] + 1, summary(tmp_path)
     assert found["step"] == best <= found["steps"] <= 24 and curve.step[0] == 1
-    assert found["metrics"]["val/log_loss"] == pytest.approx(min(curve.value), rel=1e-6)
+    assert found["metrics"]["val/log_loss"] == pytest.approx(min(curve.value), rel=0.02)  # calibrated since
     passes = [each.length.pass_steps for each in (search, data)]
     assert refit.steps == max(round(best * passes[1] / passes[0]), 1)
     assert found["choice"].startswith(f"{best} steps of ") and "passes over the training cutoffs" in found["choice"]
@@ -116,7 +119,7 @@ def test_a_run_without_a_refit_keeps_the_weights_of_the_best_validation(
 ) -> None:
     seen = stages(monkeypatch)
     train(config(composed, small_world, tmp_path, "training.refit=false"))
-    assert len(seen) == 1 and same(seen[0][2], weights(tmp_path), scaled=False)
+    assert len(seen) == 1 and same(seen[0][2], weights(tmp_path), calibrated=False)
     about = load_trained(tmp_path).about
     assert [about["end"]] == about["validation"] and about["end"] < about["last_label"]
 

@@ -1,4 +1,4 @@
-"""From the settings of `analyse`, `uplift` and `policy` to their folders; a refusal is written before it is raised."""
+"""From the settings of `analyse`, `uplift`, `policy` and `learn` to folders; a refusal is written, then raised."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from propensity.ab.contacts import experiment_table
 from propensity.ab.drawn import contacts_of_log, contacts_of_table
 from propensity.ab.factorial import cells_of_columns
 from propensity.ab.fatigue import NOT_SENT, fatigue_of_arms, fatigue_of_contacts
+from propensity.ab.learn import learn
 from propensity.ab.learner import LEARNERS, OF_MESSAGES
+from propensity.ab.policy import PolicyRules
+from propensity.ab.sent import entered
 from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
 from propensity.ab.uplift import UpliftRules
 from propensity.atomic import whole_folder
-from propensity.config import AbConfig, FatigueConfig, UpliftConfig
+from propensity.config import AbConfig, FatigueConfig, LearnConfig, PolicyConfig, UpliftConfig
 from propensity.data.contact import sent_messages
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
@@ -29,7 +32,7 @@ from propensity.scores import Scores, load_scores
 def experiment_from(cfg: AbConfig, kind: str) -> Experiment:
     """The checked experiment; a refusal of the table itself leaves `<kind>.json` with the reason."""
     if getattr(cfg, "messages", None) is not None and not isinstance(cfg, FatigueConfig):
-        raise ConfigurationError("messages are for ab analyse and ab uplift; give a table or a log here")
+        raise ConfigurationError("messages are joined to a run; give run=<folder>, or a table or a log instead")
     columns = Columns(
         arm=cfg.arm,
         control="" if cfg.control is None else str(cfg.control),
@@ -116,6 +119,23 @@ def uplift_rules(cfg: UpliftConfig) -> UpliftRules:
     learners = cfg.learners or (LEARNERS if cfg.messages is None else OF_MESSAGES)
     fit = cfg.regressor or ("ridge" if cfg.messages is None else "gcv")
     return UpliftRules(tuple(learners), fit, cfg.folds, cfg.orderings, cfg.resamples, cfg.seed)
+
+
+def policy_rules(cfg: PolicyConfig) -> PolicyRules:
+    """What contacts cost, and how the learned policy is fitted; of messages by a regression that shrinks."""
+    fit = cfg.regressor or ("ridge" if cfg.messages is None else "gcv")
+    return PolicyRules(cfg.cost, fit, cfg.folds, cfg.seed)
+
+
+def learn_from(cfg: LearnConfig) -> dict[str, Any]:
+    """Effects, uplift and the champion of a campaign to one row per customer, by the settings of `ab learn`."""
+    champion = None if cfg.champion is None else read_data(Path(cfg.champion) / "uplift.parquet")
+    cfg, notes = entered(cfg)
+    effects, result, table = learn(experiment_from(cfg, "uplift"), uplift_rules(cfg), champion)
+    result |= {"campaign": cfg.campaign, "notes": [*notes, *result["notes"]]}
+    result["sentences"] = [*effects["sentences"], *result["sentences"]]
+    write(cfg.out, "uplift", result, table, also={"analysis": effects})
+    return result
 
 
 def chosen_scores(path: str | None, cutoff: int) -> Scores | None:

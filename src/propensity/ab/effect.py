@@ -89,6 +89,12 @@ def _clustered(effect: float, share: np.ndarray, unit: np.ndarray, mask: np.ndar
     return Effect(effect, math.sqrt(float(total @ total) * correction), float(max(count - 1, 1)))
 
 
+def error_of_sum(share: np.ndarray, unit: np.ndarray | None) -> float:
+    """Standard error of the sum of shares (n,) of mean 0, which are independent between customers (n,) only."""
+    total = share if unit is None else np.bincount(unit, weights=share)
+    return math.sqrt(float(total @ total))
+
+
 def adjusted_difference(
     y: np.ndarray,
     x: np.ndarray,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from propensity.ab.uplift import MEAN, UpliftRules, learn_uplift
 from propensity.ab.validity import stabilised
 from propensity.errors import DataError
 
+CUSTOMER = ("customer",)
 CHAMPION, CHALLENGER = "champion", "challenger"
-COMMON = 200  # customers that both rankings must know
+COMMON = 200  # customers, or messages, that both rankings must know
 
 
 def learn(
@@ -52,47 +54,93 @@ def learn(
     The challenger replaces the champion where the interval of the difference is above 0; without a champion, where its
     ranking is better than random orderings. Both are compared on customers that both know.
     """
-    if champion is not None and not {"customer", "arm", "outcome", MEAN} <= {*champion.columns}:
-        raise DataError("the champion has no column customer, arm, outcome or mean; give the folder of ab uplift")
+    _require_columns(champion, CUSTOMER)
     effects = analyse(experiment, Rules(alpha=rules.alpha))
     result, table = learn_uplift(experiment, rules)
-    result["comparison"] = {}
-    if result["refused"] is None:
-        result["comparison"] = {
-            arm: {
-                name: _compared(experiment, arm, name, table, champion, rules) | {"claimed": cell["claimed"]}
-                for name, cell in outcomes.items()
-            }
-            for arm, outcomes in result["arms"].items()
-        }
-        result["sentences"] += list(_sentences(result["comparison"]))
+    compare(experiment, result, table, champion, rules)
     return effects, result, table
+
+
+def compare(
+    experiment: Experiment,
+    result: dict[str, Any],
+    table: pl.DataFrame,
+    champion: pl.DataFrame | None,
+    rules: UpliftRules,
+    labels: pl.DataFrame | None = None,
+) -> None:
+    """Add `comparison` and its sentences to a result.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Of what was sent last.
+    result, table : dict, pl.DataFrame
+        Of `learn_uplift`, the challenger.
+    champion : pl.DataFrame, optional
+        Uplift of the ranking in use.
+    rules : UpliftRules
+        Of the bootstrap.
+    labels : pl.DataFrame, optional
+        customer_id, offer_id and cutoff of each row, of an experiment of messages; both tables then have these columns,
+        as uplift.parquet and pairs.parquet do.
+
+    Raises
+    ------
+    DataError
+        If the champion is not a table of uplift.
+    """
+    result["comparison"] = {}
+    if labels is None:
+        rows = pl.DataFrame({"customer": experiment.customer})
+    else:
+        rows = labels.rename({"customer_id": "customer"})
+    _require_columns(champion, rows.columns)
+    if result["refused"] is not None:
+        return
+    rows = rows.with_row_index("row").cast({"customer": pl.String})
+    result["comparison"] = {
+        arm: {
+            name: _compared(experiment, rows, arm, name, table, champion, rules) | {"claimed": cell["claimed"]}
+            for name, cell in outcomes.items()
+        }
+        for arm, outcomes in result["arms"].items()
+    }
+    result["sentences"] += list(_sentences(result["comparison"]))
+
+
+def _require_columns(champion: pl.DataFrame | None, key: Sequence[str]) -> None:
+    wanted = [*key, "arm", "outcome", MEAN]
+    if champion is not None and (missing := [name for name in wanted if name not in champion.columns]):
+        raise DataError(f"the champion has no column {missing[0]}; give the folder of ab uplift of such an experiment")
 
 
 def _compared(
     experiment: Experiment,
+    rows: pl.DataFrame,
     arm: str,
     outcome: str,
     table: pl.DataFrame,
     champion: pl.DataFrame | None,
     rules: UpliftRules,
 ) -> dict[str, Any]:
-    """The difference of the two rankings on the customers of both."""
+    """The difference of the two rankings on the rows of both."""
     if champion is None:
         return {"gain": None, "low": None, "high": None, "customers": 0}
+    key = [name for name in rows.columns if name != "row"]
     own, other = (
         each.filter((pl.col("arm") == arm) & (pl.col("outcome") == outcome)).select(
-            pl.col("customer").cast(pl.String), pl.col(MEAN).alias(name)
+            pl.col("customer").cast(pl.String), *key[1:], pl.col(MEAN).alias(name)
         )
         for each, name in ((table, CHALLENGER), (champion, CHAMPION))
     )
-    rows = pl.DataFrame({"customer": experiment.customer}).with_row_index("row").cast({"customer": pl.String})
-    both = rows.join(own, on="customer").join(other, on="customer").sort("row")
+    both = rows.join(own, on=key).join(other, on=key).sort("row")
     if both.height < COMMON:
         return {"gain": None, "low": None, "high": None, "customers": both.height}
     row = both["row"].to_numpy()
     treated = experiment.comparisons()[arm][row]
-    ranking = Ranking(experiment.outcomes[outcome][row], treated, stabilised(experiment)[row])
+    unit = None if experiment.unit is None else experiment.unit[row]
+    ranking = Ranking(experiment.outcomes[outcome][row], treated, stabilised(experiment)[row], unit)
     new, old = (np.asarray(both[name].to_numpy(), np.float64) for name in (CHALLENGER, CHAMPION))
     gain, low, high = paired_difference(ranking, new, old, max(rules.resamples, 20), rules.seed)
     return {"gain": gain, "low": low, "high": high, "customers": both.height}

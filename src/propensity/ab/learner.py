@@ -31,6 +31,7 @@ TREES: dict[str, Any] = {
 }
 ROUNDS, LEAF_SHARE = 40, 0.02
 RIDGE, BLOCK = 1.0, 65_536
+FEWEST_EARLIER = 10  # rows of an arm in the earlier folds below which no model of them is fitted
 PENALTIES = np.logspace(-5, 1, 19)  # of the ridge regression by cross-validation, for each row
 Predict = Callable[[np.ndarray], np.ndarray]
 Regressor = Callable[[np.ndarray, np.ndarray, np.ndarray], Predict]
@@ -144,6 +145,13 @@ def folds(customer: np.ndarray, count: int, seed: int) -> np.ndarray:
     return fold
 
 
+def folds_of(customer: np.ndarray, unit: np.ndarray | None, count: int, seed: int) -> np.ndarray:
+    """Fold of each row (n,); rows of a customer, whose `unit` (n,) they share, are in one fold."""
+    if unit is None:
+        return folds(customer, count, seed)
+    return folds(np.arange(int(unit.max()) + 1), count, seed)[unit]
+
+
 class Others(NamedTuple):
     """Rows that are scored beside the experiment: covariates x (m, C), and the fold (m,) whose models score each."""
 
@@ -152,10 +160,14 @@ class Others(NamedTuple):
 
 
 class CrossFitted(NamedTuple):
-    """Uplift by learner of the experiment's rows (n,), and of the others (m,)."""
+    """Uplift by learner of the experiment's rows (n,), of the others (m,), and by models of earlier folds only (n,).
+
+    `earlier` is NaN in the first fold, and in those before which an arm has fewer than `FEWEST_EARLIER` rows.
+    """
 
     own: dict[str, np.ndarray]
     others: dict[str, np.ndarray]
+    earlier: dict[str, np.ndarray]
 
 
 def uplift(
@@ -188,9 +200,10 @@ def uplift(
 def cross_fitted(
     arms: Arms, fold: np.ndarray, learners: Sequence[str], fit: Regressor, others: Others, seed: int = 17
 ) -> CrossFitted:
-    """The same, and the uplift of further rows by the models that did not see their fold."""
+    """The same, the uplift of further rows by the models that did not see their fold, and that of earlier folds."""
     own = {name: np.empty(fold.size) for name in learners}
     further = {name: np.empty(others.fold.size) for name in learners}
+    earlier = {name: np.full(fold.size, np.nan) for name in learners}
     for k in np.unique(fold):
         train, rows, place = arms.rows(fold != k), arms.x[fold == k], others.fold == k
         half = _half(fold[fold != k])
@@ -199,7 +212,13 @@ def cross_fitted(
             own[name][fold == k] = model(rows)
             if place.any():
                 further[name][place] = model(others.x[place])
-    return CrossFitted(own, further)
+        before = fold < k
+        if np.bincount(arms.t[before], minlength=2).min() < FEWEST_EARLIER:
+            continue
+        train, half = arms.rows(before), _half(fold[before])
+        for name in learners:
+            earlier[name][fold == k] = effect_model(name, train, half, fit, seed)(rows)
+    return CrossFitted(own, further, earlier)
 
 
 def _half(fold: np.ndarray) -> np.ndarray:

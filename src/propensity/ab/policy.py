@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from propensity.ab.distribution import normal_p, normal_quantile
-from propensity.ab.effect import ALPHA, adjusted_difference, difference, holm
-from propensity.ab.learner import folds, regressor
+from propensity.ab.effect import ALPHA, adjusted_difference, difference, error_of_sum, holm
+from propensity.ab.learner import folds_of, regressor
 from propensity.ab.table import Experiment
 from propensity.ab.validity import balance, placebo, refusal, sample_ratio, stabilised
 from propensity.errors import ConfigurationError
@@ -35,7 +35,7 @@ class PolicyRules:
     cost : mapping of str to float
         Cost of each arm for a customer, in the unit of the outcome; arms that are not named cost nothing.
     regressor : str
-        ridge, lightgbm, or blend, the mean of both.
+        ridge, gcv, lightgbm, or blend, the mean of ridge and lightgbm.
     folds, seed : int
         Folds of the cross-fit, and their seed.
     """
@@ -59,7 +59,14 @@ class Value(NamedTuple):
     score: np.ndarray
 
 
-def value_of(y: np.ndarray, chosen: np.ndarray, p: np.ndarray, own: np.ndarray, predicted: np.ndarray) -> Value:
+def value_of(
+    y: np.ndarray,
+    chosen: np.ndarray,
+    p: np.ndarray,
+    own: np.ndarray,
+    predicted: np.ndarray,
+    unit: np.ndarray | None = None,
+) -> Value:
     """Value of a policy.
 
     Parameters
@@ -70,6 +77,8 @@ def value_of(y: np.ndarray, chosen: np.ndarray, p: np.ndarray, own: np.ndarray, 
         (n,) bool: the policy chooses the arm that was drawn.
     own, predicted : np.ndarray
         (n,) predicted outcome under the drawn arm, and under the arm that the policy chooses.
+    unit : np.ndarray, optional
+        (n,) customer of each row, where customers have several.
 
     Returns
     -------
@@ -83,7 +92,7 @@ def value_of(y: np.ndarray, chosen: np.ndarray, p: np.ndarray, own: np.ndarray, 
         return Value(math.nan, math.nan, math.nan, math.nan, 0.0, 0.0, np.full(n, math.nan))
     snips = float(weight @ y) / total
     score = predicted + weight * (y - own)
-    error = math.sqrt(float(np.sum((weight * (y - snips)) ** 2))) / total
+    error = error_of_sum(weight * (y - snips), unit) / total
     effective = total**2 / float(weight @ weight)
     return Value(float(weight @ y) / n, snips, float(score.mean()), error, effective, float(chosen.mean()), score)
 
@@ -121,8 +130,8 @@ def policy_values(experiment: Experiment, rules: PolicyRules) -> tuple[dict[str,
         "sentences": [],
     }
     tables = []
-    for name, y in experiment.outcomes.items() if refused is None else ():
-        part, choice = _outcome(experiment, y, rules)
+    for name in experiment.outcomes if refused is None else ():
+        part, choice = _outcome(experiment, name, rules)
         result["outcomes"][name] = part
         result["recommendation"] = part["recommendation"]
         result["sentences"] += [f"{name}: {sentence}" for sentence in part["sentences"]]
@@ -163,22 +172,28 @@ def placebo_refusal(experiment: Experiment, weight: np.ndarray) -> str | None:
     return None
 
 
-def _outcome(experiment: Experiment, y: np.ndarray, rules: PolicyRules) -> tuple[dict[str, Any], list[str]]:
+def _outcome(experiment: Experiment, name: str, rules: PolicyRules) -> tuple[dict[str, Any], list[str]]:
     """All policies on one outcome."""
     names = [experiment.control, *experiment.arms]
     cost = np.array([float(rules.cost.get(name, 0.0)) for name in names])
+    y, (base, amount) = experiment.outcomes[name], experiment.multiple.get(name, (name, None))
     net, p = y - cost[experiment.arm], _probability(experiment, len(names))
-    predicted = predicted_outcomes(experiment, y, rules) - cost
+    predicted = predicted_outcomes(experiment, experiment.outcomes[base], rules)
+    predicted = (predicted if amount is None else predicted * amount[:, None]) - cost
     own = predicted[np.arange(y.size), experiment.arm]
     best = predicted.argmax(axis=1)
     values = {
-        name: value_of(net, experiment.arm == code, p, own, predicted[:, code]) for code, name in enumerate(names)
+        name: value_of(net, experiment.arm == code, p, own, predicted[:, code], experiment.unit)
+        for code, name in enumerate(names)
     }
     values[LEARNED if LEARNED not in names else "learned policy"] = value_of(
-        net, experiment.arm == best, p, own, predicted[np.arange(y.size), best]
+        net, experiment.arm == best, p, own, predicted[np.arange(y.size), best], experiment.unit
     )
     enough = {name: value for name, value in values.items() if value.effective >= FEWEST}
-    part: dict[str, Any] = {"policies": {name: _stated(each, rules) for name, each in values.items()}, "refused": None}
+    part: dict[str, Any] = {
+        "policies": {name: _stated(each, experiment, rules) for name, each in values.items()},
+        "refused": None,
+    }
     if experiment.control not in enough or len(enough) < 2:
         low = min(values, key=lambda name: values[name].effective)
         part["refused"] = (
@@ -201,7 +216,7 @@ def _probability(experiment: Experiment, arms: int) -> np.ndarray:
 def predicted_outcomes(experiment: Experiment, y: np.ndarray, rules: PolicyRules) -> np.ndarray:
     """Cross-fitted outcome of each customer under each arm: (n, arms), in the order control, arms."""
     order = np.argsort(experiment.customer, kind="stable")
-    fold = folds(experiment.customer, rules.folds, rules.seed)
+    fold = folds_of(experiment.customer, experiment.unit, rules.folds, rules.seed)
     fit, predicted = regressor(rules.regressor, rules.seed), np.empty((y.size, len(experiment.arms) + 1))
     for k in range(rules.folds):
         rows = np.flatnonzero(fold == k)
@@ -212,7 +227,7 @@ def predicted_outcomes(experiment: Experiment, y: np.ndarray, rules: PolicyRules
     return predicted
 
 
-def _stated(value: Value, rules: PolicyRules) -> dict[str, Any]:
+def _stated(value: Value, experiment: Experiment, rules: PolicyRules) -> dict[str, Any]:
     """A value as JSON; none where the effective sample is too small."""
     cell: dict[str, Any] = {"effective_sample": value.effective, "overlap": value.overlap}
     if value.effective < FEWEST:
@@ -223,7 +238,7 @@ def _stated(value: Value, rules: PolicyRules) -> dict[str, Any]:
             | {"refused": reason}
         )
     half = normal_quantile(1 - rules.alpha / 2)
-    dr_error = float(value.score.std(ddof=1)) / math.sqrt(value.score.size)
+    dr_error = _mean_and_error(value.score, experiment)[1]
     return cell | {
         "value": value.snips,
         "low": value.snips - half * value.error,
@@ -240,14 +255,14 @@ def _stated(value: Value, rules: PolicyRules) -> dict[str, Any]:
 def _recommended(values: Mapping[str, Value], experiment: Experiment, rules: PolicyRules) -> dict[str, Any]:
     """What to send, and why."""
     arms = [name for name in experiment.arms if name in values]
-    gains = {name: _gain(values[name], values[experiment.control]) for name in arms}
+    gains = {name: _gain(values[name], values[experiment.control], experiment) for name in arms}
     adjusted = holm({name: gain[2] for name, gain in gains.items()})
     worth = [name for name in arms if gains[name][0] > 0 and adjusted[name] <= rules.alpha]
     best = max(worth, key=lambda name: values[name].snips, default=experiment.control)
     learned = next((name for name in values if name not in (experiment.control, *experiment.arms)), None)
     part: dict[str, Any] = {"gain": {}, "best_arm": best}
     if learned is not None:
-        gain, error, _ = _gain(values[learned], values[best])
+        gain, error, _ = _gain(values[learned], values[best], experiment)
         half = normal_quantile(1 - rules.alpha / 2) * error
         part["gain"] = {"over": best, "effect": gain, "low": gain - half, "high": gain + half}
         if gain - half > 0:
@@ -265,8 +280,15 @@ def _recommended(values: Mapping[str, Value], experiment: Experiment, rules: Pol
     return part | {"recommendation": text, "sentences": [f"{text}: {why}"]}
 
 
-def _gain(one: Value, two: Value) -> tuple[float, float, float]:
+def _gain(one: Value, two: Value, experiment: Experiment) -> tuple[float, float, float]:
     """Paired doubly robust difference, its standard error and p-value."""
-    gap = one.score - two.score
-    error = float(gap.std(ddof=1)) / math.sqrt(gap.size)
-    return float(gap.mean()), error, normal_p(float(gap.mean()) / error) if error > 0 else 1.0
+    gap, error = _mean_and_error(one.score - two.score, experiment)
+    return gap, error, normal_p(gap / error) if error > 0 else 1.0
+
+
+def _mean_and_error(score: np.ndarray, experiment: Experiment) -> tuple[float, float]:
+    """Mean of scores (n,) and its standard error."""
+    mean = float(score.mean())
+    count = score.size if experiment.unit is None else int(np.unique(experiment.unit).size)
+    correction = math.sqrt(count / max(count - 1, 1))
+    return mean, error_of_sum(score - mean, experiment.unit) / score.size * correction

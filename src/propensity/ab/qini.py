@@ -1,4 +1,4 @@
-"""Qini coefficient of a ranking with its bootstrap interval, and its p-value against random orderings.
+"""Qini coefficient of a ranking with its bootstrap interval, and p-values against other gains.
 
 Source: Radcliffe, Direct Marketing Analytics Journal 2007.
 """
@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from propensity.ab.distribution import normal_p, normal_quantile
 from propensity.kernel.qini import qini_and_auuc
 from propensity.kernel.rank import falling
 
@@ -103,29 +102,6 @@ def paired_difference(
     return gain(ranking.weight), float(low), float(high)
 
 
-def random_orderings(ranking: Ranking, orderings: int, seed: int) -> np.ndarray:
-    """Qini coefficients (orderings,) of random orderings of the same customers, sorted."""
-    if ranking.unit is not None:
-        return _orderings_of_units(ranking, orderings, seed)
-    rng, values = np.random.default_rng(seed), np.empty(orderings)
-    order = np.arange(ranking.y.size)
-    distinct = order.astype(np.float64)  # the kernel compares scores for equality only
-    for k in range(orderings):
-        rng.shuffle(order)
-        values[k] = qini_and_auuc(order, distinct, *ranking.arrays)[0]
-    return np.sort(values)
-
-
-def _orderings_of_units(ranking: Ranking, orderings: int, seed: int) -> np.ndarray:
-    """The same where all rows of a customer are one step."""
-    assert ranking.unit is not None
-    rng, values = np.random.default_rng(seed), np.empty(orderings)
-    for k in range(orderings):
-        score = rng.permutation(int(ranking.unit.max()) + 1)[ranking.unit].astype(np.float64)
-        values[k] = qini_and_auuc(falling(score), score, *ranking.arrays)[0]
-    return np.sort(values)
-
-
 def p_against(value: float, null: np.ndarray) -> float:
     """One-sided p-value: share of random orderings that are at least as good, the observed one included.
 
@@ -135,18 +111,3 @@ def p_against(value: float, null: np.ndarray) -> float:
     (0.5, 0.25)
     """
     return float(1 + null.size - np.searchsorted(null, value, "left")) / (null.size + 1)
-
-
-def p_of_interval(qini: float, low: float, high: float, **_: float) -> float:
-    """One-sided p-value of a coefficient by its 95 % interval; 0 without an interval.
-
-    Examples
-    --------
-    >>> round(p_of_interval(1.0, -0.96, 2.96), 3), p_of_interval(1.0, float("nan"), float("nan"))
-    (0.159, 0.0)
-    """
-    error = (high - low) / (2 * normal_quantile(0.975))
-    if not error > 0:
-        return 0.0
-    two_sided = normal_p(qini / error)
-    return two_sided / 2 if qini > 0 else 1 - two_sided / 2

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 
 from propensity.ab.effect import ALPHA, holm, is_binary
-from propensity.ab.learner import ALL_LEARNERS, LEARNERS, Arms, CrossFitted, Others, cross_fitted, folds, regressor
-from propensity.ab.qini import Ranking, p_against, p_of_interval, qini, random_orderings
+from propensity.ab.learner import ALL_LEARNERS, LEARNERS, Arms, CrossFitted, Others, cross_fitted, folds_of, regressor
+from propensity.ab.qini import Ranking, qini
+from propensity.ab.ranking_test import Centred, centred, doubly_robust_scores, ranking_p
 from propensity.ab.table import Experiment, RefusedError
 from propensity.ab.validity import balance, placebo, refusal, sample_ratio, stabilised
 from propensity.errors import ConfigurationError
@@ -100,8 +101,10 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
 
     Notes
     -----
-    `p` is the larger of two: of random orderings, and of the bootstrap. A ranking that follows the outcome itself
-    varies more by chance than a random ordering does, which only the bootstrap of the ranking sees.
+    Qini coefficients and intervals are of the rankings by models of all other folds. `p` is of those by models of
+    earlier folds, which alone keep the level; see `propensity.ab.ranking_test`. It is the larger of two, of random
+    orderings and of the standard error of the ranking: a ranking that follows the outcome itself varies more by chance
+    than a random ordering does.
     """
     none = Targets(pl.DataFrame(), np.zeros((0, experiment.x.shape[1])), np.zeros(0, np.int64), {})
     return learn_targets(experiment, rules, none)[:2]
@@ -141,16 +144,21 @@ def learn_targets(
     }
     if refused is not None:
         return result, pl.DataFrame(), pl.DataFrame()
-    fold, tables, pairs = _folds(experiment, rules), [], []
+    fold = folds_of(experiment.customer, experiment.unit, rules.folds, rules.seed)
+    tables, pairs = [], []
     others = Others(targets.x, _target_folds(targets, fold, experiment.unit, rules.folds))
     for arm, treated in experiment.comparisons().items():
         part = _Part.of(experiment, weight, fold, treated)
         fitted = {name: part.fit(experiment, name, rules, others) for name in _learned(experiment)}
+        scores = {name: part.scores(experiment, name) for name in fitted}
         result["arms"][arm] = {}
         for name in experiment.outcomes:
             base, amount = experiment.multiple.get(name, (name, None))
-            found = fitted[base] if amount is None else _times(fitted[base], amount[part.rows], targets.amount[name])
-            cell, values = part.tested(experiment, name, found, rules)
+            found, score = fitted[base], scores[base]
+            if amount is not None:
+                own_amount = amount[part.rows]
+                found, score = _times(found, own_amount, targets.amount[name]), score * own_amount
+            cell, values = part.tested(experiment, name, found, score, rules)
             result["arms"][arm][name] = cell
             own = {"arm": pl.lit(arm), "outcome": pl.lit(name)}
             tables.append(values.with_columns(**own))
@@ -161,13 +169,6 @@ def learn_targets(
     result["sentences"] = list(_sentences(result["arms"]))
     columns = ["customer", "arm", "outcome", MEAN, *rules.learners]
     return result, pl.concat(tables).select(columns), pl.concat(pairs) if pairs else pl.DataFrame()
-
-
-def _folds(experiment: Experiment, rules: UpliftRules) -> np.ndarray:
-    """Fold of each row (n,); rows of a customer share it."""
-    if experiment.unit is None:
-        return folds(experiment.customer, rules.folds, rules.seed)
-    return folds(np.arange(int(experiment.unit.max()) + 1), rules.folds, rules.seed)[experiment.unit]
 
 
 def _target_folds(targets: Targets, fold: np.ndarray, unit: np.ndarray | None, count: int) -> np.ndarray:
@@ -190,6 +191,7 @@ def _times(found: CrossFitted, own: np.ndarray, others: np.ndarray) -> CrossFitt
     return CrossFitted(
         {name: value * own for name, value in found.own.items()},
         {name: value * others for name, value in found.others.items()},
+        {name: value * own for name, value in found.earlier.items()},
     )
 
 
@@ -219,29 +221,38 @@ class _Part(NamedTuple):
 
     def fit(self, experiment: Experiment, name: str, rules: UpliftRules, others: Others) -> CrossFitted:
         """All learners of an outcome."""
-        arms = Arms(experiment.x[self.rows], experiment.outcomes[name][self.rows], self.treated, self.weight)
         fit = regressor(rules.regressor, rules.seed)
-        return cross_fitted(arms, self.fold, rules.learners, fit, others, rules.seed)
+        return cross_fitted(self.arms(experiment, name), self.fold, rules.learners, fit, others, rules.seed)
+
+    def arms(self, experiment: Experiment, name: str) -> Arms:
+        """The rows with an outcome."""
+        return Arms(experiment.x[self.rows], experiment.outcomes[name][self.rows], self.treated, self.weight)
+
+    def scores(self, experiment: Experiment, name: str) -> np.ndarray:
+        """Doubly robust scores of an outcome."""
+        return doubly_robust_scores(self.arms(experiment, name), self.fold)
 
     def tested(
-        self, experiment: Experiment, name: str, found: CrossFitted, rules: UpliftRules
+        self, experiment: Experiment, name: str, found: CrossFitted, score: np.ndarray, rules: UpliftRules
     ) -> tuple[dict[str, Any], pl.DataFrame]:
         """The Qini coefficients of the learners and of their mean, and the table of uplift."""
         unit = None if experiment.unit is None else experiment.unit[self.rows]
         ranking = Ranking(experiment.outcomes[name][self.rows], self.treated, self.weight, unit)
-        null = random_orderings(ranking, rules.orderings, rules.seed)
-        values = {MEAN: np.mean(list(found.own.values()), axis=0)} | found.own
-        cells = {}
-        for each, score in values.items():
-            stated = qini(ranking, score, rules.resamples, rules.seed)._asdict()
-            known = {key: value if math.isfinite(value) else None for key, value in stated.items()}
-            by_orderings = p_against(stated["qini"], null)
-            cells[each] = known | {
-                "p": max(by_orderings, p_of_interval(**stated)),
-                "p_orderings": by_orderings,
-            }
+        values, earlier = ({MEAN: np.mean(list(each.values()), axis=0)} | each for each in (found.own, found.earlier))
+        known = centred(score, np.isfinite(earlier[MEAN]), self.fold, unit, rules.orderings, rules.seed)
+        cells = {each: _cell(ranking, values[each], known, earlier[each], rules) for each in values}
         table = pl.DataFrame({"customer": experiment.customer[self.rows]} | values)
         return cells.pop(MEAN) | {"learners": cells}, table
+
+
+def _cell(
+    ranking: Ranking, uplift: np.ndarray, known: Centred, earlier: np.ndarray, rules: UpliftRules
+) -> dict[str, float | None]:
+    """The Qini coefficient of a ranking and its p-values."""
+    stated = qini(ranking, uplift, rules.resamples, rules.seed)._asdict()
+    p = ranking_p(known, earlier)
+    finite = {key: value if math.isfinite(value) else None for key, value in stated.items()}
+    return finite | {"p": max(p), "p_orderings": p.by_orderings}
 
 
 def _claim(arms: dict[str, Any], alpha: float) -> float:

@@ -11,6 +11,7 @@ from propensity.champion.champion import NETWORK, Champion
 from propensity.champion.choose import STACK
 from propensity.data.batch import Inputs
 from propensity.model.inference import to_tensors
+from propensity.model.outputs import Outputs
 
 
 def champion_outputs(
@@ -58,5 +59,20 @@ def network_outputs(model: nn.Module, inputs: Inputs) -> CandidateOutputs:
         Each (B, M), float64.
     """
     with torch.inference_mode():
-        outputs = model(Inputs(*to_tensors(inputs)))
-        return CandidateOutputs(outputs.purchase.double().numpy(), outputs.amount().double().numpy())
+        return candidate_outputs(model(Inputs(*to_tensors(inputs))))
+
+
+def candidate_outputs(outputs: Outputs) -> CandidateOutputs:
+    """Log-odds and amounts of the network.
+
+    Parameters
+    ----------
+    outputs : Outputs
+        Of the network for a batch, without gradients.
+
+    Returns
+    -------
+    CandidateOutputs
+        Each (B, M), float64.
+    """
+    return CandidateOutputs(outputs.purchase.double().numpy(), outputs.amount().double().numpy())

@@ -17,6 +17,8 @@ from propensity.champion.outcome import ValidationPairs
 STRENGTH = 100.0  # of the ridge on weights: one standard deviation is 0.1
 LEVEL = 3.0  # strength of the ridge on the level, in multiples of what the pairs know of it
 AMOUNT_STRENGTH = 25.0  # the same for the weights of log amounts, in their residual variance
+POWER = 0.1  # standard deviation of the power of the amounts that is expected before the data are seen
+STEPS = 20  # of Newton's method for it
 FOLDS = 3
 SHARED = 0.01  # a share of the prior below it is 0
 SETTLED = 1e-4  # a weight below it is 0
@@ -38,9 +40,9 @@ class SegmentWeights(NamedTuple):
 
 
 class AmountWeights(NamedTuple):
-    """How amounts are combined: the weighted geometric mean times a factor; all 0 where the market has no revenue."""
+    """How amounts are combined: a power of the weighted geometric mean times a factor; all 0 without revenue."""
 
-    weight: tuple[float, ...]  # length Q, at least 0, with sum 1
+    weight: tuple[float, ...]  # length Q, at least 0; their sum is the power
     factor: float
     unit: float
 
@@ -216,8 +218,13 @@ def fit_amounts(pairs: ValidationPairs, unit: float, prior: str | None = None) -
     Returns
     -------
     AmountWeights
-        Weights of sum 1, and the factor that makes buyers spend what is expected, shrunk to 1 where there are few. The
-        factor is 0 where no candidate expects any amount.
+        Weights, whose sum is the power, and the factor that makes buyers spend what is expected; power and factor are
+        shrunk to 1 where there are few. The factor is 0 where no candidate expects any amount.
+
+    Notes
+    -----
+    The largest of many expected amounts are too large: they are those that are overestimated most. A campaign chooses
+    among these, so the power draws all amounts together.
     """
     count, buyers = len(pairs.names), pairs.only(pairs.bought > 0)
     paid = buyers.revenue > 0
@@ -231,9 +238,52 @@ def fit_amounts(pairs: ValidationPairs, unit: float, prior: str | None = None) -
     cap = amount_caps(buyers.revenue, buyers.amount[reference])
     capped = np.minimum(buyers.revenue, cap.of(buyers.amount[reference]))
     weight = _simplex(logs, np.log(capped[paid] / unit), alone)
-    weights = AmountWeights(tuple(weight.tolist()), 1.0, unit)
+    mean = AmountWeights(tuple(weight.tolist()), 1.0, unit)
+    power = shrunk_power(capped / unit, mean.amount(buyers.amount) / unit)
+    weights = mean._replace(weight=tuple((power * weight).tolist()))
     expected = weights.amount(buyers.amount)
     return weights._replace(factor=shrunk_factor(capped / unit, expected / unit, np.ones(capped.size)))
+
+
+def shrunk_power(paid: np.ndarray, expected: np.ndarray) -> float:
+    """The power of expected amounts that meets what buyers paid at every size, shrunk to 1 where it is uncertain.
+
+    Parameters
+    ----------
+    paid, expected : np.ndarray
+        (K,) amounts of buyers, at least 0 and above 0.
+
+    Returns
+    -------
+    float
+        A power for `expected`, to be followed by a factor.
+
+    Notes
+    -----
+    Poisson quasi-likelihood with a log link: the total and the total weighted by log amounts are met. The variance is
+    robust. Source: Santos Silva and Tenreyro, The Log of Gravity, 2006.
+
+    Examples
+    --------
+    >>> expected = np.geomspace(0.1, 10, 1000)
+    >>> round(shrunk_power(expected**0.8, expected), 3)
+    0.8
+    >>> shrunk_power(np.full(3, 2.0), np.ones(3))
+    1.0
+    """
+    log = np.log(expected)
+    x = np.stack([np.ones_like(log), log - np.average(log, weights=expected)])
+    if paid.sum() <= 0 or not np.ptp(log) > 1e-6:
+        return 1.0
+    beta = np.array([np.log(paid.sum() / expected.sum()), 1.0])
+    for _ in range(STEPS):
+        mean = np.exp(beta @ x)
+        step = np.linalg.solve((x * mean) @ x.T + 1e-9 * np.eye(2), x @ (paid - mean))
+        beta = beta + np.clip(step, -0.5, 0.5)
+    mean = np.exp(beta @ x)
+    inverse = np.linalg.inv((x * mean) @ x.T + 1e-9 * np.eye(2))
+    variance = float((inverse @ (x * (paid - mean) ** 2) @ x.T @ inverse)[1, 1])
+    return float(1.0 + (beta[1] - 1.0) * POWER**2 / (POWER**2 + variance)) if np.isfinite(beta).all() else 1.0
 
 
 def _reference(logs: np.ndarray, revenue: np.ndarray, unit: float) -> int:

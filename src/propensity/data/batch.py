@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+HISTORY = ("token", "kind", "channel", "age", "amount")  # the fields of `Inputs` that hold events
+
+
 class Inputs(NamedTuple):
     """Model inputs: everything visible at the cutoff. Undefined values are NaN."""
 

@@ -1,103 +1,48 @@
 """The event log: columns sorted by customer and day, memory-mapped and immutable, and its folder on disk.
 
 The folder holds one `.npy` per column, `customers.parquet` and `items.parquet` (row n describes code n and holds the
-original id) and `meta.json`, which is written last. The folder is replaced in one step. Columns of `OPTIONAL`,
-`contacts.parquet` and the folder `engagement` exist only where a source delivers them.
+original id) and `meta.json`, which is written last. The folder is replaced in one step. Deliveries that were appended
+since lie in `segments`, see `propensity.data.segment`, and are gathered with the rest when a column is read. Columns of
+`OPTIONAL`, `contacts.parquet` and the folder `engagement` exist only where a source delivers them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from propensity.atomic import remove_interrupted, whole_folder
-from propensity.checksum import Damage, check_files, check_sizes, covered_files, file_records, signed
-from propensity.data.column_store import CHUNK, release_pages
+from propensity.checksum import covered_files, file_records, signed
 from propensity.data.consent import guest_flags, profiling_objectors
-from propensity.data.log_folder import (
-    FORMAT,
-    META,
-    TOMBSTONES,
-    UNREADABLE,
-    check_replaceable,
-    first_line,
-    log_damage,
-    read_meta,
-)
-from propensity.data.valid import check_columns, check_engagement, check_optional, check_totals
+from propensity.data.day import EPOCH as EPOCH
+from propensity.data.day import to_date as to_date
+from propensity.data.day import to_day as to_day
+from propensity.data.fingerprint import fingerprint as fingerprint
+from propensity.data.log_column import ARRAYS, CONTACTS, ENGAGEMENT, OPTIONAL
+from propensity.data.log_column import COLUMNS as COLUMNS
+from propensity.data.log_column import MISSING as MISSING
+from propensity.data.log_column import NO_TIME as NO_TIME
+from propensity.data.log_folder import FORMAT, META, TOMBSTONES, check_replaceable, log_mark
+from propensity.data.log_folder import read_meta as read_meta
+from propensity.data.log_reader import read_base
+from propensity.data.merged_columns import MergedColumns
+from propensity.data.merged_log import merged_log
+from propensity.data.merged_meta import with_former
+from propensity.data.segment import SegmentList, known_fingerprints, list_segments, read_segment, remove_unlisted
+from propensity.data.valid import check_totals, chunks, event_days, largest_amounts
 from propensity.errors import ConfigurationError, DamageError
 from propensity.kernel.event import PURCHASE, Events, fixed
 
-COLUMNS = {
-    "day": np.int32,
-    "item": np.int32,
-    "kind": np.int8,
-    "channel": np.int8,
-    "order": np.int32,
-    "quantity": np.float32,
-    "revenue": np.float32,
-    "discount": np.float32,
-}
-ARRAYS = ("offsets", *COLUMNS, "item_known")
-OPTIONAL = {"time": np.int64, "cost": np.float32, "contact": np.int32, "probability": np.float32}
-NO_TIME = np.iinfo(np.int64).max  # an event without a time is the last of its day
-MISSING = {"time": NO_TIME, "cost": np.nan, "contact": -1, "probability": np.nan}  # value of an event without one
-ENGAGEMENT = "engagement"  # folder of the events of `propensity.kernel.event.ENGAGEMENT_KINDS`
-SOMETIMES = (*OPTIONAL, *(f"{ENGAGEMENT}/{name}" for name in ("offsets", *COLUMNS, *OPTIONAL)))
-EPOCH = date(1970, 1, 1)
-TABLES = ("customers", "items")
-CONTACTS = "contacts"
-TABLE_FILES = tuple(f"{name}.parquet" for name in (*TABLES, CONTACTS))
 
-
-def to_day(value: date | str) -> int:
-    """Convert a date to days since 1970-01-01.
-
-    Parameters
-    ----------
-    value : date or str
-        A date or an ISO string.
-
-    Returns
-    -------
-    int
-        Days since 1970-01-01.
-
-    Raises
-    ------
-    ConfigurationError
-        If the value is not a date.
-    """
-    if isinstance(value, date):
-        return (value - EPOCH).days
-    try:
-        return (date.fromisoformat(str(value)) - EPOCH).days
-    except ValueError:
-        raise ConfigurationError(f"{value!r} is not a date; write it as YYYY-MM-DD") from None
-
-
-def to_date(day: int) -> date:
-    """Convert days since 1970-01-01 to a date.
-
-    Parameters
-    ----------
-    day : int
-        Days since 1970-01-01.
-
-    Returns
-    -------
-    datetime.date
-        The calendar date.
-    """
-    return EPOCH + timedelta(days=int(day))
+def absent(**more: Any) -> Any:
+    """A field that is None by default, without an attribute of the class that would hide one that is not read yet."""
+    return field(default_factory=type(None), **more)
 
 
 @dataclass(frozen=True)
@@ -121,24 +66,74 @@ class EventLog:
     customers: pl.DataFrame  # (N) rows: customer and attributes
     items: pl.DataFrame  # (I) rows: item and attributes
     meta: dict[str, Any]  # row counts, warnings, channels, first and last day, fingerprint
-    time: np.ndarray | None = None  # (E,) int64, milliseconds since 1970-01-01 UTC, `NO_TIME` for an event without one
-    cost: np.ndarray | None = None  # (E,) float32, currency, of the goods of a line or of a message, NaN if not known
-    contact: np.ndarray | None = None  # (E,) int32, row of `contacts`, -1 for an event without one
-    probability: np.ndarray | None = None  # (E,) float32, in (0, 1], of being sent exactly this, NaN if not known
-    contacts: pl.DataFrame | None = None  # distinct campaign, offer, arm, experiment of messages and responses
-    engagement: EventLog | None = None  # events of `ENGAGEMENT_KINDS` of the same customers and items
+    time: np.ndarray | None = (
+        absent()
+    )  # (E,) int64, milliseconds since 1970-01-01 UTC, `NO_TIME` for an event without one
+    cost: np.ndarray | None = (
+        absent()
+    )  # (E,) float32, currency, of the goods of a line or of a message, NaN if not known
+    contact: np.ndarray | None = absent()  # (E,) int32, row of `contacts`, -1 for an event without one
+    probability: np.ndarray | None = absent()  # (E,) float32, in (0, 1], of being sent exactly this, NaN if not known
+    contacts: pl.DataFrame | None = absent()  # distinct campaign, offer, arm, experiment of messages and responses
+    engagement: EventLog | None = absent()  # events of `ENGAGEMENT_KINDS` of the same customers and items
+    gathered: MergedColumns | None = absent(repr=False, compare=False)  # of a log with segments
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A field that is read when it is used: any of a log of `later`, a column of one with segments."""
+            state = self.__dict__
+            if name in EventLog.__dataclass_fields__ and "later" in state:
+                folder, segments = state["later"]
+                state.update(EventLog.open(folder, segments=segments).__dict__)
+                del state["later"]
+                return getattr(self, name)
+            gathered = state.get("gathered")
+            if gathered is None or name not in gathered.types:
+                raise AttributeError(f"EventLog has no attribute {name!r}")
+            state[name] = gathered.column(name)
+            return state[name]
+
+    @classmethod
+    def later(cls, folder: Path, segments: SegmentList, meta: dict[str, Any]) -> EventLog:
+        """A log that is opened when more than its metadata is used.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the log.
+        segments : SegmentList
+            Its segments; later ones are not read.
+        meta : dict
+            Its metadata.
+
+        Returns
+        -------
+        EventLog
+            The log.
+        """
+        log = object.__new__(cls)
+        log.__dict__.update(later=(folder, segments), meta=meta)
+        return log
 
     def __len__(self) -> int:
         return self.offsets.size - 1
 
     def __repr__(self) -> str:
-        customers, items, events = f"{len(self):,}", f"{self.items.height:,}", f"{self.day.size:,}"
+        customers, items, events = f"{len(self):,}", f"{self.items.height:,}", f"{self.size:,}"
         days = f"{to_date(self.first_day)} to {to_date(self.last_day)}"
         return f"EventLog({customers} customers, {items} items, {events} events, purchases from {days})"
 
     @property
+    def size(self) -> int:
+        """Number of events, without those in `engagement`."""
+        return int(self.offsets[-1])
+
+    @property
     def folder(self) -> Path | None:
         """The folder that the log is mapped from; None for a log in memory."""
+        if self.gathered is not None:
+            return self.gathered.folder if self.offsets is self.gathered.offsets else None
         return Path(self.day.filename).parent if isinstance(self.day, np.memmap) and self.day.filename else None
 
     @property
@@ -175,18 +170,38 @@ class EventLog:
     @property
     def column_types(self) -> dict[str, type]:
         """NumPy types of the columns with one value per event, with those of `OPTIONAL` that the log has."""
-        present: dict[str, type] = {n: kind for n, kind in OPTIONAL.items() if getattr(self, n) is not None}
+        present: dict[str, type] = {name: kind for name, kind in OPTIONAL.items() if self._has(name)}
         return {**COLUMNS, **present}
+
+    def _has(self, name: str) -> bool:
+        """Whether the log has a column of `OPTIONAL`; one that is not gathered yet stays so."""
+        return (self.gathered is not None and name not in self.__dict__) or self.__dict__[name] is not None
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array of the log by the name of its file, without .npy."""
-        names = [*ARRAYS, *(name for name in OPTIONAL if getattr(self, name) is not None)]
-        own = {name: getattr(self, name) for name in names}
+        own = {name: getattr(self, name) for name in (*ARRAYS, *(name for name in OPTIONAL if self._has(name)))}
         if self.engagement is None:
             return own
         apart = {name: getattr(self.engagement, name) for name in ("offsets", *self.engagement.column_types)}
         return own | {f"{ENGAGEMENT}/{name}": array for name, array in apart.items()}
+
+    def blocks(self, name: str) -> Iterator[np.ndarray]:
+        """Read a column in blocks; one of a log with segments is gathered block by block.
+
+        Parameters
+        ----------
+        name : str
+            `offsets`, `item_known` or one of `column_types`.
+
+        Yields
+        ------
+        numpy.ndarray
+            The next values.
+        """
+        if self.gathered is not None and name not in self.__dict__:
+            return self.gathered.blocks(name)
+        return (part for _, part in chunks(getattr(self, name)))
 
     @property
     def customer_id(self) -> np.ndarray:
@@ -200,7 +215,9 @@ class EventLog:
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with any event, customer or item."""
+        """16 hexadecimal digits that change with any event, customer or item; segments change them by their content."""
+        if "fingerprint" not in self.meta and self.gathered is not None:
+            return self.gathered.fingerprint
         return str(self.meta["fingerprint"])
 
     def before(self, day: int, also: np.ndarray | None = None) -> EventLog:
@@ -245,7 +262,11 @@ class EventLog:
             All customers with their events before `day`.
         """
         engagement = None if self.engagement is None else self.engagement.until(day)
-        return replace(self._where(self.day < day), engagement=engagement)
+        if self.gathered is not None and "day" not in self.__dict__:
+            visible = np.concatenate([np.zeros(0, bool), *(part < day for part in self.blocks("day"))])
+        else:
+            visible = self.day < day
+        return replace(self._where(visible), engagement=engagement)
 
     def of_customers(self, chosen: np.ndarray) -> EventLog:
         """Leave out the events of some customers, who lose their rows.
@@ -266,8 +287,14 @@ class EventLog:
     def _where(self, visible: np.ndarray) -> EventLog:
         """The events for which `visible` (E,) is true."""
         counts = np.add.reduceat(np.append(visible, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
-        columns: dict[str, Any] = {n: np.ascontiguousarray(getattr(self, n)[visible]) for n in self.column_types}
+        columns: dict[str, Any] = {name: self._values(name, visible) for name in self.column_types}
         return replace(self, offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), **columns)
+
+    def _values(self, name: str, visible: np.ndarray) -> np.ndarray:
+        """The values of a column for which `visible` (E,) is true, in memory."""
+        if self.gathered is not None and name not in self.__dict__:
+            return self.gathered.where(name, visible)
+        return np.ascontiguousarray(getattr(self, name)[visible])
 
     def owner(self, event: np.ndarray) -> np.ndarray:
         """Find the customers of events.
@@ -371,7 +398,7 @@ class EventLog:
         return start + np.flatnonzero(np.diff(total[offsets - offsets[0]]))
 
     @classmethod
-    def open(cls, folder: str | Path, verify: bool = False) -> EventLog:
+    def open(cls, folder: str | Path, verify: bool = False, segments: SegmentList | None = None) -> EventLog:
         """Memory-map a log. Sizes, ranges and order are always checked.
 
         Parameters
@@ -380,6 +407,8 @@ class EventLog:
             Folder of the log.
         verify : bool
             Whether to compare all files with their checksums first.
+        segments : SegmentList, optional
+            Segments that the log had; those after them are not read. By default all are.
 
         Returns
         -------
@@ -397,32 +426,44 @@ class EventLog:
         """
         folder = Path(folder)
         remove_interrupted(folder)
-        if not (folder / META).is_file():
-            raise ConfigurationError(f"no event log at {folder}; make one with propensity prepare out={folder}")
-        meta, damage = read_meta(folder), log_damage(folder)
-        try:
-            arrays, frames = _stored(folder, meta, verify, damage)
-            channels, days = len(meta["channels"]), (int(meta["first_day"]), int(meta["last_day"]))
-        except DamageError:
-            raise
-        except UNREADABLE as error:
-            raise damage("", first_line(error)) from None
-        keys = {name: frames[name].columns[:1] for name in TABLES}
-        if frames["customers"].height != arrays["offsets"].size - 1 or keys != {
-            "customers": ["customer"],
-            "items": ["item"],
-        }:
-            raise damage("", "its tables differ in length or columns")
-        apart = {name.split("/")[1]: arrays.pop(name) for name in [*arrays] if "/" in name}
-        items, contacts = frames["items"].height, frames[CONTACTS].height if CONTACTS in frames else 0
-        check_columns(arrays, items, channels, days, damage)
-        check_optional(arrays, contacts, damage)
-        log = cls(**arrays, **frames, meta=meta)
-        if not apart:
-            return log
-        check_engagement(apart, items, channels, len(log), damage)
-        check_optional(apart, contacts, damage, f"{ENGAGEMENT}/")
-        return replace(log, engagement=log.sibling(apart))
+        while True:
+            if not (folder / META).is_file():
+                raise ConfigurationError(f"no event log at {folder}; make one with propensity prepare out={folder}")
+            mark = log_mark(folder)
+            try:
+                return cls._open(folder, verify, segments)
+            except DamageError:
+                if log_mark(folder) == mark:
+                    raise  # otherwise the log was replaced while it was read
+
+    @classmethod
+    def _open(cls, folder: Path, verify: bool, former: SegmentList | None) -> EventLog:
+        """A log as its folder is at present, or with its former segments."""
+        base = read_base(folder, verify)
+        segments = list_segments(folder, base.meta)
+        remove_unlisted(segments)
+        if former is not None and former.names == segments.names[: len(former.names)] and former.base == segments.base:
+            segments = former
+        if not segments.names:
+            log = cls(**base.arrays, **base.frames, meta=base.meta)
+            return replace(log, engagement=log.sibling(base.engagement)) if base.engagement else log
+        parts = merged_log(base, [read_segment(segments, k) for k in range(len(segments.names))])
+        meta = with_former(parts.meta, known_fingerprints(segments))
+        log = cls._gathered(parts.columns, item_known=parts.item_known, meta=meta, **parts.frames)
+        parts.columns.describe(segments, log)
+        if parts.engagement is not None:
+            shared = {name: getattr(log, name) for name in ("item_known", "customers", "items", "meta", "contacts")}
+            object.__setattr__(log, "engagement", cls._gathered(parts.engagement, **shared))
+        return log
+
+    @classmethod
+    def _gathered(cls, columns: MergedColumns, **rest: Any) -> EventLog:
+        """A log whose columns are gathered when they are used."""
+        nothing: dict[str, Any] = dict.fromkeys(COLUMNS)
+        log = cls(offsets=columns.offsets, gathered=columns, **nothing, **rest)
+        for name in columns.types:
+            del log.__dict__[name]
+        return log
 
     def sibling(self, columns: Mapping[str, Any]) -> EventLog:
         """Other events of the same customers and items.
@@ -437,7 +478,7 @@ class EventLog:
         EventLog
             A log of these events.
         """
-        absent: dict[str, Any] = {**dict.fromkeys(OPTIONAL), "engagement": None}
+        absent: dict[str, Any] = {**dict.fromkeys((*OPTIONAL, "engagement", "gathered"))}
         return replace(self, **{**absent, **columns})
 
     def save(self, folder: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:
@@ -495,58 +536,13 @@ class EventLog:
         for name in ("offsets", "item_known"):
             np.save(draft / f"{name}.npy", getattr(self, name), allow_pickle=False)
         check_totals({name: getattr(self, name) for name in COLUMNS})
-        self.customers.write_parquet(draft / "customers.parquet")
-        self.items.write_parquet(draft / "items.parquet")
-        if self.contacts is not None:
-            self.contacts.write_parquet(draft / f"{CONTACTS}.parquet")
+        for name, table in {"customers": self.customers, "items": self.items, CONTACTS: self.contacts}.items():
+            if table is not None:
+                table.rechunk().write_parquet(draft / f"{name}.parquet")
         if self.engagement is not None:
             np.save(draft / ENGAGEMENT / "offsets.npy", self.engagement.offsets, allow_pickle=False)
         columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in self.arrays.items()}
         files = file_records(draft, [name for name in covered_files(draft) if name not in (META, TOMBSTONES)])
         meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self), "files": files}
+        meta |= {"event_days": event_days(self._days), "largest": largest_amounts(self.arrays)}
         (draft / META).write_text(json.dumps(signed(meta), indent=1))
-
-
-def _stored(
-    folder: Path, meta: Mapping[str, Any], verify: bool, damage: Damage
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arrays, memory-mapped, by the name of their file, and tables by name; one of `UNREADABLE` if one is damaged."""
-    files, columns = meta.get("files", {}), meta["columns"]
-    (check_files if verify else check_sizes)(folder, files, damage)
-    if not verify:
-        check_files(folder, {name: files[name] for name in TABLE_FILES if name in files}, damage)
-    names = [*ARRAYS, *(name for name in SOMETIMES if name in columns)]
-    tables = [*TABLES, *([CONTACTS] if "contact" in {name.split("/")[-1] for name in names} else [])]
-    arrays = {name: _column(folder, name, columns[name]) for name in names}
-    return arrays, {name: pl.read_parquet(folder / f"{name}.parquet") for name in tables}
-
-
-def _column(folder: Path, name: str, spec: dict[str, Any]) -> np.ndarray:
-    """Memory-map a column; ValueError if its shape or type differs from `spec`."""
-    array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-    if list(array.shape) != spec["shape"] or str(array.dtype) != spec["dtype"]:
-        raise ValueError(f"{name}.npy is {array.dtype}{list(array.shape)}, expected {spec['dtype']}{spec['shape']}")
-    return array
-
-
-def fingerprint(log: EventLog) -> str:
-    """Hash a log.
-
-    Parameters
-    ----------
-    log : EventLog
-        The log.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits that change with any event, customer or item.
-    """
-    digest = hashlib.sha256()
-    for column in log.arrays.values():
-        for start in range(0, column.size, CHUNK):
-            digest.update(np.ascontiguousarray(column[start : start + CHUNK]).view(np.uint8).data)
-            release_pages(column)
-    for frame in (log.customers, log.items, *([] if log.contacts is None else [log.contacts])):
-        digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).view(np.uint8).data)
-    return digest.hexdigest()[:16]

@@ -16,6 +16,8 @@ from propensity.errors import ConfigurationError, DamageError, DataError
 
 FORMAT = 3
 META = "meta.json"
+SEGMENT_LIST = "segments.json"  # the segments after the base, see `propensity.data.segment`
+FINGERPRINTS = "segment_fingerprints.json"  # those that were computed of the log with its segments
 TOMBSTONES = "tombstones.json"  # changes without the log, and holds a checksum of its own
 WITHOUT_CHECKSUMS = 2  # the format before, which is still read
 UNREADABLE: tuple[type[Exception], ...] = (
@@ -65,6 +67,29 @@ def read_meta(folder: Path) -> dict[str, Any]:
             file=sys.stderr,
         )
     return meta
+
+
+def log_mark(folder: Path) -> tuple[object, ...]:
+    """Inode, time of change and size of the files that are replaced when a log changes.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the log.
+
+    Returns
+    -------
+    tuple
+        Another one after an append, a compaction or another write.
+    """
+    marks: list[object] = []
+    for name in (META, SEGMENT_LIST):
+        try:
+            state = (folder / name).stat()
+            marks.append((state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size))
+        except OSError:
+            marks.append(())
+    return tuple(marks)
 
 
 def first_line(error: BaseException) -> str:

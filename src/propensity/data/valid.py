@@ -5,7 +5,7 @@ E events, N customers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -163,6 +163,42 @@ def _check_order(day: np.ndarray, offsets: np.ndarray, damage: Damage) -> None:
         last = part[-1]
 
 
+def largest_amounts(columns: Mapping[str, Any]) -> dict[str, float]:
+    """Largest magnitude of each amount.
+
+    Parameters
+    ----------
+    columns : mapping of str to numpy.ndarray
+        `AMOUNTS` (E,).
+
+    Returns
+    -------
+    dict of str to float
+        By column; 0 without events.
+    """
+    return {
+        name: max((float(max(-part.min(), part.max())) for _, part in chunks(columns[name])), default=0.0)
+        for name in AMOUNTS
+    }
+
+
+def event_days(days: Iterable[np.ndarray]) -> list[int]:
+    """First and last day of the events.
+
+    Parameters
+    ----------
+    days : iterable of numpy.ndarray
+        Columns of days, at least one of them with an event.
+
+    Returns
+    -------
+    list of int
+        Two days.
+    """
+    ends = [(int(part.min()), int(part.max())) for day in days for _, part in chunks(day)]
+    return [min(first for first, _ in ends), max(last for _, last in ends)] if ends else []
+
+
 def check_totals(columns: Mapping[str, Any]) -> None:
     """Check that amounts can be added up without overflow.
 
@@ -176,10 +212,10 @@ def check_totals(columns: Mapping[str, Any]) -> None:
     DataError
         If the magnitudes of a column add up to more than `LARGEST_TOTAL`, or are not finite.
     """
+    largest = largest_amounts(columns)
     for name in AMOUNTS:
         column = columns[name]
-        largest = max((float(max(-part.min(), part.max())) for _, part in chunks(column)), default=0.0)
-        if largest * column.size <= LARGEST_TOTAL:
+        if largest[name] * column.size <= LARGEST_TOTAL:
             continue
         total = sum(float(np.abs(part.astype(np.float64)).sum()) for _, part in chunks(column))
         if not total <= LARGEST_TOTAL:

@@ -361,7 +361,7 @@ def contacts_table(
     )
     if drawn is not None:
         chance = pl.Series("probability", drawn.probability[row, place])
-        table = table.with_columns(chance, pl.Series("explored", drawn.explored[row]))
+        table = table.with_columns(chance, pl.Series("explored", drawn.explored[row, place]))
     return table.sort("day", "campaign", "expected_value", "customer_id", descending=[False, False, True, False])
 
 

@@ -1,7 +1,9 @@
 """Exploration: a share of each campaign goes to customers at random, with its probability, so that models can learn.
 
-A customer without a planned contact draws one campaign, or none, so that the probabilities are exact and every cap is
-kept. Each explorer replaces a contact of the same slot, drawn at random, so that no limit is exceeded.
+A customer draws one campaign, or none, among those that the caps allow beside what is planned for him, so that the
+probabilities are exact and every cap is kept. Each explorer replaces a contact of the same slot, drawn at random, so
+that no limit is exceeded. Planned contacts that stay and that leave are an experiment too: without them nothing would
+be learned of the pairs that the plan prefers.
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from propensity.decision.plan.problem import Problem
+from propensity.kernel.contact_cap import EDGE, WEEK, Calendar
 
-CONTROLS = 20  # pairs without a message that are listed for each explorer, at most
+CONTROLS = 10  # pairs without a message that are listed for each explorer, at most
 
 
 class Draw(NamedTuple):
     """The experiment that exploration makes, a row for each pair of a customer and a campaign.
 
-    Explorers are in it with the campaign they got, and customers who drew none with those that they could have got.
+    Explorers are in it with the campaign they got, customers who drew none with some of those that they could have got,
+    and planned contacts whether they stayed or left.
 
     Attributes
     ----------
@@ -28,12 +32,15 @@ class Draw(NamedTuple):
         (R,) bool.
     probability : np.ndarray
         (R,) of `sent` or not, given that the pair is in the experiment.
+    planned : np.ndarray
+        (R,) bool, planned contacts.
     """
 
     row: np.ndarray
     campaign: np.ndarray
     sent: np.ndarray
     probability: np.ndarray
+    planned: np.ndarray
 
 
 class Explored(NamedTuple):
@@ -44,11 +51,11 @@ class Explored(NamedTuple):
     picks : np.ndarray
         (N, P) int16 slots of each customer, -1 after the last.
     explored : np.ndarray
-        (N,) bool, whose only contact was drawn.
+        (N, P) bool, contacts that were drawn.
     probability : np.ndarray
-        (N, P) of being sent exactly this, NaN where there is no contact.
+        (N, P) of the contact, NaN where there is none.
     draw : Draw
-        Explorers and their controls.
+        Explorers, their controls, and planned contacts.
     """
 
     picks: np.ndarray
@@ -74,53 +81,100 @@ def explore(picks: np.ndarray, problem: Problem, share: float, seed: int) -> Exp
     Returns
     -------
     Explored
-        `share` of each slot in expectation; fewer where there are too few customers without a contact.
+        `share` of each slot in expectation; fewer where too few customers may get one contact more.
     """
     rng, slots = np.random.default_rng(seed), problem.cost.size
     planned = np.bincount(picks[picks >= 0].astype(np.int64), minlength=slots)
-    free = (picks < 0).all(axis=1) & (np.broadcast_to(problem.used, (len(picks), problem.used.shape[1])).sum(1) == 0)
-    who = np.flatnonzero(free)
-    chance = np.isfinite(problem.value[np.ix_(who, problem.calendar.campaign)]).astype(np.float64)
-    pool = chance.sum(axis=0)
-    chance *= np.minimum(share * planned / np.maximum(pool, 1), 1.0)
-    crowded = float(chance.sum(axis=1).max(initial=0.0))
-    chance /= max(crowded, 1.0)
+    chance = possible(picks, problem).astype(np.float64)
+    chance *= np.minimum(share * planned / np.maximum(chance.sum(axis=0), 1), 1.0)
+    chance /= max(float(chance.sum(axis=1).max(initial=0.0)), 1.0)
     expected = chance.sum(axis=0)  # explorers of each slot
-    slot = (rng.random(who.size)[:, None] >= np.cumsum(chance, axis=1)).sum(axis=1)  # `slots`: none
-    picks, drawn = picks.copy(), slot < slots
+    slot = (rng.random(len(picks))[:, None] >= np.cumsum(chance, axis=1)).sum(axis=1)  # `slots`: none
+    drawn = slot < slots
     count = np.bincount(slot[drawn], minlength=slots)
-    keep = np.ones(who.size, dtype=bool)
+    stays, keep = picks >= 0, np.ones(len(picks), dtype=bool)
     for s in np.flatnonzero(count):
         row, place = np.nonzero(picks == s)
         surplus = count[s] - row.size
         if surplus > 0:  # more explorers than contacts: as many as there are
             keep[rng.permutation(np.flatnonzero(slot == s))[:surplus]] = False
         leaving = rng.permutation(row.size)[: count[s]]
-        picks[row[leaving], place[leaving]] = -1
-    picks = np.take_along_axis(picks, np.argsort(picks < 0, axis=1, kind="stable"), axis=1)
-    probability = np.full(picks.shape, np.nan)
-    stay = 1 - expected / np.maximum(planned, 1)
-    filled = picks >= 0
-    probability[filled] = stay[picks[filled].astype(np.int64)]
+        stays[row[leaving], place[leaving]] = False
+    stay = np.maximum(1 - expected / np.maximum(planned, 1), 0.0)
     chosen = np.flatnonzero(drawn & keep)
-    picks[who[chosen], 0] = slot[chosen]
-    probability[who[chosen], 0] = chance[chosen, slot[chosen]]
-    explored = np.zeros(len(picks), dtype=bool)
-    explored[who[chosen]] = True
-    return Explored(picks, explored, probability, _draw(who, chance, np.where(keep, slot, -1), problem, rng))
+    added = np.where(drawn & keep, slot, -1)
+    draw = _joined(
+        _draw(chance, np.where(drawn & ~keep, -1, slot), problem, rng),
+        _planned(picks, stays, stay, problem.calendar.campaign),
+    )
+    probability = np.where(picks >= 0, stay[np.maximum(picks, 0)], np.nan)
+    own = np.full(len(picks), np.nan)
+    own[chosen] = chance[chosen, slot[chosen]]
+    kept = np.where(stays, picks, np.int16(-1))
+    every = np.column_stack([kept, added.astype(np.int16)])
+    order = np.argsort(every < 0, axis=1, kind="stable")[:, : max(picks.shape[1], int((every >= 0).sum(1).max()))]
+    explored = np.zeros(every.shape, dtype=bool)
+    explored[:, -1] = added >= 0
+    chances = np.column_stack([np.where(stays, probability, np.nan), own])
+    every, explored, chances = (np.take_along_axis(each, order, axis=1) for each in (every, explored, chances))
+    return Explored(every, explored, chances, draw)
 
 
-def _draw(who: np.ndarray, chance: np.ndarray, slot: np.ndarray, problem: Problem, rng: np.random.Generator) -> Draw:
+def possible(picks: np.ndarray, problem: Problem) -> np.ndarray:
+    """(N, S) bool: slots that a customer may get beside his planned picks (N, P) and promised contacts."""
+    calendar, days = problem.calendar, problem.calendar.start.size - 1
+    day = np.repeat(np.arange(days), np.diff(calendar.start))
+    row, place = np.nonzero(picks >= 0)
+    slot = picks[row, place].astype(np.int64)
+    count = np.repeat(problem.used, len(picks), axis=0) if len(problem.used) == 1 else problem.used.copy()
+    count = count.astype(np.int16)
+    np.add.at(count, (row, EDGE + day[slot]), 1)
+    room = (count[:, EDGE : EDGE + days] < calendar.day_cap) & (_fullest_week(count, calendar) < calendar.week_cap)
+    free = np.isfinite(problem.value[:, calendar.campaign]) & room[:, day]
+    for s in np.unique(slot):  # a campaign once, and none that excludes another
+        barred = calendar.campaign == calendar.campaign[s]
+        barred = barred | calendar.clash[s] if calendar.clash.size else barred
+        free[np.ix_(row[slot == s], np.flatnonzero(barred))] = False
+    return np.asarray(free)
+
+
+def _fullest_week(count: np.ndarray, calendar: Calendar) -> np.ndarray:
+    """(N, D) contacts of the week of each day, the fullest of its seven where weeks roll; count (N, EDGE+D+EDGE)."""
+    days = calendar.start.size - 1
+    if not calendar.rolling:
+        week = calendar.week
+        same = (week[:, None] == week[None, EDGE : EDGE + days]).astype(np.int16)
+        return np.asarray(count @ same)
+    total = np.concatenate([np.zeros((len(count), 1), np.int16), np.cumsum(count, axis=1, dtype=np.int16)], axis=1)
+    window = total[:, WEEK:] - total[:, :-WEEK]
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(window, WEEK, axis=1).max(axis=2))
+
+
+def _draw(chance: np.ndarray, slot: np.ndarray, problem: Problem, rng: np.random.Generator) -> Draw:
     """Explorers (slot below the number of slots) and a sample of the pairs of those who drew none."""
     slots, none = chance.shape[1], 1.0 - chance.sum(axis=1)
     campaign = problem.calendar.campaign
     chance = chance @ (campaign[:, None] == np.arange(int(campaign.max(initial=0)) + 1))
     sent = np.flatnonzero((slot >= 0) & (slot < slots))
-    possible = np.argwhere((chance > 0) & (slot == slots)[:, None])
+    open_pairs = np.argwhere((chance > 0) & (slot == slots)[:, None])
     pairs = float((none[:, None] * (chance > 0)).sum())  # expected, so that the sample depends on no draw
     share = min(1.0, CONTROLS * float(chance.sum()) / max(pairs, 1.0))
-    listed = possible[rng.random(len(possible)) < share]
+    listed = open_pairs[rng.random(len(open_pairs)) < share]
     place, column = np.concatenate([sent, listed[:, 0]]), np.concatenate([campaign[slot[sent]], listed[:, 1]])
     got, without = chance[place, column], share * none[place]
     is_sent = np.arange(place.size) < sent.size
-    return Draw(who[place], column, is_sent, np.where(is_sent, got, without) / (got + without))
+    probability = np.where(is_sent, got, without) / (got + without)
+    return Draw(place, column, is_sent, probability, np.zeros(place.size, dtype=bool))
+
+
+def _planned(picks: np.ndarray, stays: np.ndarray, stay: np.ndarray, campaign: np.ndarray) -> Draw:
+    """Planned contacts of slots from which some leave."""
+    row, place = np.nonzero(picks >= 0)
+    slot, sent = picks[row, place].astype(np.int64), stays[row, place]
+    chance = np.where(sent, stay[slot], 1 - stay[slot])
+    drawn = (stay[slot] > 0) & (stay[slot] < 1)
+    return Draw(row[drawn], campaign[slot[drawn]], sent[drawn], chance[drawn], np.ones(int(drawn.sum()), dtype=bool))
+
+
+def _joined(one: Draw, two: Draw) -> Draw:
+    return Draw(*(np.concatenate(pair) for pair in zip(one, two, strict=True)))

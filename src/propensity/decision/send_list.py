@@ -19,6 +19,7 @@ from propensity.data.event_log import to_date, to_day
 from propensity.decision.audience import Audience
 from propensity.decision.campaign import CampaignPlan
 from propensity.decision.context import DecisionContext, best_first
+from propensity.decision.held_trigger import held_triggers
 from propensity.decision.next_best import NextBest
 from propensity.decision.plan.request import Campaign, contact_value
 from propensity.decision.result import IGNORED, DecisionResult
@@ -156,10 +157,14 @@ def _value(decision: Audience, context: DecisionContext, offer: str) -> np.ndarr
 
 def _held(decision: Sending, context: DecisionContext, messages: pl.DataFrame) -> pl.DataFrame:
     """One row per customer of a holdout whom a campaign would have admitted."""
-    nobody = messages.clear()
-    if context.held is None or not messages.height:
-        return nobody
+    held = messages.clear()
+    if context.held is None:
+        return held
     inner = context.changed(held=~context.held)
+    if not isinstance(decision, Audience):
+        held = held_triggers(decision, inner, messages)
+    if not messages.height:
+        return held
     if isinstance(decision, Audience):
         m = context.offer(messages["offer_id"][0])
         recency = None if context.history is None else decision.recency(context, m)
@@ -169,13 +174,13 @@ def _held(decision: Sending, context: DecisionContext, messages: pl.DataFrame) -
         earned = value if context.objective.uplift is not None else decision.margin * context.scores.revenue[:, m]
         net = earned.astype(np.float64) - (decision.cost or 0.0)
         return _flagged(context, messages, value, admitted, net)
-    parts = [nobody]
+    parts = [held]
     for campaign in decision.requested(context):
         own = messages.filter(pl.col("campaign") == campaign.name)
         if own.height:
-            held, sent = (_campaign_value(each, campaign, decision.margin) for each in (inner, context))
+            theirs, sent = (_campaign_value(each, campaign, decision.margin) for each in (inner, context))
             cost = decision.cost if campaign.cost is None else campaign.cost
-            parts.append(_flagged(context, own, np.maximum(held, sent), np.isfinite(held), held - cost))
+            parts.append(_flagged(context, own, np.maximum(theirs, sent), np.isfinite(theirs), theirs - cost))
     return pl.concat(parts, how="diagonal")
 
 

@@ -19,7 +19,7 @@ from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of
 from propensity.ab.uplift import Targets
 from propensity.ab.window import covariates, require_window
 from propensity.champion.champion import SERVED, Champion
-from propensity.config import AnalyseConfig, UpliftConfig
+from propensity.config import MessagesConfig
 from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.decision.history import PurchaseHistory
@@ -46,7 +46,7 @@ class Messages(NamedTuple):
     targets: Targets | None
 
 
-def messages_from(cfg: AnalyseConfig | UpliftConfig, kind: str, at: str | None, say: Callable[[str], None]) -> Messages:
+def messages_from(cfg: MessagesConfig, kind: str, at: str | None, say: Callable[[str], None]) -> Messages:
     """The messages of a command's settings; a refusal leaves `<kind>.json` with the reason.
 
     Raises

@@ -423,9 +423,9 @@ class Features:
             self.own_context[cutoff] = np.stack(columns, axis=1).astype(np.float32)
         return self.own_context[cutoff]
 
-    def histories(self, cutoff: Cutoff, customer: np.ndarray, mask: HistoryMask) -> tuple[np.ndarray, ...]:
-        """token (B, L, K), kind, channel, age, amount (B, L) and length (B,) of the last events."""
-        shape = (customer.size, self.config.history)
+    def histories(self, cutoff: Cutoff, customer: np.ndarray, mask: HistoryMask, most: int = 0) -> tuple[Any, ...]:
+        """token (B, L, K), kind, channel, age, amount (B, L) and length (B,) of the last `most` events (0: history)."""
+        shape = (customer.size, most or self.config.history)
         kinds = (np.int32, np.int32, np.float32, np.float32)
         kind, channel, age, amount = (np.empty(shape, dtype) for dtype in kinds)
         token = np.empty((*shape, self.item_code.shape[1]), np.int32)

@@ -18,10 +18,12 @@ import polars as pl
 from propensity import audit
 from propensity.atomic import only_writer, remove_drafts, remove_left_overs, whole_file, whole_folder
 from propensity.data.event_log import EventLog, to_date, to_day
-from propensity.data.log_folder import TOMBSTONES
+from propensity.data.log_folder import TOMBSTONES, read_meta
+from propensity.data.segment import list_segments, quarantine_files
 from propensity.data.table_file import rewrite_table
 from propensity.errors import ConfigurationError, IntegrityError
 from propensity.ingest.account import money_of_events, without_events, without_quarantined
+from propensity.ingest.compact import open_whole
 from propensity.ingest.customer_data import (
     customer_events,
     customer_row,
@@ -111,7 +113,7 @@ def erase_customer(
     Only tables that were made from this log are changed, see `propensity.ingest.provenance`.
     """
     folder, runs = Path(folder), Path(runs)
-    log = EventLog.open(folder, verify=True)  # what stays gets new checksums
+    log = open_whole(folder)  # what stays gets new checksums
     keys, provenance = _opened(log, folder, runs, key, folders)
     ids = stored_ids(customer, keys)
     for place in provenance.places:
@@ -313,7 +315,8 @@ def export_customer(
     keys, provenance = _opened(log, folder, runs, key, folders)
     ids = stored_ids(customer, keys)
     row = customer_row(log, ids)
-    files = [*sorted((folder / "quarantine").glob("*.parquet")), *provenance.tables()]
+    quarantine = quarantine_files(folder, list_segments(folder, read_meta(folder)))
+    files = [*quarantine, *provenance.tables()]
     rows = {str(file): frame.to_dicts() for file in files if (frame := customer_rows(file, ids)).height}
     if row is None and not rows:
         names = " and ".join(str(each) for each in (folder, runs, *folders))

@@ -17,6 +17,7 @@ from propensity.data.column_store import CHUNK, ColumnFiles, mapped_columns, rel
 from propensity.data.event_log import ENGAGEMENT, EventLog
 from propensity.data.log_folder import META
 from propensity.errors import ConfigurationError
+from propensity.ingest.compact import open_whole
 from propensity.ingest.customer_data import id_columns, scan_cells
 from propensity.ingest.key_chain import FORMER, encrypted, key_chain
 from propensity.ingest.privacy import check_key, key_fingerprint, pseudonym, read_key
@@ -62,7 +63,7 @@ def rotate_key(folder: str | Path, pseudonym_key: str, new_pseudonym_key: str, r
     """
     folder, runs = Path(folder), Path(runs)
     key, new_key = read_key(pseudonym_key), read_key(new_pseudonym_key, "new_pseudonym")
-    log = EventLog.open(folder, verify=True)  # what is copied gets new checksums
+    log = open_whole(folder)  # what is copied gets new checksums
     if "key" not in log.meta:
         raise ConfigurationError(f"{folder} has no fingerprint of its key; prepare it again under the new key")
     check_key(log.meta, key, folder)

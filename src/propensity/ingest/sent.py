@@ -12,7 +12,8 @@ from propensity.atomic import whole_folder
 from propensity.data.contact import CONTACT_COLUMNS, contact_key, contact_table, sent_messages
 from propensity.data.event_log import COLUMNS, EPOCH, MISSING, OPTIONAL, EventLog, to_date
 from propensity.errors import DataError
-from propensity.ingest.append import copy_other_files, merge_logs
+from propensity.ingest.append import merge_logs
+from propensity.ingest.compact import copy_other_files, open_whole
 from propensity.ingest.retention import retain
 from propensity.ingest.rule.matching import rows_of
 from propensity.kernel.event import MESSAGE
@@ -46,7 +47,7 @@ def append_contacts(contacts: pl.DataFrame, out: str | Path) -> tuple[EventLog, 
         the log, or the log has the same campaign of the same day with other customers.
     """
     out = Path(out)
-    old = EventLog.open(out, verify=True)
+    old = open_whole(out)
     known = _known(contacts, old)
     left_out = contacts.height - known.height
     _check(known, old)

@@ -149,16 +149,26 @@ def merge_events(
     out : np.ndarray
         (O + P,) filled with the merged column.
     """
-    place = 0
+    place, start, stop = 0, 0, 0  # old events from start to stop are not copied yet
     for n in range(old_at.size):
         if old_at[n] >= 0:
-            for e in range(old_offsets[old_at[n]], old_offsets[old_at[n] + 1]):
-                out[place] = old[e]
-                place += 1
-        if new_at[n] >= 0:
-            for e in range(new_offsets[new_at[n]], new_offsets[new_at[n] + 1]):
-                out[place] = new[e]
-                place += 1
+            if old_offsets[old_at[n]] != stop:
+                place = copy_events(old, start, stop, out, place)
+                start = old_offsets[old_at[n]]
+            stop = old_offsets[old_at[n] + 1]
+        if new_at[n] >= 0 and new_offsets[new_at[n]] < new_offsets[new_at[n] + 1]:
+            place = copy_events(old, start, stop, out, place)
+            start = stop
+            place = copy_events(new, new_offsets[new_at[n]], new_offsets[new_at[n] + 1], out, place)
+    copy_events(old, start, stop, out, place)
+
+
+@njit(cache=True, nogil=True)
+def copy_events(values: np.ndarray, start: int, stop: int, out: np.ndarray, place: int) -> int:
+    """Copies values [start, stop) to `out` from `place` on; returns the next place."""
+    for e in range(start, stop):
+        out[place + e - start] = values[e]
+    return place + stop - start
 
 
 @njit(cache=True, nogil=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,10 @@ from torch.nn.functional import logsigmoid
 from propensity.data.batch import Inputs, Sizes
 from propensity.errors import ConfigurationError
 from propensity.model.base_rate import BaseRates
+from propensity.model.causal import CausalEncoder, visible_tokens
 from propensity.model.embed import EventEmbedding, OfferEmbedding
+from propensity.model.event_dropout import drop_events
+from propensity.model.event_token import EventToken
 from propensity.model.head import ChannelHead, ValueHead
 from propensity.model.outputs import SIGMA_MAX, SIGMA_MIN, Outputs
 from propensity.model.pairs import Pairs
@@ -30,6 +35,7 @@ class EnsembleMember(nn.Module):
     pair_columns, customer_columns, context_columns : numbers of columns after scaling.
     width : D, of the state and of embeddings.
     encoder, repeat, explore, visit, season, customer_hidden, dropout : as in `OfferNet`.
+    event_dropout, basket_dropout, closed_gate : as in `OfferNet`.
 
     Raises
     ------
@@ -51,12 +57,21 @@ class EnsembleMember(nn.Module):
         season: Part | None,
         customer_hidden: int,
         dropout: float,
+        event_dropout: float = 0.0,
+        basket_dropout: float = 0.0,
+        closed_gate: bool = False,
     ) -> None:
         super().__init__()
         if repeat is None and explore is None:
             raise ConfigurationError("a network needs an expert on pairs; keep model.repeat or model.explore")
-        self.event = EventEmbedding(sizes, width) if encoder else None
+        self.event_dropout, self.basket_dropout = event_dropout, basket_dropout
+        causal = encoder is not None and issubclass(made_by(encoder), CausalEncoder)
+        self.event = EventEmbedding(sizes, width) if encoder and not causal else None
         self.encoder = encoder(width=width) if encoder else None
+        self.event_token = (
+            EventToken(sizes, width, self.encoder.tokens) if isinstance(self.encoder, CausalEncoder) else None
+        )
+        self.encoder_gate = nn.Parameter(torch.zeros(width)) if encoder and closed_gate else None
         self.customer = nn.Sequential(
             nn.Linear(customer_columns, customer_hidden), nn.ReLU(), nn.Linear(customer_hidden, width)
         )
@@ -76,7 +91,13 @@ class EnsembleMember(nn.Module):
         self.channel = ChannelHead(sizes.sold_through, width) if len(sizes.sold_through) > 1 else None
 
     def forward(
-        self, inputs: Inputs, pair: Tensor, customer_BF: Tensor, context_MC: Tensor, place: Tensor | None = None
+        self,
+        inputs: Inputs,
+        pair: Tensor,
+        customer_BF: Tensor,
+        context_MC: Tensor,
+        place: Tensor | None = None,
+        encoded_BD: Tensor | None = None,
     ) -> Outputs:
         """Outputs of one batch.
 
@@ -86,9 +107,10 @@ class EnsembleMember(nn.Module):
         pair : (B, M, P) scaled columns of all pairs, or (K, P) of some.
         customer_BF, context_MC : scaled columns.
         place : (K,) int64, flat positions in (B, M) of the pairs that `pair` (K, P) holds; None: all pairs.
+        encoded_BD : the histories as `encode_at` encodes them; None: they are encoded here.
         """
         pairs = Pairs.at(place, inputs.offer.shape[0])
-        state_BD = self.state(inputs, customer_BF)
+        state_BD = self.state(inputs, customer_BF, encoded_BD)
         code_M = self.offer.code(inputs.offer)
         offer_MD = self.offer(code_M, inputs.attribute, context_MC)
         offer_M = self.offer_logit(code_M, inputs.season, offer_MD)
@@ -101,12 +123,43 @@ class EnsembleMember(nn.Module):
         value = self.value(pair, customer_BF, self.value.offer(code_M, context_MC), pairs)
         return Outputs(logit, value, visit_B, state_BD, channel_BK)
 
-    def state(self, inputs: Inputs, customer_BF: Tensor) -> Tensor:
+    def state(self, inputs: Inputs, customer_BF: Tensor, encoded_BD: Tensor | None = None) -> Tensor:
         """Each customer's columns and events as one vector: (B, D)."""
         state_BD = self.customer(customer_BF)
-        if self.encoder is not None and self.event is not None:
-            state_BD = state_BD + self.encoder(self.event(inputs), inputs.length)
+        if self.encoder is not None:
+            encoded_BD = self.encode(inputs) if encoded_BD is None else encoded_BD
+            state_BD = state_BD + (encoded_BD if self.encoder_gate is None else self.encoder_gate * encoded_BD)
         return self.dropout(state_BD)
+
+    def encode(self, inputs: Inputs) -> Tensor:
+        """The histories as vectors (B, D)."""
+        assert self.encoder is not None
+        inputs = self._with_dropout(inputs)
+        if self.event_token is not None:
+            tokens = self.event_token(inputs)
+            encoded_BD: Tensor = self.encoder(tokens.token, tokens.length, tokens.age)
+        else:
+            assert self.event is not None
+            encoded_BD = self.encoder(self.event(inputs), inputs.length)
+        return encoded_BD
+
+    def encode_at(self, inputs: Inputs, query_BQ: Tensor, hidden_BQ: Tensor) -> Tensor:
+        """The histories at several cutoffs, read once by a causal encoder: (B, Q, D).
+
+        Parameters
+        ----------
+        inputs : histories before the newest cutoff, and its season; amounts are in units.
+        query_BQ, hidden_BQ : as in `visible_tokens`.
+        """
+        assert isinstance(self.encoder, CausalEncoder) and self.event_token is not None
+        tokens = self.event_token(self._with_dropout(inputs))
+        visible_BQ = visible_tokens(tokens.age, tokens.length, query_BQ, hidden_BQ)
+        return self.encoder.at(tokens.token, tokens.age, query_BQ, visible_BQ)
+
+    def _with_dropout(self, inputs: Inputs) -> Inputs:
+        if not self.training or self.event_dropout == self.basket_dropout == 0:
+            return inputs
+        return drop_events(inputs, self.event_dropout, self.basket_dropout)
 
     def offer_logit(self, code_M: Tensor, season_S: Tensor, offer_MD: Tensor) -> Tensor:
         """Base rate and season of each offer, as log-odds: (M,)."""
@@ -150,6 +203,13 @@ class EnsembleMember(nn.Module):
             return logits[0]
         share = self.gate(pair[..., self.gate_columns]).sigmoid().squeeze(-1)
         return share * logits[0] + (1 - share) * logits[1]
+
+
+def made_by(part: Part) -> Any:
+    """The class that a part is made by."""
+    while isinstance(part, functools.partial):
+        part = part.func
+    return part if isinstance(part, type) else object
 
 
 def log_odds(probability: Tensor) -> Tensor:

@@ -63,22 +63,33 @@ def plain_table(title: str) -> Table:
 
 def show_log(log: EventLog, out: str | None) -> None:
     """What became of every raw row, and the size of the log at `out`; None for a check without a log."""
+    _show_account(log.meta, out)
+    SCREEN.print(
+        f"{customers_of(log)}, {log.items.height:,} items, {log.size:,} events from {to_date(log.first_day)} to "
+        f"{to_date(log.last_day)}; fingerprint {log.fingerprint}"
+    )
+
+
+def show_appended(log: EventLog, out: str | None) -> None:
+    """What became of every raw row of a log at `out` that was appended to; no event of it is read."""
+    _show_account(log.meta, out)
+    SCREEN.print(f"purchases from {to_date(log.first_day)} to {to_date(log.last_day)}")
+
+
+def _show_account(meta: Mapping[str, Any], out: str | None) -> None:
+    """What became of every raw row; out: None for a check without a log."""
     table = plain_table("check of the raw rows" if out is None else f"event log at {out}")
     table.add_column("rows")
     table.add_column("number", justify="right")
     table.add_column("meaning")
-    for name, number, meaning in account(log.meta):
+    for name, number, meaning in account(meta):
         table.add_row(name, f"{number:,}", meaning)
     SCREEN.print(table)
-    show_money(log.meta)
+    show_money(meta)
     if out is None:
-        show_formats(log.meta.get("formats", []))
-    if out and log.meta["rows"]["quarantined"]:
+        show_formats(meta.get("formats", []))
+    if out and meta["rows"]["quarantined"]:
         SCREEN.print(f"quarantined rows: {out}/quarantine/*.parquet", highlight=False, soft_wrap=True)
-    SCREEN.print(
-        f"{customers_of(log)}, {log.items.height:,} items, {log.day.size:,} events from {to_date(log.first_day)} to "
-        f"{to_date(log.last_day)}; fingerprint {log.fingerprint}"
-    )
 
 
 def customers_of(log: EventLog) -> str:

@@ -21,7 +21,7 @@ from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats, MarketStatsBuilder
 from propensity.serving import verify
 from propensity.serving.pair_scorer import OnnxScorer, PairScorer, fast_scorer
-from propensity.serving.point_in_time import PointInTimeFeatures, never_bought_columns
+from propensity.serving.point_in_time import PointInTimeFeatures
 from propensity.serving.session import session
 from propensity.task import Task
 from propensity.trust import DATA, check_targets
@@ -101,7 +101,7 @@ class Bundle:
         IntegrityError
             If it does not reproduce the golden outputs.
         """
-        fast = fast_scorer(self.folder, never_bought_columns(self.task.feature))
+        fast = fast_scorer(self.folder)
         scorer: PairScorer = OnnxScorer(self.session()) if fast is None else fast
         inputs, expected = (verify.load_arrays(self.folder / f"golden/{name}.npz") for name in ("inputs", "outputs"))
         for name, output in zip(verify.OUTPUTS, scorer(inputs), strict=False):

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from propensity.baseline.amount import SMALLEST
 from propensity.baseline.frequency import FLOOR, Frequency
 from propensity.baseline.lightgbm import LightGBM
-from propensity.baseline.logistic import WIDEST, Logistic
+from propensity.baseline.logistic import Logistic
 from propensity.baseline.pair_table import PRIOR_PURCHASES, Columns
 from propensity.champion.champion import Champion
 from propensity.champion.choose import STACK
 from propensity.champion.stack import single
 from propensity.data.batch import Inputs
 from propensity.errors import ConfigurationError
-from propensity.model.scale import signed_log
-from propensity.serving.champion import Booster, Combination, Mixture
-from propensity.serving.trees import Trees, read_trees
+from propensity.serving.champion import Booster, Combination, LinearBlock, LinearPart, Mixture
+from propensity.serving.tree_sum import Trees
+from propensity.serving.trees import read_trees
 
 
 class UsualAmount(nn.Module):
@@ -51,47 +51,7 @@ class UsualAmount(nn.Module):
         return amount.clamp(min=self.smallest).log()
 
 
-class LinearBlock(nn.Module):
-    """What the columns of a block contribute to the log-odds of a logistic regression.
-
-    Parameters
-    ----------
-    factor : ndarray of shape (K,)
-        What the columns are multiplied by first.
-    mean, deviation, coefficient : ndarray of shape (2, K)
-        Of the signed logs, and of the indicators of missing values.
-    """
-
-    factor: Tensor
-    mean: Tensor
-    deviation: Tensor
-    coefficient: Tensor
-    when_missing: Tensor
-    when_present: Tensor
-
-    def __init__(self, factor: np.ndarray, mean: np.ndarray, deviation: np.ndarray, coefficient: np.ndarray) -> None:
-        super().__init__()
-        indicator = np.clip((np.array([[1.0], [0.0]]) - mean[1]) / deviation[1], -WIDEST, WIDEST) * coefficient[1]
-        arrays = {
-            "factor": factor,
-            "mean": mean[0],
-            "deviation": deviation[0],
-            "coefficient": coefficient[0],
-            "when_missing": indicator[0] - indicator[1],
-            "when_present": indicator[1].sum(),
-        }
-        for name, array in arrays.items():
-            self.register_buffer(name, torch.from_numpy(np.asarray(array, np.float32)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Log-odds (...) of columns (..., K) with NaN."""
-        missing = x.isnan()
-        scaled = (signed_log(x.masked_fill(missing, 0.0) * self.factor) - self.mean) / self.deviation
-        indicated = missing.to(x.dtype) @ self.when_missing + self.when_present
-        return scaled.clamp(-WIDEST, WIDEST) @ self.coefficient + indicated
-
-
-class LogisticGraph(nn.Module):
+class LogisticGraph(LinearPart):
     """`Logistic` as a graph.
 
     Parameters
@@ -116,10 +76,11 @@ class LogisticGraph(nn.Module):
         self.pair, self.customer, self.context = blocks
         self.intercept, self.amount = float(model.coefficient[-1]), UsualAmount(columns)
 
-    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Log-odds and log amounts, each (B, M)."""
+    def forward(self, inputs: Inputs, pair: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Log-odds and log amounts, each (B, M), where the contributions of the pair columns (B, M) may be known."""
+        pair = self.pair(inputs.pair) if pair is None else pair
         customer, context = self.customer(inputs.customer_features)[:, None], self.context(inputs.context)
-        return self.pair(inputs.pair) + customer + context + self.intercept, self.amount(inputs)
+        return pair + customer + context + self.intercept, self.amount(inputs)
 
 
 class FrequencyGraph(nn.Module):

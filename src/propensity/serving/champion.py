@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from propensity.baseline.logistic import WIDEST
 from propensity.champion.champion import NETWORK
 from propensity.data.batch import Inputs
+from propensity.model.scale import signed_log
 from propensity.serving.tree_inputs import TreeInput
-from propensity.serving.trees import TorchTrees, Trees
+from propensity.serving.tree_sum import Trees
+from propensity.serving.trees import TorchTrees
 from propensity.serving.verify import NETWORK_INPUTS
 
 
@@ -112,6 +115,52 @@ class TreeRows(nn.Module):
         return {name: trees(rows).unflatten(0, (customers, offers)) for name, trees in self.trees.items()}
 
 
+class LinearBlock(nn.Module):
+    """What the columns of a block contribute to the log-odds of a logistic regression.
+
+    Parameters
+    ----------
+    factor : ndarray of shape (K,)
+        What the columns are multiplied by first.
+    mean, deviation, coefficient : ndarray of shape (2, K)
+        Of the signed logs, and of the indicators of missing values.
+    """
+
+    factor: Tensor
+    mean: Tensor
+    deviation: Tensor
+    coefficient: Tensor
+    when_missing: Tensor
+    when_present: Tensor
+
+    def __init__(self, factor: np.ndarray, mean: np.ndarray, deviation: np.ndarray, coefficient: np.ndarray) -> None:
+        super().__init__()
+        indicator = np.clip((np.array([[1.0], [0.0]]) - mean[1]) / deviation[1], -WIDEST, WIDEST) * coefficient[1]
+        arrays = {
+            "factor": factor,
+            "mean": mean[0],
+            "deviation": deviation[0],
+            "coefficient": coefficient[0],
+            "when_missing": indicator[0] - indicator[1],
+            "when_present": indicator[1].sum(),
+        }
+        for name, array in arrays.items():
+            self.register_buffer(name, torch.from_numpy(np.asarray(array, np.float32)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Log-odds (...) of columns (..., K) with NaN."""
+        missing = x.isnan()
+        scaled = (signed_log(x.masked_fill(missing, 0.0) * self.factor) - self.mean) / self.deviation
+        indicated = missing.to(x.dtype) @ self.when_missing + self.when_present
+        return scaled.clamp(-WIDEST, WIDEST) @ self.coefficient + indicated
+
+
+class LinearPart(nn.Module):
+    """A candidate whose log-odds are a sum over blocks of columns; it takes the sum over the pair columns as well."""
+
+    pair: LinearBlock
+
+
 class Combination(nn.Module):
     """Probability and expected revenue from the log-odds and log amounts of candidates.
 
@@ -154,7 +203,13 @@ class Combination(nn.Module):
     @property
     def extra_inputs(self) -> tuple[str, ...]:
         """Names of the graph's inputs besides those of the model: the network's outputs, then raw scores of trees."""
-        return (*(NETWORK_INPUTS if self.mixture.uses(NETWORK) else ()), *self.tree_inputs)
+        return (*(NETWORK_INPUTS if self.mixture.uses(NETWORK) else ()), *self.tree_inputs, *self.linear_inputs)
+
+    @property
+    def linear_inputs(self) -> dict[str, LinearBlock]:
+        """What the pair columns contribute to logistic regressions, by the name of the input of `CombinationGraph`."""
+        parts = {name: part for name, part in self.parts.items() if self.mixture.reads_purchase(name)}
+        return {f"{name}_pair": part.pair for name, part in parts.items() if isinstance(part, LinearPart)}
 
     def forward(
         self, inputs: Inputs, network: tuple[Tensor, Tensor] | None, raw: Mapping[str, Tensor]
@@ -168,7 +223,7 @@ class Combination(nn.Module):
         network : pair of Tensor of shape (B, M), optional
             Log-odds and log amounts of the network.
         raw : mapping of str to Tensor of shape (B, M)
-            Raw scores of trees; any number where they have no weight.
+            Raw scores of trees, any number where they have no weight, and `linear_inputs` that are computed elsewhere.
 
         Returns
         -------
@@ -199,7 +254,8 @@ class Combination(nn.Module):
             assert network is not None
             return network
         if name in self.parts:
-            terms: tuple[Tensor, Tensor] = self.parts[name](inputs)
+            given = (raw[f"{name}_pair"],) if f"{name}_pair" in raw else ()
+            terms: tuple[Tensor, Tensor] = self.parts[name](inputs, *given)
             return terms
         nothing = torch.zeros_like(inputs.pair[..., 0])
         usual = self.usual[name](inputs) if name in self.usual else nothing

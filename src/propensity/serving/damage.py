@@ -10,7 +10,8 @@ import polars as pl
 from propensity.checksum import FILE as CHECKSUMS
 from propensity.checksum import check_folder, covered_files, is_sealed, read_checksums
 from propensity.data.event_log import EventLog, fingerprint
-from propensity.data.log_folder import META, first_line, log_damage
+from propensity.data.log_folder import META, first_line, log_damage, read_meta
+from propensity.data.segment import list_segments
 from propensity.data.table_file import read_table
 from propensity.errors import ConfigurationError, DamageError, IntegrityError
 from propensity.serving import verify
@@ -80,7 +81,8 @@ def verify_log(folder: str | Path) -> str:
         if fingerprint(log) != log.fingerprint:
             raise log_damage(folder)(META, f"its content has not the fingerprint {log.fingerprint}")
         return f"{folder}: the content has the fingerprint {log.fingerprint}; its files have no checksums"
-    return f"{folder}: {len(files) + 1} files are as they were written{_others(folder, [*files, META])}"
+    known = [META, *files, *list_segments(folder, read_meta(folder)).files]
+    return f"{folder}: {len(known)} files are as they were written{_others(folder, known)}"
 
 
 def verify_run(folder: str | Path) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from propensity import audit
-from propensity.data.log_folder import META
+from propensity.data.log_folder import log_mark
 from propensity.errors import ConfigurationError, PropensityError
 from propensity.serving.bundle import open_bundle
 from propensity.serving.file_mark import Mark, file_mark, folder_mark
@@ -133,7 +133,7 @@ class Exchange:
 
     def _log_mark(self) -> Mark:
         log = self.scorer.log_folder
-        return () if log is None else (os.path.realpath(log), *file_mark(log / META))
+        return () if log is None else (os.path.realpath(log), *log_mark(log))
 
     async def current(self, by_id: bool) -> OnlineScorer:
         """The scorer for a request.

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from propensity.atomic import whole_folder
 from propensity.audit import append_beside
-from propensity.baseline.regression import logistic
-from propensity.champion.champion import NETWORK, Champion
+from propensity.champion.champion import Champion
 from propensity.champion.model_name import served_in_text
-from propensity.champion.served import champion_outputs, network_outputs
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -29,39 +28,38 @@ from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.features import FeatureConfig
 from propensity.feature.history_mask import HistoryMask
 from propensity.kernel import reference
-from propensity.model.offer_net import OfferNet
-from propensity.serving import drift, inputs, pair_scorer, verify
-from propensity.serving.candidates import combination_of, is_network
-from propensity.serving.champion import Combination, CombinationGraph
+from propensity.model.inference import one_thread
+from propensity.serving import drift, inputs, verify
+from propensity.serving.bundle_file import write_arrays, write_json
+from propensity.serving.export_parity import measure_parity
 from propensity.serving.golden import golden_customers
-from propensity.serving.graph import (
-    PartsGraph,
-    ScoringGraph,
-    can_fuse,
-    output_names,
-    pair_weights,
-    run_network,
-    trace,
-    write_onnx,
-    write_torch,
-)
+from propensity.serving.model_file import FILES, write_pair_scorer, write_scoring_onnx, write_scoring_torch
 from propensity.serving.own_log import log_record
-from propensity.serving.parity import Parity, compare_top_k, edge_cases
-from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, feature_settings, never_bought_columns
-from propensity.serving.session import session
-from propensity.serving.tree_inputs import insert_trees
-from propensity.serving.verify import NETWORK_OUTPUTS, OUTPUTS
+from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, feature_settings
+from propensity.serving.served import Served, served_model
 from propensity.task import CutoffData
 from propensity.training.checkpoint import Trained, load_trained
 from propensity.training.run import commit
 
-FILES = {"onnx": "model.onnx", "torch_export": "model.pt2"}
 LAUNCHED = 3  # offers of the golden inputs that are treated as new, so that the embedding of unknown offers is tested
-BLOCK = 64
 WINDOW = 20_000  # customers of the training window whose inputs are counted
 Say = Callable[[str], None]
 
 
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """One thread of torch, OpenMP and BLAS.
+
+    Notes
+    -----
+    The blocks that are compared are small. Threads of OpenMP that wait for each other at the end of each operation
+    spin, which on a busy machine takes longer than the work itself.
+    """
+    with one_thread(), threadpool_limits(1):
+        yield
+
+
+@single_thread()
 def export(
     run: str | Path,
     out: str | Path,
@@ -155,71 +153,6 @@ def write_verifier(folder: Path) -> None:
     for module in (verify, inputs, reference):
         assert module.__file__ is not None
         shutil.copyfile(module.__file__, folder / Path(module.__file__).name)
-
-
-class Served(NamedTuple):
-    """What a bundle serves.
-
-    Attributes
-    ----------
-    trained : Trained
-        The run, with its network.
-    combination : Combination or None
-        The champion as a graph; None if it is the network.
-    reference : callable
-        Maps `Inputs` to outputs by name, by the libraries that trained the model: what exported files must equal.
-    names : tuple of str
-        Names of the outputs.
-    about : dict
-        Name of the champion, the reason, candidates and weights, for the manifest.
-    """
-
-    trained: Trained
-    combination: Combination | None
-    reference: Callable[[Inputs], dict[str, np.ndarray]]
-    names: tuple[str, ...]
-    about: dict[str, Any]
-
-    def uses_network(self) -> bool:
-        """Whether the scores depend on the network."""
-        return self.combination is None or self.combination.mixture.uses(NETWORK)
-
-
-def served_model(trained: Trained, champion: Champion) -> Served:
-    """The model that a bundle serves.
-
-    Parameters
-    ----------
-    trained : Trained
-        The run.
-    champion : Champion
-        The champion of the run.
-
-    Returns
-    -------
-    Served
-        With a reference that computes the champion without any exported graph.
-    """
-    channels, pure = len(trained.vocabulary.sold_through) > 1, is_network(champion)
-    network = partial(run_network, ScoringGraph(trained.model).eval(), names=output_names(channels, False))
-    record = champion.record()
-    about = {"name": record.pop("champion"), "uses": [NETWORK], **record}
-    if pure:
-        return Served(trained, None, network, output_names(channels, False), about)
-    past_column = trained.task.feature.pair.index("purchase_days")
-
-    def reference(inputs: Inputs) -> dict[str, np.ndarray]:
-        outputs = network(inputs)
-        terms = network_outputs(trained.model, inputs)
-        logit, amount = champion_outputs(champion, inputs, terms, past_column)
-        probability = logistic(logit)
-        scores = {"probability": probability, "expected_revenue": probability * amount}
-        own = dict(zip(NETWORK_OUTPUTS, (outputs[name] for name in scores), strict=True))
-        return outputs | {name: array.astype(np.float32) for name, array in scores.items()} | own
-
-    combination = combination_of(champion, past_column)
-    about["uses"] = [name for name in combination.mixture.candidates if combination.mixture.uses(name)]
-    return Served(trained, combination, reference, output_names(channels, True), about)
 
 
 def validate_request(out: str | Path, formats: Sequence[str]) -> None:
@@ -378,148 +311,6 @@ def write_golden(draft: Path, served: Served, manifest: dict[str, Any]) -> Input
     return golden
 
 
-def write_scoring_onnx(served: Served, path: Path, golden: Inputs) -> None:
-    """Write the whole model as ONNX.
-
-    Parameters
-    ----------
-    served : Served
-        The model of the bundle.
-    path : Path
-        File to write.
-    golden : Inputs
-        Example inputs for tracing.
-    """
-    graph = ScoringGraph(served.trained.model, served.combination)
-    write_onnx(trace(graph, golden, len(graph.tree_inputs)), path, served.names, graph.tree_inputs)
-    if served.combination is not None:
-        insert_trees(path, served.combination.tree_inputs)
-
-
-def write_scoring_torch(served: Served, path: Path, golden: Inputs) -> None:
-    """Write the whole model as torch.export writes it, with trees as tensors.
-
-    Parameters
-    ----------
-    served, path, golden
-        See `write_scoring_onnx`.
-    """
-    write_torch(trace(ScoringGraph(served.trained.model, served.combination, torch_trees=True), golden), path)
-
-
-def write_pair_scorer(draft: Path, served: Served, golden: Inputs) -> None:
-    """Write the files that score blocks of customers faster than the whole graph, where they can.
-
-    Parameters
-    ----------
-    draft : Path
-        Folder of the bundle.
-    served : Served
-        The model of the bundle.
-    golden : Inputs
-        Example inputs for tracing.
-
-    Notes
-    -----
-    A network for which `can_fuse` is true is written as parts, unless the champion does not use it. A champion other
-    than the network is written as a graph without it.
-    """
-    model, combination = served.trained.model, served.combination
-    fusable = can_fuse(model)
-    if fusable and served.uses_network():
-        write_onnx(trace(PartsGraph(cast(OfferNet, model)), golden), draft / pair_scorer.GRAPH, pair_scorer.PARTS)
-        write_arrays(draft / pair_scorer.WEIGHTS, pair_weights(cast(OfferNet, model)))
-    if combination is not None and (fusable or not served.uses_network()):
-        program = trace(CombinationGraph(combination), golden, len(combination.extra_inputs))
-        write_onnx(program, draft / pair_scorer.CHAMPION, OUTPUTS[:2], combination.extra_inputs)
-        insert_trees(draft / pair_scorer.CHAMPION, combination.tree_inputs)
-
-
-def measure_parity(
-    draft: Path,
-    served: Served,
-    formats: Sequence[str],
-    golden: Inputs,
-    first: CutoffData,
-    earlier: Iterator[CutoffData],
-    rows: int,
-) -> Parity:
-    """Compare the exported files, as written, with the trained model on golden and real customers.
-
-    Parameters
-    ----------
-    draft : Path
-        Folder of the bundle.
-    served : Served
-        The model of the bundle.
-    formats : sequence of str
-        Exported formats.
-    golden : Inputs
-        Inputs of the golden customers.
-    first : CutoffData
-        Data of the latest cutoff, on which the best customers of each offer are compared too.
-    earlier : iterator of CutoffData
-        Data of earlier cutoffs.
-    rows : int
-        Real customers to compare, counted once per cutoff.
-
-    Returns
-    -------
-    Parity
-        Differences by format. `rows` and `pairs` count real customers only.
-
-    Raises
-    ------
-    GateError
-        If a format differs by more than the tolerance.
-    """
-    reference, names = served.reference, served.names
-    models: dict[str, Any] = {"onnx": partial(_run_onnx, session(draft / FILES["onnx"]))}
-    if "torch_export" in formats:
-        graph = torch.export.load(draft / FILES["torch_export"]).module()
-        models["torch_export"] = partial(run_network, graph, names=names)
-    if (scorer := pair_scorer.fast_scorer(draft, never_bought_columns(served.trained.task.feature))) is not None:
-        models["fused"] = lambda batch: dict(zip(OUTPUTS, scorer(batch._asdict()), strict=False))
-    parity = Parity()
-    for description, batch in edge_cases(golden):
-        parity.compare(reference, models, batch, description)
-    parity = Parity(max_difference=parity.max_difference)  # from here on, rows and pairs count real customers
-    expected, *others = score_matrices((reference, *models.values()), first)
-    for name, actual in zip(models, others, strict=True):
-        parity.top_k_swaps[name] = compare_top_k(expected, actual)
-    for cutoff_data in (first, *earlier) if rows > 0 else ():
-        cutoff = cutoff_data.market_stats.cutoff
-        for block, batch in cutoff_data.blocks(BLOCK):
-            parity.compare(reference, models, batch, f"customers {block.start} to {block.stop} at {cutoff}")
-            if parity.rows >= rows:
-                return parity
-    return parity
-
-
-def _run_onnx(running: Any, batch: Inputs) -> dict[str, np.ndarray]:
-    """Outputs of an ONNX session for a batch."""
-    return verify.run_session(running, batch._asdict())
-
-
-def score_matrices(models: Sequence[Any], cutoff_data: CutoffData) -> list[np.ndarray]:
-    """Probabilities of all customers at a cutoff by several models.
-
-    Parameters
-    ----------
-    models : sequence of callable
-        Map `Inputs` to outputs by name.
-    cutoff_data : CutoffData
-        Data of the cutoff.
-
-    Returns
-    -------
-    list of ndarray of shape (N, M)
-        One matrix per model.
-    """
-    blocks = [[model(batch)["probability"] for model in models] for _, batch in cutoff_data.blocks(BLOCK)]
-    return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
-
-
 def headline(run: Path) -> dict[str, Any] | None:
     """Verdict and headline metrics of a run.
 
@@ -560,30 +351,3 @@ def seal(draft: Path, manifest: dict[str, Any]) -> str:
     digest = verify.sha256(draft / verify.MANIFEST)
     (draft / verify.SEAL).write_text(digest + "\n")
     return digest
-
-
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write a compressed .npz file.
-
-    Parameters
-    ----------
-    path : Path
-        File to write.
-    arrays : mapping of str to ndarray
-        Arrays by name.
-    """
-    content: dict[str, Any] = dict(arrays)
-    np.savez_compressed(path, **content)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write an indented JSON file.
-
-    Parameters
-    ----------
-    path : Path
-        File to write.
-    content : Any
-        Serialisable content.
-    """
-    path.write_text(json.dumps(content, indent=1) + "\n")

@@ -6,10 +6,9 @@ the explore expert, R for the gate, and 2 R for the revenue.
 
 Notes
 -----
-Most pairs are never-bought and have the same pair columns. The projections of that row are computed once, with its
-comparisons within the offer once for each offer, and each pair adds only the columns in which it differs. The second
-layer is a matrix product. Sums have another order than in the graph, so results agree up to rounding; a bundle compares
-them with the golden outputs when it is opened.
+Both layers are matrix products. Sums have another order than in the graph, so results agree up to rounding; a bundle
+compares them with the golden outputs when it is opened. A division that may raise an exception keeps a loop from being
+vectorised, so that loops with a division follow NumPy's error model.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-FAST_WITH_NAN = {"contract", "arcp", "nsz"}  # NaN is preserved, and rounding errors can be compensated
+from propensity.kernel.signed_log import FAST_WITH_NAN, signed_logs
+
 FAST_SUMS = FAST_WITH_NAN | {"reassoc"}
 
 
@@ -29,32 +29,18 @@ class FusedWeights(NamedTuple):
 
     Attributes
     ----------
-    never_bought : ndarray of shape (P,)
-        Raw columns of a never-bought offer.
-    projection : ndarray of shape (J,)
-        Projections of `never_bought`.
-    scaled : ndarray of shape (P,)
-        Scaled columns of `never_bought`.
     factor : ndarray of shape (P,)
         What raw columns are multiplied by first: 1 over the unit for amounts.
     mean, inverse : ndarray of shape (P,)
         Mean of the logarithms, and one over their standard deviation.
     low, high : ndarray of shape (P,)
         Range of the scaled columns in training.
-    rank_row : ndarray of shape (P,), int64
-        Row of `weight` for the rank of a column; -1 for none.
-    rank : ndarray of shape (P,)
-        Ranks of `never_bought`.
+    ranked, flagged : ndarray of int64
+        Columns that have a rank, and those that have a missing-value indicator.
     knot, slope : ndarray of shape (P, S)
         Start of each step of a rank, and one over its width.
     rank_step, rank_start : float
         Height of a step, and the lowest rank.
-    missing_row : ndarray of shape (P,), int64
-        Row of `weight` for the missing-value indicator of a column; -1 for none.
-    missing : ndarray of shape (P,)
-        1 where `never_bought` is missing.
-    log : ndarray of shape (P,)
-        Signed logarithms of `never_bought`; NaN where it is missing.
     compared_row : int
         First of the P rows of `weight` for comparisons within the offer; -1 for a network without them.
     compared_range : float
@@ -69,23 +55,17 @@ class FusedWeights(NamedTuple):
         Biases of the gates; +inf for a member without an explore expert.
     """
 
-    never_bought: np.ndarray
-    projection: np.ndarray
-    scaled: np.ndarray
     factor: np.ndarray
     mean: np.ndarray
     inverse: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    rank_row: np.ndarray
-    rank: np.ndarray
+    ranked: np.ndarray
+    flagged: np.ndarray
     knot: np.ndarray
     slope: np.ndarray
     rank_step: float
     rank_start: float
-    missing_row: np.ndarray
-    missing: np.ndarray
-    log: np.ndarray
     compared_row: int
     compared_range: float
     weight: np.ndarray
@@ -94,221 +74,120 @@ class FusedWeights(NamedTuple):
     gate: np.ndarray
 
 
-def fused_weights(weights: Mapping[str, np.ndarray], never_bought: np.ndarray) -> FusedWeights:
+def fused_weights(weights: Mapping[str, np.ndarray]) -> FusedWeights:
     """Arrange exported weights for the kernels.
 
     Parameters
     ----------
     weights : mapping of str to ndarray
         Content of parts.npz, see `propensity.serving.graph.pair_weights`.
-    never_bought : ndarray of shape (P,)
-        Raw columns of a never-bought offer.
 
     Returns
     -------
     FusedWeights
-        The weights, with the projections of `never_bought`.
+        The weights.
     """
-    mean, deviation, flagged = (weights[name] for name in ("mean", "deviation", "flagged"))
-    inverse = (1.0 / deviation).astype(np.float32)
-    missing = np.isnan(never_bought)
-    factor = weights["factor"]
-    in_units = (never_bought * factor).astype(np.float32)
-    logs = np.sign(in_units) * np.log1p(np.abs(in_units))
-    low, high, columns = weights["low"], weights["high"], weights["ranked"]
-    scaled = np.where(missing, 0.0, np.clip((logs - mean) * inverse, low, high)).astype(np.float32)
-    knots, width, size = weights["knots"][:-1], np.diff(weights["knots"], axis=0), never_bought.size
+    columns, flagged = (weights[name].astype(np.int64) for name in ("ranked", "flagged"))
+    knots, width, size = weights["knots"][:-1], np.diff(weights["knots"], axis=0), weights["mean"].size
     knot, slope = (np.zeros((size, len(knots)), np.float32) for _ in range(2))
     knot[columns] = knots.T
     slope[columns] = np.where(width > 0, 1.0 / np.maximum(width, np.float32(1e-12)), 0.0).T
-    step, rank = 2.0 * float(weights["spread"]) / max(len(knots), 1), np.zeros(size, np.float32)
-    position = np.clip((in_units[columns, None] - knot[columns]) * slope[columns], 0.0, 1.0).sum(axis=1)
-    rank[columns] = np.where(missing[columns], 0.0, position * step - weights["spread"])
-    rank_row, missing_row = np.full(size, -1), np.full(size, -1)
-    rank_row[columns] = size + np.arange(columns.size)
-    missing_row[flagged] = size + columns.size + np.arange(flagged.size)
-    row = np.concatenate([scaled, rank[columns], missing[flagged].astype(np.float32)])
-    projection = (row.astype(np.float64) @ weights["weight"][: row.size]).astype(np.float32)
-    compared_row = row.size if len(weights["weight"]) > row.size else -1
+    step, own = 2.0 * float(weights["spread"]) / max(len(knots), 1), size + columns.size + flagged.size
+    second, bias, gate = (np.ascontiguousarray(weights[name]) for name in ("second", "bias", "gate"))
     return FusedWeights(
-        *(never_bought.astype(np.float32), projection, scaled, factor, mean, inverse, low, high),
-        *(rank_row, rank, knot, slope, step, -float(weights["spread"])),
-        *(missing_row, missing.astype(np.float32)),
-        logs.astype(np.float32),
-        compared_row,
-        float(weights.get("range", 1.0)),
-        *(np.ascontiguousarray(weights[name]) for name in ("weight", "second", "bias", "gate")),
+        factor=weights["factor"],
+        mean=weights["mean"],
+        inverse=(1.0 / weights["deviation"]).astype(np.float32),
+        low=weights["low"],
+        high=weights["high"],
+        ranked=columns,
+        flagged=flagged,
+        knot=knot,
+        slope=slope,
+        rank_step=step,
+        rank_start=-float(weights["spread"]),
+        compared_row=own if len(weights["weight"]) > own else -1,
+        compared_range=float(weights.get("range", 1.0)),
+        weight=np.ascontiguousarray(weights["weight"]),
+        second=second,
+        bias=bias,
+        gate=gate,
     )
 
 
-class OfferBase(NamedTuple):
-    """What the comparisons within the offer add to the pairs of each of M offers.
-
-    Attributes
-    ----------
-    standardisation : ndarray of shape (M, 2, P)
-        Mean and inverse standard deviation of the signed logarithms; (M, 2, 0) for a network without comparisons.
-    compared : ndarray of shape (M, P)
-        Comparisons of `never_bought`.
-    projection : ndarray of shape (M, J)
-        Projections of `never_bought` with its comparisons.
-    """
-
-    standardisation: np.ndarray
-    compared: np.ndarray
-    projection: np.ndarray
-
-
-def offer_base(weights: FusedWeights, standardisation: np.ndarray) -> OfferBase:
-    """Compare a never-bought pair within each offer.
-
-    Parameters
-    ----------
-    weights : FusedWeights
-        Weights of the pair columns.
-    standardisation : ndarray of shape (M, 2, P)
-        See `propensity.data.batch.Inputs`.
-
-    Returns
-    -------
-    OfferBase
-        For the kernels.
-    """
-    if weights.compared_row < 0:
-        size = len(standardisation), weights.projection.size
-        empty = np.zeros((size[0], 2, 0), np.float32)
-        return OfferBase(empty, empty[:, 0], np.broadcast_to(weights.projection, size).copy())
-    table = np.ascontiguousarray(standardisation, np.float32)
-    z = np.nan_to_num(weights.log - table[:, 0]) * table[:, 1]
-    compared = (z / np.sqrt(1 + (z / np.float32(weights.compared_range)) ** 2)).astype(np.float32)
-    rows = weights.weight[weights.compared_row : weights.compared_row + compared.shape[1]]
-    return OfferBase(table, compared, weights.projection + compared @ rows)
-
-
 @njit(cache=True, nogil=True)
-def changed_columns(
-    row: np.ndarray, never_bought: np.ndarray, factor: np.ndarray, column: np.ndarray, value: np.ndarray
-) -> int:
-    """Find the columns in which a pair differs from a never-bought pair.
+def network_columns(pair: np.ndarray, weights: FusedWeights, standardisation: np.ndarray, out: np.ndarray) -> None:
+    """Compute what the first layers read of the pair columns.
 
     Parameters
     ----------
-    row, never_bought : ndarray of shape (P,)
-        Raw columns.
-    factor : ndarray of shape (P,)
-        Factors of the columns.
-    column, value : ndarray of shape (P,)
-        Filled with the indices of the columns that differ, and their values times the factors.
-
-    Returns
-    -------
-    int
-        Number of columns that differ.
+    pair : ndarray of shape (B, M, P), float32
+        Raw pair columns.
+    weights : FusedWeights
+        Scales of the columns.
+    standardisation : ndarray of shape (M, 2, P)
+        See `propensity.data.batch.Inputs`; not read for a network without comparisons.
+    out : ndarray of shape (B M, K), float32
+        Filled with scaled columns, ranks, missing-value indicators and comparisons within the offer.
     """
-    count = 0
-    for p in range(row.size):
-        if row[p] != never_bought[p] and not (np.isnan(row[p]) and np.isnan(never_bought[p])):
-            column[count] = p
-            value[count] = row[p] * factor[p]
-            count += 1
-    return count
-
-
-@njit(cache=True, nogil=True, fastmath=FAST_WITH_NAN)
-def signed_logs(value: np.ndarray, count: int, one: np.ndarray, bits: np.ndarray, log: np.ndarray) -> None:
-    """Compute sign(x) log(1 + |x|); NaN stays NaN.
-
-    Parameters
-    ----------
-    value : ndarray of shape (P,), float32
-        The first `count` entries are read.
-    count : int
-        Number of values.
-    one, bits : ndarray of shape (P,)
-        Workspace as float32, and a view of the same memory as int32.
-    log : ndarray of shape (P,), float32
-        Filled with the result.
-
-    Notes
-    -----
-    The polynomial for the mantissa is that of the Cephes library (Moshier), so that the loops vectorise. The rounding
-    error of 1 + |x| is added to the result, so that small values keep their precision.
-    """
-    for k in range(count):
-        one[k] = np.float32(1.0) + abs(value[k])
-        log[k] = (abs(value[k]) - (one[k] - np.float32(1.0))) / one[k]
-    for k in range(count):
-        raw = bits[k] - np.int32(0x3F3504F3)
-        log[k] += np.float32(raw >> np.int32(23)) * np.float32(0.6931471805599453)
-        bits[k] = (raw & np.int32(0x007FFFFF)) + np.int32(0x3F3504F3)
-    for k in range(count):
-        x = one[k] - np.float32(1.0)
-        z = x * x
-        y = np.float32(7.0376836292e-2)
-        y = y * x + np.float32(-1.1514610310e-1)
-        y = y * x + np.float32(1.1676998740e-1)
-        y = y * x + np.float32(-1.2420140846e-1)
-        y = y * x + np.float32(1.4249322787e-1)
-        y = y * x + np.float32(-1.6668057665e-1)
-        y = y * x + np.float32(2.0000714765e-1)
-        y = y * x + np.float32(-2.4999993993e-1)
-        y = y * x + np.float32(3.3333331174e-1)
-        log[k] = np.copysign(log[k] + (x + (y * x * z - np.float32(0.5) * z)), value[k])
+    columns, n = pair.shape[2], 0
+    value, one, log = np.empty(columns, np.float32), np.empty(columns, np.float32), np.empty(columns, np.float32)
+    bits, ranked, flagged = one.view(np.int32), weights.ranked, weights.flagged
+    factor, mean, inverse, low, high = weights.factor, weights.mean, weights.inverse, weights.low, weights.high
+    first_rank, first_flag, compared = columns, columns + ranked.size, weights.compared_row
+    for b in range(pair.shape[0]):
+        for m in range(pair.shape[1]):
+            row, x = pair[b, m], out[n]
+            for p in range(columns):
+                value[p] = row[p] * factor[p]
+            signed_logs(value, columns, one, bits, log)
+            scale_row(log, mean, inverse, low, high, x)
+            for c in range(ranked.size):
+                p, rank = ranked[c], 0.0
+                if not np.isnan(value[p]):
+                    position = rank_position(value[p], weights.knot[p], weights.slope[p])
+                    rank = position * weights.rank_step + weights.rank_start
+                x[first_rank + c] = rank
+            for c in range(flagged.size):
+                x[first_flag + c] = np.isnan(value[flagged[c]])
+            if compared >= 0:
+                compare_row(log, standardisation[m, 0], standardisation[m, 1], weights.compared_range, x[compared:])
+            n += 1
 
 
 @njit(cache=True, nogil=True, fastmath=FAST_SUMS)
-def add_rows(out: np.ndarray, weight: np.ndarray, row: np.ndarray, by: np.ndarray, count: int) -> None:
-    """Add multiples of rows of a matrix to a vector, eight rows at a time.
+def scale_row(
+    log: np.ndarray, mean: np.ndarray, inverse: np.ndarray, low: np.ndarray, high: np.ndarray, out: np.ndarray
+) -> None:
+    """Scaled columns of one pair from their signed logarithms, all (P,); 0 where they are missing."""
+    for p in range(log.size):
+        scaled = min(max((log[p] - mean[p]) * inverse[p], low[p]), high[p])
+        out[p] = np.float32(0.0) if np.isnan(log[p]) else scaled
 
-    Parameters
-    ----------
-    out : ndarray of shape (J,)
-        Changed in place.
-    weight : ndarray of shape (K, J)
-        Matrix.
-    row : ndarray of int
-        Indices of the rows.
-    by : ndarray
-        Factor of each row.
-    count : int
-        Number of rows.
-    """
-    k = 0
-    while k + 8 <= count:
-        a, b, c, d = weight[row[k]], weight[row[k + 1]], weight[row[k + 2]], weight[row[k + 3]]
-        e, f, g, h = weight[row[k + 4]], weight[row[k + 5]], weight[row[k + 6]], weight[row[k + 7]]
-        a_, b_, c_, d_ = by[k], by[k + 1], by[k + 2], by[k + 3]
-        e_, f_, g_, h_ = by[k + 4], by[k + 5], by[k + 6], by[k + 7]
-        for j in range(out.size):
-            out[j] += (a_ * a[j] + b_ * b[j] + c_ * c[j] + d_ * d[j]) + (e_ * e[j] + f_ * f[j] + g_ * g[j] + h_ * h[j])
-        k += 8
-    while k < count:
-        a, a_ = weight[row[k]], by[k]
-        for j in range(out.size):
-            out[j] += a_ * a[j]
-        k += 1
+
+@njit(cache=True, nogil=True, fastmath=FAST_SUMS, error_model="numpy")
+def compare_row(log: np.ndarray, mean: np.ndarray, inverse: np.ndarray, widest: float, out: np.ndarray) -> None:
+    """Comparisons within the offer of one pair, bounded by `widest`, all (P,); 0 where a column is missing."""
+    flat = np.float32(1.0 / widest**2)
+    for p in range(log.size):
+        z = np.float32(0.0) if np.isnan(log[p]) else (log[p] - mean[p]) * inverse[p]
+        out[p] = z / np.sqrt(np.float32(1.0) + z * z * flat)
 
 
 @njit(cache=True, nogil=True)
 def first_layer(
-    pair: np.ndarray,
-    weights: FusedWeights,
-    base: OfferBase,
+    projection: np.ndarray,
     first_customer: np.ndarray,
     first_offer: np.ndarray,
     hidden: np.ndarray,
     other: np.ndarray,
 ) -> None:
-    """Compute the first layer of every member, and the other projections.
+    """Complete the first layer of every member, and separate the other projections.
 
     Parameters
     ----------
-    pair : ndarray of shape (B, M, P)
-        Raw pair columns.
-    weights : FusedWeights
-        Weights of the pair columns.
-    base : OfferBase
-        Comparisons within the M offers.
+    projection : ndarray of shape (B M, J)
+        Projections of the pair columns.
     first_customer, first_offer : ndarray of shape (B, R H) and (M, R H)
         Terms of the first layer that depend on the customer or the offer.
     hidden : ndarray of shape (R, B M, H)
@@ -316,24 +195,13 @@ def first_layer(
     other : ndarray of shape (B M, 4 R)
         Filled with the projections for explore, gate and revenue.
     """
-    units, columns = first_offer.shape[1], weights.never_bought.size
-    column, value, one = np.empty(columns, np.int64), np.empty(columns, np.float32), np.empty(columns, np.float32)
-    bits, log = one.view(np.int32), np.empty(columns, np.float32)
-    row, by = np.empty(4 * columns, np.int64), np.empty(4 * columns, np.float32)
-    projection, n = np.empty(weights.projection.size, np.float32), 0
-    for b in range(pair.shape[0]):
-        for m in range(pair.shape[1]):
-            count = changed_columns(pair[b, m], weights.never_bought, weights.factor, column, value)
-            signed_logs(value, count, one, bits, log)
-            rows = scaled_changes(column, value, log, count, weights, row, by)
-            if weights.compared_row >= 0:
-                rows = compared_changes(column, log, count, weights, base, m, row, by, rows)
-            projection[:] = base.projection[m]
-            add_rows(projection, weights.weight, row, by, rows)
+    units, n = first_offer.shape[1], 0
+    for b in range(first_customer.shape[0]):
+        for m in range(first_offer.shape[0]):
             for r in range(hidden.shape[0]):
                 part = slice(r * hidden.shape[2], (r + 1) * hidden.shape[2])
-                add_and_rectify(projection[part], first_customer[b, part], first_offer[m, part], hidden[r, n])
-            other[n] = projection[units:]
+                add_and_rectify(projection[n, part], first_customer[b, part], first_offer[m, part], hidden[r, n])
+            other[n] = projection[n, units:]
             n += 1
 
 
@@ -442,105 +310,6 @@ def combine_members(
             probability[b, m] = p
             revenue[b, m] = p * np.exp(location + 0.5 * sigma * sigma) * unit
             n += 1
-
-
-@njit(cache=True, nogil=True)
-def scaled_changes(
-    column: np.ndarray,
-    value: np.ndarray,
-    log: np.ndarray,
-    count: int,
-    weights: FusedWeights,
-    row: np.ndarray,
-    by: np.ndarray,
-) -> int:
-    """Differences of scaled columns, ranks and missing-value indicators from those of a never-bought pair.
-
-    Parameters
-    ----------
-    column, value, log : ndarray of shape (P,)
-        Indices, values times factors and signed logarithms of the columns that differ.
-    count : int
-        Number of columns that differ.
-    weights : FusedWeights
-        Scales and values of the never-bought pair.
-    row, by : ndarray of shape (4 P,)
-        Filled with rows of `weights.weight` and their factors.
-
-    Returns
-    -------
-    int
-        Number of rows.
-    """
-    rows = 0
-    for k in range(count):
-        p = column[k]
-        missing = np.isnan(log[k])
-        scaled = np.float32(0.0)
-        if not missing:
-            scaled = (log[k] - weights.mean[p]) * weights.inverse[p]
-            scaled = min(max(scaled, weights.low[p]), weights.high[p])
-        row[rows], by[rows] = p, scaled - weights.scaled[p]
-        rows += 1
-        if weights.rank_row[p] >= 0:
-            rank = 0.0
-            if not missing:
-                position = rank_position(value[k], weights.knot[p], weights.slope[p])
-                rank = position * weights.rank_step + weights.rank_start
-            row[rows], by[rows] = weights.rank_row[p], np.float32(rank) - weights.rank[p]
-            rows += 1
-        if weights.missing_row[p] >= 0 and missing != (weights.missing[p] > 0):
-            row[rows], by[rows] = weights.missing_row[p], np.float32(missing) - weights.missing[p]
-            rows += 1
-    return rows
-
-
-@njit(cache=True, nogil=True)
-def compared_changes(
-    column: np.ndarray,
-    log: np.ndarray,
-    count: int,
-    weights: FusedWeights,
-    base: OfferBase,
-    m: int,
-    row: np.ndarray,
-    by: np.ndarray,
-    rows: int,
-) -> int:
-    """Differences of comparisons within an offer from those of a never-bought pair.
-
-    Parameters
-    ----------
-    column, log : ndarray of shape (P,)
-        Indices and signed logarithms of the columns that differ.
-    count : int
-        Number of columns that differ.
-    weights : FusedWeights
-        Weights of the pair columns.
-    base : OfferBase
-        Comparisons within the offers.
-    m : int
-        The offer.
-    row, by : ndarray of shape (4 P,)
-        Rows of `weights.weight` and their factors, from `rows` on filled with those of the comparisons.
-    rows : int
-        Number of rows before.
-
-    Returns
-    -------
-    int
-        Number of rows.
-    """
-    mean, inverse, compared = base.standardisation[m, 0], base.standardisation[m, 1], base.compared[m]
-    flat = np.float32(1.0 / weights.compared_range**2)
-    for k in range(count):
-        p = column[k]
-        if inverse[p] != 0.0:
-            z = (log[k] - mean[p]) * inverse[p] if not np.isnan(log[k]) else np.float32(0.0)
-            row[rows] = weights.compared_row + p
-            by[rows] = z / np.sqrt(np.float32(1.0) + z * z * flat) - compared[p]
-            rows += 1
-    return rows
 
 
 @njit(cache=True, nogil=True, fastmath=FAST_SUMS)

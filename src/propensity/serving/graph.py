@@ -22,7 +22,7 @@ from propensity.model.explore.dot_product import ExploreDotProduct
 from propensity.model.inference import to_tensors
 from propensity.model.member import EnsembleMember
 from propensity.model.offer_net import OfferNet
-from propensity.model.outputs import SIGMA_MAX
+from propensity.model.outputs import SIGMA_MAX, Outputs
 from propensity.model.repeat.mlp import RepeatMLP
 from propensity.model.scale import RANGE, SPREAD
 from propensity.serving.champion import Combination, TreeRows
@@ -79,15 +79,32 @@ class ScoringGraph(nn.Module):
         """
         inputs, raw = Inputs(*tensors[: len(Inputs._fields)]), tensors[len(Inputs._fields) :]
         outputs = self.model(inputs)
-        network = outputs.probability(), outputs.expected_revenue()
-        share = (outputs.channel_share(),) if outputs.channel.shape[1] else ()
+        probability, revenue, *rest = network_outputs(outputs)
         if self.combination is None:
-            return *network, outputs.visit.sigmoid(), *share
+            return probability, revenue, *rest
         by_name = dict(zip(self.tree_inputs, raw, strict=True))
         if self.rows is not None:
             by_name = self.rows(inputs)
         terms = outputs.purchase, outputs.amount().clamp(min=SMALLEST).log()
-        return *self.combination(inputs, terms, by_name), outputs.visit.sigmoid(), *share, *network
+        return *self.combination(inputs, terms, by_name), *rest, probability, revenue
+
+
+def network_outputs(outputs: Outputs) -> tuple[Tensor, ...]:
+    """The outputs of a network that is the champion.
+
+    Parameters
+    ----------
+    outputs : Outputs
+        Of the network.
+
+    Returns
+    -------
+    tuple of Tensor
+        By `output_names`: probability (B, M), expected_revenue (B, M), visit (B,), and channel_share (B, K) if the
+        network predicts channels.
+    """
+    share = (outputs.channel_share(),) if outputs.channel.shape[1] else ()
+    return outputs.probability(), outputs.expected_revenue(), outputs.visit.sigmoid(), *share
 
 
 def output_names(channels: bool, champion: bool) -> tuple[str, ...]:

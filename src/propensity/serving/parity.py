@@ -42,7 +42,7 @@ class Parity:
 
     def compare(
         self, reference: Model, formats: Mapping[str, Model], inputs: Inputs, description: str
-    ) -> Mapping[str, np.ndarray]:
+    ) -> list[Mapping[str, np.ndarray]]:
         """Compare all formats with the trained model on one batch.
 
         Parameters
@@ -58,8 +58,8 @@ class Parity:
 
         Returns
         -------
-        mapping of str to ndarray
-            Outputs of the trained model.
+        list of mappings of str to ndarray
+            Outputs of the trained model, and of every format.
 
         Raises
         ------
@@ -67,10 +67,12 @@ class Parity:
             If a format differs by more than `TOLERANCE`.
         """
         expected = reference(inputs)
+        compared = [expected]
         self.rows += inputs.length.shape[0]
         self.pairs += expected["probability"].size
         for name, model in formats.items():
             outputs = model(inputs)
+            compared.append(outputs)
             difference = max(max_difference(outputs[each], expected[each]) for each in outputs)
             self.max_difference[name] = max(self.max_difference.get(name, 0.0), difference)
             if not difference <= TOLERANCE:
@@ -78,7 +80,7 @@ class Parity:
                     f"{name} differs by {difference:.2g} from the trained model on {description}, more than "
                     f"{TOLERANCE:g}; nothing was exported"
                 )
-        return expected
+        return compared
 
 
 def edge_cases(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from propensity.serving.trees import ML_DOMAIN, ML_OPSET, Trees, constant_node, tree_nodes
+from propensity.serving.tree_sum import Trees
+from propensity.serving.trees import ML_DOMAIN, ML_OPSET, constant_node, tree_nodes
 
 if TYPE_CHECKING:
     import onnx

@@ -1,6 +1,6 @@
 """Gradient-boosted trees of LightGBM in an ONNX graph and in torch, with the decisions of LightGBM on float32 columns.
 
-Shapes: K inner nodes, L leaves, T trees, N rows, C columns.
+Shapes: N rows, C columns.
 
 Notes
 -----
@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from propensity.errors import ConfigurationError, DataError
+from propensity.serving.tree_sum import Trees
 
 if TYPE_CHECKING:
     import onnx
@@ -30,46 +31,6 @@ LESS_OR_EQUAL = 0  # of TreeEnsemble's nodes_modes
 CATEGORICAL, DEFAULT_LEFT = 1, 2  # bits of LightGBM's decision_type; the two bits above say what counts as missing
 MISSING = ("None", "Zero", "NaN")
 ZERO = np.float32(1e-35)  # LightGBM's kZeroThreshold
-
-
-class Trees(NamedTuple):
-    """A sum of regression trees.
-
-    Attributes
-    ----------
-    column : ndarray of shape (K,), int64
-        Column that a node reads.
-    threshold : ndarray of shape (K,), float32
-        A value of at most the threshold follows the left branch.
-    missing_left : ndarray of shape (K,), bool
-        Whether NaN follows the left branch.
-    left, right : ndarray of shape (K,), int64
-        The next node as a number of at least 0, or a leaf as -1 minus its number.
-    leaf : ndarray of shape (L,), float32
-        Values of the leaves, minus their mean over the leaves of the tree.
-    root : ndarray of shape (T,), int64
-        First node of each tree with more than one leaf.
-    base : float
-        Sum of those means and of the trees with one leaf, so that sums of float32 leaves stay small.
-    """
-
-    column: np.ndarray
-    threshold: np.ndarray
-    missing_left: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    leaf: np.ndarray
-    root: np.ndarray
-    base: float
-
-    @property
-    def depth(self) -> int:
-        """Number of decisions on the longest path from a root to a leaf."""
-        depth, nodes = 0, self.root
-        while nodes.size:
-            children = np.concatenate([self.left[nodes], self.right[nodes]])
-            depth, nodes = depth + 1, children[children >= 0]
-        return depth
 
 
 def read_trees(text: str) -> Trees:

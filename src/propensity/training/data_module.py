@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from propensity.data.batch import HISTORY as HISTORY  # benchmarks name it here
 from propensity.data.batch import Batch, Inputs
 from propensity.errors import ConfigurationError
 from propensity.feature.history_mask import HistoryMask
@@ -20,10 +21,10 @@ from propensity.model.base_rate import BaseRates
 from propensity.model.inference import to_tensors
 from propensity.task import Task, TrainingSet
 from propensity.training.device_log import DeviceLog, PositionBatch
+from propensity.training.held_out import held_out_customers
 from propensity.training.length import Length
+from propensity.training.shared_batch import SharedBatch, SharedBatches, SharedSampler
 from propensity.training.validation import Validation
-
-HISTORY = ("token", "kind", "channel", "age", "amount")
 
 
 def trim_padding(inputs: Inputs) -> Inputs:
@@ -85,16 +86,19 @@ class TrainingBatches(Dataset[Batch]):
         self.training_set, self.task, self.trim, self.negative_rate = training_set, task, trim, negative_rate
 
     def __getitem__(self, index: BatchIndex) -> Batch:
-        features, market_stats, customer = self.training_set.cutoffs_data[index.cutoff]
-        rows = customer[index.rows]
-        inputs = to_tensors(features.inputs(market_stats, rows, self.history_mask(index)))
+        return self.batch(*index, self.history_mask(index))
+
+    def batch(self, cutoff: int, rows: np.ndarray, seed: int, mask: HistoryMask) -> Batch:
+        """The batch of a `BatchIndex` with a history mask of its customers."""
+        features, market_stats, customer = self.training_set.cutoffs_data[cutoff]
+        inputs = to_tensors(features.inputs(market_stats, customer[rows], mask))
         inputs = trim_padding(inputs) if self.trim else inputs
-        outcomes = to_tensors(features.outcomes(market_stats.cutoff, rows))
-        batch = Batch(inputs, outcomes, torch.from_numpy(self.training_set.weights[index.cutoff]))
+        outcomes = to_tensors(features.outcomes(market_stats.cutoff, customer[rows]))
+        batch = Batch(inputs, outcomes, torch.from_numpy(self.training_set.weights[cutoff]))
         if self.negative_rate == 1.0:
             return batch
         known = inputs.pair[..., self.task.feature.pair.index("purchase_days")] > 0
-        return sample_negatives(batch, known, self.negative_rate, index.seed)
+        return sample_negatives(batch, known, self.negative_rate, seed)
 
     def history_mask(self, index: BatchIndex) -> HistoryMask:
         """The history that is masked for the customers of a batch; it follows from the batch's seed."""
@@ -140,6 +144,13 @@ class ValidationBatches(Dataset[Batch]):
         inputs = to_tensors(features.inputs(market_stats, customer))
         outcomes = to_tensors(complete.outcomes(market_stats.cutoff, rows))
         return Batch(inputs, outcomes, torch.ones(len(features.offers)))
+
+    def held_out(self, share: float) -> list[np.ndarray]:
+        """Which customers of each batch are held out of training; empty without a share."""
+        if share == 0:
+            return []
+        flags = [held_out_customers(each.features.log, share) for each in self.validation.cutoffs_data]
+        return [flags[place][customer] for place, customer in self.blocks]
 
     def placed(self) -> Iterator[tuple[int, Batch]]:
         """All batches, each with the place of its cutoff."""
@@ -218,6 +229,8 @@ class PropensityDataModule(pl.LightningDataModule):
     log_on_device : whether the event log is kept on the device, where histories are gathered.
     negative_rate : sampling rate of never-bought negatives.
     validation : cutoffs to validate at; None: no validation.
+    cutoffs_per_batch : cutoffs at which a batch holds its customers, at most; with more than 1 batches are
+        `SharedBatch`, whose histories a causal encoder reads once.
 
     Attributes
     ----------
@@ -226,7 +239,7 @@ class PropensityDataModule(pl.LightningDataModule):
     Raises
     ------
     ConfigurationError
-        For a negative_rate outside (0, 1].
+        For a negative_rate outside (0, 1], and for histories on the device at several cutoffs.
     """
 
     base_rates: BaseRates
@@ -242,26 +255,46 @@ class PropensityDataModule(pl.LightningDataModule):
         log_on_device: bool = False,
         negative_rate: float = 1.0,
         validation: Validation | None = None,
+        cutoffs_per_batch: int = 1,
     ) -> None:
         super().__init__()
+        if cutoffs_per_batch > 1 and log_on_device:
+            raise ConfigurationError(
+                f"training.cutoffs_per_batch={cutoffs_per_batch} reads histories on the host; set "
+                "training.log_on_device=false"
+            )
         if not 0 < negative_rate <= 1:
             raise ConfigurationError(
                 f"training.negative_rate={negative_rate} is no sampling rate; give one above 0 and at most 1"
             )
         self.training_set, self.task, self.seed = training_set, task, seed
         self.length_bucketing, self.log_on_device, self.negative_rate = length_bucketing, log_on_device, negative_rate
+        self.cutoffs_per_batch = cutoffs_per_batch
         self.device_log: DeviceLog | None = None
         self.batch_size = max(pairs_per_batch // len(training_set.features.offers), 1)
         self.validation = None if validation is None else ValidationBatches(validation, pairs_per_batch)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Loader of the training batches of this process."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        lengths = self.lengths() if self.length_bucketing else None
-        sampler = CutoffSampler(self.sizes(), self.batch_size, self.seed, rank, world, lengths, self.orders())
-        batches = TrainingBatches(self.training_set, self.task, self.length_bucketing, self.negative_rate)
+        sampler, batches = self.sampler(), self.batches()
         dataset: Dataset[Any] = PositionBatches(batches) if self.log_on_device else batches
+        if self.cutoffs_per_batch > 1:
+            dataset = SharedBatches(batches, self.cutoffs_per_batch)
         return DataLoader(dataset, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())
+
+    def batches(self) -> TrainingBatches:
+        """Training batches of one cutoff each."""
+        return TrainingBatches(self.training_set, self.task, self.length_bucketing, self.negative_rate)
+
+    def sampler(self) -> CutoffSampler | SharedSampler:
+        """The sampler of the batches of this process."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        place = self.batch_size, self.seed, rank, world
+        if self.cutoffs_per_batch > 1:
+            cutoffs_data = self.training_set.cutoffs_data
+            return SharedSampler(cutoffs_data, self.cutoffs_per_batch, *place, self.length_bucketing)
+        lengths = self.lengths() if self.length_bucketing else None
+        return CutoffSampler(self.sizes(), *place, lengths, self.orders())
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """Loader of the validation batches, the same for all processes; empty without a validation."""
@@ -270,9 +303,11 @@ class PropensityDataModule(pl.LightningDataModule):
         own = torch.Generator()  # a validation does not use up the random numbers of training
         return [DataLoader(self.validation, batch_size=None, generator=own, pin_memory=torch.cuda.is_available())]
 
-    def on_after_batch_transfer(self, batch: Batch | PositionBatch, dataloader_idx: int) -> Batch:
+    def on_after_batch_transfer(
+        self, batch: Batch | PositionBatch | SharedBatch, dataloader_idx: int
+    ) -> Batch | SharedBatch:
         """Gathers histories on the device; Lightning calls this once a batch is there."""
-        if isinstance(batch, Batch):
+        if not isinstance(batch, PositionBatch):
             return batch
         if self.device_log is None:
             self.device_log = DeviceLog(self.training_set.features, batch.position.device)

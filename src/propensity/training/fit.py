@@ -214,7 +214,8 @@ def build_callbacks(
         places = [place for place, _ in data.validation.blocks]
         monitored = [part["monitor"] for part in config.callbacks.values() if part and part.get("monitor")]
         purchase_days = data.task.feature.pair.index("purchase_days")
-        callbacks.append(ValidationMetrics(places, purchase_days, metrics, monitored))
+        held_out = data.validation.held_out(settings.held_out)
+        callbacks.append(ValidationMetrics(places, purchase_days, metrics, monitored, held_out))
     if stage.steps is not None:  # the callbacks of the group chose the number of steps
         return callbacks + progress_bar(config, [])
     chosen = [built(name, part, out, metrics) for name, part in config.callbacks.items() if part is not None]

@@ -18,6 +18,7 @@ from propensity.data.batch import Batch
 from propensity.errors import ConfigurationError, GateError
 from propensity.loss.multitask import Terms
 from propensity.model.offer_net import OfferNet
+from propensity.training.shared_batch import SharedBatch
 
 Loss = Callable[..., Any]
 MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
@@ -53,17 +54,20 @@ class PropensityModule(pl.LightningModule):
         self.steps = math.inf if steps is None else steps
         self.model, self.loss, self.optimizer, self.scheduler, self.seed = model, loss, optimizer, scheduler, seed
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch | SharedBatch, batch_idx: int) -> Tensor:
         if batch_idx == 0:  # dropout of an epoch follows from seed and epoch, so that a resumed run repeats it
             torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + 7919 * self.global_rank)
-        terms = mean_terms(self.model, self.loss, batch)
+        if isinstance(batch, SharedBatch):
+            terms = shared_terms(self.model, self.loss, batch)
+            size = sum(customers_of(each) for each in batch.batches)
+        else:
+            terms, size = mean_terms(self.model, self.loss, batch), customers_of(batch)
         watched = not terms.total.is_cuda or batch_idx % WATCH == 0  # reading a value synchronises the GPU
         if watched and not torch.isfinite(terms.total):
             raise GateError(
                 f"the loss is {terms.total.item()} by batch {batch_idx} of epoch {self.current_epoch}; "
                 "lower optimizer.lr or look at that batch's amounts"
             )
-        size = batch.outcomes.visit.shape[0]
         shared = self.trainer.world_size > 1
         self.log(
             "train/loss", terms.total, batch_size=size, on_step=True, on_epoch=True, prog_bar=True, sync_dist=shared
@@ -112,12 +116,34 @@ def complete(scheduler: MakeScheduler[Any], optimizer: Optimizer, steps: float) 
     return made
 
 
-def mean_terms(model: OfferNet, loss: Loss, batch: Batch) -> Terms:
-    """The loss of a batch: the mean of the losses of the members."""
-    member_outputs = model.member_outputs(batch.inputs, batch.place)
+def mean_terms(model: OfferNet, loss: Loss, batch: Batch, encoded: list[Tensor] | None = None) -> Terms:
+    """The loss of a batch: the mean of the losses of the members; `encoded` as in `OfferNet.member_outputs`."""
+    member_outputs = model.member_outputs(batch.inputs, batch.place, encoded)
     terms: list[Terms] = [loss(each, batch.outcomes, batch.weight) for each in member_outputs]
     parts = {name: torch.stack([each.parts[name] for each in terms]).mean() for name in terms[0].parts}
     return Terms(torch.stack([each.total for each in terms]).mean(), parts)
+
+
+def shared_terms(model: OfferNet, loss: Loss, batch: SharedBatch) -> Terms:
+    """The loss of customers at several cutoffs: the mean of the losses of the cutoffs, weighted by their customers."""
+    encoded = model.encode_at(batch.history, batch.query, batch.hidden)
+    total = sum(customers_of(each) for each in batch.batches)
+    shares = [customers_of(each) / total for each in batch.batches]
+    terms = [
+        mean_terms(model, loss, each, [state_BQD[rows, place] for state_BQD in encoded])
+        for place, (rows, each) in enumerate(zip(batch.rows, batch.batches, strict=True))
+    ]
+
+    def mean(values: list[Tensor]) -> Tensor:
+        return torch.stack([share * value for share, value in zip(shares, values, strict=True)]).sum()
+
+    parts = {name: mean([each.parts[name] for each in terms]) for name in terms[0].parts}
+    return Terms(mean([each.total for each in terms]), parts)
+
+
+def customers_of(batch: Batch) -> int:
+    """Number of customers in a batch of one cutoff."""
+    return batch.outcomes.visit.shape[0]
 
 
 def separate(model: nn.Module) -> list[list[nn.Parameter]]:

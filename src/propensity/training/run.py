@@ -34,8 +34,8 @@ from propensity.errors import ConfigurationError, DamageError, GateError
 from propensity.model.offer_net import OfferNet
 from propensity.secret import without_secrets
 from propensity.task import Task, TrainingSet, resolved
-from propensity.training.amount import amount_scale
 from propensity.training.audit import record
+from propensity.training.calibrate import calibrate
 from propensity.training.checkpoint import FILE, load_trained, save_trained
 from propensity.training.curve import METRICS, SUMMARY
 from propensity.training.data_module import PropensityDataModule
@@ -158,8 +158,8 @@ def search(work: Work, training_set: TrainingSet) -> Searched:
     stage = Stage("search", resume=last_checkpoint(work.folder, "search"))
     loss = instantiate(config.loss)
     fitted = fit(model, loss, data, config, work.folder, stage)
-    model.amount_scale.fill_(amount_scale(model, data))
-    if data.validation is not None:  # again, because the scale moves the totals of revenue
+    calibrate(model, data)
+    if data.validation is not None:  # again, because calibration moves the totals
         purchase_days = work.task.feature.pair.index("purchase_days")
         metrics = validated(model, loss, data.validation.placed(), purchase_days, validation_metrics(config.metrics))
         fitted = fitted._replace(metrics=fitted.metrics | metrics)
@@ -183,7 +183,7 @@ def refitted(work: Work, searched: Searched, training_set: TrainingSet) -> tuple
     model = work.network(training_set, data)
     stage = Stage("refit", last_checkpoint(work.folder, "refit"), steps, loggers=False)
     fit(model, instantiate(work.config.loss), data, work.config, work.folder, stage)
-    model.amount_scale.fill_(amount_scale(model, data))
+    calibrate(model, data)
     return model, searched.champion.refit(training_set, model, work.config.seed)
 
 

@@ -15,9 +15,11 @@ from hydra.utils import instantiate
 from propensity.config import TrainConfig
 from propensity.errors import ConfigurationError, PropensityError
 from propensity.mistake import one_line, suggest
+from propensity.model.causal import CausalEncoder
 from propensity.task import Task, TrainingSet
 from propensity.training.base_rate import base_rates
 from propensity.training.data_module import PropensityDataModule
+from propensity.training.held_out import without_held_out
 from propensity.training.length import length_of, negative_rate_of
 from propensity.training.metric import LOSSES, TRAIN_LOSS, by_name, mode, validation_metrics
 from propensity.training.validation import Validation
@@ -54,9 +56,13 @@ class TrainingConfig:
     compile : whether `torch.compile` is applied to each member.
     threads : torch CPU threads; None uses torch's default. With more than one, threads wait for each other at every
         layer.
+    cutoffs_per_batch : training cutoffs at which a batch holds its customers, at most. With more than 1 a causal
+        encoder reads each history once for all of them; other encoders are refused.
     validation : number of last label windows, or ISO dates of cutoffs, to validate on; `auto`: one, or as many as hold
         enough purchases; None: no validation. A number is lowered where the log is too short for it.
     validation_pairs : customer x offer pairs per validation cutoff, of customers that the seed samples; None: all.
+    held_out : share of the customers, by a hash of their ids, whom the network is not trained on while there is a
+        validation, which then has metrics of them alone, `val/held_out/<metric>`. The refit trains on all customers.
     refit : whether the network is trained again on all label windows, those of the validation included, for the number
         of passes that the validation found best. Without, training label windows close by the first validation cutoff.
     """
@@ -68,14 +74,28 @@ class TrainingConfig:
     averaging: float | None = 8.0
     compile: bool = False
     threads: int | None = 1
+    cutoffs_per_batch: int = 1
     validation: int | str | list[str] | None = "auto"
     validation_pairs: int | None = 500_000
+    held_out: float = 0.0
     refit: bool = True
 
     def data_module(
         self, training_set: TrainingSet, task: Task, seed: int, validation: Validation | None = None
     ) -> PropensityDataModule:
-        """The training set in batches, and the validation cutoffs in blocks of customers."""
+        """The training set in batches, and the validation cutoffs in blocks of customers.
+
+        Raises
+        ------
+        ConfigurationError
+            If no customer is left to train on.
+        """
+        if validation is not None and self.held_out > 0:
+            training_set = without_held_out(training_set, self.held_out)
+            if not all(each.row.size for each in training_set.cutoffs_data):
+                raise ConfigurationError(
+                    f"training.held_out={self.held_out} leaves no customer to train on at a cutoff; lower it"
+                )
         rates, offers = base_rates(training_set), len(training_set.features.offers)
         given = self.negative_rate
         rate = negative_rate_of(float(rates.purchase.mean())) if given is None else given
@@ -90,7 +110,10 @@ class TrainingConfig:
             self.log_on_device,
             rate,
             validation,
+            self.cutoffs_per_batch,
         )
+        if self.cutoffs_per_batch > 1:
+            length = length._replace(pass_steps=max(len(data.sampler()), 1))
         data.base_rates, data.length = rates, length
         return data
 
@@ -118,7 +141,8 @@ def check_settings(config: TrainConfig) -> None:
     ------
     ConfigurationError
         For a GPU that is not there, a class that does not exist, an argument that its class does not take, a logger
-        whose package is missing, and a monitored metric that is not computed.
+        whose package is missing, a monitored metric that is not computed, and batches of several cutoffs with an
+        encoder that is not causal.
     """
     if config.trainer.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ConfigurationError("training wants a GPU and torch sees none; use trainer=cpu")
@@ -130,14 +154,29 @@ def check_settings(config: TrainConfig) -> None:
             package = PACKAGES[part["_target_"]][0]
             raise ConfigurationError(f"{place} needs the package {package}; pip install {package}")
     check_optimizer(config.optimizer)
+    check_encoder(config)
     metrics = validation_metrics(config.metrics)
+    names = list(by_name(metrics, held_out=bool(config.training.get("held_out"))))
     for name, part in (config.callbacks or {}).items():
         if part is not None and (metric := part.get("monitor")) is not None:
-            check_metric(f"callbacks.{name}.monitor", metric, config, [*by_name(metrics), *LOSSES])
+            check_metric(f"callbacks.{name}.monitor", metric, config, [*names, *LOSSES])
             if not part.get("mode"):
                 mode(f"callbacks.{name}", metric, metrics)
     if config.objective is not None:
-        check_metric("objective", config.objective, config, [*by_name(metrics), TRAIN_LOSS])
+        check_metric("objective", config.objective, config, [*names, TRAIN_LOSS])
+
+
+def check_encoder(config: TrainConfig) -> None:
+    """Refuses batches of several cutoffs where the encoder cannot read a history once for all of them."""
+    cutoffs, encoder = config.training.get("cutoffs_per_batch", 1), config.model.get("encoder")
+    if cutoffs == 1:
+        return
+    made = None if encoder is None else pkgutil.resolve_name(encoder["_target_"])
+    if not (isinstance(made, type) and issubclass(made, CausalEncoder)):
+        raise ConfigurationError(
+            f"training.cutoffs_per_batch={cutoffs} needs an encoder that reads a history once for many cutoffs; "
+            "choose model/encoder=hstu, linear_recurrence or time_filters"
+        )
 
 
 def check_optimizer(settings: Mapping[str, Any]) -> None:

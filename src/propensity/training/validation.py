@@ -27,7 +27,7 @@ from propensity.metric.metric_table import mean_values
 from propensity.model.offer_net import OfferNet
 from propensity.model.outputs import Outputs, ensemble_mean
 from propensity.task import Task, Validation
-from propensity.training.metric import ALL, NEVER_BOUGHT, VAL_LOSS
+from propensity.training.metric import ALL, HELD_OUT, NEVER_BOUGHT, VAL_LOSS
 
 ENOUGH, MOST = 1_000, 4  # purchase lines that a validation should hold, and windows at most that it takes for them
 AUTO = "auto"
@@ -48,6 +48,7 @@ class Block(NamedTuple):
     members: list[Outputs]
     outcomes: Outcomes
     never_bought: torch.Tensor  # (N, M) bool
+    held_out: torch.Tensor  # (N,) bool, customers whom the network is not trained on
 
 
 def windows(task: Task, log: EventLog, validation: int | str | Sequence[str] | None) -> Windows:
@@ -147,11 +148,18 @@ class ValidationMetrics(Callback):
     purchase_days : place of the pair column that is 0 for a never-bought pair.
     metrics : declarations of the metrics to compute.
     monitored : names of metrics that other callbacks need.
+    held_out : of the same batches, (B,) bool, the customers whom the network is not trained on; empty: none.
     """
 
     def __init__(
-        self, places: Sequence[int], purchase_days: int, metrics: Sequence[Metric], monitored: Sequence[str] = ()
+        self,
+        places: Sequence[int],
+        purchase_days: int,
+        metrics: Sequence[Metric],
+        monitored: Sequence[str] = (),
+        held_out: Sequence[np.ndarray] = (),
     ) -> None:
+        self.held_out = held_out
         self.places, self.purchase_days, self.metrics, self.monitored = places, purchase_days, metrics, monitored
         self.blocks: dict[int, list[Block]] = {}
         self.history: list[dict[str, float]] = []  # one entry per validation, with `step` and `epoch`
@@ -172,7 +180,9 @@ class ValidationMetrics(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self.blocks.setdefault(self.places[batch_idx], []).append(block_of(outputs, batch, self.purchase_days))
+        self.blocks.setdefault(self.places[batch_idx], []).append(
+            block_of(outputs, batch, self.purchase_days, self.held_out[batch_idx] if self.held_out else None)
+        )
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         cutoffs = [joined(self.blocks[place]) for place in sorted(self.blocks)]
@@ -217,11 +227,12 @@ def validated(
     return {VAL_LOSS: mean_loss(loss, cutoffs)} | values_of(cutoffs, metrics)
 
 
-def block_of(outputs: Sequence[Outputs], batch: Batch, purchase_days: int) -> Block:
+def block_of(outputs: Sequence[Outputs], batch: Batch, purchase_days: int, held_out: np.ndarray | None = None) -> Block:
     """Outputs of the members and outcomes of a batch, on the CPU."""
     never_bought = batch.inputs.pair[..., purchase_days] == 0
     outcomes = Outcomes(*(each.float().cpu() for each in batch.outcomes))
-    return Block([on_cpu(each) for each in outputs], outcomes, never_bought.cpu())
+    flags = np.zeros(len(never_bought), bool) if held_out is None else held_out
+    return Block([on_cpu(each) for each in outputs], outcomes, never_bought.cpu(), torch.from_numpy(flags))
 
 
 def on_cpu(outputs: Outputs) -> Outputs:
@@ -238,7 +249,8 @@ def joined(blocks: Sequence[Block]) -> Block:
         *parts, unit = (list(column) for column in zip(*each, strict=True))
         members.append(Outputs(*(torch.cat(part) for part in parts))._replace(unit=unit[0]))
     outcomes = Outcomes(*(torch.cat(parts) for parts in zip(*(block.outcomes for block in blocks), strict=True)))
-    return Block(members, outcomes, torch.cat([block.never_bought for block in blocks]))
+    flags = (torch.cat([getattr(block, name) for block in blocks]) for name in ("never_bought", "held_out"))
+    return Block(members, outcomes, *flags)
 
 
 def mean_loss(loss: Any, cutoffs: Sequence[Block]) -> float:
@@ -259,11 +271,14 @@ def values_of(cutoffs: Sequence[Block], metrics: Sequence[Metric]) -> dict[str, 
         outputs = ensemble_mean(block.members)
         bought = block.outcomes.bought.numpy() > 0
         masks = {"all": np.ones(bought.shape, bool), "never_bought": block.never_bought.numpy()}
+        if any(each.held_out.any() for each in cutoffs):
+            masks["held_out"] = np.repeat(block.held_out.numpy()[:, None], bought.shape[1], axis=1)
         labels = unnamed_labels(bought, block.outcomes.revenue.numpy(), masks)
         windows.append((labels, Prediction(outputs.probability().numpy(), outputs.expected_revenue().numpy())))
     means = mean_values(windows, metrics)
     return {
         f"{prefix}/{name}": value
-        for slice_, prefix in (("all", ALL), ("never_bought", NEVER_BOUGHT))
+        for slice_, prefix in (("all", ALL), ("never_bought", NEVER_BOUGHT), ("held_out", HELD_OUT))
+        if slice_ in means
         for name, value in means[slice_].items()
     }

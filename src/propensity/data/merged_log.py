@@ -1,0 +1,233 @@
+"""The base of a log and its segments as one log, equal to the log of all deliveries built at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from propensity.data.contact_key import contact_key, contact_table
+from propensity.data.log_column import COLUMNS, CONTACTS, MISSING, OPTIONAL
+from propensity.data.log_reader import StoredLog
+from propensity.data.merged_columns import MergedColumns
+from propensity.data.merged_meta import merged_meta
+from propensity.data.segment import CHANGED, COUNTS, KNOWN, Segment
+from propensity.kernel.event import fixed
+from propensity.kernel.sort import counting_sort, orders_so_far
+
+
+class MergedTable(NamedTuple):
+    """A table of the base with the rows of segments.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        N rows, sorted by the first column.
+    row : numpy.ndarray of shape (N,), int64
+        Row in the base, -1 for one that the base does not have.
+    """
+
+    frame: pl.DataFrame
+    row: np.ndarray
+
+    @property
+    def place(self) -> np.ndarray:
+        """Row in `frame` of each row of the base."""
+        return np.flatnonzero(self.row >= 0)
+
+
+class MergedLog(NamedTuple):
+    """The parts of the merged log, see `propensity.data.event_log.EventLog`."""
+
+    frames: dict[str, Any]
+    item_known: np.ndarray
+    meta: dict[str, Any]
+    columns: MergedColumns
+    engagement: MergedColumns | None
+
+
+def merged_table(base: pl.DataFrame, changes: Sequence[pl.DataFrame]) -> MergedTable:
+    """Replace and add rows of a sorted table.
+
+    Parameters
+    ----------
+    base : polars.DataFrame
+        Rows, sorted by the first column, which is distinct.
+    changes : sequence of polars.DataFrame
+        Rows that replace those of the same first column, or are added; of two the later one counts. Columns that the
+        base lacks are added.
+
+    Returns
+    -------
+    MergedTable
+        The table.
+
+    Examples
+    --------
+    >>> base = pl.DataFrame({"item": ["a", "c"], "price": [1, 3]})
+    >>> frame, row = merged_table(base, [pl.DataFrame({"item": ["b", "c"], "price": [2, 4]})])
+    >>> frame.rows(), row
+    ([('a', 1), ('b', 2), ('c', 4)], array([ 0, -1,  1]))
+    """
+    key, size = base.columns[0], base.height
+    same = np.arange(size)
+    if not changes:
+        return MergedTable(base, same)
+    latest = pl.concat(changes, how="diagonal_relaxed").unique(key, keep="last", maintain_order=True)
+    if not latest.height:
+        return MergedTable(pl.concat([base, latest], how="diagonal_relaxed"), same)
+    latest = latest.sort(key)
+    at = base[key].search_sorted(latest[key]).to_numpy().astype(np.int64)
+    present = np.zeros(latest.height, bool)
+    inside = np.flatnonzero(at < size)
+    present[inside] = (base[key].gather(at[inside]) == latest[key].gather(inside)).to_numpy()
+    source, added = np.arange(size), size + np.arange(latest.height)
+    source[at[present]] = added[present]
+    source = np.insert(source, at[~present], added[~present])
+    both = pl.concat([base, latest], how="diagonal_relaxed", rechunk=True)
+    return MergedTable(both[source], np.insert(same, at[~present], -1))
+
+
+def changes_of(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Changed and new rows of the tables of segments.
+
+    Parameters
+    ----------
+    tables : sequence of polars.DataFrame
+        `customers` or `items` of each segment, see `propensity.data.segment.Segment`.
+
+    Returns
+    -------
+    list of polars.DataFrame
+        One table with the rows of all, in their order, without the columns of the segments' own; empty without tables.
+    """
+    every = pl.concat(tables, how="diagonal_relaxed") if tables else None
+    return [] if every is None else [every.lazy().filter(CHANGED).drop(CHANGED, *COUNTS, strict=False).collect()]
+
+
+def merged_log(base: StoredLog, segments: Sequence[Segment]) -> MergedLog:
+    """Merge the base of a log and its segments.
+
+    Parameters
+    ----------
+    base : StoredLog
+        The base.
+    segments : sequence of Segment
+        One or more segments, in their order.
+
+    Returns
+    -------
+    MergedLog
+        The parts of the merged log; columns of the base are read when they are used.
+    """
+    customers = merged_table(base.frames["customers"], changes_of([segment.customers for segment in segments]))
+    known = base.frames["items"].with_columns(pl.Series(KNOWN, np.array(base.arrays["item_known"])))
+    items = merged_table(known, changes_of([segment.items for segment in segments]))
+    meta = reduce(merged_meta, [segment.meta for segment in segments], base.meta)
+    tables = [each for each in (base.frames.get(CONTACTS), *(s.contacts for s in segments)) if each is not None]
+    contacts = contact_table(contact_key(pl.concat(tables)).unique().sort()) if tables else None
+    frames: dict[str, Any] = {"customers": customers.frame, "items": items.frame.drop(KNOWN)}
+    frames |= {} if contacts is None else {CONTACTS: contacts}
+    names = frames["items"]["item"], meta["channels"], contacts
+    codes = {
+        "item": np.append(items.place, -1),
+        "channel": _channel_codes(base.meta["channels"], meta["channels"]),
+        **_contact_codes(base.frames.get(CONTACTS), contacts),
+    }
+    codes = {name: code for name, code in codes.items() if (code[:-1] != np.arange(code.size - 1)).any()}
+    rows = [_places(segment.customers["customer"], customers.frame["customer"]) for segment in segments]
+    parts = [_recoded(segment, *names) for segment in segments]
+    counts = [[segment.customers[name].to_numpy().astype(np.int64) for segment in segments] for name in COUNTS]
+    size = customers.frame.height
+    columns = MergedColumns(base.arrays, _tail(parts, rows, counts[0], size, "columns"), customers.row, codes)
+    engagement = None
+    if base.engagement or any(segment.engagement for segment in segments):
+        apart = base.engagement or {"offsets": np.zeros(base.frames["customers"].height + 1, np.int64), **_no_events()}
+        tail = _tail(parts, rows, counts[1], size, "engagement")
+        engagement = MergedColumns(apart, tail, customers.row, codes)
+    known_days = items.frame[KNOWN].to_numpy().astype(np.int32)
+    return MergedLog(frames, known_days, meta, columns, engagement)
+
+
+def _no_events() -> dict[str, np.ndarray]:
+    """Columns without an event."""
+    return {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
+
+
+def _places(ids: pl.Series, table: pl.Series) -> np.ndarray:
+    """Place of each id in a sorted column that has all of them."""
+    return table.search_sorted(ids.cast(table.dtype)).to_numpy().astype(np.int64)
+
+
+def _channel_codes(old: Sequence[str], new: Sequence[str]) -> np.ndarray:
+    """Code in `new` of each channel of `old`, with -1 appended."""
+    return np.array([*(new.index(name) for name in old), -1], np.int64)
+
+
+def _contact_codes(old: pl.DataFrame | None, new: pl.DataFrame | None) -> dict[str, np.ndarray]:
+    """Code in `new` of each contact of `old`, with -1 appended, under the name of the column; nothing without one."""
+    if old is None or new is None:
+        return {}
+    return {"contact": np.append(_places(contact_key(old), contact_key(new)), -1)}
+
+
+def _recoded(
+    segment: Segment, items: pl.Series, channels: Sequence[str], contacts: pl.DataFrame | None
+) -> dict[str, dict[str, np.ndarray]]:
+    """The columns of a segment and of its events that are stored apart, with merged codes."""
+    codes = {
+        "item": np.append(_places(segment.items["item"], items), -1),
+        "channel": _channel_codes(segment.meta["channels"], channels),
+        **_contact_codes(segment.contacts, contacts),
+    }
+    return {
+        part: {name: codes[name][each].astype(each.dtype) if name in codes else each for name, each in columns.items()}
+        for part, columns in (("columns", segment.columns), ("engagement", segment.engagement))
+    }
+
+
+def _tail(
+    parts: Sequence[Mapping[str, Mapping[str, np.ndarray]]],
+    rows: Sequence[np.ndarray],
+    counts: Sequence[np.ndarray],
+    size: int,
+    name: str,
+) -> dict[str, np.ndarray]:
+    """The events of all segments, sorted by merged customer and segment, with offsets (size + 1,).
+
+    rows, counts: (C,) merged customer and number of events of each customer of a segment.
+    """
+    present = [(part[name], row, count) for part, row, count in zip(parts, rows, counts, strict=True) if part[name]]
+    total = np.zeros(size, np.int64)
+    orders = np.zeros(size, np.int64)  # number of orders of each customer in the segments so far
+    order = []
+    for part, row, count in present:
+        np.add.at(total, row, count)
+        order.append(_continued(part["order"], row, count, orders))
+    offsets = np.concatenate([[0], np.cumsum(total)])
+    owner = np.concatenate([np.zeros(0, np.int64), *(np.repeat(row, count) for _, row, count in present)])
+    place = counting_sort(owner, np.arange(owner.size), 0, size)
+    optional = {each: kind for each, kind in OPTIONAL.items() if any(each in part for part, _, _ in present)}
+    columns = {each: [_column(part, each) for part, _, _ in present] for each in (*COLUMNS, *optional)}
+    columns["order"] = order
+    types = {**COLUMNS, **optional}
+    return {"offsets": offsets} | {
+        each: np.concatenate([np.zeros(0, types[each]), *values])[place].astype(types[each])
+        for each, values in columns.items()
+    }
+
+
+def _continued(order: np.ndarray, row: np.ndarray, count: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    """Orders of a segment, numbered after those of the segments before it; adds them to `orders` (N,)."""
+    continued = np.where(order >= 0, order + np.repeat(orders[row], count), -1)
+    offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
+    orders[row] += orders_so_far(fixed(offsets), fixed(order), np.arange(row.size))
+    return continued
+
+
+def _column(part: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """A column of a segment; missing values where it lacks it."""
+    return part[name] if name in part else np.full(part["day"].size, MISSING[name], OPTIONAL[name])

@@ -1,0 +1,66 @@
+"""Customers of a holdout for whom a trigger would have been due, as rows of a send list."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from propensity.data.event_log import to_date, to_day
+from propensity.decision.campaign import CampaignPlan
+from propensity.decision.context import DecisionContext
+from propensity.decision.next_best import NextBest
+from propensity.decision.plan.request import Triggered, triggered_value
+from propensity.decision.plan.trigger import due_messages, read_triggers
+
+
+def held_triggers(decision: CampaignPlan | NextBest, inner: DecisionContext, messages: pl.DataFrame) -> pl.DataFrame:
+    """One row per message that is due for a customer of the holdout.
+
+    Parameters
+    ----------
+    decision : CampaignPlan or NextBest
+        With its triggers.
+    inner : DecisionContext
+        In which the holdout are those who may be contacted.
+    messages : pl.DataFrame
+        What is sent: campaign, customer_id and expected_value.
+
+    Returns
+    -------
+    pl.DataFrame
+        As the messages, with `holdout`: of a fixed message everybody for whom it is due, of a preferred one those whose
+        value is at least the lowest of its messages. The day is the one on which it falls due.
+    """
+    days = decision.trigger_days if isinstance(decision, CampaignPlan) else decision.days
+    due, _ = due_messages(inner, read_triggers(decision.triggers), days)
+    rows = [_rows(campaign, decision, inner, messages) for campaign in due]
+    return pl.concat(rows) if rows else messages.clear()
+
+
+def _rows(
+    campaign: Triggered, decision: CampaignPlan | NextBest, inner: DecisionContext, messages: pl.DataFrame
+) -> pl.DataFrame:
+    """The customers of one step and day."""
+    cost = decision.cost if campaign.cost is None else campaign.cost
+    net = triggered_value(inner, campaign, decision.margin) * campaign.weight - cost
+    admitted = np.isfinite(net)
+    if not campaign.fixed:
+        sent = messages.filter(pl.col("campaign") == campaign.label)["expected_value"]
+        admitted &= net >= (float(sent.min()) if sent.len() else np.inf)  # type: ignore[arg-type]
+    row = np.flatnonzero(admitted)
+    day = to_date(to_day(inner.scores.cutoff) + campaign.days[0])
+    score = np.full(row.size, np.nan)
+    if campaign.offer:
+        score = inner.scores.probability[row, inner.offer(campaign.offer)].astype(np.float64)
+    return pl.DataFrame(
+        {
+            "customer_id": pl.Series(inner.scores.customer).gather(row).cast(pl.String),
+            "campaign": pl.Series([campaign.label] * row.size, dtype=pl.String),
+            "offer_id": pl.Series([campaign.offer or None] * row.size, dtype=pl.String),
+            "channel": pl.Series([campaign.channel] * row.size, dtype=pl.String),
+            "day": pl.Series([day] * row.size, dtype=pl.Date),
+            "score": pl.Series(score).fill_nan(None),
+            "expected_value": net[row].astype(np.float64),
+            "holdout": pl.Series([True] * row.size, dtype=pl.Boolean),
+        }
+    )
