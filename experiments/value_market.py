@@ -2,8 +2,9 @@
 
 python experiments/value_market.py OUT SEED SHAPE writes a log. A shape is `pareto` (constant rates and gamma
 distributed hazards of leaving: the market of Pareto/NBD, but for the season), `december` (a quarter of the customers
-order in November and December alone), `returning` (customers pause for months and return) or `changing` (rates fall
-with age, and later cohorts order less).
+order in November and December alone), `returning` (customers pause for months and return), `changing` (rates fall
+with age, and later cohorts order less) or `yearly` (most order once, many others once a year around a day of their own,
+often in December, and some monthly; amounts are the customer's own and round; three orders a customer).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import polars as pl
 
 START, YEARS, CUSTOMERS = date(2010, 1, 1), 11, 18_000
-SHAPES = ("pareto", "december", "returning", "changing")
+SHAPES = ("pareto", "december", "returning", "changing", "yearly")
 
 
 def season(day: np.ndarray, peak: float) -> np.ndarray:
@@ -29,6 +30,8 @@ def season(day: np.ndarray, peak: float) -> np.ndarray:
 def market(seed: int, shape: str, customers: int = CUSTOMERS) -> pl.DataFrame:
     """Orders: customer, date, amount."""
     random, days = np.random.default_rng([seed, SHAPES.index(shape)]), int(YEARS * 365.25)
+    if shape == "yearly":
+        return _table(yearly(random, days, customers))
     peak = random.uniform(1.5, 4.0)
     trend = random.uniform(0.5, 2.0) if shape != "changing" else 0.6  # later cohorts larger or smaller
     joined = days * random.beta(1.0, trend, customers)
@@ -55,6 +58,38 @@ def market(seed: int, shape: str, customers: int = CUSTOMERS) -> pl.DataFrame:
         day = np.concatenate([[joined[n]], day[random.random(number) < weight]]).astype(int)
         amount = np.exp(level[n] + random.normal(0, spread, day.size)).round(2) + 0.01
         rows += [(n, int(d), float(a)) for d, a in zip(day, amount, strict=True)]
+    return _table(rows)
+
+
+def yearly(random: np.random.Generator, days: int, customers: int) -> list[tuple[int, int, float]]:
+    """Orders of customers with a day of the year of their own, who may skip a year and leave for good."""
+    late = 365.25 * random.normal(0.95, 0.05, customers)
+    own = np.where(random.random(customers) < random.uniform(0.3, 0.6), late, random.uniform(0, 365.25, customers))
+    joined = np.floor(random.beta(1.0, random.uniform(0.8, 1.1), customers) * YEARS) * 365.25 + own
+    once, monthly = random.random(customers) < random.uniform(0.3, 0.45), random.random(customers) < 0.02
+    keep = random.beta(random.uniform(1.0, 2.0), random.uniform(1.0, 1.5), customers)  # of ordering in a year
+    stay = random.beta(6.0, random.uniform(0.8, 1.5), customers)  # of staying another year
+    second, trend = random.uniform(0.1, 0.3), random.uniform(-0.02, 0.03)
+    level, spread = random.normal(3.4, 0.8, customers), random.gamma(1.0, 0.25, customers)
+    rows = []
+    for n in range(customers):
+        clock, place = [joined[n]], joined[n]
+        while not once[n] and place < days:
+            place += 365.25
+            if random.random() > stay[n]:
+                break
+            if random.random() < keep[n] * (1 + trend * place / 365.25):
+                clock += [place + random.normal(0, 25)] + [place + random.uniform(0, 365)] * (random.random() < second)
+            if monthly[n]:
+                clock += list(place + 30.4 * np.arange(12) + random.uniform(0, 30))
+        day = np.sort(np.array(clock)).astype(int)
+        day = day[(day >= 0) & (day < days)]
+        amount = np.exp(level[n] + random.normal(0, spread[n], day.size) + 0.3 * random.standard_t(5, day.size))
+        rows += [(n, int(d), float(a)) for d, a in zip(day, np.clip(5 * np.round(amount / 5), 5, 4500), strict=True)]
+    return rows
+
+
+def _table(rows: list[tuple[int, int, float]]) -> pl.DataFrame:
     table = pl.DataFrame(rows, schema=["customer", "day", "amount"], orient="row")
     return table.select(
         "customer", (pl.lit(START) + pl.duration(days=pl.col("day"))).cast(pl.Date).alias("date"), "amount"

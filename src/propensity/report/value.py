@@ -281,7 +281,7 @@ def _candidates(closed: Mapping[str, Any]) -> list[Section]:
         for name, metrics in closed["candidates"].items()
     ]
     weights = closed.get("weights") or {}
-    mixed = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+    mixed = ", ".join(f"{name} {weights[name]:g}" for name in ("active", "orders", "revenue") if name in weights)
     text = f"Fitted on what was known {closed['weeks']} weeks before the cutoff, and compared with what followed."
     text += f" Weights of LightGBM in the blend: {mixed}." if mixed else ""
     head = ["model", "AUC of an order", "normalised Gini of revenue", "orders", "revenue", "decile error"]

@@ -8,10 +8,16 @@ import numpy as np
 
 from propensity.kernel.order_day import OrderDays, Recency, ahead, recency
 from propensity.value.closed import GRID, PAST
-from propensity.value.model import EVEN, WEIGHTS, Expectation, ValueModel, blend, fit
+from propensity.value.drift import OUTCOMES, Closed, Drift, fit_drift
+from propensity.value.model import EVEN, LONG, WEIGHTS, Blend, Expectation, ValueModel, blend, fit, years
 from propensity.value.parametric import MODELS, PARETO_NBD, fit_orders, fit_spend
 from propensity.value.quality import auc, deciles, normalised_gini, quality
+from propensity.value.question import of_rows
 from propensity.value.season import fit_clock
+
+FOLDS = 20  # of the customers, for the noise of a loss
+CUSTOMERS = 100_000  # a sample that the choice is made on
+WINDOWS = 2  # closed windows after each other that a drift is the mean of
 
 
 def last_window(first_day: int, cutoff: int, longest: int) -> int | None:
@@ -26,26 +32,28 @@ class Choice(NamedTuple):
     Parameters
     ----------
     name : buy-till-you-die model of orders
-    weights : of the trees, for probability, orders and revenue
+    weights : of the blend
     table : metrics of the candidates, for JSON; empty without a closed window
+    drift : what forecasts of earlier cutoffs missed; None where that is not known
     """
 
     name: str
-    weights: tuple[float, ...]
+    weights: Blend
     table: dict[str, Any]
+    drift: Drift | None = None
 
 
 def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], seed: int) -> Choice:
     """Choose the buy-till-you-die model and the weights of the trees on the last closed window.
 
-    All parts are fitted on what was known when the window began. The weights minimise the log loss of the probability,
-    and the Poisson deviance of orders and revenue, after each blend has the observed level: a single window says little
-    about levels.
+    All parts are fitted on what was known when the window began. The weights maximise the AUC of the probability and
+    minimise the Poisson deviance of orders and revenue at the observed level: a single window says little about levels.
+    Halves stay unless another blend is better by more than a standard error over folds of the customers.
     """
     length = last_window(first_day, cutoff, max(weeks))
     if length is None:
         return Choice(PARETO_NBD, EVEN, {})
-    start = cutoff - 7 * length
+    start, orders = cutoff - 7 * length, _sample(orders, seed)
     state = recency(orders, start)
     row = np.flatnonzero(state.x >= 0)
     count, revenue = (column[row] for column in ahead(orders, start, cutoff))
@@ -66,8 +74,35 @@ def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], see
     blended = blend(by_model, by_trees, weights, model.amount)
     table["candidates"]["blend"] = quality(_first(blended), count, revenue)
     table["deciles"] = deciles(_first(blended)[2], revenue)
-    table["weights"] = dict(zip(("active", "orders", "revenue"), weights, strict=True))
-    return Choice(name, weights, table)
+    table["weights"] = weights._asdict()
+    drift = None
+    if cutoff - first_day >= LONG:
+        closed = [Closed(years(state.t_end[row]), _first(blended), (count > 0, count, revenue))]
+        for earlier in (start - 7 * length * k for k in range(1, WINDOWS)):
+            if last_window(first_day, earlier + 7 * length, length) == length:
+                closed.append(_forecast(orders, first_day, earlier, length, weights, seed, name))
+        drift = fit_drift(closed, length)
+        table["drift"] = dict(zip(OUTCOMES, drift.total.tolist(), strict=True))
+    return Choice(name, weights, table, drift)
+
+
+def _sample(orders: OrderDays, seed: int) -> OrderDays:
+    """The orders of at most `CUSTOMERS` customers."""
+    number = orders.offsets.size - 1
+    if number <= CUSTOMERS:
+        return orders
+    return of_rows(orders, np.sort(np.random.default_rng(seed).choice(number, CUSTOMERS, replace=False)))
+
+
+def _forecast(
+    orders: OrderDays, first_day: int, start: int, length: int, weights: Blend, seed: int, name: str
+) -> Closed:
+    """The forecast of a window from what was known when it began, and what followed."""
+    state = recency(orders, start)
+    row = np.flatnonzero(state.x >= 0)
+    count, revenue = (column[row] for column in ahead(orders, start, start + 7 * length))
+    expected = fit(orders, first_day, start, [length], weights, seed, name).expect(orders, start, [length])
+    return Closed(years(state.t_end[row]), _first(expected), (count > 0, count, revenue))
 
 
 def best_parametric(
@@ -103,19 +138,36 @@ def _first(expectation: Expectation) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def _best(
     by_model: Expectation, by_trees: Expectation, model: ValueModel, count: np.ndarray, revenue: np.ndarray
-) -> tuple[float, ...]:
-    losses = []
-    for weight in WEIGHTS:
-        values = blend(by_model, by_trees, (weight,) * 3, model.amount)
-        losses.append((-auc(count > 0, values.active[:, 0]), _deviance(values.orders[:, 0], count),
-                       _deviance(values.revenue[:, 0], revenue)))  # fmt: skip
-    # Half stays where another weight is better by less than a thousandth: the window is one draw.
-    best = []
-    for column in np.array(losses).T:
-        least = float(column.min())
-        even = float(column[WEIGHTS.index(0.5)])
-        best.append(0.5 if even - least < 1e-3 * abs(least) else WEIGHTS[int(column.argmin())])
-    return tuple(best)
+) -> Blend:
+    """The blend of the least losses. `EVEN` stays where no other is better by more than a standard error."""
+    weights = [Blend(weight, weight, weight, orders) for orders in (True, False) for weight in WEIGHTS]
+    folds = [np.arange(k, count.size, FOLDS) for k in range(min(FOLDS, count.size))]
+    rows = []
+    for each in weights:
+        active, orders, money = _first(blend(by_model, by_trees, each, model.amount))
+        rows.append([(-auc(count[f] > 0, active[f]), _deviance(orders[f], count[f]), _deviance(money[f], revenue[f]))
+                     for f in folds])  # fmt: skip
+    losses = np.array(rows)  # (blends, folds, 3)
+    best = [weights[_within_noise(losses[:, :, i], weights.index(EVEN))] for i in range(3)]
+    return Blend(best[0].active, best[1].orders, best[2].revenue, best[0].with_orders)
+
+
+def _within_noise(losses: np.ndarray, default: int) -> int:
+    """The place of the least mean loss, or the default if that is within a standard error: (C, F).
+
+    Examples
+    --------
+    >>> _within_noise(np.array([[2.0, 3.0, 4.0], [1.0, 2.1, 3.0]]), 0)
+    1
+    >>> _within_noise(np.array([[2.0, 3.0, 4.0], [1.0, 4.0, 3.9]]), 0)
+    0
+    """
+    losses = losses[:, np.isfinite(losses).all(axis=0)]
+    if losses.shape[1] < 2:
+        return default
+    least = int(losses.mean(axis=1).argmin())
+    gain = losses[default] - losses[least]
+    return least if gain.mean() > gain.std(ddof=1) / np.sqrt(gain.size) else default
 
 
 def _deviance(expected: np.ndarray, observed: np.ndarray) -> float:

@@ -12,16 +12,18 @@ from typing import NamedTuple
 import numpy as np
 
 from propensity.kernel.order_day import OrderDays, Recency, recency
-from propensity.value.closed import ClosedWindows, Forecast, Parametric, closed_windows, inputs, lengths, season
+from propensity.value.closed import YEAR, ClosedWindows, Forecast, Parametric, closed_windows, inputs, lengths, season
 from propensity.value.distribution import RevenueShape, fit_shape
+from propensity.value.drift import Drift, no_drift
 from propensity.value.parametric import PARETO_NBD, fit_orders, fit_spend
 from propensity.value.season import fit_clock
 from propensity.value.trees import Trees, fit_trees
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trees in the blend
-EVEN = (0.5, 0.5, 0.5)
 CUSTOMERS_PER_BIN, MOST_BINS = 500, 20
 TRUSTED = 2_000  # customers at which level and shape are half the trees', half the buy-till-you-die models'
+LONG = 2 * YEAR  # days of a log in which the trees start from the buy-till-you-die models
+CURVE_CUSTOMERS = 100_000  # that the growth beyond the longest closed window is fitted to
 LEAST_GROWTH = 0.3  # exponent of a power of time that orders follow at least
 
 
@@ -40,6 +42,24 @@ class Expectation(NamedTuple):
     revenue: np.ndarray
 
 
+class Blend(NamedTuple):
+    """How models are combined.
+
+    Parameters
+    ----------
+    active, orders, revenue : weights of the trees, on the logarithmic scale
+    with_orders : whether the buy-till-you-die model ranks by the probability and the expected orders together
+    """
+
+    active: float
+    orders: float
+    revenue: float
+    with_orders: bool
+
+
+EVEN = Blend(0.5, 0.5, 0.5, True)
+
+
 class ValueModel(NamedTuple):
     """A fitted model.
 
@@ -50,9 +70,10 @@ class ValueModel(NamedTuple):
     known : lengths of windows in weeks that the trees have seen
     levels : (len(known), 3) observed over expected active customers, orders and revenue of the trees, by length
     amount : revenue of an order in closed windows, in currency
-    weights : of the trees in the blend, for probability, orders and revenue
+    weights : of the blend
     shape : distribution of revenue around its expectation
     first_day : of the log
+    drift : what forecasts of earlier cutoffs missed
     """
 
     parametric: Parametric
@@ -60,9 +81,10 @@ class ValueModel(NamedTuple):
     known: tuple[int, ...]
     levels: np.ndarray
     amount: float
-    weights: tuple[float, ...]
+    weights: Blend
     shape: RevenueShape
     first_day: int
+    drift: Drift
 
     @property
     def longest(self) -> int:
@@ -74,7 +96,7 @@ class ValueModel(NamedTuple):
         state = recency(orders, cutoff)
         row = np.flatnonzero(state.x >= 0)
         own = Recency(*(column[row] for column in state))
-        grid = sorted({*weeks, *self.known})
+        grid = sorted({*weeks, *self._lengths(weeks)})
         forecast = self.parametric.forecast(own, cutoff, np.array(grid, float))
         by_model = Expectation(forecast.active, forecast.orders, forecast.orders * forecast.amount[:, None])
         if self.trees is None:
@@ -87,29 +109,37 @@ class ValueModel(NamedTuple):
     ) -> Expectation:  # fmt: skip
         """Expectations of the trees; beyond the longest closed window they are extended."""
         assert self.trees is not None
-        inside = sorted({min(w, self.longest) for w in weeks} | {w for w in self.known if w >= self.longest / 3})
-        parts = []
+        parts, totals, some = [], [], np.arange(0, row.size, -(-row.size // CURVE_CUSTOMERS) or 1)
+        inside, needed = self._lengths(weeks), sorted({min(w, self.longest) for w in weeks})
         for w in inside:
-            k, length = grid.index(w) if w in grid else -1, np.full(row.size, float(w))
-            one = Forecast(forecast.active[:, k], forecast.orders[:, k], forecast.amount)
-            table = inputs(
-                orders, cutoff, row, length, one, np.full(row.size, season(orders, self.first_day, cutoff, w))
-            )
-            active, expected, revenue = self.trees.predict(table, length)
+            k, chosen = grid.index(w), np.arange(row.size) if w in needed else some
+            one = Forecast(forecast.active[chosen, k], forecast.orders[chosen, k], forecast.amount[chosen])
+            length, year = np.full(chosen.size, float(w)), season(orders, self.first_day, cutoff, w)
+            table = inputs(orders, cutoff, row[chosen], length, one, np.full(chosen.size, year))
+            active, expected, revenue = self.trees.predict(table)
             level = self.levels[self.known.index(w)] if w in self.known else np.ones(3)
-            parts.append((shifted(active, active.sum() * level[0]), expected * level[1], revenue * level[2]))
+            part = (shifted(active, active.sum() * level[0]), expected * level[1], revenue * level[2])
+            totals.append(part[1][some].sum() if w in needed else part[1].sum())
+            parts += [part] if w in needed else []
         stacked = Expectation(*(np.stack([part[i] for part in parts], axis=1) for i in range(3)))
-        columns = [self._extended(stacked, inside, by_model, grid, w) for w in weeks]
+        own = growth_exponent(np.array(inside, float), np.array(totals))
+        columns = [self._extended(stacked, needed, by_model, grid, w, own) for w in weeks]
         return Expectation(*(np.stack([column[i] for column in columns], axis=1) for i in range(3)))
 
+    def _lengths(self, weeks: list[int]) -> list[int]:
+        """Lengths that the trees are asked for: those up to the longest closed window, and more for its curve."""
+        if self.trees is None:
+            return []
+        curve = {w for w in self.known if w >= self.longest / 3} if max(weeks) > self.longest else set()
+        return sorted({min(w, self.longest) for w in weeks} | curve)
+
     def _extended(
-        self, trees: Expectation, inside: list[int], by_model: Expectation, grid: list[int], w: int
+        self, trees: Expectation, inside: list[int], by_model: Expectation, grid: list[int], w: int, own: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The trees' expectations for one length of window: (N,) x 3."""
         k = inside.index(min(w, self.longest))
         active, orders, revenue = (column[:, k] for column in trees)
         if w > self.longest:
-            own = growth_exponent(np.array(inside, float), trees.orders.sum(axis=0))
             growth = (w / self.longest) ** own
             orders, revenue = orders * growth, revenue * growth
             more = by_model.active[:, grid.index(w)].sum() / max(
@@ -126,7 +156,17 @@ class ValueModel(NamedTuple):
         by_model, by_trees = self.components(orders, cutoff, weeks)
         if by_trees is None:
             return by_model
-        return blend(by_model, by_trees, self.weights, self.amount)
+        state = recency(orders, cutoff)
+        age = years(state.t_end[state.x >= 0])
+        blended = blend(by_model, by_trees, self.weights, self.amount)
+        pairs = enumerate(blended)
+        columns = [[self.drift.applied(c[:, k], i, age, w) for k, w in enumerate(weeks)] for i, c in pairs]
+        return rising(*(np.stack(column, axis=1) for column in columns))
+
+
+def years(weeks: np.ndarray) -> np.ndarray:
+    """Full years in weeks: (N,)."""
+    return (7 * weeks / YEAR).astype(np.int64)
 
 
 def _columns(expectation: Expectation, grid: list[int], weeks: list[int]) -> Expectation:
@@ -159,22 +199,27 @@ def shifted(probability: np.ndarray, target: float) -> np.ndarray:
     return -np.expm1(-hazard * np.exp(0.5 * (low + high)))
 
 
-def blend(by_model: Expectation, by_trees: Expectation, weights: tuple[float, ...], amount: float) -> Expectation:
+def blend(by_model: Expectation, by_trees: Expectation, weights: Blend, amount: float) -> Expectation:
     """Rank by the blend, and take level and shape from the trees, the more so the more customers there are."""
     columns = [np.empty_like(by_trees.active) for _ in range(3)]
     trust = by_trees.active.shape[0] / (by_trees.active.shape[0] + TRUSTED)
     for w in range(by_trees.active.shape[1]):
         for i in range(3):
             one, other = by_model[i][:, w], by_trees[i][:, w]
-            ranking = _with_orders(one, by_model.orders[:, w]) if i == 0 else one
-            values = mixed(ranking, other, weights[i], probability=i == 0)
+            ranking = _with_orders(one, by_model.orders[:, w]) if i == 0 and weights.with_orders else one
+            values = mixed(ranking, other, weights[:3][i], probability=i == 0)
             shape = in_shape(values, other)
             total = one.sum() ** (1 - trust) * other.sum() ** trust
             columns[i][:, w] = mixed(values, shape, trust, i == 0)
             columns[i][:, w] *= total / max(columns[i][:, w].sum(), 1e-12)
         if amount > 0 and columns[2][:, w].sum() > 0:
             columns[2][:, w] *= np.sqrt(columns[1][:, w].sum() * amount / columns[2][:, w].sum())
-    active, orders, revenue = (np.maximum.accumulate(column, axis=1) for column in columns)
+    return rising(*columns)
+
+
+def rising(active: np.ndarray, orders: np.ndarray, revenue: np.ndarray) -> Expectation:
+    """Expectations that do not fall with the length of the window, with at least as many orders as probability."""
+    active, orders, revenue = (np.maximum.accumulate(column, axis=1) for column in (active, orders, revenue))
     active = np.clip(active, 0.0, 1.0 - 1e-9)
     return Expectation(active, np.maximum(orders, active), revenue)
 
@@ -216,8 +261,8 @@ def fit_parametric(orders: OrderDays, first_day: int, cutoff: int, name: str = P
 
 
 def fit(
-    orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], weights: tuple[float, ...], seed: int,
-    name: str = PARETO_NBD,
+    orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], weights: Blend, seed: int,
+    name: str = PARETO_NBD, drift: Drift | None = None,
 ) -> ValueModel:  # fmt: skip
     """Fit a model of value on orders before the cutoff.
 
@@ -229,29 +274,39 @@ def fit(
         Days since 1970-01-01.
     weeks : list of int
         Ascending lengths of windows that are wanted.
-    weights : tuple of float
-        Weights of the trees in the blend.
+    weights : Blend
+        Weights of the blend.
     seed : int
         Seed of samples and trees.
     name : str
         Buy-till-you-die model of orders.
+    drift : Drift, optional
+        What forecasts of earlier cutoffs missed.
     """
     parametric = fit_parametric(orders, first_day, cutoff, name)
     known = lengths(first_day, cutoff, max(weeks))
     windows = closed_windows(orders, first_day, cutoff, known, parametric, seed) if known else None
-    trees = fit_trees(windows, seed) if windows is not None else None
+    trees = None if windows is None else fit_trees(windows, seed, cutoff - first_day >= LONG)
     if windows is None or trees is None:
         empty = np.zeros(0)
         return ValueModel(
-            parametric, None, (), np.ones((0, 3)), 0.0, weights, fit_shape(empty, empty, empty), first_day
+            parametric,
+            None,
+            (),
+            np.ones((0, 3)),
+            0.0,
+            weights,
+            fit_shape(empty, empty, empty),
+            first_day,
+            no_drift(),
         )
-    active, expected, revenue = trees.predict(windows.inputs, windows.weeks)
+    active, expected, revenue = trees.predict(windows.inputs)
     bought = windows.orders > 0
     levels = np.stack([_level(windows, (active, expected, revenue), windows.weeks == w) for w in known])
     shape = fit_shape(windows.revenue[bought] / (revenue / active)[bought].clip(1e-9), (expected / active)[bought],
                       windows.weight[bought])  # fmt: skip
     amount = float(windows.weight @ windows.revenue) / float(windows.weight @ windows.orders)
-    return ValueModel(parametric, trees, tuple(known), levels, amount, weights, shape, first_day)
+    return ValueModel(parametric, trees, tuple(known), levels, amount, weights, shape, first_day, drift or no_drift())
 
 
 def _level(windows: ClosedWindows, expected: tuple[np.ndarray, ...], rows: np.ndarray) -> np.ndarray:

@@ -91,7 +91,7 @@ def value_customers(
     ascending = sorted(set(weeks))
     asked = question(log.until(cutoff), cutoff, ascending)
     choice = choose(asked.orders, asked.first_day, cutoff, ascending, seed)
-    model = fit(asked.orders, asked.first_day, cutoff, ascending, choice.weights, seed, choice.name)
+    model = fit(asked.orders, asked.first_day, cutoff, ascending, choice.weights, seed, choice.name, choice.drift)
     state = recency(asked.orders, cutoff)
     grid = sorted({*ascending, *(week for week in CURVE if week <= ascending[-1])})
     expected = model.expect(asked.orders, cutoff, ascending)
@@ -255,7 +255,7 @@ def _summary(
             "amounts": None if spend is None else {"name": "gamma_gamma", **spend._asdict()},
             "trees": model.trees is not None,
             "longest_closed_window": model.longest,
-            "weights": dict(zip(("active", "orders", "revenue"), model.weights, strict=True)),
+            "weights": model.weights._asdict(),
         },
         "last_closed_window": closed,
     }
