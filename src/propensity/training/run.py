@@ -170,7 +170,10 @@ def search(work: Work, training_set: TrainingSet) -> Searched:
     calibrate(model, data)
     if data.validation is not None:  # again, because calibration moves the totals
         purchase_days = work.task.feature.pair.index("purchase_days")
-        metrics = validated(model, loss, data.validation.placed(), purchase_days, validation_metrics(config.metrics))
+        held_out = data.validation.held_out(settings.held_out)
+        metrics = validated(
+            model, loss, data.validation.placed(), purchase_days, validation_metrics(config.metrics), held_out
+        )
         fitted = fitted._replace(metrics=fitted.metrics | metrics)
     warnings = [*chosen.warnings, *evaluation_warnings(work.log, chosen.end, work.task.horizon)]
     if open_ended(config.trainer):

@@ -208,7 +208,12 @@ class ValidationMetrics(Callback):
 
 @torch.no_grad()
 def validated(
-    model: OfferNet, loss: Any, batches: Iterable[tuple[int, Batch]], purchase_days: int, metrics: Sequence[Metric]
+    model: OfferNet,
+    loss: Any,
+    batches: Iterable[tuple[int, Batch]],
+    purchase_days: int,
+    metrics: Sequence[Metric],
+    held_out: Sequence[np.ndarray] = (),
 ) -> dict[str, float]:
     """Loss and metrics of a network outside a training, by their logged names.
 
@@ -217,12 +222,13 @@ def validated(
     model : the network.
     loss : from outputs, outcomes and weights to `Terms`.
     batches : the place of its cutoff and the batch.
-    purchase_days, metrics : as in `ValidationMetrics`.
+    purchase_days, metrics, held_out : as in `ValidationMetrics`.
     """
     model.eval()
     blocks: dict[int, list[Block]] = {}
-    for place, batch in batches:
-        blocks.setdefault(place, []).append(block_of(model.member_outputs(batch.inputs), batch, purchase_days))
+    for k, (place, batch) in enumerate(batches):
+        flags = held_out[k] if held_out else None
+        blocks.setdefault(place, []).append(block_of(model.member_outputs(batch.inputs), batch, purchase_days, flags))
     cutoffs = [joined(blocks[place]) for place in sorted(blocks)]
     return {VAL_LOSS: mean_loss(loss, cutoffs)} | values_of(cutoffs, metrics)
 
