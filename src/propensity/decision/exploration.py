@@ -81,7 +81,8 @@ def explore(picks: np.ndarray, problem: Problem, share: float, seed: int) -> Exp
     Returns
     -------
     Explored
-        `share` of each slot in expectation; fewer where too few customers may get one contact more.
+        `share` of each slot in expectation; fewer where too few customers may get one contact more, and where more may
+        be drawn than there are contacts. Probabilities are those after both.
     """
     rng, slots = np.random.default_rng(seed), problem.cost.size
     planned = np.bincount(picks[picks >= 0].astype(np.int64), minlength=slots)
