@@ -290,7 +290,7 @@ def with_two_offers(example: Inputs) -> Inputs:
     if example.pair.shape[1] != 1:
         return example
     axes = {name: shape for name, shape in DYNAMIC_SHAPES.items() if shape and OFFERS in shape.values()}
-    twice = {
+    twice: dict[str, Any] = {
         name: np.repeat(getattr(example, name), 2, axis=next(axis for axis, size in shape.items() if size is OFFERS))
         for name, shape in axes.items()
     }
