@@ -8,7 +8,7 @@ import pytest
 from propensity.baseline.regression import log_losses, logistic
 from propensity.champion.choose import STACK, choose
 from propensity.champion.outcome import ValidationPairs
-from propensity.champion.stack import cross_fitted_logit, fit_amounts, fit_stack, prior_weights, single
+from propensity.champion.stack import cross_fitted_logit, fit_amounts, fit_stack, prior_weights, shrunk_power, single
 
 
 def made_up(noises: dict[str, float], customers: int = 400, offers: int = 10, seed: int = 1) -> ValidationPairs:
@@ -104,6 +104,15 @@ def test_the_largest_expected_amounts_are_not_overstated() -> None:
     top = later.bought & (amount >= np.quantile(amount, 0.9))
     assert amount[top].sum() == pytest.approx(later.revenue[top].sum(), rel=0.06)
     assert sum(fit_amounts(earlier, 1.0).weight) < 0.85
+
+
+@pytest.mark.parametrize("buyers", [2, 3, 5])
+def test_a_few_buyers_hardly_move_the_power_of_the_amounts(buyers: int) -> None:
+    rng = np.random.default_rng(buyers)
+    for _ in range(50):
+        expected = np.exp(0.5 * rng.normal(size=buyers))
+        paid = expected * np.exp(0.7 * rng.normal(size=buyers))
+        assert shrunk_power(paid, expected) == pytest.approx(1.0, abs=0.1)
 
 
 def test_equal_amounts_are_counted_once() -> None:

@@ -119,3 +119,15 @@ def test_exploration_lists_explorers_controls_and_planned_contacts_with_the_prob
 def pairs_of(draw: Draw) -> list[tuple[int, int]]:
     """Customers and campaigns of an experiment."""
     return list(zip(draw.row.tolist(), draw.campaign.tolist(), strict=True))
+
+
+def test_the_probabilities_hold_where_a_campaign_has_fewer_contacts_than_explorers_draw_it() -> None:
+    picks, problem = plan_of_forty()
+    picks[1:20], picks[22:] = -1, -1  # one contact of the first campaign and two of the second
+    count, stated, runs = np.zeros(2), np.zeros(2), 800
+    for seed in range(runs):
+        draw = explore(picks, problem, 0.8, seed).draw
+        chance = np.where(draw.sent, draw.probability, 1 - draw.probability)
+        count += [(draw.sent & own).sum() for own in (draw.planned, ~draw.planned)]
+        stated += [chance[own].sum() for own in (draw.planned, ~draw.planned)]
+    assert (np.abs(count - stated) < 4 * np.sqrt(stated)).all()

@@ -195,3 +195,15 @@ def test_what_a_list_cannot_hold_is_refused(arguments: Any, match: str) -> None:
 def test_an_unknown_attribute_is_refused_with_the_nearest(context: DecisionContext) -> None:
     with pytest.raises(ConfigurationError, match="names firstname, .* did you mean first_name"):
         listed(Audience(size=2), context, attributes=["firstname"])
+
+
+@pytest.mark.parametrize(("count", "file"), [(1, "list.exploration.parquet"), (2, "list/exploration.parquet")])
+def test_a_list_with_exploration_has_its_experiment_beside_it(
+    count: int, file: str, context: DecisionContext, tmp_path: Path
+) -> None:
+    sent = listed(CampaignPlan(campaigns=CAMPAIGNS[:count], explore=0.3, prices=False), context)
+    save_list(sent, tmp_path / "list.csv")
+    experiment = pl.read_parquet(tmp_path / file).filter(pl.col("arm") == "message")
+    key = ["customer_id", "campaign"]
+    sent_too = experiment.select(key).cast(pl.String).join(sent.table.select(key).cast(pl.String), on=key, how="semi")
+    assert sent_too.height == experiment.height > 0

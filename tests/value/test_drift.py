@@ -55,6 +55,13 @@ def test_what_chance_explains_is_left_alone() -> None:
     assert np.abs(drift.total).max() < 0.01 and np.abs(drift.tenth).max() < 0.05
 
 
+def test_ages_and_tenths_without_customers_stay_as_they_are() -> None:
+    age, expected, orders = np.array([1, 1, 3]), np.array([0.5, 1.0, 2.0]), np.array([1.0, 0.0, 3.0])
+    drift = fit_drift([Closed(age, (-np.expm1(-expected), expected, expected), (orders > 0, orders, orders))], 52)
+    assert all(np.isfinite(part).all() for part in drift[:3])
+    assert (drift.age[:, [0, 2]] == 0).all() and (drift.age[1, [1, 3]] != 0).all()
+
+
 def test_probabilities_stay_probabilities() -> None:
     drift = fit_drift([window(1, np.full(AGE.size, 2.0))], 52)
     moved = drift.applied(np.linspace(0, 1, AGE.size), 0, AGE, 104)

@@ -261,12 +261,13 @@ def shrunk_power(paid: np.ndarray, expected: np.ndarray) -> float:
     Notes
     -----
     Poisson quasi-likelihood with a log link: the total and the total weighted by log amounts are met. The variance is
-    robust. Source: Santos Silva and Tenreyro, The Log of Gravity, 2006.
+    robust. Two buyers have no residuals, and the power of a few is close to them by construction, so two K-ths of the
+    variance of a power of 1 are added. Source: Santos Silva and Tenreyro, The Log of Gravity, 2006.
 
     Examples
     --------
     >>> expected = np.geomspace(0.1, 10, 1000)
-    >>> round(shrunk_power(expected**0.8, expected), 3)
+    >>> round(shrunk_power(expected**0.8, expected), 2)
     0.8
     >>> shrunk_power(np.full(3, 2.0), np.ones(3))
     1.0
@@ -275,15 +276,19 @@ def shrunk_power(paid: np.ndarray, expected: np.ndarray) -> float:
     x = np.stack([np.ones_like(log), log - np.average(log, weights=expected)])
     if paid.sum() <= 0 or not np.ptp(log) > 1e-6:
         return 1.0
-    beta = np.array([np.log(paid.sum() / expected.sum()), 1.0])
+    beta = first = np.array([np.log(paid.sum() / expected.sum()), 1.0])
     for _ in range(STEPS):
         mean = np.exp(beta @ x)
         step = np.linalg.solve((x * mean) @ x.T + 1e-9 * np.eye(2), x @ (paid - mean))
         beta = beta + np.clip(step, -0.5, 0.5)
-    mean = np.exp(beta @ x)
-    inverse = np.linalg.inv((x * mean) @ x.T + 1e-9 * np.eye(2))
-    variance = float((inverse @ (x * (paid - mean) ** 2) @ x.T @ inverse)[1, 1])
+    variance = _variance(x, paid, np.exp(beta @ x)) + _variance(x, paid, np.exp(first @ x)) * beta.size / paid.size
     return float(1.0 + (beta[1] - 1.0) * POWER**2 / (POWER**2 + variance)) if np.isfinite(beta).all() else 1.0
+
+
+def _variance(x: np.ndarray, paid: np.ndarray, mean: np.ndarray) -> float:
+    """Robust variance of the slope of a Poisson regression on (2, K) columns with these means (K,)."""
+    inverse = np.linalg.inv((x * mean) @ x.T + 1e-9 * np.eye(2))
+    return float((inverse @ (x * (paid - mean) ** 2) @ x.T @ inverse)[1, 1])
 
 
 def _reference(logs: np.ndarray, revenue: np.ndarray, unit: float) -> int:

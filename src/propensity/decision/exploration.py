@@ -81,14 +81,16 @@ def explore(picks: np.ndarray, problem: Problem, share: float, seed: int) -> Exp
     Returns
     -------
     Explored
-        `share` of each slot in expectation; fewer where too few customers may get one contact more.
+        `share` of each slot in expectation; fewer where too few customers may get one contact more, and where more may
+        be drawn than there are contacts. Probabilities are those after both.
     """
     rng, slots = np.random.default_rng(seed), problem.cost.size
     planned = np.bincount(picks[picks >= 0].astype(np.int64), minlength=slots)
     chance = possible(picks, problem).astype(np.float64)
     chance *= np.minimum(share * planned / np.maximum(chance.sum(axis=0), 1), 1.0)
     chance /= max(float(chance.sum(axis=1).max(initial=0.0)), 1.0)
-    expected = chance.sum(axis=0)  # explorers of each slot
+    replaced = explorers(chance, planned)
+    added_chance = chance * (replaced / np.maximum(chance.sum(axis=0), 1e-300))
     slot = (rng.random(len(picks))[:, None] >= np.cumsum(chance, axis=1)).sum(axis=1)  # `slots`: none
     drawn = slot < slots
     count = np.bincount(slot[drawn], minlength=slots)
@@ -100,16 +102,16 @@ def explore(picks: np.ndarray, problem: Problem, share: float, seed: int) -> Exp
             keep[rng.permutation(np.flatnonzero(slot == s))[:surplus]] = False
         leaving = rng.permutation(row.size)[: count[s]]
         stays[row[leaving], place[leaving]] = False
-    stay = np.maximum(1 - expected / np.maximum(planned, 1), 0.0)
+    stay = np.maximum(1 - replaced / np.maximum(planned, 1), 0.0)
     chosen = np.flatnonzero(drawn & keep)
     added = np.where(drawn & keep, slot, -1)
     draw = _joined(
-        _draw(chance, np.where(drawn & ~keep, -1, slot), problem, rng),
+        _draw(added_chance, 1.0 - chance.sum(axis=1), np.where(drawn & ~keep, -1, slot), problem, rng),
         _planned(picks, stays, stay, problem.calendar.campaign),
     )
     probability = np.where(picks >= 0, stay[np.maximum(picks, 0)], np.nan)
     own = np.full(len(picks), np.nan)
-    own[chosen] = chance[chosen, slot[chosen]]
+    own[chosen] = added_chance[chosen, slot[chosen]]
     kept = np.where(stays, picks, np.int16(-1))
     every = np.column_stack([kept, added.astype(np.int16)])
     order = np.argsort(every < 0, axis=1, kind="stable")[:, : max(picks.shape[1], int((every >= 0).sum(1).max()))]
@@ -118,6 +120,36 @@ def explore(picks: np.ndarray, problem: Problem, share: float, seed: int) -> Exp
     chances = np.column_stack([np.where(stays, probability, np.nan), own])
     every, explored, chances = (np.take_along_axis(each, order, axis=1) for each in (every, explored, chances))
     return Explored(every, explored, chances, draw)
+
+
+def explorers(chance: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """Expected explorers of each slot, of whom there are as many as contacts to replace at most.
+
+    Parameters
+    ----------
+    chance : np.ndarray
+        (N, S) of a draw, in each slot 0 or the same for all customers.
+    most : np.ndarray
+        (S,) contacts.
+
+    Returns
+    -------
+    np.ndarray
+        (S,) means of binomial numbers of draws, cut off at `most`.
+
+    Examples
+    --------
+    >>> explorers(np.full((2, 1), 0.5), np.array([1])).tolist()
+    [0.75]
+    """
+    result = chance.sum(axis=0)
+    customers, p = (chance > 0).sum(axis=0), chance.max(axis=0, initial=0.0)
+    for s in np.flatnonzero((customers > most) & (p < 1)):
+        k = np.arange(1, most[s] + 1)
+        ratio = np.log((customers[s] - k + 1) / k) + np.log(p[s]) - np.log1p(-p[s])
+        log = customers[s] * np.log1p(-p[s]) + np.concatenate([[0.0], np.cumsum(ratio)])
+        result[s] = min(result[s], most[s] - float(np.exp(log[:-1]) @ k[::-1]))
+    return np.where(p < 1, result, np.minimum(result, most))
 
 
 def possible(picks: np.ndarray, problem: Problem) -> np.ndarray:
@@ -150,9 +182,9 @@ def _fullest_week(count: np.ndarray, calendar: Calendar) -> np.ndarray:
     return np.asarray(np.lib.stride_tricks.sliding_window_view(window, WEEK, axis=1).max(axis=2))
 
 
-def _draw(chance: np.ndarray, slot: np.ndarray, problem: Problem, rng: np.random.Generator) -> Draw:
-    """Explorers (slot below the number of slots) and a sample of the pairs of those who drew none."""
-    slots, none = chance.shape[1], 1.0 - chance.sum(axis=1)
+def _draw(chance: np.ndarray, none: np.ndarray, slot: np.ndarray, problem: Problem, rng: np.random.Generator) -> Draw:
+    """Explorers (slot below the number of slots) and a sample of the pairs of those who drew none (N,)."""
+    slots = chance.shape[1]
     campaign = problem.calendar.campaign
     chance = chance @ (campaign[:, None] == np.arange(int(campaign.max(initial=0)) + 1))
     sent = np.flatnonzero((slot >= 0) & (slot < slots))

@@ -51,11 +51,14 @@ class SendList:
         One row per customer and channel who may not get a message: `customer_id`, `channel`, `reason`.
     summary : dict
         Cutoff, currency, messages, holdouts and value by campaign and channel, left out by reason, warnings.
+    exploration : pl.DataFrame or None
+        The experiment of a plan with exploration, see `propensity.decision.campaign.exploration_table`.
     """
 
     table: pl.DataFrame
     left_out: pl.DataFrame
     summary: dict[str, Any]
+    exploration: pl.DataFrame | None = None
 
 
 def is_list(out: str | Path) -> bool:
@@ -117,7 +120,8 @@ def send_list(
         currency, *ignored, *reasons,
     )  # fmt: skip
     left_out = _left_out(decision, context, messages)
-    return SendList(table, left_out, _summary(table, left_out, context, result))
+    exploration = result.extra_tables.get("exploration")
+    return SendList(table, left_out, _summary(table, left_out, context, result), exploration)
 
 
 def _messages(decision: Sending, context: DecisionContext, result: DecisionResult) -> pl.DataFrame:
@@ -350,8 +354,8 @@ def save_list(sent: SendList, out: str | Path) -> list[Path]:
     Returns
     -------
     list of Path
-        The files of messages. `<out>.left_out.csv` and `<out>.json` lie beside a single one, `left_out` and
-        `summary.json` in the folder of several.
+        The files of messages. `<out>.left_out.csv`, `<out>.json` and `<out>.exploration.parquet` lie beside a single
+        one, `left_out`, `summary.json` and `exploration.parquet` in the folder of several.
 
     Raises
     ------
@@ -366,6 +370,9 @@ def save_list(sent: SendList, out: str | Path) -> list[Path]:
             draft.write_text(summary)
         with whole_file(out.with_suffix(f".left_out{out.suffix}")) as draft:
             _write(sent.left_out, draft, out.suffix, [])
+        if sent.exploration is not None:
+            with whole_file(out.with_suffix(".exploration.parquet")) as draft:
+                sent.exploration.write_parquet(draft)
         with whole_file(out) as draft:
             _write(sent.table, draft, out.suffix, sent.summary["warnings"])
         return paths
@@ -377,6 +384,8 @@ def save_list(sent: SendList, out: str | Path) -> list[Path]:
             own = (pl.col("campaign") == campaign) & pl.col("channel").eq_missing(pl.lit(channel, pl.String))
             _write(sent.table.filter(own), draft / path.name, out.suffix, sent.summary["warnings"])
         _write(sent.left_out, draft / f"left_out{out.suffix}", out.suffix, [])
+        if sent.exploration is not None:
+            sent.exploration.write_parquet(draft / "exploration.parquet")
         (draft / SUMMARY).write_text(summary)
     return paths
 

@@ -252,7 +252,7 @@ def trace(module: nn.Module, example: Inputs, extra: int = 0) -> torch.export.Ex
     module : nn.Module
         Takes the fields of `Inputs`, and further tensors (B, M).
     example : Inputs
-        With at least two customers, events and offers.
+        With at least two customers and events.
     extra : int, default=0
         Number of further tensors.
 
@@ -266,6 +266,7 @@ def trace(module: nn.Module, example: Inputs, extra: int = 0) -> torch.export.Ex
     ConfigurationError
         If a part of the network cannot be traced.
     """
+    example = with_two_offers(example)
     pairs = torch.zeros(example.pair.shape[:2])
     shapes = ((*(DYNAMIC_SHAPES[name] for name in Inputs._fields), *({0: BATCH, 1: OFFERS},) * extra),)
     try:
@@ -282,6 +283,18 @@ def trace(module: nn.Module, example: Inputs, extra: int = 0) -> torch.export.Ex
         raise ConfigurationError(
             f"this network cannot be exported ({reason}); use another part of conf/model"
         ) from error
+
+
+def with_two_offers(example: Inputs) -> Inputs:
+    """The same inputs with the offer twice where there is one: torch.export takes a size of 1 for a constant."""
+    if example.pair.shape[1] != 1:
+        return example
+    axes = {name: shape for name, shape in DYNAMIC_SHAPES.items() if shape and OFFERS in shape.values()}
+    twice: dict[str, Any] = {
+        name: np.repeat(getattr(example, name), 2, axis=next(axis for axis, size in shape.items() if size is OFFERS))
+        for name, shape in axes.items()
+    }
+    return example._replace(**twice)
 
 
 def write_onnx(

@@ -91,7 +91,8 @@ def set_level(model: OfferNet, blocks: Sequence[Block], recency: int) -> None:
 
     No part is added to the network. A shift of all pairs goes into the base rates of the offers, and the rest of a
     never-bought pair's into the weight of the explore expert for the missing recency, over the expert's share in such
-    pairs, which is the same for all of them. An offer without a code keeps its level.
+    pairs, which is the same for all of them. An offer without a code keeps its level in never-bought pairs, which
+    almost all of its pairs are.
     """
     members = [member for member in model.members if isinstance(member, EnsembleMember)]
     shares = [_explore_share(model, member, recency) for member in members]
