@@ -95,7 +95,7 @@ def fit_and_score(cfg: CompareConfig, log: Any, out: Path) -> tuple[dict[str, li
     import lightning.pytorch as lightning
 
     from propensity.baseline.frequency import Frequency
-    from propensity.data.cutoff import cutoff_of
+    from propensity.data.cutoff import parse_cutoff
     from propensity.training.fit import Stage, fit
     from propensity.training.predict import predict
     from propensity.training.run import untrained
@@ -107,7 +107,7 @@ def fit_and_score(cfg: CompareConfig, log: Any, out: Path) -> tuple[dict[str, li
     data = instantiate(cfg.training, _convert_="all").data_module(training_set, task, cfg.seed)
     model = untrained(cfg, task, training_set, data)
     fit(model, instantiate(cfg.loss), data, cfg, out, Stage("search"))
-    days = [cutoff_of(log, day, task.horizon) for day in cfg.cutoffs]
+    days = [parse_cutoff(log, day, task.horizon) for day in cfg.cutoffs]
     cutoffs_data = [task.cutoff_data(log, day, training_set.vocabulary) for day in days]
     frequency = Frequency()
     frequency.fit(training_set, cfg.seed)

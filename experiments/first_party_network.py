@@ -43,7 +43,7 @@ class Prepared(NamedTuple):
 def prepared(cfg: CompareConfig, group: str) -> Prepared:
     """Market statistics of everybody, once."""
     from propensity.data.cutoff import parse_cutoff
-    from propensity.data.offer import on_sale
+    from propensity.data.offer import active_offers
     from propensity.feature.features import Features
     from propensity.feature.market_stats import MarketStatsBuilder
     from propensity.task import CutoffData
@@ -51,7 +51,7 @@ def prepared(cfg: CompareConfig, group: str) -> Prepared:
     task = instantiate(cfg.data, _convert_="all")
     log, task.end = task.open(), cfg.cutoffs[0]
     cutoff, rng = parse_cutoff(log, cfg.cutoffs[0], task.horizon), np.random.default_rng((cfg.seed, 0))
-    offers = on_sale(log.before(cutoff.day), task.offer, cutoff)
+    offers = active_offers(log.before(cutoff.day), task.offer, cutoff)
     names = rng.choice(offers.name, int(REMOVED * len(offers)), replace=False) if group == "text" else []
     reduced = without_offers(log, task.offer.all(log), names) if len(names) else log
     training, past = task.training_set(reduced), reduced.before(cutoff.day)

@@ -41,7 +41,7 @@ def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarr
 
     from propensity.baseline.lightgbm import LightGBM
     from propensity.data.cutoff import parse_cutoff
-    from propensity.data.offer import on_sale
+    from propensity.data.offer import active_offers
     from propensity.evaluation.labels import labels
     from propensity.feature.features import Features
     from propensity.feature.market_stats import MarketStatsBuilder
@@ -55,7 +55,7 @@ def evaluate_sample(cfg: CompareConfig, number: int) -> tuple[dict[str, np.ndarr
     task = instantiate(cfg.data, _convert_="all")
     log = task.open()
     cutoff = parse_cutoff(log, cfg.cutoffs[0], task.horizon)
-    offers = on_sale(log.before(cutoff.day), task.offer, cutoff)
+    offers = active_offers(log.before(cutoff.day), task.offer, cutoff)
     names = np.random.default_rng((cfg.seed, number)).choice(offers.name, len(offers) // 10, replace=False)
     reduced_log = without_offers(log, task.offer.all(log), names)
     say(f"sample {number + 1}: {names.size} of {len(offers)} offers removed")

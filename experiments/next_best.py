@@ -23,7 +23,7 @@ from propensity.simulate.catalogue import Catalogue, Floats
 from propensity.simulate.customer import Customers
 from propensity.simulate.settings import BLOCK
 from propensity.simulate.simulate import State, simulate
-from propensity.simulate.truth import forecast, tell
+from propensity.simulate.truth import forecast, replace_messages
 
 HORIZON, FORCE, MARGIN, COST = 14, 7, 0.3, 0.02
 WORLD = Synthetic(customers=4096, items=120, categories=12, days=420, message_effect=1.0)
@@ -53,7 +53,7 @@ def block_revenue(
     def send(effect: Floats, h: int) -> None:
         ends = np.where(last_message < 0, who.slot == (day + h) % 7, h - last_message == FORCE)
         due = np.flatnonzero(ends | (planned[:, h] >= 0))
-        tell(effect, due, (planned[due, h, None] == np.arange(effect.shape[-1])).astype(float))
+        replace_messages(effect, due, (planned[due, h, None] == np.arange(effect.shape[-1])).astype(float))
         last_message[planned[:, h] >= 0] = h
 
     _, value, _ = forecast(world, catalogue, who, state, day, HORIZON, send)

@@ -103,7 +103,9 @@ def spoken(stem: str, known: Sequence[str]) -> str:
 def overview() -> str:
     """The verbs with a line each: the header of conf/<verb>.yaml."""
     known = verbs()
-    lines = [f"  {spoken(stem, known):<16} {header(conf_folder() / f'{stem}.yaml')}" for stem in known]
+    names = {stem: spoken(stem, known) for stem in known}
+    width = max(map(len, names.values()))
+    lines = [f"  {name:<{width}} {header(conf_folder() / f'{stem}.yaml')}" for stem, name in names.items()]
     return "\n".join(["propensity <verb> [settings]", "", *lines, "", HELP])
 
 

@@ -26,6 +26,7 @@ from propensity.serving.verify import max_difference, run_session
 from serving.exported import Exported
 
 ENCODERS = sorted(path.stem for path in (conf_folder() / "model/encoder").glob("*.yaml"))
+QUICK = ("gru", "hstu", "linear_recurrence", "none")  # the others take as long and are among the slow tests
 CONFIG = FeatureConfig()
 PAIR, CUSTOMER, CONTEXT_BLOCK = (block_sizes(columns) for columns in CONFIG.columns.values())
 SIZES = Sizes((5, 7), 5, 3, PAIR._replace(within_offer=True), CUSTOMER, CONTEXT_BLOCK, 9, 6, 4, (1, 2))
@@ -56,7 +57,9 @@ def random_inputs(customers: int, events: int, offers: int) -> Inputs:
     return Inputs(**arrays, **codes, **numbers)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS]
+)
 def test_every_encoder_exports_with_dynamic_shapes(name: str, composed: Callable[..., Any], tmp_path: Path) -> None:
     torch.manual_seed(0)
     cfg = composed("train", f"model/encoder={name}", "model.members=1", "model.width=8")
