@@ -18,7 +18,7 @@ from deliveries import Delivery, between, without_tables
 from propensity.checksum import signed
 from propensity.data.event_log import EventLog, fingerprint
 from propensity.data.segment import list_segments
-from propensity.errors import DamageError, DataError
+from propensity.errors import ConfigurationError, DamageError, DataError
 from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare
 from propensity.ingest.compact import compact
@@ -227,6 +227,28 @@ def test_a_log_with_segments_forgets_a_customer_as_a_whole_one_does(log: Path) -
     results = [erase_customer(customer, folder, runs).removed[str(folder)] for folder in (log, whole)]
     assert results[0] == results[1] > 0 and not (log / "segments").exists()
     assert EventLog.open(log, verify=True).fingerprint == EventLog.open(whole).fingerprint
+
+
+def test_an_append_during_an_erasure_is_not_lost(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, delivery, before = log.parent / "runs", Delivery(day_after(log)), EventLog.open(log)
+    runs.mkdir()
+    customer = str(before.customers["customer"][2])
+    with monkeypatch.context() as patched:
+        patched.setattr("propensity.ingest.erasure.add_tombstones", lambda *_: append(delivery, log))
+        with pytest.raises(ConfigurationError, match="has changed the event log at .* meanwhile"):
+            erase_customer(customer, log, runs)
+    assert EventLog.open(log).last_event_day == before.last_event_day + 1
+    erase_customer(customer, log, runs)
+    assert EventLog.open(log).last_event_day == before.last_event_day + 1
+
+
+def test_a_process_with_older_segments_keeps_the_fingerprints_of_later_ones(log: Path) -> None:
+    before = EventLog.open(log)
+    append(Delivery(day_after(log)), log)
+    between = EventLog.open(log).fingerprint
+    assert before.fingerprint != between
+    append(Delivery(day_after(log)), log)
+    assert EventLog.open(log).meta["formerly"][-1] == between
 
 
 def test_messages_enter_a_log_with_segments_as_a_whole_one(log: Path) -> None:

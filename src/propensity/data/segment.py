@@ -331,12 +331,17 @@ def known_fingerprints(segments: SegmentList) -> list[str | None]:
     list of str or None
         One for each segment; None where nobody asked for it while the segment was the last.
     """
+    noted = _noted(segments.folder)
+    return [noted.get(meta["checksum"]) for meta in segments.metas]
+
+
+def _noted(folder: Path) -> dict[str, str]:
+    """Fingerprints by the checksum of the last segment, also of segments that another process has appended since."""
     try:
-        content = json.loads((segments.folder / FINGERPRINTS).read_text())
-        noted = content["fingerprints"] if is_signed(content) else {}
-        return [noted.get(meta["checksum"]) for meta in segments.metas]
+        content = json.loads((folder / FINGERPRINTS).read_text())
+        return dict(content["fingerprints"]) if is_signed(content) else {}
     except UNREADABLE:
-        return [None] * len(segments.metas)
+        return {}
 
 
 def note_fingerprint(segments: SegmentList, fingerprint: str) -> None:
@@ -351,8 +356,7 @@ def note_fingerprint(segments: SegmentList, fingerprint: str) -> None:
     """
     if not (segments.folder / SEGMENT_LIST).is_file():
         return  # it was compacted meanwhile
-    known = zip(segments.metas, [*known_fingerprints(segments)[:-1], fingerprint], strict=True)
-    noted = {meta["checksum"]: each for meta, each in known if each is not None}
+    noted = {**_noted(segments.folder), segments.metas[-1]["checksum"]: fingerprint}
     with contextlib.suppress(ConfigurationError, OSError), whole_file(segments.folder / FINGERPRINTS) as draft:
         draft.write_text(json.dumps(signed({"fingerprints": noted}), indent=1))
 

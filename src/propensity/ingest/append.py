@@ -19,6 +19,7 @@ import polars as pl
 from propensity.atomic import draft_folder, linked, replacement, write_lock
 from propensity.data.column_store import ColumnFiles, mapped_columns
 from propensity.data.contact import contact_key, contact_table
+from propensity.data.earlier_purchase import were_bought
 from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, to_date
 from propensity.data.log_head import LogHead
 from propensity.data.merged_columns import merged_blocks, merged_offsets
@@ -97,7 +98,9 @@ def append(
             with translate_read_errors():
                 if isinstance(source, Table):
                     source = copy.copy(source)
-                    source.earlier = EarlierLog(partial(_known, head, keys), _has_text_ids(head))
+                    source.earlier = EarlierLog(
+                        partial(_known, head, keys), _has_text_ids(head), partial(were_bought, head)
+                    )
                 tables = source.load() if keys else with_ids_of_log(source.load(), head)
                 tables = protect_personal_data(tables, out, keys)
             new = ingest(tables, place)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from propensity.atomic import replacement, write_lock
+from propensity.atomic import linked, replacement, write_lock
 from propensity.data.event_log import EventLog
 from propensity.data.log_folder import FINGERPRINTS, META, SEGMENT_LIST, read_meta
 from propensity.data.log_head import LogHead
 from propensity.data.log_writer import written
 from propensity.data.segment import list_segments, quarantine_files
+from propensity.errors import ConfigurationError
 
 MAX_SEGMENTS = 32  # by default a log with more is compacted
 
@@ -37,6 +40,39 @@ def open_whole(folder: str | Path) -> EventLog:
     """
     log = EventLog.open(folder, verify=True)  # what is copied gets new checksums
     return log if log.gathered is None else compact(folder)
+
+
+@contextmanager
+def rewriting(folder: str | Path, log: EventLog) -> Iterator[Path]:
+    """Replace a log by another that was made from it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of the log.
+    log : EventLog
+        The log as `open_whole` opened it.
+
+    Yields
+    ------
+    Path
+        Folder for the new log, see `propensity.atomic.whole_folder`.
+
+    Raises
+    ------
+    ConfigurationError
+        If another process writes to the log, or has changed it since it was opened, so that its change would be lost.
+    """
+    with write_lock(folder):
+        meta = read_meta(linked(Path(folder)))
+        same = all(meta.get(name) == log.meta.get(name) for name in ("checksum", "fingerprint"))
+        if not same or list_segments(Path(folder), meta).names:
+            raise ConfigurationError(
+                f"another process has changed the event log at {folder} meanwhile, such as by an append; "
+                "give the command again"
+            )
+        with replacement(folder) as draft:
+            yield draft
 
 
 def compact(folder: str | Path) -> EventLog:

@@ -16,14 +16,14 @@ import numpy as np
 import polars as pl
 
 from propensity import audit
-from propensity.atomic import only_writer, remove_drafts, remove_left_overs, whole_file, whole_folder
+from propensity.atomic import only_writer, remove_drafts, remove_left_overs, whole_file
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.log_folder import TOMBSTONES, read_meta
 from propensity.data.segment import list_segments, quarantine_files
 from propensity.data.table_file import rewrite_table
 from propensity.errors import ConfigurationError, IntegrityError
 from propensity.ingest.account import money_of_events, without_events, without_quarantined
-from propensity.ingest.compact import open_whole
+from propensity.ingest.compact import open_whole, rewriting
 from propensity.ingest.customer_data import (
     customer_events,
     customer_row,
@@ -174,7 +174,7 @@ def _rewrite_log(log: EventLog, folder: Path, row: int | None, ids: list[str]) -
     """Replace the log and its quarantine by those without the customer; returns the number of removed rows."""
     rest, count = remove_customer(log, row) if row is not None else (log, 0)
     notes = {name: (folder / name).read_text() for name in ("origin.json", TOMBSTONES) if (folder / name).is_file()}
-    with whole_folder(folder) as draft:
+    with rewriting(folder, log) as draft:
         rest.write_columns(draft)
         reasons, sales = _without_quarantined_rows(folder / "quarantine", draft / "quarantine", ids)
         replace(rest, meta=without_quarantined(rest.meta, reasons, ERASED, sales)).seal(draft, notes)

@@ -12,12 +12,11 @@ import numpy as np
 import polars as pl
 
 from propensity import audit
-from propensity.atomic import whole_folder
 from propensity.data.column_store import CHUNK, ColumnFiles, mapped_columns, release_pages
 from propensity.data.event_log import ENGAGEMENT, EventLog
 from propensity.data.log_folder import META
 from propensity.errors import ConfigurationError
-from propensity.ingest.compact import open_whole
+from propensity.ingest.compact import open_whole, rewriting
 from propensity.ingest.customer_data import id_columns, scan_cells
 from propensity.ingest.key_chain import FORMER, encrypted, key_chain
 from propensity.ingest.privacy import check_key, key_fingerprint, pseudonym, read_key
@@ -73,7 +72,7 @@ def rotate_key(folder: str | Path, pseudonym_key: str, new_pseudonym_key: str, r
     provenance = Provenance(log, folder, [runs])
     tables = [str(file) for file in provenance.tables() if _has_customers(file, log.customers["customer"])]
     models = sorted({str(entry["run"]) for entry in provenance.trainings()})
-    with whole_folder(folder) as draft:
+    with rewriting(folder, log) as draft:
         for note in (*folder.glob("*.json"), *folder.glob("*.txt")):
             shutil.copy(note, draft / note.name)
         (draft / META).unlink()

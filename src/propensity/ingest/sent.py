@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from propensity.atomic import whole_folder
 from propensity.data.contact import CONTACT_COLUMNS, contact_key, contact_table, sent_messages
 from propensity.data.event_log import COLUMNS, EPOCH, MISSING, OPTIONAL, EventLog, to_date
 from propensity.errors import DataError
 from propensity.ingest.append import merge_logs
-from propensity.ingest.compact import copy_other_files, open_whole
+from propensity.ingest.compact import copy_other_files, open_whole, rewriting
 from propensity.ingest.retention import retain
 from propensity.ingest.rule.matching import rows_of
 from propensity.kernel.event import MESSAGE
@@ -54,7 +53,7 @@ def append_contacts(contacts: pl.DataFrame, out: str | Path) -> tuple[EventLog, 
     known = _new(known, old)
     if not known.height:
         return old, 0, left_out
-    with whole_folder(out) as draft:
+    with rewriting(out, old) as draft:
         copy_other_files(out, None, draft)
         merged = merge_logs(old, _messages(known, old), {"item": False, "customer": False}, draft, late=True)
         retain(merged, old.meta.get("keep"), draft).seal(draft)

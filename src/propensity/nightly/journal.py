@@ -75,9 +75,13 @@ class Journal:
         """Note that a step begins; what it wrote from something else is removed first."""
         entry = self.read(step)
         if entry is None or entry.fingerprint != mark:
-            for path in outputs:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            remove(outputs)
         self._write(step, Entry(mark, None, {}))
+
+    def drop(self, step: str, outputs: Sequence[Path]) -> None:
+        """Remove the entry of a step and what it wrote, where an earlier attempt of the night did it."""
+        remove(outputs)
+        self._path(step).unlink(missing_ok=True)
 
     def end(self, step: str, mark: str, result: Result, outputs: Sequence[Path]) -> None:
         """Note that a step is done, with its result and the checksums of what it wrote."""
@@ -86,6 +90,12 @@ class Journal:
     def _write(self, step: str, entry: Entry) -> None:
         with whole_file(self._path(step)) as draft:
             draft.write_text(json.dumps(signed(entry._asdict()), indent=1))
+
+
+def remove(paths: Sequence[Path]) -> None:
+    """Remove files and folders, those that are there."""
+    for path in paths:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def checksums(paths: Sequence[Path], folder: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from propensity.atomic import whole_file
 from propensity.command import configuration
 from propensity.config import PrepareConfig
 from propensity.data.event_log import META, EventLog, to_date
+from propensity.data.log_head import LogHead
 from propensity.errors import ConfigurationError, DataError, IntegrityError, PropensityError
 from propensity.nightly.delivery import (
     APPENDED,
@@ -93,6 +94,11 @@ def checked(night: Night, file: Delivered) -> dict[str, Any]:
         path = night.folder / file.file
         if has_no_rows(path):
             if night.shop.deliveries.empty == "accept":
+                if unread := tables_beside(night, file):
+                    return held(
+                        f"{file.file} has no rows, so that {unread[0]} of the same date would not be read; deliver the "
+                        "rows of that table with a file that has sales, and remove it"
+                    )
                 return {"state": "empty", "first_day": None, "last_day": None, "rows": {}}
             return held(f"{file.file} has no rows; deliver it again, or set deliveries.empty: accept")
         latest = date.fromisoformat(night.date) + timedelta(AHEAD)
@@ -112,6 +118,21 @@ def checked(night: Night, file: Delivered) -> dict[str, Any]:
         return held(str(error))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def tables_beside(night: Night, file: Delivered) -> list[str]:
+    """Files with rows that the settings of `data` name by the date of a delivery, such as its consents."""
+    names = [name for name in texts_in(night.shop.data) if DATE in name]
+    paths = [str(filled(name, file, night.shop.deliveries.date_format)) for name in names] if file.day else []
+    return [name for name in paths if (night.folder / name).is_file() and not has_no_rows(night.folder / name)]
+
+
+def texts_in(settings: Any) -> list[str]:
+    """All texts in nested containers."""
+    if isinstance(settings, Mapping | list | tuple):
+        children = settings.values() if isinstance(settings, Mapping) else settings
+        return [text for child in children for text in texts_in(child)]
+    return [settings] if isinstance(settings, str) else []
 
 
 def held(reason: str) -> dict[str, Any]:
@@ -219,7 +240,7 @@ def noted(night: Night, entry: LedgerEntry) -> Iterator[None]:
     """Note a delivery that is about to be appended; the note is removed if it is refused."""
     file = night.state / PENDING
     with whole_file(file) as draft:
-        draft.write_text(json.dumps({"before": night.fingerprint(), "entry": asdict(entry)}))
+        draft.write_text(json.dumps({"before": night.fingerprint(), "rows": rows_of(night), "entry": asdict(entry)}))
     try:
         yield
     except PropensityError:
@@ -243,12 +264,41 @@ def finish_append(night: Night) -> LedgerEntry | None:
     if now is not None and now != note["before"]:
         formerly = EventLog.open(night.log).meta.get("formerly", [])
         if note["before"] is None or note["before"] in formerly:
-            entry = LedgerEntry(**{**note["entry"], "log": now})
+            rows = rows_between(note.get("rows"), rows_of(night)) or note["entry"]["rows"]
+            entry = LedgerEntry(**{**note["entry"], "rows": rows, "log": now})
             ledger = night.ledger
             if ledger.by_file(entry.file, entry.sha256) is None:
                 ledger.add(entry)
     file.unlink(missing_ok=True)
     return entry
+
+
+def rows_of(night: Night) -> dict[str, Any] | None:
+    """What became of the rows of all deliveries; None without a log, or if old events leave it at each append."""
+    if not (night.log / META).is_file():
+        return {}
+    meta = LogHead(night.log).meta
+    return dict(meta["rows"]) if meta.get("keep") is None else None
+
+
+def rows_between(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What became of the rows of a delivery, as the log took it and not as it was checked apart from the log.
+
+    Examples
+    --------
+    >>> rows_between({"in": 5, "dropped": {"a": 2}}, {"in": 7, "dropped": {"a": 2, "b": 1}})
+    {'in': 2, 'dropped': {'b': 1}}
+    """
+    if before is None or after is None:
+        return None
+    rows: dict[str, Any] = {}
+    for name, count in after.items():
+        if isinstance(count, Mapping):
+            earlier = before.get(name, {})
+            rows[name] = {code: new for code, each in count.items() if (new := each - earlier.get(code, 0))}
+        else:
+            rows[name] = count - before.get(name, 0)
+    return rows
 
 
 def verify(night: Night, results: Results) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from propensity.command import configuration
 from propensity.config import DecideConfig
+from propensity.data.cutoff import Cutoff, scoring_warnings
+from propensity.data.event_log import EventLog, to_day
 from propensity.errors import IntegrityError, PropensityError
 from propensity.nightly.model_steps import require_live
 from propensity.nightly.night import Night, Results
@@ -40,7 +42,9 @@ def score(night: Night, results: Results) -> dict[str, Any]:
         counts = {"customers": n, "offers": m, "rows": n * m}
     served = {"model": name, "digest": model["digest"], "log": results["verify"]["fingerprint"]}
     registry.serve(night.date, served)
-    return {**served, **counts, "scores": night.scores.relative_to(night.state).as_posix()}
+    log = EventLog.open(night.log)
+    warnings = scoring_warnings(log, Cutoff(to_day(night.date), int(model["horizon"])), model["last_label"])
+    return {**served, **counts, "scores": night.scores.relative_to(night.state).as_posix(), "warnings": warnings}
 
 
 def decide(night: Night, results: Results) -> dict[str, Any]:

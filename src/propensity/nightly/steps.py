@@ -164,6 +164,7 @@ def run_steps(night: Night, journal: Journal, meter: Meter) -> tuple[dict[str, d
     failures: list[Failure] = []
     for step in STEPS[:-1]:
         if any(need not in results for need in step.needs):
+            journal.drop(step.name, WORK[step.name].outputs(night))  # lists of an earlier attempt are not of this one
             continue
         try:
             results[step.name] = done_or_do(step, night, results, journal, meter)

@@ -84,18 +84,20 @@ def notes(results: Results) -> list[str]:
                   for each in results["check"]["deliveries"] if each["state"] == "empty"]  # fmt: skip
     if not fetched["new"]:
         sentences.append("nothing new was delivered")
-    return sentences
+    return sentences + list(results.get("score", {}).get("warnings", []))
 
 
 def deliveries(results: Results) -> list[dict[str, Any]]:
     """Every file of the night with what became of it and its rows."""
     refused = {each["file"]: each["reason"] for each in results["append"]["refused"]}
+    rows_in_log = {each["file"]: each["rows"] for each in results["append"]["appended"]}
     rows = []
     for each in results["check"]["deliveries"]:
         state = "held" if each["file"] in refused or each["state"] == "held" else "appended"
         state = "empty" if each["state"] == "empty" else state
         reason = refused.get(each["file"], each.get("reason"))
         facts = {key: each[key] for key in ("file", "sha256", "first_day", "last_day", "rows")}
+        facts["rows"] = rows_in_log.get(each["file"], facts["rows"])
         rows.append({**facts, "state": state, "reason": reason})
     words = {"duplicates": "duplicate", "waiting": "waiting", "undated": "not read"}
     for state, word in words.items():

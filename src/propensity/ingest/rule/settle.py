@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import polars as pl
@@ -14,7 +14,12 @@ Corrections = Literal["overlap", "always", "never"]
 OVERLAP_SHARE = 0.5  # share of an order's items that a later delivery must repeat to count as its correction
 
 
-def settle(rows: pl.DataFrame, corrections: Corrections = "overlap", orphans: bool = False) -> Settled:
+def settle(
+    rows: pl.DataFrame,
+    corrections: Corrections = "overlap",
+    orphans: bool = False,
+    bought: Callable[[pl.DataFrame], pl.Series] | None = None,
+) -> Settled:
     """Apply the rules to all rows of some customers.
 
     Parameters
@@ -26,6 +31,8 @@ def settle(rows: pl.DataFrame, corrections: Corrections = "overlap", orphans: bo
         repeats half of their items, always, or never.
     orphans : bool
         Whether to keep returns without an earlier purchase.
+    bought : callable, optional
+        Returns whether the customers of some rows bought their items in the log to which the delivery is appended.
 
     Returns
     -------
@@ -39,6 +46,8 @@ def settle(rows: pl.DataFrame, corrections: Corrections = "overlap", orphans: bo
     quarantined = rows.clear()
     if not orphans and (rows["kind"] == "return").any():
         orphaned = rows.select(is_orphan_return()).to_series()
+        if bought is not None and orphaned.any():
+            orphaned = orphaned.scatter(orphaned.arg_true(), ~bought(rows.filter(orphaned)))
         quarantined, rows = rows.filter(orphaned), rows.filter(~orphaned)
     warnings = count_notes(rows["notes"])
     if "event_id" not in rows.columns and (duplicates := _count_duplicate_lines(rows)):

@@ -93,6 +93,7 @@ class EarlierLog(NamedTuple):
 
     known: Callable[[pl.Series], pl.Series]  # those of some ids that are customers of the log
     is_text: bool  # whether its customer ids are text
+    bought: Callable[[pl.DataFrame], pl.Series]  # whether customers of some rows, as it writes them, bought their items
 
 
 @dataclass
@@ -384,7 +385,12 @@ class Table:
             dropped={},
             read=None,
             screen=screen,
-            settle=partial(settle, corrections=corrections, orphans=self.orphans == "keep"),
+            settle=partial(
+                settle,
+                corrections=corrections,
+                orphans=self.orphans == "keep",
+                bought=None if self.earlier is None else self.earlier.bought,
+            ),
             merged=merged,
             warnings=warnings | attribute_warnings | consent_warnings,
             currency=currency,

@@ -1,0 +1,73 @@
+"""What a night leaves is of its last attempt, and what it says of a delivery is what the log took."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from nightly.tiny_shop import SETTINGS, deliver, make_shop, run
+from propensity.nightly.delivery import Delivered
+from propensity.nightly.log_steps import checked
+from propensity.nightly.night import Night
+from propensity.nightly.shop import read_shop
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop without a night, with quantities, in which no model is trained again."""
+    data = {**SETTINGS["data"], "data.source.columns.quantity": "units"}
+    shop = make_shop(tmp_path_factory.mktemp("lists") / "shop", data=data, retrain={"age": None, "drift": False})
+    for file in (shop.parent / "deliveries").iterdir():
+        pl.read_csv(file).with_columns(units=1).write_csv(file)
+    return shop
+
+
+def change(shop: Path, **settings: object) -> None:
+    content = yaml.safe_load(shop.read_text())
+    shop.write_text(yaml.safe_dump(content | settings, sort_keys=False))
+
+
+@pytest.mark.slow
+def test_lists_of_an_earlier_attempt_of_the_night_are_removed_if_they_cannot_be_made_again(shop: Path) -> None:
+    deliver(shop, 0)
+    first = pl.read_csv(shop.parent / "deliveries/sales-2024-02-20.csv").with_columns(units=1)
+    bought = pl.read_csv(shop.parent / "deliveries/sales-2024-02-19.csv").filter(pl.col("paid") > 0).head(1)
+    returned = bought.with_columns(day=pl.lit("2024-02-20"), units=-1, paid=-pl.col("paid"))
+    orphan = returned.with_columns(sku=pl.lit("never sold"))
+    pl.concat([first, returned.select(first.columns), orphan.select(first.columns)], how="vertical_relaxed").write_csv(
+        shop.parent / "deliveries/sales-2024-02-20.csv"
+    )
+    outcome = run(shop, 2)
+    rows = outcome.summary["deliveries"][1]["rows"]
+    assert (rows["used"], rows["quarantined"]) == (first.height + 1, {"return_before_purchase": 1})
+    assert sum(each["rows"]["used"] for each in outcome.summary["deliveries"]) == outcome.summary["log"]["events"]
+    assert "the log is stale: it ends on 2024-02-20, 2 days before the cutoff" in outcome.summary["notes"]
+    lists = outcome.page.parent / "decisions"
+    assert list(lists.rglob("*.csv"))
+    change(shop, score={"top_per_customer": -1})
+    outcome = run(shop, 2)
+    assert [each["step"] for each in outcome.summary["problems"]] == ["score"]
+    assert not lists.exists() and outcome.summary["decisions"] == []
+    change(shop, score={})
+    run(shop, 2).require()
+    assert list(lists.rglob("*.csv"))
+
+
+def test_an_empty_delivery_is_held_back_if_a_table_of_its_date_has_rows(tmp_path: Path) -> None:
+    settings = {"files": "deliveries/sales-{date}.csv", "empty": "accept"}
+    consents = {"data.source.consents": {"path": "deliveries/consents-{date}.csv", "customer": "card", "consent": "ok"}}
+    shop = make_shop(tmp_path / "shop", deliveries=settings, data={**SETTINGS["data"], **consents})
+    sales, words = (shop.parent / f"deliveries/{name}-2024-02-20.csv" for name in ("sales", "consents"))
+    sales.write_text("card,day,sku,paid,category\n")
+    words.write_text("card,ok\n")
+    night = Night(read_shop(shop), shop.parent, "2024-02-21", None, print)
+    delivery = Delivered("deliveries/sales-2024-02-20.csv", "0" * 64, "2024-02-20")
+    assert checked(night, delivery)["state"] == "empty"
+    words.write_text("card,ok\n7,no\n")
+    result = checked(night, delivery)
+    assert (
+        result["state"] == "held" and "so that deliveries/consents-2024-02-20.csv of the same date" in result["reason"]
+    )
