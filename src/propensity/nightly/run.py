@@ -98,7 +98,8 @@ def nightly(cfg: NightlyConfig, say: Callable[[str], None]) -> Outcome:
             return outcome(shop, day)
         if later:
             raise ConfigurationError(
-                f"the night of {day} was not done, and that of {later[-1]} has begun; give date={later[-1]} or later"
+                f"the night of {day} was not done, and that of {later[-1]} has begun; give date={later[-1]} or later, "
+                f"or remove {shop.state / 'nights' / later[-1]} if that date was a mistake"
             )
         registry = Registry(shop.state)
         registry.complete()
