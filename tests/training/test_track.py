@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,4 +107,7 @@ def test_wandb_keeps_them_without_a_network(tmp_path: Path, monkeypatch: pytest.
     logger = {"wandb": {"_target_": WANDB, "project": "propensity", "offline": True}}
     assert log_evaluation(METRICS, logger, tmp_path / "run") == len(dict(numbers(METRICS)))
     (kept,) = (tmp_path / "run").glob("wandb/offline-run-*/run-trained1.wandb")
+    deadline = time.monotonic() + 30  # a process of W&B writes the file, after `finish` has returned
+    while b"models/network/mean/all/auc/value" not in kept.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert b"models/network/mean/all/auc/value" in kept.read_bytes()
