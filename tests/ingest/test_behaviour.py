@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hydra.utils import instantiate
 from propensity.cli import main
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
+from propensity.ingest.append import append
 from propensity.ingest.build import prepare
 from propensity.kernel.event import CART, PURCHASE, SEARCH, VIEW
 
@@ -77,3 +79,48 @@ def test_the_command_of_the_page_prepares_what_the_page_says(tmp_path: Path, mon
     main(list(command.words))
     log = EventLog.open("data/browsing")
     assert log.kind.tolist().count(VIEW) == 1 and log.engagement is not None and CART in log.engagement.kind
+
+
+def test_an_item_is_described_by_its_first_sale_though_it_was_viewed_before(tmp_path: Path) -> None:
+    (tmp_path / "first.csv").write_text("date;customer;sku;amount;category;region\n2024-03-01;8;bread;3;bakery;south\n")
+    (tmp_path / "later.csv").write_text("date;customer;sku;amount;category;region\n2024-03-09;7;milk;2.5;dairy;north\n")
+    (tmp_path / "views.csv").write_text(VIEWS.splitlines()[0] + "\n7;2024-02-20;milk;view\n9;2024-02-21;cheese;view\n")
+    columns = {name: column for name, column in COLUMNS.items() if name != "order"}
+    own = {"path": str(tmp_path / "views.csv"), **BEHAVIOUR}
+
+    def source(pattern: str, views: bool) -> Any:
+        settings = {"columns": columns, "item_columns": ["category"], "customer_columns": ["region"]}
+        settings |= {"events": str(tmp_path / pattern), "behaviour": own if views else None}
+        return instantiate({"_target_": "propensity.ingest.source.table.Table", **settings}, _convert_="all")
+
+    whole = prepare(source("*[rt].csv", views=True), tmp_path / "whole")
+    prepare(source("first.csv", views=True), tmp_path / "log")
+    parts = append(source("later.csv", views=False), tmp_path / "log")
+    days = [date.fromisoformat(text).toordinal() - date(1970, 1, 1).toordinal() for text in
+            ("2024-03-01", "2024-02-21", "2024-03-09")]  # fmt: skip
+    for log in (whole, parts):
+        assert log.items.rows() == [("bread", "bakery"), ("cheese", None), ("milk", "dairy")]
+        assert log.item_known.tolist() == days
+        assert dict(log.customers.select("customer", "region").rows()) == {"7": "north", "8": "south", "9": None}
+        assert log.meta["warnings"]["item_without_category"] == 1 + (log is parts)  # milk, viewed before its sale
+    assert whole.fingerprint == parts.fingerprint
+
+
+def test_an_append_does_not_count_customers_and_items_of_the_log_as_unknown(tmp_path: Path) -> None:
+    (tmp_path / "first.csv").write_text("date;customer;sku;amount;category\n2024-03-01;7;milk;3;dairy\n")
+    (tmp_path / "later.csv").write_text("date;customer;sku;amount;category\n2024-03-09;8;bread;2.5;bakery\n")
+    (tmp_path / "views.csv").write_text(VIEWS.splitlines()[0] + "\n7;2024-03-09;milk;view\n")
+    (tmp_path / "consents.csv").write_text("customer;consent\n7;yes\n")
+    (tmp_path / "more.csv").write_text("customer;consent\n8;yes\n")
+    columns = {name: column for name, column in COLUMNS.items() if name != "order"}
+
+    def source(events: str, consents: str, **settings: Any) -> Any:
+        entries = {"path": str(tmp_path / consents), "customer": "customer", "consent": "consent"}
+        settings |= {"columns": columns, "item_columns": ["category"], "consents": entries}
+        table = {"_target_": "propensity.ingest.source.table.Table", "events": str(tmp_path / events), **settings}
+        return instantiate(table, _convert_="all")
+
+    prepare(source("first.csv", "consents.csv"), tmp_path / "log")
+    views = {"path": str(tmp_path / "views.csv"), **BEHAVIOUR}
+    log = append(source("later.csv", "more.csv", behaviour=views), tmp_path / "log")
+    assert not {"consent_missing", "item_without_category"} & log.meta["warnings"].keys()

@@ -62,7 +62,7 @@ class EventLog:
     quantity: np.ndarray  # (E,) float32, units
     revenue: np.ndarray  # (E,) float32, currency, total of the line
     discount: np.ndarray  # (E,) float32, currency
-    item_known: np.ndarray  # (I,) int32, an item is known after this day: its first event, or always if delivered
+    item_known: np.ndarray  # (I,) int32, known after this day: the first that describes it, or always if delivered
     customers: pl.DataFrame  # (N) rows: customer and attributes
     items: pl.DataFrame  # (I) rows: item and attributes
     meta: dict[str, Any]  # row counts, warnings, channels, first and last day, fingerprint

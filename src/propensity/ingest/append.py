@@ -99,7 +99,7 @@ def append(
                 if isinstance(source, Table):
                     source = copy.copy(source)
                     source.earlier = EarlierLog(
-                        partial(_known, head, keys), _has_text_ids(head), partial(were_bought, head)
+                        partial(_known, head, keys), _has_text_ids(head), partial(were_bought, head), head.items["item"]
                     )
                 tables = source.load() if keys else with_ids_of_log(source.load(), head)
                 tables = protect_personal_data(tables, out, keys)

@@ -394,12 +394,14 @@ def _vocabulary(ids: pl.Series, table: pl.LazyFrame | None, key: str) -> pl.Data
 
 
 def _items(codes: CodeTable, table: pl.LazyFrame | None) -> pl.DataFrame:
-    """Item vocabulary with `known`, the day after which an item is known: its first event, or always."""
+    """Item vocabulary with `known`, the day after which an item is known: the first that describes it, or always."""
     items = _vocabulary(codes.table["name"], table, "item")
     event_days = codes.table.select("first", item="name")
     first = items.select("item").join(event_days, on="item", how="left", maintain_order="left")["first"]
     known = first.fill_null(NEVER).to_numpy()
-    if table is not None and "known" not in items.columns:
+    if "known" in items.columns:
+        known = np.maximum(known, items["known"].cast(pl.Date).cast(pl.Int32).fill_null(ALWAYS).to_numpy())
+    elif table is not None:
         delivered = table.select(pl.col("item").cast(items.schema["item"])).collect()["item"]
         known = np.where(items["item"].is_in(delivered.implode()).to_numpy(), ALWAYS, known)
     return items.with_columns(known=pl.Series(known, dtype=pl.Int32))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from propensity.data.consent import consent_channel
+
 
 def merged_vocabulary(old: pl.DataFrame, new: pl.DataFrame, key: str, described: bool) -> pl.DataFrame:
     """Merge the tables of two deliveries.
@@ -22,13 +24,25 @@ def merged_vocabulary(old: pl.DataFrame, new: pl.DataFrame, key: str, described:
     -------
     polars.DataFrame
         Sorted rows of both tables; an id in both has the new attributes if `described`, and the earlier `known`.
-        Otherwise the first description is kept, as in a log that is built from all events at once.
+        Otherwise it has those of the first row with an attribute, as in a log that is built from all events at once.
     """
     both = pl.concat([old, new.cast({key: old.schema[key]})], how="diagonal_relaxed")
     names = [name for name in both.columns if name not in (key, "known")]
-    attributes = [pl.col(name).drop_nulls().last() if described else pl.col(name).first() for name in names]
-    known = [pl.col("known").min()] if "known" in both.columns else []
+    own = [name for name in names if name != "guest" and not _of_consent(name)]
+    filled = pl.any_horizontal(pl.col(name).is_not_null() for name in own) if own else pl.lit(True)
+    if described:
+        attributes = [pl.col(name).drop_nulls().last() for name in names]
+        first_known = pl.col("known").min()
+    else:
+        attributes = [pl.col(name).filter(filled).first() if name in own else pl.col(name).first() for name in names]
+        first_known = pl.coalesce(pl.col("known").filter(filled).first(), pl.col("known").min())
+    known = [first_known] if "known" in both.columns else []
     return both.group_by(key).agg(*attributes, *known).sort(key).select(both.columns)
+
+
+def _of_consent(column: str) -> bool:
+    """Whether a column holds words of consents, or the days beside them."""
+    return consent_channel(column) is not None or column.split("_")[0] == "consented"
 
 
 def rows_in(ids: pl.DataFrame, table: pl.DataFrame, key: str) -> np.ndarray:

@@ -48,6 +48,7 @@ NAMES = {
     " numero_facture ticket numero_ticket pedido numero_pedido id_pedido num_pedido factura ordine"
     " numero_ordine id_ordine scontrino fattura bestelnummer bestelling factuurnummer bonnummer kassabon"
     " zamowienie nr_zamowienia numer_zamowienia paragon nr_paragonu faktura nr_faktury objednavka"
+    " dokument nr_dokumentu numer_dokumentu"
     " cislo_objednavky uctenka cislo_uctenky encomenda nota_fiscal siparis siparis_no fis_no fatura_no"
     " rendeles rendeles_szam rendelesszam rendeles_azonosito rendeles_id szamlaszam szamla nyugta nyugtaszam"
     " bizonylatszam",
@@ -141,7 +142,7 @@ UNIT_PRICE = (
 PRICE = r"price|preis|prix|precio|prezzo|prijs|cena|preco|fiyat|egysegar|eladasi_ar|cost"
 CATEGORY = (
     r"categor|kategor|warengruppe|gruppe|group|famil|department|aisle|class|marke|brand|rayon|marque|marca|merk|marka"
-    r"|grupo|gruppo|groep|znacka|reparto|seccion|bolum|csoport|type|typ"
+    r"|grupo|gruppo|groep|grupa|grupp|skupin|znacka|reparto|seccion|bolum|csoport|type|typ"
 )
 STATES = (  # of orders that are no sales, in eleven languages
     "cancelled canceled void voided storniert storno annulliert abgebrochen annule annulee anulado anulada"

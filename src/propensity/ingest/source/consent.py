@@ -214,7 +214,9 @@ def add_consents(
     people = table.sort("customer").collect(engine="streaming")
     if aliases is not None:
         entries = _of_replacements(entries, aliases, earlier)
+    of_log = pl.Series([], dtype=people.schema["customer"])  # their entries are in the log
     if earlier is not None:
+        of_log = earlier(people["customer"]).cast(people.schema["customer"])
         known = earlier(entries["customer"].unique()).cast(people.schema["customer"])
         known = known.filter(pl.Series(rows_of(known, people["customer"]) < 0))
         people = pl.concat([people, known.to_frame("customer")], how="diagonal").sort("customer")
@@ -228,6 +230,7 @@ def add_consents(
     words = words.with_columns(pl.col("customer").cast(pl.Int64), pl.lit(True).alias("?entry"))
     joined = numbered.join(words, left_on="?row", right_on="customer", how="left", maintain_order="left").drop("?row")
     without = pl.col("?entry").is_null() & pl.col("customer").cast(pl.String).str.starts_with(GUEST).not_()
+    without &= pl.col("customer").is_in(of_log.implode()).not_()
     counts = {
         "consent_withdrawn": withdrawn,
         "consent_unclear": int(own["?unclear"].sum()) if "?unclear" in own.columns else 0,

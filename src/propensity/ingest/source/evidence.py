@@ -50,7 +50,7 @@ def _amounts(mapping: ColumnMapping, style: FileFormat) -> list[Finding]:
     marks = sorted({mark for mark in style.decimal.values() if mark})
     counted = f"{commas:,} amounts show a decimal comma, {points:,} a decimal point, {unclear:,} such as 1.234 neither"
     evidence = "configured" if mapping.decimal else counted
-    thousands = [OTHER_MARK[mark] for mark in marks]
+    thousands = [f"{OTHER_MARK[mark]} or a space" for mark in marks]
     return [
         Finding("decimal mark", " and ".join(marks) or "unknown", evidence, "data.source.decimal"),
         Finding(

@@ -106,11 +106,12 @@ def event_attributes(events: pl.LazyFrame, key: str, columns: Sequence[str]) -> 
 
 
 def first_day_attributes(
-    descriptions: pl.DataFrame, key: str, columns: Sequence[str]
+    descriptions: pl.DataFrame, key: str, columns: Sequence[str], of_log: pl.Series | None = None
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Select the description of each item or customer on its first day.
+    """Select the description of each item or customer on the first day that describes it.
 
-    Later descriptions are not used, because the attributes of an item must not depend on its future.
+    Later descriptions are not used, because the attributes of an item must not depend on its future. Rows without any
+    attribute, such as those of a table of views, do not describe.
 
     Parameters
     ----------
@@ -120,22 +121,28 @@ def first_day_attributes(
         "item" or "customer".
     columns : sequence of str
         Attributes.
+    of_log : polars.Series, optional
+        Items of the log that the events are appended to; those without a description here are not counted again.
 
     Returns
     -------
     table : polars.DataFrame
-        One row per id; items have a column `known`, their first day.
+        One row per id; items have a column `known`, the first day that describes them, or their first day if none does.
     warnings : dict of str to int
         Number of ids by rule.
     """
     day, rows = pl.col("day"), descriptions.sort("place")
-    first = [pl.col(c).filter(day == day.min()).drop_nulls().first() for c in columns]
+    described = pl.any_horizontal(pl.col(c).is_not_null() for c in columns)
+    first_day = day.filter(described).min()
+    first = [pl.col(c).filter(day == first_day).drop_nulls().first() for c in columns]
     changed = pl.any_horizontal(pl.col(c).drop_nulls().n_unique() > 1 for c in columns).alias("?changed")
-    known = [day.min().alias("known")] if key == "item" else []
+    known = [pl.coalesce(first_day, day.min()).alias("known")] if key == "item" else []
     table = rows.group_by(key).agg(*first, *known, changed).sort(key)
     counts = {f"{key}_described_again": int(table["?changed"].sum())}
     if key == "item":
-        counts["item_without_category"] = table.filter(pl.all_horizontal(pl.col(c).is_null() for c in columns)).height
+        empty = table.filter(pl.all_horizontal(pl.col(c).is_null() for c in columns))["item"]
+        counted = empty if of_log is None else empty.filter(~empty.cast(of_log.dtype).is_in(of_log.implode()))
+        counts["item_without_category"] = counted.len()
         counts["item_reused"] = count_reused_codes(rows, columns[0])
     return table.drop("?changed"), {code: count for code, count in counts.items() if count}
 

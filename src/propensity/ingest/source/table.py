@@ -94,6 +94,7 @@ class EarlierLog(NamedTuple):
     known: Callable[[pl.Series], pl.Series]  # those of some ids that are customers of the log
     is_text: bool  # whether its customer ids are text
     bought: Callable[[pl.DataFrame], pl.Series]  # whether customers of some rows, as it writes them, bought their items
+    items: pl.Series  # ids of its items
 
 
 @dataclass
@@ -576,7 +577,8 @@ class Table:
         frames = [event_attributes(accepted, key, columns) for key, columns in described.items()]
         descriptions = collect_all(frames, self.events)
         for (key, columns), rows in zip(described.items(), descriptions, strict=True):
-            table, counts = first_day_attributes(rows, key, columns)
+            of_log = self.earlier.items if self.earlier is not None and key == "item" else None
+            table, counts = first_day_attributes(rows, key, columns, of_log)
             tables[key], warnings = table.lazy(), warnings | counts
         for key in ids.keys() - described.keys():
             tables[key] = None
