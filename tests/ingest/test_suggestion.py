@@ -216,7 +216,8 @@ def test_a_total_in_decimal_commas_shows_the_price_of_one_unit(tmp_path: Path) -
 
 def test_a_polish_draft_keeps_guests_by_the_number_of_the_document_and_offers_the_group(tmp_path: Path) -> None:
     lines = "".join(
-        f"2024-03-{1 + k % 20:02d} 10:00;Z{k};{'' if k % 10 == 0 else k % 9};t{k % 30};towar {k % 30};grupa {k % 30 % 4};1;1 234,50\n"
+        f"2024-03-{1 + k % 20:02d} 10:00;Z{k};{'' if k % 10 == 0 else k % 9};t{k % 30};towar {k % 30};"
+        f"grupa {k % 30 % 4};1;1 234,50\n"
         for k in range(90)
     )
     head = "Data i godzina;Nr dokumentu;Nr karty klienta;Kod towaru;Nazwa towaru;Grupa towarowa;Ilość;Wartość brutto\n"
