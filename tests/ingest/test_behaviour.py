@@ -89,7 +89,7 @@ def test_an_item_is_described_by_its_first_sale_though_it_was_viewed_before(tmp_
     own = {"path": str(tmp_path / "views.csv"), **BEHAVIOUR}
 
     def source(pattern: str, views: bool) -> Any:
-        settings = {"columns": columns, "item_columns": ["category"], "customer_columns": ["region"]}
+        settings: dict[str, Any] = {"columns": columns, "item_columns": ["category"], "customer_columns": ["region"]}
         settings |= {"events": str(tmp_path / pattern), "behaviour": own if views else None}
         return instantiate({"_target_": "propensity.ingest.source.table.Table", **settings}, _convert_="all")
 

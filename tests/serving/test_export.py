@@ -147,7 +147,7 @@ def test_a_rare_purchase_of_a_large_amount_may_be_rounded_but_not_off(step: floa
         probability = np.full((1, 1), chance + np.float32(extra), np.float32)
         return lambda batch: {"probability": probability, "expected_revenue": probability * amount}
 
-    batch: Any = Inputs(*([np.ones(1, np.int32)] * len(Inputs._fields)))
+    batch = Inputs(*([torch.ones(1)] * len(Inputs._fields)))
     parity = Parity()
     if passes:
         parity.compare(model(0), {"onnx": model(step)}, batch, "a batch")
