@@ -1,7 +1,7 @@
 """Exploration: a share of each campaign goes to customers at random, with its probability, so that models can learn.
 
 A customer draws one campaign, or none, among those that the caps allow beside what is planned for him, so that the
-probabilities are exact and every cap is kept. Each explorer replaces a contact of the same slot, drawn at random, so
+probabilities are exact and every cap holds. Each explorer replaces a contact of the same slot, drawn at random, so
 that no limit is exceeded. Planned contacts that stay and that leave are an experiment too: without them nothing would
 be learned of the pairs that the plan prefers.
 """
@@ -123,7 +123,7 @@ def explore(picks: np.ndarray, problem: Problem, share: float, seed: int) -> Exp
 
 
 def explorers(chance: np.ndarray, most: np.ndarray) -> np.ndarray:
-    """Expected explorers of each slot, of whom there are as many as contacts to replace at most.
+    """Expected number of explorers of each slot; a slot has at most as many explorers as planned contacts.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ def _parts(place: np.ndarray, size: int, expected: np.ndarray, observed: np.ndar
     means = np.bincount(place, expected, size) * observed.sum() / expected.sum()
     unit = float((observed**2).sum() / observed.sum())  # of one event
     ratio = np.log((sums + unit) / (means + unit))
-    # the noise of a part with few events is that of as many as are expected; a part without customers stays
+    # a part with few events has the noise of the expected number; a part without customers has a ratio of 1
     events = np.maximum(np.maximum(sums, means), 1e-9 * unit)
     noise = np.maximum(squares, means * unit) / events**2
     return ratio * PART**2 / (PART**2 + SHOCK**2 / windows + noise)
