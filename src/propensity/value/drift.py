@@ -74,8 +74,7 @@ def by_rank(values: np.ndarray, tenth: np.ndarray) -> np.ndarray:
     >>> by_rank(np.array([3.0, 1.0, 2.0]), np.arange(10.0)).round(2).tolist()
     [7.83, 1.17, 4.5]
     """
-    share = np.empty(values.size)
-    share[np.argsort(values, kind="stable")] = (np.arange(values.size) + 0.5) / max(values.size, 1)
+    share = (_ranks(values) + 0.5) / max(values.size, 1)
     return np.interp(share, (np.arange(TENTHS) + 0.5) / TENTHS, tenth)
 
 
@@ -106,10 +105,16 @@ def fit_drift(windows: list[Closed], weeks: int) -> Drift:
     return Drift(total, age, tenth, weeks)
 
 
-def _tenths(values: np.ndarray) -> np.ndarray:
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0 for the lowest: (N,) int64."""
     rank = np.empty(values.size, np.int64)
     rank[np.argsort(values, kind="stable")] = np.arange(values.size)
-    return rank * TENTHS // max(values.size, 1)
+    return rank
+
+
+def _tenths(values: np.ndarray) -> np.ndarray:
+    """Tenth of each customer, from 0 for the lowest: (N,) int64."""
+    return _ranks(values) * TENTHS // max(values.size, 1)
 
 
 def _parts(place: np.ndarray, size: int, expected: np.ndarray, observed: np.ndarray, windows: int) -> np.ndarray:
