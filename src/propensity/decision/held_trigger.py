@@ -56,11 +56,11 @@ def _rows(
 
 
 class HeldMessage(NamedTuple):
-    """What customers of a holdout do not get; a message of a trigger may be about no offer."""
+    """What customers of a holdout do not get; a trigger's may be about no offer, and a channel may be left open."""
 
     campaign: str
     offer_id: str | None
-    channel: str
+    channel: str | None
     day: date
 
 

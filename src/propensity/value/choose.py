@@ -48,13 +48,13 @@ class _Window(NamedTuple):
 
     state: Recency
     row: np.ndarray
-    count: np.ndarray
+    orders: np.ndarray
     revenue: np.ndarray
 
     def compared(self, expected: Expectation) -> Closed:
         """Expectations of one length of window beside what followed."""
         age = years(self.state.t_end[self.row])
-        return Closed(age, _first(expected), (self.count > 0, self.count, self.revenue))
+        return Closed(age, _first(expected), (self.orders > 0, self.orders, self.revenue))
 
 
 def _window(orders: OrderDays, start: int, end: int) -> _Window:
@@ -76,7 +76,7 @@ def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], see
         return Choice(PARETO_NBD, EVEN, {})
     start, orders = cutoff - 7 * length, _sample(orders, seed)
     window = _window(orders, start, cutoff)
-    row, count, revenue = window.row, window.count, window.revenue
+    row, count, revenue = window.row, window.orders, window.revenue
     timed, weeks_on_clock = on_clock(fit_clock(orders, first_day, start), window.state, start, np.array([length]))
     name, table = best_parametric(timed, row, count, revenue, float(weeks_on_clock[0]))
     table = {"weeks": length, **table}
