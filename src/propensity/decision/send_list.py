@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from propensity.atomic import whole_file, whole_folder
+from propensity.atomic import holds_other, whole_file, whole_folder
 from propensity.csv_cell import neutral
 from propensity.data.event_log import to_date, to_day
 from propensity.decision.audience import Audience
@@ -361,7 +361,7 @@ def save_list(sent: SendList, out: str | Path) -> list[Path]:
             _write(sent.table, draft, out.suffix, sent.summary["warnings"])
         return paths
     folder = out.with_suffix("")
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / SUMMARY).is_file()):
+    if holds_other(folder, SUMMARY):
         raise ConfigurationError(f"{folder} holds something else than send lists; give another out")
     with whole_folder(folder) as draft:
         for (campaign, channel), path in zip(_groups(sent), paths, strict=True):
