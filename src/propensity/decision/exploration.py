@@ -108,8 +108,8 @@ def explore(picks: np.ndarray, problem: Problem, share: float, seed: int) -> Exp
     probability = np.column_stack([np.where(stays, stay[np.maximum(picks, 0)], np.nan), own])
     most = max(picks.shape[1], int((contacts >= 0).sum(axis=1).max()))
     order = np.argsort(contacts < 0, axis=1, kind="stable")[:, :most]
-    columns = (np.take_along_axis(each, order, axis=1) for each in (contacts, explored, probability))
-    return Explored(*columns, draw)
+    ordered = [np.take_along_axis(each, order, axis=1) for each in (contacts, explored, probability)]
+    return Explored(ordered[0], ordered[1], ordered[2], draw)
 
 
 def _exchange(
