@@ -274,7 +274,7 @@ def finish_append(night: Night) -> LedgerEntry | None:
 
 
 def rows_of(night: Night) -> dict[str, Any] | None:
-    """What became of the rows of all deliveries; None without a log, or if old events leave it at each append."""
+    """What became of the rows of all deliveries, empty without a log; None if old events leave it at each append."""
     if not (night.log / META).is_file():
         return {}
     meta = LogHead(night.log).meta
