@@ -10,6 +10,7 @@ from propensity.data.log_folder import UNREADABLE, first_line, log_damage
 from propensity.data.log_head import LogHead
 from propensity.data.segment import COUNTS, EVENTS, read_table
 from propensity.kernel.event import PURCHASE
+from propensity.kernel.ragged import positions
 
 PAIR = ["customer", "item"]
 
@@ -54,7 +55,7 @@ def _in_base(head: LogHead, pairs: pl.DataFrame) -> pl.DataFrame:
         rows = customers.with_row_index("row").join(pairs.select("customer").unique(), on="customer", how="semi")
         start, stop = offsets[rows["row"].to_numpy()], offsets[rows["row"].to_numpy() + 1]
         count = stop - start
-        event = np.repeat(start - np.cumsum(count) + count, count) + np.arange(count.sum())
+        event = positions(start, count)
         owner = np.repeat(np.arange(rows.height), count)
         return _among(pairs, rows["customer"], items["item"], owner, kind[event], item[event])
     except UNREADABLE as error:

@@ -38,6 +38,7 @@ from propensity.data.segment import SegmentList, known_fingerprints, list_segmen
 from propensity.data.valid import check_totals, chunks, event_days, largest_amounts
 from propensity.errors import ConfigurationError, DamageError
 from propensity.kernel.event import PURCHASE, Events, fixed
+from propensity.kernel.ragged import offsets_of
 
 
 def absent(**more: Any) -> Any:
@@ -288,7 +289,7 @@ class EventLog:
         """The events for which `visible` (E,) is true."""
         counts = np.add.reduceat(np.append(visible, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
         columns: dict[str, Any] = {name: self._values(name, visible) for name in self.column_types}
-        return replace(self, offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), **columns)
+        return replace(self, offsets=offsets_of(counts), **columns)
 
     def _values(self, name: str, visible: np.ndarray) -> np.ndarray:
         """The values of a column for which `visible` (E,) is true, in memory."""

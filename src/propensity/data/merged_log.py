@@ -16,6 +16,7 @@ from propensity.data.merged_columns import MergedColumns
 from propensity.data.merged_meta import merged_meta
 from propensity.data.segment import CHANGED, COUNTS, KNOWN, Segment
 from propensity.kernel.event import fixed
+from propensity.kernel.ragged import offsets_of
 from propensity.kernel.sort import counting_sort, orders_so_far
 
 
@@ -207,7 +208,7 @@ def _tail(
     for part, row, count in present:
         np.add.at(total, row, count)
         order.append(_continued(part["order"], row, count, orders))
-    offsets = np.concatenate([[0], np.cumsum(total)])
+    offsets = offsets_of(total)
     owner = np.concatenate([np.zeros(0, np.int64), *(np.repeat(row, count) for _, row, count in present)])
     place = counting_sort(owner, np.arange(owner.size), 0, size)
     optional = {each: kind for each, kind in OPTIONAL.items() if any(each in part for part, _, _ in present)}
@@ -223,8 +224,7 @@ def _tail(
 def _continued(order: np.ndarray, row: np.ndarray, count: np.ndarray, orders: np.ndarray) -> np.ndarray:
     """Orders of a segment, numbered after those of the segments before it; adds them to `orders` (N,)."""
     continued = np.where(order >= 0, order + np.repeat(orders[row], count), -1)
-    offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-    orders[row] += orders_so_far(fixed(offsets), fixed(order), np.arange(row.size))
+    orders[row] += orders_so_far(fixed(offsets_of(count)), fixed(order), np.arange(row.size))
     return continued
 
 
