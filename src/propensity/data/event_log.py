@@ -67,12 +67,8 @@ class EventLog:
     customers: pl.DataFrame  # (N) rows: customer and attributes
     items: pl.DataFrame  # (I) rows: item and attributes
     meta: dict[str, Any]  # row counts, warnings, channels, first and last day, fingerprint
-    time: np.ndarray | None = (
-        absent()
-    )  # (E,) int64, milliseconds since 1970-01-01 UTC, `NO_TIME` for an event without one
-    cost: np.ndarray | None = (
-        absent()
-    )  # (E,) float32, currency, of the goods of a line or of a message, NaN if not known
+    time: np.ndarray | None = absent()  # (E,) int64, milliseconds since 1970-01-01 UTC, `NO_TIME` without one
+    cost: np.ndarray | None = absent()  # (E,) float32, currency, of goods or of a message, NaN if not known
     contact: np.ndarray | None = absent()  # (E,) int32, row of `contacts`, -1 for an event without one
     probability: np.ndarray | None = absent()  # (E,) float32, in (0, 1], of being sent exactly this, NaN if not known
     contacts: pl.DataFrame | None = absent()  # distinct campaign, offer, arm, experiment of messages and responses
@@ -150,15 +146,15 @@ class EventLog:
     @property
     def last_event_day(self) -> int:
         """Day of the last event of any kind."""
-        return max(int(day.max()) for day in self._days)
+        return max(int(day.max()) for day in self.day_columns)
 
     @property
     def first_event_day(self) -> int:
         """Day of the first event of any kind."""
-        return min(int(day.min()) for day in self._days)
+        return min(int(day.min()) for day in self.day_columns)
 
     @property
-    def _days(self) -> list[np.ndarray]:
+    def day_columns(self) -> list[np.ndarray]:
         """Days of the events here and of those in `engagement`, without an empty column."""
         days = [self.day, *([] if self.engagement is None else [self.engagement.day])]
         return [day for day in days if day.size]
@@ -547,5 +543,5 @@ class EventLog:
         columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in self.arrays.items()}
         files = file_records(draft, [name for name in covered_files(draft) if name not in (META, TOMBSTONES)])
         meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self), "files": files}
-        meta |= {"event_days": event_days(self._days), "largest": largest_amounts(self.arrays)}
+        meta |= {"event_days": event_days(self.day_columns), "largest": largest_amounts(self.arrays)}
         (draft / META).write_text(json.dumps(signed(meta), indent=1))

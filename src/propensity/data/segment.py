@@ -209,10 +209,10 @@ def read_table(segments: SegmentList, k: int, name: str, columns: list[str] | No
         The segments of a log.
     k : int
         Which of them.
-    name : {"customers", "items"}
+    name : {"customers", "items", "events"}
         Which table.
     columns : list of str, optional
-        Columns to read beside `CHANGED`; by default all.
+        Columns to read; by default all.
 
     Returns
     -------
@@ -227,7 +227,7 @@ def read_table(segments: SegmentList, k: int, name: str, columns: list[str] | No
     place, file, damage = segments.place(k), f"{name}.parquet", _damage_of(segments, k)
     check_files(place, {file: segments.metas[k]["files"][file]}, damage)
     try:
-        return pl.read_parquet(place / file, columns=None if columns is None else [*columns, CHANGED])
+        return pl.read_parquet(place / file, columns=columns)
     except UNREADABLE as error:
         raise damage(file, first_line(error)) from None
 
