@@ -29,7 +29,6 @@ from propensity.data.log_column import COLUMNS as COLUMNS
 from propensity.data.log_column import MISSING as MISSING
 from propensity.data.log_column import NO_TIME as NO_TIME
 from propensity.data.log_folder import FORMAT, META, TOMBSTONES, check_replaceable, log_mark
-from propensity.data.log_folder import read_meta as read_meta
 from propensity.data.log_reader import read_base
 from propensity.data.merged_columns import MergedColumns
 from propensity.data.merged_log import merged_log
@@ -477,8 +476,8 @@ class EventLog:
         EventLog
             A log of these events.
         """
-        absent: dict[str, Any] = {**dict.fromkeys((*OPTIONAL, "engagement", "gathered"))}
-        return replace(self, **{**absent, **columns})
+        fields: dict[str, Any] = {**dict.fromkeys((*OPTIONAL, "engagement", "gathered")), **columns}
+        return replace(self, **fields)
 
     def save(self, folder: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:
         """Write the log, replacing an existing log.
