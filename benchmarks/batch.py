@@ -12,14 +12,14 @@ from torch.utils.data import Dataset, default_collate
 from benchmarks.market import Market
 from benchmarks.race import Race, cpu_seconds, median_seconds
 from benchmarks.windows import HORIZON, cutoffs
-from propensity.data.batch import Inputs
+from propensity.data.batch import HISTORY, Inputs
 from propensity.data.cutoff import Cutoff
 from propensity.data.vocabulary import Vocabulary
 from propensity.feature.features import FeatureConfig, Features
 from propensity.feature.history_mask import HistoryMask
 from propensity.model.embed import EventEmbedding
 from propensity.model.encoder.transformer import Transformer
-from propensity.training.data_module import HISTORY, CutoffSampler, trim_padding
+from propensity.training.data_module import CutoffSampler, trim_padding
 from propensity.training.length import LARGEST
 
 WIDTH = 32

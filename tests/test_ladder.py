@@ -28,7 +28,7 @@ LADDER = (
     {"explain", "catalogue"},
     {"evaluation"},
     {"serving", "report", "project", "cli"},
-    {"api", "api_value", "nightly"},
+    {"api", "nightly"},
 )
 RUNG = {name: height for height, names in enumerate(LADDER) for name in names}
 BESIDE = {  # siblings that may see each other

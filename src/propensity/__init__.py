@@ -10,8 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from propensity.api import Arrays, Bundle, Evaluation, Model, decide, fit, load, prepare
-    from propensity.api_value import churn, clv, kpi
+    from propensity.api.evaluation import Evaluation
+    from propensity.api.model import Arrays, Bundle, Model
+    from propensity.api.value import churn, clv, kpi
+    from propensity.api.workflow import decide, fit, load, prepare
     from propensity.data.event_log import EventLog
 
 __version__ = "0.1.0"
@@ -29,13 +31,19 @@ __all__ = [
     "load",
     "prepare",
 ]
-PLACES = {"EventLog": "propensity.data.event_log"} | dict.fromkeys(("churn", "clv", "kpi"), "propensity.api_value")
+PLACES = {
+    "EventLog": "propensity.data.event_log",
+    "Evaluation": "propensity.api.evaluation",
+    **dict.fromkeys(("Arrays", "Bundle", "Model"), "propensity.api.model"),
+    **dict.fromkeys(("churn", "clv", "kpi"), "propensity.api.value"),
+    **dict.fromkeys(("decide", "fit", "load", "prepare"), "propensity.api.workflow"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(PLACES.get(name, "propensity.api")), name)
+    return getattr(importlib.import_module(PLACES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -180,6 +180,24 @@ def replacement(folder: str | Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def holds_other(folder: Path, marker: str) -> bool:
+    """Whether a path has something that a result must not replace.
+
+    Parameters
+    ----------
+    folder : Path
+        Where a result is to be written.
+    marker : str
+        Name of the file by which an earlier result is recognised.
+
+    Returns
+    -------
+    bool
+        True for a file, and for a folder with content but without the marker.
+    """
+    return folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / marker).is_file())
+
+
 def draft_folder(folder: Path) -> Path:
     """Make a temporary folder that `remove_drafts` removes if this process is killed.
 

@@ -10,15 +10,8 @@ import pytest
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.feature.column import CONTEXT_NAMES
-from propensity.feature.market_stats import (
-    CELLS,
-    RECENCY_EDGES,
-    TENURES,
-    MarketStats,
-    MarketStatsBuilder,
-    MarketStatsConfig,
-    hazard_cell,
-)
+from propensity.feature.hazard import CELLS, RECENCY_EDGES, hazard_cell
+from propensity.feature.market_stats import TENURES, MarketStats, MarketStatsBuilder, MarketStatsConfig
 from propensity.ingest.build import build_log
 from random_log import random_log, random_offers, random_tables, rewritten
 

@@ -14,7 +14,8 @@ from propensity.data.contact import sent_messages
 from propensity.data.event_log import to_day
 from propensity.data.registrant import registrants
 from propensity.ingest.build import prepare
-from propensity.ingest.source.suggestion import draft_mapping, draft_source, suggest, write_draft
+from propensity.ingest.source.mapping_draft import draft_mapping
+from propensity.ingest.source.suggestion import draft_source, suggest, write_draft
 from propensity.ingest.source.table_role import open_tables
 from propensity.kernel.event import CART, VIEW
 

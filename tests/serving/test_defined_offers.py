@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from propensity.api import Bundle
+from propensity.api.model import Bundle
 from propensity.data.event_log import EventLog, to_date
 from propensity.kernel.event import KINDS
 from propensity.serving.app import create_app

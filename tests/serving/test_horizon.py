@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from propensity.api import Bundle, Model
+from propensity.api.model import Bundle, Model
 from propensity.config import ScoreConfig
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog, to_day

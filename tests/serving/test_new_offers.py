@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import propensity as pp
-from propensity.api import Bundle, Model
+from propensity.api.model import Bundle, Model
 from propensity.config import ScoreConfig
 from propensity.data.event_log import EventLog, to_day
 from propensity.errors import ConfigurationError

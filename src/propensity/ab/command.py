@@ -20,7 +20,7 @@ from propensity.ab.policy import PolicyRules
 from propensity.ab.sent import entered
 from propensity.ab.table import Columns, Experiment, RefusedError, experiment_of, read_data
 from propensity.ab.uplift import UpliftRules
-from propensity.atomic import whole_folder
+from propensity.atomic import holds_other, whole_folder
 from propensity.config import AbConfig, FatigueConfig, LearnConfig, PolicyConfig, UpliftConfig
 from propensity.data.contact import sent_messages
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -165,7 +165,7 @@ def write(
     `pairs` is written to pairs.parquet.
     """
     folder = Path(out)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / f"{kind}.json").is_file()):
+    if holds_other(folder, f"{kind}.json"):
         raise ConfigurationError(f"{out} holds something else than this result; give another folder as out")
     with whole_folder(folder) as draft:
         for name, each in (also or {}).items():

@@ -9,12 +9,12 @@ the past is 0, so that the sum has the variance that it seems to have (Luedtke a
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from propensity.ab.distribution import normal_p
+from propensity.ab.effect import error_of_sum
 from propensity.ab.learner import Arms, fit_gcv
 from propensity.ab.qini import p_against
 
@@ -107,9 +107,8 @@ def ranking_p(known: Centred, uplift: np.ndarray) -> PValues:
     The gain of a ranking over a random one is the area between its curve of cumulative effects and the straight line:
     the sum of scores times a half minus the place of the row in its fold. Standard errors are clustered by customer.
     """
-    part = (0.5 - places(uplift, known.fold)) * known.score
-    total = np.bincount(known.unit, weights=np.where(np.isnan(uplift), 0.0, part))
-    gain, error = float(total.sum()), math.sqrt(float(total @ total))
+    part = np.where(np.isnan(uplift), 0.0, (0.5 - places(uplift, known.fold)) * known.score)
+    gain, error = float(part.sum()), error_of_sum(part, known.unit)
     if error == 0:
         return PValues(1.0, 1.0)
     two_sided = normal_p(gain / error)

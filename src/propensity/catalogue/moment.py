@@ -46,6 +46,26 @@ def moments(day: np.ndarray, clock: np.ndarray | int, zone: str | None) -> np.nd
     return there.to_numpy().astype(np.int64)
 
 
+def cutoffs_of(day: np.ndarray, clock: np.ndarray | None) -> pl.Series:
+    """Cutoffs as they stand in tables.
+
+    Parameters
+    ----------
+    day : (K,) int
+        Days since 1970-01-01.
+    clock : (K,) int64, optional
+        Milliseconds since midnight.
+
+    Returns
+    -------
+    polars.Series of length K
+        Dates, or moments in the zone of the log where cutoffs have a time of day.
+    """
+    if clock is None:
+        return pl.Series(day.astype(np.int32)).cast(pl.Date)
+    return pl.Series(day.astype(np.int64) * DAY + clock).cast(pl.Datetime("ms"))
+
+
 def end_of_day_times(log: EventLog) -> np.ndarray:
     """Moments (E,) of the events of a log; an event without a time counts at the end of its day."""
     time = np.full(log.day.size, NO_TIME) if log.time is None else np.array(log.time, np.int64)

@@ -31,6 +31,11 @@ class Requests(NamedTuple):
         """R."""
         return self.customer.size
 
+    @property
+    def clocks(self) -> np.ndarray:
+        """Time of day of each request, 0 where none has one: (R,) int64, milliseconds since midnight."""
+        return np.zeros(self.number, np.int64) if self.clock is None else self.clock
+
     def take(self, position: np.ndarray) -> Requests:
         """The requests at ascending positions, without the offers that they name."""
         clock = None if self.clock is None else self.clock[position]

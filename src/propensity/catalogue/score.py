@@ -14,7 +14,7 @@ from propensity.atomic import whole_file
 from propensity.audit import append_beside
 from propensity.catalogue.market import MEMORY
 from propensity.catalogue.model import TrainedCatalogue, catalogue_offers, is_catalogue, load_catalogue
-from propensity.catalogue.moment import DAY, ending_at
+from propensity.catalogue.moment import cutoffs_of, ending_at
 from propensity.catalogue.pairs import Catalogue
 from propensity.catalogue.requests import Requests, all_purchasers, read_requests, resolve
 from propensity.catalogue.sample import blocks_of
@@ -105,7 +105,7 @@ def score_requests(
         say(warning)
     with whole_file(out) as draft:
         write_table(result, draft, metadata_of(events.folder, run, warnings))
-    if sentence := write_unscored(*others, events.customers["customer"], cutoffs_of, out):
+    if sentence := write_unscored(*others, events.customers["customer"], out):
         say(sentence)
     days = f"{to_date(int(wanted.day.min()))} to {to_date(int(wanted.day.max()))}"
     entry = {"model": str(run), "log": str(events.folder), "fingerprint": events.fingerprint, "cutoff": days}
@@ -209,9 +209,10 @@ def catalogue_rows(
             logit[rows], usual[rows] = model.logit(x), here.usual(part, x)
         chosen = best(pairs.owner, logit, pairs.offer, top)
         score, request = expit(logit[chosen]), pairs.request[pairs.owner[chosen]]
-        clock = np.zeros(chosen.size, np.int64) if asked.clock is None else asked.clock[request]
         revenue = score * usual[chosen] * model.amount_factor
-        yield Rows(asked.day[request], clock, asked.customer[request], pairs.offer[chosen], score, revenue)
+        yield Rows(
+            asked.day[request], asked.clocks[request], asked.customer[request], pairs.offer[chosen], score, revenue
+        )
 
 
 def parts_of(pairs: Any) -> Iterator[tuple[Any, slice]]:
@@ -267,7 +268,7 @@ def common_rows(
     """
     champion, place = Champion.load(run, trained.model), {name: k for k, name in enumerate(names)}
     strangers = inactive = 0
-    clocks = np.zeros(requests.number, np.int64) if requests.clock is None else requests.clock
+    clocks = requests.clocks
     ends = {clock: ending_at(log, clock) for clock in np.unique(clocks)[:1].tolist()}
     for clock, day in np.unique(np.stack([clocks, requests.day]), axis=1).T.tolist():
         if clock not in ends:
@@ -352,18 +353,10 @@ def as_table(rows: Rows, log: EventLog, names: tuple[str, ...], timed: bool) -> 
     )
 
 
-def cutoffs_of(day: np.ndarray, clock: np.ndarray | None) -> pl.Series:
-    """Cutoffs (K,) as dates, or as moments in the zone of the log where they have a time of day."""
-    if clock is None:
-        return pl.Series(day.astype(np.int32)).cast(pl.Date)
-    return pl.Series(day.astype(np.int64) * DAY + clock).cast(pl.Datetime("ms"))
-
-
 def have_scores(requests: Requests, rows: Rows) -> np.ndarray:
     """Whether each request (R,) is among the scores."""
-    clock = np.zeros(requests.number, np.int64) if requests.clock is None else requests.clock
     names = ("day", "clock", "customer")
-    table = pl.DataFrame(dict(zip(names, (requests.day, clock, requests.customer), strict=True)))
+    table = pl.DataFrame(dict(zip(names, (requests.day, requests.clocks, requests.customer), strict=True)))
     scored = pl.DataFrame({name: getattr(rows, name) for name in names}).cast(pl.Int64).unique()
     keyed = table.cast(pl.Int64).join(scored.with_columns(scored=True), on=names, how="left", maintain_order="left")
     return keyed["scored"].fill_null(False).to_numpy()

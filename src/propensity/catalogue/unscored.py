@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from propensity.atomic import whole_file
-from propensity.catalogue.moment import ending_at
+from propensity.catalogue.moment import cutoffs_of, ending_at
 from propensity.catalogue.requests import Requests
 from propensity.data.event_log import EventLog
 from propensity.data.registrant import counted_reasons, not_scored, not_scored_path
@@ -44,28 +43,25 @@ def unscored(
     reason : polars.Series
         The reason of each.
     """
-    place = np.flatnonzero(~scored)
-    clock = np.zeros(requests.number, np.int64) if requests.clock is None else requests.clock
-    reason = np.full(place.size, otherwise, dtype=object)
-    for each in np.unique(clock[place]).tolist():
-        ended = ending_at(log, each)
-        for day in np.unique(requests.day[place][clock[place] == each]).tolist():
-            table = not_scored(ended, day, registrants).with_columns(
-                pl.col("customer_id").replace_strict(
-                    log.customers["customer"], pl.Series(range(len(log))), return_dtype=pl.Int64
-                )
-            )
-            words = dict(table.iter_rows())
-            for k in np.flatnonzero((requests.day[place] == day) & (clock[place] == each)).tolist():
-                reason[k] = words.get(int(requests.customer[place[k]]), otherwise)
-    return requests.take(place), pl.Series(reason.tolist(), dtype=pl.String)
+    left_out = requests.take(np.flatnonzero(~scored))
+    clocks, every = left_out.clocks, pl.Series(range(len(log)), dtype=pl.Int64)
+    reason = np.full(left_out.number, otherwise, dtype=object)
+    for clock in np.unique(clocks).tolist():
+        ended = ending_at(log, clock)
+        for day in np.unique(left_out.day[clocks == clock]).tolist():
+            table = not_scored(ended, day, registrants)
+            of_customer = np.full(len(log), otherwise, dtype=object)
+            row = table["customer_id"].replace_strict(log.customers["customer"], every, return_dtype=pl.Int64)
+            of_customer[row.to_numpy()] = table["reason"].to_numpy()
+            here = (left_out.day == day) & (clocks == clock)
+            reason[here] = of_customer[left_out.customer[here]]
+    return left_out, pl.Series(reason.tolist(), dtype=pl.String)
 
 
 def write_unscored(
     requests: Requests,
     reason: pl.Series,
     ids: pl.Series,
-    cutoffs: Callable[[np.ndarray, np.ndarray | None], pl.Series],
     out: str | Path,
 ) -> str:
     """Write the requests without a score; no file where every request has one.
@@ -78,8 +74,6 @@ def write_unscored(
         The reason of each.
     ids : polars.Series of length N
         Customer ids of the log.
-    cutoffs : callable
-        From days and milliseconds since midnight to cutoffs as in the table of scores.
     out : str or Path
         The table of scores.
 
@@ -94,7 +88,7 @@ def write_unscored(
         return ""
     table = pl.DataFrame(
         {
-            "cutoff": cutoffs(requests.day, requests.clock),
+            "cutoff": cutoffs_of(requests.day, requests.clock),
             "customer_id": ids.gather(requests.customer),
             "reason": reason,
         }

@@ -9,6 +9,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from propensity.kernel.ragged import offsets_of
+
 CHUNK = 1 << 22  # values read or rewritten at a time
 
 
@@ -116,8 +118,7 @@ def mapped_columns(folder: Path, count: np.ndarray, names: Iterable[str]) -> dic
     dict of str to numpy.ndarray
         `offsets` (N + 1,) int64, and each column (E,), memory-mapped.
     """
-    offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-    return {"offsets": offsets} | {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+    return {"offsets": offsets_of(count)} | {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
 
 
 def release_pages(column: np.ndarray) -> None:

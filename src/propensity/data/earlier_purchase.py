@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from propensity.checksum import check_files
 from propensity.data.log_folder import UNREADABLE, first_line, log_damage
 from propensity.data.log_head import LogHead
 from propensity.data.segment import COUNTS, EVENTS, read_table
 from propensity.kernel.event import PURCHASE
+from propensity.kernel.ragged import positions
 
 PAIR = ["customer", "item"]
 
@@ -54,7 +54,7 @@ def _in_base(head: LogHead, pairs: pl.DataFrame) -> pl.DataFrame:
         rows = customers.with_row_index("row").join(pairs.select("customer").unique(), on="customer", how="semi")
         start, stop = offsets[rows["row"].to_numpy()], offsets[rows["row"].to_numpy() + 1]
         count = stop - start
-        event = np.repeat(start - np.cumsum(count) + count, count) + np.arange(count.sum())
+        event = positions(start, count)
         owner = np.repeat(np.arange(rows.height), count)
         return _among(pairs, rows["customer"], items["item"], owner, kind[event], item[event])
     except UNREADABLE as error:
@@ -64,9 +64,7 @@ def _in_base(head: LogHead, pairs: pl.DataFrame) -> pl.DataFrame:
 def _in_segment(head: LogHead, k: int, pairs: pl.DataFrame) -> pl.DataFrame:
     """Those of some pairs that were bought in a segment."""
     customers, items = read_table(head.segments, k, "customers"), read_table(head.segments, k, "items")
-    place, file, damage = head.segments.place(k), f"{EVENTS}.parquet", log_damage(head.folder)
-    check_files(place, {file: head.segments.metas[k]["files"][file]}, damage)
-    events = pl.read_parquet(place / file, columns=["kind", "item"])
+    events = read_table(head.segments, k, EVENTS, ["kind", "item"])
     owner = np.repeat(np.arange(customers.height), customers[COUNTS[0]].to_numpy())
     ids = customers["customer"].cast(pl.String), items["item"].cast(pl.String)
     return _among(pairs, *ids, owner, events["kind"].to_numpy(), events["item"].to_numpy())

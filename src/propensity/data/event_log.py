@@ -29,7 +29,6 @@ from propensity.data.log_column import COLUMNS as COLUMNS
 from propensity.data.log_column import MISSING as MISSING
 from propensity.data.log_column import NO_TIME as NO_TIME
 from propensity.data.log_folder import FORMAT, META, TOMBSTONES, check_replaceable, log_mark
-from propensity.data.log_folder import read_meta as read_meta
 from propensity.data.log_reader import read_base
 from propensity.data.merged_columns import MergedColumns
 from propensity.data.merged_log import merged_log
@@ -38,6 +37,7 @@ from propensity.data.segment import SegmentList, known_fingerprints, list_segmen
 from propensity.data.valid import check_totals, chunks, event_days, largest_amounts
 from propensity.errors import ConfigurationError, DamageError
 from propensity.kernel.event import PURCHASE, Events, fixed
+from propensity.kernel.ragged import offsets_of
 
 
 def absent(**more: Any) -> Any:
@@ -66,12 +66,8 @@ class EventLog:
     customers: pl.DataFrame  # (N) rows: customer and attributes
     items: pl.DataFrame  # (I) rows: item and attributes
     meta: dict[str, Any]  # row counts, warnings, channels, first and last day, fingerprint
-    time: np.ndarray | None = (
-        absent()
-    )  # (E,) int64, milliseconds since 1970-01-01 UTC, `NO_TIME` for an event without one
-    cost: np.ndarray | None = (
-        absent()
-    )  # (E,) float32, currency, of the goods of a line or of a message, NaN if not known
+    time: np.ndarray | None = absent()  # (E,) int64, milliseconds since 1970-01-01 UTC, `NO_TIME` without one
+    cost: np.ndarray | None = absent()  # (E,) float32, currency, of goods or of a message, NaN if not known
     contact: np.ndarray | None = absent()  # (E,) int32, row of `contacts`, -1 for an event without one
     probability: np.ndarray | None = absent()  # (E,) float32, in (0, 1], of being sent exactly this, NaN if not known
     contacts: pl.DataFrame | None = absent()  # distinct campaign, offer, arm, experiment of messages and responses
@@ -149,15 +145,15 @@ class EventLog:
     @property
     def last_event_day(self) -> int:
         """Day of the last event of any kind."""
-        return max(int(day.max()) for day in self._days)
+        return max(int(day.max()) for day in self.day_columns)
 
     @property
     def first_event_day(self) -> int:
         """Day of the first event of any kind."""
-        return min(int(day.min()) for day in self._days)
+        return min(int(day.min()) for day in self.day_columns)
 
     @property
-    def _days(self) -> list[np.ndarray]:
+    def day_columns(self) -> list[np.ndarray]:
         """Days of the events here and of those in `engagement`, without an empty column."""
         days = [self.day, *([] if self.engagement is None else [self.engagement.day])]
         return [day for day in days if day.size]
@@ -288,7 +284,7 @@ class EventLog:
         """The events for which `visible` (E,) is true."""
         counts = np.add.reduceat(np.append(visible, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
         columns: dict[str, Any] = {name: self._values(name, visible) for name in self.column_types}
-        return replace(self, offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), **columns)
+        return replace(self, offsets=offsets_of(counts), **columns)
 
     def _values(self, name: str, visible: np.ndarray) -> np.ndarray:
         """The values of a column for which `visible` (E,) is true, in memory."""
@@ -480,8 +476,8 @@ class EventLog:
         EventLog
             A log of these events.
         """
-        absent: dict[str, Any] = {**dict.fromkeys((*OPTIONAL, "engagement", "gathered"))}
-        return replace(self, **{**absent, **columns})
+        fields: dict[str, Any] = {**dict.fromkeys((*OPTIONAL, "engagement", "gathered")), **columns}
+        return replace(self, **fields)
 
     def save(self, folder: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:
         """Write the log, replacing an existing log.
@@ -546,5 +542,5 @@ class EventLog:
         columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in self.arrays.items()}
         files = file_records(draft, [name for name in covered_files(draft) if name not in (META, TOMBSTONES)])
         meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self), "files": files}
-        meta |= {"event_days": event_days(self._days), "largest": largest_amounts(self.arrays)}
+        meta |= {"event_days": event_days(self.day_columns), "largest": largest_amounts(self.arrays)}
         (draft / META).write_text(json.dumps(signed(meta), indent=1))

@@ -14,7 +14,7 @@ from propensity.checksum import check_files, check_sizes
 from propensity.data.log_folder import META, UNREADABLE, first_line, log_damage, read_meta
 from propensity.data.merged_log import changes_of, merged_table
 from propensity.data.merged_meta import merged_meta
-from propensity.data.segment import KNOWN, list_segments, read_table
+from propensity.data.segment import CHANGED, KNOWN, list_segments, read_table
 from propensity.errors import ConfigurationError
 
 NEEDED = ("checksum", "event_days", "largest")  # metadata that a log has since it has segments
@@ -101,4 +101,5 @@ class LogHead:
 
     def _parts(self, name: str, columns: list[str] | None) -> list[pl.DataFrame]:
         """The table `name` of each segment."""
-        return [read_table(self.segments, k, name, columns) for k in range(len(self.segments.names))]
+        names = None if columns is None else [*columns, CHANGED]
+        return [read_table(self.segments, k, name, names) for k in range(len(self.segments.names))]

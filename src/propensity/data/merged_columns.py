@@ -19,6 +19,7 @@ from propensity.data.fingerprint import fingerprint
 from propensity.data.log_column import COLUMNS, MISSING, OPTIONAL
 from propensity.data.segment import SegmentList, known_fingerprints, note_fingerprint
 from propensity.kernel.event import fixed
+from propensity.kernel.ragged import offsets_of
 from propensity.kernel.sort import merge_events, orders_so_far
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def merged_offsets(old: np.ndarray, new: np.ndarray, rows: tuple[np.ndarray, np.
         Offsets.
     """
     counts = [np.where(at >= 0, np.diff(each)[at], 0) for at, each in zip(rows, (old, new), strict=True)]
-    return np.concatenate([[0], np.cumsum(sum(counts))]).astype(np.int64)
+    return offsets_of(np.sum(counts, axis=0))
 
 
 def merged_blocks(

@@ -9,13 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from propensity.data.contact_key import contact_key, contact_table
 from propensity.data.log_column import COLUMNS, CONTACTS, MISSING, OPTIONAL
 from propensity.data.log_reader import StoredLog
+from propensity.data.merged_code import (
+    changed_codes,
+    channel_codes,
+    contact_codes,
+    find_sorted,
+    merged_contacts,
+    places,
+)
 from propensity.data.merged_columns import MergedColumns
 from propensity.data.merged_meta import merged_meta
 from propensity.data.segment import CHANGED, COUNTS, KNOWN, Segment
 from propensity.kernel.event import fixed
+from propensity.kernel.ragged import offsets_of
 from propensity.kernel.sort import counting_sort, orders_so_far
 
 
@@ -80,10 +88,7 @@ def merged_table(base: pl.DataFrame, changes: Sequence[pl.DataFrame]) -> MergedT
     if not latest.height:
         return MergedTable(pl.concat([base, latest], how="diagonal_relaxed"), same)
     latest = latest.sort(key)
-    at = base[key].search_sorted(latest[key]).to_numpy().astype(np.int64)
-    present = np.zeros(latest.height, bool)
-    inside = np.flatnonzero(at < size)
-    present[inside] = (base[key].gather(at[inside]) == latest[key].gather(inside)).to_numpy()
+    at, present = find_sorted(latest[key], base[key])
     source, added = np.arange(size), size + np.arange(latest.height)
     source[at[present]] = added[present]
     source = np.insert(source, at[~present], added[~present])
@@ -127,51 +132,33 @@ def merged_log(base: StoredLog, segments: Sequence[Segment]) -> MergedLog:
     known = base.frames["items"].with_columns(pl.Series(KNOWN, np.array(base.arrays["item_known"])))
     items = merged_table(known, changes_of([segment.items for segment in segments]))
     meta = reduce(merged_meta, [segment.meta for segment in segments], base.meta)
-    tables = [each for each in (base.frames.get(CONTACTS), *(s.contacts for s in segments)) if each is not None]
-    contacts = contact_table(contact_key(pl.concat(tables)).unique().sort()) if tables else None
+    contacts = merged_contacts([base.frames.get(CONTACTS), *(segment.contacts for segment in segments)])
     frames: dict[str, Any] = {"customers": customers.frame, "items": items.frame.drop(KNOWN)}
     frames |= {} if contacts is None else {CONTACTS: contacts}
     names = frames["items"]["item"], meta["channels"], contacts
     codes = {
         "item": np.append(items.place, -1),
-        "channel": _channel_codes(base.meta["channels"], meta["channels"]),
-        **_contact_codes(base.frames.get(CONTACTS), contacts),
+        "channel": channel_codes(base.meta["channels"], meta["channels"]),
+        **contact_codes(base.frames.get(CONTACTS), contacts),
     }
-    codes = {name: code for name, code in codes.items() if (code[:-1] != np.arange(code.size - 1)).any()}
-    rows = [_places(segment.customers["customer"], customers.frame["customer"]) for segment in segments]
+    changed = changed_codes(codes)
+    rows = [places(segment.customers["customer"], customers.frame["customer"]) for segment in segments]
     parts = [_recoded(segment, *names) for segment in segments]
     counts = [[segment.customers[name].to_numpy().astype(np.int64) for segment in segments] for name in COUNTS]
     size = customers.frame.height
-    columns = MergedColumns(base.arrays, _tail(parts, rows, counts[0], size, "columns"), customers.row, codes)
+    columns = MergedColumns(base.arrays, _tail(parts, rows, counts[0], size, "columns"), customers.row, changed)
     engagement = None
     if base.engagement or any(segment.engagement for segment in segments):
-        apart = base.engagement or {"offsets": np.zeros(base.frames["customers"].height + 1, np.int64), **_no_events()}
+        apart = base.engagement or no_events(base.frames["customers"].height)
         tail = _tail(parts, rows, counts[1], size, "engagement")
-        engagement = MergedColumns(apart, tail, customers.row, codes)
+        engagement = MergedColumns(apart, tail, customers.row, changed)
     known_days = items.frame[KNOWN].to_numpy().astype(np.int32)
     return MergedLog(frames, known_days, meta, columns, engagement)
 
 
-def _no_events() -> dict[str, np.ndarray]:
-    """Columns without an event."""
-    return {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
-
-
-def _places(ids: pl.Series, table: pl.Series) -> np.ndarray:
-    """Place of each id in a sorted column that has all of them."""
-    return table.search_sorted(ids.cast(table.dtype)).to_numpy().astype(np.int64)
-
-
-def _channel_codes(old: Sequence[str], new: Sequence[str]) -> np.ndarray:
-    """Code in `new` of each channel of `old`, with -1 appended."""
-    return np.array([*(new.index(name) for name in old), -1], np.int64)
-
-
-def _contact_codes(old: pl.DataFrame | None, new: pl.DataFrame | None) -> dict[str, np.ndarray]:
-    """Code in `new` of each contact of `old`, with -1 appended, under the name of the column; nothing without one."""
-    if old is None or new is None:
-        return {}
-    return {"contact": np.append(_places(contact_key(old), contact_key(new)), -1)}
+def no_events(customers: int) -> dict[str, np.ndarray]:
+    """Offsets (N + 1,) and columns (0,) of N customers without an event."""
+    return {"offsets": np.zeros(customers + 1, np.int64)} | {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
 
 
 def _recoded(
@@ -179,9 +166,9 @@ def _recoded(
 ) -> dict[str, dict[str, np.ndarray]]:
     """The columns of a segment and of its events that are stored apart, with merged codes."""
     codes = {
-        "item": np.append(_places(segment.items["item"], items), -1),
-        "channel": _channel_codes(segment.meta["channels"], channels),
-        **_contact_codes(segment.contacts, contacts),
+        "item": np.append(places(segment.items["item"], items), -1),
+        "channel": channel_codes(segment.meta["channels"], channels),
+        **contact_codes(segment.contacts, contacts),
     }
     return {
         part: {name: codes[name][each].astype(each.dtype) if name in codes else each for name, each in columns.items()}
@@ -207,7 +194,7 @@ def _tail(
     for part, row, count in present:
         np.add.at(total, row, count)
         order.append(_continued(part["order"], row, count, orders))
-    offsets = np.concatenate([[0], np.cumsum(total)])
+    offsets = offsets_of(total)
     owner = np.concatenate([np.zeros(0, np.int64), *(np.repeat(row, count) for _, row, count in present)])
     place = counting_sort(owner, np.arange(owner.size), 0, size)
     optional = {each: kind for each, kind in OPTIONAL.items() if any(each in part for part, _, _ in present)}
@@ -223,8 +210,7 @@ def _tail(
 def _continued(order: np.ndarray, row: np.ndarray, count: np.ndarray, orders: np.ndarray) -> np.ndarray:
     """Orders of a segment, numbered after those of the segments before it; adds them to `orders` (N,)."""
     continued = np.where(order >= 0, order + np.repeat(orders[row], count), -1)
-    offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-    orders[row] += orders_so_far(fixed(offsets), fixed(order), np.arange(row.size))
+    orders[row] += orders_so_far(fixed(offsets_of(count)), fixed(order), np.arange(row.size))
     return continued
 
 

@@ -24,6 +24,7 @@ from propensity.data.log_column import COLUMNS, CONTACTS, ENGAGEMENT, OPTIONAL
 from propensity.data.log_folder import FINGERPRINTS, META, SEGMENT_LIST, UNREADABLE, first_line, log_damage, read_meta
 from propensity.data.valid import check_columns, check_engagement, check_optional
 from propensity.errors import ConfigurationError, DamageError
+from propensity.kernel.ragged import offsets_of
 
 SEGMENTS = "segments"  # folder of the segments
 FORMAT = 1
@@ -208,10 +209,10 @@ def read_table(segments: SegmentList, k: int, name: str, columns: list[str] | No
         The segments of a log.
     k : int
         Which of them.
-    name : {"customers", "items"}
+    name : {"customers", "items", "events"}
         Which table.
     columns : list of str, optional
-        Columns to read beside `CHANGED`; by default all.
+        Columns to read; by default all.
 
     Returns
     -------
@@ -226,7 +227,7 @@ def read_table(segments: SegmentList, k: int, name: str, columns: list[str] | No
     place, file, damage = segments.place(k), f"{name}.parquet", _damage_of(segments, k)
     check_files(place, {file: segments.metas[k]["files"][file]}, damage)
     try:
-        return pl.read_parquet(place / file, columns=None if columns is None else [*columns, CHANGED])
+        return pl.read_parquet(place / file, columns=columns)
     except UNREADABLE as error:
         raise damage(file, first_line(error)) from None
 
@@ -241,20 +242,15 @@ def _check(segment: Segment, damage: Damage) -> None:
     """Check the columns of a segment as those of a log are checked."""
     meta, items, customers = segment.meta, segment.items.height, segment.customers
     channels, contacts = len(meta["channels"]), 0 if segment.contacts is None else segment.contacts.height
-    columns = segment.columns | {"offsets": offsets_of(customers[COUNTS[0]])}
+    columns = segment.columns | {"offsets": offsets_of(customers[COUNTS[0]].to_numpy())}
     known = segment.items[KNOWN].to_numpy()
     days = int(meta["first_day"]), int(meta["last_day"])
     check_columns(columns | {"item_known": known}, items, channels, days, damage)
     check_optional(columns, contacts, damage)
     if segment.engagement:
-        engagement = segment.engagement | {"offsets": offsets_of(customers[COUNTS[1]])}
+        engagement = segment.engagement | {"offsets": offsets_of(customers[COUNTS[1]].to_numpy())}
         check_engagement(engagement, items, channels, customers.height, damage)
         check_optional(engagement, contacts, damage)
-
-
-def offsets_of(count: pl.Series) -> np.ndarray:
-    """Offsets (C + 1,) int64 of customers from their numbers of events (C,)."""
-    return np.concatenate([[0], np.cumsum(count.to_numpy())]).astype(np.int64)
 
 
 def write_segment(draft: Path, segment: Segment, segments: SegmentList) -> None:

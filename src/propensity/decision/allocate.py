@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from markupsafe import Markup
 
 from propensity.data.event_log import to_date
+from propensity.decision.allocate_page import html
 from propensity.decision.campaign import clash, price_list
 from propensity.decision.context import DecisionContext
 from propensity.decision.experiment_file import Effect, effect_of, no_effect
@@ -19,7 +19,7 @@ from propensity.decision.picture import BLUE, GREEN, INK, ORANGE
 from propensity.decision.plan.heuristic import joined, pin
 from propensity.decision.plan.planner import solve
 from propensity.decision.plan.request import Campaign, PlanLimits, Request, check, request_of
-from propensity.decision.result import DecisionResult, cell
+from propensity.decision.result import DecisionResult
 from propensity.decision.setting import check_kinds
 from propensity.decision.table import aligned
 from propensity.decision.value_file import file_of, predicted_day, rows_of_file, summary_of
@@ -448,42 +448,6 @@ def _headline(table: pl.DataFrame, context: DecisionContext, spent: float, budge
         )
     gain, low, high = (float(own[name].sum()) for name in ("expected_gain", "gain_low", "gain_high"))
     return f"{text}; expected gain before cost {gain:,.2f} [{low:,.2f}, {high:,.2f}]"
-
-
-STYLE = """body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .6em;border:1px solid #e3e5e8;text-align:right}
-td:first-child,th:first-child{text-align:left}.warn{border-left:5px solid #D55E00;background:#fdf3ec;padding:.6em 1em}
-div{overflow-x:auto}"""
-
-
-def html(cutoff: str, sentences: Sequence[str], tables: Mapping[str, pl.DataFrame], claimed: bool) -> str:
-    """The allocation as one HTML page that loads nothing from the network."""
-    warning = (
-        Markup("")
-        if claimed
-        else Markup(
-            '<p class="warn">No effect is claimed: no experiment of these plays is on file. Amounts are value at '
-            "stake, not what the plays bring.</p>"
-        )
-    )
-    parts = []
-    for title, table in tables.items():
-        if not table.width:
-            continue
-        head = Markup("").join(Markup("<th>{}</th>").format(name.replace("_", " ")) for name in table.columns)
-        body = Markup("").join(
-            Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(cell(v)) for v in row))
-            for row in table.iter_rows()
-        )
-        parts.append(Markup("<h2>{}</h2><div><table><tr>{}</tr>{}</table></div>").format(title, head, body))
-    items = Markup("").join(Markup("<li>{}</li>").format(sentence) for sentence in sentences)
-    return str(
-        Markup(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-            'content="width=device-width"><title>Allocation {}</title><style>{}</style></head><body>'
-            "<h1>Lean in, intervene or let go on {}</h1>{}<ul>{}</ul>{}</body></html>"
-        ).format(cutoff, Markup(STYLE), cutoff, warning, items, Markup("").join(parts))
-    )
 
 
 def picture(table: pl.DataFrame, actions: pl.DataFrame, threshold: float, claimed: bool) -> Any:

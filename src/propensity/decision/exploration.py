@@ -1,7 +1,7 @@
 """Exploration: a share of each campaign goes to customers at random, with its probability, so that models can learn.
 
 A customer draws one campaign, or none, among those that the caps allow beside what is planned for him, so that the
-probabilities are exact and every cap is kept. Each explorer replaces a contact of the same slot, drawn at random, so
+probabilities are exact and every cap holds. Each explorer replaces a contact of the same slot, drawn at random, so
 that no limit is exceeded. Planned contacts that stay and that leave are an experiment too: without them nothing would
 be learned of the pairs that the plan prefers.
 """
@@ -92,38 +92,43 @@ def explore(picks: np.ndarray, problem: Problem, share: float, seed: int) -> Exp
     replaced = explorers(chance, planned)
     added_chance = chance * (replaced / np.maximum(chance.sum(axis=0), 1e-300))
     slot = (rng.random(len(picks))[:, None] >= np.cumsum(chance, axis=1)).sum(axis=1)  # `slots`: none
-    drawn = slot < slots
-    count = np.bincount(slot[drawn], minlength=slots)
-    stays, keep = picks >= 0, np.ones(len(picks), dtype=bool)
-    for s in np.flatnonzero(count):
-        row, place = np.nonzero(picks == s)
-        surplus = count[s] - row.size
-        if surplus > 0:  # more explorers than contacts: as many as there are
-            keep[rng.permutation(np.flatnonzero(slot == s))[:surplus]] = False
-        leaving = rng.permutation(row.size)[: count[s]]
-        stays[row[leaving], place[leaving]] = False
+    stays, surplus = _exchange(picks, slot, slots, rng)
     stay = np.maximum(1 - replaced / np.maximum(planned, 1), 0.0)
-    chosen = np.flatnonzero(drawn & keep)
-    added = np.where(drawn & keep, slot, -1)
     draw = _joined(
-        _draw(added_chance, 1.0 - chance.sum(axis=1), np.where(drawn & ~keep, -1, slot), problem, rng),
+        _draw(added_chance, 1.0 - chance.sum(axis=1), np.where(surplus, -1, slot), problem, rng),
         _planned(picks, stays, stay, problem.calendar.campaign),
     )
-    probability = np.where(picks >= 0, stay[np.maximum(picks, 0)], np.nan)
+    added = np.where((slot < slots) & ~surplus, slot, -1)
+    explorer = np.flatnonzero(added >= 0)
     own = np.full(len(picks), np.nan)
-    own[chosen] = added_chance[chosen, slot[chosen]]
-    kept = np.where(stays, picks, np.int16(-1))
-    every = np.column_stack([kept, added.astype(np.int16)])
-    order = np.argsort(every < 0, axis=1, kind="stable")[:, : max(picks.shape[1], int((every >= 0).sum(1).max()))]
-    explored = np.zeros(every.shape, dtype=bool)
+    own[explorer] = added_chance[explorer, added[explorer]]
+    contacts = np.column_stack([np.where(stays, picks, np.int16(-1)), added.astype(np.int16)])
+    explored = np.zeros(contacts.shape, dtype=bool)
     explored[:, -1] = added >= 0
-    chances = np.column_stack([np.where(stays, probability, np.nan), own])
-    every, explored, chances = (np.take_along_axis(each, order, axis=1) for each in (every, explored, chances))
-    return Explored(every, explored, chances, draw)
+    probability = np.column_stack([np.where(stays, stay[np.maximum(picks, 0)], np.nan), own])
+    most = max(picks.shape[1], int((contacts >= 0).sum(axis=1).max()))
+    order = np.argsort(contacts < 0, axis=1, kind="stable")[:, :most]
+    ordered = [np.take_along_axis(each, order, axis=1) for each in (contacts, explored, probability)]
+    return Explored(ordered[0], ordered[1], ordered[2], draw)
+
+
+def _exchange(
+    picks: np.ndarray, slot: np.ndarray, slots: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Planned contacts (N, P) that stay, and explorers (N,) beyond the contacts of their slot, who get no message."""
+    stays, surplus = picks >= 0, np.zeros(len(picks), dtype=bool)
+    count = np.bincount(slot[slot < slots], minlength=slots)
+    for s in np.flatnonzero(count):
+        row, place = np.nonzero(picks == s)
+        if count[s] > row.size:
+            surplus[rng.permutation(np.flatnonzero(slot == s))[: count[s] - row.size]] = True
+        leaving = rng.permutation(row.size)[: count[s]]
+        stays[row[leaving], place[leaving]] = False
+    return stays, surplus
 
 
 def explorers(chance: np.ndarray, most: np.ndarray) -> np.ndarray:
-    """Expected explorers of each slot, of whom there are as many as contacts to replace at most.
+    """Expected number of explorers of each slot; a slot has at most as many explorers as planned contacts.
 
     Parameters
     ----------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
+from typing import NamedTuple
+
 import numpy as np
 import polars as pl
 
@@ -47,18 +50,49 @@ def _rows(
     if not campaign.fixed:
         sent = messages.filter(pl.col("campaign") == campaign.label)["expected_value"]
         admitted &= net >= (float(sent.min()) if sent.len() else np.inf)  # type: ignore[arg-type]
-    row = np.flatnonzero(admitted)
     day = to_date(to_day(inner.scores.cutoff) + campaign.days[0])
+    message = HeldMessage(campaign.label, campaign.offer or None, campaign.channel, day)
+    return held_rows(inner, message, np.flatnonzero(admitted), net)
+
+
+class HeldMessage(NamedTuple):
+    """What customers of a holdout do not get; a trigger's may be about no offer, and a channel may be left open."""
+
+    campaign: str
+    offer_id: str | None
+    channel: str | None
+    day: date
+
+
+def held_rows(context: DecisionContext, message: HeldMessage, row: np.ndarray, net: np.ndarray) -> pl.DataFrame:
+    """Rows of a send list for customers of a holdout.
+
+    Parameters
+    ----------
+    context : DecisionContext
+        With the scores of N customers.
+    message : HeldMessage
+        What they do not get.
+    row : np.ndarray
+        (K,) places of the customers among the N.
+    net : np.ndarray
+        (N,) expected value of the message, in the log's currency.
+
+    Returns
+    -------
+    pl.DataFrame
+        K rows: customer_id, campaign, offer_id, channel, day, score (null without an offer), expected_value, holdout.
+    """
     score = np.full(row.size, np.nan)
-    if campaign.offer:
-        score = inner.scores.probability[row, inner.offer(campaign.offer)].astype(np.float64)
+    if message.offer_id is not None:
+        score = context.scores.probability[row, context.offer(message.offer_id)].astype(np.float64)
     return pl.DataFrame(
         {
-            "customer_id": pl.Series(inner.scores.customer).gather(row).cast(pl.String),
-            "campaign": pl.Series([campaign.label] * row.size, dtype=pl.String),
-            "offer_id": pl.Series([campaign.offer or None] * row.size, dtype=pl.String),
-            "channel": pl.Series([campaign.channel] * row.size, dtype=pl.String),
-            "day": pl.Series([day] * row.size, dtype=pl.Date),
+            "customer_id": pl.Series(context.scores.customer).gather(row).cast(pl.String),
+            "campaign": pl.Series([message.campaign] * row.size, dtype=pl.String),
+            "offer_id": pl.Series([message.offer_id] * row.size, dtype=pl.String),
+            "channel": pl.Series([message.channel] * row.size, dtype=pl.String),
+            "day": pl.Series([message.day] * row.size, dtype=pl.Date),
             "score": pl.Series(score).fill_nan(None),
             "expected_value": net[row].astype(np.float64),
             "holdout": pl.Series([True] * row.size, dtype=pl.Boolean),

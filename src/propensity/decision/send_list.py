@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from propensity.atomic import whole_file, whole_folder
+from propensity.atomic import holds_other, whole_file, whole_folder
 from propensity.csv_cell import neutral
 from propensity.data.event_log import to_date, to_day
 from propensity.decision.audience import Audience
 from propensity.decision.campaign import CampaignPlan
 from propensity.decision.context import DecisionContext, best_first
-from propensity.decision.held_trigger import held_triggers
+from propensity.decision.file_name import stem_of, unique_stems
+from propensity.decision.held_trigger import HeldMessage, held_rows, held_triggers
 from propensity.decision.next_best import NextBest
 from propensity.decision.plan.request import Campaign, contact_value
 from propensity.decision.result import IGNORED, DecisionResult
@@ -208,20 +208,8 @@ def _flagged(
     rows = rows_of(messages.filter(~drawn)["customer_id"], pl.Series(context.scores.customer))
     row = np.flatnonzero(admitted & (value >= (value[rows].min() if rows.size else np.inf)))
     row = row[best_first(value[row], context.scores.customer[row])]
-    first = messages.row(0, named=True)
-    offer = context.offer(first["offer_id"])
-    return pl.DataFrame(
-        {
-            "customer_id": pl.Series(context.scores.customer).gather(row).cast(pl.String),
-            "campaign": pl.Series([first["campaign"]] * row.size, dtype=pl.String),
-            "offer_id": pl.Series([first["offer_id"]] * row.size, dtype=pl.String),
-            "channel": pl.Series([first["channel"]] * row.size, dtype=pl.String),
-            "day": pl.Series([messages["day"].min()] * row.size, dtype=pl.Date),
-            "score": context.scores.probability[row, offer].astype(np.float64),
-            "expected_value": net[row],
-            "holdout": pl.Series([True] * row.size, dtype=pl.Boolean),
-        }
-    )
+    first = messages.row(0, named=True) | {"day": messages["day"].min()}
+    return held_rows(context, HeldMessage(*(first[name] for name in HeldMessage._fields)), row, net)
 
 
 def _with_arms(table: pl.DataFrame, arms: pl.DataFrame | None, drawn: bool) -> pl.DataFrame:
@@ -329,12 +317,8 @@ def files_of(sent: SendList, out: str | Path) -> list[Path]:
     out, groups = Path(out), _groups(sent)
     if len(groups) <= 1:
         return [out]
-    names: list[str] = []
-    for campaign, channel in groups:
-        stem = re.sub(r"[^\w]+", "_", campaign).strip("_") + "-" + re.sub(r"[^\w]+", "_", channel or ANY).strip("_")
-        same = sum(re.fullmatch(rf"{re.escape(stem)}(-\d+)?", name) is not None for name in names)
-        names.append(f"{stem}-{same + 1}" if same else stem)
-    return [out.with_suffix("") / f"{name}{out.suffix}" for name in names]
+    stems = unique_stems(f"{stem_of(campaign)}-{stem_of(channel or ANY)}" for campaign, channel in groups)
+    return [out.with_suffix("") / f"{stem}{out.suffix}" for stem in stems]
 
 
 def _groups(sent: SendList) -> list[tuple[str, str | None]]:
@@ -377,7 +361,7 @@ def save_list(sent: SendList, out: str | Path) -> list[Path]:
             _write(sent.table, draft, out.suffix, sent.summary["warnings"])
         return paths
     folder = out.with_suffix("")
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / SUMMARY).is_file()):
+    if holds_other(folder, SUMMARY):
         raise ConfigurationError(f"{folder} holds something else than send lists; give another out")
     with whole_folder(folder) as draft:
         for (campaign, channel), path in zip(_groups(sent), paths, strict=True):

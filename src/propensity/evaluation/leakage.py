@@ -14,6 +14,7 @@ import numpy as np
 
 from propensity.data.event_log import EventLog
 from propensity.kernel.event import PURCHASE
+from propensity.kernel.ragged import offsets_of
 from propensity.metric.ranking import auc
 from propensity.task import CutoffData
 
@@ -66,7 +67,7 @@ def shuffle_future(log: EventLog, day: int, seed: int, share: float = 0.7) -> Ev
     )
     owner[moved] = rng.integers(0, len(log), moved.size)
     order = remaining[np.lexsort((columns["day"][remaining], owner[remaining]))]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[order], minlength=len(log)))]).astype(np.int64)
+    offsets = offsets_of(np.bincount(owner[order], minlength=len(log)))
     item_known = np.array(log.item_known)
     future_items = np.flatnonzero(item_known >= day)
     item_known[future_items] = rng.permutation(item_known[future_items])

@@ -113,12 +113,12 @@ def learn_what_was_sent(cfg: LearnConfig, say: Callable[[str], None]) -> dict[st
     if pairs is not None and not pairs.is_file():
         raise ConfigurationError(f"there is no pairs.parquet in {cfg.champion}; run ab uplift with at=<cutoff>")
     champion = None if pairs is None else read_data(pairs)
-    entered_, notes = entered(cfg)
-    messages = messages_from(replace(cfg, messages=cfg.messages or str(drawn), log=entered_.log), "uplift", cfg.at, say)
-    effects = analyse(messages.experiment, Rules())
-    result, table, later = uplift_of(messages, uplift_rules(cfg))
-    compare(messages.experiment, result, table, champion, uplift_rules(cfg), messages.labels)
-    result |= {"campaign": entered_.campaign, "run": cfg.run, "at": cfg.at, "notes": [*notes, *result["notes"]]}
+    sent, notes = entered(cfg)
+    messages = messages_from(replace(cfg, messages=cfg.messages or str(drawn), log=sent.log), "uplift", cfg.at, say)
+    effects, rules = analyse(messages.experiment, Rules()), uplift_rules(cfg)
+    result, table, later = uplift_of(messages, rules)
+    compare(messages.experiment, result, table, champion, rules, messages.labels)
+    result |= {"campaign": sent.campaign, "run": cfg.run, "at": cfg.at, "notes": [*notes, *result["notes"]]}
     result["sentences"] = [*effects["sentences"], *result["sentences"]]
     write(cfg.out, "uplift", result, table, also={"analysis": effects}, pairs=later)
     return result

@@ -182,8 +182,7 @@ class Pairing:
 
 def positions_of(requests: Requests, rows: Rows) -> np.ndarray:
     """Position of the request of each scored pair (P,)."""
-    clock = np.zeros(requests.number, np.int64) if requests.clock is None else requests.clock
-    fields = zip((requests.day, clock, requests.customer), (rows.day, rows.clock, rows.customer), strict=True)
+    fields = zip((requests.day, requests.clocks, requests.customer), (rows.day, rows.clock, rows.customer), strict=True)
     code, known = np.zeros(rows.day.size, np.int64), np.zeros(requests.number, np.int64)
     for own, asked in fields:
         values = np.unique(own)

@@ -6,7 +6,7 @@ import numpy as np
 
 from propensity.champion.champion import NETWORK, Champion
 from propensity.champion.choose import STACK
-from propensity.champion.served import champion_outputs, network_outputs
+from propensity.champion.outputs import champion_outputs, network_candidate_outputs
 from propensity.data.batch import Inputs
 from propensity.explain.coalition import LogOdds
 from propensity.model.inference import one_thread
@@ -39,7 +39,7 @@ def run_log_odds(champion: Champion, past_column: int) -> LogOdds:
 
     def log_odds(inputs: Inputs) -> np.ndarray:
         with one_thread():
-            network = network_outputs(champion.network, inputs)
+            network = network_candidate_outputs(champion.network, inputs)
             if not champion.candidates or champion.name == NETWORK:
                 return network.logit
             return champion_outputs(champion, inputs, network, past_column).logit

@@ -17,6 +17,7 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.feature.registrant import ACTIVITY_DAYS, Activity, Registry, activity_of
 from propensity.kernel.column import FeatureColumn
 from propensity.kernel.event import CART, CLICK, OPEN, SEARCH, VIEW, Events, Sets
+from propensity.kernel.ragged import positions
 
 ENGAGEMENT = "engagement"
 
@@ -146,6 +147,6 @@ def counts_by_offer(did: Activity, sets: Sets, shape: tuple[int, int], kind: int
     chosen = (did.kind == kind) & (did.age <= days) & (did.item >= 0)
     owner, item = did.owner[chosen], did.item[chosen]
     first, size = sets.offsets[item], sets.offsets[item + 1] - sets.offsets[item]
-    place = np.repeat(first - np.cumsum(size) + size, size) + np.arange(size.sum())
+    place = positions(first, size)
     cell = np.repeat(owner, size) * shape[1] + sets.offer[place]
     return np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)

@@ -18,6 +18,7 @@ from propensity.data.item_text import text_weights
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError
+from propensity.feature.affinity import rarity
 from propensity.feature.attribute import attribute_numbers
 from propensity.feature.calendar import season
 from propensity.feature.column import (
@@ -32,16 +33,14 @@ from propensity.feature.engagement import ENGAGEMENT, fill_engaged_offers, fill_
 from propensity.feature.feature_config import RATE_WINDOW
 from propensity.feature.feature_config import FeatureConfig as FeatureConfig  # runs name it here
 from propensity.feature.group_rate import GROUP_RATE_WINDOWS, group_codes, group_rate_name
+from propensity.feature.hazard import COUNT_EDGES, RECENCY_EDGES
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import (
     AFFINITY_HALF_LIVES,
     BLAS,
-    COUNT_EDGES,
-    RECENCY_EDGES,
     SVD_RANKS,
     MarketStats,
     log_spend,
-    rarity,
     sampled,
     tenure_month,
 )
@@ -357,9 +356,8 @@ class Features:
         row = self.log.purchasers(market_stats.cutoff.day)
         if row.size > COMPARED:
             row = sampled(row, self.log.id_hash(), COMPARED)
-        unread = np.zeros(
-            (len(self.log), len(self.config.used_attributes)), np.float32
-        )  # customer columns alone read it
+        # customer columns alone read attributes
+        unread = np.zeros((len(self.log), len(self.config.used_attributes)), np.float32)
         read = {GROUP, ENGAGEMENT} & set(self.config.groups)
         registry = Registry.of_log(self.log) if read else Registry.unknown(len(self.log))
         twin = self.with_customers(self.log.events, unread, registry, {})

@@ -17,6 +17,7 @@ from threadpoolctl import ThreadpoolController
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
+from propensity.feature.affinity import cosines, leading_directions, mean_square, rarity, regress_on_others, siblings
 from propensity.feature.column import CONTEXT_NAMES, CONTEXT_WINDOWS, DEFAULT_GROUPS
 from propensity.feature.group_rate import (
     GROUP_RATE_WINDOWS,
@@ -26,6 +27,7 @@ from propensity.feature.group_rate import (
     group_rates,
     no_groups,
 )
+from propensity.feature.hazard import CELLS, hazard_cell, overall_hazard
 from propensity.feature.neighbour import Level, category_sets, finest_level, neighbours, nested_levels, no_neighbours
 from propensity.feature.price import PRICES, OfferPrices, prices_of
 from propensity.feature.registrant import GROUP, RegistrantRates, Registry, no_rates, registrant_rates
@@ -34,22 +36,15 @@ from propensity.kernel.context import context_columns, line_limits, offer_contex
 from propensity.kernel.customer import TENURE_CAP
 from propensity.kernel.customer_group import median_order
 from propensity.kernel.event import Sets, fixed
-from propensity.kernel.market import cells, count_cells, purchase_state
+from propensity.kernel.market import count_cells, purchase_state
 from propensity.kernel.neighbour import PROFILE_DAYS, Neighbours
 from propensity.kernel.outcome import outcomes
 from propensity.kernel.purchase_day import shopping_days
 from propensity.kernel.rolling_customer import rolling_customer_columns
 
-RECENCY_EDGES = np.array(
-    [4, 8, 15, 22, 29, 43, 64, 92, 137, 183, 274]
-)  # days; the hazard is constant between two of them
-COUNT_EDGES = np.array([2, 3, 5, 9, 17])  # purchase days
-CELLS = 1 + (RECENCY_EDGES.size + 1) * (COUNT_EDGES.size + 1)  # cell 0: never-bought
 TENURES = 13  # months since the first purchase, the last open
 AFFINITY_HALF_LIVES = (30, 90)  # days, ascending; of the decayed purchase days that affinity is computed from
 SVD_RANKS = (12, 40)
-SVD_STEPS = 12  # of the subspace iteration
-SVD_SPARE = 10  # dimensions beyond the largest rank
 RECENT = 91, 28  # days of the binary affinities besides those of the whole past
 COHORT = (91,), ()  # the window, and no half-life, of the comparison with customers of the same tenure
 BLOCK = 4096
@@ -469,122 +464,6 @@ def sampled(rows: np.ndarray, id_hash: np.ndarray, most: int) -> np.ndarray:
 def log_spend(spend: np.ndarray, unit: float) -> np.ndarray:
     """log(1 + spend / unit), 0 for a negative spend."""
     return np.log1p(np.maximum(spend, 0) * np.float32(1 / unit))
-
-
-def regress_on_others(gram: np.ndarray, ridges: Sequence[float]) -> np.ndarray:
-    """Ridge weights with which all other variables predict each, the diagonal zero.
-
-    Parameters
-    ----------
-    gram : (M, M) float
-        Sums of products.
-    ridges : sequence of R floats
-        In multiples of the mean square of a variable.
-
-    Returns
-    -------
-    (R, M, M) float32
-
-    Notes
-    -----
-    EASE: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019.
-    """
-    weights = []
-    for ridge in ridges:
-        precision = np.linalg.inv(gram + ridge * mean_square(gram) * np.eye(len(gram)))
-        weight = -precision / np.diag(precision)
-        np.fill_diagonal(weight, 0.0)
-        weights.append(weight)
-    return np.array(weights, np.float32)
-
-
-def rarity(context: np.ndarray) -> np.ndarray:
-    """Weight of an offer: log(1 + customers / buyers of 364 days), 0 where nobody bought it.
-
-    Parameters
-    ----------
-    context : (M, C) float32
-        Columns `CONTEXT_NAMES`.
-
-    Returns
-    -------
-    (M,) float32
-    """
-    reach = context[:, CONTEXT_NAMES.index("reach_364")]
-    return np.nan_to_num(np.log1p(np.exp(-reach))).astype(np.float32)
-
-
-def leading_directions(gram: np.ndarray, rank: int) -> np.ndarray:
-    """Eigenvectors of the largest eigenvalues, by subspace iteration from the axes with the largest squares.
-
-    Parameters
-    ----------
-    gram : (M, M) float
-        Sums of products.
-    rank : int
-        Number of vectors.
-
-    Returns
-    -------
-    (M, rank) float32
-        In the order of their eigenvalues; 0 from the M-th on.
-    """
-    m = len(gram)
-    axes = np.argsort(-np.diag(gram), kind="stable")[: rank + SVD_SPARE]
-    basis = np.eye(m)[:, axes]
-    for _ in range(SVD_STEPS if axes.size < m else 1):
-        basis, _ = np.linalg.qr(gram @ basis + 1e-9 * basis)
-    values, vectors = np.linalg.eigh(basis.T @ gram @ basis)
-    leading = (basis @ vectors[:, np.argsort(-values)])[:, :rank]
-    return np.pad(leading, ((0, 0), (0, rank - leading.shape[1]))).astype(np.float32)
-
-
-def cosines(gram: np.ndarray) -> np.ndarray:
-    """Cosines between variables from their Gram matrix, the diagonal 0, each column divided by its sum: (M, M) float32.
-
-    >>> cosines(np.array([[4.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))[:, 1]
-    array([1., 0., 0.], dtype=float32)
-    """
-    length = np.sqrt(np.diag(gram))
-    cosine = gram / np.maximum(np.outer(length, length), 1e-12)
-    np.fill_diagonal(cosine, 0.0)
-    total = cosine.sum(axis=0)
-    return (cosine / np.where(total > 0, total, 1.0)).astype(np.float32)
-
-
-def mean_square(gram: np.ndarray) -> float:
-    """Mean of the diagonal, never 0."""
-    return float(np.trace(gram)) / max(len(gram), 1) + 1e-3
-
-
-def siblings(parent: np.ndarray, sold: np.ndarray) -> np.ndarray:
-    """Equal weights, in column m, of the other sold offers with the parent of m; 0 without any: (M, M) float32.
-
-    >>> siblings(np.array([4, 4, 4, -1]), np.array([True, True, False, True]))[:, 2]
-    array([0.5, 0.5, 0. , 0. ], dtype=float32)
-    """
-    related = (parent[:, None] == parent) & (parent >= 0) & sold[:, None] & ~np.eye(parent.size, dtype=bool)
-    return (related / np.maximum(related.sum(axis=0), 1)).astype(np.float32)
-
-
-def hazard_cell(recency: np.ndarray, purchase_days: np.ndarray) -> np.ndarray:
-    """Cell of a pair by days since its last purchase and number of purchase days, any shape; 0 for never-bought."""
-    shape, edges = np.shape(recency), (RECENCY_EDGES, COUNT_EDGES)
-    return cells(np.ravel(recency), np.ravel(purchase_days), edges).reshape(shape)
-
-
-def overall_hazard(hits: np.ndarray, trials: np.ndarray, shrink: float) -> np.ndarray:
-    """Share of hits in each cell (CELLS,), shrunk to the cell of the same count and the next smaller recency.
-
-    A cell without trials, such as a recency longer than the log, takes the share of its neighbour.
-    """
-    share = (hits + 0.5) / (trials + 10.0)
-    rows_hits, rows_trials = (x[1:].reshape(RECENCY_EDGES.size + 1, -1) for x in (hits, trials))
-    prior = (rows_hits.sum(0) + 0.5) / (rows_trials.sum(0) + 10.0)
-    for row in range(RECENCY_EDGES.size + 1):
-        prior = (rows_hits[row] + shrink * prior) / (rows_trials[row] + shrink)
-        share[1 + row * prior.size : 1 + (row + 1) * prior.size] = prior
-    return share
 
 
 def tenure_month(tenure: np.ndarray) -> np.ndarray:

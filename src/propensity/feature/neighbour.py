@@ -23,6 +23,7 @@ from propensity.kernel.neighbour import (
     profile_days,
     signatures,
 )
+from propensity.kernel.ragged import offsets_of
 
 CATEGORIES = 2000  # of a profile, at most
 BUYERS = 30  # reference customers with a purchase that a category needs
@@ -67,8 +68,7 @@ def category_sets(items: pl.DataFrame, offers: Offers, level: Level) -> Sets:
     values = items[level.column].cast(pl.String)
     names = level.value.tolist()
     code = values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int32).to_numpy()
-    offsets = np.concatenate([[0], np.cumsum(code >= 0)]).astype(np.int64)
-    return Sets(fixed(offsets), fixed(code[code >= 0].astype(np.int32)))
+    return Sets(fixed(offsets_of(code >= 0)), fixed(code[code >= 0].astype(np.int32)))
 
 
 def nested_columns(items: pl.DataFrame, offers: Offers) -> list[str]:
@@ -182,7 +182,7 @@ def neighbours(
     value = np.log1p(days) * weight[category]
     length = np.sqrt(np.bincount(owner, value**2, minlength=rows.size))
     value = (value / length[owner]).astype(np.float32)
-    index = np.concatenate([[0], np.cumsum(buyers)]).astype(np.int64)
+    index = offsets_of(buyers)
     profiles = Sets(fixed(offsets), fixed(category))
     member, member_value = inverted(profiles, value, index)
     bought_offsets, bought_offer, _, recency = profile_days(events, offers.sets, len(offers), rows, day, windows[-1])

@@ -12,11 +12,12 @@ import numpy as np
 from propensity.data.batch import Inputs
 from propensity.data.item_text import text_weights
 from propensity.data.offer import Offers
+from propensity.feature.affinity import rarity
 from propensity.feature.calendar import season
 from propensity.feature.column import NEIGHBOURS
 from propensity.feature.features import ROUNDING, Features, offer_market
 from propensity.feature.history_mask import HistoryMask
-from propensity.feature.market_stats import AFFINITY_HALF_LIVES, BLAS, SVD_RANKS, MarketStats, rarity
+from propensity.feature.market_stats import AFFINITY_HALF_LIVES, BLAS, SVD_RANKS, MarketStats
 from propensity.feature.new_offer_stats import NewOfferStats
 from propensity.feature.point_in_time import point_in_time
 from propensity.feature.price import PRICES, price_columns

@@ -16,18 +16,9 @@ import numpy as np
 
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
-from propensity.feature.market_stats import (
-    AFFINITY_HALF_LIVES,
-    BLAS,
-    BLOCK,
-    CELLS,
-    RECENT,
-    MarketStats,
-    MarketStatsBuilder,
-    mean_square,
-    overall_hazard,
-    rarity,
-)
+from propensity.feature.affinity import mean_square, rarity
+from propensity.feature.hazard import CELLS, overall_hazard
+from propensity.feature.market_stats import AFFINITY_HALF_LIVES, BLAS, BLOCK, RECENT, MarketStats, MarketStatsBuilder
 from propensity.feature.neighbour import category_sets
 from propensity.feature.price import PRICES
 from propensity.feature.registrant import GROUP

@@ -16,6 +16,7 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import MarketStats
 from propensity.kernel.event import Events
 from propensity.kernel.history import ends
+from propensity.kernel.ragged import offsets_of, positions
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class PointInTime:
         with_item = np.flatnonzero(self.events.item >= 0)
         item = self.events.item[with_item]
         count = offsets[item + 1] - offsets[item]
-        place = np.repeat(offsets[item] - np.cumsum(count) + count, count) + np.arange(count.sum())
+        place = positions(offsets[item], count)
         return np.repeat(with_item, count), offer[place]
 
 
@@ -102,12 +103,12 @@ def point_in_time(
     """
     start, end = log.offsets[customer], ends(log.events, customer, market_stats.cutoff.day, mask.days)
     count = end - start
-    place = np.repeat(start - np.cumsum(count) + count, count) + np.arange(count.sum())
+    place = positions(start, count)
     owner = np.repeat(np.arange(customer.size), count)
     visible = ~_in_offer(offers, log.item[place], mask.offer[owner])
     place, count = place[visible], np.bincount(owner[visible], minlength=customer.size)
     columns = {name: np.asarray(getattr(log, name)[place]) for name in Events._fields if name != "offsets"}
-    events = Events(np.concatenate([[0], np.cumsum(count)]).astype(np.int64), **columns)
+    events = Events(offsets_of(count), **columns)
     return PointInTime(market_stats.cutoff, events, log.customers[customer], log.items, offers, market_stats)
 
 

@@ -19,6 +19,7 @@ import polars as pl
 from propensity.data.registrant import SOURCE, registrants, registration_days
 from propensity.kernel.column import FeatureColumn
 from propensity.kernel.event import CART, CLICK, OPEN, SEARCH, VIEW, Events
+from propensity.kernel.ragged import offsets_of, positions
 
 if TYPE_CHECKING:
     from propensity.data.event_log import EventLog
@@ -148,7 +149,7 @@ def joined(registries: Sequence[Registry]) -> Registry:
     """Registries of some customers each as one."""
     sizes = np.concatenate([np.diff(each.offsets) for each in registries])
     day, source, *events = (np.concatenate([each[k] for each in registries]) for k in (0, 1, 3, 4, 5))
-    return Registry(day, source, np.concatenate([[0], np.cumsum(sizes)]), *events)
+    return Registry(day, source, offsets_of(sizes), *events)
 
 
 class RegistrantRates(NamedTuple):
@@ -226,7 +227,7 @@ def activity_of(registry: Registry, events: Events, row: np.ndarray, day: int, h
     parts = []
     for offsets, days, kinds, items in ((events.offsets, events.day, events.kind, events.item), registry[2:]):
         start, count = offsets[row], offsets[row + 1] - offsets[row]
-        place = np.repeat(start - np.cumsum(count) + count, count) + np.arange(count.sum())
+        place = positions(start, count)
         owner, age, kind = np.repeat(np.arange(row.size), count), day - days[place].astype(np.int64), kinds[place]
         item = items[place]
         visible = np.isin(kind, list(COUNTED)) & (age > hidden[owner]) & (age <= ACTIVITY_DAYS)

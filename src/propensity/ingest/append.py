@@ -18,11 +18,12 @@ import polars as pl
 
 from propensity.atomic import draft_folder, linked, replacement, write_lock
 from propensity.data.column_store import ColumnFiles, mapped_columns
-from propensity.data.contact import contact_key, contact_table
 from propensity.data.earlier_purchase import were_bought
-from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, to_date
+from propensity.data.event_log import ENGAGEMENT, EventLog, to_date
 from propensity.data.log_head import LogHead
+from propensity.data.merged_code import changed_codes, channel_codes, contact_codes, merged_contacts
 from propensity.data.merged_columns import merged_blocks, merged_offsets
+from propensity.data.merged_log import no_events
 from propensity.data.merged_meta import merged_meta
 from propensity.data.segment import Segment, SegmentList, add_segment, write_segment
 from propensity.errors import DataError
@@ -265,14 +266,13 @@ def merge_logs(
         described["item"],
     )
     meta = merged_meta(old.meta | {"fingerprint": old.fingerprint}, new.meta)
-    channels, contacts = meta["channels"], _contacts(old, new)
+    channels, contacts = meta["channels"], merged_contacts([old.contacts, new.contacts])
     rows = rows_in(customers, old.customers, "customer"), rows_in(customers, new.customers, "customer")
     places = rows_in(new.customers, customers, "customer")
     earlier_orders = orders_so_far(fixed(old.offsets), fixed(old.order), rows[0][places])
     new_codes = _codes(new, items, channels, contacts)
     new = _recode(new, new_codes, earlier_orders)
-    codes = _codes(old, items, channels, contacts)
-    codes = {name: code for name, code in codes.items() if (code[:-1] != np.arange(code.size - 1)).any()}
+    codes = changed_codes(_codes(old, items, channels, contacts))
     log = EventLog(
         item_known=items["known"].to_numpy().astype(np.int32),
         customers=customers,
@@ -281,19 +281,13 @@ def merge_logs(
         contacts=contacts,
         **_write_columns(old, new, rows, codes, draft, late),
     )
-    parts = [each.engagement or _without_events(each) for each in (old, new)]
+    parts = [each.engagement or each.sibling(no_events(len(each))) for each in (old, new)]
     if old.engagement is None and new.engagement is None:
         return log
     (draft / ENGAGEMENT).mkdir()
     if new.engagement is not None:
         parts[1] = _recode(new.engagement, new_codes, np.zeros(len(new), np.int32))
     return replace(log, engagement=log.sibling(_write_columns(parts[0], parts[1], rows, codes, draft / ENGAGEMENT)))
-
-
-def _without_events(log: EventLog) -> EventLog:
-    """No events of the same customers."""
-    empty = {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
-    return log.sibling({"offsets": np.zeros(len(log) + 1, np.int64)} | empty)
 
 
 def _write_columns(
@@ -322,36 +316,18 @@ def _write_columns(
     return mapped_columns(draft, np.diff(offsets), types)
 
 
-def _contacts(old: EventLog, new: EventLog) -> pl.DataFrame | None:
-    """Distinct contacts of both logs, None without any."""
-    tables = [log.contacts for log in (old, new) if log.contacts is not None]
-    return contact_table(contact_key(pl.concat(tables)).unique().sort()) if tables else None
-
-
 def _is_delivered(table: pl.LazyFrame | None) -> bool:
     """Whether a table was delivered, rather than derived from the events."""
     return table is not None and "known" not in table.collect_schema()
-
-
-def _code(names: pl.Series, vocabulary: pl.Series) -> np.ndarray:
-    """Code of each name in the vocabulary, with -1 appended."""
-    table = pl.DataFrame({"name": vocabulary.cast(names.dtype)})
-    return np.append(rows_in(pl.DataFrame({"name": names}), table, "name"), -1)
-
-
-def _channel_code(log: EventLog, channels: list[str]) -> np.ndarray:
-    """Code of each channel of a log in `channels`, with -1 appended."""
-    return np.array([channels.index(name) for name in log.meta["channels"]] + [-1], np.int64)
 
 
 def _codes(
     log: EventLog, items: pl.DataFrame, channels: list[str], contacts: pl.DataFrame | None
 ) -> dict[str, np.ndarray]:
     """Merged code of each code of a log, by column, with -1 appended."""
-    codes = {"item": _code(log.items["item"], items["item"]), "channel": _channel_code(log, channels)}
-    if contacts is not None and log.contacts is not None:
-        codes["contact"] = _code(contact_key(log.contacts), contact_key(contacts))
-    return codes
+    place = rows_in(log.items, items.cast({"item": log.items.schema["item"]}), "item")
+    codes = {"item": np.append(place, -1), "channel": channel_codes(log.meta["channels"], channels)}
+    return codes | contact_codes(log.contacts, contacts)
 
 
 def _recode(new: EventLog, codes: Mapping[str, np.ndarray], earlier_orders: np.ndarray) -> EventLog:

@@ -10,6 +10,7 @@ import polars as pl
 from propensity.data.contact import CONTACT_COLUMNS, contact_key
 from propensity.data.event_log import MISSING, OPTIONAL
 from propensity.kernel.event import EVERY_KIND, KINDS, PURCHASE
+from propensity.kernel.ragged import offsets_of
 from propensity.kernel.sort import by_customer_and_day, number_orders
 
 ALWAYS, NEVER = np.iinfo(np.int32).min, np.iinfo(np.int32).max  # days before and after all others
@@ -161,6 +162,6 @@ def _order_numbers(
     """Number of each event's order, of one day, within its customer, by first appearance."""
     if not order.dtype.is_integer():
         order = _place(order, order.drop_nulls().unique())
-    offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
+    offsets = offsets_of(count)
     named, key = order.is_not_null().to_numpy(), order.fill_null(0).cast(pl.Int64, wrap_numerical=True).to_numpy()
     return number_orders(offsets, columns["kind"] == PURCHASE, named[place], key[place], columns["day"])

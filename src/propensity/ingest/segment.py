@@ -10,6 +10,7 @@ import polars as pl
 
 from propensity.data.event_log import EventLog
 from propensity.data.log_head import LogHead
+from propensity.data.merged_code import find_sorted
 from propensity.data.segment import CHANGED, COUNTS, KNOWN, Segment
 from propensity.data.valid import LARGEST_TOTAL, event_days, largest_amounts
 from propensity.errors import DataError
@@ -70,16 +71,13 @@ def segment_of(head: LogHead, delivery: Delivered) -> Segment | None:
         customers = _customers(head, delivery)
     if customers is None:
         return None
-    days = [new.day, *([] if new.engagement is None else [new.engagement.day])]
     place: dict[str, Any] = {
         "events": new.size,
-        "event_days": event_days([day for day in days if day.size]),
+        "event_days": event_days(new.day_columns),
         "largest": largest_amounts(_columns(new)),
     }
     engagement = {} if new.engagement is None else _columns(new.engagement)
-    return Segment(
-        new.meta | place, customers, _items(head, delivery), _columns(new), engagement, new.contacts
-    )  # fmt: skip
+    return Segment(new.meta | place, customers, _items(head, delivery), _columns(new), engagement, new.contacts)
 
 
 def _columns(log: EventLog) -> dict[str, np.ndarray]:
@@ -104,8 +102,8 @@ def _customers(head: LogHead, delivery: Delivered) -> pl.DataFrame | None:
     sizes = [pl.Series(name, count.astype(np.int64)) for name, count in zip(COUNTS, counts, strict=True)]
     ids = after.select("customer").with_columns(*sizes)
     if after.width == 1 and aliases is None:  # nothing is said of a customer whom the log has
-        changed = _absent(after, head.ids)
-        changed = pl.concat([schema, changed], how="diagonal_relaxed")
+        _, present = find_sorted(after["customer"], head.ids)
+        changed = pl.concat([schema, after.filter(pl.Series(~present))], how="diagonal_relaxed")
     else:
         named = after["customer"] if aliases is None else pl.concat([after["customer"], *_of(aliases, after)])
         before = head.customers.filter(pl.col("customer").is_in(named.unique().implode()))
@@ -119,16 +117,6 @@ def _customers(head: LogHead, delivery: Delivered) -> pl.DataFrame | None:
 def _of(aliases: pl.DataFrame, after: pl.DataFrame) -> list[pl.Series]:
     """The ids of an identity map, of the type of the customers."""
     return [ids.cast(after.schema["customer"], strict=False).alias("customer") for ids in aliases.iter_columns()]
-
-
-def _absent(table: pl.DataFrame, known: pl.Series) -> pl.DataFrame:
-    """The rows whose id is not among the sorted known ones."""
-    ids = table["customer"]
-    at = known.search_sorted(ids).to_numpy().astype(np.int64)
-    present = np.zeros(ids.len(), bool)
-    inside = np.flatnonzero(at < known.len())
-    present[inside] = (known.gather(at[inside]) == ids.gather(inside)).to_numpy()
-    return table.filter(pl.Series(~present))
 
 
 def _items(head: LogHead, delivery: Delivered) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from propensity.ingest.compact import copy_other_files, open_whole, rewriting
 from propensity.ingest.retention import retain
 from propensity.ingest.rule.matching import rows_of
 from propensity.kernel.event import MESSAGE
+from propensity.kernel.ragged import offsets_of
 
 IDENTITY = ("row", "day", "campaign", "experiment")  # of a contact
 WAVE = ("day", "campaign", "experiment")  # contacts that were sent together
@@ -131,10 +132,9 @@ def _messages(known: pl.DataFrame, old: EventLog) -> EventLog:
     columns["contact"][:] = _codes(keys, vocabulary.to_list())
     for name in ("probability", "cost"):
         columns[name][:] = known[name].fill_null(float("nan")).to_numpy()
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(known["row"].to_numpy(), minlength=len(old)))])
     rows: dict[str, Any] = {"in": n, "used": n, "merged": {}, "quarantined": {}, "dropped": {}}
     return EventLog(
-        offsets=offsets.astype(np.int64),
+        offsets=offsets_of(np.bincount(known["row"].to_numpy(), minlength=len(old))),
         item_known=old.item_known,
         customers=old.customers,
         items=old.items,

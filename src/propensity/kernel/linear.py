@@ -8,9 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from propensity.kernel.signed_log import FAST_WITH_NAN, signed_logs
-
-FAST_SUMS = FAST_WITH_NAN | {"reassoc"}
+from propensity.kernel.signed_log import FAST_SUMS, signed_logs
 
 
 @njit(cache=True, nogil=True, fastmath=FAST_SUMS)

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 FAST_WITH_NAN = {"contract", "arcp", "nsz"}  # NaN is preserved, and rounding errors can be compensated
+FAST_SUMS = FAST_WITH_NAN | {"reassoc"}  # sums may have another order
 
 
 @njit(cache=True, nogil=True, fastmath=FAST_WITH_NAN, error_model="numpy")

@@ -116,13 +116,25 @@ def visible_tokens(age_BL: Tensor, length_B: Tensor, query_BQ: Tensor, hidden_BQ
     >>> visible_tokens(age, torch.tensor([4]), torch.tensor([[0.0, 3.0, 8.0]]), torch.zeros(1, 3)).tolist()
     [[4, 3, 1]]
     """
-    real_BL = torch.arange(age_BL.shape[1], device=age_BL.device) < length_B[:, None]
+    real_BL = first_tokens(length_B, age_BL.shape[1])
     earlier_BQL = age_BL[:, None] > (query_BQ + hidden_BQ)[..., None]
     return (earlier_BQL & real_BL[:, None]).sum(-1)
 
 
+def first_tokens(count: Tensor, size: int) -> Tensor:
+    """Which of L tokens are among the first ones: (..., L) bool.
+
+    Parameters
+    ----------
+    count : Tensor
+        (...) numbers of first tokens.
+    size : int
+        L.
+    """
+    return torch.arange(size, device=count.device) < count[..., None]
+
+
 def no_padding(event_BLD: Tensor, age_BL: Tensor, visible_BQ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens and ages with zeros for padding, which may hold anything; and (B, L) whether a token is real."""
-    position = torch.arange(event_BLD.shape[1], device=event_BLD.device)
-    real_BL = position < visible_BQ.amax(1, keepdim=True)
+    real_BL = first_tokens(visible_BQ.amax(1), event_BLD.shape[1])
     return torch.where(real_BL[..., None], event_BLD, 0.0), torch.where(real_BL, age_BL, 0.0), real_BL

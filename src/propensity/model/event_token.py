@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from propensity.data.batch import Inputs, Sizes
 from propensity.feature.calendar import YEAR
 from propensity.kernel.event import PURCHASE
-from propensity.model.causal import BASKETS
+from propensity.model.causal import BASKETS, first_tokens
+from propensity.model.scale import signed_log
 
 THURSDAY = 3  # weekday of day 0, 1970-01-01, from Monday on
 FIRST_YEAR = 30  # the calendar terms count years since 2000
@@ -72,7 +73,7 @@ class EventToken(nn.Module):
             channel_BLD = channel_sum_BLD / count_BL.clamp(min=1.0)[..., None]
             ages_BL = added(torch.where(real_BL, age_BL, 0.0)[..., None], place_BL).squeeze(-1)
             age_BL, length_B = ages_BL / count_BL.clamp(min=1.0), (count_BL > 0).sum(1)
-        money_BL = torch.sign(amount_BL) * torch.log1p(amount_BL.abs())
+        money_BL = signed_log(amount_BL)
         number_BL2 = torch.stack([torch.log1p(size_BL), money_BL], dim=-1)
         weekday_BLD = self.weekday(weekday(inputs.season, age_BL))
         token_BLD = item_BLD + channel_BLD + weekday_BLD + self.number(number_BL2)
@@ -89,7 +90,7 @@ def basket_places(age_BL: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
     >>> place.tolist(), real.tolist()
     ([[0, 0, 1, 1]], [[True, True, True, False]])
     """
-    real_BL = torch.arange(age_BL.shape[1], device=age_BL.device) < length_B[:, None]
+    real_BL = first_tokens(length_B, age_BL.shape[1])
     new_BL = torch.cat([torch.zeros_like(real_BL[:, :1]), age_BL[:, 1:] != age_BL[:, :-1]], dim=1) & real_BL
     return new_BL.long().cumsum(1), real_BL
 

@@ -6,7 +6,6 @@ Legend: B customers, H heads, R rows that attend, L tokens, K dimensions of a he
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -19,23 +18,27 @@ PERIODS = (7, 14, 28, 56, 91, 182, 364, 728)  # days
 LONGEST = 9  # doublings of a week, of the longest period of a rotation
 
 
-class RelativeTime(nn.Module, ABC):
-    """Queries and keys with their times, and a term for each pair of a row and a token."""
+class RelativeTime(nn.Module):
+    """Queries and keys with their times, and a term for each pair of a row and a token. This base ignores times.
 
-    @abstractmethod
+    Parameters
+    ----------
+    heads : int
+        H.
+    head_width : int
+        K.
+    """
+
+    def __init__(self, heads: int, head_width: int) -> None:
+        super().__init__()
+
     def rotate(self, x_BHLK: Tensor, age_BL: Tensor, row: bool) -> Tensor:
         """Queries (`row`) or keys whose inner products depend on the difference of their times."""
+        return x_BHLK
 
     def bias(self, row_BR: Tensor, age_BL: Tensor) -> Tensor | None:
         """A term (B, H, R, L) that is added to the inner products; None: none."""
         return None
-
-
-class NoTime(RelativeTime):
-    """Times have no effect."""
-
-    def rotate(self, x_BHLK: Tensor, age_BL: Tensor, row: bool) -> Tensor:
-        return x_BHLK
 
 
 class LogAge(RelativeTime):
@@ -44,14 +47,11 @@ class LogAge(RelativeTime):
     hat: Tensor
 
     def __init__(self, heads: int, head_width: int) -> None:
-        super().__init__()
+        super().__init__(heads, head_width)
         place = torch.log1p(torch.arange(DAYS + 1, dtype=torch.float32)) / math.log1p(DAYS) * (KNOTS - 1)
         hat = (1 - (place[:, None] - torch.arange(KNOTS)).abs()).clamp(min=0.0)
         self.register_buffer("hat", hat, persistent=False)
         self.knot = nn.Parameter(torch.zeros(KNOTS, heads))
-
-    def rotate(self, x_BHLK: Tensor, age_BL: Tensor, row: bool) -> Tensor:
-        return x_BHLK
 
     def bias(self, row_BR: Tensor, age_BL: Tensor) -> Tensor | None:
         between_BRL = (age_BL[:, None] - row_BR[..., None]).clamp(0, DAYS).long()
@@ -63,7 +63,7 @@ class FourierTime(RelativeTime):
     """A term of each head that is a Fourier series of the days between, of `PERIODS`."""
 
     def __init__(self, heads: int, head_width: int) -> None:
-        super().__init__()
+        super().__init__(heads, head_width)
         self.cosine = nn.Parameter(torch.zeros(heads, 1, len(PERIODS)))
         self.sine = nn.Parameter(torch.zeros(heads, 1, len(PERIODS)))
 
@@ -92,7 +92,7 @@ class RotaryTime(RelativeTime):
     """
 
     def __init__(self, heads: int, head_width: int) -> None:
-        super().__init__()
+        super().__init__(heads, head_width)
         if head_width % 2:
             raise ConfigurationError(
                 f"a head of {head_width} dimensions cannot be rotated in pairs; change model.encoder.heads or "
@@ -113,11 +113,11 @@ def angles(age_BL: Tensor, period_F: Tensor) -> Tensor:
     return torch.remainder(age_BL[..., None], period_F) * (2 * math.pi / period_F)
 
 
-TIMES: dict[str, type[RelativeTime] | type[NoTime]] = {
+TIMES: dict[str, type[RelativeTime]] = {
     "log_age": LogAge,
     "fourier": FourierTime,
     "rotary": RotaryTime,
-    "none": NoTime,
+    "none": RelativeTime,
 }
 
 
@@ -125,5 +125,4 @@ def relative_time(name: str, heads: int, head_width: int) -> RelativeTime:
     """The encoding of relative time by its name; ConfigurationError for another."""
     if name not in TIMES:
         raise ConfigurationError(f"model.encoder.time={name} is no encoding of time; choose one of: {', '.join(TIMES)}")
-    kind = TIMES[name]
-    return NoTime() if issubclass(kind, NoTime) else kind(heads, head_width)
+    return TIMES[name](heads, head_width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,11 +10,10 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from propensity.atomic import whole_file
-from propensity.checksum import is_signed, signed
-from propensity.errors import ConfigurationError, IntegrityError
+from propensity.errors import ConfigurationError
 from propensity.ingest.source.file_search import digest
 from propensity.nightly.shop import DATE, Deliveries
+from propensity.nightly.signed_file import read_signed, write_signed
 
 LEDGER, PENDING = "deliveries.json", "pending.json"
 APPENDED, DUPLICATE, EMPTY = "appended", "duplicate", "empty"
@@ -106,23 +104,6 @@ class Ledger:
         return next((each for each in self.entries if (each.file, each.sha256) == (file, sha256)), None)
 
 
-def read_signed(file: Path, way_out: str) -> dict[str, Any]:
-    """A JSON object with a checksum; IntegrityError if it is not what was written."""
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict) or not is_signed(content):
-        raise IntegrityError(f"{file} was changed by hand or is damaged; {way_out}")
-    return content
-
-
-def write_signed(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object with a checksum, whole or not at all."""
-    with whole_file(file) as draft:
-        draft.write_text(json.dumps(signed(content), indent=1))
-
-
 def delivered(settings: Deliveries, folder: Path) -> list[Delivered]:
     """The files of a pattern.
 
@@ -187,12 +168,12 @@ def chosen(files: Iterable[Delivered], ledger: Ledger, night: str, dated: bool) 
     ----------
     files : iterable of Delivered
         Files that lie there.
-    dated : bool
-        Whether their names have a date.
     ledger : Ledger
         Deliveries that are settled.
     night : str
         Date of the night, YYYY-MM-DD.
+    dated : bool
+        Whether their names have a date.
 
     Returns
     -------

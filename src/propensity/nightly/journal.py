@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from propensity import __version__
-from propensity.atomic import whole_file
-from propensity.checksum import crc32, hexadecimal, is_signed, signed
+from propensity.checksum import crc32, hexadecimal
+from propensity.errors import IntegrityError
+from propensity.nightly.signed_file import read_signed, write_signed
 
 Result = dict[str, Any]
 
@@ -42,10 +43,8 @@ class Journal:
     def read(self, step: str) -> Entry | None:
         """The entry of a step; None without one, or if the file is damaged."""
         try:
-            content = json.loads(self._path(step).read_text())
-        except (OSError, ValueError):
-            return None
-        if not isinstance(content, dict) or not is_signed(content):
+            content = read_signed(self._path(step), "the step is done again")
+        except IntegrityError:
             return None
         return Entry(str(content["fingerprint"]), content["result"], dict(content["files"]))
 
@@ -88,8 +87,7 @@ class Journal:
         self._write(step, Entry(mark, result, checksums(outputs, self.folder.parent)))
 
     def _write(self, step: str, entry: Entry) -> None:
-        with whole_file(self._path(step)) as draft:
-            draft.write_text(json.dumps(signed(entry._asdict()), indent=1))
+        write_signed(self._path(step), entry._asdict())
 
 
 def remove(paths: Sequence[Path]) -> None:
@@ -145,6 +143,3 @@ def files_in(settings: Any) -> dict[str, str]:
         return {}
     file = Path(settings)
     return {settings: crc32(file) if file.stat().st_size else hexadecimal(0)} if file.is_file() else {}
-
-
-Say = Callable[[str], None]

@@ -40,7 +40,6 @@ from propensity.task import Task
 EVENTS = "data.source.events"
 AHEAD = 7  # days after the night up to which an event is a mistake of the delivery, and not of the row
 STAGING = "incoming"
-SETTLED = "settled"  # state of a delivery that an earlier attempt of the same night appended
 
 
 def fetch(night: Night, results: Results) -> dict[str, Any]:
@@ -205,18 +204,13 @@ def append(night: Night, results: Results) -> dict[str, Any]:
     appended, refused = [], []
     for each in in_order([each for each in results["check"]["deliveries"] if each["state"] != "held"]):
         file = Delivered(each["file"], each["sha256"], each["day"])
-        entry = night.ledger.by_file(file.file, file.sha256)
-        if entry is None and each["state"] == "empty":
-            entry = LedgerEntry(file.file, file.sha256, file.day, night.date, EMPTY)
-            night.ledger.add(entry)
-        if entry is None:
-            try:
-                entry = append_one(night, file, each)
-            except IntegrityError:
-                raise
-            except DataError as error:
-                refused.append({"file": file.file, "reason": f"{file.file}: {error}"})
-                continue
+        try:
+            entry = night.ledger.by_file(file.file, file.sha256) or append_one(night, file, each)
+        except IntegrityError:
+            raise
+        except DataError as error:
+            refused.append({"file": file.file, "reason": f"{file.file}: {error}"})
+            continue
         if entry.state == APPENDED:
             appended.append({"file": entry.file, "first_day": entry.first_day, "last_day": entry.last_day,
                              "rows": entry.rows, "log": entry.log})  # fmt: skip
@@ -224,7 +218,14 @@ def append(night: Night, results: Results) -> dict[str, Any]:
 
 
 def append_one(night: Night, file: Delivered, facts: Mapping[str, Any]) -> LedgerEntry:
-    """Append a delivery; it is noted before, so that an interrupted night knows afterwards whether it is in the log."""
+    """Append a delivery; it is noted before, so that an interrupted night knows afterwards whether it is in the log.
+
+    A delivery without rows is entered into the ledger only.
+    """
+    if facts["state"] == "empty":
+        empty = LedgerEntry(file.file, file.sha256, file.day, night.date, EMPTY)
+        night.ledger.add(empty)
+        return empty
     night.say(f"appending {file.file}")
     entry = LedgerEntry(
         file.file, file.sha256, file.day, night.date, APPENDED, facts["first_day"], facts["last_day"], facts["rows"]
@@ -274,7 +275,7 @@ def finish_append(night: Night) -> LedgerEntry | None:
 
 
 def rows_of(night: Night) -> dict[str, Any] | None:
-    """What became of the rows of all deliveries; None without a log, or if old events leave it at each append."""
+    """What became of the rows of all deliveries, empty without a log; None if old events leave it at each append."""
     if not (night.log / META).is_file():
         return {}
     meta = LogHead(night.log).meta

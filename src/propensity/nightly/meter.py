@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -81,11 +81,10 @@ class Meter:
 
 
 def usual_seconds(record: Path) -> dict[str, float]:
-    """Median wall time of each step on the last nights that did it; lines that were cut off are passed over."""
+    """Median wall time of each step on the last nights that did it."""
     seconds: dict[str, list[float]] = {}
-    for text in record.read_text().splitlines() if record.is_file() else []:
+    for line in lines_of(record):
         try:
-            line = json.loads(text)
             if line["outcome"] == "done":
                 seconds.setdefault(str(line["step"]), []).append(float(line["wall_seconds"]))
         except (ValueError, KeyError, TypeError):
@@ -140,12 +139,13 @@ def peak_bytes() -> int:
 
 def times_of(record: Path, night: str) -> list[dict[str, Any]]:
     """The lines of a night, in the order in which they were written."""
-    lines = []
+    return [line for line in lines_of(record) if line.get("night") == night]
+
+
+def lines_of(record: Path) -> Iterator[dict[str, Any]]:
+    """The lines of all nights; those that were cut off are passed over."""
     for text in record.read_text().splitlines() if record.is_file() else []:
-        try:
+        with suppress(ValueError):
             line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and line.get("night") == night:
-            lines.append(line)
-    return lines
+            if isinstance(line, dict):
+                yield line

@@ -82,7 +82,7 @@ def train(night: Night, results: Results) -> dict[str, Any]:
         "reason": reason,
         "start": start,
         "model": name,
-        "run": relative(run, night),
+        "run": night.relative(run),
         "window": window if live is not None else None,
         "end": about["end"],
         "last_label": about["last_label"],
@@ -139,11 +139,6 @@ def is_finished(run: Path) -> bool:
     return True
 
 
-def relative(path: Path, night: Night) -> str:
-    """A path below the state folder as the registry holds it."""
-    return path.relative_to(night.state).as_posix()
-
-
 def export(night: Night, results: Results) -> dict[str, Any]:
     """Export the challenger, and add it to the registry."""
     trained = results["train"]
@@ -157,7 +152,7 @@ def export(night: Night, results: Results) -> dict[str, Any]:
         manifest = write_bundle(
             run, folder, ["onnx"], str(night.log), cfg.cutoff, cfg.rows, cfg.valid_days, night.say, cfg.data.verify
         )
-        bundle, digest = relative(folder, night), manifest["digest"]
+        bundle, digest = night.relative(folder), manifest["digest"]
     facts = ("run", "end", "last_label", "horizon", "reason")
     model = {"night": night.date, **{key: trained[key] for key in facts}, "bundle": bundle, "digest": digest}
     night.registry.add(name, model)

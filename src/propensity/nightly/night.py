@@ -74,6 +74,10 @@ class Night:
         """The models, read again each time."""
         return Registry(self.state)
 
+    def relative(self, path: Path) -> str:
+        """A path below the state folder as results and the registry hold it."""
+        return path.relative_to(self.state).as_posix()
+
     def fingerprint(self) -> str | None:
         """Fingerprint of the log as it is; None without a log."""
         return EventLog.open(self.log).fingerprint if (self.log / META).is_file() else None

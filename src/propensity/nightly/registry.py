@@ -14,7 +14,7 @@ from typing import Any
 from propensity.atomic import whole_file
 from propensity.errors import ConfigurationError, IntegrityError
 from propensity.mistake import nearest
-from propensity.nightly.delivery import read_signed, write_signed
+from propensity.nightly.signed_file import read_signed, write_signed
 from propensity.serving.verify import MANIFEST
 from propensity.training.checkpoint import FILE as CHECKPOINT
 

@@ -89,7 +89,8 @@ def nightly(cfg: NightlyConfig, say: Callable[[str], None]) -> Outcome:
     """
     file = Path(cfg.shop).resolve()
     shop, day = read_shop(cfg.shop), cfg.date or date.today().isoformat()
-    with inside(file.parent), own_audit_log(shop.state), only_night(shop.state):
+    # relative paths and conf/ are those of the shop, wherever cron starts
+    with contextlib.chdir(file.parent), own_audit_log(shop.state), only_night(shop.state):
         remove_left_overs(shop.state)
         use_plugins(list(shop.plugins))
         place = shop.state / "nights" / day
@@ -118,13 +119,6 @@ def outcome(shop: Shop, day: str) -> Outcome:
     """The outcome of a night from its summary."""
     place = shop.state / "nights" / day
     return Outcome(json.loads((place / SUMMARY).read_text()), place / PAGE, times_of(shop.state / RECORD, day))
-
-
-@contextlib.contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """Work in a folder, so that relative paths and conf/ are those of the shop, wherever cron starts."""
-    with contextlib.chdir(folder):
-        yield
 
 
 @contextlib.contextmanager

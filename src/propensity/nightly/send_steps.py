@@ -44,7 +44,7 @@ def score(night: Night, results: Results) -> dict[str, Any]:
     registry.serve(night.date, served)
     log = EventLog.open(night.log)
     warnings = scoring_warnings(log, Cutoff(to_day(night.date), int(model["horizon"])), model["last_label"])
-    return {**served, **counts, "scores": night.scores.relative_to(night.state).as_posix(), "warnings": warnings}
+    return {**served, **counts, "scores": night.relative(night.scores), "warnings": warnings}
 
 
 def decide(night: Night, results: Results) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def decided(night: Night, name: str, cfg: DecideConfig, reader: Reader) -> dict[
         "name": name,
         "offer": offer,
         "kind": result.name,
-        "path": Path(written).relative_to(night.state).as_posix(),
+        "path": night.relative(Path(written)),
         "rows": result.table.height,
         "sentences": list(result.sentences),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from propensity.secret import refuse_secrets
 
 DATE = "{date}"
 SETTINGS = mapping(anything())
-LISTS = (".csv", ".parquet")
 FIELDS: dict[str, Any] = {
     "state": path(),
     "deliveries": {"files": path(), "date_format": text(), "empty": choice("hold", "accept")},
@@ -33,21 +32,7 @@ FIELDS: dict[str, Any] = {
     "decisions": mapping(SETTINGS),
     "plugins": many(text()),
 }
-DEFAULTS: dict[str, Any] = {
-    "state": "nightly",
-    "deliveries": {"date_format": "%Y-%m-%d", "empty": "hold"},
-    "data": {},
-    "train": {},
-    "retrain": {"age": 28, "drift": True, "start": "scratch"},
-    "promote": {"when": "not_worse", "metrics": ["log_loss", "normalised_revenue_capture"], "resamples": 200},
-    "bundle": True,
-    "export": {},
-    "drift": {},
-    "score": {},
-    "decisions": {},
-    "plugins": [],
-}
-FILLED = {  # settings of the commands that the nightly run fills in, by section
+FILLED = {  # settings of the commands that the nightly run fills in, by section of `shop.yaml`
     "data": ("out", "append", "check", "suggest", "data.source.events"),
     "train": ("out", "data.log", "data.end", "warm"),
     "export": ("run", "out", "log", "formats"),
@@ -83,7 +68,7 @@ class Retrain:
     Parameters
     ----------
     age : int or None
-        Days after the last label of the live model; None: never because of age.
+        Days after the last training; None: never because of age.
     drift : bool
         Whether an alarm of `propensity drift` is a reason.
     start : {"scratch", "warm"}
@@ -183,29 +168,23 @@ def read_shop(file: str | Path) -> Shop:
 def shop_of(content: Mapping[str, Any], folder: Path, name: str) -> Shop:
     """The settings in a mapping; relative paths start at `folder`, and `name` is that of the file, for messages."""
     _check(content, FIELDS, "", name)
-    given: dict[str, Any] = {key: {**value, **(content.get(key) or {})} if _is_group(key) else content.get(key, value)
-             for key, value in DEFAULTS.items()}  # fmt: skip
-    given["deliveries"] |= content.get("deliveries") or {}
-    if "files" not in given["deliveries"]:
+    deliveries = content.get("deliveries", {})
+    if "files" not in deliveries:
         raise ConfigurationError(
             f"{name}: deliveries.files is not given; add a path such as deliveries/sales-{DATE}.csv"
         )
-    _check_filled(given, name)
-    given["promote"]["metrics"] = tuple(given["promote"]["metrics"])
+    sections = {section: dict(content.get(section, {})) for section in FILLED}
+    _check_filled(sections, name)
+    promote = Promote(**content.get("promote", {}))
     return Shop(
-        **given
-        | {
-            "state": folder / given["state"],
-            "deliveries": Deliveries(**given["deliveries"]),
-            "retrain": Retrain(**given["retrain"]),
-            "promote": Promote(**given["promote"]),
-            "plugins": tuple(given["plugins"]),
-        }
+        state=folder / content.get("state", "nightly"),
+        deliveries=Deliveries(**deliveries),
+        retrain=Retrain(**content.get("retrain", {})),
+        promote=replace(promote, metrics=tuple(promote.metrics)),
+        bundle=content.get("bundle", True),
+        plugins=tuple(content.get("plugins", ())),
+        **sections,
     )
-
-
-def _is_group(key: str) -> bool:
-    return isinstance(DEFAULTS[key], dict)
 
 
 def _check(content: Mapping[str, Any], fields: Mapping[str, Any], place: str, name: str) -> None:

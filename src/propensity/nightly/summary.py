@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from propensity.atomic import whole_file
+from propensity.nightly.delivery import APPENDED, DUPLICATE
 from propensity.nightly.night import Night, Results
 from propensity.nightly.shop import Deliveries
 from propensity.nightly.steps import Failure
@@ -93,18 +94,16 @@ def deliveries(results: Results) -> list[dict[str, Any]]:
     rows_in_log = {each["file"]: each["rows"] for each in results["append"]["appended"]}
     rows = []
     for each in results["check"]["deliveries"]:
-        state = "held" if each["file"] in refused or each["state"] == "held" else "appended"
-        state = "empty" if each["state"] == "empty" else state
+        state = "held" if each["file"] in refused else APPENDED if each["state"] == "ok" else each["state"]
         reason = refused.get(each["file"], each.get("reason"))
         facts = {key: each[key] for key in ("file", "sha256", "first_day", "last_day", "rows")}
         facts["rows"] = rows_in_log.get(each["file"], facts["rows"])
         rows.append({**facts, "state": state, "reason": reason})
-    words = {"duplicates": "duplicate", "waiting": "waiting", "undated": "not read"}
-    for state, word in words.items():
+    for key, state in {"duplicates": DUPLICATE, "waiting": "waiting", "undated": "not read"}.items():
         rows += [
             {"file": each["file"], "sha256": each["sha256"], "first_day": None, "last_day": None, "rows": {},
-             "state": word, "reason": None}
-            for each in results["fetch"][state]
+             "state": state, "reason": None}
+            for each in results["fetch"][key]
         ]  # fmt: skip
     return rows
 

@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from propensity.data.event_log import META, EventLog, read_meta, to_date
+from propensity.data.event_log import META, EventLog, to_date
+from propensity.data.log_folder import read_meta
 from propensity.data.score_file import scored_log
 from propensity.ingest.rule import RULE_BY_CODE, UNUSED_OUTCOMES
 from propensity.metric.headline import served_model, sign

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from propensity.config import DecideConfig
 from propensity.data.event_log import EventLog
 from propensity.decision.arms import decided, in_experiment, read_arms
 from propensity.decision.context import DecisionContext, gather
+from propensity.decision.file_name import stem_of, unique_stems
 from propensity.decision.objective import objective_of
 from propensity.decision.result import DecisionResult, record, save
 from propensity.decision.send_list import SendList, check_list, is_list, save_list, send_list
@@ -133,14 +133,10 @@ def by_offer(cfg: DecideConfig, offers: Sequence[str]) -> Iterator[DecideConfig]
     if twice := sorted({name for name in offers if list(offers).count(name) > 1}):
         raise ConfigurationError(f"offers names {twice[0]} twice; name it once")
     out = Path(cfg.out)
-    names: list[str] = []
-    for offer in offers:
-        stem = re.sub(r"[^\w]+", "_", offer).strip("_") or "offer"
-        same = sum(re.fullmatch(rf"{re.escape(stem)}(-\d+)?", name) is not None for name in names)
-        names.append(f"{stem}-{same + 1}" if same else stem)
+    for offer, stem in zip(offers, unique_stems(stem_of(offer) or "offer" for offer in offers), strict=True):
         own = copy.deepcopy(cfg)
         own.decision["offer"], own.offers = offer, []
-        own.out = str(out.with_suffix("") / f"{names[-1]}{out.suffix if is_list(out) else ''}")
+        own.out = str(out.with_suffix("") / f"{stem}{out.suffix if is_list(out) else ''}")
         yield own
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from propensity.atomic import whole_folder
+from propensity.atomic import holds_other, whole_folder
 from propensity.audit import append_beside
 from propensity.champion.champion import Champion
 from propensity.champion.model_name import served_in_text
@@ -174,8 +174,7 @@ def validate_request(out: str | Path, formats: Sequence[str]) -> None:
         raise ConfigurationError(f"no format {unknown[0]!r}; formats may have {', '.join(FILES)}")
     if "onnx" not in formats:
         raise ConfigurationError("a bundle is scored and verified with model.onnx; add onnx to formats")
-    folder = Path(out)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / verify.MANIFEST).is_file()):
+    if holds_other(Path(out), verify.MANIFEST):
         raise ConfigurationError(f"{out} contains something other than a bundle; give another folder as out")
     beside = verifier_folder(out)
     if beside.exists() and not (beside / Path(verify.__file__).name).is_file():

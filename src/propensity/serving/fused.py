@@ -19,9 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from propensity.kernel.signed_log import FAST_WITH_NAN, signed_logs
-
-FAST_SUMS = FAST_WITH_NAN | {"reassoc"}
+from propensity.kernel.signed_log import FAST_SUMS, signed_logs
 
 
 class FusedWeights(NamedTuple):

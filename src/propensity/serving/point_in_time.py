@@ -25,8 +25,9 @@ from propensity.feature.engagement import (
 )
 from propensity.feature.features import PRIOR_DAYS, RATE_WINDOW, FeatureConfig, Features
 from propensity.feature.group_rate import GROUP_RATE_WINDOWS, unknown_groups
+from propensity.feature.hazard import COUNT_EDGES, RECENCY_EDGES
 from propensity.feature.history_mask import HistoryMask
-from propensity.feature.market_stats import AFFINITY_HALF_LIVES, COUNT_EDGES, RECENCY_EDGES, SVD_RANKS, MarketStats
+from propensity.feature.market_stats import AFFINITY_HALF_LIVES, SVD_RANKS, MarketStats
 from propensity.feature.price import PRICE_NAMES
 from propensity.feature.registrant import (
     ACTIVITY_DAYS,

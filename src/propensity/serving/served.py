@@ -11,7 +11,7 @@ import torch
 
 from propensity.baseline.regression import logistic
 from propensity.champion.champion import NETWORK, Champion
-from propensity.champion.served import candidate_outputs, champion_outputs
+from propensity.champion.outputs import candidate_outputs, champion_outputs
 from propensity.data.batch import Inputs
 from propensity.model.inference import to_tensors
 from propensity.serving.candidates import combination_of, is_network

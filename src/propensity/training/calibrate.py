@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import torch
 
@@ -21,8 +22,10 @@ def calibrate(model: OfferNet, data: PropensityDataModule) -> None:
 
     Parameters
     ----------
-    model : the network, changed in place.
-    data : what it was trained on.
+    model : OfferNet
+        The network, changed in place.
+    data : PropensityDataModule
+        What it was trained on.
     """
     blocks = training_blocks(model, data)
     model.amount_scale.fill_(amount_scale(blocks))
@@ -31,18 +34,25 @@ def calibrate(model: OfferNet, data: PropensityDataModule) -> None:
 
 @torch.no_grad()
 def training_blocks(model: OfferNet, data: PropensityDataModule) -> list[Block]:
-    """What a network says of a sample of the training pairs without history masks, and what happened.
+    """Outputs of a network for a sample of the training pairs without history masks, and the outcomes of these.
 
     Parameters
     ----------
-    model : the network.
-    data : what it was trained on.
+    model : OfferNet
+        The network.
+    data : PropensityDataModule
+        What it was trained on.
+
+    Returns
+    -------
+    list of Block
+        One for each of at most `BATCHES` batches.
     """
     model.eval()
     batches = TrainingBatches(data.training_set, replace(data.task, history_mask=NoHistoryMask()))
     sampler = CutoffSampler(data.sizes(), data.batch_size, data.seed, orders=data.orders())
     purchase_days, blocks = data.task.feature.pair.index("purchase_days"), []
-    for index in list(sampler)[:BATCHES]:
+    for index in islice(sampler, BATCHES):
         batch = batches[index]
         blocks.append(block_of(model.member_outputs(batch.inputs), batch, purchase_days))
     return blocks

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from propensity.data.batch import HISTORY as HISTORY  # benchmarks name it here
-from propensity.data.batch import Batch, Inputs
+from propensity.data.batch import HISTORY, Batch, Inputs
 from propensity.errors import ConfigurationError
 from propensity.feature.history_mask import HistoryMask
 from propensity.model.base_rate import BaseRates

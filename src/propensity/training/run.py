@@ -101,9 +101,10 @@ def train(
     bar = track if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
     refit = settings.refit and bool(chosen.cutoffs)
     warm = warm_from(config)
-    whole = replace(task, end=to_date(chosen.end).isoformat()) if refit or warm is not None else chosen.task
+    on_all = refit or warm is not None  # label windows, those of validation among them
+    whole = replace(task, end=to_date(chosen.end).isoformat()) if on_all else chosen.task
     training_set = whole.training_set(log, bar, None if warm is None else warm.trained.vocabulary)
-    about = describe(without_secrets(asdict(config)), log, chosen, training_set, refit or warm is not None)
+    about = describe(without_secrets(asdict(config)), log, chosen, training_set, on_all)
     if reuse and (done := finished(folder, about)):
         return done, task, training_set, log
     work = Work(config, settings, task, log, chosen, named, folder)

@@ -58,11 +58,16 @@ class SharedSampler(Sampler[SharedIndex]):
 
     Parameters
     ----------
-    cutoffs_data : training cutoffs, ascending.
-    per_batch : cutoffs of a batch at most.
-    batch_size : customers times cutoffs of a batch.
-    seed, rank, world : as in `CutoffSampler`.
-    length_bucketing : whether a batch holds customers with histories of similar length.
+    cutoffs_data : list of CutoffData
+        Training cutoffs, ascending.
+    per_batch : int
+        Cutoffs of a batch at most.
+    batch_size : int
+        Customers times cutoffs of a batch.
+    seed, rank, world : int
+        As in `CutoffSampler`.
+    length_bucketing : bool
+        Whether a batch holds customers with histories of similar length.
     """
 
     def __init__(
@@ -119,8 +124,10 @@ class SharedBatches(Dataset[SharedBatch]):
 
     Parameters
     ----------
-    batches : the batches of one cutoff each.
-    per_batch : cutoffs of a batch at most.
+    batches : TrainingBatches
+        Batches of one cutoff each.
+    per_batch : int
+        Cutoffs of a batch at most.
 
     Notes
     -----

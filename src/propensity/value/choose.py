@@ -13,7 +13,7 @@ from propensity.value.model import EVEN, LONG, WEIGHTS, Blend, Expectation, Valu
 from propensity.value.parametric import MODELS, PARETO_NBD, fit_orders, fit_spend
 from propensity.value.quality import auc, deciles, normalised_gini, quality
 from propensity.value.question import of_rows
-from propensity.value.season import fit_clock
+from propensity.value.season import fit_clock, on_clock
 
 FOLDS = 20  # of the customers, for the noise of a loss
 CUSTOMERS = 100_000  # a sample that the choice is made on
@@ -43,6 +43,27 @@ class Choice(NamedTuple):
     drift: Drift | None = None
 
 
+class _Window(NamedTuple):
+    """State of all customers when a window began, the N with an order before it (`row`), and what these did in it."""
+
+    state: Recency
+    row: np.ndarray
+    orders: np.ndarray
+    revenue: np.ndarray
+
+    def compared(self, expected: Expectation) -> Closed:
+        """Expectations of one length of window beside what followed."""
+        age = years(self.state.t_end[self.row])
+        return Closed(age, _first(expected), (self.orders > 0, self.orders, self.revenue))
+
+
+def _window(orders: OrderDays, start: int, end: int) -> _Window:
+    state = recency(orders, start)
+    row = np.flatnonzero(state.x >= 0)
+    count, revenue = (column[row] for column in ahead(orders, start, end))
+    return _Window(state, row, count, revenue)
+
+
 def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], seed: int) -> Choice:
     """Choose the buy-till-you-die model and the weights of the trees on the last closed window.
 
@@ -54,16 +75,10 @@ def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], see
     if length is None:
         return Choice(PARETO_NBD, EVEN, {})
     start, orders = cutoff - 7 * length, _sample(orders, seed)
-    state = recency(orders, start)
-    row = np.flatnonzero(state.x >= 0)
-    count, revenue = (column[row] for column in ahead(orders, start, cutoff))
-    clock = fit_clock(orders, first_day, start)
-    timed = (
-        (state, float(length))
-        if clock is None
-        else (clock.state(state, start), float(clock.weeks(start, np.array(length))))
-    )
-    name, table = best_parametric(timed[0], row, count, revenue, timed[1])
+    window = _window(orders, start, cutoff)
+    row, count, revenue = window.row, window.orders, window.revenue
+    timed, weeks_on_clock = on_clock(fit_clock(orders, first_day, start), window.state, start, np.array([length]))
+    name, table = best_parametric(timed, row, count, revenue, float(weeks_on_clock[0]))
     table = {"weeks": length, **table}
     model = fit(orders, first_day, start, [length], EVEN, seed, name)
     by_model, by_trees = model.components(orders, start, [length])
@@ -77,7 +92,7 @@ def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], see
     table["weights"] = weights._asdict()
     drift = None
     if cutoff - first_day >= LONG:
-        closed = [Closed(years(state.t_end[row]), _first(blended), (count > 0, count, revenue))]
+        closed = [window.compared(blended)]
         for earlier in (start - 7 * length * k for k in range(1, WINDOWS)):
             if last_window(first_day, earlier + 7 * length, length) == length:
                 closed.append(_forecast(orders, first_day, earlier, length, weights, seed, name))
@@ -98,11 +113,9 @@ def _forecast(
     orders: OrderDays, first_day: int, start: int, length: int, weights: Blend, seed: int, name: str
 ) -> Closed:
     """The forecast of a window from what was known when it began, and what followed."""
-    state = recency(orders, start)
-    row = np.flatnonzero(state.x >= 0)
-    count, revenue = (column[row] for column in ahead(orders, start, start + 7 * length))
+    window = _window(orders, start, start + 7 * length)
     expected = fit(orders, first_day, start, [length], weights, seed, name).expect(orders, start, [length])
-    return Closed(years(state.t_end[row]), _first(expected), (count > 0, count, revenue))
+    return window.compared(expected)
 
 
 def best_parametric(

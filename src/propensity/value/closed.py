@@ -9,7 +9,7 @@ import numpy as np
 from propensity.kernel.order_day import OrderDays, Recency, ahead, recency
 from propensity.kernel.order_state import order_states
 from propensity.value.parametric import OrderModel, SpendModel
-from propensity.value.season import Clock
+from propensity.value.season import Clock, on_clock
 
 GRID = (4, 8, 13, 17, 21, 26, 39, 52, 78, 104)  # lengths of windows in weeks
 ROWS = 200_000
@@ -57,15 +57,9 @@ class Parametric(NamedTuple):
 
     def forecast(self, state: Recency, cutoff: int, weeks: np.ndarray) -> Forecast:
         """For N customers at a cutoff and the next `weeks` (W,)."""
-        active, orders = self.orders.forecast(*self.on_clock(state, cutoff, weeks))
+        active, orders = self.orders.forecast(*on_clock(self.clock, state, cutoff, weeks))
         amount = np.zeros(state.x.size) if self.spend is None else self.spend.mean(state)
         return Forecast(active, orders, amount)
-
-    def on_clock(self, state: Recency, cutoff: int, weeks: np.ndarray) -> tuple[Recency, np.ndarray]:
-        """A state and lengths of windows in the time that the model of orders has been fitted in."""
-        if self.clock is None:
-            return state, np.asarray(weeks, float)
-        return self.clock.state(state, cutoff), self.clock.weeks(cutoff, weeks)
 
 
 def lengths(first_day: int, cutoff: int, longest: int) -> list[int]:

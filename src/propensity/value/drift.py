@@ -74,8 +74,7 @@ def by_rank(values: np.ndarray, tenth: np.ndarray) -> np.ndarray:
     >>> by_rank(np.array([3.0, 1.0, 2.0]), np.arange(10.0)).round(2).tolist()
     [7.83, 1.17, 4.5]
     """
-    share = np.empty(values.size)
-    share[np.argsort(values, kind="stable")] = (np.arange(values.size) + 0.5) / max(values.size, 1)
+    share = (_ranks(values) + 0.5) / max(values.size, 1)
     return np.interp(share, (np.arange(TENTHS) + 0.5) / TENTHS, tenth)
 
 
@@ -106,10 +105,16 @@ def fit_drift(windows: list[Closed], weeks: int) -> Drift:
     return Drift(total, age, tenth, weeks)
 
 
-def _tenths(values: np.ndarray) -> np.ndarray:
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0 for the lowest: (N,) int64."""
     rank = np.empty(values.size, np.int64)
     rank[np.argsort(values, kind="stable")] = np.arange(values.size)
-    return rank * TENTHS // max(values.size, 1)
+    return rank
+
+
+def _tenths(values: np.ndarray) -> np.ndarray:
+    """Tenth of each customer, from 0 for the lowest: (N,) int64."""
+    return _ranks(values) * TENTHS // max(values.size, 1)
 
 
 def _parts(place: np.ndarray, size: int, expected: np.ndarray, observed: np.ndarray, windows: int) -> np.ndarray:
@@ -118,7 +123,7 @@ def _parts(place: np.ndarray, size: int, expected: np.ndarray, observed: np.ndar
     means = np.bincount(place, expected, size) * observed.sum() / expected.sum()
     unit = float((observed**2).sum() / observed.sum())  # of one event
     ratio = np.log((sums + unit) / (means + unit))
-    # the noise of a part with few events is that of as many as are expected; a part without customers stays
+    # a part with few events has the noise of the expected number; a part without customers has a ratio of 1
     events = np.maximum(np.maximum(sums, means), 1e-9 * unit)
     noise = np.maximum(squares, means * unit) / events**2
     return ratio * PART**2 / (PART**2 + SHOCK**2 / windows + noise)

@@ -16,7 +16,7 @@ from propensity.value.closed import YEAR, ClosedWindows, Forecast, Parametric, c
 from propensity.value.distribution import RevenueShape, fit_shape
 from propensity.value.drift import Drift, no_drift
 from propensity.value.parametric import PARETO_NBD, fit_orders, fit_spend
-from propensity.value.season import fit_clock
+from propensity.value.season import fit_clock, on_clock
 from propensity.value.trees import Trees, fit_trees
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trees in the blend
@@ -256,7 +256,7 @@ def in_shape(values: np.ndarray, level: np.ndarray) -> np.ndarray:
 def fit_parametric(orders: OrderDays, first_day: int, cutoff: int, name: str = PARETO_NBD) -> Parametric:
     """A buy-till-you-die model of orders, on the clock of the season, and Gamma-Gamma."""
     state, clock = recency(orders, cutoff), fit_clock(orders, first_day, cutoff)
-    timed = state if clock is None else clock.state(state, cutoff)
+    timed, _ = on_clock(clock, state, cutoff, np.zeros(0))
     return Parametric(fit_orders(name, timed), fit_spend(state), clock)
 
 

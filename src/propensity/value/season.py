@@ -62,6 +62,32 @@ def fit_clock(orders: OrderDays, first_day: int, cutoff: int) -> Clock | None:
     return Clock(first_day, np.cumsum(index[slot(days)]))
 
 
+def on_clock(clock: Clock | None, state: Recency, cutoff: int, weeks: np.ndarray) -> tuple[Recency, np.ndarray]:
+    """A state at a cutoff, and lengths of windows, in the time of a clock; None for the time of the calendar.
+
+    Parameters
+    ----------
+    clock : Clock or None
+        Of the season.
+    state : Recency
+        N customers at the cutoff.
+    cutoff : int
+        Days since 1970-01-01.
+    weeks : numpy.ndarray of shape (W,)
+        Lengths of windows from the cutoff on, in weeks of the calendar.
+
+    Returns
+    -------
+    state : Recency
+        The same customers.
+    weeks : numpy.ndarray of shape (W,), float
+        Weeks of the clock.
+    """
+    if clock is None:
+        return state, np.asarray(weeks, float)
+    return clock.state(state, cutoff), clock.weeks(cutoff, weeks)
+
+
 def slot(day: np.ndarray) -> np.ndarray:
     """One of the 52 equal parts of the year for days since 1970-01-01."""
     return ((day % YEAR) / YEAR * SLOTS).astype(np.int64)

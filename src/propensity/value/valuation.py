@@ -14,6 +14,7 @@ from propensity.value.model import Expectation, ValueModel, fit
 from propensity.value.parametric import NAMES
 from propensity.value.question import Question, id_column, question
 from propensity.value.rhythm import fit_rhythm
+from propensity.value.season import on_clock
 
 UPPER = 0.9
 LEVELS = {
@@ -96,7 +97,7 @@ def value_customers(
     grid = sorted({*ascending, *(week for week in CURVE if week <= ascending[-1])})
     expected = model.expect(asked.orders, cutoff, ascending)
     warnings = [*asked.warnings, *_of_model(model, ascending)]
-    timed, _ = model.parametric.on_clock(state, cutoff, np.zeros(0))
+    timed, _ = on_clock(model.parametric.clock, state, cutoff, np.zeros(0))
     alive = survival(model, timed, grid)
     money = money_columns(expected, ascending, margin, discount)
     tier = tiers(money["discounted_value"][:, -1])

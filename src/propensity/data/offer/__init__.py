@@ -12,6 +12,7 @@ from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 from propensity.kernel.context import LineLimits, offer_context
 from propensity.kernel.event import Sets, fixed
+from propensity.kernel.ragged import offsets_of
 
 
 class Offers(NamedTuple):
@@ -79,9 +80,9 @@ def build_offers(
     Offers
         The offers in CSR form.
     """
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=items))])
+    offsets = offsets_of(np.bincount(item, minlength=items))
     parent = np.full(len(name), -1) if parent is None else parent
-    return Offers(name, offsets.astype(np.int64), offer.astype(np.int32), parent)
+    return Offers(name, offsets, offer.astype(np.int32), parent)
 
 
 class OfferConfig(Protocol):

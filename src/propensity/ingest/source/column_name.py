@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from propensity.ingest.rule.product import plain_letters
 
@@ -152,48 +153,6 @@ STATES = (  # of orders that are no sales, in eleven languages
 CANCELLED = frozenset(STATES.split())
 
 
-def contact_names(column: str) -> tuple[str, ...]:
-    """List the usual names of a column of a table of messages.
-
-    Parameters
-    ----------
-    column : str
-        Column of the contract.
-
-    Returns
-    -------
-    tuple of str
-        Normalised names.
-
-    Examples
-    --------
-    >>> contact_names("arm")[:3]
-    ('arm', 'variant', 'variant_id')
-    """
-    return tuple(dict.fromkeys(CONTACT_NAMES.get(column, "").split()))
-
-
-def acquisition_names(column: str) -> tuple[str, ...]:
-    """List the usual names of a column of acquisition.
-
-    Parameters
-    ----------
-    column : str
-        Column of the contract.
-
-    Returns
-    -------
-    tuple of str
-        Normalised names.
-
-    Examples
-    --------
-    >>> acquisition_names("cost")[:2]
-    ('acquisition_cost', 'acquired_cost')
-    """
-    return tuple(dict.fromkeys(ACQUISITION_NAMES.get(column, "").split()))
-
-
 def kind_of_word(word: str) -> str | None:
     """The kind of an event that is no purchase, by its word in eleven languages; None for another word.
 
@@ -238,13 +197,15 @@ def normalised_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", re.sub(r"\bd'", "", text)).strip("_")
 
 
-def names_of(column: str) -> tuple[str, ...]:
+def names_of(column: str, names: Mapping[str, str] = NAMES) -> tuple[str, ...]:
     """List the usual names of a column of the contract.
 
     Parameters
     ----------
     column : str
         Column of the contract.
+    names : mapping of str to str
+        Names by column, with spaces between them: those of `NAMES`, `CONTACT_NAMES` or `ACQUISITION_NAMES`.
 
     Returns
     -------
@@ -255,5 +216,7 @@ def names_of(column: str) -> tuple[str, ...]:
     --------
     >>> names_of("kind")[:3]
     ('art', 'typ', 'vorgang')
+    >>> names_of("cost", ACQUISITION_NAMES)[:2]
+    ('acquisition_cost', 'acquired_cost')
     """
-    return tuple(dict.fromkeys(NAMES.get(column, "").split()))
+    return tuple(dict.fromkeys(names.get(column, "").split()))

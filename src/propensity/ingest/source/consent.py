@@ -76,7 +76,7 @@ def read_consents(files: list[Delivery], setting: Mapping[str, str], ids: IdForm
     """
     parts = []
     for each in files:
-        word = clean_text(pl.col(setting["consent"])).str.to_lowercase().str.replace(r"^([01])\.0+$", "$1")
+        word = _word(setting["consent"])
         columns = {
             "customer": ids.read(setting["customer"], each.schema[setting["customer"]]),
             "channel": _channel(setting.get("channel")),
@@ -287,9 +287,14 @@ def _holds_words(name: str, kind: pl.DataType) -> bool:
 
 def _flag(name: str) -> pl.Expr:
     """A column of words as booleans, null for a blank."""
-    text = clean_text(pl.col(name)).str.to_lowercase().str.replace(r"^([01])\.0+$", "$1")
-    flag = text.is_in(NO_WORDS).not_() if name in MARKS else text.is_in(YES_WORDS)
-    return pl.when(text.is_not_null()).then(flag).alias(name)
+    word = _word(name)
+    flag = word.is_in(NO_WORDS).not_() if name in MARKS else word.is_in(YES_WORDS)
+    return pl.when(word.is_not_null()).then(flag).alias(name)
+
+
+def _word(column: str) -> pl.Expr:
+    """The words of a column in lower case, with 1 for 1.0."""
+    return clean_text(pl.col(column)).str.to_lowercase().str.replace(r"^([01])\.0+$", "$1")
 
 
 def with_every_refusal(customers: pl.LazyFrame, aliases: pl.DataFrame | None = None) -> pl.LazyFrame:

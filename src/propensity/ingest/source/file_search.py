@@ -12,6 +12,10 @@ from propensity.errors import ConfigurationError
 from propensity.ingest.source.workbook import EXCEL, SHEET, split_sheet, workbook_file
 
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+PARQUET = (".parquet", ".pq")
+TEXT = tuple(f".{kind}{packed}" for packed in ("", ".gz", ".zip", ".zst") for kind in ("csv", "tsv", "txt"))
+JSON_LINES = (".jsonl", ".ndjson")
+READABLE = PARQUET + TEXT + JSON_LINES + EXCEL
 
 
 def find_files(path: str, setting: str) -> list[Path]:
@@ -36,10 +40,8 @@ def find_files(path: str, setting: str) -> list[Path]:
     """
     location = Path(path).expanduser()
     if location.is_dir():
-        known = (
-            file for file in location.rglob("*") if file.name.lower().endswith(PARQUET + TEXT + JSON_LINES + EXCEL)
-        )
-        file = next(known, location / "sales.parquet")
+        readable = (file for file in location.rglob("*") if file.name.lower().endswith(READABLE))
+        file = next(readable, location / "sales.parquet")
         pattern = location / ("**" if file.parent != location else "") / f"*{file.suffix}"
         raise ConfigurationError(f"{setting}={path} is a folder; use a pattern such as {pattern}")
     plain, sheet = split_sheet(str(location))
@@ -49,7 +51,7 @@ def find_files(path: str, setting: str) -> list[Path]:
             f"{setting}={path} matches no file; correct the path, which is relative to {Path.cwd()}"
         )
     for file in files:
-        if not file.name.lower().endswith(PARQUET + TEXT + JSON_LINES + EXCEL):
+        if not file.name.lower().endswith(READABLE):
             raise ConfigurationError(
                 f"{setting}={file} is neither CSV, JSON lines, Parquet nor Excel by its name; "
                 f"use {', '.join(PARQUET[:1] + TEXT[:1] + JSON_LINES[:1] + EXCEL[:1])}"
@@ -117,8 +119,3 @@ def digest(file: Path) -> str:
     """
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-PARQUET = (".parquet", ".pq")
-TEXT = tuple(f".{kind}{packed}" for packed in ("", ".gz", ".zip", ".zst") for kind in ("csv", "tsv", "txt"))
-JSON_LINES = (".jsonl", ".ndjson")

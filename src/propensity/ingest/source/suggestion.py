@@ -1,4 +1,4 @@
-"""Draft of the column mapping of a table, from the names, types and first values of its columns."""
+"""Draft of the configuration of a source, from the names, types and first values of its columns."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ import polars as pl
 import yaml
 
 from propensity.errors import DataError
-from propensity.ingest.contract import EVENTS, Column, mandatory
-from propensity.ingest.rule.day import PARTS, DayFormat, read_day
-from propensity.ingest.rule.number import MarkEvidence, clean_text, mark_evidence, read_number
+from propensity.ingest.contract import EVENTS, mandatory
+from propensity.ingest.rule.day import PARTS
+from propensity.ingest.rule.number import clean_text
 from propensity.ingest.rule.product import describes_items
+from propensity.ingest.source.amount_draft import MIN_PRODUCTS, cancelled_rows, decisions
 from propensity.ingest.source.column_mapping import ColumnMapping
-from propensity.ingest.source.column_name import CANCELLED, CATEGORY, PRICE, UNIT_PRICE, names_of, normalised_name
+from propensity.ingest.source.column_name import CATEGORY, normalised_name
 from propensity.ingest.source.evidence import findings
 from propensity.ingest.source.file_format import detect_format
-from propensity.ingest.source.line_refund import REFUNDS
-from propensity.ingest.source.reading import KIND_OF, WITH_PERCENT
+from propensity.ingest.source.mapping_draft import DURATIONS, MIN_READABLE, draft_mapping
 from propensity.ingest.source.table_role import RawTable, assign_roles, open_tables, table_settings
-from propensity.ingest.source.unit_price import unit_votes
-from propensity.kernel.event import KINDS
 
 SIGNATURES = {
     "shopify": {
@@ -46,16 +44,9 @@ WITHOUT = {  # columns that the configuration asks for, null included, and what 
     "item": "with null all lines are of one item",
     "revenue": "with null revenue counts units, not money",
 }
-# a name does not tell whether they are of an order or a line, and before or after discounts
-NOT_DRAFTED = ("order_discount", "order_total", "order_refund", *REFUNDS)
-EXACT = ("description", "parent", "event_id")  # drafted by their full names only
-MIN_PRODUCTS = 5  # rows with several units from which a unit price is recognised
-MIN_READABLE = 0.95  # share of values that must have the type of the column
-DURATIONS = ("since", "gap", "diff", "ago", "until")
 PLAIN = r"[A-Za-z_][\w./-]*"  # a name that shells and Hydra read as it is
 RESERVED = ("null", "true", "false", "yes", "no", "on", "off", "nan", "inf", "none")
 MOST_CATEGORIES = 500
-MOST_STATES = 20  # distinct words of a column that holds the state of orders
 NO_WORDS = r"@\w|^[+-]?\d+[.,]\d+$|^\d{4}-\d\d-\d\d"  # addresses, amounts and dates
 PREPARE = "propensity prepare"
 
@@ -294,143 +285,6 @@ def _hydra(value: Any) -> str:
     return "'" + re.sub(r"(\\+)$", r"\1\1", text).replace("${", "\\${") + "'"
 
 
-def draft_mapping(rows: pl.DataFrame) -> dict[str, str]:
-    """Assign columns of a table to the columns of the contract.
-
-    Parameters
-    ----------
-    rows : polars.DataFrame
-        First rows of the table.
-
-    Returns
-    -------
-    dict of str to str
-        Contract column -> table column: the most similar name whose values fit. Each table column is used once.
-    """
-    mapping: dict[str, str] = {}
-    for column in EVENTS:
-        if column.name in NOT_DRAFTED:
-            continue
-        free = [name for name in rows.columns if name not in mapping.values()]
-        candidates = [name for name in free if name_similarity(column, name) > 0 or column.name == "day"]
-        candidates = [name for name in candidates if fits(column, rows[name])]
-        ranked = sorted(((name_similarity(column, name), name) for name in candidates), key=lambda pair: -pair[0])
-        if ranked and ranked[0][0] > (1 if column.name in EXACT else 0):
-            mapping[column.name] = ranked[0][1]
-        elif ranked and column.name == "day":
-            mapping["day"] = ranked[0][1]  # the only kind of column that reads as dates
-    revenue = next(column for column in EVENTS if column.name == "revenue")
-    if "revenue" not in mapping and name_similarity(revenue, mapping.get("quantity", "")) > 1:
-        mapping["revenue"] = mapping.pop("quantity")  # an amount alone is money
-    return mapping
-
-
-def line_total(rows: pl.DataFrame, mapping: dict[str, str]) -> str | None:
-    """Find the column that is the product of quantity and revenue, so that revenue is the price of one unit.
-
-    Parameters
-    ----------
-    rows : polars.DataFrame
-        First rows of the table.
-    mapping : dict of str to str
-        Mapping of `draft_mapping`.
-
-    Returns
-    -------
-    str or None
-        Name of the column, None without one.
-    """
-    if not {"quantity", "revenue"} <= mapping.keys():
-        return None
-    for name in rows.columns:
-        if name in (mapping["quantity"], mapping["revenue"]) or rows.schema[name].is_temporal():
-            continue
-        columns = {"units": mapping["quantity"], "price": mapping["revenue"], "total": name}
-        numbers = rows.select(_number(rows, column).alias(key) for key, column in columns.items())
-        numbers = numbers.drop_nulls().filter((pl.col("units") != 1) & (pl.col("price") != 0))
-        equal = ((pl.col("units") * pl.col("price") - pl.col("total")).abs() <= 0.01).mean()
-        if numbers.height >= MIN_PRODUCTS and numbers.select(equal).item() >= MIN_READABLE:
-            return name
-    return None
-
-
-def _number(rows: pl.DataFrame, column: str) -> pl.Expr:
-    """A column read as numbers with the decimal mark that its values show."""
-    counts = rows.select(mark_evidence(pl.col(column).cast(pl.String))).item()
-    return read_number(pl.col(column).cast(pl.String), MarkEvidence(**counts).mark() or ".")
-
-
-def name_similarity(column: Column, name: str) -> float:
-    """Compare a name with a column of the contract.
-
-    Parameters
-    ----------
-    column : Column
-        Column of the contract.
-    name : str
-        Column of a table.
-
-    Returns
-    -------
-    float
-        3 for the same name, about 2 for an alias, below 1 for a name that contains one, 0 otherwise.
-    """
-    normalised = normalised_name(name)
-    squeezed = normalised.replace("_", "")
-    names = (column.name, *column.aliases, *names_of(column.name))
-    if squeezed == column.name.replace("_", ""):
-        return 3.0
-    positions = [k for k, alias in enumerate(names) if alias.replace("_", "") == squeezed]
-    if positions:
-        return max(1.1, 2.0 - 0.01 * positions[0])
-    parts = (alias for alias in names if len(alias) > 2 and alias in normalised)
-    return max((len(alias) / (len(normalised) + 10) for alias in parts), default=0.0)
-
-
-def fits(column: Column, values: pl.Series) -> bool:
-    """Tell whether values have the type of a column of the contract.
-
-    Parameters
-    ----------
-    column : Column
-        Column of the contract.
-    values : polars.Series
-        Values of a table column.
-
-    Returns
-    -------
-    bool
-        True if they can be read as the column's type.
-    """
-    frame, name = values.to_frame(), values.name
-    if column.type == "date":
-        if any(word in name.lower() for word in DURATIONS):
-            return False
-        day = read_day(name, values.dtype, DayFormat(first="month"))
-        other = read_day(name, values.dtype, DayFormat(first="day"))
-        return max(_readable_share(frame.select(date).to_series(), values) for date in (day, other)) >= MIN_READABLE
-    if column.type == "number":
-        dates = values.dtype.is_temporal()
-        text = pl.col(name).cast(pl.String)
-        text = text.str.replace(r"\s*%\s*$", "") if column.name in WITH_PERCENT else text
-        return not dates and _readable_share(frame.select(read_number(text, ".")).to_series(), values) >= MIN_READABLE
-    if column.type == "id":
-        return not values.dtype.is_temporal() and not (values.dtype.is_float() and (values % 1 != 0).any())
-    if column.name == "description":
-        return values.dtype == pl.String
-    words = frame.select(clean_text(pl.col(name))).to_series()
-    if column.name == "kind":
-        known = words.str.to_lowercase().drop_nulls().is_in([*KIND_OF, *KINDS])
-        return bool(known.sum() > 0.5 * len(known))
-    return not values.dtype.is_temporal() and words.n_unique() <= 50
-
-
-def _readable_share(read: pl.Series, values: pl.Series) -> float:
-    """Share of the present values that could be read."""
-    present = values.to_frame().select(clean_text(pl.col(values.name)).is_not_null().sum()).item()
-    return (len(read) - read.null_count()) / present if present else 0.0
-
-
 def described_columns(rows: pl.DataFrame, mapping: dict[str, str], others: Mapping[str, Any]) -> dict[str, Any]:
     """Find columns of the events that describe items or customers.
 
@@ -535,97 +389,6 @@ def mapping_warnings(rows: pl.DataFrame, mapping: dict[str, str], file: str) -> 
     return lines
 
 
-def decisions(rows: pl.DataFrame, mapping: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Decide what the values of a table show: cancelled orders, prices of one unit, and whether a mark is needed.
-
-    Parameters
-    ----------
-    rows : polars.DataFrame
-        First rows of the table.
-    mapping : dict of str to str
-        Mapping of `draft_mapping`.
-
-    Returns
-    -------
-    settings : dict
-        Settings of `data.source`.
-    advice : list of str
-        What was decided and why, and what cannot be told.
-    """
-    settings: dict[str, Any] = {}
-    lines = []
-    if "order" in mapping and rows.schema[mapping["order"]] == pl.String:
-        prefix = rows[mapping["order"]].str.extract(r"^([A-Za-z]+)\d+$")
-        for letters in prefix.drop_nulls().unique().sort().to_list()[:3]:
-            if (prefix == letters).sum() > 0.5 * len(prefix):  # ordinary orders
-                continue
-            lines.append(
-                f"orders such as {letters}...: if they are cancellations, add \"data.source.cancelled='^{letters}'\""
-            )
-            if "quantity" in mapping and _only_negative(rows, mapping["quantity"], prefix == letters):
-                settings["cancelled"] = f"^{letters}"
-                lines[-1] += "; drafted so, because all their quantities are negative, and no others are"
-    if not {"quantity", "revenue"} <= mapping.keys():
-        return settings, lines
-    revenue, quantity = mapping["revenue"], mapping["quantity"]
-    unit, total = _unit_votes(rows, mapping)
-    if name := line_total(rows, mapping):
-        settings["revenue_is"] = "unit"
-        lines.append(f"{name} is {quantity} x {revenue}: add data.source.revenue_is=unit, or map revenue to {name}")
-    elif product := divided_total(rows, mapping):
-        settings["revenue_is"] = "net"
-        lines.append(f"{revenue} is {quantity} x {product}: it is the line's total, data.source.revenue_is=net")
-    elif re.search(UNIT_PRICE, normalised_name(revenue)):
-        settings["revenue_is"] = "unit"
-        lines.append(f"{revenue} may be the price of one unit: if so, add data.source.revenue_is=unit; drafted so")
-    elif unit >= MIN_PRODUCTS and unit >= 9 * total:
-        settings["revenue_is"] = "unit"
-        lines.append(f"{revenue} does not grow with {quantity} for {unit} items: it is the price of one unit")
-    elif total >= MIN_PRODUCTS and total >= 9 * unit:
-        settings["revenue_is"] = "net"
-        lines.append(f"{revenue} grows with {quantity} for {total} items: it is the line's total")
-    elif re.search(PRICE, normalised_name(revenue)) and not _number_is(rows, quantity, 1.0):
-        lines.append(
-            f"{revenue}: it cannot be told whether it is the line's total or the price of one unit; "
-            "set data.source.revenue_is=net or unit"
-        )
-    return settings, lines
-
-
-def cancelled_rows(rows: pl.DataFrame, mapping: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Find a column whose words say that an order was cancelled.
-
-    Parameters
-    ----------
-    rows : polars.DataFrame
-        First rows of the events.
-    mapping : mapping of str to str
-        Mapping of `draft_mapping`.
-
-    Returns
-    -------
-    settings : dict
-        `leave_out` with the words that mean cancelled, empty without such a column.
-    advice : list of str
-        The words that are left out, and the others of the column.
-    """
-    settings: dict[str, Any] = {}
-    lines = []
-    for name in rows.columns:
-        if name in mapping.values() or rows.schema[name] != pl.String:
-            continue
-        words = sorted(rows.select(clean_text(pl.col(name)).alias("word"))["word"].drop_nulls().unique().to_list())
-        cancelled = [word for word in words if normalised_name(word) in CANCELLED]
-        if cancelled and len(words) <= MOST_STATES:
-            settings.setdefault("leave_out", {})[name] = cancelled
-            others = ", ".join(word for word in words if word not in cancelled) or "nothing else"
-            lines.append(
-                f"{name}: rows with {', '.join(cancelled)} are left out as cancelled; it also holds {others}: "
-                "add those that are no sales to leave_out"
-            )
-    return settings, lines
-
-
 def unused_columns(rows: pl.DataFrame, settings: Mapping[str, Any]) -> list[str]:
     """Name the columns of the events that a draft does not use.
 
@@ -645,46 +408,3 @@ def unused_columns(rows: pl.DataFrame, settings: Mapping[str, Any]) -> list[str]
     used |= {*settings.get("item_columns", []), *settings.get("customer_columns", [])}
     names = [name for name in rows.columns if name not in used]
     return [f"not used: {', '.join(names)}"] if names else []
-
-
-def _only_negative(rows: pl.DataFrame, quantity: str, cancelled: pl.Series) -> bool:
-    """Whether the quantities of some rows, and of no others, are negative."""
-    negative = rows.select(_number(rows, quantity) < 0).to_series()
-    return bool(cancelled.any()) and bool((negative == cancelled).fill_null(False).all())
-
-
-def _number_is(rows: pl.DataFrame, column: str, value: float) -> bool:
-    """Whether a column holds one number only."""
-    return bool(rows.select((_number(rows, column) == value).fill_null(True).all()).item())
-
-
-def _unit_votes(rows: pl.DataFrame, mapping: dict[str, str]) -> tuple[int, int]:
-    """Items whose amounts are prices of one unit, and items whose amounts are totals; 0 and 0 without items."""
-    if "item" not in mapping:
-        return 0, 0
-    units, amount = _number(rows, mapping["quantity"]), _number(rows, mapping["revenue"])
-    lines = rows.lazy().select(pl.col(mapping["item"]).alias("item"), units.alias("units"), amount.alias("amount"))
-    unit, total = unit_votes(lines).collect().row(0)
-    return unit, total
-
-
-def divided_total(rows: pl.DataFrame, mapping: dict[str, str]) -> str | None:
-    """Find the column of prices of one unit whose product with the quantity is the revenue.
-
-    Parameters
-    ----------
-    rows : polars.DataFrame
-        First rows of the table.
-    mapping : dict of str to str
-        Mapping of `draft_mapping`.
-
-    Returns
-    -------
-    str or None
-        Name of the column, None without one.
-    """
-    for name in rows.columns:
-        used = name in (mapping["quantity"], mapping["revenue"]) or rows.schema[name].is_temporal()
-        if not used and line_total(rows, {**mapping, "revenue": name}) == mapping["revenue"]:
-            return name
-    return None

@@ -10,13 +10,20 @@ import polars as pl
 
 from propensity.data.consent import NO_WORDS, YES_WORDS
 from propensity.errors import DataError
-from propensity.ingest.contract import ACQUISITION, CONTACTS
+from propensity.ingest.contract import ACQUISITION, CONTACTS, Column
 from propensity.ingest.rule.number import clean_text
 from propensity.ingest.source.collection import collect
-from propensity.ingest.source.column_name import acquisition_names, contact_names, kind_of_word, normalised_name
+from propensity.ingest.source.column_name import (
+    ACQUISITION_NAMES,
+    CONTACT_NAMES,
+    kind_of_word,
+    names_of,
+    normalised_name,
+)
 from propensity.ingest.source.consent import REFUSED
 from propensity.ingest.source.delivery import ROW, Delivery, open_file
 from propensity.ingest.source.file_search import find_files
+from propensity.ingest.source.mapping_draft import draft_mapping, fits
 from propensity.ingest.source.reading import KIND_OF
 
 HEAD = 2_000  # rows that are read
@@ -94,8 +101,6 @@ def assign_roles(tables: Sequence[RawTable]) -> tuple[RawTable, dict[str, Any], 
     notes : list of str
         What each table was taken for.
     """
-    from propensity.ingest.source.suggestion import draft_mapping
-
     drafts = [draft_mapping(table.rows) for table in tables]
     wanted = ("day", "item", "customer", "revenue", "quantity", "order")
     scores = [sum(name in draft for name in wanted) for draft in drafts]
@@ -197,17 +202,7 @@ def _is_events(table: RawTable, draft: Mapping[str, str], best: Mapping[str, tup
 
 def _contact_columns(rows: pl.DataFrame, used: set[str]) -> dict[str, str]:
     """Columns of campaign, offer, arm, experiment, probability and cost in a table of messages, by their names."""
-    from propensity.ingest.source.suggestion import fits
-
-    found: dict[str, str] = {}
-    for column in CONTACTS:
-        for name in contact_names(column.name):
-            free = [each for each in rows.columns if each not in (*used, *found.values())]
-            named = next((each for each in free if normalised_name(each) == name and fits(column, rows[each])), None)
-            if named is not None:
-                found[column.name] = named
-                break
-    return found
+    return _columns_named(CONTACTS, CONTACT_NAMES, rows, used)
 
 
 def acquisition_columns(rows: pl.DataFrame, used: set[str]) -> dict[str, str]:
@@ -225,17 +220,23 @@ def acquisition_columns(rows: pl.DataFrame, used: set[str]) -> dict[str, str]:
     dict of str to str
         Column of the contract -> column of the table, those whose name is usual and whose values fit.
     """
-    from propensity.ingest.source.suggestion import fits
+    return _columns_named(ACQUISITION, ACQUISITION_NAMES, rows, used)
 
-    found: dict[str, str] = {}
-    for column in ACQUISITION:
-        for name in acquisition_names(column.name):
-            free = [each for each in rows.columns if each not in (*used, *found.values())]
-            named = next((each for each in free if normalised_name(each) == name and fits(column, rows[each])), None)
-            if named is not None:
-                found[column.name] = named
-                break
-    return found
+
+def _columns_named(
+    contract: Sequence[Column], names: Mapping[str, str], rows: pl.DataFrame, used: set[str]
+) -> dict[str, str]:
+    """Columns of a contract -> columns of a table that are not used, have one of the usual names, and values that fit.
+
+    A column of the table is that of one column of the contract; of several the one with the first of the names.
+    """
+    columns: dict[str, str] = {}
+    for column in contract:
+        free = [each for each in rows.columns if each not in (*used, *columns.values())]
+        usual = (each for name in names_of(column.name, names) for each in free if normalised_name(each) == name)
+        if (first := next((each for each in usual if fits(column, rows[each])), None)) is not None:
+            columns[column.name] = first
+    return columns
 
 
 def behaviour_columns(table: RawTable, draft: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:

@@ -8,7 +8,7 @@ from torch.nn.functional import silu
 from torch.utils.checkpoint import checkpoint
 
 from propensity.errors import ConfigurationError
-from propensity.model.causal import ITEMS, CausalEncoder, no_padding
+from propensity.model.causal import ITEMS, CausalEncoder, first_tokens, no_padding
 from propensity.model.relative_time import relative_time
 
 AT_ONCE = 8_000_000  # attention weights in memory; more are computed in blocks of rows, and again for the gradient
@@ -97,9 +97,8 @@ class HstuLayer(nn.Module):
         """Tokens and queries after the layer; the tokens of the `last` layer are not needed and stay as they are."""
         gate_BLD, value_BHLK, row_BHLK, key_BHLK = self._split(event_BLD)
         keys = self.time.rotate(key_BHLK, age_BL, False), value_BHLK, age_BL
-        position = torch.arange(event_BLD.shape[1], device=event_BLD.device)
         gate_BQD, _, row_BHQK, _ = self._split(query_BQD)
-        seen_BQL = position < visible_BQ[..., None]
+        seen_BQL = first_tokens(visible_BQ, event_BLD.shape[1])
         pooled_BQD = self._pooled(self.time.rotate(row_BHQK, query_BQ, True), query_BQ, seen_BQL, *keys)
         query_BQD = query_BQD + self._out(pooled_BQD, gate_BQD)
         if last:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from propensity.model.causal import ITEMS, CausalEncoder, no_padding
+from propensity.model.causal import ITEMS, CausalEncoder, first_tokens, no_padding
+from propensity.model.scale import signed_log
 
 AT_ONCE = 16_000_000  # weights of events in memory
 UNSEEN = -100.0  # log age of an event that has no weight at any tap
@@ -71,7 +72,7 @@ class TimeFilters(CausalEncoder):
         else:
             blocks = zip(query_BQ.split(size, dim=1), visible_BQ.split(size, dim=1), strict=True)
             sums_BQTD = torch.cat([self._sums(event_BLD, age_BL, *block) for block in blocks], dim=1)
-        level_BQTD = torch.sign(sums_BQTD) * torch.log1p(sums_BQTD.abs())
+        level_BQTD = signed_log(sums_BQTD)
         filtered_BQX = leaky_relu((self.filter @ level_BQTD).flatten(2))
         mixed_BQX = filtered_BQX + self.spread(self.dropout(leaky_relu(self.squeeze(filtered_BQX))))
         state_BQD: Tensor = self.norm(self.output(mixed_BQX) + self.query_tokens(visible_BQ))
@@ -79,7 +80,7 @@ class TimeFilters(CausalEncoder):
 
     def _sums(self, event_BLD: Tensor, age_BL: Tensor, query_BQ: Tensor, visible_BQ: Tensor) -> Tensor:
         """The sums of the tokens around each tap: (B, Q, T, D)."""
-        seen_BQL = torch.arange(age_BL.shape[1], device=age_BL.device) < visible_BQ[..., None]
+        seen_BQL = first_tokens(visible_BQ, age_BL.shape[1])
         age_BQL = (age_BL[:, None] - query_BQ[..., None]).clamp(min=1.0)
         place_BQL = torch.where(seen_BQL, age_BQL.log2().clamp(self.tap[0], self.tap[-1]), UNSEEN)
         weight_BQTL = (place_BQL[:, :, None] - self.tap[:, None]).abs_().neg_().add_(1.0).clamp_(min=0.0)

@@ -1,4 +1,4 @@
-"""What a champion and its network say of inputs, by the libraries that fitted the candidates."""
+"""Log-odds and amounts of a champion and of its network, by the libraries that fitted the candidates."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def champion_outputs(
     return CandidateOutputs(chosen, stack.amount.amount(amount))
 
 
-def network_outputs(model: nn.Module, inputs: Inputs) -> CandidateOutputs:
+def network_candidate_outputs(model: nn.Module, inputs: Inputs) -> CandidateOutputs:
     """Log-odds and amounts of the network for a batch.
 
     Parameters

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from propensity.api.place import log_folder
 from propensity.data.event_log import EventLog
-from propensity.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from propensity.key_figures.figures import Kpi
@@ -136,11 +136,8 @@ def kpi(log: EventLog | str | Path, cutoff: str, *, out: str | Path | None = Non
     from propensity.key_figures.figures import save
     from propensity.report.kpi import kpi_page
 
-    if isinstance(log, EventLog) and log.folder is None:
-        raise ConfigurationError(
-            "the event log lies in memory; write it with log.save(folder) and use what that returns"
-        )
-    result = figures_of(configuration("kpi", _settings(log, cutoff, out or "kpi", settings)))
+    config = configuration("kpi", _settings(log_folder(log), cutoff, out or "kpi", settings))
+    result = figures_of(config)
     if out is not None:
         save(result, out, kpi_page(result))
     return result

@@ -1,0 +1,1 @@
+"""The Python interface, exported by `propensity`: workflow, model, evaluation, and value."""
