@@ -99,9 +99,7 @@ def append(
             with translate_read_errors():
                 if isinstance(source, Table):
                     source = copy.copy(source)
-                    source.earlier = EarlierLog(
-                        partial(_known, head, keys), _has_text_ids(head), partial(were_bought, head), head.items["item"]
-                    )
+                    source.earlier = earlier_log(head, keys)
                 tables = source.load() if keys else with_ids_of_log(source.load(), head)
                 tables = protect_personal_data(tables, out, keys)
             new = ingest(tables, place)
@@ -201,6 +199,24 @@ def with_ids_of_log(tables: Tables, old: LogHead) -> Tables:
     ids = distinct_customers(tables)
     written = as_written(ids, known)
     return tables if written.n_unique() < ids.len() else with_ids(tables, ids, written)
+
+
+def earlier_log(head: LogHead, keys: Sequence[bytes]) -> EarlierLog:
+    """What a source asks of the log to which its delivery is, or will be, appended.
+
+    Parameters
+    ----------
+    head : LogHead
+        The log.
+    keys : sequence of bytes
+        Keys under which it stores customers, see `propensity.ingest.key_chain.key_chain`.
+
+    Returns
+    -------
+    EarlierLog
+        Its customers, items and purchases.
+    """
+    return EarlierLog(partial(_known, head, keys), _has_text_ids(head), partial(were_bought, head), head.items["item"])
 
 
 def _known(old: LogHead, keys: Sequence[bytes], ids: pl.Series) -> pl.Series:

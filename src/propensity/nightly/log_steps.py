@@ -20,6 +20,9 @@ from propensity.config import PrepareConfig
 from propensity.data.event_log import META, EventLog, to_date
 from propensity.data.log_head import LogHead
 from propensity.errors import ConfigurationError, DataError, IntegrityError, PropensityError
+from propensity.ingest.append import earlier_log
+from propensity.ingest.key_chain import key_chain
+from propensity.ingest.source.table import Table
 from propensity.nightly.delivery import (
     APPENDED,
     DUPLICATE,
@@ -70,7 +73,7 @@ def require_log(night: Night) -> None:
 
 
 def check(night: Night, results: Results) -> dict[str, Any]:
-    """Read every new file by the data contract, apart from the log."""
+    """Read every new file by the data contract, without a change of the log."""
     deliveries: list[dict[str, Any]] = []
     for each in results["fetch"]["new"]:
         file = Delivered(each["file"], each["sha256"], each["day"])
@@ -101,7 +104,7 @@ def checked(night: Night, file: Delivered) -> dict[str, Any]:
                 return {"state": "empty", "first_day": None, "last_day": None, "rows": {}}
             return held(f"{file.file} has no rows; deliver it again, or set deliveries.empty: accept")
         latest = date.fromisoformat(night.date) + timedelta(AHEAD)
-        log = task_of(night, file, latest.isoformat()).prepare(staging / file.sha256[:12])
+        log = beside_log(night, task_of(night, file, latest.isoformat())).prepare(staging / file.sha256[:12])
         first, last = (to_date(day).isoformat() for day in (log.first_event_day, log.last_event_day))
         if last > night.date:
             return held(
@@ -117,6 +120,14 @@ def checked(night: Night, file: Delivered) -> dict[str, Any]:
         return held(str(error))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def beside_log(night: Night, task: Task) -> Task:
+    """The task with a source that knows the log: its customers may withdraw a consent without an event, or return."""
+    if isinstance(task.tables, Table) and (night.log / META).is_file():
+        head = LogHead(night.log)
+        task.tables.earlier = earlier_log(head, key_chain(head.meta, task.key))
+    return task
 
 
 def tables_beside(night: Night, file: Delivered) -> list[str]:
