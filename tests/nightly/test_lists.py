@@ -10,7 +10,7 @@ import yaml
 
 from nightly.tiny_shop import SETTINGS, deliver, make_shop, run
 from propensity.nightly.delivery import Delivered
-from propensity.nightly.log_steps import checked
+from propensity.nightly.log_steps import checked, task_of
 from propensity.nightly.night import Night
 from propensity.nightly.shop import read_shop
 
@@ -71,3 +71,20 @@ def test_an_empty_delivery_is_held_back_if_a_table_of_its_date_has_rows(tmp_path
     assert (
         result["state"] == "held" and "so that deliveries/consents-2024-02-20.csv of the same date" in result["reason"]
     )
+
+
+def test_a_consent_may_be_withdrawn_by_a_customer_of_the_log_without_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"files": "deliveries/sales-{date}.csv"}
+    consents = {"data.source.consents": {"path": "deliveries/consents-{date}.csv", "customer": "card", "consent": "ok"}}
+    shop = make_shop(tmp_path / "shop", deliveries=settings, data={**SETTINGS["data"], **consents})
+    monkeypatch.chdir(shop.parent)
+    night = Night(read_shop(shop), shop.parent, "2024-02-22", None, print)
+    for day, card, word in (("2024-02-20", 7, "yes"), ("2024-02-21", 8, "no")):
+        (shop.parent / f"deliveries/sales-{day}.csv").write_text(f"card,day,sku,paid,category\n{card},{day},a,2.5,k\n")
+        (shop.parent / f"deliveries/consents-{day}.csv").write_text(f"card,ok\n7,{word}\n")
+        delivery = Delivered(f"deliveries/sales-{day}.csv", "0" * 64, day)
+        assert checked(night, delivery)["state"] == "ok"
+        if not night.log.exists():
+            task_of(night, delivery, "2024-02-22").prepare(night.log)
