@@ -33,8 +33,7 @@ from typing import Any
 
 FORMAT = 3
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
-TOLERANCE = 1e-5  # absolute for probabilities; relative for expected revenues above 1, see `revenue_floor`
-RARE = 0.1  # probability below which the rounding of a probability in float32 is large beside it
+TOLERANCE = 1e-5  # absolute for probabilities; relative for expected revenues above 1
 NETWORK_OUTPUTS = ("network_probability", "network_expected_revenue")  # if the champion is not the network alone
 NETWORK_INPUTS = ("network_logit", "network_log_amount")  # of champion.onnx, if the champion uses the network
 SMALLEST = 1e-30  # revenue whose logarithm is taken for 0
@@ -225,47 +224,13 @@ def run_session(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return dict(zip(names, session.run(names, feed), strict=True))
 
 
-def revenue_floor(name: str, outputs: Mapping[str, Any]) -> Any:
-    """Expected revenues up to which differences of an output are absolute: 1, or those of a rare purchase.
-
-    A probability is computed in float32 by subtractions from 1, so one of 0.005 is rounded to 1e-5 of itself.
-
-    Parameters
-    ----------
-    name : str
-        Name of the output.
-    outputs : mapping of str to ndarray
-        Expected outputs with their probabilities.
-
-    Returns
-    -------
-    float or ndarray
-        1, for expected revenues at least what the purchase earns at a probability of `RARE`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> revenue_floor("expected_revenue", {"expected_revenue": np.array([2.0]), "probability": np.array([0.01])})
-    array([20.])
-    """
-    import numpy as np
-
-    probability = outputs.get(name.replace("expected_revenue", "probability"))
-    if not name.endswith("expected_revenue") or probability is None or probability.shape != outputs[name].shape:
-        return 1.0
-    amount = np.abs(outputs[name].astype(np.float64)) / np.maximum(probability, SMALLEST)
-    return np.maximum(RARE * np.nan_to_num(amount), 1.0)
-
-
-def max_difference(actual: Any, expected: Any, floor: Any = 1.0) -> float:
-    """Largest difference of two arrays: absolute up to an expected magnitude of `floor`, relative above it.
+def max_difference(actual: Any, expected: Any) -> float:
+    """Largest difference of two arrays: absolute up to an expected magnitude of 1, relative above it.
 
     Parameters
     ----------
     actual, expected : ndarray
         Arrays to compare. NaN equals NaN.
-    floor : float or ndarray
-        Magnitude up to which differences are divided by it.
 
     Returns
     -------
@@ -282,7 +247,7 @@ def max_difference(actual: Any, expected: Any, floor: Any = 1.0) -> float:
 
     if actual.shape != expected.shape or (np.isnan(actual) != np.isnan(expected)).any():
         return float("inf")
-    difference = np.abs(actual.astype(np.float64) - expected) / np.maximum(np.abs(expected), floor)
+    difference = np.abs(actual.astype(np.float64) - expected) / np.maximum(np.abs(expected), 1.0)
     return float(np.nan_to_num(difference).max(initial=0.0))
 
 
@@ -308,7 +273,7 @@ def verify_outputs(folder: Path, session: Any) -> float:
     """
     inputs, expected = load_arrays(folder / "golden/inputs.npz"), load_arrays(folder / "golden/outputs.npz")
     outputs = run_session(session, inputs)
-    largest = max(max_difference(outputs[name], expected[name], revenue_floor(name, expected)) for name in outputs)
+    largest = max(max_difference(outputs[name], expected[name]) for name in outputs)
     if not largest <= TOLERANCE:
         raise VerificationError(
             f"{folder / 'model.onnx'} differs by {largest:.2g} from golden/outputs.npz; export again"
