@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
 
 from propensity.data.batch import Inputs, Sizes
 from propensity.errors import ConfigurationError
@@ -19,7 +18,7 @@ from propensity.model.embed import EventEmbedding, OfferEmbedding
 from propensity.model.event_dropout import drop_events
 from propensity.model.event_token import EventToken
 from propensity.model.head import ChannelHead, ValueHead
-from propensity.model.outputs import SIGMA_MAX, SIGMA_MIN, Outputs
+from propensity.model.outputs import SIGMA_MAX, SIGMA_MIN, Outputs, log_probability
 from propensity.model.pairs import Pairs
 from propensity.model.season.fourier import Fourier
 
@@ -219,6 +218,6 @@ def log_odds(probability: Tensor) -> Tensor:
 
 def within_visit(visit: Tensor, purchase_given_visit: Tensor) -> Tensor:
     """Logit of P(visit) P(purchase | visit) from the logits of both, in float32 log space."""
-    log_p = (logsigmoid(visit.float()) + logsigmoid(purchase_given_visit.float())).clamp(max=-1e-6)
+    log_p = (log_probability(visit.float()) + log_probability(purchase_given_visit.float())).clamp(max=-1e-6)
     log_rest = torch.where(log_p > -math.log(2), torch.log(-torch.expm1(log_p)), torch.log1p(-torch.exp(log_p)))
     return log_p - log_rest

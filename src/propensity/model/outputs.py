@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 SIGMA_MIN, SIGMA_MAX = 0.05, 2.0  # of log revenue; above it the tail dominates the mean of a log-normal
 
@@ -23,7 +24,7 @@ class Outputs(NamedTuple):
 
     def probability(self) -> Tensor:
         """(B, M) probability to buy within the horizon."""
-        return self.purchase.sigmoid()
+        return probability_of(self.purchase)
 
     def amount(self) -> Tensor:
         """(B, M) expected spend of a buyer, in the log's currency: the mean of the log-normal."""
@@ -38,6 +39,20 @@ class Outputs(NamedTuple):
         """(B, M) in the log's currency: the probability to buy times the mean of the log-normal (ZILN)."""
         location, sigma = self.value[..., 0], self.value[..., 1]
         return self.probability() * torch.exp(location + 0.5 * sigma * sigma) * self.unit
+
+
+def log_probability(logit: Tensor) -> Tensor:
+    """Logarithm of the probability of a logit, of the same shape.
+
+    Runtimes of an exported graph compute the sigmoid of a rare event with an absolute error of float32, which is large
+    beside the probability, and the logarithm of that sigmoid with it. A softplus keeps the relative error small.
+    """
+    return -softplus(-logit)
+
+
+def probability_of(logit: Tensor) -> Tensor:
+    """Probability of a logit, of the same shape, with a relative error of float32 also for a rare event."""
+    return log_probability(logit).exp()
 
 
 def ensemble_mean(member_outputs: list[Outputs]) -> Outputs:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from propensity.baseline.logistic import WIDEST
 from propensity.champion.champion import NETWORK
 from propensity.data.batch import Inputs
+from propensity.model.outputs import probability_of
 from propensity.model.scale import signed_log
 from propensity.serving.tree_inputs import TreeInput
 from propensity.serving.tree_sum import Trees
@@ -243,7 +244,7 @@ class Combination(nn.Module):
             if mixture.reads_amount(name):
                 in_units = (own_amount - math.log(mixture.unit)).clamp(min=math.log(mixture.smallest))
                 amount = amount + self.amount_weight[k] * in_units
-        probability = logit.sigmoid()
+        probability = probability_of(logit)
         return probability, probability * amount.exp() * (mixture.factor * mixture.unit)
 
     def _terms(
