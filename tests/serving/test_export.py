@@ -137,20 +137,3 @@ def test_invalid_export_requests_are_refused(exported: Exported, tmp_path: Path)
     (tmp_path / "notes.txt").write_text("text")
     with pytest.raises(ConfigurationError, match="contains something other than a bundle; give another folder as out"):
         request(tmp_path, ["onnx"])
-
-
-@pytest.mark.parametrize(("step", "passes"), [(1e-7, True), (1e-5, False)])
-def test_a_rare_purchase_of_a_large_amount_may_be_rounded_but_not_off(step: float, passes: bool) -> None:
-    amount, chance = np.float32(400), np.float32(0.005)
-
-    def model(extra: float) -> Any:
-        probability = np.full((1, 1), chance + np.float32(extra), np.float32)
-        return lambda batch: {"probability": probability, "expected_revenue": probability * amount}
-
-    batch = Inputs(*([torch.ones(1)] * len(Inputs._fields)))
-    parity = Parity()
-    if passes:
-        parity.compare(model(0), {"onnx": model(step)}, batch, "a batch")
-    else:
-        with pytest.raises(GateError, match="onnx differs"):
-            parity.compare(model(0), {"onnx": model(step)}, batch, "a batch")
