@@ -11,6 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from propensity.data.event_log import EPOCH, EventLog, fingerprint, to_day
+from propensity.data.segment import KNOWN
 from propensity.errors import DataError
 from propensity.ingest.build import build_log, ingest, prepare
 from propensity.ingest.encode import ALWAYS, NEVER
@@ -49,6 +50,13 @@ def test_events_are_sorted_by_customer_and_day_and_keep_their_delivery_order(see
     expected = tables.events.select(names).sort("customer", "day", maintain_order=True).collect()
     expected = expected.with_columns(pl.col("day").to_physical(), pl.col(names[-3:]).cast(pl.Float32))
     assert_frame_equal(decoded(build_log(tables)), expected, check_dtypes=False)
+
+
+def test_an_attribute_named_known_is_an_attribute_like_others() -> None:
+    words = pl.DataFrame({"item": ["milk", "soap"], "known": ["yes", "no"]})
+    log = build_log(tables_of([{}, {"item": "soap"}], items=words))
+    assert log.items.to_dict(as_series=False) == {"item": ["milk", "soap"], "known": ["yes", "no"]}
+    assert log.item_known.tolist() == [ALWAYS, ALWAYS]
 
 
 def test_codes_do_not_depend_on_the_order_of_delivery() -> None:
@@ -205,7 +213,7 @@ def test_delivered_items_are_always_known_and_other_items_from_their_first_event
 
 
 def test_items_derived_from_events_are_known_from_their_first_event_or_never() -> None:
-    taken = STOCK.with_columns(known=pl.lit(date(2024, 4, 1)))  # what the column says does not count
+    taken = STOCK.with_columns(pl.lit(date(2024, 4, 1)).alias(KNOWN))  # an earlier day does not count
     log = build_log(tables_of(SALES, items=taken))
     assert log.item_known.tolist() == [NEVER, MAY, MAY + 3]
     assert log.items.columns == ["item", "shelf"]

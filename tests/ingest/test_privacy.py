@@ -13,6 +13,7 @@ import pytest
 from conftest import QUICK, SMALL
 from propensity.data.event_log import EventLog
 from propensity.data.log_folder import TOMBSTONES
+from propensity.data.segment import KNOWN
 from propensity.errors import ConfigurationError, DataError, IntegrityError
 from propensity.ingest.build import prepare
 from propensity.ingest.erasure import erase_customer, export_customer
@@ -150,7 +151,7 @@ def test_a_run_on_pseudonyms_contains_no_contact_data_and_is_in_the_audit_record
     columns = {name: name for name in ("customer", "day", "item", "kind", "quantity", "revenue")}
     events = tables.events.join(ids, on="customer").with_columns(customer="name").drop("name").collect()
     events.write_parquet(tmp_path / "events.parquet")
-    tables.items.collect().write_parquet(tmp_path / "items.parquet")
+    tables.items.drop(KNOWN).collect().write_parquet(tmp_path / "items.parquet")
     source = Table("events.parquet", dict(columns), items="items.parquet", folder=str(tmp_path))
     prepared = prepare(source, tmp_path / "out/log", key=KEY)
     cfg = composed("train", *SMALL, *QUICK, f"data.log={tmp_path / 'out/log'}", f"out={tmp_path / 'out/run'}")

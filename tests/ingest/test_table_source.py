@@ -200,7 +200,7 @@ def test_the_earliest_day_describes_an_item_that_has_no_table(tmp_path: Path) ->
     assert tables.items is not None
     items = tables.items.collect()
     assert dict(items.select("item", "aisle").iter_rows()) == {"milk": "dairy", "bread": "bakery", "soap": "care"}
-    assert dict(items.select("item", "known").iter_rows())["milk"] == date(2024, 2, 28)
+    assert dict(items.select("item", "?known").iter_rows())["milk"] == date(2024, 2, 28)
 
 
 def test_attribute_tables_are_matched_by_the_ids_of_the_events(tmp_path: Path) -> None:

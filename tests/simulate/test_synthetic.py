@@ -178,7 +178,7 @@ def test_no_event_precedes_the_launch_of_its_item_or_the_joining_of_its_customer
     assert tables.items is not None and tables.customers is not None
     seen = tables.events.join(tables.items, on="item").join(tables.customers, on="customer").collect()
     assert (market.catalogue().launch > 0).sum() > 5
-    assert (seen["day"] >= seen["known"]).all()
+    assert (seen["day"] >= seen["?known"]).all()
     assert (seen["day"] >= seen["joined"]).all()
     assert (market.all_customers().joined[market.all_customers().regime == NEW] > 0).all()
 

@@ -31,7 +31,7 @@ FORMAT = 1
 EVENTS = "events"
 CHANGED = "?changed"  # rows of the tables of a segment with the attributes of a customer or item; others only name one
 COUNTS = ("?events", "?engagement")  # number of a customer's events in a segment
-KNOWN = "known"  # see `propensity.data.event_log.EventLog.item_known`
+KNOWN = "?known"  # see `propensity.data.event_log.EventLog.item_known`
 
 
 class Segment(NamedTuple):

@@ -25,7 +25,7 @@ from propensity.data.merged_code import changed_codes, channel_codes, contact_co
 from propensity.data.merged_columns import merged_blocks, merged_offsets
 from propensity.data.merged_log import no_events
 from propensity.data.merged_meta import merged_meta
-from propensity.data.segment import Segment, SegmentList, add_segment, write_segment
+from propensity.data.segment import KNOWN, Segment, SegmentList, add_segment, write_segment
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
 from propensity.ingest.compact import MAX_SEGMENTS, compact, copy_other_files
@@ -290,9 +290,9 @@ def merge_logs(
     new = _recode(new, new_codes, earlier_orders)
     codes = changed_codes(_codes(old, items, channels, contacts))
     log = EventLog(
-        item_known=items["known"].to_numpy().astype(np.int32),
+        item_known=items[KNOWN].to_numpy().astype(np.int32),
         customers=customers,
-        items=items.drop("known"),
+        items=items.drop(KNOWN),
         meta=meta,
         contacts=contacts,
         **_write_columns(old, new, rows, codes, draft, late),
@@ -334,7 +334,7 @@ def _write_columns(
 
 def _is_delivered(table: pl.LazyFrame | None) -> bool:
     """Whether a table was delivered, rather than derived from the events."""
-    return table is not None and "known" not in table.collect_schema()
+    return table is not None and KNOWN not in table.collect_schema()
 
 
 def _codes(

@@ -21,6 +21,7 @@ from propensity.data.column_store import ColumnFiles, mapped_columns, replace_co
 from propensity.data.contact import contact_table
 from propensity.data.event_log import COLUMNS, ENGAGEMENT, EventLog, fingerprint
 from propensity.data.log_folder import check_replaceable
+from propensity.data.segment import KNOWN
 from propensity.data.valid import check_totals
 from propensity.disk import is_disk_full
 from propensity.errors import DataError
@@ -296,9 +297,9 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     if "time" in types:
         meta["timezone"] = tables.timezone or "UTC"
     log = EventLog(
-        item_known=item_table["known"].to_numpy().astype(np.int32),
+        item_known=item_table[KNOWN].to_numpy().astype(np.int32),
         customers=customer_table,
-        items=item_table.drop("known"),
+        items=item_table.drop(KNOWN),
         meta=meta,
         contacts=contact_table(contact_keys) if "contact" in types else None,
         **mapped_columns(folder, event_count, types),
@@ -394,14 +395,14 @@ def _vocabulary(ids: pl.Series, table: pl.LazyFrame | None, key: str) -> pl.Data
 
 
 def _items(codes: CodeTable, table: pl.LazyFrame | None) -> pl.DataFrame:
-    """Item vocabulary with `known`, the day after which an item is known: the first that describes it, or always."""
+    """Item vocabulary with `?known`, the day after which an item is known: the first that describes it, or always."""
     items = _vocabulary(codes.table["name"], table, "item")
     event_days = codes.table.select("first", item="name")
     first = items.select("item").join(event_days, on="item", how="left", maintain_order="left")["first"]
     known = first.fill_null(NEVER).to_numpy()
-    if "known" in items.columns:
-        known = np.maximum(known, items["known"].cast(pl.Date).cast(pl.Int32).fill_null(ALWAYS).to_numpy())
+    if KNOWN in items.columns:
+        known = np.maximum(known, items[KNOWN].cast(pl.Date).cast(pl.Int32).fill_null(ALWAYS).to_numpy())
     elif table is not None:
         delivered = table.select(pl.col("item").cast(items.schema["item"])).collect()["item"]
         known = np.where(items["item"].is_in(delivered.implode()).to_numpy(), ALWAYS, known)
-    return items.with_columns(known=pl.Series(known, dtype=pl.Int32))
+    return items.with_columns(pl.Series(KNOWN, known, dtype=pl.Int32))

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from propensity.data.consent import consent_channel
+from propensity.data.segment import KNOWN
 
 
 def merged_vocabulary(old: pl.DataFrame, new: pl.DataFrame, key: str, described: bool) -> pl.DataFrame:
@@ -14,7 +15,7 @@ def merged_vocabulary(old: pl.DataFrame, new: pl.DataFrame, key: str, described:
     Parameters
     ----------
     old, new : polars.DataFrame
-        Rows of each delivery, with their ids in the column `key` and perhaps `known`.
+        Rows of each delivery, with their ids in the column `key` and perhaps `?known`.
     key : {"customer", "item"}
         Column of the ids.
     described : bool
@@ -23,20 +24,20 @@ def merged_vocabulary(old: pl.DataFrame, new: pl.DataFrame, key: str, described:
     Returns
     -------
     polars.DataFrame
-        Sorted rows of both tables; an id in both has the new attributes if `described`, and the earlier `known`.
+        Sorted rows of both tables; an id in both has the new attributes if `described`, and the earlier `?known`.
         Otherwise it has those of the first row with an attribute, as in a log that is built from all events at once.
     """
     both = pl.concat([old, new.cast({key: old.schema[key]})], how="diagonal_relaxed")
-    names = [name for name in both.columns if name not in (key, "known")]
+    names = [name for name in both.columns if name not in (key, KNOWN)]
     own = [name for name in names if name != "guest" and not _of_consent(name)]
     filled = pl.any_horizontal(pl.col(name).is_not_null() for name in own) if own else pl.lit(True)
     if described:
         attributes = [pl.col(name).drop_nulls().last() for name in names]
-        first_known = pl.col("known").min()
+        first_known = pl.col(KNOWN).min()
     else:
         attributes = [pl.col(name).filter(filled).first() if name in own else pl.col(name).first() for name in names]
-        first_known = pl.coalesce(pl.col("known").filter(filled).first(), pl.col("known").min())
-    known = [first_known] if "known" in both.columns else []
+        first_known = pl.coalesce(pl.col(KNOWN).filter(filled).first(), pl.col(KNOWN).min())
+    known = [first_known] if KNOWN in both.columns else []
     return both.group_by(key).agg(*attributes, *known).sort(key).select(both.columns)
 
 

@@ -63,8 +63,9 @@ class Tables(NamedTuple):
         experiment, probability (of being sent exactly this, in (0, 1]); null where it is not known. Other columns are
         passed to `screen` and `settle` and then dropped. The order of rows is the order within a day.
     items : polars.LazyFrame or None
-        Item and its attributes, known from the start; None if items have no attributes. With a column `known` the table
-        was derived from the events: each item is known from its first event, or never.
+        Item and its attributes, known from the start; None if items have no attributes. With a column `?known`
+        (`propensity.data.segment.KNOWN`) the table was derived from the events: each item is known from its first
+        event, or never.
     customers : polars.LazyFrame or None
         Customer and attributes.
     dropped : dict of str to int

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from propensity.data.segment import KNOWN
 from propensity.ingest.rule.identity import clean_attribute
 from propensity.ingest.source.attribute_table import read_attribute_table
 from propensity.ingest.source.id_normalisation import IdFormat
@@ -127,7 +128,8 @@ def first_day_attributes(
     Returns
     -------
     table : polars.DataFrame
-        One row per id; items have a column `known`, the first day that describes them, or their first day if none does.
+        One row per id; items have a column `?known`, the first day that describes them, or their first day if none
+        does.
     warnings : dict of str to int
         Number of ids by rule.
     """
@@ -136,7 +138,7 @@ def first_day_attributes(
     first_day = day.filter(described).min()
     first = [pl.col(c).filter(day == first_day).drop_nulls().first() for c in columns]
     changed = pl.any_horizontal(pl.col(c).drop_nulls().n_unique() > 1 for c in columns).alias("?changed")
-    known = [pl.coalesce(first_day, day.min()).alias("known")] if key == "item" else []
+    known = [pl.coalesce(first_day, day.min()).alias(KNOWN)] if key == "item" else []
     table = rows.group_by(key).agg(*first, *known, changed).sort(key)
     counts = {f"{key}_described_again": int(table["?changed"].sum())}
     if key == "item":

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from propensity.data.segment import KNOWN
 from propensity.errors import ConfigurationError
 from propensity.ingest.source import Tables
 from propensity.simulate.catalogue import AGE_GROUPS, REGIONS, Catalogue, build_catalogue
@@ -216,7 +217,7 @@ class Synthetic(SimulationConfig):
                 "department": [f"department_{m // 5:02d}" for m in catalogue.category],
                 "brand": [f"brand_{b:03d}" for b in catalogue.brand],
                 "price": catalogue.price,
-                "known": pl.Series((self.epoch_day(0) + catalogue.launch).astype(np.int32)).cast(pl.Date),
+                KNOWN: pl.Series((self.epoch_day(0) + catalogue.launch).astype(np.int32)).cast(pl.Date),
             }
         )
 
