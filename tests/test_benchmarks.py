@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 ROW: dict[str, Any] = {"name": str, "reference": str, "ratio": float, "gate": (int, float), "met": bool, "why": str}
 SECONDS: dict[str, Any] = {
@@ -85,3 +88,75 @@ def test_one_pass_and_separate_passes_agree_before_they_are_timed(benchmark):
     rows = benchmark("one_pass").main(["--customers=4", "--events=12", "--rounds=1"])
     assert [row.encoder for row in rows] == ["hstu", "linear_recurrence", "time_filters"]
     assert all(row.one_pass > 0 and row.separate > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_gpu_runs_on_a_cpu_and_checks_before_it_times(benchmark, tmp_path, capsys):
+    results = benchmark("gpu").main(["--device=cpu", "--quick", f"--out={tmp_path / 'gpu.json'}"])
+    assert results == json.loads((tmp_path / "gpu.json").read_text()) == json.loads(capsys.readouterr().out)
+    sections = ["correctness", "peak", "training", "scoring", "tokens", "loader"]
+    assert [name for name in results if name in sections] == sections
+    encoders = results["correctness"]["encoders"]
+    assert {"cpu_device", "bf16", "compiled"} <= set(encoders["hstu"]) and "skipped" not in str(results)
+    (row,) = results["training"]
+    assert row["width"] == 64 and row["batches_s"] > 0 and row["mfu"] is None and row["mfu_measured"] > 0
+    assert 0 < row["flops_encoder"] < row["flops"]
+    assert 0 < results["tokens"]["filled"] < 1 and all(rate > 0 for rate in results["tokens"]["tokens_s"].values())
+    assert [each["threads"] for each in results["loader"]["rows"]] == [0, 1]
+    assert all(0 <= each["waiting"] <= 1 for each in results["loader"]["rows"])
+
+
+def test_the_benchmark_of_a_gpu_times_nothing_where_a_check_fails(benchmark, monkeypatch, capsys):
+    gpu = benchmark("gpu")
+    wrong = {"encoders": {}, "failed": ["hstu cpu_device outputs"]}
+    monkeypatch.setattr(gpu, "correctness", lambda bench: wrong)
+    with pytest.raises(SystemExit, match="nothing was timed, because these checks fail: hstu cpu_device outputs"):
+        gpu.main(["--device=cpu", "--quick"])
+    assert not {"training", "scoring", "tokens", "loader"} & set(json.loads(capsys.readouterr().out))
+
+
+def test_a_difference_beyond_its_limit_fails_and_so_does_a_missing_number(benchmark):
+    gpu = benchmark("gpu")
+    good = {"cpu_device": {"outputs": 9e-5, "gradients": 9e-4}, "bf16": 0.01}
+    assert gpu.failures(good) == []
+    for outputs in (2e-4, float("nan")):
+        assert gpu.failures(good | {"compiled": {"outputs": outputs, "gradients": 0.0}}) == ["compiled outputs"]
+    assert gpu.failures(good | {"bf16": 0.5}) == ["bf16"]
+
+
+def test_a_network_that_differs_on_the_device_is_found(benchmark, monkeypatch):
+    gpu = benchmark("gpu")
+    batch, model = gpu.batch_of(gpu.QUICK, 4), gpu.network(gpu.QUICK, "mean_pool", 8)
+    expected = gpu.results_of(model, batch)
+    next(model.members[0].encoder.parameters()).data += 0.1
+    assert gpu.failures({"cpu_device": gpu.differences(gpu.results_of(model, batch), expected)})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_benchmark_of_a_gpu_says_where_there_is_none(benchmark):
+    with pytest.raises(SystemExit, match="torch sees no GPU; run this where there is one, or with --device=cpu"):
+        benchmark("gpu").main([])
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_gpu_needs_no_polars_hydra_or_lightning_but_for_the_loader(repository):
+    missing = ("polars", "hydra", "omegaconf", "lightning", "pyarrow", "rich", "threadpoolctl")
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({missing!r}))
+from benchmarks import gpu
+bench = gpu.Bench("cpu", True, 0.0)
+gpu.stepper(bench, gpu.network(gpu.QUICK, "hstu", 8), gpu.batch_of(gpu.QUICK, 4), False)()
+print(gpu.loader(bench)["skipped"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "carried as wheels" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_loader_compares_batches_and_measures_all_numbers_of_threads(benchmark, tmp_path):
+    sizes = ["--customers=300", "--events=6000", "--offers=20", "--batches=2", "--steps=1", "--rounds=1"]
+    results = benchmark("prefetch").main([*sizes, "--set", "training.pairs_per_batch=2000"])
+    assert set(results["loader"]["batches_s"]) == {"0", "1", "2"} and set(results["training"]["share"]) == {"0", "1"}
+    assert all(0 <= share <= 1 for share in results["training"]["share"].values())

@@ -300,6 +300,7 @@ PARTS: dict[str, dict[str, Limit]] = {
         "pairs_per_batch": maybe(whole(1)), "length_bucketing": flag(), "log_on_device": flag(),
         "negative_rate": maybe(number(0, 1, above=True)), "averaging": maybe(number(0, 1e6)), "compile": flag(),
         "threads": maybe(whole(1, 1_024)), "cutoffs_per_batch": whole(1, 100_000),
+        "prefetch_threads": maybe(whole(0, 1_024)),
         "validation": either(whole(1, 10_000), choice("auto"), many(day(), least=1), null()),
         "validation_pairs": maybe(whole(1)), "held_out": number(0, 0.9), "refit": flag(),
     },

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from propensity.data.batch import Inputs
+from propensity.data.batch import Empty, Inputs
 from propensity.data.catalogue import CatalogueConfig
 from propensity.data.cutoff import Cutoff, TrainingCutoffs
 from propensity.data.event_log import EventLog, to_date, to_day
@@ -101,6 +101,12 @@ class TrainingSet(NamedTuple):
     def features(self) -> Features:
         """Features of the shared offers."""
         return self.cutoffs_data[0].features
+
+    def in_memory_of(self, empty: Empty) -> TrainingSet:
+        """The same cutoffs, whose features take the memory of large arrays from a function such as `numpy.empty`."""
+        twins = {id(each.features): each.features.in_memory_of(empty) for each in self.cutoffs_data}
+        cutoffs_data = [each._replace(features=twins[id(each.features)]) for each in self.cutoffs_data]
+        return self._replace(cutoffs_data=cutoffs_data)
 
 
 class Validation(NamedTuple):

@@ -6,11 +6,14 @@ A offer attributes, K item attributes, S season terms; for `Outcomes`, K channel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
+Empty = Callable[[Sequence[int], Any], "np.ndarray"]  # makes an array of a shape and type, as numpy.empty
 
 HISTORY = ("token", "kind", "channel", "age", "amount")  # the fields of `Inputs` that hold events
 

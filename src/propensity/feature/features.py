@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from propensity.data.batch import Inputs, Outcomes
+from propensity.data.batch import Empty, Inputs, Outcomes
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.data.item_text import text_weights
@@ -100,6 +100,13 @@ class Features:
         self.own_context: dict[Cutoff, np.ndarray] = {}
         self.categories: dict[int, tuple[np.ndarray, Sets]] = {}  # by the day of the market's tables
         self.standardisations: dict[Cutoff, np.ndarray] = {}  # by the same day, and the horizon
+        self.empty: Empty = np.empty  # makes the large arrays of a batch
+
+    def in_memory_of(self, empty: Empty) -> Self:
+        """A copy that takes the memory of large arrays from a function such as `numpy.empty`."""
+        twin = copy.copy(self)
+        twin.empty = empty
+        return twin
 
     def with_customers(
         self,
@@ -179,8 +186,8 @@ class Features:
 
     def outcomes(self, cutoff: Cutoff, customer: np.ndarray) -> Outcomes:
         """Compute purchases, revenue, visits and channels of `customer (B,)` in the horizon, as float32 arrays."""
-        bought = np.empty((customer.size, len(self.offers)), bool)
-        revenue, visit = np.empty(bought.shape, np.float32), np.empty(customer.size, bool)
+        bought = self.empty((customer.size, len(self.offers)), bool)
+        revenue, visit = self.empty(bought.shape, np.float32), np.empty(customer.size, bool)
         outcomes(self.events, self.sets, customer, cutoff.day, cutoff.horizon, bought, revenue, visit)
         channel = np.empty((customer.size, len(self.vocabulary.sold_through)), np.float32)
         purchase_channels(self.events, customer, cutoff.day, cutoff.horizon, self.sold_through, channel)
@@ -200,7 +207,7 @@ class Features:
         self, market_stats: MarketStats, customer: np.ndarray, mask: HistoryMask, customer_features: np.ndarray
     ) -> np.ndarray:
         names, columns = self.config.pair, self.config.columns["pair"]
-        out = np.empty((customer.size, len(self.offers), len(names)), np.float32)
+        out = self.empty((customer.size, len(self.offers), len(names)), np.float32)
         order_size, channel_code = float(market_stats.order_size), fixed(self.channel_code)
         places = (
             BasicColumns.of(names, self.config.half_lives),
@@ -223,7 +230,7 @@ class Features:
             *of_groups,
             *(name for name in PRICE_NAMES if name in names),
         ]
-        values = np.empty((len(written), *out.shape[:2]), np.float32)
+        values = self.empty((len(written), *out.shape[:2]), np.float32)
         column = dict(zip(written, values, strict=True))
         self._affinity(market_stats, profiles(out, at), column)
         self._neighbours(market_stats, customer, mask, column)
@@ -281,7 +288,7 @@ class Features:
         """Fills the columns (B, M) of what similar customers bought."""
         if "neighbours" not in self.config.groups:
             return
-        shares = np.empty((customer.size, len(self.offers), len(NEIGHBOURS)), np.float32)
+        shares = self.empty((customer.size, len(self.offers), len(NEIGHBOURS)), np.float32)
         neighbour_shares(
             *(self.events, self.sets, self.item_categories(market_stats), customer, market_stats.cutoff.day),
             *(mask.days, mask.offer, market_stats.neighbours, shares),
@@ -432,8 +439,8 @@ class Features:
         """token (B, L, K), kind, channel, age, amount (B, L) and length (B,) of the last `most` events (0: history)."""
         shape = (customer.size, most or self.config.history)
         kinds = (np.int32, np.int32, np.float32, np.float32)
-        kind, channel, age, amount = (np.empty(shape, dtype) for dtype in kinds)
-        token = np.empty((*shape, self.item_code.shape[1]), np.int32)
+        kind, channel, age, amount = (self.empty(shape, dtype) for dtype in kinds)
+        token = self.empty((*shape, self.item_code.shape[1]), np.int32)
         out = token, kind, channel, age, amount, np.empty(customer.size, np.int64)
         last_events(
             *(self.events, self.sets, customer, cutoff.day, mask.days, mask.offer),

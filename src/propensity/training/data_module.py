@@ -19,9 +19,11 @@ from propensity.feature.history_mask import HistoryMask
 from propensity.model.base_rate import BaseRates
 from propensity.model.inference import to_tensors
 from propensity.task import Task, TrainingSet
+from propensity.training.buffer import Buffers
 from propensity.training.device_log import DeviceLog, PositionBatch
 from propensity.training.held_out import held_out_customers
 from propensity.training.length import Length
+from propensity.training.loader import BatchLoader
 from propensity.training.shared_batch import SharedBatch, SharedBatches, SharedSampler
 from propensity.training.validation import Validation
 
@@ -230,6 +232,7 @@ class PropensityDataModule(pl.LightningDataModule):
     validation : cutoffs to validate at; None: no validation.
     cutoffs_per_batch : cutoffs at which a batch holds its customers, at most; with more than 1 batches are
         `SharedBatch`, whose histories a causal encoder reads once.
+    prefetch_threads : threads that compute training batches ahead; 0: none.
 
     Attributes
     ----------
@@ -255,6 +258,7 @@ class PropensityDataModule(pl.LightningDataModule):
         negative_rate: float = 1.0,
         validation: Validation | None = None,
         cutoffs_per_batch: int = 1,
+        prefetch_threads: int = 0,
     ) -> None:
         super().__init__()
         if cutoffs_per_batch > 1 and log_on_device:
@@ -268,22 +272,24 @@ class PropensityDataModule(pl.LightningDataModule):
             )
         self.training_set, self.task, self.seed = training_set, task, seed
         self.length_bucketing, self.log_on_device, self.negative_rate = length_bucketing, log_on_device, negative_rate
-        self.cutoffs_per_batch = cutoffs_per_batch
+        self.cutoffs_per_batch, self.prefetch_threads = cutoffs_per_batch, prefetch_threads
         self.device_log: DeviceLog | None = None
         self.batch_size = max(pairs_per_batch // len(training_set.features.offers), 1)
         self.validation = None if validation is None else ValidationBatches(validation, pairs_per_batch)
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> BatchLoader:
         """Loader of the training batches of this process."""
         sampler, batches = self.sampler(), self.batches()
         dataset: Dataset[Any] = PositionBatches(batches) if self.log_on_device else batches
         if self.cutoffs_per_batch > 1:
             dataset = SharedBatches(batches, self.cutoffs_per_batch)
-        return DataLoader(dataset, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())
+        return BatchLoader(dataset, sampler, self.prefetch_threads)
 
     def batches(self) -> TrainingBatches:
-        """Training batches of one cutoff each."""
-        return TrainingBatches(self.training_set, self.task, self.length_bucketing, self.negative_rate)
+        """Training batches of one cutoff each, in memory that is used again."""
+        buffers = Buffers(pinned=torch.cuda.is_available())
+        training_set = self.training_set.in_memory_of(buffers.empty)
+        return TrainingBatches(training_set, self.task, self.length_bucketing, self.negative_rate)
 
     def sampler(self) -> CutoffSampler | SharedSampler:
         """The sampler of the batches of this process."""

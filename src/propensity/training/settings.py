@@ -21,6 +21,7 @@ from propensity.training.base_rate import base_rates
 from propensity.training.data_module import PropensityDataModule
 from propensity.training.held_out import without_held_out
 from propensity.training.length import length_of, negative_rate_of
+from propensity.training.loader import default_threads
 from propensity.training.metric import LOSSES, TRAIN_LOSS, by_name, mode, validation_metrics
 from propensity.training.validation import Validation
 
@@ -58,6 +59,8 @@ class TrainingConfig:
         layer.
     cutoffs_per_batch : training cutoffs at which a batch holds its customers, at most. With more than 1 a causal
         encoder reads each history once for all of them; other encoders are refused.
+    prefetch_threads : threads that compute training batches ahead, which are the same for any number; 0: none; None:
+        one for each CPU that the training does not use, at most 8.
     validation : number of last label windows, or ISO dates of cutoffs, to validate on; `auto`: one, or as many as hold
         enough purchases; None: no validation. A number is lowered where the log is too short for it.
     validation_pairs : customer x offer pairs per validation cutoff, of customers that the seed samples; None: all.
@@ -75,6 +78,7 @@ class TrainingConfig:
     compile: bool = False
     threads: int | None = 1
     cutoffs_per_batch: int = 1
+    prefetch_threads: int | None = None
     validation: int | str | list[str] | None = "auto"
     validation_pairs: int | None = 500_000
     held_out: float = 0.0
@@ -111,6 +115,7 @@ class TrainingConfig:
             rate,
             validation,
             self.cutoffs_per_batch,
+            default_threads() if self.prefetch_threads is None else self.prefetch_threads,
         )
         if self.cutoffs_per_batch > 1:
             length = length._replace(pass_steps=max(len(data.sampler()), 1))
