@@ -25,7 +25,7 @@ LADDER = (
     {"loss", "decision", "baseline", "ab", "value"},
     {"champion", "key_figures"},
     {"training"},
-    {"explain", "catalogue"},
+    {"explain", "catalogue", "pretrain"},
     {"evaluation"},
     {"serving", "report", "project", "cli"},
     {"api", "nightly"},

@@ -47,7 +47,7 @@ def append(folder: str | Path, action: str, entry: Mapping[str, Any]) -> Path:
     folder : str or Path
         Folder of runs; see `audit_log`.
     action : str
-        What was done: train, score, states, decide, export, serve, score_http, export_customer, forget, lift,
+        What was done: train, pretrain, score, states, decide, export, serve, score_http, export_customer, forget, lift,
         rotate_key.
     entry : mapping
         Plain values. Customers as `customer_mark`.

@@ -70,6 +70,29 @@ class TrainConfig(CommandConfig):
     baselines: list[str] | None = setting("names of the baselines to fit; null fits all, [] none", None)
     objective: str | None = setting("metric that a job of a sweep returns; null: val/log_loss, or train/loss", None)
     warm: str | None = setting("folder of an earlier run whose weights the training starts from; null: random", None)
+    pretrained: str | None = setting("folder of propensity pretrain whose encoder the training starts from", None)
+    frozen: bool = setting("keep the pretrained encoder as it is; false tunes it with the rest of the network", False)
+
+
+@dataclass
+class PretrainConfig(CommandConfig):
+    data: Part = setting("source, offers and the end of the data")
+    model: Part = setting("network, whose encoder and width are used")
+    optimizer: Part = setting("torch optimizer")
+    scheduler: Part | None = setting("torch learning rate scheduler; null keeps the rate constant", None)
+    trainer: Part = setting("Lightning's Trainer: any argument of its own")
+    next_period: float = setting("weight of the offers bought within 1, 2 and 4 weeks", 1.0)
+    next_visit: float = setting("weight of the time to the next purchase", 0.1)
+    masked_basket: float = setting("weight of the offers of a day that is left out of the history", 1.0)
+    contrastive: float = setting("weight of which two slices are of the same customer (CoLES)", 0.0)
+    steps: int = setting("optimizer steps", 1_000)
+    batch: int = setting("customers in a batch", 128)
+    queries: int = setting("days of each history from which the next offers and the next purchase are predicted", 8)
+    held_out: float = setting("share of the customers, by a hash of their ids, on whom the losses are measured", 0.05)
+    threads: int | None = setting("torch CPU threads; null uses torch's default", 1)
+    prefetch_threads: int | None = setting("threads that compute batches ahead; null: one for each free CPU", None)
+    out: str = setting("folder of the encoder and the embeddings")
+    seed: int = setting("seed of every random stream", 17)
 
 
 @dataclass
@@ -516,6 +539,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "append": AppendConfig,
     "compact": CompactConfig,
     "train": TrainConfig,
+    "pretrain": PretrainConfig,
     "evaluate": EvaluateConfig,
     "backtest": BacktestConfig,
     "compare": CompareConfig,

@@ -53,7 +53,7 @@ TRAIN: dict[str, Limit] = COMMAND | {
     **dict.fromkeys(("data", "model", "loss", "training", "optimizer", "scheduler", "trainer"), GROUP),
     **dict.fromkeys(("baseline", "callbacks", "logger"), PARTS_BY_NAME),
     "metrics": METRICS, "out": path(), "seed": SEED, "champion": text(), "baselines": maybe(NAMES),
-    "objective": maybe(text()), "warm": maybe(path()),
+    "objective": maybe(text()), "warm": maybe(path()), "pretrained": maybe(path()), "frozen": flag(),
 }  # fmt: skip
 CUSTOMER: dict[str, Limit] = COMMAND | {
     "customer": name(), "log": path(), "runs": path(), "pseudonym": maybe(text()), "folders": many(path()),
@@ -83,6 +83,12 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "AppendConfig": COMMAND | {"data": GROUP, "log": path()},
     "CompactConfig": COMMAND | {"log": path()},
     "TrainConfig": TRAIN,
+    "PretrainConfig": COMMAND | {
+        **dict.fromkeys(("data", "model", "optimizer", "scheduler", "trainer"), GROUP),
+        **dict.fromkeys(("next_period", "next_visit", "masked_basket", "contrastive"), number(0, 1e6)),
+        "steps": whole(1, 10**9), "batch": whole(2, 10**6), "queries": whole(1, 1_000), "held_out": number(0, 0.9),
+        "threads": maybe(whole(1, 1_024)), "prefetch_threads": maybe(whole(0, 1_024)), "out": path(), "seed": SEED,
+    },
     "EvaluateConfig": COMMAND | {
         "run": path(), "cutoffs": CUTOFFS, "requests": maybe(path()),
         "baseline": PARTS_BY_NAME, "baselines": maybe(NAMES), "decay": maybe(path()),

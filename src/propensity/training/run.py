@@ -43,6 +43,7 @@ from propensity.training.data_module import PropensityDataModule
 from propensity.training.fit import CHECKPOINTS, PROGRESS, Fitted, Stage, fit, open_ended
 from propensity.training.length import Length, length_warnings
 from propensity.training.metric import validation_metrics
+from propensity.training.pretrained import Pretrained, pretrained_of, start_from_pretrained
 from propensity.training.settings import TrainingConfig, check_settings
 from propensity.training.storage import check_checkpoint
 from propensity.training.track import first_process
@@ -96,6 +97,7 @@ def train(
     used = config.metrics if settings.validation else []  # others are those of an evaluation
     config = replace(config, data=resolved(config.data, task, log), metrics=used)
     chosen = windows(task, log, settings.validation)
+    pretrained = pretrained_of(config, chosen.task.end_day(log))
     named = candidates(config)
     check_champion(config.champion, tuple(named), bool(chosen.cutoffs))
     bar = track if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
@@ -107,7 +109,7 @@ def train(
     about = describe(without_secrets(asdict(config)), log, chosen, training_set, on_all)
     if reuse and (done := finished(folder, about)):
         return done, task, training_set, log
-    work = Work(config, settings, task, log, chosen, named, folder)
+    work = Work(config, settings, task, log, chosen, named, folder, pretrained)
     with only_writer(folder) if first_process() else nullcontext():
         keep_record(config.out, folder, log, task.log or task.default_log, about)
         begin_or_continue(folder, about)
@@ -132,11 +134,15 @@ class Work(NamedTuple):
     windows: Windows
     candidates: dict[str, Candidate]  # by name, without the network
     folder: Path
+    pretrained: Pretrained | None = None
 
     def network(self, training_set: TrainingSet, data: PropensityDataModule) -> OfferNet:
-        """The untrained network that follows from the seed."""
+        """The untrained network that follows from the seed and the pretrained encoder."""
         pl.seed_everything(self.config.seed, verbose=False)
-        return untrained(self.config, self.task, training_set, data)
+        model = untrained(self.config, self.task, training_set, data)
+        if self.pretrained is not None:
+            start_from_pretrained(model, self.pretrained, training_set.vocabulary, self.config.frozen)
+        return model
 
 
 def untrained(config: TrainConfig, task: Task, training_set: TrainingSet, data: PropensityDataModule) -> OfferNet:
