@@ -122,6 +122,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cutoffs = pl.Series(["2017-11-06", "2017-11-13", "2017-12-04"] * 3).str.to_date()
         pl.DataFrame({"customer_id": customers, "cutoff": cutoffs}).write_parquet("requests.parquet")
         messages("mine.parquet").write_parquet("messages.parquet")
+        customers.head(5).to_frame().write_csv("seeds.csv")
         Path("offers.yaml").write_text("two: \"category IN ('category_000', 'category_001')\"\n")
         Path("triggers.yaml").write_text("- {name: welcome, event: first_purchase, days: [3], offer: category_000}\n")
     return folder

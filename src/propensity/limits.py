@@ -323,6 +323,10 @@ PARTS: dict[str, dict[str, Limit]] = {
         "channel": maybe(text()), "recent": maybe(whole(0, DAYS)), "where": maybe(text()), "spend_cv": number(0, 1_000),
         "stage": maybe(choice("onboarding", "second_purchase")),
     } | OFFERED,
+    "Lookalike": {
+        "seeds": maybe(path()), "states": maybe(path()), "size": maybe(whole(0)), "share": SHARE,
+        "neighbours": whole(1, 10**6), "channel": maybe(text()), "where": maybe(text()), "ignore_consent": flag(),
+    },
     "CampaignPlan": {
         "campaigns": CAMPAIGNS, "count": whole(1, 100_000), "mode": choice("audience", "volume"), "capacity": CAPACITY,
         "budget": maybe(number(0, 1e12)), "exclusive": many(many(name())), "margin": MARGIN, "cost": MONEY,

@@ -233,7 +233,7 @@ def test_objectors_to_profiling_are_in_no_table_of_any_decision(composed: Compos
     allowed, context = ids_where(log, pl.col("consent_profiling").fill_null(True)), read(scores)
     gone = context.profiling_objectors
     assert gone and set(context.scores.customer) <= allowed
-    for option in ("allocate", "audience", "campaign", "channel", "next_best", "opportunity", "overlap", "segment"):
+    for option in sorted(LISTS | GROUPS.keys()):
         small = ("decision.max_k=4",) if option == "segment" else ()
         cfg = composed("decide", f"decision={option}", *small, "scores=x", "out=y").decision
         result = instantiate(cfg, _convert_="all")(context)
@@ -272,6 +272,7 @@ LISTS = {
     "audience",
     "campaign",
     "channel",
+    "lookalike",
     "next_best",
     "overlap",
 }  # decisions whose customers will be contacted
