@@ -1,11 +1,11 @@
 """Do lookalikes buy more than matched others? `python experiments/lookalike.py data/complete_journey out 2017-08-07`.
 
 For each cutoff an encoder is pretrained on the events before it. For each of the most bought offers the seeds are the
-buyers of the last 28 days; customers without a purchase of the offer in the last 91 days are compared with them. The 5 %
-who are most similar are the lookalikes. Each is matched, at random, with another of these customers in the same cell:
-the same third by recency, and the same fifth by orders and by spend in 91 days. The outcome is a purchase of the offer
-in the 28 days from the cutoff on. Two embeddings are compared: the pretrained one, and a plain profile, the logarithms of
-the purchase days of each other offer in the last 364 days.
+buyers of the last 28 days; customers without a purchase of the offer in the last 91 days are compared with them. The
+5 % who are most similar are the lookalikes. Each is matched, at random, with another of these customers in the same
+cell: the same third by recency, and the same fifth by orders and by spend in 91 days. The outcome is a purchase of the
+offer in the 28 days from the cutoff on. Two embeddings are compared: the pretrained one, and a plain profile, the
+logarithms of the purchase days of each other offer in the last 364 days.
 """
 
 from __future__ import annotations
