@@ -82,6 +82,8 @@ class Features:
         Windows, half-lives, history length and extra columns.
     """
 
+    empty: Empty = np.empty  # makes the large arrays of a batch
+
     def __init__(self, log: EventLog, offers: Offers, vocabulary: Vocabulary, config: FeatureConfig) -> None:
         self.log, self.offers, self.vocabulary, self.config = log, offers, vocabulary, config
         self.events, self.sets = log.events, offers.sets
@@ -100,7 +102,6 @@ class Features:
         self.own_context: dict[Cutoff, np.ndarray] = {}
         self.categories: dict[int, tuple[np.ndarray, Sets]] = {}  # by the day of the market's tables
         self.standardisations: dict[Cutoff, np.ndarray] = {}  # by the same day, and the horizon
-        self.empty: Empty = np.empty  # makes the large arrays of a batch
 
     def in_memory_of(self, empty: Empty) -> Self:
         """A copy that takes the memory of large arrays from a function such as `numpy.empty`."""
