@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from propensity.errors import ConfigurationError
-from propensity.feature.features import Features, compute_column
+from propensity.feature.features import Features
 from propensity.feature.history_mask import EVERYTHING, HistoryMask
 from propensity.feature.market_stats import MarketStats
-from propensity.feature.point_in_time import PointInTime, point_in_time
+from propensity.feature.point_in_time import PointInTime, compute_column, point_in_time
 from propensity.kernel.column import FeatureColumn
 
 CUSTOMERS = 32

@@ -17,7 +17,6 @@ from propensity.data.event_log import EventLog
 from propensity.data.item_text import text_weights
 from propensity.data.offer import Offers
 from propensity.data.vocabulary import Vocabulary
-from propensity.errors import ConfigurationError
 from propensity.feature.affinity import rarity
 from propensity.feature.attribute import attribute_numbers
 from propensity.feature.calendar import season
@@ -45,10 +44,9 @@ from propensity.feature.market_stats import (
     tenure_month,
 )
 from propensity.feature.neighbour import category_sets
-from propensity.feature.point_in_time import PointInTime, point_in_time
+from propensity.feature.point_in_time import PointInTime, compute_column, point_in_time
 from propensity.feature.price import PRICE_NAMES, PRICES, price_columns
 from propensity.feature.registrant import GROUP, Registry, fill_customer_columns, fill_pair_columns
-from propensity.kernel.column import FeatureColumn
 from propensity.kernel.customer import customer_windows
 from propensity.kernel.event import Events, Sets, fixed
 from propensity.kernel.group import GroupTables, windows_and_groups
@@ -467,40 +465,6 @@ def offer_market(market_stats: MarketStats) -> OfferMarket:
     intensity = market_stats.context[:, CONTEXT_NAMES.index("intensity")]
     tables = market_stats.trip_share, market_stats.interpurchase_time, np.nan_to_num(intensity)
     return OfferMarket(*(np.ascontiguousarray(table, np.float64) for table in tables))
-
-
-def compute_column(column: FeatureColumn, known: PointInTime, reference: bool = False) -> np.ndarray:
-    """Compute an extra column by its function or by its plain definition.
-
-    Parameters
-    ----------
-    column : FeatureColumn
-        A column with `compute` and `reference`.
-    known : PointInTime
-        B customers and M offers at the cutoff.
-    reference : bool
-        Use the plain definition.
-
-    Returns
-    -------
-    ndarray of float32
-        (B, M) for a pair column, (B,) for a customer column, (M,) for a context column.
-
-    Raises
-    ------
-    ConfigurationError
-        If the function returns another shape.
-    """
-    shape = {"pair": (len(known), len(known.offers)), "customer": (len(known),), "context": (len(known.offers),)}
-    function = column.reference if reference else column.compute
-    assert function is not None
-    values = np.asarray(function(known))
-    if values.shape != shape[column.block]:
-        raise ConfigurationError(
-            f"{'the reference of ' if reference else ''}column {column.name!r} of data.feature.extra returned shape "
-            f"{values.shape}; a {column.block} column needs {shape[column.block]}"
-        )
-    return values.astype(np.float32)
 
 
 def _inputs(**arrays: Any) -> Inputs:

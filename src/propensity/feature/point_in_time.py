@@ -12,8 +12,10 @@ import polars as pl
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
+from propensity.errors import ConfigurationError
 from propensity.feature.history_mask import HistoryMask
 from propensity.feature.market_stats import MarketStats
+from propensity.kernel.column import FeatureColumn
 from propensity.kernel.event import Events
 from propensity.kernel.history import ends
 from propensity.kernel.ragged import offsets_of, positions
@@ -122,3 +124,37 @@ def _in_offer(offers: Offers, item: np.ndarray, offer: np.ndarray) -> np.ndarray
     key = item[candidate].astype(np.int64) * len(offers) + offer[candidate]
     inside[candidate] = np.isin(key, member + offers.item_offer)
     return inside
+
+
+def compute_column(column: FeatureColumn, known: PointInTime, reference: bool = False) -> np.ndarray:
+    """Compute an extra column by its function or by its plain definition.
+
+    Parameters
+    ----------
+    column : FeatureColumn
+        A column with `compute` and `reference`.
+    known : PointInTime
+        B customers and M offers at the cutoff.
+    reference : bool
+        Use the plain definition.
+
+    Returns
+    -------
+    ndarray of float32
+        (B, M) for a pair column, (B,) for a customer column, (M,) for a context column.
+
+    Raises
+    ------
+    ConfigurationError
+        If the function returns another shape.
+    """
+    shape = {"pair": (len(known), len(known.offers)), "customer": (len(known),), "context": (len(known.offers),)}
+    function = column.reference if reference else column.compute
+    assert function is not None
+    values = np.asarray(function(known))
+    if values.shape != shape[column.block]:
+        raise ConfigurationError(
+            f"{'the reference of ' if reference else ''}column {column.name!r} of data.feature.extra returned shape "
+            f"{values.shape}; a {column.block} column needs {shape[column.block]}"
+        )
+    return values.astype(np.float32)
