@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -78,9 +79,8 @@ class BatchLoader(DataLoader[Any]):
 
     def _ahead(self) -> Iterator[Any]:
         indices = iter(self.sampler)
-        place = (torch.cuda.current_device(),) if self.pin_memory else ()
-        start_on = torch.cuda.set_device if self.pin_memory else None
-        pool = ThreadPoolExecutor(self.threads, "batches", start_on, place)
+        same_device = partial(torch.cuda.set_device, torch.cuda.current_device()) if self.pin_memory else None
+        pool = ThreadPoolExecutor(self.threads, "batches", same_device)
         waiting: deque[Future[Any]] = deque()
         try:
             with BLAS.limit(limits=1, user_api="blas"):
