@@ -147,6 +147,7 @@ class ScoreConfig(CommandConfig):
     reasons: int | None = setting("reasons to give for each score that top or top_per_customer keeps", None)
     part: int = setting("customers in a file", 16_384)
     threads: int = setting("blocks scored at the same time", 2)
+    engine: Part = setting("where parts of the customers are scored")
     data: LogConfig = field(default_factory=LogConfig)
 
 
