@@ -87,7 +87,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "run": path(), "cutoffs": CUTOFFS, "requests": maybe(path()),
         "baseline": PARTS_BY_NAME, "baselines": maybe(NAMES), "decay": maybe(path()),
         "heuristics": flag(), "also": either(mapping(path()), null()), "metrics": METRICS, "resamples": RESAMPLES,
-        "seed": SEED, "reliance": whole(0),
+        "seed": SEED, "reliance": whole(0), "engine": GROUP,
     },
     "BacktestConfig": TRAIN | {
         "cutoffs": CUTOFFS, "folds": maybe(whole(1, 10_000)), "step": whole(1, DAYS), "ages": many(whole(0, 5_200)),

@@ -15,10 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from propensity.checksum import is_intact
+from propensity.checksum import is_intact, is_sealed, seal_folder
 from propensity.disk import make_folder
+from propensity.engine.environment import environment
+from propensity.errors import ConfigurationError
 
-FOLDER = ".blocks"  # of files that are removed when the result is complete
+BLOCKS = ".blocks"  # folder of files that are removed when the result is complete
 Say = Callable[[str], None]
 
 
@@ -78,6 +80,25 @@ class Engine(Protocol):
         """
 
 
+def require_local(engine: Engine, what: str) -> None:
+    """Refuse an engine of several processes for what is computed as a whole.
+
+    Parameters
+    ----------
+    engine : Engine
+        The configured engine.
+    what : str
+        What the user wants, in the plural.
+
+    Raises
+    ------
+    ConfigurationError
+        If the engine is distributed.
+    """
+    if engine.distributed:
+        raise ConfigurationError(f"{what} are computed in one process; leave out engine=ray")
+
+
 def missing_blocks(blocks: Sequence[Block], say: Say) -> list[Block]:
     """List the blocks whose file does not exist or is damaged.
 
@@ -100,33 +121,36 @@ def missing_blocks(blocks: Sequence[Block], say: Say) -> list[Block]:
     return missing
 
 
-def block_folder(out: Path, request: Mapping[str, Any]) -> Path:
+def block_folder(place: Path, request: Mapping[str, Any]) -> Path:
     """Make the folder of files that are needed until a result is complete.
 
     Parameters
     ----------
-    out : Path
-        Folder of the result.
+    place : Path
+        Folder of all such files of a result; its name begins with a dot.
     request : mapping
         Everything that determines the content of the blocks, as plain values.
 
     Returns
     -------
     Path
-        A folder whose name is a hash of the request: the same request finds its files again, another one never does.
+        A folder in `place` whose name is a hash of the request and of the code: the same request finds its files again,
+        and another one never does. The folder has checksums.
     """
-    text = json.dumps(request, sort_keys=True, default=str)
-    folder = out / FOLDER / hashlib.sha256(text.encode()).hexdigest()[:16]
+    text = json.dumps({**request, "versions": environment()}, sort_keys=True)
+    folder = place / hashlib.sha256(text.encode()).hexdigest()[:16]
     make_folder(folder)
+    if not is_sealed(folder):
+        seal_folder(folder)
     return folder
 
 
-def remove_blocks(out: Path) -> None:
+def remove_blocks(place: Path) -> None:
     """Remove the folders of `block_folder`, once the result is complete.
 
     Parameters
     ----------
-    out : Path
-        Folder of the result.
+    place : Path
+        Their folder.
     """
-    shutil.rmtree(out / FOLDER, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from propensity.atomic import only_writer
-from propensity.checksum import note_written
+from propensity.checksum import is_sealed, note_written, read_checksums
 from propensity.engine.block import Block, Job, Say, missing_blocks
 from propensity.engine.environment import environment
 from propensity.engine.ray_cluster import Head, cluster
@@ -90,6 +90,7 @@ class RayEngine:
             for folder in folders:
                 stack.enter_context(only_writer(folder))
                 remove_drafts(folder)
+                note_unrecorded(folder, [block.path for block in blocks if block.path.parent.absolute() == folder])
                 stack.callback(remove_drafts, folder)
             head = stack.enter_context(cluster(self.address, min(self.workers or os.cpu_count() or 1, len(missing))))
             done = len(blocks) - len(missing)
@@ -171,6 +172,23 @@ def note_block(outcome: Outcome, block: Block) -> None:
             "all machines share"
         )
     note_written(block.path, outcome.record)
+
+
+def note_unrecorded(folder: Path, paths: Sequence[Path]) -> None:
+    """Record the checksums of files that workers wrote while their command ended.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of blocks, which `only_writer` has locked.
+    paths : sequence of Path
+        Files of blocks in it; those that exist are whole, as workers rename them.
+    """
+    if is_sealed(folder):
+        records = read_checksums(folder)
+        for path in paths:
+            if path.is_file() and path.name not in records:
+                note_written(path)
 
 
 def remove_drafts(folder: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import signal
 import socket
+import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,9 +23,9 @@ from propensity.scratch import scratch_folder
 OBJECT_STORE = 80_000_000  # bytes, the least that Ray accepts; results are files
 PATIENCE = 10.0  # seconds that the head may be away
 CONNECT = 5.0  # seconds for a connection
-LONGEST_FOLDER = 40  # characters: the names of sockets in it may not be longer than 107
+LONGEST_FOLDER = 44  # characters: the names of sockets in it may not be longer than 107
 AGAIN = "start the same command again, and it computes what is missing"
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 TOKEN = secrets.token_hex(32)  # of the clusters that this process starts: no other program can send them tasks
 
 
@@ -127,8 +131,9 @@ def cluster(address: str | None, workers: int) -> Iterator[Head]:
     """
     if address is not None:
         check_address(address)
-    with variables(QUIET if address else QUIET | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}):
+    with variables(QUIET if address else {**QUIET, "RAY_AUTH_TOKEN": TOKEN}), python_path(address is None):
         ray = import_ray()
+        logging.getLogger("ray").setLevel(logging.ERROR)  # Ray announces that tasks need a token
         terminated = signal.getsignal(signal.SIGTERM)
         with short_folder() as folder:
             try:
@@ -170,24 +175,41 @@ def connect(ray: Any, address: str | None, workers: int, folder: Path) -> None:
 def short_folder() -> Iterator[Path]:
     """A temporary folder whose path is short enough for the sockets of a cluster in it."""
     with scratch_folder() as folder:
-        yield folder
+        if len(str(folder)) <= LONGEST_FOLDER:
+            yield folder
+            return
+        with tempfile.TemporaryDirectory(prefix="propensity-", dir="/tmp", ignore_cleanup_errors=True) as short:
+            yield Path(short)
 
 
 @contextmanager
 def variables(values: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables for a while; those that the user has set stay."""
-    before = {name: os.environ.get(name) for name in values}
+    before = {name: os.environ.get(name) for name in (*values, "RAY_AUTH_MODE")}  # Ray sets the latter by itself
     os.environ.update({name: value for name, value in values.items() if before[name] is None})
     try:
         yield
     finally:
-        for name in values:
+        for name in before:
             if before[name] is None:
                 os.environ.pop(name, None)
 
 
+@contextmanager
+def python_path(own: bool) -> Iterator[None]:
+    """Let workers that this process starts import what it can import."""
+    before = os.environ.get("PYTHONPATH")
+    if own:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+        elif own:
+            os.environ.pop("PYTHONPATH", None)
+
+
 def is_main_thread() -> bool:
     """Whether signals can be set here."""
-    import threading
-
     return threading.current_thread() is threading.main_thread()

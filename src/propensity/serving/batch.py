@@ -31,7 +31,7 @@ from propensity.data.event_log import EventLog
 from propensity.data.score_file import COMPLETE, TASK
 from propensity.data.unsubscribe import customers_with_words
 from propensity.disk import make_folder
-from propensity.engine.block import Block, Engine, remove_blocks
+from propensity.engine.block import BLOCKS, Block, Engine, remove_blocks
 from propensity.engine.local import LocalEngine
 from propensity.errors import ConfigurationError
 from propensity.explain.opened import OpenedCutoff
@@ -389,7 +389,7 @@ class BatchScorer:
         top_k = top_in_blocks(self, recipe, out, engine, say) if engine.distributed else self._top_here(out, say)
         files = self._write_top_files(out, top_k)
         (out / PROGRESS).unlink(missing_ok=True)
-        remove_blocks(out)
+        remove_blocks(out / BLOCKS)
         pairs = int(np.minimum(top_k.count, top_k.k).sum())
         return BatchResult(self._customers(), len(self.offers), pairs, files, str(self.cutoff))
 

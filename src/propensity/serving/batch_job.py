@@ -11,12 +11,13 @@ import numpy as np
 from propensity.data.cutoff import Cutoff
 from propensity.data.event_log import EventLog
 from propensity.data.offer import Offers
-from propensity.engine.block import Block, Engine, Say, Write, block_folder
+from propensity.engine.block import BLOCKS, Block, Engine, Say, Write, block_folder
 from propensity.errors import DataError
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
 from propensity.serving.bundle import open_bundle
 from propensity.serving.top_k import TopK
+from propensity.trust import use_plugins
 
 if TYPE_CHECKING:
     from propensity.serving.batch import BatchConfig, BatchScorer
@@ -47,6 +48,8 @@ class Recipe(NamedTuple):
         What to write.
     metadata : dict of str to str or None
         Metadata of the files.
+    plugins : list of str
+        Packages of the user whose parts the bundle may name.
     """
 
     bundle: str
@@ -60,6 +63,7 @@ class Recipe(NamedTuple):
     standardisations: dict[Cutoff, np.ndarray]
     config: BatchConfig
     metadata: dict[str, str] | None
+    plugins: list[str]
 
     def scorer(self) -> BatchScorer:
         """The scorer, in a process of one thread.
@@ -71,6 +75,7 @@ class Recipe(NamedTuple):
         """
         from propensity.serving.batch import BatchScorer
 
+        use_plugins(self.plugins)
         bundle = open_bundle(self.bundle, self.digest)
         events = EventLog.open(self.log, verify=False)  # the command has compared it with its checksums
         if events.fingerprint != self.fingerprint:
@@ -97,7 +102,7 @@ def recipe_of(scorer: BatchScorer, log: EventLog) -> Recipe:
     return Recipe(
         *(str(bundle.folder.absolute()), bundle.digest, str(Path(str(log.folder)).absolute()), log.fingerprint),
         *(features.log is log, scorer.cutoff, features.offers, scorer.market_stats, features.standardisations),
-        *(scorer.config, scorer.metadata),
+        *(scorer.config, scorer.metadata, use_plugins()),
     )
 
 
@@ -174,9 +179,9 @@ def top_in_blocks(scorer: BatchScorer, recipe: Recipe, out: Path, engine: Engine
     TopK
         The same selection as from one stream, since the order of the customers is total.
     """
-    request = {"request": (out / "request.json").read_text(), "size": (size := -(-len(scorer.parts) // MOST_GROUPS))}
-    folder = block_folder(out, request)
-    count = -(-len(scorer.parts) // max(size, 1))
+    size = -(-len(scorer.parts) // MOST_GROUPS) or 1
+    folder = block_folder(out / BLOCKS, {"request": (out / "request.json").read_text(), "size": size})
+    count = -(-len(scorer.parts) // size)
     blocks = [Block(index, folder / f"top-{index:05d}.npz") for index in range(count)]
     engine.write(TopJob(recipe, scorer, size), blocks, say)
     best, more = scorer.empty_top(), scorer.empty_top()
