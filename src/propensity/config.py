@@ -100,6 +100,7 @@ class BacktestConfig(TrainConfig):
     folds: int | None = setting("instead of cutoffs: their number, `step` days apart, up to the end of the log", None)
     step: int = setting("days between the cutoffs of `folds`", 28)
     ages: list[int] = setting("weeks by which networks are left to age, to measure the lift decay", [])
+    engine: Part = setting("where the folds are trained", LOCAL)
     heuristics: bool = setting("compare the network with the six-month rule and K-means segments", True)
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
 

@@ -91,6 +91,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     },
     "BacktestConfig": TRAIN | {
         "cutoffs": CUTOFFS, "folds": maybe(whole(1, 10_000)), "step": whole(1, DAYS), "ages": many(whole(0, 5_200)),
+        "engine": GROUP,
         "heuristics": flag(), "resamples": RESAMPLES,
     },
     "CompareConfig": TRAIN | {

@@ -42,7 +42,8 @@ def no_job() -> None:
 
 @pytest.fixture
 def same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Setting the variables of a worker does not outlive the test."""
+    """What a worker changes in its process does not outlive the test."""
+    monkeypatch.chdir(Path.cwd())
     for name in ray_worker.ONE_THREAD:
         monkeypatch.setenv(name, os.environ.get(name, "1"))
 
@@ -95,7 +96,7 @@ def test_the_digest_of_a_source_depends_on_every_module(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("same_environment")
 def test_a_worker_of_another_version_is_refused_before_the_job_is_loaded(tmp_path: Path) -> None:
-    outcome = run_block([None], "token", {**environment(), "propensity": "9.9"}, Block(0, tmp_path / "a"))
+    outcome = run_block([None], "token", {**environment(), "propensity": "9.9"}, "/", Block(0, tmp_path / "a"))
     assert isinstance(outcome.error, ClusterError) and outcome.record is None
     assert str(outcome.error).startswith(f"a worker has propensity {environment()['propensity']}, the command propensity 9.9;")
 
@@ -104,9 +105,9 @@ def test_a_worker_of_another_version_is_refused_before_the_job_is_loaded(tmp_pat
 def test_a_worker_opens_a_job_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
     monkeypatch.setattr(ray_worker, "load_job", lambda reference: loaded.append(reference) or Squares())
-    outcomes = [run_block([7], "token", environment(), block) for block in blocks_in(tmp_path, 3)]
+    outcomes = [run_block([7], "token", environment(), "/away", block) for block in blocks_in(tmp_path, 3)]
     assert loaded == [[7]] and all(outcome.error is None for outcome in outcomes)
-    run_block([8], "another", environment(), blocks_in(tmp_path, 1)[0])
+    run_block([8], "another", environment(), str(tmp_path), blocks_in(tmp_path, 1)[0])
     assert loaded == [[7], [8]]
 
 
@@ -114,7 +115,7 @@ def test_a_worker_opens_a_job_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_full_disk_of_a_worker_is_a_sentence_that_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_worker, "load_job", lambda reference: Squares(full=0))
     block = blocks_in(tmp_path, 1)[0]
-    outcome = run_block([None], "token", environment(), block)
+    outcome = run_block([None], "token", environment(), str(tmp_path), block)
     with pytest.raises(ConfigurationError, match=r"no space left to write .*square-0.txt; .*; worker .*, square-0.txt$"):
         note_block(outcome, block)
     assert contents(tmp_path) == {}

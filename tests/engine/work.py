@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from propensity.engine.block import Block, Write
+from propensity.engine.block import Block, Job, Say, Write
+from propensity.engine.local import LocalEngine
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,15 @@ class Unopened:
 
     def open(self) -> Write:
         raise AssertionError("the job was opened")
+
+
+class Elsewhere(LocalEngine):
+    """Computes the blocks by a copy of the job, the last one first, as a cluster may."""
+
+    distributed = True
+
+    def write(self, job: Job, blocks: Sequence[Block], say: Say) -> None:
+        super().write(pickle.loads(pickle.dumps(job)), blocks[::-1], say)
 
 
 def blocks_in(folder: Path, count: int) -> list[Block]:

@@ -21,7 +21,7 @@ from propensity.checksum import is_sealed, note_written, read_checksums
 from propensity.engine.block import Block, Job, Say, missing_blocks
 from propensity.engine.environment import environment
 from propensity.engine.ray_cluster import Head, cluster
-from propensity.engine.ray_worker import DRAFT, Outcome, run_block
+from propensity.engine.ray_worker import DRAFT, SHARED, Outcome, run_block
 from propensity.errors import ClusterError, ConfigurationError
 
 IN_FLIGHT = 1_024  # tasks that Ray knows at the same time
@@ -107,7 +107,7 @@ class RayEngine:
         waiting, pending = iter(blocks), dict[Any, Block]()
         while True:
             for block in islice(waiting, IN_FLIGHT - len(pending)):
-                pending[task.remote(reference, token, environment(), block)] = block
+                pending[task.remote(reference, token, environment(), os.getcwd(), block)] = block
             if not pending:
                 return
             ready, _ = ray.wait(list(pending), num_returns=1, timeout=POLL)
@@ -168,8 +168,7 @@ def note_block(outcome: Outcome, block: Block) -> None:
     assert outcome.record is not None
     if not block.path.is_file() or block.path.stat().st_size != outcome.record.bytes:
         raise ClusterError(
-            f"worker {outcome.worker} wrote {block.path}, which is not here; log, model and out must be on a path that "
-            "all machines share"
+            f"worker {outcome.worker} wrote {block.path}, which is not here; {SHARED}"
         )
     note_written(block.path, outcome.record)
 

@@ -17,6 +17,7 @@ from propensity.errors import ClusterError, PropensityError
 
 DRAFT = "block"  # in the name of a temporary file: .part-00000.parquet.block-<host>-<process>
 ONE_THREAD = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")  # a worker has one CPU
+SHARED = "log, model and out must be on a path that all machines share"
 OPENED: dict[str, Write] = {}  # the job of this process
 
 
@@ -38,7 +39,9 @@ class Outcome(NamedTuple):
     error: PropensityError | None = None
 
 
-def run_block(reference: list[Any], token: str, versions: Mapping[str, str], block: Block) -> Outcome:
+def run_block(
+    reference: list[Any], token: str, versions: Mapping[str, str], folder: str, block: Block
+) -> Outcome:
     """Compute a block and write its file.
 
     Parameters
@@ -49,6 +52,8 @@ def run_block(reference: list[Any], token: str, versions: Mapping[str, str], blo
         Name of the job.
     versions : mapping of str to str
         `environment` of the command.
+    folder : str
+        Working folder of the command, which this process enters if it exists here.
     block : Block
         What to compute.
 
@@ -59,12 +64,12 @@ def run_block(reference: list[Any], token: str, versions: Mapping[str, str], blo
     """
     worker = f"{socket.gethostname()} (process {os.getpid()})"
     try:
-        return Outcome(worker, write_file(opened(reference, token, versions), block))
+        return Outcome(worker, write_file(opened(reference, token, versions, folder), block))
     except PropensityError as error:
         return Outcome(worker, error=error)
 
 
-def opened(reference: list[Any], token: str, versions: Mapping[str, str]) -> Write:
+def opened(reference: list[Any], token: str, versions: Mapping[str, str], folder: str) -> Write:
     """Open the job, once in a process.
 
     Raises
@@ -77,6 +82,8 @@ def opened(reference: list[Any], token: str, versions: Mapping[str, str]) -> Wri
             os.environ[name] = "1"
         if (sentence := difference(versions, environment())) is not None:
             raise ClusterError(f"a worker has {sentence}; install the versions of the command on all machines")
+        if os.path.isdir(folder):
+            os.chdir(folder)
         OPENED.clear()
         OPENED[token] = load_job(reference).open()
     return OPENED[token]
@@ -119,7 +126,7 @@ def write_file(write: Write, block: Block) -> FileRecord:
     """
     path = block.path
     if not path.parent.is_dir():
-        raise ClusterError(f"there is no folder {path.parent}; log, model and out must be on a path that all machines share")
+        raise ClusterError(f"there is no folder {path.parent}; {SHARED}")
     draft = draft_of(path)
     try:
         with storage_message(path):
