@@ -1,8 +1,8 @@
 """Cost of a cluster: `python benchmarks/scale.py bundle data/complete_journey 2018-01-02 workers=4 blocks=80`.
 
-The parts of a bundle's scores are written again and again as blocks, once by this process and once by a local Ray cluster.
-Every block notes the CPU-seconds of its process, so that the start of Ray and of its workers is counted apart. Empty blocks
-give what Ray takes for each. Files are compared. Prints one line of JSON.
+The parts of a bundle's scores are written again and again as blocks, once by this process and once by a local Ray
+cluster. Every block notes the CPU-seconds of its process, so that the start of Ray and of its workers is counted apart.
+Empty blocks give what Ray takes for each. Files are compared. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def timed(engine: Engine, recipe: Recipe | None, folder: Path, blocks: int) -> d
     """CPU-seconds of all blocks and of opening their job, and wall seconds of the whole."""
     folder.mkdir()
     start = time.perf_counter()
-    engine.write(Timed(recipe), [Block(index, folder / f"{index:05d}.parquet") for index in range(blocks)], lambda text: None)
+    engine.write(
+        Timed(recipe), [Block(index, folder / f"{index:05d}.parquet") for index in range(blocks)], lambda text: None
+    )
     wall = time.perf_counter() - start
     rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     return {"wall": wall} | {name: sum(row[name] for row in rows) for name in ("opening", "block")}

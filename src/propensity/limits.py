@@ -197,6 +197,7 @@ TRIGGERS = either(path(), many(anything()), null())
 CAPACITY = either(mapping(whole(0)), null())
 TOKENS = choice("items", "baskets")
 PARTS: dict[str, dict[str, Limit]] = {
+    "LocalEngine": {},
     "RayEngine": {"address": maybe(text()), "workers": maybe(whole(1, 1_024)), "retries": whole(0, 1_000)},
     "Task": {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine.work import Squares, Unopened, blocks_in, contents
 
+from engine.work import Squares, Unopened, blocks_in, contents
 from propensity.checksum import FileRecord, file_record, is_intact, seal_folder, unseal_folder
 from propensity.engine import ray_worker
 from propensity.engine.block import Block, Engine, block_folder, remove_blocks, require_local
@@ -69,7 +69,9 @@ def test_a_complete_result_needs_neither_job_nor_cluster(engine: Engine, tmp_pat
 
 
 def test_files_of_another_request_are_never_found(tmp_path: Path) -> None:
-    first, again, other = (block_folder(tmp_path, {"cutoff": day}) for day in ("2024-01-01", "2024-01-01", "2024-01-02"))
+    first, again, other = (
+        block_folder(tmp_path, {"cutoff": day}) for day in ("2024-01-01", "2024-01-01", "2024-01-02")
+    )
     assert first == again != other and first.is_dir()
     remove_blocks(tmp_path / ".blocks")
     remove_blocks(tmp_path)
@@ -98,7 +100,9 @@ def test_the_digest_of_a_source_depends_on_every_module(tmp_path: Path) -> None:
 def test_a_worker_of_another_version_is_refused_before_the_job_is_loaded(tmp_path: Path) -> None:
     outcome = run_block([None], "token", {**environment(), "propensity": "9.9"}, "/", Block(0, tmp_path / "a"))
     assert isinstance(outcome.error, ClusterError) and outcome.record is None
-    assert str(outcome.error).startswith(f"a worker has propensity {environment()['propensity']}, the command propensity 9.9;")
+    assert str(outcome.error).startswith(
+        f"a worker has propensity {environment()['propensity']}, the command propensity 9.9;"
+    )
 
 
 @pytest.mark.usefixtures("same_environment")
@@ -112,11 +116,15 @@ def test_a_worker_opens_a_job_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("same_environment")
-def test_a_full_disk_of_a_worker_is_a_sentence_that_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_of_a_worker_is_a_sentence_that_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ray_worker, "load_job", lambda reference: Squares(full=0))
     block = blocks_in(tmp_path, 1)[0]
     outcome = run_block([None], "token", environment(), str(tmp_path), block)
-    with pytest.raises(ConfigurationError, match=r"no space left to write .*square-0.txt; .*; worker .*, square-0.txt$"):
+    with pytest.raises(
+        ConfigurationError, match=r"no space left to write .*square-0.txt; .*; worker .*, square-0.txt$"
+    ):
         note_block(outcome, block)
     assert contents(tmp_path) == {}
     assert str(pickle.loads(pickle.dumps(outcome)).error) == str(outcome.error)
@@ -175,7 +183,9 @@ def test_a_cluster_without_the_extra_is_one_sentence(tmp_path: Path, monkeypatch
     assert contents(tmp_path) == {}
 
 
-@pytest.mark.parametrize("address", ["head", "head:", ":6379", "ray://head:10001", "head:0", "head:99999", "http://a:80"])
+@pytest.mark.parametrize(
+    "address", ["head", "head:", ":6379", "ray://head:10001", "head:0", "head:99999", "http://a:80"]
+)
 def test_a_malformed_address_is_refused_at_once(address: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is not host:port of the head of a cluster"):
         RayEngine(address).write(Squares(), blocks_in(tmp_path, 1), silent)
@@ -183,7 +193,9 @@ def test_a_malformed_address_is_refused_at_once(address: str, tmp_path: Path) ->
 
 def test_an_address_without_a_cluster_is_one_sentence(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
-    with pytest.raises(ClusterError, match=f"no cluster answers at {address}; start it with ray start --head") as caught:
+    with pytest.raises(
+        ClusterError, match=f"no cluster answers at {address}; start it with ray start --head"
+    ) as caught:
         RayEngine(address).write(Squares(), blocks_in(tmp_path, 1), silent)
     assert caught.value.exit_code == 2 and contents(tmp_path) == {}
 
@@ -207,7 +219,9 @@ def test_a_head_that_does_not_answer_is_lost_after_some_seconds() -> None:
         assert head.seen > 0
     head.require()  # it may be away for a moment
     head.seen -= 60
-    with pytest.raises(ClusterError, match=f"the head of the cluster at {head.address} is lost; start the same command again"):
+    with pytest.raises(
+        ClusterError, match=f"the head of the cluster at {head.address} is lost; start the same command again"
+    ):
         head.require()
 
 
@@ -223,7 +237,11 @@ def test_merged_selections_are_the_selection_of_one_stream(seed: int) -> None:
     rng = np.random.default_rng(seed)
     customers, offers, k = 60, 3, 8
     score = rng.integers(0, 12, (customers, offers)).astype(np.float32)  # many ties
-    revenue, rows, tie_break = rng.random((customers, offers), np.float32), np.arange(customers), rng.permutation(customers)
+    revenue, rows, tie_break = (
+        rng.random((customers, offers), np.float32),
+        np.arange(customers),
+        rng.permutation(customers),
+    )
     whole, merged = TopK(offers, k, tie_break), TopK(offers, k, tie_break)
     whole.add(rows, score, revenue)
     for part in np.array_split(rng.permutation(customers), 4 + seed):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from conftest import QUICK, SMALL
 from engine.work import Elsewhere
-
 from propensity.data.event_log import to_date, to_day
 from propensity.evaluation import backtest as backtest_module
 from propensity.evaluation.backtest import backtest, fold_plans

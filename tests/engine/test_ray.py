@@ -1,4 +1,4 @@
-"""The laws of blocks on a Ray cluster: one of two workers for all tests, and one that is started and stopped by itself."""
+"""The laws of blocks on a Ray cluster: one of two workers for all tests, and one that starts and stops by itself."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
 from engine.machines import WITHOUT_RAY, Machines, started
 from engine.work import Squares, blocks_in, contents
-
 from propensity.checksum import seal_folder
 from propensity.engine import ray as ray_engine
 from propensity.engine import ray_cluster
@@ -75,7 +75,9 @@ def test_a_block_whose_worker_is_killed_is_computed_again(
 def test_a_block_that_always_kills_its_worker_is_one_sentence_and_the_rest_stays(
     machines: Machines, whole: dict[str, bytes], out: Path
 ) -> None:
-    with pytest.raises(ClusterError, match=r"square-11.txt lost its worker 2 times .*, and start the same command again"):
+    with pytest.raises(
+        ClusterError, match=r"square-11.txt lost its worker 2 times .*, and start the same command again"
+    ):
         RayEngine(machines.address, retries=1).write(Squares(deadly=11), blocks_in(out, 12), silent)
     written = contents(out)
     assert all(name == "checksums.json" or whole[name] == text for name, text in written.items())
@@ -86,7 +88,9 @@ def test_a_block_that_always_kills_its_worker_is_one_sentence_and_the_rest_stays
 def test_a_full_disk_of_one_worker_is_one_sentence_and_the_same_command_completes(
     machines: Machines, whole: dict[str, bytes], out: Path
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"no space left to write .*square-4.txt; .*; worker .*, square-4.txt$"):
+    with pytest.raises(
+        ConfigurationError, match=r"no space left to write .*square-4.txt; .*; worker .*, square-4.txt$"
+    ):
         RayEngine(machines.address).write(Squares(full=4), blocks_in(out, 12), silent)
     assert not [name for name in contents(out) if name.startswith((".", "square-4"))]
     RayEngine(machines.address).write(Squares(), blocks_in(out, 12), silent)

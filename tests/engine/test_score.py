@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from engine.machines import WITHOUT_RAY, Machines, started
 from engine.work import Elsewhere
-from serving.exported import Exported, exported  # noqa: F401
-
 from propensity.champion import champion
 from propensity.champion.champion import Champion
 from propensity.config import ScoreConfig
@@ -26,7 +25,7 @@ from propensity.serving.batch import BatchConfig, BatchResult, BatchScorer, scor
 from propensity.serving.score import score, score_from_config
 from propensity.serving.top_k import TopK
 from propensity.training.checkpoint import load_trained
-
+from serving.exported import Exported
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +41,9 @@ def machines() -> Iterator[Machines]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def scored(exported: Exported, out: Path, engine: Engine | None, selection: dict[str, int]) -> BatchResult:
@@ -57,16 +58,18 @@ SELECTIONS = pytest.mark.parametrize(
 
 @SELECTIONS
 def test_a_scorer_made_from_its_recipe_writes_the_same_files(
-    exported: Exported,  # noqa: F811
+    exported: Exported,
     tmp_path: Path,
     selection: dict[str, int],
 ) -> None:
-    results = [scored(exported, tmp_path / name, engine, selection) for name, engine in (("a", None), ("b", Elsewhere()))]
+    results = [
+        scored(exported, tmp_path / name, engine, selection) for name, engine in (("a", None), ("b", Elsewhere()))
+    ]
     assert results[0] == results[1] and files(tmp_path / "a") == files(tmp_path / "b")
 
 
 def test_an_interrupted_selection_continues_with_the_blocks_that_are_there(
-    exported: Exported,  # noqa: F811
+    exported: Exported,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -91,7 +94,7 @@ def test_an_interrupted_selection_continues_with_the_blocks_that_are_there(
 @pytest.mark.skipif(find_spec("ray") is None, reason=WITHOUT_RAY)
 @pytest.mark.parametrize("selection", [{}, pytest.param({"top": 20}, marks=pytest.mark.long)], ids=["all", "top"])
 def test_a_cluster_writes_the_scores_of_one_process(
-    exported: Exported,  # noqa: F811
+    exported: Exported,
     machines: Machines,
     tmp_path: Path,
     selection: dict[str, int],
@@ -102,7 +105,7 @@ def test_a_cluster_writes_the_scores_of_one_process(
 
 
 def test_a_run_has_the_same_scores_in_blocks(
-    exported: Exported,  # noqa: F811
+    exported: Exported,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -116,7 +119,7 @@ def test_a_run_has_the_same_scores_in_blocks(
     assert files(tmp_path / "a") == files(tmp_path / "b") and any(each.startswith("part 2 of") for each in said)
 
 
-def test_several_cutoffs_have_the_same_predictions_in_blocks(exported: Exported, tmp_path: Path) -> None:  # noqa: F811
+def test_several_cutoffs_have_the_same_predictions_in_blocks(exported: Exported, tmp_path: Path) -> None:
     trained, log = load_trained(exported.run), EventLog.open(exported.log)
     models = Champion.load(exported.run, trained.model)
     cutoffs = [cutoff_data_of(trained, log, day) for day in ("2024-06-05", exported.cutoff)]
@@ -137,6 +140,8 @@ def test_several_cutoffs_have_the_same_predictions_in_blocks(exported: Exported,
 
 
 def test_what_only_one_process_computes_is_refused_by_a_cluster() -> None:
-    config = ScoreConfig(run="runs/demo", requests="requests.parquet", engine={"_target_": "propensity.engine.ray.RayEngine"})
+    config = ScoreConfig(
+        run="runs/demo", requests="requests.parquet", engine={"_target_": "propensity.engine.ray.RayEngine"}
+    )
     with pytest.raises(ConfigurationError, match="are computed in one process; leave out engine=ray"):
         score_from_config(config, "scores.parquet", silent)

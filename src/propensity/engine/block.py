@@ -1,9 +1,9 @@
 """The unit of work of a command: a block, whose result is a file of its own.
 
-A command that is computed in blocks describes what they share as a `Job`, and names the file of each block. An `Engine`
-computes the blocks that have no file yet. Since a file appears whole or not at all, an interrupted command continues, and
-since a block depends on nothing but its job and its index, the files do not depend on where or in which order the blocks
-were computed.
+A command that is computed in blocks describes what they share as a `Job`, and names the file of each block. An
+`Engine` computes the blocks that have no file yet. Since a file appears whole or not at all, an interrupted command
+continues, and since a block depends on nothing but its job and its index, the files do not depend on where or in which
+order the blocks were computed.
 """
 
 from __future__ import annotations

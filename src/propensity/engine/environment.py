@@ -11,7 +11,14 @@ from pathlib import Path
 
 import propensity
 
-LIBRARIES = ("numpy", "polars", "numba", "torch", "onnxruntime", "lightgbm")  # whose version can change a bit of a result
+LIBRARIES = (
+    "numpy",
+    "polars",
+    "numba",
+    "torch",
+    "onnxruntime",
+    "lightgbm",
+)  # whose version can change a bit of a result
 
 
 @cache

@@ -128,13 +128,14 @@ class RayEngine:
         except RayTaskError as error:
             if "No module named 'propensity" in str(error) or "failed to import on the worker" in str(error):
                 raise ClusterError(
-                    "a worker cannot import propensity of this version; install the versions of the command on all machines"
+                    "a worker cannot import this version of propensity; install the versions of the command on all "
+                    "machines"
                 ) from None
             raise error.as_instanceof_cause() from None
         except RayError as error:
             raise ClusterError(
-                f"{block.path.name} lost its worker {self.retries + 1} times ({lost_in_words(error)}); give workers more "
-                "memory, smaller parts, or a larger engine.retries, and start the same command again"
+                f"{block.path.name} lost its worker {self.retries + 1} times ({lost_in_words(error)}); give workers "
+                "more memory, smaller parts, or a larger engine.retries, and start the same command again"
             ) from None
         return outcome
 
@@ -167,9 +168,7 @@ def note_block(outcome: Outcome, block: Block) -> None:
         raise type(error)(f"{error}; worker {outcome.worker}, {block.path.name}")
     assert outcome.record is not None
     if not block.path.is_file() or block.path.stat().st_size != outcome.record.bytes:
-        raise ClusterError(
-            f"worker {outcome.worker} wrote {block.path}, which is not here; {SHARED}"
-        )
+        raise ClusterError(f"worker {outcome.worker} wrote {block.path}, which is not here; {SHARED}")
     note_written(block.path, outcome.record)
 
 

@@ -100,10 +100,13 @@ def check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
     if "/" in address or not host or not port.isdigit() or not 0 < int(port) < 65_536:
         raise ConfigurationError(
-            f"engine.address={address} is not host:port of the head of a cluster; give one such as 10.0.0.1:6379, or auto"
+            f"engine.address={address} is not host:port of the head of a cluster; give one such as 10.0.0.1:6379, or "
+            "auto"
         )
     if not answers(address):
-        raise ClusterError(f"no cluster answers at {address}; start it with ray start --head, or correct engine.address")
+        raise ClusterError(
+            f"no cluster answers at {address}; start it with ray start --head, or correct engine.address"
+        )
 
 
 @contextmanager
@@ -166,7 +169,9 @@ def connect(ray: Any, address: str | None, workers: int, folder: Path) -> None:
         ray.init(**own, configure_logging=False, logging_level="ERROR", log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         place = "Ray does not start on this machine" if address is None else f"the cluster at {address} cannot be used"
-        raise ClusterError(f"{place} ({' '.join(str(error).split())[:300]}); correct that, or use engine=local") from None
+        raise ClusterError(
+            f"{place} ({' '.join(str(error).split())[:300]}); correct that, or use engine=local"
+        ) from None
     if ray.cluster_resources().get("CPU", 0) < 1:
         raise ClusterError(f"the cluster at {address} has no CPU; start workers with ray start --address={address}")
 

@@ -39,9 +39,7 @@ class Outcome(NamedTuple):
     error: PropensityError | None = None
 
 
-def run_block(
-    reference: list[Any], token: str, versions: Mapping[str, str], folder: str, block: Block
-) -> Outcome:
+def run_block(reference: list[Any], token: str, versions: Mapping[str, str], folder: str, block: Block) -> Outcome:
     """Compute a block and write its file.
 
     Parameters

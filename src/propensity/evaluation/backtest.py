@@ -27,7 +27,7 @@ from propensity.evaluation.evaluate import (
     evaluation_cutoffs,
     write_evaluation,
 )
-from propensity.evaluation.fold_job import FoldPlan, closed_by, folds_of, forget_folds
+from propensity.evaluation.fold_job import FoldPlan, folds_of, forget_folds
 from propensity.evaluation.labels import labels
 from propensity.metric.decay import lift_decay
 from propensity.metric.labels import Prediction

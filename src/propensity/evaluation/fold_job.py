@@ -15,7 +15,7 @@ from propensity.config import BacktestConfig, TrainConfig, training_config
 from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog, to_date
 from propensity.engine.block import BLOCKS, Block, Engine, Write, block_folder, remove_blocks
-from propensity.evaluation.evaluate import Say, baseline_scores, build_baselines, cutoff_data_of, compared
+from propensity.evaluation.evaluate import Say, baseline_scores, build_baselines, compared, cutoff_data_of
 from propensity.evaluation.predict_job import read_arrays
 from propensity.scores import Scores
 from propensity.task import CutoffData

@@ -93,7 +93,9 @@ class PredictJob:
         champion = Champion.load(self.run, trained.model)
         log = EventLog.open(self.log, verify=False)  # the command has compared it with its checksums
         if log.fingerprint != self.fingerprint:
-            raise DataError(f"the event log at {self.log} is another one on this worker; give all machines the same log")
+            raise DataError(
+                f"the event log at {self.log} is another one on this worker; give all machines the same log"
+            )
         opened: dict[int, CutoffData] = {}
 
         def write(block: Block, draft: Path) -> None:

@@ -79,7 +79,9 @@ class Recipe(NamedTuple):
         bundle = open_bundle(self.bundle, self.digest)
         events = EventLog.open(self.log, verify=False)  # the command has compared it with its checksums
         if events.fingerprint != self.fingerprint:
-            raise DataError(f"the event log at {self.log} is another one on this worker; give all machines the same log")
+            raise DataError(
+                f"the event log at {self.log} is another one on this worker; give all machines the same log"
+            )
         past = events if self.is_past else bundle.task.past(events, self.cutoff.day)
         features = Features(past, self.offers, bundle.vocabulary, bundle.task.feature)
         features.standardisations.update(self.standardisations)

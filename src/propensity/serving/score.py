@@ -188,9 +188,7 @@ def score(
             "all offers with a sale are scored"
         )
     champion, blocks = Champion.load(run, trained.model), Path(out).with_name(f".{Path(out).name}{BLOCKS}")
-    [(by_name, shares)] = predict_in_blocks(
-        run, champion, events, [cutoff_data], engine or LocalEngine(), blocks, say
-    )
+    [(by_name, shares)] = predict_in_blocks(run, champion, events, [cutoff_data], engine or LocalEngine(), blocks, say)
     scores = with_consents(by_name[SERVED], features.log, cutoff_data.row)
     save_scores([scores], out, log=events.folder, run=run)
     if shares is not None:
