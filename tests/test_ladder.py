@@ -17,7 +17,7 @@ LADDER = (
     {"checksum", "disk", "secret", "config"},
     {"atomic"},
     {"audit"},
-    {"data", "mistake", "usage", "limits", "trust", "conf_file", "mapping_key"},
+    {"engine", "data", "mistake", "usage", "limits", "trust", "conf_file", "mapping_key"},
     {"command"},
     {"feature", "simulate"},
     {"ingest"},
@@ -37,7 +37,7 @@ BESIDE = {  # siblings that may see each other
 WITHOUT_TORCH = (
     *("kernel", "errors", "checksum", "disk", "scratch", "atomic", "audit", "secret", "csv_cell"),
     *("trust", "limit", "limits", "mistake", "config", "conf_file", "mapping_key", "usage", "command", "cli"),
-    *("data", "feature", "simulate", "ingest", "task"),
+    *("engine", "data", "feature", "simulate", "ingest", "task"),
     *("metric", "scores", "decision", "key_figures", "report", "ab", "value"),
 )
 HEAVY = ("torch", "lightning", "torchmetrics")

@@ -42,7 +42,7 @@ def options() -> Iterator[tuple[str, str]]:
     for group in groups:
         if group.split("/")[0] in ("experiment", "hydra", "project", "baseline"):  # options of baseline are parts of it
             continue
-        name = "decide" if group == "decision" else "train"
+        name = {"decision": "decide", "engine": "score"}.get(group, "train")
         yield from ((name, f"{group}={option.stem}") for option in sorted((conf_folder() / group).glob("*.yaml")))
 
 

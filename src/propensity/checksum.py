@@ -212,13 +212,15 @@ def is_sealed(folder: str | Path) -> bool:
     return (Path(folder) / FILE).is_file()
 
 
-def note_written(path: Path) -> None:
+def note_written(path: Path, record: FileRecord | None = None) -> None:
     """Renew the checksum of a file or of all files of a folder, if a folder above it is sealed.
 
     Parameters
     ----------
     path : Path
         What was written or removed.
+    record : FileRecord, optional
+        Of a file, if it is known already; None reads it again.
     """
     folder = next((each for each in path.absolute().parents[:LEVELS] if is_sealed(each)), None)
     if folder is None:
@@ -234,7 +236,8 @@ def note_written(path: Path) -> None:
         others = {each: row for each, row in records.items() if each != name and not each.startswith(f"{name}/")}
         inside = [f"{name}/{each}" for each in covered_files(path)] if path.is_dir() else []
         names = inside if path.is_dir() else [name] if path.is_file() else []
-        _write(folder, others | file_records(folder, names))
+        known = {name: record._asdict()} if record is not None else file_records(folder, names)
+        _write(folder, others | known)
 
 
 def read_checksums(folder: str | Path) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 from propensity.errors import ConfigurationError
 
 MISSING: Any = "???"  # the word of OmegaConf for a value that must be given
+LOCAL = {"_target_": "propensity.engine.local.LocalEngine"}
 Part = dict[str, Any]  # a group of settings: a class as `_target_`, and its arguments
 OPEN = ("optimizer", "scheduler", "trainer", "callbacks", "logger")  # groups of other libraries' classes
 
@@ -111,6 +112,7 @@ class EvaluateConfig(CommandConfig):
     reliance: int = setting("customers whose scores are explained, to show what the model relies on; 0: none", 100)
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
     seed: int = setting("seed of the bootstrap and the baselines", 17)
+    engine: Part = setting("where parts of the customers are scored", LOCAL)
 
 
 @dataclass
@@ -121,6 +123,7 @@ class BacktestConfig(TrainConfig):
     folds: int | None = setting("instead of cutoffs: their number, `step` days apart, up to the end of the log", None)
     step: int = setting("days between the cutoffs of `folds`", 28)
     ages: list[int] = setting("weeks by which networks are left to age, to measure the lift decay", [])
+    engine: Part = setting("where the folds are trained", LOCAL)
     heuristics: bool = setting("compare the network with the six-month rule and K-means segments", True)
     resamples: int = setting("bootstrap resamples of customers; 0 gives no intervals", 200)
 
@@ -170,6 +173,7 @@ class ScoreConfig(CommandConfig):
     reasons: int | None = setting("reasons to give for each score that top or top_per_customer keeps", None)
     part: int = setting("customers in a file", 16_384)
     threads: int = setting("blocks scored at the same time", 2)
+    engine: Part = setting("where parts of the customers are scored", LOCAL)
     data: LogConfig = field(default_factory=LogConfig)
 
 

@@ -57,3 +57,7 @@ class DamageError(IntegrityError, DataError):
     """A file is truncated, or is not what was written. Exit code 5."""
 
     exit_code = 5
+
+
+class ClusterError(ConfigurationError):
+    """A cluster cannot be reached, is lost, or has workers that cannot compute the command's blocks. Exit code 2."""

@@ -93,10 +93,11 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "run": path(), "cutoffs": CUTOFFS, "requests": maybe(path()),
         "baseline": PARTS_BY_NAME, "baselines": maybe(NAMES), "decay": maybe(path()),
         "heuristics": flag(), "also": either(mapping(path()), null()), "metrics": METRICS, "resamples": RESAMPLES,
-        "seed": SEED, "reliance": whole(0),
+        "seed": SEED, "reliance": whole(0), "engine": GROUP,
     },
     "BacktestConfig": TRAIN | {
         "cutoffs": CUTOFFS, "folds": maybe(whole(1, 10_000)), "step": whole(1, DAYS), "ages": many(whole(0, 5_200)),
+        "engine": GROUP,
         "heuristics": flag(), "resamples": RESAMPLES,
     },
     "CompareConfig": TRAIN | {
@@ -112,7 +113,7 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "top": maybe(whole(1)), "top_per_customer": maybe(whole(1)),
         "offers": maybe(path()), "horizons": maybe(many(whole(1, 365), least=1, most=50)),
         "reasons": maybe(whole(1, 1_000)), "part": whole(1, 10**8), "threads": whole(1, 1_024),
-        "data": GROUP,
+        "engine": GROUP, "data": GROUP,
     },
     "ServeConfig": COMMAND | {
         "bundle": path(), "log": maybe(path()), "digest": maybe(text()), "host": text(), "port": whole(0, 65_535),
@@ -202,6 +203,8 @@ TRIGGERS = either(path(), many(anything()), null())
 CAPACITY = either(mapping(whole(0)), null())
 TOKENS = choice("items", "baskets")
 PARTS: dict[str, dict[str, Limit]] = {
+    "LocalEngine": {},
+    "RayEngine": {"address": maybe(text()), "workers": maybe(whole(1, 1_024)), "retries": whole(0, 1_000)},
     "Task": {
         "source": GROUP, "offer": GROUP, "cutoff": GROUP, "weight": GROUP, "history_mask": GROUP, "feature": GROUP,
         "market_stats": GROUP, "log": maybe(path()), "pseudonym": maybe(text()), "horizon": whole(1, 3_650),

@@ -13,8 +13,8 @@ from hydra.utils import instantiate
 from propensity.atomic import whole_file
 from propensity.champion.champion import Champion
 from propensity.checksum import seal_folder, unseal_folder
-from propensity.config import BacktestConfig, TrainConfig, training_config
-from propensity.data.cutoff import last_windows, parse_cutoff
+from propensity.config import BacktestConfig
+from propensity.data.cutoff import last_windows
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.evaluation.evaluate import (
@@ -22,20 +22,18 @@ from propensity.evaluation.evaluate import (
     EvaluationData,
     ModelScores,
     Say,
-    baseline_scores,
     build_baselines,
     champion_section,
-    compared,
     evaluation_cutoffs,
     write_evaluation,
 )
+from propensity.evaluation.fold_job import FoldPlan, folds_of, forget_folds
 from propensity.evaluation.labels import labels
 from propensity.metric.decay import lift_decay
 from propensity.metric.labels import Prediction
 from propensity.scores import Scores
 from propensity.task import CutoffData
-from propensity.training.predict import predict
-from propensity.training.run import commit, train
+from propensity.training.run import commit
 
 WEEK = 7  # days
 
@@ -80,10 +78,10 @@ def backtest(cfg: BacktestConfig, say: Say) -> dict[str, Any]:
     days = evaluation_cutoffs(backtest_cutoffs(cfg, log), log, cfg.data["horizon"])
     scores: ModelScores = {}
     champions: dict[str, Champion] = {}
-    aged_scores = list(_train_and_score(cfg, days, scores, champions, say))
+    aged_scores = list(_train_and_score(cfg, days, log, scores, champions, say))
     fresh = [each for each in aged_scores if each.weeks == 0]
     about = {
-        "config": asdict(cfg),
+        "config": _settings(cfg),
         "seed": cfg.seed,
         "cutoffs": days,
         "data": log.fingerprint,
@@ -93,6 +91,7 @@ def backtest(cfg: BacktestConfig, say: Say) -> dict[str, Any]:
     sections = {"decay": _write_decay(cfg, data, aged_scores, say)} if list(cfg.ages) else {}
     sections |= champions_section(champions)
     metrics = write_evaluation(data, cfg, say, sections)
+    forget_folds(cfg)
     seal_folder(cfg.out)
     return metrics
 
@@ -128,56 +127,58 @@ def backtest_cutoffs(cfg: BacktestConfig, log: EventLog) -> list[str]:
     return [to_date(last - cfg.step * fold).isoformat() for fold in reversed(range(cfg.folds))]
 
 
-def closed_by(config: TrainConfig, day: str) -> TrainConfig:
-    """Limit a training to label windows that close by a day.
+def fold_plans(days: list[str], ages: set[int]) -> list[FoldPlan]:
+    """Plan a training for every end of labels that a cutoff or an age needs.
 
     Parameters
     ----------
-    config : TrainConfig
-        The training.
-    day : str
-        ISO date that no training label reaches.
+    days : list of str
+        Cutoffs as ISO dates.
+    ages : set of int
+        Weeks between the end of labels and a cutoff.
 
     Returns
     -------
-    TrainConfig
-        A copy with `data.end` set.
+    list of FoldPlan
+        Oldest first.
+
+    Raises
+    ------
+    ConfigurationError
+        For a negative age.
     """
-    fold = training_config(config)
-    fold.data["end"] = day
-    return fold
-
-
-def _train_and_score(
-    cfg: BacktestConfig, days: list[str], scores: ModelScores, champions: dict[str, Champion], say: Say
-) -> Iterator[AgedScores]:
-    """Train once for every end of labels that a cutoff or an age needs, oldest first; fills scores and champions."""
-    ages, baselines = {0, *cfg.ages}, build_baselines(cfg)
     if negative := [age for age in ages if age < 0]:
         raise ConfigurationError(f"ages holds {negative[0]}; give weeks of 0 or more")
     ends = sorted({to_day(day) - WEEK * age for day in days for age in ages})
-    for number, end in enumerate(ends):
-        date = to_date(end).isoformat()
-        say(f"training up to {date}, {number + 1} of {len(ends)}")
-        folder = Path(cfg.out) / "folds" / date
-        model, task, training_set, log = train(closed_by(cfg, date), folder, reuse=True)
-        champion = Champion.load(folder, model)
-        for day in days:
-            weeks, rest = divmod(to_day(day) - end, WEEK)
-            if rest or weeks not in ages:
-                continue
-            cutoff_data = task.cutoff_data(log, parse_cutoff(log, day, task.horizon), training_set.vocabulary)
-            if weeks > 0:
-                yield AgedScores(weeks, cutoff_data, predict(model, cutoff_data, NETWORK))
-                continue
-            known = compared(champion, baselines)
-            models = {name: [each] for name, each in champion.predict(cutoff_data).items() if name in known}
-            unfitted = {name: each for name, each in baselines.items() if name not in models}
-            models |= baseline_scores(unfitted, training_set, [cutoff_data], cfg.seed, say)
-            for name, each in models.items():
-                scores.setdefault(name, []).extend(each)
-            champions[day] = champion
-            yield AgedScores(weeks, cutoff_data, models[NETWORK][0])
+    weeks = {end: {day: divmod(to_day(day) - end, WEEK) for day in days} for end in ends}
+    return [
+        FoldPlan(end, {day: age for day, (age, rest) in weeks[end].items() if not rest and age in ages}) for end in ends
+    ]
+
+
+def _train_and_score(
+    cfg: BacktestConfig, days: list[str], log: EventLog, scores: ModelScores, champions: dict[str, Champion], say: Say
+) -> Iterator[AgedScores]:
+    """Train every fold, oldest first; fills scores and champions."""
+    build_baselines(cfg)  # an unknown name is refused before anything is trained
+    plans = fold_plans(days, {0, *cfg.ages})
+    request = {"config": _settings(cfg), "cutoffs": days, "data": log.fingerprint}
+    fold_of = folds_of(cfg, plans, log, request, instantiate(cfg.engine), say)
+    for number, plan in enumerate(plans):
+        say(f"training up to {plan.date}, {number + 1} of {len(plans)}")
+        fold = fold_of(plan)
+        for day, weeks in plan.weeks.items():
+            models = fold.scores[day]
+            if weeks == 0:
+                for name, each in models.items():
+                    scores.setdefault(name, []).append(each)
+                champions[day] = fold.champion
+            yield AgedScores(weeks, fold.cutoffs_data[day], models[NETWORK])
+
+
+def _settings(cfg: BacktestConfig) -> dict[str, Any]:
+    """The configuration without what does not change the result."""
+    return {name: value for name, value in asdict(cfg).items() if name != "engine"}
 
 
 def champions_section(champions: Mapping[str, Champion]) -> dict[str, Any]:

@@ -22,9 +22,11 @@ from propensity.config import BacktestConfig, EvaluateConfig, conf_folder
 from propensity.data.cutoff import last_windows, parse_cutoff, require_labels
 from propensity.data.event_log import EventLog, to_date
 from propensity.data.table_file import write_table
+from propensity.engine.block import BLOCKS
 from propensity.errors import ConfigurationError, OneClassError
 from propensity.evaluation.data_sheet import data_sheet_facts, not_product_warnings
 from propensity.evaluation.labels import labels, same_slices
+from propensity.evaluation.predict_job import predict_in_blocks
 from propensity.evaluation.predictor import score_model
 from propensity.explain.opened import of_run
 from propensity.explain.reliance import reliance
@@ -115,7 +117,8 @@ def evaluate_run(
     cutoffs = cfg.cutoffs if cfg.cutoffs is not None else last_windows(log, horizon, trained.about["last_label"])
     cutoffs_data = [cutoff_data_of(trained, log, day) for day in evaluation_cutoffs(cutoffs, log, horizon)]
     champion = Champion.load(cfg.run, trained.model)
-    predictions = [champion.predict_both(cutoff_data) for cutoff_data in cutoffs_data]
+    engine, blocks = instantiate(cfg.engine), Path(cfg.run) / BLOCKS
+    predictions = predict_in_blocks(cfg.run, champion, log, cutoffs_data, engine, blocks, say)
     baselines = build_baselines(cfg)
     wanted = [name for name in predictions[0][0] if name in compared(champion, baselines)]
     scores = {name: [models[name] for models, _ in predictions] for name in wanted}

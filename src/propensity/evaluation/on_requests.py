@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.utils import instantiate
 
 from propensity.atomic import whole_file
 from propensity.audit import append_beside
@@ -19,6 +20,7 @@ from propensity.catalogue.train import require_closed
 from propensity.config import EvaluateConfig
 from propensity.data.cutoff import parse_cutoff
 from propensity.data.event_log import EventLog
+from propensity.engine.block import require_local
 from propensity.errors import ConfigurationError
 from propensity.metric.calibration import equal_mass_bin, log_loss, reliability
 from propensity.metric.interval import bootstrap_interval, resample_weights
@@ -64,6 +66,7 @@ def evaluate_on_requests(cfg: EvaluateConfig, say: Callable[[str], None] = lambd
         raise ConfigurationError(
             f"give requests=<table> to evaluate on requests, or cutoffs=[YYYY-MM-DD] for everybody at them ({which})"
         )
+    require_local(instantiate(cfg.engine), "evaluations on requests")
     if cfg.also or cfg.metrics:
         raise ConfigurationError("also and metrics compare runs at common cutoffs; leave them out with requests")
     trained = load_catalogue(cfg.run) if is_catalogue(cfg.run) else load_trained(cfg.run)

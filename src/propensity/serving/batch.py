@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from hydra.utils import instantiate
 from threadpoolctl import threadpool_limits
 
 from propensity.atomic import whole_file
 from propensity.audit import append_beside
-from propensity.checksum import is_intact, is_sealed, seal_folder
+from propensity.checksum import is_sealed, seal_folder
 from propensity.config import ScoreConfig
 from propensity.data.consent import words_at
 from propensity.data.cutoff import scoring_warnings
@@ -30,12 +31,15 @@ from propensity.data.event_log import EventLog
 from propensity.data.score_file import COMPLETE, TASK
 from propensity.data.unsubscribe import customers_with_words
 from propensity.disk import make_folder
+from propensity.engine.block import BLOCKS, Block, Engine, remove_blocks
+from propensity.engine.local import LocalEngine
 from propensity.errors import ConfigurationError
 from propensity.explain.opened import OpenedCutoff
 from propensity.explain.reasons import Explainer
 from propensity.feature.features import Features
 from propensity.feature.market_stats import MarketStats
 from propensity.scores import Scores, metadata_of
+from propensity.serving.batch_job import PartJob, Recipe, recipe_of, top_in_blocks
 from propensity.serving.bundle import Bundle, open_bundle
 from propensity.serving.explain import bundle_log_odds
 from propensity.serving.not_scored import write_not_scored
@@ -125,7 +129,8 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Say) -> BatchResult:
     """
     assert cfg.bundle is not None and cfg.cutoff is not None  # uses_bundle has seen to it
     config = BatchConfig(cfg.top, cfg.top_per_customer, cfg.reasons, cfg.part, cfg.threads)
-    return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, config, say, cfg.digest, cfg.data.verify)
+    engine = instantiate(cfg.engine)
+    return score_bundle(cfg.bundle, cfg.log, cfg.cutoff, out, config, say, cfg.digest, cfg.data.verify, engine)
 
 
 def score_bundle(
@@ -137,6 +142,7 @@ def score_bundle(
     say: Say,
     digest: str | None = None,
     verify: bool = True,
+    engine: Engine | None = None,
 ) -> BatchResult:
     """Score every customer with a purchase before a cutoff and write `part-*.parquet`.
 
@@ -158,6 +164,8 @@ def score_bundle(
         Required digest of the bundle.
     verify : bool
         Whether to compare the log with its checksums.
+    engine : Engine, optional
+        Where parts are computed, with the same bytes; None for this process.
 
     Returns
     -------
@@ -187,7 +195,8 @@ def score_bundle(
     scorer = BatchScorer(bundle, *bundle.features_at(events, date), config)
     scorer.metadata = metadata_of(events.folder, folder)
     write_sources(out, bundle, scorer.files)
-    result = scorer.write_top(out, say) if config.top else scorer.write_parts(out, say)
+    recipe, engine = recipe_of(scorer, events), engine or LocalEngine()
+    result = scorer.write_top(out, recipe, engine, say) if config.top else scorer.write_parts(out, recipe, engine, say)
     if sentence := write_not_scored(events, date.day, bool(bundle.task.registrants), out):
         say(sentence)
     entry = {"model": str(folder), "digest": bundle.digest, "log": str(events.folder)}
@@ -317,13 +326,17 @@ class BatchScorer:
         """What the log says on the consents of all its customers; None where it holds none."""
         return words_at(customers_with_words(self.log), str(self.cutoff))
 
-    def write_parts(self, out: Path, say: Say) -> BatchResult:
+    def write_parts(self, out: Path, recipe: Recipe, engine: Engine, say: Say) -> BatchResult:
         """Write one file per part, with all offers or the best offers of each customer.
 
         Parameters
         ----------
         out : Path
             Folder to write; parts that exist are skipped.
+        recipe : Recipe
+            Of this scorer.
+        engine : Engine
+            Where the parts are computed.
         say : callable
             Receives messages about progress.
 
@@ -332,27 +345,39 @@ class BatchScorer:
         BatchResult
             Summary of all parts.
         """
-        customers, rows = 0, 0
-        for part in self.parts:
-            path = out / f"part-{part:05d}.parquet"
-            if not is_intact(path):
-                if path.is_file():
-                    say(f"{path} is damaged; it is written again")
-                frame = self._part_frame(part)
-                with whole_file(path) as draft:
-                    frame.write_parquet(draft, compression="zstd", compression_level=1, metadata=self.metadata)
-                say(f"part {part + 1} of {len(self.parts)}")
-            rows += pl.scan_parquet(path).select(pl.len()).collect().item()
-            customers += self.purchasers(part).size
-        return BatchResult(customers, len(self.offers), rows, len(self.parts), str(self.cutoff))
+        blocks = [Block(part, out / f"part-{part:05d}.parquet") for part in self.parts]
+        engine.write(PartJob(recipe, self), blocks, say)
+        rows = sum(pl.scan_parquet(block.path).select(pl.len()).collect().item() for block in blocks)
+        return BatchResult(self._customers(), len(self.offers), rows, len(self.parts), str(self.cutoff))
 
-    def write_top(self, out: Path, say: Say) -> BatchResult:
+    def write_part(self, part: int, path: Path) -> None:
+        """Write the scores of a part.
+
+        Parameters
+        ----------
+        part : int
+            Index of the part.
+        path : Path
+            File to write.
+        """
+        frame = self._part_frame(part)
+        frame.write_parquet(path, compression="zstd", compression_level=1, metadata=self.metadata)
+
+    def _customers(self) -> int:
+        """Number of customers who are scored."""
+        return sum(self.purchasers(part).size for part in self.parts)
+
+    def write_top(self, out: Path, recipe: Recipe, engine: Engine, say: Say) -> BatchResult:
         """Write the best customers of each offer, in files of several offers.
 
         Parameters
         ----------
         out : Path
             Folder to write; a saved state is continued.
+        recipe : Recipe
+            Of this scorer.
+        engine : Engine
+            Where the customers are scored.
         say : callable
             Receives messages about progress.
 
@@ -361,22 +386,33 @@ class BatchScorer:
         BatchResult
             Summary of the run.
         """
+        top_k = top_in_blocks(self, recipe, out, engine, say) if engine.distributed else self._top_here(out, say)
+        files = self._write_top_files(out, top_k)
+        (out / PROGRESS).unlink(missing_ok=True)
+        remove_blocks(out / BLOCKS)
+        pairs = int(np.minimum(top_k.count, top_k.k).sum())
+        return BatchResult(self._customers(), len(self.offers), pairs, files, str(self.cutoff))
+
+    def empty_top(self) -> TopK:
+        """A selection without candidates."""
         assert self.config.top is not None
         tie_break = self.log.customers["customer"].cast(pl.String).hash(seed=0).to_numpy()
-        top_k = TopK(len(self.offers), min(self.config.top, len(self.log)), tie_break)
-        progress = out / PROGRESS
-        completed = _completed(top_k, progress, say)
-        for part in self.parts[completed:]:
-            for rows, score, revenue in self.score_blocks(part):
-                top_k.add(rows, score, revenue)
+        return TopK(len(self.offers), min(self.config.top, len(self.log)), tie_break)
+
+    def add_part(self, top_k: TopK, part: int) -> None:
+        """Add the customers of a part to a selection."""
+        for rows, score, revenue in self.score_blocks(part):
+            top_k.add(rows, score, revenue)
+
+    def _top_here(self, out: Path, say: Say) -> TopK:
+        """The selection from one stream of all customers, whose state is saved."""
+        top_k, progress = self.empty_top(), out / PROGRESS
+        for part in self.parts[_completed(top_k, progress, say) :]:
+            self.add_part(top_k, part)
             say(f"part {part + 1} of {len(self.parts)}")
             if (part + 1) % SAVE_EVERY == 0:
                 top_k.save(progress, part + 1)
-        files = self._write_top_files(out, top_k)
-        progress.unlink(missing_ok=True)
-        customers = sum(self.purchasers(part).size for part in self.parts)
-        pairs = int(np.minimum(top_k.count, top_k.k).sum())
-        return BatchResult(customers, len(self.offers), pairs, files, str(self.cutoff))
+        return top_k
 
     def _write_top_files(self, out: Path, top_k: TopK) -> int:
         """Write the selection in files of similar size; their number."""

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import instantiate
+
 from propensity.audit import append_beside
 from propensity.catalogue.model import is_catalogue
 from propensity.champion.champion import SERVED, Champion
 from propensity.config import ScoreConfig
 from propensity.data.cutoff import parse_cutoff, scoring_warnings
 from propensity.data.offer import count_buyers
+from propensity.engine.block import BLOCKS, Engine, require_local
+from propensity.engine.local import LocalEngine
 from propensity.errors import ConfigurationError
+from propensity.evaluation.predict_job import predict_in_blocks
 from propensity.scores import SHARES_FILE, Scores, save_scores, save_shares, with_consents
 from propensity.serving.not_scored import write_not_scored
 from propensity.training.checkpoint import load_trained
@@ -106,6 +111,9 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Callable[[str], None]) ->
     Scores or polars.DataFrame
         The scores of a cutoff, of the longest horizon; a table where `by_request` holds.
     """
+    engine = instantiate(cfg.engine)
+    if by_offer(cfg) or by_request(cfg):
+        require_local(engine, "scores of requests, and of offers or horizons that a file names,")
     if by_offer(cfg):
         from propensity.serving.score_offers import score_offers
 
@@ -118,11 +126,17 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Callable[[str], None]) ->
             cfg.run, cfg.requests, out, cfg.log, cfg.top_per_customer, cfg.cutoff, say, cfg.data.verify
         )
     assert cfg.cutoff is not None
-    return score(cfg.run, cfg.cutoff, out, cfg.log, say, cfg.data.verify)
+    return score(cfg.run, cfg.cutoff, out, cfg.log, say, cfg.data.verify, engine)
 
 
 def score(
-    run: str | Path, cutoff: str, out: str | Path, log: str | None, say: Callable[[str], None], verify: bool = True
+    run: str | Path,
+    cutoff: str,
+    out: str | Path,
+    log: str | None,
+    say: Callable[[str], None],
+    verify: bool = True,
+    engine: Engine | None = None,
 ) -> Scores:
     """Score every customer for every offer on sale by the champion of a run.
 
@@ -143,6 +157,8 @@ def score(
         Receives warnings: a stale log, an in-sample cutoff, no offer with enough buyers.
     verify : bool
         Whether to compare the log with its checksums.
+    engine : Engine, optional
+        Where customers are scored, with the same result; None for this process.
 
     Returns
     -------
@@ -171,7 +187,8 @@ def score(
             f"no offer has {config.min_buyers} buyers in the {config.window} days before {date}: "
             "all offers with a sale are scored"
         )
-    by_name, shares = Champion.load(run, trained.model).predict_both(cutoff_data)
+    champion, blocks = Champion.load(run, trained.model), Path(out).with_name(f".{Path(out).name}{BLOCKS}")
+    [(by_name, shares)] = predict_in_blocks(run, champion, events, [cutoff_data], engine or LocalEngine(), blocks, say)
     scores = with_consents(by_name[SERVED], features.log, cutoff_data.row)
     save_scores([scores], out, log=events.folder, run=run)
     if shares is not None:

@@ -6,6 +6,7 @@ B customers of a block, M offers. Equal scores are ordered by a hash of the cust
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numba import njit
@@ -105,9 +106,28 @@ class TopK:
         parts : int
             Number of completed parts of the customers.
         """
-        state = {name: getattr(self, name) for name in STATE}
         with whole_file(path) as draft, draft.open("wb") as file:
-            np.savez(file, parts=parts, **state)
+            self.write(file, parts)
+
+    def write(self, file: BinaryIO, parts: int = 0) -> None:
+        """Write the state to an open file, see `save`."""
+        np.savez(file, parts=parts, **{name: getattr(self, name) for name in STATE})
+
+    def merge(self, other: TopK) -> None:
+        """Add the candidates of a selection of other customers.
+
+        Parameters
+        ----------
+        other : TopK
+            With the same offers, K and tie-break.
+        """
+        for offer, (size, more) in enumerate(zip(self.count, other.count, strict=True)):
+            for name in ("score", "revenue", "row"):
+                own, new = getattr(self, name), getattr(other, name)
+                best = new[offer, other._order(offer)[: self.k]] if more else new[offer, :0]
+                own[offer, size : size + best.size] = best
+            self.count[offer] = size + min(int(more), self.k)
+            self._shrink(offer)
 
     def load(self, path: Path) -> int:
         """Restore a saved state.
