@@ -34,7 +34,7 @@ from propensity.serving.bundle_file import write_arrays, write_json
 from propensity.serving.export_parity import measure_parity
 from propensity.serving.golden import golden_customers
 from propensity.serving.model_file import FILES, write_pair_scorer, write_scoring_onnx, write_scoring_torch
-from propensity.serving.own_log import log_record
+from propensity.data.own_log import log_record
 from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, feature_settings
 from propensity.serving.served import Served, served_model
 from propensity.task import CutoffData

@@ -26,7 +26,7 @@ from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
 from propensity.serving.explain import bundle_log_odds
 from propensity.serving.inputs import Event, event_columns
-from propensity.serving.own_log import require_own_log
+from propensity.data.own_log import require_own_log
 from propensity.serving.point_in_time import registry_of
 from propensity.serving.schema import Explanation, Reason, ScoreRequest, ScoreResponse
 
