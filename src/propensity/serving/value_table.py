@@ -106,7 +106,7 @@ def read_values(folder: Path, log: EventLog | None) -> ValueTable:
     """
     if log is None:
         raise ConfigurationError(
-            f"values={folder} needs a log, which says who was erased and who objects to profiling; give log=<its folder>"
+            f"values={folder} needs a log, which says who was erased or objects to profiling; give log=<its folder>"
         )
     if not (folder / TABLE).is_file() or not is_sealed(folder):
         raise ConfigurationError(f"no values at {folder}; make them with propensity clv out={folder}")
