@@ -194,6 +194,7 @@ class ServeConfig(CommandConfig):
     idle_timeout: float = setting("seconds until a connection without a request is closed", 15.0)
     refresh: float = setting("seconds between looks for a new bundle, log or file of tokens", 2.0)
     audit_interval: float = setting("seconds between lines of the audit log on who scored how many customers", 3600.0)
+    values: str | None = setting("folder of `propensity clv`, served as POST /value; null serves no values", None)
     data: LogConfig = field(default_factory=LogConfig)
 
 

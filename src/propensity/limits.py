@@ -119,7 +119,8 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
         "bundle": path(), "log": maybe(path()), "digest": maybe(text()), "host": text(), "port": whole(0, 65_535),
         "tokens": either(maybe(path()), flag()), "workers": whole(1, 256), "max_waiting": whole(1, 10**6),
         "max_connections": whole(1, 10**6), "read_timeout": number(0.1, 3_600), "idle_timeout": number(0.1, 3_600),
-        "refresh": number(0.1, 86_400), "audit_interval": number(0.1, 604_800), "data": GROUP,
+        "refresh": number(0.1, 86_400), "audit_interval": number(0.1, 604_800), "values": maybe(path()),
+        "data": GROUP,
     },
     "DriftConfig": COMMAND | {
         "bundle": path(), "cutoff": day(), "out": path(), "log": maybe(path()), "customers": whole(1),

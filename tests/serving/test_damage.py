@@ -15,6 +15,7 @@ import pytest
 from propensity.checksum import FILE as CHECKSUMS
 from propensity.checksum import unseal_folder
 from propensity.data.event_log import EventLog
+from propensity.data.own_log import events_by_group, require_own_log
 from propensity.data.table_file import read_table
 from propensity.errors import ConfigurationError, DamageError, DataError, IntegrityError
 from propensity.scores import save_scores
@@ -22,7 +23,6 @@ from propensity.serving.batch import BatchConfig, score_bundle
 from propensity.serving.bundle import open_bundle
 from propensity.serving.damage import verify_all, verify_bundle, verify_log, verify_run
 from propensity.serving.online import OnlineScorer
-from propensity.serving.own_log import events_by_group, require_own_log
 from propensity.serving.score import score
 from propensity.training.checkpoint import FILE, load_trained
 from random_log import random_log

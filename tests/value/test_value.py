@@ -208,7 +208,23 @@ def test_the_alarm_rings_where_the_silence_reaches_its_level() -> None:
     at_alarm = rhythm.behind(state._replace(t_end=state.t_x + silence))
     rate = -np.log1p(-np.minimum(1 - at_alarm, 0.5)) / (rhythm.usual(state) / 13)
     assert np.average(rate, weights=1 - rhythm.behind(state)) == pytest.approx(-np.log(0.9), rel=1e-6)
-    assert (np.argsort(rate) == np.argsort(-rhythm.usual(state))).all()
+
+
+def test_an_alarm_needs_a_rarer_silence_at_gaps_far_from_the_typical_one_and_comes_later_at_longer_ones() -> None:
+    rhythm = Rhythm(2.0, 30.0, 40.0)
+    state = state_of([200, 150, 100, 50, 5], [100, 100, 100, 100, 100], [101] * 5)
+    silence = rhythm.alarm(state, 0.1)
+    level = 1 - rhythm.behind(state._replace(t_end=state.t_x + silence))
+    assert (np.diff(silence) > 0).all()
+    typical = rhythm.scale(state, 0.1)[0]
+    assert rhythm.usual(state)[3] == typical
+    assert level.argmax() == 3 and (np.diff(level[:4]) > 0).all()
+
+
+def test_no_customer_or_one_without_a_second_order_has_an_alarm_of_some_day() -> None:
+    rhythm = Rhythm(2.0, 3.0, 4.0)
+    assert rhythm.alarm(state_of([0], [0], [0]), 0.1)[0] > 0
+    assert rhythm.alarm(state_of([], [], []), 0.1).size == 0
 
 
 def test_a_regular_market_has_a_higher_shape_than_one_by_chance() -> None:

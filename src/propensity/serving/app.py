@@ -52,6 +52,8 @@ from propensity.serving.scoring_record import ScoringRecord
 from propensity.serving.service_metrics import CONTENT_TYPE, SHARED, ServiceMetrics
 from propensity.serving.service_settings import ServiceSettings, is_off, variable
 from propensity.serving.tokens import EXPLAIN
+from propensity.serving.value_route import add_values
+from propensity.serving.value_table import ValueFolder
 
 __all__ = ["MAX_BODY_BYTES", "OverloadError", "RequestQueue", "create", "create_app", "serve"]
 
@@ -71,6 +73,7 @@ def create_app(
     read_timeout: float = 10.0,
     refresh: float = 2.0,
     audit_interval: float = 3600.0,
+    values: str | Path | None = None,
 ) -> FastAPI:
     """The web application.
 
@@ -90,6 +93,8 @@ def create_app(
         Seconds between looks for a new bundle, log or file of tokens.
     audit_interval : float, default=3600
         Seconds between lines of the audit log on what was scored.
+    values : str or Path, optional
+        Folder that `propensity clv` wrote, for POST /value and POST /values.
 
     Returns
     -------
@@ -110,7 +115,10 @@ def create_app(
     app.state.exchange, app.state.metrics, app.state.stopping = exchange, metrics, None
     app.state.record = ScoringRecord(scorer.bundle.folder.parent)
     add_error_handlers(app, max_waiting)
+    app.state.values = None if values is None else ValueFolder(values, scorer, metrics)
     add_scoring(app, exchange)
+    if app.state.values is not None:
+        add_values(app, exchange, app.state.values)
     add_operations(app, exchange)
     add_documentation(app, exchange.tokens is not None)
     app.add_middleware(
@@ -311,8 +319,11 @@ def add_operations(app: FastAPI, exchange: Exchange) -> None:
 
     @app.post("/refresh", responses=errors())
     async def refresh() -> Refreshed:
-        """Use the bundle, log and tokens as they are in their places now. Needs the role admin."""
+        """Use the bundle, log, tokens and values as they are in their places now. Needs the role admin."""
         current = await exchange.refresh()
+        if app.state.values is not None:
+            await app.state.values.refresh(exchange.scorer)
+            current = current and app.state.values.current
         return Refreshed(current=current, digest=exchange.scorer.bundle.digest)
 
 
@@ -381,6 +392,7 @@ def application(settings: ServiceSettings) -> FastAPI:
         read_timeout=settings.read_timeout,
         refresh=settings.refresh,
         audit_interval=settings.audit_interval,
+        values=settings.values,
     )
 
 
@@ -398,6 +410,7 @@ def service_settings(cfg: ServeConfig) -> ServiceSettings:
         refresh=cfg.refresh,
         audit_interval=cfg.audit_interval,
         verify=cfg.data.verify,
+        values=cfg.values,
     )
 
 

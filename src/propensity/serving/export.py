@@ -23,6 +23,7 @@ from propensity.champion.model_name import served_in_text
 from propensity.data.batch import Inputs
 from propensity.data.cutoff import Cutoff, parse_cutoff
 from propensity.data.event_log import EventLog, to_date, to_day
+from propensity.data.own_log import log_record
 from propensity.errors import ConfigurationError
 from propensity.feature.column import CONTEXT_NAMES
 from propensity.feature.features import FeatureConfig
@@ -34,7 +35,6 @@ from propensity.serving.bundle_file import write_arrays, write_json
 from propensity.serving.export_parity import measure_parity
 from propensity.serving.golden import golden_customers
 from propensity.serving.model_file import FILES, write_pair_scorer, write_scoring_onnx, write_scoring_torch
-from propensity.serving.own_log import log_record
 from propensity.serving.point_in_time import PointInTimeFeatures, cutoff_tables, feature_settings
 from propensity.serving.served import Served, served_model
 from propensity.task import CutoffData

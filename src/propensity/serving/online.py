@@ -16,6 +16,7 @@ from propensity.data.batch import Inputs
 from propensity.data.consent import profiling_objectors
 from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.data.log_folder import log_mark
+from propensity.data.own_log import require_own_log
 from propensity.errors import ConfigurationError
 from propensity.explain.reasons import Explainer, Reasons
 from propensity.feature.attribute import attribute_numbers
@@ -26,7 +27,6 @@ from propensity.kernel.event import Events, fixed
 from propensity.serving.bundle import Bundle
 from propensity.serving.explain import bundle_log_odds
 from propensity.serving.inputs import Event, event_columns
-from propensity.serving.own_log import require_own_log
 from propensity.serving.point_in_time import registry_of
 from propensity.serving.schema import Explanation, Reason, ScoreRequest, ScoreResponse
 

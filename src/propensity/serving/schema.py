@@ -178,7 +178,9 @@ class Ready(StrictModel):
 class Refreshed(StrictModel):
     """What is used after a look at the files."""
 
-    current: bool = Field(description="false where a changed bundle, log or file of tokens cannot be used")
+    current: bool = Field(
+        description="false where a changed bundle, log, file of tokens or folder of values cannot be used"
+    )
     digest: str = Field(description="of the bundle that is used")
 
 

@@ -42,6 +42,8 @@ class ServiceSettings:
         Seconds between lines of the audit log on what was scored.
     verify : bool
         Whether to compare the log with its checksums.
+    values : str or None
+        Folder of values that `propensity clv` wrote.
     """
 
     bundle: str = ""
@@ -55,6 +57,7 @@ class ServiceSettings:
     refresh: float = 2.0
     audit_interval: float = 3600.0
     verify: bool = True
+    values: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> ServiceSettings:

@@ -212,8 +212,9 @@ def blend(by_model: Expectation, by_trees: Expectation, weights: Blend, amount: 
             total = one.sum() ** (1 - trust) * other.sum() ** trust
             columns[i][:, w] = mixed(values, shape, trust, i == 0)
             columns[i][:, w] *= total / max(columns[i][:, w].sum(), 1e-12)
-        if amount > 0 and columns[2][:, w].sum() > 0:
-            columns[2][:, w] *= np.sqrt(columns[1][:, w].sum() * amount / columns[2][:, w].sum())
+        if amount > 0 and columns[2][:, w].sum() > 0:  # two estimates of the same activity, each of half the weight
+            ratio = np.sqrt(columns[1][:, w].sum() * amount / columns[2][:, w].sum())
+            columns[1][:, w], columns[2][:, w] = columns[1][:, w] / ratio, columns[2][:, w] * ratio
     return rising(*columns)
 
 

@@ -2,8 +2,11 @@
 
 The alarm rings on the day on which the silence becomes so long that a customer who stays would have ordered before it,
 but for a rare exception. How rare follows from a rate of false alarms in 13 weeks, which is the mean of all customers:
-one who orders every week has 13 silences in that time, one who orders twice a year has none or one. Frequent customers
-get more of the false alarms, because their alarms come early.
+one who orders every week has 13 silences in that time, one who orders twice a year has none or one.
+
+The false alarms are shared such that half of those who leave are found early. A customer with short gaps is found soon
+even by a rare silence, and costs few false alarms. One with long gaps is found late whatever is spent, so the silence
+that counts is the rarer, the longer the gaps are beyond those of most customers.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from propensity.value.minimise import minimise
 
 QUARTER = 13.0
 RAREST, COMMONEST = 1e-6, 0.5
-SHARING = 0.3  # 1: each customer has the same rate of false alarms; 0: each silence has
+TYPICAL = 0.4  # share of the customers whose usual gap is below the typical one
+PATIENCE = 0.5  # 0: the same rarity for shorter gaps than that; 1: about the same number of days
+STEEPNESS = 3.0  # power of the typical gap over longer ones that their rarity falls with
+LARGEST = 100_000  # customers that the scale is computed from
 SAMPLE = 30_000
 DAY = 1.0 / 7.0
 
@@ -48,11 +54,30 @@ class Rhythm(NamedTuple):
         silence = np.maximum(state.t_end - state.t_x, 0.0)
         return -np.expm1(log_longer(self.shape, self.q, self.gamma, gaps, state.t_x, silence))
 
-    def scale(self, state: Recency, false_alarms: float) -> float:
-        """How rare a silence has to be where the usual gap is a quarter; customers far behind count for less."""
-        share, usual = 1.0 - self.behind(state), np.maximum(self.usual(state), DAY) / QUARTER
-        mean = float(share @ usual ** (SHARING - 1.0)) / max(float(share.sum()), 1e-300)
-        return -float(np.log1p(-false_alarms)) / max(mean, 1e-300)
+    def level(self, usual: np.ndarray, typical: float, scale: float) -> np.ndarray:
+        """Probability of the silence that is an alarm, by usual gap: (N,)."""
+        ratio = typical / np.maximum(usual, DAY)
+        level = np.exp(-scale * (1.0 - PATIENCE + PATIENCE * ratio)) * np.minimum(ratio, 1.0) ** STEEPNESS
+        return np.clip(level, RAREST, COMMONEST)
+
+    def scale(self, state: Recency, false_alarms: float) -> tuple[float, float]:
+        """Typical gap, and the scale of `level` at which customers who stay have as many alarms in 13 weeks.
+
+        Customers far behind count for less.
+        """
+        if not state.x.size:
+            return 1.0, 1.0
+        step = -(-state.x.size // LARGEST)
+        some = Recency(*(column[::step] for column in state))
+        share, usual = 1.0 - self.behind(some), self.usual(some)
+        typical = weighted_quantile(usual, share, TYPICAL)
+        silences, target = share * QUARTER / np.maximum(usual, DAY), -float(np.log1p(-false_alarms))
+        low, high = 0.0, -float(np.log(RAREST)) / (1.0 - PATIENCE)
+        for _ in range(40):
+            middle = 0.5 * (low + high)
+            rate = float(silences @ -np.log1p(-self.level(usual, typical, middle))) / max(float(share.sum()), 1e-300)
+            low, high = (middle, high) if rate > target else (low, middle)
+        return typical, 0.5 * (low + high)
 
     def alarm(self, state: Recency, false_alarms: float, among: Recency | None = None) -> np.ndarray:
         """Weeks of silence after which the alarm rings: (N,).
@@ -66,10 +91,22 @@ class Rhythm(NamedTuple):
         among : Recency, optional
             Customers over whom the average is; by default those of `state`.
         """
-        scale = self.scale(state if among is None else among, false_alarms)
-        level = -np.expm1(-scale * (np.maximum(self.usual(state), DAY) / QUARTER) ** SHARING)
-        gaps = np.maximum(state.x, 0.0)
-        return alarm_silence(self.shape, self.q, self.gamma, gaps, state.t_x, np.clip(level, RAREST, COMMONEST))
+        typical, scale = self.scale(state if among is None else among, false_alarms)
+        level, gaps = self.level(self.usual(state), typical, scale), np.maximum(state.x, 0.0)
+        return alarm_silence(self.shape, self.q, self.gamma, gaps, state.t_x, level)
+
+
+def weighted_quantile(values: np.ndarray, weight: np.ndarray, share: float) -> float:
+    """The least value with at least `share` of the weight at or below it: (N,) x 2.
+
+    Examples
+    --------
+    >>> weighted_quantile(np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 2.0]), 0.5)
+    2.0
+    """
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(below, share * below[-1])])
 
 
 def fit_rhythm(state: Recency, orders: OrderDays, cutoff: int) -> Rhythm:

@@ -1,4 +1,4 @@
-"""Whether a log is the one that a bundle was trained on, or a continuation of it.
+"""Whether a log is the one that a bundle was trained on, or values were computed from, or a continuation of it.
 
 A continued log has another fingerprint. What stays is the past: the number of events before the end of training in
 each group of customers. Some groups may change, because customers were erased or events corrected.
@@ -25,14 +25,14 @@ BLOCK = 65_536  # customers whose events are counted at a time
 
 
 def log_record(log: EventLog, end: str) -> dict[str, Any]:
-    """What a bundle keeps of its log.
+    """What a bundle or a folder of values keeps of its log.
 
     Parameters
     ----------
     log : EventLog
         The log.
     end : str
-        End of training, YYYY-MM-DD.
+        End of training, or cutoff of the values, YYYY-MM-DD.
 
     Returns
     -------
@@ -70,17 +70,25 @@ def events_by_group(log: EventLog, day: int, groups: int) -> np.ndarray:
     return total
 
 
-def require_own_log(manifest: Mapping[str, Any], log: EventLog, name: str | Path) -> None:
+def require_own_log(
+    manifest: Mapping[str, Any],
+    log: EventLog,
+    name: str | Path,
+    what: str = "the bundle was trained on",
+    otherwise: str = "export a run that was trained on this one",
+) -> None:
     """Refuse a log of another market.
 
     Parameters
     ----------
     manifest : mapping
-        Manifest of the bundle; an older one has no record of its log, and every log passes.
+        Manifest of a bundle or summary of values; an older one has no record of its log, and every log passes.
     log : EventLog
         The log.
     name : str or Path
         Its folder, for the message.
+    what, otherwise : str
+        What the log was used for, and what to do with another log, for the message.
 
     Raises
     ------
@@ -95,7 +103,7 @@ def require_own_log(manifest: Mapping[str, Any], log: EventLog, name: str | Path
     near = np.abs(actual - expected) <= NEAR * expected
     if near.mean() < SHARE or not actual.any():
         raise ConfigurationError(
-            f"{name} is not the event log that the bundle was trained on: {(~near).sum()} of {near.size} groups of "
+            f"{name} is not the event log that {what}: {(~near).sum()} of {near.size} groups of "
             f"customers have other events before {record['before']} (its own end on {to_date(log.last_day)}); give the "
-            "log of that market, or export a run that was trained on this one"
+            f"log of that market, or {otherwise}"
         )
