@@ -128,7 +128,7 @@ def best_two(
     best_slot: np.ndarray,
     second_slot: np.ndarray,
 ) -> None:
-    """The best two of the slots [start, end) above `floor`, the first of equal ones first; -inf and -1 where none is."""
+    """The best two of the slots [start, end) above `floor`, the first of equal ones first; -inf and -1: none."""
     high, next_high, high_slot, next_slot = -np.inf, -np.inf, -1, -1
     for s in range(start, end):
         x = net[s] if net[s] > floor else -np.inf
