@@ -23,13 +23,13 @@ LEVELS = (4096, 65_536, 262_144)  # customers of the samples on which prices are
 TOLERANCE = 3e-5  # value of unmet limits at their prices, as a share of the bound, at which Newton steps stop
 WARM = 0.1  # typical values by which prices of a similar plan may be off
 DESCENT = 1  # sample on which perturbations become small
-STALL, SAMPLE_STALL = 1e-6, 1e-5  # share of the bound: with ties, three steps that lower it by less are the last
+STALL = 1e-6  # share of the bound: with ties, three steps that lower it by less are the last
 TIE = 1e-5  # typical values of the perturbation that breaks ties
 ROUNDS = 12  # of filling free capacity
 NEAR = 0.05  # typical values that a contact may lose at prices to use free capacity
 SMALL = 5e6  # customers x slots x contacts up to which exchanges always run
 CLOSE = 9e-5  # optimality gap above which they run for a larger plan
-CLOSE_TIES = 2e-4  # the same where many values are equal
+CLOSE_TIES = 3e-4  # the same where many values are equal
 NEGLIGIBLE = 3e-6  # value of idle capacity at prices, as a share of the bound, at which filling stops
 
 
@@ -62,7 +62,7 @@ def solve(problem: Problem, seed: int = 17, price: np.ndarray | None = None) -> 
         if level == min(DESCENT, len(samples) - 1):
             point, ties = descend(sample, price, reach, ties), ties[-1:]
         else:
-            stall = SAMPLE_STALL if ties[0] and level > DESCENT else 0.0
+            stall = STALL if ties[0] and level > DESCENT else 0.0
             point = settle(sample._replace(tie_break=ties[0]), price, TOLERANCE, reach, noise=0.5, stall=stall)
         price, reach = point.price, sampling_error(sample.limits, point, scale)
     perturbed = problem._replace(tie_break=ties[-1])
