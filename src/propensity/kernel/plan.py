@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from propensity.kernel.contact_cap import EDGE, Calendar, Workspace, choose, fits, make_workspace, price_slots
+from propensity.kernel.daily_demand import add_pair, daily_demand, is_daily
 
 
 class Limits(NamedTuple):
@@ -80,6 +81,8 @@ def demand(
     """
     load[:] = 0.0
     slope[:] = 0.0
+    if is_daily(calendar):
+        return daily_demand(value, used, calendar, price, bandwidth, load, slope, picks, regret, tie_break)
     widest = bandwidth.max()
     workspace = make_workspace(calendar)
     own = np.empty(calendar.campaign.size, np.int64)
@@ -149,17 +152,6 @@ def couple(calendar: Calendar, workspace: Workspace, bandwidth: np.ndarray, slop
 def same_week(calendar: Calendar, d: int, e: int) -> bool:
     """Whether days d and e of the plan lie in one calendar week."""
     return calendar.week[EDGE + d] == calendar.week[EDGE + e]
-
-
-@njit(cache=True, nogil=True)
-def add_pair(slope: np.ndarray, a: int, b: int, margin: float, bandwidth: np.ndarray) -> None:
-    """Half a customer who would move from slot a to slot b for `margin`, if that lies within the larger bandwidth."""
-    width = bandwidth[a] if b == bandwidth.size else max(bandwidth[a], bandwidth[b])
-    if 0.0 <= margin < width:  # in rolling weeks a dearer day may be blocked
-        slope[a, a] += 0.5 / width
-        slope[b, b] += 0.5 / width
-        slope[a, b] -= 0.5 / width
-        slope[b, a] -= 0.5 / width
 
 
 @njit(cache=True, nogil=True)

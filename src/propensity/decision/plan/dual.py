@@ -92,18 +92,22 @@ def settle(
     reach: np.ndarray,
     demanded: Demand | None = None,
     noise: float = 0.0,
+    stall: float = 0.0,
 ) -> Point:
     """Newton steps from `price` (R,) until the limits are met at their prices; the point with the lowest bound.
 
     A step moves each price within its trust radius, and slopes are counted within a bandwidth as wide. Both grow while
     a price moves in one direction and shrink where demand overshoots. Stops where unmet limits are worth less than
     `tolerance` of the bound. reach (R,): radius of the first step. noise: standard deviations of a sample's demand
-    within which a limit counts as met.
+    within which a limit counts as met. stall: share of the bound; stops where three steps lower it by less.
     """
     limits, scale = problem.limits, typical(problem.value)
     radius, finest = np.maximum(reach, FINEST * scale), FINEST * scale
     point = evaluate(problem, price, bandwidth_of(limits, 0.2 * radius, scale), demanded)
+    bounds = [point.bound]
     for _ in range(STEPS):
+        if len(bounds) > 3 and bounds[-4] - bounds[-1] < stall * abs(point.bound):
+            break
         excess_demand = excess(limits, point.price, point.load)
         unit_value = np.where(point.price != 0, np.abs(point.price), scale)
         doubt = noise * np.sqrt(limits.coefficient @ point.load)
@@ -128,6 +132,7 @@ def settle(
             stay = np.where(size > 0, size, radius / 2)
             radius = np.where(passed, size * np.minimum(part, 0.5), stay)
         radius = np.maximum(radius, finest)
+        bounds.append(point.bound)
     return point
 
 

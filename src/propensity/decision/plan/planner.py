@@ -10,6 +10,7 @@ plan from above, so that the optimality gap is certified.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,11 +22,14 @@ from propensity.kernel.plan import Limits, apply_moves, best_moves, serve
 LEVELS = (4096, 65_536, 262_144)  # customers of the samples on which prices are computed first
 TOLERANCE = 3e-5  # value of unmet limits at their prices, as a share of the bound, at which Newton steps stop
 WARM = 0.1  # typical values by which prices of a similar plan may be off
+DESCENT = 1  # sample on which perturbations become small
+STALL = 1e-6  # share of the bound: with ties, three steps that lower it by less are the last
 TIE = 1e-5  # typical values of the perturbation that breaks ties
 ROUNDS = 12  # of filling free capacity
 NEAR = 0.05  # typical values that a contact may lose at prices to use free capacity
 SMALL = 5e6  # customers x slots x contacts up to which exchanges always run
 CLOSE = 9e-5  # optimality gap above which they run for a larger plan
+CLOSE_TIES = 3e-4  # the same where many values are equal
 NEGLIGIBLE = 3e-6  # value of idle capacity at prices, as a share of the bound, at which filling stops
 
 
@@ -53,17 +57,19 @@ def solve(problem: Problem, seed: int = 17, price: np.ndarray | None = None) -> 
     reach = np.full(problem.limits.most.size, scale if price is None else WARM * scale)
     price = np.zeros(problem.limits.most.size) if price is None else price
     order, ties = np.random.default_rng(seed).permutation(people), tie_breaks(problem.value, scale)
-    for part in [problem.take(np.sort(order[:level])) for level in LEVELS if level < people // 2] or [problem]:
-        for tie in ties:
-            sample = part._replace(tie_break=tie)
-            point = settle(sample, price, TOLERANCE, reach, noise=0.5)
-            price, reach = point.price, sampling_error(sample.limits, point, scale)
-        ties = ties[-1:]
+    samples = [problem.take(np.sort(order[:level])) for level in LEVELS if level < people // 2] or [problem]
+    for level, sample in enumerate(samples):
+        if level == min(DESCENT, len(samples) - 1):
+            point, ties = descend(sample, price, reach, ties), ties[-1:]
+        else:
+            stall = STALL if ties[0] and level > DESCENT else 0.0
+            point = settle(sample._replace(tie_break=ties[0]), price, TOLERANCE, reach, noise=0.5, stall=stall)
+        price, reach = point.price, sampling_error(sample.limits, point, scale)
     perturbed = problem._replace(tie_break=ties[-1])
     demanded = Demand(np.full((people, problem.most_contacts), -1, np.int16), np.empty(people), np.empty(0))
-    point = settle(perturbed, price, TOLERANCE, reach, demanded)
+    point = settle(perturbed, price, TOLERANCE, reach, demanded, stall=STALL if ties[-1] else 0.0)
     picks, usage = serve_all(perturbed, point, demanded)
-    enough = FINE if picks.size * problem.cost.size <= SMALL else CLOSE
+    enough = FINE if picks.size * problem.cost.size <= SMALL else CLOSE_TIES if perturbed.tie_break else CLOSE
     fill(perturbed, point, picks, usage)
     if perturbed.tie_break:
         point = evaluate(problem, point.price, FINE)
@@ -76,6 +82,22 @@ def tie_breaks(value: np.ndarray, scale: float) -> list[float]:
     part = value[:: max(1, value.shape[0] // 2000)]
     part = part[np.isfinite(part)]
     return [0.0] if np.unique(part).size > 0.9 * part.size else [TIE * scale * 10.0**k for k in (4, 3, 2, 1, 0)]
+
+
+def descend(problem: Problem, price: np.ndarray, reach: np.ndarray, ties: list[float]) -> Point:
+    """Settles at ever smaller perturbations (money, descending).
+
+    Prices of a linear programme are linear in a small perturbation, so that from the third on they start where the line
+    through the last two leads.
+    """
+    point = settle(problem._replace(tie_break=ties[0]), price, TOLERANCE, reach, noise=0.5)
+    before, slope = point.price, np.zeros(price.size)
+    for last, tie in pairwise(ties):
+        start = before - slope * (last - tie)
+        start = np.where(start * before < 0, 0.0, start)
+        point = settle(problem._replace(tie_break=tie), start, TOLERANCE, np.full(price.size, tie), noise=0.5)
+        slope, before = (before - point.price) / (last - tie), point.price
+    return point
 
 
 def serve_all(problem: Problem, point: Point, demanded: Demand) -> tuple[np.ndarray, np.ndarray]:
