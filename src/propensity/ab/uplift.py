@@ -104,7 +104,8 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     Qini coefficients and intervals are of the rankings by models of all other folds. `p` is of those by models of
     earlier folds, which alone keep the level; see `propensity.ab.ranking_test`. It is the larger of two, of random
     orderings and of the standard error of the ranking: a ranking that follows the outcome itself varies more by chance
-    than a random ordering does.
+    than a random ordering does. `claimed` needs both an adjusted p-value of at most `alpha` and an interval above 0: the
+    p-value of one division into folds may be small by chance, and the ranking that is written has to gain by itself.
     """
     none = Targets(pl.DataFrame(), np.zeros((0, experiment.x.shape[1])), np.zeros(0, np.int64), {})
     return learn_targets(experiment, rules, none)[:2]
@@ -256,11 +257,16 @@ def _cell(
 
 
 def _claim(arms: dict[str, Any], alpha: float) -> float:
-    """Holm's correction over arms and outcomes; returns the smallest adjusted p-value."""
+    """Holm's correction over arms and outcomes, and what is claimed; returns the smallest adjusted p-value."""
     cells = {f"{arm}\0{outcome}": cell for arm, outcomes in arms.items() for outcome, cell in outcomes.items()}
     for key, adjusted in holm({key: cell["p"] for key, cell in cells.items()}).items():
-        cells[key] |= {"p_adjusted": adjusted, "claimed": adjusted <= alpha}
+        cells[key] |= {"p_adjusted": adjusted, "claimed": adjusted <= alpha and not _holds_zero(cells[key])}
     return min(cell["p_adjusted"] for cell in cells.values())
+
+
+def _holds_zero(cell: dict[str, Any]) -> bool:
+    """Whether there is an interval of the Qini coefficient, and it is not above 0."""
+    return cell["low"] is not None and cell["low"] <= 0
 
 
 def _sentences(arms: dict[str, Any]) -> list[str]:
