@@ -105,7 +105,7 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     earlier folds, which alone keep the level; see `propensity.ab.ranking_test`. It is the larger of two, of random
     orderings and of the standard error of the ranking: a ranking that follows the outcome itself varies more by chance
     than a random ordering does. `claimed` needs both an adjusted p-value of at most `alpha` and an interval above 0:
-    the p-value of one division into folds may be small by chance, and the ranking that is written has to gain by itself.
+    the p-value of one division into folds may be small by chance, and the written ranking has to gain by itself.
     """
     none = Targets(pl.DataFrame(), np.zeros((0, experiment.x.shape[1])), np.zeros(0, np.int64), {})
     return learn_targets(experiment, rules, none)[:2]
