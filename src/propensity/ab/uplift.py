@@ -31,7 +31,7 @@ class UpliftRules:
     learners : sequence of str
         Of s, t, x, dr and head, the network head.
     regressor : str
-        ridge, lightgbm, or blend, the mean of both.
+        ridge, gcv, ard, lightgbm, or blend, the mean of ridge and lightgbm.
     folds : int
         Folds of the cross-fit.
     orderings, resamples : int
