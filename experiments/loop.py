@@ -23,7 +23,6 @@ import polars as pl
 
 import propensity as pp
 from propensity.ab.command import write
-from propensity.ab.learner import OF_MESSAGES
 from propensity.ab.table import Columns
 from propensity.ab.uplift import UpliftRules
 from propensity.data.event_log import to_date
@@ -182,7 +181,7 @@ def _plan(scores: Path, log: Path, uplift: Path | None, explore: float) -> tuple
 def learn(model: pp.Model, messages: pl.DataFrame, at: str, log: Path, out: Path) -> None:
     """`ab uplift` of all messages so far."""
     joined = message_experiment(str(model.run), messages, COLUMNS, str(log), at)
-    result, table, pairs = uplift_of(joined, UpliftRules(OF_MESSAGES, "gcv", orderings=199, resamples=50))
+    result, table, pairs = uplift_of(joined, UpliftRules(LEARNERS, "gcv", orderings=199, resamples=50))
     write(str(out), "uplift", result | {"at": at}, table, pairs=pairs)
     if result["refused"]:
         print(result["refused"])

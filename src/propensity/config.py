@@ -440,7 +440,7 @@ class AnalyseConfig(MessagesConfig):
 @dataclass
 class UpliftConfig(MessagesConfig):
     at: str | None = setting("cutoff at which all pairs of the messages' offers get their uplift, with messages", None)
-    learners: list[str] | None = setting("of s, t, x, dr and head; null: s, t, x, dr, with messages x, dr, head", None)
+    learners: list[str] | None = setting("of s, t, x, dr and head; null: s, t, x, dr, with messages x, dr", None)
     regressor: str | None = setting(
         "ridge, gcv (penalty by cross-validation), ard (a penalty for each covariate), lightgbm, or blend; null: "
         "ridge, with messages ard",

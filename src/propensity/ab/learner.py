@@ -16,7 +16,7 @@ from propensity.errors import ConfigurationError
 LEARNERS = ("s", "t", "x", "dr")
 HEAD = "head"  # the network head, with the treatment as an input of its state
 ALL_LEARNERS = (*LEARNERS, HEAD)
-OF_MESSAGES = ("x", "dr", HEAD)
+OF_MESSAGES = ("x", "dr")
 REGRESSORS = ("ard", "blend", "gcv", "lightgbm", "ridge")
 TREES: dict[str, Any] = {
     "objective": "regression",
