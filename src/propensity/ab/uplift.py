@@ -89,8 +89,9 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     -------
     dict
         `arms`: arm -> outcome -> `{qini, low, high, p, p_orderings, p_adjusted, auuc, claimed, learners}` of the mean
-        of the learners, and `learners`: learner -> `{qini, low, high, p, p_orderings, auuc}`; `p`, the smallest
-        adjusted one; `srm_p`; `balance`; `money`, the outcomes that are amounts; `refused`; `sentences`.
+        of the learners, `multiple_of` where the outcome is a known multiple of another one, and `learners`:
+        learner -> `{qini, low, high, p, p_orderings, auuc}`; `p`, the smallest adjusted one; `srm_p`; `balance`;
+        `money`, the outcomes that are amounts; `refused`; `sentences`.
     pl.DataFrame
         customer, arm, outcome, and columns of uplift: `mean` and one for each learner, `s`, `t`, `x`, `dr`, `head`.
 
@@ -160,7 +161,7 @@ def learn_targets(
                 own_amount = amount[part.rows]
                 found, score = _times(found, own_amount, targets.amount[name]), score * own_amount
             cell, values = part.tested(experiment, name, found, score, rules)
-            result["arms"][arm][name] = cell
+            result["arms"][arm][name] = cell if amount is None else cell | {"multiple_of": base}
             own = {"arm": pl.lit(arm), "outcome": pl.lit(name)}
             tables.append(values.with_columns(**own))
             if targets.unit.size:
