@@ -23,7 +23,6 @@ import polars as pl
 
 import propensity as pp
 from propensity.ab.command import write
-from propensity.ab.learner import OF_MESSAGES
 from propensity.ab.table import Columns
 from propensity.ab.uplift import UpliftRules
 from propensity.data.event_log import to_date
@@ -46,6 +45,7 @@ BLOCKS, CATEGORIES, HISTORY, HORIZON, ROUNDS = 4, 12, 250, 14, 3
 EFFECT, LAPSED = {"never-bought": 3.0, "lapsed": 2.2, "active": 1.1}, 91
 SHARE, AUDIENCE, MARGIN = 0.3, 0.1, 0.3
 COLUMNS = Columns("arm", "holdout", ["bought", "value"], probability="probability")
+LEARNED_BY = ("x", "dr", "head")  # with the regression gcv: what the figures of loop.md are of
 FEW = {
     "data.offer.min_buyers": 3, "data.cutoff.count": 6, "data.feature.history": 24, "data.market_stats.references": 3,
     "data.market_stats.neighbour_categories": 2, "training.validation": None, "champion": "network", "baselines": [],
@@ -182,7 +182,7 @@ def _plan(scores: Path, log: Path, uplift: Path | None, explore: float) -> tuple
 def learn(model: pp.Model, messages: pl.DataFrame, at: str, log: Path, out: Path) -> None:
     """`ab uplift` of all messages so far."""
     joined = message_experiment(str(model.run), messages, COLUMNS, str(log), at)
-    result, table, pairs = uplift_of(joined, UpliftRules(OF_MESSAGES, "gcv", orderings=199, resamples=50))
+    result, table, pairs = uplift_of(joined, UpliftRules(LEARNED_BY, "gcv", orderings=199, resamples=50))
     write(str(out), "uplift", result | {"at": at}, table, pairs=pairs)
     if result["refused"]:
         print(result["refused"])

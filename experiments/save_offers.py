@@ -1,6 +1,6 @@
 """Finds the best save offer in a factorial test of 20,000 customers whose truth is known.
 
-python experiments/save_offers.py 200
+python experiments/save_offers.py 120 1000   (truths, and the first seed)
 
 A market of customers at risk: depth of the discount x framing x channel x timing, 24 cells and a holdout of a tenth.
 A customer is saved if he buys within 28 days; he is retained if he buys in the days 28 to 90. Revenue of 90 days is net
@@ -123,8 +123,8 @@ def regrets(seed: int) -> dict[str, float]:
     }
 
 
-def main(repetitions: int) -> None:
-    rows = pl.DataFrame([regrets(seed) for seed in range(repetitions)])
+def main(repetitions: int = 200, first: int = 0) -> None:
+    rows = pl.DataFrame([regrets(seed) for seed in range(first, first + repetitions)])
     for name in rows.columns:
         column = rows[name].to_numpy()
         half = 1.96 * column.std(ddof=1) / np.sqrt(column.size)
@@ -132,4 +132,4 @@ def main(repetitions: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    main(*map(int, sys.argv[1:]))

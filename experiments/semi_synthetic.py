@@ -204,7 +204,7 @@ def measure(known: Prepared, log: str, seeds: int = SEEDS) -> None:
 
 def learned(table: pl.DataFrame, messages: Messages, folder: Path) -> dict[str, Any]:
     """`ab uplift` of the messages into a folder, and what its rankings reach."""
-    rules = UpliftRules(OF_MESSAGES, "gcv", orderings=199, resamples=50)
+    rules = UpliftRules(OF_MESSAGES, "ard", orderings=199, resamples=50)
     result, uplift, pairs = uplift_of(messages, rules)
     write(str(folder), "uplift", result | {"at": AT}, uplift, pairs=pairs)
     truth = table.with_columns(effect=pl.col("p1") - pl.col("p0"))

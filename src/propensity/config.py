@@ -468,9 +468,11 @@ class AnalyseConfig(MessagesConfig):
 @dataclass
 class UpliftConfig(MessagesConfig):
     at: str | None = setting("cutoff at which all pairs of the messages' offers get their uplift, with messages", None)
-    learners: list[str] | None = setting("of s, t, x, dr and head; null: s, t, x, dr, with messages x, dr, head", None)
+    learners: list[str] | None = setting("of s, t, x, dr and head; null: s, t, x, dr, with messages x, dr", None)
     regressor: str | None = setting(
-        "ridge, gcv (ridge, penalty by cross-validation), lightgbm, or blend; null: ridge, with messages gcv", None
+        "ridge, gcv (penalty by cross-validation), ard (a penalty for each covariate), lightgbm, or blend; null: "
+        "ridge, with messages ard",
+        None,
     )
     folds: int = setting("folds of the cross-fit", 5)
     orderings: int = setting("random orderings of the test", 2000)
@@ -482,7 +484,9 @@ class UpliftConfig(MessagesConfig):
 class PolicyConfig(MessagesConfig):
     cost: Part = setting("cost of each arm for a customer, or of a message", {})
     regressor: str | None = setting(
-        "ridge, gcv (ridge, penalty by cross-validation), lightgbm, or blend; null: ridge, with messages gcv", None
+        "ridge, gcv (penalty by cross-validation), ard (a penalty for each covariate), lightgbm, or blend; null: "
+        "ridge, with messages gcv",
+        None,
     )
     folds: int = setting("folds of the cross-fit", 5)
     seed: int = setting("seed of folds and trees", 17)

@@ -67,7 +67,7 @@ AB: dict[str, Limit] = COMMAND | {
     "out": path(),
 }  # fmt: skip
 OPEN_SHARE = number(0, 1, above=True)
-REGRESSOR = choice("blend", "gcv", "lightgbm", "ridge")
+REGRESSOR = choice("ard", "blend", "gcv", "lightgbm", "ridge")
 FOLDS = whole(2, 1_000)
 FACTORS = mapping(many(anything(), least=2))
 MESSAGES: dict[str, Limit] = AB | {"run": maybe(path()), "messages": maybe(path())}

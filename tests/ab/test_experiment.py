@@ -66,6 +66,17 @@ def test_only_rankings_of_visits_are_claimed_on_hillstrom() -> None:
     claimed = {(arm, name) for arm in arms for name, cell in arms[arm].items() if cell["claimed"]}
     assert best["Womens E-Mail", "visit"] >= 0.0064 and best["any", "visit"] >= 0.0041
     assert claimed == {("Womens E-Mail", "visit"), ("any", "visit")}
+    alone = learn_uplift(hillstrom("visit"), UpliftRules(orderings=200, resamples=50))[0]["arms"]
+    assert [alone[arm]["visit"]["claimed"] for arm in ("Mens E-Mail", "Womens E-Mail", "any")] == [False, True, True]
+
+
+def test_a_ranking_is_claimed_only_where_its_interval_is_above_0() -> None:
+    rules = UpliftRules(learners=("t",), orderings=99, resamples=50)
+    tables = [table(seed, 1000, effect=5.0) for seed in range(30)]
+    cells = [learn_uplift(checked(each), rules)[0]["arms"]["mail"]["spend"] for each in tables]
+    small = [cell for cell in cells if cell["p_adjusted"] <= 0.05]
+    assert [cell["claimed"] for cell in small] == [cell["low"] > 0 for cell in small]
+    assert {cell["claimed"] for cell in small} == {True, False}
 
 
 def test_a_null_experiment_rarely_claims_anything() -> None:

@@ -92,6 +92,45 @@ def test_cells_without_a_difference_shrink_towards_their_mean() -> None:
     assert part["best"]["shrunken"] < part["best"]["effect"] and part["best"]["expected_regret"] > 0.01
 
 
+def paid(seed: int, amount: float = 1.2) -> tuple[dict[str, float], pl.DataFrame]:
+    """Offers that change who pays, not what is paid, with the deviation of log amounts; and their true effects."""
+    rng = np.random.default_rng(seed)
+    share = {arm: 1 / (1 + np.exp(1.2 - 0.5 * value)) for arm, value in truth(seed, 0.3).items()} | {"holdout": 0.15}
+    table = assign(pl.DataFrame({"customer_id": np.arange(9000)}), f"paid {seed}", ARMS, global_holdout=0.0)
+    pays = rng.random(9000) < np.array([share[arm] for arm in table["arm"]])
+    spend = pays * rng.lognormal(3, amount, 9000)
+    mean = np.exp(3 + amount**2 / 2)
+    return {arm: (share[arm] - 0.15) * mean for arm in CELLS}, table.with_columns(spend=pl.Series(spend))
+
+
+def cells_of(table: pl.DataFrame) -> list[dict[str, Any]]:
+    columns = Columns("arm", "holdout", ["spend"], customer="customer_id")
+    cells: list[dict[str, Any]] = analyse(experiment_of(table, columns), Rules())["factorial"]["spend"]["cells"]
+    return cells
+
+
+def test_amounts_that_many_customers_do_not_have_are_measured_better_in_two_parts() -> None:
+    error: dict[str, list[float]] = {"two parts": [], "one": []}
+    inside: list[bool] = []
+    for seed in range(8):
+        effects, table = paid(seed)
+        everybody = table.with_columns(pl.col("spend") + 1e-9)  # nobody is at 0, so that there is one part
+        for name, each in (("two parts", table), ("one", everybody)):
+            error[name].append(np.var([cell["shrunken"] - effects[cell["cell"]] for cell in cells_of(each)]))
+        inside += [cell["low"] <= effects[cell["cell"]] <= cell["high"] for cell in cells_of(table)]
+    assert np.mean(error["two parts"]) < 0.9 * np.mean(error["one"])
+    assert np.mean(inside) > 0.9
+
+
+def test_equal_amounts_are_shrunken_as_who_pays_is() -> None:
+    table = paid(2, amount=0.0)[1].with_columns(spend=20.0 * (pl.col("spend") > 0))
+    shares = {each["cell"]: each["shrunken"] for each in cells_of(table.with_columns(pl.col("spend") / 20))}
+    assert {each["cell"]: each["shrunken"] / 20 for each in cells_of(table)} == pytest.approx(shares)
+    price = [(10 - float((levels_of(arm) or {}).get("depth", 0)) / 10) for arm in table["arm"]]
+    cells = cells_of(table.with_columns(spend=pl.col("spend") / 20 * pl.Series(price)))
+    assert all(cell["low"] < cell["shrunken"] < cell["high"] for cell in cells)
+
+
 def test_a_level_is_compared_with_the_others_of_its_factor() -> None:
     effects = {arm: 1.0 if "framing=gain" in arm else 0.0 for arm in CELLS}
     levels = saved(4, 12_000, effects)["factorial"]["spend"]["levels"]

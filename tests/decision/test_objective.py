@@ -93,6 +93,26 @@ def test_an_incremental_plan_sends_to_whom_a_message_moves(tmp_path: Path) -> No
     assert table["expected_value"].max() == pytest.approx(0.3)
 
 
+def test_a_known_multiple_is_planned_by_where_what_it_multiplies_is_claimed(tmp_path: Path) -> None:
+    known = context()
+    folder = Path(experiment(tmp_path, known, claimed=False, multiple_of="bought"))
+    path = folder / "uplift.json"
+    for claimed in (True, False):
+        result = json.loads(path.read_text())
+        arm = next(iter(result["arms"]))
+        result["arms"][arm]["bought"] = {"claimed": claimed, "p_adjusted": 0.01 if claimed else 0.2}
+        path.write_text(json.dumps(result))
+        plan, at = (
+            CampaignPlan(campaigns=CAMPAIGNS[:1]),
+            known.changed(objective=objective_of("incremental", 0.3, str(folder))),
+        )
+        if claimed:
+            assert plan(at).table.height
+        else:
+            with pytest.raises(InfeasibleError, match="ranks no better than a random order"):
+                plan(at)
+
+
 @pytest.mark.parametrize(
     ("changes", "campaigns", "words"),
     [

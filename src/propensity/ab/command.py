@@ -117,7 +117,7 @@ def _table(cfg: AbConfig, columns: Columns) -> tuple[pl.DataFrame, Columns]:
 def uplift_rules(cfg: UpliftConfig) -> UpliftRules:
     """How uplift is learned; of messages by learners that shrink effects, as a run gives many covariates."""
     learners = cfg.learners or (LEARNERS if cfg.messages is None else OF_MESSAGES)
-    fit = cfg.regressor or ("ridge" if cfg.messages is None else "gcv")
+    fit = cfg.regressor or ("ridge" if cfg.messages is None else "ard")
     return UpliftRules(tuple(learners), fit, cfg.folds, cfg.orderings, cfg.resamples, cfg.seed)
 
 

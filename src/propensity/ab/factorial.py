@@ -18,6 +18,8 @@ from propensity.errors import ConfigurationError, DataError
 TREATMENT, BETWEEN, EQUALS = "treatment", " | ", "="
 MOST_CELLS = 100
 STEPS, DRAWS = 500, 4000
+LEAST_NOISE = 1e-6  # of an estimate, as a share of the variance between cells
+FEWEST_AMOUNTS = 30  # customers of a cell with an amount, and without one, below which it is not shrunken in two parts
 
 
 def factorial_arms(factors: Mapping[str, Sequence[object]], arms: Mapping[str, float]) -> dict[str, float]:
@@ -116,6 +118,23 @@ class Cells(NamedTuple):
     effect: np.ndarray  # (C,) difference to the control
     variance: np.ndarray  # (C,) of the mean of each cell
     control: float  # variance of the mean of the control, which all differences share
+    parts: tuple[Part, ...] = ()  # share and amount, whose product is the effect and the mean of the control
+
+
+class Part(NamedTuple):
+    """An estimate of C cells: `value` (C,) and its `variance` (C,)."""
+
+    value: np.ndarray
+    variance: np.ndarray
+
+
+class Shrunken(NamedTuple):
+    """Posterior mean (C,), covariance (C, C) and draws (`DRAWS`, C) of cells; the deviation of each kind of term."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    draws: np.ndarray
+    spread: dict[str, float]
 
 
 def factorial(experiment: Experiment, weight: np.ndarray, alpha: float = ALPHA) -> dict[str, Any] | None:
@@ -140,7 +159,13 @@ def factorial(experiment: Experiment, weight: np.ndarray, alpha: float = ALPHA) 
     Few cells are measured well by themselves, and the largest of many noisy means is too large. Cells are therefore
     shrunk: the effect of a cell is the sum of a mean, one term for each level, one for each pair of levels, and one of
     its own; the variance of each kind of term is estimated from the data, so that terms that the data do not show are
-    small (empirical Bayes). `best` has the highest shrunken effect, its probability
+    small (empirical Bayes).
+
+    An amount that is 0 for many customers is shrunken in two parts, the share of customers with an amount and the mean
+    of these amounts, whose product is the mean of the cell (Cragg, Econometrica 1971). Offers that change the share do
+    not need to be told apart by amounts, which vary much more.
+
+    `best` has the highest shrunken effect, its probability
     of being the best cell, and the expected regret: the mean loss against the best cell, by draws from the posterior.
     """
     levels = [levels_of(arm) for arm in experiment.arms]
@@ -154,17 +179,34 @@ def factorial(experiment: Experiment, weight: np.ndarray, alpha: float = ALPHA) 
 
 def _cells(experiment: Experiment, y: np.ndarray, weight: np.ndarray, levels: list[dict[str, str]]) -> Cells:
     """Differences of the cells to the control, after regression on the covariates within cells."""
-    y = _residual(experiment, y, weight)
-    mean, variance = np.zeros(len(levels) + 1), np.zeros(len(levels) + 1)
-    sizes = np.bincount(experiment.arm, minlength=len(levels) + 1)
-    for code in range(len(levels) + 1):
-        mask = experiment.arm == code
-        w = weight[mask] / weight[mask].sum()
-        mean[code] = w @ y[mask]
-        variance[code] = float(np.sum((w * (y[mask] - mean[code])) ** 2))
-    unit = variance * sizes  # variances of customers differ less between cells than their estimates do
-    pooled = np.average(unit[1:], weights=sizes[1:])
-    return Cells(experiment.arms, levels, mean[1:] - mean[0], (0.5 * unit[1:] + 0.5 * pooled) / sizes[1:], variance[0])
+    mean, deviation = _means(experiment, _residual(experiment, y, weight), weight)
+    variance = np.bincount(experiment.arm, deviation**2)
+    effect, pooled = mean[1:] - mean[0], _pooled(experiment.arm, variance)
+    some, size = np.bincount(experiment.arm, y != 0), np.bincount(experiment.arm)
+    if np.minimum(some, size - some)[1:].min() < FEWEST_AMOUNTS or np.ptp(y[y != 0]) == 0:
+        return Cells(experiment.arms, levels, effect, pooled, variance[0])
+    share, of_share = _means(experiment, _residual(experiment, (y != 0).astype(np.float64), weight), weight)
+    amount, arm = mean / share, experiment.arm
+    of_amount = (deviation - amount[arm] * of_share) / share[arm]  # the delta method
+    parts = [
+        Part(value[1:], _pooled(arm, np.bincount(arm, each**2)))
+        for value, each in ((share, of_share), (amount, of_amount))
+    ]
+    return Cells(experiment.arms, levels, effect, pooled, variance[0], tuple(parts))
+
+
+def _means(experiment: Experiment, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of each arm, and what each row adds to it (n,), whose squares add up to its variance."""
+    own = weight / np.bincount(experiment.arm, weight)[experiment.arm]
+    mean = np.bincount(experiment.arm, own * y)
+    return mean, own * (y - mean[experiment.arm])
+
+
+def _pooled(arm: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Variances of the cells (C,): those of customers differ less between cells than their estimates do."""
+    size = np.bincount(arm)[1:]
+    unit = variance[1:] * size
+    return np.asarray((0.5 * unit + 0.5 * np.average(unit, weights=size)) / size)
 
 
 def _residual(experiment: Experiment, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -185,34 +227,46 @@ def _residual(experiment: Experiment, y: np.ndarray, weight: np.ndarray) -> np.n
 
 def cells_and_best(cells: Cells, alpha: float) -> dict[str, Any]:
     """Shrunken effects of the cells of an outcome, its levels, and the best cell; see `factorial`."""
-    names, kinds = _kernels(cells.levels)
-    scale = _variances(cells.effect, cells.variance, kinds)
-    mean, covariance = _posterior(cells.effect, cells.variance, kinds, scale)
-    best = int(mean.argmax())
-    draws = np.random.default_rng(0).multivariate_normal(mean, covariance, DRAWS, method="eigh")
-    top = draws.max(axis=1)
+    found = _shrunken(cells)
+    best, top = int(found.mean.argmax()), found.draws.max(axis=1)
     half = normal_quantile(1 - alpha / 2)
-    error = np.sqrt(np.maximum(np.diag(covariance), 0) + cells.control)
+    error = np.sqrt(np.maximum(np.diag(found.covariance), 0) + cells.control)
     listed = [
         {
             "cell": cells.arms[c],
             **cells.levels[c],
             "effect": float(cells.effect[c]),
             "error": math.sqrt(cells.variance[c] + cells.control),
-            "shrunken": float(mean[c]),
-            "low": float(mean[c] - half * error[c]),
-            "high": float(mean[c] + half * error[c]),
-            "probability_best": float((draws.argmax(axis=1) == c).mean()),
+            "shrunken": float(found.mean[c]),
+            "low": float(found.mean[c] - half * error[c]),
+            "high": float(found.mean[c] + half * error[c]),
+            "probability_best": float((found.draws.argmax(axis=1) == c).mean()),
         }
-        for c in np.argsort(-mean, kind="stable").tolist()
+        for c in np.argsort(-found.mean, kind="stable").tolist()
     ]
-    regret = float((top - draws[:, best]).mean())
+    regret = float((top - found.draws[:, best]).mean())
     return {
         "cells": listed,
         "levels": _levels(cells, alpha),
-        "spread": {name: math.sqrt(value) for name, value in zip(names, scale, strict=True)},
+        "spread": found.spread,
         "best": listed[0] | {"expected_regret": regret, "relative_regret": regret / max(float(top.mean()), 1e-12)},
     }
+
+
+def _shrunken(cells: Cells) -> Shrunken:
+    """Posterior of the effects, by the product of the parts where there are parts."""
+    if not cells.parts:
+        return _posterior(Part(cells.effect, cells.variance), cells.levels)
+    share, amount = (_posterior(part, cells.levels, seed) for seed, part in enumerate(cells.parts))
+    control = cells.parts[0].value * cells.parts[1].value - cells.effect
+    covariance = (
+        np.outer(amount.mean, amount.mean) * share.covariance
+        + np.outer(share.mean, share.mean) * amount.covariance
+        + share.covariance * amount.covariance
+    )
+    spread = {f"{name}, {kind}": value for name, each in (("share", share), ("amount", amount))
+              for kind, value in each.spread.items()}  # fmt: skip
+    return Shrunken(share.mean * amount.mean - control, covariance, share.draws * amount.draws - control, spread)
 
 
 def _levels(cells: Cells, alpha: float) -> dict[str, dict[str, dict[str, float]]]:
@@ -276,13 +330,16 @@ def _projection(
     return projection, projection @ effect
 
 
-def _posterior(
-    effect: np.ndarray, noise: np.ndarray, kinds: list[np.ndarray], scale: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (C,) and covariance (C, C) of the cells' effects given the data, with a flat prior on their mean."""
-    projection, residual = _projection(effect, noise, kinds, scale)
-    spread = np.diag(noise)
-    return effect - spread @ residual, spread - spread @ projection @ spread
+def _posterior(part: Part, levels: list[dict[str, str]], seed: int = 0) -> Shrunken:
+    """Cells given their estimates, with a flat prior on their mean."""
+    names, kinds = _kernels(levels)
+    variance = np.maximum(part.variance, LEAST_NOISE * part.value.var())  # amounts may be equal within each cell
+    scale = _variances(part.value, variance, kinds)
+    projection, residual = _projection(part.value, variance, kinds, scale)
+    noise = np.diag(variance)
+    mean, covariance = part.value - noise @ residual, noise - noise @ projection @ noise
+    draws = np.random.default_rng(seed).multivariate_normal(mean, covariance, DRAWS, method="eigh")
+    return Shrunken(mean, covariance, draws, {name: math.sqrt(each) for name, each in zip(names, scale, strict=True)})
 
 
 def factorial_sentences(result: dict[str, Any]) -> list[str]:

@@ -16,8 +16,8 @@ from propensity.errors import ConfigurationError
 LEARNERS = ("s", "t", "x", "dr")
 HEAD = "head"  # the network head, with the treatment as an input of its state
 ALL_LEARNERS = (*LEARNERS, HEAD)
-OF_MESSAGES = ("x", "dr", HEAD)
-REGRESSORS = ("blend", "gcv", "lightgbm", "ridge")
+OF_MESSAGES = ("x", "dr")
+REGRESSORS = ("ard", "blend", "gcv", "lightgbm", "ridge")
 TREES: dict[str, Any] = {
     "objective": "regression",
     "learning_rate": 0.08,
@@ -32,6 +32,7 @@ TREES: dict[str, Any] = {
 ROUNDS, LEAF_SHARE = 40, 0.02
 RIDGE, BLOCK = 1.0, 65_536
 FEWEST_EARLIER = 10  # rows of an arm in the earlier folds below which no model of them is fitted
+STEPS, TOLERANCE, LEAST = 50, 0.01, 1e-4  # of `fit_ard`: updates, and a variance that is left out, in standard errors
 PENALTIES = np.logspace(-5, 1, 19)  # of the ridge regression by cross-validation, for each row
 Predict = Callable[[np.ndarray], np.ndarray]
 Regressor = Callable[[np.ndarray, np.ndarray, np.ndarray], Predict]
@@ -62,6 +63,8 @@ def regressor(name: str, seed: int) -> Regressor:
         return fit_ridge
     if name == "gcv":
         return fit_gcv
+    if name == "ard":
+        return fit_ard
     if name not in REGRESSORS:
         raise ConfigurationError(f"regressor={name} does not exist; choose one of {', '.join(REGRESSORS)}")
     try:
@@ -93,6 +96,45 @@ def fit_ridge(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
     return lambda rows: np.asarray(coefficient[0] + rows @ coefficient[1:])
 
 
+class Moments(NamedTuple):
+    """Weighted moments of n rows, with weights of mean 1.
+
+    Attributes
+    ----------
+    centre, mean : np.ndarray, float
+        Means of the covariates (C,) and of the outcome.
+    gram, moment : np.ndarray
+        (C, C) and (C,) sums of products of centred covariates, and of these and the centred outcome.
+    total : float
+        Sum of squares of the centred outcome.
+    """
+
+    centre: np.ndarray
+    mean: float
+    gram: np.ndarray
+    moment: np.ndarray
+    total: float
+    n: int
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Moments:
+        """Of covariates x (n, C), outcomes y (n,) and weights w (n,), block by block."""
+        w, n = w / w.mean(), y.size
+        centre, mean = w @ x / n, float(w @ y) / n
+        gram, moment = np.zeros((x.shape[1], x.shape[1])), np.zeros(x.shape[1])
+        for start in range(0, n, BLOCK):
+            part = slice(start, start + BLOCK)
+            centred = x[part] - centre
+            scaled = centred * w[part, None]
+            gram += scaled.T @ centred
+            moment += scaled.T @ (y[part] - mean)
+        return cls(centre, mean, gram, moment, float(w @ (y - mean) ** 2), n)
+
+    def predict(self, coefficient: np.ndarray) -> Predict:
+        """The regression with coefficients (C,)."""
+        return lambda rows: np.asarray(self.mean + (rows - self.centre) @ coefficient)
+
+
 def fit_gcv(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
     """Ridge regression whose penalty is chosen by generalised cross-validation.
 
@@ -102,25 +144,52 @@ def fit_gcv(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
     -----
     Golub, Heath and Wahba, Technometrics 1979.
     """
-    w, n = w / w.mean(), y.size
-    centre, mean = w @ x / n, float(w @ y) / n
-    gram, moment = np.zeros((x.shape[1], x.shape[1])), np.zeros(x.shape[1])
-    for start in range(0, n, BLOCK):
-        part = slice(start, start + BLOCK)
-        centred = x[part] - centre
-        scaled = centred * w[part, None]
-        gram += scaled.T @ centred
-        moment += scaled.T @ (y[part] - mean)
-    size, axes = np.linalg.eigh(gram)
-    size, along = np.maximum(size, 0.0), axes.T @ moment
-    total, best = float(w @ (y - mean) ** 2), (np.inf, PENALTIES[-1] * n)
-    for penalty in PENALTIES * n:
+    known = Moments.of(x, y, w)
+    size, axes = np.linalg.eigh(known.gram)
+    size, along = np.maximum(size, 0.0), axes.T @ known.moment
+    best = (np.inf, PENALTIES[-1] * known.n)
+    for penalty in PENALTIES * known.n:
         shrunk = along / (size + penalty)
-        residual = total - 2 * float(shrunk @ along) + float(size @ shrunk**2)
+        residual = known.total - 2 * float(shrunk @ along) + float(size @ shrunk**2)
         freedom = 1 + float(np.sum(size / (size + penalty)))
-        best = min(best, (residual / (1 - min(freedom / n, 0.99)) ** 2, penalty))
-    coefficient = axes @ (along / (size + best[1]))
-    return lambda rows: np.asarray(mean + (rows - centre) @ coefficient)
+        best = min(best, (residual / (1 - min(freedom / known.n, 0.99)) ** 2, penalty))
+    return known.predict(axes @ (along / (size + best[1])))
+
+
+def fit_ard(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:
+    """Bayesian ridge regression with one prior variance for each coefficient: automatic relevance determination.
+
+    Few covariates say whom a message moves. The variances are those that make the data most likely, so that a
+    covariate that the data do not show is left out, and others are hardly shrunken.
+
+    Notes
+    -----
+    MacKay, Neural Computation 1992; Tipping, JMLR 2001. Units of covariates and of the outcome change nothing.
+    """
+    known = Moments.of(x, y, w)
+    coefficient, size = np.zeros(x.shape[1]), np.diag(known.gram).copy()
+    live = np.flatnonzero(size > 1e-10 * known.n)
+    if not live.size or known.total <= 0:
+        return known.predict(coefficient)
+    noise = known.total / known.n
+    variance = 1e-3 * known.total / (size[live] * live.size)
+    for _ in range(STEPS):
+        gram = known.gram[np.ix_(live, live)]
+        root = np.sqrt(variance)  # the covariance is root (root gram root / noise + 1)^-1 root
+        inverse = np.linalg.inv(root[:, None] * gram * root / noise + np.eye(live.size))
+        mean = root * (inverse @ (root * known.moment[live])) / noise
+        freedom = np.clip(1 - np.diag(inverse), 1e-12, 1.0)
+        residual = known.total - 2 * float(mean @ known.moment[live]) + float(mean @ gram @ mean)
+        noise = max(residual, 1e-12 * known.total) / max(known.n - 1 - float(freedom.sum()), 1.0)
+        new = mean**2 / freedom
+        ended = bool(np.all(np.abs(new - variance) * size[live] <= TOLERANCE * np.max(new * size[live])))
+        coefficient[:] = 0.0
+        coefficient[live] = mean
+        own = new * size[live] > LEAST * noise
+        live, variance = live[own], new[own]
+        if ended or not live.size:
+            break
+    return known.predict(coefficient)
 
 
 def _fit_trees(lightgbm: Any, seed: int, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Predict:

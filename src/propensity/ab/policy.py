@@ -35,7 +35,7 @@ class PolicyRules:
     cost : mapping of str to float
         Cost of each arm for a customer, in the unit of the outcome; arms that are not named cost nothing.
     regressor : str
-        ridge, gcv, lightgbm, or blend, the mean of ridge and lightgbm.
+        ridge, gcv, ard, lightgbm, or blend, the mean of ridge and lightgbm.
     folds, seed : int
         Folds of the cross-fit, and their seed.
     """

@@ -31,7 +31,7 @@ class UpliftRules:
     learners : sequence of str
         Of s, t, x, dr and head, the network head.
     regressor : str
-        ridge, lightgbm, or blend, the mean of both.
+        ridge, gcv, ard, lightgbm, or blend, the mean of ridge and lightgbm.
     folds : int
         Folds of the cross-fit.
     orderings, resamples : int
@@ -89,8 +89,9 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     -------
     dict
         `arms`: arm -> outcome -> `{qini, low, high, p, p_orderings, p_adjusted, auuc, claimed, learners}` of the mean
-        of the learners, and `learners`: learner -> `{qini, low, high, p, p_orderings, auuc}`; `p`, the smallest
-        adjusted one; `srm_p`; `balance`; `money`, the outcomes that are amounts; `refused`; `sentences`.
+        of the learners, `multiple_of` where the outcome is a known multiple of another one, and `learners`:
+        learner -> `{qini, low, high, p, p_orderings, auuc}`; `p`, the smallest adjusted one; `srm_p`; `balance`;
+        `money`, the outcomes that are amounts; `refused`; `sentences`.
     pl.DataFrame
         customer, arm, outcome, and columns of uplift: `mean` and one for each learner, `s`, `t`, `x`, `dr`, `head`.
 
@@ -104,7 +105,8 @@ def learn_uplift(experiment: Experiment, rules: UpliftRules) -> tuple[dict[str, 
     Qini coefficients and intervals are of the rankings by models of all other folds. `p` is of those by models of
     earlier folds, which alone keep the level; see `propensity.ab.ranking_test`. It is the larger of two, of random
     orderings and of the standard error of the ranking: a ranking that follows the outcome itself varies more by chance
-    than a random ordering does.
+    than a random ordering does. `claimed` needs both an adjusted p-value of at most `alpha` and an interval above 0:
+    the p-value of one division into folds may be small by chance, and the written ranking has to gain by itself.
     """
     none = Targets(pl.DataFrame(), np.zeros((0, experiment.x.shape[1])), np.zeros(0, np.int64), {})
     return learn_targets(experiment, rules, none)[:2]
@@ -159,7 +161,7 @@ def learn_targets(
                 own_amount = amount[part.rows]
                 found, score = _times(found, own_amount, targets.amount[name]), score * own_amount
             cell, values = part.tested(experiment, name, found, score, rules)
-            result["arms"][arm][name] = cell
+            result["arms"][arm][name] = cell if amount is None else cell | {"multiple_of": base}
             own = {"arm": pl.lit(arm), "outcome": pl.lit(name)}
             tables.append(values.with_columns(**own))
             if targets.unit.size:
@@ -256,11 +258,16 @@ def _cell(
 
 
 def _claim(arms: dict[str, Any], alpha: float) -> float:
-    """Holm's correction over arms and outcomes; returns the smallest adjusted p-value."""
+    """Holm's correction over arms and outcomes, and what is claimed; returns the smallest adjusted p-value."""
     cells = {f"{arm}\0{outcome}": cell for arm, outcomes in arms.items() for outcome, cell in outcomes.items()}
     for key, adjusted in holm({key: cell["p"] for key, cell in cells.items()}).items():
-        cells[key] |= {"p_adjusted": adjusted, "claimed": adjusted <= alpha}
+        cells[key] |= {"p_adjusted": adjusted, "claimed": adjusted <= alpha and not _holds_zero(cells[key])}
     return min(cell["p_adjusted"] for cell in cells.values())
+
+
+def _holds_zero(cell: dict[str, Any]) -> bool:
+    """Whether there is an interval of the Qini coefficient, and it is not above 0."""
+    return cell["low"] is not None and cell["low"] <= 0
 
 
 def _sentences(arms: dict[str, Any]) -> list[str]:

@@ -102,7 +102,8 @@ class Uplift:
                 "revenue or margin, or give objective=predicted"
             )
         cell = self.arms[arm][outcome]
-        if not cell["claimed"]:
+        base = self.arms[arm].get(cell.get("multiple_of", outcome), cell)  # amounts that are known need no evidence
+        if not (cell["claimed"] or base["claimed"]):
             raise InfeasibleError(
                 f"the uplift of {outcome} by {arm} ranks no better than a random order (p {cell['p_adjusted']:.3g}), "
                 "so it cannot say whom to write to; ask ab policy about everybody, or give objective=predicted"
