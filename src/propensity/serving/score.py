@@ -42,10 +42,6 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
         raise ConfigurationError("requests need a run; give run=runs/demo in place of bundle")
     if cfg.cutoff is not None and cfg.requests is not None:
         raise ConfigurationError("each of the requests has a cutoff of its own; give either cutoff or requests")
-    if by_offer(cfg) and by_request(cfg):
-        raise ConfigurationError(
-            "offers and horizons are scored at one cutoff, by a run with a list of offers; give them without requests"
-        )
     if cfg.bundle is None and cfg.top and by_request(cfg):
         raise ConfigurationError("top needs a bundle; for requests use top_per_customer")
     if cfg.bundle is None and (cfg.top or cfg.top_per_customer) and not (by_request(cfg) or by_offer(cfg)):
@@ -106,6 +102,10 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Callable[[str], None]) ->
     Scores or polars.DataFrame
         The scores of a cutoff, of the longest horizon; a table where `by_request` holds.
     """
+    if by_offer(cfg) and cfg.run is not None and cfg.requests is not None:
+        from propensity.serving.request_offers import score_request_offers
+
+        return score_request_offers(cfg, out, say)
     if by_offer(cfg):
         from propensity.serving.score_offers import score_offers
 
