@@ -276,8 +276,8 @@ def merge_logs(
         merged_vocabulary(before, after, "customer", described["customer"]), before, after, aliases
     )
     items = merged_vocabulary(
-        old.items.with_columns(known=pl.Series(old.item_known)),
-        new.items.with_columns(known=pl.Series(new.item_known)),
+        old.items.with_columns(pl.Series(KNOWN, old.item_known)),
+        new.items.with_columns(pl.Series(KNOWN, new.item_known)),
         "item",
         described["item"],
     )
