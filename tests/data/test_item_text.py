@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,12 +50,12 @@ def each_alone(items: pl.DataFrame) -> Offers:
     return build_offers(tuple(map(str, rows)), rows, rows, items.height)
 
 
-def fitted(names: list[str | None] | list[int] | pl.DataFrame) -> TextModel:
+def fitted(names: Sequence[str | int | None] | pl.DataFrame) -> TextModel:
     items = names if isinstance(names, pl.DataFrame) else pl.DataFrame({"name": names})
     return fit_text(items, ["name"], each_alone(items))
 
 
-def vectors(names: list[str | None] | list[int], model: TextModel | None = None) -> np.ndarray:
+def vectors(names: Sequence[str | int | None], model: TextModel | None = None) -> np.ndarray:
     items = pl.DataFrame({"name": names})
     return (fitted(ITEMS) if model is None else model).vectors(items, each_alone(items))
 

@@ -49,7 +49,7 @@ def requested(exported: Exported, folder: Path, table: pl.DataFrame, say: Any = 
     assert not uses_bundle(config)
     written = score_from_config(config, str(folder / "s.parquet"), say)
     assert written.equals(pl.read_parquet(folder / "s.parquet"))
-    return written  # type: ignore[no-any-return]
+    return written
 
 
 def test_requests_have_the_scores_of_their_cutoffs_for_named_offers_and_horizons(
