@@ -6,8 +6,8 @@
         'data.feature.text=[department,product_category,product_type]' 'seeds=[1]' resamples=100 out=runs/text
 
 Market statistics are computed once, of all customers; `SHARE` of the customers is trained on, and twice as many are
-scored. With text, a tenth of the offers is removed from the log as if nobody had bought them, and they are told apart
-from the others.
+scored. With text, a share `REMOVED` of the offers, by default a tenth, is removed from the log as if nobody had bought
+them, and they are told apart from the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from propensity.command import entry
 from propensity.config import CompareConfig
 
 SHARE = float(os.environ.get("SHARE", "1"))
-REMOVED, LEAST = 0.1, {"group_rates": 5, "text": 10}  # share of the offers, and buyers that an offer needs
+REMOVED = float(os.environ.get("REMOVED", "0.1"))  # share of the offers that is hidden
+LEAST = {"group_rates": 5, "text": 10}  # buyers that an offer needs
 SLICES = ("all", "never-bought", "lapsed", "repeat", "dormant", "light")
 
 
