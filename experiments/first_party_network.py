@@ -3,8 +3,8 @@
     SHARE=.15 PYTHONPATH=experiments python experiments/first_party_network.py experiment=first_party_ta_feng \\
         'data.feature.group_rates=[age_group,pin_code]' 'seeds=[1]' resamples=100 out=runs/groups
     PYTHONPATH=experiments python experiments/first_party_network.py experiment=complete_journey \\
-        'data.feature.group_rates=[age,income,household_size,kids_count]' training.validation=null trainer.max_epochs=1 \\
-        'cutoffs=[2017-08-21]' 'seeds=[1]' resamples=200 out=runs/demographics
+        'data.feature.group_rates=[age,income,household_size,kids_count]' training.validation=null \\
+        trainer.max_epochs=1 'cutoffs=[2017-08-21]' 'seeds=[1]' resamples=200 out=runs/demographics
     PYTHONPATH=experiments python experiments/first_party_network.py experiment=first_party_text \\
         'data.feature.text=[department,product_category,product_type]' 'seeds=[1]' resamples=100 out=runs/text
 
