@@ -2,12 +2,15 @@
 
     SHARE=.15 PYTHONPATH=experiments python experiments/first_party_network.py experiment=first_party_ta_feng \\
         'data.feature.group_rates=[age_group,pin_code]' 'seeds=[1]' resamples=100 out=runs/groups
+    PYTHONPATH=experiments python experiments/first_party_network.py experiment=complete_journey \\
+        'data.feature.group_rates=[age,income,household_size,kids_count]' training.validation=null \\
+        trainer.max_epochs=1 'cutoffs=[2017-08-21]' 'seeds=[1]' resamples=200 out=runs/demographics
     PYTHONPATH=experiments python experiments/first_party_network.py experiment=first_party_text \\
         'data.feature.text=[department,product_category,product_type]' 'seeds=[1]' resamples=100 out=runs/text
 
 Market statistics are computed once, of all customers; `SHARE` of the customers is trained on, and twice as many are
-scored. With text, a tenth of the offers is removed from the log as if nobody had bought them, and they are told apart
-from the others.
+scored. With text, a share `REMOVED` of the offers, by default a tenth, is removed from the log as if nobody had bought
+them, and they are told apart from the others.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ from propensity.command import entry
 from propensity.config import CompareConfig
 
 SHARE = float(os.environ.get("SHARE", "1"))
-REMOVED, LEAST = 0.1, {"group_rates": 5, "text": 10}  # share of the offers, and buyers that an offer needs
+REMOVED = float(os.environ.get("REMOVED", "0.1"))  # share of the offers that is hidden
+LEAST = {"group_rates": 5, "text": 10}  # buyers that an offer needs
+SLICES = ("all", "never-bought", "lapsed", "repeat", "dormant", "light")
 
 
 class Prepared(NamedTuple):
@@ -97,54 +102,85 @@ def predictions(cfg: CompareConfig, known: Prepared, off: tuple[str, ...], name:
     return np.asarray(predict(model, CutoffData(both[1], known.cutoff.market_stats, known.scored)).probability)
 
 
-def aucs(score: np.ndarray, bought: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """AUC (M, R) of each offer under weights of the customers (R, N)."""
-    out = np.full((bought.shape[1], len(weight)), np.nan)
-    for m, (values, hit) in enumerate(zip(score.T, bought.T, strict=True)):
-        order = np.argsort(values, kind="stable")
-        first = np.concatenate([[0], np.flatnonzero(np.diff(values[order])) + 1])
-        own, is_buyer = weight[:, order], hit[order]
-        buyers, others = (np.add.reduceat(own * each, first, axis=1) for each in (is_buyer, ~is_buyer))
-        below, total = np.cumsum(others, axis=1) - others, buyers.sum(1) * others.sum(1)
-        won = ((below + others / 2) * buyers).sum(1)
-        out[m] = np.divide(won, total, out=np.full(total.size, np.nan), where=total > 0)
+def aucs(score: np.ndarray, bought: np.ndarray, weight: np.ndarray, mask: np.ndarray, least: int) -> np.ndarray:
+    """AUC (M, 1 + R) of each offer among the pairs of a mask, under weights of the customers (N, 1 + R).
+
+    Offers with fewer than `least` buyers among the pairs, and weights without a buyer, are NaN.
+    """
+    from propensity.kernel.rank import purchase_ranking
+    from propensity.metric.ranking import descending
+
+    out = np.full((bought.shape[1], weight.shape[1]), np.nan)
+    for m in np.flatnonzero((bought & mask).sum(axis=0) >= least):
+        rows = np.flatnonzero(mask[:, m])
+        column = np.ascontiguousarray(score[:, m])
+        out[m] = purchase_ranking(rows[descending(column[rows])], column, bought[:, m].copy(), weight, 0.1)[0]
     return out
 
 
 def line(name: str, values: np.ndarray) -> str:
-    """A difference of mean AUC with its interval, from (M, R) of offers and resamples, the first of everybody."""
-    mean = np.nanmean(values, axis=0)
-    low, high = np.percentile(mean[1:], [2.5, 97.5])
-    return f"{name}: {mean[0]:+.4f} [{low:+.4f}, {high:+.4f}] over {len(values)} offers"
+    """A difference of mean AUC with its interval, from (M, 1 + R) of offers and resamples, the first of everybody."""
+    evaluated = values[np.isfinite(values[:, 0])]
+    mean = np.nanmean(evaluated, axis=0)
+    low, high = np.percentile(mean[1:] - mean[1:].mean() + mean[0], [2.5, 97.5])
+    return f"{name}: {mean[0]:+.4f} [{low:+.4f}, {high:+.4f}] over {len(evaluated)} offers"
+
+
+class Pairs(NamedTuple):
+    """Purchases (N, M), the parts that are evaluated, weights (N, 1 + R), and scores of the simple rule (N, M)."""
+
+    bought: np.ndarray
+    parts: dict[str, np.ndarray]
+    weight: np.ndarray
+    parent: np.ndarray | None
+    least: int
+
+    def aucs(self, score: np.ndarray) -> dict[str, np.ndarray]:
+        """AUC (M, 1 + R) of each part."""
+        return {part: aucs(score, self.bought, self.weight, mask, self.least) for part, mask in self.parts.items()}
+
+
+def evaluated_pairs(cfg: CompareConfig, known: Prepared, group: str) -> Pairs:
+    """The pairs that are scored: by slice, or with hidden offers apart."""
+    from propensity.evaluation.labels import labels
+    from propensity.metric.interval import resample_weights
+
+    data = known.cutoff._replace(row=known.scored)
+    truth = labels(known.log, data)
+    everybody = np.ones(truth.bought.shape, bool)
+    parts = {name: truth.slices[name] for name in SLICES}
+    parent = None
+    if known.removed.any():
+        parts = {"hidden offers": everybody & known.removed, "other offers": everybody & ~known.removed}
+        parent = parent_purchase_days(data)
+    weight = resample_weights([truth.customer], cfg.resamples, cfg.seed)[0]
+    return Pairs(truth.bought, parts, weight, parent, LEAST[group])
 
 
 @entry("compare")
 def main(cfg: CompareConfig) -> None:
-    from propensity.evaluation.labels import labels
-
     Path(cfg.out).mkdir(parents=True, exist_ok=True)
     group = "text" if cfg.data["feature"].get("text") else "group_rates"
     known, others = prepared(cfg, group), tuple(each for each in ("text", "group_rates", "prices") if each != group)
-    data = known.cutoff._replace(row=known.scored)
-    bought = labels(known.log, data).bought > 0
-    rng, size = np.random.default_rng(cfg.seed), len(known.scored)
-    weight = np.concatenate([np.ones((1, size)), rng.multinomial(size, np.full(size, 1 / size), cfg.resamples)])
-    usable = bought.sum(axis=0) >= LEAST[group]
-    hidden = known.removed[usable]
-    parts = {"trained offers": ~hidden} | ({"removed offers": hidden} if hidden.any() else {})
-    parent = aucs(parent_purchase_days(data)[:, usable], bought[:, usable], weight) if hidden.any() else None
+    pairs = evaluated_pairs(cfg, known, group)
+    parent = None if pairs.parent is None else aucs(pairs.parent, pairs.bought, pairs.weight, *hidden(pairs))
     for seed in map(int, cfg.seeds):
         values = {}
         for name, off in ((group, others), ("none", (group, *others))):
             score = predictions(cfg, known, off, name, seed)
             np.save(Path(cfg.out) / f"{name}_{seed}.npy", score)
-            values[name] = aucs(score[:, usable], bought[:, usable], weight)
-            for part, mask in parts.items():
-                print(f"seed {seed}, {name}, {part}: AUC {np.nanmean(values[name][mask, 0]):.4f}", flush=True)
+            values[name] = pairs.aucs(score)
+            for part, each in values[name].items():
+                print(f"seed {seed}, {name}, {part}: AUC {np.nanmean(each[:, 0]):.4f}", flush=True)
             if parent is not None:
-                print(line(f"seed {seed}, {name} - buyers of the parent", (values[name] - parent)[hidden]), flush=True)
-        for part, mask in parts.items():
-            print(line(f"seed {seed}, {group} - none, {part}", (values[group] - values["none"])[mask]), flush=True)
+                print(line(f"seed {seed}, {name} - buyers of the parent", values[name]["hidden offers"] - parent))
+        for part, each in values[group].items():
+            print(line(f"seed {seed}, {group} - none, {part}", each - values["none"][part]), flush=True)
+
+
+def hidden(pairs: Pairs) -> tuple[np.ndarray, int]:
+    """The pairs of hidden offers, and the buyers that an offer needs."""
+    return pairs.parts["hidden offers"], pairs.least
 
 
 if __name__ == "__main__":

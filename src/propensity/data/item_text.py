@@ -1,6 +1,7 @@
-"""Text of items as vectors: hashed words and character n-grams, and the directions in which they vary most.
+"""Text of offers as vectors: hashed words and character n-grams of their items, and the directions in which they vary.
 
-I items, H hashed features, R dimensions, M offers.
+I items, T distinct texts, H hashed features, R dimensions, M offers. The document of an offer holds the distinct texts
+of its items once each, so that neither the number of items with a text nor a long text outweighs the others.
 """
 
 from __future__ import annotations
@@ -19,77 +20,81 @@ from threadpoolctl import threadpool_limits
 
 from propensity.data.offer import Offers
 from propensity.errors import ConfigurationError
+from propensity.kernel.ragged import offsets_of, positions
 
 FEATURES = 2048  # hashed
 RANK = 32  # dimensions of a vector
 STEPS, SPARE = 8, 16  # of the subspace iteration; dimensions beyond RANK
 SHORTEST, LONGEST = 3, 5  # characters of an n-gram
-BLOCK = 4096  # texts at a time
-MOST = 16_384  # distinct texts that a model is fitted on; of more, those with the smallest hash
-SHARPNESS = 2  # power of the cosine by which offers are weighted
+BLOCK = 4096  # offers at a time
+MOST = 16_384  # offers that a model is fitted on; of more, those with the smallest hash of their name
+SHARPNESS = 3  # power of the cosine by which offers are weighted
 WORD = re.compile(r"\w+|[^\w\s]+")
 
 
 @dataclass(frozen=True)
 class TextModel:
-    """A frozen map from the texts of items to vectors.
+    """A frozen map from the texts of offers to vectors.
 
     Parameters
     ----------
     columns : tuple of str
         Columns of the items that hold text.
-    weight : str
+    directions : str
         (H, R) float32 as base64: inverse document frequency times direction.
 
     Notes
     -----
     Weinberger et al., Feature Hashing for Large Scale Multitask Learning, ICML 2009; Deerwester et al., Indexing by
-    Latent Semantic Analysis, JASIS 1990.
+    Latent Semantic Analysis, JASIS 1990; Salton and Buckley, Term-Weighting Approaches in Automatic Text Retrieval,
+    Information Processing and Management 1988.
     """
 
     columns: tuple[str, ...]
-    weight: str
+    directions: str
 
     @property
     def matrix(self) -> np.ndarray:
-        """The weights (H, R) float32."""
-        return np.frombuffer(base64.b64decode(self.weight), "<f4").reshape(FEATURES, RANK)
+        """The directions (H, R) float32."""
+        return np.frombuffer(base64.b64decode(self.directions), "<f4").reshape(FEATURES, RANK)
 
-    def vectors(self, items: pl.DataFrame) -> np.ndarray:
-        """Map items to vectors.
+    def vectors(self, items: pl.DataFrame, offers: Offers) -> np.ndarray:
+        """Map offers to vectors.
 
         Parameters
         ----------
         items : DataFrame
             I items. A column that is not there has no text.
+        offers : Offers
+            M offers.
 
         Returns
         -------
-        (I, R) float32
-            Of length 1; 0 for an item without text, or without a part that the model knows.
+        (M, R) float32
+            Of length 1; 0 for an offer without text, or without a part that the model knows.
         """
-        texts, place = distinct_texts(items, self.columns)
         matrix = self.matrix
         with threadpool_limits(limits=1, user_api="blas"):
-            blocks = [counts @ matrix for counts in _blocks(texts)]
-        vectors = unit_length(np.concatenate([np.zeros((0, RANK), np.float32), *blocks]))
-        return np.asarray(vectors[place], np.float32)
+            blocks = [document @ matrix for document in documents(items, self.columns, offers)]
+        return np.asarray(unit_length(np.concatenate([np.zeros((0, RANK), np.float32), *blocks])), np.float32)
 
 
-def fit_text(items: pl.DataFrame, columns: Sequence[str]) -> TextModel:
-    """Fit a model on the distinct texts of items.
+def fit_text(items: pl.DataFrame, columns: Sequence[str], offers: Offers) -> TextModel:
+    """Fit a model on the documents of offers.
 
     Parameters
     ----------
     items : DataFrame
-        Items that are known.
+        I items.
     columns : sequence of str
         Columns that hold text.
+    offers : Offers
+        Offers of the items that are known.
 
     Returns
     -------
     TextModel
-        Truncated singular value decomposition of hashed n-grams, weighted by inverse document frequency.
+        Truncated singular value decomposition of hashed words and n-grams, weighted by inverse document frequency.
 
     Raises
     ------
@@ -102,35 +107,15 @@ def fit_text(items: pl.DataFrame, columns: Sequence[str]) -> TextModel:
             raise ConfigurationError(
                 f"items have no column {name!r}; set data.feature.text to columns such as {near[0]!r}"
             )
-    texts = _sample(distinct_texts(items, columns)[0])
-    documents = np.zeros(FEATURES)
-    for counts in _blocks(texts):
-        documents += (counts != 0).sum(axis=0)
-    rarity = np.log((1 + len(texts)) / (1 + documents))
+    blocks = list(documents(items, columns, _sample(offers)))
+    size, in_documents = sum(map(len, blocks)), np.zeros(FEATURES)
+    for document in blocks:
+        in_documents += (document != 0).sum(axis=0)
+    rarity = np.log((1 + size) / (1 + in_documents)) + 1
     with threadpool_limits(limits=1, user_api="blas"):
-        weighted = [unit_length(counts * rarity.astype(np.float32)) for counts in _blocks(texts)]
-        weight = rarity[:, None] * _directions(weighted)
-    return TextModel(tuple(columns), base64.b64encode(weight.astype("<f4").tobytes()).decode())
-
-
-def offer_vectors(vectors: np.ndarray, offers: Offers) -> np.ndarray:
-    """Vectors of offers.
-
-    Parameters
-    ----------
-    vectors : (I, R) float32
-        Of the items.
-    offers : Offers
-        M offers.
-
-    Returns
-    -------
-    (M, R) float32
-        Of the direction of the mean over an offer's items, of length 1; 0 for an offer without text.
-    """
-    sums = np.zeros((len(offers), vectors.shape[1]))
-    np.add.at(sums, offers.item_offer, vectors[offers.item])
-    return unit_length(sums).astype(np.float32)
+        weighted = [unit_length(document * rarity.astype(np.float32)) for document in blocks]
+        directions = rarity[:, None] * _directions(weighted)
+    return TextModel(tuple(columns), base64.b64encode(directions.astype("<f4").tobytes()).decode())
 
 
 def text_weights(known: np.ndarray, new: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -185,24 +170,49 @@ def unit_length(rows: np.ndarray) -> np.ndarray:
     return np.asarray(rows / np.where(length > 1e-12, length, 1.0))
 
 
-def _blocks(texts: Sequence[str]) -> Iterator[np.ndarray]:
-    """Signed counts of hashed parts, (at most BLOCK, H) float32."""
-    for start in range(0, len(texts), BLOCK):
-        block = texts[start : start + BLOCK]
-        counts = np.zeros((len(block), FEATURES), np.float32)
-        for row, text in enumerate(block):
-            for part in parts_of(text):
-                code = zlib.crc32(part.encode())
-                counts[row, code % FEATURES] += 1.0 if code & (1 << 31) else -1.0
-        yield counts
+def documents(items: pl.DataFrame, columns: Sequence[str], offers: Offers) -> Iterator[np.ndarray]:
+    """Weights of the hashed parts of offers' documents, at most `BLOCK` offers at a time.
+
+    Parameters
+    ----------
+    items : DataFrame
+        I items. A column that is not there has no text.
+    columns : sequence of str
+        Columns that hold text.
+    offers : Offers
+        M offers.
+
+    Yields
+    ------
+    (at most BLOCK, H) float32
+        For the signed number of occurrences n of a hashed part in the distinct texts, sign(n) (1 + log |n|).
+    """
+    texts, place = distinct_texts(items, columns)
+    offsets, code, sign = _hashed(texts)
+    offer, text = np.unique(np.stack([offers.item_offer, place[offers.item]]), axis=1).astype(np.int64)
+    for start in range(0, len(offers), BLOCK):
+        first, last = np.searchsorted(offer, [start, start + BLOCK])
+        size = min(BLOCK, len(offers) - start)
+        own, count = text[first:last], np.diff(offsets)[text[first:last]]
+        entry = positions(offsets[own], count)
+        cell = np.repeat(offer[first:last] - start, count) * FEATURES + code[entry]
+        number = np.bincount(cell, sign[entry], minlength=size * FEATURES).reshape(size, FEATURES)
+        yield (np.sign(number) * (1 + np.log(np.maximum(np.abs(number), 1)))).astype(np.float32)
 
 
-def _sample(texts: list[str]) -> list[str]:
-    """At most MOST of the texts, in their order."""
-    if len(texts) <= MOST:
-        return texts
-    code = np.array([zlib.crc32(text.encode()) for text in texts])
-    return [texts[k] for k in np.sort(np.argsort(code, kind="stable")[:MOST])]
+def _hashed(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hashed parts of each text: offsets (T + 1,), and codes and signs of all parts."""
+    hashes = [[zlib.crc32(part.encode()) for part in parts_of(text)] for text in texts]
+    code = np.fromiter((each for parts in hashes for each in parts), np.int64)
+    return offsets_of(np.array([len(parts) for parts in hashes])), code % FEATURES, np.where(code >> 31, 1.0, -1.0)
+
+
+def _sample(offers: Offers) -> Offers:
+    """At most MOST of the offers, in their order."""
+    if len(offers) <= MOST:
+        return offers
+    code = np.array([zlib.crc32(name.encode()) for name in offers.name])
+    return offers.take(np.sort(np.argsort(code, kind="stable")[:MOST]))
 
 
 def _directions(blocks: list[np.ndarray]) -> np.ndarray:

@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 
 from propensity.data.event_log import EventLog
-from propensity.data.item_text import RANK, TextModel, fit_text, offer_vectors
-from propensity.data.offer import OfferConfig, Offers, count_buyers, is_categorical, offers_before
+from propensity.data.item_text import RANK, TextModel, fit_text
+from propensity.data.offer import OfferConfig, Offers, build_offers, count_buyers, is_categorical, offers_before
+from propensity.errors import DataError
 from propensity.kernel.event import PURCHASE
 
 TOKEN_VALUES = 3000  # item attributes with more values are not used as tokens
@@ -40,7 +41,7 @@ class Vocabulary:
     unit : float
         Revenue that a model counts as 1, in the log's currency; see `EventLog.revenue_unit`.
     text : TextModel, optional
-        Maps texts of items to vectors, which are the last attributes of an offer.
+        Maps the texts of an offer's items to a vector, which are its last attributes.
     """
 
     offers: tuple[str, ...]
@@ -87,7 +88,7 @@ class Vocabulary:
             channels=_channels(log, past),
             sold_through=_channels(log, past & (log.kind == PURCHASE)),
             unit=log.revenue_unit(day),
-            text=fit_text(items, text) if text else None,
+            text=fit_text(log.items, text, _of_items(offers, present)) if text else None,
         )
 
     def state(self) -> dict[str, Any]:
@@ -116,8 +117,7 @@ class Vocabulary:
         """
         items, shares = ({k: tuple(v) for k, v in state[name].items()} for name in ("items", "shares"))
         channels, sold_through = tuple(state["channels"]), tuple(state.get("sold_through", ()))
-        text = state.get("text")
-        model = None if text is None else TextModel(tuple(text["columns"]), text["weight"])
+        model = _text_model(state.get("text"))
         return cls(tuple(state["offers"]), items, shares, channels, sold_through, float(state.get("unit", 1.0)), model)
 
     def offer_codes(self, offers: Offers) -> np.ndarray:
@@ -201,12 +201,28 @@ class Vocabulary:
         """
         if self.text is None:
             return np.zeros((len(offers), 0), np.float32)
-        return offer_vectors(self.text.vectors(log.items), offers)
+        return self.text.vectors(log.items, offers)
 
     @property
     def attribute_size(self) -> int:
         """Number of columns of `offer_attributes`."""
         return 1 + sum(len(values) for values in self.shares.values()) + (0 if self.text is None else RANK)
+
+
+def _text_model(state: dict[str, Any] | None) -> TextModel | None:
+    """The text model of a stored vocabulary."""
+    if state is None:
+        return None
+    if "directions" not in state:  # until 2026-11-30 a model was of items
+        raise DataError("the text model of this run is of an earlier format, of items and not of offers; train again")
+    return TextModel(tuple(state["columns"]), state["directions"])
+
+
+def _of_items(offers: Offers, mask: np.ndarray) -> Offers:
+    """The offers that have items of a mask (I,) bool, with these alone."""
+    entry = mask[offers.item]
+    own = build_offers(offers.name, offers.item[entry], offers.item_offer[entry], mask.size)
+    return own.take(np.unique(own.item_offer))
 
 
 def _channels(log: EventLog, mask: np.ndarray) -> tuple[str, ...]:

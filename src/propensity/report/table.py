@@ -204,7 +204,9 @@ def show_scores(scores: Scores, out: str) -> None:
 
 
 def show_request_scores(table: pl.DataFrame, out: str) -> None:
-    """How many requests and pairs were scored, and what they add up to."""
+    """How many requests and pairs were scored, and what they add up to; of several horizons, in the longest."""
+    if "horizon" in table.columns:
+        table = table.filter(pl.col("horizon") == pl.col("horizon").max())
     requests = table.select("customer_id", "cutoff").n_unique()
     expected, revenue = float(table["score"].sum()), float(table["expected_revenue"].sum())
     SCREEN.print(

@@ -47,10 +47,6 @@ def uses_bundle(cfg: ScoreConfig) -> bool:
         raise ConfigurationError("requests need a run; give run=runs/demo in place of bundle")
     if cfg.cutoff is not None and cfg.requests is not None:
         raise ConfigurationError("each of the requests has a cutoff of its own; give either cutoff or requests")
-    if by_offer(cfg) and by_request(cfg):
-        raise ConfigurationError(
-            "offers and horizons are scored at one cutoff, by a run with a list of offers; give them without requests"
-        )
     if cfg.bundle is None and cfg.top and by_request(cfg):
         raise ConfigurationError("top needs a bundle; for requests use top_per_customer")
     if cfg.bundle is None and (cfg.top or cfg.top_per_customer) and not (by_request(cfg) or by_offer(cfg)):
@@ -114,6 +110,10 @@ def score_from_config(cfg: ScoreConfig, out: str, say: Callable[[str], None]) ->
     engine = instantiate(cfg.engine)
     if by_offer(cfg) or by_request(cfg):
         require_local(engine, "scores of requests, and of offers or horizons that a file names,")
+    if by_offer(cfg) and cfg.run is not None and cfg.requests is not None:
+        from propensity.serving.request_offers import score_request_offers
+
+        return score_request_offers(cfg, out, say)
     if by_offer(cfg):
         from propensity.serving.score_offers import score_offers
 

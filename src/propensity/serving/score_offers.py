@@ -95,8 +95,9 @@ def scored_table(
     say: Say,
     definitions: Definitions | None = None,
     horizons: Sequence[int] | None = None,
+    customers: np.ndarray | None = None,
 ) -> Table:
-    """Scores of every customer with a purchase before a cutoff.
+    """Scores of every customer with a purchase before a cutoff, or of some of them.
 
     Parameters
     ----------
@@ -114,6 +115,8 @@ def scored_table(
         Filter or item ids of each offer, see `named_offers`; None for the offers listed at the cutoff.
     horizons : sequence of int, optional
         Days; None for the horizon that the model was trained for.
+    customers : ndarray of ids, optional
+        Whom to score, if they have a purchase; None for all.
 
     Returns
     -------
@@ -127,6 +130,8 @@ def scored_table(
     market = Market(model, model.task.past(events, date.day), date, None if offers is None else SAMPLE)
     if horizons is not None:
         check_horizons(horizons, market)
+    if customers is not None:
+        market.rows = market.rows[np.isin(market.past.customer_id[market.rows], customers)]
     if offers is None:
         prediction, names = Prediction(*market.trained_scores(date, market.rows)), market.trained.name
     else:
