@@ -26,7 +26,7 @@ from propensity.data.valid import check_totals
 from propensity.disk import is_disk_full
 from propensity.errors import DataError
 from propensity.ingest.count import IngestCounts
-from propensity.ingest.encode import ALWAYS, NEVER, CodeTable, EncodedEvents, encode, optional_columns
+from propensity.ingest.encode import ALWAYS, NEVER, CodeTable, EncodedEvents, encode, key_columns, optional_columns
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
 from propensity.ingest.key_chain import FORMER, chained_pseudonym, key_chain, stored_meta
 from propensity.ingest.privacy import (
@@ -239,13 +239,14 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     events = tables.screen(tables.events.with_columns(*defaults))
     codes = CodeTables(CodeTable(schema["item"]), CodeTable(pl.String()), CodeTable(pl.String()))
     items, channels, contacts = codes
-    types = COLUMNS | optional_columns(schema)
+    keys = key_columns(schema, tables.corrections)
+    types = COLUMNS | optional_columns(schema) | keys
     ids: list[pl.Series] = [pl.Series(dtype=schema["customer"])]
     sizes: list[np.ndarray] = [np.zeros((0, 2), np.int64)]
     with tempfile.TemporaryDirectory(dir=folder) as place, ExitStack() as stack:
         files = {"": stack.enter_context(ColumnFiles(folder, types))}
         partition = _partition(tables.events, events, Path(place), range_rows, counts, quarantine)
-        for encoded in _settle(partition, tables, codes, counts, quarantine):
+        for encoded in _settle(partition, tables, codes, keys, counts, quarantine):
             ids.append(encoded.customer)
             sizes.append(np.stack([encoded.events, encoded.engagement_events], axis=1))
             files[""].append(encoded.columns)
@@ -360,6 +361,7 @@ def _settle(
     partition: ExternalPartition,
     tables: Tables,
     codes: CodeTables,
+    keys: Mapping[str, type],
     counts: IngestCounts,
     quarantine: Quarantine,
 ) -> Iterator[EncodedEvents]:
@@ -372,7 +374,7 @@ def _settle(
         counts.money.add("settled", settled.quarantined)
         counts.large.add_undoing(settled.quarantined)
         if settled.accepted.height:
-            encoded = encode(settled.accepted, *codes)
+            encoded = encode(settled.accepted, *codes, keys)
             counts.add_used(encoded)
             counts.money.add_used(settled.accepted)
             counts.large.add_used(settled.accepted)
