@@ -6,12 +6,14 @@ from propensity.config import AppendConfig
 
 @entry("append")
 def main(cfg: AppendConfig) -> None:
+    from pathlib import Path
+
     from hydra.utils import instantiate
 
     from propensity.report.table import show_appended, working
 
     task = instantiate(cfg.data, _convert_="all")
-    with working(f"adding to {cfg.log}"):
+    with working(f"adding to {cfg.log}", "append", Path(cfg.log).resolve().parent, cfg.log):
         log = task.append(cfg.log)
     show_appended(log, cfg.log)
 

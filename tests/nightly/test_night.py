@@ -154,9 +154,7 @@ def test_a_delivery_of_an_earlier_day_is_appended_and_one_that_the_log_has_is_he
     table[::-1].write_csv(shop.parent / "deliveries/sales-2024-02-23.csv")  # the same lines in other bytes
     outcome = run(shop, 3)
     assert [each["state"] for each in outcome.summary["deliveries"]] == ["appended", "held"]
-    with pytest.raises(
-        DataError, match="but the log ends on 2024-02-22 and has its"
-    ):
+    with pytest.raises(DataError, match="but the log ends on 2024-02-22 and has its"):
         outcome.require()
 
 

@@ -44,6 +44,7 @@ from propensity.ingest.source.table import EarlierLog, Table
 from propensity.ingest.vocabulary import merged_vocabulary, rows_in
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import by_customer_and_day, orders_so_far
+from propensity.progress import step
 
 
 def append(
@@ -108,10 +109,12 @@ def append(
                 tables = protect_personal_data(tables, out, keys)
             new = ingest(tables, place)
             check_zone(head, new)
+            step("comparing the delivery with the log")
             if not takes_segments(head):
                 _write_in_present_format(out)
                 head = LogHead(out)
             segment = segment_of(head, _delivered(head, tables, new, keys))
+            step("writing the segment")
             if keep is None and not may_overflow(head, new):
                 _add(segment, place, head.segments)
             else:
@@ -120,6 +123,7 @@ def append(
             shutil.rmtree(place, ignore_errors=True)
     head = LogHead(out)
     if len(head.segments.names) > max_segments:
+        step("compacting the log")
         return compact(out)
     return EventLog.later(out, head.segments, head.meta)
 
@@ -129,7 +133,10 @@ def _delivered(head: LogHead, tables: Tables, new: EventLog, keys: Sequence[byte
     by_day = tables.corrections is not None and "order" not in tables.events.collect_schema()
     return Delivered(
         new,
-        {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)},
+        {
+            "item": _is_delivered(tables.items),
+            "customer": _is_delivered(tables.customers) and not tables.customers_from_events,
+        },
         _stored(tables.aliases, head, keys),
         correction(head, new, tables.corrections),
         by_day,

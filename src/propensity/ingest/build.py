@@ -43,6 +43,7 @@ from propensity.ingest.source import RAW, Source, Tables
 from propensity.ingest.source.consent import with_consent_flags
 from propensity.ingest.tombstone import are_erased, drop_customers, has_tombstones, tombstone_note
 from propensity.kernel.event import PURCHASE
+from propensity.progress import step
 from propensity.scratch import scratch_folder
 
 MAX_CHANNELS = 127  # a channel code is one signed byte
@@ -102,6 +103,7 @@ def prepare(
         tables = protect_personal_data(source.load(), out, keys)
     with whole_folder(out) as draft:
         log = retain(ingest(tables, draft), keep, draft)
+        step("writing the log")
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
         log.meta["key"] = key_fingerprint(key)
         if len(keys) > 1:
@@ -233,6 +235,7 @@ class CodeTables(NamedTuple):
 
 def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     """Implementation of `ingest`."""
+    step("reading and checking the rows")
     counts, quarantine = IngestCounts(), Quarantine(folder / "quarantine")
     schema = tables.events.collect_schema()
     defaults = [value.alias(name) for name, value in OPTIONAL.items() if name not in schema]
@@ -246,6 +249,7 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     with tempfile.TemporaryDirectory(dir=folder) as place, ExitStack() as stack:
         files = {"": stack.enter_context(ColumnFiles(folder, types))}
         partition = _partition(tables.events, events, Path(place), range_rows, counts, quarantine)
+        step("sorting and encoding the events")
         for encoded in _settle(partition, tables, codes, keys, counts, quarantine):
             ids.append(encoded.customer)
             sizes.append(np.stack([encoded.events, encoded.engagement_events], axis=1))

@@ -94,6 +94,8 @@ class Tables(NamedTuple):
     corrections : {"overlap", "always", "never"} or None
         When a later delivery of an order replaces an earlier one. The log then stores hashes of the ids of orders and
         lines, so that an appended delivery can correct it. None: it stores none.
+    customers_from_events : bool
+        Whether attributes of customers were read from the events, those of the first day, and not from a table.
     aliases : polars.DataFrame or None
         Customer ids that were replaced, `alias`, by `customer`; None without an identity map.
     """
@@ -113,6 +115,7 @@ class Tables(NamedTuple):
     aliases: pl.DataFrame | None = None
     not_products: dict[str, int] = {}
     corrections: str | None = None
+    customers_from_events: bool = False
 
 
 class Source(Protocol):

@@ -400,6 +400,7 @@ class Table:
             formats=self._formats,
             aliases=None if people is None else people.aliases,
             corrections=corrections,
+            customers_from_events=bool(self.customer_columns),
         )
 
     def _id_format(self, key: str, delivered: list[Delivery]) -> IdFormat:
